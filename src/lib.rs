@@ -1,0 +1,9 @@
+//! agent-sync keeps `agent_configurations` in step with `agents`.
+//!
+//! `ARCHITECTURE.md` is the map of this crate: what each module is for, which way the arrows point, and the
+//! invariants that hold between them. What the product promises is numbered there (T1, M3, G2 …) and cited here.
+
+pub mod cli;
+pub mod exit;
+pub mod settings;
+pub mod verbs;

@@ -1,0 +1,23 @@
+//! The binary: what was typed → a verb → an exit code, and one way to report an error.
+
+use std::process::ExitCode;
+
+use agent_sync::cli::{Cli, Verb};
+use agent_sync::exit::{self, Exit};
+use agent_sync::verbs;
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done }.into();
+        }
+    };
+    let config = cli.config.as_deref();
+    let outcome = match cli.verb {
+        Verb::Config(args) => verbs::config::config(config, &args),
+    };
+    outcome.unwrap_or_else(|error| exit::report(&error)).into()
+}

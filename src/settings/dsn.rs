@@ -1,0 +1,434 @@
+//! Connection strings: taken apart, checked, and put into `tokio_postgres`' hands without the parts it does not know.
+//!
+//! `tokio_postgres` reads connection strings too, but it knows no `verify-full`, takes `tcp_user_timeout` for seconds
+//! where libpq takes milliseconds, and names unknown parameters in its errors, which leaks half a password when
+//! somebody forgets to percent-encode it. So it only ever sees what has passed here.
+//!
+//! Invariant: no text of a connection string gets into an error, except names that are in the lists below.
+
+use std::net::IpAddr;
+
+use tokio_postgres::config::Host;
+
+use super::problem::Problem;
+
+/// A connection string, taken apart.
+pub(crate) struct Dsn {
+    /// Everything that `tokio_postgres` is to know.
+    pub(crate) config: tokio_postgres::Config,
+    /// What settings of agent-sync decide unless they are set themselves: parameter, key of the database, value.
+    pub(crate) params: Vec<(&'static str, &'static str, String)>,
+}
+
+/// Why a text is not a connection string that agent-sync can use; holds nothing of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Mistake {
+    what: String,
+    remedy: &'static str,
+}
+
+impl Mistake {
+    fn new(what: impl Into<String>, remedy: &'static str) -> Self {
+        Self { what: what.into(), remedy }
+    }
+
+    pub(crate) fn problem(self, key: String, source: &str) -> Problem {
+        Problem::new(key, source, self.what).remedy(self.remedy)
+    }
+}
+
+const FORM: &str = "expected `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or `key=value` pairs";
+const ENCODE: &str =
+    "percent-encode special characters in user and password (`@` is %40, `/` is %2F, `?` is %3F)";
+
+/// Parameters that settings of agent-sync decide, with the key of a database and the unit that makes it a setting.
+const OWN: &[(&str, &str, &str)] = &[
+    ("sslmode", "tls", ""),
+    ("sslrootcert", "tls_root_cert", ""),
+    ("connect_timeout", "connect_timeout", "s"),
+    ("tcp_user_timeout", "tcp_user_timeout", "ms"),
+    ("keepalives_idle", "keepalives_idle", "s"),
+    ("keepalives_interval", "keepalives_interval", "s"),
+    ("keepalives_count", "keepalives_count", ""),
+    ("keepalives_retries", "keepalives_count", ""),
+];
+
+/// Parameters that `tokio_postgres` is left to read.
+const PASSED: &[&str] = &[
+    "user",
+    "password",
+    "dbname",
+    "options",
+    "application_name",
+    "sslnegotiation",
+    "host",
+    "hostaddr",
+    "port",
+    "keepalives",
+    "target_session_attrs",
+    "channel_binding",
+    "load_balance_hosts",
+];
+
+/// Parameters of other programs that are met in practice: refused, but by name.
+const FOREIGN: &[&str] = &[
+    "client_encoding",
+    "connection_limit",
+    "fallback_application_name",
+    "gssencmode",
+    "krbsrvname",
+    "max_protocol_version",
+    "min_protocol_version",
+    "passfile",
+    "pgbouncer",
+    "pool_timeout",
+    "prepareThreshold",
+    "replication",
+    "require_auth",
+    "requirepeer",
+    "schema",
+    "search_path",
+    "service",
+    "socket_timeout",
+    "ssl",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "sslcert",
+    "sslcrl",
+    "sslkey",
+    "sslpassword",
+    "sslsni",
+    "statement_cache_size",
+    "supa",
+];
+
+impl Dsn {
+    /// Takes a connection string apart, in either form.
+    pub(crate) fn parse(text: &str) -> Result<Self, Mistake> {
+        if text.chars().any(char::is_control) {
+            return Err(Mistake::new(format!("{FORM}, found control characters"), "put it on one line"));
+        }
+        let scheme = ["postgres://", "postgresql://"].into_iter().find(|scheme| text.starts_with(scheme));
+        let (mut config, pairs) = match scheme {
+            Some(scheme) => from_url(scheme, &text[scheme.len()..])?,
+            None => (tokio_postgres::Config::new(), pairs(text).ok_or_else(not_a_dsn)?),
+        };
+        let mut params = Vec::new();
+        let mut passed = String::new();
+        for (name, value) in pairs {
+            if let Some((own, key, unit)) = OWN.iter().find(|(own, ..)| *own == name) {
+                // A zero means "no limit of our own" to libpq, that is: the parameter says nothing.
+                if unit.is_empty() || value != "0" {
+                    params.push((*own, *key, format!("{value}{unit}")));
+                }
+            } else if let Some(known) = PASSED.iter().find(|known| **known == name) {
+                let pair = format!("{known}='{}' ", value.replace('\\', "\\\\").replace('\'', "\\'"));
+                if pair.parse::<tokio_postgres::Config>().is_err() {
+                    let what =
+                        format!("expected a connection string, found a value that `{known}` cannot take");
+                    return Err(Mistake::new(what, ENCODE));
+                }
+                passed.push_str(&pair);
+            } else {
+                return Err(unknown(&name));
+            }
+        }
+        overlay(&mut config, &passed.parse().map_err(|_| not_a_dsn())?);
+        check(&config)?;
+        Ok(Self { config, params })
+    }
+}
+
+fn not_a_dsn() -> Mistake {
+    Mistake::new(format!("{FORM}, found something else"), ENCODE)
+}
+
+fn unknown(name: &str) -> Mistake {
+    let name = FOREIGN.iter().find(|known| **known == name);
+    let what =
+        name.map_or_else(|| "an unknown parameter".to_owned(), |name| format!("the parameter `{name}`"));
+    let remedy = if name.is_some() { "take it out: agent-sync does not use it" } else { ENCODE };
+    Mistake::new(format!("expected parameters that agent-sync knows, found {what}"), remedy)
+}
+
+type Pairs = Vec<(String, String)>;
+
+/// Reads what stands before the `?` of a URL, and takes the parameters behind it apart.
+fn from_url(scheme: &str, rest: &str) -> Result<(tokio_postgres::Config, Pairs), Mistake> {
+    // The first `@` ends the credentials. Where it does so in the wrong place, half a password would end up as the name
+    // of a host or of a user, which are printed; so anything doubtful is refused.
+    let (credentials, address) =
+        rest.split_once('@').map_or((None, rest), |(credentials, address)| (Some(credentials), address));
+    let user = credentials.map_or("", |text| text.split(':').next().unwrap_or_default());
+    if address.contains('@') || user.contains(['/', '?']) {
+        return Err(Mistake::new(format!("{FORM}, found an `@` in the wrong place"), ENCODE));
+    }
+    let (address, query) = address.split_once('?').unwrap_or((address, ""));
+    let base = format!("{scheme}{}{address}", credentials.map(|text| format!("{text}@")).unwrap_or_default());
+    let config = base.parse().map_err(|_| not_a_dsn())?;
+    let mut pairs = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let decoded = pair.split_once('=').and_then(|(name, value)| Some((decode(name)?, decode(value)?)));
+        pairs.push(decoded.ok_or_else(not_a_dsn)?);
+    }
+    Ok((config, pairs))
+}
+
+/// Percent-decodes; nothing when the result is not UTF-8.
+fn decode(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let hex = tail.get(..2).filter(|_| *first == b'%').and_then(|pair| std::str::from_utf8(pair).ok());
+        if let Some(byte) = hex.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
+            bytes.push(byte);
+            rest = &tail[2..];
+        } else {
+            bytes.push(*first);
+            rest = tail;
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// Takes `key=value` pairs apart, with libpq's quotes and backslashes; nothing when the text is not such pairs.
+fn pairs(text: &str) -> Option<Pairs> {
+    let mut pairs = Vec::new();
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let (name, tail) = rest.split_once('=')?;
+        let name = name.trim_end();
+        if name.is_empty() || name.contains(char::is_whitespace) {
+            return None;
+        }
+        let tail = tail.trim_start();
+        let (quoted, tail) = tail.strip_prefix('\'').map_or((false, tail), |tail| (true, tail));
+        let mut value = String::new();
+        let mut chars = tail.chars();
+        let mut closed = !quoted;
+        while let Some(c) = chars.next() {
+            match c {
+                '\\' => value.push(chars.next()?),
+                '\'' if quoted => {
+                    closed = true;
+                    break;
+                }
+                c if !quoted && c.is_whitespace() => break,
+                c => value.push(c),
+            }
+        }
+        if !closed || (value.is_empty() && !quoted) {
+            return None;
+        }
+        pairs.push((name.to_owned(), value));
+        rest = chars.as_str().trim_start();
+    }
+    (!pairs.is_empty()).then_some(pairs)
+}
+
+/// Puts the parameters of a URL over what stands before its `?`.
+fn overlay(config: &mut tokio_postgres::Config, params: &tokio_postgres::Config) {
+    if let Some(user) = params.get_user() {
+        config.user(user);
+    }
+    if let Some(password) = params.get_password() {
+        config.password(password);
+    }
+    if let Some(dbname) = params.get_dbname() {
+        config.dbname(dbname);
+    }
+    if let Some(options) = params.get_options() {
+        config.options(options);
+    }
+    if let Some(name) = params.get_application_name() {
+        config.application_name(name);
+    }
+    for host in params.get_hosts() {
+        match host {
+            Host::Tcp(name) => config.host(name),
+            Host::Unix(path) => config.host_path(path),
+        };
+    }
+    for address in params.get_hostaddrs() {
+        config.hostaddr(*address);
+    }
+    for port in params.get_ports() {
+        config.port(*port);
+    }
+    config
+        .ssl_negotiation(params.get_ssl_negotiation())
+        .keepalives(params.get_keepalives())
+        .target_session_attrs(params.get_target_session_attrs())
+        .channel_binding(params.get_channel_binding())
+        .load_balance_hosts(params.get_load_balance_hosts());
+}
+
+/// What `tokio_postgres` would only find when it connects.
+fn check(config: &tokio_postgres::Config) -> Result<(), Mistake> {
+    let (hosts, addresses, ports) =
+        (config.get_hosts().len(), config.get_hostaddrs().len(), config.get_ports().len());
+    if hosts.max(addresses) == 0 || config.get_hosts().contains(&Host::Tcp(String::new())) {
+        let what = format!("{FORM}, found none of a host, an address and the directory of a socket");
+        return Err(Mistake::new(
+            what,
+            "name the host, or the directory of the Unix socket as `host=/run/postgresql`",
+        ));
+    }
+    if (hosts > 0 && addresses > 0 && hosts != addresses) || (ports > 1 && ports != hosts.max(addresses)) {
+        return Err(Mistake::new(
+            "expected as many ports and addresses as hosts, found another number",
+            "name one port and one address for each host",
+        ));
+    }
+    // A name like this is a mangled connection string, and would be printed as the name of the database.
+    if config.get_dbname().is_some_and(|name| name.contains("://")) {
+        return Err(not_a_dsn());
+    }
+    Ok(())
+}
+
+/// Whether every connection stays on this machine.
+pub(crate) fn is_local(config: &tokio_postgres::Config) -> bool {
+    let loopback = |name: &String| {
+        name.eq_ignore_ascii_case("localhost")
+            || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    };
+    if config.get_hostaddrs().is_empty() {
+        config.get_hosts().iter().all(|host| match host {
+            Host::Tcp(name) => loopback(name),
+            Host::Unix(_) => true,
+        })
+    } else {
+        config.get_hostaddrs().iter().all(IpAddr::is_loopback)
+    }
+}
+
+/// Where a connection leads, without secrets: "user app at db.example.com:5432, database platform".
+pub(crate) fn describe(config: &tokio_postgres::Config) -> String {
+    let ports = config.get_ports();
+    let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+    let hosts = config.get_hosts().iter().map(|host| match host {
+        Host::Tcp(name) if name.contains(':') => format!("[{name}]"),
+        Host::Tcp(name) => name.clone(),
+        Host::Unix(path) => path.display().to_string(),
+    });
+    let hosts: Vec<_> = if config.get_hosts().is_empty() {
+        config.get_hostaddrs().iter().map(ToString::to_string).collect()
+    } else {
+        hosts.collect()
+    };
+    let places: Vec<_> =
+        hosts.iter().enumerate().map(|(index, host)| format!("{host}:{}", port(index))).collect();
+    let user = config.get_user().map(|user| format!("user {user} at ")).unwrap_or_default();
+    let database = config.get_dbname().map(|name| format!(", database {name}")).unwrap_or_default();
+    format!("{user}{}{database}", places.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Dsn {
+        Dsn::parse(text).unwrap_or_else(|mistake| panic!("{text}: {mistake:?}"))
+    }
+
+    fn described(text: &str) -> String {
+        Dsn::parse(text).map_or_else(|mistake| mistake.what, |dsn| describe(&dsn.config))
+    }
+
+    #[test]
+    fn both_forms_lead_to_the_same_place() {
+        for text in [
+            "postgres://app:pw@db.example.com:5433/platform",
+            "postgresql://db.example.com:5433/platform?user=app&password=pw",
+            "host=db.example.com port=5433 user=app password=pw dbname=platform",
+            "host = db.example.com port=5433 user='app' password='p\\w' dbname=plat\\form",
+        ] {
+            assert_eq!(described(text), "user app at db.example.com:5433, database platform", "{text}");
+            let dsn = parsed(text);
+            assert_eq!(dsn.config.get_password(), Some(&b"pw"[..]), "{text}");
+        }
+    }
+
+    #[test]
+    fn sockets_addresses_and_several_hosts_are_described() {
+        for (text, target) in [
+            ("host=/run/postgresql user=app", "user app at /run/postgresql:5432"),
+            ("postgres://app@%2Frun%2Fpostgresql/x", "user app at /run/postgresql:5432, database x"),
+            ("postgres:///x?host=/run/postgresql&user=app", "user app at /run/postgresql:5432, database x"),
+            ("postgres://app@[::1]:5433/x", "user app at [::1]:5433, database x"),
+            ("hostaddr=10.0.0.1 dbname=x", "10.0.0.1:5432, database x"),
+            ("postgres://app@a:1,b:2/x", "user app at a:1, b:2, database x"),
+        ] {
+            assert_eq!(described(text), target, "{text}");
+        }
+    }
+
+    #[test]
+    fn parameters_that_settings_decide_are_taken_out() {
+        let dsn = parsed("postgres://a@h/d?sslmode=verify-full&tcp_user_timeout=9000&connect_timeout=0");
+        assert_eq!(
+            dsn.params,
+            [
+                ("sslmode", "tls", "verify-full".to_owned()),
+                ("tcp_user_timeout", "tcp_user_timeout", "9000ms".to_owned())
+            ]
+        );
+        assert_eq!(dsn.config.get_tcp_user_timeout(), None);
+    }
+
+    #[test]
+    fn parameters_that_the_driver_reads_are_passed_on() {
+        let text = "postgres://a@h/d?application_name=it%27s%20%5Cme&target_session_attrs=read-write&options=-c%20x%3D1";
+        let config = parsed(text).config;
+        assert_eq!(config.get_application_name(), Some("it's \\me"));
+        assert_eq!(config.get_options(), Some("-c x=1"));
+        assert_eq!(config.get_target_session_attrs(), tokio_postgres::config::TargetSessionAttrs::ReadWrite);
+    }
+
+    #[test]
+    fn a_mistake_never_tells_any_of_the_string() {
+        for text in [
+            "hunter2",
+            "host=db hunter2",
+            "host=db password='hunter2",
+            "host=db hunter2=x",
+            "host=db port=hunter2",
+            "mysql://app:hunter2@db/x",
+            "postgres:/app:hunter2@db/x?a=b",
+            "postgres://app:p@hunter2@db/x",
+            "postgres://app:p@ss?hunter2=y@db/x",
+            "postgres://app:p@db/hunter2@db/x",
+            "postgres://app:hunter2:db/x",
+            "postgres://app:p@db:hunter2/x",
+            "postgres://app@db/x?hunter2",
+            "postgres://app@db/x?hunter2=y",
+            "postgres:///x?password=hunter2@y",
+            "postgres://app:p@db/x?sslnegotiation=hunter2",
+            "dbname=postgres://app:hunter2@db/x host=db",
+            "postgres://app:hunter2@db/x\nmore",
+            "user=app password=hunter2",
+            "postgres://app:hunter2@/x",
+        ] {
+            let mistake = Dsn::parse(text).err().unwrap_or_else(|| panic!("{text} is accepted"));
+            assert!(!format!("{mistake:?}").contains("hunter2"), "{text}: {mistake:?}");
+        }
+    }
+
+    #[test]
+    fn local_is_what_never_leaves_the_machine() {
+        for (text, local) in [
+            ("host=/run/postgresql", true),
+            ("host=localhost", true),
+            ("host=127.0.0.1", true),
+            ("host=::1", true),
+            ("host=db.example.com", false),
+            ("host=localhost,db.example.com", false),
+            ("host=db.example.com hostaddr=127.0.0.1", true),
+            ("host=localhost hostaddr=10.0.0.1", false),
+            ("host=localhost.example.com", false),
+        ] {
+            assert_eq!(is_local(&parsed(text).config), local, "{text}");
+        }
+    }
+}

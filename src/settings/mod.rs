@@ -1,0 +1,180 @@
+//! The settings: from every source to one set of typed, valid values, or to every reason why not (I3).
+//!
+//! Sources, the later the stronger: built-in defaults; what the connection string says about itself (`sslmode`); the
+//! settings file; `databases.d/*.toml` beside it; the environment. `schema` lists every key, and `layer` checks what
+//! a source says against it; `merged` puts the sources over one another; `connection` and `dsn` take connection
+//! strings apart; `load` is the order of it all. The types of this module and of `database` are what the rest of the
+//! program sees.
+//!
+//! Invariants: a [`Settings`] is valid as a whole, and loading it opens no connection. Secrets are never printed: not by
+//! `Debug`, not in a [`Problem`], not by `agent-sync config`.
+
+mod connection;
+mod database;
+#[cfg(test)]
+mod documented;
+mod dsn;
+mod duration;
+mod entries;
+mod env;
+mod file;
+mod kind;
+mod layer;
+mod load;
+mod merged;
+mod problem;
+mod schema;
+mod suggest;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::exit::Fault;
+
+pub use database::{AgentsColumns, AgentsTable, ConfigurationsColumns, ConfigurationsTable, Database, Tls};
+pub use entries::Entry;
+pub use load::{Loaded, Sources};
+pub use problem::{Problem, SettingsError};
+
+/// Everything that can be set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `[log]`
+    pub log: Log,
+    /// `[rules]`
+    pub rules: Rules,
+    /// `[capture]`
+    pub capture: Capture,
+    /// `[sync]`
+    pub sync: Sync,
+    /// `[reconnect]`
+    pub reconnect: Reconnect,
+    /// `[shutdown]`
+    pub shutdown: Shutdown,
+    /// `[databases.NAME]`; may be empty, see [`Settings::select`].
+    pub databases: BTreeMap<String, Database>,
+}
+
+/// How the program logs.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// The form of a line.
+    pub format: LogFormat,
+    /// A directive of `tracing_subscriber::EnvFilter`: a level, or a list of `target=level`.
+    pub level: String,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// `Pretty` on a terminal, `Json` elsewhere.
+    Auto,
+    /// For people.
+    Pretty,
+    /// For machines.
+    Json,
+}
+
+/// Where the rules of the mapping come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rules {
+    /// The file; nothing for the rules built into the program.
+    pub file: Option<PathBuf>,
+}
+
+/// What the triggers do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Capture {
+    /// They wake the daemon with NOTIFY; otherwise it polls.
+    pub notify: bool,
+    /// They watch the configurations too (C2).
+    pub configurations: bool,
+}
+
+/// How changes are applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sync {
+    /// How many agents one transaction takes at most.
+    pub batch_size: u32,
+    /// How often everything is looked at without being woken.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub sweep_interval: Duration,
+    /// How often the outbox is looked at when nothing wakes the daemon (`capture.notify` is false).
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub poll_interval: Duration,
+    /// How long to wait for a locked row; shorter than `statement_timeout`.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub lock_timeout: Duration,
+    /// How long one statement may take.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub statement_timeout: Duration,
+}
+
+/// How a lost connection is sought again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reconnect {
+    /// The wait before the first attempt; not longer than `max_delay`.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub initial_delay: Duration,
+    /// The longest wait.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub max_delay: Duration,
+}
+
+/// How the daemon stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shutdown {
+    /// How long a running batch may take to finish.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub grace_period: Duration,
+}
+
+impl Settings {
+    /// Loads the settings of this process: `config` is what `--config` says.
+    pub fn load(config: Option<&Path>) -> Result<Loaded, SettingsError> {
+        load::load(&Sources::of_process(config))
+    }
+
+    /// Loads settings from sources of one's own.
+    pub fn load_from(sources: &Sources) -> Result<Loaded, SettingsError> {
+        load::load(sources)
+    }
+
+    /// The databases of these names, in the order of the settings; all of them where no name is given.
+    ///
+    /// That there is none is a fault of the verb that needs one, not of the settings: some verbs need none.
+    pub fn select(&self, names: &[String]) -> Result<Vec<&Database>, Fault> {
+        if self.databases.is_empty() {
+            return Err(Fault::usage("no database is configured").remedy(
+                "add a table `[databases.NAME]` with a url to the settings file, or set DATABASE_URL",
+            ));
+        }
+        let unknown: Vec<_> = names.iter().filter(|name| !self.databases.contains_key(*name)).collect();
+        if !unknown.is_empty() {
+            let unknown: Vec<_> = unknown.iter().map(|name| format!("{name:?}")).collect();
+            let known: Vec<_> = self.databases.keys().map(String::as_str).collect();
+            return Err(Fault::usage(format!(
+                "no database is configured under the name {}",
+                unknown.join(", ")
+            ))
+            .remedy(format!("name one of: {}", known.join(", "))));
+        }
+        let wanted = |database: &&Database| names.is_empty() || names.contains(&database.name);
+        Ok(self.databases.values().filter(wanted).collect())
+    }
+}
+
+/// Loads the settings of this process for a verb: what is wrong becomes a fault with exit code 64.
+pub fn load_or_fault(config: Option<&Path>) -> anyhow::Result<Loaded> {
+    Settings::load(config).map_err(SettingsError::into_fault)
+}

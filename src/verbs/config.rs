@@ -1,0 +1,76 @@
+//! `agent-sync config`: the settings in force, and where each comes from. It needs no database.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde_json::{Map, json};
+
+use crate::exit::{Exit, Fault};
+use crate::settings::{self, Entry, Loaded};
+
+/// Prints the settings in force: as TOML with the source of each value beside it, or as one JSON object by key.
+///
+/// Notes are comments of the TOML; of JSON, which has none, they go to standard error.
+pub fn config(config: Option<&Path>, args: &crate::cli::Config) -> anyhow::Result<Exit> {
+    let loaded = settings::load_or_fault(config)?;
+    let text = if args.json {
+        for note in &loaded.notes {
+            // Nobody is left to tell when standard error is closed.
+            let _ = writeln!(io::stderr(), "agent-sync: {note}");
+        }
+        as_json(&loaded)?
+    } else {
+        as_toml(&loaded)
+    };
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // A reader that has seen enough, such as `head`, is no failure.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
+        result => result.map(|()| Exit::Done).context(Fault::new(Exit::Failed, "cannot write the settings")),
+    }
+}
+
+fn as_json(loaded: &Loaded) -> anyhow::Result<String> {
+    let entries = loaded.entries.iter();
+    let object: Map<_, _> = entries
+        .map(|entry| (entry.key.clone(), json!({ "value": entry.value, "source": entry.source })))
+        .collect();
+    Ok(serde_json::to_string_pretty(&object)? + "\n")
+}
+
+fn as_toml(loaded: &Loaded) -> String {
+    let mut text = String::new();
+    let sections = loaded.entries.chunk_by(|a, b| section(a) == section(b));
+    for (index, entries) in sections.enumerate() {
+        let break_before = if index > 0 { "\n" } else { "" };
+        let _ = writeln!(text, "{break_before}[{}]", entries.first().map_or("", section));
+        let lines: Vec<_> = entries.iter().map(line).collect();
+        let width = lines.iter().map(|line| line.chars().count()).filter(|width| *width <= WIDEST).max();
+        for (line, entry) in lines.iter().zip(entries) {
+            let _ = writeln!(text, "{line:width$}  # {}", entry.source, width = width.unwrap_or(0));
+        }
+    }
+    for note in &loaded.notes {
+        let _ = writeln!(text, "\n# note: {note}");
+    }
+    text
+}
+
+/// Lines longer than this do not push the sources of all others to the right.
+const WIDEST: usize = 60;
+
+fn section(entry: &Entry) -> &str {
+    entry.key.rsplit_once('.').map_or("", |(section, _)| section)
+}
+
+fn line(entry: &Entry) -> String {
+    let key = entry.key.rsplit('.').next().unwrap_or_default();
+    let value = match &entry.value {
+        serde_json::Value::String(text) => toml::Value::from(text.as_str()).to_string(),
+        other => other.to_string(),
+    };
+    // What follows from other settings is a comment, so that the output can be read as a settings file.
+    if entry.settable { format!("{key} = {value}") } else { format!("# {key} = {value}") }
+}

@@ -1,0 +1,10 @@
+//! The integration tests: one binary, one module a subject.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::too_many_lines,
+    unreachable_pub
+)]
+
+mod settings;
