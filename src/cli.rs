@@ -21,6 +21,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 #[allow(clippy::doc_markdown, reason = "these comments are printed as help")]
 pub enum Verb {
+    /// Run the mapping on one agent from standard input, without a database
+    Render,
     /// Print the settings in force and where each comes from
     Config(Config),
 }

@@ -5,5 +5,6 @@
 
 pub mod cli;
 pub mod exit;
+pub mod mapping;
 pub mod settings;
 pub mod verbs;

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     };
     let config = cli.config.as_deref();
     let outcome = match cli.verb {
+        Verb::Render => verbs::render::render(config),
         Verb::Config(args) => verbs::config::config(config, &args),
     };
     outcome.unwrap_or_else(|error| exit::report(&error)).into()

@@ -1,0 +1,258 @@
+//! JSON as text: objects as ordered lists of members, and what can be said about a value without a tree.
+//!
+//! Everything here takes text that `serde_json` has found valid (see [`validate`]). Other text gives useless
+//! answers, but it neither panics nor loops.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde_json::value::RawValue;
+
+use super::decimal;
+use super::tokens::Tokens;
+
+/// The deepest nesting that is read: `serde_json`'s own limit, so that the runtime that reads what we write can.
+pub(crate) const MAX_DEPTH: usize = 127;
+
+/// The one JSON value that `text` holds, without the white space around it.
+pub(crate) fn validate(text: &str) -> Result<&str, serde_json::Error> {
+    serde_json::from_str::<&RawValue>(text).map(RawValue::get)
+}
+
+/// Whether a value means "not set": JSON null or the empty string (M4).
+pub(super) fn not_set(raw: &str) -> bool {
+    raw == "null" || raw == "\"\""
+}
+
+/// What a JSON string says. `None` for another value, and for a string that no text can hold (a lone surrogate).
+pub(crate) fn text(raw: &str) -> Option<Cow<'_, str>> {
+    let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if inner.contains('\\') {
+        serde_json::from_str(raw).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
+    }
+}
+
+/// A text as a JSON string.
+pub(crate) fn quote(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// How deeply arrays and objects are nested in a value; 0 for a string, a number, a boolean and null.
+pub(super) fn depth(raw: &str) -> usize {
+    let (mut now, mut most) = (0_usize, 0);
+    for token in Tokens::of(raw) {
+        match token {
+            "{" | "[" => now += 1,
+            "}" | "]" => now = now.saturating_sub(1),
+            _ => {}
+        }
+        most = most.max(now);
+    }
+    most
+}
+
+/// What in a value `PostgreSQL` cannot store in a `jsonb`, if anything.
+pub(super) fn unstorable(raw: &str) -> Option<&'static str> {
+    Tokens::of(raw).find_map(|token| match token.as_bytes() {
+        [b'"', ..] => unstorable_escape(token),
+        [b'-' | b'0'..=b'9', ..] if !decimal::storable(token) => Some("a number beyond the range of numeric"),
+        _ => None,
+    })
+}
+
+fn unstorable_escape(string: &str) -> Option<&'static str> {
+    let mut rest = string;
+    while let Some((_, escape)) = rest.split_once('\\') {
+        rest = escape.get(1..).unwrap_or("");
+        let Some(code) = code_unit(escape) else { continue };
+        rest = escape.get(5..).unwrap_or("");
+        match code {
+            0 => return Some("the character NUL (\\u0000)"),
+            0xD800..0xDC00 => {
+                let low = rest.strip_prefix('\\').and_then(code_unit);
+                if !low.is_some_and(|low| (0xDC00..0xE000).contains(&low)) {
+                    return Some("half of a surrogate pair");
+                }
+                rest = rest.get(6..).unwrap_or("");
+            }
+            0xDC00..0xE000 => return Some("half of a surrogate pair"),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The code unit of an escape like `u00e9`.
+fn code_unit(escape: &str) -> Option<u16> {
+    u16::from_str_radix(escape.strip_prefix('u')?.get(..4)?, 16).ok()
+}
+
+/// A value with its white space made regular: none, or two spaces a level. Strings and numbers stay as they are.
+pub(crate) fn print(raw: &str, pretty: bool) -> String {
+    fn line(out: &mut String, level: usize) {
+        out.push('\n');
+        out.extend(std::iter::repeat_n("  ", level));
+    }
+    let mut out = String::with_capacity(raw.len());
+    let (mut level, mut opened) = (0_usize, false);
+    for token in Tokens::of(raw) {
+        let closes = matches!(token, "}" | "]");
+        level -= usize::from(closes && level > 0);
+        // An empty object or array stays in one piece.
+        if pretty && opened != closes {
+            line(&mut out, level);
+        }
+        out.push_str(token);
+        opened = matches!(token, "{" | "[");
+        level += usize::from(opened);
+        match token {
+            "," if pretty => line(&mut out, level),
+            ":" if pretty => out.push(' '),
+            _ => {}
+        }
+    }
+    out
+}
+
+/// A JSON object as the ordered list of its members, each in the very text it was met in.
+#[derive(Debug, Default)]
+pub(crate) struct Object<'a> {
+    members: Vec<Member<'a>>,
+}
+
+#[derive(Debug)]
+struct Member<'a> {
+    /// The key as JSON text, quotes included.
+    key: Cow<'a, str>,
+    value: Cow<'a, str>,
+}
+
+impl Member<'_> {
+    fn is(&self, name: &str) -> bool {
+        text(&self.key).is_some_and(|key| key == name)
+    }
+}
+
+impl<'a> Object<'a> {
+    /// The members of an object; none if `raw` is something else.
+    pub(crate) fn of(raw: &'a str) -> Self {
+        let mut members = Vec::new();
+        let mut tokens = Tokens::of(raw);
+        if tokens.next() == Some("{") {
+            while let Some(key) = tokens.next() {
+                match key {
+                    "," => {}
+                    "}" => break,
+                    key => {
+                        tokens.next();
+                        members.push(Member { key: key.into(), value: tokens.value().into() });
+                    }
+                }
+            }
+        }
+        Self { members }
+    }
+
+    /// Whether it is `{}`.
+    pub(super) fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// Keys (as JSON text) and values in their order, duplicates included.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.members.iter().map(|member| (&*member.key, &*member.value))
+    }
+
+    /// The value of a key; of a duplicate key the last, as `jsonb` has it.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.members.iter().rev().find(|member| member.is(name)).map(|member| &*member.value)
+    }
+
+    /// Gives a key a value, where the key stands, or else at the end. Duplicates before it stay: nobody reads them.
+    pub(super) fn set(&mut self, name: &str, value: impl Into<Cow<'a, str>>) {
+        let value = value.into();
+        match self.members.iter_mut().rev().find(|member| member.is(name)) {
+            Some(member) => member.value = value,
+            None => self.members.push(Member { key: quote(name).into(), value }),
+        }
+    }
+
+    /// Drops the members whose key `unwanted` names. A key that no text can hold is nobody's to name.
+    pub(super) fn drop_where(&mut self, unwanted: impl Fn(&str) -> bool) {
+        self.members.retain(|member| !text(&member.key).is_some_and(|key| unwanted(&key)));
+    }
+}
+
+impl fmt::Display for Object<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("{")?;
+        for (index, Member { key, value }) in self.members.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(out, "{comma}{key}:{value}")?;
+        }
+        out.write_str("}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_keeps_the_text_of_its_members() {
+        let raw = r#" {"a" : 1.00 ,"\u0062":{ "x":[1, 2] },"a":"}\"," , "\ud800":null} "#;
+        let mut object = Object::of(raw);
+        assert_eq!(object.get("a"), Some(r#""}\",""#));
+        assert_eq!(object.get("b"), Some(r#"{ "x":[1, 2] }"#));
+        object.set("b", "true");
+        object.set("c", "[]");
+        assert_eq!(object.to_string(), r#"{"a":1.00,"\u0062":true,"a":"}\",","\ud800":null,"c":[]}"#);
+        object.drop_where(|name| name == "a");
+        assert_eq!(object.to_string(), r#"{"\u0062":true,"\ud800":null,"c":[]}"#);
+    }
+
+    #[test]
+    fn depth_is_not_breadth() {
+        for (raw, levels) in [("1", 0), ("[[],[],{}]", 2), (r#"{"[[[":[{}],"b":[[1]]}"#, 3)] {
+            assert_eq!(depth(raw), levels, "{raw}");
+        }
+    }
+
+    #[test]
+    fn printing_changes_white_space_only() {
+        let raw = "{ \"a\" : [ ] , \"b\":{\"c\" :[1.50,\n\"x, y\"]},\"d\":{ } }";
+        assert_eq!(print(raw, false), r#"{"a":[],"b":{"c":[1.50,"x, y"]},"d":{}}"#);
+        let pretty = "{\n  \"a\": [],\n  \"b\": {\n    \"c\": [\n      1.50,\n      \"x, y\"\n    ]\n  },\n  \"d\": {}\n}";
+        assert_eq!(print(raw, true), pretty);
+    }
+
+    #[test]
+    fn what_postgresql_cannot_store_is_found_wherever_it_is() {
+        for raw in [
+            r#"["\u0000"]"#,
+            r#"{"\uD800":1}"#,
+            r#""\ud800x""#,
+            r#""\ud800\u0041""#,
+            r#""\udc00""#,
+            "[1e200000]",
+        ] {
+            assert!(unstorable(raw).is_some(), "{raw}");
+        }
+        for raw in [r#""\\u0000""#, r#""\ud83d\ude00\n\u00e9""#, r#"{"a":[1e100,"\\\\"]}"#, "null"] {
+            assert_eq!(unstorable(raw), None, "{raw}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_no_json_neither_panics_nor_loops() {
+        for raw in
+            ["", "\"", "\"\\", "\"\\é", "{\"a", "{\"a\"", "{\"a\":", "]]]]", "{{{{", "{\"a\":]", "é{", ",,:"]
+        {
+            let mut object = Object::of(raw);
+            object.set("a", "1");
+            let _ = (object.to_string(), depth(raw), unstorable(raw), print(raw, true), text(raw));
+        }
+    }
+}

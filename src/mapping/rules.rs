@@ -1,0 +1,79 @@
+//! The rules: which voice setting goes where for which provider (M2, M6), as data.
+//!
+//! They come from `config/providers.toml`, embedded here, or from an operator's file of the same form (M9). The
+//! reader is in [`super::rules_file`]; rules that got past it are consistent, and nothing is checked again.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use super::kind::Kind;
+use super::rules_file::{self, RulesError};
+
+/// The file that the rules come from when no other is configured.
+const EMBEDDED: &str = include_str!("../../config/providers.toml");
+
+/// The rules in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// The type of every setting that is not text.
+    pub(super) settings: BTreeMap<String, Kind>,
+    /// The sections of `provider_config`, in the order in which they are written.
+    pub(super) sections: Vec<Section>,
+}
+
+/// One section of `provider_config`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Section {
+    pub(super) name: String,
+    /// The settings that may name the provider: the first that is set does.
+    pub(super) provider_from: Vec<String>,
+    pub(super) providers: BTreeMap<String, Rule>,
+    /// The rule of every provider that has none of its own.
+    pub(super) other: Rule,
+    /// Whether a provider without a rule of its own is worth a warning.
+    pub(super) warn: bool,
+}
+
+/// What is written for one provider, besides `provider`.
+pub(super) type Rule = Vec<Field>;
+
+/// One field of a section.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Field {
+    pub(super) name: String,
+    /// The setting it is copied from.
+    pub(super) from: String,
+    /// The JSON text of what is written while that setting is not set.
+    pub(super) default: Option<String>,
+}
+
+impl Rules {
+    /// The rules that agent-sync comes with.
+    ///
+    /// # Panics
+    /// Never: a test reads the file, which is part of the binary.
+    pub fn embedded() -> &'static Self {
+        static RULES: LazyLock<Rules> = LazyLock::new(|| match Rules::parse(EMBEDDED) {
+            Ok(rules) => rules,
+            Err(error) => unreachable!("config/providers.toml: {error}"),
+        });
+        &RULES
+    }
+
+    /// Reads a rules file, and reports every mistake in it, not only the first.
+    pub fn parse(text: &str) -> Result<Self, RulesError> {
+        rules_file::parse(text)
+    }
+
+    /// The type of a setting.
+    pub(super) fn kind(&self, setting: &str) -> &Kind {
+        self.settings.get(setting).unwrap_or(&Kind::Text)
+    }
+}
+
+impl Section {
+    /// Whether any rule of this section can write the field: such fields go when the provider changes (M4).
+    pub(super) fn owns(&self, field: &str) -> bool {
+        self.providers.values().chain([&self.other]).flatten().any(|rule| rule.name == field)
+    }
+}

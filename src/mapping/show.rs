@@ -1,0 +1,85 @@
+//! How values are named in reasons: what they are, never what a string says (M7).
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use super::json;
+
+/// A valid JSON value by its kind. Numbers and booleans are quoted; strings, arrays and objects are not.
+pub(crate) fn describe(raw: &str) -> String {
+    match raw.as_bytes().first() {
+        Some(b'{') => "an object".to_owned(),
+        Some(b'[') => "an array".to_owned(),
+        Some(b'"') => string(raw),
+        Some(b'-' | b'0'..=b'9') => format!("the number {}", shorten(raw, 40)),
+        _ => raw.to_owned(),
+    }
+}
+
+/// A JSON string by its length.
+pub(super) fn string(raw: &str) -> String {
+    match json::text(raw).map_or(0, |text| text.chars().count()) {
+        0 => "a string".to_owned(),
+        1 => "a string of 1 character".to_owned(),
+        count => format!("a string of {count} characters"),
+    }
+}
+
+/// At most `most` characters of a text, with an ellipsis where some are left out.
+pub(super) fn shorten(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => Cow::Owned(format!("{}…", text.get(..end).unwrap_or(""))),
+        None => Cow::Borrowed(text),
+    }
+}
+
+/// A name as a TOML key: bare where TOML allows it, else quoted, with everything escaped that could disturb a log.
+pub(super) fn toml_key(name: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { quoted(name) }
+}
+
+/// A text in double quotes, on one line, without control characters: a TOML string, and readable for anyone else.
+pub(super) fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            // Control characters, line separators, and marks that turn the direction of writing.
+            '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => escape(&mut out, c),
+            c if c.is_control() => escape(&mut out, c),
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+fn escape(out: &mut String, c: char) {
+    // Writing to a string cannot fail.
+    let _ = write!(out, "\\u{:04x}", u32::from(c));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_toml_keys() {
+        for (name, key) in [
+            ("acme", "acme"),
+            ("acme-2_x", "acme-2_x"),
+            ("", "\"\""),
+            ("a.b", "\"a.b\""),
+            ("a\"\\\n\u{7f}\u{202e}", r#""a\"\\\u000a\u007f\u202e""#),
+        ] {
+            assert_eq!(toml_key(name), key);
+        }
+    }
+
+    #[test]
+    fn long_names_are_shortened_between_characters() {
+        assert_eq!(shorten("äöü", 3), "äöü");
+        assert_eq!(shorten("äöüß", 3), "äöü…");
+    }
+}
