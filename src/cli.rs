@@ -21,10 +21,33 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 #[allow(clippy::doc_markdown, reason = "these comments are printed as help")]
 pub enum Verb {
+    /// Put the capture into a database: schema agent_sync and its triggers
+    Install(Install),
+    /// Take everything that install made out of a database
+    Uninstall(Databases),
     /// Run the mapping on one agent from standard input, without a database
     Render,
     /// Print the settings in force and where each comes from
     Config(Config),
+}
+
+/// Which databases a verb is about.
+#[derive(Debug, Args)]
+pub struct Databases {
+    /// Only this database; may be repeated [default: every database of the settings]
+    #[arg(long = "database", value_name = "NAME")]
+    pub names: Vec<String>,
+}
+
+/// The arguments of `install`.
+#[derive(Debug, Args)]
+pub struct Install {
+    /// Which databases to install into.
+    #[command(flatten)]
+    pub databases: Databases,
+    /// Print the SQL for a migration tool or an SQL editor instead of running it
+    #[arg(long)]
+    pub print: bool,
 }
 
 /// The arguments of `config`.

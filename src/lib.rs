@@ -5,6 +5,10 @@
 
 pub mod cli;
 pub mod exit;
+pub mod install;
 pub mod mapping;
+pub mod session;
 pub mod settings;
+pub mod store;
+pub mod throwaway;
 pub mod verbs;

@@ -17,6 +17,8 @@ fn main() -> ExitCode {
     };
     let config = cli.config.as_deref();
     let outcome = match cli.verb {
+        Verb::Install(args) => verbs::install::install(config, &args),
+        Verb::Uninstall(args) => verbs::uninstall::uninstall(config, &args),
         Verb::Render => verbs::render::render(config),
         Verb::Config(args) => verbs::config::config(config, &args),
     };

@@ -7,5 +7,8 @@
     unreachable_pub
 )]
 
+mod capture;
+mod installing;
 mod mapping;
 mod settings;
+mod support;

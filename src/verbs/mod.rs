@@ -1,13 +1,27 @@
 //! The verbs of the command line (I1), one short file each: settings in, work done, exit code out.
 
 pub mod config;
+pub mod install;
 pub mod render;
+pub mod uninstall;
 
 use anyhow::Context as _;
 
 use crate::exit::Fault;
 use crate::mapping::Rules;
-use crate::settings::Settings;
+use crate::session::{Limits, Session, SessionError};
+use crate::settings::{Database, Settings};
+use crate::store::{StoreError, failure};
+
+/// Runs a verb that waits, on one thread: agent-sync waits far more than it computes, and one thread is the quickest
+/// to wake up.
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the operating system gave no event loop")?;
+    runtime.block_on(work)
+}
 
 /// The rules in force: those of `rules.file`, or else the embedded ones.
 fn rules(settings: &Settings) -> anyhow::Result<Rules> {
@@ -25,4 +39,37 @@ fn rules(settings: &Settings) -> anyhow::Result<Rules> {
                 .remedy("mend the lines named above; the built-in rules show the form"),
         )
     })
+}
+
+/// Connects on behalf of a verb that does its work and goes.
+async fn connect(database: &Database, settings: &Settings) -> anyhow::Result<Session> {
+    let sync = &settings.sync;
+    let limits = Limits { statement_timeout: sync.statement_timeout, lock_timeout: sync.lock_timeout };
+    Session::connect(database, limits).await.map_err(|error| {
+        let remedy = match &error {
+            SessionError::Postgres(error) => failure::policy(error).remedy,
+            SessionError::Tls(_) => "check tls_root_cert of this database",
+            SessionError::Silent(_) => "see whether the server is up and can be reached from here",
+        };
+        let what = format!("database {}: could not connect ({})", database.name, database.target());
+        anyhow::Error::new(error).context(Fault::unavailable(what).remedy(remedy))
+    })
+}
+
+/// An error of a statement that a verb ran: with the message and the hint of the server, which are about objects.
+fn refused(database: &Database, what: &str, error: StoreError) -> anyhow::Error {
+    let remedy = match &error {
+        StoreError::Postgres(error) => {
+            let hint = error.as_db_error().and_then(|error| error.hint()).map(str::to_owned);
+            hint.unwrap_or_else(|| failure::policy(error).remedy.to_owned())
+        }
+        StoreError::Silent(_) => "see what the server is doing: SELECT * FROM pg_stat_activity".to_owned(),
+    };
+    let fault = Fault::new(crate::exit::Exit::Failed, format!("database {}: {what}", database.name));
+    anyhow::Error::new(error).context(fault.remedy(remedy))
+}
+
+/// Prints a line of results; a reader that has gone away ends nothing but the printing.
+fn say(line: impl std::fmt::Display) {
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), format!("{line}\n").as_bytes());
 }

@@ -1,0 +1,234 @@
+-- agent-sync: the capture (C1-C6) and the view agent_sync.state, made for one pair of tables.
+--
+-- Run after 0001_schema.sql, in the same transaction; see there. It can be run again at any time: it works out what
+-- should be there, and where that is what is there, it executes no DDL and takes no lock on the tables.
+--
+-- Without further ado it is about public.agents and public.agent_configurations with the usual column names. For
+-- others, set agent_sync.tables first, to a JSON object of what differs:
+--
+--     SELECT set_config('agent_sync.tables', '{"agents": {"table": "voice_agents"}}', true);
+--
+-- The keys: agents {schema, table, columns {slug, name, system_prompt, agent_image, voice_settings}},
+-- configurations {schema, table, columns {agent_slug}}, capture_configurations (true or false).
+--
+-- Locks: CREATE TRIGGER and ALTER TABLE ... ENABLE ALWAYS TRIGGER take SHARE ROW EXCLUSIVE, which holds up writers
+-- of the table. It is waited for no longer than lock_timeout (2 s), and held for milliseconds.
+
+DO $attach$
+DECLARE
+    -- The sleeping-consumer protocol and why the first appends are guarded: see capture_body below.
+    capture_body CONSTANT text := $body$
+        -- Notes the slug of the changed row in the outbox, and wakes the daemon if it sleeps.
+        --
+        -- Never in the way (C4): an append that fails is a WARNING and a count in agent_sync.uncaptured, which makes
+        -- the daemon bring every agent in sync; and the table lock is taken with NOWAIT, so nothing is waited for.
+        --
+        -- An exception block is a subtransaction, and PostgreSQL keeps track of 64 of them cheaply. So a transaction's
+        -- first 50 appends are guarded by one each; after that the outbox has been seen to work, it cannot be dropped
+        -- or renamed, because this transaction holds a lock on it, and a look at the privileges is guard enough.
+        --
+        -- Quiet while busy (C6): NOTIFY serializes commits, so it is called only when the daemon sleeps, that is,
+        -- when it holds the advisory lock "idle" (1634169721, 2). Otherwise this transaction keeps the shared lock to
+        -- its end, and the daemon cannot go to sleep before it has seen what this transaction appended.
+        --
+        -- agent_sync.appended, local to the (sub)transaction, counts the guarded appends.
+        DECLARE
+            appended text := pg_catalog.current_setting('agent_sync.appended', true);
+        BEGIN
+            IF appended = '50'
+                AND pg_catalog.has_schema_privilege('agent_sync', 'USAGE')
+                AND pg_catalog.has_table_privilege(pg_catalog.to_regclass('agent_sync.outbox'), 'INSERT')
+            THEN
+                INSERT INTO agent_sync.outbox (slug) VALUES (NEW.%1$I);
+                IF TG_OP = 'UPDATE' AND OLD.%1$I IS DISTINCT FROM NEW.%1$I THEN
+                    INSERT INTO agent_sync.outbox (slug) SELECT OLD.%1$I WHERE OLD.%1$I IS NOT NULL;
+                END IF;
+                RETURN NULL;
+            END IF;
+
+            BEGIN
+                LOCK TABLE agent_sync.outbox IN ROW EXCLUSIVE MODE NOWAIT;
+                INSERT INTO agent_sync.outbox (slug) VALUES (NEW.%1$I);
+                IF TG_OP = 'UPDATE' AND OLD.%1$I IS DISTINCT FROM NEW.%1$I THEN
+                    INSERT INTO agent_sync.outbox (slug) SELECT OLD.%1$I WHERE OLD.%1$I IS NOT NULL;
+                END IF;
+                -- A queue of notifications that is nearly full would fail the writer's commit: the sweep will do.
+                IF NOT pg_catalog.pg_try_advisory_xact_lock_shared(1634169721, 2)
+                    AND pg_catalog.pg_notification_queue_usage() < 0.5
+                THEN
+                    PERFORM pg_catalog.pg_notify('agent_sync', '');
+                END IF;
+                PERFORM pg_catalog.set_config('agent_sync.appended',
+                    CASE WHEN appended ~ '^[0-9]{1,2}$' THEN (appended::integer + 1)::text ELSE '1' END, true);
+            EXCEPTION WHEN OTHERS THEN
+                IF pg_catalog.current_setting('agent_sync.warned', true) IS DISTINCT FROM 'yes' THEN
+                    RAISE WARNING 'agent-sync could not note a change of "%%": %%', NEW.%1$I, SQLERRM
+                        USING ERRCODE = SQLSTATE,
+                        HINT = 'The row is saved. Run "agent-sync install" to mend the capture; every agent is then brought in sync.';
+                    PERFORM pg_catalog.set_config('agent_sync.warned', 'yes', true);
+                    BEGIN
+                        PERFORM pg_catalog.nextval('agent_sync.uncaptured');
+                    EXCEPTION WHEN OTHERS THEN
+                        NULL; -- The schema itself is broken; the daemon sees that for itself.
+                    END;
+                END IF;
+            END;
+            RETURN NULL;
+        END
+    $body$;
+
+    given          jsonb := COALESCE(NULLIF(pg_catalog.current_setting('agent_sync.tables', true), ''), '{}')::jsonb;
+    agents_name    text := pg_catalog.format('%I.%I', COALESCE(given #>> '{agents,schema}', 'public'),
+                                                      COALESCE(given #>> '{agents,table}', 'agents'));
+    configs_name   text := pg_catalog.format('%I.%I', COALESCE(given #>> '{configurations,schema}', 'public'),
+                                                      COALESCE(given #>> '{configurations,table}', 'agent_configurations'));
+    agents         regclass := pg_catalog.to_regclass(agents_name);
+    configs        regclass := pg_catalog.to_regclass(configs_name);
+    slug           text := COALESCE(given #>> '{agents,columns,slug}', 'slug');
+    agent_slug     text := COALESCE(given #>> '{configurations,columns,agent_slug}', 'agent_slug');
+    settings       text := COALESCE(given #>> '{agents,columns,voice_settings}', 'voice_settings');
+    relevant       text[] := ARRAY[
+        slug,
+        settings,
+        COALESCE(given #>> '{agents,columns,name}', 'name'),
+        COALESCE(given #>> '{agents,columns,system_prompt}', 'system_prompt'),
+        COALESCE(given #>> '{agents,columns,agent_image}', 'agent_image')];
+    with_configs   boolean := COALESCE((given ->> 'capture_configurations')::boolean, true);
+    changed        text;
+    configuration_changed text;
+    definitions    text[] := '{}';
+    triggers       text[] := '{}';
+    wanted         text;
+    stale          record;
+    definition     text;
+BEGIN
+    PERFORM pg_catalog.set_config('lock_timeout', '2s', true);
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    PERFORM pg_catalog.pg_advisory_xact_lock(1634169721, 3);
+
+    IF agents IS NULL THEN
+        RAISE EXCEPTION 'agent-sync expected the table %, and this database has none', agents_name
+            USING ERRCODE = 'undefined_table', HINT = 'Name the table of the agents in the settings of this database (agents.schema, agents.table).';
+    END IF;
+    IF configs IS NULL THEN
+        RAISE EXCEPTION 'agent-sync expected the table %, and this database has none', configs_name
+            USING ERRCODE = 'undefined_table', HINT = 'Name the table of the configurations in the settings of this database (configurations.schema, configurations.table).';
+    END IF;
+
+    -- The required columns (T3).
+    FOR stale IN
+        SELECT need.relation, need.col
+        FROM (VALUES (agents, slug), (agents, settings), (configs, agent_slug),
+                     (configs, COALESCE(given #>> '{configurations,columns,provider_config}', 'provider_config')))
+             AS need (relation, col)
+        WHERE NOT EXISTS (SELECT FROM pg_attribute a
+                          WHERE a.attrelid = need.relation AND a.attname = need.col AND a.attnum > 0 AND NOT a.attisdropped)
+    LOOP
+        RAISE EXCEPTION 'agent-sync expected a column % in the table %, and it has none', pg_catalog.quote_ident(stale.col), stale.relation
+            USING ERRCODE = 'undefined_column', HINT = 'Name the column in the settings of this database (agents.columns, configurations.columns).';
+    END LOOP;
+
+    -- What "changed" means, column by column: jsonb by its own equality; everything else byte for byte, because
+    -- json has no equality, and citext and some collations call different text equal.
+    SELECT string_agg(
+               CASE WHEN a.atttypid = 'jsonb'::regtype
+                   THEN format('OLD.%1$I IS DISTINCT FROM NEW.%1$I', a.attname)
+                   ELSE format('OLD.%1$I::text COLLATE "C" IS DISTINCT FROM NEW.%1$I::text COLLATE "C"', a.attname)
+               END, ' OR ' ORDER BY array_position(relevant, a.attname::text))
+        INTO changed
+        FROM pg_attribute a
+        WHERE a.attrelid = agents AND a.attname = ANY (relevant) AND a.attnum > 0 AND NOT a.attisdropped;
+    configuration_changed := format('OLD.%1$I::text COLLATE "C" IS DISTINCT FROM NEW.%1$I::text COLLATE "C"', agent_slug);
+
+    definitions := definitions || ARRAY[
+        format('CREATE OR REPLACE FUNCTION agent_sync.capture_agent() RETURNS trigger LANGUAGE plpgsql '
+               'SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', format(capture_body, slug)),
+        'REVOKE ALL ON FUNCTION agent_sync.capture_agent() FROM PUBLIC',
+        'COMMENT ON FUNCTION agent_sync.capture_agent() IS ''Notes a changed agent in agent_sync.outbox; never fails a save.''',
+        format('CREATE OR REPLACE TRIGGER agent_sync_insert AFTER INSERT ON %s FOR EACH ROW WHEN (NEW.%I IS NOT NULL) '
+               'EXECUTE FUNCTION agent_sync.capture_agent()', agents, slug),
+        format('CREATE OR REPLACE TRIGGER agent_sync_update AFTER UPDATE ON %s FOR EACH ROW WHEN (NEW.%I IS NOT NULL AND (%s)) '
+               'EXECUTE FUNCTION agent_sync.capture_agent()', agents, slug, changed),
+        -- ALWAYS: also for restores and logical replication, which run with session_replication_role = replica.
+        format('ALTER TABLE %s ENABLE ALWAYS TRIGGER agent_sync_insert', agents),
+        format('ALTER TABLE %s ENABLE ALWAYS TRIGGER agent_sync_update', agents),
+        format('COMMENT ON TRIGGER agent_sync_insert ON %s IS ''agent-sync: notes new agents.''', agents),
+        format('COMMENT ON TRIGGER agent_sync_update ON %s IS ''agent-sync: notes agents whose mapped columns changed.''', agents)];
+    triggers := ARRAY[format('%s.agent_sync_insert', agents), format('%s.agent_sync_update', agents)];
+
+    IF with_configs THEN
+        definitions := definitions || ARRAY[
+            format('CREATE OR REPLACE FUNCTION agent_sync.capture_configuration() RETURNS trigger LANGUAGE plpgsql '
+                   'SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', format(capture_body, agent_slug)),
+            'REVOKE ALL ON FUNCTION agent_sync.capture_configuration() FROM PUBLIC',
+            'COMMENT ON FUNCTION agent_sync.capture_configuration() IS ''Notes a new configuration in agent_sync.outbox; never fails a save.''',
+            format('CREATE OR REPLACE TRIGGER agent_sync_insert AFTER INSERT ON %s FOR EACH ROW WHEN (NEW.%I IS NOT NULL) '
+                   'EXECUTE FUNCTION agent_sync.capture_configuration()', configs, agent_slug),
+            format('CREATE OR REPLACE TRIGGER agent_sync_update AFTER UPDATE ON %s FOR EACH ROW WHEN (NEW.%I IS NOT NULL AND (%s)) '
+                   'EXECUTE FUNCTION agent_sync.capture_configuration()', configs, agent_slug, configuration_changed),
+            format('ALTER TABLE %s ENABLE ALWAYS TRIGGER agent_sync_insert', configs),
+            format('ALTER TABLE %s ENABLE ALWAYS TRIGGER agent_sync_update', configs),
+            format('COMMENT ON TRIGGER agent_sync_insert ON %s IS ''agent-sync: notes new configurations.''', configs),
+            format('COMMENT ON TRIGGER agent_sync_update ON %s IS ''agent-sync: notes configurations given to another agent.''', configs)];
+        triggers := triggers || ARRAY[format('%s.agent_sync_insert', configs), format('%s.agent_sync_update', configs)];
+    END IF;
+
+    definitions := definitions || ARRAY[
+        format($view$
+            CREATE OR REPLACE VIEW agent_sync.state AS
+            SELECT a.%1$I::text AS slug,
+                   waiting.since IS NOT NULL AS pending,
+                   p.kind AS problem,
+                   COALESCE(waiting.since, p.since) AS since
+            FROM %2$s a
+            LEFT JOIN (SELECT o.slug, pg_catalog.min(o.at) AS since FROM agent_sync.outbox o GROUP BY o.slug) waiting
+                ON waiting.slug = a.%1$I
+            LEFT JOIN agent_sync.problem p ON p.slug = a.%1$I
+            $view$, slug, agents),
+        'COMMENT ON VIEW agent_sync.state IS ''One row per agent: whether a change of it is pending, or a problem stands, and since when.''',
+        'COMMENT ON COLUMN agent_sync.state.slug IS ''The slug of the agent.''',
+        'COMMENT ON COLUMN agent_sync.state.pending IS ''Whether a change has been noted that the daemon has not applied yet.''',
+        'COMMENT ON COLUMN agent_sync.state.problem IS ''The kind of problem that keeps it from being in sync, or null.''',
+        'COMMENT ON COLUMN agent_sync.state.since IS ''Since when it has been pending, or has had the problem; null: in sync as far as is known.'''];
+
+    wanted := md5(array_to_string(definitions, E'\n'));
+
+    IF EXISTS (SELECT FROM agent_sync.install i WHERE i.fingerprint = wanted)
+        AND to_regclass('agent_sync.state') IS NOT NULL
+        -- What is there, trigger by trigger, against what should be.
+        AND NOT EXISTS (
+            (SELECT format('%s.%I', t.tgrelid::regclass, t.tgname), t.tgenabled::text
+             FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
+             WHERE f.pronamespace = 'agent_sync'::regnamespace)
+            EXCEPT SELECT name, 'A' FROM unnest(triggers) AS name)
+        AND NOT EXISTS (
+            SELECT name FROM unnest(triggers) AS name
+            EXCEPT SELECT format('%s.%I', t.tgrelid::regclass, t.tgname)
+            FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
+            WHERE f.pronamespace = 'agent_sync'::regnamespace)
+    THEN
+        RETURN;
+    END IF;
+
+    -- Triggers of an earlier install that are no longer wanted, for instance on a table that was renamed in the settings.
+    FOR stale IN
+        SELECT t.tgname, t.tgrelid::regclass AS relation
+        FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
+        WHERE f.pronamespace = 'agent_sync'::regnamespace
+          AND NOT format('%s.%I', t.tgrelid::regclass, t.tgname) = ANY (triggers)
+    LOOP
+        EXECUTE format('DROP TRIGGER %I ON %s', stale.tgname, stale.relation);
+    END LOOP;
+    IF NOT with_configs THEN
+        DROP FUNCTION IF EXISTS agent_sync.capture_configuration();
+    END IF;
+
+    FOREACH definition IN ARRAY definitions LOOP
+        EXECUTE definition;
+    END LOOP;
+
+    -- -1: what was saved before these triggers were there is not in the outbox, so the daemon starts with every agent.
+    UPDATE agent_sync.install i
+        SET tables = given, fingerprint = wanted, uncaptured_seen = -1;
+END
+$attach$;

@@ -1,0 +1,125 @@
+//! One batch as it comes out of the outbox, and as it goes back: typed rows in, arrays of parameters out.
+//!
+//! No choices are made here; those are made by `sync::decide`, between the two.
+
+use tokio_postgres::{Error, Row};
+
+use super::row_id::RowId;
+use crate::mapping::{Agent, Changes, Configuration};
+
+/// The rows of [`super::queries::claim`].
+#[derive(Debug)]
+pub struct Claimed {
+    rows: Vec<Row>,
+    /// The number of outbox rows looked at; fewer than asked for means that the end was reached.
+    pub looked_at: usize,
+    /// The place of the last of them.
+    pub last: RowId,
+}
+
+/// One slug with at most one of its configurations.
+#[derive(Debug)]
+pub struct Claim<'a> {
+    /// The slug.
+    pub slug: &'a str,
+    /// Whether a configuration is locked by somebody else, so that the slug stayed in the outbox.
+    pub busy: bool,
+    /// Whether a problem is noted for it.
+    pub has_problem: bool,
+    /// The agent, unless it is gone.
+    pub agent: Option<Agent<'a>>,
+    /// The configuration and its place, unless there is none.
+    pub configuration: Option<(RowId, Configuration<'a>)>,
+}
+
+impl Claimed {
+    pub(super) fn new(rows: Vec<Row>) -> Result<Self, Error> {
+        let (last, looked_at) = match rows.first() {
+            Some(row) => (row.try_get(3)?, usize::try_from(row.try_get::<_, i64>(4)?).unwrap_or(0)),
+            None => (RowId::START, 0),
+        };
+        Ok(Self { rows, looked_at, last })
+    }
+
+    /// What was taken, row by row. Rows of one slug need not stand together.
+    pub fn claims(&self) -> impl Iterator<Item = Result<Claim<'_>, Error>> {
+        self.rows.iter().map(claim)
+    }
+}
+
+fn claim(row: &Row) -> Result<Claim<'_>, Error> {
+    let agent = Agent {
+        name: row.try_get(6)?,
+        system_prompt: row.try_get(7)?,
+        agent_image: row.try_get(8)?,
+        voice_settings: row.try_get(9)?,
+    };
+    let configuration = match row.try_get(10)? {
+        Some(place) => Some((
+            place,
+            Configuration {
+                agent_name: row.try_get(11)?,
+                system_prompt: row.try_get(12)?,
+                agent_image: row.try_get(13)?,
+                voice_id: row.try_get(14)?,
+                temperature: row.try_get(15)?,
+                provider_config: row.try_get(16)?,
+                voice_settings: row.try_get(17)?,
+            },
+        )),
+        None => None,
+    };
+    Ok(Claim {
+        slug: row.try_get(0)?,
+        busy: row.try_get(1)?,
+        has_problem: row.try_get(2)?,
+        agent: row.try_get::<_, bool>(5)?.then_some(agent),
+        configuration,
+    })
+}
+
+/// Why a slug is not in sync, as `agent_sync.problem` keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// No configuration has the slug (G6).
+    MissingConfiguration,
+    /// The agent's settings cannot be mapped (M7).
+    Rejected,
+    /// PostgreSQL refused the write (G5).
+    Failed,
+}
+
+impl ProblemKind {
+    /// Its name in the table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MissingConfiguration => "missing_configuration",
+            Self::Rejected => "rejected",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One row for `agent_sync.problem`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The slug.
+    pub slug: String,
+    /// What kind.
+    pub kind: ProblemKind,
+    /// The reason in a sentence or more, without prompts and keys.
+    pub detail: String,
+    /// Of a failed write.
+    pub sqlstate: Option<String>,
+}
+
+/// What a batch comes to.
+#[derive(Debug, Default)]
+pub struct Outcome<'a> {
+    /// The rows to write, and what.
+    pub writes: Vec<(RowId, Changes<'a>)>,
+    /// The problems to note.
+    pub problems: Vec<Problem>,
+    /// The slugs whose problem is over.
+    pub cleared: Vec<String>,
+}

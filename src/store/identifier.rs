@@ -1,0 +1,52 @@
+//! Identifiers in SQL: the one place where names become SQL text, always quoted.
+
+use std::fmt::{self, Display, Write as _};
+
+/// A name as SQL text, in double quotes.
+#[derive(Debug, Clone, Copy)]
+pub struct Quoted<'a>(pub &'a str);
+
+impl Display for Quoted<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        quote(out, '"', self.0)
+    }
+}
+
+/// A text constant as SQL text, in single quotes; for `install --print` alone, which has no parameters to use.
+#[derive(Debug, Clone, Copy)]
+pub struct Literal<'a>(pub &'a str);
+
+impl Display for Literal<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.contains('\\') {
+            // Whatever standard_conforming_strings says, an escape string means the same.
+            out.write_str(" E")?;
+            return quote(out, '\'', &self.0.replace('\\', "\\\\"));
+        }
+        quote(out, '\'', self.0)
+    }
+}
+
+fn quote(out: &mut fmt::Formatter<'_>, mark: char, text: &str) -> fmt::Result {
+    out.write_char(mark)?;
+    for character in text.chars() {
+        if character == mark {
+            out.write_char(mark)?;
+        }
+        out.write_char(character)?;
+    }
+    out.write_char(mark)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_constants_are_quoted_whatever_they_hold() {
+        assert_eq!(Quoted("plain").to_string(), r#""plain""#);
+        assert_eq!(Quoted(r#"we"ird; drop"#).to_string(), r#""we""ird; drop""#);
+        assert_eq!(Literal("it's").to_string(), "'it''s'");
+        assert_eq!(Literal(r"a\'b").to_string(), r" E'a\\''b'");
+    }
+}

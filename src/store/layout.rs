@@ -1,0 +1,244 @@
+//! What the two tables look like in this database (T3): read from the catalog, never assumed.
+//!
+//! A column that does not exist is left out of every query, and the mapping is told so. Types are PostgreSQL's own
+//! names for them, so that text parameters can be cast to the type of the column that they are for.
+
+use tokio_postgres::Client;
+
+use super::identifier::Quoted;
+use crate::mapping::{NumberColumn, Targets};
+use crate::settings::{AgentsTable, ConfigurationsTable};
+
+/// One column that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// The name, quoted.
+    pub name: String,
+    /// Its type without length or scale: a cast to `varchar(20)` cuts off silently, an assignment does not.
+    pub sql_type: String,
+}
+
+/// The table of the agents.
+#[derive(Debug, Clone)]
+pub struct Agents {
+    /// Schema and name, quoted.
+    pub table: String,
+    /// What an agent is known by.
+    pub slug: Column,
+    /// Its settings.
+    pub voice_settings: Column,
+    /// Its name.
+    pub name: Option<Column>,
+    /// Its prompt.
+    pub system_prompt: Option<Column>,
+    /// Its image.
+    pub agent_image: Option<Column>,
+}
+
+/// The table of the configurations.
+#[derive(Debug, Clone)]
+pub struct Configurations {
+    /// Schema and name, quoted.
+    pub table: String,
+    /// Which agent the row is for.
+    pub agent_slug: Column,
+    /// Whether an index begins with it: if not, looking for slugs is a scan of the table (T2).
+    pub agent_slug_is_indexed: bool,
+    /// What the runtime reads.
+    pub provider_config: Column,
+    /// The other columns of M1, as far as they exist.
+    pub agent_name: Option<Column>,
+    /// See M1.
+    pub system_prompt: Option<Column>,
+    /// See M1.
+    pub agent_image: Option<Column>,
+    /// See M1.
+    pub voice_id: Option<Column>,
+    /// See M1.
+    pub temperature: Option<Column>,
+    /// See M1.
+    pub voice_settings: Option<Column>,
+    /// The columns that take the clock of the transaction.
+    pub clocks: Vec<Column>,
+}
+
+/// Both tables, and what was found missing.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// The table of the agents.
+    pub agents: Agents,
+    /// The table of the configurations.
+    pub configurations: Configurations,
+    /// Which target columns exist, as the mapping wants to know it.
+    pub targets: Targets,
+    /// The optional columns that do not exist (T3), as `table.column`.
+    pub missing: Vec<String>,
+}
+
+/// Why the tables cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LayoutError {
+    /// The catalog could not be read.
+    #[error("could not read the catalog")]
+    Postgres(#[from] tokio_postgres::Error),
+    /// A table is not there, or not visible to the role.
+    #[error("expected the table {table}, and this database has none that this role can see")]
+    NoTable {
+        /// Schema and name.
+        table: String,
+    },
+    /// A required column is not there.
+    #[error("expected a column {column} in the table {table}, and it has none")]
+    NoColumn {
+        /// Schema and name.
+        table: String,
+        /// The column's name.
+        column: String,
+    },
+}
+
+/// The columns of a table, their types by name and by length, whether one can be written, and whether it is indexed.
+pub(super) const COLUMNS: &str = "
+    SELECT a.attname::text,
+           pg_catalog.format_type(a.atttypid, NULL),
+           a.atttypmod,
+           a.attgenerated <> '' AS generated,
+           EXISTS (SELECT FROM pg_catalog.pg_index i
+                   WHERE i.indrelid = a.attrelid AND i.indisvalid AND i.indpred IS NULL AND i.indkey[0] = a.attnum)
+    FROM pg_catalog.pg_attribute a
+    WHERE a.attrelid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', $1::text, $2::text))
+      AND a.attnum > 0 AND NOT a.attisdropped";
+
+struct Found {
+    name: String,
+    sql_type: String,
+    modifier: i32,
+    generated: bool,
+    indexed: bool,
+}
+
+struct Table {
+    quoted: String,
+    shown: String,
+    found: Vec<Found>,
+    missing: Vec<String>,
+}
+
+impl Table {
+    async fn read(client: &Client, schema: &str, table: &str) -> Result<Self, LayoutError> {
+        let shown = format!("{schema}.{table}");
+        let rows = client.query(COLUMNS, &[&schema, &table]).await?;
+        if rows.is_empty() {
+            return Err(LayoutError::NoTable { table: shown });
+        }
+        let found = rows
+            .iter()
+            .map(|row| {
+                Ok(Found {
+                    name: row.try_get(0)?,
+                    sql_type: row.try_get(1)?,
+                    modifier: row.try_get(2)?,
+                    generated: row.try_get(3)?,
+                    indexed: row.try_get(4)?,
+                })
+            })
+            .collect::<Result<_, tokio_postgres::Error>>()?;
+        let quoted = format!("{}.{}", Quoted(schema), Quoted(table));
+        Ok(Self { quoted, shown, found, missing: Vec::new() })
+    }
+
+    fn find(&self, name: &str) -> Option<&Found> {
+        self.found.iter().find(|found| found.name == name)
+    }
+
+    fn required(&self, name: &str) -> Result<Column, LayoutError> {
+        let found = self
+            .find(name)
+            .ok_or_else(|| LayoutError::NoColumn { table: self.shown.clone(), column: name.to_owned() })?;
+        Ok(found.column())
+    }
+
+    fn optional(&mut self, name: &str) -> Option<Column> {
+        let column = self.find(name).map(Found::column);
+        if column.is_none() {
+            self.missing.push(format!("{}.{name}", self.shown));
+        }
+        column
+    }
+
+    /// An optional column that is written: one that PostgreSQL computes itself is as good as none.
+    fn writable(&mut self, name: &str) -> Option<Column> {
+        let generated = self.find(name).is_some_and(|found| found.generated);
+        self.optional(name).filter(|_| !generated)
+    }
+}
+
+impl Found {
+    fn column(&self) -> Column {
+        Column { name: Quoted(&self.name).to_string(), sql_type: self.sql_type.clone() }
+    }
+}
+
+impl Layout {
+    /// Reads the catalog.
+    pub async fn read(
+        client: &Client,
+        agents: &AgentsTable,
+        configurations: &ConfigurationsTable,
+    ) -> Result<Self, LayoutError> {
+        let mut from = Table::read(client, &agents.schema, &agents.table).await?;
+        let mut to = Table::read(client, &configurations.schema, &configurations.table).await?;
+        let source = Agents {
+            table: from.quoted.clone(),
+            slug: from.required(&agents.columns.slug)?,
+            voice_settings: from.required(&agents.columns.voice_settings)?,
+            name: from.optional(&agents.columns.name),
+            system_prompt: from.optional(&agents.columns.system_prompt),
+            agent_image: from.optional(&agents.columns.agent_image),
+        };
+        let columns = &configurations.columns;
+        let clocks = [&columns.updated_at, &columns.last_updated]
+            .into_iter()
+            .filter_map(|name| to.writable(name))
+            .filter(|column| column.sql_type.starts_with("timestamp"))
+            .collect();
+        let target = Configurations {
+            table: to.quoted.clone(),
+            agent_slug: to.required(&columns.agent_slug)?,
+            agent_slug_is_indexed: to.find(&columns.agent_slug).is_some_and(|found| found.indexed),
+            provider_config: to.required(&columns.provider_config)?,
+            agent_name: to.writable(&columns.agent_name),
+            system_prompt: to.writable(&columns.system_prompt),
+            agent_image: to.writable(&columns.agent_image),
+            voice_id: to.writable(&columns.voice_id),
+            temperature: to.writable(&columns.temperature),
+            voice_settings: to.writable(&columns.voice_settings),
+            clocks,
+        };
+        let targets = Targets {
+            agent_name: target.agent_name.is_some(),
+            system_prompt: target.system_prompt.is_some(),
+            agent_image: target.agent_image.is_some(),
+            voice_settings: target.voice_settings.is_some(),
+            voice_id: target.voice_id.is_some(),
+            temperature: target.temperature.as_ref().and(to.find(&columns.temperature)).map(comparison),
+        };
+        let missing = from.missing.into_iter().chain(to.missing).collect();
+        Ok(Self { agents: source, configurations: target, targets, missing })
+    }
+}
+
+/// How the column of the temperature compares numbers.
+fn comparison(found: &Found) -> NumberColumn {
+    match found.sql_type.as_str() {
+        "real" => NumberColumn::Float4,
+        "double precision" => NumberColumn::Float8,
+        // `numeric(p, s)` keeps p and s in its modifier, after a header of 4; s has 11 bits and a sign.
+        "numeric" if found.modifier >= 4 => {
+            let scale = (((found.modifier - 4) & 0x7ff) ^ 0x400) - 0x400;
+            NumberColumn::Numeric { scale: Some(scale) }
+        }
+        "smallint" | "integer" | "bigint" => NumberColumn::Numeric { scale: Some(0) },
+        _ => NumberColumn::Numeric { scale: None },
+    }
+}

@@ -1,0 +1,368 @@
+//! Every runtime query, typed: the one place where SQL meets the daemon.
+//!
+//! A [`Store`] belongs to one session: its statements are prepared on it. Every wait is bounded by
+//! [`Store::PATIENCE`] on top of the server's own `statement_timeout`, so that a server that has gone quiet is an
+//! error and not a hang.
+//!
+//! Invariant: a batch is one transaction and two round trips. What can be sent together is sent together, and the
+//! server does it in the order in which it was sent.
+//! Invariant: nothing here decides what to write. `mapping` does, and `sync` joins the two.
+
+mod batch;
+pub mod failure;
+pub mod identifier;
+mod layout;
+pub mod queries;
+mod row_id;
+
+use std::time::Duration;
+
+use postgres_types::{ToSql, Type};
+use tokio_postgres::{Client, Statement};
+
+pub use batch::{Claim, Claimed, Outcome, Problem, ProblemKind};
+pub use layout::{Layout, LayoutError};
+pub use row_id::RowId;
+
+/// Why a query did not give an answer.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The server said no, or the connection is gone.
+    #[error("{}", failure::describe(.0))]
+    Postgres(#[from] tokio_postgres::Error),
+    /// The server did not answer in time.
+    #[error("the server did not answer within {0:?}")]
+    Silent(Duration),
+}
+
+/// What happens to the lock that tells writers that the daemon sleeps (C6), just before a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Idle {
+    /// Nothing.
+    Keep,
+    /// It is released: the daemon has woken up.
+    Release,
+    /// It is taken if no writer is in the way: the daemon is about to sleep, and this is its last look.
+    Try,
+}
+
+/// What the table `agent_sync.install` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Installed {
+    /// The version of the schema.
+    pub version: i32,
+    /// Saves that could not be captured and for which every agent has been brought in sync since.
+    pub uncaptured_seen: i64,
+    /// Saves that could not be captured.
+    pub uncaptured: i64,
+}
+
+/// A trigger that does not do its work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaptureFault {
+    /// `schema.table.trigger`
+    pub trigger: String,
+    /// What is wrong with it.
+    pub fault: String,
+}
+
+/// The queries of one session, prepared.
+#[derive(Debug)]
+pub struct Store {
+    layout: Layout,
+    triggers: [Vec<String>; 2],
+    patience: Duration,
+    claim: Statement,
+    write: Statement,
+    note_problems: Statement,
+    clear_problems: Statement,
+    try_sleep: Statement,
+    awake: Statement,
+}
+
+impl Store {
+    /// How long an answer may take beyond the server's own `statement_timeout`.
+    pub const PATIENCE: Duration = Duration::from_secs(5);
+
+    /// Prepares the queries that run often.
+    pub async fn prepare(
+        client: &Client,
+        layout: Layout,
+        capture_configurations: bool,
+        statement_timeout: Duration,
+    ) -> Result<Self, StoreError> {
+        let triggers = expected_triggers(&layout, capture_configurations);
+        let (claim, write) = (queries::claim(&layout), queries::write(&layout));
+        let write_types = [
+            Type::TID_ARRAY,
+            Type::TEXT_ARRAY,
+            Type::TEXT_ARRAY,
+            Type::TEXT_ARRAY,
+            Type::TEXT_ARRAY,
+            Type::TEXT_ARRAY,
+            Type::TEXT_ARRAY,
+            Type::TEXT_ARRAY,
+        ];
+        let patience = statement_timeout + Self::PATIENCE;
+        let prepared = async {
+            tokio::try_join!(
+                client.prepare_typed(&claim, &[Type::TID, Type::INT8]),
+                client.prepare_typed(&write, &write_types),
+                client.prepare(queries::NOTE_PROBLEMS),
+                client.prepare(queries::CLEAR_PROBLEMS),
+                client.prepare(queries::TRY_SLEEP),
+                client.prepare(queries::AWAKE),
+            )
+        };
+        let (claim, write, note_problems, clear_problems, try_sleep, awake) =
+            within(patience, prepared).await?;
+        Ok(Self { layout, triggers, patience, claim, write, note_problems, clear_problems, try_sleep, awake })
+    }
+
+    /// What the tables look like.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Tries to become the one daemon that writes to this database.
+    pub async fn try_lead(&self, client: &Client) -> Result<bool, StoreError> {
+        self.scalar(client, queries::TRY_LEAD).await
+    }
+
+    /// Begins a batch: takes up to `limit` rows from `from` on out of the outbox and reads what they are about.
+    ///
+    /// Says also whether the lock of a sleeping daemon is now held. A batch that was begun must be ended, by
+    /// [`Store::finish`] or [`Store::abandon`].
+    pub async fn begin(
+        &self,
+        client: &Client,
+        idle: Idle,
+        from: RowId,
+        limit: u32,
+    ) -> Result<(bool, Claimed), StoreError> {
+        let limit = i64::from(limit);
+        let claim: [&(dyn ToSql + Sync); 2] = [&from, &limit];
+        let lock = async {
+            match idle {
+                Idle::Keep => Ok(false),
+                Idle::Release => client.execute(&self.awake, &[]).await.map(|_| false),
+                Idle::Try => client.query_one(&self.try_sleep, &[]).await?.try_get(0),
+            }
+        };
+        let together = async {
+            // All are sent at their first poll, in this order, and answered in this order.
+            let (asleep, begun, rows) = tokio::join!(
+                biased;
+                lock,
+                client.batch_execute("BEGIN"),
+                client.query(&self.claim, &claim),
+            );
+            begun?;
+            Ok((asleep?, Claimed::new(rows?)?))
+        };
+        within(self.patience, together).await
+    }
+
+    /// Ends a batch: writes its outcome and commits, in one round trip. Returns how many rows were written.
+    ///
+    /// After an error nothing of the batch has happened, unless it was the connection that failed: then the commit
+    /// may or may not have arrived, and either is well, because the batch is idempotent and the outbox is part of it.
+    pub async fn finish(&self, client: &Client, outcome: &Outcome<'_>) -> Result<u64, StoreError> {
+        let write = async {
+            if outcome.writes.is_empty() {
+                return Ok(0);
+            }
+            let writes = &outcome.writes;
+            let places: Vec<RowId> = writes.iter().map(|(place, _)| *place).collect();
+            macro_rules! column {
+                ($name:ident) => {
+                    writes.iter().map(|(_, changes)| changes.$name.as_deref()).collect::<Vec<Option<&str>>>()
+                };
+            }
+            let (voice_id, temperature) = (column!(voice_id), column!(temperature));
+            let (provider_config, voice_settings) = (column!(provider_config), column!(voice_settings));
+            let agent_name: Vec<_> = writes.iter().map(|(_, changes)| changes.agent_name).collect();
+            let system_prompt: Vec<_> = writes.iter().map(|(_, changes)| changes.system_prompt).collect();
+            let agent_image: Vec<_> = writes.iter().map(|(_, changes)| changes.agent_image).collect();
+            client
+                .execute(
+                    &self.write,
+                    &[
+                        &places,
+                        &agent_name,
+                        &system_prompt,
+                        &agent_image,
+                        &voice_id,
+                        &temperature,
+                        &provider_config,
+                        &voice_settings,
+                    ],
+                )
+                .await
+        };
+        let note = self.note_problems(client, &outcome.problems);
+        let clear = async {
+            if outcome.cleared.is_empty() {
+                return Ok(0);
+            }
+            client.execute(&self.clear_problems, &[&outcome.cleared]).await
+        };
+        let together = async {
+            let (written, noted, cleared, committed) =
+                tokio::join!(biased; write, note, clear, client.batch_execute("COMMIT"));
+            let written = written?;
+            noted?;
+            cleared?;
+            committed?;
+            Ok(written)
+        };
+        within(self.patience, together).await
+    }
+
+    /// Ends a batch without a trace, also after an error.
+    pub async fn abandon(&self, client: &Client) -> Result<(), StoreError> {
+        within(self.patience, client.batch_execute("ROLLBACK")).await
+    }
+
+    /// Takes a slug whose write fails out of the outbox, and notes why; it is tried again later.
+    pub async fn set_aside(&self, client: &Client, problem: Problem) -> Result<(), StoreError> {
+        let slug = problem.slug.clone();
+        let problems = [problem];
+        let dequeue: [(&(dyn ToSql + Sync), Type); 1] = [(&slug, Type::TEXT)];
+        let together = async {
+            let (begun, dequeued, noted, committed) = tokio::join!(
+                biased;
+                client.batch_execute("BEGIN"),
+                client.execute_typed(queries::DEQUEUE, &dequeue),
+                self.note_problems(client, &problems),
+                client.batch_execute("COMMIT"),
+            );
+            begun?;
+            dequeued?;
+            noted?;
+            committed
+        };
+        within(self.patience, together).await
+    }
+
+    async fn note_problems(
+        &self,
+        client: &Client,
+        problems: &[Problem],
+    ) -> Result<u64, tokio_postgres::Error> {
+        if problems.is_empty() {
+            return Ok(0);
+        }
+        let slugs: Vec<&str> = problems.iter().map(|problem| problem.slug.as_str()).collect();
+        let kinds: Vec<&str> = problems.iter().map(|problem| problem.kind.name()).collect();
+        let details: Vec<&str> = problems.iter().map(|problem| problem.detail.as_str()).collect();
+        let states: Vec<Option<&str>> = problems.iter().map(|problem| problem.sqlstate.as_deref()).collect();
+        client.execute(&self.note_problems, &[&slugs, &kinds, &details, &states]).await
+    }
+
+    /// Releases the lock of a sleeping daemon.
+    pub async fn wake(&self, client: &Client) -> Result<(), StoreError> {
+        within(self.patience, client.execute(&self.awake, &[])).await.map(drop)
+    }
+
+    /// Puts slugs into the outbox: somebody asked for them (I7).
+    pub async fn enqueue(&self, client: &Client, slugs: &[String]) -> Result<(), StoreError> {
+        self.run(client, queries::ENQUEUE, &[(&slugs, Type::TEXT_ARRAY)]).await
+    }
+
+    /// Puts every agent into the outbox.
+    pub async fn enqueue_all(&self, client: &Client) -> Result<(), StoreError> {
+        self.run(client, &queries::enqueue_all(&self.layout), &[]).await
+    }
+
+    /// Puts every agent into the outbox on account of `uncaptured` saves that could not be captured, and says so in
+    /// `agent_sync.install`; but only if every transaction before `barrier` is over, for one of them may have made
+    /// such a save and not committed yet. Says whether it did.
+    pub async fn enqueue_uncaptured(
+        &self,
+        client: &Client,
+        uncaptured: i64,
+        barrier: &str,
+    ) -> Result<bool, StoreError> {
+        let query = queries::enqueue_uncaptured(&self.layout);
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&uncaptured, Type::INT8), (&barrier, Type::TEXT)];
+        Ok(within(self.patience, client.execute_typed(&query, &parameters)).await? > 0)
+    }
+
+    /// The first transaction that has not begun: a barrier for [`Store::enqueue_uncaptured`].
+    pub async fn next_transaction(&self, client: &Client) -> Result<String, StoreError> {
+        self.scalar(client, queries::NEXT_TRANSACTION).await
+    }
+
+    /// Puts what is worth another look into the outbox, and clears problems of agents that are gone.
+    pub async fn sweep_problems(&self, client: &Client) -> Result<(), StoreError> {
+        self.run(client, &queries::clear_orphans(&self.layout), &[]).await?;
+        self.run(client, &queries::enqueue_found(&self.layout), &[]).await
+    }
+
+    /// Puts the failed writes that are due into the outbox; says how long until the next is, if there is one.
+    pub async fn enqueue_retries(&self, client: &Client) -> Result<Option<Duration>, StoreError> {
+        self.run(client, queries::ENQUEUE_RETRIES, &[]).await?;
+        let seconds: Option<f64> = self.scalar(client, queries::NEXT_RETRY).await?;
+        Ok(seconds.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.01, 3600.0))))
+    }
+
+    /// What is installed.
+    pub async fn installed(&self, client: &Client) -> Result<Installed, StoreError> {
+        let row = within(self.patience, client.query_typed_one(queries::INSTALL, &[])).await?;
+        Ok(Installed {
+            version: row.try_get(0)?,
+            uncaptured_seen: row.try_get(1)?,
+            uncaptured: row.try_get(2)?,
+        })
+    }
+
+    /// The triggers that do not do their work.
+    pub async fn capture_faults(&self, client: &Client) -> Result<Vec<CaptureFault>, StoreError> {
+        let [relations, names] = &self.triggers;
+        let parameters: &[(&(dyn ToSql + Sync), Type)] =
+            &[(relations, Type::TEXT_ARRAY), (names, Type::TEXT_ARRAY)];
+        let rows = within(self.patience, client.query_typed(queries::CAPTURE_FAULTS, parameters)).await?;
+        rows.iter().map(|row| Ok(CaptureFault { trigger: row.try_get(0)?, fault: row.try_get(1)? })).collect()
+    }
+
+    async fn run(
+        &self,
+        client: &Client,
+        query: &str,
+        parameters: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<(), StoreError> {
+        within(self.patience, client.execute_typed(query, parameters)).await.map(drop)
+    }
+
+    async fn scalar<T>(&self, client: &Client, query: &str) -> Result<T, StoreError>
+    where
+        T: for<'a> postgres_types::FromSql<'a>,
+    {
+        let row = within(self.patience, client.query_typed_one(query, &[])).await?;
+        Ok(row.try_get(0)?)
+    }
+}
+
+/// The triggers that `sql/attach.sql` makes: their tables, and their names.
+fn expected_triggers(layout: &Layout, configurations: bool) -> [Vec<String>; 2] {
+    let mut tables = vec![layout.agents.table.clone(); 2];
+    if configurations {
+        tables.extend(vec![layout.configurations.table.clone(); 2]);
+    }
+    let names = ["agent_sync_insert", "agent_sync_update"].map(str::to_owned);
+    let names = names.iter().cycle().take(tables.len()).cloned().collect();
+    [tables, names]
+}
+
+/// An answer, or an error when it takes too long.
+pub async fn within<T>(
+    patience: Duration,
+    answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(patience, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(StoreError::Silent(patience)),
+    }
+}

@@ -1,0 +1,51 @@
+//! Where a row stands in its table: PostgreSQL's `tid`, the type of the system column `ctid`.
+//!
+//! Within one transaction that has locked the row it names the row exactly, whatever its primary key is (T2).
+
+use std::error::Error;
+
+use postgres_types::private::BytesMut;
+use postgres_types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
+
+/// A row's place: the block, and the place in the block.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RowId {
+    block: u32,
+    offset: u16,
+}
+
+impl RowId {
+    /// The place before every row.
+    pub const START: Self = Self { block: 0, offset: 0 };
+
+    /// The next place that a row could have.
+    #[must_use]
+    pub fn next(self) -> Self {
+        match self.offset.checked_add(1) {
+            Some(offset) => Self { offset, ..self },
+            None => Self { block: self.block.saturating_add(1), offset: 0 },
+        }
+    }
+}
+
+impl<'a> FromSql<'a> for RowId {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        let &[b0, b1, b2, b3, o0, o1] = raw else {
+            return Err(format!("expected a tid of 6 bytes, found {}", raw.len()).into());
+        };
+        Ok(Self { block: u32::from_be_bytes([b0, b1, b2, b3]), offset: u16::from_be_bytes([o0, o1]) })
+    }
+
+    accepts!(TID);
+}
+
+impl ToSql for RowId {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.extend_from_slice(&self.block.to_be_bytes());
+        out.extend_from_slice(&self.offset.to_be_bytes());
+        Ok(IsNull::No)
+    }
+
+    accepts!(TID);
+    to_sql_checked!();
+}

@@ -1,0 +1,239 @@
+//! A throwaway PostgreSQL: a cluster of its own in a temporary folder, for the demo and for the tests.
+//!
+//! Authority: the keeper, a small shell that is the only one to start and stop the server. It holds one end of a
+//! pipe; when this process ends, however it ends, the other end closes, and the keeper stops the server and removes
+//! the folder. So nothing is left behind, not even after SIGKILL.
+//!
+//! PostgreSQL refuses to run as root: started by root, the server runs as `postgres` (or `nobody`) instead.
+//! The server trusts every local user; it listens on a socket in its own folder, and on TCP only when asked to.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Starts the server, says so, waits for the end of its standard input, and cleans up. Ctrl-C is not its business.
+const KEEPER: &str = r#"
+trap '' INT TERM HUP
+cd "$1" || exit 1
+if "$2/initdb" -D data -U postgres -A trust -E UTF8 --locale=C --no-sync >log 2>&1 &&
+    cat settings >>data/postgresql.conf &&
+    "$2/pg_ctl" -D data -l log -w -t 60 start >/dev/null 2>&1
+then echo ready; cat >/dev/null; "$2/pg_ctl" -D data -m immediate -w stop >/dev/null 2>&1
+else tail -n 5 log | tr '\n' ' '
+fi
+cd / && rm -rf "$1"
+"#;
+
+/// Settings that suit a cluster nobody will miss: no waiting for the disk, and room for many connections.
+const SETTINGS: &str = "\
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+max_connections = 300
+shared_buffers = 64MB
+log_min_messages = warning
+log_error_verbosity = verbose
+";
+
+/// What can go wrong while starting one.
+#[derive(Debug, thiserror::Error)]
+pub enum ThrowawayError {
+    /// There are no server binaries.
+    #[error(
+        "expected PostgreSQL's server programs (initdb, pg_ctl, postgres) in $PG_BINDIR, on the PATH or below \
+         /usr/lib/postgresql, and found none: install them, on Debian with `apt-get install postgresql`"
+    )]
+    NoServer,
+    /// The account to run the server with does not exist.
+    #[error(
+        "PostgreSQL refuses to run as root, and there is neither a user `postgres` nor `nobody` to run it as"
+    )]
+    NoUser,
+    /// The server did not come up; its log says why.
+    #[error("the throwaway PostgreSQL did not start; the end of its log: {0}")]
+    DidNotStart(String),
+    /// The operating system refused something.
+    #[error("could not {0}")]
+    System(&'static str, #[source] std::io::Error),
+}
+
+/// How a cluster differs from the usual.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Options<'a> {
+    /// Whether it also listens on 127.0.0.1, on a port that was free.
+    pub tcp: bool,
+    /// More lines for `postgresql.conf`; the last one of a setting wins.
+    pub settings: &'a str,
+}
+
+/// A running server. Dropping it stops the server and removes its folder.
+#[derive(Debug)]
+pub struct Cluster {
+    keeper: Child,
+    folder: PathBuf,
+    binaries: PathBuf,
+    user: Option<(u32, u32)>,
+    tcp_port: Option<u16>,
+}
+
+impl Cluster {
+    /// Makes a cluster and starts it.
+    pub fn start(options: Options<'_>) -> Result<Self, ThrowawayError> {
+        let binaries = find_binaries().ok_or(ThrowawayError::NoServer)?;
+        let user = server_user()?;
+        let folder = tempfile::Builder::new()
+            .prefix("agent-sync-")
+            .tempdir()
+            .map_err(|error| ThrowawayError::System("make a temporary folder", error))?;
+        let tcp_port = if options.tcp { Some(free_port()?) } else { None };
+        let address = match tcp_port {
+            Some(port) => format!("listen_addresses = '127.0.0.1'\nport = {port}\n"),
+            None => "listen_addresses = ''\n".to_owned(),
+        };
+        let settings = format!(
+            "{SETTINGS}unix_socket_directories = '{}'\n{address}{}\n",
+            folder.path().display(),
+            options.settings
+        );
+        std::fs::write(folder.path().join("settings"), settings)
+            .and_then(|()| {
+                let private = std::fs::Permissions::from_mode(0o700);
+                std::fs::set_permissions(folder.path(), private)
+            })
+            .and_then(|()| match user {
+                Some((uid, gid)) => chown(folder.path(), Some(uid), Some(gid)),
+                None => Ok(()),
+            })
+            .map_err(|error| ThrowawayError::System("prepare the folder of the server", error))?;
+
+        let mut command = as_user(Command::new("/bin/sh"), user);
+        command.args(["-c", KEEPER, "keeper"]).arg(folder.path()).arg(&binaries);
+        command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut keeper = command.spawn().map_err(|error| ThrowawayError::System("start a shell", error))?;
+        // From here on the keeper removes the folder.
+        let folder = folder.keep();
+
+        let mut answer = String::new();
+        if let Some(output) = keeper.stdout.take() {
+            BufReader::new(output)
+                .read_line(&mut answer)
+                .map_err(|error| ThrowawayError::System("hear from the server", error))?;
+        }
+        let cluster = Self { keeper, folder, binaries, user, tcp_port };
+        if answer.trim() == "ready" { Ok(cluster) } else { Err(ThrowawayError::DidNotStart(answer)) }
+    }
+
+    /// The folder with the socket: what psql takes as `-h`.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The port: of TCP where there is one, and in the name of the socket.
+    pub fn port(&self) -> u16 {
+        self.tcp_port.unwrap_or(5432)
+    }
+
+    /// A URL of one of its databases, by its socket, for its superuser.
+    pub fn url(&self, database: &str) -> String {
+        let folder = self.folder.display().to_string().replace('/', "%2F");
+        format!("postgres://postgres@{folder}:{}/{database}", self.port())
+    }
+
+    /// A URL of one of its databases, by TCP.
+    pub fn tcp_url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port())
+    }
+
+    /// Runs `pg_ctl` on it, for instance with `["-m", "fast", "restart"]`, and waits for the outcome.
+    pub fn control(&self, arguments: &[&str]) -> std::io::Result<()> {
+        let mut command = as_user(Command::new(self.binaries.join("pg_ctl")), self.user);
+        command.arg("-D").arg(self.folder.join("data")).arg("-w").arg("-l").arg(self.folder.join("log"));
+        command.args(arguments).current_dir("/").stdin(Stdio::null());
+        let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(std::io::Error::other(format!("pg_ctl {} failed: {status}", arguments.join(" "))))
+        }
+    }
+
+    /// A client or server program that belongs to this server, such as `psql`, to be run as the server's user.
+    pub fn program(&self, name: &str) -> Command {
+        let mut command = as_user(Command::new(self.binaries.join(name)), self.user);
+        command.current_dir("/");
+        command
+    }
+
+    /// The server's log.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        // The keeper bounds its own work; it ends when the server has stopped and the folder is gone.
+        let _ = self.keeper.wait();
+    }
+}
+
+fn as_user(mut command: Command, user: Option<(u32, u32)>) -> Command {
+    if let Some((uid, gid)) = user {
+        command.uid(uid).gid(gid);
+    }
+    command
+}
+
+/// The account to run the server with: none when this process is not root, and so is itself good enough.
+fn server_user() -> Result<Option<(u32, u32)>, ThrowawayError> {
+    let system = |error| ThrowawayError::System("read /etc/passwd", error);
+    let status = std::fs::read_to_string("/proc/self/status").map_err(system)?;
+    let effective = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(1));
+    if effective != Some("0") {
+        return Ok(None);
+    }
+    let accounts = std::fs::read_to_string("/etc/passwd").map_err(system)?;
+    let ids_of = |name: &str| {
+        let mut fields =
+            accounts.lines().find(|line| line.split(':').next() == Some(name))?.split(':').skip(2);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    ids_of("postgres").or_else(|| ids_of("nobody")).map(Some).ok_or(ThrowawayError::NoUser)
+}
+
+/// The newest installed server, unless `$PG_BINDIR` or the `PATH` says which.
+fn find_binaries() -> Option<PathBuf> {
+    let complete =
+        |folder: &PathBuf| ["initdb", "pg_ctl", "postgres"].iter().all(|name| folder.join(name).is_file());
+    if let Some(chosen) = std::env::var_os("PG_BINDIR") {
+        return Some(PathBuf::from(chosen)).filter(complete);
+    }
+    let on_path = std::env::var_os("PATH").and_then(|path| {
+        std::env::split_paths(&path).find(|folder| folder.is_absolute() && complete(folder))
+    });
+    let version = |folder: &PathBuf| {
+        folder.parent().and_then(Path::file_name).and_then(|name| name.to_str()?.parse::<u32>().ok())
+    };
+    // A link on the PATH leads to where the rest of the programs are.
+    let on_path = on_path.map(|folder| {
+        let real =
+            folder.join("postgres").canonicalize().ok().and_then(|file| Some(file.parent()?.to_owned()));
+        real.filter(complete).unwrap_or(folder)
+    });
+    on_path.or_else(|| {
+        let installed = std::fs::read_dir("/usr/lib/postgresql").ok()?;
+        let folders = installed.filter_map(|entry| Some(entry.ok()?.path().join("bin")));
+        folders.filter(complete).max_by_key(version)
+    })
+}
+
+fn free_port() -> Result<u16, ThrowawayError> {
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .map_err(|error| ThrowawayError::System("find a free port", error))
+}

@@ -1,0 +1,327 @@
+//! The capture in the database, without a daemon (C1-C6).
+
+use crate::support::{Platform, eventually};
+
+const EMPTY: &[&str] = &[];
+
+async fn cleared(platform: &Platform) {
+    platform.run("DELETE FROM agent_sync.outbox").await;
+    platform.take_notices();
+}
+
+#[tokio::test]
+async fn c1_an_insert_and_every_relevant_update_are_noted() {
+    let platform = Platform::installed().await;
+    platform.save("a", "{}").await;
+    assert_eq!(platform.outbox().await, ["a"]);
+    for change in [
+        "name = 'new'",
+        "system_prompt = 'new'",
+        "agent_image = 'new.png'",
+        r#"voice_settings = '{"provider":"openai"}'"#,
+        "name = NULL",
+        "voice_settings = NULL",
+    ] {
+        cleared(&platform).await;
+        platform.run(&format!("UPDATE agents SET {change} WHERE slug = 'a'")).await;
+        assert_eq!(platform.outbox().await, ["a"], "{change}");
+    }
+}
+
+#[tokio::test]
+async fn c1_a_rename_notes_both_slugs() {
+    let platform = Platform::installed().await;
+    platform.save("old", "{}").await;
+    cleared(&platform).await;
+    platform.run("UPDATE agents SET slug = 'new' WHERE slug = 'old'").await;
+    let mut slugs = platform.outbox().await;
+    slugs.sort();
+    assert_eq!(slugs, ["new", "old"]);
+}
+
+#[tokio::test]
+async fn c1_an_update_of_nothing_relevant_causes_no_work() {
+    let platform = Platform::installed().await;
+    platform.save("a", r#"{"a": 1}"#).await;
+    cleared(&platform).await;
+    for change in [
+        "enabled = false",
+        "description = 'x', webhooks = '{}', tools_config = '[]', updated_at = now()",
+        "name = name, slug = slug, voice_settings = voice_settings",
+        r#"voice_settings = '{"a":1}'"#,
+    ] {
+        platform.run(&format!("UPDATE agents SET {change}")).await;
+        assert_eq!(platform.outbox().await, EMPTY, "{change}");
+    }
+}
+
+#[tokio::test]
+async fn c1_what_a_before_trigger_changes_is_noted_too() {
+    let platform = Platform::installed().await;
+    platform.save("a", "{}").await;
+    cleared(&platform).await;
+    platform
+        .run(
+            "CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN NEW.name := upper(NEW.name); RETURN NEW; END $$;
+             CREATE TRIGGER shout BEFORE UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION shout();
+             UPDATE agents SET enabled = false",
+        )
+        .await;
+    assert_eq!(platform.outbox().await, ["a"]);
+}
+
+#[tokio::test]
+async fn c2_a_configuration_that_comes_later_or_changes_hands_is_noted() {
+    let platform = Platform::installed().await;
+    platform.configure("a").await;
+    assert_eq!(platform.outbox().await, ["a"]);
+    cleared(&platform).await;
+    platform.run("UPDATE agent_configurations SET agent_slug = 'b'").await;
+    let mut slugs = platform.outbox().await;
+    slugs.sort();
+    assert_eq!(slugs, ["a", "b"]);
+    cleared(&platform).await;
+    platform
+        .run("UPDATE agent_configurations SET provider_config = '{}', voice_id = 'v', updated_at = now()")
+        .await;
+    assert_eq!(platform.outbox().await, EMPTY, "what the daemon writes is not noted: no loops");
+}
+
+#[tokio::test]
+async fn c2_the_capture_of_configurations_can_be_switched_off() {
+    let platform = Platform::new().await;
+    let install = || {
+        let mut command = platform.command(&["install"]);
+        command.env("AGENT_SYNC__CAPTURE__CONFIGURATIONS", "false");
+        assert!(command.status().unwrap().success());
+    };
+    install();
+    platform.configure("a").await;
+    assert_eq!(platform.outbox().await, EMPTY);
+    platform.install();
+    platform.configure("b").await;
+    assert_eq!(platform.outbox().await, ["b"]);
+    install();
+    platform.configure("c").await;
+    assert_eq!(platform.outbox().await, ["b"], "switching off again takes the triggers away");
+}
+
+#[tokio::test]
+async fn c3_the_capture_shares_the_fate_of_the_transaction() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "BEGIN; INSERT INTO agents (slug) VALUES ('aborted'); ROLLBACK;
+             BEGIN; INSERT INTO agents (slug) VALUES ('kept');
+             SAVEPOINT s; INSERT INTO agents (slug) VALUES ('undone'); ROLLBACK TO s;
+             INSERT INTO agents (slug) VALUES ('kept too'); COMMIT",
+        )
+        .await;
+    assert_eq!(platform.outbox().await, ["kept", "kept too"]);
+}
+
+/// Ways to break the outbox, and to mend it again.
+const BROKEN: &[(&str, &str, &str)] = &[
+    (
+        "renamed",
+        "ALTER TABLE agent_sync.outbox RENAME TO gone",
+        "ALTER TABLE agent_sync.gone RENAME TO outbox",
+    ),
+    (
+        "another shape",
+        "ALTER TABLE agent_sync.outbox RENAME COLUMN slug TO s",
+        "ALTER TABLE agent_sync.outbox RENAME COLUMN s TO slug",
+    ),
+    (
+        "no privilege",
+        "ALTER FUNCTION agent_sync.capture_agent() OWNER TO CURRENT_USER",
+        "ALTER FUNCTION agent_sync.capture_agent() OWNER TO CURRENT_USER",
+    ),
+];
+
+#[tokio::test]
+async fn c4_a_save_succeeds_with_a_broken_outbox_and_warns() {
+    for (what, breaking, mending) in BROKEN {
+        let platform = Platform::new().await;
+        // PostgreSQL lets a superuser do everything, so the capture belongs to an ordinary owner.
+        let owner = format!("owner_{}", platform.value::<String>("SELECT current_database()::text").await);
+        platform
+            .run(&format!(
+                "CREATE ROLE {owner}; GRANT CREATE ON DATABASE {} TO {owner}; ALTER TABLE agents OWNER TO {owner};
+                 ALTER TABLE agent_configurations OWNER TO {owner}; GRANT CREATE ON SCHEMA public TO {owner}",
+                platform.value::<String>("SELECT current_database()::text").await
+            ))
+            .await;
+        let script = platform.command(&["install", "--print"]).output().unwrap();
+        platform.run(&format!("SET ROLE {owner}")).await;
+        platform.run(&String::from_utf8(script.stdout).unwrap()).await;
+        platform.save("a", "{}").await;
+        cleared(&platform).await;
+        platform.run("RESET ROLE").await;
+
+        let (breaking, mending) = if *what == "no privilege" {
+            (
+                format!("REVOKE ALL ON agent_sync.outbox FROM {owner}"),
+                format!("GRANT ALL ON agent_sync.outbox TO {owner}"),
+            )
+        } else {
+            ((*breaking).to_owned(), (*mending).to_owned())
+        };
+        platform.run(&breaking).await;
+        platform.run("UPDATE agents SET name = 'saved anyway'; INSERT INTO agents (slug) VALUES ('b')").await;
+        platform.run("BEGIN; UPDATE agents SET name = '1'; UPDATE agents SET name = '2'; COMMIT").await;
+        assert_eq!(platform.value::<i64>("SELECT count(*) FROM agents WHERE name = '2'").await, 2, "{what}");
+        eventually("the warnings arrive", async || {
+            let notices = platform.take_notices();
+            notices.iter().any(|notice| notice.starts_with("WARNING: agent-sync could not note a change"))
+        })
+        .await;
+        let uncaptured: i64 = platform.value("SELECT last_value FROM agent_sync.uncaptured").await;
+        assert!(uncaptured > 0, "{what}: the daemon can see that saves were not captured");
+
+        platform.run(&mending).await;
+        platform.run("UPDATE agents SET name = '3' WHERE slug = 'a'").await;
+        assert_eq!(platform.outbox().await, ["a"], "{what}: mended");
+    }
+}
+
+#[tokio::test]
+async fn c4_a_save_succeeds_with_the_outbox_dropped() {
+    let platform = Platform::installed().await;
+    platform.save("a", "{}").await;
+    platform.run("DROP VIEW agent_sync.state; DROP TABLE agent_sync.outbox").await;
+    platform.save("a", r#"{"provider":"openai"}"#).await;
+    platform.save("b", "{}").await;
+    assert_eq!(platform.value::<i64>("SELECT count(*) FROM agents").await, 2);
+}
+
+#[tokio::test]
+async fn c4_a_save_waits_for_no_lock() {
+    let platform = Platform::installed().await;
+    let holder = platform.connect().await;
+    holder.batch_execute("BEGIN; LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    platform.run("SET statement_timeout = '20s'").await;
+    platform.save("a", "{}").await;
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(platform.value::<i64>("SELECT last_value FROM agent_sync.uncaptured").await, 1);
+}
+
+#[tokio::test]
+async fn c4_a_privilege_lost_in_the_middle_of_a_transaction_fails_no_save() {
+    let platform = Platform::new().await;
+    platform.run("CREATE ROLE c4_middle_owner; GRANT ALL ON SCHEMA public TO c4_middle_owner; ALTER TABLE agents OWNER TO c4_middle_owner; ALTER TABLE agent_configurations OWNER TO c4_middle_owner").await;
+    platform
+        .run(&format!(
+            "GRANT CREATE ON DATABASE {} TO c4_middle_owner",
+            platform.value::<String>("SELECT current_database()::text").await
+        ))
+        .await;
+    let script = platform.command(&["install", "--print"]).output().unwrap();
+    platform.run("SET ROLE c4_middle_owner").await;
+    platform.run(&String::from_utf8(script.stdout).unwrap()).await;
+    platform.run("RESET ROLE").await;
+    // Past the first 50 appends, which are guarded one by one.
+    platform
+        .run("BEGIN; INSERT INTO agents (slug) SELECT 'agent-' || i FROM generate_series(1, 200) i")
+        .await;
+    let other = platform.connect().await;
+    other.batch_execute("REVOKE ALL ON agent_sync.outbox FROM c4_middle_owner").await.unwrap();
+    platform.run("UPDATE agents SET name = 'x'; COMMIT").await;
+    assert_eq!(platform.value::<i64>("SELECT count(*) FROM agents WHERE name = 'x'").await, 200);
+    assert_eq!(platform.value::<i64>("SELECT last_value FROM agent_sync.uncaptured").await, 1);
+}
+
+#[tokio::test]
+async fn c4_roles_that_edit_agents_need_no_grants_and_cannot_hijack_the_capture() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "CREATE ROLE c4_editor; GRANT SELECT, INSERT, UPDATE ON agents TO c4_editor;
+             CREATE SCHEMA evil; GRANT ALL ON SCHEMA evil TO c4_editor;
+             SET ROLE c4_editor;
+             CREATE FUNCTION evil.pg_notify(text, text) RETURNS void LANGUAGE sql AS $$ SELECT 1 / 0 $$;
+             SET search_path = evil, public;
+             INSERT INTO public.agents (slug, name) VALUES ('a', 'n')",
+        )
+        .await;
+    let denied = platform.client.batch_execute("SELECT * FROM agent_sync.outbox").await.unwrap_err();
+    assert_eq!(denied.code().unwrap().code(), "42501");
+    platform.run("RESET ROLE; RESET search_path").await;
+    assert_eq!(platform.outbox().await, ["a"]);
+    let open: i64 = platform
+        .value(
+            "SELECT count(*) FROM pg_proc f WHERE f.pronamespace = 'agent_sync'::regnamespace
+             AND (NOT f.prosecdef OR has_function_privilege('public', f.oid, 'EXECUTE')
+                  OR NOT 'search_path=pg_catalog, pg_temp' = ANY (f.proconfig))",
+        )
+        .await;
+    assert_eq!(open, 0, "every function has a fixed search_path and is closed to PUBLIC");
+}
+
+#[tokio::test]
+async fn c4_replicas_and_restores_are_captured_too() {
+    let platform = Platform::installed().await;
+    platform.run("SET session_replication_role = replica; INSERT INTO agents (slug) VALUES ('a')").await;
+    assert_eq!(platform.outbox().await, ["a"]);
+}
+
+#[tokio::test]
+async fn c5_a_bulk_statement_is_one_wake_up_and_few_subtransactions() {
+    let platform = Platform::installed().await;
+    let sleeper = platform.connect().await;
+    sleeper.batch_execute("SELECT pg_advisory_lock(1634169721, 2)").await.unwrap();
+    platform.run("LISTEN agent_sync").await;
+    let before: i64 = platform.value("SELECT txid_current()").await;
+    platform
+        .run(
+            "INSERT INTO agents (slug) SELECT 'agent-' || i FROM generate_series(1, 5000) i;
+             SELECT 1",
+        )
+        .await;
+    let after: i64 = platform.value("SELECT txid_current()").await;
+    assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.outbox").await, 5000);
+    assert!(after - before < 60, "{} transaction numbers were used", after - before);
+    eventually("one wake-up arrives", async || {
+        platform.take_notices().iter().filter(|notice| notice.starts_with("NOTIFY")).count() == 1
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn c6_writers_notify_only_a_sleeping_daemon_and_keep_an_awake_one_from_sleeping() {
+    let platform = Platform::installed().await;
+    platform.run("LISTEN agent_sync").await;
+    let daemon = platform.connect().await;
+    let try_sleep = async || -> bool {
+        daemon.query_one("SELECT pg_try_advisory_lock(1634169721, 2)", &[]).await.unwrap().get(0)
+    };
+
+    let writer = platform.connect().await;
+    writer.batch_execute("BEGIN; INSERT INTO agents (slug) VALUES ('awake')").await.unwrap();
+    assert!(!try_sleep().await, "a writer that did not notify is in flight");
+    writer.batch_execute("COMMIT").await.unwrap();
+    assert!(try_sleep().await, "it is over");
+    assert_eq!(platform.outbox().await, ["awake"], "and what it appended is visible");
+    assert_eq!(platform.take_notices(), EMPTY, "nobody was notified");
+
+    writer.batch_execute("INSERT INTO agents (slug) VALUES ('asleep')").await.unwrap();
+    eventually("the sleeper is notified", async || {
+        platform.run("SELECT 1").await;
+        platform.take_notices() == [r#"NOTIFY agent_sync """#]
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn odd_slugs_are_noted_as_they_are() {
+    let platform = Platform::installed().await;
+    for slug in ["", " ", "ünïcode 🦀", "it's \"quoted\"", "%s %I", &"x".repeat(2000)] {
+        cleared(&platform).await;
+        platform.save(slug, "{}").await;
+        assert_eq!(platform.outbox().await, [slug]);
+    }
+    cleared(&platform).await;
+    platform.run("INSERT INTO agent_configurations (agent_slug) VALUES (NULL)").await;
+    assert_eq!(platform.outbox().await, EMPTY, "a configuration without a slug belongs to nobody");
+}

@@ -1,0 +1,194 @@
+//! `install`, `install --print`, `uninstall` (I6), through the binary.
+
+use crate::support::Platform;
+
+/// Everything in the catalog that an install could leave behind or change.
+const CATALOG: &str = "
+    SELECT string_agg(line, E'\\n' ORDER BY line) FROM (
+        SELECT 'relation ' || n.nspname || '.' || c.relname || ' ' || c.relkind::text || ' ' || coalesce(c.relacl::text, '')
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname NOT LIKE 'pg\\_%'
+        UNION ALL SELECT 'schema ' || nspname || ' ' || coalesce(nspacl::text, '') FROM pg_namespace
+            WHERE nspname NOT LIKE 'pg\\_temp%' AND nspname NOT LIKE 'pg\\_toast%'
+        UNION ALL SELECT 'function ' || p.oid::regprocedure FROM pg_proc p
+            JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
+        UNION ALL SELECT 'trigger ' || pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+        UNION ALL SELECT 'role ' || rolname FROM pg_roles
+        UNION ALL SELECT 'setting ' || s::text FROM pg_db_role_setting s
+        UNION ALL SELECT 'comment ' || objoid || ' ' || description FROM pg_description WHERE objoid >= 16384
+        UNION ALL SELECT 'default ' || d::text FROM pg_default_acl d
+    ) AS catalog (line)";
+
+fn run(platform: &Platform, arguments: &[&str]) -> (i32, String, String) {
+    let output = platform.command(arguments).output().unwrap();
+    (
+        output.status.code().unwrap(),
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    )
+}
+
+async fn catalog(platform: &Platform) -> String {
+    // Other tests make and drop roles at the same time.
+    platform
+        .value::<String>(&CATALOG.replace("FROM pg_roles", "FROM pg_roles WHERE rolname LIKE 'agent%'"))
+        .await
+}
+
+#[tokio::test]
+async fn i6_uninstall_leaves_the_catalog_as_it_was() {
+    let platform = Platform::new().await;
+    let before = catalog(&platform).await;
+    assert_eq!(run(&platform, &["install"]).0, 0);
+    let installed = catalog(&platform).await;
+    assert_ne!(before, installed);
+    platform.save("a", "{}").await;
+    assert_eq!(run(&platform, &["uninstall"]).0, 0);
+    assert_eq!(before, catalog(&platform).await);
+
+    let (code, said, _) = run(&platform, &["uninstall"]);
+    assert_eq!(code, 0);
+    assert!(said.contains("nothing is installed"), "{said}");
+}
+
+#[tokio::test]
+async fn i6_a_second_install_changes_nothing_and_locks_nothing() {
+    let platform = Platform::installed().await;
+    let before = catalog(&platform).await;
+    let oids = "SELECT string_agg(oid::text || xmin::text, ',' ORDER BY oid) FROM pg_trigger";
+    let triggers: String = platform.value(oids).await;
+    // A lock that install would have to wait for, if it wanted any on the table.
+    let writer = platform.connect().await;
+    writer.batch_execute("BEGIN; INSERT INTO agents (slug) VALUES ('busy')").await.unwrap();
+    let (code, said, _) = run(&platform, &["install"]);
+    assert_eq!(code, 0);
+    assert!(said.contains("already installed, nothing to change"), "{said}");
+    assert_eq!(before, catalog(&platform).await);
+    assert_eq!(triggers, platform.value::<String>(oids).await, "no trigger was made anew");
+}
+
+#[tokio::test]
+async fn i6_install_mends_what_was_tampered_with() {
+    for damage in [
+        "DROP TRIGGER agent_sync_update ON agents",
+        "ALTER TABLE agents DISABLE TRIGGER agent_sync_update",
+        "ALTER TABLE agents ENABLE TRIGGER agent_sync_update",
+        "DROP VIEW agent_sync.state",
+        "DROP TRIGGER agent_sync_insert ON agent_configurations",
+    ] {
+        let platform = Platform::installed().await;
+        let before = catalog(&platform).await;
+        platform.run(damage).await;
+        let (code, said, error) = run(&platform, &["install"]);
+        assert_eq!(code, 0, "{damage}: {error}");
+        assert!(said.contains("default: installed"), "{damage}: {said}");
+        let after = catalog(&platform).await;
+        let without_oids = |catalog: String| -> Vec<String> {
+            catalog.lines().filter(|line| !line.starts_with("comment")).map(str::to_owned).collect()
+        };
+        assert_eq!(without_oids(before), without_oids(after), "{damage}");
+    }
+}
+
+#[tokio::test]
+async fn i6_the_printed_script_does_the_same_as_install() {
+    let printed = Platform::new().await;
+    let (_, script, _) = run(&printed, &["install", "--print"]);
+    printed.run(&script).await;
+    let (_, said, _) = run(&printed, &["install"]);
+    assert!(said.contains("nothing to change"), "{said}");
+    printed.run(&script).await;
+    printed.save("a", "{}").await;
+    assert_eq!(printed.outbox().await, ["a"]);
+}
+
+#[tokio::test]
+async fn i6_the_files_can_be_run_by_psql() {
+    let platform = Platform::new().await;
+    let psql = |files: &[&str]| {
+        let mut command = crate::support::cluster().program("psql");
+        command.args(["-X", "-q", "-1", "-v", "ON_ERROR_STOP=1"]);
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
+        for file in files {
+            // The server's user may not be allowed into this folder, so psql reads standard input.
+            let text = std::fs::read_to_string(folder.join(file)).unwrap();
+            command.args(["-c", &text]);
+        }
+        let output = command.arg(&platform.url).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    psql(&["0001_schema.sql", "attach.sql"]);
+    psql(&["0001_schema.sql", "attach.sql"]);
+    platform.save("a", "{}").await;
+    assert_eq!(platform.outbox().await, ["a"]);
+    psql(&["uninstall.sql"]);
+    psql(&["uninstall.sql"]);
+    assert!(platform.value::<bool>("SELECT to_regnamespace('agent_sync') IS NULL").await);
+}
+
+#[tokio::test]
+async fn i6_install_waits_for_a_busy_table_only_so_long_and_then_says_so() {
+    let platform = Platform::new().await;
+    let writer = platform.connect().await;
+    writer.batch_execute("BEGIN; INSERT INTO agents (slug) VALUES ('busy')").await.unwrap();
+    let before = catalog(&platform).await;
+    let (code, _, error) = run(&platform, &["install"]);
+    assert_eq!(code, 1, "{error}");
+    assert!(error.contains("55P03"), "{error}");
+    assert!(error.contains("nothing was changed"), "{error}");
+    writer.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(before, catalog(&platform).await);
+    assert_eq!(run(&platform, &["install"]).0, 0);
+}
+
+#[tokio::test]
+async fn i6_uninstall_stops_at_what_belongs_to_somebody_else() {
+    let platform = Platform::installed().await;
+    platform.run("CREATE VIEW report AS SELECT * FROM agent_sync.state").await;
+    let before = catalog(&platform).await;
+    let (code, _, error) = run(&platform, &["uninstall"]);
+    assert_eq!(code, 1);
+    assert!(error.contains("nothing was changed") && error.contains("2BP01"), "{error}");
+    assert_eq!(before, catalog(&platform).await);
+}
+
+#[tokio::test]
+async fn a_database_without_the_tables_is_told_what_is_missing() {
+    let platform = Platform::with_tables(crate::support::cluster(), "SELECT 1").await;
+    let (code, _, error) = run(&platform, &["install"]);
+    assert_eq!(code, 1);
+    assert!(error.contains("expected the table public.agents, and this database has none"), "{error}");
+    assert!(error.contains("try: Name the table of the agents"), "{error}");
+    platform.run("CREATE TABLE agents (slug text, voice_settings jsonb); CREATE TABLE agent_configurations (agent_slug text)").await;
+    let (_, _, error) = run(&platform, &["install"]);
+    assert!(
+        error.contains("expected a column provider_config in the table public.agent_configurations"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn every_object_has_a_comment() {
+    let platform = Platform::installed().await;
+    let bare: Vec<String> = platform
+        .client
+        .query(
+            "SELECT 'relation ' || c.relname FROM pg_class c
+                 WHERE c.relnamespace = 'agent_sync'::regnamespace AND c.relkind IN ('r', 'v', 'S')
+                   AND obj_description(c.oid, 'pg_class') IS NULL
+             UNION ALL SELECT 'column ' || c.relname || '.' || a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+                 WHERE c.relnamespace = 'agent_sync'::regnamespace AND c.relkind IN ('r', 'v') AND a.attnum > 0
+                   AND col_description(c.oid, a.attnum) IS NULL
+             UNION ALL SELECT 'function ' || f.proname FROM pg_proc f
+                 WHERE f.pronamespace = 'agent_sync'::regnamespace AND obj_description(f.oid, 'pg_proc') IS NULL
+             UNION ALL SELECT 'trigger ' || t.tgname FROM pg_trigger t
+                 WHERE t.tgname LIKE 'agent_sync%' AND obj_description(t.oid, 'pg_trigger') IS NULL
+             UNION ALL SELECT 'schema' WHERE obj_description('agent_sync'::regnamespace, 'pg_namespace') IS NULL",
+            &[],
+        )
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    assert_eq!(bare, Vec::<String>::new());
+}

@@ -1,0 +1,105 @@
+//! The real daemon as a process, with its log read line by line.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use serde_json::Value;
+
+use super::{PATIENCE, eventually};
+
+/// A running daemon. Dropping it kills it.
+pub struct Daemon {
+    child: Child,
+    log: Arc<Mutex<Vec<Value>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Daemon {
+    /// Starts it. Its log is JSON, because it does not go to a terminal.
+    pub fn start(mut command: Command) -> Self {
+        command.env("AGENT_SYNC__LOG__LEVEL", "debug");
+        let mut child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (kept, output) = (Arc::clone(&log), child.stderr.take().unwrap());
+        let reader = std::thread::spawn(move || read(output, &kept));
+        Self { child, log, reader: Some(reader) }
+    }
+
+    /// Every line of its log so far.
+    pub fn log(&self) -> Vec<Value> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// The lines so far whose message begins with this.
+    pub fn lines(&self, message: &str) -> Vec<Value> {
+        self.log().into_iter().filter(|line| is_about(line, message)).collect()
+    }
+
+    /// Waits for a line whose message begins with this, and returns the first.
+    pub async fn logged(&self, message: &str) -> Value {
+        self.logged_times(message, 1).await.remove(0)
+    }
+
+    /// Waits for that many lines whose message begins with this.
+    pub async fn logged_times(&self, message: &str, times: usize) -> Vec<Value> {
+        let what = format!("the daemon logs {message:?} {times} times");
+        eventually(&what, async || self.lines(message).len() >= times).await;
+        self.lines(message)
+    }
+
+    /// Sends a signal by its name.
+    pub fn signal(&self, name: &str) {
+        let kill = format!("kill -s {name} {}", self.child.id());
+        let status = Command::new("/bin/sh").args(["-c", &kill]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Sends SIGTERM, and waits for the end.
+    pub async fn terminate(mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.ended().await
+    }
+
+    /// Waits for the end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                if let Some(reader) = self.reader.take() {
+                    reader.join().unwrap();
+                }
+                return status;
+            }
+            assert!(start.elapsed() < PATIENCE, "the daemon does not end");
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            for line in self.log() {
+                eprintln!("daemon: {line}");
+            }
+        }
+    }
+}
+
+fn is_about(line: &Value, message: &str) -> bool {
+    line["message"].as_str().is_some_and(|text| text.starts_with(message))
+}
+
+fn read(output: impl Read, log: &Mutex<Vec<Value>>) {
+    for line in BufReader::new(output).lines().map_while(Result::ok) {
+        // What is not JSON is kept as well: a test of errors looks for it.
+        let line = serde_json::from_str(&line).unwrap_or_else(|_| serde_json::json!({ "message": line }));
+        log.lock().unwrap().push(line);
+    }
+}

@@ -1,0 +1,38 @@
+//! What the tests stand on: a real PostgreSQL, databases with the platform's tables, and the real daemon as a process.
+//!
+//! One cluster serves a test process; every test has a database of its own in it. Tests that stop or restart the
+//! server start a cluster of their own. Nothing here sleeps for a result: [`eventually`] waits for a condition.
+
+pub mod daemon;
+pub mod platform;
+
+use std::future::Future;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use agent_sync::throwaway::{Cluster, Options};
+
+pub use daemon::Daemon;
+pub use platform::Platform;
+
+/// How long a condition may take to come true; far more than any should need.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The cluster of this test process. It is never dropped; its keeper removes it when the process ends.
+pub fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(|| Cluster::start(Options::default()).expect("a throwaway PostgreSQL"))
+}
+
+/// Waits until the condition holds, and says what was waited for when it does not.
+pub async fn eventually<F, C>(what: &str, mut condition: C)
+where
+    C: FnMut() -> F,
+    F: Future<Output = bool>,
+{
+    let start = Instant::now();
+    while !condition().await {
+        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}

@@ -1,0 +1,186 @@
+//! A database with the platform's tables, and short words for what tests do with them.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+
+use agent_sync::throwaway::Cluster;
+use serde_json::Value;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{AsyncMessage, Client, NoTls, Row};
+
+use super::{Daemon, eventually};
+
+/// The tables of `platform.sql`.
+pub const TABLES: &str = include_str!("platform.sql");
+
+/// The worked example of M3: the voice settings, and the `provider_config` they give.
+pub const EXAMPLE: &str = r#"{"provider":"cartesia","voice_id":"test-voice-123","temperature":0.9,
+    "llm_provider":"groq","llm_model":"mixtral-8x7b-32768","stt_provider":"deepgram","model":"sonic-english",
+    "output_format":"pcm_44100"}"#;
+/// See [`EXAMPLE`].
+pub const EXPECTED: &str = r#"{"llm":{"provider":"groq","model":"mixtral-8x7b-32768","temperature":0.9},
+    "tts":{"provider":"cartesia","voice_id":"test-voice-123","model":"sonic-english","output_format":"pcm_44100"},
+    "stt":{"provider":"deepgram","model":"nova-2"}}"#;
+
+/// One database of one cluster.
+pub struct Platform {
+    /// A connection of the superuser's.
+    pub client: Client,
+    /// What the daemon connects with.
+    pub url: String,
+    /// The messages that the server sent besides its answers.
+    notices: Arc<Mutex<Vec<String>>>,
+}
+
+impl Platform {
+    /// A new database with the platform's tables, in the cluster of this process.
+    pub async fn new() -> Self {
+        Self::with_tables(super::cluster(), TABLES).await
+    }
+
+    /// A new database with these tables, in this cluster.
+    pub async fn with_tables(cluster: &Cluster, tables: &str) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("platform_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let (admin, _) = connect(&cluster.url("postgres")).await;
+        admin.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+        let url = cluster.url(&name);
+        let (client, notices) = connect(&url).await;
+        client.batch_execute(tables).await.unwrap();
+        Self { client, url, notices }
+    }
+
+    /// The same with agent-sync installed.
+    pub async fn installed() -> Self {
+        let platform = Self::new().await;
+        platform.install();
+        platform
+    }
+
+    /// Runs `agent-sync install` on it.
+    pub fn install(&self) {
+        let output = self.command(&["install"]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// The binary with this database in its environment, and nothing else.
+    pub fn command(&self, arguments: &[&str]) -> std::process::Command {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_agent-sync"));
+        command.env_clear().env("DATABASE_URL", &self.url).args(arguments);
+        command
+    }
+
+    /// The daemon on this database.
+    pub fn daemon(&self) -> Daemon {
+        Daemon::start(self.command(&["run"]))
+    }
+
+    /// The daemon on this database, once it has caught up.
+    pub async fn caught_up_daemon(&self) -> Daemon {
+        let daemon = self.daemon();
+        daemon.logged("caught up").await;
+        daemon
+    }
+
+    /// A further connection.
+    pub async fn connect(&self) -> Client {
+        connect(&self.url).await.0
+    }
+
+    /// Runs statements.
+    pub async fn run(&self, sql: &str) {
+        self.client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    }
+
+    /// One value.
+    pub async fn value<T: tokio_postgres::types::FromSqlOwned>(&self, sql: &str) -> T {
+        self.client.query_one(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
+    }
+
+    /// Saves an agent, new or not, the way the UI does.
+    pub async fn save(&self, slug: &str, voice_settings: &str) {
+        let sql = "INSERT INTO agents (slug, name, system_prompt, voice_settings)
+            VALUES ($1, 'Agent ' || $1, 'You are ' || $1, $2::text::jsonb)
+            ON CONFLICT (slug) DO UPDATE SET voice_settings = excluded.voice_settings";
+        let parameters: [&(dyn ToSql + Sync); 2] = [&slug, &voice_settings];
+        self.client.execute(sql, &parameters).await.unwrap();
+    }
+
+    /// Gives an agent an empty configuration.
+    pub async fn configure(&self, slug: &str) {
+        let sql = "INSERT INTO agent_configurations (agent_slug, provider_config) VALUES ($1, '{}')";
+        self.client.execute(sql, &[&slug]).await.unwrap();
+    }
+
+    /// The row of a configuration, if there is exactly one.
+    pub async fn configuration(&self, slug: &str) -> Option<Row> {
+        let sql = "SELECT agent_name, system_prompt, voice_id, temperature::float8 AS temperature,
+            provider_config::text AS provider_config, voice_settings::text AS voice_settings,
+            updated_at > '2021-01-01' AS touched
+            FROM agent_configurations WHERE agent_slug = $1";
+        self.client.query_opt(sql, &[&slug]).await.unwrap()
+    }
+
+    /// Its `provider_config`.
+    pub async fn provider_config(&self, slug: &str) -> Value {
+        let row = self.configuration(slug).await.expect("a configuration");
+        row.get::<_, Option<&str>>("provider_config")
+            .map_or(Value::Null, |text| serde_json::from_str(text).unwrap())
+    }
+
+    /// Waits until a configuration's `provider_config` is this.
+    pub async fn becomes(&self, slug: &str, expected: &str) {
+        let expected: Value = serde_json::from_str(expected).unwrap();
+        let what = format!("the provider_config of {slug} becomes {expected}");
+        eventually(&what, async || self.provider_config(slug).await == expected).await;
+    }
+
+    /// Waits until the query gives true.
+    pub async fn holds(&self, sql: &str) {
+        eventually(sql, async || self.value::<bool>(sql).await).await;
+    }
+
+    /// Waits until nothing is left in the outbox and the last batch is committed.
+    pub async fn drained(&self) {
+        self.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.outbox)").await;
+    }
+
+    /// The problem noted for a slug: its kind and detail.
+    pub async fn problem(&self, slug: &str) -> Option<(String, String)> {
+        let sql = "SELECT kind, detail FROM agent_sync.problem WHERE slug = $1";
+        self.client.query_opt(sql, &[&slug]).await.unwrap().map(|row| (row.get(0), row.get(1)))
+    }
+
+    /// Waits until the outbox of the process that saved holds this many rows; for tests without a daemon.
+    pub async fn outbox(&self) -> Vec<String> {
+        let rows =
+            self.client.query("SELECT slug FROM agent_sync.outbox ORDER BY at, slug", &[]).await.unwrap();
+        rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// Takes the warnings and notices that the server has sent to [`Platform::client`].
+    pub fn take_notices(&self) -> Vec<String> {
+        std::mem::take(&mut self.notices.lock().unwrap())
+    }
+}
+
+/// Connects, and keeps what the server says besides its answers.
+pub async fn connect(url: &str) -> (Client, Arc<Mutex<Vec<String>>>) {
+    let (client, mut connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+    let notices = Arc::new(Mutex::new(Vec::new()));
+    let kept = Arc::clone(&notices);
+    tokio::spawn(async move {
+        while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+            match message {
+                AsyncMessage::Notice(notice) => {
+                    kept.lock().unwrap().push(format!("{}: {}", notice.severity(), notice.message()));
+                }
+                AsyncMessage::Notification(note) => {
+                    kept.lock().unwrap().push(format!("NOTIFY {} {:?}", note.channel(), note.payload()));
+                }
+                _ => {}
+            }
+        }
+    });
+    (client, notices)
+}
