@@ -21,6 +21,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 #[allow(clippy::doc_markdown, reason = "these comments are printed as help")]
 pub enum Verb {
+    /// Keep the databases in sync until told to stop (SIGTERM or SIGINT)
+    Run(Databases),
     /// Put the capture into a database: schema agent_sync and its triggers
     Install(Install),
     /// Take everything that install made out of a database

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     };
     let config = cli.config.as_deref();
     let outcome = match cli.verb {
+        Verb::Run(args) => verbs::run::run(config, &args),
         Verb::Install(args) => verbs::install::install(config, &args),
         Verb::Uninstall(args) => verbs::uninstall::uninstall(config, &args),
         Verb::Render => verbs::render::render(config),

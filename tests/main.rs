@@ -8,7 +8,10 @@
 )]
 
 mod capture;
+mod columns;
 mod installing;
 mod mapping;
+mod outage;
 mod settings;
 mod support;
+mod syncing;

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod install;
 pub mod render;
+pub mod run;
 pub mod uninstall;
 
 use anyhow::Context as _;

@@ -1,0 +1,254 @@
+//! The events, and how each is told.
+
+use std::time::Duration;
+
+use tracing::{debug, error, info, warn};
+
+/// Something that happened in one database.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The daemon is connected, and another one leads.
+    StandingBy,
+    /// This daemon leads from now on.
+    Leading {
+        /// Where the database is, without secrets.
+        server: &'a str,
+    },
+    /// Optional columns that the tables do not have (T3).
+    ColumnsMissing {
+        /// As `schema.table.column`.
+        columns: &'a [String],
+    },
+    /// Looking for a slug scans the table of the configurations (T2).
+    NotIndexed {
+        /// The column, quoted.
+        column: &'a str,
+    },
+    /// Everything that was waiting at the start is done.
+    CaughtUp {
+        /// What it came to.
+        totals: Totals,
+    },
+    /// The connection is lost, or could not be made. Said once an outage (G8).
+    Lost {
+        /// Why.
+        cause: &'a str,
+        /// What to do.
+        remedy: &'a str,
+    },
+    /// An attempt during an outage failed as well.
+    StillLost {
+        /// Why.
+        cause: &'a str,
+        /// How long until the next.
+        pause: Duration,
+    },
+    /// The outage is over.
+    Recovered {
+        /// How long it lasted.
+        outage: Duration,
+        /// What the catch-up came to.
+        totals: Totals,
+    },
+    /// No configuration has the slug (G6).
+    MissingConfiguration {
+        /// The slug.
+        slug: &'a str,
+    },
+    /// The agent's settings cannot be mapped (M7).
+    Rejected {
+        /// The slug.
+        slug: &'a str,
+        /// Every mistake.
+        reasons: &'a str,
+    },
+    /// PostgreSQL refused the write (G5).
+    Failed {
+        /// The slug.
+        slug: &'a str,
+        /// What PostgreSQL said, without values.
+        detail: &'a str,
+        /// The SQLSTATE.
+        sqlstate: &'a str,
+        /// What to do.
+        remedy: &'a str,
+    },
+    /// The mapping has something to say about an agent that it mapped.
+    Mapped {
+        /// The slug.
+        slug: &'a str,
+        /// What.
+        warning: &'a str,
+    },
+    /// A batch is committed.
+    Batch {
+        /// What it came to.
+        totals: Totals,
+    },
+    /// Fewer rows were written than should have been: a trigger of somebody else's skipped some.
+    Suppressed {
+        /// How many should have been.
+        expected: u64,
+        /// How many were.
+        written: u64,
+    },
+    /// Two transactions got in each other's way; the batch is done again.
+    Retrying {
+        /// What PostgreSQL said.
+        cause: &'a str,
+    },
+    /// A trigger of the capture is missing or disabled (G1).
+    CaptureBroken {
+        /// `schema.table.trigger`
+        trigger: &'a str,
+        /// What is wrong.
+        fault: &'a str,
+    },
+    /// The capture works again, and every agent is looked at.
+    CaptureMended,
+    /// Saves that could not be captured, so every agent is looked at.
+    Uncaptured {
+        /// How many.
+        saves: i64,
+    },
+    /// The first start after an install: every agent is looked at.
+    FirstStart,
+    /// More slugs were asked for by NOTIFY than are kept, so every agent is looked at (I7).
+    AskedForTooMany,
+    /// The daemon has let go of the database.
+    Stopped,
+}
+
+/// What batches come to, in slugs but for `written`.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Totals {
+    /// Configurations that were written.
+    pub written: u64,
+    /// Configurations that were in sync already.
+    pub unchanged: u64,
+    /// Slugs without a configuration.
+    pub missing: u64,
+    /// Agents that cannot be mapped.
+    pub rejected: u64,
+    /// Slugs without an agent: deleted or renamed.
+    pub gone: u64,
+    /// Slugs whose configuration somebody else has locked; they stay in the outbox.
+    pub busy: u64,
+}
+
+impl Totals {
+    /// Adds another one.
+    pub fn add(&mut self, other: Self) {
+        self.written += other.written;
+        self.unchanged += other.unchanged;
+        self.missing += other.missing;
+        self.rejected += other.rejected;
+        self.gone += other.gone;
+        self.busy += other.busy;
+    }
+}
+
+/// Tells the events of one database.
+#[derive(Debug, Clone)]
+pub struct Observer {
+    database: String,
+}
+
+impl Observer {
+    /// For the database that the settings call `database`.
+    pub fn new(database: impl Into<String>) -> Self {
+        Self { database: database.into() }
+    }
+
+    /// Tells one event.
+    #[allow(clippy::too_many_lines, reason = "one arm an event, in one place")]
+    pub fn tell(&self, event: &Event<'_>) {
+        let database = self.database.as_str();
+        match *event {
+            Event::StandingBy => info!(database, "another daemon leads here; standing by"),
+            Event::Leading { server } => info!(database, server, "connected and leading"),
+            Event::ColumnsMissing { columns } => {
+                info!(database, columns = columns.join(", "), "columns that do not exist here are left out");
+            }
+            Event::NotIndexed { column } => {
+                info!(
+                    database,
+                    column,
+                    "no index begins with this column, so every lookup scans the table; an index would help"
+                );
+            }
+            Event::CaughtUp { totals } => {
+                let Totals { written, unchanged, missing, rejected, .. } = totals;
+                info!(database, written, unchanged, missing, rejected, "caught up");
+            }
+            Event::Lost { cause, remedy } => {
+                warn!(database, cause, remedy, "database unavailable; trying again until it is back");
+            }
+            Event::StillLost { cause, pause } => debug!(database, cause, ?pause, "still unavailable"),
+            Event::Recovered { outage, totals } => {
+                let Totals { written, unchanged, missing, rejected, .. } = totals;
+                let outage_seconds = (outage.as_secs_f64() * 1000.0).round() / 1000.0;
+                info!(
+                    database,
+                    outage_seconds,
+                    written,
+                    unchanged,
+                    missing,
+                    rejected,
+                    "database available again, caught up"
+                );
+            }
+            Event::MissingConfiguration { slug } => {
+                warn!(
+                    database,
+                    slug, "no configuration has this slug; the agent is saved, nothing is synced"
+                );
+            }
+            Event::Rejected { slug, reasons } => {
+                warn!(
+                    database,
+                    slug, reasons, "agent rejected: its settings cannot be mapped; nothing is written"
+                );
+            }
+            Event::Failed { slug, detail, sqlstate, remedy } => {
+                warn!(
+                    database,
+                    slug, detail, sqlstate, remedy, "configuration could not be written; trying again"
+                );
+            }
+            Event::Mapped { slug, warning } => warn!(database, slug, "{warning}"),
+            Event::Batch { totals } => {
+                let Totals { written, unchanged, missing, rejected, gone, busy } = totals;
+                debug!(database, written, unchanged, missing, rejected, gone, busy, "batch committed");
+            }
+            Event::Suppressed { expected, written } => {
+                warn!(
+                    database,
+                    expected, written, "another trigger kept some configurations from being written"
+                );
+            }
+            Event::Retrying { cause } => debug!(database, cause, "batch is done again"),
+            Event::CaptureBroken { trigger, fault } => {
+                error!(
+                    database,
+                    trigger,
+                    fault,
+                    remedy = "run `agent-sync install` for this database",
+                    "capture broken: changes are not noticed"
+                );
+            }
+            Event::CaptureMended => info!(database, "capture works again; looking at every agent"),
+            Event::Uncaptured { saves } => {
+                warn!(
+                    database,
+                    saves, "changes were saved that could not be captured; looking at every agent"
+                );
+            }
+            Event::FirstStart => info!(database, "first start after an install; looking at every agent"),
+            Event::AskedForTooMany => {
+                warn!(database, "more slugs were asked for at once than are kept; looking at every agent");
+            }
+            Event::Stopped => info!(database, "stopped"),
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The life of one connection: an attempt to keep one database in sync, until it fails or is told to stop.
+//!
+//! ```text
+//! Connecting ──► Standby ──► CatchUp ──► Draining ◄──► Waiting
+//!                  │  ▲ another daemon leads
+//!                  └──┘
+//! ```
+//!
+//! Any error ends the attempt; the next one begins with a new connection, after a pause that [`super::database`]
+//! decides on. So there is no state to repair: the server has released the locks and undone the running batch.
+//!
+//! Invariant: LISTEN comes before the catch-up, and the catch-up asks for nothing but what is in the outbox, so what
+//! was saved while nobody listened is found there (G1).
+//! Invariant: nobody writes but the holder of the leader's lock, by the session that holds it (G2).
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+use super::database::{Context, Health};
+use super::drain::{Drain, Drained, Tools};
+use crate::install;
+use crate::observe::Event;
+use crate::session::{Asked, Limits, Session, SessionError};
+use crate::store::failure;
+use crate::store::{Installed, Layout, LayoutError, Store, StoreError};
+
+/// How often a standby tries for the leader's lock. It must not wait in the lock function: a waiting statement holds
+/// a snapshot, and that keeps vacuum from cleaning up in the whole cluster.
+const STANDBY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The first pause before another look at rows that others have locked; it doubles up to `sync.lock_timeout`.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+/// Why an attempt ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AttemptError {
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the connection was lost: {0}")]
+    Closed(String),
+    #[error(
+        "the installed schema has version {found}, and this program works with version {}",
+        install::VERSION
+    )]
+    Version { found: i32 },
+}
+
+impl AttemptError {
+    /// What the operator can do.
+    pub(crate) fn remedy(&self) -> &'static str {
+        const REACH: &str = "See whether the server is up and can be reached from here.";
+        match self {
+            Self::Session(SessionError::Postgres(error))
+            | Self::Layout(LayoutError::Postgres(error))
+            | Self::Store(StoreError::Postgres(error)) => failure::policy(error).remedy,
+            Self::Session(SessionError::Tls(_)) => "Check tls_root_cert of this database.",
+            Self::Session(SessionError::Silent(_)) | Self::Store(StoreError::Silent(_)) | Self::Closed(_) => {
+                REACH
+            }
+            Self::Layout(_) => "Check the names of tables and columns in the settings of this database.",
+            Self::Version { .. } => "Run `agent-sync install` of this program's version for this database.",
+        }
+    }
+}
+
+/// What the loop is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Another daemon leads; try to take over about once a second.
+    Standby,
+    /// This daemon has just taken the lead: listen, and look after the install.
+    CatchUp,
+    /// Batches, until the outbox is empty.
+    Draining,
+    /// Asleep until a notification, the next sweep or the next retry.
+    Waiting {
+        /// Whether something is left that others have locked.
+        busy: bool,
+    },
+}
+
+/// One connection and what is known about the database behind it.
+struct Attempt<'a> {
+    context: &'a Context,
+    health: &'a mut Health,
+    stop: watch::Receiver<bool>,
+    session: Session,
+    store: Store,
+    drain: Drain,
+    next_sweep: Instant,
+    next_retry: Option<Instant>,
+    busy_pause: Duration,
+    /// Saves that could not be captured, and the transaction that must be over for them to be all there is.
+    uncaptured: Option<(i64, String)>,
+    capture_is_broken: bool,
+    caught_up: bool,
+}
+
+/// Keeps the database in sync over one connection. Returns when told to stop.
+pub(super) async fn run(
+    context: &Context,
+    health: &mut Health,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), AttemptError> {
+    let mut connecting = stop.clone();
+    let connected = tokio::select! {
+        biased;
+        _ = connecting.wait_for(|stop| *stop) => return Ok(()),
+        connected = connect(context) => connected,
+    };
+    let (session, store) = connected?;
+    stop.mark_unchanged();
+    let mut attempt = Attempt {
+        context,
+        health,
+        stop,
+        session,
+        store,
+        drain: Drain::new(context.options.sync.batch_size),
+        next_sweep: Instant::now(),
+        next_retry: None,
+        busy_pause: BUSY_PAUSE,
+        uncaptured: None,
+        capture_is_broken: false,
+        caught_up: false,
+    };
+    let mut phase = Phase::Standby;
+    while !*attempt.stop.borrow() {
+        phase = attempt.step(phase).await?;
+    }
+    Ok(())
+}
+
+async fn connect(context: &Context) -> Result<(Session, Store), AttemptError> {
+    let sync = &context.options.sync;
+    let limits = Limits { statement_timeout: sync.statement_timeout, lock_timeout: sync.lock_timeout };
+    let session = Session::connect(&context.database, limits).await?;
+    let database = &context.database;
+    let layout = Layout::read(session.client(), &database.agents, &database.configurations).await?;
+    let captured = context.options.capture.configurations;
+    let store = Store::prepare(session.client(), layout, captured, sync.statement_timeout).await?;
+    Ok((session, store))
+}
+
+impl Attempt<'_> {
+    async fn step(&mut self, phase: Phase) -> Result<Phase, AttemptError> {
+        if self.session.inbox().is_closed() {
+            return Err(AttemptError::Closed(self.session.inbox().cause()));
+        }
+        match phase {
+            Phase::Standby => self.stand_by().await,
+            Phase::CatchUp => self.catch_up().await,
+            // On the heap: a batch is large compared with the rest of the loop.
+            Phase::Draining => Box::pin(self.drain()).await,
+            Phase::Waiting { busy } => self.wait(busy).await,
+        }
+    }
+
+    async fn stand_by(&mut self) -> Result<Phase, AttemptError> {
+        if self.store.try_lead(self.session.client()).await? {
+            return Ok(Phase::CatchUp);
+        }
+        if self.health.standing_by() {
+            self.context.observer.tell(&Event::StandingBy);
+        }
+        let pause = STANDBY_INTERVAL.mul_f64(0.75 + fastrand::f64() / 2.0);
+        self.rest(Instant::now() + pause).await;
+        Ok(Phase::Standby)
+    }
+
+    async fn catch_up(&mut self) -> Result<Phase, AttemptError> {
+        let observer = &self.context.observer;
+        if self.health.is_first() {
+            let layout = self.store.layout();
+            observer.tell(&Event::Leading { server: &self.context.database.target() });
+            if !layout.missing.is_empty() {
+                observer.tell(&Event::ColumnsMissing { columns: &layout.missing });
+            }
+            if !layout.configurations.agent_slug_is_indexed {
+                observer.tell(&Event::NotIndexed { column: &layout.configurations.agent_slug.name });
+            }
+        }
+        let patience = self.context.options.sync.statement_timeout + Store::PATIENCE;
+        self.session.listen(patience).await?;
+        self.sweep().await?;
+        Ok(Phase::Draining)
+    }
+
+    async fn drain(&mut self) -> Result<Phase, AttemptError> {
+        if Instant::now() >= self.next_sweep {
+            self.sweep().await?;
+        }
+        let tools = Tools {
+            session: &self.session,
+            store: &self.store,
+            rules: &self.context.rules,
+            observer: &self.context.observer,
+            may_sleep: self.context.options.capture.notify,
+        };
+        let Drained::Nothing { busy } = self.drain.step(tools).await? else {
+            return Ok(Phase::Draining);
+        };
+        if !busy {
+            self.busy_pause = BUSY_PAUSE;
+        }
+        let totals = self.drain.take_totals();
+        if !std::mem::replace(&mut self.caught_up, true) {
+            self.health.healthy(&self.context.observer, totals);
+        }
+        Ok(Phase::Waiting { busy })
+    }
+
+    async fn wait(&mut self, busy: bool) -> Result<Phase, AttemptError> {
+        if self.drain.take_set_aside() {
+            self.enqueue_retries().await?;
+        }
+        let mut wake_up_at = self.next_sweep.min(self.next_retry.unwrap_or(self.next_sweep));
+        if busy {
+            wake_up_at = wake_up_at.min(Instant::now() + self.busy_pause);
+            self.busy_pause = (self.busy_pause * 2).min(self.context.options.sync.lock_timeout);
+        }
+        if !self.context.options.capture.notify {
+            wake_up_at = wake_up_at.min(Instant::now() + self.context.options.sync.poll_interval);
+        }
+        self.rest(wake_up_at).await;
+
+        let client = self.session.client();
+        match self.session.inbox().take() {
+            Asked::Slugs(slugs) if slugs.is_empty() => {}
+            Asked::Slugs(slugs) => self.store.enqueue(client, &slugs).await?,
+            Asked::Everything => {
+                self.context.observer.tell(&Event::AskedForTooMany);
+                self.store.enqueue_all(client).await?;
+            }
+        }
+        if self.next_retry.is_some_and(|due| Instant::now() >= due) {
+            self.enqueue_retries().await?;
+        }
+        self.drain.wake();
+        Ok(Phase::Draining)
+    }
+
+    async fn enqueue_retries(&mut self) -> Result<(), AttemptError> {
+        let pause = self.store.enqueue_retries(self.session.client()).await?;
+        self.next_retry = pause.map(|pause| Instant::now() + pause);
+        Ok(())
+    }
+
+    /// Until something arrives, the connection is gone, it is time, or the daemon is told to stop.
+    async fn rest(&mut self, until: Instant) {
+        tokio::select! {
+            biased;
+            _ = self.stop.wait_for(|stop| *stop) => {}
+            () = self.session.inbox().arrival() => {}
+            () = tokio::time::sleep_until(until.into()) => {}
+        }
+    }
+
+    /// The slow round: what no notification tells of.
+    async fn sweep(&mut self) -> Result<(), AttemptError> {
+        self.next_sweep = Instant::now() + self.context.options.sync.sweep_interval;
+        let (client, store, observer) = (self.session.client(), &self.store, &self.context.observer);
+        let installed = store.installed(client).await?;
+        if installed.version != install::VERSION {
+            return Err(AttemptError::Version { found: installed.version });
+        }
+
+        let faults = store.capture_faults(client).await?;
+        let was_broken = std::mem::replace(&mut self.capture_is_broken, !faults.is_empty());
+        if !was_broken {
+            for fault in &faults {
+                observer.tell(&Event::CaptureBroken { trigger: &fault.trigger, fault: &fault.fault });
+            }
+        } else if faults.is_empty() {
+            observer.tell(&Event::CaptureMended);
+            store.enqueue_all(client).await?;
+        }
+
+        self.make_good(installed).await?;
+
+        let (client, store) = (self.session.client(), &self.store);
+        store.sweep_problems(client).await?;
+        self.enqueue_retries().await
+    }
+    /// Looks at every agent on account of saves that could not be captured (G1); the first start after an install
+    /// counts as one of them.
+    async fn make_good(&mut self, installed: Installed) -> Result<(), AttemptError> {
+        let Installed { uncaptured: saves, uncaptured_seen: seen, .. } = installed;
+        if saves == seen {
+            return Ok(());
+        }
+        let (client, store, observer) = (self.session.client(), &self.store, &self.context.observer);
+        let known = self.uncaptured.as_ref().map(|(saves, _)| *saves);
+        if known != Some(saves) {
+            observer.tell(&match known.unwrap_or(seen) {
+                ..0 => Event::FirstStart,
+                before => Event::Uncaptured { saves: saves - before },
+            });
+            self.uncaptured = Some((saves, store.next_transaction(client).await?));
+        }
+        let barrier = self.uncaptured.as_ref().map_or("0", |(_, barrier)| barrier.as_str());
+        let settled = store.enqueue_uncaptured(client, saves, barrier).await?;
+        if !settled && known != Some(saves) {
+            // Not every transaction is over yet: look at what there is now, and again when they are.
+            store.enqueue_all(client).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,56 @@
+//! How long to wait before the next attempt to connect (G8): longer every time, with jitter, capped, and short again
+//! once a connection has been healthy for a while. Not at once, or a connection that keeps breaking would be made
+//! hundreds of times a minute, with two log lines each.
+
+use std::time::Duration;
+
+/// How long a connection must have been healthy for its loss to be a new outage.
+const HEALTHY: Duration = Duration::from_secs(10);
+
+/// The delays of one database.
+#[derive(Debug)]
+pub(super) struct Backoff {
+    initial: Duration,
+    max: Duration,
+    next: Duration,
+}
+
+impl Backoff {
+    pub(super) fn new(initial: Duration, max: Duration) -> Self {
+        Self { initial, max, next: initial }
+    }
+
+    /// The next delay: between half and all of a time that doubles.
+    pub(super) fn delay(&mut self) -> Duration {
+        let full = self.next.min(self.max);
+        self.next = (full * 2).min(self.max);
+        full.mul_f64(0.5 + fastrand::f64() / 2.0)
+    }
+
+    /// Says for how long the connection that was just lost had been healthy.
+    pub(super) fn lost_after(&mut self, healthy: Duration) {
+        if healthy >= HEALTHY {
+            self.next = self.initial;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_double_to_the_cap_and_start_over_after_health() {
+        let (initial, max) = (Duration::from_millis(100), Duration::from_secs(1));
+        let mut backoff = Backoff::new(initial, max);
+        for expected in [100, 200, 400, 800, 1000, 1000] {
+            let expected = Duration::from_millis(expected);
+            let delay = backoff.delay();
+            assert!(delay >= expected / 2 && delay <= expected, "{delay:?} for {expected:?}");
+        }
+        backoff.lost_after(Duration::from_secs(1));
+        assert!(backoff.delay() >= max / 2, "a short life is no health");
+        backoff.lost_after(HEALTHY);
+        assert!(backoff.delay() <= initial);
+    }
+}

@@ -1,0 +1,87 @@
+//! Keeping one database in sync for good: attempt after attempt, with a pause in between that grows (G8).
+//!
+//! An outage is two log lines, whatever happens during it: one when it begins, one when it is over.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use super::attempt;
+use super::backoff::Backoff;
+use super::fleet::Options;
+use crate::mapping::Rules;
+use crate::observe::{Event, Observer, Totals};
+use crate::settings::Database;
+
+/// What stays the same from attempt to attempt.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) database: Database,
+    pub(super) options: Options,
+    pub(super) rules: Arc<Rules>,
+    pub(super) observer: Observer,
+}
+
+/// How the database is doing, over all attempts.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    /// Since when it has been unavailable.
+    outage: Option<Instant>,
+    /// Since when the running attempt has done its work.
+    healthy: Option<Instant>,
+    was_standing_by: bool,
+    was_healthy: bool,
+}
+
+impl Health {
+    /// Whether no attempt has been healthy before: what is worth saying at the start is not worth repeating.
+    pub(super) fn is_first(&self) -> bool {
+        !self.was_healthy
+    }
+
+    /// Says that the attempt stands by, in good health. True the first time in a row.
+    pub(super) fn standing_by(&mut self) -> bool {
+        self.healthy.get_or_insert_with(Instant::now);
+        !std::mem::replace(&mut self.was_standing_by, true)
+    }
+
+    /// Says that the attempt has caught up.
+    pub(super) fn healthy(&mut self, observer: &Observer, totals: Totals) {
+        self.healthy = Some(Instant::now());
+        self.was_standing_by = false;
+        match self.outage.take() {
+            Some(since) if self.was_healthy => {
+                observer.tell(&Event::Recovered { outage: since.elapsed(), totals });
+            }
+            _ => observer.tell(&Event::CaughtUp { totals }),
+        }
+        self.was_healthy = true;
+    }
+}
+
+/// Runs until told to stop.
+pub(super) async fn keep_in_sync(context: Context, mut stop: watch::Receiver<bool>) {
+    let reconnect = &context.options.reconnect;
+    let mut backoff = Backoff::new(reconnect.initial_delay, reconnect.max_delay);
+    let mut health = Health::default();
+    while let Err(error) = attempt::run(&context, &mut health, stop.clone()).await {
+        if let Some(since) = health.healthy.take() {
+            backoff.lost_after(since.elapsed());
+        }
+        let cause = error.to_string();
+        let pause = backoff.delay();
+        if health.outage.is_none() {
+            health.outage = Some(Instant::now());
+            context.observer.tell(&Event::Lost { cause: &cause, remedy: error.remedy() });
+        } else {
+            context.observer.tell(&Event::StillLost { cause: &cause, pause });
+        }
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => break,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+    context.observer.tell(&Event::Stopped);
+}

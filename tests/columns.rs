@@ -1,0 +1,185 @@
+//! The tables as they are met in production (T1-T4): other names, other types, missing columns, encoded twice.
+
+use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
+use crate::support::{Daemon, Platform, cluster};
+
+/// Starts the daemon with more settings than the usual, in the environment.
+async fn daemon(platform: &Platform, settings: &[(&str, &str)]) -> Daemon {
+    let with = |verb: &str| {
+        let mut command = platform.command(&[verb]);
+        command.env_remove("DATABASE_URL").env("AGENT_SYNC__DATABASES__MAIN__URL", &platform.url);
+        for (name, value) in settings {
+            command.env(format!("AGENT_SYNC__{name}"), value);
+        }
+        command
+    };
+    let output = with("install").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let daemon = Daemon::start(with("run"));
+    daemon.logged("caught up").await;
+    daemon
+}
+
+#[tokio::test]
+async fn t3_only_four_columns_are_required() {
+    let platform = Platform::with_tables(
+        cluster(),
+        "CREATE TABLE agents (slug text PRIMARY KEY, voice_settings jsonb);
+         CREATE TABLE agent_configurations (agent_slug text, provider_config jsonb)",
+    )
+    .await;
+    let daemon = daemon(&platform, &[]).await;
+    let line = daemon.logged("columns that do not exist here are left out").await;
+    let columns = line["columns"].as_str().unwrap();
+    for column in [
+        "public.agents.name",
+        "public.agent_configurations.voice_id",
+        "public.agent_configurations.updated_at",
+    ] {
+        assert!(columns.contains(column), "{column} in {columns}");
+    }
+    daemon.logged("no index begins with this column").await;
+    platform
+        .run(&format!(
+            "INSERT INTO agents VALUES ('a', '{EXAMPLE}'); INSERT INTO agent_configurations VALUES ('a')"
+        ))
+        .await;
+    let expected = format!("SELECT provider_config = '{EXPECTED}' IS TRUE FROM agent_configurations");
+    platform.holds(&expected).await;
+}
+
+#[tokio::test]
+async fn t2_every_type_of_json_number_and_clock_is_written_as_what_it_is() {
+    for (json, temperature, clock, slug) in [
+        ("jsonb", "numeric(3,1)", "timestamp", "varchar(80)"),
+        ("json", "real", "timestamptz", "text"),
+        ("text", "numeric", "timestamp", "varchar"),
+        ("text", "text", "timestamptz", "text"),
+    ] {
+        let tables = TABLES
+            .replace("jsonb", json)
+            .replace("double precision", temperature)
+            .replace("timestamptz", clock)
+            .replace("_slug          text", &format!("_slug          {slug}"))
+            .replace("slug            text", &format!("slug            {slug}"))
+            .replace(
+                "id                  uuid PRIMARY KEY DEFAULT gen_random_uuid()",
+                "id bigserial PRIMARY KEY",
+            );
+        let platform = Platform::with_tables(cluster(), &tables).await;
+        let daemon = daemon(&platform, &[]).await;
+        let types = format!("{json} {temperature} {clock} {slug}");
+        platform.run("INSERT INTO agent_configurations (agent_slug, provider_config) VALUES ('a', '{\"kept\": 1.50}')").await;
+        platform
+            .run(&format!(
+                "INSERT INTO agents (slug, name, voice_settings) VALUES ('a', 'Ann', '{}')",
+                EXAMPLE.replace("0.9", "0.94")
+            ))
+            .await;
+        let expected = EXPECTED.replacen('{', r#"{"kept": 1.50, "#, 1).replace("0.9", "0.94");
+        platform
+            .holds(&format!(
+                "SELECT (provider_config::jsonb = '{expected}') IS TRUE FROM agent_configurations"
+            ))
+            .await;
+        let shown: String = platform.value("SELECT temperature::text FROM agent_configurations").await;
+        assert_eq!(shown, if temperature == "numeric(3,1)" { "0.9" } else { "0.94" }, "{types}");
+        assert!(
+            platform.value::<bool>("SELECT updated_at > '2021-01-01' FROM agent_configurations").await,
+            "{types}"
+        );
+        assert!(
+            platform
+                .value::<String>("SELECT provider_config::text FROM agent_configurations")
+                .await
+                .contains("1.50"),
+            "{types}"
+        );
+        // M8 for every type: the same again is not a change.
+        platform.drained().await;
+        let before: String = platform.value("SELECT ctid::text FROM agent_configurations").await;
+        platform.run("NOTIFY agent_sync, 'a'").await;
+        crate::support::eventually("the request is served", async || {
+            daemon.lines("batch committed").iter().any(|line| line["unchanged"] == 1 && line["written"] == 0)
+        })
+        .await;
+        assert_eq!(
+            before,
+            platform.value::<String>("SELECT ctid::text FROM agent_configurations").await,
+            "{types}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn t3_tables_and_columns_may_have_other_names() {
+    let tables = TABLES
+        .replace(
+            "CREATE TABLE agents",
+            "CREATE SCHEMA \"Voice Platform\"; CREATE TABLE \"Voice Platform\".\"Agents\"",
+        )
+        .replace("slug            text", "\"the Slug\"      text")
+        .replace("voice_settings  jsonb", "settings        jsonb")
+        .replace("agent_configurations", "\"select\"")
+        .replace("agent_slug ", "\"order\" ")
+        .replace("(agent_slug)", "(\"order\")")
+        .replace("provider_config     jsonb", "\"Config\"\"s\"   jsonb");
+    let platform = Platform::with_tables(cluster(), &tables).await;
+    let _daemon = daemon(
+        &platform,
+        &[
+            ("DATABASES__MAIN__AGENTS__SCHEMA", "Voice Platform"),
+            ("DATABASES__MAIN__AGENTS__TABLE", "Agents"),
+            ("DATABASES__MAIN__AGENTS__COLUMNS__SLUG", "the Slug"),
+            ("DATABASES__MAIN__AGENTS__COLUMNS__VOICE_SETTINGS", "settings"),
+            ("DATABASES__MAIN__CONFIGURATIONS__TABLE", "select"),
+            ("DATABASES__MAIN__CONFIGURATIONS__COLUMNS__AGENT_SLUG", "order"),
+            ("DATABASES__MAIN__CONFIGURATIONS__COLUMNS__PROVIDER_CONFIG", "Config\"s"),
+        ],
+    )
+    .await;
+    platform
+        .run(&format!(
+            r#"INSERT INTO "Voice Platform"."Agents" ("the Slug", settings) VALUES ('a', '{EXAMPLE}');
+               INSERT INTO "select" ("order") VALUES ('a')"#
+        ))
+        .await;
+    platform.holds(&format!(r#"SELECT "Config""s" = '{EXPECTED}' IS TRUE FROM "select""#)).await;
+    assert!(platform.value::<bool>("SELECT NOT pending FROM agent_sync.state").await);
+}
+
+#[tokio::test]
+async fn t4_json_that_was_encoded_twice_is_read_and_comes_out_as_an_object() {
+    let platform = Platform::installed().await;
+    platform
+        .client
+        .execute("INSERT INTO agents (slug, voice_settings) VALUES ('a', to_jsonb($1::text))", &[&EXAMPLE])
+        .await
+        .unwrap();
+    platform
+        .run(r#"INSERT INTO agent_configurations (agent_slug, provider_config) VALUES ('a', to_jsonb('{"kept": {"a": 1}}'::text))"#)
+        .await;
+    let _daemon = platform.caught_up_daemon().await;
+    let expected = EXPECTED.replacen('{', r#"{"kept": {"a": 1}, "#, 1);
+    platform.becomes("a", &expected).await;
+    let real =
+        "SELECT jsonb_typeof(provider_config) || jsonb_typeof(voice_settings) FROM agent_configurations";
+    assert_eq!(platform.value::<String>(real).await, "objectobject");
+}
+
+#[tokio::test]
+async fn a_name_that_is_too_long_for_its_column_is_a_problem_and_not_cut_off() {
+    let tables = TABLES.replace("agent_name          text", "agent_name varchar(5)");
+    let platform = Platform::with_tables(cluster(), &tables).await;
+    let daemon = daemon(&platform, &[]).await;
+    platform.configure("a").await;
+    platform
+        .run("INSERT INTO agents (slug, name, system_prompt) VALUES ('a', 'a secret too long', 'p')")
+        .await;
+    let line = daemon.logged("configuration could not be written").await;
+    assert_eq!(line["sqlstate"], "22001");
+    assert!(!line.to_string().contains("secret"), "values stay out of the log: {line}");
+    platform.run("UPDATE agents SET name = 'short'").await;
+    platform.holds("SELECT agent_name = 'short' IS TRUE FROM agent_configurations").await;
+    platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+}

@@ -1,0 +1,239 @@
+//! What happens when the connection or the capture breaks (G1, G8): nothing is lost, and the log stays short.
+
+use agent_sync::throwaway::{Cluster, Options};
+use serde_json::json;
+
+use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
+use crate::support::{Daemon, Platform, cluster, eventually};
+
+/// The daemon with short waits, so that a test need not sit through the usual ones.
+fn brisk(platform: &Platform) -> Daemon {
+    let mut command = platform.command(&["run"]);
+    command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s").env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
+    Daemon::start(command)
+}
+
+#[tokio::test]
+async fn g8_a_server_restart_is_two_log_lines_and_nothing_is_lost() {
+    let own = Cluster::start(Options::default()).unwrap();
+    let platform = Platform::with_tables(&own, TABLES).await;
+    platform.install();
+    platform
+        .run(
+            "INSERT INTO agents (slug) SELECT 'agent-' || i FROM generate_series(1, 500) i;
+              INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
+        )
+        .await;
+    let daemon = brisk(&platform);
+    daemon.logged("caught up").await;
+    for mode in ["fast", "immediate"] {
+        let before = daemon.lines("database").len();
+        own.control(&["-m", mode, "stop"]).unwrap();
+        own.control(&["start"]).unwrap();
+        // The connection of the test is gone as well; what is saved before the daemon is back must not be missed.
+        let (client, _) = crate::support::platform::connect(&platform.url).await;
+        client.execute("UPDATE agents SET name = $1", &[&mode]).await.unwrap();
+        let what = format!("every configuration has the name {mode}");
+        eventually(&what, async || {
+            let sql = "SELECT count(*) FROM agent_configurations WHERE agent_name = $1";
+            client.query_one(sql, &[&mode]).await.unwrap().get::<_, i64>(0) == 500
+        })
+        .await;
+        eventually("the outage is told", async || daemon.lines("database").len() >= before + 2).await;
+        let told: Vec<_> = daemon.log().into_iter().filter(|line| line["level"] != "DEBUG").collect();
+        let told: Vec<_> = told.iter().rev().take(2).map(|line| line["message"].clone()).collect();
+        assert_eq!(
+            told,
+            [
+                json!("database available again, caught up"),
+                json!("database unavailable; trying again until it is back")
+            ],
+            "{mode}"
+        );
+    }
+    assert_eq!(daemon.lines("database").len(), 4);
+}
+
+#[tokio::test]
+async fn g8_a_database_that_is_not_there_yet_is_waited_for() {
+    let platform = Platform::new().await;
+    let mut daemon = brisk(&platform);
+    let line = daemon.logged("database unavailable").await;
+    assert!(line["remedy"].as_str().unwrap().contains("agent-sync install"), "{line}");
+    platform.save("a", EXAMPLE).await;
+    platform.configure("a").await;
+    platform.install();
+    daemon.logged("caught up").await;
+    platform.becomes("a", EXPECTED).await;
+    assert_eq!(daemon.lines("database unavailable").len(), 1);
+    daemon.signal("TERM");
+    assert!(daemon.ended().await.success());
+}
+
+#[tokio::test]
+async fn g1_a_terminated_backend_loses_nothing() {
+    let platform = Platform::installed().await;
+    let daemon = brisk(&platform);
+    daemon.logged("caught up").await;
+    platform.configure("a").await;
+    for round in 1..=10 {
+        platform
+            .run(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                  WHERE application_name LIKE 'agent-sync/%' AND datname = current_database()",
+            )
+            .await;
+        platform.save("a", &format!(r#"{{"voice_id":"v{round}"}}"#)).await;
+        platform.holds(&format!("SELECT voice_id = 'v{round}' IS TRUE FROM agent_configurations")).await;
+    }
+}
+
+#[tokio::test]
+async fn g1_a_kill_in_the_middle_of_a_backlog_loses_nothing() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'n' FROM generate_series(1, 20000) i;
+              INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
+        )
+        .await;
+    for _ in 0..3 {
+        let mut daemon = platform.daemon();
+        daemon.logged("batch committed").await;
+        daemon.signal("KILL");
+        daemon.ended().await;
+    }
+    let _daemon = platform.caught_up_daemon().await;
+    let synced = "SELECT count(*) FROM agent_configurations WHERE agent_name = 'n'";
+    assert_eq!(platform.value::<i64>(synced).await, 20_000);
+}
+
+#[tokio::test]
+async fn g1_a_broken_capture_is_reported_and_mended_with_every_agent_in_sync() {
+    for (breaking, mending) in [
+        (
+            "ALTER TABLE agents DISABLE TRIGGER agent_sync_update",
+            "ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_update",
+        ),
+        ("DROP TRIGGER agent_sync_update ON agents", ""),
+    ] {
+        let platform = Platform::installed().await;
+        platform.save("a", "{}").await;
+        platform.configure("a").await;
+        let daemon = brisk(&platform);
+        daemon.logged("caught up").await;
+        platform.run(breaking).await;
+        let line = daemon.logged("capture broken").await;
+        assert_eq!(line["level"], "ERROR");
+        assert!(line["trigger"].as_str().unwrap().contains("agent_sync_update"), "{line}");
+        platform.save("a", EXAMPLE).await;
+        assert_eq!(platform.outbox().await, Vec::<String>::new(), "the save could not be captured");
+        if mending.is_empty() {
+            platform.install();
+        } else {
+            platform.run(mending).await;
+        }
+        platform.becomes("a", EXPECTED).await;
+        assert_eq!(daemon.lines("capture broken").len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn g1_saves_that_met_a_broken_outbox_are_made_good() {
+    let platform = Platform::installed().await;
+    platform.save("a", "{}").await;
+    platform.configure("a").await;
+    let daemon = brisk(&platform);
+    daemon.logged("caught up").await;
+    // Broken and mended between two looks of the daemon: only the counter tells.
+    platform
+        .run(
+            "BEGIN; LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE;
+             ALTER TABLE agent_sync.outbox RENAME TO elsewhere; COMMIT",
+        )
+        .await;
+    platform.save("a", EXAMPLE).await;
+    platform.run("ALTER TABLE agent_sync.elsewhere RENAME TO outbox").await;
+    platform.becomes("a", EXPECTED).await;
+    let line = daemon.logged("changes were saved that could not be captured").await;
+    assert_eq!((&line["level"], &line["saves"]), (&json!("WARN"), &json!(1)));
+}
+
+#[tokio::test]
+async fn g1_a_save_that_met_a_broken_outbox_and_commits_late_is_made_good() {
+    let platform = Platform::installed().await;
+    platform.save("a", "{}").await;
+    platform.configure("a").await;
+    let daemon = brisk(&platform);
+    daemon.logged("caught up").await;
+    platform.run("BEGIN").await;
+    platform.run("UPDATE agents SET enabled = false").await;
+    let other = platform.connect().await;
+    other.batch_execute("ALTER TABLE agent_sync.outbox RENAME TO elsewhere").await.unwrap();
+    platform.save("a", EXAMPLE).await;
+    other.batch_execute("ALTER TABLE agent_sync.elsewhere RENAME TO outbox").await.unwrap();
+    daemon.logged("changes were saved that could not be captured").await;
+    eventually("the outbox is drained while the writer is still open", async || {
+        other.query_one("SELECT NOT EXISTS (SELECT FROM agent_sync.outbox)", &[]).await.unwrap().get(0)
+    })
+    .await;
+    platform.run("COMMIT").await;
+    platform.becomes("a", EXPECTED).await;
+    platform.holds("SELECT uncaptured_seen = 1 FROM agent_sync.install").await;
+}
+
+#[tokio::test]
+async fn the_log_of_a_database_that_stays_away_is_one_line() {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_agent-sync"));
+    command
+        .env_clear()
+        .arg("run")
+        .env("DATABASE_URL", "postgres://app:s3cret@127.0.0.1:1/platform")
+        .env("AGENT_SYNC__RECONNECT__INITIAL_DELAY", "10ms")
+        .env("AGENT_SYNC__RECONNECT__MAX_DELAY", "100ms");
+    let daemon = Daemon::start(command);
+    daemon.logged_times("still unavailable", 20).await;
+    assert_eq!(daemon.lines("database unavailable").len(), 1);
+    assert!(daemon.log().iter().all(|line| !line.to_string().contains("s3cret")));
+}
+
+#[tokio::test]
+async fn every_query_can_be_prepared_against_a_fresh_install() {
+    use agent_sync::settings::{Settings, Sources};
+    use agent_sync::store::{Layout, queries};
+
+    let platform = Platform::installed().await;
+    let sources = Sources::new(None, None, [("DATABASE_URL".into(), platform.url.clone().into())]);
+    let settings = Settings::load_from(&sources).unwrap().settings;
+    let database = &settings.databases["default"];
+    let layout = Layout::read(&platform.client, &database.agents, &database.configurations).await.unwrap();
+    let (claim, write) = (queries::claim(&layout), queries::write(&layout));
+    let (all, orphans) = (queries::enqueue_all(&layout), queries::clear_orphans(&layout));
+    let (found, uncaptured) = (queries::enqueue_found(&layout), queries::enqueue_uncaptured(&layout));
+    for query in [
+        queries::TRY_LEAD,
+        queries::TRY_SLEEP,
+        queries::AWAKE,
+        queries::ENQUEUE,
+        queries::DEQUEUE,
+        queries::NOTE_PROBLEMS,
+        queries::CLEAR_PROBLEMS,
+        queries::INSTALL,
+        queries::CAPTURE_FAULTS,
+        queries::NEXT_TRANSACTION,
+        queries::NEXT_RETRY,
+        queries::ENQUEUE_RETRIES,
+        &claim,
+        &write,
+        &all,
+        &orphans,
+        &found,
+        &uncaptured,
+    ] {
+        platform.client.prepare(query).await.unwrap_or_else(|error| panic!("{query}: {error:?}"));
+    }
+    for lock in [queries::TRY_LEAD, queries::TRY_SLEEP, queries::AWAKE] {
+        assert!(lock.contains("1634169721"), "the key of the locks is the one in sql/attach.sql");
+    }
+    assert!(cluster().log().lines().all(|line| !line.contains("PANIC")));
+}
