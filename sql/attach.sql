@@ -199,13 +199,13 @@ BEGIN
         AND NOT EXISTS (
             (SELECT format('%s.%I', t.tgrelid::regclass, t.tgname), t.tgenabled::text
              FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
-             WHERE f.pronamespace = 'agent_sync'::regnamespace)
+             WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0)
             EXCEPT SELECT name, 'A' FROM unnest(triggers) AS name)
         AND NOT EXISTS (
             SELECT name FROM unnest(triggers) AS name
             EXCEPT SELECT format('%s.%I', t.tgrelid::regclass, t.tgname)
             FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
-            WHERE f.pronamespace = 'agent_sync'::regnamespace)
+            WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0)
     THEN
         RETURN;
     END IF;
@@ -214,7 +214,7 @@ BEGIN
     FOR stale IN
         SELECT t.tgname, t.tgrelid::regclass AS relation
         FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
-        WHERE f.pronamespace = 'agent_sync'::regnamespace
+        WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0
           AND NOT format('%s.%I', t.tgrelid::regclass, t.tgname) = ANY (triggers)
     LOOP
         EXECUTE format('DROP TRIGGER %I ON %s', stale.tgname, stale.relation);

@@ -23,7 +23,7 @@ BEGIN
     FOR made IN
         SELECT t.tgname, t.tgrelid::regclass AS relation
         FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
-        WHERE f.pronamespace = 'agent_sync'::regnamespace
+        WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0
     LOOP
         EXECUTE format('DROP TRIGGER %I ON %s', made.tgname, made.relation);
     END LOOP;

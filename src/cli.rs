@@ -31,6 +31,8 @@ pub enum Verb {
     Render,
     /// Print the settings in force and where each comes from
     Config(Config),
+    /// Watch agent-sync work on a throwaway PostgreSQL
+    Demo,
 }
 
 /// Which databases a verb is about.

@@ -4,6 +4,7 @@
 //! invariants that hold between them. What the product promises is numbered there (T1, M3, G2 …) and cited here.
 
 pub mod cli;
+pub mod demo;
 pub mod exit;
 pub mod install;
 pub mod mapping;

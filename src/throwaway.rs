@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 
 /// Starts the server, says so, waits for the end of its standard input, and cleans up. Ctrl-C is not its business.
 const KEEPER: &str = r#"
-trap '' INT TERM HUP
+trap '' INT TERM HUP PIPE
 cd "$1" || exit 1
 if "$2/initdb" -D data -U postgres -A trust -E UTF8 --locale=C --no-sync >log 2>&1 &&
     cat settings >>data/postgresql.conf &&

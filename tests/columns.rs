@@ -183,3 +183,27 @@ async fn a_name_that_is_too_long_for_its_column_is_a_problem_and_not_cut_off() {
     platform.holds("SELECT agent_name = 'short' IS TRUE FROM agent_configurations").await;
     platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
 }
+
+#[tokio::test]
+async fn t2_configurations_may_be_partitioned() {
+    let tables = TABLES.replace(
+        "last_updated        timestamptz NOT NULL DEFAULT '2020-01-01'\n)",
+        "last_updated timestamptz NOT NULL DEFAULT '2020-01-01'\n) PARTITION BY HASH (id)",
+    )
+        + "CREATE TABLE part_0 PARTITION OF agent_configurations FOR VALUES WITH (MODULUS 3, REMAINDER 0);
+           CREATE TABLE part_1 PARTITION OF agent_configurations FOR VALUES WITH (MODULUS 3, REMAINDER 1);
+           CREATE TABLE part_2 PARTITION OF agent_configurations FOR VALUES WITH (MODULUS 3, REMAINDER 2);";
+    let platform = Platform::with_tables(cluster(), &tables).await;
+    platform
+        .run("INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'Agent ' || i FROM generate_series(1, 100) i;
+              INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents;
+              INSERT INTO agent_configurations (agent_slug, agent_name) SELECT 'nobody-' || i, 'foreign' FROM generate_series(1, 100) i")
+        .await;
+    let _daemon = daemon(&platform, &[]).await;
+    let right = "SELECT count(*) FROM agent_configurations WHERE agent_name = replace(agent_slug, 'agent-', 'Agent ')";
+    assert_eq!(platform.value::<i64>(right).await, 100, "rows of different partitions share their places");
+    let foreign = "SELECT count(*) FROM agent_configurations WHERE agent_name = 'foreign'";
+    assert_eq!(platform.value::<i64>(foreign).await, 100);
+    let output = platform.command(&["install"]).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("nothing to change"));
+}

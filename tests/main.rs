@@ -9,6 +9,7 @@
 
 mod capture;
 mod columns;
+mod demo;
 mod installing;
 mod mapping;
 mod outage;

@@ -4,7 +4,7 @@
 
 use tokio_postgres::{Error, Row};
 
-use super::row_id::RowId;
+use super::row_id::{Place, RowId};
 use crate::mapping::{Agent, Changes, Configuration};
 
 /// The rows of [`super::queries::claim`].
@@ -29,7 +29,7 @@ pub struct Claim<'a> {
     /// The agent, unless it is gone.
     pub agent: Option<Agent<'a>>,
     /// The configuration and its place, unless there is none.
-    pub configuration: Option<(RowId, Configuration<'a>)>,
+    pub configuration: Option<(Place, Configuration<'a>)>,
 }
 
 impl Claimed {
@@ -56,7 +56,7 @@ fn claim(row: &Row) -> Result<Claim<'_>, Error> {
     };
     let configuration = match row.try_get(10)? {
         Some(place) => Some((
-            place,
+            Place { relation: row.try_get(18)?, row: place },
             Configuration {
                 agent_name: row.try_get(11)?,
                 system_prompt: row.try_get(12)?,
@@ -117,7 +117,7 @@ pub struct Problem {
 #[derive(Debug, Default)]
 pub struct Outcome<'a> {
     /// The rows to write, and what.
-    pub writes: Vec<(RowId, Changes<'a>)>,
+    pub writes: Vec<(Place, Changes<'a>)>,
     /// The problems to note.
     pub problems: Vec<Problem>,
     /// The slugs whose problem is over.

@@ -44,6 +44,8 @@ pub struct Configurations {
     pub agent_slug: Column,
     /// Whether an index begins with it: if not, looking for slugs is a scan of the table (T2).
     pub agent_slug_is_indexed: bool,
+    /// Whether it has partitions or children, so that a row's place is only unique together with its relation.
+    pub has_children: bool,
     /// What the runtime reads.
     pub provider_config: Column,
     /// The other columns of M1, as far as they exist.
@@ -104,7 +106,8 @@ pub(super) const COLUMNS: &str = "
            a.atttypmod,
            a.attgenerated <> '' AS generated,
            EXISTS (SELECT FROM pg_catalog.pg_index i
-                   WHERE i.indrelid = a.attrelid AND i.indisvalid AND i.indpred IS NULL AND i.indkey[0] = a.attnum)
+                   WHERE i.indrelid = a.attrelid AND i.indisvalid AND i.indpred IS NULL AND i.indkey[0] = a.attnum),
+           EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = a.attrelid)
     FROM pg_catalog.pg_attribute a
     WHERE a.attrelid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', $1::text, $2::text))
       AND a.attnum > 0 AND NOT a.attisdropped";
@@ -120,6 +123,7 @@ struct Found {
 struct Table {
     quoted: String,
     shown: String,
+    has_children: bool,
     found: Vec<Found>,
     missing: Vec<String>,
 }
@@ -144,7 +148,8 @@ impl Table {
             })
             .collect::<Result<_, tokio_postgres::Error>>()?;
         let quoted = format!("{}.{}", Quoted(schema), Quoted(table));
-        Ok(Self { quoted, shown, found, missing: Vec::new() })
+        let has_children = rows.first().map_or(Ok(false), |row| row.try_get(5))?;
+        Ok(Self { quoted, shown, has_children, found, missing: Vec::new() })
     }
 
     fn find(&self, name: &str) -> Option<&Found> {
@@ -206,6 +211,7 @@ impl Layout {
             table: to.quoted.clone(),
             agent_slug: to.required(&columns.agent_slug)?,
             agent_slug_is_indexed: to.find(&columns.agent_slug).is_some_and(|found| found.indexed),
+            has_children: to.has_children,
             provider_config: to.required(&columns.provider_config)?,
             agent_name: to.writable(&columns.agent_name),
             system_prompt: to.writable(&columns.system_prompt),

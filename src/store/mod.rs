@@ -22,7 +22,7 @@ use tokio_postgres::{Client, Statement};
 
 pub use batch::{Claim, Claimed, Outcome, Problem, ProblemKind};
 pub use layout::{Layout, LayoutError};
-pub use row_id::RowId;
+pub use row_id::{Place, RowId};
 
 /// Why a query did not give an answer.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +102,7 @@ impl Store {
             Type::TEXT_ARRAY,
             Type::TEXT_ARRAY,
             Type::TEXT_ARRAY,
+            Type::OID_ARRAY,
         ];
         let patience = statement_timeout + Self::PATIENCE;
         let prepared = async {
@@ -173,7 +174,8 @@ impl Store {
                 return Ok(0);
             }
             let writes = &outcome.writes;
-            let places: Vec<RowId> = writes.iter().map(|(place, _)| *place).collect();
+            let rows: Vec<RowId> = writes.iter().map(|(place, _)| place.row).collect();
+            let relations: Vec<u32> = writes.iter().map(|(place, _)| place.relation).collect();
             macro_rules! column {
                 ($name:ident) => {
                     writes.iter().map(|(_, changes)| changes.$name.as_deref()).collect::<Vec<Option<&str>>>()
@@ -188,7 +190,7 @@ impl Store {
                 .execute(
                     &self.write,
                     &[
-                        &places,
+                        &rows,
                         &agent_name,
                         &system_prompt,
                         &agent_image,
@@ -196,6 +198,7 @@ impl Store {
                         &temperature,
                         &provider_config,
                         &voice_settings,
+                        &relations,
                     ],
                 )
                 .await

@@ -127,20 +127,25 @@ pub fn claim(layout: &Layout) -> String {
     } else {
         "IN (SELECT slug FROM changed)"
     };
+    let same_relation = if configurations.has_children {
+        " AND (c.tableoid, c.ctid) IN (SELECT relation, place FROM target)"
+    } else {
+        ""
+    };
     format!(
         "WITH candidate AS MATERIALIZED (
              SELECT o.ctid AS place, o.slug FROM agent_sync.outbox o WHERE o.ctid >= $1 LIMIT $2
          ), changed AS MATERIALIZED (
              SELECT DISTINCT slug FROM candidate
          ), target AS MATERIALIZED (
-             SELECT c.ctid AS place, c.{slug} AS slug FROM {table} c WHERE c.{slug} {wanted}
+             SELECT c.tableoid AS relation, c.ctid AS place, c.{slug} AS slug FROM {table} c WHERE c.{slug} {wanted}
          ), configuration AS MATERIALIZED (
-             SELECT c.ctid AS place, c.{slug} AS slug, {}, {}, {}, {}, {}, {}, {}
-             FROM {table} c WHERE c.ctid = ANY (ARRAY (SELECT place FROM target))
+             SELECT c.tableoid AS relation, c.ctid AS place, c.{slug} AS slug, {}, {}, {}, {}, {}, {}, {}
+             FROM {table} c WHERE c.ctid = ANY (ARRAY (SELECT place FROM target)){same_relation}
              FOR NO KEY UPDATE SKIP LOCKED
          ), busy AS MATERIALIZED (
              SELECT DISTINCT t.slug FROM target t
-             WHERE NOT EXISTS (SELECT FROM configuration c WHERE c.place = t.place)
+             WHERE NOT EXISTS (SELECT FROM configuration c WHERE c.place = t.place AND c.relation = t.relation)
          ), taken AS (
              DELETE FROM agent_sync.outbox o WHERE o.ctid = ANY (ARRAY (
                  SELECT place FROM candidate WHERE slug NOT IN (SELECT slug FROM busy)))
@@ -155,7 +160,7 @@ pub fn claim(layout: &Layout) -> String {
                 agent.slug IS NOT NULL, agent.name, agent.system_prompt, agent.agent_image, agent.voice_settings,
                 configuration.place, configuration.agent_name, configuration.system_prompt,
                 configuration.agent_image, configuration.voice_id, configuration.temperature,
-                configuration.provider_config, configuration.voice_settings
+                configuration.provider_config, configuration.voice_settings, configuration.relation
          FROM changed
          LEFT JOIN busy ON busy.slug = changed.slug
          LEFT JOIN problem ON problem.slug = changed.slug
@@ -186,7 +191,8 @@ fn text(alias: &str, column: Option<&Column>, name: &str) -> String {
     }
 }
 
-/// Writes a batch: `$1` the places of the rows, `$2` to `$8` what to write, null for what stays as it is.
+/// Writes a batch: `$1` the places of the rows, `$2` to `$8` what to write, null for what stays as it is, and `$9` the
+/// relations that the places are in.
 ///
 /// The rows are locked by [`claim`] in the same transaction, so their places hold.
 pub fn write(layout: &Layout) -> String {
@@ -202,9 +208,9 @@ pub fn write(layout: &Layout) -> String {
     let names: Vec<&str> = written(configurations).iter().map(|(name, _)| *name).collect();
     format!(
         "UPDATE {} c SET {}
-         FROM unnest($1::tid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
-              AS u (place, {})
-         WHERE c.ctid = ANY ($1) AND c.ctid = u.place",
+         FROM unnest($1::tid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                     $9::oid[]) AS u (place, {}, relation)
+         WHERE c.ctid = ANY ($1) AND c.ctid = u.place AND c.tableoid = u.relation",
         configurations.table,
         assignments.join(", "),
         names.join(", "),

@@ -7,6 +7,15 @@ use std::error::Error;
 use postgres_types::private::BytesMut;
 use postgres_types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
 
+/// A row among all: its relation, which differs from partition to partition, and its place there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The `tableoid`.
+    pub relation: u32,
+    /// The `ctid`.
+    pub row: RowId,
+}
+
 /// A row's place: the block, and the place in the block.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RowId {

@@ -155,8 +155,7 @@ impl Attempt<'_> {
         match phase {
             Phase::Standby => self.stand_by().await,
             Phase::CatchUp => self.catch_up().await,
-            // On the heap: a batch is large compared with the rest of the loop.
-            Phase::Draining => Box::pin(self.drain()).await,
+            Phase::Draining => self.drain().await,
             Phase::Waiting { busy } => self.wait(busy).await,
         }
     }

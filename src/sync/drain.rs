@@ -118,7 +118,8 @@ impl Drain {
     /// The end is the protocol of the sleeping consumer (C6): the lock is taken, and then one whole pass finds nothing.
     pub(super) async fn step(&mut self, tools: Tools<'_>) -> Result<Drained, AttemptError> {
         let limit = self.limit;
-        let Some(end) = self.batch(tools).await? else {
+        // On the heap: a batch is large compared with the rest of the loop.
+        let Some(end) = Box::pin(self.batch(tools)).await? else {
             return Ok(Drained::More); // It is done again, with other limits.
         };
         if end.looked_at >= limit as usize {

@@ -1,6 +1,7 @@
 //! The verbs of the command line (I1), one short file each: settings in, work done, exit code out.
 
 pub mod config;
+pub mod demo;
 pub mod install;
 pub mod render;
 pub mod run;

@@ -1,0 +1,22 @@
+# Two commands do everything: `make demo` and `make test`. Both see to it that PostgreSQL's server programs are there.
+
+.PHONY: demo test lint postgres
+
+# The main job, live, on a throwaway PostgreSQL.
+demo: postgres
+	@cargo run --quiet --locked -- demo
+
+# Every test, against real servers in clusters of their own.
+test: postgres
+	@if cargo nextest --version >/dev/null 2>&1; \
+		then cargo nextest run --locked --no-fail-fast; \
+		else cargo test --locked --no-fail-fast; fi
+
+# What a change must pass besides the tests.
+lint:
+	cargo fmt --all --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items --quiet
+
+postgres:
+	@sh scripts/postgres.sh

@@ -1,0 +1,21 @@
+#!/bin/sh
+# Sees to it that PostgreSQL's server programs are there, for the throwaway servers of the demo and the tests.
+# They are looked for where src/throwaway.rs looks. As root on Debian they are installed; otherwise one line says how.
+set -eu
+
+found() {
+    for folder in ${PG_BINDIR:-$(echo "$PATH" | tr ':' ' ') /usr/lib/postgresql/*/bin}; do
+        [ -x "$folder/initdb" ] && [ -x "$folder/pg_ctl" ] && [ -x "$folder/postgres" ] && return 0
+    done
+    return 1
+}
+
+found && exit 0
+if [ "$(id -u)" = 0 ] && [ -z "${PG_BINDIR:-}" ] && command -v apt-get >/dev/null; then
+    echo "installing PostgreSQL's server programs (apt-get install postgresql) ..." >&2
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends postgresql >&2
+    found && exit 0
+fi
+echo "agent-sync needs PostgreSQL's server programs (initdb, pg_ctl, postgres) for this: sudo apt-get install postgresql" >&2
+exit 1

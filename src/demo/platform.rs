@@ -1,0 +1,126 @@
+//! The platform's database: its tables, and three connections to it.
+//!
+//! `ui` is the web UI, which may save agents and nothing else; `operator` is everybody else who writes; `observer`
+//! only looks, so that what it sees is what the agent runtime would see.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use serde_json::Value;
+use tokio_postgres::{Client, NoTls, Statement};
+
+use crate::throwaway::Cluster;
+
+/// The name of its database.
+pub(super) const DATABASE: &str = "platform";
+const TABLES: &str = include_str!("platform.sql");
+
+/// How long anything may take to come true.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// For so long the observer looks without a pause, to measure well; then it leaves the processor to others.
+const SHARP: Duration = Duration::from_millis(20);
+const GLANCE: Duration = Duration::from_millis(2);
+
+/// The connections.
+pub(super) struct Platform {
+    pub(super) ui: Client,
+    pub(super) operator: Client,
+    pub(super) observer: Client,
+}
+
+/// A change that was saved, and what came of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Saved {
+    /// How long its writer waited, commit included.
+    pub(super) took: Duration,
+    /// How long after that the awaited outcome was seen; nothing if it was not seen in time.
+    pub(super) visible: Option<Duration>,
+}
+
+impl Platform {
+    /// Creates the database with the tables and the agents, and connects to it.
+    pub(super) async fn create(cluster: &Cluster) -> anyhow::Result<Self> {
+        let server = connect(&cluster.url("postgres")).await?;
+        server.batch_execute(&format!("CREATE DATABASE {DATABASE}")).await?;
+        let url = cluster.url(DATABASE);
+        let operator = connect(&url).await?;
+        operator.batch_execute(TABLES).await.context("could not create the tables of the platform")?;
+        let ui = connect(&url.replacen("postgres@", "web_ui@", 1)).await?;
+        let observer = connect(&url).await?;
+        // Every look is a plan of its own otherwise, and the planning shows in the figures.
+        observer.batch_execute("SET plan_cache_mode = force_generic_plan").await?;
+        Ok(Self { ui, operator, observer })
+    }
+
+    /// Saves in a transaction, as a user interface does, and waits until `outcome`, a query, says true.
+    ///
+    /// The time runs from when the commit is sent, so it includes the commit, and to when the observer has the
+    /// answer in hand. An outcome that is there before the change would prove nothing, and is an error.
+    pub(super) async fn save(&self, writer: &Client, sql: &str, outcome: &str) -> anyhow::Result<Saved> {
+        let outcome = self.observer.prepare(outcome).await?;
+        // Also, the first execution of a statement takes longer.
+        anyhow::ensure!(!self.is_true(&outcome).await?, "the outcome of a step is there before its change");
+        let begun = Instant::now();
+        writer.batch_execute("BEGIN").await?;
+        writer.batch_execute(sql).await?;
+        let at = Instant::now();
+        writer.batch_execute("COMMIT").await?;
+        let took = begun.elapsed();
+        let seen = self.until(&outcome).await?;
+        Ok(Saved { took, visible: seen.map(|seen| seen - at) })
+    }
+
+    /// Waits until a query says true, and returns when that was seen; nothing when it was not in time.
+    async fn until(&self, query: &Statement) -> anyhow::Result<Option<Instant>> {
+        let begun = Instant::now();
+        loop {
+            let is_true = self.is_true(query).await?;
+            let now = Instant::now();
+            if is_true {
+                return Ok(Some(now));
+            }
+            if now - begun > PATIENCE {
+                return Ok(None);
+            }
+            if now - begun > SHARP {
+                tokio::time::sleep(GLANCE).await;
+            }
+        }
+    }
+
+    async fn is_true(&self, query: &Statement) -> anyhow::Result<bool> {
+        // No row, and null, are not true either.
+        let row = self.observer.query_opt(query, &[]).await?;
+        Ok(row.map(|row| row.try_get::<_, Option<bool>>(0)).transpose()?.flatten() == Some(true))
+    }
+
+    /// One value, as text; `nothing` for null and for no row.
+    pub(super) async fn text(&self, query: &str) -> anyhow::Result<String> {
+        let row = self.observer.query_opt(query, &[]).await?;
+        let value = row.map(|row| row.try_get::<_, Option<String>>(0)).transpose()?;
+        Ok(value.flatten().unwrap_or_else(|| "nothing".to_owned()))
+    }
+
+    /// One number.
+    pub(super) async fn number(&self, query: &str) -> anyhow::Result<i64> {
+        Ok(self.observer.query_one(query, &[]).await?.try_get(0)?)
+    }
+
+    /// The configuration of an agent as JSON; null if there is none.
+    pub(super) async fn configuration(&self, slug: &str) -> anyhow::Result<Value> {
+        let query = "SELECT to_jsonb(c)::text FROM agent_configurations c WHERE c.agent_slug = $1";
+        match self.observer.query_opt(query, &[&slug]).await? {
+            Some(row) => Ok(serde_json::from_str(row.try_get(0)?)?),
+            None => Ok(Value::Null),
+        }
+    }
+}
+
+async fn connect(url: &str) -> anyhow::Result<Client> {
+    let (client, connection) =
+        tokio_postgres::connect(url, NoTls).await.context("could not connect to the throwaway PostgreSQL")?;
+    // It ends with the client; the client tells of its errors.
+    tokio::spawn(connection);
+    Ok(client)
+}
