@@ -1,10 +1,10 @@
 //! The daemon's work: the loop of one database, and the fleet of them.
 //!
-//! - [`fleet`] runs one task a database and stops them together.
-//! - [`database`] keeps one database in sync for good: attempt after attempt, with backoff in between (G8).
-//! - [`attempt`] is the life of one connection: connect, stand by, catch up, wait, drain. Its phases are documented there.
-//! - [`drain`] takes the outbox apart, batch by batch.
-//! - [`decide`] is where the mapping meets the store.
+//! - `fleet` runs one task a database and stops them together.
+//! - `database` keeps one database in sync for good: attempt after attempt, with backoff in between (G8).
+//! - `attempt` is the life of one connection: connect, stand by, catch up, wait, drain. Its phases are documented there.
+//! - `drain` takes the outbox apart, batch by batch.
+//! - `decide` is where the mapping meets the store.
 //!
 //! The arrows point down that list, and from all of it to `session` and `store`.
 
