@@ -66,9 +66,13 @@ pub fn report(error: &anyhow::Error) -> Exit {
     let fault = error.downcast_ref::<Fault>();
     let mut text = format!("agent-sync: {error}\n");
     for cause in error.chain().skip(1) {
-        text.push_str("  because: ");
-        text.push_str(&cause.to_string().replace('\n', "\n    "));
-        text.push('\n');
+        let cause = cause.to_string().replace('\n', "\n    ");
+        // Some errors tell their causes themselves.
+        if !text.contains(&cause) {
+            text.push_str("  because: ");
+            text.push_str(&cause);
+            text.push('\n');
+        }
     }
     if let Some(remedy) = fault.and_then(|fault| fault.remedy.as_deref()) {
         text.push_str("  try: ");

@@ -227,6 +227,53 @@ async fn sigterm_finishes_the_running_batch() {
 }
 
 #[tokio::test]
+async fn sigterm_ends_it_with_0_though_a_batch_hangs() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "CREATE FUNCTION hang() RETURNS trigger LANGUAGE plpgsql AS
+                  $$ BEGIN PERFORM pg_sleep(3600); RETURN NEW; END $$;
+              CREATE TRIGGER hang BEFORE UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION hang()",
+        )
+        .await;
+    platform.save("a", EXAMPLE).await;
+    platform.configure("a").await;
+    let mut command = platform.command(&["run"]);
+    command.env("AGENT_SYNC__SHUTDOWN__GRACE_PERIOD", "100ms");
+    let mut daemon = crate::support::Daemon::start(command);
+    platform.holds("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep')").await;
+    daemon.signal("TERM");
+    assert_eq!(daemon.ended().await.code(), Some(0));
+    daemon.logged("a batch did not end in time").await;
+    let pending = "SELECT pending FROM agent_sync.state WHERE slug = 'a'";
+    assert!(platform.value::<bool>(pending).await, "nothing is lost");
+}
+
+#[tokio::test]
+async fn the_log_is_json_in_a_pipe_and_readable_when_asked_for() {
+    let platform = Platform::installed().await;
+    let daemon = platform.caught_up_daemon().await;
+    let line = daemon.logged("connected and leading").await;
+    let keys: Vec<&String> = line.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["database", "level", "message", "server", "timestamp"], "flat: {line}");
+    drop(daemon);
+
+    let mut command = platform.command(&["run"]);
+    command.env("AGENT_SYNC__LOG__FORMAT", "pretty");
+    let mut daemon = crate::support::Daemon::start(command);
+    eventually("it is up", async || {
+        daemon
+            .log()
+            .iter()
+            .any(|line| line["message"].as_str().is_some_and(|text| text.contains("INFO caught up")))
+    })
+    .await;
+    daemon.signal("TERM");
+    daemon.ended().await;
+    assert!(daemon.log().iter().all(|line| !line.to_string().contains("\\u001b")), "no colours in a pipe");
+}
+
+#[tokio::test]
 async fn g5_a_row_that_postgresql_refuses_is_set_aside_and_its_neighbours_go_through() {
     let platform = Platform::installed().await;
     platform

@@ -170,8 +170,8 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "shutdown.grace_period",
         Kind::Duration { min: "100ms", max: "5s" },
-        Default::Text("5s"),
-        "How long a running batch may take to finish once the daemon is told to stop.",
+        Default::Text("4s"),
+        "How long a running batch may take to finish once the daemon is told to stop; then the server undoes it.",
     ),
     key(
         "databases.*.url",

@@ -64,7 +64,7 @@ fn without_any_source_the_defaults_are_in_force() {
     assert_eq!(settings.sync.statement_timeout, Duration::from_secs(30));
     assert_eq!(settings.reconnect.initial_delay, Duration::from_millis(100));
     assert_eq!(settings.reconnect.max_delay, Duration::from_secs(30));
-    assert_eq!(settings.shutdown.grace_period, Duration::from_secs(5));
+    assert_eq!(settings.shutdown.grace_period, Duration::from_secs(4));
     assert!(settings.databases.is_empty() && loaded.notes.is_empty());
     assert!(loaded.entries.iter().all(|entry| entry.source == "default"));
 }
@@ -422,7 +422,7 @@ initial_delay = "100ms"  # default
 max_delay = "30s"        # default
 
 [shutdown]
-grace_period = "5s"  # default
+grace_period = "4s"  # default
 
 [databases.eu]
 # target = "user app at db.example.com:5432, database x"  # agent-sync.toml:5

@@ -63,10 +63,12 @@ impl Platform {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// The binary with this database in its environment, and nothing else.
+    /// The binary with this database in its environment, and nothing else but a slow sweep.
     pub fn command(&self, arguments: &[&str]) -> std::process::Command {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_agent-sync"));
         command.env_clear().env("DATABASE_URL", &self.url).args(arguments);
+        // The slow sweep would hide a wake-up that was lost.
+        command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1h");
         command
     }
 
