@@ -7,7 +7,8 @@ demo: postgres
 	@cargo run --quiet --locked -- demo
 
 # Every test, against real servers in clusters of their own.
-test: postgres
+test:
+	@sh scripts/postgres.sh --pooler
 	@if cargo nextest --version >/dev/null 2>&1; \
 		then cargo nextest run --locked --no-fail-fast; \
 		else cargo test --locked --no-fail-fast; fi

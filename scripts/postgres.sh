@@ -10,6 +10,15 @@ found() {
     return 1
 }
 
+# With --pooler, for the tests that stand a PgBouncer before the server; without one they say so, and are skipped.
+if [ "${1:-}" = --pooler ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null &&
+    ! command -v pgbouncer >/dev/null && [ ! -x /usr/sbin/pgbouncer ]; then
+    echo "installing PgBouncer (apt-get install pgbouncer) ..." >&2
+    export DEBIAN_FRONTEND=noninteractive
+    { apt-get update -qq >&2 && apt-get install -y -qq --no-install-recommends pgbouncer >&2; } ||
+        echo "PgBouncer could not be installed; its tests are skipped" >&2
+fi
+
 found && exit 0
 if [ "$(id -u)" = 0 ] && [ -z "${PG_BINDIR:-}" ] && command -v apt-get >/dev/null; then
     echo "installing PostgreSQL's server programs (apt-get install postgresql) ..." >&2

@@ -25,7 +25,8 @@ DECLARE
         --
         -- An exception block is a subtransaction, and PostgreSQL keeps track of 64 of them cheaply. So a transaction's
         -- first 50 appends are guarded by one each; after that the outbox has been seen to work, it cannot be dropped
-        -- or renamed, because this transaction holds a lock on it, and a look at the privileges is guard enough.
+        -- or renamed, because this transaction holds a lock on it, and a look at the privileges is guard enough. But only
+        -- while it is as it was made: somebody's constraint, index or trigger on it may refuse one row and not another.
         --
         -- Quiet while busy (C6): NOTIFY serializes commits, so it is called only when the daemon sleeps, that is,
         -- when it holds the advisory lock "idle" (1634169721, 2). Otherwise this transaction keeps the shared lock to
@@ -34,9 +35,12 @@ DECLARE
         -- agent_sync.appended, local to the (sub)transaction, counts the guarded appends.
         DECLARE
             appended text := pg_catalog.current_setting('agent_sync.appended', true);
+            changed  text; -- The slug of the row, and the one that it had before.
+            former   text;
+            patience text;
         BEGIN
             IF appended = '50'
-                AND pg_catalog.has_schema_privilege('agent_sync', 'USAGE')
+                AND pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('agent_sync'), 'USAGE')
                 AND pg_catalog.has_table_privilege(pg_catalog.to_regclass('agent_sync.outbox'), 'INSERT')
             THEN
                 INSERT INTO agent_sync.outbox (slug) VALUES (NEW.%1$I);
@@ -47,29 +51,58 @@ DECLARE
             END IF;
 
             BEGIN
-                LOCK TABLE agent_sync.outbox IN ROW EXCLUSIVE MODE NOWAIT;
-                INSERT INTO agent_sync.outbox (slug) VALUES (NEW.%1$I);
+                -- Read in here: it fails if the column has been renamed.
+                changed := NEW.%1$I;
                 IF TG_OP = 'UPDATE' AND OLD.%1$I IS DISTINCT FROM NEW.%1$I THEN
-                    INSERT INTO agent_sync.outbox (slug) SELECT OLD.%1$I WHERE OLD.%1$I IS NOT NULL;
+                    former := OLD.%1$I;
                 END IF;
+                LOCK TABLE agent_sync.outbox IN ROW EXCLUSIVE MODE NOWAIT;
+                INSERT INTO agent_sync.outbox (slug)
+                    SELECT slug FROM pg_catalog.unnest(ARRAY[changed, former]) AS slug WHERE slug IS NOT NULL;
                 -- A queue of notifications that is nearly full would fail the writer's commit: the sweep will do.
                 IF NOT pg_catalog.pg_try_advisory_xact_lock_shared(1634169721, 2)
                     AND pg_catalog.pg_notification_queue_usage() < 0.5
                 THEN
                     PERFORM pg_catalog.pg_notify('agent_sync', '');
                 END IF;
-                PERFORM pg_catalog.set_config('agent_sync.appended',
-                    CASE WHEN appended ~ '^[0-9]{1,2}$' THEN (appended::integer + 1)::text ELSE '1' END, true);
+                PERFORM pg_catalog.set_config('agent_sync.appended', CASE
+                    WHEN appended ~ '^([0-9]|[1-3][0-9]|4[0-8])$' THEN (appended::integer + 1)::text
+                    WHEN appended = '49' THEN CASE WHEN EXISTS (
+                        SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
+                        WHERE c.oid = pg_catalog.to_regclass('agent_sync.outbox') AND c.relkind = 'r' AND c.relchecks = 0
+                            AND NOT (c.relhasindex OR c.relhastriggers OR c.relhasrules OR c.relrowsecurity)
+                            AND a.attname = 'slug' AND a.atttypid = 'pg_catalog.text'::pg_catalog.regtype
+                    ) THEN '50' ELSE '49' END
+                    ELSE '1' END, true);
             EXCEPTION WHEN OTHERS THEN
-                IF pg_catalog.current_setting('agent_sync.warned', true) IS DISTINCT FROM 'yes' THEN
-                    RAISE WARNING 'agent-sync could not note a change of "%%": %%', NEW.%1$I, SQLERRM
+                IF COALESCE(pg_catalog.current_setting('agent_sync.warned', true), '') NOT IN ('yes', 'uncounted') THEN
+                    RAISE WARNING 'agent-sync could not note a change of "%%": %%', changed, SQLERRM
                         USING ERRCODE = SQLSTATE,
                         HINT = 'The row is saved. Run "agent-sync install" to mend the capture; every agent is then brought in sync.';
                     PERFORM pg_catalog.set_config('agent_sync.warned', 'yes', true);
                     BEGIN
+                        -- A sequence cannot be locked with NOWAIT; it is locked only while it is altered or dropped.
+                        patience := pg_catalog.current_setting('lock_timeout');
+                        PERFORM pg_catalog.set_config('lock_timeout', '1ms', true);
                         PERFORM pg_catalog.nextval('agent_sync.uncaptured');
+                        PERFORM pg_catalog.set_config('lock_timeout', patience, true);
                     EXCEPTION WHEN OTHERS THEN
-                        NULL; -- The schema itself is broken; the daemon sees that for itself.
+                        PERFORM pg_catalog.set_config('agent_sync.warned', 'uncounted', true);
+                    END;
+                END IF;
+                -- Neither noted nor counted: the schema itself is broken. A daemon that listens is asked for the slug
+                -- (I7), and so learns of it even if the damage is mended before it looks. A transaction that may be
+                -- prepared must not notify, and a queue that is nearly full would fail the commit.
+                IF pg_catalog.current_setting('agent_sync.warned', true) = 'uncounted'
+                    AND pg_catalog.current_setting('max_prepared_transactions') = '0'
+                    AND pg_catalog.pg_notification_queue_usage() < 0.5
+                THEN
+                    BEGIN
+                        PERFORM pg_catalog.pg_notify('agent_sync', slug)
+                            FROM pg_catalog.unnest(ARRAY[changed, former]) AS slug
+                            WHERE pg_catalog.octet_length(slug) < 8000;
+                    EXCEPTION WHEN OTHERS THEN
+                        NULL; -- Never in the way: the sweep sees the damage.
                     END;
                 END IF;
             END;
@@ -229,6 +262,6 @@ BEGIN
 
     -- -1: what was saved before these triggers were there is not in the outbox, so the daemon starts with every agent.
     UPDATE agent_sync.install i
-        SET tables = given, fingerprint = wanted, uncaptured_seen = -1;
+        SET tables = given, fingerprint = wanted, uncaptured_seen = -1, seal = '';
 END
 $attach$;

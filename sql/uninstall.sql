@@ -5,12 +5,19 @@
 -- `agent-sync uninstall` does the same. Where nothing is installed it changes nothing. An object of somebody else's
 -- that depends on the schema agent_sync stops it with an error, and then nothing is removed.
 --
+-- What grant.sql granted is revoked. A role that grant.sql made is dropped, unless something else depends on it by
+-- now: another database that it is used in (the last uninstall drops it), or what somebody gave it.
+--
 -- Locks: DROP TRIGGER takes ACCESS EXCLUSIVE on the two tables. It is waited for no longer than lock_timeout (2 s),
 -- and held for milliseconds.
 
 DO $uninstall$
 DECLARE
-    made record;
+    made_by_us CONSTANT text := 'agent-sync: the role of the daemon; made by "agent-sync install --role".';
+    made   record;
+    item   text;
+    roles  text[] := '{}';
+    name   text;
 BEGIN
     PERFORM pg_catalog.set_config('lock_timeout', '2s', true);
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
@@ -28,13 +35,37 @@ BEGIN
         EXECUTE format('DROP TRIGGER %I ON %s', made.tgname, made.relation);
     END LOOP;
 
+    IF to_regclass('agent_sync.role') IS NOT NULL THEN
+        FOR made IN SELECT r.name, r.granted FROM agent_sync.role r JOIN pg_roles p ON p.rolname = r.name LOOP
+            FOREACH item IN ARRAY made.granted LOOP
+                BEGIN
+                    EXECUTE format('REVOKE %s FROM %I', item, made.name);
+                EXCEPTION WHEN undefined_table OR undefined_column OR invalid_schema_name OR undefined_object THEN
+                    NULL; -- It went with its object.
+                END;
+            END LOOP;
+            roles := roles || made.name;
+        END LOOP;
+    END IF;
+
     DROP VIEW IF EXISTS agent_sync.state;
     DROP FUNCTION IF EXISTS agent_sync.capture_agent();
     DROP FUNCTION IF EXISTS agent_sync.capture_configuration();
     DROP SEQUENCE IF EXISTS agent_sync.uncaptured;
     DROP TABLE IF EXISTS agent_sync.problem;
     DROP TABLE IF EXISTS agent_sync.outbox;
+    DROP TABLE IF EXISTS agent_sync.role;
     DROP TABLE IF EXISTS agent_sync.install;
     DROP SCHEMA agent_sync;
+
+    FOREACH name IN ARRAY roles LOOP
+        IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = name AND shobj_description(r.oid, 'pg_authid') = made_by_us) THEN
+            BEGIN
+                EXECUTE format('DROP ROLE %I', name);
+            EXCEPTION WHEN dependent_objects_still_exist OR object_in_use OR insufficient_privilege THEN
+                RAISE NOTICE 'agent-sync leaves the role %, which it made: %', name, SQLERRM;
+            END;
+        END IF;
+    END LOOP;
 END
 $uninstall$;

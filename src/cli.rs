@@ -52,6 +52,9 @@ pub struct Install {
     /// Print the SQL for a migration tool or an SQL editor instead of running it
     #[arg(long)]
     pub print: bool,
+    /// Give this role what the daemon needs and nothing more; if it does not exist, make it, without a password
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub role: Option<String>,
 }
 
 /// The arguments of `config`.

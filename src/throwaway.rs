@@ -14,11 +14,17 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// Starts the server, says so, waits for the end of its standard input, and cleans up. Ctrl-C is not its business.
+/// Makes and starts the server, says so, waits for the end of its standard input, and cleans up. Ctrl-C is not its business.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP PIPE
 cd "$1" || exit 1
-if "$2/initdb" -D data -U postgres -A trust -E UTF8 --locale=C --no-sync >log 2>&1 &&
+make() {
+    if [ -n "$3" ]
+    then "$2/pg_basebackup" -D data -R -X stream -c fast --no-sync -U postgres -h "$3" -p "$4"
+    else "$2/initdb" -D data -U postgres -A trust -E UTF8 --locale=C --no-sync
+    fi
+}
+if make "$@" >log 2>&1 &&
     cat settings >>data/postgresql.conf &&
     "$2/pg_ctl" -D data -l log -w -t 60 start >/dev/null 2>&1
 then echo ready; cat >/dev/null; "$2/pg_ctl" -D data -m immediate -w stop >/dev/null 2>&1
@@ -67,6 +73,9 @@ pub struct Options<'a> {
     pub tcp: bool,
     /// More lines for `postgresql.conf`; the last one of a setting wins.
     pub settings: &'a str,
+    /// Files of the server's own, such as certificates: their names and contents. They lie beside its data folder, so
+    /// that `settings` finds them as `../NAME`.
+    pub files: &'a [(&'a str, &'a str)],
 }
 
 /// A running server. Dropping it stops the server and removes its folder.
@@ -82,6 +91,15 @@ pub struct Cluster {
 impl Cluster {
     /// Makes a cluster and starts it.
     pub fn start(options: Options<'_>) -> Result<Self, ThrowawayError> {
+        Self::make(options, None)
+    }
+
+    /// Makes a streaming standby of this cluster and starts it; `control(&["promote"])` makes a primary of it.
+    pub fn standby(&self, options: Options<'_>) -> Result<Self, ThrowawayError> {
+        Self::make(options, Some(self))
+    }
+
+    fn make(options: Options<'_>, primary: Option<&Self>) -> Result<Self, ThrowawayError> {
         let binaries = find_binaries().ok_or(ThrowawayError::NoServer)?;
         let user = server_user()?;
         let folder = tempfile::Builder::new()
@@ -91,7 +109,8 @@ impl Cluster {
         let tcp_port = if options.tcp { Some(free_port()?) } else { None };
         let address = match tcp_port {
             Some(port) => format!("listen_addresses = '127.0.0.1'\nport = {port}\n"),
-            None => "listen_addresses = ''\n".to_owned(),
+            // Said all the same, for the environment may say otherwise.
+            None => "listen_addresses = ''\nport = 5432\n".to_owned(),
         };
         let settings = format!(
             "{SETTINGS}unix_socket_directories = '{}'\n{address}{}\n",
@@ -107,10 +126,17 @@ impl Cluster {
                 Some((uid, gid)) => chown(folder.path(), Some(uid), Some(gid)),
                 None => Ok(()),
             })
+            .and_then(|()| {
+                let mut files = options.files.iter();
+                files.try_for_each(|(name, content)| put(&folder.path().join(name), content, user))
+            })
             .map_err(|error| ThrowawayError::System("prepare the folder of the server", error))?;
 
         let mut command = as_user(Command::new("/bin/sh"), user);
         command.args(["-c", KEEPER, "keeper"]).arg(folder.path()).arg(&binaries);
+        if let Some(primary) = primary {
+            command.arg(&primary.folder).arg(primary.port().to_string());
+        }
         command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut keeper = command.spawn().map_err(|error| ThrowawayError::System("start a shell", error))?;
         // From here on the keeper removes the folder.
@@ -181,7 +207,17 @@ impl Drop for Cluster {
     }
 }
 
+/// Writes a file that only the server can read.
+fn put(path: &Path, content: &str, user: Option<(u32, u32)>) -> std::io::Result<()> {
+    std::fs::write(path, content)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    user.map_or(Ok(()), |(uid, gid)| chown(path, Some(uid), Some(gid)))
+}
+
 fn as_user(mut command: Command, user: Option<(u32, u32)>) -> Command {
+    for name in ["PGPORT", "PGHOST", "PGDATA", "PGUSER", "PGDATABASE", "PGOPTIONS"] {
+        command.env_remove(name);
+    }
     if let Some((uid, gid)) = user {
         command.uid(uid).gid(gid);
     }

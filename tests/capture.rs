@@ -325,3 +325,28 @@ async fn odd_slugs_are_noted_as_they_are() {
     platform.run("INSERT INTO agent_configurations (agent_slug) VALUES (NULL)").await;
     assert_eq!(platform.outbox().await, EMPTY, "a configuration without a slug belongs to nobody");
 }
+
+#[tokio::test]
+async fn c4_a_save_succeeds_after_the_slug_was_renamed() {
+    let platform = Platform::installed().await;
+    platform.save("a", "{}").await;
+    platform.configure("a").await;
+    platform.run("ALTER TABLE agents RENAME COLUMN slug TO handle").await;
+    platform.run("UPDATE agents SET name = 'saved'; INSERT INTO agents (handle) VALUES ('b')").await;
+    platform.run("ALTER TABLE agent_configurations RENAME COLUMN agent_slug TO handle").await;
+    platform.run("UPDATE agent_configurations SET handle = 'b'; INSERT INTO agent_configurations (handle) VALUES ('c')").await;
+    assert_eq!(platform.value::<i64>("SELECT count(*) FROM agents").await, 2);
+    assert!(platform.value::<i64>("SELECT last_value FROM agent_sync.uncaptured").await > 0);
+}
+
+#[tokio::test]
+async fn c4_a_schema_renamed_in_the_middle_of_a_transaction_fails_no_save() {
+    let platform = Platform::installed().await;
+    platform
+        .run("BEGIN; INSERT INTO agents (slug) SELECT 'agent-' || i FROM generate_series(1, 200) i")
+        .await;
+    let other = platform.connect().await;
+    other.batch_execute("ALTER SCHEMA agent_sync RENAME TO elsewhere").await.unwrap();
+    platform.run("UPDATE agents SET name = 'x'; COMMIT").await;
+    assert_eq!(platform.value::<i64>("SELECT count(*) FROM agents WHERE name = 'x'").await, 200);
+}

@@ -8,11 +8,18 @@
 )]
 
 mod capture;
+mod checks;
 mod columns;
+mod connection;
 mod demo;
+mod fleet;
 mod installing;
 mod mapping;
 mod outage;
+mod poison;
+mod pooler;
+mod roles;
 mod settings;
 mod support;
 mod syncing;
+mod tls;

@@ -126,6 +126,8 @@ async fn g1_a_broken_capture_is_reported_and_mended_with_every_agent_in_sync() {
         let line = daemon.logged("capture broken").await;
         assert_eq!(line["level"], "ERROR");
         assert!(line["trigger"].as_str().unwrap().contains("agent_sync_update"), "{line}");
+        // What was changed before is looked at once more.
+        platform.drained().await;
         platform.save("a", EXAMPLE).await;
         assert_eq!(platform.outbox().await, Vec::<String>::new(), "the save could not be captured");
         if mending.is_empty() {
@@ -220,9 +222,15 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         queries::CLEAR_PROBLEMS,
         queries::INSTALL,
         queries::CAPTURE_FAULTS,
+        queries::SEAL,
         queries::NEXT_TRANSACTION,
         queries::NEXT_RETRY,
         queries::ENQUEUE_RETRIES,
+        queries::SERVER,
+        queries::MISSING_PARTS,
+        queries::MISSING_PRIVILEGES,
+        queries::HIDDEN_ROWS,
+        queries::DISTRUST,
         &claim,
         &write,
         &all,
@@ -236,4 +244,48 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         assert!(lock.contains("1634169721"), "the key of the locks is the one in sql/attach.sql");
     }
     assert!(cluster().log().lines().all(|line| !line.contains("PANIC")));
+}
+
+#[tokio::test]
+async fn g1_a_capture_that_was_off_for_a_moment_is_made_good() {
+    for while_running in [true, false] {
+        let platform = Platform::installed().await;
+        platform.save("a", "{}").await;
+        platform.configure("a").await;
+        let mut daemon = brisk(&platform);
+        daemon.logged("caught up").await;
+        if !while_running {
+            daemon.signal("TERM");
+            daemon.ended().await;
+        }
+        // What a restore of data alone does; it leaves a trigger that sleeps during replication.
+        platform.run("ALTER TABLE agents DISABLE TRIGGER ALL").await;
+        platform.save("a", EXAMPLE).await;
+        platform.run("ALTER TABLE agents ENABLE TRIGGER ALL").await;
+        assert_eq!(platform.outbox().await, Vec::<String>::new(), "it could not be captured");
+        if !while_running {
+            daemon = brisk(&platform);
+        }
+        platform.becomes("a", EXPECTED).await;
+        let line = daemon.logged("capture broken").await;
+        assert!(line["fault"].as_str().unwrap().contains("not enabled ALWAYS"), "{line}");
+        platform.install();
+        daemon.logged("changes are noticed again").await;
+    }
+}
+
+#[tokio::test]
+async fn g1_a_column_that_came_after_the_install_is_reported() {
+    let platform = Platform::new().await;
+    platform.run("ALTER TABLE agents DROP COLUMN agent_image").await;
+    platform.install();
+    platform.save("a", "{}").await;
+    platform.configure("a").await;
+    platform.run("ALTER TABLE agents ADD COLUMN agent_image text").await;
+    let daemon = brisk(&platform);
+    let line = daemon.logged("capture broken").await;
+    assert!(line["fault"].as_str().unwrap().contains("blind to the column agent_image"), "{line}");
+    platform.run("UPDATE agents SET agent_image = 'new.png'").await;
+    platform.install();
+    platform.holds("SELECT agent_image = 'new.png' IS TRUE FROM agent_configurations").await;
 }

@@ -17,6 +17,7 @@ use crate::store::{StoreError, within};
 /// The steps of the schema, in the order of their versions.
 const SCHEMA: &[&str] = &[include_str!("../../sql/0001_schema.sql")];
 const ATTACH: &str = include_str!("../../sql/attach.sql");
+const GRANT: &str = include_str!("../../sql/grant.sql");
 const UNINSTALL: &str = include_str!("../../sql/uninstall.sql");
 
 /// The version of the schema that this program works with.
@@ -35,79 +36,98 @@ pub enum Done {
     Nothing,
 }
 
-/// The names that the triggers are made for, as `sql/attach.sql` wants them.
-fn tables(
-    agents: &AgentsTable,
-    configurations: &ConfigurationsTable,
-    capture_configurations: bool,
-) -> String {
-    json!({
-        "agents": {
-            "schema": agents.schema,
-            "table": agents.table,
-            "columns": {
-                "slug": agents.columns.slug,
-                "name": agents.columns.name,
-                "system_prompt": agents.columns.system_prompt,
-                "agent_image": agents.columns.agent_image,
-                "voice_settings": agents.columns.voice_settings,
-            },
-        },
-        "configurations": {
-            "schema": configurations.schema,
-            "table": configurations.table,
-            "columns": {
-                "agent_slug": configurations.columns.agent_slug,
-                "provider_config": configurations.columns.provider_config,
-            },
-        },
-        "capture_configurations": capture_configurations,
-    })
-    .to_string()
+/// What is to be installed, and for whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan<'a> {
+    /// The table of the agents.
+    pub agents: &'a AgentsTable,
+    /// The table of the configurations.
+    pub configurations: &'a ConfigurationsTable,
+    /// Whether configurations are captured as well (C2).
+    pub capture_configurations: bool,
+    /// The role of the daemon, to be given what it needs; those named in earlier installs are looked after in any case.
+    pub role: Option<&'a str>,
 }
 
-/// The whole install as SQL that needs nothing but an SQL editor.
-pub fn script(
-    agents: &AgentsTable,
-    configurations: &ConfigurationsTable,
-    capture_configurations: bool,
-) -> String {
-    format!(
-        "BEGIN;\n\n-- What the tables and columns are called here.\n\
-         SELECT pg_catalog.set_config('agent_sync.tables',{}, true);\n\n{}\n{ATTACH}\nCOMMIT;\n",
-        Literal(&tables(agents, configurations, capture_configurations)),
-        SCHEMA.join("\n"),
-    )
+impl Plan<'_> {
+    /// The names of tables and columns, as `sql/attach.sql` and `sql/grant.sql` want them.
+    fn tables(&self) -> String {
+        let (agents, configurations) = (self.agents, self.configurations);
+        let (read, written) = (&agents.columns, &configurations.columns);
+        json!({
+            "agents": {
+                "schema": agents.schema,
+                "table": agents.table,
+                "columns": {
+                    "slug": read.slug,
+                    "name": read.name,
+                    "system_prompt": read.system_prompt,
+                    "agent_image": read.agent_image,
+                    "voice_settings": read.voice_settings,
+                },
+            },
+            "configurations": {
+                "schema": configurations.schema,
+                "table": configurations.table,
+                "columns": {
+                    "agent_slug": written.agent_slug,
+                    "agent_name": written.agent_name,
+                    "system_prompt": written.system_prompt,
+                    "agent_image": written.agent_image,
+                    "voice_id": written.voice_id,
+                    "temperature": written.temperature,
+                    "provider_config": written.provider_config,
+                    "voice_settings": written.voice_settings,
+                    "updated_at": written.updated_at,
+                    "last_updated": written.last_updated,
+                },
+            },
+            "capture_configurations": self.capture_configurations,
+        })
+        .to_string()
+    }
+
+    /// The whole install as SQL that needs nothing but an SQL editor.
+    pub fn script(&self) -> String {
+        let role = self.role.map_or_else(String::new, |role| {
+            let role = Literal(role);
+            format!(
+                "-- The role of the daemon.\nSELECT pg_catalog.set_config('agent_sync.role', {role}, true);\n\n"
+            )
+        });
+        format!(
+            "BEGIN;\n\n-- What the tables and columns are called here.\n\
+             SELECT pg_catalog.set_config('agent_sync.tables', {}, true);\n\n\
+             {role}{}\n{ATTACH}\n{GRANT}\nCOMMIT;\n",
+            Literal(&self.tables()),
+            SCHEMA.join("\n"),
+        )
+    }
 }
 
 /// Installs, in one transaction.
-pub async fn install(
-    client: &Client,
-    patience: Duration,
-    agents: &AgentsTable,
-    configurations: &ConfigurationsTable,
-    capture_configurations: bool,
-) -> Result<Done, StoreError> {
-    let tables = tables(agents, configurations, capture_configurations);
-    let steps: Vec<&str> = SCHEMA.iter().copied().chain([ATTACH]).collect();
-    transact(client, patience, &tables, &steps).await
+pub async fn install(client: &Client, patience: Duration, plan: &Plan<'_>) -> Result<Done, StoreError> {
+    let steps: Vec<&str> = SCHEMA.iter().copied().chain([ATTACH, GRANT]).collect();
+    let settings =
+        [("agent_sync.tables", plan.tables()), ("agent_sync.role", plan.role.unwrap_or("").to_owned())];
+    transact(client, patience, &settings, &steps).await
 }
 
 /// Takes everything out, in one transaction.
 pub async fn uninstall(client: &Client, patience: Duration) -> Result<Done, StoreError> {
-    transact(client, patience, "", &[UNINSTALL]).await
+    transact(client, patience, &[], &[UNINSTALL]).await
 }
 
 /// Runs the steps, and again when a lock could not be had at once: a long transaction holds one of the tables.
 async fn transact(
     client: &Client,
     patience: Duration,
-    tables: &str,
+    settings: &[(&str, String)],
     steps: &[&str],
 ) -> Result<Done, StoreError> {
     let mut attempt = 1;
     loop {
-        match within(patience, once(client, tables, steps)).await {
+        match within(patience, once(client, settings, steps)).await {
             Err(StoreError::Postgres(error))
                 if attempt < ATTEMPTS && error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) =>
             {
@@ -119,11 +139,13 @@ async fn transact(
     }
 }
 
-async fn once(client: &Client, tables: &str, steps: &[&str]) -> Result<Done, Error> {
+async fn once(client: &Client, settings: &[(&str, String)], steps: &[&str]) -> Result<Done, Error> {
     client.batch_execute("BEGIN").await?;
     let worked = async {
-        let name = "SELECT pg_catalog.set_config('agent_sync.tables', $1, true)";
-        client.query_typed(name, &[(&tables, Type::TEXT)]).await?;
+        for (name, value) in settings {
+            let set = "SELECT pg_catalog.set_config($1, $2, true)";
+            client.query_typed(set, &[(name, Type::TEXT), (value, Type::TEXT)]).await?;
+        }
         for step in steps {
             client.batch_execute(step).await?;
         }

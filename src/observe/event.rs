@@ -85,13 +85,6 @@ pub enum Event<'a> {
         /// What it came to.
         totals: Totals,
     },
-    /// Fewer rows were written than should have been: a trigger of somebody else's skipped some.
-    Suppressed {
-        /// How many should have been.
-        expected: u64,
-        /// How many were.
-        written: u64,
-    },
     /// Two transactions got in each other's way; the batch is done again.
     Retrying {
         /// What PostgreSQL said.
@@ -104,7 +97,16 @@ pub enum Event<'a> {
         /// What is wrong.
         fault: &'a str,
     },
-    /// The capture works again, and every agent is looked at.
+    /// Something that does not keep the daemon from working, and should be known (G10).
+    Found {
+        /// What.
+        finding: &'a str,
+        /// What to do.
+        remedy: &'a str,
+    },
+    /// The triggers or their functions are others than before, and every agent is looked at.
+    CaptureTouched,
+    /// No changes are missed any more, and every agent is looked at.
     CaptureMended,
     /// Saves that could not be captured, so every agent is looked at.
     Uncaptured {
@@ -115,6 +117,16 @@ pub enum Event<'a> {
     FirstStart,
     /// More slugs were asked for by NOTIFY than are kept, so every agent is looked at (I7).
     AskedForTooMany,
+    /// The rules have changed; nothing is written on that account.
+    RulesChanged {
+        /// What there is now: `written` counts what would be.
+        totals: Totals,
+    },
+    /// The rules have changed, and what that comes to could not be found out.
+    DriftUnknown {
+        /// Why.
+        cause: &'a str,
+    },
     /// The daemon has let go of the database.
     Stopped,
 }
@@ -221,12 +233,6 @@ impl Observer {
                 let Totals { written, unchanged, missing, rejected, gone, busy } = totals;
                 debug!(database, written, unchanged, missing, rejected, gone, busy, "batch committed");
             }
-            Event::Suppressed { expected, written } => {
-                warn!(
-                    database,
-                    expected, written, "another trigger kept some configurations from being written"
-                );
-            }
             Event::Retrying { cause } => debug!(database, cause, "batch is done again"),
             Event::CaptureBroken { trigger, fault } => {
                 error!(
@@ -237,16 +243,43 @@ impl Observer {
                     "capture broken: changes are not noticed"
                 );
             }
-            Event::CaptureMended => info!(database, "capture works again; looking at every agent"),
+            Event::Found { finding, remedy } => warn!(database, remedy, "{finding}"),
+            Event::CaptureTouched => {
+                warn!(
+                    database,
+                    "the triggers were changed, and changes may have been missed; looking at every agent"
+                );
+            }
+            Event::CaptureMended => info!(database, "changes are noticed again; looking at every agent"),
             Event::Uncaptured { saves } => {
                 warn!(
                     database,
                     saves, "changes were saved that could not be captured; looking at every agent"
                 );
             }
-            Event::FirstStart => info!(database, "first start after an install; looking at every agent"),
+            Event::FirstStart => info!(
+                database,
+                "first start after an install, or changes may have been missed; looking at every agent"
+            ),
             Event::AskedForTooMany => {
                 warn!(database, "more slugs were asked for at once than are kept; looking at every agent");
+            }
+            Event::RulesChanged { totals } => {
+                let Totals { written: differ, unchanged: in_sync, missing, rejected, .. } = totals;
+                info!(
+                    database,
+                    differ,
+                    in_sync,
+                    missing,
+                    rejected,
+                    "rules changed; configurations that now differ stay as they are until their agent is saved or asked for"
+                );
+            }
+            Event::DriftUnknown { cause } => {
+                warn!(
+                    database,
+                    cause, "rules changed; how many configurations now differ could not be found out"
+                );
             }
             Event::Stopped => info!(database, "stopped"),
         }

@@ -7,4 +7,4 @@ mod event;
 mod log;
 
 pub use event::{Event, Observer, Totals};
-pub use log::init;
+pub use log::Logging;

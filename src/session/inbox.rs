@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 pub struct Inbox {
     state: Mutex<State>,
     arrival: Notify,
+    proof: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -18,6 +19,8 @@ struct State {
     woken: bool,
     asked: BTreeSet<String>,
     overflowed: bool,
+    /// The token of the probe that is to arrive (`session::proof`).
+    expected: Option<String>,
     /// Why the connection ended.
     closed: Option<String>,
 }
@@ -54,6 +57,35 @@ impl Inbox {
     pub fn close(&self, cause: String) {
         self.lock().closed = Some(cause);
         self.arrival.notify_one();
+        self.proof.notify_one();
+    }
+
+    /// Says which probe is to arrive.
+    pub(super) fn expect(&self, token: &str) {
+        self.lock().expected = Some(token.to_owned());
+    }
+
+    /// Takes in a probe: ours, or that of another daemon.
+    pub(super) fn deliver_probe(&self, token: &str) {
+        let mut state = self.lock();
+        if state.expected.as_deref() == Some(token) {
+            state.expected = None;
+            drop(state);
+            self.proof.notify_one();
+        }
+    }
+
+    /// Waits until the expected probe has arrived, or nothing ever will.
+    pub(super) async fn heard(&self) {
+        loop {
+            {
+                let state = self.lock();
+                if state.expected.is_none() || state.closed.is_some() {
+                    return;
+                }
+            }
+            self.proof.notified().await;
+        }
     }
 
     /// Waits until something has arrived, or nothing ever will. Safe to drop at any time: nothing is taken.
@@ -109,6 +141,18 @@ mod tests {
         assert_eq!(inbox.take(), Asked::Slugs(Vec::new()));
         let nothing = tokio::time::timeout(std::time::Duration::from_millis(1), inbox.arrival()).await;
         assert!(nothing.is_err(), "the wake-ups were taken together");
+    }
+
+    #[tokio::test]
+    async fn the_probe_of_another_daemon_is_neither_ours_nor_a_wake_up() {
+        let inbox = Inbox::default();
+        inbox.expect("ours");
+        inbox.deliver_probe("theirs");
+        let soon = std::time::Duration::from_millis(1);
+        assert!(tokio::time::timeout(soon, inbox.heard()).await.is_err());
+        inbox.deliver_probe("ours");
+        inbox.heard().await;
+        assert!(tokio::time::timeout(soon, inbox.arrival()).await.is_err());
     }
 
     #[test]

@@ -6,11 +6,18 @@
 //!
 //! The driver half of the connection runs as a task of its own; it hands notifications to the [`Inbox`] and marks it
 //! closed when the connection ends. Dropping the session aborts the driver, which closes the socket.
+//!
+//! Every address of the server is tried (`dial`), and what answers is held to be a backend of our own only on proof
+//! (`proof`); so no session is ever had through a pooler in transaction mode.
 
+mod dial;
 mod inbox;
+mod proof;
 mod tls;
 
+use std::error::Error;
 use std::future::poll_fn;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,25 +40,132 @@ pub enum SessionError {
     /// The certificates of the settings could not be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The name of the server has no address.
+    #[error("the host {name} is not found: {cause}")]
+    Name {
+        /// As it stands in the settings.
+        name: String,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// The server's certificate is not accepted, or no TLS can be agreed on.
+    #[error("the server's certificate is not accepted: {0}")]
+    Certificate(rustls::Error),
+    /// No server of those named takes writes.
+    #[error("the server takes no writes, and target_session_attrs asks for one that does")]
+    ReadOnly,
     /// The server could not be reached, or said no.
     #[error("{}", failure::describe(.0))]
-    Postgres(#[from] tokio_postgres::Error),
+    Postgres(tokio_postgres::Error),
     /// It did not answer in time.
     #[error("no answer within {0:?}")]
     Silent(Duration),
+    /// The connection ended.
+    #[error("the connection was lost: {0}")]
+    Closed(String),
+    /// Notifications do not arrive (G10).
+    #[error("notifications do not arrive: the connection goes through a pooler in transaction mode")]
+    Pooler,
+    /// A connection that was in order does not answer any more (G9).
+    #[error("the connection is dead: a probe was not answered within {0:?}")]
+    Dead(Duration),
+}
+
+impl SessionError {
+    /// What the operator can do.
+    pub fn remedy(&self) -> &'static str {
+        use rustls::{CertificateError as Wrong, Error};
+        const REACH: &str = "See whether the server is up and can be reached from here.";
+        match self {
+            Self::Tls(_) => "Check tls_root_cert of this database.",
+            Self::Name { .. } => "Check the host in the URL of this database, and the name service.",
+            Self::Certificate(Error::InvalidCertificate(
+                Wrong::NotValidForName | Wrong::NotValidForNameContext { .. },
+            )) => "Connect by a name that the certificate is made out to, or set tls to \"verify-ca\".",
+            Self::Certificate(Error::InvalidCertificate(Wrong::UnknownIssuer)) => {
+                "Set tls_root_cert to the certificate of the authority that signed the server's."
+            }
+            Self::Certificate(_) => "Mend the certificate of the server.",
+            Self::ReadOnly => "Name the primary among the hosts of this database.",
+            Self::Postgres(error)
+                if error.code().is_some() || error.is_closed() || sources::<io::Error>(error).is_some() =>
+            {
+                failure::policy(error).remedy
+            }
+            Self::Postgres(_) => {
+                "Check the URL, the password and tls of this database; the cause says which."
+            }
+            Self::Silent(_) | Self::Closed(_) | Self::Dead(_) => REACH,
+            Self::Pooler => {
+                "Give the direct address of the server, or that of a pooler in session mode: LISTEN and locks need a \
+                 session of their own."
+            }
+        }
+    }
+
+    /// Whether a server has answered: that is worth more than what the next address has to say.
+    fn is_answer(&self) -> bool {
+        match self {
+            Self::Postgres(error) => error.code().is_some(),
+            Self::Certificate(_) | Self::Pooler => true,
+            _ => false,
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for SessionError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        match sources::<io::Error>(&error) {
+            // The driver says so of a server that target_session_attrs rules out.
+            Some(cause)
+                if cause.kind() == io::ErrorKind::PermissionDenied && cause.raw_os_error().is_none() =>
+            {
+                Self::ReadOnly
+            }
+            Some(cause) => match cause.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                Some(certificate) => Self::Certificate(certificate.clone()),
+                None => Self::Postgres(error),
+            },
+            None => Self::Postgres(error),
+        }
+    }
+}
+
+impl From<StoreError> for SessionError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Postgres(error) => error.into(),
+            StoreError::Silent(patience) => Self::Silent(patience),
+        }
+    }
+}
+
+/// The first cause of this type.
+fn sources<T: Error + 'static>(error: &tokio_postgres::Error) -> Option<&T> {
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        if let Some(found) = source.downcast_ref() {
+            return Some(found);
+        }
+        cause = source.source();
+    }
+    None
 }
 
 /// What is set for every session.
 ///
+/// The `search_path` is left as the role has it: the platform's own triggers run in this session when a configuration
+/// is written, and they may count on it. Our statements name schemas, or what `pg_catalog` has an exact match for.
+///
 /// The plans: statements are planned once, for any number of rows (see `store::queries`), so the planner is told not
 /// to guess from the number. The time-outs: nothing in a session of ours waits for long, a session that waits for
-/// notifications must not be ended for it, and the server notices a vanished daemon and frees its locks (G9).
+/// notifications must not be ended for it, and the server notices a vanished daemon and frees its locks (G9). Between the
+/// two halves of a batch the daemon computes for milliseconds; if it takes seconds, it hangs, and holds row locks.
 fn session_settings(database: &Database, limits: Limits) -> String {
     format!(
-        "SET search_path = pg_catalog, pg_temp;
-         SET statement_timeout = {};
+        "SET statement_timeout = {};
          SET lock_timeout = {};
-         SET idle_in_transaction_session_timeout = {};
+         SET idle_in_transaction_session_timeout = 5000;
          SET idle_session_timeout = 0;
          SET tcp_user_timeout = {};
          SET tcp_keepalives_idle = {};
@@ -68,7 +182,6 @@ fn session_settings(database: &Database, limits: Limits) -> String {
          SET jit = off",
         limits.statement_timeout.as_millis(),
         limits.lock_timeout.as_millis(),
-        limits.statement_timeout.as_millis(),
         database.tcp_user_timeout.as_millis(),
         database.keepalives_idle.as_secs(),
         database.keepalives_interval.as_secs(),
@@ -94,26 +207,58 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects and sets the session up.
+    /// Connects to the first server that will have us, proves that the session is our own, and sets it up.
     pub async fn connect(database: &Database, limits: Limits) -> Result<Self, SessionError> {
         let mut config = database.connect_config();
         config.application_name(application_name(&database.name));
+        let (session, found) = Self::find(database, &config).await?;
+        proof::prove(&session, database, &found).await?;
+        let settings = session_settings(database, limits);
+        within(database.connect_timeout, session.client.batch_execute(&settings)).await?;
+        Ok(session)
+    }
+
+    /// Tries every address of every host, and says which it was.
+    async fn find(database: &Database, config: &Config) -> Result<(Self, Config), SessionError> {
         let patience = database.connect_timeout;
+        let mut refused = SessionError::Silent(patience);
+        for host in dial::hosts(config) {
+            let addresses = match dial::addresses(host, patience).await {
+                Ok(addresses) => addresses,
+                Err(error) => {
+                    refused = if refused.is_answer() { refused } else { error };
+                    continue;
+                }
+            };
+            for address in addresses {
+                match Self::dial(database, &address, patience).await {
+                    Ok(session) => return Ok((session, address)),
+                    Err(error) => refused = if refused.is_answer() { refused } else { error },
+                }
+            }
+        }
+        Err(refused)
+    }
+
+    /// Opens one connection to one address.
+    async fn dial(database: &Database, config: &Config, patience: Duration) -> Result<Self, SessionError> {
         let opening = async {
             match database.tls() {
-                Tls::Disable => open(&config, NoTls).await,
-                mode => open(&config, tls::connector(mode, database.tls_root_cert.as_deref())?).await,
+                Tls::Disable => open(config, NoTls).await,
+                mode => open(config, tls::connector(mode, database.tls_root_cert.as_deref())?).await,
             }
         };
-        let session =
-            tokio::time::timeout(patience, opening).await.map_err(|_| SessionError::Silent(patience))??;
-        session.set_up(&session_settings(database, limits), patience).await?;
-        Ok(session)
+        tokio::time::timeout(patience, opening).await.map_err(|_| SessionError::Silent(patience))?
     }
 
     /// The client half.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// The client half, for transactions.
+    pub fn client_mut(&mut self) -> &mut Client {
+        &mut self.client
     }
 
     /// Where notifications arrive.
@@ -126,11 +271,11 @@ impl Session {
         within(patience, self.client.batch_execute(&format!("LISTEN {CHANNEL}"))).await
     }
 
-    async fn set_up(&self, settings: &str, patience: Duration) -> Result<(), SessionError> {
-        match within(patience, self.client.batch_execute(settings)).await {
-            Ok(()) => Ok(()),
-            Err(StoreError::Postgres(error)) => Err(error.into()),
-            Err(StoreError::Silent(patience)) => Err(SessionError::Silent(patience)),
+    /// Asks for a sign of life: the emptiest query there is, which begins no transaction.
+    pub async fn probe(&self, patience: Duration) -> Result<(), SessionError> {
+        match within(patience, self.client.batch_execute("")).await {
+            Err(StoreError::Silent(patience)) => Err(SessionError::Dead(patience)),
+            answer => Ok(answer?),
         }
     }
 }
@@ -154,6 +299,9 @@ where
             match poll_fn(|context| connection.poll_message(context)).await {
                 Some(Ok(AsyncMessage::Notification(note))) if note.channel() == CHANNEL => {
                     arrived.deliver(note.payload());
+                }
+                Some(Ok(AsyncMessage::Notification(note))) if note.channel() == proof::CHANNEL => {
+                    arrived.deliver_probe(note.payload());
                 }
                 Some(Ok(_)) => {}
                 Some(Err(error)) => break failure::describe(&error),

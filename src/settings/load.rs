@@ -15,7 +15,7 @@ use super::file;
 use super::layer::{DEFAULT, Layer, variable};
 use super::merged::{Merged, read};
 use super::problem::{Problem, SettingsError};
-use super::{Capture, Log, Reconnect, Rules, Settings, Shutdown, Sync};
+use super::{Announce, Capture, Log, Reconnect, Rules, Settings, Shutdown, Sync};
 
 /// The settings file that is read when none is named and this one exists.
 const DEFAULT_FILE: &str = "/etc/agent-sync/agent-sync.toml";
@@ -69,6 +69,8 @@ struct Global {
     #[serde(default)]
     rules: Rules,
     capture: Capture,
+    #[serde(default)]
+    announce: Announce,
     sync: Sync,
     reconnect: Reconnect,
     shutdown: Shutdown,
@@ -161,8 +163,8 @@ fn typed(
         let database = Database::build(name, raw, connection.dsn.config.clone(), &origin, problems);
         databases.extend(database.map(|database| (name.clone(), database)));
     }
-    let Global { log, rules, capture, sync, reconnect, shutdown, .. } = global;
-    Some(Settings { log, rules, capture, sync, reconnect, shutdown, databases })
+    let Global { log, rules, capture, sync, announce, reconnect, shutdown, .. } = global;
+    Some(Settings { log, rules, capture, sync, announce, reconnect, shutdown, databases })
 }
 
 /// Checks what only makes sense together.

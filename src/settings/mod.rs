@@ -50,6 +50,8 @@ pub struct Settings {
     pub capture: Capture,
     /// `[sync]`
     pub sync: Sync,
+    /// `[announce]`
+    pub announce: Announce,
     /// `[reconnect]`
     pub reconnect: Reconnect,
     /// `[shutdown]`
@@ -110,12 +112,26 @@ pub struct Sync {
     /// How often the outbox is looked at when nothing wakes the daemon (`capture.notify` is false).
     #[serde(deserialize_with = "duration::deserialize")]
     pub poll_interval: Duration,
+    /// How often a connection on which nothing happens is probed.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub probe_interval: Duration,
+    /// How long the answer to a probe may take.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub probe_timeout: Duration,
     /// How long to wait for a locked row; shorter than `statement_timeout`.
     #[serde(deserialize_with = "duration::deserialize")]
     pub lock_timeout: Duration,
     /// How long one statement may take.
     #[serde(deserialize_with = "duration::deserialize")]
     pub statement_timeout: Duration,
+}
+
+/// Whom to tell of changed configurations.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Announce {
+    /// The channel to NOTIFY with the slugs; nothing for nobody.
+    pub channel: Option<String>,
 }
 
 /// How a lost connection is sought again.

@@ -143,6 +143,20 @@ pub(crate) const KEYS: &[Key] = &[
         "How often the outbox is looked at when capture.notify is false.",
     ),
     key(
+        "sync.probe_interval",
+        Kind::Duration { min: "10ms", max: "1h" },
+        Default::Text("5s"),
+        "How often a connection on which nothing happens is probed with an empty query. A connection that has died without \
+         a word is noticed after this and sync.probe_timeout at most. Raise it, and sync.sweep_interval with it, for a \
+         serverless database that such queries would keep awake.",
+    ),
+    key(
+        "sync.probe_timeout",
+        Kind::Duration { min: "10ms", max: "1m" },
+        Default::Text("5s"),
+        "How long the answer to a probe may take before the connection counts as lost.",
+    ),
+    key(
         "sync.lock_timeout",
         Kind::Duration { min: "1ms", max: "1m" },
         Default::Text("500ms"),
@@ -154,6 +168,13 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Duration { min: "100ms", max: "1h" },
         Default::Text("30s"),
         "How long one statement of the daemon may take.",
+    ),
+    key(
+        "announce.channel",
+        Kind::Identifier,
+        Default::Unset("configuration_changed"),
+        "A channel to NOTIFY with the slug of every configuration that was written, so that runtimes can drop what they \
+         have cached. Not set: nobody is told.",
     ),
     key(
         "reconnect.initial_delay",
@@ -212,7 +233,7 @@ pub(crate) const KEYS: &[Key] = &[
         "databases.*.connect_timeout",
         Kind::Duration { min: "100ms", max: "5m" },
         Default::Text("10s"),
-        "How long one attempt to connect may take. In the URL: connect_timeout, in seconds.",
+        "How long an attempt to connect to one address may take. In the URL: connect_timeout, in seconds.",
     ),
     key(
         "databases.*.tcp_user_timeout",

@@ -11,6 +11,8 @@ use crate::mapping::{Agent, Changes, Configuration};
 #[derive(Debug)]
 pub struct Claimed {
     rows: Vec<Row>,
+    /// What the rows weigh, as PostgreSQL sent them.
+    pub bytes: usize,
     /// The number of outbox rows looked at; fewer than asked for means that the end was reached.
     pub looked_at: usize,
     /// The place of the last of them.
@@ -33,12 +35,14 @@ pub struct Claim<'a> {
 }
 
 impl Claimed {
-    pub(super) fn new(rows: Vec<Row>) -> Result<Self, Error> {
+    /// Of rows with the columns of [`super::queries::claim`].
+    pub fn new(rows: Vec<Row>) -> Result<Self, Error> {
         let (last, looked_at) = match rows.first() {
             Some(row) => (row.try_get(3)?, usize::try_from(row.try_get::<_, i64>(4)?).unwrap_or(0)),
             None => (RowId::START, 0),
         };
-        Ok(Self { rows, looked_at, last })
+        let bytes = rows.iter().map(Row::raw_size_bytes).sum();
+        Ok(Self { rows, bytes, looked_at, last })
     }
 
     /// What was taken, row by row. Rows of one slug need not stand together.
@@ -122,4 +126,6 @@ pub struct Outcome<'a> {
     pub problems: Vec<Problem>,
     /// The slugs whose problem is over.
     pub cleared: Vec<String>,
+    /// The slugs whose configurations are written; once for each of them.
+    pub changed: Vec<&'a str>,
 }

@@ -3,16 +3,20 @@
 //! It matches codes, never texts. Appendix A of PostgreSQL's manual lists the codes.
 
 use tokio_postgres::Error;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::DbError;
 
 /// What the daemon does about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// The connection is gone or going: connect again.
+    /// The connection is gone or going, or its statements are out of date: connect again.
     Connection,
     /// Two transactions got in each other's way: do it again; nobody's problem.
     Transient,
-    /// The statement fails on what one row holds: find the row, and set it aside.
+    /// Somebody holds a lock for longer than `lock_timeout`: go on with the others, and come back.
+    Locked,
+    /// It took longer than `statement_timeout`: do less at a time.
+    Slow,
+    /// It fails on what one row holds, or on what a trigger makes of it: find the row, and set it aside.
     Row,
     /// It will fail the same way until somebody mends the database: say so, and try again at ease.
     Fault,
@@ -30,77 +34,98 @@ pub struct Policy {
 /// The table. The first entry whose code begins the SQLSTATE holds.
 const POLICIES: &[(&str, Class, &str)] = &[
     ("08", Class::Connection, "See whether the server is up and can be reached from here."),
+    ("0A000", Class::Connection, "Nothing: the tables have changed, and are looked at again."),
+    ("21", Class::Row, REFUSED),
+    ("22", Class::Row, REFUSED),
+    ("23", Class::Row, REFUSED),
     ("25006", Class::Fault, "This server is read-only: give the address of the primary."),
-    ("25P03", Class::Connection, "The server ended a transaction that idled; it is tried again."),
+    ("25P03", Class::Connection, "Nothing: the server ended a transaction that idled, and it is done again."),
     ("28", Class::Fault, "Check the user, the password and pg_hba.conf."),
     ("3D000", Class::Fault, "Check the name of the database in its URL."),
-    ("3F000", Class::Fault, "Run `agent-sync install` for this database."),
+    ("3F000", Class::Fault, INSTALL),
     ("40", Class::Transient, "Nothing: it is tried again."),
     ("42501", Class::Fault, "Grant the role of the daemon what the message names."),
-    ("42P01", Class::Fault, "Run `agent-sync install` for this database, and check the names of its tables."),
-    (
-        "42703",
-        Class::Fault,
-        "Run `agent-sync install` for this database, and check the names of its columns.",
-    ),
-    ("42", Class::Fault, "Run `agent-sync install` for this database; the installed version may be another."),
-    ("53", Class::Fault, "The server is out of disk, memory or connections."),
+    ("42P01", Class::Fault, INSTALL),
+    ("42", Class::Fault, INSTALL),
+    ("44", Class::Row, REFUSED),
+    ("53", Class::Fault, "The server is out of disk, memory or connections: see its log."),
     ("54", Class::Row, "Shorten what the agent holds."),
-    ("55P03", Class::Transient, "Nothing: somebody holds a lock on the row, and it is tried again."),
-    ("57014", Class::Transient, "Raise sync.statement_timeout if it happens often."),
-    ("57", Class::Connection, "The server ended the connection; it is made again."),
-    ("58", Class::Fault, "The server's storage has a fault: see its log."),
-    ("0A000", Class::Transient, "Nothing: the tables changed, and the statements are prepared again."),
-    // 22 data, 23 constraints, 44 views, P0 triggers, and whatever else a trigger may raise.
+    ("55P03", Class::Locked, "Nothing: somebody holds a lock on the row, and it is tried again."),
     (
-        "",
-        Class::Row,
-        "Mend the row or what refuses it; it is tried again, and at once when the agent is saved.",
+        "57014",
+        Class::Slow,
+        "Raise sync.statement_timeout, or see what makes the write slow: a trigger, perhaps.",
     ),
+    ("57", Class::Connection, "See whether the server is up: it ended the connection, which is made again."),
+    ("58", Class::Fault, "The server's storage has a fault: see its log."),
+    ("P0", Class::Row, REFUSED),
+    ("XX", Class::Fault, "The server has a fault: see its log."),
 ];
+
+const INSTALL: &str = "Run `agent-sync install` for this database, and check the names of its tables and columns in the settings.";
+const REFUSED: &str =
+    "Mend the row or what refuses it; it is tried again by itself, and at once when the agent is saved.";
+const UNKNOWN: Policy = Policy { class: Class::Fault, remedy: "See the server's log." };
 
 /// What to do about an error.
 pub fn policy(error: &Error) -> Policy {
-    let Some(state) = error.code() else {
+    let Some(db) = error.as_db_error() else {
         return Policy {
             class: Class::Connection,
             remedy: "See whether the server is up and can be reached from here.",
         };
     };
-    let known = POLICIES.iter().find(|(code, ..)| state.code().starts_with(code));
-    known.map_or(Policy { class: Class::Fault, remedy: "" }, |&(_, class, remedy)| Policy { class, remedy })
+    let code = db.code().code();
+    let known = POLICIES.iter().find(|(prefix, ..)| code.starts_with(prefix));
+    let policy = known.map_or(UNKNOWN, |&(_, class, remedy)| Policy { class, remedy });
+    match policy.class {
+        // Whatever the code says: a function raised it, and of ours none runs in the daemon's statements.
+        Class::Fault | Class::Connection if is_raised_by_a_function(db) => {
+            Policy { class: Class::Row, remedy: REFUSED }
+        }
+        _ => policy,
+    }
 }
 
-/// An error in a sentence, without what the rows held: PostgreSQL quotes values in details, not in its message's
-/// fixed part, so of data errors only the code's name and the column or constraint are told.
+/// An error in a sentence, without what the rows held. PostgreSQL quotes values in the messages of data errors, and a
+/// trigger can put anything into one; of those only the code, its name, and the object it is about are told.
 pub fn describe(error: &Error) -> String {
     let Some(db) = error.as_db_error() else {
         return causes(error);
     };
+    let code = db.code().code();
+    if policy(error).class != Class::Row && !is_raised_by_a_function(db) {
+        return format!("{} (SQLSTATE {code})", db.message());
+    }
     let place: String = [("column", db.column()), ("constraint", db.constraint()), ("type", db.datatype())]
         .into_iter()
         .filter_map(|(what, name)| Some(format!(", {what} {}", name?)))
         .collect();
-    let state = db.code().code();
-    let quotes_values = policy(error).class == Class::Row && !state.starts_with("23");
-    if quotes_values {
-        format!("PostgreSQL refused the write with SQLSTATE {state} ({}){place}", condition(db.code()))
-    } else {
-        format!("{} (SQLSTATE {state}{place})", db.message())
-    }
+    let cause = if is_raised_by_a_function(db) { "raised by a trigger or function" } else { condition(code) };
+    format!("PostgreSQL refused the write: {cause} (SQLSTATE {code}{place})")
+}
+
+/// An error that a function raised says where it was.
+fn is_raised_by_a_function(db: &DbError) -> bool {
+    db.where_().is_some_and(|context| !context.is_empty())
 }
 
 /// The name that the manual gives a code, for those that a row can cause most often.
-fn condition(state: &SqlState) -> &'static str {
-    match state.code() {
+fn condition(code: &str) -> &'static str {
+    match code {
         "22001" => "text too long for the column",
         "22003" => "number out of the range of the column",
+        "22012" => "another trigger kept the row from being written",
         "22P02" | "22P03" => "not a value of the column's type",
-        "22P05" => "a character that the database cannot hold",
-        "54001" | "54000" => "too large or nested too deeply",
-        code if code.starts_with("22") => "data exception",
-        code if code.starts_with("P0") => "raised by a trigger",
-        _ => "see the manual's appendix A",
+        "22P05" | "22021" => "a character that the database cannot hold",
+        "23502" => "a value is required",
+        "23503" => "it refers to a row that does not exist",
+        "23505" => "the value is taken",
+        "23514" => "a check constraint forbids it",
+        "54000" | "54001" => "too large or nested too deeply",
+        _ if code.starts_with("22") => "data exception",
+        _ if code.starts_with("23") => "a constraint forbids it",
+        _ => "see appendix A of its manual",
     }
 }
 

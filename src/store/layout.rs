@@ -100,16 +100,19 @@ pub enum LayoutError {
 }
 
 /// The columns of a table, their types by name and by length, whether one can be written, and whether it is indexed.
+/// The table is looked up in the catalog, which needs no privilege: what the role lacks is for `checks` to say.
 pub(super) const COLUMNS: &str = "
     SELECT a.attname::text,
-           pg_catalog.format_type(a.atttypid, NULL),
+           pg_catalog.format_type(a.atttypid, -1),
            a.atttypmod,
            a.attgenerated <> '' AS generated,
            EXISTS (SELECT FROM pg_catalog.pg_index i
                    WHERE i.indrelid = a.attrelid AND i.indisvalid AND i.indpred IS NULL AND i.indkey[0] = a.attnum),
            EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = a.attrelid)
     FROM pg_catalog.pg_attribute a
-    WHERE a.attrelid = pg_catalog.to_regclass(pg_catalog.format('%I.%I', $1::text, $2::text))
+    JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = $1::text AND c.relname = $2::text
       AND a.attnum > 0 AND NOT a.attisdropped";
 
 struct Found {

@@ -9,6 +9,7 @@
 //! Invariant: nothing here decides what to write. `mapping` does, and `sync` joins the two.
 
 mod batch;
+pub mod checks;
 pub mod failure;
 pub mod identifier;
 mod layout;
@@ -21,6 +22,7 @@ use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
 pub use batch::{Claim, Claimed, Outcome, Problem, ProblemKind};
+pub use checks::Finding;
 pub use layout::{Layout, LayoutError};
 pub use row_id::{Place, RowId};
 
@@ -132,7 +134,8 @@ impl Store {
 
     /// Begins a batch: takes up to `limit` rows from `from` on out of the outbox and reads what they are about.
     ///
-    /// Says also whether the lock of a sleeping daemon is now held. A batch that was begun must be ended, by
+    /// With `careful`, the write that follows waits for no lock longer than 20 ms: one was in the way before, and is being
+    /// narrowed down. Says also whether the lock of a sleeping daemon is now held. A batch that was begun must be ended, by
     /// [`Store::finish`] or [`Store::abandon`].
     pub async fn begin(
         &self,
@@ -140,7 +143,9 @@ impl Store {
         idle: Idle,
         from: RowId,
         limit: u32,
+        careful: bool,
     ) -> Result<(bool, Claimed), StoreError> {
+        let opening = if careful { "BEGIN; SET LOCAL lock_timeout = 20" } else { "BEGIN" };
         let limit = i64::from(limit);
         let claim: [&(dyn ToSql + Sync); 2] = [&from, &limit];
         let lock = async {
@@ -155,7 +160,7 @@ impl Store {
             let (asleep, begun, rows) = tokio::join!(
                 biased;
                 lock,
-                client.batch_execute("BEGIN"),
+                client.batch_execute(opening),
                 client.query(&self.claim, &claim),
             );
             begun?;
@@ -164,11 +169,17 @@ impl Store {
         within(self.patience, together).await
     }
 
-    /// Ends a batch: writes its outcome and commits, in one round trip. Returns how many rows were written.
+    /// Ends a batch: writes its outcome, tells the channel `announce` of it, and commits, in one round trip. It is an
+    /// error, and writes nothing, if a row could not be written.
     ///
     /// After an error nothing of the batch has happened, unless it was the connection that failed: then the commit
     /// may or may not have arrived, and either is well, because the batch is idempotent and the outbox is part of it.
-    pub async fn finish(&self, client: &Client, outcome: &Outcome<'_>) -> Result<u64, StoreError> {
+    pub async fn finish(
+        &self,
+        client: &Client,
+        outcome: &Outcome<'_>,
+        announce: Option<&str>,
+    ) -> Result<(), StoreError> {
         let write = async {
             if outcome.writes.is_empty() {
                 return Ok(0);
@@ -210,16 +221,23 @@ impl Store {
             }
             client.execute(&self.clear_problems, &[&outcome.cleared]).await
         };
+        let announce = async {
+            let Some(channel) = announce.filter(|_| !outcome.changed.is_empty()) else { return Ok(0) };
+            let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+                [(&channel, Type::TEXT), (&outcome.changed, Type::TEXT_ARRAY)];
+            client.execute_typed(queries::ANNOUNCE, &parameters).await
+        };
         let together = async {
-            let (written, noted, cleared, committed) =
-                tokio::join!(biased; write, note, clear, client.batch_execute("COMMIT"));
-            let written = written?;
+            let (written, noted, cleared, announced, committed) =
+                tokio::join!(biased; write, note, clear, announce, client.batch_execute("COMMIT"));
+            written?;
+            announced?;
             noted?;
             cleared?;
-            committed?;
-            Ok(written)
+            committed
         };
-        within(self.patience, together).await
+        // On the heap: four statements at once are large compared with the rest of the loop.
+        within(self.patience, Box::pin(together)).await
     }
 
     /// Ends a batch without a trace, also after an error.
@@ -227,11 +245,11 @@ impl Store {
         within(self.patience, client.batch_execute("ROLLBACK")).await
     }
 
-    /// Takes a slug whose write fails out of the outbox, and notes why; it is tried again later.
-    pub async fn set_aside(&self, client: &Client, problem: Problem) -> Result<(), StoreError> {
+    /// Takes the row of a slug whose write fails out of the outbox, and notes why; it is tried again later.
+    pub async fn set_aside(&self, client: &Client, problem: Problem, place: RowId) -> Result<(), StoreError> {
         let slug = problem.slug.clone();
         let problems = [problem];
-        let dequeue: [(&(dyn ToSql + Sync), Type); 1] = [(&slug, Type::TEXT)];
+        let dequeue: [(&(dyn ToSql + Sync), Type); 2] = [(&place, Type::TID), (&slug, Type::TEXT)];
         let together = async {
             let (begun, dequeued, noted, committed) = tokio::join!(
                 biased;
@@ -246,6 +264,18 @@ impl Store {
             committed
         };
         within(self.patience, together).await
+    }
+
+    /// The first row of the outbox from a place on: its own place, and the slug.
+    pub async fn first_in_outbox(
+        &self,
+        client: &Client,
+        from: RowId,
+    ) -> Result<Option<(RowId, String)>, StoreError> {
+        let from: [(&(dyn ToSql + Sync), Type); 1] = [(&from, Type::TID)];
+        let first = client.query_typed_opt(queries::FIRST_IN_OUTBOX, &from);
+        let Some(row) = within(self.patience, first).await? else { return Ok(None) };
+        Ok(Some((row.try_get(0)?, row.try_get(1)?)))
     }
 
     async fn note_problems(
@@ -321,11 +351,35 @@ impl Store {
         })
     }
 
+    /// Says in `agent_sync.install` that changes may have been missed: see [`queries::DISTRUST`].
+    pub async fn distrust(&self, client: &Client) -> Result<(), StoreError> {
+        self.run(client, queries::DISTRUST, &[]).await
+    }
+
+    /// What does not keep the daemon from working, and should be known.
+    pub async fn cautions(&self, client: &Client, notify: bool) -> Result<Vec<Finding>, StoreError> {
+        checks::cautions(client, self.patience, &self.layout, notify).await
+    }
+
+    /// Notes the triggers and functions as they are. Some if they are not as they were noted before, and so every
+    /// agent is to be looked at; with whether there was such a note.
+    pub async fn seal(&self, client: &Client) -> Result<Option<bool>, StoreError> {
+        let changed = within(self.patience, client.query_typed_opt(queries::SEAL, &[])).await?;
+        Ok(changed.map(|row| row.try_get(0)).transpose()?)
+    }
+
     /// The triggers that do not do their work.
     pub async fn capture_faults(&self, client: &Client) -> Result<Vec<CaptureFault>, StoreError> {
         let [relations, names] = &self.triggers;
+        let agents = &self.layout.agents;
+        let watched: Vec<&str> = [&agents.name, &agents.system_prompt, &agents.agent_image]
+            .into_iter()
+            .flatten()
+            .chain([&agents.slug, &agents.voice_settings])
+            .map(|column| column.name.as_str())
+            .collect();
         let parameters: &[(&(dyn ToSql + Sync), Type)] =
-            &[(relations, Type::TEXT_ARRAY), (names, Type::TEXT_ARRAY)];
+            &[(relations, Type::TEXT_ARRAY), (names, Type::TEXT_ARRAY), (&watched, Type::TEXT_ARRAY)];
         let rows = within(self.patience, client.query_typed(queries::CAPTURE_FAULTS, parameters)).await?;
         rows.iter().map(|row| Ok(CaptureFault { trigger: row.try_get(0)?, fault: row.try_get(1)? })).collect()
     }

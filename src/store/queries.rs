@@ -6,7 +6,7 @@
 //! results are joined by hashing.
 
 use super::identifier::Quoted;
-use super::layout::{Column, Configurations, Layout};
+use super::layout::{Agents, Column, Configurations, Layout};
 
 /// The key of the advisory locks, "agsy", and the locks: who leads, and whether the daemon sleeps (C6).
 /// `sql/attach.sql` has the same numbers.
@@ -19,8 +19,11 @@ pub const AWAKE: &str = "SELECT pg_advisory_unlock(1634169721, 2)";
 /// Puts slugs into the outbox.
 pub const ENQUEUE: &str = "INSERT INTO agent_sync.outbox (slug) SELECT unnest($1::text[])";
 
-/// Takes one slug out of the outbox, when its failure has been noted.
-pub const DEQUEUE: &str = "DELETE FROM agent_sync.outbox WHERE slug = $1";
+/// Takes one row out of the outbox, when its failure has been noted. A later change of the slug is another row.
+pub const DEQUEUE: &str = "DELETE FROM agent_sync.outbox WHERE ctid = $1 AND slug = $2";
+
+/// The first row from a place on.
+pub const FIRST_IN_OUTBOX: &str = "SELECT o.ctid, o.slug FROM agent_sync.outbox o WHERE o.ctid >= $1 LIMIT 1";
 
 /// Notes problems. `since` stays while the kind does; a retry comes after 2 s, doubling to 5 minutes.
 pub const NOTE_PROBLEMS: &str = "
@@ -36,29 +39,131 @@ pub const NOTE_PROBLEMS: &str = "
         last_seen = excluded.last_seen,
         attempts = CASE WHEN p.kind = excluded.kind THEN p.attempts + 1 ELSE 1 END,
         next_attempt = CASE WHEN excluded.kind = 'failed' THEN
-            now() + least(interval '5 minutes', interval '2 seconds' * 2 ^ least(p.attempts, 20)) END";
+            now() + least(interval '5 minutes', interval '2 seconds' * power(2::float8, least(p.attempts, 20)::float8)) END";
 
 /// Clears problems whose cause is gone.
 pub const CLEAR_PROBLEMS: &str = "DELETE FROM agent_sync.problem WHERE slug = ANY ($1::text[])";
+
+/// Tells the channel `$1` of slugs, each once, for PostgreSQL sends what is the same only once a transaction; one that is too long for a notification is left out, for it would undo the batch.
+pub const ANNOUNCE: &str = "
+    SELECT pg_notify($1::text, u.slug) FROM unnest($2::text[]) AS u (slug) WHERE octet_length(u.slug) < 8000";
 
 /// The state of the install: its version, and how many saves could not be captured and up to which that is mended.
 pub const INSTALL: &str = "
     SELECT i.version, i.uncaptured_seen, (SELECT u.last_value FROM agent_sync.uncaptured u)
     FROM agent_sync.install i";
 
-/// The triggers that the capture needs and that are missing, disabled, or cannot write the outbox.
+/// The triggers that the capture needs, `$2` on `$1`, and that are missing, disabled, or cannot write the outbox; or that
+/// do not watch one of the quoted columns `$3` of the first table.
 pub const CAPTURE_FAULTS: &str = "
     SELECT need.relation || '.' || need.name,
            CASE WHEN t.oid IS NULL THEN 'missing'
-                WHEN t.tgenabled NOT IN ('A', 'O') THEN 'disabled'
+                WHEN t.tgenabled = 'D' THEN 'disabled'
+                WHEN t.tgenabled <> 'A' THEN 'not enabled ALWAYS, so it sleeps during restores and replication'
                 ELSE 'unable to write agent_sync.outbox' END
     FROM unnest($1::text[], $2::text[]) AS need (relation, name)
     LEFT JOIN pg_trigger t ON t.tgrelid = to_regclass(need.relation) AND t.tgname = need.name
     LEFT JOIN pg_proc f ON f.oid = t.tgfoid
-    WHERE t.oid IS NULL OR t.tgenabled NOT IN ('A', 'O')
+    WHERE t.oid IS NULL OR t.tgenabled <> 'A'
        OR NOT has_schema_privilege(f.proowner, 'agent_sync', 'USAGE')
        OR NOT has_table_privilege(f.proowner, 'agent_sync.outbox', 'INSERT')
+    UNION ALL
+    SELECT ($1::text[])[1] || '.' || t.tgname, 'blind to the column ' || a.attname || ', which it was not made for'
+    FROM pg_trigger t
+    JOIN pg_attribute a ON a.attrelid = t.tgrelid AND '\"' || replace(a.attname, '\"', '\"\"') || '\"' = ANY ($3::text[])
+    WHERE t.tgrelid = to_regclass(($1::text[])[1]) AND t.tgname = 'agent_sync_update' AND NOT a.attisdropped
+      AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_trigger'::regclass AND d.objid = t.oid
+                      AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum)
     ORDER BY 1";
+
+/// Seals the triggers and their functions: notes in `agent_sync.install` which they are. If they are not those that
+/// were noted, changes may have been missed, whoever changed them and changed them back: every agent is to be looked
+/// at. One row then, with whether anything was noted before.
+pub const SEAL: &str = "
+    UPDATE agent_sync.install i SET seal = now.seal, uncaptured_seen = -1
+    FROM (SELECT coalesce(string_agg(t.oid::text || ':' || t.xmin::text || ':' || f.xmin::text, ',' ORDER BY t.oid), '')
+          FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
+          WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0) AS now (seal)
+    WHERE i.seal <> now.seal
+    RETURNING (SELECT o.seal <> '' FROM agent_sync.install o)";
+
+/// What the server is: its version as text and as a number, whether it is a standby, whether it is read-only, and how
+/// many transactions can be prepared. Read-only is what sessions are made to be by default, whatever ours has set: a
+/// provider does that when the disk is nearly full, and it is not for us to overrule.
+pub const SERVER: &str = "
+    SELECT current_setting('server_version'), current_setting('server_version_num')::int4,
+           pg_is_in_recovery(),
+           current_setting('transaction_read_only')::bool OR (
+               SELECT s.reset_val::bool FROM pg_settings s WHERE s.name = 'default_transaction_read_only'),
+           current_setting('max_prepared_transactions')::int4";
+
+/// The relations that the daemon cannot do without and that are gone. Read from the catalog, for names are not looked
+/// up in a schema that the role may not use.
+pub const MISSING_PARTS: &str = "
+    SELECT 'agent_sync.' || part.name
+    FROM unnest(ARRAY['install', 'outbox', 'problem', 'uncaptured']) AS part (name)
+    WHERE NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                      WHERE n.nspname = 'agent_sync' AND c.relname = part.name)
+    ORDER BY 1";
+
+/// Of the privileges `$4` on schemas `$1`, relations `$2` and quoted columns `$3`, those that the role lacks: in words, as
+/// the statement that grants them, and the role; one row for each object and kind of privilege.
+pub const MISSING_PRIVILEGES: &str = "
+    WITH need AS (
+        SELECT DISTINCT n.oid AS schema, c.oid AS relation, c.relkind, a.attnum, a.attname, u.privilege,
+               CASE WHEN u.relation IS NULL THEN format('SCHEMA %I', u.schema)
+                    ELSE CASE WHEN c.relkind = 'S' THEN 'SEQUENCE ' ELSE '' END || format('%I.%I', u.schema, u.relation)
+               END AS object
+        FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS u (schema, relation, attribute, privilege)
+        JOIN pg_namespace n ON n.nspname = u.schema
+        LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = u.relation
+        LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
+            AND '\"' || replace(a.attname, '\"', '\"\"') || '\"' = u.attribute
+        WHERE (u.relation IS NULL) = (c.oid IS NULL) AND (u.attribute IS NULL) = (a.attnum IS NULL)
+    ), lacking AS (
+        SELECT object, privilege, string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS columns
+        FROM need
+        WHERE NOT CASE
+            WHEN relation IS NULL THEN has_schema_privilege(schema, privilege)
+            WHEN attnum IS NULL AND relkind = 'S' THEN has_sequence_privilege(relation, privilege)
+            WHEN attnum IS NULL THEN has_table_privilege(relation, privilege)
+            ELSE has_column_privilege(relation, attnum, privilege) END
+        GROUP BY object, privilege
+    ), told AS (
+        SELECT privilege || coalesce(' (' || columns || ')', '') || ' ON ' || object AS privilege FROM lacking
+    )
+    SELECT privilege, format('GRANT %s TO %I', privilege, current_user), current_user::text FROM told ORDER BY 1";
+
+/// What row-level security may keep from the role: `$1` the agents, to read, and `$2` the configurations, to read and to
+/// write. It is harmless where a policy lets the role at every row and no restrictive policy takes that back; a policy
+/// that lets it at some rows may hide others, and nothing but its author knows.
+pub const HIDDEN_ROWS: &str = "
+    WITH need (relation, command, name) AS (
+        SELECT to_regclass($1::text), 'r', 'SELECT'
+        UNION ALL SELECT to_regclass($2::text), 'r', 'SELECT'
+        UNION ALL SELECT to_regclass($2::text), 'w', 'UPDATE'
+    ), policy AS (
+        SELECT need.relation, need.command, p.polpermissive,
+               pg_get_expr(p.polqual, p.polrelid) IS NOT DISTINCT FROM 'true'
+               AND (need.command = 'r' OR coalesce(pg_get_expr(p.polwithcheck, p.polrelid), 'true') = 'true') AS open
+        FROM need
+        JOIN pg_policy p ON p.polrelid = need.relation AND p.polcmd::text IN (need.command, '*')
+        WHERE 0 = ANY (p.polroles)
+           OR EXISTS (SELECT FROM unnest(p.polroles) AS member (role) WHERE pg_has_role(member.role, 'USAGE'))
+    )
+    SELECT format('%I.%I', n.nspname, c.relname), need.name, current_user::text
+    FROM need
+    JOIN pg_class c ON c.oid = need.relation
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE row_security_active(need.relation)
+      AND (NOT EXISTS (SELECT FROM policy p WHERE p.relation = need.relation AND p.command = need.command
+                       AND p.polpermissive AND p.open)
+           OR EXISTS (SELECT FROM policy p WHERE p.relation = need.relation AND p.command = need.command
+                      AND NOT p.polpermissive AND NOT p.open))
+    ORDER BY 1, 2";
+
+/// Says that changes may have been missed, so that every agent is looked at when that is over, whoever leads then.
+pub const DISTRUST: &str = "UPDATE agent_sync.install SET uncaptured_seen = -1 WHERE uncaptured_seen <> -1";
 
 /// The first transaction that has not begun.
 pub const NEXT_TRANSACTION: &str = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text";
@@ -140,7 +245,7 @@ pub fn claim(layout: &Layout) -> String {
          ), target AS MATERIALIZED (
              SELECT c.tableoid AS relation, c.ctid AS place, c.{slug} AS slug FROM {table} c WHERE c.{slug} {wanted}
          ), configuration AS MATERIALIZED (
-             SELECT c.tableoid AS relation, c.ctid AS place, c.{slug} AS slug, {}, {}, {}, {}, {}, {}, {}
+             SELECT c.tableoid AS relation, c.ctid AS place, c.{slug} AS slug, {}
              FROM {table} c WHERE c.ctid = ANY (ARRAY (SELECT place FROM target)){same_relation}
              FOR NO KEY UPDATE SKIP LOCKED
          ), busy AS MATERIALIZED (
@@ -150,7 +255,7 @@ pub fn claim(layout: &Layout) -> String {
              DELETE FROM agent_sync.outbox o WHERE o.ctid = ANY (ARRAY (
                  SELECT place FROM candidate WHERE slug NOT IN (SELECT slug FROM busy)))
          ), agent AS MATERIALIZED (
-             SELECT a.{} AS slug, {}, {}, {}, {}
+             SELECT a.{} AS slug, {}
              FROM {} a WHERE a.{} = ANY (ARRAY (SELECT slug FROM changed))
          ), problem AS MATERIALIZED (
              SELECT p.slug FROM agent_sync.problem p WHERE p.slug = ANY (ARRAY (SELECT slug FROM changed))
@@ -166,21 +271,44 @@ pub fn claim(layout: &Layout) -> String {
          LEFT JOIN problem ON problem.slug = changed.slug
          LEFT JOIN agent ON agent.slug = changed.slug
          LEFT JOIN configuration ON configuration.slug = changed.slug",
-        text("c", configurations.agent_name.as_ref(), "agent_name"),
-        text("c", configurations.system_prompt.as_ref(), "system_prompt"),
-        text("c", configurations.agent_image.as_ref(), "agent_image"),
-        text("c", configurations.voice_id.as_ref(), "voice_id"),
-        text("c", configurations.temperature.as_ref(), "temperature"),
-        text("c", Some(&configurations.provider_config), "provider_config"),
-        text("c", configurations.voice_settings.as_ref(), "voice_settings"),
+        configuration_columns(configurations),
         agents.slug.name,
-        text("a", agents.name.as_ref(), "name"),
-        text("a", agents.system_prompt.as_ref(), "system_prompt"),
-        text("a", agents.agent_image.as_ref(), "agent_image"),
-        text("a", Some(&agents.voice_settings), "voice_settings"),
+        agent_columns(agents),
         agents.table,
         agents.slug.name,
     )
+}
+
+/// Every agent with its configurations, unlocked, in the columns of [`claim`].
+pub fn survey(layout: &Layout) -> String {
+    let (agents, configurations) = (&layout.agents, &layout.configurations);
+    format!(
+        "SELECT a.{slug}::text, false, false, '(0,0)'::tid, 0::bigint, true, {}, c.ctid, {}, c.tableoid
+         FROM {} a LEFT JOIN {} c ON c.{} = a.{slug}
+         WHERE a.{slug} IS NOT NULL",
+        agent_columns(agents),
+        configuration_columns(configurations),
+        agents.table,
+        configurations.table,
+        configurations.agent_slug.name,
+        slug = agents.slug.name,
+    )
+}
+
+/// What is read of an agent, in the order of `batch::Claimed`.
+fn agent_columns(agents: &Agents) -> String {
+    let columns = [
+        ("name", agents.name.as_ref()),
+        ("system_prompt", agents.system_prompt.as_ref()),
+        ("agent_image", agents.agent_image.as_ref()),
+        ("voice_settings", Some(&agents.voice_settings)),
+    ];
+    columns.map(|(name, column)| text("a", column, name)).join(", ")
+}
+
+/// What is read of a configuration: what can be written, in the same order.
+fn configuration_columns(configurations: &Configurations) -> String {
+    written(configurations).map(|(name, column)| text("c", column, name)).join(", ")
 }
 
 /// A column as text under a fixed name, null where it does not exist.
@@ -194,7 +322,8 @@ fn text(alias: &str, column: Option<&Column>, name: &str) -> String {
 /// Writes a batch: `$1` the places of the rows, `$2` to `$8` what to write, null for what stays as it is, and `$9` the
 /// relations that the places are in.
 ///
-/// The rows are locked by [`claim`] in the same transaction, so their places hold.
+/// The rows are locked by [`claim`] in the same transaction, so their places hold. A batch of which a row was not
+/// written, because a trigger of somebody else's kept it back, must not be committed: it divides by zero.
 pub fn write(layout: &Layout) -> String {
     let configurations = &layout.configurations;
     let assignments: Vec<String> = written(configurations)
@@ -207,10 +336,13 @@ pub fn write(layout: &Layout) -> String {
         .collect();
     let names: Vec<&str> = written(configurations).iter().map(|(name, _)| *name).collect();
     format!(
-        "UPDATE {} c SET {}
+        "WITH written AS (
+         UPDATE {} c SET {}
          FROM unnest($1::tid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
                      $9::oid[]) AS u (place, {}, relation)
-         WHERE c.ctid = ANY ($1) AND c.ctid = u.place AND c.tableoid = u.relation",
+         WHERE c.ctid = ANY ($1) AND c.ctid = u.place AND c.tableoid = u.relation
+         RETURNING 1)
+         SELECT 1 / (count(*) = cardinality($1))::integer FROM written",
         configurations.table,
         assignments.join(", "),
         names.join(", "),

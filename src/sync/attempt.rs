@@ -13,6 +13,8 @@
 //! was saved while nobody listened is found there (G1).
 //! Invariant: nobody writes but the holder of the leader's lock, by the session that holds it (G2).
 
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -22,7 +24,7 @@ use super::drain::{Drain, Drained, Tools};
 use crate::install;
 use crate::observe::Event;
 use crate::session::{Asked, Limits, Session, SessionError};
-use crate::store::failure;
+use crate::store::{Finding, checks, failure};
 use crate::store::{Installed, Layout, LayoutError, Store, StoreError};
 
 /// How often a standby tries for the leader's lock. It must not wait in the lock function: a waiting statement holds
@@ -43,29 +45,54 @@ pub(crate) enum AttemptError {
     Store(#[from] StoreError),
     #[error("the connection was lost: {0}")]
     Closed(String),
-    #[error(
-        "the installed schema has version {found}, and this program works with version {}",
-        install::VERSION
-    )]
-    Version { found: i32 },
+    /// The database is not fit to be worked in (G10).
+    #[error("{}", joined(.0, "; ", Finding::to_string))]
+    Unfit(Vec<Finding>),
 }
 
 impl AttemptError {
     /// What the operator can do.
-    pub(crate) fn remedy(&self) -> &'static str {
+    pub(crate) fn remedy(&self) -> Cow<'static, str> {
         const REACH: &str = "See whether the server is up and can be reached from here.";
-        match self {
-            Self::Session(SessionError::Postgres(error))
-            | Self::Layout(LayoutError::Postgres(error))
-            | Self::Store(StoreError::Postgres(error)) => failure::policy(error).remedy,
-            Self::Session(SessionError::Tls(_)) => "Check tls_root_cert of this database.",
-            Self::Session(SessionError::Silent(_)) | Self::Store(StoreError::Silent(_)) | Self::Closed(_) => {
-                REACH
+        let remedy = match self {
+            Self::Unfit(findings) => {
+                return joined(findings, " ", |finding| finding.remedy().into_owned()).into();
             }
+            Self::Session(error) => error.remedy(),
+            Self::Layout(LayoutError::Postgres(error)) | Self::Store(StoreError::Postgres(error)) => {
+                failure::policy(error).remedy
+            }
+            Self::Store(StoreError::Silent(_)) | Self::Closed(_) => REACH,
             Self::Layout(_) => "Check the names of tables and columns in the settings of this database.",
-            Self::Version { .. } => "Run `agent-sync install` of this program's version for this database.",
+        };
+        remedy.into()
+    }
+
+    /// Whether changes may have been missed on account of it, so that every agent has to be looked at afterwards.
+    pub(crate) fn misses_changes(&self) -> bool {
+        match self {
+            Self::Unfit(findings) => findings.iter().any(Finding::misses_changes),
+            // What the daemon needs is gone, or closed to it; it is likely to be so for the capture.
+            Self::Store(StoreError::Postgres(error)) => {
+                error.code().is_some_and(|code| code.code().starts_with("42") || code.code() == "3F000")
+            }
+            _ => false,
         }
     }
+
+    /// Whether it is worth telling in the middle of an outage that began for another reason.
+    pub(crate) fn is_finding(&self) -> bool {
+        matches!(self, Self::Unfit(_) | Self::Session(SessionError::Pooler))
+    }
+}
+
+fn joined(findings: &[Finding], separator: &str, part: impl Fn(&Finding) -> String) -> String {
+    findings.iter().map(part).collect::<Vec<_>>().join(separator)
+}
+
+/// Ends the attempt where nothing can be done.
+fn refuse(findings: Vec<Finding>) -> Result<(), AttemptError> {
+    if findings.is_empty() { Ok(()) } else { Err(AttemptError::Unfit(findings)) }
 }
 
 /// What the loop is doing.
@@ -97,7 +124,6 @@ struct Attempt<'a> {
     busy_pause: Duration,
     /// Saves that could not be captured, and the transaction that must be over for them to be all there is.
     uncaptured: Option<(i64, String)>,
-    capture_is_broken: bool,
     caught_up: bool,
 }
 
@@ -126,7 +152,6 @@ pub(super) async fn run(
         next_retry: None,
         busy_pause: BUSY_PAUSE,
         uncaptured: None,
-        capture_is_broken: false,
         caught_up: false,
     };
     let mut phase = Phase::Standby;
@@ -141,7 +166,10 @@ async fn connect(context: &Context) -> Result<(Session, Store), AttemptError> {
     let limits = Limits { statement_timeout: sync.statement_timeout, lock_timeout: sync.lock_timeout };
     let session = Session::connect(&context.database, limits).await?;
     let database = &context.database;
+    let patience = sync.statement_timeout + Store::PATIENCE;
+    refuse(checks::server(session.client(), patience).await?)?;
     let layout = Layout::read(session.client(), &database.agents, &database.configurations).await?;
+    refuse(checks::install(session.client(), patience, database, &layout, install::VERSION).await?)?;
     let captured = context.options.capture.configurations;
     let store = Store::prepare(session.client(), layout, captured, sync.statement_timeout).await?;
     Ok((session, store))
@@ -161,20 +189,25 @@ impl Attempt<'_> {
     }
 
     async fn stand_by(&mut self) -> Result<Phase, AttemptError> {
-        if self.store.try_lead(self.session.client()).await? {
+        // The question is the probe of a standby (G9), so its answer must not take longer than a probe's.
+        let patience = self.context.options.sync.probe_timeout;
+        let asking = self.store.try_lead(self.session.client());
+        let leads =
+            tokio::time::timeout(patience, asking).await.map_err(|_| SessionError::Dead(patience))??;
+        if leads {
             return Ok(Phase::CatchUp);
         }
         if self.health.standing_by() {
             self.context.observer.tell(&Event::StandingBy);
         }
         let pause = STANDBY_INTERVAL.mul_f64(0.75 + fastrand::f64() / 2.0);
-        self.rest(Instant::now() + pause).await;
+        self.pause(Instant::now() + pause).await;
         Ok(Phase::Standby)
     }
 
     async fn catch_up(&mut self) -> Result<Phase, AttemptError> {
         let observer = &self.context.observer;
-        if self.health.is_first() {
+        if self.health.is_first_lead() {
             let layout = self.store.layout();
             observer.tell(&Event::Leading { server: &self.context.database.target() });
             if !layout.missing.is_empty() {
@@ -194,12 +227,14 @@ impl Attempt<'_> {
         if Instant::now() >= self.next_sweep {
             self.sweep().await?;
         }
+        let rules = Arc::clone(&self.context.rules.borrow());
         let tools = Tools {
             session: &self.session,
             store: &self.store,
-            rules: &self.context.rules,
+            rules: &rules,
             observer: &self.context.observer,
             may_sleep: self.context.options.capture.notify,
+            announce: self.context.options.announce.channel.as_deref(),
         };
         let Drained::Nothing { busy } = self.drain.step(tools).await? else {
             return Ok(Phase::Draining);
@@ -226,7 +261,7 @@ impl Attempt<'_> {
         if !self.context.options.capture.notify {
             wake_up_at = wake_up_at.min(Instant::now() + self.context.options.sync.poll_interval);
         }
-        self.rest(wake_up_at).await;
+        self.rest(wake_up_at).await?;
 
         let client = self.session.client();
         match self.session.inbox().take() {
@@ -251,12 +286,34 @@ impl Attempt<'_> {
     }
 
     /// Until something arrives, the connection is gone, it is time, or the daemon is told to stop.
-    async fn rest(&mut self, until: Instant) {
+    ///
+    /// A notification shows that the connection is alive. Without one, it is probed every `sync.probe_interval`, and once
+    /// more when it is time: so nothing else is ever asked of a connection that has been dead for long (G9). A probe
+    /// wakes nobody: writers go on notifying, and no batch is begun.
+    async fn rest(&mut self, until: Instant) -> Result<(), AttemptError> {
+        loop {
+            let probe_at = Instant::now() + self.context.options.sync.probe_interval;
+            if !self.pause(until.min(probe_at)).await {
+                return Ok(());
+            }
+            tokio::select! {
+                biased;
+                _ = self.stop.wait_for(|stop| *stop) => return Ok(()),
+                answer = self.session.probe(self.context.options.sync.probe_timeout) => answer?,
+            }
+            if Instant::now() >= until {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The same without probes. Says whether it is time.
+    async fn pause(&mut self, until: Instant) -> bool {
         tokio::select! {
             biased;
-            _ = self.stop.wait_for(|stop| *stop) => {}
-            () = self.session.inbox().arrival() => {}
-            () = tokio::time::sleep_until(until.into()) => {}
+            _ = self.stop.wait_for(|stop| *stop) => false,
+            () = self.session.inbox().arrival() => false,
+            () = tokio::time::sleep_until(until.into()) => true,
         }
     }
 
@@ -264,31 +321,59 @@ impl Attempt<'_> {
     async fn sweep(&mut self) -> Result<(), AttemptError> {
         self.next_sweep = Instant::now() + self.context.options.sync.sweep_interval;
         let (client, store, observer) = (self.session.client(), &self.store, &self.context.observer);
-        let installed = store.installed(client).await?;
+        let resealed = store.seal(client).await?;
+        let mut installed = store.installed(client).await?;
         if installed.version != install::VERSION {
-            return Err(AttemptError::Version { found: installed.version });
+            let (found, expected) = (installed.version, install::VERSION);
+            return Err(AttemptError::Unfit(vec![Finding::OtherVersion { found, expected }]));
         }
 
-        let faults = store.capture_faults(client).await?;
-        let was_broken = std::mem::replace(&mut self.capture_is_broken, !faults.is_empty());
-        if !was_broken {
-            for fault in &faults {
-                observer.tell(&Event::CaptureBroken { trigger: &fault.trigger, fault: &fault.fault });
+        refuse(checks::server(client, self.context.options.sync.statement_timeout + Store::PATIENCE).await?)?;
+        if let Some(known_before) = resealed {
+            self.uncaptured = None;
+            if known_before {
+                observer.tell(&Event::CaptureTouched);
             }
-        } else if faults.is_empty() {
-            observer.tell(&Event::CaptureMended);
-            store.enqueue_all(client).await?;
         }
-
-        self.make_good(installed).await?;
+        let faults = store.capture_faults(client).await?;
+        let findings = store.cautions(client, self.context.options.capture.notify).await?;
+        let misses = !faults.is_empty() || findings.iter().any(Finding::misses_changes);
+        let was_missing = std::mem::replace(&mut self.health.noticed.misses_changes, misses);
+        let mended = was_missing && !misses && !(self.health.is_first() && installed.uncaptured_seen < 0);
+        if mended {
+            observer.tell(&Event::CaptureMended);
+            store.distrust(client).await?;
+            installed.uncaptured_seen = -1;
+            self.uncaptured = None;
+        }
+        // While changes are missed, every agent is looked at once, and again when saves were counted.
+        let counted = self.uncaptured.as_ref().is_none_or(|(saves, _)| *saves != installed.uncaptured);
+        let looked = if !misses || counted {
+            self.make_good(installed, mended || resealed == Some(true)).await
+        } else {
+            Ok(())
+        };
+        let observer = &self.context.observer;
+        for fault in self.health.noticed.untold_faults(&faults) {
+            observer.tell(&Event::CaptureBroken { trigger: &fault.trigger, fault: &fault.fault });
+        }
+        for finding in self.health.noticed.untold_findings(&findings) {
+            let (finding, remedy) = (finding.to_string(), finding.remedy());
+            observer.tell(&Event::Found { finding: &finding, remedy: &remedy });
+        }
+        looked?;
+        if misses {
+            self.store.distrust(self.session.client()).await?;
+        }
 
         let (client, store) = (self.session.client(), &self.store);
         store.sweep_problems(client).await?;
         self.enqueue_retries().await
     }
+
     /// Looks at every agent on account of saves that could not be captured (G1); the first start after an install
-    /// counts as one of them.
-    async fn make_good(&mut self, installed: Installed) -> Result<(), AttemptError> {
+    /// counts as one of them. Says so unless it is `told` already.
+    async fn make_good(&mut self, installed: Installed, told: bool) -> Result<(), AttemptError> {
         let Installed { uncaptured: saves, uncaptured_seen: seen, .. } = installed;
         if saves == seen {
             return Ok(());
@@ -296,10 +381,12 @@ impl Attempt<'_> {
         let (client, store, observer) = (self.session.client(), &self.store, &self.context.observer);
         let known = self.uncaptured.as_ref().map(|(saves, _)| *saves);
         if known != Some(saves) {
-            observer.tell(&match known.unwrap_or(seen) {
-                ..0 => Event::FirstStart,
-                before => Event::Uncaptured { saves: saves - before },
-            });
+            if !told {
+                observer.tell(&match known.unwrap_or(seen) {
+                    ..0 => Event::FirstStart,
+                    before => Event::Uncaptured { saves: saves - before },
+                });
+            }
             self.uncaptured = Some((saves, store.next_transaction(client).await?));
         }
         let barrier = self.uncaptured.as_ref().map_or("0", |(_, barrier)| barrier.as_str());

@@ -13,13 +13,15 @@ use super::fleet::Options;
 use crate::mapping::Rules;
 use crate::observe::{Event, Observer, Totals};
 use crate::settings::Database;
+use crate::store::{CaptureFault, Finding};
 
 /// What stays the same from attempt to attempt.
 #[derive(Debug)]
 pub(super) struct Context {
     pub(super) database: Database,
     pub(super) options: Options,
-    pub(super) rules: Arc<Rules>,
+    /// The rules in force: a reload changes them under a running attempt.
+    pub(super) rules: watch::Receiver<Arc<Rules>>,
     pub(super) observer: Observer,
 }
 
@@ -31,13 +33,46 @@ pub(super) struct Health {
     /// Since when the running attempt has done its work.
     healthy: Option<Instant>,
     was_standing_by: bool,
+    has_led: bool,
     was_healthy: bool,
+    /// What is wrong with the database itself.
+    pub(super) noticed: Noticed,
+    /// The cause of the outage that was told last.
+    told: Option<String>,
+}
+
+/// What has been found wrong and told, and is still so, over all attempts.
+#[derive(Debug, Default)]
+pub(super) struct Noticed {
+    /// Whether changes may have been missed since every agent was last looked at, as far as this process knows.
+    pub(super) misses_changes: bool,
+    faults: Vec<CaptureFault>,
+    findings: Vec<Finding>,
+}
+
+impl Noticed {
+    /// Of the faults that there are, those that have not been told.
+    pub(super) fn untold_faults<'a>(&mut self, faults: &'a [CaptureFault]) -> Vec<&'a CaptureFault> {
+        let told = std::mem::replace(&mut self.faults, faults.to_vec());
+        faults.iter().filter(|fault| !told.contains(fault)).collect()
+    }
+
+    /// The same for findings.
+    pub(super) fn untold_findings<'a>(&mut self, findings: &'a [Finding]) -> Vec<&'a Finding> {
+        let told = std::mem::replace(&mut self.findings, findings.to_vec());
+        findings.iter().filter(|finding| !told.contains(finding)).collect()
+    }
 }
 
 impl Health {
-    /// Whether no attempt has been healthy before: what is worth saying at the start is not worth repeating.
+    /// Whether no attempt has been healthy before.
     pub(super) fn is_first(&self) -> bool {
         !self.was_healthy
+    }
+
+    /// Whether no attempt has led before: what is worth saying at the start is not worth repeating.
+    pub(super) fn is_first_lead(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_led, true)
     }
 
     /// Says that the attempt stands by, in good health. True the first time in a row.
@@ -65,15 +100,18 @@ pub(super) async fn keep_in_sync(context: Context, mut stop: watch::Receiver<boo
     let reconnect = &context.options.reconnect;
     let mut backoff = Backoff::new(reconnect.initial_delay, reconnect.max_delay);
     let mut health = Health::default();
-    while let Err(error) = attempt::run(&context, &mut health, stop.clone()).await {
+    while let Err(error) = Box::pin(attempt::run(&context, &mut health, stop.clone())).await {
         if let Some(since) = health.healthy.take() {
             backoff.lost_after(since.elapsed());
         }
         let cause = error.to_string();
         let pause = backoff.delay();
-        if health.outage.is_none() {
-            health.outage = Some(Instant::now());
-            context.observer.tell(&Event::Lost { cause: &cause, remedy: error.remedy() });
+        health.noticed.misses_changes |= error.misses_changes();
+        // A finding is told though the outage began for another reason: its remedy is another (G10).
+        if health.outage.is_none() || (error.is_finding() && health.told.as_ref() != Some(&cause)) {
+            health.outage.get_or_insert_with(Instant::now);
+            context.observer.tell(&Event::Lost { cause: &cause, remedy: &error.remedy() });
+            health.told = Some(cause);
         } else {
             context.observer.tell(&Event::StillLost { cause: &cause, pause });
         }

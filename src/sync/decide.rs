@@ -71,6 +71,7 @@ pub(super) fn decide<'a>(
                     decision.totals.unchanged += 1;
                 } else {
                     decision.totals.written += 1;
+                    decision.outcome.changed.push(claim.slug);
                     decision.outcome.writes.push((place, plan.changes));
                 }
             }

@@ -4,13 +4,15 @@
 //! linear time, however many dead rows lie in front. A row can appear behind that place (a long transaction commits,
 //! or freed space is used again), so nothing is called empty before one pass from the very front has found nothing.
 //!
-//! A batch whose write fails on what a row holds is done again with half the rows, down to one (G5): that one is set
-//! aside as a problem, and the batches grow again.
+//! A batch that fails is done again with half the rows, down to one (G5): that one is set aside as a problem, or left for
+//! later if somebody else holds a lock, and the batches grow again ([`super::pace`]). What an error means is
+//! in `store::failure`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::attempt::AttemptError;
 use super::decide::{Decision, decide};
+use super::pace::Pace;
 use crate::mapping::Rules;
 use crate::observe::{Event, Observer, Totals};
 use crate::session::Session;
@@ -19,6 +21,9 @@ use crate::store::{Idle, Problem, ProblemKind, RowId, Store, StoreError};
 
 /// How often in a row a batch may meet a transient fault before the connection is given up.
 const TRANSIENT_LIMIT: u32 = 20;
+
+/// How many single rows in a row may fail on what is not about rows, before it is taken to be about the database.
+const FAULT_LIMIT: u32 = 3;
 
 /// The first and the longest pause between looks at the outbox while a writer that did not notify is in flight.
 const POLL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
@@ -32,6 +37,8 @@ pub(super) struct Tools<'a> {
     pub(super) observer: &'a Observer,
     /// Whether writers notify a sleeping daemon (C6); if not, it polls.
     pub(super) may_sleep: bool,
+    /// The channel to tell of configurations that were written.
+    pub(super) announce: Option<&'a str>,
 }
 
 /// Where the drain stands.
@@ -39,22 +46,30 @@ pub(super) struct Tools<'a> {
 pub(super) struct Drain {
     pass: Pass,
     lock: SleeperLock,
-    limit: u32,
-    most: u32,
+    pace: Pace,
     poll: Duration,
+    /// How often in a row a batch has met a transient fault, and single rows one that is not about rows.
     transient: u32,
+    faults: u32,
     totals: Totals,
     set_aside: bool,
 }
 
 /// One pass over the outbox, from the front to the end.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Pass {
+    began: Instant,
     /// The place that the next batch reads on from.
     from: RowId,
     took_any: bool,
     /// Whether it met anything that others have locked.
     met_busy: bool,
+}
+
+impl Pass {
+    fn begin() -> Self {
+        Self { began: Instant::now(), from: RowId::START, took_any: false, met_busy: false }
+    }
 }
 
 /// Where this session stands with the lock that tells writers that the daemon sleeps (C6).
@@ -85,12 +100,12 @@ pub(super) enum Drained {
 impl Drain {
     pub(super) fn new(batch_size: u32) -> Self {
         Self {
-            pass: Pass::default(),
+            pass: Pass::begin(),
             lock: SleeperLock::Free,
-            limit: batch_size,
-            most: batch_size,
+            pace: Pace::new(batch_size),
             poll: POLL.0,
             transient: 0,
+            faults: 0,
             totals: Totals::default(),
             set_aside: false,
         }
@@ -117,7 +132,7 @@ impl Drain {
     ///
     /// The end is the protocol of the sleeping consumer (C6): the lock is taken, and then one whole pass finds nothing.
     pub(super) async fn step(&mut self, tools: Tools<'_>) -> Result<Drained, AttemptError> {
-        let limit = self.limit;
+        let limit = self.pace.limit();
         // On the heap: a batch is large compared with the rest of the loop.
         let Some(end) = Box::pin(self.batch(tools)).await? else {
             return Ok(Drained::More); // It is done again, with other limits.
@@ -126,7 +141,7 @@ impl Drain {
             self.pass.from = end.last.next();
             return Ok(Drained::More);
         }
-        let pass = std::mem::take(&mut self.pass);
+        let pass = std::mem::replace(&mut self.pass, Pass::begin());
         let nothing = Drained::Nothing { busy: pass.met_busy };
         match self.lock {
             _ if pass.took_any => self.poll = POLL.0,
@@ -135,7 +150,8 @@ impl Drain {
             // It was wanted from the beginning of this pass, so a writer that did not notify is in flight.
             SleeperLock::Wanted => {
                 tokio::time::sleep(self.poll).await;
-                self.poll = (self.poll * 2).min(POLL.1);
+                // A pass that takes long, over many dead rows, is not made over and over.
+                self.poll = (self.poll * 2).min(POLL.1.max(pass.began.elapsed() / 4));
             }
             SleeperLock::Free | SleeperLock::Unwanted => {}
         }
@@ -147,7 +163,7 @@ impl Drain {
 
     /// Takes one batch and ends it. None when it is to be done again.
     async fn batch(&mut self, tools: Tools<'_>) -> Result<Option<End>, AttemptError> {
-        let Tools { session, store, rules, observer, may_sleep } = tools;
+        let Tools { session, store, rules, observer, may_sleep, announce } = tools;
         let client = session.client();
         let idle = match self.lock {
             SleeperLock::Unwanted => Idle::Release,
@@ -155,15 +171,15 @@ impl Drain {
             SleeperLock::Wanted if may_sleep && self.pass.from == RowId::START => Idle::Try,
             _ => Idle::Keep,
         };
-        let begun = store.begin(client, idle, self.pass.from, self.limit).await;
-        let (got_lock, claimed) = match begun {
+        let (from, limit, careful) = (self.pass.from, self.pace.limit(), self.pace.is_careful());
+        let (got_lock, claimed) = match store.begin(client, idle, from, limit, careful).await {
             Ok(begun) => begun,
             Err(error) => {
                 if idle == Idle::Try {
                     // Whether it was taken is not known; releasing one that is not held does no harm.
                     self.lock = SleeperLock::Unwanted;
                 }
-                return self.again(tools, error, None).await;
+                return self.claim_failed(tools, error).await.map(|()| None);
             }
         };
         match idle {
@@ -178,63 +194,112 @@ impl Drain {
             store.abandon(client).await?;
             return Ok(Some(end));
         }
-        match store.finish(client, &decision.outcome).await {
-            Ok(written) => {
+        match store.finish(client, &decision.outcome, announce).await {
+            Ok(()) => {
                 self.pass.took_any = true;
-                self.transient = 0;
-                self.limit = (self.limit.saturating_mul(2)).min(self.most);
+                (self.transient, self.faults) = (0, 0);
+                self.pace.went_well(claimed.looked_at, claimed.bytes);
                 self.totals.add(decision.totals);
-                tell(observer, &decision, written);
+                tell(observer, &decision);
                 Ok(Some(end))
             }
-            Err(error) => self.again(tools, error, Some((decision.first, claimed.looked_at))).await,
+            Err(error) => self.write_failed(tools, error, decision.first, end).await.map(|()| None),
         }
     }
 
-    /// What to do after an error: give up the connection, or make the next try another one.
-    async fn again(
-        &mut self,
-        tools: Tools<'_>,
-        error: StoreError,
-        culprit: Option<(Option<&str>, usize)>,
-    ) -> Result<Option<End>, AttemptError> {
+    /// What to do when a batch could not be taken: try another one, or give up the connection.
+    async fn claim_failed(&mut self, tools: Tools<'_>, error: StoreError) -> Result<(), AttemptError> {
+        let Tools { session, store, .. } = tools;
         let StoreError::Postgres(cause) = &error else { return Err(error.into()) };
-        let policy = failure::policy(cause);
-        match (policy.class, culprit) {
-            (Class::Transient, _) if self.transient < TRANSIENT_LIMIT => {
-                tools.store.abandon(tools.session.client()).await?;
-                tools.observer.tell(&Event::Retrying { cause: &failure::describe(cause) });
-                self.transient += 1;
-                let pause = POLL.0.saturating_mul(1 << self.transient.min(7));
-                tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
-                Ok(None)
-            }
-            (Class::Row, Some((Some(slug), 1))) => {
-                let detail = failure::describe(cause);
-                let sqlstate = cause.code().map_or("", |state| state.code());
-                let problem = Problem {
-                    slug: slug.to_owned(),
-                    kind: ProblemKind::Failed,
-                    detail: detail.clone(),
-                    sqlstate: Some(sqlstate.to_owned()),
+        let class = failure::policy(cause).class;
+        if !matches!(class, Class::Connection | Class::Fault) {
+            store.abandon(session.client()).await?;
+        }
+        match class {
+            Class::Transient | Class::Locked if self.pause_after_transient(tools, cause).await => Ok(()),
+            Class::Row | Class::Slow if self.pace.went_wrong(self.pace.limit() as usize) => Ok(()),
+            Class::Row | Class::Slow => {
+                // A single row that cannot even be read: its slug stands in the outbox.
+                let Some((place, slug)) = store.first_in_outbox(session.client(), self.pass.from).await?
+                else {
+                    return Err(error.into());
                 };
-                tools.store.set_aside(tools.session.client(), problem).await?;
-                tools.observer.tell(&Event::Failed {
-                    slug,
-                    detail: &detail,
-                    sqlstate,
-                    remedy: policy.remedy,
-                });
-                self.set_aside = true;
-                self.pass.took_any = true;
-                Ok(None)
-            }
-            (Class::Row, Some((_, looked_at))) if looked_at > 1 => {
-                self.limit = u32::try_from(looked_at / 2).unwrap_or(self.most).clamp(1, self.most);
-                Ok(None)
+                self.set_aside(tools, cause, &slug, place).await
             }
             _ => Err(error.into()),
         }
+    }
+
+    /// What to do when a batch could not be written: the same for the next, smaller one; or set the culprit aside.
+    async fn write_failed(
+        &mut self,
+        tools: Tools<'_>,
+        error: StoreError,
+        slug: Option<&str>,
+        end: End,
+    ) -> Result<(), AttemptError> {
+        let StoreError::Postgres(cause) = &error else { return Err(error.into()) };
+        let class = failure::policy(cause).class;
+        if class == Class::Connection {
+            return Err(error.into());
+        }
+        if class == Class::Transient && self.pause_after_transient(tools, cause).await {
+            return Ok(());
+        }
+        if self.pace.went_wrong(end.looked_at) {
+            return Ok(());
+        }
+        let Some(slug) = slug else { return Err(error.into()) };
+        match class {
+            Class::Locked => {
+                // Nobody's problem: it stays in the outbox, its neighbours go on, and it is looked at again.
+                self.pass.met_busy = true;
+                self.pass.from = end.last.next();
+                Ok(())
+            }
+            Class::Fault if self.faults >= FAULT_LIMIT => Err(error.into()),
+            _ => {
+                self.faults += u32::from(class == Class::Fault);
+                self.set_aside(tools, cause, slug, end.last).await
+            }
+        }
+    }
+
+    /// Waits a little before the same is done again; false when it has been done often enough.
+    async fn pause_after_transient(&mut self, tools: Tools<'_>, cause: &tokio_postgres::Error) -> bool {
+        if self.transient >= TRANSIENT_LIMIT {
+            return false;
+        }
+        tools.observer.tell(&Event::Retrying { cause: &failure::describe(cause) });
+        self.transient += 1;
+        let pause = POLL.0.saturating_mul(1 << self.transient.min(7));
+        tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+        true
+    }
+
+    /// Notes the failure of one slug, and takes the row that stood for it out of the outbox.
+    async fn set_aside(
+        &mut self,
+        tools: Tools<'_>,
+        cause: &tokio_postgres::Error,
+        slug: &str,
+        place: RowId,
+    ) -> Result<(), AttemptError> {
+        let detail = failure::describe(cause);
+        let sqlstate = cause.code().map_or("", |state| state.code());
+        let problem = Problem {
+            slug: slug.to_owned(),
+            kind: ProblemKind::Failed,
+            detail: detail.clone(),
+            sqlstate: Some(sqlstate.to_owned()),
+        };
+        tools.store.set_aside(tools.session.client(), problem, place).await?;
+        let remedy = failure::policy(cause).remedy;
+        tools.observer.tell(&Event::Failed { slug, detail: &detail, sqlstate, remedy });
+        self.set_aside = true;
+        self.pass.took_any = true;
+        self.transient = 0;
+        Ok(())
     }
 }
 
@@ -246,7 +311,7 @@ struct End {
 }
 
 /// Tells what a committed batch came to.
-fn tell(observer: &Observer, decision: &Decision<'_>, written: u64) {
+fn tell(observer: &Observer, decision: &Decision<'_>) {
     for problem in &decision.outcome.problems {
         let slug = problem.slug.as_str();
         match problem.kind {
@@ -257,10 +322,6 @@ fn tell(observer: &Observer, decision: &Decision<'_>, written: u64) {
     }
     for (slug, remark) in &decision.remarks {
         observer.tell(&Event::Mapped { slug, warning: remark });
-    }
-    let expected = decision.outcome.writes.len() as u64;
-    if written < expected {
-        observer.tell(&Event::Suppressed { expected, written });
     }
     observer.tell(&Event::Batch { totals: decision.totals });
 }

@@ -1,18 +1,21 @@
-//! The databases together: one task and one connection each, started and stopped as one.
+//! The databases together: one task and one connection each, so that none delays another; started and stopped as
+//! one, and reloaded without disturbing those that stay the same (I4).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::database::{Context, keep_in_sync};
+use super::survey::report_drift;
 use crate::mapping::Rules;
 use crate::observe::Observer;
-use crate::settings::{Capture, Database, Reconnect, Settings, Sync};
+use crate::settings::{Announce, Capture, Database, Reconnect, Settings, Sync};
 
 /// What holds for every database.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Batches and waits.
     pub sync: Sync,
@@ -20,56 +23,159 @@ pub struct Options {
     pub capture: Capture,
     /// The pauses between attempts.
     pub reconnect: Reconnect,
+    /// Whom to tell of changed configurations.
+    pub announce: Announce,
 }
 
 impl Options {
     /// From the settings.
     pub fn of(settings: &Settings) -> Self {
-        let Settings { sync, capture, reconnect, .. } = *settings;
-        Self { sync, capture, reconnect }
+        let Settings { sync, capture, reconnect, announce, .. } = settings;
+        Self { sync: *sync, capture: *capture, reconnect: *reconnect, announce: announce.clone() }
     }
 }
 
 /// The running tasks.
 #[derive(Debug)]
 pub struct Fleet {
+    options: Options,
+    rules: watch::Sender<Arc<Rules>>,
+    members: BTreeMap<String, Member>,
+    /// Each task says which run of which member has ended.
+    tasks: JoinSet<u64>,
+    runs: u64,
+}
+
+/// The task of one database.
+#[derive(Debug)]
+struct Member {
+    database: Database,
+    run: u64,
     stop: watch::Sender<bool>,
-    tasks: JoinSet<()>,
+    /// Closed when the task has ended.
+    ended: oneshot::Receiver<()>,
+}
+
+/// What a reload came to.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Databases that are new.
+    pub added: Vec<String>,
+    /// Databases that are gone.
+    pub removed: Vec<String>,
+    /// Databases whose settings, or those of all, have changed: they are connected to afresh.
+    pub changed: Vec<String>,
+    /// Whether the rules have changed.
+    pub rules: bool,
 }
 
 impl Fleet {
     /// Starts a task for each database.
     pub fn start<'a>(
         databases: impl IntoIterator<Item = &'a Database>,
-        options: &Options,
-        rules: &Arc<Rules>,
+        options: Options,
+        rules: Arc<Rules>,
     ) -> Self {
-        let (stop, stopped) = watch::channel(false);
-        let mut tasks = JoinSet::new();
+        let (rules, _) = watch::channel(rules);
+        let mut fleet = Self { options, rules, members: BTreeMap::new(), tasks: JoinSet::new(), runs: 0 };
         for database in databases {
-            let context = Context {
-                database: database.clone(),
-                options: *options,
-                rules: Arc::clone(rules),
-                observer: Observer::new(&*database.name),
-            };
-            // On the heap, so that what moves through the spawn is small.
-            tasks.spawn(Box::pin(keep_in_sync(context, stopped.clone())));
+            fleet.launch(database, None);
         }
-        Self { stop, tasks }
+        fleet
+    }
+
+    /// Adds, removes and changes databases, options and rules. Databases that stay the same are not disturbed; when
+    /// the rules change, each tells how many of its configurations now differ, and nothing is enqueued.
+    pub fn reload<'a>(
+        &mut self,
+        databases: impl IntoIterator<Item = &'a Database>,
+        options: Options,
+        rules: Arc<Rules>,
+    ) -> Reloaded {
+        let mut reloaded = Reloaded { rules: **self.rules.borrow() != *rules, ..Reloaded::default() };
+        if reloaded.rules {
+            self.rules.send_replace(rules);
+        }
+        let other_options = self.options != options;
+        self.options = options;
+        let mut gone = std::mem::take(&mut self.members);
+        for database in databases {
+            let name = database.name.clone();
+            match gone.remove(&name) {
+                Some(member) if member.database == *database && !other_options => {
+                    if reloaded.rules {
+                        tokio::spawn(report_drift(self.context(database)));
+                    }
+                    self.members.insert(name, member);
+                }
+                Some(member) => {
+                    self.launch(database, Some(member));
+                    reloaded.changed.push(name);
+                }
+                None => {
+                    self.launch(database, None);
+                    reloaded.added.push(name);
+                }
+            }
+        }
+        for (name, member) in gone {
+            member.stop.send_replace(true);
+            reloaded.removed.push(name);
+        }
+        reloaded
     }
 
     /// Returns when a task has ended though it was not told to: a bug, for which the process must not go on.
     pub async fn failure(&mut self) {
-        self.tasks.join_next().await;
+        loop {
+            match self.tasks.join_next().await {
+                // One that was told to stop: it is no member any more, or a later run is.
+                Some(Ok(run)) if self.members.values().all(|member| member.run != run) => {}
+                Some(_) => return,
+                // There is nobody to fail while there is no database.
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Tells every task to stop after its running batch, and waits for that, for no longer than `grace`. Says whether
     /// all of them made it; a batch that did not is undone by the server.
     pub async fn stop(mut self, grace: Duration) -> bool {
-        // Nobody is left to tell when every task has ended.
-        let _ = self.stop.send(true);
+        for member in self.members.values() {
+            member.stop.send_replace(true);
+        }
         let ended = async { while self.tasks.join_next().await.is_some() {} };
         tokio::time::timeout(grace, ended).await.is_ok()
+    }
+
+    /// Starts the task of a database, after the end of the task that it takes the place of.
+    fn launch(&mut self, database: &Database, predecessor: Option<Member>) {
+        self.runs += 1;
+        let run = self.runs;
+        let (stop, stopped) = watch::channel(false);
+        let (running, ended) = oneshot::channel();
+        let context = self.context(database);
+        // On the heap, so that what moves through the spawn is small.
+        self.tasks.spawn(Box::pin(async move {
+            if let Some(predecessor) = predecessor {
+                predecessor.stop.send_replace(true);
+                // Closed, whatever way it ended.
+                let _ = predecessor.ended.await;
+            }
+            keep_in_sync(context, stopped).await;
+            drop(running);
+            run
+        }));
+        let member = Member { database: database.clone(), run, stop, ended };
+        self.members.insert(database.name.clone(), member);
+    }
+
+    fn context(&self, database: &Database) -> Context {
+        Context {
+            database: database.clone(),
+            options: self.options.clone(),
+            rules: self.rules.subscribe(),
+            observer: Observer::new(&*database.name),
+        }
     }
 }

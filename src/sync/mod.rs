@@ -5,6 +5,7 @@
 //! - `attempt` is the life of one connection: connect, stand by, catch up, wait, drain. Its phases are documented there.
 //! - `drain` takes the outbox apart, batch by batch.
 //! - `decide` is where the mapping meets the store.
+//! - `survey` looks at every agent and touches nothing.
 //!
 //! The arrows point down that list, and from all of it to `session` and `store`.
 
@@ -14,5 +15,7 @@ mod database;
 mod decide;
 mod drain;
 mod fleet;
+mod pace;
+mod survey;
 
-pub use fleet::{Fleet, Options};
+pub use fleet::{Fleet, Options, Reloaded};

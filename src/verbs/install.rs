@@ -4,19 +4,19 @@ use std::path::Path;
 
 use crate::cli::Install;
 use crate::exit::Exit;
-use crate::install::{self, Done};
-use crate::settings;
+use crate::install::{self, Done, Plan};
+use crate::settings::{self, Database};
 use crate::store::Store;
 
 /// Installs into each database in turn.
 pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
     let settings = settings::load_or_fault(config)?.settings;
     let databases = settings.select(&args.databases.names)?;
-    let captured = settings.capture.configurations;
+    let plan = |database| plan(database, settings.capture.configurations, args.role.as_deref());
     if args.print {
         for database in databases {
             super::say(format_args!("-- agent-sync {}: install", env!("CARGO_PKG_VERSION")));
-            super::say(install::script(&database.agents, &database.configurations, captured));
+            super::say(plan(database).script());
         }
         return Ok(Exit::Done);
     }
@@ -24,17 +24,27 @@ pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
         for database in databases {
             let session = super::connect(database, &settings).await?;
             let patience = settings.sync.statement_timeout + Store::PATIENCE;
-            let (agents, configurations) = (&database.agents, &database.configurations);
-            let done =
-                install::install(session.client(), patience, agents, configurations, captured)
-                    .await
-                    .map_err(|error| super::refused(database, "not installed; nothing was changed", error))?;
+            let done = install::install(session.client(), patience, &plan(database))
+                .await
+                .map_err(|error| super::refused(database, "not installed; nothing was changed", error))?;
             let outcome = match done {
                 Done::Changed => "installed",
                 Done::Nothing => "already installed, nothing to change",
             };
             super::say(format_args!("{}: {outcome} ({})", database.name, database.target()));
+            if let Some(role) = &args.role {
+                super::say(format_args!(
+                    "{}: the role {role} may do what the daemon needs, and no more was granted; a role that install makes \
+                     has no password: set one with \\password {role} in psql",
+                    database.name
+                ));
+            }
         }
         Ok(Exit::Done)
     })
+}
+
+fn plan<'a>(database: &'a Database, capture_configurations: bool, role: Option<&'a str>) -> Plan<'a> {
+    let Database { agents, configurations, .. } = database;
+    Plan { agents, configurations, capture_configurations, role }
 }

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 
 use crate::exit::Fault;
 use crate::mapping::Rules;
-use crate::session::{Limits, Session, SessionError};
+use crate::session::{Limits, Session};
 use crate::settings::{Database, Settings};
 use crate::store::{StoreError, failure};
 
@@ -22,7 +22,10 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
         .enable_all()
         .build()
         .context("the operating system gave no event loop")?;
-    runtime.block_on(work)
+    let outcome = runtime.block_on(work);
+    // Not waiting for what blocks, such as the look-up of a name: the verb is done.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// The rules in force: those of `rules.file`, or else the embedded ones.
@@ -48,11 +51,7 @@ async fn connect(database: &Database, settings: &Settings) -> anyhow::Result<Ses
     let sync = &settings.sync;
     let limits = Limits { statement_timeout: sync.statement_timeout, lock_timeout: sync.lock_timeout };
     Session::connect(database, limits).await.map_err(|error| {
-        let remedy = match &error {
-            SessionError::Postgres(error) => failure::policy(error).remedy,
-            SessionError::Tls(_) => "check tls_root_cert of this database",
-            SessionError::Silent(_) => "see whether the server is up and can be reached from here",
-        };
+        let remedy = error.remedy();
         let what = format!("database {}: could not connect ({})", database.name, database.target());
         anyhow::Error::new(error).context(Fault::unavailable(what).remedy(remedy))
     })

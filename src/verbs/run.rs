@@ -1,6 +1,9 @@
 //! `run`: keep the databases in sync until told to stop (I4).
+//!
+//! SIGTERM and SIGINT end it after the running batches. SIGHUP reads settings and rules again: what is valid is taken
+//! over without disturbing the databases that stay the same; what is not changes nothing, and the log says why.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -9,38 +12,93 @@ use tracing::{error, info, warn};
 
 use crate::cli::Databases;
 use crate::exit::Exit;
-use crate::observe;
-use crate::settings;
-use crate::sync::{Fleet, Options};
+use crate::mapping::Rules;
+use crate::observe::Logging;
+use crate::settings::{self, Database, Settings};
+use crate::sync::{Fleet, Options, Reloaded};
+
+/// What the command line and its settings come to: everything that a reload reads again.
+struct Loaded {
+    settings: Settings,
+    databases: Vec<Database>,
+    rules: Arc<Rules>,
+    notes: Vec<String>,
+}
+
+impl Loaded {
+    fn load(config: Option<&Path>, names: &[String]) -> anyhow::Result<Self> {
+        let settings::Loaded { settings, notes, .. } = settings::load_or_fault(config)?;
+        let databases = settings.select(names)?.into_iter().cloned().collect();
+        let rules = Arc::new(super::rules(&settings)?);
+        Ok(Self { settings, databases, rules, notes })
+    }
+}
 
 /// Runs until SIGTERM or SIGINT.
 pub fn run(config: Option<&Path>, args: &Databases) -> anyhow::Result<Exit> {
-    let settings = settings::load_or_fault(config)?.settings;
-    let databases = settings.select(&args.names)?;
-    let rules = Arc::new(super::rules(&settings)?);
-    observe::init(&settings.log);
+    let loaded = Loaded::load(config, &args.names)?;
+    let logging = Logging::start(&loaded.settings.log);
+    super::block_on(serve(loaded, &logging, config.map(Path::to_owned), args.names.clone()))
+}
 
-    super::block_on(async {
-        let mut terminate = listen(SignalKind::terminate())?;
-        let mut interrupt = listen(SignalKind::interrupt())?;
-        info!(version = env!("CARGO_PKG_VERSION"), databases = databases.len(), "agent-sync starts");
-        let mut fleet = Fleet::start(databases, &Options::of(&settings), &rules);
-        let signal = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
+async fn serve(
+    loaded: Loaded,
+    logging: &Logging,
+    config: Option<PathBuf>,
+    names: Vec<String>,
+) -> anyhow::Result<Exit> {
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut hang_up = listen(SignalKind::hangup())?;
+    info!(version = env!("CARGO_PKG_VERSION"), databases = loaded.databases.len(), "agent-sync starts");
+    remark(&loaded.notes);
+    let mut grace = loaded.settings.shutdown.grace_period;
+    let mut fleet = Fleet::start(&loaded.databases, Options::of(&loaded.settings), loaded.rules);
+    let signal = loop {
+        tokio::select! {
+            _ = terminate.recv() => break "SIGTERM",
+            _ = interrupt.recv() => break "SIGINT",
+            _ = hang_up.recv() => match read_again(config.clone(), names.clone()).await {
+                Ok(loaded) => {
+                    logging.reload(&loaded.settings.log);
+                    grace = loaded.settings.shutdown.grace_period;
+                    let options = Options::of(&loaded.settings);
+                    tell(&fleet.reload(&loaded.databases, options, loaded.rules));
+                    remark(&loaded.notes);
+                }
+                Err(reason) => error!(reason = format!("{reason:#}"), "reload refused; nothing has changed"),
+            },
             () = fleet.failure() => {
                 error!("a database's task ended though it was not told to; the process ends, to be started afresh");
                 return Ok(Exit::Failed);
             }
-        };
-        info!(signal, "stopping after the running batch");
-        if !fleet.stop(settings.shutdown.grace_period).await {
-            warn!(
-                "a batch did not end in time; the server undoes it, and it is done again at the next start"
-            );
         }
-        Ok(Exit::Done)
-    })
+    };
+    info!(signal, "stopping after the running batch");
+    if !fleet.stop(grace).await {
+        warn!("a batch did not end in time; the server undoes it, and it is done again at the next start");
+    }
+    Ok(Exit::Done)
+}
+
+/// Files are read off the event loop, for a slow disk must not hold up the databases.
+async fn read_again(config: Option<PathBuf>, names: Vec<String>) -> anyhow::Result<Loaded> {
+    tokio::task::spawn_blocking(move || Loaded::load(config.as_deref(), &names))
+        .await
+        .context("reading the settings was interrupted")?
+}
+
+fn tell(reloaded: &Reloaded) {
+    let Reloaded { added, removed, changed, rules } = reloaded;
+    let [added, removed, changed] = [added, removed, changed].map(|names| names.join(", "));
+    info!(added, removed, changed, rules_changed = rules, "settings reloaded");
+}
+
+/// What the settings have to say besides.
+fn remark(notes: &[String]) {
+    for note in notes {
+        info!("{note}");
+    }
 }
 
 fn listen(kind: SignalKind) -> anyhow::Result<Signal> {

@@ -60,6 +60,8 @@ fn without_any_source_the_defaults_are_in_force() {
     assert_eq!(settings.sync.batch_size, 500);
     assert_eq!(settings.sync.sweep_interval, Duration::from_secs(30));
     assert_eq!(settings.sync.poll_interval, Duration::from_secs(1));
+    assert_eq!(settings.sync.probe_interval, Duration::from_secs(5));
+    assert_eq!(settings.sync.probe_timeout, Duration::from_secs(5));
     assert_eq!(settings.sync.lock_timeout, Duration::from_millis(500));
     assert_eq!(settings.sync.statement_timeout, Duration::from_secs(30));
     assert_eq!(settings.reconnect.initial_delay, Duration::from_millis(100));
@@ -414,6 +416,8 @@ configurations = true  # default
 batch_size = 7             # agent-sync.toml:2
 sweep_interval = "30s"     # default
 poll_interval = "1s"       # default
+probe_interval = "5s"      # default
+probe_timeout = "5s"       # default
 lock_timeout = "500ms"     # default
 statement_timeout = "30s"  # default
 

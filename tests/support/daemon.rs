@@ -19,14 +19,28 @@ pub struct Daemon {
 
 impl Daemon {
     /// Starts it. Its log is JSON, because it does not go to a terminal.
-    pub fn start(mut command: Command) -> Self {
-        command.env("AGENT_SYNC__LOG__LEVEL", "debug");
+    pub fn start(command: Command) -> Self {
+        Self::start_at_level(command, Some("debug"))
+    }
+
+    /// Starts it with this level of the log, or with that of its settings.
+    pub fn start_at_level(mut command: Command, level: Option<&str>) -> Self {
+        if let Some(level) = level {
+            command.env("AGENT_SYNC__LOG__LEVEL", level);
+        }
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (kept, output) = (Arc::clone(&log), child.stderr.take().unwrap());
         let reader = std::thread::spawn(move || read(output, &kept));
         Self { child, log, reader: Some(reader) }
+    }
+
+    /// The most memory that it has had, in KiB.
+    pub fn peak_memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// Every line of its log so far.

@@ -5,6 +5,7 @@
 
 pub mod daemon;
 pub mod platform;
+pub mod proxy;
 
 use std::future::Future;
 use std::sync::OnceLock;
@@ -16,12 +17,23 @@ pub use daemon::Daemon;
 pub use platform::Platform;
 
 /// How long a condition may take to come true; far more than any should need.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The cluster of this test process. It is never dropped; its keeper removes it when the process ends.
 pub fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(|| Cluster::start(Options::default()).expect("a throwaway PostgreSQL"))
+}
+
+/// Another one, which listens on 127.0.0.1 and, where there is IPv6, on `::1` as well.
+pub fn tcp_cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(|| {
+        let six = std::net::TcpListener::bind("[::1]:0").is_ok();
+        let settings = if six { "listen_addresses = '127.0.0.1, ::1'" } else { "" };
+        let options = Options { tcp: true, settings, ..Options::default() };
+        Cluster::start(options).expect("a throwaway PostgreSQL")
+    })
 }
 
 /// Waits until the condition holds, and says what was waited for when it does not.

@@ -50,6 +50,11 @@ impl Platform {
         Self { client, url, notices }
     }
 
+    /// The name of the database.
+    pub fn name(&self) -> &str {
+        self.url.rsplit('/').next().unwrap()
+    }
+
     /// The same with agent-sync installed.
     pub async fn installed() -> Self {
         let platform = Self::new().await;
@@ -158,6 +163,11 @@ impl Platform {
         let rows =
             self.client.query("SELECT slug FROM agent_sync.outbox ORDER BY at, slug", &[]).await.unwrap();
         rows.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// What the server has sent to [`Platform::client`] besides answers.
+    pub fn notices(&self) -> Vec<String> {
+        self.notices.lock().unwrap().clone()
     }
 
     /// Takes the warnings and notices that the server has sent to [`Platform::client`].

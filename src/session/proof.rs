@@ -1,0 +1,98 @@
+//! Proof, before anything else, that the connection leads to one backend that stays ours (G10).
+//!
+//! A pooler in transaction mode lends its clients a backend for the length of a transaction. It takes LISTEN without
+//! an error and notifications never arrive; locks of the session belong to whoever comes next; and what SET changes stays
+//! behind in backends that others use. So this comes before the first SET, and leaves nothing behind.
+//!
+//! A notification that the session sends to itself proves little: on a quiet day the pooler lends the same backend
+//! twice, and the backend answers its own notification at once. So a second connection, to the same address,
+//! sends it while the first one only waits. If the second finds itself in the first one's backend, that is proof too.
+
+use std::time::Duration;
+
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Config, SimpleQueryMessage};
+
+use super::{Inbox, Session, SessionError};
+use crate::settings::Database;
+use crate::store::within;
+
+/// The channel of the probe: not the one of wake-ups, so that the probe of one daemon never wakes another.
+pub(super) const CHANNEL: &str = "agent_sync_probe";
+
+/// How long one answer, and the notification, may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What tells one backend from all others.
+#[derive(Debug, PartialEq, Eq)]
+struct Backend {
+    server: String,
+    pid: String,
+}
+
+/// Proves it, or says what is in the way.
+pub(super) async fn prove(
+    session: &Session,
+    database: &Database,
+    config: &Config,
+) -> Result<(), SessionError> {
+    let (client, inbox) = (session.client(), session.inbox());
+    let token = format!("{:016x}", fastrand::u64(..));
+    inbox.expect(&token);
+    let own = match ask(client, &format!("LISTEN {CHANNEL}"), "").await {
+        // A standby takes no LISTEN; the checks of the server say so in their own words.
+        Err(SessionError::Postgres(error)) if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => {
+            return Ok(());
+        }
+        own => own?,
+    };
+    let verdict = arrives(client, inbox, &own, &token, database, config).await;
+    // Whatever came out, this backend is not to listen any more; and it must still be the same.
+    let still = ask(client, &format!("UNLISTEN {CHANNEL}"), "").await;
+    verdict?;
+    if still? == own { Ok(()) } else { Err(SessionError::Pooler) }
+}
+
+async fn arrives(
+    client: &Client,
+    inbox: &Inbox,
+    own: &Backend,
+    token: &str,
+    database: &Database,
+    config: &Config,
+) -> Result<(), SessionError> {
+    let notify = format!(", pg_catalog.pg_notify('{CHANNEL}', '{token}')");
+    match from_elsewhere(&notify, database, config).await {
+        Ok(other) if other == *own => return Err(SessionError::Pooler),
+        Ok(other) if other.server == own.server => {}
+        // No second connection is to be had, or it leads to another server: the weaker proof has to do.
+        Ok(_) | Err(_) => drop(ask(client, "", &notify).await?),
+    }
+    match tokio::time::timeout(PATIENCE, inbox.heard()).await {
+        Ok(()) if !inbox.is_closed() => Ok(()),
+        Ok(()) => Err(SessionError::Closed(inbox.cause())),
+        Err(_) => Err(SessionError::Pooler),
+    }
+}
+
+async fn from_elsewhere(notify: &str, database: &Database, config: &Config) -> Result<Backend, SessionError> {
+    let mut config = config.clone();
+    config.application_name("agent-sync probe");
+    let second = Session::dial(database, &config, PATIENCE.min(database.connect_timeout)).await?;
+    ask(second.client(), "", notify).await
+}
+
+/// Runs a statement, and says in which backend that was. In the simple protocol, because poolers are at odds with
+/// prepared statements.
+async fn ask(client: &Client, statement: &str, column: &str) -> Result<Backend, SessionError> {
+    let query = format!(
+        "{statement}; SELECT pg_catalog.pg_postmaster_start_time(), pg_catalog.pg_backend_pid(){column}"
+    );
+    let answer = within(PATIENCE, client.simple_query(&query)).await?;
+    let row = answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    let text = |index| row.and_then(|row| row.get(index)).unwrap_or_default().to_owned();
+    Ok(Backend { server: text(0), pid: text(1) })
+}

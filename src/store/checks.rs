@@ -1,0 +1,363 @@
+//! What keeps agent-sync from working in a database, or makes it miss something (G10): looked for at every connect
+//! and in every sweep, and told with a remedy.
+//!
+//! Authority: the catalog. Nothing is tried out; privileges and policies are read, so a check changes nothing, and all
+//! that is missing is found at once and not one error after the other.
+//!
+//! A finding that [is fatal](Finding::is_fatal) ends the attempt; it is made again, so what can heal heals by itself.
+//! The others are told once, and the daemon goes on. The triggers are looked after by `Store::capture_faults`.
+
+use std::borrow::Cow;
+use std::fmt::{self, Display};
+use std::time::Duration;
+
+use postgres_types::{ToSql, Type};
+use tokio_postgres::Client;
+
+use super::layout::Layout;
+use super::{StoreError, queries, within};
+use crate::settings::Database;
+
+/// The oldest server that has all that is needed, as `server_version_num` puts it.
+const OLDEST: i32 = 140_000;
+
+/// Something that was found.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Finding {
+    /// The server is older than version 14.
+    ServerTooOld {
+        /// Its version.
+        version: String,
+    },
+    /// The server is a standby.
+    Standby,
+    /// Transactions are read-only by default.
+    ReadOnly,
+    /// There is no schema `agent_sync`, or nothing in it.
+    NotInstalled,
+    /// Parts of the install are gone.
+    Incomplete {
+        /// Which, as `schema.name`.
+        missing: Vec<String>,
+    },
+    /// The install has another version than this program.
+    OtherVersion {
+        /// What is installed.
+        found: i32,
+        /// What this program works with.
+        expected: i32,
+    },
+    /// The role lacks privileges.
+    Unprivileged {
+        /// The role.
+        role: String,
+        /// What it may not do.
+        missing: Vec<String>,
+        /// The statements that would let it.
+        grants: Vec<String>,
+    },
+    /// Row-level security is active for the role, and no policy plainly lets it at every row.
+    RowsMayBeHidden {
+        /// The role.
+        role: String,
+        /// The table, as `schema.name`.
+        table: String,
+        /// SELECT or UPDATE.
+        command: String,
+    },
+    /// Transactions can be prepared, and the capture notifies (G3).
+    PreparedTransactions {
+        /// How many.
+        max: i32,
+    },
+}
+
+impl Finding {
+    /// Whether nothing can be done in this database while it is so.
+    pub fn is_fatal(&self) -> bool {
+        !matches!(self, Self::RowsMayBeHidden { .. } | Self::PreparedTransactions { .. })
+    }
+
+    /// Whether changes may be missed while it is so, so that every agent has to be looked at afterwards (G1).
+    pub fn misses_changes(&self) -> bool {
+        match self {
+            Self::NotInstalled
+            | Self::Incomplete { .. }
+            | Self::Unprivileged { .. }
+            | Self::RowsMayBeHidden { .. } => true,
+            Self::ServerTooOld { .. }
+            | Self::Standby
+            | Self::ReadOnly
+            | Self::OtherVersion { .. }
+            | Self::PreparedTransactions { .. } => false,
+        }
+    }
+
+    /// What the operator can do.
+    pub fn remedy(&self) -> Cow<'static, str> {
+        const INSTALL: &str = "Run `agent-sync install` for this database.";
+        match self {
+            Self::ServerTooOld { .. } => "Upgrade the server to PostgreSQL 14 or later.".into(),
+            Self::Standby => {
+                "Give the address of the primary; when this server is promoted, it is used.".into()
+            }
+            Self::ReadOnly => {
+                "Give the address of the primary, or see why default_transaction_read_only is on \
+                               for this server, database or role."
+                    .into()
+            }
+            Self::NotInstalled | Self::Incomplete { .. } => INSTALL.into(),
+            Self::OtherVersion { found, expected } if found > expected => {
+                "Run the version of agent-sync that installed it, or a later one.".into()
+            }
+            Self::OtherVersion { .. } => {
+                "Run `agent-sync install` of this program's version for this database.".into()
+            }
+            Self::Unprivileged { role, grants, .. } => {
+                let grants = grants.join("; ");
+                format!("Run `agent-sync install --role {role}` as the owner of the tables, or: {grants};")
+                    .into()
+            }
+            Self::RowsMayBeHidden { role, table, command } => {
+                let role = quoted(role);
+                let check = if command == "UPDATE" { " WITH CHECK (true)" } else { "" };
+                let policy = format!("agent_sync_{}", command.to_lowercase());
+                format!(
+                    "CREATE POLICY {policy} ON {table} FOR {command} TO {role} USING (true){check}; \
+                     or ALTER ROLE {role} BYPASSRLS."
+                )
+                .into()
+            }
+            Self::PreparedTransactions { .. } => {
+                "Set capture.notify = false if transactions that save agents are prepared (two-phase commit)."
+                    .into()
+            }
+        }
+    }
+}
+
+impl Display for Finding {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ServerTooOld { version } => {
+                write!(out, "agent-sync needs PostgreSQL 14 or later, and this server is {version}")
+            }
+            Self::Standby => out.write_str("this server is a standby, so nothing can be written"),
+            Self::ReadOnly => out.write_str("this server is read-only, so nothing can be written"),
+            Self::NotInstalled => out.write_str("agent-sync is not installed in this database"),
+            Self::Incomplete { missing } => {
+                write!(out, "parts of the install are gone: {}", missing.join(", "))
+            }
+            Self::OtherVersion { found, expected } => write!(
+                out,
+                "the installed schema has version {found}, and this program works with version {expected}"
+            ),
+            Self::Unprivileged { role, missing, .. } => {
+                write!(out, "the role {role} lacks {}", missing.join(", "))
+            }
+            Self::RowsMayBeHidden { role, table, command } => write!(
+                out,
+                "row-level security of {table} may hide rows from the role {role} ({command}), and what it hides is not \
+                 kept in sync"
+            ),
+            Self::PreparedTransactions { max } => write!(
+                out,
+                "max_prepared_transactions is {max}, and PostgreSQL refuses to prepare a transaction that notifies"
+            ),
+        }
+    }
+}
+
+/// Whether the server will do; to be asked before anything else, for the other checks need one that does.
+pub async fn server(client: &Client, patience: Duration) -> Result<Vec<Finding>, StoreError> {
+    let row = within(patience, client.query_typed_one(queries::SERVER, &[])).await?;
+    let (version, number): (String, i32) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(judge_server(version, number, row.try_get(2)?, row.try_get(3)?))
+}
+
+fn judge_server(version: String, number: i32, standby: bool, read_only: bool) -> Vec<Finding> {
+    let too_old = (number < OLDEST).then_some(Finding::ServerTooOld { version });
+    let unwritable = match (standby, read_only) {
+        (true, _) => Some(Finding::Standby),
+        (false, true) => Some(Finding::ReadOnly),
+        (false, false) => None,
+    };
+    too_old.into_iter().chain(unwritable).collect()
+}
+
+/// Whether the install is there, whole, of the `expected` version, and open to the role along with the two tables.
+pub async fn install(
+    client: &Client,
+    patience: Duration,
+    database: &Database,
+    layout: &Layout,
+    expected: i32,
+) -> Result<Vec<Finding>, StoreError> {
+    let rows = within(patience, client.query_typed(queries::MISSING_PARTS, &[])).await?;
+    let missing = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()?;
+    if missing.iter().any(|name| name == "agent_sync.install") {
+        return Ok(vec![Finding::NotInstalled]);
+    }
+    let mut findings = Vec::new();
+    if !missing.is_empty() {
+        findings.push(Finding::Incomplete { missing });
+    }
+    findings.extend(privileges(client, patience, database, layout).await?);
+    if findings.is_empty() {
+        let row = within(patience, client.query_typed_one(queries::INSTALL, &[])).await?;
+        let found = row.try_get(0)?;
+        if found != expected {
+            findings.push(Finding::OtherVersion { found, expected });
+        }
+    }
+    Ok(findings)
+}
+
+/// What the role may not do and must, all at once.
+async fn privileges(
+    client: &Client,
+    patience: Duration,
+    database: &Database,
+    layout: &Layout,
+) -> Result<Option<Finding>, StoreError> {
+    let needs = needs(database, layout);
+    let schemas: Vec<_> = needs.iter().map(|need| need.schema.as_str()).collect();
+    let relations: Vec<_> = needs.iter().map(|need| need.relation.as_deref()).collect();
+    let columns: Vec<_> = needs.iter().map(|need| need.column.as_deref()).collect();
+    let privileges: Vec<_> = needs.iter().map(|need| need.privilege).collect();
+    let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+        (&schemas, Type::TEXT_ARRAY),
+        (&relations, Type::TEXT_ARRAY),
+        (&columns, Type::TEXT_ARRAY),
+        (&privileges, Type::TEXT_ARRAY),
+    ];
+    let rows = within(patience, client.query_typed(queries::MISSING_PRIVILEGES, &parameters)).await?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    Ok(Some(Finding::Unprivileged {
+        role: first.try_get(2)?,
+        missing: rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?,
+        grants: rows.iter().map(|row| row.try_get(1)).collect::<Result<_, _>>()?,
+    }))
+}
+
+/// One privilege that the role must have: on a schema, on a relation in it, or on one of its columns.
+struct Need {
+    schema: String,
+    relation: Option<String>,
+    /// Quoted, as the layout has it.
+    column: Option<String>,
+    privilege: &'static str,
+}
+
+/// What `sql/grant.sql` grants, as far as the daemon cannot do without.
+fn needs(database: &Database, layout: &Layout) -> Vec<Need> {
+    let (agents, configurations) = (&layout.agents, &layout.configurations);
+    let mut needs = Vec::new();
+    for schema in ["agent_sync", &database.agents.schema, &database.configurations.schema] {
+        needs.push(Need { schema: schema.to_owned(), relation: None, column: None, privilege: "USAGE" });
+    }
+    for (relation, privileges) in [
+        ("outbox", &["SELECT", "INSERT", "DELETE"][..]),
+        ("problem", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+        ("install", &["SELECT"]),
+        ("uncaptured", &["SELECT"]),
+    ] {
+        needs.extend(privileges.iter().map(|privilege| Need {
+            schema: "agent_sync".to_owned(),
+            relation: Some(relation.to_owned()),
+            column: None,
+            privilege,
+        }));
+    }
+    let mut on = |schema: &str, relation: &str, privilege, columns: Vec<&str>| {
+        needs.extend(columns.into_iter().map(|column| Need {
+            schema: schema.to_owned(),
+            relation: Some(relation.to_owned()),
+            column: Some(column.to_owned()),
+            privilege,
+        }));
+    };
+    on("agent_sync", "install", "UPDATE", vec!["\"uncaptured_seen\"", "\"seal\""]);
+
+    let optional = [&agents.name, &agents.system_prompt, &agents.agent_image];
+    let read = [&agents.slug, &agents.voice_settings].into_iter().chain(optional.into_iter().flatten());
+    let read = read.map(|column| column.name.as_str()).collect();
+    on(&database.agents.schema, &database.agents.table, "SELECT", read);
+
+    let optional = [
+        &configurations.agent_name,
+        &configurations.system_prompt,
+        &configurations.agent_image,
+        &configurations.voice_id,
+        &configurations.temperature,
+        &configurations.voice_settings,
+    ];
+    let written = [&configurations.provider_config].into_iter().chain(optional.into_iter().flatten());
+    let written: Vec<&str> = written.map(|column| column.name.as_str()).collect();
+    let place = ["\"ctid\"", "\"tableoid\"", &configurations.agent_slug.name];
+    let (schema, table) = (&database.configurations.schema, &database.configurations.table);
+    on(schema, table, "SELECT", place.into_iter().chain(written.iter().copied()).collect());
+    let clocks = configurations.clocks.iter().map(|column| column.name.as_str());
+    on(schema, table, "UPDATE", written.into_iter().chain(clocks).collect());
+    needs
+}
+
+/// What does not keep the daemon from working, and should be known.
+pub async fn cautions(
+    client: &Client,
+    patience: Duration,
+    layout: &Layout,
+    notify: bool,
+) -> Result<Vec<Finding>, StoreError> {
+    let tables: [(&(dyn ToSql + Sync), Type); 2] =
+        [(&layout.agents.table, Type::TEXT), (&layout.configurations.table, Type::TEXT)];
+    let rows = within(patience, client.query_typed(queries::HIDDEN_ROWS, &tables)).await?;
+    let mut findings = rows
+        .iter()
+        .map(|row| {
+            Ok(Finding::RowsMayBeHidden {
+                table: row.try_get(0)?,
+                command: row.try_get(1)?,
+                role: row.try_get(2)?,
+            })
+        })
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    let row = within(patience, client.query_typed_one(queries::SERVER, &[])).await?;
+    let max: i32 = row.try_get(4)?;
+    if notify && max > 0 {
+        findings.push(Finding::PreparedTransactions { max });
+    }
+    Ok(findings)
+}
+
+/// A role as it must be written in SQL: plain where it can be, for it is to be read.
+fn quoted(name: &str) -> String {
+    let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if plain { name.to_owned() } else { super::identifier::Quoted(name).to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_older_than_14_is_told_apart_from_one_that_will_do() {
+        let old = judge_server("13.18".to_owned(), 130_018, false, false);
+        assert_eq!(old, [Finding::ServerTooOld { version: "13.18".to_owned() }]);
+        assert!(old[0].is_fatal() && old[0].to_string().contains("13.18"));
+        assert_eq!(judge_server("14.0".to_owned(), 140_000, false, false), []);
+    }
+
+    #[test]
+    fn a_standby_is_told_apart_from_a_primary_that_is_read_only() {
+        assert_eq!(judge_server("16.1".to_owned(), 160_001, true, true), [Finding::Standby]);
+        assert_eq!(judge_server("16.1".to_owned(), 160_001, false, true), [Finding::ReadOnly]);
+    }
+
+    #[test]
+    fn a_newer_install_is_not_answered_by_installing_an_older_one() {
+        let remedy = |found| Finding::OtherVersion { found, expected: 2 }.remedy();
+        assert!(remedy(1).contains("agent-sync install"));
+        assert!(remedy(3).contains("or a later one"));
+    }
+}

@@ -1,0 +1,319 @@
+//! What is found at the start and at every reconnect (G10), and that no state of an install is in the way of a save (C4).
+
+use agent_sync::throwaway::{Cluster, Options};
+
+use crate::support::platform::{EXAMPLE, EXPECTED, TABLES, connect};
+use crate::support::{Daemon, Platform, eventually};
+
+/// The daemon with short waits.
+fn brisk(platform: &Platform) -> Daemon {
+    let mut command = platform.command(&["run"]);
+    command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s").env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
+    Daemon::start(command)
+}
+
+/// Why the daemon cannot work, and what it says to do.
+async fn found(daemon: &Daemon) -> (String, String) {
+    let line = daemon.logged("database unavailable").await;
+    (line["cause"].as_str().unwrap().to_owned(), line["remedy"].as_str().unwrap().to_owned())
+}
+
+#[tokio::test]
+async fn standby_is_refused_until_promoted() {
+    let primary = Cluster::start(Options::default()).unwrap();
+    let platform = Platform::with_tables(&primary, TABLES).await;
+    platform.install();
+    platform.save("a", EXAMPLE).await;
+    platform.configure("a").await;
+    let name: String = platform.value("SELECT current_database()::text").await;
+    let standby = primary.standby(Options::default()).unwrap();
+
+    let mut command = platform.command(&["run"]);
+    command.env("DATABASE_URL", standby.url(&name)).env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
+    let daemon = Daemon::start(command);
+    let (cause, remedy) = found(&daemon).await;
+    assert_eq!(cause, "this server is a standby, so nothing can be written");
+    assert!(remedy.contains("Give the address of the primary"), "{remedy}");
+    daemon.logged_times("still unavailable", 3).await;
+
+    drop(primary);
+    standby.control(&["promote"]).unwrap();
+    daemon.logged("caught up").await;
+    let (client, _) = connect(&standby.url(&name)).await;
+    let expected = format!("SELECT provider_config = '{EXPECTED}' FROM agent_configurations");
+    assert!(client.query_one(&expected, &[]).await.unwrap().get::<_, bool>(0));
+    assert_eq!(daemon.lines("database unavailable").len(), 1);
+}
+
+#[tokio::test]
+async fn a_read_only_database_is_said_to_be_one_until_it_is_not() {
+    let platform = Platform::installed().await;
+    let name: String = platform.value("SELECT current_database()::text").await;
+    platform.run(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
+    let daemon = brisk(&platform);
+    let (cause, remedy) = found(&daemon).await;
+    assert_eq!(cause, "this server is read-only, so nothing can be written");
+    assert!(remedy.contains("default_transaction_read_only"), "{remedy}");
+    platform.run(&format!("ALTER DATABASE {name} RESET default_transaction_read_only")).await;
+    daemon.logged("caught up").await;
+}
+
+#[tokio::test]
+async fn a_missing_stale_or_damaged_install_is_told_with_its_remedy() {
+    for (damage, cause, remedy, mending) in [
+        ("DROP SCHEMA agent_sync CASCADE", "agent-sync is not installed", "Run `agent-sync install`", ""),
+        (
+            "DROP TABLE agent_sync.outbox CASCADE; DROP SEQUENCE agent_sync.uncaptured",
+            "parts of the install are gone: agent_sync.outbox, agent_sync.uncaptured",
+            "Run `agent-sync install`",
+            "",
+        ),
+        (
+            "UPDATE agent_sync.install SET version = 0",
+            "the installed schema has version 0",
+            "Run `agent-sync install` of this program's version",
+            "UPDATE agent_sync.install SET version = 1",
+        ),
+        (
+            "UPDATE agent_sync.install SET version = 99",
+            "the installed schema has version 99",
+            "Run the version of agent-sync that installed it",
+            "UPDATE agent_sync.install SET version = 1",
+        ),
+    ] {
+        let platform = Platform::installed().await;
+        platform.run(damage).await;
+        let daemon = brisk(&platform);
+        let (said, do_this) = found(&daemon).await;
+        assert!(said.starts_with(cause), "{damage}: {said}");
+        assert!(do_this.starts_with(remedy), "{damage}: {do_this}");
+        if mending.is_empty() {
+            platform.install();
+        } else {
+            platform.run(mending).await;
+        }
+        daemon.logged("caught up").await;
+        assert_eq!(daemon.lines("database unavailable").len(), 1, "{damage}");
+    }
+}
+
+#[tokio::test]
+async fn missing_privileges_are_told_all_at_once_with_the_grants_that_mend_them() {
+    let platform = Platform::installed().await;
+    let role = format!("poor_{}", platform.value::<String>("SELECT current_database()::text").await);
+    platform
+        .run(&format!(
+            "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA agent_sync TO {role};
+             CREATE SCHEMA hidden; ALTER TABLE agents SET SCHEMA hidden;
+             GRANT SELECT ON agent_sync.outbox TO {role}; GRANT SELECT (slug) ON hidden.agents TO {role}"
+        ))
+        .await;
+    let with = |verb: &str, url: &str| {
+        let mut command = platform.command(&[verb]);
+        command.env_remove("DATABASE_URL").env("AGENT_SYNC__DATABASES__MAIN__URL", url);
+        command.env("AGENT_SYNC__DATABASES__MAIN__AGENTS__SCHEMA", "hidden");
+        command.env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
+        command
+    };
+    assert!(with("install", &platform.url).status().unwrap().success());
+    let url = platform.url.replacen("//postgres@", &format!("//{role}@"), 1);
+    let daemon = Daemon::start(with("run", &url));
+    let (cause, remedy) = found(&daemon).await;
+    for lack in [
+        "USAGE ON SCHEMA hidden",
+        "SELECT (name, system_prompt, agent_image, voice_settings) ON hidden.agents",
+        "SELECT (tableoid, ctid, agent_slug, agent_name,",
+        "UPDATE (agent_name, system_prompt, agent_image, voice_id, temperature, provider_config, voice_settings, \
+         updated_at, last_updated) ON public.agent_configurations",
+        "INSERT ON agent_sync.outbox",
+        "DELETE ON agent_sync.problem",
+        "SELECT ON SEQUENCE agent_sync.uncaptured",
+        "UPDATE (uncaptured_seen, seal) ON agent_sync.install",
+    ] {
+        assert!(cause.contains(lack), "{lack} in {cause}");
+        assert!(remedy.contains(&format!("GRANT {lack}")), "{lack} in {remedy}");
+    }
+    assert!(!cause.contains("SELECT ON agent_sync.outbox"), "{cause}");
+    assert!(remedy.starts_with(&format!("Run `agent-sync install --role {role}`")), "{remedy}");
+    assert!(daemon.lines("caught up").is_empty());
+
+    let (_, grants) = remedy.split_once("or: ").unwrap();
+    platform.run(grants).await;
+    daemon.logged("caught up").await;
+}
+
+#[tokio::test]
+async fn g3_prepared_transactions_and_notifications_are_warned_of_once() {
+    let own =
+        Cluster::start(Options { settings: "max_prepared_transactions = 5", ..Options::default() }).unwrap();
+    let platform = Platform::with_tables(&own, TABLES).await;
+    platform.install();
+    let daemon = brisk(&platform);
+    let line = daemon.logged("max_prepared_transactions is 5").await;
+    assert!(line["remedy"].as_str().unwrap().contains("capture.notify = false"), "{line}");
+    daemon.logged("caught up").await;
+    platform.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'agent-sync/%'").await;
+    daemon.logged("database available again").await;
+    assert_eq!(daemon.lines("max_prepared_transactions").len(), 1);
+
+    let mut command = platform.command(&["run"]);
+    command.env("AGENT_SYNC__CAPTURE__NOTIFY", "false");
+    assert!(daemon.terminate().await.success());
+    let daemon = Daemon::start(command);
+    daemon.logged("caught up").await;
+    assert!(daemon.lines("max_prepared_transactions").is_empty());
+    // With a daemon that polls, a save in a prepared transaction goes through, even if it cannot be noted.
+    platform.run("ALTER SCHEMA agent_sync RENAME TO elsewhere").await;
+    platform.run("BEGIN; INSERT INTO agents (slug) VALUES ('two-phase'); PREPARE TRANSACTION 'p'").await;
+    platform.run("COMMIT PREPARED 'p'").await;
+}
+
+/// Ways to damage an install, and to mend it again; where nothing is said, `agent-sync install` mends it. `{owner}` owns the
+/// install; `{ui}` saves.
+const DAMAGES: &[(&str, &str)] = &[
+    ("DROP TABLE agent_sync.outbox CASCADE", ""),
+    ("DROP TABLE agent_sync.problem CASCADE", ""),
+    ("DROP TABLE agent_sync.install", ""),
+    ("DROP VIEW agent_sync.state", ""),
+    ("DROP SEQUENCE agent_sync.uncaptured", ""),
+    ("DROP TABLE agent_sync.outbox CASCADE; DROP SEQUENCE agent_sync.uncaptured", ""),
+    ("DROP FUNCTION agent_sync.capture_agent() CASCADE", ""),
+    ("DROP TRIGGER agent_sync_update ON agents", ""),
+    ("ALTER TABLE agents DISABLE TRIGGER agent_sync_update", ""),
+    ("DROP SCHEMA agent_sync CASCADE", ""),
+    ("ALTER SCHEMA agent_sync RENAME TO elsewhere", "ALTER SCHEMA elsewhere RENAME TO agent_sync"),
+    ("ALTER TABLE agent_sync.outbox RENAME TO gone", "ALTER TABLE agent_sync.gone RENAME TO outbox"),
+    ("ALTER TABLE agent_sync.outbox SET SCHEMA public", "ALTER TABLE public.outbox SET SCHEMA agent_sync"),
+    (
+        "ALTER TABLE agent_sync.outbox RENAME COLUMN slug TO s",
+        "ALTER TABLE agent_sync.outbox RENAME COLUMN s TO slug",
+    ),
+    (
+        "ALTER SEQUENCE agent_sync.uncaptured RENAME TO u; ALTER TABLE agent_sync.outbox RENAME TO gone",
+        "ALTER SEQUENCE agent_sync.u RENAME TO uncaptured; ALTER TABLE agent_sync.gone RENAME TO outbox",
+    ),
+    ("ALTER TABLE agent_sync.outbox OWNER TO {ui}", "ALTER TABLE agent_sync.outbox OWNER TO {owner}"),
+    ("ALTER SCHEMA agent_sync OWNER TO {ui}", "ALTER SCHEMA agent_sync OWNER TO {owner}"),
+    (
+        "ALTER FUNCTION agent_sync.capture_agent() OWNER TO {ui}",
+        "ALTER FUNCTION agent_sync.capture_agent() OWNER TO {owner}",
+    ),
+    (
+        "REVOKE ALL ON SCHEMA agent_sync FROM {owner}; REVOKE ALL ON ALL SEQUENCES IN SCHEMA agent_sync FROM {owner}",
+        "GRANT ALL ON SCHEMA agent_sync TO {owner}; GRANT ALL ON ALL SEQUENCES IN SCHEMA agent_sync TO {owner}",
+    ),
+    ("REVOKE ALL ON agent_sync.outbox FROM {owner}", "GRANT ALL ON agent_sync.outbox TO {owner}"),
+    (
+        "ALTER TABLE agent_sync.outbox ADD COLUMN more text NOT NULL",
+        "ALTER TABLE agent_sync.outbox DROP COLUMN more",
+    ),
+    (
+        "ALTER TABLE agent_sync.outbox ADD CONSTRAINT never CHECK (false) NOT VALID",
+        "ALTER TABLE agent_sync.outbox DROP CONSTRAINT never",
+    ),
+    (
+        "ALTER TABLE agent_sync.outbox ADD CONSTRAINT seldom CHECK (slug <> 'agent-100') NOT VALID",
+        "ALTER TABLE agent_sync.outbox DROP CONSTRAINT seldom",
+    ),
+    ("CREATE UNIQUE INDEX once ON agent_sync.outbox (slug)", "DROP INDEX agent_sync.once"),
+    (
+        "DROP VIEW agent_sync.state; ALTER TABLE agent_sync.outbox ALTER COLUMN slug TYPE varchar(8)",
+        "ALTER TABLE agent_sync.outbox ALTER COLUMN slug TYPE text",
+    ),
+    (
+        "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
+         CREATE TRIGGER fail BEFORE INSERT ON agent_sync.outbox FOR EACH ROW EXECUTE FUNCTION fail()",
+        "DROP FUNCTION fail() CASCADE",
+    ),
+    (
+        "ALTER TABLE agent_sync.outbox ENABLE ROW LEVEL SECURITY; ALTER TABLE agent_sync.outbox FORCE ROW LEVEL SECURITY",
+        "ALTER TABLE agent_sync.outbox NO FORCE ROW LEVEL SECURITY; ALTER TABLE agent_sync.outbox DISABLE ROW LEVEL SECURITY",
+    ),
+    ("ALTER TABLE agent_sync.outbox SET UNLOGGED", "ALTER TABLE agent_sync.outbox SET LOGGED"),
+    (
+        "CREATE RULE nothing AS ON INSERT TO agent_sync.outbox DO INSTEAD SELECT 1/0",
+        "DROP RULE nothing ON agent_sync.outbox",
+    ),
+    ("BEGIN; LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE", "ROLLBACK"),
+    ("BEGIN; LOCK TABLE agent_sync.outbox, agent_sync.install, agent_sync.problem", "ROLLBACK"),
+    ("BEGIN; ALTER SCHEMA agent_sync RENAME TO elsewhere", "ROLLBACK"),
+    ("BEGIN; DROP TABLE agent_sync.outbox CASCADE; DROP SEQUENCE agent_sync.uncaptured", "ROLLBACK"),
+];
+
+#[tokio::test]
+async fn saving_an_agent_succeeds_whatever_state_the_install_is_in() {
+    let platform = Platform::new().await;
+    let name: String = platform.value("SELECT current_database()::text").await;
+    let (owner, ui) = (format!("damaged_{name}"), format!("ui_{name}"));
+    // PostgreSQL lets a superuser do everything, so the install belongs to an ordinary role.
+    platform
+        .run(&format!(
+            "CREATE ROLE {owner} LOGIN; CREATE ROLE {ui} LOGIN; GRANT CREATE ON DATABASE {name} TO {owner};
+             GRANT ALL ON SCHEMA public TO {owner}; ALTER TABLE agents OWNER TO {owner};
+             ALTER TABLE agent_configurations OWNER TO {owner}; GRANT SELECT, INSERT, UPDATE ON agents TO {ui};
+             INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'new' FROM generate_series(1, 120) i;
+             INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents"
+        ))
+        .await;
+    let as_owner = |verb: &str| {
+        let mut command = platform.command(&[verb]);
+        command.env("DATABASE_URL", platform.url.replacen("//postgres@", &format!("//{owner}@"), 1));
+        command
+            .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s")
+            .env("AGENT_SYNC__RECONNECT__MAX_DELAY", "100ms");
+        command
+    };
+    let install = || {
+        let output = as_owner("install").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    install();
+    let daemon = Daemon::start(as_owner("run"));
+    daemon.logged("caught up").await;
+    let (editor, _) = connect(&platform.url.replacen("//postgres@", &format!("//{ui}@"), 1)).await;
+    editor.batch_execute("SET statement_timeout = '20s'").await.unwrap();
+
+    for (number, (damage, mending)) in DAMAGES.iter().enumerate() {
+        let filled = |sql: &str| sql.replace("{owner}", &owner).replace("{ui}", &ui);
+        // The daemon holds locks for moments only, but the damage may meet it in one.
+        eventually(damage, async || {
+            let done = platform.client.batch_execute(&filled(damage)).await;
+            if let Err(error) = &done {
+                assert_eq!(error.code().unwrap().code(), "40P01", "{damage}: {error:?}");
+            }
+            done.is_ok()
+        })
+        .await;
+        // One by one, all at once, each with a subtransaction, and one that is renamed.
+        let saves = format!(
+            "UPDATE agents SET name = 'early-{number}' WHERE slug = 'agent-1';
+             BEGIN;
+             UPDATE agents SET name = 'middle-{number}' WHERE slug = 'agent-2';
+             SAVEPOINT s; UPDATE agents SET name = 'late-{number}' WHERE slug = 'agent-3'; RELEASE s;
+             UPDATE agents SET name = 'done-{number}';
+             INSERT INTO agents (slug) VALUES ('new-{number}');
+             UPDATE agents SET slug = 'renamed-{number}' WHERE slug = 'new-{number}';
+             COMMIT"
+        );
+        // Also from a session that has saved nothing before.
+        let (newcomer, _) = connect(&platform.url.replacen("//postgres@", &format!("//{ui}@"), 1)).await;
+        newcomer.batch_execute("SET statement_timeout = '20s'").await.unwrap();
+        let first = newcomer.batch_execute("UPDATE agents SET name = 'first' WHERE slug = 'agent-4'").await;
+        assert!(first.is_ok(), "{damage}: the first save of a session failed: {first:?}");
+        if let Err(error) = editor.batch_execute(&saves).await {
+            panic!("{damage}: the save failed: {error:?}");
+        }
+        if mending.is_empty() {
+            install();
+        } else {
+            platform.run(&filled(mending)).await;
+        }
+        let synced =
+            format!("SELECT count(*) = 120 FROM agent_configurations WHERE agent_name = 'done-{number}'");
+        eventually(&format!("{damage}: every agent is in sync again"), async || {
+            platform.value::<bool>(&synced).await
+        })
+        .await;
+        platform.run("DELETE FROM agents WHERE slug LIKE 'renamed-%'").await;
+    }
+}

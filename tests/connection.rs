@@ -1,0 +1,293 @@
+//! What becomes of a connection that stalls, breaks or is slow (G1, G8, G9), and where a connection can lead.
+
+use std::time::Duration;
+
+use agent_sync::session::{Limits, Session, SessionError};
+use agent_sync::settings::{Database, Settings, Sources};
+use agent_sync::throwaway::{Cluster, Options};
+use serde_json::json;
+
+use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
+use crate::support::proxy::{Proxy, Snap};
+use crate::support::{Daemon, Platform, eventually, tcp_cluster};
+
+const LIMITS: Limits =
+    Limits { statement_timeout: Duration::from_secs(30), lock_timeout: Duration::from_millis(500) };
+
+/// The database `default` of this connection string.
+pub fn database(url: &str, more: &[(&str, &str)]) -> Database {
+    let mut variables = vec![("DATABASE_URL".into(), url.into())];
+    variables.extend(more.iter().map(|(key, value)| (key.into(), value.into())));
+    let settings = Settings::load_from(&Sources::new(None, None, variables)).unwrap().settings;
+    settings.databases["default"].clone()
+}
+
+/// Connects as the daemon does.
+pub async fn session(database: &Database) -> Result<Session, SessionError> {
+    Session::connect(database, LIMITS).await
+}
+
+/// A platform with a configured agent, and a proxy in front of its server.
+async fn behind_a_proxy() -> (Platform, Proxy) {
+    let platform = Platform::with_tables(tcp_cluster(), TABLES).await;
+    platform.install();
+    platform.configure("a").await;
+    (platform, Proxy::start(tcp_cluster().port()).await)
+}
+
+/// The daemon behind the proxy, with short waits so that a test need not sit through the usual ones.
+fn daemon(platform: &Platform, proxy: &Proxy) -> Daemon {
+    let mut command = platform.command(&["run"]);
+    command
+        .env("DATABASE_URL", proxy.url(platform.name()))
+        .env("AGENT_SYNC__DATABASES__DEFAULT__CONNECT_TIMEOUT", "1s")
+        .env("AGENT_SYNC__SYNC__PROBE_INTERVAL", "100ms")
+        .env("AGENT_SYNC__SYNC__PROBE_TIMEOUT", "1s")
+        .env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
+    Daemon::start(command)
+}
+
+/// Waits until the server has had another probe.
+async fn is_probed(platform: &Platform) {
+    let last = "SELECT coalesce(max(query_start), '-infinity')::text FROM pg_stat_activity
+        WHERE application_name LIKE 'agent-sync/%' AND datname = current_database() AND state = 'idle' AND query = ''";
+    let before: String = platform.value(last).await;
+    eventually("a probe is sent", async || platform.value::<String>(last).await > before).await;
+}
+
+#[tokio::test]
+async fn half_open_connection_is_noticed() {
+    let (platform, proxy) = behind_a_proxy().await;
+    let daemon = daemon(&platform, &proxy);
+    daemon.logged("caught up").await;
+    // Nothing is closed, and no notification will come: only the probe can tell.
+    proxy.stall();
+    let line = daemon.logged("database unavailable").await;
+    assert_eq!(line["cause"], "the connection is dead: a probe was not answered within 1s");
+    assert!(line["remedy"].as_str().unwrap().contains("can be reached"), "{line}");
+    platform.save("a", EXAMPLE).await;
+    daemon.logged("still unavailable").await;
+    proxy.flow();
+    daemon.logged("database available again").await;
+    platform.becomes("a", EXPECTED).await;
+    assert_eq!(daemon.lines("database unavailable").len(), 1);
+}
+
+#[tokio::test]
+async fn half_open_standby_is_noticed() {
+    let (platform, proxy) = behind_a_proxy().await;
+    let leader = platform.caught_up_daemon().await;
+    let standby = daemon(&platform, &proxy);
+    standby.logged("another daemon leads here").await;
+    proxy.stall();
+    let line = standby.logged("database unavailable").await;
+    assert_eq!(line["cause"], "the connection is dead: a probe was not answered within 1s");
+    proxy.flow();
+    assert!(leader.terminate().await.success());
+    standby.logged("caught up").await;
+}
+
+#[tokio::test]
+async fn a_leader_that_cannot_be_heard_is_stood_by_for_until_the_server_lets_it_go() {
+    let (platform, proxy) = behind_a_proxy().await;
+    let daemon = daemon(&platform, &proxy);
+    daemon.logged("caught up").await;
+    // The other way round the server is well reachable: only what stands between has gone deaf.
+    proxy.stall();
+    daemon.logged("database unavailable").await;
+    let second = platform.daemon();
+    second.logged("another daemon leads here").await;
+    platform.save("a", EXAMPLE).await;
+    proxy.cut();
+    second.logged("caught up").await;
+    platform.becomes("a", EXPECTED).await;
+}
+
+#[tokio::test]
+async fn a_sleeping_daemon_probes_without_waking_up() {
+    let (platform, proxy) = behind_a_proxy().await;
+    let daemon = daemon(&platform, &proxy);
+    daemon.logged("caught up").await;
+    let sleeps = "SELECT count(*) = 1 FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+        WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 2 AND l.granted
+          AND d.datname = current_database()";
+    platform.holds(sleeps).await;
+    let batches = daemon.lines("batch committed").len();
+    for _ in 0..5 {
+        is_probed(&platform).await;
+        assert!(platform.value::<bool>(sleeps).await, "the daemon keeps the lock of the sleeper");
+    }
+    assert_eq!(daemon.lines("batch committed").len(), batches);
+    assert_eq!(daemon.lines("database unavailable"), Vec::<serde_json::Value>::new());
+}
+
+#[tokio::test]
+async fn lost_commit_reply_converges_on_replay() {
+    let (platform, proxy) = behind_a_proxy().await;
+    let daemon = daemon(&platform, &proxy);
+    daemon.logged("caught up").await;
+    proxy.trap(b"COMMIT\0", Snap::Deaf);
+    platform.save("a", EXAMPLE).await;
+    proxy.sprung().await;
+    // The server commits, and the daemon is never told.
+    platform.becomes("a", EXPECTED).await;
+    let written = "SELECT xmin::text FROM agent_configurations";
+    let before: String = platform.value(written).await;
+    proxy.cut();
+    daemon.logged("database available again").await;
+    platform.drained().await;
+    assert_eq!(platform.value::<String>(written).await, before, "what is in sync is not written again");
+    platform.save("a", r#"{"voice_id":"next"}"#).await;
+    platform.holds("SELECT voice_id = 'next' FROM agent_configurations").await;
+}
+
+#[tokio::test]
+async fn lost_commit_is_undone_and_done_again() {
+    let (platform, proxy) = behind_a_proxy().await;
+    let daemon = daemon(&platform, &proxy);
+    daemon.logged("caught up").await;
+    proxy.trap(b"COMMIT\0", Snap::Before);
+    platform.save("a", EXAMPLE).await;
+    proxy.sprung().await;
+    daemon.logged("database available again").await;
+    platform.becomes("a", EXPECTED).await;
+    platform.drained().await;
+}
+
+#[tokio::test]
+async fn change_made_while_disconnected_is_applied_after_reconnect() {
+    let (platform, proxy) = behind_a_proxy().await;
+    let daemon = daemon(&platform, &proxy);
+    daemon.logged("caught up").await;
+    proxy.stall();
+    proxy.cut();
+    daemon.logged("database unavailable").await;
+    platform
+        .holds(
+            "SELECT NOT EXISTS (SELECT FROM pg_stat_activity
+        WHERE application_name LIKE 'agent-sync/%' AND datname = current_database() AND query <> '')",
+        )
+        .await;
+    platform.save("a", EXAMPLE).await;
+    platform.save("b", EXAMPLE).await;
+    platform.configure("b").await;
+    assert!(!platform.outbox().await.is_empty(), "nobody takes it");
+    proxy.flow();
+    platform.becomes("a", EXPECTED).await;
+    platform.becomes("b", EXPECTED).await;
+    daemon.logged("database available again").await;
+}
+
+#[tokio::test]
+async fn a_slow_network_is_only_slow() {
+    let (platform, proxy) = behind_a_proxy().await;
+    proxy.delay(Duration::from_millis(50));
+    let daemon = daemon(&platform, &proxy);
+    daemon.logged("caught up").await;
+    platform
+        .run(
+            "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'n' FROM generate_series(1, 200) i;
+             INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents WHERE slug <> 'a'",
+        )
+        .await;
+    platform.holds("SELECT count(*) = 200 FROM agent_configurations WHERE agent_name = 'n'").await;
+    for round in 1..=3 {
+        platform.save("a", &format!(r#"{{"voice_id":"v{round}"}}"#)).await;
+        let there =
+            format!("SELECT voice_id = 'v{round}' IS TRUE FROM agent_configurations WHERE agent_slug = 'a'");
+        platform.holds(&there).await;
+    }
+    for _ in 0..3 {
+        is_probed(&platform).await;
+    }
+    assert_eq!(daemon.lines("database unavailable"), Vec::<serde_json::Value>::new());
+}
+
+#[tokio::test]
+async fn both_ends_notice_when_the_other_has_vanished() {
+    let cluster = tcp_cluster();
+    let database = database(&cluster.tcp_url("postgres"), &[]);
+    let config = database.connect_config();
+    assert_eq!(config.get_tcp_user_timeout(), Some(&Duration::from_secs(15)));
+    assert!(config.get_keepalives());
+    assert_eq!(config.get_keepalives_idle(), Duration::from_secs(5));
+    assert_eq!(config.get_keepalives_interval(), Some(Duration::from_secs(3)));
+    assert_eq!(config.get_keepalives_retries(), Some(3));
+    let session = session(&database).await.unwrap();
+    for (setting, value) in [
+        ("tcp_user_timeout", "15000"),
+        ("tcp_keepalives_idle", "5"),
+        ("tcp_keepalives_interval", "3"),
+        ("tcp_keepalives_count", "3"),
+        ("idle_session_timeout", "0"),
+    ] {
+        // What the socket has, not what was asked for: PostgreSQL reads it back from the system.
+        let row = session.client().query_one(&format!("SHOW {setting}"), &[]).await.unwrap();
+        assert_eq!(row.get::<_, String>(0), value, "{setting}");
+    }
+    let name: String = session.client().query_one("SHOW application_name", &[]).await.unwrap().get(0);
+    assert_eq!(name, format!("agent-sync/{} default", env!("CARGO_PKG_VERSION")));
+}
+
+#[tokio::test]
+async fn the_proof_leaves_nothing_behind_in_the_session() {
+    let session = session(&database(&tcp_cluster().tcp_url("postgres"), &[])).await.unwrap();
+    let channels = session.client().query("SELECT pg_listening_channels()", &[]).await.unwrap();
+    assert!(channels.is_empty(), "only the leader listens");
+}
+
+#[tokio::test]
+async fn ipv4_ipv6_and_unix_sockets_lead_to_the_server() {
+    let cluster = tcp_cluster();
+    let port = cluster.port();
+    let six = std::net::TcpListener::bind("[::1]:0").is_ok();
+    if !six {
+        eprintln!("this machine has no IPv6, so that part is skipped");
+    }
+    let socket = cluster.url("postgres");
+    let mut urls = vec![(cluster.tcp_url("postgres"), "127.0.0.1"), (socket, "")];
+    urls.extend(six.then(|| (format!("postgres://postgres@[::1]:{port}/postgres"), "::1")));
+    // A name of several addresses, some of which may not be listened on.
+    urls.push((format!("host=localhost port={port} user=postgres dbname=postgres"), "either"));
+    for (url, address) in urls {
+        let session = session(&database(&url, &[])).await.unwrap_or_else(|error| panic!("{url}: {error}"));
+        let sql = "SELECT coalesce(host(inet_server_addr()), '')";
+        let found: String = session.client().query_one(sql, &[]).await.unwrap().get(0);
+        assert!(found == address || address == "either", "{url}: {found}");
+    }
+}
+
+#[tokio::test]
+async fn of_several_hosts_the_first_that_takes_writes_is_taken() {
+    let cluster = tcp_cluster();
+    let writable = cluster.port();
+    let own = Options { tcp: true, settings: "default_transaction_read_only = on", ..Options::default() };
+    let replica = Cluster::start(own).unwrap();
+    let read_only = replica.port();
+    // This one takes connections and says nothing, which must not keep the others from being asked.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let silent = silent.local_addr().unwrap().port();
+    let rest = "target_session_attrs=read-write&connect_timeout=1";
+    let url = format!(
+        "postgres://postgres@127.0.0.1:1,127.0.0.1:{silent},127.0.0.1:{read_only},127.0.0.1:{writable}/postgres?{rest}"
+    );
+    let taken = session(&database(&url, &[])).await.unwrap();
+    let port: i32 = taken.client().query_one("SELECT inet_server_port()", &[]).await.unwrap().get(0);
+    assert_eq!(port, i32::from(writable));
+
+    let url = format!("postgres://postgres@127.0.0.1:{read_only}/postgres?{rest}");
+    let error = session(&database(&url, &[])).await.unwrap_err();
+    assert!(matches!(error, SessionError::ReadOnly), "{error:?}");
+    assert!(error.remedy().contains("primary"));
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_exist_is_named() {
+    let error = session(&database("postgres://u:s3cret@no-such-host.invalid/x", &[])).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("no-such-host.invalid") && !text.contains("s3cret"), "{text}");
+    assert_eq!(
+        json!(error.remedy()),
+        json!("Check the host in the URL of this database, and the name service.")
+    );
+}

@@ -1,0 +1,395 @@
+//! Many databases, several daemons, and reloads (I4, G2, G5, G12).
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::Command;
+
+use agent_sync::throwaway::{Cluster, Options};
+use tokio_postgres::Client;
+
+use crate::support::platform::{EXAMPLE, EXPECTED, TABLES, connect};
+use crate::support::{Daemon, Platform, eventually};
+
+/// A settings file in a folder of its own.
+struct File {
+    folder: tempfile::TempDir,
+}
+
+impl File {
+    fn new(text: &str) -> Self {
+        let file = Self { folder: tempfile::tempdir().unwrap() };
+        file.write(text);
+        file
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("agent-sync.toml")
+    }
+
+    fn write(&self, text: &str) {
+        std::fs::write(self.path(), text).unwrap();
+    }
+
+    fn daemon(&self) -> Daemon {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
+        command.env_clear().arg("run").arg("--config").arg(self.path());
+        command
+            .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1h")
+            .env("AGENT_SYNC__RECONNECT__MAX_DELAY", "500ms");
+        Daemon::start(command)
+    }
+}
+
+/// A `[databases.NAME]` table.
+fn table(name: &str, platform: &Platform) -> String {
+    format!("[databases.{name}]\nurl = '{}'\n", platform.url)
+}
+
+/// The process on the server that serves the daemon's session, of the one that leads.
+async fn backend(platform: &Platform) -> i32 {
+    platform
+        .value(
+            "SELECT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+             WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1 AND d.datname = current_database()",
+        )
+        .await
+}
+
+async fn led(platform: &Platform) {
+    platform
+        .holds(
+            "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+             WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1 AND d.datname = current_database())",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn unreachable_database_delays_no_other() {
+    let [one, two] = [Platform::installed().await, Platform::installed().await];
+    let half_installed = Platform::new().await;
+    let file = File::new(&format!(
+        "{}{}{}[databases.gone]\nurl = 'postgres://nobody@127.0.0.1:1/none'\n\
+         [databases.unroutable]\nurl = 'postgres://nobody@127.0.0.2:1/none?connect_timeout=30'\n",
+        table("one", &one),
+        table("half", &half_installed),
+        table("two", &two),
+    ));
+    let daemon = file.daemon();
+    daemon.logged_times("caught up", 2).await;
+    daemon.logged_times("database unavailable", 3).await;
+    for platform in [&one, &two] {
+        platform.configure("a").await;
+        platform.save("a", EXAMPLE).await;
+        platform.becomes("a", EXPECTED).await;
+    }
+    half_installed.install();
+    daemon.logged_times("caught up", 3).await;
+}
+
+#[tokio::test]
+async fn reload_adds_and_removes_databases_without_disturbing_the_rest() {
+    let [stays, goes, comes] =
+        [Platform::installed().await, Platform::installed().await, Platform::installed().await];
+    let file = File::new(&(table("stays", &stays) + &table("goes", &goes)));
+    let daemon = file.daemon();
+    daemon.logged_times("caught up", 2).await;
+    let session = backend(&stays).await;
+
+    file.write(&(table("stays", &stays) + &table("comes", &comes)));
+    daemon.signal("HUP");
+    let line = daemon.logged("settings reloaded").await;
+    assert_eq!(
+        (&line["added"], &line["removed"], &line["changed"]),
+        (&"comes".into(), &"goes".into(), &"".into())
+    );
+    daemon.logged_times("caught up", 3).await;
+    let stopped = daemon.logged("stopped").await;
+    assert_eq!(stopped["database"], "goes");
+    for platform in [&stays, &comes] {
+        platform.configure("a").await;
+        platform.save("a", EXAMPLE).await;
+        platform.becomes("a", EXPECTED).await;
+    }
+    assert_eq!(session, backend(&stays).await, "its session goes on");
+    goes.holds(
+        "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'agent-sync/%' AND datname = current_database())",
+    )
+    .await;
+
+    // A change of one database starts that one afresh, after it has let go.
+    file.write(&(table("stays", &stays) + &table("comes", &comes) + "connect_timeout = '7s'\n"));
+    daemon.signal("HUP");
+    let line = daemon.logged_times("settings reloaded", 2).await.remove(1);
+    assert_eq!(
+        (&line["added"], &line["removed"], &line["changed"]),
+        (&"".into(), &"".into(), &"comes".into())
+    );
+    daemon.logged_times("caught up", 4).await;
+    assert_eq!(daemon.lines("another daemon leads").len(), 0);
+    assert_eq!(session, backend(&stays).await);
+}
+
+#[tokio::test]
+async fn a_bad_reload_changes_nothing_and_says_why() {
+    let platform = Platform::installed().await;
+    platform.configure("a").await;
+    let rules = "[settings]\ntemperature = { type = \"number\" }\n[llm]\nprovider_from = [\"llm_provider\"]\n[llm.other]\nfields = { model = \"llm_model\" }\n";
+    let file = File::new(&(table("main", &platform) + "[rules]\nfile = 'rules.toml'\n"));
+    let folder = file.folder.path().to_owned();
+    std::fs::write(folder.join("rules.toml"), rules).unwrap();
+    let daemon = file.daemon();
+    daemon.logged("caught up").await;
+    let session = backend(&platform).await;
+
+    file.write(&(table("main", &platform) + "nonsense = 1\n[rules]\nfile = 'rules.toml'\n"));
+    daemon.signal("HUP");
+    let line = daemon.logged("reload refused").await;
+    assert_eq!(line["level"], "ERROR");
+    assert!(line["reason"].as_str().unwrap().contains("databases.main.nonsense"), "{line}");
+
+    file.write(&(table("main", &platform) + "[rules]\nfile = 'rules.toml'\n"));
+    std::fs::write(folder.join("rules.toml"), "[llm]\nfields = 1\n").unwrap();
+    daemon.signal("HUP");
+    let line = daemon.logged_times("reload refused", 2).await.remove(1);
+    assert!(line["reason"].as_str().unwrap().contains("line "), "{line}");
+
+    platform.save("a", r#"{"llm_provider":"groq","llm_model":"m"}"#).await;
+    platform.becomes("a", r#"{"llm":{"provider":"groq","model":"m"}}"#).await;
+    assert_eq!(
+        session,
+        backend(&platform).await,
+        "the rules in force stay in force, and so does the session"
+    );
+}
+
+#[tokio::test]
+async fn changed_rules_enqueue_nothing_and_say_how_many_configurations_differ() {
+    let platform = Platform::installed().await;
+    platform
+        .run("INSERT INTO agents (slug, voice_settings) SELECT 'agent-' || i,
+                  jsonb_build_object('stt_provider', CASE WHEN i <= 700 THEN 'deepgram' ELSE 'groq' END) FROM generate_series(1, 1200) i;
+              INSERT INTO agents (slug, voice_settings) VALUES ('lonely', '{}'), ('bad', '[]');
+              INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents WHERE slug <> 'lonely'")
+        .await;
+    let rules =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/providers.toml")).unwrap();
+    let file = File::new(&(table("main", &platform) + "[rules]\nfile = 'rules.toml'\n"));
+    let path = file.folder.path().join("rules.toml");
+    std::fs::write(&path, &rules).unwrap();
+    let daemon = file.daemon();
+    daemon.logged("caught up").await;
+    let session = backend(&platform).await;
+
+    std::fs::write(&path, rules.replace("nova-2", "nova-9")).unwrap();
+    daemon.signal("HUP");
+    let line = daemon.logged("rules changed").await;
+    let told = ["differ", "in_sync", "missing", "rejected"].map(|key| line[key].as_i64().unwrap());
+    assert_eq!(told, [700, 500, 1, 1], "{line}");
+    assert_eq!(platform.outbox().await, Vec::<String>::new());
+    let old = "SELECT count(*) FROM agent_configurations WHERE provider_config #>> '{stt,model}' = 'nova-2'";
+    assert_eq!(platform.value::<i64>(old).await, 700, "nothing is written on that account");
+
+    platform.run("NOTIFY agent_sync, 'agent-1'").await;
+    platform.becomes("agent-1", r#"{"stt":{"provider":"deepgram","model":"nova-9"}}"#).await;
+    assert_eq!(session, backend(&platform).await, "the session goes on");
+}
+
+#[tokio::test]
+async fn a_reload_changes_the_level_of_the_log() {
+    let platform = Platform::installed().await;
+    let file = File::new(&table("main", &platform));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
+    command.env_clear().arg("run").arg("--config").arg(file.path());
+    let daemon = Daemon::start_at_level(command, None);
+    daemon.logged("caught up").await;
+    assert_eq!(daemon.lines("batch committed").len(), 0);
+    file.write(&(table("main", &platform) + "[log]\nlevel = 'debug'\n"));
+    daemon.signal("HUP");
+    daemon.logged("settings reloaded").await;
+    platform.save("a", "{}").await;
+    daemon.logged("batch committed").await;
+}
+
+#[tokio::test]
+async fn second_daemon_takes_over_when_leader_is_killed() {
+    let platform = Platform::installed().await;
+    platform.configure("a").await;
+    let mut leader = platform.daemon();
+    leader.logged("caught up").await;
+    let mut standby = platform.daemon();
+    standby.logged("another daemon leads").await;
+    for round in 0..4 {
+        let cut = round % 2 == 1;
+        if cut {
+            // The connection, and not the process: the daemon comes back as a standby, or leads again.
+            platform.run(&format!("SELECT pg_terminate_backend({})", backend(&platform).await)).await;
+        } else {
+            leader.signal("KILL");
+            leader.ended().await;
+        }
+        platform.save("a", &format!(r#"{{"voice_id":"v{round}"}}"#)).await;
+        platform.holds(&format!("SELECT voice_id = 'v{round}' IS TRUE FROM agent_configurations")).await;
+        if !cut {
+            leader = std::mem::replace(&mut standby, platform.daemon());
+            standby.logged("another daemon leads").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_standby_holds_no_snapshot_and_waits_in_no_lock() {
+    let platform = Platform::installed().await;
+    let _leader = platform.caught_up_daemon().await;
+    let standby = platform.daemon();
+    standby.logged("another daemon leads").await;
+    let leading = backend(&platform).await;
+    for _ in 0..50 {
+        let waiting: i64 = platform
+            .value(&format!(
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'agent-sync/%' AND pid <> {leading}
+                 AND datname = current_database() AND (wait_event_type = 'Lock' OR state LIKE 'idle in transaction%')"
+            ))
+            .await;
+        assert_eq!(waiting, 0);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn g2_two_daemons_never_write_a_stale_value() {
+    let platform = Platform::installed().await;
+    platform.run("INSERT INTO agents (slug) SELECT 'agent-' || i FROM generate_series(1, 50) i; INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents").await;
+    // Every write is kept: a name must never go back.
+    platform
+        .run("CREATE TABLE writes (number bigserial, slug text, name text);
+              CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS
+                  $$ BEGIN INSERT INTO writes (slug, name) VALUES (NEW.agent_slug, NEW.agent_name); RETURN NULL; END $$;
+              CREATE TRIGGER keep AFTER UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION keep()")
+        .await;
+    let daemons = [platform.daemon(), platform.daemon(), platform.daemon()];
+    led(&platform).await;
+    let writer = platform.connect().await;
+    for round in 1..=300 {
+        writer
+            .batch_execute(&format!(
+                "UPDATE agents SET name = lpad('{round}', 5, '0') WHERE slug = 'agent-{}'",
+                round % 50 + 1
+            ))
+            .await
+            .unwrap();
+        if round % 60 == 0 {
+            platform
+                .run("SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                      WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1 AND d.datname = current_database()")
+                .await;
+        }
+    }
+    platform
+        .holds(
+            "SELECT NOT EXISTS (SELECT FROM agents a JOIN agent_configurations c ON c.agent_slug = a.slug
+                WHERE a.name IS DISTINCT FROM c.agent_name)",
+        )
+        .await;
+    let back: i64 = platform
+        .value("SELECT count(*) FROM (SELECT name < lag(name) OVER (PARTITION BY slug ORDER BY number) AS back FROM writes) w WHERE back")
+        .await;
+    assert_eq!(back, 0);
+    drop(daemons);
+}
+
+#[tokio::test]
+async fn announced_slugs_are_those_whose_configuration_was_written() {
+    let platform = Platform::installed().await;
+    let mut command = platform.command(&["run"]);
+    command.env("AGENT_SYNC__ANNOUNCE__CHANNEL", "configuration_changed");
+    let daemon = Daemon::start(command);
+    daemon.logged("caught up").await;
+    platform.run("LISTEN configuration_changed").await;
+    platform.configure("a").await;
+    platform.configure("a").await;
+    platform.save("lonely", EXAMPLE).await;
+    platform.save("a", EXAMPLE).await;
+    eventually("the slug is announced", async || !platform.notices().is_empty()).await;
+    platform.run("NOTIFY agent_sync, 'a'").await;
+    eventually("the request is served", async || {
+        daemon.lines("batch committed").iter().any(|line| line["unchanged"] == 2)
+    })
+    .await;
+    assert_eq!(
+        platform.notices(),
+        [r#"NOTIFY configuration_changed "a""#],
+        "once, and not again for what is in sync"
+    );
+}
+
+#[tokio::test]
+async fn g12_a_backlog_of_a_million_rows_drains_with_flat_memory() {
+    let platform = Platform::installed().await;
+    platform
+        .run("INSERT INTO agents (slug, name, system_prompt, voice_settings)
+                  SELECT 'agent-' || i, 'n', repeat('You are helpful. ', 100), '{\"provider\": \"openai\", \"voice_id\": \"alloy\"}'
+                  FROM generate_series(1, 100000) i;
+              INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents;
+              TRUNCATE agent_sync.outbox;
+              UPDATE agent_sync.install SET uncaptured_seen = 0;
+              INSERT INTO agent_sync.outbox (slug) SELECT 'agent-' || (i % 100000 + 1) FROM generate_series(1, 1000000) i;
+              ANALYZE")
+        .await;
+    let daemon = platform.daemon();
+    daemon.logged("caught up").await;
+    let written =
+        "SELECT count(*) FROM agent_configurations WHERE provider_config #>> '{tts,voice}' = 'alloy'";
+    assert_eq!(platform.value::<i64>(written).await, 100_000);
+    let peak = daemon.peak_memory_kib();
+    assert!(peak < 64 * 1024, "the daemon took {peak} KiB at most");
+}
+
+/// A cluster with room for the sessions of three daemons in this many databases.
+async fn crowd(databases: usize) -> (Cluster, Vec<Client>, File) {
+    let settings = format!("max_connections = {}\nshared_buffers = 128MB", databases * 4 + 50);
+    let cluster = Cluster::start(Options { settings: &settings, ..Options::default() }).unwrap();
+    let template = Platform::with_tables(&cluster, TABLES).await;
+    template.install();
+    template.configure("a").await;
+    template.save("a", "{}").await;
+    let name: String = template.value("SELECT current_database()::text").await;
+    drop(template);
+    let (admin, _) = connect(&cluster.url("postgres")).await;
+    let mut text = "[reconnect]\nmax_delay = '500ms'\n".to_owned();
+    let mut clients = Vec::new();
+    for number in 0..databases {
+        let create = format!("CREATE DATABASE d{number} TEMPLATE {name}");
+        eventually("the template is free", async || admin.batch_execute(&create).await.is_ok()).await;
+        writeln!(text, "[databases.d{number}]\nurl = '{}'", cluster.url(&format!("d{number}"))).unwrap();
+        clients.push(connect(&cluster.url(&format!("d{number}"))).await.0);
+    }
+    (cluster, clients, File::new(&text))
+}
+
+#[tokio::test]
+async fn three_daemons_in_two_hundred_databases_converge_whoever_is_killed() {
+    const DATABASES: usize = 200;
+    let (cluster, clients, file) = crowd(DATABASES).await;
+    let mut daemons = [file.daemon(), file.daemon(), file.daemon()];
+    for (round, victim) in [Some(0), Some(1), None].into_iter().enumerate() {
+        if let Some(victim) = victim {
+            let daemon: &mut Daemon = &mut daemons[victim];
+            daemon.signal("KILL");
+            daemon.ended().await;
+        }
+        let save = format!(r#"UPDATE agents SET voice_settings = '{{"voice_id": "v{round}"}}'"#);
+        for client in &clients {
+            client.batch_execute(&save).await.unwrap();
+        }
+        let synced = format!("SELECT voice_id IS NOT DISTINCT FROM 'v{round}' FROM agent_configurations");
+        for (number, client) in clients.iter().enumerate() {
+            eventually(&format!("database {number} is in sync in round {round}"), async || {
+                client.query_one(&synced, &[]).await.unwrap().get(0)
+            })
+            .await;
+        }
+    }
+    drop(daemons);
+    drop(cluster);
+}

@@ -1,0 +1,211 @@
+//! Rows that cannot be written, and rows that keep others waiting (G5, G12): neighbours go through, the log tells no
+//! values (G11), and what is not in sync stands as a problem (G7).
+
+use crate::support::platform::EXAMPLE;
+use crate::support::{Daemon, Platform, eventually};
+
+/// A platform with this many agents `agent-1`, … named `n`, each with a configuration.
+async fn platform(agents: u32) -> Platform {
+    let platform = Platform::installed().await;
+    platform
+        .run(&format!(
+            "INSERT INTO agents (slug, name, voice_settings) SELECT 'agent-' || i, 'n', '{{}}' FROM generate_series(1, {agents}) i;
+             INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents"
+        ))
+        .await;
+    platform
+}
+
+/// Makes writing the configuration of `agent-3` do this.
+async fn poison(platform: &Platform, statements: &str) {
+    platform
+        .run(&format!(
+            "CREATE FUNCTION public.poison() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN IF NEW.agent_slug = 'agent-3' THEN {statements} END IF; RETURN NEW; END $$;
+             CREATE TRIGGER poison BEFORE UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION public.poison()"
+        ))
+        .await;
+}
+
+#[tokio::test]
+async fn poison_row_does_not_block_its_neighbours() {
+    for (statements, sqlstate) in [
+        ("RAISE EXCEPTION 'key %', NEW.openai_api_key;", "P0001"),
+        ("RAISE EXCEPTION 'key %', NEW.openai_api_key USING errcode = '42501';", "42501"),
+        ("RAISE EXCEPTION 'key %', NEW.openai_api_key USING errcode = '23514';", "23514"),
+        ("RAISE EXCEPTION 'key %', NEW.openai_api_key USING errcode = '0A000';", "0A000"),
+        ("RAISE EXCEPTION 'key %', NEW.openai_api_key USING errcode = '53100';", "53100"),
+        ("RAISE EXCEPTION 'key %', NEW.openai_api_key USING errcode = '57014';", "57014"),
+        ("RAISE EXCEPTION 'key %', NEW.openai_api_key USING errcode = '40001';", "40001"),
+        ("PERFORM no_such_function();", "42883"),
+        ("PERFORM 1 / 0;", "22012"),
+        ("RETURN NULL;", "22012"),
+    ] {
+        let platform = platform(40).await;
+        poison(&platform, statements).await;
+        let daemon = platform.daemon();
+        platform.holds("SELECT count(*) = 39 FROM agent_configurations WHERE agent_name = 'n'").await;
+        let line = daemon.logged("configuration could not be written").await;
+        assert_eq!(
+            (line["slug"].as_str(), line["sqlstate"].as_str()),
+            (Some("agent-3"), Some(sqlstate)),
+            "{statements}"
+        );
+        let problem = "SELECT string_agg(slug || kind || sqlstate, ',') FROM agent_sync.problem";
+        assert_eq!(
+            platform.value::<String>(problem).await,
+            format!("agent-3failed{sqlstate}"),
+            "{statements}"
+        );
+        assert!(daemon.log().iter().all(|line| !line.to_string().contains("sk-test")), "{statements}");
+        assert!(!platform.problem("agent-3").await.unwrap().1.contains("sk-test"), "{statements}");
+        assert_eq!(daemon.lines("database unavailable").len(), 0, "{statements}");
+
+        platform.run("DROP TRIGGER poison ON agent_configurations").await;
+        platform.save("agent-3", EXAMPLE).await;
+        platform.holds("SELECT count(*) = 40 FROM agent_configurations WHERE agent_name = 'n'").await;
+        platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+    }
+}
+
+#[tokio::test]
+async fn locked_row_costs_at_most_the_lock_timeout() {
+    let platform = platform(40).await;
+    platform
+        .run("CREATE UNIQUE INDEX ON agent_configurations (agent_name) WHERE agent_name LIKE 'taken%'")
+        .await;
+    let daemon = platform.caught_up_daemon().await;
+    // A value that somebody else is about to take: PostgreSQL makes the second one wait for the first.
+    let holder = platform.connect().await;
+    holder
+        .batch_execute(
+            "BEGIN; INSERT INTO agent_configurations (agent_slug, agent_name) VALUES ('other', 'taken')",
+        )
+        .await
+        .unwrap();
+    platform.run("UPDATE agents SET name = CASE slug WHEN 'agent-3' THEN 'taken' ELSE 'new' END").await;
+    platform.holds("SELECT count(*) = 39 FROM agent_configurations WHERE agent_name = 'new'").await;
+    assert_eq!(platform.outbox().await, ["agent-3"], "it is nobody's problem, and waits");
+    assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 0);
+    platform.save("agent-5", EXAMPLE).await;
+    platform.holds("SELECT voice_id = 'test-voice-123' IS TRUE FROM agent_configurations WHERE agent_slug = 'agent-5'").await;
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    platform
+        .holds("SELECT agent_name = 'taken' FROM agent_configurations WHERE agent_slug = 'agent-3'")
+        .await;
+    assert_eq!(daemon.lines("database unavailable").len(), 0);
+}
+
+#[tokio::test]
+async fn a_batch_that_takes_too_long_is_made_smaller() {
+    let platform = platform(200).await;
+    platform
+        .run("CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS
+                  $$ BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END $$;
+              CREATE TRIGGER slow BEFORE UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION public.slow()")
+        .await;
+    let mut command = platform.command(&["run"]);
+    command.env("AGENT_SYNC__SYNC__STATEMENT_TIMEOUT", "1s");
+    let daemon = Daemon::start(command);
+    platform.holds("SELECT count(*) = 200 FROM agent_configurations WHERE agent_name = 'n'").await;
+    assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 0);
+    assert_eq!(daemon.lines("database unavailable").len(), 0);
+}
+
+#[tokio::test]
+async fn g12_large_agents_make_small_batches() {
+    let platform = platform(0).await;
+    platform
+        .run("INSERT INTO agents (slug, agent_image) SELECT 'agent-' || i, repeat(md5(i::text), 65536) FROM generate_series(1, 150) i;
+              INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents")
+        .await;
+    let daemon = platform.caught_up_daemon().await;
+    let written = "SELECT count(*) FROM agent_configurations c JOIN agents a ON a.slug = c.agent_slug WHERE c.agent_image = a.agent_image";
+    assert_eq!(platform.value::<i64>(written).await, 150);
+    let peak = daemon.peak_memory_kib();
+    assert!(peak < 256 * 1024, "300 MiB of images went through, and the daemon took {peak} KiB at most");
+}
+
+#[tokio::test]
+async fn a_column_of_fixed_length_gets_the_whole_text() {
+    let platform = Platform::new().await;
+    platform
+        .run("ALTER TABLE agent_configurations ALTER agent_name TYPE char(20), ALTER voice_id TYPE char(30)")
+        .await;
+    platform.install();
+    platform.configure("a").await;
+    platform.save("a", EXAMPLE).await;
+    let _daemon = platform.caught_up_daemon().await;
+    let row = "SELECT agent_name::text || voice_id::text FROM agent_configurations";
+    assert_eq!(platform.value::<String>(row).await, "Agent atest-voice-123");
+}
+
+#[tokio::test]
+async fn a_publication_of_all_tables_does_not_stop_it() {
+    let platform = platform(5).await;
+    platform.run("CREATE PUBLICATION everything FOR ALL TABLES").await;
+    let daemon = platform.caught_up_daemon().await;
+    assert_eq!(
+        platform.value::<i64>("SELECT count(*) FROM agent_configurations WHERE agent_name = 'n'").await,
+        5
+    );
+    assert_eq!(daemon.lines("database unavailable").len(), 0);
+}
+
+#[tokio::test]
+async fn a_fix_that_comes_while_the_failure_is_noted_is_not_lost() {
+    let platform = platform(3).await;
+    poison(&platform, "IF NEW.agent_name = 'bad' THEN RAISE EXCEPTION 'no'; END IF;").await;
+    let _daemon = platform.caught_up_daemon().await;
+    for round in 0..20 {
+        platform.run("UPDATE agents SET name = 'bad' WHERE slug = 'agent-3'").await;
+        platform.run(&format!("UPDATE agents SET name = 'good-{round}' WHERE slug = 'agent-3'")).await;
+        platform
+            .holds(&format!(
+                "SELECT agent_name = 'good-{round}' FROM agent_configurations WHERE agent_slug = 'agent-3'"
+            ))
+            .await;
+    }
+    platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_written_does_not_end_the_work() {
+    let platform = platform(1).await;
+    let mut command = platform.command(&["run"]);
+    command.stderr(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let mut child = command.spawn().unwrap();
+    platform.holds("SELECT agent_name = 'n' IS TRUE FROM agent_configurations").await;
+    platform.save("agent-1", EXAMPLE).await;
+    platform.holds("SELECT voice_id = 'test-voice-123' IS TRUE FROM agent_configurations").await;
+    assert_eq!(child.try_wait().unwrap(), None, "it still runs");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_even_be_read_is_set_aside() {
+    let cluster = crate::support::cluster();
+    let (admin, _) = crate::support::platform::connect(&cluster.url("postgres")).await;
+    let name = format!("ascii_{}", std::process::id());
+    let create = format!("CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0");
+    admin.batch_execute(&create).await.unwrap();
+    let mut platform = Platform::new().await;
+    platform.url = cluster.url(&name);
+    platform.client = platform.connect().await;
+    platform.run(crate::support::platform::TABLES).await;
+    platform.install();
+    platform
+        .run(
+            r"INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'n' FROM generate_series(1, 40) i;
+               UPDATE agents SET name = E'bad\xff' WHERE slug = 'agent-3';
+               INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
+        )
+        .await;
+    let daemon = platform.daemon();
+    platform.holds("SELECT count(*) = 39 FROM agent_configurations WHERE agent_name = 'n'").await;
+    eventually("the culprit is found", async || {
+        daemon.lines("configuration could not be written").iter().any(|line| line["slug"] == "agent-3")
+    })
+    .await;
+}

@@ -1,0 +1,316 @@
+//! The role of the daemon (G4), and the roles of others: what each can do, and that it is enough.
+
+use std::process::Command;
+
+use crate::support::platform::{EXAMPLE, EXPECTED};
+use crate::support::{Daemon, Platform, eventually};
+
+/// A name for a role that no other test uses: roles belong to the whole cluster.
+async fn unique(platform: &Platform, what: &str) -> String {
+    format!("{what}_{}", platform.value::<String>("SELECT current_database()::text").await)
+}
+
+/// The binary, connected as a role.
+fn command_as(platform: &Platform, role: &str, arguments: &[&str]) -> Command {
+    let mut command = platform.command(arguments);
+    command.env("DATABASE_URL", url_of(platform, role));
+    command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s").env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
+    command
+}
+
+fn url_of(platform: &Platform, role: &str) -> String {
+    platform.url.replacen("//postgres@", &format!("//{role}@"), 1)
+}
+
+fn run(mut command: Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The SQLSTATE of what the role is refused.
+async fn refused(platform: &Platform, role: &str, sql: &str) -> String {
+    let (client, _) = crate::support::platform::connect(&url_of(platform, role)).await;
+    let error = client.batch_execute(sql).await.expect_err(sql);
+    error.code().unwrap().code().to_owned()
+}
+
+/// Every privilege in the database, and every role that has to do with agent-sync.
+async fn privileges(platform: &Platform, role: &str) -> String {
+    platform
+        .value(&format!(
+            "SELECT string_agg(line, E'\\n' ORDER BY line) FROM (
+                 SELECT 'relation ' || oid::regclass || ' ' || relacl::text FROM pg_class
+                     WHERE relacl IS NOT NULL AND relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+                 UNION ALL SELECT 'column ' || attrelid::regclass || '.' || attname || ' ' || attacl::text FROM pg_attribute
+                     WHERE attacl IS NOT NULL
+                 UNION ALL SELECT 'schema ' || nspname || ' ' || coalesce(nspacl::text, '') FROM pg_namespace
+                 UNION ALL SELECT 'database ' || datname || ' ' || coalesce(datacl::text, '') FROM pg_database
+                     WHERE datname = current_database()
+                 UNION ALL SELECT 'role ' || rolname FROM pg_roles WHERE rolname = '{role}'
+             ) AS catalog (line)"
+        ))
+        .await
+}
+
+#[tokio::test]
+async fn g4_the_role_that_install_makes_does_the_job_and_can_do_nothing_else() {
+    let platform = Platform::new().await;
+    let role = unique(&platform, "daemon").await;
+    let said = run(platform.command(&["install", "--role", &role]));
+    assert!(said.contains(&format!("the role {role} may do")) && said.contains("\\password"), "{said}");
+
+    platform.save("before", EXAMPLE).await;
+    platform.configure("before").await;
+    let daemon = Daemon::start(command_as(&platform, &role, &["run"]));
+    daemon.logged("caught up").await;
+    platform.becomes("before", EXPECTED).await;
+    platform.save("after", EXAMPLE).await;
+    eventually("the missing configuration is noted", async || platform.problem("after").await.is_some())
+        .await;
+    platform.configure("after").await;
+    platform.becomes("after", EXPECTED).await;
+    platform.holds("SELECT touched FROM (SELECT last_updated > '2021-01-01' AS touched FROM agent_configurations WHERE agent_slug = 'after') c").await;
+    // A write that is refused, a retry, a problem of an agent that is gone, and a request by NOTIFY.
+    platform.run("ALTER TABLE agent_configurations ADD CONSTRAINT short CHECK (length(voice_id) < 20)").await;
+    platform.save("after", r#"{"voice_id":"far too long for the constraint"}"#).await;
+    eventually("the failure is noted", async || platform.problem("after").await.is_some()).await;
+    platform.run("ALTER TABLE agent_configurations DROP CONSTRAINT short").await;
+    platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+    platform.save("gone", "{}").await;
+    eventually("the missing configuration is noted", async || platform.problem("gone").await.is_some()).await;
+    platform.run("DELETE FROM agents WHERE slug = 'gone'").await;
+    platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+    platform.run("UPDATE agent_configurations SET voice_id = 'by hand'; NOTIFY agent_sync, 'before'").await;
+    platform
+        .holds("SELECT voice_id = 'test-voice-123' FROM agent_configurations WHERE agent_slug = 'before'")
+        .await;
+    assert!(daemon.lines("database unavailable").is_empty());
+
+    for sql in [
+        "SELECT openai_api_key FROM agent_configurations",
+        "SELECT * FROM agent_configurations",
+        "SELECT c FROM agent_configurations c",
+        "SELECT count(*) FROM agent_configurations WHERE elevenlabs_api_key LIKE 'e%'",
+        "SELECT notes FROM agent_configurations",
+        "UPDATE agent_configurations SET voice_id = 'v' RETURNING cartesia_api_key",
+        "UPDATE agent_configurations SET voice_id = openai_api_key",
+        "UPDATE agent_configurations SET openai_api_key = 'x'",
+        "UPDATE agent_configurations SET agent_slug = 'x'",
+        "UPDATE agent_configurations SET notes = 'x'",
+        "INSERT INTO agent_configurations (agent_slug) VALUES ('x')",
+        "DELETE FROM agent_configurations",
+        "TRUNCATE agent_configurations",
+        "SELECT description FROM agents",
+        "SELECT webhooks FROM agents",
+        "UPDATE agents SET name = 'x'",
+        "INSERT INTO agents (slug) VALUES ('x')",
+        "DELETE FROM agents",
+        "UPDATE agent_sync.install SET version = 9",
+        "DELETE FROM agent_sync.install",
+        "SELECT nextval('agent_sync.uncaptured')",
+        "SELECT * FROM agent_sync.role",
+        "CREATE TABLE agent_sync.mine ()",
+        "DROP TABLE agent_sync.outbox",
+    ] {
+        assert_eq!(refused(&platform, &role, sql).await, "42501", "{sql}");
+    }
+    let (client, _) = crate::support::platform::connect(&url_of(&platform, &role)).await;
+    client.batch_execute("SELECT * FROM agent_sync.state; SELECT * FROM agent_sync.problem").await.unwrap();
+}
+
+#[tokio::test]
+async fn i6_install_grants_a_role_only_what_it_lacks_and_uninstall_leaves_no_trace_of_it() {
+    let platform = Platform::new().await;
+    let role = unique(&platform, "Odd \"role\"").await;
+    let before = privileges(&platform, &role).await;
+    run(platform.command(&["install", "--role", &role]));
+    let granted = privileges(&platform, &role).await;
+    for arguments in [&["install", "--role", &role][..], &["install"]] {
+        let said = run(platform.command(arguments));
+        assert!(said.contains("already installed, nothing to change"), "{said}");
+    }
+    assert_eq!(granted, privileges(&platform, &role).await);
+
+    // What is lost is granted again without naming the role, also when the object was made anew.
+    let quoted = format!("\"{}\"", role.replace('"', "\"\""));
+    platform
+        .run(&format!("REVOKE SELECT (slug) ON agents FROM {quoted}; DROP TABLE agent_sync.outbox CASCADE"))
+        .await;
+    run(platform.command(&["install"]));
+    assert_eq!(granted, privileges(&platform, &role).await);
+
+    run(platform.command(&["uninstall"]));
+    assert_eq!(before, privileges(&platform, &role).await);
+}
+
+#[tokio::test]
+async fn i6_a_role_that_was_there_before_keeps_what_it_had() {
+    let platform = Platform::new().await;
+    let role = unique(&platform, "old").await;
+    platform
+        .run(&format!("CREATE ROLE {role} LOGIN; GRANT SELECT (slug, id), UPDATE (name) ON agents TO {role}"))
+        .await;
+    let before = privileges(&platform, &role).await;
+    let script = run(platform.command(&["install", "--print", "--role", &role]));
+    platform.run(&script).await;
+    platform.run(&script).await;
+    let said = run(platform.command(&["install", "--role", &role]));
+    assert!(said.contains("nothing to change"), "{said}");
+    Daemon::start(command_as(&platform, &role, &["run"])).logged("caught up").await;
+    run(platform.command(&["uninstall"]));
+    assert_eq!(before, privileges(&platform, &role).await);
+}
+
+#[tokio::test]
+async fn i6_a_role_that_serves_two_databases_goes_with_the_last_uninstall() {
+    let (one, other) = (Platform::new().await, Platform::new().await);
+    let role = unique(&one, "shared").await;
+    let there = format!("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}')");
+    run(one.command(&["install", "--role", &role]));
+    run(other.command(&["install", "--role", &role]));
+    run(one.command(&["uninstall"]));
+    assert!(one.value::<bool>(&there).await);
+    Daemon::start(command_as(&other, &role, &["run"])).logged("caught up").await;
+    run(other.command(&["uninstall"]));
+    assert!(!one.value::<bool>(&there).await);
+}
+
+#[tokio::test]
+async fn i6_grants_follow_the_settings_to_other_columns() {
+    let platform = Platform::new().await;
+    let role = unique(&platform, "follows").await;
+    platform
+        .run(
+            "ALTER TABLE agents ADD COLUMN title text; ALTER TABLE agent_configurations DROP COLUMN voice_id",
+        )
+        .await;
+    run(platform.command(&["install", "--role", &role]));
+    let mut command = platform.command(&["install"]);
+    command.env_remove("DATABASE_URL").env("AGENT_SYNC__DATABASES__MAIN__URL", &platform.url);
+    run({
+        command.env("AGENT_SYNC__DATABASES__MAIN__AGENTS__COLUMNS__NAME", "title");
+        command
+    });
+    let may = |column: &str| format!("SELECT has_column_privilege('{role}', 'agents', '{column}', 'SELECT')");
+    assert!(platform.value::<bool>(&may("title")).await);
+    assert!(!platform.value::<bool>(&may("name")).await);
+}
+
+/// Row-level security and roles as Supabase sets them up.
+async fn supabase(platform: &Platform) -> [String; 3] {
+    let roles = [
+        unique(platform, "anon").await,
+        unique(platform, "authenticated").await,
+        unique(platform, "service_role").await,
+    ];
+    let [anon, authenticated, service_role] = &roles;
+    platform
+        .run(&format!(
+            "CREATE ROLE {anon} LOGIN; CREATE ROLE {authenticated} LOGIN; CREATE ROLE {service_role} LOGIN BYPASSRLS;
+             ALTER TABLE agents ENABLE ROW LEVEL SECURITY;
+             ALTER TABLE agent_configurations ENABLE ROW LEVEL SECURITY;
+             GRANT SELECT, INSERT, UPDATE ON agents TO {anon}, {authenticated}, {service_role};
+             CREATE POLICY own ON agents TO {anon}, {authenticated} USING (slug LIKE 'public-%') WITH CHECK (slug LIKE 'public-%')"
+        ))
+        .await;
+    roles
+}
+
+/// Saves by each of the roles, and waits until they are synced.
+async fn saves_are_synced(platform: &Platform, roles: &[String], round: &str) {
+    for role in roles {
+        let slug = format!("public-{role}-{round}");
+        platform.configure(&slug).await;
+        let (client, _) = crate::support::platform::connect(&url_of(platform, role)).await;
+        let sql = "INSERT INTO public.agents (slug, voice_settings) VALUES ($1, $2::text::jsonb)";
+        client.execute(sql, &[&slug, &"{}"]).await.unwrap();
+        let sql = "UPDATE public.agents SET voice_settings = $2::text::jsonb WHERE slug = $1";
+        assert_eq!(client.execute(sql, &[&slug, &EXAMPLE]).await.unwrap(), 1);
+        platform.becomes(&slug, EXPECTED).await;
+    }
+}
+
+#[tokio::test]
+async fn a_supabase_set_up_is_synced_by_the_owner_of_the_tables_and_by_a_role_with_policies() {
+    let platform = Platform::new().await;
+    let roles = supabase(&platform).await;
+    let (owner, daemon_role) = (unique(&platform, "owner").await, unique(&platform, "policied").await);
+    platform
+        .run(&format!(
+            "CREATE ROLE {owner} LOGIN CREATEROLE; ALTER TABLE agents OWNER TO {owner};
+             ALTER TABLE agent_configurations OWNER TO {owner};
+             GRANT ALL ON SCHEMA public TO {owner}; GRANT CREATE ON DATABASE {} TO {owner}",
+            platform.value::<String>("SELECT current_database()::text").await
+        ))
+        .await;
+    run(command_as(&platform, &owner, &["install", "--role", &daemon_role]));
+
+    let daemon = Daemon::start(command_as(&platform, &owner, &["run"]));
+    daemon.logged("caught up").await;
+    saves_are_synced(&platform, &roles, "owner").await;
+    assert!(daemon.lines("row-level security").is_empty(), "the owner sees every row");
+    assert!(daemon.terminate().await.success());
+
+    platform
+        .run(&format!(
+            "CREATE POLICY agent_sync_select ON agents FOR SELECT TO {daemon_role} USING (true);
+             CREATE POLICY agent_sync ON agent_configurations TO {daemon_role} USING (true)"
+        ))
+        .await;
+    let daemon = Daemon::start(command_as(&platform, &daemon_role, &["run"]));
+    daemon.logged("caught up").await;
+    saves_are_synced(&platform, &roles, "policied").await;
+    assert!(daemon.lines("row-level security").is_empty(), "the policies let it at every row");
+}
+
+#[tokio::test]
+async fn rls_that_hides_rows_is_reported() {
+    let platform = Platform::new().await;
+    let roles = supabase(&platform).await;
+    let role = unique(&platform, "blind").await;
+    run(platform.command(&["install", "--role", &role]));
+    platform.save("public-hidden", EXAMPLE).await;
+    platform.configure("public-hidden").await;
+    // One of the policies that would let rows through lets only some, and one is taken back by a restrictive one.
+    platform
+        .run(&format!(
+            "CREATE POLICY partial_one ON agents FOR SELECT TO {role} USING (slug LIKE 'seen-%');
+             CREATE POLICY all_rows ON agent_configurations FOR SELECT TO {role} USING (true);
+             CREATE POLICY never ON agent_configurations AS RESTRICTIVE FOR UPDATE USING (false)"
+        ))
+        .await;
+    let daemon = Daemon::start(command_as(&platform, &role, &["run"]));
+    let lines = daemon.logged_times("row-level security", 2).await;
+    daemon.logged("caught up").await;
+    for (line, table, remedy) in
+        [(&lines[0], "public.agent_configurations", "FOR UPDATE"), (&lines[1], "public.agents", "FOR SELECT")]
+    {
+        let (said, do_this) = (line["message"].as_str().unwrap(), line["remedy"].as_str().unwrap());
+        assert_eq!(line["level"], "WARN");
+        assert!(said.contains(table) && said.contains(&role), "{said}");
+        assert!(do_this.contains("CREATE POLICY agent_sync_") && do_this.contains(remedy), "{do_this}");
+        assert!(do_this.contains(&format!("ALTER ROLE {role} BYPASSRLS")), "{do_this}");
+    }
+    // It goes on, says so once, and when it is mended what was hidden is brought in sync without another save.
+    platform.run("NOTIFY agent_sync, 'public-hidden'").await;
+    saves_are_saved(&platform, &roles).await;
+    daemon.logged_times("batch committed", 2).await;
+    platform
+        .run(&format!(
+            "DROP POLICY never ON agent_configurations;
+             CREATE POLICY agent_sync_update ON agent_configurations FOR UPDATE TO {role} USING (true) WITH CHECK (true);
+             CREATE POLICY agent_sync_select ON agents FOR SELECT TO {role} USING (true)"
+        ))
+        .await;
+    platform.becomes("public-hidden", EXPECTED).await;
+    assert_eq!(daemon.lines("row-level security").len(), 2);
+}
+
+async fn saves_are_saved(platform: &Platform, roles: &[String]) {
+    for role in roles {
+        let (client, _) = crate::support::platform::connect(&url_of(platform, role)).await;
+        let slug = format!("public-{role}");
+        client.execute("INSERT INTO public.agents (slug) VALUES ($1)", &[&slug]).await.unwrap();
+    }
+}
