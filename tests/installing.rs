@@ -99,6 +99,13 @@ async fn i6_the_printed_script_does_the_same_as_install() {
     printed.run(&script).await;
     printed.save("a", "{}").await;
     assert_eq!(printed.outbox().await, ["a"]);
+
+    let tool = Platform::new().await;
+    let before = catalog(&tool).await;
+    tool.run("BEGIN").await;
+    tool.run(&script).await;
+    tool.run("ROLLBACK").await;
+    assert_eq!(before, catalog(&tool).await, "a migration tool can take it back");
 }
 
 #[tokio::test]

@@ -289,3 +289,33 @@ async fn g1_a_column_that_came_after_the_install_is_reported() {
     platform.install();
     platform.holds("SELECT agent_image = 'new.png' IS TRUE FROM agent_configurations").await;
 }
+
+#[tokio::test]
+async fn sigkill_at_any_point_loses_nothing() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'start' FROM generate_series(1, 300) i;
+              INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
+        )
+        .await;
+    let writer = platform.connect().await;
+    for round in 0..60_u64 {
+        let mut daemon = platform.daemon();
+        let save = format!("UPDATE agents SET name = 'round {round}' WHERE slug LIKE '%{}'", round % 10);
+        writer.batch_execute(&save).await.unwrap();
+        // From before it is connected to long after it has caught up, in steps of 2 ms.
+        tokio::time::sleep(std::time::Duration::from_millis(2 * round)).await;
+        daemon.signal("KILL");
+        daemon.ended().await;
+    }
+    let _daemon = platform.caught_up_daemon().await;
+    platform
+        .holds(
+            "SELECT NOT EXISTS (SELECT FROM agents a JOIN agent_configurations c ON c.agent_slug = a.slug
+                WHERE a.name IS DISTINCT FROM c.agent_name)",
+        )
+        .await;
+    platform.drained().await;
+    assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 0);
+}

@@ -3,6 +3,7 @@
 //! The work is done by `sql/*.sql`, which psql can run just as well; here they are put in one transaction and told the
 //! names of the tables. Invariant: what has to change is decided in SQL, so every way to install comes to the same.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use postgres_types::Type;
@@ -14,10 +15,12 @@ use crate::settings::{AgentsTable, ConfigurationsTable};
 use crate::store::identifier::Literal;
 use crate::store::{StoreError, within};
 
-/// The steps of the schema, in the order of their versions.
-const SCHEMA: &[&str] = &[include_str!("../../sql/0001_schema.sql")];
-const ATTACH: &str = include_str!("../../sql/attach.sql");
-const GRANT: &str = include_str!("../../sql/grant.sql");
+/// What an install runs: the steps of the schema in the order of their versions, the triggers, and the role.
+const STEPS: &[&str] = &[
+    include_str!("../../sql/0001_schema.sql"),
+    include_str!("../../sql/attach.sql"),
+    include_str!("../../sql/grant.sql"),
+];
 const UNINSTALL: &str = include_str!("../../sql/uninstall.sql");
 
 /// The version of the schema that this program works with.
@@ -87,30 +90,32 @@ impl Plan<'_> {
         .to_string()
     }
 
-    /// The whole install as SQL that needs nothing but an SQL editor.
+    /// The whole install as SQL that needs nothing but an SQL editor. It is one statement: all or nothing by itself, and
+    /// at home in the transaction that a migration tool has begun.
     pub fn script(&self) -> String {
-        let role = self.role.map_or_else(String::new, |role| {
-            let role = Literal(role);
-            format!(
-                "-- The role of the daemon.\nSELECT pg_catalog.set_config('agent_sync.role', {role}, true);\n\n"
-            )
-        });
-        format!(
-            "BEGIN;\n\n-- What the tables and columns are called here.\n\
-             SELECT pg_catalog.set_config('agent_sync.tables', {}, true);\n\n\
-             {role}{}\n{ATTACH}\n{GRANT}\nCOMMIT;\n",
-            Literal(&self.tables()),
-            SCHEMA.join("\n"),
-        )
+        let mut script = "-- One statement, which needs no transaction around it and does not mind one.\n\
+                          DO $agent_sync_install$\nBEGIN\n"
+            .to_owned();
+        for (name, value) in self.settings() {
+            let value = Literal(&value);
+            let _ = writeln!(script, "PERFORM pg_catalog.set_config('{name}', {value}, true);");
+        }
+        for step in STEPS {
+            let _ = writeln!(script, "\nEXECUTE $agent_sync_step$\n{step}$agent_sync_step$;");
+        }
+        script.push_str("END\n$agent_sync_install$;\n");
+        script
+    }
+
+    /// What the steps are told.
+    fn settings(&self) -> [(&'static str, String); 2] {
+        [("agent_sync.tables", self.tables()), ("agent_sync.role", self.role.unwrap_or("").to_owned())]
     }
 }
 
 /// Installs, in one transaction.
 pub async fn install(client: &Client, patience: Duration, plan: &Plan<'_>) -> Result<Done, StoreError> {
-    let steps: Vec<&str> = SCHEMA.iter().copied().chain([ATTACH, GRANT]).collect();
-    let settings =
-        [("agent_sync.tables", plan.tables()), ("agent_sync.role", plan.role.unwrap_or("").to_owned())];
-    transact(client, patience, &settings, &steps).await
+    transact(client, patience, &plan.settings(), STEPS).await
 }
 
 /// Takes everything out, in one transaction.
