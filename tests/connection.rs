@@ -155,6 +155,28 @@ async fn lost_commit_is_undone_and_done_again() {
 }
 
 #[tokio::test]
+async fn sigkill_between_the_claim_and_the_write_loses_nothing() {
+    let (platform, proxy) = behind_a_proxy().await;
+    let mut first = daemon(&platform, &proxy);
+    first.logged("caught up").await;
+    proxy.trap(b"BEGIN\0", Snap::Deaf);
+    platform.save("a", EXAMPLE).await;
+    proxy.sprung().await;
+    // The server has taken the slug out of the outbox, and waits to hear what is to be written.
+    platform
+        .holds(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE state = 'idle in transaction'
+                AND application_name LIKE 'agent-sync/%' AND datname = current_database())",
+        )
+        .await;
+    first.signal("KILL");
+    first.ended().await;
+    proxy.cut();
+    let _second = daemon(&platform, &proxy);
+    platform.becomes("a", EXPECTED).await;
+}
+
+#[tokio::test]
 async fn change_made_while_disconnected_is_applied_after_reconnect() {
     let (platform, proxy) = behind_a_proxy().await;
     let daemon = daemon(&platform, &proxy);
