@@ -152,7 +152,8 @@ fn sources<T: Error + 'static>(error: &tokio_postgres::Error) -> Option<&T> {
     None
 }
 
-/// What is set for every session.
+/// What is set for every session. A server older than 14 has no `idle_session_timeout`; that it is too old is said by the
+/// checks, which come after.
 ///
 /// The `search_path` is left as the role has it: the platform's own triggers run in this session when a configuration
 /// is written, and they may count on it. Our statements name schemas, or what `pg_catalog` has an exact match for.
@@ -166,7 +167,7 @@ fn session_settings(database: &Database, limits: Limits) -> String {
         "SET statement_timeout = {};
          SET lock_timeout = {};
          SET idle_in_transaction_session_timeout = 5000;
-         SET idle_session_timeout = 0;
+         SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout';
          SET tcp_user_timeout = {};
          SET tcp_keepalives_idle = {};
          SET tcp_keepalives_interval = {};
