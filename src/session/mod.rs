@@ -199,6 +199,13 @@ pub struct Limits {
     pub lock_timeout: Duration,
 }
 
+impl Limits {
+    /// From the settings.
+    pub fn of(sync: &crate::settings::Sync) -> Self {
+        Self { statement_timeout: sync.statement_timeout, lock_timeout: sync.lock_timeout }
+    }
+}
+
 /// One open connection.
 #[derive(Debug)]
 pub struct Session {

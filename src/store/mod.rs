@@ -86,6 +86,11 @@ impl Store {
     /// How long an answer may take beyond the server's own `statement_timeout`.
     pub const PATIENCE: Duration = Duration::from_secs(5);
 
+    /// How long an answer may take in all.
+    pub fn patience(sync: &crate::settings::Sync) -> Duration {
+        sync.statement_timeout + Self::PATIENCE
+    }
+
     /// Prepares the queries that run often.
     pub async fn prepare(
         client: &Client,
@@ -291,11 +296,6 @@ impl Store {
         let details: Vec<&str> = problems.iter().map(|problem| problem.detail.as_str()).collect();
         let states: Vec<Option<&str>> = problems.iter().map(|problem| problem.sqlstate.as_deref()).collect();
         client.execute(&self.note_problems, &[&slugs, &kinds, &details, &states]).await
-    }
-
-    /// Releases the lock of a sleeping daemon.
-    pub async fn wake(&self, client: &Client) -> Result<(), StoreError> {
-        within(self.patience, client.execute(&self.awake, &[])).await.map(drop)
     }
 
     /// Puts slugs into the outbox: somebody asked for them (I7).

@@ -163,10 +163,10 @@ pub(super) async fn run(
 
 async fn connect(context: &Context) -> Result<(Session, Store), AttemptError> {
     let sync = &context.options.sync;
-    let limits = Limits { statement_timeout: sync.statement_timeout, lock_timeout: sync.lock_timeout };
+    let limits = Limits::of(sync);
     let session = Session::connect(&context.database, limits).await?;
     let database = &context.database;
-    let patience = sync.statement_timeout + Store::PATIENCE;
+    let patience = Store::patience(sync);
     refuse(checks::server(session.client(), patience).await?)?;
     let layout = Layout::read(session.client(), &database.agents, &database.configurations).await?;
     refuse(checks::install(session.client(), patience, database, &layout, install::VERSION).await?)?;
@@ -217,7 +217,7 @@ impl Attempt<'_> {
                 observer.tell(&Event::NotIndexed { column: &layout.configurations.agent_slug.name });
             }
         }
-        let patience = self.context.options.sync.statement_timeout + Store::PATIENCE;
+        let patience = Store::patience(&self.context.options.sync);
         self.session.listen(patience).await?;
         self.sweep().await?;
         Ok(Phase::Draining)
@@ -328,7 +328,7 @@ impl Attempt<'_> {
             return Err(AttemptError::Unfit(vec![Finding::OtherVersion { found, expected }]));
         }
 
-        refuse(checks::server(client, self.context.options.sync.statement_timeout + Store::PATIENCE).await?)?;
+        refuse(checks::server(client, Store::patience(&self.context.options.sync)).await?)?;
         if let Some(known_before) = resealed {
             self.uncaptured = None;
             if known_before {

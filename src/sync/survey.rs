@@ -27,11 +27,11 @@ pub(super) async fn report_drift(context: Context) {
 
 async fn survey(context: &Context, rules: &Rules) -> Result<Totals, AttemptError> {
     let sync = &context.options.sync;
-    let limits = Limits { statement_timeout: sync.statement_timeout, lock_timeout: sync.lock_timeout };
+    let limits = Limits::of(sync);
     let mut session = Session::connect(&context.database, limits).await?;
     let database = &context.database;
     let layout = Layout::read(session.client(), &database.agents, &database.configurations).await?;
-    let patience = sync.statement_timeout + Store::PATIENCE;
+    let patience = Store::patience(sync);
     Ok(count(session.client_mut(), patience, &layout, rules).await?)
 }
 

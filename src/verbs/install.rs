@@ -23,7 +23,7 @@ pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
     super::block_on(async {
         for database in databases {
             let session = super::connect(database, &settings).await?;
-            let patience = settings.sync.statement_timeout + Store::PATIENCE;
+            let patience = Store::patience(&settings.sync);
             let done = install::install(session.client(), patience, &plan(database))
                 .await
                 .map_err(|error| super::refused(database, "not installed; nothing was changed", error))?;

@@ -49,7 +49,7 @@ fn rules(settings: &Settings) -> anyhow::Result<Rules> {
 /// Connects on behalf of a verb that does its work and goes.
 async fn connect(database: &Database, settings: &Settings) -> anyhow::Result<Session> {
     let sync = &settings.sync;
-    let limits = Limits { statement_timeout: sync.statement_timeout, lock_timeout: sync.lock_timeout };
+    let limits = Limits::of(sync);
     Session::connect(database, limits).await.map_err(|error| {
         let remedy = error.remedy();
         let what = format!("database {}: could not connect ({})", database.name, database.target());

@@ -15,7 +15,7 @@ pub fn uninstall(config: Option<&Path>, args: &Databases) -> anyhow::Result<Exit
     super::block_on(async {
         for database in databases {
             let session = super::connect(database, &settings).await?;
-            let patience = settings.sync.statement_timeout + Store::PATIENCE;
+            let patience = Store::patience(&settings.sync);
             let done = install::uninstall(session.client(), patience)
                 .await
                 .map_err(|error| super::refused(database, "not uninstalled; nothing was changed", error))?;
