@@ -54,7 +54,8 @@ pub const INSTALL: &str = "
     FROM agent_sync.install i";
 
 /// The triggers that the capture needs, `$2` on `$1`, and that are missing, disabled, or cannot write the outbox; or that
-/// do not watch one of the quoted columns `$3` of the first table.
+/// do not watch one of the quoted columns `$3` of the first table; or that look at what statements set (`UPDATE OF`) where
+/// a BEFORE trigger may change more, which `sql/attach.sql` sees to unless the other trigger came later.
 pub const CAPTURE_FAULTS: &str = "
     SELECT need.relation || '.' || need.name,
            CASE WHEN t.oid IS NULL THEN 'missing'
@@ -74,6 +75,16 @@ pub const CAPTURE_FAULTS: &str = "
     WHERE t.tgrelid = to_regclass(($1::text[])[1]) AND t.tgname = 'agent_sync_update' AND NOT a.attisdropped
       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_trigger'::regclass AND d.objid = t.oid
                       AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum)
+    UNION ALL
+    SELECT ($1::text[])[1] || '.' || t.tgname, 'blind to what ' || other.what || ' changes, which came after it'
+    FROM pg_trigger t
+    JOIN LATERAL (
+        SELECT 'the trigger ' || quote_ident(b.tgname) FROM pg_trigger b
+        WHERE b.tgrelid = t.tgrelid AND b.tgtype & 19 = 19 AND NOT b.tgisinternal
+        UNION ALL
+        SELECT 'a trigger of ' || i.inhrelid::regclass FROM pg_inherits i WHERE i.inhparent = t.tgrelid
+    ) AS other (what) ON t.tgattr::text <> ''
+    WHERE t.tgrelid = to_regclass(($1::text[])[1]) AND t.tgname = 'agent_sync_update'
     ORDER BY 1";
 
 /// Seals the triggers and their functions: notes in `agent_sync.install` which they are. If they are not those that
