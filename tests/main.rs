@@ -7,6 +7,7 @@
     unreachable_pub
 )]
 
+mod admin;
 mod capture;
 mod checks;
 mod columns;
