@@ -30,7 +30,7 @@ fn command(platform: &Platform) -> Command {
 }
 
 /// The same, running and caught up, and where it serves.
-async fn serving(platform: &Platform) -> (Daemon, SocketAddr) {
+pub async fn serving(platform: &Platform) -> (Daemon, SocketAddr) {
     let daemon = Daemon::start(command(platform));
     daemon.logged("caught up").await;
     let address = address(&daemon).await;
@@ -48,7 +48,7 @@ async fn raw(address: SocketAddr, request: &str) -> String {
 }
 
 /// The status and the body of an answer.
-async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+pub async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     let answer =
         raw(address, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).await;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -63,7 +63,7 @@ async fn metric(address: SocketAddr, series: &str) -> Option<f64> {
         .map(|value| value.parse().unwrap())
 }
 
-async fn metric_becomes(address: SocketAddr, series: &str, expected: f64) {
+pub async fn metric_becomes(address: SocketAddr, series: &str, expected: f64) {
     eventually(&format!("{series} becomes {expected}"), async || {
         metric(address, series).await.is_some_and(|value| (value - expected).abs() < f64::EPSILON)
     })

@@ -17,6 +17,7 @@ mod fleet;
 mod installing;
 mod mapping;
 mod outage;
+mod packaging;
 mod poison;
 mod pooler;
 mod roles;

@@ -376,7 +376,7 @@ pub fn reference() -> String {
 const HEAD: &str = "\
 # Metrics
 
-<!-- Made from src/admin/metrics.rs by `UPDATE_DOCS=1 cargo test --test it admin::reference`; a test holds the two together. -->
+<!-- Made from src/admin/metrics.rs by `UPDATE_DOCS=1 cargo test --test it packaging`; a test holds the two together. -->
 
 The daemon serves them at `/metrics` on `admin.listen`, in the text format of Prometheus:
 
