@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Verb::Uninstall(args) => verbs::uninstall::uninstall(config, &args),
         Verb::Render => verbs::render::render(config),
         Verb::Config(args) => verbs::config::config(config, &args),
+        Verb::Probe(args) => verbs::probe::probe(config, &args),
         Verb::Demo => verbs::demo::demo(),
     };
     outcome.unwrap_or_else(|error| exit::report(&error)).into()

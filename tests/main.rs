@@ -7,6 +7,7 @@
     unreachable_pub
 )]
 
+mod admin;
 mod capture;
 mod checks;
 mod columns;
@@ -16,6 +17,7 @@ mod fleet;
 mod installing;
 mod mapping;
 mod outage;
+mod packaging;
 mod poison;
 mod pooler;
 mod roles;

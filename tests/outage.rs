@@ -230,7 +230,7 @@ async fn the_log_of_a_database_that_stays_away_is_one_line() {
 #[tokio::test]
 async fn every_query_can_be_prepared_against_a_fresh_install() {
     use agent_sync::settings::{Settings, Sources};
-    use agent_sync::store::{Layout, queries};
+    use agent_sync::store::{Layout, backlog, queries};
 
     let platform = Platform::installed().await;
     let sources = Sources::new(None, None, [("DATABASE_URL".into(), platform.url.clone().into())]);
@@ -259,6 +259,8 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         queries::MISSING_PRIVILEGES,
         queries::HIDDEN_ROWS,
         queries::DISTRUST,
+        backlog::COUNTS,
+        backlog::LATEST_PROBLEMS,
         &claim,
         &write,
         &all,

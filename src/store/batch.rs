@@ -28,6 +28,8 @@ pub struct Claim<'a> {
     pub busy: bool,
     /// Whether a problem is noted for it.
     pub has_problem: bool,
+    /// How long its oldest row had been in the outbox, in seconds, by the clock of the server.
+    pub age: Option<f64>,
     /// The agent, unless it is gone.
     pub agent: Option<Agent<'a>>,
     /// The configuration and its place, unless there is none.
@@ -77,6 +79,7 @@ fn claim(row: &Row) -> Result<Claim<'_>, Error> {
         slug: row.try_get(0)?,
         busy: row.try_get(1)?,
         has_problem: row.try_get(2)?,
+        age: row.try_get(19)?,
         agent: row.try_get::<_, bool>(5)?.then_some(agent),
         configuration,
     })

@@ -87,6 +87,16 @@ pub fn policy(error: &Error) -> Policy {
     }
 }
 
+/// What to do about a write that failed with this code on account of its row.
+pub(super) fn remedy_for_row(code: &str) -> &'static str {
+    let known = POLICIES.iter().find(|(prefix, ..)| code.starts_with(prefix));
+    match known {
+        Some(&(_, Class::Row | Class::Slow | Class::Locked, remedy)) => remedy,
+        // A function of somebody else's raised it.
+        _ => REFUSED,
+    }
+}
+
 /// An error in a sentence, without what the rows held. PostgreSQL quotes values in the messages of data errors, and a
 /// trigger can put anything into one; of those only the code, its name, and the object it is about are told.
 pub fn describe(error: &Error) -> String {

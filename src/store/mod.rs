@@ -8,6 +8,7 @@
 //! server does it in the order in which it was sent.
 //! Invariant: nothing here decides what to write. `mapping` does, and `sync` joins the two.
 
+pub mod backlog;
 mod batch;
 pub mod checks;
 pub mod failure;

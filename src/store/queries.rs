@@ -250,9 +250,9 @@ pub fn claim(layout: &Layout) -> String {
     };
     format!(
         "WITH candidate AS MATERIALIZED (
-             SELECT o.ctid AS place, o.slug FROM agent_sync.outbox o WHERE o.ctid >= $1 LIMIT $2
+             SELECT o.ctid AS place, o.slug, o.at FROM agent_sync.outbox o WHERE o.ctid >= $1 LIMIT $2
          ), changed AS MATERIALIZED (
-             SELECT DISTINCT slug FROM candidate
+             SELECT slug, min(at) AS at FROM candidate GROUP BY slug
          ), target AS MATERIALIZED (
              SELECT c.tableoid AS relation, c.ctid AS place, c.{slug} AS slug FROM {table} c WHERE c.{slug} {wanted}
          ), configuration AS MATERIALIZED (
@@ -276,7 +276,8 @@ pub fn claim(layout: &Layout) -> String {
                 agent.slug IS NOT NULL, agent.name, agent.system_prompt, agent.agent_image, agent.voice_settings,
                 configuration.place, configuration.agent_name, configuration.system_prompt,
                 configuration.agent_image, configuration.voice_id, configuration.temperature,
-                configuration.provider_config, configuration.voice_settings, configuration.relation
+                configuration.provider_config, configuration.voice_settings, configuration.relation,
+                extract(epoch FROM clock_timestamp() - changed.at)::float8
          FROM changed
          LEFT JOIN busy ON busy.slug = changed.slug
          LEFT JOIN problem ON problem.slug = changed.slug
@@ -294,7 +295,7 @@ pub fn claim(layout: &Layout) -> String {
 pub fn survey(layout: &Layout) -> String {
     let (agents, configurations) = (&layout.agents, &layout.configurations);
     format!(
-        "SELECT a.{slug}::text, false, false, '(0,0)'::tid, 0::bigint, true, {}, c.ctid, {}, c.tableoid
+        "SELECT a.{slug}::text, false, false, '(0,0)'::tid, 0::bigint, true, {}, c.ctid, {}, c.tableoid, NULL::float8
          FROM {} a LEFT JOIN {} c ON c.{} = a.{slug}
          WHERE a.{slug} IS NOT NULL",
         agent_columns(agents),

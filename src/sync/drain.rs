@@ -11,8 +11,9 @@
 use std::time::{Duration, Instant};
 
 use super::attempt::AttemptError;
-use super::decide::{Decision, decide};
+use super::decide::decide;
 use super::pace::Pace;
+use super::report;
 use crate::mapping::Rules;
 use crate::observe::{Event, Observer, Totals};
 use crate::session::Session;
@@ -187,6 +188,7 @@ impl Drain {
             Idle::Try if got_lock => self.lock = SleeperLock::Held,
             Idle::Try | Idle::Keep => {}
         }
+        let read = Instant::now();
         let decision = decide(rules, &store.layout().targets, &claimed).map_err(StoreError::from)?;
         let end = End { looked_at: claimed.looked_at, last: claimed.last };
         self.pass.met_busy |= decision.totals.busy > 0;
@@ -200,7 +202,7 @@ impl Drain {
                 (self.transient, self.faults) = (0, 0);
                 self.pace.went_well(claimed.looked_at, claimed.bytes);
                 self.totals.add(decision.totals);
-                tell(observer, &decision);
+                report::committed(observer, &decision, claimed.looked_at, read.elapsed());
                 Ok(Some(end))
             }
             Err(error) => self.write_failed(tools, error, decision.first, end).await.map(|()| None),
@@ -308,20 +310,4 @@ impl Drain {
 struct End {
     looked_at: usize,
     last: RowId,
-}
-
-/// Tells what a committed batch came to.
-fn tell(observer: &Observer, decision: &Decision<'_>) {
-    for problem in &decision.outcome.problems {
-        let slug = problem.slug.as_str();
-        match problem.kind {
-            ProblemKind::MissingConfiguration => observer.tell(&Event::MissingConfiguration { slug }),
-            ProblemKind::Rejected => observer.tell(&Event::Rejected { slug, reasons: &problem.detail }),
-            ProblemKind::Failed => {}
-        }
-    }
-    for (slug, remark) in &decision.remarks {
-        observer.tell(&Event::Mapped { slug, warning: remark });
-    }
-    observer.tell(&Event::Batch { totals: decision.totals });
 }

@@ -5,6 +5,8 @@
 //! - `attempt` is the life of one connection: connect, stand by, catch up, wait, drain. Its phases are documented there.
 //! - `drain` takes the outbox apart, batch by batch.
 //! - `decide` is where the mapping meets the store.
+//! - `look` asks the database now and then what is waiting, for those who ask the daemon.
+//! - `report` tells what a committed batch came to.
 //! - `survey` looks at every agent and touches nothing.
 //!
 //! The arrows point down that list, and from all of it to `session` and `store`.
@@ -15,7 +17,9 @@ mod database;
 mod decide;
 mod drain;
 mod fleet;
+mod look;
 mod pace;
+mod report;
 mod survey;
 
 pub use fleet::{Fleet, Options, Reloaded};

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod demo;
 pub mod install;
+pub mod probe;
 pub mod render;
 pub mod run;
 pub mod uninstall;
