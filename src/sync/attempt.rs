@@ -302,6 +302,9 @@ impl Attempt<'_> {
         if !self.context.options.capture.notify {
             wake_up_at = wake_up_at.min(Instant::now() + self.context.options.sync.poll_interval);
         }
+        if self.session.inbox().has_news() {
+            self.drain.stay_awake();
+        }
         let in_time = self.rest(wake_up_at).await?;
         self.context.observer.alive(Store::patience(&self.context.options.sync) * STATEMENTS);
 
@@ -326,7 +329,6 @@ impl Attempt<'_> {
         if retry {
             self.enqueue_retries().await?;
         }
-        self.drain.wake();
         Ok(Phase::Draining)
     }
 
