@@ -18,6 +18,7 @@ mod installing;
 mod mapping;
 mod outage;
 mod packaging;
+mod page;
 mod poison;
 mod pooler;
 mod roles;

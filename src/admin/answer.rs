@@ -8,18 +8,19 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::host::is_for_us;
-use super::{health, metrics, status};
+use super::{health, metrics, page, status};
 use crate::observe::Board;
 
 /// What is served, with a line about each.
 const PATHS: &[(&str, &str)] = &[
+    ("/", "the status page"),
     ("/livez", "200 while the loop of every database makes progress"),
     ("/readyz", "200 while every database is served"),
     ("/metrics", "metrics for Prometheus"),
     ("/status", "everything as JSON"),
 ];
 
-/// What a browser may do with an answer: show it, and nothing besides.
+/// What a browser may do with an answer: show it, and nothing besides. The page brings a policy of its own.
 const POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// An answer before it has its headers.
@@ -61,6 +62,7 @@ pub(super) fn answer<B>(request: &Request<B>, local: SocketAddr, board: &Board) 
 
 fn route(path: &str, query: &str, board: &Board) -> Answer {
     match path {
+        "/" => page::page(),
         "/livez" => health::live(&board.snapshot()),
         "/readyz" => health::ready(&board.snapshot()),
         "/metrics" => Answer::of(metrics::CONTENT_TYPE, metrics::exposition(&board.snapshot())),

@@ -1,4 +1,4 @@
-//! Saying over HTTP how the daemon is doing (I8): `/livez`, `/readyz`, `/metrics` and `/status`.
+//! Saying over HTTP how the daemon is doing (I8): `/livez`, `/readyz`, `/metrics`, `/status`, and the status page at `/`.
 //!
 //! Authority: none. Everything is read from the [`Board`]; nothing here touches PostgreSQL, waits for a loop, or changes
 //! anything. It runs in a thread of its own with an event loop of its own, so a request costs no database a moment, and a
@@ -6,7 +6,7 @@
 //!
 //! - `server` listens, and bounds what a client can take.
 //! - `answer` knows the paths, and what every answer says about itself; `host` whom it is for.
-//! - `health`, `metrics` and `status` are the answers; `process` and `time` help them.
+//! - `health`, `metrics` and `status` are the answers; `process` and `time` help them; `page` is the page.
 //! - `ask` is the other side: one question to a running daemon, for `agent-sync probe`.
 //!
 //! Invariant: no secret and no value of a row is served, because the board has none (G11).
@@ -17,6 +17,7 @@ pub mod ask;
 mod health;
 mod host;
 pub mod metrics;
+mod page;
 mod process;
 mod server;
 mod status;

@@ -63,7 +63,7 @@ pub(super) async fn serve(mut listen: watch::Receiver<Option<SocketAddr>>, board
 async fn serve_at(address: SocketAddr, board: &Arc<Board>) {
     let listener = bind(address).await;
     let local = listener.local_addr().unwrap_or(address);
-    info!(address = %local, "serving /livez, /readyz, /metrics and /status over HTTP");
+    info!(address = %local, "serving /livez, /readyz, /metrics, /status and the status page over HTTP");
     let mut connections = JoinSet::new();
     let mut open: VecDeque<AbortHandle> = VecDeque::with_capacity(CONNECTIONS);
     loop {

@@ -211,3 +211,94 @@ fn remember(state: &mut State, slug: &str, outcome: Outcome, columns: Columns) {
     }
     changes.push_back(Change { at: SystemTime::now(), slug: brief(slug, SLUG).into(), outcome, columns });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(board: &Board) -> State {
+        board.snapshot().databases.remove(0).1
+    }
+
+    #[test]
+    fn whatever_is_told_the_board_of_a_database_stays_small() {
+        let board = Board::default();
+        let observer = board.observer("main", "");
+        let slugs: Vec<String> = (0..5000).map(|number| format!("{number:0>500}")).collect();
+        let written: Vec<_> = slugs.iter().map(|slug| (slug.as_str(), Columns::of([true; 7]))).collect();
+        for _ in 0..3 {
+            let batch =
+                Committed { rows: 5000, written: &written, ages: &vec![0.1; 5000], took: Duration::ZERO };
+            observer.tell(&Event::Batch { totals: Totals::default(), batch });
+        }
+        let long = "x".repeat(1_000_000);
+        observer.tell(&Event::Lost { cause: &long, remedy: &long });
+        let many: Vec<_> = (0..1000)
+            .map(|number| Finding { what: number.to_string(), remedy: String::new(), misses_changes: true })
+            .collect();
+        observer.tell(&Event::InForce { findings: &many });
+        let state = state(&board);
+        assert_eq!((state.changes.len(), state.findings.len()), (CHANGES, FINDINGS));
+        let slugs =
+            state.changes.iter().map(|change| size_of::<Change>() + change.slug.len() + 16).sum::<usize>();
+        let hour = size_of::<super::super::hour::Minute>() * super::super::hour::MINUTES;
+        let trouble = state.trouble.map_or(0, |trouble| trouble.cause.len() + trouble.remedy.len());
+        let all = size_of::<State>() + slugs + hour + trouble + FINDINGS * size_of::<InForce>();
+        assert!(all < 64 * 1024, "{all} bytes");
+    }
+
+    #[test]
+    fn a_database_that_is_put_on_the_board_again_keeps_what_was_counted_until_it_is_taken_off() {
+        let board = Board::default();
+        let connected = |observer: &Observer| observer.tell(&Event::Connected { server_version: "16" });
+        connected(&board.observer("main", "here"));
+        connected(&board.observer("main", "there"));
+        assert_eq!((state(&board).reconnects, &*state(&board).target), (1, "there"));
+        board.remove("main");
+        connected(&board.observer("main", "there"));
+        assert_eq!(state(&board).reconnects, 0);
+    }
+
+    #[test]
+    fn the_time_without_a_connection_adds_up_and_the_running_outage_counts() {
+        let board = Board::default();
+        let observer = board.observer("main", "");
+        let lost = Event::Lost { cause: "", remedy: "" };
+        observer.tell(&lost);
+        let since = state(&board).since.1;
+        let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+        assert_eq!(state(&board).outage(since + minute), minute);
+        observer.tell(&Event::Phase(Phase::CatchingUp));
+        assert!(state(&board).outage(since + minute) < second, "it is over");
+        let before = state(&board).outage(since);
+        observer.tell(&lost);
+        observer.tell(&Event::StillLost { cause: "", remedy: "", pause: second });
+        let since = state(&board).since.1;
+        assert_eq!(state(&board).outage(since + minute), before + minute, "one outage, told of twice");
+    }
+
+    #[test]
+    fn an_outbox_that_was_found_empty_is_not_told_as_it_was_counted_before() {
+        let board = Board::default();
+        let observer = board.observer("main", "");
+        let problems = super::super::Kinds { failed: 2, ..Default::default() };
+        let (oldest, taken) = (Some(Duration::from_secs(9)), Instant::now());
+        let backlog = Backlog {
+            taken,
+            rows: 7,
+            more_rows: true,
+            oldest,
+            problems,
+            more_problems: false,
+            listed: Vec::new(),
+        };
+        observer.tell(&Event::Phase(Phase::Draining));
+        observer.tell(&Event::Backlog { backlog: &Arc::new(backlog) });
+        observer.tell(&Event::Emptied);
+        let backlog = state(&board).backlog;
+        let told = backlog.map(|backlog| (backlog.rows, backlog.more_rows, backlog.oldest, backlog.problems));
+        assert_eq!(told, Some((0, false, None, problems)));
+        observer.tell(&Event::Lost { cause: "", remedy: "" });
+        assert!(state(&board).backlog.is_none(), "who does not lead does not know");
+    }
+}

@@ -1,8 +1,8 @@
 //! What is known of one database: plain data, bounded in every part, without secrets and without values of rows (G11).
 //!
 //! Bounds: a list that can grow is cut at [`PROBLEMS`], [`CHANGES`] or [`FINDINGS`], and a text at the lengths that
-//! `brief` is called with. A database that is in sync takes about 40 KiB when all rings are full; one with a thousand
-//! problems at most 200 KiB more.
+//! `brief` is called with. A database without problems takes less than 64 KiB when all rings are full; one with a thousand
+//! of them at most 400 KiB more, for the list ends where its texts come to [`LISTED`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,6 +14,9 @@ use super::hour::Hour;
 
 /// How many problems are listed.
 pub const PROBLEMS: usize = 1000;
+
+/// How many bytes their texts may come to.
+pub const LISTED: usize = 256 * 1024;
 
 /// How many of the latest changes are kept.
 pub const CHANGES: usize = 200;

@@ -7,7 +7,7 @@ use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use super::{Store, StoreError, failure, within};
-use crate::observe::state::PROBLEMS;
+use crate::observe::state::{LISTED, PROBLEMS};
 use crate::observe::{Backlog, Kinds, Problem};
 
 /// How many rows are counted; the numbers are no larger, and say so.
@@ -60,9 +60,23 @@ impl Store {
             oldest: oldest.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok()),
             problems: problems_of,
             more_problems: problems_of.total() >= COUNTED.unsigned_abs(),
-            listed: problems.iter().map(problem).collect::<Result<_, _>>()?,
+            listed: list(&problems)?,
         })
     }
+}
+
+/// As many of them as may be kept.
+fn list(rows: &[Row]) -> Result<Vec<Problem>, tokio_postgres::Error> {
+    let mut listed = Vec::with_capacity(rows.len());
+    let mut bytes = 0;
+    for row in rows {
+        bytes += row.raw_size_bytes();
+        if bytes > LISTED {
+            break;
+        }
+        listed.push(problem(row)?);
+    }
+    Ok(listed)
 }
 
 fn problem(row: &Row) -> Result<Problem, tokio_postgres::Error> {
