@@ -1,6 +1,6 @@
 //! What was typed.
 
-use clap::Parser;
+use clap::{Parser, ValueEnum as _};
 
 use crate::figures::Figure;
 
@@ -28,6 +28,9 @@ pub struct Args {
 impl Args {
     /// The figures to measure, in the order of the table.
     pub fn figures(&self) -> impl Iterator<Item = Figure> {
-        Figure::ALL.into_iter().filter(|figure| self.only.is_empty() || self.only.contains(figure))
+        Figure::value_variants()
+            .iter()
+            .copied()
+            .filter(|figure| self.only.is_empty() || self.only.contains(figure))
     }
 }

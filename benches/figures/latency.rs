@@ -30,7 +30,7 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
     ];
 
     let (mut p50, mut p99) = (Vec::new(), Vec::new());
-    for round in 0..lab.rounds(5) {
+    for round in 0..lab.rounds(4) {
         ours.tidy().await?;
         floor.tidy().await?;
         let mut taken = [Vec::new(), Vec::new()];

@@ -1,8 +1,8 @@
 //! Single-row saves per second with 1, 8 and 32 clients (pgbench); beside the same without triggers, and beside the usual
 //! row trigger that notifies.
 //!
-//! Fair, because every side runs the same script on a copy of the same tables, just vacuumed, after a checkpoint, for the same
-//! time, in an order that changes from round to round. The goals are about the capture alone, with no daemon connected:
+//! Fair, because every side runs the same script on a copy of the same tables, and they take turns, a second each: see
+//! `pgbench::in_slices`. Nobody else works meanwhile; the daemon has drained before the next one begins. The goals are about the capture alone, with no daemon connected:
 //! what the trigger costs a writer. Shown beside them is the same while the daemon drains on the same processors. The rival
 //! has one client connected that listens and reads, and does nothing else.
 
@@ -30,21 +30,19 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
 
     let (mut floors, mut rivals) = (Vec::new(), Vec::new());
     for clients in lab.scaled([1, 8, 32].as_slice(), [1, 8].as_slice()) {
-        let load =
-            Load { script: script.clone(), clients: *clients, seconds: lab.scaled(5, 1), rate: None, agents };
+        let load = Load { script: script.clone(), clients: *clients, seconds: 1, rate: None, agents };
         let mut rates: Vec<[f64; 4]> = Vec::new();
-        for round in 0..lab.rounds(5).min(lab.scaled(usize::MAX, 1)) {
-            let mut rate = [0.0; 4];
-            for side in super::in_turn(sides.len(), round) {
-                sides[side].tidy().await?;
-                rate[side] = pgbench::start(lab, sides[side], &load).await?;
-            }
-            capture.forget_captured().await?;
-            synced.drained(&daemon).await?;
+        for round in 0..lab.rounds(lab.scaled(4, 1)) {
+            let rate = pgbench::in_slices(lab, &sides, &load, round, async |side| match side {
+                1 => capture.forget_captured().await,
+                3 => synced.drained(&daemon).await,
+                _ => Ok(()),
+            });
+            let rate = rate.await?;
             listener.must_run()?;
             let [plain, capture, notifying, synced] = rate.map(digits);
             say(format_args!(
-                "{clients} clients, round {}: {capture}/s, with the daemon {synced}/s, without triggers {plain}/s, pg_notify {notifying}/s",
+                "clients: {clients}, round {}: {capture}/s, with the daemon {synced}/s, without triggers {plain}/s, pg_notify {notifying}/s",
                 round + 1
             ));
             rates.push(rate);

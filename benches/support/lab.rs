@@ -32,10 +32,22 @@ statement_timeout = 15min
 max_connections = 200
 ";
 
+/// What became of a drain of all agents of a database.
+#[derive(Debug, Clone, Copy)]
+pub struct Drain {
+    pub agents: u32,
+    pub seconds: f64,
+    /// The daemon's memory before, and the most during it.
+    pub idle_kib: f64,
+    pub peak_kib: f64,
+}
+
 /// The server, and what is in it.
 pub struct Lab {
     pub args: Args,
     pub cluster: Arc<Cluster>,
+    /// The drains that were measured, for the figures that share them.
+    pub drains: Vec<Drain>,
     templates: Vec<(u32, Prompt, String)>,
     databases: Vec<String>,
     made: u32,
@@ -45,22 +57,24 @@ impl Lab {
     /// Starts the server.
     pub fn start(args: Args) -> anyhow::Result<Self> {
         let cluster = Cluster::start(Options { settings: SETTINGS, ..Options::default() })?;
-        Ok(Self { args, cluster: Arc::new(cluster), templates: Vec::new(), databases: Vec::new(), made: 0 })
+        Ok(Self {
+            args,
+            cluster: Arc::new(cluster),
+            drains: Vec::new(),
+            templates: Vec::new(),
+            databases: Vec::new(),
+            made: 0,
+        })
     }
 
-    /// How many rounds: as many as were asked for, or as a figure needs; two in quick mode.
+    /// How many rounds: as many as were asked for, or as a figure needs; two at most in quick mode.
     pub fn rounds(&self, usual: usize) -> usize {
-        self.args.rounds.unwrap_or(if self.args.quick { 2 } else { usual })
+        self.args.rounds.unwrap_or(self.scaled(usual, usual.min(2)))
     }
 
     /// A size or a number: the real one, or the one that only proves that it works.
     pub fn scaled<T>(&self, real: T, quick: T) -> T {
         if self.args.quick { quick } else { real }
-    }
-
-    /// A time that something is watched for.
-    pub fn span(&self, real: u64, quick: u64) -> Duration {
-        Duration::from_secs(self.scaled(real, quick))
     }
 
     /// A new database with this many agents, in sync: a copy of one that is made once.
@@ -159,6 +173,24 @@ impl Lab {
     /// A connection of the superuser's, to no database in particular.
     pub async fn admin(&self) -> anyhow::Result<tokio_postgres::Client> {
         database::connect(&self.cluster.url("postgres")).await
+    }
+
+    /// The process that all of the server's processes are children of.
+    pub fn postmaster(&self) -> anyhow::Result<u32> {
+        let path = self.cluster.folder().join("data/postmaster.pid");
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
+        text.lines()
+            .next()
+            .and_then(|line| line.trim().parse().ok())
+            .context("postmaster.pid does not begin with a number")
+    }
+
+    /// The end of the server's log, for errors.
+    pub fn last_words(&self) -> String {
+        let log = self.cluster.log();
+        let last: Vec<&str> = log.lines().rev().take(5).collect();
+        format!("the end of the server's log: {}", last.into_iter().rev().collect::<Vec<_>>().join("; "))
     }
 
     /// A file that the server's programs can read; it goes away with the server.

@@ -2,8 +2,6 @@
 //!
 //! Every wait is bounded: those of the bench by [`until`], statements by the server's `statement_timeout`.
 
-#![allow(dead_code, reason = "the figures that use the rest are still to come")]
-
 pub mod daemon;
 pub mod database;
 pub mod generator;

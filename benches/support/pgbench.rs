@@ -7,6 +7,7 @@ use anyhow::Context as _;
 
 use super::database::Database;
 use super::lab::Lab;
+use super::stats;
 
 /// What it does to a database.
 #[derive(Debug, Clone)]
@@ -61,4 +62,29 @@ pub fn start(
             .find_map(|line| line.strip_prefix("tps = ")?.split_whitespace().next()?.parse().ok());
         rate.with_context(|| format!("pgbench did not say how many transactions it made: {said}"))
     }
+}
+
+/// Lets several databases have the same load, a slice after the other, in turn: the mean of the rates of each.
+///
+/// A machine that is quicker or slower for a while is so for all of them; and only the first slice after a checkpoint writes
+/// whole pages to the log, so that what all sides have in common does not hide the difference.
+pub async fn in_slices<const SIDES: usize>(
+    lab: &Lab,
+    databases: &[&Database; SIDES],
+    load: &Load,
+    round: usize,
+    mut after: impl AsyncFnMut(usize) -> anyhow::Result<()>,
+) -> anyhow::Result<[f64; SIDES]> {
+    let slices = lab.scaled(4, 1);
+    let mut rates = [0.0; SIDES];
+    for database in databases {
+        database.tidy().await?;
+    }
+    for slice in 0..slices {
+        for side in stats::in_turn(SIDES, round + slice) {
+            rates[side] += start(lab, databases[side], load).await? / slices as f64;
+            after(side).await?;
+        }
+    }
+    Ok(rates)
 }

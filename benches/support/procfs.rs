@@ -2,12 +2,11 @@
 
 use std::fs::read_to_string;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Context as _;
 
 /// How many ticks of /proc/PID/stat a second has: 100 on every Linux there is (`USER_HZ`).
-const TICKS: u64 = 100;
+const TICKS: f64 = 100.0;
 
 /// The fields of /proc/PID/stat after the name, from the state on. None if the process is gone.
 fn stat(pid: u32) -> Option<Vec<String>> {
@@ -25,14 +24,14 @@ pub fn is_alive(pid: u32) -> bool {
     stat(pid).is_some_and(|fields| fields.first().is_some_and(|state| state != "Z" && state != "X"))
 }
 
-/// The processor time of a process so far, to 10 ms.
-pub fn cpu(pid: u32) -> anyhow::Result<Duration> {
+/// The processor time of a process so far in seconds, to 10 ms.
+pub fn cpu(pid: u32) -> anyhow::Result<f64> {
     let fields = stat(pid).with_context(|| format!("process {pid} is gone"))?;
-    Ok(Duration::from_millis(ticks(&fields, 11..13) * 1000 / TICKS))
+    Ok(ticks(&fields, 11..13) as f64 / TICKS)
 }
 
-/// The processor time of a process and of all its children so far, also of those that have ended.
-pub fn cpu_of_family(parent: u32) -> anyhow::Result<Duration> {
+/// The processor time of a process and of all its children so far in seconds, also of those that have ended.
+pub fn cpu_of_family(parent: u32) -> anyhow::Result<f64> {
     let fields = stat(parent).with_context(|| format!("process {parent} is gone"))?;
     let mut sum = ticks(&fields, 11..15);
     for entry in std::fs::read_dir("/proc").context("could not read /proc")? {
@@ -44,14 +43,14 @@ pub fn cpu_of_family(parent: u32) -> anyhow::Result<Duration> {
             sum += ticks(&fields, 11..13);
         }
     }
-    Ok(Duration::from_millis(sum * 1000 / TICKS))
+    Ok(sum as f64 / TICKS)
 }
 
 /// What the threads of a process have done so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Activity {
-    /// Time on the processor, to the nanosecond where the kernel keeps it.
-    pub cpu: Duration,
+    /// Time on the processor, to the nanosecond.
+    pub cpu_seconds: f64,
     /// How often they went to sleep, and so were woken up.
     pub wakeups: u64,
 }
@@ -59,7 +58,7 @@ pub struct Activity {
 /// The activity of a process. Threads that have ended do not count; the daemon has none that do.
 pub fn activity(pid: u32) -> anyhow::Result<Activity> {
     let mut sum = Activity::default();
-    let mut nanoseconds = 0;
+    let mut nanoseconds = 0_u64;
     for task in std::fs::read_dir(format!("/proc/{pid}/task")).context("the daemon is gone")? {
         let task = task.context("the daemon is gone")?.path();
         let schedule = read_to_string(task.join("schedstat")).context("this kernel keeps no schedstat")?;
@@ -67,7 +66,7 @@ pub fn activity(pid: u32) -> anyhow::Result<Activity> {
         nanoseconds += on_cpu.context("schedstat is not as expected")?;
         sum.wakeups += field(&task.join("status"), "voluntary_ctxt_switches:")?;
     }
-    sum.cpu = Duration::from_nanos(nanoseconds);
+    sum.cpu_seconds = nanoseconds as f64 / 1e9;
     Ok(sum)
 }
 

@@ -11,7 +11,7 @@ pub enum Unit {
     Seconds,
     Nanoseconds,
     PerSecond,
-    PercentOfCore,
+    Percent,
     Mebibytes,
     Kibibytes,
     Microseconds,
@@ -24,7 +24,7 @@ impl Unit {
             Self::Seconds => "s",
             Self::Nanoseconds => "ns",
             Self::PerSecond => "/s",
-            Self::PercentOfCore => "%",
+            Self::Percent => "%",
             Self::Mebibytes => "MiB",
             Self::Kibibytes => "KiB",
             Self::Microseconds => "µs",
@@ -258,6 +258,11 @@ pub fn digits(value: f64) -> String {
         _ => 0,
     };
     let plain = format!("{value:.decimals$}");
+    with_commas(&plain)
+}
+
+/// A number with commas.
+pub fn with_commas(plain: &str) -> String {
     let (whole, rest) = plain.split_at(plain.find('.').unwrap_or(plain.len()));
     let mut text = String::new();
     for (index, digit) in whole.chars().enumerate() {

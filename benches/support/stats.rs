@@ -33,3 +33,8 @@ pub fn spread(values: &[f64]) -> (f64, f64) {
         (least.min(*value), most.max(*value))
     })
 }
+
+/// The sides of a round in an order that changes with the round, so that no side always comes first.
+pub fn in_turn(sides: usize, round: usize) -> impl Iterator<Item = usize> {
+    (0..sides).map(move |index| (index + round) % sides)
+}
