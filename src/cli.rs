@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand};
 
 /// Keeps `agent_configurations` in step with `agents`, in every PostgreSQL database it is told of.
 #[derive(Debug, Parser)]
 #[allow(clippy::doc_markdown, reason = "these comments are printed as help")]
-#[command(name = "agent-sync", version, max_term_width = 100)]
+#[command(name = "agent-sync", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
     /// The settings file [default: $AGENT_SYNC_CONFIG, else /etc/agent-sync/agent-sync.toml if it exists]
     #[arg(long, global = true, value_name = "FILE")]
@@ -17,22 +18,69 @@ pub struct Cli {
     pub verb: Verb,
 }
 
+const EXIT_CODES: &str = "Exit codes:
+  0   done; for check: in sync
+  2   check found drift, or doctor found a fault
+  64  the command line or the settings are not what they should be
+  69  a database is unavailable
+  1   anything else";
+
 /// The verbs, one file each in `src/verbs/`.
 #[derive(Debug, Subcommand)]
 #[allow(clippy::doc_markdown, reason = "these comments are printed as help")]
 pub enum Verb {
     /// Keep the databases in sync until told to stop (SIGTERM or SIGINT)
+    #[command(after_help = "Examples:
+  agent-sync run                        every database of the settings
+  agent-sync run --database platform    one of them
+  kill -HUP PID                         read settings and rules again")]
     Run(Databases),
     /// Put the capture into a database: schema agent_sync and its triggers
+    #[command(after_help = "Examples:
+  agent-sync install                           as the owner of the two tables
+  agent-sync install --role agent_sync_daemon  and let this role be the daemon's
+  agent-sync install --print > install.sql     for a migration or an SQL editor")]
     Install(Install),
     /// Take everything that install made out of a database
+    #[command(after_help = "Example:
+  agent-sync uninstall --database platform")]
     Uninstall(Databases),
+    /// Compare every configuration with what its agent says, and change nothing
+    #[command(after_help = "Exits with 0 if all is in sync, and with 2 if something stays out of sync unless
+somebody acts: a configuration that differs or is missing, an agent that is
+rejected, a slug that no agent has. What is in the outbox is pending, and does
+not count while a daemon leads, which is about to do it. Exits with 69 if a
+database is unavailable.
+
+Examples:
+  agent-sync check                                 all agents of all databases
+  agent-sync check reception billing               these two
+  agent-sync check --json | jq -r 'select(.verdict == \"drifted\").slug'")]
+    Check(Check),
     /// Run the mapping on one agent from standard input, without a database
+    #[command(after_help = "Example:
+  echo '{\"agent\": {\"voice_settings\": {\"voice_id\": \"v\"}}}' | agent-sync render")]
     Render,
     /// Print the settings in force and where each comes from
+    #[command(after_help = "Examples:
+  agent-sync config
+  agent-sync config --json | jq '.\"sync.batch_size\"'")]
     Config(Config),
     /// Watch agent-sync work on a throwaway PostgreSQL
+    #[command(after_help = "Example:
+  agent-sync demo")]
     Demo,
+    /// Print the completions for a shell
+    #[command(after_help = "Examples:
+  agent-sync completions bash > /etc/bash_completion.d/agent-sync
+  agent-sync completions zsh > /usr/share/zsh/site-functions/_agent-sync
+  agent-sync completions fish > ~/.config/fish/completions/agent-sync.fish")]
+    Completions(Completions),
+    /// Print the manual page
+    #[command(after_help = "Examples:
+  agent-sync man | man -l -
+  agent-sync man > /usr/local/share/man/man1/agent-sync.1")]
+    Man,
 }
 
 /// Which databases a verb is about.
@@ -41,6 +89,28 @@ pub struct Databases {
     /// Only this database; may be repeated [default: every database of the settings]
     #[arg(long = "database", value_name = "NAME")]
     pub names: Vec<String>,
+}
+
+/// The arguments of a verb that reports.
+#[derive(Debug, Args)]
+pub struct Reporting {
+    /// Which databases it is about.
+    #[command(flatten)]
+    pub databases: Databases,
+    /// Print JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The arguments of `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Only these agents [default: all]
+    #[arg(value_name = "SLUG")]
+    pub slugs: Vec<String>,
+    /// Where, and in which form.
+    #[command(flatten)]
+    pub reporting: Reporting,
 }
 
 /// The arguments of `install`.
@@ -53,7 +123,7 @@ pub struct Install {
     #[arg(long)]
     pub print: bool,
     /// Give this role what the daemon needs and nothing more; if it does not exist, make it, without a password
-    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub role: Option<String>,
 }
 
@@ -63,4 +133,12 @@ pub struct Config {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// The arguments of `completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// For which shell
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
 }

@@ -20,9 +20,12 @@ fn main() -> ExitCode {
         Verb::Run(args) => verbs::run::run(config, &args),
         Verb::Install(args) => verbs::install::install(config, &args),
         Verb::Uninstall(args) => verbs::uninstall::uninstall(config, &args),
+        Verb::Check(args) => verbs::check::check(config, &args),
         Verb::Render => verbs::render::render(config),
         Verb::Config(args) => verbs::config::config(config, &args),
         Verb::Demo => verbs::demo::demo(),
+        Verb::Completions(args) => Ok(verbs::completions::completions(&args)),
+        Verb::Man => verbs::man::man(),
     };
     outcome.unwrap_or_else(|error| exit::report(&error)).into()
 }

@@ -8,11 +8,13 @@
 )]
 
 mod capture;
+mod check;
 mod checks;
 mod columns;
 mod connection;
 mod demo;
 mod fleet;
+mod help;
 mod installing;
 mod mapping;
 mod outage;

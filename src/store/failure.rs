@@ -87,6 +87,17 @@ pub fn policy(error: &Error) -> Policy {
     }
 }
 
+/// What the operator can do about a write that was refused with this SQLSTATE and noted.
+pub fn remedy(sqlstate: &str) -> &'static str {
+    let known = POLICIES.iter().find(|(prefix, ..)| sqlstate.starts_with(prefix));
+    match known {
+        // No connection ends on account of one row: a function raised it.
+        Some((_, Class::Connection, _)) => REFUSED,
+        Some((.., remedy)) => remedy,
+        None => UNKNOWN.remedy,
+    }
+}
+
 /// An error in a sentence, without what the rows held. PostgreSQL quotes values in the messages of data errors, and a
 /// trigger can put anything into one; of those only the code, its name, and the object it is about are told.
 pub fn describe(error: &Error) -> String {

@@ -5,7 +5,7 @@
 //! - `attempt` is the life of one connection: connect, stand by, catch up, wait, drain. Its phases are documented there.
 //! - `drain` takes the outbox apart, batch by batch.
 //! - `decide` is where the mapping meets the store.
-//! - `survey` looks at every agent and touches nothing.
+//! - `survey` counts what differs after the rules have changed.
 //!
 //! The arrows point down that list, and from all of it to `session` and `store`.
 
