@@ -57,6 +57,17 @@ Examples:
   agent-sync check reception billing               these two
   agent-sync check --json | jq -r 'select(.verdict == \"drifted\").slug'")]
     Check(Check),
+    /// Bring configurations in sync that are not
+    #[command(after_help = "The slugs go through the outbox, as if their agents had been saved, and the
+daemon does the work; where none leads, this command does it. It waits until all
+is done, and says what could not be. Above reconcile.confirm_above
+configurations it asks first.
+
+Examples:
+  agent-sync reconcile reception       one agent
+  agent-sync reconcile --all --dry-run what would be done; the same as check
+  agent-sync reconcile --all --yes     everything, without asking")]
+    Reconcile(Reconcile),
     /// Run the mapping on one agent from standard input, without a database
     #[command(after_help = "Example:
   echo '{\"agent\": {\"voice_settings\": {\"voice_id\": \"v\"}}}' | agent-sync render")]
@@ -108,6 +119,26 @@ pub struct Check {
     /// Only these agents [default: all]
     #[arg(value_name = "SLUG")]
     pub slugs: Vec<String>,
+    /// Where, and in which form.
+    #[command(flatten)]
+    pub reporting: Reporting,
+}
+
+/// The arguments of `reconcile`.
+#[derive(Debug, Args)]
+pub struct Reconcile {
+    /// These agents
+    #[arg(value_name = "SLUG", conflicts_with = "all")]
+    pub slugs: Vec<String>,
+    /// Every agent
+    #[arg(long)]
+    pub all: bool,
+    /// Say what would be done, as check does, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask, however many configurations it is about
+    #[arg(long)]
+    pub yes: bool,
     /// Where, and in which form.
     #[command(flatten)]
     pub reporting: Reporting,

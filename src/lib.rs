@@ -9,6 +9,7 @@ pub mod exit;
 pub mod install;
 pub mod mapping;
 pub mod observe;
+pub mod reconcile;
 pub mod report;
 pub mod session;
 pub mod settings;

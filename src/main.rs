@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Verb::Install(args) => verbs::install::install(config, &args),
         Verb::Uninstall(args) => verbs::uninstall::uninstall(config, &args),
         Verb::Check(args) => verbs::check::check(config, &args),
+        Verb::Reconcile(args) => verbs::reconcile::reconcile(config, &args),
         Verb::Render => verbs::render::render(config),
         Verb::Config(args) => verbs::config::config(config, &args),
         Verb::Demo => verbs::demo::demo(),

@@ -20,6 +20,7 @@ mod mapping;
 mod outage;
 mod poison;
 mod pooler;
+mod reconcile;
 mod roles;
 mod settings;
 mod support;

@@ -65,9 +65,11 @@ pub const PENDING_OF: &str = "
            extract(epoch FROM clock_timestamp() - min(o.at))::float8
     FROM agent_sync.outbox o WHERE o.slug = $1::text";
 
-/// How many of the slugs `$1` are still in the outbox.
+/// How many of the slugs `$1` are still in the outbox, and how many rows have ever been taken out of it, by a count of the
+/// server's that is about a second late: where the first stays and the second grows, others are before them.
 pub const STILL_PENDING: &str = "
-    SELECT count(DISTINCT o.slug) FROM agent_sync.outbox o WHERE o.slug = ANY ($1::text[])";
+    SELECT count(DISTINCT o.slug), coalesce(pg_stat_get_tuples_deleted(to_regclass('agent_sync.outbox')), 0)
+    FROM agent_sync.outbox o WHERE o.slug = ANY ($1::text[])";
 
 /// Puts slugs into the outbox; with [`WAKE`] in the same transaction.
 pub const SEND: &str = queries::ENQUEUE;

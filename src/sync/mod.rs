@@ -5,6 +5,7 @@
 //! - `attempt` is the life of one connection: connect, stand by, catch up, wait, drain. Its phases are documented there.
 //! - `drain` takes the outbox apart, batch by batch.
 //! - `decide` is where the mapping meets the store.
+//! - `stand_in` drains for a moment where no daemon leads.
 //! - `survey` counts what differs after the rules have changed.
 //!
 //! The arrows point down that list, and from all of it to `session` and `store`.
@@ -16,6 +17,9 @@ mod decide;
 mod drain;
 mod fleet;
 mod pace;
+mod stand_in;
 mod survey;
 
+pub use attempt::AttemptError;
 pub use fleet::{Fleet, Options, Reloaded};
+pub use stand_in::StandIn;

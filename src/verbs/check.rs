@@ -52,6 +52,8 @@ pub(super) struct Checker<'a> {
     slugs: Vec<&'a str>,
     json: bool,
     several: bool,
+    /// Whether only those are told that a daemon cannot bring in sync.
+    only_hopeless: bool,
     seen: BTreeSet<String>,
     pub(super) page: Page,
 }
@@ -74,6 +76,11 @@ pub(super) struct Todo {
 }
 
 impl Todo {
+    /// Whether there is nothing to do.
+    pub(super) fn is_empty(&self) -> bool {
+        self.differing.is_empty() && self.misnoted.is_empty()
+    }
+
     fn add(&mut self, findings: &Findings) {
         let noted = findings.noted.as_ref().map(|noted| noted.kind.as_str());
         let list = match findings.verdict() {
@@ -102,6 +109,7 @@ impl<'a> Checker<'a> {
             slugs,
             json,
             several: databases > 1,
+            only_hopeless: false,
             seen: BTreeSet::new(),
             page: Page::new(),
         }
@@ -152,7 +160,7 @@ impl<'a> Checker<'a> {
             if !wanted.is_empty() {
                 self.seen.insert(findings.slug.clone());
             }
-            if !wanted.is_empty() || findings.verdict() != Verdict::InSync {
+            if self.is_told(findings.verdict(), !wanted.is_empty()) {
                 self.tell(database, findings);
             }
             self.page.progress(&database.name, checked.tally.agents, total);
@@ -163,6 +171,20 @@ impl<'a> Checker<'a> {
         self.page.clear();
         outcome.map_err(|error| interrupted(database, error))?;
         Ok(checked)
+    }
+
+    /// The same checker for who is about to bring in sync what can be.
+    pub(super) fn only_hopeless(self) -> Self {
+        Self { only_hopeless: true, ..self }
+    }
+
+    /// Whether an agent that stands so is told of: one that was asked for by name always is.
+    fn is_told(&self, verdict: Verdict, by_name: bool) -> bool {
+        match verdict {
+            Verdict::Missing | Verdict::Rejected => true,
+            Verdict::Pending | Verdict::Drifted => !self.only_hopeless,
+            Verdict::InSync => by_name && !self.only_hopeless,
+        }
     }
 
     /// Row-level security would make drift invisible.

@@ -7,6 +7,7 @@ pub mod demo;
 pub mod install;
 pub mod man;
 mod page;
+pub mod reconcile;
 pub mod render;
 pub mod run;
 pub mod uninstall;
