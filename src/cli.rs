@@ -23,7 +23,10 @@ const EXIT_CODES: &str = "Exit codes:
   2   check found drift, or doctor found a fault
   64  the command line or the settings are not what they should be
   69  a database is unavailable
-  1   anything else";
+  1   anything else
+
+Something is not in sync? `agent-sync status` says how much and what to do, and
+`agent-sync why SLUG` says why.";
 
 /// The verbs, one file each in `src/verbs/`.
 #[derive(Debug, Subcommand)]
@@ -68,6 +71,29 @@ Examples:
   agent-sync reconcile --all --dry-run what would be done; the same as check
   agent-sync reconcile --all --yes     everything, without asking")]
     Reconcile(Reconcile),
+    /// Say how each database is doing: one line each, and what to do
+    #[command(after_help = "It asks the databases, and needs no daemon. SYNCED is how many agents have
+neither a change waiting nor a problem noted; `agent-sync check` compares each.
+
+Examples:
+  agent-sync status
+  agent-sync status --watch
+  agent-sync status --json | jq 'select(.outbox.oldest_seconds > 60)'")]
+    Status(Status),
+    /// Tell the story of one agent: as saved, as configured, and why it is not in sync
+    #[command(after_help = "Examples:
+  agent-sync why reception
+  agent-sync why reception --database platform --json")]
+    Why(Why),
+    /// Examine each database, from the connection to a round trip through the daemon
+    #[command(after_help = "Changes nothing of yours: the round trip is a slug that no agent has, which the
+daemon drops. Run it with the settings of the daemon, as the role that it
+connects with. Exits with 2 on a fault.
+
+Examples:
+  agent-sync doctor
+  agent-sync doctor --json | jq '.checks[] | select(.level != \"pass\")'")]
+    Doctor(Reporting),
     /// Run the mapping on one agent from standard input, without a database
     #[command(after_help = "Example:
   echo '{\"agent\": {\"voice_settings\": {\"voice_id\": \"v\"}}}' | agent-sync render")]
@@ -139,6 +165,28 @@ pub struct Reconcile {
     /// Do not ask, however many configurations it is about
     #[arg(long)]
     pub yes: bool,
+    /// Where, and in which form.
+    #[command(flatten)]
+    pub reporting: Reporting,
+}
+
+/// The arguments of `status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Say it again every two seconds, until interrupted
+    #[arg(long)]
+    pub watch: bool,
+    /// Where, and in which form.
+    #[command(flatten)]
+    pub reporting: Reporting,
+}
+
+/// The arguments of `why`.
+#[derive(Debug, Args)]
+pub struct Why {
+    /// The agent
+    #[arg(value_name = "SLUG")]
+    pub slug: String,
     /// Where, and in which form.
     #[command(flatten)]
     pub reporting: Reporting,

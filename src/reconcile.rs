@@ -51,7 +51,7 @@ pub enum ReconcileError {
 /// What became of one slug.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Became {
-    /// Its configurations are in sync.
+    /// Its configurations are in sync; or they were, and the agent has been saved once more, which is in the outbox.
     InSync,
     /// It has no configuration.
     Missing,
@@ -73,13 +73,13 @@ pub enum Became {
 impl Became {
     fn of(findings: &Findings) -> Self {
         match (findings.verdict(), findings.refused()) {
-            (Verdict::InSync, _) => Self::InSync,
+            (Verdict::InSync, _) | (Verdict::Pending, None) => Self::InSync,
             (Verdict::Missing, _) => Self::Missing,
             (Verdict::Rejected, _) => Self::Rejected(findings.mistakes.clone()),
             (_, Some(refused)) => {
                 Self::Failed { detail: refused.detail.clone(), sqlstate: refused.sqlstate.clone() }
             }
-            (Verdict::Drifted | Verdict::Pending, None) => Self::Differs,
+            (Verdict::Drifted, None) => Self::Differs,
         }
     }
 }

@@ -344,3 +344,38 @@ async fn a_reader_that_has_seen_enough_ends_the_check() {
     let status = child.wait().unwrap();
     assert_eq!(status.code(), Some(2), "no panic, and what was found by then");
 }
+
+#[tokio::test]
+async fn a_standby_can_be_checked_and_is_said_to_be_one() {
+    use crate::support::platform::TABLES;
+    use agent_sync::throwaway::{Cluster, Options};
+
+    let primary = Cluster::start(Options::default()).unwrap();
+    let platform = Platform::with_tables(&primary, TABLES).await;
+    platform.install();
+    platform.save("a", EXAMPLE).await;
+    platform.run("TRUNCATE agent_sync.outbox").await;
+    platform.configure("a").await;
+    platform.run("TRUNCATE agent_sync.outbox").await;
+    let standby = primary.standby(Options::default()).unwrap();
+    let on_standby = |arguments: &[&str]| {
+        let mut command = platform.command(arguments);
+        command.env("DATABASE_URL", standby.url(platform.name()));
+        command
+    };
+    let said = Said::of(on_standby(&["check"])).await.fits();
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.out.starts_with("drifted   a\n"), "{}", said.out);
+    let status = Said::of(on_standby(&["status", "--json"])).await.object();
+    assert_eq!(
+        (&status["phase"], &status["trouble"][0]["topic"]),
+        (&"unfit".into(), &"server".into()),
+        "{status}"
+    );
+    let said = Said::of(on_standby(&["doctor"])).await.fits();
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.out.contains("FAIL  server        this server is a standby"), "{}", said.out);
+    let said = Said::of(on_standby(&["reconcile", "a"])).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains("give the address of the primary"), "{}", said.err);
+}

@@ -225,6 +225,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         report::WAKE,
         report::TAKE_BACK,
         report::LED,
+        report::NEARBY,
         report::STAND_DOWN,
         report::READABLE,
         report::ESTIMATE,

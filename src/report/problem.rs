@@ -3,7 +3,7 @@
 use crate::settings::Database;
 use crate::show::{count, quoted};
 use crate::store::failure;
-use crate::store::identifier::{Literal, plain};
+use crate::store::identifier::{plain, readable};
 use crate::survey::Verdict;
 
 /// What the operator can do about a problem of this kind that an agent has.
@@ -18,7 +18,7 @@ pub fn remedy(database: &Database, kind: &str, sqlstate: Option<&str>, slug: &st
                 plain(&table.table),
                 plain(&table.columns.agent_slug),
                 plain(&table.columns.provider_config),
-                Literal(slug),
+                readable(slug),
             )
         }
         "rejected" => {
@@ -33,11 +33,26 @@ pub fn remedy_of(database: &Database, verdict: Verdict, led: bool, slug: &str) -
     match verdict {
         Verdict::InSync => None,
         Verdict::Pending if led => None,
-        Verdict::Pending => Some(format!("{START}, or run `agent-sync reconcile {}`.", quoted(slug))),
-        Verdict::Drifted => Some(format!("Run `agent-sync reconcile {}`.", quoted(slug))),
+        Verdict::Pending => Some(format!("{START}, or run `agent-sync reconcile {}`.", argument(slug))),
+        Verdict::Drifted => Some(format!("Run `agent-sync reconcile {}`.", argument(slug))),
         Verdict::Missing | Verdict::Rejected => {
             Some(remedy(database, verdict.problem().unwrap_or_default(), None, slug))
         }
+    }
+}
+
+/// A slug as it is written in a shell.
+pub fn argument(slug: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "._/:@%+-".contains(c);
+    let dashes = if slug.starts_with('-') { "-- " } else { "" };
+    let escaped = crate::mapping::quoted(slug);
+    let inner = escaped.get(1..escaped.len() - 1).unwrap_or_default();
+    if !slug.is_empty() && slug.chars().all(plain) {
+        format!("{dashes}{slug}")
+    } else if slug.chars().any(char::is_control) {
+        format!("{dashes}$'{}'", inner.replace('\'', r"\'"))
+    } else {
+        format!("{dashes}'{}'", slug.replace('\'', r"'\''"))
     }
 }
 
@@ -62,6 +77,20 @@ pub fn sentence(kind: &str, number: i64, some: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slug_can_be_pasted_into_a_shell() {
+        for (slug, shell) in [
+            ("pizzeria-da-nino", "pizzeria-da-nino"),
+            ("it's new", r"'it'\''s new'"),
+            ("-x", "-- -x"),
+            ("", "''"),
+            ("$(rm)", "'$(rm)'"),
+            ("\u{1b}'", r"$'\u001b\''"),
+        ] {
+            assert_eq!(argument(slug), shell);
+        }
+    }
 
     #[test]
     fn a_problem_is_told_with_its_number_and_some_names() {

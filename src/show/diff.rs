@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::ser::{Error as _, SerializeMap as _};
+use serde::ser::{Error as _, SerializeMap};
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
@@ -55,23 +55,43 @@ pub struct Difference {
     pub expected: Option<Value>,
 }
 
+impl Value {
+    /// Writes it into an object of JSON: the very value under its name, number by digit; what may not be told in words, under
+    /// a name that says so.
+    fn write<M: SerializeMap>(&self, object: &mut M, name: &str) -> Result<(), M::Error> {
+        match self {
+            Self::Told(raw) => {
+                let raw: &RawValue = serde_json::from_str(raw).map_err(M::Error::custom)?;
+                object.serialize_entry(name, raw)
+            }
+            Self::Length(length) => object.serialize_entry(&format!("{name}_characters"), length),
+            Self::Described(what) => object.serialize_entry(&format!("{name}_is"), what),
+        }
+    }
+}
+
+/// Fields by their path, as an object of JSON.
+#[derive(Debug)]
+pub struct Fields<'a>(pub &'a [(String, Value)]);
+
+impl Serialize for Fields<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(None)?;
+        for (path, value) in self.0 {
+            value.write(&mut object, path)?;
+        }
+        object.end()
+    }
+}
+
 impl Serialize for Difference {
-    /// `current` and `expected` hold the very values, number by digit; what may not be told is said in words, under a name of
-    /// its own. What is not there has no key.
+    /// What is not there has no key.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_map(None)?;
         object.serialize_entry("path", &self.path())?;
-        for (value, key) in [(&self.current, "current"), (&self.expected, "expected")] {
-            match value {
-                None => {}
-                Some(Value::Told(raw)) => {
-                    let raw: &RawValue = serde_json::from_str(raw).map_err(S::Error::custom)?;
-                    object.serialize_entry(key, raw)?;
-                }
-                Some(Value::Length(length)) => {
-                    object.serialize_entry(&format!("{key}_characters"), length)?;
-                }
-                Some(Value::Described(what)) => object.serialize_entry(&format!("{key}_is"), what)?,
+        for (value, name) in [(&self.current, "current"), (&self.expected, "expected")] {
+            if let Some(value) = value {
+                value.write(&mut object, name)?;
             }
         }
         object.end()
@@ -119,6 +139,22 @@ pub fn diff(rules: &Rules, current: &Configuration<'_>, expected: &Configuration
     diff.json("voice_settings", rules, current.voice_settings, expected.voice_settings);
     diff.json("provider_config", rules, current.provider_config, expected.provider_config);
     diff
+}
+
+/// Everything that a configuration holds, field by field, as far as it may be told.
+pub fn fields_of(rules: &Rules, configuration: &Configuration<'_>) -> Vec<(String, Value)> {
+    let forms = [
+        ("voice_settings", configuration.voice_settings),
+        ("provider_config", configuration.provider_config),
+    ];
+    let forms = forms
+        .into_iter()
+        .filter_map(|(column, text)| Some((column.to_owned(), form(text)?)))
+        .filter(|(_, form)| form != "an object")
+        .map(|(column, form)| (column, Value::Described(form)));
+    let all = diff(rules, configuration, &Configuration::default()).differences.into_iter();
+    let all = all.filter_map(|difference| Some((difference.path(), difference.current?)));
+    all.chain(forms).collect()
 }
 
 impl Diff {

@@ -8,7 +8,7 @@ mod text;
 
 use anstyle::{AnsiColor, Style};
 
-pub use diff::{Diff, Difference, Value, diff};
+pub use diff::{Diff, Difference, Fields, Value, diff, fields_of};
 pub use text::{age, compact, count, fit, indented, plural, quoted, shorten, time, wrap};
 
 /// What fits on every terminal.

@@ -34,6 +34,13 @@ impl Display for Literal<'_> {
     }
 }
 
+/// A text constant that a person can read and paste: what could disturb a terminal is escaped.
+pub fn readable(text: &str) -> String {
+    let escaped = crate::mapping::quoted(text);
+    let inner = escaped.get(1..escaped.len() - 1).unwrap_or_default();
+    if inner == text { Literal(text).to_string() } else { format!("E'{}'", inner.replace('\'', "''")) }
+}
+
 fn quote(out: &mut fmt::Formatter<'_>, mark: char, text: &str) -> fmt::Result {
     out.write_char(mark)?;
     for character in text.chars() {
@@ -55,6 +62,8 @@ mod tests {
         assert_eq!(Quoted(r#"we"ird; drop"#).to_string(), r#""we""ird; drop""#);
         assert_eq!([plain("plain_1"), plain("1"), plain("Üb\"er")], ["plain_1", "\"1\"", "\"Üb\"\"er\""]);
         assert_eq!(Literal("it's").to_string(), "'it''s'");
+        assert_eq!(readable("it's"), "'it''s'");
+        assert_eq!(readable("\u{1b}'\\"), r"E'\u001b''\\'");
         assert_eq!(Literal(r"a\'b").to_string(), r" E'a\\''b'");
     }
 }

@@ -90,6 +90,10 @@ pub const LED: &str = "
         WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1 AND l.objsubid = 2
           AND l.granted AND d.datname = current_database())";
 
+/// Whether the server is on this machine, as far as it can see.
+pub const NEARBY: &str = "
+    SELECT inet_client_addr() IS NULL OR inet_client_addr() <<= inet '127.0.0.0/8' OR inet_client_addr() = inet '::1'";
+
 /// Gives the leader's lock back.
 pub const STAND_DOWN: &str = "SELECT pg_advisory_unlock(1634169721, 1)";
 

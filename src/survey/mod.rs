@@ -5,7 +5,7 @@
 //! many agents there are (G12).
 //!
 //! Behaviour on failure: what was told before stands; the caller gets the error. A reader who keeps the transaction
-//! waiting for longer than [`IDLE`] loses it, because an open snapshot keeps vacuum from cleaning up.
+//! waiting for longer than five minutes loses it, because an open snapshot keeps vacuum from cleaning up.
 
 mod verdict;
 

@@ -1,16 +1,21 @@
 //! The verbs of the command line (I1), one short file each: settings in, work done, exit code out.
 
 pub mod check;
+mod checker;
 pub mod completions;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod install;
 pub mod man;
 mod page;
 pub mod reconcile;
 pub mod render;
 pub mod run;
+pub mod status;
 pub mod uninstall;
+mod verdicts;
+pub mod why;
 
 use anyhow::Context as _;
 
@@ -60,10 +65,13 @@ async fn connect(database: &Database, settings: &Settings) -> anyhow::Result<Ses
 }
 
 /// Connects on behalf of a verb that only looks, and says so to whoever looks at the sessions.
+async fn open(verb: &str, database: &Database, settings: &Settings) -> Result<Session, SessionError> {
+    Session::connect_as(&format!("agent-sync {verb}"), database, Limits::of(&settings.sync)).await
+}
+
+/// The same, with an error that ends the verb.
 async fn look(verb: &str, database: &Database, settings: &Settings) -> anyhow::Result<Session> {
-    let limits = Limits::of(&settings.sync);
-    let program = format!("agent-sync {verb}");
-    Session::connect_as(&program, database, limits).await.map_err(|error| unreachable(database, error))
+    open(verb, database, settings).await.map_err(|error| unreachable(database, error))
 }
 
 /// There is no connection.

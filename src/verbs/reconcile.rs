@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use serde_json::json;
 
-use super::check::{Checked, Checker};
+use super::checker::{Checked, Checker};
 use super::page::Page;
 use crate::cli::Reconcile;
 use crate::exit::{self, Exit, Fault};

@@ -30,6 +30,13 @@ impl Said {
         self.out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
     }
 
+    /// The one object that it printed.
+    pub fn object(&self) -> Value {
+        let mut objects = self.objects();
+        assert_eq!(objects.len(), 1, "{self:?}");
+        objects.remove(0)
+    }
+
     /// The same, if it fits a terminal of 80 columns and has no colours.
     pub fn fits(self) -> Self {
         for line in self.out.lines() {
