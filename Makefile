@@ -1,6 +1,6 @@
 # Two commands do everything: `make demo` and `make test`. Both see to it that PostgreSQL's server programs are there.
 
-.PHONY: demo test lint postgres
+.PHONY: demo test bench bench-quick lint postgres
 
 # The main job, live, on a throwaway PostgreSQL.
 demo: postgres
@@ -12,6 +12,15 @@ test:
 	@if cargo nextest --version >/dev/null 2>&1; \
 		then cargo nextest run --locked --no-fail-fast; \
 		else cargo test --locked --no-fail-fast; fi
+
+# Every figure beside its floor or rival, on a throwaway PostgreSQL with fsync on: a table, and target/bench/figures.{json,svg}.
+# Some: `cargo bench --locked --bench figures -- --only latency,bulk`. Which there are: the same with `-- --list`.
+bench: postgres
+	@cargo bench --quiet --locked --bench figures
+
+# The same in less than a minute: proves that every figure works, and measures nothing.
+bench-quick: postgres
+	@cargo bench --quiet --locked --bench figures -- --quick
 
 # What a change must pass besides the tests.
 lint:

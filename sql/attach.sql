@@ -32,7 +32,9 @@ DECLARE
         -- when it holds the advisory lock "idle" (1634169721, 2). Otherwise this transaction keeps the shared lock to
         -- its end, and the daemon cannot go to sleep before it has seen what this transaction appended.
         --
-        -- agent_sync.appended, local to the (sub)transaction, counts the guarded appends.
+        -- agent_sync.appended, local to the (sub)transaction, counts the guarded appends. Every expression below has to be
+        -- made ready once a transaction, which is most of what a save of one row pays: so what is seldom needed stands
+        -- in a branch of its own, and functions are called by assignment, which is cheaper than PERFORM.
         DECLARE
             appended text := pg_catalog.current_setting('agent_sync.appended', true);
             changed  text; -- The slug of the row, and the one that it had before.
@@ -43,37 +45,49 @@ DECLARE
                 AND pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('agent_sync'), 'USAGE')
                 AND pg_catalog.has_table_privilege(pg_catalog.to_regclass('agent_sync.outbox'), 'INSERT')
             THEN
-                INSERT INTO agent_sync.outbox (slug) VALUES (NEW.%1$I);
-                IF TG_OP = 'UPDATE' AND OLD.%1$I IS DISTINCT FROM NEW.%1$I THEN
-                    INSERT INTO agent_sync.outbox (slug) SELECT OLD.%1$I WHERE OLD.%1$I IS NOT NULL;
+                changed := NEW.%1$I;
+                IF changed IS NULL THEN RETURN NULL; END IF;
+                %2$s
+                INSERT INTO agent_sync.outbox (slug) VALUES (changed);
+                IF OLD.%1$I IS DISTINCT FROM changed AND OLD.%1$I IS NOT NULL THEN
+                    INSERT INTO agent_sync.outbox (slug) VALUES (OLD.%1$I);
                 END IF;
                 RETURN NULL;
             END IF;
 
             BEGIN
-                -- Read in here: it fails if the column has been renamed.
+                -- The row is read in here: that fails if a column has been renamed.
                 changed := NEW.%1$I;
-                IF TG_OP = 'UPDATE' AND OLD.%1$I IS DISTINCT FROM NEW.%1$I THEN
-                    former := OLD.%1$I;
-                END IF;
+                IF changed IS NULL THEN RETURN NULL; END IF;
+                %2$s
                 LOCK TABLE agent_sync.outbox IN ROW EXCLUSIVE MODE NOWAIT;
-                INSERT INTO agent_sync.outbox (slug)
-                    SELECT slug FROM pg_catalog.unnest(ARRAY[changed, former]) AS slug WHERE slug IS NOT NULL;
-                -- A queue of notifications that is nearly full would fail the writer's commit: the sweep will do.
-                IF NOT pg_catalog.pg_try_advisory_xact_lock_shared(1634169721, 2)
-                    AND pg_catalog.pg_notification_queue_usage() < 0.5
-                THEN
-                    PERFORM pg_catalog.pg_notify('agent_sync', '');
+                INSERT INTO agent_sync.outbox (slug) VALUES (changed);
+                IF OLD.%1$I IS DISTINCT FROM changed AND OLD.%1$I IS NOT NULL THEN
+                    former := OLD.%1$I;
+                    INSERT INTO agent_sync.outbox (slug) VALUES (former);
                 END IF;
-                PERFORM pg_catalog.set_config('agent_sync.appended', CASE
-                    WHEN appended ~ '^([0-9]|[1-3][0-9]|4[0-8])$' THEN (appended::integer + 1)::text
-                    WHEN appended = '49' THEN CASE WHEN EXISTS (
+                IF NOT pg_catalog.pg_try_advisory_xact_lock_shared(1634169721, 2) THEN
+                    -- A queue of notifications that is nearly full would fail the writer's commit: the sweep will do.
+                    IF pg_catalog.pg_notification_queue_usage() < 0.5 THEN
+                        PERFORM pg_catalog.pg_notify('agent_sync', '');
+                    END IF;
+                END IF;
+                IF COALESCE(appended, '') = '' THEN
+                    appended := pg_catalog.set_config('agent_sync.appended', '1', true);
+                ELSIF appended = '49' THEN
+                    IF EXISTS (
                         SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
                         WHERE c.oid = pg_catalog.to_regclass('agent_sync.outbox') AND c.relkind = 'r' AND c.relchecks = 0
                             AND NOT (c.relhasindex OR c.relhastriggers OR c.relhasrules OR c.relrowsecurity)
-                            AND a.attname = 'slug' AND a.atttypid = 'pg_catalog.text'::pg_catalog.regtype
-                    ) THEN '50' ELSE '49' END
-                    ELSE '1' END, true);
+                            AND a.attname = 'slug' AND a.atttypid = 'pg_catalog.text'::pg_catalog.regtype)
+                    THEN
+                        appended := pg_catalog.set_config('agent_sync.appended', '50', true);
+                    END IF;
+                ELSE
+                    appended := pg_catalog.set_config('agent_sync.appended', CASE
+                        WHEN appended ~ '^([0-9]|[1-3][0-9]|4[0-8])$' THEN (appended::integer + 1)::text
+                        ELSE '1' END, true);
+                END IF;
             EXCEPTION WHEN OTHERS THEN
                 IF COALESCE(pg_catalog.current_setting('agent_sync.warned', true), '') NOT IN ('yes', 'uncounted') THEN
                     RAISE WARNING 'agent-sync could not note a change of "%%": %%', changed, SQLERRM
@@ -127,8 +141,13 @@ DECLARE
         COALESCE(given #>> '{agents,columns,system_prompt}', 'system_prompt'),
         COALESCE(given #>> '{agents,columns,agent_image}', 'agent_image')];
     with_configs   boolean := COALESCE((given ->> 'capture_configurations')::boolean, true);
-    changed        text;
+    watched        text; -- The columns that exist of them.
+    changed        text; -- Whether a row has changed in one of them: in the columns that change most, and in any.
+    changed_most   text;
     configuration_changed text;
+    narrow         boolean;
+    agent_watch    text;
+    agent_filter   text;
     definitions    text[] := '{}';
     triggers       text[] := '{}';
     wanted         text;
@@ -163,25 +182,43 @@ BEGIN
 
     -- What "changed" means, column by column: jsonb by its own equality; everything else byte for byte, because
     -- json has no equality, and citext and some collations call different text equal.
-    SELECT string_agg(
-               CASE WHEN a.atttypid = 'jsonb'::regtype
-                   THEN format('OLD.%1$I IS DISTINCT FROM NEW.%1$I', a.attname)
-                   ELSE format('OLD.%1$I::text COLLATE "C" IS DISTINCT FROM NEW.%1$I::text COLLATE "C"', a.attname)
-               END, ' OR ' ORDER BY array_position(relevant, a.attname::text))
-        INTO changed
-        FROM pg_attribute a
-        WHERE a.attrelid = agents AND a.attname = ANY (relevant) AND a.attnum > 0 AND NOT a.attisdropped;
+    SELECT string_agg(c.differs, ' OR ' ORDER BY c.place),
+           string_agg(c.differs, ' OR ' ORDER BY c.place) FILTER (WHERE c.place <= 2),
+           string_agg(format('%I', c.name), ', ' ORDER BY c.place)
+        INTO changed, changed_most, watched
+        FROM (
+            SELECT a.attname AS name, array_position(relevant, a.attname::text) AS place,
+                   CASE WHEN a.atttypid = 'jsonb'::regtype
+                       THEN format('OLD.%1$I IS DISTINCT FROM NEW.%1$I', a.attname)
+                       ELSE format('OLD.%1$I::text COLLATE "C" IS DISTINCT FROM NEW.%1$I::text COLLATE "C"', a.attname)
+                   END AS differs
+            FROM pg_attribute a
+            WHERE a.attrelid = agents AND a.attname = ANY (relevant) AND a.attnum > 0 AND NOT a.attisdropped) c;
     configuration_changed := format('OLD.%1$I::text COLLATE "C" IS DISTINCT FROM NEW.%1$I::text COLLATE "C"', agent_slug);
+
+    -- PostgreSQL reads a WHEN clause anew for every statement, which a save of one row pays as a good part of its time; a list of
+    -- columns costs nothing, also where none of them is set. But it looks at what the statement sets, and misses what
+    -- a BEFORE trigger changes. So: the list, and the comparison in the function, where no BEFORE trigger can be in the
+    -- way, and WHEN where one can. The daemon looks whether that is still so (store::queries::CAPTURE_FAULTS).
+    narrow := NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = agents AND t.tgtype & 19 = 19 AND NOT t.tgisinternal)
+          AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = agents);
+    IF narrow THEN
+        agent_watch := 'AFTER UPDATE OF ' || watched || format(' ON %s FOR EACH ROW', agents);
+        agent_filter := format(E'IF NOT (%s) THEN\n                    IF NOT (%s) THEN RETURN NULL; END IF;\n'
+            '                END IF;', changed_most, changed);
+    ELSE
+        agent_watch := format('AFTER UPDATE ON %s FOR EACH ROW WHEN (NEW.%I IS NOT NULL AND (%s))', agents, slug, changed);
+        agent_filter := '';
+    END IF;
 
     definitions := definitions || ARRAY[
         format('CREATE OR REPLACE FUNCTION agent_sync.capture_agent() RETURNS trigger LANGUAGE plpgsql '
-               'SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', format(capture_body, slug)),
+               'SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', format(capture_body, slug, agent_filter)),
         'REVOKE ALL ON FUNCTION agent_sync.capture_agent() FROM PUBLIC',
         'COMMENT ON FUNCTION agent_sync.capture_agent() IS ''Notes a changed agent in agent_sync.outbox; never fails a save.''',
         format('CREATE OR REPLACE TRIGGER agent_sync_insert AFTER INSERT ON %s FOR EACH ROW WHEN (NEW.%I IS NOT NULL) '
                'EXECUTE FUNCTION agent_sync.capture_agent()', agents, slug),
-        format('CREATE OR REPLACE TRIGGER agent_sync_update AFTER UPDATE ON %s FOR EACH ROW WHEN (NEW.%I IS NOT NULL AND (%s)) '
-               'EXECUTE FUNCTION agent_sync.capture_agent()', agents, slug, changed),
+        format('CREATE OR REPLACE TRIGGER agent_sync_update %s EXECUTE FUNCTION agent_sync.capture_agent()', agent_watch),
         -- ALWAYS: also for restores and logical replication, which run with session_replication_role = replica.
         format('ALTER TABLE %s ENABLE ALWAYS TRIGGER agent_sync_insert', agents),
         format('ALTER TABLE %s ENABLE ALWAYS TRIGGER agent_sync_update', agents),
@@ -192,7 +229,7 @@ BEGIN
     IF with_configs THEN
         definitions := definitions || ARRAY[
             format('CREATE OR REPLACE FUNCTION agent_sync.capture_configuration() RETURNS trigger LANGUAGE plpgsql '
-                   'SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', format(capture_body, agent_slug)),
+                   'SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', format(capture_body, agent_slug, '')),
             'REVOKE ALL ON FUNCTION agent_sync.capture_configuration() FROM PUBLIC',
             'COMMENT ON FUNCTION agent_sync.capture_configuration() IS ''Notes a new configuration in agent_sync.outbox; never fails a save.''',
             format('CREATE OR REPLACE TRIGGER agent_sync_insert AFTER INSERT ON %s FOR EACH ROW WHEN (NEW.%I IS NOT NULL) '

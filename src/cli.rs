@@ -1,9 +1,10 @@
 //! What was typed. What it means is decided by the verbs and by [`crate::settings`].
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Keeps `agent_configurations` in step with `agents`, in every PostgreSQL database it is told of.
 #[derive(Debug, Parser)]
@@ -103,6 +104,8 @@ Examples:
   agent-sync config
   agent-sync config --json | jq '.\"sync.batch_size\"'")]
     Config(Config),
+    /// Ask the running daemon over HTTP whether it is live or ready: exits 0 for yes, 1 for no, 69 without an answer
+    Probe(Probe),
     /// Watch agent-sync work on a throwaway PostgreSQL
     #[command(after_help = "Example:
   agent-sync demo")]
@@ -204,6 +207,44 @@ pub struct Install {
     /// Give this role what the daemon needs and nothing more; if it does not exist, make it, without a password
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub role: Option<String>,
+}
+
+/// The arguments of `probe`.
+#[derive(Debug, Args)]
+pub struct Probe {
+    /// live: every loop makes progress; ready: every database is served
+    #[arg(value_enum)]
+    pub question: Question,
+    /// Where to ask [default: admin.listen of the settings; where that is every address, loopback]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+}
+
+/// What `probe` asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Question {
+    /// Whether every loop makes progress.
+    Live,
+    /// Whether every database is served.
+    Ready,
+}
+
+impl Question {
+    /// The word that was typed.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Ready => "ready",
+        }
+    }
+
+    /// Where it is answered (I8).
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Live => "/livez",
+            Self::Ready => "/readyz",
+        }
+    }
 }
 
 /// The arguments of `config`.

@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` is the map of this crate: what each module is for, which way the arrows point, and the
 //! invariants that hold between them. What the product promises is numbered there (T1, M3, G2 …) and cited here.
 
+pub mod admin;
 pub mod cli;
 pub mod demo;
 pub mod exit;

@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Verb::Doctor(args) => verbs::doctor::doctor(config, &args),
         Verb::Render => verbs::render::render(config),
         Verb::Config(args) => verbs::config::config(config, &args),
+        Verb::Probe(args) => verbs::probe::probe(config, &args),
         Verb::Demo => verbs::demo::demo(),
         Verb::Completions(args) => Ok(verbs::completions::completions(&args)),
         Verb::Man => verbs::man::man(),

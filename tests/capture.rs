@@ -64,11 +64,53 @@ async fn c1_what_a_before_trigger_changes_is_noted_too() {
         .run(
             "CREATE FUNCTION shout() RETURNS trigger LANGUAGE plpgsql AS
                  $$ BEGIN NEW.name := upper(NEW.name); RETURN NEW; END $$;
-             CREATE TRIGGER shout BEFORE UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION shout();
-             UPDATE agents SET enabled = false",
+             CREATE TRIGGER shout BEFORE UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION shout()",
         )
         .await;
+    // One that came after the install is found by the daemon: see `outage`.
+    platform.install();
+    cleared(&platform).await;
+    platform.run("UPDATE agents SET enabled = false").await;
     assert_eq!(platform.outbox().await, ["a"]);
+    cleared(&platform).await;
+    platform.run("UPDATE agents SET enabled = true").await;
+    assert_eq!(platform.outbox().await, EMPTY, "and what changes nothing causes no work there either");
+    platform.run("DROP TRIGGER shout ON agents").await;
+    platform.install();
+    platform.run("UPDATE agents SET enabled = false, name = 'b'").await;
+    assert_eq!(platform.outbox().await, ["a"]);
+}
+
+#[tokio::test]
+async fn c1_every_mapped_column_is_watched_by_itself() {
+    let platform = Platform::installed().await;
+    platform.save("a", "{}").await;
+    for before_trigger in [false, true] {
+        if before_trigger {
+            platform
+                .run(
+                    "CREATE FUNCTION same() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+                     CREATE TRIGGER same BEFORE UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION same()",
+                )
+                .await;
+            platform.install();
+        }
+        for column in ["name", "system_prompt", "agent_image"] {
+            for value in ["'something'", "NULL", "''"] {
+                cleared(&platform).await;
+                platform.run(&format!("UPDATE agents SET {column} = {value}")).await;
+                assert_eq!(platform.outbox().await, ["a"], "{column} = {value}");
+                cleared(&platform).await;
+                platform.run(&format!("UPDATE agents SET {column} = {value}")).await;
+                assert_eq!(platform.outbox().await, EMPTY, "{column} = {value} again");
+            }
+        }
+        for value in [r#"'{"a": 1}'"#, "NULL", "'{}'"] {
+            cleared(&platform).await;
+            platform.run(&format!("UPDATE agents SET voice_settings = {value}")).await;
+            assert_eq!(platform.outbox().await, ["a"], "voice_settings = {value}");
+        }
+    }
 }
 
 #[tokio::test]

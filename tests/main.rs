@@ -7,6 +7,7 @@
     unreachable_pub
 )]
 
+mod admin;
 mod capture;
 mod check;
 mod checks;
@@ -19,6 +20,8 @@ mod help;
 mod installing;
 mod mapping;
 mod outage;
+mod packaging;
+mod page;
 mod poison;
 mod pooler;
 mod reconcile;

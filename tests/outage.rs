@@ -141,6 +141,34 @@ async fn g1_a_broken_capture_is_reported_and_mended_with_every_agent_in_sync() {
 }
 
 #[tokio::test]
+async fn g1_a_before_trigger_that_comes_after_the_install_is_a_fault_until_installed_again() {
+    let platform = Platform::installed().await;
+    platform.save("a", "{}").await;
+    platform.configure("a").await;
+    let daemon = brisk(&platform);
+    daemon.logged("caught up").await;
+    platform
+        .run(
+            r#"CREATE FUNCTION rename() RETURNS trigger LANGUAGE plpgsql AS
+                   $$ BEGIN NEW.name := 'renamed'; RETURN NEW; END $$;
+               CREATE TRIGGER rename BEFORE UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION rename()"#,
+        )
+        .await;
+    let line = daemon.logged("capture broken").await;
+    assert_eq!(line["fault"], "blind to what the trigger rename changes, which came after it");
+    platform.drained().await;
+    platform.run("UPDATE agents SET enabled = false").await;
+    assert_eq!(
+        platform.outbox().await,
+        Vec::<String>::new(),
+        "what only the trigger changed is not captured"
+    );
+    platform.install();
+    platform.holds("SELECT agent_name = 'renamed' FROM agent_configurations").await;
+    assert_eq!(daemon.lines("capture broken").len(), 1);
+}
+
+#[tokio::test]
 async fn g1_saves_that_met_a_broken_outbox_are_made_good() {
     let platform = Platform::installed().await;
     platform.save("a", "{}").await;
@@ -202,7 +230,7 @@ async fn the_log_of_a_database_that_stays_away_is_one_line() {
 #[tokio::test]
 async fn every_query_can_be_prepared_against_a_fresh_install() {
     use agent_sync::settings::{Settings, Sources};
-    use agent_sync::store::{Layout, queries, report};
+    use agent_sync::store::{Layout, backlog, queries, report};
 
     let platform = Platform::installed().await;
     let sources = Sources::new(None, None, [("DATABASE_URL".into(), platform.url.clone().into())]);
@@ -253,6 +281,8 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         queries::MISSING_PRIVILEGES,
         queries::HIDDEN_ROWS,
         queries::DISTRUST,
+        backlog::COUNTS,
+        backlog::LATEST_PROBLEMS,
         &claim,
         &write,
         &all,

@@ -42,7 +42,8 @@ impl Program {
     pub(super) fn new(folder: &Path, url: &str) -> anyhow::Result<Self> {
         let exe = std::env::current_exe().context("could not find the program that is running")?;
         let settings = folder.join("agent-sync.toml");
-        let text = format!("[databases.demo]\nurl = {}\n", Value::from(url));
+        // Nobody asks it over HTTP, and the port may be that of a daemon which is not a demo.
+        let text = format!("[admin]\nlisten = \"off\"\n\n[databases.demo]\nurl = {}\n", Value::from(url));
         std::fs::write(&settings, text).context("could not write the settings of the demo")?;
         Ok(Self { exe, settings })
     }

@@ -1,8 +1,12 @@
 //! The events, and how each is told.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info, warn};
+
+use super::board::Cell;
+use super::state::{Backlog, Columns, Finding, Phase, WakeUp};
 
 /// Something that happened in one database.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub enum Event<'a> {
     StillLost {
         /// Why.
         cause: &'a str,
+        /// What to do.
+        remedy: &'a str,
         /// How long until the next.
         pause: Duration,
     },
@@ -84,6 +90,8 @@ pub enum Event<'a> {
     Batch {
         /// What it came to.
         totals: Totals,
+        /// What else there is to know about it.
+        batch: Committed<'a>,
     },
     /// Two transactions got in each other's way; the batch is done again.
     Retrying {
@@ -129,6 +137,51 @@ pub enum Event<'a> {
     },
     /// The daemon has let go of the database.
     Stopped,
+    /// The loop is in a phase. For the board alone, like all that follow.
+    Phase(Phase),
+    /// There is a connection, and the database can be worked in.
+    Connected {
+        /// What the server calls its version.
+        server_version: &'a str,
+    },
+    /// The sleeping loop has woken up.
+    Woken {
+        /// Why.
+        cause: WakeUp,
+    },
+    /// A whole pass over the outbox has found nothing.
+    Emptied,
+    /// What is waiting and what is not in sync.
+    Backlog {
+        /// As the database says.
+        backlog: &'a Arc<Backlog>,
+    },
+    /// Everything that is wrong with the database now.
+    InForce {
+        /// All of it; nothing where nothing is.
+        findings: &'a [Finding],
+    },
+}
+
+/// A committed batch besides its totals. No value of a row is among it.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Committed<'a> {
+    /// The rows of the outbox that it took.
+    pub rows: usize,
+    /// The slugs whose configuration was written, and which columns.
+    pub written: &'a [(&'a str, Columns)],
+    /// For each slug, how long its oldest change had been in the outbox when it was taken, in seconds.
+    pub ages: &'a [f64],
+    /// How long it took from there to the commit.
+    pub took: Duration,
+}
+
+impl Committed<'_> {
+    /// For each slug, how long after its change it was in sync, in seconds.
+    pub(super) fn latencies(&self) -> impl Iterator<Item = f64> {
+        let took = self.took.as_secs_f64();
+        self.ages.iter().map(move |age| age + took)
+    }
 }
 
 /// What batches come to, in slugs but for `written`.
@@ -160,21 +213,33 @@ impl Totals {
     }
 }
 
-/// Tells the events of one database.
+/// Tells the events of one database: to the log, and to the board.
 #[derive(Debug, Clone)]
 pub struct Observer {
     database: String,
+    cell: Arc<Cell>,
 }
 
 impl Observer {
-    /// For the database that the settings call `database`.
+    /// For the database that the settings call `database`, with a board that nobody sees.
     pub fn new(database: impl Into<String>) -> Self {
-        Self { database: database.into() }
+        Self { database: database.into(), cell: Arc::new(Cell::new("", Instant::now())) }
+    }
+
+    /// With a place on a board.
+    pub(super) fn of(database: &str, cell: Arc<Cell>) -> Self {
+        Self { database: database.to_owned(), cell }
+    }
+
+    /// Gives a sign of life, and promises the next one within this time: see [`super::verdict::stuck`].
+    pub fn alive(&self, within: Duration) {
+        self.cell.alive(within);
     }
 
     /// Tells one event.
     #[allow(clippy::too_many_lines, reason = "one arm an event, in one place")]
     pub fn tell(&self, event: &Event<'_>) {
+        self.cell.note(event);
         let database = self.database.as_str();
         match *event {
             Event::StandingBy => info!(database, "another daemon leads here; standing by"),
@@ -196,7 +261,7 @@ impl Observer {
             Event::Lost { cause, remedy } => {
                 warn!(database, cause, remedy, "database unavailable; trying again until it is back");
             }
-            Event::StillLost { cause, pause } => debug!(database, cause, ?pause, "still unavailable"),
+            Event::StillLost { cause, pause, .. } => debug!(database, cause, ?pause, "still unavailable"),
             Event::Recovered { outage, totals } => {
                 let Totals { written, unchanged, missing, rejected, .. } = totals;
                 let outage_seconds = (outage.as_secs_f64() * 1000.0).round() / 1000.0;
@@ -229,7 +294,7 @@ impl Observer {
                 );
             }
             Event::Mapped { slug, warning } => warn!(database, slug, "{warning}"),
-            Event::Batch { totals } => {
+            Event::Batch { totals, .. } => {
                 let Totals { written, unchanged, missing, rejected, gone, busy } = totals;
                 debug!(database, written, unchanged, missing, rejected, gone, busy, "batch committed");
             }
@@ -282,6 +347,12 @@ impl Observer {
                 );
             }
             Event::Stopped => info!(database, "stopped"),
+            Event::Phase(_)
+            | Event::Connected { .. }
+            | Event::Woken { .. }
+            | Event::Emptied
+            | Event::Backlog { .. }
+            | Event::InForce { .. } => {}
         }
     }
 }

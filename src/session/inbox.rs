@@ -101,6 +101,11 @@ impl Inbox {
         }
     }
 
+    /// Whether anything has arrived since one looked last.
+    pub fn has_news(&self) -> bool {
+        self.lock().woken
+    }
+
     /// Whether the connection is gone.
     pub fn is_closed(&self) -> bool {
         self.lock().closed.is_some()

@@ -212,6 +212,7 @@ pub struct Session {
     client: Client,
     inbox: Arc<Inbox>,
     driver: JoinHandle<()>,
+    server_version: String,
 }
 
 impl Session {
@@ -284,6 +285,11 @@ impl Session {
         &self.inbox
     }
 
+    /// What the server calls its version.
+    pub fn server_version(&self) -> &str {
+        &self.server_version
+    }
+
     /// Listens on the channel. What was sent before is not heard: catch up afterwards.
     pub async fn listen(&self, patience: Duration) -> Result<(), StoreError> {
         within(patience, self.client.batch_execute(&format!("LISTEN {CHANNEL}"))).await
@@ -310,6 +316,7 @@ where
     T::Stream: Send + 'static,
 {
     let (client, mut connection) = config.connect(tls).await?;
+    let server_version = connection.parameter("server_version").unwrap_or("unknown").to_owned();
     let inbox = Arc::new(Inbox::default());
     let arrived = Arc::clone(&inbox);
     let driver = tokio::spawn(async move {
@@ -328,7 +335,7 @@ where
         };
         arrived.close(cause);
     });
-    Ok(Session { client, inbox, driver })
+    Ok(Session { client, inbox, driver, server_version })
 }
 
 /// What `pg_stat_activity` shows: the program, its version, and what the settings call the database.

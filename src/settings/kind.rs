@@ -1,9 +1,14 @@
 //! What a key can hold: one check a kind, for values typed by TOML and for the bare text of the environment.
 
+use std::net::SocketAddr;
+
 use config::ValueKind;
 
 use super::duration;
 use super::problem::shown;
+
+/// What a key that can be switched off holds then.
+pub(crate) const OFF: &str = "off";
 
 /// The kind of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +34,8 @@ pub(crate) enum Kind {
     Url,
     /// The name of a schema, table or column, without quotes.
     Identifier,
+    /// An address and port to listen on, or "off".
+    Listen,
 }
 
 /// A value as its source gives it.
@@ -89,6 +96,7 @@ impl Kind {
             }
             Self::Url => !text.is_empty(),
             Self::Identifier => (1..=63).contains(&text.len()) && !text.contains('\0'),
+            Self::Listen => text == OFF || text.parse::<SocketAddr>().is_ok(),
             Self::Bool | Self::Integer { .. } => false,
         }
     }
@@ -118,6 +126,7 @@ impl Kind {
             Self::SecretFile => "the path of a file, starting with `/`, `./` or `../`".to_owned(),
             Self::Url => "a connection string".to_owned(),
             Self::Identifier => "a name of 1 to 63 bytes".to_owned(),
+            Self::Listen => "an IP address and a port, or \"off\"".to_owned(),
         }
     }
 
@@ -191,6 +200,24 @@ mod tests {
             ("agent sync=info", false),
         ] {
             assert_eq!(Kind::LogLevel.check(Given::Text(text)).is_ok(), fits, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_to_listen_on_has_a_port_and_no_name() {
+        for (text, fits) in [
+            ("127.0.0.1:9878", true),
+            ("0.0.0.0:0", true),
+            ("[::1]:9878", true),
+            ("off", true),
+            ("127.0.0.1", false),
+            (":9878", false),
+            ("localhost:9878", false),
+            ("::1:9878", false),
+            ("127.0.0.1:99999", false),
+            ("", false),
+        ] {
+            assert_eq!(Kind::Listen.check(Given::Text(text)).is_ok(), fits, "{text}");
         }
     }
 

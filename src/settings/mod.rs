@@ -27,10 +27,11 @@ mod schema;
 mod suggest;
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 use crate::exit::Fault;
 
@@ -58,6 +59,8 @@ pub struct Settings {
     pub reconnect: Reconnect,
     /// `[shutdown]`
     pub shutdown: Shutdown,
+    /// `[admin]`
+    pub admin: Admin,
     /// `[databases.NAME]`; may be empty, see [`Settings::select`].
     pub databases: BTreeMap<String, Database>,
 }
@@ -163,6 +166,24 @@ pub struct Shutdown {
     /// How long a running batch may take to finish.
     #[serde(deserialize_with = "duration::deserialize")]
     pub grace_period: Duration,
+}
+
+/// Where the daemon says over HTTP how it is doing (I8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// The address and port; nothing for nowhere.
+    #[serde(deserialize_with = "listen")]
+    pub listen: Option<SocketAddr>,
+}
+
+/// Reads an address out of a value that the schema has already accepted.
+fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text == kind::OFF {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| de::Error::custom("not an address and a port"))
 }
 
 impl Settings {

@@ -202,6 +202,13 @@ pub(crate) const KEYS: &[Key] = &[
         "How long a running batch may take to finish once the daemon is told to stop; then the server undoes it.",
     ),
     key(
+        "admin.listen",
+        Kind::Listen,
+        Default::Text("127.0.0.1:9878"),
+        "The address and port at which /livez, /readyz, /metrics, /status and the status page are served over HTTP, to \
+         whoever can reach it; port 0 takes one that is free, and the log says which. \"off\" serves nothing.",
+    ),
+    key(
         "databases.*.url",
         Kind::Url,
         Default::Unset("postgres://agent_sync@db.example.com:5432/platform"),

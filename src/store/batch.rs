@@ -11,6 +11,10 @@ use crate::mapping::{Agent, Changes, Configuration};
 #[derive(Debug)]
 pub struct Claimed {
     rows: Vec<Row>,
+    /// For each row, whether its slug is busy.
+    busy: Vec<bool>,
+    /// Where the outbox rows of the slugs that are not busy stand: what the batch takes.
+    pub taken: Vec<RowId>,
     /// What the rows weigh, as PostgreSQL sent them.
     pub bytes: usize,
     /// The number of outbox rows looked at; fewer than asked for means that the end was reached.
@@ -28,6 +32,8 @@ pub struct Claim<'a> {
     pub busy: bool,
     /// Whether a problem is noted for it.
     pub has_problem: bool,
+    /// How long its oldest row had been in the outbox, in seconds, by the clock of the server.
+    pub age: Option<f64>,
     /// The agent, unless it is gone.
     pub agent: Option<Agent<'a>>,
     /// The configuration and its place, unless there is none.
@@ -35,23 +41,50 @@ pub struct Claim<'a> {
 }
 
 impl Claimed {
-    /// Of rows with the columns of [`super::queries::claim`].
+    /// Of rows with the columns of [`super::queries::claim`], those of a slug together.
     pub fn new(rows: Vec<Row>) -> Result<Self, Error> {
-        let (last, looked_at) = match rows.first() {
-            Some(row) => (row.try_get(3)?, usize::try_from(row.try_get::<_, i64>(4)?).unwrap_or(0)),
-            None => (RowId::START, 0),
-        };
         let bytes = rows.iter().map(Row::raw_size_bytes).sum();
-        Ok(Self { rows, bytes, looked_at, last })
+        let mut claimed = Self {
+            busy: Vec::with_capacity(rows.len()),
+            taken: Vec::new(),
+            bytes,
+            looked_at: 0,
+            last: RowId::START,
+            rows,
+        };
+        for rows in claimed.rows.chunk_by(|one, next| slug(one).is_some_and(|of| Some(of) == slug(next))) {
+            let Some(first) = rows.first() else { continue };
+            let places: Vec<RowId> = first.try_get(3)?;
+            claimed.looked_at += places.len();
+            claimed.last = places.iter().copied().max().unwrap_or_default().max(claimed.last);
+            // Fewer than there are: the others are locked by somebody else.
+            let found = rows.iter().filter(|row| is_there(row, 10)).count();
+            let busy = first
+                .try_get::<_, Option<i64>>(1)?
+                .is_some_and(|targets| targets.unsigned_abs() > found as u64);
+            claimed.busy.extend(rows.iter().map(|_| busy));
+            if !busy {
+                claimed.taken.extend(places);
+            }
+        }
+        Ok(claimed)
     }
 
-    /// What was taken, row by row. Rows of one slug need not stand together.
+    /// What was claimed, row by row.
     pub fn claims(&self) -> impl Iterator<Item = Result<Claim<'_>, Error>> {
-        self.rows.iter().map(claim)
+        self.rows.iter().zip(&self.busy).map(|(row, &busy)| claim(row, busy))
     }
 }
 
-fn claim(row: &Row) -> Result<Claim<'_>, Error> {
+fn slug(row: &Row) -> Option<&str> {
+    row.try_get(0).ok()
+}
+
+fn is_there(row: &Row, column: usize) -> bool {
+    matches!(row.try_get::<_, Option<RowId>>(column), Ok(Some(_)))
+}
+
+fn claim(row: &Row, busy: bool) -> Result<Claim<'_>, Error> {
     let agent = Agent {
         name: row.try_get(6)?,
         system_prompt: row.try_get(7)?,
@@ -75,8 +108,9 @@ fn claim(row: &Row) -> Result<Claim<'_>, Error> {
     };
     Ok(Claim {
         slug: row.try_get(0)?,
-        busy: row.try_get(1)?,
+        busy,
         has_problem: row.try_get(2)?,
+        age: row.try_get(4)?,
         agent: row.try_get::<_, bool>(5)?.then_some(agent),
         configuration,
     })

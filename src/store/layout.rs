@@ -25,6 +25,8 @@ pub struct Agents {
     pub table: String,
     /// What an agent is known by.
     pub slug: Column,
+    /// Whether an index finds it.
+    pub slug_is_indexed: bool,
     /// Its settings.
     pub voice_settings: Column,
     /// Its name.
@@ -42,7 +44,7 @@ pub struct Configurations {
     pub table: String,
     /// Which agent the row is for.
     pub agent_slug: Column,
-    /// Whether an index begins with it: if not, looking for slugs is a scan of the table (T2).
+    /// Whether an index finds it: if not, looking for slugs is a scan of the table (T2).
     pub agent_slug_is_indexed: bool,
     /// Whether it has partitions or children, so that a row's place is only unique together with its relation.
     pub has_children: bool,
@@ -107,6 +109,8 @@ pub(super) const COLUMNS: &str = "
            a.atttypmod,
            a.attgenerated <> '' AS generated,
            EXISTS (SELECT FROM pg_catalog.pg_index i
+                   JOIN pg_catalog.pg_class index ON index.oid = i.indexrelid
+                   JOIN pg_catalog.pg_am method ON method.oid = index.relam AND method.amname = 'btree'
                    WHERE i.indrelid = a.attrelid AND i.indisvalid AND i.indpred IS NULL AND i.indkey[0] = a.attnum),
            EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = a.attrelid)
     FROM pg_catalog.pg_attribute a
@@ -159,6 +163,13 @@ impl Table {
         self.found.iter().find(|found| found.name == name)
     }
 
+    /// Whether an index finds rows by text in this column. What is not text is cast for the comparison, and no index of
+    /// the column helps.
+    fn finds(&self, name: &str) -> bool {
+        let text = |found: &Found| matches!(found.sql_type.as_str(), "text" | "character varying");
+        self.find(name).is_some_and(|found| found.indexed && text(found))
+    }
+
     fn required(&self, name: &str) -> Result<Column, LayoutError> {
         let found = self
             .find(name)
@@ -199,6 +210,7 @@ impl Layout {
         let source = Agents {
             table: from.quoted.clone(),
             slug: from.required(&agents.columns.slug)?,
+            slug_is_indexed: from.finds(&agents.columns.slug),
             voice_settings: from.required(&agents.columns.voice_settings)?,
             name: from.optional(&agents.columns.name),
             system_prompt: from.optional(&agents.columns.system_prompt),
@@ -213,7 +225,7 @@ impl Layout {
         let target = Configurations {
             table: to.quoted.clone(),
             agent_slug: to.required(&columns.agent_slug)?,
-            agent_slug_is_indexed: to.find(&columns.agent_slug).is_some_and(|found| found.indexed),
+            agent_slug_is_indexed: to.finds(&columns.agent_slug),
             has_children: to.has_children,
             provider_config: to.required(&columns.provider_config)?,
             agent_name: to.writable(&columns.agent_name),

@@ -8,6 +8,7 @@
 //! server does it in the order in which it was sent.
 //! Invariant: nothing here decides what to write. `mapping` does, and `sync` joins the two.
 
+pub mod backlog;
 mod batch;
 pub mod checks;
 pub mod failure;
@@ -77,6 +78,7 @@ pub struct Store {
     patience: Duration,
     claim: Statement,
     write: Statement,
+    take: Statement,
     note_problems: Statement,
     clear_problems: Statement,
     try_sleep: Statement,
@@ -111,21 +113,34 @@ impl Store {
             Type::TEXT_ARRAY,
             Type::TEXT_ARRAY,
             Type::OID_ARRAY,
+            Type::TID_ARRAY,
         ];
         let patience = statement_timeout + Self::PATIENCE;
         let prepared = async {
             tokio::try_join!(
                 client.prepare_typed(&claim, &[Type::TID, Type::INT8]),
                 client.prepare_typed(&write, &write_types),
+                client.prepare_typed(queries::TAKE, &[Type::TID_ARRAY]),
                 client.prepare(queries::NOTE_PROBLEMS),
                 client.prepare(queries::CLEAR_PROBLEMS),
                 client.prepare(queries::TRY_SLEEP),
                 client.prepare(queries::AWAKE),
             )
         };
-        let (claim, write, note_problems, clear_problems, try_sleep, awake) =
+        let (claim, write, take, note_problems, clear_problems, try_sleep, awake) =
             within(patience, prepared).await?;
-        Ok(Self { layout, triggers, patience, claim, write, note_problems, clear_problems, try_sleep, awake })
+        Ok(Self {
+            layout,
+            triggers,
+            patience,
+            claim,
+            write,
+            take,
+            note_problems,
+            clear_problems,
+            try_sleep,
+            awake,
+        })
     }
 
     /// What the tables look like.
@@ -138,7 +153,7 @@ impl Store {
         self.scalar(client, queries::TRY_LEAD).await
     }
 
-    /// Begins a batch: takes up to `limit` rows from `from` on out of the outbox and reads what they are about.
+    /// Begins a batch: reads up to `limit` rows of the outbox, from `from` on, and what they are about.
     ///
     /// With `careful`, the write that follows waits for no lock longer than 20 ms: one was in the way before, and is being
     /// narrowed down. Says also whether the lock of a sleeping daemon is now held. A batch that was begun must be ended, by
@@ -175,7 +190,7 @@ impl Store {
         within(self.patience, together).await
     }
 
-    /// Ends a batch: writes its outcome, tells the channel `announce` of it, and commits, in one round trip. It is an
+    /// Ends a batch: takes its rows out of the outbox, writes its outcome, tells the channel `announce` of it, and commits, in one round trip. It is an
     /// error, and writes nothing, if a row could not be written.
     ///
     /// After an error nothing of the batch has happened, unless it was the connection that failed: then the commit
@@ -183,12 +198,13 @@ impl Store {
     pub async fn finish(
         &self,
         client: &Client,
+        taken: &[RowId],
         outcome: &Outcome<'_>,
         announce: Option<&str>,
     ) -> Result<(), StoreError> {
         let write = async {
             if outcome.writes.is_empty() {
-                return Ok(0);
+                return client.execute(&self.take, &[&taken]).await;
             }
             let writes = &outcome.writes;
             let rows: Vec<RowId> = writes.iter().map(|(place, _)| place.row).collect();
@@ -216,6 +232,7 @@ impl Store {
                         &provider_config,
                         &voice_settings,
                         &relations,
+                        &taken,
                     ],
                 )
                 .await

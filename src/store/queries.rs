@@ -1,9 +1,8 @@
 //! The text of every query that the daemon runs. Values are always parameters; names come quoted from [`Layout`].
 //!
 //! The two that depend on the tables, [`claim`] and [`write()`], are built once per connection. Their plans must be good
-//! for one row and for ten thousand, and PostgreSQL plans them once without knowing the number (see
-//! `session::SETTINGS`): so rows are looked up by `= ANY (array)`, which uses an index whatever the number, and the
-//! results are joined by hashing.
+//! for one row and for a thousand, and PostgreSQL plans them once without knowing the number (see
+//! `session::session_settings`): so rows are looked up by index wherever there is one, whatever the number.
 
 use super::identifier::Quoted;
 use super::layout::{Agents, Column, Configurations, Layout};
@@ -54,7 +53,8 @@ pub const INSTALL: &str = "
     FROM agent_sync.install i";
 
 /// The triggers that the capture needs, `$2` on `$1`, and that are missing, disabled, or cannot write the outbox; or that
-/// do not watch one of the quoted columns `$3` of the first table.
+/// do not watch one of the quoted columns `$3` of the first table; or that look at what statements set (`UPDATE OF`) where
+/// a BEFORE trigger may change more, which `sql/attach.sql` sees to unless the other trigger came later.
 pub const CAPTURE_FAULTS: &str = "
     SELECT need.relation || '.' || need.name,
            CASE WHEN t.oid IS NULL THEN 'missing'
@@ -74,6 +74,16 @@ pub const CAPTURE_FAULTS: &str = "
     WHERE t.tgrelid = to_regclass(($1::text[])[1]) AND t.tgname = 'agent_sync_update' AND NOT a.attisdropped
       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_trigger'::regclass AND d.objid = t.oid
                       AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum)
+    UNION ALL
+    SELECT ($1::text[])[1] || '.' || t.tgname, 'blind to what ' || other.what || ' changes, which came after it'
+    FROM pg_trigger t
+    JOIN LATERAL (
+        SELECT 'the trigger ' || quote_ident(b.tgname) FROM pg_trigger b
+        WHERE b.tgrelid = t.tgrelid AND b.tgtype & 19 = 19 AND NOT b.tgisinternal
+        UNION ALL
+        SELECT 'a trigger of ' || i.inhrelid::regclass FROM pg_inherits i WHERE i.inhparent = t.tgrelid
+    ) AS other (what) ON t.tgattr::text <> ''
+    WHERE t.tgrelid = to_regclass(($1::text[])[1]) AND t.tgname = 'agent_sync_update'
     ORDER BY 1";
 
 /// Seals the triggers and their functions: notes in `agent_sync.install` which they are. If they are not those that
@@ -218,64 +228,74 @@ pub fn enqueue_found(layout: &Layout) -> String {
     )
 }
 
-/// Takes up to `$2` rows, from the place `$1` on, out of the outbox, and reads what they are about, in one snapshot.
+/// Takes rows out of the outbox, when a batch wrote nothing for them.
+pub const TAKE: &str = "DELETE FROM agent_sync.outbox o WHERE o.ctid = ANY ($1)";
+
+/// Reads up to `$2` rows of the outbox, from the place `$1` on, and what they are about, in one snapshot. They are taken
+/// out of the outbox when the batch ends, by [`write()`] or [`TAKE`].
 ///
-/// One row per slug and configuration; the columns are those of `batch::Claimed`. The configurations come
-/// locked (G4). One that somebody else has locked is not waited for: its slug is busy, and stays in the outbox.
+/// One row per slug and configuration, those of a slug together; the columns are those of `batch::Claimed`. The
+/// configurations come locked (G4). One that somebody else has locked is not waited for and not there; then there are
+/// fewer than the slug has, and so it is known to be busy.
+///
+/// Mostly a batch is a single row, and PostgreSQL spends more time on making a plan ready than on running it: so where
+/// indexes allow, the plan is three look-ups for each slug. Where they do not, the tables are read once and hashed.
 pub fn claim(layout: &Layout) -> String {
-    let agents = &layout.agents;
-    let configurations = &layout.configurations;
-    let table = &configurations.table;
-    let slug = &configurations.agent_slug.name;
-    let wanted = if configurations.agent_slug_is_indexed {
-        "= ANY (ARRAY (SELECT slug FROM changed))"
+    let Layout { agents, configurations, .. } = layout;
+    let (agent_slug, slug) = (&agents.slug.name, &configurations.agent_slug.name);
+    let (from_agents, from_configurations) = (&agents.table, &configurations.table);
+    let (agent_columns, columns) = (agent_columns(agents), configuration_columns(configurations));
+    let (agent_table, agent) = if agents.slug_is_indexed {
+        let lateral = format!(
+            "LATERAL (SELECT {agent_columns} FROM {from_agents} a WHERE a.{agent_slug} = changed.slug OFFSET 0)"
+        );
+        (String::new(), format!("{lateral} agent ON true"))
     } else {
-        "IN (SELECT slug FROM changed)"
+        let table = format!(
+            ", agent AS MATERIALIZED (
+                 SELECT a.{agent_slug} AS slug, {agent_columns} FROM {from_agents} a
+                 WHERE a.{agent_slug} IN (SELECT slug FROM changed))"
+        );
+        (table, "agent ON agent.slug = changed.slug".to_owned())
     };
-    let same_relation = if configurations.has_children {
-        " AND (c.tableoid, c.ctid) IN (SELECT relation, place FROM target)"
+    let locked =
+        format!("SELECT c.tableoid AS relation, c.ctid AS place, {columns} FROM {from_configurations} c");
+    let (configuration_tables, configuration, targets) = if configurations.agent_slug_is_indexed {
+        (
+            String::new(),
+            format!(
+                "LATERAL ({locked} WHERE c.{slug} = changed.slug FOR NO KEY UPDATE SKIP LOCKED) configuration ON true"
+            ),
+            format!("(SELECT count(*) FROM {from_configurations} c WHERE c.{slug} = changed.slug)"),
+        )
     } else {
-        ""
+        let own = format!("c.{slug} AS slug, ");
+        let locked = locked.replacen("SELECT ", &format!("SELECT {own}"), 1);
+        let tables = format!(
+            ", target AS MATERIALIZED (
+                 SELECT {own} count(*) AS rows FROM {from_configurations} c
+                 WHERE c.{slug} IN (SELECT slug FROM changed) GROUP BY 1
+             ), configuration AS MATERIALIZED (
+                 {locked} WHERE c.{slug} IN (SELECT slug FROM changed) FOR NO KEY UPDATE OF c SKIP LOCKED)"
+        );
+        let joins = "target ON target.slug = changed.slug LEFT JOIN configuration ON configuration.slug = changed.slug";
+        (tables, joins.to_owned(), "coalesce(target.rows, 0)".to_owned())
     };
+    let together =
+        if agents.slug_is_indexed && configurations.agent_slug_is_indexed { "" } else { "ORDER BY 1" };
     format!(
-        "WITH candidate AS MATERIALIZED (
-             SELECT o.ctid AS place, o.slug FROM agent_sync.outbox o WHERE o.ctid >= $1 LIMIT $2
-         ), changed AS MATERIALIZED (
-             SELECT DISTINCT slug FROM candidate
-         ), target AS MATERIALIZED (
-             SELECT c.tableoid AS relation, c.ctid AS place, c.{slug} AS slug FROM {table} c WHERE c.{slug} {wanted}
-         ), configuration AS MATERIALIZED (
-             SELECT c.tableoid AS relation, c.ctid AS place, c.{slug} AS slug, {}
-             FROM {table} c WHERE c.ctid = ANY (ARRAY (SELECT place FROM target)){same_relation}
-             FOR NO KEY UPDATE SKIP LOCKED
-         ), busy AS MATERIALIZED (
-             SELECT DISTINCT t.slug FROM target t
-             WHERE NOT EXISTS (SELECT FROM configuration c WHERE c.place = t.place AND c.relation = t.relation)
-         ), taken AS (
-             DELETE FROM agent_sync.outbox o WHERE o.ctid = ANY (ARRAY (
-                 SELECT place FROM candidate WHERE slug NOT IN (SELECT slug FROM busy)))
-         ), agent AS MATERIALIZED (
-             SELECT a.{} AS slug, {}
-             FROM {} a WHERE a.{} = ANY (ARRAY (SELECT slug FROM changed))
-         ), problem AS MATERIALIZED (
-             SELECT p.slug FROM agent_sync.problem p WHERE p.slug = ANY (ARRAY (SELECT slug FROM changed))
-         )
-         SELECT changed.slug, busy.slug IS NOT NULL, problem.slug IS NOT NULL,
-                (SELECT max(place) FROM candidate), (SELECT count(*) FROM candidate),
-                agent.slug IS NOT NULL, agent.name, agent.system_prompt, agent.agent_image, agent.voice_settings,
+        "WITH changed AS (
+             SELECT o.slug, array_agg(o.place) AS places, min(o.at) AS at
+             FROM (SELECT ctid AS place, slug, at FROM agent_sync.outbox WHERE ctid >= $1 LIMIT $2) AS o
+             GROUP BY o.slug
+         ){agent_table}{configuration_tables}
+         SELECT changed.slug, {targets}, EXISTS (SELECT FROM agent_sync.problem p WHERE p.slug = changed.slug),
+                changed.places, extract(epoch FROM clock_timestamp() - changed.at)::float8,
+                agent.found IS NOT NULL, agent.name, agent.system_prompt, agent.agent_image, agent.voice_settings,
                 configuration.place, configuration.agent_name, configuration.system_prompt,
                 configuration.agent_image, configuration.voice_id, configuration.temperature,
                 configuration.provider_config, configuration.voice_settings, configuration.relation
-         FROM changed
-         LEFT JOIN busy ON busy.slug = changed.slug
-         LEFT JOIN problem ON problem.slug = changed.slug
-         LEFT JOIN agent ON agent.slug = changed.slug
-         LEFT JOIN configuration ON configuration.slug = changed.slug",
-        configuration_columns(configurations),
-        agents.slug.name,
-        agent_columns(agents),
-        agents.table,
-        agents.slug.name,
+         FROM changed LEFT JOIN {agent} LEFT JOIN {configuration} {together}"
     )
 }
 
@@ -287,7 +307,7 @@ pub(super) fn agent_columns(agents: &Agents) -> String {
         ("agent_image", agents.agent_image.as_ref()),
         ("voice_settings", Some(&agents.voice_settings)),
     ];
-    columns.map(|(name, column)| text("a", column, name)).join(", ")
+    format!("true AS found, {}", columns.map(|(name, column)| text("a", column, name)).join(", "))
 }
 
 /// What is read of a configuration: what can be written, in the same order.
@@ -304,7 +324,7 @@ fn text(alias: &str, column: Option<&Column>, name: &str) -> String {
 }
 
 /// Writes a batch: `$1` the places of the rows, `$2` to `$8` what to write, null for what stays as it is, and `$9` the
-/// relations that the places are in.
+/// relations that the places are in. Takes the rows at the places `$10` out of the outbox.
 ///
 /// The rows are locked by [`claim`] in the same transaction, so their places hold. A batch of which a row was not
 /// written, because a trigger of somebody else's kept it back, must not be committed: it divides by zero.
@@ -320,7 +340,9 @@ pub fn write(layout: &Layout) -> String {
         .collect();
     let names: Vec<&str> = written(configurations).iter().map(|(name, _)| *name).collect();
     format!(
-        "WITH written AS (
+        "WITH taken AS (
+         DELETE FROM agent_sync.outbox o WHERE o.ctid = ANY ($10)
+         ), written AS (
          UPDATE {} c SET {}
          FROM unnest($1::tid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
                      $9::oid[]) AS u (place, {}, relation)

@@ -21,10 +21,11 @@ use tokio::sync::watch;
 
 use super::database::{Context, Health};
 use super::drain::{Drain, Drained, Tools};
+use super::look::Look;
 use crate::install;
-use crate::observe::Event;
+use crate::observe::{self, Event, Totals, WakeUp};
 use crate::session::{Asked, Limits, Session, SessionError};
-use crate::store::{Finding, checks, failure};
+use crate::store::{CaptureFault, Finding, checks, failure};
 use crate::store::{Installed, Layout, LayoutError, Store, StoreError};
 
 /// How often a standby tries for the leader's lock. It must not wait in the lock function: a waiting statement holds
@@ -33,6 +34,16 @@ const STANDBY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The first pause before another look at rows that others have locked; it doubles up to `sync.lock_timeout`.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+/// How many statements one step of the loop runs at most, and more: a sweep has a dozen. Each is bounded, so this bounds
+/// the step, and what takes longer hangs (`observe::verdict::stuck`).
+const STATEMENTS: u32 = 16;
+
+/// The same for connecting: names to look up, addresses to try, and the proof.
+const DIALS: u32 = 20;
+
+/// What to do about a trigger that does not do its work.
+const CAPTURE_REMEDY: &str = "Run `agent-sync install` for this database.";
 
 /// Why an attempt ended.
 #[derive(Debug, thiserror::Error)]
@@ -125,6 +136,7 @@ struct Attempt<'a> {
     drain: Drain,
     next_sweep: Instant,
     next_retry: Option<Instant>,
+    look: Look,
     busy_pause: Duration,
     /// Saves that could not be captured, and the transaction that must be over for them to be all there is.
     uncaptured: Option<(i64, String)>,
@@ -145,6 +157,7 @@ pub(super) async fn run(
     };
     let (session, store) = connected?;
     stop.mark_unchanged();
+    context.observer.tell(&Event::Connected { server_version: session.server_version() });
     let mut attempt = Attempt {
         context,
         health,
@@ -154,6 +167,7 @@ pub(super) async fn run(
         drain: Drain::new(context.options.sync.batch_size),
         next_sweep: Instant::now(),
         next_retry: None,
+        look: Look::new(),
         busy_pause: BUSY_PAUSE,
         uncaptured: None,
         caught_up: false,
@@ -168,9 +182,11 @@ pub(super) async fn run(
 pub(super) async fn connect(context: &Context) -> Result<(Session, Store), AttemptError> {
     let sync = &context.options.sync;
     let limits = Limits::of(sync);
-    let session = Session::connect(&context.database, limits).await?;
     let database = &context.database;
     let patience = Store::patience(sync);
+    context.observer.alive(database.connect_timeout * DIALS);
+    let session = Session::connect(database, limits).await?;
+    context.observer.alive(patience * STATEMENTS);
     refuse(checks::server(session.client(), patience).await?)?;
     let layout = Layout::read(session.client(), &database.agents, &database.configurations).await?;
     refuse(checks::install(session.client(), patience, database, &layout, install::VERSION).await?)?;
@@ -184,11 +200,27 @@ impl Attempt<'_> {
         if self.session.inbox().is_closed() {
             return Err(AttemptError::Closed(self.session.inbox().cause()));
         }
+        if let Some(phase) = self.shown(phase) {
+            self.context.observer.tell(&Event::Phase(phase));
+        }
+        self.context.observer.alive(Store::patience(&self.context.options.sync) * STATEMENTS);
         match phase {
             Phase::Standby => self.stand_by().await,
             Phase::CatchUp => self.catch_up().await,
             Phase::Draining => self.drain().await,
             Phase::Waiting { busy } => self.wait(busy).await,
+        }
+    }
+
+    /// What those who ask are told of the phase: the first batches are part of the catch-up, and who stands by is known
+    /// only when the lock has been asked for.
+    fn shown(&self, phase: Phase) -> Option<observe::Phase> {
+        match phase {
+            Phase::Standby => None,
+            Phase::CatchUp => Some(observe::Phase::CatchingUp),
+            Phase::Draining if !self.caught_up => Some(observe::Phase::CatchingUp),
+            Phase::Draining => Some(observe::Phase::Draining),
+            Phase::Waiting { .. } => Some(observe::Phase::Waiting),
         }
     }
 
@@ -201,6 +233,7 @@ impl Attempt<'_> {
         if leads {
             return Ok(Phase::CatchUp);
         }
+        self.context.observer.tell(&Event::Phase(observe::Phase::Standby));
         if self.health.standing_by() {
             self.context.observer.tell(&Event::StandingBy);
         }
@@ -231,6 +264,7 @@ impl Attempt<'_> {
         if Instant::now() >= self.next_sweep {
             self.sweep().await?;
         }
+        self.look.if_due(&self.store, &self.session, &self.context.observer).await?;
         let rules = Arc::clone(&self.context.rules.borrow());
         let tools = Tools {
             session: &self.session,
@@ -241,12 +275,17 @@ impl Attempt<'_> {
             announce: self.context.options.announce.channel.as_deref(),
         };
         let Drained::Nothing { busy } = self.drain.step(tools).await? else {
+            self.look.expect_news();
             return Ok(Phase::Draining);
         };
         if !busy {
             self.busy_pause = BUSY_PAUSE;
+            self.context.observer.tell(&Event::Emptied);
         }
         let totals = self.drain.take_totals();
+        if busy || totals != Totals::default() {
+            self.look.expect_news();
+        }
         if !std::mem::replace(&mut self.caught_up, true) {
             self.health.healthy(&self.context.observer, totals);
         }
@@ -256,7 +295,9 @@ impl Attempt<'_> {
     async fn wait(&mut self, busy: bool) -> Result<Phase, AttemptError> {
         if self.drain.take_set_aside() {
             self.enqueue_retries().await?;
+            self.look.expect_news();
         }
+        self.look.if_due(&self.store, &self.session, &self.context.observer).await?;
         let mut wake_up_at = self.next_sweep.min(self.next_retry.unwrap_or(self.next_sweep));
         if busy {
             wake_up_at = wake_up_at.min(Instant::now() + self.busy_pause);
@@ -265,10 +306,23 @@ impl Attempt<'_> {
         if !self.context.options.capture.notify {
             wake_up_at = wake_up_at.min(Instant::now() + self.context.options.sync.poll_interval);
         }
-        self.rest(wake_up_at).await?;
+        if self.session.inbox().has_news() {
+            self.drain.stay_awake();
+        }
+        let in_time = self.rest(wake_up_at).await?;
+        self.context.observer.alive(Store::patience(&self.context.options.sync) * STATEMENTS);
 
         let client = self.session.client();
-        match self.session.inbox().take() {
+        let asked = self.session.inbox().take();
+        let retry = self.next_retry.is_some_and(|due| Instant::now() >= due);
+        let cause = match &asked {
+            Asked::Slugs(slugs) if slugs.is_empty() => self.cause(in_time, retry, busy),
+            Asked::Slugs(_) | Asked::Everything => WakeUp::Request,
+        };
+        if !*self.stop.borrow() && !self.session.inbox().is_closed() {
+            self.context.observer.tell(&Event::Woken { cause });
+        }
+        match asked {
             Asked::Slugs(slugs) if slugs.is_empty() => {}
             Asked::Slugs(slugs) => self.store.enqueue(client, &slugs).await?,
             Asked::Everything => {
@@ -276,11 +330,25 @@ impl Attempt<'_> {
                 self.store.enqueue_all(client).await?;
             }
         }
-        if self.next_retry.is_some_and(|due| Instant::now() >= due) {
+        if retry {
             self.enqueue_retries().await?;
         }
-        self.drain.wake();
         Ok(Phase::Draining)
+    }
+
+    /// Why the loop woke up, if nobody asked for a slug.
+    fn cause(&self, in_time: bool, retry: bool, busy: bool) -> WakeUp {
+        if !in_time {
+            WakeUp::Notification
+        } else if retry {
+            WakeUp::Retry
+        } else if Instant::now() >= self.next_sweep {
+            WakeUp::Sweep
+        } else if busy {
+            WakeUp::Busy
+        } else {
+            WakeUp::Poll
+        }
     }
 
     async fn enqueue_retries(&mut self) -> Result<(), AttemptError> {
@@ -293,20 +361,26 @@ impl Attempt<'_> {
     ///
     /// A notification shows that the connection is alive. Without one, it is probed every `sync.probe_interval`, and once
     /// more when it is time: so nothing else is ever asked of a connection that has been dead for long (G9). A probe
-    /// wakes nobody: writers go on notifying, and no batch is begun.
-    async fn rest(&mut self, until: Instant) -> Result<(), AttemptError> {
+    /// wakes nobody: writers go on notifying, and no batch is begun. Says whether it is time.
+    async fn rest(&mut self, until: Instant) -> Result<bool, AttemptError> {
         loop {
-            let probe_at = Instant::now() + self.context.options.sync.probe_interval;
-            if !self.pause(until.min(probe_at)).await {
-                return Ok(());
+            let sync = &self.context.options.sync;
+            let probe_at = until.min(Instant::now() + sync.probe_interval);
+            let probe_at = self.look.due().map_or(probe_at, |due| probe_at.min(due));
+            let pause = probe_at.saturating_duration_since(Instant::now());
+            self.context.observer.alive(pause + sync.probe_timeout + Store::patience(sync));
+            if !self.pause(probe_at).await {
+                return Ok(false);
             }
             tokio::select! {
                 biased;
-                _ = self.stop.wait_for(|stop| *stop) => return Ok(()),
+                _ = self.stop.wait_for(|stop| *stop) => return Ok(false),
                 answer = self.session.probe(self.context.options.sync.probe_timeout) => answer?,
             }
+            // Not before the probe, which notices a dead connection sooner.
+            self.look.if_due(&self.store, &self.session, &self.context.observer).await?;
             if Instant::now() >= until {
-                return Ok(());
+                return Ok(true);
             }
         }
     }
@@ -366,13 +440,32 @@ impl Attempt<'_> {
             observer.tell(&Event::Found { finding: &finding, remedy: &remedy });
         }
         looked?;
+        self.tell_what_is_wrong(&faults, &findings);
         if misses {
             self.store.distrust(self.session.client()).await?;
         }
 
         let (client, store) = (self.session.client(), &self.store);
         store.sweep_problems(client).await?;
-        self.enqueue_retries().await
+        self.enqueue_retries().await?;
+        self.look.expect_news();
+        Ok(())
+    }
+
+    /// Tells everything that is wrong now, said before or not, for those who ask.
+    fn tell_what_is_wrong(&self, faults: &[CaptureFault], findings: &[Finding]) {
+        let faults = faults.iter().map(|CaptureFault { trigger, fault }| observe::Finding {
+            what: format!("the trigger {trigger} is {fault}"),
+            remedy: CAPTURE_REMEDY.to_owned(),
+            misses_changes: true,
+        });
+        let findings = findings.iter().map(|finding| observe::Finding {
+            what: finding.to_string(),
+            remedy: finding.remedy().into_owned(),
+            misses_changes: finding.misses_changes(),
+        });
+        let findings: Vec<_> = faults.chain(findings).collect();
+        self.context.observer.tell(&Event::InForce { findings: &findings });
     }
 
     /// Looks at every agent on account of saves that could not be captured (G1); the first start after an install

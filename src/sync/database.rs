@@ -11,7 +11,7 @@ use super::attempt;
 use super::backoff::Backoff;
 use super::fleet::Options;
 use crate::mapping::Rules;
-use crate::observe::{Event, Observer, Totals};
+use crate::observe::{Event, Observer, Phase, Totals};
 use crate::settings::Database;
 use crate::store::{CaptureFault, Finding};
 
@@ -100,21 +100,23 @@ pub(super) async fn keep_in_sync(context: Context, mut stop: watch::Receiver<boo
     let reconnect = &context.options.reconnect;
     let mut backoff = Backoff::new(reconnect.initial_delay, reconnect.max_delay);
     let mut health = Health::default();
+    context.observer.tell(&Event::Phase(Phase::Connecting));
     while let Err(error) = Box::pin(attempt::run(&context, &mut health, stop.clone())).await {
         if let Some(since) = health.healthy.take() {
             backoff.lost_after(since.elapsed());
         }
-        let cause = error.to_string();
+        let (cause, remedy) = (error.to_string(), error.remedy());
         let pause = backoff.delay();
         health.noticed.misses_changes |= error.misses_changes();
         // A finding is told though the outage began for another reason: its remedy is another (G10).
         if health.outage.is_none() || (error.is_finding() && health.told.as_ref() != Some(&cause)) {
             health.outage.get_or_insert_with(Instant::now);
-            context.observer.tell(&Event::Lost { cause: &cause, remedy: &error.remedy() });
+            context.observer.tell(&Event::Lost { cause: &cause, remedy: &remedy });
             health.told = Some(cause);
         } else {
-            context.observer.tell(&Event::StillLost { cause: &cause, pause });
+            context.observer.tell(&Event::StillLost { cause: &cause, remedy: &remedy, pause });
         }
+        context.observer.alive(pause);
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => break,

@@ -19,6 +19,8 @@ pub(super) struct Decision<'a> {
     pub(super) totals: Totals,
     /// What the mapping remarked: slug and remark.
     pub(super) remarks: Vec<(&'a str, String)>,
+    /// For each slug that was taken, how long its oldest change had been waiting, in seconds.
+    pub(super) ages: Vec<f64>,
     /// Whether a slug other than the busy ones was taken.
     pub(super) took_any: bool,
     /// The first slug that was taken: when a batch of one row fails, the culprit.
@@ -31,6 +33,7 @@ struct Verdict {
     has_problem: bool,
     missing: bool,
     rejection: Option<Rejection>,
+    age: Option<f64>,
 }
 
 /// Decides on every claim.
@@ -51,6 +54,7 @@ pub(super) fn decide<'a>(
         decision.first = decision.first.or(Some(claim.slug));
         let verdict = verdicts.entry(claim.slug).or_default();
         verdict.has_problem = claim.has_problem;
+        verdict.age = claim.age;
         let Some(agent) = claim.agent else {
             decision.totals.gone += 1;
             continue;
@@ -79,6 +83,7 @@ pub(super) fn decide<'a>(
         }
     }
     for (slug, verdict) in verdicts {
+        decision.ages.extend(verdict.age);
         let problem = |kind, detail: String| Problem { slug: slug.to_owned(), kind, detail, sqlstate: None };
         if let Some(rejection) = verdict.rejection {
             decision.totals.rejected += 1;

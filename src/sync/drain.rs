@@ -1,5 +1,10 @@
 //! Taking the outbox apart, batch by batch, front to back.
 //!
+//! The end of a drain is the protocol of the sleeping consumer (C6). Whoever commits while the lock of the sleeper is held
+//! has notified; so once it is held, one pass from the front to the end has seen all that nobody notifies of, and the
+//! daemon may sleep. A lone change is therefore one pass, with the lock held throughout: the lock is released only when there is
+//! more to do, so that those who save in the meantime need not notify.
+//!
 //! The outbox has no index: a batch reads on from the place where the last one ended, so that a backlog drains in
 //! linear time, however many dead rows lie in front. A row can appear behind that place (a long transaction commits,
 //! or freed space is used again), so nothing is called empty before one pass from the very front has found nothing.
@@ -11,8 +16,9 @@
 use std::time::{Duration, Instant};
 
 use super::attempt::AttemptError;
-use super::decide::{Decision, decide};
+use super::decide::decide;
 use super::pace::Pace;
+use super::report;
 use crate::mapping::Rules;
 use crate::observe::{Event, Observer, Totals};
 use crate::session::Session;
@@ -81,7 +87,7 @@ enum SleeperLock {
     Wanted,
     /// It is held: writers notify.
     Held,
-    /// It is held, and the next batch begins by releasing it.
+    /// It is held, and the next batch begins by releasing it: there is more to do.
     Unwanted,
 }
 
@@ -90,7 +96,7 @@ enum SleeperLock {
 pub(super) enum Drained {
     /// There may be more.
     More,
-    /// A whole pass found nothing that could be taken; the lock of the sleeper is held, if it is wanted.
+    /// There is nothing more that could be taken; the lock of the sleeper is held, if it is wanted.
     Nothing {
         /// Whether something is left that others have locked.
         busy: bool,
@@ -121,16 +127,14 @@ impl Drain {
         std::mem::take(&mut self.set_aside)
     }
 
-    /// Says that the daemon has woken up: the lock of the sleeper is released with the next batch.
-    pub(super) fn wake(&mut self) {
+    /// Says that there is more to do already: the lock of the sleeper is released with the next batch.
+    pub(super) fn stay_awake(&mut self) {
         if self.lock == SleeperLock::Held {
             self.lock = SleeperLock::Unwanted;
         }
     }
 
     /// One batch; or, where a writer in flight keeps the daemon from going to sleep, a short pause.
-    ///
-    /// The end is the protocol of the sleeping consumer (C6): the lock is taken, and then one whole pass finds nothing.
     pub(super) async fn step(&mut self, tools: Tools<'_>) -> Result<Drained, AttemptError> {
         let limit = self.pace.limit();
         // On the heap: a batch is large compared with the rest of the loop.
@@ -144,8 +148,9 @@ impl Drain {
         let pass = std::mem::replace(&mut self.pass, Pass::begin());
         let nothing = Drained::Nothing { busy: pass.met_busy };
         match self.lock {
-            _ if pass.took_any => self.poll = POLL.0,
+            // Held from the front to the end: whatever has come since has notified.
             SleeperLock::Held => return Ok(nothing),
+            _ if pass.took_any => self.poll = POLL.0,
             _ if !tools.may_sleep => return Ok(nothing),
             // It was wanted from the beginning of this pass, so a writer that did not notify is in flight.
             SleeperLock::Wanted => {
@@ -187,6 +192,7 @@ impl Drain {
             Idle::Try if got_lock => self.lock = SleeperLock::Held,
             Idle::Try | Idle::Keep => {}
         }
+        let read = Instant::now();
         let decision = decide(rules, &store.layout().targets, &claimed).map_err(StoreError::from)?;
         let end = End { looked_at: claimed.looked_at, last: claimed.last };
         self.pass.met_busy |= decision.totals.busy > 0;
@@ -194,13 +200,13 @@ impl Drain {
             store.abandon(client).await?;
             return Ok(Some(end));
         }
-        match store.finish(client, &decision.outcome, announce).await {
+        match store.finish(client, &claimed.taken, &decision.outcome, announce).await {
             Ok(()) => {
                 self.pass.took_any = true;
                 (self.transient, self.faults) = (0, 0);
                 self.pace.went_well(claimed.looked_at, claimed.bytes);
                 self.totals.add(decision.totals);
-                tell(observer, &decision);
+                report::committed(observer, &decision, claimed.looked_at, read.elapsed());
                 Ok(Some(end))
             }
             Err(error) => self.write_failed(tools, error, decision.first, end).await.map(|()| None),
@@ -308,20 +314,4 @@ impl Drain {
 struct End {
     looked_at: usize,
     last: RowId,
-}
-
-/// Tells what a committed batch came to.
-fn tell(observer: &Observer, decision: &Decision<'_>) {
-    for problem in &decision.outcome.problems {
-        let slug = problem.slug.as_str();
-        match problem.kind {
-            ProblemKind::MissingConfiguration => observer.tell(&Event::MissingConfiguration { slug }),
-            ProblemKind::Rejected => observer.tell(&Event::Rejected { slug, reasons: &problem.detail }),
-            ProblemKind::Failed => {}
-        }
-    }
-    for (slug, remark) in &decision.remarks {
-        observer.tell(&Event::Mapped { slug, warning: remark });
-    }
-    observer.tell(&Event::Batch { totals: decision.totals });
 }

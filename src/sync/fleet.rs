@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::database::{Context, keep_in_sync};
 use super::survey::report_drift;
 use crate::mapping::Rules;
-use crate::observe::Observer;
+use crate::observe::Board;
 use crate::settings::{Announce, Capture, Database, Reconnect, Settings, Sync};
 
 /// What holds for every database.
@@ -40,6 +40,7 @@ impl Options {
 pub struct Fleet {
     options: Options,
     rules: watch::Sender<Arc<Rules>>,
+    board: Arc<Board>,
     members: BTreeMap<String, Member>,
     /// Each task says which run of which member has ended.
     tasks: JoinSet<u64>,
@@ -70,14 +71,16 @@ pub struct Reloaded {
 }
 
 impl Fleet {
-    /// Starts a task for each database.
+    /// Starts a task for each database, and puts each on the board.
     pub fn start<'a>(
         databases: impl IntoIterator<Item = &'a Database>,
         options: Options,
         rules: Arc<Rules>,
+        board: Arc<Board>,
     ) -> Self {
         let (rules, _) = watch::channel(rules);
-        let mut fleet = Self { options, rules, members: BTreeMap::new(), tasks: JoinSet::new(), runs: 0 };
+        let (members, tasks) = (BTreeMap::new(), JoinSet::new());
+        let mut fleet = Self { options, rules, board, members, tasks, runs: 0 };
         for database in databases {
             fleet.launch(database, None);
         }
@@ -120,6 +123,7 @@ impl Fleet {
         }
         for (name, member) in gone {
             member.stop.send_replace(true);
+            self.board.remove(&name);
             reloaded.removed.push(name);
         }
         reloaded
@@ -175,7 +179,7 @@ impl Fleet {
             database: database.clone(),
             options: self.options.clone(),
             rules: self.rules.subscribe(),
-            observer: Observer::new(&*database.name),
+            observer: self.board.observer(&database.name, &database.target()),
         }
     }
 }

@@ -6,6 +6,8 @@
 //! - `drain` takes the outbox apart, batch by batch.
 //! - `decide` is where the mapping meets the store.
 //! - `stand_in` drains for a moment where no daemon leads.
+//! - `look` asks the database now and then what is waiting, for those who ask the daemon.
+//! - `report` tells what a committed batch came to.
 //! - `survey` counts what differs after the rules have changed.
 //!
 //! The arrows point down that list, and from all of it to `session` and `store`.
@@ -16,7 +18,9 @@ mod database;
 mod decide;
 mod drain;
 mod fleet;
+mod look;
 mod pace;
+mod report;
 mod stand_in;
 mod survey;
 

@@ -10,6 +10,7 @@ pub mod install;
 pub mod man;
 mod page;
 pub mod reconcile;
+pub mod probe;
 pub mod render;
 pub mod run;
 pub mod status;

@@ -10,10 +10,11 @@ use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
+use crate::admin::Admin;
 use crate::cli::Databases;
 use crate::exit::Exit;
 use crate::mapping::Rules;
-use crate::observe::Logging;
+use crate::observe::{Board, Logging};
 use crate::settings::{self, Database, Settings};
 use crate::sync::{Fleet, Options, Reloaded};
 
@@ -53,7 +54,9 @@ async fn serve(
     info!(version = env!("CARGO_PKG_VERSION"), databases = loaded.databases.len(), "agent-sync starts");
     remark(&loaded.notes);
     let mut grace = loaded.settings.shutdown.grace_period;
-    let mut fleet = Fleet::start(&loaded.databases, Options::of(&loaded.settings), loaded.rules);
+    let board = Arc::new(Board::default());
+    let admin = Admin::start(loaded.settings.admin.listen, Arc::clone(&board));
+    let mut fleet = Fleet::start(&loaded.databases, Options::of(&loaded.settings), loaded.rules, board);
     let signal = loop {
         tokio::select! {
             _ = terminate.recv() => break "SIGTERM",
@@ -62,6 +65,7 @@ async fn serve(
                 Ok(loaded) => {
                     logging.reload(&loaded.settings.log);
                     grace = loaded.settings.shutdown.grace_period;
+                    admin.reload(loaded.settings.admin.listen);
                     let options = Options::of(&loaded.settings);
                     tell(&fleet.reload(&loaded.databases, options, loaded.rules));
                     remark(&loaded.notes);

@@ -68,6 +68,7 @@ fn without_any_source_the_defaults_are_in_force() {
     assert_eq!(settings.reconnect.initial_delay, Duration::from_millis(100));
     assert_eq!(settings.reconnect.max_delay, Duration::from_secs(30));
     assert_eq!(settings.shutdown.grace_period, Duration::from_secs(4));
+    assert_eq!(settings.admin.listen, Some("127.0.0.1:9878".parse().unwrap()));
     assert!(settings.databases.is_empty() && loaded.notes.is_empty());
     assert!(loaded.entries.iter().all(|entry| entry.source == "default"));
 }
@@ -431,6 +432,9 @@ max_delay = "30s"        # default
 
 [shutdown]
 grace_period = "4s"  # default
+
+[admin]
+listen = "127.0.0.1:9878"  # default
 
 [databases.eu]
 # target = "user app at db.example.com:5432, database x"  # agent-sync.toml:5

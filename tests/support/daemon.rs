@@ -25,9 +25,18 @@ impl Daemon {
 
     /// Starts it with this level of the log, or with that of its settings.
     pub fn start_at_level(mut command: Command, level: Option<&str>) -> Self {
+        // Daemons run side by side here, and most tests ask them nothing over HTTP.
+        if command.get_envs().all(|(name, _)| name != "AGENT_SYNC__ADMIN__LISTEN") {
+            command.env("AGENT_SYNC__ADMIN__LISTEN", "off");
+        }
         if let Some(level) = level {
             command.env("AGENT_SYNC__LOG__LEVEL", level);
         }
+        Self::spawn(command)
+    }
+
+    /// Starts it as it is.
+    pub fn spawn(mut command: Command) -> Self {
         let mut child =
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));

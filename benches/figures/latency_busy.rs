@@ -1,0 +1,97 @@
+//! From the commit of an agent to its configuration while 8 writers save other agents; beside the same while nothing goes on.
+//!
+//! Fair, because idle and busy spans follow each other in the same run, in turn, on the same tables. The load is pgbench at a
+//! fixed rate, so that the machine is busy and not overwhelmed; whatever it saves, the daemon has to bring in sync as well.
+//! The agents that are sampled are never saved by the load.
+//!
+//! Informational: a bare listener under the same load.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::support::daemon::Daemon;
+use crate::support::database::{Database, Flavour};
+use crate::support::lab::Lab;
+use crate::support::listener::{Listener, Work};
+use crate::support::pgbench::{self, Load};
+use crate::support::report::{Goal, Row, Unit, digits};
+use crate::support::sample::{Subject, Worker};
+use crate::support::say;
+use crate::support::stats::{Pair, median, percentile};
+
+/// Saves per second, of all 8 writers together.
+const RATE: u32 = 400;
+
+/// How long the load runs before the first sample and after the last one: half of the second that it runs longer.
+const MARGIN: Duration = Duration::from_millis(500);
+
+pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
+    let agents = lab.scaled(20_000, 500);
+    let ours = lab.database(agents, Flavour::Installed).await?;
+    let rival = lab.database(agents, Flavour::Notifying).await?;
+    let daemon = Daemon::caught_up(lab, &[&ours]).await?;
+    let listener = Listener::start(&rival, Work::Update)?;
+    let mut subject = Subject::open(&ours, Worker::Daemon(&daemon)).await?;
+    let mut other = Subject::open(&rival, Worker::Listener(&listener)).await?;
+    let script = lab.file("save.pgbench", super::saves::SCRIPT)?;
+    let seconds = lab.scaled(11, 1);
+
+    let (mut beside_idle, mut beside_rival, mut rates) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..lab.rounds(3) {
+        let mut p99 = [0.0; 3];
+        for side in super::in_turn(3, round) {
+            let (database, subject) = if side == 2 { (&rival, &mut other) } else { (&ours, &mut subject) };
+            database.tidy().await?;
+            let samples = if side == 0 {
+                sample_for(subject, Duration::from_secs(seconds)).await?
+            } else {
+                let (samples, rate) = under_load(lab, database, subject, &script, seconds).await?;
+                rates.push(rate);
+                samples
+            };
+            p99[side] = percentile(&samples, 99.0);
+        }
+        let [idle, busy, rival] = p99;
+        say(format_args!(
+            "round {}: p99 {} ms busy, {} ms idle; a bare listener {} ms busy",
+            round + 1,
+            digits(busy),
+            digits(idle),
+            digits(rival)
+        ));
+        beside_idle.push(Pair { ours: busy, beside: idle });
+        beside_rival.push(Pair { ours: busy, beside: rival });
+    }
+    let label = format!("p99 at {} saves/s", digits(median(&rates)));
+    Ok(vec![
+        Row::new(label.as_str(), Unit::Milliseconds, "its own idle p99", &beside_idle)
+            .goal(Goal::RatioAtMost(3.0)),
+        Row::new(label, Unit::Milliseconds, "a bare listener under the same load", &beside_rival),
+    ])
+}
+
+async fn sample_for(subject: &mut Subject<'_>, span: Duration) -> anyhow::Result<Vec<f64>> {
+    let begun = Instant::now();
+    let mut samples = Vec::new();
+    while begun.elapsed() < span {
+        samples.push(subject.sample().await?);
+    }
+    Ok(samples)
+}
+
+/// The samples, and how many saves per second there were.
+async fn under_load(
+    lab: &Lab,
+    database: &Database,
+    subject: &mut Subject<'_>,
+    script: &Path,
+    seconds: u64,
+) -> anyhow::Result<(Vec<f64>, f64)> {
+    // The last tenth of the agents is sampled.
+    let agents = database.agents / 10 * 9;
+    let load = Load { script: script.to_owned(), clients: 8, seconds: seconds + 1, rate: Some(RATE), agents };
+    let load = pgbench::start(lab, database, &load);
+    tokio::time::sleep(MARGIN).await;
+    let samples = sample_for(subject, Duration::from_secs(seconds)).await?;
+    Ok((samples, load.await?))
+}

@@ -1,0 +1,275 @@
+//! What was measured, as rows; and how they are shown: a table of at most 100 columns, and JSON.
+
+use serde_json::{Value, json};
+
+use super::stats::{Pair, median, spread};
+
+/// What a value counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    Milliseconds,
+    Seconds,
+    Nanoseconds,
+    PerSecond,
+    Percent,
+    Mebibytes,
+    Kibibytes,
+    Microseconds,
+}
+
+impl Unit {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Milliseconds => "ms",
+            Self::Seconds => "s",
+            Self::Nanoseconds => "ns",
+            Self::PerSecond => "/s",
+            Self::Percent => "%",
+            Self::Mebibytes => "MiB",
+            Self::Kibibytes => "KiB",
+            Self::Microseconds => "µs",
+        }
+    }
+}
+
+/// What would be good.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Goal {
+    /// The ratio of ours to what stands beside it, at most.
+    RatioAtMost(f64),
+    /// The same, at least.
+    RatioAtLeast(f64),
+    /// Ours itself, at most.
+    AtMost(f64),
+}
+
+/// One figure: ours, and what stands beside it, of every round.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub figure: &'static str,
+    pub label: String,
+    pub beside_what: &'static str,
+    pub unit: Unit,
+    pub ours: Vec<f64>,
+    pub beside: Vec<f64>,
+    pub goal: Option<Goal>,
+    /// Whether the goal is this row's own, or only shown for comparison.
+    pub binding: bool,
+}
+
+impl Row {
+    /// A row of pairs.
+    pub fn new(label: impl Into<String>, unit: Unit, beside_what: &'static str, pairs: &[Pair]) -> Self {
+        Self {
+            figure: "",
+            label: label.into(),
+            beside_what,
+            unit,
+            ours: pairs.iter().map(|pair| pair.ours).collect(),
+            beside: pairs.iter().map(|pair| pair.beside).collect(),
+            goal: None,
+            binding: true,
+        }
+    }
+
+    /// A row with nothing beside it.
+    pub fn alone(label: impl Into<String>, unit: Unit, ours: &[f64]) -> Self {
+        let mut row = Self::new(label, unit, "", &[]);
+        row.ours = ours.to_vec();
+        row
+    }
+
+    /// With a goal.
+    pub fn goal(mut self, goal: Goal) -> Self {
+        self.goal = Some(goal);
+        self
+    }
+
+    /// With a goal that is another row's, shown for comparison.
+    pub fn goal_of_another(mut self, goal: Goal) -> Self {
+        self.goal = Some(goal);
+        self.binding = false;
+        self
+    }
+
+    /// The ratio of each round.
+    pub fn ratios(&self) -> Vec<f64> {
+        self.ours.iter().zip(&self.beside).map(|(ours, beside)| ours / beside).collect()
+    }
+
+    /// Whether the median meets the goal, if there is one.
+    pub fn met(&self) -> Option<bool> {
+        Some(match self.goal? {
+            Goal::RatioAtMost(most) => median(&self.ratios()) <= most,
+            Goal::RatioAtLeast(least) => median(&self.ratios()) >= least,
+            Goal::AtMost(most) => median(&self.ours) <= most,
+        })
+    }
+
+    fn json(&self) -> Value {
+        let summary = |values: &[f64]| {
+            let (least, most) = spread(values);
+            let of_none = values.is_empty();
+            if of_none {
+                Value::Null
+            } else {
+                json!({ "median": median(values), "min": least, "max": most, "rounds": values })
+            }
+        };
+        let goal = self.goal.map(|goal| match goal {
+            Goal::RatioAtMost(value) => json!({ "ratio_at_most": value }),
+            Goal::RatioAtLeast(value) => json!({ "ratio_at_least": value }),
+            Goal::AtMost(value) => json!({ "at_most": value }),
+        });
+        json!({
+            "figure": self.figure, "what": self.label, "unit": self.unit.name(), "beside": self.beside_what,
+            "ours": summary(&self.ours), "reference": summary(&self.beside), "ratio": summary(&self.ratios()),
+            "goal": goal, "informational": self.goal.is_none() || !self.binding, "met": self.met(),
+        })
+    }
+}
+
+/// Where and when it was measured.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    pub cores: usize,
+    pub processor: String,
+    pub server: String,
+    pub date: String,
+}
+
+impl Machine {
+    /// In one line.
+    pub fn title(&self) -> String {
+        let Self { cores, processor, server, date } = self;
+        format!("{cores} cores ({processor}), PostgreSQL {server}, fsync on, {date}")
+    }
+}
+
+/// Everything that was measured.
+pub struct Report {
+    pub machine: Machine,
+    pub quick: bool,
+    pub rows: Vec<Row>,
+    /// The figures that failed, and why.
+    pub failures: Vec<(&'static str, String)>,
+}
+
+const LABEL: usize = 40;
+
+impl Report {
+    /// The table.
+    pub fn table(&self) -> String {
+        let mut text = format!("agent-sync, measured: {}\n", self.machine.title());
+        if self.quick {
+            text.push_str("quick: too few rounds to mean anything\n");
+        }
+        text.push_str(&format!(
+            "\n{:<LABEL$} {:>10} {:>10}  {:<19} {:<8} {}\n",
+            "figure", "ours", "beside", "ratio (min–max)", "goal", "met?"
+        ));
+        let mut heading = ("", "");
+        for row in &self.rows {
+            if (row.figure, row.beside_what) != heading {
+                heading = (row.figure, row.beside_what);
+                let beside = if row.beside_what.is_empty() {
+                    String::new()
+                } else {
+                    format!(", beside {}", row.beside_what)
+                };
+                text.push_str(&format!("{}{beside}\n", row.figure));
+            }
+            text.push_str(&line(row));
+        }
+        let binding = self.rows.iter().filter(|row| row.binding && row.goal.is_some());
+        let met = binding.clone().filter(|row| row.met() == Some(true)).count();
+        text.push_str(&format!(
+            "\n{met} of {} goals met. A goal in brackets is another row's, shown for comparison.\n",
+            binding.count()
+        ));
+        for (figure, error) in &self.failures {
+            text.push_str(&format!("{figure} FAILED: {error}\n"));
+        }
+        text
+    }
+
+    /// The same for machines, with every round.
+    pub fn json(&self) -> Value {
+        let Machine { cores, processor, server, date } = &self.machine;
+        json!({
+            "machine": { "cores": cores, "processor": processor, "postgresql": server }, "date": date, "quick": self.quick,
+            "rows": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
+            "failures": self.failures.iter().map(|(figure, error)| json!({ "figure": figure, "error": error })).collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn line(row: &Row) -> String {
+    let value = |values: &[f64]| {
+        if values.is_empty() {
+            String::new()
+        } else {
+            format!("{} {}", digits(median(values)), row.unit.name())
+        }
+    };
+    let ratios = row.ratios();
+    let ratio = if ratios.is_empty() {
+        let (least, most) = spread(&row.ours);
+        if row.ours.len() > 1 { format!("({}–{})", digits(least), digits(most)) } else { String::new() }
+    } else {
+        let (least, most) = spread(&ratios);
+        format!("{:<5} ({}–{})", digits(median(&ratios)), digits(least), digits(most))
+    };
+    let goal = row.goal.map_or_else(String::new, |goal| {
+        let text = goal_text(goal, row.unit);
+        if row.binding { text } else { format!("({text})") }
+    });
+    let met = match row.met() {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => "",
+    };
+    let met = if row.binding || met.is_empty() { met.to_owned() } else { format!("({met})") };
+    let text = format!(
+        "  {:<width$} {:>10} {:>10}  {ratio:<19} {goal:<8} {met}",
+        row.label,
+        value(&row.ours),
+        value(&row.beside),
+        width = LABEL - 2
+    );
+    format!("{}\n", text.trim_end())
+}
+
+/// A goal in a few characters.
+pub fn goal_text(goal: Goal, unit: Unit) -> String {
+    match goal {
+        Goal::RatioAtMost(most) => format!("≤ {most}"),
+        Goal::RatioAtLeast(least) => format!("≥ {least}"),
+        Goal::AtMost(most) => format!("≤ {most} {}", unit.name()),
+    }
+}
+
+/// Three significant digits, with commas from a thousand on.
+pub fn digits(value: f64) -> String {
+    let decimals = match value.abs() {
+        ..0.1 => 3,
+        ..10.0 => 2,
+        ..100.0 => 1,
+        _ => 0,
+    };
+    let plain = format!("{value:.decimals$}");
+    with_commas(&plain)
+}
+
+/// A number with commas.
+pub fn with_commas(plain: &str) -> String {
+    let (whole, rest) = plain.split_at(plain.find('.').unwrap_or(plain.len()));
+    let mut text = String::new();
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0 && (whole.len() - index).is_multiple_of(3) && !text.ends_with('-') {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text + rest
+}

@@ -1,0 +1,444 @@
+// The status page: asks /status every few seconds, and shows what it says.
+//
+// Whatever comes from a database is put in as text, never as markup. What did not change is not touched, so that a
+// selection, the focus and an opened database stay as they are.
+"use strict";
+
+const byId = (id) => document.getElementById(id);
+const PHASES = {
+  connecting: "connecting for the first time",
+  standby: "standing by: another daemon leads",
+  catching_up: "catching up with what was saved before",
+  draining: "syncing",
+  waiting: "up to date",
+  lost: "unavailable",
+};
+const KINDS = { missing_configuration: "No configuration", rejected: "Rejected", failed: "Write failed" };
+const PATIENCE = 5000;
+
+let latest = null; // The last answer.
+let reached = null; // When it came.
+let timer = 0;
+
+// Small words ---------------------------------------------------------------------------------------------------------
+
+function make(tag, className, text) {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  if (text !== undefined) element.textContent = text;
+  return element;
+}
+
+function draw(tag, attributes) {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const name in attributes) element.setAttribute(name, attributes[name]);
+  return element;
+}
+
+function setText(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function setClass(element, className) {
+  if (element.className !== className) element.className = className;
+}
+
+const number = (value) => value.toLocaleString("en");
+const plural = (count, one, many) => `${number(count)} ${count === 1 ? one : many}`;
+const total = (items, pick) => items.reduce((sum, item) => sum + pick(item), 0);
+const atLeast = (count, more) => (more ? `${number(count)}+` : number(count));
+
+function seconds(value) {
+  if (value === null || value === undefined) return "–";
+  if (value < 0.001) return "under 1 ms";
+  if (value < 1) return `${Number((value * 1000).toPrecision(2))} ms`;
+  if (value < 90) return `${Number(value.toPrecision(2))} s`;
+  if (value < 5400) return `${Math.round(value / 60)} min`;
+  if (value < 172800) return `${Math.round(value / 3600)} h`;
+  return `${Math.round(value / 86400)} days`;
+}
+
+// Ages are by the clock of the daemon, whatever this machine's says.
+function ago(time) {
+  const age = (Date.parse(latest.now) - Date.parse(time)) / 1000;
+  return age < 1.5 ? "just now" : `${seconds(age < 90 ? Math.round(age) : age)} ago`;
+}
+
+function timeOf(time) {
+  const element = make("time", "", ago(time));
+  element.dateTime = time;
+  element.title = new Date(time).toLocaleString();
+  return element;
+}
+
+function refreshTimes() {
+  for (const element of document.querySelectorAll("time")) setText(element, ago(element.dateTime));
+}
+
+// Calls `fill` when the data is not what it was called with before.
+function whenChanged(element, data, fill) {
+  const key = JSON.stringify(data);
+  if (element.shown === key) return;
+  element.shown = key;
+  fill();
+}
+
+// The databases -------------------------------------------------------------------------------------------------------
+
+const rows = new Map();
+
+function problemsOf(database) {
+  const problems = database.problems;
+  return problems ? problems.missing_configuration + problems.rejected + problems.failed : 0;
+}
+
+function judge(database) {
+  if (!database.live || (!database.ready && !["connecting", "catching_up"].includes(database.phase))) return "bad";
+  return database.ready && problemsOf(database) === 0 && database.findings.length === 0 ? "good" : "fair";
+}
+
+function phaseOf(database) {
+  if (!database.live) return "hangs: no progress";
+  const waits = database.outbox ? database.outbox.rows : 0;
+  if (database.phase === "waiting" && waits > 0) return "waiting for what others have locked";
+  if (database.phase === "waiting" && !database.ready) return "may be missing changes";
+  return PHASES[database.phase] || database.phase;
+}
+
+function newRow() {
+  const row = { root: make("details"), parts: {} };
+  const summary = make("summary");
+  const add = (name, tag, className) => summary.appendChild((row.parts[name] = make(tag, className)));
+  add("dot", "span", "dot").setAttribute("aria-hidden", "true");
+  add("name", "span", "name");
+  add("phase", "span", "phase");
+  for (const name of ["waits", "problems", "latency"]) add(name, "span", name === "problems" ? "figure short" : "figure");
+  row.body = make("div", "body");
+  add("open", "span", "open").setAttribute("aria-hidden", "true");
+  row.root.append(summary, row.body);
+  return row;
+}
+
+function figure(element, value, label, className) {
+  whenChanged(element, [value, label, className], () => {
+    element.replaceChildren(make("span", className || "", value), make("small", "", label));
+  });
+}
+
+function notice(kind, what, remedy, since) {
+  const element = make("div", `notice ${kind}`);
+  element.append(make("b", "", what), remedy || "");
+  if (since) element.append(" (", timeOf(since), ")");
+  return element;
+}
+
+function facts(pairs) {
+  const list = make("dl");
+  for (const [term, value] of pairs) {
+    const pair = make("div");
+    const description = make("dd");
+    description.append(...[value].flat());
+    pair.append(make("dt", "", term), description);
+    list.append(pair);
+  }
+  return list;
+}
+
+function fillBody(body, database) {
+  const notices = database.not_ready
+    .filter(() => !["connecting", "catching_up"].includes(database.phase))
+    .map((reason) => notice("bad", reason.reason, reason.remedy));
+  const others = database.findings
+    .filter((found) => !found.misses_changes)
+    .map((found) => notice("", found.finding, found.remedy, found.since));
+  const before = database.connected && database.last_error
+    ? [["Last error", [`${database.last_error.cause} (`, timeOf(database.last_error.at), ")"]]]
+    : [];
+  const list = facts([
+    ["Where", database.target],
+    ["PostgreSQL", database.server_version || "not known yet"],
+    ["Role", database.leader ? "this daemon leads" : database.connected ? "stands by" : "not connected"],
+    ["Since", timeOf(database.phase_since)],
+    ["Last sync", database.last_sync_at ? timeOf(database.last_sync_at) : "none yet"],
+    ["Reconnects", number(database.reconnects)],
+    ["Outages", database.outage_seconds > 0 ? seconds(database.outage_seconds) : "none"],
+    ...before,
+  ]);
+  const quiet = database.hour.every((minute) => minute.synced + minute.unchanged + minute.failed + minute.missing + minute.rejected === 0);
+  const charts = quiet ? make("p", "empty", "Nothing was saved in the last hour.") : make("div", "charts");
+  if (!quiet) charts.append(throughput(database), latencies(database));
+  body.replaceChildren(...notices, ...others, charts, list);
+}
+
+function showDatabases(databases) {
+  const order = { bad: 0, fair: 1, good: 2 };
+  const sorted = [...databases].sort((a, b) => order[judge(a)] - order[judge(b)] || a.name.localeCompare(b.name));
+  const few = databases.length <= 3;
+  for (const database of sorted) {
+    let row = rows.get(database.name);
+    if (!row) {
+      row = newRow();
+      rows.set(database.name, row);
+      row.root.open = few;
+    }
+    const { parts } = row;
+    const verdict = judge(database);
+    // Trouble opens a database once; whoever closes it again has seen it.
+    if (verdict === "bad" && row.verdict !== "bad") row.root.open = true;
+    row.verdict = verdict;
+    row.database = database;
+    setClass(parts.dot, `dot ${verdict}`);
+    setText(parts.name, database.name);
+    setText(parts.phase, phaseOf(database));
+    setClass(parts.phase, verdict === "bad" ? "phase bad" : "phase");
+    const { outbox, problems } = database;
+    figure(parts.waits, outbox ? atLeast(outbox.rows, outbox.at_least) : "–", "waiting");
+    const count = problemsOf(database);
+    figure(parts.problems, problems ? atLeast(count, problems.at_least) : "–", "not in sync", count ? "fair" : "");
+    figure(parts.latency, seconds(database.latency.last_hour.p99_seconds), "99% within");
+    if (row.root.open) fillIfChanged(row);
+    row.root.ontoggle = () => fillIfChanged(row);
+  }
+  const names = new Set(databases.map((database) => database.name));
+  for (const [name, row] of rows) if (!names.has(name) && rows.delete(name)) row.root.remove();
+  byId("databases").className = databases.length > 8 ? "many" : "";
+  // Moved only where the order is another one: what is moved loses the focus.
+  const list = byId("databases");
+  sorted.forEach(({ name }, index) => {
+    const { root } = rows.get(name);
+    if (list.children[index] !== root) list.insertBefore(root, list.children[index] || null);
+  });
+}
+
+function fillIfChanged(row) {
+  const { outage_seconds, outbox, wakeups, ...shown } = row.database;
+  const rounded = { ...shown, outage: seconds(outage_seconds), changes: 0, problems: 0 };
+  whenChanged(row.body, rounded, () => fillBody(row.body, row.database));
+}
+
+// The charts ----------------------------------------------------------------------------------------------------------
+
+const WIDTH = 600;
+const HEIGHT = 72;
+const MINUTES = 60;
+
+function chart(title, note, label) {
+  const root = make("div", "chart");
+  const head = make("p", "");
+  head.append(make("span", "", title), note);
+  const picture = draw("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", role: "img", "aria-label": label });
+  picture.append(draw("line", { class: "axis", x1: 0, x2: WIDTH, y1: HEIGHT, y2: HEIGHT, "vector-effect": "non-scaling-stroke" }));
+  root.append(head, picture);
+  return { root, picture };
+}
+
+// The left edge of a minute; the running one stands at the right.
+const place = (index, minutes) => ((MINUTES - minutes.length + index) * WIDTH) / MINUTES;
+
+function keys(...words) {
+  const root = make("span");
+  for (const [className, word] of words) root.append(make("span", `key ${className}`, word));
+  return root;
+}
+
+function throughput(database) {
+  const minutes = database.hour;
+  const parts = [
+    ["done", (minute) => minute.synced],
+    ["same", (minute) => minute.unchanged],
+    ["trouble", (minute) => minute.missing + minute.rejected + minute.failed],
+  ];
+  const all = (minute) => total(parts, ([, pick]) => pick(minute));
+  const most = Math.max(...minutes.map(all), 1);
+  const sums = parts.map(([, pick]) => total(minutes, pick));
+  const label = `Agents in the last hour: ${number(sums[0])} written, ${number(sums[1])} in sync already, ${number(sums[2])} with a problem; at most ${number(most)} a minute.`;
+  const note = keys(["", `${number(sums[0])} written`], ["pale", `${number(sums[1])} in sync already`], ["warn", `${number(sums[2])} with a problem`]);
+  const { root, picture } = chart("Last hour", note, label);
+  minutes.forEach((minute, index) => {
+    let top = HEIGHT;
+    for (const [className, pick] of parts) {
+      const value = pick(minute);
+      if (value === 0) continue;
+      const height = Math.max((value / most) * (HEIGHT - 4), 1.5);
+      top -= height;
+      picture.append(draw("rect", { class: className, x: place(index, minutes) + 1, y: top, width: WIDTH / MINUTES - 2, height }));
+    }
+  });
+  return root;
+}
+
+function latencies(database) {
+  const minutes = database.hour;
+  const { p50_seconds: half, p99_seconds: most, count } = database.latency.last_hour;
+  const label = count
+    ? `From a save to its configuration in the last hour: half within ${seconds(half)}, 99 of 100 within ${seconds(most)}.`
+    : "From a save to its configuration: nothing was saved in the last hour.";
+  const note = count ? keys(["", `half within ${seconds(half)}`], ["pale", `99% within ${seconds(most)}`]) : make("span", "", "nothing was saved");
+  const { root, picture } = chart("From save to sync", note, label);
+  const highest = Math.max(...minutes.map((minute) => minute.p99_seconds || 0));
+  for (const [className, field] of [["most", "p99_seconds"], ["half", "p50_seconds"]]) {
+    // A minute in which nothing was saved is a gap, and not a zero; one alone is a short dash.
+    let path = "";
+    let pen = false;
+    minutes.forEach((minute, index) => {
+      if (minute[field] === null) return void (pen = false);
+      const x = place(index, minutes) + WIDTH / MINUTES / 2;
+      const y = HEIGHT - 3 - (minute[field] / highest) * (HEIGHT - 8);
+      path += pen ? `L${x} ${y}` : `M${x - 3} ${y}L${x + 3} ${y}`;
+      pen = true;
+    });
+    if (path) picture.append(draw("path", { class: className, d: path }));
+  }
+  return root;
+}
+
+// The tables ----------------------------------------------------------------------------------------------------------
+
+function line(cells) {
+  const row = make("tr");
+  for (const [className, content] of cells) {
+    const cell = make("td", className);
+    cell.append(...[content].flat());
+    row.append(cell);
+  }
+  return row;
+}
+
+function reasonOf({ kind, detail }) {
+  return kind === "missing_configuration" ? "No configuration has this slug" : `${KINDS[kind] || kind}: ${detail}`;
+}
+
+function showProblems(databases) {
+  const [text, kind, name] = [byId("search").value.trim().toLowerCase(), byId("kind").value, byId("in").value];
+  const all = databases.flatMap((database) =>
+    (database.problems ? database.problems.listed : []).map((problem) => ({ ...problem, database: database.name })));
+  const fits = (problem) =>
+    (!kind || problem.kind === kind) &&
+    (!name || problem.database === name) &&
+    (!text || `${problem.slug}\n${problem.detail}\n${problem.sqlstate || ""}`.toLowerCase().includes(text));
+  const shown = all.filter(fits).sort((a, b) => b.since.localeCompare(a.since));
+  const count = total(databases, problemsOf);
+  const more = databases.some((database) => database.problems && database.problems.at_least);
+  setText(byId("problems-count"), count ? atLeast(count, more) : "");
+  const known = databases.some((database) => database.problems);
+  byId("filters").hidden = all.length === 0;
+  byId("problems").hidden = shown.length === 0;
+  let none = "";
+  if (shown.length === 0 && all.length > 0) none = "Nothing that is listed fits.";
+  else if (all.length === 0) none = known ? "No agent has a problem." : "Only the daemon that leads knows.";
+  else if (shown.length < count) none = `${number(shown.length)} of ${atLeast(count, more)} shown, the latest first.`;
+  setText(byId("problems-none"), none);
+  const body = byId("problems").tBodies[0];
+  whenChanged(body, shown, () =>
+    body.replaceChildren(...shown.map((problem) => line([
+      ["", problem.slug],
+      ["in", problem.database],
+      ["", [make("span", "why", reasonOf(problem)), make("span", "remedy", problem.remedy)]],
+      ["", timeOf(problem.since)],
+    ]))));
+}
+
+function showChanges(databases) {
+  const all = databases.flatMap((database) => database.changes.map((change) => ({ ...change, database: database.name })));
+  const shown = all.sort((a, b) => b.at.localeCompare(a.at)).slice(0, 50);
+  byId("changes").hidden = shown.length === 0;
+  setText(byId("changes-none"), shown.length === 0 ? "Nothing has changed since the daemon began." : "");
+  const body = byId("changes").tBodies[0];
+  whenChanged(body, shown, () =>
+    body.replaceChildren(...shown.map((change) => line([
+      ["", change.slug],
+      ["in", change.database],
+      change.outcome === "written" ? ["", change.columns.join(", ")] : ["fair", `nothing: ${(KINDS[change.outcome] || change.outcome).toLowerCase()}`],
+      ["", timeOf(change.at)],
+    ]))));
+}
+
+function showChoices(databases) {
+  const choice = byId("in");
+  const names = databases.map((database) => database.name);
+  whenChanged(choice, names, () => {
+    const chosen = choice.value;
+    choice.replaceChildren(new Option("Every database", ""), ...names.map((name) => new Option(name, name)));
+    choice.value = names.includes(chosen) ? chosen : "";
+  });
+  choice.hidden = names.length < 2;
+  document.body.classList.toggle("one", names.length < 2);
+}
+
+// The whole -----------------------------------------------------------------------------------------------------------
+
+function verdictOf({ databases }) {
+  const bad = databases.filter((database) => judge(database) === "bad").length;
+  const starting = databases.filter((database) => judge(database) !== "bad" && !database.ready).length;
+  const count = total(databases, problemsOf);
+  const more = databases.some((database) => database.problems && database.problems.at_least);
+  const them = databases.length === 1 ? "The database" : `All ${databases.length} databases`;
+  if (bad && databases.length === 1) return ["bad", "The database needs you."];
+  if (bad) return ["bad", `${bad} of ${databases.length} databases need${bad === 1 ? "s" : ""} you.`];
+  if (starting) return ["fair", `${plural(starting, "database is", "databases are")} being brought in sync.`];
+  if (count) return ["fair", `${atLeast(count, more)} ${count === 1 ? "agent is" : "agents are"} not in sync.`];
+  if (databases.every((database) => database.phase === "standby")) return ["good", `${them} ${databases.length === 1 ? "is" : "are"} led by another daemon.`];
+  return ["good", `${them} ${databases.length === 1 ? "is" : "are"} up to date.`];
+}
+
+function show() {
+  const { databases } = latest;
+  showVerdict(...verdictOf(latest));
+  setText(byId("version"), latest.version);
+  setText(byId("clock"), `running for ${seconds((Date.parse(latest.now) - Date.parse(latest.started_at)) / 1000)}`);
+  showChoices(databases);
+  showDatabases(databases);
+  showProblems(databases);
+  showChanges(databases);
+  refreshTimes();
+  byId("content").hidden = false;
+}
+
+function showVerdict(kind, sentence) {
+  setText(byId("verdict"), sentence);
+  setClass(byId("verdict"), `verdict ${kind}`);
+  document.title = `${{ good: "✓", fair: "•", bad: "✗" }[kind]} agent-sync`;
+}
+
+function showReachable(reachable) {
+  document.body.classList.toggle("stale", !reachable);
+  byId("unreachable").hidden = reachable;
+  if (reachable) return;
+  showVerdict("bad", "The daemon cannot be reached.");
+  const shown = reached ? `What is shown is of ${reached.toLocaleTimeString()}. ` : "";
+  setText(byId("unreachable"), `${shown}It is asked again and again.`);
+}
+
+// As much as can be shown, and no more than a fleet can send every few seconds.
+function question() {
+  const databases = latest ? latest.databases.length || 1 : 1;
+  const share = (all, least) => Math.max(Math.floor(all / databases), least);
+  return `/status?problems=${Math.min(share(2000, 20), 1000)}&changes=${Math.min(share(200, 10), 50)}`;
+}
+
+async function ask() {
+  clearTimeout(timer);
+  if (document.hidden) return;
+  const giveUp = new AbortController();
+  const patience = setTimeout(() => giveUp.abort(), PATIENCE);
+  try {
+    const answer = await fetch(question(), { signal: giveUp.signal, cache: "no-store" });
+    if (!answer.ok) throw new Error(answer.status);
+    latest = await answer.json();
+    reached = new Date();
+    showReachable(true);
+    show();
+  } catch (error) {
+    showReachable(false);
+    console.warn(error);
+  } finally {
+    clearTimeout(patience);
+    clearTimeout(timer);
+    timer = setTimeout(ask, latest && latest.databases.length > 20 ? 10000 : 2000);
+  }
+}
+
+byId("filters").addEventListener("input", () => latest && showProblems(latest.databases));
+byId("filters").addEventListener("submit", (event) => event.preventDefault());
+document.addEventListener("visibilitychange", ask);
+ask();

@@ -1,0 +1,102 @@
+//! What is waiting and what is not in sync, counted and listed at a bounded cost: at most [`COUNTED`] rows of the outbox and
+//! of the problems are looked at, and the latest of the problems are fetched, cut short.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use postgres_types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
+
+use super::{Store, StoreError, failure, within};
+use crate::observe::state::{LISTED, PROBLEMS};
+use crate::observe::{Backlog, Kinds, Problem};
+
+/// How many rows are counted; the numbers are no larger, and say so.
+pub const COUNTED: i64 = 100_000;
+
+/// How many characters of a slug and of a reason are fetched.
+const SLUG: i32 = 128;
+const DETAIL: i32 = 500;
+
+/// The rows of the outbox and how long the first of them have been there, and the problems of each kind; both counted up
+/// to `$1`.
+pub const COUNTS: &str = "
+    SELECT o.rows, o.oldest, p.missing, p.rejected, p.failed
+    FROM (SELECT count(*) AS rows, extract(epoch FROM clock_timestamp() - min(o.at))::float8 AS oldest
+          FROM (SELECT at FROM agent_sync.outbox LIMIT $1) AS o) AS o,
+         (SELECT count(*) FILTER (WHERE p.kind = 'missing_configuration') AS missing,
+                 count(*) FILTER (WHERE p.kind = 'rejected') AS rejected,
+                 count(*) FILTER (WHERE p.kind = 'failed') AS failed
+          FROM (SELECT kind FROM agent_sync.problem LIMIT $1) AS p) AS p";
+
+/// The latest `$2` of the first `$1` problems, with slugs and reasons cut at `$3` and `$4` characters.
+pub const LATEST_PROBLEMS: &str = "
+    SELECT left(p.slug, $3), p.kind, left(p.detail, $4), p.sqlstate, p.since, p.attempts
+    FROM (SELECT p.* FROM agent_sync.problem p LIMIT $1) AS p
+    ORDER BY p.since DESC LIMIT $2";
+
+impl Store {
+    /// Counts and lists, in one round trip.
+    pub async fn backlog(&self, client: &Client) -> Result<Backlog, StoreError> {
+        let listed = i64::try_from(PROBLEMS).unwrap_or(i64::MAX);
+        let limit: [(&(dyn ToSql + Sync), Type); 1] = [(&COUNTED, Type::INT8)];
+        let limits: [(&(dyn ToSql + Sync), Type); 4] =
+            [(&COUNTED, Type::INT8), (&listed, Type::INT8), (&SLUG, Type::INT4), (&DETAIL, Type::INT4)];
+        let taken = Instant::now();
+        let (counts, problems) = within(self.patience, async {
+            tokio::try_join!(
+                client.query_typed_one(COUNTS, &limit),
+                client.query_typed(LATEST_PROBLEMS, &limits),
+            )
+        })
+        .await?;
+        let rows: i64 = counts.try_get(0)?;
+        let oldest: Option<f64> = counts.try_get(1)?;
+        let count = |column| Ok::<_, StoreError>(counts.try_get::<_, i64>(column)?.unsigned_abs());
+        let problems_of = Kinds { missing_configuration: count(2)?, rejected: count(3)?, failed: count(4)? };
+        Ok(Backlog {
+            taken,
+            rows: rows.unsigned_abs(),
+            more_rows: rows >= COUNTED,
+            oldest: oldest.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok()),
+            problems: problems_of,
+            more_problems: problems_of.total() >= COUNTED.unsigned_abs(),
+            listed: list(&problems)?,
+        })
+    }
+}
+
+/// As many of them as may be kept.
+fn list(rows: &[Row]) -> Result<Vec<Problem>, tokio_postgres::Error> {
+    let mut listed = Vec::with_capacity(rows.len());
+    let mut bytes = 0;
+    for row in rows {
+        bytes += row.raw_size_bytes();
+        if bytes > LISTED {
+            break;
+        }
+        listed.push(problem(row)?);
+    }
+    Ok(listed)
+}
+
+fn problem(row: &Row) -> Result<Problem, tokio_postgres::Error> {
+    let (kind, sqlstate): (&str, Option<&str>) = (row.try_get(1)?, row.try_get(3)?);
+    Ok(Problem {
+        slug: row.try_get::<_, &str>(0)?.into(),
+        kind: kind.into(),
+        detail: row.try_get::<_, &str>(2)?.into(),
+        remedy: remedy(kind, sqlstate),
+        sqlstate: sqlstate.map(Into::into),
+        since: row.try_get::<_, SystemTime>(4)?,
+        attempts: row.try_get(5)?,
+    })
+}
+
+/// What to do about a problem.
+fn remedy(kind: &str, sqlstate: Option<&str>) -> &'static str {
+    match kind {
+        "missing_configuration" => "Create a configuration with this slug; it is brought in sync by itself.",
+        "rejected" => "Correct these settings of the agent; it is synced when it is saved.",
+        _ => failure::remedy(sqlstate.unwrap_or_default()),
+    }
+}

@@ -1,0 +1,41 @@
+//! Telling what a committed batch came to: each agent that is not in sync, each remark, and the numbers.
+
+use std::time::Duration;
+
+use super::decide::Decision;
+use crate::mapping::Changes;
+use crate::observe::{Columns, Committed, Event, Observer};
+use crate::store::ProblemKind;
+
+/// Tells of a batch of so many rows of the outbox; it is committed this long after they were read.
+pub(super) fn committed(observer: &Observer, decision: &Decision<'_>, rows: usize, took: Duration) {
+    let outcome = &decision.outcome;
+    for problem in &outcome.problems {
+        let slug = problem.slug.as_str();
+        match problem.kind {
+            ProblemKind::MissingConfiguration => observer.tell(&Event::MissingConfiguration { slug }),
+            ProblemKind::Rejected => observer.tell(&Event::Rejected { slug, reasons: &problem.detail }),
+            ProblemKind::Failed => {}
+        }
+    }
+    for (slug, remark) in &decision.remarks {
+        observer.tell(&Event::Mapped { slug, warning: remark });
+    }
+    let written = outcome.changed.iter().zip(&outcome.writes);
+    let written: Vec<_> = written.map(|(slug, (_, changes))| (*slug, columns(changes))).collect();
+    let batch = Committed { rows, written: &written, ages: &decision.ages, took };
+    observer.tell(&Event::Batch { totals: decision.totals, batch });
+}
+
+/// Which columns are written, and not what.
+fn columns(changes: &Changes<'_>) -> Columns {
+    Columns::of([
+        changes.agent_name.is_some(),
+        changes.system_prompt.is_some(),
+        changes.agent_image.is_some(),
+        changes.voice_id.is_some(),
+        changes.temperature.is_some(),
+        changes.provider_config.is_some(),
+        changes.voice_settings.is_some(),
+    ])
+}

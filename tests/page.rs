@@ -1,0 +1,82 @@
+//! The status page in a real browser (I8, G11). Without one, the test says so and passes.
+
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+
+use crate::admin::{metric_becomes, serving};
+use crate::support::Platform;
+use crate::support::platform::EXAMPLE;
+
+/// The page as a browser has it after a few seconds, and what the browser had to complain about.
+fn browse(address: SocketAddr) -> Option<(String, String)> {
+    let profile = tempfile::tempdir().unwrap();
+    let mut command = Command::new("chromium");
+    command
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
+        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+        .args([
+            "--disable-dev-shm-usage",
+            "--enable-logging=stderr",
+            "--virtual-time-budget=3000",
+            "--dump-dom",
+        ])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(format!("http://{address}/"))
+        .stdin(Stdio::null());
+    match command.output() {
+        Ok(output) => {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            let complaints = text(&output.stderr).lines().filter(|line| line.contains("CONSOLE")).collect();
+            Some((text(&output.stdout), complaints))
+        }
+        Err(error) => {
+            eprintln!("skipped: no browser can be run ({error}); on Debian it is in the package chromium");
+            None
+        }
+    }
+}
+
+/// What a reader sees of an element, as markup.
+fn inside<'a>(page: &'a str, id: &str) -> &'a str {
+    let start = page.find(&format!("id=\"{id}\"")).unwrap_or_else(|| panic!("no {id} in {page}"));
+    let rest = &page[start..];
+    rest.split_once('>').map_or(rest, |(_, rest)| rest)
+}
+
+#[tokio::test]
+async fn the_page_tells_what_is_not_in_sync_and_runs_nothing_that_a_slug_holds() {
+    let platform = Platform::installed().await;
+    let (_daemon, address) = serving(&platform).await;
+    platform.configure("reception").await;
+    platform.save("reception", EXAMPLE).await;
+    let problems =
+        |kind: &str, count| (format!("agent_sync_problems{{database=\"default\",kind=\"{kind}\"}}"), count);
+    platform.save("<img src=x onerror=document.title='owned'>", EXAMPLE).await;
+    platform.configure("bad").await;
+    platform.save("bad", r#"{"temperature": 9}"#).await;
+    for (series, count) in [problems("missing_configuration", 1.0), problems("rejected", 1.0)] {
+        metric_becomes(address, &series, count).await;
+    }
+    let browsed = tokio::task::spawn_blocking(move || browse(address)).await.unwrap();
+    let Some((page, complaints)) = browsed else { return };
+    assert_eq!(complaints, "", "the policy lets the page do all that it does");
+    assert!(inside(&page, "verdict").starts_with("2 agents are not in sync.<"), "{page}");
+    assert!(inside(&page, "databases").contains("up to date"), "{page}");
+    let problems = inside(&page, "problems");
+    for text in [
+        "&lt;img src=x onerror=document.title='owned'&gt;",
+        "No configuration has this slug",
+        "Rejected: voice_settings.temperature: expected a number from 0 to 2",
+        "Correct these settings of the agent",
+    ] {
+        assert!(problems.contains(text), "{text} in {problems}");
+    }
+    let changes = inside(&page, "changes");
+    assert!(changes.contains("reception") && changes.contains("provider_config"), "{changes}");
+    assert!(page.contains("<title>• agent-sync</title>"), "{page}");
+    assert!(
+        page.contains("aria-label=\"From a save to its configuration in the last hour: half within"),
+        "{page}"
+    );
+    assert!(!page.contains("test-voice-123"), "no value of a row is shown");
+}
