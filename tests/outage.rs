@@ -149,9 +149,9 @@ async fn g1_a_before_trigger_that_comes_after_the_install_is_a_fault_until_insta
     daemon.logged("caught up").await;
     platform
         .run(
-            r#"CREATE FUNCTION rename() RETURNS trigger LANGUAGE plpgsql AS
+            r"CREATE FUNCTION rename() RETURNS trigger LANGUAGE plpgsql AS
                    $$ BEGIN NEW.name := 'renamed'; RETURN NEW; END $$;
-               CREATE TRIGGER rename BEFORE UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION rename()"#,
+               CREATE TRIGGER rename BEFORE UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION rename()",
         )
         .await;
     let line = daemon.logged("capture broken").await;

@@ -244,7 +244,8 @@ pub fn claim(layout: &Layout) -> String {
     let Layout { agents, configurations, .. } = layout;
     let (agent_slug, slug) = (&agents.slug.name, &configurations.agent_slug.name);
     let (from_agents, from_configurations) = (&agents.table, &configurations.table);
-    let (agent_columns, columns) = (agent_columns(agents), configuration_columns(configurations));
+    let (agent_columns, columns) =
+        (format!("true AS found, {}", agent_columns(agents)), configuration_columns(configurations));
     let (agent_table, agent) = if agents.slug_is_indexed {
         let lateral = format!(
             "LATERAL (SELECT {agent_columns} FROM {from_agents} a WHERE a.{agent_slug} = changed.slug OFFSET 0)"
@@ -307,7 +308,7 @@ pub(super) fn agent_columns(agents: &Agents) -> String {
         ("agent_image", agents.agent_image.as_ref()),
         ("voice_settings", Some(&agents.voice_settings)),
     ];
-    format!("true AS found, {}", columns.map(|(name, column)| text("a", column, name)).join(", "))
+    columns.map(|(name, column)| text("a", column, name)).join(", ")
 }
 
 /// What is read of a configuration: what can be written, in the same order.
