@@ -104,7 +104,12 @@ Examples:
   agent-sync config
   agent-sync config --json | jq '.\"sync.batch_size\"'")]
     Config(Config),
-    /// Ask the running daemon over HTTP whether it is live or ready: exits 0 for yes, 1 for no, 69 without an answer
+    /// Ask the running daemon over HTTP whether it is live or ready
+    #[command(after_help = "Exits with 0 for yes, 1 for no, and 69 without an answer.
+
+Examples:
+  agent-sync probe ready
+  agent-sync probe live --listen 127.0.0.1:9878")]
     Probe(Probe),
     /// Watch agent-sync work on a throwaway PostgreSQL
     #[command(after_help = "Example:

@@ -40,7 +40,7 @@ impl StandIn {
         let (_, kept) = watch::channel(Arc::clone(&rules));
         let observer = Observer::new(&*database.name);
         let context = Context { database: database.clone(), options, rules: kept, observer };
-        let (session, store) = attempt::connect(&context).await?;
+        let (session, store) = Box::pin(attempt::connect(&context)).await?;
         if !store.try_lead(session.client()).await? {
             return Ok(None);
         }
