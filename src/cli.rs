@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Keeps `agent_configurations` in step with `agents`, in every PostgreSQL database it is told of.
 #[derive(Debug, Parser)]
 #[allow(clippy::doc_markdown, reason = "these comments are printed as help")]
-#[command(name = "agent-sync", version, max_term_width = 100)]
+#[command(name = "agent-sync", version, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
     /// The settings file [default: $AGENT_SYNC_CONFIG, else /etc/agent-sync/agent-sync.toml if it exists]
     #[arg(long, global = true, value_name = "FILE")]
@@ -18,24 +19,113 @@ pub struct Cli {
     pub verb: Verb,
 }
 
+const EXIT_CODES: &str = "Exit codes:
+  0   done; for check: in sync
+  2   check found drift, or doctor found a fault
+  64  the command line or the settings are not what they should be
+  69  a database is unavailable
+  1   anything else
+
+Something is not in sync? `agent-sync status` says how much and what to do, and
+`agent-sync why SLUG` says why.";
+
 /// The verbs, one file each in `src/verbs/`.
 #[derive(Debug, Subcommand)]
 #[allow(clippy::doc_markdown, reason = "these comments are printed as help")]
 pub enum Verb {
     /// Keep the databases in sync until told to stop (SIGTERM or SIGINT)
+    #[command(after_help = "Examples:
+  agent-sync run                        every database of the settings
+  agent-sync run --database platform    one of them
+  kill -HUP PID                         read settings and rules again")]
     Run(Databases),
     /// Put the capture into a database: schema agent_sync and its triggers
+    #[command(after_help = "Examples:
+  agent-sync install                           as the owner of the two tables
+  agent-sync install --role agent_sync_daemon  and let this role be the daemon's
+  agent-sync install --print > install.sql     for a migration or an SQL editor")]
     Install(Install),
     /// Take everything that install made out of a database
+    #[command(after_help = "Example:
+  agent-sync uninstall --database platform")]
     Uninstall(Databases),
+    /// Compare every configuration with what its agent says, and change nothing
+    #[command(after_help = "Exits with 0 if all is in sync, and with 2 if something stays out of sync unless
+somebody acts: a configuration that differs or is missing, an agent that is
+rejected, a slug that no agent has. What is in the outbox is pending, and does
+not count while a daemon leads, which is about to do it. Exits with 69 if a
+database is unavailable.
+
+Examples:
+  agent-sync check                                 all agents of all databases
+  agent-sync check reception billing               these two
+  agent-sync check --json | jq -r 'select(.verdict == \"drifted\").slug'")]
+    Check(Check),
+    /// Bring configurations in sync that are not
+    #[command(after_help = "The slugs go through the outbox, as if their agents had been saved, and the
+daemon does the work; where none leads, this command does it. It waits until all
+is done, and says what could not be. Above reconcile.confirm_above
+configurations it asks first.
+
+Examples:
+  agent-sync reconcile reception       one agent
+  agent-sync reconcile --all --dry-run what would be done; the same as check
+  agent-sync reconcile --all --yes     everything, without asking")]
+    Reconcile(Reconcile),
+    /// Say how each database is doing: one line each, and what to do
+    #[command(after_help = "It asks the databases, and needs no daemon. SYNCED is how many agents have
+neither a change waiting nor a problem noted; `agent-sync check` compares each.
+
+Examples:
+  agent-sync status
+  agent-sync status --watch
+  agent-sync status --json | jq 'select(.outbox.oldest_seconds > 60)'")]
+    Status(Status),
+    /// Tell the story of one agent: as saved, as configured, and why it is not in sync
+    #[command(after_help = "Examples:
+  agent-sync why reception
+  agent-sync why reception --database platform --json")]
+    Why(Why),
+    /// Examine each database, from the connection to a round trip through the daemon
+    #[command(after_help = "Changes nothing of yours: the round trip is a slug that no agent has, which the
+daemon drops. Run it with the settings of the daemon, as the role that it
+connects with. Exits with 2 on a fault.
+
+Examples:
+  agent-sync doctor
+  agent-sync doctor --json | jq '.checks[] | select(.level != \"pass\")'")]
+    Doctor(Reporting),
     /// Run the mapping on one agent from standard input, without a database
+    #[command(after_help = "Example:
+  echo '{\"agent\": {\"voice_settings\": {\"voice_id\": \"v\"}}}' | agent-sync render")]
     Render,
     /// Print the settings in force and where each comes from
+    #[command(after_help = "Examples:
+  agent-sync config
+  agent-sync config --json | jq '.\"sync.batch_size\"'")]
     Config(Config),
-    /// Ask the running daemon over HTTP whether it is live or ready: exits 0 for yes, 1 for no, 69 without an answer
+    /// Ask the running daemon over HTTP whether it is live or ready
+    #[command(after_help = "Exits with 0 for yes, 1 for no, and 69 without an answer.
+
+Examples:
+  agent-sync probe ready
+  agent-sync probe live --listen 127.0.0.1:9878")]
     Probe(Probe),
     /// Watch agent-sync work on a throwaway PostgreSQL
+    #[command(after_help = "Example:
+  agent-sync demo")]
     Demo,
+    /// Print the completions for a shell
+    #[command(after_help = "Examples:
+  agent-sync completions bash > /etc/bash_completion.d/agent-sync
+  agent-sync completions zsh > /usr/share/zsh/site-functions/_agent-sync
+  agent-sync completions fish > ~/.config/fish/completions/agent-sync.fish")]
+    Completions(Completions),
+    /// Print the manual page
+    #[command(after_help = "Examples:
+  agent-sync man | man -l -
+  agent-sync man > /usr/local/share/man/man1/agent-sync.1")]
+    Man,
 }
 
 /// Which databases a verb is about.
@@ -44,6 +134,70 @@ pub struct Databases {
     /// Only this database; may be repeated [default: every database of the settings]
     #[arg(long = "database", value_name = "NAME")]
     pub names: Vec<String>,
+}
+
+/// The arguments of a verb that reports.
+#[derive(Debug, Args)]
+pub struct Reporting {
+    /// Which databases it is about.
+    #[command(flatten)]
+    pub databases: Databases,
+    /// Print JSON, one object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The arguments of `check`.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Only these agents [default: all]
+    #[arg(value_name = "SLUG")]
+    pub slugs: Vec<String>,
+    /// Where, and in which form.
+    #[command(flatten)]
+    pub reporting: Reporting,
+}
+
+/// The arguments of `reconcile`.
+#[derive(Debug, Args)]
+pub struct Reconcile {
+    /// These agents
+    #[arg(value_name = "SLUG", conflicts_with = "all")]
+    pub slugs: Vec<String>,
+    /// Every agent
+    #[arg(long)]
+    pub all: bool,
+    /// Say what would be done, as check does, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask, however many configurations it is about
+    #[arg(long)]
+    pub yes: bool,
+    /// Where, and in which form.
+    #[command(flatten)]
+    pub reporting: Reporting,
+}
+
+/// The arguments of `status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Say it again every two seconds, until interrupted
+    #[arg(long)]
+    pub watch: bool,
+    /// Where, and in which form.
+    #[command(flatten)]
+    pub reporting: Reporting,
+}
+
+/// The arguments of `why`.
+#[derive(Debug, Args)]
+pub struct Why {
+    /// The agent
+    #[arg(value_name = "SLUG")]
+    pub slug: String,
+    /// Where, and in which form.
+    #[command(flatten)]
+    pub reporting: Reporting,
 }
 
 /// The arguments of `install`.
@@ -56,7 +210,7 @@ pub struct Install {
     #[arg(long)]
     pub print: bool,
     /// Give this role what the daemon needs and nothing more; if it does not exist, make it, without a password
-    #[arg(long, value_name = "NAME", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub role: Option<String>,
 }
 
@@ -104,4 +258,12 @@ pub struct Config {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// The arguments of `completions`.
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// For which shell
+    #[arg(value_name = "SHELL")]
+    pub shell: clap_complete::Shell,
 }

@@ -20,10 +20,17 @@ fn main() -> ExitCode {
         Verb::Run(args) => verbs::run::run(config, &args),
         Verb::Install(args) => verbs::install::install(config, &args),
         Verb::Uninstall(args) => verbs::uninstall::uninstall(config, &args),
+        Verb::Check(args) => verbs::check::check(config, &args),
+        Verb::Reconcile(args) => verbs::reconcile::reconcile(config, &args),
+        Verb::Status(args) => verbs::status::status(config, &args),
+        Verb::Why(args) => verbs::why::why(config, &args),
+        Verb::Doctor(args) => verbs::doctor::doctor(config, &args),
         Verb::Render => verbs::render::render(config),
         Verb::Config(args) => verbs::config::config(config, &args),
         Verb::Probe(args) => verbs::probe::probe(config, &args),
         Verb::Demo => verbs::demo::demo(),
+        Verb::Completions(args) => Ok(verbs::completions::completions(&args)),
+        Verb::Man => verbs::man::man(),
     };
     outcome.unwrap_or_else(|error| exit::report(&error)).into()
 }

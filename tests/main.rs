@@ -9,11 +9,14 @@
 
 mod admin;
 mod capture;
+mod check;
 mod checks;
 mod columns;
 mod connection;
 mod demo;
+mod doctor;
 mod fleet;
+mod help;
 mod installing;
 mod mapping;
 mod outage;
@@ -21,8 +24,11 @@ mod packaging;
 mod page;
 mod poison;
 mod pooler;
+mod reconcile;
 mod roles;
 mod settings;
+mod status;
 mod support;
 mod syncing;
 mod tls;
+mod why;

@@ -230,7 +230,7 @@ async fn the_log_of_a_database_that_stays_away_is_one_line() {
 #[tokio::test]
 async fn every_query_can_be_prepared_against_a_fresh_install() {
     use agent_sync::settings::{Settings, Sources};
-    use agent_sync::store::{Layout, backlog, queries};
+    use agent_sync::store::{Layout, backlog, queries, report};
 
     let platform = Platform::installed().await;
     let sources = Sources::new(None, None, [("DATABASE_URL".into(), platform.url.clone().into())]);
@@ -240,7 +240,29 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
     let (claim, write) = (queries::claim(&layout), queries::write(&layout));
     let (all, orphans) = (queries::enqueue_all(&layout), queries::clear_orphans(&layout));
     let (found, uncaptured) = (queries::enqueue_found(&layout), queries::enqueue_uncaptured(&layout));
+    let (agents, configurations) = (report::count_agents(&layout), report::count_configurations(&layout));
+    let (survey, bare_survey) = (report::survey(&layout, true), report::survey(&layout, false));
     for query in [
+        report::DAEMONS,
+        report::OUTBOX,
+        report::PROBLEMS,
+        report::PROBLEM_OF,
+        report::PENDING_OF,
+        report::STILL_PENDING,
+        report::SEND,
+        report::WAKE,
+        report::TAKE_BACK,
+        report::LED,
+        report::NEARBY,
+        report::STAND_DOWN,
+        report::READABLE,
+        report::ESTIMATE,
+        report::UPKEEP,
+        report::TABLES,
+        &agents,
+        &configurations,
+        &survey,
+        &bare_survey,
         queries::TRY_LEAD,
         queries::TRY_SLEEP,
         queries::AWAKE,
@@ -270,7 +292,15 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
     ] {
         platform.client.prepare(query).await.unwrap_or_else(|error| panic!("{query}: {error:?}"));
     }
-    for lock in [queries::TRY_LEAD, queries::TRY_SLEEP, queries::AWAKE] {
+    for lock in [
+        queries::TRY_LEAD,
+        queries::TRY_SLEEP,
+        queries::AWAKE,
+        report::DAEMONS,
+        report::WAKE,
+        report::LED,
+        report::STAND_DOWN,
+    ] {
         assert!(lock.contains("1634169721"), "the key of the locks is the one in sql/attach.sql");
     }
     assert!(cluster().log().lines().all(|line| !line.contains("PANIC")));

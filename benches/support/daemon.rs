@@ -35,7 +35,7 @@ pub struct Daemon {
 
 /// The settings of the daemon: the defaults, but for its databases.
 fn settings(databases: &[&Database]) -> String {
-    let mut text = String::new();
+    let mut text = "[admin]\nlisten = \"off\"\n".to_owned();
     for database in databases {
         text.push_str(&format!(
             "[databases.{}]\nurl = {}\n",

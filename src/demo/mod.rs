@@ -8,7 +8,6 @@
 //! each hold a pipe of this process, and clean up when it closes.
 
 mod daemon;
-mod diff;
 mod encore;
 mod platform;
 mod show;
@@ -18,9 +17,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_postgres::Client;
 
 use self::daemon::{Daemon, Program};
-use self::diff::diff;
-use self::platform::{PATIENCE, Platform, Saved};
-use self::show::{Screen, count, time};
+use self::platform::{PATIENCE, Platform, Saved, diff};
+use self::show::Screen;
+use crate::show::{count, time};
 use crate::throwaway::{Cluster, Options, ThrowawayError};
 
 /// The throwaway server of a demo, and where the demo is shown.

@@ -6,9 +6,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use serde_json::Value;
 use tokio_postgres::{Client, NoTls, Statement};
 
+use crate::mapping::{Configuration, Rules};
+use crate::show::{self, Diff};
 use crate::throwaway::Cluster;
 
 /// The name of its database.
@@ -107,13 +108,40 @@ impl Platform {
         Ok(self.observer.query_one(query, &[]).await?.try_get(0)?)
     }
 
-    /// The configuration of an agent as JSON; null if there is none.
-    pub(super) async fn configuration(&self, slug: &str) -> anyhow::Result<Value> {
-        let query = "SELECT to_jsonb(c)::text FROM agent_configurations c WHERE c.agent_slug = $1";
-        match self.observer.query_opt(query, &[&slug]).await? {
-            Some(row) => Ok(serde_json::from_str(row.try_get(0)?)?),
-            None => Ok(Value::Null),
+    /// The configuration of an agent; none of its columns is set if there is none.
+    pub(super) async fn configuration(&self, slug: &str) -> anyhow::Result<Columns> {
+        let query = "SELECT agent_name, system_prompt, agent_image, voice_id, temperature::text, provider_config::text,
+                voice_settings::text
+            FROM agent_configurations c WHERE c.agent_slug = $1";
+        let mut columns = Columns::default();
+        if let Some(row) = self.observer.query_opt(query, &[&slug]).await? {
+            for (index, column) in columns.iter_mut().enumerate() {
+                *column = row.try_get(index)?;
+            }
         }
+        Ok(columns)
+    }
+}
+
+/// The columns of a configuration that agent-sync writes, as text.
+pub(super) type Columns = [Option<String>; 7];
+
+/// What is different between two states of a configuration.
+pub(super) fn diff(before: &Columns, after: &Columns) -> Diff {
+    show::diff(Rules::embedded(), &configuration(before), &configuration(after))
+}
+
+fn configuration(columns: &Columns) -> Configuration<'_> {
+    let [agent_name, system_prompt, agent_image, voice_id, temperature, provider_config, voice_settings] =
+        columns.each_ref().map(Option::as_deref);
+    Configuration {
+        agent_name,
+        system_prompt,
+        agent_image,
+        voice_id,
+        temperature,
+        provider_config,
+        voice_settings,
     }
 }
 

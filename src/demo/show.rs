@@ -7,21 +7,17 @@ use std::io::{IsTerminal as _, Write as _, stdout};
 use std::time::Duration;
 
 use anstream::AutoStream;
-use anstyle::{AnsiColor, Style};
+use anstyle::Style;
 
 use super::daemon::Line;
-use super::diff::{Change, Diff};
+use crate::show::{
+    BLUE, BOLD, CYAN, DIM, Diff, Difference, GREEN, RED, WIDTH, YELLOW, diff_lines, shorten, wrap,
+};
 
-const WIDTH: usize = 80;
 /// Where the message of a line of the log begins: after the time and the level.
 const LOG_INDENT: usize = 19;
-const BOLD: Style = Style::new().bold();
-const DIM: Style = Style::new().dimmed();
-const TITLE: Style = AnsiColor::Cyan.on_default().bold();
-const CODE: Style = AnsiColor::Blue.on_default();
-const GREEN: Style = AnsiColor::Green.on_default();
-const RED: Style = AnsiColor::Red.on_default();
-const YELLOW: Style = AnsiColor::Yellow.on_default();
+const TITLE: Style = CYAN.bold();
+const CODE: Style = BLUE;
 
 /// How long a reader gets to take a step in before the next one scrolls it up. Nothing is waited for in it.
 const BREATH: Duration = Duration::from_millis(600);
@@ -97,30 +93,22 @@ impl Screen {
     /// What became of the configuration of an agent.
     pub(super) fn diff(&mut self, slug: &str, diff: &Diff) {
         self.line(format_args!("    {DIM}agent_configurations, {slug}:{DIM:#}"));
-        let widest = diff.changes.iter().map(|(path, _)| path.len()).max().unwrap_or(0);
-        let room = WIDTH.saturating_sub(widest + 10).max(16);
-        for (path, change) in &diff.changes {
-            let path = format!("{path:<widest$}");
-            match change {
-                Change::Added(new) => {
-                    self.line(format_args!("      {GREEN}+ {path}  {}{GREEN:#}", shorten(new, room)));
-                }
-                Change::Removed(old) => {
-                    self.line(format_args!("      {RED}- {path}  {}{RED:#}", shorten(old, room)));
-                }
-                Change::Inside(keys) => {
-                    let keys = shorten(&keys.join(", "), room - 3);
-                    self.line(format_args!("      {YELLOW}~ {path}{YELLOW:#}  in {keys}"));
-                }
-                Change::Changed(old, new) => {
-                    let (old, new) = fit(old, new, room - 3);
-                    self.line(format_args!(
-                        "      {YELLOW}~ {path}{YELLOW:#}  {RED}{old}{RED:#} → {GREEN}{new}{GREEN:#}"
-                    ));
-                }
-            }
+        // The voice settings are a copy of the agent's, which have just been shown: their keys will do.
+        let (settings, others): (Vec<_>, Vec<_>) = diff
+            .differences
+            .iter()
+            .partition(|difference| difference.column == "voice_settings" && difference.inside.is_some());
+        let others: Vec<_> = others.into_iter().map(|difference| (path(difference), difference)).collect();
+        for line in diff_lines(&others, WIDTH - 6) {
+            self.line(format_args!("      {line}"));
         }
-        if diff.changes.is_empty() {
+        if !settings.is_empty() {
+            let keys: Vec<_> =
+                settings.iter().filter_map(|difference| difference.inside.as_deref()).collect();
+            let keys = shorten(&keys.join(", "), WIDTH - 27);
+            self.line(format_args!("      {YELLOW}~ voice_settings{YELLOW:#}  in {keys}"));
+        }
+        if diff.differences.is_empty() {
             self.line(format_args!("      {DIM}nothing has changed{DIM:#}"));
         }
         if !diff.kept.is_empty() {
@@ -186,80 +174,10 @@ impl Screen {
     }
 }
 
-/// A duration as a person would say it.
-pub(super) fn time(duration: Duration) -> String {
-    let ms = duration.as_secs_f64() * 1000.0;
-    match ms {
-        ..10.0 => format!("{ms:.1} ms"),
-        ..1000.0 => format!("{ms:.0} ms"),
-        _ => format!("{:.2} s", ms / 1000.0),
-    }
-}
-
-/// A number with commas.
-pub(super) fn count(number: i64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-/// At most `room` characters.
-fn shorten(text: &str, room: usize) -> String {
-    if text.chars().count() <= room {
-        return text.to_owned();
-    }
-    text.chars().take(room.saturating_sub(1)).chain(['…']).collect()
-}
-
-/// Two texts in the room for both: what the one does not need, the other may take.
-fn fit(one: &str, other: &str, room: usize) -> (String, String) {
-    let (a, b) = (one.chars().count(), other.chars().count());
-    let half = room / 2;
-    let for_one = if b < half { room - b } else { half };
-    let for_other = if a < half { room - a } else { half };
-    (shorten(one, for_one), shorten(other, for_other))
-}
-
-/// Lines of at most `width` characters, broken between words.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            _ => lines.push(word.to_owned()),
-        }
-    }
-    lines
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_and_times_read_well() {
-        assert_eq!([count(7), count(1234), count(1_234_567)], ["7", "1,234", "1,234,567"]);
-        let times = [1_234, 12_345, 1_234_567].map(|us| time(Duration::from_micros(us)));
-        assert_eq!(times, ["1.2 ms", "12 ms", "1.23 s"]);
-    }
-
-    #[test]
-    fn what_is_short_leaves_its_room_to_what_is_long() {
-        assert_eq!(fit("null", "0123456789", 10), ("null".to_owned(), "01234…".to_owned()));
-        assert_eq!(fit("01234567", "01234567", 10), ("0123…".to_owned(), "0123…".to_owned()));
-    }
-
-    #[test]
-    fn lines_are_broken_between_words() {
-        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+/// The place in `provider_config` where it says enough, else the column and the place in it.
+fn path(difference: &Difference) -> String {
+    match &difference.inside {
+        Some(inside) if difference.column == "provider_config" => inside.clone(),
+        _ => difference.path(),
     }
 }

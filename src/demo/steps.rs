@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::platform::PATIENCE;
-use super::{Scene, Story, Writer, count, diff, rate, time};
+use super::platform::diff;
+use super::{Scene, Story, Writer, count, rate, time};
 
 /// How many agents are imported, and changed by one statement.
 const MANY: i64 = 5_000;

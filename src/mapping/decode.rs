@@ -20,6 +20,14 @@ pub(super) enum Decoded<'a> {
     Mistake,
 }
 
+/// The object that a JSON column holds, however often it is encoded; `None` for anything else.
+pub(crate) fn object(column: Option<&str>) -> Option<Cow<'_, str>> {
+    match decode("", column, &mut Mistakes::default()) {
+        Decoded::Object(object) => Some(object),
+        Decoded::NotSet | Decoded::Mistake => None,
+    }
+}
+
 /// Reads the JSON column `path`, and notes what is wrong with it.
 pub(super) fn decode<'a>(path: &str, column: Option<&'a str>, mistakes: &mut Mistakes) -> Decoded<'a> {
     match unwrap(column) {

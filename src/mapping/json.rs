@@ -20,7 +20,7 @@ pub(crate) fn validate(text: &str) -> Result<&str, serde_json::Error> {
 }
 
 /// Whether a value means "not set": JSON null or the empty string (M4).
-pub(super) fn not_set(raw: &str) -> bool {
+pub(crate) fn not_set(raw: &str) -> bool {
     raw == "null" || raw == "\"\""
 }
 
@@ -161,7 +161,7 @@ impl<'a> Object<'a> {
     }
 
     /// Keys (as JSON text) and values in their order, duplicates included.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.members.iter().map(|member| (&*member.key, &*member.value))
     }
 

@@ -33,8 +33,10 @@ mod show;
 mod tokens;
 mod voice_settings;
 
+pub(crate) use decode::object;
 pub use plan::{Agent, Changes, Configuration, NumberColumn, Plan, Targets, check, plan};
 pub use reasons::{Mistake, Rejection, Warning};
 pub use rules::Rules;
 pub use rules_file::{RulesError, RulesMistake};
-pub(crate) use show::describe;
+pub(crate) use same::same;
+pub(crate) use show::{describe, quoted};

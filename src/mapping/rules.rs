@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use super::kind::Kind;
 use super::rules_file::{self, RulesError};
+use super::section::PROVIDER;
 
 /// The file that the rules come from when no other is configured.
 const EMBEDDED: &str = include_str!("../../config/providers.toml");
@@ -63,6 +64,26 @@ impl Rules {
     /// Reads a rules file, and reports every mistake in it, not only the first.
     pub fn parse(text: &str) -> Result<Self, RulesError> {
         rules_file::parse(text)
+    }
+
+    /// Whether this is a section of `provider_config` that agent-sync owns parts of.
+    pub(crate) fn has_section(&self, name: &str) -> bool {
+        self.sections.iter().any(|section| section.name == name)
+    }
+
+    /// Whether a rule writes this field of a section, or its provider.
+    pub(crate) fn write(&self, section: &str, field: &str) -> bool {
+        let section = self.sections.iter().find(|own| own.name == section);
+        section.is_some_and(|section| field == PROVIDER || section.owns(field))
+    }
+
+    /// Whether a rule reads this setting, or M1 does.
+    pub(crate) fn read(&self, setting: &str) -> bool {
+        let read = |section: &Section| {
+            let fields = section.providers.values().chain([&section.other]).flatten();
+            section.provider_from.iter().chain(fields.map(|field| &field.from)).any(|name| name == setting)
+        };
+        ["voice_id", "temperature"].contains(&setting) || self.sections.iter().any(read)
     }
 
     /// The type of a setting.

@@ -11,7 +11,7 @@ use super::json;
 use super::tokens::Tokens;
 
 /// Whether two valid JSON values mean the same. Values nested too deeply to read are the same as themselves only.
-pub(super) fn same(left: &str, right: &str) -> bool {
+pub(crate) fn same(left: &str, right: &str) -> bool {
     let shallow = |raw| json::depth(raw) <= json::MAX_DEPTH;
     left == right || (shallow(left) && shallow(right) && node(left) == node(right))
 }

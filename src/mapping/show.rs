@@ -40,7 +40,7 @@ pub(super) fn toml_key(name: &str) -> String {
 }
 
 /// A text in double quotes, on one line, without control characters: a TOML string, and readable for anyone else.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {

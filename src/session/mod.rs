@@ -218,8 +218,18 @@ pub struct Session {
 impl Session {
     /// Connects to the first server that will have us, proves that the session is our own, and sets it up.
     pub async fn connect(database: &Database, limits: Limits) -> Result<Self, SessionError> {
+        let program = format!("agent-sync/{}", env!("CARGO_PKG_VERSION"));
+        Self::connect_as(&program, database, limits).await
+    }
+
+    /// The same for a verb that is no daemon, so that nobody takes it for one: `agent-sync check`.
+    pub async fn connect_as(
+        program: &str,
+        database: &Database,
+        limits: Limits,
+    ) -> Result<Self, SessionError> {
         let mut config = database.connect_config();
-        config.application_name(application_name(&database.name));
+        config.application_name(application_name(program, &database.name));
         let (session, found) = Self::find(database, &config).await?;
         proof::prove(&session, database, &found).await?;
         let settings = session_settings(database, limits);
@@ -329,9 +339,9 @@ where
 }
 
 /// What `pg_stat_activity` shows: the program, its version, and what the settings call the database.
-fn application_name(database: &str) -> String {
+fn application_name(program: &str, database: &str) -> String {
     // PostgreSQL keeps 63 bytes.
-    let mut name = format!("agent-sync/{} {database}", env!("CARGO_PKG_VERSION"));
+    let mut name = format!("{program} {database}");
     name.truncate(63);
     name
 }

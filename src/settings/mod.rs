@@ -53,6 +53,8 @@ pub struct Settings {
     pub sync: Sync,
     /// `[announce]`
     pub announce: Announce,
+    /// `[reconcile]`
+    pub reconcile: Reconcile,
     /// `[reconnect]`
     pub reconnect: Reconnect,
     /// `[shutdown]`
@@ -135,6 +137,14 @@ pub struct Sync {
 pub struct Announce {
     /// The channel to NOTIFY with the slugs; nothing for nobody.
     pub channel: Option<String>,
+}
+
+/// What `agent-sync reconcile` does without asking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reconcile {
+    /// How many configurations it touches unasked.
+    pub confirm_above: u32,
 }
 
 /// How a lost connection is sought again.

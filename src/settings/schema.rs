@@ -177,6 +177,13 @@ pub(crate) const KEYS: &[Key] = &[
          have cached. Not set: nobody is told.",
     ),
     key(
+        "reconcile.confirm_above",
+        Kind::Integer { min: 0, max: 1_000_000_000 },
+        Default::Integer(100),
+        "Above how many configurations `agent-sync reconcile` asks before it touches them; without a terminal to ask on, \
+         it wants --yes.",
+    ),
+    key(
         "reconnect.initial_delay",
         Kind::Duration { min: "10ms", max: "1m" },
         Default::Text("100ms"),

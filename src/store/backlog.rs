@@ -97,6 +97,6 @@ fn remedy(kind: &str, sqlstate: Option<&str>) -> &'static str {
     match kind {
         "missing_configuration" => "Create a configuration with this slug; it is brought in sync by itself.",
         "rejected" => "Correct these settings of the agent; it is synced when it is saved.",
-        _ => failure::remedy_for_row(sqlstate.unwrap_or_default()),
+        _ => failure::remedy(sqlstate.unwrap_or_default()),
     }
 }

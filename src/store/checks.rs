@@ -14,6 +14,7 @@ use std::time::Duration;
 use postgres_types::{ToSql, Type};
 use tokio_postgres::Client;
 
+use super::identifier::plain;
 use super::layout::Layout;
 use super::{StoreError, queries, within};
 use crate::settings::Database;
@@ -119,7 +120,7 @@ impl Finding {
                     .into()
             }
             Self::RowsMayBeHidden { role, table, command } => {
-                let role = quoted(role);
+                let role = plain(role);
                 let check = if command == "UPDATE" { " WITH CHECK (true)" } else { "" };
                 let policy = format!("agent_sync_{}", command.to_lowercase());
                 format!(
@@ -328,12 +329,6 @@ pub async fn cautions(
         findings.push(Finding::PreparedTransactions { max });
     }
     Ok(findings)
-}
-
-/// A role as it must be written in SQL: plain where it can be, for it is to be read.
-fn quoted(name: &str) -> String {
-    let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if plain { name.to_owned() } else { super::identifier::Quoted(name).to_string() }
 }
 
 #[cfg(test)]

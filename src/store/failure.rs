@@ -87,13 +87,14 @@ pub fn policy(error: &Error) -> Policy {
     }
 }
 
-/// What to do about a write that failed with this code on account of its row.
-pub(super) fn remedy_for_row(code: &str) -> &'static str {
-    let known = POLICIES.iter().find(|(prefix, ..)| code.starts_with(prefix));
+/// What the operator can do about a write that was refused with this SQLSTATE and noted.
+pub fn remedy(sqlstate: &str) -> &'static str {
+    let known = POLICIES.iter().find(|(prefix, ..)| sqlstate.starts_with(prefix));
     match known {
-        Some(&(_, Class::Row | Class::Slow | Class::Locked, remedy)) => remedy,
-        // A function of somebody else's raised it.
-        _ => REFUSED,
+        // No connection ends on account of one row: a function raised it.
+        Some((_, Class::Connection, _)) => REFUSED,
+        Some((.., remedy)) => remedy,
+        None => UNKNOWN.remedy,
     }
 }
 

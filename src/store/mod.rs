@@ -15,6 +15,7 @@ pub mod failure;
 pub mod identifier;
 mod layout;
 pub mod queries;
+pub mod report;
 mod row_id;
 
 use std::time::Duration;
@@ -387,18 +388,7 @@ impl Store {
 
     /// The triggers that do not do their work.
     pub async fn capture_faults(&self, client: &Client) -> Result<Vec<CaptureFault>, StoreError> {
-        let [relations, names] = &self.triggers;
-        let agents = &self.layout.agents;
-        let watched: Vec<&str> = [&agents.name, &agents.system_prompt, &agents.agent_image]
-            .into_iter()
-            .flatten()
-            .chain([&agents.slug, &agents.voice_settings])
-            .map(|column| column.name.as_str())
-            .collect();
-        let parameters: &[(&(dyn ToSql + Sync), Type)] =
-            &[(relations, Type::TEXT_ARRAY), (names, Type::TEXT_ARRAY), (&watched, Type::TEXT_ARRAY)];
-        let rows = within(self.patience, client.query_typed(queries::CAPTURE_FAULTS, parameters)).await?;
-        rows.iter().map(|row| Ok(CaptureFault { trigger: row.try_get(0)?, fault: row.try_get(1)? })).collect()
+        report::capture_faults(client, self.patience, &self.layout, &self.triggers).await
     }
 
     async fn run(

@@ -300,24 +300,8 @@ pub fn claim(layout: &Layout) -> String {
     )
 }
 
-/// Every agent with its configurations, unlocked, in the columns of [`claim`].
-pub fn survey(layout: &Layout) -> String {
-    let (agents, configurations) = (&layout.agents, &layout.configurations);
-    format!(
-        "SELECT a.{slug}::text, NULL::bigint, false, '{{}}'::tid[], NULL::float8, true, {}, c.ctid, {}, c.tableoid
-         FROM {} a LEFT JOIN {} c ON c.{} = a.{slug}
-         WHERE a.{slug} IS NOT NULL",
-        agent_columns(agents),
-        configuration_columns(configurations),
-        agents.table,
-        configurations.table,
-        configurations.agent_slug.name,
-        slug = agents.slug.name,
-    )
-}
-
 /// What is read of an agent, in the order of `batch::Claimed`.
-fn agent_columns(agents: &Agents) -> String {
+pub(super) fn agent_columns(agents: &Agents) -> String {
     let columns = [
         ("name", agents.name.as_ref()),
         ("system_prompt", agents.system_prompt.as_ref()),
@@ -328,7 +312,7 @@ fn agent_columns(agents: &Agents) -> String {
 }
 
 /// What is read of a configuration: what can be written, in the same order.
-fn configuration_columns(configurations: &Configurations) -> String {
+pub(super) fn configuration_columns(configurations: &Configurations) -> String {
     written(configurations).map(|(name, column)| text("c", column, name)).join(", ")
 }
 

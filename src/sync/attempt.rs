@@ -47,13 +47,17 @@ const CAPTURE_REMEDY: &str = "Run `agent-sync install` for this database.";
 
 /// Why an attempt ended.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum AttemptError {
+pub enum AttemptError {
+    /// There is no connection.
     #[error(transparent)]
     Session(#[from] SessionError),
+    /// The tables are not as the settings say.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    /// The server said no, or nothing.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The connection ended.
     #[error("the connection was lost: {0}")]
     Closed(String),
     /// The database is not fit to be worked in (G10).
@@ -63,7 +67,7 @@ pub(crate) enum AttemptError {
 
 impl AttemptError {
     /// What the operator can do.
-    pub(crate) fn remedy(&self) -> Cow<'static, str> {
+    pub fn remedy(&self) -> Cow<'static, str> {
         const REACH: &str = "See whether the server is up and can be reached from here.";
         let remedy = match self {
             Self::Unfit(findings) => {
@@ -175,7 +179,7 @@ pub(super) async fn run(
     Ok(())
 }
 
-async fn connect(context: &Context) -> Result<(Session, Store), AttemptError> {
+pub(super) async fn connect(context: &Context) -> Result<(Session, Store), AttemptError> {
     let sync = &context.options.sync;
     let limits = Limits::of(sync);
     let database = &context.database;

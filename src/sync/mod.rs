@@ -5,9 +5,10 @@
 //! - `attempt` is the life of one connection: connect, stand by, catch up, wait, drain. Its phases are documented there.
 //! - `drain` takes the outbox apart, batch by batch.
 //! - `decide` is where the mapping meets the store.
+//! - `stand_in` drains for a moment where no daemon leads.
 //! - `look` asks the database now and then what is waiting, for those who ask the daemon.
 //! - `report` tells what a committed batch came to.
-//! - `survey` looks at every agent and touches nothing.
+//! - `survey` counts what differs after the rules have changed.
 //!
 //! The arrows point down that list, and from all of it to `session` and `store`.
 
@@ -20,6 +21,9 @@ mod fleet;
 mod look;
 mod pace;
 mod report;
+mod stand_in;
 mod survey;
 
+pub use attempt::AttemptError;
 pub use fleet::{Fleet, Options, Reloaded};
+pub use stand_in::StandIn;

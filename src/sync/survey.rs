@@ -1,58 +1,42 @@
-//! Looking at every agent without touching anything: what would be written, by the same mapping and decisions as the
-//! daemon's, over a connection of its own, in constant memory.
+//! How many configurations differ, read-only, over a connection of its own: asked when the rules have changed.
 
-use std::time::Duration;
-
-use tokio_postgres::{Client, IsolationLevel};
+use std::ops::ControlFlow;
 
 use super::attempt::AttemptError;
 use super::database::Context;
-use super::decide::decide;
 use crate::mapping::Rules;
 use crate::observe::{Event, Totals};
 use crate::session::{Limits, Session};
-use crate::store::{Claimed, Layout, Store, StoreError, queries, within};
-
-/// How many rows are in memory at a time.
-const CHUNK: i32 = 500;
+use crate::store::Layout;
+use crate::survey::{Scope, Tally, survey};
 
 /// Tells how many configurations differ from what the rules make of their agents: after the rules have changed.
 pub(super) async fn report_drift(context: Context) {
     let rules = std::sync::Arc::clone(&context.rules.borrow());
-    match survey(&context, &rules).await {
+    match count(&context, &rules).await {
         Ok(totals) => context.observer.tell(&Event::RulesChanged { totals }),
         Err(error) => context.observer.tell(&Event::DriftUnknown { cause: &error.to_string() }),
     }
 }
 
-async fn survey(context: &Context, rules: &Rules) -> Result<Totals, AttemptError> {
-    let sync = &context.options.sync;
-    let limits = Limits::of(sync);
+async fn count(context: &Context, rules: &Rules) -> Result<Totals, AttemptError> {
+    let limits = Limits::of(&context.options.sync);
     let mut session = Session::connect(&context.database, limits).await?;
     let database = &context.database;
     let layout = Layout::read(session.client(), &database.agents, &database.configurations).await?;
-    let patience = Store::patience(sync);
-    Ok(count(session.client_mut(), patience, &layout, rules).await?)
-}
-
-async fn count(
-    client: &mut Client,
-    patience: Duration,
-    layout: &Layout,
-    rules: &Rules,
-) -> Result<Totals, StoreError> {
-    let snapshot = client.build_transaction().read_only(true).isolation_level(IsolationLevel::RepeatableRead);
-    let transaction = within(patience, snapshot.start()).await?;
-    // Here the whole of both tables is wanted.
-    within(patience, transaction.batch_execute("SET LOCAL enable_seqscan = on")).await?;
-    let statement = within(patience, transaction.prepare(&queries::survey(layout))).await?;
-    let portal = within(patience, transaction.bind(&statement, &[])).await?;
-    let mut totals = Totals::default();
-    loop {
-        let rows = within(patience, transaction.query_portal(&portal, CHUNK)).await?;
-        if rows.is_empty() {
-            return Ok(totals);
-        }
-        totals.add(decide(rules, &layout.targets, &Claimed::new(rows)?)?.totals);
-    }
+    let mut tally = Tally::default();
+    let everything = Scope { slugs: None, noted: false };
+    survey(session.client_mut(), &layout, rules, everything, |findings| {
+        tally.add(findings);
+        ControlFlow::Continue(())
+    })
+    .await?;
+    let total = |number: i64| u64::try_from(number).unwrap_or(0);
+    Ok(Totals {
+        written: total(tally.differing),
+        unchanged: total(tally.equal),
+        missing: total(tally.missing),
+        rejected: total(tally.rejected),
+        ..Totals::default()
+    })
 }

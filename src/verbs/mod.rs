@@ -1,20 +1,31 @@
 //! The verbs of the command line (I1), one short file each: settings in, work done, exit code out.
 
+pub mod check;
+mod checker;
+pub mod completions;
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod install;
+pub mod man;
+mod page;
 pub mod probe;
+pub mod reconcile;
 pub mod render;
 pub mod run;
+pub mod status;
 pub mod uninstall;
+mod verdicts;
+pub mod why;
 
 use anyhow::Context as _;
 
-use crate::exit::Fault;
+use crate::exit::{Exit, Fault};
 use crate::mapping::Rules;
-use crate::session::{Limits, Session};
+use crate::session::{Limits, Session, SessionError};
 use crate::settings::{Database, Settings};
-use crate::store::{StoreError, failure};
+use crate::store::failure::{self, Class};
+use crate::store::{LayoutError, StoreError};
 
 /// Runs a verb that waits, on one thread: agent-sync waits far more than it computes, and one thread is the quickest
 /// to wake up.
@@ -51,11 +62,59 @@ fn rules(settings: &Settings) -> anyhow::Result<Rules> {
 async fn connect(database: &Database, settings: &Settings) -> anyhow::Result<Session> {
     let sync = &settings.sync;
     let limits = Limits::of(sync);
-    Session::connect(database, limits).await.map_err(|error| {
-        let remedy = error.remedy();
-        let what = format!("database {}: could not connect ({})", database.name, database.target());
-        anyhow::Error::new(error).context(Fault::unavailable(what).remedy(remedy))
-    })
+    Session::connect(database, limits).await.map_err(|error| unreachable(database, error))
+}
+
+/// Connects on behalf of a verb that only looks, and says so to whoever looks at the sessions.
+async fn open(verb: &str, database: &Database, settings: &Settings) -> Result<Session, SessionError> {
+    Session::connect_as(&format!("agent-sync {verb}"), database, Limits::of(&settings.sync)).await
+}
+
+/// The same, with an error that ends the verb.
+async fn look(verb: &str, database: &Database, settings: &Settings) -> anyhow::Result<Session> {
+    open(verb, database, settings).await.map_err(|error| unreachable(database, error))
+}
+
+/// There is no connection.
+fn unreachable(database: &Database, error: SessionError) -> anyhow::Error {
+    let remedy = error.remedy();
+    let what = format!("database {}: could not connect ({})", database.name, database.target());
+    anyhow::Error::new(error).context(Fault::unavailable(what).remedy(remedy))
+}
+
+/// The tables are not as the settings say.
+fn no_layout(database: &Database, error: LayoutError) -> anyhow::Error {
+    let what = format!("database {}: its tables cannot be used", database.name);
+    let fault = match &error {
+        LayoutError::Postgres(cause) => Fault::unavailable(what).remedy(failure::policy(cause).remedy),
+        _ => Fault::new(Exit::Failed, what)
+            .remedy("check the names of tables and columns in the settings of this database"),
+    };
+    anyhow::Error::new(error).context(fault)
+}
+
+/// A question that got no answer: the database is unavailable, or there is something to mend first.
+fn unanswered(database: &Database, error: StoreError) -> anyhow::Error {
+    let what = format!("database {}: a question was not answered", database.name);
+    let fault = match &error {
+        StoreError::Silent(_) => {
+            Fault::unavailable(what).remedy("see what the server is doing: SELECT * FROM pg_stat_activity")
+        }
+        StoreError::Postgres(cause) => {
+            let policy = failure::policy(cause);
+            let exit = if policy.class == Class::Connection { Exit::Unavailable } else { Exit::Failed };
+            Fault::new(exit, what).remedy(policy.remedy)
+        }
+    };
+    anyhow::Error::new(error).context(fault)
+}
+
+/// The exit code for several databases: the worst, in the order in which a script wants to know.
+fn worst(exits: impl IntoIterator<Item = Exit>) -> Exit {
+    let rank = |exit: &Exit| {
+        [Exit::Done, Exit::Drift, Exit::Failed, Exit::Usage, Exit::Unavailable].iter().position(|e| e == exit)
+    };
+    exits.into_iter().max_by_key(rank).unwrap_or(Exit::Done)
 }
 
 /// An error of a statement that a verb ran: with the message and the hint of the server, which are about objects.
@@ -67,7 +126,7 @@ fn refused(database: &Database, what: &str, error: StoreError) -> anyhow::Error 
         }
         StoreError::Silent(_) => "see what the server is doing: SELECT * FROM pg_stat_activity".to_owned(),
     };
-    let fault = Fault::new(crate::exit::Exit::Failed, format!("database {}: {what}", database.name));
+    let fault = Fault::new(Exit::Failed, format!("database {}: {what}", database.name));
     anyhow::Error::new(error).context(fault.remedy(remedy))
 }
 

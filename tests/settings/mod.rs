@@ -64,6 +64,7 @@ fn without_any_source_the_defaults_are_in_force() {
     assert_eq!(settings.sync.probe_timeout, Duration::from_secs(5));
     assert_eq!(settings.sync.lock_timeout, Duration::from_millis(500));
     assert_eq!(settings.sync.statement_timeout, Duration::from_secs(30));
+    assert_eq!(settings.reconcile.confirm_above, 100);
     assert_eq!(settings.reconnect.initial_delay, Duration::from_millis(100));
     assert_eq!(settings.reconnect.max_delay, Duration::from_secs(30));
     assert_eq!(settings.shutdown.grace_period, Duration::from_secs(4));
@@ -421,6 +422,9 @@ probe_interval = "5s"      # default
 probe_timeout = "5s"       # default
 lock_timeout = "500ms"     # default
 statement_timeout = "30s"  # default
+
+[reconcile]
+confirm_above = 100  # default
 
 [reconnect]
 initial_delay = "100ms"  # default

@@ -6,6 +6,7 @@
 pub mod daemon;
 pub mod platform;
 pub mod proxy;
+pub mod verb;
 
 use std::future::Future;
 use std::sync::OnceLock;
@@ -15,6 +16,7 @@ use agent_sync::throwaway::{Cluster, Options};
 
 pub use daemon::Daemon;
 pub use platform::Platform;
+pub use verb::Said;
 
 /// How long a condition may take to come true; far more than any should need.
 pub const PATIENCE: Duration = Duration::from_secs(180);

@@ -77,6 +77,11 @@ impl Platform {
         command
     }
 
+    /// Runs a verb on this database to its end.
+    pub async fn says(&self, arguments: &[&str]) -> super::Said {
+        super::Said::of(self.command(arguments)).await
+    }
+
     /// The daemon on this database.
     pub fn daemon(&self) -> Daemon {
         Daemon::start(self.command(&["run"]))

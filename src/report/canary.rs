@@ -1,0 +1,130 @@
+//! The round trip: a slug that no agent has goes into the outbox and wakes the daemon as a save does, and the daemon drops it.
+//!
+//! It proves the outbox, the wake-up and the loop, and touches no row of the user's. Behaviour on failure: a canary that nobody
+//! takes is taken back; where no daemon leads, none is sent.
+
+use std::time::{Duration, Instant};
+
+use postgres_types::{ToSql, Type};
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use super::note::Note;
+use super::problem;
+use crate::show::time;
+use crate::store::failure;
+use crate::store::{StoreError, report, within};
+
+/// How long the daemon gets.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The first and the longest pause between two looks.
+const LOOK: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(20));
+
+/// Sends one, and says what became of it.
+pub async fn canary(client: &Client, patience: Duration) -> Note {
+    match report::value(client, patience, report::LED, &[]).await {
+        Ok(true) => {}
+        Ok(false) => {
+            return Note::warn(
+                "round trip",
+                "not tried, because no daemon leads here",
+                format!("{}.", problem::START),
+            );
+        }
+        Err(error) => return Note::unanswered("round trip", &error),
+    }
+    let slug = format!("agent-sync doctor {:016x}", fastrand::u64(..));
+    let began = Instant::now();
+    let sent = report::send(client, patience, &[&slug]).await;
+    let outcome = match sent {
+        Ok(()) => wait(client, patience, &slug, began).await,
+        Err(error) => Err(error),
+    };
+    match outcome {
+        Ok(Outcome::Back(after)) => {
+            Note::pass("round trip", format!("outbox, wake-up and daemon took {} together", time(after)))
+        }
+        Ok(outcome) => {
+            let back = take_back(client, patience, &slug).await;
+            missing(&outcome, back.is_ok())
+        }
+        Err(error) => {
+            let _ = take_back(client, patience, &slug).await;
+            refused(&error)
+        }
+    }
+}
+
+/// What became of it.
+enum Outcome {
+    Back(Duration),
+    /// The daemon takes others, which are before it.
+    Behind,
+    /// Nothing was taken at all.
+    Untouched,
+}
+
+async fn wait(
+    client: &Client,
+    patience: Duration,
+    slug: &str,
+    began: Instant,
+) -> Result<Outcome, StoreError> {
+    let slugs = [slug];
+    let slugs: [(&(dyn ToSql + Sync), Type); 1] = [(&&slugs[..], Type::TEXT_ARRAY)];
+    let (mut pause, mut before) = (LOOK.0, None);
+    loop {
+        let row = within(patience, client.query_typed_one(report::STILL_PENDING, &slugs)).await?;
+        let (left, taken): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+        let before = *before.get_or_insert(taken);
+        if left == 0 {
+            return Ok(Outcome::Back(began.elapsed()));
+        }
+        if began.elapsed() > PATIENCE {
+            return Ok(if taken > before { Outcome::Behind } else { Outcome::Untouched });
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(LOOK.1);
+    }
+}
+
+/// Says whether it is out of the outbox now.
+async fn take_back(client: &Client, patience: Duration, slug: &str) -> Result<(), StoreError> {
+    let slug: [(&(dyn ToSql + Sync), Type); 1] = [(&slug, Type::TEXT)];
+    within(patience, client.execute_typed(report::TAKE_BACK, &slug)).await.map(drop)
+}
+
+fn missing(outcome: &Outcome, taken_back: bool) -> Note {
+    // What cannot be taken back is in a batch: the daemon drops it, or the server undoes the batch and the next daemon does.
+    let left = if taken_back { "" } else { "; it is in a batch that is not over" };
+    match outcome {
+        Outcome::Behind => Note::warn(
+            "round trip",
+            format!("not back within {PATIENCE:?}, though the daemon works: others are before it{left}"),
+            "See with `agent-sync status --watch` whether the outbox empties.",
+        ),
+        Outcome::Back(_) | Outcome::Untouched => Note::fail(
+            "round trip",
+            format!(
+                "a daemon leads, and has not taken what was put into the outbox within {PATIENCE:?}{left}"
+            ),
+            "See the log of the daemon and whether its process hangs; restart it: another one, or the next, takes over.",
+        ),
+    }
+}
+
+/// What could not be asked.
+fn refused(error: &StoreError) -> Note {
+    match error {
+        StoreError::Postgres(cause) if cause.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Note::fail(
+            "round trip",
+            format!(
+                "the role may not put a slug into the outbox and take it out again: {}",
+                failure::describe(cause)
+            ),
+            "GRANT SELECT, INSERT, DELETE ON agent_sync.outbox TO the role of the daemon, or run `agent-sync install --role …`.",
+        ),
+        error => Note::unanswered("round trip", error),
+    }
+}

@@ -1,0 +1,301 @@
+//! The questions that a look asks, one after the other, each of them standing for itself.
+
+use std::time::Duration;
+
+use postgres_types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
+
+use super::words::{in_trouble, missed, pending, who_leads};
+use super::{Counted, Daemon, Group, Look, Outbox};
+use crate::install;
+use crate::report::note::{Note, is_over};
+use crate::settings::{Database, Settings};
+use crate::store::identifier::plain;
+use crate::store::{Layout, Store, StoreError, checks, queries, report, within};
+
+/// How far rows are counted: past that, counting would cost more than the number is worth.
+const COUNTED: i64 = 100_000;
+
+/// The questions, in their order.
+pub(super) struct Asking<'a> {
+    client: &'a Client,
+    database: &'a Database,
+    settings: &'a Settings,
+    look: Look,
+}
+
+impl<'a> Asking<'a> {
+    pub(super) fn new(client: &'a Client, database: &'a Database, settings: &'a Settings) -> Self {
+        Self { client, database, settings, look: Look::default() }
+    }
+
+    /// What was found, as far as it could be.
+    pub(super) async fn all(mut self) -> Look {
+        // An error here is about the connection, and is noted.
+        let _ = self.one_by_one().await;
+        self.look
+    }
+
+    async fn one_by_one(&mut self) -> Result<(), StoreError> {
+        self.server().await?;
+        self.tables().await?;
+        self.install().await?;
+        if self.look.installed {
+            self.capture().await?;
+        }
+        self.cautions().await?;
+        self.daemons().await?;
+        if self.look.installed {
+            self.outbox().await?;
+            self.agents().await?;
+            self.problems().await?;
+        }
+        Ok(())
+    }
+
+    fn patience(&self) -> Duration {
+        Store::patience(&self.settings.sync)
+    }
+
+    fn note(&mut self, note: Note) {
+        self.look.notes.push(note);
+    }
+
+    /// Notes an error, and gives it back if there is no use in going on.
+    fn failed(&mut self, topic: &'static str, error: StoreError) -> Result<(), StoreError> {
+        self.note(Note::unanswered(topic, &error));
+        if is_over(&error) { Err(error) } else { Ok(()) }
+    }
+
+    async fn ask(
+        &self,
+        query: &str,
+        parameters: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<Row>, StoreError> {
+        within(self.patience(), self.client.query_typed(query, parameters)).await
+    }
+
+    async fn server(&mut self) -> Result<(), StoreError> {
+        let asked = async {
+            let findings = checks::server(self.client, self.patience()).await?;
+            let row = within(self.patience(), self.client.query_typed_one(queries::SERVER, &[])).await?;
+            Ok::<(_, String), StoreError>((findings, row.try_get(0)?))
+        };
+        match asked.await {
+            Ok((findings, version)) if findings.is_empty() => {
+                self.note(Note::pass("server", format!("PostgreSQL {version}, a primary that takes writes")));
+            }
+            Ok((findings, _)) => self.look.notes.extend(findings.iter().map(Note::finding)),
+            Err(error) => return self.failed("server", error),
+        }
+        Ok(())
+    }
+
+    async fn tables(&mut self) -> Result<(), StoreError> {
+        let Database { agents, configurations, .. } = self.database;
+        match Layout::read(self.client, agents, configurations).await {
+            Ok(layout) => {
+                let name = |schema: &str, table: &str| format!("{}.{}", plain(schema), plain(table));
+                let to = name(&configurations.schema, &configurations.table);
+                let mut text = format!("{} and {to}", name(&agents.schema, &agents.table));
+                if !layout.missing.is_empty() {
+                    text =
+                        format!("{text}; left out, because they do not exist: {}", layout.missing.join(", "));
+                }
+                self.note(Note::pass("tables", text));
+                let slug = plain(&configurations.columns.agent_slug);
+                self.note(if layout.configurations.agent_slug_is_indexed {
+                    Note::pass("index", format!("an index begins with {slug}, so no lookup scans the table"))
+                } else {
+                    Note::warn(
+                        "index",
+                        format!("no index begins with {slug}, so every lookup scans {to}"),
+                        format!("CREATE INDEX CONCURRENTLY ON {to} ({slug});"),
+                    )
+                });
+                self.look.layout = Some(layout);
+                Ok(())
+            }
+            Err(error) => {
+                self.note(Note::no_layout(&error));
+                match error {
+                    crate::store::LayoutError::Postgres(cause) if cause.is_closed() => Err(cause.into()),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+
+    async fn install(&mut self) -> Result<(), StoreError> {
+        let Some(layout) = &self.look.layout else { return Ok(()) };
+        let patience = self.patience();
+        match checks::install(self.client, patience, self.database, layout, install::VERSION).await {
+            Ok(findings) if findings.is_empty() => {
+                self.look.installed = true;
+                self.note(Note::pass("install", format!("whole, version {}", install::VERSION)));
+                self.note(Note::pass("privileges", "the role has all that the daemon needs"));
+                Ok(())
+            }
+            Ok(findings) => {
+                self.look.notes.extend(findings.iter().map(Note::finding));
+                Ok(())
+            }
+            Err(error) => self.failed("install", error),
+        }
+    }
+
+    /// Whether changes are noticed (G1).
+    async fn capture(&mut self) -> Result<(), StoreError> {
+        let Some(layout) = &self.look.layout else { return Ok(()) };
+        let configurations = self.settings.capture.configurations;
+        match report::broken_triggers(self.client, self.patience(), layout, configurations).await {
+            Ok(faults) if faults.is_empty() => {
+                self.note(Note::pass("capture", "the triggers are there, enabled, and can write the outbox"));
+            }
+            Ok(faults) => self.look.notes.extend(faults.iter().map(|fault| {
+                let text = format!(
+                    "capture broken: changes are not noticed, because the trigger {} is {}",
+                    fault.trigger, fault.fault
+                );
+                Note::fail("capture", text, "Run `agent-sync install` for this database.")
+            })),
+            Err(error) => return self.failed("capture", error),
+        }
+        match self.ask(queries::INSTALL, &[]).await {
+            Ok(rows) => {
+                let Some(row) = rows.first() else { return Ok(()) };
+                let (seen, uncaptured): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
+                self.look.unsure = seen != uncaptured;
+                self.note(missed(seen, uncaptured));
+                Ok(())
+            }
+            Err(error) => self.failed("missed", error),
+        }
+    }
+
+    async fn cautions(&mut self) -> Result<(), StoreError> {
+        let Some(layout) = &self.look.layout else { return Ok(()) };
+        match checks::cautions(self.client, self.patience(), layout, self.settings.capture.notify).await {
+            Ok(findings) => {
+                let found: Vec<_> = findings.iter().map(Note::finding).collect();
+                for (topic, text) in [
+                    ("row security", "no policy hides rows of the two tables from the role"),
+                    ("two-phase", "no prepared transaction can meet a notification of ours"),
+                ] {
+                    if found.iter().all(|note| note.topic != topic) {
+                        self.note(Note::pass(topic, text));
+                    }
+                }
+                self.look.notes.extend(found);
+                Ok(())
+            }
+            Err(error) => self.failed("row security", error),
+        }
+    }
+
+    async fn daemons(&mut self) -> Result<(), StoreError> {
+        match self
+            .ask(report::DAEMONS, &[])
+            .await
+            .and_then(|rows| rows.iter().map(|row| Ok(daemon(row)?)).collect::<Result<Vec<_>, StoreError>>())
+        {
+            Ok(daemons) => {
+                self.look.daemons = daemons;
+                let note = who_leads(&self.look);
+                self.note(note);
+                Ok(())
+            }
+            Err(error) => self.failed("daemon", error),
+        }
+    }
+
+    async fn outbox(&mut self) -> Result<(), StoreError> {
+        let limit: [(&(dyn ToSql + Sync), Type); 1] = [(&(COUNTED + 1), Type::INT8)];
+        let rows = match self.ask(report::OUTBOX, &limit).await {
+            Ok(rows) => rows,
+            Err(error) => return self.failed("outbox", error),
+        };
+        let Some(row) = rows.first() else { return Ok(()) };
+        let counted: i64 = row.try_get(0)?;
+        let outbox = Outbox {
+            rows: counted.min(COUNTED),
+            slugs: row.try_get(1)?,
+            more: counted > COUNTED,
+            oldest: row.try_get(2)?,
+            oldest_seconds: row.try_get(3)?,
+        };
+        let note = pending(&outbox, self.look.leader().is_some());
+        self.note(note);
+        self.look.outbox = Some(outbox);
+        Ok(())
+    }
+
+    async fn agents(&mut self) -> Result<(), StoreError> {
+        let Some(layout) = &self.look.layout else { return Ok(()) };
+        let limit: [(&(dyn ToSql + Sync), Type); 1] = [(&(COUNTED + 1), Type::INT8)];
+        let query = report::count_agents(layout);
+        let asked = async {
+            let counted: i64 = report::value(self.client, self.patience(), &query, &limit).await?;
+            if counted <= COUNTED {
+                return Ok(Counted { number: counted, exact: true });
+            }
+            let table: [(&(dyn ToSql + Sync), Type); 1] = [(&layout.agents.table, Type::TEXT)];
+            let about: i64 = report::value(self.client, self.patience(), report::ESTIMATE, &table).await?;
+            Ok(Counted { number: about.max(counted), exact: false })
+        };
+        match asked.await {
+            Ok(agents) => {
+                self.look.agents = Some(agents);
+                Ok(())
+            }
+            Err(error) => self.failed("agents", error),
+        }
+    }
+
+    async fn problems(&mut self) -> Result<(), StoreError> {
+        match self
+            .ask(report::PROBLEMS, &[])
+            .await
+            .and_then(|rows| rows.iter().map(|row| Ok(group(row)?)).collect::<Result<Vec<_>, StoreError>>())
+        {
+            Ok(groups) => {
+                if groups.is_empty() {
+                    self.note(Note::pass("agents", "no agent has a problem"));
+                }
+                for group in &groups {
+                    let note = in_trouble(self.database, group);
+                    self.note(note);
+                }
+                self.look.problems = Some(groups);
+                Ok(())
+            }
+            Err(error) => self.failed("agents", error),
+        }
+    }
+}
+
+fn daemon(row: &Row) -> Result<Daemon, tokio_postgres::Error> {
+    Ok(Daemon {
+        pid: row.try_get(0)?,
+        host: row.try_get(1)?,
+        told_where: row.try_get(2)?,
+        user: row.try_get(3)?,
+        program: row.try_get::<_, Option<String>>(4)?.unwrap_or_default(),
+        connected_since: row.try_get(5)?,
+        connected_seconds: row.try_get(6)?,
+        leads: row.try_get(7)?,
+        sleeps: row.try_get(8)?,
+    })
+}
+
+fn group(row: &Row) -> Result<Group, tokio_postgres::Error> {
+    Ok(Group {
+        kind: row.try_get(0)?,
+        sqlstate: row.try_get(1)?,
+        agents: row.try_get(2)?,
+        some: row.try_get(3)?,
+        since: row.try_get(4)?,
+        seconds: row.try_get(5)?,
+        detail: row.try_get(6)?,
+    })
+}

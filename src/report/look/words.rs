@@ -1,0 +1,79 @@
+//! What is said of what a look finds.
+
+use super::{Group, Look, Outbox};
+use crate::report::note::Note;
+use crate::report::problem;
+use crate::settings::Database;
+use crate::show::{age, plural, quoted};
+
+/// How long a change may wait before it is worth a word.
+const OVERDUE: f64 = 60.0;
+
+/// Changes that the capture could not note.
+pub(super) fn missed(seen: i64, uncaptured: i64) -> Note {
+    let remedy =
+        "Nothing: once a daemon leads, and what else is said here is mended, it looks at every agent.";
+    match uncaptured - seen {
+        0 => Note::pass("missed", "no change has been missed"),
+        _ if seen < 0 => Note::warn(
+            "missed",
+            "every agent is yet to be looked at: nobody has since the install, or changes may have been missed",
+            remedy,
+        ),
+        saves => Note::warn(
+            "missed",
+            format!("{} could not be noted, so every agent is yet to be looked at", plural(saves, "save")),
+            remedy,
+        ),
+    }
+}
+
+pub(super) fn who_leads(look: &Look) -> Note {
+    let by = look.daemons.iter().filter(|daemon| !daemon.leads).count();
+    let Some(leader) = look.leader() else {
+        let by = if by > 0 { format!(", though {by} of them are connected") } else { String::new() };
+        return Note::warn("daemon", format!("no daemon leads here{by}"), format!("{}.", problem::START));
+    };
+    let state = if leader.sleeps { "asleep until a save wakes it" } else { "awake" };
+    let text = format!(
+        "one leads: {} process {}, connected for {}, {state}; {by} stand by",
+        leader.place(),
+        leader.pid,
+        leader.connected_seconds.map_or("?".to_owned(), age),
+    );
+    let own = concat!("agent-sync/", env!("CARGO_PKG_VERSION"));
+    match leader.program.split_once(' ') {
+        Some((program, _)) if program.starts_with("agent-sync/") && program != own => Note::warn(
+            "daemon",
+            format!("{text}; it is {}, and this program is {own}", quoted(program)),
+            "Run the same version of both.",
+        ),
+        _ => Note::pass("daemon", text),
+    }
+}
+
+pub(super) fn pending(outbox: &Outbox, led: bool) -> Note {
+    let Some(oldest) = outbox.oldest_seconds else { return Note::pass("outbox", "nothing is pending") };
+    let more = if outbox.more { "more than " } else { "" };
+    let text = format!("{more}{} pending, the oldest for {}", plural(outbox.rows, "change"), age(oldest));
+    match led {
+        _ if oldest < OVERDUE => Note::pass("outbox", text),
+        true => Note::warn(
+            "outbox",
+            format!("{text}, though a daemon leads"),
+            "See the log of the daemon, and whether the number falls; `agent-sync doctor` tries a round trip.",
+        ),
+        false => Note::warn("outbox", text, format!("{}.", problem::START)),
+    }
+}
+
+pub(super) fn in_trouble(database: &Database, group: &Group) -> Note {
+    let Group { kind, sqlstate, agents, some, detail, .. } = group;
+    let mut text = problem::sentence(kind, *agents, some);
+    if kind != "missing_configuration" {
+        let reason = detail.lines().collect::<Vec<_>>().join("; ");
+        text = format!("{text}; {}: {reason}", if *agents == 1 { "the reason" } else { "the latest reason" });
+    }
+    let slug = some.first().map_or("", String::as_str);
+    Note::warn("agents", text, problem::remedy(database, kind, sqlstate.as_deref(), slug))
+}

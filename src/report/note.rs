@@ -1,0 +1,95 @@
+//! One thing that was looked at: as it should be, worth a look, or broken; and what to do.
+
+use serde::Serialize;
+
+use crate::session::SessionError;
+use crate::store::failure::{self, Class};
+use crate::store::{Finding, LayoutError, StoreError};
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// It is as it should be.
+    Pass,
+    /// It works, and somebody should know.
+    Warn,
+    /// Something is not done, or not noticed, on account of it.
+    Fail,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// What was looked at, in a word.
+    pub topic: &'static str,
+    /// How bad it is.
+    pub level: Level,
+    /// What was found, in a sentence.
+    pub text: String,
+    /// What the operator can do.
+    pub remedy: Option<String>,
+}
+
+impl Note {
+    /// It is as it should be.
+    pub fn pass(topic: &'static str, text: impl Into<String>) -> Self {
+        Self { topic, level: Level::Pass, text: text.into(), remedy: None }
+    }
+
+    /// Somebody should know.
+    pub fn warn(topic: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { topic, level: Level::Warn, text: text.into(), remedy: Some(remedy.into()) }
+    }
+
+    /// It is broken.
+    pub fn fail(topic: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { topic, level: Level::Fail, text: text.into(), remedy: Some(remedy.into()) }
+    }
+
+    /// What the daemon finds at its start (G10).
+    pub fn finding(finding: &Finding) -> Self {
+        let topic = match finding {
+            Finding::ServerTooOld { .. } | Finding::Standby | Finding::ReadOnly => "server",
+            Finding::NotInstalled | Finding::Incomplete { .. } | Finding::OtherVersion { .. } => "install",
+            Finding::Unprivileged { .. } => "privileges",
+            Finding::RowsMayBeHidden { .. } => "row security",
+            Finding::PreparedTransactions { .. } => "two-phase",
+        };
+        let level = if finding.is_fatal() { Level::Fail } else { Level::Warn };
+        Self { topic, level, text: finding.to_string(), remedy: Some(finding.remedy().into_owned()) }
+    }
+
+    /// There is no connection.
+    pub fn unreachable(error: &SessionError) -> Self {
+        Self::fail("connection", error.to_string(), error.remedy())
+    }
+
+    /// The tables are not as the settings say.
+    pub fn no_layout(error: &LayoutError) -> Self {
+        let remedy = match error {
+            LayoutError::Postgres(cause) => failure::policy(cause).remedy,
+            LayoutError::NoTable { .. } | LayoutError::NoColumn { .. } => {
+                "Check the names of tables and columns in the settings of this database."
+            }
+        };
+        Self::fail("tables", error.to_string(), remedy)
+    }
+
+    /// A question about this topic was not answered.
+    pub fn unanswered(topic: &'static str, error: &StoreError) -> Self {
+        let remedy = match error {
+            StoreError::Postgres(cause) => failure::policy(cause).remedy,
+            StoreError::Silent(_) => "See what the server is doing: SELECT * FROM pg_stat_activity;",
+        };
+        Self::fail(topic, format!("this could not be found out: {error}"), remedy)
+    }
+}
+
+/// Whether there is no use in asking anything else over this connection.
+pub(super) fn is_over(error: &StoreError) -> bool {
+    match error {
+        StoreError::Silent(_) => true,
+        StoreError::Postgres(cause) => cause.is_closed() || failure::policy(cause).class == Class::Connection,
+    }
+}

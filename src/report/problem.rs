@@ -1,0 +1,104 @@
+//! What stands in the way of an agent, in words, and what to do about it.
+
+use crate::settings::Database;
+use crate::show::{count, quoted};
+use crate::store::failure;
+use crate::store::identifier::{plain, readable};
+use crate::survey::Verdict;
+
+/// What the operator can do about a problem of this kind that an agent has.
+pub fn remedy(database: &Database, kind: &str, sqlstate: Option<&str>, slug: &str) -> String {
+    match kind {
+        "missing_configuration" => {
+            let table = &database.configurations;
+            format!(
+                "Create it, with whatever else the table wants, and it is brought in sync by itself: INSERT INTO {}.{} ({}, \
+                 {}) VALUES ({}, '{{}}');",
+                plain(&table.schema),
+                plain(&table.table),
+                plain(&table.columns.agent_slug),
+                plain(&table.columns.provider_config),
+                readable(slug),
+            )
+        }
+        "rejected" => {
+            "Correct these settings and save the agent; it is then brought in sync by itself.".to_owned()
+        }
+        _ => failure::remedy(sqlstate.unwrap_or_default()).to_owned(),
+    }
+}
+
+/// What the operator can do about an agent that stands so; nothing where there is nothing to do.
+pub fn remedy_of(database: &Database, verdict: Verdict, led: bool, slug: &str) -> Option<String> {
+    match verdict {
+        Verdict::InSync => None,
+        Verdict::Pending if led => None,
+        Verdict::Pending => Some(format!("{START}, or run `agent-sync reconcile {}`.", argument(slug))),
+        Verdict::Drifted => Some(format!("Run `agent-sync reconcile {}`.", argument(slug))),
+        Verdict::Missing | Verdict::Rejected => {
+            Some(remedy(database, verdict.problem().unwrap_or_default(), None, slug))
+        }
+    }
+}
+
+/// A slug as it is written in a shell.
+pub fn argument(slug: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "._/:@%+-".contains(c);
+    let dashes = if slug.starts_with('-') { "-- " } else { "" };
+    let escaped = crate::mapping::quoted(slug);
+    let inner = escaped.get(1..escaped.len() - 1).unwrap_or_default();
+    if !slug.is_empty() && slug.chars().all(plain) {
+        format!("{dashes}{slug}")
+    } else if slug.chars().any(char::is_control) {
+        format!("{dashes}$'{}'", inner.replace('\'', r"\'"))
+    } else {
+        format!("{dashes}'{}'", slug.replace('\'', r"'\''"))
+    }
+}
+
+/// What to do where no daemon leads.
+pub const START: &str = "Start the daemon (`agent-sync run`)";
+
+/// A problem of so many agents, some of which are named, as a sentence.
+pub fn sentence(kind: &str, number: i64, some: &[String]) -> String {
+    let names: Vec<_> = some.iter().map(|slug| quoted(slug)).collect();
+    let more = number - i64::try_from(some.len()).unwrap_or(0);
+    let names =
+        if more > 0 { format!("{} and {} more", names.join(", "), count(more)) } else { names.join(", ") };
+    let (agents, have, are) = if number == 1 { ("agent", "has", "is") } else { ("agents", "have", "are") };
+    let what = match kind {
+        "missing_configuration" => format!("{agents} {have} no configuration"),
+        "rejected" => format!("{agents} {are} rejected, because the settings cannot be mapped"),
+        _ => format!("{agents}: PostgreSQL refused to write the configuration"),
+    };
+    format!("{} {what}: {names}", count(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slug_can_be_pasted_into_a_shell() {
+        for (slug, shell) in [
+            ("pizzeria-da-nino", "pizzeria-da-nino"),
+            ("it's new", r"'it'\''s new'"),
+            ("-x", "-- -x"),
+            ("", "''"),
+            ("$(rm)", "'$(rm)'"),
+            ("\u{1b}'", r"$'\u001b\''"),
+        ] {
+            assert_eq!(argument(slug), shell);
+        }
+    }
+
+    #[test]
+    fn a_problem_is_told_with_its_number_and_some_names() {
+        let some = ["a".to_owned(), "\u{7}".to_owned()];
+        assert_eq!(sentence("missing_configuration", 1, &some[..1]), "1 agent has no configuration: a");
+        assert_eq!(
+            sentence("rejected", 1_202, &some),
+            "1,202 agents are rejected, because the settings cannot be mapped: a, \"\\u0007\" and 1,200 more"
+        );
+    }
+}

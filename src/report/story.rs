@@ -1,0 +1,260 @@
+//! The story of one agent in one database: as saved, as configured, what the mapping makes of it, what waits or stands in the
+//! way; and in one sentence what is the case and what to do.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use postgres_types::{ToSql, Type};
+use serde::Serialize;
+use tokio_postgres::Client;
+
+use super::look::Look;
+use super::note::Level;
+use super::problem;
+use crate::mapping::{Configuration, Rules};
+use crate::settings::Database;
+use crate::show::{Value, age, fields_of, plural};
+use crate::store::report::{self, Surveyed};
+use crate::store::{Layout, StoreError, within};
+use crate::survey::{Findings, Scope, Verdict, survey};
+
+/// How long a change may wait for a daemon that leads before that is the story.
+const OVERDUE: f64 = 60.0;
+
+/// What was found.
+#[derive(Debug)]
+pub struct Story {
+    /// The agent's fields, as far as they may be told; nothing if no agent has the slug.
+    pub agent: Option<Vec<(String, Value)>>,
+    /// The fields of each of its configurations.
+    pub configurations: Vec<Vec<(String, Value)>>,
+    /// What the mapping says.
+    pub findings: Option<Findings>,
+    /// The configurations with the slug.
+    pub rows: i64,
+    /// Since when a change of it waits.
+    pub pending: Option<Since>,
+    /// The problem that is noted for it.
+    pub problem: Option<Problem>,
+}
+
+/// A time, and how long ago that was.
+#[derive(Debug, Clone, Serialize)]
+pub struct Since {
+    /// By the clock of the server.
+    pub since: String,
+    /// In seconds.
+    pub seconds: f64,
+}
+
+/// A row of `agent_sync.problem`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Problem {
+    /// Its kind.
+    pub kind: String,
+    /// The reason.
+    pub detail: String,
+    /// Of a failed write.
+    pub sqlstate: Option<String>,
+    /// Since when it has been of this kind.
+    #[serde(flatten)]
+    pub since: Since,
+    /// How often it has been met.
+    pub attempts: i32,
+    /// In how many seconds it is tried again.
+    pub next_attempt_seconds: Option<f64>,
+}
+
+/// What is the case, and what to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Conclusion {
+    /// In a sentence.
+    pub conclusion: String,
+    /// What the operator can do; nothing where there is nothing to do.
+    pub remedy: Option<String>,
+}
+
+/// Finds it out.
+pub async fn story(
+    client: &mut Client,
+    patience: Duration,
+    rules: &Rules,
+    layout: &Layout,
+    installed: bool,
+    slug: &str,
+) -> Result<Story, StoreError> {
+    let own: [(&(dyn ToSql + Sync), Type); 1] = [(&slug, Type::TEXT)];
+    let rows = report::value(client, patience, &report::count_configurations(layout), &own).await?;
+    let (mut pending, mut problem) = (None, None);
+    if installed {
+        let row = within(patience, client.query_typed_one(report::PENDING_OF, &own)).await?;
+        pending = since(row.try_get(0)?, row.try_get(1)?);
+        if let Some(row) = within(patience, client.query_typed_opt(report::PROBLEM_OF, &own)).await? {
+            problem = since(row.try_get(3)?, row.try_get(4)?).map(|since| {
+                Ok::<_, StoreError>(Problem {
+                    kind: row.try_get(0)?,
+                    detail: row.try_get(1)?,
+                    sqlstate: row.try_get(2)?,
+                    since,
+                    attempts: row.try_get(5)?,
+                    next_attempt_seconds: row.try_get(6)?,
+                })
+            });
+        }
+    }
+    let problem = problem.transpose()?;
+    let (agent, configurations) = saved(client, patience, rules, layout, slug).await?;
+    let mut findings = None;
+    let scope = Scope { slugs: Some(&[slug]), noted: installed };
+    survey(client, layout, rules, scope, |found| {
+        findings = Some(found.clone());
+        ControlFlow::Break(())
+    })
+    .await?;
+    Ok(Story { agent, configurations, findings, rows, pending, problem })
+}
+
+/// Fields, by their paths.
+type Fields = Vec<(String, Value)>;
+
+/// The agent and its configurations as they are.
+async fn saved(
+    client: &Client,
+    patience: Duration,
+    rules: &Rules,
+    layout: &Layout,
+    slug: &str,
+) -> Result<(Option<Fields>, Vec<Fields>), StoreError> {
+    let slugs = [slug];
+    let slugs: [(&(dyn ToSql + Sync), Type); 1] = [(&&slugs[..], Type::TEXT_ARRAY)];
+    let rows = within(patience, client.query_typed(&report::survey(layout, false), &slugs)).await?;
+    let (mut agent, mut configurations) = (None, Vec::new());
+    for row in &rows {
+        let row = Surveyed::of(row)?;
+        // The agent's columns have the names of those that they go to, but for the name.
+        let as_saved = Configuration {
+            agent_name: row.agent.name,
+            system_prompt: row.agent.system_prompt,
+            agent_image: row.agent.agent_image,
+            voice_settings: row.agent.voice_settings,
+            ..Configuration::default()
+        };
+        let named = |(path, value): (String, Value)| (path.replacen("agent_name", "name", 1), value);
+        agent = Some(fields_of(rules, &as_saved).into_iter().map(named).collect());
+        configurations.extend(row.configuration.map(|configuration| fields_of(rules, &configuration)));
+    }
+    Ok((agent, configurations))
+}
+
+fn since(since: Option<String>, seconds: Option<f64>) -> Option<Since> {
+    Some(Since { since: since?, seconds: seconds? })
+}
+
+/// What is the case and what to do, by what weighs most.
+pub fn conclude(database: &Database, look: &Look, story: &Story, slug: &str) -> Conclusion {
+    let mut conclusion = weigh(database, look, story, slug);
+    if let Some(remedy) = conclusion.remedy.as_mut().filter(|_| look.installed && look.leader().is_none())
+        && !remedy.contains("agent-sync r")
+    {
+        *remedy =
+            format!("{remedy} No daemon leads here, so this is for nothing as yet: {}.", problem::START);
+    }
+    conclusion
+}
+
+fn weigh(database: &Database, look: &Look, story: &Story, slug: &str) -> Conclusion {
+    let say = |conclusion: String, remedy: Option<String>| Conclusion { conclusion, remedy };
+    let led = look.leader().is_some();
+    let Some(findings) = &story.findings else {
+        let text = if story.rows > 0 {
+            format!(
+                "No agent has this slug, so nobody keeps its {} in sync",
+                plural(story.rows, "configuration")
+            )
+        } else {
+            "No agent has this slug".to_owned()
+        };
+        return say(format!("{text}."), None);
+    };
+    let verdict = findings.verdict();
+    let remedy = |verdict| problem::remedy_of(database, verdict, led, slug);
+    // What is wrong with the database is why its agents are not in sync, and has to be mended first.
+    let broken = look.notes.iter().find(|note| note.level == Level::Fail);
+    match (verdict, broken) {
+        (Verdict::Rejected, _) => say(
+            format!(
+                "The agent is saved, and nothing of its configuration is written, because its settings cannot be mapped: {}.",
+                findings.mistakes.join("; ")
+            ),
+            remedy(verdict),
+        ),
+        (Verdict::Missing, _) => say(
+            "The agent is saved, and no configuration has its slug, so there is nothing to keep in sync.".to_owned(),
+            remedy(verdict),
+        ),
+        (Verdict::InSync, _) => say(
+            match &story.problem {
+                Some(_) => "The agent and its configuration are in sync, and the problem that is noted is out of date.",
+                None => "The agent and its configuration are in sync.",
+            }
+            .to_owned(),
+            story.problem.as_ref().map(|_| format!("Run `agent-sync reconcile {}`.", problem::argument(slug))),
+        ),
+        (_, Some(broken)) => say(
+            format!("The configuration differs, and agent-sync is not able to work here: {}.", broken.text),
+            broken.remedy.clone(),
+        ),
+        (Verdict::Drifted | Verdict::Pending, None) => differing(database, look, story, slug, verdict),
+    }
+}
+
+/// The same for a configuration that differs, in a database that is in order.
+fn differing(database: &Database, look: &Look, story: &Story, slug: &str, verdict: Verdict) -> Conclusion {
+    let led = look.leader().is_some();
+    let remedy = problem::remedy_of(database, verdict, led, slug);
+    if let Some(failed) = story.problem.as_ref().filter(|problem| problem.kind == "failed") {
+        let again = match failed.next_attempt_seconds {
+            _ if !led => "; no daemon leads that would try again".to_owned(),
+            Some(seconds) if seconds > 0.0 => format!("; it is tried again in {}", age(seconds)),
+            _ => "; it is about to be tried again".to_owned(),
+        };
+        let remedy = problem::remedy(database, "failed", failed.sqlstate.as_deref(), slug);
+        return Conclusion {
+            conclusion: format!("The configuration differs, and {}{again}.", lowered(&failed.detail)),
+            remedy: Some(remedy),
+        };
+    }
+    let conclusion = match (&story.pending, led) {
+        (Some(pending), true) if pending.seconds > OVERDUE => {
+            return Conclusion {
+                conclusion: format!(
+                    "The change has been waiting for {}, though a daemon leads: it is busy, it hangs, or somebody has locked \
+                     the configuration.",
+                    age(pending.seconds)
+                ),
+                remedy: Some("Run `agent-sync doctor`, and see the log of the daemon.".to_owned()),
+            };
+        }
+        (Some(pending), true) => format!(
+            "The change was noted {} ago, and the daemon is about to bring it in sync: there is nothing to do.",
+            age(pending.seconds)
+        ),
+        (Some(pending), false) => format!(
+            "The change was noted {} ago, and no daemon leads that would bring it in sync.",
+            age(pending.seconds)
+        ),
+        (None, _) if look.unsure => {
+            "The configuration differs, and the change may have been missed; every agent is yet to be looked at."
+                .to_owned()
+        }
+        (None, _) => "The configuration differs, and nothing is pending: it was changed after it was brought in sync, or the \
+                      rules were."
+            .to_owned(),
+    };
+    Conclusion { conclusion, remedy }
+}
+
+/// A sentence in the middle of another; a name keeps its capital.
+fn lowered(sentence: &str) -> String {
+    sentence.replace('\n', "; ")
+}

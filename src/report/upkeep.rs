@@ -1,0 +1,191 @@
+//! What wears out slowly: clocks, queues, vacuum, transactions that stay open, tables that are published.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use postgres_types::{ToSql, Type};
+use tokio_postgres::{Client, Row};
+
+use super::note::Note;
+use crate::settings::Database;
+use crate::show::{age, count};
+use crate::store::identifier::plain;
+use crate::store::{Layout, StoreError, report, within};
+
+/// How far the clocks may be apart, in seconds.
+const SKEW: f64 = 2.0;
+
+/// How full the queue of notifications may be; from half on, the triggers do not notify.
+const QUEUE: (f64, f64) = (0.25, 0.5);
+
+/// How long a transaction may be open that keeps vacuum from cleaning up, and one that keeps the daemon from sleeping.
+const OPEN: (f64, f64) = (3600.0, 60.0);
+
+/// How large the outbox may be on disk, and how many dead rows it may have.
+const DEAD: (i64, i64) = (256 * 1024 * 1024, 1_000_000);
+
+/// Examines what the server says of itself.
+pub async fn upkeep(
+    client: &Client,
+    patience: Duration,
+    database: &Database,
+    layout: Option<&Layout>,
+) -> Vec<Note> {
+    let mut notes = match server(client, patience).await {
+        Ok(notes) => notes,
+        Err(error) => vec![Note::unanswered("clock", &error)],
+    };
+    if let Some(layout) = layout {
+        let table: [(&(dyn ToSql + Sync), Type); 1] = [(&layout.configurations.table, Type::TEXT)];
+        match within(patience, client.query_typed(report::TABLES, &table)).await {
+            Ok(rows) => match rows.first().map(|row| tables(row, database)).transpose() {
+                Ok(more) => notes.extend(more.into_iter().flatten()),
+                Err(error) => notes.push(Note::unanswered("vacuum", &error)),
+            },
+            Err(error) => notes.push(Note::unanswered("vacuum", &error)),
+        }
+    }
+    notes
+}
+
+async fn server(client: &Client, patience: Duration) -> Result<Vec<Note>, StoreError> {
+    let before = now();
+    let row = within(patience, client.query_typed_one(report::UPKEEP, &[])).await?;
+    let middle = f64::midpoint(before, now());
+    let (who, timeouts): (Option<String>, Option<String>) = (row.try_get(4)?, row.try_get(2)?);
+    let (oldest, writer): (Option<f64>, Option<f64>) = (row.try_get(3)?, row.try_get(5)?);
+    let saves: Option<String> = row.try_get(6)?;
+    Ok(vec![
+        clock(row.try_get::<_, f64>(0)? - middle),
+        queue(row.try_get(1)?),
+        match timeouts {
+            None => Note::pass("time-outs", "none ends a session of ours"),
+            Some(set) => Note::warn(
+                "time-outs",
+                format!("in force for our sessions, though we turn them off: {set}"),
+                "See who sets them: ALTER ROLE … SET, ALTER DATABASE … SET, or the settings of a pooler.",
+            ),
+        },
+        match oldest.zip(who) {
+            Some((seconds, who)) if seconds > OPEN.0 => Note::warn(
+                "vacuum",
+                format!(
+                    "a transaction has been open for {} and keeps vacuum from cleaning up: {}",
+                    age(seconds),
+                    crate::show::quoted(&who)
+                ),
+                "End it, or see what it is doing: SELECT * FROM pg_stat_activity ORDER BY xact_start;",
+            ),
+            _ => Note::pass("vacuum", "no transaction keeps it from cleaning up for long"),
+        },
+        match writer.zip(saves) {
+            Some((seconds, who)) if seconds > OPEN.1 => Note::warn(
+                "writers",
+                format!(
+                    "a transaction that has saved an agent has been open for {}, and the daemon cannot sleep before it is over: {}",
+                    age(seconds),
+                    crate::show::quoted(&who)
+                ),
+                "End it, or see what it is doing: SELECT * FROM pg_stat_activity ORDER BY xact_start;",
+            ),
+            _ => Note::pass("writers", "none keeps the daemon from sleeping for long"),
+        },
+    ])
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+fn clock(skew: f64) -> Note {
+    if skew.abs() < SKEW {
+        return Note::pass("clock", format!("that of the server and this one are {:.2} s apart", skew.abs()));
+    }
+    let which = if skew > 0.0 { "ahead of" } else { "behind" };
+    Note::warn(
+        "clock",
+        format!(
+            "that of the server is {:.0} s {which} this one, so their logs do not fit together",
+            skew.abs()
+        ),
+        "Set both by NTP. agent-sync itself goes by the server's alone.",
+    )
+}
+
+fn queue(usage: f64) -> Note {
+    let text = format!("the queue is {:.0}% full", usage * 100.0);
+    let remedy = "A session that listens and stays in a transaction holds it up: SELECT * FROM pg_stat_activity ORDER BY \
+                  xact_start;";
+    match usage {
+        ..0.25 => Note::pass("notifications", text),
+        _ if usage < QUEUE.1 => Note::warn("notifications", text, remedy),
+        _ => Note::fail(
+            "notifications",
+            format!("{text}, so saves do not wake the daemon, and wait for its next sweep"),
+            remedy,
+        ),
+    }
+}
+
+fn tables(row: &Row, database: &Database) -> Result<Vec<Note>, StoreError> {
+    let (size, dead): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
+    let vacuumed: bool = row.try_get(2)?;
+    let (deletes, updates): (bool, bool) = (row.try_get(3)?, row.try_get(4)?);
+    let slot: Option<String> = row.try_get(5)?;
+    let kept = format!("{} kB, {} dead rows", count(size / 1024), count(dead));
+    let mut notes = vec![if !vacuumed {
+        Note::warn(
+            "dead rows",
+            format!("autovacuum is off, so the outbox grows for good: {kept}"),
+            "Turn it on: ALTER SYSTEM SET autovacuum = on; or ALTER TABLE agent_sync.outbox RESET (autovacuum_enabled);",
+        )
+    } else if size > DEAD.0 && dead > DEAD.1 / 100 || dead > DEAD.1 {
+        Note::warn("dead rows", format!("the outbox is not cleaned up: {kept}"), "VACUUM agent_sync.outbox;")
+    } else {
+        Note::pass("dead rows", format!("the outbox is kept small: {kept}"))
+    }];
+    if !deletes {
+        notes.push(Note::fail(
+            "publication",
+            "agent_sync.outbox is published without a replica identity, so the daemon cannot delete from it",
+            "ALTER TABLE agent_sync.outbox REPLICA IDENTITY FULL;",
+        ));
+    }
+    if !updates {
+        let table =
+            format!("{}.{}", plain(&database.configurations.schema), plain(&database.configurations.table));
+        notes.push(Note::fail(
+            "publication",
+            format!("{table} is published without a replica identity, so nobody can update it"),
+            format!("Give it a primary key, or: ALTER TABLE {table} REPLICA IDENTITY FULL;"),
+        ));
+    }
+    if deletes && updates {
+        notes.push(Note::pass("publication", "no publication keeps the daemon from deleting or updating"));
+    }
+    if let Some(slot) = slot {
+        notes.push(Note::warn(
+            "slots",
+            format!("a replication slot that nobody uses keeps vacuum from cleaning up: {slot}"),
+            "Use it, or drop it: SELECT pg_drop_replication_slot('…');",
+        ));
+    }
+    Ok(notes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::note::Level;
+    use super::*;
+
+    #[test]
+    fn a_queue_that_is_half_full_is_a_fault_because_the_triggers_do_not_notify() {
+        assert_eq!([0.0, 0.3, 0.5].map(|usage| queue(usage).level), [Level::Pass, Level::Warn, Level::Fail]);
+    }
+
+    #[test]
+    fn clocks_that_differ_are_said_to_by_how_much_and_which_way() {
+        assert_eq!(clock(0.3).level, Level::Pass);
+        assert!(clock(7.0).text.contains("7 s ahead of"));
+        assert!(clock(-7.0).text.contains("7 s behind"));
+    }
+}

@@ -1,0 +1,84 @@
+//! How things look on a terminal: 80 columns, one set of colours, one way to say a number, a time and a difference.
+//!
+//! Pure: text in, text out. Who writes it decides where it goes; `anstream` takes the colours away where they are not
+//! wanted (`NO_COLOR`, pipes). Invariant: what comes from a row is escaped, so that no slug or name can disturb a terminal.
+
+mod diff;
+mod text;
+
+use anstyle::{AnsiColor, Style};
+
+pub use diff::{Diff, Difference, Fields, Value, diff, fields_of};
+pub use text::{age, compact, count, fit, indented, plural, quoted, shorten, time, wrap};
+
+/// What fits on every terminal.
+pub const WIDTH: usize = 80;
+
+/// For headings.
+pub const BOLD: Style = Style::new().bold();
+/// For what can be passed over.
+pub const DIM: Style = Style::new().dimmed();
+/// For what is as it should be, and what is new.
+pub const GREEN: Style = AnsiColor::Green.on_default();
+/// For what is broken, and what is old.
+pub const RED: Style = AnsiColor::Red.on_default();
+/// For what wants to be looked at.
+pub const YELLOW: Style = AnsiColor::Yellow.on_default();
+/// For what can be pasted.
+pub const BLUE: Style = AnsiColor::Blue.on_default();
+/// For titles.
+pub const CYAN: Style = AnsiColor::Cyan.on_default();
+
+/// What differs, one line a field, in a room of this many columns.
+pub fn diff_lines(differences: &[(String, &Difference)], room: usize) -> Vec<String> {
+    let widest = differences.iter().map(|(path, _)| path.chars().count()).max().unwrap_or(0);
+    let room = room.saturating_sub(widest + 4).max(16);
+    differences
+        .iter()
+        .map(|(path, difference)| {
+            let path = format!("{path:<widest$}");
+            match (&difference.current, &difference.expected) {
+                (None, Some(new)) => format!("{GREEN}+ {path}  {}{GREEN:#}", shorten(&new.to_string(), room)),
+                (Some(old), None) => format!("{RED}- {path}  {}{RED:#}", shorten(&old.to_string(), room)),
+                (Some(Value::Length(old)), Some(Value::Length(new))) => format!(
+                    "{YELLOW}~ {path}{YELLOW:#}  differs ({} → {} characters)",
+                    count(*old),
+                    count(*new)
+                ),
+                (old, new) => {
+                    let said =
+                        |value: &Option<Value>| value.as_ref().map(Value::to_string).unwrap_or_default();
+                    let (old, new) = fit(&said(old), &said(new), room.saturating_sub(3));
+                    format!("{YELLOW}~ {path}{YELLOW:#}  {RED}{old}{RED:#} → {GREEN}{new}{GREEN:#}")
+                }
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_is_told_by_its_length_and_a_line_fits_its_room() {
+        let lengths = Difference {
+            column: "system_prompt",
+            inside: None,
+            current: Some(Value::Length(1532)),
+            expected: Some(Value::Length(1548)),
+        };
+        let long = Value::Told(format!("\"{}\"", "x".repeat(200)));
+        let wide = Difference {
+            column: "agent_name",
+            inside: None,
+            current: Some(long.clone()),
+            expected: Some(long),
+        };
+        let lines =
+            diff_lines(&[("system_prompt".to_owned(), &lengths), ("agent_name".to_owned(), &wide)], 60);
+        let plain: Vec<_> = lines.iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect();
+        assert_eq!(plain[0], "~ system_prompt  differs (1,532 → 1,548 characters)");
+        assert!(plain.iter().all(|line| line.chars().count() <= 60), "{plain:?}");
+    }
+}

@@ -1,0 +1,148 @@
+//! Words, numbers and times as a person would write them, and lines that fit.
+
+use std::time::Duration;
+
+/// A number with commas.
+pub fn count(number: impl Into<i128>) -> String {
+    let number: i128 = number.into();
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::from(if number < 0 { "-" } else { "" });
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A number in at most six characters: `99,999`, `123k`, `4.5M`.
+pub fn compact(number: i64) -> String {
+    match number.max(0) {
+        0..100_000 => count(number),
+        100_000..1_000_000 => format!("{}k", number / 1_000),
+        1_000_000..10_000_000 => format!("{}.{}M", number / 1_000_000, number / 100_000 % 10),
+        10_000_000..10_000_000_000 => format!("{}M", number / 1_000_000),
+        _ => format!("{}G", number / 1_000_000_000),
+    }
+}
+
+/// A number of things: "1 agent", "1,234 agents".
+pub fn plural(number: i64, thing: &str) -> String {
+    format!("{} {thing}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+/// A short duration as a person would say it.
+pub fn time(duration: Duration) -> String {
+    let ms = duration.as_secs_f64() * 1000.0;
+    match ms {
+        ..10.0 => format!("{ms:.1} ms"),
+        ..1000.0 => format!("{ms:.0} ms"),
+        _ => format!("{:.2} s", ms / 1000.0),
+    }
+}
+
+/// How long ago, in one unit: `4s`, `12m`, `3h`, `5d`.
+#[allow(clippy::cast_possible_truncation, reason = "an age to read")]
+pub fn age(seconds: f64) -> String {
+    match seconds.max(0.0) as i64 {
+        seconds @ 0..120 => format!("{seconds}s"),
+        seconds @ 120..7_200 => format!("{}m", seconds / 60),
+        seconds @ 7_200..172_800 => format!("{}h", seconds / 3_600),
+        seconds => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// A name as it may be shown: as it is where that is plain, in quotes and escaped where it could disturb a terminal.
+pub fn quoted(name: &str) -> String {
+    let shown = crate::mapping::quoted(name);
+    let plain = shown.get(1..shown.len() - 1) == Some(name) && !name.is_empty() && name.trim() == name;
+    if plain { name.to_owned() } else { shown }
+}
+
+/// At most `room` characters.
+pub fn shorten(text: &str, room: usize) -> String {
+    if text.chars().count() <= room {
+        return text.to_owned();
+    }
+    text.chars().take(room.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// Two texts in the room for both: what the one does not need, the other may take.
+pub fn fit(one: &str, other: &str, room: usize) -> (String, String) {
+    let (a, b) = (one.chars().count(), other.chars().count());
+    let half = room / 2;
+    let for_one = if b < half { room - b } else { half };
+    let for_other = if a < half { room - a } else { half };
+    (shorten(one, for_one), shorten(other, for_other))
+}
+
+/// Lines of at most `width` characters, broken between words.
+pub fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
+/// The same with something in front of the first line, and as much white space in front of the others.
+pub fn indented(lead: &str, text: &str, width: usize) -> String {
+    let indent = lead.chars().count();
+    let lines = wrap(&clean(text), width.saturating_sub(indent).max(20));
+    format!("{lead}{}", lines.join(&format!("\n{}", " ".repeat(indent))))
+}
+
+/// Without what could disturb a terminal: escapes, and marks that turn the direction of writing.
+fn clean(text: &str) -> String {
+    let harmful = |c: char| match c {
+        '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => true,
+        c => c.is_control() && !c.is_whitespace(),
+    };
+    text.chars().map(|c| if harmful(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_times_read_well() {
+        assert_eq!([count(7), count(1234), count(-1_234_567)], ["7", "1,234", "-1,234,567"]);
+        let short = [99_999, 123_456, 4_567_890, 45_678_901].map(compact);
+        assert_eq!(short, ["99,999", "123k", "4.5M", "45M"]);
+        let times = [1_234, 12_345, 1_234_567].map(|us| time(Duration::from_micros(us)));
+        assert_eq!(times, ["1.2 ms", "12 ms", "1.23 s"]);
+        assert_eq!([0.4, 119.9, 600.0, 7_300.0, 200_000.0].map(age), ["0s", "119s", "10m", "2h", "2d"]);
+    }
+
+    #[test]
+    fn what_is_short_leaves_its_room_to_what_is_long() {
+        assert_eq!(fit("null", "0123456789", 10), ("null".to_owned(), "01234…".to_owned()));
+        assert_eq!(fit("01234567", "01234567", 10), ("0123…".to_owned(), "0123…".to_owned()));
+    }
+
+    #[test]
+    fn lines_are_broken_between_words() {
+        assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        assert_eq!(indented("- ", "a\u{1b}[2J", 24), "- a\u{fffd}[2J");
+        assert_eq!(
+            indented("- ", "a long sentence that is broken", 24),
+            "- a long sentence that\n  is broken"
+        );
+    }
+
+    #[test]
+    fn a_name_that_could_disturb_a_terminal_is_escaped() {
+        assert_eq!(quoted("pizzeria-da-nino"), "pizzeria-da-nino");
+        assert_eq!(quoted("agent-sync doctor 1"), "agent-sync doctor 1");
+        assert_eq!(quoted("\u{1b}[2J"), r#""\u001b[2J""#);
+        assert_eq!([quoted(""), quoted(" x")], ["\"\"", "\" x\""]);
+    }
+}

@@ -1,0 +1,322 @@
+//! What the reporting verbs ask: the texts, and typed rows where more than one asks the same.
+//!
+//! Nothing here is prepared before it is asked, and every question stands alone: where one part of an install is gone or
+//! closed to the role, the others are answered all the same.
+//!
+//! Invariant: read-only, but for [`SEND`], [`WAKE`] and [`TAKE_BACK`], which are about slugs in the outbox alone.
+
+use std::time::Duration;
+
+use postgres_types::{ToSql, Type};
+use tokio_postgres::{Client, Error, Row};
+
+use super::layout::Layout;
+use super::{CaptureFault, StoreError, queries, within};
+use crate::mapping::{Agent, Configuration};
+
+/// The sessions of daemons in this database, the leader first: process, host, whether it is told where from, user, program,
+/// since when and how long it has been connected, whether it leads, and whether it sleeps. Whose sessions we may not look
+/// into, PostgreSQL tells less of.
+pub const DAEMONS: &str = "
+    WITH lock AS (
+        SELECT l.pid, l.objid FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+        WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid IN (1, 2) AND l.objsubid = 2
+          AND l.granted AND l.mode = 'ExclusiveLock' AND d.datname = current_database()
+    )
+    SELECT s.pid, coalesce(s.client_hostname, host(s.client_addr)), s.backend_start IS NOT NULL, s.usename::text,
+           s.application_name, to_char(s.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
+           extract(epoch FROM clock_timestamp() - s.backend_start)::float8,
+           s.pid IN (SELECT lock.pid FROM lock WHERE lock.objid = 1) AS leads,
+           s.pid IN (SELECT lock.pid FROM lock WHERE lock.objid = 2) AS sleeps
+    FROM pg_stat_activity s
+    WHERE s.datname = current_database() AND s.pid <> pg_backend_pid()
+      AND (s.application_name LIKE 'agent-sync/%' OR s.pid IN (SELECT lock.pid FROM lock WHERE lock.objid = 1))
+    ORDER BY leads DESC, s.backend_start, s.pid";
+
+/// How much is in the outbox, counted up to `$1` rows: rows, slugs, since when the oldest of them waits, and for how long.
+pub const OUTBOX: &str = "
+    SELECT count(*), count(DISTINCT o.slug),
+           to_char(min(o.at) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
+           extract(epoch FROM clock_timestamp() - min(o.at))::float8
+    FROM (SELECT o.slug, o.at FROM agent_sync.outbox o LIMIT $1::int8) o";
+
+/// What stands in the way of which agents: kind, SQLSTATE, how many, three of them, since when and for how long, and the
+/// latest reason.
+pub const PROBLEMS: &str = "
+    SELECT p.kind, p.sqlstate, count(*), (array_agg(p.slug ORDER BY p.since, p.slug))[1:3],
+           to_char(min(p.since) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
+           extract(epoch FROM clock_timestamp() - min(p.since))::float8,
+           (array_agg(p.detail ORDER BY p.last_seen DESC))[1]
+    FROM agent_sync.problem p
+    GROUP BY p.kind, p.sqlstate
+    ORDER BY array_position(ARRAY['failed', 'rejected', 'missing_configuration'], p.kind), 3 DESC, 2";
+
+/// The problem of the slug `$1`: kind, reason, SQLSTATE, since when, how often, and in how many seconds it is tried again.
+pub const PROBLEM_OF: &str = "
+    SELECT p.kind, p.detail, p.sqlstate,
+           to_char(p.since AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
+           extract(epoch FROM clock_timestamp() - p.since)::float8, p.attempts,
+           extract(epoch FROM p.next_attempt - clock_timestamp())::float8
+    FROM agent_sync.problem p WHERE p.slug = $1::text";
+
+/// Since when the slug `$1` has been waiting in the outbox, and for how long; nulls if it is not in it.
+pub const PENDING_OF: &str = "
+    SELECT to_char(min(o.at) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
+           extract(epoch FROM clock_timestamp() - min(o.at))::float8
+    FROM agent_sync.outbox o WHERE o.slug = $1::text";
+
+/// How many of the slugs `$1` are still in the outbox, and how many rows have ever been taken out of it, by a count of the
+/// server's that is about a second late: where the first stays and the second grows, others are before them.
+pub const STILL_PENDING: &str = "
+    SELECT count(DISTINCT o.slug), coalesce(pg_stat_get_tuples_deleted(to_regclass('agent_sync.outbox')), 0)
+    FROM agent_sync.outbox o WHERE o.slug = ANY ($1::text[])";
+
+/// Puts slugs into the outbox; with [`WAKE`] in the same transaction.
+pub const SEND: &str = queries::ENQUEUE;
+
+/// Wakes the daemon the way the trigger does (C6): with a notification only if it sleeps; and otherwise it cannot go to sleep
+/// before it has seen what this transaction has put into the outbox.
+pub const WAKE: &str = "
+    SELECT pg_notify('agent_sync', '')
+    WHERE NOT pg_try_advisory_xact_lock_shared(1634169721, 2) AND pg_notification_queue_usage() < 0.5";
+
+/// Takes the slug `$1` out of the outbox again: a canary that nobody took.
+pub const TAKE_BACK: &str = "DELETE FROM agent_sync.outbox o WHERE o.slug = $1::text";
+
+/// Whether somebody leads in this database.
+pub const LED: &str = "
+    SELECT EXISTS (
+        SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+        WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1 AND l.objsubid = 2
+          AND l.granted AND d.datname = current_database())";
+
+/// Whether the server is on this machine, as far as it can see.
+pub const NEARBY: &str = "
+    SELECT inet_client_addr() IS NULL OR inet_client_addr() <<= inet '127.0.0.0/8' OR inet_client_addr() = inet '::1'";
+
+/// Gives the leader's lock back.
+pub const STAND_DOWN: &str = "SELECT pg_advisory_unlock(1634169721, 1)";
+
+/// Whether the relation `$1` is there, and may be read.
+pub const READABLE: &str = "
+    SELECT to_regclass($1::text) IS NOT NULL AND has_table_privilege(to_regclass($1::text), 'SELECT')";
+
+/// How many rows the table `$1` had when it was last looked at by the server; less than 0 if it never was.
+pub const ESTIMATE: &str = "
+    SELECT coalesce((SELECT c.reltuples FROM pg_class c WHERE c.oid = to_regclass($1::text)), -1)::int8";
+
+/// The agents, counted up to `$1`.
+pub fn count_agents(layout: &Layout) -> String {
+    let (table, slug) = (&layout.agents.table, &layout.agents.slug.name);
+    format!(
+        "SELECT count(*) FROM (SELECT a.{slug} FROM {table} a WHERE a.{slug} IS NOT NULL LIMIT $1::int8) AS a"
+    )
+}
+
+/// How many configurations the slug `$1` has.
+pub fn count_configurations(layout: &Layout) -> String {
+    let (table, slug) = (&layout.configurations.table, &layout.configurations.agent_slug.name);
+    format!("SELECT count(*) FROM {table} c WHERE c.{slug} = $1::text")
+}
+
+/// Every agent with its configurations, those of an agent together, in the order of the slugs; of the slugs `$1` alone, unless it
+/// is null. With `noted`, what the outbox and the problems say of it; without, as if they were empty.
+///
+/// The columns are those of [`Surveyed`].
+pub fn survey(layout: &Layout, noted: bool) -> String {
+    let (agents, configurations) = (&layout.agents, &layout.configurations);
+    let (slug, of) = (&agents.slug.name, &configurations.agent_slug.name);
+    let (said, from) = if noted {
+        (
+            "o.slug IS NOT NULL, p.kind, p.detail, p.sqlstate",
+            format!(
+                "LEFT JOIN (SELECT DISTINCT slug FROM agent_sync.outbox) o ON o.slug = a.{slug}::text
+                 LEFT JOIN agent_sync.problem p ON p.slug = a.{slug}::text"
+            ),
+        )
+    } else {
+        ("false, NULL::text, NULL::text, NULL::text", String::new())
+    };
+    format!(
+        "SELECT a.{slug}::text, {said}, {}, c.ctid IS NOT NULL, {}
+         FROM {} a LEFT JOIN {} c ON c.{of} = a.{slug}
+         {from}
+         WHERE a.{slug} IS NOT NULL AND ($1::text[] IS NULL OR a.{slug} = ANY ($1::text[]))
+         ORDER BY a.{slug}, c.tableoid, c.ctid",
+        queries::agent_columns(agents),
+        queries::configuration_columns(configurations),
+        agents.table,
+        configurations.table,
+    )
+}
+
+/// One row of [`survey`]: an agent and at most one of its configurations.
+#[derive(Debug)]
+pub struct Surveyed<'a> {
+    /// The slug.
+    pub slug: &'a str,
+    /// Whether it is in the outbox.
+    pub pending: bool,
+    /// The problem that is noted for it.
+    pub noted: Option<Noted>,
+    /// The agent.
+    pub agent: Agent<'a>,
+    /// The configuration, unless there is none.
+    pub configuration: Option<Configuration<'a>>,
+}
+
+/// A problem as it is noted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Noted {
+    /// Its kind, by its name in the table.
+    pub kind: String,
+    /// The reason.
+    pub detail: String,
+    /// Of a failed write.
+    pub sqlstate: Option<String>,
+}
+
+impl<'a> Surveyed<'a> {
+    /// Reads a row.
+    pub fn of(row: &'a Row) -> Result<Self, Error> {
+        let kind: Option<String> = row.try_get(2)?;
+        let noted = match kind {
+            Some(kind) => Some(Noted { kind, detail: row.try_get(3)?, sqlstate: row.try_get(4)? }),
+            None => None,
+        };
+        let agent = Agent {
+            name: row.try_get(5)?,
+            system_prompt: row.try_get(6)?,
+            agent_image: row.try_get(7)?,
+            voice_settings: row.try_get(8)?,
+        };
+        let configuration = Configuration {
+            agent_name: row.try_get(10)?,
+            system_prompt: row.try_get(11)?,
+            agent_image: row.try_get(12)?,
+            voice_id: row.try_get(13)?,
+            temperature: row.try_get(14)?,
+            provider_config: row.try_get(15)?,
+            voice_settings: row.try_get(16)?,
+        };
+        let configuration = row.try_get::<_, bool>(9)?.then_some(configuration);
+        Ok(Self { slug: row.try_get(0)?, pending: row.try_get(1)?, noted, agent, configuration })
+    }
+}
+
+/// What keeps the server from cleaning up, or the daemon from sleeping, and what the session has in force.
+///
+/// The difference of the clocks is worked out by who asks: the first column is the server's, in seconds since 1970. Then: how
+/// full the queue of notifications is; the time-outs in force that could end a session of ours; the age in seconds of the
+/// oldest transaction of anybody's that holds back vacuum in this database, and whose it is; the same for a transaction
+/// that has saved an agent and is not over, because of which the daemon cannot sleep.
+pub const UPKEEP: &str = "
+    SELECT extract(epoch FROM clock_timestamp())::float8,
+           pg_notification_queue_usage()::float8,
+           (SELECT string_agg(s.name || ' = ' || s.setting, ', ' ORDER BY s.name) FROM pg_settings s
+            WHERE s.name IN ('idle_session_timeout', 'transaction_timeout') AND s.setting <> '0'),
+           oldest.age, oldest.who, writer.age, writer.who
+    FROM (SELECT) AS one
+    LEFT JOIN (
+        SELECT extract(epoch FROM clock_timestamp() - h.since)::float8 AS age, h.who
+        FROM (SELECT s.xact_start AS since, 'process ' || s.pid || coalesce(', ' || nullif(s.application_name, ''), '') AS who
+              FROM pg_stat_activity s
+              WHERE s.backend_xmin IS NOT NULL AND s.pid <> pg_backend_pid() AND s.backend_type = 'client backend'
+              UNION ALL
+              SELECT x.prepared, 'prepared transaction ' || x.gid FROM pg_prepared_xacts x) AS h
+        WHERE h.since IS NOT NULL ORDER BY h.since LIMIT 1
+    ) AS oldest ON true
+    LEFT JOIN (
+        SELECT extract(epoch FROM clock_timestamp() - s.xact_start)::float8 AS age,
+               'process ' || s.pid || coalesce(', ' || nullif(s.application_name, ''), '') AS who
+        FROM pg_locks l JOIN pg_database d ON d.oid = l.database JOIN pg_stat_activity s ON s.pid = l.pid
+        WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 2 AND l.mode = 'ShareLock'
+          AND d.datname = current_database() AND s.pid <> pg_backend_pid()
+        ORDER BY s.xact_start LIMIT 1
+    ) AS writer ON true";
+
+/// How the outbox is kept: its size in bytes, its dead rows, whether vacuum comes by itself, whether rows of it can be deleted
+/// and rows of the table `$1` updated while they are published, and the replication slot that holds back cleaning up furthest.
+pub const TABLES: &str = "
+    SELECT pg_relation_size(o.oid), pg_stat_get_dead_tuples(o.oid),
+           current_setting('autovacuum')::bool AND NOT coalesce('autovacuum_enabled=false' = ANY (o.reloptions), false),
+           NOT EXISTS (SELECT FROM pg_publication_tables t JOIN pg_publication p ON p.pubname = t.pubname
+                       WHERE t.schemaname = 'agent_sync' AND t.tablename = 'outbox' AND p.pubdelete
+                         AND o.relreplident IN ('d', 'n')),
+           c.oid IS NULL OR c.relreplident = 'f'
+               OR (c.relreplident = 'd' AND EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary))
+               OR (c.relreplident = 'i' AND EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident))
+               OR NOT EXISTS (SELECT FROM pg_publication_tables t JOIN pg_publication p ON p.pubname = t.pubname
+                              JOIN pg_namespace n ON n.nspname = t.schemaname
+                              WHERE n.oid = c.relnamespace AND t.tablename = c.relname AND p.pubupdate),
+           (SELECT r.slot_name || ' (' || greatest(age(r.xmin), age(r.catalog_xmin)) || ' transactions behind)'
+            FROM pg_replication_slots r
+            WHERE NOT r.active AND greatest(age(r.xmin), age(r.catalog_xmin)) > 1000000
+            ORDER BY greatest(age(r.xmin), age(r.catalog_xmin)) DESC LIMIT 1)
+    FROM pg_class o LEFT JOIN pg_class c ON c.oid = to_regclass($1::text)
+    WHERE o.oid = to_regclass('agent_sync.outbox')";
+
+/// The triggers that do not do their work; `triggers` are those that there should be: their tables, and their names.
+pub(super) async fn capture_faults(
+    client: &Client,
+    patience: Duration,
+    layout: &Layout,
+    triggers: &[Vec<String>; 2],
+) -> Result<Vec<CaptureFault>, StoreError> {
+    let [relations, names] = triggers;
+    let agents = &layout.agents;
+    let watched: Vec<&str> = [&agents.name, &agents.system_prompt, &agents.agent_image]
+        .into_iter()
+        .flatten()
+        .chain([&agents.slug, &agents.voice_settings])
+        .map(|column| column.name.as_str())
+        .collect();
+    let parameters: &[(&(dyn ToSql + Sync), Type)] =
+        &[(relations, Type::TEXT_ARRAY), (names, Type::TEXT_ARRAY), (&watched, Type::TEXT_ARRAY)];
+    let rows = within(patience, client.query_typed(queries::CAPTURE_FAULTS, parameters)).await?;
+    rows.iter().map(|row| Ok(CaptureFault { trigger: row.try_get(0)?, fault: row.try_get(1)? })).collect()
+}
+
+/// The same for those that `agent-sync install` makes.
+pub async fn broken_triggers(
+    client: &Client,
+    patience: Duration,
+    layout: &Layout,
+    capture_configurations: bool,
+) -> Result<Vec<CaptureFault>, StoreError> {
+    let triggers = super::expected_triggers(layout, capture_configurations);
+    capture_faults(client, patience, layout, &triggers).await
+}
+
+/// Puts slugs into the outbox and wakes the daemon, as a save does.
+pub async fn send(client: &Client, patience: Duration, slugs: &[&str]) -> Result<(), StoreError> {
+    let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&slugs, Type::TEXT_ARRAY)];
+    let together = async {
+        // In one round trip. After an error PostgreSQL takes COMMIT for ROLLBACK.
+        let (begun, sent, woken, committed) = tokio::join!(
+            biased;
+            client.batch_execute("BEGIN"),
+            client.execute_typed(SEND, &parameters),
+            client.query_typed(WAKE, &[]),
+            client.batch_execute("COMMIT"),
+        );
+        begun?;
+        sent?;
+        woken?;
+        committed
+    };
+    within(patience, together).await
+}
+
+/// One value.
+pub async fn value<T>(
+    client: &Client,
+    patience: Duration,
+    query: &str,
+    parameters: &[(&(dyn ToSql + Sync), Type)],
+) -> Result<T, StoreError>
+where
+    T: for<'a> postgres_types::FromSql<'a>,
+{
+    Ok(within(patience, client.query_typed_one(query, parameters)).await?.try_get(0)?)
+}

@@ -1,0 +1,177 @@
+//! What the mapping says of one agent and all its configurations. Pure.
+
+use crate::mapping::{self, Agent, Changes, Configuration, Rules, Targets};
+use crate::show::{Diff, diff};
+use crate::store::report::{Noted, Surveyed};
+
+/// How an agent stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Every configuration says what the mapping makes of the agent.
+    InSync,
+    /// A configuration differs, and the slug is in the outbox: the daemon has yet to look at it.
+    Pending,
+    /// A configuration differs.
+    Drifted,
+    /// There is no configuration.
+    Missing,
+    /// The agent cannot be mapped to a configuration (M7).
+    Rejected,
+}
+
+impl Verdict {
+    /// Its name in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InSync => "in_sync",
+            Self::Pending => "pending",
+            Self::Drifted => "drifted",
+            Self::Missing => "missing",
+            Self::Rejected => "rejected",
+        }
+    }
+
+    /// The kind of problem that the daemon notes for it.
+    pub fn problem(self) -> Option<&'static str> {
+        match self {
+            Self::Missing => Some("missing_configuration"),
+            Self::Rejected => Some("rejected"),
+            Self::InSync | Self::Pending | Self::Drifted => None,
+        }
+    }
+}
+
+/// Everything that was found about one agent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Findings {
+    /// The slug.
+    pub slug: String,
+    /// Whether it is in the outbox.
+    pub pending: bool,
+    /// The problem that is noted for it.
+    pub noted: Option<Noted>,
+    /// How many configurations it has.
+    pub configurations: usize,
+    /// Those that differ, by their number among the agent's, from 1 on, and in what.
+    pub differing: Vec<(usize, Diff)>,
+    /// Every mistake for which it is rejected.
+    pub mistakes: Vec<String>,
+    /// What the mapping remarks.
+    pub remarks: Vec<String>,
+}
+
+impl Findings {
+    /// Of the first row of an agent.
+    pub(super) fn of(rules: &Rules, targets: &Targets, row: &Surveyed<'_>) -> Self {
+        let mut findings = Self {
+            slug: row.slug.to_owned(),
+            pending: row.pending,
+            noted: row.noted.clone(),
+            configurations: 0,
+            differing: Vec::new(),
+            mistakes: Vec::new(),
+            remarks: Vec::new(),
+        };
+        findings.add(rules, targets, row);
+        findings
+    }
+
+    /// Of a further row of the same agent: another configuration.
+    pub(super) fn add(&mut self, rules: &Rules, targets: &Targets, row: &Surveyed<'_>) {
+        let Some(configuration) = &row.configuration else { return };
+        self.configurations += 1;
+        self.judge(rules, targets, &row.agent, configuration);
+    }
+
+    fn judge(&mut self, rules: &Rules, targets: &Targets, agent: &Agent<'_>, current: &Configuration<'_>) {
+        match mapping::plan(rules, targets, agent, current) {
+            Ok(plan) => {
+                if !plan.changes.is_empty() {
+                    let diff = diff(rules, current, &changed(current, &plan.changes));
+                    self.differing.push((self.configurations, diff));
+                }
+                add_new(&mut self.remarks, plan.warnings.iter().map(ToString::to_string));
+            }
+            Err(rejection) => {
+                add_new(&mut self.mistakes, rejection.mistakes.iter().map(ToString::to_string));
+            }
+        }
+    }
+
+    /// How the agent stands: by the worst that was found.
+    pub fn verdict(&self) -> Verdict {
+        match self {
+            _ if !self.mistakes.is_empty() => Verdict::Rejected,
+            _ if self.configurations == 0 => Verdict::Missing,
+            _ if self.differing.is_empty() => Verdict::InSync,
+            _ if self.pending => Verdict::Pending,
+            _ => Verdict::Drifted,
+        }
+    }
+
+    /// Whether the last write of it was refused, and it differs still.
+    pub fn refused(&self) -> Option<&Noted> {
+        self.noted.as_ref().filter(|noted| noted.kind == "failed" && !self.differing.is_empty())
+    }
+}
+
+/// The configuration as it would be.
+fn changed<'a>(current: &Configuration<'a>, changes: &'a Changes<'a>) -> Configuration<'a> {
+    Configuration {
+        agent_name: changes.agent_name.or(current.agent_name),
+        system_prompt: changes.system_prompt.or(current.system_prompt),
+        agent_image: changes.agent_image.or(current.agent_image),
+        voice_id: changes.voice_id.as_deref().or(current.voice_id),
+        temperature: changes.temperature.as_deref().or(current.temperature),
+        provider_config: changes.provider_config.as_deref().or(current.provider_config),
+        voice_settings: changes.voice_settings.as_deref().or(current.voice_settings),
+    }
+}
+
+fn add_new(all: &mut Vec<String>, more: impl Iterator<Item = String>) {
+    for one in more {
+        if !all.contains(&one) {
+            all.push(one);
+        }
+    }
+}
+
+/// How many agents stand how.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Tally {
+    /// In all.
+    pub agents: i64,
+    /// [`Verdict::InSync`]
+    pub in_sync: i64,
+    /// [`Verdict::Pending`]
+    pub pending: i64,
+    /// [`Verdict::Drifted`]
+    pub drifted: i64,
+    /// [`Verdict::Missing`]
+    pub missing: i64,
+    /// [`Verdict::Rejected`]
+    pub rejected: i64,
+    /// Configurations that differ.
+    pub differing: i64,
+    /// Configurations that do not.
+    pub equal: i64,
+}
+
+impl Tally {
+    /// Counts one.
+    pub fn add(&mut self, findings: &Findings) {
+        self.agents += 1;
+        let differing = i64::try_from(findings.differing.len()).unwrap_or(i64::MAX);
+        self.differing += differing;
+        match findings.verdict() {
+            Verdict::InSync => self.in_sync += 1,
+            Verdict::Pending => self.pending += 1,
+            Verdict::Drifted => self.drifted += 1,
+            Verdict::Missing => self.missing += 1,
+            Verdict::Rejected => self.rejected += 1,
+        }
+        if findings.mistakes.is_empty() {
+            self.equal += i64::try_from(findings.configurations).unwrap_or(i64::MAX) - differing;
+        }
+    }
+}

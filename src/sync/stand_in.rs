@@ -1,0 +1,75 @@
+//! The daemon's work, done for a moment by a verb where no daemon leads: the leader's lock, and the ordinary drain.
+//!
+//! Invariant: nobody writes but the holder of the leader's lock (G2), so a stand-in that does not get it does nothing. It
+//! does not sleep, listen, sweep or retry: what it leaves, the next daemon finds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::attempt::{self, AttemptError};
+use super::database::Context;
+use super::drain::{Drain, Drained, Tools};
+use super::fleet::Options;
+use crate::mapping::Rules;
+use crate::observe::Observer;
+use crate::session::Session;
+use crate::settings::Database;
+use crate::store::{Store, report};
+
+/// How long others get to let go of a row that is in the way, before it is looked at again.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+
+/// Holds the leader's lock of a database.
+pub struct StandIn {
+    context: Context,
+    rules: Arc<Rules>,
+    session: Session,
+    store: Store,
+    drain: Drain,
+}
+
+impl StandIn {
+    /// Steps in, unless somebody leads.
+    pub async fn step_in(
+        database: &Database,
+        options: Options,
+        rules: Arc<Rules>,
+    ) -> Result<Option<Self>, AttemptError> {
+        let (_, kept) = watch::channel(Arc::clone(&rules));
+        let observer = Observer::new(&*database.name);
+        let context = Context { database: database.clone(), options, rules: kept, observer };
+        let (session, store) = Box::pin(attempt::connect(&context)).await?;
+        if !store.try_lead(session.client()).await? {
+            return Ok(None);
+        }
+        let drain = Drain::new(context.options.sync.batch_size);
+        Ok(Some(Self { context, rules, session, store, drain }))
+    }
+
+    /// One batch of what is in the outbox. False, after a pause, where nothing is left but what others have locked.
+    pub async fn work(&mut self) -> Result<bool, AttemptError> {
+        let tools = Tools {
+            session: &self.session,
+            store: &self.store,
+            rules: &self.rules,
+            observer: &self.context.observer,
+            // It works until it is told to stop, and nobody has to wake it.
+            may_sleep: false,
+            announce: self.context.options.announce.channel.as_deref(),
+        };
+        if let Drained::Nothing { .. } = self.drain.step(tools).await? {
+            tokio::time::sleep(BUSY_PAUSE).await;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Gives the lock back, so that whoever waits for it has it at once.
+    pub async fn step_out(self) -> Result<(), AttemptError> {
+        let patience = Store::patience(&self.context.options.sync);
+        let _: bool = report::value(self.session.client(), patience, report::STAND_DOWN, &[]).await?;
+        Ok(())
+    }
+}

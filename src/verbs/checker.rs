@@ -1,0 +1,282 @@
+//! Checking databases and telling what is found: what `check` does, and `reconcile` before it does anything.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+
+use serde_json::json;
+use tokio_postgres::error::SqlState;
+
+use super::page::Page;
+use super::verdicts::{lines, object};
+use crate::exit::{Exit, Fault};
+use crate::mapping::Rules;
+use crate::report::problem;
+use crate::settings::{Database, Settings};
+use crate::show::{BOLD, CYAN, DIM, GREEN, RED, WIDTH, YELLOW, count, indented, plural, quoted};
+use crate::store::{Finding, Layout, Store, StoreError, checks, report};
+use crate::survey::{Findings, Scope, Tally, Verdict, survey};
+
+/// Checks databases, and tells what it finds.
+pub(super) struct Checker<'a> {
+    settings: &'a Settings,
+    rules: &'a Rules,
+    /// The slugs that were asked for; none means all.
+    slugs: Vec<&'a str>,
+    json: bool,
+    several: bool,
+    /// Whether only those are told that a daemon cannot bring in sync.
+    only_hopeless: bool,
+    seen: BTreeSet<String>,
+    pub(super) page: Page,
+}
+
+/// What one check came to.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    pub(super) tally: Tally,
+    /// The slugs of what a daemon would write or note afresh.
+    pub(super) todo: Todo,
+}
+
+/// Slugs by what is to become of them, each ended by a NUL, which no slug holds: there may be a million.
+#[derive(Debug, Default)]
+pub(super) struct Todo {
+    /// Those of configurations that differ.
+    pub(super) differing: String,
+    /// Those of which `agent_sync.problem` says something else than the mapping.
+    pub(super) misnoted: String,
+}
+
+impl Todo {
+    /// Whether there is nothing to do.
+    pub(super) fn is_empty(&self) -> bool {
+        self.differing.is_empty() && self.misnoted.is_empty()
+    }
+
+    fn add(&mut self, findings: &Findings) {
+        let noted = findings.noted.as_ref().map(|noted| noted.kind.as_str());
+        let list = match findings.verdict() {
+            Verdict::Drifted | Verdict::Pending => &mut self.differing,
+            Verdict::Rejected if !findings.differing.is_empty() => &mut self.differing,
+            verdict if noted != verdict.problem() => &mut self.misnoted,
+            _ => return,
+        };
+        list.push_str(&findings.slug);
+        list.push('\0');
+    }
+}
+
+impl<'a> Checker<'a> {
+    pub(super) fn new(
+        settings: &'a Settings,
+        rules: &'a Rules,
+        slugs: &'a [String],
+        json: bool,
+        databases: usize,
+    ) -> Self {
+        let slugs = slugs.iter().map(String::as_str).collect();
+        Self {
+            settings,
+            rules,
+            slugs,
+            json,
+            several: databases > 1,
+            only_hopeless: false,
+            seen: BTreeSet::new(),
+            page: Page::new(),
+        }
+    }
+
+    /// Checks one database, and tells.
+    pub(super) async fn database(&mut self, database: &Database) -> anyhow::Result<Exit> {
+        let mut session = super::look("check", database, self.settings).await?;
+        let checked = self.survey(database, session.client_mut()).await?;
+        let patience = Store::patience(&self.settings.sync);
+        let led = report::value(session.client(), patience, report::LED, &[]).await;
+        let led = led.map_err(|error| super::unanswered(database, error))?;
+        let Tally { pending, drifted, missing, rejected, .. } = checked.tally;
+        self.sum_up(database, &checked.tally, led);
+        let stays = drifted + missing + rejected + if led { 0 } else { pending };
+        Ok(if stays > 0 { Exit::Drift } else { Exit::Done })
+    }
+
+    /// Looks at the agents, and tells of each that is not in sync, or that was asked for.
+    pub(super) async fn survey(
+        &mut self,
+        database: &Database,
+        client: &mut tokio_postgres::Client,
+    ) -> anyhow::Result<Checked> {
+        let patience = Store::patience(&self.settings.sync);
+        let layout = Layout::read(client, &database.agents, &database.configurations).await;
+        let layout = layout.map_err(|error| super::no_layout(database, error))?;
+        let unanswered = |error| super::unanswered(database, error);
+        self.caution(database, client, &layout).await.map_err(unanswered)?;
+        let noted = noted(client, patience).await.map_err(unanswered)?;
+        if !noted {
+            self.page.note(format_args!(
+                "database {}: agent-sync is not installed there, or closed to this role, so what is pending is not known",
+                database.name
+            ));
+        }
+        let total = self.total(client, &layout).await.map_err(unanswered)?;
+        if self.several && !self.json {
+            self.page.line(format_args!("{CYAN}{}{CYAN:#}", database.name));
+        }
+        let mut checked = Checked::default();
+        let wanted = std::mem::take(&mut self.slugs);
+        let scope = Scope { slugs: (!wanted.is_empty()).then_some(&*wanted), noted };
+        let rules = self.rules;
+        let outcome = survey(client, &layout, rules, scope, |findings| {
+            checked.tally.add(findings);
+            checked.todo.add(findings);
+            if !wanted.is_empty() {
+                self.seen.insert(findings.slug.clone());
+            }
+            if self.is_told(findings.verdict(), !wanted.is_empty()) {
+                self.tell(database, findings);
+            }
+            self.page.progress(&database.name, checked.tally.agents, total);
+            if self.page.is_gone() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .await;
+        self.slugs = wanted;
+        self.page.clear();
+        outcome.map_err(|error| interrupted(database, error))?;
+        Ok(checked)
+    }
+
+    /// The same checker for who is about to bring in sync what can be.
+    pub(super) fn only_hopeless(self) -> Self {
+        Self { only_hopeless: true, ..self }
+    }
+
+    /// Whether an agent that stands so is told of: one that was asked for by name always is.
+    fn is_told(&self, verdict: Verdict, by_name: bool) -> bool {
+        match verdict {
+            Verdict::Missing | Verdict::Rejected => true,
+            Verdict::Pending | Verdict::Drifted => !self.only_hopeless,
+            Verdict::InSync => by_name && !self.only_hopeless,
+        }
+    }
+
+    /// Row-level security would make drift invisible.
+    async fn caution(
+        &mut self,
+        database: &Database,
+        client: &tokio_postgres::Client,
+        layout: &Layout,
+    ) -> Result<(), StoreError> {
+        let patience = Store::patience(&self.settings.sync);
+        for finding in checks::cautions(client, patience, layout, false).await? {
+            if matches!(&finding, Finding::RowsMayBeHidden { command, .. } if command == "SELECT") {
+                self.page.note(format_args!("database {}: {finding}", database.name));
+                self.page.note(format_args!("  try: {}", finding.remedy()));
+            }
+        }
+        Ok(())
+    }
+
+    /// About how many agents there are to look at; 0 if nobody has counted.
+    async fn total(&self, client: &tokio_postgres::Client, layout: &Layout) -> Result<i64, StoreError> {
+        if !self.slugs.is_empty() {
+            return Ok(i64::try_from(self.slugs.len()).unwrap_or(0));
+        }
+        let patience = Store::patience(&self.settings.sync);
+        let table = &layout.agents.table;
+        report::value(client, patience, report::ESTIMATE, &[(table, postgres_types::Type::TEXT)]).await
+    }
+
+    fn tell(&mut self, database: &Database, findings: &Findings) {
+        if self.json {
+            self.page.json(&object(&database.name, findings));
+        } else {
+            for line in lines(findings) {
+                self.page.line(line);
+            }
+        }
+    }
+
+    /// The end of one database.
+    pub(super) fn sum_up(&mut self, database: &Database, tally: &Tally, led: bool) {
+        let Tally { agents, in_sync, pending, drifted, missing, rejected, .. } = *tally;
+        if self.json {
+            self.page.json(&json!({
+                "database": database.name,
+                "summary": {
+                    "agents": agents, "in_sync": in_sync, "pending": pending, "drifted": drifted, "missing": missing,
+                    "rejected": rejected,
+                },
+                "led": led,
+            }));
+            return;
+        }
+        let parts = [
+            (in_sync, "in sync", GREEN),
+            (pending, "pending", YELLOW),
+            (drifted, "drifted", RED),
+            (missing, "missing", RED),
+            (rejected, "rejected", RED),
+        ];
+        let parts = parts.iter().filter(|(number, name, _)| *number > 0 || *name == "in sync").map(
+            |(number, name, colour)| {
+                let colour = if *number > 0 { *colour } else { DIM };
+                format!("{colour}{} {name}{colour:#}", count(*number))
+            },
+        );
+        let parts = parts.collect::<Vec<_>>().join(", ");
+        self.page.line(format_args!("{BOLD}{}{BOLD:#}: {}, {parts}", database.name, plural(agents, "agent")));
+        let scope = if self.slugs.is_empty() { "--all" } else { "SLUG" };
+        if drifted > 0 {
+            self.hint(&format!("`agent-sync reconcile {scope}` brings what has drifted in sync."));
+        }
+        if pending > 0 && !led {
+            self.hint(&format!("No daemon leads, so what is pending stays so. {}.", problem::START));
+        }
+        if missing + rejected > 0 {
+            self.hint("`agent-sync why SLUG` says what to do about one that is missing or rejected.");
+        }
+    }
+
+    fn hint(&mut self, text: &str) {
+        self.page.line(format_args!("{DIM}{}{DIM:#}", indented("  ", text, WIDTH)));
+    }
+
+    /// The slugs that were asked for and that no agent has, in no database.
+    pub(super) fn unknown(&mut self) -> Exit {
+        let unknown: Vec<_> = self.slugs.iter().filter(|slug| !self.seen.contains(**slug)).collect();
+        for slug in &unknown {
+            if self.json {
+                self.page.json(&json!({ "slug": slug, "verdict": "unknown" }));
+            } else {
+                let lead = format!("{RED}unknown {RED:#}  ");
+                self.page.line(format_args!("{lead}{}  no agent has this slug", quoted(slug)));
+            }
+        }
+        if unknown.is_empty() { Exit::Done } else { Exit::Drift }
+    }
+}
+
+/// Whether the outbox and the problems can be read here.
+async fn noted(client: &tokio_postgres::Client, patience: std::time::Duration) -> Result<bool, StoreError> {
+    for name in ["agent_sync.outbox", "agent_sync.problem"] {
+        let name = [(&name as &(dyn postgres_types::ToSql + Sync), postgres_types::Type::TEXT)];
+        let readable: Option<bool> = report::value(client, patience, report::READABLE, &name).await?;
+        if readable != Some(true) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// What ends a check in its middle is most often a reader that does not read.
+fn interrupted(database: &Database, error: StoreError) -> anyhow::Error {
+    let idle = &SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT;
+    match &error {
+        StoreError::Postgres(cause) if cause.code() == Some(idle) => {
+            let what = format!("database {}: the check was not read on for five minutes", database.name);
+            let remedy = "write it to a file, and read that: an open check keeps vacuum from cleaning up";
+            anyhow::Error::new(error).context(Fault::new(Exit::Failed, what).remedy(remedy))
+        }
+        _ => super::unanswered(database, error),
+    }
+}

@@ -1,0 +1,14 @@
+//! `completions SHELL`: what a shell needs to complete the command line.
+
+use clap::CommandFactory as _;
+
+use crate::cli::{Cli, Completions};
+use crate::exit::Exit;
+
+/// Prints the completions.
+pub fn completions(args: &Completions) -> Exit {
+    let mut text = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "agent-sync", &mut text);
+    super::say(String::from_utf8_lossy(&text).trim_end());
+    Exit::Done
+}

@@ -1,0 +1,137 @@
+//! `doctor`: examine each database, from the connection to a round trip through the daemon.
+//!
+//! All is told even if one thing fails, as far as it can be found out. The exit code is 2 if something is broken, and 69 if
+//! there is no connection.
+
+use std::path::Path;
+
+use postgres_types::{ToSql, Type};
+use serde_json::json;
+
+use super::page::Page;
+use crate::cli::Reporting;
+use crate::exit::Exit;
+use crate::report::{Level, Note, canary, look, upkeep};
+use crate::session::Session;
+use crate::settings::{self, Database, Settings, Tls};
+use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, indented, plural};
+use crate::store::{Store, report};
+
+/// Examines each database in turn.
+pub fn doctor(config: Option<&Path>, args: &Reporting) -> anyhow::Result<Exit> {
+    let settings = settings::load_or_fault(config)?.settings;
+    let databases = settings.select(&args.databases.names)?;
+    super::block_on(async {
+        let mut page = Page::new();
+        let mut exits = Vec::new();
+        for database in databases {
+            let notes = examine(database, &settings).await;
+            let worst = notes.iter().map(|note| note.level).max().unwrap_or(Level::Pass);
+            let lost = notes.iter().any(|note| note.topic == "connection" && note.level == Level::Fail);
+            exits.push(match worst {
+                _ if lost => Exit::Unavailable,
+                Level::Fail => Exit::Drift,
+                Level::Pass | Level::Warn => Exit::Done,
+            });
+            if args.json {
+                page.json(&json!({ "database": database.name, "level": worst, "checks": notes }));
+            } else {
+                print(&mut page, database, &notes);
+            }
+            page.flush();
+        }
+        Ok(super::worst(exits))
+    })
+}
+
+/// Everything there is to examine, in order.
+async fn examine(database: &Database, settings: &Settings) -> Vec<Note> {
+    let session = match super::open("doctor", database, settings).await {
+        Ok(session) => session,
+        Err(error) => return vec![Note::unreachable(&error)],
+    };
+    let patience = Store::patience(&settings.sync);
+    let mut notes = vec![connection(&session, database, settings).await];
+    let look = look(session.client(), database, settings).await;
+    let fit = look.installed;
+    notes.extend(look.notes);
+    if session.inbox().is_closed() {
+        notes.push(Note::fail(
+            "connection",
+            format!("it was lost in the middle: {}", session.inbox().cause()),
+            "See whether the server is up and can be reached from here.",
+        ));
+        return notes;
+    }
+    notes.extend(upkeep(session.client(), patience, database, look.layout.as_ref()).await);
+    notes.push(if fit {
+        canary(session.client(), patience).await
+    } else {
+        Note::warn(
+            "round trip",
+            "not tried, because of what is broken above",
+            "Mend that, and run this again.",
+        )
+    });
+    notes
+}
+
+/// How the connection is, which is there and proven to be a session of our own.
+async fn connection(session: &Session, database: &Database, settings: &Settings) -> Note {
+    let target = database.target();
+    let patience = Store::patience(&settings.sync);
+    let nearby: Result<bool, _> = report::value(session.client(), patience, report::NEARBY, &NONE).await;
+    let own = format!("a session of its own, {target}");
+    match (database.tls(), nearby) {
+        (_, Err(error)) => Note::unanswered("connection", &error),
+        (Tls::VerifyFull, _) => {
+            Note::pass("connection", format!("{own}; encrypted, the server's name verified"))
+        }
+        (Tls::VerifyCa, _) => Note::pass("connection", format!("{own}; encrypted, the certificate verified")),
+        (Tls::Disable, Ok(true)) => {
+            Note::pass("connection", format!("{own}; on this machine, not encrypted"))
+        }
+        (Tls::Require, Ok(true)) => Note::pass("connection", format!("{own}; encrypted")),
+        (Tls::Require, Ok(false)) => Note::warn(
+            "connection",
+            format!("{own}; encrypted, but whoever answers is believed"),
+            "Set tls = \"verify-full\", and tls_root_cert where the authority is not a public one.",
+        ),
+        (Tls::Disable, Ok(false)) => Note::warn(
+            "connection",
+            format!("{own}; not encrypted, and not on this machine"),
+            "Set tls = \"verify-full\", and tls_root_cert where the authority is not a public one.",
+        ),
+    }
+}
+
+const NONE: [(&(dyn ToSql + Sync), Type); 0] = [];
+
+fn print(page: &mut Page, database: &Database, notes: &[Note]) {
+    page.line(format_args!("{BOLD}{}{BOLD:#}", database.name));
+    for note in notes {
+        page.line(line(note));
+        if let Some(remedy) = &note.remedy {
+            page.line(indented(&format!("{:22}try: ", ""), remedy, WIDTH));
+        }
+    }
+    let number = |level| i64::try_from(notes.iter().filter(|note| note.level == level).count()).unwrap_or(0);
+    let [passed, warned, failed] = [Level::Pass, Level::Warn, Level::Fail].map(number);
+    let (warn, fail) = (if warned > 0 { YELLOW } else { DIM }, if failed > 0 { RED } else { DIM });
+    page.line(format_args!(
+        "{BOLD}{}{BOLD:#}: {GREEN}{passed} passed{GREEN:#}, {warn}{}{warn:#}, {fail}{}{fail:#}",
+        database.name,
+        plural(warned, "warning"),
+        plural(failed, "fault"),
+    ));
+}
+
+fn line(note: &Note) -> String {
+    let (word, colour) = match note.level {
+        Level::Pass => ("pass", GREEN),
+        Level::Warn => ("warn", YELLOW),
+        Level::Fail => ("FAIL", RED),
+    };
+    let text = indented(&format!("  {word}  {:<13} ", note.topic), &note.text, WIDTH);
+    text.replacen(word, &format!("{colour}{word}{colour:#}"), 1)
+}

@@ -1,0 +1,300 @@
+//! `reconcile`: bring configurations in sync that are not, through the outbox.
+//!
+//! First every database is checked, as `check` does; then, where it is about many configurations, somebody is asked; then
+//! what differs goes through the daemon's ordinary path, and what became of it is told.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::ops::AddAssign;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use serde_json::json;
+
+use super::checker::{Checked, Checker};
+use super::page::Page;
+use crate::cli::Reconcile;
+use crate::exit::{self, Exit, Fault};
+use crate::mapping::Rules;
+use crate::reconcile::{Became, ReconcileError, Reconciler};
+use crate::report::problem;
+use crate::settings::{self, Database, Settings};
+use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, count, indented, plural, quoted};
+use crate::store::failure::{self, Class};
+use crate::store::{Layout, Store, StoreError, report};
+
+/// Checks, asks, and brings in sync.
+pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit> {
+    if args.slugs.is_empty() && !args.all {
+        let fault = Fault::usage("reconcile: expected the slugs of agents, or --all, and found neither");
+        return Err(fault
+            .remedy("say which: `agent-sync reconcile SLUG…` or `agent-sync reconcile --all`")
+            .into());
+    }
+    if args.dry_run {
+        let check = crate::cli::Check {
+            slugs: args.slugs.clone(),
+            reporting: crate::cli::Reporting {
+                databases: crate::cli::Databases { names: args.reporting.databases.names.clone() },
+                json: args.reporting.json,
+            },
+        };
+        return super::check::check(config, &check);
+    }
+    let settings = settings::load_or_fault(config)?.settings;
+    let rules = super::rules(&settings)?;
+    let databases = settings.select(&args.reporting.databases.names)?;
+    super::block_on(async {
+        let json = args.reporting.json;
+        let mut checker = Checker::new(&settings, &rules, &args.slugs, json, databases.len()).only_hopeless();
+        let (mut todo, mut exits, mut touched) = (Vec::new(), Vec::new(), 0);
+        for database in databases {
+            match plan(&mut checker, database, &settings).await {
+                Ok(work) => {
+                    touched += work.touches;
+                    todo.push(work);
+                }
+                Err(error) => exits.push(tell(&mut checker.page, &error)),
+            }
+        }
+        exits.push(checker.unknown());
+        let mut page = checker.page;
+        if !args.yes && touched > i64::from(settings.reconcile.confirm_above) {
+            page.flush();
+            if !confirmed(&mut page, touched, &settings)? {
+                page.note("nothing was changed");
+                return Ok(Exit::Failed);
+            }
+        }
+        for work in todo {
+            exits.push(match Box::pin(bring_in_sync(&mut page, &work, &settings, &rules, json)).await {
+                Ok(exit) => exit,
+                Err(error) => tell(&mut page, &error),
+            });
+        }
+        // 2 says that a check found drift; this has done something about it, or failed to.
+        Ok(match super::worst(exits) {
+            Exit::Drift => Exit::Failed,
+            exit => exit,
+        })
+    })
+}
+
+fn tell(page: &mut Page, error: &anyhow::Error) -> Exit {
+    page.clear();
+    page.flush();
+    exit::report(error)
+}
+
+/// What there is to do in one database.
+struct Work<'a> {
+    database: &'a Database,
+    checked: Checked,
+    /// How many configurations it may touch: those that differ, and where no daemon leads, what is in the outbox besides.
+    touches: i64,
+}
+
+async fn plan<'a>(
+    by: &mut Checker<'_>,
+    database: &'a Database,
+    settings: &Settings,
+) -> anyhow::Result<Work<'a>> {
+    let mut session = super::look("reconcile", database, settings).await?;
+    let checked = by.survey(database, session.client_mut()).await?;
+    let patience = Store::patience(&settings.sync);
+    let unanswered = |error| super::unanswered(database, error);
+    let led: bool = report::value(session.client(), patience, report::LED, &[]).await.map_err(unanswered)?;
+    let mut touches = checked.tally.differing;
+    if !led && !checked.todo.is_empty() {
+        let limit: [(&(dyn postgres_types::ToSql + Sync), _); 1] = [(&i64::MAX, postgres_types::Type::INT8)];
+        let pending: i64 =
+            report::value(session.client(), patience, report::OUTBOX, &limit).await.map_err(unanswered)?;
+        touches = checked.tally.drifted + pending;
+    }
+    Ok(Work { database, checked, touches })
+}
+
+/// Asks whoever sits at the terminal.
+fn confirmed(page: &mut Page, touched: i64, settings: &Settings) -> anyhow::Result<bool> {
+    let above = settings.reconcile.confirm_above;
+    let what = plural(touched, "configuration");
+    if !std::io::stdin().is_terminal() {
+        let what = format!("this is about {what}, more than the {} of reconcile.confirm_above", count(above));
+        return Err(Fault::usage(what)
+            .remedy("say --yes if that is meant; `agent-sync reconcile --dry-run` shows what it is about")
+            .into());
+    }
+    page.clear();
+    let _ = write!(std::io::stderr(), "agent-sync: bring {what} in sync? [y/N] ");
+    let _ = std::io::stderr().flush();
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).context("there was no answer to read")?;
+    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+}
+
+/// How many slugs became what.
+#[derive(Debug, Default, Clone, Copy)]
+struct Outcome {
+    synced: i64,
+    missing: i64,
+    rejected: i64,
+    failed: i64,
+}
+
+impl AddAssign<&Became> for Outcome {
+    fn add_assign(&mut self, became: &Became) {
+        match became {
+            Became::InSync => self.synced += 1,
+            Became::Missing => self.missing += 1,
+            Became::Rejected(_) => self.rejected += 1,
+            Became::Failed { .. } | Became::Differs => self.failed += 1,
+            Became::Gone => {}
+        }
+    }
+}
+
+async fn bring_in_sync(
+    page: &mut Page,
+    work: &Work<'_>,
+    settings: &Settings,
+    rules: &Rules,
+    json: bool,
+) -> anyhow::Result<Exit> {
+    let Work { database, checked, .. } = work;
+    let (todo, tally) = (&checked.todo, &checked.tally);
+    // What cannot be written was told by the check.
+    let mut outcome = Outcome { missing: tally.missing, rejected: tally.rejected, ..Outcome::default() };
+    let mut stood_in = false;
+    if !todo.is_empty() {
+        let session = super::look("reconcile", database, settings).await?;
+        let layout = Layout::read(session.client(), &database.agents, &database.configurations).await;
+        let layout = layout.map_err(|error| super::no_layout(database, error))?;
+        let rules = Arc::new(rules.clone());
+        let mut reconciler = Reconciler::new(database, settings, rules, layout, session);
+        let total = i64::try_from(todo.differing.matches('\0').count()).unwrap_or(0);
+        let (mut done, mut news) = (0, Outcome::default());
+        let ran = reconciler
+            .run(&todo.differing, |slug, became| {
+                done += 1;
+                news += &became;
+                told(page, database, slug, &became, json);
+                page.progress(&database.name, done, total);
+            })
+            .await;
+        // Those that had been rejected, and have a second configuration that differs, are counted already.
+        outcome.synced = news.synced;
+        outcome.failed = news.failed;
+        outcome.missing += news.missing;
+        outcome.rejected = outcome.rejected.max(news.rejected);
+        let ran = match ran {
+            Ok(()) => reconciler.run(&todo.misnoted, |_, _| {}).await,
+            error => error,
+        };
+        stood_in = reconciler.stands_in();
+        let ended = reconciler.end().await;
+        page.clear();
+        if let Err(error) = ran.and(ended) {
+            let left = total - done;
+            return Err(given_up(database, error, left));
+        }
+    }
+    sum_up(page, database, tally.in_sync, outcome, stood_in, json);
+    let Outcome { missing, rejected, failed, .. } = outcome;
+    Ok(if missing + rejected + failed > 0 { Exit::Failed } else { Exit::Done })
+}
+
+/// Tells of one that did not come to be in sync.
+fn told(page: &mut Page, database: &Database, slug: &str, became: &Became, json: bool) {
+    let (word, reasons, remedy) = match became {
+        // Of those that are rejected, the check has told.
+        Became::InSync | Became::Gone | Became::Rejected(_) => return,
+        Became::Missing => ("missing", vec!["its configuration has just gone".to_owned()], None),
+        Became::Failed { detail, sqlstate } => {
+            let remedy = problem::remedy(database, "failed", sqlstate.as_deref(), slug);
+            ("failed", vec![detail.clone()], Some(remedy))
+        }
+        Became::Differs => {
+            let reason = "it was written and differs again: somebody, or a trigger, changes it back";
+            ("failed", vec![reason.to_owned()], None)
+        }
+    };
+    if json {
+        page.json(&json!({
+            "database": database.name, "slug": slug, "outcome": word, "reasons": reasons, "remedy": remedy,
+        }));
+        return;
+    }
+    page.line(format_args!("{RED}{word:<8}{RED:#}  {BOLD}{}{BOLD:#}", quoted(slug)));
+    for reason in reasons {
+        page.line(indented("          ", &reason, WIDTH));
+    }
+    if let Some(remedy) = remedy {
+        page.line(indented("          try: ", &remedy, WIDTH));
+    }
+}
+
+fn sum_up(
+    page: &mut Page,
+    database: &Database,
+    unchanged: i64,
+    outcome: Outcome,
+    stood_in: bool,
+    json: bool,
+) {
+    let Outcome { synced, missing, rejected, failed } = outcome;
+    if json {
+        page.json(&json!({
+            "database": database.name,
+            "summary": {
+                "synced": synced, "unchanged": unchanged, "missing": missing, "rejected": rejected, "failed": failed,
+            },
+            "stood_in_for_the_daemon": stood_in,
+        }));
+        return;
+    }
+    let parts = [
+        (synced, "synced", GREEN),
+        (unchanged, "unchanged", DIM),
+        (missing, "missing", RED),
+        (rejected, "rejected", RED),
+        (failed, "failed", RED),
+    ];
+    let parts = parts.map(|(number, name, colour)| {
+        let colour = if number > 0 { colour } else { DIM };
+        format!("{colour}{} {name}{colour:#}", count(number))
+    });
+    page.line(format_args!("{BOLD}{}{BOLD:#}: {}", database.name, parts.join(", ")));
+    if stood_in {
+        let text = format!("No daemon leads, so this command did the work. {}.", problem::START);
+        page.line(format_args!("{DIM}{}{DIM:#}", indented("  ", &text, WIDTH)));
+    }
+    if missing + rejected > 0 {
+        let text = "`agent-sync why SLUG` says what to do about one that is missing or rejected.";
+        page.line(format_args!("{DIM}  {text}{DIM:#}"));
+    }
+}
+
+fn given_up(database: &Database, error: ReconcileError, left: i64) -> anyhow::Error {
+    let what = format!(
+        "database {}: given up with {} to do, which stay in the outbox",
+        database.name,
+        plural(left, "agent")
+    );
+    let fault = match &error {
+        ReconcileError::Stalled(_) => Fault::new(Exit::Failed, what).remedy(
+            "see `agent-sync doctor` and the log of the daemon, which hangs or has gone without a word",
+        ),
+        ReconcileError::Locked(_) => Fault::new(Exit::Failed, what)
+            .remedy("see who holds the locks: SELECT * FROM pg_locks JOIN pg_stat_activity USING (pid)"),
+        ReconcileError::StandIn(cause) => Fault::unavailable(what).remedy(cause.remedy()),
+        ReconcileError::Store(StoreError::Postgres(cause)) => {
+            let policy = failure::policy(cause);
+            let exit = if policy.class == Class::Connection { Exit::Unavailable } else { Exit::Failed };
+            Fault::new(exit, what).remedy(policy.remedy)
+        }
+        ReconcileError::Store(StoreError::Silent(_)) => {
+            Fault::unavailable(what).remedy("see `agent-sync doctor`")
+        }
+    };
+    anyhow::Error::new(error).context(fault)
+}

@@ -1,0 +1,259 @@
+//! `status`: how each database is doing, one line each, and below the lines what to do.
+//!
+//! The databases are asked at the same time, so one that does not answer keeps the others from being shown for no longer
+//! than its `connect_timeout`. The exit code says whether all of them could be asked, not how they are doing.
+
+use std::io::{IsTerminal as _, stdout};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use super::page::Page;
+use crate::cli::Status;
+use crate::exit::Exit;
+use crate::report::{Level, Look, Note, look};
+use crate::session::Session;
+use crate::settings::{self, Database, Settings};
+use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, age, compact, indented, shorten};
+
+/// How often it is said again.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Asks the databases, once or until interrupted.
+pub fn status(config: Option<&Path>, args: &Status) -> anyhow::Result<Exit> {
+    let settings = Arc::new(settings::load_or_fault(config)?.settings);
+    let databases = settings.select(&args.reporting.databases.names)?;
+    let mut watched: Vec<_> =
+        databases.into_iter().map(|database| Watched { database: database.clone(), session: None }).collect();
+    super::block_on(async {
+        let mut page = Page::new();
+        loop {
+            let states = ask(&mut watched, &settings).await;
+            if args.reporting.json {
+                for state in &states {
+                    page.json(&object(state));
+                }
+            } else {
+                if args.watch && stdout().is_terminal() {
+                    page.line("\x1b[H\x1b[2J\x1b[1A");
+                }
+                for line in lines(&states) {
+                    page.line(line);
+                }
+            }
+            page.flush();
+            let told =
+                if states.iter().all(|state| state.look.is_some()) { Exit::Done } else { Exit::Unavailable };
+            if !args.watch || page.is_gone() {
+                return Ok(told);
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
+    })
+}
+
+/// A database, and the session that it is asked over again.
+struct Watched {
+    database: Database,
+    session: Option<Session>,
+}
+
+/// How a database is doing.
+struct State {
+    name: String,
+    phase: Phase,
+    /// Nothing if it could not be asked.
+    look: Option<Look>,
+    trouble: Vec<Note>,
+}
+
+/// What a database is up to, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Asleep,
+    Awake,
+    /// No daemon leads.
+    Unled,
+    /// Something is broken.
+    Unfit,
+    /// It cannot be reached.
+    Down,
+}
+
+impl Phase {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Asleep => "asleep",
+            Self::Awake => "awake",
+            Self::Unled => "unled",
+            Self::Unfit => "unfit",
+            Self::Down => "down",
+        }
+    }
+
+    fn of(look: &Look) -> Self {
+        let broken = look.notes.iter().any(|note| note.level == Level::Fail);
+        match look.leader() {
+            _ if broken => Self::Unfit,
+            None => Self::Unled,
+            Some(leader) if leader.sleeps => Self::Asleep,
+            Some(_) => Self::Awake,
+        }
+    }
+}
+
+async fn ask(watched: &mut Vec<Watched>, settings: &Arc<Settings>) -> Vec<State> {
+    let mut asking = JoinSet::new();
+    for (index, one) in watched.drain(..).enumerate() {
+        let settings = Arc::clone(settings);
+        asking.spawn(async move {
+            let (one, state) = ask_one(one, &settings).await;
+            (index, one, state)
+        });
+    }
+    let mut answers = asking.join_all().await;
+    answers.sort_by_key(|(index, ..)| *index);
+    answers
+        .into_iter()
+        .map(|(_, one, state)| {
+            watched.push(one);
+            state
+        })
+        .collect()
+}
+
+async fn ask_one(mut one: Watched, settings: &Settings) -> (Watched, State) {
+    let name = one.database.name.clone();
+    let session = match one.session.take().filter(|session| !session.inbox().is_closed()) {
+        Some(session) => session,
+        None => match super::open("status", &one.database, settings).await {
+            Ok(session) => session,
+            Err(error) => {
+                let trouble = vec![Note::unreachable(&error)];
+                return (one, State { name, phase: Phase::Down, look: None, trouble });
+            }
+        },
+    };
+    let look = look(session.client(), &one.database, settings).await;
+    let trouble: Vec<_> = look.trouble().into_iter().cloned().collect();
+    let lost = session.inbox().is_closed();
+    let phase = if lost { Phase::Down } else { Phase::of(&look) };
+    one.session = Some(session);
+    (one, State { name, phase, look: (!lost).then_some(look), trouble })
+}
+
+/// How many agents are in sync as far as is known: neither pending nor with a problem. Nothing while that says nothing.
+fn synced(look: &Look) -> Option<i64> {
+    if look.unsure {
+        return None;
+    }
+    let problems: i64 = look.problems.as_ref()?.iter().map(|group| group.agents).sum();
+    Some((look.agents?.number - problems - look.outbox.as_ref()?.slugs).max(0))
+}
+
+const HEADER: [&str; 10] =
+    ["DATABASE", "PHASE", "LEADER", "SINCE", "OUTBOX", "OLDEST", "SYNCED", "MISS", "REJ", "FAIL"];
+
+/// Which columns are numbers, and so stand at the right.
+const NUMBERS: std::ops::Range<usize> = 3..10;
+
+fn cells(state: &State) -> [String; 10] {
+    let look = state.look.as_ref();
+    let leader = look.and_then(Look::leader);
+    let outbox = look.and_then(|look| look.outbox.as_ref());
+    let nothing = || "–".to_owned();
+    let number = |number: Option<i64>| number.map_or_else(nothing, compact);
+    let with = |kind| number(look.and_then(|look| look.with_problem(kind)));
+    let synced = look.and_then(synced);
+    let about = if synced.is_some() && look.is_some_and(Look::is_estimate) { "~" } else { "" };
+    [
+        state.name.clone(),
+        state.phase.name().to_owned(),
+        leader.map_or_else(nothing, |leader| format!("{}/{}", leader.place(), leader.pid)),
+        leader.and_then(|leader| leader.connected_seconds).map_or_else(nothing, age),
+        outbox.map_or_else(nothing, |outbox| {
+            format!("{}{}", compact(outbox.rows), if outbox.more { "+" } else { "" })
+        }),
+        outbox.and_then(|outbox| outbox.oldest_seconds).map_or_else(nothing, age),
+        format!("{about}{}", number(synced)),
+        with("missing_configuration"),
+        with("rejected"),
+        with("failed"),
+    ]
+}
+
+fn lines(states: &[State]) -> Vec<String> {
+    let mut rows: Vec<_> = states.iter().map(cells).collect();
+    let mut widths: [usize; 10] = std::array::from_fn(|column| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.max().unwrap_or(0).max(HEADER[column].len())
+    });
+    // What is too long is cut where it says least: the place of the leader, then the name.
+    for (column, least) in [(2, 12), (0, 10)] {
+        let total: usize = widths.iter().sum::<usize>() + widths.len() - 1;
+        let cut = total.saturating_sub(WIDTH).min(widths[column].saturating_sub(least));
+        widths[column] -= cut;
+        for row in &mut rows {
+            row[column] = shorten(&row[column], widths[column]);
+        }
+    }
+    let table = |row: &[String; 10]| {
+        let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| {
+            if NUMBERS.contains(&column) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+        });
+        cells.collect::<Vec<_>>().join(" ")
+    };
+    let mut lines = vec![format!("{DIM}{}{DIM:#}", table(&HEADER.map(str::to_owned)))];
+    for (row, state) in rows.iter().zip(states) {
+        let colour = match state.phase {
+            Phase::Asleep | Phase::Awake => GREEN,
+            Phase::Unled => YELLOW,
+            Phase::Unfit | Phase::Down => RED,
+        };
+        let word = format!(" {} ", state.phase.name());
+        lines.push(table(row).replacen(&word, &format!("{colour}{word}{colour:#}"), 1));
+    }
+    for state in states.iter().filter(|state| !state.trouble.is_empty()) {
+        lines.push(String::new());
+        lines.push(format!("{BOLD}{}{BOLD:#}", state.name));
+        for note in &state.trouble {
+            let (mark, colour) = if note.level == Level::Fail { ("FAIL", RED) } else { ("warn", YELLOW) };
+            let text = indented(&format!("  {mark}  "), &note.text, WIDTH);
+            lines.push(text.replacen(mark, &format!("{colour}{mark}{colour:#}"), 1));
+            if let Some(remedy) = &note.remedy {
+                lines.push(indented("        try: ", remedy, WIDTH));
+            }
+        }
+    }
+    lines.push(String::new());
+    lines.push(format!("{DIM}When a configuration was last written is not recorded in the database.{DIM:#}"));
+    lines
+}
+
+fn object(state: &State) -> Value {
+    let look = state.look.as_ref();
+    let with = |kind| look.and_then(|look| look.with_problem(kind));
+    let (standbys, leader): (Vec<_>, _) = match look {
+        Some(look) => (look.daemons.iter().filter(|daemon| !daemon.leads).collect(), look.leader()),
+        None => (Vec::new(), None),
+    };
+    json!({
+        "database": state.name,
+        "phase": state.phase.name(),
+        "leader": leader,
+        "standbys": standbys,
+        "outbox": look.and_then(|look| look.outbox.as_ref()),
+        "agents": look.and_then(|look| look.agents),
+        "synced": look.and_then(synced),
+        "missing": with("missing_configuration"),
+        "rejected": with("rejected"),
+        "failed": with("failed"),
+        "problems": look.and_then(|look| look.problems.as_ref()),
+        // The schema does not record it.
+        "last_sync": null,
+        "trouble": state.trouble,
+    })
+}

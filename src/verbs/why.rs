@@ -1,0 +1,243 @@
+//! `why SLUG`: the story of one agent, in every database that has it.
+
+use std::path::Path;
+
+use serde_json::json;
+use serde_json::value::to_raw_value;
+
+use super::page::Page;
+use crate::cli::Why;
+use crate::exit::{self, Exit, Fault};
+use crate::mapping::Rules;
+use crate::report::{Conclusion, Level, Look, Story, conclude, look, story};
+use crate::settings::{self, Database, Settings};
+use crate::show::{
+    BOLD, CYAN, DIM, Fields, GREEN, RED, Value, WIDTH, YELLOW, age, diff_lines, indented, quoted, shorten,
+};
+use crate::store::Store;
+
+/// Tells the story wherever there is one.
+pub fn why(config: Option<&Path>, args: &Why) -> anyhow::Result<Exit> {
+    let settings = settings::load_or_fault(config)?.settings;
+    let rules = super::rules(&settings)?;
+    let databases = settings.select(&args.reporting.databases.names)?;
+    super::block_on(async {
+        let mut page = Page::new();
+        let (mut told, mut exits) = (false, Vec::new());
+        for database in databases {
+            match Box::pin(find_out(database, &settings, &rules, &args.slug)).await {
+                // Where neither table has the slug, there is nothing to tell.
+                Ok((_, story)) if story.agent.is_none() && story.rows == 0 => {}
+                Ok((look, story)) => {
+                    told = true;
+                    let conclusion = conclude(database, &look, &story, &args.slug);
+                    if args.reporting.json {
+                        page.json(&object(database, &look, &story, &conclusion, &args.slug));
+                    } else {
+                        print(&mut page, database, &look, &story, &conclusion, &args.slug);
+                    }
+                }
+                Err(error) => {
+                    page.flush();
+                    exits.push(exit::report(&error));
+                }
+            }
+        }
+        page.flush();
+        if !told && exits.is_empty() {
+            let names: Vec<_> = databases_of(&settings, &args.reporting.databases.names);
+            let what = format!("neither an agent nor a configuration has the slug {}", quoted(&args.slug));
+            let fault = Fault::new(Exit::Failed, what).remedy(format!("looked in: {}", names.join(", ")));
+            exits.push(exit::report(&fault.into()));
+        }
+        Ok(super::worst(exits))
+    })
+}
+
+fn databases_of<'a>(settings: &'a Settings, names: &'a [String]) -> Vec<&'a str> {
+    let all = settings.databases.keys().map(String::as_str);
+    if names.is_empty() { all.collect() } else { names.iter().map(String::as_str).collect() }
+}
+
+async fn find_out(
+    database: &Database,
+    settings: &Settings,
+    rules: &Rules,
+    slug: &str,
+) -> anyhow::Result<(Look, Story)> {
+    let mut session = super::look("why", database, settings).await?;
+    let look = look(session.client(), database, settings).await;
+    let Some(layout) = &look.layout else {
+        let note = look.trouble().into_iter().find(|note| note.topic == "tables");
+        let what = format!("database {}: its tables cannot be used", database.name);
+        let fault = Fault::new(Exit::Failed, what);
+        return Err(match note {
+            Some(note) => anyhow::anyhow!("{}", note.text)
+                .context(fault.remedy(note.remedy.clone().unwrap_or_default())),
+            None => fault.into(),
+        });
+    };
+    let patience = Store::patience(&settings.sync);
+    let story = story(session.client_mut(), patience, rules, layout, look.installed, slug).await;
+    let story = story.map_err(|error| super::unanswered(database, error))?;
+    Ok((look, story))
+}
+
+fn print(
+    page: &mut Page,
+    database: &Database,
+    look: &Look,
+    story: &Story,
+    conclusion: &Conclusion,
+    slug: &str,
+) {
+    page.line(format_args!("{BOLD}{}{BOLD:#} in {}", quoted(slug), database.name));
+    if let Some(agent) = &story.agent {
+        section(page, "the agent as saved", agent);
+    }
+    for (index, fields) in story.configurations.iter().enumerate() {
+        let of = match story.configurations.len() {
+            1 => String::new(),
+            all => format!(" ({} of {all})", index + 1),
+        };
+        section(page, &format!("its configuration{of} as it is"), fields);
+    }
+    expected(page, story);
+    state(page, look, story);
+    // The recent history comes here: what was written, when, and on whose account.
+    page.line("");
+    page.line(indented("", &conclusion.conclusion, WIDTH));
+    if let Some(remedy) = &conclusion.remedy {
+        page.line(indented("  try: ", remedy, WIDTH));
+    }
+}
+
+fn heading(page: &mut Page, text: &str) {
+    page.line(format_args!("  {CYAN}{text}{CYAN:#}"));
+}
+
+fn section(page: &mut Page, title: &str, fields: &[(String, Value)]) {
+    heading(page, title);
+    let widest = fields.iter().map(|(path, _)| path.chars().count()).max().unwrap_or(0);
+    for (path, value) in fields {
+        let value = shorten(&value.to_string(), WIDTH.saturating_sub(widest + 6).max(16));
+        page.line(format_args!("    {path:<widest$}  {value}"));
+    }
+    if fields.is_empty() {
+        page.line(format_args!("    {DIM}nothing is set{DIM:#}"));
+    }
+}
+
+/// What the mapping makes of it.
+fn expected(page: &mut Page, story: &Story) {
+    let Some(findings) = &story.findings else { return };
+    heading(page, "what the mapping makes of it");
+    for mistake in &findings.mistakes {
+        page.line(indented("    ✗ ", mistake, WIDTH));
+    }
+    for (number, diff) in &findings.differing {
+        if findings.configurations > 1 {
+            page.line(format_args!("    {DIM}configuration {number}:{DIM:#}"));
+        }
+        let differences: Vec<_> =
+            diff.differences.iter().map(|difference| (difference.path(), difference)).collect();
+        for line in diff_lines(&differences, WIDTH - 4) {
+            page.line(format_args!("    {line}"));
+        }
+    }
+    for remark in &findings.remarks {
+        page.line(indented("    ", remark, WIDTH));
+    }
+    if findings.mistakes.is_empty() && findings.differing.is_empty() {
+        let text =
+            if findings.configurations == 0 { "there is nothing to write to" } else { "nothing to write" };
+        page.line(format_args!("    {GREEN}{text}{GREEN:#}"));
+    }
+}
+
+/// What waits, what stands in the way, and who leads.
+fn state(page: &mut Page, look: &Look, story: &Story) {
+    heading(page, "what is known about it");
+    match &story.pending {
+        Some(pending) => {
+            page.line(format_args!(
+                "    {YELLOW}pending{YELLOW:#}  since {} ({})",
+                pending.since,
+                age(pending.seconds)
+            ));
+        }
+        None if look.installed => page.line(format_args!("    pending  {DIM}no{DIM:#}")),
+        None => {}
+    }
+    match &story.problem {
+        Some(problem) => {
+            let times =
+                if problem.attempts == 1 { "once".to_owned() } else { format!("{} times", problem.attempts) };
+            page.line(format_args!(
+                "    {RED}problem{RED:#}  {} since {} ({}), met {times}",
+                problem.kind,
+                problem.since.since,
+                age(problem.since.seconds)
+            ));
+            for line in problem.detail.lines() {
+                page.line(indented("             ", line, WIDTH));
+            }
+        }
+        None if look.installed => page.line(format_args!("    problem  {DIM}none is noted{DIM:#}")),
+        None => {}
+    }
+    let about_all = look.notes.iter().filter(|note| {
+        note.topic == "daemon"
+            || (note.level > Level::Pass && !["agents", "outbox", "index", "two-phase"].contains(&note.topic))
+    });
+    for note in about_all {
+        let lead = if note.topic == "daemon" { "    daemon   " } else { "    database " };
+        page.line(indented(lead, &note.text, WIDTH));
+    }
+}
+
+/// The same for machines.
+fn object(
+    database: &Database,
+    look: &Look,
+    story: &Story,
+    conclusion: &Conclusion,
+    slug: &str,
+) -> impl serde::Serialize {
+    #[derive(serde::Serialize)]
+    struct Object<'a> {
+        database: &'a str,
+        slug: &'a str,
+        agent: Option<Fields<'a>>,
+        configurations: Vec<Fields<'a>>,
+        verdict: Option<&'static str>,
+        differing: Vec<&'a [crate::show::Difference]>,
+        reasons: &'a [String],
+        remarks: &'a [String],
+        pending: &'a Option<crate::report::Since>,
+        problem: &'a Option<crate::report::Problem>,
+        leader: Option<&'a crate::report::Daemon>,
+        trouble: serde_json::Value,
+        #[serde(flatten)]
+        conclusion: &'a Conclusion,
+    }
+    let findings = story.findings.as_ref();
+    to_raw_value(&Object {
+        database: &database.name,
+        slug,
+        agent: story.agent.as_deref().map(Fields),
+        configurations: story.configurations.iter().map(|fields| Fields(fields)).collect(),
+        verdict: findings.map(|findings| findings.verdict().name()),
+        differing: findings
+            .map(|findings| findings.differing.iter().map(|(_, diff)| &*diff.differences).collect())
+            .unwrap_or_default(),
+        reasons: findings.map_or(&[], |findings| &findings.mistakes),
+        remarks: findings.map_or(&[], |findings| &findings.remarks),
+        pending: &story.pending,
+        problem: &story.problem,
+        leader: look.leader(),
+        trouble: json!(look.trouble()),
+        conclusion,
+    })
+    .unwrap_or_default()
+}

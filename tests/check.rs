@@ -1,0 +1,381 @@
+//! `check` against real tables: its verdicts, what it prints, and what it costs.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::support::platform::{EXAMPLE, EXPECTED};
+use crate::support::{Platform, Said};
+
+/// Agents of every kind, and configurations in every state, some thousand combinations of them.
+const ALL_KINDS: &str = r#"
+    INSERT INTO agents (slug, name, system_prompt, agent_image, voice_settings)
+    SELECT 'agent-' || i,
+        (ARRAY['Ann', '', NULL])[1 + i % 3],
+        (ARRAY['You help.', NULL])[1 + i / 3 % 2],
+        (ARRAY[NULL, 'face.png'])[1 + i / 6 % 2],
+        (ARRAY[
+            '{"provider":"openai","voice_id":"alloy","model":"tts-1"}',
+            '{"provider":"elevenlabs","voice_id":"v","model":"m","stability":0.5,"similarity_boost":"0.75"}',
+            '{"tts_provider":"cartesia","voice_id":"v","output_format":"pcm_44100"}',
+            '{"provider":"speechify","voice_id":"v","loudness_normalization":"true"}',
+            '{"llm_provider":"groq","llm_model":"m","temperature":0.70,"stt_provider":"deepgram"}',
+            '{"stt_provider":"groq","stt_model":"","temperature":"1"}',
+            '{"provider":"openai","temperature":2.5}', '{"temperature":"warm"}', '{"voice_id":7}', '[1]', '7',
+            '{}', NULL, '""', 'null'
+        ]::jsonb[])[1 + i / 12 % 15]
+    FROM generate_series(0, 1799) i;
+    -- Older writers stored the text of the JSON as a string.
+    UPDATE agents SET voice_settings = to_jsonb(voice_settings::text)
+        WHERE substr(slug, 7)::int / 180 % 2 = 1 AND jsonb_typeof(voice_settings) = 'object';
+    INSERT INTO agent_configurations (agent_slug, agent_name, system_prompt, agent_image, voice_id, temperature,
+            provider_config, voice_settings)
+    SELECT a.slug, x.name, x.prompt, x.image, x.voice, x.temperature, x.config, x.settings
+    FROM agents a, LATERAL (SELECT substr(slug, 7)::int AS i) AS n, LATERAL (VALUES
+        (a.name, a.system_prompt, a.agent_image, 'v', 0.7::float8,
+            '{"tts":{"provider":"openai","voice":"alloy","model":"tts-1"},
+              "llm":{"provider":"groq","model":"m","temperature":0.7},
+              "stt":{"provider":"deepgram","model":"nova-2"}}'::jsonb, a.voice_settings),
+        (a.name, a.system_prompt, a.agent_image, 'alloy', 1,
+            '{"tts":{"provider":"elevenlabs","voice_id":"v","model":"m","stability":0.50,"similarity_boost":0.75},
+              "stt":{"model":"whisper-large-v3","provider":"groq"},"more":1}',
+            CASE jsonb_typeof(a.voice_settings) WHEN 'string' THEN nullif(a.voice_settings #>> '{}', '')::jsonb
+                ELSE a.voice_settings END),
+        ('Ann', 'You help.', 'face.png', 'v', 0.7,
+            to_jsonb('{"tts":{"provider":"cartesia","voice_id":"v","output_format":"pcm_44100"}}'::text), a.voice_settings),
+        ('Bob', NULL, NULL, 'v', NULL, '{"tts":{"provider":"speechify","speechify_voice_id":"v"}}', '{}'),
+        (a.name, a.system_prompt, a.agent_image, 'v', NULL,
+            '{"tts":{"provider":"speechify","speechify_voice_id":"v","speechify_loudness_normalization":true}}', a.voice_settings),
+        (a.name, a.system_prompt, a.agent_image, NULL, NULL, NULL, NULL),
+        (a.name, a.system_prompt, a.agent_image, 'v', 0.7, '[]', a.voice_settings)
+    ) AS x (name, prompt, image, voice, temperature, config, settings)
+    -- None for every eighth; the others are thinned out below.
+    WHERE n.i % 8 <> 7;
+"#;
+
+/// Keeps of the seven configurations of each agent one, and of some agents two.
+const THIN_OUT: &str = r"
+    DELETE FROM agent_configurations c USING (
+        SELECT id, agent_slug, row_number() OVER (PARTITION BY agent_slug ORDER BY md5(ctid::text || agent_slug)) AS place
+        FROM agent_configurations) AS n
+    WHERE n.id = c.id AND n.place > CASE WHEN substr(n.agent_slug, 7)::int % 11 = 0 THEN 2 ELSE 1 END";
+
+/// The contract (M1 to M7) once more, in SQL and by other means, for the settings above: what is rejected, what is missing, what
+/// differs.
+const INDEPENDENT: &str = r#"
+    WITH decoded AS (
+        SELECT a.slug, a.name, a.system_prompt, a.agent_image, c.id,
+               c.agent_name, c.system_prompt AS prompt, c.agent_image AS image, c.voice_id, c.temperature,
+               CASE jsonb_typeof(a.voice_settings) WHEN 'string' THEN nullif(a.voice_settings #>> '{}', '')::jsonb
+                   WHEN 'null' THEN NULL ELSE a.voice_settings END AS s,
+               CASE jsonb_typeof(c.provider_config) WHEN 'string' THEN (c.provider_config #>> '{}')::jsonb
+                   ELSE c.provider_config END AS p,
+               CASE jsonb_typeof(c.voice_settings) WHEN 'string' THEN nullif(c.voice_settings #>> '{}', '')::jsonb
+                   WHEN 'null' THEN NULL ELSE c.voice_settings END AS v
+        FROM agents a LEFT JOIN agent_configurations c ON c.agent_slug = a.slug
+    ), said AS (
+        SELECT *, s ->> 'voice_id' AS voice, coalesce(s ->> 'provider', s ->> 'tts_provider') AS tts,
+               nullif(s ->> 'temperature', '') AS warmth
+        FROM decoded
+    ), judged AS (
+        SELECT slug, id IS NULL AS missing,
+            id IS NOT NULL AND (jsonb_typeof(s) NOT IN ('object') OR jsonb_typeof(p) = 'array'
+                OR warmth !~ '^[0-9.]+$' OR warmth ~ '^(2\.[0-9]*[1-9]|[3-9])' OR jsonb_typeof(s -> 'voice_id') = 'number') IS TRUE AS rejected,
+            (name <> '' AND agent_name IS DISTINCT FROM name) IS TRUE
+            OR (system_prompt IS NOT NULL AND prompt IS DISTINCT FROM system_prompt)
+            OR (agent_image IS NOT NULL AND image IS DISTINCT FROM agent_image)
+            OR (jsonb_typeof(s) = 'object' AND s <> '{}' AND v IS DISTINCT FROM s) IS TRUE
+            OR (voice <> '' AND voice_id IS DISTINCT FROM voice) IS TRUE
+            OR (warmth ~ '^[0-9.]+$' AND temperature IS DISTINCT FROM warmth::float8) IS TRUE
+            OR (tts IS NOT NULL AND (
+                p #>> '{tts,provider}' IS DISTINCT FROM tts
+                OR CASE tts WHEN 'openai' THEN p #>> '{tts,voice}' WHEN 'speechify' THEN p #>> '{tts,speechify_voice_id}'
+                       ELSE p #>> '{tts,voice_id}' END IS DISTINCT FROM coalesce(voice, p #>> '{tts,voice}')
+                OR (s ? 'model' AND p #>> '{tts,model}' IS DISTINCT FROM s ->> 'model')
+                OR (s ? 'stability' AND p #> '{tts,stability}' IS DISTINCT FROM s -> 'stability')
+                OR (s ? 'similarity_boost' AND p #> '{tts,similarity_boost}' IS DISTINCT FROM '0.75'::jsonb)
+                OR (s ? 'output_format' AND p #> '{tts,output_format}' IS DISTINCT FROM s -> 'output_format')
+                OR (s ? 'loudness_normalization' AND p #> '{tts,speechify_loudness_normalization}' IS DISTINCT FROM 'true'::jsonb)))
+            OR (s ? 'llm_provider' AND p -> 'llm' IS DISTINCT FROM '{"provider":"groq","model":"m","temperature":0.7}'::jsonb) IS TRUE
+            OR (s ? 'stt_provider' AND p -> 'stt' IS DISTINCT FROM jsonb_build_object('provider', s ->> 'stt_provider',
+                'model', CASE s ->> 'stt_provider' WHEN 'groq' THEN 'whisper-large-v3' ELSE 'nova-2' END)) IS TRUE AS differs
+        FROM said
+    )
+    SELECT slug, CASE WHEN bool_or(rejected) THEN 'rejected' WHEN bool_or(missing) THEN 'missing'
+                      WHEN bool_or(differs) THEN 'drifted' ELSE 'in_sync' END
+    FROM judged GROUP BY slug"#;
+
+#[tokio::test]
+async fn check_agrees_with_an_independent_judgement_in_sql_about_every_agent() {
+    let platform = Platform::new().await;
+    platform.run(ALL_KINDS).await;
+    platform.run(THIN_OUT).await;
+    let rows = platform.client.query(INDEPENDENT, &[]).await.unwrap();
+    let expected: BTreeMap<String, String> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let count = |verdict: &str| expected.values().filter(|own| *own == verdict).count();
+    for verdict in ["in_sync", "drifted", "missing", "rejected"] {
+        assert!(count(verdict) > 50, "{verdict}: {}", count(verdict));
+    }
+
+    // Before the install there is nothing to be pending; afterwards it is the same.
+    for installed in [false, true] {
+        if installed {
+            platform.install();
+        }
+        let said = platform.says(&["check", "--json"]).await;
+        assert_eq!(said.code, 2);
+        assert_eq!(said.err.contains("not installed"), !installed, "{}", said.err);
+        let mut objects = said.objects();
+        let summary = objects.pop().unwrap();
+        let found: BTreeMap<_, _> =
+            objects.iter().map(|one| (text(one, "slug"), text(one, "verdict"))).collect();
+        for (slug, verdict) in &expected {
+            let found = found.get(slug).map_or("in_sync", String::as_str);
+            assert_eq!(found, verdict, "{slug}");
+        }
+        assert_eq!(
+            summary["summary"],
+            json!({"agents": 1800, "in_sync": count("in_sync"), "pending": 0, "drifted": count("drifted"),
+                "missing": count("missing"), "rejected": count("rejected")})
+        );
+        let slugs: Vec<_> = objects.iter().map(|one| text(one, "slug")).collect();
+        assert!(slugs.is_sorted(), "they come in the order of the slugs");
+    }
+
+    // What it says would be written is what the daemon then writes: nothing but what cannot be written is left.
+    let _daemon = platform.caught_up_daemon().await;
+    let said = platform.says(&["check", "--json"]).await;
+    let objects = said.objects();
+    assert_eq!(objects.last().unwrap()["summary"]["drifted"], 0, "{}", objects.last().unwrap());
+    assert_eq!(objects.last().unwrap()["summary"]["missing"], count("missing"));
+}
+
+fn text(object: &Value, key: &str) -> String {
+    object[key].as_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn check_shows_each_difference_on_80_columns_without_prompts_and_keys() {
+    let platform = Platform::installed().await;
+    platform
+        .save(
+            "reception",
+            r#"{"provider":"cartesia","voice_id":"v2","temperature":0.9,"api_key":"sk-secret-key"}"#,
+        )
+        .await;
+    platform
+        .run(&format!(
+            "UPDATE agents SET system_prompt = 'secret prompt {}', agent_image = 'https://x/y.png?signature=secret';
+             INSERT INTO agent_configurations (agent_slug, agent_name, system_prompt, voice_id, provider_config)
+             VALUES ('reception', E'Agent\\x1b[2J', 'older secret prompt', 'v1',
+                '{{\"tts\": {{\"provider\": \"elevenlabs\", \"voice_id\": \"v1\", \"stability\": 0.50}}, \"secret\": \"secret\"}}');
+             TRUNCATE agent_sync.outbox",
+            "x".repeat(1500)
+        ))
+        .await;
+    let said = platform.says(&["check", "reception"]).await.fits();
+    assert_eq!(said.code, 2);
+    for line in [
+        "drifted   reception",
+        "~ system_prompt                  differs (19 → 1,514 characters)",
+        r#"~ agent_name                     "Agent\u001b[2J" → "Agent reception""#,
+        "+ temperature                    0.9",
+        r#"~ provider_config.tts.provider   "elevenlabs" → "cartesia""#,
+        "- provider_config.tts.stability  0.50",
+        "default: 1 agent, 0 in sync, 1 drifted",
+        "`agent-sync reconcile SLUG`",
+    ] {
+        assert!(said.out.contains(line), "{line} in:\n{}", said.out);
+    }
+    let json = platform.says(&["check", "--json"]).await;
+    let differences = &json.objects()[0]["differing"][0]["differences"];
+    let of =
+        |path: &str| differences.as_array().unwrap().iter().find(|one| one["path"] == path).cloned().unwrap();
+    assert_eq!(
+        of("system_prompt"),
+        json!({"path": "system_prompt", "current_characters": 19, "expected_characters": 1514})
+    );
+    assert_eq!(of("temperature"), json!({"path": "temperature", "expected": 0.9}));
+    assert!(json.out.contains(r#""path":"provider_config.tts.stability","current":0.50}"#), "{}", json.out);
+    for text in [said.out, said.err, json.out, json.err] {
+        assert!(!text.contains("secret"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn i2_check_exits_with_0_2_64_or_69() {
+    let platform = Platform::installed().await;
+    platform.save("a", EXAMPLE).await;
+    platform.configure("a").await;
+    let daemon = platform.caught_up_daemon().await;
+    platform.becomes("a", EXPECTED).await;
+    platform.drained().await;
+    let said = platform.says(&["check"]).await.fits();
+    assert_eq!((said.code, said.out.as_str()), (0, "default: 1 agent, 1 in sync\n"));
+    let said = platform.says(&["check", "a", "nobody"]).await.fits();
+    assert_eq!(said.code, 2);
+    assert!(said.out.contains("in sync   a\n"), "{}", said.out);
+    assert!(said.out.ends_with("unknown   nobody  no agent has this slug\n"), "{}", said.out);
+
+    // What is pending is no drift while a daemon leads, and stays so where none does.
+    daemon.signal("STOP");
+    platform.run("UPDATE agents SET name = 'Other'").await;
+    let said = platform.says(&["check"]).await.fits();
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("pending   a  saved, and the daemon has yet to look at it"), "{}", said.out);
+    assert!(said.out.contains("default: 1 agent, 0 in sync, 1 pending"), "{}", said.out);
+    daemon.signal("CONT");
+    assert!(daemon.terminate().await.success());
+    platform.run("UPDATE agents SET name = 'Another'").await;
+    let said = platform.says(&["check"]).await.fits();
+    assert_eq!(said.code, 2);
+    assert!(said.out.contains("No daemon leads"), "{}", said.out);
+
+    for (slug, word) in [("missing", "missing"), ("rejected", "rejected")] {
+        platform.save(slug, r#"{"temperature":3}"#).await;
+        if slug == "rejected" {
+            platform.configure(slug).await;
+        }
+        let said = platform.says(&["check", slug]).await.fits();
+        assert_eq!(said.code, 2);
+        assert!(said.out.starts_with(word), "{}", said.out);
+    }
+
+    assert_eq!(platform.says(&["check", "--database", "elsewhere"]).await.code, 64);
+    let mut command = platform.command(&["check"]);
+    command.env_remove("DATABASE_URL");
+    command.env("AGENT_SYNC__DATABASES__BAD__URL", "postgres://nobody:hunter2@127.0.0.1:1/none");
+    command.env("AGENT_SYNC__DATABASES__GOOD__URL", &platform.url);
+    let said = Said::of(command).await.fits();
+    assert_eq!(said.code, 69);
+    assert!(
+        said.err.contains("database bad: could not connect") && said.err.contains("try: "),
+        "{}",
+        said.err
+    );
+    assert!(said.out.contains("good: 3 agents"), "the other one is checked all the same: {}", said.out);
+    assert!(!said.err.contains("hunter2"), "{}", said.err);
+}
+
+#[tokio::test]
+async fn check_says_which_write_was_refused_last() {
+    let platform = Platform::installed().await;
+    platform.run("ALTER TABLE agent_configurations ADD CONSTRAINT short CHECK (length(voice_id) < 5)").await;
+    platform.save("a", r#"{"voice_id":"far too long"}"#).await;
+    platform.configure("a").await;
+    let _daemon = platform.caught_up_daemon().await;
+    platform.holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE kind = 'failed')").await;
+    platform.drained().await;
+    let said = platform.says(&["check"]).await.fits();
+    assert_eq!(said.code, 2);
+    assert!(said.out.contains("the last write failed: PostgreSQL refused the write"), "{}", said.out);
+    assert!(said.out.contains("constraint short"), "{}", said.out);
+}
+
+/// GIVEN a table in which rows are hidden from the role, WHEN it checks, THEN it says so, for it cannot see what is not in sync.
+#[tokio::test]
+async fn g10_check_warns_where_row_level_security_may_hide_rows() {
+    let platform = Platform::new().await;
+    let role = format!("checks_{}", platform.name());
+    let said = platform.says(&["install", "--role", &role]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    platform.run("ALTER TABLE agents ENABLE ROW LEVEL SECURITY").await;
+    let mut command = platform.command(&["check"]);
+    command.env("DATABASE_URL", platform.url.replacen("//postgres@", &format!("//{role}@"), 1));
+    let said = Said::of(command).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.err.contains("row-level security of public.agents may hide rows"), "{}", said.err);
+    assert!(said.err.contains("try: CREATE POLICY"), "{}", said.err);
+}
+
+#[tokio::test]
+async fn g12_check_takes_the_same_memory_for_200_000_agents_as_for_a_tenth_of_them() {
+    let platform = Platform::installed().await;
+    let fill = |from: u32, to: u32| {
+        format!(
+            "INSERT INTO agents (slug, name, system_prompt, voice_settings)
+             SELECT 'agent-' || i, 'Agent', 'You are an agent.', '{{\"voice_id\":\"v\"}}' FROM generate_series({from}, {to}) i;
+             INSERT INTO agent_configurations (agent_slug, agent_name, system_prompt, voice_id, voice_settings)
+             SELECT slug, name, system_prompt, CASE WHEN slug LIKE '%77' THEN 'old' ELSE 'v' END, voice_settings
+             FROM agents WHERE substr(slug, 7)::int >= {from};
+             TRUNCATE agent_sync.outbox"
+        )
+    };
+    platform.run(&fill(1, 20_000)).await;
+    let (few, _) = peak_of(platform.command(&["check"]));
+    platform.run(&fill(20_001, 200_000)).await;
+    let (many, said) = peak_of(platform.command(&["check"]));
+    assert!(said.contains("200,000 agents, 198,000 in sync, 2,000 drifted"), "{said}");
+    eprintln!("peak memory of check: {few} KiB for 20,000 agents, {many} KiB for 200,000");
+    assert!(many < few + 4 * 1024, "{few} KiB for 20,000 agents, {many} KiB for 200,000");
+}
+
+/// The peak of the resident memory of a process in KiB, and the end of its output.
+fn peak_of(mut command: Command) -> (u64, String) {
+    use std::io::Read as _;
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut output = child.stdout.take().unwrap();
+    let (mut peak, mut said, mut buffer) = (0, Vec::new(), [0; 4096]);
+    loop {
+        // Looked at whenever it has written something, which is more than a pipe holds.
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        peak = peak.max(line.map_or(0, |line| line.trim().trim_end_matches(" kB").parse().unwrap()));
+        match output.read(&mut buffer).unwrap() {
+            0 => break,
+            read => said.extend_from_slice(&buffer[..read]),
+        }
+    }
+    child.wait().unwrap();
+    let said = String::from_utf8(said).unwrap();
+    (peak, said.lines().last().map_or(String::new(), |_| said.lines().rev().take(3).collect()))
+}
+
+#[tokio::test]
+async fn a_reader_that_has_seen_enough_ends_the_check() {
+    let platform = Platform::new().await;
+    platform
+        .run("INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'n' FROM generate_series(1, 20000) i")
+        .await;
+    let mut child =
+        platform.command(&["check"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(2), "no panic, and what was found by then");
+}
+
+#[tokio::test]
+async fn a_standby_can_be_checked_and_is_said_to_be_one() {
+    use crate::support::platform::TABLES;
+    use agent_sync::throwaway::{Cluster, Options};
+
+    let primary = Cluster::start(Options::default()).unwrap();
+    let platform = Platform::with_tables(&primary, TABLES).await;
+    platform.install();
+    platform.save("a", EXAMPLE).await;
+    platform.run("TRUNCATE agent_sync.outbox").await;
+    platform.configure("a").await;
+    platform.run("TRUNCATE agent_sync.outbox").await;
+    let standby = primary.standby(Options::default()).unwrap();
+    let on_standby = |arguments: &[&str]| {
+        let mut command = platform.command(arguments);
+        command.env("DATABASE_URL", standby.url(platform.name()));
+        command
+    };
+    let said = Said::of(on_standby(&["check"])).await.fits();
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.out.starts_with("drifted   a\n"), "{}", said.out);
+    let status = Said::of(on_standby(&["status", "--json"])).await.object();
+    assert_eq!(
+        (&status["phase"], &status["trouble"][0]["topic"]),
+        (&"unfit".into(), &"server".into()),
+        "{status}"
+    );
+    let said = Said::of(on_standby(&["doctor"])).await.fits();
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.out.contains("FAIL  server        this server is a standby"), "{}", said.out);
+    let said = Said::of(on_standby(&["reconcile", "a"])).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains("give the address of the primary"), "{}", said.err);
+}

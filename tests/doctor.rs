@@ -1,0 +1,223 @@
+//! `doctor`: everything is told at once, and the round trip proves the daemon without a trace.
+
+use serde_json::Value;
+
+use crate::support::platform::EXAMPLE;
+use crate::support::{Platform, Said, eventually};
+
+async fn doctor(platform: &Platform) -> (i32, Value) {
+    let said = platform.says(&["doctor", "--json"]).await;
+    (said.code, said.object())
+}
+
+fn check<'a>(object: &'a Value, topic: &str) -> &'a Value {
+    let mut checks = object["checks"].as_array().unwrap().iter();
+    checks.find(|check| check["topic"] == topic).unwrap_or_else(|| panic!("{topic} in {object}"))
+}
+
+/// Waits until nothing of a canary is in the outbox or among the problems.
+async fn no_trace(platform: &Platform) {
+    platform
+        .holds(
+            "SELECT NOT EXISTS (SELECT FROM agent_sync.outbox WHERE slug LIKE 'agent-sync doctor%')
+                AND NOT EXISTS (SELECT FROM agent_sync.problem WHERE slug LIKE 'agent-sync doctor%')",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn a_healthy_database_passes_everything_with_a_daemon_in_its_own_role() {
+    let platform = Platform::new().await;
+    let role = format!("doctor_{}", platform.name());
+    assert_eq!(platform.says(&["install", "--role", &role]).await.code, 0);
+    platform.save("a", EXAMPLE).await;
+    platform.configure("a").await;
+    let as_role = |arguments: &[&str]| {
+        let mut command = platform.command(arguments);
+        command.env("DATABASE_URL", platform.url.replacen("//postgres@", &format!("//{role}@"), 1));
+        command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
+        command
+    };
+    let daemon = crate::support::Daemon::start(as_role(&["run"]));
+    daemon.logged("caught up").await;
+    // Transactions of other tests keep the daemon from being sure at once that it has seen everything.
+    platform.holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install").await;
+    platform.drained().await;
+    let said = Said::of(as_role(&["doctor"])).await.fits();
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.ends_with("passed, 0 warnings, 0 faults\n"), "{}", said.out);
+    for topic in [
+        "connection",
+        "server",
+        "tables",
+        "index",
+        "install",
+        "privileges",
+        "capture",
+        "missed",
+        "row security",
+        "two-phase",
+        "daemon",
+        "outbox",
+        "agents",
+        "clock",
+        "notifications",
+        "time-outs",
+        "vacuum",
+        "writers",
+        "dead rows",
+        "publication",
+        "round trip",
+    ] {
+        assert!(said.out.contains(&format!("  pass  {topic:<13} ")), "{topic} in:\n{}", said.out);
+    }
+    no_trace(&platform).await;
+    assert!(daemon.log().iter().all(|line| line["level"] != "WARN"), "a canary is nothing to warn of");
+}
+
+#[tokio::test]
+async fn the_round_trip_takes_a_sleeping_and_a_waking_daemon_and_leaves_no_trace() {
+    let platform = Platform::installed().await;
+    platform.save("a", EXAMPLE).await;
+    let _daemon = platform.caught_up_daemon().await;
+    for awake in [false, true] {
+        let writer = platform.connect().await;
+        if awake {
+            // A writer that is not done keeps the daemon from sleeping, and the canary must not count on a wake-up.
+            writer.batch_execute("BEGIN; UPDATE agents SET name = 'x'").await.unwrap();
+        }
+        let phase = if awake { "awake" } else { "asleep" };
+        if !awake {
+            eventually("the daemon sleeps", async || {
+                platform.says(&["status", "--json"]).await.object()["phase"] == phase
+            })
+            .await;
+        }
+        let (code, object) = doctor(&platform).await;
+        assert_eq!(code, 0, "{object}");
+        let text = check(&object, "round trip")["text"].as_str().unwrap();
+        // The sweep is an hour away, so only a wake-up, or a daemon that is awake, can bring it.
+        assert!(
+            text.starts_with("outbox, wake-up and daemon took ") && text.contains(" ms "),
+            "{phase}: {text}"
+        );
+        no_trace(&platform).await;
+    }
+}
+
+#[tokio::test]
+async fn the_round_trip_is_not_tried_where_no_daemon_leads() {
+    let platform = Platform::installed().await;
+    let (code, object) = doctor(&platform).await;
+    assert_eq!(code, 0, "no daemon is a warning: {object}");
+    let note = check(&object, "round trip");
+    assert_eq!(
+        (note["level"].as_str(), note["text"].as_str()),
+        (Some("warn"), Some("not tried, because no daemon leads here"))
+    );
+    assert_eq!(check(&object, "daemon")["remedy"], "Start the daemon (`agent-sync run`).");
+    assert_eq!(platform.outbox().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_round_trip_finds_a_daemon_that_hangs_and_takes_its_canary_back() {
+    let platform = Platform::installed().await;
+    let daemon = platform.caught_up_daemon().await;
+    daemon.signal("STOP");
+    let (code, object) = doctor(&platform).await;
+    assert_eq!(code, 2, "{object}");
+    let note = check(&object, "round trip");
+    assert_eq!(note["level"], "fail");
+    assert!(
+        note["text"].as_str().unwrap().contains("has not taken what was put into the outbox within 5s"),
+        "{note}"
+    );
+    assert_eq!(platform.outbox().await, Vec::<String>::new());
+    // The remedy works: another daemon takes over when that one is gone.
+    let other = platform.daemon();
+    other.logged("another daemon leads").await;
+    drop(daemon);
+    other.logged("caught up").await;
+    let (code, object) = doctor(&platform).await;
+    assert_eq!((code, check(&object, "round trip")["level"].as_str()), (0, Some("pass")), "{object}");
+}
+
+#[tokio::test]
+async fn everything_is_told_though_much_is_broken() {
+    let platform = Platform::installed().await;
+    let role = format!("much_{}", platform.name());
+    platform
+        .run(&format!(
+            "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA agent_sync TO {role};
+             ALTER TABLE agents ENABLE ROW LEVEL SECURITY; DROP INDEX agent_configurations_agent_slug_idx;
+             ALTER TABLE agent_sync.outbox SET (autovacuum_enabled = false); DROP TABLE agent_sync.problem CASCADE"
+        ))
+        .await;
+    let mut command = platform.command(&["doctor"]);
+    command.env("DATABASE_URL", platform.url.replacen("//postgres@", &format!("//{role}@"), 1));
+    let said = Said::of(command).await.fits();
+    assert_eq!(said.code, 2, "{said:?}");
+    for line in [
+        "  FAIL  install       parts of the install are gone: agent_sync.problem",
+        "  FAIL  privileges    the role ",
+        "  warn  index         no index begins with agent_slug",
+        "  warn  row security  row-level security of public.agents",
+        "  warn  daemon        no daemon leads here",
+        "  warn  dead rows     autovacuum is off",
+        "  warn  round trip    not tried, because of what is broken above",
+        "GRANT ",
+    ] {
+        assert!(said.out.contains(line), "{line} in:\n{}", said.out);
+    }
+}
+
+#[tokio::test]
+async fn a_publication_that_keeps_the_daemon_from_working_is_found_and_its_remedy_works() {
+    let platform = Platform::installed().await;
+    platform.save("a", EXAMPLE).await;
+    platform.configure("a").await;
+    platform
+        .run(
+            "ALTER TABLE agent_sync.outbox REPLICA IDENTITY DEFAULT; ALTER TABLE agent_configurations REPLICA IDENTITY NOTHING;
+             CREATE PUBLICATION everything FOR ALL TABLES",
+        )
+        .await;
+    let (code, object) = doctor(&platform).await;
+    assert_eq!(code, 2, "{object}");
+    let faults = object["checks"].as_array().unwrap().iter().filter(|check| check["topic"] == "publication");
+    let remedies: Vec<_> = faults.map(|fault| fault["remedy"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(remedies.len(), 2, "{object}");
+    for remedy in remedies {
+        platform.run(remedy.split_once("or: ").map_or(&*remedy, |(_, sql)| sql)).await;
+    }
+    let _daemon = platform.caught_up_daemon().await;
+    platform.drained().await;
+    let (code, object) = doctor(&platform).await;
+    assert_eq!((code, check(&object, "publication")["level"].as_str()), (0, Some("pass")), "{object}");
+}
+
+#[tokio::test]
+async fn a_transaction_that_stays_open_is_named() {
+    let platform = Platform::installed().await;
+    platform.save("a", EXAMPLE).await;
+    let writer = platform.connect().await;
+    writer
+        .batch_execute("SET application_name = 'long migration'; BEGIN; UPDATE agents SET name = 'x'")
+        .await
+        .unwrap();
+    // What is too long is for the server's clock to say; here it is enough that the right transaction is found.
+    let row = platform.client.query_one(agent_sync::store::report::UPKEEP, &[]).await.unwrap();
+    let (age, who): (Option<f64>, Option<String>) = (row.get(5), row.get(6));
+    assert!(age.unwrap() >= 0.0 && who.unwrap().contains("long migration"));
+}
+
+#[tokio::test]
+async fn i2_doctor_exits_with_69_where_there_is_no_connection_and_says_why() {
+    let platform = Platform::installed().await;
+    let mut command = platform.command(&["doctor"]);
+    command.env("DATABASE_URL", "postgres://nobody:hunter2@127.0.0.1:1/none");
+    let said = Said::of(command).await.fits();
+    assert_eq!(said.code, 69);
+    assert!(said.out.contains("FAIL  connection") && said.out.contains("try: "), "{}", said.out);
+    assert!(!said.out.contains("hunter2"), "{}", said.out);
+}

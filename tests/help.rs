@@ -1,0 +1,68 @@
+//! What the program says about itself: help, completions and the manual page.
+
+use std::process::Command;
+
+use agent_sync::cli::Cli;
+use clap::CommandFactory;
+
+fn said(arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
+    let output = command.env_clear().env("COLUMNS", "80").args(arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn verbs() -> Vec<String> {
+    let command = Cli::command();
+    command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect()
+}
+
+#[test]
+fn every_verb_explains_itself_with_examples_on_80_columns() {
+    for verb in verbs() {
+        let help = said(&[&verb, "--help"]);
+        assert!(help.contains("Example"), "{help}");
+        assert!(help.contains(&format!("\n  agent-sync {verb}")) || verb == "render", "{help}");
+        for line in help.lines() {
+            assert!(line.chars().count() <= 80, "longer than 80 columns: {line}");
+        }
+    }
+    let command = Cli::command();
+    for verb in command.get_subcommands().chain([&command]) {
+        // Examples that are broken into lines cannot be pasted.
+        let examples = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+        for line in examples.lines() {
+            assert!(line.chars().count() <= 80, "longer than 80 columns: {line}");
+        }
+    }
+}
+
+#[test]
+fn completions_are_made_for_every_shell_and_know_every_verb() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let text = said(&["completions", shell]);
+        for verb in verbs() {
+            assert!(text.contains(&verb), "{verb} in the completions of {shell}");
+        }
+    }
+    let script = said(&["completions", "bash"]);
+    let status = Command::new("bash").args(["-n", "-c", &script]).status();
+    assert!(status.map_or(true, |status| status.success()), "bash takes it");
+}
+
+#[test]
+fn the_manual_page_tells_of_every_verb_and_its_options() {
+    let page = said(&["man"]);
+    assert!(page.contains(".TH agent-sync 1"), "{page}");
+    for text in
+        ["\\-\\-print", "\\-\\-role", "\\-\\-json", "\\-\\-database", "Exit codes", "check found drift"]
+    {
+        assert!(page.contains(text), "{text} in {page}");
+    }
+    for verb in verbs() {
+        assert!(
+            page.contains(&format!(".SS {verb}\n")) || page.contains(&format!(".SS \"{verb}\"")),
+            "{verb} in {page}"
+        );
+    }
+}
