@@ -13,6 +13,16 @@ fn brisk(platform: &Platform) -> Daemon {
     Daemon::start(command)
 }
 
+/// An agent with its configuration, in sync, and the daemon asleep.
+async fn watched() -> (Platform, Daemon) {
+    let platform = Platform::installed().await;
+    platform.save("a", "{}").await;
+    platform.configure("a").await;
+    let daemon = brisk(&platform);
+    daemon.logged("caught up").await;
+    (platform, daemon)
+}
+
 #[tokio::test]
 async fn g8_a_server_restart_is_two_log_lines_and_nothing_is_lost() {
     let own = Cluster::start(Options::default()).unwrap();
@@ -117,11 +127,7 @@ async fn g1_a_broken_capture_is_reported_and_mended_with_every_agent_in_sync() {
         ),
         ("DROP TRIGGER agent_sync_update ON agents", ""),
     ] {
-        let platform = Platform::installed().await;
-        platform.save("a", "{}").await;
-        platform.configure("a").await;
-        let daemon = brisk(&platform);
-        daemon.logged("caught up").await;
+        let (platform, daemon) = watched().await;
         platform.run(breaking).await;
         let line = daemon.logged("capture broken").await;
         assert_eq!(line["level"], "ERROR");
@@ -142,11 +148,7 @@ async fn g1_a_broken_capture_is_reported_and_mended_with_every_agent_in_sync() {
 
 #[tokio::test]
 async fn g1_a_before_trigger_that_comes_after_the_install_is_a_fault_until_installed_again() {
-    let platform = Platform::installed().await;
-    platform.save("a", "{}").await;
-    platform.configure("a").await;
-    let daemon = brisk(&platform);
-    daemon.logged("caught up").await;
+    let (platform, daemon) = watched().await;
     platform
         .run(
             r"CREATE FUNCTION rename() RETURNS trigger LANGUAGE plpgsql AS
@@ -170,11 +172,7 @@ async fn g1_a_before_trigger_that_comes_after_the_install_is_a_fault_until_insta
 
 #[tokio::test]
 async fn g1_saves_that_met_a_broken_outbox_are_made_good() {
-    let platform = Platform::installed().await;
-    platform.save("a", "{}").await;
-    platform.configure("a").await;
-    let daemon = brisk(&platform);
-    daemon.logged("caught up").await;
+    let (platform, daemon) = watched().await;
     // Broken and mended between two looks of the daemon: only the counter tells.
     platform
         .run(
@@ -191,11 +189,7 @@ async fn g1_saves_that_met_a_broken_outbox_are_made_good() {
 
 #[tokio::test]
 async fn g1_a_save_that_met_a_broken_outbox_and_commits_late_is_made_good() {
-    let platform = Platform::installed().await;
-    platform.save("a", "{}").await;
-    platform.configure("a").await;
-    let daemon = brisk(&platform);
-    daemon.logged("caught up").await;
+    let (platform, daemon) = watched().await;
     platform.run("BEGIN").await;
     platform.run("UPDATE agents SET enabled = false").await;
     let other = platform.connect().await;
@@ -309,11 +303,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
 #[tokio::test]
 async fn g1_a_capture_that_was_off_for_a_moment_is_made_good() {
     for while_running in [true, false] {
-        let platform = Platform::installed().await;
-        platform.save("a", "{}").await;
-        platform.configure("a").await;
-        let mut daemon = brisk(&platform);
-        daemon.logged("caught up").await;
+        let (platform, mut daemon) = watched().await;
         if !while_running {
             daemon.signal("TERM");
             daemon.ended().await;

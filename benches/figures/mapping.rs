@@ -23,22 +23,11 @@ struct Texts {
 
 impl Texts {
     fn agent(&self) -> Agent<'_> {
-        let [name, system_prompt, agent_image, voice_settings] = self.agent.each_ref().map(Option::as_deref);
-        Agent { name, system_prompt, agent_image, voice_settings }
+        self.agent.each_ref().map(Option::as_deref).into()
     }
 
     fn configuration(&self) -> Configuration<'_> {
-        let [agent_name, system_prompt, agent_image, voice_id, temperature, provider_config, voice_settings] =
-            self.configuration.each_ref().map(Option::as_deref);
-        Configuration {
-            agent_name,
-            system_prompt,
-            agent_image,
-            voice_id,
-            temperature,
-            provider_config,
-            voice_settings,
-        }
+        self.configuration.each_ref().map(Option::as_deref).into()
     }
 
     fn json(&self) -> impl Iterator<Item = &str> {

@@ -10,7 +10,7 @@ use super::daemon::Daemon;
 use super::generator::{self, Prompt};
 use super::{PATIENCE, until};
 
-const TABLES: &str = include_str!("../sql/platform.sql");
+const TABLES: &str = include_str!("../../src/demo/tables.sql");
 const NOTIFY_TRIGGER: &str = include_str!("../sql/notify_trigger.sql");
 const CHANGE_ALL: &str = include_str!("../sql/change_all.sql");
 const DIGEST: &str = include_str!("../sql/digest.sql");

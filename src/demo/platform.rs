@@ -14,7 +14,8 @@ use crate::throwaway::Cluster;
 
 /// The name of its database.
 pub(super) const DATABASE: &str = "platform";
-const TABLES: &str = include_str!("platform.sql");
+const TABLES: &str = include_str!("tables.sql");
+const AGENTS: &str = include_str!("agents.sql");
 
 /// How long anything may take to come true.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -46,7 +47,8 @@ impl Platform {
         server.batch_execute(&format!("CREATE DATABASE {DATABASE}")).await?;
         let url = cluster.url(DATABASE);
         let operator = connect(&url).await?;
-        operator.batch_execute(TABLES).await.context("could not create the tables of the platform")?;
+        let made = operator.batch_execute(&[TABLES, AGENTS].concat()).await;
+        made.context("could not create the tables of the platform")?;
         let ui = connect(&url.replacen("postgres@", "web_ui@", 1)).await?;
         let observer = connect(&url).await?;
         // Every look is a plan of its own otherwise, and the planning shows in the figures.
@@ -132,17 +134,7 @@ pub(super) fn diff(before: &Columns, after: &Columns) -> Diff {
 }
 
 fn configuration(columns: &Columns) -> Configuration<'_> {
-    let [agent_name, system_prompt, agent_image, voice_id, temperature, provider_config, voice_settings] =
-        columns.each_ref().map(Option::as_deref);
-    Configuration {
-        agent_name,
-        system_prompt,
-        agent_image,
-        voice_id,
-        temperature,
-        provider_config,
-        voice_settings,
-    }
+    columns.each_ref().map(Option::as_deref).into()
 }
 
 async fn connect(url: &str) -> anyhow::Result<Client> {

@@ -44,6 +44,31 @@ pub struct Configuration<'a> {
     pub voice_settings: Option<&'a str>,
 }
 
+impl<'a> From<[Option<&'a str>; 4]> for Agent<'a> {
+    /// The columns in the order of the fields.
+    fn from(columns: [Option<&'a str>; 4]) -> Self {
+        let [name, system_prompt, agent_image, voice_settings] = columns;
+        Self { name, system_prompt, agent_image, voice_settings }
+    }
+}
+
+impl<'a> From<[Option<&'a str>; 7]> for Configuration<'a> {
+    /// The columns in the order of the fields.
+    fn from(columns: [Option<&'a str>; 7]) -> Self {
+        let [agent_name, system_prompt, agent_image, voice_id, temperature, provider_config, voice_settings] =
+            columns;
+        Self {
+            agent_name,
+            system_prompt,
+            agent_image,
+            voice_id,
+            temperature,
+            provider_config,
+            voice_settings,
+        }
+    }
+}
+
 /// Which target columns exist (T3); a column that does not is never changed. `provider_config` always exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools)] // Each is a fact of the catalog, and they do not exclude each other.

@@ -67,13 +67,7 @@ impl Note {
 
     /// The tables are not as the settings say.
     pub fn no_layout(error: &LayoutError) -> Self {
-        let remedy = match error {
-            LayoutError::Postgres(cause) => failure::policy(cause).remedy,
-            LayoutError::NoTable { .. } | LayoutError::NoColumn { .. } => {
-                "Check the names of tables and columns in the settings of this database."
-            }
-        };
-        Self::fail("tables", error.to_string(), remedy)
+        Self::fail("tables", error.to_string(), error.remedy())
     }
 
     /// A question about this topic was not answered.

@@ -84,26 +84,27 @@ fn is_there(row: &Row, column: usize) -> bool {
     matches!(row.try_get::<_, Option<RowId>>(column), Ok(Some(_)))
 }
 
+/// Reads the columns of an agent, of which this is the first.
+pub(super) fn agent(row: &Row, first: usize) -> Result<Agent<'_>, Error> {
+    Ok(columns(row, first)?.into())
+}
+
+/// Reads the columns of a configuration, of which this is the first.
+pub(super) fn configuration(row: &Row, first: usize) -> Result<Configuration<'_>, Error> {
+    Ok(columns(row, first)?.into())
+}
+
+fn columns<const N: usize>(row: &Row, first: usize) -> Result<[Option<&str>; N], Error> {
+    let mut columns = [None; N];
+    for (index, column) in columns.iter_mut().enumerate() {
+        *column = row.try_get(first + index)?;
+    }
+    Ok(columns)
+}
+
 fn claim(row: &Row, busy: bool) -> Result<Claim<'_>, Error> {
-    let agent = Agent {
-        name: row.try_get(6)?,
-        system_prompt: row.try_get(7)?,
-        agent_image: row.try_get(8)?,
-        voice_settings: row.try_get(9)?,
-    };
     let configuration = match row.try_get(10)? {
-        Some(place) => Some((
-            Place { relation: row.try_get(18)?, row: place },
-            Configuration {
-                agent_name: row.try_get(11)?,
-                system_prompt: row.try_get(12)?,
-                agent_image: row.try_get(13)?,
-                voice_id: row.try_get(14)?,
-                temperature: row.try_get(15)?,
-                provider_config: row.try_get(16)?,
-                voice_settings: row.try_get(17)?,
-            },
-        )),
+        Some(place) => Some((Place { relation: row.try_get(18)?, row: place }, configuration(row, 11)?)),
         None => None,
     };
     Ok(Claim {
@@ -111,7 +112,7 @@ fn claim(row: &Row, busy: bool) -> Result<Claim<'_>, Error> {
         busy,
         has_problem: row.try_get(2)?,
         age: row.try_get(4)?,
-        agent: row.try_get::<_, bool>(5)?.then_some(agent),
+        agent: if row.try_get(5)? { Some(agent(row, 6)?) } else { None },
         configuration,
     })
 }

@@ -5,6 +5,7 @@
 
 use tokio_postgres::Client;
 
+use super::failure;
 use super::identifier::Quoted;
 use crate::mapping::{NumberColumn, Targets};
 use crate::settings::{AgentsTable, ConfigurationsTable};
@@ -99,6 +100,18 @@ pub enum LayoutError {
         /// The column's name.
         column: String,
     },
+}
+
+impl LayoutError {
+    /// What the operator can do.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Postgres(error) => failure::policy(error).remedy,
+            Self::NoTable { .. } | Self::NoColumn { .. } => {
+                "Check the names of tables and columns in the settings of this database."
+            }
+        }
+    }
 }
 
 /// The columns of a table, their types by name and by length, whether one can be written, and whether it is indexed.

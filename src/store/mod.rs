@@ -70,6 +70,11 @@ pub struct CaptureFault {
     pub fault: String,
 }
 
+impl CaptureFault {
+    /// What the operator can do.
+    pub const REMEDY: &str = "Run `agent-sync install` for this database.";
+}
+
 /// The queries of one session, prepared.
 #[derive(Debug)]
 pub struct Store {

@@ -11,7 +11,7 @@ use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
 
 use super::layout::Layout;
-use super::{CaptureFault, StoreError, queries, within};
+use super::{CaptureFault, StoreError, batch, queries, within};
 use crate::mapping::{Agent, Configuration};
 
 /// The sessions of daemons in this database, the leader first: process, host, whether it is told where from, user, program,
@@ -184,22 +184,8 @@ impl<'a> Surveyed<'a> {
             Some(kind) => Some(Noted { kind, detail: row.try_get(3)?, sqlstate: row.try_get(4)? }),
             None => None,
         };
-        let agent = Agent {
-            name: row.try_get(5)?,
-            system_prompt: row.try_get(6)?,
-            agent_image: row.try_get(7)?,
-            voice_settings: row.try_get(8)?,
-        };
-        let configuration = Configuration {
-            agent_name: row.try_get(10)?,
-            system_prompt: row.try_get(11)?,
-            agent_image: row.try_get(12)?,
-            voice_id: row.try_get(13)?,
-            temperature: row.try_get(14)?,
-            provider_config: row.try_get(15)?,
-            voice_settings: row.try_get(16)?,
-        };
-        let configuration = row.try_get::<_, bool>(9)?.then_some(configuration);
+        let configuration = if row.try_get(9)? { Some(batch::configuration(row, 10)?) } else { None };
+        let agent = batch::agent(row, 5)?;
         Ok(Self { slug: row.try_get(0)?, pending: row.try_get(1)?, noted, agent, configuration })
     }
 }

@@ -42,9 +42,6 @@ const STATEMENTS: u32 = 16;
 /// The same for connecting: names to look up, addresses to try, and the proof.
 const DIALS: u32 = 20;
 
-/// What to do about a trigger that does not do its work.
-const CAPTURE_REMEDY: &str = "Run `agent-sync install` for this database.";
-
 /// Why an attempt ended.
 #[derive(Debug, thiserror::Error)]
 pub enum AttemptError {
@@ -74,11 +71,9 @@ impl AttemptError {
                 return joined(findings, " ", |finding| finding.remedy().into_owned()).into();
             }
             Self::Session(error) => error.remedy(),
-            Self::Layout(LayoutError::Postgres(error)) | Self::Store(StoreError::Postgres(error)) => {
-                failure::policy(error).remedy
-            }
+            Self::Layout(error) => error.remedy(),
+            Self::Store(StoreError::Postgres(error)) => failure::policy(error).remedy,
             Self::Store(StoreError::Silent(_)) | Self::Closed(_) => REACH,
-            Self::Layout(_) => "Check the names of tables and columns in the settings of this database.",
         };
         remedy.into()
     }
@@ -456,7 +451,7 @@ impl Attempt<'_> {
     fn tell_what_is_wrong(&self, faults: &[CaptureFault], findings: &[Finding]) {
         let faults = faults.iter().map(|CaptureFault { trigger, fault }| observe::Finding {
             what: format!("the trigger {trigger} is {fault}"),
-            remedy: CAPTURE_REMEDY.to_owned(),
+            remedy: CaptureFault::REMEDY.to_owned(),
             misses_changes: true,
         });
         let findings = findings.iter().map(|finding| observe::Finding {

@@ -108,10 +108,10 @@ const CONFIGURATION: [(&str, Column); 7] = [
     ("agent_name", Column::Text),
     ("system_prompt", Column::Text),
     ("agent_image", Column::Text),
-    ("voice_settings", Column::Json),
     ("voice_id", Column::Text),
     ("temperature", Column::Number),
     ("provider_config", Column::Json),
+    ("voice_settings", Column::Json),
 ];
 
 impl Input {
@@ -140,22 +140,11 @@ impl Input {
     }
 
     fn agent(&self) -> Agent<'_> {
-        let [name, system_prompt, agent_image, voice_settings] = self.agent.each_ref().map(Option::as_deref);
-        Agent { name, system_prompt, agent_image, voice_settings }
+        self.agent.each_ref().map(Option::as_deref).into()
     }
 
     fn configuration(&self) -> Configuration<'_> {
-        let [agent_name, system_prompt, agent_image, voice_settings, voice_id, temperature, provider_config] =
-            self.configuration.each_ref().map(Option::as_deref);
-        Configuration {
-            agent_name,
-            system_prompt,
-            agent_image,
-            voice_id,
-            temperature,
-            provider_config,
-            voice_settings,
-        }
+        self.configuration.each_ref().map(Option::as_deref).into()
     }
 }
 

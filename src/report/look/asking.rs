@@ -11,7 +11,7 @@ use crate::install;
 use crate::report::note::{Note, is_over};
 use crate::settings::{Database, Settings};
 use crate::store::identifier::plain;
-use crate::store::{Layout, Store, StoreError, checks, queries, report, within};
+use crate::store::{CaptureFault, Layout, Store, StoreError, checks, queries, report, within};
 
 /// How far rows are counted: past that, counting would cost more than the number is worth.
 const COUNTED: i64 = 100_000;
@@ -73,6 +73,14 @@ impl<'a> Asking<'a> {
         parameters: &[(&(dyn ToSql + Sync), Type)],
     ) -> Result<Vec<Row>, StoreError> {
         within(self.patience(), self.client.query_typed(query, parameters)).await
+    }
+
+    async fn list<T>(
+        &self,
+        query: &str,
+        read: fn(&Row) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<Vec<T>, StoreError> {
+        Ok(self.ask(query, &[]).await?.iter().map(read).collect::<Result<_, _>>()?)
     }
 
     async fn server(&mut self) -> Result<(), StoreError> {
@@ -157,7 +165,7 @@ impl<'a> Asking<'a> {
                     "capture broken: changes are not noticed, because the trigger {} is {}",
                     fault.trigger, fault.fault
                 );
-                Note::fail("capture", text, "Run `agent-sync install` for this database.")
+                Note::fail("capture", text, CaptureFault::REMEDY)
             })),
             Err(error) => return self.failed("capture", error),
         }
@@ -194,11 +202,7 @@ impl<'a> Asking<'a> {
     }
 
     async fn daemons(&mut self) -> Result<(), StoreError> {
-        match self
-            .ask(report::DAEMONS, &[])
-            .await
-            .and_then(|rows| rows.iter().map(|row| Ok(daemon(row)?)).collect::<Result<Vec<_>, StoreError>>())
-        {
+        match self.list(report::DAEMONS, daemon).await {
             Ok(daemons) => {
                 self.look.daemons = daemons;
                 let note = who_leads(&self.look);
@@ -253,11 +257,7 @@ impl<'a> Asking<'a> {
     }
 
     async fn problems(&mut self) -> Result<(), StoreError> {
-        match self
-            .ask(report::PROBLEMS, &[])
-            .await
-            .and_then(|rows| rows.iter().map(|row| Ok(group(row)?)).collect::<Result<Vec<_>, StoreError>>())
-        {
+        match self.list(report::PROBLEMS, group).await {
             Ok(groups) => {
                 if groups.is_empty() {
                     self.note(Note::pass("agents", "no agent has a problem"));

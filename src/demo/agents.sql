@@ -1,48 +1,10 @@
--- The platform of the demo: its two tables as they are met in production (T1, T2), and ten believable agents.
+-- The platform of the demo: ten believable agents, in the tables of tables.sql.
 --
 -- One agent for each TTS provider; one that was just created and has no voice yet; one whose settings are stored
 -- double-encoded, as a JSON string; one whose settings cannot be mapped; one without a configuration. The role web_ui
 -- is the web UI: it may save agents, and that is all it may do. The keys are not keys of anything.
 
 CREATE ROLE web_ui LOGIN;
-
-CREATE TABLE agents (
-    id              uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    slug            text NOT NULL UNIQUE,
-    name            text NOT NULL,
-    description     text,
-    system_prompt   text,
-    agent_image     text,
-    voice_settings  jsonb,
-    webhooks        jsonb NOT NULL DEFAULT '{}',
-    tools_config    jsonb NOT NULL DEFAULT '{}',
-    enabled         boolean NOT NULL DEFAULT true,
-    created_at      timestamptz NOT NULL DEFAULT now(),
-    updated_at      timestamptz NOT NULL DEFAULT now()
-);
-
-CREATE TABLE agent_configurations (
-    id                  uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    agent_slug          text NOT NULL,
-    agent_name          text,
-    system_prompt       text,
-    agent_image         text,
-    voice_id            text,
-    temperature         double precision,
-    provider_config     jsonb,
-    voice_settings      jsonb,
-    openai_api_key      text,
-    groq_api_key        text,
-    deepgram_api_key    text,
-    elevenlabs_api_key  text,
-    cartesia_api_key    text,
-    speechify_api_key   text,
-    max_call_seconds    integer NOT NULL DEFAULT 900,
-    created_at          timestamptz NOT NULL DEFAULT now(),
-    updated_at          timestamptz NOT NULL DEFAULT now(),
-    last_updated        timestamptz NOT NULL DEFAULT now()
-);
-CREATE INDEX ON agent_configurations (agent_slug);
 
 GRANT SELECT, INSERT, UPDATE ON agents TO web_ui;
 

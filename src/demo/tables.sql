@@ -1,4 +1,5 @@
--- The platform: the two tables as in src/demo/platform.sql (T1, T2). Their rows come from benches/support/generator.rs.
+-- The platform's two tables as they are met in production (T1, T2); the benchmarks use them as well.
+
 CREATE TABLE agents (
     id              uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     slug            text NOT NULL UNIQUE,
