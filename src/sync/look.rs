@@ -22,9 +22,8 @@ pub(super) struct Look {
 }
 
 impl Look {
-    /// The first look waits until what was waiting has had its chance.
     pub(super) fn new() -> Self {
-        Self { not_before: Instant::now() + PAUSE, news: true }
+        Self { not_before: Instant::now(), news: true }
     }
 
     /// Says that something may have changed.
