@@ -1,5 +1,7 @@
 //! What happens when the connection or the capture breaks (G1, G8): nothing is lost, and the log stays short.
 
+use std::time::Duration;
+
 use agent_sync::throwaway::{Cluster, Options};
 use serde_json::json;
 
@@ -230,7 +232,10 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
     let sources = Sources::new(None, None, [("DATABASE_URL".into(), platform.url.clone().into())]);
     let settings = Settings::load_from(&sources).unwrap().settings;
     let database = &settings.databases["default"];
-    let layout = Layout::read(&platform.client, &database.agents, &database.configurations).await.unwrap();
+    let layout =
+        Layout::read(&platform.client, Duration::from_secs(30), &database.agents, &database.configurations)
+            .await
+            .unwrap();
     let (claim, write) = (queries::claim(&layout), queries::write(&layout));
     let (all, orphans) = (queries::enqueue_all(&layout), queries::clear_orphans(&layout));
     let (found, uncaptured) = (queries::enqueue_found(&layout), queries::enqueue_uncaptured(&layout));

@@ -72,11 +72,7 @@ impl Note {
 
     /// A question about this topic was not answered.
     pub fn unanswered(topic: &'static str, error: &StoreError) -> Self {
-        let remedy = match error {
-            StoreError::Postgres(cause) => failure::policy(cause).remedy,
-            StoreError::Silent(_) => "See what the server is doing: SELECT * FROM pg_stat_activity;",
-        };
-        Self::fail(topic, format!("this could not be found out: {error}"), remedy)
+        Self::fail(topic, format!("this could not be found out: {error}"), error.remedy())
     }
 }
 

@@ -33,7 +33,7 @@ pub struct Policy {
 
 /// The table. The first entry whose code begins the SQLSTATE holds.
 const POLICIES: &[(&str, Class, &str)] = &[
-    ("08", Class::Connection, "See whether the server is up and can be reached from here."),
+    ("08", Class::Connection, REACH),
     ("0A000", Class::Connection, "Nothing: the tables have changed, and are looked at again."),
     ("21", Class::Row, REFUSED),
     ("22", Class::Row, REFUSED),
@@ -62,6 +62,11 @@ const POLICIES: &[(&str, Class, &str)] = &[
     ("XX", Class::Fault, "The server has a fault: see its log."),
 ];
 
+/// There is no connection.
+pub const REACH: &str = "See whether the server is up and can be reached from here.";
+/// There is one, and no answer.
+pub const SILENT: &str =
+    "See whether the server can be reached from here, and what it is doing: SELECT * FROM pg_stat_activity;";
 const INSTALL: &str = "Run `agent-sync install` for this database, and check the names of its tables and columns in the settings.";
 const REFUSED: &str =
     "Mend the row or what refuses it; it is tried again by itself, and at once when the agent is saved.";
@@ -70,10 +75,7 @@ const UNKNOWN: Policy = Policy { class: Class::Fault, remedy: "See the server's 
 /// What to do about an error.
 pub fn policy(error: &Error) -> Policy {
     let Some(db) = error.as_db_error() else {
-        return Policy {
-            class: Class::Connection,
-            remedy: "See whether the server is up and can be reached from here.",
-        };
+        return Policy { class: Class::Connection, remedy: REACH };
     };
     let code = db.code().code();
     let known = POLICIES.iter().find(|(prefix, ..)| code.starts_with(prefix));

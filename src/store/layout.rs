@@ -3,10 +3,12 @@
 //! A column that does not exist is left out of every query, and the mapping is told so. Types are PostgreSQL's own
 //! names for them, so that text parameters can be cast to the type of the column that they are for.
 
+use std::time::Duration;
+
 use tokio_postgres::Client;
 
-use super::failure;
 use super::identifier::Quoted;
+use super::{StoreError, within};
 use crate::mapping::{NumberColumn, Targets};
 use crate::settings::{AgentsTable, ConfigurationsTable};
 
@@ -84,8 +86,8 @@ pub struct Layout {
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
     /// The catalog could not be read.
-    #[error("could not read the catalog")]
-    Postgres(#[from] tokio_postgres::Error),
+    #[error("could not read the catalog: {0}")]
+    Store(#[from] StoreError),
     /// A table is not there, or not visible to the role.
     #[error("expected the table {table}, and this database has none that this role can see")]
     NoTable {
@@ -106,7 +108,7 @@ impl LayoutError {
     /// What the operator can do.
     pub fn remedy(&self) -> &'static str {
         match self {
-            Self::Postgres(error) => failure::policy(error).remedy,
+            Self::Store(error) => error.remedy(),
             Self::NoTable { .. } | Self::NoColumn { .. } => {
                 "Check the names of tables and columns in the settings of this database."
             }
@@ -149,9 +151,14 @@ struct Table {
 }
 
 impl Table {
-    async fn read(client: &Client, schema: &str, table: &str) -> Result<Self, LayoutError> {
+    async fn read(
+        client: &Client,
+        patience: Duration,
+        schema: &str,
+        table: &str,
+    ) -> Result<Self, LayoutError> {
         let shown = format!("{schema}.{table}");
-        let rows = client.query(COLUMNS, &[&schema, &table]).await?;
+        let rows = within(patience, client.query(COLUMNS, &[&schema, &table])).await?;
         if rows.is_empty() {
             return Err(LayoutError::NoTable { table: shown });
         }
@@ -166,9 +173,9 @@ impl Table {
                     indexed: row.try_get(4)?,
                 })
             })
-            .collect::<Result<_, tokio_postgres::Error>>()?;
+            .collect::<Result<_, StoreError>>()?;
         let quoted = format!("{}.{}", Quoted(schema), Quoted(table));
-        let has_children = rows.first().map_or(Ok(false), |row| row.try_get(5))?;
+        let has_children = rows.first().map_or(Ok(false), |row| row.try_get(5)).map_err(StoreError::from)?;
         Ok(Self { quoted, shown, has_children, found, missing: Vec::new() })
     }
 
@@ -215,11 +222,12 @@ impl Layout {
     /// Reads the catalog.
     pub async fn read(
         client: &Client,
+        patience: Duration,
         agents: &AgentsTable,
         configurations: &ConfigurationsTable,
     ) -> Result<Self, LayoutError> {
-        let mut from = Table::read(client, &agents.schema, &agents.table).await?;
-        let mut to = Table::read(client, &configurations.schema, &configurations.table).await?;
+        let mut from = Table::read(client, patience, &agents.schema, &agents.table).await?;
+        let mut to = Table::read(client, patience, &configurations.schema, &configurations.table).await?;
         let source = Agents {
             table: from.quoted.clone(),
             slug: from.required(&agents.columns.slug)?,

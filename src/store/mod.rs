@@ -28,6 +28,8 @@ pub use checks::Finding;
 pub use layout::{Layout, LayoutError};
 pub use row_id::{Place, RowId};
 
+use crate::observe::pulse;
+
 /// Why a query did not give an answer.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -37,6 +39,16 @@ pub enum StoreError {
     /// The server did not answer in time.
     #[error("the server did not answer within {0:?}")]
     Silent(Duration),
+}
+
+impl StoreError {
+    /// What the operator can do.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Postgres(error) => failure::policy(error).remedy,
+            Self::Silent(_) => failure::SILENT,
+        }
+    }
 }
 
 /// What happens to the lock that tells writers that the daemon sleeps (C6), just before a claim.
@@ -430,7 +442,7 @@ pub async fn within<T>(
     patience: Duration,
     answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, StoreError> {
-    match tokio::time::timeout(patience, answer).await {
+    match pulse::timeout(patience, answer).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(StoreError::Silent(patience)),
     }

@@ -23,7 +23,7 @@ use super::database::{Context, Health};
 use super::drain::{Drain, Drained, Tools};
 use super::look::Look;
 use crate::install;
-use crate::observe::{self, Event, Totals, WakeUp};
+use crate::observe::{self, Event, Totals, WakeUp, pulse};
 use crate::session::{Asked, Limits, Session, SessionError};
 use crate::store::{CaptureFault, Finding, checks, failure};
 use crate::store::{Installed, Layout, LayoutError, Store, StoreError};
@@ -34,13 +34,6 @@ const STANDBY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The first pause before another look at rows that others have locked; it doubles up to `sync.lock_timeout`.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
-
-/// How many statements one step of the loop runs at most, and more: a sweep has a dozen. Each is bounded, so this bounds
-/// the step, and what takes longer hangs (`observe::verdict::stuck`).
-const STATEMENTS: u32 = 16;
-
-/// The same for connecting: names to look up, addresses to try, and the proof.
-const DIALS: u32 = 20;
 
 /// Why an attempt ended.
 #[derive(Debug, thiserror::Error)]
@@ -65,15 +58,14 @@ pub enum AttemptError {
 impl AttemptError {
     /// What the operator can do.
     pub fn remedy(&self) -> Cow<'static, str> {
-        const REACH: &str = "See whether the server is up and can be reached from here.";
         let remedy = match self {
             Self::Unfit(findings) => {
                 return joined(findings, " ", |finding| finding.remedy().into_owned()).into();
             }
             Self::Session(error) => error.remedy(),
             Self::Layout(error) => error.remedy(),
-            Self::Store(StoreError::Postgres(error)) => failure::policy(error).remedy,
-            Self::Store(StoreError::Silent(_)) | Self::Closed(_) => REACH,
+            Self::Store(error) => error.remedy(),
+            Self::Closed(_) => failure::REACH,
         };
         remedy.into()
     }
@@ -179,11 +171,9 @@ pub(super) async fn connect(context: &Context) -> Result<(Session, Store), Attem
     let limits = Limits::of(sync);
     let database = &context.database;
     let patience = Store::patience(sync);
-    context.observer.alive(database.connect_timeout * DIALS);
     let session = Session::connect(database, limits).await?;
-    context.observer.alive(patience * STATEMENTS);
     refuse(checks::server(session.client(), patience).await?)?;
-    let layout = Layout::read(session.client(), &database.agents, &database.configurations).await?;
+    let layout = Layout::read(session.client(), patience, &database.agents, &database.configurations).await?;
     refuse(checks::install(session.client(), patience, database, &layout, install::VERSION).await?)?;
     let captured = context.options.capture.configurations;
     let store = Store::prepare(session.client(), layout, captured, sync.statement_timeout).await?;
@@ -198,7 +188,6 @@ impl Attempt<'_> {
         if let Some(phase) = self.shown(phase) {
             self.context.observer.tell(&Event::Phase(phase));
         }
-        self.context.observer.alive(Store::patience(&self.context.options.sync) * STATEMENTS);
         match phase {
             Phase::Standby => self.stand_by().await,
             Phase::CatchUp => self.catch_up().await,
@@ -223,8 +212,7 @@ impl Attempt<'_> {
         // The question is the probe of a standby (G9), so its answer must not take longer than a probe's.
         let patience = self.context.options.sync.probe_timeout;
         let asking = self.store.try_lead(self.session.client());
-        let leads =
-            tokio::time::timeout(patience, asking).await.map_err(|_| SessionError::Dead(patience))??;
+        let leads = pulse::timeout(patience, asking).await.map_err(|_| SessionError::Dead(patience))??;
         if leads {
             return Ok(Phase::CatchUp);
         }
@@ -305,7 +293,6 @@ impl Attempt<'_> {
             self.drain.stay_awake();
         }
         let in_time = self.rest(wake_up_at).await?;
-        self.context.observer.alive(Store::patience(&self.context.options.sync) * STATEMENTS);
 
         let client = self.session.client();
         let asked = self.session.inbox().take();
@@ -362,8 +349,6 @@ impl Attempt<'_> {
             let sync = &self.context.options.sync;
             let probe_at = until.min(Instant::now() + sync.probe_interval);
             let probe_at = self.look.due().map_or(probe_at, |due| probe_at.min(due));
-            let pause = probe_at.saturating_duration_since(Instant::now());
-            self.context.observer.alive(pause + sync.probe_timeout + Store::patience(sync));
             if !self.pause(probe_at).await {
                 return Ok(false);
             }
@@ -382,6 +367,7 @@ impl Attempt<'_> {
 
     /// The same without probes. Says whether it is time.
     async fn pause(&mut self, until: Instant) -> bool {
+        pulse::promise(until.saturating_duration_since(Instant::now()));
         tokio::select! {
             biased;
             _ = self.stop.wait_for(|stop| *stop) => false,

@@ -20,7 +20,7 @@ use super::decide::decide;
 use super::pace::Pace;
 use super::report;
 use crate::mapping::Rules;
-use crate::observe::{Event, Observer, Totals};
+use crate::observe::{Event, Observer, Totals, pulse};
 use crate::session::Session;
 use crate::store::failure::{self, Class};
 use crate::store::{Idle, Problem, ProblemKind, RowId, Store, StoreError};
@@ -154,7 +154,7 @@ impl Drain {
             _ if !tools.may_sleep => return Ok(nothing),
             // It was wanted from the beginning of this pass, so a writer that did not notify is in flight.
             SleeperLock::Wanted => {
-                tokio::time::sleep(self.poll).await;
+                pulse::sleep(self.poll).await;
                 // A pass that takes long, over many dead rows, is not made over and over.
                 self.poll = (self.poll * 2).min(POLL.1.max(pass.began.elapsed() / 4));
             }
@@ -279,7 +279,7 @@ impl Drain {
         tools.observer.tell(&Event::Retrying { cause: &failure::describe(cause) });
         self.transient += 1;
         let pause = POLL.0.saturating_mul(1 << self.transient.min(7));
-        tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+        pulse::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
         true
     }
 

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use super::database::{Context, keep_in_sync};
 use super::survey::report_drift;
 use crate::mapping::Rules;
-use crate::observe::Board;
+use crate::observe::{Board, pulse};
 use crate::settings::{Announce, Capture, Database, Reconnect, Settings, Sync};
 
 /// What holds for every database.
@@ -166,7 +166,7 @@ impl Fleet {
                 // Closed, whatever way it ended.
                 let _ = predecessor.ended.await;
             }
-            keep_in_sync(context, stopped).await;
+            pulse::of(context.observer.clone(), keep_in_sync(context, stopped)).await;
             drop(running);
             run
         }));

@@ -101,7 +101,7 @@ impl<'a> Asking<'a> {
 
     async fn tables(&mut self) -> Result<(), StoreError> {
         let Database { agents, configurations, .. } = self.database;
-        match Layout::read(self.client, agents, configurations).await {
+        match Layout::read(self.client, self.patience(), agents, configurations).await {
             Ok(layout) => {
                 let name = |schema: &str, table: &str| format!("{}.{}", plain(schema), plain(table));
                 let to = name(&configurations.schema, &configurations.table);
@@ -127,7 +127,7 @@ impl<'a> Asking<'a> {
             Err(error) => {
                 self.note(Note::no_layout(&error));
                 match error {
-                    crate::store::LayoutError::Postgres(cause) if cause.is_closed() => Err(cause.into()),
+                    crate::store::LayoutError::Store(cause) if is_over(&cause) => Err(cause),
                     _ => Ok(()),
                 }
             }
