@@ -236,7 +236,8 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         Layout::read(&platform.client, Duration::from_secs(30), &database.agents, &database.configurations)
             .await
             .unwrap();
-    let (claim, write) = (queries::claim(&layout), queries::write(&layout));
+    let (claim, write) = (queries::claim(&layout), queries::write(&layout, true));
+    let bare_write = queries::write(&layout, false);
     let (all, orphans) = (queries::enqueue_all(&layout), queries::clear_orphans(&layout));
     let (found, uncaptured) = (queries::enqueue_found(&layout), queries::enqueue_uncaptured(&layout));
     let (agents, configurations) = (report::count_agents(&layout), report::count_configurations(&layout));
@@ -258,6 +259,10 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         report::ESTIMATE,
         report::UPKEEP,
         report::TABLES,
+        report::HISTORY_OF,
+        report::LAST_SYNC,
+        queries::PRUNE_HISTORY,
+        &bare_write,
         &agents,
         &configurations,
         &survey,

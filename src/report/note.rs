@@ -54,6 +54,7 @@ impl Note {
             Finding::NotInstalled | Finding::Incomplete { .. } | Finding::OtherVersion { .. } => "install",
             Finding::Unprivileged { .. } => "privileges",
             Finding::RowsMayBeHidden { .. } => "row security",
+            Finding::Scans { .. } => "index",
             Finding::PreparedTransactions { .. } => "two-phase",
         };
         let level = if finding.is_fatal() { Level::Fail } else { Level::Warn };

@@ -56,7 +56,8 @@ const POLICIES: &[(&str, Class, &str)] = &[
         Class::Slow,
         "Raise sync.statement_timeout, or see what makes the write slow: a trigger, perhaps.",
     ),
-    ("57", Class::Connection, "See whether the server is up: it ended the connection, which is made again."),
+    ("55000", Class::Fault, "Mend what the message names: as it is, PostgreSQL does not do it."),
+    ("57", Class::Connection, REACH),
     ("58", Class::Fault, "The server's storage has a fault: see its log."),
     ("P0", Class::Row, REFUSED),
     ("XX", Class::Fault, "The server has a fault: see its log."),
@@ -89,12 +90,15 @@ pub fn policy(error: &Error) -> Policy {
     }
 }
 
-/// What the operator can do about a write that was refused with this SQLSTATE and noted.
+/// What the operator can do about a single row whose write was refused with this SQLSTATE.
 pub fn remedy(sqlstate: &str) -> &'static str {
+    // Where the other rows are written, it is not the connection, the install or a privilege of the daemon's that is in
+    // the way, but what a trigger, a function or a policy makes of this row.
+    const OF_THE_ROW: &[&str] = &["28", "3F", "42"];
     let known = POLICIES.iter().find(|(prefix, ..)| sqlstate.starts_with(prefix));
     match known {
-        // No connection ends on account of one row: a function raised it.
         Some((_, Class::Connection, _)) => REFUSED,
+        Some(_) if OF_THE_ROW.iter().any(|prefix| sqlstate.starts_with(prefix)) => REFUSED,
         Some((.., remedy)) => remedy,
         None => UNKNOWN.remedy,
     }

@@ -15,9 +15,11 @@ pub mod failure;
 pub mod identifier;
 mod layout;
 pub mod queries;
+mod remedy;
 pub mod report;
 mod row_id;
 
+use std::fmt::{self, Display};
 use std::time::Duration;
 
 use postgres_types::{ToSql, Type};
@@ -26,9 +28,11 @@ use tokio_postgres::{Client, Statement};
 pub use batch::{Claim, Claimed, Outcome, Problem, ProblemKind};
 pub use checks::Finding;
 pub use layout::{Layout, LayoutError};
+pub use remedy::Remedies;
 pub use row_id::{Place, RowId};
 
 use crate::observe::pulse;
+use crate::settings::History;
 
 /// Why a query did not give an answer.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +86,12 @@ pub struct CaptureFault {
     pub fault: String,
 }
 
+impl Display for CaptureFault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "the trigger {} is {}", self.trigger, self.fault)
+    }
+}
+
 impl CaptureFault {
     /// What the operator can do.
     pub const REMEDY: &str = "Run `agent-sync install` for this database.";
@@ -116,10 +126,11 @@ impl Store {
         client: &Client,
         layout: Layout,
         capture_configurations: bool,
+        history: bool,
         statement_timeout: Duration,
     ) -> Result<Self, StoreError> {
         let triggers = expected_triggers(&layout, capture_configurations);
-        let (claim, write) = (queries::claim(&layout), queries::write(&layout));
+        let (claim, write) = (queries::claim(&layout), queries::write(&layout, history));
         let write_types = [
             Type::TID_ARRAY,
             Type::TEXT_ARRAY,
@@ -374,6 +385,16 @@ impl Store {
         self.run(client, queries::ENQUEUE_RETRIES, &[]).await?;
         let seconds: Option<f64> = self.scalar(client, queries::NEXT_RETRY).await?;
         Ok(seconds.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.01, 3600.0))))
+    }
+
+    /// Deletes one portion of what the history need not keep any more. Says whether there may be more.
+    pub async fn prune_history(&self, client: &Client, history: &History) -> Result<bool, StoreError> {
+        const PORTION: i64 = 2000;
+        let (keep, most) = (history.keep.as_secs_f64(), i64::from(history.max_rows));
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+            [(&keep, Type::FLOAT8), (&most, Type::INT8), (&PORTION, Type::INT8)];
+        let pruned = within(self.patience, client.execute_typed(queries::PRUNE_HISTORY, &parameters)).await?;
+        Ok(pruned >= PORTION.unsigned_abs())
     }
 
     /// What is installed.

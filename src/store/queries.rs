@@ -111,7 +111,7 @@ pub const SERVER: &str = "
 /// up in a schema that the role may not use.
 pub const MISSING_PARTS: &str = "
     SELECT 'agent_sync.' || part.name
-    FROM unnest(ARRAY['install', 'outbox', 'problem', 'uncaptured']) AS part (name)
+    FROM unnest(ARRAY['history', 'install', 'outbox', 'problem', 'uncaptured']) AS part (name)
     WHERE NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                       WHERE n.nspname = 'agent_sync' AND c.relname = part.name)
     ORDER BY 1";
@@ -329,7 +329,9 @@ fn text(alias: &str, column: Option<&Column>, name: &str) -> String {
 ///
 /// The rows are locked by [`claim`] in the same transaction, so their places hold. A batch of which a row was not
 /// written, because a trigger of somebody else's kept it back, must not be committed: it divides by zero.
-pub fn write(layout: &Layout) -> String {
+///
+/// With `history`, notes what is written as well, and on whose account: that of the latest of the rows of the outbox.
+pub fn write(layout: &Layout, history: bool) -> String {
     let configurations = &layout.configurations;
     let assignments: Vec<String> = written(configurations)
         .into_iter()
@@ -340,21 +342,69 @@ pub fn write(layout: &Layout) -> String {
         .chain(configurations.clocks.iter().map(|column| format!("{} = now()", column.name)))
         .collect();
     let names: Vec<&str> = written(configurations).iter().map(|(name, _)| *name).collect();
+    let rows = format!(
+        "unnest($1::tid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                     $9::oid[]) AS u (place, {}, relation)",
+        names.join(", ")
+    );
+    let these = "c.ctid = ANY ($1) AND c.ctid = u.place AND c.tableoid = u.relation";
+    let (returned, noted) = if history {
+        ("RETURNING o.slug, o.at, o.application_name, o.role", note_history(configurations, &rows, these))
+    } else {
+        ("", String::new())
+    };
     format!(
         "WITH taken AS (
-         DELETE FROM agent_sync.outbox o WHERE o.ctid = ANY ($10)
-         ), written AS (
+         DELETE FROM agent_sync.outbox o WHERE o.ctid = ANY ($10) {returned}
+         ){noted}, written AS (
          UPDATE {} c SET {}
-         FROM unnest($1::tid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                     $9::oid[]) AS u (place, {}, relation)
-         WHERE c.ctid = ANY ($1) AND c.ctid = u.place AND c.tableoid = u.relation
+         FROM {rows}
+         WHERE {these}
          RETURNING 1)
          SELECT 1 / (count(*) = cardinality($1))::integer FROM written",
         configurations.table,
         assignments.join(", "),
-        names.join(", "),
     )
 }
+
+/// The part of [`write()`] that notes it. It sees the rows as they were before.
+fn note_history(configurations: &Configurations, rows: &str, these: &str) -> String {
+    let Configurations { table, agent_slug, provider_config, key, .. } = configurations;
+    let key = match key.as_slice() {
+        [] => "NULL".to_owned(),
+        [one] => format!("c.{one}::text"),
+        several => {
+            let texts: Vec<_> = several.iter().map(|column| format!("c.{column}::text")).collect();
+            format!("concat_ws(',', {})", texts.join(", "))
+        }
+    };
+    let columns: Vec<_> = written(configurations)
+        .iter()
+        .filter(|(_, column)| column.is_some())
+        .map(|(name, _)| format!("CASE WHEN u.{name} IS NOT NULL THEN '{name}' END"))
+        .collect();
+    format!(
+        ", cause AS (
+         SELECT DISTINCT ON (t.slug) t.slug, t.application_name, t.role FROM taken t ORDER BY t.slug, t.at DESC
+         ), history AS (
+         INSERT INTO agent_sync.history (slug, configuration, columns, before, after, application_name, role)
+         SELECT c.{slug}::text, {key}, array_remove(ARRAY[{}], NULL),
+                CASE WHEN u.provider_config IS NOT NULL THEN c.{}::text END, u.provider_config,
+                cause.application_name, cause.role
+         FROM {rows} JOIN {table} c ON {these} LEFT JOIN cause ON cause.slug = c.{slug}::text
+         )",
+        columns.join(", "),
+        provider_config.name,
+        slug = agent_slug.name,
+    )
+}
+
+/// Deletes the oldest of the history: up to `$3` of what is older than `$1` seconds, or behind the latest `$2`.
+pub const PRUNE_HISTORY: &str = "
+    DELETE FROM agent_sync.history h
+    WHERE h.id = ANY (ARRAY(
+        SELECT o.id FROM (SELECT f.id, f.at FROM agent_sync.history f ORDER BY f.id LIMIT $3) AS o
+        WHERE o.at < now() - $1 * interval '1 second' OR o.id <= (SELECT max(l.id) FROM agent_sync.history l) - $2))";
 
 /// What a batch can write, in the order of the parameters of [`write()`].
 fn written(configurations: &Configurations) -> [(&'static str, Option<&Column>); 7] {

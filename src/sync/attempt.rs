@@ -25,7 +25,8 @@ use super::look::Look;
 use crate::install;
 use crate::observe::{self, Event, Totals, WakeUp, pulse};
 use crate::session::{Asked, Limits, Session, SessionError};
-use crate::store::{CaptureFault, Finding, checks, failure};
+use crate::store::failure::{self, Class};
+use crate::store::{CaptureFault, Finding, checks};
 use crate::store::{Installed, Layout, LayoutError, Store, StoreError};
 
 /// How often a standby tries for the leader's lock. It must not wait in the lock function: a waiting statement holds
@@ -34,6 +35,9 @@ const STANDBY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The first pause before another look at rows that others have locked; it doubles up to `sync.lock_timeout`.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+/// How many portions of the history a sweep deletes at most; the rest is for the next.
+const PRUNED: u32 = 10;
 
 /// Why an attempt ended.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +88,15 @@ impl AttemptError {
 
     /// Whether it is worth telling in the middle of an outage that began for another reason.
     pub(crate) fn is_finding(&self) -> bool {
-        matches!(self, Self::Unfit(_) | Self::Session(SessionError::Pooler))
+        match self {
+            Self::Unfit(_) | Self::Session(SessionError::Pooler) => true,
+            Self::Layout(error) => !matches!(error, LayoutError::Store(_)),
+            // A server that answers, and will go on to say no: to the user, the password or the database.
+            Self::Session(SessionError::Postgres(error)) => {
+                error.code().is_some() && failure::policy(error).class == Class::Fault
+            }
+            _ => false,
+        }
     }
 }
 
@@ -175,8 +187,8 @@ pub(super) async fn connect(context: &Context) -> Result<(Session, Store), Attem
     refuse(checks::server(session.client(), patience).await?)?;
     let layout = Layout::read(session.client(), patience, &database.agents, &database.configurations).await?;
     refuse(checks::install(session.client(), patience, database, &layout, install::VERSION).await?)?;
-    let captured = context.options.capture.configurations;
-    let store = Store::prepare(session.client(), layout, captured, sync.statement_timeout).await?;
+    let (captured, history) = (context.options.capture.configurations, context.options.history.enabled);
+    let store = Store::prepare(session.client(), layout, captured, history, sync.statement_timeout).await?;
     Ok((session, store))
 }
 
@@ -232,9 +244,6 @@ impl Attempt<'_> {
             observer.tell(&Event::Leading { server: &self.context.database.target() });
             if !layout.missing.is_empty() {
                 observer.tell(&Event::ColumnsMissing { columns: &layout.missing });
-            }
-            if !layout.configurations.agent_slug_is_indexed {
-                observer.tell(&Event::NotIndexed { column: &layout.configurations.agent_slug.name });
             }
         }
         let patience = Store::patience(&self.context.options.sync);
@@ -414,7 +423,8 @@ impl Attempt<'_> {
         };
         let observer = &self.context.observer;
         for fault in self.health.noticed.untold_faults(&faults) {
-            observer.tell(&Event::CaptureBroken { trigger: &fault.trigger, fault: &fault.fault });
+            let (trigger, remedy) = (&fault.trigger, CaptureFault::REMEDY);
+            observer.tell(&Event::CaptureBroken { trigger, fault: &fault.fault, remedy });
         }
         for finding in self.health.noticed.untold_findings(&findings) {
             let (finding, remedy) = (finding.to_string(), finding.remedy());
@@ -428,6 +438,11 @@ impl Attempt<'_> {
 
         let (client, store) = (self.session.client(), &self.store);
         store.sweep_problems(client).await?;
+        for _ in 0..PRUNED {
+            if !store.prune_history(client, &self.context.options.history).await? {
+                break;
+            }
+        }
         self.enqueue_retries().await?;
         self.look.expect_news();
         Ok(())
@@ -435,8 +450,8 @@ impl Attempt<'_> {
 
     /// Tells everything that is wrong now, said before or not, for those who ask.
     fn tell_what_is_wrong(&self, faults: &[CaptureFault], findings: &[Finding]) {
-        let faults = faults.iter().map(|CaptureFault { trigger, fault }| observe::Finding {
-            what: format!("the trigger {trigger} is {fault}"),
+        let faults = faults.iter().map(|fault| observe::Finding {
+            what: fault.to_string(),
             remedy: CaptureFault::REMEDY.to_owned(),
             misses_changes: true,
         });

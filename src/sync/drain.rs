@@ -206,7 +206,13 @@ impl Drain {
                 (self.transient, self.faults) = (0, 0);
                 self.pace.went_well(claimed.looked_at, claimed.bytes);
                 self.totals.add(decision.totals);
-                report::committed(observer, &decision, claimed.looked_at, read.elapsed());
+                report::committed(
+                    observer,
+                    &store.layout().remedies,
+                    &decision,
+                    claimed.looked_at,
+                    read.elapsed(),
+                );
                 Ok(Some(end))
             }
             Err(error) => self.write_failed(tools, error, decision.first, end).await.map(|()| None),
@@ -300,7 +306,7 @@ impl Drain {
             sqlstate: Some(sqlstate.to_owned()),
         };
         tools.store.set_aside(tools.session.client(), problem, place).await?;
-        let remedy = failure::policy(cause).remedy;
+        let remedy = failure::remedy(sqlstate);
         tools.observer.tell(&Event::Failed { slug, detail: &detail, sqlstate, remedy });
         self.set_aside = true;
         self.pass.took_any = true;
