@@ -12,8 +12,9 @@
 -- it does nothing. More than one role can be named, one a run.
 --
 -- The role can then SELECT the columns of the agents that are mapped; SELECT the columns of the configurations that
--- are compared, and of their primary key; UPDATE those that are written; and use the tables in the schema agent_sync. The places of the
--- rows (ctid, tableoid) need a grant like columns do. Other columns, API keys among them, it cannot read.
+-- are compared, and of their primary key; UPDATE those that are written; and use the tables in the schema agent_sync. The
+-- places and versions of the rows (ctid, tableoid, xmin) need a grant like columns do. Other columns, API keys among them, it
+-- cannot read.
 -- What the role could do before is left alone.
 --
 -- Row-level security is not touched: see docs/operating.md for the policies that the role needs where it is enabled.
@@ -64,7 +65,7 @@ BEGIN
         FROM unnest(ARRAY['agent_name', 'system_prompt', 'agent_image', 'voice_id', 'temperature', 'provider_config',
                           'voice_settings']) AS name;
     read_configs := write_configs || COALESCE(given #>> '{configurations,columns,agent_slug}', 'agent_slug')
-        || ARRAY['ctid', 'tableoid'];
+        || ARRAY['ctid', 'tableoid', 'xmin'];
     -- The primary key, for the history.
     SELECT read_configs || COALESCE(array_agg(a.attname::text), '{}') INTO read_configs
         FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)

@@ -20,6 +20,7 @@ mod fleet;
 mod help;
 mod history;
 mod installing;
+mod lone;
 mod mapping;
 mod outage;
 mod packaging;

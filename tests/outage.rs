@@ -238,6 +238,9 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
             .unwrap();
     let (claim, write) = (queries::claim(&layout), queries::write(&layout, true));
     let bare_write = queries::write(&layout, false);
+    let (claim_lone, write_lone) =
+        (queries::claim_lone(&layout).unwrap(), queries::write_lone(&layout, true));
+    let bare_write_lone = queries::write_lone(&layout, false);
     let (all, orphans) = (queries::enqueue_all(&layout), queries::clear_orphans(&layout));
     let (found, uncaptured) = (queries::enqueue_found(&layout), queries::enqueue_uncaptured(&layout));
     let (agents, configurations) = (report::count_agents(&layout), report::count_configurations(&layout));
@@ -289,6 +292,10 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         backlog::LATEST_PROBLEMS,
         &claim,
         &write,
+        &claim_lone,
+        &write_lone,
+        &bare_write_lone,
+        queries::TAKE_LONE,
         &all,
         &orphans,
         &found,

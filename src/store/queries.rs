@@ -238,46 +238,38 @@ pub const TAKE: &str = "DELETE FROM agent_sync.outbox o WHERE o.ctid = ANY ($1)"
 /// configurations come locked (G4). One that somebody else has locked is not waited for and not there; then there are
 /// fewer than the slug has, and so it is known to be busy.
 ///
-/// Mostly a batch is a single row, and PostgreSQL spends more time on making a plan ready than on running it: so where
+/// Mostly a batch is small, and PostgreSQL spends more time on making a plan ready than on running it: so where
 /// indexes allow, the plan is three look-ups for each slug. Where they do not, the tables are read once and hashed.
 pub fn claim(layout: &Layout) -> String {
     let Layout { agents, configurations, .. } = layout;
     let (agent_slug, slug) = (&agents.slug.name, &configurations.agent_slug.name);
     let (from_agents, from_configurations) = (&agents.table, &configurations.table);
-    let (agent_columns, columns) =
-        (format!("true AS found, {}", agent_columns(agents)), configuration_columns(configurations));
     let (agent_table, agent) = if agents.slug_is_indexed {
-        let lateral = format!(
-            "LATERAL (SELECT {agent_columns} FROM {from_agents} a WHERE a.{agent_slug} = changed.slug OFFSET 0)"
-        );
-        (String::new(), format!("{lateral} agent ON true"))
+        (String::new(), agent_by_index(agents))
     } else {
         let table = format!(
             ", agent AS MATERIALIZED (
-                 SELECT a.{agent_slug} AS slug, {agent_columns} FROM {from_agents} a
-                 WHERE a.{agent_slug} IN (SELECT slug FROM changed))"
+                 SELECT a.{agent_slug} AS slug, true AS found, {} FROM {from_agents} a
+                 WHERE a.{agent_slug} IN (SELECT slug FROM changed))",
+            agent_columns(agents)
         );
         (table, "agent ON agent.slug = changed.slug".to_owned())
     };
-    let locked =
-        format!("SELECT c.tableoid AS relation, c.ctid AS place, {columns} FROM {from_configurations} c");
     let (configuration_tables, configuration, targets) = if configurations.agent_slug_is_indexed {
         (
             String::new(),
-            format!(
-                "LATERAL ({locked} WHERE c.{slug} = changed.slug FOR NO KEY UPDATE SKIP LOCKED) configuration ON true"
-            ),
+            configuration_by_index(configurations, "FOR NO KEY UPDATE SKIP LOCKED"),
             format!("(SELECT count(*) FROM {from_configurations} c WHERE c.{slug} = changed.slug)"),
         )
     } else {
-        let own = format!("c.{slug} AS slug, ");
-        let locked = locked.replacen("SELECT ", &format!("SELECT {own}"), 1);
         let tables = format!(
             ", target AS MATERIALIZED (
-                 SELECT {own} count(*) AS rows FROM {from_configurations} c
+                 SELECT c.{slug} AS slug, count(*) AS rows FROM {from_configurations} c
                  WHERE c.{slug} IN (SELECT slug FROM changed) GROUP BY 1
              ), configuration AS MATERIALIZED (
-                 {locked} WHERE c.{slug} IN (SELECT slug FROM changed) FOR NO KEY UPDATE OF c SKIP LOCKED)"
+                 SELECT c.{slug} AS slug, {} FROM {from_configurations} c
+                 WHERE c.{slug} IN (SELECT slug FROM changed) FOR NO KEY UPDATE OF c SKIP LOCKED)",
+            configuration_as_it_is(configurations)
         );
         let joins = "target ON target.slug = changed.slug LEFT JOIN configuration ON configuration.slug = changed.slug";
         (tables, joins.to_owned(), "coalesce(target.rows, 0)".to_owned())
@@ -290,13 +282,78 @@ pub fn claim(layout: &Layout) -> String {
              FROM (SELECT ctid AS place, slug, at FROM agent_sync.outbox WHERE ctid >= $1 LIMIT $2) AS o
              GROUP BY o.slug
          ){agent_table}{configuration_tables}
-         SELECT changed.slug, {targets}, EXISTS (SELECT FROM agent_sync.problem p WHERE p.slug = changed.slug),
-                changed.places, extract(epoch FROM clock_timestamp() - changed.at)::float8,
-                agent.found IS NOT NULL, agent.name, agent.system_prompt, agent.agent_image, agent.voice_settings,
-                configuration.place, configuration.agent_name, configuration.system_prompt,
-                configuration.agent_image, configuration.voice_id, configuration.temperature,
-                configuration.provider_config, configuration.voice_settings, configuration.relation
-         FROM changed LEFT JOIN {agent} LEFT JOIN {configuration} {together}"
+         SELECT {}
+         FROM changed LEFT JOIN {agent} LEFT JOIN {configuration} {together}",
+        claimed(&targets)
+    )
+}
+
+/// The same for the one row of the outbox at the place `$1`, without locks: what [`write_lone`] writes is held to the
+/// versions that it came from, the last two columns. None where an index is missing. A second configuration is there only to
+/// tell that there is one.
+pub fn claim_lone(layout: &Layout) -> Option<String> {
+    let Layout { agents, configurations, .. } = layout;
+    (agents.slug_is_indexed && configurations.agent_slug_is_indexed).then(|| {
+        format!(
+            "SELECT {}, changed.version, configuration.version
+             FROM (SELECT o.slug, ARRAY[o.ctid] AS places, o.at, o.xmin::text AS version
+                   FROM agent_sync.outbox o WHERE o.ctid = $1) AS changed
+             LEFT JOIN {} LEFT JOIN {}",
+            claimed("NULL::int8"),
+            agent_by_index(agents),
+            configuration_by_index(configurations, "LIMIT 2")
+        )
+    })
+}
+
+/// Looks up the agent of `changed`.
+fn agent_by_index(agents: &Agents) -> String {
+    let Agents { table, slug, .. } = agents;
+    format!(
+        "LATERAL (SELECT true AS found, {} FROM {table} a WHERE a.{} = changed.slug OFFSET 0) agent ON true",
+        agent_columns(agents),
+        slug.name
+    )
+}
+
+/// Looks up the configurations of `changed`.
+fn configuration_by_index(configurations: &Configurations, ending: &str) -> String {
+    let Configurations { table, agent_slug, .. } = configurations;
+    format!(
+        "LATERAL (SELECT {} FROM {table} c WHERE c.{} = changed.slug {ending}) configuration ON true",
+        configuration_as_it_is(configurations),
+        agent_slug.name
+    )
+}
+
+/// Which version of which row a configuration is, and what it says.
+fn configuration_as_it_is(configurations: &Configurations) -> String {
+    let columns = configuration_columns(configurations);
+    format!("c.tableoid AS relation, c.ctid AS place, c.xmin::text AS version, {columns}")
+}
+
+/// The columns of a claim: of `changed`, `agent` and `configuration`, with the number of `targets` that the slug has.
+///
+/// What is copied as it is comes only where it differs, for a prompt is larger than all the rest, and mostly the same on
+/// both sides. To the mapping a column that is the same and one that is not set are one thing: nothing to write (M1).
+fn claimed(targets: &str) -> String {
+    let copied = ["name", "system_prompt", "agent_image"].into_iter().zip([
+        "agent_name",
+        "system_prompt",
+        "agent_image",
+    ]);
+    let copied: Vec<String> = copied
+        .map(|(from, to)| {
+            format!("CASE WHEN agent.{from} COLLATE \"C\" IS DISTINCT FROM configuration.{to} THEN agent.{from} END")
+        })
+        .collect();
+    format!(
+        "changed.slug, {targets}, EXISTS (SELECT FROM agent_sync.problem p WHERE p.slug = changed.slug),
+         changed.places, extract(epoch FROM clock_timestamp() - changed.at)::float8,
+         agent.found IS NOT NULL, {}, agent.voice_settings,
+         configuration.place, NULL::text, NULL::text, NULL::text, configuration.voice_id, configuration.temperature,
+         configuration.provider_config, configuration.voice_settings, configuration.relation",
+        copied.join(", ")
     )
 }
 
@@ -333,14 +390,6 @@ fn text(alias: &str, column: Option<&Column>, name: &str) -> String {
 /// With `history`, notes what is written as well, and on whose account: that of the latest of the rows of the outbox.
 pub fn write(layout: &Layout, history: bool) -> String {
     let configurations = &layout.configurations;
-    let assignments: Vec<String> = written(configurations)
-        .into_iter()
-        .filter_map(|(name, column)| {
-            let Column { name: own, sql_type } = column?;
-            Some(format!("{own} = coalesce(u.{name}::{sql_type}, c.{own})"))
-        })
-        .chain(configurations.clocks.iter().map(|column| format!("{} = now()", column.name)))
-        .collect();
     let names: Vec<&str> = written(configurations).iter().map(|(name, _)| *name).collect();
     let rows = format!(
         "unnest($1::tid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
@@ -363,39 +412,48 @@ pub fn write(layout: &Layout, history: bool) -> String {
          RETURNING 1)
          SELECT 1 / (count(*) = cardinality($1))::integer FROM written",
         configurations.table,
-        assignments.join(", "),
+        assignments(configurations, |_, name| format!("u.{name}")),
     )
 }
 
 /// The part of [`write()`] that notes it. It sees the rows as they were before.
 fn note_history(configurations: &Configurations, rows: &str, these: &str) -> String {
-    let Configurations { table, agent_slug, provider_config, key, .. } = configurations;
-    let key = match key.as_slice() {
-        [] => "NULL".to_owned(),
-        [one] => format!("c.{one}::text"),
-        several => {
-            let texts: Vec<_> = several.iter().map(|column| format!("c.{column}::text")).collect();
-            format!("concat_ws(',', {})", texts.join(", "))
-        }
-    };
-    let columns: Vec<_> = written(configurations)
-        .iter()
-        .filter(|(_, column)| column.is_some())
-        .map(|(name, _)| format!("CASE WHEN u.{name} IS NOT NULL THEN '{name}' END"))
-        .collect();
+    let (table, slug) = (&configurations.table, &configurations.agent_slug.name);
     format!(
         ", cause AS (
          SELECT DISTINCT ON (t.slug) t.slug, t.application_name, t.role FROM taken t ORDER BY t.slug, t.at DESC
          ), history AS (
-         INSERT INTO agent_sync.history (slug, configuration, columns, before, after, application_name, role)
-         SELECT c.{slug}::text, {key}, array_remove(ARRAY[{}], NULL),
-                CASE WHEN u.provider_config IS NOT NULL THEN c.{}::text END, u.provider_config,
-                cause.application_name, cause.role
+         {HISTORY}
+         SELECT c.{slug}::text, {}, cause.application_name, cause.role
          FROM {rows} JOIN {table} c ON {these} LEFT JOIN cause ON cause.slug = c.{slug}::text
          )",
+        noted(configurations, "c", |_, name| format!("u.{name}")),
+    )
+}
+
+const HISTORY: &str =
+    "INSERT INTO agent_sync.history (slug, configuration, columns, before, after, application_name, role)";
+
+/// What is noted of a write of the configuration called `row`, as it was before: its key, which columns, and the `provider_config` before and
+/// after. `value` gives what is written, for the index and name of a column.
+fn noted(configurations: &Configurations, row: &str, value: impl Fn(usize, &str) -> String) -> String {
+    let key: Vec<_> = configurations.key.iter().map(|column| format!("{row}.{column}::text")).collect();
+    let key = match key.as_slice() {
+        [] => "NULL".to_owned(),
+        [one] => one.clone(),
+        several => format!("concat_ws(',', {})", several.join(", ")),
+    };
+    let written = written(configurations);
+    let columns = written.iter().enumerate().filter(|(_, (_, column))| column.is_some());
+    let columns: Vec<_> = columns
+        .map(|(index, (name, _))| format!("CASE WHEN {} IS NOT NULL THEN '{name}' END", value(index, name)))
+        .collect();
+    let after = written.iter().position(|(name, _)| *name == "provider_config").unwrap_or_default();
+    let after = value(after, "provider_config");
+    format!(
+        "{key}, array_remove(ARRAY[{}], NULL), CASE WHEN {after} IS NOT NULL THEN {row}.{}::text END, {after}",
         columns.join(", "),
-        provider_config.name,
-        slug = agent_slug.name,
+        configurations.provider_config.name,
     )
 }
 
@@ -405,6 +463,60 @@ pub const PRUNE_HISTORY: &str = "
     WHERE h.id = ANY (ARRAY(
         SELECT o.id FROM (SELECT f.id, f.at FROM agent_sync.history f ORDER BY f.id LIMIT $3) AS o
         WHERE o.at < now() - $1 * interval '1 second' OR o.id <= (SELECT max(l.id) FROM agent_sync.history l) - $2))";
+
+/// Writes one configuration that was read by [`claim_lone`], in a transaction of its own: `$1` its place, `$2` to `$8` what to
+/// write, `$9` its relation, `$10` its version; and takes the row of the outbox at the place `$11`, of the version `$12` and
+/// the slug `$13`, which it counts.
+///
+/// If the configuration is not what it was, or somebody holds it locked, nothing is written, nothing taken, and nothing
+/// waited for. Place and version are one row's alone: a place that has been used again has another version.
+///
+/// With `history`, notes what is written as well, and counts that: the same number.
+pub fn write_lone(layout: &Layout, history: bool) -> String {
+    let configurations = &layout.configurations;
+    let table = &configurations.table;
+    let value = |index: usize, _: &str| format!("${}::text", index + 2);
+    let take = "DELETE FROM agent_sync.outbox o USING written WHERE o.ctid = $11 AND o.xmin = $12::text::xid AND o.slug = $13";
+    let (seen, take) = if history {
+        let note = noted(configurations, "locked", value);
+        let columns = configurations.key.iter().chain([&configurations.provider_config.name]);
+        (
+            columns.map(|column| format!("c.{column}")).collect::<Vec<_>>().join(", "),
+            format!(
+                ", taken AS ({take} RETURNING o.application_name, o.role)
+                 {HISTORY}
+                 SELECT $13, {note}, taken.application_name, taken.role FROM taken, locked"
+            ),
+        )
+    } else {
+        (String::new(), take.to_owned())
+    };
+    format!(
+        "WITH locked AS MATERIALIZED (
+         SELECT {seen} FROM {table} c WHERE c.ctid = $1 AND c.tableoid = $9 AND c.xmin = $10::text::xid
+         FOR NO KEY UPDATE SKIP LOCKED
+         ), written AS (
+         UPDATE {table} c SET {}
+         WHERE c.ctid = $1 AND c.tableoid = $9 AND EXISTS (SELECT FROM locked)
+         RETURNING 1)
+         {take}",
+        assignments(configurations, value),
+    )
+}
+
+/// Takes one row of the outbox that [`claim_lone`] has read, when there is nothing to write.
+pub const TAKE_LONE: &str =
+    "DELETE FROM agent_sync.outbox o WHERE o.ctid = $1 AND o.xmin = $2::text::xid AND o.slug = $3";
+
+/// What a write sets: each column to what `value` gives for its index and name, if that is not null, and the clocks.
+fn assignments(configurations: &Configurations, value: impl Fn(usize, &str) -> String) -> String {
+    let columns = written(configurations).into_iter().enumerate().filter_map(|(index, (name, column))| {
+        let Column { name: own, sql_type } = column?;
+        Some(format!("{own} = coalesce({}::{sql_type}, c.{own})", value(index, name)))
+    });
+    let clocks = configurations.clocks.iter().map(|column| format!("{} = now()", column.name));
+    columns.chain(clocks).collect::<Vec<_>>().join(", ")
+}
 
 /// What a batch can write, in the order of the parameters of [`write()`].
 fn written(configurations: &Configurations) -> [(&'static str, Option<&Column>); 7] {
