@@ -12,7 +12,7 @@ use crate::support::Platform;
 
 /// Agents of every kind: of ten, six are in sync, one has another voice than its configuration, one no configuration, one settings
 /// that cannot be mapped, and one is changed after the install, so that it is pending.
-const AGENTS: &str = r#"
+const AGENTS: &str = r"
     INSERT INTO agents (slug, name, system_prompt, voice_settings)
     SELECT 'agent-' || n, 'Agent ' || n, 'You are number ' || n,
            jsonb_build_object('provider', 'openai', 'voice_id', 'voice-' || n % 100, 'model', 'tts-1',
@@ -23,7 +23,7 @@ const AGENTS: &str = r#"
     SELECT a.slug, a.name, a.system_prompt, a.voice_settings ->> 'voice_id', 0.5, a.voice_settings,
            jsonb_build_object('mine', 1, 'tts', jsonb_build_object('provider', 'openai', 'model', 'tts-1', 'voice',
                CASE WHEN a.slug LIKE '%6' THEN 'another' ELSE a.voice_settings ->> 'voice_id' END))
-    FROM agents a WHERE a.slug NOT LIKE '%7'"#;
+    FROM agents a WHERE a.slug NOT LIKE '%7'";
 
 const CHANGED: &str =
     "UPDATE agents SET voice_settings = voice_settings || '{\"voice_id\": \"later\"}' WHERE slug LIKE '%9'";
