@@ -1,6 +1,6 @@
 # Two commands do everything: `make demo` and `make test`. Both see to it that PostgreSQL's server programs are there.
 
-.PHONY: demo test bench bench-quick lint postgres
+.PHONY: demo test test-million bench bench-quick lint postgres
 
 # The main job, live, on a throwaway PostgreSQL.
 demo: postgres
@@ -12,6 +12,11 @@ test:
 	@if cargo nextest --version >/dev/null 2>&1; \
 		then cargo nextest run --locked --no-fail-fast; \
 		else cargo test --locked --no-fail-fast; fi
+
+# `check` over a million agents, of which `make test` has 50,000: some minutes.
+test-million:
+	@sh scripts/postgres.sh
+	@AGENT_SYNC_TEST_AGENTS=1000000 cargo test --locked --test it -- --nocapture scale::
 
 # Every figure beside its floor or rival, on a throwaway PostgreSQL with fsync on: a table, and target/bench/figures.{json,svg}.
 # Some: `cargo bench --locked --bench figures -- --only latency,bulk`. Which there are: the same with `-- --list`.

@@ -12,11 +12,12 @@
 -- it does nothing. More than one role can be named, one a run.
 --
 -- The role can then SELECT the columns of the agents that are mapped; SELECT the columns of the configurations that
--- are compared, and UPDATE those that are written; and use the tables in the schema agent_sync. The places and
--- versions of the rows (ctid, tableoid, xmin) need a grant like columns do. Other columns, API keys among them, it cannot read.
+-- are compared, and of their primary key; UPDATE those that are written; and use the tables in the schema agent_sync. The
+-- places and versions of the rows (ctid, tableoid, xmin) need a grant like columns do. Other columns, API keys among them, it
+-- cannot read.
 -- What the role could do before is left alone.
 --
--- Row-level security is not touched: see the README for the policies that the role needs where it is enabled.
+-- Row-level security is not touched: see docs/operating.md for the policies that the role needs where it is enabled.
 
 DO $grant$
 DECLARE
@@ -65,6 +66,10 @@ BEGIN
                           'voice_settings']) AS name;
     read_configs := write_configs || COALESCE(given #>> '{configurations,columns,agent_slug}', 'agent_slug')
         || ARRAY['ctid', 'tableoid', 'xmin'];
+    -- The primary key, for the history.
+    SELECT read_configs || COALESCE(array_agg(a.attname::text), '{}') INTO read_configs
+        FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey)
+        WHERE i.indrelid = configs AND i.indisprimary;
     -- The clocks are written and not read; only timestamps are.
     SELECT write_configs || array_agg(a.attname::text) INTO write_configs
         FROM pg_attribute a
@@ -90,6 +95,7 @@ BEGIN
                    has_table_privilege(member.oid, format('agent_sync.%I', o.name), o.privilege)
             FROM (VALUES ('outbox', 'SELECT'), ('outbox', 'INSERT'), ('outbox', 'DELETE'),
                          ('problem', 'SELECT'), ('problem', 'INSERT'), ('problem', 'UPDATE'), ('problem', 'DELETE'),
+                         ('history', 'SELECT'), ('history', 'INSERT'), ('history', 'DELETE'),
                          ('install', 'SELECT'), ('state', 'SELECT'), ('uncaptured', 'SELECT')) AS o (name, privilege)
             UNION ALL
             SELECT format('%s (%I) ON %s', o.privilege, a.attname, a.attrelid::regclass),

@@ -54,6 +54,7 @@ BEGIN
     DROP SEQUENCE IF EXISTS agent_sync.uncaptured;
     DROP TABLE IF EXISTS agent_sync.problem;
     DROP TABLE IF EXISTS agent_sync.outbox;
+    DROP TABLE IF EXISTS agent_sync.history;
     DROP TABLE IF EXISTS agent_sync.role;
     DROP TABLE IF EXISTS agent_sync.install;
     DROP SCHEMA agent_sync;

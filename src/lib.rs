@@ -19,4 +19,5 @@ pub mod store;
 pub mod survey;
 pub mod sync;
 pub mod throwaway;
+pub mod time;
 pub mod verbs;

@@ -17,8 +17,11 @@ async fn changed() -> (Platform, Store, RowId) {
     platform.run("TRUNCATE agent_sync.outbox; INSERT INTO agent_sync.outbox (slug) VALUES ('a')").await;
     let sources = Sources::new(None, None, [("DATABASE_URL".into(), platform.url.clone().into())]);
     let database = Settings::load_from(&sources).unwrap().settings.databases["default"].clone();
-    let layout = Layout::read(&platform.client, &database.agents, &database.configurations).await.unwrap();
-    let store = Store::prepare(&platform.client, layout, true, Duration::from_secs(30)).await.unwrap();
+    let layout =
+        Layout::read(&platform.client, Duration::from_secs(30), &database.agents, &database.configurations)
+            .await
+            .unwrap();
+    let store = Store::prepare(&platform.client, layout, true, true, Duration::from_secs(30)).await.unwrap();
     let place: String = platform.value("SELECT ctid::text FROM agent_sync.outbox").await;
     (platform, store, place.parse().unwrap())
 }

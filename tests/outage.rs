@@ -1,5 +1,7 @@
 //! What happens when the connection or the capture breaks (G1, G8): nothing is lost, and the log stays short.
 
+use std::time::Duration;
+
 use agent_sync::throwaway::{Cluster, Options};
 use serde_json::json;
 
@@ -230,9 +232,15 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
     let sources = Sources::new(None, None, [("DATABASE_URL".into(), platform.url.clone().into())]);
     let settings = Settings::load_from(&sources).unwrap().settings;
     let database = &settings.databases["default"];
-    let layout = Layout::read(&platform.client, &database.agents, &database.configurations).await.unwrap();
-    let (claim, write) = (queries::claim(&layout), queries::write(&layout));
-    let (claim_lone, write_lone) = (queries::claim_lone(&layout).unwrap(), queries::write_lone(&layout));
+    let layout =
+        Layout::read(&platform.client, Duration::from_secs(30), &database.agents, &database.configurations)
+            .await
+            .unwrap();
+    let (claim, write) = (queries::claim(&layout), queries::write(&layout, true));
+    let bare_write = queries::write(&layout, false);
+    let (claim_lone, write_lone) =
+        (queries::claim_lone(&layout).unwrap(), queries::write_lone(&layout, true));
+    let bare_write_lone = queries::write_lone(&layout, false);
     let (all, orphans) = (queries::enqueue_all(&layout), queries::clear_orphans(&layout));
     let (found, uncaptured) = (queries::enqueue_found(&layout), queries::enqueue_uncaptured(&layout));
     let (agents, configurations) = (report::count_agents(&layout), report::count_configurations(&layout));
@@ -254,6 +262,10 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         report::ESTIMATE,
         report::UPKEEP,
         report::TABLES,
+        report::HISTORY_OF,
+        report::LAST_SYNC,
+        queries::PRUNE_HISTORY,
+        &bare_write,
         &agents,
         &configurations,
         &survey,
@@ -282,6 +294,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         &write,
         &claim_lone,
         &write_lone,
+        &bare_write_lone,
         queries::TAKE_LONE,
         &all,
         &orphans,

@@ -7,8 +7,8 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::admin::{get, metric_becomes, serving};
 use crate::support::Platform;
+use crate::support::http::{get, metric_becomes, serving};
 use crate::support::platform::EXAMPLE;
 
 fn path(name: &str) -> PathBuf {

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
 
-use crate::admin::{metric_becomes, serving};
 use crate::support::Platform;
+use crate::support::http::{metric_becomes, serving};
 use crate::support::platform::EXAMPLE;
 
 /// The page as a browser has it after a few seconds, and what the browser had to complain about.

@@ -21,7 +21,6 @@ mod page;
 mod process;
 mod server;
 mod status;
-mod time;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -8,12 +8,12 @@ use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
-use super::time;
 use crate::observe::histogram::Histogram;
 use crate::observe::hour::Minute;
 use crate::observe::state::{Backlog, CHANGES, InForce, PROBLEMS, Problem, Trouble, WakeUp};
 use crate::observe::verdict::{stuck, unready};
 use crate::observe::{Kinds, Snapshot, State};
+use crate::time;
 
 /// How much is wanted.
 #[derive(Debug, PartialEq, Eq)]

@@ -18,13 +18,14 @@ use crate::store::{StoreError, within};
 /// What an install runs: the steps of the schema in the order of their versions, the triggers, and the role.
 const STEPS: &[&str] = &[
     include_str!("../../sql/0001_schema.sql"),
+    include_str!("../../sql/0002_history.sql"),
     include_str!("../../sql/attach.sql"),
     include_str!("../../sql/grant.sql"),
 ];
 const UNINSTALL: &str = include_str!("../../sql/uninstall.sql");
 
 /// The version of the schema that this program works with.
-pub const VERSION: i32 = 1;
+pub const VERSION: i32 = 2;
 
 /// How often a lock that is held by others is tried for, and how long others get in between.
 const ATTEMPTS: u32 = 5;
@@ -46,6 +47,8 @@ pub struct Plan<'a> {
     pub agents: &'a AgentsTable,
     /// The table of the configurations.
     pub configurations: &'a ConfigurationsTable,
+    /// Whether the outbox notes whose transaction made a change, for the history.
+    pub history: bool,
     /// Whether configurations are captured as well (C2).
     pub capture_configurations: bool,
     /// The role of the daemon, to be given what it needs; those named in earlier installs are looked after in any case.
@@ -86,6 +89,7 @@ impl Plan<'_> {
                 },
             },
             "capture_configurations": self.capture_configurations,
+            "history": self.history,
         })
         .to_string()
     }

@@ -146,7 +146,7 @@ impl Cell {
                 }
                 count(state, totals, batch);
             }
-            Event::MissingConfiguration { slug } => {
+            Event::MissingConfiguration { slug, .. } => {
                 remember(state, slug, Outcome::MissingConfiguration, Columns::default());
             }
             Event::Rejected { slug, .. } => remember(state, slug, Outcome::Rejected, Columns::default()),

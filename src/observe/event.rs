@@ -23,11 +23,6 @@ pub enum Event<'a> {
         /// As `schema.table.column`.
         columns: &'a [String],
     },
-    /// Looking for a slug scans the table of the configurations (T2).
-    NotIndexed {
-        /// The column, quoted.
-        column: &'a str,
-    },
     /// Everything that was waiting at the start is done.
     CaughtUp {
         /// What it came to.
@@ -60,6 +55,8 @@ pub enum Event<'a> {
     MissingConfiguration {
         /// The slug.
         slug: &'a str,
+        /// What to do.
+        remedy: &'a str,
     },
     /// The agent's settings cannot be mapped (M7).
     Rejected {
@@ -67,6 +64,8 @@ pub enum Event<'a> {
         slug: &'a str,
         /// Every mistake.
         reasons: &'a str,
+        /// What to do.
+        remedy: &'a str,
     },
     /// PostgreSQL refused the write (G5).
     Failed {
@@ -104,6 +103,8 @@ pub enum Event<'a> {
         trigger: &'a str,
         /// What is wrong.
         fault: &'a str,
+        /// What to do.
+        remedy: &'a str,
     },
     /// Something that does not keep the daemon from working, and should be known (G10).
     Found {
@@ -232,7 +233,7 @@ impl Observer {
     }
 
     /// Gives a sign of life, and promises the next one within this time: see [`super::verdict::stuck`].
-    pub fn alive(&self, within: Duration) {
+    pub(super) fn alive(&self, within: Duration) {
         self.cell.alive(within);
     }
 
@@ -246,13 +247,6 @@ impl Observer {
             Event::Leading { server } => info!(database, server, "connected and leading"),
             Event::ColumnsMissing { columns } => {
                 info!(database, columns = columns.join(", "), "columns that do not exist here are left out");
-            }
-            Event::NotIndexed { column } => {
-                info!(
-                    database,
-                    column,
-                    "no index begins with this column, so every lookup scans the table; an index would help"
-                );
             }
             Event::CaughtUp { totals } => {
                 let Totals { written, unchanged, missing, rejected, .. } = totals;
@@ -275,16 +269,19 @@ impl Observer {
                     "database available again, caught up"
                 );
             }
-            Event::MissingConfiguration { slug } => {
+            Event::MissingConfiguration { slug, remedy } => {
                 warn!(
                     database,
-                    slug, "no configuration has this slug; the agent is saved, nothing is synced"
+                    slug, remedy, "no configuration has this slug; the agent is saved, nothing is synced"
                 );
             }
-            Event::Rejected { slug, reasons } => {
+            Event::Rejected { slug, reasons, remedy } => {
                 warn!(
                     database,
-                    slug, reasons, "agent rejected: its settings cannot be mapped; nothing is written"
+                    slug,
+                    reasons,
+                    remedy,
+                    "agent rejected: its settings cannot be mapped; nothing is written"
                 );
             }
             Event::Failed { slug, detail, sqlstate, remedy } => {
@@ -299,14 +296,8 @@ impl Observer {
                 debug!(database, written, unchanged, missing, rejected, gone, busy, "batch committed");
             }
             Event::Retrying { cause } => debug!(database, cause, "batch is done again"),
-            Event::CaptureBroken { trigger, fault } => {
-                error!(
-                    database,
-                    trigger,
-                    fault,
-                    remedy = "run `agent-sync install` for this database",
-                    "capture broken: changes are not noticed"
-                );
+            Event::CaptureBroken { trigger, fault, remedy } => {
+                error!(database, trigger, fault, remedy, "capture broken: changes are not noticed");
             }
             Event::Found { finding, remedy } => warn!(database, remedy, "{finding}"),
             Event::CaptureTouched => {

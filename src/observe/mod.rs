@@ -5,7 +5,7 @@
 //!
 //! - `event` lists the events, and has the words of the log; `log` says where the log goes.
 //! - `board` is what is known at this moment, in memory, and `state` what that is for one database.
-//! - `verdict` makes two answers of it: do the loops make progress, and is a database served?
+//! - `pulse` is how a loop says that it is alive; `verdict` makes two answers of it: do the loops make progress, and is a database served?
 //!
 //! Invariant: no value of a row is ever logged or kept but slugs and provider names (G11).
 //! Invariant: telling an event waits for nothing.
@@ -15,6 +15,7 @@ mod event;
 pub mod histogram;
 pub mod hour;
 mod log;
+pub mod pulse;
 pub mod state;
 pub mod verdict;
 

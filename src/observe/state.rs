@@ -2,8 +2,9 @@
 //!
 //! Bounds: a list that can grow is cut at [`PROBLEMS`], [`CHANGES`] or [`FINDINGS`], and a text at the lengths that
 //! `brief` is called with. A database without problems takes less than 64 KiB when all rings are full; one with a thousand
-//! of them at most 400 KiB more, for the list ends where its texts come to [`LISTED`].
+//! of them at most 550 KiB more, for the list ends where its texts come to [`LISTED`].
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -16,7 +17,7 @@ use super::hour::Hour;
 pub const PROBLEMS: usize = 1000;
 
 /// How many bytes their texts may come to.
-pub const LISTED: usize = 256 * 1024;
+pub const LISTED: usize = 384 * 1024;
 
 /// How many of the latest changes are kept.
 pub const CHANGES: usize = 200;
@@ -213,7 +214,7 @@ pub struct Problem {
     /// The reason, without prompts and keys.
     pub detail: Box<str>,
     /// What to do.
-    pub remedy: &'static str,
+    pub remedy: Cow<'static, str>,
     /// Of a failed write.
     pub sqlstate: Option<Box<str>>,
     /// Since when.

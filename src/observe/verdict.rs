@@ -11,8 +11,8 @@ pub const SLACK: Duration = Duration::from_secs(15);
 
 /// How long the loop has given no sign of life, if that is longer than it may be; `/livez` and a watchdog want to know.
 ///
-/// Before a loop waits for anything, it says how long that can take at most, because every wait has a bound: a pause, a
-/// time-out of the client, or one of the server's. A loop that has not been heard of by then hangs.
+/// Before a loop waits for anything, it says how long that can take at most ([`super::pulse`]), because every wait has a
+/// bound. A loop that has not been heard of by then, and for [`SLACK`] more, hangs.
 pub fn stuck(state: &State, now: Instant) -> Option<Duration> {
     let (last, due) = state.alive;
     (now > due + SLACK).then(|| now.saturating_duration_since(last))

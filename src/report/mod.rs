@@ -18,5 +18,5 @@ mod upkeep;
 pub use canary::canary;
 pub use look::{Counted, Daemon, Group, Look, Outbox, look};
 pub use note::{Level, Note};
-pub use story::{Conclusion, Problem, Since, Story, conclude, story};
+pub use story::{Conclusion, Problem, Since, Story, Write, conclude, story};
 pub use upkeep::upkeep;

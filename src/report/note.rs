@@ -54,6 +54,7 @@ impl Note {
             Finding::NotInstalled | Finding::Incomplete { .. } | Finding::OtherVersion { .. } => "install",
             Finding::Unprivileged { .. } => "privileges",
             Finding::RowsMayBeHidden { .. } => "row security",
+            Finding::Scans { .. } => "index",
             Finding::PreparedTransactions { .. } => "two-phase",
         };
         let level = if finding.is_fatal() { Level::Fail } else { Level::Warn };
@@ -72,11 +73,7 @@ impl Note {
 
     /// A question about this topic was not answered.
     pub fn unanswered(topic: &'static str, error: &StoreError) -> Self {
-        let remedy = match error {
-            StoreError::Postgres(cause) => failure::policy(cause).remedy,
-            StoreError::Silent(_) => "See what the server is doing: SELECT * FROM pg_stat_activity;",
-        };
-        Self::fail(topic, format!("this could not be found out: {error}"), remedy)
+        Self::fail(topic, format!("this could not be found out: {error}"), error.remedy())
     }
 }
 

@@ -2,30 +2,12 @@
 
 use crate::settings::Database;
 use crate::show::{count, quoted};
-use crate::store::failure;
-use crate::store::identifier::{plain, readable};
+use crate::store::Remedies;
 use crate::survey::Verdict;
 
 /// What the operator can do about a problem of this kind that an agent has.
 pub fn remedy(database: &Database, kind: &str, sqlstate: Option<&str>, slug: &str) -> String {
-    match kind {
-        "missing_configuration" => {
-            let table = &database.configurations;
-            format!(
-                "Create it, with whatever else the table wants, and it is brought in sync by itself: INSERT INTO {}.{} ({}, \
-                 {}) VALUES ({}, '{{}}');",
-                plain(&table.schema),
-                plain(&table.table),
-                plain(&table.columns.agent_slug),
-                plain(&table.columns.provider_config),
-                readable(slug),
-            )
-        }
-        "rejected" => {
-            "Correct these settings and save the agent; it is then brought in sync by itself.".to_owned()
-        }
-        _ => failure::remedy(sqlstate.unwrap_or_default()).to_owned(),
-    }
+    Remedies::new(&database.configurations).of(kind, sqlstate, slug).into_owned()
 }
 
 /// What the operator can do about an agent that stands so; nothing where there is nothing to do.
@@ -69,7 +51,7 @@ pub fn sentence(kind: &str, number: i64, some: &[String]) -> String {
     let what = match kind {
         "missing_configuration" => format!("{agents} {have} no configuration"),
         "rejected" => format!("{agents} {are} rejected, because the settings cannot be mapped"),
-        _ => format!("{agents}: PostgreSQL refused to write the configuration"),
+        _ => format!("{agents} {have} a configuration that could not be written"),
     };
     format!("{} {what}: {names}", count(number))
 }

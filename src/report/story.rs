@@ -2,24 +2,28 @@
 //! way; and in one sentence what is the case and what to do.
 
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use postgres_types::{ToSql, Type};
 use serde::Serialize;
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Row};
 
 use super::look::Look;
 use super::note::Level;
 use super::problem;
 use crate::mapping::{Configuration, Rules};
 use crate::settings::Database;
-use crate::show::{Value, age, fields_of, plural};
+use crate::show::{Difference, Value, age, diff, fields_of, plural};
 use crate::store::report::{self, Surveyed};
 use crate::store::{Layout, StoreError, within};
 use crate::survey::{Findings, Scope, Verdict, survey};
+use crate::time;
 
 /// How long a change may wait for a daemon that leads before that is the story.
 const OVERDUE: f64 = 60.0;
+
+/// How many writes are told of.
+const LATEST: i64 = 5;
 
 /// What was found.
 #[derive(Debug)]
@@ -36,6 +40,43 @@ pub struct Story {
     pub pending: Option<Since>,
     /// The problem that is noted for it.
     pub problem: Option<Problem>,
+    /// What was written for it, the latest first.
+    pub history: Vec<Write>,
+}
+
+/// A row of `agent_sync.history`.
+#[derive(Debug, Clone, Serialize)]
+pub struct Write {
+    /// When.
+    #[serde(flatten)]
+    pub since: Since,
+    /// The primary key of the configuration.
+    pub configuration: Option<String>,
+    /// What was written, but for the clocks.
+    pub columns: Vec<String>,
+    /// What it changed in `provider_config`, as far as it may be told (G11).
+    pub differences: Vec<Difference>,
+    /// The application of the transaction that caused it.
+    pub application_name: Option<String>,
+    /// The role of that transaction.
+    pub role: Option<String>,
+}
+
+impl Write {
+    fn of(rules: &Rules, row: &Row) -> Result<Self, tokio_postgres::Error> {
+        let state = |column| {
+            let provider_config = row.try_get(column)?;
+            Ok::<_, tokio_postgres::Error>(Configuration { provider_config, ..Configuration::default() })
+        };
+        Ok(Self {
+            since: Since { since: time::rfc3339(row.try_get(0)?), seconds: row.try_get(1)? },
+            configuration: row.try_get(2)?,
+            columns: row.try_get(3)?,
+            differences: diff(rules, &state(4)?, &state(5)?).differences,
+            application_name: row.try_get(6)?,
+            role: row.try_get(7)?,
+        })
+    }
 }
 
 /// A time, and how long ago that was.
@@ -85,7 +126,7 @@ pub async fn story(
 ) -> Result<Story, StoreError> {
     let own: [(&(dyn ToSql + Sync), Type); 1] = [(&slug, Type::TEXT)];
     let rows = report::value(client, patience, &report::count_configurations(layout), &own).await?;
-    let (mut pending, mut problem) = (None, None);
+    let (mut pending, mut problem, mut history) = (None, None, Vec::new());
     if installed {
         let row = within(patience, client.query_typed_one(report::PENDING_OF, &own)).await?;
         pending = since(row.try_get(0)?, row.try_get(1)?);
@@ -103,6 +144,11 @@ pub async fn story(
         }
     }
     let problem = problem.transpose()?;
+    if installed {
+        let latest: [(&(dyn ToSql + Sync), Type); 2] = [(&slug, Type::TEXT), (&LATEST, Type::INT8)];
+        let rows = within(patience, client.query_typed(report::HISTORY_OF, &latest)).await?;
+        history = rows.iter().map(|row| Write::of(rules, row)).collect::<Result<_, _>>()?;
+    }
     let (agent, configurations) = saved(client, patience, rules, layout, slug).await?;
     let mut findings = None;
     let scope = Scope { slugs: Some(&[slug]), noted: installed };
@@ -111,7 +157,7 @@ pub async fn story(
         ControlFlow::Break(())
     })
     .await?;
-    Ok(Story { agent, configurations, findings, rows, pending, problem })
+    Ok(Story { agent, configurations, findings, rows, pending, problem, history })
 }
 
 /// Fields, by their paths.
@@ -146,8 +192,8 @@ async fn saved(
     Ok((agent, configurations))
 }
 
-fn since(since: Option<String>, seconds: Option<f64>) -> Option<Since> {
-    Some(Since { since: since?, seconds: seconds? })
+fn since(since: Option<SystemTime>, seconds: Option<f64>) -> Option<Since> {
+    Some(Since { since: time::rfc3339(since?), seconds: seconds? })
 }
 
 /// What is the case and what to do, by what weighs most.

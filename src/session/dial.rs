@@ -8,6 +8,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{Host, LoadBalanceHosts};
 
 use super::SessionError;
+use crate::observe::pulse;
 
 /// One configuration a host, in the order in which they are to be tried.
 pub(super) fn hosts(all: &Config) -> Vec<Config> {
@@ -40,7 +41,7 @@ pub(super) async fn addresses(host: Config, patience: Duration) -> Result<Vec<Co
         return Ok(vec![host]);
     }
     let port = host.get_ports().first().copied().unwrap_or(5432);
-    let found = tokio::time::timeout(patience, tokio::net::lookup_host((name.as_str(), port)))
+    let found = pulse::timeout(patience, tokio::net::lookup_host((name.as_str(), port)))
         .await
         .map_err(|_| SessionError::Silent(patience))?
         .map_err(|cause| SessionError::Name { name: name.clone(), cause })?;

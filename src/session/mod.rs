@@ -28,6 +28,7 @@ use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Socket};
 pub use inbox::{Asked, Inbox};
 pub use tls::TlsError;
 
+use crate::observe::pulse;
 use crate::settings::{Database, Tls};
 use crate::store::{StoreError, failure, within};
 
@@ -78,7 +79,6 @@ impl SessionError {
     /// What the operator can do.
     pub fn remedy(&self) -> &'static str {
         use rustls::{CertificateError as Wrong, Error};
-        const REACH: &str = "See whether the server is up and can be reached from here.";
         match self {
             Self::Tls(_) => "Check tls_root_cert of this database.",
             Self::Name { .. } => "Check the host in the URL of this database, and the name service.",
@@ -98,7 +98,7 @@ impl SessionError {
             Self::Postgres(_) => {
                 "Check the URL, the password and tls of this database; the cause says which."
             }
-            Self::Silent(_) | Self::Closed(_) | Self::Dead(_) => REACH,
+            Self::Silent(_) | Self::Closed(_) | Self::Dead(_) => failure::REACH,
             Self::Pooler => {
                 "Give the direct address of the server, or that of a pooler in session mode: LISTEN and locks need a \
                  session of their own."
@@ -270,7 +270,7 @@ impl Session {
                 mode => open(config, tls::connector(mode, database.tls_root_cert.as_deref())?).await,
             }
         };
-        tokio::time::timeout(patience, opening).await.map_err(|_| SessionError::Silent(patience))?
+        pulse::timeout(patience, opening).await.map_err(|_| SessionError::Silent(patience))?
     }
 
     /// The client half.

@@ -14,6 +14,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Config, SimpleQueryMessage};
 
 use super::{Inbox, Session, SessionError};
+use crate::observe::pulse;
 use crate::settings::Database;
 use crate::store::within;
 
@@ -68,7 +69,7 @@ async fn arrives(
         // No second connection is to be had, or it leads to another server: the weaker proof has to do.
         Ok(_) | Err(_) => drop(ask(client, "", &notify).await?),
     }
-    match tokio::time::timeout(PATIENCE, inbox.heard()).await {
+    match pulse::timeout(PATIENCE, inbox.heard()).await {
         Ok(()) if !inbox.is_closed() => Ok(()),
         Ok(()) => Err(SessionError::Closed(inbox.cause())),
         Err(_) => Err(SessionError::Pooler),

@@ -106,7 +106,7 @@ impl Kind {
         self == Self::Url
     }
 
-    fn expected(self) -> String {
+    pub(crate) fn expected(self) -> String {
         match self {
             Self::Bool => "true or false".to_owned(),
             Self::Integer { min, max } => format!("an integer from {min} to {max}"),

@@ -15,7 +15,7 @@ use super::file;
 use super::layer::{DEFAULT, Layer, variable};
 use super::merged::{Merged, read};
 use super::problem::{Problem, SettingsError};
-use super::{Admin, Announce, Capture, Log, Reconcile, Reconnect, Rules, Settings, Shutdown, Sync};
+use super::{Admin, Announce, Capture, History, Log, Reconcile, Reconnect, Rules, Settings, Shutdown, Sync};
 
 /// The settings file that is read when none is named and this one exists.
 const DEFAULT_FILE: &str = "/etc/agent-sync/agent-sync.toml";
@@ -72,6 +72,7 @@ struct Global {
     #[serde(default)]
     announce: Announce,
     sync: Sync,
+    history: History,
     reconcile: Reconcile,
     reconnect: Reconnect,
     shutdown: Shutdown,
@@ -165,8 +166,22 @@ fn typed(
         let database = Database::build(name, raw, connection.dsn.config.clone(), &origin, problems);
         databases.extend(database.map(|database| (name.clone(), database)));
     }
-    let Global { log, rules, capture, sync, announce, reconcile, reconnect, shutdown, admin, .. } = global;
-    Some(Settings { log, rules, capture, sync, announce, reconcile, reconnect, shutdown, admin, databases })
+    let Global {
+        log, rules, capture, sync, announce, history, reconcile, reconnect, shutdown, admin, ..
+    } = global;
+    Some(Settings {
+        log,
+        rules,
+        capture,
+        sync,
+        announce,
+        history,
+        reconcile,
+        reconnect,
+        shutdown,
+        admin,
+        databases,
+    })
 }
 
 /// Checks what only makes sense together.

@@ -23,6 +23,7 @@ mod layer;
 mod load;
 mod merged;
 mod problem;
+mod reference;
 mod schema;
 mod suggest;
 
@@ -39,6 +40,7 @@ pub use database::{AgentsColumns, AgentsTable, ConfigurationsColumns, Configurat
 pub use entries::Entry;
 pub use load::{Loaded, Sources};
 pub use problem::{Problem, SettingsError};
+pub use reference::reference;
 
 /// Everything that can be set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub struct Settings {
     pub sync: Sync,
     /// `[announce]`
     pub announce: Announce,
+    /// `[history]`
+    pub history: History,
     /// `[reconcile]`
     pub reconcile: Reconcile,
     /// `[reconnect]`
@@ -137,6 +141,19 @@ pub struct Sync {
 pub struct Announce {
     /// The channel to NOTIFY with the slugs; nothing for nobody.
     pub channel: Option<String>,
+}
+
+/// What is kept of what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct History {
+    /// Whether anything is.
+    pub enabled: bool,
+    /// How long.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub keep: Duration,
+    /// How many rows.
+    pub max_rows: u32,
 }
 
 /// What `agent-sync reconcile` does without asking.

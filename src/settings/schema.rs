@@ -13,8 +13,7 @@ pub(crate) struct Key {
     pub(crate) path: &'static str,
     pub(crate) kind: Kind,
     pub(crate) default: Default,
-    /// One paragraph, as it stands in `config/agent-sync.toml`; a test keeps the two together.
-    #[cfg_attr(not(test), expect(dead_code, reason = "read by people and by a test"))]
+    /// One paragraph, as it stands in `config/agent-sync.toml`; a test keeps the two together, and `docs/settings.md`.
     pub(crate) doc: &'static str,
 }
 
@@ -175,6 +174,25 @@ pub(crate) const KEYS: &[Key] = &[
         Default::Unset("configuration_changed"),
         "A channel to NOTIFY with the slug of every configuration that was written, so that runtimes can drop what they \
          have cached. Not set: nobody is told.",
+    ),
+    key(
+        "history.enabled",
+        Kind::Bool,
+        Default::Bool(true),
+        "Whether what is written is kept in agent_sync.history, with the application_name and the role of the transaction \
+         that caused it. Run `agent-sync install` after a change of it.",
+    ),
+    key(
+        "history.keep",
+        Kind::Duration { min: "1h", max: "87600h" },
+        Default::Text("720h"),
+        "How long a write is kept there.",
+    ),
+    key(
+        "history.max_rows",
+        Kind::Integer { min: 1, max: 100_000_000 },
+        Default::Integer(10_000),
+        "How many writes are kept there, the latest of them.",
     ),
     key(
         "reconcile.confirm_above",

@@ -6,15 +6,15 @@ use std::time::{Duration, Instant, SystemTime};
 use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
-use super::{Store, StoreError, failure, within};
+use super::{Remedies, Store, StoreError, within};
 use crate::observe::state::{LISTED, PROBLEMS};
 use crate::observe::{Backlog, Kinds, Problem};
 
 /// How many rows are counted; the numbers are no larger, and say so.
 pub const COUNTED: i64 = 100_000;
 
-/// How many characters of a slug and of a reason are fetched.
-const SLUG: i32 = 128;
+/// How many characters of a slug and of a reason are fetched; a remedy wants the whole slug.
+const SLUG: i32 = 1000;
 const DETAIL: i32 = 500;
 
 /// The rows of the outbox and how long the first of them have been there, and the problems of each kind; both counted up
@@ -60,43 +60,36 @@ impl Store {
             oldest: oldest.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok()),
             problems: problems_of,
             more_problems: problems_of.total() >= COUNTED.unsigned_abs(),
-            listed: list(&problems)?,
+            listed: list(&self.layout.remedies, &problems)?,
         })
     }
 }
 
 /// As many of them as may be kept.
-fn list(rows: &[Row]) -> Result<Vec<Problem>, tokio_postgres::Error> {
+fn list(remedies: &Remedies, rows: &[Row]) -> Result<Vec<Problem>, tokio_postgres::Error> {
     let mut listed = Vec::with_capacity(rows.len());
     let mut bytes = 0;
     for row in rows {
-        bytes += row.raw_size_bytes();
+        let problem = problem(remedies, row)?;
+        bytes += row.raw_size_bytes() + problem.remedy.len();
         if bytes > LISTED {
             break;
         }
-        listed.push(problem(row)?);
+        listed.push(problem);
     }
     Ok(listed)
 }
 
-fn problem(row: &Row) -> Result<Problem, tokio_postgres::Error> {
-    let (kind, sqlstate): (&str, Option<&str>) = (row.try_get(1)?, row.try_get(3)?);
+fn problem(remedies: &Remedies, row: &Row) -> Result<Problem, tokio_postgres::Error> {
+    let (slug, kind, sqlstate): (&str, &str, Option<&str>) =
+        (row.try_get(0)?, row.try_get(1)?, row.try_get(3)?);
     Ok(Problem {
-        slug: row.try_get::<_, &str>(0)?.into(),
+        slug: slug.into(),
         kind: kind.into(),
         detail: row.try_get::<_, &str>(2)?.into(),
-        remedy: remedy(kind, sqlstate),
+        remedy: remedies.of(kind, sqlstate, slug),
         sqlstate: sqlstate.map(Into::into),
         since: row.try_get::<_, SystemTime>(4)?,
         attempts: row.try_get(5)?,
     })
-}
-
-/// What to do about a problem.
-fn remedy(kind: &str, sqlstate: Option<&str>) -> &'static str {
-    match kind {
-        "missing_configuration" => "Create a configuration with this slug; it is brought in sync by itself.",
-        "rejected" => "Correct these settings of the agent; it is synced when it is saved.",
-        _ => failure::remedy(sqlstate.unwrap_or_default()),
-    }
 }

@@ -66,6 +66,15 @@ pub enum Finding {
         /// SELECT or UPDATE.
         command: String,
     },
+    /// No index finds a slug in a table (T2).
+    Scans {
+        /// The table, as `schema.name`.
+        table: String,
+        /// The column of the slug.
+        column: String,
+        /// Its type, if that is why.
+        of_type: Option<String>,
+    },
     /// Transactions can be prepared, and the capture notifies (G3).
     PreparedTransactions {
         /// How many.
@@ -76,7 +85,7 @@ pub enum Finding {
 impl Finding {
     /// Whether nothing can be done in this database while it is so.
     pub fn is_fatal(&self) -> bool {
-        !matches!(self, Self::RowsMayBeHidden { .. } | Self::PreparedTransactions { .. })
+        !matches!(self, Self::RowsMayBeHidden { .. } | Self::Scans { .. } | Self::PreparedTransactions { .. })
     }
 
     /// Whether changes may be missed while it is so, so that every agent has to be looked at afterwards (G1).
@@ -90,6 +99,7 @@ impl Finding {
             | Self::Standby
             | Self::ReadOnly
             | Self::OtherVersion { .. }
+            | Self::Scans { .. }
             | Self::PreparedTransactions { .. } => false,
         }
     }
@@ -129,6 +139,14 @@ impl Finding {
                 )
                 .into()
             }
+            Self::Scans { table, column, of_type: None } => {
+                format!("CREATE INDEX CONCURRENTLY ON {table} ({column});").into()
+            }
+            Self::Scans { table, column, .. } => format!(
+                "Make it text: run `agent-sync uninstall`, then ALTER TABLE {table} ALTER COLUMN {column} TYPE text; then \
+                 `agent-sync install`."
+            )
+            .into(),
             Self::PreparedTransactions { .. } => {
                 "Set capture.notify = false if transactions that save agents are prepared (two-phase commit)."
                     .into()
@@ -160,6 +178,13 @@ impl Display for Finding {
                 out,
                 "row-level security of {table} may hide rows from the role {role} ({command}), and what it hides is not \
                  kept in sync"
+            ),
+            Self::Scans { table, column, of_type: None } => {
+                write!(out, "no index begins with {column}, so every lookup scans {table}")
+            }
+            Self::Scans { table, column, of_type: Some(of_type) } => write!(
+                out,
+                "{column} has the type {of_type}, in which no index finds text, so every lookup scans {table}"
             ),
             Self::PreparedTransactions { max } => write!(
                 out,
@@ -201,6 +226,12 @@ pub async fn install(
     }
     let mut findings = Vec::new();
     if !missing.is_empty() {
+        // An older install lacks what came later.
+        if let Ok(row) = within(patience, client.query_typed_one(queries::INSTALL, &[])).await
+            && row.try_get::<_, i32>(0)? < expected
+        {
+            return Ok(vec![Finding::OtherVersion { found: row.try_get(0)?, expected }]);
+        }
         findings.push(Finding::Incomplete { missing });
     }
     findings.extend(privileges(client, patience, database, layout).await?);
@@ -260,6 +291,7 @@ fn needs(database: &Database, layout: &Layout) -> Vec<Need> {
     for (relation, privileges) in [
         ("outbox", &["SELECT", "INSERT", "DELETE"][..]),
         ("problem", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+        ("history", &["SELECT", "INSERT", "DELETE"]),
         ("install", &["SELECT"]),
         ("uncaptured", &["SELECT"]),
     ] {
@@ -325,6 +357,7 @@ pub async fn cautions(
         .collect::<Result<Vec<_>, StoreError>>()?;
     let row = within(patience, client.query_typed_one(queries::SERVER, &[])).await?;
     let max: i32 = row.try_get(4)?;
+    findings.extend(layout.scans.iter().cloned());
     if notify && max > 0 {
         findings.push(Finding::PreparedTransactions { max });
     }

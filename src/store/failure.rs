@@ -33,7 +33,7 @@ pub struct Policy {
 
 /// The table. The first entry whose code begins the SQLSTATE holds.
 const POLICIES: &[(&str, Class, &str)] = &[
-    ("08", Class::Connection, "See whether the server is up and can be reached from here."),
+    ("08", Class::Connection, REACH),
     ("0A000", Class::Connection, "Nothing: the tables have changed, and are looked at again."),
     ("21", Class::Row, REFUSED),
     ("22", Class::Row, REFUSED),
@@ -56,12 +56,18 @@ const POLICIES: &[(&str, Class, &str)] = &[
         Class::Slow,
         "Raise sync.statement_timeout, or see what makes the write slow: a trigger, perhaps.",
     ),
-    ("57", Class::Connection, "See whether the server is up: it ended the connection, which is made again."),
+    ("55000", Class::Fault, "Mend what the message names: as it is, PostgreSQL does not do it."),
+    ("57", Class::Connection, REACH),
     ("58", Class::Fault, "The server's storage has a fault: see its log."),
     ("P0", Class::Row, REFUSED),
     ("XX", Class::Fault, "The server has a fault: see its log."),
 ];
 
+/// There is no connection.
+pub const REACH: &str = "See whether the server is up and can be reached from here.";
+/// There is one, and no answer.
+pub const SILENT: &str =
+    "See whether the server can be reached from here, and what it is doing: SELECT * FROM pg_stat_activity;";
 const INSTALL: &str = "Run `agent-sync install` for this database, and check the names of its tables and columns in the settings.";
 const REFUSED: &str =
     "Mend the row or what refuses it; it is tried again by itself, and at once when the agent is saved.";
@@ -70,10 +76,7 @@ const UNKNOWN: Policy = Policy { class: Class::Fault, remedy: "See the server's 
 /// What to do about an error.
 pub fn policy(error: &Error) -> Policy {
     let Some(db) = error.as_db_error() else {
-        return Policy {
-            class: Class::Connection,
-            remedy: "See whether the server is up and can be reached from here.",
-        };
+        return Policy { class: Class::Connection, remedy: REACH };
     };
     let code = db.code().code();
     let known = POLICIES.iter().find(|(prefix, ..)| code.starts_with(prefix));
@@ -87,12 +90,15 @@ pub fn policy(error: &Error) -> Policy {
     }
 }
 
-/// What the operator can do about a write that was refused with this SQLSTATE and noted.
+/// What the operator can do about a single row whose write was refused with this SQLSTATE.
 pub fn remedy(sqlstate: &str) -> &'static str {
+    // Where the other rows are written, it is not the connection, the install or a privilege of the daemon's that is in
+    // the way, but what a trigger, a function or a policy makes of this row.
+    const OF_THE_ROW: &[&str] = &["28", "3F", "42"];
     let known = POLICIES.iter().find(|(prefix, ..)| sqlstate.starts_with(prefix));
     match known {
-        // No connection ends on account of one row: a function raised it.
         Some((_, Class::Connection, _)) => REFUSED,
+        Some(_) if OF_THE_ROW.iter().any(|prefix| sqlstate.starts_with(prefix)) => REFUSED,
         Some((.., remedy)) => remedy,
         None => UNKNOWN.remedy,
     }

@@ -3,10 +3,14 @@
 //! A column that does not exist is left out of every query, and the mapping is told so. Types are PostgreSQL's own
 //! names for them, so that text parameters can be cast to the type of the column that they are for.
 
+use std::time::Duration;
+
 use tokio_postgres::Client;
 
-use super::failure;
-use super::identifier::Quoted;
+use super::checks::Finding;
+use super::identifier::{Quoted, plain};
+use super::remedy::Remedies;
+use super::{StoreError, within};
 use crate::mapping::{NumberColumn, Targets};
 use crate::settings::{AgentsTable, ConfigurationsTable};
 
@@ -49,6 +53,8 @@ pub struct Configurations {
     pub agent_slug_is_indexed: bool,
     /// Whether it has partitions or children, so that a row's place is only unique together with its relation.
     pub has_children: bool,
+    /// The primary key, as far as the role may read it; quoted.
+    pub key: Vec<String>,
     /// What the runtime reads.
     pub provider_config: Column,
     /// The other columns of M1, as far as they exist.
@@ -78,14 +84,18 @@ pub struct Layout {
     pub targets: Targets,
     /// The optional columns that do not exist (T3), as `table.column`.
     pub missing: Vec<String>,
+    /// In which tables no index finds a slug.
+    pub scans: Vec<Finding>,
+    /// What can be done about an agent that is not in sync.
+    pub remedies: Remedies,
 }
 
 /// Why the tables cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LayoutError {
     /// The catalog could not be read.
-    #[error("could not read the catalog")]
-    Postgres(#[from] tokio_postgres::Error),
+    #[error("could not read the catalog: {0}")]
+    Store(#[from] StoreError),
     /// A table is not there, or not visible to the role.
     #[error("expected the table {table}, and this database has none that this role can see")]
     NoTable {
@@ -106,7 +116,7 @@ impl LayoutError {
     /// What the operator can do.
     pub fn remedy(&self) -> &'static str {
         match self {
-            Self::Postgres(error) => failure::policy(error).remedy,
+            Self::Store(error) => error.remedy(),
             Self::NoTable { .. } | Self::NoColumn { .. } => {
                 "Check the names of tables and columns in the settings of this database."
             }
@@ -114,7 +124,8 @@ impl LayoutError {
     }
 }
 
-/// The columns of a table, their types by name and by length, whether one can be written, and whether it is indexed.
+/// The columns of a table, their types by name and by length, whether one can be written, whether it is indexed, and
+/// whether it is of a primary key that can be read.
 /// The table is looked up in the catalog, which needs no privilege: what the role lacks is for `checks` to say.
 pub(super) const COLUMNS: &str = "
     SELECT a.attname::text,
@@ -125,7 +136,10 @@ pub(super) const COLUMNS: &str = "
                    JOIN pg_catalog.pg_class index ON index.oid = i.indexrelid
                    JOIN pg_catalog.pg_am method ON method.oid = index.relam AND method.amname = 'btree'
                    WHERE i.indrelid = a.attrelid AND i.indisvalid AND i.indpred IS NULL AND i.indkey[0] = a.attnum),
-           EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = a.attrelid)
+           EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = a.attrelid),
+           EXISTS (SELECT FROM pg_catalog.pg_index i
+                   WHERE i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = ANY (i.indkey))
+               AND pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT')
     FROM pg_catalog.pg_attribute a
     JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -138,10 +152,13 @@ struct Found {
     modifier: i32,
     generated: bool,
     indexed: bool,
+    of_key: bool,
 }
 
 struct Table {
     quoted: String,
+    /// As a person writes it.
+    plain: String,
     shown: String,
     has_children: bool,
     found: Vec<Found>,
@@ -149,9 +166,14 @@ struct Table {
 }
 
 impl Table {
-    async fn read(client: &Client, schema: &str, table: &str) -> Result<Self, LayoutError> {
+    async fn read(
+        client: &Client,
+        patience: Duration,
+        schema: &str,
+        table: &str,
+    ) -> Result<Self, LayoutError> {
         let shown = format!("{schema}.{table}");
-        let rows = client.query(COLUMNS, &[&schema, &table]).await?;
+        let rows = within(patience, client.query(COLUMNS, &[&schema, &table])).await?;
         if rows.is_empty() {
             return Err(LayoutError::NoTable { table: shown });
         }
@@ -164,12 +186,14 @@ impl Table {
                     modifier: row.try_get(2)?,
                     generated: row.try_get(3)?,
                     indexed: row.try_get(4)?,
+                    of_key: row.try_get(6)?,
                 })
             })
-            .collect::<Result<_, tokio_postgres::Error>>()?;
+            .collect::<Result<_, StoreError>>()?;
         let quoted = format!("{}.{}", Quoted(schema), Quoted(table));
-        let has_children = rows.first().map_or(Ok(false), |row| row.try_get(5))?;
-        Ok(Self { quoted, shown, has_children, found, missing: Vec::new() })
+        let has_children = rows.first().map_or(Ok(false), |row| row.try_get(5)).map_err(StoreError::from)?;
+        let plain = format!("{}.{}", plain(schema), plain(table));
+        Ok(Self { quoted, plain, shown, has_children, found, missing: Vec::new() })
     }
 
     fn find(&self, name: &str) -> Option<&Found> {
@@ -179,8 +203,14 @@ impl Table {
     /// Whether an index finds rows by text in this column. What is not text is cast for the comparison, and no index of
     /// the column helps.
     fn finds(&self, name: &str) -> bool {
-        let text = |found: &Found| matches!(found.sql_type.as_str(), "text" | "character varying");
-        self.find(name).is_some_and(|found| found.indexed && text(found))
+        self.find(name).is_some_and(|found| found.indexed && found.is_text())
+    }
+
+    /// Why no index does, unless one does.
+    fn scan(&self, name: &str) -> Option<Finding> {
+        let found = self.find(name).filter(|_| !self.finds(name))?;
+        let of_type = (!found.is_text()).then(|| found.sql_type.clone());
+        Some(Finding::Scans { table: self.plain.clone(), column: plain(name), of_type })
     }
 
     fn required(&self, name: &str) -> Result<Column, LayoutError> {
@@ -206,6 +236,10 @@ impl Table {
 }
 
 impl Found {
+    fn is_text(&self) -> bool {
+        matches!(self.sql_type.as_str(), "text" | "character varying")
+    }
+
     fn column(&self) -> Column {
         Column { name: Quoted(&self.name).to_string(), sql_type: self.sql_type.clone() }
     }
@@ -215,11 +249,12 @@ impl Layout {
     /// Reads the catalog.
     pub async fn read(
         client: &Client,
+        patience: Duration,
         agents: &AgentsTable,
         configurations: &ConfigurationsTable,
     ) -> Result<Self, LayoutError> {
-        let mut from = Table::read(client, &agents.schema, &agents.table).await?;
-        let mut to = Table::read(client, &configurations.schema, &configurations.table).await?;
+        let mut from = Table::read(client, patience, &agents.schema, &agents.table).await?;
+        let mut to = Table::read(client, patience, &configurations.schema, &configurations.table).await?;
         let source = Agents {
             table: from.quoted.clone(),
             slug: from.required(&agents.columns.slug)?,
@@ -240,6 +275,7 @@ impl Layout {
             agent_slug: to.required(&columns.agent_slug)?,
             agent_slug_is_indexed: to.finds(&columns.agent_slug),
             has_children: to.has_children,
+            key: to.found.iter().filter(|found| found.of_key).map(|found| found.column().name).collect(),
             provider_config: to.required(&columns.provider_config)?,
             agent_name: to.writable(&columns.agent_name),
             system_prompt: to.writable(&columns.system_prompt),
@@ -257,8 +293,11 @@ impl Layout {
             voice_id: target.voice_id.is_some(),
             temperature: target.temperature.as_ref().and(to.find(&columns.temperature)).map(comparison),
         };
+        let scans = [from.scan(&agents.columns.slug), to.scan(&columns.agent_slug)];
+        let scans = scans.into_iter().flatten().collect();
         let missing = from.missing.into_iter().chain(to.missing).collect();
-        Ok(Self { agents: source, configurations: target, targets, missing })
+        let remedies = Remedies::new(configurations);
+        Ok(Self { agents: source, configurations: target, targets, missing, scans, remedies })
     }
 }
 

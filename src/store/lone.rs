@@ -27,9 +27,10 @@ impl Statements {
     pub(super) async fn prepare(
         client: &Client,
         layout: &Layout,
+        history: bool,
     ) -> Result<Option<Self>, tokio_postgres::Error> {
         let Some(claim) = queries::claim_lone(layout) else { return Ok(None) };
-        let write = queries::write_lone(layout);
+        let write = queries::write_lone(layout, history);
         let mut types = vec![Type::TEXT; 13];
         (types[0], types[8], types[10]) = (Type::TID, Type::OID, Type::TID);
         let (claim, write, take) = tokio::try_join!(

@@ -16,9 +16,11 @@ pub mod identifier;
 mod layout;
 mod lone;
 pub mod queries;
+mod remedy;
 pub mod report;
 mod row_id;
 
+use std::fmt::{self, Display};
 use std::time::Duration;
 
 use postgres_types::{ToSql, Type};
@@ -27,7 +29,11 @@ use tokio_postgres::{Client, Statement};
 pub use batch::{Claim, Claimed, Outcome, Problem, ProblemKind, Version};
 pub use checks::Finding;
 pub use layout::{Layout, LayoutError};
+pub use remedy::Remedies;
 pub use row_id::{Place, RowId};
+
+use crate::observe::pulse;
+use crate::settings::History;
 
 /// Why a query did not give an answer.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +44,16 @@ pub enum StoreError {
     /// The server did not answer in time.
     #[error("the server did not answer within {0:?}")]
     Silent(Duration),
+}
+
+impl StoreError {
+    /// What the operator can do.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Postgres(error) => failure::policy(error).remedy,
+            Self::Silent(_) => failure::SILENT,
+        }
+    }
 }
 
 /// What happens to the lock that tells writers that the daemon sleeps (C6), just before a claim.
@@ -69,6 +85,12 @@ pub struct CaptureFault {
     pub trigger: String,
     /// What is wrong with it.
     pub fault: String,
+}
+
+impl Display for CaptureFault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "the trigger {} is {}", self.trigger, self.fault)
+    }
 }
 
 impl CaptureFault {
@@ -106,10 +128,11 @@ impl Store {
         client: &Client,
         layout: Layout,
         capture_configurations: bool,
+        history: bool,
         statement_timeout: Duration,
     ) -> Result<Self, StoreError> {
         let triggers = expected_triggers(&layout, capture_configurations);
-        let (claim, write) = (queries::claim(&layout), queries::write(&layout));
+        let (claim, write) = (queries::claim(&layout), queries::write(&layout, history));
         let write_types = [
             Type::TID_ARRAY,
             Type::TEXT_ARRAY,
@@ -132,7 +155,7 @@ impl Store {
                 client.prepare(queries::CLEAR_PROBLEMS),
                 client.prepare(queries::TRY_SLEEP),
                 client.prepare(queries::AWAKE),
-                lone::Statements::prepare(client, &layout),
+                lone::Statements::prepare(client, &layout, history),
             )
         };
         let (claim, write, take, note_problems, clear_problems, try_sleep, awake, lone) =
@@ -368,6 +391,16 @@ impl Store {
         Ok(seconds.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.01, 3600.0))))
     }
 
+    /// Deletes one portion of what the history need not keep any more. Says whether there may be more.
+    pub async fn prune_history(&self, client: &Client, history: &History) -> Result<bool, StoreError> {
+        const PORTION: i64 = 2000;
+        let (keep, most) = (history.keep.as_secs_f64(), i64::from(history.max_rows));
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+            [(&keep, Type::FLOAT8), (&most, Type::INT8), (&PORTION, Type::INT8)];
+        let pruned = within(self.patience, client.execute_typed(queries::PRUNE_HISTORY, &parameters)).await?;
+        Ok(pruned >= PORTION.unsigned_abs())
+    }
+
     /// What is installed.
     pub async fn installed(&self, client: &Client) -> Result<Installed, StoreError> {
         let row = within(self.patience, client.query_typed_one(queries::INSTALL, &[])).await?;
@@ -434,7 +467,7 @@ pub async fn within<T>(
     patience: Duration,
     answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, StoreError> {
-    match tokio::time::timeout(patience, answer).await {
+    match pulse::timeout(patience, answer).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(StoreError::Silent(patience)),
     }

@@ -111,7 +111,7 @@ pub const SERVER: &str = "
 /// up in a schema that the role may not use.
 pub const MISSING_PARTS: &str = "
     SELECT 'agent_sync.' || part.name
-    FROM unnest(ARRAY['install', 'outbox', 'problem', 'uncaptured']) AS part (name)
+    FROM unnest(ARRAY['history', 'install', 'outbox', 'problem', 'uncaptured']) AS part (name)
     WHERE NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                       WHERE n.nspname = 'agent_sync' AND c.relname = part.name)
     ORDER BY 1";
@@ -386,24 +386,83 @@ fn text(alias: &str, column: Option<&Column>, name: &str) -> String {
 ///
 /// The rows are locked by [`claim`] in the same transaction, so their places hold. A batch of which a row was not
 /// written, because a trigger of somebody else's kept it back, must not be committed: it divides by zero.
-pub fn write(layout: &Layout) -> String {
+///
+/// With `history`, notes what is written as well, and on whose account: that of the latest of the rows of the outbox.
+pub fn write(layout: &Layout, history: bool) -> String {
     let configurations = &layout.configurations;
     let names: Vec<&str> = written(configurations).iter().map(|(name, _)| *name).collect();
+    let rows = format!(
+        "unnest($1::tid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+                     $9::oid[]) AS u (place, {}, relation)",
+        names.join(", ")
+    );
+    let these = "c.ctid = ANY ($1) AND c.ctid = u.place AND c.tableoid = u.relation";
+    let (returned, noted) = if history {
+        ("RETURNING o.slug, o.at, o.application_name, o.role", note_history(configurations, &rows, these))
+    } else {
+        ("", String::new())
+    };
     format!(
         "WITH taken AS (
-         DELETE FROM agent_sync.outbox o WHERE o.ctid = ANY ($10)
-         ), written AS (
+         DELETE FROM agent_sync.outbox o WHERE o.ctid = ANY ($10) {returned}
+         ){noted}, written AS (
          UPDATE {} c SET {}
-         FROM unnest($1::tid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                     $9::oid[]) AS u (place, {}, relation)
-         WHERE c.ctid = ANY ($1) AND c.ctid = u.place AND c.tableoid = u.relation
+         FROM {rows}
+         WHERE {these}
          RETURNING 1)
          SELECT 1 / (count(*) = cardinality($1))::integer FROM written",
         configurations.table,
         assignments(configurations, |_, name| format!("u.{name}")),
-        names.join(", "),
     )
 }
+
+/// The part of [`write()`] that notes it. It sees the rows as they were before.
+fn note_history(configurations: &Configurations, rows: &str, these: &str) -> String {
+    let (table, slug) = (&configurations.table, &configurations.agent_slug.name);
+    format!(
+        ", cause AS (
+         SELECT DISTINCT ON (t.slug) t.slug, t.application_name, t.role FROM taken t ORDER BY t.slug, t.at DESC
+         ), history AS (
+         {HISTORY}
+         SELECT c.{slug}::text, {}, cause.application_name, cause.role
+         FROM {rows} JOIN {table} c ON {these} LEFT JOIN cause ON cause.slug = c.{slug}::text
+         )",
+        noted(configurations, "c", |_, name| format!("u.{name}")),
+    )
+}
+
+const HISTORY: &str =
+    "INSERT INTO agent_sync.history (slug, configuration, columns, before, after, application_name, role)";
+
+/// What is noted of a write of the configuration called `row`, as it was before: its key, which columns, and the `provider_config` before and
+/// after. `value` gives what is written, for the index and name of a column.
+fn noted(configurations: &Configurations, row: &str, value: impl Fn(usize, &str) -> String) -> String {
+    let key: Vec<_> = configurations.key.iter().map(|column| format!("{row}.{column}::text")).collect();
+    let key = match key.as_slice() {
+        [] => "NULL".to_owned(),
+        [one] => one.clone(),
+        several => format!("concat_ws(',', {})", several.join(", ")),
+    };
+    let written = written(configurations);
+    let columns = written.iter().enumerate().filter(|(_, (_, column))| column.is_some());
+    let columns: Vec<_> = columns
+        .map(|(index, (name, _))| format!("CASE WHEN {} IS NOT NULL THEN '{name}' END", value(index, name)))
+        .collect();
+    let after = written.iter().position(|(name, _)| *name == "provider_config").unwrap_or_default();
+    let after = value(after, "provider_config");
+    format!(
+        "{key}, array_remove(ARRAY[{}], NULL), CASE WHEN {after} IS NOT NULL THEN {row}.{}::text END, {after}",
+        columns.join(", "),
+        configurations.provider_config.name,
+    )
+}
+
+/// Deletes the oldest of the history: up to `$3` of what is older than `$1` seconds, or behind the latest `$2`.
+pub const PRUNE_HISTORY: &str = "
+    DELETE FROM agent_sync.history h
+    WHERE h.id = ANY (ARRAY(
+        SELECT o.id FROM (SELECT f.id, f.at FROM agent_sync.history f ORDER BY f.id LIMIT $3) AS o
+        WHERE o.at < now() - $1 * interval '1 second' OR o.id <= (SELECT max(l.id) FROM agent_sync.history l) - $2))";
 
 /// Writes one configuration that was read by [`claim_lone`], in a transaction of its own: `$1` its place, `$2` to `$8` what to
 /// write, `$9` its relation, `$10` its version; and takes the row of the outbox at the place `$11`, of the version `$12` and
@@ -411,18 +470,37 @@ pub fn write(layout: &Layout) -> String {
 ///
 /// If the configuration is not what it was, or somebody holds it locked, nothing is written, nothing taken, and nothing
 /// waited for. Place and version are one row's alone: a place that has been used again has another version.
-pub fn write_lone(layout: &Layout) -> String {
-    let Configurations { table, .. } = &layout.configurations;
+///
+/// With `history`, notes what is written as well, and counts that: the same number.
+pub fn write_lone(layout: &Layout, history: bool) -> String {
+    let configurations = &layout.configurations;
+    let table = &configurations.table;
+    let value = |index: usize, _: &str| format!("${}::text", index + 2);
+    let take = "DELETE FROM agent_sync.outbox o USING written WHERE o.ctid = $11 AND o.xmin = $12::text::xid AND o.slug = $13";
+    let (seen, take) = if history {
+        let note = noted(configurations, "locked", value);
+        let columns = configurations.key.iter().chain([&configurations.provider_config.name]);
+        (
+            columns.map(|column| format!("c.{column}")).collect::<Vec<_>>().join(", "),
+            format!(
+                ", taken AS ({take} RETURNING o.application_name, o.role)
+                 {HISTORY}
+                 SELECT $13, {note}, taken.application_name, taken.role FROM taken, locked"
+            ),
+        )
+    } else {
+        (String::new(), take.to_owned())
+    };
     format!(
         "WITH locked AS MATERIALIZED (
-         SELECT FROM {table} c WHERE c.ctid = $1 AND c.tableoid = $9 AND c.xmin = $10::text::xid
+         SELECT {seen} FROM {table} c WHERE c.ctid = $1 AND c.tableoid = $9 AND c.xmin = $10::text::xid
          FOR NO KEY UPDATE SKIP LOCKED
          ), written AS (
          UPDATE {table} c SET {}
          WHERE c.ctid = $1 AND c.tableoid = $9 AND EXISTS (SELECT FROM locked)
          RETURNING 1)
-         DELETE FROM agent_sync.outbox o USING written WHERE o.ctid = $11 AND o.xmin = $12::text::xid AND o.slug = $13",
-        assignments(&layout.configurations, |index, _| format!("${}::text", index + 2)),
+         {take}",
+        assignments(configurations, value),
     )
 }
 

@@ -24,7 +24,7 @@ pub const DAEMONS: &str = "
           AND l.granted AND l.mode = 'ExclusiveLock' AND d.datname = current_database()
     )
     SELECT s.pid, coalesce(s.client_hostname, host(s.client_addr)), s.backend_start IS NOT NULL, s.usename::text,
-           s.application_name, to_char(s.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
+           s.application_name, s.backend_start,
            extract(epoch FROM clock_timestamp() - s.backend_start)::float8,
            s.pid IN (SELECT lock.pid FROM lock WHERE lock.objid = 1) AS leads,
            s.pid IN (SELECT lock.pid FROM lock WHERE lock.objid = 2) AS sleeps
@@ -36,7 +36,7 @@ pub const DAEMONS: &str = "
 /// How much is in the outbox, counted up to `$1` rows: rows, slugs, since when the oldest of them waits, and for how long.
 pub const OUTBOX: &str = "
     SELECT count(*), count(DISTINCT o.slug),
-           to_char(min(o.at) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
+           min(o.at),
            extract(epoch FROM clock_timestamp() - min(o.at))::float8
     FROM (SELECT o.slug, o.at FROM agent_sync.outbox o LIMIT $1::int8) o";
 
@@ -44,7 +44,7 @@ pub const OUTBOX: &str = "
 /// latest reason.
 pub const PROBLEMS: &str = "
     SELECT p.kind, p.sqlstate, count(*), (array_agg(p.slug ORDER BY p.since, p.slug))[1:3],
-           to_char(min(p.since) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
+           min(p.since),
            extract(epoch FROM clock_timestamp() - min(p.since))::float8,
            (array_agg(p.detail ORDER BY p.last_seen DESC))[1]
     FROM agent_sync.problem p
@@ -54,16 +54,28 @@ pub const PROBLEMS: &str = "
 /// The problem of the slug `$1`: kind, reason, SQLSTATE, since when, how often, and in how many seconds it is tried again.
 pub const PROBLEM_OF: &str = "
     SELECT p.kind, p.detail, p.sqlstate,
-           to_char(p.since AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
+           p.since,
            extract(epoch FROM clock_timestamp() - p.since)::float8, p.attempts,
            extract(epoch FROM p.next_attempt - clock_timestamp())::float8
     FROM agent_sync.problem p WHERE p.slug = $1::text";
 
 /// Since when the slug `$1` has been waiting in the outbox, and for how long; nulls if it is not in it.
 pub const PENDING_OF: &str = "
-    SELECT to_char(min(o.at) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),
+    SELECT min(o.at),
            extract(epoch FROM clock_timestamp() - min(o.at))::float8
     FROM agent_sync.outbox o WHERE o.slug = $1::text";
+
+/// What was written last for the slug `$1`, the latest first, `$2` of it: when, how long ago, which configuration, which columns,
+/// `provider_config` before and after, and the application and the role of the transaction that caused it.
+pub const HISTORY_OF: &str = "
+    SELECT h.at, extract(epoch FROM clock_timestamp() - h.at)::float8, h.configuration, h.columns, h.before, h.after,
+           h.application_name, h.role
+    FROM agent_sync.history h WHERE h.slug = $1::text ORDER BY h.id DESC LIMIT $2::int8";
+
+/// When the last write was, and how long ago; nulls if there is none in the history.
+pub const LAST_SYNC: &str = "
+    SELECT h.at, extract(epoch FROM clock_timestamp() - h.at)::float8
+    FROM (SELECT) AS one LEFT JOIN (SELECT at FROM agent_sync.history ORDER BY id DESC LIMIT 1) AS h ON true";
 
 /// How many of the slugs `$1` are still in the outbox, and how many rows have ever been taken out of it, by a count of the
 /// server's that is about a second late: where the first stays and the second grows, others are before them.
@@ -305,4 +317,21 @@ where
     T: for<'a> postgres_types::FromSql<'a>,
 {
     Ok(within(patience, client.query_typed_one(query, parameters)).await?.try_get(0)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::WAKE;
+
+    #[test]
+    fn a_verb_wakes_the_daemon_in_the_words_of_the_trigger() {
+        let trigger = include_str!("../../sql/attach.sql").replace("pg_catalog.", "");
+        for words in [
+            "pg_try_advisory_xact_lock_shared(1634169721, 2)",
+            "pg_notification_queue_usage() < 0.5",
+            "pg_notify('agent_sync', '')",
+        ] {
+            assert!(trigger.contains(words) && WAKE.contains(words), "{words}");
+        }
+    }
 }

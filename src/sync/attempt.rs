@@ -23,9 +23,10 @@ use super::database::{Context, Health};
 use super::drain::{Drain, Drained, Tools};
 use super::look::Look;
 use crate::install;
-use crate::observe::{self, Event, Totals, WakeUp};
+use crate::observe::{self, Event, Totals, WakeUp, pulse};
 use crate::session::{Asked, Limits, Session, SessionError};
-use crate::store::{CaptureFault, Finding, checks, failure};
+use crate::store::failure::{self, Class};
+use crate::store::{CaptureFault, Finding, checks};
 use crate::store::{Installed, Layout, LayoutError, Store, StoreError};
 
 /// How often a standby tries for the leader's lock. It must not wait in the lock function: a waiting statement holds
@@ -38,12 +39,8 @@ const FIRST_SWEEP: Duration = Duration::from_secs(1);
 /// The first pause before another look at rows that others have locked; it doubles up to `sync.lock_timeout`.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
-/// How many statements one step of the loop runs at most, and more: a sweep has a dozen. Each is bounded, so this bounds
-/// the step, and what takes longer hangs (`observe::verdict::stuck`).
-const STATEMENTS: u32 = 16;
-
-/// The same for connecting: names to look up, addresses to try, and the proof.
-const DIALS: u32 = 20;
+/// How many portions of the history a sweep deletes at most; the rest is for the next.
+const PRUNED: u32 = 10;
 
 /// Why an attempt ended.
 #[derive(Debug, thiserror::Error)]
@@ -68,15 +65,14 @@ pub enum AttemptError {
 impl AttemptError {
     /// What the operator can do.
     pub fn remedy(&self) -> Cow<'static, str> {
-        const REACH: &str = "See whether the server is up and can be reached from here.";
         let remedy = match self {
             Self::Unfit(findings) => {
                 return joined(findings, " ", |finding| finding.remedy().into_owned()).into();
             }
             Self::Session(error) => error.remedy(),
             Self::Layout(error) => error.remedy(),
-            Self::Store(StoreError::Postgres(error)) => failure::policy(error).remedy,
-            Self::Store(StoreError::Silent(_)) | Self::Closed(_) => REACH,
+            Self::Store(error) => error.remedy(),
+            Self::Closed(_) => failure::REACH,
         };
         remedy.into()
     }
@@ -95,7 +91,15 @@ impl AttemptError {
 
     /// Whether it is worth telling in the middle of an outage that began for another reason.
     pub(crate) fn is_finding(&self) -> bool {
-        matches!(self, Self::Unfit(_) | Self::Session(SessionError::Pooler))
+        match self {
+            Self::Unfit(_) | Self::Session(SessionError::Pooler) => true,
+            Self::Layout(error) => !matches!(error, LayoutError::Store(_)),
+            // A server that answers, and will go on to say no: to the user, the password or the database.
+            Self::Session(SessionError::Postgres(error)) => {
+                error.code().is_some() && failure::policy(error).class == Class::Fault
+            }
+            _ => false,
+        }
     }
 }
 
@@ -184,14 +188,12 @@ pub(super) async fn connect(context: &Context) -> Result<(Session, Store), Attem
     let limits = Limits::of(sync);
     let database = &context.database;
     let patience = Store::patience(sync);
-    context.observer.alive(database.connect_timeout * DIALS);
     let session = Session::connect(database, limits).await?;
-    context.observer.alive(patience * STATEMENTS);
     refuse(checks::server(session.client(), patience).await?)?;
-    let layout = Layout::read(session.client(), &database.agents, &database.configurations).await?;
+    let layout = Layout::read(session.client(), patience, &database.agents, &database.configurations).await?;
     refuse(checks::install(session.client(), patience, database, &layout, install::VERSION).await?)?;
-    let captured = context.options.capture.configurations;
-    let store = Store::prepare(session.client(), layout, captured, sync.statement_timeout).await?;
+    let (captured, history) = (context.options.capture.configurations, context.options.history.enabled);
+    let store = Store::prepare(session.client(), layout, captured, history, sync.statement_timeout).await?;
     Ok((session, store))
 }
 
@@ -203,7 +205,6 @@ impl Attempt<'_> {
         if let Some(phase) = self.shown(phase) {
             self.context.observer.tell(&Event::Phase(phase));
         }
-        self.context.observer.alive(Store::patience(&self.context.options.sync) * STATEMENTS);
         match phase {
             Phase::Standby => self.stand_by().await,
             Phase::CatchUp => self.catch_up().await,
@@ -228,8 +229,7 @@ impl Attempt<'_> {
         // The question is the probe of a standby (G9), so its answer must not take longer than a probe's.
         let patience = self.context.options.sync.probe_timeout;
         let asking = self.store.try_lead(self.session.client());
-        let leads =
-            tokio::time::timeout(patience, asking).await.map_err(|_| SessionError::Dead(patience))??;
+        let leads = pulse::timeout(patience, asking).await.map_err(|_| SessionError::Dead(patience))??;
         if leads {
             return Ok(Phase::CatchUp);
         }
@@ -249,9 +249,6 @@ impl Attempt<'_> {
             observer.tell(&Event::Leading { server: &self.context.database.target() });
             if !layout.missing.is_empty() {
                 observer.tell(&Event::ColumnsMissing { columns: &layout.missing });
-            }
-            if !layout.configurations.agent_slug_is_indexed {
-                observer.tell(&Event::NotIndexed { column: &layout.configurations.agent_slug.name });
             }
         }
         let patience = Store::patience(&self.context.options.sync);
@@ -314,7 +311,6 @@ impl Attempt<'_> {
             self.drain.stay_awake();
         }
         let in_time = self.rest(wake_up_at).await?;
-        self.context.observer.alive(Store::patience(&self.context.options.sync) * STATEMENTS);
 
         let client = self.session.client();
         let asked = self.session.inbox().take();
@@ -377,8 +373,6 @@ impl Attempt<'_> {
             let sync = &self.context.options.sync;
             let probe_at = until.min(Instant::now() + sync.probe_interval);
             let probe_at = self.look.due().map_or(probe_at, |due| probe_at.min(due));
-            let pause = probe_at.saturating_duration_since(Instant::now());
-            self.context.observer.alive(pause + sync.probe_timeout + Store::patience(sync));
             if !self.pause(probe_at).await {
                 return Ok(false);
             }
@@ -397,6 +391,7 @@ impl Attempt<'_> {
 
     /// The same without probes. Says whether it is time.
     async fn pause(&mut self, until: Instant) -> bool {
+        pulse::promise(until.saturating_duration_since(Instant::now()));
         tokio::select! {
             biased;
             _ = self.stop.wait_for(|stop| *stop) => false,
@@ -444,7 +439,8 @@ impl Attempt<'_> {
         };
         let observer = &self.context.observer;
         for fault in self.health.noticed.untold_faults(&faults) {
-            observer.tell(&Event::CaptureBroken { trigger: &fault.trigger, fault: &fault.fault });
+            let (trigger, remedy) = (&fault.trigger, CaptureFault::REMEDY);
+            observer.tell(&Event::CaptureBroken { trigger, fault: &fault.fault, remedy });
         }
         for finding in self.health.noticed.untold_findings(&findings) {
             let (finding, remedy) = (finding.to_string(), finding.remedy());
@@ -458,6 +454,11 @@ impl Attempt<'_> {
 
         let (client, store) = (self.session.client(), &self.store);
         store.sweep_problems(client).await?;
+        for _ in 0..PRUNED {
+            if !store.prune_history(client, &self.context.options.history).await? {
+                break;
+            }
+        }
         self.enqueue_retries().await?;
         self.look.expect_news();
         Ok(())
@@ -465,8 +466,8 @@ impl Attempt<'_> {
 
     /// Tells everything that is wrong now, said before or not, for those who ask.
     fn tell_what_is_wrong(&self, faults: &[CaptureFault], findings: &[Finding]) {
-        let faults = faults.iter().map(|CaptureFault { trigger, fault }| observe::Finding {
-            what: format!("the trigger {trigger} is {fault}"),
+        let faults = faults.iter().map(|fault| observe::Finding {
+            what: fault.to_string(),
             remedy: CaptureFault::REMEDY.to_owned(),
             misses_changes: true,
         });

@@ -11,7 +11,7 @@ use super::attempt;
 use super::backoff::Backoff;
 use super::fleet::Options;
 use crate::mapping::Rules;
-use crate::observe::{Event, Observer, Phase, Totals};
+use crate::observe::{Event, Observer, Phase, Totals, pulse};
 use crate::settings::Database;
 use crate::store::{CaptureFault, Finding};
 
@@ -116,11 +116,10 @@ pub(super) async fn keep_in_sync(context: Context, mut stop: watch::Receiver<boo
         } else {
             context.observer.tell(&Event::StillLost { cause: &cause, remedy: &remedy, pause });
         }
-        context.observer.alive(pause);
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => break,
-            () = tokio::time::sleep(pause) => {}
+            () = pulse::sleep(pause) => {}
         }
     }
     context.observer.tell(&Event::Stopped);

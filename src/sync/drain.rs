@@ -23,7 +23,7 @@ use super::lone;
 use super::pace::Pace;
 use super::report;
 use crate::mapping::Rules;
-use crate::observe::{Event, Observer, Totals};
+use crate::observe::{Event, Observer, Totals, pulse};
 use crate::session::Session;
 use crate::store::failure::{self, Class};
 use crate::store::{Idle, Problem, ProblemKind, RowId, Store, StoreError};
@@ -186,7 +186,7 @@ impl Drain {
             _ if !tools.may_sleep => return Ok(nothing),
             // It was wanted from the beginning of this pass, so a writer that did not notify is in flight.
             SleeperLock::Wanted => {
-                tokio::time::sleep(self.poll).await;
+                pulse::sleep(self.poll).await;
                 // A pass that takes long, over many dead rows, is not made over and over.
                 self.poll = (self.poll * 2).min(POLL.1.max(pass.began.elapsed() / 4));
             }
@@ -238,7 +238,13 @@ impl Drain {
                 (self.transient, self.faults) = (0, 0);
                 self.pace.went_well(claimed.looked_at, claimed.bytes);
                 self.totals.add(decision.totals);
-                report::committed(observer, &decision, claimed.looked_at, read.elapsed());
+                report::committed(
+                    observer,
+                    &store.layout().remedies,
+                    &decision,
+                    claimed.looked_at,
+                    read.elapsed(),
+                );
                 Ok(Some(end))
             }
             Err(error) => self.write_failed(tools, error, decision.first, end).await.map(|()| None),
@@ -311,7 +317,7 @@ impl Drain {
         tools.observer.tell(&Event::Retrying { cause: &failure::describe(cause) });
         self.transient += 1;
         let pause = POLL.0.saturating_mul(1 << self.transient.min(7));
-        tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+        pulse::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
         true
     }
 
@@ -332,7 +338,7 @@ impl Drain {
             sqlstate: Some(sqlstate.to_owned()),
         };
         tools.store.set_aside(tools.session.client(), problem, place).await?;
-        let remedy = failure::policy(cause).remedy;
+        let remedy = failure::remedy(sqlstate);
         tools.observer.tell(&Event::Failed { slug, detail: &detail, sqlstate, remedy });
         self.set_aside = true;
         self.pass.took_any = true;

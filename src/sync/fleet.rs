@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 use super::database::{Context, keep_in_sync};
 use super::survey::report_drift;
 use crate::mapping::Rules;
-use crate::observe::Board;
-use crate::settings::{Announce, Capture, Database, Reconnect, Settings, Sync};
+use crate::observe::{Board, pulse};
+use crate::settings::{Announce, Capture, Database, History, Reconnect, Settings, Sync};
 
 /// What holds for every database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,13 +25,16 @@ pub struct Options {
     pub reconnect: Reconnect,
     /// Whom to tell of changed configurations.
     pub announce: Announce,
+    /// What is kept of what was written.
+    pub history: History,
 }
 
 impl Options {
     /// From the settings.
     pub fn of(settings: &Settings) -> Self {
-        let Settings { sync, capture, reconnect, announce, .. } = settings;
-        Self { sync: *sync, capture: *capture, reconnect: *reconnect, announce: announce.clone() }
+        let Settings { sync, capture, reconnect, announce, history, .. } = settings;
+        let announce = announce.clone();
+        Self { sync: *sync, capture: *capture, reconnect: *reconnect, announce, history: *history }
     }
 }
 
@@ -166,7 +169,7 @@ impl Fleet {
                 // Closed, whatever way it ended.
                 let _ = predecessor.ended.await;
             }
-            keep_in_sync(context, stopped).await;
+            pulse::of(context.observer.clone(), keep_in_sync(context, stopped)).await;
             drop(running);
             run
         }));

@@ -37,6 +37,6 @@ async fn attempt(tools: Tools<'_>, place: RowId) -> Result<Option<Totals>, Store
     if !store.finish_lone(session.client(), slug, place, version, outcome.writes.first()).await? {
         return Ok(None);
     }
-    report::committed(observer, &decision, claimed.looked_at, read.elapsed());
+    report::committed(observer, &store.layout().remedies, &decision, claimed.looked_at, read.elapsed());
     Ok(Some(decision.totals))
 }

@@ -5,16 +5,27 @@ use std::time::Duration;
 use super::decide::Decision;
 use crate::mapping::Changes;
 use crate::observe::{Columns, Committed, Event, Observer};
-use crate::store::ProblemKind;
+use crate::store::{ProblemKind, Remedies};
 
 /// Tells of a batch of so many rows of the outbox; it is committed this long after they were read.
-pub(super) fn committed(observer: &Observer, decision: &Decision<'_>, rows: usize, took: Duration) {
+pub(super) fn committed(
+    observer: &Observer,
+    remedies: &Remedies,
+    decision: &Decision<'_>,
+    rows: usize,
+    took: Duration,
+) {
     let outcome = &decision.outcome;
     for problem in &outcome.problems {
         let slug = problem.slug.as_str();
+        let remedy = remedies.of(problem.kind.name(), None, slug);
         match problem.kind {
-            ProblemKind::MissingConfiguration => observer.tell(&Event::MissingConfiguration { slug }),
-            ProblemKind::Rejected => observer.tell(&Event::Rejected { slug, reasons: &problem.detail }),
+            ProblemKind::MissingConfiguration => {
+                observer.tell(&Event::MissingConfiguration { slug, remedy: &remedy });
+            }
+            ProblemKind::Rejected => {
+                observer.tell(&Event::Rejected { slug, reasons: &problem.detail, remedy: &remedy });
+            }
             ProblemKind::Failed => {}
         }
     }

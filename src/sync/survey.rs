@@ -7,7 +7,7 @@ use super::database::Context;
 use crate::mapping::Rules;
 use crate::observe::{Event, Totals};
 use crate::session::{Limits, Session};
-use crate::store::Layout;
+use crate::store::{Layout, Store};
 use crate::survey::{Scope, Tally, survey};
 
 /// Tells how many configurations differ from what the rules make of their agents: after the rules have changed.
@@ -22,8 +22,8 @@ pub(super) async fn report_drift(context: Context) {
 async fn count(context: &Context, rules: &Rules) -> Result<Totals, AttemptError> {
     let limits = Limits::of(&context.options.sync);
     let mut session = Session::connect(&context.database, limits).await?;
-    let database = &context.database;
-    let layout = Layout::read(session.client(), &database.agents, &database.configurations).await?;
+    let (database, patience) = (&context.database, Store::patience(&context.options.sync));
+    let layout = Layout::read(session.client(), patience, &database.agents, &database.configurations).await?;
     let mut tally = Tally::default();
     let everything = Scope { slugs: None, noted: false };
     survey(session.client_mut(), &layout, rules, everything, |findings| {

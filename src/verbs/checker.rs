@@ -107,7 +107,7 @@ impl<'a> Checker<'a> {
         client: &mut tokio_postgres::Client,
     ) -> anyhow::Result<Checked> {
         let patience = Store::patience(&self.settings.sync);
-        let layout = Layout::read(client, &database.agents, &database.configurations).await;
+        let layout = Layout::read(client, patience, &database.agents, &database.configurations).await;
         let layout = layout.map_err(|error| super::no_layout(database, error))?;
         let unanswered = |error| super::unanswered(database, error);
         self.caution(database, client, &layout).await.map_err(unanswered)?;

@@ -15,7 +15,7 @@ use crate::report::{Level, Note, canary, look, upkeep};
 use crate::session::Session;
 use crate::settings::{self, Database, Settings, Tls};
 use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, indented, plural};
-use crate::store::{Store, report};
+use crate::store::{Store, failure, report};
 
 /// Examines each database in turn.
 pub fn doctor(config: Option<&Path>, args: &Reporting) -> anyhow::Result<Exit> {
@@ -59,7 +59,7 @@ async fn examine(database: &Database, settings: &Settings) -> Vec<Note> {
         notes.push(Note::fail(
             "connection",
             format!("it was lost in the middle: {}", session.inbox().cause()),
-            "See whether the server is up and can be reached from here.",
+            failure::REACH,
         ));
         return notes;
     }

@@ -5,14 +5,14 @@ use std::path::Path;
 use crate::cli::Install;
 use crate::exit::Exit;
 use crate::install::{self, Done, Plan};
-use crate::settings::{self, Database};
+use crate::settings::{self, Database, Settings};
 use crate::store::Store;
 
 /// Installs into each database in turn.
 pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
     let settings = settings::load_or_fault(config)?.settings;
     let databases = settings.select(&args.databases.names)?;
-    let plan = |database| plan(database, settings.capture.configurations, args.role.as_deref());
+    let plan = |database| plan(database, &settings, args.role.as_deref());
     if args.print {
         for database in databases {
             super::say(format_args!("-- agent-sync {}: install", env!("CARGO_PKG_VERSION")));
@@ -44,7 +44,8 @@ pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
     })
 }
 
-fn plan<'a>(database: &'a Database, capture_configurations: bool, role: Option<&'a str>) -> Plan<'a> {
+fn plan<'a>(database: &'a Database, settings: &Settings, role: Option<&'a str>) -> Plan<'a> {
     let Database { agents, configurations, .. } = database;
-    Plan { agents, configurations, capture_configurations, role }
+    let (history, capture_configurations) = (settings.history.enabled, settings.capture.configurations);
+    Plan { agents, configurations, history, capture_configurations, role }
 }

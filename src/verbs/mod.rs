@@ -86,27 +86,23 @@ fn unreachable(database: &Database, error: SessionError) -> anyhow::Error {
 fn no_layout(database: &Database, error: LayoutError) -> anyhow::Error {
     let what = format!("database {}: its tables cannot be used", database.name);
     let fault = match &error {
-        LayoutError::Postgres(cause) => Fault::unavailable(what).remedy(failure::policy(cause).remedy),
-        _ => Fault::new(Exit::Failed, what)
-            .remedy("check the names of tables and columns in the settings of this database"),
+        LayoutError::Store(_) => Fault::unavailable(what),
+        _ => Fault::new(Exit::Failed, what),
     };
-    anyhow::Error::new(error).context(fault)
+    let remedy = error.remedy();
+    anyhow::Error::new(error).context(fault.remedy(remedy))
 }
 
 /// A question that got no answer: the database is unavailable, or there is something to mend first.
 fn unanswered(database: &Database, error: StoreError) -> anyhow::Error {
     let what = format!("database {}: a question was not answered", database.name);
-    let fault = match &error {
-        StoreError::Silent(_) => {
-            Fault::unavailable(what).remedy("see what the server is doing: SELECT * FROM pg_stat_activity")
-        }
-        StoreError::Postgres(cause) => {
-            let policy = failure::policy(cause);
-            let exit = if policy.class == Class::Connection { Exit::Unavailable } else { Exit::Failed };
-            Fault::new(exit, what).remedy(policy.remedy)
-        }
+    let exit = match &error {
+        StoreError::Silent(_) => Exit::Unavailable,
+        StoreError::Postgres(cause) if failure::policy(cause).class == Class::Connection => Exit::Unavailable,
+        StoreError::Postgres(_) => Exit::Failed,
     };
-    anyhow::Error::new(error).context(fault)
+    let remedy = error.remedy();
+    anyhow::Error::new(error).context(Fault::new(exit, what).remedy(remedy))
 }
 
 /// The exit code for several databases: the worst, in the order in which a script wants to know.
@@ -124,7 +120,7 @@ fn refused(database: &Database, what: &str, error: StoreError) -> anyhow::Error 
             let hint = error.as_db_error().and_then(|error| error.hint()).map(str::to_owned);
             hint.unwrap_or_else(|| failure::policy(error).remedy.to_owned())
         }
-        StoreError::Silent(_) => "see what the server is doing: SELECT * FROM pg_stat_activity".to_owned(),
+        StoreError::Silent(_) => error.remedy().to_owned(),
     };
     let fault = Fault::new(Exit::Failed, format!("database {}: {what}", database.name));
     anyhow::Error::new(error).context(fault.remedy(remedy))

@@ -167,7 +167,9 @@ async fn bring_in_sync(
     let mut stood_in = false;
     if !todo.is_empty() {
         let session = super::look("reconcile", database, settings).await?;
-        let layout = Layout::read(session.client(), &database.agents, &database.configurations).await;
+        let patience = Store::patience(&settings.sync);
+        let layout =
+            Layout::read(session.client(), patience, &database.agents, &database.configurations).await;
         let layout = layout.map_err(|error| super::no_layout(database, error))?;
         let rules = Arc::new(rules.clone());
         let mut reconciler = Reconciler::new(database, settings, rules, layout, session);

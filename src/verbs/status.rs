@@ -229,8 +229,21 @@ fn lines(states: &[State]) -> Vec<String> {
         }
     }
     lines.push(String::new());
-    lines.push(format!("{DIM}When a configuration was last written is not recorded in the database.{DIM:#}"));
+    lines.push(format!("{DIM}{}{DIM:#}", indented("", &last_writes(states), WIDTH)));
     lines
+}
+
+/// When a configuration was last written, as far as the history of each database says.
+fn last_writes(states: &[State]) -> String {
+    let asked =
+        states.iter().filter_map(|state| Some((&state.name, state.look.as_ref()?.last_sync.as_ref())));
+    let told: Vec<_> = asked
+        .map(|(name, last)| match last {
+            Some((_, seconds)) => format!("{name} {} ago", age(*seconds)),
+            None => format!("{name}: not recorded"),
+        })
+        .collect();
+    format!("Last written: {}.", if told.is_empty() { "not known".to_owned() } else { told.join(", ") })
 }
 
 fn object(state: &State) -> Value {
@@ -252,8 +265,7 @@ fn object(state: &State) -> Value {
         "rejected": with("rejected"),
         "failed": with("failed"),
         "problems": look.and_then(|look| look.problems.as_ref()),
-        // The schema does not record it.
-        "last_sync": null,
+        "last_sync": look.and_then(|look| look.last_sync.as_ref()).map(|(at, _)| at),
         "trouble": state.trouble,
     })
 }

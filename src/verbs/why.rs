@@ -104,7 +104,7 @@ fn print(
     }
     expected(page, story);
     state(page, look, story);
-    // The recent history comes here: what was written, when, and on whose account.
+    history(page, story);
     page.line("");
     page.line(indented("", &conclusion.conclusion, WIDTH));
     if let Some(remedy) = &conclusion.remedy {
@@ -196,6 +196,35 @@ fn state(page: &mut Page, look: &Look, story: &Story) {
     }
 }
 
+/// What was written lately, and on whose account.
+fn history(page: &mut Page, story: &Story) {
+    if story.history.is_empty() {
+        return;
+    }
+    heading(page, "what was written, the latest first");
+    for write in &story.history {
+        let by = write
+            .application_name
+            .as_deref()
+            .filter(|name| !name.is_empty())
+            .map(|name| format!(" by {}", quoted(name)));
+        let role = write.role.as_deref().map(|role| format!(" as {}", quoted(role)));
+        let text = format!(
+            "{} ago{}{}: {}",
+            age(write.since.seconds),
+            by.unwrap_or_default(),
+            role.unwrap_or_default(),
+            write.columns.join(", ")
+        );
+        page.line(indented("    ", &text, WIDTH));
+        let differences: Vec<_> =
+            write.differences.iter().map(|difference| (difference.path(), difference)).collect();
+        for line in diff_lines(&differences, WIDTH - 6) {
+            page.line(format_args!("      {line}"));
+        }
+    }
+}
+
 /// The same for machines.
 fn object(
     database: &Database,
@@ -216,6 +245,7 @@ fn object(
         remarks: &'a [String],
         pending: &'a Option<crate::report::Since>,
         problem: &'a Option<crate::report::Problem>,
+        history: &'a [crate::report::Write],
         leader: Option<&'a crate::report::Daemon>,
         trouble: serde_json::Value,
         #[serde(flatten)]
@@ -235,6 +265,7 @@ fn object(
         remarks: findings.map_or(&[], |findings| &findings.remarks),
         pending: &story.pending,
         problem: &story.problem,
+        history: &story.history,
         leader: look.leader(),
         trouble: json!(look.trouble()),
         conclusion,

@@ -4,6 +4,7 @@
 //! server start a cluster of their own. Nothing here sleeps for a result: [`eventually`] waits for a condition.
 
 pub mod daemon;
+pub mod http;
 pub mod platform;
 pub mod proxy;
 pub mod verb;

@@ -1,6 +1,6 @@
 //! The questions that a look asks, one after the other, each of them standing for itself.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
@@ -12,6 +12,7 @@ use crate::report::note::{Note, is_over};
 use crate::settings::{Database, Settings};
 use crate::store::identifier::plain;
 use crate::store::{CaptureFault, Layout, Store, StoreError, checks, queries, report, within};
+use crate::time;
 
 /// How far rows are counted: past that, counting would cost more than the number is worth.
 const COUNTED: i64 = 100_000;
@@ -47,6 +48,7 @@ impl<'a> Asking<'a> {
         self.daemons().await?;
         if self.look.installed {
             self.outbox().await?;
+            self.last_sync().await?;
             self.agents().await?;
             self.problems().await?;
         }
@@ -101,7 +103,7 @@ impl<'a> Asking<'a> {
 
     async fn tables(&mut self) -> Result<(), StoreError> {
         let Database { agents, configurations, .. } = self.database;
-        match Layout::read(self.client, agents, configurations).await {
+        match Layout::read(self.client, self.patience(), agents, configurations).await {
             Ok(layout) => {
                 let name = |schema: &str, table: &str| format!("{}.{}", plain(schema), plain(table));
                 let to = name(&configurations.schema, &configurations.table);
@@ -111,23 +113,13 @@ impl<'a> Asking<'a> {
                         format!("{text}; left out, because they do not exist: {}", layout.missing.join(", "));
                 }
                 self.note(Note::pass("tables", text));
-                let slug = plain(&configurations.columns.agent_slug);
-                self.note(if layout.configurations.agent_slug_is_indexed {
-                    Note::pass("index", format!("an index begins with {slug}, so no lookup scans the table"))
-                } else {
-                    Note::warn(
-                        "index",
-                        format!("no index begins with {slug}, so every lookup scans {to}"),
-                        format!("CREATE INDEX CONCURRENTLY ON {to} ({slug});"),
-                    )
-                });
                 self.look.layout = Some(layout);
                 Ok(())
             }
             Err(error) => {
                 self.note(Note::no_layout(&error));
                 match error {
-                    crate::store::LayoutError::Postgres(cause) if cause.is_closed() => Err(cause.into()),
+                    crate::store::LayoutError::Store(cause) if is_over(&cause) => Err(cause),
                     _ => Ok(()),
                 }
             }
@@ -161,10 +153,7 @@ impl<'a> Asking<'a> {
                 self.note(Note::pass("capture", "the triggers are there, enabled, and can write the outbox"));
             }
             Ok(faults) => self.look.notes.extend(faults.iter().map(|fault| {
-                let text = format!(
-                    "capture broken: changes are not noticed, because the trigger {} is {}",
-                    fault.trigger, fault.fault
-                );
+                let text = format!("capture broken: changes are not noticed, because {fault}");
                 Note::fail("capture", text, CaptureFault::REMEDY)
             })),
             Err(error) => return self.failed("capture", error),
@@ -187,6 +176,7 @@ impl<'a> Asking<'a> {
             Ok(findings) => {
                 let found: Vec<_> = findings.iter().map(Note::finding).collect();
                 for (topic, text) in [
+                    ("index", "an index finds a slug in each of the two tables"),
                     ("row security", "no policy hides rows of the two tables from the role"),
                     ("two-phase", "no prepared transaction can meet a notification of ours"),
                 ] {
@@ -225,12 +215,23 @@ impl<'a> Asking<'a> {
             rows: counted.min(COUNTED),
             slugs: row.try_get(1)?,
             more: counted > COUNTED,
-            oldest: row.try_get(2)?,
+            oldest: row.try_get::<_, Option<SystemTime>>(2)?.map(time::rfc3339),
             oldest_seconds: row.try_get(3)?,
         };
         let note = pending(&outbox, self.look.leader().is_some());
         self.note(note);
         self.look.outbox = Some(outbox);
+        Ok(())
+    }
+
+    async fn last_sync(&mut self) -> Result<(), StoreError> {
+        let rows = match self.ask(report::LAST_SYNC, &[]).await {
+            Ok(rows) => rows,
+            Err(error) => return self.failed("history", error),
+        };
+        let Some(row) = rows.first() else { return Ok(()) };
+        let (at, seconds): (Option<SystemTime>, Option<f64>) = (row.try_get(0)?, row.try_get(1)?);
+        self.look.last_sync = at.map(time::rfc3339).zip(seconds);
         Ok(())
     }
 
@@ -281,7 +282,7 @@ fn daemon(row: &Row) -> Result<Daemon, tokio_postgres::Error> {
         told_where: row.try_get(2)?,
         user: row.try_get(3)?,
         program: row.try_get::<_, Option<String>>(4)?.unwrap_or_default(),
-        connected_since: row.try_get(5)?,
+        connected_since: row.try_get::<_, Option<SystemTime>>(5)?.map(time::rfc3339),
         connected_seconds: row.try_get(6)?,
         leads: row.try_get(7)?,
         sleeps: row.try_get(8)?,
@@ -294,7 +295,7 @@ fn group(row: &Row) -> Result<Group, tokio_postgres::Error> {
         sqlstate: row.try_get(1)?,
         agents: row.try_get(2)?,
         some: row.try_get(3)?,
-        since: row.try_get(4)?,
+        since: row.try_get::<_, Option<SystemTime>>(4)?.map(time::rfc3339),
         seconds: row.try_get(5)?,
         detail: row.try_get(6)?,
     })

@@ -27,6 +27,8 @@ pub struct Look {
     pub daemons: Vec<Daemon>,
     /// What waits.
     pub outbox: Option<Outbox>,
+    /// When something was last written, and how many seconds ago, as far as the history says.
+    pub last_sync: Option<(String, f64)>,
     /// How many agents there are.
     pub agents: Option<Counted>,
     /// Whether changes may have been missed, so that nobody knows how many agents are in sync.

@@ -1,11 +1,11 @@
-//! Times as people and programs read them: RFC 3339, in UTC, to the millisecond.
+//! Times as people and programs read them, wherever they are told: RFC 3339, in UTC, to the millisecond.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serializer;
 
 /// For instance `2026-03-21T04:06:22.123Z`.
-pub(super) fn rfc3339(time: SystemTime) -> String {
+pub fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
     let (year, month, day) = civil(days);
@@ -20,7 +20,7 @@ pub(super) fn rfc3339(time: SystemTime) -> String {
 
 /// For serde.
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
-pub(super) fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
+pub fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&rfc3339(*time))
 }
 

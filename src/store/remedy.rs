@@ -1,0 +1,44 @@
+//! What the operator can do about an agent that is not in sync: one wording, for the log, the board and the verbs.
+
+use std::borrow::Cow;
+
+use super::failure;
+use super::identifier::{plain, readable};
+use crate::settings::ConfigurationsTable;
+
+/// The remedies in one database.
+#[derive(Debug, Clone)]
+pub struct Remedies {
+    /// The statement that makes a configuration, up to the slug.
+    insert: String,
+}
+
+impl Remedies {
+    /// With the names of these settings.
+    pub fn new(table: &ConfigurationsTable) -> Self {
+        let insert = format!(
+            "INSERT INTO {}.{} ({}, {}) VALUES (",
+            plain(&table.schema),
+            plain(&table.table),
+            plain(&table.columns.agent_slug),
+            plain(&table.columns.provider_config),
+        );
+        Self { insert }
+    }
+
+    /// About a problem of this kind, as `agent_sync.problem` calls it.
+    pub fn of(&self, kind: &str, sqlstate: Option<&str>, slug: &str) -> Cow<'static, str> {
+        match kind {
+            "missing_configuration" => format!(
+                "Create it, with whatever else the table wants, and it is brought in sync by itself: {}{}, '{{}}');",
+                self.insert,
+                readable(slug)
+            )
+            .into(),
+            "rejected" => {
+                "Correct these settings and save the agent; it is then brought in sync by itself.".into()
+            }
+            _ => failure::remedy(sqlstate.unwrap_or_default()).into(),
+        }
+    }
+}

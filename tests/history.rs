@@ -1,0 +1,180 @@
+//! The history: what was written, when, and on whose account; bounded, and to be switched off.
+
+use serde_json::Value;
+
+use crate::support::platform::{EXAMPLE, EXPECTED};
+use crate::support::{Daemon, Platform, eventually};
+
+/// Rows of the history, as text.
+async fn rows(platform: &Platform, select: &str) -> Vec<String> {
+    let sql = format!("SELECT ({select})::text FROM agent_sync.history h ORDER BY h.id");
+    platform.client.query(&sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test]
+async fn g11_a_write_is_kept_with_its_cause_and_what_it_changed_and_without_prompts() {
+    let platform = Platform::installed().await;
+    let role = format!("ui_{}", platform.name());
+    platform
+        .run(&format!(
+            "CREATE ROLE {role}; GRANT ALL ON agents TO {role}; GRANT CREATE ON SCHEMA public TO {role}"
+        ))
+        .await;
+    platform.save("a", EXAMPLE).await;
+    platform.configure("a").await;
+    platform.run("UPDATE agent_configurations SET provider_config = '{\"mine\": 0.10}'").await;
+    let daemon = platform.caught_up_daemon().await;
+    platform.holds("SELECT voice_id IS NOT NULL FROM agent_configurations").await;
+    platform.drained().await;
+
+    // As the platform's UI saves: a session of its own, in a role that it takes on.
+    let ui = platform.connect().await;
+    let save = "UPDATE agents SET voice_settings = '{\"provider\":\"openai\",\"voice_id\":\"alloy\"}',
+                       system_prompt = 'a secret of the prompt' WHERE slug = 'a'";
+    ui.batch_execute(&format!("SET application_name = 'dashboard'; SET ROLE {role}; {save}")).await.unwrap();
+    platform.holds("SELECT voice_id = 'alloy' FROM agent_configurations").await;
+    // And as somebody who just logs in; a save that changes no provider_config.
+    ui.batch_execute("RESET ROLE; SET application_name = ''; UPDATE agents SET name = 'Other'")
+        .await
+        .unwrap();
+    platform.holds("SELECT agent_name = 'Other' FROM agent_configurations").await;
+
+    assert_eq!(
+        rows(&platform, "SELECT concat_ws('|', h.slug, h.columns, h.application_name, h.role)").await[1..],
+        [
+            format!("a|{{system_prompt,voice_id,provider_config,voice_settings}}|dashboard|{role}"),
+            "a|{agent_name}||postgres".to_owned()
+        ]
+    );
+    let whose = "h.configuration = (SELECT c.id::text FROM agent_configurations c)";
+    assert_eq!(rows(&platform, whose).await, ["true", "true", "true"]);
+    let mine = "h.before::jsonb ->> 'mine'";
+    assert_eq!(rows(&platform, &format!("SELECT coalesce({mine}, 'none')")).await, ["0.10", "0.10", "none"]);
+    let chain = "h.after::jsonb IS NOT DISTINCT FROM
+        coalesce((SELECT n.before FROM agent_sync.history n WHERE n.id > h.id AND n.before IS NOT NULL ORDER BY n.id LIMIT 1),
+                 (SELECT c.provider_config::text FROM agent_configurations c WHERE h.after IS NOT NULL))::jsonb";
+    assert_eq!(
+        rows(&platform, chain).await,
+        ["true", "true", "true"],
+        "each begins where the one before it ended"
+    );
+    let all = rows(&platform, "to_jsonb(h)").await.join("\n");
+    assert!(!all.contains("secret of the prompt") && !all.contains("You are a"), "{all}");
+
+    // why and status tell of it, from SQL alone.
+    assert!(daemon.terminate().await.success());
+    let told = platform.says(&["why", "a"]).await.fits();
+    assert!(told.out.contains("what was written, the latest first"), "{}", told.out);
+    assert!(told.out.contains(&format!("ago by dashboard as {role}")), "{}", told.out);
+    assert!(!told.out.contains("secret of the prompt"), "{}", told.out);
+    let object = platform.says(&["why", "a", "--json"]).await.object();
+    assert_eq!(object["history"][0]["columns"], serde_json::json!(["agent_name"]));
+    assert_eq!(object["history"][1]["application_name"], "dashboard");
+    let status = platform.says(&["status", "--json"]).await.object();
+    assert_eq!(status["last_sync"], object["history"][0]["since"]);
+    assert!(platform.says(&["status"]).await.fits().out.contains("Last written: default "));
+}
+
+#[tokio::test]
+async fn a_bulk_statement_is_kept_row_by_row_whatever_the_key_is() {
+    let tables = crate::support::platform::TABLES.replace(
+        "id                  uuid PRIMARY KEY DEFAULT gen_random_uuid(),\n    agent_slug",
+        "tenant integer DEFAULT 7, number integer GENERATED ALWAYS AS IDENTITY, PRIMARY KEY (tenant, number),\n    agent_slug",
+    );
+    let platform = Platform::with_tables(crate::support::cluster(), &tables).await;
+    platform.install();
+    platform
+        .run(
+            "INSERT INTO agents (slug, voice_settings) SELECT 'a' || n, '{\"voice_id\": \"x\"}' FROM generate_series(1, 1500) n;
+             INSERT INTO agent_configurations (agent_slug, provider_config) SELECT 'a' || n, '{}' FROM generate_series(1, 1500) n",
+        )
+        .await;
+    let _daemon = platform.caught_up_daemon().await;
+    platform.drained().await;
+    let kept = "SELECT count(*) = 1500 AND count(DISTINCT h.slug) = 1500
+                   AND bool_and(h.configuration = concat_ws(',', c.tenant, c.number))
+                FROM agent_sync.history h JOIN agent_configurations c ON c.agent_slug = h.slug";
+    assert!(platform.value::<bool>(kept).await);
+}
+
+#[tokio::test]
+async fn the_history_is_bounded_by_rows_and_by_age_and_pruned_in_portions() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "INSERT INTO agent_sync.history (slug, columns, at)
+             SELECT n::text, '{}', now() - CASE WHEN n <= 3000 THEN interval '3 hours' ELSE interval '0' END
+             FROM generate_series(1, 5000) n",
+        )
+        .await;
+    let mut command = platform.command(&["run"]);
+    command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s").env("AGENT_SYNC__HISTORY__KEEP", "2h");
+    let daemon = Daemon::start(command);
+    platform.holds("SELECT count(*) = 2000 AND min(h.id) = 3001 FROM agent_sync.history h").await;
+    assert!(daemon.terminate().await.success());
+    let mut command = platform.command(&["run"]);
+    command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s").env("AGENT_SYNC__HISTORY__MAX_ROWS", "10");
+    let _daemon = Daemon::start(command);
+    platform.holds("SELECT count(*) = 10 AND min(h.id) = 4991 FROM agent_sync.history h").await;
+}
+
+#[tokio::test]
+async fn a_history_that_is_off_costs_neither_saves_nor_batches_anything() {
+    let platform = Platform::new().await;
+    let off = |arguments: &[&str]| {
+        let mut command = platform.command(arguments);
+        command.env("AGENT_SYNC__HISTORY__ENABLED", "false");
+        command
+    };
+    let defaults = "SELECT count(*) FROM pg_attrdef d WHERE d.adrelid = 'agent_sync.outbox'::regclass";
+    platform.install();
+    assert_eq!(platform.value::<i64>(defaults).await, 3);
+    assert!(crate::support::Said::of(off(&["install"])).await.out.contains("default: installed"));
+    assert_eq!(platform.value::<i64>(defaults).await, 1, "only the clock is left");
+    assert!(crate::support::Said::of(off(&["install"])).await.out.contains("nothing to change"));
+    let daemon = Daemon::start(off(&["run"]));
+    daemon.logged("caught up").await;
+    platform.configure("a").await;
+    platform.save("a", EXAMPLE).await;
+    platform.becomes("a", EXPECTED).await;
+    assert_eq!(rows(&platform, "h.id").await, Vec::<String>::new());
+    let status: Value = platform.says(&["status", "--json"]).await.object();
+    assert_eq!(status["last_sync"], Value::Null);
+    assert!(platform.says(&["install"]).await.out.contains("default: installed"));
+    assert_eq!(platform.value::<i64>(defaults).await, 3);
+}
+
+/// GIVEN an install of version 1 with a daemon that finds it too old, WHEN the new version is installed, THEN nothing is lost, and the
+/// daemon goes on by itself.
+#[tokio::test]
+async fn i6_an_install_of_version_1_is_upgraded_under_a_running_daemon() {
+    let platform = Platform::new().await;
+    let version_1 = concat!(include_str!("../sql/0001_schema.sql"), include_str!("../sql/attach.sql"));
+    platform.run(&format!("BEGIN; {version_1}; COMMIT")).await;
+    assert_eq!(platform.value::<i32>("SELECT version FROM agent_sync.install").await, 1);
+    platform.configure("a").await;
+    platform.save("a", EXAMPLE).await;
+    let mut command = platform.command(&["run"]);
+    command.env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
+    let daemon = Daemon::start(command);
+    let line = daemon.logged("database unavailable").await;
+    assert!(line["cause"].as_str().unwrap().contains("the installed schema has version 1"), "{line}");
+    assert!(line["remedy"].as_str().unwrap().contains("Run `agent-sync install`"), "{line}");
+    // A save that is under way holds the outbox: the upgrade waits for it, in short attempts.
+    let writer = platform.connect().await;
+    writer.batch_execute("BEGIN; UPDATE agents SET name = 'in flight'").await.unwrap();
+    let upgrade = tokio::spawn(crate::support::Said::of(platform.command(&["install"])));
+    platform.holds("SELECT count(*) > 0 FROM pg_locks l WHERE NOT l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())").await;
+    writer.batch_execute("COMMIT").await.unwrap();
+    let said = upgrade.await.unwrap();
+    assert!(said.code == 0 && said.out.contains("default: installed"), "{said:?}");
+    assert_eq!(
+        platform.value::<i32>("SELECT version FROM agent_sync.install").await,
+        agent_sync::install::VERSION
+    );
+    daemon.logged("caught up").await;
+    platform.becomes("a", EXPECTED).await;
+    platform.holds("SELECT agent_name = 'in flight' FROM agent_configurations").await;
+    assert!(platform.says(&["install"]).await.out.contains("nothing to change"));
+    eventually("it is in the history", async || !rows(&platform, "h.id").await.is_empty()).await;
+}

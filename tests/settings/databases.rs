@@ -1,0 +1,115 @@
+//! What a database comes to: its secrets, its TLS, its URL, and which are selected.
+
+use std::time::Duration;
+
+use agent_sync::settings::{Settings, Sources, Tls};
+use tokio_postgres::config::SslMode;
+
+use super::{URL, database, directory, load, load_in, source};
+
+#[test]
+fn secret_files_lose_one_line_feed_and_override_the_url() {
+    let directory = directory(&[
+        (
+            "agent-sync.toml",
+            "[databases.a]\nurl_file = \"./secrets/url\"\npassword_file = \"./secrets/password\"",
+        ),
+        ("secrets/url", "postgres://app:old@db.example.com/platform\r\n"),
+        ("secrets/password", " new \n\n"),
+    ]);
+    let loaded = load_in(&directory, &[]).unwrap();
+    let database = &loaded.settings.databases["a"];
+    assert_eq!(database.target(), "user app at db.example.com:5432, database platform");
+    assert_eq!(database.connect_config().get_password(), Some(&b" new \n"[..]));
+    assert!(source(&loaded, "databases.a.url").starts_with("secret file /"));
+    assert!(source(&loaded, "databases.a.password").ends_with("secrets/password"));
+}
+
+#[test]
+fn tls_is_what_is_set_else_what_the_url_says_else_what_is_safe_there() {
+    for (url, tls) in [
+        ("postgres://db.example.com/x", Tls::Require),
+        ("postgres://localhost/x", Tls::Disable),
+        ("postgres://127.0.0.2/x", Tls::Disable),
+        ("postgres://[::1]/x", Tls::Disable),
+        ("host=/run/postgresql", Tls::Disable),
+        ("postgres://localhost/x?sslmode=require", Tls::Require),
+        ("postgres://db.example.com/x?sslmode=disable", Tls::Disable),
+        ("postgres://db.example.com/x?sslmode=verify-ca", Tls::VerifyCa),
+        ("host=db.example.com sslmode=verify-full", Tls::VerifyFull),
+    ] {
+        let database = database(url);
+        assert_eq!(database.tls(), tls, "{url}");
+        let mode = if tls == Tls::Disable { SslMode::Disable } else { SslMode::Require };
+        assert_eq!(database.connect_config().get_ssl_mode(), mode, "{url}");
+    }
+
+    let root = directory(&[("root.crt", "")]);
+    let root = root.path().join("root.crt").display().to_string();
+    let variables =
+        |url, tls| [("DATABASE_URL", url), ("AGENT_SYNC__DATABASES__DEFAULT__TLS_ROOT_CERT", &*root), tls];
+    for (url, tls, expected) in [
+        (URL, "", Tls::VerifyFull),
+        ("postgres://localhost/x", "", Tls::VerifyFull),
+        (URL, "verify-ca", Tls::VerifyCa),
+        ("postgres://db.example.com/x?sslmode=require", "verify-ca", Tls::VerifyCa),
+    ] {
+        let variables = variables(url, ("AGENT_SYNC__DATABASES__DEFAULT__TLS", tls));
+        let loaded = load("", &variables).unwrap();
+        assert_eq!(loaded.settings.databases["default"].tls(), expected, "{url} {tls}");
+    }
+
+    let loaded = load("", &[("DATABASE_URL", &format!("postgres://a@b/c?sslrootcert={root}"))]).unwrap();
+    assert_eq!(loaded.settings.databases["default"].tls(), Tls::VerifyFull);
+    assert_eq!(
+        source(&loaded, "databases.default.tls_root_cert"),
+        "environment variable DATABASE_URL, sslrootcert"
+    );
+}
+
+#[test]
+fn parameters_of_the_url_override_defaults_and_yield_to_settings() {
+    let url = "postgres://a@b/c?connect_timeout=3&tcp_user_timeout=9000&keepalives_idle=4&keepalives_count=2";
+    let loaded =
+        load("", &[("DATABASE_URL", url), ("AGENT_SYNC__DATABASES__DEFAULT__KEEPALIVES_IDLE", "6s")])
+            .unwrap();
+    let config = loaded.settings.databases["default"].connect_config();
+    assert_eq!(config.get_connect_timeout(), Some(&Duration::from_secs(3)));
+    assert_eq!(config.get_tcp_user_timeout(), Some(&Duration::from_secs(9)));
+    assert_eq!(config.get_keepalives_idle(), Duration::from_secs(6));
+    assert_eq!(config.get_keepalives_interval(), Some(Duration::from_secs(3)));
+    assert_eq!(config.get_keepalives_retries(), Some(2));
+    assert_eq!(config.get_application_name(), None);
+    let source = source(&loaded, "databases.default.connect_timeout");
+    assert_eq!(source, "environment variable DATABASE_URL, connect_timeout");
+}
+
+#[test]
+fn databases_differ_when_only_their_passwords_do() {
+    assert_eq!(database(URL), database(URL));
+    assert_ne!(database(URL), database("postgres://app:other@db.example.com/platform"));
+}
+
+#[test]
+fn databases_are_selected_by_name() {
+    let loaded =
+        load("[databases]\na.url = \"host=/tmp\"\nb.url = \"host=/tmp\"\nc.url = \"host=/tmp\"", &[])
+            .unwrap();
+    let names = |wanted: &[&str]| {
+        let wanted: Vec<_> = wanted.iter().map(ToString::to_string).collect();
+        let selected = loaded.settings.select(&wanted);
+        selected.map(|databases| databases.iter().map(|database| database.name.clone()).collect::<Vec<_>>())
+    };
+    assert_eq!(names(&[]).unwrap(), ["a", "b", "c"]);
+    assert_eq!(names(&["c", "a", "c"]).unwrap(), ["a", "c"]);
+    let fault = names(&["a", "x", "y"]).unwrap_err();
+    assert_eq!(fault.exit, agent_sync::exit::Exit::Usage);
+    assert_eq!(fault.to_string(), "no database is configured under the name \"x\", \"y\"");
+    assert_eq!(fault.remedy.unwrap(), "name one of: a, b, c");
+
+    let fault = Settings::load_from(&Sources::default()).unwrap().settings.select(&[]).unwrap_err();
+    assert_eq!(fault.exit, agent_sync::exit::Exit::Usage);
+    assert_eq!(fault.to_string(), "no database is configured");
+    let remedy = "add a table `[databases.NAME]` with a url to the settings file, or set DATABASE_URL";
+    assert_eq!(fault.remedy.unwrap(), remedy);
+}

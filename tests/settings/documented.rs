@@ -1,0 +1,47 @@
+//! The settings file that documents every key holds the defaults.
+
+use std::fs;
+
+use agent_sync::settings::{Loaded, Settings, Sources, Tls};
+
+use super::{database, directory, load, load_in};
+
+const DOCUMENTED: &str = include_str!("../../config/agent-sync.toml");
+
+#[test]
+fn the_documented_file_changes_nothing() {
+    let loaded = load(DOCUMENTED, &[]).unwrap();
+    let defaults = Settings::load_from(&Sources::default()).unwrap();
+    assert_eq!(loaded.settings, defaults.settings);
+    let keys = |loaded: &Loaded| loaded.entries.iter().map(|entry| entry.key.clone()).collect::<Vec<_>>();
+    assert_eq!(keys(&loaded), keys(&defaults));
+    for entry in &loaded.entries {
+        assert_ne!(entry.source, "default", "{} is not in the file", entry.key);
+    }
+}
+
+#[test]
+fn the_documented_databases_hold_the_defaults_when_they_are_turned_on() {
+    let directory = directory(&[
+        ("platform_password", "pw"),
+        ("supabase_url", "postgres://postgres.project@aws-0-eu.pooler.supabase.com:5432/postgres"),
+        ("supabase-ca.crt", ""),
+    ]);
+    let place = format!("{}/", directory.path().display());
+    let on =
+        |line: &str| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line).to_owned();
+    let text = DOCUMENTED.lines().map(on).collect::<Vec<_>>().join("\n");
+    let text = text.replace("/run/secrets/", &place).replace("/etc/agent-sync/", &place);
+    fs::write(directory.path().join("agent-sync.toml"), text).unwrap();
+    let loaded = load_in(&directory, &[]).unwrap();
+    assert!(loaded.notes.is_empty() && loaded.settings.rules.file.is_some());
+
+    let url = "postgres://agent_sync:pw@db.example.com:5432/platform?sslmode=verify-full";
+    let mut plain = database(url);
+    plain.name = "platform".to_owned();
+    assert_eq!(loaded.settings.databases["platform"], plain);
+
+    let supabase = &loaded.settings.databases["supabase"];
+    assert_eq!(supabase.tls(), Tls::VerifyFull);
+    assert!(supabase.tls_root_cert.is_some());
+}

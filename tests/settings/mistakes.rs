@@ -1,0 +1,81 @@
+//! Every mistake with its exact wording, all of them at once, and no secret in any (G11).
+
+use agent_sync::settings::{Settings, Sources};
+
+use super::verb::run;
+use super::{URL, directory, environment, load, load_in};
+
+#[test]
+fn every_mistake_says_where_it_is_what_was_expected_and_what_to_do() {
+    let mut cases = 0;
+    let mut wrong = Vec::new();
+    for case in include_str!("../cases/settings/mistakes.txt").split("\n\n").skip(1) {
+        let lines = |mark: &str| case.lines().filter_map(|line| line.strip_prefix(mark)).collect::<Vec<_>>();
+        let file: Vec<_> =
+            case.lines().filter(|line| !line.starts_with("$ ") && !line.starts_with("=> ")).collect();
+        let variables: Vec<_> = lines("$ ").iter().map(|line| line.split_once('=').unwrap()).collect();
+        let found =
+            load(&file.join("\n"), &variables).err().unwrap_or_else(|| "no mistake at all".to_owned());
+        assert!(!found.contains("hunter2"), "a secret in: {found}");
+        if found != lines("=> ").join("\n") {
+            wrong.push(format!("{case}\n   {}", found.replace('\n', "\n   ")));
+        }
+        cases += 1;
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    assert!(cases >= 20, "the cases are not read");
+}
+
+#[test]
+fn all_mistakes_of_all_sources_come_out_together() {
+    let directory = directory(&[
+        ("agent-sync.toml", "[log]\nformat = \"xml\"\n[databases.a]\nurl = \"hunter2\"\n[databases.b]"),
+        ("databases.d/c.toml", "[databases.c]\nurl = \"host=/tmp\"\ntls = true"),
+    ]);
+    let variables = [("AGENT_SYNC__SYNC__BATCH_SIZE", "0"), ("AGENT_SYNC__LOG__FORMAT", "json")];
+    let found = load_in(&directory, &variables).unwrap_err();
+    let places: Vec<_> =
+        found.lines().map(|line| line.split(": ").take(2).collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(
+        places,
+        [
+            "agent-sync.toml:2 log.format",
+            "databases.d/c.toml:3 databases.c.tls",
+            "environment variable AGENT_SYNC__SYNC__BATCH_SIZE sync.batch_size",
+            "agent-sync.toml:4 databases.a.url",
+            "agent-sync.toml:5 databases.b.url",
+        ]
+    );
+}
+
+#[test]
+fn no_secret_is_ever_printed() {
+    let directory = directory(&[("url", URL), ("password", "hunter2")]);
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    for (url, url_file, password_file) in [
+        (URL, "", ""),
+        ("postgres://db.example.com/x?password=hunter2", "", ""),
+        ("host=db.example.com password='hunter2'", "", ""),
+        ("", &*path("url"), ""),
+        ("host=db.example.com", "", &*path("password")),
+    ] {
+        let variables = [
+            ("AGENT_SYNC__DATABASES__EU__URL", url),
+            ("AGENT_SYNC__DATABASES__EU__URL_FILE", url_file),
+            ("AGENT_SYNC__DATABASES__EU__PASSWORD_FILE", password_file),
+        ];
+        let sources = Sources::new(None, None, environment(&variables));
+        let loaded = Settings::load_from(&sources).unwrap();
+        let database = &loaded.settings.databases["eu"];
+        assert_eq!(database.connect_config().get_password(), Some(&b"hunter2"[..]));
+        for text in [format!("{sources:?}"), format!("{loaded:#?}"), database.target()] {
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+        for json in [&[][..], &["--json"]] {
+            let output = run(json, &variables);
+            assert!(output.status.success(), "{output:?}");
+            let text = format!("{output:?}");
+            assert!(text.contains("********") && !text.contains("hunter2"), "{text}");
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! One story (G7): whatever is broken on purpose, `status`, `why`, `doctor`, the log, `/status` (which the page shows),
+//! `/readyz` and `/metrics` say the same of it with the same remedy, and the remedy, done to the letter, mends it.
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use agent_sync::throwaway::{Cluster, Options};
+use serde_json::Value;
+
+use crate::support::http::{address, get, metric, metric_becomes};
+use crate::support::platform::{EXAMPLE, EXPECTED, TABLES, connect};
+use crate::support::{Daemon, Platform, Said, eventually};
+
+/// Something that is broken on purpose: how, what is said of it, and whether a remedy that is a statement or a command mends it.
+struct Damage {
+    sql: &'static str,
+    text: &'static str,
+    mending: Mending,
+    weight: Weight,
+}
+
+enum Mending {
+    /// The remedy says to run `agent-sync install`.
+    Install,
+    /// The remedy holds statements, between these two texts.
+    Statements(&'static str, &'static str),
+    /// The remedy says it in words; this is what it says.
+    Words(&'static str, &'static str),
+}
+
+/// What it comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weight {
+    /// Nothing can be done in the database.
+    Fatal,
+    /// Changes may be missed.
+    Misses,
+    /// It should be known.
+    Caution,
+    /// An agent is not in sync: this kind.
+    Agent(&'static str),
+}
+
+use Mending::{Install, Statements, Words};
+use Weight::{Agent, Caution, Fatal, Misses};
+
+/// Ends the sessions of daemons, so that they come back and look at what is set for new ones.
+const RECONNECT: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() \
+                         AND application_name LIKE 'agent-sync/%'";
+
+const DAMAGES: &[Damage] = &[
+    Damage {
+        sql: "DROP TRIGGER agent_sync_update ON agents",
+        text: "the trigger \"public\".\"agents\".agent_sync_update is missing",
+        mending: Install,
+        weight: Misses,
+    },
+    Damage {
+        sql: "ALTER TABLE agents DISABLE TRIGGER agent_sync_update",
+        text: "the trigger \"public\".\"agents\".agent_sync_update is disabled",
+        mending: Install,
+        weight: Misses,
+    },
+    Damage {
+        sql: "DROP SCHEMA agent_sync CASCADE",
+        text: "agent-sync is not installed",
+        mending: Install,
+        weight: Fatal,
+    },
+    Damage {
+        sql: "DROP TABLE agent_sync.problem CASCADE",
+        text: "parts of the install are gone: agent_sync.problem",
+        mending: Install,
+        weight: Fatal,
+    },
+    Damage {
+        sql: "UPDATE agent_sync.install SET version = 99",
+        text: "the installed schema has version 99",
+        mending: Words(
+            "Run the version of agent-sync that installed it",
+            "UPDATE agent_sync.install SET version = {version}",
+        ),
+        weight: Fatal,
+    },
+    Damage {
+        sql: "REVOKE DELETE ON agent_sync.outbox FROM {role}; REVOKE SELECT (name) ON agents FROM {role}",
+        text: "lacks DELETE ON agent_sync.outbox, SELECT (name) ON public.agents",
+        mending: Statements("or: ", ""),
+        weight: Fatal,
+    },
+    Damage {
+        sql: "ALTER TABLE agents ENABLE ROW LEVEL SECURITY",
+        text: "row-level security of public.agents may hide rows",
+        mending: Statements("", "; or ALTER ROLE"),
+        weight: Misses,
+    },
+    Damage {
+        sql: "DROP INDEX agent_configurations_agent_slug_idx; {reconnect}",
+        text: "no index begins with agent_slug, so every lookup scans public.agent_configurations",
+        mending: Statements("", ""),
+        weight: Caution,
+    },
+    Damage {
+        sql: "{uninstall}; ALTER TABLE agent_configurations ALTER COLUMN agent_slug TYPE char(20); {install}; {reconnect}",
+        text: "agent_slug has the type bpchar, in which no index finds text",
+        mending: Statements("then ", "; then `agent-sync install`"),
+        weight: Caution,
+    },
+    Damage {
+        sql: "ALTER DATABASE {database} SET default_transaction_read_only = on; {reconnect}",
+        text: "this server is read-only",
+        mending: Words(
+            "default_transaction_read_only",
+            "ALTER DATABASE {database} RESET default_transaction_read_only",
+        ),
+        weight: Fatal,
+    },
+    Damage {
+        sql: "ALTER TABLE agent_configurations RENAME COLUMN provider_config TO somewhere_else; {save}",
+        text: "expected a column provider_config in the table public.agent_configurations",
+        mending: Words(
+            "Check the names of tables and columns",
+            "ALTER TABLE agent_configurations RENAME COLUMN somewhere_else TO provider_config",
+        ),
+        weight: Fatal,
+    },
+    Damage {
+        sql: "ALTER ROLE {role} NOLOGIN; {reconnect}",
+        text: "is not permitted to log in",
+        mending: Words("Check the user, the password and pg_hba.conf.", "ALTER ROLE {role} LOGIN"),
+        weight: Fatal,
+    },
+    Damage {
+        sql: "DELETE FROM agent_configurations; {save}",
+        text: "no configuration",
+        mending: Statements("by itself: ", ""),
+        weight: Agent("missing_configuration"),
+    },
+    Damage {
+        sql: r#"UPDATE agents SET voice_settings = '{"temperature": 9}'"#,
+        text: "temperature",
+        mending: Words("Correct these settings and save the agent", "{save}"),
+        weight: Agent("rejected"),
+    },
+    Damage {
+        sql: "ALTER TABLE agent_configurations ADD CONSTRAINT warm CHECK (temperature > 0.8); {save}",
+        text: "constraint warm",
+        mending: Words(
+            "Mend the row or what refuses it; it is tried again by itself, and at once when the agent is saved.",
+            "ALTER TABLE agent_configurations DROP CONSTRAINT warm; {save}",
+        ),
+        weight: Agent("failed"),
+    },
+    Damage {
+        sql: "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE insufficient_privilege\\; END $$;
+              CREATE TRIGGER no BEFORE UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION no(); {save}",
+        text: "raised by a trigger or function (SQLSTATE 42501",
+        mending: Words(
+            "Mend the row or what refuses it; it is tried again by itself, and at once when the agent is saved.",
+            "DROP TRIGGER no ON agent_configurations; {save}",
+        ),
+        weight: Agent("failed"),
+    },
+];
+
+/// What is said of a server that is down.
+const DOWN: &str = "error connecting to server";
+
+/// A change of the agent, which may meet a capture that is broken.
+const SAVE: &str = r#"UPDATE agents SET voice_settings = '{"temperature": 0.5}'"#;
+
+#[tokio::test]
+async fn g7_what_stops_a_database_is_the_same_story_everywhere_and_its_remedy_works() {
+    one_story(|weight| weight == Fatal).await;
+}
+
+#[tokio::test]
+async fn g7_what_is_found_wrong_is_the_same_story_everywhere_and_its_remedy_works() {
+    one_story(|weight| matches!(weight, Misses | Caution)).await;
+}
+
+#[tokio::test]
+async fn g7_what_keeps_an_agent_from_being_in_sync_is_the_same_story_everywhere_and_its_remedy_works() {
+    one_story(|weight| matches!(weight, Agent(_))).await;
+}
+
+/// GIVEN a database with a daemon in a role of its own, WHEN something is broken on purpose, THEN everyone who tells says the same of
+/// it with the same remedy, and once the remedy is done none of them does.
+async fn one_story(wanted: impl Fn(Weight) -> bool) {
+    for damage in DAMAGES.iter().filter(|damage| wanted(damage.weight)) {
+        let platform = Platform::new().await;
+        let (role, database) = (format!("story_{}", platform.name()), platform.name().to_owned());
+        assert_eq!(platform.says(&["install", "--role", &role]).await.code, 0);
+        let version: i32 = platform.value("SELECT version FROM agent_sync.install").await;
+        platform.save("a", EXAMPLE).await;
+        platform.configure("a").await;
+        let url = platform.url.replacen("//postgres@", &format!("//{role}@"), 1);
+        let told = Told::start(|arguments| {
+            let mut command = platform.command(arguments);
+            command.env("DATABASE_URL", &url);
+            command
+        })
+        .await;
+        platform.becomes("a", EXPECTED).await;
+        told.nothing(damage).await;
+
+        let run = async |sql: &str| {
+            let sql = sql
+                .replace("{role}", &role)
+                .replace("{database}", &database)
+                .replace("{version}", &version.to_string())
+                .replace("{save}", SAVE)
+                .replace("{reconnect}", RECONNECT);
+            // One transaction each, but for what stands in a body.
+            for statement in sql.replace("\\;", "\0").split(';').filter(|sql| !sql.trim().is_empty()) {
+                let install = ["install", "--role", &role];
+                match statement.trim() {
+                    "{uninstall}" => assert_eq!(platform.says(&["uninstall"]).await.code, 0),
+                    "{install}" => assert_eq!(platform.says(&install).await.code, 0),
+                    sql => platform.run(&sql.replace('\0', ";")).await,
+                }
+            }
+        };
+        run(damage.sql).await;
+        let remedy = told.everywhere(damage).await;
+
+        match damage.mending {
+            Install => {
+                assert!(remedy.contains("Run `agent-sync install`"), "{remedy}");
+                assert_eq!(platform.says(&["install", "--role", &role]).await.code, 0);
+            }
+            Statements(from, to) => {
+                let (_, rest) =
+                    if from.is_empty() { ("", &*remedy) } else { remedy.split_once(from).unwrap() };
+                let sql = if to.is_empty() { rest } else { rest.split_once(to).unwrap().0 };
+                if remedy.contains("agent-sync uninstall") {
+                    assert_eq!(platform.says(&["uninstall"]).await.code, 0);
+                }
+                platform.run(sql).await;
+                if remedy.contains("then `agent-sync install`") {
+                    assert_eq!(platform.says(&["install", "--role", &role]).await.code, 0);
+                }
+                if damage.weight == Caution {
+                    platform.run(RECONNECT).await;
+                }
+            }
+            Words(words, sql) => {
+                assert!(remedy.contains(words), "{remedy}");
+                run(sql).await;
+            }
+        }
+        told.nothing(damage).await;
+        platform.save("a", r#"{"voice_id":"after it was mended"}"#).await;
+        platform
+            .holds("SELECT voice_id IS NOT DISTINCT FROM 'after it was mended' FROM agent_configurations")
+            .await;
+    }
+}
+
+/// GIVEN a daemon, WHEN its server is down, THEN everyone says so with the same remedy, which is to see to the server.
+#[tokio::test]
+async fn g7_a_server_that_is_down_is_the_same_story_everywhere() {
+    let cluster = Cluster::start(Options::default()).unwrap();
+    let platform = Platform::with_tables(&cluster, TABLES).await;
+    platform.install();
+    platform.save("a", EXAMPLE).await;
+    let told = Told::start(|arguments| platform.command(arguments)).await;
+    let down = Damage { sql: "", text: DOWN, mending: Install, weight: Fatal };
+    told.nothing(&down).await;
+    cluster.control(&["stop", "-m", "immediate"]).unwrap();
+    assert_eq!(told.everywhere(&down).await, "See whether the server is up and can be reached from here.");
+    cluster.control(&["start"]).unwrap();
+    told.nothing(&down).await;
+    drop(connect(&platform.url).await);
+}
+
+/// Those who tell, of one database.
+struct Told<C> {
+    command: C,
+    daemon: Daemon,
+    address: SocketAddr,
+}
+
+impl<C: Fn(&[&str]) -> Command> Told<C> {
+    async fn start(command: C) -> Self {
+        let mut run = command(&["run"]);
+        run.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s")
+            .env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms")
+            .env("AGENT_SYNC__ADMIN__LISTEN", "127.0.0.1:0");
+        let daemon = Daemon::start(run);
+        daemon.logged("caught up").await;
+        let address = address(&daemon).await;
+        Self { command, daemon, address }
+    }
+
+    /// The remedy that everyone gives for the damage.
+    async fn everywhere(&self, damage: &Damage) -> String {
+        // First those who are asked: it is for the daemon to find out.
+        let what = format!("the daemon serves {:?}", damage.text);
+        eventually(&what, async || self.served(damage.text).await.is_some()).await;
+        let served = self.served(damage.text).await;
+        let remedy = served.unwrap();
+        // An outage is two lines (G8), so the first says in which words a server was found to be down.
+        let text = if damage.text == DOWN { "" } else { damage.text };
+        let logged = self.logged(text).unwrap_or_else(|| panic!("the log tells {text:?}"));
+        assert_eq!(logged, remedy, "the log, and {:?}", damage.text);
+        for (verb, told) in self.verbs(damage).await {
+            assert_eq!(told.as_ref(), Some(&remedy), "{verb} and /status, of {:?}", damage.text);
+        }
+        let (code, ready) = get(self.address, "/readyz").await;
+        if matches!(damage.weight, Fatal | Misses) {
+            let ends = format!("; try: {remedy}\n");
+            assert!(code == 503 && ready.contains(damage.text) && ready.ends_with(&ends), "{ready}");
+        } else {
+            assert_eq!(code, 200, "{ready}");
+        }
+        let (series, bad, _) = series(damage.weight);
+        metric_becomes(self.address, &series, bad).await;
+        remedy
+    }
+
+    /// Nobody tells of it, or not any more.
+    async fn nothing(&self, damage: &Damage) {
+        let what = format!("the daemon serves {:?} no more", damage.text);
+        eventually(&what, async || {
+            get(self.address, "/readyz").await.0 == 200 && self.served(damage.text).await.is_none()
+        })
+        .await;
+        let (series, _, good) = series(damage.weight);
+        eventually(&format!("{series} is {good}"), async || {
+            metric(self.address, &series).await.is_none_or(|value| (value - good).abs() < f64::EPSILON)
+        })
+        .await;
+        for (verb, told) in self.verbs(damage).await {
+            assert_eq!(told, None, "{verb}, of {:?}", damage.text);
+        }
+    }
+
+    /// What `/status` gives, and the page shows.
+    async fn served(&self, text: &str) -> Option<String> {
+        let (_, body) = get(self.address, "/status").await;
+        let status: Value = serde_json::from_str(&body).unwrap();
+        let database = &status["databases"][0];
+        let empty = Vec::new();
+        let listed = |value: &Value| value.as_array().unwrap_or(&empty).clone();
+        let mut told = listed(&database["findings"]);
+        told.extend(listed(&database["problems"]["listed"]));
+        if database["phase"] == "lost" {
+            told.push(database["last_error"].clone());
+        }
+        remedy_of(&told, text)
+    }
+
+    /// What the log gives, now or before.
+    fn logged(&self, text: &str) -> Option<String> {
+        let mut lines = self.daemon.log();
+        lines.retain(|line| line["level"] == "WARN" || line["level"] == "ERROR");
+        for line in &mut lines {
+            if let (Some(trigger), Some(fault)) = (line["trigger"].as_str(), line["fault"].as_str()) {
+                line["fault"] = format!("the trigger {trigger} is {fault}").into();
+            }
+        }
+        lines.reverse();
+        remedy_of(&lines, text)
+    }
+
+    /// What each verb gives.
+    async fn verbs(&self, damage: &Damage) -> [(&'static str, Option<String>); 3] {
+        let status = Said::of((self.command)(&["status", "--json"])).await.object();
+        let why = Said::of((self.command)(&["why", "a", "--json"])).await;
+        let doctor = Said::of((self.command)(&["doctor", "--json"])).await.object();
+        let not_passed = |notes: &Value| {
+            let notes = notes.as_array().unwrap().iter();
+            notes.filter(|note| note["level"] != "pass").cloned().collect::<Vec<_>>()
+        };
+        // Where there is no story, it is told why, on standard error.
+        let why = match why.out.lines().next() {
+            None => Some(&*why.err)
+                .filter(|error| error.contains("because: ") || error.contains("permission"))
+                .and_then(|_| remedy_of(&not_passed(&status["trouble"]), damage.text)),
+            Some(_) if matches!(damage.weight, Agent(_)) => {
+                let story = why.object();
+                let text = story["conclusion"].as_str().unwrap();
+                story["remedy"].as_str().filter(|_| text.contains(damage.text)).map(str::to_owned)
+            }
+            Some(_) => remedy_of(&not_passed(&why.object()["trouble"]), damage.text),
+        };
+        [
+            ("status", remedy_of(&not_passed(&status["trouble"]), damage.text)),
+            ("why", why),
+            ("doctor", remedy_of(&not_passed(&doctor["checks"]), damage.text)),
+        ]
+    }
+}
+
+/// The remedy of the first of these that has the text in any field but the remedy.
+fn remedy_of(told: &[Value], text: &str) -> Option<String> {
+    let tells = |one: &&Value| {
+        let fields = one.as_object().unwrap().iter().filter(|(key, _)| *key != "remedy");
+        fields.filter_map(|(_, value)| value.as_str()).any(|value| value.contains(text))
+    };
+    let one = told.iter().find(tells)?;
+    Some(one["remedy"].as_str().unwrap_or_else(|| panic!("no remedy in {one}")).to_owned())
+}
+
+/// The series that shows it, and what it is while it is so, and otherwise.
+fn series(weight: Weight) -> (String, f64, f64) {
+    let misses = |misses| format!("agent_sync_findings{{database=\"default\",misses_changes=\"{misses}\"}}");
+    match weight {
+        Fatal => ("agent_sync_up{database=\"default\"}".to_owned(), 0.0, 1.0),
+        Misses => (misses(true), 1.0, 0.0),
+        Caution => (misses(false), 1.0, 0.0),
+        Agent(kind) => (format!("agent_sync_problems{{database=\"default\",kind=\"{kind}\"}}"), 1.0, 0.0),
+    }
+}

@@ -1,0 +1,77 @@
+//! Asking a daemon over HTTP (I8).
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::{Daemon, Platform, eventually};
+
+/// Where a daemon serves, as its log says.
+pub async fn address(daemon: &Daemon) -> SocketAddr {
+    let line = daemon.logged("serving /livez").await;
+    line["address"].as_str().unwrap().parse().unwrap()
+}
+
+/// The daemon on a port that was free, with short waits.
+pub fn command(platform: &Platform) -> Command {
+    let mut command = platform.command(&["run"]);
+    command
+        .env("AGENT_SYNC__ADMIN__LISTEN", "127.0.0.1:0")
+        .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s")
+        .env("AGENT_SYNC__SYNC__PROBE_INTERVAL", "200ms")
+        .env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
+    command
+}
+
+/// The same, running and caught up, and where it serves.
+pub async fn serving(platform: &Platform) -> (Daemon, SocketAddr) {
+    let daemon = Daemon::start(command(platform));
+    daemon.logged("caught up").await;
+    let address = address(&daemon).await;
+    eventually("the database is ready", async || get(address, "/readyz").await.0 == 200).await;
+    (daemon, address)
+}
+
+/// Sends bytes as they are, and reads to the end. Either may be cut short by a server that has had enough.
+pub async fn raw(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let _ = stream.write_all(request.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    String::from_utf8(answer).unwrap()
+}
+
+/// The status and the body of an answer.
+pub async fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let answer =
+        raw(address, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).await;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head[9..12].parse().unwrap(), body.to_owned())
+}
+
+/// The value of one series, if it is there.
+pub async fn metric(address: SocketAddr, series: &str) -> Option<f64> {
+    let text = get(address, "/metrics").await.1;
+    text.lines()
+        .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
+        .map(|value| value.parse().unwrap())
+}
+
+/// Waits until a series has this value.
+pub async fn metric_becomes(address: SocketAddr, series: &str, expected: f64) {
+    eventually(&format!("{series} becomes {expected}"), async || {
+        metric(address, series).await.is_some_and(|value| (value - expected).abs() < f64::EPSILON)
+    })
+    .await;
+}
+
+/// The only database, as `/status` tells of it.
+pub async fn status(address: SocketAddr) -> Value {
+    let (code, body) = get(address, "/status").await;
+    assert_eq!(code, 200);
+    let status: Value = serde_json::from_str(&body).unwrap();
+    status["databases"][0].clone()
+}
