@@ -8,6 +8,7 @@
 )]
 
 mod admin;
+mod bad_inputs;
 mod capture;
 mod check;
 mod checks;
@@ -25,6 +26,7 @@ mod page;
 mod poison;
 mod pooler;
 mod reconcile;
+mod reliability;
 mod roles;
 mod settings;
 mod status;

@@ -1,5 +1,7 @@
 //! Those who save: random changes in random transactions, as a UI, a migration and somebody at psql would make them.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
@@ -399,6 +401,20 @@ impl Writer {
         self.run(&format!("COMMIT PREPARED '{name}'")).await?;
         self.committed();
         Ok(())
+    }
+}
+
+/// Ends what was prepared and left behind, because its connection went, while others wait for its rows. Until told to stop.
+pub async fn end_prepared(url: String, stop: Arc<AtomicBool>) {
+    let mut link = Link::to(&url, "storm nemesis");
+    while !stop.load(Ordering::Relaxed) {
+        let left =
+            "SELECT gid FROM pg_prepared_xacts WHERE prepared < clock_timestamp() - interval '2 seconds'";
+        for gid in link.texts(left).await {
+            // Its writer may be faster.
+            let _ = link.client().await.batch_execute(&format!("ROLLBACK PREPARED {}", quote(&gid))).await;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
 
