@@ -176,7 +176,7 @@ async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
         }
         Fault::LockOutbox => {
             world.needs_sweep = true;
-            hold(world, rng, "LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE").await;
+            hold(world, rng, "LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE");
         }
         Fault::Vacuum => world.admin.run("VACUUM agent_sync.outbox").await,
         Fault::Rewrite => {
@@ -191,8 +191,7 @@ async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
                 &format!(
                     "SELECT FROM agent_configurations WHERE hashtext(agent_slug) % 8 = {part} FOR UPDATE"
                 ),
-            )
-            .await;
+            );
         }
         Fault::Reload => {
             world.variant = !world.variant;
@@ -253,7 +252,7 @@ async fn restart(world: &mut World, mode: &str) {
 }
 
 /// Holds locks in a session of their own, for a moment that it does not outlive.
-async fn hold(world: &World, rng: &mut Rng, sql: &str) {
+fn hold(world: &World, rng: &mut Rng, sql: &str) {
     let mut holder = super::link::Link::to(&world.cluster.url("storm"), "storm nemesis");
     let sql = format!(
         "BEGIN; SET LOCAL lock_timeout = '50ms'; {sql}; SELECT pg_sleep({}); COMMIT",

@@ -25,6 +25,7 @@ const SERVER: [&str; 2] = [
 const RULES: &str = include_str!("../../config/providers.toml");
 
 /// Everything that the nemesis can reach.
+#[allow(clippy::struct_excessive_bools)] // Each is a fact of its own.
 pub struct World {
     pub cluster: Cluster,
     pub proxy: Proxy,
