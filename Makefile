@@ -1,6 +1,7 @@
 # Two commands do everything: `make demo` and `make test`. Both see to it that PostgreSQL's server programs are there.
+# `make storm` and `make matrix` are the long versions of what the suite does in short.
 
-.PHONY: demo test test-million bench bench-quick lint postgres
+.PHONY: demo test test-million storm matrix bench bench-quick lint postgres
 
 # The main job, live, on a throwaway PostgreSQL.
 demo: postgres
@@ -17,6 +18,18 @@ test:
 test-million:
 	@sh scripts/postgres.sh
 	@AGENT_SYNC_TEST_AGENTS=1000000 cargo test --locked --test it -- --nocapture scale::
+
+# Writers change everything at random while a nemesis breaks everything at random, and an oracle compares every row:
+# `make storm ROUNDS=500 SEED=7`, about 1.5 s a round. The suite has a short version.
+storm: ROUNDS ?= 50
+storm: SEED ?= $(shell date +%s)
+storm: postgres
+	@STORM_ROUNDS=$(ROUNDS) STORM_SEED=$(SEED) cargo test --quiet --locked --test it storm:: -- --nocapture
+
+# Every test against PostgreSQL 14, 15, 16, 17 and 18, whose server programs come from npm; `make matrix VERSIONS="14 18"` for some.
+matrix:
+	@sh scripts/postgres.sh --pooler
+	@sh scripts/matrix.sh $(VERSIONS)
 
 # Every figure beside its floor or rival, on a throwaway PostgreSQL with fsync on: a table, and target/bench/figures.{json,svg}.
 # Some: `cargo bench --locked --bench figures -- --only latency,bulk`. Which there are: the same with `-- --list`.

@@ -45,11 +45,14 @@ DECLARE
             patience text;
         BEGIN
             IF appended = '50' THEN
-                IF pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('agent_sync'), 'USAGE')
+                changed := NEW.%1$I;
+                %2$s
+                -- The first opens the relation, and so learns of what others have committed; without it the look would be
+                -- at what was known before, and the append, which is planned anew when that changes, would fail.
+                IF pg_catalog.pg_relation_is_updatable(pg_catalog.to_regclass('agent_sync.outbox'), false) & 8 = 8
+                    AND pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('agent_sync'), 'USAGE')
                     AND pg_catalog.has_table_privilege(pg_catalog.to_regclass('agent_sync.outbox'), 'INSERT')
                 THEN
-                    changed := NEW.%1$I;
-                    %2$s
                     INSERT INTO agent_sync.outbox (slug) VALUES (changed);
                     IF OLD.%1$I IS DISTINCT FROM changed AND OLD.%1$I IS NOT NULL THEN
                         INSERT INTO agent_sync.outbox (slug) VALUES (OLD.%1$I);

@@ -175,10 +175,7 @@ impl Cluster {
 
     /// Runs `pg_ctl` on it, for instance with `["-m", "fast", "restart"]`, and waits for the outcome.
     pub fn control(&self, arguments: &[&str]) -> std::io::Result<()> {
-        let mut command = as_user(Command::new(self.binaries.join("pg_ctl")), self.user);
-        command.arg("-D").arg(self.folder.join("data")).arg("-w").arg("-l").arg(self.folder.join("log"));
-        command.args(arguments).current_dir("/").stdin(Stdio::null());
-        let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+        let status = self.controlling(arguments).status()?;
         if status.success() {
             Ok(())
         } else {
@@ -186,9 +183,25 @@ impl Cluster {
         }
     }
 
-    /// A client or server program that belongs to this server, such as `psql`, to be run as the server's user.
+    /// The command that [`Cluster::control`] runs, for who must not wait for it in place.
+    pub fn controlling(&self, arguments: &[&str]) -> Command {
+        let mut command = as_user(Command::new(self.binaries.join("pg_ctl")), self.user);
+        command.arg("-D").arg(self.folder.join("data")).arg("-w").arg("-l").arg(self.folder.join("log"));
+        command.args(arguments).current_dir("/");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    /// Whether a program is among those of this server.
+    pub fn has_program(&self, name: &str) -> bool {
+        self.binaries.join(name).is_file()
+    }
+
+    /// A client or server program, such as `psql`, to be run as the server's user: one that belongs to this server, or else
+    /// the one on the PATH.
     pub fn program(&self, name: &str) -> Command {
-        let mut command = as_user(Command::new(self.binaries.join(name)), self.user);
+        let own = self.binaries.join(name);
+        let mut command = as_user(Command::new(if own.is_file() { own } else { name.into() }), self.user);
         command.current_dir("/");
         command
     }

@@ -8,6 +8,7 @@
 )]
 
 mod admin;
+mod bad_inputs;
 mod capture;
 mod check;
 mod checks;
@@ -28,11 +29,13 @@ mod page;
 mod poison;
 mod pooler;
 mod reconcile;
+mod reliability;
 mod roles;
 mod scale;
 mod settings;
 mod status;
 mod story;
+mod storm;
 mod support;
 mod syncing;
 mod tls;

@@ -161,11 +161,9 @@ impl Database {
                 problems.push(
                     problem.remedy("set tls to \"verify-full\" or \"verify-ca\", or leave out tls_root_cert"),
                 );
-            } else if let Err(error) = fs::File::open(file) {
-                let what = format!("cannot read {}: {error}", file.display());
-                problems.push(
-                    Problem::new(path("tls_root_cert"), source, what).remedy("name a readable PEM file"),
-                );
+            } else if let Err(what) = certificates(file) {
+                let problem = Problem::new(path("tls_root_cert"), source, what);
+                problems.push(problem.remedy("name a readable PEM file"));
             }
         }
         twice(&path("configurations.columns"), &raw.configurations.columns.named(), origin, problems);
@@ -249,6 +247,17 @@ pub(super) struct RawDatabase {
     agents: AgentsTable,
     configurations: ConfigurationsTable,
 }
+
+/// Whether a file holds certificates, as far as can be seen without reading them; if not, what is wrong.
+fn certificates(file: &Path) -> Result<(), String> {
+    let place = file.display();
+    let text = fs::read(file).map_err(|error| format!("cannot read {place}: {error}"))?;
+    let marked = text.windows(CERTIFICATE.len()).any(|window| window == CERTIFICATE);
+    if marked { Ok(()) } else { Err(format!("expected certificates in PEM form in {place}, found none")) }
+}
+
+/// How a certificate begins in PEM.
+const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 /// Reads a secret from its file, without the line feed that editors and shells put at its end.
 pub(super) fn read_secret(file: &Path, key: &str, source: &str) -> Result<SecretString, Problem> {

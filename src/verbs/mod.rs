@@ -117,8 +117,24 @@ fn worst(exits: impl IntoIterator<Item = Exit>) -> Exit {
 fn refused(database: &Database, what: &str, error: StoreError) -> anyhow::Error {
     let remedy = match &error {
         StoreError::Postgres(error) => {
-            let hint = error.as_db_error().and_then(|error| error.hint()).map(str::to_owned);
-            hint.unwrap_or_else(|| failure::policy(error).remedy.to_owned())
+            let db = error.as_db_error();
+            match db.map(|db| db.code().code()) {
+                // What the functions of install and uninstall run into is about objects, and not about rows.
+                Some("42809") => {
+                    "name tables in the settings of this database that can have triggers".to_owned()
+                }
+                Some("25006") => {
+                    "give the address of the primary, and a role and database that are not read-only"
+                        .to_owned()
+                }
+                Some("2BP01") => {
+                    "move what others have put into the schema agent_sync, or drop it".to_owned()
+                }
+                _ => {
+                    let hint = db.and_then(|db| db.hint()).map(str::to_owned);
+                    hint.unwrap_or_else(|| failure::policy(error).remedy.to_owned())
+                }
+            }
         }
         StoreError::Silent(_) => error.remedy().to_owned(),
     };

@@ -44,7 +44,7 @@ fn tls_is_what_is_set_else_what_the_url_says_else_what_is_safe_there() {
         assert_eq!(database.connect_config().get_ssl_mode(), mode, "{url}");
     }
 
-    let root = directory(&[("root.crt", "")]);
+    let root = directory(&[("root.crt", "-----BEGIN CERTIFICATE-----")]);
     let root = root.path().join("root.crt").display().to_string();
     let variables =
         |url, tls| [("DATABASE_URL", url), ("AGENT_SYNC__DATABASES__DEFAULT__TLS_ROOT_CERT", &*root), tls];

@@ -25,7 +25,7 @@ fn the_documented_databases_hold_the_defaults_when_they_are_turned_on() {
     let directory = directory(&[
         ("platform_password", "pw"),
         ("supabase_url", "postgres://postgres.project@aws-0-eu.pooler.supabase.com:5432/postgres"),
-        ("supabase-ca.crt", ""),
+        ("supabase-ca.crt", "-----BEGIN CERTIFICATE-----"),
     ]);
     let place = format!("{}/", directory.path().display());
     let on =

@@ -81,6 +81,11 @@ impl Daemon {
         assert!(status.success());
     }
 
+    /// Whether it has not ended yet.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// Sends SIGTERM, and waits for the end.
     pub async fn terminate(mut self) -> ExitStatus {
         self.signal("TERM");

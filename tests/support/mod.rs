@@ -39,6 +39,15 @@ pub fn tcp_cluster() -> &'static Cluster {
     })
 }
 
+/// A standby server of this one, unless its programs do not come with what makes one: then the test says so, and is skipped.
+pub fn standby(primary: &Cluster) -> Option<Cluster> {
+    if primary.has_program("pg_basebackup") {
+        return Some(primary.standby(Options::default()).unwrap());
+    }
+    eprintln!("skipped: these server programs come without pg_basebackup, which makes a standby");
+    None
+}
+
 /// Waits until the condition holds, and says what was waited for when it does not.
 pub async fn eventually<F, C>(what: &str, mut condition: C)
 where

@@ -88,6 +88,11 @@ impl Proxy {
         *self.shared.trap.lock().unwrap() = Some((bytes.to_owned(), snap));
     }
 
+    /// Takes the trap away, sprung or not.
+    pub fn disarm(&self) {
+        self.shared.trap.lock().unwrap().take();
+    }
+
     /// Waits until the trap has sprung.
     pub async fn sprung(&self) {
         let mut sprung = self.shared.sprung.subscribe();

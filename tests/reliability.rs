@@ -1,0 +1,60 @@
+//! `docs/reliability.md` names tests; they exist, and the tables of cases are as long as it says.
+
+use std::path::Path;
+
+const PAGE: &str = include_str!("../docs/reliability.md");
+
+/// The source of a module of this binary.
+fn source(module: &str) -> Option<String> {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let file = [tests.join(format!("{module}.rs")), tests.join(module).join("mod.rs")];
+    file.iter().find_map(|file| std::fs::read_to_string(file).ok())
+}
+
+#[test]
+fn every_test_that_the_page_names_exists() {
+    let named: Vec<(&str, &str)> = PAGE
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter_map(|code| code.split_once("::"))
+        .filter(|(module, _)| *module != "module")
+        .collect();
+    assert!(named.len() > 40, "only {} tests are named", named.len());
+    for (module, test) in named {
+        let source = source(module).unwrap_or_else(|| panic!("there is no module {module} for {test}"));
+        let attributes = ["#[test]\nfn ", "#[tokio::test]\nasync fn ", "async fn ", "fn "];
+        assert!(
+            attributes.iter().any(|before| source.contains(&format!("{before}{test}()"))),
+            "{module} has no test {test}"
+        );
+    }
+}
+
+#[test]
+fn every_guarantee_has_tests() {
+    for number in 1..=12 {
+        let row = PAGE.lines().find(|line| line.starts_with(&format!("| G{number} |")));
+        assert!(row.is_some_and(|row| row.contains("::")), "no test is named for G{number}");
+    }
+}
+
+#[test]
+fn the_tables_of_bad_inputs_are_as_long_as_the_page_says() {
+    let cases = |file: &str, mark: &str| {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(file);
+        std::fs::read_to_string(file).unwrap().lines().filter(|line| line.starts_with(mark)).count()
+    };
+    let bad: usize = ["command_line", "files", "connections", "catalog"]
+        .iter()
+        .map(|name| cases(&format!("bad_inputs/{name}.toml"), "[[case]]"))
+        .sum();
+    for (count, after) in [
+        (bad, "cases\nin `tests/cases/bad_inputs/`"),
+        (cases("settings/mistakes.txt", "=>"), "mistakes of settings"),
+        (cases("mapping/rules_files/refused.toml", "[[case]]"), "rules files"),
+        (cases("mapping/rejected.toml", "[[case]]"), "agents that are rejected"),
+    ] {
+        assert!(PAGE.contains(&format!("{count} {after}")), "the page does not say {count} {after}");
+    }
+}

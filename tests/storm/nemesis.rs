@@ -1,0 +1,263 @@
+//! The nemesis: what goes wrong in a round, worked out from the seed before it begins, and then done.
+
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+
+use super::world::{DISCONNECT, World};
+use crate::support::proxy::Snap;
+
+/// What can go wrong. Those that last begin, and end after a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// SIGKILL; started again after a while.
+    Kill(usize),
+    /// Nobody is there for a while.
+    KillBoth,
+    /// SIGTERM; started again after a while.
+    Stop(usize),
+    /// SIGSTOP, and SIGCONT after a while.
+    Freeze(usize),
+    /// The server ends the sessions of the daemons, or some of the writers'.
+    EndDaemons,
+    EndWriters,
+    Restart,
+    RestartAtOnce,
+    /// The connection of the first daemon is cut, hangs, is slow, is cut before a COMMIT, or hears nothing after one.
+    Cut,
+    Stall,
+    Delay,
+    CutCommit,
+    LoseAnswer,
+    /// The capture may not append for a while; the daemon may not take out.
+    DepriveCapture,
+    DepriveDaemon,
+    /// The triggers are off for a while.
+    Disable,
+    /// The outbox is locked by somebody else for a while, vacuumed, or rewritten.
+    LockOutbox,
+    Vacuum,
+    Rewrite,
+    /// Somebody holds configurations locked for a while.
+    LockRows,
+    /// Other rules, and a file that is none.
+    Reload,
+    ReloadWrong,
+    /// Somebody installs again.
+    Install,
+}
+
+/// Every fault, how likely it is, and its name in the report.
+const FAULTS: &[(Fault, u32, &str)] = &[
+    (Fault::Kill(0), 6, "SIGKILL"),
+    (Fault::Kill(1), 6, "SIGKILL"),
+    (Fault::KillBoth, 4, "SIGKILL of both"),
+    (Fault::Stop(0), 3, "SIGTERM"),
+    (Fault::Stop(1), 3, "SIGTERM"),
+    (Fault::Freeze(0), 4, "SIGSTOP"),
+    (Fault::Freeze(1), 4, "SIGSTOP"),
+    (Fault::EndDaemons, 6, "daemons' sessions ended"),
+    (Fault::EndWriters, 4, "writers' sessions ended"),
+    (Fault::Restart, 4, "fast restart"),
+    (Fault::RestartAtOnce, 4, "immediate restart"),
+    (Fault::Cut, 5, "connection cut"),
+    (Fault::Stall, 5, "connection stalled"),
+    (Fault::Delay, 4, "connection slow"),
+    (Fault::CutCommit, 4, "cut before COMMIT"),
+    (Fault::LoseAnswer, 1, "answer to COMMIT lost"),
+    (Fault::DepriveCapture, 4, "capture without privilege"),
+    (Fault::DepriveDaemon, 4, "daemon without privilege"),
+    (Fault::Disable, 3, "triggers off"),
+    (Fault::LockOutbox, 3, "outbox locked"),
+    (Fault::Vacuum, 4, "outbox vacuumed"),
+    (Fault::Rewrite, 3, "outbox rewritten"),
+    (Fault::LockRows, 5, "configurations locked"),
+    (Fault::Reload, 3, "other rules"),
+    (Fault::ReloadWrong, 3, "wrong rules"),
+    (Fault::Install, 3, "installed again"),
+];
+
+impl Fault {
+    fn name(self) -> &'static str {
+        FAULTS.iter().find(|(fault, ..)| *fault == self).unwrap().2
+    }
+
+    /// Whether connections of writers may go.
+    fn hits_writers(self) -> bool {
+        matches!(self, Self::EndWriters | Self::Restart | Self::RestartAtOnce)
+    }
+}
+
+/// What happens in a round, and for how long it is written.
+#[derive(Debug)]
+pub struct Plan {
+    pub lasts: Duration,
+    pub faults: Vec<(Fault, Duration, Duration)>,
+}
+
+impl Plan {
+    /// The same for the same seed.
+    pub fn of(rng: &mut Rng) -> Self {
+        let lasts = Duration::from_millis(rng.u64(300..900));
+        let total: u32 = FAULTS.iter().map(|(_, weight, _)| weight).sum();
+        let faults = (0..[0, 1, 1, 2, 2, 3][rng.usize(..6)])
+            .map(|_| {
+                let mut at = rng.u32(..total);
+                let fault = FAULTS.iter().find(|(_, weight, _)| {
+                    let hit = at < *weight;
+                    at = at.saturating_sub(*weight);
+                    hit
+                });
+                let begin = lasts.mul_f64(rng.f64() * 0.8);
+                (fault.unwrap().0, begin, Duration::from_millis(rng.u64(10..500)))
+            })
+            .collect();
+        Self { lasts, faults }
+    }
+
+    /// Whether a connection of a writer's may have gone.
+    pub fn hits_writers(&self) -> bool {
+        self.faults.iter().any(|(fault, ..)| fault.hits_writers())
+    }
+
+    /// The faults in words.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.faults.iter().map(|(fault, ..)| fault.name()).collect()
+    }
+}
+
+/// Does what is planned, each in its time, and takes back what lasts.
+pub async fn rage(world: &mut World, plan: &Plan, rng: &mut Rng) {
+    let start = Instant::now();
+    let mut todo: Vec<(Duration, Fault, bool)> = Vec::new();
+    for &(fault, begin, hold) in &plan.faults {
+        todo.extend([(begin, fault, true), (begin + hold, fault, false)]);
+    }
+    todo.sort_by_key(|(at, ..)| *at);
+    for (at, fault, begins) in todo {
+        tokio::time::sleep(at.saturating_sub(start.elapsed())).await;
+        if begins { begin(world, fault, rng).await } else { end(world, fault).await }
+    }
+}
+
+async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
+    match fault {
+        Fault::Kill(number) => world.end(number, "KILL").await,
+        Fault::KillBoth => {
+            world.end(0, "KILL").await;
+            world.end(1, "KILL").await;
+        }
+        Fault::Stop(number) => world.end(number, "TERM").await,
+        Fault::Freeze(number) => world.signal(number, "STOP"),
+        Fault::EndDaemons => world.admin.run(DISCONNECT).await,
+        Fault::EndWriters => {
+            let sql = format!(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{}' AND pid % 2 = {}",
+                super::writers::NAME,
+                rng.u32(..2)
+            );
+            world.admin.run(&sql).await;
+        }
+        Fault::Restart => restart(world, "fast").await,
+        Fault::RestartAtOnce => restart(world, "immediate").await,
+        Fault::Cut => world.proxy.cut(),
+        Fault::Stall => world.proxy.stall(),
+        Fault::Delay => world.proxy.delay(Duration::from_millis(rng.u64(1..40))),
+        Fault::CutCommit => world.proxy.trap(b"COMMIT", Snap::Before),
+        Fault::LoseAnswer => world.proxy.trap(b"COMMIT", Snap::Deaf),
+        Fault::DepriveCapture => {
+            world.needs_sweep = true;
+            world.admin.run("REVOKE INSERT ON agent_sync.outbox FROM storm_owner").await;
+        }
+        Fault::DepriveDaemon => world.admin.run("REVOKE DELETE ON agent_sync.outbox FROM storm_daemon").await,
+        Fault::Disable => {
+            world.needs_sweep = true;
+            world.admin.run("ALTER TABLE agents DISABLE TRIGGER agent_sync_update").await;
+        }
+        Fault::LockOutbox => {
+            world.needs_sweep = true;
+            hold(world, rng, "LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE");
+        }
+        Fault::Vacuum => world.admin.run("VACUUM agent_sync.outbox").await,
+        Fault::Rewrite => {
+            world.needs_sweep = true;
+            world.admin.run("VACUUM FULL agent_sync.outbox").await;
+        }
+        Fault::LockRows => {
+            let part = rng.u32(..8);
+            hold(
+                world,
+                rng,
+                &format!(
+                    "SELECT FROM agent_configurations WHERE hashtext(agent_slug) % 8 = {part} FOR UPDATE"
+                ),
+            );
+        }
+        Fault::Reload => {
+            world.variant = !world.variant;
+            world.rules_changed = true;
+            world.write_rules(world.variant);
+            reload(world);
+        }
+        Fault::ReloadWrong => {
+            if world.daemons.iter().all(Option::is_some) {
+                world.put_rules("[tts]\nprovider_from = 7\n");
+                reload(world);
+            }
+        }
+        Fault::Install => {
+            let output = world.verb("storm_owner", &["install"]).await;
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            // Where the server is away just now, 69 says so.
+            assert!(matches!(output.status.code(), Some(0 | 69)), "{:?}: {said}", output.status);
+        }
+    }
+}
+
+async fn end(world: &mut World, fault: Fault) {
+    match fault {
+        Fault::Kill(number) | Fault::Stop(number) => world.start(number).await,
+        Fault::KillBoth => {
+            world.start(1).await;
+            world.start(0).await;
+        }
+        Fault::Freeze(number) => world.signal(number, "CONT"),
+        Fault::Stall => world.proxy.flow(),
+        Fault::Delay => world.proxy.delay(Duration::ZERO),
+        Fault::DepriveCapture => world.admin.run("GRANT INSERT ON agent_sync.outbox TO storm_owner").await,
+        Fault::DepriveDaemon => world.admin.run("GRANT DELETE ON agent_sync.outbox TO storm_daemon").await,
+        Fault::Disable => world.admin.run("ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_update").await,
+        Fault::ReloadWrong => {
+            world.write_rules(world.variant);
+            reload(world);
+        }
+        _ => {}
+    }
+}
+
+fn reload(world: &World) {
+    for number in 0..2 {
+        world.signal(number, "HUP");
+    }
+}
+
+async fn restart(world: &mut World, mode: &str) {
+    // Off the event loop, for the writers are on it.
+    let mut commands =
+        [world.cluster.controlling(&["-m", mode, "stop"]), world.cluster.controlling(&["-t", "60", "start"])];
+    let done = tokio::task::spawn_blocking(move || {
+        commands.iter_mut().all(|command| command.status().is_ok_and(|status| status.success()))
+    });
+    assert!(done.await.unwrap(), "the server does not restart ({mode}): {}", world.cluster.log());
+}
+
+/// Holds locks in a session of their own, for a moment that it does not outlive.
+fn hold(world: &World, rng: &mut Rng, sql: &str) {
+    let mut holder = super::link::Link::to(&world.cluster.url("storm"), "storm nemesis");
+    let sql = format!(
+        "BEGIN; SET LOCAL lock_timeout = '50ms'; {sql}; SELECT pg_sleep({}); COMMIT",
+        rng.f64() * 0.3
+    );
+    // It may fail: the server restarts, or others were first.
+    tokio::spawn(async move { holder.client().await.batch_execute(&sql).await });
+}

@@ -1,0 +1,119 @@
+-- What the storm has besides the platform's tables: a ledger of what agent-sync must not touch, kept by the writers in
+-- the transaction of each of their edits, a witness of every write of a daemon, and the words that writers use.
+--
+-- Roles: storm_owner has the tables and installs, storm_writer saves, storm_daemon is the daemon's. None is a superuser.
+
+ALTER TABLE agent_configurations ADD CONSTRAINT nobody_is_refused CHECK (agent_name NOT LIKE 'refused%');
+
+CREATE SCHEMA storm;
+-- Of every configuration, what is not agent-sync's: the rest of provider_config, and columns that only people write.
+CREATE TABLE storm.ledger (id uuid PRIMARY KEY, rest jsonb NOT NULL, notes text NOT NULL, key text NOT NULL);
+-- Agents that are gone: what stood against them is cleared by the next sweep, and not at once.
+CREATE TABLE storm.deleted (slug text NOT NULL);
+-- What the witness has seen and should not have.
+CREATE TABLE storm.violation (at timestamptz NOT NULL DEFAULT clock_timestamp(), what text NOT NULL);
+-- How many rows daemons have written. A sequence, so batches that were undone count as well.
+CREATE SEQUENCE storm.written;
+-- What differs from rules to rules.
+CREATE TABLE storm.rules (deepgram text NOT NULL, groq text NOT NULL, most_stability numeric NOT NULL);
+INSERT INTO storm.rules VALUES ('nova-2', 'whisper-large-v3', 1);
+
+-- An object with one more value in it, at a path of one or two keys.
+CREATE FUNCTION storm.put(object jsonb, path text[], value jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN cardinality(path) = 1 THEN object || jsonb_build_object(path[1], value)
+                ELSE object || jsonb_build_object(path[1],
+                    CASE WHEN jsonb_typeof(object -> path[1]) = 'object' THEN object -> path[1] ELSE '{}' END
+                    || jsonb_build_object(path[2], value)) END
+$$;
+
+-- Two objects in one, section by section.
+CREATE FUNCTION storm.joined(one jsonb, other jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+    SELECT one || coalesce((SELECT jsonb_object_agg(o.key, coalesce(one -> o.key, '{}') || o.value)
+                            FROM jsonb_each(other) o), '{}')
+$$;
+
+-- Saves an agent, so that it is looked at. It is made if it is not there: another transaction may be giving it this slug.
+CREATE FUNCTION storm.touch(of text, stamp text) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO agents (slug, name) VALUES (of, 'name ' || stamp) ON CONFLICT (slug) DO UPDATE SET name = excluded.name
+$$;
+
+-- A new configuration, unless the agent has plenty.
+CREATE FUNCTION storm.configure(slug text, rest jsonb, owned jsonb, stamp text) RETURNS void LANGUAGE sql AS $$
+    WITH made AS (
+        INSERT INTO agent_configurations (agent_slug, provider_config, notes, openai_api_key)
+        SELECT slug, storm.joined(rest, owned), 'notes ' || stamp, 'sk-' || stamp
+        WHERE (SELECT count(*) FROM agent_configurations c WHERE c.agent_slug = slug) < 3
+        RETURNING id)
+    INSERT INTO storm.ledger SELECT id, rest, 'notes ' || stamp, 'sk-' || stamp FROM made
+$$;
+
+-- Somebody's edit of a key that is not agent-sync's, and of a column that is not.
+CREATE FUNCTION storm.edit(of text, path text[], value jsonb, stamp text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    found uuid;
+    config jsonb;
+BEGIN
+    SELECT c.id, storm.decoded(c.provider_config) INTO found, config FROM agent_configurations c
+        WHERE c.agent_slug = of ORDER BY c.id LIMIT 1 FOR UPDATE;
+    IF config = 'null' THEN config := '{}'; END IF;
+    IF jsonb_typeof(config) = 'object'
+        AND (cardinality(path) = 1 OR jsonb_typeof(coalesce(config -> path[1], '{}')) = 'object')
+    THEN
+        UPDATE agent_configurations c SET provider_config = storm.put(config, path, value), notes = 'notes ' || stamp
+            WHERE c.id = found;
+        UPDATE storm.ledger l SET rest = storm.put(l.rest, path, value), notes = 'notes ' || stamp WHERE l.id = found;
+    END IF;
+END $$;
+
+-- Somebody overwrites all of provider_config, and saves the agent with it, so that it is looked at.
+CREATE FUNCTION storm.overwrite(of text, rest jsonb, owned jsonb, stamp text) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    found uuid;
+BEGIN
+    SELECT c.id INTO found FROM agent_configurations c WHERE c.agent_slug = of ORDER BY c.id LIMIT 1 FOR UPDATE;
+    UPDATE agent_configurations c SET agent_name = NULL, voice_id = NULL,
+        provider_config = CASE WHEN owned IS NULL THEN rest ELSE storm.joined(rest, owned) END WHERE c.id = found;
+    UPDATE storm.ledger l SET rest = overwrite.rest WHERE l.id = found;
+    PERFORM storm.touch(of, stamp);
+END $$;
+
+-- An older writer stores the JSON text as a JSON string (T4), and saves the agent.
+CREATE FUNCTION storm.encode(of text, stamp text) RETURNS void LANGUAGE sql AS $$
+    UPDATE agent_configurations c SET provider_config = to_jsonb(c.provider_config::text)
+        WHERE c.agent_slug = of AND jsonb_typeof(c.provider_config) = 'object';
+    SELECT storm.touch(of, stamp)
+$$;
+
+-- A configuration goes away, and the agent is saved, so that it is noticed.
+CREATE FUNCTION storm.unconfigure(of text, stamp text) RETURNS void LANGUAGE sql AS $$
+    WITH gone AS (
+        DELETE FROM agent_configurations WHERE id = (
+            SELECT c.id FROM agent_configurations c WHERE c.agent_slug = of ORDER BY c.id LIMIT 1)
+        RETURNING id)
+    DELETE FROM storm.ledger l USING gone WHERE l.id = gone.id;
+    SELECT storm.touch(of, stamp)
+$$;
+
+-- Sees every write of a daemon, whatever becomes of it later: it may change what is agent-sync's, all the clocks with it,
+-- and nothing else; and it changes something (M8, G4).
+CREATE FUNCTION storm.witness() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    clocks CONSTANT text[] := ARRAY['updated_at', 'last_updated'];
+    mapped CONSTANT text[] := ARRAY['agent_name', 'system_prompt', 'agent_image', 'voice_id', 'temperature',
+                                    'provider_config', 'voice_settings'];
+    was jsonb := to_jsonb(OLD);
+    is_now jsonb := to_jsonb(NEW);
+    what text;
+BEGIN
+    PERFORM nextval('storm.written');
+    what := CASE
+        WHEN was - mapped - clocks <> is_now - mapped - clocks THEN 'a column that is not mapped'
+        WHEN storm.rest(OLD.provider_config)::text <> storm.rest(NEW.provider_config)::text THEN 'a key that no rule owns'
+        WHEN was - clocks = is_now - clocks THEN 'nothing, but wrote'
+        WHEN NEW.updated_at = OLD.updated_at OR NEW.updated_at <> NEW.last_updated THEN 'not the clocks' END;
+    IF what IS NOT NULL THEN
+        INSERT INTO storm.violation (what)
+            VALUES (format('a daemon changed %s of %s: from %s to %s', what, NEW.agent_slug, was, is_now));
+    END IF;
+    RETURN NULL;
+END $$;

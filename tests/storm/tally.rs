@@ -1,0 +1,80 @@
+//! What the storm came to, in figures.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Counts and times; of one round, or of all.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Rounds that are over.
+    pub rounds: u32,
+    /// How often each fault was done.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Rows of `agents` in transactions that committed.
+    pub saved: u64,
+    /// Transactions of writers: committed, and undone by themselves.
+    pub committed: u64,
+    /// See [`Tally::committed`].
+    pub undone: u64,
+    /// Statements that failed, by SQLSTATE; `gone` where the connection went.
+    pub failures: BTreeMap<String, u64>,
+    /// From the moment when the faults are over and the writers pause to everything in sync.
+    pub heals: Vec<Duration>,
+    /// How long each save of an agent took.
+    pub saves: Vec<Duration>,
+    /// From the commit of a save, with nobody else about, to its configuration.
+    pub pings: Vec<Duration>,
+    /// Looks at the locks that writers waited for.
+    pub looks: u64,
+}
+
+impl Tally {
+    /// Adds those of a writer.
+    pub fn add(&mut self, other: Self) {
+        self.saved += other.saved;
+        self.committed += other.committed;
+        self.undone += other.undone;
+        self.looks += other.looks;
+        self.saves.extend(other.saves);
+        for (state, times) in other.failures {
+            *self.failures.entry(state).or_default() += times;
+        }
+    }
+
+    /// The whole of it, in lines.
+    pub fn print(&self, seed: u64, took: Duration, written: &str) {
+        let list =
+            |counts: Vec<String>| if counts.is_empty() { "none".to_owned() } else { counts.join(", ") };
+        let faults: u64 = self.faults.values().sum();
+        eprintln!("storm: {} rounds in {:.0} s, seed {seed}, no violation", self.rounds, took.as_secs_f64());
+        eprintln!(
+            "  faults    {faults}: {}",
+            list(self.faults.iter().map(|(what, times)| format!("{what} {times}")).collect())
+        );
+        eprintln!(
+            "  saves     {} rows in {} transactions; {} more undone by their writers",
+            self.saved, self.committed, self.undone
+        );
+        eprintln!(
+            "  failed    {}",
+            list(self.failures.iter().map(|(state, times)| format!("{state} {times}")).collect())
+        );
+        eprintln!("  synced    {written} configurations written by daemons");
+        eprintln!("  heal      {}", Percentiles(self.heals.clone()));
+        eprintln!("  a save    {}", Percentiles(self.saves.clone()));
+        eprintln!("  to its configuration, in quiet  {}", Percentiles(self.pings.clone()));
+        eprintln!("  locks     {} looks, nobody waited for agent-sync", self.looks);
+    }
+}
+
+struct Percentiles(Vec<Duration>);
+
+impl std::fmt::Display for Percentiles {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut sorted = self.0.clone();
+        sorted.sort_unstable();
+        let Some(last) = sorted.last() else { return out.write_str("never measured") };
+        let at = |percent: usize| sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)];
+        write!(out, "p50 {:.1?}, p99 {:.1?}, max {last:.1?}, of {}", at(50), at(99), sorted.len())
+    }
+}

@@ -1,0 +1,276 @@
+//! What the storm rages over: a cluster of its own, the platform with the storm's tables, and two daemons, one of them
+//! behind the proxy that misbehaves.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use agent_sync::throwaway::{Cluster, Options};
+use fastrand::Rng;
+
+use super::link::Link;
+use super::words::{owned, quote, rest};
+use super::writers::{AGENTS, CROWD};
+use crate::support::platform::TABLES;
+use crate::support::proxy::Proxy;
+use crate::support::{Daemon, PATIENCE};
+
+/// The server's settings: a commit is on its way to the disk, so that an immediate restart loses none that was told.
+/// Every fourth seed has transactions prepared, which takes a daemon that polls.
+const SERVER: [&str; 2] = [
+    "synchronous_commit = on\ndeadlock_timeout = 200ms\n",
+    "synchronous_commit = on\ndeadlock_timeout = 200ms\nmax_prepared_transactions = 20\n",
+];
+
+/// The rules that the program comes with; the variants differ in what the oracle knows.
+const RULES: &str = include_str!("../../config/providers.toml");
+
+/// Everything that the nemesis can reach.
+#[allow(clippy::struct_excessive_bools)] // Each is a fact of its own.
+pub struct World {
+    pub cluster: Cluster,
+    pub proxy: Proxy,
+    pub admin: Link,
+    pub daemons: [Option<Daemon>; 2],
+    rules: tempfile::TempDir,
+    /// Which rules are in the file, and whether the daemons may have others.
+    pub variant: bool,
+    pub rules_changed: bool,
+    /// Whether something happened that a daemon notices no sooner than with its next sweep (G1).
+    pub needs_sweep: bool,
+    pub two_phase: bool,
+    batch_size: u32,
+}
+
+impl World {
+    /// With everybody in sync, nobody leading yet, and the daemons started.
+    pub async fn make(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let two_phase = seed.is_multiple_of(4);
+        let cluster = Cluster::start(Options {
+            tcp: true,
+            settings: SERVER[usize::from(two_phase)],
+            ..Options::default()
+        })
+        .unwrap();
+        let mut postgres = Link::to(&cluster.url("postgres"), "storm nemesis");
+        postgres
+            .run("CREATE ROLE storm_owner LOGIN; CREATE ROLE storm_writer LOGIN; CREATE ROLE storm_daemon LOGIN")
+            .await;
+        postgres.run("CREATE DATABASE storm OWNER storm_owner").await;
+        let mut admin = Link::to(&cluster.url("storm"), "storm nemesis");
+        admin.run("ALTER SCHEMA public OWNER TO storm_owner").await;
+        admin.run(&format!("SET ROLE storm_owner; {TABLES}; RESET ROLE")).await;
+        admin.run(include_str!("tables.sql")).await;
+        populate(&mut admin, &mut rng).await;
+        let proxy = Proxy::start(cluster.port()).await;
+        let mut world = Self {
+            cluster,
+            proxy,
+            admin,
+            daemons: [None, None],
+            rules: tempfile::tempdir().unwrap(),
+            variant: false,
+            rules_changed: false,
+            needs_sweep: false,
+            two_phase,
+            batch_size: [1, 7, 50, 500][rng.usize(..4)],
+        };
+        world.write_rules(world.variant);
+        let installed = world.verb("storm_owner", &["install", "--role", "storm_daemon"]).await;
+        assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
+        world.admin.run(include_str!("oracle.sql")).await;
+        world.start(0).await;
+        world.start(1).await;
+        world
+    }
+
+    /// The URL of the database for a role, by the socket.
+    pub fn url(&self, role: &str) -> String {
+        self.cluster.url("storm").replacen("postgres@", &format!("{role}@"), 1)
+    }
+
+    fn command(&self, url: &str, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
+        command.env_clear().args(arguments).env("DATABASE_URL", url);
+        for (name, value) in [
+            ("RULES__FILE", self.rules.path().join("providers.toml").to_str().unwrap()),
+            // A short sweep would hide a wake-up that was lost.
+            ("SYNC__SWEEP_INTERVAL", "1h"),
+            ("SYNC__BATCH_SIZE", &self.batch_size.to_string()),
+            ("SYNC__PROBE_INTERVAL", "1s"),
+            ("SYNC__PROBE_TIMEOUT", "1s"),
+            ("SYNC__POLL_INTERVAL", "20ms"),
+            ("SYNC__LOCK_TIMEOUT", "100ms"),
+            ("SYNC__STATEMENT_TIMEOUT", "2s"),
+            ("RECONNECT__INITIAL_DELAY", "10ms"),
+            ("RECONNECT__MAX_DELAY", "200ms"),
+            ("CAPTURE__NOTIFY", if self.two_phase { "false" } else { "true" }),
+        ] {
+            command.env(format!("AGENT_SYNC__{name}"), value);
+        }
+        command
+    }
+
+    /// Runs a verb to its end.
+    pub async fn verb(&self, role: &str, arguments: &[&str]) -> std::process::Output {
+        let mut command = self.command(&self.url(role), arguments);
+        tokio::task::spawn_blocking(move || command.stdin(std::process::Stdio::null()).output().unwrap())
+            .await
+            .unwrap()
+    }
+
+    /// Starts a daemon if it is not running, and waits until it has read its rules.
+    pub async fn start(&mut self, number: usize) {
+        if self.daemons[number].is_some() {
+            return;
+        }
+        let url = if number == 0 {
+            self.proxy.url("storm").replacen("postgres@", "storm_daemon@", 1)
+        } else {
+            self.url("storm_daemon")
+        };
+        self.write_rules(self.variant);
+        let daemon = Daemon::start_at_level(self.command(&url, &["run"]), Some("info"));
+        let start = Instant::now();
+        while daemon.log().is_empty() {
+            assert!(start.elapsed() < PATIENCE, "the daemon says nothing");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        self.daemons[number] = Some(daemon);
+    }
+
+    /// Ends a daemon with a signal; by SIGTERM it ends well and in time (I4).
+    pub async fn end(&mut self, number: usize, signal: &str) {
+        let Some(mut daemon) = self.daemons[number].take() else { return };
+        if signal == "TERM" {
+            // One that is frozen is told when it goes on.
+            daemon.signal("CONT");
+        }
+        let start = Instant::now();
+        daemon.signal(signal);
+        let status = daemon.ended().await;
+        if signal == "TERM" {
+            assert!(status.success(), "after SIGTERM the daemon ended with {status}");
+            assert!(start.elapsed() < Duration::from_secs(6), "the daemon took {:?} to end", start.elapsed());
+        }
+    }
+
+    pub fn signal(&self, number: usize, name: &str) {
+        if let Some(daemon) = &self.daemons[number] {
+            daemon.signal(name);
+        }
+    }
+
+    /// Puts one of the variants into the file, whole.
+    pub fn write_rules(&self, variant: bool) {
+        let rules = if variant {
+            RULES
+                .replace("\"nova-2\"", "\"nova-3\"")
+                .replace("\"whisper-large-v3\"", "\"whisper-large-v4\"")
+                .replace(
+                    "stability              = { type = \"number\", min = 0, max = 1 }",
+                    "stability              = { type = \"number\", min = 0, max = 0.5 }",
+                )
+        } else {
+            RULES.to_owned()
+        };
+        self.put_rules(&rules);
+    }
+
+    /// Puts a text into the file of the rules.
+    pub fn put_rules(&self, text: &str) {
+        let (new, file) = (self.rules.path().join("new"), self.rules.path().join("providers.toml"));
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, file).unwrap();
+    }
+
+    /// Takes the faults back, and brings about what the contract leaves to operators: ends prepared transactions, asks for
+    /// every agent after the rules have changed, and gives one sweep where it takes one.
+    pub async fn settle(&mut self, rng: &mut Rng) {
+        self.proxy.flow();
+        self.proxy.delay(Duration::ZERO);
+        self.proxy.disarm();
+        for number in 0..2 {
+            self.signal(number, "CONT");
+            if let Some(daemon) = &mut self.daemons[number] {
+                assert!(daemon.is_running(), "a daemon ended by itself");
+            }
+            self.start(number).await;
+        }
+        for gid in self.admin.texts("SELECT gid FROM pg_prepared_xacts").await {
+            let verb = if rng.bool() { "COMMIT" } else { "ROLLBACK" };
+            self.admin.run(&format!("{verb} PREPARED {}", quote(&gid))).await;
+        }
+        if std::mem::take(&mut self.rules_changed) {
+            self.adopt_rules(rng).await;
+        }
+        if std::mem::take(&mut self.needs_sweep) {
+            // Whoever connects sweeps first.
+            self.admin.run(DISCONNECT).await;
+        }
+    }
+
+    /// Waits until both daemons have the rules of the file, and has every agent looked at: changed rules write nothing by
+    /// themselves.
+    async fn adopt_rules(&mut self, rng: &mut Rng) {
+        self.write_rules(self.variant);
+        for daemon in self.daemons.iter().flatten() {
+            let before = daemon.lines("settings reloaded").len();
+            daemon.signal("HUP");
+            daemon.logged_times("settings reloaded", before + 1).await;
+        }
+        let values = if self.variant {
+            "('nova-3', 'whisper-large-v4', 0.5)"
+        } else {
+            "('nova-2', 'whisper-large-v3', 1)"
+        };
+        self.admin
+            .run(&format!("BEGIN; DELETE FROM storm.rules; INSERT INTO storm.rules VALUES {values}; COMMIT"))
+            .await;
+        if rng.bool() {
+            let output = self.verb("storm_daemon", &["reconcile", "--all", "--yes"]).await;
+            // 1: some agents are rejected, or have no configuration.
+            assert!(
+                matches!(output.status.code(), Some(0 | 1)),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        } else {
+            self.admin
+                .run("INSERT INTO agent_sync.outbox (slug) SELECT slug FROM agents; NOTIFY agent_sync")
+                .await;
+        }
+    }
+}
+
+/// Ends the sessions of daemons.
+pub const DISCONNECT: &str =
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'agent-sync/%'";
+
+async fn populate(admin: &mut Link, rng: &mut Rng) {
+    for number in 0..AGENTS {
+        let slug = format!("agent-{number}");
+        admin.run(&format!("INSERT INTO agents (slug, name) VALUES ('{slug}', 'name at first')")).await;
+        for _ in 0..[0, 1, 1, 1, 2][rng.usize(..5)] {
+            let (rest, owned) = (rest(rng, "first"), owned(rng, "first"));
+            admin
+                .run(&format!(
+                    "SELECT storm.configure('{slug}', {}, {}, 'first')",
+                    quote(&rest),
+                    quote(&owned)
+                ))
+                .await;
+        }
+    }
+    admin
+        .run(&format!(
+            "INSERT INTO agents (slug, name) SELECT 'crowd-' || i, 'name at first' FROM generate_series(0, {}) i;
+             SELECT storm.configure('crowd-' || i, '{{\"custom\": 1.50}}', '{{}}', 'first') FROM generate_series(0, {}) i;
+             INSERT INTO agents (slug) VALUES ('ping');
+             SELECT storm.configure('ping', '{{}}', '{{}}', 'first');
+             ANALYZE",
+            CROWD - 1,
+            CROWD - 1
+        ))
+        .await;
+}
