@@ -1,6 +1,6 @@
 # Two commands do everything: `make demo` and `make test`. Both see to it that PostgreSQL's server programs are there.
 
-.PHONY: demo test bench bench-quick lint postgres
+.PHONY: demo test bench bench-quick fuzz fuzz-keep lint postgres
 
 # The main job, live, on a throwaway PostgreSQL.
 demo: postgres
@@ -21,6 +21,14 @@ bench: postgres
 # The same in less than a minute: proves that every figure works, and measures nothing.
 bench-quick: postgres
 	@cargo bench --quiet --locked --bench figures -- --quick
+
+# Every fuzz target for FUZZ_SECONDS (50) each, five minutes in all. The corpora that it begins with are tried by the tests, too.
+fuzz:
+	@sh scripts/fuzz.sh $(TARGETS)
+
+# Moves what the last runs have found into fuzz/corpus, as few inputs as reach the same.
+fuzz-keep:
+	@sh scripts/fuzz.sh --keep $(TARGETS)
 
 # What a change must pass besides the tests.
 lint:

@@ -13,9 +13,12 @@ mod check;
 mod checks;
 mod columns;
 mod connection;
+mod corpora;
 mod demo;
 mod doctor;
 mod fleet;
+#[path = "../fuzz/src/lib.rs"]
+mod fuzz_targets;
 mod help;
 mod installing;
 mod mapping;
