@@ -1,6 +1,6 @@
 # Two commands do everything: `make demo` and `make test`. Both see to it that PostgreSQL's server programs are there.
 
-.PHONY: demo test bench bench-quick fuzz fuzz-keep lint postgres
+.PHONY: demo test bench bench-quick fuzz fuzz-keep model lint postgres
 
 # The main job, live, on a throwaway PostgreSQL.
 demo: postgres
@@ -29,6 +29,10 @@ fuzz:
 # Moves what the last runs have found into fuzz/corpus, as few inputs as reach the same.
 fuzz-keep:
 	@sh scripts/fuzz.sh --keep $(TARGETS)
+
+# The protocol in every order of its steps: the sizes that every run of the tests checks, and larger ones that take minutes.
+model:
+	@cargo test --quiet --locked --release --test it -- --include-ignored --nocapture --test-threads 1 model::
 
 # What a change must pass besides the tests.
 lint:

@@ -22,6 +22,7 @@ mod fuzz_targets;
 mod help;
 mod installing;
 mod mapping;
+mod model;
 mod outage;
 mod packaging;
 mod page;
