@@ -8,6 +8,7 @@
 )]
 
 mod admin;
+mod cancellation;
 mod capture;
 mod check;
 mod checks;
