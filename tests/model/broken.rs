@@ -3,7 +3,8 @@
 //! Each test expects the promise that is broken first, and the step that the story cannot do without.
 
 use super::explore::{TRAPPED, explore};
-use super::protocol::{ASLEEP, Fault, LOST, Model, STALE, Script};
+use super::protocol::{ASLEEP, LOST, STALE};
+use super::state::{Fault, Model, Script};
 
 /// As small as it can be for all of these.
 const SMALL: Model = Model {

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use super::explore::explore;
-use super::protocol::{Model, Script};
+use super::state::{Model, Script};
 
 /// More states than any of these has.
 const MOST: usize = 20_000_000;
