@@ -22,6 +22,7 @@ mod fleet;
 mod fuzz_targets;
 mod help;
 mod installing;
+mod lone;
 mod mapping;
 mod model;
 mod outage;
