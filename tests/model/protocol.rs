@@ -14,6 +14,9 @@
 //! seen by all in one moment (`Commit`), and its locks are released after that (`Settle`); a session that ends has released its locks
 //! and undone its transaction. When notifications arrive (`Deliver`) is anybody's guess, but not before the `Settle`.
 //!
+//! What is not in it: the shorter way of a lone change (`sync::lone`), so a notification names no place here; every change goes by a pass.
+//! In one transaction it makes no difference whether the trigger looks before it appends or after.
+//!
 //! The outbox has one place for each writer; the places have an order, and writers commit in any other.
 
 use super::explore::System;
