@@ -1,7 +1,7 @@
 # Two commands do everything: `make demo` and `make test`. Both see to it that PostgreSQL's server programs are there.
-# `make storm` and `make matrix` are the long versions of what the suite does in short.
+# `make storm`, `make model` and `make matrix` are the long versions of what the suite does in short.
 
-.PHONY: demo test test-million storm matrix bench bench-quick lint postgres
+.PHONY: demo test test-million storm model matrix fuzz fuzz-keep bench bench-quick lint postgres
 
 # The main job, live, on a throwaway PostgreSQL.
 demo: postgres
@@ -39,6 +39,18 @@ bench: postgres
 # The same in less than a minute: proves that every figure works, and measures nothing.
 bench-quick: postgres
 	@cargo bench --quiet --locked --bench figures -- --quick
+
+# Every fuzz target for FUZZ_SECONDS (50) each, five minutes in all. The corpora that it begins with are tried by the tests, too.
+fuzz:
+	@sh scripts/fuzz.sh $(TARGETS)
+
+# Moves what the last runs have found into fuzz/corpus, as few inputs as reach the same.
+fuzz-keep:
+	@sh scripts/fuzz.sh --keep $(TARGETS)
+
+# The protocol in every order of its steps: the sizes that every run of the tests checks, and larger ones that take minutes.
+model:
+	@cargo test --quiet --locked --release --test it -- --include-ignored --nocapture --test-threads 1 model::
 
 # What a change must pass besides the tests.
 lint:

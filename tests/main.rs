@@ -9,20 +9,25 @@
 
 mod admin;
 mod bad_inputs;
+mod cancellation;
 mod capture;
 mod check;
 mod checks;
 mod columns;
 mod connection;
+mod corpora;
 mod demo;
 mod docs;
 mod doctor;
 mod fleet;
+#[path = "../fuzz/src/lib.rs"]
+mod fuzz_targets;
 mod help;
 mod history;
 mod installing;
 mod lone;
 mod mapping;
+mod model;
 mod outage;
 mod packaging;
 mod page;

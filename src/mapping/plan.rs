@@ -239,13 +239,11 @@ fn column<'a>(
     mistakes: &mut Mistakes,
 ) -> Option<&'a str> {
     let source = source.filter(|_| exists)?;
-    if current == Some(source) {
-        return None;
-    }
+    // Whether an agent can be mapped does not depend on what its configuration has.
     if source.contains('\0') {
         mistakes.add(path, "text that PostgreSQL can store", "the character NUL");
     }
-    Some(source)
+    (current != Some(source)).then_some(source)
 }
 
 /// The text of `provider_config` with every wanted section in it; `None` if they are all there already.

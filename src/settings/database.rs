@@ -1,6 +1,7 @@
 //! One database: how to reach it, and what its tables are called.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -258,11 +259,19 @@ fn certificates(file: &Path) -> Result<(), String> {
 
 /// How a certificate begins in PEM.
 const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
+/// The most bytes that a file with a secret may have.
+const LONGEST_SECRET: u64 = 64 * 1024;
 
 /// Reads a secret from its file, without the line feed that editors and shells put at its end.
 pub(super) fn read_secret(file: &Path, key: &str, source: &str) -> Result<SecretString, Problem> {
     let named = file.display();
-    let reason = match fs::read(file).map(String::from_utf8) {
+    let mut bytes = Vec::new();
+    // Bounded, for a device has no end.
+    let read = fs::File::open(file).and_then(|file| file.take(LONGEST_SECRET + 1).read_to_end(&mut bytes));
+    let reason = match read.map(|_| String::from_utf8(bytes)) {
+        Ok(Ok(text)) if text.len() as u64 > LONGEST_SECRET => {
+            format!("{named} has more than {LONGEST_SECRET} bytes")
+        }
         Ok(Ok(text)) => {
             let trimmed =
                 text.strip_suffix('\n').map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line));

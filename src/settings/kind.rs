@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use config::ValueKind;
 
 use super::duration;
-use super::problem::shown;
+use super::problem::{is_withheld, shown};
 
 /// What a key that can be switched off holds then.
 pub(crate) const OFF: &str = "off";
@@ -90,9 +90,11 @@ impl Kind {
             }
             Self::OneOf(words) => words.contains(&text),
             Self::LogLevel => text.split(',').all(is_directive),
-            Self::Path => !text.is_empty() && !text.contains('\0'),
+            // A path is told when the file cannot be read, so a connection string is refused unseen.
+            Self::Path => !text.is_empty() && !text.contains('\0') && !is_withheld(text),
             Self::SecretFile => {
-                ["/", "./", "../"].iter().any(|start| text.starts_with(start)) && !text.contains('\0')
+                ["/", "./", "../"].iter().any(|start| text.starts_with(start))
+                    && Self::Path.accepts_text(text)
             }
             Self::Url => !text.is_empty(),
             Self::Identifier => (1..=63).contains(&text.len()) && !text.contains('\0'),

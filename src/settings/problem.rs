@@ -90,9 +90,14 @@ impl std::error::Error for SettingsError {}
 /// The longest value that is quoted in full.
 const LONGEST: usize = 60;
 
+/// Whether a value looks like a connection string, which people put into the wrong key.
+pub(crate) fn is_withheld(text: &str) -> bool {
+    text.contains("://") || text.to_ascii_lowercase().contains("password=")
+}
+
 /// A value as an error may quote it: escaped, cut, and withheld when it looks like a connection string.
 pub(crate) fn shown(text: &str) -> String {
-    if text.contains("://") || text.to_ascii_lowercase().contains("password=") {
+    if is_withheld(text) {
         return "what looks like a connection string (not shown)".to_owned();
     }
     if text.chars().count() <= LONGEST {

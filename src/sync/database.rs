@@ -17,12 +17,24 @@ use crate::store::{CaptureFault, Finding};
 
 /// What stays the same from attempt to attempt.
 #[derive(Debug)]
-pub(super) struct Context {
+pub struct Context {
     pub(super) database: Database,
     pub(super) options: Options,
     /// The rules in force: a reload changes them under a running attempt.
     pub(super) rules: watch::Receiver<Arc<Rules>>,
     pub(super) observer: Observer,
+}
+
+impl Context {
+    /// Of one database, with the rules and whoever is told what happens.
+    pub fn new(
+        database: Database,
+        options: Options,
+        rules: watch::Receiver<Arc<Rules>>,
+        observer: Observer,
+    ) -> Self {
+        Self { database, options, rules, observer }
+    }
 }
 
 /// How the database is doing, over all attempts.
@@ -96,7 +108,7 @@ impl Health {
 }
 
 /// Runs until told to stop.
-pub(super) async fn keep_in_sync(context: Context, mut stop: watch::Receiver<bool>) {
+pub async fn keep_in_sync(context: Context, mut stop: watch::Receiver<bool>) {
     let reconnect = &context.options.reconnect;
     let mut backoff = Backoff::new(reconnect.initial_delay, reconnect.max_delay);
     let mut health = Health::default();

@@ -178,11 +178,7 @@ impl Fleet {
     }
 
     fn context(&self, database: &Database) -> Context {
-        Context {
-            database: database.clone(),
-            options: self.options.clone(),
-            rules: self.rules.subscribe(),
-            observer: self.board.observer(&database.name, &database.target()),
-        }
+        let observer = self.board.observer(&database.name, &database.target());
+        Context::new(database.clone(), self.options.clone(), self.rules.subscribe(), observer)
     }
 }

@@ -27,5 +27,6 @@ mod stand_in;
 mod survey;
 
 pub use attempt::AttemptError;
+pub use database::{Context, keep_in_sync};
 pub use fleet::{Fleet, Options, Reloaded};
 pub use stand_in::StandIn;

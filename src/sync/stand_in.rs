@@ -39,7 +39,7 @@ impl StandIn {
     ) -> Result<Option<Self>, AttemptError> {
         let (_, kept) = watch::channel(Arc::clone(&rules));
         let observer = Observer::new(&*database.name);
-        let context = Context { database: database.clone(), options, rules: kept, observer };
+        let context = Context::new(database.clone(), options, kept, observer);
         let (session, store) = Box::pin(attempt::connect(&context)).await?;
         if !store.try_lead(session.client()).await? {
             return Ok(None);

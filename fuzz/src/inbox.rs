@@ -1,0 +1,73 @@
+//! Notifications (I7): payloads as they arrive, in any order with the looks at them.
+//!
+//! An input is bytes: of each, the lowest three bits say what happens, and the others how much.
+//!
+//! What must hold: what was asked for comes out once, each slug once, or as "everything" if there was more than is kept; a
+//! wake-up is never lost, and one that was taken does not come again; and what is kept has a bound (G12).
+
+use std::collections::BTreeSet;
+use std::future::Future as _;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use agent_sync::session::{Asked, Inbox};
+
+/// The inbox as it should be: a set, and whether anything has come.
+#[derive(Default)]
+struct Expected {
+    slugs: BTreeSet<String>,
+    too_many: bool,
+    woken: bool,
+    closed: Option<String>,
+}
+
+/// The target.
+pub fn inbox(mut data: &[u8]) {
+    let (inbox, mut expected) = (Inbox::default(), Expected::default());
+    while let Some((&byte, rest)) = data.split_first() {
+        let size = usize::from(byte >> 3);
+        data = rest;
+        match byte & 7 {
+            0 => take(&inbox, &mut expected),
+            1 => deliver(&inbox, &mut expected, ""),
+            2 => {
+                inbox.close(format!("cause {size}"));
+                expected.closed = Some(format!("cause {size}"));
+            }
+            3 => (0..size * 64).for_each(|n| deliver(&inbox, &mut expected, &format!("agent-{size}-{n}"))),
+            _ => {
+                let (payload, rest) = data.split_at(size.min(data.len()));
+                data = rest;
+                deliver(&inbox, &mut expected, &String::from_utf8_lossy(payload));
+            }
+        }
+        agrees(&inbox, &expected);
+    }
+    take(&inbox, &mut expected);
+    agrees(&inbox, &expected);
+}
+
+fn deliver(inbox: &Inbox, expected: &mut Expected, payload: &str) {
+    inbox.deliver(payload);
+    expected.woken = true;
+    if !payload.is_empty() {
+        expected.slugs.insert(payload.to_owned());
+        expected.too_many |= expected.slugs.len() > Inbox::CAPACITY;
+    }
+}
+
+fn take(inbox: &Inbox, expected: &mut Expected) {
+    let slugs: Vec<_> = std::mem::take(&mut expected.slugs).into_iter().collect();
+    let all = std::mem::take(&mut expected.too_many);
+    expected.woken = false;
+    assert_eq!(inbox.take(), if all { Asked::Everything } else { Asked::Slugs(slugs) });
+}
+
+fn agrees(inbox: &Inbox, expected: &Expected) {
+    assert_eq!((inbox.has_news(), inbox.is_closed()), (expected.woken, expected.closed.is_some()));
+    assert_eq!(inbox.cause(), expected.closed.clone().unwrap_or_default());
+    let mut context = Context::from_waker(Waker::noop());
+    let arrived = pin!(inbox.arrival()).poll(&mut context);
+    let wakes = expected.woken || expected.closed.is_some();
+    assert_eq!(arrived, if wakes { Poll::Ready(()) } else { Poll::Pending });
+}

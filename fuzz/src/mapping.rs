@@ -1,0 +1,311 @@
+//! The mapping: agent × configuration × rules.
+//!
+//! An input is text in parts, set apart by lines that hold `%` alone. The first part is the columns that do not exist, or are not
+//! what they mostly are, a letter each (see [`targets`]); the others are, in this order: the agent's voice settings, the
+//! `provider_config`, the configuration's voice settings, the agent's name and prompt, the configuration's temperature, voice
+//! id and name, and the rules. A part that is not there is a null; rules that are not there are those of the program.
+//!
+//! What must hold: the mapping does not panic; it answers with a plan, or with reasons that quote no text (M7); a plan that is
+//! carried out leaves nothing to do, whether the columns keep JSON as text or as `jsonb` (M8); and what no rule owns comes back
+//! to the letter, in its order (M5). Of the old provider nothing survives under a new one (M4).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use agent_sync::mapping::{Agent, Changes, Configuration, NumberColumn, Rules, Targets, check, plan};
+
+use super::document;
+
+/// One input, taken apart.
+#[derive(Debug, Clone, Default)]
+pub struct Input {
+    /// The agent's side: voice settings, name, prompt.
+    pub settings: Option<String>,
+    pub name: Option<String>,
+    pub prompt: Option<String>,
+    /// The configuration's side.
+    pub row: Row,
+    /// The letters of [`targets`].
+    pub columns: String,
+    /// The text of a rules file.
+    pub rules: Option<String>,
+}
+
+/// The columns of a configuration.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Row {
+    pub agent_name: Option<String>,
+    pub system_prompt: Option<String>,
+    pub agent_image: Option<String>,
+    pub voice_id: Option<String>,
+    pub temperature: Option<String>,
+    pub provider_config: Option<String>,
+    pub voice_settings: Option<String>,
+}
+
+/// The target.
+pub fn mapping(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        holds(&Input::read(text));
+    }
+}
+
+impl Input {
+    fn read(text: &str) -> Self {
+        let mut parts = text.split("\n%\n").map(str::to_owned);
+        let columns = parts.next().unwrap_or_default();
+        let [
+            settings,
+            provider_config,
+            voice_settings,
+            name,
+            prompt,
+            temperature,
+            voice_id,
+            agent_name,
+            rules,
+        ] = std::array::from_fn(|_| parts.next());
+        let row =
+            Row { agent_name, voice_id, temperature, provider_config, voice_settings, ..Row::default() };
+        Self { settings, name, prompt, row, columns, rules }
+    }
+
+    fn agent(&self) -> Agent<'_> {
+        Agent {
+            name: self.name.as_deref(),
+            system_prompt: self.prompt.as_deref(),
+            agent_image: self.prompt.as_deref(),
+            voice_settings: self.settings.as_deref(),
+        }
+    }
+}
+
+/// Which columns exist: `n`, `p`, `i`, `v`, `d` and `t` are the first letters, more or less, of those that do not. `4`: the
+/// temperature is a `real`; `N`: a `numeric`; `1`: a `numeric` with one digit behind the point.
+fn targets(letters: &str) -> Targets {
+    let has = |letter: char| letters.contains(letter);
+    Targets {
+        agent_name: !has('n'),
+        system_prompt: !has('p'),
+        agent_image: !has('i'),
+        voice_settings: !has('v'),
+        voice_id: !has('d'),
+        temperature: (!has('t')).then(|| match () {
+            () if has('4') => NumberColumn::Float4,
+            () if has('N') => NumberColumn::Numeric { scale: None },
+            () if has('1') => NumberColumn::Numeric { scale: Some(1) },
+            () => NumberColumn::Float8,
+        }),
+    }
+}
+
+/// Maps an input, and panics where the mapping does not keep what it promises.
+pub fn holds(input: &Input) {
+    let own = match input.rules.as_deref().map(Rules::parse) {
+        Some(Err(_)) => return,
+        Some(Ok(rules)) => Some(rules),
+        None => None,
+    };
+    let rules = own.as_ref().unwrap_or_else(|| Rules::embedded());
+    let (targets, agent) = (targets(&input.columns), input.agent());
+    let checked = check(rules, &targets, &agent);
+    let first = match plan(rules, &targets, &agent, &input.row.borrowed()) {
+        Ok(first) => first,
+        Err(rejection) => {
+            assert!(!rejection.mistakes.is_empty(), "rejected for no reason");
+            return tells_no_text(input, &rejection.to_string());
+        }
+    };
+    // What is wrong with an agent is so whatever its configuration; what is right with both is right with the agent.
+    assert_eq!(checked.as_ref().ok(), Some(&first.warnings), "the agent alone is judged differently");
+    for jsonb in [false, true] {
+        let mut after = input.row.clone();
+        if !after.apply(&first.changes, &targets, jsonb) {
+            continue;
+        }
+        match plan(rules, &targets, &agent, &after.borrowed()) {
+            Ok(second) => {
+                assert!(second.changes.is_empty(), "M8: {:?} after {:?}", second.changes, first.changes);
+                assert_eq!(first.warnings, second.warnings);
+            }
+            Err(rejection) => panic!("M8: {after:?} was written, and is refused: {rejection}"),
+        }
+    }
+    if let Some(written) = &first.changes.provider_config {
+        keeps_what_is_foreign(&Owned::of(input.rules.as_deref()), input, written);
+    }
+}
+
+/// The reasons may name keys and quote numbers, and no text of the agent's or the configuration's (M7).
+fn tells_no_text(input: &Input, reasons: &str) {
+    let columns = [&input.settings, &input.row.provider_config, &input.row.voice_settings];
+    let mut texts = Vec::new();
+    for column in columns.into_iter().flatten() {
+        document::strings(column, &mut texts);
+    }
+    // In a key, in the rules or in what is no JSON at all, it is no text of a value.
+    let told = texts.iter().any(|text| text.contains(super::SECRET));
+    let count = |text: &str| text.matches(super::SECRET).count();
+    let all: usize = columns.into_iter().flatten().chain(&input.rules).map(|text| count(text)).sum();
+    if told && all == texts.iter().map(|text| count(text)).sum::<usize>() {
+        assert!(!reasons.contains(super::SECRET), "M7: a text is quoted: {reasons}");
+    }
+}
+
+/// What the rules own, read from their text a second time: of each section, its fields by provider, and of any other.
+struct Owned(BTreeMap<String, (BTreeMap<String, Fields>, Fields)>);
+
+type Fields = BTreeSet<String>;
+
+impl Owned {
+    fn of(rules: Option<&str>) -> Self {
+        const EMBEDDED: &str = include_str!("../../config/providers.toml");
+        let text = rules.unwrap_or(EMBEDDED);
+        let table: toml::Table = text.parse().expect("the rules have been read");
+        let fields = |rule: Option<&toml::Value>| -> Fields {
+            let fields = rule.and_then(|rule| rule.get("fields")).and_then(toml::Value::as_table);
+            fields.map(|fields| fields.keys().cloned().collect()).unwrap_or_default()
+        };
+        let section = |section: &toml::Value| {
+            let providers = section.get("providers").and_then(toml::Value::as_table);
+            let by_name =
+                providers.into_iter().flatten().map(|(name, rule)| (name.clone(), fields(Some(rule))));
+            (by_name.collect(), fields(section.get("other")))
+        };
+        let sections = table.iter().filter(|(name, _)| *name != "settings");
+        Self(sections.map(|(name, table)| (name.clone(), section(table))).collect())
+    }
+
+    /// Whether any rule of the section writes the field, or it is the provider.
+    fn owns(&self, section: &str, field: &str) -> bool {
+        let (providers, other) = &self.0[section];
+        field == "provider" || providers.values().chain([other]).any(|fields| fields.contains(field))
+    }
+
+    /// What the rule of one provider writes.
+    fn rule(&self, section: &str, provider: &str) -> &Fields {
+        let (providers, other) = &self.0[section];
+        providers.get(provider).unwrap_or(other)
+    }
+}
+
+fn keeps_what_is_foreign(owned: &Owned, input: &Input, written: &str) {
+    let after = document::members(written).unwrap_or_default();
+    assert!(written.starts_with('{'), "what is written is no object: {written}");
+    let Some(before) = document::object(input.row.provider_config.as_deref()) else { return };
+    if !document::is_text(written) {
+        return;
+    }
+    let foreign = |members: &[(String, String)], owns: &dyn Fn(&str) -> bool| {
+        members.iter().filter(|(key, _)| !owns(key)).cloned().collect::<Vec<_>>()
+    };
+    let sections = |name: &str| owned.0.contains_key(name);
+    assert_eq!(foreign(&before, &sections), foreign(&after, &sections), "M5");
+    for section in owned.0.keys() {
+        let (Some(before), Some(after)) = (document::get(&before, section), document::get(&after, section))
+        else {
+            continue;
+        };
+        if before == after {
+            continue;
+        }
+        let after = document::members(after).expect("a section that was written is an object");
+        let provider = document::get(&after, "provider").expect("a section that was written has a provider");
+        let owns = |name: &str| owned.owns(section, name);
+        let Some(before) = document::members(before) else { continue };
+        assert_eq!(foreign(&before, &owns), foreign(&after, &owns), "M5 in {section}");
+        let provider: String = serde_json::from_str(provider).expect("a provider is text");
+        let former =
+            document::get(&before, "provider").and_then(|raw| serde_json::from_str::<String>(raw).ok());
+        if former.as_ref() != Some(&provider) {
+            let rule = owned.rule(section, &provider);
+            let left = after.iter().find(|(key, _)| owns(key) && key != "provider" && !rule.contains(key));
+            assert_eq!(left, None, "M4: a field of {former:?} under {provider:?}");
+        }
+    }
+}
+
+impl Row {
+    fn borrowed(&self) -> Configuration<'_> {
+        Configuration {
+            agent_name: self.agent_name.as_deref(),
+            system_prompt: self.system_prompt.as_deref(),
+            agent_image: self.agent_image.as_deref(),
+            voice_id: self.voice_id.as_deref(),
+            temperature: self.temperature.as_deref(),
+            provider_config: self.provider_config.as_deref(),
+            voice_settings: self.voice_settings.as_deref(),
+        }
+    }
+
+    /// What an UPDATE does. Says whether it can be foretold: a number that the column refuses cannot, nor can a `jsonb` that was
+    /// given strings that are no text.
+    fn apply(&mut self, changes: &Changes<'_>, targets: &Targets, jsonb: bool) -> bool {
+        let set = |column: &mut Option<String>, change: Option<&str>| {
+            if let Some(change) = change {
+                *column = Some(change.to_owned());
+            }
+        };
+        set(&mut self.agent_name, changes.agent_name);
+        set(&mut self.system_prompt, changes.system_prompt);
+        set(&mut self.agent_image, changes.agent_image);
+        set(&mut self.voice_id, changes.voice_id.as_deref());
+        set(&mut self.voice_settings, changes.voice_settings.as_deref());
+        set(&mut self.provider_config, changes.provider_config.as_deref());
+        if jsonb {
+            let written = [
+                (&mut self.voice_settings, changes.voice_settings.is_some()),
+                (&mut self.provider_config, changes.provider_config.is_some()),
+            ];
+            for (column, written) in written {
+                if let Some(text) = column.as_mut().filter(|_| written) {
+                    if !document::is_text(text) {
+                        return false;
+                    }
+                    *text = document::jsonb(text);
+                }
+            }
+        }
+        let Some(wanted) = changes.temperature.as_deref() else { return true };
+        let Some(stored) = targets.temperature.and_then(|column| stored(column, wanted)) else {
+            return false;
+        };
+        self.temperature = Some(stored);
+        true
+    }
+}
+
+/// What a column prints of a number that was written to it, where that is certain.
+fn stored(column: NumberColumn, number: &str) -> Option<String> {
+    // A number that is no zero and becomes one, or has no end, is refused by PostgreSQL.
+    let kept = |is_zero: bool, is_finite: bool| {
+        let digits = number.split(['e', 'E']).next().unwrap_or_default();
+        is_finite && (!is_zero || digits.bytes().all(|byte| !(b'1'..=b'9').contains(&byte)))
+    };
+    match column {
+        NumberColumn::Float8 => {
+            let value: f64 = number.parse().ok()?;
+            kept(value == 0.0, value.is_finite()).then(|| value.to_string())
+        }
+        NumberColumn::Float4 => {
+            let value: f32 = number.parse().ok()?;
+            kept(value == 0.0, value.is_finite()).then(|| value.to_string())
+        }
+        NumberColumn::Numeric { scale: None } => Some(number.to_owned()),
+        NumberColumn::Numeric { scale: Some(scale) } => rounded(number, usize::try_from(scale).ok()?),
+    }
+}
+
+/// A number without an exponent, rounded half away from zero.
+fn rounded(number: &str, scale: usize) -> Option<String> {
+    let (integer, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if fraction.contains(['e', 'E']) || integer.contains(['e', 'E']) || integer.len() > 15 {
+        return None;
+    }
+    let (sign, integer) = integer.strip_prefix('-').map_or(("", integer), |integer| ("-", integer));
+    let mut digits: Vec<u8> = fraction.bytes().chain(std::iter::repeat(b'0')).take(scale + 1).collect();
+    let up = digits.pop()? >= b'5';
+    let units: i64 = format!("{integer}{}", String::from_utf8(digits).ok()?).parse().ok()?;
+    let units = format!("{:0>width$}", units + i64::from(up), width = scale + 1);
+    let (integer, fraction) = units.split_at(units.len() - scale);
+    Some(format!("{sign}{integer}.{fraction}"))
+}

@@ -1,0 +1,224 @@
+//! The daemon's work is dropped after *i* polls, for every *i*, against a real server: in the middle of connecting, leading, listening,
+//! of every batch and every retreat from one. Whatever has been sent by then is still on its way, and may be done or not.
+//!
+//! What must hold each time: in one snapshot, every configuration is as it was or as it shall be, and where it is as it was the outbox
+//! knows (G1); nothing older comes back (G2); and what the daemon held is let go of, so that whoever comes next goes on.
+
+use std::ffi::OsString;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as Waking, Poll};
+use std::time::Duration;
+
+use agent_sync::mapping::Rules;
+use agent_sync::observe::{Board, Phase};
+use agent_sync::settings::{Settings, Sources};
+use agent_sync::sync::{Context, Options, StandIn, keep_in_sync};
+use tokio::sync::watch;
+
+use crate::support::Platform;
+
+/// A future that is dropped after so many polls, or when it rests. What it has sent by then is still on its way.
+struct Cut<F, R> {
+    future: Option<Pin<Box<F>>>,
+    polls: usize,
+    rests: R,
+}
+
+impl<F: Future, R: Fn() -> bool + Unpin> Future for Cut<F, R> {
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, waking: &mut Waking<'_>) -> Poll<Self::Output> {
+        if let Some(inner) = &mut self.future
+            && let Poll::Ready(output) = inner.as_mut().poll(waking)
+        {
+            return Poll::Ready(Some(output));
+        }
+        self.polls -= 1;
+        if self.polls == 0 || (self.rests)() {
+            self.future = None;
+            return Poll::Ready(None);
+        }
+        Poll::Pending
+    }
+}
+
+/// What the future comes to, or nothing if it takes more than so many polls.
+async fn cut<F: Future>(future: F, polls: usize, rests: impl Fn() -> bool + Unpin) -> Option<F::Output> {
+    Cut { future: Some(Box::pin(future)), polls, rests }.await
+}
+
+/// The settings of one database, as the daemon has them.
+fn settings(platform: &Platform) -> Settings {
+    let environment = [
+        ("DATABASE_URL", platform.url.as_str()),
+        // The slow sweep would hide what was lost.
+        ("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1h"),
+        ("AGENT_SYNC__SYNC__BATCH_SIZE", "2"),
+    ];
+    let environment = environment.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    Settings::load_from(&Sources::new(None, None, environment)).unwrap().settings
+}
+
+/// Agents that give batches something of everything to do: some are written, one has no configuration, one is rejected, and one is
+/// refused by the server, so that batches fail and are done again.
+async fn platform() -> Platform {
+    let platform = Platform::installed().await;
+    for slug in ["a", "b", "c", "refused", "rejected"] {
+        platform.configure(slug).await;
+    }
+    platform
+        .run("ALTER TABLE agent_configurations ADD CONSTRAINT refused CHECK (agent_slug <> 'refused' OR voice_id IS NULL)")
+        .await;
+    platform
+}
+
+/// Saves every agent anew, with this number in it.
+async fn save(platform: &Platform, round: usize) {
+    for slug in ["a", "refused", "b", "missing", "c"] {
+        platform.save(slug, &format!(r#"{{"provider":"openai","voice_id":"voice-{round}"}}"#)).await;
+    }
+    platform.save("rejected", &format!(r#"{{"provider":"openai","voice_id":["{round}"]}}"#)).await;
+}
+
+/// What must hold at any moment, in one snapshot, while the round is the last one that was saved: a configuration is of this round, or of
+/// the one that it was of when the round began and in the outbox; a problem is noted, or in the outbox.
+async fn holds(platform: &Platform, round: usize, before: &[(String, Option<String>)]) {
+    let now = platform
+        .client
+        .query(
+            "SELECT a.slug, c.voice_id, EXISTS (SELECT FROM agent_sync.outbox o WHERE o.slug = a.slug),
+                    (SELECT p.kind FROM agent_sync.problem p WHERE p.slug = a.slug)
+             FROM agents a LEFT JOIN agent_configurations c ON c.agent_slug = a.slug ORDER BY 1",
+            &[],
+        )
+        .await
+        .unwrap();
+    assert_eq!(now.len(), 6);
+    for row in now {
+        let (slug, voice): (String, Option<String>) = (row.get(0), row.get(1));
+        let (pending, problem): (bool, Option<String>) = (row.get(2), row.get(3));
+        let expected = match &*slug {
+            "missing" => Some("missing_configuration"),
+            "refused" => Some("failed"),
+            "rejected" => Some("rejected"),
+            _ => None,
+        };
+        if expected.is_some() {
+            assert_eq!(voice, None, "{slug}");
+            assert!(pending || problem.as_deref() == expected, "{slug} is lost in round {round}");
+        } else if voice.as_deref() != Some(&*format!("voice-{round}")) {
+            assert!(pending, "{slug} is lost in round {round}: it has {voice:?}");
+            let then = before.iter().find(|(name, _)| *name == slug).and_then(|(_, voice)| voice.clone());
+            assert_eq!(voice, then, "{slug} went back in round {round}");
+        }
+    }
+}
+
+async fn voices(platform: &Platform) -> Vec<(String, Option<String>)> {
+    let sql = "SELECT agent_slug, voice_id FROM agent_configurations";
+    platform.client.query(sql, &[]).await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+/// Whether any connection of the daemon's is left, and with it what it held.
+const GONE: &str = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name LIKE 'agent-sync/%')
+    AND NOT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                    WHERE d.datname = current_database() AND l.locktype = 'advisory')";
+
+#[tokio::test]
+async fn g1_g2_the_daemon_can_be_dropped_at_every_point_of_its_life() {
+    let platform = platform().await;
+    let settings = settings(&platform);
+    let (_rules, rules) = watch::channel(Arc::new(Rules::embedded().clone()));
+    let (_stop, stop) = watch::channel(false);
+    let mut polls = 0;
+    loop {
+        polls += 1;
+        let before = voices(&platform).await;
+        save(&platform, polls).await;
+        // GIVEN a daemon that connects, leads, catches up and goes to sleep
+        let board = Board::default();
+        let observer = board.observer("default", "");
+        let database = settings.databases["default"].clone();
+        let context = Context::new(database, Options::of(&settings), rules.clone(), observer);
+        // WHEN it is dropped after so many polls
+        let rests = || board.snapshot().databases[0].1.phase == Phase::Waiting;
+        let ended = cut(keep_in_sync(context, stop.clone()), polls, rests).await;
+        assert!(ended.is_none(), "it never ends by itself");
+        // THEN nothing is lost and nothing goes back, at once and when all that was sent is done
+        holds(&platform, polls, &before).await;
+        platform.holds(GONE).await;
+        holds(&platform, polls, &before).await;
+        // It ends where the daemon has come to rest.
+        if rests() {
+            assert!(platform.outbox().await.is_empty(), "it rests with work to do");
+            assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 3);
+            break;
+        }
+        assert!(polls < 2000, "it never comes to rest");
+    }
+    eprintln!("{polls} drop points in the life of a daemon");
+    assert!(polls > 40, "{polls} points are not all of them");
+}
+
+#[tokio::test]
+async fn g1_g2_a_drain_can_be_dropped_at_every_point_and_its_session_goes_on_or_says_no() {
+    let platform = platform().await;
+    let settings = settings(&platform);
+    let database = settings.databases["default"].clone();
+    let step_in = async || {
+        let rules = Arc::new(Rules::embedded().clone());
+        let stand_in = StandIn::step_in(&database, Options::of(&settings), rules).await.unwrap();
+        stand_in.expect("nobody else leads")
+    };
+    let (mut polls, mut went_on, mut said_no) = (0, 0, 0);
+    loop {
+        polls += 1;
+        let before = voices(&platform).await;
+        save(&platform, polls).await;
+        // GIVEN a session with the leader's lock
+        let mut stand_in = step_in().await;
+        // WHEN its drain is dropped after so many polls
+        let drained = async { while stand_in.work().await.unwrap() {} };
+        let ended = cut(drained, polls, || false).await.is_some();
+        holds(&platform, polls, &before).await;
+        // THEN the same session goes on to the end, in no transaction but its own, or says that it cannot
+        let rest = async {
+            while stand_in.work().await? {}
+            Ok::<(), agent_sync::sync::AttemptError>(())
+        };
+        match tokio::time::timeout(Duration::from_secs(60), rest).await.unwrap() {
+            Ok(()) => {
+                let busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                    AND application_name LIKE 'agent-sync/%' AND state LIKE 'idle in transaction%'";
+                assert_eq!(
+                    platform.value::<i64>(busy).await,
+                    0,
+                    "a transaction is left open after {polls} polls"
+                );
+                went_on += 1;
+                drop(stand_in);
+            }
+            Err(error) => {
+                eprintln!("after {polls} polls: {error}");
+                said_no += 1;
+                drop(stand_in);
+                platform.holds(GONE).await;
+                let mut next = step_in().await;
+                while next.work().await.unwrap() {}
+            }
+        }
+        holds(&platform, polls, &before).await;
+        assert!(platform.outbox().await.is_empty(), "something is left after {polls} polls");
+        platform.holds(GONE).await;
+        if ended {
+            break;
+        }
+        assert!(polls < 2000, "it never ends");
+    }
+    eprintln!(
+        "{polls} drop points in a drain: the session went on {went_on} times, and said no {said_no} times"
+    );
+    assert!(polls > 10, "{polls} points are not all of them");
+}

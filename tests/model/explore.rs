@@ -1,0 +1,274 @@
+//! The checker: every state that can be reached, breadth first, and from each the way back to where all is well.
+//!
+//! What must never be is looked for in every state as it is reached, so that the story of a violation is as short as any. What
+//! must come to pass is then decided on the whole graph: from every state, one where all is well can be reached by steps that
+//! happen by themselves. In a finite graph that is the same as "it will, if every step that can be taken again and again is taken
+//! at last"; and it is right on graphs with cycles, where checkers that follow paths until a state is met again overlook traps.
+//!
+//! States are kept whole, not as fingerprints, so none is taken for another.
+
+use std::fmt::Debug;
+use std::hash::{BuildHasher, BuildHasherDefault, Hash};
+
+/// A system of states and steps.
+pub trait System {
+    /// One state of everything.
+    type State: Clone + Eq + Hash + Debug;
+    /// What can happen next.
+    type Step: Copy + Debug;
+
+    /// Where it begins.
+    fn initial(&self) -> Self::State;
+    /// Every step that can be taken in a state, and where it leads.
+    fn steps(&self, state: &Self::State, next: &mut Vec<(Self::Step, Self::State)>);
+    /// The promise that is broken in a state, if one is.
+    fn broken(&self, state: &Self::State) -> Option<&'static str>;
+    /// Whether all is well, and would be for good if nothing else happened.
+    fn is_well(&self, state: &Self::State) -> bool;
+    /// Whether a step happens by itself; a crash does not.
+    fn is_fair(&self, step: Self::Step) -> bool;
+}
+
+/// What the checker has seen.
+#[derive(Debug)]
+pub struct Explored {
+    /// How many states there are.
+    pub states: usize,
+    /// How many steps between them.
+    pub steps: usize,
+    /// How far the farthest state is from the first.
+    pub depth: usize,
+    /// The promise that does not hold, and the story.
+    pub violation: Option<Violation>,
+}
+
+/// A promise that does not hold.
+#[derive(Debug)]
+pub struct Violation {
+    /// Which one.
+    pub promise: &'static str,
+    /// The steps from the first state on, and the state they lead to.
+    pub story: Vec<String>,
+}
+
+/// What is broken when a state has no way back.
+pub const TRAPPED: &str = "what is saved is applied in the end";
+
+/// Looks at everything, up to this many states.
+pub fn explore<S: System>(system: &S, most: usize) -> Explored {
+    let mut seen = Seen::default();
+    seen.insert(system.initial());
+    // For each state, the one that it was reached from; for the way back, every fair step from one to another.
+    let (mut from, mut level): (Vec<u32>, Vec<u16>) = (vec![0], vec![0]);
+    let mut fair: Vec<(u32, u32)> = Vec::new();
+    let (mut next, mut steps, mut at) = (Vec::new(), 0, 0);
+    while at < seen.states.len() {
+        let index = u32::try_from(at).expect("fewer than 4 billion states");
+        system.steps(&seen.states[at], &mut next);
+        steps += next.len();
+        for (step, state) in next.drain(..) {
+            let (to, is_new) = seen.insert(state);
+            if is_new {
+                assert!(seen.states.len() <= most, "more than {most} states");
+                from.push(index);
+                level.push(level[at] + 1);
+                if let Some(promise) = system.broken(&seen.states[to as usize]) {
+                    return finding(system, &seen, &from, &level, steps, promise, to as usize);
+                }
+            }
+            if system.is_fair(step) {
+                fair.push((to, index));
+            }
+        }
+        at += 1;
+    }
+    let trapped = trapped(system, &seen.states, &mut fair);
+    if let Some(state) = trapped {
+        return finding(system, &seen, &from, &level, steps, TRAPPED, state);
+    }
+    Explored { states: at, steps, depth: usize::from(*level.last().unwrap_or(&0)), violation: None }
+}
+
+/// The first state from which no fair steps lead to where all is well. `fair` has the steps backwards.
+fn trapped<S: System>(system: &S, states: &[S::State], fair: &mut [(u32, u32)]) -> Option<usize> {
+    fair.sort_unstable();
+    let mut can: Vec<bool> = states.iter().map(|state| system.is_well(state)).collect();
+    let well = (0..states.len()).filter(|&index| can[index]);
+    let mut todo: Vec<u32> = well.filter_map(|index| u32::try_from(index).ok()).collect();
+    assert!(!todo.is_empty(), "nothing is ever well");
+    while let Some(state) = todo.pop() {
+        let begin = fair.partition_point(|(to, _)| *to < state);
+        for (_, before) in fair[begin..].iter().take_while(|(to, _)| *to == state) {
+            if !std::mem::replace(&mut can[*before as usize], true) {
+                todo.push(*before);
+            }
+        }
+    }
+    can.iter().position(|can| !can)
+}
+
+fn finding<S: System>(
+    system: &S,
+    seen: &Seen<S::State>,
+    from: &[u32],
+    level: &[u16],
+    steps: usize,
+    promise: &'static str,
+    end: usize,
+) -> Explored {
+    let mut path = vec![end];
+    while let Some(&state) = path.last().filter(|state| **state != 0) {
+        path.push(from[state] as usize);
+    }
+    path.reverse();
+    let mut story = Vec::new();
+    for pair in path.windows(2) {
+        let mut next = Vec::new();
+        system.steps(&seen.states[pair[0]], &mut next);
+        let taken = next.iter().find(|(_, state)| *state == seen.states[pair[1]]);
+        story.extend(taken.map(|(step, _)| format!("{step:?}")));
+    }
+    story.push(format!("{:?}", seen.states[end]));
+    let depth = level.iter().copied().max().map_or(0, usize::from);
+    Explored { states: seen.states.len(), steps, depth, violation: Some(Violation { promise, story }) }
+}
+
+/// The states in the order in which they were met, each once.
+struct Seen<T> {
+    states: Vec<T>,
+    /// An open table of indices into them, plus one; 0 is free.
+    table: Vec<u32>,
+    hasher: BuildHasherDefault<Mixer>,
+}
+
+impl<T> Default for Seen<T> {
+    fn default() -> Self {
+        Self { states: Vec::new(), table: vec![0; 1 << 16], hasher: BuildHasherDefault::default() }
+    }
+}
+
+impl<T: Hash + Eq> Seen<T> {
+    /// The number of a state, and whether it is new.
+    fn insert(&mut self, state: T) -> (u32, bool) {
+        if self.states.len() * 2 >= self.table.len() {
+            self.grow();
+        }
+        let slot = self.slot(&state);
+        if let Some(index) = self.table[slot].checked_sub(1) {
+            return (index, false);
+        }
+        self.states.push(state);
+        let index = u32::try_from(self.states.len()).expect("fewer than 4 billion states");
+        self.table[slot] = index;
+        (index - 1, true)
+    }
+
+    /// Where a state is in the table, or belongs.
+    fn slot(&self, state: &T) -> usize {
+        let mask = self.table.len() - 1;
+        #[allow(clippy::cast_possible_truncation, reason = "any bits will do")]
+        let mut slot = self.hasher.hash_one(state) as usize & mask;
+        while let Some(index) = self.table[slot].checked_sub(1)
+            && self.states[index as usize] != *state
+        {
+            slot = (slot + 1) & mask;
+        }
+        slot
+    }
+
+    fn grow(&mut self) {
+        self.table = vec![0; self.table.len() * 2];
+        for index in 0..self.states.len() {
+            let slot = self.slot(&self.states[index]);
+            self.table[slot] = u32::try_from(index + 1).expect("fewer than 4 billion states");
+        }
+    }
+}
+
+/// A quick hash of small states; whether states are the same is decided by comparing them.
+#[derive(Default)]
+struct Mixer(u64);
+
+impl std::hash::Hasher for Mixer {
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Numbers, each with those that follow it.
+    struct Graph {
+        edges: &'static [(u8, u8)],
+        well: u8,
+    }
+
+    impl System for Graph {
+        type State = u8;
+        type Step = bool;
+
+        fn initial(&self) -> u8 {
+            0
+        }
+
+        fn steps(&self, state: &u8, next: &mut Vec<(bool, u8)>) {
+            next.extend(self.edges.iter().filter(|(from, _)| from == state).map(|(_, to)| (*to < 100, *to)));
+        }
+
+        fn broken(&self, state: &u8) -> Option<&'static str> {
+            (*state == 66).then_some("66")
+        }
+
+        fn is_well(&self, state: &u8) -> bool {
+            *state == self.well
+        }
+
+        fn is_fair(&self, step: bool) -> bool {
+            step
+        }
+    }
+
+    fn promise(edges: &'static [(u8, u8)]) -> Option<(&'static str, usize)> {
+        let violation = explore(&Graph { edges, well: 9 }, 1000).violation?;
+        Some((violation.promise, violation.story.len() - 1))
+    }
+
+    #[test]
+    fn a_cycle_that_can_be_left_is_no_trap() {
+        assert_eq!(promise(&[(0, 1), (1, 2), (2, 1), (2, 9)]), None);
+    }
+
+    #[test]
+    fn a_cycle_that_cannot_be_left_is_one_though_it_can_be_avoided() {
+        assert_eq!(promise(&[(0, 9), (0, 1), (1, 2), (2, 1)]), Some((TRAPPED, 1)));
+    }
+
+    #[test]
+    fn an_end_that_is_reached_by_two_ways_is_found() {
+        assert_eq!(promise(&[(0, 1), (0, 2), (1, 3), (2, 3), (3, 9), (3, 4)]), Some((TRAPPED, 3)));
+    }
+
+    #[test]
+    fn a_way_out_that_only_a_crash_opens_is_none() {
+        assert_eq!(promise(&[(0, 9), (0, 1), (1, 100), (100, 9)]), Some((TRAPPED, 1)));
+    }
+
+    #[test]
+    fn the_story_of_a_broken_promise_is_the_shortest() {
+        assert_eq!(promise(&[(0, 1), (1, 2), (2, 66), (0, 3), (3, 66), (66, 9)]), Some(("66", 2)));
+    }
+}
