@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Keeps `agent_configurations` in step with `agents`, in every PostgreSQL database it is told of.
 #[derive(Debug, Parser)]
 #[allow(clippy::doc_markdown, reason = "these comments are printed as help")]
-#[command(name = "agent-sync", version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "agent-sync", version = crate::VERSION, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
     /// The settings file [default: $AGENT_SYNC_CONFIG, else /etc/agent-sync/agent-sync.toml if it exists]
     #[arg(long, global = true, value_name = "FILE")]

@@ -28,6 +28,7 @@ mod reconcile;
 mod roles;
 mod settings;
 mod status;
+mod supervised;
 mod support;
 mod syncing;
 mod tls;

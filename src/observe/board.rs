@@ -108,6 +108,14 @@ impl Cell {
         self.lock().alive = (now, now + within);
     }
 
+    /// A sign of life; the next one comes within the same time as was said last.
+    pub(super) fn awake(&self) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let (last, due) = state.alive;
+        state.alive = (now, now + due.saturating_duration_since(last));
+    }
+
     /// What an event does to the board; many do nothing, for they are told to people alone.
     pub(super) fn note(&self, event: &Event<'_>) {
         let minute = || minute(self.started, Instant::now());

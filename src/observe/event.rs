@@ -236,6 +236,17 @@ impl Observer {
         self.cell.alive(within);
     }
 
+    /// Runs the work of a loop. Every time it wakes up from a wait, that is a sign of life, and the time it may wait, as
+    /// [`Self::alive`] said last, begins anew: so what is promised is the longest wait, and not the longest work.
+    pub async fn watch<F: Future>(&self, work: F) -> F::Output {
+        let mut work = std::pin::pin!(work);
+        std::future::poll_fn(|context| {
+            self.cell.awake();
+            work.as_mut().poll(context)
+        })
+        .await
+    }
+
     /// Tells one event.
     #[allow(clippy::too_many_lines, reason = "one arm an event, in one place")]
     pub fn tell(&self, event: &Event<'_>) {

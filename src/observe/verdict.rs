@@ -11,8 +11,9 @@ pub const SLACK: Duration = Duration::from_secs(15);
 
 /// How long the loop has given no sign of life, if that is longer than it may be; `/livez` and a watchdog want to know.
 ///
-/// Before a loop waits for anything, it says how long that can take at most, because every wait has a bound: a pause, a
-/// time-out of the client, or one of the server's. A loop that has not been heard of by then hangs.
+/// Before a loop waits for anything, it says how long one wait can take at most, because every wait has a bound: a pause, a
+/// time-out of the client, or one of the server's. Each time it wakes up, that time begins anew. A loop that has not been heard
+/// of by then hangs.
 pub fn stuck(state: &State, now: Instant) -> Option<Duration> {
     let (last, due) = state.alive;
     (now > due + SLACK).then(|| now.saturating_duration_since(last))
@@ -79,6 +80,29 @@ mod tests {
         ] {
             assert_eq!(stuck(&state, last + after), expected, "{after:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn every_waking_of_a_loop_renews_its_promise_and_waiting_does_not() {
+        let board = Board::default();
+        let observer = board.observer("main", "here");
+        let alive = || board.snapshot().databases.remove(0).1.alive;
+        let promise = Duration::from_secs(40);
+        observer.alive(promise);
+        let (wake, woken) = tokio::sync::oneshot::channel();
+        let mut work = std::pin::pin!(observer.watch(woken));
+        let mut poll = async || {
+            std::future::poll_fn(|context| std::task::Poll::Ready(work.as_mut().poll(context).is_ready()))
+                .await
+        };
+        assert!(!poll().await);
+        let waiting = alive();
+        assert_eq!(alive(), waiting, "nobody wakes it");
+        let _ = wake.send(());
+        assert!(poll().await);
+        let (last, due) = alive();
+        assert!(last > waiting.0, "it was woken");
+        assert_eq!(due - last, promise);
     }
 
     #[test]

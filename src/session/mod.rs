@@ -237,6 +237,11 @@ impl Session {
         Ok(session)
     }
 
+    /// How long a single wait can take while a connection is made: each name, address and proof has its own time.
+    pub fn longest_wait(database: &Database) -> Duration {
+        database.connect_timeout.max(proof::PATIENCE)
+    }
+
     /// Tries every address of every host, and says which it was.
     async fn find(database: &Database, config: &Config) -> Result<(Self, Config), SessionError> {
         let patience = database.connect_timeout;

@@ -21,7 +21,7 @@ use crate::store::within;
 pub(super) const CHANNEL: &str = "agent_sync_probe";
 
 /// How long one answer, and the notification, may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What tells one backend from all others.
 #[derive(Debug, PartialEq, Eq)]

@@ -35,13 +35,6 @@ const STANDBY_INTERVAL: Duration = Duration::from_secs(1);
 /// The first pause before another look at rows that others have locked; it doubles up to `sync.lock_timeout`.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
-/// How many statements one step of the loop runs at most, and more: a sweep has a dozen. Each is bounded, so this bounds
-/// the step, and what takes longer hangs (`observe::verdict::stuck`).
-const STATEMENTS: u32 = 16;
-
-/// The same for connecting: names to look up, addresses to try, and the proof.
-const DIALS: u32 = 20;
-
 /// Why an attempt ended.
 #[derive(Debug, thiserror::Error)]
 pub enum AttemptError {
@@ -179,11 +172,13 @@ pub(super) async fn connect(context: &Context) -> Result<(Session, Store), Attem
     let limits = Limits::of(sync);
     let database = &context.database;
     let patience = Store::patience(sync);
-    context.observer.alive(database.connect_timeout * DIALS);
+    context.observer.alive(Session::longest_wait(database));
     let session = Session::connect(database, limits).await?;
-    context.observer.alive(patience * STATEMENTS);
+    context.observer.alive(patience);
     refuse(checks::server(session.client(), patience).await?)?;
-    let layout = Layout::read(session.client(), &database.agents, &database.configurations).await?;
+    let reading = Layout::read(session.client(), &database.agents, &database.configurations);
+    let layout =
+        tokio::time::timeout(patience, reading).await.map_err(|_| StoreError::Silent(patience))??;
     refuse(checks::install(session.client(), patience, database, &layout, install::VERSION).await?)?;
     let captured = context.options.capture.configurations;
     let store = Store::prepare(session.client(), layout, captured, sync.statement_timeout).await?;
@@ -198,7 +193,7 @@ impl Attempt<'_> {
         if let Some(phase) = self.shown(phase) {
             self.context.observer.tell(&Event::Phase(phase));
         }
-        self.context.observer.alive(Store::patience(&self.context.options.sync) * STATEMENTS);
+        self.context.observer.alive(self.longest_wait());
         match phase {
             Phase::Standby => self.stand_by().await,
             Phase::CatchUp => self.catch_up().await,
@@ -305,7 +300,6 @@ impl Attempt<'_> {
             self.drain.stay_awake();
         }
         let in_time = self.rest(wake_up_at).await?;
-        self.context.observer.alive(Store::patience(&self.context.options.sync) * STATEMENTS);
 
         let client = self.session.client();
         let asked = self.session.inbox().take();
@@ -362,8 +356,6 @@ impl Attempt<'_> {
             let sync = &self.context.options.sync;
             let probe_at = until.min(Instant::now() + sync.probe_interval);
             let probe_at = self.look.due().map_or(probe_at, |due| probe_at.min(due));
-            let pause = probe_at.saturating_duration_since(Instant::now());
-            self.context.observer.alive(pause + sync.probe_timeout + Store::patience(sync));
             if !self.pause(probe_at).await {
                 return Ok(false);
             }
@@ -382,12 +374,21 @@ impl Attempt<'_> {
 
     /// The same without probes. Says whether it is time.
     async fn pause(&mut self, until: Instant) -> bool {
-        tokio::select! {
+        self.context.observer.alive(until.saturating_duration_since(Instant::now()));
+        let in_time = tokio::select! {
             biased;
             _ = self.stop.wait_for(|stop| *stop) => false,
             () = self.session.inbox().arrival() => false,
             () = tokio::time::sleep_until(until.into()) => true,
-        }
+        };
+        self.context.observer.alive(self.longest_wait());
+        in_time
+    }
+
+    /// How long a single wait for the server can take.
+    fn longest_wait(&self) -> Duration {
+        let sync = &self.context.options.sync;
+        Store::patience(sync).max(sync.probe_timeout)
     }
 
     /// The slow round: what no notification tells of.

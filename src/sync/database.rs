@@ -100,8 +100,9 @@ pub(super) async fn keep_in_sync(context: Context, mut stop: watch::Receiver<boo
     let reconnect = &context.options.reconnect;
     let mut backoff = Backoff::new(reconnect.initial_delay, reconnect.max_delay);
     let mut health = Health::default();
-    context.observer.tell(&Event::Phase(Phase::Connecting));
-    while let Err(error) = Box::pin(attempt::run(&context, &mut health, stop.clone())).await {
+    let observer = &context.observer;
+    observer.tell(&Event::Phase(Phase::Connecting));
+    while let Err(error) = observer.watch(Box::pin(attempt::run(&context, &mut health, stop.clone()))).await {
         if let Some(since) = health.healthy.take() {
             backoff.lost_after(since.elapsed());
         }
@@ -111,17 +112,17 @@ pub(super) async fn keep_in_sync(context: Context, mut stop: watch::Receiver<boo
         // A finding is told though the outage began for another reason: its remedy is another (G10).
         if health.outage.is_none() || (error.is_finding() && health.told.as_ref() != Some(&cause)) {
             health.outage.get_or_insert_with(Instant::now);
-            context.observer.tell(&Event::Lost { cause: &cause, remedy: &remedy });
+            observer.tell(&Event::Lost { cause: &cause, remedy: &remedy });
             health.told = Some(cause);
         } else {
-            context.observer.tell(&Event::StillLost { cause: &cause, remedy: &remedy, pause });
+            observer.tell(&Event::StillLost { cause: &cause, remedy: &remedy, pause });
         }
-        context.observer.alive(pause);
+        observer.alive(pause);
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => break,
             () = tokio::time::sleep(pause) => {}
         }
     }
-    context.observer.tell(&Event::Stopped);
+    observer.tell(&Event::Stopped);
 }

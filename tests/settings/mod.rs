@@ -221,6 +221,33 @@ fn secret_files_lose_one_line_feed_and_override_the_url() {
 }
 
 #[test]
+fn a_relative_secret_is_a_credential_where_one_of_its_name_is_loaded() {
+    let directory = directory(&[
+        (
+            "agent-sync.toml",
+            "[databases.a]\nurl_file = \"./secrets/a.url\"\npassword_file = \"./secrets/password\"",
+        ),
+        ("secrets/a.url", URL),
+        ("secrets/password", "beside the file"),
+        ("loaded/secrets_a.url", "postgres://app@loaded.example.com/platform"),
+    ]);
+    let loaded = directory.path().join("loaded");
+    let of = |variables: &[(&str, &str)]| {
+        let loaded = load_in(&directory, variables).unwrap();
+        let database = loaded.settings.databases["a"].clone();
+        (database.target(), source(&loaded, "databases.a.url_file"))
+    };
+    let beside = of(&[]);
+    assert!(beside.0.contains("db.example.com"), "{beside:?}");
+    let credential = of(&[("CREDENTIALS_DIRECTORY", loaded.to_str().unwrap())]);
+    assert!(credential.0.contains("loaded.example.com"), "{credential:?}");
+    // The password has no credential, and is read where it is.
+    fs::write(loaded.join("secrets_password"), "").unwrap();
+    let refused = load_in(&directory, &[("CREDENTIALS_DIRECTORY", loaded.to_str().unwrap())]).unwrap_err();
+    assert!(refused.contains("secrets_password is empty"), "{refused}");
+}
+
+#[test]
 fn tls_is_what_is_set_else_what_the_url_says_else_what_is_safe_there() {
     for (url, tls) in [
         ("postgres://db.example.com/x", Tls::Require),
