@@ -102,7 +102,8 @@ Examples:
     /// Print the settings in force and where each comes from
     #[command(after_help = "Examples:
   agent-sync config
-  agent-sync config --json | jq '.\"sync.batch_size\"'")]
+  agent-sync config --json | jq '.\"sync.batch_size\"'
+  agent-sync config --check && kill -HUP PID")]
     Config(Config),
     /// Ask the running daemon over HTTP whether it is live or ready
     #[command(after_help = "Exits with 0 for yes, 1 for no, and 69 without an answer.
@@ -258,6 +259,9 @@ pub struct Config {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    /// Print nothing, and exit with 0 if the daemon can start with these settings and rules
+    #[arg(long, conflicts_with = "json")]
+    pub check: bool,
 }
 
 /// The arguments of `completions`.

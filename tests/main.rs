@@ -32,4 +32,5 @@ mod supervised;
 mod support;
 mod syncing;
 mod tls;
+mod upgrading;
 mod why;

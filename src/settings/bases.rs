@@ -27,12 +27,13 @@ impl Bases<'_> {
 }
 
 /// What systemd calls the credential of a relative path when it loads a whole directory: `secrets_platform.url` for
-/// `./secrets/platform.url`.
+/// `./secrets/platform.url`, and for `../secrets/platform.url`, as a file in `databases.d` has it.
 fn name(text: &str) -> Option<String> {
     let mut parts = Vec::new();
     for component in Path::new(text).components() {
         match component {
             Component::CurDir => {}
+            Component::ParentDir if parts.is_empty() => {}
             Component::Normal(part) => parts.push(part.to_str()?),
             Component::Prefix(_) | Component::RootDir | Component::ParentDir => return None,
         }
@@ -50,9 +51,10 @@ mod tests {
             ("./secrets/platform.url", Some("secrets_platform.url")),
             ("./platform.url", Some("platform.url")),
             ("/etc/agent-sync/platform.url", None),
-            ("../platform.url", None),
+            ("../secrets/platform.url", Some("secrets_platform.url")),
             ("./secrets/../platform.url", None),
             (".", None),
+            ("..", None),
         ] {
             assert_eq!(name(text).as_deref(), expected, "{text}");
         }

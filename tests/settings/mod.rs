@@ -227,6 +227,7 @@ fn a_relative_secret_is_a_credential_where_one_of_its_name_is_loaded() {
             "agent-sync.toml",
             "[databases.a]\nurl_file = \"./secrets/a.url\"\npassword_file = \"./secrets/password\"",
         ),
+        ("databases.d/b.toml", "[databases.b]\nurl_file = \"../secrets/a.url\""),
         ("secrets/a.url", URL),
         ("secrets/password", "beside the file"),
         ("loaded/secrets_a.url", "postgres://app@loaded.example.com/platform"),
@@ -234,13 +235,12 @@ fn a_relative_secret_is_a_credential_where_one_of_its_name_is_loaded() {
     let loaded = directory.path().join("loaded");
     let of = |variables: &[(&str, &str)]| {
         let loaded = load_in(&directory, variables).unwrap();
-        let database = loaded.settings.databases["a"].clone();
-        (database.target(), source(&loaded, "databases.a.url_file"))
+        [&loaded.settings.databases["a"], &loaded.settings.databases["b"]].map(Database::target)
     };
     let beside = of(&[]);
-    assert!(beside.0.contains("db.example.com"), "{beside:?}");
+    assert!(beside.iter().all(|target| target.contains("db.example.com")), "{beside:?}");
     let credential = of(&[("CREDENTIALS_DIRECTORY", loaded.to_str().unwrap())]);
-    assert!(credential.0.contains("loaded.example.com"), "{credential:?}");
+    assert!(credential.iter().all(|target| target.contains("loaded.example.com")), "{credential:?}");
     // The password has no credential, and is read where it is.
     fs::write(loaded.join("secrets_password"), "").unwrap();
     let refused = load_in(&directory, &[("CREDENTIALS_DIRECTORY", loaded.to_str().unwrap())]).unwrap_err();
@@ -505,6 +505,27 @@ fn the_verb_exits_64_with_every_mistake_a_line() {
     environment variable AGENT_SYNC__SYNC__BATCH_SIZE: sync.batch_size: expected an integer from 1 to 10000, found "0"; for example `AGENT_SYNC__SYNC__BATCH_SIZE=500`
 "#;
     assert_eq!(text, expected);
+}
+
+#[test]
+fn the_check_prints_nothing_and_refuses_what_the_daemon_would_refuse() {
+    let directory = directory(&[("rules.toml", "nonsense = 1")]);
+    let rules = directory.path().join("rules.toml");
+    let database = ("DATABASE_URL", URL);
+    for (variables, code, reason) in [
+        (&[database][..], 0, ""),
+        (&[], 64, "no database is configured"),
+        (&[database, ("AGENT_SYNC__SYNC__BATCH_SIZE", "0")], 64, "AGENT_SYNC__SYNC__BATCH_SIZE"),
+        (&[database, ("AGENT_SYNC__RULES__FILE", rules.to_str().unwrap())], 64, "are not valid"),
+    ] {
+        let output = run(&["--check"], variables);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(
+            output.stdout.is_empty() && said.contains(reason) && said.is_empty() == (code == 0),
+            "{said}"
+        );
+    }
 }
 
 #[test]
