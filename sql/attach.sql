@@ -30,7 +30,9 @@ DECLARE
         --
         -- Quiet while busy (C6): NOTIFY serializes commits, so it is called only when the daemon sleeps, that is,
         -- when it holds the advisory lock "idle" (1634169721, 2). Otherwise this transaction keeps the shared lock to
-        -- its end, and the daemon cannot go to sleep before it has seen what this transaction appended.
+        -- its end, and the daemon cannot go to sleep before it has seen what this transaction appended. A transaction's
+        -- first append tells the place of its row, so that a daemon that has nothing else to do need not look for it;
+        -- any further one tells that there is more.
         --
         -- agent_sync.appended, local to the (sub)transaction, counts the guarded appends. Every expression below has to be
         -- made ready once a transaction, which is most of what a save of one row pays: so what is seldom needed stands
@@ -39,38 +41,44 @@ DECLARE
             appended text := pg_catalog.current_setting('agent_sync.appended', true);
             changed  text; -- The slug of the row, and the one that it had before.
             former   text;
+            place    pg_catalog.tid; -- Where the row stands in the outbox, if the daemon has to be told.
             patience text;
         BEGIN
-            IF appended = '50'
-                AND pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('agent_sync'), 'USAGE')
-                AND pg_catalog.has_table_privilege(pg_catalog.to_regclass('agent_sync.outbox'), 'INSERT')
-            THEN
-                changed := NEW.%1$I;
-                IF changed IS NULL THEN RETURN NULL; END IF;
-                %2$s
-                INSERT INTO agent_sync.outbox (slug) VALUES (changed);
-                IF OLD.%1$I IS DISTINCT FROM changed AND OLD.%1$I IS NOT NULL THEN
-                    INSERT INTO agent_sync.outbox (slug) VALUES (OLD.%1$I);
+            IF appended = '50' THEN
+                IF pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('agent_sync'), 'USAGE')
+                    AND pg_catalog.has_table_privilege(pg_catalog.to_regclass('agent_sync.outbox'), 'INSERT')
+                THEN
+                    changed := NEW.%1$I;
+                    %2$s
+                    INSERT INTO agent_sync.outbox (slug) VALUES (changed);
+                    IF OLD.%1$I IS DISTINCT FROM changed AND OLD.%1$I IS NOT NULL THEN
+                        INSERT INTO agent_sync.outbox (slug) VALUES (OLD.%1$I);
+                    END IF;
+                    RETURN NULL;
                 END IF;
-                RETURN NULL;
             END IF;
 
             BEGIN
                 -- The row is read in here: that fails if a column has been renamed.
                 changed := NEW.%1$I;
-                IF changed IS NULL THEN RETURN NULL; END IF;
                 %2$s
                 LOCK TABLE agent_sync.outbox IN ROW EXCLUSIVE MODE NOWAIT;
-                INSERT INTO agent_sync.outbox (slug) VALUES (changed);
+                IF pg_catalog.pg_try_advisory_xact_lock_shared(1634169721, 2) THEN
+                    INSERT INTO agent_sync.outbox (slug) VALUES (changed);
+                ELSE
+                    INSERT INTO agent_sync.outbox (slug) VALUES (changed) RETURNING ctid INTO place;
+                    -- A queue of notifications that is nearly full would fail the writer's commit: the sweep will do.
+                    IF pg_catalog.pg_notification_queue_usage() < 0.5 THEN
+                        IF COALESCE(appended, '') = '' AND NOT (OLD.%1$I IS DISTINCT FROM changed AND OLD.%1$I IS NOT NULL) THEN
+                            PERFORM pg_catalog.pg_notify('agent_sync_change', place::text);
+                        ELSE
+                            PERFORM pg_catalog.pg_notify('agent_sync', '');
+                        END IF;
+                    END IF;
+                END IF;
                 IF OLD.%1$I IS DISTINCT FROM changed AND OLD.%1$I IS NOT NULL THEN
                     former := OLD.%1$I;
                     INSERT INTO agent_sync.outbox (slug) VALUES (former);
-                END IF;
-                IF NOT pg_catalog.pg_try_advisory_xact_lock_shared(1634169721, 2) THEN
-                    -- A queue of notifications that is nearly full would fail the writer's commit: the sweep will do.
-                    IF pg_catalog.pg_notification_queue_usage() < 0.5 THEN
-                        PERFORM pg_catalog.pg_notify('agent_sync', '');
-                    END IF;
                 END IF;
                 IF COALESCE(appended, '') = '' THEN
                     appended := pg_catalog.set_config('agent_sync.appended', '1', true);
@@ -204,8 +212,8 @@ BEGIN
           AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = agents);
     IF narrow THEN
         agent_watch := 'AFTER UPDATE OF ' || watched || format(' ON %s FOR EACH ROW', agents);
-        agent_filter := format(E'IF NOT (%s) THEN\n                    IF NOT (%s) THEN RETURN NULL; END IF;\n'
-            '                END IF;', changed_most, changed);
+        agent_filter := format(E'IF changed IS NULL OR NOT (%s) THEN\n'
+            '                    IF changed IS NULL OR NOT (%s) THEN RETURN NULL; END IF;\n                END IF;', changed_most, changed);
     ELSE
         agent_watch := format('AFTER UPDATE ON %s FOR EACH ROW WHEN (NEW.%I IS NOT NULL AND (%s))', agents, slug, changed);
         agent_filter := '';

@@ -12,8 +12,8 @@
 -- it does nothing. More than one role can be named, one a run.
 --
 -- The role can then SELECT the columns of the agents that are mapped; SELECT the columns of the configurations that
--- are compared, and UPDATE those that are written; and use the tables in the schema agent_sync. The places of the
--- rows (ctid, tableoid) need a grant like columns do. Other columns, API keys among them, it cannot read.
+-- are compared, and UPDATE those that are written; and use the tables in the schema agent_sync. The places and
+-- versions of the rows (ctid, tableoid, xmin) need a grant like columns do. Other columns, API keys among them, it cannot read.
 -- What the role could do before is left alone.
 --
 -- Row-level security is not touched: see the README for the policies that the role needs where it is enabled.
@@ -64,7 +64,7 @@ BEGIN
         FROM unnest(ARRAY['agent_name', 'system_prompt', 'agent_image', 'voice_id', 'temperature', 'provider_config',
                           'voice_settings']) AS name;
     read_configs := write_configs || COALESCE(given #>> '{configurations,columns,agent_slug}', 'agent_slug')
-        || ARRAY['ctid', 'tableoid'];
+        || ARRAY['ctid', 'tableoid', 'xmin'];
     -- The clocks are written and not read; only timestamps are.
     SELECT write_configs || array_agg(a.attname::text) INTO write_configs
         FROM pg_attribute a

@@ -333,7 +333,7 @@ async fn c5_a_bulk_statement_is_one_wake_up_and_few_subtransactions() {
 #[tokio::test]
 async fn c6_writers_notify_only_a_sleeping_daemon_and_keep_an_awake_one_from_sleeping() {
     let platform = Platform::installed().await;
-    platform.run("LISTEN agent_sync").await;
+    platform.run("LISTEN agent_sync; LISTEN agent_sync_change").await;
     let daemon = platform.connect().await;
     let try_sleep = async || -> bool {
         daemon.query_one("SELECT pg_try_advisory_lock(1634169721, 2)", &[]).await.unwrap().get(0)
@@ -350,9 +350,57 @@ async fn c6_writers_notify_only_a_sleeping_daemon_and_keep_an_awake_one_from_sle
     writer.batch_execute("INSERT INTO agents (slug) VALUES ('asleep')").await.unwrap();
     eventually("the sleeper is notified", async || {
         platform.run("SELECT 1").await;
-        platform.take_notices() == [r#"NOTIFY agent_sync """#]
+        platform.notices() == [r#"NOTIFY agent_sync_change "(0,2)""#]
     })
     .await;
+}
+
+#[tokio::test]
+async fn c6_a_lone_change_tells_its_place_and_any_more_only_that_there_is_more() {
+    let platform = Platform::installed().await;
+    platform.run("INSERT INTO agents (slug) VALUES ('a'), ('b'), ('c')").await;
+    let sleeper = platform.connect().await;
+    sleeper.batch_execute("SELECT pg_advisory_lock(1634169721, 2)").await.unwrap();
+    platform.run("LISTEN agent_sync; LISTEN agent_sync_change").await;
+    for (change, messages) in [
+        ("UPDATE agents SET name = 'new' WHERE slug = 'a'", &["place"][..]),
+        ("INSERT INTO agents (slug) VALUES ('d')", &["place"]),
+        ("INSERT INTO agent_configurations (agent_slug, provider_config) VALUES ('d', '{}')", &["place"]),
+        ("UPDATE agents SET name = 'newer' WHERE slug IN ('a', 'b')", &["place", ""]),
+        ("UPDATE agents SET slug = 'e' WHERE slug = 'a'", &[""]),
+        (
+            "UPDATE agents SET name = 'renamed' WHERE slug = 'e'; UPDATE agents SET slug = 'f' WHERE slug = 'e'",
+            &["place", ""],
+        ),
+        (
+            "SAVEPOINT s; UPDATE agents SET name = 'x' WHERE slug = 'b'; ROLLBACK TO s;
+             UPDATE agents SET name = 'y' WHERE slug = 'c'",
+            &["place"],
+        ),
+        (
+            "UPDATE agents SET name = 'z' WHERE slug = 'b'; SAVEPOINT s;
+             UPDATE agents SET name = 'z' WHERE slug = 'c'; ROLLBACK TO s",
+            &["place"],
+        ),
+        ("UPDATE agents SET enabled = false", &[]),
+    ] {
+        cleared(&platform).await;
+        platform.run(&format!("BEGIN; {change}; COMMIT")).await;
+        let mut expected = Vec::new();
+        for &message in messages {
+            expected.push(if message.is_empty() {
+                r#"NOTIFY agent_sync """#.to_owned()
+            } else {
+                let first: String = platform.value("SELECT min(ctid)::text FROM agent_sync.outbox").await;
+                format!("NOTIFY agent_sync_change {first:?}")
+            });
+        }
+        eventually(change, async || {
+            platform.run("SELECT 1").await;
+            platform.notices() == expected
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

@@ -122,7 +122,7 @@ async fn missing_privileges_are_told_all_at_once_with_the_grants_that_mend_them(
     for lack in [
         "USAGE ON SCHEMA hidden",
         "SELECT (name, system_prompt, agent_image, voice_settings) ON hidden.agents",
-        "SELECT (tableoid, ctid, agent_slug, agent_name,",
+        "SELECT (tableoid, xmin, ctid, agent_slug, agent_name,",
         "UPDATE (agent_name, system_prompt, agent_image, voice_id, temperature, provider_config, voice_settings, \
          updated_at, last_updated) ON public.agent_configurations",
         "INSERT ON agent_sync.outbox",

@@ -18,6 +18,7 @@ mod doctor;
 mod fleet;
 mod help;
 mod installing;
+mod lone;
 mod mapping;
 mod outage;
 mod packaging;

@@ -232,6 +232,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
     let database = &settings.databases["default"];
     let layout = Layout::read(&platform.client, &database.agents, &database.configurations).await.unwrap();
     let (claim, write) = (queries::claim(&layout), queries::write(&layout));
+    let (claim_lone, write_lone) = (queries::claim_lone(&layout).unwrap(), queries::write_lone(&layout));
     let (all, orphans) = (queries::enqueue_all(&layout), queries::clear_orphans(&layout));
     let (found, uncaptured) = (queries::enqueue_found(&layout), queries::enqueue_uncaptured(&layout));
     let (agents, configurations) = (report::count_agents(&layout), report::count_configurations(&layout));
@@ -280,6 +281,9 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         backlog::LATEST_PROBLEMS,
         &claim,
         &write,
+        &claim_lone,
+        &write_lone,
+        queries::TAKE_LONE,
         &all,
         &orphans,
         &found,

@@ -33,10 +33,10 @@ pub(super) fn decode<'a>(path: &str, column: Option<&'a str>, mistakes: &mut Mis
     match unwrap(column) {
         Ok(None) => Decoded::NotSet,
         Ok(Some(object)) => {
-            let depth = json::depth(&object);
-            if depth <= json::MAX_DEPTH {
+            if !json::too_deep(&object) {
                 return Decoded::Object(object);
             }
+            let depth = json::depth(&object);
             let expected = format!("nesting of at most {} levels", json::MAX_DEPTH);
             mistakes.add(path, expected, format!("{depth} levels"));
             Decoded::Mistake

@@ -39,6 +39,12 @@ pub(crate) fn quote(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
+/// Whether a value is nested more deeply than is read.
+pub(super) fn too_deep(raw: &str) -> bool {
+    // Mostly there are not that many brackets, which is seen without looking at what they mean.
+    raw.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count() > MAX_DEPTH && depth(raw) > MAX_DEPTH
+}
+
 /// How deeply arrays and objects are nested in a value; 0 for a string, a number, a boolean and null.
 pub(super) fn depth(raw: &str) -> usize {
     let (mut now, mut most) = (0_usize, 0);
@@ -126,12 +132,22 @@ pub(crate) struct Object<'a> {
 struct Member<'a> {
     /// The key as JSON text, quotes included.
     key: Cow<'a, str>,
+    /// Whether the key is spelled as what it says.
+    plain: bool,
     value: Cow<'a, str>,
 }
 
-impl Member<'_> {
+impl<'a> Member<'a> {
+    fn new(key: Cow<'a, str>, value: Cow<'a, str>) -> Self {
+        Self { plain: !key.contains('\\'), key, value }
+    }
+
     fn is(&self, name: &str) -> bool {
-        text(&self.key).is_some_and(|key| key == name)
+        if self.plain {
+            self.key.get(1..self.key.len() - 1) == Some(name)
+        } else {
+            text(&self.key).is_some_and(|key| key == name)
+        }
     }
 }
 
@@ -147,7 +163,7 @@ impl<'a> Object<'a> {
                     "}" => break,
                     key => {
                         tokens.next();
-                        members.push(Member { key: key.into(), value: tokens.value().into() });
+                        members.push(Member::new(key.into(), tokens.value().into()));
                     }
                 }
             }
@@ -175,7 +191,7 @@ impl<'a> Object<'a> {
         let value = value.into();
         match self.members.iter_mut().rev().find(|member| member.is(name)) {
             Some(member) => member.value = value,
-            None => self.members.push(Member { key: quote(name).into(), value }),
+            None => self.members.push(Member::new(quote(name).into(), value)),
         }
     }
 
@@ -188,7 +204,7 @@ impl<'a> Object<'a> {
 impl fmt::Display for Object<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("{")?;
-        for (index, Member { key, value }) in self.members.iter().enumerate() {
+        for (index, Member { key, value, .. }) in self.members.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
             write!(out, "{comma}{key}:{value}")?;
         }

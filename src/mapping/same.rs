@@ -12,8 +12,7 @@ use super::tokens::Tokens;
 
 /// Whether two valid JSON values mean the same. Values nested too deeply to read are the same as themselves only.
 pub(crate) fn same(left: &str, right: &str) -> bool {
-    let shallow = |raw| json::depth(raw) <= json::MAX_DEPTH;
-    left == right || (shallow(left) && shallow(right) && node(left) == node(right))
+    left == right || (!json::too_deep(left) && !json::too_deep(right) && node(left) == node(right))
 }
 
 /// A value in a form that equality can be derived for. Its depth is bounded by [`same`].

@@ -33,7 +33,9 @@ impl<'a> Tokens<'a> {
     }
 
     fn skip_space(&mut self) {
-        self.rest = self.rest.trim_start_matches([' ', '\n', '\r', '\t']);
+        let space = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');
+        let length = self.rest.bytes().take_while(space).count();
+        self.rest = self.rest.get(length..).unwrap_or("");
     }
 }
 
@@ -57,7 +59,12 @@ impl<'a> Iterator for Tokens<'a> {
                 }
             }
             _ => {
-                let ends = |byte: &u8| b"{}[]:,\" \n\r\t".contains(byte);
+                let ends = |byte: &u8| {
+                    matches!(
+                        byte,
+                        b'{' | b'}' | b'[' | b']' | b':' | b',' | b'"' | b' ' | b'\n' | b'\r' | b'\t'
+                    )
+                };
                 bytes.iter().position(ends).unwrap_or(bytes.len())
             }
         };

@@ -1,10 +1,15 @@
 //! Where notifications arrive, bounded: a wake-up carries no data, so any number of them is one (C6), and of the
 //! slugs that were asked for by name (I7) a limited number is kept; past that, every agent is looked at instead.
+//!
+//! A writer's only change names its place in the outbox, which saves looking for it. It is a hint, and kept only as long as
+//! nothing else arrives: then there is more to look for.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
+
+use crate::store::RowId;
 
 /// What has arrived since one looked last.
 #[derive(Debug, Default)]
@@ -17,6 +22,8 @@ pub struct Inbox {
 #[derive(Debug, Default)]
 struct State {
     woken: bool,
+    /// The place of the change that was told of, while that is all that has arrived.
+    change: Option<RowId>,
     asked: BTreeSet<String>,
     overflowed: bool,
     /// The token of the probe that is to arrive (`session::proof`).
@@ -25,13 +32,15 @@ struct State {
     closed: Option<String>,
 }
 
-/// The slugs that were asked for.
+/// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// These.
+    /// These slugs; none if it was a wake-up and no more.
     Slugs(Vec<String>),
-    /// More than are kept: all of them.
+    /// More slugs than are kept: all of them.
     Everything,
+    /// A look at the one change that has come, at this place of the outbox.
+    Change(RowId),
 }
 
 impl Inbox {
@@ -42,6 +51,7 @@ impl Inbox {
     pub fn deliver(&self, payload: &str) {
         let mut state = self.lock();
         state.woken = true;
+        state.change = None;
         if !payload.is_empty() && !state.overflowed {
             state.asked.insert(payload.to_owned());
             if state.asked.len() > Self::CAPACITY {
@@ -49,6 +59,15 @@ impl Inbox {
                 state.asked.clear();
             }
         }
+        drop(state);
+        self.arrival.notify_one();
+    }
+
+    /// Takes in the place of a change; what is no place is a wake-up.
+    pub(super) fn deliver_change(&self, payload: &str) {
+        let mut state = self.lock();
+        state.change = if state.woken { None } else { payload.parse().ok() };
+        state.woken = true;
         drop(state);
         self.arrival.notify_one();
     }
@@ -120,6 +139,9 @@ impl Inbox {
     pub fn take(&self) -> Asked {
         let mut state = self.lock();
         state.woken = false;
+        if let Some(place) = state.change.take() {
+            return Asked::Change(place);
+        }
         if std::mem::take(&mut state.overflowed) {
             return Asked::Everything;
         }
@@ -133,6 +155,7 @@ impl Inbox {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -146,6 +169,26 @@ mod tests {
         assert_eq!(inbox.take(), Asked::Slugs(Vec::new()));
         let nothing = tokio::time::timeout(std::time::Duration::from_millis(1), inbox.arrival()).await;
         assert!(nothing.is_err(), "the wake-ups were taken together");
+    }
+
+    #[test]
+    fn a_change_is_named_only_while_it_is_all_that_has_arrived() {
+        let inbox = Inbox::default();
+        let (wake_up, place) = (Asked::Slugs(Vec::new()), "(7,12)".parse().unwrap());
+        inbox.deliver_change("(7,12)");
+        assert_eq!(inbox.take(), Asked::Change(place));
+        for others in [["(7,12)", "(7,13)"], ["", "(7,12)"], ["(7,12)", ""], ["7,12", ""]] {
+            for payload in others {
+                if payload.is_empty() { inbox.deliver("") } else { inbox.deliver_change(payload) }
+            }
+            assert_eq!(inbox.take(), wake_up, "{others:?}");
+        }
+        inbox.deliver_change("no place");
+        assert_eq!(inbox.take(), wake_up);
+        inbox.deliver_change("(7,12)");
+        inbox.deliver("asked-for");
+        assert_eq!(inbox.take(), Asked::Slugs(vec!["asked-for".to_owned()]));
+        assert!(!inbox.has_news());
     }
 
     #[tokio::test]

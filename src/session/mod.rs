@@ -34,6 +34,9 @@ use crate::store::{StoreError, failure, within};
 /// The channel of wake-ups (empty payload) and of requests for a slug (I7).
 pub const CHANNEL: &str = "agent_sync";
 
+/// The channel on which a writer that changed one agent, and no more, names the place of the change in the outbox.
+pub const CHANGES: &str = "agent_sync_change";
+
 /// Why there is no session.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
@@ -295,9 +298,9 @@ impl Session {
         &self.server_version
     }
 
-    /// Listens on the channel. What was sent before is not heard: catch up afterwards.
+    /// Listens on the channels. What was sent before is not heard: catch up afterwards.
     pub async fn listen(&self, patience: Duration) -> Result<(), StoreError> {
-        within(patience, self.client.batch_execute(&format!("LISTEN {CHANNEL}"))).await
+        within(patience, self.client.batch_execute(&format!("LISTEN {CHANNEL}; LISTEN {CHANGES}"))).await
     }
 
     /// Asks for a sign of life: the emptiest query there is, which begins no transaction.
@@ -329,6 +332,9 @@ where
             match poll_fn(|context| connection.poll_message(context)).await {
                 Some(Ok(AsyncMessage::Notification(note))) if note.channel() == CHANNEL => {
                     arrived.deliver(note.payload());
+                }
+                Some(Ok(AsyncMessage::Notification(note))) if note.channel() == CHANGES => {
+                    arrived.deliver_change(note.payload());
                 }
                 Some(Ok(AsyncMessage::Notification(note))) if note.channel() == proof::CHANNEL => {
                     arrived.deliver_probe(note.payload());

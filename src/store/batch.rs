@@ -23,6 +23,15 @@ pub struct Claimed {
     pub last: RowId,
 }
 
+/// Which versions a lone change was computed from, as PostgreSQL prints their transactions.
+#[derive(Debug, Clone, Copy)]
+pub struct Version<'a> {
+    /// Of the row of the outbox.
+    pub change: &'a str,
+    /// Of the configuration, if there is one.
+    pub configuration: Option<&'a str>,
+}
+
 /// One slug with at most one of its configurations.
 #[derive(Debug)]
 pub struct Claim<'a> {
@@ -68,6 +77,12 @@ impl Claimed {
             }
         }
         Ok(claimed)
+    }
+
+    /// The versions of the rows, if this is what [`super::queries::claim_lone`] has read and there is just one.
+    pub fn only_version(&self) -> Option<Version<'_>> {
+        let [row] = self.rows.as_slice() else { return None };
+        Some(Version { change: row.try_get(19).ok()?, configuration: row.try_get(20).ok()? })
     }
 
     /// What was claimed, row by row.

@@ -305,7 +305,7 @@ fn needs(database: &Database, layout: &Layout) -> Vec<Need> {
     ];
     let written = [&configurations.provider_config].into_iter().chain(optional.into_iter().flatten());
     let written: Vec<&str> = written.map(|column| column.name.as_str()).collect();
-    let place = ["\"ctid\"", "\"tableoid\"", &configurations.agent_slug.name];
+    let place = ["\"ctid\"", "\"tableoid\"", "\"xmin\"", &configurations.agent_slug.name];
     let (schema, table) = (&database.configurations.schema, &database.configurations.table);
     on(schema, table, "SELECT", place.into_iter().chain(written.iter().copied()).collect());
     let clocks = configurations.clocks.iter().map(|column| column.name.as_str());

@@ -5,7 +5,7 @@
 //! error and not a hang.
 //!
 //! Invariant: a batch is one transaction and two round trips. What can be sent together is sent together, and the
-//! server does it in the order in which it was sent.
+//! server does it in the order in which it was sent. A lone change is two statements ([`lone`]).
 //! Invariant: nothing here decides what to write. `mapping` does, and `sync` joins the two.
 
 pub mod backlog;
@@ -14,6 +14,7 @@ pub mod checks;
 pub mod failure;
 pub mod identifier;
 mod layout;
+mod lone;
 pub mod queries;
 pub mod report;
 mod row_id;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
-pub use batch::{Claim, Claimed, Outcome, Problem, ProblemKind};
+pub use batch::{Claim, Claimed, Outcome, Problem, ProblemKind, Version};
 pub use checks::Finding;
 pub use layout::{Layout, LayoutError};
 pub use row_id::{Place, RowId};
@@ -88,6 +89,7 @@ pub struct Store {
     clear_problems: Statement,
     try_sleep: Statement,
     awake: Statement,
+    lone: Option<lone::Statements>,
 }
 
 impl Store {
@@ -130,10 +132,11 @@ impl Store {
                 client.prepare(queries::CLEAR_PROBLEMS),
                 client.prepare(queries::TRY_SLEEP),
                 client.prepare(queries::AWAKE),
+                lone::Statements::prepare(client, &layout),
             )
         };
-        let (claim, write, take, note_problems, clear_problems, try_sleep, awake) =
-            within(patience, prepared).await?;
+        let (claim, write, take, note_problems, clear_problems, try_sleep, awake, lone) =
+            within(patience, Box::pin(prepared)).await?;
         Ok(Self {
             layout,
             triggers,
@@ -145,6 +148,7 @@ impl Store {
             clear_problems,
             try_sleep,
             awake,
+            lone,
         })
     }
 

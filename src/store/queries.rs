@@ -241,46 +241,38 @@ pub const TAKE: &str = "DELETE FROM agent_sync.outbox o WHERE o.ctid = ANY ($1)"
 /// configurations come locked (G4). One that somebody else has locked is not waited for and not there; then there are
 /// fewer than the slug has, and so it is known to be busy.
 ///
-/// Mostly a batch is a single row, and PostgreSQL spends more time on making a plan ready than on running it: so where
+/// Mostly a batch is small, and PostgreSQL spends more time on making a plan ready than on running it: so where
 /// indexes allow, the plan is three look-ups for each slug. Where they do not, the tables are read once and hashed.
 pub fn claim(layout: &Layout) -> String {
     let Layout { agents, configurations, .. } = layout;
     let (agent_slug, slug) = (&agents.slug.name, &configurations.agent_slug.name);
     let (from_agents, from_configurations) = (&agents.table, &configurations.table);
-    let (agent_columns, columns) =
-        (format!("true AS found, {}", agent_columns(agents)), configuration_columns(configurations));
     let (agent_table, agent) = if agents.slug_is_indexed {
-        let lateral = format!(
-            "LATERAL (SELECT {agent_columns} FROM {from_agents} a WHERE a.{agent_slug} = changed.slug OFFSET 0)"
-        );
-        (String::new(), format!("{lateral} agent ON true"))
+        (String::new(), agent_by_index(agents))
     } else {
         let table = format!(
             ", agent AS MATERIALIZED (
-                 SELECT a.{agent_slug} AS slug, {agent_columns} FROM {from_agents} a
-                 WHERE a.{agent_slug} IN (SELECT slug FROM changed))"
+                 SELECT a.{agent_slug} AS slug, true AS found, {} FROM {from_agents} a
+                 WHERE a.{agent_slug} IN (SELECT slug FROM changed))",
+            agent_columns(agents)
         );
         (table, "agent ON agent.slug = changed.slug".to_owned())
     };
-    let locked =
-        format!("SELECT c.tableoid AS relation, c.ctid AS place, {columns} FROM {from_configurations} c");
     let (configuration_tables, configuration, targets) = if configurations.agent_slug_is_indexed {
         (
             String::new(),
-            format!(
-                "LATERAL ({locked} WHERE c.{slug} = changed.slug FOR NO KEY UPDATE SKIP LOCKED) configuration ON true"
-            ),
+            configuration_by_index(configurations, "FOR NO KEY UPDATE SKIP LOCKED"),
             format!("(SELECT count(*) FROM {from_configurations} c WHERE c.{slug} = changed.slug)"),
         )
     } else {
-        let own = format!("c.{slug} AS slug, ");
-        let locked = locked.replacen("SELECT ", &format!("SELECT {own}"), 1);
         let tables = format!(
             ", target AS MATERIALIZED (
-                 SELECT {own} count(*) AS rows FROM {from_configurations} c
+                 SELECT c.{slug} AS slug, count(*) AS rows FROM {from_configurations} c
                  WHERE c.{slug} IN (SELECT slug FROM changed) GROUP BY 1
              ), configuration AS MATERIALIZED (
-                 {locked} WHERE c.{slug} IN (SELECT slug FROM changed) FOR NO KEY UPDATE OF c SKIP LOCKED)"
+                 SELECT c.{slug} AS slug, {} FROM {from_configurations} c
+                 WHERE c.{slug} IN (SELECT slug FROM changed) FOR NO KEY UPDATE OF c SKIP LOCKED)",
+            configuration_as_it_is(configurations)
         );
         let joins = "target ON target.slug = changed.slug LEFT JOIN configuration ON configuration.slug = changed.slug";
         (tables, joins.to_owned(), "coalesce(target.rows, 0)".to_owned())
@@ -293,13 +285,78 @@ pub fn claim(layout: &Layout) -> String {
              FROM (SELECT ctid AS place, slug, at FROM agent_sync.outbox WHERE ctid >= $1 LIMIT $2) AS o
              GROUP BY o.slug
          ){agent_table}{configuration_tables}
-         SELECT changed.slug, {targets}, EXISTS (SELECT FROM agent_sync.problem p WHERE p.slug = changed.slug),
-                changed.places, extract(epoch FROM clock_timestamp() - changed.at)::float8,
-                agent.found IS NOT NULL, agent.name, agent.system_prompt, agent.agent_image, agent.voice_settings,
-                configuration.place, configuration.agent_name, configuration.system_prompt,
-                configuration.agent_image, configuration.voice_id, configuration.temperature,
-                configuration.provider_config, configuration.voice_settings, configuration.relation
-         FROM changed LEFT JOIN {agent} LEFT JOIN {configuration} {together}"
+         SELECT {}
+         FROM changed LEFT JOIN {agent} LEFT JOIN {configuration} {together}",
+        claimed(&targets)
+    )
+}
+
+/// The same for the one row of the outbox at the place `$1`, without locks: what [`write_lone`] writes is held to the
+/// versions that it came from, the last two columns. None where an index is missing. A second configuration is there only to
+/// tell that there is one.
+pub fn claim_lone(layout: &Layout) -> Option<String> {
+    let Layout { agents, configurations, .. } = layout;
+    (agents.slug_is_indexed && configurations.agent_slug_is_indexed).then(|| {
+        format!(
+            "SELECT {}, changed.version, configuration.version
+             FROM (SELECT o.slug, ARRAY[o.ctid] AS places, o.at, o.xmin::text AS version
+                   FROM agent_sync.outbox o WHERE o.ctid = $1) AS changed
+             LEFT JOIN {} LEFT JOIN {}",
+            claimed("NULL::int8"),
+            agent_by_index(agents),
+            configuration_by_index(configurations, "LIMIT 2")
+        )
+    })
+}
+
+/// Looks up the agent of `changed`.
+fn agent_by_index(agents: &Agents) -> String {
+    let Agents { table, slug, .. } = agents;
+    format!(
+        "LATERAL (SELECT true AS found, {} FROM {table} a WHERE a.{} = changed.slug OFFSET 0) agent ON true",
+        agent_columns(agents),
+        slug.name
+    )
+}
+
+/// Looks up the configurations of `changed`.
+fn configuration_by_index(configurations: &Configurations, ending: &str) -> String {
+    let Configurations { table, agent_slug, .. } = configurations;
+    format!(
+        "LATERAL (SELECT {} FROM {table} c WHERE c.{} = changed.slug {ending}) configuration ON true",
+        configuration_as_it_is(configurations),
+        agent_slug.name
+    )
+}
+
+/// Which version of which row a configuration is, and what it says.
+fn configuration_as_it_is(configurations: &Configurations) -> String {
+    let columns = configuration_columns(configurations);
+    format!("c.tableoid AS relation, c.ctid AS place, c.xmin::text AS version, {columns}")
+}
+
+/// The columns of a claim: of `changed`, `agent` and `configuration`, with the number of `targets` that the slug has.
+///
+/// What is copied as it is comes only where it differs, for a prompt is larger than all the rest, and mostly the same on
+/// both sides. To the mapping a column that is the same and one that is not set are one thing: nothing to write (M1).
+fn claimed(targets: &str) -> String {
+    let copied = ["name", "system_prompt", "agent_image"].into_iter().zip([
+        "agent_name",
+        "system_prompt",
+        "agent_image",
+    ]);
+    let copied: Vec<String> = copied
+        .map(|(from, to)| {
+            format!("CASE WHEN agent.{from} COLLATE \"C\" IS DISTINCT FROM configuration.{to} THEN agent.{from} END")
+        })
+        .collect();
+    format!(
+        "changed.slug, {targets}, EXISTS (SELECT FROM agent_sync.problem p WHERE p.slug = changed.slug),
+         changed.places, extract(epoch FROM clock_timestamp() - changed.at)::float8,
+         agent.found IS NOT NULL, {}, agent.voice_settings,
+         configuration.place, NULL::text, NULL::text, NULL::text, configuration.voice_id, configuration.temperature,
+         configuration.provider_config, configuration.voice_settings, configuration.relation",
+        copied.join(", ")
     )
 }
 
@@ -334,14 +391,6 @@ fn text(alias: &str, column: Option<&Column>, name: &str) -> String {
 /// written, because a trigger of somebody else's kept it back, must not be committed: it divides by zero.
 pub fn write(layout: &Layout) -> String {
     let configurations = &layout.configurations;
-    let assignments: Vec<String> = written(configurations)
-        .into_iter()
-        .filter_map(|(name, column)| {
-            let Column { name: own, sql_type } = column?;
-            Some(format!("{own} = coalesce(u.{name}::{sql_type}, c.{own})"))
-        })
-        .chain(configurations.clocks.iter().map(|column| format!("{} = now()", column.name)))
-        .collect();
     let names: Vec<&str> = written(configurations).iter().map(|(name, _)| *name).collect();
     format!(
         "WITH taken AS (
@@ -354,9 +403,44 @@ pub fn write(layout: &Layout) -> String {
          RETURNING 1)
          SELECT 1 / (count(*) = cardinality($1))::integer FROM written",
         configurations.table,
-        assignments.join(", "),
+        assignments(configurations, |_, name| format!("u.{name}")),
         names.join(", "),
     )
+}
+
+/// Writes one configuration that was read by [`claim_lone`], in a transaction of its own: `$1` its place, `$2` to `$8` what to
+/// write, `$9` its relation, `$10` its version; and takes the row of the outbox at the place `$11`, of the version `$12` and
+/// the slug `$13`, which it counts.
+///
+/// If the configuration is not what it was, or somebody holds it locked, nothing is written, nothing taken, and nothing
+/// waited for. Place and version are one row's alone: a place that has been used again has another version.
+pub fn write_lone(layout: &Layout) -> String {
+    let Configurations { table, .. } = &layout.configurations;
+    format!(
+        "WITH locked AS MATERIALIZED (
+         SELECT FROM {table} c WHERE c.ctid = $1 AND c.tableoid = $9 AND c.xmin = $10::text::xid
+         FOR NO KEY UPDATE SKIP LOCKED
+         ), written AS (
+         UPDATE {table} c SET {}
+         WHERE c.ctid = $1 AND c.tableoid = $9 AND EXISTS (SELECT FROM locked)
+         RETURNING 1)
+         DELETE FROM agent_sync.outbox o USING written WHERE o.ctid = $11 AND o.xmin = $12::text::xid AND o.slug = $13",
+        assignments(&layout.configurations, |index, _| format!("${}::text", index + 2)),
+    )
+}
+
+/// Takes one row of the outbox that [`claim_lone`] has read, when there is nothing to write.
+pub const TAKE_LONE: &str =
+    "DELETE FROM agent_sync.outbox o WHERE o.ctid = $1 AND o.xmin = $2::text::xid AND o.slug = $3";
+
+/// What a write sets: each column to what `value` gives for its index and name, if that is not null, and the clocks.
+fn assignments(configurations: &Configurations, value: impl Fn(usize, &str) -> String) -> String {
+    let columns = written(configurations).into_iter().enumerate().filter_map(|(index, (name, column))| {
+        let Column { name: own, sql_type } = column?;
+        Some(format!("{own} = coalesce({}::{sql_type}, c.{own})", value(index, name)))
+    });
+    let clocks = configurations.clocks.iter().map(|column| format!("{} = now()", column.name));
+    columns.chain(clocks).collect::<Vec<_>>().join(", ")
 }
 
 /// What a batch can write, in the order of the parameters of [`write()`].

@@ -3,6 +3,7 @@
 //! Within one transaction that has locked the row it names the row exactly, whatever its primary key is (T2).
 
 use std::error::Error;
+use std::str::FromStr;
 
 use postgres_types::private::BytesMut;
 use postgres_types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
@@ -36,6 +37,22 @@ impl RowId {
         }
     }
 }
+
+impl FromStr for RowId {
+    type Err = NoPlace;
+
+    /// From the form that PostgreSQL prints: `(block,offset)`.
+    fn from_str(text: &str) -> Result<Self, NoPlace> {
+        let inner = text.strip_prefix('(').and_then(|text| text.strip_suffix(')'));
+        let (block, offset) = inner.and_then(|inner| inner.split_once(',')).ok_or(NoPlace)?;
+        Ok(Self { block: block.parse().map_err(|_| NoPlace)?, offset: offset.parse().map_err(|_| NoPlace)? })
+    }
+}
+
+/// The text is not the place of a row.
+#[derive(Debug, thiserror::Error)]
+#[error("expected the place of a row, like (0,1)")]
+pub struct NoPlace;
 
 impl<'a> FromSql<'a> for RowId {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {

@@ -307,6 +307,7 @@ impl Attempt<'_> {
         let cause = match &asked {
             Asked::Slugs(slugs) if slugs.is_empty() => self.cause(in_time, retry, busy),
             Asked::Slugs(_) | Asked::Everything => WakeUp::Request,
+            Asked::Change(_) => WakeUp::Notification,
         };
         if !*self.stop.borrow() && !self.session.inbox().is_closed() {
             self.context.observer.tell(&Event::Woken { cause });
@@ -318,6 +319,10 @@ impl Attempt<'_> {
                 self.context.observer.tell(&Event::AskedForTooMany);
                 self.store.enqueue_all(client).await?;
             }
+            Asked::Change(place) => self.drain.look_at(place),
+        }
+        if in_time {
+            self.drain.look_everywhere();
         }
         if retry {
             self.enqueue_retries().await?;
@@ -341,6 +346,7 @@ impl Attempt<'_> {
     }
 
     async fn enqueue_retries(&mut self) -> Result<(), AttemptError> {
+        self.drain.look_everywhere();
         let pause = self.store.enqueue_retries(self.session.client()).await?;
         self.next_retry = pause.map(|pause| Instant::now() + pause);
         Ok(())

@@ -9,6 +9,8 @@
 //! linear time, however many dead rows lie in front. A row can appear behind that place (a long transaction commits,
 //! or freed space is used again), so nothing is called empty before one pass from the very front has found nothing.
 //!
+//! While the lock is held since a whole pass, a change whose place is known needs no pass at all ([`super::lone`]).
+//!
 //! A batch that fails is done again with half the rows, down to one (G5): that one is set aside as a problem, or left for
 //! later if somebody else holds a lock, and the batches grow again ([`super::pace`]). What an error means is
 //! in `store::failure`.
@@ -17,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use super::attempt::AttemptError;
 use super::decide::decide;
+use super::lone;
 use super::pace::Pace;
 use super::report;
 use crate::mapping::Rules;
@@ -52,6 +55,10 @@ pub(super) struct Tools<'a> {
 pub(super) struct Drain {
     pass: Pass,
     lock: SleeperLock,
+    /// Whether a whole pass has found nothing since the lock is held, and nothing has been put into the outbox without notifying.
+    knows_all: bool,
+    /// The place of the one change that has come since, as its writer says.
+    change: Option<RowId>,
     pace: Pace,
     poll: Duration,
     /// How often in a row a batch has met a transient fault, and single rows one that is not about rows.
@@ -108,6 +115,8 @@ impl Drain {
         Self {
             pass: Pass::begin(),
             lock: SleeperLock::Free,
+            knows_all: false,
+            change: None,
             pace: Pace::new(batch_size),
             poll: POLL.0,
             transient: 0,
@@ -134,8 +143,28 @@ impl Drain {
         }
     }
 
+    /// Says that a writer has named the place of its change, and that no more has come.
+    pub(super) fn look_at(&mut self, change: RowId) {
+        self.change = Some(change);
+    }
+
+    /// Says that there may be rows in the outbox that nobody has notified of.
+    pub(super) fn look_everywhere(&mut self) {
+        self.knows_all = false;
+    }
+
     /// One batch; or, where a writer in flight keeps the daemon from going to sleep, a short pause.
     pub(super) async fn step(&mut self, tools: Tools<'_>) -> Result<Drained, AttemptError> {
+        let change = self.change.take();
+        if let Some(place) =
+            change.filter(|_| std::mem::take(&mut self.knows_all) && tools.announce.is_none())
+            && self.lock == SleeperLock::Held
+            && let Some(totals) = Box::pin(lone::run(tools, place)).await?
+        {
+            self.knows_all = true;
+            self.totals.add(totals);
+            return Ok(Drained::Nothing { busy: false });
+        }
         let limit = self.pace.limit();
         // On the heap: a batch is large compared with the rest of the loop.
         let Some(end) = Box::pin(self.batch(tools)).await? else {
@@ -149,7 +178,10 @@ impl Drain {
         let nothing = Drained::Nothing { busy: pass.met_busy };
         match self.lock {
             // Held from the front to the end: whatever has come since has notified.
-            SleeperLock::Held => return Ok(nothing),
+            SleeperLock::Held => {
+                self.knows_all = !pass.met_busy;
+                return Ok(nothing);
+            }
             _ if pass.took_any => self.poll = POLL.0,
             _ if !tools.may_sleep => return Ok(nothing),
             // It was wanted from the beginning of this pass, so a writer that did not notify is in flight.

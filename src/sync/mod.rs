@@ -4,6 +4,7 @@
 //! - `database` keeps one database in sync for good: attempt after attempt, with backoff in between (G8).
 //! - `attempt` is the life of one connection: connect, stand by, catch up, wait, drain. Its phases are documented there.
 //! - `drain` takes the outbox apart, batch by batch.
+//! - `lone` does the one change that a writer has named, the short way.
 //! - `decide` is where the mapping meets the store.
 //! - `stand_in` drains for a moment where no daemon leads.
 //! - `look` asks the database now and then what is waiting, for those who ask the daemon.
@@ -18,6 +19,7 @@ mod database;
 mod decide;
 mod drain;
 mod fleet;
+mod lone;
 mod look;
 mod pace;
 mod report;

@@ -1,0 +1,90 @@
+//! A lone change: one row of the outbox, read and brought in sync by two statements, without a transaction around them.
+//!
+//! It is what happens most, and half the work of a batch of one is what makes batches of many safe: BEGIN and COMMIT, the lock of
+//! the configuration, and the count that tells whether somebody else holds another. Here none is needed, because what is
+//! written is held to the versions of the rows that it was computed from ([`queries::write_lone`]).
+//!
+//! Invariant: whatever is not as simple as that is left as it was, and the ordinary batch does it.
+
+use postgres_types::{ToSql, Type};
+use tokio_postgres::{Client, Statement};
+
+use super::batch::{Claimed, Version};
+use super::row_id::{Place, RowId};
+use super::{Layout, StoreError, queries, within};
+use crate::mapping::Changes;
+
+/// The statements of a lone change, prepared.
+#[derive(Debug)]
+pub(super) struct Statements {
+    claim: Statement,
+    write: Statement,
+    take: Statement,
+}
+
+impl Statements {
+    /// None where the tables have no index to look slugs up by.
+    pub(super) async fn prepare(
+        client: &Client,
+        layout: &Layout,
+    ) -> Result<Option<Self>, tokio_postgres::Error> {
+        let Some(claim) = queries::claim_lone(layout) else { return Ok(None) };
+        let write = queries::write_lone(layout);
+        let mut types = vec![Type::TEXT; 13];
+        (types[0], types[8], types[10]) = (Type::TID, Type::OID, Type::TID);
+        let (claim, write, take) = tokio::try_join!(
+            client.prepare_typed(&claim, &[Type::TID]),
+            client.prepare_typed(&write, &types),
+            client.prepare_typed(queries::TAKE_LONE, &[Type::TID, Type::TEXT, Type::TEXT]),
+        )?;
+        Ok(Some(Self { claim, write, take }))
+    }
+}
+
+impl super::Store {
+    /// Reads the row of the outbox at this place, and what it is about; nothing if there is none there any more, or if the
+    /// tables have no index for it.
+    pub async fn read_lone(&self, client: &Client, place: RowId) -> Result<Option<Claimed>, StoreError> {
+        let Some(statements) = &self.lone else { return Ok(None) };
+        let rows = within(self.patience, client.query(&statements.claim, &[&place])).await?;
+        Ok(Some(Claimed::new(rows)?))
+    }
+
+    /// Writes what has to be written, if anything, and takes the row out of the outbox. False if a row is not what it was any
+    /// more, or is locked: then nothing has happened.
+    pub async fn finish_lone(
+        &self,
+        client: &Client,
+        slug: &str,
+        place: RowId,
+        version: Version<'_>,
+        write: Option<&(Place, Changes<'_>)>,
+    ) -> Result<bool, StoreError> {
+        let Some(statements) = &self.lone else { return Ok(false) };
+        let done = match write {
+            None => {
+                let taken: [&(dyn ToSql + Sync); 3] = [&place, &version.change, &slug];
+                within(self.patience, client.execute(&statements.take, &taken)).await?
+            }
+            Some((target, changes)) => {
+                let values: [&(dyn ToSql + Sync); 13] = [
+                    &target.row,
+                    &changes.agent_name,
+                    &changes.system_prompt,
+                    &changes.agent_image,
+                    &changes.voice_id,
+                    &changes.temperature,
+                    &changes.provider_config,
+                    &changes.voice_settings.as_deref(),
+                    &target.relation,
+                    &version.configuration,
+                    &place,
+                    &version.change,
+                    &slug,
+                ];
+                within(self.patience, client.execute(&statements.write, &values)).await?
+            }
+        };
+        Ok(done == 1)
+    }
+}

@@ -1,0 +1,42 @@
+//! A lone change, done the short way: the row of the outbox that a writer has named is read, and what it comes to is
+//! written, in two round trips and nothing else (`store::lone`).
+//!
+//! Only while the lock of the sleeper is held since a whole pass over the outbox: then whoever commits notifies, and a writer
+//! whose one change is all there is names its place. So no other row needs looking for. A name is a hint and no more: it is
+//! believed if there is a row at that place, and whatever is not simple is done by an ordinary batch.
+
+use std::time::Instant;
+
+use super::attempt::AttemptError;
+use super::decide::decide;
+use super::drain::Tools;
+use super::report;
+use crate::observe::Totals;
+use crate::store::{RowId, StoreError};
+
+/// Does the change at this place; what it came to, or none if it is for an ordinary batch to do.
+pub(super) async fn run(tools: Tools<'_>, place: RowId) -> Result<Option<Totals>, AttemptError> {
+    match attempt(tools, place).await {
+        // Nothing has happened; an ordinary batch will meet the same, and knows what to do about it.
+        Err(StoreError::Postgres(error)) if error.as_db_error().is_some() => Ok(None),
+        outcome => Ok(outcome?),
+    }
+}
+
+async fn attempt(tools: Tools<'_>, place: RowId) -> Result<Option<Totals>, StoreError> {
+    let Tools { session, store, rules, observer, .. } = tools;
+    let Some(claimed) = store.read_lone(session.client(), place).await? else { return Ok(None) };
+    let Some(version) = claimed.only_version() else { return Ok(None) };
+    let read = Instant::now();
+    let decision = decide(rules, &store.layout().targets, &claimed)?;
+    let outcome = &decision.outcome;
+    let (Some(slug), true) = (decision.first, outcome.problems.is_empty() && outcome.cleared.is_empty())
+    else {
+        return Ok(None);
+    };
+    if !store.finish_lone(session.client(), slug, place, version, outcome.writes.first()).await? {
+        return Ok(None);
+    }
+    report::committed(observer, &decision, claimed.looked_at, read.elapsed());
+    Ok(Some(decision.totals))
+}

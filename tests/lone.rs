@@ -1,0 +1,140 @@
+//! The short way for a lone change: its two statements by themselves, and the daemon that uses them.
+
+use std::time::Duration;
+
+use agent_sync::mapping::{Changes, Rules, Targets, plan};
+use agent_sync::settings::{Settings, Sources};
+use agent_sync::store::{Layout, RowId, Store};
+
+use crate::support::platform::{EXAMPLE, EXPECTED};
+use crate::support::{Platform, eventually};
+
+/// A platform with one agent that is not in sync and the row of the outbox that says so, and the statements.
+async fn changed() -> (Platform, Store, RowId) {
+    let platform = Platform::installed().await;
+    platform.save("a", EXAMPLE).await;
+    platform.configure("a").await;
+    platform.run("TRUNCATE agent_sync.outbox; INSERT INTO agent_sync.outbox (slug) VALUES ('a')").await;
+    let sources = Sources::new(None, None, [("DATABASE_URL".into(), platform.url.clone().into())]);
+    let database = Settings::load_from(&sources).unwrap().settings.databases["default"].clone();
+    let layout = Layout::read(&platform.client, &database.agents, &database.configurations).await.unwrap();
+    let store = Store::prepare(&platform.client, layout, true, Duration::from_secs(30)).await.unwrap();
+    let place: String = platform.value("SELECT ctid::text FROM agent_sync.outbox").await;
+    (platform, store, place.parse().unwrap())
+}
+
+/// Reads the change, lets something happen, and writes it. Whether it was written.
+async fn written_after(platform: &Platform, store: &Store, place: RowId, meanwhile: &str) -> bool {
+    let claimed = store.read_lone(&platform.client, place).await.unwrap().unwrap();
+    let version = claimed.only_version().unwrap();
+    let claim = claimed.claims().next().unwrap().unwrap();
+    let (target, configuration) = claim.configuration.unwrap();
+    let changes =
+        plan(Rules::embedded(), &Targets::all(), &claim.agent.unwrap(), &configuration).unwrap().changes;
+    assert_ne!(changes, Changes::default());
+    let other = platform.connect().await;
+    for statement in meanwhile.split("; ") {
+        other.batch_execute(statement).await.unwrap();
+    }
+    let write = (target, changes);
+    let done = store.finish_lone(&platform.client, "a", place, version, Some(&write)).await.unwrap();
+    assert_eq!(
+        platform.outbox().await.is_empty(),
+        done,
+        "the row leaves the outbox with the write: {meanwhile}"
+    );
+    done
+}
+
+#[tokio::test]
+async fn g4_a_lone_change_is_written_only_over_what_it_was_computed_from() {
+    for meanwhile in [
+        "UPDATE agent_configurations SET provider_config = '{\"mine\": 1}'",
+        "UPDATE agent_configurations SET notes = 'mine'",
+        // The new version stands where the old one stood.
+        "UPDATE agent_configurations SET notes = 'mine'; VACUUM FULL agent_configurations",
+        "DELETE FROM agent_configurations",
+        "BEGIN; SELECT FROM agent_configurations FOR UPDATE",
+        "BEGIN; UPDATE agent_configurations SET notes = 'mine'",
+    ] {
+        let (platform, store, place) = changed().await;
+        let row = "SELECT string_agg(c::text, ' ') FROM agent_configurations c";
+        assert!(!written_after(&platform, &store, place, meanwhile).await, "{meanwhile}");
+        let now: Option<String> = platform.value(row).await;
+        assert!(!now.unwrap_or_default().contains("cartesia"), "nothing was written: {meanwhile}");
+    }
+    for meanwhile in [
+        "",
+        "SELECT FROM agent_configurations",
+        "INSERT INTO agents (slug) VALUES ('b'); DELETE FROM agent_sync.outbox WHERE slug = 'b'",
+    ] {
+        let (platform, store, place) = changed().await;
+        assert!(written_after(&platform, &store, place, meanwhile).await, "{meanwhile}");
+        platform.becomes("a", EXPECTED).await;
+    }
+}
+
+#[tokio::test]
+async fn g1_a_lone_change_takes_no_row_of_the_outbox_but_its_own() {
+    let (platform, store, place) = changed().await;
+    // A rewrite of the outbox moves rows: at the place now stands another.
+    let rewritten = "DELETE FROM agent_sync.outbox; INSERT INTO agent_sync.outbox (slug) VALUES ('b'); VACUUM FULL agent_sync.outbox";
+    let claimed = store.read_lone(&platform.client, place).await.unwrap().unwrap();
+    let version = claimed.only_version().unwrap();
+    for statement in rewritten.split("; ") {
+        platform.run(statement).await;
+    }
+    let now: String = platform.value("SELECT ctid::text FROM agent_sync.outbox").await;
+    assert_eq!(now.parse::<RowId>().unwrap(), place, "or else this proves nothing");
+    assert!(!store.finish_lone(&platform.client, "a", place, version, None).await.unwrap());
+    assert_eq!(platform.outbox().await, ["b"]);
+}
+
+#[tokio::test]
+async fn a_lone_change_is_done_the_short_way_and_more_than_one_the_ordinary_way() {
+    let platform = Platform::installed().await;
+    platform.save("a", "{}").await;
+    platform.configure("a").await;
+    let daemon = platform.caught_up_daemon().await;
+    platform.drained().await;
+    // A batch of the ordinary way begins with BEGIN; the short way is two statements in transactions of their own.
+    let last = "SELECT query FROM pg_stat_activity WHERE application_name LIKE 'agent-sync/%' AND datname = current_database()";
+    for round in 0..5 {
+        platform.save("a", &format!(r#"{{"provider":"openai","voice_id":"{round}"}}"#)).await;
+        platform.becomes("a", &format!(r#"{{"tts":{{"provider":"openai","voice":"{round}"}}}}"#)).await;
+        platform.drained().await;
+    }
+    eventually("the write of a lone change was the last statement", async || {
+        platform.value::<String>(last).await.starts_with("WITH locked AS")
+    })
+    .await;
+    platform.run("INSERT INTO agents (slug) SELECT 'b' || n FROM generate_series(1, 2) n").await;
+    platform.drained().await;
+    assert!(!platform.value::<String>(last).await.starts_with("WITH locked AS"));
+    drop(daemon);
+}
+
+#[tokio::test]
+async fn g1_a_wrong_place_hides_no_change() {
+    let platform = Platform::installed().await;
+    platform.save("a", "{}").await;
+    platform.configure("a").await;
+    let _daemon = platform.caught_up_daemon().await;
+    platform.drained().await;
+    for (round, place) in ["(0,1)", "(77,1)", "(4294967295,65535)", "nonsense", ""].into_iter().enumerate() {
+        // A change that nobody has notified of, and a message that names another place.
+        platform
+            .run(&format!(
+                "BEGIN; SET LOCAL session_replication_role = replica;
+                 ALTER TABLE agents DISABLE TRIGGER agent_sync_update;
+                 UPDATE agents SET voice_settings = '{{\"provider\":\"openai\",\"voice_id\":\"{round}\"}}';
+                 ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_update;
+                 INSERT INTO agent_sync.outbox (slug) SELECT 'nobody' FROM generate_series(1, 3);
+                 INSERT INTO agent_sync.outbox (slug) VALUES ('a');
+                 NOTIFY agent_sync_change, '{place}'; COMMIT"
+            ))
+            .await;
+        platform.becomes("a", &format!(r#"{{"tts":{{"provider":"openai","voice":"{round}"}}}}"#)).await;
+        platform.drained().await;
+    }
+}
