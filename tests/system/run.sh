@@ -10,7 +10,16 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 boxes=${AGENT_SYNC_BOXES:-/var/tmp/agent-sync-boxes}
 mirror=${AGENT_SYNC_MIRROR:-}
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 scratch=
+
+# Whatever ends this, nothing is left mounted or behind.
+clean_up() {
+    [ -n "$scratch" ] || return 0
+    umount --quiet "$scratch/root" || true
+    rm -rf --one-file-system "$scratch"
+    scratch=
+}
+trap clean_up EXIT
 
 skip() { # PART WHY
     echo "skipped: $1: $2"
@@ -65,7 +74,7 @@ U
 
 # Boots a box, runs a script in it, prints what it printed, and returns its exit code.
 box() { # SUITE SCRIPT FILE...
-    local suite=$1 script=$2 scratch code
+    local suite=$1 script=$2 code
     shift 2
     scratch=$(mktemp -d "$boxes/run.XXXXXX")
     mkdir "$scratch/upper" "$scratch/work" "$scratch/root" "$scratch/containers"
@@ -84,8 +93,7 @@ box() { # SUITE SCRIPT FILE...
     done
     cat "$scratch/root/box/out" 2>/dev/null || tail -20 "$scratch/console"
     code=$(cat "$scratch/root/box/code" 2>/dev/null || echo 125)
-    umount "$scratch/root"
-    rm -rf "$scratch"
+    clean_up
     return "$code"
 }
 
