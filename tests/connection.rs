@@ -121,13 +121,34 @@ async fn a_sleeping_daemon_probes_without_waking_up() {
     assert_eq!(daemon.lines("database unavailable"), Vec::<serde_json::Value>::new());
 }
 
+/// The last that is sent of a batch, and of a lone change, which is committed as soon as it is written.
+const ENDS: [(&[u8], &str); 2] = [(b"COMMIT\0", "a batch"), (b"test-voice-123", "a lone change")];
+
+/// Saves an agent: with another one, so that it is no lone change, or by itself.
+async fn save(platform: &Platform, what: &str) {
+    platform.run("BEGIN").await;
+    if what == "a batch" {
+        platform
+            .run("INSERT INTO agents (slug) VALUES ('another') ON CONFLICT (slug) DO UPDATE SET name = 'x'")
+            .await;
+    }
+    platform.save("a", EXAMPLE).await;
+    platform.run("COMMIT").await;
+}
+
 #[tokio::test]
 async fn lost_commit_reply_converges_on_replay() {
+    for (end, what) in ENDS {
+        lost_commit_reply(end, what).await;
+    }
+}
+
+async fn lost_commit_reply(end: &[u8], what: &str) {
     let (platform, proxy) = behind_a_proxy().await;
     let daemon = daemon(&platform, &proxy);
     daemon.logged("caught up").await;
-    proxy.trap(b"COMMIT\0", Snap::Deaf);
-    platform.save("a", EXAMPLE).await;
+    proxy.trap(end, Snap::Deaf);
+    save(&platform, what).await;
     proxy.sprung().await;
     // The server commits, and the daemon is never told.
     platform.becomes("a", EXPECTED).await;
@@ -143,15 +164,17 @@ async fn lost_commit_reply_converges_on_replay() {
 
 #[tokio::test]
 async fn lost_commit_is_undone_and_done_again() {
-    let (platform, proxy) = behind_a_proxy().await;
-    let daemon = daemon(&platform, &proxy);
-    daemon.logged("caught up").await;
-    proxy.trap(b"COMMIT\0", Snap::Before);
-    platform.save("a", EXAMPLE).await;
-    proxy.sprung().await;
-    daemon.logged("database available again").await;
-    platform.becomes("a", EXPECTED).await;
-    platform.drained().await;
+    for (end, what) in ENDS {
+        let (platform, proxy) = behind_a_proxy().await;
+        let daemon = daemon(&platform, &proxy);
+        daemon.logged("caught up").await;
+        proxy.trap(end, Snap::Before);
+        save(&platform, what).await;
+        proxy.sprung().await;
+        daemon.logged("database available again").await;
+        platform.becomes("a", EXPECTED).await;
+        platform.drained().await;
+    }
 }
 
 #[tokio::test]
@@ -160,7 +183,7 @@ async fn sigkill_between_the_claim_and_the_write_loses_nothing() {
     let mut first = daemon(&platform, &proxy);
     first.logged("caught up").await;
     proxy.trap(b"BEGIN\0", Snap::Deaf);
-    platform.save("a", EXAMPLE).await;
+    save(&platform, "a batch").await;
     proxy.sprung().await;
     // The server has taken the slug out of the outbox, and waits to hear what is to be written.
     platform

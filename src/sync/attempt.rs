@@ -32,6 +32,9 @@ use crate::store::{Installed, Layout, LayoutError, Store, StoreError};
 /// a snapshot, and that keeps vacuum from cleaning up in the whole cluster.
 const STANDBY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// For how long what was waiting goes before the first sweep, which asks a dozen things of a session that has just begun.
+const FIRST_SWEEP: Duration = Duration::from_secs(1);
+
 /// The first pause before another look at rows that others have locked; it doubles up to `sync.lock_timeout`.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
@@ -103,7 +106,7 @@ fn refuse(findings: Vec<Finding>) -> Result<(), AttemptError> {
 enum Phase {
     /// Another daemon leads; try to take over about once a second.
     Standby,
-    /// This daemon has just taken the lead: listen, and look after the install.
+    /// This daemon has just taken the lead: listen.
     CatchUp,
     /// Batches, until the outbox is empty.
     Draining,
@@ -123,6 +126,7 @@ struct Attempt<'a> {
     store: Store,
     drain: Drain,
     next_sweep: Instant,
+    has_swept: bool,
     next_retry: Option<Instant>,
     look: Look,
     busy_pause: Duration,
@@ -154,6 +158,7 @@ pub(super) async fn run(
         store,
         drain: Drain::new(context.options.sync.batch_size),
         next_sweep: Instant::now(),
+        has_swept: false,
         next_retry: None,
         look: Look::new(),
         busy_pause: BUSY_PAUSE,
@@ -246,7 +251,7 @@ impl Attempt<'_> {
         }
         let patience = Store::patience(&self.context.options.sync);
         self.session.listen(patience).await?;
-        self.sweep().await?;
+        self.next_sweep = Instant::now() + FIRST_SWEEP;
         Ok(Phase::Draining)
     }
 
@@ -268,6 +273,10 @@ impl Attempt<'_> {
             self.look.expect_news();
             return Ok(Phase::Draining);
         };
+        if !self.has_swept {
+            self.sweep().await?;
+            return Ok(Phase::Draining);
+        }
         if !busy {
             self.busy_pause = BUSY_PAUSE;
             self.context.observer.tell(&Event::Emptied);
@@ -400,6 +409,7 @@ impl Attempt<'_> {
     /// The slow round: what no notification tells of.
     async fn sweep(&mut self) -> Result<(), AttemptError> {
         self.next_sweep = Instant::now() + self.context.options.sync.sweep_interval;
+        self.has_swept = true;
         let (client, store, observer) = (self.session.client(), &self.store, &self.context.observer);
         let resealed = store.seal(client).await?;
         let mut installed = store.installed(client).await?;

@@ -1,6 +1,9 @@
 //! How long to wait before the next attempt to connect (G8): longer every time, with jitter, capped, and short again
-//! once a connection has been healthy for a while. Not at once, or a connection that keeps breaking would be made
-//! hundreds of times a minute, with two log lines each.
+//! once a connection has been healthy for a while.
+//!
+//! When a healthy connection is lost, the first attempt comes almost at once: mostly a session was ended, and the server is
+//! there. But only once for each while of health, or a connection that keeps breaking would be made hundreds of times a
+//! minute, with two log lines each.
 
 use std::time::Duration;
 
@@ -13,15 +16,22 @@ pub(super) struct Backoff {
     initial: Duration,
     max: Duration,
     next: Duration,
+    /// Whether the next loss of a healthy connection is followed by an attempt almost at once, and whether this one is.
+    may_hurry: bool,
+    hurries: bool,
 }
 
 impl Backoff {
     pub(super) fn new(initial: Duration, max: Duration) -> Self {
-        Self { initial, max, next: initial }
+        Self { initial, max, next: initial, may_hurry: true, hurries: false }
     }
 
-    /// The next delay: between half and all of a time that doubles.
+    /// The next delay: between half and all of a time that doubles; or a small part of the first, for not all the databases
+    /// of a server are to come back in the same instant.
     pub(super) fn delay(&mut self) -> Duration {
+        if std::mem::take(&mut self.hurries) {
+            return self.initial.mul_f64(fastrand::f64() / 20.0);
+        }
         let full = self.next.min(self.max);
         self.next = (full * 2).min(self.max);
         full.mul_f64(0.5 + fastrand::f64() / 2.0)
@@ -31,7 +41,9 @@ impl Backoff {
     pub(super) fn lost_after(&mut self, healthy: Duration) {
         if healthy >= HEALTHY {
             self.next = self.initial;
+            self.may_hurry = true;
         }
+        self.hurries = std::mem::take(&mut self.may_hurry);
     }
 }
 
@@ -49,8 +61,11 @@ mod tests {
             assert!(delay >= expected / 2 && delay <= expected, "{delay:?} for {expected:?}");
         }
         backoff.lost_after(Duration::from_secs(1));
+        assert!(backoff.delay() <= initial / 20, "once, it is worth a try at once");
+        backoff.lost_after(Duration::from_secs(1));
         assert!(backoff.delay() >= max / 2, "a short life is no health");
         backoff.lost_after(HEALTHY);
-        assert!(backoff.delay() <= initial);
+        assert!(backoff.delay() <= initial / 20);
+        assert!((initial / 2..=initial).contains(&backoff.delay()));
     }
 }

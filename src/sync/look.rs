@@ -22,8 +22,9 @@ pub(super) struct Look {
 }
 
 impl Look {
+    /// The first look waits until what was waiting has had its chance.
     pub(super) fn new() -> Self {
-        Self { not_before: Instant::now(), news: true }
+        Self { not_before: Instant::now() + PAUSE, news: true }
     }
 
     /// Says that something may have changed.
