@@ -1,7 +1,7 @@
 # Two commands do everything: `make demo` and `make test`. Both see to it that PostgreSQL's server programs are there.
 # `make storm`, `make model` and `make matrix` are the long versions of what the suite does in short.
 
-.PHONY: demo test test-million storm model matrix fuzz fuzz-keep bench bench-quick lint postgres
+.PHONY: demo test test-million storm model matrix fuzz fuzz-keep bench bench-quick lint deny sbom deb system-test postgres
 
 # The main job, live, on a throwaway PostgreSQL.
 demo: postgres
@@ -57,6 +57,24 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items --quiet
+
+# Licences, bans and sources of every crate; advisories need the network, see docs/building.md.
+deny:
+	cargo deny --locked check licenses bans sources
+
+# What the program is made of, as CycloneDX, in target/sbom/.
+sbom:
+	@cargo cyclonedx --quiet --format json --spec-version 1.5 --override-filename agent-sync.cdx
+	@mkdir -p target/sbom && mv agent-sync.cdx.json target/sbom/
+	@echo target/sbom/agent-sync.cdx.json
+
+# The Debian package of the release build, in target/debian/.
+deb:
+	@sh scripts/deb.sh
+
+# The package under a real systemd, and the image in a real container engine; as root, and what cannot be tried says why.
+system-test:
+	@bash tests/system/run.sh
 
 postgres:
 	@sh scripts/postgres.sh

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Keeps `agent_configurations` in step with `agents`, in every PostgreSQL database it is told of.
 #[derive(Debug, Parser)]
 #[allow(clippy::doc_markdown, reason = "these comments are printed as help")]
-#[command(name = "agent-sync", version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(name = "agent-sync", version = crate::VERSION, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
     /// The settings file [default: $AGENT_SYNC_CONFIG, else /etc/agent-sync/agent-sync.toml if it exists]
     #[arg(long, global = true, value_name = "FILE")]
@@ -102,7 +102,8 @@ Examples:
     /// Print the settings in force and where each comes from
     #[command(after_help = "Examples:
   agent-sync config
-  agent-sync config --json | jq '.\"sync.batch_size\"'")]
+  agent-sync config --json | jq '.\"sync.batch_size\"'
+  agent-sync config --check && kill -HUP PID")]
     Config(Config),
     /// Ask the running daemon over HTTP whether it is live or ready
     #[command(after_help = "Exits with 0 for yes, 1 for no, and 69 without an answer.
@@ -258,6 +259,9 @@ pub struct Config {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    /// Print nothing, and exit with 0 if the daemon can start with these settings and rules
+    #[arg(long, conflicts_with = "json")]
+    pub check: bool,
 }
 
 /// The arguments of `completions`.

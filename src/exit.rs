@@ -5,6 +5,8 @@
 
 use std::process::ExitCode;
 
+use crate::observe::journal;
+
 /// The exit codes that agent-sync promises (I2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -80,6 +82,6 @@ pub fn report(error: &anyhow::Error) -> Exit {
         text.push('\n');
     }
     // Nobody is left to tell when standard error is closed.
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes());
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), journal::error(&text).as_bytes());
     fault.map_or(Exit::Failed, |fault| fault.exit)
 }

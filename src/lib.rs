@@ -3,6 +3,9 @@
 //! `ARCHITECTURE.md` is the map of this crate: what each module is for, which way the arrows point, and the
 //! invariants that hold between them. What the product promises is numbered there (T1, M3, G2 …) and cited here.
 
+/// The version, with the commit that it was built from where that is known.
+pub const VERSION: &str = env!("AGENT_SYNC_VERSION");
+
 pub mod admin;
 pub mod cli;
 pub mod demo;
@@ -16,6 +19,7 @@ pub mod session;
 pub mod settings;
 pub mod show;
 pub mod store;
+pub mod supervisor;
 pub mod survey;
 pub mod sync;
 pub mod throwaway;

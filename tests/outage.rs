@@ -278,6 +278,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         queries::NOTE_PROBLEMS,
         queries::CLEAR_PROBLEMS,
         queries::INSTALL,
+        queries::VERSION,
         queries::CAPTURE_FAULTS,
         queries::SEAL,
         queries::NEXT_TRANSACTION,

@@ -15,8 +15,9 @@ use crate::settings::{AgentsTable, ConfigurationsTable};
 use crate::store::identifier::Literal;
 use crate::store::{StoreError, within};
 
-/// What an install runs: the steps of the schema in the order of their versions, the triggers, and the role.
+/// What an install runs: the guard, the steps of the schema in the order of their versions, the triggers, and the role.
 const STEPS: &[&str] = &[
+    include_str!("../../sql/guard.sql"),
     include_str!("../../sql/0001_schema.sql"),
     include_str!("../../sql/0002_history.sql"),
     include_str!("../../sql/attach.sql"),
@@ -112,8 +113,12 @@ impl Plan<'_> {
     }
 
     /// What the steps are told.
-    fn settings(&self) -> [(&'static str, String); 2] {
-        [("agent_sync.tables", self.tables()), ("agent_sync.role", self.role.unwrap_or("").to_owned())]
+    fn settings(&self) -> [(&'static str, String); 3] {
+        [
+            ("agent_sync.version", VERSION.to_string()),
+            ("agent_sync.tables", self.tables()),
+            ("agent_sync.role", self.role.unwrap_or("").to_owned()),
+        ]
     }
 }
 

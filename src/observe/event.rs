@@ -233,7 +233,7 @@ impl Observer {
     }
 
     /// Gives a sign of life, and promises the next one within this time: see [`super::verdict::stuck`].
-    pub(super) fn alive(&self, within: Duration) {
+    pub(crate) fn alive(&self, within: Duration) {
         self.cell.alive(within);
     }
 

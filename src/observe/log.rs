@@ -1,13 +1,15 @@
-//! Where the log goes and in which form: standard error; for people on a terminal, as JSON for everything else.
+//! Where the log goes and in which form: standard error; for people on a terminal and in the journal, as JSON for everything else.
 
 use std::io::{IsTerminal as _, stderr};
 
 use tracing::Subscriber;
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::fmt::time::SystemTime;
 use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, layer::SubscriberExt as _};
 
+use super::journal::{self, Prioritised};
 use crate::settings::{Log, LogFormat};
 
 /// The running log: its level can be changed, its form cannot.
@@ -41,20 +43,28 @@ fn subscriber(
     settings: &Log,
     filter: reload::Layer<EnvFilter, Registry>,
 ) -> Box<dyn Subscriber + Send + Sync> {
-    let terminal = stderr().is_terminal();
+    let (terminal, journal) = (stderr().is_terminal(), journal::is_stderr());
     let pretty = match settings.format {
-        LogFormat::Auto => terminal,
+        LogFormat::Auto => terminal || journal,
         LogFormat::Pretty => true,
         LogFormat::Json => false,
     };
+    let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     // A log that cannot be written must not end the work.
-    let lines =
-        fmt::layer().log_internal_errors(false).with_writer(stderr).with_timer(SystemTime).with_target(false);
+    let lines = fmt::layer().log_internal_errors(false).with_writer(stderr).with_ansi(colours);
+    let form = fmt::format().with_timer(SystemTime).with_target(false);
     let lines = if pretty {
-        let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        lines.compact().with_ansi(colours).boxed()
+        let form = form.compact();
+        if journal {
+            // The journal has the time itself.
+            lines.event_format(Prioritised(form.without_time())).boxed()
+        } else {
+            lines.event_format(form).boxed()
+        }
     } else {
-        lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+        let lines = lines.fmt_fields(JsonFields::new());
+        let form = form.json().flatten_event(true).with_current_span(false).with_span_list(false);
+        if journal { lines.event_format(Prioritised(form)).boxed() } else { lines.event_format(form).boxed() }
     };
     Box::new(tracing_subscriber::registry().with(filter).with(lines))
 }

@@ -3,7 +3,8 @@
 //! Logic emits an [`Event`]; this module alone owns the wording, the level and the field names of what is logged, and what
 //! is counted and kept for those who ask: one sum type of events, which the log and the [`Board`] interpret.
 //!
-//! - `event` lists the events, and has the words of the log; `log` says where the log goes.
+//! - `event` lists the events, and has the words of the log; `log` says where the log goes, and `journal` how severe a
+//!   line is in systemd's journal.
 //! - `board` is what is known at this moment, in memory, and `state` what that is for one database.
 //! - `pulse` is how a loop says that it is alive; `verdict` makes two answers of it: do the loops make progress, and is a database served?
 //!
@@ -14,6 +15,7 @@ mod board;
 mod event;
 pub mod histogram;
 pub mod hour;
+pub mod journal;
 mod log;
 pub mod pulse;
 pub mod state;
@@ -22,4 +24,4 @@ pub mod verdict;
 pub use board::{Board, Snapshot};
 pub use event::{Committed, Event, Observer, Totals};
 pub use log::Logging;
-pub use state::{Backlog, Columns, Finding, Kinds, Phase, Problem, State, WakeUp};
+pub use state::{Backlog, Columns, Finding, Kinds, Phase, Problem, State, WakeUp, brief};

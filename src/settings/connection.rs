@@ -6,6 +6,7 @@ use std::path::Path;
 use config::ValueKind;
 use secrecy::{ExposeSecret as _, SecretString};
 
+use super::bases::Bases;
 use super::database::read_secret;
 use super::dsn::{self, Dsn};
 use super::env::Environment;
@@ -113,7 +114,7 @@ pub(crate) fn implied_by_url(name: &str, connection: &Connection, merged: &Merge
         };
         if let Place::Key(key) = schema::locate(&parts) {
             let before = layer.problems.len();
-            layer.set(&parts, key, given, &origin, None);
+            layer.set(&parts, key, given, &origin, Bases::default());
             if let Some(problem) = layer.problems.get_mut(before) {
                 problem.remedy = format!("correct it there, or set {} and take it out", problem.key);
             }

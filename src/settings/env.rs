@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
+use super::bases::Bases;
 use super::kind::Given;
 use super::layer::{Layer, variable};
 use super::problem::Problem;
@@ -49,7 +50,9 @@ fn take(rest: &str, text: &str, origin: &str, layer: &mut Layer) {
     for length in 1..=path.len() {
         let last = length == path.len();
         match layer.place(&path[..length], origin) {
-            Place::Key(key) if last => return layer.set(&path, key, Given::Word(text), origin, None),
+            Place::Key(key) if last => {
+                return layer.set(&path, key, Given::Word(text), origin, Bases::default());
+            }
             Place::Section if last => return layer.not_a_table(&path, origin, "a value"),
             Place::Unknown => return,
             // A key with more behind it: the next turn finds that nothing is known there.

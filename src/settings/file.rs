@@ -7,16 +7,17 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::bases::Bases;
 use super::kind::Given;
 use super::layer::Layer;
 use super::problem::Problem;
 use super::schema::Place;
 
-/// Reads a file that is expected to exist.
-pub(crate) fn read(path: &Path) -> Layer {
+/// Reads a file that is expected to exist. Its secret files may be `credentials`.
+pub(crate) fn read(path: &Path, credentials: Option<&Path>) -> Layer {
     let mut layer = Layer::default();
     match fs::read_to_string(path) {
-        Ok(text) => parse(path, &text, &mut layer),
+        Ok(text) => parse(Reader { path, text: &text, credentials }, &mut layer),
         Err(error) => layer.problems.push(
             Problem::new("", path.display().to_string(), format!("cannot be read: {error}"))
                 .remedy("name a settings file that exists and that this user may read"),
@@ -48,9 +49,9 @@ fn is_drop_in(path: &Path) -> bool {
         && !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
-fn parse(path: &Path, text: &str, layer: &mut Layer) {
+fn parse(reader: Reader<'_>, layer: &mut Layer) {
+    let text = reader.text;
     let (table, errors) = DeTable::parse_recoverable(text);
-    let reader = Reader { path, text };
     if errors.is_empty() {
         reader.table(table.get_ref(), &mut Vec::new(), layer);
     }
@@ -60,15 +61,21 @@ fn parse(path: &Path, text: &str, layer: &mut Layer) {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Reader<'a> {
     path: &'a Path,
     text: &'a str,
+    credentials: Option<&'a Path>,
 }
 
 impl Reader<'_> {
     fn origin(&self, offset: usize) -> String {
         let before = self.text.as_bytes().iter().take(offset);
         format!("{}:{}", self.path.display(), before.filter(|byte| **byte == b'\n').count() + 1)
+    }
+
+    fn bases(&self) -> Bases<'_> {
+        Bases { directory: self.path.parent(), credentials: self.credentials }
     }
 
     fn table(&self, table: &DeTable<'_>, path: &mut Vec<String>, layer: &mut Layer) {
@@ -78,7 +85,7 @@ impl Reader<'_> {
             path.push(key.get_ref().to_string());
             let origin = self.origin(key.span().start);
             match layer.place(path, &origin) {
-                Place::Key(key) => layer.set(path, key, given(value), &origin, self.path.parent()),
+                Place::Key(key) => layer.set(path, key, given(value), &origin, self.bases()),
                 Place::Section => match value.get_ref() {
                     DeValue::Table(inner) => self.table(inner, path, layer),
                     other => layer.not_a_table(path, &origin, name(other)),

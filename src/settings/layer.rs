@@ -4,10 +4,10 @@
 //! that does not fit is a problem even where a later source overrides it: it would come back the day that source goes.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use config::{ConfigError, Map, Source, Value, ValueKind};
 
+use super::bases::Bases;
 use super::kind::{Given, Kind};
 use super::problem::{Problem, shown};
 use super::schema::{self, Default, KEYS, Key, Place};
@@ -84,20 +84,19 @@ impl Layer {
         Place::Unknown
     }
 
-    /// Takes a value for a key, or reports why not. A relative path is resolved against `directory`.
+    /// Takes a value for a key, or reports why not.
     pub(crate) fn set(
         &mut self,
         path: &[String],
         key: &Key,
         given: Given<'_>,
         origin: &str,
-        directory: Option<&Path>,
+        bases: Bases<'_>,
     ) {
         let dotted = path.join(".");
         match key.kind.check(given) {
             Ok(ValueKind::String(text)) if matches!(key.kind, Kind::Path | Kind::SecretFile) => {
-                let resolved = directory.map_or_else(|| text.clone().into(), |parent| parent.join(&text));
-                match resolved.into_os_string().into_string() {
+                match bases.resolve(key.kind, &text).into_os_string().into_string() {
                     Ok(text) => self.insert(&dotted, text.into(), origin),
                     Err(_) => {
                         self.problems.push(Problem::mismatch(dotted, origin, "UTF-8", "another encoding"));

@@ -124,9 +124,10 @@ pub(super) fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
 
 fn files(sources: &Sources, problems: &mut Vec<Problem>) -> Vec<Layer> {
     let mut layers = Vec::new();
+    let credentials = sources.env.get("CREDENTIALS_DIRECTORY").map(Path::new);
     let main = match (&sources.file, &sources.default_file) {
         (Some((path, named_by)), _) => {
-            let mut layer = file::read(path);
+            let mut layer = file::read(path, credentials);
             for problem in layer.problems.iter_mut().filter(|problem| problem.key.is_empty()) {
                 // A file that cannot be read has no line to point at; who named it is what helps.
                 if problem.source == path.display().to_string() {
@@ -139,7 +140,7 @@ fn files(sources: &Sources, problems: &mut Vec<Problem>) -> Vec<Layer> {
         (None, Some(path)) => {
             // Where that cannot be found out, the attempt to read it says why.
             if path.try_exists().unwrap_or(true) {
-                layers.push(file::read(path));
+                layers.push(file::read(path, credentials));
             }
             path
         }
@@ -147,7 +148,7 @@ fn files(sources: &Sources, problems: &mut Vec<Problem>) -> Vec<Layer> {
     };
     let (paths, problem) = file::drop_ins(main);
     problems.extend(problem);
-    layers.extend(paths.iter().map(|path| file::read(path)));
+    layers.extend(paths.iter().map(|path| file::read(path, credentials)));
     layers
 }
 

@@ -2,13 +2,14 @@
 //!
 //! Sources, the later the stronger: built-in defaults; what the connection string says about itself (`sslmode`); the
 //! settings file; `databases.d/*.toml` beside it; the environment. `schema` lists every key, and `layer` checks what
-//! a source says against it; `merged` puts the sources over one another; `connection` and `dsn` take connection
+//! a source says against it; `bases` says where relative paths lead; `merged` puts the sources over one another; `connection` and `dsn` take connection
 //! strings apart; `load` is the order of it all. The types of this module and of `database` are what the rest of the
 //! program sees.
 //!
 //! Invariants: a [`Settings`] is valid as a whole, and loading it opens no connection. Secrets are never printed: not by
 //! `Debug`, not in a [`Problem`], not by `agent-sync config`.
 
+mod bases;
 mod connection;
 mod database;
 #[cfg(test)]
@@ -83,7 +84,7 @@ pub struct Log {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// `Pretty` on a terminal, `Json` elsewhere.
+    /// `Pretty` on a terminal and in systemd's journal, `Json` elsewhere.
     Auto,
     /// For people.
     Pretty,

@@ -94,8 +94,8 @@ pub(crate) const KEYS: &[Key] = &[
         "log.format",
         Kind::OneOf(&["auto", "pretty", "json"]),
         Default::Text("auto"),
-        "The form of a log line: \"pretty\" for people, \"json\" for machines, \"auto\" for pretty on a terminal and JSON \
-         elsewhere.",
+        "The form of a log line: \"pretty\" for people, \"json\" for machines, \"auto\" for pretty on a terminal and in \
+         systemd's journal, and JSON elsewhere. In the journal, each line has its priority.",
     ),
     key(
         "log.level",
@@ -237,8 +237,8 @@ pub(crate) const KEYS: &[Key] = &[
         "databases.*.url_file",
         Kind::SecretFile,
         Default::Unset("/run/secrets/platform_url"),
-        "A file that holds the URL, such as a Docker secret or a systemd credential. A relative path is relative to the \
-         settings file.",
+        "A file that holds the URL, such as a Docker secret. A relative path is relative to the settings file; where systemd \
+         has loaded credentials, \"./secrets/platform.url\" is first looked for among them, as secrets_platform.url.",
     ),
     key(
         "databases.*.password_file",

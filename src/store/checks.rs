@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use postgres_types::{ToSql, Type};
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::identifier::plain;
 use super::layout::Layout;
@@ -224,6 +225,11 @@ pub async fn install(
     if missing.iter().any(|name| name == "agent_sync.install") {
         return Ok(vec![Finding::NotInstalled]);
     }
+    // First of all, for another version has other parts, which are no less whole for that.
+    let found = version(client, patience).await?;
+    if let Some(found) = found.filter(|found| *found != expected) {
+        return Ok(vec![Finding::OtherVersion { found, expected }]);
+    }
     let mut findings = Vec::new();
     if !missing.is_empty() {
         // An older install lacks what came later.
@@ -235,14 +241,18 @@ pub async fn install(
         findings.push(Finding::Incomplete { missing });
     }
     findings.extend(privileges(client, patience, database, layout).await?);
-    if findings.is_empty() {
-        let row = within(patience, client.query_typed_one(queries::INSTALL, &[])).await?;
-        let found = row.try_get(0)?;
-        if found != expected {
-            findings.push(Finding::OtherVersion { found, expected });
-        }
-    }
     Ok(findings)
+}
+
+/// The version of the install, unless the role may not see it, which the check of its privileges says.
+async fn version(client: &Client, patience: Duration) -> Result<Option<i32>, StoreError> {
+    match within(patience, client.query_typed_opt(queries::VERSION, &[])).await {
+        Err(StoreError::Postgres(error)) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            Ok(None)
+        }
+        Ok(row) => Ok(row.map(|row| row.try_get(0)).transpose()?),
+        Err(error) => Err(error),
+    }
 }
 
 /// What the role may not do and must, all at once.

@@ -116,6 +116,9 @@ pub const MISSING_PARTS: &str = "
                       WHERE n.nspname = 'agent_sync' AND c.relname = part.name)
     ORDER BY 1";
 
+/// The version of the schema.
+pub const VERSION: &str = "SELECT i.version FROM agent_sync.install i";
+
 /// Of the privileges `$4` on schemas `$1`, relations `$2` and quoted columns `$3`, those that the role lacks: in words, as
 /// the statement that grants them, and the role; one row for each object and kind of privilege.
 pub const MISSING_PRIVILEGES: &str = "

@@ -12,9 +12,15 @@ use crate::settings::{self, Entry, Loaded};
 
 /// Prints the settings in force: as TOML with the source of each value beside it, or as one JSON object by key.
 ///
-/// Notes are comments of the TOML; of JSON, which has none, they go to standard error.
+/// With `--check`, nothing is printed but what keeps the daemon from starting. Notes are comments of the TOML; of JSON, which has none, they go to standard error.
 pub fn config(config: Option<&Path>, args: &crate::cli::Config) -> anyhow::Result<Exit> {
     let loaded = settings::load_or_fault(config)?;
+    if args.check {
+        // All that `run` reads, and reads again on SIGHUP.
+        loaded.settings.select(&[])?;
+        super::rules(&loaded.settings)?;
+        return Ok(Exit::Done);
+    }
     let text = if args.json {
         for note in &loaded.notes {
             // Nobody is left to tell when standard error is closed.

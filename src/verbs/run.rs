@@ -1,7 +1,8 @@
 //! `run`: keep the databases in sync until told to stop (I4).
 //!
 //! SIGTERM and SIGINT end it after the running batches. SIGHUP reads settings and rules again: what is valid is taken
-//! over without disturbing the databases that stay the same; what is not changes nothing, and the log says why.
+//! over without disturbing the databases that stay the same; what is not changes nothing, and the log says why. A supervisor,
+//! such as systemd, is told of all of it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::exit::Exit;
 use crate::mapping::Rules;
 use crate::observe::{Board, Logging};
 use crate::settings::{self, Database, Settings};
+use crate::supervisor::Supervisor;
 use crate::sync::{Fleet, Options, Reloaded};
 
 /// What the command line and its settings come to: everything that a reload reads again.
@@ -56,22 +58,28 @@ async fn serve(
     let mut grace = loaded.settings.shutdown.grace_period;
     let board = Arc::new(Board::default());
     let admin = Admin::start(loaded.settings.admin.listen, Arc::clone(&board));
-    let mut fleet = Fleet::start(&loaded.databases, Options::of(&loaded.settings), loaded.rules, board);
+    let mut fleet =
+        Fleet::start(&loaded.databases, Options::of(&loaded.settings), loaded.rules, Arc::clone(&board));
+    let supervisor = Supervisor::attend(board);
     let signal = loop {
         tokio::select! {
             _ = terminate.recv() => break "SIGTERM",
             _ = interrupt.recv() => break "SIGINT",
-            _ = hang_up.recv() => match read_again(config.clone(), names.clone()).await {
-                Ok(loaded) => {
-                    logging.reload(&loaded.settings.log);
-                    grace = loaded.settings.shutdown.grace_period;
-                    admin.reload(loaded.settings.admin.listen);
-                    let options = Options::of(&loaded.settings);
-                    tell(&fleet.reload(&loaded.databases, options, loaded.rules));
-                    remark(&loaded.notes);
+            _ = hang_up.recv() => {
+                supervisor.reloading().await;
+                match read_again(config.clone(), names.clone()).await {
+                    Ok(loaded) => {
+                        logging.reload(&loaded.settings.log);
+                        grace = loaded.settings.shutdown.grace_period;
+                        admin.reload(loaded.settings.admin.listen);
+                        let options = Options::of(&loaded.settings);
+                        tell(&fleet.reload(&loaded.databases, options, loaded.rules));
+                        remark(&loaded.notes);
+                    }
+                    Err(reason) => error!(reason = format!("{reason:#}"), "reload refused; nothing has changed"),
                 }
-                Err(reason) => error!(reason = format!("{reason:#}"), "reload refused; nothing has changed"),
-            },
+                supervisor.reloaded().await;
+            }
             () = fleet.failure() => {
                 error!("a database's task ended though it was not told to; the process ends, to be started afresh");
                 return Ok(Exit::Failed);
@@ -79,6 +87,7 @@ async fn serve(
         }
     };
     info!(signal, "stopping after the running batch");
+    supervisor.stopping().await;
     if !fleet.stop(grace).await {
         warn!("a batch did not end in time; the server undoes it, and it is done again at the next start");
     }

@@ -113,3 +113,30 @@ fn databases_are_selected_by_name() {
     let remedy = "add a table `[databases.NAME]` with a url to the settings file, or set DATABASE_URL";
     assert_eq!(fault.remedy.unwrap(), remedy);
 }
+
+#[test]
+fn a_relative_secret_is_a_credential_where_one_of_its_name_is_loaded() {
+    let directory = directory(&[
+        (
+            "agent-sync.toml",
+            "[databases.a]\nurl_file = \"./secrets/a.url\"\npassword_file = \"./secrets/password\"",
+        ),
+        ("databases.d/b.toml", "[databases.b]\nurl_file = \"../secrets/a.url\""),
+        ("secrets/a.url", URL),
+        ("secrets/password", "beside the file"),
+        ("loaded/secrets_a.url", "postgres://app@loaded.example.com/platform"),
+    ]);
+    let loaded = directory.path().join("loaded");
+    let of = |variables: &[(&str, &str)]| {
+        let loaded = load_in(&directory, variables).unwrap();
+        [&loaded.settings.databases["a"], &loaded.settings.databases["b"]].map(Database::target)
+    };
+    let beside = of(&[]);
+    assert!(beside.iter().all(|target| target.contains("db.example.com")), "{beside:?}");
+    let credential = of(&[("CREDENTIALS_DIRECTORY", loaded.to_str().unwrap())]);
+    assert!(credential.iter().all(|target| target.contains("loaded.example.com")), "{credential:?}");
+    // The password has no credential, and is read where it is.
+    fs::write(loaded.join("secrets_password"), "").unwrap();
+    let refused = load_in(&directory, &[("CREDENTIALS_DIRECTORY", loaded.to_str().unwrap())]).unwrap_err();
+    assert!(refused.contains("secrets_password is empty"), "{refused}");
+}

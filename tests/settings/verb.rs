@@ -113,3 +113,24 @@ fn the_verb_survives_a_reader_that_has_gone() {
         command(&[], &[]).stdout(writer).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap();
     assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(0), String::new()));
 }
+
+#[test]
+fn the_check_prints_nothing_and_refuses_what_the_daemon_would_refuse() {
+    let directory = directory(&[("rules.toml", "nonsense = 1")]);
+    let rules = directory.path().join("rules.toml");
+    let database = ("DATABASE_URL", URL);
+    for (variables, code, reason) in [
+        (&[database][..], 0, ""),
+        (&[], 64, "no database is configured"),
+        (&[database, ("AGENT_SYNC__SYNC__BATCH_SIZE", "0")], 64, "AGENT_SYNC__SYNC__BATCH_SIZE"),
+        (&[database, ("AGENT_SYNC__RULES__FILE", rules.to_str().unwrap())], 64, "are not valid"),
+    ] {
+        let output = run(&["--check"], variables);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(
+            output.stdout.is_empty() && said.contains(reason) && said.is_empty() == (code == 0),
+            "{said}"
+        );
+    }
+}

@@ -1,23 +1,15 @@
-//! What ships beside the program keeps in step with it: the metrics reference, the alert rules, the dashboard (I8).
+//! The metrics reference, the alert rules and the dashboard are about metrics that there are (I8).
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
+use super::{path, read};
 use crate::support::Platform;
 use crate::support::http::{get, metric_becomes, serving};
 use crate::support::platform::EXAMPLE;
-
-fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)
-}
-
-fn read(name: &str) -> String {
-    std::fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
-}
 
 const RULES: &str = "packaging/prometheus/agent-sync.rules.yaml";
 const DASHBOARD: &str = "packaging/grafana/agent-sync.json";

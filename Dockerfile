@@ -1,0 +1,40 @@
+# agent-sync as an image: one program on a base without a shell, as a user without a name.
+#
+#   docker build --build-arg COMMIT="$(git rev-parse HEAD)" -t agent-sync .
+#
+# The same commit and base images give the same program; pin the bases by digest where that matters (docs/building.md).
+
+FROM docker.io/library/rust:1-bookworm AS build
+WORKDIR /build
+# First the dependencies, in a layer that is built again only when they change: the program is a stand-in.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir -p src tests benches \
+    && echo 'fn main() {}' | tee build.rs src/main.rs tests/main.rs benches/main.rs >src/lib.rs \
+    && AGENT_SYNC_VERSION= cargo build --release --locked --bin agent-sync \
+    && rm -r src build.rs
+COPY build.rs ./
+COPY src src
+COPY sql sql
+COPY config config
+ARG COMMIT=
+# A stand-in that is younger than what was copied must not be taken for it.
+RUN find build.rs src sql config -exec touch {} + \
+    && AGENT_SYNC_COMMIT=$COMMIT cargo build --release --locked --bin agent-sync
+
+FROM gcr.io/distroless/cc-debian12:nonroot
+ARG COMMIT=
+ARG VERSION=0.1.0
+LABEL org.opencontainers.image.title="agent-sync" \
+      org.opencontainers.image.description="Keeps agent_configurations in step with agents: a small daemon beside PostgreSQL" \
+      org.opencontainers.image.licenses="MIT OR Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$COMMIT"
+COPY --from=build /build/target/release/agent-sync /usr/local/bin/agent-sync
+# By number, so that an orchestrator can see that it is not root.
+USER 65532:65532
+STOPSIGNAL SIGTERM
+# Live, not ready: what restarts an unhealthy container must not restart this one because a database is away.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
+    CMD ["/usr/local/bin/agent-sync", "probe", "live"]
+ENTRYPOINT ["/usr/local/bin/agent-sync"]
+CMD ["run"]

@@ -1,0 +1,42 @@
+//! Tells the program what it was built from: `AGENT_SYNC_VERSION` is the version, and the commit where it is known.
+//!
+//! The commit is `AGENT_SYNC_COMMIT` where that is set, as in an image or a package; else a release build asks git. Others do
+//! not, or every commit would have everything built anew.
+#![allow(clippy::print_stdout, reason = "this is how a build script speaks")]
+
+use std::process::Command;
+
+/// As much of a commit as tells it from all others.
+const DIGITS: usize = 12;
+
+fn main() {
+    println!("cargo::rerun-if-env-changed=AGENT_SYNC_COMMIT");
+    println!("cargo::rerun-if-changed=build.rs");
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let is_release = variable("PROFILE").as_deref() == Some("release");
+    let commit = variable("AGENT_SYNC_COMMIT").or_else(|| is_release.then(of_git).flatten());
+    let version = variable("CARGO_PKG_VERSION").unwrap_or_default();
+    let version = match commit {
+        Some(commit) => format!("{version} ({})", commit.chars().take(DIGITS).collect::<String>()),
+        None => version,
+    };
+    println!("cargo::rustc-env=AGENT_SYNC_VERSION={version}");
+}
+
+/// The commit of the checkout, if this is one.
+fn of_git() -> Option<String> {
+    for file in ["HEAD", "logs/HEAD"] {
+        // The log of HEAD changes with every commit, wherever the branch keeps its own.
+        println!("cargo::rerun-if-changed={}", git(&["rev-parse", "--git-path", file])?);
+    }
+    let commit = git(&["rev-parse", "HEAD"])?;
+    let is_clean = git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
+    // A build of what is not committed is not a build of the commit.
+    is_clean.then_some(commit)
+}
+
+fn git(arguments: &[&str]) -> Option<String> {
+    let output =
+        Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
+}

@@ -1,0 +1,22 @@
+#!/bin/sh
+# Makes the Debian package, target/debian/agent-sync_*.deb, of the release build. Needs cargo-deb and, for the dependencies,
+# dpkg-dev. The same commit gives the same package: what is in it has the time of the commit.
+set -eu
+
+command -v cargo-deb >/dev/null || {
+    echo "cargo-deb is needed for this: cargo install --locked cargo-deb" >&2
+    exit 1
+}
+command -v dpkg-shlibdeps >/dev/null || {
+    echo "dpkg-shlibdeps is needed for this: apt-get install dpkg-dev" >&2
+    exit 1
+}
+cargo build --release --locked
+mkdir -p target/package
+program=target/release/agent-sync
+"$program" man >target/package/agent-sync.1
+"$program" completions bash >target/package/agent-sync.bash
+"$program" completions zsh >target/package/_agent-sync
+"$program" completions fish >target/package/agent-sync.fish
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)} \
+    cargo deb --locked --no-build "$@"

@@ -1,0 +1,10 @@
+#!/bin/sh
+# Makes target/validators, where the tests of the Kubernetes manifests look for kubernetes-validate. What cannot be had is no error:
+# the tests say what they skip.
+set -eu
+[ -x target/validators/bin/kubernetes-validate ] && exit 0
+mkdir -p target
+{ python3 -m venv target/validators && timeout 120 target/validators/bin/pip install --quiet kubernetes-validate; } >&2 || {
+    echo "kubernetes-validate could not be installed; the Kubernetes manifests are not held to their schemas" >&2
+    rm -rf target/validators
+}

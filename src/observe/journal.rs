@@ -1,0 +1,93 @@
+//! Whether standard error goes to systemd's journal, and how a line says there how severe it is: by a `<4>` before it.
+//!
+//! Without that, the journal takes every line for a remark, and nobody finds the one that matters.
+
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
+
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+/// Whether standard error is the stream that systemd says it has made for it.
+pub(super) fn is_stderr() -> bool {
+    let stream = std::env::var("JOURNAL_STREAM").ok();
+    stream.zip(stderr().ok()).is_some_and(|(stream, own)| is_of(&stream, own))
+}
+
+/// Device and inode of standard error.
+fn stderr() -> io::Result<(u64, u64)> {
+    let metadata = File::from(io::stderr().as_fd().try_clone_to_owned()?).metadata()?;
+    Ok((metadata.dev(), metadata.ino()))
+}
+
+/// Whether `device:inode` are these. The variable is inherited by processes whose standard error goes elsewhere.
+fn is_of(stream: &str, own: (u64, u64)) -> bool {
+    let (device, inode) = stream.split_once(':').unwrap_or_default();
+    (device.parse(), inode.parse()) == (Ok(own.0), Ok(own.1))
+}
+
+/// A text of several lines as it goes to standard error: in the journal, each of them is an error.
+pub fn error(text: &str) -> String {
+    if is_stderr() { with_priority(Level::ERROR, text) } else { text.to_owned() }
+}
+
+/// The journal cuts at line feeds, so every line has its priority.
+fn with_priority(level: Level, text: &str) -> String {
+    let priority = match level {
+        Level::ERROR => "3",
+        Level::WARN => "4",
+        Level::INFO => "6",
+        Level::DEBUG | Level::TRACE => "7",
+    };
+    text.lines().flat_map(|line| ["<", priority, ">", line, "\n"]).collect()
+}
+
+/// Lines in another form, with their priority.
+pub(super) struct Prioritised<F>(pub(super) F);
+
+impl<S, N, F> FormatEvent<S, N> for Prioritised<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut out: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut text = String::new();
+        self.0.format_event(context, Writer::new(&mut text), event)?;
+        out.write_str(&with_priority(*event.metadata().level(), &text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_stream_that_systemd_made_is_the_journal() {
+        for (stream, expected) in
+            [("8:1234", true), ("8:123", false), ("9:1234", false), ("8", false), ("", false), ("x:y", false)]
+        {
+            assert_eq!(is_of(stream, (8, 1234)), expected, "{stream}");
+        }
+    }
+
+    #[test]
+    fn every_line_has_the_priority_of_its_level() {
+        assert_eq!(with_priority(Level::WARN, "one\n  two\n"), "<4>one\n<4>  two\n");
+        let of = |level| with_priority(level, "x").chars().nth(1);
+        assert_eq!(
+            [Level::ERROR, Level::INFO, Level::DEBUG, Level::TRACE].map(of),
+            ["3", "6", "7", "7"].map(|digit| digit.chars().next())
+        );
+    }
+}

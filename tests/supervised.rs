@@ -1,0 +1,188 @@
+//! The daemon and its supervisor (I4): what it says to `$NOTIFY_SOCKET`, when, and what it does to its lines in the journal.
+
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+
+use crate::support::platform::{EXAMPLE, TABLES};
+use crate::support::proxy::Proxy;
+use crate::support::{Daemon, Platform, eventually, tcp_cluster};
+
+/// Stands in for systemd: keeps every message that arrives.
+struct Ear {
+    heard: Arc<Mutex<Vec<String>>>,
+}
+
+impl Ear {
+    fn of(socket: UnixDatagram) -> Self {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&heard);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length) = socket.recv(&mut buffer) {
+                kept.lock().unwrap().push(String::from_utf8(buffer[..length].to_vec()).unwrap());
+            }
+        });
+        Self { heard }
+    }
+
+    fn at(path: &Path) -> Self {
+        Self::of(UnixDatagram::bind(path).unwrap())
+    }
+
+    /// All lines so far.
+    fn lines(&self) -> Vec<String> {
+        self.heard.lock().unwrap().concat().lines().map(str::to_owned).collect()
+    }
+
+    fn count(&self, line: &str) -> usize {
+        self.lines().iter().filter(|heard| *heard == line).count()
+    }
+
+    async fn hears(&self, line: &str) {
+        eventually(&format!("the supervisor hears {line}"), async || self.count(line) > 0).await;
+    }
+}
+
+fn supervised(platform: &Platform, socket: &str) -> Command {
+    let mut command = platform.command(&["run"]);
+    command.env("NOTIFY_SOCKET", socket);
+    command
+}
+
+#[tokio::test]
+async fn i4_a_supervisor_hears_of_the_start_the_state_reloads_and_the_end() {
+    let platform = Platform::installed().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let ear = Ear::at(&path);
+    let mut command = supervised(&platform, path.to_str().unwrap());
+    command.env("WATCHDOG_USEC", "400000");
+    let daemon = Daemon::start(command);
+    ear.hears("READY=1").await;
+    assert_eq!(daemon.lines("caught up").len(), 1, "it is ready when it is in sync");
+    ear.hears("STATUS=1 of 1 database served").await;
+    platform.save("lonely", EXAMPLE).await;
+    ear.hears("STATUS=1 of 1 database served; 1 agent not in sync").await;
+    let pulses = ear.count("WATCHDOG=1");
+    eventually("the watchdog is fed", async || ear.count("WATCHDOG=1") > pulses + 3).await;
+
+    daemon.signal("HUP");
+    eventually("the reload is over", async || ear.count("READY=1") == 2).await;
+    let lines = ear.lines();
+    let at = lines.iter().position(|line| line == "RELOADING=1").unwrap();
+    let micros: u64 = lines[at + 1].strip_prefix("MONOTONIC_USEC=").unwrap().parse().unwrap();
+    let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+    let uptime: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+    #[allow(clippy::cast_precision_loss, reason = "an uptime is far smaller")]
+    let seconds = micros as f64 / 1e6;
+    assert!(seconds > uptime - 60.0 && seconds <= uptime + 1.0, "{seconds} s of {uptime} s");
+
+    assert!(daemon.terminate().await.success());
+    let lines = ear.lines();
+    let end = lines.iter().position(|line| line == "STOPPING=1").unwrap();
+    assert!(lines[end + 1].starts_with("STATUS=stopping"), "{lines:?}");
+    assert_eq!(lines.len(), end + 2, "nothing is said after the end: {lines:?}");
+}
+
+#[tokio::test]
+async fn a_refused_reload_is_over_as_well() {
+    let platform = Platform::installed().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (path, file) = (folder.path().join("notify"), folder.path().join("agent-sync.toml"));
+    std::fs::write(&file, "").unwrap();
+    let ear = Ear::at(&path);
+    let mut command = supervised(&platform, path.to_str().unwrap());
+    command.env("AGENT_SYNC_CONFIG", &file);
+    let daemon = Daemon::start(command);
+    ear.hears("READY=1").await;
+    std::fs::write(&file, "nonsense = 1\n").unwrap();
+    daemon.signal("HUP");
+    daemon.logged("reload refused").await;
+    eventually("the reload is over", async || ear.count("READY=1") == 2).await;
+    assert_eq!(ear.count("WATCHDOG=1"), 0, "no watchdog waits");
+}
+
+#[tokio::test]
+async fn an_abstract_socket_will_do() {
+    let platform = Platform::installed().await;
+    let name = format!("agent-sync-test-{}", std::process::id());
+    let ear = Ear::of(UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap());
+    let _daemon = Daemon::start(supervised(&platform, &format!("@{name}")));
+    ear.hears("READY=1").await;
+}
+
+#[tokio::test]
+async fn a_start_takes_as_long_as_it_takes_and_an_outage_does_not_hold_it_up() {
+    let platform = Platform::with_tables(tcp_cluster(), TABLES).await;
+    platform.install();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let ear = Ear::at(&path);
+    let proxy = Proxy::start(tcp_cluster().port()).await;
+    proxy.stall();
+    let mut command = supervised(&platform, path.to_str().unwrap());
+    command.env("DATABASE_URL", proxy.url(platform.name()));
+    command.env("AGENT_SYNC__DATABASES__DEFAULT__CONNECT_TIMEOUT", "2s");
+    let daemon = Daemon::start(command);
+    ear.hears("EXTEND_TIMEOUT_USEC=60000000").await;
+    daemon.logged("database unavailable").await;
+    ear.hears("READY=1").await;
+    let lines = ear.lines();
+    let at = |start: &str| lines.iter().position(|line| line.starts_with(start)).unwrap();
+    assert!(at("EXTEND_TIMEOUT_USEC") < at("READY=1"), "{lines:?}");
+    assert!(
+        ear.lines()
+            .iter()
+            .any(|line| line.starts_with("STATUS=0 of 1 database served; default: database unavailable: ")),
+        "{lines:?}"
+    );
+    proxy.flow();
+    ear.hears("STATUS=1 of 1 database served").await;
+}
+
+#[tokio::test]
+async fn a_supervisor_that_is_not_there_holds_nothing_up() {
+    let platform = Platform::installed().await;
+    let daemon = Daemon::start(supervised(&platform, "/nowhere/notify"));
+    daemon.logged("caught up").await;
+    daemon.logged("the supervisor could not be told").await;
+    assert!(daemon.terminate().await.success());
+}
+
+#[tokio::test]
+async fn in_the_journal_every_line_has_its_priority_and_no_time() {
+    let platform = Platform::installed().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stderr");
+    let stderr = std::fs::File::create(&path).unwrap();
+    let metadata = stderr.metadata().unwrap();
+    let mut command = platform.command(&["run"]);
+    command.env("JOURNAL_STREAM", format!("{}:{}", metadata.dev(), metadata.ino()));
+    command.env("AGENT_SYNC__ADMIN__LISTEN", "off").stderr(stderr);
+    let mut child = command.spawn().unwrap();
+    let log = || std::fs::read_to_string(&path).unwrap();
+    eventually("it has caught up", async || log().contains("caught up")).await;
+    platform.save("lonely", EXAMPLE).await;
+    eventually("it has warned", async || log().contains("no configuration has this slug")).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let log = log();
+    let line = |text: &str| log.lines().find(|line| line.contains(text)).unwrap_or_else(|| panic!("{log}"));
+    assert!(line("caught up").starts_with("<6> INFO caught up"), "{log}");
+    assert!(line("no configuration").starts_with("<4> WARN no configuration"), "{log}");
+    assert!(!log.contains('\u{1b}'), "{log}");
+
+    let stderr = std::fs::File::create(&path).unwrap();
+    let metadata = stderr.metadata().unwrap();
+    let mut command = platform.command(&["run"]);
+    command.env("JOURNAL_STREAM", format!("{}:{}", metadata.dev(), metadata.ino()));
+    command.env_remove("DATABASE_URL").stderr(stderr);
+    assert_eq!(command.status().unwrap().code(), Some(64));
+    let said = std::fs::read_to_string(&path).unwrap();
+    assert!(said.starts_with("<3>agent-sync: no database is configured\n"), "{said}");
+    assert!(said.lines().count() > 1 && said.lines().all(|line| line.starts_with("<3>")), "{said}");
+}

@@ -1,0 +1,37 @@
+# The image: built of the Dockerfile as it is, and tried in the box of Debian 13, whose podman knows Quadlet. Sourced by run.sh.
+
+# Builds the image, and puts it into an archive.
+build_image() {
+    local commit
+    commit=$(git rev-parse HEAD)
+    mkdir -p target/image
+    rm -f target/image/agent-sync.tar
+    # A health check is a part of Docker's format, and not of OCI's.
+    # shellcheck disable=SC2086 # More options, as a host may need them.
+    buildah bud --quiet --layers --format docker --network host --build-arg COMMIT="$commit" ${AGENT_SYNC_BUILD_OPTIONS:-} \
+        --tag localhost/agent-sync:latest . >target/image/build.log 2>&1 || {
+        tail -5 target/image/build.log
+        return 1
+    }
+    buildah push --quiet localhost/agent-sync:latest docker-archive:target/image/agent-sync.tar:localhost/agent-sync:latest
+}
+
+image() {
+    build_image
+    ls -l target/image/agent-sync.tar
+    box trixie tests/system/container.sh src/demo/tables.sql docs/deploy-quadlet.md docs/deploy-systemd-container.md packaging \
+        target/image/agent-sync.tar
+}
+
+try_image() {
+    local base why
+    why=$(need buildah buildah && need debootstrap debootstrap && need systemd-nspawn systemd-container) || { skip image "$why"; return; }
+    for base in $(sed -n 's/^FROM \([^ ]*\).*/\1/p' Dockerfile); do
+        buildah inspect "$base" >/dev/null 2>&1 || timeout 120 buildah pull --quiet "$base" >/dev/null 2>&1 || {
+            skip image "the base image $base is not here and cannot be pulled"
+            return
+        }
+    done
+    why=$(template trixie) || { skip image "no box of Debian trixie can be made: $why"; return; }
+    part image image
+}
