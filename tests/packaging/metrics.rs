@@ -57,6 +57,8 @@ async fn every_metric_that_the_alerts_the_dashboard_and_the_reference_name_exist
     platform.configure("a").await;
     platform.save("a", EXAMPLE).await;
     metric_becomes(address, "agent_sync_agents_total{database=\"default\",result=\"synced\"}", 1.0).await;
+    // What is waiting is told after the first look at it.
+    metric_becomes(address, "agent_sync_outbox_rows{database=\"default\"}", 0.0).await;
     let scrape = get(address, "/metrics").await.1;
     let samples: String =
         scrape.lines().filter(|line| !line.starts_with('#')).flat_map(|line| [line, "\n"]).collect();
