@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use agent_sync::settings::{Settings, Sources, Tls};
+use agent_sync::settings::{Database, Settings, Sources, Tls};
 use tokio_postgres::config::SslMode;
 
 use super::{URL, database, directory, load, load_in, source};
@@ -136,7 +136,7 @@ fn a_relative_secret_is_a_credential_where_one_of_its_name_is_loaded() {
     let credential = of(&[("CREDENTIALS_DIRECTORY", loaded.to_str().unwrap())]);
     assert!(credential.iter().all(|target| target.contains("loaded.example.com")), "{credential:?}");
     // The password has no credential, and is read where it is.
-    fs::write(loaded.join("secrets_password"), "").unwrap();
+    std::fs::write(loaded.join("secrets_password"), "").unwrap();
     let refused = load_in(&directory, &[("CREDENTIALS_DIRECTORY", loaded.to_str().unwrap())]).unwrap_err();
     assert!(refused.contains("secrets_password is empty"), "{refused}");
 }
