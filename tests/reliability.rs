@@ -4,11 +4,14 @@ use std::path::Path;
 
 const PAGE: &str = include_str!("../docs/reliability.md");
 
-/// The source of a module of this binary.
+/// The source of a module of this binary, with the files that it is divided into.
 fn source(module: &str) -> Option<String> {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let file = [tests.join(format!("{module}.rs")), tests.join(module).join("mod.rs")];
-    file.iter().find_map(|file| std::fs::read_to_string(file).ok())
+    if let Ok(source) = std::fs::read_to_string(tests.join(format!("{module}.rs"))) {
+        return Some(source);
+    }
+    let files = std::fs::read_dir(tests.join(module)).ok()?.map(|file| file.unwrap().path());
+    Some(files.filter_map(|file| std::fs::read_to_string(file).ok()).collect())
 }
 
 #[test]

@@ -267,7 +267,7 @@ async fn g7_a_server_that_is_down_is_the_same_story_everywhere() {
     let told = Told::start(|arguments| platform.command(arguments)).await;
     let down = Damage { sql: "", text: DOWN, mending: Install, weight: Fatal };
     told.nothing(&down).await;
-    cluster.control(&["stop", "-m", "immediate"]).unwrap();
+    cluster.control(&["stop", "-m", "fast"]).unwrap();
     assert_eq!(told.everywhere(&down).await, "See whether the server is up and can be reached from here.");
     cluster.control(&["start"]).unwrap();
     told.nothing(&down).await;
