@@ -5,7 +5,7 @@
 //! error and not a hang.
 //!
 //! Invariant: a batch is one transaction and two round trips. What can be sent together is sent together, and the
-//! server does it in the order in which it was sent. A lone change is two statements ([`lone`]).
+//! server does it in the order in which it was sent. A lone change is two statements (`lone`).
 //! Invariant: nothing here decides what to write. `mapping` does, and `sync` joins the two.
 
 pub mod backlog;
