@@ -156,15 +156,18 @@ impl Drain {
 
     /// One batch; or, where a writer in flight keeps the daemon from going to sleep, a short pause.
     pub(super) async fn step(&mut self, tools: Tools<'_>) -> Result<Drained, AttemptError> {
-        let change = self.change.take();
-        if let Some(place) =
-            change.filter(|_| std::mem::take(&mut self.knows_all) && tools.announce.is_none())
-            && self.lock == SleeperLock::Held
-            && let Some(totals) = Box::pin(lone::run(tools, place)).await?
-        {
-            self.knows_all = true;
-            self.totals.add(totals);
-            return Ok(Drained::Nothing { busy: false });
+        if let Some(place) = self.change.take() {
+            // Until this is done, or a whole pass has been made instead, there is a row that was not looked at.
+            let knows_all = std::mem::replace(&mut self.knows_all, false);
+            if knows_all
+                && self.lock == SleeperLock::Held
+                && tools.announce.is_none()
+                && let Some(totals) = Box::pin(lone::run(tools, place)).await?
+            {
+                self.knows_all = true;
+                self.totals.add(totals);
+                return Ok(Drained::Nothing { busy: false });
+            }
         }
         let limit = self.pace.limit();
         // On the heap: a batch is large compared with the rest of the loop.
