@@ -86,6 +86,15 @@ pub const CAPTURE_FAULTS: &str = "
     WHERE t.tgrelid = to_regclass(($1::text[])[1]) AND t.tgname = 'agent_sync_update'
     ORDER BY 1";
 
+/// Notes that a configuration was last written `$1` seconds ago.
+pub const NOTE_LAST_SYNC: &str =
+    "UPDATE agent_sync.install SET last_sync = clock_timestamp() - $1 * interval '1 second'";
+
+/// Whether the outbox notes whose transaction made a change, for the history.
+pub const NOTES_CAUSE: &str = "
+    SELECT EXISTS (SELECT FROM pg_attribute a
+                   WHERE a.attrelid = to_regclass('agent_sync.outbox') AND a.attname = 'role' AND a.atthasdef)";
+
 /// Seals the triggers and their functions: notes in `agent_sync.install` which they are. If they are not those that
 /// were noted, changes may have been missed, whoever changed them and changed them back: every agent is to be looked
 /// at. One row then, with whether anything was noted before.

@@ -42,6 +42,9 @@ const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// How many portions of the history a sweep deletes at most; the rest is for the next.
 const PRUNED: u32 = 10;
 
+/// How long the end of a daemon may take to say when it wrote last.
+const FAREWELL: Duration = Duration::from_secs(1);
+
 /// Why an attempt ended.
 #[derive(Debug, thiserror::Error)]
 pub enum AttemptError {
@@ -179,6 +182,11 @@ pub(super) async fn run(
     let mut phase = Phase::Standby;
     while !*attempt.stop.borrow() {
         phase = attempt.step(phase).await?;
+    }
+    if let Some(at) = attempt.drain.take_last_write() {
+        // The last courtesy of a daemon that is told to stop, and nothing to wait long for.
+        let noting = attempt.store.note_last_sync(attempt.session.client(), at.elapsed());
+        let _ = pulse::timeout(FAREWELL, noting).await;
     }
     Ok(())
 }
@@ -420,7 +428,8 @@ impl Attempt<'_> {
             }
         }
         let faults = store.capture_faults(client).await?;
-        let findings = store.cautions(client, self.context.options.capture.notify).await?;
+        let options = &self.context.options;
+        let findings = store.cautions(client, options.capture.notify, options.history.enabled).await?;
         let misses = !faults.is_empty() || findings.iter().any(Finding::misses_changes);
         let was_missing = std::mem::replace(&mut self.health.noticed.misses_changes, misses);
         let mended = was_missing && !misses && !(self.health.is_first() && installed.uncaptured_seen < 0);
@@ -454,6 +463,9 @@ impl Attempt<'_> {
 
         let (client, store) = (self.session.client(), &self.store);
         store.sweep_problems(client).await?;
+        if let Some(at) = self.drain.take_last_write() {
+            store.note_last_sync(client, at.elapsed()).await?;
+        }
         for _ in 0..PRUNED {
             if !store.prune_history(client, &self.context.options.history).await? {
                 break;
