@@ -1,8 +1,8 @@
--- agent-sync, schema version 2: what was written, and on whose account.
+-- agent-sync, schema version 2: when was last written, and, if wanted, what, and on whose account.
 --
 -- Run after 0001_schema.sql and before attach.sql, in the same transaction; see there. Running it again changes nothing,
--- but for making what has been dropped since, and for what "history" in agent_sync.tables says: true (or nothing said) lets
--- the outbox note whose transaction made a change, false does not.
+-- but for making what has been dropped since, and for what "history" in agent_sync.tables says: true lets the outbox note
+-- whose transaction made a change, false (or nothing said) does not.
 --
 -- Locks: the columns of the outbox, and their defaults, take ACCESS EXCLUSIVE on the outbox, once. A save that meets it goes
 -- on, with a WARNING and a count, and the daemon then looks at every agent (C4, G1). It is waited for no longer than 200 ms.
@@ -48,7 +48,7 @@ BEGIN
     END IF;
 
     SELECT coalesce((coalesce(nullif(current_setting('agent_sync.tables', true), ''), i.tables::text)::jsonb
-                     ->> 'history')::boolean, true)
+                     ->> 'history')::boolean, false)
         INTO wanted FROM agent_sync.install i;
     FOR attribute IN
         SELECT o.name, o.value, o.says, a.attnum IS NOT NULL AS there, coalesce(a.atthasdef, false) AS has_default
@@ -71,6 +71,14 @@ BEGIN
         END IF;
         PERFORM set_config('lock_timeout', patience, true);
     END LOOP;
+
+    IF NOT EXISTS (SELECT FROM pg_attribute a
+                   WHERE a.attrelid = 'agent_sync.install'::regclass AND a.attname = 'last_sync' AND NOT a.attisdropped)
+    THEN
+        ALTER TABLE agent_sync.install ADD COLUMN last_sync timestamptz;
+        COMMENT ON COLUMN agent_sync.install.last_sync IS
+            'When the daemon last wrote a configuration, as of its last sweep or its end.';
+    END IF;
 
     UPDATE agent_sync.install SET version = 2 WHERE version < 2;
 END

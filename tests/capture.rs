@@ -274,6 +274,44 @@ async fn c4_a_privilege_lost_in_the_middle_of_a_transaction_fails_no_save() {
     assert_eq!(platform.value::<i64>("SELECT last_value FROM agent_sync.uncaptured").await, 1);
 }
 
+/// GIVEN a statement that changes many agents, WHEN its owner may not append any more after half of the rows, THEN it succeeds, with one
+/// warning, and what could not be noted is counted. Nothing but the append itself makes the writer learn of the REVOKE.
+#[tokio::test]
+async fn c4_a_privilege_lost_in_the_middle_of_a_statement_fails_no_save() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "CREATE ROLE c4_statement_owner;
+             GRANT USAGE, CREATE ON SCHEMA agent_sync, public TO c4_statement_owner;
+             GRANT ALL ON ALL TABLES IN SCHEMA agent_sync TO c4_statement_owner;
+             GRANT ALL ON ALL SEQUENCES IN SCHEMA agent_sync TO c4_statement_owner;
+             ALTER FUNCTION agent_sync.capture_agent() OWNER TO c4_statement_owner;
+             INSERT INTO agents (slug) SELECT 'a' || n FROM generate_series(1, 200) n;
+             CREATE FUNCTION pause() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 IF NEW.slug = 'a100' THEN PERFORM pg_catalog.pg_advisory_xact_lock(100); END IF; RETURN NULL; END $$;
+             CREATE TRIGGER a_pause AFTER UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION pause()",
+        )
+        .await;
+    cleared(&platform).await;
+    platform.take_notices();
+    let writer = platform.connect().await;
+    platform.run("SELECT pg_advisory_lock(100)").await;
+    let statement =
+        tokio::spawn(async move { writer.execute("UPDATE agents SET name = 'Other'", &[]).await });
+    platform
+        .holds(
+            "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 100",
+        )
+        .await;
+    platform
+        .run("REVOKE ALL ON agent_sync.outbox FROM c4_statement_owner; SELECT pg_advisory_unlock(100)")
+        .await;
+    assert_eq!(statement.await.unwrap().unwrap(), 200, "saved");
+    let noted = platform.outbox().await.len();
+    assert!((50..150).contains(&noted), "{noted} of 200 were noted before the privilege was lost");
+    assert!(platform.value::<bool>("SELECT last_value > 0 FROM agent_sync.uncaptured").await);
+}
+
 #[tokio::test]
 async fn c4_roles_that_edit_agents_need_no_grants_and_cannot_hijack_the_capture() {
     let platform = Platform::installed().await;

@@ -57,6 +57,7 @@ async fn a_healthy_database_passes_everything_with_a_daemon_in_its_own_role() {
         "missed",
         "row security",
         "two-phase",
+        "history",
         "daemon",
         "outbox",
         "agents",

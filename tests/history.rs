@@ -1,9 +1,9 @@
-//! The history: what was written, when, and on whose account; bounded, and to be switched off.
+//! The history: what was written, when, and on whose account; bounded, and only where it is wanted.
 
 use serde_json::Value;
 
-use crate::support::platform::{EXAMPLE, EXPECTED};
-use crate::support::{Daemon, Platform, eventually};
+use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
+use crate::support::{Daemon, Platform, Said, eventually};
 
 /// Rows of the history, as text.
 async fn rows(platform: &Platform, select: &str) -> Vec<String> {
@@ -11,9 +11,30 @@ async fn rows(platform: &Platform, select: &str) -> Vec<String> {
     platform.client.query(&sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
 }
 
+/// The program, told to keep a history.
+fn keeping(platform: &Platform, arguments: &[&str]) -> std::process::Command {
+    let mut command = platform.command(arguments);
+    command.env("AGENT_SYNC__HISTORY__ENABLED", "true");
+    command
+}
+
+/// A database in which a history is kept.
+async fn kept(tables: &str) -> Platform {
+    let platform = Platform::with_tables(crate::support::cluster(), tables).await;
+    let said = Said::of(keeping(&platform, &["install"])).await;
+    assert!(said.out.contains("default: installed"), "{said:?}");
+    platform
+}
+
+async fn caught_up(platform: &Platform) -> Daemon {
+    let daemon = Daemon::start(keeping(platform, &["run"]));
+    daemon.logged("caught up").await;
+    daemon
+}
+
 #[tokio::test]
 async fn g11_a_write_is_kept_with_its_cause_and_what_it_changed_and_without_prompts() {
-    let platform = Platform::installed().await;
+    let platform = kept(TABLES).await;
     let role = format!("ui_{}", platform.name());
     platform
         .run(&format!(
@@ -23,7 +44,7 @@ async fn g11_a_write_is_kept_with_its_cause_and_what_it_changed_and_without_prom
     platform.save("a", EXAMPLE).await;
     platform.configure("a").await;
     platform.run("UPDATE agent_configurations SET provider_config = '{\"mine\": 0.10}'").await;
-    let daemon = platform.caught_up_daemon().await;
+    let daemon = caught_up(&platform).await;
     platform.holds("SELECT voice_id IS NOT NULL FROM agent_configurations").await;
     platform.drained().await;
 
@@ -77,19 +98,18 @@ async fn g11_a_write_is_kept_with_its_cause_and_what_it_changed_and_without_prom
 
 #[tokio::test]
 async fn a_bulk_statement_is_kept_row_by_row_whatever_the_key_is() {
-    let tables = crate::support::platform::TABLES.replace(
+    let tables = TABLES.replace(
         "id                  uuid PRIMARY KEY DEFAULT gen_random_uuid(),\n    agent_slug",
         "tenant integer DEFAULT 7, number integer GENERATED ALWAYS AS IDENTITY, PRIMARY KEY (tenant, number),\n    agent_slug",
     );
-    let platform = Platform::with_tables(crate::support::cluster(), &tables).await;
-    platform.install();
+    let platform = kept(&tables).await;
     platform
         .run(
             "INSERT INTO agents (slug, voice_settings) SELECT 'a' || n, '{\"voice_id\": \"x\"}' FROM generate_series(1, 1500) n;
              INSERT INTO agent_configurations (agent_slug, provider_config) SELECT 'a' || n, '{}' FROM generate_series(1, 1500) n",
         )
         .await;
-    let _daemon = platform.caught_up_daemon().await;
+    let _daemon = caught_up(&platform).await;
     platform.drained().await;
     let kept = "SELECT count(*) = 1500 AND count(DISTINCT h.slug) = 1500
                    AND bool_and(h.configuration = concat_ws(',', c.tenant, c.number))
@@ -121,27 +141,56 @@ async fn the_history_is_bounded_by_rows_and_by_age_and_pruned_in_portions() {
 #[tokio::test]
 async fn a_history_that_is_off_costs_neither_saves_nor_batches_anything() {
     let platform = Platform::new().await;
-    let off = |arguments: &[&str]| {
-        let mut command = platform.command(arguments);
-        command.env("AGENT_SYNC__HISTORY__ENABLED", "false");
-        command
-    };
     let defaults = "SELECT count(*) FROM pg_attrdef d WHERE d.adrelid = 'agent_sync.outbox'::regclass";
     platform.install();
-    assert_eq!(platform.value::<i64>(defaults).await, 3);
-    assert!(crate::support::Said::of(off(&["install"])).await.out.contains("default: installed"));
-    assert_eq!(platform.value::<i64>(defaults).await, 1, "only the clock is left");
-    assert!(crate::support::Said::of(off(&["install"])).await.out.contains("nothing to change"));
-    let daemon = Daemon::start(off(&["run"]));
-    daemon.logged("caught up").await;
+    assert_eq!(platform.value::<i64>(defaults).await, 1, "only the clock");
+    let daemon = platform.caught_up_daemon().await;
     platform.configure("a").await;
     platform.save("a", EXAMPLE).await;
     platform.becomes("a", EXPECTED).await;
     assert_eq!(rows(&platform, "h.id").await, Vec::<String>::new());
+    let told = platform.says(&["why", "a"]).await.fits();
+    assert!(told.out.contains("nothing is noted; history.enabled = true notes it"), "{}", told.out);
+    assert!(platform.says(&["doctor"]).await.fits().out.contains("  pass  history       none is kept"));
+
+    // When was last written is known all the same, at the end of the daemon at the latest.
+    assert!(platform.says(&["status"]).await.fits().out.contains("Last written: default: not recorded"));
+    assert!(daemon.terminate().await.success());
+    assert!(platform.says(&["status"]).await.fits().out.contains("Last written: default "));
     let status: Value = platform.says(&["status", "--json"]).await.object();
-    assert_eq!(status["last_sync"], Value::Null);
-    assert!(platform.says(&["install"]).await.out.contains("default: installed"));
+    let noted = "SELECT i.last_sync IS NOT NULL AND abs(extract(epoch FROM i.last_sync - c.updated_at)) < 1
+                 FROM agent_sync.install i, agent_configurations c";
+    assert!(status["last_sync"].is_string() && platform.value::<bool>(noted).await, "{status}");
+
+    // It is switched on and off by install, and until then doctor says so.
+    let doctor = Said::of(keeping(&platform, &["doctor"])).await.fits();
+    assert!(
+        doctor.out.contains("  warn  history       history.enabled is true, and the install"),
+        "{}",
+        doctor.out
+    );
+    assert!(Said::of(keeping(&platform, &["install"])).await.out.contains("default: installed"));
     assert_eq!(platform.value::<i64>(defaults).await, 3);
+    assert!(!Said::of(keeping(&platform, &["doctor"])).await.out.contains("  warn  history"));
+    assert!(platform.says(&["install"]).await.out.contains("default: installed"));
+    assert_eq!(platform.value::<i64>(defaults).await, 1);
+    assert!(platform.says(&["install"]).await.out.contains("nothing to change"));
+}
+
+#[tokio::test]
+async fn a_sweep_notes_when_was_last_written() {
+    let platform = Platform::installed().await;
+    platform.configure("a").await;
+    let mut command = platform.command(&["run"]);
+    command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
+    let daemon = Daemon::start(command);
+    daemon.logged("caught up").await;
+    platform.save("a", EXAMPLE).await;
+    platform
+        .holds(
+            "SELECT coalesce(last_sync >= updated_at, false) FROM agent_sync.install, agent_configurations",
+        )
+        .await;
 }
 
 /// GIVEN an install of version 1 with a daemon that finds it too old, WHEN the new version is installed, THEN nothing is lost, and the
@@ -154,7 +203,7 @@ async fn i6_an_install_of_version_1_is_upgraded_under_a_running_daemon() {
     assert_eq!(platform.value::<i32>("SELECT version FROM agent_sync.install").await, 1);
     platform.configure("a").await;
     platform.save("a", EXAMPLE).await;
-    let mut command = platform.command(&["run"]);
+    let mut command = keeping(&platform, &["run"]);
     command.env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
     let daemon = Daemon::start(command);
     let line = daemon.logged("database unavailable").await;
@@ -163,7 +212,7 @@ async fn i6_an_install_of_version_1_is_upgraded_under_a_running_daemon() {
     // A save that is under way holds the outbox: the upgrade waits for it, in short attempts.
     let writer = platform.connect().await;
     writer.batch_execute("BEGIN; UPDATE agents SET name = 'in flight'").await.unwrap();
-    let upgrade = tokio::spawn(crate::support::Said::of(platform.command(&["install"])));
+    let upgrade = tokio::spawn(Said::of(keeping(&platform, &["install"])));
     platform.holds("SELECT count(*) > 0 FROM pg_locks l WHERE NOT l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())").await;
     writer.batch_execute("COMMIT").await.unwrap();
     let said = upgrade.await.unwrap();
@@ -175,6 +224,6 @@ async fn i6_an_install_of_version_1_is_upgraded_under_a_running_daemon() {
     daemon.logged("caught up").await;
     platform.becomes("a", EXPECTED).await;
     platform.holds("SELECT agent_name = 'in flight' FROM agent_configurations").await;
-    assert!(platform.says(&["install"]).await.out.contains("nothing to change"));
+    assert!(Said::of(keeping(&platform, &["install"])).await.out.contains("nothing to change"));
     eventually("it is in the history", async || !rows(&platform, "h.id").await.is_empty()).await;
 }

@@ -3,6 +3,7 @@
 mod bulk;
 mod cpu;
 mod heal;
+mod history;
 mod idle;
 mod latency;
 mod latency_busy;
@@ -27,6 +28,7 @@ pub enum Figure {
     LatencyBusy,
     Bulk,
     WriterBulk,
+    History,
     Saves,
     Unrelated,
     Heal,
@@ -45,6 +47,7 @@ impl Figure {
             Self::LatencyBusy => "latency_busy",
             Self::Bulk => "bulk",
             Self::WriterBulk => "writer_bulk",
+            Self::History => "history",
             Self::Saves => "saves",
             Self::Unrelated => "unrelated",
             Self::Heal => "heal",
@@ -63,6 +66,7 @@ impl Figure {
             Self::LatencyBusy => "the same while 8 writers save other agents",
             Self::Bulk => "agents changed by one statement, until all are in sync",
             Self::WriterBulk => "the writer's own time for that statement",
+            Self::History => "what keeping a history costs",
             Self::Saves => "single-row saves per second",
             Self::Unrelated => "saves that change nothing relevant",
             Self::Heal => "from a fault until in sync again",
@@ -81,6 +85,7 @@ impl Figure {
             Self::LatencyBusy => latency_busy::measure(lab).await,
             Self::Bulk => bulk::measure(lab).await,
             Self::WriterBulk => writer_bulk::measure(lab).await,
+            Self::History => history::measure(lab).await,
             Self::Saves => saves::measure(lab).await,
             Self::Unrelated => unrelated::measure(lab).await,
             Self::Heal => heal::measure(lab).await,

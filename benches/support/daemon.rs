@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::Value;
 
-use super::database::Database;
+use super::database::{Database, Flavour};
 use super::lab::Lab;
 use super::{PATIENCE, procfs, until};
 
@@ -33,9 +33,10 @@ pub struct Daemon {
     agents: u32,
 }
 
-/// The settings of the daemon: the defaults, but for its databases.
+/// The settings of the daemon: the defaults, but for its databases, and the history where one is kept.
 fn settings(databases: &[&Database]) -> String {
-    let mut text = "[admin]\nlisten = \"off\"\n".to_owned();
+    let keeps = databases.iter().any(|database| database.flavour == Flavour::Keeping);
+    let mut text = format!("[admin]\nlisten = \"off\"\n[history]\nenabled = {keeps}\nmax_rows = 100000000\n");
     for database in databases {
         text.push_str(&format!(
             "[databases.{}]\nurl = {}\n",
@@ -58,8 +59,10 @@ fn told(mut command: Command) -> Command {
 }
 
 /// `agent-sync install`.
-pub fn install(url: &str) -> anyhow::Result<()> {
+pub fn install(url: &str, flavour: Flavour) -> anyhow::Result<()> {
     let mut command = told(Command::new(env!("CARGO_BIN_EXE_agent-sync")));
+    let keeps = (flavour == Flavour::Keeping).to_string();
+    command.env("AGENT_SYNC__HISTORY__ENABLED", keeps);
     let output = command.arg("install").env("DATABASE_URL", url).stdin(Stdio::null()).output();
     let output = output.context("could not start `agent-sync install`")?;
     let said = String::from_utf8_lossy(&output.stderr);

@@ -1,4 +1,4 @@
-//! One database of the bench: the platform's tables, in one of three states.
+//! One database of the bench: the platform's tables, in one of these states.
 
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,8 @@ pub enum Flavour {
     Plain,
     /// agent-sync, put there by `agent-sync install`.
     Installed,
+    /// The same, with a history.
+    Keeping,
     /// The usual row trigger that notifies.
     Notifying,
 }
@@ -42,7 +44,7 @@ impl Database {
         let client = connect(&url).await?;
         match flavour {
             Flavour::Plain => {}
-            Flavour::Installed => super::daemon::install(&url)?,
+            Flavour::Installed | Flavour::Keeping => super::daemon::install(&url, flavour)?,
             Flavour::Notifying => client.batch_execute(NOTIFY_TRIGGER).await?,
         }
         Ok(Self { name, url, agents, client, flavour })
@@ -55,7 +57,7 @@ impl Database {
 
     /// Brings it to the state in which every round begins: nothing waiting, no dead rows, and a checkpoint just done.
     pub async fn tidy(&self) -> anyhow::Result<()> {
-        if self.flavour == Flavour::Installed {
+        if matches!(self.flavour, Flavour::Installed | Flavour::Keeping) {
             self.client.batch_execute("VACUUM agent_sync.outbox").await?;
         }
         self.client.batch_execute("VACUUM agents").await?;

@@ -56,6 +56,7 @@ impl Note {
             Finding::RowsMayBeHidden { .. } => "row security",
             Finding::Scans { .. } => "index",
             Finding::PreparedTransactions { .. } => "two-phase",
+            Finding::HistoryWithoutCause => "history",
         };
         let level = if finding.is_fatal() { Level::Fail } else { Level::Warn };
         Self { topic, level, text: finding.to_string(), remedy: Some(finding.remedy().into_owned()) }

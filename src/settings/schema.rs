@@ -178,9 +178,9 @@ pub(crate) const KEYS: &[Key] = &[
     key(
         "history.enabled",
         Kind::Bool,
-        Default::Bool(true),
+        Default::Bool(false),
         "Whether what is written is kept in agent_sync.history, with the application_name and the role of the transaction \
-         that caused it. Run `agent-sync install` after a change of it.",
+         that caused it. Costs a drain of many agents about a fifth. Run `agent-sync install` after a change of it.",
     ),
     key(
         "history.keep",

@@ -81,12 +81,20 @@ pub enum Finding {
         /// How many.
         max: i32,
     },
+    /// A history is wanted, and the outbox was installed without noting who makes a change.
+    HistoryWithoutCause,
 }
 
 impl Finding {
     /// Whether nothing can be done in this database while it is so.
     pub fn is_fatal(&self) -> bool {
-        !matches!(self, Self::RowsMayBeHidden { .. } | Self::Scans { .. } | Self::PreparedTransactions { .. })
+        !matches!(
+            self,
+            Self::RowsMayBeHidden { .. }
+                | Self::Scans { .. }
+                | Self::PreparedTransactions { .. }
+                | Self::HistoryWithoutCause
+        )
     }
 
     /// Whether changes may be missed while it is so, so that every agent has to be looked at afterwards (G1).
@@ -101,7 +109,8 @@ impl Finding {
             | Self::ReadOnly
             | Self::OtherVersion { .. }
             | Self::Scans { .. }
-            | Self::PreparedTransactions { .. } => false,
+            | Self::PreparedTransactions { .. }
+            | Self::HistoryWithoutCause => false,
         }
     }
 
@@ -118,7 +127,7 @@ impl Finding {
                                for this server, database or role."
                     .into()
             }
-            Self::NotInstalled | Self::Incomplete { .. } => INSTALL.into(),
+            Self::NotInstalled | Self::Incomplete { .. } | Self::HistoryWithoutCause => INSTALL.into(),
             Self::OtherVersion { found, expected } if found > expected => {
                 "Run the version of agent-sync that installed it, or a later one.".into()
             }
@@ -190,6 +199,9 @@ impl Display for Finding {
             Self::PreparedTransactions { max } => write!(
                 out,
                 "max_prepared_transactions is {max}, and PostgreSQL refuses to prepare a transaction that notifies"
+            ),
+            Self::HistoryWithoutCause => out.write_str(
+                "history.enabled is true, and the install was made without it, so the history cannot tell who caused a write",
             ),
         }
     }
@@ -320,7 +332,7 @@ fn needs(database: &Database, layout: &Layout) -> Vec<Need> {
             privilege,
         }));
     };
-    on("agent_sync", "install", "UPDATE", vec!["\"uncaptured_seen\"", "\"seal\""]);
+    on("agent_sync", "install", "UPDATE", vec!["\"uncaptured_seen\"", "\"seal\"", "\"last_sync\""]);
 
     let optional = [&agents.name, &agents.system_prompt, &agents.agent_image];
     let read = [&agents.slug, &agents.voice_settings].into_iter().chain(optional.into_iter().flatten());
@@ -351,6 +363,7 @@ pub async fn cautions(
     patience: Duration,
     layout: &Layout,
     notify: bool,
+    history: bool,
 ) -> Result<Vec<Finding>, StoreError> {
     let tables: [(&(dyn ToSql + Sync), Type); 2] =
         [(&layout.agents.table, Type::TEXT), (&layout.configurations.table, Type::TEXT)];
@@ -370,6 +383,13 @@ pub async fn cautions(
     findings.extend(layout.scans.iter().cloned());
     if notify && max > 0 {
         findings.push(Finding::PreparedTransactions { max });
+    }
+    if history
+        && !within(patience, client.query_typed_one(queries::NOTES_CAUSE, &[]))
+            .await?
+            .try_get::<_, bool>(0)?
+    {
+        findings.push(Finding::HistoryWithoutCause);
     }
     Ok(findings)
 }

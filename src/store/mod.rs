@@ -391,6 +391,11 @@ impl Store {
         Ok(seconds.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.01, 3600.0))))
     }
 
+    /// Notes in `agent_sync.install` how long ago a configuration was last written.
+    pub async fn note_last_sync(&self, client: &Client, ago: Duration) -> Result<(), StoreError> {
+        self.run(client, queries::NOTE_LAST_SYNC, &[(&ago.as_secs_f64(), Type::FLOAT8)]).await
+    }
+
     /// Deletes one portion of what the history need not keep any more. Says whether there may be more.
     pub async fn prune_history(&self, client: &Client, history: &History) -> Result<bool, StoreError> {
         const PORTION: i64 = 2000;
@@ -417,8 +422,13 @@ impl Store {
     }
 
     /// What does not keep the daemon from working, and should be known.
-    pub async fn cautions(&self, client: &Client, notify: bool) -> Result<Vec<Finding>, StoreError> {
-        checks::cautions(client, self.patience, &self.layout, notify).await
+    pub async fn cautions(
+        &self,
+        client: &Client,
+        notify: bool,
+        history: bool,
+    ) -> Result<Vec<Finding>, StoreError> {
+        checks::cautions(client, self.patience, &self.layout, notify, history).await
     }
 
     /// Notes the triggers and functions as they are. Some if they are not as they were noted before, and so every

@@ -72,10 +72,11 @@ pub const HISTORY_OF: &str = "
            h.application_name, h.role
     FROM agent_sync.history h WHERE h.slug = $1::text ORDER BY h.id DESC LIMIT $2::int8";
 
-/// When the last write was, and how long ago; nulls if there is none in the history.
+/// When the last write was, and how long ago, as the history or else the last sweep has noted it; nulls if neither has.
 pub const LAST_SYNC: &str = "
-    SELECT h.at, extract(epoch FROM clock_timestamp() - h.at)::float8
-    FROM (SELECT) AS one LEFT JOIN (SELECT at FROM agent_sync.history ORDER BY id DESC LIMIT 1) AS h ON true";
+    SELECT l.at, extract(epoch FROM clock_timestamp() - l.at)::float8
+    FROM (SELECT greatest((SELECT h.at FROM agent_sync.history h ORDER BY h.id DESC LIMIT 1),
+                          (SELECT i.last_sync FROM agent_sync.install i)) AS at) AS l";
 
 /// How many of the slugs `$1` are still in the outbox, and how many rows have ever been taken out of it, by a count of the
 /// server's that is about a second late: where the first stays and the second grows, others are before them.

@@ -66,6 +66,7 @@ pub(super) struct Drain {
     transient: u32,
     faults: u32,
     totals: Totals,
+    last_write: Option<Instant>,
     set_aside: bool,
 }
 
@@ -123,6 +124,7 @@ impl Drain {
             transient: 0,
             faults: 0,
             totals: Totals::default(),
+            last_write: None,
             set_aside: false,
         }
     }
@@ -130,6 +132,18 @@ impl Drain {
     /// What it came to since this was last asked.
     pub(super) fn take_totals(&mut self) -> Totals {
         std::mem::take(&mut self.totals)
+    }
+
+    /// When a configuration was last written, if one was since this was last asked.
+    pub(super) fn take_last_write(&mut self) -> Option<Instant> {
+        self.last_write.take()
+    }
+
+    fn add(&mut self, totals: Totals) {
+        if totals.written > 0 {
+            self.last_write = Some(Instant::now());
+        }
+        self.totals.add(totals);
     }
 
     /// Whether a failed write was set aside since this was last asked.
@@ -165,7 +179,7 @@ impl Drain {
                 && let Some(totals) = Box::pin(lone::run(tools, place)).await?
             {
                 self.knows_all = true;
-                self.totals.add(totals);
+                self.add(totals);
                 return Ok(Drained::Nothing { busy: false });
             }
         }
@@ -241,7 +255,7 @@ impl Drain {
                 self.pass.took_any = true;
                 (self.transient, self.faults) = (0, 0);
                 self.pace.went_well(claimed.looked_at, claimed.bytes);
-                self.totals.add(decision.totals);
+                self.add(decision.totals);
                 report::committed(
                     observer,
                     &store.layout().remedies,

@@ -2,7 +2,8 @@
 //!
 //! - `fleet` runs one task a database and stops them together.
 //! - `database` keeps one database in sync for good: attempt after attempt, with backoff in between (G8).
-//! - `attempt` is the life of one connection: connect, stand by, catch up, wait, drain. Its phases are documented there.
+//! - `attempt` is the life of one connection: connect, stand by, catch up, wait, drain. Its phases are documented there;
+//!   `attempt::sweep` is the slow round.
 //! - `drain` takes the outbox apart, batch by batch.
 //! - `lone` does the one change that a writer has named, the short way.
 //! - `decide` is where the mapping meets the store.

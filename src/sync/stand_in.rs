@@ -67,7 +67,10 @@ impl StandIn {
     }
 
     /// Gives the lock back, so that whoever waits for it has it at once.
-    pub async fn step_out(self) -> Result<(), AttemptError> {
+    pub async fn step_out(mut self) -> Result<(), AttemptError> {
+        if let Some(at) = self.drain.take_last_write() {
+            self.store.note_last_sync(self.session.client(), at.elapsed()).await?;
+        }
         let patience = Store::patience(&self.context.options.sync);
         let _: bool = report::value(self.session.client(), patience, report::STAND_DOWN, &[]).await?;
         Ok(())

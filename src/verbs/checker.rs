@@ -167,7 +167,7 @@ impl<'a> Checker<'a> {
         layout: &Layout,
     ) -> Result<(), StoreError> {
         let patience = Store::patience(&self.settings.sync);
-        for finding in checks::cautions(client, patience, layout, false).await? {
+        for finding in checks::cautions(client, patience, layout, false, false).await? {
             if matches!(&finding, Finding::RowsMayBeHidden { command, .. } if command == "SELECT") {
                 self.page.note(format_args!("database {}: {finding}", database.name));
                 self.page.note(format_args!("  try: {}", finding.remedy()));

@@ -233,7 +233,7 @@ fn lines(states: &[State]) -> Vec<String> {
     lines
 }
 
-/// When a configuration was last written, as far as the history of each database says.
+/// When a configuration was last written, as each database says.
 fn last_writes(states: &[State]) -> String {
     let asked =
         states.iter().filter_map(|state| Some((&state.name, state.look.as_ref()?.last_sync.as_ref())));

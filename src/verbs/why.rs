@@ -198,10 +198,10 @@ fn state(page: &mut Page, look: &Look, story: &Story) {
 
 /// What was written lately, and on whose account.
 fn history(page: &mut Page, story: &Story) {
-    if story.history.is_empty() {
-        return;
-    }
     heading(page, "what was written, the latest first");
+    if story.history.is_empty() {
+        page.line("    nothing is noted; history.enabled = true notes it");
+    }
     for write in &story.history {
         let by = write
             .application_name

@@ -21,7 +21,7 @@ fn without_any_source_the_defaults_are_in_force() {
     assert_eq!(settings.sync.probe_timeout, Duration::from_secs(5));
     assert_eq!(settings.sync.lock_timeout, Duration::from_millis(500));
     assert_eq!(settings.sync.statement_timeout, Duration::from_secs(30));
-    assert!(settings.history.enabled && settings.history.max_rows == 10_000);
+    assert!(!settings.history.enabled && settings.history.max_rows == 10_000);
     assert_eq!(settings.history.keep, Duration::from_secs(30 * 24 * 3600));
     assert_eq!(settings.reconcile.confirm_above, 100);
     assert_eq!(settings.reconnect.initial_delay, Duration::from_millis(100));

@@ -44,7 +44,7 @@ lock_timeout = "500ms"     # default
 statement_timeout = "30s"  # default
 
 [history]
-enabled = true    # default
+enabled = false   # default
 keep = "720h"     # default
 max_rows = 10000  # default
 

@@ -172,13 +172,22 @@ impl<'a> Asking<'a> {
 
     async fn cautions(&mut self) -> Result<(), StoreError> {
         let Some(layout) = &self.look.layout else { return Ok(()) };
-        match checks::cautions(self.client, self.patience(), layout, self.settings.capture.notify).await {
+        let (notify, history) = (self.settings.capture.notify, self.settings.history.enabled);
+        match checks::cautions(self.client, self.patience(), layout, notify, history).await {
             Ok(findings) => {
                 let found: Vec<_> = findings.iter().map(Note::finding).collect();
                 for (topic, text) in [
                     ("index", "an index finds a slug in each of the two tables"),
                     ("row security", "no policy hides rows of the two tables from the role"),
                     ("two-phase", "no prepared transaction can meet a notification of ours"),
+                    (
+                        "history",
+                        if history {
+                            "who causes a write is noted"
+                        } else {
+                            "none is kept (history.enabled)"
+                        },
+                    ),
                 ] {
                     if found.iter().all(|note| note.topic != topic) {
                         self.note(Note::pass(topic, text));
@@ -227,7 +236,7 @@ impl<'a> Asking<'a> {
     async fn last_sync(&mut self) -> Result<(), StoreError> {
         let rows = match self.ask(report::LAST_SYNC, &[]).await {
             Ok(rows) => rows,
-            Err(error) => return self.failed("history", error),
+            Err(error) => return self.failed("last sync", error),
         };
         let Some(row) = rows.first() else { return Ok(()) };
         let (at, seconds): (Option<SystemTime>, Option<f64>) = (row.try_get(0)?, row.try_get(1)?);

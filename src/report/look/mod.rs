@@ -27,7 +27,7 @@ pub struct Look {
     pub daemons: Vec<Daemon>,
     /// What waits.
     pub outbox: Option<Outbox>,
-    /// When something was last written, and how many seconds ago, as far as the history says.
+    /// When something was last written, and how many seconds ago, as the history or the daemon's last sweep has noted it.
     pub last_sync: Option<(String, f64)>,
     /// How many agents there are.
     pub agents: Option<Counted>,

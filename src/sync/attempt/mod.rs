@@ -13,6 +13,8 @@
 //! was saved while nobody listened is found there (G1).
 //! Invariant: nobody writes but the holder of the leader's lock, by the session that holds it (G2).
 
+mod sweep;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,8 +28,7 @@ use crate::install;
 use crate::observe::{self, Event, Totals, WakeUp, pulse};
 use crate::session::{Asked, Limits, Session, SessionError};
 use crate::store::failure::{self, Class};
-use crate::store::{CaptureFault, Finding, checks};
-use crate::store::{Installed, Layout, LayoutError, Store, StoreError};
+use crate::store::{Finding, Layout, LayoutError, Store, StoreError, checks};
 
 /// How often a standby tries for the leader's lock. It must not wait in the lock function: a waiting statement holds
 /// a snapshot, and that keeps vacuum from cleaning up in the whole cluster.
@@ -39,8 +40,8 @@ const FIRST_SWEEP: Duration = Duration::from_secs(1);
 /// The first pause before another look at rows that others have locked; it doubles up to `sync.lock_timeout`.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
-/// How many portions of the history a sweep deletes at most; the rest is for the next.
-const PRUNED: u32 = 10;
+/// How long the end of a daemon may take to say when it wrote last.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Why an attempt ended.
 #[derive(Debug, thiserror::Error)]
@@ -179,6 +180,11 @@ pub(super) async fn run(
     let mut phase = Phase::Standby;
     while !*attempt.stop.borrow() {
         phase = attempt.step(phase).await?;
+    }
+    if let Some(at) = attempt.drain.take_last_write() {
+        // The last courtesy of a daemon that is told to stop, and nothing to wait long for.
+        let noting = attempt.store.note_last_sync(attempt.session.client(), at.elapsed());
+        let _ = pulse::timeout(FAREWELL, noting).await;
     }
     Ok(())
 }
@@ -400,112 +406,5 @@ impl Attempt<'_> {
             () = self.session.inbox().arrival() => false,
             () = tokio::time::sleep_until(until.into()) => true,
         }
-    }
-
-    /// The slow round: what no notification tells of.
-    async fn sweep(&mut self) -> Result<(), AttemptError> {
-        self.next_sweep = Instant::now() + self.context.options.sync.sweep_interval;
-        self.has_swept = true;
-        let (client, store, observer) = (self.session.client(), &self.store, &self.context.observer);
-        let resealed = store.seal(client).await?;
-        let mut installed = store.installed(client).await?;
-        if installed.version != install::VERSION {
-            let (found, expected) = (installed.version, install::VERSION);
-            return Err(AttemptError::Unfit(vec![Finding::OtherVersion { found, expected }]));
-        }
-
-        refuse(checks::server(client, Store::patience(&self.context.options.sync)).await?)?;
-        if let Some(known_before) = resealed {
-            self.uncaptured = None;
-            if known_before {
-                observer.tell(&Event::CaptureTouched);
-            }
-        }
-        let faults = store.capture_faults(client).await?;
-        let findings = store.cautions(client, self.context.options.capture.notify).await?;
-        let misses = !faults.is_empty() || findings.iter().any(Finding::misses_changes);
-        let was_missing = std::mem::replace(&mut self.health.noticed.misses_changes, misses);
-        let mended = was_missing && !misses && !(self.health.is_first() && installed.uncaptured_seen < 0);
-        if mended {
-            observer.tell(&Event::CaptureMended);
-            store.distrust(client).await?;
-            installed.uncaptured_seen = -1;
-            self.uncaptured = None;
-        }
-        // While changes are missed, every agent is looked at once, and again when saves were counted.
-        let counted = self.uncaptured.as_ref().is_none_or(|(saves, _)| *saves != installed.uncaptured);
-        let looked = if !misses || counted {
-            self.make_good(installed, mended || resealed == Some(true)).await
-        } else {
-            Ok(())
-        };
-        let observer = &self.context.observer;
-        for fault in self.health.noticed.untold_faults(&faults) {
-            let (trigger, remedy) = (&fault.trigger, CaptureFault::REMEDY);
-            observer.tell(&Event::CaptureBroken { trigger, fault: &fault.fault, remedy });
-        }
-        for finding in self.health.noticed.untold_findings(&findings) {
-            let (finding, remedy) = (finding.to_string(), finding.remedy());
-            observer.tell(&Event::Found { finding: &finding, remedy: &remedy });
-        }
-        looked?;
-        self.tell_what_is_wrong(&faults, &findings);
-        if misses {
-            self.store.distrust(self.session.client()).await?;
-        }
-
-        let (client, store) = (self.session.client(), &self.store);
-        store.sweep_problems(client).await?;
-        for _ in 0..PRUNED {
-            if !store.prune_history(client, &self.context.options.history).await? {
-                break;
-            }
-        }
-        self.enqueue_retries().await?;
-        self.look.expect_news();
-        Ok(())
-    }
-
-    /// Tells everything that is wrong now, said before or not, for those who ask.
-    fn tell_what_is_wrong(&self, faults: &[CaptureFault], findings: &[Finding]) {
-        let faults = faults.iter().map(|fault| observe::Finding {
-            what: fault.to_string(),
-            remedy: CaptureFault::REMEDY.to_owned(),
-            misses_changes: true,
-        });
-        let findings = findings.iter().map(|finding| observe::Finding {
-            what: finding.to_string(),
-            remedy: finding.remedy().into_owned(),
-            misses_changes: finding.misses_changes(),
-        });
-        let findings: Vec<_> = faults.chain(findings).collect();
-        self.context.observer.tell(&Event::InForce { findings: &findings });
-    }
-
-    /// Looks at every agent on account of saves that could not be captured (G1); the first start after an install
-    /// counts as one of them. Says so unless it is `told` already.
-    async fn make_good(&mut self, installed: Installed, told: bool) -> Result<(), AttemptError> {
-        let Installed { uncaptured: saves, uncaptured_seen: seen, .. } = installed;
-        if saves == seen {
-            return Ok(());
-        }
-        let (client, store, observer) = (self.session.client(), &self.store, &self.context.observer);
-        let known = self.uncaptured.as_ref().map(|(saves, _)| *saves);
-        if known != Some(saves) {
-            if !told {
-                observer.tell(&match known.unwrap_or(seen) {
-                    ..0 => Event::FirstStart,
-                    before => Event::Uncaptured { saves: saves - before },
-                });
-            }
-            self.uncaptured = Some((saves, store.next_transaction(client).await?));
-        }
-        let barrier = self.uncaptured.as_ref().map_or("0", |(_, barrier)| barrier.as_str());
-        let settled = store.enqueue_uncaptured(client, saves, barrier).await?;
-        if !settled && known != Some(saves) {
-            // Not every transaction is over yet: look at what there is now, and again when they are.
-            store.enqueue_all(client).await?;
-        }
-        Ok(())
     }
 }

@@ -1,0 +1,134 @@
+//! What is looked up about the server, the install and the role: in the catalog, so that looking changes nothing.
+
+/// The state of the install: its version, and how many saves could not be captured and up to which that is mended.
+pub const INSTALL: &str = "
+    SELECT i.version, i.uncaptured_seen, (SELECT u.last_value FROM agent_sync.uncaptured u)
+    FROM agent_sync.install i";
+
+/// The triggers that the capture needs, `$2` on `$1`, and that are missing, disabled, or cannot write the outbox; or that
+/// do not watch one of the quoted columns `$3` of the first table; or that look at what statements set (`UPDATE OF`) where
+/// a BEFORE trigger may change more, which `sql/attach.sql` sees to unless the other trigger came later.
+pub const CAPTURE_FAULTS: &str = "
+    SELECT need.relation || '.' || need.name,
+           CASE WHEN t.oid IS NULL THEN 'missing'
+                WHEN t.tgenabled = 'D' THEN 'disabled'
+                WHEN t.tgenabled <> 'A' THEN 'not enabled ALWAYS, so it sleeps during restores and replication'
+                ELSE 'unable to write agent_sync.outbox' END
+    FROM unnest($1::text[], $2::text[]) AS need (relation, name)
+    LEFT JOIN pg_trigger t ON t.tgrelid = to_regclass(need.relation) AND t.tgname = need.name
+    LEFT JOIN pg_proc f ON f.oid = t.tgfoid
+    WHERE t.oid IS NULL OR t.tgenabled <> 'A'
+       OR NOT has_schema_privilege(f.proowner, 'agent_sync', 'USAGE')
+       OR NOT has_table_privilege(f.proowner, 'agent_sync.outbox', 'INSERT')
+    UNION ALL
+    SELECT ($1::text[])[1] || '.' || t.tgname, 'blind to the column ' || a.attname || ', which it was not made for'
+    FROM pg_trigger t
+    JOIN pg_attribute a ON a.attrelid = t.tgrelid AND '\"' || replace(a.attname, '\"', '\"\"') || '\"' = ANY ($3::text[])
+    WHERE t.tgrelid = to_regclass(($1::text[])[1]) AND t.tgname = 'agent_sync_update' AND NOT a.attisdropped
+      AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_trigger'::regclass AND d.objid = t.oid
+                      AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum)
+    UNION ALL
+    SELECT ($1::text[])[1] || '.' || t.tgname, 'blind to what ' || other.what || ' changes, which came after it'
+    FROM pg_trigger t
+    JOIN LATERAL (
+        SELECT 'the trigger ' || quote_ident(b.tgname) FROM pg_trigger b
+        WHERE b.tgrelid = t.tgrelid AND b.tgtype & 19 = 19 AND NOT b.tgisinternal
+        UNION ALL
+        SELECT 'a trigger of ' || i.inhrelid::regclass FROM pg_inherits i WHERE i.inhparent = t.tgrelid
+    ) AS other (what) ON t.tgattr::text <> ''
+    WHERE t.tgrelid = to_regclass(($1::text[])[1]) AND t.tgname = 'agent_sync_update'
+    ORDER BY 1";
+
+/// Whether the outbox notes whose transaction made a change, for the history.
+pub const NOTES_CAUSE: &str = "
+    SELECT EXISTS (SELECT FROM pg_attribute a
+                   WHERE a.attrelid = to_regclass('agent_sync.outbox') AND a.attname = 'role' AND a.atthasdef)";
+
+/// Seals the triggers and their functions: notes in `agent_sync.install` which they are. If they are not those that
+/// were noted, changes may have been missed, whoever changed them and changed them back: every agent is to be looked
+/// at. One row then, with whether anything was noted before.
+pub const SEAL: &str = "
+    UPDATE agent_sync.install i SET seal = now.seal, uncaptured_seen = -1
+    FROM (SELECT coalesce(string_agg(t.oid::text || ':' || t.xmin::text || ':' || f.xmin::text, ',' ORDER BY t.oid), '')
+          FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
+          WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0) AS now (seal)
+    WHERE i.seal <> now.seal
+    RETURNING (SELECT o.seal <> '' FROM agent_sync.install o)";
+
+/// What the server is: its version as text and as a number, whether it is a standby, whether it is read-only, and how
+/// many transactions can be prepared. Read-only is what sessions are made to be by default, whatever ours has set: a
+/// provider does that when the disk is nearly full, and it is not for us to overrule.
+pub const SERVER: &str = "
+    SELECT current_setting('server_version'), current_setting('server_version_num')::int4,
+           pg_is_in_recovery(),
+           current_setting('transaction_read_only')::bool OR (
+               SELECT s.reset_val::bool FROM pg_settings s WHERE s.name = 'default_transaction_read_only'),
+           current_setting('max_prepared_transactions')::int4";
+
+/// The relations that the daemon cannot do without and that are gone. Read from the catalog, for names are not looked
+/// up in a schema that the role may not use.
+pub const MISSING_PARTS: &str = "
+    SELECT 'agent_sync.' || part.name
+    FROM unnest(ARRAY['history', 'install', 'outbox', 'problem', 'uncaptured']) AS part (name)
+    WHERE NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                      WHERE n.nspname = 'agent_sync' AND c.relname = part.name)
+    ORDER BY 1";
+
+/// The version of the schema.
+pub const VERSION: &str = "SELECT i.version FROM agent_sync.install i";
+
+/// Of the privileges `$4` on schemas `$1`, relations `$2` and quoted columns `$3`, those that the role lacks: in words, as
+/// the statement that grants them, and the role; one row for each object and kind of privilege.
+pub const MISSING_PRIVILEGES: &str = "
+    WITH need AS (
+        SELECT DISTINCT n.oid AS schema, c.oid AS relation, c.relkind, a.attnum, a.attname, u.privilege,
+               CASE WHEN u.relation IS NULL THEN format('SCHEMA %I', u.schema)
+                    ELSE CASE WHEN c.relkind = 'S' THEN 'SEQUENCE ' ELSE '' END || format('%I.%I', u.schema, u.relation)
+               END AS object
+        FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS u (schema, relation, attribute, privilege)
+        JOIN pg_namespace n ON n.nspname = u.schema
+        LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = u.relation
+        LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
+            AND '\"' || replace(a.attname, '\"', '\"\"') || '\"' = u.attribute
+        WHERE (u.relation IS NULL) = (c.oid IS NULL) AND (u.attribute IS NULL) = (a.attnum IS NULL)
+    ), lacking AS (
+        SELECT object, privilege, string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS columns
+        FROM need
+        WHERE NOT CASE
+            WHEN relation IS NULL THEN has_schema_privilege(schema, privilege)
+            WHEN attnum IS NULL AND relkind = 'S' THEN has_sequence_privilege(relation, privilege)
+            WHEN attnum IS NULL THEN has_table_privilege(relation, privilege)
+            ELSE has_column_privilege(relation, attnum, privilege) END
+        GROUP BY object, privilege
+    ), told AS (
+        SELECT privilege || coalesce(' (' || columns || ')', '') || ' ON ' || object AS privilege FROM lacking
+    )
+    SELECT privilege, format('GRANT %s TO %I', privilege, current_user), current_user::text FROM told ORDER BY 1";
+
+/// What row-level security may keep from the role: `$1` the agents, to read, and `$2` the configurations, to read and to
+/// write. It is harmless where a policy lets the role at every row and no restrictive policy takes that back; a policy
+/// that lets it at some rows may hide others, and nothing but its author knows.
+pub const HIDDEN_ROWS: &str = "
+    WITH need (relation, command, name) AS (
+        SELECT to_regclass($1::text), 'r', 'SELECT'
+        UNION ALL SELECT to_regclass($2::text), 'r', 'SELECT'
+        UNION ALL SELECT to_regclass($2::text), 'w', 'UPDATE'
+    ), policy AS (
+        SELECT need.relation, need.command, p.polpermissive,
+               pg_get_expr(p.polqual, p.polrelid) IS NOT DISTINCT FROM 'true'
+               AND (need.command = 'r' OR coalesce(pg_get_expr(p.polwithcheck, p.polrelid), 'true') = 'true') AS open
+        FROM need
+        JOIN pg_policy p ON p.polrelid = need.relation AND p.polcmd::text IN (need.command, '*')
+        WHERE 0 = ANY (p.polroles)
+           OR EXISTS (SELECT FROM unnest(p.polroles) AS member (role) WHERE pg_has_role(member.role, 'USAGE'))
+    )
+    SELECT format('%I.%I', n.nspname, c.relname), need.name, current_user::text
+    FROM need
+    JOIN pg_class c ON c.oid = need.relation
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE row_security_active(need.relation)
+      AND (NOT EXISTS (SELECT FROM policy p WHERE p.relation = need.relation AND p.command = need.command
+                       AND p.polpermissive AND p.open)
+           OR EXISTS (SELECT FROM policy p WHERE p.relation = need.relation AND p.command = need.command
+                      AND NOT p.polpermissive AND NOT p.open))
+    ORDER BY 1, 2";

@@ -1,0 +1,127 @@
+//! The sweep: the slow round of an attempt, for what no notification tells of.
+//!
+//! It looks whether server, install and triggers are still what they should be, makes good what a broken capture missed (G1), tries again
+//! what failed, and keeps house.
+
+use std::time::Instant;
+
+use super::{Attempt, AttemptError, refuse};
+use crate::install;
+use crate::observe::{self, Event};
+use crate::store::{CaptureFault, Finding, Installed, Store, checks};
+
+/// How many portions of the history a sweep deletes at most; the rest is for the next.
+const PRUNED: u32 = 10;
+
+impl Attempt<'_> {
+    /// The slow round: what no notification tells of.
+    pub(super) async fn sweep(&mut self) -> Result<(), AttemptError> {
+        self.next_sweep = Instant::now() + self.context.options.sync.sweep_interval;
+        self.has_swept = true;
+        let (client, store, observer) = (self.session.client(), &self.store, &self.context.observer);
+        let resealed = store.seal(client).await?;
+        let mut installed = store.installed(client).await?;
+        if installed.version != install::VERSION {
+            let (found, expected) = (installed.version, install::VERSION);
+            return Err(AttemptError::Unfit(vec![Finding::OtherVersion { found, expected }]));
+        }
+
+        refuse(checks::server(client, Store::patience(&self.context.options.sync)).await?)?;
+        if let Some(known_before) = resealed {
+            self.uncaptured = None;
+            if known_before {
+                observer.tell(&Event::CaptureTouched);
+            }
+        }
+        let faults = store.capture_faults(client).await?;
+        let options = &self.context.options;
+        let findings = store.cautions(client, options.capture.notify, options.history.enabled).await?;
+        let misses = !faults.is_empty() || findings.iter().any(Finding::misses_changes);
+        let was_missing = std::mem::replace(&mut self.health.noticed.misses_changes, misses);
+        let mended = was_missing && !misses && !(self.health.is_first() && installed.uncaptured_seen < 0);
+        if mended {
+            observer.tell(&Event::CaptureMended);
+            store.distrust(client).await?;
+            installed.uncaptured_seen = -1;
+            self.uncaptured = None;
+        }
+        // While changes are missed, every agent is looked at once, and again when saves were counted.
+        let counted = self.uncaptured.as_ref().is_none_or(|(saves, _)| *saves != installed.uncaptured);
+        let looked = if !misses || counted {
+            self.make_good(installed, mended || resealed == Some(true)).await
+        } else {
+            Ok(())
+        };
+        let observer = &self.context.observer;
+        for fault in self.health.noticed.untold_faults(&faults) {
+            let (trigger, remedy) = (&fault.trigger, CaptureFault::REMEDY);
+            observer.tell(&Event::CaptureBroken { trigger, fault: &fault.fault, remedy });
+        }
+        for finding in self.health.noticed.untold_findings(&findings) {
+            let (finding, remedy) = (finding.to_string(), finding.remedy());
+            observer.tell(&Event::Found { finding: &finding, remedy: &remedy });
+        }
+        looked?;
+        self.tell_what_is_wrong(&faults, &findings);
+        if misses {
+            self.store.distrust(self.session.client()).await?;
+        }
+
+        let (client, store) = (self.session.client(), &self.store);
+        store.sweep_problems(client).await?;
+        if let Some(at) = self.drain.take_last_write() {
+            store.note_last_sync(client, at.elapsed()).await?;
+        }
+        for _ in 0..PRUNED {
+            if !store.prune_history(client, &self.context.options.history).await? {
+                break;
+            }
+        }
+        self.enqueue_retries().await?;
+        self.look.expect_news();
+        Ok(())
+    }
+
+    /// Tells everything that is wrong now, said before or not, for those who ask.
+    fn tell_what_is_wrong(&self, faults: &[CaptureFault], findings: &[Finding]) {
+        let faults = faults.iter().map(|fault| observe::Finding {
+            what: fault.to_string(),
+            remedy: CaptureFault::REMEDY.to_owned(),
+            misses_changes: true,
+        });
+        let findings = findings.iter().map(|finding| observe::Finding {
+            what: finding.to_string(),
+            remedy: finding.remedy().into_owned(),
+            misses_changes: finding.misses_changes(),
+        });
+        let findings: Vec<_> = faults.chain(findings).collect();
+        self.context.observer.tell(&Event::InForce { findings: &findings });
+    }
+
+    /// Looks at every agent on account of saves that could not be captured (G1); the first start after an install
+    /// counts as one of them. Says so unless it is `told` already.
+    async fn make_good(&mut self, installed: Installed, told: bool) -> Result<(), AttemptError> {
+        let Installed { uncaptured: saves, uncaptured_seen: seen, .. } = installed;
+        if saves == seen {
+            return Ok(());
+        }
+        let (client, store, observer) = (self.session.client(), &self.store, &self.context.observer);
+        let known = self.uncaptured.as_ref().map(|(saves, _)| *saves);
+        if known != Some(saves) {
+            if !told {
+                observer.tell(&match known.unwrap_or(seen) {
+                    ..0 => Event::FirstStart,
+                    before => Event::Uncaptured { saves: saves - before },
+                });
+            }
+            self.uncaptured = Some((saves, store.next_transaction(client).await?));
+        }
+        let barrier = self.uncaptured.as_ref().map_or("0", |(_, barrier)| barrier.as_str());
+        let settled = store.enqueue_uncaptured(client, saves, barrier).await?;
+        if !settled && known != Some(saves) {
+            // Not every transaction is over yet: look at what there is now, and again when they are.
+            store.enqueue_all(client).await?;
+        }
+        Ok(())
+    }
+}
