@@ -62,7 +62,7 @@ impl Model {
     }
 
     /// What others may do at any time.
-    pub(super) fn others(&self, state: &State, next: &mut Vec<(Step, State)>) {
+    pub(super) fn others(state: &State, next: &mut Vec<(Step, State)>) {
         let is_free = state.daemons.iter().all(|daemon| daemon.locked & 1 == 0);
         if state.edits > 0 && is_free && !state.is_edited {
             next.push((Step::Edit, State { edits: state.edits - 1, is_edited: true, ..*state }));
@@ -85,7 +85,7 @@ impl Model {
             && state.daemons.iter().all(|daemon| daemon.rows == 0);
         if state.rewrites > 0 && is_unlocked {
             for (step, tidies) in [(Step::Rewrite, false), (Step::Tidy, true)] {
-                let outbox = rewrite(&state.outbox, tidies);
+                let outbox = rewrite(state.outbox, tidies);
                 if outbox != state.outbox {
                     next.push((step, State { rewrites: state.rewrites - 1, outbox, ..*state }));
                 }

@@ -165,7 +165,7 @@ impl Model {
             });
         }
         take(Step::Claim(index), &|state, daemon| {
-            let seen = visible(&state.outbox);
+            let seen = visible(state.outbox);
             let places = (usize::from(daemon.from)..PLACES).filter(|place| seen & (1 << place) != 0);
             for place in places.take(self.limit as usize) {
                 daemon.rows |= 1 << place;

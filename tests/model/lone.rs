@@ -21,11 +21,11 @@ impl Model {
                 }
                 let row = state.outbox[place];
                 if !row.is_visible() {
-                    return self.end_lone(daemon, self.has(Fault::TrustsPlace));
+                    return Self::end_lone(daemon, self.has(Fault::TrustsPlace));
                 }
                 if state.set_aside & (1 << row.slug()) != 0 {
                     // There is a problem to clear.
-                    return self.end_lone(daemon, false);
+                    return Self::end_lone(daemon, false);
                 }
                 daemon.lone = row;
                 daemon.seen[row.slug()] = state.agents[row.slug()];
@@ -44,23 +44,23 @@ impl Model {
                     });
                     let holds = daemon.is_intact || self.has(Fault::WritesAnyVersion);
                     if is_locked || !holds || !is_there {
-                        return self.end_lone(daemon, self.has(Fault::TrustsWrite));
+                        return Self::end_lone(daemon, self.has(Fault::TrustsWrite));
                     }
                     state.lost_edit |= !daemon.is_intact;
                     state.write(slug, daemon.seen[slug]);
                 }
                 if !is_there {
-                    return self.end_lone(daemon, self.has(Fault::TrustsWrite));
+                    return Self::end_lone(daemon, self.has(Fault::TrustsWrite));
                 }
                 state.outbox[place] = Row::NONE;
-                self.end_lone(daemon, true);
+                Self::end_lone(daemon, true);
             }),
             _ => {}
         }
     }
 
     /// The end of it: it is done, or believed to be, and all is known again; or it is left to an ordinary batch.
-    fn end_lone(&self, daemon: &mut Daemon, knows_all: bool) {
+    fn end_lone(daemon: &mut Daemon, knows_all: bool) {
         daemon.forget_batch();
         daemon.knows_all = knows_all;
         daemon.phase = if knows_all { Phase::Waiting } else { Phase::Draining };

@@ -87,12 +87,12 @@ impl std::fmt::Debug for Row {
 pub(super) type Outbox = [Row; PLACES];
 
 /// The places of the rows that can be seen, as a set.
-pub(super) fn visible(outbox: &Outbox) -> u8 {
+pub(super) fn visible(outbox: Outbox) -> u8 {
     places(outbox, Row::is_visible)
 }
 
 /// The place of a writer's row, if it has one.
-pub(super) fn place_of(outbox: &Outbox, writer: usize) -> Option<usize> {
+pub(super) fn place_of(outbox: Outbox, writer: usize) -> Option<usize> {
     outbox.iter().position(|row| !row.is_none() && usize::from(row.writer()) == writer)
 }
 
@@ -119,7 +119,7 @@ pub(super) fn take_out(outbox: &mut Outbox, places: u8) {
 }
 
 /// Somebody rewrites the table: the rows move to the front. With `tidies`, only the last row of a slug stays.
-pub(super) fn rewrite(outbox: &Outbox, tidies: bool) -> Outbox {
+pub(super) fn rewrite(outbox: Outbox, tidies: bool) -> Outbox {
     let mut rewritten = Outbox::default();
     let is_last = |place: usize, row: Row| {
         !outbox[place + 1..].iter().any(|other| !other.is_none() && other.slug() == row.slug())
@@ -132,7 +132,7 @@ pub(super) fn rewrite(outbox: &Outbox, tidies: bool) -> Outbox {
     rewritten
 }
 
-fn places(outbox: &Outbox, are: impl Fn(Row) -> bool) -> u8 {
+fn places(outbox: Outbox, are: impl Fn(Row) -> bool) -> u8 {
     let places = outbox.iter().enumerate().filter(|(_, row)| are(**row));
     places.fold(0, |places, (place, _)| places | 1 << place)
 }
@@ -150,7 +150,7 @@ impl Model {
 
     /// The places that are taken, told of, or have been read.
     pub(super) fn touched(state: &State) -> u8 {
-        let taken = places(&state.outbox, |row| !row.is_none());
+        let taken = places(state.outbox, |row| !row.is_none());
         let told = |note: Note| note.place().map_or(0, |place| 1 << place);
         let daemons = state.daemons.iter().map(|daemon| {
             let read = daemon.rows | (1 << daemon.from) >> 1;

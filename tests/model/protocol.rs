@@ -77,7 +77,7 @@ impl System for Model {
             self.daemon(state, daemon, next);
             self.adversity(state, daemon, next);
         }
-        self.others(state, next);
+        Self::others(state, next);
         if self.fault.is_none() {
             for (_, state) in next {
                 *state = self.stand_in(*state);
@@ -101,7 +101,7 @@ impl System for Model {
         } else if (0..SLUGS).any(|slug| state.configurations[slug] != state.agents[slug] && !is_pending(slug))
         {
             Some(LOST)
-        } else if visible(&state.outbox) != 0
+        } else if visible(state.outbox) != 0
             && !state.was_lost
             && state.daemons.iter().any(|daemon| daemon.leads && daemon.is_asleep())
             && !state.writers.iter().any(will_notify)
@@ -113,7 +113,7 @@ impl System for Model {
     }
 
     fn is_well(&self, state: &State) -> bool {
-        visible(&state.outbox) | state.set_aside == 0
+        visible(state.outbox) | state.set_aside == 0
             && state.configurations == state.agents
             && state.writers.iter().all(|writer| writer.stage == Stage::Done)
             && state.daemons.iter().any(|daemon| daemon.is_asleep() && daemon.has_idle)

@@ -321,6 +321,7 @@ impl Daemon {
 
 /// Everything at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct State {
     pub(super) writers: [Writer; WRITERS],
     pub(super) daemons: [Daemon; DAEMONS],

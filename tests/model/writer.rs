@@ -1,7 +1,7 @@
 //! The steps of a writer: what `sql/attach.sql` does in its transaction, and what becomes of that at its end.
 
 use super::notes::Note;
-use super::outbox::{Row, Stand, place_of, turn};
+use super::outbox::{Outbox, Row, Stand, place_of, turn};
 use super::state::{
     APPENDED, Fault, LOOKED, Model, NAMES, NOTIFIES, SAVED, SHARES, SLUGS, Stage, State, Step, WRITERS,
     Writer,
@@ -22,13 +22,13 @@ impl Model {
                 let slugs = script.slugs(writer.saves);
                 let is_free = (0..WRITERS).all(|other| {
                     other == index
-                        || self.saved(state, other) & slugs == 0
+                        || saved(state.outbox, other) & slugs == 0
                         || !state.writers[other].has(SAVED)
                 });
                 if writer.saves > 0 && is_free {
                     for place in Self::free_places(state) {
                         take(Step::Save(index, place), &|state, writer| {
-                            append(state, writer, index, slugs, place);
+                            append(state, *writer, index, slugs, place);
                             writer.saves -= 1;
                             *writer.level() |= SAVED;
                             let knows = script.in_bulk && writer.has(LOOKED);
@@ -74,7 +74,7 @@ impl Model {
                         writer.outer &= !SHARES;
                         writer.inner = writer.inner.map(|inner| inner & !SHARES);
                     } else {
-                        self.make_visible(state, index);
+                        Self::make_visible(state, index);
                     }
                     (writer.saves, writer.savepoints) = (0, 0);
                 });
@@ -84,10 +84,8 @@ impl Model {
                 let sleeps = state.daemons.iter().any(|daemon| daemon.has_idle);
                 let is_first = !writer.has(APPENDED);
                 let is_one = !script.renames || self.has(Fault::RenameNamesPlace);
-                if !sleeps {
-                    *writer.level() |= if self.has(Fault::OnlyPeeksAtLock) { 0 } else { SHARES };
-                } else {
-                    let place = place_of(&state.outbox, index).filter(|_| is_first && is_one);
+                if sleeps {
+                    let place = place_of(state.outbox, index).filter(|_| is_first && is_one);
                     if self.has(Fault::NotifiesBeforeAppend) {
                         signal(state, place.map_or(Note::WAKE_UP, Note::change));
                     } else if let Some(place) = place {
@@ -99,6 +97,8 @@ impl Model {
                     let is_silent = self.has(Fault::SecondAppendIsSilent) && !is_first
                         || self.has(Fault::NotifiesBeforeAppend);
                     *writer.level() |= if notifies && !is_silent { NOTIFIES } else { 0 };
+                } else {
+                    *writer.level() |= if self.has(Fault::OnlyPeeksAtLock) { 0 } else { SHARES };
                 }
                 // What a transaction remembers makes a difference only where it saves again.
                 if writer.saves > 0 {
@@ -107,7 +107,7 @@ impl Model {
             }),
             Stage::Committed => take(Step::Settle(index), &|state, writer| {
                 if self.has(Fault::UnlocksBeforeVisible) {
-                    self.make_visible(state, index);
+                    Self::make_visible(state, index);
                 }
                 if writer.has(NAMES) {
                     signal(state, writer.names);
@@ -121,25 +121,25 @@ impl Model {
         }
     }
 
-    fn make_visible(&self, state: &mut State, writer: usize) {
-        let saved = self.saved(state, writer);
+    fn make_visible(state: &mut State, writer: usize) {
+        let saved = saved(state.outbox, writer);
         for slug in (0..SLUGS).filter(|slug| saved & (1 << slug) != 0) {
             state.agents[slug] += 1;
         }
         turn(&mut state.outbox, writer, Stand::Inner, Some(Stand::Visible));
         turn(&mut state.outbox, writer, Stand::Outer, Some(Stand::Visible));
     }
+}
 
-    /// The agents that a writer has saved and not yet committed, as a set: those that it has rows for.
-    fn saved(&self, state: &State, writer: usize) -> u8 {
-        let rows = state.outbox.iter().filter(|row| !row.is_none() && !row.is_visible());
-        let rows = rows.filter(|row| usize::from(row.writer()) == writer);
-        rows.fold(0, |slugs, row| slugs | 1 << row.slug())
-    }
+/// The agents that a writer has saved and not yet committed, as a set: those that it has rows for.
+fn saved(outbox: Outbox, writer: usize) -> u8 {
+    let rows = outbox.iter().filter(|row| !row.is_none() && !row.is_visible());
+    let rows = rows.filter(|row| usize::from(row.writer()) == writer);
+    rows.fold(0, |slugs, row| slugs | 1 << row.slug())
 }
 
 /// Appends a row for each of these agents, the first at this place.
-fn append(state: &mut State, writer: &Writer, index: usize, slugs: u8, mut place: usize) {
+fn append(state: &mut State, writer: Writer, index: usize, slugs: u8, mut place: usize) {
     let stand = if writer.inner.is_some() { Stand::Inner } else { Stand::Outer };
     for slug in (0..SLUGS).filter(|slug| slugs & (1 << slug) != 0) {
         while !state.outbox[place].is_none() {
