@@ -3,10 +3,11 @@
 //! Only the model as it is makes use of that; where something is done wrong, each story is told as it goes.
 //!
 //! - Daemons have no names, nor have writers that do the same.
-//! - A place in an inbox makes a difference only if the daemon might believe it when it looks: it rests, holds the lock, and
-//!   knows all. Otherwise it is a wake-up.
+//! - A place in an inbox makes a difference only if the daemon might believe it when it looks: it rests and holds the
+//!   lock. What comes earlier has it give up the lock (`Wait`), and so is a wake-up.
 //! - Whose a row is that can be seen makes a difference only where the outbox may be rewritten: nobody but the leader
-//!   takes rows, so no other comes to stand at the place of one that it has read.
+//!   takes rows, so no other comes to stand at the place of one that it has read. Nor do places
+//!   that nobody thinks of: those behind them move up.
 
 use super::notes::Note;
 use super::outbox::Row;
@@ -16,8 +17,7 @@ impl Model {
     /// The state that stands for this one.
     pub(super) fn stand_in(&self, mut state: State) -> State {
         for daemon in &mut state.daemons {
-            let may_believe =
-                daemon.phase == Phase::Resting && daemon.lock == SleeperLock::Held && daemon.knows_all;
+            let may_believe = daemon.phase == Phase::Resting && daemon.lock == SleeperLock::Held;
             if !may_believe && daemon.news.place().is_some() {
                 daemon.news = Note::WAKE_UP;
             }
