@@ -17,7 +17,8 @@
 DO $attach$
 DECLARE
     -- The sleeping-consumer protocol and why the first appends are guarded: see capture_body below. tests/model checks the
-    -- protocol in every order of its steps, of which these are Save (the append) and Look (the lock, and the notification).
+    -- protocol in every order of its steps, of which these are Save (the append) and Look (the lock, and which notification is
+    -- called for: the place of a transaction's only row so far, or that there is more).
     capture_body CONSTANT text := $body$
         -- Notes the slug of the changed row in the outbox, and wakes the daemon if it sleeps.
         --

@@ -94,6 +94,21 @@ async fn g1_a_lone_change_takes_no_row_of_the_outbox_but_its_own() {
 }
 
 #[tokio::test]
+async fn g1_a_lone_change_is_not_written_without_its_row_of_the_outbox() {
+    for slug in ["a", "b"] {
+        let (platform, store, place) = changed().await;
+        // What stands at its place now is another row, be it of the same agent.
+        let meanwhile = format!(
+            "DELETE FROM agent_sync.outbox; INSERT INTO agent_sync.outbox (slug) VALUES ('{slug}'); VACUUM FULL agent_sync.outbox"
+        );
+        assert!(!written_after(&platform, &store, place, &meanwhile).await, "{meanwhile}");
+        let now: String = platform.value("SELECT c::text FROM agent_configurations c").await;
+        assert!(!now.contains("cartesia"), "it would be missing in the history: {meanwhile}");
+        assert_eq!(platform.outbox().await, [slug]);
+    }
+}
+
+#[tokio::test]
 async fn a_lone_change_is_done_the_short_way_and_more_than_one_the_ordinary_way() {
     let platform = Platform::installed().await;
     platform.save("a", "{}").await;

@@ -69,6 +69,25 @@ async fn poison_row_does_not_block_its_neighbours() {
 }
 
 #[tokio::test]
+async fn a_write_that_is_due_again_when_another_one_fails_is_tried_at_once() {
+    let platform = platform(3).await;
+    let _daemon = platform.caught_up_daemon().await;
+    platform.drained().await;
+    // One is due already, and the other will not be for minutes.
+    poison(&platform, "RAISE EXCEPTION 'no';").await;
+    platform
+        .run("UPDATE agent_configurations SET agent_name = NULL WHERE agent_slug = 'agent-1';
+              INSERT INTO agent_sync.problem (slug, kind, detail, sqlstate, attempts, next_attempt) VALUES
+                  ('agent-1', 'failed', 'no', 'P0001', 1, now()), ('agent-3', 'failed', 'no', 'P0001', 10, NULL)")
+        .await;
+    platform.save("agent-3", EXAMPLE).await;
+    platform
+        .holds("SELECT agent_name = 'n' IS TRUE FROM agent_configurations WHERE agent_slug = 'agent-1'")
+        .await;
+    platform.drained().await;
+}
+
+#[tokio::test]
 async fn locked_row_costs_at_most_the_lock_timeout() {
     let platform = platform(40).await;
     platform

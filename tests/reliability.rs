@@ -35,6 +35,19 @@ fn every_test_that_the_page_names_exists() {
 }
 
 #[test]
+fn the_page_counts_the_models_that_are_broken() {
+    let broken = include_str!("model/broken.rs").matches("#[test]").count();
+    let (page, architecture) = (PAGE, include_str!("../ARCHITECTURE.md"));
+    for (name, text) in [("docs/reliability.md", page), ("ARCHITECTURE.md", architecture)] {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            text.contains(&format!(" {broken} models with one thing done wrong")),
+            "{name} does not say {broken} models"
+        );
+    }
+}
+
+#[test]
 fn every_guarantee_has_tests() {
     for number in 1..=12 {
         let row = PAGE.lines().find(|line| line.starts_with(&format!("| G{number} |")));

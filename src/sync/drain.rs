@@ -3,8 +3,8 @@
 //! The end of a drain is the protocol of the sleeping consumer (C6). Whoever commits while the lock of the sleeper is held
 //! has notified; so once it is held, one pass from the front to the end has seen all that nobody notifies of, and the
 //! daemon may sleep. A lone change is therefore one pass, with the lock held throughout: the lock is released only when there is
-//! more to do, so that those who save in the meantime need not notify. `tests/model` has the same steps under the same names, and
-//! checks them in every order: whoever changes the one changes the other.
+//! more to do, so that those who save in the meantime need not notify. `tests/model` has the same steps under the same names, those of a
+//! lone change as well, and checks them in every order: whoever changes the one changes the other.
 //!
 //! The outbox has no index: a batch reads on from the place where the last one ended, so that a backlog drains in
 //! linear time, however many dead rows lie in front. A row can appear behind that place (a long transaction commits,

@@ -3,7 +3,11 @@
 //!
 //! Only while the lock of the sleeper is held since a whole pass over the outbox: then whoever commits notifies, and a writer
 //! whose one change is all there is names its place. So no other row needs looking for. A name is a hint and no more: it is
-//! believed if there is a row at that place, and whatever is not simple is done by an ordinary batch.
+//! believed if there is a row at that place, and whatever is not simple is done by an ordinary batch. `tests/model` has both
+//! statements as steps, `ReadLone` and `FinishLone`.
+//!
+//! A row that has another's place is no loss either: whoever notifies of a row stands for one more look, so while rows are left, so
+//! are names, and the last that finds nothing at its place ends in a pass.
 
 use std::time::Instant;
 

@@ -1,6 +1,10 @@
-//! What may go wrong: sessions that end, statements that fail, notifications that get lost, rows that others have locked.
+//! What may go wrong: sessions that end, statements that fail, notifications that get lost or were never called for, rows that
+//! others have locked, an outbox that others rewrite.
 
-use super::state::{Daemon, Fault, Idle, Model, Phase, SleeperLock, State, Step};
+use super::notes::Note;
+use super::outbox::{PLACES, rewrite, take_out};
+use super::state::{Daemon, Fault, Idle, Model, Phase, SAVED, SleeperLock, State, Step};
+use super::writer::signal;
 
 impl Model {
     /// What may go wrong with a daemon.
@@ -9,7 +13,8 @@ impl Model {
         if state.crashes > 0 && daemon.phase != Phase::Standby {
             let mut after = *state;
             after.crashes -= 1;
-            after.daemons[index] = Daemon::STANDBY;
+            let knows_all = daemon.knows_all && self.has(Fault::KnowsAllAfterReconnect);
+            after.daemons[index] = Daemon { knows_all, ..Daemon::STANDBY };
             next.push((Step::Crash(index), after));
         }
         if state.failures > 0 {
@@ -32,21 +37,59 @@ impl Model {
                 }
                 Phase::Locked => {
                     // The batch is undone, and its row taken out with a note of why; the pass goes on from where it was.
-                    after.outbox &= !daemon.rows;
-                    after.set_aside |= daemon.rows;
+                    take_out(&mut after.outbox, daemon.rows);
+                    after.set_aside |= daemon.slugs;
                     failed.took_any = true;
+                    failed.noted |= daemon.slugs;
                     after.daemons[index] = failed;
                     next.push((Step::SetAside(index), after));
+                }
+                // An ordinary batch will meet the same, and knows what to do about it.
+                Phase::Told | Phase::HasReadLone => {
+                    after.daemons[index] = failed;
+                    next.push((Step::LoneFails(index), after));
                 }
                 _ => {}
             }
         }
-        if state.losses > 0 && daemon.coming {
+        if state.losses > 0 && !daemon.coming.is_empty() {
             let mut after = *state;
             after.losses -= 1;
             after.was_lost = true;
-            after.daemons[index].coming = false;
+            after.daemons[index].coming.pop();
             next.push((Step::Lose(index), after));
+        }
+    }
+
+    /// What others may do at any time.
+    pub(super) fn others(state: &State, next: &mut Vec<(Step, State)>) {
+        let is_free = state.daemons.iter().all(|daemon| daemon.locked & 1 == 0);
+        if state.edits > 0 && is_free && !state.is_edited {
+            next.push((Step::Edit, State { edits: state.edits - 1, is_edited: true, ..*state }));
+        }
+        if state.is_edited {
+            let mut after = State { is_edited: false, ..*state };
+            after.touch(0);
+            next.push((Step::EndEdit, after));
+        }
+        if state.strays > 0 {
+            let end = (u8::BITS - Self::touched(state).leading_zeros()) as usize;
+            for place in 0..PLACES.min(end + 1) {
+                let mut after = State { strays: state.strays - 1, ..*state };
+                signal(&mut after, Note::change(place));
+                next.push((Step::Stray(place), after));
+            }
+        }
+        // Whoever rewrites a table waits until nobody else has it locked: neither a writer nor a batch.
+        let is_unlocked = state.writers.iter().all(|writer| !writer.has(SAVED))
+            && state.daemons.iter().all(|daemon| daemon.rows == 0);
+        if state.rewrites > 0 && is_unlocked {
+            for (step, tidies) in [(Step::Rewrite, false), (Step::Tidy, true)] {
+                let outbox = rewrite(state.outbox, tidies);
+                if outbox != state.outbox {
+                    next.push((step, State { rewrites: state.rewrites - 1, outbox, ..*state }));
+                }
+            }
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Each test expects the promise that is broken first, and the step that the story cannot do without.
 
 use super::explore::{TRAPPED, explore};
-use super::protocol::{ASLEEP, LOST, STALE};
+use super::protocol::{ASLEEP, EDIT, LOST, STALE};
 use super::state::{Fault, Model, Script};
 
 /// As small as it can be for all of these.
@@ -15,6 +15,8 @@ const SMALL: Model = Model {
     failures: 0,
     edits: 0,
     losses: 0,
+    strays: 0,
+    rewrites: 0,
     fault: None,
 };
 
@@ -69,7 +71,7 @@ fn looking_without_sharing_the_lock_loses_a_wake_up() {
 
 #[test]
 fn remembering_a_look_across_a_rollback_to_a_savepoint_loses_a_wake_up() {
-    let bulk = Script { slug: 0, saves: 2, savepoints: 1, in_bulk: true };
+    let bulk = Script { saves: 2, savepoints: 1, in_bulk: true, ..Script::NONE };
     let model = Model { writers: [bulk, Script::NONE, Script::NONE], ..SMALL };
     breaks(Fault::RemembersAcrossRollback, model, ASLEEP, "RollBackTo(0)");
 }
@@ -97,4 +99,85 @@ fn reading_the_agents_before_the_outbox_loses_a_change() {
 #[test]
 fn a_lost_notification_is_a_trap_without_the_slow_sweep() {
     breaks(Fault::NeverSweeps, Model { losses: 1, ..SMALL }, TRAPPED, "Lose(0)");
+}
+
+/// Saves both agents, one after the other.
+const BOTH: Script = Script { saves: 2, alternates: true, ..Script::NONE };
+
+#[test]
+fn a_second_append_that_does_not_notify_loses_a_wake_up() {
+    let model = Model { writers: [BOTH, Script::NONE, Script::NONE], ..SMALL };
+    breaks(Fault::SecondAppendIsSilent, model, ASLEEP, "FinishLone(0)");
+}
+
+#[test]
+fn a_rename_that_names_one_of_its_places_loses_a_wake_up() {
+    let rename = Script { renames: true, ..Script::save(0) };
+    let model = Model { writers: [rename, Script::NONE, Script::NONE], ..SMALL };
+    breaks(Fault::RenameNamesPlace, model, ASLEEP, "FinishLone(0)");
+}
+
+#[test]
+fn an_inbox_in_which_one_place_hides_another_loses_a_wake_up() {
+    breaks(Fault::SwallowsOthers, SMALL, ASLEEP, "FinishLone(0)");
+}
+
+#[test]
+fn going_the_short_way_without_knowing_all_loses_a_wake_up() {
+    let writers = [Script::save(0), Script::save(1), Script::NONE];
+    breaks(Fault::GoesShortUnknowing, Model { writers, edits: 1, ..SMALL }, ASLEEP, "FinishLone(0)");
+}
+
+#[test]
+fn knowing_all_in_spite_of_rows_that_are_busy_loses_a_wake_up() {
+    let writers = [Script::save(0), Script::save(1), Script::NONE];
+    breaks(Fault::KnowsAllDespiteBusy, Model { writers, edits: 1, ..SMALL }, ASLEEP, "FinishLone(0)");
+}
+
+#[test]
+fn knowing_all_in_spite_of_a_retry_loses_a_wake_up() {
+    let writers = [Script::save(0), Script::save(1), Script::NONE];
+    breaks(Fault::KnowsAllDespiteRetry, Model { writers, failures: 1, ..SMALL }, ASLEEP, "Retry(0)");
+}
+
+#[test]
+fn sleeping_when_rows_were_put_into_the_outbox_to_be_tried_again_leaves_them_there() {
+    let writers = [Script::save(0), Script::save(1), Script::NONE];
+    breaks(Fault::RestsAfterRetry, Model { writers, failures: 2, limit: 1, ..SMALL }, ASLEEP, "Retry(0)");
+}
+
+#[test]
+fn knowing_all_over_another_connection_loses_a_wake_up() {
+    breaks(Fault::KnowsAllAfterReconnect, Model { crashes: 1, ..SMALL }, ASLEEP, "Crash(0)");
+}
+
+#[test]
+fn releasing_the_lock_for_a_lone_change_loses_a_wake_up() {
+    breaks(Fault::ReleasesLockForLone, SMALL, ASLEEP, "FinishLone(0)");
+}
+
+#[test]
+fn believing_that_nothing_is_to_do_where_no_row_is_loses_a_wake_up() {
+    breaks(Fault::TrustsPlace, Model { rewrites: 1, ..SMALL }, ASLEEP, "ReadLone(0)");
+}
+
+#[test]
+fn believing_that_a_lone_change_is_written_loses_a_wake_up() {
+    breaks(Fault::TrustsWrite, Model { edits: 1, ..SMALL }, ASLEEP, "FinishLone(0)");
+}
+
+#[test]
+fn writing_over_another_version_of_a_configuration_loses_an_edit() {
+    breaks(Fault::WritesAnyVersion, Model { edits: 1, ..SMALL }, EDIT, "EndEdit");
+}
+
+#[test]
+fn taking_another_version_of_a_row_loses_a_change() {
+    breaks(Fault::TakesAnyVersion, Model { rewrites: 1, ..SMALL }, LOST, "Tidy");
+}
+
+#[test]
+fn taking_the_row_of_another_agent_loses_a_change() {
+    let model = Model { writers: [Script::save(0), BOTH, Script::NONE], rewrites: 1, ..SMALL };
+    breaks(Fault::TakesAnySlug, model, LOST, "FinishLone(0)");
 }

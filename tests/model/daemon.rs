@@ -1,6 +1,8 @@
 //! The steps of a daemon: its loop (`sync::attempt`), its drain (`sync::drain`), and what the server does for it.
 
-use super::state::{Daemon, Fault, Idle, Model, Phase, SHARES, SLUGS, SleeperLock, State, Step, WRITERS};
+use super::notes::Note;
+use super::outbox::{PLACES, enqueue, take_out, visible};
+use super::state::{Daemon, Fault, Idle, Model, Phase, SHARES, SLUGS, SleeperLock, State, Step};
 
 impl Model {
     pub(super) fn daemon(&self, state: &State, index: usize, next: &mut Vec<(Step, State)>) {
@@ -11,8 +13,15 @@ impl Model {
             state.daemons[index] = daemon;
             next.push((step, state));
         };
-        if daemon.coming {
-            take(Step::Deliver(index), &|_, daemon| (daemon.coming, daemon.news) = (false, true));
+        if !daemon.coming.is_empty() {
+            take(Step::Deliver(index), &|_, daemon| {
+                let note = daemon.coming.pop();
+                if self.has(Fault::SwallowsOthers) && note.place().is_some() {
+                    daemon.news = note;
+                } else {
+                    daemon.news.deliver(note);
+                }
+            });
         }
         match daemon.phase {
             Phase::Standby => {
@@ -26,6 +35,10 @@ impl Model {
             Phase::CatchUp => take(Step::Listen(index), &|_, daemon| {
                 daemon.listens = !self.has(Fault::ListensAfterCatchUp);
                 daemon.phase = Phase::Draining;
+                if daemon.knows_all {
+                    // The fault: only then is it known before the catch-up.
+                    (daemon.lock, daemon.phase) = (SleeperLock::Held, Phase::Waiting);
+                }
             }),
             Phase::Draining => match self.idle(&daemon) {
                 Idle::Keep => self.claim(state, index, &mut take),
@@ -41,8 +54,8 @@ impl Model {
                 let others = state.daemons.iter().enumerate().filter(|(other, _)| *other != index);
                 let taken =
                     others.fold(u8::from(state.is_edited), |taken, (_, daemon)| taken | daemon.locked);
-                daemon.locked = self.slugs_of(daemon.rows) & !taken;
-                daemon.busy |= self.slugs_of(daemon.rows) & taken != 0;
+                daemon.locked = daemon.slugs & !taken;
+                daemon.busy |= daemon.slugs & taken != 0;
                 daemon.phase = Phase::Locked;
                 if daemon.locked == 0 {
                     self.end(daemon);
@@ -50,45 +63,81 @@ impl Model {
             }),
             Phase::Locked if self.has(Fault::AcknowledgesBeforeWrite) => {
                 take(Step::Acknowledge(index), &|state, daemon| {
-                    state.outbox &= !self.taken(daemon);
+                    let taken = taken(state, daemon);
+                    take_out(&mut state.outbox, taken);
                     daemon.phase = Phase::Acknowledged;
                 });
             }
             Phase::Locked | Phase::Acknowledged => take(Step::Finish(index), &|state, daemon| {
                 for slug in (0..SLUGS).filter(|slug| daemon.locked & (1 << slug) != 0) {
-                    state.went_stale |= daemon.seen[slug] < state.configurations[slug];
-                    state.configurations[slug] = daemon.seen[slug];
+                    state.write(slug, daemon.seen[slug]);
                 }
-                state.outbox &= !self.taken(daemon);
+                state.set_aside &= !daemon.locked;
+                let taken = taken(state, daemon);
+                take_out(&mut state.outbox, taken);
                 daemon.took_any = true;
                 self.end(daemon);
             }),
+            Phase::Told | Phase::HasReadLone => self.lone(state, index, &mut take),
+            Phase::Waiting if daemon.noted != 0 => {
+                // What was set aside before may be due by now, or nothing is.
+                let due = state.set_aside & !daemon.noted;
+                for (step, due) in [(Step::Wait(index), 0), (Step::Retry(index), due)] {
+                    take(step, &|state, daemon| {
+                        retry(state, due);
+                        (daemon.noted, daemon.knows_all) = (0, false);
+                        if !self.has(Fault::RestsAfterRetry) {
+                            daemon.phase = Phase::Draining;
+                        }
+                    });
+                }
+            }
             Phase::Waiting => take(Step::Wait(index), &|_, daemon| {
                 daemon.listens = true;
                 if self.has(Fault::TakesInboxAfterDrain) {
-                    daemon.news = false;
+                    daemon.news = Note::NONE;
                 }
-                if daemon.news && daemon.lock == SleeperLock::Held {
+                if !daemon.news.is_none() && daemon.lock == SleeperLock::Held {
                     daemon.lock = SleeperLock::Unwanted; // Drain::stay_awake
                 }
                 daemon.phase = Phase::Resting;
             }),
             Phase::Resting => {
-                if daemon.news || daemon.busy {
-                    take(Step::Take(index), &|_, daemon| {
-                        daemon.news &= self.has(Fault::TakesInboxAfterDrain);
-                        daemon.busy = false;
-                        daemon.phase = Phase::Draining;
-                    });
-                } else if state.set_aside != 0 {
+                let is_woken = !daemon.news.is_none() || daemon.busy;
+                if is_woken {
+                    take(Step::Take(index), &|_, daemon| self.wake_up(daemon));
+                }
+                // It may be time for either while news has come.
+                if state.set_aside != 0 {
                     take(Step::Retry(index), &|state, daemon| {
-                        state.outbox |= std::mem::take(&mut state.set_aside);
-                        daemon.phase = Phase::Draining;
+                        retry(state, state.set_aside);
+                        daemon.knows_all &= self.has(Fault::KnowsAllDespiteRetry);
+                        self.wake_up(daemon);
                     });
-                } else if state.was_lost && !self.has(Fault::NeverSweeps) {
-                    take(Step::Sweep(index), &|_, daemon| daemon.phase = Phase::Draining);
+                } else if !is_woken && state.was_lost && !self.has(Fault::NeverSweeps) {
+                    take(Step::Sweep(index), &|_, daemon| {
+                        daemon.knows_all = false;
+                        self.wake_up(daemon);
+                    });
                 }
             }
+        }
+    }
+
+    /// What the loop does with what it was asked (`attempt::Attempt::wait`), and whether that goes the short way.
+    fn wake_up(&self, daemon: &mut Daemon) {
+        daemon.told = daemon.news;
+        if !self.has(Fault::TakesInboxAfterDrain) {
+            daemon.news = Note::NONE;
+        }
+        // What is known is known anew when the pass that follows is over, and nobody asks for it before.
+        let knows_all = std::mem::take(&mut daemon.knows_all) || self.has(Fault::GoesShortUnknowing);
+        daemon.busy = false;
+        if daemon.told.place().is_some() && knows_all && daemon.lock == SleeperLock::Held {
+            daemon.phase = Phase::Told;
+        } else {
+            daemon.told = Note::NONE;
+            daemon.phase = Phase::Draining;
         }
     }
 
@@ -116,10 +165,14 @@ impl Model {
             });
         }
         take(Step::Claim(index), &|state, daemon| {
-            let places = (usize::from(daemon.from)..WRITERS).filter(|place| state.outbox & (1 << place) != 0);
-            daemon.rows = places.take(self.limit as usize).fold(0, |rows, place| rows | 1 << place);
+            let seen = visible(state.outbox);
+            let places = (usize::from(daemon.from)..PLACES).filter(|place| seen & (1 << place) != 0);
+            for place in places.take(self.limit as usize) {
+                daemon.rows |= 1 << place;
+                daemon.slugs |= 1 << state.outbox[place].slug();
+            }
             for slug in 0..SLUGS {
-                let reads = self.slugs_of(daemon.rows) & (1 << slug) != 0;
+                let reads = daemon.slugs & (1 << slug) != 0;
                 if !self.has(Fault::ReadsAgentsFirst) {
                     daemon.seen[slug] = state.agents[slug];
                 }
@@ -159,7 +212,10 @@ impl Model {
         }
         daemon.begin_pass();
         match daemon.lock {
-            SleeperLock::Held => daemon.phase = Phase::Waiting,
+            SleeperLock::Held => {
+                daemon.phase = Phase::Waiting;
+                daemon.knows_all = !daemon.busy || self.has(Fault::KnowsAllDespiteBusy);
+            }
             SleeperLock::Free => daemon.lock = SleeperLock::Wanted,
             SleeperLock::Wanted | SleeperLock::Unwanted => {}
         }
@@ -167,12 +223,20 @@ impl Model {
             daemon.busy = false;
         }
     }
+}
 
-    /// The rows that a batch takes out of the outbox: those whose configurations it could lock.
-    fn taken(&self, daemon: &Daemon) -> u8 {
-        let is_taken = |place: &usize| daemon.locked & (1 << self.writers[*place].slug) != 0;
-        (0..WRITERS).filter(is_taken).fold(0, |taken, place| taken | 1 << place) & daemon.rows
+/// Of what was set aside, what is due is put into the outbox again.
+fn retry(state: &mut State, due: u8) {
+    state.set_aside &= !due;
+    for slug in (0..SLUGS).filter(|slug| due & (1 << slug) != 0) {
+        enqueue(&mut state.outbox, slug);
     }
+}
+
+/// The rows that a batch takes out of the outbox: those whose configurations it could lock.
+fn taken(state: &State, daemon: &Daemon) -> u8 {
+    let is_taken = |place: &usize| daemon.locked & (1 << state.outbox[*place].slug()) != 0;
+    (0..PLACES).filter(is_taken).fold(0, |taken, place| taken | 1 << place) & daemon.rows
 }
 
 /// Whether nobody is in the way of a daemon that wants the lock of the sleeper: another daemon, or a writer that shares it.

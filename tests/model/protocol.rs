@@ -1,29 +1,40 @@
-//! Capture, sleeping consumer, leadership, batch and crash, as small as they can be without losing what matters.
+//! Capture, sleeping consumer, leadership, batch, lone change and crash, as small as they can be without losing what matters.
 //!
 //! The steps of a writer have the names of what `sql/attach.sql` does, and those of a daemon the names in `sync::attempt`,
-//! `sync::drain` and `store`. One step is what nothing can come between: one statement, or one moment of a commit.
+//! `sync::drain`, `sync::lone` and `store`. One step is what nothing can come between: one statement, or one moment of a commit.
 //!
 //! ```text
 //! a writer:  Save ─► Look ─► … Savepoint, RollBackTo, Release … ─► Commit ─► Settle       (or Abort, at any time)
 //! a daemon:  TryLead ─► Listen ─► ┌► Idle ─► Claim ─► LockRows ─► Finish ─┐ ─► Wait ─► Take ─┐
 //!                                 │└──────────────────────────────────────┘                 │
-//!                                 └─────────────────────────────────────────────────────────┘
+//!                                 ├─────────────────────────────────────────────────────────┤
+//!                                 └────────── FinishLone ◄── ReadLone ◄─────────────────────┘
 //! ```
+//!
+//! A lone change goes from `Take` to `ReadLone` and `FinishLone`, and straight back to `Wait` when it is done; when it comes to
+//! nothing, a pass follows.
 //!
 //! What is taken for granted of PostgreSQL: a statement sees one snapshot; what a transaction did, the notifications included, is
 //! seen by all in one moment (`Commit`), and its locks are released after that (`Settle`); a session that ends has released its locks
-//! and undone its transaction. When notifications arrive (`Deliver`) is anybody's guess, but not before the `Settle`.
+//! and undone its transaction. When notifications arrive (`Deliver`) is anybody's guess, but not before the `Settle`, and those
+//! that go to one session arrive one by one, in the order in which they set out.
 //!
-//! What is not in it: the shorter way of a lone change (`sync::lone`), so a notification names no place here; every change goes by a pass.
-//! In one transaction it makes no difference whether the trigger looks before it appends or after.
+//! What is not in it: configurations that are missing or rejected and agents that are gone, with which a lone change has nothing to write
+//! or is left to a batch; and two saves that come to the same configuration. In one transaction it makes no difference whether
+//! the trigger looks before it appends or after.
 //!
-//! The outbox has one place for each writer; the places have an order, and writers commit in any other.
+//! Each append is a row at a place of the outbox; the places have an order, writers commit in any other, and a place whose row is
+//! gone is used again.
 
 use super::explore::System;
-use super::state::{DAEMONS, Daemon, Model, NOTIFIES, SLUGS, Script, Stage, State, Step, WRITERS, Writer};
+use super::outbox::{Outbox, visible};
+use super::state::{
+    DAEMONS, Daemon, Model, NAMES, NOTIFIES, SLUGS, Script, Stage, State, Step, WRITERS, Writer,
+};
 
 /// The promises (see `broken` below).
 pub const STALE: &str = "G2: no stale value overwrites a newer one";
+pub const EDIT: &str = "G4: nobody else's edit of a configuration is lost";
 pub const LOST: &str = "G1: no committed change is lost";
 pub const ASLEEP: &str = "C6: no daemon sleeps while there is something to do and nothing will wake it";
 
@@ -35,13 +46,13 @@ impl System for Model {
         let writer = |script: Script| match script {
             Script { saves: 0, .. } => Writer::DONE,
             Script { saves, savepoints, .. } => {
-                Writer { stage: Stage::Open, outer: 0, inner: None, saves, savepoints }
+                Writer { stage: Stage::Open, saves, savepoints, ..Writer::DONE }
             }
         };
         State {
             writers: self.writers.map(writer),
             daemons: [Daemon::STANDBY; DAEMONS],
-            outbox: 0,
+            outbox: Outbox::default(),
             agents: [0; SLUGS],
             configurations: [0; SLUGS],
             set_aside: 0,
@@ -50,8 +61,11 @@ impl System for Model {
             failures: self.failures,
             edits: self.edits,
             losses: self.losses,
+            strays: self.strays,
+            rewrites: self.rewrites,
             was_lost: false,
             went_stale: false,
+            lost_edit: false,
         }
     }
 
@@ -63,30 +77,31 @@ impl System for Model {
             self.daemon(state, daemon, next);
             self.adversity(state, daemon, next);
         }
-        let is_free = state.daemons.iter().all(|daemon| daemon.locked & 1 == 0);
-        if state.edits > 0 && is_free && !state.is_edited {
-            next.push((Step::Edit, State { edits: state.edits - 1, is_edited: true, ..*state }));
-        }
-        if state.is_edited {
-            next.push((Step::EndEdit, State { is_edited: false, ..*state }));
+        Self::others(state, next);
+        if self.fault.is_none() {
+            for (_, state) in next {
+                *state = self.stand_in(*state);
+            }
         }
     }
 
     fn broken(&self, state: &State) -> Option<&'static str> {
+        let rows = state.outbox.iter().filter(|row| row.is_visible());
+        let waiting = rows.fold(state.set_aside, |slugs, row| slugs | 1 << row.slug());
         let is_pending = |slug: usize| {
-            let is_under_way = |daemon: &Daemon| {
-                self.slugs_of(daemon.rows) & (1 << slug) != 0 && daemon.seen[slug] == state.agents[slug]
-            };
-            self.slugs_of(state.outbox | state.set_aside) & (1 << slug) != 0
-                || state.daemons.iter().any(is_under_way)
+            let is_under_way =
+                |daemon: &Daemon| daemon.slugs & (1 << slug) != 0 && daemon.seen[slug] == state.agents[slug];
+            waiting & (1 << slug) != 0 || state.daemons.iter().any(is_under_way)
         };
-        let will_notify = |writer: &Writer| writer.stage == Stage::Committed && writer.has(NOTIFIES);
+        let will_notify = |writer: &Writer| writer.stage == Stage::Committed && writer.has(NOTIFIES | NAMES);
         if state.went_stale {
             Some(STALE)
+        } else if state.lost_edit {
+            Some(EDIT)
         } else if (0..SLUGS).any(|slug| state.configurations[slug] != state.agents[slug] && !is_pending(slug))
         {
             Some(LOST)
-        } else if state.outbox != 0
+        } else if visible(state.outbox) != 0
             && !state.was_lost
             && state.daemons.iter().any(|daemon| daemon.leads && daemon.is_asleep())
             && !state.writers.iter().any(will_notify)
@@ -98,14 +113,26 @@ impl System for Model {
     }
 
     fn is_well(&self, state: &State) -> bool {
-        state.outbox | state.set_aside == 0
+        visible(state.outbox) | state.set_aside == 0
             && state.configurations == state.agents
             && state.writers.iter().all(|writer| writer.stage == Stage::Done)
             && state.daemons.iter().any(|daemon| daemon.is_asleep() && daemon.has_idle)
     }
 
     fn is_fair(&self, step: Step) -> bool {
-        use Step::{ClaimFails, Crash, Edit, Lose, SetAside, WriteFails};
-        !matches!(step, Crash(_) | ClaimFails(_) | WriteFails(_) | SetAside(_) | Lose(_) | Edit)
+        use Step::{ClaimFails, Crash, Edit, LoneFails, Lose, Rewrite, SetAside, Stray, Tidy, WriteFails};
+        !matches!(
+            step,
+            Crash(_)
+                | ClaimFails(_)
+                | WriteFails(_)
+                | SetAside(_)
+                | LoneFails(_)
+                | Lose(_)
+                | Stray(_)
+                | Edit
+                | Rewrite
+                | Tidy
+        )
     }
 }

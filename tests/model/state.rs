@@ -2,6 +2,9 @@
 
 use std::hash::{Hash, Hasher};
 
+use super::notes::{Note, Notes};
+use super::outbox::{Outbox, Row};
+
 /// How many agents there are, each with its configuration.
 pub const SLUGS: usize = 2;
 pub(super) const WRITERS: usize = 3;
@@ -24,17 +27,25 @@ pub struct Model {
     pub edits: u8,
     /// How often a notification is lost on its way. Then, and only then, is there a slow sweep.
     pub losses: u8,
+    /// How often somebody notifies of any place.
+    pub strays: u8,
+    /// How often somebody rewrites the outbox, so that its rows stand at other places.
+    pub rewrites: u8,
     /// What is done otherwise than it should be.
     pub fault: Option<Fault>,
 }
 
 /// What a writer may do in its transaction, at most.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Script {
     /// The agent that it saves.
     pub slug: usize,
     /// How often it does.
     pub saves: u8,
+    /// Whether a save is about both agents: a rename, which appends two rows.
+    pub renames: bool,
+    /// Whether the second save is of the other agent.
+    pub alternates: bool,
     /// How many savepoints it sets.
     pub savepoints: u8,
     /// Whether it has appended so much already that it looks for the sleeper only once (`agent_sync.appended`).
@@ -43,17 +54,28 @@ pub struct Script {
 
 impl Script {
     /// A transaction that does nothing.
-    pub const NONE: Self = Self { slug: 0, saves: 0, savepoints: 0, in_bulk: false };
+    pub const NONE: Self =
+        Self { slug: 0, saves: 0, renames: false, alternates: false, savepoints: 0, in_bulk: false };
 
     /// One save of an agent.
     pub const fn save(slug: usize) -> Self {
         Self { slug, saves: 1, ..Self::NONE }
+    }
+
+    /// The agents that the next save is about, as a set, if so many are left.
+    pub(super) fn slugs(self, saves: u8) -> u8 {
+        match (self.renames, self.alternates && saves < self.saves) {
+            (true, _) => 3,
+            (false, is_other) => 1 << (self.slug ^ usize::from(is_other)),
+        }
     }
 }
 
 /// One thing that is done otherwise; the checker has to find out what comes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
+    /// None, and no state stands for another that is alike.
+    TellsAllApart,
     /// The daemon takes the lock of the sleeper and sleeps, without the pass over the outbox in between.
     SleepsWithoutSecondPass,
     /// It takes that lock before any batch, and not only before the first of a pass.
@@ -80,6 +102,34 @@ pub enum Fault {
     RemembersAcrossRollback,
     /// The database releases the locks of a transaction before its rows can be seen.
     UnlocksBeforeVisible,
+    /// A transaction's second append does not notify.
+    SecondAppendIsSilent,
+    /// A rename names the place of one of its two rows.
+    RenameNamesPlace,
+    /// The inbox keeps the place that came last, whatever else has come.
+    SwallowsOthers,
+    /// A change goes the short way whether or not all else is known.
+    GoesShortUnknowing,
+    /// All is held to be known after a pass that has left rows which others have locked.
+    KnowsAllDespiteBusy,
+    /// Rows are put into the outbox to be tried again, and all is held to be known as before.
+    KnowsAllDespiteRetry,
+    /// When a failure has been noted, rows that are due again are put into the outbox, and the daemon goes to sleep.
+    RestsAfterRetry,
+    /// What was known is held to be so over another connection.
+    KnowsAllAfterReconnect,
+    /// The lock of the sleeper is released on the short way, as it is for a batch, and the daemon goes back to sleep.
+    ReleasesLockForLone,
+    /// Where no row is at the place that was named, all is held to be done.
+    TrustsPlace,
+    /// Where the write of a lone change came to nothing, all is held to be done.
+    TrustsWrite,
+    /// The write is not held to the version of the configuration.
+    WritesAnyVersion,
+    /// The row that is taken is not held to its version.
+    TakesAnyVersion,
+    /// Nor, if that is kept, to its slug.
+    TakesAnySlug,
 }
 
 /// What a transaction, or a savepoint in it, has done so far: a set of these.
@@ -87,10 +137,14 @@ pub(super) type Level = u8;
 pub(super) const SAVED: Level = 1;
 /// It shares the lock of the sleeper.
 pub(super) const SHARES: Level = 2;
-/// It will notify.
+/// It will notify that there is something to do.
 pub(super) const NOTIFIES: Level = 4;
-/// It knows that it has looked.
+/// It knows that it has looked, and need not do so again (`agent_sync.appended` is 50).
 pub(super) const LOOKED: Level = 8;
+/// It will notify, and name the place of its first row.
+pub(super) const NAMES: Level = 16;
+/// It knows that it has appended (`agent_sync.appended` is not empty).
+pub(super) const APPENDED: Level = 32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Stage {
@@ -109,13 +163,23 @@ pub(super) struct Writer {
     pub(super) inner: Option<Level>,
     pub(super) saves: u8,
     pub(super) savepoints: u8,
+    /// What it will notify of, if it names a place.
+    pub(super) names: Note,
 }
 
 impl Writer {
-    pub(super) const DONE: Self = Self { stage: Stage::Done, outer: 0, inner: None, saves: 0, savepoints: 0 };
+    pub(super) const DONE: Self =
+        Self { stage: Stage::Done, outer: 0, inner: None, saves: 0, savepoints: 0, names: Note::NONE };
 
     pub(super) fn has(self, what: Level) -> bool {
         (self.outer | self.inner.unwrap_or(0)) & what != 0
+    }
+
+    /// All of it in a number.
+    pub(super) fn bits(self) -> u32 {
+        let Self { stage, outer, inner, saves, savepoints, names } = self;
+        let rest = saves << 6 | savepoints << 4 | names.bits();
+        u32::from_be_bytes([stage as u8, outer, inner.unwrap_or(255), rest])
     }
 
     pub(super) fn level(&mut self) -> &mut Level {
@@ -137,6 +201,10 @@ pub(super) enum Phase {
     Locked,
     /// The outbox rows are gone, the write comes next: only where that is the fault.
     Acknowledged,
+    /// A change goes the short way, and its place is to be read.
+    Told,
+    /// It is read, the write comes next.
+    HasReadLone,
     Waiting,
     Resting,
 }
@@ -166,19 +234,30 @@ pub(super) struct Daemon {
     pub(super) leads: bool,
     pub(super) listens: bool,
     pub(super) has_idle: bool,
-    /// A notification is on its way, or in the inbox.
-    pub(super) coming: bool,
-    pub(super) news: bool,
+    /// The notifications on their way, and what is in the inbox.
+    pub(super) coming: Notes,
+    pub(super) news: Note,
     /// `drain::Drain`
     pub(super) lock: SleeperLock,
     pub(super) idle: Idle,
     pub(super) from: u8,
     pub(super) took_any: bool,
     pub(super) busy: bool,
-    /// The batch: the places it has read, the agents as it has read them, and the configurations it has locked.
+    pub(super) knows_all: bool,
+    /// The agents that were set aside since the daemon rested last (`Drain::take_set_aside`), as a set.
+    pub(super) noted: u8,
+    /// The batch: the places it has read, which agents they are about, these as it has read them, and the configurations
+    /// it has locked.
     pub(super) rows: u8,
+    pub(super) slugs: u8,
     pub(super) seen: [u8; SLUGS],
     pub(super) locked: u8,
+    /// The lone change: the place that was named, the row there, whether its configuration has to be written, and whether that is
+    /// still the version that was read.
+    pub(super) told: Note,
+    pub(super) lone: Row,
+    pub(super) differs: bool,
+    pub(super) is_intact: bool,
 }
 
 impl Daemon {
@@ -187,24 +266,52 @@ impl Daemon {
         leads: false,
         listens: false,
         has_idle: false,
-        coming: false,
-        news: false,
+        coming: Notes::NONE,
+        news: Note::NONE,
         lock: SleeperLock::Free,
         idle: Idle::Keep,
         from: 0,
         took_any: false,
         busy: false,
+        knows_all: false,
+        noted: 0,
         rows: 0,
+        slugs: 0,
         seen: [0; SLUGS],
         locked: 0,
+        told: Note::NONE,
+        lone: Row::NONE,
+        differs: false,
+        is_intact: false,
     };
 
+    /// All of it in two numbers.
+    pub(super) fn bits(self) -> [u64; 2] {
+        let Self { phase, lock, idle, from, rows, slugs, seen, locked, told, lone, coming, .. } = self;
+        let Self { leads, listens, has_idle, news, took_any, busy, .. } = self;
+        let Self { knows_all, noted, differs, is_intact, .. } = self;
+        let flags = [leads, listens, has_idle, took_any, busy, knows_all, differs, is_intact];
+        let flags = flags.into_iter().fold(0, |flags, flag| flags << 1 | u8::from(flag));
+        let parts = [
+            phase as u8 | (lock as u8) << 4 | (idle as u8) << 6,
+            from | news.bits() << 4,
+            rows,
+            slugs | locked << 2 | told.bits() << 4,
+            seen[0] | seen[1] << 4,
+            lone.bits() | noted << 5,
+            flags,
+        ];
+        [pack(&parts), u64::from(coming.bits())]
+    }
+
     pub(super) fn is_asleep(&self) -> bool {
-        self.phase == Phase::Resting && !self.busy && !self.news && !self.coming
+        self.phase == Phase::Resting && !self.busy && self.news.is_none() && self.coming.is_empty()
     }
 
     pub(super) fn forget_batch(&mut self) {
-        (self.rows, self.seen, self.locked, self.idle) = (0, [0; SLUGS], 0, Idle::Keep);
+        (self.rows, self.slugs, self.seen, self.locked) = (0, 0, [0; SLUGS], 0);
+        (self.told, self.lone, self.differs, self.is_intact) = (Note::NONE, Row::NONE, false, false);
+        self.idle = Idle::Keep;
     }
 
     pub(super) fn begin_pass(&mut self) {
@@ -214,14 +321,15 @@ impl Daemon {
 
 /// Everything at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct State {
     pub(super) writers: [Writer; WRITERS],
     pub(super) daemons: [Daemon; DAEMONS],
-    /// What has been committed: the places of the outbox that are taken, and which version each agent and configuration is at.
-    pub(super) outbox: u8,
+    /// The outbox, and which version each agent and configuration is at.
+    pub(super) outbox: Outbox,
     pub(super) agents: [u8; SLUGS],
     pub(super) configurations: [u8; SLUGS],
-    /// The places of rows whose failure is noted in `agent_sync.problem`, to be tried again.
+    /// The agents whose failure is noted in `agent_sync.problem`, to be tried again.
     pub(super) set_aside: u8,
     /// Whether somebody else has the configuration of the first agent locked.
     pub(super) is_edited: bool,
@@ -229,48 +337,45 @@ pub struct State {
     pub(super) failures: u8,
     pub(super) edits: u8,
     pub(super) losses: u8,
+    pub(super) strays: u8,
+    pub(super) rewrites: u8,
     pub(super) was_lost: bool,
     pub(super) went_stale: bool,
+    pub(super) lost_edit: bool,
 }
 
 /// Few large words are hashed sooner than many small ones. Two states of one hash are told apart all the same.
 impl Hash for State {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
-        let pack = |parts: &[u8]| parts.iter().fold(0_u64, |word, part| word << 4 ^ u64::from(*part));
-        for Writer { stage, outer, inner, saves, savepoints } in self.writers {
-            hasher.write_u64(pack(&[stage as u8, outer, inner.map_or(15, |inner| inner), saves, savepoints]));
+        for writer in self.writers {
+            hasher.write_u32(writer.bits());
         }
-        for daemon in &self.daemons {
-            let Daemon { phase, lock, idle, from, rows, seen, locked, .. } = *daemon;
-            let Daemon { leads, listens, has_idle, coming, news, took_any, busy, .. } = *daemon;
-            let flags = [leads, listens, has_idle, coming, news, took_any, busy];
-            let flags = flags.into_iter().fold(0, |flags, flag| flags << 1 | u8::from(flag));
-            let parts = [
-                phase as u8,
-                lock as u8,
-                idle as u8,
-                from,
-                rows,
-                seen[0],
-                seen[1],
-                locked,
-                flags >> 4,
-                flags & 15,
-            ];
-            hasher.write_u64(pack(&parts));
+        for daemon in self.daemons {
+            let [one, other] = daemon.bits();
+            hasher.write_u64(one);
+            hasher.write_u64(other);
         }
         let Self { outbox, agents, configurations, set_aside, crashes, failures, edits, losses, .. } = *self;
-        let flags = u8::from(self.is_edited) | u8::from(self.was_lost) << 1 | u8::from(self.went_stale) << 2;
-        let [a, b, c, d] = [agents[0], agents[1], configurations[0], configurations[1]];
-        hasher.write_u64(pack(&[outbox, a, b, c, d, set_aside, crashes, failures, edits, losses, flags]));
+        let Self { is_edited, was_lost, went_stale, lost_edit, strays, rewrites, .. } = *self;
+        let flags = [is_edited, was_lost, went_stale, lost_edit];
+        let flags = flags.into_iter().fold(0, |flags, flag| flags << 1 | u8::from(flag));
+        hasher.write_u64(pack(&outbox.map(Row::bits)));
+        let [a, b] = [0, 1].map(|slug: usize| agents[slug] | configurations[slug] << 4);
+        let left = [crashes | failures << 4, edits | losses << 4, strays | rewrites << 4];
+        hasher.write_u64(pack(&[a, b, set_aside, flags, left[0], left[1], left[2]]));
     }
+}
+
+fn pack(parts: &[u8]) -> u64 {
+    parts.iter().fold(0, |word, part| word << 8 | u64::from(*part))
 }
 
 /// Who does what.
 #[derive(Debug, Clone, Copy)]
 #[allow(dead_code, reason = "they are told, in stories")]
 pub enum Step {
-    Save(usize),
+    /// At which place its row stands.
+    Save(usize, usize),
     Look(usize),
     Savepoint(usize),
     RollBackTo(usize),
@@ -286,6 +391,8 @@ pub enum Step {
     LockRows(usize),
     Acknowledge(usize),
     Finish(usize),
+    ReadLone(usize),
+    FinishLone(usize),
     Wait(usize),
     Take(usize),
     Deliver(usize),
@@ -294,8 +401,12 @@ pub enum Step {
     ClaimFails(usize),
     WriteFails(usize),
     SetAside(usize),
+    LoneFails(usize),
     Retry(usize),
     Lose(usize),
+    Stray(usize),
+    Rewrite,
+    Tidy,
     Edit,
     EndEdit,
 }
@@ -303,12 +414,5 @@ pub enum Step {
 impl Model {
     pub(super) fn has(&self, fault: Fault) -> bool {
         self.fault == Some(fault)
-    }
-
-    /// The agents that the rows at these places are about.
-    pub(super) fn slugs_of(&self, rows: u8) -> u8 {
-        (0..WRITERS)
-            .filter(|place| rows & (1 << place) != 0)
-            .fold(0, |slugs, place| slugs | 1 << self.writers[place].slug)
     }
 }

@@ -1,6 +1,11 @@
 //! The steps of a writer: what `sql/attach.sql` does in its transaction, and what becomes of that at its end.
 
-use super::state::{Fault, LOOKED, Model, NOTIFIES, SAVED, SHARES, Stage, State, Step, WRITERS, Writer};
+use super::notes::Note;
+use super::outbox::{Outbox, Row, Stand, place_of, turn};
+use super::state::{
+    APPENDED, Fault, LOOKED, Model, NAMES, NOTIFIES, SAVED, SHARES, SLUGS, Stage, State, Step, WRITERS,
+    Writer,
+};
 
 impl Model {
     pub(super) fn writer(&self, state: &State, index: usize, next: &mut Vec<(Step, State)>) {
@@ -14,18 +19,22 @@ impl Model {
         match writer.stage {
             Stage::Open => {
                 // The row of the agent is locked by whoever has saved it and is not over.
+                let slugs = script.slugs(writer.saves);
                 let is_free = (0..WRITERS).all(|other| {
                     other == index
-                        || self.writers[other].slug != script.slug
+                        || saved(state.outbox, other) & slugs == 0
                         || !state.writers[other].has(SAVED)
                 });
                 if writer.saves > 0 && is_free {
-                    take(Step::Save(index), &|_, writer| {
-                        writer.saves -= 1;
-                        *writer.level() |= SAVED;
-                        let knows = script.in_bulk && writer.has(LOOKED);
-                        writer.stage = if knows { Stage::Open } else { Stage::InTrigger };
-                    });
+                    for place in Self::free_places(state) {
+                        take(Step::Save(index, place), &|state, writer| {
+                            append(state, *writer, index, slugs, place);
+                            writer.saves -= 1;
+                            *writer.level() |= SAVED;
+                            let knows = script.in_bulk && writer.has(LOOKED);
+                            writer.stage = if knows { Stage::Open } else { Stage::InTrigger };
+                        });
+                    }
                 }
                 if writer.savepoints > 0 && writer.saves > 0 && writer.inner.is_none() {
                     take(Step::Savepoint(index), &|_, writer| {
@@ -34,18 +43,27 @@ impl Model {
                     });
                 }
                 if let Some(inner) = writer.inner {
-                    take(Step::RollBackTo(index), &|_, writer| {
+                    take(Step::RollBackTo(index), &|state, writer| {
+                        turn(&mut state.outbox, index, Stand::Inner, None);
                         writer.inner = None;
                         if self.has(Fault::RemembersAcrossRollback) {
-                            writer.outer |= inner & LOOKED;
+                            writer.outer |= inner & (LOOKED | APPENDED);
+                        }
+                        if !writer.has(NAMES) {
+                            writer.names = Note::NONE;
                         }
                     });
-                    take(Step::Release(index), &|_, writer| {
+                    take(Step::Release(index), &|state, writer| {
+                        turn(&mut state.outbox, index, Stand::Inner, Some(Stand::Outer));
                         writer.outer |= inner;
                         writer.inner = None;
                     });
                 }
-                take(Step::Abort(index), &|_, writer| *writer = Writer::DONE);
+                take(Step::Abort(index), &|state, writer| {
+                    turn(&mut state.outbox, index, Stand::Inner, None);
+                    turn(&mut state.outbox, index, Stand::Outer, None);
+                    *writer = Writer::DONE;
+                });
                 take(Step::Commit(index), &|state, writer| {
                     if !writer.has(SAVED) {
                         *writer = Writer::DONE;
@@ -56,7 +74,7 @@ impl Model {
                         writer.outer &= !SHARES;
                         writer.inner = writer.inner.map(|inner| inner & !SHARES);
                     } else {
-                        self.make_visible(state, index);
+                        Self::make_visible(state, index);
                     }
                     (writer.saves, writer.savepoints) = (0, 0);
                 });
@@ -64,24 +82,38 @@ impl Model {
             Stage::InTrigger => take(Step::Look(index), &|state, writer| {
                 writer.stage = Stage::Open;
                 let sleeps = state.daemons.iter().any(|daemon| daemon.has_idle);
-                *writer.level() |= LOOKED;
-                if !sleeps {
-                    *writer.level() |= if self.has(Fault::OnlyPeeksAtLock) { 0 } else { SHARES };
-                } else if self.has(Fault::NotifiesBeforeAppend) {
-                    signal(state);
+                let is_first = !writer.has(APPENDED);
+                let is_one = !script.renames || self.has(Fault::RenameNamesPlace);
+                if sleeps {
+                    let place = place_of(state.outbox, index).filter(|_| is_first && is_one);
+                    if self.has(Fault::NotifiesBeforeAppend) {
+                        signal(state, place.map_or(Note::WAKE_UP, Note::change));
+                    } else if let Some(place) = place {
+                        writer.names = Note::change(place);
+                        *writer.level() |= NAMES;
+                    }
+                    // In bulk, more appends follow at once.
+                    let notifies = place.is_none() || script.in_bulk;
+                    let is_silent = self.has(Fault::SecondAppendIsSilent) && !is_first
+                        || self.has(Fault::NotifiesBeforeAppend);
+                    *writer.level() |= if notifies && !is_silent { NOTIFIES } else { 0 };
                 } else {
-                    *writer.level() |= NOTIFIES;
+                    *writer.level() |= if self.has(Fault::OnlyPeeksAtLock) { 0 } else { SHARES };
                 }
-                if !script.in_bulk {
-                    *writer.level() &= !LOOKED;
+                // What a transaction remembers makes a difference only where it saves again.
+                if writer.saves > 0 {
+                    *writer.level() |= if script.in_bulk { LOOKED | APPENDED } else { APPENDED };
                 }
             }),
             Stage::Committed => take(Step::Settle(index), &|state, writer| {
                 if self.has(Fault::UnlocksBeforeVisible) {
-                    self.make_visible(state, index);
+                    Self::make_visible(state, index);
+                }
+                if writer.has(NAMES) {
+                    signal(state, writer.names);
                 }
                 if writer.has(NOTIFIES) {
-                    signal(state);
+                    signal(state, Note::WAKE_UP);
                 }
                 *writer = Writer::DONE;
             }),
@@ -89,15 +121,37 @@ impl Model {
         }
     }
 
-    fn make_visible(&self, state: &mut State, writer: usize) {
-        state.agents[self.writers[writer].slug] += 1;
-        state.outbox |= 1 << writer;
+    fn make_visible(state: &mut State, writer: usize) {
+        let saved = saved(state.outbox, writer);
+        for slug in (0..SLUGS).filter(|slug| saved & (1 << slug) != 0) {
+            state.agents[slug] += 1;
+        }
+        turn(&mut state.outbox, writer, Stand::Inner, Some(Stand::Visible));
+        turn(&mut state.outbox, writer, Stand::Outer, Some(Stand::Visible));
+    }
+}
+
+/// The agents that a writer has saved and not yet committed, as a set: those that it has rows for.
+fn saved(outbox: Outbox, writer: usize) -> u8 {
+    let rows = outbox.iter().filter(|row| !row.is_none() && !row.is_visible());
+    let rows = rows.filter(|row| usize::from(row.writer()) == writer);
+    rows.fold(0, |slugs, row| slugs | 1 << row.slug())
+}
+
+/// Appends a row for each of these agents, the first at this place.
+fn append(state: &mut State, writer: Writer, index: usize, slugs: u8, mut place: usize) {
+    let stand = if writer.inner.is_some() { Stand::Inner } else { Stand::Outer };
+    for slug in (0..SLUGS).filter(|slug| slugs & (1 << slug) != 0) {
+        while !state.outbox[place].is_none() {
+            place += 1;
+        }
+        state.outbox[place] = Row::new(u8::try_from(index).unwrap(), slug, stand);
     }
 }
 
 /// A notification sets out to everybody who listens.
-fn signal(state: &mut State) {
+pub(super) fn signal(state: &mut State, note: Note) {
     for daemon in state.daemons.iter_mut().filter(|daemon| daemon.listens) {
-        daemon.coming = true;
+        daemon.coming.push(note);
     }
 }

@@ -26,15 +26,17 @@ pub fn claim_lone(layout: &Layout) -> Option<String> {
 /// write, `$9` its relation, `$10` its version; and takes the row of the outbox at the place `$11`, of the version `$12` and
 /// the slug `$13`, which it counts.
 ///
-/// If the configuration is not what it was, or somebody holds it locked, nothing is written, nothing taken, and nothing
-/// waited for. Place and version are one row's alone: a place that has been used again has another version.
+/// If the configuration or the row of the outbox is not what it was, or somebody holds the configuration locked, nothing is
+/// written, nothing taken, and nothing waited for. Place, version and slug are one row's alone: a place that has been used again
+/// has another version, or the same and another slug.
 ///
 /// With `history`, notes what is written as well, and counts that: the same number.
 pub fn write_lone(layout: &Layout, history: bool) -> String {
     let configurations = &layout.configurations;
     let table = &configurations.table;
     let value = |index: usize, _: &str| format!("${}::text", index + 2);
-    let take = "DELETE FROM agent_sync.outbox o USING written WHERE o.ctid = $11 AND o.xmin = $12::text::xid AND o.slug = $13";
+    let change = "o.ctid = $11 AND o.xmin = $12::text::xid AND o.slug = $13";
+    let take = format!("DELETE FROM agent_sync.outbox o USING written WHERE {change}");
     let (seen, take) = if history {
         let note = noted(configurations, "locked", value);
         let columns = configurations.key.iter().chain([&configurations.provider_config.name]);
@@ -47,12 +49,13 @@ pub fn write_lone(layout: &Layout, history: bool) -> String {
             ),
         )
     } else {
-        (String::new(), take.to_owned())
+        (String::new(), take)
     };
     format!(
         "WITH locked AS MATERIALIZED (
          SELECT {seen} FROM {table} c WHERE c.ctid = $1 AND c.tableoid = $9 AND c.xmin = $10::text::xid
-         FOR NO KEY UPDATE SKIP LOCKED
+             AND EXISTS (SELECT FROM agent_sync.outbox o WHERE {change})
+         FOR NO KEY UPDATE OF c SKIP LOCKED
          ), written AS (
          UPDATE {table} c SET {}
          WHERE c.ctid = $1 AND c.tableoid = $9 AND EXISTS (SELECT FROM locked)

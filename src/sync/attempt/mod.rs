@@ -301,8 +301,10 @@ impl Attempt<'_> {
 
     async fn wait(&mut self, busy: bool) -> Result<Phase, AttemptError> {
         if self.drain.take_set_aside() {
+            // What was set aside before may have become due by now, and nobody notifies of what that puts into the outbox.
             self.enqueue_retries().await?;
             self.look.expect_news();
+            return Ok(Phase::Draining);
         }
         self.look.if_due(&self.store, &self.session, &self.context.observer).await?;
         let mut wake_up_at = self.next_sweep.min(self.next_retry.unwrap_or(self.next_sweep));

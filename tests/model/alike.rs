@@ -1,0 +1,48 @@
+//! Which states are alike, so that one of them stands for all: what can come of them differs in names alone.
+//!
+//! Only the model as it is makes use of that; where something is done wrong, each story is told as it goes.
+//!
+//! - Daemons have no names, nor have writers that do the same.
+//! - A place in an inbox makes a difference only if the daemon might believe it when it looks: it rests, holds the lock, and
+//!   knows all. Otherwise it is a wake-up.
+//! - Whose a row is that can be seen makes a difference only where the outbox may be rewritten: nobody but the leader
+//!   takes rows, so no other comes to stand at the place of one that it has read.
+
+use super::notes::Note;
+use super::outbox::Row;
+use super::state::{DAEMONS, Model, Phase, SleeperLock, State, WRITERS};
+
+impl Model {
+    /// The state that stands for this one.
+    pub(super) fn stand_in(&self, mut state: State) -> State {
+        for daemon in &mut state.daemons {
+            let may_believe =
+                daemon.phase == Phase::Resting && daemon.lock == SleeperLock::Held && daemon.knows_all;
+            if !may_believe && daemon.news.place().is_some() {
+                daemon.news = Note::WAKE_UP;
+            }
+            if self.rewrites == 0 {
+                daemon.lone = daemon.lone.anonymous();
+            }
+        }
+        if self.rewrites == 0 {
+            state.outbox = state.outbox.map(Row::anonymous);
+            Self::without_gaps(&mut state);
+        }
+        if self.daemons == DAEMONS && state.daemons[0].bits() < state.daemons[1].bits() {
+            state.daemons.swap(0, 1);
+        }
+        for (one, next) in (1..WRITERS).map(|next| (next - 1, next)) {
+            if self.writers[one] == self.writers[next]
+                && state.writers[one].bits() < state.writers[next].bits()
+            {
+                state.writers.swap(one, next);
+                state.outbox = state.outbox.map(|row| row.exchanged(one, next));
+                for daemon in &mut state.daemons {
+                    daemon.lone = daemon.lone.exchanged(one, next);
+                }
+            }
+        }
+        state
+    }
+}

@@ -1,0 +1,92 @@
+//! The steps of a lone change (`sync::lone`): two statements, each a transaction of its own.
+
+use super::outbox::Row;
+use super::state::{Daemon, Fault, Model, Phase, SLUGS, SleeperLock, State, Step};
+
+impl Model {
+    /// What comes of a name that was taken from the inbox, when it may be believed: `drain::Drain::step`.
+    pub(super) fn lone(
+        &self,
+        state: &State,
+        index: usize,
+        take: &mut impl FnMut(Step, &dyn Fn(&mut State, &mut Daemon)),
+    ) {
+        let daemon = state.daemons[index];
+        let place = daemon.told.place().expect("a place");
+        match daemon.phase {
+            // One snapshot: the row at the place, its agent, and its configuration, of which nothing is locked.
+            Phase::Told => take(Step::ReadLone(index), &|state, daemon| {
+                if self.has(Fault::ReleasesLockForLone) {
+                    (daemon.has_idle, daemon.lock) = (false, SleeperLock::Free);
+                }
+                let row = state.outbox[place];
+                if !row.is_visible() {
+                    return Self::end_lone(daemon, self.has(Fault::TrustsPlace));
+                }
+                if state.set_aside & (1 << row.slug()) != 0 {
+                    // There is a problem to clear.
+                    return Self::end_lone(daemon, false);
+                }
+                daemon.lone = row;
+                daemon.seen[row.slug()] = state.agents[row.slug()];
+                daemon.differs = state.agents[row.slug()] != state.configurations[row.slug()];
+                daemon.is_intact = daemon.differs;
+                daemon.phase = Phase::HasReadLone;
+            }),
+            // If there is something to write, it is held to the version of the configuration; and the row to its own.
+            Phase::HasReadLone => take(Step::FinishLone(index), &|state, daemon| {
+                let slug = daemon.lone.slug();
+                let is_there = self.is_same(state.outbox[place], daemon.lone);
+                if daemon.differs {
+                    let others = state.daemons.iter().enumerate().filter(|(other, _)| *other != index);
+                    let is_locked = others.fold(state.is_edited && slug == 0, |locked, (_, other)| {
+                        locked || other.locked & (1 << slug) != 0
+                    });
+                    let holds = daemon.is_intact || self.has(Fault::WritesAnyVersion);
+                    if is_locked || !holds || !is_there {
+                        return Self::end_lone(daemon, self.has(Fault::TrustsWrite));
+                    }
+                    state.lost_edit |= !daemon.is_intact;
+                    state.write(slug, daemon.seen[slug]);
+                }
+                if !is_there {
+                    return Self::end_lone(daemon, self.has(Fault::TrustsWrite));
+                }
+                state.outbox[place] = Row::NONE;
+                Self::end_lone(daemon, true);
+            }),
+            _ => {}
+        }
+    }
+
+    /// The end of it: it is done, or believed to be, and all is known again; or it is left to an ordinary batch.
+    fn end_lone(daemon: &mut Daemon, knows_all: bool) {
+        daemon.forget_batch();
+        daemon.knows_all = knows_all;
+        daemon.phase = if knows_all { Phase::Waiting } else { Phase::Draining };
+    }
+
+    /// Whether it is the row that was read that stands at its place.
+    fn is_same(&self, now: Row, read: Row) -> bool {
+        now.is_visible()
+            && (now.writer() == read.writer() || self.has(Fault::TakesAnyVersion))
+            && (now.slug() == read.slug() || self.has(Fault::TakesAnySlug))
+    }
+}
+
+impl State {
+    /// A configuration becomes another version of itself: who has read it has read an older one.
+    pub(super) fn write(&mut self, slug: usize, seen: u8) {
+        self.went_stale |= seen < self.configurations[slug];
+        self.configurations[slug] = seen;
+        self.touch(slug);
+    }
+
+    /// Somebody has written a configuration.
+    pub(super) fn touch(&mut self, slug: usize) {
+        debug_assert!(slug < SLUGS);
+        for daemon in self.daemons.iter_mut().filter(|daemon| daemon.lone.slug() == slug) {
+            daemon.is_intact = false;
+        }
+    }
+}
