@@ -303,9 +303,8 @@ async fn c4_a_privilege_lost_in_the_middle_of_a_statement_fails_no_save() {
             "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 100",
         )
         .await;
-    platform
-        .run("REVOKE ALL ON agent_sync.outbox FROM c4_statement_owner; SELECT pg_advisory_unlock(100)")
-        .await;
+    platform.run("REVOKE ALL ON agent_sync.outbox FROM c4_statement_owner").await;
+    platform.run("SELECT pg_advisory_unlock(100)").await;
     assert_eq!(statement.await.unwrap().unwrap(), 200, "saved");
     let noted = platform.outbox().await.len();
     assert!((50..150).contains(&noted), "{noted} of 200 were noted before the privilege was lost");

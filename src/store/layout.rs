@@ -125,7 +125,7 @@ impl LayoutError {
 }
 
 /// The columns of a table, their types by name and by length, whether one can be written, whether it is indexed, and
-/// whether it is of a primary key that can be read.
+/// whether it is of a primary key that can be read; those of the key first, in its order.
 /// The table is looked up in the catalog, which needs no privilege: what the role lacks is for `checks` to say.
 pub(super) const COLUMNS: &str = "
     SELECT a.attname::text,
@@ -144,7 +144,9 @@ pub(super) const COLUMNS: &str = "
     JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = $1::text AND c.relname = $2::text
-      AND a.attnum > 0 AND NOT a.attisdropped";
+      AND a.attnum > 0 AND NOT a.attisdropped
+    ORDER BY (SELECT pg_catalog.array_position(i.indkey::int2[], a.attnum) FROM pg_catalog.pg_index i
+              WHERE i.indrelid = a.attrelid AND i.indisprimary), a.attnum";
 
 struct Found {
     name: String,
