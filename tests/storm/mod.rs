@@ -120,7 +120,7 @@ async fn round(world: &mut World, total: &mut Tally, seed: u64, number: u64) {
     let over = Instant::now();
     world.settle(&mut rng).await;
     healed(world, &what).await;
-    total.heals.push(over.elapsed());
+    total.heal(over.elapsed(), &what);
     if refused {
         world.admin.run("UPDATE agents SET name = 'cured' WHERE name LIKE 'refused%'").await;
         healed(world, &what).await;

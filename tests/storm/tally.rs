@@ -20,6 +20,8 @@ pub struct Tally {
     pub failures: BTreeMap<String, u64>,
     /// From the moment when the faults are over and the writers pause to everything in sync.
     pub heals: Vec<Duration>,
+    /// The longest of them, and what had happened in its round.
+    pub slowest: (Duration, String),
     /// How long each save of an agent took.
     pub saves: Vec<Duration>,
     /// From the commit of a save, with nobody else about, to its configuration.
@@ -39,6 +41,14 @@ impl Tally {
         for (state, times) in other.failures {
             *self.failures.entry(state).or_default() += times;
         }
+    }
+
+    /// Notes how long it took until everything was in sync after this.
+    pub fn heal(&mut self, took: Duration, what: &str) {
+        if took > self.slowest.0 {
+            self.slowest = (took, what.to_owned());
+        }
+        self.heals.push(took);
     }
 
     /// The whole of it, in lines.
@@ -61,6 +71,7 @@ impl Tally {
         );
         eprintln!("  synced    {written} configurations written by daemons");
         eprintln!("  heal      {}", Percentiles(self.heals.clone()));
+        eprintln!("            longest after {}", self.slowest.1);
         eprintln!("  a save    {}", Percentiles(self.saves.clone()));
         eprintln!("  to its configuration, in quiet  {}", Percentiles(self.pings.clone()));
         eprintln!("  locks     {} looks, nobody waited for agent-sync", self.looks);
