@@ -75,6 +75,9 @@ Examples:
     /// Say how each database is doing: one line each, and what to do
     #[command(after_help = "It asks the databases, and needs no daemon. SYNCED is how many agents have
 neither a change waiting nor a problem noted; `agent-sync check` compares each.
+PHASE is asleep or awake (the daemon), unled (no daemon leads), unfit (something
+is broken) or down (not reached). MISS, REJ and FAIL: agents without a
+configuration, rejected, and those whose write PostgreSQL refused.
 
 Examples:
   agent-sync status
@@ -89,7 +92,7 @@ Examples:
     /// Examine each database, from the connection to a round trip through the daemon
     #[command(after_help = "Changes nothing of yours: the round trip is a slug that no agent has, which the
 daemon drops. Run it with the settings of the daemon, as the role that it
-connects with. Exits with 2 on a fault.
+connects with. Exits with 2 on a fault, and with 69 if there is no connection.
 
 Examples:
   agent-sync doctor

@@ -70,7 +70,8 @@ pub fn report(error: &anyhow::Error) -> Exit {
     for cause in error.chain().skip(1) {
         let cause = cause.to_string().replace('\n', "\n    ");
         // Some errors tell their causes themselves; and what this one says is only that there is a further cause.
-        if !text.contains(&cause) && cause != "db error" {
+        let message = cause.strip_prefix("ERROR: ").unwrap_or(&cause);
+        if !text.contains(message) && cause != "db error" {
             text.push_str("  because: ");
             text.push_str(&cause);
             text.push('\n');

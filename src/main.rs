@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         Verb::Config(args) => verbs::config::config(config, &args),
         Verb::Probe(args) => verbs::probe::probe(config, &args),
         Verb::Demo => verbs::demo::demo(),
-        Verb::Completions(args) => Ok(verbs::completions::completions(&args)),
+        Verb::Completions(args) => verbs::completions::completions(&args),
         Verb::Man => verbs::man::man(),
     };
     outcome.unwrap_or_else(|error| exit::report(&error)).into()

@@ -259,6 +259,29 @@ async fn i2_check_exits_with_0_2_64_or_69() {
 }
 
 #[tokio::test]
+async fn i2_of_a_database_that_cannot_be_reached_it_is_not_said_that_no_agent_has_a_slug() {
+    let platform = Platform::installed().await;
+    for verb in [&["check", "nobody"][..], &["reconcile", "nobody", "--yes"]] {
+        let mut command = platform.command(verb);
+        command.env_remove("DATABASE_URL");
+        command.env("AGENT_SYNC__DATABASES__BAD__URL", "postgres://nobody@127.0.0.1:1/none");
+        let said = Said::of(command).await.fits();
+        assert_eq!((said.code, &*said.out), (69, ""), "{said:?}");
+
+        let mut command = platform.command(verb);
+        command.env_remove("DATABASE_URL");
+        command.env("AGENT_SYNC__DATABASES__BAD__URL", "postgres://nobody@127.0.0.1:1/none");
+        command.env("AGENT_SYNC__DATABASES__GOOD__URL", &platform.url);
+        let said = Said::of(command).await.fits();
+        assert_eq!(said.code, 69, "{said:?}");
+        assert!(said.out.contains("no agent has this slug, as far as could be checked"), "{}", said.out);
+
+        let said = platform.says(verb).await.fits();
+        assert!(said.out.contains("unknown   nobody  no agent has this slug\n"), "{}", said.out);
+    }
+}
+
+#[tokio::test]
 async fn check_says_which_write_was_refused_last() {
     let platform = Platform::installed().await;
     platform.run("ALTER TABLE agent_configurations ADD CONSTRAINT short CHECK (length(voice_id) < 5)").await;

@@ -39,6 +39,17 @@ async fn t3_only_four_columns_are_required() {
         assert!(columns.contains(column), "{column} in {columns}");
     }
     daemon.logged("no index begins with ").await;
+    // Nor does one in another collation help.
+    platform.run("CREATE INDEX ON agent_configurations (agent_slug COLLATE \"C\")").await;
+    assert!(
+        platform
+            .says(&["doctor"])
+            .await
+            .out
+            .contains("  warn  index         no index begins with agent_slug")
+    );
+    platform.run("CREATE INDEX ON agent_configurations (agent_slug)").await;
+    assert!(platform.says(&["doctor"]).await.out.contains("  pass  index"));
     platform
         .run(&format!(
             "INSERT INTO agents VALUES ('a', '{EXAMPLE}'); INSERT INTO agent_configurations VALUES ('a')"

@@ -185,7 +185,8 @@ async fn a_publication_that_keeps_the_daemon_from_working_is_found_and_its_remed
         .await;
     let (code, object) = doctor(&platform).await;
     assert_eq!(code, 2, "{object}");
-    let faults = object["checks"].as_array().unwrap().iter().filter(|check| check["topic"] == "publication");
+    let faults = object["checks"].as_array().unwrap().iter();
+    let faults = faults.filter(|check| check["topic"] == "publication" && check["level"] == "fail");
     let remedies: Vec<_> = faults.map(|fault| fault["remedy"].as_str().unwrap().to_owned()).collect();
     assert_eq!(remedies.len(), 2, "{object}");
     for remedy in remedies {
@@ -195,6 +196,11 @@ async fn a_publication_that_keeps_the_daemon_from_working_is_found_and_its_remed
     platform.drained().await;
     let (code, object) = doctor(&platform).await;
     assert_eq!((code, check(&object, "publication")["level"].as_str()), (0, Some("pass")), "{object}");
+    let warned = object["checks"].as_array().unwrap().iter().any(|check| {
+        check["level"] == "warn"
+            && check["text"].as_str().unwrap().contains("a subscriber that lacks them stops: everything")
+    });
+    assert!(warned, "{object}");
 }
 
 #[tokio::test]
@@ -210,6 +216,25 @@ async fn a_transaction_that_stays_open_is_named() {
     let row = platform.client.query_one(agent_sync::store::report::UPKEEP, &[]).await.unwrap();
     let (age, who): (Option<f64>, Option<String>) = (row.get(5), row.get(6));
     assert!(age.unwrap() >= 0.0 && who.unwrap().contains("long migration"));
+}
+
+/// GIVEN a transaction that has been open for long, WHEN it is in another database, or hidden from the role that asks, THEN it is not blamed,
+/// and nothing is said to be in order that was not seen.
+#[tokio::test]
+async fn doctor_blames_nobody_elsewhere_and_says_what_it_is_not_shown() {
+    let (platform, elsewhere) = (Platform::installed().await, Platform::installed().await);
+    let away = elsewhere.connect().await;
+    away.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM agents").await.unwrap();
+    let row = platform.client.query_one(agent_sync::store::report::UPKEEP, &[]).await.unwrap();
+    assert_eq!(row.get::<_, Option<String>>(4), None, "it is in another database");
+    let role = format!("doctor_{}", platform.name());
+    assert_eq!(platform.says(&["install", "--role", &role]).await.code, 0);
+    let mut command = platform.command(&["doctor"]);
+    command.env("DATABASE_URL", platform.url.replacen("//postgres@", &format!("//{role}@"), 1));
+    let said = Said::of(command).await.fits();
+    for topic in ["vacuum ", "writers"] {
+        assert!(said.out.contains(&format!("  pass  {topic}       not looked at")), "{}", said.out);
+    }
 }
 
 #[tokio::test]

@@ -66,3 +66,25 @@ fn the_manual_page_tells_of_every_verb_and_its_options() {
         );
     }
 }
+
+#[test]
+fn results_that_cannot_be_written_are_a_failure_and_a_reader_that_has_gone_is_none() {
+    let verbs: [&[&str]; 5] =
+        [&["man"], &["completions", "bash"], &["config"], &["install", "--print"], &["status", "--json"]];
+    for arguments in verbs {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
+        command.env_clear().env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none").args(arguments);
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = command.stdout(full).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {err}");
+        assert!(err.contains("the results cannot be written to standard output"), "{arguments:?}: {err}");
+        assert!(err.contains("No space left on device"), "{arguments:?}: {err}");
+
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = command.stdout(writer).output().unwrap();
+        let expected = if arguments[0] == "status" { 69 } else { 0 };
+        assert_eq!(output.status.code(), Some(expected), "{arguments:?}: {output:?}");
+    }
+}

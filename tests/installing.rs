@@ -1,6 +1,7 @@
 //! `install`, `install --print`, `uninstall` (I6), through the binary.
 
-use crate::support::Platform;
+use crate::support::platform::{EXAMPLE, EXPECTED};
+use crate::support::{Daemon, Platform, Said};
 
 /// Everything in the catalog that an install could leave behind or change.
 const CATALOG: &str = "
@@ -156,6 +157,75 @@ async fn i6_uninstall_stops_at_what_belongs_to_somebody_else() {
     assert_eq!(code, 1);
     assert!(error.contains("nothing was changed") && error.contains("2BP01"), "{error}");
     assert_eq!(before, catalog(&platform).await);
+}
+
+/// GIVEN two databases of which one is away, WHEN it is installed and uninstalled in both, THEN the other one has it all the same.
+#[tokio::test]
+async fn i6_a_database_that_is_away_keeps_no_other_from_being_installed() {
+    let platform = Platform::new().await;
+    for (verb, done) in [("install", "there: installed"), ("uninstall", "there: uninstalled")] {
+        let mut command = platform.command(&[verb]);
+        command.env_remove("DATABASE_URL");
+        command.env("AGENT_SYNC__DATABASES__AWAY__URL", "postgres://nobody@127.0.0.1:1/none");
+        command.env("AGENT_SYNC__DATABASES__THERE__URL", &platform.url);
+        let said = Said::of(command).await;
+        assert_eq!(said.code, 69, "{said:?}");
+        assert!(said.err.contains("database away: could not connect") && said.out.contains(done), "{said:?}");
+    }
+}
+
+/// GIVEN somebody who holds a table, WHEN it is installed, THEN that is what the message is about.
+#[tokio::test]
+async fn i6_an_install_that_gets_no_lock_says_so() {
+    let platform = Platform::new().await;
+    let holder = platform.connect().await;
+    holder.batch_execute("BEGIN; LOCK TABLE agents IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let said = platform.says(&["install"]).await;
+    assert_eq!(said.code, 1);
+    assert!(said.err.contains("canceling statement due to lock timeout (SQLSTATE 55P03)"), "{}", said.err);
+    assert!(
+        said.err.contains("try: run it again when whoever holds one of the tables is done"),
+        "{}",
+        said.err
+    );
+}
+
+/// GIVEN a daemon, WHEN a migration changes the types of watched columns after it has dropped what PostgreSQL names, and the install is run
+/// again, THEN the daemon goes on in its role, and what was saved in between is in sync as well.
+#[tokio::test]
+async fn i6_g1_a_watched_column_changes_its_type_without_an_uninstall() {
+    let platform = Platform::new().await;
+    let role = format!("migrated_{}", platform.name());
+    assert_eq!(platform.says(&["install", "--role", &role]).await.code, 0);
+    let mut command = platform.command(&["run"]);
+    command.env("DATABASE_URL", platform.url.replacen("//postgres@", &format!("//{role}@"), 1));
+    command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s").env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
+    let daemon = Daemon::start(command);
+    daemon.logged("caught up").await;
+    platform.configure("a").await;
+    platform.save("a", EXAMPLE).await;
+    platform.becomes("a", EXPECTED).await;
+    platform
+        .run("INSERT INTO agent_sync.problem (slug, kind, detail) VALUES ('kept', 'failed', 'kept')")
+        .await;
+
+    let refused =
+        platform.client.batch_execute("ALTER TABLE agents ALTER COLUMN name TYPE varchar(200)").await;
+    assert!(
+        refused.unwrap_err().as_db_error().unwrap().detail().unwrap().contains("trigger agent_sync_update")
+    );
+    let migration = "
+        DROP VIEW agent_sync.state;
+        DROP TRIGGER agent_sync_insert ON agents;
+        DROP TRIGGER agent_sync_update ON agents;
+        ALTER TABLE agents ALTER COLUMN name TYPE varchar(200), ALTER COLUMN slug TYPE varchar(100)";
+    platform.run(migration).await;
+    platform.run("UPDATE agents SET name = 'saved in between'").await;
+    assert!(platform.says(&["install"]).await.out.contains("default: installed"));
+    platform.holds("SELECT agent_name = 'saved in between' FROM agent_configurations").await;
+    platform.run("UPDATE agents SET name = 'saved afterwards'").await;
+    platform.holds("SELECT agent_name = 'saved afterwards' FROM agent_configurations").await;
+    assert!(platform.says(&["doctor"]).await.out.contains("  pass  capture"));
 }
 
 #[tokio::test]

@@ -66,7 +66,12 @@ async fn reconcile_hands_what_differs_to_a_daemon_that_sleeps_or_works() {
     let said = platform.says(&["reconcile", "--all", "--yes"]).await.fits();
     saves.abort();
     assert_eq!(said.code, 0, "{said:?}");
-    assert!(said.out.contains(" synced, 0 unchanged, 0 missing, 0 rejected, 0 failed"), "{said:?}");
+    // One of the others' saves may have brought theirs in sync before it was looked at.
+    let fits = ["3,000 synced, 0 unchanged", "2,999 synced, 1 unchanged"];
+    assert!(
+        fits.iter().any(|fits| said.out.contains(&format!("{fits}, 0 missing, 0 rejected, 0 failed"))),
+        "{said:?}"
+    );
     assert_eq!(by_hand(&platform).await, 0);
     assert_eq!(leader(&platform).await, session, "the daemon went on leading");
     assert!(daemon.lines("database unavailable").is_empty());

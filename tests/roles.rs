@@ -169,10 +169,12 @@ async fn i6_a_role_that_serves_two_databases_goes_with_the_last_uninstall() {
     let there = format!("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}')");
     run(one.command(&["install", "--role", &role]));
     run(other.command(&["install", "--role", &role]));
-    run(one.command(&["uninstall"]));
+    let said = run(one.command(&["uninstall"]));
+    assert!(said.contains(&format!("the role {role} stays, without what was granted to it")), "{said}");
     assert!(one.value::<bool>(&there).await);
     Daemon::start(command_as(&other, &role, &["run"])).logged("caught up").await;
-    run(other.command(&["uninstall"]));
+    let said = run(other.command(&["uninstall"]));
+    assert!(said.contains(&format!("the role {role}, which an install had made, is dropped")), "{said}");
     assert!(!one.value::<bool>(&there).await);
 }
 

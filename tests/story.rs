@@ -103,7 +103,7 @@ const DAMAGES: &[Damage] = &[
     Damage {
         sql: "{uninstall}; ALTER TABLE agent_configurations ALTER COLUMN agent_slug TYPE char(20); {install}; {reconnect}",
         text: "agent_slug has the type bpchar, in which no index finds text",
-        mending: Statements("then ", "; then `agent-sync install`"),
+        mending: Statements("Make it text: ", "; then run `agent-sync install`"),
         weight: Caution,
     },
     Damage {
@@ -233,11 +233,8 @@ async fn one_story(wanted: impl Fn(Weight) -> bool) {
                 let (_, rest) =
                     if from.is_empty() { ("", &*remedy) } else { remedy.split_once(from).unwrap() };
                 let sql = if to.is_empty() { rest } else { rest.split_once(to).unwrap().0 };
-                if remedy.contains("agent-sync uninstall") {
-                    assert_eq!(platform.says(&["uninstall"]).await.code, 0);
-                }
                 platform.run(sql).await;
-                if remedy.contains("then `agent-sync install`") {
+                if remedy.contains("then run `agent-sync install`") {
                     assert_eq!(platform.says(&["install", "--role", &role]).await.code, 0);
                 }
                 if damage.weight == Caution {

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use postgres_types::Type;
+use postgres_types::{ToSql, Type};
 use serde_json::json;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
@@ -127,9 +127,37 @@ pub async fn install(client: &Client, patience: Duration, plan: &Plan<'_>) -> Re
     transact(client, patience, &plan.settings(), STEPS).await
 }
 
+/// What became of the roles that the daemon was given.
+#[derive(Debug, Default)]
+pub struct Roles {
+    /// Those that an install had made, and that have gone with it.
+    pub dropped: Vec<String>,
+    /// Those that were there before, or that somebody else needs: what was granted is revoked.
+    pub kept: Vec<String>,
+}
+
 /// Takes everything out, in one transaction.
-pub async fn uninstall(client: &Client, patience: Duration) -> Result<Done, StoreError> {
-    transact(client, patience, &[], &[UNINSTALL]).await
+pub async fn uninstall(client: &Client, patience: Duration) -> Result<(Done, Roles), StoreError> {
+    let exists = within(patience, client.query_typed_one(HAS_ROLES, &[])).await?.try_get(0)?;
+    let before = if exists { names(client, patience, ROLES, &[]).await? } else { Vec::new() };
+    let done = transact(client, patience, &[], &[UNINSTALL]).await?;
+    let kept = names(client, patience, KEPT, &[(&before, Type::TEXT_ARRAY)]).await?;
+    let dropped = before.into_iter().filter(|role| !kept.contains(role)).collect();
+    Ok((done, Roles { dropped, kept }))
+}
+
+const HAS_ROLES: &str = "SELECT to_regclass('agent_sync.role') IS NOT NULL";
+const ROLES: &str = "SELECT r.name FROM agent_sync.role r JOIN pg_roles p ON p.rolname = r.name ORDER BY 1";
+const KEPT: &str = "SELECT p.rolname::text FROM pg_roles p WHERE p.rolname = ANY ($1::text[]) ORDER BY 1";
+
+async fn names(
+    client: &Client,
+    patience: Duration,
+    sql: &str,
+    parameters: &[(&(dyn ToSql + Sync), Type)],
+) -> Result<Vec<String>, StoreError> {
+    let rows = within(patience, client.query_typed(sql, parameters)).await?;
+    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
 }
 
 /// Runs the steps, and again when a lock could not be had at once: a long transaction holds one of the tables.

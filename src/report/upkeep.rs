@@ -20,6 +20,8 @@ const QUEUE: (f64, f64) = (0.25, 0.5);
 /// How long a transaction may be open that keeps vacuum from cleaning up, and one that keeps the daemon from sleeping.
 const OPEN: (f64, f64) = (3600.0, 60.0);
 
+const END: &str = "End it, or see what it is doing: SELECT * FROM pg_stat_activity ORDER BY xact_start;";
+
 /// How large the outbox may be on disk, and how many dead rows it may have.
 const DEAD: (i64, i64) = (256 * 1024 * 1024, 1_000_000);
 
@@ -53,7 +55,7 @@ async fn server(client: &Client, patience: Duration) -> Result<Vec<Note>, StoreE
     let middle = f64::midpoint(before, now());
     let (who, timeouts): (Option<String>, Option<String>) = (row.try_get(4)?, row.try_get(2)?);
     let (oldest, writer): (Option<f64>, Option<f64>) = (row.try_get(3)?, row.try_get(5)?);
-    let saves: Option<String> = row.try_get(6)?;
+    let (saves, sees): (Option<String>, bool) = (row.try_get(6)?, row.try_get(7)?);
     Ok(vec![
         clock(row.try_get::<_, f64>(0)? - middle),
         queue(row.try_get(1)?),
@@ -65,31 +67,49 @@ async fn server(client: &Client, patience: Duration) -> Result<Vec<Note>, StoreE
                 "See who sets them: ALTER ROLE … SET, ALTER DATABASE … SET, or the settings of a pooler.",
             ),
         },
-        match oldest.zip(who) {
-            Some((seconds, who)) if seconds > OPEN.0 => Note::warn(
-                "vacuum",
-                format!(
-                    "a transaction has been open for {} and keeps vacuum from cleaning up: {}",
-                    age(seconds),
-                    crate::show::quoted(&who)
-                ),
-                "End it, or see what it is doing: SELECT * FROM pg_stat_activity ORDER BY xact_start;",
-            ),
-            _ => Note::pass("vacuum", "no transaction keeps it from cleaning up for long"),
-        },
-        match writer.zip(saves) {
-            Some((seconds, who)) if seconds > OPEN.1 => Note::warn(
-                "writers",
-                format!(
-                    "a transaction that has saved an agent has been open for {}, and the daemon cannot sleep before it is over: {}",
-                    age(seconds),
-                    crate::show::quoted(&who)
-                ),
-                "End it, or see what it is doing: SELECT * FROM pg_stat_activity ORDER BY xact_start;",
-            ),
-            _ => Note::pass("writers", "none keeps the daemon from sleeping for long"),
-        },
+        if sees { vacuum(oldest.zip(who)) } else { hidden("vacuum") },
+        if sees { writers(writer.zip(saves)) } else { hidden("writers") },
     ])
+}
+
+/// A transaction that keeps vacuum from cleaning up: its age in seconds, and whose it is.
+fn vacuum(oldest: Option<(f64, String)>) -> Note {
+    match oldest {
+        Some((seconds, who)) if seconds > OPEN.0 => Note::warn(
+            "vacuum",
+            format!(
+                "a transaction has been open for {} and keeps vacuum from cleaning up: {}",
+                age(seconds),
+                crate::show::quoted(&who)
+            ),
+            END,
+        ),
+        _ => Note::pass("vacuum", "no transaction keeps it from cleaning up for long"),
+    }
+}
+
+/// A transaction that keeps the daemon from sleeping, likewise.
+fn writers(writer: Option<(f64, String)>) -> Note {
+    match writer {
+        Some((seconds, who)) if seconds > OPEN.1 => Note::warn(
+            "writers",
+            format!(
+                "a transaction that has saved an agent has been open for {}, and the daemon cannot sleep before it is over: {}",
+                age(seconds),
+                crate::show::quoted(&who)
+            ),
+            END,
+        ),
+        _ => Note::pass("writers", "none keeps the daemon from sleeping for long"),
+    }
+}
+
+/// What this role is not shown.
+fn hidden(topic: &'static str) -> Note {
+    Note::pass(
+        topic,
+        "not looked at: PostgreSQL hides the transactions of others from this role; a superuser sees them",
+    )
 }
 
 fn now() -> f64 {
@@ -130,7 +150,7 @@ fn tables(row: &Row, database: &Database) -> Result<Vec<Note>, StoreError> {
     let (size, dead): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
     let vacuumed: bool = row.try_get(2)?;
     let (deletes, updates): (bool, bool) = (row.try_get(3)?, row.try_get(4)?);
-    let slot: Option<String> = row.try_get(5)?;
+    let (slot, all): (Option<String>, Option<String>) = (row.try_get(5)?, row.try_get(6)?);
     let kept = format!("{} kB, {} dead rows", count(size / 1024), count(dead));
     let mut notes = vec![if !vacuumed {
         Note::warn(
@@ -161,6 +181,14 @@ fn tables(row: &Row, database: &Database) -> Result<Vec<Note>, StoreError> {
     }
     if deletes && updates {
         notes.push(Note::pass("publication", "no publication keeps the daemon from deleting or updating"));
+    }
+    if let Some(all) = all {
+        notes.push(Note::warn(
+            "publication",
+            format!("FOR ALL TABLES publishes those of agent_sync, too, and a subscriber that lacks them stops: {all}"),
+            "Create the schema agent_sync on each subscriber (pg_dump --schema-only --schema=agent_sync), or publish tables or \
+             schemas by name.",
+        ));
     }
     if let Some(slot) = slot {
         notes.push(Note::warn(

@@ -96,7 +96,8 @@ impl SessionError {
                 failure::policy(error).remedy
             }
             Self::Postgres(_) => {
-                "Check the URL, the password and tls of this database; the cause says which."
+                "Check the URL, the password and tls of this database; the cause says which. A password stands in the URL or in \
+                 password_file."
             }
             Self::Silent(_) | Self::Closed(_) | Self::Dead(_) => failure::REACH,
             Self::Pooler => {

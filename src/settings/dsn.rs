@@ -40,6 +40,10 @@ impl Mistake {
 const FORM: &str = "expected `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or `key=value` pairs";
 const ENCODE: &str =
     "percent-encode special characters in user and password (`@` is %40, `/` is %2F, `?` is %3F)";
+const EXAMPLE: &str = "write it like `postgres://app:PASSWORD@db.example.com:5432/platform`";
+const UNKNOWN: &str = "take it out; where it is a part of the password, percent-encode that (`@` is %40, `/` is %2F, `?` is %3F)";
+const VALUES: &str = "PostgreSQL's manual lists its values under Parameter Key Words";
+const PORT: &str = "name a number from 1 to 65535";
 
 /// Parameters that settings of agent-sync decide, with the key of a database and the unit that makes it a setting.
 const OWN: &[(&str, &str, &str)] = &[
@@ -111,7 +115,7 @@ impl Dsn {
         let scheme = ["postgres://", "postgresql://"].into_iter().find(|scheme| text.starts_with(scheme));
         let (mut config, pairs) = match scheme {
             Some(scheme) => from_url(scheme, &text[scheme.len()..])?,
-            None => (tokio_postgres::Config::new(), pairs(text).ok_or_else(not_a_dsn)?),
+            None => (tokio_postgres::Config::new(), pairs(text).ok_or_else(|| neither(text))?),
         };
         let mut params = Vec::new();
         let mut passed = String::new();
@@ -126,7 +130,8 @@ impl Dsn {
                 if pair.parse::<tokio_postgres::Config>().is_err() {
                     let what =
                         format!("expected a connection string, found a value that `{known}` cannot take");
-                    return Err(Mistake::new(what, ENCODE));
+                    let remedy = if *known == "port" { PORT } else { VALUES };
+                    return Err(Mistake::new(what, remedy));
                 }
                 passed.push_str(&pair);
             } else {
@@ -139,6 +144,12 @@ impl Dsn {
     }
 }
 
+/// Neither a URL of PostgreSQL's nor pairs.
+fn neither(text: &str) -> Mistake {
+    let found = if text.contains("://") { "another scheme" } else { "something else" };
+    Mistake::new(format!("{FORM}, found {found}"), EXAMPLE)
+}
+
 fn not_a_dsn() -> Mistake {
     Mistake::new(format!("{FORM}, found something else"), ENCODE)
 }
@@ -147,7 +158,7 @@ fn unknown(name: &str) -> Mistake {
     let name = FOREIGN.iter().find(|known| **known == name);
     let what =
         name.map_or_else(|| "an unknown parameter".to_owned(), |name| format!("the parameter `{name}`"));
-    let remedy = if name.is_some() { "take it out: agent-sync does not use it" } else { ENCODE };
+    let remedy = if name.is_some() { "take it out: agent-sync does not use it" } else { UNKNOWN };
     Mistake::new(format!("expected parameters that agent-sync knows, found {what}"), remedy)
 }
 
@@ -165,13 +176,29 @@ fn from_url(scheme: &str, rest: &str) -> Result<(tokio_postgres::Config, Pairs),
     }
     let (address, query) = address.split_once('?').unwrap_or((address, ""));
     let base = format!("{scheme}{}{address}", credentials.map(|text| format!("{text}@")).unwrap_or_default());
-    let config = base.parse().map_err(|_| not_a_dsn())?;
+    let config = base.parse().map_err(|_| {
+        let is_plain = credentials.is_none_or(|text| !text.contains(['/', '?', '#']));
+        if is_plain && ports(address).any(|port| !matches!(port.parse::<u16>(), Ok(1..))) {
+            Mistake::new(format!("{FORM}, found a port that is none"), PORT)
+        } else {
+            not_a_dsn()
+        }
+    })?;
     let mut pairs = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let decoded = pair.split_once('=').and_then(|(name, value)| Some((decode(name)?, decode(value)?)));
         pairs.push(decoded.ok_or_else(not_a_dsn)?);
     }
     Ok((config, pairs))
+}
+
+/// The ports of the hosts of a URL, as they are written.
+fn ports(address: &str) -> impl Iterator<Item = &str> {
+    let hosts = address.split('/').next().unwrap_or_default();
+    hosts.split(',').filter_map(|host| {
+        let behind = host.rsplit_once(']').map_or(host, |(_, behind)| behind);
+        behind.split_once(':').map(|(_, port)| port)
+    })
 }
 
 /// Percent-decodes; nothing when the result is not UTF-8.

@@ -180,7 +180,7 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Bool,
         Default::Bool(false),
         "Whether what is written is kept in agent_sync.history, with the application_name and the role of the transaction \
-         that caused it. Costs a drain of many agents about a fifth. Run `agent-sync install` after a change of it.",
+         that caused it. Costs a drain of many agents about a quarter. Run `agent-sync install` after a change of it.",
     ),
     key(
         "history.keep",
@@ -231,7 +231,7 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Url,
         Default::Unset("postgres://agent_sync@db.example.com:5432/platform"),
         "Where the database is, as a URL or as key=value pairs. Special characters in user and password are \
-         percent-encoded in a URL. Either url or url_file is needed.",
+         percent-encoded in a URL. Either url or url_file is needed; PGPASSWORD, ~/.pgpass and other PG* variables are not read.",
     ),
     key(
         "databases.*.url_file",

@@ -153,8 +153,9 @@ impl Finding {
                 format!("CREATE INDEX CONCURRENTLY ON {table} ({column});").into()
             }
             Self::Scans { table, column, .. } => format!(
-                "Make it text: run `agent-sync uninstall`, then ALTER TABLE {table} ALTER COLUMN {column} TYPE text; then \
-                 `agent-sync install`."
+                "Make it text: DROP VIEW agent_sync.state; DROP TRIGGER IF EXISTS agent_sync_insert ON {table}; \
+                 DROP TRIGGER IF EXISTS agent_sync_update ON {table}; ALTER TABLE {table} ALTER COLUMN {column} TYPE text; \
+                 then run `agent-sync install`."
             )
             .into(),
             Self::PreparedTransactions { .. } => {

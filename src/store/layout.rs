@@ -135,7 +135,9 @@ pub(super) const COLUMNS: &str = "
            EXISTS (SELECT FROM pg_catalog.pg_index i
                    JOIN pg_catalog.pg_class index ON index.oid = i.indexrelid
                    JOIN pg_catalog.pg_am method ON method.oid = index.relam AND method.amname = 'btree'
-                   WHERE i.indrelid = a.attrelid AND i.indisvalid AND i.indpred IS NULL AND i.indkey[0] = a.attnum),
+                   WHERE i.indrelid = a.attrelid AND i.indisvalid AND i.indpred IS NULL AND i.indkey[0] = a.attnum
+                     -- In another collation it does not find what the column takes for equal.
+                     AND i.indcollation[0] = a.attcollation),
            EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = a.attrelid),
            EXISTS (SELECT FROM pg_catalog.pg_index i
                    WHERE i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = ANY (i.indkey))

@@ -208,21 +208,24 @@ impl<'a> Surveyed<'a> {
 /// The difference of the clocks is worked out by who asks: the first column is the server's, in seconds since 1970. Then: how
 /// full the queue of notifications is; the time-outs in force that could end a session of ours; the age in seconds of the
 /// oldest transaction of anybody's that holds back vacuum in this database, and whose it is; the same for a transaction
-/// that has saved an agent and is not over, because of which the daemon cannot sleep.
+/// that has saved an agent and is not over, because of which the daemon cannot sleep; and whether this role sees the
+/// transactions of others at all.
 pub const UPKEEP: &str = "
     SELECT extract(epoch FROM clock_timestamp())::float8,
            pg_notification_queue_usage()::float8,
            (SELECT string_agg(s.name || ' = ' || s.setting, ', ' ORDER BY s.name) FROM pg_settings s
             WHERE s.name IN ('idle_session_timeout', 'transaction_timeout') AND s.setting <> '0'),
-           oldest.age, oldest.who, writer.age, writer.who
+           oldest.age, oldest.who, writer.age, writer.who, pg_has_role('pg_read_all_stats', 'USAGE')
     FROM (SELECT) AS one
     LEFT JOIN (
         SELECT extract(epoch FROM clock_timestamp() - h.since)::float8 AS age, h.who
         FROM (SELECT s.xact_start AS since, 'process ' || s.pid || coalesce(', ' || nullif(s.application_name, ''), '') AS who
               FROM pg_stat_activity s
               WHERE s.backend_xmin IS NOT NULL AND s.pid <> pg_backend_pid() AND s.backend_type = 'client backend'
+                AND s.datname = current_database()
               UNION ALL
-              SELECT x.prepared, 'prepared transaction ' || x.gid FROM pg_prepared_xacts x) AS h
+              SELECT x.prepared, 'prepared transaction ' || x.gid FROM pg_prepared_xacts x
+              WHERE x.database = current_database()) AS h
         WHERE h.since IS NOT NULL ORDER BY h.since LIMIT 1
     ) AS oldest ON true
     LEFT JOIN (
@@ -235,7 +238,8 @@ pub const UPKEEP: &str = "
     ) AS writer ON true";
 
 /// How the outbox is kept: its size in bytes, its dead rows, whether vacuum comes by itself, whether rows of it can be deleted
-/// and rows of the table `$1` updated while they are published, and the replication slot that holds back cleaning up furthest.
+/// and rows of the table `$1` updated while they are published, the replication slot that holds back cleaning up furthest, and
+/// the publications of all tables.
 pub const TABLES: &str = "
     SELECT pg_relation_size(o.oid), pg_stat_get_dead_tuples(o.oid),
            current_setting('autovacuum')::bool AND NOT coalesce('autovacuum_enabled=false' = ANY (o.reloptions), false),
@@ -251,7 +255,8 @@ pub const TABLES: &str = "
            (SELECT r.slot_name || ' (' || greatest(age(r.xmin), age(r.catalog_xmin)) || ' transactions behind)'
             FROM pg_replication_slots r
             WHERE NOT r.active AND greatest(age(r.xmin), age(r.catalog_xmin)) > 1000000
-            ORDER BY greatest(age(r.xmin), age(r.catalog_xmin)) DESC LIMIT 1)
+            ORDER BY greatest(age(r.xmin), age(r.catalog_xmin)) DESC LIMIT 1),
+           (SELECT string_agg(quote_ident(p.pubname), ', ' ORDER BY p.pubname) FROM pg_publication p WHERE p.puballtables)
     FROM pg_class o LEFT JOIN pg_class c ON c.oid = to_regclass($1::text)
     WHERE o.oid = to_regclass('agent_sync.outbox')";
 

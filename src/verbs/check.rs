@@ -18,10 +18,13 @@ pub fn check(config: Option<&Path>, args: &Check) -> anyhow::Result<Exit> {
     let databases = settings.select(&args.reporting.databases.names)?;
     super::block_on(async {
         let mut checker = Checker::new(&settings, &rules, &args.slugs, args.reporting.json, databases.len());
-        let mut exits = Vec::new();
+        let (of, mut reached, mut exits) = (databases.len(), 0, Vec::new());
         for database in databases {
             exits.push(match checker.database(database).await {
-                Ok(exit) => exit,
+                Ok(exit) => {
+                    reached += 1;
+                    exit
+                }
                 Err(error) => {
                     checker.page.clear();
                     checker.page.flush();
@@ -29,7 +32,7 @@ pub fn check(config: Option<&Path>, args: &Check) -> anyhow::Result<Exit> {
                 }
             });
         }
-        exits.push(checker.unknown());
-        Ok(super::worst(exits))
+        exits.push(checker.unknown(reached, of));
+        checker.page.end(super::worst(exits))
     })
 }

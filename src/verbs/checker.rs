@@ -16,6 +16,9 @@ use crate::show::{BOLD, CYAN, DIM, GREEN, RED, WIDTH, YELLOW, count, indented, p
 use crate::store::{Finding, Layout, Store, StoreError, checks, report};
 use crate::survey::{Findings, Scope, Tally, Verdict, survey};
 
+/// What to do where it is not installed, as far as this role can see.
+const INSTALL: &str = "run `agent-sync install` for this database; where it is installed, take the role of the daemon or of the owner";
+
 /// Checks databases, and tells what it finds.
 pub(super) struct Checker<'a> {
     settings: &'a Settings,
@@ -34,6 +37,8 @@ pub(super) struct Checker<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Checked {
     pub(super) tally: Tally,
+    /// Whether agent-sync is installed there, and open to this role.
+    pub(super) noted: bool,
     /// The slugs of what a daemon would write or note afresh.
     pub(super) todo: Todo,
 }
@@ -95,7 +100,7 @@ impl<'a> Checker<'a> {
         let led = report::value(session.client(), patience, report::LED, &[]).await;
         let led = led.map_err(|error| super::unanswered(database, error))?;
         let Tally { pending, drifted, missing, rejected, .. } = checked.tally;
-        self.sum_up(database, &checked.tally, led);
+        self.sum_up(database, &checked.tally, led, checked.noted);
         let stays = drifted + missing + rejected + if led { 0 } else { pending };
         Ok(if stays > 0 { Exit::Drift } else { Exit::Done })
     }
@@ -117,12 +122,13 @@ impl<'a> Checker<'a> {
                 "database {}: agent-sync is not installed there, or closed to this role, so what is pending is not known",
                 database.name
             ));
+            self.page.note(format_args!("  try: {INSTALL}"));
         }
         let total = self.total(client, &layout).await.map_err(unanswered)?;
         if self.several && !self.json {
             self.page.line(format_args!("{CYAN}{}{CYAN:#}", database.name));
         }
-        let mut checked = Checked::default();
+        let mut checked = Checked { noted, ..Checked::default() };
         let wanted = std::mem::take(&mut self.slugs);
         let scope = Scope { slugs: (!wanted.is_empty()).then_some(&*wanted), noted };
         let rules = self.rules;
@@ -197,7 +203,7 @@ impl<'a> Checker<'a> {
     }
 
     /// The end of one database.
-    pub(super) fn sum_up(&mut self, database: &Database, tally: &Tally, led: bool) {
+    pub(super) fn sum_up(&mut self, database: &Database, tally: &Tally, led: bool, noted: bool) {
         let Tally { agents, in_sync, pending, drifted, missing, rejected, .. } = *tally;
         if self.json {
             self.page.json(&json!({
@@ -226,7 +232,7 @@ impl<'a> Checker<'a> {
         let parts = parts.collect::<Vec<_>>().join(", ");
         self.page.line(format_args!("{BOLD}{}{BOLD:#}: {}, {parts}", database.name, plural(agents, "agent")));
         let scope = if self.slugs.is_empty() { "--all" } else { "SLUG" };
-        if drifted > 0 {
+        if drifted > 0 && noted {
             self.hint(&format!("`agent-sync reconcile {scope}` brings what has drifted in sync."));
         }
         if pending > 0 && !led {
@@ -241,15 +247,19 @@ impl<'a> Checker<'a> {
         self.page.line(format_args!("{DIM}{}{DIM:#}", indented("  ", text, WIDTH)));
     }
 
-    /// The slugs that were asked for and that no agent has, in no database.
-    pub(super) fn unknown(&mut self) -> Exit {
+    /// The slugs that were asked for and that no agent has, in no database, of which so many could be reached.
+    pub(super) fn unknown(&mut self, reached: usize, of: usize) -> Exit {
+        if reached == 0 {
+            return Exit::Done;
+        }
+        let place = if reached < of { ", as far as could be checked" } else { "" };
         let unknown: Vec<_> = self.slugs.iter().filter(|slug| !self.seen.contains(**slug)).collect();
         for slug in &unknown {
             if self.json {
                 self.page.json(&json!({ "slug": slug, "verdict": "unknown" }));
             } else {
                 let lead = format!("{RED}unknown {RED:#}  ");
-                self.page.line(format_args!("{lead}{}  no agent has this slug", quoted(slug)));
+                self.page.line(format_args!("{lead}{}  no agent has this slug{place}", quoted(slug)));
             }
         }
         if unknown.is_empty() { Exit::Done } else { Exit::Drift }

@@ -6,9 +6,9 @@ use crate::cli::{Cli, Completions};
 use crate::exit::Exit;
 
 /// Prints the completions.
-pub fn completions(args: &Completions) -> Exit {
+pub fn completions(args: &Completions) -> anyhow::Result<Exit> {
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "agent-sync", &mut text);
-    super::say(String::from_utf8_lossy(&text).trim_end());
-    Exit::Done
+    super::output::say(String::from_utf8_lossy(&text).trim_end())?;
+    Ok(Exit::Done)
 }

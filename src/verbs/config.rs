@@ -4,10 +4,9 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use anyhow::Context as _;
 use serde_json::{Map, json};
 
-use crate::exit::{Exit, Fault};
+use crate::exit::Exit;
 use crate::settings::{self, Entry, Loaded};
 
 /// Prints the settings in force: as TOML with the source of each value beside it, or as one JSON object by key.
@@ -30,12 +29,8 @@ pub fn config(config: Option<&Path>, args: &crate::cli::Config) -> anyhow::Resul
     } else {
         as_toml(&loaded)
     };
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // A reader that has seen enough, such as `head`, is no failure.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::Done),
-        result => result.map(|()| Exit::Done).context(Fault::new(Exit::Failed, "cannot write the settings")),
-    }
+    super::output::print(&text)?;
+    Ok(Exit::Done)
 }
 
 fn as_json(loaded: &Loaded) -> anyhow::Result<String> {

@@ -40,7 +40,7 @@ pub fn doctor(config: Option<&Path>, args: &Reporting) -> anyhow::Result<Exit> {
             }
             page.flush();
         }
-        Ok(super::worst(exits))
+        page.end(super::worst(exits))
     })
 }
 

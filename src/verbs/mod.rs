@@ -8,6 +8,7 @@ pub mod demo;
 pub mod doctor;
 pub mod install;
 pub mod man;
+mod output;
 mod page;
 pub mod probe;
 pub mod reconcile;
@@ -19,6 +20,7 @@ mod verdicts;
 pub mod why;
 
 use anyhow::Context as _;
+use tokio_postgres::error::DbError;
 
 use crate::exit::{Exit, Fault};
 use crate::mapping::Rules;
@@ -113,36 +115,36 @@ fn worst(exits: impl IntoIterator<Item = Exit>) -> Exit {
     exits.into_iter().max_by_key(rank).unwrap_or(Exit::Done)
 }
 
-/// An error of a statement that a verb ran: with the message and the hint of the server, which are about objects.
+/// An error of a statement of `install` or `uninstall`, in the words of the server: they are about objects, not about rows, so they
+/// hold nothing that must not be told, and what a daemon would do about them is beside the point.
 fn refused(database: &Database, what: &str, error: StoreError) -> anyhow::Error {
-    let remedy = match &error {
-        StoreError::Postgres(error) => {
-            let db = error.as_db_error();
-            match db.map(|db| db.code().code()) {
-                // What the functions of install and uninstall run into is about objects, and not about rows.
-                Some("42809") => {
-                    "name tables in the settings of this database that can have triggers".to_owned()
-                }
-                Some("25006") => {
-                    "give the address of the primary, and a role and database that are not read-only"
-                        .to_owned()
-                }
-                Some("2BP01") => {
-                    "move what others have put into the schema agent_sync, or drop it".to_owned()
-                }
-                _ => {
-                    let hint = db.and_then(|db| db.hint()).map(str::to_owned);
-                    hint.unwrap_or_else(|| failure::policy(error).remedy.to_owned())
-                }
-            }
-        }
-        StoreError::Silent(_) => error.remedy().to_owned(),
-    };
-    let fault = Fault::new(Exit::Failed, format!("database {}: {what}", database.name));
-    anyhow::Error::new(error).context(fault.remedy(remedy))
+    let fault = |exit| Fault::new(exit, format!("database {}: {what}", database.name));
+    if let StoreError::Postgres(error) = &error
+        && let Some(db) = error.as_db_error()
+    {
+        let detail = db.detail().map(|detail| format!("\n{detail}")).unwrap_or_default();
+        let cause = format!("{} (SQLSTATE {}){detail}", db.message(), db.code().code());
+        return anyhow::Error::msg(cause).context(fault(Exit::Failed).remedy(remedy_of_refusal(error, db)));
+    }
+    let remedy = error.remedy();
+    anyhow::Error::new(error).context(fault(Exit::Unavailable).remedy(remedy))
 }
 
-/// Prints a line of results; a reader that has gone away ends nothing but the printing.
-fn say(line: impl std::fmt::Display) {
-    let _ = std::io::Write::write_all(&mut std::io::stdout(), format!("{line}\n").as_bytes());
+/// What the operator can do about an install that PostgreSQL refused.
+fn remedy_of_refusal(error: &tokio_postgres::Error, db: &DbError) -> String {
+    let known = match (db.code().code(), db.hint()) {
+        ("42809", _) => "name tables in the settings of this database that can have triggers",
+        ("25006", _) => "give the address of the primary, and a role and database that are not read-only",
+        ("2BP01", _) => "move what others have put into the schema agent_sync, or drop it",
+        ("55P03", _) => {
+            "run it again when whoever holds one of the tables is done: SELECT * FROM pg_locks JOIN pg_stat_activity USING (pid)"
+        }
+        ("42501", None) => {
+            "run it as the role that owns the two tables (and the schema agent_sync, if it is there), which needs CREATE on the \
+             database, and CREATEROLE for a --role that does not exist yet"
+        }
+        (_, Some(hint)) => hint,
+        (_, None) => failure::policy(error).remedy,
+    };
+    known.to_owned()
 }

@@ -1,14 +1,16 @@
 //! Where a reporting verb writes: results to standard output, and on a terminal a line of progress on standard error.
 //!
-//! Colours are left out where they are not wanted (`NO_COLOR`, pipes). A reader that has gone away is no failure: the page
-//! says so, and the verb can stop early. What goes to no terminal is written in large pieces.
+//! Colours are left out where they are not wanted (`NO_COLOR`, pipes). When nobody reads any more, the page says so, and the verb can
+//! stop early; whether that is a failure, [`Page::end`] says. What goes to no terminal is written in large pieces.
 
 use std::fmt::Display;
-use std::io::{BufWriter, IsTerminal as _, Stdout, Write as _, stderr, stdout};
+use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write as _, stderr, stdout};
 use std::time::{Duration, Instant};
 
 use anstream::{AutoStream, ColorChoice};
 
+use super::output;
+use crate::exit::Exit;
 use crate::show::{WIDTH, count, shorten};
 
 /// How often the line of progress is drawn.
@@ -21,6 +23,7 @@ pub(super) struct Page {
     /// Whether each line is to be seen at once.
     live: bool,
     gone: bool,
+    failure: Option<anyhow::Error>,
     progress: Option<Progress>,
 }
 
@@ -34,7 +37,14 @@ impl Page {
     pub(super) fn new() -> Self {
         let progress = stderr().is_terminal().then_some(Progress { drawn: None, shown: false });
         let colours = AutoStream::choice(&stdout()) != ColorChoice::Never;
-        Self { out: BufWriter::new(stdout()), colours, live: stdout().is_terminal(), gone: false, progress }
+        Self {
+            out: BufWriter::new(stdout()),
+            colours,
+            live: stdout().is_terminal(),
+            gone: false,
+            failure: None,
+            progress,
+        }
     }
 
     /// Writes a line, or several.
@@ -46,7 +56,7 @@ impl Page {
         } else {
             writeln!(self.out, "{}", anstream::adapter::strip_str(&line))
         };
-        self.gone |= written.is_err();
+        self.written(written);
         if self.live {
             self.flush();
         }
@@ -57,7 +67,8 @@ impl Page {
         // What the verbs make always has a form in JSON.
         let text = serde_json::to_string(object).unwrap_or_default();
         self.clear();
-        self.gone |= writeln!(self.out, "{text}").is_err();
+        let written = writeln!(self.out, "{text}");
+        self.written(written);
         if self.live {
             self.flush();
         }
@@ -65,7 +76,25 @@ impl Page {
 
     /// Sees to it that everything has been written.
     pub(super) fn flush(&mut self) {
-        self.gone |= self.out.flush().is_err();
+        let written = self.out.flush();
+        self.written(written);
+    }
+
+    fn written(&mut self, written: io::Result<()>) {
+        match output::is_read(written) {
+            Ok(is_read) => self.gone |= !is_read,
+            Err(failure) => {
+                self.gone = true;
+                self.failure.get_or_insert(failure);
+            }
+        }
+    }
+
+    /// Ends the page: with this exit code, or with the error if not everything could be written.
+    pub(super) fn end(mut self, exit: Exit) -> anyhow::Result<Exit> {
+        self.clear();
+        self.flush();
+        self.failure.take().map_or(Ok(exit), Err)
     }
 
     /// Whether nobody reads any more.

@@ -45,7 +45,7 @@ pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit
     let rules = super::rules(&settings)?;
     let databases = settings.select(&args.reporting.databases.names)?;
     super::block_on(async {
-        let json = args.reporting.json;
+        let (json, of) = (args.reporting.json, databases.len());
         let mut checker = Checker::new(&settings, &rules, &args.slugs, json, databases.len()).only_hopeless();
         let (mut todo, mut exits, mut touched) = (Vec::new(), Vec::new(), 0);
         for database in databases {
@@ -57,7 +57,7 @@ pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit
                 Err(error) => exits.push(tell(&mut checker.page, &error)),
             }
         }
-        exits.push(checker.unknown());
+        exits.push(checker.unknown(todo.len(), of));
         let mut page = checker.page;
         if !args.yes && touched > i64::from(settings.reconcile.confirm_above) {
             page.flush();
@@ -73,7 +73,7 @@ pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit
             });
         }
         // 2 says that a check found drift; this has done something about it, or failed to.
-        Ok(match super::worst(exits) {
+        page.end(match super::worst(exits) {
             Exit::Drift => Exit::Failed,
             exit => exit,
         })
@@ -101,6 +101,11 @@ async fn plan<'a>(
 ) -> anyhow::Result<Work<'a>> {
     let mut session = super::look("reconcile", database, settings).await?;
     let checked = by.survey(database, session.client_mut()).await?;
+    if !checked.noted {
+        let what =
+            format!("database {}: nothing can be brought in sync without agent-sync in it", database.name);
+        return Err(Fault::new(Exit::Failed, what).into());
+    }
     let patience = Store::patience(&settings.sync);
     let unanswered = |error| super::unanswered(database, error);
     let led: bool = report::value(session.client(), patience, report::LED, &[]).await.map_err(unanswered)?;

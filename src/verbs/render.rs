@@ -5,7 +5,7 @@
 //! configuration is an empty one. Standard output is the columns that would be written, as one JSON object: `{}` if
 //! the configuration is in sync. The timestamps are not among them: the clock of the database sets them.
 
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal as _, Read, Write as _};
 use std::path::Path;
 
 use anyhow::Context;
@@ -37,10 +37,7 @@ pub fn render(config: Option<&Path>) -> anyhow::Result<Exit> {
         // Nobody is left to tell when standard error is closed.
         let _ = writeln!(io::stderr(), "agent-sync: warning: {warning}");
     }
-    let mut out = io::stdout().lock();
-    let mut text = json::print(&rendered.columns, out.is_terminal());
-    text.push('\n');
-    out.write_all(text.as_bytes()).context(Fault::new(Exit::Failed, "standard output cannot be written"))?;
+    super::output::say(json::print(&rendered.columns, io::stdout().is_terminal()))?;
     Ok(Exit::Done)
 }
 

@@ -48,7 +48,7 @@ pub fn status(config: Option<&Path>, args: &Status) -> anyhow::Result<Exit> {
             let told =
                 if states.iter().all(|state| state.look.is_some()) { Exit::Done } else { Exit::Unavailable };
             if !args.watch || page.is_gone() {
-                return Ok(told);
+                return page.end(told);
             }
             tokio::time::sleep(INTERVAL).await;
         }

@@ -50,7 +50,7 @@ pub fn why(config: Option<&Path>, args: &Why) -> anyhow::Result<Exit> {
             let fault = Fault::new(Exit::Failed, what).remedy(format!("looked in: {}", names.join(", ")));
             exits.push(exit::report(&fault.into()));
         }
-        Ok(super::worst(exits))
+        page.end(super::worst(exits))
     })
 }
 
