@@ -1,7 +1,7 @@
 # Two commands do everything: `make demo` and `make test`. Both see to it that PostgreSQL's server programs are there.
 # `make storm`, `make model` and `make matrix` are the long versions of what the suite does in short.
 
-.PHONY: demo test test-million storm model matrix fuzz fuzz-keep bench bench-quick lint deny sbom deb system-test postgres
+.PHONY: demo test test-million storm model matrix fuzz fuzz-keep bench bench-quick lint deny sbom reproduce deb system-test postgres
 
 # The main job, live, on a throwaway PostgreSQL.
 demo: postgres
@@ -67,6 +67,10 @@ sbom:
 	@cargo cyclonedx --quiet --format json --spec-version 1.5 --override-filename agent-sync.cdx
 	@mkdir -p target/sbom && mv agent-sync.cdx.json target/sbom/
 	@echo target/sbom/agent-sync.cdx.json
+
+# Builds the commit twice, in two folders, and compares the programs byte by byte: some minutes.
+reproduce:
+	@sh scripts/reproduce.sh
 
 # The Debian package of the release build, in target/debian/.
 deb:
