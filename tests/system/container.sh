@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
-# Runs in the box: the image by itself, then as docs/deploy-quadlet.md and docs/deploy-systemd-container.md say, word for word.
+# Runs in the box: the image by itself, then as docs/deploy-quadlet.md, docs/deploy-systemd-container.md and docs/deploy-compose.md say,
+# word for word.
 set -Eeuo pipefail
 cd "$(dirname "$0")"
 . ./check.sh
 
 evidence() {
+    local each
     podman ps --all
+    for each in $(podman ps --all --quiet); do podman logs --tail=10 "$each" 2>&1 | sed "s/^/$each: /"; done
     systemctl --no-pager --lines=0 status agent-sync
     journalctl --no-pager -n 60
 }
@@ -26,7 +29,7 @@ image() { podman image inspect --format "$1" localhost/agent-sync:latest; }
 
 # A page, with the image that is here instead of one that is built here.
 follow() {
-    commands_of "$1" | sed 's/^podman build .*/true/' >page.sh
+    commands_of "$1" | sed -E 's/^(podman|docker) build .*/true/' >page.sh
     bash -eu page.sh >page.out 2>&1 || {
         cat page.out
         evidence
@@ -40,6 +43,7 @@ if ! grep -q pids /sys/fs/cgroup/cgroup.controllers; then
     mkdir -p /etc/containers
     printf '[containers]\npids_limit = 0\n' >/etc/containers/containers.conf
     sed -i '/^PidsLimit=/d; /^PodmanArgs=--memory/d; s/ --pids-limit=64 --memory=512m//' packaging/agent-sync*
+    sed -i '/ pids_limit:/d; / mem_limit:/d' packaging/compose.yaml
 fi
 
 step "the platform and the image"
@@ -125,6 +129,47 @@ step "docs/deploy-systemd-container.md, word for word"
 follow deploy-systemd-container.md
 try_service
 
-step "Compose"
-check "docker-compose takes packaging/compose.yaml" docker-compose --file packaging/compose.yaml --profile metrics --profile install config --quiet
+# There is no registry here: what Compose asks for as PostgreSQL's image is made of this box's own PostgreSQL.
+make_postgres_image() {
+    install postgres-image.sh /usr/local/bin/postgres-image
+    tar --create --one-file-system --directory=/ --exclude='usr/share/[dlm]*' --exclude='usr/lib/*/libLLVM*' --exclude=usr/lib/podman \
+        --exclude=usr/libexec --exclude='usr/bin/*podman' --exclude='usr/bin/docker*' bin sbin lib lib64 usr etc |
+        podman import --quiet --change='ENTRYPOINT ["/usr/local/bin/postgres-image"]' - docker.io/library/postgres:17
+}
+# Without the progress that Compose tells on standard error.
+compose() { docker compose --file packaging/compose.yaml "$@" 2>/dev/null; }
+compose_sql() { compose exec -T postgres psql -XAtq -U postgres -d platform -c "$1"; }
+compose_has_voice() { [ "$(compose_sql "SELECT provider_config #>> '{tts,voice}' FROM agent_configurations WHERE agent_slug = '$1'")" = "$2" ]; }
+compose_save() { # VOICE
+    compose_sql "INSERT INTO agents (slug, name, voice_settings) VALUES ('reception', 'reception', '{\"provider\": \"openai\", \"voice_id\": \"$1\"}')
+                 ON CONFLICT (slug) DO UPDATE SET voice_settings = excluded.voice_settings"
+}
+of_service() { [ "$(podman inspect --format "$2" "agent-sync-$1-1")" = "$3" ]; }
+
+step "docs/deploy-compose.md, word for word"
+make_postgres_image >/dev/null
+systemctl start podman.socket
+mkdir -p src/demo
+cp tables.sql src/demo/
+follow deploy-compose.md
+check "its daemon is healthy when the page ends" of_service agent-sync '{{.State.Health.Status}}' healthy
+compose_sql "INSERT INTO agent_configurations (agent_slug) VALUES ('reception')"
+compose_save alloy
+eventually 10 "a save is synced" compose_has_voice reception alloy
+check "its root is read-only" of_service agent-sync '{{.HostConfig.ReadonlyRootfs}}' true
+check "no port of it is published" of_service agent-sync '{{len .HostConfig.PortBindings}}' 0
+compose restart postgres
+eventually 30 "the database is back after a restart" compose_save echo
+eventually 30 "and what was saved after it is in sync" compose_has_voice reception echo
+check "the capture goes into a database that has it, too" sh -c "docker compose --file packaging/compose.yaml run --rm install 2>/dev/null | grep -q 'nothing to change'"
+begun=$SECONDS
+compose stop agent-sync
+check "it stops within 5 s" test $((SECONDS - begun)) -le 5
+check "with exit code 0" of_service agent-sync '{{.State.ExitCode}}' 0
+compose_save fable
+compose up --detach --wait agent-sync
+eventually 10 "what was saved without it is in sync once it is up" compose_has_voice reception fable
+check "the profile with Prometheus and Grafana is taken" compose --profile metrics --profile install config --quiet
+check "it goes without a trace" compose down --volumes
+check "no container of it is left" test -z "$(podman ps --all --quiet)"
 done_with

@@ -25,6 +25,8 @@ another_process_than() { [ "$(property MainPID)" != 0 ] && ! is MainPID "$1"; }
 no_status_of_failed_units() { ! systemctl --failed --plain --no-legend | grep -q agent-sync; }
 
 before_reboot() {
+    mkdir -p target/debian
+    mv agent-sync_*.deb target/debian/
     step "the platform"
     eventually 30 "PostgreSQL is there" runuser -u postgres -- psql -XAtqc "SELECT 1"
     runuser -u postgres -- createdb platform
@@ -33,7 +35,7 @@ before_reboot() {
     save reception alloy
 
     step "an install without settings"
-    apt-get install -y ./agent-sync_*.deb >installed 2>&1 || { cat installed; exit 1; }
+    apt-get install -y ./target/debian/agent-sync_*.deb >installed 2>&1 || { cat installed; exit 1; }
     check "the install says that nothing is configured" grep -q "no database is configured" installed
     check "the service is enabled" systemctl --quiet is-enabled agent-sync
     check "no unit has failed" no_status_of_failed_units
@@ -47,7 +49,7 @@ before_reboot() {
     systemctl reset-failed agent-sync
 
     step "docs/deploy-debian.md, word for word"
-    commands_of deploy-debian.md | sed 's/^apt-get install/true &/' >page.sh
+    commands_of deploy-debian.md >page.sh
     bash -eu page.sh >page.out 2>&1 || { cat page.out; evidence; exit 1; }
     eventually 10 "what was saved before the install is in sync" has_voice reception alloy
     check "it is ready when it is in sync" is ActiveState active
@@ -139,11 +141,11 @@ batch_size = 0' >/etc/agent-sync/databases.d/zz-sync.toml
 
     step "an upgrade"
     pid=$(property MainPID)
-    apt-get install -y --reinstall ./agent-sync_*.deb >installed 2>&1 || { cat installed; exit 1; }
+    apt-get install -y --reinstall ./target/debian/agent-sync_*.deb >installed 2>&1 || { cat installed; exit 1; }
     eventually 10 "a running service is restarted" another_process_than "$pid"
     check "the settings stay" test -e /etc/agent-sync/databases.d/platform.toml
     systemctl stop agent-sync
-    apt-get install -y --reinstall ./agent-sync_*.deb >installed 2>&1 || { cat installed; exit 1; }
+    apt-get install -y --reinstall ./target/debian/agent-sync_*.deb >installed 2>&1 || { cat installed; exit 1; }
     check "a service that an administrator has stopped stays so" is ActiveState inactive
 
     # At the next boot, the database comes later than the daemon.

@@ -40,7 +40,7 @@ need() { # PROGRAM PACKAGE
 packages() { # SUITE
     local common=systemd,systemd-sysv,dbus,ca-certificates,postgresql,man-db,bash-completion,libpam-systemd,iproute2
     case $1 in
-    trixie) echo "$common,podman,crun,netavark,aardvark-dns,catatonit,passt,docker-compose" ;;
+    trixie) echo "$common,podman,crun,netavark,aardvark-dns,catatonit,passt,nftables,podman-docker,docker-compose" ;;
     *) echo "$common" ;;
     esac
 }
@@ -87,7 +87,7 @@ box() { # SUITE SCRIPT FILE...
     code=133
     while [ "$code" = 133 ]; do
         code=0
-        SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 timeout --kill-after=10 "${AGENT_SYNC_BOX_TIMEOUT:-400}" systemd-nspawn --quiet --directory="$scratch/root" --register=no \
+        SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 timeout --kill-after=10 "${AGENT_SYNC_BOX_TIMEOUT:-900}" systemd-nspawn --quiet --directory="$scratch/root" --register=no \
             --keep-unit --private-network --boot --capability=all --system-call-filter='add_key keyctl bpf' \
             --bind="$scratch/containers:/var/lib/containers" >"$scratch/console" 2>&1 </dev/null || code=$?
     done
