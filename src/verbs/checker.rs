@@ -27,8 +27,8 @@ pub(super) struct Checker<'a> {
     slugs: Vec<&'a str>,
     json: bool,
     several: bool,
-    /// Whether only those are told that a daemon cannot bring in sync.
-    only_hopeless: bool,
+    /// Whether what can be brought in sync is going to be, so that it is remembered, and only what cannot is told.
+    to_reconcile: bool,
     seen: BTreeSet<String>,
     pub(super) page: Page,
 }
@@ -39,7 +39,7 @@ pub(super) struct Checked {
     pub(super) tally: Tally,
     /// Whether agent-sync is installed there, and open to this role.
     pub(super) noted: bool,
-    /// The slugs of what a daemon would write or note afresh.
+    /// The slugs of what a daemon would write or note afresh, where that is to be done.
     pub(super) todo: Todo,
 }
 
@@ -86,7 +86,7 @@ impl<'a> Checker<'a> {
             slugs,
             json,
             several: databases > 1,
-            only_hopeless: false,
+            to_reconcile: false,
             seen: BTreeSet::new(),
             page: Page::new(),
         }
@@ -134,7 +134,10 @@ impl<'a> Checker<'a> {
         let rules = self.rules;
         let outcome = survey(client, &layout, rules, scope, |findings| {
             checked.tally.add(findings);
-            checked.todo.add(findings);
+            // Who only looks remembers nothing, however many there are.
+            if self.to_reconcile {
+                checked.todo.add(findings);
+            }
             if !wanted.is_empty() {
                 self.seen.insert(findings.slug.clone());
             }
@@ -152,16 +155,16 @@ impl<'a> Checker<'a> {
     }
 
     /// The same checker for who is about to bring in sync what can be.
-    pub(super) fn only_hopeless(self) -> Self {
-        Self { only_hopeless: true, ..self }
+    pub(super) fn to_reconcile(self) -> Self {
+        Self { to_reconcile: true, ..self }
     }
 
     /// Whether an agent that stands so is told of: one that was asked for by name always is.
     fn is_told(&self, verdict: Verdict, by_name: bool) -> bool {
         match verdict {
             Verdict::Missing | Verdict::Rejected => true,
-            Verdict::Pending | Verdict::Drifted => !self.only_hopeless,
-            Verdict::InSync => by_name && !self.only_hopeless,
+            Verdict::Pending | Verdict::Drifted => !self.to_reconcile,
+            Verdict::InSync => by_name && !self.to_reconcile,
         }
     }
 
