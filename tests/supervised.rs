@@ -88,6 +88,53 @@ async fn i4_a_supervisor_hears_of_the_start_the_state_reloads_and_the_end() {
     assert_eq!(lines.len(), end + 2, "nothing is said after the end: {lines:?}");
 }
 
+/// GIVEN a daemon in the middle of a write, WHEN it is told to stop, THEN it says so, and nothing else until it has ended: a status or a
+/// sign of life would say that it goes on.
+#[tokio::test]
+async fn i4_nothing_is_said_after_the_end_however_long_it_takes() {
+    let platform = Platform::installed().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let ear = Ear::at(&path);
+    platform.configure("a").await;
+    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NEW; END';
+                CREATE TRIGGER slow BEFORE UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION slow()";
+    platform.run(slow).await;
+    let mut command = supervised(&platform, path.to_str().unwrap());
+    command.env("WATCHDOG_USEC", "40000");
+    let daemon = Daemon::start(command);
+    ear.hears("READY=1").await;
+    platform.save("a", EXAMPLE).await;
+    platform.holds("SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep'").await;
+    assert!(daemon.terminate().await.success());
+    let lines = ear.lines();
+    let end = lines.iter().position(|line| line == "STOPPING=1").unwrap();
+    assert_eq!(lines.len(), end + 2, "nothing but the status of the end is said after it: {lines:?}");
+}
+
+/// GIVEN a daemon that has not started yet, WHEN settings are to be read again, THEN the supervisor hears of no reload, whose end would say
+/// READY=1.
+#[tokio::test]
+async fn i4_a_reload_before_the_start_is_over_says_nothing_of_being_ready() {
+    let platform = Platform::with_tables(tcp_cluster(), TABLES).await;
+    platform.install();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let ear = Ear::at(&path);
+    let proxy = Proxy::start(tcp_cluster().port()).await;
+    proxy.stall();
+    let mut command = supervised(&platform, path.to_str().unwrap());
+    command.env("DATABASE_URL", proxy.url(platform.name()));
+    let daemon = Daemon::start(command);
+    ear.hears("EXTEND_TIMEOUT_USEC=60000000").await;
+    daemon.signal("HUP");
+    daemon.logged("settings reloaded").await;
+    assert_eq!((ear.count("RELOADING=1"), ear.count("READY=1")), (0, 0), "{:?}", ear.lines());
+    proxy.flow();
+    ear.hears("READY=1").await;
+    assert_eq!(ear.count("READY=1"), 1);
+}
+
 #[tokio::test]
 async fn a_refused_reload_is_over_as_well() {
     let platform = Platform::installed().await;

@@ -98,12 +98,16 @@ fn watchdog(micros: Option<OsString>, pid: Option<OsString>, own: u32) -> Option
     number(micros?).filter(|micros| *micros > 0).map(Duration::from_micros)
 }
 
+/// How often the board is looked at, so that the watchdog is fed in time. The protocol asks for half of its time; a machine may be busy.
+fn pulse(watchdog: Option<Duration>) -> Duration {
+    watchdog.map_or(RUNNING, |patience| RUNNING.min(patience / 4))
+}
+
 /// Tells what the board says, for as long as the daemon runs.
 async fn attend(socket: Arc<Socket>, board: Arc<Board>, ready: Arc<AtomicBool>, watchdog: Option<Duration>) {
     let mut words = Words::new(watchdog.is_some());
     let mut told = Vec::new();
-    // The protocol asks for half of the time; a machine may be busy.
-    let pulse = watchdog.map_or(RUNNING, |patience| RUNNING.min(patience / 4));
+    let pulse = pulse(watchdog);
     loop {
         let said = words.say(&board.snapshot());
         for hang in &said.hanging {
@@ -128,6 +132,16 @@ async fn attend(socket: Arc<Socket>, board: Arc<Board>, ready: Arc<AtomicBool>, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_watchdog_is_fed_four_times_in_its_time_and_the_state_is_told_every_second() {
+        let seconds = Duration::from_secs;
+        for (watchdog, expected) in
+            [(None, seconds(1)), (Some(seconds(30)), seconds(1)), (Some(seconds(2)), seconds(2) / 4)]
+        {
+            assert_eq!(pulse(watchdog), expected, "{watchdog:?}");
+        }
+    }
 
     #[test]
     fn the_watchdog_is_fed_where_it_is_set_and_meant_for_this_process() {
