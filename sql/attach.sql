@@ -29,6 +29,8 @@ DECLARE
         -- first 50 appends are guarded by one each; after that the outbox has been seen to work, it cannot be dropped
         -- or renamed, because this transaction holds a lock on it, and a look at the privileges is guard enough. But only
         -- while it is as it was made: somebody's constraint, index or trigger on it may refuse one row and not another.
+        -- What stays in an exception block is all that is only read, because a subtransaction that writes nothing is given no
+        -- number: this transaction itself may have renamed a column since.
         --
         -- Quiet while busy (C6): NOTIFY serializes commits, so it is called only when the daemon sleeps, that is,
         -- when it holds the advisory lock "idle" (1634169721, 2). Otherwise this transaction keeps the shared lock to
@@ -44,17 +46,22 @@ DECLARE
             changed  text; -- The slug of the row, and the one that it had before.
             former   text;
             place    pg_catalog.tid; -- Where the row stands in the outbox, if the daemon has to be told.
+            settled  boolean; -- Whether nothing can keep the append from working.
             patience text;
         BEGIN
             IF appended = '50' THEN
-                changed := NEW.%1$I;
-                %2$s
-                -- The first opens the relation, and so learns of what others have committed; without it the look would be
-                -- at what was known before, and the append, which is planned anew when that changes, would fail.
-                IF pg_catalog.pg_relation_is_updatable(pg_catalog.to_regclass('agent_sync.outbox'), false) & 8 = 8
-                    AND pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('agent_sync'), 'USAGE')
-                    AND pg_catalog.has_table_privilege(pg_catalog.to_regclass('agent_sync.outbox'), 'INSERT')
-                THEN
+                BEGIN
+                    changed := NEW.%1$I;
+                    %2$s
+                    -- The first opens the relation, and so learns of what others have committed; without it the look would be
+                    -- at what was known before, and the append, which is planned anew when that changes, would fail.
+                    settled := pg_catalog.pg_relation_is_updatable('agent_sync.outbox'::pg_catalog.regclass, false) & 8 = 8
+                        AND pg_catalog.has_schema_privilege('agent_sync', 'USAGE')
+                        AND pg_catalog.has_table_privilege('agent_sync.outbox'::pg_catalog.regclass, 'INSERT');
+                EXCEPTION WHEN OTHERS THEN
+                    NULL; -- The same is tried again below, and told.
+                END;
+                IF settled THEN
                     INSERT INTO agent_sync.outbox (slug) VALUES (changed);
                     IF OLD.%1$I IS DISTINCT FROM changed AND OLD.%1$I IS NOT NULL THEN
                         INSERT INTO agent_sync.outbox (slug) VALUES (OLD.%1$I);
