@@ -226,6 +226,18 @@ BEGIN
             USING ERRCODE = 'undefined_column', HINT = 'Name the column in the settings of this database (agents.columns, configurations.columns).';
     END LOOP;
 
+    -- PostgreSQL 18 has columns that are computed when they are read. A trigger is told null for them, so a change would be missed.
+    FOR stale IN
+        SELECT a.attrelid::regclass AS relation, a.attname AS col
+        FROM pg_attribute a
+        WHERE a.attgenerated = 'v' AND NOT a.attisdropped
+          AND (a.attrelid = agents AND a.attname = ANY (relevant) OR a.attrelid = configs AND a.attname = agent_slug AND with_configs)
+    LOOP
+        RAISE EXCEPTION 'the column % of the table % is VIRTUAL, and PostgreSQL does not tell triggers the value of such a column',
+            pg_catalog.quote_ident(stale.col), stale.relation
+            USING ERRCODE = 'feature_not_supported', HINT = 'Make it GENERATED ALWAYS AS (...) STORED, or name another column in the settings of this database.';
+    END LOOP;
+
     -- What "changed" means, column by column: jsonb by its own equality; everything else byte for byte, because
     -- json has no equality, and citext and some collations call different text equal.
     SELECT string_agg(c.differs, ' OR ' ORDER BY c.place),

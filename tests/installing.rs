@@ -279,6 +279,29 @@ async fn a_database_without_the_tables_is_told_what_is_missing() {
 }
 
 #[tokio::test]
+async fn g1_a_virtual_column_that_no_trigger_could_watch_is_refused() {
+    let platform = Platform::new().await;
+    if platform.value::<i32>("SELECT current_setting('server_version_num')::int").await < 180_000 {
+        return;
+    }
+    for (table, column) in [("agents", "name"), ("agents", "slug"), ("agent_configurations", "agent_slug")] {
+        let platform = Platform::new().await;
+        let add = |kind| {
+            format!(
+                "ALTER TABLE {table} DROP COLUMN {column}; ALTER TABLE {table} ADD COLUMN {column} text GENERATED ALWAYS AS ('x') {kind}"
+            )
+        };
+        platform.run(&add("VIRTUAL")).await;
+        let (code, _, error) = run(&platform, &["install"]);
+        assert_eq!(code, 1, "{error}");
+        let said = format!("the column {column} of the table public.{table} is VIRTUAL");
+        assert!(error.contains(&said) && error.contains("STORED"), "{error}");
+        platform.run(&add("STORED")).await;
+        platform.install();
+    }
+}
+
+#[tokio::test]
 async fn every_object_has_a_comment() {
     let platform = Platform::installed().await;
     let bare: Vec<String> = platform
