@@ -29,6 +29,8 @@ DECLARE
         -- first 50 appends are guarded by one each; after that the outbox has been seen to work, it cannot be dropped
         -- or renamed, because this transaction holds a lock on it, and a look at the privileges is guard enough. But only
         -- while it is as it was made: somebody's constraint, index or trigger on it may refuse one row and not another.
+        -- What stays in an exception block is all that is only read, because a subtransaction that writes nothing is given no
+        -- number: this transaction itself may have renamed a column since.
         --
         -- Quiet while busy (C6): NOTIFY serializes commits, so it is called only when the daemon sleeps, that is,
         -- when it holds the advisory lock "idle" (1634169721, 2). Otherwise this transaction keeps the shared lock to
@@ -44,17 +46,22 @@ DECLARE
             changed  text; -- The slug of the row, and the one that it had before.
             former   text;
             place    pg_catalog.tid; -- Where the row stands in the outbox, if the daemon has to be told.
+            settled  boolean; -- Whether nothing can keep the append from working.
             patience text;
         BEGIN
             IF appended = '50' THEN
-                changed := NEW.%1$I;
-                %2$s
-                -- The first opens the relation, and so learns of what others have committed; without it the look would be
-                -- at what was known before, and the append, which is planned anew when that changes, would fail.
-                IF pg_catalog.pg_relation_is_updatable(pg_catalog.to_regclass('agent_sync.outbox'), false) & 8 = 8
-                    AND pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('agent_sync'), 'USAGE')
-                    AND pg_catalog.has_table_privilege(pg_catalog.to_regclass('agent_sync.outbox'), 'INSERT')
-                THEN
+                BEGIN
+                    changed := NEW.%1$I;
+                    %2$s
+                    -- The first opens the relation, and so learns of what others have committed; without it the look would be
+                    -- at what was known before, and the append, which is planned anew when that changes, would fail.
+                    settled := pg_catalog.pg_relation_is_updatable('agent_sync.outbox'::pg_catalog.regclass, false) & 8 = 8
+                        AND pg_catalog.has_schema_privilege('agent_sync', 'USAGE')
+                        AND pg_catalog.has_table_privilege('agent_sync.outbox'::pg_catalog.regclass, 'INSERT');
+                EXCEPTION WHEN OTHERS THEN
+                    NULL; -- The same is tried again below, and told.
+                END;
+                IF settled THEN
                     INSERT INTO agent_sync.outbox (slug) VALUES (changed);
                     IF OLD.%1$I IS DISTINCT FROM changed AND OLD.%1$I IS NOT NULL THEN
                         INSERT INTO agent_sync.outbox (slug) VALUES (OLD.%1$I);
@@ -137,6 +144,29 @@ DECLARE
         END
     $body$;
 
+    -- What is there, as PostgreSQL describes it: the triggers, and the functions, which nobody but they may call.
+    there CONSTANT text := $there$
+        SELECT COALESCE(string_agg(part.described, E'\n' ORDER BY part.described COLLATE "C"), '') FROM (
+            SELECT pg_get_triggerdef(t.oid) || t.tgenabled::text
+            FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
+            WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0
+            UNION ALL
+            SELECT pg_get_functiondef(f.oid) || has_function_privilege('public', f.oid, 'EXECUTE')::text
+            FROM pg_proc f
+            WHERE f.oid IN (to_regprocedure('agent_sync.capture_agent()'), to_regprocedure('agent_sync.capture_configuration()'))
+        ) AS part (described)
+    $there$;
+    -- The functions whose owner cannot do their work: append, tell the place of the row, and count what could not be noted.
+    unable CONSTANT text := $unable$
+        SELECT f.oid::regprocedure AS name, f.proowner::regrole AS owner
+        FROM pg_proc f
+        WHERE f.oid IN (to_regprocedure('agent_sync.capture_agent()'), to_regprocedure('agent_sync.capture_configuration()'))
+          AND NOT (has_schema_privilege(f.proowner, 'agent_sync', 'USAGE')
+                   AND has_table_privilege(f.proowner, 'agent_sync.outbox', 'INSERT')
+                   AND has_column_privilege(f.proowner, 'agent_sync.outbox', 'ctid', 'SELECT')
+                   AND has_sequence_privilege(f.proowner, 'agent_sync.uncaptured', 'USAGE'))
+    $unable$;
+
     given          jsonb := COALESCE(NULLIF(pg_catalog.current_setting('agent_sync.tables', true), ''), '{}')::jsonb;
     agents_name    text := pg_catalog.format('%I.%I', COALESCE(given #>> '{agents,schema}', 'public'),
                                                       COALESCE(given #>> '{agents,table}', 'agents'));
@@ -163,6 +193,9 @@ DECLARE
     agent_filter   text;
     definitions    text[] := '{}';
     triggers       text[] := '{}';
+    made           text; -- What is there.
+    incapable      boolean;
+    owner          text;
     wanted         text;
     stale          record;
     definition     text;
@@ -191,6 +224,18 @@ BEGIN
     LOOP
         RAISE EXCEPTION 'agent-sync expected a column % in the table %, and it has none', pg_catalog.quote_ident(stale.col), stale.relation
             USING ERRCODE = 'undefined_column', HINT = 'Name the column in the settings of this database (agents.columns, configurations.columns).';
+    END LOOP;
+
+    -- PostgreSQL 18 has columns that are computed when they are read. A trigger is told null for them, so a change would be missed.
+    FOR stale IN
+        SELECT a.attrelid::regclass AS relation, a.attname AS col
+        FROM pg_attribute a
+        WHERE a.attgenerated = 'v' AND NOT a.attisdropped
+          AND (a.attrelid = agents AND a.attname = ANY (relevant) OR a.attrelid = configs AND a.attname = agent_slug AND with_configs)
+    LOOP
+        RAISE EXCEPTION 'the column % of the table % is VIRTUAL, and PostgreSQL does not tell triggers the value of such a column',
+            pg_catalog.quote_ident(stale.col), stale.relation
+            USING ERRCODE = 'feature_not_supported', HINT = 'Make it GENERATED ALWAYS AS (...) STORED, or name another column in the settings of this database.';
     END LOOP;
 
     -- What "changed" means, column by column: jsonb by its own equality; everything else byte for byte, because
@@ -274,21 +319,13 @@ BEGIN
         'COMMENT ON COLUMN agent_sync.state.problem IS ''The kind of problem that keeps it from being in sync, or null.''',
         'COMMENT ON COLUMN agent_sync.state.since IS ''Since when it has been pending, or has had the problem; null: in sync as far as is known.'''];
 
-    wanted := md5(array_to_string(definitions, E'\n'));
-
-    IF EXISTS (SELECT FROM agent_sync.install i WHERE i.fingerprint = wanted)
+    -- Nothing to do: what should be there is what was made last time, what is there is what came of it, and it can work.
+    wanted := array_to_string(definitions, E'\n');
+    EXECUTE there INTO made;
+    EXECUTE format('SELECT EXISTS (%s)', unable) INTO incapable;
+    IF EXISTS (SELECT FROM agent_sync.install i WHERE i.fingerprint = md5(wanted || made))
         AND to_regclass('agent_sync.state') IS NOT NULL
-        -- What is there, trigger by trigger, against what should be.
-        AND NOT EXISTS (
-            (SELECT format('%s.%I', t.tgrelid::regclass, t.tgname), t.tgenabled::text
-             FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
-             WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0)
-            EXCEPT SELECT name, 'A' FROM unnest(triggers) AS name)
-        AND NOT EXISTS (
-            SELECT name FROM unnest(triggers) AS name
-            EXCEPT SELECT format('%s.%I', t.tgrelid::regclass, t.tgname)
-            FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
-            WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0)
+        AND NOT incapable
     THEN
         RETURN;
     END IF;
@@ -310,8 +347,27 @@ BEGIN
         EXECUTE definition;
     END LOOP;
 
+    -- Functions belong to whoever made them first, and may belong to any role that can do their work. Of one that cannot, be it that
+    -- they were given to it or that it has lost a privilege, they go back to the owner of the schema, with all that it takes.
+    FOR stale IN EXECUTE unable LOOP
+        SELECT n.nspowner::regrole::text INTO owner FROM pg_namespace n WHERE n.nspname = 'agent_sync';
+        IF stale.owner::text <> owner THEN
+            EXECUTE format('ALTER FUNCTION %s OWNER TO %s', stale.name, owner);
+        END IF;
+        EXECUTE format('GRANT USAGE ON SCHEMA agent_sync TO %s', owner);
+        EXECUTE format('GRANT SELECT, INSERT ON agent_sync.outbox TO %s', owner);
+        EXECUTE format('GRANT USAGE ON SEQUENCE agent_sync.uncaptured TO %s', owner);
+    END LOOP;
+    -- PostgreSQL only warns of a GRANT by a role that may not give it.
+    EXECUTE format('SELECT EXISTS (%s)', unable) INTO incapable;
+    IF incapable THEN
+        RAISE EXCEPTION 'the role % cannot be given what the capture needs to write to agent_sync.outbox', owner
+            USING ERRCODE = 'insufficient_privilege', HINT = 'Run the install as the owner of all that is in the schema agent_sync, or as a superuser.';
+    END IF;
+
+    EXECUTE there INTO made;
     -- -1: what was saved before these triggers were there is not in the outbox, so the daemon starts with every agent.
     UPDATE agent_sync.install i
-        SET tables = given, fingerprint = wanted, uncaptured_seen = -1, seal = '';
+        SET tables = given, fingerprint = md5(wanted || made), uncaptured_seen = -1, seal = '';
 END
 $attach$;

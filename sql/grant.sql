@@ -64,6 +64,10 @@ BEGIN
     SELECT array_agg(COALESCE(given #>> ARRAY['configurations', 'columns', name], name)) INTO write_configs
         FROM unnest(ARRAY['agent_name', 'system_prompt', 'agent_image', 'voice_id', 'temperature', 'provider_config',
                           'voice_settings']) AS name;
+    -- What PostgreSQL computes itself is not written, and so not compared.
+    write_configs := ARRAY(
+        SELECT w.name FROM unnest(write_configs) AS w (name)
+        WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = configs AND a.attname = w.name AND a.attgenerated <> ''));
     read_configs := write_configs || COALESCE(given #>> '{configurations,columns,agent_slug}', 'agent_slug')
         || ARRAY['ctid', 'tableoid', 'xmin'];
     -- The primary key, for the history.
@@ -73,7 +77,7 @@ BEGIN
     -- The clocks are written and not read; only timestamps are.
     SELECT write_configs || array_agg(a.attname::text) INTO write_configs
         FROM pg_attribute a
-        WHERE a.attrelid = configs AND NOT a.attisdropped
+        WHERE a.attrelid = configs AND NOT a.attisdropped AND a.attgenerated = ''
           AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype)
           AND a.attname IN (COALESCE(given #>> '{configurations,columns,updated_at}', 'updated_at'),
                             COALESCE(given #>> '{configurations,columns,last_updated}', 'last_updated'));
@@ -105,7 +109,7 @@ BEGIN
                          ('UPDATE', configs, write_configs),
                          ('UPDATE', 'agent_sync.install'::regclass, ARRAY['uncaptured_seen', 'seal', 'last_sync'])) AS o (privilege, relation, columns)
             JOIN pg_attribute a ON a.attrelid = o.relation AND a.attname = ANY (o.columns)
-            WHERE NOT a.attisdropped AND a.attgenerated = ''
+            WHERE NOT a.attisdropped
         LOOP
             wanted := wanted || need.privilege;
             IF NOT need.held THEN

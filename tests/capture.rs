@@ -466,6 +466,61 @@ async fn c4_a_save_succeeds_after_the_slug_was_renamed() {
     assert!(platform.value::<i64>("SELECT last_value FROM agent_sync.uncaptured").await > 0);
 }
 
+/// GIVEN a transaction past the appends that are guarded one by one, WHEN it changes a column that the capture reads, as a migration
+/// does, THEN what it saves afterwards is saved, and noted where it can be, or else counted, with one warning.
+#[tokio::test]
+async fn c4_a_column_renamed_in_the_middle_of_a_transaction_fails_no_save() {
+    const UPDATE: &str = "UPDATE agents SET name = name || 'x'";
+    const INSERT: &str = "INSERT INTO agents (slug) SELECT 'b-' || n FROM generate_series(1, 200) n";
+    for (bulk, migration, save, noted) in [
+        (UPDATE, "RENAME COLUMN agent_image TO image", "UPDATE agents SET image = 'saved'", 0),
+        (UPDATE, "RENAME COLUMN name TO title", "UPDATE agents SET title = 'saved'", 0),
+        (UPDATE, "RENAME COLUMN slug TO handle", "UPDATE agents SET handle = handle || '-saved'", 0),
+        (
+            INSERT,
+            "RENAME COLUMN slug TO handle",
+            "INSERT INTO agents (handle) SELECT 'c-' || n FROM generate_series(1, 200) n",
+            0,
+        ),
+        // An insert reads the slug alone.
+        (
+            INSERT,
+            "RENAME COLUMN name TO title",
+            "INSERT INTO agents (slug) SELECT 'c-' || n FROM generate_series(1, 200) n",
+            200,
+        ),
+        (
+            INSERT,
+            "DROP COLUMN agent_image CASCADE",
+            "INSERT INTO agents (slug) SELECT 'c-' || n FROM generate_series(1, 200) n",
+            200,
+        ),
+    ] {
+        let platform = Platform::installed().await;
+        platform
+            .run("INSERT INTO agents (slug, name) SELECT 'a-' || n, 'n' FROM generate_series(1, 200) n")
+            .await;
+        cleared(&platform).await;
+        platform.run(&format!("BEGIN; {bulk}; ALTER TABLE agents {migration}")).await;
+        let saved = platform
+            .client
+            .execute(save, &[])
+            .await
+            .unwrap_or_else(|error| panic!("{migration}; {save}: {error:?}"));
+        platform.run("COMMIT").await;
+        assert_eq!(saved, 200, "{migration}; {save}");
+        assert_eq!(platform.outbox().await.len(), 200 + noted, "{migration}; {save}");
+        let missed = i64::from(noted == 0);
+        let counted: i64 = platform.value("SELECT last_value FROM agent_sync.uncaptured").await;
+        assert_eq!(counted, missed, "{migration}; {save}");
+        eventually(&format!("{missed} warnings of {save}"), async || {
+            let warned = |notice: &&String| notice.starts_with("WARNING: agent-sync could not note a change");
+            platform.notices().iter().filter(warned).count() == usize::from(noted == 0)
+        })
+        .await;
+    }
+}
+
 #[tokio::test]
 async fn c4_a_schema_renamed_in_the_middle_of_a_transaction_fails_no_save() {
     let platform = Platform::installed().await;

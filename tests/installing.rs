@@ -10,9 +10,9 @@ const CATALOG: &str = "
             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname NOT LIKE 'pg\\_%'
         UNION ALL SELECT 'schema ' || nspname || ' ' || coalesce(nspacl::text, '') FROM pg_namespace
             WHERE nspname NOT LIKE 'pg\\_temp%' AND nspname NOT LIKE 'pg\\_toast%'
-        UNION ALL SELECT 'function ' || p.oid::regprocedure FROM pg_proc p
+        UNION ALL SELECT 'function ' || pg_get_functiondef(p.oid) || p.proowner::regrole || coalesce(p.proacl::text, '') FROM pg_proc p
             JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
-        UNION ALL SELECT 'trigger ' || pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+        UNION ALL SELECT 'trigger ' || pg_get_triggerdef(oid) || tgenabled::text FROM pg_trigger WHERE NOT tgisinternal
         UNION ALL SELECT 'role ' || rolname FROM pg_roles
         UNION ALL SELECT 'setting ' || s::text FROM pg_db_role_setting s
         UNION ALL SELECT 'comment ' || objoid || ' ' || description FROM pg_description WHERE objoid >= 16384
@@ -75,6 +75,16 @@ async fn i6_install_mends_what_was_tampered_with() {
         "ALTER TABLE agents ENABLE TRIGGER agent_sync_update",
         "DROP VIEW agent_sync.state",
         "DROP TRIGGER agent_sync_insert ON agent_configurations",
+        "CREATE OR REPLACE TRIGGER agent_sync_update AFTER UPDATE OF description ON agents FOR EACH ROW
+             EXECUTE FUNCTION agent_sync.capture_agent();
+         ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_update",
+        "ALTER FUNCTION agent_sync.capture_agent() SECURITY INVOKER",
+        "ALTER FUNCTION agent_sync.capture_configuration() RESET search_path",
+        "ALTER FUNCTION agent_sync.capture_agent() SET search_path = public",
+        "ALTER FUNCTION agent_sync.capture_agent() SET work_mem = '1MB'",
+        "CREATE OR REPLACE FUNCTION agent_sync.capture_agent() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+             SET search_path = pg_catalog, pg_temp AS 'BEGIN RETURN NULL; END'",
+        "GRANT EXECUTE ON FUNCTION agent_sync.capture_agent() TO PUBLIC",
     ] {
         let platform = Platform::installed().await;
         let before = catalog(&platform).await;
@@ -88,6 +98,101 @@ async fn i6_install_mends_what_was_tampered_with() {
         };
         assert_eq!(without_oids(before), without_oids(after), "{damage}");
     }
+}
+
+/// GIVEN an install by the owner of the tables, an ordinary role, WHEN the role that a capture function belongs to cannot do its work,
+/// THEN install mends that, as the message of the fault says, and has nothing to do the next time.
+#[tokio::test]
+async fn i6_install_mends_an_owner_that_cannot_do_the_work() {
+    for (damage, by_the_owner) in [
+        ("REVOKE INSERT ON agent_sync.outbox FROM {owner}", true),
+        ("REVOKE ALL ON agent_sync.outbox FROM {owner}", true),
+        ("REVOKE SELECT ON agent_sync.outbox FROM {owner}", true),
+        ("REVOKE ALL ON SEQUENCE agent_sync.uncaptured FROM {owner}", true),
+        ("REVOKE USAGE ON SCHEMA agent_sync FROM {owner}", false),
+        ("ALTER FUNCTION agent_sync.capture_agent() OWNER TO {other}", false),
+        // What a superuser's install makes anew belongs to the superuser.
+        ("DROP TABLE agent_sync.outbox CASCADE", false),
+        ("DROP SEQUENCE agent_sync.uncaptured", false),
+    ] {
+        let platform = Platform::new().await;
+        let (owner, other) = owned(&platform).await;
+        let install = async || {
+            let mut command = platform.command(&["install"]);
+            if by_the_owner {
+                command.env("DATABASE_URL", platform.url.replacen("//postgres@", &format!("//{owner}@"), 1));
+            }
+            Said::of(command).await
+        };
+        platform.run(&damage.replace("{owner}", &owner).replace("{other}", &other)).await;
+        let said = install().await;
+        assert!(
+            said.code == 0 && said.out.contains("default: installed"),
+            "{damage}: {} {}",
+            said.out,
+            said.err
+        );
+        // Both ways to append: the daemon is awake, and it sleeps, so that the place of the row is told.
+        platform.save("a", "{}").await;
+        let sleeper = platform.connect().await;
+        sleeper.batch_execute("SELECT pg_advisory_lock(1634169721, 2)").await.unwrap();
+        platform.save("b", "{}").await;
+        assert_eq!(platform.outbox().await, ["a", "b"], "{damage}");
+        assert_eq!(
+            platform.value::<i64>("SELECT last_value FROM agent_sync.uncaptured").await,
+            0,
+            "{damage}: nothing had to be counted"
+        );
+        let able: bool = platform
+            .value(
+                "SELECT bool_and(has_sequence_privilege(f.proowner, 'agent_sync.uncaptured', 'USAGE')
+                                 AND f.proowner = n.nspowner)
+                 FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace WHERE n.nspname = 'agent_sync'",
+            )
+            .await;
+        assert!(able, "{damage}: the functions belong to the owner of the schema, who can count");
+        let said = install().await;
+        assert!(said.out.contains("nothing to change"), "{damage}: {}", said.out);
+    }
+}
+
+#[tokio::test]
+async fn i6_install_leaves_the_functions_to_any_owner_that_can_do_the_work() {
+    let platform = Platform::new().await;
+    let (owner, other) = owned(&platform).await;
+    let said = platform.says(&["install"]).await;
+    assert!(said.out.contains("nothing to change"), "a superuser, over the install of {owner}: {}", said.out);
+    platform
+        .run(&format!(
+            "GRANT USAGE ON SCHEMA agent_sync TO {other}; GRANT SELECT, INSERT ON agent_sync.outbox TO {other};
+             GRANT USAGE ON SEQUENCE agent_sync.uncaptured TO {other};
+             ALTER FUNCTION agent_sync.capture_agent() OWNER TO {other}"
+        ))
+        .await;
+    let said = platform.says(&["install"]).await;
+    assert!(said.out.contains("nothing to change"), "{}", said.out);
+    platform.run("ALTER TABLE agents DISABLE TRIGGER agent_sync_update").await;
+    assert!(platform.says(&["install"]).await.out.contains("default: installed"));
+    let owns =
+        "SELECT proowner::regrole::text FROM pg_proc WHERE oid = 'agent_sync.capture_agent()'::regprocedure";
+    assert_eq!(platform.value::<String>(owns).await, other);
+}
+
+/// The tables and the install given to a role that is no superuser; that role, and one that may do nothing.
+async fn owned(platform: &Platform) -> (String, String) {
+    let (owner, other) = (format!("owner_{}", platform.name()), format!("other_{}", platform.name()));
+    platform
+        .run(&format!(
+            "CREATE ROLE {owner} LOGIN; CREATE ROLE {other}; GRANT CREATE ON DATABASE {} TO {owner};
+             GRANT ALL ON SCHEMA public TO {owner};
+             ALTER TABLE agents OWNER TO {owner}; ALTER TABLE agent_configurations OWNER TO {owner}",
+            platform.name()
+        ))
+        .await;
+    let mut command = platform.command(&["install"]);
+    command.env("DATABASE_URL", platform.url.replacen("//postgres@", &format!("//{owner}@"), 1));
+    assert_eq!(Said::of(command).await.code, 0);
+    (owner, other)
 }
 
 #[tokio::test]
@@ -241,6 +346,29 @@ async fn a_database_without_the_tables_is_told_what_is_missing() {
         error.contains("expected a column provider_config in the table public.agent_configurations"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn g1_a_virtual_column_that_no_trigger_could_watch_is_refused() {
+    let platform = Platform::new().await;
+    if platform.value::<i32>("SELECT current_setting('server_version_num')::int").await < 180_000 {
+        return;
+    }
+    for (table, column) in [("agents", "name"), ("agents", "slug"), ("agent_configurations", "agent_slug")] {
+        let platform = Platform::new().await;
+        let add = |kind| {
+            format!(
+                "ALTER TABLE {table} DROP COLUMN {column}; ALTER TABLE {table} ADD COLUMN {column} text GENERATED ALWAYS AS ('x') {kind}"
+            )
+        };
+        platform.run(&add("VIRTUAL")).await;
+        let (code, _, error) = run(&platform, &["install"]);
+        assert_eq!(code, 1, "{error}");
+        let said = format!("the column {column} of the table public.{table} is VIRTUAL");
+        assert!(error.contains(&said) && error.contains("STORED"), "{error}");
+        platform.run(&add("STORED")).await;
+        platform.install();
+    }
 }
 
 #[tokio::test]

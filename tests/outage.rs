@@ -148,6 +148,59 @@ async fn g1_a_broken_capture_is_reported_and_mended_with_every_agent_in_sync() {
     }
 }
 
+/// GIVEN a daemon, WHEN a capture function may no longer do what it is for, or no longer does it safely, THEN that is a fault of the
+/// capture, and what was saved meanwhile, by a role without privileges and with no daemon there to be notified, is made good.
+#[tokio::test]
+async fn g1_a_capture_function_that_is_not_as_it_was_made_is_a_fault_and_made_good() {
+    for (change, fault, mending) in [
+        ("SECURITY INVOKER", "SECURITY INVOKER, so it may do no more than whoever saves", ""),
+        (
+            "SECURITY INVOKER",
+            "SECURITY INVOKER, so it may do no more than whoever saves",
+            "ALTER FUNCTION agent_sync.capture_agent() SECURITY DEFINER",
+        ),
+        ("RESET search_path", "without its fixed search_path, so whoever saves can lead it astray", ""),
+        (
+            "SET search_path = public, pg_catalog",
+            "without its fixed search_path, so whoever saves can lead it astray",
+            "ALTER FUNCTION agent_sync.capture_agent() SET search_path = pg_catalog, pg_temp",
+        ),
+    ] {
+        let (platform, mut daemon) = watched().await;
+        platform.run(&format!("ALTER FUNCTION agent_sync.capture_agent() {change}")).await;
+        for line in daemon.logged_times("capture broken", 2).await {
+            assert_eq!((&line["level"], &line["fault"]), (&json!("ERROR"), &json!(fault)));
+        }
+        let doctor = platform.says(&["doctor", "--json"]).await;
+        assert!(doctor.code == 2 && doctor.out.contains(fault), "{}", doctor.out);
+        platform.drained().await;
+        daemon.signal("TERM");
+        daemon.ended().await;
+
+        let editor = format!("editor_{}", platform.name());
+        platform
+            .run(&format!(
+                "CREATE ROLE {editor}; GRANT SELECT, UPDATE ON agents TO {editor}; SET ROLE {editor}"
+            ))
+            .await;
+        platform
+            .client
+            .execute("UPDATE agents SET voice_settings = $1::text::jsonb", &[&EXAMPLE])
+            .await
+            .unwrap();
+        platform.run("RESET ROLE").await;
+        if mending.is_empty() {
+            platform.install();
+        } else {
+            platform.run(mending).await;
+        }
+        let daemon = brisk(&platform);
+        platform.becomes("a", EXPECTED).await;
+        daemon.logged("caught up").await;
+        assert!(daemon.lines("capture broken").is_empty(), "mended: {mending:?}");
+    }
+}
+
 #[tokio::test]
 async fn g1_a_before_trigger_that_comes_after_the_install_is_a_fault_until_installed_again() {
     let (platform, daemon) = watched().await;

@@ -119,6 +119,41 @@ async fn g4_the_role_that_install_makes_does_the_job_and_can_do_nothing_else() {
     client.batch_execute("SELECT * FROM agent_sync.state; SELECT * FROM agent_sync.problem").await.unwrap();
 }
 
+/// What PostgreSQL computes is read as any other column, and written by nobody.
+#[tokio::test]
+async fn g4_generated_columns_are_granted_where_they_are_read_and_only_there() {
+    let platform = Platform::new().await;
+    let role = unique(&platform, "generated").await;
+    platform
+        .run(
+            "ALTER TABLE agents DROP COLUMN slug, DROP COLUMN name, ADD COLUMN title text;
+             ALTER TABLE agents ADD COLUMN slug text GENERATED ALWAYS AS (lower(title)) STORED UNIQUE,
+                 ADD COLUMN name text GENERATED ALWAYS AS (upper(title)) STORED;
+             ALTER TABLE agent_configurations DROP COLUMN agent_slug, DROP COLUMN system_prompt, ADD COLUMN handle text;
+             ALTER TABLE agent_configurations ADD COLUMN agent_slug text GENERATED ALWAYS AS (lower(handle)) STORED,
+                 ADD COLUMN system_prompt text GENERATED ALWAYS AS ('none') STORED",
+        )
+        .await;
+    run(platform.command(&["install", "--role", &role]));
+    let daemon = Daemon::start(command_as(&platform, &role, &["run"]));
+    daemon.logged("caught up").await;
+    platform.run("INSERT INTO agent_configurations (handle) VALUES ('A'), ('B')").await;
+    platform
+        .client
+        .execute("INSERT INTO agents (title, voice_settings) VALUES ('A', $1::text::jsonb)", &[&EXAMPLE])
+        .await
+        .unwrap();
+    platform.becomes("a", EXPECTED).await;
+    platform.run("UPDATE agents SET title = 'B'").await;
+    platform.becomes("b", EXPECTED).await;
+    platform.holds("SELECT agent_name = 'B' FROM agent_configurations WHERE agent_slug = 'b'").await;
+    let may =
+        "SELECT has_column_privilege('{role}', 'agent_configurations', 'system_prompt', 'SELECT, UPDATE')";
+    assert!(!platform.value::<bool>(&may.replace("{role}", &role)).await);
+    let said = run(platform.command(&["install", "--role", &role]));
+    assert!(said.contains("nothing to change"), "{said}");
+}
+
 #[tokio::test]
 async fn i6_install_grants_a_role_only_what_it_lacks_and_uninstall_leaves_no_trace_of_it() {
     let platform = Platform::new().await;

@@ -7,7 +7,7 @@ use std::process::Command;
 use agent_sync::throwaway::{Cluster, Options};
 use serde_json::Value;
 
-use crate::support::http::{address, get, metric, metric_becomes};
+use crate::support::http::{address, get, metric};
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES, connect};
 use crate::support::{Daemon, Platform, Said, eventually};
 
@@ -58,6 +58,12 @@ const DAMAGES: &[Damage] = &[
     Damage {
         sql: "ALTER TABLE agents DISABLE TRIGGER agent_sync_update",
         text: "the trigger \"public\".\"agents\".agent_sync_update is disabled",
+        mending: Install,
+        weight: Misses,
+    },
+    Damage {
+        sql: "ALTER FUNCTION agent_sync.capture_agent() SECURITY INVOKER",
+        text: "the trigger \"public\".\"agents\".agent_sync_update is SECURITY INVOKER",
         mending: Install,
         weight: Misses,
     },
@@ -311,8 +317,12 @@ impl<C: Fn(&[&str]) -> Command> Told<C> {
         } else {
             assert_eq!(code, 200, "{ready}");
         }
-        let (series, bad, _) = series(damage.weight);
-        metric_becomes(self.address, &series, bad).await;
+        // One damage may be several findings.
+        let (series, good) = series(damage.weight);
+        eventually(&format!("{series} is not {good}"), async || {
+            metric(self.address, &series).await.is_some_and(|value| (value - good).abs() > f64::EPSILON)
+        })
+        .await;
         remedy
     }
 
@@ -323,7 +333,7 @@ impl<C: Fn(&[&str]) -> Command> Told<C> {
             get(self.address, "/readyz").await.0 == 200 && self.served(damage.text).await.is_none()
         })
         .await;
-        let (series, _, good) = series(damage.weight);
+        let (series, good) = series(damage.weight);
         eventually(&format!("{series} is {good}"), async || {
             metric(self.address, &series).await.is_none_or(|value| (value - good).abs() < f64::EPSILON)
         })
@@ -400,13 +410,13 @@ fn remedy_of(told: &[Value], text: &str) -> Option<String> {
     Some(one["remedy"].as_str().unwrap_or_else(|| panic!("no remedy in {one}")).to_owned())
 }
 
-/// The series that shows it, and what it is while it is so, and otherwise.
-fn series(weight: Weight) -> (String, f64, f64) {
+/// The series that shows it, and what it is otherwise.
+fn series(weight: Weight) -> (String, f64) {
     let misses = |misses| format!("agent_sync_findings{{database=\"default\",misses_changes=\"{misses}\"}}");
     match weight {
-        Fatal => ("agent_sync_up{database=\"default\"}".to_owned(), 0.0, 1.0),
-        Misses => (misses(true), 1.0, 0.0),
-        Caution => (misses(false), 1.0, 0.0),
-        Agent(kind) => (format!("agent_sync_problems{{database=\"default\",kind=\"{kind}\"}}"), 1.0, 0.0),
+        Fatal => ("agent_sync_up{database=\"default\"}".to_owned(), 1.0),
+        Misses => (misses(true), 0.0),
+        Caution => (misses(false), 0.0),
+        Agent(kind) => (format!("agent_sync_problems{{database=\"default\",kind=\"{kind}\"}}"), 0.0),
     }
 }

@@ -5,21 +5,27 @@ pub const INSTALL: &str = "
     SELECT i.version, i.uncaptured_seen, (SELECT u.last_value FROM agent_sync.uncaptured u)
     FROM agent_sync.install i";
 
-/// The triggers that the capture needs, `$2` on `$1`, and that are missing, disabled, or cannot write the outbox; or that
-/// do not watch one of the quoted columns `$3` of the first table; or that look at what statements set (`UPDATE OF`) where
-/// a BEFORE trigger may change more, which `sql/attach.sql` sees to unless the other trigger came later.
+/// The triggers that the capture needs, `$2` on `$1`, and that are missing or disabled, or whose function is not what makes it
+/// safe and able (SECURITY DEFINER, a fixed `search_path`, an owner with the privileges); or that do not watch one of the quoted
+/// columns `$3` of the first table; or that look at what statements set (`UPDATE OF`) where a BEFORE trigger may change more,
+/// which `sql/attach.sql` sees to unless the other trigger came later.
 pub const CAPTURE_FAULTS: &str = "
     SELECT need.relation || '.' || need.name,
            CASE WHEN t.oid IS NULL THEN 'missing'
                 WHEN t.tgenabled = 'D' THEN 'disabled'
                 WHEN t.tgenabled <> 'A' THEN 'not enabled ALWAYS, so it sleeps during restores and replication'
+                WHEN NOT f.prosecdef THEN 'SECURITY INVOKER, so it may do no more than whoever saves'
+                WHEN NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (f.proconfig), false)
+                    THEN 'without its fixed search_path, so whoever saves can lead it astray'
                 ELSE 'unable to write agent_sync.outbox' END
     FROM unnest($1::text[], $2::text[]) AS need (relation, name)
     LEFT JOIN pg_trigger t ON t.tgrelid = to_regclass(need.relation) AND t.tgname = need.name
     LEFT JOIN pg_proc f ON f.oid = t.tgfoid
     WHERE t.oid IS NULL OR t.tgenabled <> 'A'
+       OR NOT f.prosecdef OR NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (f.proconfig), false)
        OR NOT has_schema_privilege(f.proowner, 'agent_sync', 'USAGE')
        OR NOT has_table_privilege(f.proowner, 'agent_sync.outbox', 'INSERT')
+       OR NOT has_column_privilege(f.proowner, 'agent_sync.outbox', 'ctid', 'SELECT')
     UNION ALL
     SELECT ($1::text[])[1] || '.' || t.tgname, 'blind to the column ' || a.attname || ', which it was not made for'
     FROM pg_trigger t
