@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use agent_sync::session::{Limits, Session, SessionError};
 use agent_sync::settings::{Database, Settings, Sources};
+use agent_sync::store::failure;
 use agent_sync::throwaway::{Cluster, Options};
 use serde_json::json;
 
@@ -272,6 +273,37 @@ async fn both_ends_notice_when_the_other_has_vanished() {
     }
     let name: String = session.client().query_one("SHOW application_name", &[]).await.unwrap().get(0);
     assert_eq!(name, format!("agent-sync/{} default", env!("CARGO_PKG_VERSION")));
+}
+
+#[tokio::test]
+async fn no_time_out_of_the_database_ends_a_session_or_a_transaction_of_ours() {
+    let platform = Platform::installed().await;
+    let has_both = platform
+        .value::<bool>("SELECT EXISTS (SELECT FROM pg_settings WHERE name = 'transaction_timeout')")
+        .await;
+    let time_outs: &[&str] =
+        if has_both { &["idle_session_timeout", "transaction_timeout"] } else { &["idle_session_timeout"] };
+    for name in time_outs {
+        platform.run(&format!("ALTER DATABASE {} SET {name} = '2s'", platform.name())).await;
+    }
+    let session = session(&database(&platform.url, &[])).await.unwrap();
+    let client = session.client();
+    for name in time_outs {
+        let row = client.query_one(&format!("SHOW {name}"), &[]).await.unwrap();
+        assert_eq!(row.get::<_, &str>(0), "0", "{name}");
+    }
+    if !has_both {
+        eprintln!("skipped: a server older than 17 has no transaction_timeout");
+        return;
+    }
+    // As a check of many agents is.
+    client.batch_execute("BEGIN").await.unwrap();
+    client.batch_execute("SELECT pg_sleep(2.5)").await.unwrap();
+    client.batch_execute("COMMIT").await.unwrap();
+    // Where one is in force all the same, that ends the connection, and is nobody's fault.
+    let error = client.batch_execute("SET transaction_timeout = 50; SELECT pg_sleep(60)").await.unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "25P04");
+    assert_eq!(failure::policy(&error).class, failure::Class::Connection);
 }
 
 #[tokio::test]

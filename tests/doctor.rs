@@ -77,6 +77,23 @@ async fn a_healthy_database_passes_everything_with_a_daemon_in_its_own_role() {
 }
 
 #[tokio::test]
+async fn the_round_trip_waits_for_a_daemon_that_polls() {
+    let platform = Platform::installed().await;
+    let polls = |arguments: &[&str]| {
+        let mut command = platform.command(arguments);
+        // More than a daemon gets that is woken; it begins when the daemon has caught up.
+        command.env("AGENT_SYNC__CAPTURE__NOTIFY", "false").env("AGENT_SYNC__SYNC__POLL_INTERVAL", "12s");
+        command
+    };
+    let daemon = crate::support::Daemon::start(polls(&["run"]));
+    daemon.logged("caught up").await;
+    let said = Said::of(polls(&["doctor", "--json"])).await;
+    let object = said.object();
+    assert_eq!(check(&object, "round trip")["level"], "pass", "{object}");
+    no_trace(&platform).await;
+}
+
+#[tokio::test]
 async fn the_round_trip_takes_a_sleeping_and_a_waking_daemon_and_leaves_no_trace() {
     let platform = Platform::installed().await;
     platform.save("a", EXAMPLE).await;

@@ -324,6 +324,62 @@ async fn announced_slugs_are_those_whose_configuration_was_written() {
 }
 
 #[tokio::test]
+async fn a_queue_of_notifications_that_is_full_keeps_no_configuration_from_being_written() {
+    let version =
+        Platform::new().await.value::<i32>("SELECT current_setting('server_version_num')::int").await;
+    if version < 170_000 {
+        eprintln!("skipped: before PostgreSQL 17, the queue of notifications is too large to be filled");
+        return;
+    }
+    // GIVEN a queue that a listener keeps full, and a daemon that announces
+    let settings = "max_notify_queue_pages = 64";
+    let own = Cluster::start(Options { settings, ..Options::default() }).unwrap();
+    let platform = Platform::with_tables(&own, TABLES).await;
+    platform.install();
+    for slug in ["a", "b", "c"] {
+        platform.configure(slug).await;
+    }
+    let mut command = platform.command(&["run"]);
+    command.env("AGENT_SYNC__ANNOUNCE__CHANNEL", "configuration_changed");
+    command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
+    let daemon = Daemon::start(command);
+    daemon.logged("caught up").await;
+    platform.run("LISTEN configuration_changed").await;
+    let stuck = platform.connect().await;
+    stuck.batch_execute("LISTEN filler").await.unwrap();
+    stuck.batch_execute("BEGIN; SELECT 1").await.unwrap();
+    let filler = platform.connect().await;
+    let mut fills = 0;
+    let full = loop {
+        match filler.batch_execute("SELECT pg_notify('filler', repeat('x', 7000))").await {
+            Ok(()) => fills += 1,
+            Err(error) => break error,
+        }
+        assert!(fills < 1000, "the queue is never full");
+    };
+    assert_eq!(full.code().unwrap().code(), "54000", "{full:?}");
+
+    // WHEN agents are saved THEN they are in sync, without a word
+    for slug in ["a", "b", "c"] {
+        platform.save(slug, EXAMPLE).await;
+    }
+    for slug in ["a", "b", "c"] {
+        platform.becomes(slug, EXPECTED).await;
+    }
+    assert_eq!(daemon.lines("configuration could not be written"), Vec::<serde_json::Value>::new());
+    assert_eq!(platform.notices(), Vec::<String>::new());
+
+    // AND when the queue is empty again, slugs are announced again
+    stuck.batch_execute("COMMIT").await.unwrap();
+    platform.holds("SELECT pg_notification_queue_usage() < 0.5").await;
+    platform.save("a", r#"{"provider":"openai","voice_id":"alloy"}"#).await;
+    eventually("the slug is announced", async || {
+        platform.notices() == [r#"NOTIFY configuration_changed "a""#]
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn g12_a_backlog_of_a_million_rows_drains_with_flat_memory() {
     let platform = Platform::installed().await;
     platform

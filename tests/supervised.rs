@@ -7,7 +7,10 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use crate::support::platform::{EXAMPLE, TABLES};
+use agent_sync::throwaway::{Cluster, Options};
+
+use crate::support::http::{address, get};
+use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
 use crate::support::proxy::Proxy;
 use crate::support::{Daemon, Platform, eventually, tcp_cluster};
 
@@ -189,6 +192,70 @@ async fn a_start_takes_as_long_as_it_takes_and_an_outage_does_not_hold_it_up() {
     );
     proxy.flow();
     ear.hears("STATUS=1 of 1 database served").await;
+}
+
+/// Starts a daemon beside a transaction that has saved the agent `open` and is not over.
+async fn starts_beside_a_save_that_is_not_over(platform: &Platform, end_it: impl AsyncFnOnce()) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let ear = Ear::at(&path);
+    for slug in ["before", "asked", "refused", "open"] {
+        platform.configure(slug).await;
+    }
+    for slug in ["before", "asked", "refused"] {
+        platform.save(slug, EXAMPLE).await;
+    }
+    let refuse = "ALTER TABLE agent_configurations ADD CONSTRAINT refused CHECK (agent_slug <> 'refused' OR voice_id IS NULL)";
+    platform.run(refuse).await;
+
+    // WHEN a daemon starts
+    let mut command = supervised(platform, path.to_str().unwrap());
+    command.env("AGENT_SYNC__ADMIN__LISTEN", "127.0.0.1:0");
+    let daemon = Daemon::start(command);
+    let address = address(&daemon).await;
+    // THEN it is ready, and everything else is in sync
+    ear.hears("READY=1").await;
+    eventually("it is ready", async || get(address, "/readyz").await.0 == 200).await;
+    assert_eq!(
+        platform.provider_config("before").await,
+        serde_json::from_str::<serde_json::Value>(EXPECTED).unwrap()
+    );
+    // AND whoever asks for a slug is served (I7)
+    platform.run("UPDATE agent_configurations SET provider_config = '{}' WHERE agent_slug = 'asked'").await;
+    platform.run("NOTIFY agent_sync, 'asked'").await;
+    platform.becomes("asked", EXPECTED).await;
+    // AND what was refused is tried again when it is due
+    platform.run("ALTER TABLE agent_configurations DROP CONSTRAINT refused").await;
+    platform.becomes("refused", EXPECTED).await;
+    assert_eq!(get(address, "/readyz").await, (200, "default: ready (draining)\n".to_owned()));
+    // AND what was saved is in sync once it is committed, and the daemon sleeps
+    assert_eq!(platform.provider_config("open").await, serde_json::json!({}));
+    end_it().await;
+    platform.becomes("open", EXPECTED).await;
+    eventually("it sleeps", async || get(address, "/readyz").await.1 == "default: ready (waiting)\n").await;
+}
+
+#[tokio::test]
+async fn i4_i7_a_start_beside_a_transaction_that_has_saved_an_agent_is_ready_and_serves_everybody_else() {
+    let platform = Platform::installed().await;
+    let other = platform.connect().await;
+    let save = format!("BEGIN; INSERT INTO agents (slug, voice_settings) VALUES ('open', '{EXAMPLE}')");
+    other.batch_execute(&save).await.unwrap();
+    starts_beside_a_save_that_is_not_over(&platform, async || other.batch_execute("COMMIT").await.unwrap())
+        .await;
+}
+
+#[tokio::test]
+async fn i4_i7_a_start_beside_a_prepared_transaction_is_ready_and_serves_everybody_else() {
+    let settings = "max_prepared_transactions = 5";
+    let own = Cluster::start(Options { settings, ..Options::default() }).unwrap();
+    let platform = Platform::with_tables(&own, TABLES).await;
+    platform.install();
+    let save = format!("BEGIN; INSERT INTO agents (slug, voice_settings) VALUES ('open', '{EXAMPLE}')");
+    platform.run(&save).await;
+    platform.run("PREPARE TRANSACTION 'open'").await;
+    starts_beside_a_save_that_is_not_over(&platform, async || platform.run("COMMIT PREPARED 'open'").await)
+        .await;
 }
 
 #[tokio::test]

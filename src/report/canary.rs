@@ -11,18 +11,25 @@ use tokio_postgres::error::SqlState;
 
 use super::note::Note;
 use super::problem;
+use crate::settings::Settings;
 use crate::show::time;
 use crate::store::failure;
-use crate::store::{StoreError, report, within};
+use crate::store::{Store, StoreError, report, within};
 
-/// How long the daemon gets.
+/// How long a daemon gets that is awake, or is woken.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The first and the longest pause between two looks.
 const LOOK: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(20));
 
+/// How long the daemon gets. One that nobody wakes may first sleep for a whole `sync.poll_interval`.
+fn limit(settings: &Settings) -> Duration {
+    PATIENCE + if settings.capture.notify { Duration::ZERO } else { settings.sync.poll_interval }
+}
+
 /// Sends one, and says what became of it.
-pub async fn canary(client: &Client, patience: Duration) -> Note {
+pub async fn canary(client: &Client, settings: &Settings) -> Note {
+    let (patience, limit) = (Store::patience(&settings.sync), limit(settings));
     match report::value(client, patience, report::LED, &[]).await {
         Ok(true) => {}
         Ok(false) => {
@@ -38,7 +45,7 @@ pub async fn canary(client: &Client, patience: Duration) -> Note {
     let began = Instant::now();
     let sent = report::send(client, patience, &[&slug]).await;
     let outcome = match sent {
-        Ok(()) => wait(client, patience, &slug, began).await,
+        Ok(()) => wait(client, patience, &slug, began, limit).await,
         Err(error) => Err(error),
     };
     match outcome {
@@ -47,7 +54,7 @@ pub async fn canary(client: &Client, patience: Duration) -> Note {
         }
         Ok(outcome) => {
             let back = take_back(client, patience, &slug).await;
-            missing(&outcome, back.is_ok())
+            missing(&outcome, limit, back.is_ok())
         }
         Err(error) => {
             let _ = take_back(client, patience, &slug).await;
@@ -70,6 +77,7 @@ async fn wait(
     patience: Duration,
     slug: &str,
     began: Instant,
+    limit: Duration,
 ) -> Result<Outcome, StoreError> {
     let slugs = [slug];
     let slugs: [(&(dyn ToSql + Sync), Type); 1] = [(&&slugs[..], Type::TEXT_ARRAY)];
@@ -81,7 +89,7 @@ async fn wait(
         if left == 0 {
             return Ok(Outcome::Back(began.elapsed()));
         }
-        if began.elapsed() > PATIENCE {
+        if began.elapsed() > limit {
             return Ok(if taken > before { Outcome::Behind } else { Outcome::Untouched });
         }
         tokio::time::sleep(pause).await;
@@ -95,20 +103,18 @@ async fn take_back(client: &Client, patience: Duration, slug: &str) -> Result<()
     within(patience, client.execute_typed(report::TAKE_BACK, &slug)).await.map(drop)
 }
 
-fn missing(outcome: &Outcome, taken_back: bool) -> Note {
+fn missing(outcome: &Outcome, limit: Duration, taken_back: bool) -> Note {
     // What cannot be taken back is in a batch: the daemon drops it, or the server undoes the batch and the next daemon does.
     let left = if taken_back { "" } else { "; it is in a batch that is not over" };
     match outcome {
         Outcome::Behind => Note::warn(
             "round trip",
-            format!("not back within {PATIENCE:?}, though the daemon works: others are before it{left}"),
+            format!("not back within {limit:?}, though the daemon works: others are before it{left}"),
             "See with `agent-sync status --watch` whether the outbox empties.",
         ),
         Outcome::Back(_) | Outcome::Untouched => Note::fail(
             "round trip",
-            format!(
-                "a daemon leads, and has not taken what was put into the outbox within {PATIENCE:?}{left}"
-            ),
+            format!("a daemon leads, and has not taken what was put into the outbox within {limit:?}{left}"),
             "See the log of the daemon and whether its process hangs; restart it: another one, or the next, takes over.",
         ),
     }

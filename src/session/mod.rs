@@ -156,22 +156,23 @@ fn sources<T: Error + 'static>(error: &tokio_postgres::Error) -> Option<&T> {
     None
 }
 
-/// What is set for every session. A server older than 14 has no `idle_session_timeout`; that it is too old is said by the
-/// checks, which come after.
+/// What is set for every session. A server older than 14 has no `idle_session_timeout`, that it is too old is said by the
+/// checks, which come after; and one older than 17 has no `transaction_timeout`.
 ///
 /// The `search_path` is left as the role has it: the platform's own triggers run in this session when a configuration
 /// is written, and they may count on it. Our statements name schemas, or what `pg_catalog` has an exact match for.
 ///
 /// The plans: statements are planned once, for any number of rows (see `store::queries`), so the planner is told not
-/// to guess from the number. The time-outs: nothing in a session of ours waits for long, a session that waits for
-/// notifications must not be ended for it, and the server notices a vanished daemon and frees its locks (G9). Between the
-/// two halves of a batch the daemon computes for milliseconds; if it takes seconds, it hangs, and holds row locks.
+/// to guess from the number. The time-outs: nothing in a session of ours waits for long, and the server notices a vanished
+/// daemon and frees its locks (G9); but a session that waits for notifications must not be ended for it, nor a check of many
+/// agents, which is one long transaction. Between the two halves of a batch the daemon computes for milliseconds; if it takes
+/// seconds, it hangs, and holds row locks.
 fn session_settings(database: &Database, limits: Limits) -> String {
     format!(
         "SET statement_timeout = {};
          SET lock_timeout = {};
          SET idle_in_transaction_session_timeout = 5000;
-         SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout';
+         SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout');
          SET tcp_user_timeout = {};
          SET tcp_keepalives_idle = {};
          SET tcp_keepalives_interval = {};

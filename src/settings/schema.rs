@@ -173,7 +173,8 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Identifier,
         Default::Unset("configuration_changed"),
         "A channel to NOTIFY with the slug of every configuration that was written, so that runtimes can drop what they \
-         have cached. Not set: nobody is told.",
+         have cached. Not set: nobody is told. Nor is anybody while the server's queue of notifications is half full, as it \
+         gets where a listener is stuck in a transaction: the configurations are written all the same.",
     ),
     key(
         "history.enabled",

@@ -40,6 +40,11 @@ const POLICIES: &[(&str, Class, &str)] = &[
     ("23", Class::Row, REFUSED),
     ("25006", Class::Fault, "This server is read-only: give the address of the primary."),
     ("25P03", Class::Connection, "Nothing: the server ended a transaction that idled, and it is done again."),
+    (
+        "25P04",
+        Class::Connection,
+        "Nothing: the server ended a transaction that took longer than its transaction_timeout, and it is done again.",
+    ),
     ("28", Class::Fault, "Check the user, the password and pg_hba.conf."),
     ("3D000", Class::Fault, "Check the name of the database in its URL."),
     ("3F000", Class::Fault, INSTALL),

@@ -2,7 +2,8 @@
 //!
 //! The end of a drain is the protocol of the sleeping consumer (C6). Whoever commits while the lock of the sleeper is held
 //! has notified; so once it is held, one pass from the front to the end has seen all that nobody notifies of, and the
-//! daemon may sleep. A lone change is therefore one pass, with the lock held throughout: the lock is released only when there is
+//! daemon may sleep. While a writer in flight that did not notify is in the way of the lock, the pass is made again after a pause
+//! (`attempt::Attempt::poll`): how long that takes is up to the writer, so the database counts as caught up meanwhile. A lone change is therefore one pass, with the lock held throughout: the lock is released only when there is
 //! more to do, so that those who save in the meantime need not notify. `tests/model` has the same steps under the same names, those of a
 //! lone change as well, and checks them in every order: whoever changes the one changes the other.
 //!
@@ -105,6 +106,13 @@ enum SleeperLock {
 pub(super) enum Drained {
     /// There may be more.
     More,
+    /// There is nothing more that could be taken, but a writer in flight that did not notify keeps the daemon from going to sleep.
+    Awake {
+        /// Whether something is left that others have locked.
+        busy: bool,
+        /// For how long to wait before the next look at the outbox.
+        pause: Duration,
+    },
     /// There is nothing more that could be taken; the lock of the sleeper is held, if it is wanted.
     Nothing {
         /// Whether something is left that others have locked.
@@ -168,7 +176,7 @@ impl Drain {
         self.knows_all = false;
     }
 
-    /// One batch; or, where a writer in flight keeps the daemon from going to sleep, a short pause.
+    /// One batch.
     pub(super) async fn step(&mut self, tools: Tools<'_>) -> Result<Drained, AttemptError> {
         if let Some(place) = self.change.take() {
             // Until this is done, or a whole pass has been made instead, there is a row that was not looked at.
@@ -204,9 +212,10 @@ impl Drain {
             _ if !tools.may_sleep => return Ok(nothing),
             // It was wanted from the beginning of this pass, so a writer that did not notify is in flight.
             SleeperLock::Wanted => {
-                pulse::sleep(self.poll).await;
+                let pause = self.poll;
                 // A pass that takes long, over many dead rows, is not made over and over.
                 self.poll = (self.poll * 2).min(POLL.1.max(pass.began.elapsed() / 4));
+                return Ok(Drained::Awake { busy: pass.met_busy, pause });
             }
             SleeperLock::Free | SleeperLock::Unwanted => {}
         }

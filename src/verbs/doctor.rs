@@ -65,7 +65,7 @@ async fn examine(database: &Database, settings: &Settings) -> Vec<Note> {
     }
     notes.extend(upkeep(session.client(), patience, database, look.layout.as_ref()).await);
     notes.push(if fit {
-        canary(session.client(), patience).await
+        canary(session.client(), settings).await
     } else {
         Note::warn(
             "round trip",

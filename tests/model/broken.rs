@@ -38,6 +38,11 @@ fn sleeping_without_a_second_pass_loses_a_wake_up() {
 }
 
 #[test]
+fn sleeping_without_the_lock_because_a_writer_is_in_the_way_loses_a_wake_up() {
+    breaks(Fault::SleepsWithoutLock, SMALL, ASLEEP, "Commit(0)");
+}
+
+#[test]
 fn taking_the_lock_in_the_middle_of_a_pass_loses_a_wake_up() {
     let model = Model { limit: 1, ..SMALL };
     breaks(Fault::TakesLockMidPass, model, ASLEEP, "Idle(0, Try)");

@@ -79,6 +79,19 @@ impl Model {
                 self.end(daemon);
             }),
             Phase::Told | Phase::HasReadLone => self.lone(state, index, &mut take),
+            Phase::Polling => {
+                take(Step::Poll(index), &|_, daemon| {
+                    daemon.noted = 0;
+                    self.wake_up(daemon);
+                });
+                if state.set_aside != 0 {
+                    take(Step::Retry(index), &|state, daemon| {
+                        retry(state, state.set_aside);
+                        daemon.noted = 0;
+                        self.wake_up(daemon);
+                    });
+                }
+            }
             Phase::Waiting if daemon.noted != 0 => {
                 // What was set aside before may be due by now, or nothing is.
                 let due = state.set_aside & !daemon.noted;
@@ -210,8 +223,13 @@ impl Model {
             daemon.from = u8::try_from(last).unwrap();
             return;
         }
+        let took_any = daemon.took_any;
         daemon.begin_pass();
         match daemon.lock {
+            SleeperLock::Wanted if !took_any => {
+                let sleeps = self.has(Fault::SleepsWithoutLock);
+                daemon.phase = if sleeps { Phase::Waiting } else { Phase::Polling };
+            }
             SleeperLock::Held => {
                 daemon.phase = Phase::Waiting;
                 daemon.knows_all = !daemon.busy || self.has(Fault::KnowsAllDespiteBusy);

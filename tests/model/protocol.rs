@@ -11,6 +11,9 @@
 //!                                 └────────── FinishLone ◄── ReadLone ◄─────────────────────┘
 //! ```
 //!
+//! Where a pass has found nothing and a writer is in the way of the lock, the daemon goes from the end of the pass to `Poll`, takes what is in
+//! the inbox, and begins another pass.
+//!
 //! A lone change goes from `Take` to `ReadLone` and `FinishLone`, and straight back to `Wait` when it is done; when it comes to
 //! nothing, a pass follows.
 //!

@@ -78,6 +78,8 @@ pub enum Fault {
     TellsAllApart,
     /// The daemon takes the lock of the sleeper and sleeps, without the pass over the outbox in between.
     SleepsWithoutSecondPass,
+    /// It goes to sleep without the lock when a writer is in the way of it.
+    SleepsWithoutLock,
     /// It takes that lock before any batch, and not only before the first of a pass.
     TakesLockMidPass,
     /// It forgets the wake-ups at the end of a drain, and not before it.
@@ -205,6 +207,8 @@ pub(super) enum Phase {
     Told,
     /// It is read, the write comes next.
     HasReadLone,
+    /// A pass has found nothing, and a writer keeps the daemon awake.
+    Polling,
     Waiting,
     Resting,
 }
@@ -393,6 +397,7 @@ pub enum Step {
     Finish(usize),
     ReadLone(usize),
     FinishLone(usize),
+    Poll(usize),
     Wait(usize),
     Take(usize),
     Deliver(usize),

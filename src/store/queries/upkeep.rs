@@ -40,9 +40,11 @@ pub const NOTE_PROBLEMS: &str = "
 /// Clears problems whose cause is gone.
 pub const CLEAR_PROBLEMS: &str = "DELETE FROM agent_sync.problem WHERE slug = ANY ($1::text[])";
 
-/// Tells the channel `$1` of slugs, each once, for PostgreSQL sends what is the same only once a transaction; one that is too long for a notification is left out, for it would undo the batch.
+/// Tells the channel `$1` of slugs, each once, for PostgreSQL sends what is the same only once a transaction. Left out is what would undo
+/// the batch: a slug that is too long for a notification, and everything while the queue of notifications is nearly full.
 pub const ANNOUNCE: &str = "
-    SELECT pg_notify($1::text, u.slug) FROM unnest($2::text[]) AS u (slug) WHERE octet_length(u.slug) < 8000";
+    SELECT pg_notify($1::text, u.slug) FROM unnest($2::text[]) AS u (slug)
+    WHERE octet_length(u.slug) < 8000 AND (SELECT pg_notification_queue_usage()) < 0.5";
 
 /// Notes that a configuration was last written `$1` seconds ago.
 pub const NOTE_LAST_SYNC: &str =

@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! Connecting ──► Standby ──► CatchUp ──► Draining ◄──► Waiting
-//!                  │  ▲ another daemon leads
-//!                  └──┘
+//!                  │  ▲                    │  ▲
+//!                  └──┘                    ▼  │
+//!         another daemon leads           Polling
 //! ```
 //!
 //! Any error ends the attempt; the next one begins with a new connection, after a pause that [`super::database`]
@@ -11,6 +12,9 @@
 //!
 //! Invariant: LISTEN comes before the catch-up, and the catch-up asks for nothing but what is in the outbox, so what
 //! was saved while nobody listened is found there (G1).
+//! Invariant: no transaction of somebody else's holds anything up but what it has saved or locked itself. One that keeps the daemon
+//! from going to sleep, for as long as it likes, has it poll, and no more: the database counts as caught up, and whoever asks is
+//! served (I4, I7).
 //! Invariant: nobody writes but the holder of the leader's lock, by the session that holds it (G2).
 
 mod sweep;
@@ -122,6 +126,11 @@ enum Phase {
     CatchUp,
     /// Batches, until the outbox is empty.
     Draining,
+    /// Nothing is left, and a writer in flight that did not notify keeps the daemon awake: a short pause before the next look.
+    Polling {
+        /// How short.
+        pause: Duration,
+    },
     /// Asleep until a notification, the next sweep or the next retry.
     Waiting {
         /// Whether something is left that others have locked.
@@ -215,6 +224,7 @@ impl Attempt<'_> {
             Phase::Standby => self.stand_by().await,
             Phase::CatchUp => self.catch_up().await,
             Phase::Draining => self.drain().await,
+            Phase::Polling { pause } => self.poll(pause).await,
             Phase::Waiting { busy } => self.wait(busy).await,
         }
     }
@@ -226,7 +236,7 @@ impl Attempt<'_> {
             Phase::Standby => None,
             Phase::CatchUp => Some(observe::Phase::CatchingUp),
             Phase::Draining if !self.caught_up => Some(observe::Phase::CatchingUp),
-            Phase::Draining => Some(observe::Phase::Draining),
+            Phase::Draining | Phase::Polling { .. } => Some(observe::Phase::Draining),
             Phase::Waiting { .. } => Some(observe::Phase::Waiting),
         }
     }
@@ -277,9 +287,13 @@ impl Attempt<'_> {
             may_sleep: self.context.options.capture.notify,
             announce: self.context.options.announce.channel.as_deref(),
         };
-        let Drained::Nothing { busy } = self.drain.step(tools).await? else {
-            self.look.expect_news();
-            return Ok(Phase::Draining);
+        let (busy, next) = match self.drain.step(tools).await? {
+            Drained::More => {
+                self.look.expect_news();
+                return Ok(Phase::Draining);
+            }
+            Drained::Awake { busy, pause } => (busy, Phase::Polling { pause }),
+            Drained::Nothing { busy } => (busy, Phase::Waiting { busy }),
         };
         if !self.has_swept {
             self.sweep().await?;
@@ -296,7 +310,30 @@ impl Attempt<'_> {
         if !std::mem::replace(&mut self.caught_up, true) {
             self.health.healthy(&self.context.observer, totals);
         }
-        Ok(Phase::Waiting { busy })
+        Ok(next)
+    }
+
+    /// A pause, in which whoever asks for a slug is served as if the daemon slept (I7), and what is due is tried again. All of that
+    /// goes into the outbox before the next pass begins, and only such a pass may end in sleep.
+    async fn poll(&mut self, pause: Duration) -> Result<Phase, AttemptError> {
+        self.pause(Instant::now() + pause).await;
+        let asked = self.session.inbox().take();
+        let retry = self.is_retry_due();
+        // That it looks again by itself is no wake-up: it does not sleep.
+        let cause = match &asked {
+            Asked::Slugs(slugs) if slugs.is_empty() => retry.then_some(WakeUp::Retry),
+            Asked::Slugs(_) | Asked::Everything => Some(WakeUp::Request),
+            Asked::Change(_) => Some(WakeUp::Notification),
+        };
+        if let Some(cause) = cause {
+            self.tell_woken(cause);
+        }
+        self.serve(asked).await?;
+        // Of what has just been set aside, it is only now found out when it will be due.
+        if self.drain.take_set_aside() || retry {
+            self.enqueue_retries().await?;
+        }
+        Ok(Phase::Draining)
     }
 
     async fn wait(&mut self, busy: bool) -> Result<Phase, AttemptError> {
@@ -320,17 +357,37 @@ impl Attempt<'_> {
         }
         let in_time = self.rest(wake_up_at).await?;
 
-        let client = self.session.client();
         let asked = self.session.inbox().take();
-        let retry = self.next_retry.is_some_and(|due| Instant::now() >= due);
+        let retry = self.is_retry_due();
         let cause = match &asked {
             Asked::Slugs(slugs) if slugs.is_empty() => self.cause(in_time, retry, busy),
             Asked::Slugs(_) | Asked::Everything => WakeUp::Request,
             Asked::Change(_) => WakeUp::Notification,
         };
+        self.tell_woken(cause);
+        self.serve(asked).await?;
+        if in_time {
+            self.drain.look_everywhere();
+        }
+        if retry {
+            self.enqueue_retries().await?;
+        }
+        Ok(Phase::Draining)
+    }
+
+    fn is_retry_due(&self) -> bool {
+        self.next_retry.is_some_and(|due| Instant::now() >= due)
+    }
+
+    fn tell_woken(&self, cause: WakeUp) {
         if !*self.stop.borrow() && !self.session.inbox().is_closed() {
             self.context.observer.tell(&Event::Woken { cause });
         }
+    }
+
+    /// Puts what was asked for into the outbox.
+    async fn serve(&mut self, asked: Asked) -> Result<(), AttemptError> {
+        let client = self.session.client();
         match asked {
             Asked::Slugs(slugs) if slugs.is_empty() => {}
             Asked::Slugs(slugs) => self.store.enqueue(client, &slugs).await?,
@@ -340,13 +397,7 @@ impl Attempt<'_> {
             }
             Asked::Change(place) => self.drain.look_at(place),
         }
-        if in_time {
-            self.drain.look_everywhere();
-        }
-        if retry {
-            self.enqueue_retries().await?;
-        }
-        Ok(Phase::Draining)
+        Ok(())
     }
 
     /// Why the loop woke up, if nobody asked for a slug.
