@@ -155,7 +155,7 @@ impl<'a> Checker<'a> {
     }
 
     /// The same checker for who is about to bring in sync what can be.
-    pub(super) fn to_reconcile(self) -> Self {
+    pub(super) fn reconciling(self) -> Self {
         Self { to_reconcile: true, ..self }
     }
 

@@ -46,7 +46,7 @@ pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit
     let databases = settings.select(&args.reporting.databases.names)?;
     super::block_on(async {
         let (json, of) = (args.reporting.json, databases.len());
-        let mut checker = Checker::new(&settings, &rules, &args.slugs, json, databases.len()).to_reconcile();
+        let mut checker = Checker::new(&settings, &rules, &args.slugs, json, databases.len()).reconciling();
         let (mut todo, mut exits, mut touched) = (Vec::new(), Vec::new(), 0);
         for database in databases {
             match plan(&mut checker, database, &settings).await {
