@@ -17,6 +17,8 @@ use crate::support::{Daemon, Platform, eventually, tcp_cluster};
 /// Stands in for systemd: keeps every message that arrives.
 struct Ear {
     heard: Arc<Mutex<Vec<String>>>,
+    /// Where it listens, as long as that is needed.
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl Ear {
@@ -29,11 +31,16 @@ impl Ear {
                 kept.lock().unwrap().push(String::from_utf8(buffer[..length].to_vec()).unwrap());
             }
         });
-        Self { heard }
+        Self { heard, _folder: None }
     }
 
     fn at(path: &Path) -> Self {
         Self::of(UnixDatagram::bind(path).unwrap())
+    }
+
+    /// The same, and the folder that it is in goes with it.
+    fn kept(self, folder: tempfile::TempDir) -> Self {
+        Self { _folder: Some(folder), ..self }
     }
 
     /// All lines so far.
@@ -54,6 +61,21 @@ fn supervised(platform: &Platform, socket: &str) -> Command {
     let mut command = platform.command(&["run"]);
     command.env("NOTIFY_SOCKET", socket);
     command
+}
+
+/// A daemon that cannot start yet, because its server does not answer it, for so long.
+async fn starting(connect_timeout: &str) -> (Daemon, Ear, Proxy) {
+    let platform = Platform::with_tables(tcp_cluster(), TABLES).await;
+    platform.install();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let ear = Ear::at(&path);
+    let proxy = Proxy::start(tcp_cluster().port()).await;
+    proxy.stall();
+    let mut command = supervised(&platform, path.to_str().unwrap());
+    command.env("DATABASE_URL", proxy.url(platform.name()));
+    command.env("AGENT_SYNC__DATABASES__DEFAULT__CONNECT_TIMEOUT", connect_timeout);
+    (Daemon::start(command), ear.kept(folder), proxy)
 }
 
 #[tokio::test]
@@ -119,16 +141,7 @@ async fn i4_nothing_is_said_after_the_end_however_long_it_takes() {
 /// READY=1.
 #[tokio::test]
 async fn i4_a_reload_before_the_start_is_over_says_nothing_of_being_ready() {
-    let platform = Platform::with_tables(tcp_cluster(), TABLES).await;
-    platform.install();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("notify");
-    let ear = Ear::at(&path);
-    let proxy = Proxy::start(tcp_cluster().port()).await;
-    proxy.stall();
-    let mut command = supervised(&platform, path.to_str().unwrap());
-    command.env("DATABASE_URL", proxy.url(platform.name()));
-    let daemon = Daemon::start(command);
+    let (daemon, ear, proxy) = starting("30s").await;
     ear.hears("EXTEND_TIMEOUT_USEC=60000000").await;
     daemon.signal("HUP");
     daemon.logged("settings reloaded").await;
@@ -167,17 +180,7 @@ async fn an_abstract_socket_will_do() {
 
 #[tokio::test]
 async fn a_start_takes_as_long_as_it_takes_and_an_outage_does_not_hold_it_up() {
-    let platform = Platform::with_tables(tcp_cluster(), TABLES).await;
-    platform.install();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("notify");
-    let ear = Ear::at(&path);
-    let proxy = Proxy::start(tcp_cluster().port()).await;
-    proxy.stall();
-    let mut command = supervised(&platform, path.to_str().unwrap());
-    command.env("DATABASE_URL", proxy.url(platform.name()));
-    command.env("AGENT_SYNC__DATABASES__DEFAULT__CONNECT_TIMEOUT", "2s");
-    let daemon = Daemon::start(command);
+    let (daemon, ear, proxy) = starting("2s").await;
     ear.hears("EXTEND_TIMEOUT_USEC=60000000").await;
     daemon.logged("database unavailable").await;
     ear.hears("READY=1").await;

@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Row};
 
 use super::note::Note;
 use crate::settings::Database;
-use crate::show::{age, count};
+use crate::show::{age, count, quoted};
 use crate::store::identifier::plain;
 use crate::store::{Layout, StoreError, report, within};
 
@@ -16,11 +16,6 @@ const SKEW: f64 = 2.0;
 
 /// How full the queue of notifications may be; from half on, the triggers do not notify.
 const QUEUE: (f64, f64) = (0.25, 0.5);
-
-/// How long a transaction may be open that keeps vacuum from cleaning up, and one that keeps the daemon from sleeping.
-const OPEN: (f64, f64) = (3600.0, 60.0);
-
-const END: &str = "End it, or see what it is doing: SELECT * FROM pg_stat_activity ORDER BY xact_start;";
 
 /// How large the outbox may be on disk, and how many dead rows it may have.
 const DEAD: (i64, i64) = (256 * 1024 * 1024, 1_000_000);
@@ -67,40 +62,49 @@ async fn server(client: &Client, patience: Duration) -> Result<Vec<Note>, StoreE
                 "See who sets them: ALTER ROLE … SET, ALTER DATABASE … SET, or the settings of a pooler.",
             ),
         },
-        if sees { vacuum(oldest.zip(who)) } else { hidden("vacuum") },
-        if sees { writers(writer.zip(saves)) } else { hidden("writers") },
+        if sees { VACUUM.note(oldest.zip(who)) } else { hidden(VACUUM.topic) },
+        if sees { WRITERS.note(writer.zip(saves)) } else { hidden(WRITERS.topic) },
     ])
 }
 
-/// A transaction that keeps vacuum from cleaning up: its age in seconds, and whose it is.
-fn vacuum(oldest: Option<(f64, String)>) -> Note {
-    match oldest {
-        Some((seconds, who)) if seconds > OPEN.0 => Note::warn(
-            "vacuum",
-            format!(
-                "a transaction has been open for {} and keeps vacuum from cleaning up: {}",
-                age(seconds),
-                crate::show::quoted(&who)
-            ),
-            END,
-        ),
-        _ => Note::pass("vacuum", "no transaction keeps it from cleaning up for long"),
-    }
+/// What a transaction holds up that stays open.
+struct Hold {
+    topic: &'static str,
+    /// How long it may, in seconds.
+    limit: f64,
+    which: &'static str,
+    effect: &'static str,
+    none: &'static str,
 }
 
-/// A transaction that keeps the daemon from sleeping, likewise.
-fn writers(writer: Option<(f64, String)>) -> Note {
-    match writer {
-        Some((seconds, who)) if seconds > OPEN.1 => Note::warn(
-            "writers",
-            format!(
-                "a transaction that has saved an agent has been open for {}, and the daemon cannot sleep before it is over: {}",
-                age(seconds),
-                crate::show::quoted(&who)
+const VACUUM: Hold = Hold {
+    topic: "vacuum",
+    limit: 3600.0,
+    which: "a transaction",
+    effect: " and keeps vacuum from cleaning up",
+    none: "no transaction keeps it from cleaning up for long",
+};
+
+const WRITERS: Hold = Hold {
+    topic: "writers",
+    limit: 60.0,
+    which: "a transaction that has saved an agent",
+    effect: ", and the daemon cannot sleep before it is over",
+    none: "none keeps the daemon from sleeping for long",
+};
+
+impl Hold {
+    /// Of the oldest such transaction: how old it is, in seconds, and whose.
+    fn note(&self, oldest: Option<(f64, String)>) -> Note {
+        let Self { topic, limit, which, effect, none } = self;
+        match oldest {
+            Some((seconds, who)) if seconds > *limit => Note::warn(
+                topic,
+                format!("{which} has been open for {}{effect}: {}", age(seconds), quoted(&who)),
+                "End it, or see what it is doing: SELECT * FROM pg_stat_activity ORDER BY xact_start;",
             ),
-            END,
-        ),
-        _ => Note::pass("writers", "none keeps the daemon from sleeping for long"),
+            _ => Note::pass(topic, *none),
+        }
     }
 }
 
