@@ -305,7 +305,9 @@ impl<C: Fn(&[&str]) -> Command> Told<C> {
         let remedy = served.unwrap();
         // An outage is two lines (G8), so the first says in which words a server was found to be down.
         let text = if damage.text == DOWN { "" } else { damage.text };
-        let logged = self.logged(text).unwrap_or_else(|| panic!("the log tells {text:?}"));
+        // The log is read by a thread, which may be a moment behind.
+        eventually(&format!("the log tells {text:?}"), async || self.logged(text).is_some()).await;
+        let logged = self.logged(text).unwrap();
         assert_eq!(logged, remedy, "the log, and {:?}", damage.text);
         for (verb, told) in self.verbs(damage).await {
             assert_eq!(told.as_ref(), Some(&remedy), "{verb} and /status, of {:?}", damage.text);
