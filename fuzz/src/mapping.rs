@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use agent_sync::mapping::{Agent, Changes, Configuration, NumberColumn, Rules, Targets, check, plan};
+use toml::de::{DeTable, DeValue};
 
 use super::document;
 
@@ -160,19 +161,25 @@ impl Owned {
     fn of(rules: Option<&str>) -> Self {
         const EMBEDDED: &str = include_str!("../../config/providers.toml");
         let text = rules.unwrap_or(EMBEDDED);
-        let table: toml::Table = text.parse().expect("the rules have been read");
-        let fields = |rule: Option<&toml::Value>| -> Fields {
-            let fields = rule.and_then(|rule| rule.get("fields")).and_then(toml::Value::as_table);
-            fields.map(|fields| fields.keys().cloned().collect()).unwrap_or_default()
+        // As it is written: a bound may have more digits than any type of a number holds.
+        let table = DeTable::parse(text).expect("the rules have been read");
+        let fields = |rule: Option<&DeValue>| -> Fields {
+            let fields =
+                rule.and_then(|rule| rule.get("fields")).and_then(|fields| fields.get_ref().as_table());
+            fields
+                .map(|fields| fields.keys().map(|name| name.get_ref().to_string()).collect())
+                .unwrap_or_default()
         };
-        let section = |section: &toml::Value| {
-            let providers = section.get("providers").and_then(toml::Value::as_table);
-            let by_name =
-                providers.into_iter().flatten().map(|(name, rule)| (name.clone(), fields(Some(rule))));
-            (by_name.collect(), fields(section.get("other")))
+        let section = |section: &DeValue| {
+            let providers = section.get("providers").and_then(|providers| providers.get_ref().as_table());
+            let by_name = providers
+                .into_iter()
+                .flatten()
+                .map(|(name, rule)| (name.get_ref().to_string(), fields(Some(rule.get_ref()))));
+            (by_name.collect(), fields(section.get("other").map(|rule| rule.get_ref())))
         };
-        let sections = table.iter().filter(|(name, _)| *name != "settings");
-        Self(sections.map(|(name, table)| (name.clone(), section(table))).collect())
+        let sections = table.get_ref().iter().filter(|(name, _)| name.get_ref() != "settings");
+        Self(sections.map(|(name, table)| (name.get_ref().to_string(), section(table.get_ref()))).collect())
     }
 
     /// Whether any rule of the section writes the field, or it is the provider.
