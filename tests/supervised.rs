@@ -287,11 +287,24 @@ async fn in_the_journal_every_line_has_its_priority_and_no_time() {
     eventually("it has warned", async || log().contains("no configuration has this slug")).await;
     child.kill().unwrap();
     child.wait().unwrap();
-    let log = log();
-    let line = |text: &str| log.lines().find(|line| line.contains(text)).unwrap_or_else(|| panic!("{log}"));
-    assert!(line("caught up").starts_with("<6> INFO caught up"), "{log}");
-    assert!(line("no configuration").starts_with("<4> WARN no configuration"), "{log}");
-    assert!(!log.contains('\u{1b}'), "{log}");
+    let told = log();
+    let line = |text: &str| told.lines().find(|line| line.contains(text)).unwrap_or_else(|| panic!("{told}"));
+    assert!(line("caught up").starts_with("<6> INFO caught up"), "{told}");
+    assert!(line("no configuration").starts_with("<4> WARN no configuration"), "{told}");
+    assert!(!told.contains('\u{1b}'), "{told}");
+
+    // As JSON as well, where that is asked for.
+    let stderr = std::fs::File::create(&path).unwrap();
+    let metadata = stderr.metadata().unwrap();
+    let mut command = platform.command(&["run"]);
+    command.env("JOURNAL_STREAM", format!("{}:{}", metadata.dev(), metadata.ino()));
+    command.env("AGENT_SYNC__LOG__FORMAT", "json").env("AGENT_SYNC__ADMIN__LISTEN", "off").stderr(stderr);
+    let mut child = command.spawn().unwrap();
+    let log = || std::fs::read_to_string(&path).unwrap();
+    eventually("it has caught up", async || log().contains("caught up")).await;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(log().lines().all(|line| line.starts_with("<6>{") || line.starts_with("<4>{")), "{}", log());
 
     let stderr = std::fs::File::create(&path).unwrap();
     let metadata = stderr.metadata().unwrap();
