@@ -176,7 +176,7 @@ impl Owned {
                 .into_iter()
                 .flatten()
                 .map(|(name, rule)| (name.get_ref().to_string(), fields(Some(rule.get_ref()))));
-            (by_name.collect(), fields(section.get("other").map(|rule| rule.get_ref())))
+            (by_name.collect(), fields(section.get("other").map(toml::Spanned::get_ref)))
         };
         let sections = table.get_ref().iter().filter(|(name, _)| name.get_ref() != "settings");
         Self(sections.map(|(name, table)| (name.get_ref().to_string(), section(table.get_ref()))).collect())
