@@ -42,8 +42,25 @@ fn name(text: &str) -> Option<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_is_a_credential_if_one_of_its_name_is_loaded_and_nothing_else_is() {
+        let (directory, credentials) = (Path::new("/etc/agent-sync"), tempfile::tempdir().unwrap());
+        let loaded = credentials.path().join("secrets_platform.url");
+        std::fs::write(&loaded, "").unwrap();
+        let bases = Bases { directory: Some(directory), credentials: Some(credentials.path()) };
+        for (kind, text, expected) in [
+            (Kind::SecretFile, "./secrets/platform.url", &*loaded),
+            (Kind::SecretFile, "./secrets/other.url", Path::new("/etc/agent-sync/./secrets/other.url")),
+            (Kind::Path, "./secrets/platform.url", Path::new("/etc/agent-sync/./secrets/platform.url")),
+        ] {
+            assert_eq!(bases.resolve(kind, text), expected, "{kind:?} {text}");
+        }
+        assert_eq!(Bases::default().resolve(Kind::Path, "./x"), Path::new("./x"), "left as it is");
+    }
 
     #[test]
     fn a_relative_path_has_the_name_of_a_credential_and_no_other_has() {
