@@ -9,7 +9,7 @@ use config::{ConfigError, Map, Source, Value, ValueKind};
 
 use super::bases::Bases;
 use super::kind::{Given, Kind};
-use super::problem::{Problem, shown};
+use super::problem::{Problem, is_withheld, shown};
 use super::schema::{self, Default, KEYS, Key, Place};
 use super::suggest;
 
@@ -19,8 +19,9 @@ pub(crate) const DEFAULT: &str = "default";
 /// What the origin of a variable starts with.
 const VARIABLE: &str = "environment variable ";
 
-/// The origin of a value that comes from an environment variable.
+/// The origin of a value that comes from an environment variable; its name, if nobody has put a connection string there.
 pub(crate) fn variable(name: &str) -> String {
+    let name = if is_withheld(name) { "AGENT_SYNC__… (its name is not shown)" } else { name };
     format!("{VARIABLE}{name}")
 }
 
