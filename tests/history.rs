@@ -119,6 +119,21 @@ async fn a_bulk_statement_is_kept_row_by_row_whatever_the_key_is() {
     assert!(platform.value::<bool>(kept).await);
 }
 
+/// GIVEN several saves of an agent that one batch brings in sync, WHEN it is noted, THEN the latest of them is the cause.
+#[tokio::test]
+async fn of_several_saves_the_latest_is_the_cause() {
+    let platform = kept(TABLES).await;
+    platform.configure("a").await;
+    for (application, voice) in [("earlier", "one"), ("later", "two")] {
+        platform.run(&format!("SET application_name = '{application}'")).await;
+        platform.save("a", &format!(r#"{{"provider":"openai","voice_id":"{voice}"}}"#)).await;
+    }
+    let _daemon = caught_up(&platform).await;
+    platform.drained().await;
+    let cause = "SELECT concat_ws('|', h.application_name, h.after::jsonb #>> '{tts,voice}')";
+    assert_eq!(rows(&platform, cause).await, ["later|two"]);
+}
+
 #[tokio::test]
 async fn the_history_is_bounded_by_rows_and_by_age_and_pruned_in_portions() {
     let platform = Platform::installed().await;
