@@ -175,6 +175,10 @@ fn from_url(scheme: &str, rest: &str) -> Result<(tokio_postgres::Config, Pairs),
         return Err(Mistake::new(format!("{FORM}, found an `@` in the wrong place"), ENCODE));
     }
     let (address, query) = address.split_once('?').unwrap_or((address, ""));
+    // A connection string within another has its password where a host or a database is, which are printed.
+    if address.contains("://") {
+        return Err(not_a_dsn());
+    }
     let base = format!("{scheme}{}{address}", credentials.map(|text| format!("{text}@")).unwrap_or_default());
     let config = base.parse().map_err(|_| {
         let is_plain = credentials.is_none_or(|text| !text.contains(['/', '?', '#']));
@@ -307,8 +311,12 @@ fn check(config: &tokio_postgres::Config) -> Result<(), Mistake> {
             "name one port and one address for each host",
         ));
     }
-    // A name like this is a mangled connection string, and would be printed as the name of the database.
-    if config.get_dbname().is_some_and(|name| name.contains("://")) {
+    // A name like this is a mangled connection string, and names are printed.
+    let hosts = config.get_hosts().iter().filter_map(|host| match host {
+        Host::Tcp(name) => Some(name.as_str()),
+        Host::Unix(path) => path.to_str(),
+    });
+    if hosts.chain(config.get_dbname()).chain(config.get_user()).any(|name| name.contains("://")) {
         return Err(not_a_dsn());
     }
     Ok(())
@@ -434,6 +442,11 @@ mod tests {
             "postgres://app:p@db/x?sslnegotiation=hunter2",
             "dbname=postgres://app:hunter2@db/x host=db",
             "postgres://app:hunter2@db/x\nmore",
+            "postgres://type ='postgres://app:hunter2st=/run/postgres",
+            "postgres://db/postgres://app:hunter2",
+            "host=postgres://app:hunter2 dbname=x",
+            "host=/run/postgres://app:hunter2 dbname=x",
+            "host=db user=postgres://app:hunter2",
             "user=app password=hunter2",
             "postgres://app:hunter2@/x",
         ] {
