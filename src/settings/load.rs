@@ -14,7 +14,7 @@ use super::env::Environment;
 use super::file;
 use super::layer::{DEFAULT, Layer, variable};
 use super::merged::{Merged, read};
-use super::problem::{Problem, SettingsError};
+use super::problem::{Problem, SettingsError, is_withheld, shown};
 use super::{Admin, Announce, Capture, History, Log, Reconcile, Reconnect, Rules, Settings, Shutdown, Sync};
 
 /// The settings file that is read when none is named and this one exists.
@@ -126,6 +126,12 @@ fn files(sources: &Sources, problems: &mut Vec<Problem>) -> Vec<Layer> {
     let mut layers = Vec::new();
     let credentials = sources.env.get("CREDENTIALS_DIRECTORY").map(Path::new);
     let main = match (&sources.file, &sources.default_file) {
+        (Some((path, named_by)), _) if is_withheld(&path.to_string_lossy()) => {
+            let found = shown(&path.to_string_lossy());
+            let mistake = Problem::mismatch("", named_by.clone(), "the path of the settings file", found);
+            problems.push(mistake.remedy("a connection string goes into DATABASE_URL, or into the file"));
+            return layers;
+        }
         (Some((path, named_by)), _) => {
             let mut layer = file::read(path, credentials);
             for problem in layer.problems.iter_mut().filter(|problem| problem.key.is_empty()) {
