@@ -305,7 +305,7 @@ async fn g10_check_warns_where_row_level_security_may_hide_rows() {
     assert_eq!(said.code, 0, "{said:?}");
     platform.run("ALTER TABLE agents ENABLE ROW LEVEL SECURITY").await;
     let mut command = platform.command(&["check"]);
-    command.env("DATABASE_URL", platform.url.replacen("//postgres@", &format!("//{role}@"), 1));
+    command.env("DATABASE_URL", platform.url_as(&role));
     let said = Said::of(command).await;
     assert_eq!(said.code, 0, "{said:?}");
     assert!(said.err.contains("row-level security of public.agents may hide rows"), "{}", said.err);

@@ -116,7 +116,7 @@ async fn missing_privileges_are_told_all_at_once_with_the_grants_that_mend_them(
         command
     };
     assert!(with("install", &platform.url).status().unwrap().success());
-    let url = platform.url.replacen("//postgres@", &format!("//{role}@"), 1);
+    let url = platform.url_as(&role);
     let daemon = Daemon::start(with("run", &url));
     let (cause, remedy) = found(&daemon).await;
     for lack in [
@@ -257,7 +257,7 @@ async fn saving_an_agent_succeeds_whatever_state_the_install_is_in() {
         .await;
     let as_owner = |verb: &str| {
         let mut command = platform.command(&[verb]);
-        command.env("DATABASE_URL", platform.url.replacen("//postgres@", &format!("//{owner}@"), 1));
+        command.env("DATABASE_URL", platform.url_as(&owner));
         command
             .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s")
             .env("AGENT_SYNC__RECONNECT__MAX_DELAY", "100ms");
@@ -270,7 +270,7 @@ async fn saving_an_agent_succeeds_whatever_state_the_install_is_in() {
     install();
     let daemon = Daemon::start(as_owner("run"));
     daemon.logged("caught up").await;
-    let (editor, _) = connect(&platform.url.replacen("//postgres@", &format!("//{ui}@"), 1)).await;
+    let (editor, _) = connect(&platform.url_as(&ui)).await;
     editor.batch_execute("SET statement_timeout = '20s'").await.unwrap();
 
     for (number, (damage, mending)) in DAMAGES.iter().enumerate() {
@@ -296,7 +296,7 @@ async fn saving_an_agent_succeeds_whatever_state_the_install_is_in() {
              COMMIT"
         );
         // Also from a session that has saved nothing before.
-        let (newcomer, _) = connect(&platform.url.replacen("//postgres@", &format!("//{ui}@"), 1)).await;
+        let (newcomer, _) = connect(&platform.url_as(&ui)).await;
         newcomer.batch_execute("SET statement_timeout = '20s'").await.unwrap();
         let first = newcomer.batch_execute("UPDATE agents SET name = 'first' WHERE slug = 'agent-4'").await;
         assert!(first.is_ok(), "{damage}: the first save of a session failed: {first:?}");

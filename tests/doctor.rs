@@ -34,7 +34,7 @@ async fn a_healthy_database_passes_everything_with_a_daemon_in_its_own_role() {
     platform.configure("a").await;
     let as_role = |arguments: &[&str]| {
         let mut command = platform.command(arguments);
-        command.env("DATABASE_URL", platform.url.replacen("//postgres@", &format!("//{role}@"), 1));
+        command.env("DATABASE_URL", platform.url_as(&role));
         command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
         command
     };
@@ -172,7 +172,7 @@ async fn everything_is_told_though_much_is_broken() {
         ))
         .await;
     let mut command = platform.command(&["doctor"]);
-    command.env("DATABASE_URL", platform.url.replacen("//postgres@", &format!("//{role}@"), 1));
+    command.env("DATABASE_URL", platform.url_as(&role));
     let said = Said::of(command).await.fits();
     assert_eq!(said.code, 2, "{said:?}");
     for line in [
@@ -247,7 +247,7 @@ async fn doctor_blames_nobody_elsewhere_and_says_what_it_is_not_shown() {
     let role = format!("doctor_{}", platform.name());
     assert_eq!(platform.says(&["install", "--role", &role]).await.code, 0);
     let mut command = platform.command(&["doctor"]);
-    command.env("DATABASE_URL", platform.url.replacen("//postgres@", &format!("//{role}@"), 1));
+    command.env("DATABASE_URL", platform.url_as(&role));
     let said = Said::of(command).await.fits();
     for topic in ["vacuum ", "writers"] {
         assert!(said.out.contains(&format!("  pass  {topic}       not looked at")), "{}", said.out);

@@ -13,13 +13,9 @@ async fn unique(platform: &Platform, what: &str) -> String {
 /// The binary, connected as a role.
 fn command_as(platform: &Platform, role: &str, arguments: &[&str]) -> Command {
     let mut command = platform.command(arguments);
-    command.env("DATABASE_URL", url_of(platform, role));
+    command.env("DATABASE_URL", platform.url_as(role));
     command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s").env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
     command
-}
-
-fn url_of(platform: &Platform, role: &str) -> String {
-    platform.url.replacen("//postgres@", &format!("//{role}@"), 1)
 }
 
 fn run(mut command: Command) -> String {
@@ -30,7 +26,7 @@ fn run(mut command: Command) -> String {
 
 /// The SQLSTATE of what the role is refused.
 async fn refused(platform: &Platform, role: &str, sql: &str) -> String {
-    let (client, _) = crate::support::platform::connect(&url_of(platform, role)).await;
+    let (client, _) = crate::support::platform::connect(&platform.url_as(role)).await;
     let error = client.batch_execute(sql).await.expect_err(sql);
     error.code().unwrap().code().to_owned()
 }
@@ -115,7 +111,7 @@ async fn g4_the_role_that_install_makes_does_the_job_and_can_do_nothing_else() {
     ] {
         assert_eq!(refused(&platform, &role, sql).await, "42501", "{sql}");
     }
-    let (client, _) = crate::support::platform::connect(&url_of(&platform, &role)).await;
+    let (client, _) = crate::support::platform::connect(&platform.url_as(&role)).await;
     client.batch_execute("SELECT * FROM agent_sync.state; SELECT * FROM agent_sync.problem").await.unwrap();
 }
 
@@ -259,7 +255,7 @@ async fn saves_are_synced(platform: &Platform, roles: &[String], round: &str) {
     for role in roles {
         let slug = format!("public-{role}-{round}");
         platform.configure(&slug).await;
-        let (client, _) = crate::support::platform::connect(&url_of(platform, role)).await;
+        let (client, _) = crate::support::platform::connect(&platform.url_as(role)).await;
         let sql = "INSERT INTO public.agents (slug, voice_settings) VALUES ($1, $2::text::jsonb)";
         client.execute(sql, &[&slug, &"{}"]).await.unwrap();
         let sql = "UPDATE public.agents SET voice_settings = $2::text::jsonb WHERE slug = $1";
@@ -346,7 +342,7 @@ async fn rls_that_hides_rows_is_reported() {
 
 async fn saves_are_saved(platform: &Platform, roles: &[String]) {
     for role in roles {
-        let (client, _) = crate::support::platform::connect(&url_of(platform, role)).await;
+        let (client, _) = crate::support::platform::connect(&platform.url_as(role)).await;
         let slug = format!("public-{role}");
         client.execute("INSERT INTO public.agents (slug) VALUES ($1)", &[&slug]).await.unwrap();
     }

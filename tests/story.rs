@@ -200,7 +200,7 @@ async fn one_story(wanted: impl Fn(Weight) -> bool) {
         let version: i32 = platform.value("SELECT version FROM agent_sync.install").await;
         platform.save("a", EXAMPLE).await;
         platform.configure("a").await;
-        let url = platform.url.replacen("//postgres@", &format!("//{role}@"), 1);
+        let url = platform.url_as(&role);
         let told = Told::start(|arguments| {
             let mut command = platform.command(arguments);
             command.env("DATABASE_URL", &url);

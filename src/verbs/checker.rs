@@ -100,7 +100,7 @@ impl<'a> Checker<'a> {
         let led = report::value(session.client(), patience, report::LED, &[]).await;
         let led = led.map_err(|error| super::unanswered(database, error))?;
         let Tally { pending, drifted, missing, rejected, .. } = checked.tally;
-        self.sum_up(database, &checked.tally, led, checked.noted);
+        self.sum_up(database, &checked, led);
         let stays = drifted + missing + rejected + if led { 0 } else { pending };
         Ok(if stays > 0 { Exit::Drift } else { Exit::Done })
     }
@@ -206,8 +206,8 @@ impl<'a> Checker<'a> {
     }
 
     /// The end of one database.
-    pub(super) fn sum_up(&mut self, database: &Database, tally: &Tally, led: bool, noted: bool) {
-        let Tally { agents, in_sync, pending, drifted, missing, rejected, .. } = *tally;
+    fn sum_up(&mut self, database: &Database, checked: &Checked, led: bool) {
+        let Tally { agents, in_sync, pending, drifted, missing, rejected, .. } = checked.tally;
         if self.json {
             self.page.json(&json!({
                 "database": database.name,
@@ -235,7 +235,7 @@ impl<'a> Checker<'a> {
         let parts = parts.collect::<Vec<_>>().join(", ");
         self.page.line(format_args!("{BOLD}{}{BOLD:#}: {}, {parts}", database.name, plural(agents, "agent")));
         let scope = if self.slugs.is_empty() { "--all" } else { "SLUG" };
-        if drifted > 0 && noted {
+        if drifted > 0 && checked.noted {
             self.hint(&format!("`agent-sync reconcile {scope}` brings what has drifted in sync."));
         }
         if pending > 0 && !led {

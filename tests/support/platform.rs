@@ -55,6 +55,11 @@ impl Platform {
         self.url.rsplit('/').next().unwrap()
     }
 
+    /// What a role of that name connects with.
+    pub fn url_as(&self, role: &str) -> String {
+        self.url.replacen("//postgres@", &format!("//{role}@"), 1)
+    }
+
     /// The same with agent-sync installed.
     pub async fn installed() -> Self {
         let platform = Self::new().await;
