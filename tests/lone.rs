@@ -29,11 +29,11 @@ async fn changed() -> (Platform, Store, RowId) {
 /// Reads the change, lets something happen, and writes it. Whether it was written.
 async fn written_after(platform: &Platform, store: &Store, place: RowId, meanwhile: &str) -> bool {
     let claimed = store.read_lone(&platform.client, place).await.unwrap().unwrap();
-    let version = claimed.only_version().unwrap();
-    let claim = claimed.claims().next().unwrap().unwrap();
-    let (target, configuration) = claim.configuration.unwrap();
+    let version = claimed.only_versions().unwrap();
+    let pair = claimed.groups().next().unwrap().pairs().next().unwrap().unwrap().unwrap();
+    let (target, configuration) = pair.configuration.unwrap();
     let changes =
-        plan(Rules::embedded(), &Targets::all(), &claim.agent.unwrap(), &configuration).unwrap().changes;
+        plan(Rules::embedded(), &Targets::all(), &pair.agent.unwrap(), &configuration).unwrap().changes;
     assert_ne!(changes, Changes::default());
     let other = platform.connect().await;
     for statement in meanwhile.split("; ") {
@@ -83,7 +83,7 @@ async fn g1_a_lone_change_takes_no_row_of_the_outbox_but_its_own() {
     // A rewrite of the outbox moves rows: at the place now stands another.
     let rewritten = "DELETE FROM agent_sync.outbox; INSERT INTO agent_sync.outbox (slug) VALUES ('b'); VACUUM FULL agent_sync.outbox";
     let claimed = store.read_lone(&platform.client, place).await.unwrap().unwrap();
-    let version = claimed.only_version().unwrap();
+    let version = claimed.only_versions().unwrap();
     for statement in rewritten.split("; ") {
         platform.run(statement).await;
     }

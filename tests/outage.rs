@@ -297,6 +297,9 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
     let (all, orphans) = (queries::enqueue_all(&layout), queries::clear_orphans(&layout));
     let (found, uncaptured) = (queries::enqueue_found(&layout), queries::enqueue_uncaptured(&layout));
     let (agents, configurations) = (report::count_agents(&layout), report::count_configurations(&layout));
+    let (note, clear) = (queries::note_problems(), queries::clear_problems());
+    let (not_text, unreadable) = (queries::set_aside_not_text(), queries::set_aside_unreadable());
+    let (first, page, take) = (queries::set_aside_first(), queries::claim_page(&layout), queries::take());
     let (survey, bare_survey) = (report::survey(&layout, true), report::survey(&layout, false));
     for query in [
         report::DAEMONS,
@@ -327,9 +330,18 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         queries::TRY_SLEEP,
         queries::AWAKE,
         queries::ENQUEUE,
-        queries::DEQUEUE,
-        queries::NOTE_PROBLEMS,
-        queries::CLEAR_PROBLEMS,
+        &note,
+        &clear,
+        &not_text,
+        &unreadable,
+        &first,
+        queries::NOTE_FIRST,
+        queries::FORGET_FIRST,
+        queries::SESSION_STATE,
+        queries::RUNS_FOREIGN_CODE,
+        queries::KEEP_LEAD_OF_BATCH,
+        &page,
+        &take,
         queries::INSTALL,
         queries::VERSION,
         queries::CAPTURE_FAULTS,

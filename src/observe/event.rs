@@ -67,6 +67,13 @@ pub enum Event<'a> {
         /// What to do.
         remedy: &'a str,
     },
+    /// More than one agent has the slug (T5).
+    Ambiguous {
+        /// The slug.
+        slug: &'a str,
+        /// What to do.
+        remedy: &'a str,
+    },
     /// PostgreSQL refused the write (G5).
     Failed {
         /// The slug.
@@ -134,6 +141,21 @@ pub enum Event<'a> {
     /// The rules have changed, and what that comes to could not be found out.
     DriftUnknown {
         /// Why.
+        cause: &'a str,
+    },
+    /// Another session has held a lock on a table for a while. Nothing is lost, and the daemon waits for its end (G16).
+    LockedOut {
+        /// For how long.
+        since: Duration,
+    },
+    /// That lock is gone.
+    LockGone {
+        /// How long it lasted.
+        lasted: Duration,
+    },
+    /// The tables have changed, and are looked at again.
+    LayoutChanged {
+        /// What the server said.
         cause: &'a str,
     },
     /// The daemon has let go of the database.
@@ -284,6 +306,9 @@ impl Observer {
                     "agent rejected: its settings cannot be mapped; nothing is written"
                 );
             }
+            Event::Ambiguous { slug, remedy } => {
+                warn!(database, slug, remedy, "more than one agent has this slug; nothing is written for it");
+            }
             Event::Failed { slug, detail, sqlstate, remedy } => {
                 warn!(
                     database,
@@ -336,6 +361,23 @@ impl Observer {
                     database,
                     cause, "rules changed; how many configurations now differ could not be found out"
                 );
+            }
+            Event::LockedOut { since } => {
+                let seconds = since.as_secs();
+                warn!(
+                    database,
+                    seconds,
+                    remedy = "Wait for its end, or find it: SELECT pid, query FROM pg_stat_activity \
+                              WHERE pid = ANY (pg_blocking_pids(PID of agent-sync));",
+                    "another session holds a lock on a table; changes wait for its end"
+                );
+            }
+            Event::LockGone { lasted } => {
+                let seconds = lasted.as_secs();
+                info!(database, seconds, "the lock is gone; changes are applied");
+            }
+            Event::LayoutChanged { cause } => {
+                info!(database, cause, "the tables have changed; looking at them again");
             }
             Event::Stopped => info!(database, "stopped"),
             Event::Phase(_)

@@ -177,17 +177,20 @@ async fn saved(
     let (mut agent, mut configurations) = (None, Vec::new());
     for row in &rows {
         let row = Surveyed::of(row)?;
+        // A value that is no text cannot be shown.
+        let saved = row.agent.unwrap_or_default();
         // The agent's columns have the names of those that they go to, but for the name.
         let as_saved = Configuration {
-            agent_name: row.agent.name,
-            system_prompt: row.agent.system_prompt,
-            agent_image: row.agent.agent_image,
-            voice_settings: row.agent.voice_settings,
+            agent_name: saved.name,
+            system_prompt: saved.system_prompt,
+            agent_image: saved.agent_image,
+            voice_settings: saved.voice_settings,
             ..Configuration::default()
         };
         let named = |(path, value): (String, Value)| (path.replacen("agent_name", "name", 1), value);
         agent = Some(fields_of(rules, &as_saved).into_iter().map(named).collect());
-        configurations.extend(row.configuration.map(|configuration| fields_of(rules, &configuration)));
+        let configuration = row.configuration.and_then(Result::ok);
+        configurations.extend(configuration.map(|configuration| fields_of(rules, &configuration)));
     }
     Ok((agent, configurations))
 }

@@ -2,134 +2,288 @@
 //!
 //! No choices are made here; those are made by `sync::decide`, between the two.
 
+use std::error::Error as StdError;
+
+use postgres_types::{FromSql, Type, accepts};
 use tokio_postgres::{Error, Row};
 
-use super::row_id::{Place, RowId};
+use super::row_id::{Place, RowId, Version};
 use crate::mapping::{Agent, Changes, Configuration};
+
+/// The columns of [`super::queries::claim`], by their places.
+mod column {
+    pub(super) const SLUG: usize = 0;
+    pub(super) const TARGETS: usize = 1;
+    pub(super) const HAS_PROBLEM: usize = 2;
+    pub(super) const PLACES: usize = 3;
+    pub(super) const VERSIONS: usize = 4;
+    pub(super) const AGE: usize = 5;
+    pub(super) const AGE_OF_LATEST: usize = 6;
+    pub(super) const FITS: usize = 7;
+    pub(super) const WEIGHT: usize = 8;
+    pub(super) const FOUND: usize = 9;
+    pub(super) const AGENT: usize = 10;
+    pub(super) const HIDDEN: usize = 14;
+    pub(super) const PLACE: usize = 15;
+    pub(super) const RELATION: usize = 16;
+    pub(super) const CONFIGURATION: usize = 17;
+    pub(super) const VERSION: usize = 24;
+}
 
 /// The rows of [`super::queries::claim`].
 #[derive(Debug)]
 pub struct Claimed {
     rows: Vec<Row>,
-    /// For each row, whether its slug is busy.
-    busy: Vec<bool>,
-    /// Where the outbox rows of the slugs that are not busy stand: what the batch takes.
-    pub taken: Vec<RowId>,
-    /// What the rows weigh, as PostgreSQL sent them.
-    pub bytes: usize,
     /// The number of outbox rows looked at; fewer than asked for means that the end was reached.
     pub looked_at: usize,
     /// The place of the last of them.
     pub last: RowId,
 }
 
-/// Which versions a lone change was computed from, as PostgreSQL prints their transactions.
+/// Which versions a lone change was computed from.
 #[derive(Debug, Clone, Copy)]
-pub struct Version<'a> {
+pub struct Versions<'a> {
     /// Of the row of the outbox.
-    pub change: &'a str,
-    /// Of the configuration, if there is one.
+    pub change: Version,
+    /// Of the configuration, if there is one, as PostgreSQL prints it.
     pub configuration: Option<&'a str>,
 }
 
-/// One slug with at most one of its configurations.
+/// The rows of the outbox that a batch takes: each by its place, its version and its slug (G13).
+#[derive(Debug, Default)]
+pub struct Taken<'a> {
+    /// The places.
+    pub places: Vec<RowId>,
+    /// The versions.
+    pub versions: Vec<Version>,
+    /// The slugs.
+    pub slugs: Vec<&'a str>,
+}
+
+impl Taken<'_> {
+    /// Leaves the rows of a slug where they are.
+    pub fn leave(&mut self, slug: &str) {
+        let is_left: Vec<bool> = self.slugs.iter().map(|taken| *taken == slug).collect();
+        let mut left = is_left.iter();
+        self.places.retain(|_| left.next() == Some(&false));
+        let mut left = is_left.iter();
+        self.versions.retain(|_| left.next() == Some(&false));
+        self.slugs.retain(|taken| *taken != slug);
+    }
+}
+
+/// One slug of a batch: its rows of the outbox, its agent, and its configurations.
+#[derive(Debug, Clone, Copy)]
+pub struct Group<'a> {
+    rows: &'a [Row],
+    first: &'a Row,
+}
+
+/// What a row says of an agent and one of its configurations.
 #[derive(Debug)]
-pub struct Claim<'a> {
-    /// The slug.
-    pub slug: &'a str,
-    /// Whether a configuration is locked by somebody else, so that the slug stayed in the outbox.
-    pub busy: bool,
-    /// Whether a problem is noted for it.
-    pub has_problem: bool,
-    /// How long its oldest row had been in the outbox, in seconds, by the clock of the server.
-    pub age: Option<f64>,
-    /// The agent, unless it is gone.
+pub struct Pair<'a> {
+    /// The agent, unless none was found.
     pub agent: Option<Agent<'a>>,
-    /// The configuration and its place, unless there is none.
+    /// The configuration and its place, unless none was found.
     pub configuration: Option<(Place, Configuration<'a>)>,
+}
+
+/// A column holds bytes that are no text: a database with the encoding `SQL_ASCII` takes any.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{column}: expected text in UTF-8, found other bytes")]
+pub struct NotText {
+    /// What the column is called in T1 and T2.
+    pub column: &'static str,
+}
+
+/// Bytes of a column of text, whatever they are.
+struct Bytes<'a>(&'a [u8]);
+
+impl<'a> FromSql<'a> for Bytes<'a> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn StdError + Sync + Send>> {
+        Ok(Self(raw))
+    }
+
+    accepts!(TEXT, VARCHAR);
+}
+
+/// A text of a row, with a replacement character for each byte that is no UTF-8.
+pub(super) fn lossy(row: &Row, column: usize) -> Result<String, Error> {
+    row.try_get::<_, Bytes<'_>>(column).map(|bytes| String::from_utf8_lossy(bytes.0).into_owned())
 }
 
 impl Claimed {
     /// Of rows with the columns of [`super::queries::claim`], those of a slug together.
     pub fn new(rows: Vec<Row>) -> Result<Self, Error> {
-        let bytes = rows.iter().map(Row::raw_size_bytes).sum();
-        let mut claimed = Self {
-            busy: Vec::with_capacity(rows.len()),
-            taken: Vec::new(),
-            bytes,
-            looked_at: 0,
-            last: RowId::START,
-            rows,
-        };
-        for rows in claimed.rows.chunk_by(|one, next| slug(one).is_some_and(|of| Some(of) == slug(next))) {
-            let Some(first) = rows.first() else { continue };
-            let places: Vec<RowId> = first.try_get(3)?;
-            claimed.looked_at += places.len();
-            claimed.last = places.iter().copied().max().unwrap_or_default().max(claimed.last);
-            // Fewer than there are: the others are locked by somebody else.
-            let found = rows.iter().filter(|row| is_there(row, 10)).count();
-            let busy = first
-                .try_get::<_, Option<i64>>(1)?
-                .is_some_and(|targets| targets.unsigned_abs() > found as u64);
-            claimed.busy.extend(rows.iter().map(|_| busy));
-            if !busy {
-                claimed.taken.extend(places);
-            }
+        let mut claimed = Self { rows, looked_at: 0, last: RowId::START };
+        let (mut looked_at, mut last) = (0, RowId::START);
+        for group in claimed.groups() {
+            let places = group.places()?;
+            looked_at += places.len();
+            last = places.into_iter().max().unwrap_or_default().max(last);
         }
+        (claimed.looked_at, claimed.last) = (looked_at, last);
         Ok(claimed)
     }
 
-    /// The versions of the rows, if this is what [`super::queries::claim_lone`] has read and there is just one.
-    pub fn only_version(&self) -> Option<Version<'_>> {
+    /// The slugs with what belongs to each.
+    pub fn groups(&self) -> impl Iterator<Item = Group<'_>> {
+        let rows =
+            self.rows.chunk_by(|one, next| slug_bytes(one).is_some_and(|of| Some(of) == slug_bytes(next)));
+        rows.filter_map(|rows| Some(Group { rows, first: rows.first()? }))
+    }
+
+    /// The versions of the rows, if this is what [`super::queries::claim_lone`] has read, there is just one, and it came whole.
+    pub fn only_versions(&self) -> Option<Versions<'_>> {
         let [row] = self.rows.as_slice() else { return None };
-        Some(Version { change: row.try_get(19).ok()?, configuration: row.try_get(20).ok()? })
-    }
-
-    /// What was claimed, row by row.
-    pub fn claims(&self) -> impl Iterator<Item = Result<Claim<'_>, Error>> {
-        self.rows.iter().zip(&self.busy).map(|(row, &busy)| claim(row, busy))
+        if !row.try_get::<_, bool>(column::FITS).ok()? {
+            return None;
+        }
+        let changes: Vec<Version> = row.try_get(column::VERSIONS).ok()?;
+        let [change] = changes.as_slice() else { return None };
+        Some(Versions { change: *change, configuration: row.try_get(column::VERSION).ok()? })
     }
 }
 
-fn slug(row: &Row) -> Option<&str> {
-    row.try_get(0).ok()
+impl<'a> Group<'a> {
+    /// The slug, unless its bytes are no text.
+    pub fn slug(&self) -> Result<&'a str, NotText> {
+        slug_bytes(self.first).and_then(|bytes| str::from_utf8(bytes).ok()).ok_or(NotText { column: "slug" })
+    }
+
+    /// Where its rows of the outbox stand.
+    pub fn places(&self) -> Result<Vec<RowId>, Error> {
+        Ok(self.first.try_get::<_, Option<_>>(column::PLACES)?.unwrap_or_default())
+    }
+
+    /// Their versions, in the same order.
+    pub fn versions(&self) -> Result<Vec<Version>, Error> {
+        Ok(self.first.try_get::<_, Option<_>>(column::VERSIONS)?.unwrap_or_default())
+    }
+
+    /// Whether a problem is noted for it.
+    pub fn has_problem(&self) -> Result<bool, Error> {
+        self.first.try_get(column::HAS_PROBLEM)
+    }
+
+    /// How long its oldest row had been in the outbox, and its latest, in seconds, by the clock of the server.
+    pub fn ages(&self) -> Result<(Option<f64>, Option<f64>), Error> {
+        Ok((self.first.try_get(column::AGE)?, self.first.try_get(column::AGE_OF_LATEST)?))
+    }
+
+    /// Whether all of it came: the server sends no more than the batch may weigh.
+    pub fn fits(&self) -> Result<bool, Error> {
+        self.rows.iter().try_fold(true, |all, row| Ok(all && row.try_get(column::FITS)?))
+    }
+
+    /// Whether there is anything to map: an agent and a configuration of it.
+    pub fn has_contents(&self) -> Result<bool, Error> {
+        Ok(self.is_found()? && place(self.first)?.is_some())
+    }
+
+    /// Whether more than one agent has the slug: then each configuration comes once for each of two.
+    pub fn is_ambiguous(&self) -> Result<bool, Error> {
+        let first = place(self.first)?;
+        let same = self.rows.iter().try_fold(0, |same, row| Ok(same + u32::from(place(row)? == first)))?;
+        Ok(same > 1)
+    }
+
+    /// Whether a configuration is locked by another session: then there are more than came.
+    pub fn is_busy(&self) -> Result<bool, Error> {
+        let targets: Option<i64> = self.first.try_get(column::TARGETS)?;
+        let found = self.places_of_configurations()?.len();
+        Ok(targets.is_some_and(|targets| targets.unsigned_abs() > found as u64))
+    }
+
+    /// Where its configurations stand, with what each weighs together with the agent, in bytes.
+    pub fn places_of_configurations(&self) -> Result<Vec<(Place, f64)>, Error> {
+        let mut places = Vec::with_capacity(self.rows.len());
+        for row in self.rows {
+            if let Some(place) = place(row)? {
+                places.push((place, row.try_get(column::WEIGHT)?));
+            }
+        }
+        Ok(places)
+    }
+
+    /// Whether a row that was not found may be there all the same, hidden by a policy; None where all was found.
+    pub fn may_be_hidden(&self) -> Result<Option<bool>, Error> {
+        self.first.try_get(column::HIDDEN)
+    }
+
+    /// Whether an agent was found.
+    pub fn is_found(&self) -> Result<bool, Error> {
+        self.first.try_get(column::FOUND)
+    }
+
+    /// The agent with each of its configurations, or once alone.
+    pub fn pairs(&self) -> impl Iterator<Item = Result<Result<Pair<'a>, NotText>, Error>> + use<'a> {
+        self.rows.iter().map(pair)
+    }
 }
 
-fn is_there(row: &Row, column: usize) -> bool {
-    matches!(row.try_get::<_, Option<RowId>>(column), Ok(Some(_)))
+fn slug_bytes(row: &Row) -> Option<&[u8]> {
+    row.try_get::<_, Bytes<'_>>(column::SLUG).ok().map(|bytes| bytes.0)
+}
+
+fn place(row: &Row) -> Result<Option<Place>, Error> {
+    Ok(match row.try_get(column::PLACE)? {
+        Some(place) => Some(Place { relation: row.try_get(column::RELATION)?, row: place }),
+        None => None,
+    })
+}
+
+fn pair(row: &Row) -> Result<Result<Pair<'_>, NotText>, Error> {
+    let mut pair = Pair { agent: None, configuration: None };
+    if row.try_get(column::FOUND)? {
+        match agent(row, column::AGENT)? {
+            Ok(agent) => pair.agent = Some(agent),
+            Err(mistake) => return Ok(Err(mistake)),
+        }
+    }
+    if let Some(place) = place(row)? {
+        match configuration(row, column::CONFIGURATION)? {
+            Ok(configuration) => pair.configuration = Some((place, configuration)),
+            Err(mistake) => return Ok(Err(mistake)),
+        }
+    }
+    Ok(Ok(pair))
 }
 
 /// Reads the columns of an agent, of which this is the first.
-pub(super) fn agent(row: &Row, first: usize) -> Result<Agent<'_>, Error> {
-    Ok(columns(row, first)?.into())
+pub(super) fn agent(row: &Row, first: usize) -> Result<Result<Agent<'_>, NotText>, Error> {
+    const NAMES: [&str; 4] = ["name", "system_prompt", "agent_image", "voice_settings"];
+    Ok(columns(row, first, NAMES)?.map(Into::into))
 }
 
 /// Reads the columns of a configuration, of which this is the first.
-pub(super) fn configuration(row: &Row, first: usize) -> Result<Configuration<'_>, Error> {
-    Ok(columns(row, first)?.into())
+pub(super) fn configuration(row: &Row, first: usize) -> Result<Result<Configuration<'_>, NotText>, Error> {
+    const NAMES: [&str; 7] = [
+        "agent_name",
+        "system_prompt",
+        "agent_image",
+        "voice_id",
+        "temperature",
+        "provider_config",
+        "voice_settings",
+    ];
+    Ok(columns(row, first, NAMES)?.map(Into::into))
 }
 
-fn columns<const N: usize>(row: &Row, first: usize) -> Result<[Option<&str>; N], Error> {
+fn columns<'a, const N: usize>(
+    row: &'a Row,
+    first: usize,
+    names: [&'static str; N],
+) -> Result<Result<[Option<&'a str>; N], NotText>, Error> {
     let mut columns = [None; N];
-    for (index, column) in columns.iter_mut().enumerate() {
-        *column = row.try_get(first + index)?;
+    for (index, (column, name)) in columns.iter_mut().zip(names).enumerate() {
+        let Some(bytes) = row.try_get::<_, Option<Bytes<'_>>>(first + index)? else { continue };
+        match str::from_utf8(bytes.0) {
+            Ok(text) => *column = Some(text),
+            Err(_) => return Ok(Err(NotText { column: name })),
+        }
     }
-    Ok(columns)
-}
-
-fn claim(row: &Row, busy: bool) -> Result<Claim<'_>, Error> {
-    let configuration = match row.try_get(10)? {
-        Some(place) => Some((Place { relation: row.try_get(18)?, row: place }, configuration(row, 11)?)),
-        None => None,
-    };
-    Ok(Claim {
-        slug: row.try_get(0)?,
-        busy,
-        has_problem: row.try_get(2)?,
-        age: row.try_get(4)?,
-        agent: if row.try_get(5)? { Some(agent(row, 6)?) } else { None },
-        configuration,
-    })
+    Ok(Ok(columns))
 }
 
 /// Why a slug is not in sync, as `agent_sync.problem` keeps it.
@@ -141,6 +295,8 @@ pub enum ProblemKind {
     Rejected,
     /// PostgreSQL refused the write (G5).
     Failed,
+    /// More than one agent has the slug (T5).
+    Ambiguous,
 }
 
 impl ProblemKind {
@@ -150,6 +306,7 @@ impl ProblemKind {
             Self::MissingConfiguration => "missing_configuration",
             Self::Rejected => "rejected",
             Self::Failed => "failed",
+            Self::Ambiguous => "ambiguous",
         }
     }
 }
@@ -170,12 +327,35 @@ pub struct Problem {
 /// What a batch comes to.
 #[derive(Debug, Default)]
 pub struct Outcome<'a> {
+    /// The rows of the outbox that it takes.
+    pub taken: Taken<'a>,
     /// The rows to write, and what.
     pub writes: Vec<(Place, Changes<'a>)>,
+    /// The slug of each of them.
+    pub changed: Vec<&'a str>,
     /// The problems to note.
     pub problems: Vec<Problem>,
     /// The slugs whose problem is over.
     pub cleared: Vec<String>,
-    /// The slugs whose configurations are written; once for each of them.
-    pub changed: Vec<&'a str>,
+    /// The rows of the outbox whose slug is no text.
+    pub not_text: (Vec<RowId>, Vec<Version>),
+}
+
+impl Outcome<'_> {
+    /// How many bytes of values it writes.
+    pub fn bytes(&self) -> usize {
+        let weigh = |changes: &Changes<'_>| {
+            let texts = [
+                changes.agent_name,
+                changes.system_prompt,
+                changes.agent_image,
+                changes.voice_id.as_deref(),
+                changes.temperature.as_deref(),
+                changes.provider_config.as_deref(),
+                changes.voice_settings.as_deref(),
+            ];
+            texts.into_iter().flatten().map(str::len).sum::<usize>()
+        };
+        self.writes.iter().map(|(_, changes)| weigh(changes)).sum()
+    }
 }

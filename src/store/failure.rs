@@ -8,8 +8,10 @@ use tokio_postgres::error::DbError;
 /// What the daemon does about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// The connection is gone or going, or its statements are out of date: connect again.
+    /// The connection is gone or going: connect again.
     Connection,
+    /// The tables have changed under the statements of the connection: look at the tables again, over a new one.
+    Layout,
     /// Two transactions got in each other's way: do it again; nobody's problem.
     Transient,
     /// Somebody holds a lock for longer than `lock_timeout`: go on with the others, and come back.
@@ -34,7 +36,7 @@ pub struct Policy {
 /// The table. The first entry whose code begins the SQLSTATE holds.
 const POLICIES: &[(&str, Class, &str)] = &[
     ("08", Class::Connection, REACH),
-    ("0A000", Class::Connection, "Nothing: the tables have changed, and are looked at again."),
+    ("0A000", Class::Layout, CHANGED),
     ("21", Class::Row, REFUSED),
     ("22", Class::Row, REFUSED),
     ("23", Class::Row, REFUSED),
@@ -50,7 +52,13 @@ const POLICIES: &[(&str, Class, &str)] = &[
     ("3F000", Class::Fault, INSTALL),
     ("40", Class::Transient, "Nothing: it is tried again."),
     ("42501", Class::Fault, "Grant the role of the daemon what the message names."),
-    ("42P01", Class::Fault, INSTALL),
+    // Of a type, or with an operator or a function that there is none of for it.
+    ("42804", Class::Layout, CHANGED),
+    ("42846", Class::Layout, CHANGED),
+    ("42883", Class::Layout, CHANGED),
+    ("42703", Class::Layout, CHANGED),
+    ("42P01", Class::Layout, INSTALL),
+    ("42P18", Class::Layout, CHANGED),
     ("42", Class::Fault, INSTALL),
     ("44", Class::Row, REFUSED),
     ("53", Class::Fault, "The server is out of disk, memory or connections: see its log."),
@@ -68,6 +76,8 @@ const POLICIES: &[(&str, Class, &str)] = &[
     ("XX", Class::Fault, "The server has a fault: see its log."),
 ];
 
+const CHANGED: &str = "Nothing: the tables have changed, and are looked at again. If this stays, check the names and types of \
+     their columns in the settings of this database.";
 /// There is no connection.
 pub const REACH: &str = "See whether the server is up and can be reached from here.";
 /// There is one, and no answer.
@@ -88,7 +98,7 @@ pub fn policy(error: &Error) -> Policy {
     let policy = known.map_or(UNKNOWN, |&(_, class, remedy)| Policy { class, remedy });
     match policy.class {
         // Whatever the code says: a function raised it, and of ours none runs in the daemon's statements.
-        Class::Fault | Class::Connection if is_raised_by_a_function(db) => {
+        Class::Fault | Class::Connection | Class::Layout if is_raised_by_a_function(db) => {
             Policy { class: Class::Row, remedy: REFUSED }
         }
         _ => policy,
@@ -102,7 +112,7 @@ pub fn remedy(sqlstate: &str) -> &'static str {
     const OF_THE_ROW: &[&str] = &["28", "3F", "42"];
     let known = POLICIES.iter().find(|(prefix, ..)| sqlstate.starts_with(prefix));
     match known {
-        Some((_, Class::Connection, _)) => REFUSED,
+        Some((_, Class::Connection | Class::Layout, _)) => REFUSED,
         Some(_) if OF_THE_ROW.iter().any(|prefix| sqlstate.starts_with(prefix)) => REFUSED,
         Some((.., remedy)) => remedy,
         None => UNKNOWN.remedy,

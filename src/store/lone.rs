@@ -9,10 +9,13 @@
 use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
-use super::batch::{Claimed, Version};
+use super::batch::{Claimed, Versions};
 use super::row_id::{Place, RowId};
 use super::{Layout, StoreError, queries, within};
 use crate::mapping::Changes;
+
+/// What a lone change may weigh, in bytes; a heavier one is left to an ordinary batch.
+const LIGHT: f64 = 1_048_576.0;
 
 /// The statements of a lone change, prepared.
 #[derive(Debug)]
@@ -32,11 +35,11 @@ impl Statements {
         let Some(claim) = queries::claim_lone(layout) else { return Ok(None) };
         let write = queries::write_lone(layout, history);
         let mut types = vec![Type::TEXT; 13];
-        (types[0], types[8], types[10]) = (Type::TID, Type::OID, Type::TID);
+        (types[0], types[8], types[10], types[11]) = (Type::TID, Type::OID, Type::TID, Type::XID);
         let (claim, write, take) = tokio::try_join!(
-            client.prepare_typed(&claim, &[Type::TID]),
+            client.prepare_typed(&claim, &[Type::TID, Type::FLOAT8]),
             client.prepare_typed(&write, &types),
-            client.prepare_typed(queries::TAKE_LONE, &[Type::TID, Type::TEXT, Type::TEXT]),
+            client.prepare_typed(queries::TAKE_LONE, &[Type::TID, Type::XID, Type::TEXT]),
         )?;
         Ok(Some(Self { claim, write, take }))
     }
@@ -47,7 +50,7 @@ impl super::Store {
     /// tables have no index for it.
     pub async fn read_lone(&self, client: &Client, place: RowId) -> Result<Option<Claimed>, StoreError> {
         let Some(statements) = &self.lone else { return Ok(None) };
-        let rows = within(self.patience, client.query(&statements.claim, &[&place])).await?;
+        let rows = within(self.patience, client.query(&statements.claim, &[&place, &LIGHT])).await?;
         Ok(Some(Claimed::new(rows)?))
     }
 
@@ -58,7 +61,7 @@ impl super::Store {
         client: &Client,
         slug: &str,
         place: RowId,
-        version: Version<'_>,
+        version: Versions<'_>,
         write: Option<&(Place, Changes<'_>)>,
     ) -> Result<bool, StoreError> {
         let Some(statements) = &self.lone else { return Ok(false) };

@@ -4,10 +4,11 @@
 //! [`Store::PATIENCE`] on top of the server's own `statement_timeout`, so that a server that has gone quiet is an
 //! error and not a hang.
 //!
-//! Invariant: a batch is one transaction and two round trips. What can be sent together is sent together, and the
+//! Invariant: a batch is one transaction and two round trips (`transaction`). What can be sent together is sent together, and the
 //! server does it in the order in which it was sent. A lone change is two statements (`lone`).
 //! Invariant: nothing here decides what to write. `mapping` does, and `sync` joins the two.
 
+mod attempt;
 pub mod backlog;
 mod batch;
 pub mod checks;
@@ -19,6 +20,7 @@ pub mod queries;
 mod remedy;
 pub mod report;
 mod row_id;
+mod transaction;
 
 use std::fmt::{self, Display};
 use std::time::Duration;
@@ -26,11 +28,13 @@ use std::time::Duration;
 use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
-pub use batch::{Claim, Claimed, Outcome, Problem, ProblemKind, Version};
+pub use attempt::Tried;
+pub use batch::{Claimed, Group, NotText, Outcome, Pair, Problem, ProblemKind, Taken, Versions};
 pub use checks::Finding;
 pub use layout::{Layout, LayoutError};
 pub use remedy::Remedies;
-pub use row_id::{Place, RowId};
+pub use row_id::{Place, RowId, Version};
+pub use transaction::{Begun, Claim};
 
 use crate::observe::pulse;
 use crate::settings::History;
@@ -52,6 +56,14 @@ impl StoreError {
         match self {
             Self::Postgres(error) => failure::policy(error).remedy,
             Self::Silent(_) => failure::SILENT,
+        }
+    }
+
+    /// What kind of error it is, if the server has answered with one.
+    pub fn class(&self) -> Option<failure::Class> {
+        match self {
+            Self::Postgres(error) if error.as_db_error().is_some() => Some(failure::policy(error).class),
+            _ => None,
         }
     }
 }
@@ -105,6 +117,8 @@ pub struct Store {
     triggers: [Vec<String>; 2],
     patience: Duration,
     claim: Statement,
+    claim_page: Statement,
+    keep_lead: Statement,
     write: Statement,
     take: Statement,
     note_problems: Statement,
@@ -132,39 +146,46 @@ impl Store {
         statement_timeout: Duration,
     ) -> Result<Self, StoreError> {
         let triggers = expected_triggers(&layout, capture_configurations);
-        let (claim, write) = (queries::claim(&layout), queries::write(&layout, history));
-        let write_types = [
-            Type::TID_ARRAY,
-            Type::TEXT_ARRAY,
-            Type::TEXT_ARRAY,
-            Type::TEXT_ARRAY,
-            Type::TEXT_ARRAY,
-            Type::TEXT_ARRAY,
-            Type::TEXT_ARRAY,
-            Type::TEXT_ARRAY,
-            Type::OID_ARRAY,
-            Type::TID_ARRAY,
-        ];
+        let (claim, page) = (queries::claim(&layout), queries::claim_page(&layout));
+        let (write, take) = (queries::write(&layout, history), queries::take());
+        let (note, clear) = (queries::note_problems(), queries::clear_problems());
+        let mut write_types = vec![Type::TEXT_ARRAY; 13];
+        (write_types[0], write_types[8]) = (Type::TID_ARRAY, Type::OID_ARRAY);
+        (write_types[10], write_types[11]) = (Type::TID_ARRAY, Type::XID_ARRAY);
         let patience = statement_timeout + Self::PATIENCE;
         let prepared = async {
             tokio::try_join!(
-                client.prepare_typed(&claim, &[Type::TID, Type::INT8]),
+                client.prepare_typed(&claim, &[Type::TID, Type::INT8, Type::FLOAT8]),
+                client.prepare_typed(&page, &[Type::TEXT, Type::TID_ARRAY, Type::OID_ARRAY]),
+                client.prepare(queries::KEEP_LEAD_OF_BATCH),
                 client.prepare_typed(&write, &write_types),
-                client.prepare_typed(queries::TAKE, &[Type::TID_ARRAY]),
-                client.prepare(queries::NOTE_PROBLEMS),
-                client.prepare(queries::CLEAR_PROBLEMS),
+                client.prepare_typed(&take, &[Type::TID_ARRAY, Type::XID_ARRAY, Type::TEXT_ARRAY]),
+                client.prepare(&note),
+                client.prepare(&clear),
                 client.prepare(queries::TRY_SLEEP),
                 client.prepare(queries::AWAKE),
                 lone::Statements::prepare(client, &layout, history),
             )
         };
-        let (claim, write, take, note_problems, clear_problems, try_sleep, awake, lone) =
-            within(patience, Box::pin(prepared)).await?;
+        let (
+            claim,
+            claim_page,
+            keep_lead,
+            write,
+            take,
+            note_problems,
+            clear_problems,
+            try_sleep,
+            awake,
+            lone,
+        ) = within(patience, Box::pin(prepared)).await?;
         Ok(Self {
             layout,
             triggers,
             patience,
             claim,
+            claim_page,
+            keep_lead,
             write,
             take,
             note_problems,
@@ -180,172 +201,14 @@ impl Store {
         &self.layout
     }
 
+    /// How long an answer may take.
+    pub fn time_limit(&self) -> Duration {
+        self.patience
+    }
+
     /// Tries to become the one daemon that writes to this database.
     pub async fn try_lead(&self, client: &Client) -> Result<bool, StoreError> {
         self.scalar(client, queries::TRY_LEAD).await
-    }
-
-    /// Begins a batch: reads up to `limit` rows of the outbox, from `from` on, and what they are about.
-    ///
-    /// With `careful`, the write that follows waits for no lock longer than 20 ms: one was in the way before, and is being
-    /// narrowed down. Says also whether the lock of a sleeping daemon is now held. A batch that was begun must be ended, by
-    /// [`Store::finish`] or [`Store::abandon`].
-    pub async fn begin(
-        &self,
-        client: &Client,
-        idle: Idle,
-        from: RowId,
-        limit: u32,
-        careful: bool,
-    ) -> Result<(bool, Claimed), StoreError> {
-        let opening = if careful { "BEGIN; SET LOCAL lock_timeout = 20" } else { "BEGIN" };
-        let limit = i64::from(limit);
-        let claim: [&(dyn ToSql + Sync); 2] = [&from, &limit];
-        let lock = async {
-            match idle {
-                Idle::Keep => Ok(false),
-                Idle::Release => client.execute(&self.awake, &[]).await.map(|_| false),
-                Idle::Try => client.query_one(&self.try_sleep, &[]).await?.try_get(0),
-            }
-        };
-        let together = async {
-            // All are sent at their first poll, in this order, and answered in this order.
-            let (asleep, begun, rows) = tokio::join!(
-                biased;
-                lock,
-                client.batch_execute(opening),
-                client.query(&self.claim, &claim),
-            );
-            begun?;
-            Ok((asleep?, Claimed::new(rows?)?))
-        };
-        within(self.patience, together).await
-    }
-
-    /// Ends a batch: takes its rows out of the outbox, writes its outcome, tells the channel `announce` of it, and commits, in one round trip. It is an
-    /// error, and writes nothing, if a row could not be written.
-    ///
-    /// After an error nothing of the batch has happened, unless it was the connection that failed: then the commit
-    /// may or may not have arrived, and either is well, because the batch is idempotent and the outbox is part of it.
-    pub async fn finish(
-        &self,
-        client: &Client,
-        taken: &[RowId],
-        outcome: &Outcome<'_>,
-        announce: Option<&str>,
-    ) -> Result<(), StoreError> {
-        let write = async {
-            if outcome.writes.is_empty() {
-                return client.execute(&self.take, &[&taken]).await;
-            }
-            let writes = &outcome.writes;
-            let rows: Vec<RowId> = writes.iter().map(|(place, _)| place.row).collect();
-            let relations: Vec<u32> = writes.iter().map(|(place, _)| place.relation).collect();
-            macro_rules! column {
-                ($name:ident) => {
-                    writes.iter().map(|(_, changes)| changes.$name.as_deref()).collect::<Vec<Option<&str>>>()
-                };
-            }
-            let (voice_id, temperature) = (column!(voice_id), column!(temperature));
-            let (provider_config, voice_settings) = (column!(provider_config), column!(voice_settings));
-            let agent_name: Vec<_> = writes.iter().map(|(_, changes)| changes.agent_name).collect();
-            let system_prompt: Vec<_> = writes.iter().map(|(_, changes)| changes.system_prompt).collect();
-            let agent_image: Vec<_> = writes.iter().map(|(_, changes)| changes.agent_image).collect();
-            client
-                .execute(
-                    &self.write,
-                    &[
-                        &rows,
-                        &agent_name,
-                        &system_prompt,
-                        &agent_image,
-                        &voice_id,
-                        &temperature,
-                        &provider_config,
-                        &voice_settings,
-                        &relations,
-                        &taken,
-                    ],
-                )
-                .await
-        };
-        let note = self.note_problems(client, &outcome.problems);
-        let clear = async {
-            if outcome.cleared.is_empty() {
-                return Ok(0);
-            }
-            client.execute(&self.clear_problems, &[&outcome.cleared]).await
-        };
-        let announce = async {
-            let Some(channel) = announce.filter(|_| !outcome.changed.is_empty()) else { return Ok(0) };
-            let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-                [(&channel, Type::TEXT), (&outcome.changed, Type::TEXT_ARRAY)];
-            client.execute_typed(queries::ANNOUNCE, &parameters).await
-        };
-        let together = async {
-            let (written, noted, cleared, announced, committed) =
-                tokio::join!(biased; write, note, clear, announce, client.batch_execute("COMMIT"));
-            written?;
-            announced?;
-            noted?;
-            cleared?;
-            committed
-        };
-        // On the heap: four statements at once are large compared with the rest of the loop.
-        within(self.patience, Box::pin(together)).await
-    }
-
-    /// Ends a batch without a trace, also after an error.
-    pub async fn abandon(&self, client: &Client) -> Result<(), StoreError> {
-        within(self.patience, client.batch_execute("ROLLBACK")).await
-    }
-
-    /// Takes the row of a slug whose write fails out of the outbox, and notes why; it is tried again later.
-    pub async fn set_aside(&self, client: &Client, problem: Problem, place: RowId) -> Result<(), StoreError> {
-        let slug = problem.slug.clone();
-        let problems = [problem];
-        let dequeue: [(&(dyn ToSql + Sync), Type); 2] = [(&place, Type::TID), (&slug, Type::TEXT)];
-        let together = async {
-            let (begun, dequeued, noted, committed) = tokio::join!(
-                biased;
-                client.batch_execute("BEGIN"),
-                client.execute_typed(queries::DEQUEUE, &dequeue),
-                self.note_problems(client, &problems),
-                client.batch_execute("COMMIT"),
-            );
-            begun?;
-            dequeued?;
-            noted?;
-            committed
-        };
-        within(self.patience, together).await
-    }
-
-    /// The first row of the outbox from a place on: its own place, and the slug.
-    pub async fn first_in_outbox(
-        &self,
-        client: &Client,
-        from: RowId,
-    ) -> Result<Option<(RowId, String)>, StoreError> {
-        let from: [(&(dyn ToSql + Sync), Type); 1] = [(&from, Type::TID)];
-        let first = client.query_typed_opt(queries::FIRST_IN_OUTBOX, &from);
-        let Some(row) = within(self.patience, first).await? else { return Ok(None) };
-        Ok(Some((row.try_get(0)?, row.try_get(1)?)))
-    }
-
-    async fn note_problems(
-        &self,
-        client: &Client,
-        problems: &[Problem],
-    ) -> Result<u64, tokio_postgres::Error> {
-        if problems.is_empty() {
-            return Ok(0);
-        }
-        let slugs: Vec<&str> = problems.iter().map(|problem| problem.slug.as_str()).collect();
-        let kinds: Vec<&str> = problems.iter().map(|problem| problem.kind.name()).collect();
-        let details: Vec<&str> = problems.iter().map(|problem| problem.detail.as_str()).collect();
-        let states: Vec<Option<&str>> = problems.iter().map(|problem| problem.sqlstate.as_deref()).collect();
-        client.execute(&self.note_problems, &[&slugs, &kinds, &details, &states]).await
     }
 
     /// Puts slugs into the outbox: somebody asked for them (I7).

@@ -35,6 +35,9 @@ impl Remedies {
                 readable(slug)
             )
             .into(),
+            "ambiguous" => {
+                "Rename or delete all but one of these agents; the one that is left is then brought in sync by itself.".into()
+            }
             "rejected" => {
                 "Correct these settings and save the agent; it is then brought in sync by itself.".into()
             }

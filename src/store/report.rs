@@ -11,7 +11,7 @@ use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
 
 use super::layout::Layout;
-use super::{CaptureFault, StoreError, batch, queries, within};
+use super::{CaptureFault, NotText, StoreError, batch, queries, within};
 use crate::mapping::{Agent, Configuration};
 
 /// The sessions of daemons in this database, the leader first: process, host, whether it is told where from, user, program,
@@ -156,8 +156,8 @@ pub fn survey(layout: &Layout, noted: bool) -> String {
          {from}
          WHERE a.{slug} IS NOT NULL AND ($1::text[] IS NULL OR a.{slug} = ANY ($1::text[]))
          ORDER BY a.{slug}, c.tableoid, c.ctid",
-        queries::agent_columns(agents),
-        queries::configuration_columns(configurations),
+        queries::agent_columns(agents, queries::As::Text),
+        queries::configuration_columns(configurations, queries::As::Text),
         agents.table,
         configurations.table,
     )
@@ -166,16 +166,16 @@ pub fn survey(layout: &Layout, noted: bool) -> String {
 /// One row of [`survey`]: an agent and at most one of its configurations.
 #[derive(Debug)]
 pub struct Surveyed<'a> {
-    /// The slug.
-    pub slug: &'a str,
+    /// The slug, for a reader: what is no text in it is replaced.
+    pub slug: String,
     /// Whether it is in the outbox.
     pub pending: bool,
     /// The problem that is noted for it.
     pub noted: Option<Noted>,
-    /// The agent.
-    pub agent: Agent<'a>,
-    /// The configuration, unless there is none.
-    pub configuration: Option<Configuration<'a>>,
+    /// The agent, if its columns are text.
+    pub agent: Result<Agent<'a>, NotText>,
+    /// The configuration, unless there is none, if its columns are text.
+    pub configuration: Option<Result<Configuration<'a>, NotText>>,
 }
 
 /// A problem as it is noted.
@@ -199,7 +199,8 @@ impl<'a> Surveyed<'a> {
         };
         let configuration = if row.try_get(9)? { Some(batch::configuration(row, 10)?) } else { None };
         let agent = batch::agent(row, 5)?;
-        Ok(Self { slug: row.try_get(0)?, pending: row.try_get(1)?, noted, agent, configuration })
+        let slug = batch::lossy(row, 0)?;
+        Ok(Self { slug, pending: row.try_get(1)?, noted, agent, configuration })
     }
 }
 

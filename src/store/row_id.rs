@@ -1,6 +1,8 @@
-//! Where a row stands in its table: PostgreSQL's `tid`, the type of the system column `ctid`.
+//! Where a row stands in its table (PostgreSQL's `tid`, the type of the system column `ctid`), and which version of it (`xmin`).
 //!
-//! Within one transaction that has locked the row it names the row exactly, whatever its primary key is (T2).
+//! Neither names a row by itself (G13): VACUUM FULL and CLUSTER move rows and keep their versions, a place is used again, and all rows
+//! that one transaction wrote have one version. A place names a row only within a transaction that has locked the row and the
+//! table; every statement that uses one says what else it holds the row to.
 
 use std::error::Error;
 use std::str::FromStr;
@@ -36,6 +38,29 @@ impl RowId {
             None => Self { block: self.block.saturating_add(1), offset: 0 },
         }
     }
+}
+
+/// The version of a row: the number of the transaction that wrote it.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Version(u32);
+
+impl<'a> FromSql<'a> for Version {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        let raw = raw.try_into().map_err(|_| format!("expected an xid of 4 bytes, found {}", raw.len()))?;
+        Ok(Self(u32::from_be_bytes(raw)))
+    }
+
+    accepts!(XID);
+}
+
+impl ToSql for Version {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        out.extend_from_slice(&self.0.to_be_bytes());
+        Ok(IsNull::No)
+    }
+
+    accepts!(XID);
+    to_sql_checked!();
 }
 
 impl FromStr for RowId {

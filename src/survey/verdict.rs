@@ -64,7 +64,7 @@ impl Findings {
     /// Of the first row of an agent.
     pub(super) fn of(rules: &Rules, targets: &Targets, row: &Surveyed<'_>) -> Self {
         let mut findings = Self {
-            slug: row.slug.to_owned(),
+            slug: row.slug.clone(),
             pending: row.pending,
             noted: row.noted.clone(),
             configurations: 0,
@@ -80,7 +80,12 @@ impl Findings {
     pub(super) fn add(&mut self, rules: &Rules, targets: &Targets, row: &Surveyed<'_>) {
         let Some(configuration) = &row.configuration else { return };
         self.configurations += 1;
-        self.judge(rules, targets, &row.agent, configuration);
+        match (&row.agent, configuration) {
+            (Ok(agent), Ok(configuration)) => self.judge(rules, targets, agent, configuration),
+            (Err(not_text), _) | (_, Err(not_text)) => {
+                add_new(&mut self.mistakes, std::iter::once(not_text.to_string()));
+            }
+        }
     }
 
     fn judge(&mut self, rules: &Rules, targets: &Targets, agent: &Agent<'_>, current: &Configuration<'_>) {

@@ -3,7 +3,7 @@
 //! An outage is two log lines, whatever happens during it: one when it begins, one when it is over.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -14,6 +14,9 @@ use crate::mapping::Rules;
 use crate::observe::{Event, Observer, Phase, Totals, pulse};
 use crate::settings::Database;
 use crate::store::{CaptureFault, Finding};
+
+/// The pause before the next attempt when another session held a lock, or the tables have changed.
+const SHORT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What stays the same from attempt to attempt.
 #[derive(Debug)]
@@ -114,10 +117,26 @@ pub async fn keep_in_sync(context: Context, mut stop: watch::Receiver<bool>) {
     let mut health = Health::default();
     context.observer.tell(&Event::Phase(Phase::Connecting));
     while let Err(error) = Box::pin(attempt::run(&context, &mut health, stop.clone())).await {
+        let was_healthy = health.healthy.is_some();
         if let Some(since) = health.healthy.take() {
             backoff.lost_after(since.elapsed());
         }
         let (cause, remedy) = (error.to_string(), error.remedy());
+        // Neither is an outage: the server is there, and will let us work again (G16).
+        if health.was_healthy
+            && health.outage.is_none()
+            && (error.is_locked() || was_healthy && error.is_layout_change())
+        {
+            if error.is_layout_change() {
+                context.observer.tell(&Event::LayoutChanged { cause: &cause });
+            }
+            health.noticed.misses_changes |= error.misses_changes();
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => break,
+                () = pulse::sleep(SHORT_PAUSE) => continue,
+            }
+        }
         let pause = backoff.delay();
         health.noticed.misses_changes |= error.misses_changes();
         // A finding is told though the outage began for another reason: its remedy is another (G10).

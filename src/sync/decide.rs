@@ -1,14 +1,57 @@
-//! From what a batch took out of the outbox to what it comes to: the one place where the mapping meets the store.
+//! From what a batch read to what it comes to: the one place where the mapping meets the store.
 //!
 //! Pure but for the events it returns to be told: the same claims always come to the same outcome.
+//!
+//! Invariant: work is owed to the agent and not to the row of the outbox (G5): one slug is tried once, however many of its rows
+//! are in the batch, and its rows are taken together.
+//! Invariant: nothing is written for a slug that more than one agent has (T5, G13).
+//! Invariant: what is not found is taken for what is not there only where no policy can hide it (G14).
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::Error;
 
-use crate::mapping::{Rejection, Rules, Targets, plan};
+use crate::mapping::{Rules, Targets, plan};
 use crate::observe::Totals;
-use crate::store::{Claimed, Outcome, Problem, ProblemKind};
+use crate::store::failure;
+use crate::store::{Claimed, Group, Outcome, Pair, Problem, ProblemKind};
+
+/// The most slugs whose write failed that are remembered in a pass (G12).
+const REMEMBERED: usize = 10_000;
+
+/// The reason of a problem of that kind (T5).
+pub(super) const AMBIGUOUS: &str = "more than one agent has this slug, so nothing is written for it";
+
+/// The slugs whose write has failed in this pass over the outbox, and when they were read. A row that was in the outbox by then
+/// is about the same try, so it is taken with it and not tried again: one slug, one try, one attempt.
+///
+/// A row may be older than the try and yet be committed after it. That costs time and no change, because a failed write is
+/// tried again by itself. Other problems are not, so their slugs are looked at again for each batch.
+#[derive(Debug, Default)]
+pub(super) struct Settled {
+    slugs: BTreeMap<String, Instant>,
+}
+
+impl Settled {
+    /// Forgets all of them.
+    pub(super) fn clear(&mut self) {
+        self.slugs.clear();
+    }
+
+    /// Remembers the slugs of these problems, which were read at that time.
+    pub(super) fn add(&mut self, problems: &[Problem], read: Instant) {
+        let room = REMEMBERED.saturating_sub(self.slugs.len());
+        let failed = problems.iter().filter(|problem| problem.kind == ProblemKind::Failed);
+        self.slugs.extend(failed.take(room).map(|problem| (problem.slug.clone(), read)));
+    }
+
+    /// Whether the try that was made of this slug has seen a change of this age, in seconds.
+    fn covers(&self, slug: &str, age: Option<f64>) -> bool {
+        let age = age.and_then(|age| Duration::try_from_secs_f64(age).ok());
+        self.slugs.get(slug).zip(age).is_some_and(|(read, age)| age > read.elapsed())
+    }
+}
 
 /// What a batch comes to, and what there is to tell about it once it is committed.
 #[derive(Debug, Default)]
@@ -21,80 +64,217 @@ pub(super) struct Decision<'a> {
     pub(super) remarks: Vec<(&'a str, String)>,
     /// For each slug that was taken, how long its oldest change had been waiting, in seconds.
     pub(super) ages: Vec<f64>,
-    /// Whether a slug other than the busy ones was taken.
-    pub(super) took_any: bool,
-    /// The first slug that was taken: when a batch of one row fails, the culprit.
-    pub(super) first: Option<&'a str>,
+    /// How many slugs stay in the outbox because the batch would have been too heavy with them.
+    pub(super) heavy: usize,
+    /// How many slugs are taken.
+    pub(super) slugs: usize,
 }
 
-/// One slug, over all its configurations.
-#[derive(Debug, Default)]
-struct Verdict {
-    has_problem: bool,
-    missing: bool,
-    rejection: Option<Rejection>,
-    age: Option<f64>,
+impl<'a> Decision<'a> {
+    /// Whether a slug other than the busy and the heavy ones was taken.
+    pub(super) fn takes_any(&self) -> bool {
+        !self.outcome.taken.places.is_empty() || !self.outcome.not_text.0.is_empty()
+    }
+
+    /// Takes the rows of a slug, and remembers how long they have waited.
+    pub(super) fn take(&mut self, group: Group<'a>, slug: &'a str) -> Result<(), Error> {
+        let taken = &mut self.outcome.taken;
+        let places = group.places()?;
+        taken.slugs.extend(std::iter::repeat_n(slug, places.len()));
+        taken.places.extend(places);
+        taken.versions.extend(group.versions()?);
+        self.slugs += 1;
+        self.ages.extend(group.ages()?.0);
+        Ok(())
+    }
+
+    /// Notes a problem.
+    pub(super) fn note(&mut self, slug: &str, kind: ProblemKind, detail: impl Into<String>) {
+        match kind {
+            ProblemKind::MissingConfiguration => self.totals.missing += 1,
+            ProblemKind::Rejected | ProblemKind::Ambiguous => self.totals.rejected += 1,
+            ProblemKind::Failed => {}
+        }
+        self.outcome.problems.push(Problem {
+            slug: slug.to_owned(),
+            kind,
+            detail: detail.into(),
+            sqlstate: None,
+        });
+    }
+
+    /// Adds what a page of the slug has come to, whose writes are made already.
+    pub(super) fn absorb(&mut self, slug: &'a str, page: Decision<'_>) {
+        self.totals.add(page.totals);
+        if page.totals.written > 0 && self.outcome.changed.is_empty() {
+            self.outcome.changed.push(slug);
+        }
+        if self.outcome.problems.is_empty() {
+            self.outcome.problems.extend(page.outcome.problems);
+        }
+        for (_, remark) in page.remarks {
+            if self.remarks.iter().all(|(_, known)| *known != remark) {
+                self.remarks.push((slug, remark));
+            }
+        }
+    }
+
+    /// Leaves out the writes at these indexes: those that PostgreSQL refuses become problems, and of those that wait for a lock the slug
+    /// stays in the outbox. Their siblings are written.
+    pub(super) fn without(&mut self, refused: &[(usize, Refusal)]) {
+        let slug_of = |outcome: &Outcome<'a>, index: usize| outcome.changed.get(index).copied();
+        for (index, refusal) in refused {
+            let Some(slug) = slug_of(&self.outcome, *index) else { continue };
+            self.outcome.cleared.retain(|cleared| cleared != slug);
+            match refusal {
+                Refusal::Locked => {
+                    self.outcome.taken.leave(slug);
+                    self.outcome.problems.retain(|problem| problem.slug != slug);
+                    self.totals.busy += 1;
+                }
+                Refusal::Failed { detail, sqlstate, .. } => {
+                    if self.outcome.problems.iter().all(|problem| problem.slug != slug) {
+                        let (slug, sqlstate) = (slug.to_owned(), Some(sqlstate.clone()));
+                        let problem =
+                            Problem { slug, kind: ProblemKind::Failed, detail: detail.clone(), sqlstate };
+                        self.outcome.problems.push(problem);
+                    }
+                }
+            }
+        }
+        let is_refused = |index: usize| refused.iter().any(|(refused, _)| *refused == index);
+        let mut index = 0..;
+        self.outcome.writes.retain(|_| !is_refused(index.next().unwrap_or(usize::MAX)));
+        let mut index = 0..;
+        self.outcome.changed.retain(|_| !is_refused(index.next().unwrap_or(usize::MAX)));
+        self.totals.written = self.outcome.writes.len() as u64;
+    }
 }
 
-/// Decides on every claim.
+/// Why a single write is left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// Another session holds a lock.
+    Locked,
+    /// PostgreSQL refuses it.
+    Failed {
+        /// Why, without values.
+        detail: String,
+        /// The SQLSTATE.
+        sqlstate: String,
+        /// Whether the database may be to blame, and not the row.
+        is_fault: bool,
+    },
+}
+
+impl Refusal {
+    /// Whether the database may be to blame, and not the row.
+    pub(super) fn is_fault(&self) -> bool {
+        matches!(self, Self::Failed { is_fault: true, .. })
+    }
+
+    /// Of the error of a single write.
+    pub(super) fn of(error: &Error) -> Self {
+        let class = failure::policy(error).class;
+        if class == failure::Class::Locked {
+            return Self::Locked;
+        }
+        let is_fault = class == failure::Class::Fault;
+        let sqlstate = error.code().map_or("", |state| state.code()).to_owned();
+        Self::Failed { detail: failure::describe(error), sqlstate, is_fault }
+    }
+}
+
+/// Decides on every slug.
 pub(super) fn decide<'a>(
     rules: &Rules,
     targets: &Targets,
     claimed: &'a Claimed,
+    settled: &Settled,
 ) -> Result<Decision<'a>, Error> {
     let mut decision = Decision::default();
-    let mut verdicts: BTreeMap<&str, Verdict> = BTreeMap::new();
-    for claim in claimed.claims() {
-        let claim = claim?;
-        if claim.busy {
-            decision.totals.busy += 1;
-            continue;
-        }
-        decision.took_any = true;
-        decision.first = decision.first.or(Some(claim.slug));
-        let verdict = verdicts.entry(claim.slug).or_default();
-        verdict.has_problem = claim.has_problem;
-        verdict.age = claim.age;
-        let Some(agent) = claim.agent else {
-            decision.totals.gone += 1;
-            continue;
-        };
-        let Some((place, configuration)) = claim.configuration else {
-            verdict.missing = true;
-            continue;
-        };
-        match plan(rules, targets, &agent, &configuration) {
-            Ok(plan) => {
-                for warning in plan.warnings {
-                    let remark = (claim.slug, warning.to_string());
-                    if !decision.remarks.contains(&remark) {
-                        decision.remarks.push(remark);
-                    }
-                }
-                if plan.changes.is_empty() {
-                    decision.totals.unchanged += 1;
-                } else {
-                    decision.totals.written += 1;
-                    decision.outcome.changed.push(claim.slug);
-                    decision.outcome.writes.push((place, plan.changes));
-                }
-            }
-            Err(rejection) => verdict.rejection = Some(rejection),
-        }
-    }
-    for (slug, verdict) in verdicts {
-        decision.ages.extend(verdict.age);
-        let problem = |kind, detail: String| Problem { slug: slug.to_owned(), kind, detail, sqlstate: None };
-        if let Some(rejection) = verdict.rejection {
+    for group in claimed.groups() {
+        let Ok(slug) = group.slug() else {
+            decision.outcome.not_text.0.extend(group.places()?);
+            decision.outcome.not_text.1.extend(group.versions()?);
             decision.totals.rejected += 1;
-            decision.outcome.problems.push(problem(ProblemKind::Rejected, rejection.to_string()));
-        } else if verdict.missing {
-            decision.totals.missing += 1;
-            let detail = "no configuration has this slug".to_owned();
-            decision.outcome.problems.push(problem(ProblemKind::MissingConfiguration, detail));
-        } else if verdict.has_problem {
-            decision.outcome.cleared.push(slug.to_owned());
+            decision.slugs += 1;
+            continue;
+        };
+        if settled.covers(slug, group.ages()?.1) {
+            decision.take(group, slug)?;
+        } else if group.is_ambiguous()? {
+            decision.take(group, slug)?;
+            decision.note(slug, ProblemKind::Ambiguous, AMBIGUOUS);
+        } else if group.is_busy()? {
+            decision.totals.busy += 1;
+        } else if !group.fits()? && group.has_contents()? {
+            decision.heavy += 1;
+        } else {
+            decision.take(group, slug)?;
+            judge(rules, targets, group, slug, &mut decision)?;
         }
     }
     Ok(decision)
+}
+
+/// Decides on one slug, which is taken already: adds its writes, and its problem or the end of one.
+pub(super) fn judge<'a>(
+    rules: &Rules,
+    targets: &Targets,
+    group: Group<'a>,
+    slug: &'a str,
+    decision: &mut Decision<'a>,
+) -> Result<(), Error> {
+    let may_be_hidden = group.may_be_hidden()?.unwrap_or(false);
+    let mut rejection: Option<String> = None;
+    for pair in group.pairs() {
+        match pair? {
+            Err(not_text) => rejection = Some(not_text.to_string()),
+            Ok(Pair { agent: None, .. }) if may_be_hidden => {
+                let detail = "no agent with this slug is visible, and row-level security may hide it";
+                decision.note(slug, ProblemKind::Failed, detail);
+                return Ok(());
+            }
+            Ok(Pair { agent: None, .. }) => decision.totals.gone += 1,
+            Ok(Pair { configuration: None, .. }) => {
+                let (kind, detail) = if may_be_hidden {
+                    (
+                        ProblemKind::Failed,
+                        "no configuration with this slug is visible, and row-level security may hide it",
+                    )
+                } else {
+                    (ProblemKind::MissingConfiguration, "no configuration has this slug")
+                };
+                decision.note(slug, kind, detail);
+                return Ok(());
+            }
+            Ok(Pair { agent: Some(agent), configuration: Some((place, configuration)) }) => {
+                match plan(rules, targets, &agent, &configuration) {
+                    Ok(plan) => {
+                        for warning in plan.warnings {
+                            let remark = (slug, warning.to_string());
+                            if !decision.remarks.contains(&remark) {
+                                decision.remarks.push(remark);
+                            }
+                        }
+                        if plan.changes.is_empty() {
+                            decision.totals.unchanged += 1;
+                        } else {
+                            decision.totals.written += 1;
+                            decision.outcome.changed.push(slug);
+                            decision.outcome.writes.push((place, plan.changes));
+                        }
+                    }
+                    Err(rejected) => rejection = Some(rejected.to_string()),
+                }
+            }
+        }
+    }
+    if let Some(reasons) = rejection {
+        decision.note(slug, ProblemKind::Rejected, reasons);
+    } else if group.has_problem()? {
+        decision.outcome.cleared.push(slug.to_owned());
+    }
+    Ok(())
 }

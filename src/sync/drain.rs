@@ -13,28 +13,37 @@
 //!
 //! While the lock is held since a whole pass, a change whose place is known needs no pass at all ([`super::lone`]).
 //!
-//! A batch that fails is done again with half the rows, down to one (G5): that one is set aside as a problem, or left for
-//! later if somebody else holds a lock, and the batches grow again ([`super::pace`]). What an error means is
-//! in `store::failure`.
+//! A batch that fails is tried write by write in the same transaction (`probe`): what PostgreSQL refuses is set aside as a problem,
+//! what waits for a lock is left for later, and the rest is written. Where that does not find the culprit (an error at the
+//! commit, a statement that takes too long, a row that cannot even be read), the batch is halved, down to one row ([`super::pace`]). Whatever
+//! the error, one row never stops the others (G5). What an error means is in `store::failure`.
+//!
+//! A lock on a whole table is nobody's fault either: the claim is made again until the lock is gone (G16).
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
+
 use super::attempt::AttemptError;
-use super::decide::decide;
-use super::lone;
+use super::decide::{Decision, Refusal, Settled, decide};
 use super::pace::Pace;
-use super::report;
+use super::{large, lone, report};
 use crate::mapping::Rules;
 use crate::observe::{Event, Observer, Totals, pulse};
 use crate::session::Session;
 use crate::store::failure::{self, Class};
-use crate::store::{Idle, Problem, ProblemKind, RowId, Store, StoreError};
+use crate::store::{Claim, Claimed, Idle, Outcome, Problem, ProblemKind, RowId, Store, StoreError, Tried};
 
 /// How often in a row a batch may meet a transient fault before the connection is given up.
 const TRANSIENT_LIMIT: u32 = 20;
 
 /// How many single rows in a row may fail on what is not about rows, before it is taken to be about the database.
 const FAULT_LIMIT: u32 = 3;
+
+/// How many writes are tried in one round trip when a batch has failed, and for how long in all.
+const PROBES: usize = 16;
+/// See [`PROBES`].
+const PROBING: Duration = Duration::from_secs(1);
 
 /// The first and the longest pause between looks at the outbox while a writer that did not notify is in flight.
 const POLL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
@@ -68,7 +77,12 @@ pub(super) struct Drain {
     faults: u32,
     totals: Totals,
     last_write: Option<Instant>,
+    wrote: bool,
     set_aside: bool,
+    /// Whether the first row of this connection is done, or there was none (`store::attempt`).
+    has_begun: bool,
+    /// The slugs whose write has failed in this pass.
+    settled: Settled,
 }
 
 /// One pass over the outbox, from the front to the end.
@@ -113,6 +127,8 @@ pub(super) enum Drained {
         /// For how long to wait before the next look at the outbox.
         pause: Duration,
     },
+    /// Another session has a table locked; nothing has happened.
+    Locked,
     /// There is nothing more that could be taken; the lock of the sleeper is held, if it is wanted.
     Nothing {
         /// Whether something is left that others have locked.
@@ -133,7 +149,10 @@ impl Drain {
             faults: 0,
             totals: Totals::default(),
             last_write: None,
+            wrote: false,
             set_aside: false,
+            has_begun: false,
+            settled: Settled::default(),
         }
     }
 
@@ -150,6 +169,7 @@ impl Drain {
     fn add(&mut self, totals: Totals) {
         if totals.written > 0 {
             self.last_write = Some(Instant::now());
+            self.wrote = true;
         }
         self.totals.add(totals);
     }
@@ -157,6 +177,16 @@ impl Drain {
     /// Whether a failed write was set aside since this was last asked.
     pub(super) fn take_set_aside(&mut self) -> bool {
         std::mem::take(&mut self.set_aside)
+    }
+
+    /// Whether a configuration was written since this was last asked, so that triggers of others have run in the session.
+    pub(super) fn take_wrote(&mut self) -> bool {
+        std::mem::take(&mut self.wrote)
+    }
+
+    /// Whether the lock that tells writers that the daemon sleeps is held.
+    pub(super) fn holds_idle(&self) -> bool {
+        matches!(self.lock, SleeperLock::Held | SleeperLock::Unwanted)
     }
 
     /// Says that there is more to do already: the lock of the sleeper is released with the next batch.
@@ -191,15 +221,21 @@ impl Drain {
                 return Ok(Drained::Nothing { busy: false });
             }
         }
-        let limit = self.pace.limit();
         // On the heap: a batch is large compared with the rest of the loop.
-        let Some(end) = Box::pin(self.batch(tools)).await? else {
-            return Ok(Drained::More); // It is done again, with other limits.
+        let end = match Box::pin(self.batch(tools)).await? {
+            Batch::Again => return Ok(Drained::More), // With other limits.
+            Batch::Locked => return Ok(Drained::Locked),
+            Batch::Done(end) => end,
         };
-        if end.looked_at >= limit as usize {
+        if end.is_cut {
+            return Ok(Drained::More); // From the same place on.
+        }
+        if !end.is_last {
             self.pass.from = end.last.next();
             return Ok(Drained::More);
         }
+        self.has_begun = true;
+        self.settled.clear();
         let pass = std::mem::replace(&mut self.pass, Pass::begin());
         let nothing = Drained::Nothing { busy: pass.met_busy };
         match self.lock {
@@ -225,46 +261,60 @@ impl Drain {
         Ok(Drained::More)
     }
 
-    /// Takes one batch and ends it. None when it is to be done again.
-    async fn batch(&mut self, tools: Tools<'_>) -> Result<Option<End>, AttemptError> {
+    /// Takes one batch and ends it.
+    async fn batch(&mut self, tools: Tools<'_>) -> Result<Batch, AttemptError> {
         let Tools { session, store, rules, observer, may_sleep, announce } = tools;
         let client = session.client();
+        if !self.has_begun && self.begin_with_first(tools).await? == Tried::Nothing {
+            self.has_begun = true;
+        }
         let idle = match self.lock {
             SleeperLock::Unwanted => Idle::Release,
             SleeperLock::Held if self.pass.took_any => Idle::Release,
             SleeperLock::Wanted if may_sleep && self.pass.from == RowId::START => Idle::Try,
             _ => Idle::Keep,
         };
-        let (from, limit, careful) = (self.pass.from, self.pace.limit(), self.pace.is_careful());
-        let (got_lock, claimed) = match store.begin(client, idle, from, limit, careful).await {
-            Ok(begun) => begun,
+        let read = Instant::now();
+        let claim = self.claim(idle, self.pace.is_careful());
+        let begun = match store.begin(client, claim).await {
+            Ok(Some(begun)) => begun,
+            Ok(None) => return Err(AttemptError::LostLead),
             Err(error) => {
                 if idle == Idle::Try {
                     // Whether it was taken is not known; releasing one that is not held does no harm.
                     self.lock = SleeperLock::Unwanted;
                 }
-                return self.claim_failed(tools, error).await.map(|()| None);
+                return self.claim_failed(tools, error).await;
             }
         };
         match idle {
             Idle::Release => self.lock = SleeperLock::Free,
-            Idle::Try if got_lock => self.lock = SleeperLock::Held,
+            Idle::Try if begun.got_idle => self.lock = SleeperLock::Held,
             Idle::Try | Idle::Keep => {}
         }
-        let read = Instant::now();
-        let decision = decide(rules, &store.layout().targets, &claimed).map_err(StoreError::from)?;
-        let end = End { looked_at: claimed.looked_at, last: claimed.last };
+        let claimed = begun.claimed;
+        let mut decision =
+            decide(rules, &store.layout().targets, &claimed, &self.settled).map_err(StoreError::from)?;
+        let end = End::of(&claimed, claim.limit, &decision);
         self.pass.met_busy |= decision.totals.busy > 0;
-        if !decision.took_any {
-            store.abandon(client).await?;
-            return Ok(Some(end));
+        if decision.heavy > 0 && !decision.takes_any() {
+            if claim.limit > 1 {
+                store.abandon(client).await?;
+                self.pace.was_too_heavy(0, decision.heavy);
+                return Ok(Batch::Again);
+            }
+            let budget = claim.budget;
+            if let Err(error) = large::run(tools, &claimed, budget, &mut decision).await {
+                return self.write_failed(tools, error, &decision, end).await;
+            }
         }
-        match store.finish(client, &claimed.taken, &decision.outcome, announce).await {
+        if !decision.takes_any() {
+            store.abandon(client).await?;
+            return Ok(Batch::Done(end));
+        }
+        match store.finish(client, &decision.outcome, announce).await {
             Ok(()) => {
-                self.pass.took_any = true;
-                (self.transient, self.faults) = (0, 0);
-                self.pace.went_well(claimed.looked_at, claimed.bytes);
-                self.add(decision.totals);
+                self.committed(tools, &decision, end, read).await?;
                 report::committed(
                     observer,
                     &store.layout().remedies,
@@ -272,66 +322,195 @@ impl Drain {
                     claimed.looked_at,
                     read.elapsed(),
                 );
-                Ok(Some(end))
+                Ok(Batch::Done(end))
             }
-            Err(error) => self.write_failed(tools, error, decision.first, end).await.map(|()| None),
+            Err(error) => self.write_failed(tools, error, &decision, end).await,
         }
+    }
+
+    fn claim(&self, idle: Idle, careful: bool) -> Claim {
+        let limit = if self.has_begun { self.pace.limit() } else { 1 };
+        Claim { idle, from: self.pass.from, limit, budget: self.pace.budget(), careful }
+    }
+
+    /// Notes the row that this connection begins with, or sets it aside.
+    async fn begin_with_first(&mut self, tools: Tools<'_>) -> Result<Tried, AttemptError> {
+        let Tools { session, store, observer, .. } = tools;
+        let tried = store.note_first(session.client(), self.pass.from).await?;
+        if let Tried::SetAside { slug, times } = &tried {
+            let detail =
+                format!("the connection ended {times} times in a row while this agent was brought in sync");
+            let remedy = failure::remedy("");
+            observer.tell(&Event::Failed { slug, detail: &detail, sqlstate: "", remedy });
+            self.set_aside = true;
+            self.pass.took_any = true;
+        }
+        Ok(tried)
+    }
+
+    /// A batch is committed.
+    async fn committed(
+        &mut self,
+        tools: Tools<'_>,
+        decision: &Decision<'_>,
+        end: End,
+        read: Instant,
+    ) -> Result<(), AttemptError> {
+        self.pass.took_any = true;
+        (self.transient, self.faults) = (0, 0);
+        self.pace.went_well(end.looked_at, decision.slugs, decision.heavy, read.elapsed());
+        self.add(decision.totals);
+        self.settled.add(&decision.outcome.problems, read);
+        self.set_aside |= decision.outcome.problems.iter().any(|problem| problem.kind == ProblemKind::Failed);
+        if !std::mem::replace(&mut self.has_begun, true) {
+            tools.store.forget_first(tools.session.client()).await?;
+        }
+        Ok(())
     }
 
     /// What to do when a batch could not be taken: try another one, or give up the connection.
-    async fn claim_failed(&mut self, tools: Tools<'_>, error: StoreError) -> Result<(), AttemptError> {
-        let Tools { session, store, .. } = tools;
-        let StoreError::Postgres(cause) = &error else { return Err(error.into()) };
-        let class = failure::policy(cause).class;
-        if !matches!(class, Class::Connection | Class::Fault) {
-            store.abandon(session.client()).await?;
+    async fn claim_failed(&mut self, tools: Tools<'_>, error: StoreError) -> Result<Batch, AttemptError> {
+        let Tools { session, store, observer, .. } = tools;
+        let (StoreError::Postgres(cause), Some(class)) = (&error, error.class()) else {
+            return Err(error.into());
+        };
+        if matches!(class, Class::Connection | Class::Layout) {
+            return Err(error.into());
         }
+        store.abandon(session.client()).await?;
         match class {
-            Class::Transient | Class::Locked if self.pause_after_transient(tools, cause).await => Ok(()),
-            Class::Row | Class::Slow if self.pace.went_wrong(self.pace.limit() as usize) => Ok(()),
-            Class::Row | Class::Slow => {
-                // A single row that cannot even be read: its slug stands in the outbox.
-                let Some((place, slug)) = store.first_in_outbox(session.client(), self.pass.from).await?
-                else {
-                    return Err(error.into());
-                };
-                self.set_aside(tools, cause, &slug, place).await
+            Class::Locked => Ok(Batch::Locked),
+            Class::Transient if self.pause_after_transient(tools, cause).await => Ok(Batch::Again),
+            _ if self.pace.went_wrong(self.claim(Idle::Keep, false).limit as usize) => Ok(Batch::Again),
+            Class::Transient => Err(error.into()),
+            Class::Fault if self.faults >= FAULT_LIMIT => Err(error.into()),
+            _ => {
+                // A single row that cannot even be read with what it is about.
+                self.faults += u32::from(class == Class::Fault);
+                let (detail, sqlstate) =
+                    (failure::describe(cause), cause.code().map_or("", |state| state.code()));
+                let set_aside =
+                    store.set_aside_first(session.client(), self.pass.from, &detail, sqlstate).await?;
+                let Some(slug) = set_aside else { return Err(error.into()) };
+                let remedy = failure::remedy(sqlstate);
+                observer.tell(&Event::Failed { slug: &slug, detail: &detail, sqlstate, remedy });
+                self.set_aside = true;
+                self.pass.took_any = true;
+                self.has_begun = true;
+                Ok(Batch::Again)
             }
-            _ => Err(error.into()),
         }
     }
 
-    /// What to do when a batch could not be written: the same for the next, smaller one; or set the culprit aside.
+    /// What to do when a batch could not be written: find the writes that are to blame and do without them, or try a smaller one.
     async fn write_failed(
         &mut self,
         tools: Tools<'_>,
         error: StoreError,
-        slug: Option<&str>,
+        decision: &Decision<'_>,
         end: End,
-    ) -> Result<(), AttemptError> {
-        let StoreError::Postgres(cause) = &error else { return Err(error.into()) };
-        let class = failure::policy(cause).class;
-        if class == Class::Connection {
+    ) -> Result<Batch, AttemptError> {
+        let Tools { session, store, .. } = tools;
+        let (StoreError::Postgres(cause), Some(class)) = (&error, error.class()) else {
             return Err(error.into());
-        }
-        if class == Class::Transient && self.pause_after_transient(tools, cause).await {
-            return Ok(());
-        }
-        if self.pace.went_wrong(end.looked_at) {
-            return Ok(());
-        }
-        let Some(slug) = slug else { return Err(error.into()) };
+        };
         match class {
-            Class::Locked => {
+            Class::Connection | Class::Layout => return Err(error.into()),
+            Class::Transient if self.pause_after_transient(tools, cause).await => return Ok(Batch::Again),
+            Class::Row | Class::Fault | Class::Locked if decision.outcome.writes.len() > 1 => {
+                if let Some(batch) = Box::pin(self.probe(tools)).await? {
+                    return Ok(batch);
+                }
+            }
+            _ => {}
+        }
+        store.abandon(session.client()).await?;
+        if decision.slugs > 1 && self.pace.went_wrong(end.looked_at) {
+            return Ok(Batch::Again);
+        }
+        // One slug, and so the culprit.
+        let Some(&slug) = decision.outcome.taken.slugs.first() else { return Err(error.into()) };
+        match Refusal::of(cause) {
+            Refusal::Locked => {
                 // Nobody's problem: it stays in the outbox, its neighbours go on, and it is looked at again.
                 self.pass.met_busy = true;
                 self.pass.from = end.last.next();
-                Ok(())
+                Ok(Batch::Again)
             }
-            Class::Fault if self.faults >= FAULT_LIMIT => Err(error.into()),
-            _ => {
+            Refusal::Failed { .. } if class == Class::Fault && self.faults >= FAULT_LIMIT => {
+                Err(error.into())
+            }
+            Refusal::Failed { detail, sqlstate, .. } => {
                 self.faults += u32::from(class == Class::Fault);
-                self.set_aside(tools, cause, slug, end.last).await
+                let problem = Problem {
+                    slug: slug.to_owned(),
+                    kind: ProblemKind::Failed,
+                    detail: detail.clone(),
+                    sqlstate: Some(sqlstate.clone()),
+                };
+                let read = Instant::now();
+                store.set_aside(session.client(), &decision.outcome.taken, &[problem.clone()]).await?;
+                let remedy = failure::remedy(&sqlstate);
+                tools.observer.tell(&Event::Failed { slug, detail: &detail, sqlstate: &sqlstate, remedy });
+                self.settled.add(&[problem], read);
+                self.set_aside = true;
+                self.pass.took_any = true;
+                self.transient = 0;
+                if !std::mem::replace(&mut self.has_begun, true) {
+                    store.forget_first(session.client()).await?;
+                }
+                Ok(Batch::Again)
+            }
+        }
+    }
+
+    /// Does the batch again, and tries each write by itself before: those that fail are left out, and become problems. None if that does
+    /// not help.
+    async fn probe(&mut self, tools: Tools<'_>) -> Result<Option<Batch>, AttemptError> {
+        let Tools { session, store, rules, observer, announce, .. } = tools;
+        let client = session.client();
+        store.abandon(client).await?;
+        let read = Instant::now();
+        let claim = self.claim(Idle::Keep, true);
+        let begun = match store.begin(client, claim).await {
+            Ok(Some(begun)) => begun,
+            Ok(None) => return Err(AttemptError::LostLead),
+            Err(error) => return self.claim_failed(tools, error).await.map(Some),
+        };
+        let claimed = begun.claimed;
+        let mut decision =
+            decide(rules, &store.layout().targets, &claimed, &self.settled).map_err(StoreError::from)?;
+        let end = End::of(&claimed, claim.limit, &decision);
+        let refused = find_refused(tools, &decision).await?;
+        let failed = refused.iter().filter(|(_, refusal)| matches!(refusal, Refusal::Failed { .. })).count();
+        let is_fault = refused.iter().any(|(_, refusal)| refusal.is_fault());
+        if refused.is_empty() || is_fault && failed == decision.outcome.writes.len() {
+            // Each can be written, so it is what they come to together; or none can, so it is the database: halved, it becomes clear.
+            store.abandon(client).await?;
+            return Ok(None);
+        }
+        self.pass.met_busy |= decision.totals.busy > 0 || failed < refused.len();
+        decision.without(&refused);
+        if !decision.takes_any() {
+            store.abandon(client).await?;
+            return Ok(Some(Batch::Done(end)));
+        }
+        match store.finish(client, &decision.outcome, announce).await {
+            Ok(()) => {
+                self.committed(tools, &decision, end, read).await?;
+                report::committed(
+                    observer,
+                    &store.layout().remedies,
+                    &decision,
+                    claimed.looked_at,
+                    read.elapsed(),
+                );
+                Ok(Some(Batch::Done(end)))
+            }
+            Err(error) if error.class().is_none_or(|class| class == Class::Connection) => Err(error.into()),
+            Err(_) => {
+                store.abandon(client).await?;
+                Ok(None)
             }
         }
     }
@@ -347,31 +526,48 @@ impl Drain {
         pulse::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
         true
     }
+}
 
-    /// Notes the failure of one slug, and takes the row that stood for it out of the outbox.
-    async fn set_aside(
-        &mut self,
-        tools: Tools<'_>,
-        cause: &tokio_postgres::Error,
-        slug: &str,
-        place: RowId,
-    ) -> Result<(), AttemptError> {
-        let detail = failure::describe(cause);
-        let sqlstate = cause.code().map_or("", |state| state.code());
-        let problem = Problem {
-            slug: slug.to_owned(),
-            kind: ProblemKind::Failed,
-            detail: detail.clone(),
-            sqlstate: Some(sqlstate.to_owned()),
-        };
-        tools.store.set_aside(tools.session.client(), problem, place).await?;
-        let remedy = failure::remedy(sqlstate);
-        tools.observer.tell(&Event::Failed { slug, detail: &detail, sqlstate, remedy });
-        self.set_aside = true;
-        self.pass.took_any = true;
-        self.transient = 0;
-        Ok(())
+/// Which writes of the claimed batch PostgreSQL refuses by themselves, several in a round trip. What there is no time to try counts as
+/// locked: it stays in the outbox.
+async fn find_refused(
+    tools: Tools<'_>,
+    decision: &Decision<'_>,
+) -> Result<Vec<(usize, Refusal)>, AttemptError> {
+    let Tools { session, store, .. } = tools;
+    let Outcome { writes, changed, .. } = &decision.outcome;
+    let began = Instant::now();
+    let mut refused = Vec::new();
+    let indexed: Vec<_> = writes.iter().zip(changed).enumerate().collect();
+    for portion in indexed.chunks(PROBES) {
+        if began.elapsed() > PROBING {
+            refused.extend(portion.iter().map(|(index, _)| (*index, Refusal::Locked)));
+            continue;
+        }
+        let tries = portion.iter().map(|(_, (write, slug))| store.try_write(session.client(), slug, write));
+        let tried = pulse::timeout(store.time_limit(), join_all(tries)).await;
+        let tried = tried.map_err(|_| StoreError::Silent(store.time_limit()))?;
+        for ((index, _), tried) in portion.iter().zip(tried) {
+            if let Err(error) = tried.map_err(StoreError::from)? {
+                if matches!(failure::policy(&error).class, Class::Connection) {
+                    return Err(StoreError::from(error).into());
+                }
+                refused.push((*index, Refusal::of(&error)));
+            }
+        }
     }
+    Ok(refused)
+}
+
+/// What came of a batch.
+#[derive(Debug, Clone, Copy)]
+enum Batch {
+    /// It is committed, or there was nothing to commit.
+    Done(End),
+    /// It is to be done again, with other limits.
+    Again,
+    /// Another session has a table locked.
+    Locked,
 }
 
 /// How far a batch came.
@@ -379,4 +575,19 @@ impl Drain {
 struct End {
     looked_at: usize,
     last: RowId,
+    /// Whether slugs were left out, because the batch would have been too heavy.
+    is_cut: bool,
+    /// Whether it has reached the end of the outbox.
+    is_last: bool,
+}
+
+impl End {
+    fn of(claimed: &Claimed, limit: u32, decision: &Decision<'_>) -> Self {
+        Self {
+            looked_at: claimed.looked_at,
+            last: claimed.last,
+            is_cut: decision.heavy > 0 && decision.takes_any(),
+            is_last: claimed.looked_at < limit as usize,
+        }
+    }
 }

@@ -12,7 +12,7 @@
 use std::time::Instant;
 
 use super::attempt::AttemptError;
-use super::decide::decide;
+use super::decide::{Settled, decide};
 use super::drain::Tools;
 use super::report;
 use crate::observe::Totals;
@@ -30,15 +30,13 @@ pub(super) async fn run(tools: Tools<'_>, place: RowId) -> Result<Option<Totals>
 async fn attempt(tools: Tools<'_>, place: RowId) -> Result<Option<Totals>, StoreError> {
     let Tools { session, store, rules, observer, .. } = tools;
     let Some(claimed) = store.read_lone(session.client(), place).await? else { return Ok(None) };
-    let Some(version) = claimed.only_version() else { return Ok(None) };
+    let Some(versions) = claimed.only_versions() else { return Ok(None) };
     let read = Instant::now();
-    let decision = decide(rules, &store.layout().targets, &claimed)?;
+    let decision = decide(rules, &store.layout().targets, &claimed, &Settled::default())?;
     let outcome = &decision.outcome;
-    let (Some(slug), true) = (decision.first, outcome.problems.is_empty() && outcome.cleared.is_empty())
-    else {
-        return Ok(None);
-    };
-    if !store.finish_lone(session.client(), slug, place, version, outcome.writes.first()).await? {
+    let is_simple = outcome.problems.is_empty() && outcome.cleared.is_empty();
+    let (Some(&slug), true) = (outcome.taken.slugs.first(), is_simple) else { return Ok(None) };
+    if !store.finish_lone(session.client(), slug, place, versions, outcome.writes.first()).await? {
         return Ok(None);
     }
     report::committed(observer, &store.layout().remedies, &decision, claimed.looked_at, read.elapsed());

@@ -5,6 +5,7 @@
 //! - `attempt` is the life of one connection: connect, stand by, catch up, wait, drain. Its phases are documented there;
 //!   `attempt::sweep` is the slow round.
 //! - `drain` takes the outbox apart, batch by batch.
+//! - `large` does the one slug that is too heavy for a batch, page by page.
 //! - `lone` does the one change that a writer has named, the short way.
 //! - `decide` is where the mapping meets the store.
 //! - `stand_in` drains for a moment where no daemon leads.
@@ -20,6 +21,7 @@ mod database;
 mod decide;
 mod drain;
 mod fleet;
+mod large;
 mod lone;
 mod look;
 mod pace;

@@ -1,24 +1,33 @@
-//! How many outbox rows the next batch takes: few at first, more while it goes well, fewer when a batch was large in
-//! bytes (G12) or failed (G5). So a batch is bounded in memory whatever the agents hold, and a batch that cannot be
-//! written as a whole is narrowed down to the row that is to blame.
+//! How much the next batch takes, in rows and in bytes (G5, G12).
+//!
+//! Rows: one at first, more while it goes well, fewer when a batch was too heavy or failed. So a batch that cannot be written as a
+//! whole is narrowed down to the row that is to blame, and a connection that begins with what the last one died of
+//! begins with little.
+//! Bytes: the server sends no more than the budget (`store::queries::claim`), whatever the agents hold. The budget follows the link: it
+//! grows while a batch is quick, and shrinks when one takes long.
 
-/// Where every connection begins.
-const FIRST: u32 = 16;
+use std::time::Duration;
 
-/// What a batch may weigh, as PostgreSQL sends it; the arrays that go back weigh no more.
-const BYTES: usize = 8 * 1024 * 1024;
+/// What the batches of a connection may weigh at first, at least and at most, in bytes.
+const BUDGET: (usize, usize, usize) = (1024 * 1024, 64 * 1024, 8 * 1024 * 1024);
+
+/// A batch that takes less than the first is quick, and one that takes more than the second is slow.
+const QUICK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
 
 /// The size of the next batch.
 #[derive(Debug)]
 pub(super) struct Pace {
     limit: u32,
     most: u32,
+    budget: usize,
     careful: bool,
+    /// Whether the last batches were light: after a heavy one the rows grow slowly, for what is left out was read in vain.
+    light: bool,
 }
 
 impl Pace {
     pub(super) fn new(most: u32) -> Self {
-        Self { limit: FIRST.min(most), most, careful: false }
+        Self { limit: 1, most, budget: BUDGET.0, careful: false, light: true }
     }
 
     /// The rows to take.
@@ -26,22 +35,39 @@ impl Pace {
         self.limit
     }
 
+    /// What they may weigh, in bytes.
+    pub(super) fn budget(&self) -> usize {
+        self.budget
+    }
+
     /// Whether a batch has failed and its culprit is being looked for: then nothing is waited for long.
     pub(super) fn is_careful(&self) -> bool {
         self.careful
     }
 
-    /// A batch of this many rows and bytes is committed.
-    pub(super) fn went_well(&mut self, rows: usize, bytes: usize) {
-        let full = rows >= self.limit as usize;
-        if full {
-            self.limit = self.limit.saturating_mul(2).min(self.most);
+    /// A batch of this many rows is committed, after so long; `heavy` slugs of it were left out, and `slugs` were done.
+    pub(super) fn went_well(&mut self, rows: usize, slugs: usize, heavy: usize, took: Duration) {
+        if heavy > 0 {
+            self.was_too_heavy(slugs, heavy);
+        } else if rows >= self.limit as usize {
+            let more = if self.light { self.limit } else { self.limit.div_ceil(8) };
+            self.limit = self.limit.saturating_add(more).min(self.most);
             self.careful &= self.limit < self.most;
+            self.light |= self.limit == self.most;
         }
-        let weight = bytes / rows.max(1);
-        if let Some(fitting) = BYTES.checked_div(weight) {
-            self.limit = self.limit.min(u32::try_from(fitting).unwrap_or(u32::MAX)).max(1);
+        if took > QUICK.1 {
+            self.budget = (self.budget / 2).max(BUDGET.1);
+        } else if took < QUICK.0 && heavy > 0 {
+            self.budget = (self.budget * 2).min(BUDGET.2);
         }
+    }
+
+    /// The batch would have been too heavy with these slugs; without them, so many are left.
+    pub(super) fn was_too_heavy(&mut self, slugs: usize, heavy: usize) {
+        self.light = false;
+        let (limit, part) = (u64::from(self.limit), slugs as u64);
+        let fitting = limit * part / (part + heavy as u64).max(1);
+        self.limit = u32::try_from(fitting).unwrap_or(self.most).clamp(1, self.most);
     }
 
     /// A batch of this many rows has failed. False if it was a single row, which cannot be divided.
@@ -59,40 +85,68 @@ impl Pace {
 mod tests {
     use super::*;
 
-    fn settle(pace: &mut Pace, bytes_a_row: usize) -> u32 {
-        for _ in 0..20 {
+    const SHORT: Duration = Duration::from_millis(1);
+
+    fn settle(pace: &mut Pace) -> u32 {
+        for _ in 0..60 {
             let rows = pace.limit() as usize;
-            pace.went_well(rows, rows * bytes_a_row);
+            pace.went_well(rows, rows, 0, SHORT);
         }
         pace.limit()
     }
 
     #[test]
-    fn batches_grow_to_the_most_that_is_set_and_to_what_fits() {
-        assert_eq!(settle(&mut Pace::new(500), 1000), 500);
-        assert_eq!(settle(&mut Pace::new(5), 1000), 5);
-        assert_eq!(settle(&mut Pace::new(500), 1024 * 1024), 8);
-        assert_eq!(settle(&mut Pace::new(500), 100 * 1024 * 1024), 1);
+    fn batches_begin_with_one_row_and_grow_to_the_most_that_is_set() {
+        let mut pace = Pace::new(500);
+        assert_eq!(pace.limit(), 1);
+        assert_eq!(settle(&mut pace), 500);
+        assert_eq!(settle(&mut Pace::new(5)), 5);
     }
 
     #[test]
     fn a_small_batch_says_nothing_about_a_large_one() {
         let mut pace = Pace::new(500);
-        pace.went_well(1, 100);
-        assert_eq!(pace.limit(), FIRST);
+        settle(&mut pace);
+        pace.went_well(1, 1, 0, SHORT);
+        assert_eq!(pace.limit(), 500);
+    }
+
+    #[test]
+    fn a_heavy_batch_is_followed_by_one_of_as_many_rows_as_fit() {
+        let mut pace = Pace::new(500);
+        settle(&mut pace);
+        pace.went_well(500, 4, 496, SHORT);
+        assert_eq!(pace.limit(), 4);
+        pace.was_too_heavy(0, 4);
+        assert_eq!(pace.limit(), 1, "there is always one");
+    }
+
+    #[test]
+    fn the_budget_follows_the_link_within_its_bounds() {
+        let mut pace = Pace::new(500);
+        for _ in 0..10 {
+            pace.went_well(500, 1, 1, SHORT);
+        }
+        assert_eq!(pace.budget(), BUDGET.2);
+        for _ in 0..10 {
+            pace.went_well(500, 1, 1, Duration::from_secs(2));
+        }
+        assert_eq!(pace.budget(), BUDGET.1);
+        pace.went_well(1, 1, 0, SHORT);
+        assert_eq!(pace.budget(), BUDGET.1, "a light batch says nothing about a heavy one");
     }
 
     #[test]
     fn a_failing_batch_is_halved_down_to_one_row_and_grows_again() {
         let mut pace = Pace::new(500);
-        settle(&mut pace, 10);
+        settle(&mut pace);
         for expected in [250, 125, 62, 31, 15, 7, 3, 1] {
             assert!(pace.went_wrong(pace.limit() as usize));
             assert_eq!(pace.limit(), expected);
             assert!(pace.is_careful());
         }
         assert!(!pace.went_wrong(1));
-        assert_eq!(settle(&mut pace, 10), 500);
+        assert_eq!(settle(&mut pace), 500);
         assert!(!pace.is_careful());
     }
 }

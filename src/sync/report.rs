@@ -18,7 +18,7 @@ pub(super) fn committed(
     let outcome = &decision.outcome;
     for problem in &outcome.problems {
         let slug = problem.slug.as_str();
-        let remedy = remedies.of(problem.kind.name(), None, slug);
+        let remedy = remedies.of(problem.kind.name(), problem.sqlstate.as_deref(), slug);
         match problem.kind {
             ProblemKind::MissingConfiguration => {
                 observer.tell(&Event::MissingConfiguration { slug, remedy: &remedy });
@@ -26,7 +26,13 @@ pub(super) fn committed(
             ProblemKind::Rejected => {
                 observer.tell(&Event::Rejected { slug, reasons: &problem.detail, remedy: &remedy });
             }
-            ProblemKind::Failed => {}
+            ProblemKind::Ambiguous => {
+                observer.tell(&Event::Ambiguous { slug, remedy: &remedy });
+            }
+            ProblemKind::Failed => {
+                let (detail, sqlstate) = (&problem.detail, problem.sqlstate.as_deref().unwrap_or_default());
+                observer.tell(&Event::Failed { slug, detail, sqlstate, remedy: &remedy });
+            }
         }
     }
     for (slug, remark) in &decision.remarks {

@@ -3,27 +3,58 @@
 use crate::store::identifier::Quoted;
 use crate::store::layout::{Agents, Column, Configurations};
 
+/// The form in which the settings come, which are JSON of any size: as text, or as they are stored, so that they can be weighed
+/// before they are fetched and converted. All other columns are text in either form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::store) enum As {
+    /// As text.
+    Text,
+    /// As stored.
+    Stored,
+}
+
 /// What is read of an agent, in the order of `batch::Claimed`.
-pub(in crate::store) fn agent_columns(agents: &Agents) -> String {
+pub(in crate::store) fn agent_columns(agents: &Agents, form: As) -> String {
     let columns = [
         ("name", agents.name.as_ref()),
         ("system_prompt", agents.system_prompt.as_ref()),
         ("agent_image", agents.agent_image.as_ref()),
         ("voice_settings", Some(&agents.voice_settings)),
     ];
-    columns.map(|(name, column)| text("a", column, name)).join(", ")
+    columns.map(|(name, column)| read("a", column, name, form)).join(", ")
 }
 
 /// What is read of a configuration: what can be written, in the same order.
-pub(in crate::store) fn configuration_columns(configurations: &Configurations) -> String {
-    written(configurations).map(|(name, column)| text("c", column, name)).join(", ")
+pub(in crate::store) fn configuration_columns(configurations: &Configurations, form: As) -> String {
+    written(configurations).map(|(name, column)| read("c", column, name, form)).join(", ")
 }
 
-/// A column as text under a fixed name, null where it does not exist.
-fn text(alias: &str, column: Option<&Column>, name: &str) -> String {
+/// A column under a fixed name, null where it does not exist.
+fn read(alias: &str, column: Option<&Column>, name: &str, form: As) -> String {
+    let is_settings = matches!(name, "voice_settings" | "provider_config");
     match column {
+        Some(column) if form == As::Stored && is_settings => {
+            format!("{alias}.{} AS {}", column.name, Quoted(name))
+        }
         Some(column) => format!("{alias}.{}::text AS {}", column.name, Quoted(name)),
         None => format!("NULL::text AS {}", Quoted(name)),
+    }
+}
+
+/// The text of a value that was read [as stored](As::Stored).
+pub(super) fn settings_text(value: &str) -> String {
+    format!("{value}::text")
+}
+
+/// What a value that was read [as stored](As::Stored) weighs as text, in bytes: exactly where it is compressed, and otherwise at
+/// least half of it, for which its header is enough.
+pub(super) fn settings_weight(value: &str, column: &Column) -> String {
+    match column.sql_type.as_str() {
+        "text" | "character varying" => format!("coalesce(octet_length({value}), 0)"),
+        _ => format!(
+            "coalesce(CASE WHEN pg_column_compression({value}) IS NULL THEN 2 * pg_column_size({value}) \
+             ELSE octet_length({value}::text) END, 0)"
+        ),
     }
 }
 

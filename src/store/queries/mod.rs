@@ -7,11 +7,16 @@
 mod batch;
 mod catalog;
 mod columns;
+mod hidden;
 mod lone;
+mod problems;
+mod session;
 mod upkeep;
 
 pub use batch::*;
 pub use catalog::*;
-pub(super) use columns::{agent_columns, configuration_columns};
+pub(super) use columns::{As, agent_columns, configuration_columns};
 pub use lone::*;
+pub use problems::*;
+pub use session::*;
 pub use upkeep::*;

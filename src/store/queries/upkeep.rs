@@ -6,6 +6,12 @@ use crate::store::layout::Layout;
 /// `sql/attach.sql` has the same numbers.
 pub const TRY_LEAD: &str = "SELECT pg_try_advisory_lock(1634169721, 1)";
 
+/// Keeps the leader's lock to the end of the transaction: false if another session has taken it.
+pub(super) const KEEP_LEAD: &str = "pg_try_advisory_xact_lock(1634169721, 1)";
+
+/// The same, for a batch.
+pub const KEEP_LEAD_OF_BATCH: &str = "SELECT pg_try_advisory_xact_lock(1634169721, 1)";
+
 /// Takes the lock that tells writers that the daemon sleeps, so that they notify.
 pub const TRY_SLEEP: &str = "SELECT pg_try_advisory_lock(1634169721, 2)";
 
@@ -14,42 +20,6 @@ pub const AWAKE: &str = "SELECT pg_advisory_unlock(1634169721, 2)";
 
 /// Puts slugs into the outbox.
 pub const ENQUEUE: &str = "INSERT INTO agent_sync.outbox (slug) SELECT unnest($1::text[])";
-
-/// Takes one row out of the outbox, when its failure has been noted. A later change of the slug is another row.
-pub const DEQUEUE: &str = "DELETE FROM agent_sync.outbox WHERE ctid = $1 AND slug = $2";
-
-/// The first row from a place on.
-pub const FIRST_IN_OUTBOX: &str = "SELECT o.ctid, o.slug FROM agent_sync.outbox o WHERE o.ctid >= $1 LIMIT 1";
-
-/// Notes problems. `since` stays while the kind does; a retry comes after 2 s, doubling to 5 minutes. The slugs are distinct.
-///
-/// The leader is the only writer of problems, so no row comes between the update and the insert. There is no ON CONFLICT, because the
-/// constraint that keeps a slug from standing there twice is not a unique index (`sql/0003_whole.sql`).
-pub const NOTE_PROBLEMS: &str = "
-    WITH found AS (
-        SELECT u.slug, u.kind, u.detail, u.sqlstate
-        FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS u (slug, kind, detail, sqlstate)
-    ), known AS (
-        UPDATE agent_sync.problem p SET
-            kind = f.kind,
-            detail = f.detail,
-            sqlstate = f.sqlstate,
-            since = CASE WHEN p.kind = f.kind THEN p.since ELSE now() END,
-            last_seen = now(),
-            attempts = CASE WHEN p.kind = f.kind THEN p.attempts + 1 ELSE 1 END,
-            next_attempt = CASE WHEN f.kind = 'failed' THEN
-                now() + least(interval '5 minutes', interval '2 seconds' * power(2::float8, least(p.attempts, 20)::float8)) END
-        FROM found f
-        WHERE p.slug = ANY ($1::text[]) AND p.slug = f.slug
-        RETURNING p.slug
-    )
-    INSERT INTO agent_sync.problem (slug, kind, detail, sqlstate, next_attempt)
-    SELECT f.slug, f.kind, f.detail, f.sqlstate, CASE WHEN f.kind = 'failed' THEN now() + interval '2 seconds' END
-    FROM found f
-    WHERE f.slug NOT IN (SELECT k.slug FROM known k)";
-
-/// Clears problems whose cause is gone.
-pub const CLEAR_PROBLEMS: &str = "DELETE FROM agent_sync.problem WHERE slug = ANY ($1::text[])";
 
 /// Tells the channel `$1` of slugs, each once, for PostgreSQL sends what is the same only once a transaction. Left out is what would undo
 /// the batch: a slug that is too long for a notification, and everything while the queue of notifications is nearly full.

@@ -44,6 +44,15 @@ const FIRST_SWEEP: Duration = Duration::from_secs(1);
 /// The first pause before another look at rows that others have locked; it doubles up to `sync.lock_timeout`.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
+/// What to do about code of others that runs in the session of the daemon.
+const FOREIGN_CODE: &str = "Look for UNLISTEN, pg_advisory_unlock_all() or SET in the triggers of the configurations, and in what they call: \
+     they run in the daemon's session. The daemon connects again.";
+
+/// How long a lock of another session goes unmentioned, and the pause between two tries.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// See [`LOCK_PATIENCE`].
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
 /// How long the end of a daemon may take to say when it wrote last.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -62,6 +71,12 @@ pub enum AttemptError {
     /// The connection ended.
     #[error("the connection was lost: {0}")]
     Closed(String),
+    /// Another session has the leader's lock, which this session has held.
+    #[error("this session has lost the leader's lock, and another session has taken it")]
+    LostLead,
+    /// The session is not as the daemon has set it up.
+    #[error("something in this session has changed {0}")]
+    SessionChanged(&'static str),
     /// The database is not fit to be worked in (G10).
     #[error("{}", joined(.0, "; ", Finding::to_string))]
     Unfit(Vec<Finding>),
@@ -78,8 +93,29 @@ impl AttemptError {
             Self::Layout(error) => error.remedy(),
             Self::Store(error) => error.remedy(),
             Self::Closed(_) => failure::REACH,
+            Self::LostLead | Self::SessionChanged(_) => FOREIGN_CODE,
         };
         remedy.into()
+    }
+
+    /// Whether another session holds a lock on what it is about: no fault of the connection (G16).
+    pub(super) fn is_locked(&self) -> bool {
+        self.class() == Some(Class::Locked)
+    }
+
+    /// Whether the tables have changed under the statements of the connection.
+    pub(super) fn is_layout_change(&self) -> bool {
+        self.class() == Some(Class::Layout)
+    }
+
+    fn class(&self) -> Option<Class> {
+        match self {
+            Self::Store(error) | Self::Layout(LayoutError::Store(error)) => error.class(),
+            Self::Session(SessionError::Postgres(error)) if error.as_db_error().is_some() => {
+                Some(failure::policy(error).class)
+            }
+            _ => None,
+        }
     }
 
     /// Whether changes may have been missed on account of it, so that every agent has to be looked at afterwards.
@@ -154,6 +190,12 @@ struct Attempt<'a> {
     /// Saves that could not be captured, and the transaction that must be over for them to be all there is.
     uncaptured: Option<(i64, String)>,
     caught_up: bool,
+    /// The settings of the session, as they were when it began to lead; and whether code of others runs in it when a configuration is
+    /// written.
+    settings: String,
+    runs_foreign_code: bool,
+    /// Since when another session holds a lock on a table, and whether that was told.
+    locked_since: Option<(Instant, bool)>,
 }
 
 /// Keeps the database in sync over one connection. Returns when told to stop.
@@ -185,10 +227,16 @@ pub(super) async fn run(
         busy_pause: BUSY_PAUSE,
         uncaptured: None,
         caught_up: false,
+        settings: String::new(),
+        runs_foreign_code: false,
+        locked_since: None,
     };
     let mut phase = Phase::Standby;
     while !*attempt.stop.borrow() {
-        phase = attempt.step(phase).await?;
+        phase = match attempt.step(phase).await {
+            Err(error) if error.is_locked() => attempt.wait_for_lock(phase).await,
+            next => next?,
+        };
     }
     if let Some(at) = attempt.drain.take_last_write() {
         // The last courtesy of a daemon that is told to stop, and nothing to wait long for.
@@ -241,6 +289,41 @@ impl Attempt<'_> {
         }
     }
 
+    /// Another session has locked what the loop asked for. The loop tries again shortly, and looks at everything then, for it is not
+    /// known how far it came (G16).
+    async fn wait_for_lock(&mut self, phase: Phase) -> Phase {
+        self.pause_for_lock().await;
+        self.drain.look_everywhere();
+        self.drain.stay_awake();
+        self.next_sweep = self.next_sweep.min(Instant::now() + FIRST_SWEEP);
+        match phase {
+            Phase::Standby | Phase::CatchUp => phase,
+            Phase::Draining | Phase::Polling { .. } | Phase::Waiting { .. } => Phase::Draining,
+        }
+    }
+
+    /// A short pause, and a word when the lock has lasted.
+    async fn pause_for_lock(&mut self) {
+        let now = Instant::now();
+        let (since, told) = self.locked_since.get_or_insert((now, false));
+        if !*told && now - *since >= LOCK_PATIENCE {
+            *told = true;
+            self.context.observer.tell(&Event::LockedOut { since: now - *since });
+        }
+        tokio::select! {
+            biased;
+            _ = self.stop.wait_for(|stop| *stop) => {}
+            () = pulse::sleep(LOCK_PAUSE) => {}
+        }
+    }
+
+    /// The tables can be worked on.
+    fn no_lock(&mut self) {
+        if let Some((since, true)) = self.locked_since.take() {
+            self.context.observer.tell(&Event::LockGone { lasted: since.elapsed() });
+        }
+    }
+
     async fn stand_by(&mut self) -> Result<Phase, AttemptError> {
         // The question is the probe of a standby (G9), so its answer must not take longer than a probe's.
         let patience = self.context.options.sync.probe_timeout;
@@ -269,6 +352,7 @@ impl Attempt<'_> {
         }
         let patience = Store::patience(&self.context.options.sync);
         self.session.listen(patience).await?;
+        self.settings = self.store.session_state(self.session.client()).await?.settings;
         self.next_sweep = Instant::now() + FIRST_SWEEP;
         Ok(Phase::Draining)
     }
@@ -276,6 +360,7 @@ impl Attempt<'_> {
     async fn drain(&mut self) -> Result<Phase, AttemptError> {
         if Instant::now() >= self.next_sweep {
             self.sweep().await?;
+            self.runs_foreign_code = self.store.runs_foreign_code(self.session.client()).await?;
         }
         self.look.if_due(&self.store, &self.session, &self.context.observer).await?;
         let rules = Arc::clone(&self.context.rules.borrow());
@@ -289,15 +374,25 @@ impl Attempt<'_> {
         };
         let (busy, next) = match self.drain.step(tools).await? {
             Drained::More => {
+                self.no_lock();
                 self.look.expect_news();
+                return Ok(Phase::Draining);
+            }
+            Drained::Locked => {
+                self.pause_for_lock().await;
                 return Ok(Phase::Draining);
             }
             Drained::Awake { busy, pause } => (busy, Phase::Polling { pause }),
             Drained::Nothing { busy } => (busy, Phase::Waiting { busy }),
         };
+        self.no_lock();
         if !self.has_swept {
             self.sweep().await?;
+            self.runs_foreign_code = self.store.runs_foreign_code(self.session.client()).await?;
             return Ok(Phase::Draining);
+        }
+        if self.drain.take_wrote() && self.runs_foreign_code {
+            self.verify_session().await?;
         }
         if !busy {
             self.busy_pause = BUSY_PAUSE;
@@ -311,6 +406,22 @@ impl Attempt<'_> {
             self.health.healthy(&self.context.observer, totals);
         }
         Ok(next)
+    }
+
+    /// Sees whether the session is still as the daemon has set it up, after code of others has run in it: before the daemon sleeps and
+    /// counts on being woken.
+    async fn verify_session(&mut self) -> Result<(), AttemptError> {
+        let state = self.store.session_state(self.session.client()).await?;
+        let changed = if !state.listens {
+            "the channels that it listens on (UNLISTEN)"
+        } else if !state.leads || self.drain.holds_idle() && !state.holds_idle {
+            "the locks that it holds (pg_advisory_unlock)"
+        } else if state.settings != self.settings {
+            "its settings (SET)"
+        } else {
+            return Ok(());
+        };
+        Err(AttemptError::SessionChanged(changed))
     }
 
     /// A pause, in which whoever asks for a slug is served as if the daemon slept (I7), and what is due is tried again. All of that
@@ -387,17 +498,28 @@ impl Attempt<'_> {
 
     /// Puts what was asked for into the outbox.
     async fn serve(&mut self, asked: Asked) -> Result<(), AttemptError> {
-        let client = self.session.client();
-        match asked {
-            Asked::Slugs(slugs) if slugs.is_empty() => {}
-            Asked::Slugs(slugs) => self.store.enqueue(client, &slugs).await?,
-            Asked::Everything => {
-                self.context.observer.tell(&Event::AskedForTooMany);
-                self.store.enqueue_all(client).await?;
-            }
-            Asked::Change(place) => self.drain.look_at(place),
+        if matches!(asked, Asked::Everything) {
+            self.context.observer.tell(&Event::AskedForTooMany);
         }
-        Ok(())
+        loop {
+            let client = self.session.client();
+            let served = match &asked {
+                Asked::Slugs(slugs) if slugs.is_empty() => Ok(()),
+                Asked::Slugs(slugs) => self.store.enqueue(client, slugs).await,
+                Asked::Everything => self.store.enqueue_all(client).await,
+                Asked::Change(place) => {
+                    self.drain.look_at(*place);
+                    Ok(())
+                }
+            };
+            match served {
+                // What was asked for is asked for once, so it is kept until the outbox can be written to.
+                Err(error) if error.class() == Some(Class::Locked) && !*self.stop.borrow() => {
+                    self.pause_for_lock().await;
+                }
+                served => return Ok(served?),
+            }
+        }
     }
 
     /// Why the loop woke up, if nobody asked for a slug.

@@ -1,0 +1,100 @@
+//! What holds for a connection as a whole: the agent that it begins with, and the state of its session.
+//!
+//! The first agent is noted before it is tried (G1, G5).
+//! Whatever ends a connection in the middle of a batch (a time limit of the server or of a proxy, a crash of either side, too little
+//! memory) ends the next one as well, if that begins with the same batch. So a connection begins with one row of the outbox, and its
+//! slug is noted in `agent_sync.install` in a transaction of its own, so that a crash of the daemon counts too. Batches
+//! grow from there. The row that two connections have ended on is set aside by the third, as a problem that is tried again later.
+
+use postgres_types::{ToSql, Type};
+use tokio_postgres::Client;
+
+use super::batch::lossy;
+use super::{RowId, Store, StoreError, queries, within};
+
+/// How many connections may end on an agent before it is set aside.
+const TRIES: i32 = 2;
+
+/// What a connection begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tried {
+    /// Nothing is in the outbox.
+    Nothing,
+    /// This is its first row, and connections have not ended on it too often.
+    First,
+    /// Connections have ended on this slug; it is set aside, so that the others go on.
+    SetAside {
+        /// The slug, for a reader.
+        slug: String,
+        /// How many.
+        times: i32,
+    },
+}
+
+/// The state of the session, as far as code of others that runs in it can change it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SessionState {
+    /// Whether it listens on both channels.
+    pub listens: bool,
+    /// Whether it holds the leader's lock.
+    pub leads: bool,
+    /// Whether it holds the lock that tells writers that the daemon sleeps.
+    pub holds_idle: bool,
+    /// The settings that the daemon counts on, in one text.
+    pub settings: String,
+}
+
+impl Store {
+    /// The state of the session.
+    pub async fn session_state(&self, client: &Client) -> Result<SessionState, StoreError> {
+        let row = within(self.patience, client.query_typed_one(queries::SESSION_STATE, &[])).await?;
+        Ok(SessionState {
+            listens: row.try_get(0)?,
+            leads: row.try_get(1)?,
+            holds_idle: row.try_get(2)?,
+            settings: row.try_get(3)?,
+        })
+    }
+
+    /// Whether a write of a configuration runs code of others: whether the table has triggers besides those of the install.
+    pub async fn runs_foreign_code(&self, client: &Client) -> Result<bool, StoreError> {
+        let table: [(&(dyn ToSql + Sync), Type); 1] = [(&self.layout.configurations.table, Type::TEXT)];
+        let found = client.query_typed_one(queries::RUNS_FOREIGN_CODE, &table);
+        Ok(within(self.patience, found).await?.try_get(0)?)
+    }
+
+    /// Notes the slug of the first row of the outbox from a place on, or sets it aside.
+    pub async fn note_first(&self, client: &Client, from: RowId) -> Result<Tried, StoreError> {
+        let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&from, Type::TID)];
+        let noted = client.query_typed_opt(queries::NOTE_FIRST, &parameters);
+        let Some(row) = within(self.patience, noted).await? else { return Ok(Tried::Nothing) };
+        let tries: i32 = row.try_get(1)?;
+        if tries <= TRIES {
+            return Ok(Tried::First);
+        }
+        let slug = lossy(&row, 0)?;
+        self.run(client, &queries::set_aside_first(), &[]).await?;
+        Ok(Tried::SetAside { slug, times: tries - 1 })
+    }
+
+    /// Forgets it: the batch is committed.
+    pub async fn forget_first(&self, client: &Client) -> Result<(), StoreError> {
+        self.run(client, queries::FORGET_FIRST, &[]).await
+    }
+
+    /// Takes the first row of the outbox from a place on, which cannot even be read with what it is about, and notes why. Says
+    /// its slug, for a reader; none if there is no row.
+    pub async fn set_aside_first(
+        &self,
+        client: &Client,
+        from: RowId,
+        detail: &str,
+        sqlstate: &str,
+    ) -> Result<Option<String>, StoreError> {
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+            [(&from, Type::TID), (&detail, Type::TEXT), (&sqlstate, Type::TEXT)];
+        let set_aside = queries::set_aside_unreadable();
+        let row = within(self.patience, client.query_typed_opt(&set_aside, &parameters)).await?;
+        Ok(row.map(|row| lossy(&row, 0)).transpose()?)
+    }
+}

@@ -1,0 +1,111 @@
+//! The problems: agents that could not be brought in sync, and why.
+//!
+//! The leader is the only writer of `agent_sync.problem`, so nothing comes between a look for a problem and its change. The index on the
+//! slug is a hash index, which holds a slug of any length; PostgreSQL uses it for one slug at a time, hence LATERAL.
+
+/// Looks up the problems of the slugs of `given`: where each stands. The row is used in the same statement, and held to its slug.
+const KNOWN: &str = "known AS MATERIALIZED (
+        SELECT g.slug, p.place FROM given g
+        JOIN LATERAL (SELECT q.ctid AS place FROM agent_sync.problem q WHERE q.slug = g.slug OFFSET 0) AS p ON true)";
+
+/// Notes the problems in the query `given`, with the columns `slug, kind, detail, sqlstate`; the slugs are distinct. `with` holds
+/// common table expressions that come before. Gives the slugs.
+///
+/// `since` stays while the kind does. A failed write is tried again after 2 s, doubling to 5 minutes.
+fn note(with: &str, given: &str) -> String {
+    format!(
+        "WITH {with} given AS MATERIALIZED ({given}), {KNOWN}, updated AS (
+             UPDATE agent_sync.problem p SET
+                 kind = g.kind,
+                 detail = g.detail,
+                 sqlstate = g.sqlstate,
+                 since = CASE WHEN p.kind = g.kind THEN p.since ELSE now() END,
+                 last_seen = now(),
+                 attempts = CASE WHEN p.kind = g.kind THEN p.attempts + 1 ELSE 1 END,
+                 next_attempt = CASE WHEN g.kind = 'failed' THEN now() + least(interval '5 minutes',
+                     interval '2 seconds' * power(2::float8, least(p.attempts, 20)::float8)) END
+             FROM given g JOIN known k ON k.slug = g.slug
+             WHERE p.ctid = ANY (ARRAY(SELECT known.place FROM known)) AND p.ctid = k.place AND p.slug = k.slug
+         ), inserted AS (
+             INSERT INTO agent_sync.problem (slug, kind, detail, sqlstate, next_attempt)
+             SELECT g.slug, g.kind, g.detail, g.sqlstate, CASE WHEN g.kind = 'failed' THEN now() + interval '2 seconds' END
+             FROM given g LEFT JOIN known k ON k.slug = g.slug WHERE k.slug IS NULL
+         )
+         SELECT g.slug FROM given g"
+    )
+}
+
+/// Notes problems: `$1` the slugs, `$2` the kinds, `$3` the reasons, `$4` the SQLSTATEs.
+pub fn note_problems() -> String {
+    note(
+        "",
+        "SELECT u.slug, u.kind, u.detail, u.sqlstate
+         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS u (slug, kind, detail, sqlstate)",
+    )
+}
+
+/// Clears the problems of the slugs `$1`.
+pub fn clear_problems() -> String {
+    format!(
+        "WITH given AS (SELECT unnest($1::text[]) AS slug), {KNOWN}
+         DELETE FROM agent_sync.problem p USING known k
+         WHERE p.ctid = ANY (ARRAY(SELECT known.place FROM known)) AND p.ctid = k.place AND p.slug = k.slug"
+    )
+}
+
+/// Takes the rows at the places `$1`, of the versions `$2`, out of the outbox, whose slug is no text in UTF-8, and notes it. The slug
+/// goes from table to table as it is, and never to the daemon.
+pub fn set_aside_not_text() -> String {
+    note(
+        "taken AS (
+             DELETE FROM agent_sync.outbox o USING unnest($1::tid[], $2::xid[]) AS t (place, version)
+             WHERE o.ctid = ANY ($1) AND o.ctid = t.place AND o.xmin = t.version
+             RETURNING o.slug), ",
+        "SELECT DISTINCT taken.slug, 'rejected' AS kind,
+                'slug: expected text in UTF-8, found other bytes' AS detail, NULL::text AS sqlstate
+         FROM taken",
+    )
+}
+
+/// Notes the slug of the first row of the outbox from the place `$1` on in `agent_sync.install`, and how many connections have begun with
+/// it: gives both.
+pub const NOTE_FIRST: &str = "
+    WITH first AS (SELECT o.slug FROM agent_sync.outbox o WHERE o.ctid >= $1 LIMIT 1)
+    UPDATE agent_sync.install i SET
+        last_tried = first.slug,
+        tries = CASE WHEN i.last_tried = first.slug THEN i.tries + 1 ELSE 1 END
+    FROM first
+    RETURNING i.last_tried, i.tries";
+
+/// Forgets what [`NOTE_FIRST`] has noted.
+pub const FORGET_FIRST: &str =
+    "UPDATE agent_sync.install SET last_tried = NULL, tries = 0 WHERE last_tried IS NOT NULL";
+
+/// Takes every row of the slug that [`NOTE_FIRST`] has noted out of the outbox, and notes why.
+pub fn set_aside_first() -> String {
+    note(
+        "tried AS (
+             UPDATE agent_sync.install i SET last_tried = NULL, tries = 0
+             FROM (SELECT o.last_tried AS slug, o.tries FROM agent_sync.install o) AS was
+             WHERE was.slug IS NOT NULL
+             RETURNING was.slug, was.tries
+         ), taken AS (
+             DELETE FROM agent_sync.outbox o USING tried WHERE o.slug = tried.slug), ",
+        "SELECT tried.slug, 'failed' AS kind,
+                'the connection ended ' || tried.tries - 1 || ' times in a row while this agent was brought in sync' AS detail,
+                NULL::text AS sqlstate
+         FROM tried",
+    )
+}
+
+/// Takes the first row of the outbox from the place `$1` on, and notes that its slug failed for the reason `$2` with the SQLSTATE `$3`:
+/// gives the slug.
+pub fn set_aside_unreadable() -> String {
+    note(
+        "first AS (SELECT o.ctid AS place, o.slug FROM agent_sync.outbox o WHERE o.ctid >= $1 LIMIT 1 FOR UPDATE), taken AS (
+             DELETE FROM agent_sync.outbox o USING first
+             WHERE o.ctid = ANY (ARRAY(SELECT first.place FROM first)) AND o.slug = first.slug
+             RETURNING o.slug), ",
+        "SELECT taken.slug, 'failed' AS kind, $2::text AS detail, $3::text AS sqlstate FROM taken",
+    )
+}

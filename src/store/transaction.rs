@@ -1,0 +1,292 @@
+//! The transaction of a batch: begun with a claim, ended by a commit that takes the claimed rows out of the outbox.
+//!
+//! Invariant: nobody writes but the holder of the leader's lock (G2). The session holds it, but code of others runs in the session:
+//! a trigger on the configurations may release all locks of the session. So each batch takes the lock once more, for its
+//! own transaction, which costs nothing while the session has it, and fails when another session has it.
+
+use std::time::Duration;
+
+use postgres_types::{ToSql, Type};
+use tokio_postgres::{Client, Error};
+
+use super::batch::{Claimed, Outcome, Problem, Taken};
+use super::row_id::{Place, RowId};
+use super::{Idle, Store, StoreError, queries, within};
+use crate::mapping::Changes;
+
+/// Values of a batch up to this size are sent within the ordinary time limits.
+const LIGHT: usize = 256 * 1024;
+
+/// The slowest link that a batch is given time for, in bytes a millisecond.
+const SLOWEST: usize = 64;
+
+/// The most time that the server waits for the rest of a batch, and holds its locks meanwhile.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// What the server waits for anyhow while a transaction is idle; `session::session_settings` sets it.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// Which part of the outbox a batch is about, and how much of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim {
+    /// What happens to the idle lock before.
+    pub idle: Idle,
+    /// The place from which on rows are read.
+    pub from: RowId,
+    /// The most rows to read.
+    pub limit: u32,
+    /// The most bytes that the server sends.
+    pub budget: usize,
+    /// Whether the writes of this batch wait for no lock longer than 20 ms: one was in the way before.
+    pub careful: bool,
+}
+
+/// A transaction that has begun; it must be ended by [`Store::finish`] or [`Store::abandon`].
+#[derive(Debug)]
+pub struct Begun {
+    /// Whether the idle lock is now held, if it was asked for.
+    pub got_idle: bool,
+    /// What was read.
+    pub claimed: Claimed,
+}
+
+impl Store {
+    /// Begins a batch: reads rows of the outbox and what they are about. None, and no transaction, if another session has the
+    /// leader's lock.
+    pub async fn begin(&self, client: &Client, claim: Claim) -> Result<Option<Begun>, StoreError> {
+        let Claim { idle, from, limit, budget, careful } = claim;
+        let opening = if careful { "BEGIN; SET LOCAL lock_timeout = 20" } else { "BEGIN" };
+        let (limit, budget) = (i64::from(limit), budget_of(budget));
+        let parameters: [&(dyn ToSql + Sync); 3] = [&from, &limit, &budget];
+        let lock = async {
+            match idle {
+                Idle::Keep => Ok(false),
+                Idle::Release => client.execute(&self.awake, &[]).await.map(|_| false),
+                Idle::Try => client.query_one(&self.try_sleep, &[]).await?.try_get(0),
+            }
+        };
+        let together = async {
+            // All are sent at their first poll, in this order, and answered in this order.
+            let (got_idle, begun, lead, rows) = tokio::join!(
+                biased;
+                lock,
+                client.batch_execute(opening),
+                client.query_one(&self.keep_lead, &[]),
+                client.query(&self.claim, &parameters),
+            );
+            begun?;
+            let leads: bool = lead?.try_get(0)?;
+            Ok((leads, Begun { got_idle: got_idle?, claimed: Claimed::new(rows?)? }))
+        };
+        let (leads, begun) = within(self.patience, together).await?;
+        if leads {
+            return Ok(Some(begun));
+        }
+        self.abandon(client).await?;
+        Ok(None)
+    }
+
+    /// Reads a slug with some of its configurations, which this transaction has claimed and locked.
+    pub async fn read_page(
+        &self,
+        client: &Client,
+        slug: &str,
+        page: &[Place],
+    ) -> Result<Claimed, StoreError> {
+        let places: Vec<RowId> = page.iter().map(|place| place.row).collect();
+        let relations: Vec<u32> = page.iter().map(|place| place.relation).collect();
+        let rows =
+            within(self.patience, client.query(&self.claim_page, &[&slug, &places, &relations])).await?;
+        Ok(Claimed::new(rows)?)
+    }
+
+    /// Writes configurations that this transaction has claimed, and takes nothing out of the outbox.
+    pub async fn write_page(&self, client: &Client, outcome: &Outcome<'_>) -> Result<(), StoreError> {
+        if outcome.writes.is_empty() {
+            return Ok(());
+        }
+        let patience = self.extend_idle(client, outcome.bytes()).await?;
+        let nothing = Taken::default();
+        let writing = self.write(client, &outcome.writes, &outcome.changed, &nothing);
+        within(patience, writing).await
+    }
+
+    /// Tries one write within the claimed transaction, and undoes it, so that its error is known and the transaction goes on.
+    pub async fn try_write(
+        &self,
+        client: &Client,
+        slug: &str,
+        write: &(Place, Changes<'_>),
+    ) -> Result<Result<(), Error>, Error> {
+        let nothing = Taken::default();
+        let slugs = [slug];
+        let (set, tried, undone) = tokio::join!(
+            biased;
+            client.batch_execute("SAVEPOINT one"),
+            self.write(client, std::slice::from_ref(write), &slugs, &nothing),
+            client.batch_execute("ROLLBACK TO one"),
+        );
+        set?;
+        undone?;
+        Ok(tried)
+    }
+
+    /// Ends a batch: takes its rows out of the outbox, writes its outcome, tells the channel `announce` of it, and commits, in one
+    /// round trip. It is an error, and writes nothing, if a row could not be written.
+    ///
+    /// After an error nothing of the batch has happened, unless it was the connection that failed: then the commit
+    /// may or may not have arrived, and either is well, because the batch is idempotent and the outbox is part of it.
+    pub async fn finish(
+        &self,
+        client: &Client,
+        outcome: &Outcome<'_>,
+        announce: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let Outcome { taken, writes, changed, .. } = outcome;
+        let patience = self.extend_idle(client, outcome.bytes()).await?;
+        let write = async {
+            if !writes.is_empty() {
+                return self.write(client, writes, changed, taken).await;
+            }
+            if taken.places.is_empty() {
+                return Ok(());
+            }
+            let Taken { places, versions, slugs } = taken;
+            client.execute(&self.take, &[places, versions, slugs]).await.map(drop)
+        };
+        let note = self.note_problems(client, &outcome.problems);
+        let not_text = async {
+            let (places, versions) = &outcome.not_text;
+            if places.is_empty() {
+                return Ok(0);
+            }
+            let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+                [(places, Type::TID_ARRAY), (versions, Type::XID_ARRAY)];
+            client.execute_typed(&queries::set_aside_not_text(), &parameters).await
+        };
+        let clear = async {
+            if outcome.cleared.is_empty() {
+                return Ok(0);
+            }
+            client.execute(&self.clear_problems, &[&outcome.cleared]).await
+        };
+        let announce = async {
+            let Some(channel) = announce.filter(|_| !changed.is_empty()) else { return Ok(0) };
+            let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+                [(&channel, Type::TEXT), (changed, Type::TEXT_ARRAY)];
+            client.execute_typed(queries::ANNOUNCE, &parameters).await
+        };
+        let together = async {
+            let (written, noted, set_aside, cleared, announced, committed) = tokio::join!(
+                biased; write, note, not_text, clear, announce, client.batch_execute("COMMIT")
+            );
+            written?;
+            announced?;
+            noted?;
+            set_aside?;
+            cleared?;
+            committed
+        };
+        // On the heap: several statements at once are large compared with the rest of the loop.
+        within(patience, Box::pin(together)).await
+    }
+
+    /// Ends a batch without a trace, also after an error.
+    pub async fn abandon(&self, client: &Client) -> Result<(), StoreError> {
+        within(self.patience, client.batch_execute("ROLLBACK")).await
+    }
+
+    /// Takes the rows of a slug that cannot be brought in sync out of the outbox, and notes why, in a transaction of its own. A row
+    /// that was moved since it was read stays, and is met again.
+    pub async fn set_aside(
+        &self,
+        client: &Client,
+        taken: &Taken<'_>,
+        problems: &[Problem],
+    ) -> Result<(), StoreError> {
+        let Taken { places, versions, slugs } = taken;
+        let taken: [&(dyn ToSql + Sync); 3] = [places, versions, slugs];
+        let together = async {
+            let (begun, taken, noted, committed) = tokio::join!(
+                biased;
+                client.batch_execute("BEGIN"),
+                client.execute(&self.take, &taken),
+                self.note_problems(client, problems),
+                client.batch_execute("COMMIT"),
+            );
+            begun?;
+            taken?;
+            noted?;
+            committed
+        };
+        within(self.patience, together).await
+    }
+
+    /// Writes, each configuration by its place, relation and slug, and takes the rows of the outbox.
+    async fn write(
+        &self,
+        client: &Client,
+        writes: &[(Place, Changes<'_>)],
+        changed: &[&str],
+        taken: &Taken<'_>,
+    ) -> Result<(), Error> {
+        let rows: Vec<RowId> = writes.iter().map(|(place, _)| place.row).collect();
+        let relations: Vec<u32> = writes.iter().map(|(place, _)| place.relation).collect();
+        macro_rules! column {
+            ($name:ident) => {
+                writes.iter().map(|(_, changes)| changes.$name.as_deref()).collect::<Vec<Option<&str>>>()
+            };
+        }
+        let (voice_id, temperature) = (column!(voice_id), column!(temperature));
+        let (provider_config, voice_settings) = (column!(provider_config), column!(voice_settings));
+        let agent_name: Vec<_> = writes.iter().map(|(_, changes)| changes.agent_name).collect();
+        let system_prompt: Vec<_> = writes.iter().map(|(_, changes)| changes.system_prompt).collect();
+        let agent_image: Vec<_> = writes.iter().map(|(_, changes)| changes.agent_image).collect();
+        let Taken { places, versions, slugs } = taken;
+        let parameters: [&(dyn ToSql + Sync); 13] = [
+            &rows,
+            &agent_name,
+            &system_prompt,
+            &agent_image,
+            &voice_id,
+            &temperature,
+            &provider_config,
+            &voice_settings,
+            &relations,
+            &changed,
+            places,
+            versions,
+            slugs,
+        ];
+        client.execute(&self.write, &parameters).await.map(drop)
+    }
+
+    async fn note_problems(&self, client: &Client, problems: &[Problem]) -> Result<u64, Error> {
+        if problems.is_empty() {
+            return Ok(0);
+        }
+        let slugs: Vec<&str> = problems.iter().map(|problem| problem.slug.as_str()).collect();
+        let kinds: Vec<&str> = problems.iter().map(|problem| problem.kind.name()).collect();
+        let details: Vec<&str> = problems.iter().map(|problem| problem.detail.as_str()).collect();
+        let states: Vec<Option<&str>> = problems.iter().map(|problem| problem.sqlstate.as_deref()).collect();
+        client.execute(&self.note_problems, &[&slugs, &kinds, &details, &states]).await
+    }
+
+    /// Lets the server wait longer for the rest of a heavy write that comes over a slow link: the transaction counts as idle until
+    /// all of it has arrived. Says how long the answer may take.
+    async fn extend_idle(&self, client: &Client, bytes: usize) -> Result<Duration, StoreError> {
+        if bytes <= LIGHT {
+            return Ok(self.patience);
+        }
+        let sending = Duration::from_millis((bytes / SLOWEST) as u64).min(LONGEST);
+        let setting =
+            format!("SET LOCAL idle_in_transaction_session_timeout = {}", (IDLE + sending).as_millis());
+        within(self.patience, client.batch_execute(&setting)).await?;
+        Ok(self.patience + sending)
+    }
+}
+
+/// As PostgreSQL adds up weights.
+fn budget_of(bytes: usize) -> f64 {
+    u32::try_from(bytes).map_or(f64::MAX, f64::from)
+}

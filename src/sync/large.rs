@@ -1,0 +1,86 @@
+//! A slug that is too heavy for a batch: its configurations are read and written page by page, within the one transaction that has
+//! claimed and locked all of them (G12). The agent crosses the wire once a page.
+//!
+//! Invariant: the rows of the outbox are taken with the commit, so the slug is done as a whole or not at all.
+
+use super::decide::{AMBIGUOUS, Decision, judge};
+use super::drain::Tools;
+use crate::store::{Claimed, Place, ProblemKind, StoreError};
+
+/// The most that an agent and one of its configurations may weigh together, in bytes. What is heavier is rejected and not read.
+const MOST: f64 = 16.0 * 1024.0 * 1024.0;
+
+/// Brings the one slug of a claim in sync, but for what the commit of the batch does.
+pub(super) async fn run<'a>(
+    tools: Tools<'_>,
+    claimed: &'a Claimed,
+    budget: usize,
+    decision: &mut Decision<'a>,
+) -> Result<(), StoreError> {
+    let Tools { session, store, rules, .. } = tools;
+    let Some(group) = claimed.groups().next() else { return Ok(()) };
+    let Ok(slug) = group.slug() else { return Ok(()) };
+    decision.heavy = 0;
+    decision.take(group, slug)?;
+    let configurations = group.places_of_configurations()?;
+    let heaviest = configurations.iter().map(|(_, weight)| *weight).fold(0.0, f64::max);
+    if heaviest > MOST {
+        let detail = format!(
+            "the agent and its configuration: expected at most {MOST} bytes together, found about {heaviest}"
+        );
+        decision.note(slug, ProblemKind::Rejected, detail);
+        return Ok(());
+    }
+    for page in pages(&configurations, budget) {
+        let read = store.read_page(session.client(), slug, &page).await?;
+        let mut of_page = Decision::default();
+        for group in read.groups() {
+            if group.is_ambiguous()? {
+                decision.note(slug, ProblemKind::Ambiguous, AMBIGUOUS);
+                return Ok(());
+            }
+            judge(rules, &store.layout().targets, group, slug, &mut of_page)?;
+        }
+        store.write_page(session.client(), &of_page.outcome).await?;
+        decision.absorb(slug, of_page);
+    }
+    if decision.outcome.problems.is_empty() && group.has_problem()? {
+        decision.outcome.cleared.push(slug.to_owned());
+    }
+    Ok(())
+}
+
+/// Divides configurations into pages that weigh no more than the budget, if they have more than one.
+fn pages(configurations: &[(Place, f64)], budget: usize) -> Vec<Vec<Place>> {
+    let budget = u32::try_from(budget).map_or(f64::MAX, f64::from);
+    let mut pages: Vec<Vec<Place>> = Vec::new();
+    let mut sum = f64::INFINITY;
+    for (place, weight) in configurations {
+        sum += weight;
+        match pages.last_mut() {
+            Some(page) if sum <= budget => page.push(*place),
+            _ => {
+                pages.push(vec![*place]);
+                sum = *weight;
+            }
+        }
+    }
+    pages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::RowId;
+
+    #[test]
+    fn a_page_is_as_heavy_as_the_budget_allows_and_has_one_configuration_at_least() {
+        let place = Place { relation: 1, row: RowId::START };
+        let sizes = |weights: &[f64]| -> Vec<usize> {
+            let configurations: Vec<_> = weights.iter().map(|weight| (place, *weight)).collect();
+            pages(&configurations, 10).iter().map(Vec::len).collect()
+        };
+        assert_eq!(sizes(&[]), [0; 0]);
+        assert_eq!(sizes(&[4.0, 6.0, 1.0, 99.0, 99.0, 3.0, 3.0, 3.0, 3.0]), [2, 1, 1, 1, 3, 1]);
+    }
+}
