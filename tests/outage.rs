@@ -25,6 +25,17 @@ async fn watched() -> (Platform, Daemon) {
     (platform, daemon)
 }
 
+/// Waits for a whole sweep that begins after this call: it enqueues an agent whose missing configuration is there, and the drain
+/// clears the problem. The first sweep may have been under way.
+async fn swept(platform: &Platform) {
+    for _ in 0..2 {
+        platform
+            .run("INSERT INTO agent_sync.problem (slug, kind, detail) VALUES ('a', 'missing_configuration', 'a sweep clears it')")
+            .await;
+        platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+    }
+}
+
 #[tokio::test]
 async fn g8_a_server_restart_is_two_log_lines_and_nothing_is_lost() {
     let own = Cluster::start(Options::default()).unwrap();
@@ -262,6 +273,89 @@ async fn g1_a_save_that_met_a_broken_outbox_and_commits_late_is_made_good() {
 }
 
 #[tokio::test]
+async fn g1_a_counted_save_that_is_open_on_a_quiet_server_is_made_good_when_it_commits() {
+    // The server is quiet, so a cluster of its own; the transaction is prepared as well.
+    let own =
+        Cluster::start(Options { settings: "max_prepared_transactions = 5", ..Options::default() }).unwrap();
+    for prepared in [false, true] {
+        let platform = Platform::with_tables(&own, TABLES).await;
+        platform.install();
+        platform.save("a", "{}").await;
+        platform.configure("a").await;
+        let mut command = platform.command(&["run"]);
+        command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
+        if prepared {
+            command.env("AGENT_SYNC__CAPTURE__NOTIFY", "false");
+        }
+        let daemon = Daemon::start(command);
+        daemon.logged("caught up").await;
+        platform.holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install").await;
+        let (locker, saver) = (platform.connect().await, platform.connect().await);
+        locker.batch_execute("BEGIN; LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        saver.batch_execute("BEGIN; UPDATE agents SET name = 'late'").await.unwrap();
+        locker.batch_execute("ROLLBACK").await.unwrap();
+        daemon.logged("changes were saved that could not be captured").await;
+        if prepared {
+            saver.batch_execute("PREPARE TRANSACTION 'late'").await.unwrap();
+        }
+        let is_settled =
+            "SELECT uncaptured_seen = (SELECT last_value FROM agent_sync.uncaptured) FROM agent_sync.install";
+        for _ in 0..2 {
+            swept(&platform).await;
+            assert!(!platform.value::<bool>(is_settled).await, "the saver is open; prepared: {prepared}");
+        }
+        saver.batch_execute(if prepared { "COMMIT PREPARED 'late'" } else { "COMMIT" }).await.unwrap();
+        platform.holds("SELECT agent_name = 'late' FROM agent_configurations").await;
+        platform.holds(is_settled).await;
+    }
+}
+
+#[tokio::test]
+async fn g1_a_transaction_that_saves_no_agent_holds_nothing_up() {
+    let (platform, daemon) = watched().await;
+    platform.holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install").await;
+    platform.run("CREATE TABLE orders (id int)").await;
+    let elsewhere = Platform::new().await;
+    let (orders, other) = (platform.connect().await, elsewhere.connect().await);
+    orders.batch_execute("BEGIN; INSERT INTO orders VALUES (1); SELECT FROM agents").await.unwrap();
+    other.batch_execute("BEGIN; INSERT INTO agents (slug) VALUES ('b')").await.unwrap();
+    let locker = platform.connect().await;
+    locker.batch_execute("BEGIN; LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    platform.save("a", EXAMPLE).await;
+    locker.batch_execute("ROLLBACK").await.unwrap();
+    platform.becomes("a", EXPECTED).await;
+    daemon.logged("changes were saved that could not be captured").await;
+    let settled =
+        "SELECT uncaptured_seen = (SELECT last_value FROM agent_sync.uncaptured) FROM agent_sync.install";
+    platform.holds(settled).await;
+    orders.batch_execute("ROLLBACK").await.unwrap();
+    other.batch_execute("ROLLBACK").await.unwrap();
+}
+
+#[tokio::test]
+async fn g1_a_counted_save_in_a_partition_or_a_child_is_waited_for() {
+    for tables in [
+        "CREATE TABLE agents (slug text, region text, name text, voice_settings jsonb, PRIMARY KEY (slug, region))
+             PARTITION BY LIST (region);
+         CREATE TABLE agents_eu PARTITION OF agents FOR VALUES IN ('eu') PARTITION BY LIST (slug);
+         CREATE TABLE saved PARTITION OF agents_eu DEFAULT",
+        "CREATE TABLE agents (slug text PRIMARY KEY, region text, name text, voice_settings jsonb);
+         CREATE TABLE saved () INHERITS (agents)",
+    ] {
+        let platform = Platform::new().await;
+        platform.run(&format!("DROP TABLE agents CASCADE; {tables}")).await;
+        let saver = platform.connect().await;
+        saver.batch_execute("BEGIN; INSERT INTO saved (slug, region) VALUES ('a', 'eu')").await.unwrap();
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 2] =
+            [&"public.agents", &"public.agent_configurations"];
+        let savers = agent_sync::store::queries::SAVERS;
+        assert_eq!(platform.client.query(savers, &parameters).await.unwrap().len(), 1, "{tables}");
+        saver.batch_execute("COMMIT").await.unwrap();
+        assert!(platform.client.query(savers, &parameters).await.unwrap().is_empty(), "{tables}");
+    }
+}
+
+#[tokio::test]
 async fn the_log_of_a_database_that_stays_away_is_one_line() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_agent-sync"));
     command
@@ -334,7 +428,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         queries::VERSION,
         queries::CAPTURE_FAULTS,
         queries::SEAL,
-        queries::NEXT_TRANSACTION,
+        queries::SAVERS,
         queries::NEXT_RETRY,
         queries::ENQUEUE_RETRIES,
         queries::SERVER,

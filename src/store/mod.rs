@@ -358,24 +358,18 @@ impl Store {
         self.run(client, &queries::enqueue_all(&self.layout), &[]).await
     }
 
-    /// Puts every agent into the outbox on account of `uncaptured` saves that could not be captured, and says so in
-    /// `agent_sync.install`; but only if every transaction before `barrier` is over, for one of them may have made
-    /// such a save and not committed yet. Says whether it did.
-    pub async fn enqueue_uncaptured(
-        &self,
-        client: &Client,
-        uncaptured: i64,
-        barrier: &str,
-    ) -> Result<bool, StoreError> {
-        let query = queries::enqueue_uncaptured(&self.layout);
-        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&uncaptured, Type::INT8), (&barrier, Type::TEXT)];
-        Ok(within(self.patience, client.execute_typed(&query, &parameters)).await? > 0)
+    /// Puts every agent into the outbox on account of `uncaptured` saves that could not be captured, and says in
+    /// `agent_sync.install` that these are made good. Only for a caller that has seen all their [savers](Store::savers) over.
+    pub async fn enqueue_uncaptured(&self, client: &Client, uncaptured: i64) -> Result<(), StoreError> {
+        self.run(client, &queries::enqueue_uncaptured(&self.layout), &[(&uncaptured, Type::INT8)]).await
     }
 
-    /// The first transaction that has not begun: a barrier for [`Store::enqueue_uncaptured`].
-    pub async fn next_transaction(&self, client: &Client) -> Result<String, StoreError> {
-        self.scalar(client, queries::NEXT_TRANSACTION).await
+    /// The transactions of others that may have saved and are not over: see [`queries::SAVERS`].
+    pub async fn savers(&self, client: &Client) -> Result<Vec<String>, StoreError> {
+        let tables: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&self.layout.agents.table, Type::TEXT), (&self.layout.configurations.table, Type::TEXT)];
+        let rows = within(self.patience, client.query_typed(queries::SAVERS, &tables)).await?;
+        Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
     }
 
     /// Puts what is worth another look into the outbox, and clears problems of agents that are gone.

@@ -53,8 +53,21 @@ pub const NOTE_LAST_SYNC: &str =
 /// Says that changes may have been missed, so that every agent is looked at when that is over, whoever leads then.
 pub const DISTRUST: &str = "UPDATE agent_sync.install SET uncaptured_seen = -1 WHERE uncaptured_seen <> -1";
 
-/// The first transaction that has not begun.
-pub const NEXT_TRANSACTION: &str = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text";
+/// The virtual transactions of others that may have saved and are not over, of `$1` the agents and `$2` the configurations: those
+/// that hold a lock to write, or a stronger one, on either table, or on a partition or child of it. A prepared transaction
+/// keeps its number, and is among them.
+pub const SAVERS: &str = "
+    WITH RECURSIVE saved (relation) AS (
+        SELECT r.relation::oid FROM (VALUES (to_regclass($1::text)), (to_regclass($2::text))) AS r (relation)
+        UNION
+        SELECT i.inhrelid FROM saved JOIN pg_inherits i ON i.inhparent = saved.relation
+    )
+    SELECT DISTINCT l.virtualtransaction
+    FROM pg_locks l JOIN saved ON saved.relation = l.relation
+    WHERE l.locktype = 'relation' AND l.granted
+      AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+      AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+      AND l.pid IS DISTINCT FROM pg_backend_pid()";
 
 /// How long until the first failed write is to be tried again, in seconds; null if there is none.
 pub const NEXT_RETRY: &str = "
@@ -74,17 +87,10 @@ pub fn enqueue_all(layout: &Layout) -> String {
 }
 
 /// Every agent into the outbox after `$1` saves that could not be captured, and says so in `agent_sync.install`: in one
-/// snapshot, in which every transaction before `$2` is over. If one is not, nothing is done.
+/// snapshot. It settles them only once their [`SAVERS`] are over; see `Attempt::make_good`.
 pub fn enqueue_uncaptured(layout: &Layout) -> String {
     let all = enqueue_all(layout);
-    format!(
-        "WITH settled AS (
-             UPDATE agent_sync.install SET uncaptured_seen = $1
-             WHERE pg_snapshot_xmin(pg_current_snapshot()) >= $2::text::xid8
-             RETURNING 1
-         )
-         {all} AND EXISTS (SELECT FROM settled)"
-    )
+    format!("WITH settled AS (UPDATE agent_sync.install SET uncaptured_seen = $1) {all}")
 }
 
 /// Problems of agents that are gone.

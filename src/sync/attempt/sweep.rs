@@ -100,28 +100,43 @@ impl Attempt<'_> {
 
     /// Looks at every agent on account of saves that could not be captured (G1); the first start after an install
     /// counts as one of them. Says so unless it is `told` already.
+    ///
+    /// The count grows when a save is made, and what was saved is visible only after its commit. So what is visible is enqueued at
+    /// once, and the count is settled only by a statement that sees all of it. The locks say when that is. A transaction that
+    /// has saved holds its lock on the table until it is over, prepared or not, and PostgreSQL makes a transaction visible before it
+    /// releases its locks. The order is this: the count is read first; a later statement lists the holders of such locks, so
+    /// each save that was counted is visible by then, or its transaction is listed; when none of those listed holds its lock
+    /// any more, a statement that begins after that sees every save of the count. Transactions elsewhere, and those that save
+    /// later, hold up nothing. The numbers of transactions cannot say it: the snapshot of a quiet server ends at the last
+    /// transaction that is over, and one that is open may be the next. `tests/model/uncaptured.rs` checks the order.
     async fn make_good(&mut self, installed: Installed, told: bool) -> Result<(), AttemptError> {
         let Installed { uncaptured: saves, uncaptured_seen: seen, .. } = installed;
         if saves == seen {
             return Ok(());
         }
         let (client, store, observer) = (self.session.client(), &self.store, &self.context.observer);
-        let known = self.uncaptured.as_ref().map(|(saves, _)| *saves);
-        if known != Some(saves) {
-            if !told {
-                observer.tell(&match known.unwrap_or(seen) {
-                    ..0 => Event::FirstStart,
-                    before => Event::Uncaptured { saves: saves - before },
-                });
+        let known = self.uncaptured.take();
+        let open = store.savers(client).await?;
+        let (left, is_new) = match known {
+            Some((before, savers)) if before == saves => {
+                (savers.into_iter().filter(|saver| open.contains(saver)).collect(), false)
             }
-            self.uncaptured = Some((saves, store.next_transaction(client).await?));
-        }
-        let barrier = self.uncaptured.as_ref().map_or("0", |(_, barrier)| barrier.as_str());
-        let settled = store.enqueue_uncaptured(client, saves, barrier).await?;
-        if !settled && known != Some(saves) {
-            // Not every transaction is over yet: look at what there is now, and again when they are.
+            known => {
+                if !told {
+                    observer.tell(&match known.map_or(seen, |(before, _)| before) {
+                        ..0 => Event::FirstStart,
+                        before => Event::Uncaptured { saves: saves - before },
+                    });
+                }
+                (open, true)
+            }
+        };
+        if left.is_empty() {
+            store.enqueue_uncaptured(client, saves).await?;
+        } else if is_new {
             store.enqueue_all(client).await?;
         }
+        self.uncaptured = Some((saves, left));
         Ok(())
     }
 }
