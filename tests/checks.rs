@@ -317,3 +317,69 @@ async fn saving_an_agent_succeeds_whatever_state_the_install_is_in() {
         platform.run("DELETE FROM agents WHERE slug LIKE 'renamed-%'").await;
     }
 }
+
+#[tokio::test]
+async fn g14_an_install_without_its_record_is_told_at_the_start_in_a_sweep_and_by_doctor() {
+    let platform = Platform::installed().await;
+    let record = "the install has no record of itself, as after a copy of the schema alone";
+    let running = brisk(&platform);
+    running.logged("caught up").await;
+    let row: String = platform.value("SELECT to_jsonb(i)::text FROM agent_sync.install i").await;
+    platform.run("TRUNCATE agent_sync.install").await;
+    let (starting, damaged) = (brisk(&platform), platform.says(&["doctor", "--json"]).await);
+    for daemon in [&running, &starting] {
+        let (cause, remedy) = found(daemon).await;
+        assert!(cause.starts_with(record), "{cause}");
+        assert!(remedy.starts_with("Run `agent-sync install`"), "{remedy}");
+    }
+    assert_eq!(damaged.code, 2, "{damaged:?}");
+    assert!(
+        damaged.out.contains(record) && !damaged.out.contains("unexpected number of rows"),
+        "{damaged:?}"
+    );
+    let said = platform.says(&["status", "--json"]).await;
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.object()["outbox"].is_null(), "{said:?}");
+
+    // What was saved meanwhile without a capture is made good, for the record was away.
+    platform.configure("a").await;
+    platform.run("ALTER TABLE agents DISABLE TRIGGER USER").await;
+    platform.save("a", EXAMPLE).await;
+    platform.run("ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_insert; ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_update").await;
+    platform.run(&format!("INSERT INTO agent_sync.install SELECT * FROM jsonb_populate_record(NULL::agent_sync.install, $${row}$$)")).await;
+    platform.becomes("a", EXPECTED).await;
+}
+
+#[tokio::test]
+async fn t6_tables_that_the_install_was_not_made_for_are_refused() {
+    for (from, to) in [
+        ("agents", "AGENT_SYNC__DATABASES__MAIN__AGENTS__TABLE"),
+        ("agent_configurations", "AGENT_SYNC__DATABASES__MAIN__CONFIGURATIONS__TABLE"),
+    ] {
+        let platform = Platform::installed().await;
+        platform.run(&format!("CREATE TABLE others (LIKE {from} INCLUDING ALL)")).await;
+        let with = |verb: &str| {
+            let mut command = platform.command(&[verb]);
+            command.env_remove("DATABASE_URL").env("AGENT_SYNC__DATABASES__MAIN__URL", &platform.url);
+            command.env(to, "others").env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
+            command
+        };
+        let daemon = Daemon::start(with("run"));
+        let (cause, remedy) = found(&daemon).await;
+        assert!(
+            cause.contains("the install is for the tables public.agents and public.agent_configurations"),
+            "{cause}"
+        );
+        assert!(cause.contains("public.others"), "{cause}");
+        assert!(remedy.contains("Name the tables of the install in the settings"), "{remedy}");
+        let doctor = crate::support::Said::of(with("doctor")).await;
+        assert!(doctor.code == 2 && doctor.out.contains("the install is for the tables"), "{doctor:?}");
+    }
+    // An install that is made for others under a running daemon is found in its next sweep.
+    let platform = Platform::installed().await;
+    let daemon = brisk(&platform);
+    daemon.logged("caught up").await;
+    platform.run("UPDATE agent_sync.install SET tables = tables || '{\"agents\": {\"schema\": \"other\", \"table\": \"user\"}}'").await;
+    let (cause, _) = found(&daemon).await;
+    assert!(cause.contains("the tables other.user and public.agent_configurations"), "{cause}");
+}

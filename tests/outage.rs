@@ -426,6 +426,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         queries::CLEAR_PROBLEMS,
         queries::INSTALL,
         queries::VERSION,
+        queries::OWN_ROWS_HIDDEN,
         queries::CAPTURE_FAULTS,
         queries::SEAL,
         queries::SAVERS,

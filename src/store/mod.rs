@@ -70,8 +70,6 @@ pub enum Idle {
 /// What the table `agent_sync.install` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Installed {
-    /// The version of the schema.
-    pub version: i32,
     /// Saves that could not be captured and for which every agent has been brought in sync since.
     pub uncaptured_seen: i64,
     /// Saves that could not be captured.
@@ -400,14 +398,13 @@ impl Store {
         Ok(pruned >= PORTION.unsigned_abs())
     }
 
-    /// What is installed.
-    pub async fn installed(&self, client: &Client) -> Result<Installed, StoreError> {
-        let row = within(self.patience, client.query_typed_one(queries::INSTALL, &[])).await?;
-        Ok(Installed {
-            version: row.try_get(0)?,
-            uncaptured_seen: row.try_get(1)?,
-            uncaptured: row.try_get(2)?,
-        })
+    /// What the install says of itself; nothing if it has no record.
+    pub async fn installed(&self, client: &Client) -> Result<Option<Installed>, StoreError> {
+        let row = within(self.patience, client.query_typed_opt(queries::INSTALL, &[])).await?;
+        let installed = row.map(|row| {
+            Ok::<_, StoreError>(Installed { uncaptured_seen: row.try_get(1)?, uncaptured: row.try_get(2)? })
+        });
+        installed.transpose()
     }
 
     /// Says in `agent_sync.install` that changes may have been missed: see [`queries::DISTRUST`].

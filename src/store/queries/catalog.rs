@@ -80,8 +80,30 @@ pub const MISSING_PARTS: &str = "
                       WHERE n.nspname = 'agent_sync' AND c.relname = part.name)
     ORDER BY 1";
 
-/// The version of the schema.
-pub const VERSION: &str = "SELECT i.version FROM agent_sync.install i";
+/// The version of the schema, and the tables that the triggers were made for: schema and name of the agents, and of the configurations.
+pub const VERSION: &str = "
+    SELECT i.version,
+           coalesce(i.tables #>> '{agents,schema}', 'public'), coalesce(i.tables #>> '{agents,table}', 'agents'),
+           coalesce(i.tables #>> '{configurations,schema}', 'public'),
+           coalesce(i.tables #>> '{configurations,table}', 'agent_configurations')
+    FROM agent_sync.install i";
+
+/// The tables of agent-sync whose rows row-level security keeps from the role, and the role. A policy that lets it at every row, for
+/// every command, keeps it from none.
+pub const OWN_ROWS_HIDDEN: &str = "
+    SELECT 'agent_sync.' || c.relname, current_user::text
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'agent_sync' AND c.relname IN ('history', 'install', 'outbox', 'problem') AND c.relkind = 'r'
+      AND row_security_active(c.oid)
+      AND NOT (
+          EXISTS (SELECT FROM pg_policy p
+                  WHERE p.polrelid = c.oid AND p.polpermissive AND p.polcmd = '*'
+                    AND pg_get_expr(p.polqual, p.polrelid) IS NOT DISTINCT FROM 'true'
+                    AND coalesce(pg_get_expr(p.polwithcheck, p.polrelid), 'true') = 'true'
+                    AND EXISTS (SELECT FROM unnest(p.polroles) AS member (role)
+                                WHERE member.role = 0 OR pg_has_role(member.role, 'USAGE')))
+          AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND NOT p.polpermissive))
+    ORDER BY 1";
 
 /// Of the privileges `$4` on schemas `$1`, relations `$2` and quoted columns `$3`, those that the role lacks: in words, as
 /// the statement that grants them, and the role; one row for each object and kind of privilege.

@@ -19,14 +19,14 @@ impl Attempt<'_> {
         self.next_sweep = Instant::now() + self.context.options.sync.sweep_interval;
         self.has_swept = true;
         let (client, store, observer) = (self.session.client(), &self.store, &self.context.observer);
+        let patience = Store::patience(&self.context.options.sync);
+        let own = checks::own_tables(client, patience, &self.context.database, install::VERSION).await?;
+        refuse(own.into_iter().collect())?;
         let resealed = store.seal(client).await?;
-        let mut installed = store.installed(client).await?;
-        if installed.version != install::VERSION {
-            let (found, expected) = (installed.version, install::VERSION);
-            return Err(AttemptError::Unfit(vec![Finding::OtherVersion { found, expected }]));
-        }
+        let mut installed =
+            store.installed(client).await?.ok_or_else(|| AttemptError::Unfit(vec![Finding::NoRecord]))?;
 
-        refuse(checks::server(client, Store::patience(&self.context.options.sync)).await?)?;
+        refuse(checks::server(client, patience).await?)?;
         if let Some(known_before) = resealed {
             self.uncaptured = None;
             if known_before {
