@@ -278,7 +278,7 @@ pub(super) async fn capture_faults(
     let parameters: &[(&(dyn ToSql + Sync), Type)] =
         &[(relations, Type::TEXT_ARRAY), (names, Type::TEXT_ARRAY), (&watched, Type::TEXT_ARRAY)];
     let rows = within(patience, client.query_typed(queries::CAPTURE_FAULTS, parameters)).await?;
-    rows.iter().map(|row| Ok(CaptureFault { trigger: row.try_get(0)?, fault: row.try_get(1)? })).collect()
+    Ok(rows.iter().map(CaptureFault::of).collect::<Result<_, _>>()?)
 }
 
 /// The same for those that `agent-sync install` makes.

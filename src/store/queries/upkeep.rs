@@ -86,6 +86,13 @@ pub fn enqueue_all(layout: &Layout) -> String {
     format!("INSERT INTO agent_sync.outbox (slug) SELECT a.{slug} FROM {table} a WHERE a.{slug} IS NOT NULL")
 }
 
+/// Every agent into the outbox that is not in it: for a look that comes again and again, and must not pile up. What waits there is read
+/// later than this.
+pub fn enqueue_absent(layout: &Layout) -> String {
+    let (all, slug) = (enqueue_all(layout), &layout.agents.slug.name);
+    format!("{all} AND NOT EXISTS (SELECT FROM agent_sync.outbox o WHERE o.slug = a.{slug}::text)")
+}
+
 /// Every agent into the outbox after `$1` saves that could not be captured, and says so in `agent_sync.install`: in one
 /// snapshot. It settles them only once their [`SAVERS`] are over; see `Attempt::make_good`.
 pub fn enqueue_uncaptured(layout: &Layout) -> String {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::{Attempt, AttemptError, refuse};
 use crate::install;
 use crate::observe::{self, Event};
-use crate::store::{CaptureFault, Finding, Installed, Store, checks};
+use crate::store::{CaptureFault, FaultKind, Finding, Installed, Store, checks};
 
 /// How many portions of the history a sweep deletes at most; the rest is for the next.
 const PRUNED: u32 = 10;
@@ -54,14 +54,23 @@ impl Attempt<'_> {
         };
         let observer = &self.context.observer;
         for fault in self.health.noticed.untold_faults(&faults) {
-            let (trigger, remedy) = (&fault.trigger, CaptureFault::REMEDY);
-            observer.tell(&Event::CaptureBroken { trigger, fault: &fault.fault, remedy });
+            let CaptureFault { trigger, fault: what, kind, .. } = fault;
+            let (fault, remedy) = (what.as_str(), fault.remedy());
+            observer.tell(&match kind {
+                FaultKind::Broken => Event::CaptureBroken { trigger, fault, remedy },
+                FaultKind::Sleeps => Event::CaptureSleeps { trigger, remedy },
+                FaultKind::Child => Event::CaptureLacksChild { trigger, fault, remedy },
+            });
         }
         for finding in self.health.noticed.untold_findings(&findings) {
             let (finding, remedy) = (finding.to_string(), finding.remedy());
             observer.tell(&Event::Found { finding: &finding, remedy: &remedy });
         }
         looked?;
+        // Of what no trigger tells, every sweep has to.
+        if faults.iter().any(|fault| fault.kind == FaultKind::Child) {
+            self.store.enqueue_absent(self.session.client()).await?;
+        }
         self.tell_what_is_wrong(&faults, &findings);
         if misses {
             self.store.distrust(self.session.client()).await?;
@@ -86,7 +95,7 @@ impl Attempt<'_> {
     fn tell_what_is_wrong(&self, faults: &[CaptureFault], findings: &[Finding]) {
         let faults = faults.iter().map(|fault| observe::Finding {
             what: fault.to_string(),
-            remedy: CaptureFault::REMEDY.to_owned(),
+            remedy: fault.remedy().to_owned(),
             misses_changes: true,
         });
         let findings = findings.iter().map(|finding| observe::Finding {
