@@ -92,6 +92,19 @@ pub enum Finding {
         /// Its type, if that is why.
         of_type: Option<String>,
     },
+    /// The indexes of a slug were made in another order than the collation has now.
+    CollationChanged {
+        /// The table, as `schema.name`.
+        table: String,
+        /// The column of the slug.
+        column: String,
+        /// The collation, as `schema.name`; none for that of the database.
+        collation: Option<String>,
+        /// The version that it had.
+        recorded: String,
+        /// The version that it has.
+        actual: String,
+    },
     /// Transactions can be prepared, and the capture notifies (G3).
     PreparedTransactions {
         /// How many.
@@ -112,6 +125,7 @@ impl Finding {
             self,
             Self::RowsMayBeHidden { .. }
                 | Self::Scans { .. }
+                | Self::CollationChanged { .. }
                 | Self::PreparedTransactions { .. }
                 | Self::HistoryWithoutCause
         )
@@ -132,6 +146,7 @@ impl Finding {
             | Self::ReadOnly
             | Self::OtherVersion { .. }
             | Self::Scans { .. }
+            | Self::CollationChanged { .. }
             | Self::PreparedTransactions { .. }
             | Self::HistoryWithoutCause => false,
         }
@@ -193,6 +208,16 @@ impl Finding {
                  then run `agent-sync install`."
             )
             .into(),
+            Self::CollationChanged { table, collation: Some(collation), .. } => format!(
+                "REINDEX TABLE {table}; for every table with an index in this collation, then: ALTER COLLATION {collation} REFRESH VERSION; \
+                 the daemon uses the index from its next connection on."
+            )
+            .into(),
+            Self::CollationChanged { table, collation: None, .. } => format!(
+                "REINDEX TABLE {table}; REINDEX TABLE agent_sync.problem; and every other table with an index of text, or REINDEX DATABASE; \
+                 then: ALTER DATABASE … REFRESH COLLATION VERSION; the daemon uses the index from its next connection on."
+            )
+            .into(),
             Self::PreparedTransactions { .. } => {
                 "Set capture.notify = false if transactions that save agents are prepared (two-phase commit)."
                     .into()
@@ -244,6 +269,12 @@ impl Display for Finding {
             Self::Scans { table, column, of_type: Some(of_type) } => write!(
                 out,
                 "{column} has the type {of_type}, in which no index finds text, so every lookup scans {table}"
+            ),
+            Self::CollationChanged { table, column, collation, recorded, actual } => write!(
+                out,
+                "the collation {} of {column} in {table} had version {recorded} when its indexes were made and has {actual} now, so no \
+                 index is used to find a slug there",
+                collation.as_deref().unwrap_or("of the database")
             ),
             Self::PreparedTransactions { max } => write!(
                 out,

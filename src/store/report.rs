@@ -128,8 +128,8 @@ pub fn count_agents(layout: &Layout) -> String {
 
 /// How many configurations the slug `$1` has.
 pub fn count_configurations(layout: &Layout) -> String {
-    let (table, slug) = (&layout.configurations.table, &layout.configurations.agent_slug.name);
-    format!("SELECT count(*) FROM {table} c WHERE c.{slug} = $1::text")
+    let (table, slug) = (&layout.configurations.table, layout.configurations.lookup("c"));
+    format!("SELECT count(*) FROM {table} c WHERE {slug} = $1::text")
 }
 
 /// Every agent with its configurations, those of an agent together, in the order of the slugs; of the slugs `$1` alone, unless it
@@ -138,24 +138,24 @@ pub fn count_configurations(layout: &Layout) -> String {
 /// The columns are those of [`Surveyed`].
 pub fn survey(layout: &Layout, noted: bool) -> String {
     let (agents, configurations) = (&layout.agents, &layout.configurations);
-    let (slug, of) = (&agents.slug.name, &configurations.agent_slug.name);
+    let (slug, of, own) = (agents.lookup("a"), configurations.lookup("c"), &agents.slug.name);
     let (said, from) = if noted {
         (
             "o.slug IS NOT NULL, p.kind, p.detail, p.sqlstate",
             format!(
-                "LEFT JOIN (SELECT DISTINCT slug FROM agent_sync.outbox) o ON o.slug = a.{slug}::text
-                 LEFT JOIN agent_sync.problem p ON p.slug = a.{slug}::text"
+                "LEFT JOIN (SELECT DISTINCT slug FROM agent_sync.outbox) o ON o.slug = {slug}
+                 LEFT JOIN agent_sync.problem p ON p.slug = {slug}"
             ),
         )
     } else {
         ("false, NULL::text, NULL::text, NULL::text", String::new())
     };
     format!(
-        "SELECT a.{slug}::text, {said}, {}, c.ctid IS NOT NULL, {}
-         FROM {} a LEFT JOIN {} c ON c.{of} = a.{slug}
+        "SELECT a.{own}::text, {said}, {}, c.ctid IS NOT NULL, {}
+         FROM {} a LEFT JOIN {} c ON {of} = {slug}
          {from}
-         WHERE a.{slug} IS NOT NULL AND ($1::text[] IS NULL OR a.{slug} = ANY ($1::text[]))
-         ORDER BY a.{slug}, c.tableoid, c.ctid",
+         WHERE a.{own} IS NOT NULL AND ($1::text[] IS NULL OR {slug} = ANY ($1::text[]))
+         ORDER BY {slug}, c.tableoid, c.ctid",
         queries::agent_columns(agents),
         queries::configuration_columns(configurations),
         agents.table,

@@ -102,19 +102,17 @@ pub fn enqueue_uncaptured(layout: &Layout) -> String {
 
 /// Problems of agents that are gone.
 pub fn clear_orphans(layout: &Layout) -> String {
-    let (table, slug) = (&layout.agents.table, &layout.agents.slug.name);
-    format!(
-        "DELETE FROM agent_sync.problem p WHERE NOT EXISTS (SELECT FROM {table} a WHERE a.{slug} = p.slug)"
-    )
+    let (table, slug) = (&layout.agents.table, layout.agents.lookup("a"));
+    format!("DELETE FROM agent_sync.problem p WHERE NOT EXISTS (SELECT FROM {table} a WHERE {slug} = p.slug)")
 }
 
 /// Agents whose missing configuration has come, noted or not (C2 can be switched off).
 pub fn enqueue_found(layout: &Layout) -> String {
-    let (table, slug) = (&layout.configurations.table, &layout.configurations.agent_slug.name);
+    let (table, slug) = (&layout.configurations.table, layout.configurations.lookup("c"));
     format!(
         "INSERT INTO agent_sync.outbox (slug) SELECT p.slug FROM agent_sync.problem p
          WHERE p.kind = 'missing_configuration'
-           AND EXISTS (SELECT FROM {table} c WHERE c.{slug} = p.slug)
+           AND EXISTS (SELECT FROM {table} c WHERE {slug} = p.slug)
            AND NOT EXISTS (SELECT FROM agent_sync.outbox o WHERE o.slug = p.slug)"
     )
 }
