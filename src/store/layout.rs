@@ -182,7 +182,7 @@ pub(super) const COLUMNS: &str = "
            EXISTS (SELECT FROM pg_catalog.pg_index i
                    WHERE i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = ANY (i.indkey))
                AND pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT'),
-           collation.name, collation.recorded, collation.actual
+           stale.name, stale.recorded, stale.actual
     FROM pg_catalog.pg_attribute a
     -- PostgreSQL 14 notes no version for the database.
     LEFT JOIN LATERAL (
@@ -194,7 +194,7 @@ pub(super) const COLUMNS: &str = "
                pg_catalog.pg_collation_actual_version(l.oid) AS actual
         FROM pg_catalog.pg_collation l JOIN pg_catalog.pg_namespace s ON s.oid = l.collnamespace
         WHERE l.oid = a.attcollation
-    ) AS collation ON collation.recorded <> collation.actual
+    ) AS stale ON stale.recorded <> stale.actual
     JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = $1::text AND c.relname = $2::text
