@@ -388,7 +388,8 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
     let (claim_lone, write_lone) =
         (queries::claim_lone(&layout).unwrap(), queries::write_lone(&layout, true));
     let bare_write_lone = queries::write_lone(&layout, false);
-    let (all, orphans) = (queries::enqueue_all(&layout), queries::clear_orphans(&layout));
+    let (all, orphans) = (queries::enqueue_all(&layout), queries::enqueue_orphans(&layout));
+    let (absent, unambiguous) = (queries::enqueue_absent(&layout), queries::enqueue_unambiguous(&layout));
     let (found, uncaptured) = (queries::enqueue_found(&layout), queries::enqueue_uncaptured(&layout));
     let (agents, configurations) = (report::count_agents(&layout), report::count_configurations(&layout));
     let (survey, bare_survey) = (report::survey(&layout, true), report::survey(&layout, false));
@@ -447,6 +448,8 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         queries::TAKE_LONE,
         &all,
         &orphans,
+        &absent,
+        &unambiguous,
         &found,
         &uncaptured,
     ] {

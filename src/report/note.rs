@@ -58,6 +58,7 @@ impl Note {
             | Finding::OtherVersion { .. } => "install",
             Finding::Unprivileged { .. } => "privileges",
             Finding::OwnRowsHidden { .. } | Finding::RowsMayBeHidden { .. } => "row security",
+            Finding::NotUnique { .. } => "key",
             Finding::Scans { .. } | Finding::CollationChanged { .. } => "index",
             Finding::PreparedTransactions { .. } => "two-phase",
             Finding::HistoryWithoutCause => "history",

@@ -92,6 +92,13 @@ pub enum Finding {
         /// Its type, if that is why.
         of_type: Option<String>,
     },
+    /// No unique index keeps agents with the same slug out (T5).
+    NotUnique {
+        /// The table, as `schema.name`.
+        table: String,
+        /// The column of the slug.
+        column: String,
+    },
     /// The indexes of a slug were made in another order than the collation has now.
     CollationChanged {
         /// The table, as `schema.name`.
@@ -125,6 +132,7 @@ impl Finding {
             self,
             Self::RowsMayBeHidden { .. }
                 | Self::Scans { .. }
+                | Self::NotUnique { .. }
                 | Self::CollationChanged { .. }
                 | Self::PreparedTransactions { .. }
                 | Self::HistoryWithoutCause
@@ -146,6 +154,7 @@ impl Finding {
             | Self::ReadOnly
             | Self::OtherVersion { .. }
             | Self::Scans { .. }
+            | Self::NotUnique { .. }
             | Self::CollationChanged { .. }
             | Self::PreparedTransactions { .. }
             | Self::HistoryWithoutCause => false,
@@ -208,6 +217,9 @@ impl Finding {
                  then run `agent-sync install`."
             )
             .into(),
+            Self::NotUnique { table, column } => {
+                format!("CREATE UNIQUE INDEX CONCURRENTLY ON {table} ({column});").into()
+            }
             Self::CollationChanged { table, collation: Some(collation), .. } => format!(
                 "REINDEX TABLE {table}; for every table with an index in this collation, then: ALTER COLLATION {collation} REFRESH VERSION; \
                  the daemon uses the index from its next connection on."
@@ -269,6 +281,10 @@ impl Display for Finding {
             Self::Scans { table, column, of_type: Some(of_type) } => write!(
                 out,
                 "{column} has the type {of_type}, in which no index finds text, so every lookup scans {table}"
+            ),
+            Self::NotUnique { table, column } => write!(
+                out,
+                "{table} has no unique index on {column}; agents that share a slug are reported as ambiguous and not synced"
             ),
             Self::CollationChanged { table, column, collation, recorded, actual } => write!(
                 out,

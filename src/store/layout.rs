@@ -54,6 +54,8 @@ pub struct Agents {
     pub slug: Column,
     /// Whether an index finds it.
     pub slug_is_indexed: bool,
+    /// Whether a unique index keeps it from being met twice (T5).
+    pub slug_is_unique: bool,
     lookup: Lookup,
     /// Its settings.
     pub voice_settings: Column,
@@ -123,7 +125,7 @@ pub struct Layout {
     pub targets: Targets,
     /// The optional columns that do not exist (T3), as `table.column`.
     pub missing: Vec<String>,
-    /// In which tables no index finds a slug.
+    /// In which tables no index finds a slug, or none keeps slugs apart.
     pub scans: Vec<Finding>,
     /// What can be done about an agent that is not in sync.
     pub remedies: Remedies,
@@ -165,7 +167,8 @@ impl LayoutError {
 
 /// The columns of a table, their types by name and by length, whether one can be written, whether it is indexed, and
 /// whether it is of a primary key that can be read; then its collation, if the library orders text otherwise than when the collation was
-/// made: its name, none for that of the database, and the two versions. Those of the key come first, in its order.
+/// made: its name, none for that of the database, and the two versions; and whether it is unique by itself. Those of the primary key come
+/// first, in its order.
 /// The table is looked up in the catalog, which needs no privilege: what the role lacks is for `checks` to say.
 pub(super) const COLUMNS: &str = "
     SELECT a.attname::text,
@@ -182,7 +185,12 @@ pub(super) const COLUMNS: &str = "
            EXISTS (SELECT FROM pg_catalog.pg_index i
                    WHERE i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = ANY (i.indkey))
                AND pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT'),
-           stale.name, stale.recorded, stale.actual
+           stale.name, stale.recorded, stale.actual,
+           EXISTS (SELECT FROM pg_catalog.pg_index i
+                   WHERE i.indrelid = a.attrelid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
+                     AND i.indexprs IS NULL AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum)
+               -- A unique index of a table says nothing of the rows of its children; one of a partitioned table does.
+               AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = a.attrelid AND c.relkind <> 'p')
     FROM pg_catalog.pg_attribute a
     -- PostgreSQL 14 notes no version for the database.
     LEFT JOIN LATERAL (
@@ -210,6 +218,7 @@ struct Found {
     indexed: bool,
     of_key: bool,
     stale: Option<Stale>,
+    unique: bool,
 }
 
 /// A collation that is not what it was when the indexes were made.
@@ -258,6 +267,7 @@ impl Table {
                         }
                         None => None,
                     },
+                    unique: row.try_get(10)?,
                 })
             })
             .collect::<Result<_, StoreError>>()?;
@@ -275,6 +285,17 @@ impl Table {
     /// the column helps.
     fn finds(&self, name: &str) -> bool {
         self.find(name).is_some_and(|found| found.indexed && found.is_text() && found.stale.is_none())
+    }
+
+    /// Whether a unique index, which has to tell the truth, keeps equal values out of this column.
+    fn is_unique(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|found| found.unique && found.stale.is_none())
+    }
+
+    /// That none does.
+    fn repeats(&self, name: &str) -> Option<Finding> {
+        let found = self.find(name).filter(|found| !found.unique)?;
+        Some(Finding::NotUnique { table: self.plain.clone(), column: plain(&found.name) })
     }
 
     /// How rows are looked up by this column.
@@ -348,6 +369,7 @@ impl Layout {
             table: from.quoted.clone(),
             slug: from.required(&agents.columns.slug)?,
             slug_is_indexed: from.finds(&agents.columns.slug),
+            slug_is_unique: from.is_unique(&agents.columns.slug),
             lookup: from.lookup(&agents.columns.slug),
             voice_settings: from.required(&agents.columns.voice_settings)?,
             name: from.optional(&agents.columns.name),
@@ -384,7 +406,8 @@ impl Layout {
             voice_id: target.voice_id.is_some(),
             temperature: target.temperature.as_ref().and(to.find(&columns.temperature)).map(comparison),
         };
-        let scans = [from.scan(&agents.columns.slug), to.scan(&columns.agent_slug)];
+        let slug = &agents.columns.slug;
+        let scans = [from.scan(slug), to.scan(&columns.agent_slug), from.repeats(slug)];
         let scans = scans.into_iter().flatten().collect();
         let missing = from.missing.into_iter().chain(to.missing).collect();
         let remedies = Remedies::new(configurations);

@@ -415,9 +415,10 @@ impl Store {
         Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
     }
 
-    /// Puts what is worth another look into the outbox, and clears problems of agents that are gone.
+    /// Puts the problems that are worth another look into the outbox.
     pub async fn sweep_problems(&self, client: &Client) -> Result<(), StoreError> {
-        self.run(client, &queries::clear_orphans(&self.layout), &[]).await?;
+        self.run(client, &queries::enqueue_orphans(&self.layout), &[]).await?;
+        self.run(client, &queries::enqueue_unambiguous(&self.layout), &[]).await?;
         self.run(client, &queries::enqueue_found(&self.layout), &[]).await
     }
 

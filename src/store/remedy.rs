@@ -38,6 +38,11 @@ impl Remedies {
             "rejected" => {
                 "Correct these settings and save the agent; it is then brought in sync by itself.".into()
             }
+            "ambiguous" => {
+                "Give each agent a slug of its own, or delete those that are not meant; the agent that is left is then brought in sync \
+                 by itself."
+                    .into()
+            }
             _ => failure::remedy(sqlstate.unwrap_or_default()).into(),
         }
     }

@@ -150,11 +150,23 @@ pub fn survey(layout: &Layout, noted: bool) -> String {
     } else {
         ("false, NULL::text, NULL::text, NULL::text", String::new())
     };
+    let asked = format!("($1::text[] IS NULL OR {slug} = ANY ($1::text[]))");
+    // Where an index keeps slugs apart, nobody has to count them.
+    let (shares, shared) = if agents.slug_is_unique {
+        ("1::int8", String::new())
+    } else {
+        let counted = format!(
+            "LEFT JOIN (SELECT {slug} AS slug, count(*) AS agents FROM {} a WHERE {asked} GROUP BY 1) shared
+                 ON shared.slug = {slug}",
+            agents.table
+        );
+        ("shared.agents", counted)
+    };
     format!(
-        "SELECT a.{own}::text, {said}, {}, c.ctid IS NOT NULL, {}
+        "SELECT a.{own}::text, {said}, {}, c.ctid IS NOT NULL, {}, {shares}
          FROM {} a LEFT JOIN {} c ON {of} = {slug}
-         {from}
-         WHERE a.{own} IS NOT NULL AND ($1::text[] IS NULL OR {slug} = ANY ($1::text[]))
+         {from} {shared}
+         WHERE a.{own} IS NOT NULL AND {asked}
          ORDER BY {slug}, c.tableoid, c.ctid",
         queries::agent_columns(agents),
         queries::configuration_columns(configurations),
@@ -176,6 +188,8 @@ pub struct Surveyed<'a> {
     pub agent: Agent<'a>,
     /// The configuration, unless there is none.
     pub configuration: Option<Configuration<'a>>,
+    /// How many agents have the slug.
+    pub agents: i64,
 }
 
 /// A problem as it is noted.
@@ -199,7 +213,8 @@ impl<'a> Surveyed<'a> {
         };
         let configuration = if row.try_get(9)? { Some(batch::configuration(row, 10)?) } else { None };
         let agent = batch::agent(row, 5)?;
-        Ok(Self { slug: row.try_get(0)?, pending: row.try_get(1)?, noted, agent, configuration })
+        let agents = row.try_get(17)?;
+        Ok(Self { slug: row.try_get(0)?, pending: row.try_get(1)?, noted, agent, configuration, agents })
     }
 }
 

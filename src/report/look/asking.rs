@@ -181,6 +181,7 @@ impl<'a> Asking<'a> {
                 let found: Vec<_> = findings.iter().map(Note::finding).collect();
                 for (topic, text) in [
                     ("index", "an index finds a slug in each of the two tables"),
+                    ("key", "a unique index keeps the slugs of agents apart"),
                     ("row security", "no policy hides rows of the two tables from the role"),
                     ("two-phase", "no prepared transaction can meet a notification of ours"),
                     (

@@ -100,10 +100,29 @@ pub fn enqueue_uncaptured(layout: &Layout) -> String {
     format!("WITH settled AS (UPDATE agent_sync.install SET uncaptured_seen = $1) {all}")
 }
 
-/// Problems of agents that are gone.
-pub fn clear_orphans(layout: &Layout) -> String {
+/// Problems of agents that are not found. Whether one is gone is for the batch to say, which has proof, so its problem is not deleted here.
+pub fn enqueue_orphans(layout: &Layout) -> String {
     let (table, slug) = (&layout.agents.table, layout.agents.lookup("a"));
-    format!("DELETE FROM agent_sync.problem p WHERE NOT EXISTS (SELECT FROM {table} a WHERE {slug} = p.slug)")
+    format!(
+        "INSERT INTO agent_sync.outbox (slug) SELECT p.slug FROM agent_sync.problem p
+         WHERE NOT EXISTS (SELECT FROM {table} a WHERE {slug} = p.slug)
+           AND NOT EXISTS (SELECT FROM agent_sync.outbox o WHERE o.slug = p.slug)"
+    )
+}
+
+/// Problems of agents that shared their slug with another, which has gone: the capture does not note that.
+pub fn enqueue_unambiguous(layout: &Layout) -> String {
+    let (table, slug) = (&layout.agents.table, layout.agents.lookup("a"));
+    format!(
+        "INSERT INTO agent_sync.outbox (slug) SELECT p.slug FROM agent_sync.problem p
+         WHERE p.kind = 'ambiguous'
+           AND NOT EXISTS (
+               SELECT FROM (SELECT {slug} AS slug FROM {table} a
+                            WHERE {slug} IN (SELECT q.slug FROM agent_sync.problem q WHERE q.kind = 'ambiguous')
+                            GROUP BY 1 HAVING count(*) > 1) AS shared
+               WHERE shared.slug = p.slug)
+           AND NOT EXISTS (SELECT FROM agent_sync.outbox o WHERE o.slug = p.slug)"
+    )
 }
 
 /// Agents whose missing configuration has come, noted or not (C2 can be switched off).
