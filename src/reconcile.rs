@@ -75,7 +75,7 @@ impl Became {
         match (findings.verdict(), findings.refused()) {
             (Verdict::InSync, _) | (Verdict::Pending, None) => Self::InSync,
             (Verdict::Missing, _) => Self::Missing,
-            (Verdict::Rejected, _) => Self::Rejected(findings.mistakes.clone()),
+            (Verdict::Rejected | Verdict::Ambiguous, _) => Self::Rejected(findings.mistakes.clone()),
             (_, Some(refused)) => {
                 Self::Failed { detail: refused.detail.clone(), sqlstate: refused.sqlstate.clone() }
             }

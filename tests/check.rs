@@ -402,3 +402,68 @@ async fn a_standby_can_be_checked_and_is_said_to_be_one() {
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.err.contains("give the address of the primary"), "{}", said.err);
 }
+
+#[tokio::test]
+async fn t5_agents_that_share_a_slug_are_ambiguous_and_nothing_is_proposed_for_them() {
+    for key in ["UNIQUE (slug, client_id)", "UNIQUE (lower(slug))", "UNIQUE (slug) WHERE enabled", ""] {
+        let platform = Platform::new().await;
+        platform
+            .run(
+                "DROP TABLE agents CASCADE;
+                 CREATE TABLE agents (slug text, client_id int, enabled boolean, name text, system_prompt text, voice_settings jsonb)",
+            )
+            .await;
+        if let Some(columns) = key.strip_prefix("UNIQUE ") {
+            let unique = if key.contains("lower") { "" } else { "UNIQUE" };
+            platform.run(&format!("CREATE {unique} INDEX ON agents {columns}")).await;
+        }
+        platform.install();
+        platform
+            .run(
+                "INSERT INTO agents (slug, client_id, name) VALUES ('twice', 1, 'one'), ('twice', 2, 'other'), ('once', 1, 'mine')",
+            )
+            .await;
+        platform.configure("twice").await;
+        platform.configure("twice").await;
+        platform.configure("once").await;
+        let said = platform.says(&["check", "--json"]).await;
+        assert_eq!(said.code, 2, "{said:?}");
+        let objects = said.objects();
+        let about = |slug: &str| objects.iter().find(|object| object["slug"] == slug).unwrap().clone();
+        let twice = about("twice");
+        assert_eq!(twice["verdict"], "ambiguous", "{twice}");
+        assert_eq!(twice["differing"], serde_json::json!([]), "{twice}");
+        assert_eq!(twice["reasons"], serde_json::json!(["2 agents have this slug"]), "{twice}");
+        assert_eq!(about("once")["verdict"], "pending");
+        let why = platform.says(&["why", "twice"]).await;
+        assert!(why.out.contains("2 agents have this slug"), "{why:?}");
+        let dry = platform.says(&["reconcile", "twice", "--dry-run"]).await;
+        assert!(dry.out.contains("ambiguous") && !dry.out.contains("agent_name"), "{dry:?}");
+        let doctor = platform.says(&["doctor", "--json"]).await;
+        assert!(doctor.out.contains("public.agents has no unique index on slug"), "{key}: {doctor:?}");
+        assert!(
+            doctor.out.contains("CREATE UNIQUE INDEX CONCURRENTLY ON public.agents (slug);"),
+            "{doctor:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn t5_a_unique_index_or_constraint_on_the_slug_alone_is_enough() {
+    for unique in [
+        "ALTER TABLE agents ADD UNIQUE (slug)",
+        "ALTER TABLE agents ADD UNIQUE (slug) DEFERRABLE INITIALLY DEFERRED",
+        "CREATE UNIQUE INDEX ON agents (slug) INCLUDE (name)",
+    ] {
+        let platform = Platform::new().await;
+        platform
+            .run(
+                "DROP TABLE agents CASCADE; CREATE TABLE agents (slug text, name text, voice_settings jsonb)",
+            )
+            .await;
+        platform.run(unique).await;
+        platform.install();
+        let doctor = platform.says(&["doctor", "--json"]).await;
+        assert!(!doctor.out.contains("no unique index"), "{unique}: {doctor:?}");
+    }
+}

@@ -317,3 +317,136 @@ async fn saving_an_agent_succeeds_whatever_state_the_install_is_in() {
         platform.run("DELETE FROM agents WHERE slug LIKE 'renamed-%'").await;
     }
 }
+
+#[tokio::test]
+async fn g14_an_install_without_its_record_is_told_at_the_start_in_a_sweep_and_by_doctor() {
+    let platform = Platform::installed().await;
+    let record = "the install has no record of itself, as after a copy of the schema alone";
+    let running = brisk(&platform);
+    running.logged("caught up").await;
+    let row: String = platform.value("SELECT to_jsonb(i)::text FROM agent_sync.install i").await;
+    platform.run("TRUNCATE agent_sync.install").await;
+    let (starting, damaged) = (brisk(&platform), platform.says(&["doctor", "--json"]).await);
+    for daemon in [&running, &starting] {
+        let (cause, remedy) = found(daemon).await;
+        assert!(cause.starts_with(record), "{cause}");
+        assert!(remedy.starts_with("Run `agent-sync install`"), "{remedy}");
+    }
+    assert_eq!(damaged.code, 2, "{damaged:?}");
+    assert!(
+        damaged.out.contains(record) && !damaged.out.contains("unexpected number of rows"),
+        "{damaged:?}"
+    );
+    let said = platform.says(&["status", "--json"]).await;
+    assert_eq!(said.object()["phase"], "unfit", "{said:?}");
+    assert!(said.object()["outbox"].is_null(), "{said:?}");
+
+    // What was saved meanwhile without a capture is made good, for the record was away.
+    platform.configure("a").await;
+    platform.run("ALTER TABLE agents DISABLE TRIGGER USER").await;
+    platform.save("a", EXAMPLE).await;
+    platform.run("ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_insert; ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_update").await;
+    platform.run(&format!("INSERT INTO agent_sync.install SELECT * FROM jsonb_populate_record(NULL::agent_sync.install, $${row}$$)")).await;
+    platform.becomes("a", EXPECTED).await;
+}
+
+#[tokio::test]
+async fn t6_tables_that_the_install_was_not_made_for_are_refused() {
+    for (from, to) in [
+        ("agents", "AGENT_SYNC__DATABASES__MAIN__AGENTS__TABLE"),
+        ("agent_configurations", "AGENT_SYNC__DATABASES__MAIN__CONFIGURATIONS__TABLE"),
+    ] {
+        let platform = Platform::installed().await;
+        platform.run(&format!("CREATE TABLE others (LIKE {from} INCLUDING ALL)")).await;
+        let with = |verb: &str| {
+            let mut command = platform.command(&[verb]);
+            command.env_remove("DATABASE_URL").env("AGENT_SYNC__DATABASES__MAIN__URL", &platform.url);
+            command.env(to, "others").env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
+            command
+        };
+        let daemon = Daemon::start(with("run"));
+        let (cause, remedy) = found(&daemon).await;
+        assert!(
+            cause.contains("the install is for the tables public.agents and public.agent_configurations"),
+            "{cause}"
+        );
+        assert!(cause.contains("public.others"), "{cause}");
+        assert!(remedy.contains("Name the tables of the install in the settings"), "{remedy}");
+        let doctor = crate::support::Said::of(with("doctor")).await;
+        assert!(doctor.code == 2 && doctor.out.contains("the install is for the tables"), "{doctor:?}");
+    }
+    // An install that is made for others under a running daemon is found in its next sweep.
+    let platform = Platform::installed().await;
+    let daemon = brisk(&platform);
+    daemon.logged("caught up").await;
+    platform.run("UPDATE agent_sync.install SET tables = tables || '{\"agents\": {\"schema\": \"other\", \"table\": \"user\"}}'").await;
+    let (cause, _) = found(&daemon).await;
+    assert!(cause.contains("the tables other.user and public.agent_configurations"), "{cause}");
+}
+
+#[tokio::test]
+async fn g14_an_index_in_an_order_that_the_collation_no_longer_has_is_told_and_not_used() {
+    for (collated, told) in [
+        (&["agents ALTER COLUMN slug"][..], 1),
+        (&["agent_configurations ALTER COLUMN agent_slug"], 1),
+        (&["agents ALTER COLUMN slug", "agent_configurations ALTER COLUMN agent_slug"], 2),
+    ] {
+        let platform = Platform::new().await;
+        platform.run("CREATE COLLATION plat (provider = icu, locale = 'en')").await;
+        for column in collated {
+            platform.run(&format!("ALTER TABLE {column} TYPE text COLLATE plat")).await;
+        }
+        platform.install();
+        platform
+            .run(
+                "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'first' FROM generate_series(1, 400) i;
+                 INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
+            )
+            .await;
+        let daemon = brisk(&platform);
+        platform.holds("SELECT count(*) = 400 FROM agent_configurations WHERE agent_name = 'first'").await;
+        assert!(daemon.lines("the collation").is_empty());
+        assert!(daemon.terminate().await.success());
+
+        // Another library: numbers within texts are compared as numbers, and the indexes do not know.
+        platform
+            .run(
+                "DO $$ BEGIN EXECUTE format('UPDATE pg_collation SET %I = ''en-u-kn-true'', collversion = ''1.0'' WHERE collname = ''plat''',
+                     (SELECT attname FROM pg_attribute WHERE attrelid = 'pg_collation'::regclass
+                          AND attname IN ('colliculocale', 'colllocale', 'collcollate') ORDER BY attname DESC LIMIT 1)); END $$",
+            )
+            .await;
+        let daemon = brisk(&platform);
+        let lines = daemon.logged_times("the collation public.plat of", told).await;
+        for line in &lines {
+            let remedy = line["remedy"].as_str().unwrap();
+            assert!(remedy.contains("ALTER COLLATION public.plat REFRESH VERSION"), "{line}");
+            assert!(remedy.starts_with("REINDEX TABLE public.agent"), "{line}");
+        }
+        let doctor = platform.says(&["doctor", "--json"]).await;
+        assert!(doctor.out.contains("so no index is used to find a slug there"), "{doctor:?}");
+        platform
+            .run("SET enable_indexscan = off; SET enable_bitmapscan = off; SET enable_indexonlyscan = off")
+            .await;
+        for number in [2, 9, 99, 100, 150, 399] {
+            let saved = format!("UPDATE agents SET name = 'saved' WHERE slug = 'agent-{number}'");
+            assert_eq!(platform.client.execute(&saved, &[]).await.unwrap(), 1);
+        }
+        platform.holds("SELECT count(*) = 6 FROM agent_configurations WHERE agent_name = 'saved'").await;
+        platform.drained().await;
+        assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 0);
+        let check = platform.says(&["check"]).await;
+        assert_eq!(check.code, 0, "{check:?}");
+        assert!(daemon.terminate().await.success());
+
+        // With indexes made anew, they are used again.
+        platform
+            .run("REINDEX TABLE agents; REINDEX TABLE agent_configurations; ALTER COLLATION plat REFRESH VERSION")
+            .await;
+        let daemon = brisk(&platform);
+        daemon.logged("caught up").await;
+        platform.run("UPDATE agents SET name = 'last'").await;
+        platform.holds("SELECT count(*) = 400 FROM agent_configurations WHERE agent_name = 'last'").await;
+        assert!(daemon.lines("the collation").is_empty());
+    }
+}

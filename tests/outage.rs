@@ -25,6 +25,17 @@ async fn watched() -> (Platform, Daemon) {
     (platform, daemon)
 }
 
+/// Waits for a whole sweep that begins after this call: it enqueues an agent whose missing configuration is there, and the drain
+/// clears the problem. The first sweep may have been under way.
+async fn swept(platform: &Platform) {
+    for _ in 0..2 {
+        platform
+            .run("INSERT INTO agent_sync.problem (slug, kind, detail) VALUES ('a', 'missing_configuration', 'a sweep clears it')")
+            .await;
+        platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+    }
+}
+
 #[tokio::test]
 async fn g8_a_server_restart_is_two_log_lines_and_nothing_is_lost() {
     let own = Cluster::start(Options::default()).unwrap();
@@ -262,6 +273,89 @@ async fn g1_a_save_that_met_a_broken_outbox_and_commits_late_is_made_good() {
 }
 
 #[tokio::test]
+async fn g1_a_counted_save_that_is_open_on_a_quiet_server_is_made_good_when_it_commits() {
+    // The server is quiet, so a cluster of its own; the transaction is prepared as well.
+    let own =
+        Cluster::start(Options { settings: "max_prepared_transactions = 5", ..Options::default() }).unwrap();
+    for prepared in [false, true] {
+        let platform = Platform::with_tables(&own, TABLES).await;
+        platform.install();
+        platform.save("a", "{}").await;
+        platform.configure("a").await;
+        let mut command = platform.command(&["run"]);
+        command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
+        if prepared {
+            command.env("AGENT_SYNC__CAPTURE__NOTIFY", "false");
+        }
+        let daemon = Daemon::start(command);
+        daemon.logged("caught up").await;
+        platform.holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install").await;
+        let (locker, saver) = (platform.connect().await, platform.connect().await);
+        locker.batch_execute("BEGIN; LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE").await.unwrap();
+        saver.batch_execute("BEGIN; UPDATE agents SET name = 'late'").await.unwrap();
+        locker.batch_execute("ROLLBACK").await.unwrap();
+        daemon.logged("changes were saved that could not be captured").await;
+        if prepared {
+            saver.batch_execute("PREPARE TRANSACTION 'late'").await.unwrap();
+        }
+        let is_settled =
+            "SELECT uncaptured_seen = (SELECT last_value FROM agent_sync.uncaptured) FROM agent_sync.install";
+        for _ in 0..2 {
+            swept(&platform).await;
+            assert!(!platform.value::<bool>(is_settled).await, "the saver is open; prepared: {prepared}");
+        }
+        saver.batch_execute(if prepared { "COMMIT PREPARED 'late'" } else { "COMMIT" }).await.unwrap();
+        platform.holds("SELECT agent_name = 'late' FROM agent_configurations").await;
+        platform.holds(is_settled).await;
+    }
+}
+
+#[tokio::test]
+async fn g1_a_transaction_that_saves_no_agent_holds_nothing_up() {
+    let (platform, daemon) = watched().await;
+    platform.holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install").await;
+    platform.run("CREATE TABLE orders (id int)").await;
+    let elsewhere = Platform::new().await;
+    let (orders, other) = (platform.connect().await, elsewhere.connect().await);
+    orders.batch_execute("BEGIN; INSERT INTO orders VALUES (1); SELECT FROM agents").await.unwrap();
+    other.batch_execute("BEGIN; INSERT INTO agents (slug) VALUES ('b')").await.unwrap();
+    let locker = platform.connect().await;
+    locker.batch_execute("BEGIN; LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    platform.save("a", EXAMPLE).await;
+    locker.batch_execute("ROLLBACK").await.unwrap();
+    platform.becomes("a", EXPECTED).await;
+    daemon.logged("changes were saved that could not be captured").await;
+    let settled =
+        "SELECT uncaptured_seen = (SELECT last_value FROM agent_sync.uncaptured) FROM agent_sync.install";
+    platform.holds(settled).await;
+    orders.batch_execute("ROLLBACK").await.unwrap();
+    other.batch_execute("ROLLBACK").await.unwrap();
+}
+
+#[tokio::test]
+async fn g1_a_counted_save_in_a_partition_or_a_child_is_waited_for() {
+    for tables in [
+        "CREATE TABLE agents (slug text, region text, name text, voice_settings jsonb, PRIMARY KEY (slug, region))
+             PARTITION BY LIST (region);
+         CREATE TABLE agents_eu PARTITION OF agents FOR VALUES IN ('eu') PARTITION BY LIST (slug);
+         CREATE TABLE saved PARTITION OF agents_eu DEFAULT",
+        "CREATE TABLE agents (slug text PRIMARY KEY, region text, name text, voice_settings jsonb);
+         CREATE TABLE saved () INHERITS (agents)",
+    ] {
+        let platform = Platform::new().await;
+        platform.run(&format!("DROP TABLE agents CASCADE; {tables}")).await;
+        let saver = platform.connect().await;
+        saver.batch_execute("BEGIN; INSERT INTO saved (slug, region) VALUES ('a', 'eu')").await.unwrap();
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 2] =
+            [&"public.agents", &"public.agent_configurations"];
+        let savers = agent_sync::store::queries::SAVERS;
+        assert_eq!(platform.client.query(savers, &parameters).await.unwrap().len(), 1, "{tables}");
+        saver.batch_execute("COMMIT").await.unwrap();
+        assert!(platform.client.query(savers, &parameters).await.unwrap().is_empty(), "{tables}");
+    }
+}
+
+#[tokio::test]
 async fn the_log_of_a_database_that_stays_away_is_one_line() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_agent-sync"));
     command
@@ -294,7 +388,8 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
     let (claim_lone, write_lone) =
         (queries::claim_lone(&layout).unwrap(), queries::write_lone(&layout, true));
     let bare_write_lone = queries::write_lone(&layout, false);
-    let (all, orphans) = (queries::enqueue_all(&layout), queries::clear_orphans(&layout));
+    let (all, orphans) = (queries::enqueue_all(&layout), queries::enqueue_orphans(&layout));
+    let (absent, unambiguous) = (queries::enqueue_absent(&layout), queries::enqueue_unambiguous(&layout));
     let (found, uncaptured) = (queries::enqueue_found(&layout), queries::enqueue_uncaptured(&layout));
     let (agents, configurations) = (report::count_agents(&layout), report::count_configurations(&layout));
     let (note, clear) = (queries::note_problems(), queries::clear_problems());
@@ -344,9 +439,10 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         &take,
         queries::INSTALL,
         queries::VERSION,
+        queries::OWN_ROWS_HIDDEN,
         queries::CAPTURE_FAULTS,
         queries::SEAL,
-        queries::NEXT_TRANSACTION,
+        queries::SAVERS,
         queries::NEXT_RETRY,
         queries::ENQUEUE_RETRIES,
         queries::SERVER,
@@ -364,6 +460,8 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         queries::TAKE_LONE,
         &all,
         &orphans,
+        &absent,
+        &unambiguous,
         &found,
         &uncaptured,
     ] {
@@ -400,11 +498,186 @@ async fn g1_a_capture_that_was_off_for_a_moment_is_made_good() {
             daemon = brisk(&platform);
         }
         platform.becomes("a", EXPECTED).await;
-        let line = daemon.logged("capture broken").await;
-        assert!(line["fault"].as_str().unwrap().contains("not enabled ALWAYS"), "{line}");
+        let line = daemon.logged("a trigger is enabled but not ALWAYS").await;
+        assert!(daemon.lines("capture broken").is_empty());
+        assert!(line["remedy"].as_str().unwrap().contains("agent-sync install"), "{line}");
         platform.install();
         daemon.logged("changes are noticed again").await;
     }
+}
+
+/// What changes which agents there are, or hides changes from the triggers, and leaves the catalog as it was, but for the versions of
+/// its rows. `{save}` saves what no trigger notes.
+const SEALED: &[(&str, &str)] = &[
+    ("a trigger that is disabled", "ALTER TABLE agents DISABLE TRIGGER USER; {save}; {enable}"),
+    (
+        "a table that is emptied and filled with the triggers asleep",
+        "ALTER TABLE agents DISABLE TRIGGER USER; CREATE TABLE kept AS SELECT * FROM agents; TRUNCATE agents;
+         INSERT INTO agents SELECT * FROM kept; {save}; {enable}",
+    ),
+    (
+        "a table that is swapped out and back",
+        "ALTER TABLE agents RENAME TO away; ALTER TABLE away DISABLE TRIGGER USER;
+         UPDATE away SET name = 'missed'; ALTER TABLE away RENAME TO agents; {enable}",
+    ),
+    ("a column that is rewritten", "ALTER TABLE agents ALTER COLUMN name TYPE text USING 'missed'"),
+    (
+        "the schema of agent-sync that is away",
+        "ALTER SCHEMA agent_sync RENAME TO away; {save}; ALTER SCHEMA away RENAME TO agent_sync",
+    ),
+    ("an outbox that is emptied", "{save}; TRUNCATE agent_sync.outbox"),
+    (
+        "an outbox that is swapped out and back",
+        "ALTER TABLE agent_sync.outbox RENAME TO o; CREATE TABLE agent_sync.outbox (slug text, at timestamptz); {save};
+         DROP TABLE agent_sync.outbox; ALTER TABLE agent_sync.o RENAME TO outbox",
+    ),
+];
+
+#[tokio::test]
+async fn g14_what_was_hidden_from_the_triggers_for_a_moment_is_made_good() {
+    let enable = "ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_insert; ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_update";
+    for (what, statements) in SEALED {
+        let (platform, mut daemon) = watched().await;
+        platform.holds("SELECT uncaptured_seen >= 0 AND seal LIKE 'md5 %' FROM agent_sync.install").await;
+        // No daemon is there to hear of it, nor to take what is put into the outbox.
+        daemon.signal("TERM");
+        daemon.ended().await;
+        let statements =
+            statements.replace("{save}", "UPDATE agents SET name = 'missed'").replace("{enable}", enable);
+        platform.run(&format!("BEGIN; {statements}; COMMIT")).await;
+        platform.run("ALTER SEQUENCE agent_sync.uncaptured RESTART").await;
+        platform.run("UPDATE agent_sync.install SET uncaptured_seen = (SELECT last_value FROM agent_sync.uncaptured)").await;
+        let daemon = brisk(&platform);
+        eventually(what, async || {
+            platform.value("SELECT agent_name = 'missed' IS TRUE FROM agent_configurations").await
+        })
+        .await;
+        daemon.logged("the tables, their triggers or policies were changed").await;
+    }
+}
+
+#[tokio::test]
+async fn g14_rows_that_come_by_attach_partition_are_in_sync_within_one_sweep() {
+    let platform = Platform::new().await;
+    platform
+        .run(
+            "DROP TABLE agents CASCADE;
+             CREATE TABLE agents (region text NOT NULL, slug text NOT NULL, name text, voice_settings jsonb, UNIQUE (slug, region))
+                 PARTITION BY LIST (region);
+             CREATE TABLE eu PARTITION OF agents FOR VALUES IN ('eu');
+             CREATE TABLE us (LIKE agents INCLUDING ALL)",
+        )
+        .await;
+    platform.install();
+    platform.configure("a").await;
+    platform.configure("b").await;
+    platform.run("INSERT INTO agents (region, slug, name) VALUES ('eu', 'a', 'first')").await;
+    let daemon = brisk(&platform);
+    daemon.logged("caught up").await;
+    platform.holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install").await;
+    let attach = "ALTER TABLE agents ATTACH PARTITION us FOR VALUES IN ('us')";
+    platform
+        .run(&format!("INSERT INTO us (region, slug, name) VALUES ('us', 'b', 'attached'); {attach}"))
+        .await;
+    platform
+        .holds("SELECT agent_name = 'attached' IS TRUE FROM agent_configurations WHERE agent_slug = 'b'")
+        .await;
+    daemon.logged("the tables, their triggers or policies were changed").await;
+    platform
+        .run(&format!("ALTER TABLE agents DETACH PARTITION us; UPDATE us SET name = 'apart'; {attach}"))
+        .await;
+    platform
+        .holds("SELECT agent_name = 'apart' IS TRUE FROM agent_configurations WHERE agent_slug = 'b'")
+        .await;
+
+    // The trigger of one partition does not work: that is a fault, and what is saved there is found by the sweeps.
+    platform.run("ALTER TABLE us DISABLE TRIGGER agent_sync_update").await;
+    let line = daemon.logged("saves in a partition or child table are not noticed").await;
+    assert_eq!(
+        (&line["trigger"], &line["fault"]),
+        (&json!("public.us.agent_sync_update"), &json!("disabled"))
+    );
+    for name in ["blind", "blinder"] {
+        platform.run(&format!("UPDATE agents SET name = '{name}' WHERE slug = 'b'")).await;
+        platform
+            .holds(&format!("SELECT agent_name = '{name}' FROM agent_configurations WHERE agent_slug = 'b'"))
+            .await;
+    }
+    platform.run(line["remedy"].as_str().unwrap()).await;
+    daemon.logged("changes are noticed again").await;
+    platform.run("ALTER TABLE us ENABLE TRIGGER agent_sync_update").await;
+    daemon.logged("a trigger is enabled but not ALWAYS").await;
+}
+
+#[tokio::test]
+async fn g14_saves_in_a_child_table_are_a_fault_and_in_sync_within_one_sweep() {
+    let platform = Platform::new().await;
+    platform
+        .run("CREATE TABLE child () INHERITS (agents); CREATE TABLE grandchild () INHERITS (child)")
+        .await;
+    platform.install();
+    for slug in ["a", "b", "c"] {
+        platform.configure(slug).await;
+    }
+    platform
+        .run("INSERT INTO agents (slug) VALUES ('a'); INSERT INTO child (slug) VALUES ('b'); INSERT INTO grandchild (slug) VALUES ('c')")
+        .await;
+    let daemon = brisk(&platform);
+    let lines = daemon.logged_times("saves in a partition or child table are not noticed", 4).await;
+    let triggers: Vec<_> = lines.iter().map(|line| line["trigger"].as_str().unwrap()).collect();
+    for trigger in ["public.child.agent_sync_insert", "public.grandchild.agent_sync_update"] {
+        assert!(triggers.contains(&trigger), "{triggers:?}");
+    }
+    for name in ["once", "twice"] {
+        platform.run(&format!("UPDATE agents SET name = '{name}'")).await;
+        platform
+            .holds(&format!("SELECT count(*) = 3 FROM agent_configurations WHERE agent_name = '{name}'"))
+            .await;
+    }
+    let doctor = platform.says(&["doctor", "--json"]).await;
+    assert!(
+        doctor.code == 2 && doctor.out.contains("saves in this partition or child are not noticed"),
+        "{doctor:?}"
+    );
+    assert_eq!(daemon.lines("saves in a partition or child table").len(), 4, "each is told once");
+}
+
+#[tokio::test]
+async fn g14_a_second_time_with_the_triggers_disabled_is_made_good_while_the_fault_of_the_first_stands() {
+    let (platform, daemon) = watched().await;
+    for name in ["first", "second", "third"] {
+        platform
+            .run(&format!(
+                "ALTER TABLE agents DISABLE TRIGGER ALL; UPDATE agents SET name = '{name}'; ALTER TABLE agents ENABLE TRIGGER ALL"
+            ))
+            .await;
+        platform.holds(&format!("SELECT agent_name = '{name}' IS TRUE FROM agent_configurations")).await;
+    }
+    assert!(daemon.lines("capture broken").is_empty());
+}
+
+#[tokio::test]
+async fn the_seal_is_left_alone_by_what_the_server_does_by_itself() {
+    let (platform, daemon) = watched().await;
+    platform.holds("SELECT uncaptured_seen >= 0 AND seal LIKE 'md5 %' FROM agent_sync.install").await;
+    for quiet in [
+        "VACUUM agents",
+        "VACUUM (FREEZE, ANALYZE) agents",
+        "VACUUM (FREEZE) pg_class",
+        "VACUUM agent_sync.outbox",
+        "ANALYZE agents",
+        "CREATE INDEX named ON agents (name)",
+        "REINDEX TABLE agents",
+        "CREATE INDEX CONCURRENTLY later ON agent_configurations (agent_name)",
+        "DROP INDEX later",
+        "UPDATE agents SET name = 'saved'",
+    ] {
+        platform.run(quiet).await;
+    }
+    swept(&platform).await;
+    platform.install();
+    swept(&platform).await;
+    assert!(daemon.lines("the tables, their triggers").is_empty(), "nothing of this hides a change");
 }
 
 #[tokio::test]

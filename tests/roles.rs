@@ -347,3 +347,73 @@ async fn saves_are_saved(platform: &Platform, roles: &[String]) {
         client.execute("INSERT INTO public.agents (slug) VALUES ($1)", &[&slug]).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn g14_row_security_on_our_own_tables_is_told_and_stops_what_it_blinds() {
+    for (table, fatal) in [("outbox", true), ("problem", true), ("install", true), ("history", false)] {
+        let platform = Platform::new().await;
+        let role = unique(&platform, "blinded").await;
+        run(platform.command(&["install", "--role", &role]));
+        platform.save("a", "{}").await;
+        platform.configure("a").await;
+        let daemon = Daemon::start(command_as(&platform, &role, &["run"]));
+        daemon.logged("caught up").await;
+        platform.run(&format!("ALTER TABLE agent_sync.{table} ENABLE ROW LEVEL SECURITY")).await;
+        let text = format!(
+            "row-level security hides rows of agent-sync's own tables from the role {role}: agent_sync.{table}"
+        );
+        let line = daemon.logged(if fatal { "database unavailable" } else { &text }).await;
+        assert!(line.to_string().contains(&text), "{line}");
+        assert!(
+            line["remedy"]
+                .as_str()
+                .unwrap()
+                .contains(&format!("ALTER TABLE agent_sync.{table} DISABLE ROW LEVEL SECURITY"))
+        );
+        platform.save("a", EXAMPLE).await;
+        for verb in ["doctor", "status"] {
+            let said = crate::support::Said::of(command_as(&platform, &role, &[verb, "--json"])).await;
+            assert!(said.out.contains(&text), "{said:?}");
+            if verb == "doctor" {
+                assert_eq!(said.code == 2, fatal, "{said:?}");
+            } else {
+                assert_eq!(said.object()["phase"] == "unfit", fatal, "{said:?}");
+                assert_eq!(
+                    said.object()["outbox"].is_null(),
+                    fatal,
+                    "what is not known is not told as 0: {said:?}"
+                );
+            }
+        }
+        if fatal {
+            assert!(daemon.lines("database available again").is_empty());
+        }
+        platform.run(&format!("ALTER TABLE agent_sync.{table} DISABLE ROW LEVEL SECURITY")).await;
+        platform.becomes("a", EXPECTED).await;
+    }
+}
+
+#[tokio::test]
+async fn row_security_on_our_own_tables_is_nothing_to_the_owner_and_to_a_role_that_bypasses_it() {
+    let platform = Platform::new().await;
+    let role = unique(&platform, "bypasses").await;
+    run(platform.command(&["install", "--role", &role]));
+    platform
+        .run(&format!(
+            "ALTER ROLE {role} BYPASSRLS; ALTER TABLE agent_sync.outbox ENABLE ROW LEVEL SECURITY;
+             ALTER TABLE agent_sync.problem ENABLE ROW LEVEL SECURITY; ALTER TABLE agent_sync.install ENABLE ROW LEVEL SECURITY"
+        ))
+        .await;
+    platform.configure("a").await;
+    for command in [command_as(&platform, &role, &["run"]), platform.command(&["run"])] {
+        let daemon = Daemon::start(command);
+        daemon.logged("caught up").await;
+        platform.save("a", EXAMPLE).await;
+        platform.becomes("a", EXPECTED).await;
+        platform.run("DELETE FROM agents; UPDATE agent_configurations SET provider_config = '{}'").await;
+        assert!(
+            daemon.lines("row-level security").is_empty() && daemon.lines("database unavailable").is_empty()
+        );
+        assert!(daemon.terminate().await.success());
+    }
+}

@@ -113,6 +113,22 @@ pub enum Event<'a> {
         /// What to do.
         remedy: &'a str,
     },
+    /// A trigger of the capture sleeps while `session_replication_role` is `replica`.
+    CaptureSleeps {
+        /// `schema.table.trigger`
+        trigger: &'a str,
+        /// What to do.
+        remedy: &'a str,
+    },
+    /// A partition or child of a table has no trigger that works (G1).
+    CaptureLacksChild {
+        /// `schema.table.trigger`
+        trigger: &'a str,
+        /// What is wrong.
+        fault: &'a str,
+        /// What to do.
+        remedy: &'a str,
+    },
     /// Something that does not keep the daemon from working, and should be known (G10).
     Found {
         /// What.
@@ -120,7 +136,7 @@ pub enum Event<'a> {
         /// What to do.
         remedy: &'a str,
     },
-    /// The triggers or their functions are others than before, and every agent is looked at.
+    /// The tables, their triggers or policies are others than before, and every agent is looked at.
     CaptureTouched,
     /// No changes are missed any more, and every agent is looked at.
     CaptureMended,
@@ -324,11 +340,29 @@ impl Observer {
             Event::CaptureBroken { trigger, fault, remedy } => {
                 error!(database, trigger, fault, remedy, "capture broken: changes are not noticed");
             }
+            Event::CaptureSleeps { trigger, remedy } => {
+                error!(
+                    database,
+                    trigger,
+                    remedy,
+                    "a trigger is enabled but not ALWAYS: saves made with session_replication_role = replica, as in restores and \
+                     logical replication, are not noticed; all others are"
+                );
+            }
+            Event::CaptureLacksChild { trigger, fault, remedy } => {
+                error!(
+                    database,
+                    trigger,
+                    fault,
+                    remedy,
+                    "saves in a partition or child table are not noticed; every agent is looked at in each sweep"
+                );
+            }
             Event::Found { finding, remedy } => warn!(database, remedy, "{finding}"),
             Event::CaptureTouched => {
                 warn!(
                     database,
-                    "the triggers were changed, and changes may have been missed; looking at every agent"
+                    "the tables, their triggers or policies were changed, and changes may have been missed; looking at every agent"
                 );
             }
             Event::CaptureMended => info!(database, "changes are noticed again; looking at every agent"),

@@ -51,10 +51,15 @@ impl Note {
     pub fn finding(finding: &Finding) -> Self {
         let topic = match finding {
             Finding::ServerTooOld { .. } | Finding::Standby | Finding::ReadOnly => "server",
-            Finding::NotInstalled | Finding::Incomplete { .. } | Finding::OtherVersion { .. } => "install",
+            Finding::NotInstalled
+            | Finding::Incomplete { .. }
+            | Finding::NoRecord
+            | Finding::OtherTables { .. }
+            | Finding::OtherVersion { .. } => "install",
             Finding::Unprivileged { .. } => "privileges",
-            Finding::RowsMayBeHidden { .. } => "row security",
-            Finding::Scans { .. } => "index",
+            Finding::OwnRowsHidden { .. } | Finding::RowsMayBeHidden { .. } => "row security",
+            Finding::NotUnique { .. } => "key",
+            Finding::Scans { .. } | Finding::CollationChanged { .. } => "index",
             Finding::PreparedTransactions { .. } => "two-phase",
             Finding::HistoryWithoutCause => "history",
         };

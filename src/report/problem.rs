@@ -17,7 +17,7 @@ pub fn remedy_of(database: &Database, verdict: Verdict, led: bool, slug: &str) -
         Verdict::Pending if led => None,
         Verdict::Pending => Some(format!("{START}, or run `agent-sync reconcile {}`.", argument(slug))),
         Verdict::Drifted => Some(format!("Run `agent-sync reconcile {}`.", argument(slug))),
-        Verdict::Missing | Verdict::Rejected => {
+        Verdict::Missing | Verdict::Rejected | Verdict::Ambiguous => {
             Some(remedy(database, verdict.problem().unwrap_or_default(), None, slug))
         }
     }
@@ -51,6 +51,10 @@ pub fn sentence(kind: &str, number: i64, some: &[String]) -> String {
     let what = match kind {
         "missing_configuration" => format!("{agents} {have} no configuration"),
         "rejected" => format!("{agents} {are} rejected, because the settings cannot be mapped"),
+        "ambiguous" => {
+            let slugs = if number == 1 { "slug is" } else { "slugs are" };
+            format!("{slugs} shared by several agents, so nothing is written for them")
+        }
         _ => format!("{agents} {have} a configuration that could not be written"),
     };
     format!("{} {what}: {names}", count(number))

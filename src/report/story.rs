@@ -237,6 +237,13 @@ fn weigh(database: &Database, look: &Look, story: &Story, slug: &str) -> Conclus
             ),
             remedy(verdict),
         ),
+        (Verdict::Ambiguous, _) => say(
+            format!(
+                "{} agents have this slug, so nobody knows for which of them a configuration is, and nothing is written.",
+                findings.agents
+            ),
+            remedy(verdict),
+        ),
         (Verdict::Missing, _) => say(
             "The agent is saved, and no configuration has its slug, so there is nothing to keep in sync.".to_owned(),
             remedy(verdict),

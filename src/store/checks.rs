@@ -49,6 +49,22 @@ pub enum Finding {
         /// What this program works with.
         expected: i32,
     },
+    /// The table of the install is there and has no row.
+    NoRecord,
+    /// The install was made for other tables than the settings name.
+    OtherTables {
+        /// The agents and the configurations of the install.
+        installed: (String, String),
+        /// Those of the settings.
+        expected: (String, String),
+    },
+    /// Row-level security keeps the role from rows of agent-sync's own tables.
+    OwnRowsHidden {
+        /// The role.
+        role: String,
+        /// Which tables, as `agent_sync.name`.
+        tables: Vec<String>,
+    },
     /// The role lacks privileges.
     Unprivileged {
         /// The role.
@@ -76,6 +92,26 @@ pub enum Finding {
         /// Its type, if that is why.
         of_type: Option<String>,
     },
+    /// No unique index keeps agents with the same slug out (T5).
+    NotUnique {
+        /// The table, as `schema.name`.
+        table: String,
+        /// The column of the slug.
+        column: String,
+    },
+    /// The indexes of a slug were made in another order than the collation has now.
+    CollationChanged {
+        /// The table, as `schema.name`.
+        table: String,
+        /// The column of the slug.
+        column: String,
+        /// The collation, as `schema.name`; none for that of the database.
+        collation: Option<String>,
+        /// The version that it had.
+        recorded: String,
+        /// The version that it has.
+        actual: String,
+    },
     /// Transactions can be prepared, and the capture notifies (G3).
     PreparedTransactions {
         /// How many.
@@ -88,10 +124,16 @@ pub enum Finding {
 impl Finding {
     /// Whether nothing can be done in this database while it is so.
     pub fn is_fatal(&self) -> bool {
+        // Without the history, the daemon does its work.
+        if let Self::OwnRowsHidden { tables, .. } = self {
+            return tables.iter().any(|table| table != "agent_sync.history");
+        }
         !matches!(
             self,
             Self::RowsMayBeHidden { .. }
                 | Self::Scans { .. }
+                | Self::NotUnique { .. }
+                | Self::CollationChanged { .. }
                 | Self::PreparedTransactions { .. }
                 | Self::HistoryWithoutCause
         )
@@ -102,13 +144,18 @@ impl Finding {
         match self {
             Self::NotInstalled
             | Self::Incomplete { .. }
+            | Self::NoRecord
+            | Self::OtherTables { .. }
             | Self::Unprivileged { .. }
             | Self::RowsMayBeHidden { .. } => true,
+            Self::OwnRowsHidden { .. } => self.is_fatal(),
             Self::ServerTooOld { .. }
             | Self::Standby
             | Self::ReadOnly
             | Self::OtherVersion { .. }
             | Self::Scans { .. }
+            | Self::NotUnique { .. }
+            | Self::CollationChanged { .. }
             | Self::PreparedTransactions { .. }
             | Self::HistoryWithoutCause => false,
         }
@@ -127,7 +174,19 @@ impl Finding {
                                for this server, database or role."
                     .into()
             }
-            Self::NotInstalled | Self::Incomplete { .. } | Self::HistoryWithoutCause => INSTALL.into(),
+            Self::NotInstalled | Self::Incomplete { .. } | Self::NoRecord | Self::HistoryWithoutCause => {
+                INSTALL.into()
+            }
+            Self::OtherTables { .. } => {
+                "Name the tables of the install in the settings of this database (agents, configurations); or, if the install is to \
+                 serve those of the settings from now on and no other daemon uses it, run `agent-sync install`."
+                    .into()
+            }
+            Self::OwnRowsHidden { tables, .. } => {
+                let statements: Vec<_> =
+                    tables.iter().map(|table| format!("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;")).collect();
+                format!("Run `agent-sync install` for this database, or as the owner: {}", statements.join(" ")).into()
+            }
             Self::OtherVersion { found, expected } if found > expected => {
                 "Run the version of agent-sync that installed it, or a later one.".into()
             }
@@ -158,6 +217,19 @@ impl Finding {
                  then run `agent-sync install`."
             )
             .into(),
+            Self::NotUnique { table, column } => {
+                format!("CREATE UNIQUE INDEX CONCURRENTLY ON {table} ({column});").into()
+            }
+            Self::CollationChanged { table, collation: Some(collation), .. } => format!(
+                "REINDEX TABLE {table}; for every table with an index in this collation, then: ALTER COLLATION {collation} REFRESH VERSION; \
+                 the daemon uses the index from its next connection on."
+            )
+            .into(),
+            Self::CollationChanged { table, collation: None, .. } => format!(
+                "REINDEX TABLE {table}; REINDEX TABLE agent_sync.problem; and every other table with an index of text, or REINDEX DATABASE; \
+                 then: ALTER DATABASE … REFRESH COLLATION VERSION; the daemon uses the index from its next connection on."
+            )
+            .into(),
             Self::PreparedTransactions { .. } => {
                 "Set capture.notify = false if transactions that save agents are prepared (two-phase commit)."
                     .into()
@@ -182,6 +254,19 @@ impl Display for Finding {
                 out,
                 "the installed schema has version {found}, and this program works with version {expected}"
             ),
+            Self::NoRecord => out.write_str(
+                "the install has no record of itself, as after a copy of the schema alone or a TRUNCATE of agent_sync.install",
+            ),
+            Self::OtherTables { installed, expected } => write!(
+                out,
+                "the install is for the tables {} and {}, and the settings name {} and {}",
+                installed.0, installed.1, expected.0, expected.1
+            ),
+            Self::OwnRowsHidden { role, tables } => write!(
+                out,
+                "row-level security hides rows of agent-sync's own tables from the role {role}: {}",
+                tables.join(", ")
+            ),
             Self::Unprivileged { role, missing, .. } => {
                 write!(out, "the role {role} lacks {}", missing.join(", "))
             }
@@ -196,6 +281,16 @@ impl Display for Finding {
             Self::Scans { table, column, of_type: Some(of_type) } => write!(
                 out,
                 "{column} has the type {of_type}, in which no index finds text, so every lookup scans {table}"
+            ),
+            Self::NotUnique { table, column } => write!(
+                out,
+                "{table} has no unique index on {column}; agents that share a slug are reported as ambiguous and not synced"
+            ),
+            Self::CollationChanged { table, column, collation, recorded, actual } => write!(
+                out,
+                "the collation {} of {column} in {table} had version {recorded} when its indexes were made and has {actual} now, so no \
+                 index is used to find a slug there",
+                collation.as_deref().unwrap_or("of the database")
             ),
             Self::PreparedTransactions { max } => write!(
                 out,
@@ -238,12 +333,21 @@ pub async fn install(
     if missing.iter().any(|name| name == "agent_sync.install") {
         return Ok(vec![Finding::NotInstalled]);
     }
-    // First of all, for another version has other parts, which are no less whole for that.
-    let found = version(client, patience).await?;
-    if let Some(found) = found.filter(|found| *found != expected) {
-        return Ok(vec![Finding::OtherVersion { found, expected }]);
+    // What hides the record of the install has to be known before it is read.
+    let hidden = own_rows(client, patience).await?.filter(Finding::is_fatal);
+    if hidden.is_some() {
+        return Ok(hidden.into_iter().chain(privileges(client, patience, database, layout).await?).collect());
     }
+    // Then the version, for another version has other parts, which are no less whole for that.
     let mut findings = Vec::new();
+    match record(client, patience).await? {
+        Record::Closed => {}
+        Record::Missing => findings.push(Finding::NoRecord),
+        Record::Of { version, .. } if version != expected => {
+            return Ok(vec![Finding::OtherVersion { found: version, expected }]);
+        }
+        Record::Of { tables, .. } => findings.extend(other_tables(database, tables)),
+    }
     if !missing.is_empty() {
         // An older install lacks what came later.
         if let Ok(row) = within(patience, client.query_typed_one(queries::INSTALL, &[])).await
@@ -257,15 +361,69 @@ pub async fn install(
     Ok(findings)
 }
 
-/// The version of the install, unless the role may not see it, which the check of its privileges says.
-async fn version(client: &Client, patience: Duration) -> Result<Option<i32>, StoreError> {
+/// What the install says of itself.
+enum Record {
+    /// The role may not see it, which the check of its privileges says.
+    Closed,
+    /// There is none.
+    Missing,
+    /// The version of the schema, and the tables that the triggers were made for.
+    Of { version: i32, tables: (String, String) },
+}
+
+async fn record(client: &Client, patience: Duration) -> Result<Record, StoreError> {
     match within(patience, client.query_typed_opt(queries::VERSION, &[])).await {
         Err(StoreError::Postgres(error)) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
-            Ok(None)
+            Ok(Record::Closed)
         }
-        Ok(row) => Ok(row.map(|row| row.try_get(0)).transpose()?),
+        Ok(Some(row)) => {
+            let tables = (name(row.try_get(1)?, row.try_get(2)?), name(row.try_get(3)?, row.try_get(4)?));
+            Ok(Record::Of { version: row.try_get(0)?, tables })
+        }
+        Ok(None) => Ok(Record::Missing),
         Err(error) => Err(error),
     }
+}
+
+/// A table as a person writes it.
+fn name(schema: &str, table: &str) -> String {
+    format!("{}.{}", plain(schema), plain(table))
+}
+
+/// Whether the install was made for other tables than those of the settings.
+fn other_tables(database: &Database, installed: (String, String)) -> Option<Finding> {
+    let (agents, configurations) = (&database.agents, &database.configurations);
+    let expected = (name(&agents.schema, &agents.table), name(&configurations.schema, &configurations.table));
+    (installed != expected).then_some(Finding::OtherTables { installed, expected })
+}
+
+/// Whether the role is kept from rows of the tables of agent-sync.
+async fn own_rows(client: &Client, patience: Duration) -> Result<Option<Finding>, StoreError> {
+    let rows = within(patience, client.query_typed(queries::OWN_ROWS_HIDDEN, &[])).await?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    let tables = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    Ok(Some(Finding::OwnRowsHidden { role: first.try_get(1)?, tables }))
+}
+
+/// What a sweep looks for again, besides the server: whether the daemon still sees its own work, and the record of an install of
+/// the `expected` version for the tables of the settings.
+pub async fn own_tables(
+    client: &Client,
+    patience: Duration,
+    database: &Database,
+    expected: i32,
+) -> Result<Option<Finding>, StoreError> {
+    if let Some(hidden) = own_rows(client, patience).await?.filter(Finding::is_fatal) {
+        return Ok(Some(hidden));
+    }
+    Ok(match record(client, patience).await? {
+        Record::Closed => None,
+        Record::Missing => Some(Finding::NoRecord),
+        Record::Of { version: found, .. } if found != expected => {
+            Some(Finding::OtherVersion { found, expected })
+        }
+        Record::Of { tables, .. } => other_tables(database, tables),
+    })
 }
 
 /// What the role may not do and must, all at once.
@@ -380,6 +538,7 @@ pub async fn cautions(
             })
         })
         .collect::<Result<Vec<_>, StoreError>>()?;
+    findings.extend(own_rows(client, patience).await?.filter(|finding| !finding.is_fatal()));
     let row = within(patience, client.query_typed_one(queries::SERVER, &[])).await?;
     let max: i32 = row.try_get(4)?;
     findings.extend(layout.scans.iter().cloned());

@@ -23,6 +23,28 @@ pub struct Column {
     pub sql_type: String,
 }
 
+/// How rows are looked up by their slug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lookup {
+    /// By the column, so that an index of it serves.
+    Column,
+    /// By its text, since it is of another type.
+    Text,
+    /// By its value past every index: the order of the indexes is not the order of the collation any more.
+    PastIndexes,
+}
+
+impl Lookup {
+    fn sql(self, alias: &str, column: &Column) -> String {
+        let column = &column.name;
+        match self {
+            Self::Column => format!("{alias}.{column}"),
+            Self::Text => format!("{alias}.{column}::text"),
+            Self::PastIndexes => format!("(ARRAY[{alias}.{column}])[1]"),
+        }
+    }
+}
+
 /// The table of the agents.
 #[derive(Debug, Clone)]
 pub struct Agents {
@@ -32,6 +54,9 @@ pub struct Agents {
     pub slug: Column,
     /// Whether an index finds it.
     pub slug_is_indexed: bool,
+    /// Whether a unique index keeps it from being met twice (T5).
+    pub slug_is_unique: bool,
+    lookup: Lookup,
     /// Its settings.
     pub voice_settings: Column,
     /// Its name.
@@ -51,6 +76,7 @@ pub struct Configurations {
     pub agent_slug: Column,
     /// Whether an index finds it: if not, looking for slugs is a scan of the table (T2).
     pub agent_slug_is_indexed: bool,
+    lookup: Lookup,
     /// Whether it has partitions or children, so that a row's place is only unique together with its relation.
     pub has_children: bool,
     /// The primary key, as far as the role may read it; quoted.
@@ -73,6 +99,21 @@ pub struct Configurations {
     pub clocks: Vec<Column>,
 }
 
+impl Agents {
+    /// The slug of the row called `alias` as it is compared with other text: an index serves where there is one that tells the truth,
+    /// and none is asked where it may not.
+    pub fn lookup(&self, alias: &str) -> String {
+        self.lookup.sql(alias, &self.slug)
+    }
+}
+
+impl Configurations {
+    /// The same for the slug of the agent that a configuration is for.
+    pub fn lookup(&self, alias: &str) -> String {
+        self.lookup.sql(alias, &self.agent_slug)
+    }
+}
+
 /// Both tables, and what was found missing.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -84,7 +125,7 @@ pub struct Layout {
     pub targets: Targets,
     /// The optional columns that do not exist (T3), as `table.column`.
     pub missing: Vec<String>,
-    /// In which tables no index finds a slug.
+    /// In which tables no index finds a slug, or none keeps slugs apart.
     pub scans: Vec<Finding>,
     /// What can be done about an agent that is not in sync.
     pub remedies: Remedies,
@@ -125,7 +166,9 @@ impl LayoutError {
 }
 
 /// The columns of a table, their types by name and by length, whether one can be written, whether it is indexed, and
-/// whether it is of a primary key that can be read; those of the key first, in its order.
+/// whether it is of a primary key that can be read; then its collation, if the library orders text otherwise than when the collation was
+/// made: its name, none for that of the database, and the two versions; and whether it is unique by itself. Those of the primary key come
+/// first, in its order.
 /// The table is looked up in the catalog, which needs no privilege: what the role lacks is for `checks` to say.
 pub(super) const COLUMNS: &str = "
     SELECT a.attname::text,
@@ -141,8 +184,25 @@ pub(super) const COLUMNS: &str = "
            EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = a.attrelid),
            EXISTS (SELECT FROM pg_catalog.pg_index i
                    WHERE i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = ANY (i.indkey))
-               AND pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT')
+               AND pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT'),
+           stale.name, stale.recorded, stale.actual,
+           EXISTS (SELECT FROM pg_catalog.pg_index i
+                   WHERE i.indrelid = a.attrelid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
+                     AND i.indexprs IS NULL AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum)
+               -- A unique index of a table says nothing of the rows of its children; one of a partitioned table does.
+               AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = a.attrelid AND c.relkind <> 'p')
     FROM pg_catalog.pg_attribute a
+    -- PostgreSQL 14 notes no version for the database.
+    LEFT JOIN LATERAL (
+        SELECT CASE WHEN l.oid <> 100 THEN pg_catalog.format('%I.%I', s.nspname, l.collname) END AS name,
+               CASE WHEN l.oid = 100
+                    THEN (SELECT pg_catalog.to_jsonb(d) ->> 'datcollversion' FROM pg_catalog.pg_database d
+                          WHERE d.datname = pg_catalog.current_database())
+                    ELSE l.collversion END AS recorded,
+               pg_catalog.pg_collation_actual_version(l.oid) AS actual
+        FROM pg_catalog.pg_collation l JOIN pg_catalog.pg_namespace s ON s.oid = l.collnamespace
+        WHERE l.oid = a.attcollation
+    ) AS stale ON stale.recorded <> stale.actual
     JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = $1::text AND c.relname = $2::text
@@ -157,6 +217,16 @@ struct Found {
     generated: bool,
     indexed: bool,
     of_key: bool,
+    stale: Option<Stale>,
+    unique: bool,
+}
+
+/// A collation that is not what it was when the indexes were made.
+struct Stale {
+    /// Its name; none for that of the database.
+    collation: Option<String>,
+    recorded: String,
+    actual: String,
 }
 
 struct Table {
@@ -191,6 +261,13 @@ impl Table {
                     generated: row.try_get(3)?,
                     indexed: row.try_get(4)?,
                     of_key: row.try_get(6)?,
+                    stale: match row.try_get(8)? {
+                        Some(recorded) => {
+                            Some(Stale { collation: row.try_get(7)?, recorded, actual: row.try_get(9)? })
+                        }
+                        None => None,
+                    },
+                    unique: row.try_get(10)?,
                 })
             })
             .collect::<Result<_, StoreError>>()?;
@@ -207,12 +284,41 @@ impl Table {
     /// Whether an index finds rows by text in this column. What is not text is cast for the comparison, and no index of
     /// the column helps.
     fn finds(&self, name: &str) -> bool {
-        self.find(name).is_some_and(|found| found.indexed && found.is_text())
+        self.find(name).is_some_and(|found| found.indexed && found.is_text() && found.stale.is_none())
+    }
+
+    /// Whether a unique index, which has to tell the truth, keeps equal values out of this column.
+    fn is_unique(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|found| found.unique && found.stale.is_none())
+    }
+
+    /// That none does.
+    fn repeats(&self, name: &str) -> Option<Finding> {
+        let found = self.find(name).filter(|found| !found.unique)?;
+        Some(Finding::NotUnique { table: self.plain.clone(), column: plain(&found.name) })
+    }
+
+    /// How rows are looked up by this column.
+    fn lookup(&self, name: &str) -> Lookup {
+        match self.find(name) {
+            Some(found) if !found.is_text() => Lookup::Text,
+            Some(Found { stale: Some(_), .. }) => Lookup::PastIndexes,
+            _ => Lookup::Column,
+        }
     }
 
     /// Why no index does, unless one does.
     fn scan(&self, name: &str) -> Option<Finding> {
         let found = self.find(name).filter(|_| !self.finds(name))?;
+        if let Some(stale) = found.stale.as_ref().filter(|_| found.is_text()) {
+            return Some(Finding::CollationChanged {
+                table: self.plain.clone(),
+                column: plain(name),
+                collation: stale.collation.clone(),
+                recorded: stale.recorded.clone(),
+                actual: stale.actual.clone(),
+            });
+        }
         let of_type = (!found.is_text()).then(|| found.sql_type.clone());
         Some(Finding::Scans { table: self.plain.clone(), column: plain(name), of_type })
     }
@@ -263,6 +369,8 @@ impl Layout {
             table: from.quoted.clone(),
             slug: from.required(&agents.columns.slug)?,
             slug_is_indexed: from.finds(&agents.columns.slug),
+            slug_is_unique: from.is_unique(&agents.columns.slug),
+            lookup: from.lookup(&agents.columns.slug),
             voice_settings: from.required(&agents.columns.voice_settings)?,
             name: from.optional(&agents.columns.name),
             system_prompt: from.optional(&agents.columns.system_prompt),
@@ -278,6 +386,7 @@ impl Layout {
             table: to.quoted.clone(),
             agent_slug: to.required(&columns.agent_slug)?,
             agent_slug_is_indexed: to.finds(&columns.agent_slug),
+            lookup: to.lookup(&columns.agent_slug),
             has_children: to.has_children,
             key: to.found.iter().filter(|found| found.of_key).map(|found| found.column().name).collect(),
             provider_config: to.required(&columns.provider_config)?,
@@ -297,7 +406,8 @@ impl Layout {
             voice_id: target.voice_id.is_some(),
             temperature: target.temperature.as_ref().and(to.find(&columns.temperature)).map(comparison),
         };
-        let scans = [from.scan(&agents.columns.slug), to.scan(&columns.agent_slug)];
+        let slug = &agents.columns.slug;
+        let scans = [from.scan(slug), to.scan(&columns.agent_slug), from.repeats(slug)];
         let scans = scans.into_iter().flatten().collect();
         let missing = from.missing.into_iter().chain(to.missing).collect();
         let remedies = Remedies::new(configurations);

@@ -82,8 +82,6 @@ pub enum Idle {
 /// What the table `agent_sync.install` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Installed {
-    /// The version of the schema.
-    pub version: i32,
     /// Saves that could not be captured and for which every agent has been brought in sync since.
     pub uncaptured_seen: i64,
     /// Saves that could not be captured.
@@ -97,17 +95,57 @@ pub struct CaptureFault {
     pub trigger: String,
     /// What is wrong with it.
     pub fault: String,
+    /// What comes of it.
+    pub kind: FaultKind,
+    /// What to do, where `agent-sync install` does not mend it.
+    special: Option<String>,
+}
+
+/// What comes of a fault of the capture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    /// Changes are not noticed.
+    Broken,
+    /// Those made with `session_replication_role = replica` are not noticed; all others are.
+    Sleeps,
+    /// Those in one partition or child are not noticed.
+    Child,
 }
 
 impl Display for CaptureFault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "the trigger {} is {}", self.trigger, self.fault)
+        let Self { trigger, fault, kind, .. } = self;
+        match kind {
+            FaultKind::Broken => write!(out, "the trigger {trigger} is {fault}"),
+            FaultKind::Sleeps => write!(
+                out,
+                "the trigger {trigger} is {fault}: saves made with session_replication_role = replica, as in restores and logical \
+                 replication, are not noticed; all others are"
+            ),
+            FaultKind::Child => write!(
+                out,
+                "the trigger {trigger} is {fault}: saves in this partition or child are not noticed, and every agent is looked at in \
+                 each sweep"
+            ),
+        }
     }
 }
 
 impl CaptureFault {
+    /// Of a row of [`queries::CAPTURE_FAULTS`].
+    fn of(row: &tokio_postgres::Row) -> Result<Self, tokio_postgres::Error> {
+        let kind = match row.try_get(2)? {
+            "sleeps" => FaultKind::Sleeps,
+            "child" => FaultKind::Child,
+            _ => FaultKind::Broken,
+        };
+        Ok(Self { trigger: row.try_get(0)?, fault: row.try_get(1)?, kind, special: row.try_get(3)? })
+    }
+
     /// What the operator can do.
-    pub const REMEDY: &str = "Run `agent-sync install` for this database.";
+    pub fn remedy(&self) -> &str {
+        self.special.as_deref().unwrap_or("Run `agent-sync install` for this database.")
+    }
 }
 
 /// The queries of one session, prepared.
@@ -221,29 +259,29 @@ impl Store {
         self.run(client, &queries::enqueue_all(&self.layout), &[]).await
     }
 
-    /// Puts every agent into the outbox on account of `uncaptured` saves that could not be captured, and says so in
-    /// `agent_sync.install`; but only if every transaction before `barrier` is over, for one of them may have made
-    /// such a save and not committed yet. Says whether it did.
-    pub async fn enqueue_uncaptured(
-        &self,
-        client: &Client,
-        uncaptured: i64,
-        barrier: &str,
-    ) -> Result<bool, StoreError> {
-        let query = queries::enqueue_uncaptured(&self.layout);
-        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&uncaptured, Type::INT8), (&barrier, Type::TEXT)];
-        Ok(within(self.patience, client.execute_typed(&query, &parameters)).await? > 0)
+    /// Puts every agent into the outbox that is not in it.
+    pub async fn enqueue_absent(&self, client: &Client) -> Result<(), StoreError> {
+        self.run(client, &queries::enqueue_absent(&self.layout), &[]).await
     }
 
-    /// The first transaction that has not begun: a barrier for [`Store::enqueue_uncaptured`].
-    pub async fn next_transaction(&self, client: &Client) -> Result<String, StoreError> {
-        self.scalar(client, queries::NEXT_TRANSACTION).await
+    /// Puts every agent into the outbox on account of `uncaptured` saves that could not be captured, and says in
+    /// `agent_sync.install` that these are made good. Only for a caller that has seen all their [savers](Store::savers) over.
+    pub async fn enqueue_uncaptured(&self, client: &Client, uncaptured: i64) -> Result<(), StoreError> {
+        self.run(client, &queries::enqueue_uncaptured(&self.layout), &[(&uncaptured, Type::INT8)]).await
     }
 
-    /// Puts what is worth another look into the outbox, and clears problems of agents that are gone.
+    /// The transactions of others that may have saved and are not over: see [`queries::SAVERS`].
+    pub async fn savers(&self, client: &Client) -> Result<Vec<String>, StoreError> {
+        let tables: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&self.layout.agents.table, Type::TEXT), (&self.layout.configurations.table, Type::TEXT)];
+        let rows = within(self.patience, client.query_typed(queries::SAVERS, &tables)).await?;
+        Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+    }
+
+    /// Puts the problems that are worth another look into the outbox.
     pub async fn sweep_problems(&self, client: &Client) -> Result<(), StoreError> {
-        self.run(client, &queries::clear_orphans(&self.layout), &[]).await?;
+        self.run(client, &queries::enqueue_orphans(&self.layout), &[]).await?;
+        self.run(client, &queries::enqueue_unambiguous(&self.layout), &[]).await?;
         self.run(client, &queries::enqueue_found(&self.layout), &[]).await
     }
 
@@ -269,14 +307,13 @@ impl Store {
         Ok(pruned >= PORTION.unsigned_abs())
     }
 
-    /// What is installed.
-    pub async fn installed(&self, client: &Client) -> Result<Installed, StoreError> {
-        let row = within(self.patience, client.query_typed_one(queries::INSTALL, &[])).await?;
-        Ok(Installed {
-            version: row.try_get(0)?,
-            uncaptured_seen: row.try_get(1)?,
-            uncaptured: row.try_get(2)?,
-        })
+    /// What the install says of itself; nothing if it has no record.
+    pub async fn installed(&self, client: &Client) -> Result<Option<Installed>, StoreError> {
+        let row = within(self.patience, client.query_typed_opt(queries::INSTALL, &[])).await?;
+        let installed = row.map(|row| {
+            Ok::<_, StoreError>(Installed { uncaptured_seen: row.try_get(1)?, uncaptured: row.try_get(2)? })
+        });
+        installed.transpose()
     }
 
     /// Says in `agent_sync.install` that changes may have been missed: see [`queries::DISTRUST`].
@@ -294,10 +331,12 @@ impl Store {
         checks::cautions(client, self.patience, &self.layout, notify, history).await
     }
 
-    /// Notes the triggers and functions as they are. Some if they are not as they were noted before, and so every
-    /// agent is to be looked at; with whether there was such a note.
+    /// Notes what the capture rests on as it is. Some if it is not as it was noted before, and so every agent is to be
+    /// looked at; with whether there was such a note.
     pub async fn seal(&self, client: &Client) -> Result<Option<bool>, StoreError> {
-        let changed = within(self.patience, client.query_typed_opt(queries::SEAL, &[])).await?;
+        let tables: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&self.layout.agents.table, Type::TEXT), (&self.layout.configurations.table, Type::TEXT)];
+        let changed = within(self.patience, client.query_typed_opt(queries::SEAL, &tables)).await?;
         Ok(changed.map(|row| row.try_get(0)).transpose()?)
     }
 

@@ -35,11 +35,13 @@ impl Remedies {
                 readable(slug)
             )
             .into(),
-            "ambiguous" => {
-                "Rename or delete all but one of these agents; the one that is left is then brought in sync by itself.".into()
-            }
             "rejected" => {
                 "Correct these settings and save the agent; it is then brought in sync by itself.".into()
+            }
+            "ambiguous" => {
+                "Give each agent a slug of its own, or delete those that are not meant; the agent that is left is then brought in sync \
+                 by itself."
+                    .into()
             }
             _ => failure::remedy(sqlstate.unwrap_or_default()).into(),
         }

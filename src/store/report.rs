@@ -128,8 +128,8 @@ pub fn count_agents(layout: &Layout) -> String {
 
 /// How many configurations the slug `$1` has.
 pub fn count_configurations(layout: &Layout) -> String {
-    let (table, slug) = (&layout.configurations.table, &layout.configurations.agent_slug.name);
-    format!("SELECT count(*) FROM {table} c WHERE c.{slug} = $1::text")
+    let (table, slug) = (&layout.configurations.table, layout.configurations.lookup("c"));
+    format!("SELECT count(*) FROM {table} c WHERE {slug} = $1::text")
 }
 
 /// Every agent with its configurations, those of an agent together, in the order of the slugs; of the slugs `$1` alone, unless it
@@ -138,24 +138,36 @@ pub fn count_configurations(layout: &Layout) -> String {
 /// The columns are those of [`Surveyed`].
 pub fn survey(layout: &Layout, noted: bool) -> String {
     let (agents, configurations) = (&layout.agents, &layout.configurations);
-    let (slug, of) = (&agents.slug.name, &configurations.agent_slug.name);
+    let (slug, of, own) = (agents.lookup("a"), configurations.lookup("c"), &agents.slug.name);
     let (said, from) = if noted {
         (
             "o.slug IS NOT NULL, p.kind, p.detail, p.sqlstate",
             format!(
-                "LEFT JOIN (SELECT DISTINCT slug FROM agent_sync.outbox) o ON o.slug = a.{slug}::text
-                 LEFT JOIN agent_sync.problem p ON p.slug = a.{slug}::text"
+                "LEFT JOIN (SELECT DISTINCT slug FROM agent_sync.outbox) o ON o.slug = {slug}
+                 LEFT JOIN agent_sync.problem p ON p.slug = {slug}"
             ),
         )
     } else {
         ("false, NULL::text, NULL::text, NULL::text", String::new())
     };
+    let asked = format!("($1::text[] IS NULL OR {slug} = ANY ($1::text[]))");
+    // Where an index keeps slugs apart, nobody has to count them.
+    let (shares, shared) = if agents.slug_is_unique {
+        ("1::int8", String::new())
+    } else {
+        let counted = format!(
+            "LEFT JOIN (SELECT {slug} AS slug, count(*) AS agents FROM {} a WHERE {asked} GROUP BY 1) shared
+                 ON shared.slug = {slug}",
+            agents.table
+        );
+        ("shared.agents", counted)
+    };
     format!(
-        "SELECT a.{slug}::text, {said}, {}, c.ctid IS NOT NULL, {}
-         FROM {} a LEFT JOIN {} c ON c.{of} = a.{slug}
-         {from}
-         WHERE a.{slug} IS NOT NULL AND ($1::text[] IS NULL OR a.{slug} = ANY ($1::text[]))
-         ORDER BY a.{slug}, c.tableoid, c.ctid",
+        "SELECT a.{own}::text, {said}, {}, c.ctid IS NOT NULL, {}, {shares}
+         FROM {} a LEFT JOIN {} c ON {of} = {slug}
+         {from} {shared}
+         WHERE a.{own} IS NOT NULL AND {asked}
+         ORDER BY {slug}, c.tableoid, c.ctid",
         queries::agent_columns(agents, queries::As::Text),
         queries::configuration_columns(configurations, queries::As::Text),
         agents.table,
@@ -176,6 +188,8 @@ pub struct Surveyed<'a> {
     pub agent: Result<Agent<'a>, NotText>,
     /// The configuration, unless there is none, if its columns are text.
     pub configuration: Option<Result<Configuration<'a>, NotText>>,
+    /// How many agents have the slug.
+    pub agents: i64,
 }
 
 /// A problem as it is noted.
@@ -199,8 +213,8 @@ impl<'a> Surveyed<'a> {
         };
         let configuration = if row.try_get(9)? { Some(batch::configuration(row, 10)?) } else { None };
         let agent = batch::agent(row, 5)?;
-        let slug = batch::lossy(row, 0)?;
-        Ok(Self { slug, pending: row.try_get(1)?, noted, agent, configuration })
+        let (slug, agents) = (batch::lossy(row, 0)?, row.try_get(17)?);
+        Ok(Self { slug, pending: row.try_get(1)?, noted, agent, configuration, agents })
     }
 }
 
@@ -279,7 +293,7 @@ pub(super) async fn capture_faults(
     let parameters: &[(&(dyn ToSql + Sync), Type)] =
         &[(relations, Type::TEXT_ARRAY), (names, Type::TEXT_ARRAY), (&watched, Type::TEXT_ARRAY)];
     let rows = within(patience, client.query_typed(queries::CAPTURE_FAULTS, parameters)).await?;
-    rows.iter().map(|row| Ok(CaptureFault { trigger: row.try_get(0)?, fault: row.try_get(1)? })).collect()
+    Ok(rows.iter().map(CaptureFault::of).collect::<Result<_, _>>()?)
 }
 
 /// The same for those that `agent-sync install` makes.

@@ -17,6 +17,8 @@ pub enum Verdict {
     Missing,
     /// The agent cannot be mapped to a configuration (M7).
     Rejected,
+    /// Several agents have the slug, so nobody knows for which of them its configurations are (T5).
+    Ambiguous,
 }
 
 impl Verdict {
@@ -28,6 +30,7 @@ impl Verdict {
             Self::Drifted => "drifted",
             Self::Missing => "missing",
             Self::Rejected => "rejected",
+            Self::Ambiguous => "ambiguous",
         }
     }
 
@@ -36,6 +39,7 @@ impl Verdict {
         match self {
             Self::Missing => Some("missing_configuration"),
             Self::Rejected => Some("rejected"),
+            Self::Ambiguous => Some("ambiguous"),
             Self::InSync | Self::Pending | Self::Drifted => None,
         }
     }
@@ -54,7 +58,9 @@ pub struct Findings {
     pub configurations: usize,
     /// Those that differ, by their number among the agent's, from 1 on, and in what.
     pub differing: Vec<(usize, Diff)>,
-    /// Every mistake for which it is rejected.
+    /// How many agents have the slug.
+    pub agents: i64,
+    /// Every mistake for which it is rejected, or that the slug is ambiguous.
     pub mistakes: Vec<String>,
     /// What the mapping remarks.
     pub remarks: Vec<String>,
@@ -69,6 +75,7 @@ impl Findings {
             noted: row.noted.clone(),
             configurations: 0,
             differing: Vec::new(),
+            agents: row.agents,
             mistakes: Vec::new(),
             remarks: Vec::new(),
         };
@@ -78,6 +85,12 @@ impl Findings {
 
     /// Of a further row of the same agent: another configuration.
     pub(super) fn add(&mut self, rules: &Rules, targets: &Targets, row: &Surveyed<'_>) {
+        if self.agents > 1 {
+            // Each configuration comes with each of the agents. Nothing would be written, so nothing is worked out.
+            add_new(&mut self.mistakes, [format!("{} agents have this slug", self.agents)].into_iter());
+            self.configurations = 1;
+            return;
+        }
         let Some(configuration) = &row.configuration else { return };
         self.configurations += 1;
         match (&row.agent, configuration) {
@@ -106,6 +119,7 @@ impl Findings {
     /// How the agent stands: by the worst that was found.
     pub fn verdict(&self) -> Verdict {
         match self {
+            _ if self.agents > 1 => Verdict::Ambiguous,
             _ if !self.mistakes.is_empty() => Verdict::Rejected,
             _ if self.configurations == 0 => Verdict::Missing,
             _ if self.differing.is_empty() => Verdict::InSync,
@@ -156,6 +170,8 @@ pub struct Tally {
     pub missing: i64,
     /// [`Verdict::Rejected`]
     pub rejected: i64,
+    /// [`Verdict::Ambiguous`]
+    pub ambiguous: i64,
     /// Configurations that differ.
     pub differing: i64,
     /// Configurations that do not.
@@ -174,6 +190,7 @@ impl Tally {
             Verdict::Drifted => self.drifted += 1,
             Verdict::Missing => self.missing += 1,
             Verdict::Rejected => self.rejected += 1,
+            Verdict::Ambiguous => self.ambiguous += 1,
         }
         if findings.mistakes.is_empty() {
             self.equal += i64::try_from(findings.configurations).unwrap_or(i64::MAX) - differing;

@@ -99,9 +99,9 @@ impl<'a> Checker<'a> {
         let patience = Store::patience(&self.settings.sync);
         let led = report::value(session.client(), patience, report::LED, &[]).await;
         let led = led.map_err(|error| super::unanswered(database, error))?;
-        let Tally { pending, drifted, missing, rejected, .. } = checked.tally;
+        let Tally { pending, drifted, missing, rejected, ambiguous, .. } = checked.tally;
         self.sum_up(database, &checked, led);
-        let stays = drifted + missing + rejected + if led { 0 } else { pending };
+        let stays = drifted + missing + rejected + ambiguous + if led { 0 } else { pending };
         Ok(if stays > 0 { Exit::Drift } else { Exit::Done })
     }
 
@@ -162,7 +162,7 @@ impl<'a> Checker<'a> {
     /// Whether an agent that stands so is told of: one that was asked for by name always is.
     fn is_told(&self, verdict: Verdict, by_name: bool) -> bool {
         match verdict {
-            Verdict::Missing | Verdict::Rejected => true,
+            Verdict::Missing | Verdict::Rejected | Verdict::Ambiguous => true,
             Verdict::Pending | Verdict::Drifted => !self.to_reconcile,
             Verdict::InSync => by_name && !self.to_reconcile,
         }
@@ -207,13 +207,13 @@ impl<'a> Checker<'a> {
 
     /// The end of one database.
     fn sum_up(&mut self, database: &Database, checked: &Checked, led: bool) {
-        let Tally { agents, in_sync, pending, drifted, missing, rejected, .. } = checked.tally;
+        let Tally { agents, in_sync, pending, drifted, missing, rejected, ambiguous, .. } = checked.tally;
         if self.json {
             self.page.json(&json!({
                 "database": database.name,
                 "summary": {
                     "agents": agents, "in_sync": in_sync, "pending": pending, "drifted": drifted, "missing": missing,
-                    "rejected": rejected,
+                    "rejected": rejected, "ambiguous": ambiguous,
                 },
                 "led": led,
             }));
@@ -225,6 +225,7 @@ impl<'a> Checker<'a> {
             (drifted, "drifted", RED),
             (missing, "missing", RED),
             (rejected, "rejected", RED),
+            (ambiguous, "ambiguous", RED),
         ];
         let parts = parts.iter().filter(|(number, name, _)| *number > 0 || *name == "in sync").map(
             |(number, name, colour)| {
@@ -241,7 +242,7 @@ impl<'a> Checker<'a> {
         if pending > 0 && !led {
             self.hint(&format!("No daemon leads, so what is pending stays so. {}.", problem::START));
         }
-        if missing + rejected > 0 {
+        if missing + rejected + ambiguous > 0 {
             self.hint("`agent-sync why SLUG` says what to do about one that is missing or rejected.");
         }
     }

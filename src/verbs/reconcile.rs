@@ -168,7 +168,8 @@ async fn bring_in_sync(
     let Work { database, checked, .. } = work;
     let (todo, tally) = (&checked.todo, &checked.tally);
     // What cannot be written was told by the check.
-    let mut outcome = Outcome { missing: tally.missing, rejected: tally.rejected, ..Outcome::default() };
+    let mut outcome =
+        Outcome { missing: tally.missing, rejected: tally.rejected + tally.ambiguous, ..Outcome::default() };
     let mut stood_in = false;
     if !todo.is_empty() {
         let session = super::look("reconcile", database, settings).await?;

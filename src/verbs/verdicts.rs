@@ -12,6 +12,7 @@ pub(super) fn lines(findings: &Findings) -> Vec<String> {
         Verdict::Drifted => ("drifted", RED),
         Verdict::Missing => ("missing", RED),
         Verdict::Rejected => ("rejected", RED),
+        Verdict::Ambiguous => ("ambiguous", RED),
     };
     let slug = quoted(&findings.slug);
     let more = match verdict {

@@ -5,6 +5,7 @@
 //! - `explore` is the checker, and `alike` says which states it need not tell apart.
 //! - `promises` checks the model as it is, at sizes that a run of the tests has time for.
 //! - `broken` does one thing after the other wrong, and expects the checker to find out.
+//! - `uncaptured` is a model of its own: how saves that were counted and not captured are made good.
 
 mod adversity;
 mod alike;
@@ -17,4 +18,5 @@ mod outbox;
 mod promises;
 mod protocol;
 mod state;
+mod uncaptured;
 mod writer;

@@ -11,7 +11,7 @@ use crate::install;
 use crate::report::note::{Note, is_over};
 use crate::settings::{Database, Settings};
 use crate::store::identifier::plain;
-use crate::store::{CaptureFault, Layout, Store, StoreError, checks, queries, report, within};
+use crate::store::{FaultKind, Layout, Store, StoreError, checks, queries, report, within};
 use crate::time;
 
 /// How far rows are counted: past that, counting would cost more than the number is worth.
@@ -153,8 +153,11 @@ impl<'a> Asking<'a> {
                 self.note(Note::pass("capture", "the triggers are there, enabled, and can write the outbox"));
             }
             Ok(faults) => self.look.notes.extend(faults.iter().map(|fault| {
-                let text = format!("capture broken: changes are not noticed, because {fault}");
-                Note::fail("capture", text, CaptureFault::REMEDY)
+                let text = match fault.kind {
+                    FaultKind::Broken => format!("capture broken: changes are not noticed, because {fault}"),
+                    FaultKind::Sleeps | FaultKind::Child => fault.to_string(),
+                };
+                Note::fail("capture", text, fault.remedy())
             })),
             Err(error) => return self.failed("capture", error),
         }
@@ -178,6 +181,7 @@ impl<'a> Asking<'a> {
                 let found: Vec<_> = findings.iter().map(Note::finding).collect();
                 for (topic, text) in [
                     ("index", "an index finds a slug in each of the two tables"),
+                    ("key", "a unique index keeps the slugs of agents apart"),
                     ("row security", "no policy hides rows of the two tables from the role"),
                     ("two-phase", "no prepared transaction can meet a notification of ours"),
                     (

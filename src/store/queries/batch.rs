@@ -21,33 +21,33 @@ use crate::store::layout::{Agents, Configurations, Layout};
 /// indexes allow, the plan is three look-ups for each slug. Where they do not, the tables are read once and hashed.
 pub fn claim(layout: &Layout) -> String {
     let Layout { agents, configurations, .. } = layout;
-    let (agent_slug, slug) = (&agents.slug.name, &configurations.agent_slug.name);
+    let (agent_slug, slug) = (agents.lookup("a"), configurations.lookup("c"));
     let (from_agents, from_configurations) = (&agents.table, &configurations.table);
     let (agent_table, agent) = if agents.slug_is_indexed {
         (String::new(), agent_by_index(agents))
     } else {
         let table = format!(
             ", agent AS MATERIALIZED (
-                 SELECT a.{agent_slug} AS slug, true AS found, {} FROM {from_agents} a
-                 WHERE a.{agent_slug} IN (SELECT slug FROM changed))",
+                 SELECT {agent_slug} AS slug, true AS found, {} FROM {from_agents} a
+                 WHERE {agent_slug} IN (SELECT slug FROM changed))",
             agent_columns(agents, As::Stored)
         );
         (table, "agent ON agent.slug = changed.slug".to_owned())
     };
     let (configuration_tables, configuration) = if configurations.agent_slug_is_indexed {
         let target = format!(
-            "LATERAL (SELECT count(*) AS rows FROM {from_configurations} c WHERE c.{slug} = changed.slug) target ON true"
+            "LATERAL (SELECT count(*) AS rows FROM {from_configurations} c WHERE {slug} = changed.slug) target ON true"
         );
         let locked = configuration_by_index(configurations, "FOR NO KEY UPDATE SKIP LOCKED");
         (String::new(), format!("{target} LEFT JOIN {locked}"))
     } else {
         let tables = format!(
             ", target AS MATERIALIZED (
-                 SELECT c.{slug} AS slug, count(*) AS rows FROM {from_configurations} c
-                 WHERE c.{slug} IN (SELECT slug FROM changed) GROUP BY 1
+                 SELECT {slug} AS slug, count(*) AS rows FROM {from_configurations} c
+                 WHERE {slug} IN (SELECT slug FROM changed) GROUP BY 1
              ), configuration AS MATERIALIZED (
-                 SELECT c.{slug} AS slug, {} FROM {from_configurations} c
-                 WHERE c.{slug} IN (SELECT slug FROM changed) FOR NO KEY UPDATE OF c SKIP LOCKED)",
+                 SELECT {slug} AS slug, {} FROM {from_configurations} c
+                 WHERE {slug} IN (SELECT slug FROM changed) FOR NO KEY UPDATE OF c SKIP LOCKED)",
             configuration_as_it_is(configurations)
         );
         let joins = "target ON target.slug = changed.slug LEFT JOIN configuration ON configuration.slug = changed.slug";
@@ -79,7 +79,7 @@ pub fn claim(layout: &Layout) -> String {
 /// the same transaction: one page of a slug that is too heavy to be read at once. The columns are those of [`claim`].
 pub fn claim_page(layout: &Layout) -> String {
     let Layout { agents, configurations, .. } = layout;
-    let (table, slug) = (&configurations.table, &configurations.agent_slug.name);
+    let (table, slug) = (&configurations.table, configurations.lookup("c"));
     let page = format!(
         "(SELECT $1::text AS slug, NULL::tid[] AS places, NULL::xid[] AS versions,
                  NULL::timestamptz AS at, NULL::timestamptz AS latest) AS changed
@@ -87,7 +87,7 @@ pub fn claim_page(layout: &Layout) -> String {
          LEFT JOIN LATERAL (
              SELECT {} FROM unnest($2::tid[], $3::oid[]) AS u (place, relation)
              JOIN {table} c ON c.ctid = u.place AND c.tableoid = u.relation
-             WHERE c.ctid = ANY ($2::tid[]) AND c.{slug} = changed.slug
+             WHERE c.ctid = ANY ($2::tid[]) AND {slug} = changed.slug
          ) configuration ON true",
         agent_by_index(agents),
         configuration_as_it_is(configurations)
@@ -97,21 +97,21 @@ pub fn claim_page(layout: &Layout) -> String {
 
 /// Looks up the agent of `changed`; the second one is there only to show that the slug is not unique.
 pub(super) fn agent_by_index(agents: &Agents) -> String {
-    let Agents { table, slug, .. } = agents;
     format!(
-        "LATERAL (SELECT true AS found, {} FROM {table} a WHERE a.{} = changed.slug LIMIT 2) agent ON true",
+        "LATERAL (SELECT true AS found, {} FROM {} a WHERE {} = changed.slug LIMIT 2) agent ON true",
         agent_columns(agents, As::Stored),
-        slug.name
+        agents.table,
+        agents.lookup("a")
     )
 }
 
 /// Looks up the configurations of `changed`.
 pub(super) fn configuration_by_index(configurations: &Configurations, ending: &str) -> String {
-    let Configurations { table, agent_slug, .. } = configurations;
     format!(
-        "LATERAL (SELECT {} FROM {table} c WHERE c.{} = changed.slug {ending}) configuration ON true",
+        "LATERAL (SELECT {} FROM {} c WHERE {} = changed.slug {ending}) configuration ON true",
         configuration_as_it_is(configurations),
-        agent_slug.name
+        configurations.table,
+        configurations.lookup("c")
     )
 }
 
@@ -212,8 +212,8 @@ pub fn write(layout: &Layout, history: bool) -> String {
         names.join(", ")
     );
     let these = format!(
-        "c.ctid = ANY ($1) AND c.ctid = u.place AND c.tableoid = u.relation AND c.{} = u.slug",
-        configurations.agent_slug.name
+        "c.ctid = ANY ($1) AND c.ctid = u.place AND c.tableoid = u.relation AND {} = u.slug",
+        configurations.lookup("c")
     );
     let (returned, noted) = if history {
         ("RETURNING o.slug, o.at, o.application_name, o.role", note_history(configurations, &rows, &these))

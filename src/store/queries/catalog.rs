@@ -6,35 +6,69 @@ pub const INSTALL: &str = "
     FROM agent_sync.install i";
 
 /// The triggers that the capture needs, `$2` on `$1`, and that are missing or disabled, or whose function is not what makes it
-/// safe and able (SECURITY DEFINER, a fixed `search_path`, an owner with the privileges); or that do not watch one of the quoted
-/// columns `$3` of the first table; or that look at what statements set (`UPDATE OF`) where a BEFORE trigger may change more,
-/// which `sql/attach.sql` sees to unless the other trigger came later.
+/// safe and able (SECURITY DEFINER, a fixed `search_path`, an owner with the privileges, whom no row-level security refuses); or that do
+/// not watch one of the quoted columns `$3` of the first table; or that look at what statements set (`UPDATE OF`) where a
+/// BEFORE trigger may change more, which `sql/attach.sql` sees to unless the other trigger came later. And the partitions and children
+/// of these tables without such a trigger: PostgreSQL copies triggers to partitions and not to children, and a save in a child fires none
+/// of its parent.
+///
+/// The columns: the trigger; what is wrong with it; which kind of fault that is, as `CaptureFault` tells them apart; and a
+/// remedy, where it is another than `agent-sync install`.
 pub const CAPTURE_FAULTS: &str = "
-    SELECT need.relation || '.' || need.name,
-           CASE WHEN t.oid IS NULL THEN 'missing'
-                WHEN t.tgenabled = 'D' THEN 'disabled'
-                WHEN t.tgenabled <> 'A' THEN 'not enabled ALWAYS, so it sleeps during restores and replication'
-                WHEN NOT f.prosecdef THEN 'SECURITY INVOKER, so it may do no more than whoever saves'
-                WHEN NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (f.proconfig), false)
-                    THEN 'without its fixed search_path, so whoever saves can lead it astray'
-                ELSE 'unable to write agent_sync.outbox' END
-    FROM unnest($1::text[], $2::text[]) AS need (relation, name)
-    LEFT JOIN pg_trigger t ON t.tgrelid = to_regclass(need.relation) AND t.tgname = need.name
-    LEFT JOIN pg_proc f ON f.oid = t.tgfoid
-    WHERE t.oid IS NULL OR t.tgenabled <> 'A'
-       OR NOT f.prosecdef OR NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (f.proconfig), false)
-       OR NOT has_schema_privilege(f.proowner, 'agent_sync', 'USAGE')
-       OR NOT has_table_privilege(f.proowner, 'agent_sync.outbox', 'INSERT')
-       OR NOT has_column_privilege(f.proowner, 'agent_sync.outbox', 'ctid', 'SELECT')
+    WITH RECURSIVE need (relation, name, root) AS (
+        SELECT u.relation, u.name, to_regclass(u.relation)::oid FROM unnest($1::text[], $2::text[]) AS u (relation, name)
+    ), below (root, relation) AS (
+        SELECT n.root, i.inhrelid FROM need n JOIN pg_inherits i ON i.inhparent = n.root
+        UNION
+        SELECT b.root, i.inhrelid FROM below b JOIN pg_inherits i ON i.inhparent = b.relation
+    ), own (name, fault) AS (
+        SELECT need.relation || '.' || need.name,
+               CASE WHEN t.oid IS NULL THEN 'missing'
+                    WHEN t.tgenabled = 'D' THEN 'disabled'
+                    WHEN NOT f.prosecdef THEN 'SECURITY INVOKER, so it may do no more than whoever saves'
+                    WHEN NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (f.proconfig), false)
+                        THEN 'without its fixed search_path, so whoever saves can lead it astray'
+                    WHEN NOT (has_schema_privilege(f.proowner, 'agent_sync', 'USAGE')
+                              AND has_table_privilege(f.proowner, 'agent_sync.outbox', 'INSERT')
+                              AND has_column_privilege(f.proowner, 'agent_sync.outbox', 'ctid', 'SELECT'))
+                        OR EXISTS (SELECT FROM pg_class o JOIN pg_roles r ON r.oid = f.proowner
+                                   WHERE o.oid = to_regclass('agent_sync.outbox') AND o.relrowsecurity
+                                     AND NOT (r.rolsuper OR r.rolbypassrls)
+                                     AND (o.relforcerowsecurity OR NOT pg_has_role(f.proowner, o.relowner, 'USAGE'))
+                                     AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = o.oid AND p.polpermissive))
+                        THEN 'unable to write agent_sync.outbox'
+                    WHEN t.tgenabled <> 'A' THEN 'enabled but not ALWAYS' END
+        FROM need
+        LEFT JOIN pg_trigger t ON t.tgrelid = need.root AND t.tgname = need.name
+        LEFT JOIN pg_proc f ON f.oid = t.tgfoid
+    )
+    SELECT own.name, own.fault, CASE own.fault WHEN 'enabled but not ALWAYS' THEN 'sleeps' ELSE 'broken' END, NULL::text
+    FROM own WHERE own.fault IS NOT NULL
     UNION ALL
-    SELECT ($1::text[])[1] || '.' || t.tgname, 'blind to the column ' || a.attname || ', which it was not made for'
+    SELECT format('%I.%I.%I', n.nspname, c.relname, coalesce(t.tgname, need.name)),
+           CASE WHEN t.oid IS NULL THEN 'missing' WHEN t.tgenabled = 'D' THEN 'disabled' ELSE 'enabled but not ALWAYS' END,
+           CASE WHEN t.oid IS NULL OR t.tgenabled = 'D' THEN 'child' ELSE 'sleeps' END,
+           CASE WHEN t.oid IS NULL
+                THEN format('Make %I.%I a partition, or have its rows saved in %s itself, to have them in sync at once.',
+                            n.nspname, c.relname, need.relation)
+                ELSE format('ALTER TABLE %I.%I ENABLE ALWAYS TRIGGER %I;', n.nspname, c.relname, t.tgname) END
+    FROM below
+    JOIN pg_class c ON c.oid = below.relation AND c.relkind IN ('r', 'f')
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN need ON need.root = below.root
+    JOIN pg_trigger r ON r.tgrelid = need.root AND r.tgname = need.name
+    LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgfoid = r.tgfoid AND t.tgtype = r.tgtype
+    WHERE t.oid IS NULL OR t.tgenabled <> 'A'
+    UNION ALL
+    SELECT ($1::text[])[1] || '.' || t.tgname, 'blind to the column ' || a.attname || ', which it was not made for',
+           'broken', NULL
     FROM pg_trigger t
     JOIN pg_attribute a ON a.attrelid = t.tgrelid AND '\"' || replace(a.attname, '\"', '\"\"') || '\"' = ANY ($3::text[])
     WHERE t.tgrelid = to_regclass(($1::text[])[1]) AND t.tgname = 'agent_sync_update' AND NOT a.attisdropped
       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_trigger'::regclass AND d.objid = t.oid
                       AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum)
     UNION ALL
-    SELECT ($1::text[])[1] || '.' || t.tgname, 'blind to what ' || other.what || ' changes, which came after it'
+    SELECT ($1::text[])[1] || '.' || t.tgname, 'blind to what ' || other.what || ' changes, which came after it', 'broken', NULL
     FROM pg_trigger t
     JOIN LATERAL (
         SELECT 'the trigger ' || quote_ident(b.tgname) FROM pg_trigger b
@@ -43,23 +77,59 @@ pub const CAPTURE_FAULTS: &str = "
         SELECT 'a trigger of ' || i.inhrelid::regclass FROM pg_inherits i WHERE i.inhparent = t.tgrelid
     ) AS other (what) ON t.tgattr::text <> ''
     WHERE t.tgrelid = to_regclass(($1::text[])[1]) AND t.tgname = 'agent_sync_update'
-    ORDER BY 1";
+    ORDER BY 1, 2";
 
 /// Whether the outbox notes whose transaction made a change, for the history.
 pub const NOTES_CAUSE: &str = "
     SELECT EXISTS (SELECT FROM pg_attribute a
                    WHERE a.attrelid = to_regclass('agent_sync.outbox') AND a.attname = 'role' AND a.atthasdef)";
 
-/// Seals the triggers and their functions: notes in `agent_sync.install` which they are. If they are not those that
-/// were noted, changes may have been missed, whoever changed them and changed them back: every agent is to be looked
-/// at. One row then, with whether anything was noted before.
+/// Seals what the capture rests on: notes in `agent_sync.install` which version of each row of the catalog there is. If they are not
+/// those that were noted, changes may have been missed, also where all has been changed back: every agent is to be looked
+/// at. One row then, with whether such a seal was noted before.
+///
+/// It is about the tables `$1` and `$2`, with their partitions and children: a row of `pg_class` moves with TRUNCATE, a rewrite, a rename,
+/// a column, a policy that is switched on, a privilege, and a partition that comes or goes; those of `pg_inherits` with the last
+/// alone. Then our triggers on all of these, their functions, the policies, the tables of ours that must not be emptied, and the schemas.
+/// VACUUM, ANALYZE and indexes leave these rows in place. A trigger of others that is made and dropped in one transaction leaves
+/// no trace here.
 pub const SEAL: &str = "
+    WITH RECURSIVE root (relation) AS (
+        SELECT r.relation::oid FROM (VALUES (to_regclass($1::text)), (to_regclass($2::text))) AS r (relation)
+        WHERE r.relation IS NOT NULL
+    ), watched (relation) AS (
+        SELECT root.relation FROM root
+        UNION
+        SELECT i.inhrelid FROM watched w JOIN pg_inherits i ON i.inhparent = w.relation
+    ), part (version) AS (
+        SELECT concat_ws(' ', 'class', c.oid, c.xmin)
+        FROM pg_class c
+        WHERE c.oid IN (SELECT w.relation FROM watched w)
+           OR c.relnamespace = 'agent_sync'::regnamespace AND c.relname IN ('install', 'outbox', 'problem', 'uncaptured')
+        UNION ALL
+        SELECT concat_ws(' ', 'inherits', i.inhparent, i.inhrelid, i.xmin)
+        FROM pg_inherits i WHERE i.inhparent IN (SELECT w.relation FROM watched w)
+        UNION ALL
+        SELECT concat_ws(' ', 'trigger', t.oid, t.xmin)
+        FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
+        WHERE t.tgrelid IN (SELECT w.relation FROM watched w) AND f.pronamespace = 'agent_sync'::regnamespace
+        UNION ALL
+        SELECT concat_ws(' ', 'function', f.oid, f.xmin) FROM pg_proc f WHERE f.pronamespace = 'agent_sync'::regnamespace
+        UNION ALL
+        SELECT concat_ws(' ', 'policy', p.oid, p.xmin)
+        FROM pg_policy p WHERE p.polrelid IN (SELECT w.relation FROM watched w)
+        UNION ALL
+        SELECT concat_ws(' ', 'schema', n.oid, n.xmin)
+        FROM pg_namespace n
+        WHERE n.oid = 'agent_sync'::regnamespace
+           OR n.oid IN (SELECT c.relnamespace FROM pg_class c JOIN root ON root.relation = c.oid)
+    ), now (seal) AS (
+        SELECT 'md5 ' || md5(coalesce(string_agg(p.version, ',' ORDER BY p.version COLLATE \"C\"), '')) FROM part p
+    )
     UPDATE agent_sync.install i SET seal = now.seal, uncaptured_seen = -1
-    FROM (SELECT coalesce(string_agg(t.oid::text || ':' || t.xmin::text || ':' || f.xmin::text, ',' ORDER BY t.oid), '')
-          FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
-          WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0) AS now (seal)
+    FROM now
     WHERE i.seal <> now.seal
-    RETURNING (SELECT o.seal <> '' FROM agent_sync.install o)";
+    RETURNING (SELECT o.seal LIKE 'md5 %' FROM agent_sync.install o)";
 
 /// What the server is: its version as text and as a number, whether it is a standby, whether it is read-only, and how
 /// many transactions can be prepared. Read-only is what sessions are made to be by default, whatever ours has set: a
@@ -80,8 +150,30 @@ pub const MISSING_PARTS: &str = "
                       WHERE n.nspname = 'agent_sync' AND c.relname = part.name)
     ORDER BY 1";
 
-/// The version of the schema.
-pub const VERSION: &str = "SELECT i.version FROM agent_sync.install i";
+/// The version of the schema, and the tables that the triggers were made for: schema and name of the agents, and of the configurations.
+pub const VERSION: &str = "
+    SELECT i.version,
+           coalesce(i.tables #>> '{agents,schema}', 'public'), coalesce(i.tables #>> '{agents,table}', 'agents'),
+           coalesce(i.tables #>> '{configurations,schema}', 'public'),
+           coalesce(i.tables #>> '{configurations,table}', 'agent_configurations')
+    FROM agent_sync.install i";
+
+/// The tables of agent-sync whose rows row-level security keeps from the role, and the role. A policy that lets it at every row, for
+/// every command, keeps it from none.
+pub const OWN_ROWS_HIDDEN: &str = "
+    SELECT 'agent_sync.' || c.relname, current_user::text
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'agent_sync' AND c.relname IN ('history', 'install', 'outbox', 'problem') AND c.relkind = 'r'
+      AND row_security_active(c.oid)
+      AND NOT (
+          EXISTS (SELECT FROM pg_policy p
+                  WHERE p.polrelid = c.oid AND p.polpermissive AND p.polcmd = '*'
+                    AND pg_get_expr(p.polqual, p.polrelid) IS NOT DISTINCT FROM 'true'
+                    AND coalesce(pg_get_expr(p.polwithcheck, p.polrelid), 'true') = 'true'
+                    AND EXISTS (SELECT FROM unnest(p.polroles) AS member (role)
+                                WHERE member.role = 0 OR pg_has_role(member.role, 'USAGE')))
+          AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND NOT p.polpermissive))
+    ORDER BY 1";
 
 /// Of the privileges `$4` on schemas `$1`, relations `$2` and quoted columns `$3`, those that the role lacks: in words, as
 /// the statement that grants them, and the role; one row for each object and kind of privilege.

@@ -38,10 +38,10 @@ pub fn claim_lone(layout: &Layout) -> Option<String> {
 /// With `history`, notes what is written as well, and counts that: the same number.
 pub fn write_lone(layout: &Layout, history: bool) -> String {
     let configurations = &layout.configurations;
-    let (table, slug) = (&configurations.table, &configurations.agent_slug.name);
+    let (table, slug) = (&configurations.table, configurations.lookup("c"));
     let value = |index: usize, _: &str| format!("${}::text", index + 2);
     let change = "o.ctid = $11 AND o.xmin = $12 AND o.slug = $13";
-    let configuration = format!("c.ctid = $1 AND c.tableoid = $9 AND c.{slug} = $13");
+    let configuration = format!("c.ctid = $1 AND c.tableoid = $9 AND {slug} = $13");
     let take = format!("DELETE FROM agent_sync.outbox o USING written WHERE {change}");
     let (seen, take) = if history {
         let note = noted(configurations, "locked", value);

@@ -34,8 +34,21 @@ pub const NOTE_LAST_SYNC: &str =
 /// Says that changes may have been missed, so that every agent is looked at when that is over, whoever leads then.
 pub const DISTRUST: &str = "UPDATE agent_sync.install SET uncaptured_seen = -1 WHERE uncaptured_seen <> -1";
 
-/// The first transaction that has not begun.
-pub const NEXT_TRANSACTION: &str = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text";
+/// The virtual transactions of others that may have saved and are not over, of `$1` the agents and `$2` the configurations: those
+/// that hold a lock to write, or a stronger one, on either table, or on a partition or child of it. A prepared transaction
+/// keeps its number, and is among them.
+pub const SAVERS: &str = "
+    WITH RECURSIVE saved (relation) AS (
+        SELECT r.relation::oid FROM (VALUES (to_regclass($1::text)), (to_regclass($2::text))) AS r (relation)
+        UNION
+        SELECT i.inhrelid FROM saved JOIN pg_inherits i ON i.inhparent = saved.relation
+    )
+    SELECT DISTINCT l.virtualtransaction
+    FROM pg_locks l JOIN saved ON saved.relation = l.relation
+    WHERE l.locktype = 'relation' AND l.granted
+      AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+      AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+      AND l.pid IS DISTINCT FROM pg_backend_pid()";
 
 /// How long until the first failed write is to be tried again, in seconds; null if there is none.
 pub const NEXT_RETRY: &str = "
@@ -54,35 +67,52 @@ pub fn enqueue_all(layout: &Layout) -> String {
     format!("INSERT INTO agent_sync.outbox (slug) SELECT a.{slug} FROM {table} a WHERE a.{slug} IS NOT NULL")
 }
 
+/// Every agent into the outbox that is not in it: for a look that comes again and again, and must not pile up. What waits there is read
+/// later than this.
+pub fn enqueue_absent(layout: &Layout) -> String {
+    let (all, slug) = (enqueue_all(layout), &layout.agents.slug.name);
+    format!("{all} AND NOT EXISTS (SELECT FROM agent_sync.outbox o WHERE o.slug = a.{slug}::text)")
+}
+
 /// Every agent into the outbox after `$1` saves that could not be captured, and says so in `agent_sync.install`: in one
-/// snapshot, in which every transaction before `$2` is over. If one is not, nothing is done.
+/// snapshot. It settles them only once their [`SAVERS`] are over; see `Attempt::make_good`.
 pub fn enqueue_uncaptured(layout: &Layout) -> String {
     let all = enqueue_all(layout);
+    format!("WITH settled AS (UPDATE agent_sync.install SET uncaptured_seen = $1) {all}")
+}
+
+/// Problems of agents that are not found. Whether one is gone is for the batch to say, which has proof, so its problem is not deleted here.
+pub fn enqueue_orphans(layout: &Layout) -> String {
+    let (table, slug) = (&layout.agents.table, layout.agents.lookup("a"));
     format!(
-        "WITH settled AS (
-             UPDATE agent_sync.install SET uncaptured_seen = $1
-             WHERE pg_snapshot_xmin(pg_current_snapshot()) >= $2::text::xid8
-             RETURNING 1
-         )
-         {all} AND EXISTS (SELECT FROM settled)"
+        "INSERT INTO agent_sync.outbox (slug) SELECT p.slug FROM agent_sync.problem p
+         WHERE NOT EXISTS (SELECT FROM {table} a WHERE {slug} = p.slug)
+           AND NOT EXISTS (SELECT FROM agent_sync.outbox o WHERE o.slug = p.slug)"
     )
 }
 
-/// Problems of agents that are gone.
-pub fn clear_orphans(layout: &Layout) -> String {
-    let (table, slug) = (&layout.agents.table, &layout.agents.slug.name);
+/// Problems of agents that shared their slug with another, which has gone: the capture does not note that.
+pub fn enqueue_unambiguous(layout: &Layout) -> String {
+    let (table, slug) = (&layout.agents.table, layout.agents.lookup("a"));
     format!(
-        "DELETE FROM agent_sync.problem p WHERE NOT EXISTS (SELECT FROM {table} a WHERE a.{slug} = p.slug)"
+        "INSERT INTO agent_sync.outbox (slug) SELECT p.slug FROM agent_sync.problem p
+         WHERE p.kind = 'ambiguous'
+           AND NOT EXISTS (
+               SELECT FROM (SELECT {slug} AS slug FROM {table} a
+                            WHERE {slug} IN (SELECT q.slug FROM agent_sync.problem q WHERE q.kind = 'ambiguous')
+                            GROUP BY 1 HAVING count(*) > 1) AS shared
+               WHERE shared.slug = p.slug)
+           AND NOT EXISTS (SELECT FROM agent_sync.outbox o WHERE o.slug = p.slug)"
     )
 }
 
 /// Agents whose missing configuration has come, noted or not (C2 can be switched off).
 pub fn enqueue_found(layout: &Layout) -> String {
-    let (table, slug) = (&layout.configurations.table, &layout.configurations.agent_slug.name);
+    let (table, slug) = (&layout.configurations.table, layout.configurations.lookup("c"));
     format!(
         "INSERT INTO agent_sync.outbox (slug) SELECT p.slug FROM agent_sync.problem p
          WHERE p.kind = 'missing_configuration'
-           AND EXISTS (SELECT FROM {table} c WHERE c.{slug} = p.slug)
+           AND EXISTS (SELECT FROM {table} c WHERE {slug} = p.slug)
            AND NOT EXISTS (SELECT FROM agent_sync.outbox o WHERE o.slug = p.slug)"
     )
 }

@@ -187,8 +187,8 @@ struct Attempt<'a> {
     next_retry: Option<Instant>,
     look: Look,
     busy_pause: Duration,
-    /// Saves that could not be captured, and the transaction that must be over for them to be all there is.
-    uncaptured: Option<(i64, String)>,
+    /// Saves that could not be captured, and the transactions of them that are not over.
+    uncaptured: Option<(i64, Vec<String>)>,
     caught_up: bool,
     /// The settings of the session, as they were when it began to lead; and whether code of others runs in it when a configuration is
     /// written.

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::{Attempt, AttemptError, refuse};
 use crate::install;
 use crate::observe::{self, Event};
-use crate::store::{CaptureFault, Finding, Installed, Store, checks};
+use crate::store::{CaptureFault, FaultKind, Finding, Installed, Store, checks};
 
 /// How many portions of the history a sweep deletes at most; the rest is for the next.
 const PRUNED: u32 = 10;
@@ -19,14 +19,14 @@ impl Attempt<'_> {
         self.next_sweep = Instant::now() + self.context.options.sync.sweep_interval;
         self.has_swept = true;
         let (client, store, observer) = (self.session.client(), &self.store, &self.context.observer);
+        let patience = Store::patience(&self.context.options.sync);
+        let own = checks::own_tables(client, patience, &self.context.database, install::VERSION).await?;
+        refuse(own.into_iter().collect())?;
         let resealed = store.seal(client).await?;
-        let mut installed = store.installed(client).await?;
-        if installed.version != install::VERSION {
-            let (found, expected) = (installed.version, install::VERSION);
-            return Err(AttemptError::Unfit(vec![Finding::OtherVersion { found, expected }]));
-        }
+        let mut installed =
+            store.installed(client).await?.ok_or_else(|| AttemptError::Unfit(vec![Finding::NoRecord]))?;
 
-        refuse(checks::server(client, Store::patience(&self.context.options.sync)).await?)?;
+        refuse(checks::server(client, patience).await?)?;
         if let Some(known_before) = resealed {
             self.uncaptured = None;
             if known_before {
@@ -54,14 +54,23 @@ impl Attempt<'_> {
         };
         let observer = &self.context.observer;
         for fault in self.health.noticed.untold_faults(&faults) {
-            let (trigger, remedy) = (&fault.trigger, CaptureFault::REMEDY);
-            observer.tell(&Event::CaptureBroken { trigger, fault: &fault.fault, remedy });
+            let CaptureFault { trigger, fault: what, kind, .. } = fault;
+            let (fault, remedy) = (what.as_str(), fault.remedy());
+            observer.tell(&match kind {
+                FaultKind::Broken => Event::CaptureBroken { trigger, fault, remedy },
+                FaultKind::Sleeps => Event::CaptureSleeps { trigger, remedy },
+                FaultKind::Child => Event::CaptureLacksChild { trigger, fault, remedy },
+            });
         }
         for finding in self.health.noticed.untold_findings(&findings) {
             let (finding, remedy) = (finding.to_string(), finding.remedy());
             observer.tell(&Event::Found { finding: &finding, remedy: &remedy });
         }
         looked?;
+        // Of what no trigger tells, every sweep has to.
+        if faults.iter().any(|fault| fault.kind == FaultKind::Child) {
+            self.store.enqueue_absent(self.session.client()).await?;
+        }
         self.tell_what_is_wrong(&faults, &findings);
         if misses {
             self.store.distrust(self.session.client()).await?;
@@ -86,7 +95,7 @@ impl Attempt<'_> {
     fn tell_what_is_wrong(&self, faults: &[CaptureFault], findings: &[Finding]) {
         let faults = faults.iter().map(|fault| observe::Finding {
             what: fault.to_string(),
-            remedy: CaptureFault::REMEDY.to_owned(),
+            remedy: fault.remedy().to_owned(),
             misses_changes: true,
         });
         let findings = findings.iter().map(|finding| observe::Finding {
@@ -100,28 +109,43 @@ impl Attempt<'_> {
 
     /// Looks at every agent on account of saves that could not be captured (G1); the first start after an install
     /// counts as one of them. Says so unless it is `told` already.
+    ///
+    /// The count grows when a save is made, and what was saved is visible only after its commit. So what is visible is enqueued at
+    /// once, and the count is settled only by a statement that sees all of it. The locks say when that is. A transaction that
+    /// has saved holds its lock on the table until it is over, prepared or not, and PostgreSQL makes a transaction visible before it
+    /// releases its locks. The order is this: the count is read first; a later statement lists the holders of such locks, so
+    /// each save that was counted is visible by then, or its transaction is listed; when none of those listed holds its lock
+    /// any more, a statement that begins after that sees every save of the count. Transactions elsewhere, and those that save
+    /// later, hold up nothing. The numbers of transactions cannot say it: the snapshot of a quiet server ends at the last
+    /// transaction that is over, and one that is open may be the next. `tests/model/uncaptured.rs` checks the order.
     async fn make_good(&mut self, installed: Installed, told: bool) -> Result<(), AttemptError> {
         let Installed { uncaptured: saves, uncaptured_seen: seen, .. } = installed;
         if saves == seen {
             return Ok(());
         }
         let (client, store, observer) = (self.session.client(), &self.store, &self.context.observer);
-        let known = self.uncaptured.as_ref().map(|(saves, _)| *saves);
-        if known != Some(saves) {
-            if !told {
-                observer.tell(&match known.unwrap_or(seen) {
-                    ..0 => Event::FirstStart,
-                    before => Event::Uncaptured { saves: saves - before },
-                });
+        let known = self.uncaptured.take();
+        let open = store.savers(client).await?;
+        let (left, is_new) = match known {
+            Some((before, savers)) if before == saves => {
+                (savers.into_iter().filter(|saver| open.contains(saver)).collect(), false)
             }
-            self.uncaptured = Some((saves, store.next_transaction(client).await?));
-        }
-        let barrier = self.uncaptured.as_ref().map_or("0", |(_, barrier)| barrier.as_str());
-        let settled = store.enqueue_uncaptured(client, saves, barrier).await?;
-        if !settled && known != Some(saves) {
-            // Not every transaction is over yet: look at what there is now, and again when they are.
+            known => {
+                if !told {
+                    observer.tell(&match known.map_or(seen, |(before, _)| before) {
+                        ..0 => Event::FirstStart,
+                        before => Event::Uncaptured { saves: saves - before },
+                    });
+                }
+                (open, true)
+            }
+        };
+        if left.is_empty() {
+            store.enqueue_uncaptured(client, saves).await?;
+        } else if is_new {
             store.enqueue_all(client).await?;
         }
+        self.uncaptured = Some((saves, left));
         Ok(())
     }
 }

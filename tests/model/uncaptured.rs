@@ -1,0 +1,293 @@
+//! How saves that could not be captured are made good (G1): a sequence counts them at once, and what they saved is visible later.
+//!
+//! Savers count, become visible or are rolled back, and release their locks. The daemon is `Attempt::make_good` in each of its sweeps:
+//! it reads the count, lists the holders of the locks, enqueues what is visible, and settles the count when none of
+//! those listed is left. The promise: a save that is settled was visible to a look at every agent.
+//!
+//! Each fault is one step done wrong, among them the barrier by transaction numbers, which a quiet server defeats.
+
+use super::explore::{System, explore};
+
+/// The promise.
+const LOST: &str = "a save that is settled was visible to a look at every agent";
+
+/// How many transactions save.
+const SAVERS: usize = 3;
+
+/// What is done wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// The barrier is the last transaction that is over and one more, as `pg_snapshot_xmax` has it, and the oldest open transaction is
+    /// compared with it.
+    Numbers,
+    /// The holders of the locks are listed before the count is read.
+    LooksBeforeCount,
+    /// What settles the count sees what was visible before the holders were listed.
+    SnapshotBeforeLook,
+    /// Only those that hold a lock at the second look count, and not whether they were there at the first.
+    ForgetsHolders,
+}
+
+/// How far a saver is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Stage {
+    /// It has not saved.
+    Idle,
+    /// It has saved, and is counted as this many.
+    Counted(u8),
+    /// Others see what it saved, and it holds its lock.
+    Visible(u8),
+    /// It is over.
+    Over(u8),
+    /// It is rolled back, and over.
+    Undone,
+}
+
+/// One transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Saver {
+    stage: Stage,
+    /// The number of the transaction, in the order of the saves.
+    number: u8,
+    /// Whether a look has seen what it saved.
+    looked_at: bool,
+}
+
+/// Where the daemon is in its sweep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Daemon {
+    /// Between two sweeps; it may know a count, and who of it is not over.
+    Rests(Option<(u8, Barrier)>),
+    /// It has listed the holders first; only with that fault.
+    Looked(Barrier),
+    /// It has read the count, and what was visible then.
+    Read(u8, Option<(u8, Barrier)>, Savers),
+    /// It has read the count and knows who is not over; and what was visible before.
+    Listed(u8, Barrier, Savers, bool),
+}
+
+/// Whose end is waited for: savers, or a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Barrier {
+    Holders(Savers),
+    Number(u8),
+}
+
+type Savers = [bool; SAVERS];
+
+/// Everything.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct State {
+    savers: [Saver; SAVERS],
+    counted: u8,
+    seen: u8,
+    begun: u8,
+    daemon: Daemon,
+}
+
+/// What happens.
+#[derive(Debug, Clone, Copy)]
+#[allow(dead_code, reason = "which saver it was stands in the story of a violation")]
+enum Step {
+    Save(usize),
+    Commit(usize),
+    Release(usize),
+    Undo(usize),
+    Look,
+    Read,
+    List,
+    Enqueue,
+}
+
+struct Model {
+    fault: Option<Fault>,
+}
+
+impl Saver {
+    fn holds(self) -> bool {
+        matches!(self.stage, Stage::Counted(_) | Stage::Visible(_))
+    }
+
+    fn is_visible(self) -> bool {
+        matches!(self.stage, Stage::Visible(_) | Stage::Over(_))
+    }
+}
+
+impl State {
+    fn holders(&self) -> Savers {
+        self.savers.map(Saver::holds)
+    }
+
+    fn visible(&self) -> Savers {
+        self.savers.map(Saver::is_visible)
+    }
+
+    /// The last transaction that is over.
+    fn last_over(&self) -> u8 {
+        let over = self
+            .savers
+            .iter()
+            .filter(|saver| matches!(saver.stage, Stage::Visible(_) | Stage::Over(_) | Stage::Undone));
+        over.map(|saver| saver.number).max().unwrap_or(0)
+    }
+
+    /// `pg_snapshot_xmin`: the oldest that is open, as far as the snapshot goes.
+    fn oldest_open(&self) -> u8 {
+        let open = self.savers.iter().filter(|saver| matches!(saver.stage, Stage::Counted(_)));
+        open.map(|saver| saver.number).min().unwrap_or(u8::MAX).min(self.last_over() + 1)
+    }
+
+    fn barrier(&self, fault: Option<Fault>) -> Barrier {
+        match fault {
+            Some(Fault::Numbers) => Barrier::Number(self.last_over() + 1),
+            _ => Barrier::Holders(self.holders()),
+        }
+    }
+
+    /// Who of it is left.
+    fn left(&self, barrier: Barrier, fault: Option<Fault>) -> Barrier {
+        match barrier {
+            Barrier::Holders(_) if fault == Some(Fault::ForgetsHolders) => Barrier::Holders([false; SAVERS]),
+            Barrier::Holders(mut savers) => {
+                for (saver, holds) in savers.iter_mut().zip(self.holders()) {
+                    *saver &= holds;
+                }
+                Barrier::Holders(savers)
+            }
+            Barrier::Number(number) => Barrier::Number(number),
+        }
+    }
+
+    fn is_open(&self, barrier: Barrier) -> bool {
+        match barrier {
+            Barrier::Holders(savers) => savers.contains(&true),
+            Barrier::Number(number) => self.oldest_open() < number,
+        }
+    }
+
+    fn look_at(&mut self, visible: Savers) {
+        for (saver, visible) in self.savers.iter_mut().zip(visible) {
+            saver.looked_at |= visible;
+        }
+    }
+}
+
+impl System for Model {
+    type State = State;
+    type Step = Step;
+
+    fn initial(&self) -> State {
+        let saver = Saver { stage: Stage::Idle, number: 0, looked_at: false };
+        State { savers: [saver; SAVERS], counted: 0, seen: 0, begun: 0, daemon: Daemon::Rests(None) }
+    }
+
+    fn steps(&self, state: &State, next: &mut Vec<(Step, State)>) {
+        for index in 0..SAVERS {
+            let mut go = |step, change: &dyn Fn(&mut State)| {
+                let mut after = state.clone();
+                change(&mut after);
+                next.push((step, after));
+            };
+            match state.savers[index].stage {
+                Stage::Idle => go(Step::Save(index), &|after| {
+                    after.counted += 1;
+                    after.begun += 1;
+                    after.savers[index].stage = Stage::Counted(after.counted);
+                    after.savers[index].number = after.begun;
+                }),
+                Stage::Counted(count) => {
+                    go(Step::Commit(index), &|after| after.savers[index].stage = Stage::Visible(count));
+                    go(Step::Undo(index), &|after| after.savers[index].stage = Stage::Undone);
+                }
+                Stage::Visible(count) => {
+                    go(Step::Release(index), &|after| after.savers[index].stage = Stage::Over(count));
+                }
+                Stage::Over(_) | Stage::Undone => {}
+            }
+        }
+        let mut after = state.clone();
+        let step = match state.daemon {
+            Daemon::Rests(None) if self.fault == Some(Fault::LooksBeforeCount) => {
+                after.daemon = Daemon::Looked(state.barrier(self.fault));
+                Step::Look
+            }
+            Daemon::Rests(known) => {
+                after.daemon = Daemon::Read(state.counted, known, state.visible());
+                Step::Read
+            }
+            Daemon::Looked(barrier) => {
+                after.daemon = Daemon::Listed(state.counted, barrier, state.visible(), true);
+                Step::Read
+            }
+            Daemon::Read(count, _, _) if count == state.seen => {
+                after.daemon = Daemon::Rests(None);
+                Step::Enqueue
+            }
+            Daemon::Read(count, known, visible) => {
+                let (barrier, is_new) = match known {
+                    Some((before, barrier)) if before == count => (state.left(barrier, self.fault), false),
+                    _ => (state.barrier(self.fault), true),
+                };
+                after.daemon = Daemon::Listed(count, barrier, visible, is_new);
+                Step::List
+            }
+            Daemon::Listed(count, barrier, visible, is_new) => {
+                let visible =
+                    if self.fault == Some(Fault::SnapshotBeforeLook) { visible } else { state.visible() };
+                let open = state.is_open(barrier);
+                if is_new || !open {
+                    after.look_at(visible);
+                }
+                if !open {
+                    after.seen = count;
+                }
+                after.daemon = Daemon::Rests(open.then_some((count, barrier)));
+                Step::Enqueue
+            }
+        };
+        next.push((step, after));
+    }
+
+    fn broken(&self, state: &State) -> Option<&'static str> {
+        let lost = state.savers.iter().any(|saver| match saver.stage {
+            Stage::Counted(count) | Stage::Visible(count) | Stage::Over(count) => {
+                count <= state.seen && !saver.looked_at
+            }
+            Stage::Idle | Stage::Undone => false,
+        });
+        lost.then_some(LOST)
+    }
+
+    fn is_well(&self, state: &State) -> bool {
+        let over = |saver: &Saver| matches!(saver.stage, Stage::Over(_) | Stage::Undone);
+        state.savers.iter().all(over) && state.seen == state.counted && state.daemon == Daemon::Rests(None)
+    }
+
+    fn is_fair(&self, _: Step) -> bool {
+        true
+    }
+}
+
+#[test]
+fn g1_a_save_that_was_counted_is_looked_at_after_it_is_visible() {
+    let explored = explore(&Model { fault: None }, 10_000_000);
+    assert!(explored.violation.is_none(), "{:#?}", explored.violation);
+    assert!(explored.states > 5_000, "{} states are too few to mean anything", explored.states);
+}
+
+#[test]
+fn a_barrier_of_transaction_numbers_loses_a_save_on_a_quiet_server() {
+    let violation = explore(&Model { fault: Some(Fault::Numbers) }, 10_000_000).violation.unwrap();
+    assert_eq!(violation.promise, LOST);
+    let saves = violation.story.iter().filter(|step| step.starts_with("Save")).count();
+    assert_eq!(saves, 1, "one saver and nobody else is enough: {:#?}", violation.story);
+}
+
+#[test]
+fn each_step_that_is_out_of_order_loses_a_save() {
+    for fault in [Fault::LooksBeforeCount, Fault::SnapshotBeforeLook, Fault::ForgetsHolders] {
+        let violation = explore(&Model { fault: Some(fault) }, 10_000_000).violation;
+        let violation = violation.unwrap_or_else(|| panic!("{fault:?} is not noticed"));
+        assert_eq!(violation.promise, LOST, "{fault:?}: {:#?}", violation.story);
+    }
+}
