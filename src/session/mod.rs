@@ -355,8 +355,8 @@ async fn with_fresh_secrets(database: &Database) -> Result<Cow<'_, Database>, Se
 /// What TLS connects with. The certificates are read off the event loop as well.
 async fn connector(database: &Database) -> Result<MakeRustlsConnect, SessionError> {
     let (mode, roots) = (database.tls(), database.tls_root_cert.clone());
-    let made = tokio::task::spawn_blocking(move || tls::connector(mode, roots.as_deref())).await;
-    Ok(made.map_err(|ended| TlsError::Unusable(ended.to_string()))??)
+    let making = tokio::task::spawn_blocking(move || tls::connector(mode, roots.as_deref()));
+    Ok(making.await.map_err(|ended| TlsError::Unusable(ended.to_string()))??)
 }
 
 async fn open<T>(config: &Config, tls: T) -> Result<Session, SessionError>

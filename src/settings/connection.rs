@@ -28,10 +28,10 @@ pub(crate) fn database_url(
     let has_url = |key: &str| merged.text(&format!("databases.default.{key}")).is_some();
     let others: Vec<_> = names.keys().filter(|name| *name != "default").cloned().collect();
     if !others.is_empty() {
-        let named: Vec<_> = names.iter().map(|(name, origin)| format!("{name} ({origin})")).collect();
+        let places: Vec<_> = names.iter().map(|(name, origin)| format!("{name} ({origin})")).collect();
         return vec![format!(
             "DATABASE_URL is set and not used, because the settings name databases: {}",
-            named.join(", ")
+            places.join(", ")
         )];
     }
     if let Some(key) = ["url", "url_file"].into_iter().find(|key| has_url(key)) {

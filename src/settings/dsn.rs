@@ -166,7 +166,7 @@ impl Dsn {
 /// What shells and `.env` files have around a value.
 const QUOTES: [char; 3] = ['"', '\'', '`'];
 
-/// Whether it is a URL of PostgreSQL in the form of JDBC or SQLAlchemy.
+/// Whether it is a URL of PostgreSQL in the form of JDBC or `SQLAlchemy`.
 fn is_of_a_driver(text: &str) -> bool {
     ["jdbc:", "postgres+", "postgresql+"].iter().any(|start| text.starts_with(start))
 }

@@ -59,7 +59,7 @@ pub struct Loaded {
     pub settings: Settings,
     /// Every value in force, in the order of the schema, databases by name; secrets are masked.
     pub entries: Vec<Entry>,
-    /// What the reader should know besides: that DATABASE_URL is set and not used.
+    /// What the reader should know besides: that `DATABASE_URL` is set and not used.
     pub notes: Vec<String>,
 }
 

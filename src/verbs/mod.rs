@@ -45,7 +45,7 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
     outcome
 }
 
-/// The settings for a verb that looks into databases. Where DATABASE_URL is set and not used, standard error says so.
+/// The settings for a verb that looks into databases. Where `DATABASE_URL` is set and not used, standard error says so.
 fn settings(config: Option<&Path>) -> anyhow::Result<Settings> {
     let loaded = settings::load_or_fault(config)?;
     for note in &loaded.notes {
@@ -54,7 +54,7 @@ fn settings(config: Option<&Path>) -> anyhow::Result<Settings> {
     Ok(loaded.settings)
 }
 
-/// The settings for a verb that writes to databases. Where DATABASE_URL is set and not used, it is not plain which database is meant,
+/// The settings for a verb that writes to databases. Where `DATABASE_URL` is set and not used, it is not plain which database is meant,
 /// so one has to be named.
 fn settings_to_write(config: Option<&Path>, verb: &str, names: &[String]) -> anyhow::Result<Settings> {
     if !names.is_empty() {

@@ -98,7 +98,7 @@ impl<'a> Work<'a> {
         lines.extend(roles.iter().map(|role| {
             format!("  the role {role}, which an install made, is dropped, and its password with it")
         }));
-        Some(lines.iter().map(|line| format!("\n    {line}")).collect())
+        Some(format!("\n    {}", lines.join("\n    ")))
     }
 
     async fn uninstall(self, settings: &Settings) -> anyhow::Result<Exit> {
