@@ -46,9 +46,13 @@ pub enum Verb {
   agent-sync install --print > install.sql     for a migration or an SQL editor")]
     Install(Install),
     /// Take everything that install made out of a database
-    #[command(after_help = "Example:
-  agent-sync uninstall --database platform")]
-    Uninstall(Databases),
+    #[command(after_help = "It names the databases and what is lost (changes that are not yet in sync, roles
+that an install made), and asks. Without a terminal to ask on it wants --yes.
+
+Examples:
+  agent-sync uninstall --database platform
+  agent-sync uninstall --all --yes")]
+    Uninstall(Uninstall),
     /// Compare every configuration with what its agent says, and change nothing
     #[command(after_help = "Exits with 0 if all is in sync, and with 2 if something stays out of sync unless
 somebody acts: a configuration that differs or is missing, an agent that is
@@ -73,8 +77,9 @@ Examples:
   agent-sync reconcile --all --yes     everything, without asking")]
     Reconcile(Reconcile),
     /// Say how each database is doing: one line each, and what to do
-    #[command(after_help = "It asks the databases, and needs no daemon. SYNCED is how many agents have
-neither a change waiting nor a problem noted; `agent-sync check` compares each.
+    #[command(after_help = "It asks the databases, and needs no daemon. NO PROBLEM is how many agents
+have neither a change waiting nor a problem noted. What somebody edited by hand,
+or other rules would write, is not in it: `agent-sync check` compares each.
 PHASE is asleep or awake (the daemon), unled (no daemon leads), unfit (something
 is broken) or down (not reached). MISS, REJ and FAIL: agents without a
 configuration, rejected, and those whose write PostgreSQL refused.
@@ -138,6 +143,20 @@ pub struct Databases {
     /// Only this database; may be repeated [default: every database of the settings]
     #[arg(long = "database", value_name = "NAME")]
     pub names: Vec<String>,
+}
+
+/// The arguments of `uninstall`.
+#[derive(Debug, Args)]
+pub struct Uninstall {
+    /// Which databases to uninstall from.
+    #[command(flatten)]
+    pub databases: Databases,
+    /// From every database, where the settings have several
+    #[arg(long, conflicts_with = "names")]
+    pub all: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// The arguments of a verb that reports.

@@ -45,9 +45,53 @@ fn completions_are_made_for_every_shell_and_know_every_verb() {
             assert!(text.contains(&verb), "{verb} in the completions of {shell}");
         }
     }
+}
+
+/// What bash offers for this line, by the completions of the program.
+fn offered(words: &[&str]) -> Option<Vec<String>> {
     let script = said(&["completions", "bash"]);
-    let status = Command::new("bash").args(["-n", "-c", &script]).status();
-    assert!(status.map_or(true, |status| status.success()), "bash takes it");
+    let line = words.join(" ");
+    let function = script.split("complete -F ").nth(1).unwrap().split(' ').next().unwrap();
+    let call = format!(
+        "{script}\nCOMP_WORDS=({}); COMP_CWORD={}; COMP_LINE='{line}'; COMP_POINT={}\n\
+         {function} agent-sync '{}' '{}'\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" "),
+        words.len() - 1,
+        line.len(),
+        words[words.len() - 1],
+        words[words.len() - 2],
+    );
+    let output = Command::new("bash").args(["--norc", "-c", &call]).output().ok()?;
+    assert!(output.status.success(), "{output:?}");
+    Some(String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect())
+}
+
+#[test]
+fn bash_completes_verbs_their_options_and_their_values() {
+    for (words, some) in [
+        (&["agent-sync", ""][..], &["run", "reconcile", "uninstall", "--help"][..]),
+        (&["agent-sync", "rec"], &["reconcile"]),
+        (
+            &["agent-sync", "reconcile", "--"],
+            &["--all", "--dry-run", "--yes", "--json", "--database", "--config"],
+        ),
+        (&["agent-sync", "reconcile", "--d"], &["--dry-run", "--database"]),
+        (&["agent-sync", "status", "--"], &["--watch", "--json", "--database"]),
+        (&["agent-sync", "uninstall", "--"], &["--all", "--yes", "--database"]),
+        (&["agent-sync", "install", "--"], &["--print", "--role"]),
+        (&["agent-sync", "probe", ""], &["live", "ready", "--listen"]),
+        (&["agent-sync", "completions", ""], &["bash", "zsh", "fish"]),
+    ] {
+        let Some(offered) = offered(words) else {
+            return eprintln!("skipped: there is no bash to complete in");
+        };
+        for expected in some {
+            assert!(
+                offered.iter().any(|one| one == expected),
+                "{words:?} offers {offered:?}, not {expected}"
+            );
+        }
+    }
 }
 
 #[test]

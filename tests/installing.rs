@@ -43,10 +43,10 @@ async fn i6_uninstall_leaves_the_catalog_as_it_was() {
     let installed = catalog(&platform).await;
     assert_ne!(before, installed);
     platform.save("a", "{}").await;
-    assert_eq!(run(&platform, &["uninstall"]).0, 0);
+    assert_eq!(run(&platform, &["uninstall", "--yes"]).0, 0);
     assert_eq!(before, catalog(&platform).await);
 
-    let (code, said, _) = run(&platform, &["uninstall"]);
+    let (code, said, _) = run(&platform, &["uninstall", "--yes"]);
     assert_eq!(code, 0);
     assert!(said.contains("nothing is installed"), "{said}");
 }
@@ -258,7 +258,7 @@ async fn i6_uninstall_stops_at_what_belongs_to_somebody_else() {
     let platform = Platform::installed().await;
     platform.run("CREATE VIEW report AS SELECT * FROM agent_sync.state").await;
     let before = catalog(&platform).await;
-    let (code, _, error) = run(&platform, &["uninstall"]);
+    let (code, _, error) = run(&platform, &["uninstall", "--yes"]);
     assert_eq!(code, 1);
     assert!(error.contains("nothing was changed") && error.contains("2BP01"), "{error}");
     assert_eq!(before, catalog(&platform).await);
@@ -268,8 +268,10 @@ async fn i6_uninstall_stops_at_what_belongs_to_somebody_else() {
 #[tokio::test]
 async fn i6_a_database_that_is_away_keeps_no_other_from_being_installed() {
     let platform = Platform::new().await;
-    for (verb, done) in [("install", "there: installed"), ("uninstall", "there: uninstalled")] {
-        let mut command = platform.command(&[verb]);
+    for (arguments, done) in
+        [(&["install"][..], "there: installed"), (&["uninstall", "--all", "--yes"], "there: uninstalled")]
+    {
+        let mut command = platform.command(arguments);
         command.env_remove("DATABASE_URL");
         command.env("AGENT_SYNC__DATABASES__AWAY__URL", "postgres://nobody@127.0.0.1:1/none");
         command.env("AGENT_SYNC__DATABASES__THERE__URL", &platform.url);

@@ -8,6 +8,7 @@
 )]
 
 mod admin;
+mod asking;
 mod bad_inputs;
 mod cancellation;
 mod capture;
@@ -20,6 +21,7 @@ mod demo;
 mod docs;
 mod doctor;
 mod fleet;
+mod flood;
 #[path = "../fuzz/src/lib.rs"]
 mod fuzz_targets;
 mod help;
@@ -37,6 +39,7 @@ mod reconcile;
 mod reliability;
 mod roles;
 mod scale;
+mod secrets;
 mod settings;
 mod status;
 mod storm;

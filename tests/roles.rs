@@ -171,7 +171,7 @@ async fn i6_install_grants_a_role_only_what_it_lacks_and_uninstall_leaves_no_tra
     run(platform.command(&["install"]));
     assert_eq!(granted, privileges(&platform, &role).await);
 
-    run(platform.command(&["uninstall"]));
+    run(platform.command(&["uninstall", "--yes"]));
     assert_eq!(before, privileges(&platform, &role).await);
 }
 
@@ -189,7 +189,7 @@ async fn i6_a_role_that_was_there_before_keeps_what_it_had() {
     let said = run(platform.command(&["install", "--role", &role]));
     assert!(said.contains("nothing to change"), "{said}");
     Daemon::start(command_as(&platform, &role, &["run"])).logged("caught up").await;
-    run(platform.command(&["uninstall"]));
+    run(platform.command(&["uninstall", "--yes"]));
     assert_eq!(before, privileges(&platform, &role).await);
 }
 
@@ -200,11 +200,11 @@ async fn i6_a_role_that_serves_two_databases_goes_with_the_last_uninstall() {
     let there = format!("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}')");
     run(one.command(&["install", "--role", &role]));
     run(other.command(&["install", "--role", &role]));
-    let said = run(one.command(&["uninstall"]));
+    let said = run(one.command(&["uninstall", "--yes"]));
     assert!(said.contains(&format!("the role {role} stays, without what was granted to it")), "{said}");
     assert!(one.value::<bool>(&there).await);
     Daemon::start(command_as(&other, &role, &["run"])).logged("caught up").await;
-    let said = run(other.command(&["uninstall"]));
+    let said = run(other.command(&["uninstall", "--yes"]));
     assert!(said.contains(&format!("the role {role}, which an install had made, is dropped")), "{said}");
     assert!(!one.value::<bool>(&there).await);
 }

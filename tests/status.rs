@@ -64,7 +64,7 @@ async fn status_tells_phase_leader_and_numbers_with_and_without_a_daemon() {
     let words = |line: usize| lines[line].split_whitespace().collect::<Vec<_>>();
     assert_eq!(
         words(0),
-        ["DATABASE", "PHASE", "LEADER", "SINCE", "OUTBOX", "OLDEST", "SYNCED", "MISS", "REJ", "FAIL"]
+        ["DATABASE", "PHASE", "LEADER", "SINCE", "OUTBOX", "OLDEST", "NO", "PROBLEM", "MISS", "REJ", "FAIL"]
     );
     let place = format!("local/{pid}");
     let row = words(1);

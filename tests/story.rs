@@ -221,7 +221,7 @@ async fn one_story(wanted: impl Fn(Weight) -> bool) {
             for statement in sql.replace("\\;", "\0").split(';').filter(|sql| !sql.trim().is_empty()) {
                 let install = ["install", "--role", &role];
                 match statement.trim() {
-                    "{uninstall}" => assert_eq!(platform.says(&["uninstall"]).await.code, 0),
+                    "{uninstall}" => assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0),
                     "{install}" => assert_eq!(platform.says(&install).await.code, 0),
                     sql => platform.run(&sql.replace('\0', ";")).await,
                 }

@@ -208,6 +208,23 @@ const METRICS: &[Metric] = &[
         }),
     },
     Metric {
+        name: "agent_sync_drifted",
+        kind: Kind::Gauge,
+        unit: "",
+        label: None,
+        help: "Configurations that differ from what the rules make of their agents, as of the last comparison. One is made when the \
+               rules change, and again about once a minute until none differs. Left out before the first.",
+        read: Read::Database(|state, _| state.compared.map(|compared| float(compared.differing))),
+    },
+    Metric {
+        name: "agent_sync_compared_timestamp_seconds",
+        kind: Kind::Gauge,
+        unit: "seconds since 1970",
+        label: None,
+        help: "When that comparison was made.",
+        read: Read::Database(|state, _| state.compared.map(|compared| seconds_since_1970(compared.at))),
+    },
+    Metric {
         name: "agent_sync_wakeups_total",
         kind: Kind::Counter,
         unit: "",

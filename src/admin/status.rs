@@ -4,13 +4,14 @@
 //! Times are RFC 3339 in UTC; what is not known is null. Lists are bounded: `?problems=N` and `?changes=N` say how many of
 //! each a database may list.
 
+use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
 use crate::observe::histogram::Histogram;
 use crate::observe::hour::Minute;
-use crate::observe::state::{Backlog, CHANGES, InForce, PROBLEMS, Problem, Trouble, WakeUp};
+use crate::observe::state::{self, Backlog, CHANGES, InForce, PROBLEMS, Problem, Trouble, WakeUp};
 use crate::observe::verdict::{stuck, unready};
 use crate::observe::{Kinds, Snapshot, State};
 use crate::time;
@@ -68,6 +69,7 @@ struct Database<'a> {
     not_ready: Vec<Reason>,
     last_error: Option<LastError<'a>>,
     findings: Vec<Finding<'a>>,
+    compared: Option<Compared>,
     outbox: Option<Outbox>,
     problems: Option<Problems<'a>>,
     agents: Agents,
@@ -98,11 +100,20 @@ struct LastError<'a> {
 #[derive(Serialize)]
 struct Finding<'a> {
     #[serde(rename = "finding")]
-    what: &'a str,
+    what: Cow<'a, str>,
     remedy: &'a str,
     misses_changes: bool,
     #[serde(serialize_with = "time::serialize")]
     since: SystemTime,
+}
+
+/// The last comparison of every configuration with its agent.
+#[derive(Serialize)]
+struct Compared {
+    #[serde(serialize_with = "time::serialize")]
+    at: SystemTime,
+    differing: u64,
+    equal: u64,
 }
 
 #[derive(Serialize)]
@@ -219,7 +230,12 @@ fn database<'a>(name: &'a str, state: &'a State, snapshot: &Snapshot, wanted: &W
             .map(|reason| Reason { reason: reason.why, remedy: reason.remedy })
             .collect(),
         last_error: state.trouble.as_ref().map(last_error),
-        findings: state.findings.iter().map(finding).collect(),
+        findings: state.findings.iter().map(finding).chain(state.compared.as_ref().and_then(drift)).collect(),
+        compared: state.compared.map(|state::Compared { at, differing, equal }| Compared {
+            at,
+            differing,
+            equal,
+        }),
         outbox: state.backlog.as_deref().map(|backlog| outbox(backlog, snapshot)),
         problems: state.backlog.as_deref().map(|backlog| problems(backlog, wanted)),
         agents: agents(state.totals, state.failed),
@@ -240,7 +256,20 @@ fn last_error(trouble: &Trouble) -> LastError<'_> {
 
 fn finding(found: &InForce) -> Finding<'_> {
     let crate::observe::Finding { what, remedy, misses_changes } = &found.finding;
-    Finding { what, remedy, misses_changes: *misses_changes, since: found.since }
+    Finding { what: what.into(), remedy, misses_changes: *misses_changes, since: found.since }
+}
+
+/// Configurations that are known to differ.
+fn drift(compared: &state::Compared) -> Option<Finding<'static>> {
+    let (are, differ) = match compared.differing {
+        0 => return None,
+        1 => ("configuration", "differs"),
+        _ => ("configurations", "differ"),
+    };
+    let number = compared.differing;
+    let what = format!("{number} {are} {differ} from what the rules make of their agents");
+    let remedy = state::DRIFT_REMEDY;
+    Some(Finding { what: what.into(), remedy, misses_changes: false, since: compared.at })
 }
 
 fn outbox(backlog: &Backlog, snapshot: &Snapshot) -> Outbox {

@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::event::{Committed, Event, Observer, Totals};
+use super::flood::{Flood, Manner};
 use super::state::{
-    Backlog, CHANGES, Change, Columns, FINDINGS, Finding, InForce, Outcome, Phase, State, Trouble, WakeUp,
-    brief,
+    Backlog, CHANGES, Change, Columns, Compared, FINDINGS, Finding, InForce, Outcome, Phase, State, Trouble,
+    WakeUp, brief,
 };
 
 /// How much of a slug, and of a sentence, is kept.
@@ -32,6 +33,7 @@ pub(super) struct Cell {
     /// The beginning of the first minute of the hour.
     started: Instant,
     state: Mutex<State>,
+    flood: Mutex<Flood>,
 }
 
 /// A copy of the board.
@@ -74,6 +76,11 @@ impl Board {
         Observer::of(database, Arc::clone(cell))
     }
 
+    /// Whether there is no connection to this database, or none that can be worked with.
+    pub fn is_lost(&self, database: &str) -> bool {
+        lock(&self.databases).get(database).is_some_and(|cell| cell.lock().phase == Phase::Lost)
+    }
+
     /// Takes a database off the board.
     pub fn remove(&self, database: &str) {
         lock(&self.databases).remove(database);
@@ -95,7 +102,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Cell {
     pub(super) fn new(target: &str, started: Instant) -> Self {
-        Self { started, state: Mutex::new(State::new(target)) }
+        Self { started, state: Mutex::new(State::new(target)), flood: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -108,6 +115,11 @@ impl Cell {
         self.lock().alive = (now, now + within);
     }
 
+    /// How an event is to be told to people, who read only so many lines.
+    pub(super) fn meet(&self, event: &Event<'_>) -> Manner {
+        lock(&self.flood).meet(event, Instant::now())
+    }
+
     /// What an event does to the board; many do nothing, for they are told to people alone.
     pub(super) fn note(&self, event: &Event<'_>) {
         let minute = || minute(self.started, Instant::now());
@@ -115,7 +127,11 @@ impl Cell {
         let state = &mut *state;
         match *event {
             Event::Phase(phase) => enter(state, phase),
-            Event::Connected { server_version } => {
+            Event::Connected { server_version, target } => {
+                // A connection string that is read again may lead elsewhere.
+                if *state.target != *target {
+                    state.target = target.into();
+                }
                 // The first one is no connection made again.
                 state.reconnects += u64::from(state.server_version.is_some());
                 state.server_version = Some(server_version.into());
@@ -135,6 +151,12 @@ impl Cell {
                 }
             }
             Event::InForce { findings } => take_over(state, findings),
+            Event::RulesChanged { totals } | Event::Compared { totals } => {
+                let Totals { written: differing, unchanged: equal, .. } = totals;
+                state.compared = Some(Compared { at: SystemTime::now(), differing, equal });
+            }
+            // The rules are others than those of the last comparison.
+            Event::DriftUnknown { .. } => state.compared = None,
             Event::Backlog { backlog } => state.backlog = Some(Arc::clone(backlog)),
             Event::Emptied => empty_outbox(state),
             Event::Batch { totals, batch } => {
@@ -250,12 +272,14 @@ mod tests {
     #[test]
     fn a_database_that_is_put_on_the_board_again_keeps_what_was_counted_until_it_is_taken_off() {
         let board = Board::default();
-        let connected = |observer: &Observer| observer.tell(&Event::Connected { server_version: "16" });
-        connected(&board.observer("main", "here"));
-        connected(&board.observer("main", "there"));
+        let connected =
+            |observer: &Observer, target| observer.tell(&Event::Connected { server_version: "16", target });
+        connected(&board.observer("main", "here"), "here");
+        connected(&board.observer("main", "there"), "there");
         assert_eq!((state(&board).reconnects, &*state(&board).target), (1, "there"));
         board.remove("main");
-        connected(&board.observer("main", "there"));
+        connected(&board.observer("main", "there"), "elsewhere");
+        assert_eq!(&*state(&board).target, "elsewhere", "where the session leads");
         assert_eq!(state(&board).reconnects, 0);
     }
 

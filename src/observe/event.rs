@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use tracing::{debug, error, info, warn};
 
 use super::board::Cell;
-use super::state::{Backlog, Columns, Finding, Phase, WakeUp};
+use super::flood::{Kind, Manner};
+use super::state::{self, Backlog, Columns, Finding, Phase, WakeUp};
 
 /// Something that happened in one database.
 #[derive(Debug)]
@@ -154,6 +155,11 @@ pub enum Event<'a> {
         /// What there is now: `written` counts what would be.
         totals: Totals,
     },
+    /// Every configuration has been compared once more, because some differed after a change of the rules. For the board alone.
+    Compared {
+        /// What there is now: `written` counts what would be.
+        totals: Totals,
+    },
     /// The rules have changed, and what that comes to could not be found out.
     DriftUnknown {
         /// Why.
@@ -182,6 +188,8 @@ pub enum Event<'a> {
     Connected {
         /// What the server calls its version.
         server_version: &'a str,
+        /// Where the session leads, without secrets.
+        target: &'a str,
     },
     /// The sleeping loop has woken up.
     Woken {
@@ -275,12 +283,41 @@ impl Observer {
         self.cell.alive(within);
     }
 
+    /// Tells how many agents of a kind had no line of their own.
+    fn sum_up(&self, kind: Kind, agents: u64) {
+        let database = self.database.as_str();
+        match kind {
+            Kind::Missing => warn!(
+                database,
+                agents, "further agents without a configuration: {agents}; `agent-sync check` lists them"
+            ),
+            Kind::Rejected => {
+                warn!(database, agents, "further agents rejected: {agents}; `agent-sync check` lists them");
+            }
+            Kind::Failed => warn!(
+                database,
+                agents,
+                "further configurations that could not be written: {agents}; `agent-sync check` lists them"
+            ),
+            Kind::Mapped => warn!(
+                database,
+                agents,
+                "further warnings about settings of agents: {agents}; with log.level = \"debug\" each is logged"
+            ),
+        }
+    }
+
     /// Tells one event.
     #[allow(clippy::too_many_lines, reason = "one arm an event, in one place")]
     pub fn tell(&self, event: &Event<'_>) {
         self.cell.note(event);
         let database = self.database.as_str();
+        let Manner { held, summaries } = self.cell.meet(event);
+        for (kind, agents) in Kind::ALL.into_iter().zip(summaries).filter(|(_, agents)| *agents > 0) {
+            self.sum_up(kind, agents);
+        }
         match *event {
+            _ if held => debug!(database, ?event, "one of many, or told a moment ago"),
             Event::StandingBy => info!(database, "another daemon leads here; standing by"),
             Event::Leading { server } => info!(database, server, "connected and leading"),
             Event::ColumnsMissing { columns } => {
@@ -381,14 +418,23 @@ impl Observer {
             }
             Event::RulesChanged { totals } => {
                 let Totals { written: differ, unchanged: in_sync, missing, rejected, .. } = totals;
-                info!(
-                    database,
-                    differ,
-                    in_sync,
-                    missing,
-                    rejected,
-                    "rules changed; configurations that now differ stay as they are until their agent is saved or asked for"
-                );
+                if differ > 0 {
+                    let remedy = state::DRIFT_REMEDY;
+                    warn!(
+                        database,
+                        differ,
+                        in_sync,
+                        missing,
+                        rejected,
+                        remedy,
+                        "rules changed; configurations that now differ stay as they are until their agent is saved or asked for"
+                    );
+                } else {
+                    info!(
+                        database,
+                        differ, in_sync, missing, rejected, "rules changed; no configuration differs"
+                    );
+                }
             }
             Event::DriftUnknown { cause } => {
                 warn!(
@@ -416,6 +462,7 @@ impl Observer {
             Event::Stopped => info!(database, "stopped"),
             Event::Phase(_)
             | Event::Connected { .. }
+            | Event::Compared { .. }
             | Event::Woken { .. }
             | Event::Emptied
             | Event::Backlog { .. }

@@ -5,6 +5,7 @@
 //!
 //! - `event` lists the events, and has the words of the log; `log` says where the log goes, and `journal` how severe a
 //!   line is in systemd's journal.
+//! - `flood` bounds the lines about single agents.
 //! - `board` is what is known at this moment, in memory, and `state` what that is for one database.
 //! - `pulse` is how a loop says that it is alive; `verdict` makes two answers of it: do the loops make progress, and is a database served?
 //!
@@ -13,6 +14,7 @@
 
 mod board;
 mod event;
+mod flood;
 pub mod histogram;
 pub mod hour;
 pub mod journal;

@@ -269,6 +269,22 @@ pub struct Backlog {
     pub listed: Vec<Problem>,
 }
 
+/// What to do about configurations that differ.
+pub const DRIFT_REMEDY: &str =
+    "`agent-sync check` lists them, `agent-sync reconcile --all` brings them in sync.";
+
+/// What the last comparison of every configuration with its agent came to. It is made when the rules change, and again and again
+/// until nothing differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Compared {
+    /// When it was made.
+    pub at: SystemTime,
+    /// How many configurations differ from what the rules make of their agents.
+    pub differing: u64,
+    /// How many are in sync.
+    pub equal: u64,
+}
+
 /// Everything about one database.
 #[derive(Debug, Clone)]
 pub struct State {
@@ -286,6 +302,8 @@ pub struct State {
     pub trouble: Option<Trouble>,
     /// What is wrong with it.
     pub findings: Arc<[InForce]>,
+    /// The last comparison, if one has been made.
+    pub compared: Option<Compared>,
     /// What the batches came to.
     pub totals: Totals,
     /// Writes that PostgreSQL refused.
@@ -322,6 +340,7 @@ impl State {
             alive: (now, now),
             trouble: None,
             findings: Arc::default(),
+            compared: None,
             totals: Totals::default(),
             failed: 0,
             wake_ups: [0; 6],

@@ -2,6 +2,7 @@
 //!
 //! - `look` looks at a database as the daemon does at its start, and at who leads, what waits and what is not in sync.
 //! - `story` is about one agent.
+//! - `loss` is what an uninstall takes away for good.
 //! - `upkeep` and `canary` are what `doctor` examines besides.
 //! - `note` is one thing that was looked at; `problem` owns the words for what stands in the way of an agent.
 //!
@@ -10,6 +11,7 @@
 
 mod canary;
 mod look;
+mod loss;
 mod note;
 pub mod problem;
 mod story;
@@ -17,6 +19,7 @@ mod upkeep;
 
 pub use canary::canary;
 pub use look::{Counted, Daemon, Group, Look, Outbox, look};
+pub use loss::{Loss, loss};
 pub use note::{Level, Note};
 pub use story::{Conclusion, Problem, Since, Story, Write, conclude, story};
 pub use upkeep::upkeep;

@@ -15,6 +15,7 @@ mod inbox;
 mod proof;
 mod tls;
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::future::poll_fn;
 use std::io;
@@ -24,12 +25,13 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use inbox::{Asked, Inbox};
 pub use tls::TlsError;
 
 use crate::observe::pulse;
-use crate::settings::{Database, Tls};
+use crate::settings::{Database, SettingsError, Tls};
 use crate::store::{StoreError, failure, within};
 
 /// The channel of wake-ups (empty payload) and of requests for a slug (I7).
@@ -44,6 +46,12 @@ pub enum SessionError {
     /// The certificates of the settings could not be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// A file with a secret could not be read, or holds no secret of its kind (G15).
+    #[error("{0}")]
+    Secret(SettingsError),
+    /// A file with a secret was not read in time.
+    #[error("the files with the secrets of this database were not read within {0:?}")]
+    SlowSecret(Duration),
     /// The name of the server has no address.
     #[error("the host {name} is not found: {cause}")]
     Name {
@@ -81,6 +89,12 @@ impl SessionError {
         use rustls::{CertificateError as Wrong, Error};
         match self {
             Self::Tls(_) => "Check tls_root_cert of this database.",
+            Self::Secret(_) => {
+                "Mend the file. Each attempt to connect reads it again, without a reload or a restart."
+            }
+            Self::SlowSecret(_) => {
+                "See whether the disk or mount that holds url_file and password_file of this database answers."
+            }
             Self::Name { .. } => "Check the host in the URL of this database, and the name service.",
             Self::Certificate(Error::InvalidCertificate(
                 Wrong::NotValidForName | Wrong::NotValidForNameContext { .. },
@@ -218,6 +232,7 @@ pub struct Session {
     inbox: Arc<Inbox>,
     driver: JoinHandle<()>,
     server_version: String,
+    target: String,
 }
 
 impl Session {
@@ -233,9 +248,11 @@ impl Session {
         database: &Database,
         limits: Limits,
     ) -> Result<Self, SessionError> {
+        let database = &*with_fresh_secrets(database).await?;
         let mut config = database.connect_config();
         config.application_name(application_name(program, &database.name));
-        let (session, found) = Self::find(database, &config).await?;
+        let (mut session, found) = Self::find(database, &config).await?;
+        session.target = database.target();
         proof::prove(&session, database, &found).await?;
         let settings = session_settings(database, limits);
         within(database.connect_timeout, session.client.batch_execute(&settings)).await?;
@@ -269,7 +286,7 @@ impl Session {
         let opening = async {
             match database.tls() {
                 Tls::Disable => open(config, NoTls).await,
-                mode => open(config, tls::connector(mode, database.tls_root_cert.as_deref())?).await,
+                _ => open(config, connector(database).await?).await,
             }
         };
         pulse::timeout(patience, opening).await.map_err(|_| SessionError::Silent(patience))?
@@ -295,6 +312,11 @@ impl Session {
         &self.server_version
     }
 
+    /// Where the database is, without secrets, as the connection string of this session says.
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
     /// Listens on the channels. What was sent before is not heard: catch up afterwards.
     pub async fn listen(&self, patience: Duration) -> Result<(), StoreError> {
         within(patience, self.client.batch_execute(&format!("LISTEN {CHANNEL}; LISTEN {CHANGES}"))).await
@@ -313,6 +335,28 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.driver.abort();
     }
+}
+
+/// The database as its files of secrets say now (G15). They are read off the event loop, for a slow disk must not hold up the
+/// other databases.
+async fn with_fresh_secrets(database: &Database) -> Result<Cow<'_, Database>, SessionError> {
+    if !database.has_secret_files() {
+        return Ok(Cow::Borrowed(database));
+    }
+    let (stale, patience) = (database.clone(), database.connect_timeout);
+    let reading = tokio::task::spawn_blocking(move || stale.with_secrets_read_again());
+    match pulse::timeout(patience, reading).await {
+        Ok(Ok(read)) => read.map(Cow::Owned).map_err(SessionError::Secret),
+        // Not read within the patience, or the process ends.
+        Ok(Err(_)) | Err(_) => Err(SessionError::SlowSecret(patience)),
+    }
+}
+
+/// What TLS connects with. The certificates are read off the event loop as well.
+async fn connector(database: &Database) -> Result<MakeRustlsConnect, SessionError> {
+    let (mode, roots) = (database.tls(), database.tls_root_cert.clone());
+    let making = tokio::task::spawn_blocking(move || tls::connector(mode, roots.as_deref()));
+    Ok(making.await.map_err(|ended| TlsError::Unusable(ended.to_string()))??)
 }
 
 async fn open<T>(config: &Config, tls: T) -> Result<Session, SessionError>
@@ -343,7 +387,7 @@ where
         };
         arrived.close(cause);
     });
-    Ok(Session { client, inbox, driver, server_version })
+    Ok(Session { client, inbox, driver, server_version, target: String::new() })
 }
 
 /// What `pg_stat_activity` shows: the program, its version, and what the settings call the database.

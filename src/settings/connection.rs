@@ -25,15 +25,19 @@ pub(crate) fn database_url(
 ) -> Vec<String> {
     let Some(value) = env.get("DATABASE_URL") else { return Vec::new() };
     let merged = Merged::of(layers.iter());
-    let has_url = |key| merged.text(&format!("databases.default.{key}")).is_some();
+    let has_url = |key: &str| merged.text(&format!("databases.default.{key}")).is_some();
     let others: Vec<_> = names.keys().filter(|name| *name != "default").cloned().collect();
     if !others.is_empty() {
-        return vec![format!("DATABASE_URL is ignored: databases are configured ({})", others.join(", "))];
+        let places: Vec<_> = names.iter().map(|(name, origin)| format!("{name} ({origin})")).collect();
+        return vec![format!(
+            "DATABASE_URL is set and not used, because the settings name databases: {}",
+            places.join(", ")
+        )];
     }
-    if has_url("url") || has_url("url_file") {
-        return vec![
-            "DATABASE_URL is ignored: the database `default` has a url or url_file of its own".to_owned(),
-        ];
+    if let Some(key) = ["url", "url_file"].into_iter().find(|key| has_url(key)) {
+        let key = format!("databases.default.{key}");
+        let origin = merged.origin(&key);
+        return vec![format!("DATABASE_URL is set and not used, because the settings have {key} ({origin})")];
     }
     let origin = variable("DATABASE_URL");
     let key = "databases.default.url";
@@ -104,21 +108,37 @@ pub(crate) fn connection(
 pub(crate) fn implied_by_url(name: &str, connection: &Connection, merged: &Merged, layer: &mut Layer) {
     let path = |key: &str| format!("databases.{name}.{key}");
     let given = |layer: &Layer, key| merged.text(&path(key)).is_some() || layer.has(&path(key));
+    let is_system = |param: &str, value: &str| param == "sslrootcert" && value == "system";
     for (param, key, value) in &connection.dsn.params {
+        if is_system(param, value) {
+            continue;
+        }
         let parts: Vec<_> = path(key).split('.').map(str::to_owned).collect();
         let origin = format!("{}, {param}", connection.source);
         // Modes that people are used to are named when they are refused; any other text might be part of a secret.
         let given = match value.as_str() {
-            "prefer" | "allow" => Given::Word(value),
+            "prefer" | "allow" | "no-verify" => Given::Word(value),
             _ => Given::Hidden(value),
         };
         if let Place::Key(key) = schema::locate(&parts) {
             let before = layer.problems.len();
             layer.set(&parts, key, given, &origin, Bases::default());
             if let Some(problem) = layer.problems.get_mut(before) {
-                problem.remedy = format!("correct it there, or set {} and take it out", problem.key);
+                let choice = match value.as_str() {
+                    "prefer" | "allow" if *param == "sslmode" => {
+                        "choose \"disable\" for a connection in the clear, or \"require\" or \"verify-full\" for an encrypted one; "
+                    }
+                    "no-verify" if *param == "sslmode" => {
+                        "\"require\" is what encrypts without a look at the certificate; "
+                    }
+                    _ => "",
+                };
+                problem.remedy = format!("{choice}correct it there, or set {} and take it out", problem.key);
             }
         }
+    }
+    if connection.dsn.params.iter().any(|(param, _, value)| is_system(param, value)) {
+        system_roots(name, connection, merged, layer);
     }
     if !given(layer, "tls") {
         let mode = if given(layer, "tls_root_cert") {
@@ -129,5 +149,29 @@ pub(crate) fn implied_by_url(name: &str, connection: &Connection, merged: &Merge
             "require"
         };
         layer.insert(&path("tls"), ValueKind::String(mode.to_owned()), DEFAULT);
+    }
+}
+
+/// The authorities of the operating system, as libpq means `sslrootcert=system`: they are asked in any case, so the mode is
+/// `verify-full`, and a weaker one is refused.
+fn system_roots(name: &str, connection: &Connection, merged: &Merged, layer: &mut Layer) {
+    let path = |key: &str| format!("databases.{name}.{key}");
+    if merged.text(&path("tls_root_cert")).is_some() {
+        return;
+    }
+    let of_url = || connection.dsn.params.iter().rev().find(|(param, ..)| *param == "sslmode");
+    let (mode, source) = match (merged.text(&path("tls")), of_url()) {
+        (Some(mode), _) => (mode, merged.origin(&path("tls"))),
+        (None, Some((param, _, mode))) => (mode.as_str(), format!("{}, {param}", connection.source)),
+        (None, None) => {
+            let origin = format!("{}, sslrootcert", connection.source);
+            return layer.insert(&path("tls"), ValueKind::String("verify-full".to_owned()), &origin);
+        }
+    };
+    // Any other text has been refused already.
+    if mode != "verify-full" && schema::TLS_MODES.contains(&mode) {
+        let expected = "\"verify-full\" with sslrootcert=system";
+        let problem = Problem::mismatch(path("tls"), source, expected, format!("{mode:?}"));
+        layer.problems.push(problem.remedy("set \"verify-full\", or take sslrootcert out of the URL"));
     }
 }

@@ -12,7 +12,8 @@ use tokio_postgres::config::{Host, SslMode};
 
 use super::dsn;
 use super::duration;
-use super::problem::Problem;
+use super::problem::{Problem, SettingsError};
+use super::secrets::SecretFiles;
 
 /// How a connection is encrypted. It is never negotiated down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -31,8 +32,10 @@ pub enum Tls {
 /// A database under `[databases.NAME]`.
 ///
 /// The password stays inside the driver's own configuration, which neither prints nor lends it; the connection string is
-/// not kept. Two databases are equal when nothing about them differs, the password included: a reload compares them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// not kept. Two databases are equal when a connection to the one serves as a connection to the other: a reload compares them.
+/// A password counts where it stands in the settings. One that comes from a file does not: the next connection reads the file, and
+/// a session that is open needs no password.
+#[derive(Debug, Clone)]
 pub struct Database {
     /// What the settings, logs and metrics call it.
     pub name: String,
@@ -54,6 +57,7 @@ pub struct Database {
     pub configurations: ConfigurationsTable,
     tls: Tls,
     connect: tokio_postgres::Config,
+    secrets: Option<SecretFiles>,
 }
 
 /// The table that people edit.
@@ -129,6 +133,22 @@ impl Database {
         dsn::describe(&self.connect)
     }
 
+    /// Whether secrets of this database come from files that are read again before each connection.
+    pub fn has_secret_files(&self) -> bool {
+        self.secrets.is_some()
+    }
+
+    /// The database as its files of secrets say now (G15). Blocks on the files.
+    pub fn with_secrets_read_again(&self) -> Result<Self, SettingsError> {
+        self.secrets.as_ref().map_or_else(|| Ok(self.clone()), |files| files.read(self))
+    }
+
+    pub(super) fn with_password(&self, password: &str) -> Self {
+        let mut database = self.clone();
+        database.connect.password(password);
+        database
+    }
+
     pub(super) fn has_password(&self) -> bool {
         self.connect.get_password().is_some()
     }
@@ -138,6 +158,7 @@ impl Database {
         name: &str,
         raw: RawDatabase,
         mut connect: tokio_postgres::Config,
+        secrets: Option<SecretFiles>,
         origin: &dyn Fn(&str) -> String,
         problems: &mut Vec<Problem>,
     ) -> Option<Self> {
@@ -180,9 +201,52 @@ impl Database {
             configurations: raw.configurations,
             tls: raw.tls,
             connect,
+            secrets,
         })
     }
+
+    /// What to connect with; a password that comes from a file is left out.
+    fn connect_without_files(&self) -> tokio_postgres::Config {
+        let mut connect = self.connect.clone();
+        if self.secrets.as_ref().is_some_and(SecretFiles::hold_the_password) {
+            connect.password("");
+        }
+        connect
+    }
 }
+
+impl PartialEq for Database {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            name,
+            tls_root_cert,
+            connect_timeout,
+            tcp_user_timeout,
+            keepalives_idle,
+            keepalives_interval,
+            keepalives_count,
+            agents,
+            configurations,
+            tls,
+            connect: _,
+            secrets,
+        } = self;
+        *name == other.name
+            && *tls_root_cert == other.tls_root_cert
+            && *connect_timeout == other.connect_timeout
+            && *tcp_user_timeout == other.tcp_user_timeout
+            && *keepalives_idle == other.keepalives_idle
+            && *keepalives_interval == other.keepalives_interval
+            && *keepalives_count == other.keepalives_count
+            && *agents == other.agents
+            && *configurations == other.configurations
+            && *tls == other.tls
+            && *secrets == other.secrets
+            && self.connect_without_files() == other.connect_without_files()
+    }
+}
+
+impl Eq for Database {}
 
 impl ConfigurationsColumns {
     fn named(&self) -> [(&'static str, &str); 10] {

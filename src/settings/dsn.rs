@@ -74,47 +74,66 @@ const PASSED: &[&str] = &[
     "load_balance_hosts",
 ];
 
-/// Parameters of other programs that are met in practice: refused, but by name.
-const FOREIGN: &[&str] = &[
-    "client_encoding",
-    "connection_limit",
-    "fallback_application_name",
-    "gssencmode",
-    "krbsrvname",
-    "max_protocol_version",
-    "min_protocol_version",
-    "passfile",
-    "pgbouncer",
-    "pool_timeout",
-    "prepareThreshold",
-    "replication",
-    "require_auth",
-    "requirepeer",
-    "schema",
-    "search_path",
-    "service",
-    "socket_timeout",
-    "ssl",
-    "ssl_max_protocol_version",
-    "ssl_min_protocol_version",
-    "sslcert",
-    "sslcrl",
-    "sslkey",
-    "sslpassword",
-    "sslsni",
-    "statement_cache_size",
-    "supa",
+const UNUSED: &str = "take it out: agent-sync does not use it";
+const SCHEMAS: &str = "take it out, and set agents.schema and configurations.schema of this database instead";
+const ONE_CONNECTION: &str = "take it out: agent-sync has no pool, but one connection to each database";
+const ENCRYPTION: &str = "take it out, and write sslmode=require (encrypted), sslmode=verify-full (encrypted, with a verified certificate) \
+     or sslmode=disable instead";
+
+/// Parameters of other programs that are met in practice: refused, but by name, with what to do instead.
+const FOREIGN: &[(&str, &str)] = &[
+    ("ApplicationName", "write application_name instead"),
+    ("client_encoding", UNUSED),
+    ("connection_limit", ONE_CONNECTION),
+    ("currentSchema", SCHEMAS),
+    ("fallback_application_name", UNUSED),
+    ("gssencmode", UNUSED),
+    ("krbsrvname", UNUSED),
+    ("max_protocol_version", UNUSED),
+    ("min_protocol_version", UNUSED),
+    ("passfile", UNUSED),
+    (
+        "pgbouncer",
+        "take it out, and give the address of the server or of a pooler in session mode: agent-sync needs LISTEN and locks in a \
+         session of its own",
+    ),
+    ("pool_timeout", ONE_CONNECTION),
+    ("prepareThreshold", UNUSED),
+    ("replication", UNUSED),
+    ("require_auth", UNUSED),
+    ("requirepeer", UNUSED),
+    ("schema", SCHEMAS),
+    ("search_path", SCHEMAS),
+    ("service", UNUSED),
+    ("socket_timeout", UNUSED),
+    ("ssl", ENCRYPTION),
+    ("ssl_max_protocol_version", UNUSED),
+    ("ssl_min_protocol_version", UNUSED),
+    ("sslaccept", ENCRYPTION),
+    ("sslcert", UNUSED),
+    ("sslcrl", UNUSED),
+    ("sslkey", UNUSED),
+    ("sslpassword", UNUSED),
+    ("sslsni", UNUSED),
+    ("statement_cache_size", UNUSED),
+    ("statement_timeout", "take it out, and set sync.statement_timeout instead"),
+    ("supa", UNUSED),
+    ("uselibpqcompat", "take it out: agent-sync reads sslmode as libpq does"),
 ];
 
 impl Dsn {
     /// Takes a connection string apart, in either form.
     pub(crate) fn parse(text: &str) -> Result<Self, Mistake> {
+        // Blanks and line feeds around it come from files, shells and copying, and would become part of a name.
+        let text = text.trim();
         if text.chars().any(char::is_control) {
             return Err(Mistake::new(format!("{FORM}, found control characters"), "put it on one line"));
         }
         let scheme = ["postgres://", "postgresql://"].into_iter().find(|scheme| text.starts_with(scheme));
         let (mut config, pairs) = match scheme {
             Some(scheme) => from_url(scheme, &text[scheme.len()..])?,
+            // The parameters of such a URL look like pairs.
+            None if is_of_a_driver(text) || text.starts_with(QUOTES) => return Err(neither(text)),
             None => (tokio_postgres::Config::new(), pairs(text).ok_or_else(|| neither(text))?),
         };
         let mut params = Vec::new();
@@ -144,10 +163,29 @@ impl Dsn {
     }
 }
 
+/// What shells and `.env` files have around a value.
+const QUOTES: [char; 3] = ['"', '\'', '`'];
+
+/// Whether it is a URL of PostgreSQL in the form of JDBC or `SQLAlchemy`.
+fn is_of_a_driver(text: &str) -> bool {
+    ["jdbc:", "postgres+", "postgresql+"].iter().any(|start| text.starts_with(start))
+}
+
 /// Neither a URL of PostgreSQL's nor pairs.
 fn neither(text: &str) -> Mistake {
-    let found = if text.contains("://") { "another scheme" } else { "something else" };
-    Mistake::new(format!("{FORM}, found {found}"), EXAMPLE)
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+    let (found, remedy) = match scheme {
+        _ if text.starts_with("jdbc:") => {
+            ("a URL of JDBC", "drop `jdbc:`, and give user and password in the URL")
+        }
+        _ if is_of_a_driver(text) => {
+            ("a URL with the name of a driver, as SQLAlchemy has it", "drop `+` and the name of the driver")
+        }
+        _ if text.starts_with(QUOTES) => ("quotation marks around it", "take the quotation marks away"),
+        Some(_) => ("another scheme", EXAMPLE),
+        None => ("something else", EXAMPLE),
+    };
+    Mistake::new(format!("{FORM}, found {found}"), remedy)
 }
 
 fn not_a_dsn() -> Mistake {
@@ -155,11 +193,11 @@ fn not_a_dsn() -> Mistake {
 }
 
 fn unknown(name: &str) -> Mistake {
-    let name = FOREIGN.iter().find(|known| **known == name);
-    let what =
-        name.map_or_else(|| "an unknown parameter".to_owned(), |name| format!("the parameter `{name}`"));
-    let remedy = if name.is_some() { "take it out: agent-sync does not use it" } else { UNKNOWN };
-    Mistake::new(format!("expected parameters that agent-sync knows, found {what}"), remedy)
+    let (found, remedy) = match FOREIGN.iter().find(|(known, _)| *known == name) {
+        Some((name, remedy)) => (format!("the parameter `{name}`"), *remedy),
+        None => ("an unknown parameter".to_owned(), UNKNOWN),
+    };
+    Mistake::new(format!("expected parameters that agent-sync knows, found {found}"), remedy)
 }
 
 type Pairs = Vec<(String, String)>;
@@ -338,6 +376,51 @@ pub(crate) fn is_local(config: &tokio_postgres::Config) -> bool {
     }
 }
 
+/// Whether two connections can lead to one database, as far as that is known without a network: one host or address with its port
+/// in common, and the same name of the database.
+pub(crate) fn is_same_database(one: &tokio_postgres::Config, other: &tokio_postgres::Config) -> bool {
+    // PostgreSQL takes the name of the user where none is given for the database.
+    let name = |config: &tokio_postgres::Config| config.get_dbname().or(config.get_user()).map(str::to_owned);
+    let others = endpoints(other);
+    name(one) == name(other) && endpoints(one).iter().any(|own| others.iter().any(|other| own.is_same(other)))
+}
+
+/// One server of a connection string.
+struct Endpoint {
+    /// The host or the directory of the socket, in one spelling.
+    name: Option<String>,
+    address: Option<IpAddr>,
+    port: u16,
+}
+
+impl Endpoint {
+    fn is_same(&self, other: &Self) -> bool {
+        let same = match (self.address, other.address) {
+            // With an address, the name serves the certificate alone.
+            (Some(own), Some(other)) => own.to_canonical() == other.to_canonical(),
+            _ => self.name.is_some() && self.name == other.name,
+        };
+        same && self.port == other.port
+    }
+}
+
+fn endpoints(config: &tokio_postgres::Config) -> Vec<Endpoint> {
+    let (hosts, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
+    let endpoint = |index: usize| {
+        let name = hosts.get(index).map(|host| match host {
+            Host::Tcp(name) => name.trim_end_matches('.').to_ascii_lowercase(),
+            Host::Unix(path) => path.components().as_path().display().to_string(),
+        });
+        let address = addresses.get(index).copied();
+        Endpoint {
+            address: address.or_else(|| name.as_ref()?.parse().ok()),
+            name,
+            port: ports.get(index).or(ports.first()).copied().unwrap_or(5432),
+        }
+    };
+    (0..hosts.len().max(addresses.len())).map(endpoint).collect()
+}
+
 /// Where a connection leads, without secrets: "user app at db.example.com:5432, database platform".
 pub(crate) fn describe(config: &tokio_postgres::Config) -> String {
     let ports = config.get_ports();
@@ -452,6 +535,45 @@ mod tests {
         ] {
             let mistake = Dsn::parse(text).err().unwrap_or_else(|| panic!("{text} is accepted"));
             assert!(!format!("{mistake:?}").contains("hunter2"), "{text}: {mistake:?}");
+        }
+    }
+
+    #[test]
+    fn blanks_and_line_feeds_around_a_connection_string_are_no_part_of_it() {
+        for around in ["\n", "\r\n", " ", "\t", " \n\n"] {
+            for text in
+                ["postgres://app:pw@db.example.com/platform", "host=db.example.com user=app dbname=platform"]
+            {
+                let text = format!("{around}{text}{around}");
+                assert_eq!(
+                    described(&text),
+                    "user app at db.example.com:5432, database platform",
+                    "{text:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn one_database_is_known_by_its_servers_and_its_name_and_not_by_its_spelling() {
+        let url = "postgres://app:pw@db.example.com/platform";
+        for (one, other, same) in [
+            (url, "host=DB.example.com. port=5432 dbname=platform user=other", true),
+            (url, "postgres://app@db.example.com:5433/platform", false),
+            (url, "postgres://app@db.example.com/other", false),
+            (url, "postgres://app@db2.example.com/platform", false),
+            (url, "postgres://app@db0.example.com,db.example.com/platform", true),
+            (url, "postgres://app@db.example.com/platform?hostaddr=10.0.0.1", true),
+            ("postgres://127.0.0.1/x", "postgres://localhost/x", false),
+            ("postgres://127.0.0.1/x", "hostaddr=127.0.0.1 dbname=x", true),
+            ("postgres://[::1]/x", "host=0:0:0:0:0:0:0:1 dbname=x", true),
+            ("host=a hostaddr=10.0.0.1 dbname=x", "host=a hostaddr=10.0.0.2 dbname=x", false),
+            ("host=/run/postgresql user=x", "host=/run/postgresql/ dbname=x", true),
+            ("host=/run/postgresql dbname=x", "host=/run/other dbname=x", false),
+            ("host=/run/postgresql", "host=/run/postgresql", true),
+        ] {
+            assert_eq!(is_same_database(&parsed(one).config, &parsed(other).config), same, "{one} {other}");
+            assert_eq!(is_same_database(&parsed(other).config, &parsed(one).config), same, "{other} {one}");
         }
     }
 

@@ -129,6 +129,21 @@ impl Layer {
         });
     }
 
+    /// The settings of one database, merged from all sources; empty where there are none.
+    pub(crate) fn of_database(name: &str, settings: Option<Value>) -> Self {
+        let mut layer = Self::default();
+        if let Some(settings) = settings {
+            layer.insert(&format!("databases.{name}"), settings.kind, DEFAULT);
+        }
+        layer
+    }
+
+    /// Whether another layer has the same values, wherever they come from.
+    pub(crate) fn same_values(&self, other: &Self) -> bool {
+        let [one, other] = [self, other].map(|layer| Value::new(None, layer.values.clone()));
+        super::secrets::same(&one, &other)
+    }
+
     /// Whether the source sets this key.
     pub(crate) fn has(&self, dotted: &str) -> bool {
         let mut parts = dotted.split('.');

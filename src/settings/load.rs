@@ -9,12 +9,14 @@ use serde::de::IgnoredAny;
 
 use super::connection::{Connection, connection, database_url, implied_by_url};
 use super::database::{Database, RawDatabase};
+use super::dsn;
 use super::entries::{Entry, entries};
 use super::env::Environment;
 use super::file;
 use super::layer::{DEFAULT, Layer, variable};
 use super::merged::{Merged, read};
 use super::problem::{Problem, SettingsError, is_withheld, shown};
+use super::secrets::SecretFiles;
 use super::{Admin, Announce, Capture, History, Log, Reconcile, Reconnect, Rules, Settings, Shutdown, Sync};
 
 /// The settings file that is read when none is named and this one exists.
@@ -57,7 +59,7 @@ pub struct Loaded {
     pub settings: Settings,
     /// Every value in force, in the order of the schema, databases by name; secrets are masked.
     pub entries: Vec<Entry>,
-    /// What the reader should know besides: for example that a variable is ignored.
+    /// What the reader should know besides: that `DATABASE_URL` is set and not used.
     pub notes: Vec<String>,
 }
 
@@ -114,7 +116,9 @@ pub(super) fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
     problems.append(&mut implied.problems);
 
     let merged = Merged::of([&implied].into_iter().chain(&layers));
-    let settings = typed(&merged, &dsns, &mut problems);
+    let sources = Merged::of(layers.iter());
+    let settings = typed(&merged, &sources, &names, &dsns, &mut problems);
+    shared(&merged, &dsns, &mut problems);
     let Some(settings) = settings.filter(|_| problems.is_empty()) else {
         return Err(SettingsError { problems });
     };
@@ -160,6 +164,8 @@ fn files(sources: &Sources, problems: &mut Vec<Problem>) -> Vec<Layer> {
 
 fn typed(
     merged: &Merged,
+    sources: &Merged,
+    names: &BTreeMap<String, String>,
     dsns: &BTreeMap<String, Connection>,
     problems: &mut Vec<Problem>,
 ) -> Option<Settings> {
@@ -170,7 +176,8 @@ fn typed(
         let table = merged.get(&format!("databases.{name}"))?;
         let raw: RawDatabase = read(table, problems)?;
         let origin = |key: &str| merged.origin(&format!("databases.{name}.{key}"));
-        let database = Database::build(name, raw, connection.dsn.config.clone(), &origin, problems);
+        let files = SecretFiles::of(name, names.get(name).map_or(DEFAULT, |origin| origin), sources);
+        let database = Database::build(name, raw, connection.dsn.config.clone(), files, &origin, problems);
         databases.extend(database.map(|database| (name.clone(), database)));
     }
     let Global {
@@ -189,6 +196,27 @@ fn typed(
         admin,
         databases,
     })
+}
+
+/// Reports databases that lead to one database: each install has one owner.
+fn shared(merged: &Merged, dsns: &BTreeMap<String, Connection>, problems: &mut Vec<Problem>) {
+    for (index, (name, connection)) in dsns.iter().enumerate() {
+        let first = dsns
+            .iter()
+            .take(index)
+            .find(|(_, other)| dsn::is_same_database(&connection.dsn.config, &other.dsn.config));
+        if let Some((other, first)) = first {
+            let path = |name: &str| {
+                let inline = merged.text(&format!("databases.{name}.url")).is_some();
+                format!("databases.{name}.{}", if inline { "url" } else { "url_file" })
+            };
+            let found = format!("the server and the database of {} ({})", path(other), first.source);
+            let problem = Problem::mismatch(path(name), &connection.source, "a database of its own", found);
+            problems.push(problem.remedy(
+                "the two would share one install, and each would take changes of the other: keep one entry for each database",
+            ));
+        }
+    }
 }
 
 /// Checks what only makes sense together.

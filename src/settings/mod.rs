@@ -3,7 +3,7 @@
 //! Sources, the later the stronger: built-in defaults; what the connection string says about itself (`sslmode`); the
 //! settings file; `databases.d/*.toml` beside it; the environment. `schema` lists every key, and `layer` checks what
 //! a source says against it; `bases` says where relative paths lead; `merged` puts the sources over one another; `connection` and `dsn` take connection
-//! strings apart; `load` is the order of it all. The types of this module and of `database` are what the rest of the
+//! strings apart; `load` is the order of it all; `secrets` reads the files of secrets again before each connection. The types of this module and of `database` are what the rest of the
 //! program sees.
 //!
 //! Invariants: a [`Settings`] is valid as a whole, and loading it opens no connection. Secrets are never printed: not by
@@ -26,6 +26,7 @@ mod merged;
 mod problem;
 mod reference;
 mod schema;
+mod secrets;
 mod suggest;
 
 use std::collections::BTreeMap;

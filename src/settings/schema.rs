@@ -239,13 +239,15 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::SecretFile,
         Default::Unset("/run/secrets/platform_url"),
         "A file that holds the URL, such as a Docker secret. A relative path is relative to the settings file; where systemd \
-         has loaded credentials, \"./secrets/platform.url\" is first looked for among them, as secrets_platform.url.",
+         has loaded credentials, \"./secrets/platform.url\" is first looked for among them, as secrets_platform.url. The file is \
+         read again before each connection, so a changed URL needs neither a reload nor a restart.",
     ),
     key(
         "databases.*.password_file",
         Kind::SecretFile,
         Default::Unset("/run/secrets/platform_password"),
-        "A file that holds the password; it takes precedence over a password in the URL.",
+        "A file that holds the password; it takes precedence over a password in the URL. The file is read again before each \
+         connection, so a changed password needs neither a reload nor a restart.",
     ),
     key(
         "databases.*.tls",

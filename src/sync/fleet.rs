@@ -73,6 +73,14 @@ pub struct Reloaded {
     pub rules: bool,
 }
 
+impl Member {
+    /// Whether the task can go on. One that waits out an outage begins anew where secrets come from files: the reload may be
+    /// the answer to a wrong password, and the pause before the next attempt may be long.
+    fn serves(&self, database: &Database, board: &Board) -> bool {
+        self.database == *database && !(database.has_secret_files() && board.is_lost(&database.name))
+    }
+}
+
 impl Fleet {
     /// Starts a task for each database, and puts each on the board.
     pub fn start<'a>(
@@ -108,9 +116,9 @@ impl Fleet {
         for database in databases {
             let name = database.name.clone();
             match gone.remove(&name) {
-                Some(member) if member.database == *database && !other_options => {
+                Some(member) if member.serves(database, &self.board) && !other_options => {
                     if reloaded.rules {
-                        tokio::spawn(report_drift(self.context(database)));
+                        tokio::spawn(report_drift(self.context(database), member.stop.subscribe()));
                     }
                     self.members.insert(name, member);
                 }

@@ -1,6 +1,10 @@
 //! How many configurations differ, read-only, over a connection of its own: asked when the rules have changed.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
 
 use super::attempt::AttemptError;
 use super::database::Context;
@@ -10,12 +14,45 @@ use crate::session::{Limits, Session};
 use crate::store::{Layout, Store};
 use crate::survey::{Scope, Tally, survey};
 
-/// Tells how many configurations differ from what the rules make of their agents: after the rules have changed.
-pub(super) async fn report_drift(context: Context) {
-    let rules = std::sync::Arc::clone(&context.rules.borrow());
-    match count(&context, &rules).await {
-        Ok(totals) => context.observer.tell(&Event::RulesChanged { totals }),
-        Err(error) => context.observer.tell(&Event::DriftUnknown { cause: &error.to_string() }),
+/// The first and the longest pause between two comparisons; of a large database, they take a hundredth of the time at most.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// Tells how many configurations differ from what the rules make of their agents, after the rules have changed; and looks again
+/// until none does, so that what is told of drift over HTTP is not what was the case long ago. Ends when the rules change once more,
+/// or when the database's task is told to stop.
+pub(super) async fn report_drift(context: Context, mut stop: watch::Receiver<bool>) {
+    let mut others = context.rules.clone();
+    let rules = Arc::clone(&others.borrow_and_update());
+    let (mut is_told, mut pause) = (false, PAUSE.0);
+    loop {
+        let began = Instant::now();
+        let counted = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return,
+            _ = others.changed() => return,
+            counted = count(&context, &rules) => counted,
+        };
+        match counted {
+            Ok(totals) if is_told => context.observer.tell(&Event::Compared { totals }),
+            Ok(totals) => {
+                is_told = true;
+                context.observer.tell(&Event::RulesChanged { totals });
+            }
+            // One that failed later leaves what was told before, with its time.
+            Err(_) if is_told => {}
+            Err(error) => return context.observer.tell(&Event::DriftUnknown { cause: &error.to_string() }),
+        }
+        if counted.is_ok_and(|totals| totals.written == 0) {
+            return;
+        }
+        let longer = pause.max(began.elapsed() * 100);
+        pause = (pause * 2).min(PAUSE.1);
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return,
+            _ = others.changed() => return,
+            () = tokio::time::sleep(longer) => {}
+        }
     }
 }
 

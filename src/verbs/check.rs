@@ -9,11 +9,10 @@ use std::path::Path;
 use super::checker::Checker;
 use crate::cli::Check;
 use crate::exit::{self, Exit};
-use crate::settings;
 
 /// Checks each database in turn; one that cannot be checked keeps no other from being so.
 pub fn check(config: Option<&Path>, args: &Check) -> anyhow::Result<Exit> {
-    let settings = settings::load_or_fault(config)?.settings;
+    let settings = super::settings(config)?;
     let rules = super::rules(&settings)?;
     let databases = settings.select(&args.reporting.databases.names)?;
     super::block_on(async {

@@ -126,7 +126,11 @@ impl<'a> Checker<'a> {
         }
         let total = self.total(client, &layout).await.map_err(unanswered)?;
         if self.several && !self.json {
-            self.page.line(format_args!("{CYAN}{}{CYAN:#}", database.name));
+            if self.to_reconcile {
+                self.page.under(Some(database.name.clone()));
+            } else {
+                self.page.line(format_args!("{CYAN}{}{CYAN:#}", database.name));
+            }
         }
         let mut checked = Checked { noted, ..Checked::default() };
         let wanted = std::mem::take(&mut self.slugs);

@@ -13,13 +13,13 @@ use crate::cli::Reporting;
 use crate::exit::Exit;
 use crate::report::{Level, Note, canary, look, upkeep};
 use crate::session::Session;
-use crate::settings::{self, Database, Settings, Tls};
+use crate::settings::{Database, Settings, Tls};
 use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, indented, plural};
 use crate::store::{Store, failure, report};
 
 /// Examines each database in turn.
 pub fn doctor(config: Option<&Path>, args: &Reporting) -> anyhow::Result<Exit> {
-    let settings = settings::load_or_fault(config)?.settings;
+    let settings = super::settings(config)?;
     let databases = settings.select(&args.databases.names)?;
     super::block_on(async {
         let mut page = Page::new();

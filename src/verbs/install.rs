@@ -6,12 +6,12 @@ use super::output::say;
 use crate::cli::Install;
 use crate::exit::{self, Exit};
 use crate::install::{self, Done, Plan};
-use crate::settings::{self, Database, Settings};
+use crate::settings::{Database, Settings};
 use crate::store::Store;
 
 /// Installs into each database in turn; one where that cannot be done keeps no other from it.
 pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
-    let settings = settings::load_or_fault(config)?.settings;
+    let settings = super::settings_to_write(config, "install", &args.databases.names)?;
     let databases = settings.select(&args.databases.names)?;
     if args.print {
         for database in databases {

@@ -19,13 +19,16 @@ pub mod uninstall;
 mod verdicts;
 pub mod why;
 
+use std::io::Write as _;
+use std::path::Path;
+
 use anyhow::Context as _;
 use tokio_postgres::error::DbError;
 
 use crate::exit::{Exit, Fault};
 use crate::mapping::Rules;
 use crate::session::{Limits, Session, SessionError};
-use crate::settings::{Database, Settings};
+use crate::settings::{self, Database, Settings};
 use crate::store::failure::{self, Class};
 use crate::store::{LayoutError, StoreError};
 
@@ -40,6 +43,42 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
     // Not waiting for what blocks, such as the look-up of a name: the verb is done.
     runtime.shutdown_background();
     outcome
+}
+
+/// The settings for a verb that looks into databases. Where `DATABASE_URL` is set and not used, standard error says so.
+fn settings(config: Option<&Path>) -> anyhow::Result<Settings> {
+    let loaded = settings::load_or_fault(config)?;
+    for note in &loaded.notes {
+        let _ = writeln!(std::io::stderr(), "agent-sync: {note}");
+    }
+    Ok(loaded.settings)
+}
+
+/// The settings for a verb that writes to databases. Where `DATABASE_URL` is set and not used, it is not plain which database is meant,
+/// so one has to be named.
+fn settings_to_write(config: Option<&Path>, verb: &str, names: &[String]) -> anyhow::Result<Settings> {
+    if !names.is_empty() {
+        return settings(config);
+    }
+    let loaded = settings::load_or_fault(config)?;
+    match loaded.notes.first() {
+        None => Ok(loaded.settings),
+        Some(note) => {
+            let remedy = "name the database that is meant with --database NAME, or unset DATABASE_URL";
+            Err(Fault::usage(format!("{verb}: {note}")).remedy(remedy).into())
+        }
+    }
+}
+
+/// Asks a question at the terminal, and says whether the answer is yes. What has been printed comes before it.
+fn confirmed(question: &str) -> anyhow::Result<bool> {
+    let _ = std::io::stdout().flush();
+    let mut err = std::io::stderr().lock();
+    // In one piece, so that nothing else gets between its words.
+    let _ = err.write_all(format!("agent-sync: {question} [y/N] ").as_bytes()).and_then(|()| err.flush());
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).context("there was no answer to read")?;
+    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
 }
 
 /// The rules in force: those of `rules.file`, or else the embedded ones.

@@ -11,7 +11,7 @@ use anstream::{AutoStream, ColorChoice};
 
 use super::output;
 use crate::exit::Exit;
-use crate::show::{WIDTH, count, shorten};
+use crate::show::{CYAN, WIDTH, count, shorten};
 
 /// How often the line of progress is drawn.
 const FRAME: Duration = Duration::from_millis(100);
@@ -25,6 +25,8 @@ pub(super) struct Page {
     gone: bool,
     failure: Option<anyhow::Error>,
     progress: Option<Progress>,
+    /// What stands above the next line.
+    heading: Option<String>,
 }
 
 /// The line of progress, where somebody watches.
@@ -44,13 +46,20 @@ impl Page {
             gone: false,
             failure: None,
             progress,
+            heading: None,
         }
+    }
+
+    /// What is told from now on is about this; said above the first line of it, and not at all where no line follows.
+    pub(super) fn under(&mut self, heading: Option<String>) {
+        self.heading = heading;
     }
 
     /// Writes a line, or several.
     pub(super) fn line(&mut self, line: impl Display) {
         self.clear();
-        let line = line.to_string();
+        let heading = self.heading.take().map(|heading| format!("{CYAN}{heading}{CYAN:#}\n"));
+        let line = format!("{}{line}", heading.unwrap_or_default());
         let written = if self.colours {
             writeln!(self.out, "{line}")
         } else {

@@ -3,12 +3,11 @@
 //! First every database is checked, as `check` does; then, where it is about many configurations, somebody is asked; then
 //! what differs goes through the daemon's ordinary path, and what became of it is told.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 use std::ops::AddAssign;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use serde_json::json;
 
 use super::checker::{Checked, Checker};
@@ -18,7 +17,7 @@ use crate::exit::{self, Exit, Fault};
 use crate::mapping::Rules;
 use crate::reconcile::{Became, ReconcileError, Reconciler};
 use crate::report::problem;
-use crate::settings::{self, Database, Settings};
+use crate::settings::{Database, Settings};
 use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, count, indented, plural, quoted};
 use crate::store::failure::{self, Class};
 use crate::store::{Layout, Store, StoreError, report};
@@ -41,7 +40,7 @@ pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit
         };
         return super::check::check(config, &check);
     }
-    let settings = settings::load_or_fault(config)?.settings;
+    let settings = super::settings_to_write(config, "reconcile", &args.reporting.databases.names)?;
     let rules = super::rules(&settings)?;
     let databases = settings.select(&args.reporting.databases.names)?;
     super::block_on(async {
@@ -57,16 +56,19 @@ pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit
                 Err(error) => exits.push(tell(&mut checker.page, &error)),
             }
         }
+        checker.page.under(None);
         exits.push(checker.unknown(todo.len(), of));
         let mut page = checker.page;
         if !args.yes && touched > i64::from(settings.reconcile.confirm_above) {
             page.flush();
-            if !confirmed(&mut page, touched, &settings)? {
+            if !confirmed(&mut page, touched, &todo, args.all, &settings)? {
                 page.note("nothing was changed");
                 return Ok(Exit::Failed);
             }
         }
         for work in todo {
+            let heading = (of > 1 && !json).then(|| work.database.name.clone());
+            page.under(heading);
             exits.push(match Box::pin(bring_in_sync(&mut page, &work, &settings, &rules, json)).await {
                 Ok(exit) => exit,
                 Err(error) => tell(&mut page, &error),
@@ -120,21 +122,29 @@ async fn plan<'a>(
 }
 
 /// Asks whoever sits at the terminal.
-fn confirmed(page: &mut Page, touched: i64, settings: &Settings) -> anyhow::Result<bool> {
+fn confirmed(
+    page: &mut Page,
+    touched: i64,
+    todo: &[Work<'_>],
+    all: bool,
+    settings: &Settings,
+) -> anyhow::Result<bool> {
     let above = settings.reconcile.confirm_above;
     let what = plural(touched, "configuration");
     if !std::io::stdin().is_terminal() {
         let what = format!("this is about {what}, more than the {} of reconcile.confirm_above", count(above));
+        let dry = if all { "reconcile --all --dry-run" } else { "reconcile --dry-run SLUG…" };
         return Err(Fault::usage(what)
-            .remedy("say --yes if that is meant; `agent-sync reconcile --dry-run` shows what it is about")
+            .remedy(format!("say --yes if that is meant; `agent-sync {dry}` shows what it is about"))
             .into());
     }
     page.clear();
-    let _ = write!(std::io::stderr(), "agent-sync: bring {what} in sync? [y/N] ");
-    let _ = std::io::stderr().flush();
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).context("there was no answer to read")?;
-    Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+    page.flush();
+    let places = todo.iter().filter(|work| work.touches > 0).map(|work| {
+        let Work { database, touches, .. } = work;
+        format!("\n    {}: {} ({})", database.name, count(*touches), database.target())
+    });
+    super::confirmed(&format!("bring {what} in sync?{}\n", places.collect::<String>()))
 }
 
 /// How many slugs became what.
@@ -206,6 +216,7 @@ async fn bring_in_sync(
             return Err(given_up(database, error, left));
         }
     }
+    page.under(None);
     sum_up(page, database, tally.in_sync, outcome, stood_in, json);
     let Outcome { missing, rejected, failed, .. } = outcome;
     Ok(if missing + rejected + failed > 0 { Exit::Failed } else { Exit::Done })

@@ -16,7 +16,7 @@ use crate::cli::Status;
 use crate::exit::Exit;
 use crate::report::{Level, Look, Note, look};
 use crate::session::Session;
-use crate::settings::{self, Database, Settings};
+use crate::settings::{Database, Settings};
 use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, age, compact, indented, shorten};
 
 /// How often it is said again.
@@ -24,7 +24,7 @@ const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Asks the databases, once or until interrupted.
 pub fn status(config: Option<&Path>, args: &Status) -> anyhow::Result<Exit> {
-    let settings = Arc::new(settings::load_or_fault(config)?.settings);
+    let settings = Arc::new(super::settings(config)?);
     let databases = settings.select(&args.reporting.databases.names)?;
     let mut watched: Vec<_> =
         databases.into_iter().map(|database| Watched { database: database.clone(), session: None }).collect();
@@ -145,7 +145,8 @@ async fn ask_one(mut one: Watched, settings: &Settings) -> (Watched, State) {
     (one, State { name, phase, look: (!lost).then_some(look), trouble })
 }
 
-/// How many agents are in sync as far as is known: neither pending nor with a problem. Nothing while that says nothing.
+/// How many agents are neither pending nor with a problem; whether their configurations are as they should be, a comparison says.
+/// Nothing while the number would say nothing.
 fn synced(look: &Look) -> Option<i64> {
     if look.unsure {
         return None;
@@ -155,7 +156,7 @@ fn synced(look: &Look) -> Option<i64> {
 }
 
 const HEADER: [&str; 10] =
-    ["DATABASE", "PHASE", "LEADER", "SINCE", "OUTBOX", "OLDEST", "SYNCED", "MISS", "REJ", "FAIL"];
+    ["DATABASE", "PHASE", "LEADER", "SINCE", "OUTBOX", "OLDEST", "NO PROBLEM", "MISS", "REJ", "FAIL"];
 
 /// Which columns are numbers, and so stand at the right.
 const NUMBERS: std::ops::Range<usize> = 3..10;

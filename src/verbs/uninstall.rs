@@ -1,46 +1,126 @@
 //! `uninstall`: take everything that `install` made out of the databases (I6).
+//!
+//! It asks first, and says what is lost: changes that are not in sync yet, and roles that an install made.
 
+use std::io::IsTerminal as _;
 use std::path::Path;
 
 use super::output::say;
-use crate::cli::Databases;
-use crate::exit::{self, Exit};
+use crate::cli::Uninstall;
+use crate::exit::{self, Exit, Fault};
 use crate::install::{self, Done, Roles};
-use crate::settings::{self, Database, Settings};
+use crate::report::{Loss, loss};
+use crate::session::Session;
+use crate::settings::{Database, Settings};
+use crate::show::count;
 use crate::store::Store;
 
 /// Uninstalls from each database in turn; one where that cannot be done keeps no other from it.
-pub fn uninstall(config: Option<&Path>, args: &Databases) -> anyhow::Result<Exit> {
-    let settings = settings::load_or_fault(config)?.settings;
-    let databases = settings.select(&args.names)?;
+pub fn uninstall(config: Option<&Path>, args: &Uninstall) -> anyhow::Result<Exit> {
+    let settings = super::settings_to_write(config, "uninstall", &args.databases.names)?;
+    let databases = settings.select(&args.databases.names)?;
+    if let [first, _, ..] = databases[..]
+        && args.databases.names.is_empty()
+        && !args.all
+    {
+        let names: Vec<_> = databases.iter().map(|database| database.name.as_str()).collect();
+        let what = format!(
+            "uninstall: expected --database or --all, because the settings have {} databases ({})",
+            names.len(),
+            names.join(", ")
+        );
+        let remedy = format!("name the database, such as `agent-sync uninstall --database {}`", first.name);
+        return Err(Fault::usage(what).remedy(remedy).into());
+    }
     super::block_on(async {
-        let mut exits = Vec::new();
+        let (mut exits, mut work) = (Vec::new(), Vec::new());
         for database in databases {
-            exits.push(one(database, &settings).await.unwrap_or_else(|error| exit::report(&error)));
+            match Work::plan(database, &settings, !args.yes).await {
+                Ok(one) => work.push(one),
+                Err(error) => exits.push(exit::report(&error)),
+            }
+        }
+        let losses: Vec<_> = work.iter().filter_map(Work::told).collect();
+        if !losses.is_empty() && !is_meant(&losses)? {
+            say("nothing was changed")?;
+            return Ok(Exit::Failed);
+        }
+        for one in work {
+            exits.push(one.uninstall(&settings).await.unwrap_or_else(|error| exit::report(&error)));
         }
         Ok(super::worst(exits))
     })
 }
 
-async fn one(database: &Database, settings: &Settings) -> anyhow::Result<Exit> {
-    let session = super::connect(database, settings).await?;
-    let patience = Store::patience(&settings.sync);
-    let (done, Roles { dropped, kept }) = install::uninstall(session.client(), patience)
-        .await
-        .map_err(|error| super::refused(database, "not uninstalled; nothing was changed", error))?;
-    let outcome = match done {
-        Done::Changed => "uninstalled",
-        Done::Nothing => "nothing is installed",
-    };
-    let name = &database.name;
-    say(format_args!("{name}: {outcome} ({})", database.target()))?;
-    for role in dropped {
-        say(format_args!(
-            "{name}: the role {role}, which an install had made, is dropped, and its password with it"
-        ))?;
+/// Asks at the terminal; without one, nothing is taken out unasked.
+fn is_meant(losses: &[String]) -> anyhow::Result<bool> {
+    let losses = losses.join("");
+    if !std::io::stdin().is_terminal() {
+        let what = format!(
+            "uninstall: expected --yes, because standard input is no terminal to ask on; this takes out{losses}"
+        );
+        return Err(Fault::usage(what).remedy("add --yes if that is meant").into());
     }
-    for role in kept {
-        say(format_args!("{name}: the role {role} stays, without what was granted to it"))?;
+    super::confirmed(&format!("uninstall? This takes out{losses}\n"))
+}
+
+/// A database, the session that is open to it, and what is lost there where that has to be asked about.
+struct Work<'a> {
+    database: &'a Database,
+    session: Session,
+    loss: Option<Loss>,
+}
+
+impl<'a> Work<'a> {
+    async fn plan(database: &'a Database, settings: &Settings, asks: bool) -> anyhow::Result<Self> {
+        let session = super::connect(database, settings).await?;
+        let loss = if asks {
+            let loss = loss(session.client(), Store::patience(&settings.sync)).await;
+            loss.map_err(|error| super::unanswered(database, error))?
+        } else {
+            None
+        };
+        Ok(Self { database, session, loss })
     }
-    Ok(Exit::Done)
+
+    /// What is lost, in words, on lines of their own; nothing where nothing is installed.
+    fn told(&self) -> Option<String> {
+        let Loss { pending, roles } = self.loss.as_ref()?;
+        let mut lines = vec![format!("{} ({})", self.database.name, self.database.target())];
+        lines.extend(match pending {
+            Some(0) => None,
+            Some(1) => Some("  1 change that is not yet in sync is dropped".to_owned()),
+            Some(pending) => {
+                Some(format!("  {} changes that are not yet in sync are dropped", count(*pending)))
+            }
+            None => Some("  how many changes are not yet in sync is not known; they are dropped".to_owned()),
+        });
+        lines.extend(roles.iter().map(|role| {
+            format!("  the role {role}, which an install made, is dropped, and its password with it")
+        }));
+        Some(format!("\n    {}", lines.join("\n    ")))
+    }
+
+    async fn uninstall(self, settings: &Settings) -> anyhow::Result<Exit> {
+        let Self { database, session, .. } = self;
+        let patience = Store::patience(&settings.sync);
+        let (done, Roles { dropped, kept }) = install::uninstall(session.client(), patience)
+            .await
+            .map_err(|error| super::refused(database, "not uninstalled; nothing was changed", error))?;
+        let outcome = match done {
+            Done::Changed => "uninstalled",
+            Done::Nothing => "nothing is installed",
+        };
+        let name = &database.name;
+        say(format_args!("{name}: {outcome} ({})", database.target()))?;
+        for role in dropped {
+            say(format_args!(
+                "{name}: the role {role}, which an install had made, is dropped, and its password with it"
+            ))?;
+        }
+        for role in kept {
+            say(format_args!("{name}: the role {role} stays, without what was granted to it"))?;
+        }
+        Ok(Exit::Done)
+    }
 }

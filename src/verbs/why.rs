@@ -10,7 +10,7 @@ use crate::cli::Why;
 use crate::exit::{self, Exit, Fault};
 use crate::mapping::Rules;
 use crate::report::{Conclusion, Level, Look, Story, conclude, look, story};
-use crate::settings::{self, Database, Settings};
+use crate::settings::{Database, Settings};
 use crate::show::{
     BOLD, CYAN, DIM, Fields, GREEN, RED, Value, WIDTH, YELLOW, age, diff_lines, indented, quoted, shorten,
 };
@@ -18,7 +18,7 @@ use crate::store::Store;
 
 /// Tells the story wherever there is one.
 pub fn why(config: Option<&Path>, args: &Why) -> anyhow::Result<Exit> {
-    let settings = settings::load_or_fault(config)?.settings;
+    let settings = super::settings(config)?;
     let rules = super::rules(&settings)?;
     let databases = settings.select(&args.reporting.databases.names)?;
     super::block_on(async {

@@ -7,9 +7,9 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 use super::{path, read};
-use crate::support::Platform;
-use crate::support::http::{get, metric_becomes, serving};
+use crate::support::http::{address, command, get, metric_becomes};
 use crate::support::platform::EXAMPLE;
+use crate::support::{Daemon, Platform};
 
 const RULES: &str = "packaging/prometheus/agent-sync.rules.yaml";
 const DASHBOARD: &str = "packaging/grafana/agent-sync.json";
@@ -53,10 +53,21 @@ fn the_metrics_reference_is_what_the_code_says() {
 #[tokio::test]
 async fn every_metric_that_the_alerts_the_dashboard_and_the_reference_name_exists_in_a_real_scrape() {
     let platform = Platform::installed().await;
-    let (_daemon, address) = serving(&platform).await;
+    let rules = tempfile::tempdir().unwrap();
+    let file = rules.path().join("rules.toml");
+    std::fs::write(&file, read("config/providers.toml")).unwrap();
+    let mut command = command(&platform);
+    command.env("AGENT_SYNC__RULES__FILE", &file);
+    let daemon = Daemon::start(command);
+    let address = address(&daemon).await;
+    daemon.logged("caught up").await;
     platform.configure("a").await;
     platform.save("a", EXAMPLE).await;
     metric_becomes(address, "agent_sync_agents_total{database=\"default\",result=\"synced\"}", 1.0).await;
+    // What differs is told after a change of the rules.
+    std::fs::write(&file, read("config/providers.toml").replace("nova-2", "nova-3")).unwrap();
+    daemon.signal("HUP");
+    metric_becomes(address, "agent_sync_drifted{database=\"default\"}", 1.0).await;
     // What is waiting is told after the first look at it.
     metric_becomes(address, "agent_sync_outbox_rows{database=\"default\"}", 0.0).await;
     let scrape = get(address, "/metrics").await.1;

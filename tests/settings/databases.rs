@@ -68,6 +68,21 @@ fn tls_is_what_is_set_else_what_the_url_says_else_what_is_safe_there() {
 }
 
 #[test]
+fn the_roots_of_the_system_are_asked_as_in_libpq() {
+    for (url, tls) in [
+        ("postgres://localhost/x?sslrootcert=system", ""),
+        ("postgres://db.example.com/x?sslmode=verify-full&sslrootcert=system", ""),
+        ("postgres://db.example.com/x?sslrootcert=system", "verify-full"),
+        ("host=db.example.com sslrootcert=system", ""),
+    ] {
+        let variables = [("DATABASE_URL", url), ("AGENT_SYNC__DATABASES__DEFAULT__TLS", tls)];
+        let loaded = load("", &variables).unwrap();
+        let database = &loaded.settings.databases["default"];
+        assert_eq!((database.tls(), &database.tls_root_cert), (Tls::VerifyFull, &None), "{url} {tls}");
+    }
+}
+
+#[test]
 fn parameters_of_the_url_override_defaults_and_yield_to_settings() {
     let url = "postgres://a@b/c?connect_timeout=3&tcp_user_timeout=9000&keepalives_idle=4&keepalives_count=2";
     let loaded =
@@ -91,9 +106,46 @@ fn databases_differ_when_only_their_passwords_do() {
 }
 
 #[test]
+fn a_secret_in_a_file_makes_no_other_database_and_all_else_in_the_file_does() {
+    let directory = directory(&[
+        ("agent-sync.toml", "[databases.a]\nurl_file = \"./url\"\n[databases.b]\nurl_file = \"./other\""),
+        ("url", URL),
+        ("other", "postgres://app@other.example.com/platform"),
+    ]);
+    let now = || load_in(&directory, &[]).unwrap().settings.databases["a"].clone();
+    let put = |text: &str| std::fs::write(directory.path().join("url"), text).unwrap();
+    let first = now();
+    assert!(first.has_secret_files());
+    for (text, same) in [
+        ("postgres://app:other@db.example.com/platform\n", true),
+        ("postgres://app@db.example.com/platform", true),
+        ("postgres://app:hunter2@db2.example.com/platform", false),
+        ("postgres://app:hunter2@db.example.com/platform?sslmode=disable", false),
+        ("postgres://other:hunter2@db.example.com/platform", false),
+    ] {
+        put(text);
+        assert_eq!(now() == first, same, "{text}");
+        let again = first.with_secrets_read_again().unwrap();
+        assert_eq!(again, now(), "{text}: read again, it is what loading it gives");
+        assert_eq!(again.connect_config(), now().connect_config(), "{text}");
+        assert_eq!(again.tls(), now().tls(), "{text}");
+    }
+    put(URL);
+    std::fs::write(
+        directory.path().join("agent-sync.toml"),
+        "# a comment\n[databases.a]\nurl_file = \"./url\"",
+    )
+    .unwrap();
+    assert_eq!(now(), first, "lines have moved");
+    std::fs::copy(directory.path().join("url"), directory.path().join("copy")).unwrap();
+    std::fs::write(directory.path().join("agent-sync.toml"), "[databases.a]\nurl_file = \"./copy\"").unwrap();
+    assert_ne!(now(), first, "another file is read from now on");
+}
+
+#[test]
 fn databases_are_selected_by_name() {
     let loaded =
-        load("[databases]\na.url = \"host=/tmp\"\nb.url = \"host=/tmp\"\nc.url = \"host=/tmp\"", &[])
+        load("[databases]\na.url = \"host=/tmp dbname=a\"\nb.url = \"host=/tmp dbname=b\"\nc.url = \"host=/tmp dbname=c\"", &[])
             .unwrap();
     let names = |wanted: &[&str]| {
         let wanted: Vec<_> = wanted.iter().map(ToString::to_string).collect();
@@ -121,10 +173,12 @@ fn a_relative_secret_is_a_credential_where_one_of_its_name_is_loaded() {
             "agent-sync.toml",
             "[databases.a]\nurl_file = \"./secrets/a.url\"\npassword_file = \"./secrets/password\"",
         ),
-        ("databases.d/b.toml", "[databases.b]\nurl_file = \"../secrets/a.url\""),
+        ("databases.d/b.toml", "[databases.b]\nurl_file = \"../secrets/b.url\""),
         ("secrets/a.url", URL),
+        ("secrets/b.url", "postgres://app@db.example.com/b"),
         ("secrets/password", "beside the file"),
         ("loaded/secrets_a.url", "postgres://app@loaded.example.com/platform"),
+        ("loaded/secrets_b.url", "postgres://app@loaded.example.com/b"),
     ]);
     let loaded = directory.path().join("loaded");
     let of = |variables: &[(&str, &str)]| {

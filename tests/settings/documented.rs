@@ -37,9 +37,10 @@ fn the_documented_databases_hold_the_defaults_when_they_are_turned_on() {
     assert!(loaded.notes.is_empty() && loaded.settings.rules.file.is_some());
 
     let url = "postgres://agent_sync:pw@db.example.com:5432/platform?sslmode=verify-full";
-    let mut plain = database(url);
-    plain.name = "platform".to_owned();
-    assert_eq!(loaded.settings.databases["platform"], plain);
+    let (documented, plain) = (&loaded.settings.databases["platform"], database(url));
+    assert_eq!(documented.connect_config(), plain.connect_config());
+    assert_eq!((documented.tls(), &documented.tls_root_cert), (plain.tls(), &plain.tls_root_cert));
+    assert_eq!((&documented.agents, &documented.configurations), (&plain.agents, &plain.configurations));
 
     let supabase = &loaded.settings.databases["supabase"];
     assert_eq!(supabase.tls(), Tls::VerifyFull);

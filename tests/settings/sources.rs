@@ -151,12 +151,14 @@ fn database_url_defines_the_database_default_where_there_is_no_other() {
 fn database_url_is_ignored_beside_other_databases_and_the_notes_say_so() {
     let loaded = load("databases.eu.url = \"host=/tmp\"", &[("DATABASE_URL", URL)]).unwrap();
     assert_eq!(loaded.settings.databases.keys().collect::<Vec<_>>(), ["eu"]);
-    assert_eq!(loaded.notes, ["DATABASE_URL is ignored: databases are configured (eu)"]);
+    assert_eq!(loaded.notes.len(), 1);
+    let note = loaded.notes[0].split_once(": eu (").unwrap();
+    assert_eq!(note.0, "DATABASE_URL is set and not used, because the settings name databases");
+    assert!(note.1.ends_with("agent-sync.toml:1)"), "{}", note.1);
 
     let loaded = load("databases.default.url = \"host=/tmp\"", &[("DATABASE_URL", URL)]).unwrap();
     assert_eq!(loaded.settings.databases["default"].target(), "/tmp:5432");
-    assert_eq!(
-        loaded.notes,
-        ["DATABASE_URL is ignored: the database `default` has a url or url_file of its own"]
-    );
+    let note = loaded.notes[0].split_once(" (").unwrap();
+    assert_eq!(note.0, "DATABASE_URL is set and not used, because the settings have databases.default.url");
+    assert!(note.1.ends_with("agent-sync.toml:1)"), "{}", note.1);
 }

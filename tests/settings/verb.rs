@@ -70,7 +70,8 @@ tls = "require"                                           # default
     let text = text.replace(&place, "");
     assert!(text.starts_with(expected), "{text}");
     assert!(text.contains("\n[databases.eu.configurations.columns]\nagent_slug = \"agent_slug\" "), "{text}");
-    assert!(text.ends_with("\n# note: DATABASE_URL is ignored: databases are configured (eu)\n"), "{text}");
+    let note = "\n# note: DATABASE_URL is set and not used, because the settings name databases: eu (agent-sync.toml:4)\n";
+    assert!(text.ends_with(note), "{text}");
     toml::from_str::<toml::Table>(&text).expect("the output is TOML");
 }
 
@@ -89,7 +90,8 @@ fn the_verb_prints_json_by_key() {
 
     let variables = [("DATABASE_URL", URL), ("AGENT_SYNC__DATABASES__EU__URL", URL)];
     let output = run(&["--json"], &variables);
-    let note = "agent-sync: DATABASE_URL is ignored: databases are configured (eu)\n";
+    let note = "agent-sync: DATABASE_URL is set and not used, because the settings name databases: \
+        eu (environment variable AGENT_SYNC__DATABASES__EU__URL)\n";
     assert_eq!(String::from_utf8(output.stderr).unwrap(), note);
 }
 

@@ -78,7 +78,7 @@ podman run --network=none --name=agent-sync localhost/agent-sync:latest >said 2>
 check "without settings it says so" grep -q "no database is configured" said
 check "and ends with 64" of_container '{{.State.ExitCode}}' 64
 podman rm agent-sync >/dev/null
-"${run[@]}" --rm localhost/agent-sync:latest uninstall
+"${run[@]}" --rm localhost/agent-sync:latest uninstall --yes
 
 # What holds of the service, whichever unit runs it.
 try_service() {

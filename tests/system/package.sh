@@ -164,7 +164,7 @@ after_reboot() {
 
     step "remove and purge"
     DATABASE_URL='postgres:///platform?host=/run/postgresql&user=postgres' \
-        runuser -u postgres -- agent-sync --config /dev/null uninstall >/dev/null
+        runuser -u postgres -- agent-sync --config /dev/null uninstall --yes >/dev/null
     apt-get remove -y agent-sync >/dev/null 2>&1
     check "removed, it does not run" fails systemctl --quiet is-active agent-sync
     check "and its settings stay" test -e /etc/agent-sync/secrets/platform.url

@@ -133,7 +133,7 @@ impl AttemptError {
     /// Whether it is worth telling in the middle of an outage that began for another reason.
     pub(crate) fn is_finding(&self) -> bool {
         match self {
-            Self::Unfit(_) | Self::Session(SessionError::Pooler) => true,
+            Self::Unfit(_) | Self::Session(SessionError::Pooler | SessionError::Secret(_)) => true,
             Self::Layout(error) => !matches!(error, LayoutError::Store(_)),
             // A server that answers, and will go on to say no: to the user, the password or the database.
             Self::Session(SessionError::Postgres(error)) => {
@@ -212,7 +212,8 @@ pub(super) async fn run(
     };
     let (session, store) = connected?;
     stop.mark_unchanged();
-    context.observer.tell(&Event::Connected { server_version: session.server_version() });
+    let (server_version, target) = (session.server_version(), session.target());
+    context.observer.tell(&Event::Connected { server_version, target });
     let mut attempt = Attempt {
         context,
         health,
@@ -345,7 +346,7 @@ impl Attempt<'_> {
         let observer = &self.context.observer;
         if self.health.is_first_lead() {
             let layout = self.store.layout();
-            observer.tell(&Event::Leading { server: &self.context.database.target() });
+            observer.tell(&Event::Leading { server: self.session.target() });
             if !layout.missing.is_empty() {
                 observer.tell(&Event::ColumnsMissing { columns: &layout.missing });
             }

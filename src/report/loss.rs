@@ -1,0 +1,65 @@
+//! What an uninstall takes away for good.
+
+use std::time::Duration;
+
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use crate::store::{StoreError, within};
+
+/// What is lost with an install.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loss {
+    /// How many agents have changes that are not in sync yet; nothing where that cannot be read.
+    pub pending: Option<i64>,
+    /// The roles that an install made.
+    pub roles: Vec<String>,
+}
+
+/// Asks for it; nothing where nothing is installed.
+pub async fn loss(client: &Client, patience: Duration) -> Result<Option<Loss>, StoreError> {
+    let there = within(patience, client.query_typed_one(THERE, &[])).await?;
+    let (schema, outbox, roles): (bool, bool, bool) =
+        (there.try_get(0)?, there.try_get(1)?, there.try_get(2)?);
+    if !schema {
+        return Ok(None);
+    }
+    let mut loss = Loss { pending: None, roles: Vec::new() };
+    if outbox && let Some(rows) = readable(client.query_typed(PENDING, &[]), patience).await? {
+        loss.pending = rows.first().map(|row| row.try_get(0)).transpose()?;
+    }
+    if roles && let Some(rows) = readable(client.query_typed(ROLES, &[]), patience).await? {
+        loss.roles = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    }
+    Ok(Some(loss))
+}
+
+/// The answer, or nothing where the role may not ask, or a part of the install is not as it was made.
+async fn readable<T>(
+    asking: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    patience: Duration,
+) -> Result<Option<T>, StoreError> {
+    match within(patience, asking).await {
+        Ok(answer) => Ok(Some(answer)),
+        Err(StoreError::Postgres(error))
+            if [SqlState::INSUFFICIENT_PRIVILEGE, SqlState::UNDEFINED_COLUMN, SqlState::UNDEFINED_TABLE]
+                .iter()
+                .any(|known| error.code() == Some(known)) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+const THERE: &str = "SELECT pg_catalog.to_regnamespace('agent_sync') IS NOT NULL,
+    pg_catalog.to_regclass('agent_sync.outbox') IS NOT NULL, pg_catalog.to_regclass('agent_sync.role') IS NOT NULL";
+
+const PENDING: &str = "SELECT pg_catalog.count(DISTINCT o.slug) FROM agent_sync.outbox o";
+
+/// As `sql/uninstall.sql` knows them: by the comment that an install gives to the roles that it makes.
+const ROLES: &str = "SELECT p.rolname::pg_catalog.text FROM agent_sync.role r
+    JOIN pg_catalog.pg_roles p ON p.rolname = r.name
+    WHERE pg_catalog.shobj_description(p.oid, 'pg_authid')
+        = 'agent-sync: the role of the daemon; made by \"agent-sync install --role\".'
+    ORDER BY 1";

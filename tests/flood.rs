@@ -1,0 +1,122 @@
+//! What is told of many agents, and of many configurations that differ: bounded in lines, and visible for as long as it is so.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::http::{address, command, metric, metric_becomes, status};
+use crate::support::platform::EXAMPLE;
+use crate::support::{Daemon, Platform, eventually};
+
+/// The lines of a daemon that are warnings.
+fn warnings(daemon: &Daemon) -> Vec<Value> {
+    daemon.log().into_iter().filter(|line| line["level"] == "WARN").collect()
+}
+
+/// How many agents the lines about one kind come to: those told one by one, and those of the summaries.
+fn agents(daemon: &Daemon, one: &str, summary: &str) -> (usize, u64) {
+    let told = daemon.lines(one).len();
+    let counted = daemon.lines(summary).iter().map(|line| line["agents"].as_u64().unwrap()).sum::<u64>();
+    (told, counted)
+}
+
+#[tokio::test]
+async fn a_backlog_of_agents_that_are_not_in_sync_is_a_few_lines_and_the_numbers_add_up() {
+    for (sql, one, summary, metric_name) in [
+        (
+            "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'x' FROM generate_series(1, 5000) i",
+            "no configuration has this slug",
+            "further agents without a configuration",
+            "missing",
+        ),
+        (
+            "INSERT INTO agents (slug, voice_settings) SELECT 'agent-' || i, '{\"temperature\":3}' FROM generate_series(1, 5000) i;
+             INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
+            "agent rejected",
+            "further agents rejected",
+            "rejected",
+        ),
+        (
+            "INSERT INTO agents (slug, voice_settings) SELECT 'agent-' || i, '{\"provider\":\"nobody\",\"voice_id\":\"v\"}'
+                FROM generate_series(1, 5000) i;
+             INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
+            "tts: no rule for the provider",
+            "further warnings about settings of agents",
+            "synced",
+        ),
+    ] {
+        let platform = Platform::installed().await;
+        platform.run(sql).await;
+        let daemon = Daemon::start_at_level(command(&platform), Some("info"));
+        let address = address(&daemon).await;
+        let series = format!("agent_sync_agents_total{{database=\"default\",result=\"{metric_name}\"}}");
+        eventually("all are met", async || metric(address, &series).await.is_some_and(|met| met >= 5000.0)).await;
+        eventually(&format!("{summary} adds up"), async || {
+            let (told, counted) = agents(&daemon, one, summary);
+            told as u64 + counted >= 5000
+        })
+        .await;
+        let (told, counted) = agents(&daemon, one, summary);
+        assert!(told >= 20 && counted > 0, "{told} {counted}");
+        let lines = warnings(&daemon);
+        assert!(lines.len() < 100, "{} warnings", lines.len());
+        let bytes: usize = lines.iter().map(|line| line.to_string().len()).sum();
+        assert!(bytes < 100_000, "{bytes} bytes");
+        assert!(daemon.terminate().await.success());
+    }
+}
+
+#[tokio::test]
+async fn configurations_that_differ_after_a_change_of_the_rules_are_told_until_they_are_in_sync() {
+    let platform = Platform::installed().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (file, rules) = (folder.path().join("rules.toml"), include_str!("../config/providers.toml"));
+    std::fs::write(&file, rules).unwrap();
+    for slug in ["a", "b", "c"] {
+        platform.save(slug, EXAMPLE).await;
+        platform.configure(slug).await;
+    }
+    let mut command = command(&platform);
+    command.env("AGENT_SYNC__RULES__FILE", &file);
+    let daemon = Daemon::start(command);
+    let address = address(&daemon).await;
+    daemon.logged("caught up").await;
+    platform.drained().await;
+    assert_eq!(
+        metric(address, "agent_sync_drifted{database=\"default\"}").await,
+        None,
+        "not known, and so not told"
+    );
+    assert_eq!(status(address).await["compared"], Value::Null);
+
+    std::fs::write(&file, rules.replace("nova-2", "nova-3")).unwrap();
+    daemon.signal("HUP");
+    let line = daemon.logged("rules changed").await;
+    assert_eq!((&line["level"], &line["differ"]), (&"WARN".into(), &3.into()), "{line}");
+    for verb in ["`agent-sync check`", "`agent-sync reconcile --all`"] {
+        assert!(line["remedy"].as_str().unwrap().contains(verb), "{line}");
+    }
+    metric_becomes(address, "agent_sync_drifted{database=\"default\"}", 3.0).await;
+    let at = metric(address, "agent_sync_compared_timestamp_seconds{database=\"default\"}").await.unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    assert!((now.as_secs_f64() - at).abs() < 3600.0, "{at}");
+    let told = status(address).await;
+    assert_eq!((&told["compared"]["differing"], &told["ready"]), (&3.into(), &true.into()), "{told}");
+    let finding = &told["findings"][0];
+    assert_eq!(finding["finding"], "3 configurations differ from what the rules make of their agents");
+    assert!(finding["remedy"].as_str().unwrap().contains("reconcile --all"), "{finding}");
+
+    let mut reconcile = platform.command(&["reconcile", "--all", "--yes"]);
+    reconcile.env("AGENT_SYNC__RULES__FILE", &file);
+    assert_eq!(crate::support::Said::of(reconcile).await.code, 0);
+    metric_becomes(address, "agent_sync_drifted{database=\"default\"}", 0.0).await;
+    assert_eq!(status(address).await["findings"], Value::Array(Vec::new()));
+    assert_eq!(daemon.lines("rules changed").len(), 1, "told once");
+
+    std::fs::write(&file, rules).unwrap();
+    platform.run("DELETE FROM agents; DELETE FROM agent_configurations").await;
+    daemon.signal("HUP");
+    let line = daemon.logged_times("rules changed", 2).await.remove(1);
+    assert_eq!((&line["level"], &line["differ"]), (&"INFO".into(), &0.into()), "nothing to do: {line}");
+    tokio::time::timeout(Duration::from_secs(60), daemon.terminate()).await.unwrap();
+}

@@ -1,0 +1,274 @@
+//! Credentials are read again before each connection (G15): a rotated secret needs no signal and no restart.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use agent_sync::throwaway::{Cluster, Options};
+use tempfile::TempDir;
+
+use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
+use crate::support::{Daemon, Platform, Said};
+
+/// A server that asks every role but the superuser for a password.
+fn cluster() -> &'static Cluster {
+    static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+    CLUSTER.get_or_init(|| {
+        Cluster::start(Options {
+            settings: "hba_file = 'pg_hba.conf'",
+            files: &[("pg_hba.conf", "local all postgres trust\nlocal all all scram-sha-256\n")],
+            ..Options::default()
+        })
+        .unwrap()
+    })
+}
+
+/// A platform, the role of its daemon with the password `old`, and a folder for secrets.
+struct World {
+    platform: Platform,
+    role: String,
+    folder: TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let platform = Platform::with_tables(cluster(), TABLES).await;
+        let role = format!("daemon_of_{}", platform.name());
+        let installed = platform.says(&["install", "--role", &role]).await;
+        assert_eq!(installed.code, 0, "{installed:?}");
+        let world = Self { platform, role, folder: tempfile::tempdir().unwrap() };
+        world.change_password("old").await;
+        world.platform.configure("a").await;
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn url(&self, password: &str) -> String {
+        let user = if password.is_empty() { self.role.clone() } else { format!("{}:{password}", self.role) };
+        self.platform.url_as(&user)
+    }
+
+    async fn change_password(&self, password: &str) {
+        self.platform.run(&format!("ALTER ROLE {} PASSWORD '{password}'", self.role)).await;
+    }
+
+    /// Ends the daemon's sessions, as a failover does.
+    async fn end_sessions(&self) {
+        let sql = format!(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = '{}'",
+            self.role
+        );
+        self.platform.value::<i64>(&sql).await;
+    }
+
+    /// The agent is saved, and its configuration follows.
+    async fn is_served(&self) {
+        self.platform.run("UPDATE agent_configurations SET provider_config = '{}'").await;
+        self.platform.run("DELETE FROM agents").await;
+        self.platform.save("a", EXAMPLE).await;
+        self.platform.becomes("a", EXPECTED).await;
+    }
+
+    /// A command whose database has its password, or its whole URL, in this file.
+    fn command(&self, verb: &str, what: What, file: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
+        command.env_clear().arg(verb).env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1h");
+        command.env("AGENT_SYNC__RECONNECT__MAX_DELAY", "100ms");
+        match what {
+            What::Password => command
+                .env("AGENT_SYNC__DATABASES__MAIN__URL", self.url(""))
+                .env("AGENT_SYNC__DATABASES__MAIN__PASSWORD_FILE", file),
+            What::Url => command.env("AGENT_SYNC__DATABASES__MAIN__URL_FILE", file),
+        };
+        command
+    }
+
+    /// What stands in the file for this password.
+    fn content(&self, what: What, password: &str) -> String {
+        match what {
+            What::Password => format!("{password}\n"),
+            What::Url => format!("{}\n", self.url(password)),
+        }
+    }
+}
+
+/// What the file holds.
+#[derive(Debug, Clone, Copy)]
+enum What {
+    Password,
+    Url,
+}
+
+/// How its content changes.
+#[derive(Debug, Clone, Copy)]
+enum How {
+    Rewritten,
+    Renamed,
+    /// As Kubernetes does it: the file is a link through a folder that is a link.
+    Relinked,
+}
+
+impl How {
+    fn put(self, folder: &Path, content: &str) -> PathBuf {
+        let file = folder.join("secret");
+        match self {
+            Self::Rewritten => fs::write(&file, content).unwrap(),
+            Self::Renamed => {
+                fs::write(folder.join("secret.new"), content).unwrap();
+                fs::rename(folder.join("secret.new"), &file).unwrap();
+            }
+            Self::Relinked => {
+                let version = format!("..version_{}", fs::read_dir(folder).unwrap().count());
+                fs::create_dir(folder.join(&version)).unwrap();
+                fs::write(folder.join(&version).join("secret"), content).unwrap();
+                symlink(&version, folder.join("..data_tmp")).unwrap();
+                fs::rename(folder.join("..data_tmp"), folder.join("..data")).unwrap();
+                if !file.exists() {
+                    symlink("..data/secret", &file).unwrap();
+                }
+            }
+        }
+        file
+    }
+}
+
+#[tokio::test]
+async fn g15_the_next_connection_uses_a_rotated_secret_without_a_signal() {
+    for (what, how) in [
+        (What::Password, How::Rewritten),
+        (What::Password, How::Renamed),
+        (What::Password, How::Relinked),
+        (What::Url, How::Rewritten),
+        (What::Url, How::Renamed),
+        (What::Url, How::Relinked),
+    ] {
+        let world = World::new().await;
+        let file = how.put(world.folder.path(), &world.content(what, "old"));
+        let daemon = Daemon::start(world.command("run", what, &file));
+        daemon.logged("caught up").await;
+        world.change_password("new").await;
+        how.put(world.folder.path(), &world.content(what, "new"));
+        world.end_sessions().await;
+        daemon.logged("database available again").await;
+        world.is_served().await;
+        let refused = format!("password authentication failed for user \"{}\"", world.role);
+        assert!(!cluster().log().contains(&refused), "{what:?} {how:?}: a connection had the old password");
+        assert_eq!(daemon.lines("database unavailable").len(), 1, "{what:?} {how:?}");
+        let verb = Said::of(world.command("check", what, &file)).await;
+        assert_eq!(verb.code, 0, "{what:?} {how:?}: {verb:?}");
+    }
+}
+
+#[tokio::test]
+async fn g15_a_secret_that_is_late_is_used_by_the_first_attempt_after_it_has_arrived() {
+    let world = World::new().await;
+    let file = How::Rewritten.put(world.folder.path(), "old\n");
+    let daemon = Daemon::start(world.command("run", What::Password, &file));
+    daemon.logged("caught up").await;
+    world.change_password("new").await;
+    world.end_sessions().await;
+    let lines = daemon.logged_times("database unavailable", 2).await;
+    assert!(lines[1]["cause"].as_str().unwrap().contains("28P01"), "{:?}", lines[1]);
+    How::Rewritten.put(world.folder.path(), "new\n");
+    daemon.logged("database available again").await;
+    world.is_served().await;
+}
+
+#[tokio::test]
+async fn g15_an_unusable_secret_file_is_named_and_read_again_until_it_is_in_order() {
+    let world = World::new().await;
+    let (password, url) = (world.content(What::Password, "old"), world.content(What::Url, "old"));
+    for (what, right, wrong, cause) in [
+        (What::Password, &password, None, "cannot read"),
+        (What::Password, &password, Some("\n"), "is empty"),
+        (What::Url, &url, None, "cannot read"),
+        (What::Url, &url, Some(""), "is empty"),
+        (What::Url, &url, Some("mysql://app:hunter2@db/x"), "found another scheme"),
+        (What::Url, &url, Some("postgres://app:hunter2@db/x?sslmode=loud"), "expected \"disable\""),
+    ] {
+        let file = How::Renamed.put(world.folder.path(), right);
+        let daemon = Daemon::start(world.command("run", what, &file));
+        daemon.logged("caught up").await;
+        match wrong {
+            None => fs::remove_file(&file).unwrap(),
+            Some(text) => drop(How::Renamed.put(world.folder.path(), text)),
+        }
+        world.end_sessions().await;
+        let line = daemon.logged_times("database unavailable", 2).await.remove(1);
+        let told = line["cause"].as_str().unwrap();
+        assert!(told.contains(cause) && told.contains(file.to_str().unwrap()), "{wrong:?}: {told}");
+        assert!(line["remedy"].as_str().unwrap().contains("without a reload or a restart"), "{line}");
+        assert!(!daemon.log().iter().any(|line| line.to_string().contains("hunter2")), "{:?}", daemon.log());
+        How::Renamed.put(world.folder.path(), right);
+        daemon.logged("database available again").await;
+        world.is_served().await;
+    }
+}
+
+#[tokio::test]
+async fn g15_a_secret_in_a_pipe_is_read_once_and_kept() {
+    let world = World::new().await;
+    let pipe = world.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (to, secret) = (pipe.clone(), world.content(What::Password, "old"));
+    let writer = std::thread::spawn(move || fs::write(to, secret).unwrap());
+    let daemon = Daemon::start(world.command("run", What::Password, &pipe));
+    daemon.logged("caught up").await;
+    writer.join().unwrap();
+    world.end_sessions().await;
+    daemon.logged("database available again").await;
+    world.is_served().await;
+}
+
+#[tokio::test]
+async fn g15_a_reload_keeps_a_session_whose_secret_has_changed_and_counts_drift_with_the_new_one() {
+    let world = World::new().await;
+    let secret = How::Rewritten.put(world.folder.path(), "old\n");
+    let rules = include_str!("../config/providers.toml");
+    fs::write(world.path("rules.toml"), rules).unwrap();
+    let settings = format!(
+        "[rules]\nfile = './rules.toml'\n[databases.main]\nurl = '{}'\npassword_file = '{}'\n",
+        world.url(""),
+        secret.display()
+    );
+    fs::write(world.path("agent-sync.toml"), settings).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
+    command.env_clear().args(["run", "--config"]).arg(world.path("agent-sync.toml"));
+    command.env("AGENT_SYNC__RECONNECT__MAX_DELAY", "1h").env("AGENT_SYNC__RECONNECT__INITIAL_DELAY", "1m");
+    let daemon = Daemon::start(command);
+    daemon.logged("caught up").await;
+    let session = format!(
+        "SELECT pid FROM pg_stat_activity WHERE usename = '{}' AND application_name LIKE 'agent-sync/%'",
+        world.role
+    );
+    let pid: i32 = world.platform.value(&session).await;
+
+    world.change_password("new").await;
+    How::Rewritten.put(world.folder.path(), "new\n");
+    fs::write(world.path("rules.toml"), rules.replace("\"nova-2\"", "\"nova-3\"")).unwrap();
+    daemon.signal("HUP");
+    let reloaded = daemon.logged("settings reloaded").await;
+    assert_eq!(
+        (&reloaded["changed"], &reloaded["rules_changed"]),
+        (&"".into(), &true.into()),
+        "the session is not ended for a secret that it needs no more"
+    );
+    daemon.logged("rules changed").await;
+    assert!(daemon.lines("rules changed; how many").is_empty(), "{:?}", daemon.log());
+    world.platform.holds(&format!("SELECT count(*) = 1 FROM ({session}) s WHERE pid = {pid}")).await;
+
+    // In an outage, a reload is an attempt at once, however long the pause is.
+    world.change_password("newest").await;
+    world.end_sessions().await;
+    daemon.logged_times("database unavailable", 2).await;
+    How::Rewritten.put(world.folder.path(), "newest\n");
+    fs::write(world.path("rules.toml"), rules).unwrap();
+    daemon.signal("HUP");
+    daemon.logged_times("caught up", 2).await;
+    world.is_served().await;
+}
