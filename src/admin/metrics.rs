@@ -186,7 +186,7 @@ const METRICS: &[Metric] = &[
         name: "agent_sync_problems",
         kind: Kind::Gauge,
         unit: "",
-        label: Some(("kind", "missing_configuration, rejected or failed")),
+        label: Some(("kind", "missing_configuration, rejected, ambiguous or failed")),
         help: "Agents that are not in sync and that an agent or a configuration has to be mended for, counted up to 100000.",
         read: Read::Each(|state| {
             let kinds = backlog(state).map(|backlog| backlog.problems.each());

@@ -128,6 +128,7 @@ struct Outbox {
 struct Problems<'a> {
     missing_configuration: u64,
     rejected: u64,
+    ambiguous: u64,
     failed: u64,
     /// There are more than are counted.
     at_least: bool,
@@ -279,9 +280,9 @@ fn outbox(backlog: &Backlog, snapshot: &Snapshot) -> Outbox {
 }
 
 fn problems<'a>(backlog: &'a Backlog, wanted: &Wanted) -> Problems<'a> {
-    let Kinds { missing_configuration, rejected, failed } = backlog.problems;
+    let Kinds { missing_configuration, rejected, ambiguous, failed } = backlog.problems;
     let listed = backlog.listed.iter().take(wanted.problems).map(problem).collect();
-    Problems { missing_configuration, rejected, failed, at_least: backlog.more_problems, listed }
+    Problems { missing_configuration, rejected, ambiguous, failed, at_least: backlog.more_problems, listed }
 }
 
 fn problem(problem: &Problem) -> OneProblem<'_> {

@@ -172,6 +172,7 @@ impl Cell {
                 remember(state, slug, Outcome::MissingConfiguration, Columns::default());
             }
             Event::Rejected { slug, .. } => remember(state, slug, Outcome::Rejected, Columns::default()),
+            Event::Ambiguous { slug, .. } => remember(state, slug, Outcome::Ambiguous, Columns::default()),
             Event::Failed { slug, .. } => {
                 state.failed += 1;
                 Arc::make_mut(&mut state.hour).at(minute()).failed += 1;

@@ -294,6 +294,9 @@ impl Observer {
             Kind::Rejected => {
                 warn!(database, agents, "further agents rejected: {agents}; `agent-sync check` lists them");
             }
+            Kind::Ambiguous => {
+                warn!(database, agents, "further agents that share a slug: {agents}; `agent-sync check` lists them");
+            }
             Kind::Failed => warn!(
                 database,
                 agents,

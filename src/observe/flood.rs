@@ -27,18 +27,20 @@ const REMEMBERED: usize = 1024;
 pub(super) enum Kind {
     Missing,
     Rejected,
+    Ambiguous,
     Failed,
     Mapped,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 4] = [Self::Missing, Self::Rejected, Self::Failed, Self::Mapped];
+    pub(super) const ALL: [Self; 5] = [Self::Missing, Self::Rejected, Self::Ambiguous, Self::Failed, Self::Mapped];
 
     /// What an event says of which agent, where it is about a single one.
     fn of<'a>(event: &Event<'a>) -> Option<(Self, &'a str, &'a str)> {
         match *event {
             Event::MissingConfiguration { slug, .. } => Some((Self::Missing, slug, "")),
             Event::Rejected { slug, reasons, .. } => Some((Self::Rejected, slug, reasons)),
+            Event::Ambiguous { slug, .. } => Some((Self::Ambiguous, slug, "")),
             Event::Failed { slug, detail, .. } => Some((Self::Failed, slug, detail)),
             Event::Mapped { slug, warning } => Some((Self::Mapped, slug, warning)),
             _ => None,
@@ -52,12 +54,12 @@ pub(super) struct Manner {
     /// Whether it has no line of its own.
     pub(super) held: bool,
     /// How many agents of each kind are to be told in a summary first, in the order of [`Kind::ALL`].
-    pub(super) summaries: [u64; 4],
+    pub(super) summaries: [u64; 5],
 }
 
 /// The lines of one database.
 #[derive(Debug, Default)]
-pub(super) struct Flood([Window; 4]);
+pub(super) struct Flood([Window; 5]);
 
 /// The lines of one kind since some moment.
 #[derive(Debug, Default)]
@@ -142,8 +144,8 @@ mod tests {
         assert_eq!(held, 5000 - TOLD);
         let rejected = Event::Rejected { slug: "0", reasons: "x", remedy: "" };
         assert_eq!(flood.meet(&rejected, now), Manner::default(), "another kind");
-        assert_eq!(flood.meet(&Event::Emptied, now).summaries, [4980, 0, 0, 0]);
-        assert_eq!(flood.meet(&Event::Emptied, now).summaries, [0; 4], "once");
+        assert_eq!(flood.meet(&Event::Emptied, now).summaries, [4980, 0, 0, 0, 0]);
+        assert_eq!(flood.meet(&Event::Emptied, now).summaries, [0; 5], "once");
         assert!(flood.0.iter().all(|window| window.met.len() <= REMEMBERED));
     }
 
@@ -164,7 +166,7 @@ mod tests {
             (false, 5),
             "a new line, and before it the rest of the old"
         );
-        assert_eq!(flood.meet(&Event::Stopped, start + WINDOW).summaries, [0; 4]);
+        assert_eq!(flood.meet(&Event::Stopped, start + WINDOW).summaries, [0; 5]);
     }
 
     #[test]
@@ -174,7 +176,7 @@ mod tests {
         assert!(!flood.meet(&rejected("one"), start).held);
         assert!(flood.meet(&rejected("one"), start).held);
         assert!(!flood.meet(&rejected("two"), start).held);
-        assert_eq!(flood.meet(&Event::Stopped, start).summaries, [0; 4], "it is counted once");
+        assert_eq!(flood.meet(&Event::Stopped, start).summaries, [0; 5], "it is counted once");
         assert!(!flood.meet(&rejected("one"), start + WINDOW).held, "some time later it is news");
     }
 
@@ -185,7 +187,7 @@ mod tests {
             for number in 0..=TOLD {
                 flood.meet(&Event::Mapped { slug: &number.to_string(), warning: "w" }, now);
             }
-            assert_eq!(flood.meet(&end, now).summaries, [0, 0, 0, 1]);
+            assert_eq!(flood.meet(&end, now).summaries, [0, 0, 0, 0, 1]);
         }
     }
 }

@@ -114,6 +114,8 @@ pub enum Outcome {
     MissingConfiguration,
     /// Its agent cannot be mapped (M7).
     Rejected,
+    /// More than one agent has the slug (T5).
+    Ambiguous,
     /// PostgreSQL refused the write (G5).
     Failed,
 }
@@ -125,6 +127,7 @@ impl Outcome {
             Self::Written => "written",
             Self::MissingConfiguration => "missing_configuration",
             Self::Rejected => "rejected",
+            Self::Ambiguous => "ambiguous",
             Self::Failed => "failed",
         }
     }
@@ -209,7 +212,7 @@ pub struct InForce {
 pub struct Problem {
     /// The slug.
     pub slug: Box<str>,
-    /// `missing_configuration`, `rejected` or `failed`.
+    /// `missing_configuration`, `rejected`, `ambiguous` or `failed`.
     pub kind: Box<str>,
     /// The reason, without prompts and keys.
     pub detail: Box<str>,
@@ -230,16 +233,19 @@ pub struct Kinds {
     pub missing_configuration: u64,
     /// Agents that cannot be mapped.
     pub rejected: u64,
+    /// Slugs that more than one agent has.
+    pub ambiguous: u64,
     /// Writes that PostgreSQL refused.
     pub failed: u64,
 }
 
 impl Kinds {
     /// Each kind by its name.
-    pub fn each(self) -> [(&'static str, u64); 3] {
+    pub fn each(self) -> [(&'static str, u64); 4] {
         [
             (Outcome::MissingConfiguration.name(), self.missing_configuration),
             (Outcome::Rejected.name(), self.rejected),
+            (Outcome::Ambiguous.name(), self.ambiguous),
             (Outcome::Failed.name(), self.failed),
         ]
     }

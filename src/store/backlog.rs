@@ -20,12 +20,13 @@ const DETAIL: i32 = 500;
 /// The rows of the outbox and how long the first of them have been there, and the problems of each kind; both counted up
 /// to `$1`.
 pub const COUNTS: &str = "
-    SELECT o.rows, o.oldest, p.missing, p.rejected, p.failed
+    SELECT o.rows, o.oldest, p.missing, p.rejected, p.failed, p.ambiguous
     FROM (SELECT count(*) AS rows, extract(epoch FROM clock_timestamp() - min(o.at))::float8 AS oldest
           FROM (SELECT at FROM agent_sync.outbox LIMIT $1) AS o) AS o,
          (SELECT count(*) FILTER (WHERE p.kind = 'missing_configuration') AS missing,
                  count(*) FILTER (WHERE p.kind = 'rejected') AS rejected,
-                 count(*) FILTER (WHERE p.kind = 'failed') AS failed
+                 count(*) FILTER (WHERE p.kind = 'failed') AS failed,
+                 count(*) FILTER (WHERE p.kind = 'ambiguous') AS ambiguous
           FROM (SELECT kind FROM agent_sync.problem LIMIT $1) AS p) AS p";
 
 /// The latest `$2` of the first `$1` problems, with slugs and reasons cut at `$3` and `$4` characters.
@@ -52,7 +53,12 @@ impl Store {
         let rows: i64 = counts.try_get(0)?;
         let oldest: Option<f64> = counts.try_get(1)?;
         let count = |column| Ok::<_, StoreError>(counts.try_get::<_, i64>(column)?.unsigned_abs());
-        let problems_of = Kinds { missing_configuration: count(2)?, rejected: count(3)?, failed: count(4)? };
+        let problems_of = Kinds {
+            missing_configuration: count(2)?,
+            rejected: count(3)?,
+            failed: count(4)?,
+            ambiguous: count(5)?,
+        };
         Ok(Backlog {
             taken,
             rows: rows.unsigned_abs(),

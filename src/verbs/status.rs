@@ -264,6 +264,7 @@ fn object(state: &State) -> Value {
         "synced": look.and_then(synced),
         "missing": with("missing_configuration"),
         "rejected": with("rejected"),
+        "ambiguous": with("ambiguous"),
         "failed": with("failed"),
         "problems": look.and_then(|look| look.problems.as_ref()),
         "last_sync": look.and_then(|look| look.last_sync.as_ref()).map(|(at, _)| at),

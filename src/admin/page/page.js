@@ -13,7 +13,7 @@ const PHASES = {
   waiting: "up to date",
   lost: "unavailable",
 };
-const KINDS = { missing_configuration: "No configuration", rejected: "Rejected", failed: "Write failed" };
+const KINDS = { missing_configuration: "No configuration", rejected: "Rejected", ambiguous: "Ambiguous slug", failed: "Write failed" };
 const PATIENCE = 5000;
 
 let latest = null; // The last answer.
@@ -89,7 +89,7 @@ const rows = new Map();
 
 function problemsOf(database) {
   const problems = database.problems;
-  return problems ? problems.missing_configuration + problems.rejected + problems.failed : 0;
+  return problems ? problems.missing_configuration + problems.rejected + problems.ambiguous + problems.failed : 0;
 }
 
 function judge(database) {
