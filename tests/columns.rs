@@ -218,3 +218,40 @@ async fn t2_configurations_may_be_partitioned() {
     let output = platform.command(&["install"]).output().unwrap();
     assert!(String::from_utf8_lossy(&output.stdout).contains("nothing to change"));
 }
+
+#[tokio::test]
+async fn a_temperature_in_a_domain_is_compared_as_what_it_is_stored_as() {
+    for domain in ["real", "numeric(3,1)", "double precision"] {
+        let platform = Platform::new().await;
+        platform
+            .run(&format!(
+                "CREATE DOMAIN plain AS {domain}; CREATE DOMAIN degrees AS plain CHECK (value >= 0);
+                 ALTER TABLE agent_configurations ALTER COLUMN temperature TYPE degrees"
+            ))
+            .await;
+        platform.install();
+        platform.save("a", r#"{"temperature":0.94}"#).await;
+        platform.configure("a").await;
+        let _daemon = platform.caught_up_daemon().await;
+        platform.drained().await;
+        let check = platform.says(&["check"]).await;
+        assert_eq!(check.code, 0, "{domain}: {check:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_temperature_of_money_is_left_out_and_told_once() {
+    let platform = Platform::new().await;
+    platform
+        .run("ALTER TABLE agent_configurations DROP COLUMN temperature, ADD COLUMN temperature money")
+        .await;
+    platform.install();
+    platform.save("a", r#"{"temperature":0.94,"voice_id":"nova"}"#).await;
+    platform.configure("a").await;
+    let daemon = platform.caught_up_daemon().await;
+    let line = daemon.logged("temperature of public.agent_configurations has the type money").await;
+    assert_eq!(line["level"], "WARN");
+    platform.holds("SELECT voice_id = 'nova' AND temperature IS NULL FROM agent_configurations").await;
+    let check = platform.says(&["check"]).await;
+    assert_eq!(check.code, 0, "{check:?}");
+}

@@ -440,6 +440,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         queries::INSTALL,
         queries::VERSION,
         queries::OWN_ROWS_HIDDEN,
+        queries::NOTIFICATION_QUEUE,
         queries::CAPTURE_FAULTS,
         queries::SEAL,
         queries::SAVERS,
@@ -520,7 +521,6 @@ const SEALED: &[(&str, &str)] = &[
         "ALTER TABLE agents RENAME TO away; ALTER TABLE away DISABLE TRIGGER USER;
          UPDATE away SET name = 'missed'; ALTER TABLE away RENAME TO agents; {enable}",
     ),
-    ("a column that is rewritten", "ALTER TABLE agents ALTER COLUMN name TYPE text USING 'missed'"),
     (
         "the schema of agent-sync that is away",
         "ALTER SCHEMA agent_sync RENAME TO away; {save}; ALTER SCHEMA away RENAME TO agent_sync",
@@ -724,4 +724,45 @@ async fn sigkill_at_any_point_loses_nothing() {
         .await;
     platform.drained().await;
     assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 0);
+}
+
+#[tokio::test]
+async fn a_crash_of_the_server_is_not_told_as_saves_that_could_not_be_captured() {
+    let own = Cluster::start(Options::default()).unwrap();
+    let platform = Platform::with_tables(&own, TABLES).await;
+    platform.install();
+    platform.save("a", "{}").await;
+    platform.configure("a").await;
+    let daemon = brisk(&platform);
+    daemon.logged("caught up").await;
+    platform.holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install").await;
+    let before: i64 = platform.value("SELECT last_value FROM agent_sync.uncaptured").await;
+    own.control(&["-m", "immediate", "stop"]).unwrap();
+    own.control(&["start"]).unwrap();
+    let (client, _) = crate::support::platform::connect(&platform.url).await;
+    let sql = "SELECT last_value FROM agent_sync.uncaptured";
+    let after: i64 = client.query_one(sql, &[]).await.unwrap().get(0);
+    assert!(after > before, "the log of the sequence ran ahead: {before}, {after}");
+    daemon.logged("the server may have crashed").await;
+    assert!(daemon.lines("changes were saved that could not be captured").is_empty());
+    // What is counted from now on is told as such.
+    client.batch_execute("BEGIN; LOCK TABLE agent_sync.outbox").await.unwrap();
+    let (saver, _) = crate::support::platform::connect(&platform.url).await;
+    saver.batch_execute("UPDATE agents SET name = 'counted'").await.unwrap();
+    client.batch_execute("ROLLBACK").await.unwrap();
+    let line = daemon.logged("changes were saved that could not be captured").await;
+    assert_eq!(line["saves"], json!(1));
+}
+
+#[tokio::test]
+async fn a_retry_that_a_clock_set_back_has_put_far_off_is_due() {
+    let (platform, _daemon) = watched().await;
+    platform
+        .run("ALTER TABLE agent_configurations ADD CONSTRAINT short CHECK (length(agent_name) < 9)")
+        .await;
+    platform.run("UPDATE agents SET name = 'far too long'").await;
+    platform.holds("SELECT count(*) = 1 FROM agent_sync.problem WHERE kind = 'failed'").await;
+    platform.run("ALTER TABLE agent_configurations DROP CONSTRAINT short").await;
+    platform.run("UPDATE agent_sync.problem SET next_attempt = now() + interval '3 hours'").await;
+    platform.holds("SELECT agent_name = 'far too long' IS TRUE FROM agent_configurations").await;
 }

@@ -417,3 +417,34 @@ async fn row_security_on_our_own_tables_is_nothing_to_the_owner_and_to_a_role_th
         assert!(daemon.terminate().await.success());
     }
 }
+
+#[tokio::test]
+async fn settings_of_a_role_that_change_what_sql_means_are_nothing_to_the_daemon() {
+    for setting in [
+        "quote_all_identifiers = on",
+        "row_security = off",
+        "standard_conforming_strings = off",
+        "transform_null_equals = on",
+        "array_nulls = off",
+        "enable_tidscan = off",
+        "enable_indexscan = off",
+        "enable_hashjoin = off",
+    ] {
+        let platform = Platform::new().await;
+        let role = unique(&platform, "odd").await;
+        run(platform.command(&["install", "--role", &role]));
+        platform.run(&format!("ALTER ROLE {role} SET {setting}")).await;
+        platform.configure("a").await;
+        let daemon = Daemon::start(command_as(&platform, &role, &["run"]));
+        daemon.logged("caught up").await;
+        platform.save("a", EXAMPLE).await;
+        platform.becomes("a", EXPECTED).await;
+        platform.holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install").await;
+        let said = crate::support::Said::of(command_as(&platform, &role, &["doctor"])).await;
+        assert!(said.out.contains("0 faults"), "{setting}: {said:?}");
+        assert!(
+            daemon.log().iter().all(|line| line["level"] != "WARN" && line["level"] != "ERROR"),
+            "{setting}"
+        );
+    }
+}

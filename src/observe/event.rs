@@ -146,6 +146,8 @@ pub enum Event<'a> {
         /// How many.
         saves: i64,
     },
+    /// The count of such saves has moved, as a crash of the server moves it.
+    CountJumped,
     /// The first start after an install: every agent is looked at.
     FirstStart,
     /// More slugs were asked for by NOTIFY than are kept, so every agent is looked at (I7).
@@ -412,6 +414,10 @@ impl Observer {
                     saves, "changes were saved that could not be captured; looking at every agent"
                 );
             }
+            Event::CountJumped => warn!(
+                database,
+                "the server may have crashed: the count of saves that could not be captured has moved; looking at every agent"
+            ),
             Event::FirstStart => info!(
                 database,
                 "first start after an install, or changes may have been missed; looking at every agent"

@@ -59,11 +59,17 @@ impl Note {
             Finding::Unprivileged { .. } => "privileges",
             Finding::OwnRowsHidden { .. } | Finding::RowsMayBeHidden { .. } => "row security",
             Finding::NotUnique { .. } => "key",
+            Finding::NoNumber { .. } => "tables",
+            Finding::QueueFull { .. } => "notifications",
             Finding::Scans { .. } | Finding::CollationChanged { .. } => "index",
             Finding::PreparedTransactions { .. } => "two-phase",
             Finding::HistoryWithoutCause => "history",
         };
-        let level = if finding.is_fatal() { Level::Fail } else { Level::Warn };
+        let level = if finding.is_fatal() || matches!(finding, Finding::QueueFull { .. }) {
+            Level::Fail
+        } else {
+            Level::Warn
+        };
         Self { topic, level, text: finding.to_string(), remedy: Some(finding.remedy().into_owned()) }
     }
 

@@ -181,6 +181,14 @@ fn sources<T: Error + 'static>(error: &tokio_postgres::Error) -> Option<&T> {
 /// daemon and frees its locks (G9); but a session that waits for notifications must not be ended for it, nor a check of many
 /// agents, which is one long transaction. Between the two halves of a batch the daemon computes for milliseconds; if it takes
 /// seconds, it hangs, and holds row locks.
+///
+/// What a role or database may have set for others, and changes what our statements mean or what the server says, is set to what is
+/// usual. `session_replication_role` is left alone, which only a superuser may set: the platform's triggers fire for our writes as
+/// it says. So are DateStyle, IntervalStyle and TimeZone, which the platform's triggers may count on: no statement of ours
+/// reads a time from text.
+///
+/// `agent_sync.daemon` tells the trigger of the capture that it runs in the daemon's own session, where its look for a sleeping daemon
+/// would meet the session's own lock: a trigger of the platform that saves an agent inside our write has to notify.
 fn session_settings(database: &Database, limits: Limits) -> String {
     format!(
         "SET statement_timeout = {};
@@ -199,6 +207,16 @@ fn session_settings(database: &Database, limits: Limits) -> String {
          SET enable_seqscan = off;
          SET enable_nestloop = off;
          SET enable_mergejoin = off;
+         SET enable_hashjoin = on;
+         SET enable_indexscan = on;
+         SET enable_bitmapscan = on;
+         SET enable_tidscan = on;
+         SET quote_all_identifiers = off;
+         SET standard_conforming_strings = on;
+         SET transform_null_equals = off;
+         SET array_nulls = on;
+         SET row_security = on;
+         SET agent_sync.daemon = 'on';
          SET jit = off",
         limits.statement_timeout.as_millis(),
         limits.lock_timeout.as_millis(),

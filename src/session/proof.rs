@@ -7,6 +7,11 @@
 //! A notification that the session sends to itself proves little: on a quiet day the pooler lends the same backend
 //! twice, and the backend answers its own notification at once. So a second connection, to the same address,
 //! sends it while the first one only waits. If the second finds itself in the first one's backend, that is proof too.
+//!
+//! A queue of notifications that is full takes no more. PostgreSQL cleans it up when notifications are sent, which then fails, and
+//! when somebody asks how full it is: so that is asked, and the notification is sent again. Where a session still holds the queue up,
+//! the proof has to do without: the second connection stays in a transaction, and so in a backend of its own, while the first
+//! shows that it is where it was. The sweep says what holds the queue up.
 
 use std::time::Duration;
 
@@ -63,17 +68,58 @@ async fn arrives(
     config: &Config,
 ) -> Result<(), SessionError> {
     let notify = format!(", pg_catalog.pg_notify('{CHANNEL}', '{token}')");
-    match from_elsewhere(&notify, database, config).await {
-        Ok(other) if other == *own => return Err(SessionError::Pooler),
-        Ok(other) if other.server == own.server => {}
-        // No second connection is to be had, or it leads to another server: the weaker proof has to do.
-        Ok(_) | Err(_) => drop(ask(client, "", &notify).await?),
+    match notified(client, own, &notify, database, config).await {
+        Err(error) if is_full(&error) => {
+            ask(client, "", ", pg_catalog.pg_notification_queue_usage()").await?;
+            match notified(client, own, &notify, database, config).await {
+                Err(error) if is_full(&error) => return stays(client, own, database, config).await,
+                sent => sent?,
+            }
+        }
+        sent => sent?,
     }
     match pulse::timeout(PATIENCE, inbox.heard()).await {
         Ok(()) if !inbox.is_closed() => Ok(()),
         Ok(()) => Err(SessionError::Closed(inbox.cause())),
         Err(_) => Err(SessionError::Pooler),
     }
+}
+
+/// Sends the notification from another connection, or else from this one.
+async fn notified(
+    client: &Client,
+    own: &Backend,
+    notify: &str,
+    database: &Database,
+    config: &Config,
+) -> Result<(), SessionError> {
+    match from_elsewhere(notify, database, config).await {
+        Ok(other) if other == *own => Err(SessionError::Pooler),
+        Ok(other) if other.server == own.server => Ok(()),
+        Err(error) if is_full(&error) => Err(error),
+        // No second connection is to be had, or it leads to another server: the weaker proof has to do.
+        Ok(_) | Err(_) => ask(client, "", notify).await.map(drop),
+    }
+}
+
+/// Whether the queue of notifications takes no more.
+fn is_full(error: &SessionError) -> bool {
+    matches!(error, SessionError::Postgres(error) if error.code() == Some(&SqlState::PROGRAM_LIMIT_EXCEEDED))
+}
+
+/// The proof without a notification.
+async fn stays(
+    client: &Client,
+    own: &Backend,
+    database: &Database,
+    config: &Config,
+) -> Result<(), SessionError> {
+    let mut config = config.clone();
+    config.application_name("agent-sync probe");
+    let second = Session::dial(database, &config, PATIENCE.min(database.connect_timeout)).await?;
+    let other = ask(second.client(), "BEGIN", "").await?;
+    let still = ask(client, "", "").await?;
+    if other != *own && still == *own { Ok(()) } else { Err(SessionError::Pooler) }
 }
 
 async fn from_elsewhere(notify: &str, database: &Database, config: &Config) -> Result<Backend, SessionError> {
@@ -86,8 +132,9 @@ async fn from_elsewhere(notify: &str, database: &Database, config: &Config) -> R
 /// Runs a statement, and says in which backend that was. In the simple protocol, because poolers are at odds with
 /// prepared statements.
 async fn ask(client: &Client, statement: &str, column: &str) -> Result<Backend, SessionError> {
+    let statement = if statement.is_empty() { String::new() } else { format!("{statement}; ") };
     let query = format!(
-        "{statement}; SELECT pg_catalog.pg_postmaster_start_time(), pg_catalog.pg_backend_pid(){column}"
+        "{statement}SELECT pg_catalog.pg_postmaster_start_time(), pg_catalog.pg_backend_pid(){column}"
     );
     let answer = within(PATIENCE, client.simple_query(&query)).await?;
     let row = answer.iter().find_map(|message| match message {

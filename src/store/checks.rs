@@ -112,6 +112,22 @@ pub enum Finding {
         /// The version that it has.
         actual: String,
     },
+    /// So much of the queue of notifications is taken that the capture does not notify.
+    QueueFull {
+        /// How much, in percent.
+        percent: i32,
+        /// The session that has been in a transaction for longest, which is likely to hold it up.
+        holder: Option<String>,
+    },
+    /// The column for a number has a type that holds none.
+    NoNumber {
+        /// The table, as `schema.name`.
+        table: String,
+        /// The column.
+        column: String,
+        /// Its type.
+        of_type: String,
+    },
     /// Transactions can be prepared, and the capture notifies (G3).
     PreparedTransactions {
         /// How many.
@@ -133,6 +149,8 @@ impl Finding {
             Self::RowsMayBeHidden { .. }
                 | Self::Scans { .. }
                 | Self::NotUnique { .. }
+                | Self::QueueFull { .. }
+                | Self::NoNumber { .. }
                 | Self::CollationChanged { .. }
                 | Self::PreparedTransactions { .. }
                 | Self::HistoryWithoutCause
@@ -155,6 +173,8 @@ impl Finding {
             | Self::OtherVersion { .. }
             | Self::Scans { .. }
             | Self::NotUnique { .. }
+            | Self::QueueFull { .. }
+            | Self::NoNumber { .. }
             | Self::CollationChanged { .. }
             | Self::PreparedTransactions { .. }
             | Self::HistoryWithoutCause => false,
@@ -217,6 +237,15 @@ impl Finding {
                  then run `agent-sync install`."
             )
             .into(),
+            Self::QueueFull { .. } => {
+                "End the session that listens and stays in a transaction: SELECT * FROM pg_stat_activity ORDER BY xact_start; then \
+                 SELECT pg_terminate_backend(pid)."
+                    .into()
+            }
+            Self::NoNumber { table, column, .. } => {
+                format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE double precision USING …, or name another column in the settings.")
+                    .into()
+            }
             Self::NotUnique { table, column } => {
                 format!("CREATE UNIQUE INDEX CONCURRENTLY ON {table} ({column});").into()
             }
@@ -281,6 +310,16 @@ impl Display for Finding {
             Self::Scans { table, column, of_type: Some(of_type) } => write!(
                 out,
                 "{column} has the type {of_type}, in which no index finds text, so every lookup scans {table}"
+            ),
+            Self::QueueFull { percent, holder } => write!(
+                out,
+                "the queue of notifications is {percent} % full, so saves do not wake the daemon, which looks every sync.poll_interval; a \
+                 session that listens and never reads holds it up, probably {}",
+                holder.as_deref().unwrap_or("one that this role is not shown")
+            ),
+            Self::NoNumber { table, column, of_type } => write!(
+                out,
+                "{column} of {table} has the type {of_type}, which holds no plain number, so it is left out"
             ),
             Self::NotUnique { table, column } => write!(
                 out,
@@ -539,6 +578,10 @@ pub async fn cautions(
         })
         .collect::<Result<Vec<_>, StoreError>>()?;
     findings.extend(own_rows(client, patience).await?.filter(|finding| !finding.is_fatal()));
+    let row = within(patience, client.query_typed_one(queries::NOTIFICATION_QUEUE, &[])).await?;
+    if row.try_get(0)? {
+        findings.push(Finding::QueueFull { percent: row.try_get(1)?, holder: row.try_get(2)? });
+    }
     let row = within(patience, client.query_typed_one(queries::SERVER, &[])).await?;
     let max: i32 = row.try_get(4)?;
     findings.extend(layout.scans.iter().cloned());

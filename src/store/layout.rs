@@ -125,7 +125,7 @@ pub struct Layout {
     pub targets: Targets,
     /// The optional columns that do not exist (T3), as `table.column`.
     pub missing: Vec<String>,
-    /// In which tables no index finds a slug, or none keeps slugs apart.
+    /// In which tables no index finds a slug, or none keeps slugs apart; and what is left out for its type.
     pub scans: Vec<Finding>,
     /// What can be done about an agent that is not in sync.
     pub remedies: Remedies,
@@ -173,7 +173,7 @@ impl LayoutError {
 pub(super) const COLUMNS: &str = "
     SELECT a.attname::text,
            pg_catalog.format_type(a.atttypid, -1),
-           a.atttypmod,
+           coalesce(base.modifier, a.atttypmod),
            a.attgenerated <> '' AS generated,
            EXISTS (SELECT FROM pg_catalog.pg_index i
                    JOIN pg_catalog.pg_class index ON index.oid = i.indexrelid
@@ -190,8 +190,19 @@ pub(super) const COLUMNS: &str = "
                    WHERE i.indrelid = a.attrelid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
                      AND i.indexprs IS NULL AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum)
                -- A unique index of a table says nothing of the rows of its children; one of a partitioned table does.
-               AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = a.attrelid AND c.relkind <> 'p')
+               AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = a.attrelid AND c.relkind <> 'p'),
+           pg_catalog.format_type(coalesce(base.type, a.atttypid), -1)
     FROM pg_catalog.pg_attribute a
+    -- The type under a domain, however many there are of them, one upon the other, and the length or scale that one of them gives it.
+    LEFT JOIN LATERAL (
+        WITH RECURSIVE under (type, modifier, depth) AS (
+            SELECT t.typbasetype, t.typtypmod, 1 FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid AND t.typtype = 'd'
+            UNION ALL
+            SELECT t.typbasetype, CASE WHEN u.modifier >= 0 THEN u.modifier ELSE t.typtypmod END, u.depth + 1
+            FROM under u JOIN pg_catalog.pg_type t ON t.oid = u.type AND t.typtype = 'd'
+        )
+        SELECT u.type, u.modifier FROM under u ORDER BY u.depth DESC LIMIT 1
+    ) AS base ON true
     -- PostgreSQL 14 notes no version for the database.
     LEFT JOIN LATERAL (
         SELECT CASE WHEN l.oid <> 100 THEN pg_catalog.format('%I.%I', s.nspname, l.collname) END AS name,
@@ -219,6 +230,8 @@ struct Found {
     of_key: bool,
     stale: Option<Stale>,
     unique: bool,
+    /// What it is stored as: the type under a domain.
+    base_type: String,
 }
 
 /// A collation that is not what it was when the indexes were made.
@@ -268,6 +281,7 @@ impl Table {
                         None => None,
                     },
                     unique: row.try_get(10)?,
+                    base_type: row.try_get(11)?,
                 })
             })
             .collect::<Result<_, StoreError>>()?;
@@ -338,6 +352,18 @@ impl Table {
         column
     }
 
+    /// The same for a number. In another type it would be written at every look, if it could be written at all.
+    fn number(&mut self, name: &str) -> (Option<Column>, Option<Finding>) {
+        let column = self.writable(name);
+        match self.find(name).filter(|found| column.is_some() && !found.holds_numbers()) {
+            Some(found) => {
+                let (table, of_type) = (self.plain.clone(), found.sql_type.clone());
+                (None, Some(Finding::NoNumber { table, column: plain(name), of_type }))
+            }
+            None => (column, None),
+        }
+    }
+
     /// An optional column that is written: one that PostgreSQL computes itself is as good as none.
     fn writable(&mut self, name: &str) -> Option<Column> {
         let generated = self.find(name).is_some_and(|found| found.generated);
@@ -346,8 +372,24 @@ impl Table {
 }
 
 impl Found {
+    /// Whether it holds a number, or text that may be one.
+    fn holds_numbers(&self) -> bool {
+        self.is_text()
+            || matches!(
+                self.base_type.as_str(),
+                "real"
+                    | "double precision"
+                    | "numeric"
+                    | "smallint"
+                    | "integer"
+                    | "bigint"
+                    | "character"
+                    | "citext"
+            )
+    }
+
     fn is_text(&self) -> bool {
-        matches!(self.sql_type.as_str(), "text" | "character varying")
+        matches!(self.base_type.as_str(), "text" | "character varying")
     }
 
     fn column(&self) -> Column {
@@ -382,6 +424,7 @@ impl Layout {
             .filter_map(|name| to.writable(name))
             .filter(|column| column.sql_type.starts_with("timestamp"))
             .collect();
+        let (temperature, no_number) = to.number(&columns.temperature);
         let target = Configurations {
             table: to.quoted.clone(),
             agent_slug: to.required(&columns.agent_slug)?,
@@ -394,7 +437,7 @@ impl Layout {
             system_prompt: to.writable(&columns.system_prompt),
             agent_image: to.writable(&columns.agent_image),
             voice_id: to.writable(&columns.voice_id),
-            temperature: to.writable(&columns.temperature),
+            temperature,
             voice_settings: to.writable(&columns.voice_settings),
             clocks,
         };
@@ -407,7 +450,7 @@ impl Layout {
             temperature: target.temperature.as_ref().and(to.find(&columns.temperature)).map(comparison),
         };
         let slug = &agents.columns.slug;
-        let scans = [from.scan(slug), to.scan(&columns.agent_slug), from.repeats(slug)];
+        let scans = [from.scan(slug), to.scan(&columns.agent_slug), from.repeats(slug), no_number];
         let scans = scans.into_iter().flatten().collect();
         let missing = from.missing.into_iter().chain(to.missing).collect();
         let remedies = Remedies::new(configurations);
@@ -417,7 +460,7 @@ impl Layout {
 
 /// How the column of the temperature compares numbers.
 fn comparison(found: &Found) -> NumberColumn {
-    match found.sql_type.as_str() {
+    match found.base_type.as_str() {
         "real" => NumberColumn::Float4,
         "double precision" => NumberColumn::Float8,
         // `numeric(p, s)` keeps p and s in its modifier, after a header of 4; s has 11 bits and a sign.

@@ -86,6 +86,8 @@ pub struct Installed {
     pub uncaptured_seen: i64,
     /// Saves that could not be captured.
     pub uncaptured: i64,
+    /// Whether a crash of the server may have moved that number.
+    pub may_have_jumped: bool,
 }
 
 /// A trigger that does not do its work.
@@ -311,7 +313,11 @@ impl Store {
     pub async fn installed(&self, client: &Client) -> Result<Option<Installed>, StoreError> {
         let row = within(self.patience, client.query_typed_opt(queries::INSTALL, &[])).await?;
         let installed = row.map(|row| {
-            Ok::<_, StoreError>(Installed { uncaptured_seen: row.try_get(1)?, uncaptured: row.try_get(2)? })
+            Ok::<_, StoreError>(Installed {
+                uncaptured_seen: row.try_get(1)?,
+                uncaptured: row.try_get(2)?,
+                may_have_jumped: row.try_get(3)?,
+            })
         });
         installed.transpose()
     }

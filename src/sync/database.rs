@@ -66,6 +66,11 @@ pub(super) struct Noticed {
 }
 
 impl Noticed {
+    /// Whether the triggers do not notify, as found last.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.findings.iter().any(|finding| matches!(finding, Finding::QueueFull { .. }))
+    }
+
     /// Of the faults that there are, those that have not been told.
     pub(super) fn untold_faults<'a>(&mut self, faults: &'a [CaptureFault]) -> Vec<&'a CaptureFault> {
         let told = std::mem::replace(&mut self.faults, faults.to_vec());

@@ -166,7 +166,7 @@ impl<'a> Asking<'a> {
                 let Some(row) = rows.first() else { return Ok(()) };
                 let (seen, uncaptured): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
                 self.look.unsure = seen != uncaptured;
-                self.note(missed(seen, uncaptured));
+                self.note(missed(seen, uncaptured, row.try_get(3)?));
                 Ok(())
             }
             Err(error) => self.failed("missed", error),

@@ -10,7 +10,7 @@ use crate::show::{age, plural, quoted};
 const OVERDUE: f64 = 60.0;
 
 /// Changes that the capture could not note.
-pub(super) fn missed(seen: i64, uncaptured: i64) -> Note {
+pub(super) fn missed(seen: i64, uncaptured: i64, may_have_jumped: bool) -> Note {
     let remedy =
         "Nothing: once a daemon leads, and what else is said here is mended, it looks at every agent.";
     match uncaptured - seen {
@@ -18,6 +18,11 @@ pub(super) fn missed(seen: i64, uncaptured: i64) -> Note {
         _ if seen < 0 => Note::warn(
             "missed",
             "every agent is yet to be looked at: nobody has since the install, or changes may have been missed",
+            remedy,
+        ),
+        _ if may_have_jumped => Note::warn(
+            "missed",
+            "the count of saves that could not be noted has moved, as after a crash of the server, so every agent is yet to be looked at",
             remedy,
         ),
         saves => Note::warn(

@@ -1,9 +1,10 @@
 //! What is looked up about the server, the install and the role: in the catalog, so that looking changes nothing.
 
-/// The state of the install: its version, and how many saves could not be captured and up to which that is mended.
+/// The state of the install: its version, and how many saves could not be captured and up to which that is mended. Last, whether the count
+/// stands where a recovery of the server leaves it: the log of a sequence runs ahead of it, so it jumps.
 pub const INSTALL: &str = "
-    SELECT i.version, i.uncaptured_seen, (SELECT u.last_value FROM agent_sync.uncaptured u)
-    FROM agent_sync.install i";
+    SELECT i.version, i.uncaptured_seen, u.last_value, u.log_cnt = 0
+    FROM agent_sync.install i CROSS JOIN agent_sync.uncaptured u";
 
 /// The triggers that the capture needs, `$2` on `$1`, and that are missing or disabled, or whose function is not what makes it
 /// safe and able (SECURITY DEFINER, a fixed `search_path`, an owner with the privileges, whom no row-level security refuses); or that do
@@ -78,6 +79,16 @@ pub const CAPTURE_FAULTS: &str = "
     ) AS other (what) ON t.tgattr::text <> ''
     WHERE t.tgrelid = to_regclass(($1::text[])[1]) AND t.tgname = 'agent_sync_update'
     ORDER BY 1, 2";
+
+/// Whether the queue of notifications is so full that the triggers do not notify, how full it is in percent, and the session of anybody's
+/// that has been in a transaction for longest. Asking has PostgreSQL clean the queue up.
+pub const NOTIFICATION_QUEUE: &str = "
+    SELECT q.usage >= 0.5, round(q.usage * 100)::int4,
+           (SELECT 'process ' || s.pid || coalesce(', ' || nullif(s.application_name, ''), '')
+            FROM pg_stat_activity s
+            WHERE q.usage >= 0.5 AND s.state LIKE 'idle in transaction%' AND s.pid <> pg_backend_pid()
+            ORDER BY s.xact_start LIMIT 1)
+    FROM (SELECT pg_notification_queue_usage() AS usage OFFSET 0) AS q";
 
 /// Whether the outbox notes whose transaction made a change, for the history.
 pub const NOTES_CAUSE: &str = "

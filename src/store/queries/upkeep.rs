@@ -50,14 +50,24 @@ pub const SAVERS: &str = "
       AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
       AND l.pid IS DISTINCT FROM pg_backend_pid()";
 
-/// How long until the first failed write is to be tried again, in seconds; null if there is none.
+/// How long until the first failed write is to be tried again, in seconds; null if there is none. One that is further off than the longest
+/// pause was put there by a clock that has been set back, and is due.
 pub const NEXT_RETRY: &str = "
-    SELECT extract(epoch FROM min(p.next_attempt) - clock_timestamp())::float8 FROM agent_sync.problem p";
+    SELECT extract(epoch FROM min(CASE WHEN p.next_attempt > now() + interval '5 minutes' THEN now() ELSE p.next_attempt END)
+                   - clock_timestamp())::float8
+    FROM agent_sync.problem p";
 
-/// Puts the failed writes that are due back into the outbox, and says when to look again.
+/// Puts failed writes that are due back into the outbox: a portion of them, the longest due first, so that what is new comes in between
+/// (G5). [`NEXT_RETRY`] says when to look again.
 pub const ENQUEUE_RETRIES: &str = "
     WITH due AS (
-        UPDATE agent_sync.problem p SET next_attempt = NULL WHERE p.next_attempt <= now() RETURNING p.slug
+        UPDATE agent_sync.problem p SET next_attempt = NULL
+        WHERE p.ctid = ANY (ARRAY(
+                  SELECT q.ctid FROM agent_sync.problem q
+                  WHERE q.next_attempt <= now() OR q.next_attempt > now() + interval '5 minutes'
+                  ORDER BY q.next_attempt LIMIT 100 FOR UPDATE))
+          AND p.next_attempt IS NOT NULL
+        RETURNING p.slug
     )
     INSERT INTO agent_sync.outbox (slug) SELECT due.slug FROM due";
 

@@ -461,7 +461,7 @@ impl Attempt<'_> {
             wake_up_at = wake_up_at.min(Instant::now() + self.busy_pause);
             self.busy_pause = (self.busy_pause * 2).min(self.context.options.sync.lock_timeout);
         }
-        if !self.context.options.capture.notify {
+        if !self.context.options.capture.notify || self.health.noticed.is_deaf() {
             wake_up_at = wake_up_at.min(Instant::now() + self.context.options.sync.poll_interval);
         }
         if self.session.inbox().has_news() {

@@ -119,7 +119,7 @@ impl Attempt<'_> {
     /// later, hold up nothing. The numbers of transactions cannot say it: the snapshot of a quiet server ends at the last
     /// transaction that is over, and one that is open may be the next. `tests/model/uncaptured.rs` checks the order.
     async fn make_good(&mut self, installed: Installed, told: bool) -> Result<(), AttemptError> {
-        let Installed { uncaptured: saves, uncaptured_seen: seen, .. } = installed;
+        let Installed { uncaptured: saves, uncaptured_seen: seen, may_have_jumped } = installed;
         if saves == seen {
             return Ok(());
         }
@@ -134,6 +134,7 @@ impl Attempt<'_> {
                 if !told {
                     observer.tell(&match known.map_or(seen, |(before, _)| before) {
                         ..0 => Event::FirstStart,
+                        _ if may_have_jumped => Event::CountJumped,
                         before => Event::Uncaptured { saves: saves - before },
                     });
                 }
