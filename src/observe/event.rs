@@ -297,7 +297,10 @@ impl Observer {
                 warn!(database, agents, "further agents rejected: {agents}; `agent-sync check` lists them");
             }
             Kind::Ambiguous => {
-                warn!(database, agents, "further agents that share a slug: {agents}; `agent-sync check` lists them");
+                warn!(
+                    database,
+                    agents, "further agents that share a slug: {agents}; `agent-sync check` lists them"
+                );
             }
             Kind::Failed => warn!(
                 database,

@@ -33,7 +33,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 5] = [Self::Missing, Self::Rejected, Self::Ambiguous, Self::Failed, Self::Mapped];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Missing, Self::Rejected, Self::Ambiguous, Self::Failed, Self::Mapped];
 
     /// What an event says of which agent, where it is about a single one.
     fn of<'a>(event: &Event<'a>) -> Option<(Self, &'a str, &'a str)> {

@@ -176,6 +176,9 @@ fn sources<T: Error + 'static>(error: &tokio_postgres::Error) -> Option<&T> {
 /// The `search_path` is left as the role has it: the platform's own triggers run in this session when a configuration
 /// is written, and they may count on it. Our statements name schemas, or what `pg_catalog` has an exact match for.
 ///
+/// A database with the encoding `SQL_ASCII` holds any bytes, and its server refuses to send those that are no UTF-8; so there the bytes come as
+/// they are, and whoever reads them sees what is text.
+///
 /// The plans: statements are planned once, for any number of rows (see `store::queries`), so the planner is told not
 /// to guess from the number. The time-outs: nothing in a session of ours waits for long, and the server notices a vanished
 /// daemon and frees its locks (G9); but a session that waits for notifications must not be ended for it, nor a check of many
@@ -200,6 +203,7 @@ fn session_settings(database: &Database, limits: Limits) -> String {
          SET tcp_keepalives_interval = {};
          SET tcp_keepalives_count = {};
          SET client_min_messages = warning;
+         SELECT set_config('client_encoding', 'SQL_ASCII', false) WHERE current_setting('server_encoding') = 'SQL_ASCII';
          SET default_transaction_isolation = 'read committed';
          SET extra_float_digits = 1;
          SET bytea_output = hex;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
+use super::batch::lossy;
 use super::{Remedies, Store, StoreError, within};
 use crate::observe::state::{LISTED, PROBLEMS};
 use crate::observe::{Backlog, Kinds, Problem};
@@ -87,13 +88,13 @@ fn list(remedies: &Remedies, rows: &[Row]) -> Result<Vec<Problem>, tokio_postgre
 }
 
 fn problem(remedies: &Remedies, row: &Row) -> Result<Problem, tokio_postgres::Error> {
-    let (slug, kind, sqlstate): (&str, &str, Option<&str>) =
-        (row.try_get(0)?, row.try_get(1)?, row.try_get(3)?);
+    let slug = lossy(row, 0)?;
+    let (kind, sqlstate): (&str, Option<&str>) = (row.try_get(1)?, row.try_get(3)?);
     Ok(Problem {
-        slug: slug.into(),
         kind: kind.into(),
         detail: row.try_get::<_, &str>(2)?.into(),
-        remedy: remedies.of(kind, sqlstate, slug),
+        remedy: remedies.of(kind, sqlstate, &slug),
+        slug: slug.into(),
         sqlstate: sqlstate.map(Into::into),
         since: row.try_get::<_, SystemTime>(4)?,
         attempts: row.try_get(5)?,

@@ -107,9 +107,21 @@ impl<'a> FromSql<'a> for Bytes<'a> {
     accepts!(TEXT, VARCHAR);
 }
 
+/// A text for a reader: with a replacement character for each byte that is no UTF-8.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lossy(pub String);
+
+impl<'a> FromSql<'a> for Lossy {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn StdError + Sync + Send>> {
+        Ok(Self(String::from_utf8_lossy(raw).into_owned()))
+    }
+
+    accepts!(TEXT, VARCHAR);
+}
+
 /// A text of a row, with a replacement character for each byte that is no UTF-8.
 pub(super) fn lossy(row: &Row, column: usize) -> Result<String, Error> {
-    row.try_get::<_, Bytes<'_>>(column).map(|bytes| String::from_utf8_lossy(bytes.0).into_owned())
+    row.try_get::<_, Lossy>(column).map(|text| text.0)
 }
 
 impl Claimed {

@@ -86,6 +86,8 @@ pub const SILENT: &str =
 const INSTALL: &str = "Run `agent-sync install` for this database, and check the names of its tables and columns in the settings.";
 const REFUSED: &str =
     "Mend the row or what refuses it; it is tried again by itself, and at once when the agent is saved.";
+const NO_STATE: &str =
+    "See what else is wrong with this database (`agent-sync doctor`); it is tried again by itself.";
 const UNKNOWN: Policy = Policy { class: Class::Fault, remedy: "See the server's log." };
 
 /// What to do about an error.
@@ -110,6 +112,9 @@ pub fn remedy(sqlstate: &str) -> &'static str {
     // Where the other rows are written, it is not the connection, the install or a privilege of the daemon's that is in
     // the way, but what a trigger, a function or a policy makes of this row.
     const OF_THE_ROW: &[&str] = &["28", "3F", "42"];
+    if sqlstate.is_empty() {
+        return NO_STATE;
+    }
     let known = POLICIES.iter().find(|(prefix, ..)| sqlstate.starts_with(prefix));
     match known {
         Some((_, Class::Connection | Class::Layout, _)) => REFUSED,

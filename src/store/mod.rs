@@ -29,7 +29,7 @@ use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
 pub use attempt::Tried;
-pub use batch::{Claimed, Group, NotText, Outcome, Pair, Problem, ProblemKind, Taken, Versions};
+pub use batch::{Claimed, Group, Lossy, NotText, Outcome, Pair, Problem, ProblemKind, Taken, Versions};
 pub use checks::Finding;
 pub use layout::{Layout, LayoutError};
 pub use remedy::Remedies;

@@ -11,7 +11,7 @@ use crate::install;
 use crate::report::note::{Note, is_over};
 use crate::settings::{Database, Settings};
 use crate::store::identifier::plain;
-use crate::store::{FaultKind, Layout, Store, StoreError, checks, queries, report, within};
+use crate::store::{FaultKind, Layout, Lossy, Store, StoreError, checks, queries, report, within};
 use crate::time;
 
 /// How far rows are counted: past that, counting would cost more than the number is worth.
@@ -307,7 +307,7 @@ fn group(row: &Row) -> Result<Group, tokio_postgres::Error> {
         kind: row.try_get(0)?,
         sqlstate: row.try_get(1)?,
         agents: row.try_get(2)?,
-        some: row.try_get(3)?,
+        some: row.try_get::<_, Vec<Lossy>>(3)?.into_iter().map(|slug| slug.0).collect(),
         since: row.try_get::<_, Option<SystemTime>>(4)?.map(time::rfc3339),
         seconds: row.try_get(5)?,
         detail: row.try_get(6)?,

@@ -196,6 +196,8 @@ struct Attempt<'a> {
     runs_foreign_code: bool,
     /// Since when another session holds a lock on a table, and whether that was told.
     locked_since: Option<(Instant, bool)>,
+    /// Whether what was locked was asked for by something else than a batch, of which the next sweep is the proof.
+    owes_sweep: bool,
 }
 
 /// Keeps the database in sync over one connection. Returns when told to stop.
@@ -231,6 +233,7 @@ pub(super) async fn run(
         settings: String::new(),
         runs_foreign_code: false,
         locked_since: None,
+        owes_sweep: false,
     };
     let mut phase = Phase::Standby;
     while !*attempt.stop.borrow() {
@@ -294,6 +297,7 @@ impl Attempt<'_> {
     /// known how far it came (G16).
     async fn wait_for_lock(&mut self, phase: Phase) -> Phase {
         self.pause_for_lock().await;
+        self.owes_sweep = true;
         self.drain.look_everywhere();
         self.drain.stay_awake();
         self.next_sweep = self.next_sweep.min(Instant::now() + FIRST_SWEEP);
@@ -318,8 +322,19 @@ impl Attempt<'_> {
         }
     }
 
+    /// The sweep, and what is only looked at as often.
+    async fn sweep_all(&mut self) -> Result<(), AttemptError> {
+        self.sweep().await?;
+        self.runs_foreign_code = self.store.runs_foreign_code(self.session.client()).await?;
+        self.owes_sweep = false;
+        Ok(())
+    }
+
     /// The tables can be worked on.
     fn no_lock(&mut self) {
+        if self.owes_sweep {
+            return;
+        }
         if let Some((since, true)) = self.locked_since.take() {
             self.context.observer.tell(&Event::LockGone { lasted: since.elapsed() });
         }
@@ -360,8 +375,7 @@ impl Attempt<'_> {
 
     async fn drain(&mut self) -> Result<Phase, AttemptError> {
         if Instant::now() >= self.next_sweep {
-            self.sweep().await?;
-            self.runs_foreign_code = self.store.runs_foreign_code(self.session.client()).await?;
+            self.sweep_all().await?;
         }
         self.look.if_due(&self.store, &self.session, &self.context.observer).await?;
         let rules = Arc::clone(&self.context.rules.borrow());
@@ -388,8 +402,7 @@ impl Attempt<'_> {
         };
         self.no_lock();
         if !self.has_swept {
-            self.sweep().await?;
-            self.runs_foreign_code = self.store.runs_foreign_code(self.session.client()).await?;
+            self.sweep_all().await?;
             return Ok(Phase::Draining);
         }
         if self.drain.take_wrote() && self.runs_foreign_code {

@@ -1,0 +1,63 @@
+//! A database with the encoding `SQL_ASCII` takes any bytes. An agent whose text is none is rejected, and the others go on (G5).
+
+use crate::support::Platform;
+use crate::support::platform::{TABLES, connect};
+
+/// A platform in a database of that encoding.
+async fn ascii(name: &str) -> Platform {
+    let cluster = crate::support::cluster();
+    let (admin, _) = connect(&cluster.url("postgres")).await;
+    let name = format!("{name}_{}", std::process::id());
+    admin
+        .batch_execute(&format!(
+            "CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+        ))
+        .await
+        .unwrap();
+    let mut platform = Platform::new().await;
+    platform.url = cluster.url(&name);
+    platform.client = platform.connect().await;
+    platform.run(TABLES).await;
+    platform.install();
+    platform
+}
+
+#[tokio::test]
+async fn g5_text_that_is_no_utf8_rejects_its_agent_and_no_other() {
+    let platform = ascii("encoding").await;
+    platform
+        .run(
+            r"INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'n' FROM generate_series(1, 40) i;
+              UPDATE agents SET name = E'caf\xe9' WHERE slug = 'agent-3';
+              UPDATE agents SET system_prompt = E'\xff' WHERE slug = 'agent-4';
+              UPDATE agents SET slug = E'caf\xe9' WHERE slug = 'agent-5';
+              UPDATE agents SET slug = E'caf\xe8' WHERE slug = 'agent-6';
+              INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents;
+              UPDATE agent_configurations SET voice_id = E'\xff' WHERE agent_slug = 'agent-7'",
+        )
+        .await;
+    let daemon = platform.caught_up_daemon().await;
+    platform.holds("SELECT count(*) = 35 FROM agent_configurations WHERE agent_name = 'n'").await;
+    platform.holds("SELECT count(*) = 5 FROM agent_sync.problem WHERE kind = 'rejected'").await;
+    let (_, detail) = platform.problem("agent-3").await.unwrap();
+    assert_eq!(detail, "name: expected text in UTF-8, found other bytes");
+    platform.save("agent-8", r#"{"provider":"openai","voice_id":"late"}"#).await;
+    platform
+        .holds("SELECT voice_id = 'late' IS TRUE FROM agent_configurations WHERE agent_slug = 'agent-8'")
+        .await;
+    assert_eq!(daemon.lines("database unavailable").len(), 0);
+    for verb in
+        [&["check"][..], &["status"], &["doctor"], &["why", "agent-3"], &["reconcile", "--all", "--dry-run"]]
+    {
+        let said = platform.says(verb).await;
+        assert!(said.code <= 2 && !said.err.contains("UTF-8"), "{verb:?}: {said:?}");
+    }
+    platform.run(r"UPDATE agents SET slug = 'agent-5' WHERE slug = E'caf\xe9'; UPDATE agent_configurations SET agent_slug = 'agent-5' WHERE agent_slug = E'caf\xe9'").await;
+    platform
+        .holds("SELECT agent_name = 'n' IS TRUE FROM agent_configurations WHERE agent_slug = 'agent-5'")
+        .await;
+    platform.run("UPDATE agents SET name = 'mended' WHERE slug = 'agent-3'").await;
+    platform
+        .holds("SELECT agent_name = 'mended' IS TRUE FROM agent_configurations WHERE agent_slug = 'agent-3'")
+        .await;
+}

@@ -1,0 +1,87 @@
+//! Triggers of others run in the daemon's session when it writes a configuration. What they change there is noticed before the daemon counts
+//! on it (G2, G14). The daemons sweep once an hour here, so nothing comes back by itself.
+
+use crate::support::Platform;
+
+async fn platform(statements: &str) -> Platform {
+    let platform = Platform::installed().await;
+    for slug in ["a", "b"] {
+        platform.save(slug, "{}").await;
+        platform.configure(slug).await;
+    }
+    platform
+        .run(&format!(
+            "CREATE FUNCTION public.theirs() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN IF NEW.agent_slug = 'a' THEN {statements} END IF; RETURN NULL; END $$;
+             CREATE TRIGGER theirs AFTER UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION public.theirs()"
+        ))
+        .await;
+    platform
+}
+
+#[tokio::test]
+async fn g14_a_trigger_that_changes_the_session_does_not_make_the_daemon_deaf() {
+    for statements in [
+        "UNLISTEN *;",
+        "PERFORM pg_advisory_unlock_all();",
+        "PERFORM pg_advisory_unlock(1634169721, 2);",
+        "PERFORM pg_advisory_unlock(1634169721, 1);",
+        "PERFORM set_config('session_replication_role', 'replica', false);",
+        "PERFORM set_config('enable_seqscan', 'on', false); UNLISTEN *;",
+        "PERFORM set_config('search_path', 'nowhere', false);",
+    ] {
+        let platform = platform(statements).await;
+        let _daemon = platform.caught_up_daemon().await;
+        for round in 0..4 {
+            for slug in ["a", "b", "b"] {
+                let voice = format!(r#"{{"provider":"openai","voice_id":"{slug}{round}"}}"#);
+                platform.save(slug, &voice).await;
+                platform
+                    .holds(&format!(
+                        "SELECT voice_id = '{slug}{round}' IS TRUE FROM agent_configurations WHERE agent_slug = '{slug}'"
+                    ))
+                    .await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn g2_a_daemon_that_has_lost_the_lead_writes_nothing() {
+    let platform = platform("PERFORM pg_advisory_unlock_all();").await;
+    let daemon = platform.caught_up_daemon().await;
+    platform.save("a", r#"{"provider":"openai","voice_id":"1"}"#).await;
+    platform.holds("SELECT voice_id = '1' IS TRUE FROM agent_configurations WHERE agent_slug = 'a'").await;
+    daemon.logged("database unavailable").await;
+    let line = &daemon.lines("database unavailable")[0];
+    assert!(line["remedy"].as_str().unwrap().contains("pg_advisory_unlock_all()"), "{line}");
+    platform.drained().await;
+}
+
+#[tokio::test]
+async fn g14_a_trigger_that_saves_another_agent_in_the_daemons_own_write_wakes_it() {
+    for timing in ["AFTER", "BEFORE"] {
+        let platform = Platform::installed().await;
+        for slug in ["a", "b"] {
+            platform.save(slug, "{}").await;
+            platform.configure(slug).await;
+        }
+        platform
+            .run(&format!(
+                "CREATE FUNCTION public.theirs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                     IF NEW.agent_slug = 'a' THEN
+                         UPDATE agents SET name = 'child of ' || NEW.agent_name WHERE slug = 'b'; END IF;
+                     RETURN NEW; END $$;
+                 CREATE TRIGGER theirs {timing} UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION public.theirs()"
+            ))
+            .await;
+        let _daemon = platform.caught_up_daemon().await;
+        platform.drained().await;
+        for round in 0..3 {
+            platform.run(&format!("UPDATE agents SET name = 'p{round}' WHERE slug = 'a'")).await;
+            platform
+                .holds(&format!("SELECT agent_name = 'child of p{round}' IS TRUE FROM agent_configurations WHERE agent_slug = 'b'"))
+                .await;
+        }
+    }
+}

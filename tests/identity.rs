@@ -1,0 +1,271 @@
+//! Identity (G13): what belongs to one agent is never written into the configuration of another, and no change is taken out of the
+//! outbox for another, whatever moves or replaces rows between two statements.
+//!
+//! The rows of each table share one version here, as after a backfill, a restore, or a batch of the daemon itself: then a place and a
+//! version together name no row.
+
+use std::time::Duration;
+
+use agent_sync::mapping::{Rules, Targets, plan};
+use agent_sync::settings::{Settings, Sources};
+use agent_sync::store::{Claim, Idle, Layout, Outcome, Problem, ProblemKind, RowId, Store, Taken};
+use tokio_postgres::Client;
+
+use crate::support::Platform;
+use crate::support::platform::TABLES;
+
+/// Agents `a1` to `a8`, of which the first two are gone again, so that a rewrite moves all others to the places of their predecessors;
+/// each with a configuration that is not in sync, and a row in the outbox.
+const ROWS: &str = "
+    ALTER TABLE agents DISABLE TRIGGER agent_sync_insert;
+    INSERT INTO agents (slug, name, voice_settings) SELECT 'a' || i, 'of a' || i, '{}' FROM generate_series(1, 8) i;
+    ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_insert;
+    ALTER TABLE agent_configurations DISABLE TRIGGER agent_sync_insert;
+    INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents;
+    ALTER TABLE agent_configurations ENABLE ALWAYS TRIGGER agent_sync_insert;
+    TRUNCATE agent_sync.outbox;
+    INSERT INTO agent_sync.outbox (slug) SELECT slug FROM agents ORDER BY slug;
+    DELETE FROM agents WHERE slug IN ('a1', 'a2');
+    DELETE FROM agent_configurations WHERE agent_slug IN ('a1', 'a2');
+    DELETE FROM agent_sync.outbox WHERE slug IN ('a1', 'a2')";
+
+/// A table, with a column that can be ordered by and one whose type can be changed.
+const TABLES_TOUCHED: [(&str, &str, &str); 3] = [
+    ("agent_configurations", "agent_slug", "notes"),
+    ("agents", "slug", "description"),
+    ("agent_sync.outbox", "slug", "application_name"),
+];
+
+/// Every command that moves or replaces the rows of a table, statement by statement.
+fn rewrites(table: &str, order: &str, other: &str) -> Vec<Vec<String>> {
+    let index = format!("CREATE INDEX by_order ON {table} ({order} DESC)");
+    let bare = table.rsplit('.').next().unwrap();
+    let copy = format!("CREATE TEMP TABLE copied AS SELECT * FROM {table} ORDER BY {order} DESC");
+    vec![
+        vec![format!("VACUUM FULL {table}")],
+        vec![format!("VACUUM (FULL, FREEZE) {table}")],
+        vec![index.clone(), format!("CLUSTER {table} USING by_order")],
+        vec![format!("ALTER TABLE {table} ALTER COLUMN {other} TYPE varchar(99)")],
+        vec![format!(
+            "BEGIN; SET LOCAL session_replication_role = replica; {copy}; TRUNCATE {table};
+             INSERT INTO {table} SELECT * FROM copied; COMMIT; DROP TABLE copied"
+        )],
+        vec![
+            format!("CREATE TABLE {table}_new (LIKE {table} INCLUDING ALL)"),
+            format!("INSERT INTO {table}_new SELECT * FROM {table} ORDER BY {order} DESC"),
+            format!(
+                "BEGIN; ALTER TABLE {table} RENAME TO {bare}_old; ALTER TABLE {table}_new RENAME TO {bare}; COMMIT"
+            ),
+        ],
+        vec![
+            format!("DELETE FROM {table}"),
+            format!("VACUUM {table}"),
+            format!("INSERT INTO {table} ({order}) VALUES ('b1'), ('b2'), ('b3'), ('b4'), ('b5'), ('b6')"),
+        ],
+    ]
+}
+
+/// A platform with these rows, and the statements of the daemon on a session of its own.
+async fn world() -> (Platform, Store, Client) {
+    let platform = Platform::with_tables(crate::support::cluster(), TABLES).await;
+    platform.install();
+    platform.run(ROWS).await;
+    let sources = Sources::new(None, None, [("DATABASE_URL".into(), platform.url.clone().into())]);
+    let database = Settings::load_from(&sources).unwrap().settings.databases["default"].clone();
+    let client = platform.connect().await;
+    client.batch_execute("SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan").await.unwrap();
+    let patience = Duration::from_secs(30);
+    let layout = Layout::read(&client, patience, &database.agents, &database.configurations).await.unwrap();
+    let store = Store::prepare(&client, layout, true, false, patience).await.unwrap();
+    (platform, store, client)
+}
+
+/// Runs the statements, each in a transaction of its own, and gives up on those that meet a lock of the daemon's.
+async fn rewrite(platform: &Platform, statements: &[String]) -> bool {
+    let other = platform.connect().await;
+    other.batch_execute("SET lock_timeout = '50ms'").await.unwrap();
+    for statement in statements {
+        if let Err(error) = other.batch_execute(statement).await {
+            assert_eq!(error.code().unwrap().code(), "55P03", "{statement}: {error:?}");
+            return false;
+        }
+    }
+    true
+}
+
+/// Every configuration says what its own agent says, or nothing yet; and every agent that it says nothing of is still in the outbox.
+async fn nothing_is_mixed_up(platform: &Platform, what: &str) {
+    let mixed = "SELECT coalesce(string_agg(agent_slug || ' says ' || agent_name, ', '), '')
+        FROM agent_configurations WHERE agent_name <> 'of ' || agent_slug";
+    assert_eq!(platform.value::<String>(mixed).await, "", "{what}");
+    if what.starts_with("DELETE FROM agent_sync.outbox") {
+        return; // That loses changes by itself.
+    }
+    let lost = "SELECT coalesce(string_agg(c.agent_slug, ', '), '')
+        FROM agent_configurations c JOIN agents a ON a.slug = c.agent_slug
+        WHERE c.agent_name IS DISTINCT FROM a.name AND NOT EXISTS (SELECT FROM agent_sync.outbox o WHERE o.slug = a.slug)
+          AND NOT EXISTS (SELECT FROM agent_sync.problem p WHERE p.slug = a.slug)";
+    assert_eq!(platform.value::<String>(lost).await, "", "changes lost: {what}");
+}
+
+/// What is tried with each rewrite: nobody else saves, so the rows of the outbox are those of [`ROWS`] or of the rewrite.
+macro_rules! for_each_rewrite {
+    ($platform:ident, $store:ident, $client:ident, $what:ident, $statements:ident, $body:block) => {
+        for (table, order, other) in TABLES_TOUCHED {
+            for $statements in rewrites(table, order, other) {
+                let ($platform, $store, $client) = world().await;
+                let $what = $statements.join("; ");
+                $body
+                nothing_is_mixed_up(&$platform, &$what).await;
+            }
+        }
+    };
+}
+
+async fn place_of(platform: &Platform, slug: &str) -> RowId {
+    let place = format!("SELECT ctid::text FROM agent_sync.outbox WHERE slug = '{slug}'");
+    platform.value::<String>(&place).await.parse().unwrap()
+}
+
+#[tokio::test]
+async fn g13_a_lone_change_is_held_to_its_agent_whatever_moves_rows_between_its_statements() {
+    for_each_rewrite!(platform, store, client, what, statements, {
+        let place = place_of(&platform, "a3").await;
+        let claimed = store.read_lone(&client, place).await.unwrap().unwrap();
+        let versions = claimed.only_versions().unwrap();
+        let pair = claimed.groups().next().unwrap().pairs().next().unwrap().unwrap().unwrap();
+        let (target, configuration) = pair.configuration.unwrap();
+        let planned = plan(Rules::embedded(), &Targets::all(), &pair.agent.unwrap(), &configuration).unwrap();
+        assert!(rewrite(&platform, &statements).await, "nothing is locked: {what}");
+        let write = (target, planned.changes);
+        let done = store.finish_lone(&client, "a3", place, versions, Some(&write)).await;
+        let said = "SELECT count(*) FROM agent_configurations WHERE agent_name IS NOT NULL";
+        assert_eq!(platform.value::<i64>(said).await > 0, done.unwrap_or(false), "{what}");
+    });
+}
+
+#[tokio::test]
+async fn g13_a_lone_change_without_a_write_takes_no_other_row() {
+    for_each_rewrite!(platform, store, client, what, statements, {
+        let place = place_of(&platform, "a4").await;
+        let claimed = store.read_lone(&client, place).await.unwrap().unwrap();
+        let versions = claimed.only_versions().unwrap();
+        assert!(rewrite(&platform, &statements).await, "{what}");
+        let before = platform.outbox().await;
+        let done = store.finish_lone(&client, "a4", place, versions, None).await.unwrap();
+        let others = |slugs: Vec<String>| slugs.into_iter().filter(|slug| slug != "a4").collect::<Vec<_>>();
+        let after = platform.outbox().await;
+        assert_eq!(before.len() - after.len(), usize::from(done), "{what}");
+        assert_eq!(others(after), others(before), "{what}");
+        platform
+            .run("UPDATE agent_configurations SET agent_name = 'of ' || agent_slug WHERE agent_slug = 'a4'")
+            .await;
+    });
+}
+
+#[tokio::test]
+async fn g13_a_batch_lets_no_table_be_rewritten_between_its_statements() {
+    for_each_rewrite!(platform, store, client, what, statements, {
+        let claim = Claim { idle: Idle::Keep, from: RowId::START, limit: 3, budget: 1 << 20, careful: false };
+        let begun = store.begin(&client, claim).await.unwrap().unwrap();
+        let mut outcome = Outcome::default();
+        for group in begun.claimed.groups() {
+            let slug = group.slug().unwrap();
+            outcome.taken.places.extend(group.places().unwrap());
+            outcome.taken.versions.extend(group.versions().unwrap());
+            outcome.taken.slugs.push(slug);
+            let pair = group.pairs().next().unwrap().unwrap().unwrap();
+            let (place, configuration) = pair.configuration.unwrap();
+            let planned =
+                plan(Rules::embedded(), &Targets::all(), &pair.agent.unwrap(), &configuration).unwrap();
+            outcome.writes.push((place, planned.changes));
+            outcome.changed.push(slug);
+        }
+        let is_delete = statements[0].starts_with("DELETE");
+        let rewritten = rewrite(&platform, &statements).await;
+        assert!(!rewritten || is_delete || statements[0].contains("_new"), "the batch holds a lock: {what}");
+        let _ = store.finish(&client, &outcome, None).await;
+        let _ = store.abandon(&client).await;
+    });
+}
+
+#[tokio::test]
+async fn g13_an_agent_is_set_aside_with_its_own_rows_alone() {
+    for_each_rewrite!(platform, store, client, what, statements, {
+        let place = place_of(&platform, "a5").await;
+        let claimed = store.read_lone(&client, place).await.unwrap().unwrap();
+        let group = claimed.groups().next().unwrap();
+        let taken =
+            Taken { places: group.places().unwrap(), versions: group.versions().unwrap(), slugs: vec!["a5"] };
+        assert!(rewrite(&platform, &statements).await, "{what}");
+        let others = |slugs: Vec<String>| slugs.into_iter().filter(|slug| slug != "a5").collect::<Vec<_>>();
+        let before = others(platform.outbox().await);
+        let problem = Problem {
+            slug: "a5".to_owned(),
+            kind: ProblemKind::Failed,
+            detail: "no".to_owned(),
+            sqlstate: Some("23514".to_owned()),
+        };
+        store.set_aside(&client, &taken, &[problem]).await.unwrap();
+        assert_eq!(others(platform.outbox().await), before, "{what}");
+    });
+}
+
+#[tokio::test]
+async fn g13_a_configuration_that_moves_between_partitions_is_not_taken_for_another() {
+    let tables = TABLES
+        .replace("agent_slug          text,", "agent_slug text, region text NOT NULL DEFAULT 'eu',")
+        .replace(
+            "id                  uuid PRIMARY KEY DEFAULT gen_random_uuid(),\n    agent_slug",
+            "id uuid DEFAULT gen_random_uuid(),\n    agent_slug",
+        );
+    let tables = tables.replace(
+        "last_updated        timestamptz NOT NULL DEFAULT '2020-01-01'\n);",
+        "last_updated timestamptz NOT NULL DEFAULT '2020-01-01') PARTITION BY LIST (region);
+         CREATE TABLE configurations_eu PARTITION OF agent_configurations FOR VALUES IN ('eu');
+         CREATE TABLE configurations_us PARTITION OF agent_configurations FOR VALUES IN ('us');",
+    );
+    for statements in [
+        vec!["UPDATE agent_configurations SET region = 'us' WHERE agent_slug = 'a3'"],
+        vec!["UPDATE agent_configurations SET region = 'us'", "VACUUM FULL configurations_us"],
+        vec![
+            "UPDATE agent_configurations SET region = 'us' WHERE agent_slug <> 'a3'",
+            "VACUUM FULL configurations_eu",
+            "VACUUM FULL configurations_us",
+        ],
+        vec![
+            "ALTER TABLE agent_configurations DETACH PARTITION configurations_eu",
+            "VACUUM FULL configurations_eu",
+            "ALTER TABLE agent_configurations ATTACH PARTITION configurations_eu FOR VALUES IN ('eu')",
+        ],
+        vec!["VACUUM FULL configurations_eu"],
+    ] {
+        let platform = Platform::with_tables(crate::support::cluster(), &tables).await;
+        platform.install();
+        for statement in ROWS.split(';').filter(|statement| !statement.contains("TRIGGER")) {
+            platform.run(statement).await;
+        }
+        platform
+            .run("TRUNCATE agent_sync.outbox; INSERT INTO agent_sync.outbox (slug) SELECT slug FROM agents")
+            .await;
+        let sources = Sources::new(None, None, [("DATABASE_URL".into(), platform.url.clone().into())]);
+        let database = Settings::load_from(&sources).unwrap().settings.databases["default"].clone();
+        let client = platform.connect().await;
+        let patience = Duration::from_secs(30);
+        let layout =
+            Layout::read(&client, patience, &database.agents, &database.configurations).await.unwrap();
+        let store = Store::prepare(&client, layout, true, false, patience).await.unwrap();
+        let place = place_of(&platform, "a3").await;
+        let claimed = store.read_lone(&client, place).await.unwrap().unwrap();
+        let versions = claimed.only_versions().unwrap();
+        let pair = claimed.groups().next().unwrap().pairs().next().unwrap().unwrap().unwrap();
+        let (target, configuration) = pair.configuration.unwrap();
+        let planned = plan(Rules::embedded(), &Targets::all(), &pair.agent.unwrap(), &configuration).unwrap();
+        for statement in &statements {
+            platform.run(statement).await;
+        }
+        let write = (target, planned.changes);
+        let _ = store.finish_lone(&client, "a3", place, versions, Some(&write)).await;
+        nothing_is_mixed_up(&platform, &statements.join("; ")).await;
+    }
+}

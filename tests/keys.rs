@@ -1,0 +1,153 @@
+//! The key (T5, G13): nothing is written for a slug that more than one agent has; and "not found" is not taken for "not there" (G14).
+
+use crate::support::{Daemon, Platform};
+
+#[tokio::test]
+async fn t5_nothing_is_written_for_a_slug_that_two_agents_have_and_it_clears_itself() {
+    for configurations in [1, 3] {
+        let platform = Platform::new().await;
+        platform
+            .run("ALTER TABLE agents DROP CONSTRAINT agents_slug_key; CREATE INDEX ON agents (slug)")
+            .await;
+        platform.install();
+        platform
+            .run(&format!(
+                "INSERT INTO agents (slug, name) VALUES ('shared', 'one'), ('own', 'own');
+                 INSERT INTO agent_configurations (agent_slug) SELECT 'shared' FROM generate_series(1, {configurations});
+                 INSERT INTO agent_configurations (agent_slug) VALUES ('own')"
+            ))
+            .await;
+        let daemon = platform.caught_up_daemon().await;
+        let named = |name: &str| {
+            format!(
+                "SELECT count(*) = {configurations} FROM agent_configurations WHERE agent_slug = 'shared' AND agent_name = '{name}'"
+            )
+        };
+        platform.holds(&named("one")).await;
+        platform.run("INSERT INTO agents (slug, name) VALUES ('shared', 'SECRET of another')").await;
+        platform
+            .holds(
+                "SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'shared' AND kind = 'ambiguous')",
+            )
+            .await;
+        platform.run("UPDATE agents SET name = 'changed' WHERE name = 'one'; UPDATE agents SET name = 'mine' WHERE slug = 'own'").await;
+        platform
+            .holds("SELECT agent_name = 'mine' IS TRUE FROM agent_configurations WHERE agent_slug = 'own'")
+            .await;
+        platform.drained().await;
+        assert!(
+            platform.value::<bool>(&named("one")).await,
+            "nothing is written, not even the one that was there first"
+        );
+        assert_eq!(daemon.lines("more than one agent has this slug").len(), 1, "said once");
+        platform.run("UPDATE agents SET slug = 'other' WHERE name LIKE 'SECRET%'").await;
+        platform.holds(&named("changed")).await;
+        platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'shared')").await;
+    }
+}
+
+#[tokio::test]
+async fn t5_two_agents_with_one_slug_and_no_configuration_are_ambiguous_and_not_missing() {
+    let platform = Platform::new().await;
+    platform.run("ALTER TABLE agents DROP CONSTRAINT agents_slug_key").await;
+    platform.install();
+    platform.run("INSERT INTO agents (slug, name) SELECT 'shared', 'n' FROM generate_series(1, 3)").await;
+    let _daemon = platform.caught_up_daemon().await;
+    assert_eq!(platform.problem("shared").await.unwrap().0, "ambiguous");
+}
+
+/// A daemon with the role that install makes, which row-level security applies to.
+async fn with_role(platform: &Platform, sweep: &str) -> Daemon {
+    let role = format!("role_{}", platform.name());
+    let said = platform.says(&["install", "--role", &role]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    let mut command = platform.command(&["run"]);
+    command.env("DATABASE_URL", platform.url_as(&role)).env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", sweep);
+    let daemon = Daemon::start(command);
+    daemon.logged("caught up").await;
+    daemon
+}
+
+#[tokio::test]
+async fn g14_an_agent_that_a_policy_hides_is_not_taken_for_gone() {
+    for (hide, show) in [
+        ("ALTER TABLE agents ENABLE ROW LEVEL SECURITY", "ALTER TABLE agents DISABLE ROW LEVEL SECURITY"),
+        (
+            "CREATE POLICY some ON agents USING (slug <> 'a'); ALTER TABLE agents ENABLE ROW LEVEL SECURITY",
+            "DROP POLICY some ON agents; CREATE POLICY every ON agents USING (true)",
+        ),
+        (
+            "CREATE POLICY every ON agents USING (true); CREATE POLICY no ON agents AS RESTRICTIVE USING (slug <> 'a');
+             ALTER TABLE agents ENABLE ROW LEVEL SECURITY",
+            "DROP POLICY no ON agents",
+        ),
+    ] {
+        let platform = Platform::installed().await;
+        for slug in ["a", "b"] {
+            platform.save(slug, "{}").await;
+            platform.configure(slug).await;
+        }
+        // No sweep comes in between: what the batch sees is all there is.
+        let _daemon = with_role(&platform, "1h").await;
+        platform.drained().await;
+        platform.run(hide).await;
+        platform.run("UPDATE agents SET name = 'while hidden' WHERE slug = 'a'").await;
+        platform.holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'a' AND kind = 'failed' AND detail LIKE '%may hide it')").await;
+        platform.run(show).await;
+        platform.holds("SELECT agent_name = 'while hidden' IS TRUE FROM agent_configurations WHERE agent_slug = 'a'").await;
+        platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+        // An agent that is gone is gone, also where a policy shows every row.
+        platform.run("DELETE FROM agents WHERE slug = 'b'; INSERT INTO agent_sync.outbox (slug) VALUES ('b'); NOTIFY agent_sync").await;
+        platform.drained().await;
+        assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 0);
+    }
+}
+
+#[tokio::test]
+async fn g14_a_configuration_that_a_policy_hides_is_not_taken_for_missing() {
+    let platform = Platform::installed().await;
+    platform.save("a", "{}").await;
+    platform.configure("a").await;
+    let _daemon = with_role(&platform, "1h").await;
+    platform.drained().await;
+    platform.run("ALTER TABLE agent_configurations ENABLE ROW LEVEL SECURITY").await;
+    platform.run("UPDATE agents SET name = 'while hidden'").await;
+    platform
+        .holds(
+            "SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'a' AND kind = 'failed' AND detail LIKE '%may hide it')",
+        )
+        .await;
+    platform.run("ALTER TABLE agent_configurations DISABLE ROW LEVEL SECURITY").await;
+    platform.holds("SELECT agent_name = 'while hidden' IS TRUE FROM agent_configurations").await;
+}
+
+#[tokio::test]
+async fn g14_agents_that_are_swapped_away_for_a_moment_are_looked_at_when_they_are_back() {
+    let platform = Platform::installed().await;
+    for slug in ["a", "b"] {
+        platform.save(slug, "{}").await;
+        platform.configure(slug).await;
+    }
+    let mut command = platform.command(&["run"]);
+    command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
+    let daemon = Daemon::start(command);
+    daemon.logged("caught up").await;
+    platform.drained().await;
+    platform
+        .run(
+            "CREATE TABLE agents_new (LIKE agents INCLUDING ALL);
+             BEGIN; ALTER TABLE agents RENAME TO agents_old; ALTER TABLE agents_new RENAME TO agents; COMMIT;
+             UPDATE agents_old SET name = 'while away' WHERE slug = 'a'",
+        )
+        .await;
+    platform.drained().await;
+    platform
+        .run(
+            "BEGIN; ALTER TABLE agents RENAME TO agents_new; ALTER TABLE agents_old RENAME TO agents; COMMIT",
+        )
+        .await;
+    platform
+        .holds("SELECT agent_name = 'while away' IS TRUE FROM agent_configurations WHERE agent_slug = 'a'")
+        .await;
+    drop(daemon);
+}

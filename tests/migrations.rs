@@ -1,0 +1,85 @@
+//! What migrations do beside a running daemon: a lock on a table, however long, is no outage (G16); a column of another type is no
+//! problem of an agent (G14).
+
+use std::time::Duration;
+
+use crate::support::platform::EXAMPLE;
+use crate::support::{Daemon, Platform};
+
+async fn platform() -> (Platform, Daemon) {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "INSERT INTO agents (slug, name, voice_settings) SELECT 'agent-' || i, 'n', '{}' FROM generate_series(1, 20) i;
+             INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
+        )
+        .await;
+    let mut command = platform.command(&["run"]);
+    command.env("AGENT_SYNC__SYNC__LOCK_TIMEOUT", "20ms").env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
+    let daemon = Daemon::start(command);
+    daemon.logged("caught up").await;
+    platform.drained().await;
+    (platform, daemon)
+}
+
+#[tokio::test]
+async fn g16_a_lock_on_a_table_is_waited_out_and_is_no_outage() {
+    for table in
+        ["agents", "agent_configurations", "agent_sync.outbox", "agent_sync.install", "agent_sync.problem"]
+    {
+        let (platform, daemon) = platform().await;
+        let holder = platform.connect().await;
+        if table == "agents" {
+            platform.run("UPDATE agents SET name = 'during'").await;
+        }
+        holder.batch_execute(&format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await.unwrap();
+        // A save that meets the lock on the outbox is counted, and made good later.
+        let saver = platform.connect().await;
+        let save = async {
+            if table != "agents" {
+                saver.batch_execute("UPDATE agents SET name = 'during'").await.unwrap();
+            }
+            saver.batch_execute("NOTIFY agent_sync, 'agent-1'").await.unwrap();
+        };
+        tokio::time::timeout(Duration::from_secs(60), save).await.expect("no save waits");
+        daemon.logged("another session holds a lock on a table").await;
+        assert_eq!(daemon.lines("database unavailable").len(), 0, "{table}");
+        holder.batch_execute("COMMIT").await.unwrap();
+        platform.holds("SELECT count(*) = 20 FROM agent_configurations WHERE agent_name = 'during'").await;
+        daemon.logged("the lock is gone").await;
+        assert_eq!(daemon.lines("database unavailable").len(), 0, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn g14_a_column_that_changes_under_the_daemon_is_no_outage_and_nobodys_problem() {
+    for (before, change) in [
+        (
+            "ALTER TABLE agent_configurations ALTER COLUMN provider_config TYPE text USING provider_config::text",
+            "ALTER TABLE agent_configurations ALTER COLUMN provider_config TYPE jsonb USING provider_config::jsonb",
+        ),
+        ("", "ALTER TABLE agent_configurations ALTER COLUMN provider_config TYPE json"),
+        ("", "ALTER TABLE agent_configurations ALTER COLUMN temperature TYPE numeric(3, 2)"),
+        ("", "ALTER TABLE agent_configurations DROP COLUMN voice_settings"),
+        (
+            "ALTER TABLE agent_configurations DROP COLUMN agent_image",
+            "ALTER TABLE agent_configurations ADD COLUMN agent_image text",
+        ),
+        ("", "ALTER TABLE agent_configurations ALTER COLUMN system_prompt TYPE varchar(9000)"),
+    ] {
+        let platform = Platform::new().await;
+        platform.run(before).await;
+        platform.install();
+        platform.save("a", "{}").await;
+        platform.configure("a").await;
+        let daemon = platform.caught_up_daemon().await;
+        platform.drained().await;
+        platform.run(change).await;
+        platform.save("a", EXAMPLE).await;
+        platform.holds("SELECT voice_id = 'test-voice-123' IS TRUE FROM agent_configurations").await;
+        platform.drained().await;
+        assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 0, "{change}");
+        assert_eq!(daemon.lines("database unavailable").len(), 0, "{change}");
+        assert_eq!(daemon.lines("configuration could not be written").len(), 0, "{change}");
+    }
+}

@@ -1,0 +1,104 @@
+//! The server weighs before it sends (G12): memory is bounded in bytes, whatever the agents hold and however they are mixed.
+
+use crate::support::{Daemon, Platform};
+
+/// What a daemon may take with any of these.
+const MOST_KIB: u64 = 192 * 1024;
+
+/// Text of this many bytes that does not compress well, as SQL.
+fn random(bytes: u32) -> String {
+    format!("(SELECT string_agg(md5(random()::text || j), '') FROM generate_series(1, {}) j)", bytes / 32)
+}
+
+async fn fits(agents: &str) -> (Platform, Daemon) {
+    let platform = Platform::installed().await;
+    platform.run(agents).await;
+    let daemon = platform.caught_up_daemon().await;
+    platform.drained().await;
+    let stale = "SELECT count(*) FROM agents a LEFT JOIN agent_configurations c ON c.agent_slug = a.slug
+        WHERE c.agent_name IS DISTINCT FROM a.name OR c.agent_image IS DISTINCT FROM a.agent_image";
+    assert_eq!(platform.value::<i64>(stale).await, 0, "{agents}");
+    let peak = daemon.peak_memory_kib();
+    assert!(peak < MOST_KIB, "{peak} KiB: {agents}");
+    (platform, daemon)
+}
+
+#[tokio::test]
+async fn g12_the_first_batch_of_a_connection_weighs_what_any_other_does() {
+    let image = random(4 * 1024 * 1024);
+    fits(&format!(
+        "INSERT INTO agents (slug, name, agent_image) SELECT 'agent-' || i, 'n', {image} FROM generate_series(1, 16) i;
+         INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents"
+    ))
+    .await;
+}
+
+#[tokio::test]
+async fn g12_heavy_agents_behind_light_ones_make_small_batches() {
+    fits(
+        "INSERT INTO agents (slug, name) SELECT 'light-' || i, 'n' FROM generate_series(1, 2000) i;
+         INSERT INTO agents (slug, name, agent_image)
+             SELECT 'heavy-' || i, 'n', repeat(md5(i::text), 40000) FROM generate_series(1, 200) i;
+         INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn g12_a_slug_with_many_heavy_configurations_is_done_in_pages() {
+    let settings = format!("jsonb_build_object('theirs', {})", random(20_000));
+    let (platform, _daemon) = fits(&format!(
+        "INSERT INTO agents (slug, name, voice_settings)
+             VALUES ('one', 'n', jsonb_build_object('provider', 'openai', 'voice_id', 'v', 'theirs', repeat('x', 20000)));
+         INSERT INTO agents (slug, name) VALUES ('other', 'n');
+         INSERT INTO agent_configurations (agent_slug, provider_config) SELECT 'one', {settings} FROM generate_series(1, 2500) i;
+         INSERT INTO agent_configurations (agent_slug) VALUES ('other')"
+    ))
+    .await;
+    let voices = "SELECT count(*) FROM agent_configurations
+        WHERE provider_config #>> '{tts,voice}' = 'v' AND length(provider_config ->> 'theirs') = 20000";
+    assert_eq!(platform.value::<i64>(voices).await, 2500, "in sync, and nothing of anybody else's is lost");
+    platform.run("ALTER TABLE agent_configurations ADD CONSTRAINT no_bad CHECK (agent_name <> 'bad')").await;
+    platform.run("UPDATE agents SET name = 'bad' WHERE slug = 'one'; UPDATE agents SET name = 'good' WHERE slug = 'other'").await;
+    platform
+        .holds("SELECT agent_name = 'good' IS TRUE FROM agent_configurations WHERE agent_slug = 'other'")
+        .await;
+    platform
+        .holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'one' AND kind = 'failed')")
+        .await;
+}
+
+#[tokio::test]
+async fn g12_compressed_settings_weigh_what_they_are_as_text() {
+    fits(
+        "INSERT INTO agents (slug, name, voice_settings)
+             SELECT 'agent-' || i, 'n', jsonb_build_object('provider', 'openai', 'theirs', repeat('x', 3000000))
+             FROM generate_series(1, 60) i;
+         INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn g12_an_agent_that_is_too_heavy_is_rejected_and_not_read() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "INSERT INTO agents (slug, name, agent_image) VALUES ('huge', 'n', repeat('0123456789', 30000000)), ('other', 'n', 'i');
+             INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
+        )
+        .await;
+    let daemon = platform.caught_up_daemon().await;
+    platform
+        .holds("SELECT agent_name = 'n' IS TRUE FROM agent_configurations WHERE agent_slug = 'other'")
+        .await;
+    let (kind, detail) = platform.problem("huge").await.unwrap();
+    assert_eq!(kind, "rejected");
+    assert!(detail.contains("expected at most 16777216 bytes together"), "{detail}");
+    assert!(daemon.peak_memory_kib() < MOST_KIB);
+    platform.run("UPDATE agents SET agent_image = 'small' WHERE slug = 'huge'").await;
+    platform
+        .holds("SELECT agent_image = 'small' IS TRUE FROM agent_configurations WHERE agent_slug = 'huge'")
+        .await;
+    platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+}
