@@ -450,7 +450,7 @@ async fn g14_an_index_in_an_order_that_the_collation_no_longer_has_is_told_and_n
         }
         let daemon = brisk(&platform);
         daemon.logged("caught up").await;
-        platform.run("UPDATE agents SET name = 'last'").await;
+        mending.batch_execute("UPDATE agents SET name = 'last'").await.unwrap();
         platform.holds("SELECT count(*) = 400 FROM agent_configurations WHERE agent_name = 'last'").await;
         assert!(daemon.lines("the collation").is_empty());
     }

@@ -23,6 +23,12 @@ use crate::settings::Database;
 /// The oldest server that has all that is needed, as `server_version_num` puts it.
 const OLDEST: i32 = 140_000;
 
+/// A session that PostgreSQL does not tell of.
+const NOT_SHOWN: &str = "one that this role is not shown";
+
+/// The collation that has no name of its own.
+const DEFAULT_COLLATION: &str = "of the database";
+
 /// Something that was found.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Finding {
@@ -315,7 +321,7 @@ impl Display for Finding {
                 out,
                 "the queue of notifications is {percent} % full, so saves do not wake the daemon, which looks every sync.poll_interval; a \
                  session that listens and never reads holds it up, probably {}",
-                holder.as_deref().unwrap_or("one that this role is not shown")
+                holder.as_deref().unwrap_or(NOT_SHOWN)
             ),
             Self::NoNumber { table, column, of_type } => write!(
                 out,
@@ -329,7 +335,7 @@ impl Display for Finding {
                 out,
                 "the collation {} of {column} in {table} had version {recorded} when its indexes were made and has {actual} now, so no \
                  index is used to find a slug there",
-                collation.as_deref().unwrap_or("of the database")
+                collation.as_deref().unwrap_or(DEFAULT_COLLATION)
             ),
             Self::PreparedTransactions { max } => write!(
                 out,
