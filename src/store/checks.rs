@@ -104,6 +104,8 @@ pub enum Finding {
         table: String,
         /// The column of the slug.
         column: String,
+        /// Whether the table has partitions, over which there is such an index only on what they are divided by.
+        partitioned: bool,
     },
     /// The indexes of a slug were made in another order than the collation has now.
     CollationChanged {
@@ -252,7 +254,11 @@ impl Finding {
                 format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE double precision USING …, or name another column in the settings.")
                     .into()
             }
-            Self::NotUnique { table, column } => {
+            Self::NotUnique { partitioned: true, .. } => {
+                "PostgreSQL has no such index over partitions that are not divided by the slug: see that those who save keep slugs apart."
+                    .into()
+            }
+            Self::NotUnique { table, column, .. } => {
                 format!("CREATE UNIQUE INDEX CONCURRENTLY ON {table} ({column});").into()
             }
             Self::CollationChanged { table, collation: Some(collation), .. } => format!(
@@ -327,7 +333,7 @@ impl Display for Finding {
                 out,
                 "{column} of {table} has the type {of_type}, which holds no plain number, so it is left out"
             ),
-            Self::NotUnique { table, column } => write!(
+            Self::NotUnique { table, column, .. } => write!(
                 out,
                 "{table} has no unique index on {column}; agents that share a slug are reported as ambiguous and not synced"
             ),

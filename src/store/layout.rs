@@ -191,7 +191,7 @@ pub(super) const COLUMNS: &str = "
                      AND i.indexprs IS NULL AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum),
            -- A unique index of a table says nothing of the rows of its children; one of a partitioned table does.
            EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = a.attrelid AND c.relkind <> 'p'),
-           pg_catalog.format_type(coalesce(base.type, a.atttypid), -1)
+           pg_catalog.format_type(coalesce(base.type, a.atttypid), -1), c.relkind = 'p'
     FROM pg_catalog.pg_attribute a
     JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -250,6 +250,7 @@ struct Table {
     plain: String,
     shown: String,
     has_children: bool,
+    partitioned: bool,
     found: Vec<Found>,
     missing: Vec<String>,
 }
@@ -290,8 +291,9 @@ impl Table {
             .collect::<Result<_, StoreError>>()?;
         let quoted = format!("{}.{}", Quoted(schema), Quoted(table));
         let has_children = rows.first().map_or(Ok(false), |row| row.try_get(5)).map_err(StoreError::from)?;
+        let partitioned = rows.first().map_or(Ok(false), |row| row.try_get(13)).map_err(StoreError::from)?;
         let plain = format!("{}.{}", plain(schema), plain(table));
-        Ok(Self { quoted, plain, shown, has_children, found, missing: Vec::new() })
+        Ok(Self { quoted, plain, shown, has_children, partitioned, found, missing: Vec::new() })
     }
 
     fn find(&self, name: &str) -> Option<&Found> {
@@ -312,7 +314,8 @@ impl Table {
     /// That none does.
     fn repeats(&self, name: &str) -> Option<Finding> {
         let found = self.find(name).filter(|found| !found.unique)?;
-        Some(Finding::NotUnique { table: self.plain.clone(), column: plain(&found.name) })
+        let (table, column) = (self.plain.clone(), plain(&found.name));
+        Some(Finding::NotUnique { table, column, partitioned: self.partitioned })
     }
 
     /// How rows are looked up by this column.
