@@ -221,6 +221,7 @@ pub(super) const COLUMNS: &str = "
     ORDER BY (SELECT pg_catalog.array_position(i.indkey::int2[], a.attnum) FROM pg_catalog.pg_index i
               WHERE i.indrelid = a.attrelid AND i.indisprimary), a.attnum";
 
+#[allow(clippy::struct_excessive_bools, reason = "each is a column of the query")]
 struct Found {
     name: String,
     sql_type: String,
