@@ -450,8 +450,45 @@ async fn g14_an_index_in_an_order_that_the_collation_no_longer_has_is_told_and_n
         }
         let daemon = brisk(&platform);
         daemon.logged("caught up").await;
-        platform.run("UPDATE agents SET name = 'last'").await;
+        mending.batch_execute("UPDATE agents SET name = 'last'").await.unwrap();
         platform.holds("SELECT count(*) = 400 FROM agent_configurations WHERE agent_name = 'last'").await;
         assert!(daemon.lines("the collation").is_empty());
     }
+}
+
+#[tokio::test]
+async fn g8_a_queue_of_notifications_that_is_full_keeps_no_daemon_from_connecting_and_is_told() {
+    let version =
+        Platform::new().await.value::<i32>("SELECT current_setting('server_version_num')::int").await;
+    if version < 170_000 {
+        eprintln!("skipped: before PostgreSQL 17, the queue of notifications is too large to be filled");
+        return;
+    }
+    let settings = "max_notify_queue_pages = 64";
+    let own = Cluster::start(Options { settings, ..Options::default() }).unwrap();
+    let platform = Platform::with_tables(&own, TABLES).await;
+    platform.install();
+    platform.configure("a").await;
+    let stuck = platform.connect().await;
+    stuck.batch_execute("SET application_name = 'stuck'; LISTEN filler").await.unwrap();
+    stuck.batch_execute("BEGIN; SELECT 1").await.unwrap();
+    let filler = platform.connect().await;
+    eventually("the queue is full", async || {
+        filler.batch_execute("SELECT pg_notify('filler', repeat('x', 7000))").await.is_err()
+    })
+    .await;
+
+    let mut command = platform.command(&["run"]);
+    command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s").env("AGENT_SYNC__SYNC__POLL_INTERVAL", "100ms");
+    let daemon = Daemon::start(command);
+    daemon.logged("caught up").await;
+    let line = daemon.logged("the queue of notifications is").await;
+    assert!(line["message"].as_str().unwrap().contains("stuck"), "{line}");
+    platform.save("a", EXAMPLE).await;
+    platform.becomes("a", EXPECTED).await;
+    let doctor = platform.says(&["doctor", "--json"]).await;
+    assert!(doctor.code == 2 && doctor.out.contains("the queue of notifications is"), "{doctor:?}");
+
+    stuck.batch_execute("COMMIT").await.unwrap();
+    eventually("it is no fault any more", async || platform.says(&["doctor"]).await.code == 0).await;
 }

@@ -187,7 +187,7 @@ fn sources<T: Error + 'static>(error: &tokio_postgres::Error) -> Option<&T> {
 ///
 /// What a role or database may have set for others, and changes what our statements mean or what the server says, is set to what is
 /// usual. `session_replication_role` is left alone, which only a superuser may set: the platform's triggers fire for our writes as
-/// it says. So are DateStyle, IntervalStyle and TimeZone, which the platform's triggers may count on: no statement of ours
+/// it says. So are `DateStyle`, `IntervalStyle` and `TimeZone`, which the platform's triggers may count on: no statement of ours
 /// reads a time from text.
 ///
 /// `agent_sync.daemon` tells the trigger of the capture that it runs in the daemon's own session, where its look for a sleeping daemon

@@ -23,6 +23,12 @@ use crate::settings::Database;
 /// The oldest server that has all that is needed, as `server_version_num` puts it.
 const OLDEST: i32 = 140_000;
 
+/// A session that PostgreSQL does not tell of.
+const NOT_SHOWN: &str = "one that this role is not shown";
+
+/// The collation that has no name of its own.
+const DEFAULT_COLLATION: &str = "of the database";
+
 /// Something that was found.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Finding {
@@ -98,6 +104,8 @@ pub enum Finding {
         table: String,
         /// The column of the slug.
         column: String,
+        /// Whether the table has partitions, over which there is such an index only on what they are divided by.
+        partitioned: bool,
     },
     /// The indexes of a slug were made in another order than the collation has now.
     CollationChanged {
@@ -246,7 +254,11 @@ impl Finding {
                 format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE double precision USING …, or name another column in the settings.")
                     .into()
             }
-            Self::NotUnique { table, column } => {
+            Self::NotUnique { partitioned: true, .. } => {
+                "PostgreSQL has no such index over partitions that are not divided by the slug: see that those who save keep slugs apart."
+                    .into()
+            }
+            Self::NotUnique { table, column, .. } => {
                 format!("CREATE UNIQUE INDEX CONCURRENTLY ON {table} ({column});").into()
             }
             Self::CollationChanged { table, collation: Some(collation), .. } => format!(
@@ -315,13 +327,13 @@ impl Display for Finding {
                 out,
                 "the queue of notifications is {percent} % full, so saves do not wake the daemon, which looks every sync.poll_interval; a \
                  session that listens and never reads holds it up, probably {}",
-                holder.as_deref().unwrap_or("one that this role is not shown")
+                holder.as_deref().unwrap_or(NOT_SHOWN)
             ),
             Self::NoNumber { table, column, of_type } => write!(
                 out,
                 "{column} of {table} has the type {of_type}, which holds no plain number, so it is left out"
             ),
-            Self::NotUnique { table, column } => write!(
+            Self::NotUnique { table, column, .. } => write!(
                 out,
                 "{table} has no unique index on {column}; agents that share a slug are reported as ambiguous and not synced"
             ),
@@ -329,7 +341,7 @@ impl Display for Finding {
                 out,
                 "the collation {} of {column} in {table} had version {recorded} when its indexes were made and has {actual} now, so no \
                  index is used to find a slug there",
-                collation.as_deref().unwrap_or("of the database")
+                collation.as_deref().unwrap_or(DEFAULT_COLLATION)
             ),
             Self::PreparedTransactions { max } => write!(
                 out,

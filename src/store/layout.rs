@@ -188,11 +188,13 @@ pub(super) const COLUMNS: &str = "
            stale.name, stale.recorded, stale.actual,
            EXISTS (SELECT FROM pg_catalog.pg_index i
                    WHERE i.indrelid = a.attrelid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
-                     AND i.indexprs IS NULL AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum)
-               -- A unique index of a table says nothing of the rows of its children; one of a partitioned table does.
-               AND NOT EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = a.attrelid AND c.relkind <> 'p'),
-           pg_catalog.format_type(coalesce(base.type, a.atttypid), -1)
+                     AND i.indexprs IS NULL AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum),
+           -- A unique index of a table says nothing of the rows of its children; one of a partitioned table does.
+           EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = a.attrelid AND c.relkind <> 'p'),
+           pg_catalog.format_type(coalesce(base.type, a.atttypid), -1), c.relkind = 'p'
     FROM pg_catalog.pg_attribute a
+    JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     -- The type under a domain, however many there are of them, one upon the other, and the length or scale that one of them gives it.
     LEFT JOIN LATERAL (
         WITH RECURSIVE under (type, modifier, depth) AS (
@@ -214,13 +216,12 @@ pub(super) const COLUMNS: &str = "
         FROM pg_catalog.pg_collation l JOIN pg_catalog.pg_namespace s ON s.oid = l.collnamespace
         WHERE l.oid = a.attcollation
     ) AS stale ON stale.recorded <> stale.actual
-    JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
-    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = $1::text AND c.relname = $2::text
       AND a.attnum > 0 AND NOT a.attisdropped
     ORDER BY (SELECT pg_catalog.array_position(i.indkey::int2[], a.attnum) FROM pg_catalog.pg_index i
               WHERE i.indrelid = a.attrelid AND i.indisprimary), a.attnum";
 
+#[allow(clippy::struct_excessive_bools, reason = "each is a column of the query")]
 struct Found {
     name: String,
     sql_type: String,
@@ -230,6 +231,8 @@ struct Found {
     of_key: bool,
     stale: Option<Stale>,
     unique: bool,
+    /// Whether children of the table, which its index does not cover, have rows of their own.
+    has_others: bool,
     /// What it is stored as: the type under a domain.
     base_type: String,
 }
@@ -248,6 +251,7 @@ struct Table {
     plain: String,
     shown: String,
     has_children: bool,
+    partitioned: bool,
     found: Vec<Found>,
     missing: Vec<String>,
 }
@@ -281,14 +285,16 @@ impl Table {
                         None => None,
                     },
                     unique: row.try_get(10)?,
-                    base_type: row.try_get(11)?,
+                    has_others: row.try_get(11)?,
+                    base_type: row.try_get(12)?,
                 })
             })
             .collect::<Result<_, StoreError>>()?;
         let quoted = format!("{}.{}", Quoted(schema), Quoted(table));
         let has_children = rows.first().map_or(Ok(false), |row| row.try_get(5)).map_err(StoreError::from)?;
+        let partitioned = rows.first().map_or(Ok(false), |row| row.try_get(13)).map_err(StoreError::from)?;
         let plain = format!("{}.{}", plain(schema), plain(table));
-        Ok(Self { quoted, plain, shown, has_children, found, missing: Vec::new() })
+        Ok(Self { quoted, plain, shown, has_children, partitioned, found, missing: Vec::new() })
     }
 
     fn find(&self, name: &str) -> Option<&Found> {
@@ -303,13 +309,14 @@ impl Table {
 
     /// Whether a unique index, which has to tell the truth, keeps equal values out of this column.
     fn is_unique(&self, name: &str) -> bool {
-        self.find(name).is_some_and(|found| found.unique && found.stale.is_none())
+        self.find(name).is_some_and(|found| found.unique && !found.has_others && found.stale.is_none())
     }
 
     /// That none does.
     fn repeats(&self, name: &str) -> Option<Finding> {
         let found = self.find(name).filter(|found| !found.unique)?;
-        Some(Finding::NotUnique { table: self.plain.clone(), column: plain(&found.name) })
+        let (table, column) = (self.plain.clone(), plain(&found.name));
+        Some(Finding::NotUnique { table, column, partitioned: self.partitioned })
     }
 
     /// How rows are looked up by this column.

@@ -152,7 +152,7 @@ pub fn survey(layout: &Layout, noted: bool) -> String {
     };
     let asked = format!("($1::text[] IS NULL OR {slug} = ANY ($1::text[]))");
     // Where an index keeps slugs apart, nobody has to count them.
-    let (shares, shared) = if agents.slug_is_unique {
+    let (number, counting) = if agents.slug_is_unique {
         ("1::int8", String::new())
     } else {
         let counted = format!(
@@ -163,9 +163,9 @@ pub fn survey(layout: &Layout, noted: bool) -> String {
         ("shared.agents", counted)
     };
     format!(
-        "SELECT a.{own}::text, {said}, {}, c.ctid IS NOT NULL, {}, {shares}
+        "SELECT a.{own}::text, {said}, {}, c.ctid IS NOT NULL, {}, {number}
          FROM {} a LEFT JOIN {} c ON {of} = {slug}
-         {from} {shared}
+         {from} {counting}
          WHERE a.{own} IS NOT NULL AND {asked}
          ORDER BY {slug}, c.tableoid, c.ctid",
         queries::agent_columns(agents, queries::As::Text),

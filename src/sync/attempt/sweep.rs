@@ -127,8 +127,9 @@ impl Attempt<'_> {
         let known = self.uncaptured.take();
         let open = store.savers(client).await?;
         let (left, is_new) = match known {
-            Some((before, savers)) if before == saves => {
-                (savers.into_iter().filter(|saver| open.contains(saver)).collect(), false)
+            Some((before, mut left)) if before == saves => {
+                left.retain(|saver| open.contains(saver));
+                (left, false)
             }
             known => {
                 if !told {
