@@ -180,6 +180,8 @@ async fn a_loop_that_hangs_is_told_from_one_that_waits_within_the_bound_of_a_sin
     let mut command = command(&platform);
     // One answer may take 6 s then, and there are 15 s of slack.
     command.env("AGENT_SYNC__SYNC__STATEMENT_TIMEOUT", "1s").env("AGENT_SYNC__SYNC__LOCK_TIMEOUT", "100ms");
+    // Only at this level each of many agents has a line.
+    command.env("AGENT_SYNC__LOG__LEVEL", "debug");
     let mut child = command.stderr(std::process::Stdio::piped()).spawn().map(Killed).unwrap();
     let mut log = BufReader::new(child.0.stderr.take().unwrap()).lines().map_while(Result::ok);
     let address: Value = log
