@@ -228,3 +228,35 @@ async fn a_row_that_cannot_even_be_read_is_set_aside() {
     })
     .await;
 }
+
+/// GIVEN agents that PostgreSQL refuses, with slugs longer than any btree holds and of bytes that do not compress, WHEN they are saved
+/// with their neighbours, THEN each is noted as a problem of its own, counted anew with each attempt, and its neighbours are in sync.
+#[tokio::test]
+async fn g5_an_agent_with_a_slug_of_any_length_is_set_aside() {
+    let platform = platform(20).await;
+    // Slugs like these fit into no btree of the platform's either.
+    platform
+        .run(
+            "ALTER TABLE agents DROP CONSTRAINT agents_slug_key, ADD EXCLUDE USING hash (slug WITH =);
+             DROP INDEX agent_configurations_agent_slug_idx; CREATE INDEX ON agent_configurations USING hash (agent_slug);
+             INSERT INTO agents (slug, name) SELECT string_agg(md5(n::text || length), ''), 'n'
+                 FROM generate_series(1, 3200) n, unnest(ARRAY[100, 200, 3200]) AS length WHERE n <= length GROUP BY length;
+             CREATE FUNCTION public.poison() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN IF length(NEW.agent_slug) > 1000 THEN RAISE EXCEPTION 'no'; END IF; RETURN NEW; END $$;
+             CREATE TRIGGER poison BEFORE UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION public.poison()",
+        )
+        .await;
+    let _daemon = platform.caught_up_daemon().await;
+    platform.holds("SELECT count(*) = 20 FROM agent_configurations WHERE agent_name = 'n'").await;
+    platform.holds("SELECT count(*) = 3 FROM agent_sync.problem WHERE kind = 'missing_configuration'").await;
+    platform
+        .run(
+            "INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents WHERE length(slug) > 1000",
+        )
+        .await;
+    platform.holds("SELECT count(*) = 3 FROM agent_sync.problem WHERE kind = 'failed'").await;
+    platform.run("UPDATE agents SET name = 'again'").await;
+    platform.holds("SELECT count(*) = 3 AND min(attempts) > 1 FROM agent_sync.problem").await;
+    platform.holds("SELECT count(*) = 20 FROM agent_configurations WHERE agent_name = 'again'").await;
+    assert!(platform.value::<bool>("SELECT max(length(slug)) > 100000 FROM agent_sync.problem").await);
+}

@@ -4,6 +4,8 @@
 //! number 0 and is otherwise the same.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use agent_sync::install::VERSION;
 
@@ -12,19 +14,25 @@ use crate::support::{Daemon, Platform};
 
 /// A platform with the schema of the version before this one.
 async fn with_the_version_before() -> Platform {
+    let platform = with_the_version(usize::try_from(VERSION).unwrap() - 1).await;
+    if VERSION == 1 {
+        set_version(&platform, 0).await;
+    }
+    platform
+}
+
+/// A platform with the schema of a version, made by the numbered files up to it.
+async fn with_the_version(version: usize) -> Platform {
     let platform = Platform::new().await;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
     let mut steps: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     steps.retain(|path| path.file_name().unwrap().as_encoded_bytes()[0].is_ascii_digit());
     steps.sort();
     assert_eq!(steps.len(), usize::try_from(VERSION).unwrap(), "every version has its file");
-    steps.truncate((steps.len() - 1).max(1));
+    steps.truncate(version.max(1));
     steps.push(folder.join("attach.sql"));
     for step in steps {
         platform.run(&std::fs::read_to_string(step).unwrap()).await;
-    }
-    if VERSION == 1 {
-        set_version(&platform, 0).await;
     }
     platform
 }
@@ -135,4 +143,76 @@ async fn i6_an_older_program_does_not_install_over_a_newer_schema() {
     let printed = platform.says(&["install", "--print"]).await.out;
     let error = platform.client.batch_execute(&printed).await.unwrap_err();
     assert!(error.as_db_error().unwrap().message().contains(&reason), "{error:?}");
+}
+
+/// GIVEN an older schema with problems in it and saves under way, WHEN it is upgraded, THEN no save fails, the problems are kept, and
+/// every change is in sync.
+#[tokio::test]
+async fn i6_g1_every_older_schema_is_upgraded_under_saves() {
+    for version in 1..usize::try_from(VERSION).unwrap() {
+        let platform = with_the_version(version).await;
+        platform
+            .run(
+                "INSERT INTO agents (slug, name, system_prompt) SELECT 'a' || n, 'n', 'p' FROM generate_series(1, 20) n;
+                 INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents;
+                 INSERT INTO agent_sync.problem (slug, kind, detail, since, attempts)
+                     VALUES ('lonely', 'missing_configuration', 'since long ago', '2021-01-01', 7);
+                 INSERT INTO agents (slug, name) VALUES ('lonely', 'n')",
+            )
+            .await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut writers = Vec::new();
+        for writer in 0..2 {
+            let (client, stop) = (platform.connect().await, Arc::clone(&stop));
+            writers.push(tokio::spawn(async move {
+                let mut saves = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    saves += 1;
+                    let slug = format!("a{}", 1 + 2 * (saves % 10) + writer);
+                    let save = format!("UPDATE agents SET name = 'save {saves}' WHERE slug = '{slug}'");
+                    assert_eq!(client.execute(&save, &[]).await.unwrap(), 1);
+                }
+                saves
+            }));
+        }
+        platform.holds("SELECT count(*) > 50 FROM agent_sync.outbox").await;
+        let said = platform.says(&["install"]).await;
+        assert!(said.code == 0 && said.out.contains("default: installed"), "from {version}: {said:?}");
+        platform.holds("SELECT count(*) > 200 FROM agent_sync.outbox").await;
+        stop.store(true, Ordering::Relaxed);
+        for writer in writers {
+            assert!(writer.await.unwrap() > 0);
+        }
+        let kept =
+            "SELECT since = '2021-01-01' AND attempts = 7 FROM agent_sync.problem WHERE slug = 'lonely'";
+        assert!(platform.value::<bool>(kept).await, "from {version}");
+        assert!(platform.says(&["install"]).await.out.contains("nothing to change"), "from {version}");
+        let _daemon = platform.caught_up_daemon().await;
+        platform.drained().await;
+        let stale = "SELECT count(*) FROM agents a JOIN agent_configurations c ON c.agent_slug = a.slug
+                     WHERE c.agent_name IS DISTINCT FROM a.name";
+        assert_eq!(platform.value::<i64>(stale).await, 0, "from {version}");
+        assert_eq!(platform.value::<i32>("SELECT version FROM agent_sync.install").await, VERSION);
+    }
+}
+
+#[tokio::test]
+async fn i6_the_upgraded_schema_is_the_same_as_a_new_one() {
+    const SHAPE: &str = "
+        SELECT string_agg(line, E'\\n' ORDER BY line) FROM (
+            SELECT c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull
+                   || coalesce(' ' || pg_get_expr(d.adbin, d.adrelid), '') || coalesce(' ' || col_description(c.oid, a.attnum), '')
+                FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+                WHERE c.relnamespace = 'agent_sync'::regnamespace AND c.relkind IN ('r', 'v', 'S') AND a.attnum > 0 AND NOT a.attisdropped
+            UNION ALL SELECT c.relname || ' ' || c.relkind::text || c.relreplident::text FROM pg_class c
+                WHERE c.relnamespace = 'agent_sync'::regnamespace
+            UNION ALL SELECT o.conname || ' ' || pg_get_constraintdef(o.oid) FROM pg_constraint o
+                WHERE o.connamespace = 'agent_sync'::regnamespace) AS shape (line)";
+    let expected: String = Platform::installed().await.value(SHAPE).await;
+    for version in 1..usize::try_from(VERSION).unwrap() {
+        let platform = with_the_version(version).await;
+        platform.install();
+        let upgraded: String = platform.value(SHAPE).await;
+        assert_eq!(upgraded, expected, "from {version}");
+    }
 }

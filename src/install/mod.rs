@@ -20,13 +20,14 @@ const STEPS: &[&str] = &[
     include_str!("../../sql/guard.sql"),
     include_str!("../../sql/0001_schema.sql"),
     include_str!("../../sql/0002_history.sql"),
+    include_str!("../../sql/0003_whole.sql"),
     include_str!("../../sql/attach.sql"),
     include_str!("../../sql/grant.sql"),
 ];
 const UNINSTALL: &str = include_str!("../../sql/uninstall.sql");
 
 /// The version of the schema that this program works with.
-pub const VERSION: i32 = 2;
+pub const VERSION: i32 = 3;
 
 /// How often a lock that is held by others is tried for, and how long others get in between.
 const ATTEMPTS: u32 = 5;

@@ -333,7 +333,8 @@ fn needs(database: &Database, layout: &Layout) -> Vec<Need> {
             privilege,
         }));
     };
-    on("agent_sync", "install", "UPDATE", vec!["\"uncaptured_seen\"", "\"seal\"", "\"last_sync\""]);
+    let noted = ["\"uncaptured_seen\"", "\"seal\"", "\"last_sync\"", "\"last_tried\"", "\"tries\""];
+    on("agent_sync", "install", "UPDATE", noted.to_vec());
 
     let optional = [&agents.name, &agents.system_prompt, &agents.agent_image];
     let read = [&agents.slug, &agents.voice_settings].into_iter().chain(optional.into_iter().flatten());

@@ -21,21 +21,32 @@ pub const DEQUEUE: &str = "DELETE FROM agent_sync.outbox WHERE ctid = $1 AND slu
 /// The first row from a place on.
 pub const FIRST_IN_OUTBOX: &str = "SELECT o.ctid, o.slug FROM agent_sync.outbox o WHERE o.ctid >= $1 LIMIT 1";
 
-/// Notes problems. `since` stays while the kind does; a retry comes after 2 s, doubling to 5 minutes.
+/// Notes problems. `since` stays while the kind does; a retry comes after 2 s, doubling to 5 minutes. The slugs are distinct.
+///
+/// The leader is the only writer of problems, so no row comes between the update and the insert. There is no ON CONFLICT, because the
+/// constraint that keeps a slug from standing there twice is not a unique index (`sql/0003_whole.sql`).
 pub const NOTE_PROBLEMS: &str = "
-    INSERT INTO agent_sync.problem AS p (slug, kind, detail, sqlstate, next_attempt)
-    SELECT u.slug, u.kind, u.detail, u.sqlstate,
-           CASE WHEN u.kind = 'failed' THEN now() + interval '2 seconds' END
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS u (slug, kind, detail, sqlstate)
-    ON CONFLICT (slug) DO UPDATE SET
-        kind = excluded.kind,
-        detail = excluded.detail,
-        sqlstate = excluded.sqlstate,
-        since = CASE WHEN p.kind = excluded.kind THEN p.since ELSE excluded.since END,
-        last_seen = excluded.last_seen,
-        attempts = CASE WHEN p.kind = excluded.kind THEN p.attempts + 1 ELSE 1 END,
-        next_attempt = CASE WHEN excluded.kind = 'failed' THEN
-            now() + least(interval '5 minutes', interval '2 seconds' * power(2::float8, least(p.attempts, 20)::float8)) END";
+    WITH found AS (
+        SELECT u.slug, u.kind, u.detail, u.sqlstate
+        FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS u (slug, kind, detail, sqlstate)
+    ), known AS (
+        UPDATE agent_sync.problem p SET
+            kind = f.kind,
+            detail = f.detail,
+            sqlstate = f.sqlstate,
+            since = CASE WHEN p.kind = f.kind THEN p.since ELSE now() END,
+            last_seen = now(),
+            attempts = CASE WHEN p.kind = f.kind THEN p.attempts + 1 ELSE 1 END,
+            next_attempt = CASE WHEN f.kind = 'failed' THEN
+                now() + least(interval '5 minutes', interval '2 seconds' * power(2::float8, least(p.attempts, 20)::float8)) END
+        FROM found f
+        WHERE p.slug = ANY ($1::text[]) AND p.slug = f.slug
+        RETURNING p.slug
+    )
+    INSERT INTO agent_sync.problem (slug, kind, detail, sqlstate, next_attempt)
+    SELECT f.slug, f.kind, f.detail, f.sqlstate, CASE WHEN f.kind = 'failed' THEN now() + interval '2 seconds' END
+    FROM found f
+    WHERE f.slug NOT IN (SELECT k.slug FROM known k)";
 
 /// Clears problems whose cause is gone.
 pub const CLEAR_PROBLEMS: &str = "DELETE FROM agent_sync.problem WHERE slug = ANY ($1::text[])";
