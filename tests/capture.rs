@@ -532,3 +532,93 @@ async fn c4_a_schema_renamed_in_the_middle_of_a_transaction_fails_no_save() {
     platform.run("UPDATE agents SET name = 'x'; COMMIT").await;
     assert_eq!(platform.value::<i64>("SELECT count(*) FROM agents WHERE name = 'x'").await, 200);
 }
+
+/// GIVEN a session in which somebody set what the capture keeps for its transaction, WHEN it saves, THEN that is not believed: the daemon is
+/// woken, and a broken outbox fails no save and is counted.
+#[tokio::test]
+async fn c4_c6_what_a_session_sets_is_not_believed() {
+    for value in ["50", "49", "1", "0 50", "1 50", "nonsense", " "] {
+        let platform = Platform::installed().await;
+        platform.run("INSERT INTO agents (slug) SELECT 'a' || n FROM generate_series(1, 100) n").await;
+        let sleeper = platform.connect().await;
+        sleeper.batch_execute("SELECT pg_advisory_lock(1634169721, 2)").await.unwrap();
+        platform.run("LISTEN agent_sync; LISTEN agent_sync_change").await;
+        cleared(&platform).await;
+        platform.run(&format!("SET agent_sync.appended = '{value}'")).await;
+        platform.run("UPDATE agents SET name = 'x' WHERE slug = 'a1'").await;
+        let place: String = platform.value("SELECT min(ctid)::text FROM agent_sync.outbox").await;
+        eventually(value, async || {
+            platform.run("SELECT 1").await;
+            platform.notices() == [format!("NOTIFY agent_sync_change {place:?}")]
+        })
+        .await;
+        // The same for a value that an earlier transaction of this session had, and for what keeps the warnings few.
+        platform.run("SET agent_sync.warned = 'uncounted'").await;
+        let earlier: String = platform.value("SELECT pg_current_xact_id()::text").await;
+        platform
+            .run(&format!(
+                "SET agent_sync.appended = '{earlier} 50'; SET agent_sync.warned = '{earlier} uncounted'"
+            ))
+            .await;
+        platform.run("DROP VIEW agent_sync.state; ALTER TABLE agent_sync.outbox RENAME TO gone").await;
+        platform.run("UPDATE agents SET name = 'y'").await;
+        assert_eq!(
+            platform.value::<i64>("SELECT count(*) FROM agents WHERE name = 'y'").await,
+            100,
+            "{value}"
+        );
+        assert_eq!(platform.value::<i64>("SELECT last_value FROM agent_sync.uncaptured").await, 1, "{value}");
+        eventually("one warning", async || {
+            let warned = |notice: &&String| notice.starts_with("WARNING: agent-sync could not note a change");
+            platform.notices().iter().filter(warned).count() == 1
+        })
+        .await;
+    }
+}
+
+/// GIVEN the session of the daemon, which holds the lock that tells that it sleeps, WHEN a trigger of the platform saves an agent there, THEN
+/// the daemon is notified, and no place is told; a session that is not marked so finds the lock free and stays quiet.
+#[tokio::test]
+async fn c6_g2_a_save_in_the_session_of_the_daemon_notifies_it() {
+    for (save, wanted) in [
+        ("INSERT INTO agents (slug) VALUES ('b')", 1),
+        ("UPDATE agents SET name = 'x' WHERE slug = 'a1'", 1),
+        ("UPDATE agents SET slug = 'c' WHERE slug = 'a1'", 1),
+        ("INSERT INTO agent_configurations (agent_slug) VALUES ('a1')", 1),
+        ("UPDATE agents SET name = 'many'", 1),
+        ("UPDATE agents SET enabled = false", 0),
+    ] {
+        let platform = Platform::installed().await;
+        platform.run("INSERT INTO agents (slug) SELECT 'a' || n FROM generate_series(1, 100) n").await;
+        platform.run("LISTEN agent_sync; LISTEN agent_sync_change").await;
+        let daemon = platform.connect().await;
+        daemon.batch_execute("SELECT pg_advisory_lock(1634169721, 2)").await.unwrap();
+        cleared(&platform).await;
+        daemon.batch_execute(&format!("BEGIN; {save}; ROLLBACK")).await.unwrap();
+        daemon.batch_execute("UPDATE agents SET name = 'unmarked' WHERE slug = 'a2'").await.unwrap();
+        platform.run("SELECT 1").await;
+        assert_eq!(platform.take_notices(), EMPTY, "{save}: not marked");
+        daemon.batch_execute("SET agent_sync.daemon = 'on'").await.unwrap();
+        daemon.batch_execute(save).await.unwrap();
+        daemon.batch_execute("NOTIFY agent_sync, 'the end'").await.unwrap();
+        let mut expected = vec![r#"NOTIFY agent_sync """#.to_owned(); wanted];
+        expected.push(r#"NOTIFY agent_sync "the end""#.to_owned());
+        eventually(save, async || {
+            platform.run("SELECT 1").await;
+            platform.notices() == expected
+        })
+        .await;
+        // A stranger that sets it, beside a daemon that sleeps, is one notification without a place.
+        cleared(&platform).await;
+        let stranger = platform.connect().await;
+        stranger
+            .batch_execute("SET agent_sync.daemon = 'on'; UPDATE agents SET name = 'y' WHERE slug = 'a5'")
+            .await
+            .unwrap();
+        eventually("a stranger", async || {
+            platform.run("SELECT 1").await;
+            platform.notices() == [r#"NOTIFY agent_sync """#]
+        })
+        .await;
+    }
+}
