@@ -38,6 +38,11 @@ DECLARE
         -- first append tells the place of its row, so that a daemon that has nothing else to do need not look for it;
         -- any further one tells that there is more.
         --
+        -- What this cannot keep (docs/reliability.md has the figures). An append that fails after a transaction's first 50 for want of
+        -- disk, memory or a lock's slot fails that statement: a block for every row would make bulk statements a third slower, and
+        -- each block is a subtransaction. A BEFORE trigger that a transaction makes and drops again may change columns that no trigger of
+        -- ours watches, and leaves no trace in the catalog. A save that notifies waits for other notifying commits of the whole cluster.
+        --
         -- In the daemon's own session (agent_sync.daemon is on) the lock is always free, because the session holds it itself: a
         -- trigger of the platform on the configurations may save another agent there. So a transaction of that session always
         -- notifies. Anybody else who sets it does no harm: the transaction sends one notification more, which names no place.

@@ -1,5 +1,8 @@
 -- agent-sync: proves that what stands under the names of an install was made by one. Run first, in the same transaction, by the install
--- and before uninstall.sql, which refuses to run without it.
+-- and before uninstall.sql, which refuses to run without it. The whole install by hand is
+--
+--     psql -1 -v ON_ERROR_STOP=1 -f sql/proof.sql -f sql/guard.sql -f sql/mend.sql -f sql/0001_schema.sql -f sql/0002_history.sql \
+--         -f sql/0003_whole.sql -f sql/mend.sql -f sql/attach.sql -f sql/grant.sql "$DATABASE_URL"
 --
 -- Proof is the comment that the install gives to each object. Where comments were stripped, as by pg_dump --no-comments, it is the
 -- exact structure: the kind, the columns and their types. What has neither belongs to somebody else: the error names it, and nothing

@@ -229,8 +229,20 @@ async fn i6_the_files_can_be_run_by_psql() {
         let output = command.arg(&platform.url).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
-    psql(&["0001_schema.sql", "0002_history.sql", "0003_whole.sql", "attach.sql"]);
-    psql(&["0001_schema.sql", "0002_history.sql", "0003_whole.sql", "attach.sql"]);
+    // As the header of proof.sql has it.
+    let install = [
+        "proof.sql",
+        "guard.sql",
+        "mend.sql",
+        "0001_schema.sql",
+        "0002_history.sql",
+        "0003_whole.sql",
+        "mend.sql",
+        "attach.sql",
+        "grant.sql",
+    ];
+    psql(&install);
+    psql(&install);
     platform.save("a", "{}").await;
     assert_eq!(platform.outbox().await, ["a"]);
     psql(&["proof.sql", "uninstall.sql"]);
