@@ -1,5 +1,8 @@
 //! The capture in the database, without a daemon (C1-C6).
 
+use agent_sync::throwaway::{Cluster, Options};
+
+use crate::support::platform::{TABLES, connect};
 use crate::support::{Platform, eventually};
 
 const EMPTY: &[&str] = &[];
@@ -621,4 +624,34 @@ async fn c6_g2_a_save_in_the_session_of_the_daemon_notifies_it() {
         })
         .await;
     }
+}
+
+/// GIVEN a save that could not be noted and was counted, WHEN the server crashes, THEN the counter may have moved by what PostgreSQL had
+/// reserved, and its `log_cnt` is 0, as its comment says; after a restart in order it stays as it was.
+#[tokio::test]
+async fn g1_a_crash_of_the_server_is_told_apart_from_saves_that_were_not_noted() {
+    let own = Cluster::start(Options::default()).unwrap();
+    let platform = Platform::with_tables(&own, TABLES).await;
+    platform.install();
+    let counter = "SELECT concat_ws(' ', last_value, log_cnt = 0) FROM agent_sync.uncaptured";
+    platform.run("ALTER TABLE agent_sync.outbox RENAME TO gone").await;
+    platform.save("a", "{}").await;
+    assert_eq!(platform.value::<String>(counter).await, "1 f");
+    let url = platform.url.clone();
+    drop(platform);
+    own.control(&["-m", "fast", "stop"]).unwrap();
+    own.control(&["start"]).unwrap();
+    let value = async || -> String {
+        let (client, _) = connect(&url).await;
+        client.query_one(counter, &[]).await.unwrap().get(0)
+    };
+    assert!(value().await.starts_with("1 "));
+    let (client, _) = connect(&url).await;
+    client.batch_execute("INSERT INTO agents (slug) VALUES ('b')").await.unwrap();
+    assert_eq!(value().await, "2 f");
+    own.control(&["-m", "immediate", "stop"]).unwrap();
+    own.control(&["start"]).unwrap();
+    let after = value().await;
+    let (last, reserved) = after.split_once(' ').unwrap();
+    assert!((2..=34).contains(&last.parse::<i64>().unwrap()) && reserved == "t", "{after}");
 }

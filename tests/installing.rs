@@ -653,7 +653,7 @@ async fn i6_a_trigger_of_somebody_that_calls_our_function_is_never_dropped() {
     let platform = Platform::installed().await;
     platform
         .run(
-            "CREATE TABLE other (LIKE agents);
+            "CREATE TABLE other (LIKE agents INCLUDING ALL);
              CREATE TRIGGER theirs AFTER INSERT ON other FOR EACH ROW EXECUTE FUNCTION agent_sync.capture_agent();
              DROP TRIGGER agent_sync_update ON agents",
         )
