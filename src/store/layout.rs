@@ -151,6 +151,17 @@ pub enum LayoutError {
         /// The column's name.
         column: String,
     },
+    /// Slugs of this type cannot be compared as text (T7).
+    #[error(
+        "the slug column {column} has the type {of_type}; agent-sync needs text, varchar, char, citext or a domain over one of \
+         them"
+    )]
+    SlugType {
+        /// Schema, table and column.
+        column: String,
+        /// Its type.
+        of_type: String,
+    },
 }
 
 impl LayoutError {
@@ -161,13 +172,18 @@ impl LayoutError {
             Self::NoTable { .. } | Self::NoColumn { .. } => {
                 "Check the names of tables and columns in the settings of this database."
             }
+            Self::SlugType { .. } => {
+                "Name a column of such a type in the settings of this database (agents.columns.slug, \
+                 configurations.columns.agent_slug), or change its type to text."
+            }
         }
     }
 }
 
 /// The columns of a table, their types by name and by length, whether one can be written, whether it is indexed, and
 /// whether it is of a primary key that can be read; then its collation, if the library orders text otherwise than when the collation was
-/// made: its name, none for that of the database, and the two versions; and whether it is unique by itself. Those of the primary key come
+/// made: its name, none for that of the database, and the two versions; whether it is unique by itself; and whether its type
+/// holds slugs (T7; `sql/attach.sql` has the same types). Those of the primary key come
 /// first, in its order.
 /// The table is looked up in the catalog, which needs no privilege: what the role lacks is for `checks` to say.
 pub(super) const COLUMNS: &str = "
@@ -191,7 +207,14 @@ pub(super) const COLUMNS: &str = "
                      AND i.indexprs IS NULL AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum),
            -- A unique index of a table says nothing of the rows of its children; one of a partitioned table does.
            EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = a.attrelid AND c.relkind <> 'p'),
-           pg_catalog.format_type(coalesce(base.type, a.atttypid), -1), c.relkind = 'p'
+           pg_catalog.format_type(coalesce(base.type, a.atttypid), -1), c.relkind = 'p',
+           EXISTS (WITH RECURSIVE base (type) AS (
+                       SELECT a.atttypid
+                       UNION ALL
+                       SELECT t.typbasetype FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype = 'd')
+                   SELECT FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type
+                   WHERE t.oid IN ('pg_catalog.text'::regtype, 'pg_catalog.varchar'::regtype, 'pg_catalog.bpchar'::regtype)
+                      OR t.typname = 'citext' AND t.typtype = 'b') AS holds_slugs
     FROM pg_catalog.pg_attribute a
     JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -235,6 +258,8 @@ struct Found {
     has_others: bool,
     /// What it is stored as: the type under a domain.
     base_type: String,
+    /// Whether its type holds slugs (T7).
+    holds_slugs: bool,
 }
 
 /// A collation that is not what it was when the indexes were made.
@@ -287,6 +312,7 @@ impl Table {
                     unique: row.try_get(10)?,
                     has_others: row.try_get(11)?,
                     base_type: row.try_get(12)?,
+                    holds_slugs: row.try_get(14)?,
                 })
             })
             .collect::<Result<_, StoreError>>()?;
@@ -349,6 +375,16 @@ impl Table {
             .find(name)
             .ok_or_else(|| LayoutError::NoColumn { table: self.shown.clone(), column: name.to_owned() })?;
         Ok(found.column())
+    }
+
+    /// The required column that holds the slug.
+    fn slug(&self, name: &str) -> Result<Column, LayoutError> {
+        let column = self.required(name)?;
+        if self.find(name).is_some_and(|found| found.holds_slugs) {
+            return Ok(column);
+        }
+        let place = format!("{}.{}", self.plain, plain(name));
+        Err(LayoutError::SlugType { column: place, of_type: column.sql_type })
     }
 
     fn optional(&mut self, name: &str) -> Option<Column> {
@@ -416,7 +452,7 @@ impl Layout {
         let mut to = Table::read(client, patience, &configurations.schema, &configurations.table).await?;
         let source = Agents {
             table: from.quoted.clone(),
-            slug: from.required(&agents.columns.slug)?,
+            slug: from.slug(&agents.columns.slug)?,
             slug_is_indexed: from.finds(&agents.columns.slug),
             slug_is_unique: from.is_unique(&agents.columns.slug),
             lookup: from.lookup(&agents.columns.slug),
@@ -434,7 +470,7 @@ impl Layout {
         let (temperature, no_number) = to.number(&columns.temperature);
         let target = Configurations {
             table: to.quoted.clone(),
-            agent_slug: to.required(&columns.agent_slug)?,
+            agent_slug: to.slug(&columns.agent_slug)?,
             agent_slug_is_indexed: to.finds(&columns.agent_slug),
             lookup: to.lookup(&columns.agent_slug),
             has_children: to.has_children,
