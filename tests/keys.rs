@@ -73,8 +73,8 @@ async fn g14_an_agent_that_a_policy_hides_is_not_taken_for_gone() {
     for (hide, show) in [
         ("ALTER TABLE agents ENABLE ROW LEVEL SECURITY", "ALTER TABLE agents DISABLE ROW LEVEL SECURITY"),
         (
-            "CREATE POLICY some ON agents USING (slug <> 'a'); ALTER TABLE agents ENABLE ROW LEVEL SECURITY",
-            "DROP POLICY some ON agents; CREATE POLICY every ON agents USING (true)",
+            "CREATE POLICY parts ON agents USING (slug <> 'a'); ALTER TABLE agents ENABLE ROW LEVEL SECURITY",
+            "DROP POLICY parts ON agents; CREATE POLICY every ON agents USING (true)",
         ),
         (
             "CREATE POLICY every ON agents USING (true); CREATE POLICY no ON agents AS RESTRICTIVE USING (slug <> 'a');

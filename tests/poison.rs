@@ -202,33 +202,6 @@ async fn a_log_that_cannot_be_written_does_not_end_the_work() {
     child.wait().unwrap();
 }
 
-#[tokio::test]
-async fn a_row_that_cannot_even_be_read_is_set_aside() {
-    let cluster = crate::support::cluster();
-    let (admin, _) = crate::support::platform::connect(&cluster.url("postgres")).await;
-    let name = format!("ascii_{}", std::process::id());
-    let create = format!("CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0");
-    admin.batch_execute(&create).await.unwrap();
-    let mut platform = Platform::new().await;
-    platform.url = cluster.url(&name);
-    platform.client = platform.connect().await;
-    platform.run(crate::support::platform::TABLES).await;
-    platform.install();
-    platform
-        .run(
-            r"INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'n' FROM generate_series(1, 40) i;
-               UPDATE agents SET name = E'bad\xff' WHERE slug = 'agent-3';
-               INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
-        )
-        .await;
-    let daemon = platform.daemon();
-    platform.holds("SELECT count(*) = 39 FROM agent_configurations WHERE agent_name = 'n'").await;
-    eventually("the culprit is found", async || {
-        daemon.lines("configuration could not be written").iter().any(|line| line["slug"] == "agent-3")
-    })
-    .await;
-}
-
 /// GIVEN agents that PostgreSQL refuses, with slugs longer than any btree holds and of bytes that do not compress, WHEN they are saved
 /// with their neighbours, THEN each is noted as a problem of its own, counted anew with each attempt, and its neighbours are in sync.
 #[tokio::test]

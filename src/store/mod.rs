@@ -157,6 +157,7 @@ pub struct Store {
     triggers: [Vec<String>; 2],
     patience: Duration,
     claim: Statement,
+    claim_slug: Statement,
     claim_page: Statement,
     keep_lead: Statement,
     write: Statement,
@@ -186,7 +187,8 @@ impl Store {
         statement_timeout: Duration,
     ) -> Result<Self, StoreError> {
         let triggers = expected_triggers(&layout, capture_configurations);
-        let (claim, page) = (queries::claim(&layout), queries::claim_page(&layout));
+        let (claim, slug) = (queries::claim(&layout), queries::claim_slug(&layout));
+        let page = queries::claim_page(&layout);
         let (write, take) = (queries::write(&layout, history), queries::take());
         let (note, clear) = (queries::note_problems(), queries::clear_problems());
         let mut write_types = vec![Type::TEXT_ARRAY; 13];
@@ -196,6 +198,7 @@ impl Store {
         let prepared = async {
             tokio::try_join!(
                 client.prepare_typed(&claim, &[Type::TID, Type::INT8, Type::FLOAT8]),
+                client.prepare_typed(&slug, &[Type::TEXT]),
                 client.prepare_typed(&page, &[Type::TEXT, Type::TID_ARRAY, Type::OID_ARRAY]),
                 client.prepare(queries::KEEP_LEAD_OF_BATCH),
                 client.prepare_typed(&write, &write_types),
@@ -209,6 +212,7 @@ impl Store {
         };
         let (
             claim,
+            claim_slug,
             claim_page,
             keep_lead,
             write,
@@ -224,6 +228,7 @@ impl Store {
             triggers,
             patience,
             claim,
+            claim_slug,
             claim_page,
             keep_lead,
             write,

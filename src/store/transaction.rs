@@ -86,6 +86,12 @@ impl Store {
         Ok(None)
     }
 
+    /// Reads, within the claimed transaction, which rows of the outbox and which configurations a slug has, and what they weigh.
+    pub async fn claim_slug(&self, client: &Client, slug: &str) -> Result<Claimed, StoreError> {
+        let rows = within(self.patience, client.query(&self.claim_slug, &[&slug])).await?;
+        Ok(Claimed::new(rows)?)
+    }
+
     /// Reads a slug with some of its configurations, which this transaction has claimed and locked.
     pub async fn read_page(
         &self,

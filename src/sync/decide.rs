@@ -77,7 +77,7 @@ impl<'a> Decision<'a> {
     }
 
     /// Takes the rows of a slug, and remembers how long they have waited.
-    pub(super) fn take(&mut self, group: Group<'a>, slug: &'a str) -> Result<(), Error> {
+    pub(super) fn take(&mut self, group: Group<'_>, slug: &'a str) -> Result<(), Error> {
         let taken = &mut self.outcome.taken;
         let places = group.places()?;
         taken.slugs.extend(std::iter::repeat_n(slug, places.len()));

@@ -18,8 +18,14 @@ pub(super) async fn run<'a>(
     decision: &mut Decision<'a>,
 ) -> Result<(), StoreError> {
     let Tools { session, store, rules, .. } = tools;
-    let Some(group) = claimed.groups().next() else { return Ok(()) };
-    let Ok(slug) = group.slug() else { return Ok(()) };
+    let Some(Ok(slug)) = claimed.groups().next().map(|group| group.slug()) else { return Ok(()) };
+    // All of its rows in the outbox, for they are about the same work; and all of its configurations, in the same snapshot.
+    let whole = store.claim_slug(session.client(), slug).await?;
+    let Some(group) = whole.groups().next() else { return Ok(()) };
+    if group.is_busy()? {
+        decision.totals.busy += 1;
+        return Ok(());
+    }
     decision.heavy = 0;
     decision.take(group, slug)?;
     let configurations = group.places_of_configurations()?;

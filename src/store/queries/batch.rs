@@ -20,6 +20,16 @@ use crate::store::layout::{Agents, Configurations, Layout};
 /// Mostly a batch is small, and PostgreSQL spends more time on making a plan ready than on running it: so where
 /// indexes allow, the plan is three look-ups for each slug. Where they do not, the tables are read once and hashed.
 pub fn claim(layout: &Layout) -> String {
+    claim_of(layout, "ctid >= $1", "$2", "$3::float8")
+}
+
+/// The same for one slug alone, `$1`, with all of its rows in the outbox, and without contents: which configurations it has, locked, and
+/// what they weigh.
+pub fn claim_slug(layout: &Layout) -> String {
+    claim_of(layout, "slug = $1", "100000", "0::float8")
+}
+
+fn claim_of(layout: &Layout, rows: &str, limit: &str, budget: &str) -> String {
     let Layout { agents, configurations, .. } = layout;
     let (agent_slug, slug) = (agents.lookup("a"), configurations.lookup("c"));
     let (from_agents, from_configurations) = (&agents.table, &configurations.table);
@@ -62,14 +72,14 @@ pub fn claim(layout: &Layout) -> String {
         "WITH changed AS (
              SELECT o.slug, array_agg(o.place) AS places, array_agg(o.version) AS versions,
                     min(o.at) AS at, max(o.at) AS latest
-             FROM (SELECT ctid AS place, xmin AS version, slug, at FROM agent_sync.outbox WHERE ctid >= $1 LIMIT $2) AS o
+             FROM (SELECT ctid AS place, xmin AS version, slug, at FROM agent_sync.outbox WHERE {rows} LIMIT {limit}) AS o
              GROUP BY o.slug
          ){agent_table}{configuration_tables}
          {}",
         claimed(
             layout,
             "coalesce(target.rows, 0)",
-            "$3::float8",
+            budget,
             &format!("changed LEFT JOIN {agent} LEFT JOIN {configuration} {together}")
         )
     )
@@ -127,6 +137,8 @@ fn configuration_as_it_is(configurations: &Configurations) -> String {
 /// A column that is copied as it is comes only where it differs, for a prompt is larger than all the rest, and mostly the same on
 /// both sides. To the mapping a column that is the same and one that is not set are one thing: nothing to write (M1).
 ///
+/// What belongs to the slug as a whole comes with its first row.
+///
 /// The query has three levels, so that every value is computed once: the innermost joins and compares, the next one weighs what is
 /// stored (a large value is not fetched for that), and the outermost turns into text what is sent.
 ///
@@ -160,12 +172,14 @@ pub(super) fn claimed(layout: &Layout, targets: &str, budget: &str, from: &str) 
     let [agent_settings, provider_config, voice_settings] =
         settings.map(|(name, _)| sent(settings_text(&format!("w.{name}"))));
     format!(
-        "SELECT w.slug, w.targets, w.has_problem, w.places, w.versions, w.age, w.age_of_latest, w.fits, w.weight,
+        "SELECT w.slug, w.targets, w.has_problem,
+                CASE WHEN NOT w.goes_on THEN w.places END, CASE WHEN NOT w.goes_on THEN w.versions END, w.age, w.age_of_latest, w.fits, w.weight,
                 w.found, {name}, {system_prompt}, {agent_image}, {agent_settings}, w.hidden,
                 w.place, w.relation, NULL::text, NULL::text, NULL::text,
                 {voice_id}, w.temperature, {provider_config}, {voice_settings}, w.version
          FROM (
-             SELECT i.*, sum(i.weight) OVER (ROWS UNBOUNDED PRECEDING) <= {budget} AS fits
+             SELECT i.*, sum(i.weight) OVER so_far <= {budget} AS fits,
+                    lag(i.slug) OVER so_far IS NOT DISTINCT FROM i.slug AS goes_on
              FROM (
                  SELECT j.*, ({})::float8 AS weight
                  FROM (
@@ -182,6 +196,7 @@ pub(super) fn claimed(layout: &Layout, targets: &str, budget: &str, from: &str) 
                      OFFSET 0
                  ) AS j OFFSET 0
              ) AS i
+             WINDOW so_far AS (ROWS UNBOUNDED PRECEDING)
          ) AS w",
         weights.join(" + "),
         copied.join(", "),
