@@ -77,7 +77,9 @@ async fn configurations_that_differ_after_a_change_of_the_rules_are_told_until_t
         platform.configure(slug).await;
     }
     let mut command = command(&platform);
-    command.env("AGENT_SYNC__RULES__FILE", &file);
+    let settings = folder.path().join("agent-sync.toml");
+    std::fs::write(&settings, "sync.batch_size = 400").unwrap();
+    command.env("AGENT_SYNC__RULES__FILE", &file).env("AGENT_SYNC_CONFIG", &settings);
     let daemon = Daemon::start(command);
     let address = address(&daemon).await;
     daemon.logged("caught up").await;
@@ -106,6 +108,10 @@ async fn configurations_that_differ_after_a_change_of_the_rules_are_told_until_t
     assert_eq!(finding["finding"], "3 configurations differ from what the rules make of their agents");
     assert!(finding["remedy"].as_str().unwrap().contains("reconcile --all"), "{finding}");
 
+    // The task of the database ends with other settings, and another one goes on to look.
+    std::fs::write(&settings, "sync.batch_size = 401").unwrap();
+    daemon.signal("HUP");
+    daemon.logged_times("caught up", 2).await;
     let mut reconcile = platform.command(&["reconcile", "--all", "--yes"]);
     reconcile.env("AGENT_SYNC__RULES__FILE", &file);
     assert_eq!(crate::support::Said::of(reconcile).await.code, 0);

@@ -81,6 +81,13 @@ impl Board {
         lock(&self.databases).get(database).is_some_and(|cell| cell.lock().phase == Phase::Lost)
     }
 
+    /// Whether configurations of this database are known to differ from what the rules make of their agents.
+    pub fn is_drifting(&self, database: &str) -> bool {
+        let databases = lock(&self.databases);
+        let compared = databases.get(database).and_then(|cell| cell.lock().compared);
+        compared.is_some_and(|compared| compared.differing > 0)
+    }
+
     /// Takes a database off the board.
     pub fn remove(&self, database: &str) {
         lock(&self.databases).remove(database);

@@ -4,8 +4,8 @@
 //! No timer runs. The end of the time is noticed by the next event of the kind, by the next empty outbox, or by the end of the
 //! session; so within one sweep.
 //!
-//! Invariant: what is told one by one and what the summaries count add up to the agents met; only beyond [`REMEMBERED`] different
-//! ones is an agent that is met again counted again.
+//! Invariant: the lines of single agents and the numbers of the summaries add up to the agents met. Beyond [`REMEMBERED`] different
+//! agents, one that is met again is counted again.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};

@@ -1,4 +1,4 @@
-//! What an uninstall takes away for good.
+//! The losses of an uninstall: changes and roles that do not come back.
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 //!
 //! - `look` looks at a database as the daemon does at its start, and at who leads, what waits and what is not in sync.
 //! - `story` is about one agent.
-//! - `loss` is what an uninstall takes away for good.
+//! - `loss` is about the changes and roles that an uninstall takes away for good.
 //! - `upkeep` and `canary` are what `doctor` examines besides.
 //! - `note` is one thing that was looked at; `problem` owns the words for what stands in the way of an agent.
 //!

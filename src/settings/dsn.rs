@@ -163,7 +163,7 @@ impl Dsn {
     }
 }
 
-/// What shells and `.env` files have around a value.
+/// The marks that shells and `.env` files have around a value.
 const QUOTES: [char; 3] = ['"', '\'', '`'];
 
 /// Whether it is a URL of PostgreSQL in the form of JDBC or `SQLAlchemy`.

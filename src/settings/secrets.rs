@@ -113,7 +113,7 @@ impl PartialEq for SecretFiles {
 
 impl Eq for SecretFiles {}
 
-// The layer holds no secret; it is left out because it says what the settings say anyway.
+// The layer holds no secret; it is left out because it repeats the settings.
 impl fmt::Debug for SecretFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { url, password, .. } = self;

@@ -9,7 +9,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::database::{Context, keep_in_sync};
-use super::survey::report_drift;
+use super::survey::{Told, report_drift};
 use crate::mapping::Rules;
 use crate::observe::{Board, pulse};
 use crate::settings::{Announce, Capture, Database, History, Reconnect, Settings, Sync};
@@ -117,13 +117,19 @@ impl Fleet {
             let name = database.name.clone();
             match gone.remove(&name) {
                 Some(member) if member.serves(database, &self.board) && !other_options => {
-                    if reloaded.rules {
-                        tokio::spawn(report_drift(self.context(database), member.stop.subscribe()));
-                    }
                     self.members.insert(name, member);
+                    if reloaded.rules {
+                        self.compare(database, Told::Nothing);
+                    }
                 }
                 Some(member) => {
                     self.launch(database, Some(member));
+                    if reloaded.rules {
+                        self.compare(database, Told::Nothing);
+                    } else if self.board.is_drifting(&name) {
+                        // The comparisons that went on have ended with the former task.
+                        self.compare(database, Told::Drift);
+                    }
                     reloaded.changed.push(name);
                 }
                 None => {
@@ -183,6 +189,13 @@ impl Fleet {
         }));
         let member = Member { database: database.clone(), run, stop, ended };
         self.members.insert(database.name.clone(), member);
+    }
+
+    /// Compares every configuration with its agent until nothing differs, for as long as the task of the database runs.
+    fn compare(&self, database: &Database, told: Told) {
+        if let Some(member) = self.members.get(&database.name) {
+            tokio::spawn(report_drift(self.context(database), member.stop.subscribe(), told));
+        }
     }
 
     fn context(&self, database: &Database) -> Context {

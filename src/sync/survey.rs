@@ -17,13 +17,22 @@ use crate::survey::{Scope, Tally, survey};
 /// The first and the longest pause between two comparisons; of a large database, they take a hundredth of the time at most.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
+/// What has been told of the drift under the rules in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Nothing: the rules have just changed.
+    Nothing,
+    /// That some configurations differ.
+    Drift,
+}
+
 /// Tells how many configurations differ from what the rules make of their agents, after the rules have changed; and looks again
 /// until none does, so that what is told of drift over HTTP is not what was the case long ago. Ends when the rules change once more,
 /// or when the database's task is told to stop.
-pub(super) async fn report_drift(context: Context, mut stop: watch::Receiver<bool>) {
+pub(super) async fn report_drift(context: Context, mut stop: watch::Receiver<bool>, told: Told) {
     let mut others = context.rules.clone();
     let rules = Arc::clone(&others.borrow_and_update());
-    let (mut is_told, mut pause) = (false, PAUSE.0);
+    let (mut is_told, mut pause) = (told == Told::Drift, PAUSE.0);
     loop {
         let began = Instant::now();
         let counted = tokio::select! {
