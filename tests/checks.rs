@@ -72,13 +72,13 @@ async fn a_missing_stale_or_damaged_install_is_told_with_its_remedy() {
             "UPDATE agent_sync.install SET version = 0",
             "the installed schema has version 0",
             "Run `agent-sync install` of this program's version",
-            "UPDATE agent_sync.install SET version = 2",
+            "UPDATE agent_sync.install SET version = {version}",
         ),
         (
             "UPDATE agent_sync.install SET version = 99",
             "the installed schema has version 99",
             "Run the version of agent-sync that installed it",
-            "UPDATE agent_sync.install SET version = 2",
+            "UPDATE agent_sync.install SET version = {version}",
         ),
     ] {
         let platform = Platform::installed().await;
@@ -90,7 +90,8 @@ async fn a_missing_stale_or_damaged_install_is_told_with_its_remedy() {
         if mending.is_empty() {
             platform.install();
         } else {
-            platform.run(mending).await;
+            let version = agent_sync::install::VERSION.to_string();
+            platform.run(&mending.replace("{version}", &version)).await;
         }
         daemon.logged("caught up").await;
         assert_eq!(daemon.lines("database unavailable").len(), 1, "{damage}");
