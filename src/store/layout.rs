@@ -110,6 +110,17 @@ pub enum LayoutError {
         /// The column's name.
         column: String,
     },
+    /// Slugs of this type cannot be compared as text (T7).
+    #[error(
+        "the slug column {column} has the type {of_type}; agent-sync needs text, varchar, char, citext or a domain over one of \
+         them"
+    )]
+    SlugType {
+        /// Schema, table and column.
+        column: String,
+        /// Its type.
+        of_type: String,
+    },
 }
 
 impl LayoutError {
@@ -120,12 +131,17 @@ impl LayoutError {
             Self::NoTable { .. } | Self::NoColumn { .. } => {
                 "Check the names of tables and columns in the settings of this database."
             }
+            Self::SlugType { .. } => {
+                "Name a column of such a type in the settings of this database (agents.columns.slug, \
+                 configurations.columns.agent_slug), or change its type to text."
+            }
         }
     }
 }
 
 /// The columns of a table, their types by name and by length, whether one can be written, whether it is indexed, and
-/// whether it is of a primary key that can be read; those of the key first, in its order.
+/// whether it is of a primary key that can be read, and whether its type holds slugs (T7; `sql/attach.sql` has the same
+/// types); those of the key first, in its order.
 /// The table is looked up in the catalog, which needs no privilege: what the role lacks is for `checks` to say.
 pub(super) const COLUMNS: &str = "
     SELECT a.attname::text,
@@ -141,7 +157,14 @@ pub(super) const COLUMNS: &str = "
            EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = a.attrelid),
            EXISTS (SELECT FROM pg_catalog.pg_index i
                    WHERE i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = ANY (i.indkey))
-               AND pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT')
+               AND pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT'),
+           EXISTS (WITH RECURSIVE base (type) AS (
+                       SELECT a.atttypid
+                       UNION ALL
+                       SELECT t.typbasetype FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype = 'd')
+                   SELECT FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type
+                   WHERE t.oid IN ('pg_catalog.text'::regtype, 'pg_catalog.varchar'::regtype, 'pg_catalog.bpchar'::regtype)
+                      OR t.typname = 'citext' AND t.typtype = 'b') AS holds_slugs
     FROM pg_catalog.pg_attribute a
     JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -150,6 +173,7 @@ pub(super) const COLUMNS: &str = "
     ORDER BY (SELECT pg_catalog.array_position(i.indkey::int2[], a.attnum) FROM pg_catalog.pg_index i
               WHERE i.indrelid = a.attrelid AND i.indisprimary), a.attnum";
 
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Found {
     name: String,
     sql_type: String,
@@ -157,6 +181,7 @@ struct Found {
     generated: bool,
     indexed: bool,
     of_key: bool,
+    holds_slugs: bool,
 }
 
 struct Table {
@@ -191,6 +216,7 @@ impl Table {
                     generated: row.try_get(3)?,
                     indexed: row.try_get(4)?,
                     of_key: row.try_get(6)?,
+                    holds_slugs: row.try_get(7)?,
                 })
             })
             .collect::<Result<_, StoreError>>()?;
@@ -222,6 +248,16 @@ impl Table {
             .find(name)
             .ok_or_else(|| LayoutError::NoColumn { table: self.shown.clone(), column: name.to_owned() })?;
         Ok(found.column())
+    }
+
+    /// The required column that holds the slug.
+    fn slug(&self, name: &str) -> Result<Column, LayoutError> {
+        let column = self.required(name)?;
+        if self.find(name).is_some_and(|found| found.holds_slugs) {
+            return Ok(column);
+        }
+        let place = format!("{}.{}", self.plain, plain(name));
+        Err(LayoutError::SlugType { column: place, of_type: column.sql_type })
     }
 
     fn optional(&mut self, name: &str) -> Option<Column> {
@@ -261,7 +297,7 @@ impl Layout {
         let mut to = Table::read(client, patience, &configurations.schema, &configurations.table).await?;
         let source = Agents {
             table: from.quoted.clone(),
-            slug: from.required(&agents.columns.slug)?,
+            slug: from.slug(&agents.columns.slug)?,
             slug_is_indexed: from.finds(&agents.columns.slug),
             voice_settings: from.required(&agents.columns.voice_settings)?,
             name: from.optional(&agents.columns.name),
@@ -276,7 +312,7 @@ impl Layout {
             .collect();
         let target = Configurations {
             table: to.quoted.clone(),
-            agent_slug: to.required(&columns.agent_slug)?,
+            agent_slug: to.slug(&columns.agent_slug)?,
             agent_slug_is_indexed: to.finds(&columns.agent_slug),
             has_children: to.has_children,
             key: to.found.iter().filter(|found| found.of_key).map(|found| found.column().name).collect(),
