@@ -11,6 +11,7 @@ DECLARE
     comment record;
 BEGIN
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    PERFORM pg_catalog.set_config('quote_all_identifiers', 'off', true);
 
     -- A btree holds no value over 2,704 bytes, so one agent with a long slug would keep its whole batch from being committed. A
     -- hash index holds the hash alone, and the constraint compares the rows that have the same.
@@ -63,6 +64,13 @@ BEGIN
     LOOP
         EXECUTE format('COMMENT ON COLUMN agent_sync.%I.%I IS %L', comment.relation, comment.col, comment.says);
     END LOOP;
+
+    IF strpos(coalesce(obj_description('agent_sync.uncaptured'::regclass, 'pg_class'), ''), 'log_cnt') = 0 THEN
+        COMMENT ON SEQUENCE agent_sync.uncaptured IS
+            'Counts saves whose change could not be noted in the outbox. A sequence, because it outlives a rollback and '
+            'needs no more than USAGE; when it has moved, the daemon brings every agent in sync. A crash of the server moves it as well, '
+            'by what PostgreSQL had reserved (up to 32): then log_cnt is 0.';
+    END IF;
 
     UPDATE agent_sync.install SET version = 3 WHERE version < 3;
 END

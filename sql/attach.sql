@@ -202,6 +202,8 @@ DECLARE
 BEGIN
     PERFORM pg_catalog.set_config('lock_timeout', '2s', true);
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    -- It quotes every name in what PostgreSQL says of a trigger or a function, which is compared with what was made.
+    PERFORM pg_catalog.set_config('quote_all_identifiers', 'off', true);
     PERFORM pg_catalog.pg_advisory_xact_lock(1634169721, 3);
 
     IF agents IS NULL THEN
@@ -212,6 +214,17 @@ BEGIN
         RAISE EXCEPTION 'agent-sync expected the table %, and this database has none', configs_name
             USING ERRCODE = 'undefined_table', HINT = 'Name the table of the configurations in the settings of this database (configurations.schema, configurations.table).';
     END IF;
+
+    FOR stale IN
+        SELECT o.shown, o.setting, CASE c.relkind WHEN 'v' THEN 'a view' ELSE 'a materialized view' END AS kind
+        FROM (VALUES (agents, agents_name, 'agents'), (configs, configs_name, 'configurations')) AS o (relation, shown, setting)
+        JOIN pg_class c ON c.oid = o.relation
+        WHERE c.relkind IN ('v', 'm')
+    LOOP
+        RAISE EXCEPTION 'agent-sync expected a table %, and it is %', stale.shown, stale.kind
+            USING ERRCODE = 'feature_not_supported',
+            HINT = format('Triggers see changes of tables only: name the table behind it in the settings of this database (%1$s.schema, %1$s.table).', stale.setting);
+    END LOOP;
 
     -- The required columns (T3).
     FOR stale IN
@@ -224,6 +237,24 @@ BEGIN
     LOOP
         RAISE EXCEPTION 'agent-sync expected a column % in the table %, and it has none', pg_catalog.quote_ident(stale.col), stale.relation
             USING ERRCODE = 'undefined_column', HINT = 'Name the column in the settings of this database (agents.columns, configurations.columns).';
+    END LOOP;
+
+    -- The daemon compares slugs as text (T7); store::layout has the same types.
+    FOR stale IN
+        SELECT a.attrelid::regclass AS relation, quote_ident(a.attname) AS col, format_type(a.atttypid, a.atttypmod) AS type, o.setting
+        FROM (VALUES (agents, slug, 'agents.columns.slug'), (configs, agent_slug, 'configurations.columns.agent_slug')) AS o (relation, name, setting)
+        JOIN pg_attribute a ON a.attrelid = o.relation AND a.attname = o.name
+        WHERE NOT EXISTS (
+            WITH RECURSIVE base (type) AS (
+                SELECT a.atttypid UNION ALL SELECT t.typbasetype FROM base b JOIN pg_type t ON t.oid = b.type WHERE t.typtype = 'd')
+            SELECT FROM base b JOIN pg_type t ON t.oid = b.type
+            WHERE t.oid IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype) OR t.typname = 'citext' AND t.typtype = 'b')
+    LOOP
+        RAISE EXCEPTION 'the slug column %.% has the type %; agent-sync needs text, varchar, char, citext or a domain over one of them',
+            stale.relation, stale.col, stale.type
+            USING ERRCODE = 'datatype_mismatch',
+            HINT = format('Name a column of such a type in the settings of this database (%s), or change its type: ALTER TABLE %s ALTER COLUMN %s TYPE text.',
+                          stale.setting, stale.relation, stale.col);
     END LOOP;
 
     -- PostgreSQL 18 has columns that are computed when they are read. A trigger is told null for them, so a change would be missed.
@@ -330,11 +361,15 @@ BEGIN
         RETURN;
     END IF;
 
-    -- Triggers of an earlier install that are no longer wanted, for instance on a table that was renamed in the settings.
+    -- Triggers of an earlier install that are no longer wanted, for instance on a table that was renamed in the settings. A trigger of
+    -- somebody else that calls one of our functions is left alone.
     FOR stale IN
         SELECT t.tgname, t.tgrelid::regclass AS relation
         FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
         WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0
+          AND f.proname IN ('capture_agent', 'capture_configuration')
+          AND (t.tgname IN ('agent_sync_insert', 'agent_sync_update')
+               OR starts_with(coalesce(obj_description(t.oid, 'pg_trigger'), ''), 'agent-sync: notes '))
           AND NOT format('%s.%I', t.tgrelid::regclass, t.tgname) = ANY (triggers)
     LOOP
         EXECUTE format('DROP TRIGGER %I ON %s', stale.tgname, stale.relation);

@@ -1,9 +1,9 @@
 -- agent-sync: takes out everything that the install made, and nothing else.
 --
---     psql -1 -v ON_ERROR_STOP=1 -f sql/uninstall.sql "$DATABASE_URL"
+--     psql -1 -v ON_ERROR_STOP=1 -f sql/proof.sql -f sql/uninstall.sql "$DATABASE_URL"
 --
 -- `agent-sync uninstall` does the same. Where nothing is installed it changes nothing. An object of somebody else's
--- that depends on the schema agent_sync stops it with an error, and then nothing is removed.
+-- that has one of our names, or depends on the schema agent_sync, stops it with an error, and then nothing is removed.
 --
 -- What grant.sql granted is revoked. A role that grant.sql made is dropped, unless something else depends on it by
 -- now: another database that it is used in (the last uninstall drops it), or what somebody gave it.
@@ -21,9 +21,21 @@ DECLARE
 BEGIN
     PERFORM pg_catalog.set_config('lock_timeout', '2s', true);
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    PERFORM pg_catalog.set_config('quote_all_identifiers', 'off', true);
     PERFORM pg_catalog.pg_advisory_xact_lock(1634169721, 3);
 
+    IF current_setting('agent_sync.proven', true) IS DISTINCT FROM now()::text THEN
+        RAISE EXCEPTION 'this transaction has no proof that what stands in the schema agent_sync was made by an install of agent-sync'
+            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Run sql/proof.sql first, in the same transaction.';
+    END IF;
     IF to_regnamespace('agent_sync') IS NULL THEN
+        RETURN;
+    END IF;
+    -- A schema of this name that is empty and was not made by an install.
+    IF NOT starts_with(coalesce(obj_description(to_regnamespace('agent_sync'), 'pg_namespace'), ''), 'agent-sync: ')
+        AND NOT EXISTS (SELECT FROM pg_depend d
+                        WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = to_regnamespace('agent_sync') AND d.deptype = 'n')
+    THEN
         RETURN;
     END IF;
 
@@ -31,6 +43,9 @@ BEGIN
         SELECT t.tgname, t.tgrelid::regclass AS relation
         FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
         WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0
+          AND f.proname IN ('capture_agent', 'capture_configuration')
+          AND (t.tgname IN ('agent_sync_insert', 'agent_sync_update')
+               OR starts_with(coalesce(obj_description(t.oid, 'pg_trigger'), ''), 'agent-sync: notes '))
     LOOP
         EXECUTE format('DROP TRIGGER %I ON %s', made.tgname, made.relation);
     END LOOP;

@@ -229,12 +229,24 @@ async fn i6_the_files_can_be_run_by_psql() {
         let output = command.arg(&platform.url).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     };
-    psql(&["0001_schema.sql", "0002_history.sql", "0003_whole.sql", "attach.sql"]);
-    psql(&["0001_schema.sql", "0002_history.sql", "0003_whole.sql", "attach.sql"]);
+    // As the header of proof.sql has it.
+    let install = [
+        "proof.sql",
+        "guard.sql",
+        "mend.sql",
+        "0001_schema.sql",
+        "0002_history.sql",
+        "0003_whole.sql",
+        "mend.sql",
+        "attach.sql",
+        "grant.sql",
+    ];
+    psql(&install);
+    psql(&install);
     platform.save("a", "{}").await;
     assert_eq!(platform.outbox().await, ["a"]);
-    psql(&["uninstall.sql"]);
-    psql(&["uninstall.sql"]);
+    psql(&["proof.sql", "uninstall.sql"]);
+    psql(&["proof.sql", "uninstall.sql"]);
     assert!(platform.value::<bool>("SELECT to_regnamespace('agent_sync') IS NULL").await);
 }
 
@@ -393,4 +405,543 @@ async fn every_object_has_a_comment() {
         .map(|row| row.get(0))
         .collect();
     assert_eq!(bare, Vec::<String>::new());
+}
+
+/// GIVEN an install whose table `agent_sync.install` lost its row, WHEN it is installed again, by the verb or by the printed script, THEN the
+/// row is back, every agent is looked at, and the next install has nothing to do.
+#[tokio::test]
+async fn i6_g14_install_puts_back_the_row_of_its_table() {
+    for damage in [
+        "DELETE FROM agent_sync.install",
+        "TRUNCATE agent_sync.install",
+        "TRUNCATE agent_sync.install, agent_sync.outbox, agent_sync.problem, agent_sync.history, agent_sync.role",
+    ] {
+        for printed in [false, true] {
+            let platform = Platform::installed().await;
+            platform.configure("a").await;
+            platform.save("a", EXAMPLE).await;
+            platform.run(damage).await;
+            platform.run("DELETE FROM agent_sync.outbox").await;
+            let (_, script, _) = run(&platform, &["install", "--print"]);
+            if printed {
+                platform.run(&script).await;
+            } else {
+                let said = platform.says(&["install"]).await;
+                assert!(said.out.contains("default: installed"), "{damage}: {said:?}");
+            }
+            let said = platform.says(&["install"]).await;
+            assert!(said.out.contains("nothing to change"), "{damage}: {said:?}");
+            let whole =
+                "SELECT version = 3 AND uncaptured_seen = -1 AND tables <> '{}' FROM agent_sync.install";
+            assert!(
+                platform.value::<bool>(&whole.replace('3', &agent_sync::install::VERSION.to_string())).await
+            );
+            let _daemon = platform.daemon();
+            platform.becomes("a", EXPECTED).await;
+        }
+    }
+}
+
+/// GIVEN a database made from the schema of another without its rows, WHEN it is installed, THEN it works.
+#[tokio::test]
+async fn i6_g14_a_dump_of_the_schema_alone_is_made_whole() {
+    let Some((platform, said)) = restored(&["--schema-only"]).await else { return };
+    assert!(said.out.contains("default: installed"), "{said:?}");
+    assert!(platform.says(&["install"]).await.out.contains("nothing to change"));
+    platform.configure("a").await;
+    platform.save("a", EXAMPLE).await;
+    let _daemon = platform.daemon();
+    platform.becomes("a", EXPECTED).await;
+}
+
+/// GIVEN a dump of an install without its comments, WHEN it is restored, THEN the install knows it as its own by its structure, and the
+/// uninstall takes all of it out.
+#[tokio::test]
+async fn i6_an_install_whose_comments_were_stripped_is_still_ours() {
+    let Some((platform, said)) = restored(&["--no-comments", "--inserts"]).await else { return };
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(platform.says(&["install"]).await.out.contains("nothing to change"));
+    assert!(platform.says(&["uninstall"]).await.out.contains("uninstalled"));
+    let left = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'agent_sync%'";
+    assert_eq!(platform.value::<i64>(left).await, 0);
+    assert!(platform.value::<bool>("SELECT to_regnamespace('agent_sync') IS NULL").await);
+}
+
+/// A database restored from a dump of one with an install, and what the install there says; none where there is no program to dump with.
+async fn restored(options: &[&str]) -> Option<(Platform, Said)> {
+    let cluster = crate::support::cluster();
+    let source = Platform::installed().await;
+    let mut dump = cluster.program("pg_dump");
+    let Ok(output) = dump.args(options).arg(&source.url).output() else { return None };
+    if !output.status.success() {
+        assert!(!cluster.has_program("pg_dump"), "{}", String::from_utf8_lossy(&output.stderr));
+        return None;
+    }
+    let platform = Platform::with_tables(cluster, "SELECT 1").await;
+    let script: String = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .filter(|line| !line.starts_with('\\'))
+        .flat_map(|line| [line, "\n"])
+        .collect();
+    platform.run(&script).await;
+    platform.run("RESET search_path; RESET row_security; RESET check_function_bodies").await;
+    let said = platform.says(&["install"]).await;
+    Some((platform, said))
+}
+
+/// GIVEN tables of agent-sync with row-level security, WHEN it is installed, THEN it is off there, nowhere else, and a daemon with a role of
+/// its own works.
+#[tokio::test]
+async fn i6_g14_install_switches_row_level_security_off_on_its_own_tables() {
+    let every_new_table = "
+        CREATE FUNCTION public.secure() RETURNS event_trigger LANGUAGE plpgsql AS $$
+        DECLARE made record; BEGIN
+            FOR made IN SELECT * FROM pg_event_trigger_ddl_commands() WHERE object_type = 'table' LOOP
+                EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', made.object_identity);
+            END LOOP; END $$;
+        CREATE EVENT TRIGGER secure ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION public.secure()";
+    for (before, after, by_the_owner) in [
+        (every_new_table, "", false),
+        ("", "ALTER TABLE agent_sync.outbox ENABLE ROW LEVEL SECURITY", false),
+        ("", "ALTER TABLE agent_sync.problem ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY", true),
+        (
+            "",
+            "ALTER TABLE agent_sync.install ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+             ALTER TABLE agent_sync.role ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+             ALTER TABLE agent_sync.history FORCE ROW LEVEL SECURITY",
+            true,
+        ),
+    ] {
+        let platform = Platform::new().await;
+        platform.run(before).await;
+        let owner = if by_the_owner { Some(owned(&platform).await.0) } else { None };
+        let role = format!("daemon_{}", platform.name());
+        assert_eq!(platform.says(&["install", "--role", &role]).await.code, 0);
+        platform
+            .run(&format!(
+                "ALTER TABLE agents ENABLE ROW LEVEL SECURITY; ALTER TABLE agent_configurations DISABLE ROW LEVEL SECURITY;
+                 CREATE POLICY open ON agents FOR SELECT TO {role} USING (true); {after}"
+            ))
+            .await;
+        let install = async || {
+            let mut command = platform.command(&["install"]);
+            if let Some(owner) = &owner {
+                command.env("DATABASE_URL", platform.url_as(owner));
+            }
+            Said::of(command).await
+        };
+        let expected = if after.is_empty() { "nothing to change" } else { "default: installed" };
+        let said = install().await;
+        assert!(said.out.contains(expected), "{after}: {said:?}");
+        let said = install().await;
+        assert!(said.out.contains("nothing to change"), "{after}: {said:?}");
+        let secured = "SELECT string_agg(oid::regclass::text, ',') FROM pg_class WHERE relrowsecurity OR relforcerowsecurity";
+        assert_eq!(platform.value::<String>(secured).await, "agents", "{after}");
+        platform.configure("a").await;
+        platform.save("a", EXAMPLE).await;
+        let mut command = platform.command(&["run"]);
+        command.env("DATABASE_URL", platform.url_as(&role));
+        let _daemon = Daemon::start(command);
+        platform.becomes("a", EXPECTED).await;
+    }
+}
+
+/// What stood under a name of an install before: how it came there, and what the refusal names. An install is there already where `{install}` is.
+const TAKEN: &[(&str, &str)] = &[
+    (
+        "CREATE TRIGGER agent_sync_update AFTER UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION public.theirs()",
+        "the table public.agents has a trigger agent_sync_update that was not made by an install of agent-sync: it calls public.theirs()",
+    ),
+    (
+        "CREATE TRIGGER agent_sync_insert BEFORE INSERT ON agent_configurations FOR EACH ROW EXECUTE FUNCTION public.theirs()",
+        "the table public.agent_configurations has a trigger agent_sync_insert that was not made by an install",
+    ),
+    (
+        "CREATE SCHEMA agent_sync; CREATE TABLE agent_sync.notes (id int)",
+        "the schema agent_sync was not made by an install of agent-sync: expected its comment or its table agent_sync.install, \
+         found neither, but table agent_sync.notes",
+    ),
+    (
+        "CREATE SCHEMA agent_sync; CREATE FUNCTION agent_sync.copy() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "found neither, but function agent_sync.copy()",
+    ),
+    (
+        "CREATE SCHEMA agent_sync; CREATE TABLE agent_sync.outbox (slug text, at timestamptz, extra int);
+         CREATE TABLE agent_sync.role (name text, granted text[])",
+        "agent_sync.outbox was not made by an install of agent-sync: expected the comment of an install, or no column but its own, \
+         found neither, and the columns extra integer",
+    ),
+    (
+        "{install}; DROP TABLE agent_sync.history; CREATE TABLE agent_sync.history (what text)",
+        "agent_sync.history was not made by an install of agent-sync: expected the columns id bigint, at timestamp with time zone",
+    ),
+    (
+        "{install}; DROP TABLE agent_sync.history; CREATE VIEW agent_sync.history AS SELECT 1 AS one",
+        "agent_sync.history was not made by an install of agent-sync: expected a table, found something else",
+    ),
+    (
+        "{install}; DROP FUNCTION agent_sync.capture_agent() CASCADE;
+         CREATE FUNCTION agent_sync.capture_agent() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+         CREATE TRIGGER agent_sync_update AFTER UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION agent_sync.capture_agent()",
+        "the function agent_sync.capture_agent() was not made by an install of agent-sync",
+    ),
+    (
+        "{install}; DROP TRIGGER agent_sync_update ON agents;
+         CREATE TRIGGER agent_sync_update AFTER UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION public.theirs()",
+        "the table public.agents has a trigger agent_sync_update that was not made by an install",
+    ),
+];
+
+#[tokio::test]
+async fn i6_what_stood_under_our_names_before_is_refused_by_name_and_left_alone() {
+    for (before, named) in TAKEN {
+        let platform = Platform::new().await;
+        platform
+            .run(
+                "CREATE TABLE seen (slug text);
+                 CREATE FUNCTION public.theirs() RETURNS trigger LANGUAGE plpgsql AS
+                     $$ BEGIN INSERT INTO public.seen SELECT to_jsonb(NEW) ->> 'slug'; RETURN NEW; END $$",
+            )
+            .await;
+        if before.starts_with("{install}") {
+            platform.install();
+        }
+        platform.run(before.trim_start_matches("{install};")).await;
+        let as_it_was = catalog(&platform).await;
+        let said = platform.says(&["install"]).await;
+        assert!(said.code == 1 && said.err.contains(named), "{before}: {}", said.err);
+        assert!(
+            said.err.contains("not installed; nothing was changed") && said.err.contains("try: "),
+            "{}",
+            said.err
+        );
+        assert_eq!(catalog(&platform).await, as_it_was, "{before}");
+        let (_, script, _) = run(&platform, &["install", "--print"]);
+        let error = platform.client.batch_execute(&script).await.unwrap_err();
+        assert!(error.as_db_error().unwrap().message().contains(named), "{before}: {error:?}");
+        let said = platform.says(&["uninstall"]).await;
+        if named.contains("trigger") {
+            // The uninstall takes out what is ours, and leaves theirs.
+            assert_eq!(said.code, 0, "{before}: {}", said.err);
+            platform.run("INSERT INTO agents (slug) VALUES ('a'); UPDATE agents SET name = 'b'").await;
+            platform.run("INSERT INTO agent_configurations (agent_slug) VALUES ('a')").await;
+            assert!(platform.value::<i64>("SELECT count(*) FROM seen").await > 0, "{before}: it still fires");
+        } else {
+            assert!(said.code == 1 && said.err.contains(named), "{before}: {}", said.err);
+            assert_eq!(catalog(&platform).await, as_it_was, "{before}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn i6_a_schema_that_was_made_for_the_install_is_used_and_an_empty_one_is_left_alone() {
+    let platform = Platform::new().await;
+    platform.run("CREATE SCHEMA agent_sync; COMMENT ON SCHEMA agent_sync IS 'for the tool'").await;
+    let said = platform.says(&["uninstall"]).await;
+    assert!(said.out.contains("nothing is installed"), "{said:?}");
+    assert!(platform.value::<bool>("SELECT to_regnamespace('agent_sync') IS NOT NULL").await);
+    platform.install();
+    assert!(platform.says(&["install"]).await.out.contains("nothing to change"));
+    platform.save("a", "{}").await;
+    assert_eq!(platform.outbox().await, ["a"]);
+    assert!(platform.says(&["uninstall"]).await.out.contains("uninstalled"));
+}
+
+#[tokio::test]
+async fn i6_a_trigger_of_somebody_that_calls_our_function_is_never_dropped() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "CREATE TABLE other (LIKE agents INCLUDING ALL);
+             CREATE TRIGGER theirs AFTER INSERT ON other FOR EACH ROW EXECUTE FUNCTION agent_sync.capture_agent();
+             DROP TRIGGER agent_sync_update ON agents",
+        )
+        .await;
+    assert!(platform.says(&["install"]).await.out.contains("default: installed"));
+    assert!(platform.says(&["install"]).await.out.contains("nothing to change"));
+    let said = platform.says(&["uninstall"]).await;
+    assert!(
+        said.code == 1 && said.err.contains("trigger theirs on table public.other depends on function"),
+        "{said:?}"
+    );
+    platform.run("INSERT INTO other (slug) VALUES ('a')").await;
+    assert_eq!(platform.outbox().await, ["a"]);
+    // One of ours that was renamed is still ours.
+    platform
+        .run("DROP TRIGGER theirs ON other; ALTER TRIGGER agent_sync_update ON agents RENAME TO renamed")
+        .await;
+    assert!(platform.says(&["uninstall"]).await.out.contains("uninstalled"));
+}
+
+/// The install for the tables in a schema.
+async fn install_for(platform: &Platform, agents: (&str, &str), configurations: (&str, &str)) -> Said {
+    let mut command = platform.command(&["install"]);
+    command.env_remove("DATABASE_URL").env("AGENT_SYNC__DATABASES__MAIN__URL", &platform.url);
+    for (key, value) in [
+        ("AGENTS__SCHEMA", agents.0),
+        ("AGENTS__TABLE", agents.1),
+        ("CONFIGURATIONS__SCHEMA", configurations.0),
+        ("CONFIGURATIONS__TABLE", configurations.1),
+    ] {
+        command.env(format!("AGENT_SYNC__DATABASES__MAIN__{key}"), value);
+    }
+    Said::of(command).await
+}
+
+#[tokio::test]
+async fn t6_an_install_for_other_tables_is_refused_and_the_first_goes_on() {
+    let tables = ("agents", "agent_configurations");
+    for (first, second) in [("one", "two"), ("two", "one"), ("public", "two"), ("one", "public")] {
+        let platform = Platform::new().await;
+        for schema in ["one", "two"] {
+            let tables = crate::support::platform::TABLES;
+            platform.run(&format!("CREATE SCHEMA {schema}; SET search_path = {schema}; {tables}")).await;
+        }
+        platform.run("RESET search_path").await;
+        let said = install_for(&platform, (first, tables.0), (first, tables.1)).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        let before = catalog(&platform).await;
+        for (agents, configurations) in [(second, second), (first, second), (second, first)] {
+            let said = install_for(&platform, (agents, tables.0), (configurations, tables.1)).await;
+            let cause = format!(
+                "the install in this database serves {first}.agents and {first}.agent_configurations, and this one was asked \
+                 for {agents}.agents and {configurations}.agent_configurations"
+            );
+            assert!(said.code == 1 && said.err.contains(&cause), "{said:?}");
+            assert!(
+                said.err.contains("nothing was changed") && said.err.contains("agent-sync uninstall"),
+                "{said:?}"
+            );
+        }
+        assert_eq!(catalog(&platform).await, before);
+        platform
+            .run(&format!(
+                "INSERT INTO {first}.agents (slug) VALUES ('a'); INSERT INTO {first}.agent_configurations (agent_slug) VALUES ('b');
+                 INSERT INTO {second}.agents (slug) VALUES ('c')"
+            ))
+            .await;
+        let mut noted = platform.outbox().await;
+        noted.sort();
+        assert_eq!(noted, ["a", "b"], "the triggers of the first fire");
+        // As the message says.
+        assert_eq!(platform.says(&["uninstall"]).await.code, 0);
+        assert_eq!(install_for(&platform, (second, tables.0), (second, tables.1)).await.code, 0);
+    }
+}
+
+#[tokio::test]
+async fn t6_tables_that_were_renamed_moved_or_swapped_keep_their_install() {
+    let (agents, configurations) = (("public", "agents"), ("public", "agent_configurations"));
+    for (change, agents, configurations) in [
+        ("ALTER TABLE agents RENAME TO people", ("public", "people"), configurations),
+        ("ALTER TABLE agent_configurations RENAME TO settings", agents, ("public", "settings")),
+        (
+            "CREATE SCHEMA moved; ALTER TABLE agents SET SCHEMA moved; ALTER TABLE agent_configurations SET SCHEMA moved",
+            ("moved", "agents"),
+            ("moved", "agent_configurations"),
+        ),
+        (
+            "ALTER TABLE agents RENAME TO agents_old; CREATE TABLE agents (LIKE agents_old INCLUDING ALL)",
+            agents,
+            configurations,
+        ),
+        (
+            "DROP VIEW agent_sync.state; DROP TABLE agents; CREATE TABLE people (slug text UNIQUE, name text, voice_settings jsonb)",
+            ("public", "people"),
+            configurations,
+        ),
+    ] {
+        let platform = Platform::installed().await;
+        platform.run(change).await;
+        let said = install_for(&platform, agents, configurations).await;
+        assert!(said.code == 0 && said.out.contains("main: installed"), "{change}: {said:?}");
+        let said = install_for(&platform, agents, configurations).await;
+        assert!(said.out.contains("nothing to change"), "{change}: {said:?}");
+        platform.run(&format!("INSERT INTO {}.{} (slug) VALUES ('a')", agents.0, agents.1)).await;
+        assert_eq!(platform.outbox().await, ["a"], "{change}");
+    }
+}
+
+/// GIVEN settings of the database that change what SQL means, or how PostgreSQL tells definitions, WHEN it is installed twice, THEN the
+/// second install has nothing to do, whether it was made under the setting or without it.
+#[tokio::test]
+async fn i6_settings_of_a_database_do_not_make_the_install_anew() {
+    let settings = [
+        "quote_all_identifiers = on",
+        "plpgsql.extra_errors = 'all'",
+        "plpgsql.variable_conflict = 'use_column'",
+        "standard_conforming_strings = off",
+        "transform_null_equals = on",
+        "search_path = ''",
+        "default_transaction_isolation = 'serializable'",
+        "row_security = off",
+        "check_function_bodies = off",
+        "DateStyle = 'SQL, DMY'",
+        "IntervalStyle = 'iso_8601'",
+        "TimeZone = 'Asia/Kathmandu'",
+        "session_replication_role = 'replica'",
+        "array_nulls = off",
+        "escape_string_warning = off",
+    ];
+    let platform = Platform::new().await;
+    let set = async |how: &str| {
+        for setting in settings {
+            let (name, _) = setting.split_once(' ').unwrap();
+            let change = if how == "SET" { setting } else { name };
+            platform.run(&format!("ALTER DATABASE {} {how} {change}", platform.name())).await;
+        }
+    };
+    let installs = async |expected: &str, when: &str| {
+        let said = platform.says(&["install"]).await;
+        assert!(said.out.contains(expected), "{when}: {said:?}");
+    };
+    set("SET").await;
+    installs("default: installed", "under the settings").await;
+    installs("nothing to change", "under the settings, again").await;
+    set("RESET").await;
+    installs("nothing to change", "without the settings").await;
+    assert_eq!(platform.says(&["uninstall"]).await.code, 0);
+    installs("default: installed", "without the settings").await;
+    set("SET").await;
+    installs("nothing to change", "under the settings, made without them").await;
+    let (_, script, _) = run(&platform, &["install", "--print"]);
+    let before = catalog(&platform).await;
+    platform.connect().await.batch_execute(&script).await.unwrap();
+    assert_eq!(before, catalog(&platform).await);
+}
+
+#[tokio::test]
+async fn i6_an_event_trigger_that_refuses_the_install_is_told_as_such() {
+    const REMEDY: &str = "try: An event trigger or function of this database refuses it; the message above is its own: ask its owner, or run \
+                          the install as a role that it lets through.";
+    for (on, body, cause) in [
+        ("ddl_command_start", "RAISE EXCEPTION 'no DDL today'", "because: no DDL today (SQLSTATE P0001)"),
+        (
+            "ddl_command_end",
+            "RAISE EXCEPTION 'ask %', 'Ada' USING ERRCODE = '42501', HINT = 'in the office'",
+            "because: ask Ada (SQLSTATE 42501)",
+        ),
+        ("ddl_command_end", "PERFORM 1 / 0", "because: division by zero (SQLSTATE 22012)"),
+        (
+            "ddl_command_start",
+            "EXECUTE 'SELECT * FROM no_such_table'",
+            "because: relation \"no_such_table\" does not exist",
+        ),
+    ] {
+        let platform = Platform::new().await;
+        platform
+            .run(&format!(
+                "CREATE FUNCTION public.nope() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN {body}; END $$;
+                 CREATE EVENT TRIGGER nope ON {on} EXECUTE FUNCTION public.nope()"
+            ))
+            .await;
+        let said = platform.says(&["install"]).await;
+        assert!(said.code == 1 && said.err.contains(cause) && said.err.contains(REMEDY), "{}", said.err);
+        platform.run("DROP EVENT TRIGGER nope").await;
+        platform.install();
+    }
+}
+
+#[tokio::test]
+async fn a_view_where_a_table_is_expected_is_told_as_such() {
+    for (table, key, kind, shown) in [
+        ("agents", "agents", "VIEW", "a view"),
+        ("agent_configurations", "configurations", "VIEW", "a view"),
+        ("agents", "agents", "MATERIALIZED VIEW", "a materialized view"),
+        ("agent_configurations", "configurations", "MATERIALIZED VIEW", "a materialized view"),
+    ] {
+        let platform = Platform::new().await;
+        platform
+            .run(&format!(
+                "ALTER TABLE {table} RENAME TO behind; CREATE {kind} {table} AS SELECT * FROM behind"
+            ))
+            .await;
+        let said = platform.says(&["install"]).await;
+        let cause = format!(
+            "because: agent-sync expected a table public.{table}, and it is {shown} (SQLSTATE 0A000)"
+        );
+        let remedy = format!(
+            "try: Triggers see changes of tables only: name the table behind it in the settings of this database \
+             ({key}.schema, {key}.table)."
+        );
+        assert!(said.code == 1 && said.err.contains(&cause) && said.err.contains(&remedy), "{}", said.err);
+    }
+}
+
+#[tokio::test]
+async fn t7_a_slug_of_another_type_is_refused_by_name() {
+    for (table, column) in [("agents", "slug"), ("agent_configurations", "agent_slug")] {
+        for (kind, value) in
+            [("uuid", "gen_random_uuid()"), ("integer", "1"), ("stage", "'new'"), ("number", "2")]
+        {
+            let platform = Platform::new().await;
+            platform.run("CREATE TYPE stage AS ENUM ('new'); CREATE DOMAIN number AS bigint").await;
+            let change = |table: &str, column: &str| {
+                format!(
+                    "ALTER TABLE {table} DROP COLUMN {column}; ALTER TABLE {table} ADD COLUMN {column} {kind} UNIQUE DEFAULT {value}"
+                )
+            };
+            platform.run(&change(table, column)).await;
+            let shown =
+                if matches!(kind, "stage" | "number") { format!("public.{kind}") } else { kind.to_owned() };
+            let said = platform.says(&["install"]).await;
+            let cause = |shown: &str| {
+                format!(
+                    "the slug column public.{table}.{column} has the type {shown}; agent-sync needs text, varchar, char, citext or \
+                     a domain over one of them"
+                )
+            };
+            assert!(said.code == 1 && said.err.contains(&cause(&shown)), "{}", said.err);
+            assert!(said.err.contains(&format!("columns.{column})")), "{}", said.err);
+            // The verbs that read the tables say the same.
+            let said = platform.says(&["check"]).await;
+            assert!(
+                said.err.contains(&cause(kind)) && said.err.contains("try: Name a column of such a type"),
+                "{}",
+                said.err
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn t7_slugs_of_every_kind_of_text_are_in_sync() {
+    let setups = [
+        ("text", "varchar(40)"),
+        ("varchar(40)", "text"),
+        ("char(20)", "char(20)"),
+        ("narrow", "text"),
+        ("narrower", "narrow"),
+        ("citext", "citext"),
+    ];
+    for (of_agents, of_configurations) in setups {
+        let platform = Platform::new().await;
+        platform
+            .run("CREATE DOMAIN narrow AS varchar(40); CREATE DOMAIN narrower AS narrow CHECK (VALUE <> '')")
+            .await;
+        if of_agents == "citext" {
+            let there = "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'citext')";
+            if !platform.value::<bool>(there).await {
+                continue;
+            }
+            platform.run("CREATE SCHEMA extensions; CREATE EXTENSION citext SCHEMA extensions").await;
+            platform.run("SET search_path = public, extensions").await;
+        }
+        platform
+            .run(&format!(
+                "ALTER TABLE agents ALTER COLUMN slug TYPE {of_agents};
+                 ALTER TABLE agent_configurations ALTER COLUMN agent_slug TYPE {of_configurations}"
+            ))
+            .await;
+        platform.install();
+        let _daemon = platform.caught_up_daemon().await;
+        platform
+            .run("INSERT INTO agent_configurations (agent_slug, provider_config) VALUES ('sales', '{}')")
+            .await;
+        platform.run("INSERT INTO agents (slug, name) VALUES ('sales', 'one')").await;
+        platform.holds("SELECT agent_name = 'one' IS TRUE FROM agent_configurations").await;
+        platform.run("UPDATE agents SET name = 'two'").await;
+        platform.holds("SELECT agent_name = 'two' FROM agent_configurations").await;
+    }
 }

@@ -15,15 +15,21 @@ use crate::settings::{AgentsTable, ConfigurationsTable};
 use crate::store::identifier::Literal;
 use crate::store::{StoreError, within};
 
-/// What an install runs: the guard, the steps of the schema in the order of their versions, the triggers, and the role.
+/// What an install runs: the proof that nothing of somebody else's is in the way, the guard, the steps of the schema in the order of their
+/// versions, with what mends their tables before and after them, the triggers, and the role.
 const STEPS: &[&str] = &[
+    PROOF,
     include_str!("../../sql/guard.sql"),
+    MEND,
     include_str!("../../sql/0001_schema.sql"),
     include_str!("../../sql/0002_history.sql"),
     include_str!("../../sql/0003_whole.sql"),
+    MEND,
     include_str!("../../sql/attach.sql"),
     include_str!("../../sql/grant.sql"),
 ];
+const PROOF: &str = include_str!("../../sql/proof.sql");
+const MEND: &str = include_str!("../../sql/mend.sql");
 const UNINSTALL: &str = include_str!("../../sql/uninstall.sql");
 
 /// The version of the schema that this program works with.
@@ -141,7 +147,7 @@ pub struct Roles {
 pub async fn uninstall(client: &Client, patience: Duration) -> Result<(Done, Roles), StoreError> {
     let exists = within(patience, client.query_typed_one(HAS_ROLES, &[])).await?.try_get(0)?;
     let before = if exists { names(client, patience, ROLES, &[]).await? } else { Vec::new() };
-    let done = transact(client, patience, &[], &[UNINSTALL]).await?;
+    let done = transact(client, patience, &[], &[PROOF, UNINSTALL]).await?;
     let kept = names(client, patience, KEPT, &[(&before, Type::TEXT_ARRAY)]).await?;
     let dropped = before.into_iter().filter(|role| !kept.contains(role)).collect();
     Ok((done, Roles { dropped, kept }))

@@ -132,6 +132,20 @@ fn is_raised_by_a_function(db: &DbError) -> bool {
     db.where_().is_some_and(|context| !context.is_empty())
 }
 
+/// Whether the error of a statement of `sql/*.sql` was raised by a function that is none of ours, such as that of an event trigger. What
+/// ran is in the context, one call a line: our own statements stand in DO blocks, which PostgreSQL calls `inline_code_block` in every
+/// language of its messages.
+pub fn is_raised_by_a_function_of_others(db: &DbError) -> bool {
+    db.where_().is_some_and(names_a_function_of_others)
+}
+
+fn names_a_function_of_others(context: &str) -> bool {
+    context.lines().any(|call| {
+        let of_ours = ["inline_code_block", "capture_agent", "capture_configuration"];
+        call.contains("PL/") && !of_ours.iter().any(|name| call.contains(name))
+    })
+}
+
 /// The name that the manual gives a code, for those that a row can cause most often.
 fn condition(code: &str) -> &'static str {
     match code {

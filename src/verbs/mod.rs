@@ -132,6 +132,11 @@ fn refused(database: &Database, what: &str, error: StoreError) -> anyhow::Error 
 
 /// What the operator can do about an install that PostgreSQL refused.
 fn remedy_of_refusal(error: &tokio_postgres::Error, db: &DbError) -> String {
+    if failure::is_raised_by_a_function_of_others(db) {
+        return "An event trigger or function of this database refuses it; the message above is its own: ask its owner, or run \
+                the install as a role that it lets through."
+            .to_owned();
+    }
     let known = match (db.code().code(), db.hint()) {
         ("42809", _) => "name tables in the settings of this database that can have triggers",
         ("25006", _) => "give the address of the primary, and a role and database that are not read-only",
