@@ -38,7 +38,17 @@ DECLARE
         -- first append tells the place of its row, so that a daemon that has nothing else to do need not look for it;
         -- any further one tells that there is more.
         --
-        -- agent_sync.appended, local to the (sub)transaction, counts the guarded appends. Every expression below has to be
+        -- What this cannot keep (docs/reliability.md has the figures). An append that fails after a transaction's first 50 for want of
+        -- disk, memory or a lock's slot fails that statement: a block for every row would make bulk statements a third slower, and
+        -- each block is a subtransaction. A BEFORE trigger that a transaction makes and drops again may change columns that no trigger of
+        -- ours watches, and leaves no trace in the catalog. A save that notifies waits for other notifying commits of the whole cluster.
+        --
+        -- In the daemon's own session (agent_sync.daemon is on) the lock is always free, because the session holds it itself: a
+        -- trigger of the platform on the configurations may save another agent there. So a transaction of that session always
+        -- notifies. Anybody else who sets it does no harm: the transaction sends one notification more, which names no place.
+        --
+        -- agent_sync.appended, local to the (sub)transaction, counts the guarded appends. It begins with the number of the transaction:
+        -- what was set for a session, or left over, counts as nothing. Every expression below has to be
         -- made ready once a transaction, which is most of what a save of one row pays: so what is seldom needed stands
         -- in a branch of its own, and functions are called by assignment, which is cheaper than PERFORM.
         DECLARE
@@ -48,25 +58,30 @@ DECLARE
             place    pg_catalog.tid; -- Where the row stands in the outbox, if the daemon has to be told.
             settled  boolean; -- Whether nothing can keep the append from working.
             patience text;
+            warned   text;
         BEGIN
-            IF appended = '50' THEN
-                BEGIN
-                    changed := NEW.%1$I;
-                    %2$s
-                    -- The first opens the relation, and so learns of what others have committed; without it the look would be
-                    -- at what was known before, and the append, which is planned anew when that changes, would fail.
-                    settled := pg_catalog.pg_relation_is_updatable('agent_sync.outbox'::pg_catalog.regclass, false) & 8 = 8
-                        AND pg_catalog.has_schema_privilege('agent_sync', 'USAGE')
-                        AND pg_catalog.has_table_privilege('agent_sync.outbox'::pg_catalog.regclass, 'INSERT');
-                EXCEPTION WHEN OTHERS THEN
-                    NULL; -- The same is tried again below, and told.
-                END;
-                IF settled THEN
-                    INSERT INTO agent_sync.outbox (slug) VALUES (changed);
-                    IF OLD.%1$I IS DISTINCT FROM changed AND OLD.%1$I IS NOT NULL THEN
-                        INSERT INTO agent_sync.outbox (slug) VALUES (OLD.%1$I);
+            IF appended <> '' THEN
+                appended := CASE WHEN pg_catalog.split_part(appended, ' ', 1) = pg_catalog.pg_current_xact_id()::pg_catalog.text
+                    THEN pg_catalog.split_part(appended, ' ', 2) ELSE '' END;
+                IF appended = '50' THEN
+                    BEGIN
+                        changed := NEW.%1$I;
+                        %2$s
+                        -- The first opens the relation, and so learns of what others have committed; without it the look would be
+                        -- at what was known before, and the append, which is planned anew when that changes, would fail.
+                        settled := pg_catalog.pg_relation_is_updatable('agent_sync.outbox'::pg_catalog.regclass, false) & 8 = 8
+                            AND pg_catalog.has_schema_privilege('agent_sync', 'USAGE')
+                            AND pg_catalog.has_table_privilege('agent_sync.outbox'::pg_catalog.regclass, 'INSERT');
+                    EXCEPTION WHEN OTHERS THEN
+                        NULL; -- The same is tried again below, and told.
+                    END;
+                    IF settled THEN
+                        INSERT INTO agent_sync.outbox (slug) VALUES (changed);
+                        IF OLD.%1$I IS DISTINCT FROM changed AND OLD.%1$I IS NOT NULL THEN
+                            INSERT INTO agent_sync.outbox (slug) VALUES (OLD.%1$I);
+                        END IF;
+                        RETURN NULL;
                     END IF;
-                    RETURN NULL;
                 END IF;
             END IF;
 
@@ -75,13 +90,17 @@ DECLARE
                 changed := NEW.%1$I;
                 %2$s
                 LOCK TABLE agent_sync.outbox IN ROW EXCLUSIVE MODE NOWAIT;
-                IF pg_catalog.pg_try_advisory_xact_lock_shared(1634169721, 2) THEN
+                IF pg_catalog.pg_try_advisory_xact_lock_shared(1634169721, 2)
+                    AND pg_catalog.current_setting('agent_sync.daemon', true) IS DISTINCT FROM 'on'
+                THEN
                     INSERT INTO agent_sync.outbox (slug) VALUES (changed);
                 ELSE
                     INSERT INTO agent_sync.outbox (slug) VALUES (changed) RETURNING ctid INTO place;
                     -- A queue of notifications that is nearly full would fail the writer's commit: the sweep will do.
                     IF pg_catalog.pg_notification_queue_usage() < 0.5 THEN
-                        IF COALESCE(appended, '') = '' AND NOT (OLD.%1$I IS DISTINCT FROM changed AND OLD.%1$I IS NOT NULL) THEN
+                        IF COALESCE(appended, '') = '' AND NOT (OLD.%1$I IS DISTINCT FROM changed AND OLD.%1$I IS NOT NULL)
+                            AND pg_catalog.current_setting('agent_sync.daemon', true) IS DISTINCT FROM 'on'
+                        THEN
                             PERFORM pg_catalog.pg_notify('agent_sync_change', place::text);
                         ELSE
                             PERFORM pg_catalog.pg_notify('agent_sync', '');
@@ -93,7 +112,8 @@ DECLARE
                     INSERT INTO agent_sync.outbox (slug) VALUES (former);
                 END IF;
                 IF COALESCE(appended, '') = '' THEN
-                    appended := pg_catalog.set_config('agent_sync.appended', '1', true);
+                    appended := pg_catalog.set_config('agent_sync.appended',
+                        pg_catalog.pg_current_xact_id()::pg_catalog.text || ' 1', true);
                 ELSIF appended = '49' THEN
                     IF EXISTS (
                         SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
@@ -101,19 +121,25 @@ DECLARE
                             AND NOT (c.relhasindex OR c.relhastriggers OR c.relhasrules OR c.relrowsecurity)
                             AND a.attname = 'slug' AND a.atttypid = 'pg_catalog.text'::pg_catalog.regtype)
                     THEN
-                        appended := pg_catalog.set_config('agent_sync.appended', '50', true);
+                        appended := pg_catalog.set_config('agent_sync.appended',
+                            pg_catalog.pg_current_xact_id()::pg_catalog.text || ' 50', true);
                     END IF;
                 ELSE
-                    appended := pg_catalog.set_config('agent_sync.appended', CASE
+                    appended := pg_catalog.set_config('agent_sync.appended', pg_catalog.pg_current_xact_id()::pg_catalog.text || ' ' || CASE
                         WHEN appended ~ '^([0-9]|[1-3][0-9]|4[0-8])$' THEN (appended::integer + 1)::text
                         ELSE '1' END, true);
                 END IF;
             EXCEPTION WHEN OTHERS THEN
-                IF COALESCE(pg_catalog.current_setting('agent_sync.warned', true), '') NOT IN ('yes', 'uncounted') THEN
+                -- Bound to the transaction, as agent_sync.appended is.
+                warned := COALESCE(pg_catalog.current_setting('agent_sync.warned', true), '');
+                IF warned NOT IN (pg_catalog.pg_current_xact_id()::pg_catalog.text || ' counted',
+                                  pg_catalog.pg_current_xact_id()::pg_catalog.text || ' uncounted')
+                THEN
                     RAISE WARNING 'agent-sync could not note a change of "%%": %%', changed, SQLERRM
                         USING ERRCODE = SQLSTATE,
                         HINT = 'The row is saved. Run "agent-sync install" to mend the capture; every agent is then brought in sync.';
-                    PERFORM pg_catalog.set_config('agent_sync.warned', 'yes', true);
+                    warned := pg_catalog.set_config('agent_sync.warned',
+                        pg_catalog.pg_current_xact_id()::pg_catalog.text || ' counted', true);
                     BEGIN
                         -- A sequence cannot be locked with NOWAIT; it is locked only while it is altered or dropped.
                         patience := pg_catalog.current_setting('lock_timeout');
@@ -121,13 +147,14 @@ DECLARE
                         PERFORM pg_catalog.nextval('agent_sync.uncaptured');
                         PERFORM pg_catalog.set_config('lock_timeout', patience, true);
                     EXCEPTION WHEN OTHERS THEN
-                        PERFORM pg_catalog.set_config('agent_sync.warned', 'uncounted', true);
+                        warned := pg_catalog.set_config('agent_sync.warned',
+                            pg_catalog.pg_current_xact_id()::pg_catalog.text || ' uncounted', true);
                     END;
                 END IF;
                 -- Neither noted nor counted: the schema itself is broken. A daemon that listens is asked for the slug
                 -- (I7), and so learns of it even if the damage is mended before it looks. A transaction that may be
                 -- prepared must not notify, and a queue that is nearly full would fail the commit.
-                IF pg_catalog.current_setting('agent_sync.warned', true) = 'uncounted'
+                IF warned = pg_catalog.pg_current_xact_id()::pg_catalog.text || ' uncounted'
                     AND pg_catalog.current_setting('max_prepared_transactions') = '0'
                     AND pg_catalog.pg_notification_queue_usage() < 0.5
                 THEN

@@ -1,5 +1,8 @@
 //! The capture in the database, without a daemon (C1-C6).
 
+use agent_sync::throwaway::{Cluster, Options};
+
+use crate::support::platform::{TABLES, connect};
 use crate::support::{Platform, eventually};
 
 const EMPTY: &[&str] = &[];
@@ -531,4 +534,128 @@ async fn c4_a_schema_renamed_in_the_middle_of_a_transaction_fails_no_save() {
     other.batch_execute("ALTER SCHEMA agent_sync RENAME TO elsewhere").await.unwrap();
     platform.run("UPDATE agents SET name = 'x'; COMMIT").await;
     assert_eq!(platform.value::<i64>("SELECT count(*) FROM agents WHERE name = 'x'").await, 200);
+}
+
+/// GIVEN a session in which somebody set what the capture keeps for its transaction, WHEN it saves, THEN that is not believed: the daemon is
+/// woken, and a broken outbox fails no save and is counted.
+#[tokio::test]
+async fn c4_c6_what_a_session_sets_is_not_believed() {
+    for value in ["50", "49", "1", "0 50", "1 50", "nonsense", " "] {
+        let platform = Platform::installed().await;
+        platform.run("INSERT INTO agents (slug) SELECT 'a' || n FROM generate_series(1, 100) n").await;
+        let sleeper = platform.connect().await;
+        sleeper.batch_execute("SELECT pg_advisory_lock(1634169721, 2)").await.unwrap();
+        platform.run("LISTEN agent_sync; LISTEN agent_sync_change").await;
+        cleared(&platform).await;
+        platform.run(&format!("SET agent_sync.appended = '{value}'")).await;
+        platform.run("UPDATE agents SET name = 'x' WHERE slug = 'a1'").await;
+        let place: String = platform.value("SELECT min(ctid)::text FROM agent_sync.outbox").await;
+        eventually(value, async || {
+            platform.run("SELECT 1").await;
+            platform.notices() == [format!("NOTIFY agent_sync_change {place:?}")]
+        })
+        .await;
+        // The same for a value that an earlier transaction of this session had, and for what keeps the warnings few.
+        platform.run("SET agent_sync.warned = 'uncounted'").await;
+        let earlier: String = platform.value("SELECT pg_current_xact_id()::text").await;
+        platform
+            .run(&format!(
+                "SET agent_sync.appended = '{earlier} 50'; SET agent_sync.warned = '{earlier} uncounted'"
+            ))
+            .await;
+        platform.run("DROP VIEW agent_sync.state; ALTER TABLE agent_sync.outbox RENAME TO gone").await;
+        platform.run("UPDATE agents SET name = 'y'").await;
+        assert_eq!(
+            platform.value::<i64>("SELECT count(*) FROM agents WHERE name = 'y'").await,
+            100,
+            "{value}"
+        );
+        assert_eq!(platform.value::<i64>("SELECT last_value FROM agent_sync.uncaptured").await, 1, "{value}");
+        eventually("one warning", async || {
+            let warned = |notice: &&String| notice.starts_with("WARNING: agent-sync could not note a change");
+            platform.notices().iter().filter(warned).count() == 1
+        })
+        .await;
+    }
+}
+
+/// GIVEN the session of the daemon, which holds the lock that tells that it sleeps, WHEN a trigger of the platform saves an agent there, THEN
+/// the daemon is notified, and no place is told; a session that is not marked so finds the lock free and stays quiet.
+#[tokio::test]
+async fn c6_g2_a_save_in_the_session_of_the_daemon_notifies_it() {
+    for (save, wanted) in [
+        ("INSERT INTO agents (slug) VALUES ('b')", 1),
+        ("UPDATE agents SET name = 'x' WHERE slug = 'a1'", 1),
+        ("UPDATE agents SET slug = 'c' WHERE slug = 'a1'", 1),
+        ("INSERT INTO agent_configurations (agent_slug) VALUES ('a1')", 1),
+        ("UPDATE agents SET name = 'many'", 1),
+        ("UPDATE agents SET enabled = false", 0),
+    ] {
+        let platform = Platform::installed().await;
+        platform.run("INSERT INTO agents (slug) SELECT 'a' || n FROM generate_series(1, 100) n").await;
+        platform.run("LISTEN agent_sync; LISTEN agent_sync_change").await;
+        let daemon = platform.connect().await;
+        daemon.batch_execute("SELECT pg_advisory_lock(1634169721, 2)").await.unwrap();
+        cleared(&platform).await;
+        daemon.batch_execute(&format!("BEGIN; {save}; ROLLBACK")).await.unwrap();
+        daemon.batch_execute("UPDATE agents SET name = 'unmarked' WHERE slug = 'a2'").await.unwrap();
+        platform.run("SELECT 1").await;
+        assert_eq!(platform.take_notices(), EMPTY, "{save}: not marked");
+        daemon.batch_execute("SET agent_sync.daemon = 'on'").await.unwrap();
+        daemon.batch_execute(save).await.unwrap();
+        daemon.batch_execute("NOTIFY agent_sync, 'the end'").await.unwrap();
+        let mut expected = vec![r#"NOTIFY agent_sync """#.to_owned(); wanted];
+        expected.push(r#"NOTIFY agent_sync "the end""#.to_owned());
+        eventually(save, async || {
+            platform.run("SELECT 1").await;
+            platform.notices() == expected
+        })
+        .await;
+        // A stranger that sets it, beside a daemon that sleeps, is one notification without a place.
+        cleared(&platform).await;
+        let stranger = platform.connect().await;
+        stranger
+            .batch_execute("SET agent_sync.daemon = 'on'; UPDATE agents SET name = 'y' WHERE slug = 'a5'")
+            .await
+            .unwrap();
+        eventually("a stranger", async || {
+            platform.run("SELECT 1").await;
+            platform.notices() == [r#"NOTIFY agent_sync """#]
+        })
+        .await;
+    }
+}
+
+/// GIVEN a save that could not be noted and was counted, WHEN the server crashes, THEN the counter may have moved by what PostgreSQL had
+/// reserved, and its `log_cnt` is 0, as its comment says; after a restart in order it stays as it was.
+#[tokio::test]
+async fn g1_a_crash_of_the_server_is_told_apart_from_saves_that_were_not_noted() {
+    let own = Cluster::start(Options::default()).unwrap();
+    let platform = Platform::with_tables(&own, TABLES).await;
+    platform.install();
+    let counter = "SELECT concat_ws(' ', last_value, log_cnt = 0) FROM agent_sync.uncaptured";
+    platform.run("ALTER TABLE agent_sync.outbox RENAME TO gone").await;
+    platform.save("a", "{}").await;
+    assert_eq!(platform.value::<String>(counter).await, "1 f");
+    let url = platform.url.clone();
+    drop(platform);
+    own.control(&["-m", "fast", "stop"]).unwrap();
+    own.control(&["start"]).unwrap();
+    let value = async || -> String {
+        let (client, _) = connect(&url).await;
+        client.query_one(counter, &[]).await.unwrap().get(0)
+    };
+    assert!(value().await.starts_with("1 "));
+    let (client, _) = connect(&url).await;
+    // The throwaway server does not wait for its log, and a crash may lose what it has not written.
+    client
+        .batch_execute("SET synchronous_commit = on; INSERT INTO agents (slug) VALUES ('b')")
+        .await
+        .unwrap();
+    assert_eq!(value().await, "2 f");
+    own.control(&["-m", "immediate", "stop"]).unwrap();
+    own.control(&["start"]).unwrap();
+    let after = value().await;
+    let (last, reserved) = after.split_once(' ').unwrap();
+    assert!((2..=34).contains(&last.parse::<i64>().unwrap()) && reserved == "t", "{after}");
 }
