@@ -647,7 +647,11 @@ async fn g1_a_crash_of_the_server_is_told_apart_from_saves_that_were_not_noted()
     };
     assert!(value().await.starts_with("1 "));
     let (client, _) = connect(&url).await;
-    client.batch_execute("INSERT INTO agents (slug) VALUES ('b')").await.unwrap();
+    // The throwaway server does not wait for its log, and a crash may lose what it has not written.
+    client
+        .batch_execute("SET synchronous_commit = on; INSERT INTO agents (slug) VALUES ('b')")
+        .await
+        .unwrap();
     assert_eq!(value().await, "2 f");
     own.control(&["-m", "immediate", "stop"]).unwrap();
     own.control(&["start"]).unwrap();
