@@ -307,6 +307,20 @@ async fn g1_a_counted_save_that_is_open_on_a_quiet_server_is_made_good_when_it_c
 }
 
 #[tokio::test]
+async fn g1_a_counted_save_that_commits_late_is_made_good_while_a_fault_stands() {
+    let (platform, daemon) = watched().await;
+    platform.run("ALTER TABLE agents ENABLE TRIGGER agent_sync_insert").await;
+    daemon.logged("a trigger is enabled but not ALWAYS").await;
+    let (locker, saver) = (platform.connect().await, platform.connect().await);
+    locker.batch_execute("BEGIN; LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    saver.batch_execute("BEGIN; UPDATE agents SET name = 'late'").await.unwrap();
+    locker.batch_execute("ROLLBACK").await.unwrap();
+    swept(&platform).await;
+    saver.batch_execute("COMMIT").await.unwrap();
+    platform.holds("SELECT agent_name = 'late' IS TRUE FROM agent_configurations").await;
+}
+
+#[tokio::test]
 async fn g1_a_transaction_that_saves_no_agent_holds_nothing_up() {
     let (platform, daemon) = watched().await;
     platform.holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install").await;

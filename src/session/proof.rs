@@ -29,6 +29,10 @@ pub(super) const CHANNEL: &str = "agent_sync_probe";
 /// How long one answer, and the notification, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long LISTEN may take: a session that begins to listen reads the queue from where the slowest of its database is, which is
+/// long where somebody holds the queue up.
+const LISTENING: Duration = Duration::from_secs(30);
+
 /// What tells one backend from all others.
 #[derive(Debug, PartialEq, Eq)]
 struct Backend {
@@ -45,7 +49,7 @@ pub(super) async fn prove(
     let (client, inbox) = (session.client(), session.inbox());
     let token = format!("{:016x}", fastrand::u64(..));
     inbox.expect(&token);
-    let own = match ask(client, &format!("LISTEN {CHANNEL}"), "").await {
+    let own = match ask_within(LISTENING, client, &format!("LISTEN {CHANNEL}"), "").await {
         // A standby takes no LISTEN; the checks of the server say so in their own words.
         Err(SessionError::Postgres(error)) if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => {
             return Ok(());
@@ -132,11 +136,21 @@ async fn from_elsewhere(notify: &str, database: &Database, config: &Config) -> R
 /// Runs a statement, and says in which backend that was. In the simple protocol, because poolers are at odds with
 /// prepared statements.
 async fn ask(client: &Client, statement: &str, column: &str) -> Result<Backend, SessionError> {
+    ask_within(PATIENCE, client, statement, column).await
+}
+
+/// The same with another limit.
+async fn ask_within(
+    patience: Duration,
+    client: &Client,
+    statement: &str,
+    column: &str,
+) -> Result<Backend, SessionError> {
     let statement = if statement.is_empty() { String::new() } else { format!("{statement}; ") };
     let query = format!(
         "{statement}SELECT pg_catalog.pg_postmaster_start_time(), pg_catalog.pg_backend_pid(){column}"
     );
-    let answer = within(PATIENCE, client.simple_query(&query)).await?;
+    let answer = within(patience, client.simple_query(&query)).await?;
     let row = answer.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,

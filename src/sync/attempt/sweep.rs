@@ -45,8 +45,11 @@ impl Attempt<'_> {
             installed.uncaptured_seen = -1;
             self.uncaptured = None;
         }
-        // While changes are missed, every agent is looked at once, and again when saves were counted.
-        let counted = self.uncaptured.as_ref().is_none_or(|(saves, _)| *saves != installed.uncaptured);
+        // While changes are missed, every agent is looked at once, and again when saves were counted, or were not over.
+        let counted = self
+            .uncaptured
+            .as_ref()
+            .is_none_or(|(saves, left)| *saves != installed.uncaptured || !left.is_empty());
         let looked = if !misses || counted {
             self.make_good(installed, mended || resealed == Some(true)).await
         } else {
