@@ -137,7 +137,7 @@ async fn check_agrees_with_an_independent_judgement_in_sql_about_every_agent() {
         assert_eq!(
             summary["summary"],
             json!({"agents": 1800, "in_sync": count("in_sync"), "pending": 0, "drifted": count("drifted"),
-                "missing": count("missing"), "rejected": count("rejected")})
+                "missing": count("missing"), "rejected": count("rejected"), "ambiguous": 0})
         );
         let slugs: Vec<_> = objects.iter().map(|one| text(one, "slug")).collect();
         assert!(slugs.is_sorted(), "they come in the order of the slugs");

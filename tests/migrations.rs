@@ -83,3 +83,33 @@ async fn g14_a_column_that_changes_under_the_daemon_is_no_outage_and_nobodys_pro
         assert_eq!(daemon.lines("configuration could not be written").len(), 0, "{change}");
     }
 }
+
+#[tokio::test]
+async fn g3_a_rename_that_cascades_waits_a_second_and_no_longer_for_a_daemon_that_hangs() {
+    use crate::support::proxy::{Proxy, Snap};
+
+    let cluster = crate::support::tcp_cluster();
+    let platform = Platform::with_tables(cluster, crate::support::platform::TABLES).await;
+    platform
+        .run("ALTER TABLE agent_configurations ADD FOREIGN KEY (agent_slug) REFERENCES agents (slug) ON UPDATE CASCADE ON DELETE CASCADE")
+        .await;
+    platform.install();
+    for slug in ["a", "b", "c"] {
+        platform.save(slug, "{}").await;
+        platform.configure(slug).await;
+    }
+    let proxy = Proxy::start(cluster.port()).await;
+    let mut command = platform.command(&["run"]);
+    command.env("DATABASE_URL", proxy.url(platform.name()));
+    let daemon = Daemon::start(command);
+    daemon.logged("caught up").await;
+    platform.drained().await;
+    // The daemon claims and locks the configurations, and hears nothing of it.
+    proxy.trap(b"BEGIN", Snap::Deaf);
+    platform.run("UPDATE agents SET name = 'new'").await;
+    proxy.sprung().await;
+    platform.run("SET lock_timeout = '4s'; UPDATE agents SET slug = 'd' WHERE slug = 'a'").await;
+    platform
+        .holds("SELECT agent_name = 'new' IS TRUE FROM agent_configurations WHERE agent_slug = 'd'")
+        .await;
+}

@@ -445,6 +445,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         queries::FORGET_FIRST,
         queries::SESSION_STATE,
         queries::RUNS_FOREIGN_CODE,
+        queries::CASCADES,
         queries::KEEP_LEAD_OF_BATCH,
         &page,
         &of_slug,

@@ -7,7 +7,7 @@
 //! Invariant: the lines of single agents and the numbers of the summaries add up to the agents met. Beyond [`REMEMBERED`] different
 //! agents, one that is met again is counted again.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,9 @@ const TOLD: usize = 20;
 
 /// The time that the bound is about.
 const WINDOW: Duration = Duration::from_secs(10);
+
+/// An agent that is met again within this time, and unchanged, is the same news.
+const SAME_NEWS: Duration = Duration::from_secs(1);
 
 /// How many agents are remembered for as long, so that one that is met again is not told again.
 const REMEMBERED: usize = 1024;
@@ -66,7 +69,8 @@ pub(super) struct Flood([Window; 5]);
 #[derive(Debug, Default)]
 struct Window {
     began: Option<Instant>,
-    met: HashSet<u64>,
+    /// The agents, and when each last had a line or was counted.
+    met: HashMap<u64, Instant>,
     told: usize,
     held: u64,
     summed_up: bool,
@@ -82,7 +86,7 @@ impl Flood {
             for ((known, window), due) in Kind::ALL.iter().zip(&mut self.0).zip(&mut manner.summaries) {
                 if *known == kind {
                     *due = window.renew(now);
-                    manner.held = window.holds(key.finish());
+                    manner.held = window.holds(key.finish(), now);
                 }
             }
             return manner;
@@ -114,12 +118,12 @@ impl Window {
     }
 
     /// Whether this agent is to have no line of its own.
-    fn holds(&mut self, agent: u64) -> bool {
-        if self.met.contains(&agent) {
+    fn holds(&mut self, agent: u64, now: Instant) -> bool {
+        if self.met.get(&agent).is_some_and(|met| now.saturating_duration_since(*met) < SAME_NEWS) {
             return true;
         }
-        if self.met.len() < REMEMBERED {
-            self.met.insert(agent);
+        if self.met.len() < REMEMBERED || self.met.contains_key(&agent) {
+            self.met.insert(agent, now);
         }
         if self.told < TOLD {
             self.told += 1;
@@ -178,7 +182,8 @@ mod tests {
         assert!(flood.meet(&rejected("one"), start).held);
         assert!(!flood.meet(&rejected("two"), start).held);
         assert_eq!(flood.meet(&Event::Stopped, start).summaries, [0; 5], "it is counted once");
-        assert!(!flood.meet(&rejected("one"), start + WINDOW).held, "some time later it is news");
+        assert!(!flood.meet(&rejected("one"), start + SAME_NEWS).held, "a moment later it is news");
+        assert!(!flood.meet(&rejected("one"), start + WINDOW).held);
     }
 
     #[test]

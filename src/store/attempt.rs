@@ -63,6 +63,19 @@ impl Store {
         Ok(within(self.patience, found).await?.try_get(0)?)
     }
 
+    /// Whether a save of an agent can wait for a batch, because a foreign key of the configurations cascades. If so, the session holds its
+    /// locks for less time.
+    pub async fn holds_up_cascades(&self, client: &Client) -> Result<bool, StoreError> {
+        let tables: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&self.layout.agents.table, Type::TEXT), (&self.layout.configurations.table, Type::TEXT)];
+        let row = within(self.patience, client.query_typed_one(queries::CASCADES, &tables)).await?;
+        let cascades: bool = row.try_get(0)?;
+        if cascades {
+            within(self.patience, client.batch_execute(queries::SHORT_IDLE)).await?;
+        }
+        Ok(cascades)
+    }
+
     /// Notes the slug of the first row of the outbox from a place on, or sets it aside.
     pub async fn note_first(&self, client: &Client, from: RowId) -> Result<Tried, StoreError> {
         let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&from, Type::TID)];

@@ -206,8 +206,9 @@ impl Finding {
                 INSTALL.into()
             }
             Self::OtherTables { .. } => {
-                "Name the tables of the install in the settings of this database (agents, configurations); or, if the install is to \
-                 serve those of the settings from now on and no other daemon uses it, run `agent-sync install`."
+                "Name the tables of the install in the settings of this database (agents, configurations). If the tables were renamed, or the \
+                 install is to serve those of the settings from now on, run `agent-sync install`; where the first tables are still served, it \
+                 refuses and says what to do."
                     .into()
             }
             Self::OwnRowsHidden { tables, .. } => {

@@ -80,6 +80,16 @@ impl Model {
                 next.push((Step::Stray(place), after));
             }
         }
+        let is_unlocked = !state.is_edited && state.daemons.iter().all(|daemon| daemon.locked == 0);
+        if state.moves > 0 && is_unlocked {
+            let mut after = State { moves: state.moves - 1, ..*state };
+            for daemon in after.daemons.iter_mut().filter(|daemon| daemon.phase == Phase::HasReadLone) {
+                daemon.is_moved ^= true;
+            }
+            if after.daemons != state.daemons {
+                next.push((Step::Move, after));
+            }
+        }
         // Whoever rewrites a table waits until nobody else has it locked: neither a writer nor a batch.
         let is_unlocked = state.writers.iter().all(|writer| !writer.has(SAVED))
             && state.daemons.iter().all(|daemon| daemon.rows == 0);

@@ -17,6 +17,7 @@ const SMALL: Model = Model {
     losses: 0,
     strays: 0,
     rewrites: 0,
+    moves: 0,
     fault: None,
 };
 
@@ -185,4 +186,9 @@ fn taking_another_version_of_a_row_loses_a_change() {
 fn taking_the_row_of_another_agent_loses_a_change() {
     let model = Model { writers: [Script::save(0), BOTH, Script::NONE], rewrites: 1, ..SMALL };
     breaks(Fault::TakesAnySlug, model, LOST, "FinishLone(0)");
+}
+
+#[test]
+fn writing_at_a_place_where_the_configuration_of_another_agent_stands_mixes_them_up() {
+    breaks(Fault::WritesAnyPlace, Model { moves: 1, ..SMALL }, MIXED, "Move");
 }

@@ -33,7 +33,7 @@ impl Model {
                 daemon.is_intact = daemon.differs;
                 daemon.phase = Phase::HasReadLone;
             }),
-            // If there is something to write, it is held to the version of the configuration; and the row to its own.
+            // If there is something to write, it is held to the agent and the version of the configuration; and the row to its own.
             Phase::HasReadLone => take(Step::FinishLone(index), &|state, daemon| {
                 let slug = daemon.lone.slug();
                 let is_there = self.is_same(state.outbox[place], daemon.lone);
@@ -43,9 +43,11 @@ impl Model {
                         locked || other.locked & (1 << slug) != 0
                     });
                     let holds = daemon.is_intact || self.has(Fault::WritesAnyVersion);
-                    if is_locked || !holds || !is_there {
+                    let is_another = daemon.is_moved && !self.has(Fault::WritesAnyPlace);
+                    if is_locked || !holds || is_another || !is_there {
                         return Self::end_lone(daemon, self.has(Fault::TrustsWrite));
                     }
+                    state.is_mixed_up |= daemon.is_moved;
                     state.lost_edit |= !daemon.is_intact;
                     state.write(slug, daemon.seen[slug]);
                 }

@@ -24,6 +24,7 @@ const MODEL: Model = Model {
     losses: 0,
     strays: 0,
     rewrites: 0,
+    moves: 0,
     fault: None,
 };
 
@@ -107,6 +108,13 @@ fn g1_g2_c6_hold_with_an_outbox_that_is_rewritten() {
     holds("rewritten outbox", 300_000, Model { writers, rewrites: 1, ..MODEL });
     let writers = [Script::save(0), Script::save(0), Script::save(1)];
     holds("outbox rewritten twice", 1_000_000, Model { writers, rewrites: 2, strays: 1, ..MODEL });
+}
+
+#[test]
+fn g13_holds_with_configurations_that_are_rewritten() {
+    let writers = [Script::save(0), Script::save(0), Script::save(1)];
+    holds("rewritten configurations", 200_000, Model { writers, moves: 2, ..MODEL });
+    holds("rewritten and edited", 300_000, Model { writers, moves: 1, edits: 1, rewrites: 1, ..MODEL });
 }
 
 #[test]

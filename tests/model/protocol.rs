@@ -37,6 +37,7 @@ use super::state::{
 
 /// The promises (see `broken` below).
 pub const STALE: &str = "G2: no stale value overwrites a newer one";
+pub const MIXED: &str = "G13: what belongs to one agent is never written into the configuration of another";
 pub const EDIT: &str = "G4: nobody else's edit of a configuration is lost";
 pub const LOST: &str = "G1: no committed change is lost";
 pub const ASLEEP: &str = "C6: no daemon sleeps while there is something to do and nothing will wake it";
@@ -66,9 +67,11 @@ impl System for Model {
             losses: self.losses,
             strays: self.strays,
             rewrites: self.rewrites,
+            moves: self.moves,
             was_lost: false,
             went_stale: false,
             lost_edit: false,
+            is_mixed_up: false,
         }
     }
 
@@ -99,6 +102,8 @@ impl System for Model {
         let will_notify = |writer: &Writer| writer.stage == Stage::Committed && writer.has(NOTIFIES | NAMES);
         if state.went_stale {
             Some(STALE)
+        } else if state.is_mixed_up {
+            Some(MIXED)
         } else if state.lost_edit {
             Some(EDIT)
         } else if (0..SLUGS).any(|slug| state.configurations[slug] != state.agents[slug] && !is_pending(slug))
@@ -123,7 +128,9 @@ impl System for Model {
     }
 
     fn is_fair(&self, step: Step) -> bool {
-        use Step::{ClaimFails, Crash, Edit, LoneFails, Lose, Rewrite, SetAside, Stray, Tidy, WriteFails};
+        use Step::{
+            ClaimFails, Crash, Edit, LoneFails, Lose, Move, Rewrite, SetAside, Stray, Tidy, WriteFails,
+        };
         !matches!(
             step,
             Crash(_)
@@ -136,6 +143,7 @@ impl System for Model {
                 | Edit
                 | Rewrite
                 | Tidy
+                | Move
         )
     }
 }

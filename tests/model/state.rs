@@ -31,6 +31,8 @@ pub struct Model {
     pub strays: u8,
     /// How often somebody rewrites the outbox, so that its rows stand at other places.
     pub rewrites: u8,
+    /// How often somebody rewrites the configurations: their rows keep their versions, which are one, and exchange their places.
+    pub moves: u8,
     /// What is done otherwise than it should be.
     pub fault: Option<Fault>,
 }
@@ -132,6 +134,8 @@ pub enum Fault {
     TakesAnyVersion,
     /// Nor, if that is kept, to its slug.
     TakesAnySlug,
+    /// The write of a lone change is held to the place and version of a configuration, and not to its slug.
+    WritesAnyPlace,
 }
 
 /// What a transaction, or a savepoint in it, has done so far: a set of these.
@@ -262,6 +266,8 @@ pub(super) struct Daemon {
     pub(super) lone: Row,
     pub(super) differs: bool,
     pub(super) is_intact: bool,
+    /// Whether the configuration of another agent stands now where the one that was read has stood.
+    pub(super) is_moved: bool,
 }
 
 impl Daemon {
@@ -287,13 +293,14 @@ impl Daemon {
         lone: Row::NONE,
         differs: false,
         is_intact: false,
+        is_moved: false,
     };
 
     /// All of it in two numbers.
     pub(super) fn bits(self) -> [u64; 2] {
         let Self { phase, lock, idle, from, rows, slugs, seen, locked, told, lone, coming, .. } = self;
         let Self { leads, listens, has_idle, news, took_any, busy, .. } = self;
-        let Self { knows_all, noted, differs, is_intact, .. } = self;
+        let Self { knows_all, noted, differs, is_intact, is_moved, .. } = self;
         let flags = [leads, listens, has_idle, took_any, busy, knows_all, differs, is_intact];
         let flags = flags.into_iter().fold(0, |flags, flag| flags << 1 | u8::from(flag));
         let parts = [
@@ -304,6 +311,7 @@ impl Daemon {
             seen[0] | seen[1] << 4,
             lone.bits() | noted << 5,
             flags,
+            u8::from(is_moved),
         ];
         [pack(&parts), u64::from(coming.bits())]
     }
@@ -315,7 +323,7 @@ impl Daemon {
     pub(super) fn forget_batch(&mut self) {
         (self.rows, self.slugs, self.seen, self.locked) = (0, 0, [0; SLUGS], 0);
         (self.told, self.lone, self.differs, self.is_intact) = (Note::NONE, Row::NONE, false, false);
-        self.idle = Idle::Keep;
+        (self.idle, self.is_moved) = (Idle::Keep, false);
     }
 
     pub(super) fn begin_pass(&mut self) {
@@ -343,9 +351,11 @@ pub struct State {
     pub(super) losses: u8,
     pub(super) strays: u8,
     pub(super) rewrites: u8,
+    pub(super) moves: u8,
     pub(super) was_lost: bool,
     pub(super) went_stale: bool,
     pub(super) lost_edit: bool,
+    pub(super) is_mixed_up: bool,
 }
 
 /// Few large words are hashed sooner than many small ones. Two states of one hash are told apart all the same.
@@ -360,13 +370,14 @@ impl Hash for State {
             hasher.write_u64(other);
         }
         let Self { outbox, agents, configurations, set_aside, crashes, failures, edits, losses, .. } = *self;
-        let Self { is_edited, was_lost, went_stale, lost_edit, strays, rewrites, .. } = *self;
-        let flags = [is_edited, was_lost, went_stale, lost_edit];
+        let Self { is_edited, was_lost, went_stale, lost_edit, strays, rewrites, moves, is_mixed_up, .. } =
+            *self;
+        let flags = [is_edited, was_lost, went_stale, lost_edit, is_mixed_up];
         let flags = flags.into_iter().fold(0, |flags, flag| flags << 1 | u8::from(flag));
         hasher.write_u64(pack(&outbox.map(Row::bits)));
         let [a, b] = [0, 1].map(|slug: usize| agents[slug] | configurations[slug] << 4);
         let left = [crashes | failures << 4, edits | losses << 4, strays | rewrites << 4];
-        hasher.write_u64(pack(&[a, b, set_aside, flags, left[0], left[1], left[2]]));
+        hasher.write_u64(pack(&[a, b, set_aside, flags, left[0], left[1], left[2], moves]));
     }
 }
 
@@ -412,6 +423,7 @@ pub enum Step {
     Stray(usize),
     Rewrite,
     Tidy,
+    Move,
     Edit,
     EndEdit,
 }

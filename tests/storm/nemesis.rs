@@ -38,6 +38,20 @@ pub enum Fault {
     LockOutbox,
     Vacuum,
     Rewrite,
+    /// A table of the platform is rewritten: rows move and keep their versions. Or it is locked whole for a while, as by a migration.
+    RewriteAgents,
+    RewriteConfigurations,
+    ClusterConfigurations,
+    LockTable,
+    /// All triggers are off for a while, and on again, but not ALWAYS; the agents are hidden from the daemon by a policy for a while; and so
+    /// is its own outbox.
+    DisableAll,
+    HideAgents,
+    HideOutbox,
+    /// The outbox is emptied; the schema is renamed away and back; the install loses its record, and somebody installs again.
+    EmptyOutbox,
+    SchemaAway,
+    LoseRecord,
     /// Somebody holds configurations locked for a while.
     LockRows,
     /// Other rules, and a file that is none.
@@ -71,6 +85,16 @@ const FAULTS: &[(Fault, u32, &str)] = &[
     (Fault::LockOutbox, 3, "outbox locked"),
     (Fault::Vacuum, 4, "outbox vacuumed"),
     (Fault::Rewrite, 3, "outbox rewritten"),
+    (Fault::RewriteAgents, 3, "agents rewritten"),
+    (Fault::RewriteConfigurations, 5, "configurations rewritten"),
+    (Fault::ClusterConfigurations, 3, "configurations clustered"),
+    (Fault::LockTable, 3, "table locked"),
+    (Fault::DisableAll, 2, "all triggers off"),
+    (Fault::HideAgents, 3, "agents hidden"),
+    (Fault::HideOutbox, 2, "outbox hidden"),
+    (Fault::EmptyOutbox, 2, "outbox emptied"),
+    (Fault::SchemaAway, 2, "schema away"),
+    (Fault::LoseRecord, 2, "record lost"),
     (Fault::LockRows, 5, "configurations locked"),
     (Fault::Reload, 3, "other rules"),
     (Fault::ReloadWrong, 3, "wrong rules"),
@@ -183,6 +207,41 @@ async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
             world.needs_sweep = true;
             world.admin.run("VACUUM FULL agent_sync.outbox").await;
         }
+        Fault::RewriteAgents => nudge(world, "VACUUM FULL agents").await,
+        Fault::RewriteConfigurations => nudge(world, "VACUUM FULL agent_configurations").await,
+        Fault::ClusterConfigurations => {
+            nudge(world, "CLUSTER agent_configurations USING agent_configurations_agent_slug_idx").await;
+        }
+        Fault::LockTable => {
+            let table = ["agents", "agent_configurations"][rng.usize(..2)];
+            hold(world, rng, &format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"));
+        }
+        Fault::DisableAll => {
+            world.needs_sweep = true;
+            world.admin.run("ALTER TABLE agents DISABLE TRIGGER ALL").await;
+        }
+        Fault::HideAgents => {
+            world.needs_sweep = true;
+            world.admin.run("ALTER TABLE agents ENABLE ROW LEVEL SECURITY").await;
+        }
+        Fault::HideOutbox => {
+            world.needs_sweep = true;
+            world.admin.run("ALTER TABLE agent_sync.outbox ENABLE ROW LEVEL SECURITY").await;
+        }
+        Fault::EmptyOutbox => {
+            world.needs_sweep = true;
+            nudge(world, "TRUNCATE agent_sync.outbox").await;
+        }
+        Fault::SchemaAway => {
+            world.needs_sweep = true;
+            world.admin.run("ALTER SCHEMA agent_sync RENAME TO away").await;
+            tokio::time::sleep(Duration::from_millis(rng.u64(1..60))).await;
+            world.admin.run("ALTER SCHEMA away RENAME TO agent_sync").await;
+        }
+        Fault::LoseRecord => {
+            world.needs_sweep = true;
+            world.admin.run("DELETE FROM agent_sync.install").await;
+        }
         Fault::LockRows => {
             let part = rng.u32(..8);
             hold(
@@ -205,12 +264,7 @@ async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
                 reload(world);
             }
         }
-        Fault::Install => {
-            let output = world.verb("storm_owner", &["install"]).await;
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            // Where the server is away just now, 69 says so.
-            assert!(matches!(output.status.code(), Some(0 | 69)), "{:?}: {said}", output.status);
-        }
+        Fault::Install => install(world).await,
     }
 }
 
@@ -231,8 +285,36 @@ async fn end(world: &mut World, fault: Fault) {
             world.write_rules(world.variant);
             reload(world);
         }
+        Fault::DisableAll => {
+            world.admin.run("ALTER TABLE agents ENABLE TRIGGER ALL").await;
+            install(world).await;
+        }
+        Fault::HideAgents => world.admin.run("ALTER TABLE agents DISABLE ROW LEVEL SECURITY").await,
+        Fault::HideOutbox => {
+            world.admin.run("ALTER TABLE agent_sync.outbox DISABLE ROW LEVEL SECURITY").await
+        }
+        Fault::LoseRecord => install(world).await,
         _ => {}
     }
+}
+
+/// Somebody installs.
+async fn install(world: &mut World) {
+    let output = world.verb("storm_owner", &["install"]).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    // Where the server is away just now, 69 says so.
+    assert!(matches!(output.status.code(), Some(0 | 69)), "{:?}: {said}", output.status);
+}
+
+/// Runs a statement that takes a table for itself, if it can have it at once.
+async fn nudge(world: &mut World, sql: &str) {
+    world.admin.run("SET lock_timeout = '50ms'").await;
+    let done = world.admin.client().await.batch_execute(sql).await;
+    if let Err(error) = done {
+        let state = error.code().map_or("08006", |state| state.code());
+        assert!(["55P03", "40P01", "08006"].contains(&state) || state.starts_with("57P"), "{sql}: {error:?}");
+    }
+    world.admin.run("SET lock_timeout = 0").await;
 }
 
 fn reload(world: &World) {

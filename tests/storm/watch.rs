@@ -18,7 +18,7 @@ const WAITING: &str = "
       AND (EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND NOT l.granted
                    -- Who appends to a table that has to grow waits for who makes it grow, whatever table it is.
                    AND l.locktype <> 'extend'
-                   AND (l.classid = 1634169721 OR l.relation IN (SELECT c.oid FROM pg_class c WHERE c.relnamespace = 'agent_sync'::regnamespace)))
+                   AND (l.classid = 1634169721 OR l.relation IN (SELECT c.oid FROM pg_class c WHERE c.relnamespace = to_regnamespace('agent_sync'))))
            OR a.query LIKE '/* save */%' AND EXISTS (
                SELECT FROM unnest(pg_blocking_pids(a.pid)) AS blocker (pid) JOIN pg_stat_activity b ON b.pid = blocker.pid
                WHERE b.application_name LIKE 'agent-sync/%'))";

@@ -205,7 +205,9 @@ impl World {
             self.adopt_rules(rng).await;
         }
         if std::mem::take(&mut self.needs_sweep) {
-            // Whoever connects sweeps first.
+            // What was broken is mended, also where the server was away when it should have been; and a new connection sweeps first.
+            let installed = self.verb("storm_owner", &["install"]).await;
+            assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
             self.admin.run(DISCONNECT).await;
         }
     }

@@ -26,3 +26,14 @@ pub const RUNS_FOREIGN_CODE: &str = "
     SELECT EXISTS (
         SELECT FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid JOIN pg_namespace n ON n.oid = f.pronamespace
         WHERE t.tgrelid IN (SELECT r.oid FROM relation r) AND NOT t.tgisinternal AND n.nspname <> 'agent_sync')";
+
+/// Whether a foreign key with ON UPDATE or ON DELETE other than NO ACTION leads from the quoted table `$2` to the quoted table `$1`: then a
+/// rename or delete of an agent waits for a batch that has its configuration locked (G3).
+pub const CASCADES: &str = "
+    SELECT EXISTS (
+        SELECT FROM pg_constraint c
+        WHERE c.contype = 'f' AND c.conrelid = to_regclass($2::text) AND c.confrelid = to_regclass($1::text)
+          AND (c.confupdtype IN ('c', 'n', 'd') OR c.confdeltype IN ('c', 'n', 'd')))";
+
+/// How long the server waits for the daemon within a batch where such a foreign key exists.
+pub const SHORT_IDLE: &str = "SET idle_in_transaction_session_timeout = 1000";

@@ -53,6 +53,9 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// See [`LOCK_PATIENCE`].
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
+/// The most rows of a batch where a save of an agent can wait for it.
+const SMALL_BATCH: u32 = 50;
+
 /// How long the end of a daemon may take to say when it wrote last.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -213,6 +216,10 @@ pub(super) async fn run(
         connected = connect(context) => connected,
     };
     let (session, store) = connected?;
+    let mut batch_size = context.options.sync.batch_size;
+    if store.holds_up_cascades(session.client()).await? {
+        batch_size = batch_size.min(SMALL_BATCH);
+    }
     stop.mark_unchanged();
     let (server_version, target) = (session.server_version(), session.target());
     context.observer.tell(&Event::Connected { server_version, target });
@@ -222,7 +229,7 @@ pub(super) async fn run(
         stop,
         session,
         store,
-        drain: Drain::new(context.options.sync.batch_size),
+        drain: Drain::new(batch_size),
         next_sweep: Instant::now(),
         has_swept: false,
         next_retry: None,
