@@ -166,7 +166,14 @@ async fn g13_a_lone_change_without_a_write_takes_no_other_row() {
 #[tokio::test]
 async fn g13_a_batch_lets_no_table_be_rewritten_between_its_statements() {
     for_each_rewrite!(platform, store, client, what, statements, {
-        let claim = Claim { idle: Idle::Keep, from: RowId::START, limit: 3, budget: 1 << 20, careful: false };
+        let claim = Claim {
+            idle: Idle::Keep,
+            first: false,
+            from: RowId::START,
+            limit: 3,
+            budget: 1 << 20,
+            careful: false,
+        };
         let begun = store.begin(&client, claim).await.unwrap().unwrap();
         let mut outcome = Outcome::default();
         for group in begun.claimed.groups() {

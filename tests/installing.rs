@@ -463,7 +463,7 @@ async fn i6_an_install_whose_comments_were_stripped_is_still_ours() {
     let Some((platform, said)) = restored(&["--no-comments", "--inserts"]).await else { return };
     assert_eq!(said.code, 0, "{said:?}");
     assert!(platform.says(&["install"]).await.out.contains("nothing to change"));
-    assert!(platform.says(&["uninstall"]).await.out.contains("uninstalled"));
+    assert!(platform.says(&["uninstall", "--yes"]).await.out.contains("uninstalled"));
     let left = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'agent_sync%'";
     assert_eq!(platform.value::<i64>(left).await, 0);
     assert!(platform.value::<bool>("SELECT to_regnamespace('agent_sync') IS NULL").await);
@@ -622,7 +622,7 @@ async fn i6_what_stood_under_our_names_before_is_refused_by_name_and_left_alone(
         let (_, script, _) = run(&platform, &["install", "--print"]);
         let error = platform.client.batch_execute(&script).await.unwrap_err();
         assert!(error.as_db_error().unwrap().message().contains(named), "{before}: {error:?}");
-        let said = platform.says(&["uninstall"]).await;
+        let said = platform.says(&["uninstall", "--yes"]).await;
         if named.contains("trigger") {
             // The uninstall takes out what is ours, and leaves theirs.
             assert_eq!(said.code, 0, "{before}: {}", said.err);
@@ -640,14 +640,14 @@ async fn i6_what_stood_under_our_names_before_is_refused_by_name_and_left_alone(
 async fn i6_a_schema_that_was_made_for_the_install_is_used_and_an_empty_one_is_left_alone() {
     let platform = Platform::new().await;
     platform.run("CREATE SCHEMA agent_sync; COMMENT ON SCHEMA agent_sync IS 'for the tool'").await;
-    let said = platform.says(&["uninstall"]).await;
+    let said = platform.says(&["uninstall", "--yes"]).await;
     assert!(said.out.contains("nothing is installed"), "{said:?}");
     assert!(platform.value::<bool>("SELECT to_regnamespace('agent_sync') IS NOT NULL").await);
     platform.install();
     assert!(platform.says(&["install"]).await.out.contains("nothing to change"));
     platform.save("a", "{}").await;
     assert_eq!(platform.outbox().await, ["a"]);
-    assert!(platform.says(&["uninstall"]).await.out.contains("uninstalled"));
+    assert!(platform.says(&["uninstall", "--yes"]).await.out.contains("uninstalled"));
 }
 
 #[tokio::test]
@@ -662,7 +662,7 @@ async fn i6_a_trigger_of_somebody_that_calls_our_function_is_never_dropped() {
         .await;
     assert!(platform.says(&["install"]).await.out.contains("default: installed"));
     assert!(platform.says(&["install"]).await.out.contains("nothing to change"));
-    let said = platform.says(&["uninstall"]).await;
+    let said = platform.says(&["uninstall", "--yes"]).await;
     assert!(
         said.code == 1 && said.err.contains("trigger theirs on table public.other depends on function"),
         "{said:?}"
@@ -673,7 +673,7 @@ async fn i6_a_trigger_of_somebody_that_calls_our_function_is_never_dropped() {
     platform
         .run("DROP TRIGGER theirs ON other; ALTER TRIGGER agent_sync_update ON agents RENAME TO renamed")
         .await;
-    assert!(platform.says(&["uninstall"]).await.out.contains("uninstalled"));
+    assert!(platform.says(&["uninstall", "--yes"]).await.out.contains("uninstalled"));
 }
 
 /// The install for the tables in a schema.
@@ -727,7 +727,7 @@ async fn t6_an_install_for_other_tables_is_refused_and_the_first_goes_on() {
         noted.sort();
         assert_eq!(noted, ["a", "b"], "the triggers of the first fire");
         // As the message says.
-        assert_eq!(platform.says(&["uninstall"]).await.code, 0);
+        assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0);
         assert_eq!(install_for(&platform, (second, tables.0), (second, tables.1)).await.code, 0);
     }
 }
@@ -803,7 +803,7 @@ async fn i6_settings_of_a_database_do_not_make_the_install_anew() {
     installs("nothing to change", "under the settings, again").await;
     set("RESET").await;
     installs("nothing to change", "without the settings").await;
-    assert_eq!(platform.says(&["uninstall"]).await.code, 0);
+    assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0);
     installs("default: installed", "without the settings").await;
     set("SET").await;
     installs("nothing to change", "under the settings, made without them").await;

@@ -404,7 +404,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
     let (agents, configurations) = (report::count_agents(&layout), report::count_configurations(&layout));
     let (note, clear) = (queries::note_problems(), queries::clear_problems());
     let (not_text, unreadable) = (queries::set_aside_not_text(), queries::set_aside_unreadable());
-    let of_slug = queries::claim_slug(&layout);
+    let (of_slug, of_first) = (queries::claim_slug(&layout), queries::claim_first(&layout));
     let (first, page, take) = (queries::set_aside_first(), queries::claim_page(&layout), queries::take());
     let (survey, bare_survey) = (report::survey(&layout, true), report::survey(&layout, false));
     for query in [
@@ -449,6 +449,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         queries::KEEP_LEAD_OF_BATCH,
         &page,
         &of_slug,
+        &of_first,
         &take,
         queries::INSTALL,
         queries::VERSION,

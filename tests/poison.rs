@@ -2,7 +2,7 @@
 //! values (G11), and what is not in sync stands as a problem (G7).
 
 use crate::support::platform::EXAMPLE;
-use crate::support::{Daemon, Platform, eventually};
+use crate::support::{Daemon, Platform};
 
 /// A platform with this many agents `agent-1`, … named `n`, each with a configuration.
 async fn platform(agents: u32) -> Platform {

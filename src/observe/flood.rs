@@ -7,7 +7,7 @@
 //! Invariant: the lines of single agents and the numbers of the summaries add up to the agents met. Beyond [`REMEMBERED`] different
 //! agents, one that is met again is counted again.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::{Duration, Instant};
 
@@ -18,9 +18,6 @@ const TOLD: usize = 20;
 
 /// The time that the bound is about.
 const WINDOW: Duration = Duration::from_secs(10);
-
-/// An agent that is met again within this time, and unchanged, is the same news.
-const SAME_NEWS: Duration = Duration::from_secs(1);
 
 /// How many agents are remembered for as long, so that one that is met again is not told again.
 const REMEMBERED: usize = 1024;
@@ -69,8 +66,8 @@ pub(super) struct Flood([Window; 5]);
 #[derive(Debug, Default)]
 struct Window {
     began: Option<Instant>,
-    /// The agents, and when each last had a line or was counted.
-    met: HashMap<u64, Instant>,
+    /// The agents that were met since the outbox was last empty: one that is met again, and unchanged, is the same news.
+    met: HashSet<u64>,
     told: usize,
     held: u64,
     summed_up: bool,
@@ -86,7 +83,7 @@ impl Flood {
             for ((known, window), due) in Kind::ALL.iter().zip(&mut self.0).zip(&mut manner.summaries) {
                 if *known == kind {
                     *due = window.renew(now);
-                    manner.held = window.holds(key.finish(), now);
+                    manner.held = window.holds(key.finish());
                 }
             }
             return manner;
@@ -94,6 +91,7 @@ impl Flood {
         let ends = matches!(event, Event::Stopped | Event::Lost { .. });
         if ends || matches!(event, Event::Emptied) {
             for (window, due) in self.0.iter_mut().zip(&mut manner.summaries) {
+                window.met.clear();
                 if ends || window.is_over(now) || !window.summed_up {
                     *due = std::mem::take(&mut window.held);
                     window.summed_up |= *due > 0;
@@ -118,12 +116,12 @@ impl Window {
     }
 
     /// Whether this agent is to have no line of its own.
-    fn holds(&mut self, agent: u64, now: Instant) -> bool {
-        if self.met.get(&agent).is_some_and(|met| now.saturating_duration_since(*met) < SAME_NEWS) {
+    fn holds(&mut self, agent: u64) -> bool {
+        if self.met.contains(&agent) {
             return true;
         }
-        if self.met.len() < REMEMBERED || self.met.contains_key(&agent) {
-            self.met.insert(agent, now);
+        if self.met.len() < REMEMBERED {
+            self.met.insert(agent);
         }
         if self.told < TOLD {
             self.told += 1;
@@ -182,8 +180,10 @@ mod tests {
         assert!(flood.meet(&rejected("one"), start).held);
         assert!(!flood.meet(&rejected("two"), start).held);
         assert_eq!(flood.meet(&Event::Stopped, start).summaries, [0; 5], "it is counted once");
-        assert!(!flood.meet(&rejected("one"), start + SAME_NEWS).held, "a moment later it is news");
-        assert!(!flood.meet(&rejected("one"), start + WINDOW).held);
+        assert!(flood.meet(&rejected("two"), start).held);
+        flood.meet(&Event::Emptied, start);
+        assert!(!flood.meet(&rejected("one"), start).held, "once all was done it is news");
+        assert!(!flood.meet(&rejected("one"), start + WINDOW).held, "and some time later");
     }
 
     #[test]

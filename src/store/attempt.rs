@@ -22,10 +22,8 @@ pub enum Tried {
     Nothing,
     /// This is its first row, and connections have not ended on it too often.
     First,
-    /// Connections have ended on this slug; it is set aside, so that the others go on.
-    SetAside {
-        /// The slug, for a reader.
-        slug: String,
+    /// Connections have ended on it; it is to be set aside, so that the others go on.
+    TooOften {
         /// How many.
         times: i32,
     },
@@ -76,7 +74,7 @@ impl Store {
         Ok(cascades)
     }
 
-    /// Notes the slug of the first row of the outbox from a place on, or sets it aside.
+    /// Notes the slug of the first row of the outbox from a place on.
     pub async fn note_first(&self, client: &Client, from: RowId) -> Result<Tried, StoreError> {
         let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&from, Type::TID)];
         let noted = client.query_typed_opt(queries::NOTE_FIRST, &parameters);
@@ -85,14 +83,25 @@ impl Store {
         if tries <= TRIES {
             return Ok(Tried::First);
         }
-        let slug = lossy(&row, 0)?;
-        self.run(client, &queries::set_aside_first(), &[]).await?;
-        Ok(Tried::SetAside { slug, times: tries - 1 })
+        Ok(Tried::TooOften { times: tries - 1 })
     }
 
     /// Forgets it: the batch is committed.
     pub async fn forget_first(&self, client: &Client) -> Result<(), StoreError> {
         self.run(client, queries::FORGET_FIRST, &[]).await
+    }
+
+    /// Takes every row of the slug that was noted out of the outbox, and notes why. Says the slug, for a reader; none if none is noted.
+    pub async fn set_aside_noted(
+        &self,
+        client: &Client,
+        detail: &str,
+        sqlstate: Option<&str>,
+    ) -> Result<Option<String>, StoreError> {
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&detail, Type::TEXT), (&sqlstate, Type::TEXT)];
+        let set_aside = queries::set_aside_first();
+        let row = within(self.patience, client.query_typed_opt(&set_aside, &parameters)).await?;
+        Ok(row.map(|row| lossy(&row, 0)).transpose()?)
     }
 
     /// Takes the first row of the outbox from a place on, which cannot even be read with what it is about, and notes why. Says

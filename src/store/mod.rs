@@ -157,6 +157,7 @@ pub struct Store {
     triggers: [Vec<String>; 2],
     patience: Duration,
     claim: Statement,
+    claim_first: Statement,
     claim_slug: Statement,
     claim_page: Statement,
     keep_lead: Statement,
@@ -188,7 +189,7 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let triggers = expected_triggers(&layout, capture_configurations);
         let (claim, slug) = (queries::claim(&layout), queries::claim_slug(&layout));
-        let page = queries::claim_page(&layout);
+        let (first, page) = (queries::claim_first(&layout), queries::claim_page(&layout));
         let (write, take) = (queries::write(&layout, history), queries::take());
         let (note, clear) = (queries::note_problems(), queries::clear_problems());
         let mut write_types = vec![Type::TEXT_ARRAY; 13];
@@ -198,6 +199,7 @@ impl Store {
         let prepared = async {
             tokio::try_join!(
                 client.prepare_typed(&claim, &[Type::TID, Type::INT8, Type::FLOAT8]),
+                client.prepare_typed(&first, &[Type::FLOAT8]),
                 client.prepare_typed(&slug, &[Type::TEXT]),
                 client.prepare_typed(&page, &[Type::TEXT, Type::TID_ARRAY, Type::OID_ARRAY]),
                 client.prepare(queries::KEEP_LEAD_OF_BATCH),
@@ -212,6 +214,7 @@ impl Store {
         };
         let (
             claim,
+            claim_first,
             claim_slug,
             claim_page,
             keep_lead,
@@ -228,6 +231,7 @@ impl Store {
             triggers,
             patience,
             claim,
+            claim_first,
             claim_slug,
             claim_page,
             keep_lead,

@@ -31,6 +31,8 @@ const IDLE: Duration = Duration::from_secs(5);
 pub struct Claim {
     /// What happens to the idle lock before.
     pub idle: Idle,
+    /// Whether it is about the slug that is noted as the first of the connection, whatever place and limit say.
+    pub first: bool,
     /// The place from which on rows are read.
     pub from: RowId,
     /// The most rows to read.
@@ -54,10 +56,13 @@ impl Store {
     /// Begins a batch: reads rows of the outbox and what they are about. None, and no transaction, if another session has the
     /// leader's lock.
     pub async fn begin(&self, client: &Client, claim: Claim) -> Result<Option<Begun>, StoreError> {
-        let Claim { idle, from, limit, budget, careful } = claim;
+        let Claim { idle, first, from, limit, budget, careful } = claim;
         let opening = if careful { "BEGIN; SET LOCAL lock_timeout = 20" } else { "BEGIN" };
         let (limit, budget) = (i64::from(limit), budget_of(budget));
-        let parameters: [&(dyn ToSql + Sync); 3] = [&from, &limit, &budget];
+        let (of_first, of_place): ([&(dyn ToSql + Sync); 1], [&(dyn ToSql + Sync); 3]) =
+            ([&budget], [&from, &limit, &budget]);
+        let (statement, parameters) =
+            if first { (&self.claim_first, &of_first[..]) } else { (&self.claim, &of_place[..]) };
         let lock = async {
             match idle {
                 Idle::Keep => Ok(false),
@@ -72,7 +77,7 @@ impl Store {
                 lock,
                 client.batch_execute(opening),
                 client.query_one(&self.keep_lead, &[]),
-                client.query(&self.claim, &parameters),
+                client.query(statement, parameters),
             );
             begun?;
             let leads: bool = lead?.try_get(0)?;

@@ -79,7 +79,8 @@ pub(super) struct Drain {
     last_write: Option<Instant>,
     wrote: bool,
     set_aside: bool,
-    /// Whether the first row of this connection is done, or there was none (`store::attempt`).
+    /// Whether the agent that this connection begins with is noted, and whether it is done, or there was none (`store::attempt`).
+    has_noted: bool,
     has_begun: bool,
     /// The slugs whose write has failed in this pass.
     settled: Settled,
@@ -151,6 +152,7 @@ impl Drain {
             last_write: None,
             wrote: false,
             set_aside: false,
+            has_noted: false,
             has_begun: false,
             settled: Settled::default(),
         }
@@ -265,8 +267,8 @@ impl Drain {
     async fn batch(&mut self, tools: Tools<'_>) -> Result<Batch, AttemptError> {
         let Tools { session, store, rules, observer, may_sleep, announce } = tools;
         let client = session.client();
-        if !self.has_begun && self.begin_with_first(tools).await? == Tried::Nothing {
-            self.has_begun = true;
+        if !self.has_noted {
+            self.note_first(tools).await?;
         }
         let idle = match self.lock {
             SleeperLock::Unwanted => Idle::Release,
@@ -295,7 +297,7 @@ impl Drain {
         let claimed = begun.claimed;
         let mut decision =
             decide(rules, &store.layout().targets, &claimed, &self.settled).map_err(StoreError::from)?;
-        let end = End::of(&claimed, claim.limit, &decision);
+        let end = End::of(&claimed, claim, &decision);
         self.pass.met_busy |= decision.totals.busy > 0;
         if decision.heavy > 0 && !decision.takes_any() {
             if claim.limit > 1 {
@@ -310,6 +312,7 @@ impl Drain {
         }
         if !decision.takes_any() {
             store.abandon(client).await?;
+            self.forget_first(tools).await?;
             return Ok(Batch::Done(end));
         }
         match store.finish(client, &decision.outcome, announce).await {
@@ -329,23 +332,35 @@ impl Drain {
     }
 
     fn claim(&self, idle: Idle, careful: bool) -> Claim {
-        let limit = if self.has_begun { self.pace.limit() } else { 1 };
-        Claim { idle, from: self.pass.from, limit, budget: self.pace.budget(), careful }
+        let (first, limit) = if self.has_begun { (false, self.pace.limit()) } else { (true, 1) };
+        Claim { idle, first, from: self.pass.from, limit, budget: self.pace.budget(), careful }
     }
 
-    /// Notes the row that this connection begins with, or sets it aside.
-    async fn begin_with_first(&mut self, tools: Tools<'_>) -> Result<Tried, AttemptError> {
-        let Tools { session, store, observer, .. } = tools;
-        let tried = store.note_first(session.client(), self.pass.from).await?;
-        if let Tried::SetAside { slug, times } = &tried {
-            let detail =
-                format!("the connection ended {times} times in a row while this agent was brought in sync");
-            let remedy = failure::remedy("");
-            observer.tell(&Event::Failed { slug, detail: &detail, sqlstate: "", remedy });
-            self.set_aside = true;
-            self.pass.took_any = true;
+    /// Notes the agent that this connection begins with, or sets it aside.
+    async fn note_first(&mut self, tools: Tools<'_>) -> Result<(), AttemptError> {
+        let Tools { session, store, .. } = tools;
+        match store.note_first(session.client(), self.pass.from).await? {
+            Tried::First => self.has_begun = false,
+            Tried::Nothing => self.has_begun = true,
+            Tried::TooOften { times } => {
+                let detail = format!(
+                    "the connection ended {times} times in a row while this agent was brought in sync"
+                );
+                let slug = store.set_aside_noted(session.client(), &detail, None).await?;
+                self.was_set_aside(tools, &slug.unwrap_or_default(), &detail, "");
+            }
         }
-        Ok(tried)
+        self.has_noted = true;
+        Ok(())
+    }
+
+    /// The write of an agent has failed, and is noted.
+    fn was_set_aside(&mut self, tools: Tools<'_>, slug: &str, detail: &str, sqlstate: &str) {
+        let remedy = failure::remedy(sqlstate);
+        tools.observer.tell(&Event::Failed { slug, detail, sqlstate, remedy });
+        self.set_aside = true;
+        self.pass.took_any = true;
+        self.has_begun = true;
     }
 
     /// A batch is committed.
@@ -362,6 +377,11 @@ impl Drain {
         self.add(decision.totals);
         self.settled.add(&decision.outcome.problems, read);
         self.set_aside |= decision.outcome.problems.iter().any(|problem| problem.kind == ProblemKind::Failed);
+        self.forget_first(tools).await
+    }
+
+    /// The first batch of the connection is over, and the connection is not.
+    async fn forget_first(&mut self, tools: Tools<'_>) -> Result<(), AttemptError> {
         if !std::mem::replace(&mut self.has_begun, true) {
             tools.store.forget_first(tools.session.client()).await?;
         }
@@ -370,7 +390,7 @@ impl Drain {
 
     /// What to do when a batch could not be taken: try another one, or give up the connection.
     async fn claim_failed(&mut self, tools: Tools<'_>, error: StoreError) -> Result<Batch, AttemptError> {
-        let Tools { session, store, observer, .. } = tools;
+        let Tools { session, store, .. } = tools;
         let (StoreError::Postgres(cause), Some(class)) = (&error, error.class()) else {
             return Err(error.into());
         };
@@ -389,14 +409,13 @@ impl Drain {
                 self.faults += u32::from(class == Class::Fault);
                 let (detail, sqlstate) =
                     (failure::describe(cause), cause.code().map_or("", |state| state.code()));
-                let set_aside =
-                    store.set_aside_first(session.client(), self.pass.from, &detail, sqlstate).await?;
+                let set_aside = if self.has_begun {
+                    store.set_aside_first(session.client(), self.pass.from, &detail, sqlstate).await?
+                } else {
+                    store.set_aside_noted(session.client(), &detail, Some(sqlstate)).await?
+                };
                 let Some(slug) = set_aside else { return Err(error.into()) };
-                let remedy = failure::remedy(sqlstate);
-                observer.tell(&Event::Failed { slug: &slug, detail: &detail, sqlstate, remedy });
-                self.set_aside = true;
-                self.pass.took_any = true;
-                self.has_begun = true;
+                self.was_set_aside(tools, &slug, &detail, sqlstate);
                 Ok(Batch::Again)
             }
         }
@@ -434,7 +453,10 @@ impl Drain {
             Refusal::Locked => {
                 // Nobody's problem: it stays in the outbox, its neighbours go on, and it is looked at again.
                 self.pass.met_busy = true;
-                self.pass.from = end.last.next();
+                if self.has_begun {
+                    self.pass.from = end.last.next();
+                }
+                self.forget_first(tools).await?;
                 Ok(Batch::Again)
             }
             Refusal::Failed { .. } if class == Class::Fault && self.faults >= FAULT_LIMIT => {
@@ -450,15 +472,10 @@ impl Drain {
                 };
                 let read = Instant::now();
                 store.set_aside(session.client(), &decision.outcome.taken, &[problem.clone()]).await?;
-                let remedy = failure::remedy(&sqlstate);
-                tools.observer.tell(&Event::Failed { slug, detail: &detail, sqlstate: &sqlstate, remedy });
                 self.settled.add(&[problem], read);
-                self.set_aside = true;
-                self.pass.took_any = true;
                 self.transient = 0;
-                if !std::mem::replace(&mut self.has_begun, true) {
-                    store.forget_first(session.client()).await?;
-                }
+                self.forget_first(tools).await?;
+                self.was_set_aside(tools, slug, &detail, &sqlstate);
                 Ok(Batch::Again)
             }
         }
@@ -480,7 +497,7 @@ impl Drain {
         let claimed = begun.claimed;
         let mut decision =
             decide(rules, &store.layout().targets, &claimed, &self.settled).map_err(StoreError::from)?;
-        let end = End::of(&claimed, claim.limit, &decision);
+        let end = End::of(&claimed, claim, &decision);
         let refused = find_refused(tools, &decision).await?;
         let failed = refused.iter().filter(|(_, refusal)| matches!(refusal, Refusal::Failed { .. })).count();
         let is_fault = refused.iter().any(|(_, refusal)| refusal.is_fault());
@@ -575,19 +592,20 @@ enum Batch {
 struct End {
     looked_at: usize,
     last: RowId,
-    /// Whether slugs were left out, because the batch would have been too heavy.
+    /// Whether the next batch begins at the same place: slugs were left out, because the batch would have been too heavy, or it was about
+    /// the first slug of the connection alone.
     is_cut: bool,
     /// Whether it has reached the end of the outbox.
     is_last: bool,
 }
 
 impl End {
-    fn of(claimed: &Claimed, limit: u32, decision: &Decision<'_>) -> Self {
+    fn of(claimed: &Claimed, claim: Claim, decision: &Decision<'_>) -> Self {
         Self {
             looked_at: claimed.looked_at,
             last: claimed.last,
-            is_cut: decision.heavy > 0 && decision.takes_any(),
-            is_last: claimed.looked_at < limit as usize,
+            is_cut: claim.first || decision.heavy > 0 && decision.takes_any(),
+            is_last: claimed.looked_at < claim.limit as usize,
         }
     }
 }

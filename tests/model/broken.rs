@@ -3,7 +3,7 @@
 //! Each test expects the promise that is broken first, and the step that the story cannot do without.
 
 use super::explore::{TRAPPED, explore};
-use super::protocol::{ASLEEP, EDIT, LOST, STALE};
+use super::protocol::{ASLEEP, EDIT, LOST, MIXED, STALE};
 use super::state::{Fault, Model, Script};
 
 /// As small as it can be for all of these.

@@ -113,7 +113,7 @@ fn g1_g2_c6_hold_with_an_outbox_that_is_rewritten() {
 #[test]
 fn g13_holds_with_configurations_that_are_rewritten() {
     let writers = [Script::save(0), Script::save(0), Script::save(1)];
-    holds("rewritten configurations", 200_000, Model { writers, moves: 2, ..MODEL });
+    holds("rewritten configurations", 50_000, Model { writers, moves: 2, ..MODEL });
     holds("rewritten and edited", 300_000, Model { writers, moves: 1, edits: 1, rewrites: 1, ..MODEL });
 }
 

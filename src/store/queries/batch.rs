@@ -23,6 +23,13 @@ pub fn claim(layout: &Layout) -> String {
     claim_of(layout, "ctid >= $1", "$2", "$3::float8")
 }
 
+/// The same for the slug that is noted in `agent_sync.install` alone, with all of its rows in the outbox (`store::attempt`), and contents up to
+/// `$1` bytes.
+pub fn claim_first(layout: &Layout) -> String {
+    let noted = "slug = (SELECT i.last_tried FROM agent_sync.install i)";
+    claim_of(layout, noted, "100000", "$1::float8")
+}
+
 /// The same for one slug alone, `$1`, with all of its rows in the outbox, and without contents: which configurations it has, locked, and
 /// what they weigh.
 pub fn claim_slug(layout: &Layout) -> String {

@@ -81,20 +81,18 @@ pub const NOTE_FIRST: &str = "
 pub const FORGET_FIRST: &str =
     "UPDATE agent_sync.install SET last_tried = NULL, tries = 0 WHERE last_tried IS NOT NULL";
 
-/// Takes every row of the slug that [`NOTE_FIRST`] has noted out of the outbox, and notes why.
+/// Takes every row of the slug that [`NOTE_FIRST`] has noted out of the outbox, and notes that it failed for the reason `$1` with the
+/// SQLSTATE `$2`, null where there is none: gives the slug.
 pub fn set_aside_first() -> String {
     note(
         "tried AS (
              UPDATE agent_sync.install i SET last_tried = NULL, tries = 0
-             FROM (SELECT o.last_tried AS slug, o.tries FROM agent_sync.install o) AS was
+             FROM (SELECT o.last_tried AS slug FROM agent_sync.install o) AS was
              WHERE was.slug IS NOT NULL
-             RETURNING was.slug, was.tries
+             RETURNING was.slug
          ), taken AS (
              DELETE FROM agent_sync.outbox o USING tried WHERE o.slug = tried.slug), ",
-        "SELECT tried.slug, 'failed' AS kind,
-                'the connection ended ' || tried.tries - 1 || ' times in a row while this agent was brought in sync' AS detail,
-                NULL::text AS sqlstate
-         FROM tried",
+        "SELECT tried.slug, 'failed' AS kind, $1::text AS detail, $2::text AS sqlstate FROM tried",
     )
 }
 
