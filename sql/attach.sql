@@ -243,10 +243,10 @@ BEGIN
     END IF;
 
     FOR stale IN
-        SELECT o.shown, o.setting, CASE c.relkind WHEN 'v' THEN 'a view' ELSE 'a materialized view' END AS kind
+        SELECT o.shown, o.setting, CASE c.relkind WHEN 'v' THEN 'a view' WHEN 'f' THEN 'a foreign table' ELSE 'a materialized view' END AS kind
         FROM (VALUES (agents, agents_name, 'agents'), (configs, configs_name, 'configurations')) AS o (relation, shown, setting)
         JOIN pg_class c ON c.oid = o.relation
-        WHERE c.relkind IN ('v', 'm')
+        WHERE c.relkind IN ('v', 'm', 'f')
     LOOP
         RAISE EXCEPTION 'agent-sync expected a table %, and it is %', stale.shown, stale.kind
             USING ERRCODE = 'feature_not_supported',
@@ -331,6 +331,8 @@ BEGIN
         format('CREATE OR REPLACE FUNCTION agent_sync.capture_agent() RETURNS trigger LANGUAGE plpgsql '
                'SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', format(capture_body, slug, agent_filter)),
         'REVOKE ALL ON FUNCTION agent_sync.capture_agent() FROM PUBLIC',
+        -- PostgreSQL copies the triggers to a new partition on behalf of the owner of the table, who must be allowed their function.
+        format('GRANT EXECUTE ON FUNCTION agent_sync.capture_agent() TO %s', (SELECT c.relowner::regrole FROM pg_class c WHERE c.oid = agents)),
         'COMMENT ON FUNCTION agent_sync.capture_agent() IS ''Notes a changed agent in agent_sync.outbox; never fails a save.''',
         format('CREATE OR REPLACE TRIGGER agent_sync_insert AFTER INSERT ON %s FOR EACH ROW WHEN (NEW.%I IS NOT NULL) '
                'EXECUTE FUNCTION agent_sync.capture_agent()', agents, slug),
@@ -347,6 +349,7 @@ BEGIN
             format('CREATE OR REPLACE FUNCTION agent_sync.capture_configuration() RETURNS trigger LANGUAGE plpgsql '
                    'SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', format(capture_body, agent_slug, '')),
             'REVOKE ALL ON FUNCTION agent_sync.capture_configuration() FROM PUBLIC',
+            format('GRANT EXECUTE ON FUNCTION agent_sync.capture_configuration() TO %s', (SELECT c.relowner::regrole FROM pg_class c WHERE c.oid = configs)),
             'COMMENT ON FUNCTION agent_sync.capture_configuration() IS ''Notes a new configuration in agent_sync.outbox; never fails a save.''',
             format('CREATE OR REPLACE TRIGGER agent_sync_insert AFTER INSERT ON %s FOR EACH ROW WHEN (NEW.%I IS NOT NULL) '
                    'EXECUTE FUNCTION agent_sync.capture_configuration()', configs, agent_slug),

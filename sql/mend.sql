@@ -31,6 +31,14 @@ BEGIN
         PERFORM set_config('lock_timeout', patience, true);
     END LOOP;
 
+    -- A crash of the server empties a table that is UNLOGGED, and the changes in it are gone.
+    FOR hidden IN
+        SELECT c.oid::regclass AS relation FROM pg_class c
+        WHERE c.relnamespace = to_regnamespace('agent_sync') AND c.relkind = 'r' AND c.relpersistence = 'u'
+    LOOP
+        EXECUTE format('ALTER TABLE %s SET LOGGED', hidden.relation);
+    END LOOP;
+
     -- A dump of the schema alone, or a TRUNCATE of every table, leaves the table without its row. What was saved meanwhile may not be in the
     -- outbox, so the daemon starts with every agent (-1). The numbered files that follow raise the version.
     IF to_regclass('agent_sync.install') IS NOT NULL THEN

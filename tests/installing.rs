@@ -947,3 +947,25 @@ async fn t7_slugs_of_every_kind_of_text_are_in_sync() {
         platform.holds("SELECT agent_name = 'two' FROM agent_configurations").await;
     }
 }
+
+#[tokio::test]
+async fn g3_the_owner_of_a_partitioned_table_makes_partitions_after_an_install_by_a_superuser() {
+    let platform = Platform::new().await;
+    let owner = format!("app_{}", platform.name());
+    platform
+        .run(&format!(
+            "CREATE ROLE {owner}; GRANT CREATE, USAGE ON SCHEMA public TO {owner}; DROP TABLE agents; SET ROLE {owner};
+             CREATE TABLE agents (slug text NOT NULL, region text NOT NULL, name text, voice_settings jsonb, UNIQUE (slug, region))
+                 PARTITION BY LIST (region);
+             RESET ROLE"
+        ))
+        .await;
+    platform.install();
+    platform
+        .run(&format!(
+            "SET ROLE {owner}; CREATE TABLE agents_eu PARTITION OF agents FOR VALUES IN ('eu');
+             INSERT INTO agents (slug, region, name) VALUES ('a', 'eu', 'n'); RESET ROLE"
+        ))
+        .await;
+    assert_eq!(platform.outbox().await, ["a"]);
+}

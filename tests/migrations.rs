@@ -113,3 +113,94 @@ async fn g3_a_rename_that_cascades_waits_a_second_and_no_longer_for_a_daemon_tha
         .holds("SELECT agent_name = 'new' IS TRUE FROM agent_configurations WHERE agent_slug = 'd'")
         .await;
 }
+
+#[tokio::test]
+async fn g14_tables_that_change_under_the_daemon_are_read_again_within_one_sweep() {
+    let synced = "SELECT bool_and(c.agent_name = a.name AND c.voice_id = a.voice_settings ->> 'voice_id'
+            AND c.provider_config #>> '{tts,voice}' = a.voice_settings ->> 'voice_id') IS TRUE
+        FROM agents a JOIN agent_configurations c ON c.agent_slug = a.slug";
+    for (before, change) in [
+        (
+            "ALTER TABLE agent_configurations DROP COLUMN voice_id",
+            "ALTER TABLE agent_configurations ADD COLUMN voice_id text",
+        ),
+        (
+            "ALTER TABLE agent_configurations ADD COLUMN newer jsonb",
+            "BEGIN; ALTER TABLE agent_configurations RENAME provider_config TO older;
+             ALTER TABLE agent_configurations RENAME newer TO provider_config; COMMIT",
+        ),
+        (
+            "",
+            "BEGIN; ALTER TABLE agents RENAME name TO third; ALTER TABLE agents RENAME description TO name;
+             ALTER TABLE agents RENAME third TO description; COMMIT",
+        ),
+        (
+            "ALTER TABLE agent_configurations ALTER COLUMN voice_id TYPE varchar(90)",
+            "ALTER TABLE agent_configurations ALTER COLUMN voice_id TYPE text",
+        ),
+    ] {
+        let platform = Platform::new().await;
+        platform.run(before).await;
+        platform.install();
+        platform
+            .run(
+                "INSERT INTO agents (slug, name, description, voice_settings)
+                     SELECT 'agent-' || i, 'n', 'd', '{\"provider\":\"openai\",\"voice_id\":\"v\"}' FROM generate_series(1, 5) i;
+                 INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
+            )
+            .await;
+        let mut command = platform.command(&["run"]);
+        command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
+        let daemon = Daemon::start(command);
+        daemon.logged("caught up").await;
+        platform.drained().await;
+        platform.run(change).await;
+        platform.holds(synced).await;
+        assert_eq!(daemon.lines("database unavailable").len(), 0, "{change}");
+    }
+}
+
+#[tokio::test]
+async fn g14_an_outbox_that_may_lose_changes_is_a_fault_of_the_capture() {
+    for (harm, cure) in [
+        (
+            "CREATE FUNCTION public.eat() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+             CREATE TRIGGER eat BEFORE INSERT ON agent_sync.outbox FOR EACH ROW EXECUTE FUNCTION public.eat()",
+            "DROP TRIGGER eat ON agent_sync.outbox",
+        ),
+        (
+            "CREATE RULE eat AS ON INSERT TO agent_sync.outbox DO INSTEAD NOTHING",
+            "DROP RULE eat ON agent_sync.outbox",
+        ),
+        ("ALTER TABLE agent_sync.outbox SET UNLOGGED", ""),
+        (
+            "CREATE OR REPLACE TRIGGER agent_sync_insert AFTER DELETE ON agents FOR EACH ROW EXECUTE FUNCTION agent_sync.capture_agent();
+             ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_insert",
+            "",
+        ),
+    ] {
+        let (platform, daemon) = platform().await;
+        platform.run(harm).await;
+        daemon.logged("capture broken").await;
+        assert_eq!(platform.says(&["doctor"]).await.code, 2, "{harm}");
+        platform.run("UPDATE agents SET name = 'meanwhile'; INSERT INTO agents (slug, name) VALUES ('late', 'meanwhile')").await;
+        platform.configure("late").await;
+        platform.run(cure).await;
+        platform.install();
+        platform.holds("SELECT count(*) = 21 FROM agent_configurations WHERE agent_name = 'meanwhile'").await;
+    }
+}
+
+#[tokio::test]
+async fn a_domain_that_takes_no_null_is_written_like_any_other_type() {
+    let platform = Platform::new().await;
+    platform
+        .run("CREATE DOMAIN label AS text NOT NULL; ALTER TABLE agent_configurations ALTER COLUMN agent_name TYPE label USING 'x'")
+        .await;
+    platform.install();
+    platform.save("a", "{}").await;
+    platform.run("INSERT INTO agent_configurations (agent_slug, agent_name, provider_config) VALUES ('a', 'x', '{}')").await;
+    let _daemon = platform.caught_up_daemon().await;
+    platform.save("a", EXAMPLE).await;
+    platform.holds("SELECT voice_id = 'test-voice-123' IS TRUE FROM agent_configurations").await;
+}

@@ -32,6 +32,8 @@ enum Lookup {
     Text,
     /// By its value past every index: the order of the indexes is not the order of the collation any more.
     PastIndexes,
+    /// Byte for byte, since its collation takes different texts for equal, and different texts are different agents (G13).
+    Bytes,
 }
 
 impl Lookup {
@@ -41,6 +43,7 @@ impl Lookup {
             Self::Column => format!("{alias}.{column}"),
             Self::Text => format!("{alias}.{column}::text"),
             Self::PastIndexes => format!("(ARRAY[{alias}.{column}])[1]"),
+            Self::Bytes => format!("({alias}.{column} COLLATE \"C\")"),
         }
     }
 }
@@ -214,7 +217,8 @@ pub(super) const COLUMNS: &str = "
                        SELECT t.typbasetype FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype = 'd')
                    SELECT FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type
                    WHERE t.oid IN ('pg_catalog.text'::regtype, 'pg_catalog.varchar'::regtype, 'pg_catalog.bpchar'::regtype)
-                      OR t.typname = 'citext' AND t.typtype = 'b') AS holds_slugs
+                      OR t.typname = 'citext' AND t.typtype = 'b') AS holds_slugs,
+           EXISTS (SELECT FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation AND NOT l.collisdeterministic)
     FROM pg_catalog.pg_attribute a
     JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -260,6 +264,8 @@ struct Found {
     base_type: String,
     /// Whether its type holds slugs (T7).
     holds_slugs: bool,
+    /// Whether its collation takes different texts for equal.
+    is_lenient: bool,
 }
 
 /// A collation that is not what it was when the indexes were made.
@@ -313,6 +319,7 @@ impl Table {
                     has_others: row.try_get(11)?,
                     base_type: row.try_get(12)?,
                     holds_slugs: row.try_get(14)?,
+                    is_lenient: row.try_get(15)?,
                 })
             })
             .collect::<Result<_, StoreError>>()?;
@@ -330,7 +337,9 @@ impl Table {
     /// Whether an index finds rows by text in this column. What is not text is cast for the comparison, and no index of
     /// the column helps.
     fn finds(&self, name: &str) -> bool {
-        self.find(name).is_some_and(|found| found.indexed && found.is_text() && found.stale.is_none())
+        self.find(name).is_some_and(|found| {
+            found.indexed && found.is_text() && found.stale.is_none() && !found.is_lenient
+        })
     }
 
     /// Whether a unique index, which has to tell the truth, keeps equal values out of this column.
@@ -348,6 +357,7 @@ impl Table {
     /// How rows are looked up by this column.
     fn lookup(&self, name: &str) -> Lookup {
         match self.find(name) {
+            Some(found) if found.is_lenient => Lookup::Bytes,
             Some(found) if !found.is_text() => Lookup::Text,
             Some(Found { stale: Some(_), .. }) => Lookup::PastIndexes,
             _ => Lookup::Column,

@@ -112,6 +112,8 @@ pub enum FaultKind {
     Sleeps,
     /// Those in one partition or child are not noticed.
     Child,
+    /// The table that changes are noted in may lose them.
+    Outbox,
 }
 
 impl Display for CaptureFault {
@@ -119,6 +121,7 @@ impl Display for CaptureFault {
         let Self { trigger, fault, kind, .. } = self;
         match kind {
             FaultKind::Broken => write!(out, "the trigger {trigger} is {fault}"),
+            FaultKind::Outbox => write!(out, "{trigger} {fault}"),
             FaultKind::Sleeps => write!(
                 out,
                 "the trigger {trigger} is {fault}: saves made with session_replication_role = replica, as in restores and logical \
@@ -139,6 +142,7 @@ impl CaptureFault {
         let kind = match row.try_get(2)? {
             "sleeps" => FaultKind::Sleeps,
             "child" => FaultKind::Child,
+            "outbox" => FaultKind::Outbox,
             _ => FaultKind::Broken,
         };
         Ok(Self { trigger: row.try_get(0)?, fault: row.try_get(1)?, kind, special: row.try_get(3)? })

@@ -290,8 +290,12 @@ pub(super) async fn capture_faults(
         .chain([&agents.slug, &agents.voice_settings])
         .map(|column| column.name.as_str())
         .collect();
-    let parameters: &[(&(dyn ToSql + Sync), Type)] =
-        &[(relations, Type::TEXT_ARRAY), (names, Type::TEXT_ARRAY), (&watched, Type::TEXT_ARRAY)];
+    let parameters: &[(&(dyn ToSql + Sync), Type)] = &[
+        (relations, Type::TEXT_ARRAY),
+        (names, Type::TEXT_ARRAY),
+        (&watched, Type::TEXT_ARRAY),
+        (&layout.configurations.agent_slug.name, Type::TEXT),
+    ];
     let rows = within(patience, client.query_typed(queries::CAPTURE_FAULTS, parameters)).await?;
     Ok(rows.iter().map(CaptureFault::of).collect::<Result<_, _>>()?)
 }

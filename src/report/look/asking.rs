@@ -154,7 +154,9 @@ impl<'a> Asking<'a> {
             }
             Ok(faults) => self.look.notes.extend(faults.iter().map(|fault| {
                 let text = match fault.kind {
-                    FaultKind::Broken => format!("capture broken: changes are not noticed, because {fault}"),
+                    FaultKind::Broken | FaultKind::Outbox => {
+                        format!("capture broken: changes are not noticed, because {fault}")
+                    }
                     FaultKind::Sleeps | FaultKind::Child => fault.to_string(),
                 };
                 Note::fail("capture", text, fault.remedy())

@@ -26,6 +26,9 @@ pub const CAPTURE_FAULTS: &str = "
         SELECT need.relation || '.' || need.name,
                CASE WHEN t.oid IS NULL THEN 'missing'
                     WHEN t.tgenabled = 'D' THEN 'disabled'
+                    -- AFTER, for each row: INSERT, or UPDATE.
+                    WHEN t.tgtype <> CASE need.name WHEN 'agent_sync_insert' THEN 5 ELSE 17 END
+                        OR f.pronamespace <> 'agent_sync'::regnamespace THEN 'not the one that the install has made'
                     WHEN NOT f.prosecdef THEN 'SECURITY INVOKER, so it may do no more than whoever saves'
                     WHEN NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (f.proconfig), false)
                         THEN 'without its fixed search_path, so whoever saves can lead it astray'
@@ -54,7 +57,7 @@ pub const CAPTURE_FAULTS: &str = "
                             n.nspname, c.relname, need.relation)
                 ELSE format('ALTER TABLE %I.%I ENABLE ALWAYS TRIGGER %I;', n.nspname, c.relname, t.tgname) END
     FROM below
-    JOIN pg_class c ON c.oid = below.relation AND c.relkind IN ('r', 'f')
+    JOIN pg_class c ON c.oid = below.relation AND c.relkind = 'r'
     JOIN pg_namespace n ON n.oid = c.relnamespace
     JOIN need ON need.root = below.root
     JOIN pg_trigger r ON r.tgrelid = need.root AND r.tgname = need.name
@@ -78,6 +81,28 @@ pub const CAPTURE_FAULTS: &str = "
         SELECT 'a trigger of ' || i.inhrelid::regclass FROM pg_inherits i WHERE i.inhparent = t.tgrelid
     ) AS other (what) ON t.tgattr::text <> ''
     WHERE t.tgrelid = to_regclass(($1::text[])[1]) AND t.tgname = 'agent_sync_update'
+    UNION ALL
+    SELECT 'the partition or child ' || c.oid::regclass, 'is a foreign table, and what is saved on its server is not noticed', 'outbox',
+           'Keep its rows in a table of this database.'
+    FROM below JOIN pg_class c ON c.oid = below.relation AND c.relkind = 'f'
+    UNION ALL
+    SELECT ($1::text[])[3] || '.' || t.tgname, 'blind to the column ' || $4::text || ', which it was not made for', 'broken', NULL
+    FROM pg_trigger t
+    JOIN pg_attribute a ON a.attrelid = t.tgrelid AND '\"' || replace(a.attname, '\"', '\"\"') || '\"' = $4::text
+    WHERE t.tgrelid = to_regclass(($1::text[])[3]) AND t.tgname = 'agent_sync_update' AND NOT a.attisdropped
+      AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_trigger'::regclass AND d.objid = t.oid
+                      AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum)
+    UNION ALL
+    SELECT 'agent_sync.outbox', 'has the trigger ' || t.tgname || ' of somebody else, which may keep changes from it', 'outbox',
+           format('DROP TRIGGER %I ON agent_sync.outbox;', t.tgname)
+    FROM pg_trigger t WHERE t.tgrelid = to_regclass('agent_sync.outbox') AND NOT t.tgisinternal
+    UNION ALL
+    SELECT 'agent_sync.outbox', 'has the rule ' || r.rulename || ', which may keep changes from it', 'outbox',
+           format('DROP RULE %I ON agent_sync.outbox;', r.rulename)
+    FROM pg_rewrite r WHERE r.ev_class = to_regclass('agent_sync.outbox')
+    UNION ALL
+    SELECT 'agent_sync.' || c.relname, 'is UNLOGGED, so a crash of the server empties it', 'outbox', NULL
+    FROM pg_class c WHERE c.relnamespace = 'agent_sync'::regnamespace AND c.relkind = 'r' AND c.relpersistence = 'u'
     ORDER BY 1, 2";
 
 /// Whether the queue of notifications is so full that the triggers do not notify, how full it is in percent, and the session of anybody's
@@ -100,8 +125,8 @@ pub const NOTES_CAUSE: &str = "
 /// at. One row then, with whether such a seal was noted before.
 ///
 /// It is about the tables `$1` and `$2`, with their partitions and children: a row of `pg_class` moves with TRUNCATE, a rewrite, a rename,
-/// a column, a policy that is switched on, a privilege, and a partition that comes or goes; those of `pg_inherits` with the last
-/// alone. Then our triggers on all of these, their functions, the policies, the tables of ours that must not be emptied, and the schemas.
+/// a policy that is switched on, a privilege, and a partition that comes or goes; one of `pg_attribute` with its column alone, as when it is
+/// renamed; those of `pg_inherits` with a partition alone. Then our triggers on all of these, their functions, the policies, the tables of ours that must not be emptied, and the schemas.
 /// VACUUM, ANALYZE and indexes leave these rows in place. A trigger of others that is made and dropped in one transaction leaves
 /// no trace here.
 pub const SEAL: &str = "
@@ -117,6 +142,9 @@ pub const SEAL: &str = "
         FROM pg_class c
         WHERE c.oid IN (SELECT w.relation FROM watched w)
            OR c.relnamespace = 'agent_sync'::regnamespace AND c.relname IN ('install', 'outbox', 'problem', 'uncaptured')
+        UNION ALL
+        SELECT concat_ws(' ', 'column', a.attrelid, a.attnum, a.xmin)
+        FROM pg_attribute a WHERE a.attrelid IN (SELECT w.relation FROM watched w) AND a.attnum > 0
         UNION ALL
         SELECT concat_ws(' ', 'inherits', i.inhparent, i.inhrelid, i.xmin)
         FROM pg_inherits i WHERE i.inhparent IN (SELECT w.relation FROM watched w)

@@ -75,7 +75,9 @@ pub(super) fn written(configurations: &Configurations) -> [(&'static str, Option
 pub(super) fn assignments(configurations: &Configurations, value: impl Fn(usize, &str) -> String) -> String {
     let columns = written(configurations).into_iter().enumerate().filter_map(|(index, (name, column))| {
         let Column { name: own, sql_type } = column?;
-        Some(format!("{own} = coalesce({}::{sql_type}, c.{own})", value(index, name)))
+        // No coalesce: null may not be a value of the type, as in a domain that is NOT NULL.
+        let value = value(index, name);
+        Some(format!("{own} = CASE WHEN {value} IS NULL THEN c.{own} ELSE {value}::{sql_type} END"))
     });
     let clocks = configurations.clocks.iter().map(|column| format!("{} = now()", column.name));
     columns.chain(clocks).collect::<Vec<_>>().join(", ")

@@ -77,6 +77,9 @@ pub enum AttemptError {
     /// Another session has the leader's lock, which this session has held.
     #[error("this session has lost the leader's lock, and another session has taken it")]
     LostLead,
+    /// The tables are not what they were when the connection began.
+    #[error("the tables have changed")]
+    TablesChanged,
     /// The session is not as the daemon has set it up.
     #[error("something in this session has changed {0}")]
     SessionChanged(&'static str),
@@ -96,6 +99,7 @@ impl AttemptError {
             Self::Layout(error) => error.remedy(),
             Self::Store(error) => error.remedy(),
             Self::Closed(_) => failure::REACH,
+            Self::TablesChanged => "Nothing: the tables are looked at again.",
             Self::LostLead | Self::SessionChanged(_) => FOREIGN_CODE,
         };
         remedy.into()
@@ -108,7 +112,7 @@ impl AttemptError {
 
     /// Whether the tables have changed under the statements of the connection.
     pub(super) fn is_layout_change(&self) -> bool {
-        self.class() == Some(Class::Layout)
+        matches!(self, Self::TablesChanged) || self.class() == Some(Class::Layout)
     }
 
     fn class(&self) -> Option<Class> {

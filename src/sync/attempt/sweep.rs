@@ -17,7 +17,7 @@ impl Attempt<'_> {
     /// The slow round: what no notification tells of.
     pub(super) async fn sweep(&mut self) -> Result<(), AttemptError> {
         self.next_sweep = Instant::now() + self.context.options.sync.sweep_interval;
-        self.has_swept = true;
+        let has_swept = std::mem::replace(&mut self.has_swept, true);
         let (client, store, observer) = (self.session.client(), &self.store, &self.context.observer);
         let patience = Store::patience(&self.context.options.sync);
         let own = checks::own_tables(client, patience, &self.context.database, install::VERSION).await?;
@@ -31,6 +31,11 @@ impl Attempt<'_> {
             self.uncaptured = None;
             if known_before {
                 observer.tell(&Event::CaptureTouched);
+            }
+            if has_swept {
+                // The tables may be others than those that the statements of this connection were made for. The next connection reads them
+                // again, and finds in `uncaptured_seen` that every agent is to be looked at.
+                return Err(AttemptError::TablesChanged);
             }
         }
         let faults = store.capture_faults(client).await?;
@@ -60,7 +65,7 @@ impl Attempt<'_> {
             let CaptureFault { trigger, fault: what, kind, .. } = fault;
             let (fault, remedy) = (what.as_str(), fault.remedy());
             observer.tell(&match kind {
-                FaultKind::Broken => Event::CaptureBroken { trigger, fault, remedy },
+                FaultKind::Broken | FaultKind::Outbox => Event::CaptureBroken { trigger, fault, remedy },
                 FaultKind::Sleeps => Event::CaptureSleeps { trigger, remedy },
                 FaultKind::Child => Event::CaptureLacksChild { trigger, fault, remedy },
             });
