@@ -132,13 +132,13 @@ impl<'a> Decision<'a> {
                     self.outcome.problems.retain(|problem| problem.slug != slug);
                     self.totals.busy += 1;
                 }
+                // That is tried again by itself, so it comes before what stands against another configuration of the slug.
                 Refusal::Failed { detail, sqlstate, .. } => {
-                    if self.outcome.problems.iter().all(|problem| problem.slug != slug) {
-                        let (slug, sqlstate) = (slug.to_owned(), Some(sqlstate.clone()));
-                        let problem =
-                            Problem { slug, kind: ProblemKind::Failed, detail: detail.clone(), sqlstate };
-                        self.outcome.problems.push(problem);
-                    }
+                    self.outcome.problems.retain(|problem| problem.slug != slug);
+                    let (slug, sqlstate) = (slug.to_owned(), Some(sqlstate.clone()));
+                    let problem =
+                        Problem { slug, kind: ProblemKind::Failed, detail: detail.clone(), sqlstate };
+                    self.outcome.problems.push(problem);
                 }
             }
         }
