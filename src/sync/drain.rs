@@ -63,6 +63,7 @@ pub(super) struct Tools<'a> {
 
 /// Where the drain stands.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Drain {
     pass: Pass,
     lock: SleeperLock,
@@ -471,7 +472,9 @@ impl Drain {
                     sqlstate: Some(sqlstate.clone()),
                 };
                 let read = Instant::now();
-                store.set_aside(session.client(), &decision.outcome.taken, &[problem.clone()]).await?;
+                store
+                    .set_aside(session.client(), &decision.outcome.taken, std::slice::from_ref(&problem))
+                    .await?;
                 self.settled.add(&[problem], read);
                 self.transient = 0;
                 self.forget_first(tools).await?;
@@ -562,9 +565,9 @@ async fn find_refused(
             continue;
         }
         let tries = portion.iter().map(|(_, (write, slug))| store.try_write(session.client(), slug, write));
-        let tried = pulse::timeout(store.time_limit(), join_all(tries)).await;
-        let tried = tried.map_err(|_| StoreError::Silent(store.time_limit()))?;
-        for ((index, _), tried) in portion.iter().zip(tried) {
+        let answers = pulse::timeout(store.time_limit(), join_all(tries)).await;
+        let answers = answers.map_err(|_| StoreError::Silent(store.time_limit()))?;
+        for ((index, _), tried) in portion.iter().zip(answers) {
             if let Err(error) = tried.map_err(StoreError::from)? {
                 if matches!(failure::policy(&error).class, Class::Connection) {
                     return Err(StoreError::from(error).into());

@@ -291,7 +291,7 @@ async fn end(world: &mut World, fault: Fault) {
         }
         Fault::HideAgents => world.admin.run("ALTER TABLE agents DISABLE ROW LEVEL SECURITY").await,
         Fault::HideOutbox => {
-            world.admin.run("ALTER TABLE agent_sync.outbox DISABLE ROW LEVEL SECURITY").await
+            world.admin.run("ALTER TABLE agent_sync.outbox DISABLE ROW LEVEL SECURITY").await;
         }
         Fault::LoseRecord => install(world).await,
         _ => {}

@@ -182,6 +182,7 @@ enum Phase {
 }
 
 /// One connection and what is known about the database behind it.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Attempt<'a> {
     context: &'a Context,
     health: &'a mut Health,
