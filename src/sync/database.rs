@@ -16,7 +16,7 @@ use crate::settings::Database;
 use crate::store::{CaptureFault, Finding};
 
 /// The pause before the next attempt when another session held a lock, or the tables have changed.
-const SHORT_PAUSE: Duration = Duration::from_millis(100);
+const SHORT_PAUSE: Duration = Duration::from_millis(20);
 
 /// What stays the same from attempt to attempt.
 #[derive(Debug)]

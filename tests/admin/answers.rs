@@ -88,7 +88,7 @@ async fn probe_says_by_its_exit_code_yes_no_or_nobody_there() {
     assert_eq!(told(probe("live").args(["--listen", &everywhere])).0, 0);
 
     platform.run("ALTER TABLE agents DISABLE TRIGGER agent_sync_insert").await;
-    eventually("it is not ready", async || get(address, "/readyz").await.0 == 503).await;
+    eventually("it is not ready", async || get(address, "/readyz").await.1.contains("is disabled")).await;
     let (code, out, error) = told(probe("ready").args(["--listen", &listen]));
     assert_eq!((code, &*out), (1, ""));
     assert!(
