@@ -8,7 +8,7 @@ use super::hidden::rows_may_be_hidden;
 use crate::store::layout::{Agents, Configurations, Layout};
 
 /// Reads up to `$2` rows of the outbox, from the place `$1` on, and the agents and configurations they are about, in one
-/// snapshot. The rows leave the outbox when the batch ends, by [`write()`] or [`TAKE`].
+/// snapshot. The rows leave the outbox when the batch ends, by [`write()`] or [`take()`].
 ///
 /// One row per slug and configuration, those of a slug together; the columns are those of `batch::Claimed`. The
 /// configurations come locked (G4). A configuration that another session has locked is not waited for and not returned; the slug
