@@ -266,7 +266,7 @@ impl Drain {
 
     /// Takes one batch and ends it.
     async fn batch(&mut self, tools: Tools<'_>) -> Result<Batch, AttemptError> {
-        let Tools { session, store, rules, observer, may_sleep, announce } = tools;
+        let Tools { session, store, rules, may_sleep, announce, .. } = tools;
         let client = session.client();
         if !self.has_noted {
             self.note_first(tools).await?;
@@ -319,13 +319,6 @@ impl Drain {
         match store.finish(client, &decision.outcome, announce).await {
             Ok(()) => {
                 self.committed(tools, &decision, end, read).await?;
-                report::committed(
-                    observer,
-                    &store.layout().remedies,
-                    &decision,
-                    claimed.looked_at,
-                    read.elapsed(),
-                );
                 Ok(Batch::Done(end))
             }
             Err(error) => self.write_failed(tools, error, &decision, end).await,
@@ -364,7 +357,7 @@ impl Drain {
         self.has_begun = true;
     }
 
-    /// A batch is committed.
+    /// A batch is committed: notes it, and tells of it.
     async fn committed(
         &mut self,
         tools: Tools<'_>,
@@ -378,6 +371,8 @@ impl Drain {
         self.add(decision.totals);
         self.settled.add(&decision.outcome.problems, read);
         self.set_aside |= decision.outcome.problems.iter().any(|problem| problem.kind == ProblemKind::Failed);
+        let remedies = &tools.store.layout().remedies;
+        report::committed(tools.observer, remedies, decision, end.looked_at, read.elapsed());
         self.forget_first(tools).await
     }
 
@@ -487,7 +482,7 @@ impl Drain {
     /// Does the batch again, and tries each write by itself before: those that fail are left out, and become problems. None if that does
     /// not help.
     async fn probe(&mut self, tools: Tools<'_>) -> Result<Option<Batch>, AttemptError> {
-        let Tools { session, store, rules, observer, announce, .. } = tools;
+        let Tools { session, store, rules, announce, .. } = tools;
         let client = session.client();
         store.abandon(client).await?;
         let read = Instant::now();
@@ -518,13 +513,6 @@ impl Drain {
         match store.finish(client, &decision.outcome, announce).await {
             Ok(()) => {
                 self.committed(tools, &decision, end, read).await?;
-                report::committed(
-                    observer,
-                    &store.layout().remedies,
-                    &decision,
-                    claimed.looked_at,
-                    read.elapsed(),
-                );
                 Ok(Some(Batch::Done(end)))
             }
             Err(error) if error.class().is_none_or(|class| class == Class::Connection) => Err(error.into()),
