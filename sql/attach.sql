@@ -183,6 +183,17 @@ DECLARE
             WHERE f.oid IN (to_regprocedure('agent_sync.capture_agent()'), to_regprocedure('agent_sync.capture_configuration()'))
         ) AS part (described)
     $there$;
+    -- The same for the daemon, which looks whether it is still what was made (store::queries::CAPTURE_FAULTS has the same expressions).
+    bodies CONSTANT text := $bodies$
+        SELECT md5(string_agg(f.prosrc, E'\n' ORDER BY f.proname)) FROM pg_proc f
+        WHERE f.pronamespace = 'agent_sync'::regnamespace AND f.proname IN ('capture_agent', 'capture_configuration')
+    $bodies$;
+    shapes CONSTANT text := $shapes$
+        SELECT current_setting('server_version_num')::integer / 10000 || ' '
+               || md5(string_agg(replace(pg_get_triggerdef(t.oid), 'agent_sync.', ''), E'\n' ORDER BY pg_get_triggerdef(t.oid) COLLATE "C"))
+        FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
+        WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0 AND t.tgname IN ('agent_sync_insert', 'agent_sync_update')
+    $shapes$;
     -- The functions whose owner cannot do their work: append, tell the place of the row, and count what could not be noted.
     unable CONSTANT text := $unable$
         SELECT f.oid::regprocedure AS name, f.proowner::regrole AS owner
@@ -221,6 +232,8 @@ DECLARE
     definitions    text[] := '{}';
     triggers       text[] := '{}';
     made           text; -- What is there.
+    body_sum       text;
+    shape_sum      text;
     incapable      boolean;
     owner          text;
     wanted         text;
@@ -384,7 +397,10 @@ BEGIN
     wanted := array_to_string(definitions, E'\n');
     EXECUTE there INTO made;
     EXECUTE format('SELECT EXISTS (%s)', unable) INTO incapable;
-    IF EXISTS (SELECT FROM agent_sync.install i WHERE i.fingerprint = md5(wanted || made))
+    EXECUTE bodies INTO body_sum;
+    EXECUTE shapes INTO shape_sum;
+    IF EXISTS (SELECT FROM agent_sync.install i
+               WHERE i.fingerprint = md5(wanted || made) AND i.functions = body_sum AND i.triggers = shape_sum)
         AND to_regclass('agent_sync.state') IS NOT NULL
         AND NOT incapable
     THEN
@@ -431,8 +447,11 @@ BEGIN
     END IF;
 
     EXECUTE there INTO made;
+    EXECUTE bodies INTO body_sum;
+    EXECUTE shapes INTO shape_sum;
     -- -1: what was saved before these triggers were there is not in the outbox, so the daemon starts with every agent.
     UPDATE agent_sync.install i
-        SET tables = given, fingerprint = md5(wanted || made), uncaptured_seen = -1, seal = '';
+        SET tables = given, fingerprint = md5(wanted || made), functions = body_sum, triggers = shape_sum,
+            uncaptured_seen = -1, seal = '';
 END
 $attach$;

@@ -108,7 +108,7 @@ BEGIN
             FROM (VALUES ('SELECT', agents, read_agents),
                          ('SELECT', configs, read_configs),
                          ('UPDATE', configs, write_configs),
-                         ('UPDATE', 'agent_sync.install'::regclass, ARRAY['uncaptured_seen', 'seal', 'last_sync', 'last_tried', 'tries'])) AS o (privilege, relation, columns)
+                         ('UPDATE', 'agent_sync.install'::regclass, ARRAY['uncaptured_seen', 'seal', 'last_sync', 'last_tried', 'tries', 'mapping'])) AS o (privilege, relation, columns)
             JOIN pg_attribute a ON a.attrelid = o.relation AND a.attname = ANY (o.columns)
             WHERE NOT a.attisdropped
         LOOP

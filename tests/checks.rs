@@ -129,7 +129,7 @@ async fn missing_privileges_are_told_all_at_once_with_the_grants_that_mend_them(
         "INSERT ON agent_sync.outbox",
         "DELETE ON agent_sync.problem",
         "SELECT ON SEQUENCE agent_sync.uncaptured",
-        "UPDATE (uncaptured_seen, seal, last_sync, last_tried, tries) ON agent_sync.install",
+        "UPDATE (uncaptured_seen, seal, last_sync, last_tried, tries, mapping) ON agent_sync.install",
     ] {
         assert!(cause.contains(lack), "{lack} in {cause}");
         assert!(remedy.contains(&format!("GRANT {lack}")), "{lack} in {remedy}");

@@ -183,7 +183,7 @@ async fn changed_rules_enqueue_nothing_and_say_how_many_configurations_differ() 
 
     std::fs::write(&path, rules.replace("nova-2", "nova-9")).unwrap();
     daemon.signal("HUP");
-    let line = daemon.logged("rules changed").await;
+    let line = daemon.logged("the mapping has changed").await;
     let told = ["differ", "in_sync", "missing", "rejected"].map(|key| line[key].as_i64().unwrap());
     assert_eq!(told, [700, 500, 1, 1], "{line}");
     assert_eq!(platform.outbox().await, Vec::<String>::new());

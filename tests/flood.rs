@@ -93,7 +93,7 @@ async fn configurations_that_differ_after_a_change_of_the_rules_are_told_until_t
 
     std::fs::write(&file, rules.replace("nova-2", "nova-3")).unwrap();
     daemon.signal("HUP");
-    let line = daemon.logged("rules changed").await;
+    let line = daemon.logged("the mapping has changed").await;
     assert_eq!((&line["level"], &line["differ"]), (&"WARN".into(), &3.into()), "{line}");
     for verb in ["`agent-sync check`", "`agent-sync reconcile --all`"] {
         assert!(line["remedy"].as_str().unwrap().contains(verb), "{line}");
@@ -117,12 +117,12 @@ async fn configurations_that_differ_after_a_change_of_the_rules_are_told_until_t
     assert_eq!(crate::support::Said::of(reconcile).await.code, 0);
     metric_becomes(address, "agent_sync_drifted{database=\"default\"}", 0.0).await;
     assert_eq!(status(address).await["findings"], Value::Array(Vec::new()));
-    assert_eq!(daemon.lines("rules changed").len(), 1, "told once");
+    assert_eq!(daemon.lines("the mapping has changed").len(), 1, "told once");
 
     std::fs::write(&file, rules).unwrap();
     platform.run("DELETE FROM agents; DELETE FROM agent_configurations").await;
     daemon.signal("HUP");
-    let line = daemon.logged_times("rules changed", 2).await.remove(1);
+    let line = daemon.logged_times("the mapping has changed", 2).await.remove(1);
     assert_eq!((&line["level"], &line["differ"]), (&"INFO".into(), &0.into()), "nothing to do: {line}");
     tokio::time::timeout(Duration::from_secs(60), daemon.terminate()).await.unwrap();
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use agent_sync::mapping::{Rules, Targets, plan};
 use agent_sync::settings::{Settings, Sources};
-use agent_sync::store::{Claim, Idle, Layout, Outcome, Problem, ProblemKind, RowId, Store, Taken};
+use agent_sync::store::{Claim, Idle, Layout, Outcome, Part, Problem, ProblemKind, RowId, Store, Taken};
 use tokio_postgres::Client;
 
 use crate::support::Platform;
@@ -168,8 +168,7 @@ async fn g13_a_batch_lets_no_table_be_rewritten_between_its_statements() {
     for_each_rewrite!(platform, store, client, what, statements, {
         let claim = Claim {
             idle: Idle::Keep,
-            first: false,
-            from: RowId::START,
+            part: Part::From(RowId::START),
             limit: 3,
             budget: 1 << 20,
             careful: false,
@@ -191,7 +190,7 @@ async fn g13_a_batch_lets_no_table_be_rewritten_between_its_statements() {
         let is_delete = statements[0].starts_with("DELETE");
         let rewritten = rewrite(&platform, &statements).await;
         assert!(!rewritten || is_delete || statements[0].contains("_new"), "the batch holds a lock: {what}");
-        let _ = store.finish(&client, &outcome, None).await;
+        let _ = store.finish(&client, &outcome, None, Duration::from_secs(30)).await;
         let _ = store.abandon(&client).await;
     });
 }

@@ -12,6 +12,7 @@ mod asking;
 mod bad_inputs;
 mod cancellation;
 mod capture;
+mod changed_tables;
 mod check;
 mod checks;
 mod columns;

@@ -128,6 +128,24 @@ async fn g5_an_agent_that_ends_every_connection_is_set_aside_and_the_others_go_o
         platform
             .holds("SELECT voice_id = 'late' IS TRUE FROM agent_configurations WHERE agent_slug = 'agent-4'")
             .await;
+        // Once it is known, a try costs one connection, whoever asks for it.
+        if platform.problem("agent-3").await.is_some() {
+            let tries =
+                "SELECT coalesce((SELECT attempts FROM agent_sync.problem WHERE slug = 'agent-3'), 0)";
+            let (tried, lost) =
+                (platform.value::<i32>(tries).await, daemon.lines("database unavailable").len());
+            platform.run("UPDATE agents SET name = 'again' WHERE slug IN ('agent-3', 'agent-5')").await;
+            platform.holds(&format!("SELECT ({tries}) > {tried}")).await;
+            let tried = platform.value::<i32>(tries).await - tried;
+            let lost = daemon.lines("database unavailable").len() - lost;
+            assert!(
+                lost <= tried.unsigned_abs() as usize + 1,
+                "{lost} connections for {tried} tries: {statements}"
+            );
+            platform
+                .holds("SELECT agent_name = 'again' FROM agent_configurations WHERE agent_slug = 'agent-5'")
+                .await;
+        }
         platform.run("DROP TRIGGER poison ON agent_configurations; UPDATE agents SET name = 'healed'").await;
         platform.holds("SELECT count(*) = 40 FROM agent_configurations WHERE agent_name = 'healed'").await;
         platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;

@@ -394,6 +394,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
             .await
             .unwrap();
     let (claim, write) = (queries::claim(&layout), queries::write(&layout, true));
+    let (seal, layout_version) = (queries::seal(), queries::layout_version());
     let bare_write = queries::write(&layout, false);
     let (claim_lone, write_lone) =
         (queries::claim_lone(&layout).unwrap(), queries::write_lone(&layout, true));
@@ -442,6 +443,10 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         &unreadable,
         &first,
         queries::NOTE_FIRST,
+        queries::NOTE_DANGEROUS,
+        queries::RULES,
+        queries::MAPPING,
+        queries::NOTE_MAPPING,
         queries::FORGET_FIRST,
         queries::SESSION_STATE,
         queries::RUNS_FOREIGN_CODE,
@@ -456,7 +461,8 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         queries::OWN_ROWS_HIDDEN,
         queries::NOTIFICATION_QUEUE,
         queries::CAPTURE_FAULTS,
-        queries::SEAL,
+        &seal,
+        &layout_version,
         queries::SAVERS,
         queries::NEXT_RETRY,
         queries::ENQUEUE_RETRIES,

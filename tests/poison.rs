@@ -69,6 +69,63 @@ async fn poison_row_does_not_block_its_neighbours() {
 }
 
 #[tokio::test]
+async fn a_slow_write_keeps_nobody_waiting_and_is_made_when_there_is_time() {
+    // Before the write, at the commit, and for one of many rows or the only one there is.
+    for (timing, sleeps) in
+        [("BEFORE UPDATE", 3600), ("AFTER UPDATE", 3600), ("DEFERRED", 3600), ("BEFORE UPDATE", 1)]
+    {
+        let platform = platform(300).await;
+        let body = format!(
+            "BEGIN IF NEW.agent_slug = 'agent-3' THEN PERFORM pg_sleep({sleeps}); END IF; RETURN NEW; END"
+        );
+        let (kind, when, how) = match timing {
+            "DEFERRED" => ("CONSTRAINT TRIGGER", "AFTER UPDATE", "DEFERRABLE INITIALLY DEFERRED"),
+            timing => ("TRIGGER", timing, ""),
+        };
+        platform
+            .run(&format!(
+                "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$;
+                 CREATE {kind} slow {when} ON agent_configurations {how} FOR EACH ROW EXECUTE FUNCTION public.slow()"
+            ))
+            .await;
+        let daemon = platform.daemon();
+        platform.holds("SELECT count(*) >= 299 FROM agent_configurations WHERE agent_name = 'n'").await;
+        if sleeps > 60 {
+            platform
+                .holds("SELECT bool_and(slug = 'agent-3') FROM agent_sync.state WHERE pending AND problem IS NULL")
+                .await;
+            for round in 0..5 {
+                platform
+                    .run(&format!("UPDATE agents SET name = 'm{round}' WHERE slug IN ('agent-3', 'agent-4')"))
+                    .await;
+                platform
+                    .holds(&format!("SELECT agent_name = 'm{round}' FROM agent_configurations WHERE agent_slug = 'agent-4'"))
+                    .await;
+            }
+            assert!(platform.problem("agent-3").await.is_none(), "its time is not over");
+        } else {
+            platform.holds("SELECT count(*) = 300 FROM agent_configurations WHERE agent_name = 'n'").await;
+            platform.save("agent-3", EXAMPLE).await;
+            platform.drained().await;
+        }
+        assert_eq!(daemon.lines("database unavailable").len(), 0, "{timing}");
+    }
+}
+
+#[tokio::test]
+async fn a_write_that_takes_longer_than_is_set_stands_as_a_problem() {
+    let platform = platform(30).await;
+    poison(&platform, "PERFORM pg_sleep(3600);").await;
+    let mut command = platform.command(&["run"]);
+    command.env("AGENT_SYNC__SYNC__STATEMENT_TIMEOUT", "1s");
+    let _daemon = Daemon::start(command);
+    platform.holds("SELECT count(*) = 29 FROM agent_configurations WHERE agent_name = 'n'").await;
+    platform
+        .holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'agent-3' AND sqlstate = '57014')")
+        .await;
+}
+
+#[tokio::test]
 async fn a_write_that_is_due_again_when_another_one_fails_is_tried_at_once() {
     let platform = platform(3).await;
     let _daemon = platform.caught_up_daemon().await;

@@ -258,8 +258,8 @@ async fn g15_a_reload_keeps_a_session_whose_secret_has_changed_and_counts_drift_
         (&"".into(), &true.into()),
         "the session is not ended for a secret that it needs no more"
     );
-    daemon.logged("rules changed").await;
-    assert!(daemon.lines("rules changed; how many").is_empty(), "{:?}", daemon.log());
+    daemon.logged("the mapping has changed").await;
+    assert!(daemon.lines("the mapping has changed; how many").is_empty(), "{:?}", daemon.log());
     world.platform.holds(&format!("SELECT count(*) = 1 FROM ({session}) s WHERE pid = {pid}")).await;
 
     // In an outage, a reload is an attempt at once, however long the pause is.

@@ -102,3 +102,27 @@ async fn g12_an_agent_that_is_too_heavy_is_rejected_and_not_read() {
         .await;
     platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
 }
+
+#[tokio::test]
+async fn g12_slugs_of_any_length_are_set_aside_unread() {
+    let platform = Platform::installed().await;
+    // Without a unique index, which holds no such slugs unless they compress.
+    platform
+        .run(
+            "ALTER TABLE agents DROP CONSTRAINT agents_slug_key;
+             INSERT INTO agents (slug, name) SELECT repeat('x', 1000000) || i, 'n' FROM generate_series(1, 100) i;
+             INSERT INTO agents (slug, name) VALUES (repeat('y', 8192), 'n'), ('short', 'n');
+             INSERT INTO agent_configurations (agent_slug) VALUES (repeat('y', 8192)), ('short')",
+        )
+        .await;
+    let daemon = platform.caught_up_daemon().await;
+    platform.drained().await;
+    platform.holds("SELECT count(*) = 2 FROM agent_configurations WHERE agent_name = 'n'").await;
+    platform
+        .holds("SELECT count(*) = 100 FROM agent_sync.problem WHERE kind = 'rejected' AND detail LIKE 'slug: expected at most 8192 bytes, found 10000%'")
+        .await;
+    let peak = daemon.peak_memory_kib();
+    assert!(peak < MOST_KIB, "{peak} KiB");
+    let said = platform.says(&["status"]).await;
+    assert!(said.out.len() < 10_000, "{} bytes", said.out.len());
+}

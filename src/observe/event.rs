@@ -21,6 +21,8 @@ pub enum Event<'a> {
     },
     /// Optional columns that the tables do not have (T3).
     ColumnsMissing {
+        /// Whether they have gone since the daemon began to lead.
+        have_gone: bool,
         /// As `schema.table.column`.
         columns: &'a [String],
     },
@@ -177,6 +179,13 @@ pub enum Event<'a> {
         /// How long it lasted.
         lasted: Duration,
     },
+    /// Agents have been waiting in the outbox for a while, because others hold locks on their configurations, or a trigger takes long.
+    Left {
+        /// One of them.
+        slug: &'a str,
+        /// For how long there have been such agents.
+        since: Duration,
+    },
     /// The tables have changed, and are looked at again.
     LayoutChanged {
         /// What the server said.
@@ -328,8 +337,17 @@ impl Observer {
             _ if held => debug!(database, ?event, "one of many, or told a moment ago"),
             Event::StandingBy => info!(database, "another daemon leads here; standing by"),
             Event::Leading { server } => info!(database, server, "connected and leading"),
-            Event::ColumnsMissing { columns } => {
+            Event::ColumnsMissing { columns, have_gone: false } => {
                 info!(database, columns = columns.join(", "), "columns that do not exist here are left out");
+            }
+            Event::ColumnsMissing { columns, have_gone: true } => {
+                let remedy = "Name them in the settings of this database (agents.columns, configurations.columns) if they have new names.";
+                warn!(
+                    database,
+                    columns = columns.join(", "),
+                    remedy,
+                    "columns that do not exist any more are left out"
+                );
             }
             Event::CaughtUp { totals } => {
                 let Totals { written, unchanged, missing, rejected, .. } = totals;
@@ -439,19 +457,24 @@ impl Observer {
                         missing,
                         rejected,
                         remedy,
-                        "rules changed; configurations that now differ stay as they are until their agent is saved or asked for"
+                        "the mapping has changed; configurations that now differ stay as they are until their agent is saved or asked for"
                     );
                 } else {
                     info!(
                         database,
-                        differ, in_sync, missing, rejected, "rules changed; no configuration differs"
+                        differ,
+                        in_sync,
+                        missing,
+                        rejected,
+                        "the mapping has changed; no configuration differs"
                     );
                 }
             }
             Event::DriftUnknown { cause } => {
                 warn!(
                     database,
-                    cause, "rules changed; how many configurations now differ could not be found out"
+                    cause,
+                    "the mapping has changed; how many configurations now differ could not be found out"
                 );
             }
             Event::LockedOut { since } => {
@@ -467,6 +490,16 @@ impl Observer {
             Event::LockGone { lasted } => {
                 let seconds = lasted.as_secs();
                 info!(database, seconds, "the lock is gone; changes are applied");
+            }
+            Event::Left { slug, since } => {
+                let seconds = since.as_secs();
+                warn!(
+                    database,
+                    slug,
+                    seconds,
+                    remedy = "List them: SELECT slug, since FROM agent_sync.state WHERE pending; then find the session that holds its                               configuration locked, or the trigger that takes long or raises 55P03 (pg_locks, pg_stat_activity).",
+                    "an agent cannot be brought in sync yet: its configuration is locked, or writing it takes long; it is tried again and again"
+                );
             }
             Event::LayoutChanged { cause } => {
                 info!(database, cause, "the tables have changed; looking at them again");

@@ -4,12 +4,13 @@
 //! Whatever ends a connection in the middle of a batch (a time limit of the server or of a proxy, a crash of either side, too little
 //! memory) ends the next one as well, if that begins with the same batch. So a connection begins with one row of the outbox, and its
 //! slug is noted in `agent_sync.install` in a transaction of its own, so that a crash of the daemon counts too. Batches
-//! grow from there. The row that two connections have ended on is set aside by the third, as a problem that is tried again later.
+//! grow from there. The row that two connections have ended on is set aside by the third, as a problem that is tried again later: alone, and
+//! set aside by the next connection if this one ends.
 
 use postgres_types::{ToSql, Type};
 use tokio_postgres::Client;
 
-use super::batch::lossy;
+use super::batch::{CONNECTION_ENDED, lossy};
 use super::{RowId, Store, StoreError, queries, within};
 
 /// How many connections may end on an agent before it is set aside.
@@ -74,12 +75,19 @@ impl Store {
         Ok(cascades)
     }
 
-    /// Notes the slug of the first row of the outbox from a place on.
+    /// Notes a slug that is known to end connections as the one that is tried next: if the connection ends, the next sets it aside.
+    pub async fn note_dangerous(&self, client: &Client, slug: &str) -> Result<(), StoreError> {
+        self.run(client, queries::NOTE_DANGEROUS, &[(&slug, Type::TEXT), (&TRIES, Type::INT4)]).await
+    }
+
+    /// Notes the slug that the connection begins with, which is that of the first row of the outbox from a place on unless the last
+    /// connection has ended on another.
     pub async fn note_first(&self, client: &Client, from: RowId) -> Result<Tried, StoreError> {
-        let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&from, Type::TID)];
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+            [(&from, Type::TID), (&CONNECTION_ENDED, Type::TEXT), (&TRIES, Type::INT4)];
         let noted = client.query_typed_opt(queries::NOTE_FIRST, &parameters);
         let Some(row) = within(self.patience, noted).await? else { return Ok(Tried::Nothing) };
-        let tries: i32 = row.try_get(1)?;
+        let tries: i32 = row.try_get(0)?;
         if tries <= TRIES {
             return Ok(Tried::First);
         }

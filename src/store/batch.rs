@@ -10,11 +10,14 @@ use tokio_postgres::{Error, Row};
 use super::row_id::{Place, RowId, Version};
 use crate::mapping::{Agent, Changes, Configuration};
 
+/// The SQLSTATE (`connection_failure`) of the problem of an agent on which connections have ended.
+pub const CONNECTION_ENDED: &str = "08006";
+
 /// The columns of [`super::queries::claim`], by their places.
 mod column {
     pub(super) const SLUG: usize = 0;
     pub(super) const TARGETS: usize = 1;
-    pub(super) const HAS_PROBLEM: usize = 2;
+    pub(super) const PROBLEM: usize = 2;
     pub(super) const PLACES: usize = 3;
     pub(super) const VERSIONS: usize = 4;
     pub(super) const AGE: usize = 5;
@@ -42,11 +45,11 @@ pub struct Claimed {
 
 /// Which versions a lone change was computed from.
 #[derive(Debug, Clone, Copy)]
-pub struct Versions<'a> {
+pub struct Versions {
     /// Of the row of the outbox.
     pub change: Version,
-    /// Of the configuration, if there is one, as PostgreSQL prints it.
-    pub configuration: Option<&'a str>,
+    /// Of the configuration.
+    pub configuration: Version,
 }
 
 /// The rows of the outbox that a batch takes: each by its place, its version and its slug (G13).
@@ -146,7 +149,7 @@ impl Claimed {
     }
 
     /// The versions of the rows, if this is what [`super::queries::claim_lone`] has read, there is just one, and it came whole.
-    pub fn only_versions(&self) -> Option<Versions<'_>> {
+    pub fn only_versions(&self) -> Option<Versions> {
         let [row] = self.rows.as_slice() else { return None };
         if !row.try_get::<_, bool>(column::FITS).ok()? {
             return None;
@@ -175,7 +178,17 @@ impl<'a> Group<'a> {
 
     /// Whether a problem is noted for it.
     pub fn has_problem(&self) -> Result<bool, Error> {
-        self.first.try_get(column::HAS_PROBLEM)
+        Ok(self.problem()?.is_some())
+    }
+
+    /// Whether the connection ended when its configuration was last written.
+    pub fn ends_connections(&self) -> Result<bool, Error> {
+        Ok(self.problem()? == Some(CONNECTION_ENDED))
+    }
+
+    /// The SQLSTATE of the problem that is noted for it, empty if that has none.
+    fn problem(&self) -> Result<Option<&'a str>, Error> {
+        self.first.try_get(column::PROBLEM)
     }
 
     /// How long its oldest row had been in the outbox, and its latest, in seconds, by the clock of the server.

@@ -57,6 +57,13 @@ pub enum Finding {
     },
     /// The table of the install is there and has no row.
     NoRecord,
+    /// A rule (CREATE RULE) is in the way of what the daemon writes.
+    HasRule {
+        /// The table, quoted.
+        table: String,
+        /// The rule, quoted.
+        rule: String,
+    },
     /// The install was made for other tables than the settings name.
     OtherTables {
         /// The agents and the configurations of the install.
@@ -179,6 +186,7 @@ impl Finding {
             | Self::Standby
             | Self::ReadOnly
             | Self::OtherVersion { .. }
+            | Self::HasRule { .. }
             | Self::Scans { .. }
             | Self::NotUnique { .. }
             | Self::QueueFull { .. }
@@ -205,6 +213,10 @@ impl Finding {
             Self::NotInstalled | Self::Incomplete { .. } | Self::NoRecord | Self::HistoryWithoutCause => {
                 INSTALL.into()
             }
+            Self::HasRule { table, rule } => format!(
+                "DROP RULE {rule} ON {table}; a trigger can do the same, and runs with what the daemon writes."
+            )
+            .into(),
             Self::OtherTables { .. } => {
                 "Name the tables of the install in the settings of this database (agents, configurations). If the tables were renamed, or the \
                  install is to serve those of the settings from now on, run `agent-sync install`; where the first tables are still served, it \
@@ -298,6 +310,10 @@ impl Display for Finding {
             ),
             Self::NoRecord => out.write_str(
                 "the install has no record of itself, as after a copy of the schema alone or a TRUNCATE of agent_sync.install",
+            ),
+            Self::HasRule { table, rule } => write!(
+                out,
+                "the table {table} has the rule {rule}, and PostgreSQL refuses what the daemon writes to a table with a rule"
             ),
             Self::OtherTables { installed, expected } => write!(
                 out,
@@ -410,6 +426,10 @@ pub async fn install(
         findings.push(Finding::Incomplete { missing });
     }
     findings.extend(privileges(client, patience, database, layout).await?);
+    let table: [(&(dyn ToSql + Sync), Type); 1] = [(&layout.configurations.table, Type::TEXT)];
+    for row in within(patience, client.query_typed(queries::RULES, &table)).await? {
+        findings.push(Finding::HasRule { table: row.try_get(0)?, rule: row.try_get(1)? });
+    }
     Ok(findings)
 }
 
@@ -543,7 +563,8 @@ fn needs(database: &Database, layout: &Layout) -> Vec<Need> {
             privilege,
         }));
     };
-    let noted = ["\"uncaptured_seen\"", "\"seal\"", "\"last_sync\"", "\"last_tried\"", "\"tries\""];
+    let noted =
+        ["\"uncaptured_seen\"", "\"seal\"", "\"last_sync\"", "\"last_tried\"", "\"tries\"", "\"mapping\""];
     on("agent_sync", "install", "UPDATE", noted.to_vec());
 
     let optional = [&agents.name, &agents.system_prompt, &agents.agent_image];

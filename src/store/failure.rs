@@ -86,6 +86,8 @@ pub const SILENT: &str =
 const INSTALL: &str = "Run `agent-sync install` for this database, and check the names of its tables and columns in the settings.";
 const REFUSED: &str =
     "Mend the row or what refuses it; it is tried again by itself, and at once when the agent is saved.";
+const ENDED: &str = "See the server's log for what ended the connection: a trigger, a crash, or a time limit of the server or of a proxy. It is tried \
+     again by itself, and at once when the agent is saved.";
 const NO_STATE: &str =
     "See what else is wrong with this database (`agent-sync doctor`); it is tried again by itself.";
 const UNKNOWN: Policy = Policy { class: Class::Fault, remedy: "See the server's log." };
@@ -117,6 +119,7 @@ pub fn remedy(sqlstate: &str) -> &'static str {
     }
     let known = POLICIES.iter().find(|(prefix, ..)| sqlstate.starts_with(prefix));
     match known {
+        Some(_) if sqlstate == super::CONNECTION_ENDED => ENDED,
         Some((_, Class::Connection | Class::Layout, _)) => REFUSED,
         Some(_) if OF_THE_ROW.iter().any(|prefix| sqlstate.starts_with(prefix)) => REFUSED,
         Some((.., remedy)) => remedy,

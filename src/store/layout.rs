@@ -5,13 +5,14 @@
 
 use std::time::Duration;
 
+use postgres_types::{ToSql, Type};
 use tokio_postgres::Client;
 
 use super::checks::Finding;
 use super::identifier::{Quoted, plain};
 use super::remedy::Remedies;
-use super::{StoreError, within};
-use crate::mapping::{NumberColumn, Targets};
+use super::{StoreError, queries, within};
+use crate::mapping::{NumberColumn, Rules, Targets};
 use crate::settings::{AgentsTable, ConfigurationsTable};
 
 /// One column that exists.
@@ -115,6 +116,11 @@ impl Configurations {
     pub fn lookup(&self, alias: &str) -> String {
         self.lookup.sql(alias, &self.agent_slug)
     }
+
+    /// This slug byte by byte, whatever the column has become since its type and its collation were looked at.
+    pub fn exact(&self, alias: &str) -> String {
+        format!("{alias}.{}::text COLLATE \"C\"", self.agent_slug.name)
+    }
 }
 
 /// Both tables, and what was found missing.
@@ -126,6 +132,10 @@ pub struct Layout {
     pub configurations: Configurations,
     /// Which target columns exist, as the mapping wants to know it.
     pub targets: Targets,
+    /// Whether the two slugs have different collations, so that PostgreSQL compares them only if it is told in which.
+    pub collations_differ: bool,
+    /// What it was read from: see [`queries::layout_version`].
+    pub version: String,
     /// The optional columns that do not exist (T3), as `table.column`.
     pub missing: Vec<String>,
     /// In which tables no index finds a slug, or none keeps slugs apart; and what is left out for its type.
@@ -218,7 +228,8 @@ pub(super) const COLUMNS: &str = "
                    SELECT FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type
                    WHERE t.oid IN ('pg_catalog.text'::regtype, 'pg_catalog.varchar'::regtype, 'pg_catalog.bpchar'::regtype)
                       OR t.typname = 'citext' AND t.typtype = 'b') AS holds_slugs,
-           EXISTS (SELECT FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation AND NOT l.collisdeterministic)
+           EXISTS (SELECT FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation AND NOT l.collisdeterministic),
+           a.attcollation
     FROM pg_catalog.pg_attribute a
     JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -266,6 +277,8 @@ struct Found {
     holds_slugs: bool,
     /// Whether its collation takes different texts for equal.
     is_lenient: bool,
+    /// Its collation.
+    collation: u32,
 }
 
 /// A collation that is not what it was when the indexes were made.
@@ -274,6 +287,18 @@ struct Stale {
     collation: Option<String>,
     recorded: String,
     actual: String,
+}
+
+/// Which version of the tables there is now.
+pub(super) async fn version(
+    client: &Client,
+    patience: Duration,
+    agents: &str,
+    configurations: &str,
+) -> Result<String, StoreError> {
+    let tables: [(&(dyn ToSql + Sync), Type); 2] = [(&agents, Type::TEXT), (&configurations, Type::TEXT)];
+    let row = within(patience, client.query_typed_one(&queries::layout_version(), &tables)).await?;
+    Ok(row.try_get(0)?)
 }
 
 struct Table {
@@ -320,6 +345,7 @@ impl Table {
                     base_type: row.try_get(12)?,
                     holds_slugs: row.try_get(14)?,
                     is_lenient: row.try_get(15)?,
+                    collation: row.try_get(16)?,
                 })
             })
             .collect::<Result<_, StoreError>>()?;
@@ -458,6 +484,11 @@ impl Layout {
         agents: &AgentsTable,
         configurations: &ConfigurationsTable,
     ) -> Result<Self, LayoutError> {
+        // Before the rest: what changes while it is read makes it an old one.
+        let quoted = |schema: &str, table: &str| format!("{}.{}", Quoted(schema), Quoted(table));
+        let (agents_table, configurations_table) =
+            (quoted(&agents.schema, &agents.table), quoted(&configurations.schema, &configurations.table));
+        let version = version(client, patience, &agents_table, &configurations_table).await?;
         let mut from = Table::read(client, patience, &agents.schema, &agents.table).await?;
         let mut to = Table::read(client, patience, &configurations.schema, &configurations.table).await?;
         let source = Agents {
@@ -505,9 +536,44 @@ impl Layout {
         let slug = &agents.columns.slug;
         let scans = [from.scan(slug), to.scan(&columns.agent_slug), from.repeats(slug), no_number];
         let scans = scans.into_iter().flatten().collect();
+        let collation = |table: &Table, name: &str| table.find(name).map(|found| found.collation);
+        let collations_differ = collation(&from, slug) != collation(&to, &columns.agent_slug);
         let missing = from.missing.into_iter().chain(to.missing).collect();
         let remedies = Remedies::new(configurations);
-        Ok(Self { agents: source, configurations: target, targets, missing, scans, remedies })
+        Ok(Self {
+            agents: source,
+            configurations: target,
+            targets,
+            collations_differ,
+            version,
+            missing,
+            scans,
+            remedies,
+        })
+    }
+}
+
+impl Layout {
+    /// What the mapping is made of: the rules, and the columns that it reads and writes. It means nothing but that it is the same or
+    /// another one.
+    pub fn mapping_key(&self, rules: &Rules) -> String {
+        let Agents { slug, voice_settings, name, system_prompt, agent_image, .. } = &self.agents;
+        let from =
+            [Some(slug), Some(voice_settings), name.as_ref(), system_prompt.as_ref(), agent_image.as_ref()];
+        let to = &self.configurations;
+        let optional = [
+            &to.agent_name,
+            &to.system_prompt,
+            &to.agent_image,
+            &to.voice_id,
+            &to.temperature,
+            &to.voice_settings,
+        ];
+        let to =
+            [Some(&to.agent_slug), Some(&to.provider_config)].into_iter().chain(optional.map(Option::as_ref));
+        let names: Vec<_> =
+            from.into_iter().chain(to).map(|column| column.map(|column| &column.name)).collect();
+        format!("{rules:?} {names:?}")
     }
 }
 

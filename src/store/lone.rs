@@ -14,8 +14,9 @@ use super::row_id::{Place, RowId};
 use super::{Layout, StoreError, queries, within};
 use crate::mapping::Changes;
 
-/// What a lone change may weigh, in bytes; a heavier one is left to an ordinary batch.
-const LIGHT: f64 = 1_048_576.0;
+/// The most bytes that a value of a lone change may take as it is stored; a heavier one is left to an ordinary batch. Compressed, that is
+/// a few megabytes at most.
+const LIGHT: i32 = 32 * 1024;
 
 /// The statements of a lone change, prepared.
 #[derive(Debug)]
@@ -35,9 +36,10 @@ impl Statements {
         let Some(claim) = queries::claim_lone(layout) else { return Ok(None) };
         let write = queries::write_lone(layout, history);
         let mut types = vec![Type::TEXT; 13];
-        (types[0], types[8], types[10], types[11]) = (Type::TID, Type::OID, Type::TID, Type::XID);
+        (types[0], types[8], types[9]) = (Type::TID, Type::OID, Type::XID);
+        (types[10], types[11]) = (Type::TID, Type::XID);
         let (claim, write, take) = tokio::try_join!(
-            client.prepare_typed(&claim, &[Type::TID, Type::FLOAT8]),
+            client.prepare_typed(&claim, &[Type::TID, Type::INT4]),
             client.prepare_typed(&write, &types),
             client.prepare_typed(queries::TAKE_LONE, &[Type::TID, Type::XID, Type::TEXT]),
         )?;
@@ -61,7 +63,7 @@ impl super::Store {
         client: &Client,
         slug: &str,
         place: RowId,
-        version: Versions<'_>,
+        version: Versions,
         write: Option<&(Place, Changes<'_>)>,
     ) -> Result<bool, StoreError> {
         let Some(statements) = &self.lone else { return Ok(false) };

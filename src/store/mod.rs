@@ -29,13 +29,15 @@ use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
 pub use attempt::Tried;
+pub use batch::CONNECTION_ENDED;
 pub use batch::{Claimed, Group, Lossy, NotText, Outcome, Pair, Problem, ProblemKind, Taken, Versions};
 pub use checks::Finding;
 pub use layout::{Layout, LayoutError};
 pub use remedy::Remedies;
 pub use row_id::{Place, RowId, Version};
-pub use transaction::{Begun, Claim};
+pub use transaction::{Begun, Claim, Part};
 
+use crate::mapping::Rules;
 use crate::observe::pulse;
 use crate::settings::History;
 
@@ -204,7 +206,7 @@ impl Store {
             tokio::try_join!(
                 client.prepare_typed(&claim, &[Type::TID, Type::INT8, Type::FLOAT8]),
                 client.prepare_typed(&first, &[Type::FLOAT8]),
-                client.prepare_typed(&slug, &[Type::TEXT]),
+                client.prepare_typed(&slug, &[Type::TEXT, Type::FLOAT8]),
                 client.prepare_typed(&page, &[Type::TEXT, Type::TID_ARRAY, Type::OID_ARRAY]),
                 client.prepare(queries::KEEP_LEAD_OF_BATCH),
                 client.prepare_typed(&write, &write_types),
@@ -350,12 +352,34 @@ impl Store {
         checks::cautions(client, self.patience, &self.layout, notify, history).await
     }
 
+    /// Whether every configuration is in sync under this mapping, or is going to be, as far as is noted; notes the latter.
+    pub async fn knows_mapping(&self, client: &Client, rules: &Rules) -> Result<bool, StoreError> {
+        let key = self.layout.mapping_key(rules);
+        let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&key, Type::TEXT)];
+        let Some(row) = within(self.patience, client.query_typed_opt(queries::MAPPING, &parameters)).await?
+        else {
+            return Ok(true);
+        };
+        let (is_new, is_same): (bool, bool) = (row.try_get(0)?, row.try_get(1)?);
+        if is_new && !is_same {
+            note_mapping(client, self.patience, &key).await?;
+        }
+        Ok(is_new || is_same)
+    }
+
+    /// Whether the tables are still those that the statements of this connection were made for.
+    pub async fn is_current(&self, client: &Client) -> Result<bool, StoreError> {
+        let (agents, configurations) = (&self.layout.agents.table, &self.layout.configurations.table);
+        let version = layout::version(client, self.patience, agents, configurations).await?;
+        Ok(version == self.layout.version)
+    }
+
     /// Notes what the capture rests on as it is. Some if it is not as it was noted before, and so every agent is to be
     /// looked at; with whether there was such a note.
     pub async fn seal(&self, client: &Client) -> Result<Option<bool>, StoreError> {
         let tables: [(&(dyn ToSql + Sync), Type); 2] =
             [(&self.layout.agents.table, Type::TEXT), (&self.layout.configurations.table, Type::TEXT)];
-        let changed = within(self.patience, client.query_typed_opt(queries::SEAL, &tables)).await?;
+        let changed = within(self.patience, client.query_typed_opt(&queries::seal(), &tables)).await?;
         Ok(changed.map(|row| row.try_get(0)).transpose()?)
     }
 
@@ -380,6 +404,12 @@ impl Store {
         let row = within(self.patience, client.query_typed_one(query, &[])).await?;
         Ok(row.try_get(0)?)
     }
+}
+
+/// Notes that every configuration is in sync under the mapping with this [key](Layout::mapping_key).
+pub async fn note_mapping(client: &Client, patience: Duration, key: &str) -> Result<(), StoreError> {
+    let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&key, Type::TEXT)];
+    within(patience, client.execute_typed(queries::NOTE_MAPPING, &parameters)).await.map(drop)
 }
 
 /// The triggers that `sql/attach.sql` makes: their tables, and their names.

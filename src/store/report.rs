@@ -43,7 +43,7 @@ pub const OUTBOX: &str = "
 /// What stands in the way of which agents: kind, SQLSTATE, how many, three of them, since when and for how long, and the
 /// latest reason.
 pub const PROBLEMS: &str = "
-    SELECT p.kind, p.sqlstate, count(*), (array_agg(p.slug ORDER BY p.since, p.slug))[1:3],
+    SELECT p.kind, p.sqlstate, count(*), (array_agg(left(p.slug, 200) ORDER BY p.since, p.slug))[1:3],
            min(p.since),
            extract(epoch FROM clock_timestamp() - min(p.since))::float8,
            (array_agg(p.detail ORDER BY p.last_seen DESC))[1]
@@ -150,6 +150,7 @@ pub fn survey(layout: &Layout, noted: bool) -> String {
     } else {
         ("false, NULL::text, NULL::text, NULL::text", String::new())
     };
+    let own_collation = if layout.collations_differ { " COLLATE \"C\"" } else { "" };
     let asked = format!("($1::text[] IS NULL OR {slug} = ANY ($1::text[]))");
     // Where an index keeps slugs apart, nobody has to count them.
     let (number, counting) = if agents.slug_is_unique {
@@ -164,7 +165,7 @@ pub fn survey(layout: &Layout, noted: bool) -> String {
     };
     format!(
         "SELECT a.{own}::text, {said}, {}, c.ctid IS NOT NULL, {}, {number}
-         FROM {} a LEFT JOIN {} c ON {of} = {slug}
+         FROM {} a LEFT JOIN {} c ON {of} = {slug}{own_collation}
          {from} {counting}
          WHERE a.{own} IS NOT NULL AND {asked}
          ORDER BY {slug}, c.tableoid, c.ctid",

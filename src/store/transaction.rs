@@ -14,6 +14,10 @@ use super::row_id::{Place, RowId};
 use super::{Idle, Store, StoreError, queries, within};
 use crate::mapping::Changes;
 
+/// Fires deferred triggers and checks deferred constraints, as COMMIT does, but within the time limit of a statement, which
+/// PostgreSQL lifts before it commits.
+const FIRE_DEFERRED: &str = "SET CONSTRAINTS ALL IMMEDIATE";
+
 /// Values of a batch up to this size are sent within the ordinary time limits.
 const LIGHT: usize = 256 * 1024;
 
@@ -28,19 +32,35 @@ const IDLE: Duration = Duration::from_secs(5);
 
 /// Which part of the outbox a batch is about, and how much of it.
 #[derive(Debug, Clone, Copy)]
-pub struct Claim {
+pub struct Claim<'a> {
     /// What happens to the idle lock before.
     pub idle: Idle,
-    /// Whether it is about the slug that is noted as the first of the connection, whatever place and limit say.
-    pub first: bool,
-    /// The place from which on rows are read.
-    pub from: RowId,
-    /// The most rows to read.
+    /// Which rows.
+    pub part: Part<'a>,
+    /// The most rows to read from a place on.
     pub limit: u32,
     /// The most bytes that the server sends.
     pub budget: usize,
     /// Whether the writes of this batch wait for no lock longer than 20 ms: one was in the way before.
     pub careful: bool,
+}
+
+impl Claim<'_> {
+    /// Whether it is about one slug, and no other.
+    pub fn is_one(&self) -> bool {
+        !matches!(self.part, Part::From(_))
+    }
+}
+
+/// Rows of the outbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// Those from this place on.
+    From(RowId),
+    /// All of the slug that is noted as the first of the connection.
+    First,
+    /// All of this slug.
+    Slug(&'a str),
 }
 
 /// A transaction that has begun; it must be ended by [`Store::finish`] or [`Store::abandon`].
@@ -55,14 +75,15 @@ pub struct Begun {
 impl Store {
     /// Begins a batch: reads rows of the outbox and what they are about. None, and no transaction, if another session has the
     /// leader's lock.
-    pub async fn begin(&self, client: &Client, claim: Claim) -> Result<Option<Begun>, StoreError> {
-        let Claim { idle, first, from, limit, budget, careful } = claim;
+    pub async fn begin(&self, client: &Client, claim: Claim<'_>) -> Result<Option<Begun>, StoreError> {
+        let Claim { idle, part, limit, budget, careful } = claim;
         let opening = if careful { "BEGIN; SET LOCAL lock_timeout = 20" } else { "BEGIN" };
         let (limit, budget) = (i64::from(limit), budget_of(budget));
-        let (of_first, of_place): ([&(dyn ToSql + Sync); 1], [&(dyn ToSql + Sync); 3]) =
-            ([&budget], [&from, &limit, &budget]);
-        let (statement, parameters) =
-            if first { (&self.claim_first, &of_first[..]) } else { (&self.claim, &of_place[..]) };
+        let (statement, parameters): (_, Vec<&(dyn ToSql + Sync)>) = match &part {
+            Part::From(place) => (&self.claim, vec![place, &limit, &budget]),
+            Part::First => (&self.claim_first, vec![&budget]),
+            Part::Slug(slug) => (&self.claim_slug, vec![slug, &budget]),
+        };
         let lock = async {
             match idle {
                 Idle::Keep => Ok(false),
@@ -77,7 +98,7 @@ impl Store {
                 lock,
                 client.batch_execute(opening),
                 client.query_one(&self.keep_lead, &[]),
-                client.query(statement, parameters),
+                client.query(statement, &parameters),
             );
             begun?;
             let leads: bool = lead?.try_get(0)?;
@@ -93,7 +114,7 @@ impl Store {
 
     /// Reads, within the claimed transaction, which rows of the outbox and which configurations a slug has, and what they weigh.
     pub async fn claim_slug(&self, client: &Client, slug: &str) -> Result<Claimed, StoreError> {
-        let rows = within(self.patience, client.query(&self.claim_slug, &[&slug])).await?;
+        let rows = within(self.patience, client.query(&self.claim_slug, &[&slug, &0.0_f64])).await?;
         Ok(Claimed::new(rows)?)
     }
 
@@ -131,19 +152,25 @@ impl Store {
     ) -> Result<Result<(), Error>, Error> {
         let nothing = Taken::default();
         let slugs = [slug];
-        let (set, tried, undone) = tokio::join!(
+        let (set, written, checked, undone) = tokio::join!(
             biased;
             client.batch_execute("SAVEPOINT one"),
             self.write(client, std::slice::from_ref(write), &slugs, &nothing),
+            client.batch_execute(FIRE_DEFERRED),
             client.batch_execute("ROLLBACK TO one"),
         );
         set?;
         undone?;
-        Ok(tried)
+        Ok(written.and(checked))
+    }
+
+    /// Limits the time that each further statement of the transaction may take.
+    pub async fn limit_time(&self, client: &Client, time: Duration) -> Result<(), StoreError> {
+        within(self.patience, client.batch_execute(&set_time(time))).await
     }
 
     /// Ends a batch: takes its rows out of the outbox, writes its outcome, tells the channel `announce` of it, and commits, in one
-    /// round trip. It is an error, and writes nothing, if a row could not be written.
+    /// round trip. It is an error, and writes nothing, if a row could not be written, or a statement takes longer than `time`.
     ///
     /// After an error nothing of the batch has happened, unless it was the connection that failed: then the commit
     /// may or may not have arrived, and either is well, because the batch is idempotent and the outbox is part of it.
@@ -152,8 +179,10 @@ impl Store {
         client: &Client,
         outcome: &Outcome<'_>,
         announce: Option<&str>,
+        time: Duration,
     ) -> Result<(), StoreError> {
         let Outcome { taken, writes, changed, .. } = outcome;
+        let limit = set_time(time);
         let patience = self.extend_idle(client, outcome.bytes()).await?;
         let write = async {
             if !writes.is_empty() {
@@ -188,14 +217,17 @@ impl Store {
             client.execute_typed(queries::ANNOUNCE, &parameters).await
         };
         let together = async {
-            let (written, noted, set_aside, cleared, announced, committed) = tokio::join!(
-                biased; write, note, not_text, clear, announce, client.batch_execute("COMMIT")
+            let (limited, written, noted, set_aside, cleared, announced, fired, committed) = tokio::join!(
+                biased; client.batch_execute(&limit), write, note, not_text, clear, announce,
+                client.batch_execute(FIRE_DEFERRED), client.batch_execute("COMMIT")
             );
+            limited?;
             written?;
             announced?;
             noted?;
             set_aside?;
             cleared?;
+            fired?;
             committed
         };
         // On the heap: several statements at once are large compared with the rest of the loop.
@@ -295,6 +327,10 @@ impl Store {
         within(self.patience, client.batch_execute(&setting)).await?;
         Ok(self.patience + sending)
     }
+}
+
+fn set_time(time: Duration) -> String {
+    format!("SET LOCAL statement_timeout = {}", time.as_millis().max(1))
 }
 
 /// As PostgreSQL adds up weights.

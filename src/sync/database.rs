@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::attempt;
 use super::backoff::Backoff;
@@ -19,13 +19,15 @@ use crate::store::{CaptureFault, Finding};
 const SHORT_PAUSE: Duration = Duration::from_millis(20);
 
 /// What stays the same from attempt to attempt.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Context {
     pub(super) database: Database,
     pub(super) options: Options,
     /// The rules in force: a reload changes them under a running attempt.
     pub(super) rules: watch::Receiver<Arc<Rules>>,
     pub(super) observer: Observer,
+    /// Told when the rules or the columns are not those under which the configurations were last in sync.
+    pub(super) mapping_changed: Arc<Notify>,
 }
 
 impl Context {
@@ -36,7 +38,7 @@ impl Context {
         rules: watch::Receiver<Arc<Rules>>,
         observer: Observer,
     ) -> Self {
-        Self { database, options, rules, observer }
+        Self { database, options, rules, observer, mapping_changed: Arc::default() }
     }
 }
 
@@ -63,12 +65,18 @@ pub(super) struct Noticed {
     pub(super) misses_changes: bool,
     faults: Vec<CaptureFault>,
     findings: Vec<Finding>,
+    missing: Vec<String>,
 }
 
 impl Noticed {
     /// Whether the triggers do not notify, as found last.
     pub(super) fn is_deaf(&self) -> bool {
         self.findings.iter().any(|finding| matches!(finding, Finding::QueueFull { .. }))
+    }
+
+    /// Whether other columns are missing than before.
+    pub(super) fn has_news_of_missing(&mut self, missing: &[String]) -> bool {
+        std::mem::replace(&mut self.missing, missing.to_vec()) != missing
     }
 
     /// Of the faults that there are, those that have not been told.
@@ -130,7 +138,7 @@ pub async fn keep_in_sync(context: Context, mut stop: watch::Receiver<bool>) {
         // Neither is an outage: the server is there, and will let us work again (G16).
         if health.was_healthy
             && health.outage.is_none()
-            && (error.is_locked() || was_healthy && error.is_layout_change())
+            && (error.is_locked() || error.has_seen_a_change() || was_healthy && error.is_layout_change())
         {
             if error.is_layout_change() {
                 context.observer.tell(&Event::LayoutChanged { cause: &cause });

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Error;
 
+use super::slow::Slow;
 use crate::mapping::{Rules, Targets, plan};
 use crate::observe::Totals;
 use crate::store::failure;
@@ -68,6 +69,10 @@ pub(super) struct Decision<'a> {
     pub(super) heavy: usize,
     /// How many slugs are taken.
     pub(super) slugs: usize,
+    /// The first of the slugs that are left because connections have ended on them.
+    pub(super) dangerous: Option<&'a str>,
+    /// The first of the slugs that stay in the outbox because of a lock, or because they are slow.
+    pub(super) left: Option<&'a str>,
 }
 
 impl<'a> Decision<'a> {
@@ -86,6 +91,12 @@ impl<'a> Decision<'a> {
         self.slugs += 1;
         self.ages.extend(group.ages()?.0);
         Ok(())
+    }
+
+    /// Leaves a slug in the outbox.
+    pub(super) fn leave(&mut self, slug: &'a str) {
+        self.totals.busy += 1;
+        self.left.get_or_insert(slug);
     }
 
     /// Notes a problem.
@@ -127,10 +138,10 @@ impl<'a> Decision<'a> {
             let Some(slug) = slug_of(&self.outcome, *index) else { continue };
             self.outcome.cleared.retain(|cleared| cleared != slug);
             match refusal {
-                Refusal::Locked => {
+                Refusal::Locked | Refusal::Slow => {
                     self.outcome.taken.leave(slug);
                     self.outcome.problems.retain(|problem| problem.slug != slug);
-                    self.totals.busy += 1;
+                    self.leave(slug);
                 }
                 // That is tried again by itself, so it comes before what stands against another configuration of the slug.
                 Refusal::Failed { detail, sqlstate, .. } => {
@@ -156,6 +167,8 @@ impl<'a> Decision<'a> {
 pub(super) enum Refusal {
     /// Another session holds a lock.
     Locked,
+    /// It takes long.
+    Slow,
     /// PostgreSQL refuses it.
     Failed {
         /// Why, without values.
@@ -171,6 +184,14 @@ impl Refusal {
     /// Whether the database may be to blame, and not the row.
     pub(super) fn is_fault(&self) -> bool {
         matches!(self, Self::Failed { is_fault: true, .. })
+    }
+
+    /// Of the error of a single write that was tried beside others.
+    pub(super) fn beside_others(error: &Error) -> Self {
+        match failure::policy(error).class {
+            failure::Class::Slow => Self::Slow,
+            _ => Self::of(error),
+        }
     }
 
     /// Of the error of a single write.
@@ -191,6 +212,8 @@ pub(super) fn decide<'a>(
     targets: &Targets,
     claimed: &'a Claimed,
     settled: &Settled,
+    slow: &Slow,
+    is_one: bool,
 ) -> Result<Decision<'a>, Error> {
     let mut decision = Decision::default();
     for group in claimed.groups() {
@@ -206,8 +229,11 @@ pub(super) fn decide<'a>(
         } else if group.is_ambiguous()? {
             decision.take(group, slug)?;
             decision.note(slug, ProblemKind::Ambiguous, AMBIGUOUS);
-        } else if group.is_busy()? {
-            decision.totals.busy += 1;
+        } else if !is_one && group.ends_connections()? {
+            decision.dangerous.get_or_insert(slug);
+            decision.leave(slug);
+        } else if slow.must_wait(slug) || group.is_busy()? {
+            decision.leave(slug);
         } else if !group.fits()? && group.has_contents()? {
             decision.heavy += 1;
         } else {

@@ -18,6 +18,8 @@
 //! commit, a statement that takes too long, a row that cannot even be read), the batch is halved, down to one row ([`super::pace`]). Whatever
 //! the error, one row never stops the others (G5). What an error means is in `store::failure`.
 //!
+//! A write that takes long is left out as well, and tried alone ([`super::slow`]).
+//!
 //! A lock on a whole table is nobody's fault either: the claim is made again until the lock is gone (G16).
 
 use std::time::{Duration, Instant};
@@ -27,12 +29,16 @@ use futures_util::future::join_all;
 use super::attempt::AttemptError;
 use super::decide::{Decision, Refusal, Settled, decide};
 use super::pace::Pace;
+use super::slow::Slow;
 use super::{large, lone, report};
 use crate::mapping::Rules;
 use crate::observe::{Event, Observer, Totals, pulse};
 use crate::session::Session;
 use crate::store::failure::{self, Class};
-use crate::store::{Claim, Claimed, Idle, Outcome, Problem, ProblemKind, RowId, Store, StoreError, Tried};
+use crate::store::{
+    CONNECTION_ENDED, Claim, Claimed, Idle, Outcome, Part, Problem, ProblemKind, RowId, Store, StoreError,
+    Tried,
+};
 
 /// How often in a row a batch may meet a transient fault before the connection is given up.
 const TRANSIENT_LIMIT: u32 = 20;
@@ -41,9 +47,13 @@ const TRANSIENT_LIMIT: u32 = 20;
 const FAULT_LIMIT: u32 = 3;
 
 /// How many writes are tried in one round trip when a batch has failed, and for how long in all.
-const PROBES: usize = 16;
-/// See [`PROBES`].
-const PROBING: Duration = Duration::from_secs(1);
+const PROBES: (usize, Duration) = (16, Duration::from_secs(1));
+
+/// The same when it has failed because it took too long: no longer than what is found to be quick may take together.
+const PROBES_OF_SLOW: (usize, Duration) = (4, Duration::from_millis(250));
+
+/// How long a write that is tried may take.
+const QUICK: Duration = Duration::from_millis(100);
 
 /// The first and the longest pause between looks at the outbox while a writer that did not notify is in flight.
 const POLL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
@@ -59,6 +69,8 @@ pub(super) struct Tools<'a> {
     pub(super) may_sleep: bool,
     /// The channel to tell of configurations that were written.
     pub(super) announce: Option<&'a str>,
+    /// Whether code of others runs in the session when a configuration is written.
+    pub(super) runs_foreign_code: bool,
 }
 
 /// Where the drain stands.
@@ -73,6 +85,8 @@ pub(super) struct Drain {
     change: Option<RowId>,
     pace: Pace,
     poll: Duration,
+    /// When the server was last told to write a batch.
+    finishing: Instant,
     /// How often in a row a batch has met a transient fault, and single rows one that is not about rows.
     transient: u32,
     faults: u32,
@@ -85,6 +99,12 @@ pub(super) struct Drain {
     has_begun: bool,
     /// The slugs whose write has failed in this pass.
     settled: Settled,
+    /// The slugs whose write takes long.
+    slow: Slow,
+    /// A slug that was left in the outbox since this was last asked.
+    left: Option<String>,
+    /// A slug that was left because connections have ended on it.
+    dangerous: Option<String>,
 }
 
 /// One pass over the outbox, from the front to the end.
@@ -139,7 +159,7 @@ pub(super) enum Drained {
 }
 
 impl Drain {
-    pub(super) fn new(batch_size: u32) -> Self {
+    pub(super) fn new(batch_size: u32, statement_timeout: Duration) -> Self {
         Self {
             pass: Pass::begin(),
             lock: SleeperLock::Free,
@@ -147,6 +167,7 @@ impl Drain {
             change: None,
             pace: Pace::new(batch_size),
             poll: POLL.0,
+            finishing: Instant::now(),
             transient: 0,
             faults: 0,
             totals: Totals::default(),
@@ -156,6 +177,9 @@ impl Drain {
             has_noted: false,
             has_begun: false,
             settled: Settled::default(),
+            slow: Slow::new(statement_timeout),
+            left: None,
+            dangerous: None,
         }
     }
 
@@ -180,6 +204,11 @@ impl Drain {
     /// Whether a failed write was set aside since this was last asked.
     pub(super) fn take_set_aside(&mut self) -> bool {
         std::mem::take(&mut self.set_aside)
+    }
+
+    /// A slug that was left in the outbox since this was last asked: locked by others, or slow.
+    pub(super) fn take_left(&mut self) -> Option<String> {
+        self.left.take()
     }
 
     /// Whether a configuration was written since this was last asked, so that triggers of others have run in the session.
@@ -217,7 +246,8 @@ impl Drain {
             if knows_all
                 && self.lock == SleeperLock::Held
                 && tools.announce.is_none()
-                && let Some(totals) = Box::pin(lone::run(tools, place)).await?
+                && !tools.runs_foreign_code
+                && let Some(totals) = Box::pin(lone::run(tools, place, &self.slow)).await?
             {
                 self.knows_all = true;
                 self.add(totals);
@@ -240,6 +270,14 @@ impl Drain {
         self.has_begun = true;
         self.settled.clear();
         let pass = std::mem::replace(&mut self.pass, Pass::begin());
+        if let Some(slug) = self.dangerous.take() {
+            tools.store.note_dangerous(tools.session.client(), &slug).await?;
+            self.has_begun = false;
+            return Ok(Drained::More);
+        }
+        if self.slow.begin_one(Instant::now()) {
+            return Ok(Drained::More);
+        }
         let nothing = Drained::Nothing { busy: pass.met_busy };
         match self.lock {
             // Held from the front to the end: whatever has come since has notified.
@@ -278,7 +316,8 @@ impl Drain {
             _ => Idle::Keep,
         };
         let read = Instant::now();
-        let claim = self.claim(idle, self.pace.is_careful());
+        let alone = self.slow.alone().map(str::to_owned);
+        let claim = self.claim(idle, self.pace.is_careful(), alone.as_deref());
         let begun = match store.begin(client, claim).await {
             Ok(Some(begun)) => begun,
             Ok(None) => return Err(AttemptError::LostLead),
@@ -297,9 +336,10 @@ impl Drain {
         }
         let claimed = begun.claimed;
         let mut decision =
-            decide(rules, &store.layout().targets, &claimed, &self.settled).map_err(StoreError::from)?;
+            decide(rules, &store.layout().targets, &claimed, &self.settled, &self.slow, claim.is_one())
+                .map_err(StoreError::from)?;
         let end = End::of(&claimed, claim, &decision);
-        self.pass.met_busy |= decision.totals.busy > 0;
+        self.note_left(&decision);
         if decision.heavy > 0 && !decision.takes_any() {
             if claim.limit > 1 {
                 store.abandon(client).await?;
@@ -312,12 +352,15 @@ impl Drain {
             }
         }
         if !decision.takes_any() {
+            self.slow.end_one();
             store.abandon(client).await?;
             self.forget_first(tools).await?;
             return Ok(Batch::Done(end));
         }
-        match store.finish(client, &decision.outcome, announce).await {
+        self.finishing = Instant::now();
+        match store.finish(client, &decision.outcome, announce, self.slow.time()).await {
             Ok(()) => {
+                self.slow.end_one();
                 self.committed(tools, &decision, end, read).await?;
                 Ok(Batch::Done(end))
             }
@@ -325,9 +368,24 @@ impl Drain {
         }
     }
 
-    fn claim(&self, idle: Idle, careful: bool) -> Claim {
-        let (first, limit) = if self.has_begun { (false, self.pace.limit()) } else { (true, 1) };
-        Claim { idle, first, from: self.pass.from, limit, budget: self.pace.budget(), careful }
+    fn claim<'a>(&self, idle: Idle, careful: bool, alone: Option<&'a str>) -> Claim<'a> {
+        let (part, limit) = match alone {
+            Some(slug) => (Part::Slug(slug), 1),
+            None if self.has_begun => (Part::From(self.pass.from), self.pace.limit()),
+            None => (Part::First, 1),
+        };
+        Claim { idle, part, limit, budget: self.pace.budget(), careful }
+    }
+
+    /// Remembers that slugs stay in the outbox, and one of them.
+    fn note_left(&mut self, decision: &Decision<'_>) {
+        if let Some(slug) = decision.left {
+            self.pass.met_busy = true;
+            self.left.get_or_insert_with(|| slug.to_owned());
+        }
+        if let Some(slug) = decision.dangerous {
+            self.dangerous.get_or_insert_with(|| slug.to_owned());
+        }
     }
 
     /// Notes the agent that this connection begins with, or sets it aside.
@@ -340,8 +398,8 @@ impl Drain {
                 let detail = format!(
                     "the connection ended {times} times in a row while this agent was brought in sync"
                 );
-                let slug = store.set_aside_noted(session.client(), &detail, None).await?;
-                self.was_set_aside(tools, &slug.unwrap_or_default(), &detail, "");
+                let slug = store.set_aside_noted(session.client(), &detail, Some(CONNECTION_ENDED)).await?;
+                self.was_set_aside(tools, &slug.unwrap_or_default(), &detail, CONNECTION_ENDED);
             }
         }
         self.has_noted = true;
@@ -394,10 +452,15 @@ impl Drain {
             return Err(error.into());
         }
         store.abandon(session.client()).await?;
+        let limit = if self.slow.alone().is_some() || !self.has_begun { 1 } else { self.pace.limit() };
+        if class != Class::Locked && self.slow.alone().is_some() {
+            self.slow.end_one(); // Whatever it is, the slug meets it among the others.
+            return Ok(Batch::Again);
+        }
         match class {
             Class::Locked => Ok(Batch::Locked),
             Class::Transient if self.pause_after_transient(tools, cause).await => Ok(Batch::Again),
-            _ if self.pace.went_wrong(self.claim(Idle::Keep, false).limit as usize) => Ok(Batch::Again),
+            _ if self.pace.went_wrong(limit as usize) => Ok(Batch::Again),
             Class::Transient => Err(error.into()),
             Class::Fault if self.faults >= FAULT_LIMIT => Err(error.into()),
             _ => {
@@ -433,23 +496,41 @@ impl Drain {
             Class::Connection | Class::Layout => return Err(error.into()),
             Class::Transient if self.pause_after_transient(tools, cause).await => return Ok(Batch::Again),
             Class::Row | Class::Fault | Class::Locked if decision.outcome.writes.len() > 1 => {
-                if let Some(batch) = Box::pin(self.probe(tools)).await? {
+                if let Some(batch) = Box::pin(self.probe(tools, PROBES)).await? {
+                    return Ok(batch);
+                }
+            }
+            Class::Slow if decision.slugs > 1 => {
+                if let Some(batch) = Box::pin(self.probe(tools, PROBES_OF_SLOW)).await? {
                     return Ok(batch);
                 }
             }
             _ => {}
         }
         store.abandon(session.client()).await?;
+        let is_alone = self.slow.alone().is_some();
         if decision.slugs > 1 && self.pace.went_wrong(end.looked_at) {
             return Ok(Batch::Again);
         }
         // One slug, and so the culprit.
         let Some(&slug) = decision.outcome.taken.slugs.first() else { return Err(error.into()) };
-        match Refusal::of(cause) {
-            Refusal::Locked => {
+        let refusal = match class {
+            // A trigger may raise 57014 itself, and somebody may have cancelled the write: then it took less.
+            Class::Slow
+                if self.finishing.elapsed() >= self.slow.time().mul_f64(0.9)
+                    && self.slow.took_too_long(slug, Instant::now()) =>
+            {
+                Refusal::Slow
+            }
+            _ => Refusal::of(cause),
+        };
+        self.slow.end_one();
+        match refusal {
+            Refusal::Locked | Refusal::Slow => {
                 // Nobody's problem: it stays in the outbox, its neighbours go on, and it is looked at again.
                 self.pass.met_busy = true;
-                if self.has_begun {
+                self.left.get_or_insert_with(|| slug.to_owned());
+                if self.has_begun && !is_alone {
                     self.pass.from = end.last.next();
                 }
                 self.forget_first(tools).await?;
@@ -481,12 +562,17 @@ impl Drain {
 
     /// Does the batch again, and tries each write by itself before: those that fail are left out, and become problems. None if that does
     /// not help.
-    async fn probe(&mut self, tools: Tools<'_>) -> Result<Option<Batch>, AttemptError> {
+    async fn probe(
+        &mut self,
+        tools: Tools<'_>,
+        probes: (usize, Duration),
+    ) -> Result<Option<Batch>, AttemptError> {
         let Tools { session, store, rules, announce, .. } = tools;
         let client = session.client();
         store.abandon(client).await?;
         let read = Instant::now();
-        let claim = self.claim(Idle::Keep, true);
+        let alone = self.slow.alone().map(str::to_owned);
+        let claim = self.claim(Idle::Keep, true, alone.as_deref());
         let begun = match store.begin(client, claim).await {
             Ok(Some(begun)) => begun,
             Ok(None) => return Err(AttemptError::LostLead),
@@ -494,9 +580,10 @@ impl Drain {
         };
         let claimed = begun.claimed;
         let mut decision =
-            decide(rules, &store.layout().targets, &claimed, &self.settled).map_err(StoreError::from)?;
+            decide(rules, &store.layout().targets, &claimed, &self.settled, &self.slow, claim.is_one())
+                .map_err(StoreError::from)?;
         let end = End::of(&claimed, claim, &decision);
-        let refused = find_refused(tools, &decision).await?;
+        let refused = find_refused(tools, &decision, probes).await?;
         let failed = refused.iter().filter(|(_, refusal)| matches!(refusal, Refusal::Failed { .. })).count();
         let is_fault = refused.iter().any(|(_, refusal)| refusal.is_fault());
         if refused.is_empty() || is_fault && failed == decision.outcome.writes.len() {
@@ -504,15 +591,22 @@ impl Drain {
             store.abandon(client).await?;
             return Ok(None);
         }
-        self.pass.met_busy |= decision.totals.busy > 0 || failed < refused.len();
+        let slow = refused.iter().filter(|(_, refusal)| *refusal == Refusal::Slow);
+        for slug in slow.filter_map(|(index, _)| decision.outcome.changed.get(*index)) {
+            self.slow.add(slug, Instant::now());
+        }
         decision.without(&refused);
+        self.note_left(&decision);
         if !decision.takes_any() {
             store.abandon(client).await?;
             return Ok(Some(Batch::Done(end)));
         }
-        match store.finish(client, &decision.outcome, announce).await {
+        match store.finish(client, &decision.outcome, announce, self.slow.time()).await {
             Ok(()) => {
                 self.committed(tools, &decision, end, read).await?;
+                if probes == PROBES_OF_SLOW {
+                    self.pace.was_too_heavy(decision.slugs, refused.len());
+                }
                 Ok(Some(Batch::Done(end)))
             }
             Err(error) if error.class().is_none_or(|class| class == Class::Connection) => Err(error.into()),
@@ -541,14 +635,16 @@ impl Drain {
 async fn find_refused(
     tools: Tools<'_>,
     decision: &Decision<'_>,
+    (probes, probing): (usize, Duration),
 ) -> Result<Vec<(usize, Refusal)>, AttemptError> {
     let Tools { session, store, .. } = tools;
     let Outcome { writes, changed, .. } = &decision.outcome;
     let began = Instant::now();
     let mut refused = Vec::new();
+    store.limit_time(session.client(), QUICK).await?;
     let indexed: Vec<_> = writes.iter().zip(changed).enumerate().collect();
-    for portion in indexed.chunks(PROBES) {
-        if began.elapsed() > PROBING {
+    for portion in indexed.chunks(probes) {
+        if began.elapsed() > probing {
             refused.extend(portion.iter().map(|(index, _)| (*index, Refusal::Locked)));
             continue;
         }
@@ -560,7 +656,7 @@ async fn find_refused(
                 if matches!(failure::policy(&error).class, Class::Connection) {
                     return Err(StoreError::from(error).into());
                 }
-                refused.push((*index, Refusal::of(&error)));
+                refused.push((*index, Refusal::beside_others(&error)));
             }
         }
     }
@@ -591,11 +687,11 @@ struct End {
 }
 
 impl End {
-    fn of(claimed: &Claimed, claim: Claim, decision: &Decision<'_>) -> Self {
+    fn of(claimed: &Claimed, claim: Claim<'_>, decision: &Decision<'_>) -> Self {
         Self {
             looked_at: claimed.looked_at,
             last: claimed.last,
-            is_cut: claim.first || decision.heavy > 0 && decision.takes_any(),
+            is_cut: claim.is_one() || decision.heavy > 0 && decision.takes_any(),
             is_last: claimed.looked_at < claim.limit as usize,
         }
     }

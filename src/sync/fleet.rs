@@ -9,7 +9,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::database::{Context, keep_in_sync};
-use super::survey::{Told, report_drift};
+use super::survey::{Told, report_change, report_drift};
 use crate::mapping::Rules;
 use crate::observe::{Board, pulse};
 use crate::settings::{Announce, Capture, Database, History, Reconnect, Settings, Sync};
@@ -176,6 +176,7 @@ impl Fleet {
         let (stop, stopped) = watch::channel(false);
         let (running, ended) = oneshot::channel();
         let context = self.context(database);
+        tokio::spawn(report_change(context.clone(), stop.subscribe()));
         // On the heap, so that what moves through the spawn is small.
         self.tasks.spawn(Box::pin(async move {
             if let Some(predecessor) = predecessor {

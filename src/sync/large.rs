@@ -23,7 +23,7 @@ pub(super) async fn run<'a>(
     let whole = store.claim_slug(session.client(), slug).await?;
     let Some(group) = whole.groups().next() else { return Ok(()) };
     if group.is_busy()? {
-        decision.totals.busy += 1;
+        decision.leave(slug);
         return Ok(());
     }
     decision.heavy = 0;

@@ -7,6 +7,7 @@
 //! - `drain` takes the outbox apart, batch by batch.
 //! - `large` does the one slug that is too heavy for a batch, page by page.
 //! - `lone` does the one change that a writer has named, the short way.
+//! - `slow` remembers whose write takes long, and `pace` how much a batch takes.
 //! - `decide` is where the mapping meets the store.
 //! - `stand_in` drains for a moment where no daemon leads.
 //! - `look` asks the database now and then what is waiting, for those who ask the daemon.
@@ -26,6 +27,7 @@ mod lone;
 mod look;
 mod pace;
 mod report;
+mod slow;
 mod stand_in;
 mod survey;
 

@@ -44,7 +44,7 @@ impl StandIn {
         if !store.try_lead(session.client()).await? {
             return Ok(None);
         }
-        let drain = Drain::new(context.options.sync.batch_size);
+        let drain = Drain::new(context.options.sync.batch_size, context.options.sync.statement_timeout);
         Ok(Some(Self { context, rules, session, store, drain }))
     }
 
@@ -58,6 +58,7 @@ impl StandIn {
             // It works until it is told to stop, and nobody has to wake it.
             may_sleep: false,
             announce: self.context.options.announce.channel.as_deref(),
+            runs_foreign_code: true,
         };
         if let Drained::Nothing { .. } = self.drain.step(tools).await? {
             tokio::time::sleep(BUSY_PAUSE).await;

@@ -11,7 +11,7 @@ use super::database::Context;
 use crate::mapping::Rules;
 use crate::observe::{Event, Totals};
 use crate::session::{Limits, Session};
-use crate::store::{Layout, Store};
+use crate::store::{Layout, Store, note_mapping};
 use crate::survey::{Scope, Tally, survey};
 
 /// The first and the longest pause between two comparisons; of a large database, they take a hundredth of the time at most.
@@ -65,6 +65,25 @@ pub(super) async fn report_drift(context: Context, mut stop: watch::Receiver<boo
     }
 }
 
+/// The same when the daemon finds, as it begins to lead, that the mapping has changed since the configurations were last in sync: a daemon
+/// before it had other rules, or other columns.
+pub(super) async fn report_change(context: Context, mut stop: watch::Receiver<bool>) {
+    let mut stopped = stop.clone();
+    loop {
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = context.mapping_changed.notified() => {}
+        }
+        let reporting = report_drift(context.clone(), stop.clone(), Told::Nothing);
+        tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stop| *stop) => return,
+            () = reporting => {}
+        }
+    }
+}
+
 async fn count(context: &Context, rules: &Rules) -> Result<Totals, AttemptError> {
     let limits = Limits::of(&context.options.sync);
     let mut session = Session::connect(&context.database, limits).await?;
@@ -77,6 +96,9 @@ async fn count(context: &Context, rules: &Rules) -> Result<Totals, AttemptError>
         ControlFlow::Continue(())
     })
     .await?;
+    if tally.differing == 0 {
+        note_mapping(session.client(), patience, &layout.mapping_key(rules)).await?;
+    }
     let total = |number: i64| u64::try_from(number).unwrap_or(0);
     Ok(Totals {
         written: total(tally.differing),

@@ -209,7 +209,7 @@ async fn bring_in_sync(
             error => error,
         };
         stood_in = reconciler.stands_in();
-        let ended = reconciler.end().await;
+        let ended = Box::pin(reconciler.end()).await;
         page.clear();
         if let Err(error) = ran.and(ended) {
             let left = total - done;

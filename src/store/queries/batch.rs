@@ -1,10 +1,7 @@
 //! The queries of a batch: what it reads, and what it writes.
 
-use super::columns::{
-    As, HISTORY, agent_columns, assignments, configuration_columns, noted, settings_text, settings_weight,
-    written,
-};
-use super::hidden::rows_may_be_hidden;
+use super::claimed::claimed;
+use super::columns::{As, HISTORY, agent_columns, assignments, configuration_columns, noted, written};
 use crate::store::layout::{Agents, Configurations, Layout};
 
 /// Reads up to `$2` rows of the outbox, from the place `$1` on, and the agents and configurations they are about, in one
@@ -30,10 +27,10 @@ pub fn claim_first(layout: &Layout) -> String {
     claim_of(layout, noted, "100000", "$1::float8")
 }
 
-/// The same for one slug alone, `$1`, with all of its rows in the outbox, and without contents: which configurations it has, locked, and
-/// what they weigh.
+/// The same for one slug alone, `$1`, with all of its rows in the outbox, and contents up to `$2` bytes: none of them if that is 0, but which
+/// configurations it has, locked, and what they weigh.
 pub fn claim_slug(layout: &Layout) -> String {
-    claim_of(layout, "slug = $1", "100000", "0::float8")
+    claim_of(layout, "slug = $1", "100000", "$2::float8")
 }
 
 fn claim_of(layout: &Layout, rows: &str, limit: &str, budget: &str) -> String {
@@ -113,7 +110,7 @@ pub fn claim_page(layout: &Layout) -> String {
 }
 
 /// Looks up the agent of `changed`; the second one is there only to show that the slug is not unique.
-pub(super) fn agent_by_index(agents: &Agents) -> String {
+fn agent_by_index(agents: &Agents) -> String {
     format!(
         "LATERAL (SELECT true AS found, {} FROM {} a WHERE {} = changed.slug LIMIT 2) agent ON true",
         agent_columns(agents, As::Stored),
@@ -123,7 +120,7 @@ pub(super) fn agent_by_index(agents: &Agents) -> String {
 }
 
 /// Looks up the configurations of `changed`.
-pub(super) fn configuration_by_index(configurations: &Configurations, ending: &str) -> String {
+fn configuration_by_index(configurations: &Configurations, ending: &str) -> String {
     format!(
         "LATERAL (SELECT {} FROM {} c WHERE {} = changed.slug {ending}) configuration ON true",
         configuration_as_it_is(configurations),
@@ -133,83 +130,9 @@ pub(super) fn configuration_by_index(configurations: &Configurations, ending: &s
 }
 
 /// Which version of which row a configuration is, and what it says.
-fn configuration_as_it_is(configurations: &Configurations) -> String {
+pub(super) fn configuration_as_it_is(configurations: &Configurations) -> String {
     let columns = configuration_columns(configurations, As::Stored);
-    format!("c.tableoid AS relation, c.ctid AS place, c.xmin::text AS version, {columns}")
-}
-
-/// The query of a claim: of `from`, in which `changed`, `agent` and `configuration` are joined, with the number of `targets` that the
-/// slug has, and the contents while they weigh no more than `budget` bytes in all.
-///
-/// A column that is copied as it is comes only where it differs, for a prompt is larger than all the rest, and mostly the same on
-/// both sides. To the mapping a column that is the same and one that is not set are one thing: nothing to write (M1).
-///
-/// What belongs to the slug as a whole comes with its first row.
-///
-/// The query has three levels, so that every value is computed once: the innermost joins and compares, the next one weighs what is
-/// stored (a large value is not fetched for that), and the outermost turns into text what is sent.
-///
-/// "Not found" is no proof of "not there" (G14): a policy may hide the row. So a row with something not found says whether row-level
-/// security may hide rows of that table from this role; the catalog is asked only then.
-pub(super) fn claimed(layout: &Layout, targets: &str, budget: &str, from: &str) -> String {
-    let Layout { agents, configurations, .. } = layout;
-    let copied = [("name", "agent_name"), ("system_prompt", "system_prompt"), ("agent_image", "agent_image")];
-    let copied = copied.map(|(from, to)| {
-        format!(
-            "CASE WHEN agent.{from} COLLATE \"C\" IS DISTINCT FROM configuration.{to} THEN agent.{from} END AS {from}"
-        )
-    });
-    let settings = [
-        ("agent_settings", Some(&agents.voice_settings)),
-        ("provider_config", Some(&configurations.provider_config)),
-        ("voice_settings", configurations.voice_settings.as_ref()),
-    ];
-    let weights: Vec<String> = ["slug", "name", "system_prompt", "agent_image", "voice_id"]
-        .map(|name| format!("coalesce(octet_length(j.{name}), 0)"))
-        .into_iter()
-        .chain(
-            settings
-                .iter()
-                .filter_map(|(name, column)| Some(settings_weight(&format!("j.{name}"), (*column)?))),
-        )
-        .collect();
-    let sent = |value: String| format!("CASE WHEN w.fits THEN {value} END");
-    let [name, system_prompt, agent_image, voice_id] =
-        ["name", "system_prompt", "agent_image", "voice_id"].map(|name| sent(format!("w.{name}")));
-    let [agent_settings, provider_config, voice_settings] =
-        settings.map(|(name, _)| sent(settings_text(&format!("w.{name}"))));
-    format!(
-        "SELECT w.slug, w.targets, w.has_problem,
-                CASE WHEN NOT w.goes_on THEN w.places END, CASE WHEN NOT w.goes_on THEN w.versions END, w.age, w.age_of_latest, w.fits, w.weight,
-                w.found, {name}, {system_prompt}, {agent_image}, {agent_settings}, w.hidden,
-                w.place, w.relation, NULL::text, NULL::text, NULL::text,
-                {voice_id}, w.temperature, {provider_config}, {voice_settings}, w.version
-         FROM (
-             SELECT i.*, sum(i.weight) OVER so_far <= {budget} AS fits,
-                    lag(i.slug) OVER so_far IS NOT DISTINCT FROM i.slug AS goes_on
-             FROM (
-                 SELECT j.*, ({})::float8 AS weight
-                 FROM (
-                     SELECT changed.slug, {targets} AS targets,
-                            EXISTS (SELECT FROM agent_sync.problem p WHERE p.slug = changed.slug) AS has_problem,
-                            changed.places, changed.versions,
-                            extract(epoch FROM clock_timestamp() - changed.at)::float8 AS age,
-                            extract(epoch FROM clock_timestamp() - changed.latest)::float8 AS age_of_latest,
-                            agent.found IS NOT NULL AS found, {}, agent.voice_settings AS agent_settings,
-                            CASE WHEN agent.found IS NULL THEN {} WHEN configuration.place IS NULL THEN {} END AS hidden,
-                            configuration.place, configuration.relation, configuration.version, configuration.voice_id,
-                            configuration.temperature, configuration.provider_config, configuration.voice_settings
-                     FROM {from}
-                     OFFSET 0
-                 ) AS j OFFSET 0
-             ) AS i
-             WINDOW so_far AS (ROWS UNBOUNDED PRECEDING)
-         ) AS w",
-        weights.join(" + "),
-        copied.join(", "),
-        rows_may_be_hidden(&agents.table),
-        rows_may_be_hidden(&configurations.table),
-    )
+    format!("c.tableoid AS relation, c.ctid AS place, c.xmin AS version, {columns}")
 }
 
 /// Writes a batch: `$1` the places of the configurations, `$2` to `$8` what to write, null for what stays as it is, `$9` the
@@ -217,7 +140,7 @@ pub(super) fn claimed(layout: &Layout, targets: &str, budget: &str, from: &str) 
 /// versions `$12` and with the slugs `$13`.
 ///
 /// Identity (G13): a configuration is the row that [`claim`] has locked in the same transaction, so no rewrite of the table and no
-/// other session can have moved it; and it must still be for the slug that it was read for, or nothing is written. A row of the
+/// other session can have moved it; and it must be for the slug that it was read for, byte by byte, or nothing is written. A row of the
 /// outbox is what has this place, this version and this slug: the table is locked against rewrites since [`claim`], and a place
 /// that has been used again has another version.
 ///
@@ -235,7 +158,7 @@ pub fn write(layout: &Layout, history: bool) -> String {
     );
     let these = format!(
         "c.ctid = ANY ($1) AND c.ctid = u.place AND c.tableoid = u.relation AND {} = u.slug",
-        configurations.lookup("c")
+        configurations.exact("c")
     );
     let (returned, noted) = if history {
         ("RETURNING o.slug, o.at, o.application_name, o.role", note_history(configurations, &rows, &these))

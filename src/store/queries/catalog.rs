@@ -26,6 +26,7 @@ pub const CAPTURE_FAULTS: &str = "
         SELECT need.relation || '.' || need.name,
                CASE WHEN t.oid IS NULL THEN 'missing'
                     WHEN t.tgenabled = 'D' THEN 'disabled'
+                    WHEN t.tgenabled = 'R' THEN 'enabled for replication alone (ENABLE REPLICA TRIGGER), so it sees no ordinary save'
                     -- AFTER, for each row: INSERT, or UPDATE.
                     WHEN t.tgtype <> CASE need.name WHEN 'agent_sync_insert' THEN 5 ELSE 17 END
                         OR f.pronamespace <> 'agent_sync'::regnamespace THEN 'not the one that the install has made'
@@ -48,6 +49,24 @@ pub const CAPTURE_FAULTS: &str = "
     )
     SELECT own.name, own.fault, CASE own.fault WHEN 'enabled but not ALWAYS' THEN 'sleeps' ELSE 'broken' END, NULL::text
     FROM own WHERE own.fault IS NOT NULL
+    UNION ALL
+    SELECT 'agent_sync.capture_agent()', 'or agent_sync.capture_configuration() is not the function that the install has made', 'broken', NULL
+    FROM agent_sync.install i
+    WHERE i.functions <> '' AND NOT EXISTS (SELECT FROM own WHERE own.fault IS NOT NULL)
+      AND i.functions IS DISTINCT FROM (
+          SELECT md5(string_agg(f.prosrc, E'\\n' ORDER BY f.proname)) FROM pg_proc f
+          WHERE f.pronamespace = 'agent_sync'::regnamespace AND f.proname IN ('capture_agent', 'capture_configuration'))
+    UNION ALL
+    SELECT 'a trigger of the capture', 'is not defined as the install has made it, or a column that it names has another name now', 'broken', NULL
+    FROM agent_sync.install i
+    WHERE NOT EXISTS (SELECT FROM own WHERE own.fault IS NOT NULL)
+      AND split_part(i.triggers, ' ', 1) = (current_setting('server_version_num')::integer / 10000)::text
+      AND i.triggers IS DISTINCT FROM (
+          SELECT current_setting('server_version_num')::integer / 10000 || ' '
+                 || md5(string_agg(replace(pg_get_triggerdef(t.oid), 'agent_sync.', ''), E'\\n' ORDER BY pg_get_triggerdef(t.oid) COLLATE \"C\"))
+          FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
+          WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0
+            AND t.tgname IN ('agent_sync_insert', 'agent_sync_update'))
     UNION ALL
     SELECT format('%I.%I.%I', n.nspname, c.relname, coalesce(t.tgname, need.name)),
            CASE WHEN t.oid IS NULL THEN 'missing' WHEN t.tgenabled = 'D' THEN 'disabled' ELSE 'enabled but not ALWAYS' END,
@@ -120,19 +139,18 @@ pub const NOTES_CAUSE: &str = "
     SELECT EXISTS (SELECT FROM pg_attribute a
                    WHERE a.attrelid = to_regclass('agent_sync.outbox') AND a.attname = 'role' AND a.atthasdef)";
 
-/// Seals what the capture rests on: notes in `agent_sync.install` which version of each row of the catalog there is. If they are not
-/// those that were noted, changes may have been missed, also where all has been changed back: every agent is to be looked
-/// at. One row then, with whether such a seal was noted before.
+/// What the capture rests on, as `now.seal`: which version of each row of the catalog there is.
 ///
 /// It is about the tables `$1` and `$2`, with their partitions and children: a row of `pg_class` moves with TRUNCATE, a rewrite, a rename,
 /// a policy that is switched on, a privilege, and a partition that comes or goes; one of `pg_attribute` with its column alone, as when it is
 /// renamed; those of `pg_inherits` with a partition alone. Then our triggers on all of these, their functions, the policies, the tables of ours that must not be emptied, and the schemas.
 /// VACUUM, ANALYZE and indexes leave these rows in place. A trigger of others that is made and dropped in one transaction leaves
 /// no trace here.
-pub const SEAL: &str = "
+const SEALED: &str = "
     WITH RECURSIVE root (relation) AS (
-        SELECT r.relation::oid FROM (VALUES (to_regclass($1::text)), (to_regclass($2::text))) AS r (relation)
-        WHERE r.relation IS NOT NULL
+        -- Not to_regclass(), which looks up no name in a schema that the role may not use.
+        SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE '\"' || replace(n.nspname, '\"', '\"\"') || '\".\"' || replace(c.relname, '\"', '\"\"') || '\"' IN ($1::text, $2::text)
     ), watched (relation) AS (
         SELECT root.relation FROM root
         UNION
@@ -141,7 +159,7 @@ pub const SEAL: &str = "
         SELECT concat_ws(' ', 'class', c.oid, c.xmin)
         FROM pg_class c
         WHERE c.oid IN (SELECT w.relation FROM watched w)
-           OR c.relnamespace = 'agent_sync'::regnamespace AND c.relname IN ('install', 'outbox', 'problem', 'uncaptured')
+           OR c.relnamespace = to_regnamespace('agent_sync') AND c.relname IN ('install', 'outbox', 'problem', 'uncaptured')
         UNION ALL
         SELECT concat_ws(' ', 'column', a.attrelid, a.attnum, a.xmin)
         FROM pg_attribute a WHERE a.attrelid IN (SELECT w.relation FROM watched w) AND a.attnum > 0
@@ -151,24 +169,44 @@ pub const SEAL: &str = "
         UNION ALL
         SELECT concat_ws(' ', 'trigger', t.oid, t.xmin)
         FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
-        WHERE t.tgrelid IN (SELECT w.relation FROM watched w) AND f.pronamespace = 'agent_sync'::regnamespace
+        WHERE t.tgrelid IN (SELECT w.relation FROM watched w) AND f.pronamespace = to_regnamespace('agent_sync')
         UNION ALL
-        SELECT concat_ws(' ', 'function', f.oid, f.xmin) FROM pg_proc f WHERE f.pronamespace = 'agent_sync'::regnamespace
+        SELECT concat_ws(' ', 'function', f.oid, f.xmin) FROM pg_proc f WHERE f.pronamespace = to_regnamespace('agent_sync')
         UNION ALL
         SELECT concat_ws(' ', 'policy', p.oid, p.xmin)
         FROM pg_policy p WHERE p.polrelid IN (SELECT w.relation FROM watched w)
         UNION ALL
         SELECT concat_ws(' ', 'schema', n.oid, n.xmin)
         FROM pg_namespace n
-        WHERE n.oid = 'agent_sync'::regnamespace
+        WHERE n.oid = to_regnamespace('agent_sync')
            OR n.oid IN (SELECT c.relnamespace FROM pg_class c JOIN root ON root.relation = c.oid)
     ), now (seal) AS (
         SELECT 'md5 ' || md5(coalesce(string_agg(p.version, ',' ORDER BY p.version COLLATE \"C\"), '')) FROM part p
+    )";
+
+/// Notes the seal in `agent_sync.install`. If it is not the one that was noted, changes may have been missed, also where all has been
+/// changed back: every agent is to be looked at. One row then, with whether a seal was noted before.
+pub fn seal() -> String {
+    format!(
+        "{SEALED}
+         UPDATE agent_sync.install i SET seal = now.seal, uncaptured_seen = -1
+         FROM now
+         WHERE i.seal <> now.seal
+         RETURNING (SELECT o.seal LIKE 'md5 %' FROM agent_sync.install o)"
     )
-    UPDATE agent_sync.install i SET seal = now.seal, uncaptured_seen = -1
-    FROM now
-    WHERE i.seal <> now.seal
-    RETURNING (SELECT o.seal LIKE 'md5 %' FROM agent_sync.install o)";
+}
+
+/// What the statements of a connection are made for: the seal, and the indexes of both tables. When it moves, the statements may be
+/// wrong: a column is left out that has come, an index is counted on that has gone, slugs are compared in another collation.
+pub fn layout_version() -> String {
+    format!(
+        "{SEALED}
+         SELECT now.seal || ' ' || md5(coalesce(
+                    (SELECT string_agg(concat_ws(' ', x.indexrelid, x.xmin), ',' ORDER BY x.indexrelid)
+                     FROM pg_index x WHERE x.indrelid IN (SELECT w.relation FROM watched w)), ''))
+         FROM now"
+    )
+}
 
 /// What the server is: its version as text and as a number, whether it is a standby, whether it is read-only, and how
 /// many transactions can be prepared. Read-only is what sessions are made to be by default, whatever ours has set: a
@@ -188,6 +226,26 @@ pub const MISSING_PARTS: &str = "
     WHERE NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                       WHERE n.nspname = 'agent_sync' AND c.relname = part.name)
     ORDER BY 1";
+
+/// The rules (CREATE RULE) that are in the way of what the daemon writes: on updates of the configurations, the quoted table `$1`, and on
+/// tables of ours. PostgreSQL rewrites no statement that writes in more than one place. The table, and the name of the rule.
+pub const RULES: &str = "
+    SELECT c.oid::regclass::text, quote_ident(r.rulename)
+    FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p')
+      AND (n.nspname = 'agent_sync' AND c.relname IN ('problem', 'install', 'history')
+           OR r.ev_type = '2'
+              AND '\"' || replace(n.nspname, '\"', '\"\"') || '\".\"' || replace(c.relname, '\"', '\"\"') || '\"' = $1::text)
+    ORDER BY 1, 2";
+
+/// Whether every configuration is in sync under another mapping than `$1`, or is going to be looked at anyhow; and whether it is
+/// under that.
+pub const MAPPING: &str = "
+    SELECT i.mapping = '' OR i.uncaptured_seen < 0, i.mapping = md5($1::text) FROM agent_sync.install i";
+
+/// Notes that every configuration is, or is going to be, in sync under the mapping `$1`.
+pub const NOTE_MAPPING: &str =
+    "UPDATE agent_sync.install SET mapping = md5($1::text) WHERE mapping <> md5($1::text)";
 
 /// The version of the schema, and the tables that the triggers were made for: schema and name of the agents, and of the configurations.
 pub const VERSION: &str = "

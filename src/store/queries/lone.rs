@@ -1,24 +1,64 @@
 //! The queries of a lone change (`store::lone`): the same for one row, without locks held from the one to the other.
 
-use super::batch::{agent_by_index, claimed, configuration_by_index};
-use super::columns::{HISTORY, assignments, noted};
+use super::batch::configuration_as_it_is;
+use super::claimed::{LONGEST_SLUG, PROBLEM, copied};
+use super::columns::{As, HISTORY, agent_columns, assignments, noted, settings_text};
 use super::upkeep::KEEP_LEAD;
-use crate::store::layout::Layout;
+use crate::store::layout::{Column, Layout};
 
-/// Reads the one row of the outbox at the place `$1` and what it is about, as [`super::claim`] does for many, without locks; the
-/// contents while they weigh no more than `$2` bytes. None where an index is missing. A second configuration is there only to
-/// tell that there is one.
+/// Reads the one row of the outbox at the place `$1` and what it is about, as [`super::claim`] does for many, without locks.
+///
+/// Making a query ready to run takes longer than one row does, so there is no more in it than it takes. None where an index is
+/// missing, or none keeps slugs apart. No row where the agent or a configuration is not found, or a value of the agent takes more than `$2`
+/// bytes as it is stored; and no contents where one of the configuration does. All that is for an ordinary batch. A second
+/// configuration is there only to tell that there is one.
 pub fn claim_lone(layout: &Layout) -> Option<String> {
     let Layout { agents, configurations, .. } = layout;
-    (agents.slug_is_indexed && configurations.agent_slug_is_indexed).then(|| {
-        let changed = format!(
-            "(SELECT o.slug, ARRAY[o.ctid] AS places, ARRAY[o.xmin] AS versions, o.at, o.at AS latest
-              FROM agent_sync.outbox o WHERE o.ctid = $1) AS changed LEFT JOIN {} LEFT JOIN {}",
-            agent_by_index(agents),
-            configuration_by_index(configurations, "LIMIT 2")
-        );
-        claimed(layout, "NULL::int8", "$2::float8", &changed)
-    })
+    if !(agents.slug_is_unique && agents.slug_is_indexed && configurations.agent_slug_is_indexed) {
+        return None;
+    }
+    let columns = [&agents.name, &agents.system_prompt, &agents.agent_image];
+    let of_agent = columns.into_iter().flatten().chain([&agents.voice_settings]);
+    let columns = [&configurations.voice_id, &configurations.voice_settings];
+    let of_configuration = columns.into_iter().flatten().chain([&configurations.provider_config]);
+    let sent = |value: &str| format!("CASE WHEN configuration.fits THEN {value} END");
+    Some(format!(
+        "SELECT changed.slug, NULL::int8,
+                {PROBLEM},
+                ARRAY[changed.place], ARRAY[changed.version],
+                date_part('epoch', clock_timestamp() - changed.at), NULL::float8, configuration.fits, 0::float8,
+                true, {}, {}, NULL::bool,
+                configuration.place, configuration.relation, NULL::text, NULL::text, NULL::text,
+                {}, configuration.temperature, {}, {}, configuration.version
+         FROM (SELECT o.slug, o.ctid AS place, o.xmin AS version, o.at FROM agent_sync.outbox o
+               WHERE o.ctid = $1 AND octet_length(o.slug) <= {LONGEST_SLUG}) AS changed
+         JOIN LATERAL (
+             SELECT {} FROM {} a WHERE {} = changed.slug AND {} <= $2 LIMIT 1
+         ) AS agent ON true
+         JOIN LATERAL (
+             SELECT {}, {} <= $2 AS fits FROM {} c WHERE {} = changed.slug LIMIT 2
+         ) AS configuration ON true",
+        copied(),
+        settings_text("agent.voice_settings"),
+        sent("configuration.voice_id"),
+        sent(&settings_text("configuration.provider_config")),
+        sent(&settings_text("configuration.voice_settings")),
+        agent_columns(agents, As::Stored),
+        agents.table,
+        agents.lookup("a"),
+        largest("a", of_agent),
+        configuration_as_it_is(configurations),
+        largest("c", of_configuration),
+        configurations.table,
+        configurations.lookup("c"),
+    ))
+}
+
+/// How many bytes the largest of these values takes as it is stored, which its header says.
+fn largest<'a>(alias: &str, columns: impl Iterator<Item = &'a Column>) -> String {
+    let sizes: Vec<String> =
+        columns.map(|column| format!("pg_column_size({alias}.{})", column.name)).collect();
+    format!("coalesce(greatest({}), 0)", sizes.join(", "))
 }
 
 /// Writes one configuration that was read by [`claim_lone`], in a transaction of its own: `$1` its place, `$2` to `$8` what to
@@ -38,7 +78,7 @@ pub fn claim_lone(layout: &Layout) -> Option<String> {
 /// With `history`, notes what is written as well, and counts that: the same number.
 pub fn write_lone(layout: &Layout, history: bool) -> String {
     let configurations = &layout.configurations;
-    let (table, slug) = (&configurations.table, configurations.lookup("c"));
+    let (table, slug) = (&configurations.table, configurations.exact("c"));
     let value = |index: usize, _: &str| format!("${}::text", index + 2);
     let change = "o.ctid = $11 AND o.xmin = $12 AND o.slug = $13";
     let configuration = format!("c.ctid = $1 AND c.tableoid = $9 AND {slug} = $13");
@@ -59,7 +99,7 @@ pub fn write_lone(layout: &Layout, history: bool) -> String {
     };
     format!(
         "WITH locked AS MATERIALIZED (
-         SELECT {seen} FROM {table} c WHERE {configuration} AND c.xmin = $10::text::xid
+         SELECT {seen} FROM {table} c WHERE {configuration} AND c.xmin = $10
              AND EXISTS (SELECT FROM agent_sync.outbox o WHERE {change})
              AND ({KEEP_LEAD})
          FOR NO KEY UPDATE OF c SKIP LOCKED

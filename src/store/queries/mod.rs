@@ -6,6 +6,7 @@
 
 mod batch;
 mod catalog;
+mod claimed;
 mod columns;
 mod hidden;
 mod lone;

@@ -3,6 +3,8 @@
 //! The leader is the only writer of `agent_sync.problem`, so nothing comes between a look for a problem and its change. The index on the
 //! slug is a hash index, which holds a slug of any length; PostgreSQL uses it for one slug at a time, hence LATERAL.
 
+use super::claimed::LONGEST_SLUG;
+
 /// Looks up the problems of the slugs of `given`: where each stands. The row is used in the same statement, and held to its slug.
 const KNOWN: &str = "known AS MATERIALIZED (
         SELECT g.slug, p.place FROM given g
@@ -61,21 +63,38 @@ pub fn set_aside_not_text() -> String {
              DELETE FROM agent_sync.outbox o USING unnest($1::tid[], $2::xid[]) AS t (place, version)
              WHERE o.ctid = ANY ($1) AND o.ctid = t.place AND o.xmin = t.version
              RETURNING o.slug), ",
-        "SELECT DISTINCT taken.slug, 'rejected' AS kind,
-                'slug: expected text in UTF-8, found other bytes' AS detail, NULL::text AS sqlstate
-         FROM taken",
+        &format!(
+            "SELECT DISTINCT taken.slug, 'rejected' AS kind,
+                CASE WHEN octet_length(taken.slug) > {LONGEST_SLUG}
+                     THEN 'slug: expected at most {LONGEST_SLUG} bytes, found ' || octet_length(taken.slug)
+                     ELSE 'slug: expected text in UTF-8, found other bytes' END AS detail, NULL::text AS sqlstate
+             FROM taken"
+        ),
     )
 }
 
-/// Notes the slug of the first row of the outbox from the place `$1` on in `agent_sync.install`, and how many connections have begun with
-/// it: gives both.
+/// Notes the slug that a connection begins with in `agent_sync.install`, and how many have begun with it, which it gives. It is the slug
+/// that the last one has ended on, if that is in the outbox, or else that of the first row from the place `$1` on. One that is known to end
+/// connections (the SQLSTATE `$2`) has `$3` tries behind it.
 pub const NOTE_FIRST: &str = "
-    WITH first AS (SELECT o.slug FROM agent_sync.outbox o WHERE o.ctid >= $1 LIMIT 1)
+    WITH same AS (
+        SELECT o.slug FROM agent_sync.outbox o
+        WHERE o.slug = (SELECT i.last_tried FROM agent_sync.install i WHERE i.last_tried IS NOT NULL) LIMIT 1
+    ), first AS (
+        SELECT same.slug FROM same
+        UNION ALL
+        (SELECT o.slug FROM agent_sync.outbox o WHERE o.ctid >= $1 AND NOT EXISTS (SELECT FROM same) LIMIT 1)
+    )
     UPDATE agent_sync.install i SET
         last_tried = first.slug,
-        tries = CASE WHEN i.last_tried = first.slug THEN i.tries + 1 ELSE 1 END
+        tries = CASE WHEN i.last_tried = first.slug THEN i.tries + 1
+                     WHEN EXISTS (SELECT FROM agent_sync.problem p WHERE p.slug = first.slug AND p.sqlstate = $2) THEN $3
+                     ELSE 1 END
     FROM first
-    RETURNING i.last_tried, i.tries";
+    RETURNING i.tries";
+
+/// Notes the slug `$1`, which is known to end connections, as the one that is tried next, with `$2` tries behind it.
+pub const NOTE_DANGEROUS: &str = "UPDATE agent_sync.install SET last_tried = $1, tries = $2";
 
 /// Forgets what [`NOTE_FIRST`] has noted.
 pub const FORGET_FIRST: &str =

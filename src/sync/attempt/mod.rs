@@ -53,6 +53,9 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// See [`LOCK_PATIENCE`].
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long agents that wait for a lock of others, or for a slow write, go unmentioned.
+const LEFT_PATIENCE: Duration = Duration::from_secs(60);
+
 /// The most rows of a batch where a save of an agent can wait for it.
 const SMALL_BATCH: u32 = 50;
 
@@ -113,6 +116,11 @@ impl AttemptError {
     /// Whether the tables have changed under the statements of the connection.
     pub(super) fn is_layout_change(&self) -> bool {
         matches!(self, Self::TablesChanged) || self.class() == Some(Class::Layout)
+    }
+
+    /// Whether the daemon itself has seen that the tables have changed, before a statement failed on it.
+    pub(super) fn has_seen_a_change(&self) -> bool {
+        matches!(self, Self::TablesChanged)
     }
 
     fn class(&self) -> Option<Class> {
@@ -204,6 +212,8 @@ struct Attempt<'a> {
     runs_foreign_code: bool,
     /// Since when another session holds a lock on a table, and whether that was told.
     locked_since: Option<(Instant, bool)>,
+    /// Since when there has been an agent that waits for a lock on its configuration, or for its slow write, and whether that was told.
+    left_since: Option<(Instant, bool)>,
     /// Whether what was locked was asked for by something else than a batch, of which the next sweep is the proof.
     owes_sweep: bool,
 }
@@ -234,7 +244,7 @@ pub(super) async fn run(
         stop,
         session,
         store,
-        drain: Drain::new(batch_size),
+        drain: Drain::new(batch_size, context.options.sync.statement_timeout),
         next_sweep: Instant::now(),
         has_swept: false,
         next_retry: None,
@@ -245,6 +255,7 @@ pub(super) async fn run(
         settings: String::new(),
         runs_foreign_code: false,
         locked_since: None,
+        left_since: None,
         owes_sweep: false,
     };
     let mut phase = Phase::Standby;
@@ -370,13 +381,22 @@ impl Attempt<'_> {
     }
 
     async fn catch_up(&mut self) -> Result<Phase, AttemptError> {
+        // A standby may have waited for hours, and the tables may have changed meanwhile.
+        if !self.store.is_current(self.session.client()).await? {
+            return Err(AttemptError::TablesChanged);
+        }
         let observer = &self.context.observer;
-        if self.health.is_first_lead() {
-            let layout = self.store.layout();
+        let is_first_lead = self.health.is_first_lead();
+        if is_first_lead {
             observer.tell(&Event::Leading { server: self.session.target() });
-            if !layout.missing.is_empty() {
-                observer.tell(&Event::ColumnsMissing { columns: &layout.missing });
-            }
+        }
+        let rules = Arc::clone(&self.context.rules.borrow());
+        if !self.store.knows_mapping(self.session.client(), &rules).await? {
+            self.context.mapping_changed.notify_one();
+        }
+        let missing = &self.store.layout().missing;
+        if self.health.noticed.has_news_of_missing(missing) && !missing.is_empty() {
+            observer.tell(&Event::ColumnsMissing { columns: missing, have_gone: !is_first_lead });
         }
         let patience = Store::patience(&self.context.options.sync);
         self.session.listen(patience).await?;
@@ -398,6 +418,7 @@ impl Attempt<'_> {
             observer: &self.context.observer,
             may_sleep: self.context.options.capture.notify,
             announce: self.context.options.announce.channel.as_deref(),
+            runs_foreign_code: self.runs_foreign_code,
         };
         let (busy, next) = match self.drain.step(tools).await? {
             Drained::More => {
@@ -420,7 +441,18 @@ impl Attempt<'_> {
         if self.drain.take_wrote() && self.runs_foreign_code {
             self.verify_session().await?;
         }
-        if !busy {
+        let left = self.drain.take_left();
+        if busy {
+            let (since, told) = self.left_since.get_or_insert((Instant::now(), false));
+            if let Some(slug) = left
+                && !*told
+                && since.elapsed() >= LEFT_PATIENCE
+            {
+                *told = true;
+                self.context.observer.tell(&Event::Left { slug: &slug, since: since.elapsed() });
+            }
+        } else {
+            self.left_since = None;
             self.busy_pause = BUSY_PAUSE;
             self.context.observer.tell(&Event::Emptied);
         }

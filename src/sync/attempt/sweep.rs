@@ -17,7 +17,7 @@ impl Attempt<'_> {
     /// The slow round: what no notification tells of.
     pub(super) async fn sweep(&mut self) -> Result<(), AttemptError> {
         self.next_sweep = Instant::now() + self.context.options.sync.sweep_interval;
-        let has_swept = std::mem::replace(&mut self.has_swept, true);
+        self.has_swept = true;
         let (client, store, observer) = (self.session.client(), &self.store, &self.context.observer);
         let patience = Store::patience(&self.context.options.sync);
         let own = checks::own_tables(client, patience, &self.context.database, install::VERSION).await?;
@@ -32,11 +32,10 @@ impl Attempt<'_> {
             if known_before {
                 observer.tell(&Event::CaptureTouched);
             }
-            if has_swept {
-                // The tables may be others than those that the statements of this connection were made for. The next connection reads them
-                // again, and finds in `uncaptured_seen` that every agent is to be looked at.
-                return Err(AttemptError::TablesChanged);
-            }
+        }
+        if !store.is_current(client).await? {
+            // The next connection reads them again, and finds in `uncaptured_seen` whether every agent is to be looked at.
+            return Err(AttemptError::TablesChanged);
         }
         let faults = store.capture_faults(client).await?;
         let options = &self.context.options;

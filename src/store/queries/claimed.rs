@@ -1,0 +1,93 @@
+//! What a claim returns: the columns that `batch::Claimed` reads, of rows that were joined already.
+
+use super::columns::{settings_text, settings_weight};
+use super::hidden::rows_may_be_hidden;
+use crate::store::layout::{Column, Layout};
+
+/// The most bytes of a slug. What is longer is set aside, and never sent.
+pub(super) const LONGEST_SLUG: usize = 8192;
+
+/// The SQLSTATE of the problem that is noted for the slug: empty if it has none, and null if there is no problem.
+pub(super) const PROBLEM: &str =
+    "(SELECT coalesce(p.sqlstate, '') FROM agent_sync.problem p WHERE p.slug = changed.slug LIMIT 1)";
+
+/// The query of a claim: of `from`, in which `changed`, `agent` and `configuration` are joined, with the number of `targets` that the
+/// slug has, and the contents while they weigh no more than `budget` bytes in all.
+///
+/// What belongs to the slug as a whole comes with its first row.
+///
+/// The query has three levels, so that every value is computed once: the innermost joins and compares, the next one weighs what is
+/// stored (a large value is not fetched for that), and the outermost turns into text what is sent.
+///
+/// "Not found" is no proof of "not there" (G14): a policy may hide the row. So a row with something not found says whether row-level
+/// security may hide rows of that table from this role; the catalog is asked only then.
+pub(super) fn claimed(layout: &Layout, targets: &str, budget: &str, from: &str) -> String {
+    let Layout { agents, configurations, .. } = layout;
+    let hidden = format!(
+        "CASE WHEN agent.found IS NULL THEN {} WHEN configuration.place IS NULL THEN {} END",
+        rows_may_be_hidden(&agents.table),
+        rows_may_be_hidden(&configurations.table),
+    );
+    // A slug that is too long for anything else is not sent either (G12): null is for what is no slug, and is set aside.
+    let slug = format!("CASE WHEN octet_length(w.slug) <= {LONGEST_SLUG} THEN w.slug END");
+    let sent = |value: String| format!("CASE WHEN w.fits THEN {value} END");
+    let [name, system_prompt, agent_image, voice_id] =
+        ["name", "system_prompt", "agent_image", "voice_id"].map(|name| sent(format!("w.{name}")));
+    let settings = [
+        ("agent_settings", Some(&agents.voice_settings)),
+        ("provider_config", Some(&configurations.provider_config)),
+        ("voice_settings", configurations.voice_settings.as_ref()),
+    ];
+    let [agent_settings, provider_config, voice_settings] =
+        settings.map(|(name, _)| sent(settings_text(&format!("w.{name}"))));
+    format!(
+        "SELECT {slug}, w.targets, w.problem,
+                CASE WHEN NOT w.goes_on THEN w.places END, CASE WHEN NOT w.goes_on THEN w.versions END, w.age, w.age_of_latest, w.fits, w.weight,
+                w.found, {name}, {system_prompt}, {agent_image}, {agent_settings}, w.hidden,
+                w.place, w.relation, NULL::text, NULL::text, NULL::text,
+                {voice_id}, w.temperature, {provider_config}, {voice_settings}, w.version
+         FROM (
+             SELECT i.*, sum(i.weight) OVER so_far <= {budget} AS fits,
+                    lag(i.slug) OVER so_far IS NOT DISTINCT FROM i.slug AS goes_on
+             FROM (
+                 SELECT j.*, {} AS weight
+                 FROM (
+                     SELECT changed.slug, {targets} AS targets,
+                            {PROBLEM} AS problem,
+                            changed.places, changed.versions,
+                            extract(epoch FROM clock_timestamp() - changed.at)::float8 AS age,
+                            extract(epoch FROM clock_timestamp() - changed.latest)::float8 AS age_of_latest,
+                            agent.found IS NOT NULL AS found, {}, agent.voice_settings AS agent_settings, {hidden} AS hidden,
+                            configuration.place, configuration.relation, configuration.version, configuration.voice_id,
+                            configuration.temperature, configuration.provider_config, configuration.voice_settings
+                     FROM {from}
+                     OFFSET 0
+                 ) AS j OFFSET 0
+             ) AS i
+             WINDOW so_far AS (ROWS UNBOUNDED PRECEDING)
+         ) AS w",
+        weight(&settings),
+        copied(),
+    )
+}
+
+/// The columns that are copied as they are, each only where it differs: a prompt is larger than all the rest, and mostly the same on
+/// both sides. To the mapping a column that is the same and one that is not set are one thing: nothing to write (M1).
+pub(super) fn copied() -> String {
+    let copied = [("name", "agent_name"), ("system_prompt", "system_prompt"), ("agent_image", "agent_image")];
+    let copied = copied.map(|(from, to)| {
+        format!(
+            "CASE WHEN agent.{from} COLLATE \"C\" IS DISTINCT FROM configuration.{to} THEN agent.{from} END AS {from}"
+        )
+    });
+    copied.join(", ")
+}
+
+/// What the contents of the row `j` weigh, in bytes.
+fn weight(settings: &[(&str, Option<&Column>)]) -> String {
+    let texts = ["slug", "name", "system_prompt", "agent_image", "voice_id"]
+        .map(|name| format!("coalesce(octet_length(j.{name}), 0)"));
+    let settings =
+        settings.iter().filter_map(|(name, column)| Some(settings_weight(&format!("j.{name}"), (*column)?)));
+    format!("({})::float8", texts.into_iter().chain(settings).collect::<Vec<_>>().join(" + "))
+}

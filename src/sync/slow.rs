@@ -1,0 +1,139 @@
+//! Agents whose write takes long, because of a trigger mostly (G5).
+//!
+//! There is one session, so while one write runs all others wait. A write beside others is given [`BESIDE_OTHERS`]. What takes longer
+//! is left in the outbox and tried alone: with a time that doubles from try to try, up to `sync.statement_timeout`, and never for
+//! more than a fifth of the time. When it has failed with all the time there is, it is a problem like others.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// The time for all writes of a batch, and for the first try of a write alone.
+const BESIDE_OTHERS: Duration = Duration::from_millis(500);
+
+/// After a try, so many times its length passes before the next.
+const PAUSES: u32 = 4;
+
+/// The most agents that are remembered (G12).
+const REMEMBERED: usize = 1_000;
+
+/// What is known of the writes that take long.
+#[derive(Debug)]
+pub(super) struct Slow {
+    most: Duration,
+    slugs: BTreeMap<String, Turn>,
+    alone: Option<String>,
+}
+
+/// When a write may be tried next, and for how long.
+#[derive(Debug, Clone, Copy)]
+struct Turn {
+    not_before: Instant,
+    time: Duration,
+}
+
+impl Slow {
+    /// With the most time that there is.
+    pub(super) fn new(most: Duration) -> Self {
+        Self { most, slugs: BTreeMap::new(), alone: None }
+    }
+
+    /// The slug that is being tried alone.
+    pub(super) fn alone(&self) -> Option<&str> {
+        self.alone.as_deref()
+    }
+
+    /// Whether this slug is left out of a batch.
+    pub(super) fn must_wait(&self, slug: &str) -> bool {
+        self.alone() != Some(slug) && self.slugs.contains_key(slug)
+    }
+
+    /// How long the writes of a batch may take.
+    pub(super) fn time(&self) -> Duration {
+        let turn = self.alone().and_then(|slug| self.slugs.get(slug));
+        turn.map_or(BESIDE_OTHERS, |turn| turn.time).min(self.most)
+    }
+
+    /// Lets the slug whose turn it is be tried alone. False if there is none.
+    pub(super) fn begin_one(&mut self, now: Instant) -> bool {
+        let due = self.slugs.iter().filter(|(_, turn)| turn.not_before <= now);
+        self.alone = due.min_by_key(|(_, turn)| turn.not_before).map(|(slug, _)| slug.clone());
+        self.alone.is_some()
+    }
+
+    /// The write of this slug did not fit in the time of a batch. False if it cannot be remembered.
+    pub(super) fn add(&mut self, slug: &str, now: Instant) -> bool {
+        if self.slugs.len() < REMEMBERED {
+            self.slugs.entry(slug.to_owned()).or_insert(Turn { not_before: now, time: BESIDE_OTHERS });
+        }
+        self.slugs.contains_key(slug)
+    }
+
+    /// The try alone is over: the slug is like others again.
+    pub(super) fn end_one(&mut self) {
+        if let Some(slug) = self.alone.take() {
+            self.slugs.remove(&slug);
+        }
+    }
+
+    /// The write of this slug, the only one of its batch, took too long. False if it has had all the time there is, and so has failed.
+    pub(super) fn took_too_long(&mut self, slug: &str, now: Instant) -> bool {
+        let tried = self.time();
+        self.alone = None;
+        if !self.add(slug, now) {
+            return false;
+        }
+        let turn = Turn { not_before: now + tried * PAUSES, time: (tried * 2).min(self.most) };
+        self.slugs.insert(slug.to_owned(), turn);
+        tried < self.most
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOST: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn a_slow_write_waits_for_its_turn_which_comes_with_more_time_after_longer_pauses() {
+        let (mut slow, mut now) = (Slow::new(MOST), Instant::now());
+        assert!(!slow.must_wait("a") && !slow.begin_one(now));
+        assert!(slow.add("a", now));
+        let mut times = Vec::new();
+        loop {
+            assert!(slow.must_wait("a"));
+            assert!(slow.begin_one(now) && slow.alone() == Some("a") && !slow.must_wait("a"));
+            let time = slow.time();
+            times.push(time.as_millis());
+            now += time;
+            let goes_on = slow.took_too_long("a", now);
+            assert!(!slow.begin_one(now + time * (PAUSES - 1)), "others are next");
+            now += time * PAUSES;
+            if !goes_on {
+                break;
+            }
+        }
+        assert_eq!(times, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000]);
+        assert!(slow.begin_one(now), "what has failed is tried again, alone");
+        slow.end_one();
+        assert!(!slow.must_wait("a"));
+    }
+
+    #[test]
+    fn a_batch_never_has_more_time_than_is_set() {
+        assert_eq!(Slow::new(MOST).time(), BESIDE_OTHERS);
+        assert_eq!(Slow::new(Duration::from_millis(100)).time(), Duration::from_millis(100));
+        let mut slow = Slow::new(Duration::from_millis(100));
+        assert!(!slow.took_too_long("a", Instant::now()), "that was all the time there is");
+    }
+
+    #[test]
+    fn no_more_slugs_are_remembered_than_there_is_room_for() {
+        let (mut slow, now) = (Slow::new(MOST), Instant::now());
+        for number in 0..REMEMBERED {
+            assert!(slow.add(&number.to_string(), now));
+        }
+        assert!(!slow.add("one more", now) && slow.add("7", now));
+        assert!(!slow.took_too_long("one more", now));
+    }
+}
