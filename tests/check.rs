@@ -467,3 +467,30 @@ async fn t5_a_unique_index_or_constraint_on_the_slug_alone_is_enough() {
         assert!(!doctor.out.contains("no unique index"), "{unique}: {doctor:?}");
     }
 }
+
+#[tokio::test]
+async fn a_check_that_nobody_reads_on_holds_no_locks() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'n' FROM generate_series(1, 20000) i;
+             INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents; TRUNCATE agent_sync.outbox",
+        )
+        .await;
+    let mut command = platform.command(&["check"]);
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut check = command.spawn().unwrap();
+    // It has more to say than a pipe takes, and it is over with the tables all the same.
+    platform
+        .holds(
+            "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'agent-sync%' AND pid <> pg_backend_pid()
+                 AND state LIKE 'idle in transaction%' AND datname = current_database())
+             AND EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'agent-sync%' AND datname = current_database())",
+        )
+        .await;
+    platform.run("SET lock_timeout = '30s'; ALTER TABLE agents ADD COLUMN later text").await;
+    assert!(check.try_wait().unwrap().is_none(), "it waits for its reader");
+    let said = tokio::task::spawn_blocking(move || check.wait_with_output().unwrap()).await.unwrap();
+    assert_eq!(said.status.code(), Some(2), "{}", String::from_utf8_lossy(&said.stderr));
+    assert!(String::from_utf8_lossy(&said.stdout).matches("agent-").count() >= 20_000);
+}

@@ -138,7 +138,7 @@ async fn g13_a_lone_change_is_held_to_its_agent_whatever_moves_rows_between_its_
         let planned = plan(Rules::embedded(), &Targets::all(), &pair.agent.unwrap(), &configuration).unwrap();
         assert!(rewrite(&platform, &statements).await, "nothing is locked: {what}");
         let write = (target, planned.changes);
-        let done = store.finish_lone(&client, "a3", place, versions, Some(&write)).await;
+        let done = store.finish_lone(&client, "a3", place, versions, Some(&write), None).await;
         let said = "SELECT count(*) FROM agent_configurations WHERE agent_name IS NOT NULL";
         assert_eq!(platform.value::<i64>(said).await > 0, done.unwrap_or(false), "{what}");
     });
@@ -152,7 +152,7 @@ async fn g13_a_lone_change_without_a_write_takes_no_other_row() {
         let versions = claimed.only_versions().unwrap();
         assert!(rewrite(&platform, &statements).await, "{what}");
         let before = platform.outbox().await;
-        let done = store.finish_lone(&client, "a4", place, versions, None).await.unwrap();
+        let done = store.finish_lone(&client, "a4", place, versions, None, None).await.unwrap();
         let others = |slugs: Vec<String>| slugs.into_iter().filter(|slug| slug != "a4").collect::<Vec<_>>();
         let after = platform.outbox().await;
         assert_eq!(before.len() - after.len(), usize::from(done), "{what}");
@@ -271,7 +271,7 @@ async fn g13_a_configuration_that_moves_between_partitions_is_not_taken_for_anot
             platform.run(statement).await;
         }
         let write = (target, planned.changes);
-        let _ = store.finish_lone(&client, "a3", place, versions, Some(&write)).await;
+        let _ = store.finish_lone(&client, "a3", place, versions, Some(&write), None).await;
         nothing_is_mixed_up(&platform, &statements.join("; ")).await;
     }
 }

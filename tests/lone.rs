@@ -40,7 +40,7 @@ async fn written_after(platform: &Platform, store: &Store, place: RowId, meanwhi
         other.batch_execute(statement).await.unwrap();
     }
     let write = (target, changes);
-    let done = store.finish_lone(&platform.client, "a", place, version, Some(&write)).await.unwrap();
+    let done = store.finish_lone(&platform.client, "a", place, version, Some(&write), None).await.unwrap();
     assert_eq!(
         platform.outbox().await.is_empty(),
         done,
@@ -89,7 +89,7 @@ async fn g1_a_lone_change_takes_no_row_of_the_outbox_but_its_own() {
     }
     let now: String = platform.value("SELECT ctid::text FROM agent_sync.outbox").await;
     assert_eq!(now.parse::<RowId>().unwrap(), place, "or else this proves nothing");
-    assert!(!store.finish_lone(&platform.client, "a", place, version, None).await.unwrap());
+    assert!(!store.finish_lone(&platform.client, "a", place, version, None, None).await.unwrap());
     assert_eq!(platform.outbox().await, ["b"]);
 }
 

@@ -130,13 +130,13 @@ async fn g5_an_agent_that_ends_every_connection_is_set_aside_and_the_others_go_o
             .await;
         // Once it is known, a try costs one connection, whoever asks for it.
         if platform.problem("agent-3").await.is_some() {
-            let tries =
+            let attempts =
                 "SELECT coalesce((SELECT attempts FROM agent_sync.problem WHERE slug = 'agent-3'), 0)";
             let (tried, lost) =
-                (platform.value::<i32>(tries).await, daemon.lines("database unavailable").len());
+                (platform.value::<i32>(attempts).await, daemon.lines("database unavailable").len());
             platform.run("UPDATE agents SET name = 'again' WHERE slug IN ('agent-3', 'agent-5')").await;
-            platform.holds(&format!("SELECT ({tries}) > {tried}")).await;
-            let tried = platform.value::<i32>(tries).await - tried;
+            platform.holds(&format!("SELECT ({attempts}) > {tried}")).await;
+            let tried = platform.value::<i32>(attempts).await - tried;
             let lost = daemon.lines("database unavailable").len() - lost;
             assert!(
                 lost <= tried.unsigned_abs() as usize + 1,

@@ -21,11 +21,16 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// Why nothing of an agent's configuration is written (M7): every mistake, each path once. Displays one a line.
+/// The most mistakes that are told of one agent: nobody reads more, and an agent can have a hundred thousand (G5).
+const MOST: usize = 100;
+
+/// Why nothing of an agent's configuration is written (M7): the mistakes, each path once. Displays one a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
-    /// The mistakes, in the order of the columns; never empty.
+    /// The mistakes, in the order of the columns; never empty, and 100 at most.
     pub mistakes: Vec<Mistake>,
+    /// How many more there are, of which some may have a path that is among those.
+    pub more: usize,
 }
 
 impl std::error::Error for Rejection {}
@@ -35,6 +40,9 @@ impl fmt::Display for Rejection {
         for (index, mistake) in self.mistakes.iter().enumerate() {
             let separator = if index == 0 { "" } else { "\n" };
             write!(out, "{separator}{mistake}")?;
+        }
+        if self.more > 0 {
+            write!(out, "\nand {} more", self.more)?;
         }
         Ok(())
     }
@@ -74,7 +82,10 @@ impl fmt::Display for Warning {
 
 /// The mistakes met so far.
 #[derive(Debug, Default)]
-pub(super) struct Mistakes(Vec<Mistake>);
+pub(super) struct Mistakes {
+    mistakes: Vec<Mistake>,
+    more: usize,
+}
 
 impl Mistakes {
     /// Notes a mistake, unless its path has one already.
@@ -84,14 +95,39 @@ impl Mistakes {
         expected: impl Into<String>,
         found: impl Into<String>,
     ) {
+        if self.mistakes.len() == MOST {
+            self.more += 1;
+            return;
+        }
         let path = path.into();
-        if self.0.iter().all(|mistake| mistake.path != path) {
-            self.0.push(Mistake { path, expected: expected.into(), found: found.into() });
+        if self.mistakes.iter().all(|mistake| mistake.path != path) {
+            self.mistakes.push(Mistake { path, expected: expected.into(), found: found.into() });
         }
     }
 
     /// The end of the matter: a rejection, if there was any mistake.
     pub(super) fn into_result(self) -> Result<(), Rejection> {
-        if self.0.is_empty() { Ok(()) } else { Err(Rejection { mistakes: self.0 }) }
+        let Self { mistakes, more } = self;
+        if mistakes.is_empty() { Ok(()) } else { Err(Rejection { mistakes, more }) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_hundred_thousand_mistakes_a_hundred_are_told_and_the_rest_counted() {
+        let mut mistakes = Mistakes::default();
+        for number in 0..100_000 {
+            mistakes.add(format!("voice_settings.k{number}"), "text", "a list");
+        }
+        let Err(rejection) = mistakes.into_result() else { panic!("none") };
+        assert_eq!((rejection.mistakes.len(), rejection.more), (100, 99_900));
+        assert!(
+            rejection
+                .to_string()
+                .ends_with("voice_settings.k99: expected text, found a list\nand 99900 more")
+        );
     }
 }

@@ -179,6 +179,13 @@ pub enum Event<'a> {
         /// How long it lasted.
         lasted: Duration,
     },
+    /// Another session leads, and changes wait all the same.
+    LeaderHangs {
+        /// For how long the oldest of them has been waiting.
+        since: Duration,
+    },
+    /// They wait no more.
+    LeaderWorks,
     /// Agents have been waiting in the outbox for a while, because others hold locks on their configurations, or a trigger takes long.
     Left {
         /// One of them.
@@ -491,6 +498,17 @@ impl Observer {
                 let seconds = lasted.as_secs();
                 info!(database, seconds, "the lock is gone; changes are applied");
             }
+            Event::LeaderHangs { since } => {
+                let seconds = since.as_secs();
+                warn!(
+                    database,
+                    seconds,
+                    remedy = "See with `agent-sync doctor` which session leads. If it is not a daemon of yours, or hangs, end it: \
+                              SELECT pg_terminate_backend(PID);",
+                    "another session leads here, and changes are not applied; this daemon cannot take over while it holds the lock"
+                );
+            }
+            Event::LeaderWorks => info!(database, "the changes that waited are applied"),
             Event::Left { slug, since } => {
                 let seconds = since.as_secs();
                 warn!(

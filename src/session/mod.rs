@@ -181,7 +181,7 @@ fn sources<T: Error + 'static>(error: &tokio_postgres::Error) -> Option<&T> {
 ///
 /// The plans: statements are planned once, for any number of rows (see `store::queries`), so the planner is told not
 /// to guess from the number. The time-outs: nothing in a session of ours waits for long, and the server notices a vanished
-/// daemon and frees its locks (G9); but a session that waits for notifications must not be ended for it, nor a check of many
+/// daemon and frees its locks, in the middle of a statement as well (G9); but a session that waits for notifications must not be ended for it, nor a check of many
 /// agents, which is one long transaction. Between the two halves of a batch the daemon computes for milliseconds; if it takes
 /// seconds, it hangs, and holds row locks.
 ///
@@ -202,6 +202,9 @@ fn session_settings(database: &Database, limits: Limits) -> String {
          SET tcp_keepalives_idle = {};
          SET tcp_keepalives_interval = {};
          SET tcp_keepalives_count = {};
+         DO $$ BEGIN
+             PERFORM pg_catalog.set_config('client_connection_check_interval', '5000', false);
+         EXCEPTION WHEN OTHERS THEN NULL; END $$; -- Not every system that servers run on can tell.
          SET client_min_messages = warning;
          SELECT set_config('client_encoding', 'SQL_ASCII', false) WHERE current_setting('server_encoding') = 'SQL_ASCII';
          SET default_transaction_isolation = 'read committed';

@@ -30,6 +30,17 @@ pub enum Tried {
     },
 }
 
+/// Code of others that runs in the session when a configuration is written: triggers besides those of the install.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ForeignCode {
+    /// None does.
+    None,
+    /// With the statement that writes.
+    WithTheWrite,
+    /// With the commit, where PostgreSQL limits the time of nothing; perhaps with the write as well.
+    WithTheCommit,
+}
+
 /// The state of the session, as far as code of others that runs in it can change it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionState {
@@ -55,11 +66,15 @@ impl Store {
         })
     }
 
-    /// Whether a write of a configuration runs code of others: whether the table has triggers besides those of the install.
-    pub async fn runs_foreign_code(&self, client: &Client) -> Result<bool, StoreError> {
+    /// What runs with a write of a configuration.
+    pub async fn foreign_code(&self, client: &Client) -> Result<ForeignCode, StoreError> {
         let table: [(&(dyn ToSql + Sync), Type); 1] = [(&self.layout.configurations.table, Type::TEXT)];
-        let found = client.query_typed_one(queries::RUNS_FOREIGN_CODE, &table);
-        Ok(within(self.patience, found).await?.try_get(0)?)
+        let found = within(self.patience, client.query_typed_one(queries::RUNS_FOREIGN_CODE, &table)).await?;
+        Ok(match (found.try_get(0)?, found.try_get(1)?) {
+            (_, true) => ForeignCode::WithTheCommit,
+            (true, false) => ForeignCode::WithTheWrite,
+            (false, false) => ForeignCode::None,
+        })
     }
 
     /// Whether a save of an agent can wait for a batch, because a foreign key of the configurations cascades. If so, the session holds its

@@ -6,8 +6,10 @@
 //!
 //! Invariant: whatever is not as simple as that is left as it was, and the ordinary batch does it.
 
+use std::time::Duration;
+
 use postgres_types::{ToSql, Type};
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::{Client, Error, Statement};
 
 use super::batch::{Claimed, Versions};
 use super::row_id::{Place, RowId};
@@ -57,7 +59,7 @@ impl super::Store {
     }
 
     /// Writes what has to be written, if anything, and takes the row out of the outbox. False if a row is not what it was any
-    /// more, or is locked: then nothing has happened.
+    /// more, or is locked: then nothing has happened. It is an error if the write takes longer than the limit, if there is one.
     pub async fn finish_lone(
         &self,
         client: &Client,
@@ -65,6 +67,7 @@ impl super::Store {
         place: RowId,
         version: Versions,
         write: Option<&(Place, Changes<'_>)>,
+        limit: Option<Duration>,
     ) -> Result<bool, StoreError> {
         let Some(statements) = &self.lone else { return Ok(false) };
         let done = match write {
@@ -88,9 +91,27 @@ impl super::Store {
                     &version.change,
                     &slug,
                 ];
-                within(self.patience, client.execute(&statements.write, &values)).await?
+                let writing = client.execute(&statements.write, &values);
+                within(self.patience, self.within_time(client, limit, writing)).await?
             }
         };
         Ok(done == 1)
+    }
+
+    /// Runs one statement with a limit to its time, in one round trip. Without a limit it is that of the session.
+    async fn within_time<T>(
+        &self,
+        client: &Client,
+        limit: Option<Duration>,
+        statement: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let Some(limit) = limit else { return statement.await };
+        let set = |time: Duration| format!("SET statement_timeout = {}", time.as_millis().max(1));
+        let (limited, usual) = (set(limit), set(self.statement_timeout));
+        let (set, done, reset) =
+            tokio::join!(biased; client.batch_execute(&limited), statement, client.batch_execute(&usual));
+        set?;
+        reset?;
+        done
     }
 }

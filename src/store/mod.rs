@@ -28,7 +28,7 @@ use std::time::Duration;
 use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
-pub use attempt::Tried;
+pub use attempt::{ForeignCode, Tried};
 pub use batch::CONNECTION_ENDED;
 pub use batch::{Claimed, Group, Lossy, NotText, Outcome, Pair, Problem, ProblemKind, Taken, Versions};
 pub use checks::Finding;
@@ -161,6 +161,7 @@ impl CaptureFault {
 pub struct Store {
     layout: Layout,
     triggers: [Vec<String>; 2],
+    statement_timeout: Duration,
     patience: Duration,
     claim: Statement,
     claim_first: Statement,
@@ -235,6 +236,7 @@ impl Store {
         Ok(Self {
             layout,
             triggers,
+            statement_timeout,
             patience,
             claim,
             claim_first,
@@ -264,6 +266,12 @@ impl Store {
     /// Tries to become the one daemon that writes to this database.
     pub async fn try_lead(&self, client: &Client) -> Result<bool, StoreError> {
         self.scalar(client, queries::TRY_LEAD).await
+    }
+
+    /// For how long the oldest change has been in the outbox.
+    pub async fn oldest_change(&self, client: &Client) -> Result<Option<Duration>, StoreError> {
+        let seconds: Option<f64> = self.scalar(client, queries::OLDEST_CHANGE).await?;
+        Ok(seconds.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))))
     }
 
     /// Puts slugs into the outbox: somebody asked for them (I7).

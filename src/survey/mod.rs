@@ -4,8 +4,8 @@
 //! through a portal, a bounded number of bytes at a time, in the order of the slugs: memory does not depend on how
 //! many agents there are (G12).
 //!
-//! Behaviour on failure: what was told before stands; the caller gets the error. A reader who keeps the transaction
-//! waiting for longer than five minutes loses it, because an open snapshot keeps vacuum from cleaning up.
+//! Behaviour on failure: what was told before stands; the caller gets the error. Who is told must not wait for anything: a transaction
+//! that is kept waiting for longer than five seconds is ended, for it holds back vacuum, and migrations wait for its locks.
 
 mod verdict;
 
@@ -25,7 +25,7 @@ use crate::store::{Layout, StoreError, within};
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// How long who is told may take over it.
-const IDLE: Duration = Duration::from_secs(300);
+const IDLE: Duration = Duration::from_secs(5);
 
 /// What is in memory at a time, as PostgreSQL sends it; a single row may be larger.
 const BYTES: usize = 2 * 1024 * 1024;

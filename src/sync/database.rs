@@ -66,6 +66,8 @@ pub(super) struct Noticed {
     faults: Vec<CaptureFault>,
     findings: Vec<Finding>,
     missing: Vec<String>,
+    /// Whether another session leads, and changes have been waiting for a while.
+    pub(super) leader_hangs: bool,
 }
 
 impl Noticed {
@@ -136,10 +138,8 @@ pub async fn keep_in_sync(context: Context, mut stop: watch::Receiver<bool>) {
         }
         let (cause, remedy) = (error.to_string(), error.remedy());
         // Neither is an outage: the server is there, and will let us work again (G16).
-        if health.was_healthy
-            && health.outage.is_none()
-            && (error.is_locked() || error.has_seen_a_change() || was_healthy && error.is_layout_change())
-        {
+        let is_usual = error.is_locked() || was_healthy && error.is_layout_change();
+        if health.outage.is_none() && (error.has_seen_a_change() || health.was_healthy && is_usual) {
             if error.is_layout_change() {
                 context.observer.tell(&Event::LayoutChanged { cause: &cause });
             }

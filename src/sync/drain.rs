@@ -36,8 +36,8 @@ use crate::observe::{Event, Observer, Totals, pulse};
 use crate::session::Session;
 use crate::store::failure::{self, Class};
 use crate::store::{
-    CONNECTION_ENDED, Claim, Claimed, Idle, Outcome, Part, Problem, ProblemKind, RowId, Store, StoreError,
-    Tried,
+    CONNECTION_ENDED, Claim, Claimed, ForeignCode, Idle, Outcome, Part, Problem, ProblemKind, RowId, Store,
+    StoreError, Tried,
 };
 
 /// How often in a row a batch may meet a transient fault before the connection is given up.
@@ -69,8 +69,8 @@ pub(super) struct Tools<'a> {
     pub(super) may_sleep: bool,
     /// The channel to tell of configurations that were written.
     pub(super) announce: Option<&'a str>,
-    /// Whether code of others runs in the session when a configuration is written.
-    pub(super) runs_foreign_code: bool,
+    /// What code of others runs in the session when a configuration is written.
+    pub(super) foreign_code: ForeignCode,
 }
 
 /// Where the drain stands.
@@ -246,7 +246,7 @@ impl Drain {
             if knows_all
                 && self.lock == SleeperLock::Held
                 && tools.announce.is_none()
-                && !tools.runs_foreign_code
+                && tools.foreign_code != ForeignCode::WithTheCommit
                 && let Some(totals) = Box::pin(lone::run(tools, place, &self.slow)).await?
             {
                 self.knows_all = true;

@@ -93,7 +93,7 @@ impl Fleet {
         let (members, tasks) = (BTreeMap::new(), JoinSet::new());
         let mut fleet = Self { options, rules, board, members, tasks, runs: 0 };
         for database in databases {
-            fleet.launch(database, None);
+            fleet.launch(database, None, Told::Nothing);
         }
         fleet
     }
@@ -119,21 +119,17 @@ impl Fleet {
                 Some(member) if member.serves(database, &self.board) && !other_options => {
                     self.members.insert(name, member);
                     if reloaded.rules {
-                        self.compare(database, Told::Nothing);
+                        self.compare(database);
                     }
                 }
                 Some(member) => {
-                    self.launch(database, Some(member));
-                    if reloaded.rules {
-                        self.compare(database, Told::Nothing);
-                    } else if self.board.is_drifting(&name) {
-                        // The comparisons that went on have ended with the former task.
-                        self.compare(database, Told::Drift);
-                    }
+                    // The comparisons that went on have ended with the former task.
+                    let is_told = !reloaded.rules && self.board.is_drifting(&name);
+                    self.launch(database, Some(member), if is_told { Told::Drift } else { Told::Nothing });
                     reloaded.changed.push(name);
                 }
                 None => {
-                    self.launch(database, None);
+                    self.launch(database, None, Told::Nothing);
                     reloaded.added.push(name);
                 }
             }
@@ -170,13 +166,13 @@ impl Fleet {
     }
 
     /// Starts the task of a database, after the end of the task that it takes the place of.
-    fn launch(&mut self, database: &Database, predecessor: Option<Member>) {
+    fn launch(&mut self, database: &Database, predecessor: Option<Member>, told: Told) {
         self.runs += 1;
         let run = self.runs;
         let (stop, stopped) = watch::channel(false);
         let (running, ended) = oneshot::channel();
         let context = self.context(database);
-        tokio::spawn(report_change(context.clone(), stop.subscribe()));
+        tokio::spawn(report_change(context.clone(), stop.subscribe(), told));
         // On the heap, so that what moves through the spawn is small.
         self.tasks.spawn(Box::pin(async move {
             if let Some(predecessor) = predecessor {
@@ -193,9 +189,9 @@ impl Fleet {
     }
 
     /// Compares every configuration with its agent until nothing differs, for as long as the task of the database runs.
-    fn compare(&self, database: &Database, told: Told) {
+    fn compare(&self, database: &Database) {
         if let Some(member) = self.members.get(&database.name) {
-            tokio::spawn(report_drift(self.context(database), member.stop.subscribe(), told));
+            tokio::spawn(report_drift(self.context(database), member.stop.subscribe(), Told::Nothing));
         }
     }
 

@@ -1,7 +1,7 @@
 //! A lone change, done the short way: the row of the outbox that a writer has named is read, and what it comes to is
 //! written, in two round trips and nothing else (`store::lone`).
 //!
-//! Not where triggers of others run with the write: a batch limits the time that they take, and this does not.
+//! Not where triggers of others run with the commit, because PostgreSQL limits the time of no commit; a batch fires them before it (G5).
 //!
 //! Only while the lock of the sleeper is held since a whole pass over the outbox: then whoever commits notifies, and a writer
 //! whose one change is all there is names its place. So no other row needs looking for. A name is a hint and no more: it is
@@ -19,7 +19,7 @@ use super::drain::Tools;
 use super::report;
 use super::slow::Slow;
 use crate::observe::Totals;
-use crate::store::{RowId, StoreError};
+use crate::store::{ForeignCode, RowId, StoreError};
 
 /// Does the change at this place; what it came to, or none if it is for an ordinary batch to do.
 pub(super) async fn run(tools: Tools<'_>, place: RowId, slow: &Slow) -> Result<Option<Totals>, AttemptError> {
@@ -39,7 +39,9 @@ async fn attempt(tools: Tools<'_>, place: RowId, slow: &Slow) -> Result<Option<T
     let outcome = &decision.outcome;
     let is_simple = outcome.problems.is_empty() && outcome.cleared.is_empty();
     let (Some(&slug), true) = (outcome.taken.slugs.first(), is_simple) else { return Ok(None) };
-    if !store.finish_lone(session.client(), slug, place, versions, outcome.writes.first()).await? {
+    // Where no code of others runs a write takes no time, and to limit it would be a good part of that.
+    let limit = (tools.foreign_code != ForeignCode::None).then(|| slow.time());
+    if !store.finish_lone(session.client(), slug, place, versions, outcome.writes.first(), limit).await? {
         return Ok(None);
     }
     report::committed(observer, &store.layout().remedies, &decision, claimed.looked_at, read.elapsed());

@@ -16,7 +16,7 @@ use crate::mapping::Rules;
 use crate::observe::Observer;
 use crate::session::Session;
 use crate::settings::Database;
-use crate::store::{Store, report};
+use crate::store::{ForeignCode, Store, report};
 
 /// How long others get to let go of a row that is in the way, before it is looked at again.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
@@ -58,7 +58,7 @@ impl StandIn {
             // It works until it is told to stop, and nobody has to wake it.
             may_sleep: false,
             announce: self.context.options.announce.channel.as_deref(),
-            runs_foreign_code: true,
+            foreign_code: ForeignCode::WithTheCommit,
         };
         if let Drained::Nothing { .. } = self.drain.step(tools).await? {
             tokio::time::sleep(BUSY_PAUSE).await;

@@ -66,8 +66,8 @@ pub(super) async fn report_drift(context: Context, mut stop: watch::Receiver<boo
 }
 
 /// The same when the daemon finds, as it begins to lead, that the mapping has changed since the configurations were last in sync: a daemon
-/// before it had other rules, or other columns.
-pub(super) async fn report_change(context: Context, mut stop: watch::Receiver<bool>) {
+/// before it had other rules, or other columns. What is `told` holds for the first time.
+pub(super) async fn report_change(context: Context, mut stop: watch::Receiver<bool>, mut told: Told) {
     let mut stopped = stop.clone();
     loop {
         tokio::select! {
@@ -75,7 +75,8 @@ pub(super) async fn report_change(context: Context, mut stop: watch::Receiver<bo
             _ = stop.wait_for(|stop| *stop) => return,
             () = context.mapping_changed.notified() => {}
         }
-        let reporting = report_drift(context.clone(), stop.clone(), Told::Nothing);
+        let reporting =
+            report_drift(context.clone(), stop.clone(), std::mem::replace(&mut told, Told::Nothing));
         tokio::select! {
             biased;
             _ = stopped.wait_for(|stop| *stop) => return,

@@ -136,6 +136,7 @@ impl<'a> Checker<'a> {
         let wanted = std::mem::take(&mut self.slugs);
         let scope = Scope { slugs: (!wanted.is_empty()).then_some(&*wanted), noted };
         let rules = self.rules;
+        self.page.hold();
         let outcome = survey(client, &layout, rules, scope, |findings| {
             checked.tally.add(findings);
             // Who only looks remembers nothing, however many there are.
@@ -153,6 +154,7 @@ impl<'a> Checker<'a> {
         })
         .await;
         self.slugs = wanted;
+        self.page.release();
         self.page.clear();
         outcome.map_err(|error| interrupted(database, error))?;
         Ok(checked)
@@ -291,7 +293,7 @@ fn interrupted(database: &Database, error: StoreError) -> anyhow::Error {
     let idle = &SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT;
     match &error {
         StoreError::Postgres(cause) if cause.code() == Some(idle) => {
-            let what = format!("database {}: the check was not read on for five minutes", database.name);
+            let what = format!("database {}: the check was not read on for five seconds", database.name);
             let remedy = "write it to a file, and read that: an open check keeps vacuum from cleaning up";
             anyhow::Error::new(error).context(Fault::new(Exit::Failed, what).remedy(remedy))
         }

@@ -2,12 +2,17 @@
 //!
 //! Colours are left out where they are not wanted (`NO_COLOR`, pipes). When nobody reads any more, the page says so, and the verb can
 //! stop early; whether that is a failure, [`Page::end`] says. What goes to no terminal is written in large pieces.
+//!
+//! Invariant: while a transaction is open, no reader can keep it open. What is written then is [held back](Page::hold) in a file without a
+//! name, for a pipe takes no more than its reader does (`agent-sync check | less`), and a transaction holds locks that a migration,
+//! and every save behind it, would wait for.
 
 use std::fmt::Display;
-use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write as _, stderr, stdout};
+use std::io::{self, BufWriter, IsTerminal as _, Seek as _, Stdout, Write as _, stderr, stdout};
 use std::time::{Duration, Instant};
 
 use anstream::{AutoStream, ColorChoice};
+use tempfile::SpooledTempFile;
 
 use super::output;
 use crate::exit::Exit;
@@ -16,9 +21,13 @@ use crate::show::{CYAN, WIDTH, count, shorten};
 /// How often the line of progress is drawn.
 const FRAME: Duration = Duration::from_millis(100);
 
+/// How much is held back in memory, in bytes; more is held back in a file.
+const HELD_IN_MEMORY: usize = 1024 * 1024;
+
 /// Standard output, and the line of progress.
 pub(super) struct Page {
     out: BufWriter<Stdout>,
+    held: Option<SpooledTempFile>,
     colours: bool,
     /// Whether each line is to be seen at once.
     live: bool,
@@ -41,6 +50,7 @@ impl Page {
         let colours = AutoStream::choice(&stdout()) != ColorChoice::Never;
         Self {
             out: BufWriter::new(stdout()),
+            held: None,
             colours,
             live: stdout().is_terminal(),
             gone: false,
@@ -60,14 +70,10 @@ impl Page {
         self.clear();
         let heading = self.heading.take().map(|heading| format!("{CYAN}{heading}{CYAN:#}\n"));
         let line = format!("{}{line}", heading.unwrap_or_default());
-        let written = if self.colours {
-            writeln!(self.out, "{line}")
+        if self.colours {
+            self.write(&line);
         } else {
-            writeln!(self.out, "{}", anstream::adapter::strip_str(&line))
-        };
-        self.written(written);
-        if self.live {
-            self.flush();
+            self.write(&anstream::adapter::strip_str(&line).to_string());
         }
     }
 
@@ -76,10 +82,33 @@ impl Page {
         // What the verbs make always has a form in JSON.
         let text = serde_json::to_string(object).unwrap_or_default();
         self.clear();
-        let written = writeln!(self.out, "{text}");
+        self.write(&text);
+    }
+
+    fn write(&mut self, line: &str) {
+        let written = match &mut self.held {
+            Some(held) => writeln!(held, "{line}"),
+            None => writeln!(self.out, "{line}"),
+        };
         self.written(written);
         if self.live {
             self.flush();
+        }
+    }
+
+    /// Holds back what is written from now on, unless it goes to a terminal, until it is [released](Page::release).
+    pub(super) fn hold(&mut self) {
+        if !self.live {
+            self.flush();
+            self.held.get_or_insert_with(|| SpooledTempFile::new(HELD_IN_MEMORY));
+        }
+    }
+
+    /// Writes what was held back.
+    pub(super) fn release(&mut self) {
+        if let Some(mut held) = self.held.take() {
+            let written = held.rewind().and_then(|()| io::copy(&mut held, &mut self.out));
+            self.written(written.map(drop));
         }
     }
 
@@ -101,6 +130,7 @@ impl Page {
 
     /// Ends the page: with this exit code, or with the error if not everything could be written.
     pub(super) fn end(mut self, exit: Exit) -> anyhow::Result<Exit> {
+        self.release();
         self.clear();
         self.flush();
         self.failure.take().map_or(Ok(exit), Err)
@@ -149,6 +179,7 @@ impl Page {
 
 impl Drop for Page {
     fn drop(&mut self) {
+        self.release();
         self.clear();
         self.flush();
     }

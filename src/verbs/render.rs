@@ -132,7 +132,7 @@ impl Input {
         if mistakes.is_empty() {
             return Ok(input);
         }
-        let reasons = mapping::Rejection { mistakes };
+        let reasons = mapping::Rejection { mistakes, more: 0 };
         Err(reasons).context(Fault::usage("standard input has not the shape of an agent").remedy(SHAPE))
     }
 

@@ -45,6 +45,9 @@ const PINGS: u32 = 50;
 /// See [`PINGS`].
 const PING: Duration = Duration::from_secs(10);
 
+/// How many times all configurations are moved while one agent is saved, in every fourth round.
+const MOVES: u32 = 8;
+
 /// What `make storm` says, or the default.
 fn told(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| {
@@ -127,6 +130,10 @@ async fn round(world: &mut World, total: &mut Tally, seed: u64, number: u64) {
     }
     ping(world, total, &mut rng, &what).await;
     healed(world, &what).await;
+    if number % 4 == 1 && !world.two_phase {
+        move_rows(world, &mut rng, &what).await;
+        healed(world, &what).await;
+    }
     total.rounds += 1;
 }
 
@@ -175,6 +182,39 @@ async fn ping(world: &mut World, total: &mut Tally, rng: &mut Rng, what: &str) {
             );
         }
         total.pings.push(start.elapsed());
+    }
+}
+
+/// Saves one agent alone, over and over, while all configurations move to other places, with one version for all of them (G13): what the
+/// daemon has read of a place is about another row by the time it writes. The witness sees a write to the wrong one.
+async fn move_rows(world: &mut World, rng: &mut Rng, what: &str) {
+    let url = world.cluster.url("storm");
+    for number in 0..MOVES {
+        // One transaction writes them all, and they are packed; then the first leave gaps behind, so that all move forward.
+        for statement in [
+            "UPDATE agent_configurations SET notes = notes",
+            "VACUUM FULL agent_configurations",
+            "UPDATE agent_configurations SET notes = notes
+                 WHERE ctid = ANY (ARRAY(SELECT ctid FROM agent_configurations WHERE agent_slug <> 'ping' ORDER BY ctid LIMIT 3))",
+        ] {
+            world.admin.run(statement).await;
+        }
+        healed(world, what).await;
+        let mut mover = link::Link::to(&url, "storm mover");
+        let pause = Duration::from_micros(rng.u64(..2500));
+        let moving = tokio::spawn(async move {
+            let client = mover.client().await;
+            rest(pause).await;
+            client.batch_execute("VACUUM FULL agent_configurations").await.unwrap();
+        });
+        world
+            .admin
+            .run(&format!(
+                "UPDATE agents SET name = 'ping moved {number} {}' WHERE slug = 'ping'",
+                rng.u64(..)
+            ))
+            .await;
+        moving.await.unwrap();
     }
 }
 

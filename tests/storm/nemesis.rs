@@ -52,8 +52,13 @@ pub enum Fault {
     EmptyOutbox,
     SchemaAway,
     LoseRecord,
-    /// Somebody holds configurations locked for a while.
+    /// Somebody holds configurations locked for a while; or writing some of them takes long.
     LockRows,
+    SlowWrites,
+    /// The index that configurations are looked up by is gone for a while.
+    DropIndex,
+    /// Somebody replaces the function of the capture by one that notes nothing, for a while.
+    ReplaceCapture,
     /// Other rules, and a file that is none.
     Reload,
     ReloadWrong,
@@ -96,6 +101,9 @@ const FAULTS: &[(Fault, u32, &str)] = &[
     (Fault::SchemaAway, 2, "schema away"),
     (Fault::LoseRecord, 2, "record lost"),
     (Fault::LockRows, 5, "configurations locked"),
+    (Fault::SlowWrites, 2, "slow writes"),
+    (Fault::DropIndex, 3, "index dropped"),
+    (Fault::ReplaceCapture, 2, "capture replaced"),
     (Fault::Reload, 3, "other rules"),
     (Fault::ReloadWrong, 3, "wrong rules"),
     (Fault::Install, 3, "installed again"),
@@ -252,6 +260,21 @@ async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
                 ),
             );
         }
+        Fault::SlowWrites => {
+            let part = rng.u32(..8);
+            world.admin.run(&format!("INSERT INTO storm.slow VALUES ({part})")).await;
+        }
+        Fault::DropIndex => nudge(world, "DROP INDEX agent_configurations_agent_slug_idx").await,
+        Fault::ReplaceCapture => {
+            world.needs_sweep = true;
+            world
+                .admin
+                .run(
+                    "CREATE OR REPLACE FUNCTION agent_sync.capture_agent() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+                         SET search_path = pg_catalog, pg_temp AS $$ BEGIN RETURN NULL; END $$",
+                )
+                .await;
+        }
         Fault::Reload => {
             world.variant = !world.variant;
             world.rules_changed = true;
@@ -293,7 +316,12 @@ async fn end(world: &mut World, fault: Fault) {
         Fault::HideOutbox => {
             world.admin.run("ALTER TABLE agent_sync.outbox DISABLE ROW LEVEL SECURITY").await;
         }
-        Fault::LoseRecord => install(world).await,
+        Fault::LoseRecord | Fault::ReplaceCapture => install(world).await,
+        Fault::SlowWrites => world.admin.run("DELETE FROM storm.slow").await,
+        Fault::DropIndex => {
+            let make = "CREATE INDEX IF NOT EXISTS agent_configurations_agent_slug_idx ON agent_configurations (agent_slug)";
+            world.admin.run(make).await;
+        }
         _ => {}
     }
 }
@@ -312,7 +340,10 @@ async fn nudge(world: &mut World, sql: &str) {
     let done = world.admin.client().await.batch_execute(sql).await;
     if let Err(error) = done {
         let state = error.code().map_or("08006", |state| state.code());
-        assert!(["55P03", "40P01", "08006"].contains(&state) || state.starts_with("57P"), "{sql}: {error:?}");
+        assert!(
+            ["55P03", "40P01", "08006", "42704"].contains(&state) || state.starts_with("57P"),
+            "{sql}: {error:?}"
+        );
     }
     world.admin.run("SET lock_timeout = 0").await;
 }

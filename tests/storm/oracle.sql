@@ -225,5 +225,12 @@ $$;
 
 CREATE TRIGGER storm_witness AFTER UPDATE ON agent_configurations FOR EACH ROW
     WHEN (current_setting('application_name') LIKE 'agent-sync/%') EXECUTE FUNCTION storm.witness();
+CREATE FUNCTION storm.delay() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM storm.slow s WHERE s.part = abs(hashtext(NEW.agent_slug)) % 8) THEN PERFORM pg_sleep(0.7); END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER storm_delay BEFORE UPDATE ON agent_configurations FOR EACH ROW
+    WHEN (current_setting('application_name') LIKE 'agent-sync/%') EXECUTE FUNCTION storm.delay();
 GRANT USAGE ON SCHEMA storm TO storm_writer;
 GRANT SELECT, INSERT, UPDATE, DELETE ON agents, agent_configurations, storm.ledger, storm.deleted TO storm_writer;

@@ -17,6 +17,8 @@ CREATE TABLE storm.deleted (slug text NOT NULL);
 CREATE TABLE storm.violation (at timestamptz NOT NULL DEFAULT clock_timestamp(), what text NOT NULL);
 -- How many rows daemons have written. A sequence, so batches that were undone count as well.
 CREATE SEQUENCE storm.written;
+-- Which configurations take long to write: an eighth of them, by the hash of their slugs.
+CREATE TABLE storm.slow (part int NOT NULL);
 -- What differs from rules to rules.
 CREATE TABLE storm.rules (deepgram text NOT NULL, groq text NOT NULL, most_stability numeric NOT NULL);
 INSERT INTO storm.rules VALUES ('nova-2', 'whisper-large-v3', 1);
@@ -112,6 +114,7 @@ BEGIN
     what := CASE
         WHEN was - mapped - clocks <> is_now - mapped - clocks THEN 'a column that is not mapped'
         WHEN storm.rest(OLD.provider_config)::text <> storm.rest(NEW.provider_config)::text THEN 'a key that no rule owns'
+        WHEN NEW.agent_name LIKE 'ping %' AND NEW.agent_slug <> 'ping' THEN 'the configuration of another agent'
         WHEN was - clocks = is_now - clocks THEN 'nothing, but wrote'
         WHEN NEW.updated_at = OLD.updated_at OR NEW.updated_at <> NEW.last_updated THEN 'not the clocks' END;
     IF what IS NOT NULL THEN

@@ -144,7 +144,7 @@ pub const NOTES_CAUSE: &str = "
 /// It is about the tables `$1` and `$2`, with their partitions and children: a row of `pg_class` moves with TRUNCATE, a rewrite, a rename,
 /// a policy that is switched on, a privilege, and a partition that comes or goes; one of `pg_attribute` with its column alone, as when it is
 /// renamed; those of `pg_inherits` with a partition alone. Then our triggers on all of these, their functions, the policies, the tables of ours that must not be emptied, and the schemas.
-/// VACUUM, ANALYZE and indexes leave these rows in place. A trigger of others that is made and dropped in one transaction leaves
+/// VACUUM, ANALYZE and indexes leave these rows in place. A trigger of others that is made and dropped between two looks leaves
 /// no trace here.
 const SEALED: &str = "
     WITH RECURSIVE root (relation) AS (

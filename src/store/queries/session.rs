@@ -17,15 +17,16 @@ pub const SESSION_STATE: &str = "
                 'enable_nestloop', 'enable_mergejoin', 'enable_tidscan', 'extra_float_digits', 'client_encoding',
                 'agent_sync.daemon']) AS s (name))";
 
-/// Whether the quoted table `$1`, or a partition or child of it, has triggers besides those of the install and of constraints.
+/// Whether the quoted table `$1`, or a partition or child of it, has triggers besides those of the install and of constraints; and whether
+/// one of them runs with the commit.
 pub const RUNS_FOREIGN_CODE: &str = "
     WITH RECURSIVE relation AS (
         SELECT to_regclass($1::text)::oid AS oid
         UNION SELECT i.inhrelid FROM pg_inherits i JOIN relation r ON r.oid = i.inhparent
     )
-    SELECT EXISTS (
-        SELECT FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid JOIN pg_namespace n ON n.oid = f.pronamespace
-        WHERE t.tgrelid IN (SELECT r.oid FROM relation r) AND NOT t.tgisinternal AND n.nspname <> 'agent_sync')";
+    SELECT count(*) > 0, coalesce(bool_or(t.tgdeferrable AND t.tginitdeferred), false)
+        FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid JOIN pg_namespace n ON n.oid = f.pronamespace
+        WHERE t.tgrelid IN (SELECT r.oid FROM relation r) AND NOT t.tgisinternal AND n.nspname <> 'agent_sync'";
 
 /// Whether a foreign key with ON UPDATE or ON DELETE other than NO ACTION leads from the quoted table `$2` to the quoted table `$1`: then a
 /// rename or delete of an agent waits for a batch that has its configuration locked (G3).

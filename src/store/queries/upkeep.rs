@@ -18,6 +18,11 @@ pub const TRY_SLEEP: &str = "SELECT pg_try_advisory_lock(1634169721, 2)";
 /// Releases it.
 pub const AWAKE: &str = "SELECT pg_advisory_unlock(1634169721, 2)";
 
+/// For how long the oldest of the first rows of the outbox has been in it, in seconds; null if there is none.
+pub const OLDEST_CHANGE: &str = "
+    SELECT extract(epoch FROM clock_timestamp() - min(o.at))::float8
+    FROM (SELECT o.at FROM agent_sync.outbox o LIMIT 1000) AS o";
+
 /// Puts slugs into the outbox.
 pub const ENQUEUE: &str = "INSERT INTO agent_sync.outbox (slug) SELECT unnest($1::text[])";
 

@@ -32,7 +32,7 @@ use crate::install;
 use crate::observe::{self, Event, Totals, WakeUp, pulse};
 use crate::session::{Asked, Limits, Session, SessionError};
 use crate::store::failure::{self, Class};
-use crate::store::{Finding, Layout, LayoutError, Store, StoreError, checks};
+use crate::store::{Finding, ForeignCode, Layout, LayoutError, Store, StoreError, checks};
 
 /// How often a standby tries for the leader's lock. It must not wait in the lock function: a waiting statement holds
 /// a snapshot, and that keeps vacuum from cleaning up in the whole cluster.
@@ -206,14 +206,16 @@ struct Attempt<'a> {
     /// Saves that could not be captured, and the transactions of them that are not over.
     uncaptured: Option<(i64, Vec<String>)>,
     caught_up: bool,
-    /// The settings of the session, as they were when it began to lead; and whether code of others runs in it when a configuration is
+    /// The settings of the session, as they were when it began to lead; and what code of others runs in it when a configuration is
     /// written.
     settings: String,
-    runs_foreign_code: bool,
+    foreign_code: ForeignCode,
     /// Since when another session holds a lock on a table, and whether that was told.
     locked_since: Option<(Instant, bool)>,
     /// Since when there has been an agent that waits for a lock on its configuration, or for its slow write, and whether that was told.
     left_since: Option<(Instant, bool)>,
+    /// When it was last looked at whether the session that leads does its work.
+    leader_looked_at: Option<Instant>,
     /// Whether what was locked was asked for by something else than a batch, of which the next sweep is the proof.
     owes_sweep: bool,
 }
@@ -253,9 +255,10 @@ pub(super) async fn run(
         uncaptured: None,
         caught_up: false,
         settings: String::new(),
-        runs_foreign_code: false,
+        foreign_code: ForeignCode::None,
         locked_since: None,
         left_since: None,
+        leader_looked_at: None,
         owes_sweep: false,
     };
     let mut phase = Phase::Standby;
@@ -348,7 +351,7 @@ impl Attempt<'_> {
     /// The sweep, and what is only looked at as often.
     async fn sweep_all(&mut self) -> Result<(), AttemptError> {
         self.sweep().await?;
-        self.runs_foreign_code = self.store.runs_foreign_code(self.session.client()).await?;
+        self.foreign_code = self.store.foreign_code(self.session.client()).await?;
         self.owes_sweep = false;
         Ok(())
     }
@@ -371,6 +374,7 @@ impl Attempt<'_> {
         if leads {
             return Ok(Phase::CatchUp);
         }
+        self.look_at_leader().await?;
         self.context.observer.tell(&Event::Phase(observe::Phase::Standby));
         if self.health.standing_by() {
             self.context.observer.tell(&Event::StandingBy);
@@ -378,6 +382,25 @@ impl Attempt<'_> {
         let pause = STANDBY_INTERVAL.mul_f64(0.75 + fastrand::f64() / 2.0);
         self.pause(Instant::now() + pause).await;
         Ok(Phase::Standby)
+    }
+
+    /// Says so when changes have been waiting for a while though another session leads: one that is not a daemon, or one that hangs.
+    async fn look_at_leader(&mut self) -> Result<(), AttemptError> {
+        if self.leader_looked_at.is_some_and(|at| at.elapsed() < LEFT_PATIENCE / 2) {
+            return Ok(());
+        }
+        self.leader_looked_at = Some(Instant::now());
+        let oldest =
+            self.store.oldest_change(self.session.client()).await?.filter(|age| *age >= LEFT_PATIENCE);
+        match oldest {
+            Some(since) if !self.health.noticed.leader_hangs => {
+                self.context.observer.tell(&Event::LeaderHangs { since });
+            }
+            None if self.health.noticed.leader_hangs => self.context.observer.tell(&Event::LeaderWorks),
+            _ => {}
+        }
+        self.health.noticed.leader_hangs = oldest.is_some();
+        Ok(())
     }
 
     async fn catch_up(&mut self) -> Result<Phase, AttemptError> {
@@ -418,7 +441,7 @@ impl Attempt<'_> {
             observer: &self.context.observer,
             may_sleep: self.context.options.capture.notify,
             announce: self.context.options.announce.channel.as_deref(),
-            runs_foreign_code: self.runs_foreign_code,
+            foreign_code: self.foreign_code,
         };
         let (busy, next) = match self.drain.step(tools).await? {
             Drained::More => {
@@ -438,7 +461,7 @@ impl Attempt<'_> {
             self.sweep_all().await?;
             return Ok(Phase::Draining);
         }
-        if self.drain.take_wrote() && self.runs_foreign_code {
+        if self.drain.take_wrote() && self.foreign_code != ForeignCode::None {
             self.verify_session().await?;
         }
         let left = self.drain.take_left();
