@@ -260,9 +260,8 @@ async fn g14_a_session_that_leads_and_does_nothing_is_told_by_the_standby() {
     let platform = without_image().await;
     let stranger = platform.connect().await;
     stranger.batch_execute("SELECT pg_advisory_lock(1634169721, 1)").await.unwrap();
-    let daemon = platform.daemon();
-    daemon.logged("another daemon leads here").await;
     platform.run("UPDATE agent_sync.outbox SET at = now() - interval '2 minutes'").await;
+    let daemon = platform.daemon();
     let line = daemon.logged("another session leads here, and changes are not applied").await;
     assert!(line["remedy"].as_str().unwrap().contains("pg_terminate_backend"), "{line}");
     drop(stranger);

@@ -28,6 +28,7 @@ pub(super) fn claimed(layout: &Layout, targets: &str, budget: &str, from: &str) 
         rows_may_be_hidden(&agents.table),
         rows_may_be_hidden(&configurations.table),
     );
+    let copied = copied();
     // A slug that is too long for anything else is not sent either (G12): null is for what is no slug, and is set aside.
     let slug = format!("CASE WHEN octet_length(w.slug) <= {LONGEST_SLUG} THEN w.slug END");
     let sent = |value: String| format!("CASE WHEN w.fits THEN {value} END");
@@ -57,7 +58,8 @@ pub(super) fn claimed(layout: &Layout, targets: &str, budget: &str, from: &str) 
                             changed.places, changed.versions,
                             extract(epoch FROM clock_timestamp() - changed.at)::float8 AS age,
                             extract(epoch FROM clock_timestamp() - changed.latest)::float8 AS age_of_latest,
-                            agent.found IS NOT NULL AS found, {}, agent.voice_settings AS agent_settings, {hidden} AS hidden,
+                            agent.found IS NOT NULL AS found, {} AS name, {} AS system_prompt, {} AS agent_image,
+                            agent.voice_settings AS agent_settings, {hidden} AS hidden,
                             configuration.place, configuration.relation, configuration.version, configuration.voice_id,
                             configuration.temperature, configuration.provider_config, configuration.voice_settings
                      FROM {from}
@@ -67,20 +69,22 @@ pub(super) fn claimed(layout: &Layout, targets: &str, budget: &str, from: &str) 
              WINDOW so_far AS (ROWS UNBOUNDED PRECEDING)
          ) AS w",
         weight(&settings),
-        copied(),
+        copied[0],
+        copied[1],
+        copied[2],
     )
 }
 
 /// The columns that are copied as they are, each only where it differs: a prompt is larger than all the rest, and mostly the same on
 /// both sides. To the mapping a column that is the same and one that is not set are one thing: nothing to write (M1).
-pub(super) fn copied() -> String {
-    let copied = [("name", "agent_name"), ("system_prompt", "system_prompt"), ("agent_image", "agent_image")];
-    let copied = copied.map(|(from, to)| {
-        format!(
-            "CASE WHEN agent.{from} COLLATE \"C\" IS DISTINCT FROM configuration.{to} THEN agent.{from} END AS {from}"
-        )
-    });
-    copied.join(", ")
+pub(super) fn copied() -> [String; 3] {
+    [("name", "agent_name"), ("system_prompt", "system_prompt"), ("agent_image", "agent_image")].map(
+        |(from, to)| {
+            format!(
+                "CASE WHEN agent.{from} COLLATE \"C\" IS DISTINCT FROM configuration.{to} THEN agent.{from} END"
+            )
+        },
+    )
 }
 
 /// What the contents of the row `j` weigh, in bytes.

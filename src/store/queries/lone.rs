@@ -9,44 +9,43 @@ use crate::store::layout::{Column, Layout};
 /// Reads the one row of the outbox at the place `$1` and what it is about, as [`super::claim`] does for many, without locks.
 ///
 /// Making a query ready to run takes longer than one row does, so there is no more in it than it takes. None where an index is
-/// missing, or none keeps slugs apart. No row where the agent or a configuration is not found, or a value of the agent takes more than `$2`
-/// bytes as it is stored; and no contents where one of the configuration does. All that is for an ordinary batch. A second
-/// configuration is there only to tell that there is one.
+/// missing. No row where the agent or a configuration is not found; no contents where a value takes more than `$2` bytes as it is
+/// stored. All that is for an ordinary batch. A second agent or configuration is there only to tell that there is one.
 pub fn claim_lone(layout: &Layout) -> Option<String> {
     let Layout { agents, configurations, .. } = layout;
-    if !(agents.slug_is_unique && agents.slug_is_indexed && configurations.agent_slug_is_indexed) {
+    if !(agents.slug_is_indexed && configurations.agent_slug_is_indexed) {
         return None;
     }
     let columns = [&agents.name, &agents.system_prompt, &agents.agent_image];
     let of_agent = columns.into_iter().flatten().chain([&agents.voice_settings]);
     let columns = [&configurations.voice_id, &configurations.voice_settings];
     let of_configuration = columns.into_iter().flatten().chain([&configurations.provider_config]);
-    let sent = |value: &str| format!("CASE WHEN configuration.fits THEN {value} END");
+    let sent = |value: &str| format!("CASE WHEN agent.fits AND configuration.fits THEN {value} END");
+    let [name, system_prompt, agent_image] = copied().map(|value| sent(&value));
     Some(format!(
         "SELECT changed.slug, NULL::int8,
                 {PROBLEM},
                 ARRAY[changed.place], ARRAY[changed.version],
-                date_part('epoch', clock_timestamp() - changed.at), NULL::float8, configuration.fits, 0::float8,
-                true, {}, {}, NULL::bool,
+                date_part('epoch', clock_timestamp() - changed.at), NULL::float8, agent.fits AND configuration.fits, 0::float8,
+                true, {name}, {system_prompt}, {agent_image}, {}, NULL::bool,
                 configuration.place, configuration.relation, NULL::text, NULL::text, NULL::text,
                 {}, configuration.temperature, {}, {}, configuration.version
          FROM (SELECT o.slug, o.ctid AS place, o.xmin AS version, o.at FROM agent_sync.outbox o
                WHERE o.ctid = $1 AND octet_length(o.slug) <= {LONGEST_SLUG}) AS changed
          JOIN LATERAL (
-             SELECT {} FROM {} a WHERE {} = changed.slug AND {} <= $2 LIMIT 1
+             SELECT {}, {} <= $2 AS fits FROM {} a WHERE {} = changed.slug LIMIT 2
          ) AS agent ON true
          JOIN LATERAL (
              SELECT {}, {} <= $2 AS fits FROM {} c WHERE {} = changed.slug LIMIT 2
          ) AS configuration ON true",
-        copied(),
-        settings_text("agent.voice_settings"),
+        sent(&settings_text("agent.voice_settings")),
         sent("configuration.voice_id"),
         sent(&settings_text("configuration.provider_config")),
         sent(&settings_text("configuration.voice_settings")),
         agent_columns(agents, As::Stored),
+        largest("a", of_agent),
         agents.table,
         agents.lookup("a"),
-        largest("a", of_agent),
         configuration_as_it_is(configurations),
         largest("c", of_configuration),
         configurations.table,
