@@ -48,13 +48,11 @@ BEGIN
     THEN
         ALTER TABLE agent_sync.install ADD COLUMN tries integer NOT NULL DEFAULT 0;
     END IF;
-    FOR comment IN
-        SELECT n.col FROM unnest(ARRAY['functions', 'triggers', 'mapping']) AS n (col)
-        WHERE NOT EXISTS (SELECT FROM pg_attribute a
-                          WHERE a.attrelid = 'agent_sync.install'::regclass AND a.attname = n.col AND NOT a.attisdropped)
-    LOOP
-        EXECUTE format('ALTER TABLE agent_sync.install ADD COLUMN %I text NOT NULL DEFAULT %L', comment.col, '');
-    END LOOP;
+    IF NOT EXISTS (SELECT FROM pg_attribute a
+                   WHERE a.attrelid = 'agent_sync.install'::regclass AND a.attname = 'mapping' AND NOT a.attisdropped)
+    THEN
+        ALTER TABLE agent_sync.install ADD COLUMN mapping text NOT NULL DEFAULT '';
+    END IF;
 
     FOR comment IN
         SELECT c.relation, c.col, c.says
@@ -66,10 +64,9 @@ BEGIN
              'The slug of the batch that the last connections ended in, noted before the batch is tried; null when the last '
              'batch was committed.'),
             ('install', 'tries', 'How often the batch of last_tried has been tried.'),
-            ('install', 'functions', 'The MD5 sum of the bodies of the capture functions as the install has made them.'),
-            ('install', 'triggers',
-             'The major version of the server, and the MD5 sum of the definitions of the triggers as the install has made them. '
-             'Other versions write definitions differently, so there it says nothing.'),
+            ('install', 'fingerprint',
+             'Four words: the MD5 sum of what was to be made, with what came of it; that of the bodies of the capture functions; the major '
+             'version of the server; and the MD5 sum of the triggers as that version describes them.'),
             ('install', 'mapping',
              'The MD5 sum of the rules and columns of the mapping under which every configuration was last in sync.')) AS c (relation, col, says)
         JOIN pg_attribute a ON a.attrelid = format('agent_sync.%I', c.relation)::regclass AND a.attname = c.col

@@ -400,7 +400,7 @@ BEGIN
     EXECUTE bodies INTO body_sum;
     EXECUTE shapes INTO shape_sum;
     IF EXISTS (SELECT FROM agent_sync.install i
-               WHERE i.fingerprint = md5(wanted || made) AND i.functions = body_sum AND i.triggers = shape_sum)
+               WHERE i.fingerprint = concat_ws(' ', md5(wanted || made), body_sum, shape_sum))
         AND to_regclass('agent_sync.state') IS NOT NULL
         AND NOT incapable
     THEN
@@ -451,7 +451,7 @@ BEGIN
     EXECUTE shapes INTO shape_sum;
     -- -1: what was saved before these triggers were there is not in the outbox, so the daemon starts with every agent.
     UPDATE agent_sync.install i
-        SET tables = given, fingerprint = md5(wanted || made), functions = body_sum, triggers = shape_sum,
+        SET tables = given, fingerprint = concat_ws(' ', md5(wanted || made), body_sum, shape_sum),
             uncaptured_seen = -1, seal = '';
 END
 $attach$;

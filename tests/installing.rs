@@ -15,6 +15,7 @@ const CATALOG: &str = "
         UNION ALL SELECT 'trigger ' || pg_get_triggerdef(oid) || tgenabled::text FROM pg_trigger WHERE NOT tgisinternal
         UNION ALL SELECT 'role ' || rolname FROM pg_roles
         UNION ALL SELECT 'setting ' || s::text FROM pg_db_role_setting s
+            WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
         UNION ALL SELECT 'comment ' || objoid || ' ' || description FROM pg_description WHERE objoid >= 16384
         UNION ALL SELECT 'default ' || d::text FROM pg_default_acl d
     ) AS catalog (line)";

@@ -52,18 +52,17 @@ pub const CAPTURE_FAULTS: &str = "
     UNION ALL
     SELECT 'agent_sync.capture_agent()', 'or agent_sync.capture_configuration() is not the function that the install has made', 'broken', NULL
     FROM agent_sync.install i
-    WHERE i.functions <> '' AND NOT EXISTS (SELECT FROM own WHERE own.fault IS NOT NULL)
-      AND i.functions IS DISTINCT FROM (
+    WHERE split_part(i.fingerprint, ' ', 2) <> '' AND NOT EXISTS (SELECT FROM own WHERE own.fault IS NOT NULL)
+      AND split_part(i.fingerprint, ' ', 2) IS DISTINCT FROM (
           SELECT md5(string_agg(f.prosrc, E'\\n' ORDER BY f.proname)) FROM pg_proc f
           WHERE f.pronamespace = 'agent_sync'::regnamespace AND f.proname IN ('capture_agent', 'capture_configuration'))
     UNION ALL
     SELECT 'a trigger of the capture', 'is not defined as the install has made it, or a column that it names has another name now', 'broken', NULL
     FROM agent_sync.install i
     WHERE NOT EXISTS (SELECT FROM own WHERE own.fault IS NOT NULL)
-      AND split_part(i.triggers, ' ', 1) = (current_setting('server_version_num')::integer / 10000)::text
-      AND i.triggers IS DISTINCT FROM (
-          SELECT current_setting('server_version_num')::integer / 10000 || ' '
-                 || md5(string_agg(replace(pg_get_triggerdef(t.oid), 'agent_sync.', ''), E'\\n' ORDER BY pg_get_triggerdef(t.oid) COLLATE \"C\"))
+      AND split_part(i.fingerprint, ' ', 3) = (current_setting('server_version_num')::integer / 10000)::text
+      AND split_part(i.fingerprint, ' ', 4) IS DISTINCT FROM (
+          SELECT md5(string_agg(replace(pg_get_triggerdef(t.oid), 'agent_sync.', ''), E'\\n' ORDER BY pg_get_triggerdef(t.oid) COLLATE \"C\"))
           FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
           WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0
             AND t.tgname IN ('agent_sync_insert', 'agent_sync_update'))

@@ -1,0 +1,116 @@
+//! A batch that has failed, done once more with each of its writes tried by itself in a savepoint.
+//!
+//! What PostgreSQL refuses is left out and becomes a problem; what waits for a lock, takes long, or could not be tried in the time that there
+//! is, stays in the outbox; and the rest is written.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+
+use super::{Batch, Drain, End, Tools};
+use crate::observe::pulse;
+use crate::store::failure::{self, Class};
+use crate::store::{Idle, Outcome, StoreError};
+use crate::sync::attempt::AttemptError;
+use crate::sync::decide::{Decision, Refusal, decide};
+
+/// How many writes are tried in one round trip when a batch has failed, and for how long in all.
+pub(super) const PROBES: (usize, Duration) = (16, Duration::from_secs(1));
+
+/// The same when it has failed because it took too long: no longer than what is found to be quick may take together.
+pub(super) const PROBES_OF_SLOW: (usize, Duration) = (4, Duration::from_millis(250));
+
+/// How long a write that is tried may take.
+const QUICK: Duration = Duration::from_millis(100);
+
+impl Drain {
+    /// Does the batch again, and tries each write by itself before: those that fail are left out, and become problems. None if that does
+    /// not help.
+    pub(super) async fn probe(
+        &mut self,
+        tools: Tools<'_>,
+        probes: (usize, Duration),
+    ) -> Result<Option<Batch>, AttemptError> {
+        let Tools { session, store, rules, announce, .. } = tools;
+        let client = session.client();
+        store.abandon(client).await?;
+        let read = Instant::now();
+        let alone = self.slow.alone().map(str::to_owned);
+        let claim = self.claim(Idle::Keep, true, alone.as_deref());
+        let begun = match store.begin(client, claim).await {
+            Ok(Some(begun)) => begun,
+            Ok(None) => return Err(AttemptError::LostLead),
+            Err(error) => return self.claim_failed(tools, error).await.map(Some),
+        };
+        let claimed = begun.claimed;
+        let mut decision =
+            decide(rules, &store.layout().targets, &claimed, &self.settled, &self.slow, claim.is_one())
+                .map_err(StoreError::from)?;
+        let end = End::of(&claimed, claim, &decision);
+        let refused = find_refused(tools, &decision, probes).await?;
+        let failed = refused.iter().filter(|(_, refusal)| matches!(refusal, Refusal::Failed { .. })).count();
+        let is_fault = refused.iter().any(|(_, refusal)| refusal.is_fault());
+        if refused.is_empty() || is_fault && failed == decision.outcome.writes.len() {
+            // Each can be written, so it is what they come to together; or none can, so it is the database: halved, it becomes clear.
+            store.abandon(client).await?;
+            return Ok(None);
+        }
+        let slow = refused.iter().filter(|(_, refusal)| *refusal == Refusal::Slow);
+        for slug in slow.filter_map(|(index, _)| decision.outcome.changed.get(*index)) {
+            self.slow.add(slug, Instant::now());
+        }
+        decision.without(&refused);
+        self.note_left(&decision);
+        if !decision.takes_any() {
+            store.abandon(client).await?;
+            return Ok(Some(Batch::Done(end)));
+        }
+        match store.finish(client, &decision.outcome, announce, self.slow.time()).await {
+            Ok(()) => {
+                self.committed(tools, &decision, end, read).await?;
+                if probes == PROBES_OF_SLOW {
+                    self.pace.was_too_heavy(decision.slugs, refused.len());
+                }
+                Ok(Some(Batch::Done(end)))
+            }
+            Err(error) if error.class().is_none_or(|class| class == Class::Connection) => Err(error.into()),
+            Err(_) => {
+                store.abandon(client).await?;
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Which writes of the claimed batch PostgreSQL refuses by themselves, several in a round trip. What there is no time to try counts as
+/// locked: it stays in the outbox.
+async fn find_refused(
+    tools: Tools<'_>,
+    decision: &Decision<'_>,
+    (probes, probing): (usize, Duration),
+) -> Result<Vec<(usize, Refusal)>, AttemptError> {
+    let Tools { session, store, .. } = tools;
+    let Outcome { writes, changed, .. } = &decision.outcome;
+    let began = Instant::now();
+    let mut refused = Vec::new();
+    store.limit_time(session.client(), QUICK).await?;
+    let indexed: Vec<_> = writes.iter().zip(changed).enumerate().collect();
+    for portion in indexed.chunks(probes) {
+        if began.elapsed() > probing {
+            refused.extend(portion.iter().map(|(index, _)| (*index, Refusal::Locked)));
+            continue;
+        }
+        let tries = portion.iter().map(|(_, (write, slug))| store.try_write(session.client(), slug, write));
+        let answers = pulse::timeout(store.time_limit(), join_all(tries)).await;
+        let answers = answers.map_err(|_| StoreError::Silent(store.time_limit()))?;
+        for ((index, _), tried) in portion.iter().zip(answers) {
+            if let Err(error) = tried.map_err(StoreError::from)? {
+                if matches!(failure::policy(&error).class, Class::Connection) {
+                    return Err(StoreError::from(error).into());
+                }
+                refused.push((*index, Refusal::beside_others(&error)));
+            }
+        }
+    }
+    Ok(refused)
+}
