@@ -190,7 +190,7 @@ async fn g13_a_batch_lets_no_table_be_rewritten_between_its_statements() {
         let is_delete = statements[0].starts_with("DELETE");
         let rewritten = rewrite(&platform, &statements).await;
         assert!(!rewritten || is_delete || statements[0].contains("_new"), "the batch holds a lock: {what}");
-        let _ = store.finish(&client, &outcome, None, Duration::from_secs(30)).await;
+        let _ = store.finish(&client, &outcome, None, Some(Duration::from_secs(30))).await;
         let _ = store.abandon(&client).await;
     });
 }

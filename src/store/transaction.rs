@@ -170,7 +170,8 @@ impl Store {
     }
 
     /// Ends a batch: takes its rows out of the outbox, writes its outcome, tells the channel `announce` of it, and commits, in one
-    /// round trip. It is an error, and writes nothing, if a row could not be written, or a statement takes longer than `time`.
+    /// round trip. It is an error, and writes nothing, if a row could not be written, or a statement takes longer than `time`, if there is
+    /// such a limit.
     ///
     /// After an error nothing of the batch has happened, unless it was the connection that failed: then the commit
     /// may or may not have arrived, and either is well, because the batch is idempotent and the outbox is part of it.
@@ -179,10 +180,22 @@ impl Store {
         client: &Client,
         outcome: &Outcome<'_>,
         announce: Option<&str>,
-        time: Duration,
+        time: Option<Duration>,
     ) -> Result<(), StoreError> {
         let Outcome { taken, writes, changed, .. } = outcome;
-        let limit = set_time(time);
+        // Without a limit, what is deferred is left to the commit.
+        let limit = async {
+            match time {
+                Some(time) => client.batch_execute(&set_time(time)).await,
+                None => Ok(()),
+            }
+        };
+        let fire = async {
+            match time {
+                Some(_) => client.batch_execute(FIRE_DEFERRED).await,
+                None => Ok(()),
+            }
+        };
         let patience = self.extend_idle(client, outcome.bytes()).await?;
         let write = async {
             if !writes.is_empty() {
@@ -218,8 +231,8 @@ impl Store {
         };
         let together = async {
             let (limited, written, noted, set_aside, cleared, announced, fired, committed) = tokio::join!(
-                biased; client.batch_execute(&limit), write, note, not_text, clear, announce,
-                client.batch_execute(FIRE_DEFERRED), client.batch_execute("COMMIT")
+                biased; limit, write, note, not_text, clear, announce,
+                fire, client.batch_execute("COMMIT")
             );
             limited?;
             written?;

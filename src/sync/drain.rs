@@ -351,7 +351,7 @@ impl Drain {
             return Ok(Batch::Done(end));
         }
         self.finishing = Instant::now();
-        match store.finish(client, &decision.outcome, announce, self.slow.time()).await {
+        match store.finish(client, &decision.outcome, announce, self.slow.limit(tools.foreign_code)).await {
             Ok(()) => {
                 self.slow.end_one();
                 self.committed(tools, &decision, end, read).await?;

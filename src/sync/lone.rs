@@ -19,7 +19,7 @@ use super::drain::Tools;
 use super::report;
 use super::slow::Slow;
 use crate::observe::Totals;
-use crate::store::{ForeignCode, RowId, StoreError};
+use crate::store::{RowId, StoreError};
 
 /// Does the change at this place; what it came to, or none if it is for an ordinary batch to do.
 pub(super) async fn run(tools: Tools<'_>, place: RowId, slow: &Slow) -> Result<Option<Totals>, AttemptError> {
@@ -39,8 +39,7 @@ async fn attempt(tools: Tools<'_>, place: RowId, slow: &Slow) -> Result<Option<T
     let outcome = &decision.outcome;
     let is_simple = outcome.problems.is_empty() && outcome.cleared.is_empty();
     let (Some(&slug), true) = (outcome.taken.slugs.first(), is_simple) else { return Ok(None) };
-    // Where no code of others runs a write takes no time, and to limit it would be a good part of that.
-    let limit = (tools.foreign_code != ForeignCode::None).then(|| slow.time());
+    let limit = slow.limit(tools.foreign_code);
     if !store.finish_lone(session.client(), slug, place, versions, outcome.writes.first(), limit).await? {
         return Ok(None);
     }

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use crate::store::ForeignCode;
+
 /// The time for all writes of a batch, and for the first try of a write alone.
 const BESIDE_OTHERS: Duration = Duration::from_millis(500);
 
@@ -22,6 +24,7 @@ pub(super) struct Slow {
     most: Duration,
     slugs: BTreeMap<String, Turn>,
     alone: Option<String>,
+    has_met_any: bool,
 }
 
 /// When a write may be tried next, and for how long.
@@ -34,7 +37,7 @@ struct Turn {
 impl Slow {
     /// With the most time that there is.
     pub(super) fn new(most: Duration) -> Self {
-        Self { most, slugs: BTreeMap::new(), alone: None }
+        Self { most, slugs: BTreeMap::new(), alone: None, has_met_any: false }
     }
 
     /// The slug that is being tried alone.
@@ -53,6 +56,12 @@ impl Slow {
         turn.map_or(BESIDE_OTHERS, |turn| turn.time).min(self.most)
     }
 
+    /// The same, where writes are limited at all: setting the limit is a part of a small batch that counts, so it is set only where code
+    /// of others runs with the writes, or one has taken long before.
+    pub(super) fn limit(&self, foreign_code: ForeignCode) -> Option<Duration> {
+        (self.has_met_any || foreign_code != ForeignCode::None).then(|| self.time())
+    }
+
     /// Lets the slug whose turn it is be tried alone. False if there is none.
     pub(super) fn begin_one(&mut self, now: Instant) -> bool {
         let due = self.slugs.iter().filter(|(_, turn)| turn.not_before <= now);
@@ -62,6 +71,7 @@ impl Slow {
 
     /// The write of this slug did not fit in the time of a batch. False if it cannot be remembered.
     pub(super) fn add(&mut self, slug: &str, now: Instant) -> bool {
+        self.has_met_any = true;
         if self.slugs.len() < REMEMBERED {
             self.slugs.entry(slug.to_owned()).or_insert(Turn { not_before: now, time: BESIDE_OTHERS });
         }
@@ -98,7 +108,10 @@ mod tests {
     fn a_slow_write_waits_for_its_turn_which_comes_with_more_time_after_longer_pauses() {
         let (mut slow, mut now) = (Slow::new(MOST), Instant::now());
         assert!(!slow.must_wait("a") && !slow.begin_one(now));
+        assert_eq!(slow.limit(ForeignCode::None), None);
+        assert_eq!(slow.limit(ForeignCode::WithTheWrite), Some(BESIDE_OTHERS));
         assert!(slow.add("a", now));
+        assert_eq!(slow.limit(ForeignCode::None), Some(BESIDE_OTHERS));
         let mut times = Vec::new();
         loop {
             assert!(slow.must_wait("a"));

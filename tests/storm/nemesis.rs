@@ -330,8 +330,10 @@ async fn end(world: &mut World, fault: Fault) {
 async fn install(world: &mut World) {
     let output = world.verb("storm_owner", &["install"]).await;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    // Where the server is away just now, 69 says so.
-    assert!(matches!(output.status.code(), Some(0 | 69)), "{:?}: {said}", output.status);
+    // Where the server is away just now, 69 says so. On a busy machine it may take longer than a statement may here; once the faults are
+    // over, it is installed again where that matters.
+    let is_slow = said.contains("57014") && said.contains("nothing was changed");
+    assert!(is_slow || matches!(output.status.code(), Some(0 | 69)), "{:?}: {said}", output.status);
 }
 
 /// Runs a statement that takes a table for itself, if it can have it at once.

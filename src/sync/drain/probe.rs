@@ -65,7 +65,7 @@ impl Drain {
             store.abandon(client).await?;
             return Ok(Some(Batch::Done(end)));
         }
-        match store.finish(client, &decision.outcome, announce, self.slow.time()).await {
+        match store.finish(client, &decision.outcome, announce, Some(self.slow.time())).await {
             Ok(()) => {
                 self.committed(tools, &decision, end, read).await?;
                 if probes == PROBES_OF_SLOW {
