@@ -424,6 +424,7 @@ impl Attempt<'_> {
         let patience = Store::patience(&self.context.options.sync);
         self.session.listen(patience).await?;
         self.settings = self.store.session_state(self.session.client()).await?.settings;
+        self.foreign_code = self.store.foreign_code(self.session.client()).await?;
         self.next_sweep = Instant::now() + FIRST_SWEEP;
         Ok(Phase::Draining)
     }
