@@ -40,10 +40,10 @@ pub const OUTBOX: &str = "
            extract(epoch FROM clock_timestamp() - min(o.at))::float8
     FROM (SELECT o.slug, o.at FROM agent_sync.outbox o LIMIT $1::int8) o";
 
-/// What stands in the way of which agents: kind, SQLSTATE, how many, three of them, since when and for how long, and the
+/// What stands in the way of which agents: kind, SQLSTATE, how many, three of them (of a slug that is longer than any may be, the beginning), since when and for how long, and the
 /// latest reason.
 pub const PROBLEMS: &str = "
-    SELECT p.kind, p.sqlstate, count(*), (array_agg(left(p.slug, 200) ORDER BY p.since, p.slug))[1:3],
+    SELECT p.kind, p.sqlstate, count(*), (array_agg(CASE WHEN octet_length(p.slug) > 8192 THEN left(p.slug, 200) ELSE p.slug END ORDER BY p.since, p.slug))[1:3],
            min(p.since),
            extract(epoch FROM clock_timestamp() - min(p.since))::float8,
            (array_agg(p.detail ORDER BY p.last_seen DESC))[1]
