@@ -427,7 +427,7 @@ pub async fn install(
     }
     findings.extend(privileges(client, patience, database, layout).await?);
     let table: [(&(dyn ToSql + Sync), Type); 1] = [(&layout.configurations.table, Type::TEXT)];
-    for row in within(patience, client.query_typed(queries::RULES, &table)).await? {
+    for row in within(patience, client.query_typed(&queries::rules(), &table)).await? {
         findings.push(Finding::HasRule { table: row.try_get(0)?, rule: row.try_get(1)? });
     }
     Ok(findings)

@@ -42,14 +42,16 @@ pub const OUTBOX: &str = "
 
 /// What stands in the way of which agents: kind, SQLSTATE, how many, three of them (of a slug that is longer than any may be, the beginning), since when and for how long, and the
 /// latest reason.
-pub const PROBLEMS: &str = "
-    SELECT p.kind, p.sqlstate, count(*), (array_agg(CASE WHEN octet_length(p.slug) > 8192 THEN left(p.slug, 200) ELSE p.slug END ORDER BY p.since, p.slug))[1:3],
+pub fn problems() -> String {
+    format!("
+    SELECT p.kind, p.sqlstate, count(*), (array_agg(CASE WHEN octet_length(p.slug) > {} THEN left(p.slug, 200) ELSE p.slug END ORDER BY p.since, p.slug))[1:3],
            min(p.since),
            extract(epoch FROM clock_timestamp() - min(p.since))::float8,
            (array_agg(p.detail ORDER BY p.last_seen DESC))[1]
     FROM agent_sync.problem p
     GROUP BY p.kind, p.sqlstate
-    ORDER BY array_position(ARRAY['failed', 'rejected', 'missing_configuration'], p.kind), 3 DESC, 2";
+    ORDER BY array_position(ARRAY['failed', 'rejected', 'missing_configuration'], p.kind), 3 DESC, 2", queries::LONGEST_SLUG)
+}
 
 /// The problem of the slug `$1`: kind, reason, SQLSTATE, since when, how often, and in how many seconds it is tried again.
 pub const PROBLEM_OF: &str = "

@@ -273,7 +273,7 @@ impl<'a> Asking<'a> {
     }
 
     async fn problems(&mut self) -> Result<(), StoreError> {
-        match self.list(report::PROBLEMS, group).await {
+        match self.list(&report::problems(), group).await {
             Ok(groups) => {
                 if groups.is_empty() {
                     self.note(Note::pass("agents", "no agent has a problem"));

@@ -138,6 +138,11 @@ pub const NOTES_CAUSE: &str = "
     SELECT EXISTS (SELECT FROM pg_attribute a
                    WHERE a.attrelid = to_regclass('agent_sync.outbox') AND a.attname = 'role' AND a.atthasdef)";
 
+/// The name of the table `c` in the schema `n` as `store::identifier::Quoted` writes it. Not `to_regclass()`, which looks up no name in a
+/// schema that the role may not use.
+const QUOTED_NAME: &str =
+    "'\"' || replace(n.nspname, '\"', '\"\"') || '\".\"' || replace(c.relname, '\"', '\"\"') || '\"'";
+
 /// What the capture rests on, as `now.seal`: which version of each row of the catalog there is.
 ///
 /// It is about the tables `$1` and `$2`, with their partitions and children: a row of `pg_class` moves with TRUNCATE, a rewrite, a rename,
@@ -145,11 +150,11 @@ pub const NOTES_CAUSE: &str = "
 /// renamed; those of `pg_inherits` with a partition alone. Then our triggers on all of these, their functions, the policies, the tables of ours that must not be emptied, and the schemas.
 /// VACUUM, ANALYZE and indexes leave these rows in place. A trigger of others that is made and dropped between two looks leaves
 /// no trace here.
-const SEALED: &str = "
+fn sealed() -> String {
+    format!("
     WITH RECURSIVE root (relation) AS (
-        -- Not to_regclass(), which looks up no name in a schema that the role may not use.
         SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-        WHERE '\"' || replace(n.nspname, '\"', '\"\"') || '\".\"' || replace(c.relname, '\"', '\"\"') || '\"' IN ($1::text, $2::text)
+        WHERE {QUOTED_NAME} IN ($1::text, $2::text)
     ), watched (relation) AS (
         SELECT root.relation FROM root
         UNION
@@ -181,13 +186,15 @@ const SEALED: &str = "
            OR n.oid IN (SELECT c.relnamespace FROM pg_class c JOIN root ON root.relation = c.oid)
     ), now (seal) AS (
         SELECT 'md5 ' || md5(coalesce(string_agg(p.version, ',' ORDER BY p.version COLLATE \"C\"), '')) FROM part p
-    )";
+    )")
+}
 
 /// Notes the seal in `agent_sync.install`. If it is not the one that was noted, changes may have been missed, also where all has been
 /// changed back: every agent is to be looked at. One row then, with whether a seal was noted before.
 pub fn seal() -> String {
+    let sealed = sealed();
     format!(
-        "{SEALED}
+        "{sealed}
          UPDATE agent_sync.install i SET seal = now.seal, uncaptured_seen = -1
          FROM now
          WHERE i.seal <> now.seal
@@ -198,8 +205,9 @@ pub fn seal() -> String {
 /// What the statements of a connection are made for: the seal, and the indexes of both tables. When it moves, the statements may be
 /// wrong: a column is left out that has come, an index is counted on that has gone, slugs are compared in another collation.
 pub fn layout_version() -> String {
+    let sealed = sealed();
     format!(
-        "{SEALED}
+        "{sealed}
          SELECT now.seal || ' ' || md5(coalesce(
                     (SELECT string_agg(concat_ws(' ', x.indexrelid, x.xmin), ',' ORDER BY x.indexrelid)
                      FROM pg_index x WHERE x.indrelid IN (SELECT w.relation FROM watched w)), ''))
@@ -228,14 +236,18 @@ pub const MISSING_PARTS: &str = "
 
 /// The rules (CREATE RULE) that are in the way of what the daemon writes: on updates of the configurations, the quoted table `$1`, and on
 /// tables of ours. PostgreSQL rewrites no statement that writes in more than one place. The table, and the name of the rule.
-pub const RULES: &str = "
+pub fn rules() -> String {
+    format!(
+        "
     SELECT c.oid::regclass::text, quote_ident(r.rulename)
     FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p')
       AND (n.nspname = 'agent_sync' AND c.relname IN ('problem', 'install', 'history')
            OR r.ev_type = '2'
-              AND '\"' || replace(n.nspname, '\"', '\"\"') || '\".\"' || replace(c.relname, '\"', '\"\"') || '\"' = $1::text)
-    ORDER BY 1, 2";
+              AND {QUOTED_NAME} = $1::text)
+    ORDER BY 1, 2"
+    )
+}
 
 /// Whether every configuration is in sync under another mapping than `$1`, or is going to be looked at anyhow; and whether it is
 /// under that.

@@ -5,7 +5,7 @@ use super::hidden::rows_may_be_hidden;
 use crate::store::layout::{Column, Layout};
 
 /// The most bytes of a slug. What is longer is set aside, and never sent.
-pub(super) const LONGEST_SLUG: usize = 8192;
+pub(in crate::store) const LONGEST_SLUG: usize = 8192;
 
 /// The SQLSTATE of the problem that is noted for the slug: empty if it has none, and null if there is no problem.
 pub(super) const PROBLEM: &str =

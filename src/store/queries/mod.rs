@@ -16,6 +16,7 @@ mod upkeep;
 
 pub use batch::*;
 pub use catalog::*;
+pub(super) use claimed::LONGEST_SLUG;
 pub(super) use columns::{As, agent_columns, configuration_columns};
 pub use lone::*;
 pub use problems::*;
