@@ -15,13 +15,6 @@ async fn without_image() -> Platform {
     platform
 }
 
-/// A daemon that sweeps every second.
-fn sweeping(platform: &Platform) -> Daemon {
-    let mut command = platform.command(&["run"]);
-    command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s").env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
-    Daemon::start(command)
-}
-
 async fn image_arrives(platform: &Platform, image: &str) {
     platform
         .run(&format!("UPDATE agents SET agent_image = '{image}', name = '{image}' WHERE slug = 'b'"))
@@ -56,7 +49,7 @@ async fn g2_a_standby_that_takes_over_works_with_the_tables_as_they_are() {
 #[tokio::test]
 async fn g2_a_column_that_comes_just_after_the_connection_is_written() {
     let platform = without_image().await;
-    let daemon = sweeping(&platform);
+    let daemon = platform.brisk_daemon();
     daemon.logged("connected and leading").await;
     platform.run("ALTER TABLE agent_configurations ADD COLUMN agent_image text").await;
     daemon.logged("caught up").await;
@@ -101,7 +94,7 @@ async fn g13_a_collation_that_comes_under_a_running_daemon_mixes_up_no_agents() 
 #[tokio::test]
 async fn g14_an_index_that_goes_is_noticed_and_comes_back_likewise() {
     let platform = without_image().await;
-    let daemon = sweeping(&platform);
+    let daemon = platform.brisk_daemon();
     daemon.logged("caught up").await;
     let index: String = platform
         .value("SELECT indexname::text FROM pg_indexes WHERE tablename = 'agent_configurations' AND indexdef LIKE '%(agent_slug)'")
@@ -119,7 +112,7 @@ async fn g14_an_index_that_goes_is_noticed_and_comes_back_likewise() {
 #[tokio::test]
 async fn g14_a_column_that_goes_is_told_while_the_daemon_runs() {
     let platform = without_image().await;
-    let daemon = sweeping(&platform);
+    let daemon = platform.brisk_daemon();
     daemon.logged("caught up").await;
     platform.run("ALTER TABLE agent_configurations RENAME COLUMN agent_name TO display_name").await;
     let line = daemon.logged("columns that do not exist any more").await;
@@ -148,7 +141,7 @@ async fn g14_a_capture_that_is_not_as_it_was_made_is_told_until_it_is_mended() {
         ("ALTER TABLE agents ENABLE TRIGGER agent_sync_update".to_owned(), "a trigger is enabled but not ALWAYS"),
     ] {
         let platform = without_image().await;
-        let daemon = sweeping(&platform);
+        let daemon = platform.brisk_daemon();
         daemon.logged("caught up").await;
         platform.run(&change).await;
         daemon.logged(message).await;
@@ -178,7 +171,7 @@ async fn g14_a_rule_in_the_way_is_named_and_its_end_is_noticed() {
         ),
     ] {
         let platform = without_image().await;
-        let daemon = sweeping(&platform);
+        let daemon = platform.brisk_daemon();
         daemon.logged("caught up").await;
         platform.run(rule).await;
         let line = daemon.logged("database unavailable").await;

@@ -5,13 +5,6 @@ use agent_sync::throwaway::{Cluster, Options};
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES, connect};
 use crate::support::{Daemon, Platform, eventually};
 
-/// The daemon with short waits.
-fn brisk(platform: &Platform) -> Daemon {
-    let mut command = platform.command(&["run"]);
-    command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s").env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
-    Daemon::start(command)
-}
-
 /// Why the daemon cannot work, and what it says to do.
 async fn found(daemon: &Daemon) -> (String, String) {
     let line = daemon.logged("database unavailable").await;
@@ -50,7 +43,7 @@ async fn a_read_only_database_is_said_to_be_one_until_it_is_not() {
     let platform = Platform::installed().await;
     let name: String = platform.value("SELECT current_database()::text").await;
     platform.run(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
-    let daemon = brisk(&platform);
+    let daemon = platform.brisk_daemon();
     let (cause, remedy) = found(&daemon).await;
     assert_eq!(cause, "this server is read-only, so nothing can be written");
     assert!(remedy.contains("default_transaction_read_only"), "{remedy}");
@@ -83,7 +76,7 @@ async fn a_missing_stale_or_damaged_install_is_told_with_its_remedy() {
     ] {
         let platform = Platform::installed().await;
         platform.run(damage).await;
-        let daemon = brisk(&platform);
+        let daemon = platform.brisk_daemon();
         let (said, do_this) = found(&daemon).await;
         assert!(said.starts_with(cause), "{damage}: {said}");
         assert!(do_this.starts_with(remedy), "{damage}: {do_this}");
@@ -149,7 +142,7 @@ async fn g3_prepared_transactions_and_notifications_are_warned_of_once() {
         Cluster::start(Options { settings: "max_prepared_transactions = 5", ..Options::default() }).unwrap();
     let platform = Platform::with_tables(&own, TABLES).await;
     platform.install();
-    let daemon = brisk(&platform);
+    let daemon = platform.brisk_daemon();
     let line = daemon.logged("max_prepared_transactions is 5").await;
     assert!(line["remedy"].as_str().unwrap().contains("capture.notify = false"), "{line}");
     daemon.logged("caught up").await;
@@ -323,11 +316,11 @@ async fn saving_an_agent_succeeds_whatever_state_the_install_is_in() {
 async fn g14_an_install_without_its_record_is_told_at_the_start_in_a_sweep_and_by_doctor() {
     let platform = Platform::installed().await;
     let record = "the install has no record of itself, as after a copy of the schema alone";
-    let running = brisk(&platform);
+    let running = platform.brisk_daemon();
     running.logged("caught up").await;
     let row: String = platform.value("SELECT to_jsonb(i)::text FROM agent_sync.install i").await;
     platform.run("TRUNCATE agent_sync.install").await;
-    let (starting, damaged) = (brisk(&platform), platform.says(&["doctor", "--json"]).await);
+    let (starting, damaged) = (platform.brisk_daemon(), platform.says(&["doctor", "--json"]).await);
     for daemon in [&running, &starting] {
         let (cause, remedy) = found(daemon).await;
         assert!(cause.starts_with(record), "{cause}");
@@ -378,7 +371,7 @@ async fn t6_tables_that_the_install_was_not_made_for_are_refused() {
     }
     // An install that is made for others under a running daemon is found in its next sweep.
     let platform = Platform::installed().await;
-    let daemon = brisk(&platform);
+    let daemon = platform.brisk_daemon();
     daemon.logged("caught up").await;
     platform.run("UPDATE agent_sync.install SET tables = tables || '{\"agents\": {\"schema\": \"other\", \"table\": \"user\"}}'").await;
     let (cause, _) = found(&daemon).await;
@@ -404,7 +397,7 @@ async fn g14_an_index_in_an_order_that_the_collation_no_longer_has_is_told_and_n
                  INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
             )
             .await;
-        let daemon = brisk(&platform);
+        let daemon = platform.brisk_daemon();
         platform.holds("SELECT count(*) = 400 FROM agent_configurations WHERE agent_name = 'first'").await;
         assert!(daemon.lines("the collation").is_empty());
         assert!(daemon.terminate().await.success());
@@ -417,7 +410,7 @@ async fn g14_an_index_in_an_order_that_the_collation_no_longer_has_is_told_and_n
                           AND attname IN ('colliculocale', 'colllocale', 'collcollate') ORDER BY attname DESC LIMIT 1)); END $$",
             )
             .await;
-        let daemon = brisk(&platform);
+        let daemon = platform.brisk_daemon();
         let lines = daemon.logged_times("the collation public.plat of", told).await;
         for line in &lines {
             let remedy = line["remedy"].as_str().unwrap();
@@ -449,7 +442,7 @@ async fn g14_an_index_in_an_order_that_the_collation_no_longer_has_is_told_and_n
         ] {
             mending.batch_execute(statement).await.unwrap();
         }
-        let daemon = brisk(&platform);
+        let daemon = platform.brisk_daemon();
         daemon.logged("caught up").await;
         mending.batch_execute("UPDATE agents SET name = 'last'").await.unwrap();
         platform.holds("SELECT count(*) = 400 FROM agent_configurations WHERE agent_name = 'last'").await;

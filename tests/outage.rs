@@ -8,19 +8,12 @@ use serde_json::json;
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
 use crate::support::{Daemon, Platform, cluster, eventually};
 
-/// The daemon with short waits, so that a test need not sit through the usual ones.
-fn brisk(platform: &Platform) -> Daemon {
-    let mut command = platform.command(&["run"]);
-    command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s").env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
-    Daemon::start(command)
-}
-
 /// An agent with its configuration, in sync, and the daemon asleep.
 async fn watched() -> (Platform, Daemon) {
     let platform = Platform::installed().await;
     platform.save("a", "{}").await;
     platform.configure("a").await;
-    let daemon = brisk(&platform);
+    let daemon = platform.brisk_daemon();
     daemon.logged("caught up").await;
     (platform, daemon)
 }
@@ -47,7 +40,7 @@ async fn g8_a_server_restart_is_two_log_lines_and_nothing_is_lost() {
               INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
         )
         .await;
-    let daemon = brisk(&platform);
+    let daemon = platform.brisk_daemon();
     daemon.logged("caught up").await;
     for mode in ["fast", "immediate"] {
         let before = daemon.lines("database").len();
@@ -80,7 +73,7 @@ async fn g8_a_server_restart_is_two_log_lines_and_nothing_is_lost() {
 #[tokio::test]
 async fn g8_a_database_that_is_not_there_yet_is_waited_for() {
     let platform = Platform::new().await;
-    let mut daemon = brisk(&platform);
+    let mut daemon = platform.brisk_daemon();
     let line = daemon.logged("database unavailable").await;
     assert!(line["remedy"].as_str().unwrap().contains("agent-sync install"), "{line}");
     platform.save("a", EXAMPLE).await;
@@ -96,7 +89,7 @@ async fn g8_a_database_that_is_not_there_yet_is_waited_for() {
 #[tokio::test]
 async fn g1_a_terminated_backend_loses_nothing() {
     let platform = Platform::installed().await;
-    let daemon = brisk(&platform);
+    let daemon = platform.brisk_daemon();
     daemon.logged("caught up").await;
     platform.configure("a").await;
     for round in 1..=10 {
@@ -205,7 +198,7 @@ async fn g1_a_capture_function_that_is_not_as_it_was_made_is_a_fault_and_made_go
         } else {
             platform.run(mending).await;
         }
-        let daemon = brisk(&platform);
+        let daemon = platform.brisk_daemon();
         platform.becomes("a", EXPECTED).await;
         daemon.logged("caught up").await;
         assert!(daemon.lines("capture broken").is_empty(), "mended: {mending:?}");
@@ -394,7 +387,8 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
             .await
             .unwrap();
     let (claim, write) = (queries::claim(&layout), queries::write(&layout, true));
-    let (seal, layout_version) = (queries::seal(), queries::layout_version());
+    let (seal, layout_version, rules) = (queries::seal(), queries::layout_version(), queries::rules());
+    let problems = report::problems();
     let bare_write = queries::write(&layout, false);
     let (claim_lone, write_lone) =
         (queries::claim_lone(&layout).unwrap(), queries::write_lone(&layout, true));
@@ -411,7 +405,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
     for query in [
         report::DAEMONS,
         report::OUTBOX,
-        report::PROBLEMS,
+        &problems,
         report::PROBLEM_OF,
         report::PENDING_OF,
         report::STILL_PENDING,
@@ -445,7 +439,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         queries::NOTE_FIRST,
         queries::NOTE_DANGEROUS,
         queries::OLDEST_CHANGE,
-        queries::RULES,
+        &rules,
         queries::MAPPING,
         queries::NOTE_MAPPING,
         queries::FORGET_FIRST,
@@ -517,7 +511,7 @@ async fn g1_a_capture_that_was_off_for_a_moment_is_made_good() {
         platform.run("ALTER TABLE agents ENABLE TRIGGER ALL").await;
         assert_eq!(platform.outbox().await, Vec::<String>::new(), "it could not be captured");
         if !while_running {
-            daemon = brisk(&platform);
+            daemon = platform.brisk_daemon();
         }
         platform.becomes("a", EXPECTED).await;
         let line = daemon.logged("a trigger is enabled but not ALWAYS").await;
@@ -568,7 +562,7 @@ async fn g14_what_was_hidden_from_the_triggers_for_a_moment_is_made_good() {
         platform.run(&format!("BEGIN; {statements}; COMMIT")).await;
         platform.run("ALTER SEQUENCE agent_sync.uncaptured RESTART").await;
         platform.run("UPDATE agent_sync.install SET uncaptured_seen = (SELECT last_value FROM agent_sync.uncaptured)").await;
-        let daemon = brisk(&platform);
+        let daemon = platform.brisk_daemon();
         eventually(what, async || {
             platform.value("SELECT agent_name = 'missed' IS TRUE FROM agent_configurations").await
         })
@@ -593,7 +587,7 @@ async fn g14_rows_that_come_by_attach_partition_are_in_sync_within_one_sweep() {
     platform.configure("a").await;
     platform.configure("b").await;
     platform.run("INSERT INTO agents (region, slug, name) VALUES ('eu', 'a', 'first')").await;
-    let daemon = brisk(&platform);
+    let daemon = platform.brisk_daemon();
     daemon.logged("caught up").await;
     platform.holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install").await;
     let attach = "ALTER TABLE agents ATTACH PARTITION us FOR VALUES IN ('us')";
@@ -643,7 +637,7 @@ async fn g14_saves_in_a_child_table_are_a_fault_and_in_sync_within_one_sweep() {
     platform
         .run("INSERT INTO agents (slug) VALUES ('a'); INSERT INTO child (slug) VALUES ('b'); INSERT INTO grandchild (slug) VALUES ('c')")
         .await;
-    let daemon = brisk(&platform);
+    let daemon = platform.brisk_daemon();
     let lines = daemon.logged_times("saves in a partition or child table are not noticed", 4).await;
     let triggers: Vec<_> = lines.iter().map(|line| line["trigger"].as_str().unwrap()).collect();
     for trigger in ["public.child.agent_sync_insert", "public.grandchild.agent_sync_update"] {
@@ -709,7 +703,7 @@ async fn g1_a_column_that_came_after_the_install_is_reported() {
     platform.save("a", "{}").await;
     platform.configure("a").await;
     platform.run("ALTER TABLE agents ADD COLUMN agent_image text").await;
-    let daemon = brisk(&platform);
+    let daemon = platform.brisk_daemon();
     let line = daemon.logged("capture broken").await;
     assert!(line["fault"].as_str().unwrap().contains("blind to the column agent_image"), "{line}");
     platform.run("UPDATE agents SET agent_image = 'new.png'").await;
@@ -754,7 +748,7 @@ async fn a_crash_of_the_server_is_not_told_as_saves_that_could_not_be_captured()
     platform.install();
     platform.save("a", "{}").await;
     platform.configure("a").await;
-    let daemon = brisk(&platform);
+    let daemon = platform.brisk_daemon();
     daemon.logged("caught up").await;
     platform.holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install").await;
     let before: i64 = platform.value("SELECT last_value FROM agent_sync.uncaptured").await;
