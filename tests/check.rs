@@ -320,7 +320,7 @@ async fn g12_check_takes_the_same_memory_for_200_000_agents_as_for_a_tenth_of_th
             "INSERT INTO agents (slug, name, system_prompt, voice_settings)
              SELECT 'agent-' || i, 'Agent', 'You are an agent.', '{{\"voice_id\":\"v\"}}' FROM generate_series({from}, {to}) i;
              INSERT INTO agent_configurations (agent_slug, agent_name, system_prompt, voice_id, voice_settings)
-             SELECT slug, name, system_prompt, CASE WHEN slug LIKE '%77' THEN 'old' ELSE 'v' END, voice_settings
+             SELECT slug, name, system_prompt, CASE WHEN slug LIKE '%7' THEN 'old' ELSE 'v' END, voice_settings
              FROM agents WHERE substr(slug, 7)::int >= {from};
              TRUNCATE agent_sync.outbox"
         )
@@ -329,8 +329,9 @@ async fn g12_check_takes_the_same_memory_for_200_000_agents_as_for_a_tenth_of_th
     let (few, _) = peak_of(platform.command(&["check"]));
     platform.run(&fill(20_001, 200_000)).await;
     let (many, said) = peak_of(platform.command(&["check"]));
-    assert!(said.contains("200,000 agents, 198,000 in sync, 2,000 drifted"), "{said}");
+    assert!(said.contains("200,000 agents, 180,000 in sync, 20,000 drifted"), "{said}");
     eprintln!("peak memory of check: {few} KiB for 20,000 agents, {many} KiB for 200,000");
+    assert!(few > 1024, "{few} KiB is no process that has worked");
     assert!(many < few + 4 * 1024, "{few} KiB for 20,000 agents, {many} KiB for 200,000");
 }
 
@@ -341,7 +342,7 @@ fn peak_of(mut command: Command) -> (u64, String) {
     let mut output = child.stdout.take().unwrap();
     let (mut peak, mut said, mut buffer) = (0, Vec::new(), [0; 4096]);
     loop {
-        // Looked at whenever it has written something, which is more than a pipe holds.
+        // Read whenever the process has written something. It writes more than a pipe holds, so it is still there then.
         let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         peak = peak.max(line.map_or(0, |line| line.trim().trim_end_matches(" kB").parse().unwrap()));
