@@ -25,7 +25,7 @@ fn the_settings_reference_is_what_the_code_says() {
 }
 
 /// Every Rust file of the program.
-fn sources(folder: &Path, found: &mut Vec<String>) {
+pub fn sources(folder: &Path, found: &mut Vec<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

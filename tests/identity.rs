@@ -7,8 +7,7 @@
 use std::time::Duration;
 
 use agent_sync::mapping::{Rules, Targets, plan};
-use agent_sync::settings::{Settings, Sources};
-use agent_sync::store::{Claim, Idle, Layout, Outcome, Part, Problem, ProblemKind, RowId, Store, Taken};
+use agent_sync::store::{Claim, Idle, Outcome, Part, Problem, ProblemKind, RowId, Store, Taken};
 use tokio_postgres::Client;
 
 use crate::support::Platform;
@@ -70,12 +69,10 @@ async fn world() -> (Platform, Store, Client) {
     let platform = Platform::with_tables(crate::support::cluster(), TABLES).await;
     platform.install();
     platform.run(ROWS).await;
-    let sources = Sources::new(None, None, [("DATABASE_URL".into(), platform.url.clone().into())]);
-    let database = Settings::load_from(&sources).unwrap().settings.databases["default"].clone();
     let client = platform.connect().await;
     client.batch_execute("SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan").await.unwrap();
     let patience = Duration::from_secs(30);
-    let layout = Layout::read(&client, patience, &database.agents, &database.configurations).await.unwrap();
+    let layout = platform.layout().await;
     let store = Store::prepare(&client, layout, true, false, patience).await.unwrap();
     (platform, store, client)
 }
@@ -254,12 +251,9 @@ async fn g13_a_configuration_that_moves_between_partitions_is_not_taken_for_anot
         platform
             .run("TRUNCATE agent_sync.outbox; INSERT INTO agent_sync.outbox (slug) SELECT slug FROM agents")
             .await;
-        let sources = Sources::new(None, None, [("DATABASE_URL".into(), platform.url.clone().into())]);
-        let database = Settings::load_from(&sources).unwrap().settings.databases["default"].clone();
         let client = platform.connect().await;
         let patience = Duration::from_secs(30);
-        let layout =
-            Layout::read(&client, patience, &database.agents, &database.configurations).await.unwrap();
+        let layout = platform.layout().await;
         let store = Store::prepare(&client, layout, true, false, patience).await.unwrap();
         let place = place_of(&platform, "a3").await;
         let claimed = store.read_lone(&client, place).await.unwrap().unwrap();

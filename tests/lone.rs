@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use agent_sync::mapping::{Changes, Rules, Targets, plan};
-use agent_sync::settings::{Settings, Sources};
-use agent_sync::store::{Layout, RowId, Store};
+use agent_sync::store::{RowId, Store};
 
 use crate::support::platform::{EXAMPLE, EXPECTED};
 use crate::support::{Platform, eventually};
@@ -15,12 +14,7 @@ async fn changed() -> (Platform, Store, RowId) {
     platform.save("a", EXAMPLE).await;
     platform.configure("a").await;
     platform.run("TRUNCATE agent_sync.outbox; INSERT INTO agent_sync.outbox (slug) VALUES ('a')").await;
-    let sources = Sources::new(None, None, [("DATABASE_URL".into(), platform.url.clone().into())]);
-    let database = Settings::load_from(&sources).unwrap().settings.databases["default"].clone();
-    let layout =
-        Layout::read(&platform.client, Duration::from_secs(30), &database.agents, &database.configurations)
-            .await
-            .unwrap();
+    let layout = platform.layout().await;
     let store = Store::prepare(&platform.client, layout, true, true, Duration::from_secs(30)).await.unwrap();
     let place: String = platform.value("SELECT ctid::text FROM agent_sync.outbox").await;
     (platform, store, place.parse().unwrap())

@@ -48,6 +48,7 @@ mod roles;
 mod scale;
 mod secrets;
 mod settings;
+mod shadow;
 mod status;
 mod storm;
 mod story;

@@ -1,7 +1,5 @@
 //! What happens when the connection or the capture breaks (G1, G8): nothing is lost, and the log stays short.
 
-use std::time::Duration;
-
 use agent_sync::throwaway::{Cluster, Options};
 use serde_json::json;
 
@@ -375,17 +373,10 @@ async fn the_log_of_a_database_that_stays_away_is_one_line() {
 
 #[tokio::test]
 async fn every_query_can_be_prepared_against_a_fresh_install() {
-    use agent_sync::settings::{Settings, Sources};
-    use agent_sync::store::{Layout, backlog, queries, report};
+    use agent_sync::store::{backlog, queries, report};
 
     let platform = Platform::installed().await;
-    let sources = Sources::new(None, None, [("DATABASE_URL".into(), platform.url.clone().into())]);
-    let settings = Settings::load_from(&sources).unwrap().settings;
-    let database = &settings.databases["default"];
-    let layout =
-        Layout::read(&platform.client, Duration::from_secs(30), &database.agents, &database.configurations)
-            .await
-            .unwrap();
+    let layout = platform.layout().await;
     let (claim, write) = (queries::claim(&layout), queries::write(&layout, true));
     let (seal, layout_version, rules) = (queries::seal(), queries::layout_version(), queries::rules());
     let problems = report::problems();

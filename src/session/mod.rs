@@ -32,7 +32,7 @@ pub use tls::TlsError;
 
 use crate::observe::pulse;
 use crate::settings::{Database, SettingsError, Tls};
-use crate::store::{StoreError, failure, within};
+use crate::store::{StoreError, failure, path, within};
 
 /// The channel of wake-ups (empty payload) and of requests for a slug (I7).
 pub const CHANNEL: &str = "agent_sync";
@@ -173,8 +173,8 @@ fn sources<T: Error + 'static>(error: &tokio_postgres::Error) -> Option<&T> {
 /// What is set for every session. A server older than 14 has no `idle_session_timeout`, that it is too old is said by the
 /// checks, which come after; and one older than 17 has no `transaction_timeout`.
 ///
-/// The `search_path` is left as the role has it: the platform's own triggers run in this session when a configuration
-/// is written, and they may count on it. Our statements name schemas, or what `pg_catalog` has an exact match for.
+/// The `search_path` comes first, so that no name in any statement is looked up in a schema that others can create in. The platform's own
+/// triggers, which run in this session when a configuration is written, count on that of the role: see `store::path`.
 ///
 /// A database with the encoding `SQL_ASCII` holds any bytes, and its server refuses to send those that are no UTF-8; so there the bytes come as
 /// they are, and whoever reads them sees what is text.
@@ -194,7 +194,8 @@ fn sources<T: Error + 'static>(error: &tokio_postgres::Error) -> Option<&T> {
 /// would meet the session's own lock: a trigger of the platform that saves an agent inside our write has to notify.
 fn session_settings(database: &Database, limits: Limits) -> String {
     format!(
-        "SET statement_timeout = {};
+        "{};
+         SET statement_timeout = {};
          SET lock_timeout = {};
          SET idle_in_transaction_session_timeout = 5000;
          SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout');
@@ -225,6 +226,7 @@ fn session_settings(database: &Database, limits: Limits) -> String {
          SET row_security = on;
          SET agent_sync.daemon = 'on';
          SET jit = off",
+        path::OURS,
         limits.statement_timeout.as_millis(),
         limits.lock_timeout.as_millis(),
         database.tcp_user_timeout.as_millis(),

@@ -20,8 +20,11 @@ use crate::settings::{AgentsTable, ConfigurationsTable};
 pub struct Column {
     /// The name, quoted.
     pub name: String,
-    /// Its type without length or scale: a cast to `varchar(20)` cuts off silently, an assignment does not.
+    /// Its type for a reader.
     pub sql_type: String,
+    /// Its type for a cast: quoted, with its schema, and without length or scale, for a cast to `varchar(20)` cuts off silently, and an
+    /// assignment does not.
+    pub cast: String,
 }
 
 /// How rows are looked up by their slug.
@@ -117,9 +120,9 @@ impl Configurations {
         self.lookup.sql(alias, &self.agent_slug)
     }
 
-    /// This slug byte by byte, whatever the column has become since its type and its collation were looked at.
+    /// This slug byte by byte, whatever the column has become since its type and its collation were looked at. Every name is qualified.
     pub fn exact(&self, alias: &str) -> String {
-        format!("{alias}.{}::text COLLATE \"C\"", self.agent_slug.name)
+        format!("{alias}.{}::pg_catalog.text COLLATE pg_catalog.\"C\"", self.agent_slug.name)
     }
 }
 
@@ -196,8 +199,8 @@ impl LayoutError {
 /// The columns of a table, their types by name and by length, whether one can be written, whether it is indexed, and
 /// whether it is of a primary key that can be read; then its collation, if the library orders text otherwise than when the collation was
 /// made: its name, none for that of the database, and the two versions; whether it is unique by itself; and whether its type
-/// holds slugs (T7; `sql/attach.sql` has the same types). Those of the primary key come
-/// first, in its order.
+/// holds slugs (T7; `sql/attach.sql` has the same types); whether its collation takes different texts for equal, and which it is; and
+/// its type as [`Column::cast`] has it. Those of the primary key come first, in its order.
 /// The table is looked up in the catalog, which needs no privilege: what the role lacks is for `checks` to say.
 pub(super) const COLUMNS: &str = "
     SELECT a.attname::text,
@@ -229,8 +232,11 @@ pub(super) const COLUMNS: &str = "
                    WHERE t.oid IN ('pg_catalog.text'::regtype, 'pg_catalog.varchar'::regtype, 'pg_catalog.bpchar'::regtype)
                       OR t.typname = 'citext' AND t.typtype = 'b') AS holds_slugs,
            EXISTS (SELECT FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation AND NOT l.collisdeterministic),
-           a.attcollation
+           a.attcollation,
+           pg_catalog.format('%I.%I', own_schema.nspname, own.typname)
     FROM pg_catalog.pg_attribute a
+    JOIN pg_catalog.pg_type own ON own.oid = a.atttypid
+    JOIN pg_catalog.pg_namespace own_schema ON own_schema.oid = own.typnamespace
     JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     -- The type under a domain, however many there are of them, one upon the other, and the length or scale that one of them gives it.
@@ -263,6 +269,7 @@ pub(super) const COLUMNS: &str = "
 struct Found {
     name: String,
     sql_type: String,
+    cast: String,
     modifier: i32,
     generated: bool,
     indexed: bool,
@@ -330,6 +337,7 @@ impl Table {
                 Ok(Found {
                     name: row.try_get(0)?,
                     sql_type: row.try_get(1)?,
+                    cast: row.try_get(17)?,
                     modifier: row.try_get(2)?,
                     generated: row.try_get(3)?,
                     indexed: row.try_get(4)?,
@@ -453,18 +461,13 @@ impl Table {
 impl Found {
     /// Whether it holds a number, or text that may be one.
     fn holds_numbers(&self) -> bool {
+        const NUMBERS: [&str; 6] = ["real", "double precision", "numeric", "smallint", "integer", "bigint"];
+        // The type of an extension has its schema before it.
+        let is_citext = self.base_type.ends_with(".citext");
         self.is_text()
-            || matches!(
-                self.base_type.as_str(),
-                "real"
-                    | "double precision"
-                    | "numeric"
-                    | "smallint"
-                    | "integer"
-                    | "bigint"
-                    | "character"
-                    | "citext"
-            )
+            || is_citext
+            || self.base_type == "character"
+            || NUMBERS.contains(&self.base_type.as_str())
     }
 
     fn is_text(&self) -> bool {
@@ -472,7 +475,11 @@ impl Found {
     }
 
     fn column(&self) -> Column {
-        Column { name: Quoted(&self.name).to_string(), sql_type: self.sql_type.clone() }
+        Column {
+            name: Quoted(&self.name).to_string(),
+            sql_type: self.sql_type.clone(),
+            cast: self.cast.clone(),
+        }
     }
 }
 

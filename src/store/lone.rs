@@ -13,7 +13,7 @@ use tokio_postgres::{Client, Error, Statement};
 
 use super::batch::{Claimed, Versions};
 use super::row_id::{Place, RowId};
-use super::{Layout, StoreError, queries, within};
+use super::{Layout, StoreError, path, queries, within};
 use crate::mapping::Changes;
 
 /// The most bytes that a value of a lone change may take as it is stored; a heavier one is left to an ordinary batch. Compressed, that is
@@ -98,7 +98,8 @@ impl super::Store {
         Ok(done == 1)
     }
 
-    /// Runs one statement with a limit to its time, in one round trip. Without a limit it is that of the session.
+    /// Runs one statement with a limit to its time and under the path of the role, in one round trip. Without a limit, time and path are
+    /// those of the session.
     async fn within_time<T>(
         &self,
         client: &Client,
@@ -107,7 +108,8 @@ impl super::Store {
     ) -> Result<T, Error> {
         let Some(limit) = limit else { return statement.await };
         let set = |time: Duration| format!("SET statement_timeout = {}", time.as_millis().max(1));
-        let (limited, usual) = (set(limit), set(self.statement_timeout));
+        let limited = format!("{}; {}", set(limit), path::OF_THE_ROLE);
+        let usual = format!("{}; {}", path::OURS, set(self.statement_timeout));
         let (set, done, reset) =
             tokio::join!(biased; client.batch_execute(&limited), statement, client.batch_execute(&usual));
         set?;

@@ -16,6 +16,7 @@ pub mod failure;
 pub mod identifier;
 mod layout;
 mod lone;
+pub mod path;
 pub mod queries;
 mod remedy;
 pub mod report;

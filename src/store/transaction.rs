@@ -11,7 +11,7 @@ use tokio_postgres::{Client, Error};
 
 use super::batch::{Claimed, Outcome, Problem, Taken};
 use super::row_id::{Place, RowId};
-use super::{Idle, Store, StoreError, queries, within};
+use super::{Idle, Store, StoreError, path, queries, within};
 use crate::mapping::Changes;
 
 /// Fires deferred triggers and checks deferred constraints, as COMMIT does, but within the time limit of a statement, which
@@ -139,7 +139,17 @@ impl Store {
         }
         let patience = self.extend_idle(client, outcome.bytes()).await?;
         let nothing = Taken::default();
-        let writing = self.write(client, &outcome.writes, &outcome.changed, &nothing);
+        let writing = async {
+            let (set, written, reset) = tokio::join!(
+                biased;
+                client.batch_execute(path::OF_THE_ROLE),
+                self.write(client, &outcome.writes, &outcome.changed, &nothing),
+                client.batch_execute(path::OURS),
+            );
+            set?;
+            written?;
+            reset
+        };
         within(patience, writing).await
     }
 
@@ -152,9 +162,11 @@ impl Store {
     ) -> Result<Result<(), Error>, Error> {
         let nothing = Taken::default();
         let slugs = [slug];
+        let begin = format!("SAVEPOINT one; {}", path::OF_THE_ROLE);
+        // The path of before comes back with the savepoint.
         let (set, written, checked, undone) = tokio::join!(
             biased;
-            client.batch_execute("SAVEPOINT one"),
+            client.batch_execute(&begin),
             self.write(client, std::slice::from_ref(write), &slugs, &nothing),
             client.batch_execute(FIRE_DEFERRED),
             client.batch_execute("ROLLBACK TO one"),
@@ -170,8 +182,8 @@ impl Store {
     }
 
     /// Ends a batch: takes its rows out of the outbox, writes its outcome, tells the channel `announce` of it, and commits, in one
-    /// round trip. It is an error, and writes nothing, if a row could not be written, or a statement takes longer than `time`, if there is
-    /// such a limit.
+    /// round trip. It is an error, and writes nothing, if a row could not be written, or a statement takes longer than `time`. There is such
+    /// a limit where code of others may run with the write, which then has the path of the role.
     ///
     /// After an error nothing of the batch has happened, unless it was the connection that failed: then the commit
     /// may or may not have arrived, and either is well, because the batch is idempotent and the outbox is part of it.
@@ -183,16 +195,27 @@ impl Store {
         time: Option<Duration>,
     ) -> Result<(), StoreError> {
         let Outcome { taken, writes, changed, .. } = outcome;
-        // Without a limit, what is deferred is left to the commit.
         let limit = async {
             match time {
-                Some(time) => client.batch_execute(&set_time(time)).await,
+                Some(time) => {
+                    client.batch_execute(&format!("{}; {}", set_time(time), path::OF_THE_ROLE)).await
+                }
                 None => Ok(()),
             }
         };
+        let ours = async {
+            match time {
+                Some(_) => client.batch_execute(path::OURS).await,
+                None => Ok(()),
+            }
+        };
+        // Without a limit, what is deferred is left to the commit.
         let fire = async {
             match time {
-                Some(_) => client.batch_execute(FIRE_DEFERRED).await,
+                Some(_) => {
+                    let fire = format!("{}; {FIRE_DEFERRED}; {}", path::OF_THE_ROLE, path::OURS);
+                    client.batch_execute(&fire).await
+                }
                 None => Ok(()),
             }
         };
@@ -230,12 +253,13 @@ impl Store {
             client.execute_typed(queries::ANNOUNCE, &parameters).await
         };
         let together = async {
-            let (limited, written, noted, set_aside, cleared, announced, fired, committed) = tokio::join!(
-                biased; limit, write, note, not_text, clear, announce,
+            let (limited, written, is_ours, noted, set_aside, cleared, announced, fired, committed) = tokio::join!(
+                biased; limit, write, ours, note, not_text, clear, announce,
                 fire, client.batch_execute("COMMIT")
             );
             limited?;
             written?;
+            is_ours?;
             announced?;
             noted?;
             set_aside?;

@@ -2,7 +2,10 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use agent_sync::settings::{Database, Settings, Sources};
+use agent_sync::store::Layout;
 use agent_sync::throwaway::Cluster;
 use serde_json::Value;
 use tokio_postgres::types::ToSql;
@@ -106,6 +109,18 @@ impl Platform {
         let daemon = self.daemon();
         daemon.logged("caught up").await;
         daemon
+    }
+
+    /// This database as the settings of the program have it.
+    pub fn settings(&self) -> Database {
+        let sources = Sources::new(None, None, [("DATABASE_URL".into(), self.url.clone().into())]);
+        Settings::load_from(&sources).unwrap().settings.databases["default"].clone()
+    }
+
+    /// What its tables look like.
+    pub async fn layout(&self) -> Layout {
+        let Database { agents, configurations, .. } = self.settings();
+        Layout::read(&self.client, Duration::from_secs(30), &agents, &configurations).await.unwrap()
     }
 
     /// A further connection.

@@ -148,16 +148,18 @@ pub(super) fn configuration_as_it_is(configurations: &Configurations) -> String 
 /// by zero.
 ///
 /// With `history`, notes what is written as well, and on whose account: that of the latest of the rows of the outbox.
+///
+/// Code of others runs with this statement, so it runs under their path, and names the schema of all that it looks up (`store::path`).
 pub fn write(layout: &Layout, history: bool) -> String {
     let configurations = &layout.configurations;
     let names: Vec<&str> = written(configurations).iter().map(|(name, _)| *name).collect();
     let rows = format!(
-        "unnest($1::tid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-                     $9::oid[], $10::text[]) AS u (place, {}, relation, slug)",
+        "ROWS FROM ({}) AS u (place, {}, relation, slug)",
+        (1..=10).map(|index| format!("pg_catalog.unnest(${index})")).collect::<Vec<_>>().join(", "),
         names.join(", ")
     );
     let these = format!(
-        "c.ctid = ANY ($1) AND c.ctid = u.place AND c.tableoid = u.relation AND {} = u.slug",
+        "c.ctid {EQUALS} ANY ($1) AND c.ctid {EQUALS} u.place AND c.tableoid {EQUALS} u.relation AND {} {EQUALS} u.slug",
         configurations.exact("c")
     );
     let (returned, noted) = if history {
@@ -167,21 +169,26 @@ pub fn write(layout: &Layout, history: bool) -> String {
     };
     format!(
         "WITH taken AS (
-         DELETE FROM agent_sync.outbox o USING unnest($11::tid[], $12::xid[], $13::text[]) AS t (place, version, slug)
-         WHERE o.ctid = ANY ($11) AND {THIS_CHANGE} {returned}
+         DELETE FROM agent_sync.outbox o
+         USING ROWS FROM (pg_catalog.unnest($11), pg_catalog.unnest($12), pg_catalog.unnest($13)) AS t (place, version, slug)
+         WHERE o.ctid {EQUALS} ANY ($11) AND {THIS_CHANGE} {returned}
          ){noted}, written AS (
          UPDATE {} c SET {}
          FROM {rows}
          WHERE {these}
          RETURNING 1)
-         SELECT 1 / (count(*) = cardinality($1))::integer FROM written",
+         SELECT 1 OPERATOR(pg_catalog./) (pg_catalog.count(*) {EQUALS} pg_catalog.cardinality($1))::pg_catalog.int4 FROM written",
         configurations.table,
         assignments(configurations, |_, name| format!("u.{name}")),
     )
 }
 
+/// "=" in a statement that runs under the path of the role.
+pub(super) const EQUALS: &str = "OPERATOR(pg_catalog.=)";
+
 /// What makes a row of the outbox the one that was read.
-const THIS_CHANGE: &str = "o.ctid = t.place AND o.xmin = t.version AND o.slug = t.slug";
+const THIS_CHANGE: &str = "o.ctid OPERATOR(pg_catalog.=) t.place AND o.xmin OPERATOR(pg_catalog.=) t.version \
+                           AND o.slug OPERATOR(pg_catalog.=) t.slug";
 
 /// The part of [`write()`] that notes it. It sees the rows as they were before.
 fn note_history(configurations: &Configurations, rows: &str, these: &str) -> String {
@@ -191,8 +198,8 @@ fn note_history(configurations: &Configurations, rows: &str, these: &str) -> Str
          SELECT DISTINCT ON (t.slug) t.slug, t.application_name, t.role FROM taken t ORDER BY t.slug, t.at DESC
          ), history AS (
          {HISTORY}
-         SELECT c.{slug}::text, {}, cause.application_name, cause.role
-         FROM {rows} JOIN {table} c ON {these} LEFT JOIN cause ON cause.slug = c.{slug}::text
+         SELECT c.{slug}::pg_catalog.text, {}, cause.application_name, cause.role
+         FROM {rows} JOIN {table} c ON {these} LEFT JOIN cause ON cause.slug {EQUALS} c.{slug}::pg_catalog.text
          )",
         noted(configurations, "c", |_, name| format!("u.{name}")),
     )

@@ -71,15 +71,16 @@ pub(super) fn written(configurations: &Configurations) -> [(&'static str, Option
     ]
 }
 
-/// What a write sets: each column to what `value` gives for its index and name, if that is not null, and the clocks.
+/// What a write sets: each column to what `value` gives for its index and name, if that is not null, and the clocks. Every name is
+/// qualified (`store::path`).
 pub(super) fn assignments(configurations: &Configurations, value: impl Fn(usize, &str) -> String) -> String {
     let columns = written(configurations).into_iter().enumerate().filter_map(|(index, (name, column))| {
-        let Column { name: own, sql_type } = column?;
+        let Column { name: own, cast, .. } = column?;
         // No coalesce: null may not be a value of the type, as in a domain that is NOT NULL.
         let value = value(index, name);
-        Some(format!("{own} = CASE WHEN {value} IS NULL THEN c.{own} ELSE {value}::{sql_type} END"))
+        Some(format!("{own} = CASE WHEN {value} IS NULL THEN c.{own} ELSE {value}::{cast} END"))
     });
-    let clocks = configurations.clocks.iter().map(|column| format!("{} = now()", column.name));
+    let clocks = configurations.clocks.iter().map(|column| format!("{} = pg_catalog.now()", column.name));
     columns.chain(clocks).collect::<Vec<_>>().join(", ")
 }
 
@@ -88,17 +89,18 @@ pub(super) const HISTORY: &str =
     "INSERT INTO agent_sync.history (slug, configuration, columns, before, after, application_name, role)";
 
 /// What is noted of a write of the configuration called `row`, as it was before: its key, which columns, and the `provider_config` before and
-/// after. `value` gives what is written, for the index and name of a column.
+/// after. `value` gives what is written, for the index and name of a column. Every name is qualified (`store::path`).
 pub(super) fn noted(
     configurations: &Configurations,
     row: &str,
     value: impl Fn(usize, &str) -> String,
 ) -> String {
-    let key: Vec<_> = configurations.key.iter().map(|column| format!("{row}.{column}::text")).collect();
+    let key: Vec<_> =
+        configurations.key.iter().map(|column| format!("{row}.{column}::pg_catalog.text")).collect();
     let key = match key.as_slice() {
         [] => "NULL".to_owned(),
         [one] => one.clone(),
-        several => format!("concat_ws(',', {})", several.join(", ")),
+        several => format!("pg_catalog.concat_ws(',', {})", several.join(", ")),
     };
     let written = written(configurations);
     let columns = written.iter().enumerate().filter(|(_, (_, column))| column.is_some());
@@ -108,7 +110,8 @@ pub(super) fn noted(
     let after = written.iter().position(|(name, _)| *name == "provider_config").unwrap_or_default();
     let after = value(after, "provider_config");
     format!(
-        "{key}, array_remove(ARRAY[{}], NULL), CASE WHEN {after} IS NOT NULL THEN {row}.{}::text END, {after}",
+        "{key}, pg_catalog.array_remove(ARRAY[{}], NULL),
+         CASE WHEN {after} IS NOT NULL THEN {row}.{}::pg_catalog.text END, {after}",
         columns.join(", "),
         configurations.provider_config.name,
     )

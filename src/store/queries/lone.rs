@@ -1,6 +1,6 @@
 //! The queries of a lone change (`store::lone`): the same for one row, without locks held from the one to the other.
 
-use super::batch::configuration_as_it_is;
+use super::batch::{EQUALS, configuration_as_it_is};
 use super::claimed::{LONGEST_SLUG, PROBLEM, copied};
 use super::columns::{As, HISTORY, agent_columns, assignments, noted, settings_text};
 use super::upkeep::KEEP_LEAD;
@@ -75,12 +75,14 @@ fn largest<'a>(alias: &str, columns: impl Iterator<Item = &'a Column>) -> String
 /// has the leader's lock (G2), nothing is written, nothing taken, and nothing waited for.
 ///
 /// With `history`, notes what is written as well, and counts that: the same number.
+///
+/// It names the schema of all that it looks up, as [`super::write()`] does.
 pub fn write_lone(layout: &Layout, history: bool) -> String {
     let configurations = &layout.configurations;
     let (table, slug) = (&configurations.table, configurations.exact("c"));
-    let value = |index: usize, _: &str| format!("${}::text", index + 2);
-    let change = "o.ctid = $11 AND o.xmin = $12 AND o.slug = $13";
-    let configuration = format!("c.ctid = $1 AND c.tableoid = $9 AND {slug} = $13");
+    let value = |index: usize, _: &str| format!("${}", index + 2);
+    let change = format!("o.ctid {EQUALS} $11 AND o.xmin {EQUALS} $12 AND o.slug {EQUALS} $13");
+    let configuration = format!("c.ctid {EQUALS} $1 AND c.tableoid {EQUALS} $9 AND {slug} {EQUALS} $13");
     let take = format!("DELETE FROM agent_sync.outbox o USING written WHERE {change}");
     let (seen, take) = if history {
         let note = noted(configurations, "locked", value);
@@ -98,7 +100,7 @@ pub fn write_lone(layout: &Layout, history: bool) -> String {
     };
     format!(
         "WITH locked AS MATERIALIZED (
-         SELECT {seen} FROM {table} c WHERE {configuration} AND c.xmin = $10
+         SELECT {seen} FROM {table} c WHERE {configuration} AND c.xmin {EQUALS} $10
              AND EXISTS (SELECT FROM agent_sync.outbox o WHERE {change})
              AND ({KEEP_LEAD})
          FOR NO KEY UPDATE OF c SKIP LOCKED

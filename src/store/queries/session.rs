@@ -17,16 +17,35 @@ pub const SESSION_STATE: &str = "
                 'enable_nestloop', 'enable_mergejoin', 'enable_tidscan', 'extra_float_digits', 'client_encoding',
                 'agent_sync.daemon']) AS s (name))";
 
-/// Whether the quoted table `$1`, or a partition or child of it, has triggers besides those of the install and of constraints; and whether
-/// one of them runs with the commit.
+/// Whether code of others runs when a row of the quoted table `$1`, or of a partition or child of it, is written: a trigger besides those of
+/// the install and of constraints, or a function that is no part of PostgreSQL in a constraint, a domain, a policy, an index, a generated
+/// column or a partition key; and whether a trigger runs with the commit.
 pub const RUNS_FOREIGN_CODE: &str = "
     WITH RECURSIVE relation AS (
         SELECT to_regclass($1::text)::oid AS oid
         UNION SELECT i.inhrelid FROM pg_inherits i JOIN relation r ON r.oid = i.inhparent
     )
-    SELECT count(*) > 0, coalesce(bool_or(t.tgdeferrable AND t.tginitdeferred), false)
+    , type (oid) AS (
+        SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid IN (SELECT r.oid FROM relation r) AND a.attnum > 0
+        UNION SELECT t.typbasetype FROM pg_type t JOIN type d ON d.oid = t.oid WHERE t.typtype = 'd'
+    ), part (class, oid) AS (
+        SELECT 'pg_class'::regclass, r.oid FROM relation r
+        UNION ALL SELECT 'pg_class'::regclass, i.indexrelid FROM pg_index i WHERE i.indrelid IN (SELECT r.oid FROM relation r)
+        UNION ALL SELECT 'pg_policy'::regclass, p.oid FROM pg_policy p WHERE p.polrelid IN (SELECT r.oid FROM relation r)
+        UNION ALL SELECT 'pg_constraint'::regclass, c.oid FROM pg_constraint c
+                  WHERE c.conrelid IN (SELECT r.oid FROM relation r) OR c.contypid IN (SELECT t.oid FROM type t)
+        UNION ALL SELECT 'pg_attrdef'::regclass, d.oid FROM pg_attrdef d
+                  JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+                  WHERE d.adrelid IN (SELECT r.oid FROM relation r) AND a.attgenerated <> ''
+    ), trigger AS (
+        SELECT t.tgdeferrable AND t.tginitdeferred AS is_deferred
         FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid JOIN pg_namespace n ON n.oid = f.pronamespace
-        WHERE t.tgrelid IN (SELECT r.oid FROM relation r) AND NOT t.tgisinternal AND n.nspname <> 'agent_sync'";
+        WHERE t.tgrelid IN (SELECT r.oid FROM relation r) AND NOT t.tgisinternal AND n.nspname <> 'agent_sync'
+    )
+    SELECT EXISTS (SELECT FROM trigger) OR EXISTS (
+               SELECT FROM pg_depend d JOIN part p ON p.class = d.classid AND p.oid = d.objid
+               WHERE d.refclassid = 'pg_proc'::regclass),
+           EXISTS (SELECT FROM trigger t WHERE t.is_deferred)";
 
 /// Whether a foreign key with ON UPDATE or ON DELETE other than NO ACTION leads from the quoted table `$2` to the quoted table `$1`: then a
 /// rename or delete of an agent waits for a batch that has its configuration locked (G3).

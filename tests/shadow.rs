@@ -1,0 +1,246 @@
+//! Names that somebody else has put where a search path finds them (S1). Nothing that agent-sync runs looks one up there.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use agent_sync::store::queries;
+
+use crate::support::{Daemon, Platform, Said};
+
+/// What the role of the daemon finds first in its search path.
+const SHADOW: &str = include_str!("support/shadow.sql");
+
+/// Every word in the sources that a parenthesis follows: the functions that the statements may call are among them.
+fn called() -> String {
+    let mut sources = Vec::new();
+    crate::docs::sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut sources);
+    let words = sources.iter().flat_map(|text| text.split('(').filter_map(last_word));
+    let names: BTreeSet<&str> = words.collect();
+    names.into_iter().collect::<Vec<_>>().join(" ")
+}
+
+/// The word that ends this text.
+fn last_word(text: &str) -> Option<&str> {
+    text.rsplit(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+        .next()
+        .filter(|word| !word.is_empty())
+}
+
+/// A platform whose every role has the schema `shadow` first in its path.
+async fn platform() -> Platform {
+    let platform = Platform::new().await;
+    platform.run(&format!("SET shadow.names = '{}'; {SHADOW}", called())).await;
+    platform
+}
+
+/// The program on this platform, with that path.
+fn command(platform: &Platform, arguments: &[&str]) -> Command {
+    let mut command = platform.command(arguments);
+    let separator = if platform.url.contains('?') { '&' } else { '?' };
+    let url = format!("{}{separator}options=-csearch_path%3Dshadow,public", platform.url);
+    command.env("DATABASE_URL", url);
+    command.env("AGENT_SYNC__HISTORY__ENABLED", "true").env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
+    command
+}
+
+/// Runs a verb, which must end with this code.
+async fn says(platform: &Platform, arguments: &[&str], code: i32) {
+    let said = Said::of(command(platform, arguments)).await;
+    assert_eq!(said.code, code, "{arguments:?}: {said:?}");
+    assert_none_called(platform, &arguments.join(" ")).await;
+}
+
+async fn assert_none_called(platform: &Platform, by: &str) {
+    assert!(!platform.value::<bool>("SELECT is_called FROM shadow.calls").await, "by {by}");
+}
+
+#[tokio::test]
+async fn s1_the_shadows_are_called_by_an_ordinary_session() {
+    let platform = platform().await;
+    platform.run("SET search_path = shadow, public").await;
+    for statement in
+        ["SELECT 'a'::varchar = 'a'::text", "SELECT 1::int2 & 1", "SELECT format('%s'::text, 'a'::text)"]
+    {
+        let error = platform.client.batch_execute(statement).await.unwrap_err();
+        assert!(error.as_db_error().unwrap().message().contains("somebody else"), "{statement}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn s1_no_name_is_looked_up_where_somebody_else_can_put_one() {
+    // With no code of others, and with some of each kind, which has the writes run under the path of the role.
+    for code_of_others in [
+        "",
+        "CREATE TRIGGER theirs BEFORE UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION public.theirs()",
+        "CREATE CONSTRAINT TRIGGER theirs AFTER UPDATE ON agent_configurations DEFERRABLE INITIALLY DEFERRED
+         FOR EACH ROW EXECUTE FUNCTION public.theirs()",
+    ] {
+        let platform = platform().await;
+        platform
+            .run(&format!(
+                "CREATE FUNCTION public.theirs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+                 {code_of_others}"
+            ))
+            .await;
+        says(&platform, &["install", "--role", &format!("shadowed_{}", platform.name())], 0).await;
+        let daemon = Daemon::start(command(&platform, &["run"]));
+        daemon.logged("caught up").await;
+
+        // A batch, with a problem of every kind in it; then one agent alone; and a sweep.
+        platform
+            .run(
+                r#"INSERT INTO agents (slug, name, voice_settings)
+                   SELECT 'a' || i, 'n', '{"provider":"cartesia","voice_id":"v"}' FROM generate_series(1, 30) i;
+                   UPDATE agents SET voice_settings = '{"provider":1}' WHERE slug = 'a3';
+                   ALTER TABLE agent_configurations ADD CONSTRAINT short CHECK (length(voice_id) < 5);
+                   UPDATE agents SET voice_settings = '{"provider":"openai","voice_id":"too long"}' WHERE slug = 'a4';
+                   INSERT INTO agent_configurations (agent_slug, provider_config)
+                   SELECT 'a' || i, '{}' FROM generate_series(1, 28) i"#,
+            )
+            .await;
+        platform.holds("SELECT count(*) = 26 FROM agent_configurations WHERE voice_id = 'v'").await;
+        platform.holds("SELECT count(*) = 4 FROM agent_sync.problem").await;
+        for round in 0..5 {
+            platform.save("a1", &format!(r#"{{"provider":"openai","voice_id":"o{round}"}}"#)).await;
+            let synced =
+                format!("SELECT voice_id = 'o{round}' FROM agent_configurations WHERE agent_slug = 'a1'");
+            platform.holds(&synced).await;
+        }
+        platform.run("DELETE FROM agents WHERE slug = 'a30'; NOTIFY agent_sync, 'a1'").await;
+        platform.holds("SELECT count(*) = 3 FROM agent_sync.problem").await;
+        assert_none_called(&platform, "the daemon").await;
+
+        for (arguments, code) in [
+            (&["check"][..], 2),
+            (&["check", "a1", "a4"], 2),
+            (&["status"], 0),
+            (&["doctor"], 0),
+            (&["why", "a1"], 0),
+            (&["why", "a4"], 0),
+            (&["reconcile", "a2", "--yes"], 0),
+            (&["reconcile", "--all", "--yes"], 1),
+            (&["install"], 0),
+        ] {
+            says(&platform, arguments, code).await;
+        }
+        drop(daemon);
+        says(&platform, &["reconcile", "--all", "--yes"], 1).await;
+        says(&platform, &["uninstall", "--yes"], 0).await;
+    }
+}
+
+/// GIVEN code of the platform's that finds its tables by the path of the role, in a trigger, in a deferred one, and in a constraint, WHEN the
+/// daemon writes, one agent alone or many, THEN it finds them.
+#[tokio::test]
+async fn s1_code_of_the_platform_keeps_the_path_of_the_role() {
+    for code in [
+        "CREATE TRIGGER noted AFTER UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION app.noted()",
+        "CREATE CONSTRAINT TRIGGER noted AFTER UPDATE ON agent_configurations DEFERRABLE INITIALLY DEFERRED
+         FOR EACH ROW EXECUTE FUNCTION app.noted()",
+        "ALTER TABLE agent_configurations ADD CONSTRAINT allowed CHECK (app.is_allowed(voice_id))",
+        "CREATE DOMAIN app.voice AS text CHECK (app.is_allowed(VALUE));
+         ALTER TABLE agent_configurations ALTER COLUMN voice_id TYPE app.voice",
+    ] {
+        let platform = Platform::installed().await;
+        platform
+            .run(&format!(
+                "CREATE SCHEMA app; CREATE TABLE app.note (slug text);
+                 CREATE FUNCTION app.noted() RETURNS trigger LANGUAGE plpgsql AS
+                     $$ BEGIN INSERT INTO note VALUES (NEW.agent_slug); RETURN NEW; END $$;
+                 CREATE FUNCTION app.is_allowed(voice text) RETURNS boolean LANGUAGE plpgsql AS
+                     $$ BEGIN RETURN NOT EXISTS (SELECT FROM note WHERE slug = voice); END $$;
+                 ALTER DATABASE {} SET search_path = app, public; SET search_path = app, public; {code}",
+                platform.name()
+            ))
+            .await;
+        let daemon = platform.caught_up_daemon().await;
+        for slug in ["a", "b", "c"] {
+            platform.configure(slug).await;
+        }
+        platform.run("INSERT INTO agents (slug, voice_settings) SELECT s, '{\"voice_id\":\"v\"}' FROM unnest(ARRAY['a', 'b', 'c']) s").await;
+        platform.holds("SELECT count(*) = 3 FROM agent_configurations WHERE voice_id = 'v'").await;
+        for round in 0..3 {
+            platform.save("a", &format!(r#"{{"voice_id":"w{round}"}}"#)).await;
+            let synced =
+                format!("SELECT voice_id = 'w{round}' FROM agent_configurations WHERE agent_slug = 'a'");
+            platform.holds(&synced).await;
+        }
+        assert_eq!(daemon.lines("did not write it").len(), 0, "{code}");
+        assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 0, "{code}");
+    }
+}
+
+/// What stands in a statement without the schema that it is looked up in.
+fn unqualified(statement: &str) -> Vec<String> {
+    const WORDS: [&str; 12] =
+        ["materialized", "any", "array", "exists", "from", "with", "as", "u", "t", "and", "history", "not"];
+    const QUALIFIED: &str = "OPERATOR(pg_catalog.";
+    let statement = statement.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut found = Vec::new();
+    let bytes = statement.as_bytes();
+    for (index, letter) in statement.char_indices() {
+        let (before, after) = (&statement[..index], &statement[index..]);
+        let wrong = match letter {
+            // The call of a function, or the columns of an alias.
+            '(' => {
+                let name = last_word(before.trim_end()).unwrap_or_default();
+                let prefix = &before[..before.trim_end().len() - name.len()];
+                !(name.is_empty()
+                    || prefix.ends_with('.')
+                    || before.ends_with("OPERATOR")
+                    || WORDS.contains(&&*name.to_lowercase()))
+            }
+            '=' | '<' | '>' | '+' | '/' | '~' | '|' | '&' | '%' | '@' | '#' | '?' | '-' | '*' | '!' => {
+                let assigned = before.ends_with("\" ") && letter == '=';
+                !before.ends_with(QUALIFIED) && !assigned && !before.ends_with("count(")
+            }
+            // A cast.
+            ':' if bytes.get(index + 1) == Some(&b':') => {
+                let name = after[2..].split(['(', ' ', ',']).next().unwrap_or_default();
+                !name.contains('.')
+            }
+            _ => false,
+        };
+        if wrong {
+            found.push(statement[index.saturating_sub(30)..(index + 20).min(statement.len())].to_owned());
+        }
+    }
+    for word in
+        [" IN (", " LIKE ", " BETWEEN ", "DISTINCT FROM", "COLLATE \"", "CASE $", " USING (", " NATURAL "]
+    {
+        if statement.contains(word) {
+            found.push(word.to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn s1_what_is_unqualified_is_found() {
+    for statement in [
+        "SELECT count(*)",
+        "SELECT 1 WHERE a = b",
+        "SELECT a::text",
+        "SELECT a::varchar(3)",
+        "SELECT a COLLATE \"C\"",
+        "SELECT a || b",
+        "SELECT a IN (1)",
+        "SELECT now()",
+    ] {
+        assert_ne!(unqualified(statement), Vec::<String>::new(), "{statement}");
+    }
+    let good = "SELECT pg_catalog.count(*) FROM ROWS FROM (pg_catalog.unnest($1)) AS u (slug) WHERE a OPERATOR(pg_catalog.=) ANY ($1)";
+    assert_eq!(unqualified(good), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn s1_the_statements_that_write_name_the_schema_of_everything() {
+    let platform = Platform::installed().await;
+    let layout = platform.layout().await;
+    for history in [false, true] {
+        for statement in [queries::write(&layout, history), queries::write_lone(&layout, history)] {
+            assert_eq!(unqualified(&statement), Vec::<String>::new(), "{statement}");
+        }
+    }
+}
