@@ -47,6 +47,12 @@ BEGIN
         COMMENT ON COLUMN agent_sync.history.role IS 'The role of that transaction: as SET ROLE says, else as it logged in.';
     END IF;
 
+    -- A sequence that was set back, or restored without its value, would give numbers that the history has.
+    IF coalesce(pg_sequence_last_value('agent_sync.history_id_seq'), 0) < (SELECT coalesce(max(h.id), 0) FROM agent_sync.history h)
+    THEN
+        PERFORM setval('agent_sync.history_id_seq', (SELECT max(h.id) FROM agent_sync.history h));
+    END IF;
+
     SELECT coalesce((coalesce(nullif(current_setting('agent_sync.tables', true), ''), i.tables::text)::jsonb
                      ->> 'history')::boolean, false)
         INTO wanted FROM agent_sync.install i;

@@ -130,42 +130,50 @@ DECLARE
                         ELSE '1' END, true);
                 END IF;
             EXCEPTION WHEN OTHERS THEN
-                -- Bound to the transaction, as agent_sync.appended is.
-                warned := COALESCE(pg_catalog.current_setting('agent_sync.warned', true), '');
-                IF warned NOT IN (pg_catalog.pg_current_xact_id()::pg_catalog.text || ' counted',
-                                  pg_catalog.pg_current_xact_id()::pg_catalog.text || ' uncounted')
-                THEN
-                    RAISE WARNING 'agent-sync could not note a change of "%%": %%', changed, SQLERRM
-                        USING ERRCODE = SQLSTATE,
-                        HINT = 'The row is saved. Run "agent-sync install" to mend the capture; every agent is then brought in sync.';
-                    warned := pg_catalog.set_config('agent_sync.warned',
-                        pg_catalog.pg_current_xact_id()::pg_catalog.text || ' counted', true);
-                    BEGIN
-                        -- A sequence cannot be locked with NOWAIT; it is locked only while it is altered or dropped.
-                        patience := pg_catalog.current_setting('lock_timeout');
-                        PERFORM pg_catalog.set_config('lock_timeout', '1ms', true);
-                        PERFORM pg_catalog.nextval('agent_sync.uncaptured');
-                        PERFORM pg_catalog.set_config('lock_timeout', patience, true);
-                    EXCEPTION WHEN OTHERS THEN
-                        warned := pg_catalog.set_config('agent_sync.warned',
-                            pg_catalog.pg_current_xact_id()::pg_catalog.text || ' uncounted', true);
-                    END;
-                END IF;
-                -- Neither noted nor counted: the schema itself is broken. A daemon that listens is asked for the slug
-                -- (I7), and so learns of it even if the damage is mended before it looks. A transaction that may be
-                -- prepared must not notify, and a queue that is nearly full would fail the commit.
-                IF warned = pg_catalog.pg_current_xact_id()::pg_catalog.text || ' uncounted'
-                    AND pg_catalog.current_setting('max_prepared_transactions') = '0'
-                    AND pg_catalog.pg_notification_queue_usage() < 0.5
-                THEN
-                    BEGIN
-                        PERFORM pg_catalog.pg_notify('agent_sync', slug)
-                            FROM pg_catalog.unnest(ARRAY[changed, former]) AS slug
-                            WHERE pg_catalog.octet_length(slug) < 8000;
-                    EXCEPTION WHEN OTHERS THEN
-                        NULL; -- Never in the way: the sweep sees the damage.
-                    END;
-                END IF;
+                -- In a block of its own: an expression here is made ready for the first time, which may fail as well, for want of a lock's slot.
+                BEGIN
+                    -- Bound to the transaction, as agent_sync.appended is.
+                    warned := COALESCE(pg_catalog.current_setting('agent_sync.warned', true), '');
+                    IF warned NOT IN (pg_catalog.pg_current_xact_id()::pg_catalog.text || ' counted',
+                                      pg_catalog.pg_current_xact_id()::pg_catalog.text || ' uncounted')
+                    THEN
+                        RAISE WARNING 'agent-sync could not note a change of "%%": %%', changed, SQLERRM
+                            USING ERRCODE = SQLSTATE,
+                            HINT = 'The row is saved. Run "agent-sync install" to mend the capture; every agent is then brought in sync.';
+                    END IF;
+                    -- It is told once a transaction, and counted each time, whatever agent_sync.warned says of that.
+                    IF warned <> pg_catalog.pg_current_xact_id()::pg_catalog.text || ' uncounted' THEN
+                        BEGIN
+                            -- A sequence cannot be locked with NOWAIT; it is locked only while it is altered or dropped.
+                            patience := pg_catalog.current_setting('lock_timeout');
+                            PERFORM pg_catalog.set_config('lock_timeout', '1ms', true);
+                            PERFORM pg_catalog.nextval('agent_sync.uncaptured');
+                            PERFORM pg_catalog.set_config('lock_timeout', patience, true);
+                            warned := pg_catalog.set_config('agent_sync.warned',
+                                pg_catalog.pg_current_xact_id()::pg_catalog.text || ' counted', true);
+                        EXCEPTION WHEN OTHERS THEN
+                            warned := pg_catalog.set_config('agent_sync.warned',
+                                pg_catalog.pg_current_xact_id()::pg_catalog.text || ' uncounted', true);
+                        END;
+                    END IF;
+                    -- Neither noted nor counted: the schema itself is broken. A daemon that listens is asked for the slug
+                    -- (I7), and so learns of it even if the damage is mended before it looks. A transaction that may be
+                    -- prepared must not notify, and a queue that is nearly full would fail the commit.
+                    IF warned = pg_catalog.pg_current_xact_id()::pg_catalog.text || ' uncounted'
+                        AND pg_catalog.current_setting('max_prepared_transactions') = '0'
+                        AND pg_catalog.pg_notification_queue_usage() < 0.5
+                    THEN
+                        BEGIN
+                            PERFORM pg_catalog.pg_notify('agent_sync', slug)
+                                FROM pg_catalog.unnest(ARRAY[changed, former]) AS slug
+                                WHERE pg_catalog.octet_length(slug) < 8000;
+                        EXCEPTION WHEN OTHERS THEN
+                            NULL; -- Never in the way: the sweep sees the damage.
+                        END;
+                    END IF;
+                EXCEPTION WHEN OTHERS THEN
+                    NULL; -- Never in the way: the sweep sees the damage.
+                END;
             END;
             RETURN NULL;
         END
@@ -204,6 +212,15 @@ DECLARE
                    AND has_column_privilege(f.proowner, 'agent_sync.outbox', 'ctid', 'SELECT')
                    AND has_sequence_privilege(f.proowner, 'agent_sync.uncaptured', 'USAGE'))
     $unable$;
+    -- The functions of PostgreSQL that they call and their owner may not: a server that was hardened. Then every save would fail.
+    forbidden CONSTANT text := $forbidden$
+        SELECT f.proowner::regrole AS owner, string_agg(DISTINCT c.oid::regprocedure::text, ', ') AS functions
+        FROM pg_proc f CROSS JOIN LATERAL regexp_matches(f.prosrc, 'pg_catalog[.]([a-z_]+)[(]', 'g') AS called (name)
+        JOIN pg_proc c ON c.pronamespace = 'pg_catalog'::regnamespace AND c.proname = called.name[1]
+        WHERE f.oid IN (to_regprocedure('agent_sync.capture_agent()'), to_regprocedure('agent_sync.capture_configuration()'))
+          AND NOT has_function_privilege(f.proowner, c.oid, 'EXECUTE')
+        GROUP BY 1
+    $forbidden$;
 
     given          jsonb := COALESCE(NULLIF(pg_catalog.current_setting('agent_sync.tables', true), ''), '{}')::jsonb;
     agents_name    text := pg_catalog.format('%I.%I', COALESCE(given #>> '{agents,schema}', 'public'),
@@ -396,7 +413,7 @@ BEGIN
     -- Nothing to do: what should be there is what was made last time, what is there is what came of it, and it can work.
     wanted := array_to_string(definitions, E'\n');
     EXECUTE there INTO made;
-    EXECUTE format('SELECT EXISTS (%s)', unable) INTO incapable;
+    EXECUTE format('SELECT EXISTS (%s) OR EXISTS (%s)', unable, forbidden) INTO incapable;
     EXECUTE bodies INTO body_sum;
     EXECUTE shapes INTO shape_sum;
     IF EXISTS (SELECT FROM agent_sync.install i
@@ -445,6 +462,11 @@ BEGIN
         RAISE EXCEPTION 'the role % cannot be given what the capture needs to write to agent_sync.outbox', owner
             USING ERRCODE = 'insufficient_privilege', HINT = 'Run the install as the owner of all that is in the schema agent_sync, or as a superuser.';
     END IF;
+
+    FOR stale IN EXECUTE forbidden LOOP
+        RAISE EXCEPTION 'the role % may not execute %, which the capture calls: every save of an agent would fail', stale.owner, stale.functions
+            USING ERRCODE = 'insufficient_privilege', HINT = format('GRANT EXECUTE ON FUNCTION %s TO %s;', stale.functions, stale.owner);
+    END LOOP;
 
     EXECUTE there INTO made;
     EXECUTE bodies INTO body_sum;

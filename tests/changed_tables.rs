@@ -1,7 +1,7 @@
 //! Tables that change while a daemon works on them or waits (G2, G13, G14): within one sweep it works with what there is.
 
 use crate::support::platform::EXAMPLE;
-use crate::support::{Daemon, Platform};
+use crate::support::{Daemon, Platform, http};
 
 /// Tables without the column `agent_image` of the configurations.
 async fn without_image() -> Platform {
@@ -159,11 +159,11 @@ async fn g14_a_rule_in_the_way_is_named_and_its_end_is_noticed() {
         (
             "CREATE TABLE seen (slug text); CREATE RULE also AS ON UPDATE TO agent_configurations DO ALSO
                  INSERT INTO seen VALUES (NEW.agent_slug)",
-            "DROP RULE also ON agent_configurations",
+            "DROP RULE also ON public.agent_configurations",
         ),
         (
             "CREATE RULE nothing AS ON UPDATE TO agent_configurations DO INSTEAD NOTHING",
-            "DROP RULE nothing ON agent_configurations",
+            "DROP RULE nothing ON public.agent_configurations",
         ),
         (
             "CREATE RULE nothing AS ON INSERT TO agent_sync.problem DO INSTEAD NOTHING",
@@ -248,6 +248,137 @@ async fn i1_slugs_in_two_collations_are_compared_by_every_verb() {
     }
 }
 
+/// Two files of rules, of which the second has another model for a section that the example has.
+fn two_rules(folder: &std::path::Path) -> [std::path::PathBuf; 2] {
+    let rules = include_str!("../config/providers.toml");
+    let files = [folder.join("one.toml"), folder.join("two.toml")];
+    std::fs::write(&files[0], rules).unwrap();
+    std::fs::write(&files[1], rules.replace("\"nova-2\"", "\"nova-3\"")).unwrap();
+    files
+}
+
+fn daemon_with(platform: &Platform, rules: &std::path::Path) -> Daemon {
+    let mut command = platform.command(&["run"]);
+    command.env("AGENT_SYNC__RULES__FILE", rules);
+    Daemon::start(command)
+}
+
+fn stt_model_is(model: &str, slug: &str) -> String {
+    format!(
+        "SELECT (provider_config #>> '{{stt,model}}' = '{model}') IS TRUE FROM agent_configurations WHERE agent_slug = '{slug}'"
+    )
+}
+
+/// GIVEN two agents in sync under one mapping, WHEN one of them is written under another, by the same daemon after a reload, by another daemon or by
+/// `reconcile`, and the first mapping is in force again, THEN the daemon says that one differs, at every start.
+#[tokio::test]
+async fn g14_what_was_written_under_other_rules_is_told_after_a_rollback() {
+    for written_by in ["a reload", "another daemon", "reconcile"] {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, two] = two_rules(folder.path());
+        let in_force = folder.path().join("rules.toml");
+        std::fs::copy(&one, &in_force).unwrap();
+        let platform = without_image().await;
+        for slug in ["a", "b"] {
+            platform.save(slug, EXAMPLE).await;
+        }
+        let daemon = daemon_with(&platform, &in_force);
+        daemon.logged("caught up").await;
+        platform.holds(&stt_model_is("nova-2", "b")).await;
+        platform.drained().await;
+        let again = EXAMPLE.replace("test-voice-123", "again");
+        match written_by {
+            "a reload" => {
+                std::fs::copy(&two, &in_force).unwrap();
+                daemon.signal("HUP");
+                daemon.logged("the mapping has changed").await;
+                platform.save("a", &again).await;
+                platform.holds(&stt_model_is("nova-3", "a")).await;
+                daemon.terminate().await;
+                std::fs::copy(&one, &in_force).unwrap();
+            }
+            "another daemon" => {
+                daemon.terminate().await;
+                let other = daemon_with(&platform, &two);
+                other.logged("the mapping has changed").await;
+                platform.save("a", &again).await;
+                platform.holds(&stt_model_is("nova-3", "a")).await;
+                other.terminate().await;
+            }
+            _ => {
+                daemon.terminate().await;
+                let mut command = platform.command(&["reconcile", "a", "--yes"]);
+                command.env("AGENT_SYNC__RULES__FILE", &two);
+                assert_eq!(crate::support::Said::of(command).await.code, 0);
+            }
+        }
+        for _ in 0..2 {
+            let daemon = daemon_with(&platform, &in_force);
+            let line = daemon.logged("the mapping has changed").await;
+            assert_eq!(
+                (&line["differ"], &line["level"]),
+                (&1.into(), &"WARN".into()),
+                "{written_by}: {line}"
+            );
+            daemon.terminate().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn g7_agents_that_new_rules_reject_are_told_until_they_are_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let strict = folder.path().join("strict.toml");
+    let rules = include_str!("../config/providers.toml");
+    std::fs::write(&strict, rules.replacen("max = 1", "max = 0.3", 1)).unwrap();
+    assert_ne!(std::fs::read_to_string(&strict).unwrap(), rules);
+    let platform = without_image().await;
+    platform
+        .save("a", r#"{"provider":"elevenlabs","voice_id":"v","stability":0.5,"similarity_boost":0.5}"#)
+        .await;
+    platform.caught_up_daemon().await.terminate().await;
+    for _ in 0..2 {
+        let daemon = daemon_with(&platform, &strict);
+        let line = daemon.logged("the mapping has changed").await;
+        assert_eq!((&line["differ"], &line["level"]), (&1.into(), &"WARN".into()), "{line}");
+        daemon.terminate().await;
+    }
+    let mut command = platform.command(&["reconcile", "--all", "--yes"]);
+    command.env("AGENT_SYNC__RULES__FILE", &strict);
+    crate::support::Said::of(command).await;
+    assert_eq!(platform.problem("a").await.unwrap().0, "rejected");
+    let daemon = daemon_with(&platform, &strict);
+    daemon.logged("the mapping has changed; all agents stand as before").await;
+}
+
+/// GIVEN agents whose name is of an enum, plainly, under a domain, in an array or in a composite type, WHEN a value of it is renamed, THEN their
+/// configurations have the new name within one sweep: the rows have changed, and no trigger has fired.
+#[tokio::test]
+async fn g14_a_value_of_an_enum_that_is_renamed_is_a_change_of_every_agent() {
+    for (column, value, name) in [
+        ("mood", "'calm'", "brave"),
+        ("moody", "'calm'", "brave"),
+        ("mood[]", "'{calm}'", "{brave}"),
+        ("moods", "'(calm)'", "(brave)"),
+    ] {
+        let platform = Platform::new().await;
+        platform
+            .run(&format!(
+                "CREATE TYPE mood AS ENUM ('calm', 'sad'); CREATE DOMAIN moody AS mood; CREATE TYPE moods AS (one mood);
+                 ALTER TABLE agents DROP COLUMN name; ALTER TABLE agents ADD COLUMN name {column}"
+            ))
+            .await;
+        platform.install();
+        platform.run(&format!("INSERT INTO agents (slug, name) VALUES ('a', {value})")).await;
+        platform.configure("a").await;
+        let daemon = platform.brisk_daemon();
+        daemon.logged("caught up").await;
+        platform.holds("SELECT agent_name IS NOT NULL FROM agent_configurations").await;
+        platform.run("ALTER TYPE mood RENAME VALUE 'calm' TO 'brave'").await;
+        platform.holds(&format!("SELECT agent_name = '{name}' FROM agent_configurations")).await;
+    }
+}
+
 #[tokio::test]
 async fn g14_a_session_that_leads_and_does_nothing_is_told_by_the_standby() {
     let platform = without_image().await;
@@ -260,4 +391,233 @@ async fn g14_a_session_that_leads_and_does_nothing_is_told_by_the_standby() {
     drop(stranger);
     platform.drained().await;
     platform.holds("SELECT bool_and(agent_name = 'Agent ' || agent_slug) FROM agent_configurations").await;
+}
+
+#[tokio::test]
+async fn s7_a_role_that_cannot_be_a_daemon_and_holds_the_leaders_lock_is_named_everywhere() {
+    let platform = without_image().await;
+    let role = format!("mallory_{}", platform.name());
+    platform.run(&format!("CREATE ROLE {role} LOGIN")).await;
+    let (mallory, _) = crate::support::platform::connect(&platform.url_as(&role)).await;
+    mallory.batch_execute("SELECT pg_advisory_lock(1634169721, 1)").await.unwrap();
+    let daemon = Daemon::start(http::command(&platform));
+    let address = http::address(&daemon).await;
+    let line = daemon.logged("another session leads here, and changes are not applied").await;
+    assert!(
+        line["leader"].as_str().unwrap().contains(&format!("of the role {role} holds the leader's lock")),
+        "{line}"
+    );
+    let (code, body) = http::get(address, "/readyz").await;
+    assert_eq!(code, 503, "{body}");
+    assert!(body.contains(&role) && body.contains("pg_terminate_backend"), "{body}");
+    for verb in ["status", "doctor"] {
+        let said = platform.says(&[verb]).await.fits();
+        assert_eq!(said.code, 2, "{said:?}");
+        assert!(said.out.contains(&role), "{said:?}");
+    }
+    drop(mallory);
+    daemon.logged("connected and leading").await;
+    platform.drained().await;
+    crate::support::eventually("it is ready", async || http::get(address, "/readyz").await.0 == 200).await;
+}
+
+#[tokio::test]
+async fn g14_a_leader_that_was_stopped_makes_its_standby_unready() {
+    let platform = without_image().await;
+    let leader = platform.brisk_daemon();
+    leader.logged("caught up").await;
+    platform.drained().await;
+    let mut command = http::command(&platform);
+    command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
+    let standby = Daemon::start(command);
+    let address = http::address(&standby).await;
+    standby.logged("another daemon leads here").await;
+    // The server process of its session: the kernel goes on answering for it.
+    let pid: i32 = platform
+        .value("SELECT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1 AND l.granted AND d.datname = current_database()")
+        .await;
+    leader.signal("STOP");
+    let kill =
+        |signal: &str| std::process::Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
+    assert!(kill("-STOP").success());
+    platform.save("a", EXAMPLE).await;
+    platform.run("UPDATE agent_sync.outbox SET at = now() - interval '2 minutes'").await;
+    standby.logged("another session leads here, and changes are not applied").await;
+    let (code, body) = http::get(address, "/readyz").await;
+    assert!(code == 503 && body.contains("applies no changes"), "{code} {body}");
+    assert!(kill("-CONT").success());
+    leader.signal("KILL");
+    standby.logged("connected and leading").await;
+    platform.drained().await;
+}
+
+/// GIVEN two daemons of one database with other rules, or with other columns, WHEN one stands by, THEN it says so; and `doctor` with its settings
+/// says that the configurations are in sync under others.
+#[tokio::test]
+async fn g14_a_standby_with_another_mapping_says_so() {
+    for (name, value) in [
+        ("AGENT_SYNC__RULES__FILE", None),
+        ("AGENT_SYNC__DATABASES__DEFAULT__CONFIGURATIONS__COLUMNS__AGENT_NAME", Some("title")),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let [_, two] = two_rules(folder.path());
+        let value = value.map_or(two.clone().into_os_string(), Into::into);
+        let platform = without_image().await;
+        platform.run("ALTER TABLE agent_configurations ADD COLUMN title text").await;
+        let leader = platform.caught_up_daemon().await;
+        platform.drained().await;
+        let mut command = platform.command(&["run"]);
+        command.env(name, &value);
+        let standby = Daemon::start(command);
+        standby.logged("the daemon that leads here works with other rules or columns than this one").await;
+        let mut command = platform.command(&["doctor"]);
+        command.env(name, &value);
+        let said = crate::support::Said::of(command).await.fits();
+        assert!(said.out.contains("warn  mapping"), "{}", said.out);
+        assert!(platform.says(&["doctor"]).await.out.contains("pass  mapping"), "the settings of the leader");
+        drop(leader);
+        standby.logged("the mapping has changed").await;
+        assert!(
+            platform.says(&["doctor"]).await.out.contains("warn  mapping"),
+            "others have been in force since"
+        );
+    }
+}
+
+/// GIVEN an outbox on which somebody has made what may keep saves from it or has them wait, THEN it is a fault with the statement that mends it.
+#[tokio::test]
+async fn g3_what_others_make_on_the_outbox_is_a_fault_of_the_capture() {
+    for (made, what) in [
+        (
+            "CREATE FUNCTION public.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+             CREATE TRIGGER theirs BEFORE INSERT ON agent_sync.problem FOR EACH ROW EXECUTE FUNCTION public.nothing()",
+            "has the trigger theirs",
+        ),
+        (
+            "CREATE FUNCTION public.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+             CREATE TRIGGER theirs BEFORE UPDATE ON agent_sync.install FOR EACH ROW EXECUTE FUNCTION public.nothing()",
+            "has the trigger theirs",
+        ),
+        (
+            "ALTER TABLE agent_sync.outbox ADD PRIMARY KEY (slug, at)",
+            "has the unique index agent_sync.outbox_pkey",
+        ),
+        ("CREATE UNIQUE INDEX one ON agent_sync.outbox (slug, at)", "has the unique index agent_sync.one"),
+        (
+            "ALTER TABLE agent_sync.outbox ADD EXCLUDE USING hash (slug WITH =)",
+            "has the unique index agent_sync.outbox_slug_excl",
+        ),
+        (
+            "ALTER TABLE agent_sync.outbox ADD CONSTRAINT short CHECK (length(slug) < 99)",
+            "has the constraint short",
+        ),
+        (
+            "ALTER TABLE agent_sync.outbox ADD CONSTRAINT known FOREIGN KEY (slug) REFERENCES agents (slug)",
+            "has the constraint known",
+        ),
+    ] {
+        let platform = without_image().await;
+        let daemon = platform.brisk_daemon();
+        daemon.logged("caught up").await;
+        platform.drained().await;
+        platform.run(made).await;
+        let line = daemon.logged("capture broken").await;
+        assert!(line["fault"].as_str().unwrap().contains(what), "{line}");
+        assert_eq!(platform.says(&["doctor"]).await.code, 2);
+        platform.run(line["remedy"].as_str().unwrap()).await;
+        daemon.logged("changes are noticed again").await;
+        assert_eq!(platform.says(&["doctor"]).await.code, 0, "{made}");
+    }
+}
+
+#[tokio::test]
+async fn g14_a_partitioned_table_with_another_owner_is_a_fault_until_it_is_installed_again() {
+    let platform = Platform::new().await;
+    let role = format!("owner_{}", platform.name());
+    platform
+        .run(&format!(
+            "DROP TABLE agents; CREATE TABLE agents (slug text, name text, system_prompt text, agent_image text, voice_settings jsonb)
+             PARTITION BY LIST (slug); CREATE ROLE {role}; GRANT ALL ON SCHEMA public TO {role}"
+        ))
+        .await;
+    platform.install();
+    let daemon = platform.brisk_daemon();
+    daemon.logged("caught up").await;
+    platform.run(&format!("ALTER TABLE agents OWNER TO {role}")).await;
+    let line = daemon.logged("capture broken").await;
+    assert!(line["fault"].as_str().unwrap().contains("not allowed to the owner of the table"), "{line}");
+    platform.install();
+    daemon.logged("changes are noticed again").await;
+    platform
+        .run(&format!(
+            "SET ROLE {role}; CREATE TABLE agents_a PARTITION OF agents FOR VALUES IN ('a'); RESET ROLE"
+        ))
+        .await;
+}
+
+/// GIVEN a server on which a function that the capture calls is not for everybody, THEN the install refuses, or what was installed before is a fault
+/// with the statement that mends it: saves fail.
+#[tokio::test]
+async fn c4_a_function_that_the_capture_may_not_call_is_named() {
+    for function in [
+        "pg_catalog.current_setting(text, boolean)",
+        "pg_catalog.pg_current_xact_id()",
+        "pg_catalog.pg_notify(text, text)",
+    ] {
+        let platform = Platform::new().await;
+        let role = format!("owner_{}", platform.name());
+        platform.run(&format!("CREATE ROLE {role} LOGIN; ALTER DATABASE {} OWNER TO {role}; ALTER SCHEMA public OWNER TO {role};
+            ALTER TABLE agents OWNER TO {role}; ALTER TABLE agent_configurations OWNER TO {role}", platform.name())).await;
+        let as_owner = |verb: &'static str| {
+            let mut command = platform.command(&[verb]);
+            command.env("DATABASE_URL", platform.url_as(&role));
+            crate::support::Said::of(command)
+        };
+        platform.run(&format!("REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC")).await;
+        let said = as_owner("install").await;
+        assert_eq!(said.code, 1, "{said:?}");
+        // The install itself reads a setting first.
+        if !function.contains("current_setting") {
+            assert!(said.err.contains("which the capture calls: every save of an agent would fail"), "{said:?}");
+            assert!(said.err.contains("GRANT EXECUTE ON FUNCTION"), "{said:?}");
+        }
+        platform.run(&format!("GRANT EXECUTE ON FUNCTION {function} TO PUBLIC")).await;
+        assert_eq!(as_owner("install").await.code, 0);
+        let daemon = platform.brisk_daemon();
+        daemon.logged("caught up").await;
+        platform.run(&format!("REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC")).await;
+        let line = daemon.logged("capture broken").await;
+        assert!(line["fault"].as_str().unwrap().contains("not allowed to call"), "{line}");
+        platform.run(line["remedy"].as_str().unwrap()).await;
+        daemon.logged("changes are noticed again").await;
+    }
+}
+
+/// GIVEN an outbox and a count that are gone, and a function that the capture calls only then and may not, WHEN an agent is saved, THEN it is saved.
+#[tokio::test]
+async fn c4_what_fails_in_the_capture_after_a_failure_fails_no_save() {
+    let platform = Platform::new().await;
+    let role = format!("owner_{}", platform.name());
+    platform
+        .run(&format!(
+            "CREATE ROLE {role} LOGIN; ALTER DATABASE {} OWNER TO {role}; ALTER SCHEMA public OWNER TO {role};
+             ALTER TABLE agents OWNER TO {role}; ALTER TABLE agent_configurations OWNER TO {role}",
+            platform.name()
+        ))
+        .await;
+    let mut command = platform.command(&["install"]);
+    command.env("DATABASE_URL", platform.url_as(&role));
+    assert_eq!(crate::support::Said::of(command).await.code, 0);
+    platform
+        .run(
+            "DROP TABLE agent_sync.outbox CASCADE; DROP SEQUENCE agent_sync.uncaptured;
+             REVOKE EXECUTE ON FUNCTION pg_catalog.pg_notification_queue_usage() FROM PUBLIC",
+        )
+        .await;
+    let (owner, _) = crate::support::platform::connect(&platform.url_as(&role)).await;
+    owner
+        .batch_execute("INSERT INTO agents (slug) VALUES ('a'); UPDATE agents SET name = 'saved'")
+        .await
+        .unwrap();
+    assert_eq!(platform.value::<String>("SELECT name FROM agents").await, "saved");
 }

@@ -256,3 +256,52 @@ async fn a_temperature_of_money_is_left_out_and_told_once() {
     let check = platform.says(&["check"]).await;
     assert_eq!(check.code, 0, "{check:?}");
 }
+
+/// GIVEN a column of a domain over a type with a length, WHEN the value is longer, THEN the write fails, as with the type itself: nothing is cut off.
+#[tokio::test]
+async fn m7_no_value_is_cut_off_by_the_type_of_its_column() {
+    for (domains, of_type) in [
+        ("", "varchar(12)"),
+        ("CREATE DOMAIN short AS varchar(12)", "short"),
+        ("CREATE DOMAIN short AS varchar(12); CREATE DOMAIN shorter AS short", "shorter"),
+        ("CREATE DOMAIN short AS char(12)", "short"),
+    ] {
+        let platform = Platform::new().await;
+        platform
+            .run(&format!("{domains}; ALTER TABLE agent_configurations ALTER voice_id TYPE {of_type}"))
+            .await;
+        platform.install();
+        for slug in ["a", "b"] {
+            platform.configure(slug).await;
+        }
+        platform.save("a", r#"{"voice_id":"21m00Tcm4TlvDq8ikWAM"}"#).await;
+        platform.save("b", r#"{"voice_id":"21m00Tcm4Tlv"}"#).await;
+        let _daemon = platform.caught_up_daemon().await;
+        platform
+            .holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'a' AND sqlstate = '22001')")
+            .await;
+        platform
+            .holds(
+                "SELECT (voice_id = '21m00Tcm4Tlv') IS TRUE FROM agent_configurations WHERE agent_slug = 'b'",
+            )
+            .await;
+        let cut_off: bool = platform
+            .value("SELECT voice_id IS NOT NULL FROM agent_configurations WHERE agent_slug = 'a'")
+            .await;
+        assert!(!cut_off, "{of_type}");
+    }
+}
+
+#[tokio::test]
+async fn m7_a_column_of_the_type_name_is_left_out_and_said_to_be() {
+    let platform = Platform::new().await;
+    platform.run("ALTER TABLE agent_configurations ALTER voice_id TYPE name").await;
+    platform.install();
+    platform.configure("a").await;
+    platform.save("a", r#"{"voice_id":"v"}"#).await;
+    let daemon = platform.caught_up_daemon().await;
+    daemon.logged("voice_id of public.agent_configurations has the type name").await;
+    platform.drained().await;
+    platform.holds("SELECT agent_name IS NOT NULL AND voice_id IS NULL FROM agent_configurations").await;
+    assert!(platform.says(&["doctor"]).await.out.contains("has the type name"));
+}

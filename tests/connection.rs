@@ -8,9 +8,9 @@ use agent_sync::store::failure;
 use agent_sync::throwaway::{Cluster, Options};
 use serde_json::json;
 
-use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
+use crate::support::platform::{EXAMPLE, EXPECTED, TABLES, connect};
 use crate::support::proxy::{Proxy, Snap};
-use crate::support::{Daemon, Platform, eventually, tcp_cluster};
+use crate::support::{Daemon, Platform, Said, eventually, tcp_cluster};
 
 const LIMITS: Limits =
     Limits { statement_timeout: Duration::from_secs(30), lock_timeout: Duration::from_millis(500) };
@@ -367,4 +367,81 @@ async fn a_host_that_does_not_exist_is_named() {
         json!(error.remedy()),
         json!("Check the host in the URL of this database, and the name service.")
     );
+}
+
+/// GIVEN a name that leads to another server, and the former one that goes on, WHEN agents are saved on the other, THEN they are in sync within a
+/// sweep or two, whether the daemon leads or stands by: an open connection does not notice.
+#[tokio::test]
+async fn g14_a_daemon_follows_the_name_of_its_server() {
+    use agent_sync::throwaway::{Cluster, Options};
+
+    for leads in [true, false] {
+        let (platform, proxy) = behind_a_proxy().await;
+        let other = Cluster::start(Options { tcp: true, ..Options::default() }).unwrap();
+        let (admin, _) = connect(&other.url("postgres")).await;
+        admin.batch_execute(&format!("CREATE DATABASE {}", platform.name())).await.unwrap();
+        let url = other.url(platform.name());
+        let (client, _) = connect(&url).await;
+        client.batch_execute(TABLES).await.unwrap();
+        let mut command = platform.command(&["install"]);
+        command.env("DATABASE_URL", &url);
+        assert_eq!(Said::of(command).await.code, 0);
+
+        let leader = (!leads).then(|| platform.daemon());
+        if let Some(leader) = &leader {
+            leader.logged("caught up").await;
+        }
+        let mut command = platform.command(&["run"]);
+        command
+            .env("DATABASE_URL", proxy.url(platform.name()))
+            .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s")
+            .env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
+        let daemon = Daemon::start(command);
+        daemon.logged(if leads { "caught up" } else { "another daemon leads here" }).await;
+        proxy.lead_to(other.port());
+        let line = daemon.logged("database unavailable").await;
+        assert!(line["cause"].as_str().unwrap().contains("leads to another server now"), "{line}");
+        client
+            .batch_execute(
+                r#"INSERT INTO agent_configurations (agent_slug) VALUES ('b');
+                   INSERT INTO agents (slug, voice_settings) VALUES ('b', '{"voice_id":"there"}')"#,
+            )
+            .await
+            .unwrap();
+        eventually("the agent there is in sync", async || {
+            let sql = "SELECT (voice_id = 'there') IS TRUE FROM agent_configurations WHERE agent_slug = 'b'";
+            client.query_one(sql, &[]).await.unwrap().get(0)
+        })
+        .await;
+    }
+}
+
+/// GIVEN a daemon that hangs, or whose host is gone behind a proxy that answers for it, WHEN another one stands by, THEN the server ends the session
+/// of the first, and the other one leads (G9).
+#[tokio::test]
+async fn g9_the_lock_of_a_daemon_that_is_silent_is_freed() {
+    let (platform, proxy) = behind_a_proxy().await;
+    for through_the_proxy in [true, false] {
+        let leader = if through_the_proxy {
+            daemon(&platform, &proxy)
+        } else {
+            let mut command = platform.command(&["run"]);
+            command
+                .env("AGENT_SYNC__SYNC__PROBE_INTERVAL", "100ms")
+                .env("AGENT_SYNC__SYNC__PROBE_TIMEOUT", "1s");
+            Daemon::start(command)
+        };
+        leader.logged("caught up").await;
+        let standby = platform.daemon();
+        standby.logged("another daemon leads here").await;
+        if through_the_proxy {
+            proxy.stall();
+        }
+        leader.signal("STOP");
+        standby.logged("connected and leading").await;
+        leader.signal("KILL");
+        if through_the_proxy {
+            proxy.flow();
+        }
+    }
 }

@@ -126,3 +126,70 @@ async fn configurations_that_differ_after_a_change_of_the_rules_are_told_until_t
     assert_eq!((&line["level"], &line["differ"]), (&"INFO".into(), &0.into()), "nothing to do: {line}");
     tokio::time::timeout(Duration::from_secs(60), daemon.terminate()).await.unwrap();
 }
+
+/// GIVEN a daemon whose standard error is a full pipe that nobody reads, WHEN agents are saved, THEN they are in sync, and SIGTERM ends it. And once
+/// the pipe is read, the log says how many lines are missing.
+#[tokio::test]
+async fn g14_a_log_that_nobody_reads_holds_up_no_database() {
+    use std::io::Read as _;
+    use std::process::Stdio;
+
+    let platform = Platform::installed().await;
+    let mut command = platform.command(&["run"]);
+    // At this level each batch is a hundred lines.
+    command.env("AGENT_SYNC__ADMIN__LISTEN", "off").env("AGENT_SYNC__LOG__LEVEL", "trace");
+    let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut log = child.stderr.take().unwrap();
+    platform.configure("a").await;
+    let voice = |round| format!(r#"{{"provider":"openai","voice_id":"{round}"}}"#);
+    for round in 0..600 {
+        platform.save("a", &voice(round)).await;
+        if round % 20 == 0 {
+            platform
+                .run(&format!("INSERT INTO agents (slug) SELECT 'lost-' || {round} || '-' || i FROM generate_series(1, 1000) i"))
+                .await;
+        }
+        platform
+            .holds(&format!(
+                "SELECT (voice_id = '{round}') IS TRUE FROM agent_configurations WHERE agent_slug = 'a'"
+            ))
+            .await;
+    }
+    let reader = std::thread::spawn(move || {
+        let (mut read, mut piece, mut told) = (Vec::new(), vec![0; 65536], false);
+        while let Ok(bytes @ 1..) = log.read(&mut piece) {
+            read.extend_from_slice(&piece[..bytes]);
+            if !told && String::from_utf8_lossy(&read).contains("lines of the log were dropped") {
+                told = true;
+                let pid = child.id().to_string();
+                assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+            }
+        }
+        (told, child.wait().unwrap())
+    });
+    let (told, status) = tokio::task::spawn_blocking(move || reader.join().unwrap()).await.unwrap();
+    assert!(told && status.success(), "{told} {status}");
+}
+
+#[tokio::test]
+async fn i4_a_daemon_whose_log_nobody_reads_ends_when_it_is_told_to() {
+    use std::process::Stdio;
+
+    let platform = Platform::installed().await;
+    let mut command = platform.command(&["run"]);
+    command.env("AGENT_SYNC__ADMIN__LISTEN", "off").env("AGENT_SYNC__LOG__LEVEL", "trace");
+    let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    platform.configure("a").await;
+    for round in 0..200 {
+        platform.save("a", &format!(r#"{{"provider":"openai","voice_id":"{round}"}}"#)).await;
+        platform
+            .holds(&format!(
+                "SELECT (voice_id = '{round}') IS TRUE FROM agent_configurations WHERE agent_slug = 'a'"
+            ))
+            .await;
+    }
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let ended = tokio::task::spawn_blocking(move || child.wait().unwrap());
+    assert!(tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap().unwrap().success());
+}

@@ -85,3 +85,47 @@ async fn g14_a_trigger_that_saves_another_agent_in_the_daemons_own_write_wakes_i
         }
     }
 }
+
+/// GIVEN a trigger of others that sets in the session what changes how values are read as text, or how statements are planned, WHEN more agents are
+/// written in the same session, THEN they are written as before.
+#[tokio::test]
+async fn g14_what_a_trigger_sets_in_the_session_is_nothing_to_the_next_statement() {
+    for (set, lone) in [
+        ("PERFORM set_config('bytea_output', 'escape', false);", false),
+        ("PERFORM set_config('bytea_output', 'escape', false);", true),
+        ("SET bytea_output = escape; SET array_nulls = off;", true),
+        ("SET DateStyle = 'German'; SET TimeZone = 'Asia/Tokyo'; SET bytea_output = escape;", true),
+        ("PERFORM set_config('jit', 'on', false); PERFORM set_config('jit_above_cost', '0', false);", true),
+    ] {
+        let platform = Platform::new().await;
+        platform.run("ALTER TABLE agents ALTER agent_image TYPE bytea USING NULL").await;
+        platform.install();
+        for slug in ["a", "b", "c"] {
+            platform.save(slug, "{}").await;
+            platform.configure(slug).await;
+        }
+        platform
+            .run(&format!(
+                "CREATE FUNCTION public.theirs() RETURNS trigger LANGUAGE plpgsql AS
+                     $$ BEGIN IF NEW.agent_slug = 'a' THEN {set} END IF; RETURN NULL; END $$;
+                 CREATE TRIGGER theirs AFTER UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION public.theirs()"
+            ))
+            .await;
+        let _daemon = platform.caught_up_daemon().await;
+        platform.drained().await;
+        if lone {
+            for slug in ["a", "b", "c"] {
+                platform
+                    .run(&format!("UPDATE agents SET agent_image = '\\x0102ff' WHERE slug = '{slug}'"))
+                    .await;
+            }
+        } else {
+            platform.run("UPDATE agents SET agent_image = '\\x0102ff'").await;
+        }
+        platform.holds("SELECT count(agent_image) = 3 FROM agent_configurations").await;
+        let wrong: Option<String> = platform
+            .value("SELECT string_agg(agent_slug || ' ' || agent_image, ', ') FROM agent_configurations WHERE agent_image <> '\\x0102ff'")
+            .await;
+        assert_eq!(wrong, None, "{set}");
+    }
+}

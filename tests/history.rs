@@ -244,3 +244,32 @@ async fn i6_an_install_of_version_1_is_upgraded_under_a_running_daemon() {
     assert!(Said::of(keeping(&platform, &["install"])).await.out.contains("nothing to change"));
     eventually("it is in the history", async || !rows(&platform, "h.id").await.is_empty()).await;
 }
+
+/// GIVEN a history whose sequence was set back, WHEN agents are saved, alone or many, THEN they are in sync; and an install mends the sequence.
+#[tokio::test]
+async fn g5_a_history_whose_numbers_are_taken_keeps_nothing_from_being_written() {
+    let platform = kept(TABLES).await;
+    for slug in ["a", "b"] {
+        platform.configure(slug).await;
+    }
+    let daemon = caught_up(&platform).await;
+    let voice = |name: &str| format!(r#"{{"provider":"openai","voice_id":"{name}"}}"#);
+    for slug in ["a", "b"] {
+        platform.save(slug, &voice("first")).await;
+    }
+    platform.holds("SELECT count(*) = 2 FROM agent_configurations WHERE voice_id = 'first'").await;
+    platform.run("ALTER SEQUENCE agent_sync.history_id_seq RESTART").await;
+    platform.save("a", &voice("alone")).await;
+    platform.holds("SELECT count(*) = 1 FROM agent_configurations WHERE voice_id = 'alone'").await;
+    platform.run("ALTER SEQUENCE agent_sync.history_id_seq RESTART; UPDATE agents SET voice_settings = '{\"voice_id\":\"many\"}'").await;
+    platform.holds("SELECT count(*) = 2 FROM agent_configurations WHERE voice_id = 'many'").await;
+    assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 0);
+    drop(daemon);
+    platform.run("ALTER SEQUENCE agent_sync.history_id_seq RESTART").await;
+    assert!(Said::of(keeping(&platform, &["install"])).await.out.contains("installed"));
+    assert!(
+        platform
+            .value::<bool>("SELECT nextval('agent_sync.history_id_seq') > max(id) FROM agent_sync.history")
+            .await
+    );
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use agent_sync::mapping::{Changes, Rules, Targets, plan};
-use agent_sync::store::{RowId, Store};
+use agent_sync::store::{RowId, Store, path};
 
 use crate::support::platform::{EXAMPLE, EXPECTED};
 use crate::support::{Platform, eventually};
@@ -15,7 +15,9 @@ async fn changed() -> (Platform, Store, RowId) {
     platform.configure("a").await;
     platform.run("TRUNCATE agent_sync.outbox; INSERT INTO agent_sync.outbox (slug) VALUES ('a')").await;
     let layout = platform.layout().await;
-    let store = Store::prepare(&platform.client, layout, true, true, Duration::from_secs(30)).await.unwrap();
+    let store = Store::prepare(&platform.client, layout, true, true, Duration::from_secs(30), path::OURS)
+        .await
+        .unwrap();
     let place: String = platform.value("SELECT ctid::text FROM agent_sync.outbox").await;
     (platform, store, place.parse().unwrap())
 }

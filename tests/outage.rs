@@ -429,7 +429,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         &first,
         queries::NOTE_FIRST,
         queries::NOTE_DANGEROUS,
-        queries::OLDEST_CHANGE,
+        queries::LEADER,
         &rules,
         queries::MAPPING,
         queries::NOTE_MAPPING,

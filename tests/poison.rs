@@ -294,3 +294,25 @@ async fn g5_an_agent_with_a_slug_of_any_length_is_set_aside() {
     platform.holds("SELECT count(*) = 20 FROM agent_configurations WHERE agent_name = 'again'").await;
     platform.holds(longest).await;
 }
+
+/// GIVEN many agents whose write a trigger refuses with a code for "try again", WHEN they come together, THEN they are found out together, as with any
+/// other code, and not one after the other with a pause.
+#[tokio::test]
+async fn g5_many_writes_that_a_trigger_refuses_with_40001_are_set_aside_together() {
+    for code in ["40001", "40P01", "P0001"] {
+        let platform = platform(40).await;
+        platform
+            .run(&format!(
+                "CREATE FUNCTION public.poison() RETURNS trigger LANGUAGE plpgsql AS
+                     $$ BEGIN IF NEW.agent_slug <> 'agent-3' THEN RAISE EXCEPTION 'no' USING errcode = '{code}'; END IF; RETURN NEW; END $$;
+                 CREATE TRIGGER poison BEFORE UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION public.poison()"
+            ))
+            .await;
+        let _daemon = platform.daemon();
+        platform.holds("SELECT EXISTS (SELECT FROM agent_sync.problem)").await;
+        platform.holds("SELECT count(*) = 1 FROM agent_configurations WHERE agent_name = 'n'").await;
+        platform.holds("SELECT count(*) = 39 FROM agent_sync.problem").await;
+        let first: bool = platform.value("SELECT max(attempts) = 1 FROM agent_sync.problem").await;
+        assert!(first, "{code}: all have been noted before the first is tried again");
+    }
+}

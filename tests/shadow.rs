@@ -173,8 +173,21 @@ async fn s1_code_of_the_platform_keeps_the_path_of_the_role() {
 
 /// What stands in a statement without the schema that it is looked up in.
 fn unqualified(statement: &str) -> Vec<String> {
-    const WORDS: [&str; 12] =
-        ["materialized", "any", "array", "exists", "from", "with", "as", "u", "t", "and", "history", "not"];
+    const WORDS: [&str; 13] = [
+        "materialized",
+        "on",
+        "any",
+        "array",
+        "exists",
+        "from",
+        "with",
+        "as",
+        "u",
+        "t",
+        "and",
+        "history",
+        "not",
+    ];
     const QUALIFIED: &str = "OPERATOR(pg_catalog.";
     let statement = statement.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut found = Vec::new();

@@ -316,3 +316,32 @@ async fn in_the_journal_every_line_has_its_priority_and_no_time() {
     assert!(said.starts_with("<3>agent-sync: no database is configured\n"), "{said}");
     assert!(said.lines().count() > 1 && said.lines().all(|line| line.starts_with("<3>")), "{said}");
 }
+
+/// GIVEN settings that name a file which cannot be read to its end, WHEN they are to be read again, THEN the daemon ends when it is told to, and
+/// after a while the reload is refused.
+#[tokio::test]
+async fn i4_a_file_that_is_not_read_to_its_end_holds_up_neither_the_end_nor_the_next_reload() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("rules.toml");
+    for to_the_end in [true, false] {
+        std::fs::write(&rules, include_str!("../config/providers.toml")).unwrap();
+        let platform = Platform::installed().await;
+        let mut command = platform.command(&["run"]);
+        command.env("AGENT_SYNC__RULES__FILE", &rules);
+        let daemon = Daemon::start(command);
+        daemon.logged("caught up").await;
+        std::fs::remove_file(&rules).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&rules).status().unwrap().success());
+        daemon.signal("HUP");
+        if to_the_end {
+            let line = daemon.logged("reload refused").await;
+            assert!(line["reason"].as_str().unwrap().contains("not read within 10s"), "{line}");
+            std::fs::remove_file(&rules).unwrap();
+            std::fs::write(&rules, include_str!("../config/providers.toml")).unwrap();
+            daemon.signal("HUP");
+            daemon.logged("settings reloaded").await;
+        }
+        assert!(daemon.terminate().await.success());
+        std::fs::remove_file(&rules).unwrap();
+    }
+}

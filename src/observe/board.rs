@@ -197,12 +197,13 @@ fn enter(state: &mut State, phase: Phase) {
     }
     let now = Instant::now();
     state.outage = state.outage(now);
+    // What is found by who stands by is about the leader, and what is found by who leads is not.
+    if phase == Phase::Standby || state.phase == Phase::Standby {
+        state.findings = Arc::default();
+    }
     (state.phase, state.since) = (phase, (SystemTime::now(), now));
     if !phase.leads() {
         state.backlog = None;
-    }
-    if phase == Phase::Standby {
-        state.findings = Arc::default();
     }
 }
 

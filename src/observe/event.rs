@@ -179,13 +179,18 @@ pub enum Event<'a> {
         /// How long it lasted.
         lasted: Duration,
     },
-    /// Another session leads, and changes wait all the same.
+    /// Another session leads, and changes are not applied all the same.
     LeaderHangs {
-        /// For how long the oldest of them has been waiting.
-        since: Duration,
+        /// Which session, and what can be done.
+        finding: &'a Finding,
     },
     /// They wait no more.
     LeaderWorks,
+    /// The daemon that leads has other rules or columns than this one.
+    OtherMapping {
+        /// What can be done.
+        remedy: &'a str,
+    },
     /// Agents have been waiting in the outbox for a while, because others hold locks on their configurations, or a trigger takes long.
     Left {
         /// One of them.
@@ -464,7 +469,7 @@ impl Observer {
                         missing,
                         rejected,
                         remedy,
-                        "the mapping has changed; configurations that now differ stay as they are until their agent is saved or asked for"
+                        "the mapping has changed; agents whose configurations now differ, or that are now rejected, stay as they are until saved or asked for"
                     );
                 } else {
                     info!(
@@ -473,7 +478,7 @@ impl Observer {
                         in_sync,
                         missing,
                         rejected,
-                        "the mapping has changed; no configuration differs"
+                        "the mapping has changed; all agents stand as before"
                     );
                 }
             }
@@ -498,14 +503,18 @@ impl Observer {
                 let seconds = lasted.as_secs();
                 info!(database, seconds, "the lock is gone; changes are applied");
             }
-            Event::LeaderHangs { since } => {
-                let seconds = since.as_secs();
+            Event::LeaderHangs { finding: Finding { what, remedy, .. } } => {
                 warn!(
                     database,
-                    seconds,
-                    remedy = "See with `agent-sync doctor` which session leads. If it is not a daemon of yours, or hangs, end it: \
-                              SELECT pg_terminate_backend(PID);",
+                    leader = what,
+                    remedy,
                     "another session leads here, and changes are not applied; this daemon cannot take over while it holds the lock"
+                );
+            }
+            Event::OtherMapping { remedy } => {
+                warn!(
+                    database,
+                    remedy, "the daemon that leads here works with other rules or columns than this one"
                 );
             }
             Event::LeaderWorks => info!(database, "the changes that waited are applied"),

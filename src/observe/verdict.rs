@@ -42,11 +42,11 @@ pub fn unready(state: &State) -> Vec<Reason> {
                 remedy: trouble.map(|trouble| trouble.remedy.to_string()),
             }]
         }
-        Phase::Standby => Vec::new(),
-        Phase::Draining | Phase::Waiting => {
+        Phase::Standby | Phase::Draining | Phase::Waiting => {
             let findings = state.findings.iter().filter(|found| found.finding.misses_changes);
+            let before = if state.phase == Phase::Standby { "" } else { "changes may be missed: " };
             let reason = |found: &super::state::InForce| Reason {
-                why: format!("changes may be missed: {}", found.finding.what),
+                why: format!("{before}{}", found.finding.what),
                 remedy: Some(found.finding.remedy.clone()),
             };
             findings.map(reason).collect()

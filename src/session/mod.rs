@@ -187,27 +187,24 @@ fn sources<T: Error + 'static>(error: &tokio_postgres::Error) -> Option<&T> {
 ///
 /// What a role or database may have set for others, and changes what our statements mean or what the server says, is set to what is
 /// usual. `session_replication_role` is left alone, which only a superuser may set: the platform's triggers fire for our writes as
-/// it says. So are `DateStyle`, `IntervalStyle` and `TimeZone`, which the platform's triggers may count on: no statement of ours
-/// reads a time from text.
+/// it says. `DateStyle`, `IntervalStyle` and `TimeZone` are as the role has them, for the platform's triggers may count on them, and no
+/// statement of ours reads a time from text.
 ///
 /// `agent_sync.daemon` tells the trigger of the capture that it runs in the daemon's own session, where its look for a sleeping daemon
 /// would meet the session's own lock: a trigger of the platform that saves an agent inside our write has to notify.
-fn session_settings(database: &Database, limits: Limits) -> String {
+///
+/// These are what is set again after code of others has run in the session.
+fn usual_settings(database: &Database, limits: Limits) -> String {
     format!(
         "{};
          SET statement_timeout = {};
          SET lock_timeout = {};
          SET idle_in_transaction_session_timeout = 5000;
-         SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout');
          SET tcp_user_timeout = {};
          SET tcp_keepalives_idle = {};
          SET tcp_keepalives_interval = {};
          SET tcp_keepalives_count = {};
-         DO $$ BEGIN
-             PERFORM pg_catalog.set_config('client_connection_check_interval', '5000', false);
-         EXCEPTION WHEN OTHERS THEN NULL; END $$; -- Not every system that servers run on can tell.
          SET client_min_messages = warning;
-         SELECT set_config('client_encoding', 'SQL_ASCII', false) WHERE current_setting('server_encoding') = 'SQL_ASCII';
          SET default_transaction_isolation = 'read committed';
          SET extra_float_digits = 1;
          SET bytea_output = hex;
@@ -224,6 +221,9 @@ fn session_settings(database: &Database, limits: Limits) -> String {
          SET transform_null_equals = off;
          SET array_nulls = on;
          SET row_security = on;
+         RESET DateStyle;
+         RESET IntervalStyle;
+         RESET TimeZone;
          SET agent_sync.daemon = 'on';
          SET jit = off",
         path::OURS,
@@ -235,6 +235,14 @@ fn session_settings(database: &Database, limits: Limits) -> String {
         database.keepalives_count,
     )
 }
+
+/// What is set once, because not every server has it.
+const SET_ONCE: &str = "
+    SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout');
+    DO $$ BEGIN
+        PERFORM pg_catalog.set_config('client_connection_check_interval', '5000', false);
+    EXCEPTION WHEN OTHERS THEN NULL; END $$; -- Not every system that servers run on can tell.
+    SELECT set_config('client_encoding', 'SQL_ASCII', false) WHERE current_setting('server_encoding') = 'SQL_ASCII'";
 
 /// How long statements and locks are waited for.
 #[derive(Debug, Clone, Copy)]
@@ -260,6 +268,9 @@ pub struct Session {
     driver: JoinHandle<()>,
     server_version: String,
     target: String,
+    /// Which server it is: when it was started.
+    server: String,
+    usual_settings: String,
 }
 
 impl Session {
@@ -280,10 +291,20 @@ impl Session {
         config.application_name(application_name(program, &database.name));
         let (mut session, found) = Self::find(database, &config).await?;
         session.target = database.target();
-        proof::prove(&session, database, &found).await?;
-        let settings = session_settings(database, limits);
+        session.server = proof::prove(&session, database, &found).await?;
+        session.usual_settings = usual_settings(database, limits);
+        let settings = format!("{}; {SET_ONCE}", session.usual_settings);
         within(database.connect_timeout, session.client.batch_execute(&settings)).await?;
         Ok(session)
+    }
+
+    /// Which server a new connection leads to: its name may lead elsewhere by now, and an open connection does not notice.
+    pub async fn server_of_a_new_one(database: &Database) -> Result<String, SessionError> {
+        let database = &*with_fresh_secrets(database).await?;
+        let mut config = database.connect_config();
+        config.application_name("agent-sync probe");
+        let (session, _) = Self::find(database, &config).await?;
+        proof::server(&session).await
     }
 
     /// Tries every address of every host, and says which it was.
@@ -342,6 +363,22 @@ impl Session {
     /// Where the database is, without secrets, as the connection string of this session says.
     pub fn target(&self) -> &str {
         &self.target
+    }
+
+    /// Has the server end the session, and free its locks, when it hears nothing for so long.
+    pub async fn end_after(&self, silence: Duration, patience: Duration) -> Result<(), StoreError> {
+        let set = format!("SET idle_session_timeout = {}", silence.as_millis());
+        within(patience, self.client.batch_execute(&set)).await
+    }
+
+    /// Which server it leads to.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// The statements that set what this session counts on, for after code of others has run in it.
+    pub fn usual_settings(&self) -> &str {
+        &self.usual_settings
     }
 
     /// Listens on the channels. What was sent before is not heard: catch up afterwards.
@@ -414,7 +451,8 @@ where
         };
         arrived.close(cause);
     });
-    Ok(Session { client, inbox, driver, server_version, target: String::new() })
+    let (target, server, usual_settings) = Default::default();
+    Ok(Session { client, inbox, driver, server_version, target, server, usual_settings })
 }
 
 /// What `pg_stat_activity` shows: the program, its version, and what the settings call the database.

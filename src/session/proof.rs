@@ -40,19 +40,24 @@ struct Backend {
     pid: String,
 }
 
-/// Proves it, or says what is in the way.
+/// Which server a session leads to.
+pub(super) async fn server(session: &Session) -> Result<String, SessionError> {
+    Ok(ask(session.client(), "", "").await?.server)
+}
+
+/// Proves it, or says what is in the way. Gives which server it is.
 pub(super) async fn prove(
     session: &Session,
     database: &Database,
     config: &Config,
-) -> Result<(), SessionError> {
+) -> Result<String, SessionError> {
     let (client, inbox) = (session.client(), session.inbox());
     let token = format!("{:016x}", fastrand::u64(..));
     inbox.expect(&token);
     let own = match ask_within(LISTENING, client, &format!("LISTEN {CHANNEL}"), "").await {
         // A standby takes no LISTEN; the checks of the server say so in their own words.
         Err(SessionError::Postgres(error)) if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => {
-            return Ok(());
+            return server(session).await;
         }
         own => own?,
     };
@@ -60,7 +65,7 @@ pub(super) async fn prove(
     // Whatever came out, this backend is not to listen any more; and it must still be the same.
     let still = ask(client, &format!("UNLISTEN {CHANNEL}"), "").await;
     verdict?;
-    if still? == own { Ok(()) } else { Err(SessionError::Pooler) }
+    if still? == own { Ok(own.server) } else { Err(SessionError::Pooler) }
 }
 
 async fn arrives(

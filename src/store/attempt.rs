@@ -50,7 +50,7 @@ pub struct SessionState {
     pub leads: bool,
     /// Whether it holds the lock that tells writers that the daemon sleeps.
     pub holds_idle: bool,
-    /// The settings that the daemon counts on, in one text.
+    /// All that is set in it, in one text.
     pub settings: String,
 }
 

@@ -143,6 +143,13 @@ pub enum Finding {
         /// Its type.
         of_type: String,
     },
+    /// A column that is written has the type `name`, so PostgreSQL would cut off what is longer, without a word.
+    CutsOff {
+        /// The table, as `schema.name`.
+        table: String,
+        /// The column.
+        column: String,
+    },
     /// Transactions can be prepared, and the capture notifies (G3).
     PreparedTransactions {
         /// How many.
@@ -166,6 +173,7 @@ impl Finding {
                 | Self::NotUnique { .. }
                 | Self::QueueFull { .. }
                 | Self::NoNumber { .. }
+                | Self::CutsOff { .. }
                 | Self::CollationChanged { .. }
                 | Self::PreparedTransactions { .. }
                 | Self::HistoryWithoutCause
@@ -191,6 +199,7 @@ impl Finding {
             | Self::NotUnique { .. }
             | Self::QueueFull { .. }
             | Self::NoNumber { .. }
+            | Self::CutsOff { .. }
             | Self::CollationChanged { .. }
             | Self::PreparedTransactions { .. }
             | Self::HistoryWithoutCause => false,
@@ -262,6 +271,9 @@ impl Finding {
                 "End the session that listens and stays in a transaction: SELECT * FROM pg_stat_activity ORDER BY xact_start; then \
                  SELECT pg_terminate_backend(pid)."
                     .into()
+            }
+            Self::CutsOff { table, column } => {
+                format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE text, or name another column in the settings.").into()
             }
             Self::NoNumber { table, column, .. } => {
                 format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE double precision USING …, or name another column in the settings.")
@@ -345,6 +357,10 @@ impl Display for Finding {
                 "the queue of notifications is {percent} % full, so saves do not wake the daemon, which looks every sync.poll_interval; a \
                  session that listens and never reads holds it up, probably {}",
                 holder.as_deref().unwrap_or(NOT_SHOWN)
+            ),
+            Self::CutsOff { table, column } => write!(
+                out,
+                "{column} of {table} has the type name, which cuts off text after 63 bytes, so it is left out"
             ),
             Self::NoNumber { table, column, of_type } => write!(
                 out,

@@ -102,7 +102,9 @@ pub fn policy(error: &Error) -> Policy {
     let policy = known.map_or(UNKNOWN, |&(_, class, remedy)| Policy { class, remedy });
     match policy.class {
         // Whatever the code says: a function raised it, and of ours none runs in the daemon's statements.
-        Class::Fault | Class::Connection | Class::Layout if is_raised_by_a_function(db) => {
+        Class::Fault | Class::Connection | Class::Layout | Class::Transient
+            if is_raised_by_a_function(db) =>
+        {
             Policy { class: Class::Row, remedy: REFUSED }
         }
         _ => policy,

@@ -22,8 +22,8 @@ pub struct Column {
     pub name: String,
     /// Its type for a reader.
     pub sql_type: String,
-    /// Its type for a cast: quoted, with its schema, and without length or scale, for a cast to `varchar(20)` cuts off silently, and an
-    /// assignment does not.
+    /// Its type for a cast, quoted and with its schema: under a domain the type that it is stored as, and without length or scale. For a cast
+    /// to `varchar(20)`, or to a domain over it, cuts off silently, and an assignment does not.
     pub cast: String,
 }
 
@@ -233,10 +233,8 @@ pub(super) const COLUMNS: &str = "
                       OR t.typname = 'citext' AND t.typtype = 'b') AS holds_slugs,
            EXISTS (SELECT FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation AND NOT l.collisdeterministic),
            a.attcollation,
-           pg_catalog.format('%I.%I', own_schema.nspname, own.typname)
+           pg_catalog.format('%I.%I', stored_schema.nspname, stored.typname)
     FROM pg_catalog.pg_attribute a
-    JOIN pg_catalog.pg_type own ON own.oid = a.atttypid
-    JOIN pg_catalog.pg_namespace own_schema ON own_schema.oid = own.typnamespace
     JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     -- The type under a domain, however many there are of them, one upon the other, and the length or scale that one of them gives it.
@@ -249,6 +247,8 @@ pub(super) const COLUMNS: &str = "
         )
         SELECT u.type, u.modifier FROM under u ORDER BY u.depth DESC LIMIT 1
     ) AS base ON true
+    JOIN pg_catalog.pg_type stored ON stored.oid = coalesce(base.type, a.atttypid)
+    JOIN pg_catalog.pg_namespace stored_schema ON stored_schema.oid = stored.typnamespace
     -- PostgreSQL 14 notes no version for the database.
     LEFT JOIN LATERAL (
         SELECT CASE WHEN l.oid <> 100 THEN pg_catalog.format('%I.%I', s.nspname, l.collname) END AS name,
@@ -317,6 +317,7 @@ struct Table {
     partitioned: bool,
     found: Vec<Found>,
     missing: Vec<String>,
+    cut_off: Vec<Finding>,
 }
 
 impl Table {
@@ -361,7 +362,16 @@ impl Table {
         let has_children = rows.first().map_or(Ok(false), |row| row.try_get(5)).map_err(StoreError::from)?;
         let partitioned = rows.first().map_or(Ok(false), |row| row.try_get(13)).map_err(StoreError::from)?;
         let plain = format!("{}.{}", plain(schema), plain(table));
-        Ok(Self { quoted, plain, shown, has_children, partitioned, found, missing: Vec::new() })
+        Ok(Self {
+            quoted,
+            plain,
+            shown,
+            has_children,
+            partitioned,
+            found,
+            missing: Vec::new(),
+            cut_off: Vec::new(),
+        })
     }
 
     fn find(&self, name: &str) -> Option<&Found> {
@@ -451,10 +461,16 @@ impl Table {
         }
     }
 
-    /// An optional column that is written: one that PostgreSQL computes itself is as good as none.
+    /// An optional column that is written: one that PostgreSQL computes itself is as good as none, and so is one of the type `name`, which
+    /// cuts off what is longer than 63 bytes without a word.
     fn writable(&mut self, name: &str) -> Option<Column> {
-        let generated = self.find(name).is_some_and(|found| found.generated);
-        self.optional(name).filter(|_| !generated)
+        let found = self.find(name);
+        let generated = found.is_some_and(|found| found.generated);
+        let cuts_off = found.is_some_and(|found| found.base_type == "name");
+        if cuts_off {
+            self.cut_off.push(Finding::CutsOff { table: self.plain.clone(), column: plain(name) });
+        }
+        self.optional(name).filter(|_| !generated && !cuts_off)
     }
 }
 
@@ -542,7 +558,7 @@ impl Layout {
         };
         let slug = &agents.columns.slug;
         let scans = [from.scan(slug), to.scan(&columns.agent_slug), from.repeats(slug), no_number];
-        let scans = scans.into_iter().flatten().collect();
+        let scans = scans.into_iter().flatten().chain(std::mem::take(&mut to.cut_off)).collect();
         let collation = |table: &Table, name: &str| table.find(name).map(|found| found.collation);
         let collations_differ = collation(&from, slug) != collation(&to, &columns.agent_slug);
         let missing = from.missing.into_iter().chain(to.missing).collect();

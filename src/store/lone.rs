@@ -98,8 +98,8 @@ impl super::Store {
         Ok(done == 1)
     }
 
-    /// Runs one statement with a limit to its time and under the path of the role, in one round trip. Without a limit, time and path are
-    /// those of the session.
+    /// Runs one statement with a limit to its time and under the path of the role, in one round trip, and sets what the session counts on again.
+    /// Without a limit, no code of others is expected, and the settings are those of the session.
     async fn within_time<T>(
         &self,
         client: &Client,
@@ -107,11 +107,9 @@ impl super::Store {
         statement: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
         let Some(limit) = limit else { return statement.await };
-        let set = |time: Duration| format!("SET statement_timeout = {}", time.as_millis().max(1));
-        let limited = format!("{}; {}", set(limit), path::OF_THE_ROLE);
-        let usual = format!("{}; {}", path::OURS, set(self.statement_timeout));
-        let (set, done, reset) =
-            tokio::join!(biased; client.batch_execute(&limited), statement, client.batch_execute(&usual));
+        let limited = format!("SET statement_timeout = {}; {}", limit.as_millis().max(1), path::OF_THE_ROLE);
+        let usual = client.batch_execute(&self.usual_settings);
+        let (set, done, reset) = tokio::join!(biased; client.batch_execute(&limited), statement, usual);
         set?;
         reset?;
         done

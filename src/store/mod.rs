@@ -93,6 +93,23 @@ pub struct Installed {
     pub may_have_jumped: bool,
 }
 
+/// Who holds the leader's lock, and whether changes are applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leader {
+    /// The process on the server; nothing if nobody holds the lock.
+    pub pid: Option<i32>,
+    /// Its role, as far as the server tells.
+    pub role: Option<String>,
+    /// Whether that role may do what a daemon does.
+    pub is_able: bool,
+    /// For how long the oldest change has been waiting.
+    pub oldest: Option<Duration>,
+    /// For how long its session has done nothing; nothing if that is hidden from this role.
+    pub quiet: Option<Duration>,
+    /// How many changes have been taken so far.
+    pub taken: i64,
+}
+
 /// A trigger that does not do its work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaptureFault {
@@ -162,7 +179,7 @@ impl CaptureFault {
 pub struct Store {
     layout: Layout,
     triggers: [Vec<String>; 2],
-    statement_timeout: Duration,
+    usual_settings: String,
     patience: Duration,
     claim: Statement,
     claim_first: Statement,
@@ -187,13 +204,15 @@ impl Store {
         sync.statement_timeout + Self::PATIENCE
     }
 
-    /// Prepares the queries that run often.
+    /// Prepares the queries that run often. `usual_settings` are the statements that set what the session counts on, for after code of others
+    /// has run in it.
     pub async fn prepare(
         client: &Client,
         layout: Layout,
         capture_configurations: bool,
         history: bool,
         statement_timeout: Duration,
+        usual_settings: &str,
     ) -> Result<Self, StoreError> {
         let triggers = expected_triggers(&layout, capture_configurations);
         let (claim, slug) = (queries::claim(&layout), queries::claim_slug(&layout));
@@ -237,7 +256,7 @@ impl Store {
         Ok(Self {
             layout,
             triggers,
-            statement_timeout,
+            usual_settings: usual_settings.to_owned(),
             patience,
             claim,
             claim_first,
@@ -269,10 +288,18 @@ impl Store {
         self.scalar(client, queries::TRY_LEAD).await
     }
 
-    /// For how long the oldest change has been in the outbox.
-    pub async fn oldest_change(&self, client: &Client) -> Result<Option<Duration>, StoreError> {
-        let seconds: Option<f64> = self.scalar(client, queries::OLDEST_CHANGE).await?;
-        Ok(seconds.map(|seconds| Duration::from_secs_f64(seconds.max(0.0))))
+    /// Who leads, and whether the work is done.
+    pub async fn leader(&self, client: &Client) -> Result<Leader, StoreError> {
+        let row = within(self.patience, client.query_typed_one(queries::LEADER, &[])).await?;
+        let age = |seconds: Option<f64>| seconds.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
+        Ok(Leader {
+            pid: row.try_get(0)?,
+            role: row.try_get(1)?,
+            is_able: row.try_get(2)?,
+            oldest: age(row.try_get(3)?),
+            quiet: age(row.try_get(4)?),
+            taken: row.try_get(5)?,
+        })
     }
 
     /// Puts slugs into the outbox: somebody asked for them (I7).
@@ -361,19 +388,24 @@ impl Store {
         checks::cautions(client, self.patience, &self.layout, notify, history).await
     }
 
-    /// Whether every configuration is in sync under this mapping, or is going to be, as far as is noted; notes the latter.
+    /// Whether every configuration is in sync under this mapping, or is going to be, as far as is noted. Notes the latter, or else that from
+    /// now on not all of them are in sync under one mapping: so it comes before the first write.
     pub async fn knows_mapping(&self, client: &Client, rules: &Rules) -> Result<bool, StoreError> {
         let key = self.layout.mapping_key(rules);
-        let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&key, Type::TEXT)];
-        let Some(row) = within(self.patience, client.query_typed_opt(queries::MAPPING, &parameters)).await?
-        else {
-            return Ok(true);
-        };
-        let (is_new, is_same): (bool, bool) = (row.try_get(0)?, row.try_get(1)?);
-        if is_new && !is_same {
-            note_mapping(client, self.patience, &key).await?;
+        match mapping(client, self.patience, &key).await? {
+            Mapping::Same => return Ok(true),
+            Mapping::Unknown => note_mapping(client, self.patience, &key, None).await?,
+            Mapping::Other | Mapping::Mixed => {
+                self.run(client, queries::MIX_MAPPINGS, &[]).await?;
+                return Ok(false);
+            }
         }
-        Ok(is_new || is_same)
+        Ok(true)
+    }
+
+    /// How what is noted of the mapping compares with this one.
+    pub async fn mapping(&self, client: &Client, rules: &Rules) -> Result<Mapping, StoreError> {
+        mapping(client, self.patience, &self.layout.mapping_key(rules)).await
     }
 
     /// Whether the tables are still those that the statements of this connection were made for.
@@ -415,9 +447,48 @@ impl Store {
     }
 }
 
-/// Notes that every configuration is in sync under the mapping with this [key](Layout::mapping_key).
-pub async fn note_mapping(client: &Client, patience: Duration, key: &str) -> Result<(), StoreError> {
+/// How the mapping under which the configurations were last in sync compares with another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mapping {
+    /// It is the same.
+    Same,
+    /// It is another one.
+    Other,
+    /// There is not one: some may be in sync under one mapping, and some under another.
+    Mixed,
+    /// None is noted, or every agent is about to be looked at.
+    Unknown,
+}
+
+/// How what is noted of the mapping compares with that of this [key](Layout::mapping_key).
+pub async fn mapping(client: &Client, patience: Duration, key: &str) -> Result<Mapping, StoreError> {
     let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&key, Type::TEXT)];
+    let Some(row) = within(patience, client.query_typed_opt(queries::MAPPING, &parameters)).await? else {
+        return Ok(Mapping::Unknown);
+    };
+    Ok(match (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?) {
+        (_, true, _) => Mapping::Same,
+        (true, ..) => Mapping::Unknown,
+        (_, _, true) => Mapping::Mixed,
+        _ => Mapping::Other,
+    })
+}
+
+/// What is noted of the mapping; nothing if there is no record.
+pub async fn noted_mapping(client: &Client, patience: Duration) -> Result<Option<String>, StoreError> {
+    let row = within(patience, client.query_typed_opt(queries::NOTED_MAPPING, &[])).await?;
+    Ok(row.map(|row| row.try_get(0)).transpose()?)
+}
+
+/// Notes that every configuration is in sync under the mapping with this [key](Layout::mapping_key), unless something else than `before` is
+/// noted.
+pub async fn note_mapping(
+    client: &Client,
+    patience: Duration,
+    key: &str,
+    before: Option<&str>,
+) -> Result<(), StoreError> {
+    let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&key, Type::TEXT), (&before, Type::TEXT)];
     within(patience, client.execute_typed(queries::NOTE_MAPPING, &parameters)).await.map(drop)
 }
 

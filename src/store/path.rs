@@ -9,5 +9,6 @@
 /// The path of the session.
 pub const OURS: &str = "SET search_path = pg_catalog, pg_temp";
 
-/// The path that the role, the database or the connection string has set. [`OURS`] comes after the write, before anything else.
+/// The path that the role, the database or the connection string has set. The settings of the session, [`OURS`] first, come
+/// after the write, before anything else.
 pub(super) const OF_THE_ROLE: &str = "SET search_path TO DEFAULT";

@@ -15,8 +15,8 @@ use super::{CaptureFault, NotText, StoreError, batch, queries, within};
 use crate::mapping::{Agent, Configuration};
 
 /// The sessions of daemons in this database, the leader first: process, host, whether it is told where from, user, program,
-/// since when and how long it has been connected, whether it leads, and whether it sleeps. Whose sessions we may not look
-/// into, PostgreSQL tells less of.
+/// since when and how long it has been connected, whether it leads, whether it sleeps, whether it holds the leader's lock with a role that may
+/// not do what a daemon does, and for how long its session has done nothing. Whose sessions we may not look into, PostgreSQL tells less of.
 pub const DAEMONS: &str = "
     WITH lock AS (
         SELECT l.pid, l.objid FROM pg_locks l JOIN pg_database d ON d.oid = l.database
@@ -26,9 +26,12 @@ pub const DAEMONS: &str = "
     SELECT s.pid, coalesce(s.client_hostname, host(s.client_addr)), s.backend_start IS NOT NULL, s.usename::text,
            s.application_name, s.backend_start,
            extract(epoch FROM clock_timestamp() - s.backend_start)::float8,
-           s.pid IN (SELECT lock.pid FROM lock WHERE lock.objid = 1) AS leads,
-           s.pid IN (SELECT lock.pid FROM lock WHERE lock.objid = 2) AS sleeps
-    FROM pg_stat_activity s
+           s.pid IN (SELECT lock.pid FROM lock WHERE lock.objid = 1) AND role.is_able AS leads,
+           s.pid IN (SELECT lock.pid FROM lock WHERE lock.objid = 2) AS sleeps,
+           NOT role.is_able,
+           extract(epoch FROM clock_timestamp() - s.state_change)::float8
+    FROM pg_stat_activity s CROSS JOIN LATERAL (
+        SELECT coalesce(has_table_privilege(s.usesysid, to_regclass('agent_sync.outbox')::oid, 'DELETE'), true) AS is_able) AS role
     WHERE s.datname = current_database() AND s.pid <> pg_backend_pid()
       AND (s.application_name LIKE 'agent-sync/%' OR s.pid IN (SELECT lock.pid FROM lock WHERE lock.objid = 1))
     ORDER BY leads DESC, s.backend_start, s.pid";

@@ -144,7 +144,7 @@ impl Store {
                 biased;
                 client.batch_execute(path::OF_THE_ROLE),
                 self.write(client, &outcome.writes, &outcome.changed, &nothing),
-                client.batch_execute(path::OURS),
+                client.batch_execute(&self.usual_settings),
             );
             set?;
             written?;
@@ -203,17 +203,19 @@ impl Store {
                 None => Ok(()),
             }
         };
-        let ours = async {
+        // What code of others has set in the session is nothing to the statements after it.
+        let usual = async {
             match time {
-                Some(_) => client.batch_execute(path::OURS).await,
+                Some(_) => client.batch_execute(&self.usual_settings).await,
                 None => Ok(()),
             }
         };
         // Without a limit, what is deferred is left to the commit.
         let fire = async {
             match time {
-                Some(_) => {
-                    let fire = format!("{}; {FIRE_DEFERRED}; {}", path::OF_THE_ROLE, path::OURS);
+                Some(time) => {
+                    let (limit, usual) = (set_time(time), &self.usual_settings);
+                    let fire = format!("{limit}; {}; {FIRE_DEFERRED}; {usual}", path::OF_THE_ROLE);
                     client.batch_execute(&fire).await
                 }
                 None => Ok(()),
@@ -253,13 +255,13 @@ impl Store {
             client.execute_typed(queries::ANNOUNCE, &parameters).await
         };
         let together = async {
-            let (limited, written, is_ours, noted, set_aside, cleared, announced, fired, committed) = tokio::join!(
-                biased; limit, write, ours, note, not_text, clear, announce,
+            let (limited, written, is_usual, noted, set_aside, cleared, announced, fired, committed) = tokio::join!(
+                biased; limit, write, usual, note, not_text, clear, announce,
                 fire, client.batch_execute("COMMIT")
             );
             limited?;
             written?;
-            is_ours?;
+            is_usual?;
             announced?;
             noted?;
             set_aside?;

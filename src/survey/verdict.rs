@@ -128,6 +128,13 @@ impl Findings {
         }
     }
 
+    /// Whether nothing is to be written, and `agent_sync.problem` says something else of it than the mapping.
+    pub fn is_misnoted(&self) -> bool {
+        let noted = self.noted.as_ref().map(|noted| noted.kind.as_str());
+        let verdict = self.verdict();
+        !matches!(verdict, Verdict::Drifted | Verdict::Pending) && noted != verdict.problem()
+    }
+
     /// Whether the last write of it was refused, and it differs still.
     pub fn refused(&self) -> Option<&Noted> {
         self.noted.as_ref().filter(|noted| noted.kind == "failed" && !self.differing.is_empty())
@@ -172,6 +179,8 @@ pub struct Tally {
     pub rejected: i64,
     /// [`Verdict::Ambiguous`]
     pub ambiguous: i64,
+    /// Those that are not in the outbox, and of which `agent_sync.problem` says something else than the mapping.
+    pub misnoted: i64,
     /// Configurations that differ.
     pub differing: i64,
     /// Configurations that do not.
@@ -184,6 +193,7 @@ impl Tally {
         self.agents += 1;
         let differing = i64::try_from(findings.differing.len()).unwrap_or(i64::MAX);
         self.differing += differing;
+        self.misnoted += i64::from(findings.is_misnoted() && !findings.pending);
         match findings.verdict() {
             Verdict::InSync => self.in_sync += 1,
             Verdict::Pending => self.pending += 1,

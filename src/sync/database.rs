@@ -68,6 +68,8 @@ pub(super) struct Noticed {
     missing: Vec<String>,
     /// Whether another session leads, and changes have been waiting for a while.
     pub(super) leader_hangs: bool,
+    /// Whether it works under another mapping.
+    pub(super) other_mapping: bool,
 }
 
 impl Noticed {

@@ -44,6 +44,7 @@ impl StandIn {
         if !store.try_lead(session.client()).await? {
             return Ok(None);
         }
+        store.knows_mapping(session.client(), &rules).await?;
         let drain = Drain::new(context.options.sync.batch_size, context.options.sync.statement_timeout);
         Ok(Some(Self { context, rules, session, store, drain }))
     }

@@ -11,7 +11,7 @@ use super::database::Context;
 use crate::mapping::Rules;
 use crate::observe::{Event, Totals};
 use crate::session::{Limits, Session};
-use crate::store::{Layout, Store, note_mapping};
+use crate::store::{Layout, Store, note_mapping, noted_mapping};
 use crate::survey::{Scope, Tally, survey};
 
 /// The first and the longest pause between two comparisons; of a large database, they take a hundredth of the time at most.
@@ -90,19 +90,24 @@ async fn count(context: &Context, rules: &Rules) -> Result<Totals, AttemptError>
     let mut session = Session::connect(&context.database, limits).await?;
     let (database, patience) = (&context.database, Store::patience(&context.options.sync));
     let layout = Layout::read(session.client(), patience, &database.agents, &database.configurations).await?;
+    let noted = noted_mapping(session.client(), patience).await?;
     let mut tally = Tally::default();
-    let everything = Scope { slugs: None, noted: false };
+    let everything = Scope { slugs: None, noted: true };
     survey(session.client_mut(), &layout, rules, everything, |findings| {
         tally.add(findings);
         ControlFlow::Continue(())
     })
     .await?;
-    if tally.differing == 0 {
-        note_mapping(session.client(), patience, &layout.mapping_key(rules)).await?;
+    // What is written meanwhile under another mapping, by whichever daemon, is noted before it is written.
+    // An agent that the rules now reject, and that is not noted as a problem, is as little in sync as one whose configuration differs.
+    let differing = tally.differing + tally.misnoted;
+    if differing == 0 && noted.is_some() {
+        let key = layout.mapping_key(rules);
+        note_mapping(session.client(), patience, &key, noted.as_deref()).await?;
     }
     let total = |number: i64| u64::try_from(number).unwrap_or(0);
     Ok(Totals {
-        written: total(tally.differing),
+        written: total(differing),
         unchanged: total(tally.equal),
         missing: total(tally.missing),
         rejected: total(tally.rejected),

@@ -59,11 +59,10 @@ impl Todo {
     }
 
     fn add(&mut self, findings: &Findings) {
-        let noted = findings.noted.as_ref().map(|noted| noted.kind.as_str());
         let list = match findings.verdict() {
             Verdict::Drifted | Verdict::Pending => &mut self.differing,
             Verdict::Rejected if !findings.differing.is_empty() => &mut self.differing,
-            verdict if noted != verdict.problem() => &mut self.misnoted,
+            _ if findings.is_misnoted() => &mut self.misnoted,
             _ => return,
         };
         list.push_str(&findings.slug);

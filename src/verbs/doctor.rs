@@ -52,7 +52,9 @@ async fn examine(database: &Database, settings: &Settings) -> Vec<Note> {
     };
     let patience = Store::patience(&settings.sync);
     let mut notes = vec![connection(&session, database, settings).await];
-    let look = look(session.client(), database, settings).await;
+    // Rules that cannot be read are told by the daemon, and by what works with them.
+    let rules = super::rules(settings).ok();
+    let look = look(session.client(), database, settings, rules.as_ref()).await;
     let fit = look.installed;
     notes.extend(look.notes);
     if session.inbox().is_closed() {

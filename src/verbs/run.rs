@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -19,6 +20,12 @@ use crate::observe::{Board, Logging};
 use crate::settings::{self, Database, Settings};
 use crate::supervisor::Supervisor;
 use crate::sync::{Fleet, Options, Reloaded};
+
+/// How long the files of the settings may take to be read again.
+const READING: Duration = Duration::from_secs(10);
+
+/// How often it is looked whether lines of the log were dropped.
+const DROPPED_LINES: Duration = Duration::from_secs(5);
 
 /// What the command line and its settings come to: everything that a reload reads again.
 struct Loaded {
@@ -61,13 +68,20 @@ async fn serve(
     let mut fleet =
         Fleet::start(&loaded.databases, Options::of(&loaded.settings), loaded.rules, Arc::clone(&board));
     let supervisor = Supervisor::attend(board);
+    let mut dropped = logging.dropped();
     let signal = loop {
         tokio::select! {
             _ = terminate.recv() => break "SIGTERM",
             _ = interrupt.recv() => break "SIGINT",
+            () = tokio::time::sleep(DROPPED_LINES) => tell_dropped(logging, &mut dropped),
             _ = hang_up.recv() => {
                 supervisor.reloading().await;
-                match read_again(config.clone(), names.clone()).await {
+                let loaded = tokio::select! {
+                    loaded = read_again(config.clone(), names.clone()) => loaded,
+                    _ = terminate.recv() => break "SIGTERM",
+                    _ = interrupt.recv() => break "SIGINT",
+                };
+                match loaded {
                     Ok(loaded) => {
                         logging.reload(&loaded.settings.log);
                         grace = loaded.settings.shutdown.grace_period;
@@ -96,9 +110,27 @@ async fn serve(
 
 /// Files are read off the event loop, for a slow disk must not hold up the databases.
 async fn read_again(config: Option<PathBuf>, names: Vec<String>) -> anyhow::Result<Loaded> {
-    tokio::task::spawn_blocking(move || Loaded::load(config.as_deref(), &names))
+    let reading = tokio::task::spawn_blocking(move || Loaded::load(config.as_deref(), &names));
+    tokio::time::timeout(READING, reading)
         .await
+        .with_context(|| {
+            format!("a file of the settings was not read within {READING:?}; see whether its disk or mount answers, or whether it is a pipe")
+        })?
         .context("reading the settings was interrupted")?
+}
+
+/// Says that lines of the log were dropped since it was said last.
+fn tell_dropped(logging: &Logging, told: &mut usize) {
+    let dropped = logging.dropped();
+    let lines = dropped.saturating_sub(*told);
+    if lines > 0 {
+        *told = dropped;
+        warn!(
+            lines,
+            remedy = "Nothing was wrong with the databases. See whether what reads the daemon's standard error keeps up.",
+            "lines of the log were dropped, because nobody read them"
+        );
+    }
 }
 
 fn tell(reloaded: &Reloaded) {

@@ -1,7 +1,7 @@
 //! `status`: how each database is doing, one line each, and below the lines what to do.
 //!
 //! The databases are asked at the same time, so one that does not answer keeps the others from being shown for no longer
-//! than its `connect_timeout`. The exit code says whether all of them could be asked, not how they are doing.
+//! than its `connect_timeout`. The exit code says whether all of them could be asked, and whether anything is broken (I2).
 
 use std::io::{IsTerminal as _, stdout};
 use std::path::Path;
@@ -45,8 +45,13 @@ pub fn status(config: Option<&Path>, args: &Status) -> anyhow::Result<Exit> {
                 }
             }
             page.flush();
-            let told =
-                if states.iter().all(|state| state.look.is_some()) { Exit::Done } else { Exit::Unavailable };
+            let told = if states.iter().any(|state| state.look.is_none()) {
+                Exit::Unavailable
+            } else if states.iter().any(|state| state.phase == Phase::Unfit) {
+                Exit::Drift
+            } else {
+                Exit::Done
+            };
             if !args.watch || page.is_gone() {
                 return page.end(told);
             }
@@ -137,7 +142,8 @@ async fn ask_one(mut one: Watched, settings: &Settings) -> (Watched, State) {
             }
         },
     };
-    let look = look(session.client(), &one.database, settings).await;
+    let rules = super::rules(settings).ok();
+    let look = look(session.client(), &one.database, settings, rules.as_ref()).await;
     let trouble: Vec<_> = look.trouble().into_iter().cloned().collect();
     let lost = session.inbox().is_closed();
     let phase = if lost { Phase::Down } else { Phase::of(&look) };

@@ -66,7 +66,7 @@ async fn find_out(
     slug: &str,
 ) -> anyhow::Result<(Look, Story)> {
     let mut session = super::look("why", database, settings).await?;
-    let look = look(session.client(), database, settings).await;
+    let look = look(session.client(), database, settings, Some(rules)).await;
     let Some(layout) = &look.layout else {
         let note = look.trouble().into_iter().find(|note| note.topic == "tables");
         let what = format!("database {}: its tables cannot be used", database.name);

@@ -21,7 +21,7 @@ pub enum Snap {
 
 #[derive(Debug)]
 struct Shared {
-    server: String,
+    server: Mutex<String>,
     /// Whether bytes flow.
     flowing: watch::Sender<bool>,
     delay: Mutex<Duration>,
@@ -44,7 +44,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
-            server: format!("127.0.0.1:{server}"),
+            server: Mutex::new(format!("127.0.0.1:{server}")),
             flowing: watch::channel(true).0,
             delay: Mutex::default(),
             trap: Mutex::default(),
@@ -58,6 +58,11 @@ impl Proxy {
     /// The URL of a database with the proxy in place of its server.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Leads new connections to another port; those that there are stay.
+    pub fn lead_to(&self, server: u16) {
+        *self.shared.server.lock().unwrap() = format!("127.0.0.1:{server}");
     }
 
     /// Swallows every byte in both directions until [`Proxy::flow`], without a word to either side.
@@ -119,7 +124,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 }
 
 async fn connection(client: TcpStream, shared: Arc<Shared>, number: usize) {
-    if let Ok(server) = TcpStream::connect(&shared.server).await {
+    let server = shared.server.lock().unwrap().clone();
+    if let Ok(server) = TcpStream::connect(server).await {
         client.set_nodelay(true).unwrap();
         server.set_nodelay(true).unwrap();
         let (from_client, to_client) = client.into_split();

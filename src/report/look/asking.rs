@@ -5,13 +5,14 @@ use std::time::{Duration, SystemTime};
 use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
-use super::words::{in_trouble, missed, pending, who_leads};
+use super::words::{in_trouble, missed, pending, same_mapping, who_leads};
 use super::{Counted, Daemon, Group, Look, Outbox};
 use crate::install;
+use crate::mapping::Rules;
 use crate::report::note::{Note, is_over};
 use crate::settings::{Database, Settings};
 use crate::store::identifier::plain;
-use crate::store::{FaultKind, Layout, Lossy, Store, StoreError, checks, queries, report, within};
+use crate::store::{FaultKind, Layout, Lossy, Store, StoreError, checks, mapping, queries, report, within};
 use crate::time;
 
 /// How far rows are counted: past that, counting would cost more than the number is worth.
@@ -22,12 +23,18 @@ pub(super) struct Asking<'a> {
     client: &'a Client,
     database: &'a Database,
     settings: &'a Settings,
+    rules: Option<&'a Rules>,
     look: Look,
 }
 
 impl<'a> Asking<'a> {
-    pub(super) fn new(client: &'a Client, database: &'a Database, settings: &'a Settings) -> Self {
-        Self { client, database, settings, look: Look::default() }
+    pub(super) fn new(
+        client: &'a Client,
+        database: &'a Database,
+        settings: &'a Settings,
+        rules: Option<&'a Rules>,
+    ) -> Self {
+        Self { client, database, settings, rules, look: Look::default() }
     }
 
     /// What was found, as far as it could be.
@@ -43,6 +50,7 @@ impl<'a> Asking<'a> {
         self.install().await?;
         if self.look.installed {
             self.capture().await?;
+            self.mapping().await?;
         }
         self.cautions().await?;
         self.daemons().await?;
@@ -175,6 +183,18 @@ impl<'a> Asking<'a> {
         }
     }
 
+    /// Whether the configurations were last in sync under the rules and columns of these settings (G14).
+    async fn mapping(&mut self) -> Result<(), StoreError> {
+        let (Some(layout), Some(rules)) = (&self.look.layout, self.rules) else { return Ok(()) };
+        match mapping(self.client, self.patience(), &layout.mapping_key(rules)).await {
+            Ok(noted) => {
+                self.look.notes.extend(same_mapping(noted));
+                Ok(())
+            }
+            Err(error) => self.failed("mapping", error),
+        }
+    }
+
     async fn cautions(&mut self) -> Result<(), StoreError> {
         let Some(layout) = &self.look.layout else { return Ok(()) };
         let (notify, history) = (self.settings.capture.notify, self.settings.history.enabled);
@@ -233,7 +253,7 @@ impl<'a> Asking<'a> {
             oldest: row.try_get::<_, Option<SystemTime>>(2)?.map(time::rfc3339),
             oldest_seconds: row.try_get(3)?,
         };
-        let note = pending(&outbox, self.look.leader().is_some());
+        let note = pending(&outbox, self.look.leader());
         self.note(note);
         self.look.outbox = Some(outbox);
         Ok(())
@@ -301,6 +321,8 @@ fn daemon(row: &Row) -> Result<Daemon, tokio_postgres::Error> {
         connected_seconds: row.try_get(6)?,
         leads: row.try_get(7)?,
         sleeps: row.try_get(8)?,
+        is_intruder: row.try_get(9)?,
+        quiet_seconds: row.try_get(10)?,
     })
 }
 

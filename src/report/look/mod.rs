@@ -11,6 +11,7 @@ use tokio_postgres::Client;
 
 use self::asking::Asking;
 use super::note::{Level, Note};
+use crate::mapping::Rules;
 use crate::settings::{Database, Settings};
 use crate::store::Layout;
 
@@ -38,6 +39,7 @@ pub struct Look {
 }
 
 /// The session of a daemon.
+#[allow(clippy::struct_excessive_bools, reason = "each is a column of the query")]
 #[derive(Debug, Clone, Serialize)]
 pub struct Daemon {
     /// The process on the server.
@@ -56,6 +58,12 @@ pub struct Daemon {
     pub leads: bool,
     /// Whether it sleeps until a save wakes it.
     pub sleeps: bool,
+    /// Whether it holds the leader's lock and cannot be a daemon, for its role may not take changes.
+    #[serde(skip)]
+    is_intruder: bool,
+    /// For how long its session has done nothing, as far as the server tells.
+    #[serde(skip)]
+    quiet_seconds: Option<f64>,
     #[serde(skip)]
     told_where: bool,
 }
@@ -139,7 +147,7 @@ impl Look {
     }
 }
 
-/// Looks.
-pub async fn look(client: &Client, database: &Database, settings: &Settings) -> Look {
-    Asking::new(client, database, settings).all().await
+/// Looks; at the mapping only where the rules are known.
+pub async fn look(client: &Client, database: &Database, settings: &Settings, rules: Option<&Rules>) -> Look {
+    Asking::new(client, database, settings, rules).all().await
 }

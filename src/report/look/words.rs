@@ -1,10 +1,11 @@
 //! What is said of what a look finds.
 
-use super::{Group, Look, Outbox};
+use super::{Daemon, Group, Look, Outbox};
 use crate::report::note::Note;
 use crate::report::problem;
 use crate::settings::Database;
 use crate::show::{age, plural, quoted};
+use crate::store::Mapping;
 
 /// How long a change may wait before it is worth a word.
 const OVERDUE: f64 = 60.0;
@@ -33,7 +34,38 @@ pub(super) fn missed(seen: i64, uncaptured: i64, may_have_jumped: bool) -> Note 
     }
 }
 
+pub(super) fn same_mapping(noted: Mapping) -> Option<Note> {
+    let what = match noted {
+        Mapping::Unknown => return None,
+        Mapping::Same => {
+            let text = "the configurations were last in sync under these rules and columns";
+            return Some(Note::pass("mapping", text));
+        }
+        Mapping::Mixed => {
+            "the rules or columns were others for a while, and some configurations may not be what the mapping makes of their agents"
+        }
+        Mapping::Other => {
+            "the configurations were last in sync under other rules or columns than those of these settings"
+        }
+    };
+    let remedy =
+        "See with `agent-sync check` which differ; `agent-sync reconcile --all` brings them in sync.";
+    Some(Note::warn("mapping", what, remedy))
+}
+
 pub(super) fn who_leads(look: &Look) -> Note {
+    if let Some(other) = look.daemons.iter().find(|daemon| daemon.is_intruder) {
+        let role = other.user.as_deref().unwrap_or("?");
+        return Note::fail(
+            "daemon",
+            format!(
+                "process {} of the role {} holds the leader's lock and is no daemon, for its role may not take changes; they are not applied",
+                other.pid,
+                quoted(role)
+            ),
+            format!("SELECT pg_terminate_backend({}); and keep the role out of this database.", other.pid),
+        );
+    }
     let by = look.daemons.iter().filter(|daemon| !daemon.leads).count();
     let Some(leader) = look.leader() else {
         let by = if by > 0 { format!(", though {by} of them are connected") } else { String::new() };
@@ -57,18 +89,26 @@ pub(super) fn who_leads(look: &Look) -> Note {
     }
 }
 
-pub(super) fn pending(outbox: &Outbox, led: bool) -> Note {
+pub(super) fn pending(outbox: &Outbox, leader: Option<&Daemon>) -> Note {
     let Some(oldest) = outbox.oldest_seconds else { return Note::pass("outbox", "nothing is pending") };
     let more = if outbox.more { "more than " } else { "" };
     let text = format!("{more}{} pending, the oldest for {}", plural(outbox.rows, "change"), age(oldest));
-    match led {
+    match leader {
         _ if oldest < OVERDUE => Note::pass("outbox", text),
-        true => Note::warn(
+        Some(Daemon { pid, quiet_seconds: Some(quiet), .. }) if *quiet >= OVERDUE / 2.0 => Note::fail(
+            "outbox",
+            format!("{text}, though a daemon leads: its session has done nothing for {}", age(*quiet)),
+            format!(
+                "See in pg_stat_activity what process {pid} waits for. If it hangs, let another daemon lead: \
+                 SELECT pg_terminate_backend({pid});"
+            ),
+        ),
+        Some(_) => Note::warn(
             "outbox",
             format!("{text}, though a daemon leads"),
             "See the log of the daemon, and whether the number falls; `agent-sync doctor` tries a round trip.",
         ),
-        false => Note::warn("outbox", text, format!("{}.", problem::START)),
+        None => Note::warn("outbox", text, format!("{}.", problem::START)),
     }
 }
 

@@ -190,7 +190,8 @@ pub(super) const EQUALS: &str = "OPERATOR(pg_catalog.=)";
 const THIS_CHANGE: &str = "o.ctid OPERATOR(pg_catalog.=) t.place AND o.xmin OPERATOR(pg_catalog.=) t.version \
                            AND o.slug OPERATOR(pg_catalog.=) t.slug";
 
-/// The part of [`write()`] that notes it. It sees the rows as they were before.
+/// The part of [`write()`] that notes it. It sees the rows as they were before. A number that the history has already, as when its sequence was
+/// set back, is no reason to write nothing; `sql/0002_history.sql` mends that.
 fn note_history(configurations: &Configurations, rows: &str, these: &str) -> String {
     let (table, slug) = (&configurations.table, &configurations.agent_slug.name);
     format!(
@@ -200,6 +201,7 @@ fn note_history(configurations: &Configurations, rows: &str, these: &str) -> Str
          {HISTORY}
          SELECT c.{slug}::pg_catalog.text, {}, cause.application_name, cause.role
          FROM {rows} JOIN {table} c ON {these} LEFT JOIN cause ON cause.slug {EQUALS} c.{slug}::pg_catalog.text
+         ON CONFLICT DO NOTHING
          )",
         noted(configurations, "c", |_, name| format!("u.{name}")),
     )

@@ -7,7 +7,8 @@ pub const INSTALL: &str = "
     FROM agent_sync.install i CROSS JOIN agent_sync.uncaptured u";
 
 /// The triggers that the capture needs, `$2` on `$1`, and that are missing or disabled, or whose function is not what makes it
-/// safe and able (SECURITY DEFINER, a fixed `search_path`, an owner with the privileges, whom no row-level security refuses); or that do
+/// safe and able (SECURITY DEFINER, a fixed `search_path`, an owner with the privileges, whom no row-level security refuses, and who may call
+/// what the function calls); or that do
 /// not watch one of the quoted columns `$3` of the first table; or that look at what statements set (`UPDATE OF`) where a
 /// BEFORE trigger may change more, which `sql/attach.sql` sees to unless the other trigger came later. And the partitions and children
 /// of these tables without such a trigger: PostgreSQL copies triggers to partitions and not to children, and a save in a child fires none
@@ -42,13 +43,23 @@ pub const CAPTURE_FAULTS: &str = "
                                      AND (o.relforcerowsecurity OR NOT pg_has_role(f.proowner, o.relowner, 'USAGE'))
                                      AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = o.oid AND p.polpermissive))
                         THEN 'unable to write agent_sync.outbox'
+                    WHEN NOT has_function_privilege(r.relowner, f.oid, 'EXECUTE')
+                        THEN 'not allowed to the owner of the table, who can add no partition to it'
                     WHEN t.tgenabled <> 'A' THEN 'enabled but not ALWAYS' END
         FROM need
         LEFT JOIN pg_trigger t ON t.tgrelid = need.root AND t.tgname = need.name
         LEFT JOIN pg_proc f ON f.oid = t.tgfoid
+        LEFT JOIN pg_class r ON r.oid = need.root
     )
     SELECT own.name, own.fault, CASE own.fault WHEN 'enabled but not ALWAYS' THEN 'sleeps' ELSE 'broken' END, NULL::text
     FROM own WHERE own.fault IS NOT NULL
+    UNION ALL
+    SELECT DISTINCT 'agent_sync.' || f.proname || '()', 'not allowed to call ' || c.oid::regprocedure || ', so saves fail', 'broken',
+           format('GRANT EXECUTE ON FUNCTION %s TO %s;', c.oid::regprocedure, f.proowner::regrole)
+    FROM pg_proc f CROSS JOIN LATERAL regexp_matches(f.prosrc, 'pg_catalog[.]([a-z_]+)[(]', 'g') AS called (name)
+    JOIN pg_proc c ON c.pronamespace = 'pg_catalog'::regnamespace AND c.proname = called.name[1]
+    WHERE f.pronamespace = 'agent_sync'::regnamespace AND f.proname IN ('capture_agent', 'capture_configuration')
+      AND NOT has_function_privilege(f.proowner, c.oid, 'EXECUTE')
     UNION ALL
     SELECT 'agent_sync.capture_agent()', 'or agent_sync.capture_configuration() is not the function that the install has made', 'broken', NULL
     FROM agent_sync.install i
@@ -111,13 +122,24 @@ pub const CAPTURE_FAULTS: &str = "
       AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_trigger'::regclass AND d.objid = t.oid
                       AND d.refobjid = a.attrelid AND d.refobjsubid = a.attnum)
     UNION ALL
-    SELECT 'agent_sync.outbox', 'has the trigger ' || t.tgname || ' of somebody else, which may keep changes from it', 'outbox',
-           format('DROP TRIGGER %I ON agent_sync.outbox;', t.tgname)
-    FROM pg_trigger t WHERE t.tgrelid = to_regclass('agent_sync.outbox') AND NOT t.tgisinternal
+    SELECT 'agent_sync.' || c.relname, 'has the trigger ' || t.tgname || ' of somebody else, which may keep changes from it', 'outbox',
+           format('DROP TRIGGER %I ON agent_sync.%I;', t.tgname, c.relname)
+    FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+    WHERE c.relnamespace = 'agent_sync'::regnamespace AND c.relkind = 'r' AND NOT t.tgisinternal
     UNION ALL
     SELECT 'agent_sync.outbox', 'has the rule ' || r.rulename || ', which may keep changes from it', 'outbox',
            format('DROP RULE %I ON agent_sync.outbox;', r.rulename)
     FROM pg_rewrite r WHERE r.ev_class = to_regclass('agent_sync.outbox')
+    UNION ALL
+    SELECT 'agent_sync.outbox', 'has the unique index ' || c.oid::regclass || ', at which saves of the same agent wait for each other', 'outbox',
+           CASE WHEN k.oid IS NULL THEN format('DROP INDEX %s;', c.oid::regclass)
+                ELSE format('ALTER TABLE agent_sync.outbox DROP CONSTRAINT %I;', k.conname) END
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid LEFT JOIN pg_constraint k ON k.conindid = c.oid AND k.conrelid = i.indrelid
+    WHERE i.indrelid = to_regclass('agent_sync.outbox') AND (i.indisunique OR i.indisexclusion)
+    UNION ALL
+    SELECT 'agent_sync.outbox', 'has the constraint ' || quote_ident(k.conname) || ', which may keep changes from it', 'outbox',
+           format('ALTER TABLE agent_sync.outbox DROP CONSTRAINT %I;', k.conname)
+    FROM pg_constraint k WHERE k.conrelid = to_regclass('agent_sync.outbox') AND k.contype IN ('c', 'f')
     UNION ALL
     SELECT 'agent_sync.' || c.relname, 'is UNLOGGED, so a crash of the server empties it', 'outbox', NULL
     FROM pg_class c WHERE c.relnamespace = 'agent_sync'::regnamespace AND c.relkind = 'r' AND c.relpersistence = 'u'
@@ -147,7 +169,8 @@ const QUOTED_NAME: &str =
 ///
 /// It is about the tables `$1` and `$2`, with their partitions and children: a row of `pg_class` moves with TRUNCATE, a rewrite, a rename,
 /// a policy that is switched on, a privilege, and a partition that comes or goes; one of `pg_attribute` with its column alone, as when it is
-/// renamed; those of `pg_inherits` with a partition alone. Then our triggers on all of these, their functions, the policies, the tables of ours that must not be emptied, and the schemas.
+/// renamed; those of `pg_inherits` with a partition alone; those of `pg_type` and
+/// `pg_enum` with a value that is renamed, which changes what every row says and fires no trigger. Then our triggers on all of these, their functions, the policies, the tables of ours that must not be emptied, and the schemas.
 /// VACUUM, ANALYZE and indexes leave these rows in place. A trigger of others that is made and dropped between two looks leaves
 /// no trace here.
 fn sealed() -> String {
@@ -159,7 +182,17 @@ fn sealed() -> String {
         SELECT root.relation FROM root
         UNION
         SELECT i.inhrelid FROM watched w JOIN pg_inherits i ON i.inhparent = w.relation
+    ), type (oid) AS (
+        SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid IN (SELECT w.relation FROM watched w) AND a.attnum > 0
+        UNION
+        SELECT within.oid FROM type JOIN pg_type t ON t.oid = type.oid CROSS JOIN LATERAL (
+            SELECT t.typbasetype UNION ALL SELECT t.typelem
+            UNION ALL SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0) AS within (oid)
     ), part (version) AS (
+        SELECT concat_ws(' ', 'type', t.oid, t.xmin, e.oid, e.xmin)
+        FROM type JOIN pg_type t ON t.oid = type.oid LEFT JOIN pg_enum e ON e.enumtypid = t.oid
+        WHERE t.typnamespace <> 'pg_catalog'::regnamespace
+        UNION ALL
         SELECT concat_ws(' ', 'class', c.oid, c.xmin)
         FROM pg_class c
         WHERE c.oid IN (SELECT w.relation FROM watched w)
@@ -249,14 +282,24 @@ pub fn rules() -> String {
     )
 }
 
-/// Whether every configuration is in sync under another mapping than `$1`, or is going to be looked at anyhow; and whether it is
-/// under that.
+/// Whether nothing is noted yet, or every agent is going to be looked at anyhow; whether every configuration was last in sync under the mapping
+/// `$1`; and whether they may be in sync under several.
 pub const MAPPING: &str = "
-    SELECT i.mapping = '' OR i.uncaptured_seen < 0, i.mapping = md5($1::text) FROM agent_sync.install i";
+    SELECT i.mapping = '' OR i.uncaptured_seen < 0, i.mapping = md5($1::text), i.mapping LIKE 'mixed%' FROM agent_sync.install i";
 
-/// Notes that every configuration is, or is going to be, in sync under the mapping `$1`.
-pub const NOTE_MAPPING: &str =
-    "UPDATE agent_sync.install SET mapping = md5($1::text) WHERE mapping <> md5($1::text)";
+/// Notes that every configuration is, or is going to be, in sync under the mapping `$1`; if `$2` is not null, only while that is what was
+/// noted before.
+pub const NOTE_MAPPING: &str = "
+    UPDATE agent_sync.install SET mapping = md5($1::text)
+    WHERE mapping <> md5($1::text) AND ($2::text IS NULL OR mapping = $2::text)";
+
+/// Notes, before the first write under another mapping, that some configurations may come to be in sync under one mapping and others under
+/// another. It is another text each time.
+pub const MIX_MAPPINGS: &str =
+    "UPDATE agent_sync.install SET mapping = 'mixed since transaction ' || pg_current_xact_id()::text";
+
+/// What is noted of the mapping.
+pub const NOTED_MAPPING: &str = "SELECT i.mapping FROM agent_sync.install i";
 
 /// The version of the schema, and the tables that the triggers were made for: schema and name of the agents, and of the configurations.
 pub const VERSION: &str = "

@@ -92,7 +92,8 @@ pub fn write_lone(layout: &Layout, history: bool) -> String {
             format!(
                 ", taken AS ({take} RETURNING o.application_name, o.role)
                  {HISTORY}
-                 SELECT $13, {note}, taken.application_name, taken.role FROM taken, locked"
+                 SELECT $13, {note}, taken.application_name, taken.role FROM taken, locked
+                 ON CONFLICT DO NOTHING"
             ),
         )
     } else {

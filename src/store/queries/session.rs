@@ -1,7 +1,7 @@
 //! The state of the daemon's own session, which triggers of others can change: they run in it when a configuration is written.
 
-/// Whether the session listens on both channels, leads, and holds the lock that tells writers that the daemon sleeps; and the settings
-/// that the daemon counts on.
+/// Whether the session listens on both channels, leads, and holds the lock that tells writers that the daemon sleeps; and everything
+/// that is set in it.
 pub const SESSION_STATE: &str = "
     WITH lock AS (
         SELECT l.objid FROM pg_locks l
@@ -10,12 +10,11 @@ pub const SESSION_STATE: &str = "
     SELECT (SELECT count(*) = 2 FROM pg_listening_channels() AS c (name) WHERE c.name IN ('agent_sync', 'agent_sync_change')),
            EXISTS (SELECT FROM lock WHERE lock.objid = 1),
            EXISTS (SELECT FROM lock WHERE lock.objid = 2),
-           (SELECT string_agg(coalesce(current_setting(s.name, true), ''), ' ' ORDER BY s.name)
-            FROM unnest(ARRAY['role', 'session_replication_role', 'search_path', 'row_security', 'statement_timeout', 'lock_timeout',
-                'idle_in_transaction_session_timeout', 'default_transaction_isolation', 'default_transaction_read_only',
-                'quote_all_identifiers', 'standard_conforming_strings', 'transform_null_equals', 'plan_cache_mode', 'enable_seqscan',
-                'enable_nestloop', 'enable_mergejoin', 'enable_tidscan', 'extra_float_digits', 'client_encoding',
-                'agent_sync.daemon']) AS s (name))";
+           (SELECT string_agg(s.setting, ' ' ORDER BY s.name)
+            FROM (SELECT g.name, g.name || '=' || g.setting FROM pg_settings g WHERE g.source = 'session'
+                  UNION ALL
+                  SELECT u.name, current_setting(u.name, true)
+                  FROM unnest(ARRAY['role', 'session_authorization', 'session_replication_role', 'agent_sync.daemon']) AS u (name)) AS s (name, setting))";
 
 /// Whether code of others runs when a row of the quoted table `$1`, or of a partition or child of it, is written: a trigger besides those of
 /// the install and of constraints, or a function that is no part of PostgreSQL in a constraint, a domain, a policy, an index, a generated

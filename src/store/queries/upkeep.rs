@@ -18,10 +18,23 @@ pub const TRY_SLEEP: &str = "SELECT pg_try_advisory_lock(1634169721, 2)";
 /// Releases it.
 pub const AWAKE: &str = "SELECT pg_advisory_unlock(1634169721, 2)";
 
-/// For how long the oldest of the first rows of the outbox has been in it, in seconds; null if there is none.
-pub const OLDEST_CHANGE: &str = "
-    SELECT extract(epoch FROM clock_timestamp() - min(o.at))::float8
-    FROM (SELECT o.at FROM agent_sync.outbox o LIMIT 1000) AS o";
+/// Who holds the leader's lock, and whether the work is done. The columns: the process, its role, and whether that role could be a daemon's; for how
+/// long the oldest of the first rows of the outbox has been in it, in seconds, null if there is none; for how long the session has done
+/// nothing, and, for where that is hidden, how many rows have been taken out of the outbox, as far as the server counts that.
+pub const LEADER: &str = "
+    SELECT holder.pid, holder.role, coalesce(holder.is_able, true), oldest.seconds,
+           holder.quiet, pg_stat_get_tuples_deleted(to_regclass('agent_sync.outbox')::oid)
+    FROM (SELECT extract(epoch FROM clock_timestamp() - min(o.at))::float8 AS seconds
+          FROM (SELECT o.at FROM agent_sync.outbox o LIMIT 1000) AS o) AS oldest
+    LEFT JOIN LATERAL (
+        SELECT l.pid, s.usename::text AS role,
+               has_table_privilege(s.usesysid, to_regclass('agent_sync.outbox')::oid, 'DELETE') AS is_able,
+               extract(epoch FROM clock_timestamp() - s.state_change)::float8 AS quiet
+        FROM pg_locks l JOIN pg_database d ON d.oid = l.database LEFT JOIN pg_stat_activity s ON s.pid = l.pid
+        WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1 AND l.objsubid = 2 AND l.granted
+          AND d.datname = current_database()
+        LIMIT 1
+    ) AS holder ON true";
 
 /// Puts slugs into the outbox.
 pub const ENQUEUE: &str = "INSERT INTO agent_sync.outbox (slug) SELECT unnest($1::text[])";

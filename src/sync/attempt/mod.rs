@@ -24,15 +24,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::database::{Context, Health};
 use super::drain::{Drain, Drained, Tools};
 use super::look::Look;
 use crate::install;
+use crate::mapping::Rules;
 use crate::observe::{self, Event, Totals, WakeUp, pulse};
 use crate::session::{Asked, Limits, Session, SessionError};
 use crate::store::failure::{self, Class};
-use crate::store::{Finding, ForeignCode, Layout, LayoutError, Store, StoreError, checks};
+use crate::store::{Finding, ForeignCode, Layout, LayoutError, Leader, Mapping, Store, StoreError, checks};
 
 /// How often a standby tries for the leader's lock. It must not wait in the lock function: a waiting statement holds
 /// a snapshot, and that keeps vacuum from cleaning up in the whole cluster.
@@ -52,6 +54,12 @@ const FOREIGN_CODE: &str = "Look for UNLISTEN, pg_advisory_unlock_all() or SET i
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// See [`LOCK_PATIENCE`].
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// A third of the shortest time after which the server takes a daemon that says nothing for gone.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(5);
+
+/// The shortest and the longest time between two looks of a standby at the leader. The server counts what was taken with a delay of a second.
+const LEADER_LOOKS: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(30));
 
 /// How long agents that wait for a lock of others, or for a slow write, go unmentioned.
 const LEFT_PATIENCE: Duration = Duration::from_secs(60);
@@ -83,6 +91,11 @@ pub enum AttemptError {
     /// The tables are not what they were when the connection began.
     #[error("the tables have changed")]
     TablesChanged,
+    /// The name of the server leads to another one.
+    #[error(
+        "the address of this database leads to another server now, and this connection to the one before"
+    )]
+    Moved,
     /// The session is not as the daemon has set it up.
     #[error("something in this session has changed {0}")]
     SessionChanged(&'static str),
@@ -103,6 +116,9 @@ impl AttemptError {
             Self::Store(error) => error.remedy(),
             Self::Closed(_) => failure::REACH,
             Self::TablesChanged => "Nothing: the tables are looked at again.",
+            Self::Moved => {
+                "Nothing: the daemon connects to the other one. Switch the former one off, so that nobody saves there."
+            }
             Self::LostLead | Self::SessionChanged(_) => FOREIGN_CODE,
         };
         remedy.into()
@@ -210,14 +226,51 @@ struct Attempt<'a> {
     /// written.
     settings: String,
     foreign_code: ForeignCode,
+    /// The rules under which it writes. That they are in force is noted before they are used.
+    rules: Arc<Rules>,
     /// Since when another session holds a lock on a table, and whether that was told.
     locked_since: Option<(Instant, bool)>,
     /// Since when there has been an agent that waits for a lock on its configuration, or for its slow write, and whether that was told.
     left_since: Option<(Instant, bool)>,
-    /// When it was last looked at whether the session that leads does its work.
-    leader_looked_at: Option<Instant>,
+    /// When it was last looked at whether the session that leads does its work, and how many changes had been taken by then.
+    leader_seen: Option<(Instant, i64)>,
+    /// The look at which server a new connection leads to, while it runs.
+    elsewhere: JoinSet<Option<String>>,
     /// Whether what was locked was asked for by something else than a batch, of which the next sweep is the proof.
     owes_sweep: bool,
+}
+
+/// What can be done about two daemons with different mappings.
+const OTHER_MAPPING: &str = "Give all daemons of a database the same rules and the same names of tables and columns, and name a database once in the \
+                             settings.";
+
+/// What is wrong with who leads, if anything is. That it does nothing (`hangs`) matters only where a change has been waiting for long.
+fn idle_leader(leader: &Leader, hangs: bool) -> Option<observe::Finding> {
+    let pid = leader.pid?;
+    let role = leader.role.as_deref().unwrap_or("?");
+    if !leader.is_able {
+        return Some(observe::Finding {
+            what: format!(
+                "process {pid} of the role {role} holds the leader's lock and is no daemon, for its role may not take changes; they are \
+                 not applied"
+            ),
+            remedy: format!(
+                "SELECT pg_terminate_backend({pid}); and keep the role {role} out of this database."
+            ),
+            misses_changes: true,
+        });
+    }
+    let waiting = leader.oldest.filter(|age| hangs && *age >= LEFT_PATIENCE)?;
+    Some(observe::Finding {
+        what: format!(
+            "process {pid} of the role {role} leads and applies no changes; the oldest has been waiting for {} s",
+            waiting.as_secs()
+        ),
+        remedy: format!(
+            "See in pg_stat_activity what it waits for. If it hangs, let another daemon lead: SELECT pg_terminate_backend({pid});"
+        ),
+        misses_changes: true,
+    })
 }
 
 /// Keeps the database in sync over one connection. Returns when told to stop.
@@ -256,9 +309,11 @@ pub(super) async fn run(
         caught_up: false,
         settings: String::new(),
         foreign_code: ForeignCode::None,
+        rules: Arc::clone(&context.rules.borrow()),
         locked_since: None,
         left_since: None,
-        leader_looked_at: None,
+        leader_seen: None,
+        elsewhere: JoinSet::new(),
         owes_sweep: false,
     };
     let mut phase = Phase::Standby;
@@ -283,10 +338,16 @@ pub(super) async fn connect(context: &Context) -> Result<(Session, Store), Attem
     let patience = Store::patience(sync);
     let session = Session::connect(database, limits).await?;
     refuse(checks::server(session.client(), patience).await?)?;
+    // A daemon that is gone, behind a proxy that answers for it, must not keep the leader's lock (G9): it asks its session for a sign of life
+    // at every probe, so one that is silent for several is gone.
+    let silence = 3 * (sync.probe_interval + sync.probe_timeout).max(SHORTEST_SILENCE);
+    session.end_after(silence, patience).await?;
     let layout = Layout::read(session.client(), patience, &database.agents, &database.configurations).await?;
     refuse(checks::install(session.client(), patience, database, &layout, install::VERSION).await?)?;
     let (captured, history) = (context.options.capture.configurations, context.options.history.enabled);
-    let store = Store::prepare(session.client(), layout, captured, history, sync.statement_timeout).await?;
+    let usual = session.usual_settings();
+    let store =
+        Store::prepare(session.client(), layout, captured, history, sync.statement_timeout, usual).await?;
     Ok((session, store))
 }
 
@@ -294,6 +355,11 @@ impl Attempt<'_> {
     async fn step(&mut self, phase: Phase) -> Result<Phase, AttemptError> {
         if self.session.inbox().is_closed() {
             return Err(AttemptError::Closed(self.session.inbox().cause()));
+        }
+        if let Some(Ok(Some(server))) = self.elsewhere.try_join_next()
+            && server != self.session.server()
+        {
+            return Err(AttemptError::Moved);
         }
         if let Some(phase) = self.shown(phase) {
             self.context.observer.tell(&Event::Phase(phase));
@@ -351,9 +417,19 @@ impl Attempt<'_> {
     /// The sweep, and what is only looked at as often.
     async fn sweep_all(&mut self) -> Result<(), AttemptError> {
         self.sweep().await?;
+        self.look_elsewhere();
         self.foreign_code = self.store.foreign_code(self.session.client()).await?;
         self.owes_sweep = false;
         Ok(())
+    }
+
+    /// Looks, beside the work, whether a new connection would lead to another server: the name may have been given to another one, which
+    /// an open connection does not notice. That no connection is to be had says nothing.
+    fn look_elsewhere(&mut self) {
+        if self.elsewhere.is_empty() {
+            let database = self.context.database.clone();
+            self.elsewhere.spawn(async move { Session::server_of_a_new_one(&database).await.ok() });
+        }
     }
 
     /// The tables can be worked on.
@@ -374,8 +450,8 @@ impl Attempt<'_> {
         if leads {
             return Ok(Phase::CatchUp);
         }
-        self.look_at_leader().await?;
         self.context.observer.tell(&Event::Phase(observe::Phase::Standby));
+        self.look_at_leader().await?;
         if self.health.standing_by() {
             self.context.observer.tell(&Event::StandingBy);
         }
@@ -384,22 +460,43 @@ impl Attempt<'_> {
         Ok(Phase::Standby)
     }
 
-    /// Says so when changes have been waiting for a while though another session leads: one that is not a daemon, or one that hangs.
+    /// Looks whether whoever leads does the work: it may be no daemon at all, or one that hangs. Then changes are not applied, and this daemon,
+    /// which cannot take over, is not ready (G14).
     async fn look_at_leader(&mut self) -> Result<(), AttemptError> {
-        if self.leader_looked_at.is_some_and(|at| at.elapsed() < LEFT_PATIENCE / 2) {
+        let before = self.leader_seen;
+        let interval = self.context.options.sync.sweep_interval.clamp(LEADER_LOOKS.0, LEADER_LOOKS.1);
+        if before.is_some_and(|(at, _)| at.elapsed() < interval) {
             return Ok(());
         }
-        self.leader_looked_at = Some(Instant::now());
-        let oldest =
-            self.store.oldest_change(self.session.client()).await?.filter(|age| *age >= LEFT_PATIENCE);
-        match oldest {
-            Some(since) if !self.health.noticed.leader_hangs => {
-                self.context.observer.tell(&Event::LeaderHangs { since });
+        self.look_elsewhere();
+        let leader = self.store.leader(self.session.client()).await?;
+        self.leader_seen = Some((Instant::now(), leader.taken));
+        let hangs = match leader.quiet {
+            Some(quiet) => quiet >= LEFT_PATIENCE / 2,
+            None => before.is_some_and(|(_, taken)| taken == leader.taken),
+        };
+        let finding = idle_leader(&leader, hangs);
+        let rules = Arc::clone(&self.context.rules.borrow());
+        let is_other = self.store.mapping(self.session.client(), &rules).await? == Mapping::Other;
+        let other = is_other.then(|| observe::Finding {
+            what: "the daemon that leads works with other rules or columns than this one".to_owned(),
+            remedy: OTHER_MAPPING.to_owned(),
+            misses_changes: false,
+        });
+        if is_other && !std::mem::replace(&mut self.health.noticed.other_mapping, is_other) {
+            self.context.observer.tell(&Event::OtherMapping { remedy: OTHER_MAPPING });
+        }
+        self.health.noticed.other_mapping = is_other;
+        let findings: Vec<_> = finding.iter().cloned().chain(other).collect();
+        self.context.observer.tell(&Event::InForce { findings: &findings });
+        match &finding {
+            Some(finding) if !self.health.noticed.leader_hangs => {
+                self.context.observer.tell(&Event::LeaderHangs { finding });
             }
             None if self.health.noticed.leader_hangs => self.context.observer.tell(&Event::LeaderWorks),
             _ => {}
         }
-        self.health.noticed.leader_hangs = oldest.is_some();
+        self.health.noticed.leader_hangs = finding.is_some();
         Ok(())
     }
 
@@ -417,6 +514,7 @@ impl Attempt<'_> {
         if !self.store.knows_mapping(self.session.client(), &rules).await? {
             self.context.mapping_changed.notify_one();
         }
+        self.rules = rules;
         let missing = &self.store.layout().missing;
         if self.health.noticed.has_news_of_missing(missing) && !missing.is_empty() {
             observer.tell(&Event::ColumnsMissing { columns: missing, have_gone: !is_first_lead });
@@ -435,10 +533,15 @@ impl Attempt<'_> {
         }
         self.look.if_due(&self.store, &self.session, &self.context.observer).await?;
         let rules = Arc::clone(&self.context.rules.borrow());
+        if !Arc::ptr_eq(&rules, &self.rules) {
+            // A reload, which has the configurations compared.
+            self.store.knows_mapping(self.session.client(), &rules).await?;
+            self.rules = rules;
+        }
         let tools = Tools {
             session: &self.session,
             store: &self.store,
-            rules: &rules,
+            rules: &self.rules,
             observer: &self.context.observer,
             may_sleep: self.context.options.capture.notify,
             announce: self.context.options.announce.channel.as_deref(),
