@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 
 use crate::observe::journal;
+use crate::show::Clean;
 
 /// The exit codes that agent-sync promises (I2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +83,12 @@ pub fn report(error: &anyhow::Error) -> Exit {
         text.push_str(remedy);
         text.push('\n');
     }
-    // Nobody is left to tell when standard error is closed.
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), journal::error(&text).as_bytes());
+    say(&Clean::lines(&journal::error(&text)));
     fault.map_or(Exit::Failed, |fault| fault.exit)
+}
+
+/// Writes to standard error, beside the results.
+pub fn say(text: &Clean<'_>) {
+    // Nobody is left to tell when standard error is closed.
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_str().as_bytes());
 }

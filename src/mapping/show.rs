@@ -45,9 +45,7 @@ pub(crate) fn quoted(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
-            // Control characters, line separators, and marks that turn the direction of writing.
-            '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => escape(&mut out, c),
-            c if c.is_control() => escape(&mut out, c),
+            c if disturbs(c) => escape(&mut out, c),
             c => out.push(c),
         }
     }
@@ -55,7 +53,16 @@ pub(crate) fn quoted(text: &str) -> String {
     out
 }
 
-fn escape(out: &mut String, c: char) {
+/// Whether a character can disturb a terminal or forge a line: control characters (C0, C1), separators of lines and paragraphs, and
+/// marks that turn the direction of writing.
+pub(crate) fn disturbs(c: char) -> bool {
+    let turns =
+        matches!(c, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    turns || c.is_control()
+}
+
+/// Writes a character as `\u` and four digits. All that disturb fit.
+pub(crate) fn escape(out: &mut String, c: char) {
     // Writing to a string cannot fail.
     let _ = write!(out, "\\u{:04x}", u32::from(c));
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::output::say;
+use super::output::{say, say_verbatim};
 use crate::cli::Install;
 use crate::exit::{self, Exit};
 use crate::install::{self, Done, Plan};
@@ -16,7 +16,7 @@ pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
     if args.print {
         for database in databases {
             say(format_args!("-- agent-sync {}: install", env!("CARGO_PKG_VERSION")))?;
-            say(plan(database, &settings, args.role.as_deref()).script())?;
+            say_verbatim(&plan(database, &settings, args.role.as_deref()).script())?;
         }
         return Ok(Exit::Done);
     }

@@ -12,7 +12,8 @@ use crate::mapping::Rules;
 use crate::report::{Conclusion, Level, Look, Story, conclude, look, story};
 use crate::settings::{Database, Settings};
 use crate::show::{
-    BOLD, CYAN, DIM, Fields, GREEN, RED, Value, WIDTH, YELLOW, age, diff_lines, indented, quoted, shorten,
+    BOLD, CYAN, Clean, DIM, Fields, GREEN, RED, Value, WIDTH, YELLOW, age, diff_lines, indented, quoted,
+    shorten,
 };
 use crate::store::Store;
 
@@ -118,8 +119,9 @@ fn heading(page: &mut Page, text: &str) {
 
 fn section(page: &mut Page, title: &str, fields: &[(String, Value)]) {
     heading(page, title);
+    let fields: Vec<_> = fields.iter().map(|(path, value)| (Clean::line(path).to_string(), value)).collect();
     let widest = fields.iter().map(|(path, _)| path.chars().count()).max().unwrap_or(0);
-    for (path, value) in fields {
+    for (path, value) in &fields {
         let value = shorten(&value.to_string(), WIDTH.saturating_sub(widest + 6).max(16));
         page.line(format_args!("    {path:<widest$}  {value}"));
     }
