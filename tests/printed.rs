@@ -8,7 +8,7 @@ use std::process::Stdio;
 use serde_json::Value;
 
 use crate::support::platform::EXAMPLE;
-use crate::support::{Platform, Said, eventually, http};
+use crate::support::{Daemon, Platform, Said, eventually, http};
 
 /// A key that writes the clipboard, clears the screen, forges a line, and turns the direction of writing.
 const KEY: &str =
@@ -184,4 +184,91 @@ fn s10_nothing_is_written_but_by_those_that_take_clean_text() {
             assert!(!both, "{name} writes past `Clean`: {line}");
         }
     }
+}
+
+#[tokio::test]
+async fn s13_no_expression_of_the_platform_puts_a_value_into_a_failure() {
+    const SECRET: &str = "sk-secret-openai";
+    for (expression, sqlstate) in [
+        ("openai_api_key::regconfig::oid > 0", "42704"),
+        ("openai_api_key::regtype::oid > 0", "42601"),
+        ("openai_api_key::regrole::oid > 0", "42704"),
+        ("current_setting(openai_api_key) > ''", "42704"),
+        ("to_tsvector(openai_api_key::regconfig, agent_name) IS NOT NULL", "42704"),
+        ("openai_api_key::regclass::oid > 0", "42P01"),
+        ("has_table_privilege(openai_api_key, 'SELECT')", "42P01"),
+        ("(openai_api_key || '(int)')::regprocedure::oid > 0", "42883"),
+        ("openai_api_key::regnamespace::oid > 0", "3F000"),
+        ("(openai_api_key || '.b.c.d')::regclass::oid > 0", "42601"),
+    ] {
+        let platform = Platform::installed().await;
+        platform.save("a", EXAMPLE).await;
+        platform.configure("a").await;
+        platform
+            .run(&format!(
+                "UPDATE agent_configurations SET openai_api_key = '{SECRET}';
+                 ALTER TABLE agent_configurations ADD CONSTRAINT odd CHECK ({expression}) NOT VALID"
+            ))
+            .await;
+        let daemon = Daemon::start(http::command(&platform));
+        let address = http::address(&daemon).await;
+        platform.holds("SELECT count(*) = 1 FROM agent_sync.problem WHERE kind = 'failed'").await;
+        let (_, detail) = platform.problem("a").await.unwrap();
+        assert!(!detail.contains(SECRET), "{expression}: {detail}");
+        if sqlstate == "42704" {
+            assert_eq!(
+                detail,
+                "PostgreSQL refused the write: a statement, or an expression on the tables, names an object that is not \
+                 there (SQLSTATE 42704)",
+                "{expression}"
+            );
+        }
+        for path in ["/readyz", "/status", "/metrics"] {
+            let answer = http::get(address, path).await.1;
+            assert!(!answer.contains(SECRET), "{expression}: {path}: {answer}");
+        }
+        for arguments in [&["why", "a"][..], &["status"], &["doctor"], &["reconcile", "a"]] {
+            let said = platform.says(arguments).await;
+            assert!(!format!("{said:?}").contains(SECRET), "{expression}: {arguments:?}: {said:?}");
+        }
+        let log = daemon.log();
+        assert!(log.iter().any(|line| line.to_string().contains(sqlstate)), "{expression}: {log:?}");
+        assert!(!log.iter().any(|line| line.to_string().contains(SECRET)), "{expression}: {log:?}");
+    }
+}
+
+#[tokio::test]
+async fn s13_a_function_cannot_tell_a_value_as_the_name_of_a_constraint() {
+    let platform = Platform::installed().await;
+    platform.save("a", EXAMPLE).await;
+    platform.configure("a").await;
+    platform
+        .run(
+            "CREATE FUNCTION public.tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 RAISE EXCEPTION 'no' USING ERRCODE = '23514', TABLE = NEW.agent_slug || 'sk-secret', COLUMN = 'sk-secret',
+                     CONSTRAINT = 'sk-secret', DATATYPE = 'sk-secret';
+             END $$;
+             CREATE TRIGGER tell BEFORE UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION public.tell()",
+        )
+        .await;
+    let daemon = platform.daemon();
+    let line = daemon.logged("configuration could not be written").await;
+    assert!(!line.to_string().contains("sk-secret"), "{line}");
+    let (_, detail) = platform.problem("a").await.unwrap();
+    assert_eq!(detail, "PostgreSQL refused the write: raised by a trigger or function (SQLSTATE 23514)");
+}
+
+#[tokio::test]
+async fn s13_a_failure_names_the_table_and_the_constraint() {
+    let platform = Platform::installed().await;
+    platform.save("a", EXAMPLE).await;
+    platform.configure("a").await;
+    platform.run("ALTER TABLE agent_configurations ADD CONSTRAINT warm CHECK (agent_name IS NULL)").await;
+    let _daemon = platform.caught_up_daemon().await;
+    let (_, detail) = platform.problem("a").await.unwrap();
+    assert_eq!(
+        detail,
+        "PostgreSQL refused the write: a check constraint forbids it (SQLSTATE 23514, table agent_configurations, \
+         constraint warm)"
+    );
 }
