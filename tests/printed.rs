@@ -157,6 +157,38 @@ async fn s10_probe_cleans_whatever_answers_on_the_port() {
     }
 }
 
+#[tokio::test]
+async fn s15_a_connection_string_as_a_slug_or_a_name_is_withheld_wherever_it_is_told() {
+    let platform = Platform::installed().await;
+    for text in ["postgres://app:hunter2@db.example.com/platform", "host=db.example.com password=hunter2"] {
+        for arguments in [
+            &["check", text][..],
+            &["check", "--json", text],
+            &["check", "--database", text],
+            &["why", text],
+            &["why", "--json", text],
+            &["reconcile", "--yes", text],
+            &["reconcile", "--json", text],
+            &["reconcile", "--dry-run", text],
+            &["status", "--database", text],
+            &["doctor", text],
+            &["install", "--role", text],
+            &["install", text],
+            &["uninstall", "--yes", "--database", text],
+            &["run", "--database", text],
+            &["render", text],
+            &["config", text],
+            &["completions", text],
+            &["probe", text],
+        ] {
+            let said = platform.says(arguments).await;
+            assert_ne!(said.code, 0, "{arguments:?}");
+            assert!(!format!("{said:?}").contains("hunter2"), "{said:?}");
+            assert!(format!("{said:?}").contains("(not shown)"), "{arguments:?}: {said:?}");
+        }
+    }
+}
+
 /// Every file below a folder that holds code.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());

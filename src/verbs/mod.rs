@@ -29,7 +29,7 @@ use crate::exit::{self, Exit, Fault};
 use crate::mapping::Rules;
 use crate::session::{Limits, Session, SessionError};
 use crate::settings::{self, Database, Settings};
-use crate::show::Clean;
+use crate::show::{Clean, quoted};
 use crate::store::failure::{self, Class};
 use crate::store::{LayoutError, StoreError};
 
@@ -69,6 +69,11 @@ fn settings_to_write(config: Option<&Path>, verb: &str, names: &[String]) -> any
             Err(Fault::usage(format!("{verb}: {note}")).remedy(remedy).into())
         }
     }
+}
+
+/// A slug that was typed and is nowhere, as it may be told: withheld when it looks like a connection string, which people give in its place.
+fn typed(slug: &str) -> String {
+    if settings::is_withheld(slug) { settings::WITHHELD.to_owned() } else { quoted(slug) }
 }
 
 /// Asks a question at the terminal, and says whether the answer is yes. What has been printed comes before it.

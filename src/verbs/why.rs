@@ -47,7 +47,8 @@ pub fn why(config: Option<&Path>, args: &Why) -> anyhow::Result<Exit> {
         page.flush();
         if !told && exits.is_empty() {
             let names: Vec<_> = databases_of(&settings, &args.reporting.databases.names);
-            let what = format!("neither an agent nor a configuration has the slug {}", quoted(&args.slug));
+            let what =
+                format!("neither an agent nor a configuration has the slug {}", super::typed(&args.slug));
             let fault = Fault::new(Exit::Failed, what).remedy(format!("looked in: {}", names.join(", ")));
             exits.push(exit::report(&fault.into()));
         }
