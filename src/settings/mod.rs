@@ -18,6 +18,7 @@ mod dsn;
 mod duration;
 mod entries;
 mod env;
+mod exposed;
 mod file;
 mod kind;
 mod layer;
@@ -41,6 +42,7 @@ use crate::exit::Fault;
 
 pub use database::{AgentsColumns, AgentsTable, ConfigurationsColumns, ConfigurationsTable, Database, Tls};
 pub use entries::Entry;
+pub use exposed::Exposed;
 pub use load::{Loaded, Sources};
 pub(crate) use problem::WITHHELD;
 pub use problem::{Problem, SettingsError, is_withheld};

@@ -21,7 +21,9 @@ pub fn config(config: Option<&Path>, args: &crate::cli::Config) -> anyhow::Resul
         return Ok(Exit::Done);
     }
     let text = if args.json {
-        for note in &loaded.notes {
+        let warnings =
+            loaded.exposed_files().into_iter().map(|exposed| format!("warning: {}", exposed.text()));
+        for note in loaded.notes.iter().cloned().chain(warnings) {
             exit::say(&Clean::lines(&format!("agent-sync: {note}\n")));
         }
         as_json(&loaded)?
@@ -54,6 +56,9 @@ fn as_toml(loaded: &Loaded) -> String {
     }
     for note in &loaded.notes {
         let _ = writeln!(text, "\n# note: {note}");
+    }
+    for exposed in loaded.exposed_files() {
+        let _ = writeln!(text, "\n# warning: {}", exposed.text());
     }
     text
 }

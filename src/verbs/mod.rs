@@ -28,7 +28,7 @@ use tokio_postgres::error::DbError;
 use crate::exit::{self, Exit, Fault};
 use crate::mapping::Rules;
 use crate::session::{Limits, Session, SessionError};
-use crate::settings::{self, Database, Settings};
+use crate::settings::{self, Database, Loaded, Settings};
 use crate::show::{Clean, quoted};
 use crate::store::failure::{self, Class};
 use crate::store::{LayoutError, StoreError};
@@ -48,11 +48,16 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
 
 /// The settings for a verb that looks into databases. Where `DATABASE_URL` is set and not used, standard error says so.
 fn settings(config: Option<&Path>) -> anyhow::Result<Settings> {
+    Ok(loaded(config)?.settings)
+}
+
+/// The same with what else there is to know of the settings.
+fn loaded(config: Option<&Path>) -> anyhow::Result<Loaded> {
     let loaded = settings::load_or_fault(config)?;
     for note in &loaded.notes {
         exit::say(&Clean::lines(&format!("agent-sync: {note}\n")));
     }
-    Ok(loaded.settings)
+    Ok(loaded)
 }
 
 /// The settings for a verb that writes to databases. Where `DATABASE_URL` is set and not used, it is not plain which database is meant,
