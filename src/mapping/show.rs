@@ -25,10 +25,10 @@ pub(super) fn string(raw: &str) -> String {
     }
 }
 
-/// At most `most` characters of a text, with an ellipsis where some are left out.
+/// At most `most` characters of a text, with three dots where some are left out: a database need not be able to hold an ellipsis.
 pub(super) fn shorten(text: &str, most: usize) -> Cow<'_, str> {
     match text.char_indices().nth(most) {
-        Some((end, _)) => Cow::Owned(format!("{}…", text.get(..end).unwrap_or(""))),
+        Some((end, _)) => Cow::Owned(format!("{}...", text.get(..end).unwrap_or(""))),
         None => Cow::Borrowed(text),
     }
 }
@@ -67,6 +67,15 @@ pub(crate) fn escape(out: &mut String, c: char) {
     let _ = write!(out, "\\u{:04x}", u32::from(c));
 }
 
+/// A text of ASCII alone, which every database can hold.
+pub(super) fn ascii(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_ascii() { out.push(c) } else { escape(&mut out, c) }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,6 +96,6 @@ mod tests {
     #[test]
     fn long_names_are_shortened_between_characters() {
         assert_eq!(shorten("äöü", 3), "äöü");
-        assert_eq!(shorten("äöüß", 3), "äöü…");
+        assert_eq!(shorten("äöüß", 3), "äöü...");
     }
 }
