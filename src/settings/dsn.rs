@@ -76,6 +76,9 @@ const PASSED: &[&str] = &[
     "load_balance_hosts",
 ];
 
+/// Parameters that say how a connection is secured.
+const ONCE: &[&str] = &["sslmode", "sslrootcert", "channel_binding", "sslnegotiation"];
+
 const UNUSED: &str = "take it out: agent-sync does not use it";
 const SCHEMAS: &str = "take it out, and set agents.schema and configurations.schema of this database instead";
 const ONE_CONNECTION: &str = "take it out: agent-sync has no pool, but one connection to each database";
@@ -138,6 +141,16 @@ impl Dsn {
             None if is_of_a_driver(text) || text.starts_with(QUOTES) => return Err(neither(text)),
             None => (tokio_postgres::Config::new(), pairs(text).ok_or_else(|| neither(text))?),
         };
+        for (index, (name, value)) in pairs.iter().enumerate() {
+            let differs = |(other, earlier): &(String, String)| other == name && earlier != value;
+            // libpq takes the last, which may be the weaker.
+            if let Some(known) = ONCE.iter().find(|known| **known == name)
+                && pairs.iter().take(index).any(differs)
+            {
+                let what = format!("expected `{known}` once, found it with two values");
+                return Err(Mistake::new(what, "keep the one that is meant"));
+            }
+        }
         let mut params = Vec::new();
         let mut passed = String::new();
         for (name, value) in pairs {
@@ -162,6 +175,14 @@ impl Dsn {
         overlay(&mut config, &passed.parse().map_err(|_| not_a_dsn())?);
         check(&config)?;
         Ok(Self { config, params })
+    }
+}
+
+impl Dsn {
+    /// Whether a connection goes over the network, be it to this machine.
+    pub(crate) fn is_remote(&self) -> bool {
+        let tcp = |host: &Host| matches!(host, Host::Tcp(_));
+        !self.config.get_hostaddrs().is_empty() || self.config.get_hosts().iter().any(tcp)
     }
 }
 
