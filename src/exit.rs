@@ -3,9 +3,14 @@
 //! Inside, errors are typed where code decides. At the edge they are `anyhow` chains; a [`Fault`] put on such a
 //! chain as context says what failed, what to do about it, and which exit code tells a script so.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
+use anstream::{AutoStream, ColorChoice};
+
 use crate::observe::journal;
+use crate::settings;
+use crate::show::Clean;
 
 /// The exit codes that agent-sync promises (I2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +87,29 @@ pub fn report(error: &anyhow::Error) -> Exit {
         text.push_str(remedy);
         text.push('\n');
     }
-    // Nobody is left to tell when standard error is closed.
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), journal::error(&text).as_bytes());
+    say(&Clean::lines(&journal::error(&text)));
     fault.map_or(Exit::Failed, |fault| fault.exit)
+}
+
+/// Tells of a command line that is not understood. Where one of its arguments looks like a connection string, none is told: such a line
+/// stands in units and scripts, and what it says goes into a journal.
+pub fn misunderstood(error: &clap::Error, arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    if arguments.into_iter().any(|argument| settings::is_withheld(&argument.to_string_lossy())) {
+        let what = "the command line is not understood, and one of its arguments looks like a connection string (not shown)";
+        let fault = Fault::usage(what).remedy(
+            "put the connection string into DATABASE_URL or into the settings; `agent-sync --help` has the arguments",
+        );
+        return report(&fault.into());
+    }
+    let text = error.render();
+    let colours = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
+    let text = if colours { text.ansi().to_string() } else { text.to_string() };
+    say(&Clean::styled(&text));
+    Exit::Usage
+}
+
+/// Writes to standard error, beside the results.
+pub fn say(text: &Clean<'_>) {
+    // Nobody is left to tell when standard error is closed.
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_str().as_bytes());
 }

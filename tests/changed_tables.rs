@@ -578,7 +578,10 @@ async fn c4_a_function_that_the_capture_may_not_call_is_named() {
         assert_eq!(said.code, 1, "{said:?}");
         // The install itself reads a setting first.
         if !function.contains("current_setting") {
-            assert!(said.err.contains("which the capture calls: every save of an agent would fail"), "{said:?}");
+            assert!(
+                said.err.contains("which the capture calls: every save of an agent would fail"),
+                "{said:?}"
+            );
             assert!(said.err.contains("GRANT EXECUTE ON FUNCTION"), "{said:?}");
         }
         platform.run(&format!("GRANT EXECUTE ON FUNCTION {function} TO PUBLIC")).await;

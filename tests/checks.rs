@@ -486,3 +486,16 @@ async fn g8_a_queue_of_notifications_that_is_full_keeps_no_daemon_from_connectin
     stuck.batch_execute("COMMIT").await.unwrap();
     eventually("it is no fault any more", async || platform.says(&["doctor"]).await.code == 0).await;
 }
+
+#[tokio::test]
+async fn g14_a_table_of_the_platform_that_a_crash_empties_is_named() {
+    for table in ["agents", "agent_configurations"] {
+        let platform = Platform::installed().await;
+        platform.run(&format!("ALTER TABLE {table} SET UNLOGGED")).await;
+        let daemon = platform.caught_up_daemon().await;
+        let line = daemon.logged(&format!("the table public.{table} is UNLOGGED")).await;
+        platform.run(line["remedy"].as_str().unwrap()).await;
+        let said = platform.says(&["doctor"]).await;
+        assert!(!said.out.contains("UNLOGGED"), "{}", said.out);
+    }
+}

@@ -1,16 +1,22 @@
-//! A database with the encoding `SQL_ASCII` takes any bytes. An agent whose text is none is rejected, and the others go on (G5).
+//! Databases in other encodings than UTF-8. One with `SQL_ASCII` takes any bytes: an agent whose text is none is rejected, and the others go
+//! on (G5). One with `LATIN1` cannot hold every character: whatever is noted there is one that it can hold.
 
 use crate::support::Platform;
 use crate::support::platform::{TABLES, connect};
 
 /// A platform in a database of that encoding.
 async fn ascii(name: &str) -> Platform {
+    encoded(name, "SQL_ASCII").await
+}
+
+/// A platform in a database of this encoding.
+async fn encoded(name: &str, encoding: &str) -> Platform {
     let cluster = crate::support::cluster();
     let (admin, _) = connect(&cluster.url("postgres")).await;
     let name = format!("{name}_{}", std::process::id());
     admin
         .batch_execute(&format!(
-            "CREATE DATABASE {name} ENCODING 'SQL_ASCII' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+            "CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
         ))
         .await
         .unwrap();
@@ -60,4 +66,40 @@ async fn g5_text_that_is_no_utf8_rejects_its_agent_and_no_other() {
     platform
         .holds("SELECT agent_name = 'mended' IS TRUE FROM agent_configurations WHERE agent_slug = 'agent-3'")
         .await;
+}
+
+#[tokio::test]
+async fn s22_an_agent_is_rejected_in_latin1_whatever_its_reason_holds() {
+    let platform = encoded("latin1", "LATIN1").await;
+    // The triggers keep the type of the column.
+    assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0);
+    platform
+        .run(
+            r#"ALTER TABLE agents ALTER voice_settings TYPE text;
+               INSERT INTO agents (slug, voice_settings) VALUES
+                 ('long', '{"temperature": 34.56789012345678901234567890123456789012345678901234567890}'),
+                 ('key', E'{"provider": "openai", "gr\\u00f6\\u20ac": "\\u0000"}'),
+                 ('plain', '{"provider": "openai", "voice_id": "alloy"}');
+               INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents"#,
+        )
+        .await;
+    platform.install();
+    let daemon = platform.caught_up_daemon().await;
+    for (slug, reason) in [
+        (
+            "long",
+            "voice_settings.temperature: expected a number from 0 to 2, found the number \
+             34.5678901234567890123456789012345678901...",
+        ),
+        ("key", r#"voice_settings."gr\u00f6\u20ac": expected what PostgreSQL can store, found"#),
+    ] {
+        let (kind, detail) = platform.problem(slug).await.unwrap();
+        assert_eq!(kind, "rejected", "{slug}: {detail}");
+        assert!(detail.starts_with(reason), "{detail}");
+    }
+    platform
+        .holds("SELECT voice_id = 'alloy' IS TRUE FROM agent_configurations WHERE agent_slug = 'plain'")
+        .await;
+    assert_eq!(daemon.lines("configuration could not be written").len(), 0);
+    assert_eq!(daemon.lines("database unavailable").len(), 0);
 }

@@ -42,6 +42,7 @@ mod packaging;
 mod page;
 mod poison;
 mod pooler;
+mod printed;
 mod reconcile;
 mod reliability;
 mod roles;

@@ -1,10 +1,12 @@
 //! Credentials are read again before each connection (G15): a rotated secret needs no signal and no restart.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use agent_sync::throwaway::{Cluster, Options};
 use tempfile::TempDir;
@@ -210,19 +212,139 @@ async fn g15_an_unusable_secret_file_is_named_and_read_again_until_it_is_in_orde
     }
 }
 
+/// A pipe that nobody writes to, a folder, a socket and a device; each with its name in a message.
+fn no_files(folder: &Path) -> (Vec<(PathBuf, &'static str)>, UnixListener) {
+    let path = |name: &str| folder.join(name);
+    assert!(Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
+    fs::create_dir(path("folder")).unwrap();
+    let socket = UnixListener::bind(path("socket")).unwrap();
+    let found = [
+        (path("pipe"), "a pipe (FIFO)"),
+        (path("folder"), "a directory"),
+        (path("socket"), "a socket"),
+        (PathBuf::from("/dev/zero"), "a device"),
+    ];
+    (found.into(), socket)
+}
+
 #[tokio::test]
-async fn g15_a_secret_in_a_pipe_is_read_once_and_kept() {
+async fn s16_a_secret_that_is_no_regular_file_is_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (found, _socket) = no_files(folder.path());
+    let key = |name: &str| format!("AGENT_SYNC__DATABASES__MAIN__{name}");
+    for (file, kind) in found {
+        for name in ["URL_FILE", "PASSWORD_FILE", "TLS_ROOT_CERT"] {
+            for verb in ["config", "run", "check"] {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
+                command.env_clear().arg(verb).env(key(name), &file);
+                if name != "URL_FILE" {
+                    command.env(key("URL"), "postgres://app@db.example.com/x?sslmode=verify-full");
+                }
+                let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+                let start = Instant::now();
+                while child.try_wait().unwrap().is_none() {
+                    if start.elapsed() > Duration::from_secs(10) {
+                        child.kill().unwrap();
+                        panic!("{verb} hangs with {kind} as {name}");
+                    }
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+                let output = child.wait_with_output().unwrap();
+                let err = String::from_utf8(output.stderr).unwrap();
+                let expected = format!("cannot read {}: it is {kind}, and no regular file", file.display());
+                assert_eq!(output.status.code(), Some(64), "{verb} {name}: {err}");
+                assert!(err.contains(&expected), "{verb} {name}: {err}");
+            }
+        }
+    }
+    // The bound of a regular file stays.
+    let large = folder.path().join("large");
+    fs::write(&large, "x".repeat(65_537)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
+    command.env_clear().arg("config").env(key("URL_FILE"), &large);
+    assert!(Said::of(command).await.err.contains("has more than 65536 bytes"));
+}
+
+#[tokio::test]
+async fn s16_a_secret_that_becomes_a_pipe_is_named_and_does_not_hang_the_daemon() {
     let world = World::new().await;
-    let pipe = world.path("pipe");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    let (to, secret) = (pipe.clone(), world.content(What::Password, "old"));
-    let writer = std::thread::spawn(move || fs::write(to, secret).unwrap());
-    let daemon = Daemon::start(world.command("run", What::Password, &pipe));
+    let file = How::Renamed.put(world.folder.path(), "old\n");
+    let daemon = Daemon::start(world.command("run", What::Password, &file));
     daemon.logged("caught up").await;
-    writer.join().unwrap();
+    fs::remove_file(&file).unwrap();
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
     world.end_sessions().await;
+    let line = daemon.logged_times("database unavailable", 2).await.remove(1);
+    assert!(line["cause"].as_str().unwrap().contains("it is a pipe (FIFO), and no regular file"), "{line}");
+    fs::remove_file(&file).unwrap();
+    How::Renamed.put(world.folder.path(), "old\n");
     daemon.logged("database available again").await;
     world.is_served().await;
+}
+
+#[tokio::test]
+async fn s16_files_with_a_secret_that_others_can_read_or_change_are_told() {
+    const MESSAGE: &str = "others can read or change a file that holds a secret";
+    let world = World::new().await;
+    let mode = |file: &Path, mode| fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+    let plain = How::Rewritten.put(world.folder.path(), "");
+    let kubernetes = tempfile::tempdir().unwrap();
+    let settings = world.path("agent-sync.toml");
+    fs::write(&settings, format!("[databases.main]\nurl = '{}'\n", world.url("old"))).unwrap();
+    for (what, mode_of_file, access) in [
+        (Some(What::Url), 0o600, None),
+        (Some(What::Url), 0o640, None),
+        (Some(What::Url), 0o644, Some("every user of this machine can read it")),
+        (Some(What::Password), 0o644, Some("every user of this machine can read it")),
+        (Some(What::Password), 0o660, Some("every member of its group can change it")),
+        (Some(What::Password), 0o666, Some("every user of this machine can change it")),
+        (None, 0o640, None),
+        (None, 0o644, Some("every user of this machine can read it")),
+    ] {
+        let file = if what.is_some() { &plain } else { &settings };
+        if let Some(what) = what {
+            fs::write(file, world.content(what, "old")).unwrap();
+        }
+        let command = |verb: &str| {
+            if let Some(what) = what {
+                return world.command(verb, what, file);
+            }
+            let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
+            command.env_clear().arg(verb).arg("--config").arg(file);
+            command
+        };
+        mode(file, mode_of_file);
+        let told = access.map(|access| format!("{} holds a secret, and {access}", file.display()));
+        let daemon = Daemon::start(command("run"));
+        daemon.logged("caught up").await;
+        let line = daemon.lines(MESSAGE).pop();
+        assert_eq!(line.as_ref().map(|line| line["access"].as_str().unwrap()), access, "{mode_of_file:o}");
+        if let Some(line) = line {
+            assert_eq!((line["level"].as_str(), line["file"].as_str()), (Some("WARN"), file.to_str()));
+            assert!(line["remedy"].as_str().unwrap().contains("chmod g-w,o-rwx"), "{line}");
+        }
+        let config = Said::of(command("config")).await.out;
+        let doctor = Said::of(command("doctor")).await.out.split_whitespace().collect::<Vec<_>>().join(" ");
+        match told {
+            Some(told) => {
+                assert!(config.contains(&format!("# warning: {told}\n")), "{config}");
+                assert!(doctor.contains(&format!("warn secrets {told}")), "{doctor}");
+            }
+            None => assert!(!config.contains("# warning") && !doctor.contains("holds a secret"), "{doctor}"),
+        }
+    }
+    // A volume of Kubernetes has files of mode 0644; nobody else is in that file system.
+    let file = How::Relinked.put(kubernetes.path(), &world.content(What::Password, "old"));
+    mode(&file, 0o644);
+    let said = Said::of(world.command("config", What::Password, &file)).await;
+    assert!(said.code == 0 && !said.out.contains("# warning"), "{said:?}");
+    // Secrets in a file that holds none are none.
+    let without = format!("[databases.main]\nurl = '{}'\n", world.url(""));
+    fs::write(&settings, without).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
+    command.env_clear().arg("config").arg("--config").arg(&settings);
+    let said = Said::of(command).await;
+    assert!(said.code == 0 && !said.out.contains("# warning"), "{said:?}");
 }
 
 #[tokio::test]

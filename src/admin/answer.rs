@@ -10,6 +10,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use super::host::is_for_us;
 use super::{health, metrics, page, status};
 use crate::observe::Board;
+use crate::show::Clean;
 
 /// What is served, with a line about each.
 const PATHS: &[(&str, &str)] = &[
@@ -28,17 +29,19 @@ pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) content_type: &'static str,
     pub(super) policy: &'static str,
-    pub(super) body: String,
+    pub(super) body: Clean<'static>,
 }
 
 impl Answer {
     /// A text for people.
     pub(super) fn text(status: StatusCode, body: impl Into<String>) -> Self {
-        Self { status, content_type: "text/plain; charset=utf-8", policy: POLICY, body: body.into() }
+        let body = Clean::lines(&body.into()).into_owned();
+        Self { status, content_type: "text/plain; charset=utf-8", policy: POLICY, body }
     }
 
     /// Something for machines.
-    pub(super) fn of(content_type: &'static str, body: String) -> Self {
+    pub(super) fn of(content_type: &'static str, body: &str) -> Self {
+        let body = Clean::lines(body).into_owned();
         Self { status: StatusCode::OK, content_type, policy: POLICY, body }
     }
 }
@@ -65,9 +68,9 @@ fn route(path: &str, query: &str, board: &Board) -> Answer {
         "/" => page::page(),
         "/livez" => health::live(&board.snapshot()),
         "/readyz" => health::ready(&board.snapshot()),
-        "/metrics" => Answer::of(metrics::CONTENT_TYPE, metrics::exposition(&board.snapshot())),
+        "/metrics" => Answer::of(metrics::CONTENT_TYPE, &metrics::exposition(&board.snapshot())),
         "/status" => match status::Wanted::parse(query) {
-            Ok(wanted) => Answer::of("application/json", status::status(&board.snapshot(), &wanted)),
+            Ok(wanted) => Answer::of("application/json", &status::status(&board.snapshot(), &wanted)),
             Err(mistake) => Answer::text(StatusCode::BAD_REQUEST, mistake + "\n"),
         },
         _ => {
@@ -79,7 +82,7 @@ fn route(path: &str, query: &str, board: &Board) -> Answer {
 
 fn respond(answer: Answer) -> Response<Full<Bytes>> {
     let Answer { status, content_type, policy, body } = answer;
-    let mut response = Response::new(Full::new(Bytes::from(body)));
+    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
     *response.status_mut() = status;
     let mut set = |name: HeaderName, value: &'static str| {
         response.headers_mut().insert(name, HeaderValue::from_static(value));

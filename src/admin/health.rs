@@ -7,6 +7,7 @@ use hyper::StatusCode;
 use super::answer::Answer;
 use crate::observe::Snapshot;
 use crate::observe::verdict::{stuck, unready};
+use crate::show::Clean;
 
 /// Whether every loop makes progress.
 pub(super) fn live(snapshot: &Snapshot) -> Answer {
@@ -38,12 +39,39 @@ pub(super) fn ready(snapshot: &Snapshot) -> Answer {
         }
         for reason in reasons {
             status = StatusCode::SERVICE_UNAVAILABLE;
-            let _ = write!(lines, "{name}: not ready: {}", reason.why);
+            let _ = write!(lines, "{name}: not ready: {}", one_line(&reason.why));
             let _ = match reason.remedy {
-                Some(remedy) => writeln!(lines, "; try: {remedy}"),
+                Some(remedy) => writeln!(lines, "; try: {}", one_line(&remedy)),
                 None => writeln!(lines),
             };
         }
     }
     Answer::text(status, lines)
+}
+
+/// What a reason names comes from the catalog, and each database has a line.
+fn one_line(text: &str) -> String {
+    Clean::line(&text.replace('\n', "; ")).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::{Board, Event, Finding};
+
+    #[test]
+    fn s10_a_name_of_the_catalog_forges_no_line_and_no_escape_of_readyz() {
+        let board = Board::default();
+        let observer = board.observer("eu", "localhost");
+        observer.tell(&Event::Leading { server: "x" });
+        let what = "the trigger t\u{1b}[2J\u{9b}\u{202e}\nus: ready (draining) is gone".to_owned();
+        let finding = Finding { what, remedy: "a\u{1b}b".into(), misses_changes: true };
+        observer.tell(&Event::Lost { cause: &finding.what, remedy: &finding.remedy });
+        let answer = ready(&board.snapshot());
+        assert_eq!(
+            answer.body.as_str(),
+            "eu: not ready: database unavailable: the trigger t\\u001b[2J\\u009b\\u202e; us: ready (draining) is gone; \
+             try: a\\u001bb\n"
+        );
+    }
 }

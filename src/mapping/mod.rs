@@ -39,4 +39,4 @@ pub use reasons::{Mistake, Rejection, Warning};
 pub use rules::Rules;
 pub use rules_file::{RulesError, RulesMistake};
 pub(crate) use same::same;
-pub(crate) use show::{describe, quoted};
+pub(crate) use show::{describe, disturbs, escape, quoted};

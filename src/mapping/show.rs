@@ -25,10 +25,10 @@ pub(super) fn string(raw: &str) -> String {
     }
 }
 
-/// At most `most` characters of a text, with an ellipsis where some are left out.
+/// At most `most` characters of a text, with three dots where some are left out: a database need not be able to hold an ellipsis.
 pub(super) fn shorten(text: &str, most: usize) -> Cow<'_, str> {
     match text.char_indices().nth(most) {
-        Some((end, _)) => Cow::Owned(format!("{}…", text.get(..end).unwrap_or(""))),
+        Some((end, _)) => Cow::Owned(format!("{}...", text.get(..end).unwrap_or(""))),
         None => Cow::Borrowed(text),
     }
 }
@@ -45,9 +45,7 @@ pub(crate) fn quoted(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
-            // Control characters, line separators, and marks that turn the direction of writing.
-            '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => escape(&mut out, c),
-            c if c.is_control() => escape(&mut out, c),
+            c if disturbs(c) => escape(&mut out, c),
             c => out.push(c),
         }
     }
@@ -55,9 +53,27 @@ pub(crate) fn quoted(text: &str) -> String {
     out
 }
 
-fn escape(out: &mut String, c: char) {
+/// Whether a character can disturb a terminal or forge a line: control characters (C0, C1), separators of lines and paragraphs, and
+/// marks that turn the direction of writing.
+pub(crate) fn disturbs(c: char) -> bool {
+    let turns =
+        matches!(c, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    turns || c.is_control()
+}
+
+/// Writes a character as `\u` and four digits. All that disturb fit.
+pub(crate) fn escape(out: &mut String, c: char) {
     // Writing to a string cannot fail.
     let _ = write!(out, "\\u{:04x}", u32::from(c));
+}
+
+/// A text of ASCII alone, which every database can hold.
+pub(super) fn ascii(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_ascii() { out.push(c) } else { escape(&mut out, c) }
+    }
+    out
 }
 
 #[cfg(test)]
@@ -80,6 +96,6 @@ mod tests {
     #[test]
     fn long_names_are_shortened_between_characters() {
         assert_eq!(shorten("äöü", 3), "äöü");
-        assert_eq!(shorten("äöüß", 3), "äöü…");
+        assert_eq!(shorten("äöüß", 3), "äöü...");
     }
 }

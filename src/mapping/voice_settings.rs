@@ -51,7 +51,8 @@ impl<'a> VoiceSettings<'a> {
             if let Some(what) = json::unstorable(key) {
                 mistakes.add("voice_settings", EXPECTED, format!("a key with {what}"));
             } else if let (Some(what), Some(name)) = (json::unstorable(value), json::text(key)) {
-                mistakes.add(path(&name), EXPECTED, what);
+                // The database need not be able to hold the key either.
+                mistakes.add(super::show::ascii(&path(&name)), EXPECTED, what);
             }
         }
     }

@@ -3,7 +3,7 @@
 //! A thread of its own writes it, so that a reader of standard error who does not read on holds up no database. Lines that such a reader leaves no
 //! room for are dropped, and counted.
 
-use std::io::{IsTerminal as _, stderr};
+use std::io::{self, IsTerminal as _, Write, stderr};
 
 use tracing::Subscriber;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
@@ -15,6 +15,7 @@ use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, layer::Subscriber
 
 use super::journal::{self, Prioritised};
 use crate::settings::{Log, LogFormat};
+use crate::show::Clean;
 
 /// How many lines wait for their reader at most.
 const LINES: usize = 16 * 1024;
@@ -72,7 +73,10 @@ fn subscriber(
     };
     let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     // A log that cannot be written must not end the work.
-    let lines = fmt::layer().log_internal_errors(false).with_writer(writer).with_ansi(colours);
+    let lines = fmt::layer()
+        .log_internal_errors(false)
+        .with_writer(move || Cleaned(writer.clone()))
+        .with_ansi(colours);
     let form = fmt::format().with_timer(SystemTime).with_target(false);
     let lines = if pretty {
         let form = form.compact();
@@ -88,4 +92,33 @@ fn subscriber(
         if journal { lines.event_format(Prioritised(form)).boxed() } else { lines.event_format(form).boxed() }
     };
     Box::new(tracing_subscriber::registry().with(filter).with(lines))
+}
+
+/// A writer that lets through nothing that can disturb a terminal, whatever an event holds.
+struct Cleaned<W>(W);
+
+impl<W: Write> Write for Cleaned<W> {
+    /// A formatted event comes in one piece, and goes out in one.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        self.0.write_all(Clean::styled(&String::from_utf8_lossy(event)).as_str().as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s10_a_line_of_the_log_holds_nothing_that_disturbs_and_keeps_its_colours() {
+        let mut out = Vec::new();
+        let line = "\u{1b}[33m WARN\u{1b}[0m a\u{9b}2J\u{202e}\u{1b}[2J\n";
+        assert_eq!(Cleaned(&mut out).write(line.as_bytes()).ok(), Some(line.len()));
+        let seen = "\u{1b}[33m WARN\u{1b}[0m a\\u009b2J\\u202e\\u001b[2J\n";
+        assert_eq!(String::from_utf8_lossy(&out), seen);
+    }
 }

@@ -59,7 +59,10 @@ impl Note {
             Finding::Unprivileged { .. } => "privileges",
             Finding::OwnRowsHidden { .. } | Finding::RowsMayBeHidden { .. } => "row security",
             Finding::NotUnique { .. } => "key",
-            Finding::NoNumber { .. } | Finding::CutsOff { .. } | Finding::HasRule { .. } => "tables",
+            Finding::NoNumber { .. }
+            | Finding::CutsOff { .. }
+            | Finding::Unlogged { .. }
+            | Finding::HasRule { .. } => "tables",
             Finding::QueueFull { .. } => "notifications",
             Finding::Scans { .. } | Finding::CollationChanged { .. } => "index",
             Finding::PreparedTransactions { .. } => "two-phase",

@@ -31,7 +31,7 @@ pub fn argument(slug: &str) -> String {
     let inner = escaped.get(1..escaped.len() - 1).unwrap_or_default();
     if !slug.is_empty() && slug.chars().all(plain) {
         format!("{dashes}{slug}")
-    } else if slug.chars().any(char::is_control) {
+    } else if slug.contains(crate::mapping::disturbs) {
         format!("{dashes}$'{}'", inner.replace('\'', r"\'"))
     } else {
         format!("{dashes}'{}'", slug.replace('\'', r"'\''"))
@@ -73,6 +73,7 @@ mod tests {
             ("", "''"),
             ("$(rm)", "'$(rm)'"),
             ("\u{1b}'", r"$'\u001b\''"),
+            ("a\u{200e}", r"$'a\u200e'"),
         ] {
             assert_eq!(argument(slug), shell);
         }

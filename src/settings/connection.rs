@@ -137,6 +137,7 @@ pub(crate) fn implied_by_url(name: &str, connection: &Connection, merged: &Merge
             }
         }
     }
+    not_weaker(name, connection, merged, layer);
     if connection.dsn.params.iter().any(|(param, _, value)| is_system(param, value)) {
         system_roots(name, connection, merged, layer);
     }
@@ -149,6 +150,20 @@ pub(crate) fn implied_by_url(name: &str, connection: &Connection, merged: &Merge
             "require"
         };
         layer.insert(&path("tls"), ValueKind::String(mode.to_owned()), DEFAULT);
+    }
+}
+
+/// Reports a `tls` that is weaker than the `sslmode` of the URL, over which it would win. A Unix socket knows no TLS.
+fn not_weaker(name: &str, connection: &Connection, merged: &Merged, layer: &mut Layer) {
+    let path = format!("databases.{name}.tls");
+    let mode = connection.dsn.params.iter().find(|(param, ..)| *param == "sslmode");
+    let (Some(own), Some((.., mode))) = (merged.text(&path), mode) else { return };
+    let strength = |mode: &str| schema::TLS_MODES.iter().position(|known| *known == mode);
+    if connection.dsn.is_remote() && strength(own) < strength(mode) {
+        let expected =
+            format!("no weaker mode than the {mode:?} that sslmode of the URL says ({})", connection.source);
+        let problem = Problem::mismatch(path.as_str(), merged.origin(&path), expected, format!("{own:?}"));
+        layer.problems.push(problem.remedy(format!("set \"{mode}\" here, or take sslmode out of the URL")));
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! Invariant: no text of a connection string gets into an error, except names that are in the lists below.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use tokio_postgres::config::Host;
 
@@ -43,6 +43,8 @@ const ENCODE: &str =
 const EXAMPLE: &str = "write it like `postgres://app:PASSWORD@db.example.com:5432/platform`";
 const UNKNOWN: &str = "take it out; where it is a part of the password, percent-encode that (`@` is %40, `/` is %2F, `?` is %3F)";
 const VALUES: &str = "PostgreSQL's manual lists its values under Parameter Key Words";
+const PLAIN: &str = "write a password as in `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, percent-encoded, or put it into password_file; a user \
+     or a database that has such a name takes another one: ALTER ROLE … RENAME, ALTER DATABASE … RENAME";
 const PORT: &str = "name a number from 1 to 65535";
 
 /// Parameters that settings of agent-sync decide, with the key of a database and the unit that makes it a setting.
@@ -73,6 +75,9 @@ const PASSED: &[&str] = &[
     "channel_binding",
     "load_balance_hosts",
 ];
+
+/// Parameters that say how a connection is secured.
+const ONCE: &[&str] = &["sslmode", "sslrootcert", "channel_binding", "sslnegotiation"];
 
 const UNUSED: &str = "take it out: agent-sync does not use it";
 const SCHEMAS: &str = "take it out, and set agents.schema and configurations.schema of this database instead";
@@ -136,6 +141,16 @@ impl Dsn {
             None if is_of_a_driver(text) || text.starts_with(QUOTES) => return Err(neither(text)),
             None => (tokio_postgres::Config::new(), pairs(text).ok_or_else(|| neither(text))?),
         };
+        for (index, (name, value)) in pairs.iter().enumerate() {
+            let differs = |(other, earlier): &(String, String)| other == name && earlier != value;
+            // libpq takes the last, which may be the weaker.
+            if let Some(known) = ONCE.iter().find(|known| **known == name)
+                && pairs.iter().take(index).any(differs)
+            {
+                let what = format!("expected `{known}` once, found it with two values");
+                return Err(Mistake::new(what, "keep the one that is meant"));
+            }
+        }
         let mut params = Vec::new();
         let mut passed = String::new();
         for (name, value) in pairs {
@@ -160,6 +175,14 @@ impl Dsn {
         overlay(&mut config, &passed.parse().map_err(|_| not_a_dsn())?);
         check(&config)?;
         Ok(Self { config, params })
+    }
+}
+
+impl Dsn {
+    /// Whether a connection goes over the network, be it to this machine.
+    pub(crate) fn is_remote(&self) -> bool {
+        let tcp = |host: &Host| matches!(host, Host::Tcp(_));
+        !self.config.get_hostaddrs().is_empty() || self.config.get_hosts().iter().any(tcp)
     }
 }
 
@@ -349,15 +372,61 @@ fn check(config: &tokio_postgres::Config) -> Result<(), Mistake> {
             "name one port and one address for each host",
         ));
     }
-    // A name like this is a mangled connection string, and names are printed.
+    // A name with such a character is a mangled connection string, and names are printed.
     let hosts = config.get_hosts().iter().filter_map(|host| match host {
-        Host::Tcp(name) => Some(name.as_str()),
-        Host::Unix(path) => path.to_str(),
+        Host::Tcp(name) if is_address(name) => None,
+        Host::Tcp(name) => odd(name, &[':', '@', '/', '%']).map(|found| ("host", found)),
+        // The sockets of some proxies have colons in their names.
+        Host::Unix(path) => odd(&path.to_string_lossy(), &[]).map(|found| ("host", found)),
     });
-    if hosts.chain(config.get_dbname()).chain(config.get_user()).any(|name| name.contains("://")) {
-        return Err(not_a_dsn());
+    let user =
+        config.get_user().and_then(|name| odd(name, &[':', '/', '%', ','])).map(|found| ("user", found));
+    let database = config.get_dbname().and_then(|name| odd(name, &[':', '@', '/', '%', ',']));
+    let found = user.into_iter().chain(hosts).chain(database.map(|found| ("database", found))).next();
+    found.map_or(Ok(()), |(which, found)| {
+        let what = format!(
+            "expected a plain name as the {which}, found one with {found}, which may hold a password"
+        );
+        Err(Mistake::new(what, PLAIN))
+    })
+}
+
+/// Whether a host is an address, with the interface that a link-local one needs.
+fn is_address(name: &str) -> bool {
+    let plain = |zone: &str| zone.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    match name.split_once('%') {
+        Some((address, zone)) => address.parse::<Ipv6Addr>().is_ok() && plain(zone),
+        None => name.parse::<IpAddr>().is_ok(),
     }
-    Ok(())
+}
+
+/// What a name has that no name of a host, a user or a database has in practice, and that a mistyped connection string leaves in one: a
+/// character that sets its parts apart, or one that looks like it.
+fn odd(name: &str, besides: &[char]) -> Option<String> {
+    if name.contains("://") {
+        return Some("another connection string".to_owned());
+    }
+    let odd = name.chars().find_map(|c| match look_alike(c) {
+        ascii if "=;&#?".contains(ascii) || besides.contains(&ascii) => Some((c, ascii)),
+        _ if c.is_whitespace() => Some((c, ' ')),
+        _ => None,
+    });
+    odd.map(|(c, ascii)| match ascii {
+        ' ' => "white space".to_owned(),
+        _ if c == ascii => format!("`{ascii}`"),
+        _ => format!("what looks like `{ascii}`"),
+    })
+}
+
+/// The ASCII character that a character is easily taken for: its full-width form, or another colon.
+fn look_alike(c: char) -> char {
+    match c {
+        '\u{FF01}'..='\u{FF5E}' => u8::try_from(u32::from(c) - 0xFEE0).map_or(c, char::from),
+        '\u{2236}' | '\u{A789}' | '\u{FE13}' | '\u{FE55}' => ':',
+        '\u{FE54}' => ';',
+        '\u{FE66}' => '=',
+        _ => c,
+    }
 }
 
 /// Whether every connection stays on this machine.

@@ -12,6 +12,7 @@ use super::database::{Database, RawDatabase};
 use super::dsn;
 use super::entries::{Entry, entries};
 use super::env::Environment;
+use super::exposed::Exposed;
 use super::file;
 use super::layer::{DEFAULT, Layer, variable};
 use super::merged::{Merged, read};
@@ -61,6 +62,16 @@ pub struct Loaded {
     pub entries: Vec<Entry>,
     /// What the reader should know besides: that `DATABASE_URL` is set and not used.
     pub notes: Vec<String>,
+    /// The files with a secret that others can read or change.
+    pub exposed: Vec<Exposed>,
+}
+
+impl Loaded {
+    /// Each of those files once, whatever databases have their secrets in it.
+    pub fn exposed_files(&self) -> Vec<&Exposed> {
+        let mut seen = BTreeSet::new();
+        self.exposed.iter().filter(|exposed| seen.insert(&exposed.file)).collect()
+    }
 }
 
 /// All settings but the databases, in the shape of the file.
@@ -123,7 +134,29 @@ pub(super) fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
         return Err(SettingsError { problems });
     };
     let entries = entries(&merged, &settings, &dsns);
-    Ok(Loaded { settings, entries, notes })
+    let exposed = exposed(&merged, &dsns);
+    Ok(Loaded { settings, entries, notes, exposed })
+}
+
+/// The files with a secret that others can read or change: those of secrets, and the settings files that hold a password.
+fn exposed(merged: &Merged, dsns: &BTreeMap<String, Connection>) -> Vec<Exposed> {
+    let files_of = |name: &str, connection: &Connection| {
+        let path = |key: &str| format!("databases.{name}.{key}");
+        let secrets = ["url_file", "password_file"].into_iter().filter_map(|key| merged.text(&path(key)));
+        let mut files: Vec<_> = secrets.map(PathBuf::from).collect();
+        if connection.dsn.config.get_password().is_some() && merged.text(&path("url")).is_some() {
+            // A line of a file; a variable has none.
+            let origin = merged.origin(&path("url"));
+            let line = origin.rsplit_once(':').filter(|(_, line)| line.parse::<u32>().is_ok());
+            files.extend(line.map(|(file, _)| PathBuf::from(file)));
+        }
+        files
+    };
+    dsns.iter()
+        .flat_map(|(name, connection)| {
+            files_of(name, connection).into_iter().filter_map(|file| Exposed::of(name, &file))
+        })
+        .collect()
 }
 
 fn files(sources: &Sources, problems: &mut Vec<Problem>) -> Vec<Layer> {

@@ -18,6 +18,7 @@ mod dsn;
 mod duration;
 mod entries;
 mod env;
+mod exposed;
 mod file;
 mod kind;
 mod layer;
@@ -36,12 +37,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
+use self::problem::shown;
 use crate::exit::Fault;
 
 pub use database::{AgentsColumns, AgentsTable, ConfigurationsColumns, ConfigurationsTable, Database, Tls};
 pub use entries::Entry;
+pub use exposed::Exposed;
 pub use load::{Loaded, Sources};
-pub use problem::{Problem, SettingsError};
+pub(crate) use problem::WITHHELD;
+pub use problem::{Problem, SettingsError, is_withheld};
 pub use reference::reference;
 
 /// Everything that can be set.
@@ -227,7 +231,7 @@ impl Settings {
         }
         let unknown: Vec<_> = names.iter().filter(|name| !self.databases.contains_key(*name)).collect();
         if !unknown.is_empty() {
-            let unknown: Vec<_> = unknown.iter().map(|name| format!("{name:?}")).collect();
+            let unknown: Vec<_> = unknown.iter().map(|name| shown(name)).collect();
             let known: Vec<_> = self.databases.keys().map(String::as_str).collect();
             return Err(Fault::usage(format!(
                 "no database is configured under the name {}",

@@ -91,14 +91,17 @@ impl std::error::Error for SettingsError {}
 const LONGEST: usize = 60;
 
 /// Whether a value looks like a connection string, which people put into the wrong key.
-pub(crate) fn is_withheld(text: &str) -> bool {
+pub fn is_withheld(text: &str) -> bool {
     text.contains("://") || text.to_ascii_lowercase().contains("password=")
 }
+
+/// What is said in the place of a connection string.
+pub(crate) const WITHHELD: &str = "what looks like a connection string (not shown)";
 
 /// A value as an error may quote it: escaped, cut, and withheld when it looks like a connection string.
 pub(crate) fn shown(text: &str) -> String {
     if is_withheld(text) {
-        return "what looks like a connection string (not shown)".to_owned();
+        return WITHHELD.to_owned();
     }
     if text.chars().count() <= LONGEST {
         format!("{text:?}")

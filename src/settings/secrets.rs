@@ -1,8 +1,7 @@
 //! Secrets in files, read again before each connection (G15): a rotated password needs no reload and no restart.
 //!
 //! A database whose URL is in a file is made anew as a whole, by the code that loads settings, from what the sources say about it
-//! and the new URL. A database with a file for its password alone takes the new password. A file that is no regular file, such as a
-//! pipe, can be read once; its content stays as it was loaded.
+//! and the new URL. A database with a file for its password alone takes the new password.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -24,9 +23,9 @@ pub(super) struct SecretFiles {
     name: String,
     /// Where the database is first named.
     origin: String,
-    /// The file of the URL, if that can be read again.
+    /// The file of the URL.
     url: Option<PathBuf>,
-    /// The file of the password, if that can be read again.
+    /// The file of the password.
     password: Option<PathBuf>,
     /// What the sources say about this database, without any URL.
     given: Arc<Layer>,
@@ -36,13 +35,10 @@ impl SecretFiles {
     /// Those of a database, out of the merged sources; none where there is nothing to read again.
     pub(super) fn of(name: &str, origin: &str, sources: &Merged) -> Option<Self> {
         let file = |key: &str| sources.text(&format!("databases.{name}.{key}")).map(PathBuf::from);
-        let again = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|found| found.is_file());
-        let files = [file("url_file"), file("password_file")];
-        // With one that cannot be read twice, the other has nothing to be put together with.
-        if files.iter().flatten().count() == 0 || !files.iter().flatten().all(again) {
+        let (url, password) = (file("url_file"), file("password_file"));
+        if url.is_none() && password.is_none() {
             return None;
         }
-        let [url, password] = files;
         let given = sources.get(&format!("databases.{name}")).cloned();
         let given = Arc::new(Layer::of_database(name, given.filter(|_| url.is_some())));
         Some(Self { name: name.to_owned(), origin: origin.to_owned(), url, password, given })
@@ -56,18 +52,6 @@ impl SecretFiles {
     /// The database as its files say now. Blocks on the files.
     pub(super) fn read(&self, database: &Database) -> Result<Database, SettingsError> {
         let mut problems = Vec::new();
-        for path in [&self.url, &self.password].into_iter().flatten() {
-            // Opening a pipe would wait for a writer. That a file is missing is said by the attempt to read it.
-            if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-                let what = format!("expected a regular file at {}, found something else", path.display());
-                let key = if self.url.as_ref() == Some(path) { "url_file" } else { "password_file" };
-                let problem = super::Problem::new(self.key(key), &self.origin, what);
-                problems.push(problem.remedy("name a file that holds nothing but the secret"));
-            }
-        }
-        if !problems.is_empty() {
-            return Err(SettingsError { problems });
-        }
         let made = match (&self.url, &self.password) {
             (Some(_), _) => self.rebuild(&mut problems),
             (None, Some(file)) => match read_secret(file, &self.key("password_file"), &self.origin) {

@@ -1,13 +1,16 @@
 //! How things look on a terminal: 80 columns, one set of colours, one way to say a number, a time and a difference.
 //!
 //! Pure: text in, text out. Who writes it decides where it goes; `anstream` takes the colours away where they are not
-//! wanted (`NO_COLOR`, pipes). Invariant: what comes from a row is escaped, so that no slug or name can disturb a terminal.
+//! wanted (`NO_COLOR`, pipes). Invariant: what comes from a row is escaped, so that no slug, name or path can disturb a terminal; a
+//! [`Clean`] is text of which that holds.
 
+mod clean;
 mod diff;
 mod text;
 
 use anstyle::{AnsiColor, Style};
 
+pub use clean::Clean;
 pub use diff::{Diff, Difference, Fields, Value, diff, fields_of};
 pub use text::{age, compact, count, fit, indented, plural, quoted, shorten, time, wrap};
 
@@ -31,6 +34,10 @@ pub const CYAN: Style = AnsiColor::Cyan.on_default();
 
 /// What differs, one line a field, in a room of this many columns.
 pub fn diff_lines(differences: &[(String, &Difference)], room: usize) -> Vec<String> {
+    // The keys of JSON are whatever somebody has saved.
+    let clean = |path: &str| Clean::line(path).to_string();
+    let differences: Vec<_> =
+        differences.iter().map(|(path, difference)| (clean(path), *difference)).collect();
     let widest = differences.iter().map(|(path, _)| path.chars().count()).max().unwrap_or(0);
     let room = room.saturating_sub(widest + 4).max(16);
     differences
@@ -59,6 +66,20 @@ pub fn diff_lines(differences: &[(String, &Difference)], room: usize) -> Vec<Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn s10_a_path_is_one_line_whatever_its_keys_are() {
+        let difference = Difference {
+            column: "voice_settings",
+            inside: Some("k\u{1b}]52;c;eA==\u{7}\u{1b}[2J\nALL IN SYNC\u{9b}\u{202e}".to_owned()),
+            current: None,
+            expected: Some(Value::Told("1".to_owned())),
+        };
+        let lines = diff_lines(&[(difference.path(), &difference)], 60);
+        let plain: Vec<_> = lines.iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect();
+        let path = r"voice_settings.k\u001b]52;c;eA==\u0007\u001b[2J\u000aALL IN SYNC\u009b\u202e";
+        assert_eq!(plain, [format!("+ {path}  1")]);
+    }
 
     #[test]
     fn a_prompt_is_told_by_its_length_and_a_line_fits_its_room() {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::Clean;
+
 /// A number with commas.
 pub fn count(number: impl Into<i128>) -> String {
     let number: i128 = number.into();
@@ -95,17 +97,8 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
 /// The same with something in front of the first line, and as much white space in front of the others.
 pub fn indented(lead: &str, text: &str, width: usize) -> String {
     let indent = lead.chars().count();
-    let lines = wrap(&clean(text), width.saturating_sub(indent).max(20));
+    let lines = wrap(Clean::lines(text).as_str(), width.saturating_sub(indent).max(20));
     format!("{lead}{}", lines.join(&format!("\n{}", " ".repeat(indent))))
-}
-
-/// Without what could disturb a terminal: escapes, and marks that turn the direction of writing.
-fn clean(text: &str) -> String {
-    let harmful = |c: char| match c {
-        '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => true,
-        c => c.is_control() && !c.is_whitespace(),
-    };
-    text.chars().map(|c| if harmful(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -131,7 +124,7 @@ mod tests {
     #[test]
     fn lines_are_broken_between_words() {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
-        assert_eq!(indented("- ", "a\u{1b}[2J", 24), "- a\u{fffd}[2J");
+        assert_eq!(indented("- ", "a\u{1b}[2J", 24), r"- a\u001b[2J");
         assert_eq!(
             indented("- ", "a long sentence that is broken", 24),
             "- a long sentence that\n  is broken"

@@ -143,6 +143,11 @@ pub enum Finding {
         /// Its type.
         of_type: String,
     },
+    /// One of the platform's tables is UNLOGGED, so a crash of the server empties it, and no trigger tells of that.
+    Unlogged {
+        /// The table, as `schema.name`.
+        table: String,
+    },
     /// A column that is written has the type `name`, so PostgreSQL would cut off what is longer, without a word.
     CutsOff {
         /// The table, as `schema.name`.
@@ -174,6 +179,7 @@ impl Finding {
                 | Self::QueueFull { .. }
                 | Self::NoNumber { .. }
                 | Self::CutsOff { .. }
+                | Self::Unlogged { .. }
                 | Self::CollationChanged { .. }
                 | Self::PreparedTransactions { .. }
                 | Self::HistoryWithoutCause
@@ -200,6 +206,7 @@ impl Finding {
             | Self::QueueFull { .. }
             | Self::NoNumber { .. }
             | Self::CutsOff { .. }
+            | Self::Unlogged { .. }
             | Self::CollationChanged { .. }
             | Self::PreparedTransactions { .. }
             | Self::HistoryWithoutCause => false,
@@ -272,6 +279,7 @@ impl Finding {
                  SELECT pg_terminate_backend(pid)."
                     .into()
             }
+            Self::Unlogged { table } => format!("ALTER TABLE {table} SET LOGGED;").into(),
             Self::CutsOff { table, column } => {
                 format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE text, or name another column in the settings.").into()
             }
@@ -358,6 +366,7 @@ impl Display for Finding {
                  session that listens and never reads holds it up, probably {}",
                 holder.as_deref().unwrap_or(NOT_SHOWN)
             ),
+            Self::Unlogged { table } => write!(out, "the table {table} is UNLOGGED, so a crash of the server empties it without a word"),
             Self::CutsOff { table, column } => write!(
                 out,
                 "{column} of {table} has the type name, which cuts off text after 63 bytes, so it is left out"
@@ -628,6 +637,9 @@ pub async fn cautions(
         })
         .collect::<Result<Vec<_>, StoreError>>()?;
     findings.extend(own_rows(client, patience).await?.filter(|finding| !finding.is_fatal()));
+    for row in within(patience, client.query_typed(queries::UNLOGGED, &tables)).await? {
+        findings.push(Finding::Unlogged { table: row.try_get(0)? });
+    }
     let row = within(patience, client.query_typed_one(queries::NOTIFICATION_QUEUE, &[])).await?;
     if row.try_get(0)? {
         findings.push(Finding::QueueFull { percent: row.try_get(1)?, holder: row.try_get(2)? });

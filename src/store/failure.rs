@@ -5,6 +5,8 @@
 use tokio_postgres::Error;
 use tokio_postgres::error::DbError;
 
+use super::identifier::plain;
+
 /// What the daemon does about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -136,15 +138,42 @@ pub fn describe(error: &Error) -> String {
         return causes(error);
     };
     let code = db.code().code();
-    if policy(error).class != Class::Row && !is_raised_by_a_function(db) {
-        return format!("{} (SQLSTATE {code})", db.message());
+    if policy(error).class == Class::Row || is_raised_by_a_function(db) {
+        return refused(db);
     }
-    let place: String = [("column", db.column()), ("constraint", db.constraint()), ("type", db.datatype())]
-        .into_iter()
-        .filter_map(|(what, name)| Some(format!(", {what} {}", name?)))
-        .collect();
-    let cause = if is_raised_by_a_function(db) { "raised by a trigger or function" } else { condition(code) };
-    format!("PostgreSQL refused the write: {cause} (SQLSTATE {code}{place})")
+    if may_quote_a_value(code) && db.position().is_none() {
+        return format!("{} (SQLSTATE {code})", condition(code));
+    }
+    format!("{} (SQLSTATE {code})", db.message())
+}
+
+/// The error of the write of one agent, whatever its class is: the code, its name, and the object it is about. The message is never told,
+/// because an expression of the platform's (a CHECK, an index, a generated column, a policy) can put a value into one of any class.
+pub fn describe_write(error: &Error) -> String {
+    error.as_db_error().map_or_else(|| causes(error), refused)
+}
+
+fn refused(db: &DbError) -> String {
+    let code = db.code().code();
+    if is_raised_by_a_function(db) {
+        // A function says of its error what it will, the names of objects among it.
+        return format!("PostgreSQL refused the write: raised by a trigger or function (SQLSTATE {code})");
+    }
+    let names = [
+        ("table", db.table()),
+        ("column", db.column()),
+        ("constraint", db.constraint()),
+        ("type", db.datatype()),
+    ];
+    let place: String =
+        names.into_iter().filter_map(|(what, name)| Some(format!(", {what} {}", plain(name?)))).collect();
+    format!("PostgreSQL refused the write: {} (SQLSTATE {code}{place})", condition(code))
+}
+
+/// Whether a message with this code quotes the value of a column where an expression casts it: `key::regclass`, `key::regconfig`,
+/// `current_setting(key)`. About a statement of ours, which holds no values, such an error has a position in its text.
+fn may_quote_a_value(code: &str) -> bool {
+    code != "42501" && ["0A", "3F", "42"].iter().any(|class| code.starts_with(class))
 }
 
 /// An error that a function raised says where it was.
@@ -178,9 +207,14 @@ fn condition(code: &str) -> &'static str {
         "23503" => "it refers to a row that does not exist",
         "23505" => "the value is taken",
         "23514" => "a check constraint forbids it",
+        "42501" => "permission denied",
+        "0A000" => "the tables have changed, or an expression on them is not supported",
         "54000" | "54001" => "too large or nested too deeply",
         _ if code.starts_with("22") => "data exception",
         _ if code.starts_with("23") => "a constraint forbids it",
+        _ if code.starts_with("42") || code.starts_with("3F") => {
+            "a statement, or an expression on the tables, names an object that is not there"
+        }
         _ => "see appendix A of its manual",
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::observe::verdict::{stuck, unready};
 use crate::observe::{Phase, Snapshot, State, brief};
+use crate::show::Clean;
 
 /// How much longer a start may take each time that it is seen to go on, and how often that is said.
 const EXTENSION: Duration = Duration::from_secs(60);
@@ -109,8 +110,9 @@ fn status(board: &Snapshot) -> String {
         let _ = write!(line, "; {problems} {noun} not in sync");
     }
     if let Some((name, why)) = first {
-        let why = why.replace(|character: char| character.is_control(), " ");
-        let _ = write!(line, "; {name}: {}", brief(&why, REASON));
+        let why = why.replace('\n', " ");
+        let why = Clean::line(&why);
+        let _ = write!(line, "; {name}: {}", brief(why.as_str(), REASON));
     }
     line
 }

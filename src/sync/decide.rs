@@ -202,7 +202,7 @@ impl Refusal {
         }
         let is_fault = class == failure::Class::Fault;
         let sqlstate = error.code().map_or("", |state| state.code()).to_owned();
-        Self::Failed { detail: failure::describe(error), sqlstate, is_fault }
+        Self::Failed { detail: failure::describe_write(error), sqlstate, is_fault }
     }
 }
 

@@ -460,7 +460,7 @@ impl Drain {
                 // A single row that cannot even be read with what it is about.
                 self.faults += u32::from(class == Class::Fault);
                 let (detail, sqlstate) =
-                    (failure::describe(cause), cause.code().map_or("", |state| state.code()));
+                    (failure::describe_write(cause), cause.code().map_or("", |state| state.code()));
                 let set_aside = if self.has_begun {
                     store.set_aside_first(session.client(), self.pass.from, &detail, sqlstate).await?
                 } else {

@@ -11,8 +11,8 @@ use super::verdicts::{lines, object};
 use crate::exit::{Exit, Fault};
 use crate::mapping::Rules;
 use crate::report::problem;
-use crate::settings::{Database, Settings};
-use crate::show::{BOLD, CYAN, DIM, GREEN, RED, WIDTH, YELLOW, count, indented, plural, quoted};
+use crate::settings::{Database, Settings, WITHHELD, is_withheld};
+use crate::show::{BOLD, CYAN, DIM, GREEN, RED, WIDTH, YELLOW, count, indented, plural};
 use crate::store::{Finding, Layout, Store, StoreError, checks, report};
 use crate::survey::{Findings, Scope, Tally, Verdict, survey};
 
@@ -265,10 +265,11 @@ impl<'a> Checker<'a> {
         let unknown: Vec<_> = self.slugs.iter().filter(|slug| !self.seen.contains(**slug)).collect();
         for slug in &unknown {
             if self.json {
+                let slug = if is_withheld(slug) { WITHHELD } else { slug };
                 self.page.json(&json!({ "slug": slug, "verdict": "unknown" }));
             } else {
                 let lead = format!("{RED}unknown {RED:#}  ");
-                self.page.line(format_args!("{lead}{}  no agent has this slug{place}", quoted(slug)));
+                self.page.line(format_args!("{lead}{}  no agent has this slug{place}", super::typed(slug)));
             }
         }
         if unknown.is_empty() { Exit::Done } else { Exit::Drift }

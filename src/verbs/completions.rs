@@ -15,6 +15,6 @@ pub fn completions(args: &Completions) -> anyhow::Result<Exit> {
         // where it sets the variable that is compared with them.
         text = text.replace("agent__subcmd__sync", "agent__sync");
     }
-    super::output::say(text.trim_end())?;
+    super::output::say_verbatim(text.trim_end())?;
     Ok(Exit::Done)
 }

@@ -1,13 +1,13 @@
 //! `agent-sync config`: the settings in force, and where each comes from. It needs no database.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::path::Path;
 
 use serde_json::{Map, json};
 
-use crate::exit::Exit;
+use crate::exit::{self, Exit};
 use crate::settings::{self, Entry, Loaded};
+use crate::show::Clean;
 
 /// Prints the settings in force: as TOML with the source of each value beside it, or as one JSON object by key.
 ///
@@ -21,15 +21,16 @@ pub fn config(config: Option<&Path>, args: &crate::cli::Config) -> anyhow::Resul
         return Ok(Exit::Done);
     }
     let text = if args.json {
-        for note in &loaded.notes {
-            // Nobody is left to tell when standard error is closed.
-            let _ = writeln!(io::stderr(), "agent-sync: {note}");
+        let warnings =
+            loaded.exposed_files().into_iter().map(|exposed| format!("warning: {}", exposed.text()));
+        for note in loaded.notes.iter().cloned().chain(warnings) {
+            exit::say(&Clean::lines(&format!("agent-sync: {note}\n")));
         }
         as_json(&loaded)?
     } else {
         as_toml(&loaded)
     };
-    super::output::print(&text)?;
+    super::output::print(&Clean::lines(&text))?;
     Ok(Exit::Done)
 }
 
@@ -55,6 +56,9 @@ fn as_toml(loaded: &Loaded) -> String {
     }
     for note in &loaded.notes {
         let _ = writeln!(text, "\n# note: {note}");
+    }
+    for exposed in loaded.exposed_files() {
+        let _ = writeln!(text, "\n# warning: {}", exposed.text());
     }
     text
 }

@@ -19,13 +19,16 @@ use crate::store::{Store, failure, report};
 
 /// Examines each database in turn.
 pub fn doctor(config: Option<&Path>, args: &Reporting) -> anyhow::Result<Exit> {
-    let settings = super::settings(config)?;
+    let loaded = super::loaded(config)?;
+    let settings = &loaded.settings;
     let databases = settings.select(&args.databases.names)?;
     super::block_on(async {
         let mut page = Page::new();
         let mut exits = Vec::new();
         for database in databases {
-            let notes = examine(database, &settings).await;
+            let mut notes = examine(database, settings).await;
+            let exposed = loaded.exposed.iter().filter(|exposed| exposed.database == database.name);
+            notes.extend(exposed.map(|exposed| Note::warn("secrets", exposed.text(), exposed.remedy())));
             let worst = notes.iter().map(|note| note.level).max().unwrap_or(Level::Pass);
             let lost = notes.iter().any(|note| note.topic == "connection" && note.level == Level::Fail);
             exits.push(match worst {

@@ -2,21 +2,29 @@
 
 use std::path::Path;
 
-use super::output::say;
+use super::output::{say, say_verbatim};
 use crate::cli::Install;
-use crate::exit::{self, Exit};
+use crate::exit::{self, Exit, Fault};
 use crate::install::{self, Done, Plan};
-use crate::settings::{Database, Settings};
+use crate::settings::{self, Database, Settings};
 use crate::store::Store;
 
 /// Installs into each database in turn; one where that cannot be done keeps no other from it.
 pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
     let settings = super::settings_to_write(config, "install", &args.databases.names)?;
     let databases = settings.select(&args.databases.names)?;
+    if args.role.as_deref().is_some_and(settings::is_withheld) {
+        let fault = Fault::usage(
+            "--role: expected the name of a role, found what looks like a connection string (not shown)",
+        );
+        return Err(fault
+            .remedy("name the role alone; the connection string goes into DATABASE_URL or the settings")
+            .into());
+    }
     if args.print {
         for database in databases {
             say(format_args!("-- agent-sync {}: install", env!("CARGO_PKG_VERSION")))?;
-            say(plan(database, &settings, args.role.as_deref()).script())?;
+            say_verbatim(&plan(database, &settings, args.role.as_deref()).script())?;
         }
         return Ok(Exit::Done);
     }

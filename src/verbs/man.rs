@@ -14,7 +14,7 @@ pub fn man() -> anyhow::Result<Exit> {
     command.build();
     let mut page = Vec::new();
     render(&command, &mut page).context("the manual page could not be made")?;
-    super::output::say(String::from_utf8_lossy(&page).trim_end())?;
+    super::output::say_verbatim(String::from_utf8_lossy(&page).trim_end())?;
     Ok(Exit::Done)
 }
 

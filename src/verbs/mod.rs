@@ -25,10 +25,11 @@ use std::path::Path;
 use anyhow::Context as _;
 use tokio_postgres::error::DbError;
 
-use crate::exit::{Exit, Fault};
+use crate::exit::{self, Exit, Fault};
 use crate::mapping::Rules;
 use crate::session::{Limits, Session, SessionError};
-use crate::settings::{self, Database, Settings};
+use crate::settings::{self, Database, Loaded, Settings};
+use crate::show::{Clean, quoted};
 use crate::store::failure::{self, Class};
 use crate::store::{LayoutError, StoreError};
 
@@ -47,11 +48,16 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
 
 /// The settings for a verb that looks into databases. Where `DATABASE_URL` is set and not used, standard error says so.
 fn settings(config: Option<&Path>) -> anyhow::Result<Settings> {
+    Ok(loaded(config)?.settings)
+}
+
+/// The same with what else there is to know of the settings.
+fn loaded(config: Option<&Path>) -> anyhow::Result<Loaded> {
     let loaded = settings::load_or_fault(config)?;
     for note in &loaded.notes {
-        let _ = writeln!(std::io::stderr(), "agent-sync: {note}");
+        exit::say(&Clean::lines(&format!("agent-sync: {note}\n")));
     }
-    Ok(loaded.settings)
+    Ok(loaded)
 }
 
 /// The settings for a verb that writes to databases. Where `DATABASE_URL` is set and not used, it is not plain which database is meant,
@@ -70,12 +76,16 @@ fn settings_to_write(config: Option<&Path>, verb: &str, names: &[String]) -> any
     }
 }
 
+/// A slug that was typed and is nowhere, as it may be told: withheld when it looks like a connection string, which people give in its place.
+fn typed(slug: &str) -> String {
+    if settings::is_withheld(slug) { settings::WITHHELD.to_owned() } else { quoted(slug) }
+}
+
 /// Asks a question at the terminal, and says whether the answer is yes. What has been printed comes before it.
 fn confirmed(question: &str) -> anyhow::Result<bool> {
     let _ = std::io::stdout().flush();
-    let mut err = std::io::stderr().lock();
     // In one piece, so that nothing else gets between its words.
-    let _ = err.write_all(format!("agent-sync: {question} [y/N] ").as_bytes()).and_then(|()| err.flush());
+    exit::say(&Clean::lines(&format!("agent-sync: {question} [y/N] ")));
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).context("there was no answer to read")?;
     Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))

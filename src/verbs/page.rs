@@ -15,8 +15,8 @@ use anstream::{AutoStream, ColorChoice};
 use tempfile::SpooledTempFile;
 
 use super::output;
-use crate::exit::Exit;
-use crate::show::{CYAN, WIDTH, count, shorten};
+use crate::exit::{self, Exit};
+use crate::show::{CYAN, Clean, WIDTH, count, shorten};
 
 /// How often the line of progress is drawn.
 const FRAME: Duration = Duration::from_millis(100);
@@ -70,10 +70,11 @@ impl Page {
         self.clear();
         let heading = self.heading.take().map(|heading| format!("{CYAN}{heading}{CYAN:#}\n"));
         let line = format!("{}{line}", heading.unwrap_or_default());
+        let line = Clean::styled(&line);
         if self.colours {
             self.write(&line);
         } else {
-            self.write(&anstream::adapter::strip_str(&line).to_string());
+            self.write(&Clean::lines(&anstream::adapter::strip_str(line.as_str()).to_string()));
         }
     }
 
@@ -82,10 +83,16 @@ impl Page {
         // What the verbs make always has a form in JSON.
         let text = serde_json::to_string(object).unwrap_or_default();
         self.clear();
-        self.write(&text);
+        self.write(&Clean::lines(&text));
     }
 
-    fn write(&mut self, line: &str) {
+    /// Takes away what is on the terminal, for the next lines to take its place.
+    pub(super) fn wipe(&mut self) {
+        self.clear();
+        self.write(&Clean::verbatim("\x1b[H\x1b[2J\x1b[1A"));
+    }
+
+    fn write(&mut self, line: &Clean<'_>) {
         let written = match &mut self.held {
             Some(held) => writeln!(held, "{line}"),
             None => writeln!(self.out, "{line}"),
@@ -173,7 +180,7 @@ impl Page {
     pub(super) fn note(&mut self, note: impl Display) {
         self.clear();
         self.flush();
-        let _ = writeln!(stderr(), "agent-sync: {note}");
+        exit::say(&Clean::lines(&format!("agent-sync: {note}\n")));
     }
 }
 

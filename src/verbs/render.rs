@@ -5,15 +5,16 @@
 //! configuration is an empty one. Standard output is the columns that would be written, as one JSON object: `{}` if
 //! the configuration is in sync. The timestamps are not among them: the clock of the database sets them.
 
-use std::io::{self, IsTerminal as _, Read, Write as _};
+use std::io::{self, IsTerminal as _, Read};
 use std::path::Path;
 
 use anyhow::Context;
 
-use crate::exit::{Exit, Fault};
+use crate::exit::{self, Exit, Fault};
 use crate::mapping::json::{self, Object};
 use crate::mapping::{self, Agent, Changes, Configuration, Mistake, Rules, Targets, Warning};
 use crate::settings;
+use crate::show::Clean;
 
 /// The most that is read from standard input.
 const MAX_INPUT: u64 = 64 * 1024 * 1024;
@@ -34,8 +35,7 @@ pub fn render(config: Option<&Path>) -> anyhow::Result<Exit> {
     let rules = super::rules(&settings::load_or_fault(config)?.settings)?;
     let rendered = render_with(&rules, &read(io::stdin().lock())?)?;
     for warning in &rendered.warnings {
-        // Nobody is left to tell when standard error is closed.
-        let _ = writeln!(io::stderr(), "agent-sync: warning: {warning}");
+        exit::say(&Clean::lines(&format!("agent-sync: warning: {warning}\n")));
     }
     super::output::say(json::print(&rendered.columns, io::stdout().is_terminal()))?;
     Ok(Exit::Done)

@@ -17,7 +17,7 @@ use crate::cli::Databases;
 use crate::exit::Exit;
 use crate::mapping::Rules;
 use crate::observe::{Board, Logging};
-use crate::settings::{self, Database, Settings};
+use crate::settings::{self, Database, Exposed, Settings};
 use crate::supervisor::Supervisor;
 use crate::sync::{Fleet, Options, Reloaded};
 
@@ -33,14 +33,17 @@ struct Loaded {
     databases: Vec<Database>,
     rules: Arc<Rules>,
     notes: Vec<String>,
+    exposed: Vec<Exposed>,
 }
 
 impl Loaded {
     fn load(config: Option<&Path>, names: &[String]) -> anyhow::Result<Self> {
-        let settings::Loaded { settings, notes, .. } = settings::load_or_fault(config)?;
+        let loaded = settings::load_or_fault(config)?;
+        let exposed = loaded.exposed_files().into_iter().cloned().collect();
+        let settings::Loaded { settings, notes, .. } = loaded;
         let databases = settings.select(names)?.into_iter().cloned().collect();
         let rules = Arc::new(super::rules(&settings)?);
-        Ok(Self { settings, databases, rules, notes })
+        Ok(Self { settings, databases, rules, notes, exposed })
     }
 }
 
@@ -61,7 +64,7 @@ async fn serve(
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut hang_up = listen(SignalKind::hangup())?;
     info!(version = env!("CARGO_PKG_VERSION"), databases = loaded.databases.len(), "agent-sync starts");
-    remark(&loaded.notes);
+    remark(&loaded.notes, &loaded.exposed);
     let mut grace = loaded.settings.shutdown.grace_period;
     let board = Arc::new(Board::default());
     let admin = Admin::start(loaded.settings.admin.listen, Arc::clone(&board));
@@ -88,7 +91,7 @@ async fn serve(
                         admin.reload(loaded.settings.admin.listen);
                         let options = Options::of(&loaded.settings);
                         tell(&fleet.reload(&loaded.databases, options, loaded.rules));
-                        remark(&loaded.notes);
+                        remark(&loaded.notes, &loaded.exposed);
                     }
                     Err(reason) => error!(reason = format!("{reason:#}"), "reload refused; nothing has changed"),
                 }
@@ -140,9 +143,13 @@ fn tell(reloaded: &Reloaded) {
 }
 
 /// What the settings have to say besides.
-fn remark(notes: &[String]) {
+fn remark(notes: &[String], exposed: &[Exposed]) {
     for note in notes {
         info!("{note}");
+    }
+    for exposed in exposed {
+        let (file, remedy) = (exposed.file.display(), exposed.remedy());
+        warn!(%file, access = exposed.access, remedy, "others can read or change a file that holds a secret");
     }
 }
 

@@ -38,7 +38,7 @@ pub fn status(config: Option<&Path>, args: &Status) -> anyhow::Result<Exit> {
                 }
             } else {
                 if args.watch && stdout().is_terminal() {
-                    page.line("\x1b[H\x1b[2J\x1b[1A");
+                    page.wipe();
                 }
                 for line in lines(&states) {
                     page.line(line);

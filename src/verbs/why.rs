@@ -12,7 +12,8 @@ use crate::mapping::Rules;
 use crate::report::{Conclusion, Level, Look, Story, conclude, look, story};
 use crate::settings::{Database, Settings};
 use crate::show::{
-    BOLD, CYAN, DIM, Fields, GREEN, RED, Value, WIDTH, YELLOW, age, diff_lines, indented, quoted, shorten,
+    BOLD, CYAN, Clean, DIM, Fields, GREEN, RED, Value, WIDTH, YELLOW, age, diff_lines, indented, quoted,
+    shorten,
 };
 use crate::store::Store;
 
@@ -46,7 +47,8 @@ pub fn why(config: Option<&Path>, args: &Why) -> anyhow::Result<Exit> {
         page.flush();
         if !told && exits.is_empty() {
             let names: Vec<_> = databases_of(&settings, &args.reporting.databases.names);
-            let what = format!("neither an agent nor a configuration has the slug {}", quoted(&args.slug));
+            let what =
+                format!("neither an agent nor a configuration has the slug {}", super::typed(&args.slug));
             let fault = Fault::new(Exit::Failed, what).remedy(format!("looked in: {}", names.join(", ")));
             exits.push(exit::report(&fault.into()));
         }
@@ -118,8 +120,9 @@ fn heading(page: &mut Page, text: &str) {
 
 fn section(page: &mut Page, title: &str, fields: &[(String, Value)]) {
     heading(page, title);
+    let fields: Vec<_> = fields.iter().map(|(path, value)| (Clean::line(path).to_string(), value)).collect();
     let widest = fields.iter().map(|(path, _)| path.chars().count()).max().unwrap_or(0);
-    for (path, value) in fields {
+    for (path, value) in &fields {
         let value = shorten(&value.to_string(), WIDTH.saturating_sub(widest + 6).max(16));
         page.line(format_args!("    {path:<widest$}  {value}"));
     }

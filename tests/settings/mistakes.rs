@@ -27,6 +27,33 @@ fn every_mistake_says_where_it_is_what_was_expected_and_what_to_do() {
 }
 
 #[test]
+fn s14_a_password_in_the_wrong_place_of_a_connection_string_is_refused_and_never_told() {
+    const SOURCE: &str = "environment variable DATABASE_URL: databases.default.url: ";
+    let (mut refused, mut taken, mut wrong) = (0, 0, Vec::new());
+    for case in include_str!("../cases/settings/connection_strings.txt").split("\n\n").skip(1) {
+        let (url, expected) = case.trim_end().split_once('\n').unwrap();
+        let loaded = load("", &[("DATABASE_URL", url)]);
+        let told = loaded.as_ref().map_or_else(Clone::clone, |loaded| format!("{loaded:#?}"));
+        assert!(!told.contains("hunter2"), "a secret in: {told}");
+        let found = match loaded {
+            Ok(loaded) => {
+                taken += 1;
+                format!("== {}", loaded.settings.databases["default"].target())
+            }
+            Err(report) => {
+                refused += 1;
+                format!("=> {}", report.strip_prefix(SOURCE).unwrap())
+            }
+        };
+        if found != expected {
+            wrong.push(format!("{url}\n   {found}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    assert!(refused >= 45 && taken >= 10, "{refused} and {taken} cases are read");
+}
+
+#[test]
 fn all_mistakes_of_all_sources_come_out_together() {
     let directory = directory(&[
         ("agent-sync.toml", "[log]\nformat = \"xml\"\n[databases.a]\nurl = \"hunter2\"\n[databases.b]"),

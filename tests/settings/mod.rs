@@ -8,6 +8,7 @@ mod verb;
 
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use agent_sync::settings::{Database, Loaded, Settings, Sources};
 use tempfile::TempDir;
@@ -18,7 +19,9 @@ fn directory(files: &[(&str, &str)]) -> TempDir {
     for (name, text) in files {
         let path = directory.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        fs::write(&path, text).unwrap();
+        // What others can read is warned of.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
     }
     directory
 }

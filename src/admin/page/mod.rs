@@ -12,6 +12,7 @@ use hyper::StatusCode;
 use sha2::{Digest as _, Sha256};
 
 use super::answer::Answer;
+use crate::show::Clean;
 
 const DOCUMENT: &str = include_str!("index.html");
 const STYLE: &str = include_str!("page.css");
@@ -28,7 +29,7 @@ pub(super) fn page() -> Answer {
     static PAGE: OnceLock<Page> = OnceLock::new();
     let Page { document, policy } = PAGE.get_or_init(Page::new);
     let content_type = "text/html; charset=utf-8";
-    Answer { status: StatusCode::OK, content_type, policy, body: document.clone() }
+    Answer { status: StatusCode::OK, content_type, policy, body: Clean::verbatim(document) }
 }
 
 impl Page {

@@ -145,6 +145,12 @@ pub const CAPTURE_FAULTS: &str = "
     FROM pg_class c WHERE c.relnamespace = 'agent_sync'::regnamespace AND c.relkind = 'r' AND c.relpersistence = 'u'
     ORDER BY 1, 2";
 
+/// Which of the quoted tables `$1` and `$2` a crash of the server empties.
+pub const UNLOGGED: &str = "
+    SELECT c.oid::regclass::text
+    FROM (VALUES (to_regclass($1::text)), (to_regclass($2::text))) AS o (relation) JOIN pg_class c ON c.oid = o.relation
+    WHERE c.relpersistence = 'u'";
+
 /// Whether the queue of notifications is so full that the triggers do not notify, how full it is in percent, and the session of anybody's
 /// that has been in a transaction for longest. Asking has PostgreSQL clean the queue up.
 pub const NOTIFICATION_QUEUE: &str = "
