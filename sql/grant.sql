@@ -41,6 +41,11 @@ BEGIN
     PERFORM pg_catalog.pg_advisory_xact_lock(1634169721, 3);
 
     IF chosen IS NOT NULL THEN
+        -- PostgreSQL would cut the name off, and grant to nobody.
+        IF octet_length(chosen) > 63 THEN
+            RAISE EXCEPTION 'the name of the role has % bytes, and PostgreSQL keeps 63: %', octet_length(chosen), left(chosen, 100)
+                USING ERRCODE = 'name_too_long', HINT = 'Give the role of the daemon a shorter name.';
+        END IF;
         IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = chosen) THEN
             BEGIN
                 EXECUTE format('CREATE ROLE %I LOGIN', chosen);
@@ -49,6 +54,10 @@ BEGIN
             EXCEPTION WHEN duplicate_object OR unique_violation THEN
                 NULL; -- An install in another database has just made it.
             END;
+        END IF;
+        IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = chosen) THEN
+            RAISE EXCEPTION 'the role % was to be made, and is not there', chosen USING ERRCODE = 'undefined_object',
+                HINT = 'See whether an event trigger or an extension renames roles, and make the role by hand: CREATE ROLE.';
         END IF;
         INSERT INTO agent_sync.role (name)
             SELECT chosen WHERE NOT EXISTS (SELECT FROM agent_sync.role r WHERE r.name = chosen);

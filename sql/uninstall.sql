@@ -63,6 +63,15 @@ BEGIN
         END LOOP;
     END IF;
 
+    -- What the capture made where a save could be neither noted nor counted.
+    FOR made IN
+        SELECT m.oid FROM pg_largeobject_metadata m
+        WHERE m.oid >= 1634172928 AND m.oid < 1634172928 + 1048576 AND pg_has_role(m.lomowner, 'USAGE')
+          AND m.lomowner IN (SELECT f.proowner FROM pg_proc f WHERE f.pronamespace = 'agent_sync'::regnamespace)
+    LOOP
+        PERFORM lo_unlink(made.oid);
+    END LOOP;
+
     DROP VIEW IF EXISTS agent_sync.state;
     DROP FUNCTION IF EXISTS agent_sync.capture_agent();
     DROP FUNCTION IF EXISTS agent_sync.capture_configuration();

@@ -562,7 +562,7 @@ async fn c4_a_function_that_the_capture_may_not_call_is_named() {
     for function in [
         "pg_catalog.current_setting(text, boolean)",
         "pg_catalog.pg_current_xact_id()",
-        "pg_catalog.pg_notify(text, text)",
+        "pg_catalog.pg_try_advisory_xact_lock_shared(integer, integer)",
     ] {
         let platform = Platform::new().await;
         let role = format!("owner_{}", platform.name());
@@ -623,4 +623,73 @@ async fn c4_what_fails_in_the_capture_after_a_failure_fails_no_save() {
         .await
         .unwrap();
     assert_eq!(platform.value::<String>("SELECT name FROM agents").await, "saved");
+}
+
+/// GIVEN a transaction that has locked all that is ours and is undone, so that no catalog tells of it, WHEN an agent is saved meanwhile and no daemon
+/// listens, THEN the daemon that comes looks at every agent; and an uninstall leaves nothing of it.
+#[tokio::test]
+async fn g1_a_save_that_can_be_neither_noted_nor_counted_leaves_a_trace() {
+    for by_reassigning in [false, true] {
+        let platform = without_image().await;
+        let [owner, heir] = ["owner", "heir"].map(|what| format!("{what}_{}", platform.name()));
+        platform.run(&format!("CREATE ROLE {owner}; CREATE ROLE {heir}")).await;
+        let lock = if by_reassigning {
+            platform
+                .run(&format!(
+                    "ALTER TABLE agent_sync.outbox OWNER TO {owner}; ALTER SEQUENCE agent_sync.uncaptured OWNER TO {owner}"
+                ))
+                .await;
+            format!("REASSIGN OWNED BY {owner} TO {heir}")
+        } else {
+            format!(
+                "ALTER TABLE agent_sync.outbox OWNER TO {heir}; ALTER SEQUENCE agent_sync.uncaptured OWNER TO {heir}"
+            )
+        };
+        let daemon = platform.brisk_daemon();
+        daemon.logged("caught up").await;
+        platform.drained().await;
+        daemon.terminate().await;
+        let other = platform.connect().await;
+        other.batch_execute(&format!("BEGIN; {lock}")).await.unwrap();
+        platform.run("UPDATE agents SET name = 'not noted' WHERE slug = 'a'").await;
+        other.batch_execute("ROLLBACK").await.unwrap();
+        assert_eq!(platform.outbox().await, Vec::<String>::new(), "it could not be noted");
+        let _daemon = platform.brisk_daemon();
+        platform
+            .holds("SELECT agent_name = 'not noted' FROM agent_configurations WHERE agent_slug = 'a'")
+            .await;
+        assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0);
+        assert_eq!(platform.value::<i64>("SELECT count(*) FROM pg_largeobject_metadata").await, 0);
+    }
+}
+
+/// GIVEN anybody who asks for more slugs than are kept, again and again, THEN every agent is looked at once, and slugs that nobody has are no work.
+#[tokio::test]
+async fn s8_requests_by_notify_are_bounded_in_what_they_cost() {
+    let platform = without_image().await;
+    let daemon = platform.caught_up_daemon().await;
+    platform.drained().await;
+    let rounds = 3;
+    for round in 0..rounds {
+        platform
+            .run(&format!("SELECT pg_notify('agent_sync', 'nobody-' || {round} || '-' || i) FROM generate_series(1, 1100) i"))
+            .await;
+        // Who asks for an agent is served all the same.
+        platform
+            .run(&format!(
+                "UPDATE agent_configurations SET agent_name = 'edited {round}' WHERE agent_slug = 'a'"
+            ))
+            .await;
+        crate::support::eventually("it is served, once the flood has been taken in", async || {
+            platform.run("NOTIFY agent_sync, 'a'").await;
+            platform
+                .value("SELECT agent_name = 'Agent a' FROM agent_configurations WHERE agent_slug = 'a'")
+                .await
+        })
+        .await;
+        platform.drained().await;
+    }
+    assert_eq!(daemon.lines("more slugs were asked for").len(), 1);
+    let gone: u64 = daemon.lines("batch committed").iter().map(|line| line["gone"].as_u64().unwrap()).sum();
+    assert_eq!(gone, 0, "no slug that nobody has was put into the outbox");
 }

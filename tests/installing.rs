@@ -900,7 +900,7 @@ async fn t7_a_slug_of_another_type_is_refused_by_name() {
             // The verbs that read the tables say the same.
             let said = platform.says(&["check"]).await;
             assert!(
-                said.err.contains(&cause(kind)) && said.err.contains("try: Name a column of such a type"),
+                said.err.contains(&cause(&shown)) && said.err.contains("try: Name a column of such a type"),
                 "{}",
                 said.err
             );
@@ -969,4 +969,42 @@ async fn g3_the_owner_of_a_partitioned_table_makes_partitions_after_an_install_b
         ))
         .await;
     assert_eq!(platform.outbox().await, ["a"]);
+}
+
+/// GIVEN a name that holds the quote of the printed script, THEN it ends no quote: the script is what it is, and runs nothing of the name.
+#[tokio::test]
+async fn s18_a_name_ends_no_quote_of_the_printed_script() {
+    let platform = Platform::new().await;
+    let role = "$agent_sync_install$; CREATE TABLE pwned (); SELECT $$";
+    let said = platform.says(&["install", "--role", role, "--print"]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    platform.run(&said.out).await;
+    assert!(platform.value::<bool>("SELECT to_regclass('pwned') IS NULL").await);
+    let quoted = role.replace('\'', "''");
+    assert!(
+        platform
+            .value::<bool>(&format!("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = '{quoted}')"))
+            .await
+    );
+    assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0);
+}
+
+#[tokio::test]
+async fn s19_a_role_whose_name_is_too_long_is_refused() {
+    let platform = Platform::new().await;
+    let name = platform.name().to_owned();
+    let fits = format!("{name}{}", "r".repeat(63 - name.len()));
+    let said = platform.says(&["install", "--role", &format!("{fits}r")]).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains("the name of the role has 64 bytes, and PostgreSQL keeps 63"), "{said:?}");
+    assert!(
+        platform.value::<bool>("SELECT to_regnamespace('agent_sync') IS NULL").await,
+        "nothing was changed"
+    );
+    assert_eq!(platform.says(&["install", "--role", &fits]).await.code, 0);
+    assert!(
+        platform
+            .value::<bool>(&format!("SELECT has_table_privilege('{fits}', 'agent_sync.outbox', 'DELETE')"))
+            .await
+    );
 }

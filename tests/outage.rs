@@ -379,7 +379,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
     let layout = platform.layout().await;
     let (claim, write) = (queries::claim(&layout), queries::write(&layout, true));
     let (seal, layout_version, rules) = (queries::seal(), queries::layout_version(), queries::rules());
-    let problems = report::problems();
+    let (problems, known) = (report::problems(), queries::enqueue_known(&layout));
     let bare_write = queries::write(&layout, false);
     let (claim_lone, write_lone) =
         (queries::claim_lone(&layout).unwrap(), queries::write_lone(&layout, true));
@@ -433,6 +433,10 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         &rules,
         queries::MAPPING,
         queries::NOTE_MAPPING,
+        queries::MIX_MAPPINGS,
+        queries::NOTED_MAPPING,
+        queries::UNLOGGED,
+        &known,
         queries::FORGET_FIRST,
         queries::SESSION_STATE,
         queries::RUNS_FOREIGN_CODE,

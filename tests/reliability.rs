@@ -16,14 +16,23 @@ fn source(module: &str) -> Option<String> {
 
 #[test]
 fn every_test_that_the_page_names_exists() {
-    let named: Vec<(&str, &str)> = PAGE
+    named_tests_exist(PAGE, 40);
+}
+
+#[test]
+fn every_test_that_the_page_about_security_names_exists() {
+    named_tests_exist(include_str!("../docs/security.md"), 15);
+}
+
+fn named_tests_exist(page: &str, least: usize) {
+    let named: Vec<(&str, &str)> = page
         .split('`')
         .skip(1)
         .step_by(2)
         .filter_map(|code| code.split_once("::"))
         .filter(|(module, _)| *module != "module")
         .collect();
-    assert!(named.len() > 40, "only {} tests are named", named.len());
+    assert!(named.len() > least, "only {} tests are named", named.len());
     for (module, test) in named {
         let source = source(module).unwrap_or_else(|| panic!("there is no module {module} for {test}"));
         let attributes = ["#[test]\nfn ", "#[tokio::test]\nasync fn ", "async fn ", "fn "];

@@ -57,7 +57,25 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    use crate::observe::verdict::SLACK;
     use crate::observe::{Board, Event, Finding};
+
+    #[test]
+    fn a_loop_that_hangs_is_told_from_one_that_waits_within_the_bound_of_a_single_wait() {
+        let board = Board::default();
+        let promise = Duration::from_secs(40);
+        board.observer("eu", "localhost").alive(promise);
+        let mut snapshot = board.snapshot();
+        let (last, _) = snapshot.databases[0].1.alive;
+        snapshot.taken.1 = last + promise + SLACK;
+        assert_eq!(live(&snapshot).status, 200);
+        snapshot.taken.1 += Duration::from_millis(1);
+        let answer = live(&snapshot);
+        assert_eq!(answer.status, 503);
+        assert!(answer.body.as_str().starts_with("eu: no progress for 55 s"), "{}", answer.body);
+    }
 
     #[test]
     fn s10_a_name_of_the_catalog_forges_no_line_and_no_escape_of_readyz() {

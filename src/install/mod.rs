@@ -105,18 +105,19 @@ impl Plan<'_> {
     /// The whole install as SQL that needs nothing but an SQL editor. It is one statement: all or nothing by itself, and
     /// at home in the transaction that a migration tool has begun.
     pub fn script(&self) -> String {
-        let mut script = "-- One statement, which needs no transaction around it and does not mind one.\n\
-                          DO $agent_sync_install$\nBEGIN\n"
-            .to_owned();
+        let mut body = String::new();
         for (name, value) in self.settings() {
             let value = Literal(&value);
-            let _ = writeln!(script, "PERFORM pg_catalog.set_config('{name}', {value}, true);");
+            let _ = writeln!(body, "PERFORM pg_catalog.set_config('{name}', {value}, true);");
         }
         for step in STEPS {
-            let _ = writeln!(script, "\nEXECUTE $agent_sync_step$\n{step}$agent_sync_step$;");
+            let _ = writeln!(body, "\nEXECUTE $agent_sync_step$\n{step}$agent_sync_step$;");
         }
-        script.push_str("END\n$agent_sync_install$;\n");
-        script
+        let quote = quote_of(&body);
+        format!(
+            "-- One statement, which needs no transaction around it and does not mind one.\n\
+             DO {quote}\nBEGIN\n{body}END\n{quote};\n"
+        )
     }
 
     /// What the steps are told.
@@ -127,6 +128,18 @@ impl Plan<'_> {
             ("agent_sync.role", self.role.unwrap_or("").to_owned()),
         ]
     }
+}
+
+/// A quote that nothing in this text ends: the names of tables, columns and roles may be anything.
+fn quote_of(text: &str) -> String {
+    let mut quote = "$agent_sync_install$".to_owned();
+    for number in 1_u64.. {
+        if !text.contains(&quote) {
+            break;
+        }
+        quote = format!("$agent_sync_install_{number}$");
+    }
+    quote
 }
 
 /// Installs, in one transaction.

@@ -1,5 +1,5 @@
 //! Where notifications arrive, bounded: a wake-up carries no data, so any number of them is one (C6), and of the
-//! slugs that were asked for by name (I7) a limited number is kept; past that, every agent is looked at instead.
+//! slugs that were asked for by name (I7) the first thousand are kept; past that, every agent is looked at as well.
 //!
 //! A writer's only change names its place in the outbox, which saves looking for it. It is a hint, and kept only as long as
 //! nothing else arrives: then there is more to look for.
@@ -25,6 +25,7 @@ struct State {
     /// The place of the change that was told of, while that is all that has arrived.
     change: Option<RowId>,
     asked: BTreeSet<String>,
+    /// Whether more was asked for than is kept.
     overflowed: bool,
     /// The token of the probe that is to arrive (`session::proof`).
     expected: Option<String>,
@@ -37,8 +38,8 @@ struct State {
 pub enum Asked {
     /// These slugs; none if it was a wake-up and no more.
     Slugs(Vec<String>),
-    /// More slugs than are kept: all of them.
-    Everything,
+    /// More slugs than are kept, of which these came first.
+    Everything(Vec<String>),
     /// A look at the one change that has come, at this place of the outbox.
     Change(RowId),
 }
@@ -52,11 +53,11 @@ impl Inbox {
         let mut state = self.lock();
         state.woken = true;
         state.change = None;
-        if !payload.is_empty() && !state.overflowed {
-            state.asked.insert(payload.to_owned());
-            if state.asked.len() > Self::CAPACITY {
+        if !payload.is_empty() && !state.asked.contains(payload) {
+            if state.asked.len() < Self::CAPACITY {
+                state.asked.insert(payload.to_owned());
+            } else {
                 state.overflowed = true;
-                state.asked.clear();
             }
         }
         drop(state);
@@ -142,10 +143,8 @@ impl Inbox {
         if let Some(place) = state.change.take() {
             return Asked::Change(place);
         }
-        if std::mem::take(&mut state.overflowed) {
-            return Asked::Everything;
-        }
-        Asked::Slugs(std::mem::take(&mut state.asked).into_iter().collect())
+        let asked = std::mem::take(&mut state.asked).into_iter().collect();
+        if std::mem::take(&mut state.overflowed) { Asked::Everything(asked) } else { Asked::Slugs(asked) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -210,7 +209,8 @@ mod tests {
             inbox.deliver(&format!("agent-{number}"));
             inbox.deliver("agent-0");
         }
-        assert_eq!(inbox.take(), Asked::Everything);
+        let Asked::Everything(first) = inbox.take() else { panic!("more was asked for than is kept") };
+        assert_eq!(first.len(), Inbox::CAPACITY);
         inbox.deliver("one");
         assert_eq!(inbox.take(), Asked::Slugs(vec!["one".to_owned()]));
     }

@@ -28,6 +28,7 @@ use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use inbox::{Asked, Inbox};
+pub use proof::Backend;
 pub use tls::TlsError;
 
 use crate::observe::pulse;
@@ -268,8 +269,8 @@ pub struct Session {
     driver: JoinHandle<()>,
     server_version: String,
     target: String,
-    /// Which server it is: when it was started.
-    server: String,
+    /// Which process of which server it is.
+    backend: Backend,
     usual_settings: String,
 }
 
@@ -291,20 +292,20 @@ impl Session {
         config.application_name(application_name(program, &database.name));
         let (mut session, found) = Self::find(database, &config).await?;
         session.target = database.target();
-        session.server = proof::prove(&session, database, &found).await?;
+        session.backend = proof::prove(&session, database, &found).await?;
         session.usual_settings = usual_settings(database, limits);
         let settings = format!("{}; {SET_ONCE}", session.usual_settings);
         within(database.connect_timeout, session.client.batch_execute(&settings)).await?;
         Ok(session)
     }
 
-    /// Which server a new connection leads to: its name may lead elsewhere by now, and an open connection does not notice.
-    pub async fn server_of_a_new_one(database: &Database) -> Result<String, SessionError> {
+    /// Where a new connection leads: the name of the server may lead elsewhere by now, and an open connection does not notice.
+    pub async fn backend_of_a_new_one(database: &Database) -> Result<Backend, SessionError> {
         let database = &*with_fresh_secrets(database).await?;
         let mut config = database.connect_config();
         config.application_name("agent-sync probe");
         let (session, _) = Self::find(database, &config).await?;
-        proof::server(&session).await
+        proof::backend(&session).await
     }
 
     /// Tries every address of every host, and says which it was.
@@ -371,9 +372,9 @@ impl Session {
         within(patience, self.client.batch_execute(&set)).await
     }
 
-    /// Which server it leads to.
-    pub fn server(&self) -> &str {
-        &self.server
+    /// Which process of which server it leads to.
+    pub fn backend(&self) -> &Backend {
+        &self.backend
     }
 
     /// The statements that set what this session counts on, for after code of others has run in it.
@@ -451,8 +452,8 @@ where
         };
         arrived.close(cause);
     });
-    let (target, server, usual_settings) = Default::default();
-    Ok(Session { client, inbox, driver, server_version, target, server, usual_settings })
+    let (target, backend, usual_settings) = Default::default();
+    Ok(Session { client, inbox, driver, server_version, target, backend, usual_settings })
 }
 
 /// What `pg_stat_activity` shows: the program, its version, and what the settings call the database.

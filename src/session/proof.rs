@@ -33,31 +33,33 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// long where somebody holds the queue up.
 const LISTENING: Duration = Duration::from_secs(30);
 
-/// What tells one backend from all others.
-#[derive(Debug, PartialEq, Eq)]
-struct Backend {
-    server: String,
-    pid: String,
+/// What tells one process of one server from all others.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Backend {
+    /// When the server was started.
+    pub server: String,
+    /// The number of the process.
+    pub pid: String,
 }
 
-/// Which server a session leads to.
-pub(super) async fn server(session: &Session) -> Result<String, SessionError> {
-    Ok(ask(session.client(), "", "").await?.server)
+/// Where a session leads.
+pub(super) async fn backend(session: &Session) -> Result<Backend, SessionError> {
+    ask(session.client(), "", "").await
 }
 
-/// Proves it, or says what is in the way. Gives which server it is.
+/// Proves it, or says what is in the way. Gives where it leads.
 pub(super) async fn prove(
     session: &Session,
     database: &Database,
     config: &Config,
-) -> Result<String, SessionError> {
+) -> Result<Backend, SessionError> {
     let (client, inbox) = (session.client(), session.inbox());
     let token = format!("{:016x}", fastrand::u64(..));
     inbox.expect(&token);
     let own = match ask_within(LISTENING, client, &format!("LISTEN {CHANNEL}"), "").await {
         // A standby takes no LISTEN; the checks of the server say so in their own words.
         Err(SessionError::Postgres(error)) if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => {
-            return server(session).await;
+            return backend(session).await;
         }
         own => own?,
     };
@@ -65,7 +67,7 @@ pub(super) async fn prove(
     // Whatever came out, this backend is not to listen any more; and it must still be the same.
     let still = ask(client, &format!("UNLISTEN {CHANNEL}"), "").await;
     verdict?;
-    if still? == own { Ok(own.server) } else { Err(SessionError::Pooler) }
+    if still? == own { Ok(own) } else { Err(SessionError::Pooler) }
 }
 
 async fn arrives(

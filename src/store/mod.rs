@@ -302,9 +302,9 @@ impl Store {
         })
     }
 
-    /// Puts slugs into the outbox: somebody asked for them (I7).
-    pub async fn enqueue(&self, client: &Client, slugs: &[String]) -> Result<(), StoreError> {
-        self.run(client, queries::ENQUEUE, &[(&slugs, Type::TEXT_ARRAY)]).await
+    /// Puts those of the slugs into the outbox that an agent has, or a problem: somebody asked for them (I7).
+    pub async fn enqueue_known(&self, client: &Client, slugs: &[String]) -> Result<(), StoreError> {
+        self.run(client, &queries::enqueue_known(&self.layout), &[(&slugs, Type::TEXT_ARRAY)]).await
     }
 
     /// Puts every agent into the outbox.

@@ -302,7 +302,13 @@ pub(super) async fn capture_faults(
         (&watched, Type::TEXT_ARRAY),
         (&layout.configurations.agent_slug.name, Type::TEXT),
     ];
-    let rows = within(patience, client.query_typed(queries::CAPTURE_FAULTS, parameters)).await?;
+    let ask = || within(patience, client.query_typed(queries::CAPTURE_FAULTS, parameters));
+    let mut rows = ask().await?;
+    if !rows.is_empty() {
+        // An install that is committed just now is seen in halves: PostgreSQL describes triggers and functions as they are, and reads the
+        // record of the install as it was when the statement began.
+        rows = ask().await?;
+    }
     Ok(rows.iter().map(CaptureFault::of).collect::<Result<_, _>>()?)
 }
 

@@ -59,6 +59,7 @@ pub(super) struct Health {
 }
 
 /// What has been found wrong and told, and is still so, over all attempts.
+#[allow(clippy::struct_excessive_bools, reason = "each is about something else")]
 #[derive(Debug, Default)]
 pub(super) struct Noticed {
     /// Whether changes may have been missed since every agent was last looked at, as far as this process knows.
@@ -68,6 +69,9 @@ pub(super) struct Noticed {
     missing: Vec<String>,
     /// Whether another session leads, and changes have been waiting for a while.
     pub(super) leader_hangs: bool,
+    /// When every agent was last looked at on account of those who ask for slugs, and whether that is to be done again.
+    pub(super) everything_at: Option<Instant>,
+    pub(super) owes_everything: bool,
     /// Whether it works under another mapping.
     pub(super) other_mapping: bool,
 }

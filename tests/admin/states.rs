@@ -1,7 +1,5 @@
 //! The truth about each kind of trouble (G6, G7), over HTTP.
 
-use std::io::{BufRead as _, BufReader};
-
 use serde_json::Value;
 
 use crate::support::http::{address, command, get, metric, metric_becomes, serving, status};
@@ -72,10 +70,14 @@ async fn a_save_is_counted_with_its_latency_its_cause_and_its_columns_and_not_it
     assert!(count >= 1.0 && sum > 0.0 && sum / count < 10.0, "{sum} s for {count}");
     let bucket = "agent_sync_sync_latency_seconds_bucket{database=\"default\",le=\"+Inf\"}";
     assert_eq!(metric(address, bucket).await, Some(count));
+    // The configuration's own row of the outbox may be taken a moment later.
+    platform.drained().await;
+    let unchanged = "agent_sync_agents_total{database=\"default\",result=\"unchanged\"}";
+    let before = metric(address, unchanged).await.unwrap_or_default();
     platform.run("NOTIFY agent_sync, 'a'").await;
     let woken = |cause: &str| format!("agent_sync_wakeups_total{{database=\"default\",cause=\"{cause}\"}}");
     metric_becomes(address, &woken("request"), 1.0).await;
-    metric_becomes(address, "agent_sync_agents_total{database=\"default\",result=\"unchanged\"}", 1.0).await;
+    metric_becomes(address, unchanged, before + 1.0).await;
     assert!(metric(address, &woken("notification")).await.unwrap() >= 1.0);
     eventually("a sweep is counted", async || metric(address, &woken("sweep")).await.unwrap() >= 1.0).await;
 
@@ -172,48 +174,6 @@ async fn a_server_that_hangs_makes_the_database_unready_and_not_the_daemon_dead(
     .await;
     proxy.flow();
     eventually("it is ready again", async || get(address, "/readyz").await.0 == 200).await;
-}
-
-#[tokio::test]
-async fn a_loop_that_hangs_is_told_from_one_that_waits_within_the_bound_of_a_single_wait() {
-    let platform = Platform::installed().await;
-    let mut command = command(&platform);
-    // One answer may take 6 s then, and there are 15 s of slack.
-    command.env("AGENT_SYNC__SYNC__STATEMENT_TIMEOUT", "1s").env("AGENT_SYNC__SYNC__LOCK_TIMEOUT", "100ms");
-    // Only at this level each of many agents has a line.
-    command.env("AGENT_SYNC__LOG__LEVEL", "debug");
-    let mut child = command.stderr(std::process::Stdio::piped()).spawn().map(Killed).unwrap();
-    let mut log = BufReader::new(child.0.stderr.take().unwrap()).lines().map_while(Result::ok);
-    let address: Value = log
-        .by_ref()
-        .map(|line| serde_json::from_str::<Value>(&line).unwrap()["address"].clone())
-        .find(|address| !address.is_null())
-        .unwrap();
-    let address = address.as_str().unwrap().parse().unwrap();
-    eventually("it is ready", async || get(address, "/readyz").await.0 == 200).await;
-    // Nobody reads the log any more, and more is told than the pipe holds: so the loop hangs in the middle of its telling.
-    let all = "INSERT INTO agents (slug, voice_settings) SELECT 'bad ' || n, '{\"temperature\": 9}' FROM generate_series(1, 2000) n";
-    platform.run(all).await;
-    eventually("it is not live", async || get(address, "/livez").await.0 == 503).await;
-    let told = get(address, "/livez").await.1;
-    let seconds = told.strip_prefix("default: no progress for ").and_then(|rest| rest.split(' ').next());
-    let seconds: u64 = seconds.unwrap_or_else(|| panic!("{told}")).parse().unwrap();
-    assert!((15..40).contains(&seconds), "{told}");
-    let rest = std::thread::spawn(move || log.count());
-    eventually("it is live again", async || get(address, "/livez").await.0 == 200).await;
-    platform.drained().await;
-    drop(child);
-    rest.join().unwrap();
-}
-
-/// A process that does not outlive its test.
-struct Killed(std::process::Child);
-
-impl Drop for Killed {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 #[tokio::test]

@@ -155,7 +155,7 @@ pub fn write(layout: &Layout, history: bool) -> String {
     let names: Vec<&str> = written(configurations).iter().map(|(name, _)| *name).collect();
     let rows = format!(
         "ROWS FROM ({}) AS u (place, {}, relation, slug)",
-        (1..=10).map(|index| format!("pg_catalog.unnest(${index})")).collect::<Vec<_>>().join(", "),
+        unnest(1, &["tid", "text", "text", "text", "text", "text", "text", "text", "oid", "text"]),
         names.join(", ")
     );
     let these = format!(
@@ -167,10 +167,11 @@ pub fn write(layout: &Layout, history: bool) -> String {
     } else {
         ("", String::new())
     };
+    let taken = unnest(11, &["tid", "xid", "text"]);
     format!(
         "WITH taken AS (
          DELETE FROM agent_sync.outbox o
-         USING ROWS FROM (pg_catalog.unnest($11), pg_catalog.unnest($12), pg_catalog.unnest($13)) AS t (place, version, slug)
+         USING ROWS FROM ({taken}) AS t (place, version, slug)
          WHERE o.ctid {EQUALS} ANY ($11) AND {THIS_CHANGE} {returned}
          ){noted}, written AS (
          UPDATE {} c SET {}
@@ -181,6 +182,15 @@ pub fn write(layout: &Layout, history: bool) -> String {
         configurations.table,
         assignments(configurations, |_, name| format!("u.{name}")),
     )
+}
+
+/// The arrays of these types that are the parameters from the one with this number on, each as a column.
+fn unnest(first: usize, types: &[&str]) -> String {
+    let arrays = types
+        .iter()
+        .zip(first..)
+        .map(|(of_type, index)| format!("pg_catalog.unnest(${index}::pg_catalog.{of_type}[])"));
+    arrays.collect::<Vec<_>>().join(", ")
 }
 
 /// "=" in a statement that runs under the path of the role.

@@ -80,7 +80,7 @@ fn largest<'a>(alias: &str, columns: impl Iterator<Item = &'a Column>) -> String
 pub fn write_lone(layout: &Layout, history: bool) -> String {
     let configurations = &layout.configurations;
     let (table, slug) = (&configurations.table, configurations.exact("c"));
-    let value = |index: usize, _: &str| format!("${}", index + 2);
+    let value = |index: usize, _: &str| format!("${}::pg_catalog.text", index + 2);
     let change = format!("o.ctid {EQUALS} $11 AND o.xmin {EQUALS} $12 AND o.slug {EQUALS} $13");
     let configuration = format!("c.ctid {EQUALS} $1 AND c.tableoid {EQUALS} $9 AND {slug} {EQUALS} $13");
     let take = format!("DELETE FROM agent_sync.outbox o USING written WHERE {change}");

@@ -89,6 +89,16 @@ pub const ENQUEUE_RETRIES: &str = "
     )
     INSERT INTO agent_sync.outbox (slug) SELECT due.slug FROM due";
 
+/// Those of the slugs `$1` into the outbox that an agent has, or a problem: anybody may ask for any.
+pub fn enqueue_known(layout: &Layout) -> String {
+    let (table, slug) = (&layout.agents.table, layout.agents.lookup("a"));
+    format!(
+        "INSERT INTO agent_sync.outbox (slug)
+         SELECT {slug}::text FROM {table} a WHERE {slug} = ANY ($1::text[])
+         UNION SELECT p.slug FROM agent_sync.problem p WHERE p.slug = ANY ($1::text[])"
+    )
+}
+
 /// Every agent into the outbox: after saves that could not be captured, and at the first start.
 pub fn enqueue_all(layout: &Layout) -> String {
     let (table, slug) = (&layout.agents.table, &layout.agents.slug.name);

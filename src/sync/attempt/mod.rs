@@ -32,7 +32,7 @@ use super::look::Look;
 use crate::install;
 use crate::mapping::Rules;
 use crate::observe::{self, Event, Totals, WakeUp, pulse};
-use crate::session::{Asked, Limits, Session, SessionError};
+use crate::session::{Asked, Backend, Limits, Session, SessionError};
 use crate::store::failure::{self, Class};
 use crate::store::{Finding, ForeignCode, Layout, LayoutError, Leader, Mapping, Store, StoreError, checks};
 
@@ -54,6 +54,9 @@ const FOREIGN_CODE: &str = "Look for UNLISTEN, pg_advisory_unlock_all() or SET i
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// See [`LOCK_PATIENCE`].
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// How often every agent is looked at because somebody asked for more slugs than are kept.
+const EVERYTHING: Duration = Duration::from_secs(600);
 
 /// A third of the shortest time after which the server takes a daemon that says nothing for gone.
 const SHORTEST_SILENCE: Duration = Duration::from_secs(5);
@@ -234,8 +237,8 @@ struct Attempt<'a> {
     left_since: Option<(Instant, bool)>,
     /// When it was last looked at whether the session that leads does its work, and how many changes had been taken by then.
     leader_seen: Option<(Instant, i64)>,
-    /// The look at which server a new connection leads to, while it runs.
-    elsewhere: JoinSet<Option<String>>,
+    /// The look at where a new connection leads, while it runs.
+    elsewhere: JoinSet<Option<Backend>>,
     /// Whether what was locked was asked for by something else than a batch, of which the next sweep is the proof.
     owes_sweep: bool,
 }
@@ -356,10 +359,15 @@ impl Attempt<'_> {
         if self.session.inbox().is_closed() {
             return Err(AttemptError::Closed(self.session.inbox().cause()));
         }
-        if let Some(Ok(Some(server))) = self.elsewhere.try_join_next()
-            && server != self.session.server()
-        {
-            return Err(AttemptError::Moved);
+        if let Some(Ok(Some(other))) = self.elsewhere.try_join_next() {
+            let own = self.session.backend();
+            if other == *own {
+                // At the start no second connection was to be had (`session::proof`).
+                return Err(SessionError::Pooler.into());
+            }
+            if other.server != own.server {
+                return Err(AttemptError::Moved);
+            }
         }
         if let Some(phase) = self.shown(phase) {
             self.context.observer.tell(&Event::Phase(phase));
@@ -417,6 +425,7 @@ impl Attempt<'_> {
     /// The sweep, and what is only looked at as often.
     async fn sweep_all(&mut self) -> Result<(), AttemptError> {
         self.sweep().await?;
+        self.look_at_everything().await?;
         self.look_elsewhere();
         self.foreign_code = self.store.foreign_code(self.session.client()).await?;
         self.owes_sweep = false;
@@ -428,7 +437,7 @@ impl Attempt<'_> {
     fn look_elsewhere(&mut self) {
         if self.elsewhere.is_empty() {
             let database = self.context.database.clone();
-            self.elsewhere.spawn(async move { Session::server_of_a_new_one(&database).await.ok() });
+            self.elsewhere.spawn(async move { Session::backend_of_a_new_one(&database).await.ok() });
         }
     }
 
@@ -618,7 +627,7 @@ impl Attempt<'_> {
         // That it looks again by itself is no wake-up: it does not sleep.
         let cause = match &asked {
             Asked::Slugs(slugs) if slugs.is_empty() => retry.then_some(WakeUp::Retry),
-            Asked::Slugs(_) | Asked::Everything => Some(WakeUp::Request),
+            Asked::Slugs(_) | Asked::Everything(_) => Some(WakeUp::Request),
             Asked::Change(_) => Some(WakeUp::Notification),
         };
         if let Some(cause) = cause {
@@ -657,7 +666,7 @@ impl Attempt<'_> {
         let retry = self.is_retry_due();
         let cause = match &asked {
             Asked::Slugs(slugs) if slugs.is_empty() => self.cause(in_time, retry, busy),
-            Asked::Slugs(_) | Asked::Everything => WakeUp::Request,
+            Asked::Slugs(_) | Asked::Everything(_) => WakeUp::Request,
             Asked::Change(_) => WakeUp::Notification,
         };
         self.tell_woken(cause);
@@ -683,28 +692,37 @@ impl Attempt<'_> {
 
     /// Puts what was asked for into the outbox.
     async fn serve(&mut self, asked: Asked) -> Result<(), AttemptError> {
-        if matches!(asked, Asked::Everything) {
-            self.context.observer.tell(&Event::AskedForTooMany);
-        }
-        loop {
-            let client = self.session.client();
-            let served = match &asked {
-                Asked::Slugs(slugs) if slugs.is_empty() => Ok(()),
-                Asked::Slugs(slugs) => self.store.enqueue(client, slugs).await,
-                Asked::Everything => self.store.enqueue_all(client).await,
-                Asked::Change(place) => {
-                    self.drain.look_at(*place);
-                    Ok(())
+        self.health.noticed.owes_everything |= matches!(asked, Asked::Everything(_));
+        let slugs = match asked {
+            Asked::Slugs(slugs) | Asked::Everything(slugs) => slugs,
+            Asked::Change(place) => {
+                self.drain.look_at(place);
+                return Ok(());
+            }
+        };
+        if !slugs.is_empty() {
+            // What was asked for is asked for once, so it is kept until the outbox can be written to.
+            while let Err(error) = self.store.enqueue_known(self.session.client(), &slugs).await {
+                if error.class() != Some(Class::Locked) || *self.stop.borrow() {
+                    return Err(error.into());
                 }
-            };
-            match served {
-                // What was asked for is asked for once, so it is kept until the outbox can be written to.
-                Err(error) if error.class() == Some(Class::Locked) && !*self.stop.borrow() => {
-                    self.pause_for_lock().await;
-                }
-                served => return Ok(served?),
+                self.pause_for_lock().await;
             }
         }
+        self.look_at_everything().await
+    }
+
+    /// Looks at every agent, if more were asked for than are kept, and at most once in [`EVERYTHING`]: anybody may ask, and each look is work.
+    async fn look_at_everything(&mut self) -> Result<(), AttemptError> {
+        let noticed = &mut self.health.noticed;
+        if !noticed.owes_everything || noticed.everything_at.is_some_and(|at| at.elapsed() < EVERYTHING) {
+            return Ok(());
+        }
+        self.context.observer.tell(&Event::AskedForTooMany);
+        self.store.enqueue_absent(self.session.client()).await?;
+        let noticed = &mut self.health.noticed;
+        (noticed.owes_everything, noticed.everything_at) = (false, Some(Instant::now()));
+        Ok(())
     }
 
     /// Why the loop woke up, if nobody asked for a slug.
