@@ -4,7 +4,7 @@
 //! that has a name of `pg_catalog`, and fits better, is never called. The temporary schema comes last, or it would come first.
 //!
 //! Code of others that runs with a write of a configuration counts on the path of the role, so such a write runs under
-//! [`OF_THE_ROLE`]. It names the schema of everything that it looks up (`queries::write`, `queries::write_lone`).
+//! `OF_THE_ROLE`. It names the schema of everything that it looks up (`queries::write`, `queries::write_lone`).
 
 /// The path of the session.
 pub const OURS: &str = "SET search_path = pg_catalog, pg_temp";
