@@ -155,10 +155,11 @@ DECLARE
                             warned := pg_catalog.set_config('agent_sync.warned',
                                 pg_catalog.pg_current_xact_id()::pg_catalog.text || ' uncounted', true);
                             -- All that is ours may be locked, for instance by REASSIGN OWNED, which may be undone and leave no trace. A large
-                            -- object is none of it, and is committed with the save: the seal (store::queries::seal) moves with one of
-                            -- these numbers, and every agent is looked at.
+                            -- object is none of it, and is committed with the save: the seal (store::queries::seal) moves with one that has
+                            -- this comment and the owner of this function, and every agent is looked at. The uninstall removes it.
                             BEGIN
-                                PERFORM pg_catalog.lo_create((1634172928 + pg_catalog.floor(pg_catalog.random() * 1048576))::bigint::oid);
+                                EXECUTE pg_catalog.format('COMMENT ON LARGE OBJECT %%s IS %%L', pg_catalog.lo_create(0),
+                                    'agent-sync: a save could be neither noted nor counted');
                             EXCEPTION WHEN OTHERS THEN
                                 NULL; -- The notification below is left.
                             END;

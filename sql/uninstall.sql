@@ -65,8 +65,8 @@ BEGIN
 
     -- What the capture made where a save could be neither noted nor counted.
     FOR made IN
-        SELECT m.oid FROM pg_largeobject_metadata m
-        WHERE m.oid >= 1634172928 AND m.oid < 1634172928 + 1048576 AND pg_has_role(m.lomowner, 'USAGE')
+        SELECT m.oid FROM pg_largeobject_metadata m JOIN pg_description d ON d.objoid = m.oid AND d.classoid = 'pg_largeobject'::regclass
+        WHERE d.description = 'agent-sync: a save could be neither noted nor counted' AND pg_has_role(m.lomowner, 'USAGE')
           AND m.lomowner IN (SELECT f.proowner FROM pg_proc f WHERE f.pronamespace = 'agent_sync'::regnamespace)
     LOOP
         PERFORM lo_unlink(made.oid);

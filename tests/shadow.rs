@@ -139,6 +139,16 @@ async fn s1_code_of_the_platform_keeps_the_path_of_the_role() {
         "CREATE CONSTRAINT TRIGGER noted AFTER UPDATE ON agent_configurations DEFERRABLE INITIALLY DEFERRED
          FOR EACH ROW EXECUTE FUNCTION app.noted()",
         "ALTER TABLE agent_configurations ADD CONSTRAINT allowed CHECK (app.is_allowed(voice_id))",
+        "CREATE FUNCTION app.same(l text, r text) RETURNS boolean LANGUAGE plpgsql AS
+             $$ BEGIN RETURN app.is_allowed(l); END $$;
+         CREATE OPERATOR app.=== (LEFTARG = text, RIGHTARG = text, FUNCTION = app.same);
+         ALTER TABLE agent_configurations ADD CONSTRAINT allowed CHECK (voice_id OPERATOR(app.===) '')",
+        "ALTER TABLE agent_configurations ADD UNIQUE (agent_slug, voice_id);
+         CREATE TABLE app.copy (slug text, voice text, FOREIGN KEY (slug, voice)
+             REFERENCES agent_configurations (agent_slug, voice_id) ON UPDATE CASCADE);
+         CREATE FUNCTION app.copied() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN INSERT INTO note VALUES ('copied'); RETURN NEW; END $$;
+         CREATE TRIGGER copied AFTER UPDATE ON app.copy FOR EACH ROW EXECUTE FUNCTION app.copied()",
         "CREATE DOMAIN app.voice AS text CHECK (app.is_allowed(VALUE));
          ALTER TABLE agent_configurations ALTER COLUMN voice_id TYPE app.voice",
     ] {

@@ -36,7 +36,7 @@ const LISTENING: Duration = Duration::from_secs(30);
 /// What tells one process of one server from all others.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Backend {
-    /// When the server was started.
+    /// When the server was started, in seconds: a time would be told in the time zone of the session.
     pub server: String,
     /// The number of the process.
     pub pid: String,
@@ -155,7 +155,7 @@ async fn ask_within(
 ) -> Result<Backend, SessionError> {
     let statement = if statement.is_empty() { String::new() } else { format!("{statement}; ") };
     let query = format!(
-        "{statement}SELECT pg_catalog.pg_postmaster_start_time(), pg_catalog.pg_backend_pid(){column}"
+        "{statement}SELECT pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()), pg_catalog.pg_backend_pid(){column}"
     );
     let answer = within(patience, client.simple_query(&query)).await?;
     let row = answer.iter().find_map(|message| match message {

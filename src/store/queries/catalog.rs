@@ -194,6 +194,7 @@ fn sealed() -> String {
         UNION
         SELECT within.oid FROM type JOIN pg_type t ON t.oid = type.oid CROSS JOIN LATERAL (
             SELECT t.typbasetype UNION ALL SELECT t.typelem
+            UNION ALL SELECT r.rngsubtype FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
             UNION ALL SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0) AS within (oid)
     ), part (version) AS (
         SELECT concat_ws(' ', 'type', t.oid, t.xmin, e.oid, e.xmin)
@@ -217,7 +218,11 @@ fn sealed() -> String {
         UNION ALL
         SELECT concat_ws(' ', 'function', f.oid, f.xmin) FROM pg_proc f WHERE f.pronamespace = to_regnamespace('agent_sync')
         UNION ALL
-        SELECT concat_ws(' ', 'lost', m.oid) FROM pg_largeobject_metadata m WHERE m.oid >= 1634172928 AND m.oid < 1634172928 + 1048576
+        SELECT concat_ws(' ', 'lost', m.oid) FROM pg_largeobject_metadata m
+        WHERE m.oid = ANY (ARRAY(SELECT d.objoid FROM pg_description d
+                                 WHERE d.classoid = 'pg_largeobject'::regclass
+                                   AND d.description = 'agent-sync: a save could be neither noted nor counted'))
+          AND m.lomowner IN (SELECT f.proowner FROM pg_proc f WHERE f.pronamespace = to_regnamespace('agent_sync'))
         UNION ALL
         SELECT concat_ws(' ', 'policy', p.oid, p.xmin)
         FROM pg_policy p WHERE p.polrelid IN (SELECT w.relation FROM watched w)

@@ -17,8 +17,8 @@ pub const SESSION_STATE: &str = "
                   FROM unnest(ARRAY['role', 'session_authorization', 'session_replication_role', 'agent_sync.daemon']) AS u (name)) AS s (name, setting))";
 
 /// Whether code of others runs when a row of the quoted table `$1`, or of a partition or child of it, is written: a trigger besides those of
-/// the install and of constraints, or a function that is no part of PostgreSQL in a constraint, a domain, a policy, an index, a generated
-/// column or a partition key; and whether a trigger runs with the commit.
+/// the install and of constraints, a function or operator that is no part of PostgreSQL in a constraint, a domain, a policy, an index, a
+/// generated column or a partition key, or a foreign key of another table that cascades an update; and whether a trigger runs with the commit.
 pub const RUNS_FOREIGN_CODE: &str = "
     WITH RECURSIVE relation AS (
         SELECT to_regclass($1::text)::oid AS oid
@@ -43,7 +43,10 @@ pub const RUNS_FOREIGN_CODE: &str = "
     )
     SELECT EXISTS (SELECT FROM trigger) OR EXISTS (
                SELECT FROM pg_depend d JOIN part p ON p.class = d.classid AND p.oid = d.objid
-               WHERE d.refclassid = 'pg_proc'::regclass),
+               WHERE d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass))
+           OR EXISTS (
+               SELECT FROM pg_constraint c
+               WHERE c.contype = 'f' AND c.confrelid IN (SELECT r.oid FROM relation r) AND c.confupdtype IN ('c', 'n', 'd')),
            EXISTS (SELECT FROM trigger t WHERE t.is_deferred)";
 
 /// Whether a foreign key with ON UPDATE or ON DELETE other than NO ACTION leads from the quoted table `$2` to the quoted table `$1`: then a
