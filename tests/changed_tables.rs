@@ -193,24 +193,17 @@ async fn g2_other_rules_or_columns_at_a_restart_are_told_until_nothing_differs()
     platform.save("a", EXAMPLE).await;
     platform.caught_up_daemon().await.terminate().await;
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("rules.toml");
-    let rules = include_str!("../config/providers.toml");
-    std::fs::write(&file, rules.replace("\"nova-2\"", "\"nova-3\"")).unwrap();
-    let with_rules = || {
-        let mut command = platform.command(&["run"]);
-        command.env("AGENT_SYNC__RULES__FILE", &file);
-        command
-    };
+    let [_, rules] = two_rules(folder.path());
     for _ in 0..2 {
-        let daemon = Daemon::start(with_rules());
+        let daemon = daemon_with(&platform, &rules);
         let line = daemon.logged("the mapping has changed").await;
         assert_eq!(line["differ"], 1, "{line}");
         daemon.terminate().await;
     }
-    let daemon = Daemon::start(with_rules());
+    let daemon = daemon_with(&platform, &rules);
     daemon.logged("the mapping has changed").await;
     platform.run("NOTIFY agent_sync, 'a'").await;
-    platform.holds("SELECT provider_config #>> '{stt,model}' = 'nova-3' FROM agent_configurations WHERE agent_slug = 'a'").await;
+    platform.holds(&stt_model_is("nova-3", "a")).await;
     let seen = "SELECT mapping FROM agent_sync.install";
     let before: String = platform.value(seen).await;
     crate::support::eventually("the new mapping is noted", async || {
@@ -218,7 +211,7 @@ async fn g2_other_rules_or_columns_at_a_restart_are_told_until_nothing_differs()
     })
     .await;
     daemon.terminate().await;
-    let daemon = Daemon::start(with_rules());
+    let daemon = daemon_with(&platform, &rules);
     daemon.logged("caught up").await;
     platform.drained().await;
     assert_eq!(daemon.lines("the mapping has changed").len(), 0);
@@ -558,6 +551,27 @@ async fn g14_a_partitioned_table_with_another_owner_is_a_fault_until_it_is_insta
         .await;
 }
 
+/// A platform whose database and tables belong to a role that is no superuser, and the role.
+async fn owned() -> (Platform, String) {
+    let platform = Platform::new().await;
+    let role = format!("owner_{}", platform.name());
+    platform
+        .run(&format!(
+            "CREATE ROLE {role} LOGIN; ALTER DATABASE {} OWNER TO {role}; ALTER SCHEMA public OWNER TO {role};
+             ALTER TABLE agents OWNER TO {role}; ALTER TABLE agent_configurations OWNER TO {role}",
+            platform.name()
+        ))
+        .await;
+    (platform, role)
+}
+
+/// Runs a verb as that role.
+async fn as_owner(platform: &Platform, role: &str, verb: &str) -> crate::support::Said {
+    let mut command = platform.command(&[verb]);
+    command.env("DATABASE_URL", platform.url_as(role));
+    crate::support::Said::of(command).await
+}
+
 /// GIVEN a server on which a function that the capture calls is not for everybody, THEN the install refuses, or what was installed before is a fault
 /// with the statement that mends it: saves fail.
 #[tokio::test]
@@ -567,17 +581,10 @@ async fn c4_a_function_that_the_capture_may_not_call_is_named() {
         "pg_catalog.pg_current_xact_id()",
         "pg_catalog.pg_try_advisory_xact_lock_shared(integer, integer)",
     ] {
-        let platform = Platform::new().await;
-        let role = format!("owner_{}", platform.name());
-        platform.run(&format!("CREATE ROLE {role} LOGIN; ALTER DATABASE {} OWNER TO {role}; ALTER SCHEMA public OWNER TO {role};
-            ALTER TABLE agents OWNER TO {role}; ALTER TABLE agent_configurations OWNER TO {role}", platform.name())).await;
-        let as_owner = |verb: &'static str| {
-            let mut command = platform.command(&[verb]);
-            command.env("DATABASE_URL", platform.url_as(&role));
-            crate::support::Said::of(command)
-        };
+        let (platform, role) = owned().await;
+        let install = || as_owner(&platform, &role, "install");
         platform.run(&format!("REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC")).await;
-        let said = as_owner("install").await;
+        let said = install().await;
         assert_eq!(said.code, 1, "{said:?}");
         // The install itself reads a setting first.
         if !function.contains("current_setting") {
@@ -588,7 +595,7 @@ async fn c4_a_function_that_the_capture_may_not_call_is_named() {
             assert!(said.err.contains("GRANT EXECUTE ON FUNCTION"), "{said:?}");
         }
         platform.run(&format!("GRANT EXECUTE ON FUNCTION {function} TO PUBLIC")).await;
-        assert_eq!(as_owner("install").await.code, 0);
+        assert_eq!(install().await.code, 0);
         let daemon = platform.brisk_daemon();
         daemon.logged("caught up").await;
         platform.run(&format!("REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC")).await;
@@ -602,18 +609,8 @@ async fn c4_a_function_that_the_capture_may_not_call_is_named() {
 /// GIVEN an outbox and a count that are gone, and a function that the capture calls only then and may not, WHEN an agent is saved, THEN it is saved.
 #[tokio::test]
 async fn c4_what_fails_in_the_capture_after_a_failure_fails_no_save() {
-    let platform = Platform::new().await;
-    let role = format!("owner_{}", platform.name());
-    platform
-        .run(&format!(
-            "CREATE ROLE {role} LOGIN; ALTER DATABASE {} OWNER TO {role}; ALTER SCHEMA public OWNER TO {role};
-             ALTER TABLE agents OWNER TO {role}; ALTER TABLE agent_configurations OWNER TO {role}",
-            platform.name()
-        ))
-        .await;
-    let mut command = platform.command(&["install"]);
-    command.env("DATABASE_URL", platform.url_as(&role));
-    assert_eq!(crate::support::Said::of(command).await.code, 0);
+    let (platform, role) = owned().await;
+    assert_eq!(as_owner(&platform, &role, "install").await.code, 0);
     platform
         .run(
             "DROP TABLE agent_sync.outbox CASCADE; DROP SEQUENCE agent_sync.uncaptured;

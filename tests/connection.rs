@@ -373,8 +373,6 @@ async fn a_host_that_does_not_exist_is_named() {
 /// sweep or two, whether the daemon leads or stands by: an open connection does not notice.
 #[tokio::test]
 async fn g14_a_daemon_follows_the_name_of_its_server() {
-    use agent_sync::throwaway::{Cluster, Options};
-
     for leads in [true, false] {
         let (platform, proxy) = behind_a_proxy().await;
         let other = Cluster::start(Options { tcp: true, ..Options::default() }).unwrap();

@@ -9,6 +9,12 @@ async fn platform(statements: &str) -> Platform {
         platform.save(slug, "{}").await;
         platform.configure(slug).await;
     }
+    make_trigger(&platform, statements).await;
+    platform
+}
+
+/// A trigger of others that runs these statements with each write for the agent `a`.
+async fn make_trigger(platform: &Platform, statements: &str) {
     platform
         .run(&format!(
             "CREATE FUNCTION public.theirs() RETURNS trigger LANGUAGE plpgsql AS
@@ -16,7 +22,6 @@ async fn platform(statements: &str) -> Platform {
              CREATE TRIGGER theirs AFTER UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION public.theirs()"
         ))
         .await;
-    platform
 }
 
 #[tokio::test]
@@ -104,13 +109,7 @@ async fn g14_what_a_trigger_sets_in_the_session_is_nothing_to_the_next_statement
             platform.save(slug, "{}").await;
             platform.configure(slug).await;
         }
-        platform
-            .run(&format!(
-                "CREATE FUNCTION public.theirs() RETURNS trigger LANGUAGE plpgsql AS
-                     $$ BEGIN IF NEW.agent_slug = 'a' THEN {set} END IF; RETURN NULL; END $$;
-                 CREATE TRIGGER theirs AFTER UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION public.theirs()"
-            ))
-            .await;
+        make_trigger(&platform, set).await;
         let _daemon = platform.caught_up_daemon().await;
         platform.drained().await;
         if lone {

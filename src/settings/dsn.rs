@@ -176,9 +176,7 @@ impl Dsn {
         check(&config)?;
         Ok(Self { config, params })
     }
-}
 
-impl Dsn {
     /// Whether a connection goes over the network, be it to this machine.
     pub(crate) fn is_remote(&self) -> bool {
         let tcp = |host: &Host| matches!(host, Host::Tcp(_));

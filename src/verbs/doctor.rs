@@ -11,6 +11,7 @@ use serde_json::json;
 use super::page::Page;
 use crate::cli::Reporting;
 use crate::exit::Exit;
+use crate::mapping::Rules;
 use crate::report::{Level, Note, canary, look, upkeep};
 use crate::session::Session;
 use crate::settings::{Database, Settings, Tls};
@@ -22,11 +23,13 @@ pub fn doctor(config: Option<&Path>, args: &Reporting) -> anyhow::Result<Exit> {
     let loaded = super::loaded(config)?;
     let settings = &loaded.settings;
     let databases = settings.select(&args.databases.names)?;
+    // Rules that cannot be read are told by the daemon, and by what works with them.
+    let rules = super::rules(settings).ok();
     super::block_on(async {
         let mut page = Page::new();
         let mut exits = Vec::new();
         for database in databases {
-            let mut notes = examine(database, settings).await;
+            let mut notes = examine(database, settings, rules.as_ref()).await;
             let exposed = loaded.exposed.iter().filter(|exposed| exposed.database == database.name);
             notes.extend(exposed.map(|exposed| Note::warn("secrets", exposed.text(), exposed.remedy())));
             let worst = notes.iter().map(|note| note.level).max().unwrap_or(Level::Pass);
@@ -48,16 +51,14 @@ pub fn doctor(config: Option<&Path>, args: &Reporting) -> anyhow::Result<Exit> {
 }
 
 /// Everything there is to examine, in order.
-async fn examine(database: &Database, settings: &Settings) -> Vec<Note> {
+async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>) -> Vec<Note> {
     let session = match super::open("doctor", database, settings).await {
         Ok(session) => session,
         Err(error) => return vec![Note::unreachable(&error)],
     };
     let patience = Store::patience(&settings.sync);
     let mut notes = vec![connection(&session, database, settings).await];
-    // Rules that cannot be read are told by the daemon, and by what works with them.
-    let rules = super::rules(settings).ok();
-    let look = look(session.client(), database, settings, rules.as_ref()).await;
+    let look = look(session.client(), database, settings, rules).await;
     let fit = look.installed;
     notes.extend(look.notes);
     if session.inbox().is_closed() {

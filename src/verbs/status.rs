@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use super::page::Page;
 use crate::cli::Status;
 use crate::exit::Exit;
+use crate::mapping::Rules;
 use crate::report::{Level, Look, Note, look};
 use crate::session::Session;
 use crate::settings::{Database, Settings};
@@ -25,13 +26,15 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// Asks the databases, once or until interrupted.
 pub fn status(config: Option<&Path>, args: &Status) -> anyhow::Result<Exit> {
     let settings = Arc::new(super::settings(config)?);
+    // Rules that cannot be read are told by the daemon, and by what works with them.
+    let rules = Arc::new(super::rules(&settings).ok());
     let databases = settings.select(&args.reporting.databases.names)?;
     let mut watched: Vec<_> =
         databases.into_iter().map(|database| Watched { database: database.clone(), session: None }).collect();
     super::block_on(async {
         let mut page = Page::new();
         loop {
-            let states = ask(&mut watched, &settings).await;
+            let states = ask(&mut watched, &settings, &rules).await;
             if args.reporting.json {
                 for state in &states {
                     page.json(&object(state));
@@ -110,12 +113,12 @@ impl Phase {
     }
 }
 
-async fn ask(watched: &mut Vec<Watched>, settings: &Arc<Settings>) -> Vec<State> {
+async fn ask(watched: &mut Vec<Watched>, settings: &Arc<Settings>, rules: &Arc<Option<Rules>>) -> Vec<State> {
     let mut asking = JoinSet::new();
     for (index, one) in watched.drain(..).enumerate() {
-        let settings = Arc::clone(settings);
+        let (settings, rules) = (Arc::clone(settings), Arc::clone(rules));
         asking.spawn(async move {
-            let (one, state) = ask_one(one, &settings).await;
+            let (one, state) = ask_one(one, &settings, rules.as_ref().as_ref()).await;
             (index, one, state)
         });
     }
@@ -130,7 +133,7 @@ async fn ask(watched: &mut Vec<Watched>, settings: &Arc<Settings>) -> Vec<State>
         .collect()
 }
 
-async fn ask_one(mut one: Watched, settings: &Settings) -> (Watched, State) {
+async fn ask_one(mut one: Watched, settings: &Settings, rules: Option<&Rules>) -> (Watched, State) {
     let name = one.database.name.clone();
     let session = match one.session.take().filter(|session| !session.inbox().is_closed()) {
         Some(session) => session,
@@ -142,8 +145,7 @@ async fn ask_one(mut one: Watched, settings: &Settings) -> (Watched, State) {
             }
         },
     };
-    let rules = super::rules(settings).ok();
-    let look = look(session.client(), &one.database, settings, rules.as_ref()).await;
+    let look = look(session.client(), &one.database, settings, rules).await;
     let trouble: Vec<_> = look.trouble().into_iter().cloned().collect();
     let lost = session.inbox().is_closed();
     let phase = if lost { Phase::Down } else { Phase::of(&look) };

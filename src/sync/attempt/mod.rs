@@ -492,10 +492,10 @@ impl Attempt<'_> {
             remedy: OTHER_MAPPING.to_owned(),
             misses_changes: false,
         });
-        if is_other && !std::mem::replace(&mut self.health.noticed.other_mapping, is_other) {
+        let was_other = std::mem::replace(&mut self.health.noticed.other_mapping, is_other);
+        if is_other && !was_other {
             self.context.observer.tell(&Event::OtherMapping { remedy: OTHER_MAPPING });
         }
-        self.health.noticed.other_mapping = is_other;
         let findings: Vec<_> = finding.iter().cloned().chain(other).collect();
         self.context.observer.tell(&Event::InForce { findings: &findings });
         match &finding {
