@@ -498,6 +498,11 @@ async fn g3_what_others_make_on_the_outbox_is_a_fault_of_the_capture() {
             "ALTER TABLE agent_sync.outbox ADD PRIMARY KEY (slug, at)",
             "has the unique index agent_sync.outbox_pkey",
         ),
+        ("ALTER TABLE agent_sync.outbox ADD COLUMN tenant integer NOT NULL", "has the column tenant as integer NOT NULL"),
+        ("ALTER TABLE agent_sync.outbox ALTER COLUMN at DROP DEFAULT", "has the column at as timestamp with time zone NOT NULL"),
+        ("ALTER TABLE agent_sync.problem ADD COLUMN tenant integer NOT NULL", "has the column tenant as integer NOT NULL"),
+        ("ALTER TABLE agent_sync.problem ALTER COLUMN sqlstate TYPE varchar(3)", "has the column sqlstate as character varying(3)"),
+        ("ALTER TABLE agent_sync.problem ADD CONSTRAINT few CHECK (attempts < 3)", "has the constraint few"),
         ("CREATE UNIQUE INDEX one ON agent_sync.outbox (slug, at)", "has the unique index agent_sync.one"),
         (
             "ALTER TABLE agent_sync.outbox ADD EXCLUDE USING hash (slug WITH =)",

@@ -179,7 +179,7 @@ async fn everything_is_told_though_much_is_broken() {
         "  FAIL  install       parts of the install are gone: agent_sync.problem",
         "  FAIL  privileges    the role ",
         "  warn  index         no index begins with agent_slug",
-        "  warn  row security  row-level security of public.agents",
+        "  FAIL  row security  row-level security of public.agents",
         "  warn  daemon        no daemon leads here",
         "  warn  dead rows     autovacuum is off",
         "  warn  round trip    not tried, because of what is broken above",
@@ -206,10 +206,14 @@ async fn a_publication_that_keeps_the_daemon_from_working_is_found_and_its_remed
     let faults = faults.filter(|check| check["topic"] == "publication" && check["level"] == "fail");
     let remedies: Vec<_> = faults.map(|fault| fault["remedy"].as_str().unwrap().to_owned()).collect();
     assert_eq!(remedies.len(), 2, "{object}");
+    // The daemon says so before anything is written (G14), and goes on once the remedies were run.
+    let daemon = platform.brisk_daemon();
+    let line = daemon.logged("database unavailable").await;
+    assert!(line["cause"].as_str().unwrap().contains("is published without a replica identity"), "{line}");
+    assert_eq!(platform.says(&["status"]).await.code, 2);
     for remedy in remedies {
         platform.run(remedy.split_once("or: ").map_or(&*remedy, |(_, sql)| sql)).await;
     }
-    let _daemon = platform.caught_up_daemon().await;
     platform.drained().await;
     let (code, object) = doctor(&platform).await;
     assert_eq!((code, check(&object, "publication")["level"].as_str()), (0, Some("pass")), "{object}");

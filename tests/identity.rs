@@ -205,6 +205,7 @@ async fn g13_an_agent_is_set_aside_with_its_own_rows_alone() {
         let others = |slugs: Vec<String>| slugs.into_iter().filter(|slug| slug != "a5").collect::<Vec<_>>();
         let before = others(platform.outbox().await);
         let problem = Problem {
+            retries: true,
             slug: "a5".to_owned(),
             kind: ProblemKind::Failed,
             detail: "no".to_owned(),

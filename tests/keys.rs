@@ -103,6 +103,47 @@ async fn g14_an_agent_that_a_policy_hides_is_not_taken_for_gone() {
     }
 }
 
+/// PostgreSQL goes on with the plans that it has made for a session when a role may see more than before.
+#[tokio::test]
+async fn g14_a_role_that_may_see_more_brings_in_sync_what_was_hidden() {
+    for (policy, show) in [
+        ("CREATE POLICY parts ON agents USING (slug <> 'a')", "ALTER ROLE {daemon} BYPASSRLS"),
+        (
+            "CREATE ROLE {daemon}_group; CREATE POLICY every ON agents TO {daemon}_group USING (true)",
+            "GRANT {daemon}_group TO {daemon}",
+        ),
+    ] {
+        let platform = Platform::installed().await;
+        for slug in ["a", "b"] {
+            platform.save(slug, "{}").await;
+            platform.configure(slug).await;
+        }
+        let _daemon = with_role(&platform, "1s").await;
+        platform.drained().await;
+        let role = platform.value::<String>("SELECT name FROM agent_sync.role").await;
+        let run = async |sql: &str| platform.run(&sql.replace("{daemon}", &role)).await;
+        run(policy).await;
+        run("ALTER TABLE agents ENABLE ROW LEVEL SECURITY").await;
+        run("UPDATE agents SET name = 'while hidden'").await;
+        platform
+            .holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'a' AND kind = 'failed')")
+            .await;
+        run(show).await;
+        platform
+            .holds(
+                "SELECT agent_name = 'while hidden' IS TRUE FROM agent_configurations WHERE agent_slug = 'a'",
+            )
+            .await;
+        run("UPDATE agents SET name = 'afterwards'").await;
+        platform
+            .holds(
+                "SELECT agent_name = 'afterwards' IS TRUE FROM agent_configurations WHERE agent_slug = 'a'",
+            )
+            .await;
+        platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+    }
+}
+
 #[tokio::test]
 async fn g14_a_configuration_that_a_policy_hides_is_not_taken_for_missing() {
     let platform = Platform::installed().await;

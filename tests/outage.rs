@@ -375,7 +375,9 @@ async fn the_log_of_a_database_that_stays_away_is_one_line() {
 async fn every_query_can_be_prepared_against_a_fresh_install() {
     use agent_sync::store::{backlog, queries, report};
 
-    let platform = Platform::installed().await;
+    let platform = Platform::new().await;
+    let role = format!("daemon_{}", platform.name());
+    assert!(platform.says(&["install", "--role", &role]).await.code == 0);
     let layout = platform.layout().await;
     let (claim, write) = (queries::claim(&layout), queries::write(&layout, true));
     let (seal, layout_version, rules) = (queries::seal(), queries::layout_version(), queries::rules());
@@ -436,6 +438,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         queries::MIX_MAPPINGS,
         queries::NOTED_MAPPING,
         queries::UNLOGGED,
+        queries::UNPUBLISHABLE,
         &known,
         queries::FORGET_FIRST,
         queries::SESSION_STATE,
@@ -476,7 +479,18 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         &found,
         &uncaptured,
     ] {
-        platform.client.prepare(query).await.unwrap_or_else(|error| panic!("{query}: {error:?}"));
+        let prepared =
+            platform.client.prepare(query).await.unwrap_or_else(|error| panic!("{query}: {error:?}"));
+        // The role that the install makes may execute it: EXPLAIN asks for the privileges, as an execution does (G4).
+        let types: Vec<_> = prepared.params().iter().map(|of| format!("pg_catalog.{of}")).collect();
+        let types = if types.is_empty() { String::new() } else { format!("({})", types.join(", ")) };
+        let nulls = vec!["NULL"; prepared.params().len()].join(", ");
+        let nulls = if nulls.is_empty() { nulls } else { format!("({nulls})") };
+        let explain = format!(
+            "SET ROLE {role}; PREPARE one {types} AS {query}; EXPLAIN EXECUTE one {nulls}; DEALLOCATE one; RESET ROLE"
+        );
+        let explained = platform.client.batch_execute(&explain).await;
+        explained.unwrap_or_else(|error| panic!("{query}: {error:?}"));
     }
     for lock in [
         queries::TRY_LEAD,

@@ -67,7 +67,7 @@ async fn the_page_tells_what_is_not_in_sync_and_runs_nothing_that_a_slug_holds()
         "&lt;img src=x onerror=document.title='owned'&gt;",
         "No configuration has this slug",
         "Rejected: voice_settings.temperature: expected a number from 0 to 2",
-        "Correct these settings and save the agent",
+        "Correct what is named.",
     ] {
         assert!(problems.contains(text), "{text} in {problems}");
     }

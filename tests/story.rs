@@ -145,7 +145,7 @@ const DAMAGES: &[Damage] = &[
     Damage {
         sql: r#"UPDATE agents SET voice_settings = '{"temperature": 9}'"#,
         text: "temperature",
-        mending: Words("Correct these settings and save the agent", "{save}"),
+        mending: Words("Correct what is named.", "{save}"),
         weight: Agent("rejected"),
     },
     Damage {

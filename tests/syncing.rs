@@ -68,6 +68,45 @@ async fn g6_a_missing_configuration_is_a_warning_and_a_problem_until_it_comes() 
     assert!(platform.value::<bool>("SELECT problem IS NULL AND since IS NULL FROM agent_sync.state").await);
 }
 
+/// What is wrong with a configuration is captured by no trigger, so the agent is tried again.
+#[tokio::test]
+async fn m7_a_corrected_configuration_is_in_sync_by_itself_and_s8_an_unchanged_problem_is_told_less_and_less()
+{
+    let platform = Platform::installed().await;
+    platform.save("a", EXAMPLE).await;
+    platform.configure("a").await;
+    let daemon = platform.caught_up_daemon().await;
+    platform.becomes("a", EXPECTED).await;
+    platform.drained().await;
+    platform
+        .run("UPDATE agent_configurations SET provider_config = '[]'; UPDATE agents SET name = 'b'")
+        .await;
+    let line = daemon.logged("agent rejected").await;
+    assert!(
+        line["remedy"].as_str().unwrap().contains("a change of the configuration within five minutes"),
+        "{line}"
+    );
+    platform.run("UPDATE agent_configurations SET provider_config = '{}'").await;
+    platform.becomes("a", EXPECTED).await;
+    platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+    platform
+        .run("UPDATE agent_configurations SET provider_config = '[]'; UPDATE agents SET name = 'c'")
+        .await;
+    platform.holds("SELECT EXISTS (SELECT FROM agent_sync.problem)").await;
+    for attempt in 2..=9 {
+        platform.run("UPDATE agents SET name = name || 'b'").await;
+        platform
+            .holds(&format!("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE attempts >= {attempt})"))
+            .await;
+        platform.drained().await;
+    }
+    let told = daemon.lines("agent rejected").len();
+    assert!(
+        (3..=5).contains(&told),
+        "once before, then at the attempts 1, 2, 4 and 8 at most, and not {told} times"
+    );
+}
+
 #[tokio::test]
 async fn m7_a_rejected_agent_is_saved_and_its_configuration_stays() {
     let platform = Platform::installed().await;

@@ -95,7 +95,7 @@ async fn the_remedy_of_each_problem_of_an_agent_works() {
     platform.holds("SELECT count(*) = 1 FROM agent_sync.problem").await;
     let story = why(&platform, "it's new").await;
     assert!(text(&story, "conclusion").contains("voice_settings.temperature: expected a number from 0 to 2"));
-    assert!(text(&story, "remedy").starts_with("Correct these settings and save the agent"));
+    assert!(text(&story, "remedy").starts_with("Correct what is named."));
     platform.save("it's new", r#"{"temperature":2}"#).await;
     platform.holds("SELECT count(*) = 0 FROM agent_sync.problem").await;
     assert_eq!(text(&why(&platform, "it's new").await, "conclusion"), settled);

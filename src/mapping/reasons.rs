@@ -33,6 +33,13 @@ pub struct Rejection {
     pub more: usize,
 }
 
+impl Rejection {
+    /// Whether something is wrong with the configuration and not only with the agent.
+    pub fn is_about_configuration(&self) -> bool {
+        self.mistakes.iter().any(|mistake| mistake.path.starts_with("provider_config"))
+    }
+}
+
 impl std::error::Error for Rejection {}
 
 impl fmt::Display for Rejection {

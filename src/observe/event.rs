@@ -58,6 +58,8 @@ pub enum Event<'a> {
     MissingConfiguration {
         /// The slug.
         slug: &'a str,
+        /// Whether it is noted already, unchanged, and need not be logged.
+        known: bool,
         /// What to do.
         remedy: &'a str,
     },
@@ -65,6 +67,8 @@ pub enum Event<'a> {
     Rejected {
         /// The slug.
         slug: &'a str,
+        /// Whether it is noted already, unchanged, and need not be logged.
+        known: bool,
         /// Every mistake.
         reasons: &'a str,
         /// What to do.
@@ -74,6 +78,8 @@ pub enum Event<'a> {
     Ambiguous {
         /// The slug.
         slug: &'a str,
+        /// Whether it is noted already, unchanged, and need not be logged.
+        known: bool,
         /// What to do.
         remedy: &'a str,
     },
@@ -81,6 +87,8 @@ pub enum Event<'a> {
     Failed {
         /// The slug.
         slug: &'a str,
+        /// Whether it is noted already, unchanged, and need not be logged.
+        known: bool,
         /// What PostgreSQL said, without values.
         detail: &'a str,
         /// The SQLSTATE.
@@ -233,6 +241,19 @@ pub enum Event<'a> {
     },
 }
 
+impl Event<'_> {
+    /// Whether it is about a problem that was noted before and has not changed.
+    pub(super) fn is_known(&self) -> bool {
+        matches!(
+            self,
+            Self::MissingConfiguration { known: true, .. }
+                | Self::Rejected { known: true, .. }
+                | Self::Ambiguous { known: true, .. }
+                | Self::Failed { known: true, .. }
+        )
+    }
+}
+
 /// A committed batch besides its totals. No value of a row is among it.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Committed<'a> {
@@ -382,13 +403,13 @@ impl Observer {
                     "database available again, caught up"
                 );
             }
-            Event::MissingConfiguration { slug, remedy } => {
+            Event::MissingConfiguration { slug, remedy, .. } => {
                 warn!(
                     database,
                     slug, remedy, "no configuration has this slug; the agent is saved, nothing is synced"
                 );
             }
-            Event::Rejected { slug, reasons, remedy } => {
+            Event::Rejected { slug, reasons, remedy, .. } => {
                 warn!(
                     database,
                     slug,
@@ -397,10 +418,10 @@ impl Observer {
                     "agent rejected: its settings cannot be mapped; nothing is written"
                 );
             }
-            Event::Ambiguous { slug, remedy } => {
+            Event::Ambiguous { slug, remedy, .. } => {
                 warn!(database, slug, remedy, "more than one agent has this slug; nothing is written for it");
             }
-            Event::Failed { slug, detail, sqlstate, remedy } => {
+            Event::Failed { slug, detail, sqlstate, remedy, .. } => {
                 warn!(
                     database,
                     slug, detail, sqlstate, remedy, "configuration could not be written; trying again"

@@ -76,6 +76,9 @@ struct Window {
 impl Flood {
     /// Takes note of an event, and says how it is to be told.
     pub(super) fn meet(&mut self, event: &Event<'_>, now: Instant) -> Manner {
+        if event.is_known() {
+            return Manner { held: true, ..Manner::default() };
+        }
         let mut manner = Manner::default();
         if let Some((kind, slug, detail)) = Kind::of(event) {
             let mut key = DefaultHasher::new();
@@ -137,7 +140,7 @@ mod tests {
     use super::*;
 
     fn missing(flood: &mut Flood, slug: &str, now: Instant) -> Manner {
-        flood.meet(&Event::MissingConfiguration { slug, remedy: "" }, now)
+        flood.meet(&Event::MissingConfiguration { slug, known: false, remedy: "" }, now)
     }
 
     #[test]
@@ -145,7 +148,7 @@ mod tests {
         let (mut flood, now) = (Flood::default(), Instant::now());
         let held = (0..5000).filter(|number| missing(&mut flood, &number.to_string(), now).held).count();
         assert_eq!(held, 5000 - TOLD);
-        let rejected = Event::Rejected { slug: "0", reasons: "x", remedy: "" };
+        let rejected = Event::Rejected { slug: "0", known: false, reasons: "x", remedy: "" };
         assert_eq!(flood.meet(&rejected, now), Manner::default(), "another kind");
         assert_eq!(flood.meet(&Event::Emptied, now).summaries, [4980, 0, 0, 0, 0]);
         assert_eq!(flood.meet(&Event::Emptied, now).summaries, [0; 5], "once");
@@ -175,7 +178,7 @@ mod tests {
     #[test]
     fn an_agent_that_is_met_again_unchanged_is_not_told_again_and_one_that_changed_is() {
         let (mut flood, start) = (Flood::default(), Instant::now());
-        let rejected = |reasons| Event::Rejected { slug: "a", reasons, remedy: "" };
+        let rejected = |reasons| Event::Rejected { slug: "a", known: false, reasons, remedy: "" };
         assert!(!flood.meet(&rejected("one"), start).held);
         assert!(flood.meet(&rejected("one"), start).held);
         assert!(!flood.meet(&rejected("two"), start).held);
@@ -183,6 +186,16 @@ mod tests {
         assert_eq!(flood.meet(&Event::Emptied, start).summaries, [0; 5], "it is counted once");
         assert!(!flood.meet(&rejected("one"), start).held, "once all was done it is news");
         assert!(!flood.meet(&rejected("one"), start + WINDOW).held, "and some time later");
+    }
+
+    #[test]
+    fn a_problem_that_is_noted_already_has_no_line_and_is_not_counted() {
+        let (mut flood, now) = (Flood::default(), Instant::now());
+        for _ in 0..=TOLD {
+            let known = Event::Rejected { slug: "a", known: true, reasons: "x", remedy: "" };
+            assert!(flood.meet(&known, now).held);
+        }
+        assert_eq!(flood.meet(&Event::Emptied, now).summaries, [0; 5]);
     }
 
     #[test]

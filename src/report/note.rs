@@ -63,16 +63,19 @@ impl Note {
             | Finding::CutsOff { .. }
             | Finding::Unlogged { .. }
             | Finding::HasRule { .. } => "tables",
+            Finding::Unpublishable { .. } => "publication",
             Finding::QueueFull { .. } => "notifications",
             Finding::Scans { .. } | Finding::CollationChanged { .. } => "index",
             Finding::PreparedTransactions { .. } => "two-phase",
             Finding::HistoryWithoutCause => "history",
         };
-        let level = if finding.is_fatal() || matches!(finding, Finding::QueueFull { .. }) {
-            Level::Fail
-        } else {
-            Level::Warn
-        };
+        let level =
+            if finding.is_fatal() || finding.misses_changes() || matches!(finding, Finding::QueueFull { .. })
+            {
+                Level::Fail
+            } else {
+                Level::Warn
+            };
         Self { topic, level, text: finding.to_string(), remedy: Some(finding.remedy().into_owned()) }
     }
 

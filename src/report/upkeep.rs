@@ -2,14 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use super::note::Note;
-use crate::settings::Database;
 use crate::show::{age, count, quoted};
-use crate::store::identifier::plain;
-use crate::store::{Layout, StoreError, report, within};
+use crate::store::{StoreError, report, within};
 
 /// How far the clocks may be apart, in seconds.
 const SKEW: f64 = 2.0;
@@ -21,20 +18,14 @@ const QUEUE: (f64, f64) = (0.25, 0.5);
 const DEAD: (i64, i64) = (256 * 1024 * 1024, 1_000_000);
 
 /// Examines what the server says of itself.
-pub async fn upkeep(
-    client: &Client,
-    patience: Duration,
-    database: &Database,
-    layout: Option<&Layout>,
-) -> Vec<Note> {
+pub async fn upkeep(client: &Client, patience: Duration, is_installed: bool) -> Vec<Note> {
     let mut notes = match server(client, patience).await {
         Ok(notes) => notes,
         Err(error) => vec![Note::unanswered("clock", &error)],
     };
-    if let Some(layout) = layout {
-        let table: [(&(dyn ToSql + Sync), Type); 1] = [(&layout.configurations.table, Type::TEXT)];
-        match within(patience, client.query_typed(report::TABLES, &table)).await {
-            Ok(rows) => match rows.first().map(|row| tables(row, database)).transpose() {
+    if is_installed {
+        match within(patience, client.query_typed(report::TABLES, &[])).await {
+            Ok(rows) => match rows.first().map(tables).transpose() {
                 Ok(more) => notes.extend(more.into_iter().flatten()),
                 Err(error) => notes.push(Note::unanswered("vacuum", &error)),
             },
@@ -148,11 +139,10 @@ fn queue(usage: f64) -> Option<Note> {
     }
 }
 
-fn tables(row: &Row, database: &Database) -> Result<Vec<Note>, StoreError> {
+fn tables(row: &Row) -> Result<Vec<Note>, StoreError> {
     let (size, dead): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
     let vacuumed: bool = row.try_get(2)?;
-    let (deletes, updates): (bool, bool) = (row.try_get(3)?, row.try_get(4)?);
-    let (slot, all): (Option<String>, Option<String>) = (row.try_get(5)?, row.try_get(6)?);
+    let (slot, all): (Option<String>, Option<String>) = (row.try_get(3)?, row.try_get(4)?);
     let kept = format!("{} kB, {} dead rows", count(size / 1024), count(dead));
     let mut notes = vec![if !vacuumed {
         Note::warn(
@@ -165,25 +155,6 @@ fn tables(row: &Row, database: &Database) -> Result<Vec<Note>, StoreError> {
     } else {
         Note::pass("dead rows", format!("the outbox is kept small: {kept}"))
     }];
-    if !deletes {
-        notes.push(Note::fail(
-            "publication",
-            "agent_sync.outbox is published without a replica identity, so the daemon cannot delete from it",
-            "ALTER TABLE agent_sync.outbox REPLICA IDENTITY FULL;",
-        ));
-    }
-    if !updates {
-        let table =
-            format!("{}.{}", plain(&database.configurations.schema), plain(&database.configurations.table));
-        notes.push(Note::fail(
-            "publication",
-            format!("{table} is published without a replica identity, so nobody can update it"),
-            format!("Give it a primary key, or: ALTER TABLE {table} REPLICA IDENTITY FULL;"),
-        ));
-    }
-    if deletes && updates {
-        notes.push(Note::pass("publication", "no publication keeps the daemon from deleting or updating"));
-    }
     if let Some(all) = all {
         notes.push(Note::warn(
             "publication",

@@ -189,6 +189,19 @@ impl Database {
                 problems.push(problem.remedy("name a readable PEM file"));
             }
         }
+        let (agents, configurations) = (&raw.agents, &raw.configurations);
+        if (&agents.schema, &agents.table) == (&configurations.schema, &configurations.table) {
+            let at = match origin("configurations.table") {
+                source if source == super::layer::DEFAULT => "agents.table",
+                _ => "configurations.table",
+            };
+            let found = format!("{}.{} for both", agents.schema, agents.table);
+            let expected = "one table of agents and another of configurations";
+            let problem = Problem::mismatch(path(at), origin(at), expected, found);
+            problems.push(
+                problem.remedy("name the table that the platform saves, and the one that its runtime reads"),
+            );
+        }
         twice(&path("configurations.columns"), &raw.configurations.columns.named(), origin, problems);
         (problems.len() == before).then(|| Self {
             name: name.to_owned(),

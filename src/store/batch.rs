@@ -347,6 +347,9 @@ pub struct Problem {
     pub detail: String,
     /// Of a failed write.
     pub sqlstate: Option<String>,
+    /// Whether it is tried again after a while, because its end is captured by no trigger: a failed write, and what is wrong with
+    /// a configuration.
+    pub retries: bool,
 }
 
 /// What a batch comes to.

@@ -12,8 +12,8 @@ use std::fmt::{self, Display};
 use std::time::Duration;
 
 use postgres_types::{ToSql, Type};
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Row};
 
 use super::identifier::plain;
 use super::layout::Layout;
@@ -160,6 +160,13 @@ pub enum Finding {
         /// How many.
         max: i32,
     },
+    /// A publication keeps the daemon from writing to a table, which has no replica identity.
+    Unpublishable {
+        /// The table.
+        table: String,
+        /// Whether it is one of agent-sync's own.
+        is_ours: bool,
+    },
     /// A history is wanted, and the outbox was installed without noting who makes a change.
     HistoryWithoutCause,
 }
@@ -186,7 +193,7 @@ impl Finding {
         )
     }
 
-    /// Whether changes may be missed while it is so, so that every agent has to be looked at afterwards (G1).
+    /// Whether changes may be missed or cannot be applied while it is so, so that every agent has to be looked at afterwards (G1).
     pub fn misses_changes(&self) -> bool {
         match self {
             Self::NotInstalled
@@ -194,6 +201,7 @@ impl Finding {
             | Self::NoRecord
             | Self::OtherTables { .. }
             | Self::Unprivileged { .. }
+            | Self::Unpublishable { .. }
             | Self::RowsMayBeHidden { .. } => true,
             Self::OwnRowsHidden { .. } => self.is_fatal(),
             Self::ServerTooOld { .. }
@@ -280,6 +288,12 @@ impl Finding {
                     .into()
             }
             Self::Unlogged { table } => format!("ALTER TABLE {table} SET LOGGED;").into(),
+            Self::Unpublishable { table, is_ours: true } => {
+                format!("ALTER TABLE {table} REPLICA IDENTITY FULL;").into()
+            }
+            Self::Unpublishable { table, is_ours: false } => {
+                format!("Give it a primary key, or: ALTER TABLE {table} REPLICA IDENTITY FULL;").into()
+            }
             Self::CutsOff { table, column } => {
                 format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE text, or name another column in the settings.").into()
             }
@@ -366,6 +380,9 @@ impl Display for Finding {
                  session that listens and never reads holds it up, probably {}",
                 holder.as_deref().unwrap_or(NOT_SHOWN)
             ),
+            Self::Unpublishable { table, .. } => {
+                write!(out, "the table {table} is published without a replica identity, so PostgreSQL refuses every update of it")
+            }
             Self::Unlogged { table } => write!(out, "the table {table} is UNLOGGED, so a crash of the server empties it without a word"),
             Self::CutsOff { table, column } => write!(
                 out,
@@ -455,7 +472,20 @@ pub async fn install(
     for row in within(patience, client.query_typed(&queries::rules(), &table)).await? {
         findings.push(Finding::HasRule { table: row.try_get(0)?, rule: row.try_get(1)? });
     }
+    findings.extend(publications(client, patience, layout).await?);
     Ok(findings)
+}
+
+/// The tables that a publication keeps the daemon from writing to.
+pub async fn publications(
+    client: &Client,
+    patience: Duration,
+    layout: &Layout,
+) -> Result<Vec<Finding>, StoreError> {
+    let table: [(&(dyn ToSql + Sync), Type); 1] = [(&layout.configurations.table, Type::TEXT)];
+    let rows = within(patience, client.query_typed(queries::UNPUBLISHABLE, &table)).await?;
+    let finding = |row: &Row| Ok(Finding::Unpublishable { table: row.try_get(0)?, is_ours: row.try_get(1)? });
+    rows.iter().map(finding).collect()
 }
 
 /// What the install says of itself.

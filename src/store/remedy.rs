@@ -36,7 +36,9 @@ impl Remedies {
             )
             .into(),
             "rejected" => {
-                "Correct these settings and save the agent; it is then brought in sync by itself.".into()
+                "Correct what is named. The daemon notices a change of the agent at once, and a change of the configuration within \
+                 five minutes."
+                    .into()
             }
             "ambiguous" => {
                 "Give each agent a slug of its own, or delete those that are not meant; the agent that is left is then brought in sync \

@@ -258,27 +258,17 @@ pub const UPKEEP: &str = "
         ORDER BY s.xact_start LIMIT 1
     ) AS writer ON true";
 
-/// How the outbox is kept: its size in bytes, its dead rows, whether vacuum comes by itself, whether rows of it can be deleted
-/// and rows of the table `$1` updated while they are published, the replication slot that holds back cleaning up furthest, and
-/// the publications of all tables.
+/// How the outbox is kept: its size in bytes, its dead rows, whether vacuum comes by itself, the replication slot that holds back
+/// cleaning up furthest, and the publications of all tables.
 pub const TABLES: &str = "
     SELECT pg_relation_size(o.oid), pg_stat_get_dead_tuples(o.oid),
            current_setting('autovacuum')::bool AND NOT coalesce('autovacuum_enabled=false' = ANY (o.reloptions), false),
-           NOT EXISTS (SELECT FROM pg_publication_tables t JOIN pg_publication p ON p.pubname = t.pubname
-                       WHERE t.schemaname = 'agent_sync' AND t.tablename = 'outbox' AND p.pubdelete
-                         AND o.relreplident IN ('d', 'n')),
-           c.oid IS NULL OR c.relreplident = 'f'
-               OR (c.relreplident = 'd' AND EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary))
-               OR (c.relreplident = 'i' AND EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident))
-               OR NOT EXISTS (SELECT FROM pg_publication_tables t JOIN pg_publication p ON p.pubname = t.pubname
-                              JOIN pg_namespace n ON n.nspname = t.schemaname
-                              WHERE n.oid = c.relnamespace AND t.tablename = c.relname AND p.pubupdate),
            (SELECT r.slot_name || ' (' || greatest(age(r.xmin), age(r.catalog_xmin)) || ' transactions behind)'
             FROM pg_replication_slots r
             WHERE NOT r.active AND greatest(age(r.xmin), age(r.catalog_xmin)) > 1000000
             ORDER BY greatest(age(r.xmin), age(r.catalog_xmin)) DESC LIMIT 1),
            (SELECT string_agg(quote_ident(p.pubname), ', ' ORDER BY p.pubname) FROM pg_publication p WHERE p.puballtables)
-    FROM pg_class o LEFT JOIN pg_class c ON c.oid = to_regclass($1::text)
+    FROM pg_class o
     WHERE o.oid = to_regclass('agent_sync.outbox')";
 
 /// The triggers that do not do their work; `triggers` are those that there should be: their tables, and their names.

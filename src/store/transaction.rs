@@ -185,6 +185,8 @@ impl Store {
     /// round trip. It is an error, and writes nothing, if a row could not be written, or a statement takes longer than `time`. There is such
     /// a limit where code of others may run with the write, which then has the path of the role.
     ///
+    /// Gives the slugs whose problem is unchanged, and need not be logged again.
+    ///
     /// After an error nothing of the batch has happened, unless it was the connection that failed: then the commit
     /// may or may not have arrived, and either is well, because the batch is idempotent and the outbox is part of it.
     pub async fn finish(
@@ -193,7 +195,7 @@ impl Store {
         outcome: &Outcome<'_>,
         announce: Option<&str>,
         time: Option<Duration>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<String>, StoreError> {
         let Outcome { taken, writes, changed, .. } = outcome;
         let limit = async {
             match time {
@@ -263,11 +265,12 @@ impl Store {
             written?;
             is_usual?;
             announced?;
-            noted?;
+            let unchanged = noted?;
             set_aside?;
             cleared?;
             fired?;
-            committed
+            committed?;
+            Ok(unchanged)
         };
         // On the heap: several statements at once are large compared with the rest of the loop.
         within(patience, Box::pin(together)).await
@@ -279,13 +282,13 @@ impl Store {
     }
 
     /// Takes the rows of a slug that cannot be brought in sync out of the outbox, and notes why, in a transaction of its own. A row
-    /// that was moved since it was read stays, and is met again.
+    /// that was moved since it was read stays, and is met again. Gives the slugs whose problem is unchanged.
     pub async fn set_aside(
         &self,
         client: &Client,
         taken: &Taken<'_>,
         problems: &[Problem],
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<String>, StoreError> {
         let Taken { places, versions, slugs } = taken;
         let taken: [&(dyn ToSql + Sync); 3] = [places, versions, slugs];
         let together = async {
@@ -298,8 +301,9 @@ impl Store {
             );
             begun?;
             taken?;
-            noted?;
-            committed
+            let unchanged = noted?;
+            committed?;
+            Ok(unchanged)
         };
         within(self.patience, together).await
     }
@@ -343,15 +347,25 @@ impl Store {
         client.execute(&self.write, &parameters).await.map(drop)
     }
 
-    async fn note_problems(&self, client: &Client, problems: &[Problem]) -> Result<u64, Error> {
+    /// Notes problems; gives the slugs of those that are unchanged.
+    async fn note_problems(&self, client: &Client, problems: &[Problem]) -> Result<Vec<String>, Error> {
         if problems.is_empty() {
-            return Ok(0);
+            return Ok(Vec::new());
         }
         let slugs: Vec<&str> = problems.iter().map(|problem| problem.slug.as_str()).collect();
         let kinds: Vec<&str> = problems.iter().map(|problem| problem.kind.name()).collect();
         let details: Vec<&str> = problems.iter().map(|problem| problem.detail.as_str()).collect();
         let states: Vec<Option<&str>> = problems.iter().map(|problem| problem.sqlstate.as_deref()).collect();
-        client.execute(&self.note_problems, &[&slugs, &kinds, &details, &states]).await
+        let retries: Vec<bool> = problems.iter().map(|problem| problem.retries).collect();
+        let rows = client.query(&self.note_problems, &[&slugs, &kinds, &details, &states, &retries]).await?;
+        let mut unchanged = Vec::new();
+        for row in &rows {
+            let is_news: bool = row.try_get(1)?;
+            if !is_news {
+                unchanged.push(row.try_get(0)?);
+            }
+        }
+        Ok(unchanged)
     }
 
     /// Lets the server wait longer for the rest of a heavy write that comes over a slow link: the transaction counts as idle until

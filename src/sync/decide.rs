@@ -1,6 +1,7 @@
 //! From what a batch read to what it comes to: the one place where the mapping meets the store.
 //!
-//! Pure but for the events it returns to be told: the same claims always come to the same outcome.
+//! Pure but for the events it returns to be told: the same claims always come to the same outcome. A large batch gives way to
+//! the other databases of the process between two agents (G5).
 //!
 //! Invariant: work is owed to the agent and not to the row of the outbox (G5): one slug is tried once, however many of its rows
 //! are in the batch, and its rows are taken together.
@@ -20,6 +21,9 @@ use crate::store::{Claimed, Group, Outcome, Pair, Problem, ProblemKind};
 
 /// The most slugs whose write failed that are remembered in a pass (G12).
 const REMEMBERED: usize = 10_000;
+
+/// How long the mapping holds the event loop, which all databases share, before it gives way (G5). One agent is not divided.
+const TURN: Duration = Duration::from_millis(5);
 
 /// The reason of a problem of that kind (T5).
 pub(super) const AMBIGUOUS: &str = "more than one agent has this slug, so nothing is written for it";
@@ -43,7 +47,7 @@ impl Settled {
     /// Remembers the slugs of these problems, which were read at that time.
     pub(super) fn add(&mut self, problems: &[Problem], read: Instant) {
         let room = REMEMBERED.saturating_sub(self.slugs.len());
-        let failed = problems.iter().filter(|problem| problem.kind == ProblemKind::Failed);
+        let failed = problems.iter().filter(|problem| problem.retries);
         self.slugs.extend(failed.take(room).map(|problem| (problem.slug.clone(), read)));
     }
 
@@ -101,6 +105,17 @@ impl<'a> Decision<'a> {
 
     /// Notes a problem.
     pub(super) fn note(&mut self, slug: &str, kind: ProblemKind, detail: impl Into<String>) {
+        self.note_with(slug, kind, detail, kind == ProblemKind::Failed);
+    }
+
+    /// Notes a problem that is tried again after a while, or is not.
+    pub(super) fn note_with(
+        &mut self,
+        slug: &str,
+        kind: ProblemKind,
+        detail: impl Into<String>,
+        retries: bool,
+    ) {
         match kind {
             ProblemKind::MissingConfiguration => self.totals.missing += 1,
             ProblemKind::Rejected | ProblemKind::Ambiguous => self.totals.rejected += 1,
@@ -111,6 +126,7 @@ impl<'a> Decision<'a> {
             kind,
             detail: detail.into(),
             sqlstate: None,
+            retries,
         });
     }
 
@@ -147,8 +163,8 @@ impl<'a> Decision<'a> {
                 Refusal::Failed { detail, sqlstate, .. } => {
                     self.outcome.problems.retain(|problem| problem.slug != slug);
                     let (slug, sqlstate) = (slug.to_owned(), Some(sqlstate.clone()));
-                    let problem =
-                        Problem { slug, kind: ProblemKind::Failed, detail: detail.clone(), sqlstate };
+                    let (kind, detail) = (ProblemKind::Failed, detail.clone());
+                    let problem = Problem { slug, kind, detail, sqlstate, retries: true };
                     self.outcome.problems.push(problem);
                 }
             }
@@ -207,7 +223,7 @@ impl Refusal {
 }
 
 /// Decides on every slug.
-pub(super) fn decide<'a>(
+pub(super) async fn decide<'a>(
     rules: &Rules,
     targets: &Targets,
     claimed: &'a Claimed,
@@ -216,7 +232,12 @@ pub(super) fn decide<'a>(
     is_one: bool,
 ) -> Result<Decision<'a>, Error> {
     let mut decision = Decision::default();
+    let mut turn = Instant::now();
     for group in claimed.groups() {
+        if turn.elapsed() >= TURN {
+            tokio::task::yield_now().await;
+            turn = Instant::now();
+        }
         let Ok(slug) = group.slug() else {
             decision.outcome.not_text.0.extend(group.places()?);
             decision.outcome.not_text.1.extend(group.versions()?);
@@ -253,10 +274,10 @@ pub(super) fn judge<'a>(
     decision: &mut Decision<'a>,
 ) -> Result<(), Error> {
     let may_be_hidden = group.may_be_hidden()?.unwrap_or(false);
-    let mut rejection: Option<String> = None;
+    let mut rejection: Option<(String, bool)> = None;
     for pair in group.pairs() {
         match pair? {
-            Err(not_text) => rejection = Some(not_text.to_string()),
+            Err(not_text) => rejection = Some((not_text.to_string(), true)),
             Ok(Pair { agent: None, .. }) if may_be_hidden => {
                 let detail = "no agent with this slug is visible, and row-level security may hide it";
                 decision.note(slug, ProblemKind::Failed, detail);
@@ -292,13 +313,15 @@ pub(super) fn judge<'a>(
                             decision.outcome.writes.push((place, plan.changes));
                         }
                     }
-                    Err(rejected) => rejection = Some(rejected.to_string()),
+                    Err(rejected) => {
+                        rejection = Some((rejected.to_string(), rejected.is_about_configuration()));
+                    }
                 }
             }
         }
     }
-    if let Some(reasons) = rejection {
-        decision.note(slug, ProblemKind::Rejected, reasons);
+    if let Some((reasons, retries)) = rejection {
+        decision.note_with(slug, ProblemKind::Rejected, reasons, retries);
     } else if group.has_problem()? {
         decision.outcome.cleared.push(slug.to_owned());
     }

@@ -330,6 +330,7 @@ impl Drain {
         let claimed = begun.claimed;
         let mut decision =
             decide(rules, &store.layout().targets, &claimed, &self.settled, &self.slow, claim.is_one())
+                .await
                 .map_err(StoreError::from)?;
         let end = End::of(&claimed, claim, &decision);
         self.note_left(&decision);
@@ -352,9 +353,9 @@ impl Drain {
         }
         self.finishing = Instant::now();
         match store.finish(client, &decision.outcome, announce, self.slow.limit(tools.foreign_code)).await {
-            Ok(()) => {
+            Ok(unchanged) => {
                 self.slow.end_one();
-                self.committed(tools, &decision, end, read).await?;
+                self.committed(tools, &decision, &unchanged, end, read).await?;
                 Ok(Batch::Done(end))
             }
             Err(error) => self.write_failed(tools, error, &decision, end).await,
@@ -392,7 +393,7 @@ impl Drain {
                     "the connection ended {times} times in a row while this agent was brought in sync"
                 );
                 let slug = store.set_aside_noted(session.client(), &detail, Some(CONNECTION_ENDED)).await?;
-                self.was_set_aside(tools, &slug.unwrap_or_default(), &detail, CONNECTION_ENDED);
+                self.was_set_aside(tools, &slug.unwrap_or_default(), false, &detail, CONNECTION_ENDED);
             }
         }
         self.has_noted = true;
@@ -400,9 +401,9 @@ impl Drain {
     }
 
     /// The write of an agent has failed, and is noted.
-    fn was_set_aside(&mut self, tools: Tools<'_>, slug: &str, detail: &str, sqlstate: &str) {
+    fn was_set_aside(&mut self, tools: Tools<'_>, slug: &str, known: bool, detail: &str, sqlstate: &str) {
         let remedy = failure::remedy(sqlstate);
-        tools.observer.tell(&Event::Failed { slug, detail, sqlstate, remedy });
+        tools.observer.tell(&Event::Failed { slug, known, detail, sqlstate, remedy });
         self.set_aside = true;
         self.pass.took_any = true;
         self.has_begun = true;
@@ -413,6 +414,7 @@ impl Drain {
         &mut self,
         tools: Tools<'_>,
         decision: &Decision<'_>,
+        unchanged: &[String],
         end: End,
         read: Instant,
     ) -> Result<(), AttemptError> {
@@ -421,9 +423,9 @@ impl Drain {
         self.pace.went_well(end.looked_at, decision.slugs, decision.heavy, read.elapsed());
         self.add(decision.totals);
         self.settled.add(&decision.outcome.problems, read);
-        self.set_aside |= decision.outcome.problems.iter().any(|problem| problem.kind == ProblemKind::Failed);
+        self.set_aside |= decision.outcome.problems.iter().any(|problem| problem.retries);
         let remedies = &tools.store.layout().remedies;
-        report::committed(tools.observer, remedies, decision, end.looked_at, read.elapsed());
+        report::committed(tools.observer, remedies, decision, unchanged, end.looked_at, read.elapsed());
         self.forget_first(tools).await
     }
 
@@ -467,7 +469,7 @@ impl Drain {
                     store.set_aside_noted(session.client(), &detail, Some(sqlstate)).await?
                 };
                 let Some(slug) = set_aside else { return Err(error.into()) };
-                self.was_set_aside(tools, &slug, &detail, sqlstate);
+                self.was_set_aside(tools, &slug, false, &detail, sqlstate);
                 Ok(Batch::Again)
             }
         }
@@ -539,15 +541,16 @@ impl Drain {
                     kind: ProblemKind::Failed,
                     detail: detail.clone(),
                     sqlstate: Some(sqlstate.clone()),
+                    retries: true,
                 };
                 let read = Instant::now();
-                store
+                let unchanged = store
                     .set_aside(session.client(), &decision.outcome.taken, std::slice::from_ref(&problem))
                     .await?;
                 self.settled.add(&[problem], read);
                 self.transient = 0;
                 self.forget_first(tools).await?;
-                self.was_set_aside(tools, slug, &detail, &sqlstate);
+                self.was_set_aside(tools, slug, !unchanged.is_empty(), &detail, &sqlstate);
                 Ok(Batch::Again)
             }
         }

@@ -34,7 +34,7 @@ pub(super) async fn run<'a>(
         let detail = format!(
             "the agent and its configuration: expected at most {MOST} bytes together, found about {heaviest}"
         );
-        decision.note(slug, ProblemKind::Rejected, detail);
+        decision.note_with(slug, ProblemKind::Rejected, detail, true);
         return Ok(());
     }
     for page in pages(&configurations, budget) {

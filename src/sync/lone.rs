@@ -35,7 +35,7 @@ async fn attempt(tools: Tools<'_>, place: RowId, slow: &Slow) -> Result<Option<T
     let Some(claimed) = store.read_lone(session.client(), place).await? else { return Ok(None) };
     let Some(versions) = claimed.only_versions() else { return Ok(None) };
     let read = Instant::now();
-    let decision = decide(rules, &store.layout().targets, &claimed, &Settled::default(), slow, false)?;
+    let decision = decide(rules, &store.layout().targets, &claimed, &Settled::default(), slow, false).await?;
     let outcome = &decision.outcome;
     let is_simple = outcome.problems.is_empty() && outcome.cleared.is_empty();
     let (Some(&slug), true) = (outcome.taken.slugs.first(), is_simple) else { return Ok(None) };
@@ -43,6 +43,6 @@ async fn attempt(tools: Tools<'_>, place: RowId, slow: &Slow) -> Result<Option<T
     if !store.finish_lone(session.client(), slug, place, versions, outcome.writes.first(), limit).await? {
         return Ok(None);
     }
-    report::committed(observer, &store.layout().remedies, &decision, claimed.looked_at, read.elapsed());
+    report::committed(observer, &store.layout().remedies, &decision, &[], claimed.looked_at, read.elapsed());
     Ok(Some(decision.totals))
 }

@@ -1,5 +1,6 @@
 //! Telling what a committed batch came to: each agent that is not in sync, each remark, and the numbers.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::decide::Decision;
@@ -7,31 +8,36 @@ use crate::mapping::Changes;
 use crate::observe::{Columns, Committed, Event, Observer};
 use crate::store::{ProblemKind, Remedies};
 
-/// Tells of a batch of so many rows of the outbox; it is committed this long after they were read.
+/// Tells of a batch of so many rows of the outbox; it is committed this long after they were read. Problems of the slugs `unchanged`
+/// are as they were noted before.
 pub(super) fn committed(
     observer: &Observer,
     remedies: &Remedies,
     decision: &Decision<'_>,
+    unchanged: &[String],
     rows: usize,
     took: Duration,
 ) {
     let outcome = &decision.outcome;
+    let unchanged: HashSet<&str> = unchanged.iter().map(String::as_str).collect();
     for problem in &outcome.problems {
         let slug = problem.slug.as_str();
+        let known = unchanged.contains(slug);
         let remedy = remedies.of(problem.kind.name(), problem.sqlstate.as_deref(), slug);
         match problem.kind {
             ProblemKind::MissingConfiguration => {
-                observer.tell(&Event::MissingConfiguration { slug, remedy: &remedy });
+                observer.tell(&Event::MissingConfiguration { slug, known, remedy: &remedy });
             }
             ProblemKind::Rejected => {
-                observer.tell(&Event::Rejected { slug, reasons: &problem.detail, remedy: &remedy });
+                let reasons = &problem.detail;
+                observer.tell(&Event::Rejected { slug, known, reasons, remedy: &remedy });
             }
             ProblemKind::Ambiguous => {
-                observer.tell(&Event::Ambiguous { slug, remedy: &remedy });
+                observer.tell(&Event::Ambiguous { slug, known, remedy: &remedy });
             }
             ProblemKind::Failed => {
                 let (detail, sqlstate) = (&problem.detail, problem.sqlstate.as_deref().unwrap_or_default());
-                observer.tell(&Event::Failed { slug, detail, sqlstate, remedy: &remedy });
+                observer.tell(&Event::Failed { slug, known, detail, sqlstate, remedy: &remedy });
             }
         }
     }

@@ -69,7 +69,7 @@ async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>
         ));
         return notes;
     }
-    notes.extend(upkeep(session.client(), patience, database, look.layout.as_ref()).await);
+    notes.extend(upkeep(session.client(), patience, look.layout.is_some()).await);
     notes.push(if fit {
         canary(session.client(), settings).await
     } else {

@@ -233,8 +233,11 @@ fn told(page: &mut Page, database: &Database, slug: &str, became: &Became, json:
             ("failed", vec![detail.clone()], Some(remedy))
         }
         Became::Differs => {
-            let reason = "it was written and differs again: somebody, or a trigger, changes it back";
-            ("failed", vec![reason.to_owned()], None)
+            let reason = "it was written and differs again: somebody, or a trigger, changes it back, or the daemon has other \
+                          rules or columns than this command";
+            let remedy = "If the settings or the rules were edited, have the daemon read them (`systemctl reload agent-sync`, or \
+                          SIGHUP), and run this again.";
+            ("failed", vec![reason.to_owned()], Some(remedy.to_owned()))
         }
     };
     if json {

@@ -205,6 +205,7 @@ impl<'a> Asking<'a> {
                     ("index", "an index finds a slug in each of the two tables"),
                     ("key", "a unique index keeps the slugs of agents apart"),
                     ("row security", "no policy hides rows of the two tables from the role"),
+                    ("publication", "no publication keeps the daemon from deleting or updating"),
                     ("two-phase", "no prepared transaction can meet a notification of ours"),
                     (
                         "history",
@@ -215,7 +216,7 @@ impl<'a> Asking<'a> {
                         },
                     ),
                 ] {
-                    if found.iter().all(|note| note.topic != topic) {
+                    if found.iter().chain(&self.look.notes).all(|note| note.topic != topic) {
                         self.note(Note::pass(topic, text));
                     }
                 }

@@ -48,8 +48,8 @@ pub(super) fn same_mapping(noted: Mapping) -> Option<Note> {
             "the configurations were last in sync under other rules or columns than those of these settings"
         }
     };
-    let remedy =
-        "See with `agent-sync check` which differ; `agent-sync reconcile --all` brings them in sync.";
+    let remedy = "If the settings or the rules were edited, have the daemon read them first (`systemctl reload agent-sync`, or \
+                  SIGHUP). See with `agent-sync check` which differ; `agent-sync reconcile --all` brings them in sync.";
     Some(Note::warn("mapping", what, remedy))
 }
 
@@ -108,7 +108,7 @@ pub(super) fn pending(outbox: &Outbox, leader: Option<&Daemon>) -> Note {
             format!("{text}, though a daemon leads"),
             "See the log of the daemon, and whether the number falls; `agent-sync doctor` tries a round trip.",
         ),
-        None => Note::warn("outbox", text, format!("{}.", problem::START)),
+        None => Note::fail("outbox", format!("{text}, and no daemon leads"), format!("{}.", problem::START)),
     }
 }
 

@@ -131,15 +131,54 @@ pub const CAPTURE_FAULTS: &str = "
            format('DROP RULE %I ON agent_sync.outbox;', r.rulename)
     FROM pg_rewrite r WHERE r.ev_class = to_regclass('agent_sync.outbox')
     UNION ALL
-    SELECT 'agent_sync.outbox', 'has the unique index ' || c.oid::regclass || ', at which saves of the same agent wait for each other', 'outbox',
+    SELECT i.indrelid::regclass::text,
+           'has the unique index ' || c.oid::regclass || ', which may refuse a row, or have a save wait for another', 'outbox',
            CASE WHEN k.oid IS NULL THEN format('DROP INDEX %s;', c.oid::regclass)
-                ELSE format('ALTER TABLE agent_sync.outbox DROP CONSTRAINT %I;', k.conname) END
-    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid LEFT JOIN pg_constraint k ON k.conindid = c.oid AND k.conrelid = i.indrelid
-    WHERE i.indrelid = to_regclass('agent_sync.outbox') AND (i.indisunique OR i.indisexclusion)
+                ELSE format('ALTER TABLE %s DROP CONSTRAINT %I;', i.indrelid::regclass, k.conname) END
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class o ON o.oid = i.indrelid
+    LEFT JOIN pg_constraint k ON k.conindid = c.oid AND k.conrelid = i.indrelid
+    WHERE o.relnamespace = 'agent_sync'::regnamespace AND (i.indisunique OR i.indisexclusion)
+      AND c.relname NOT IN ('problem_pkey', 'problem_slug_is_unique', 'install_pkey', 'history_pkey', 'role_pkey')
     UNION ALL
-    SELECT 'agent_sync.outbox', 'has the constraint ' || quote_ident(k.conname) || ', which may keep changes from it', 'outbox',
-           format('ALTER TABLE agent_sync.outbox DROP CONSTRAINT %I;', k.conname)
-    FROM pg_constraint k WHERE k.conrelid = to_regclass('agent_sync.outbox') AND k.contype IN ('c', 'f')
+    SELECT k.conrelid::regclass::text, 'has the constraint ' || quote_ident(k.conname) || ', which may keep rows from it', 'outbox',
+           format('ALTER TABLE %s DROP CONSTRAINT %I;', k.conrelid::regclass, k.conname)
+    FROM pg_constraint k JOIN pg_class o ON o.oid = k.conrelid
+    WHERE o.relnamespace = 'agent_sync'::regnamespace AND k.contype IN ('c', 'f')
+      AND k.conname NOT IN ('problem_kind_is_known', 'install_has_one_row')
+    UNION ALL
+    SELECT 'agent_sync.' || c.relname,
+           'has the column ' || quote_ident(a.attname) || ' as ' || met.form || ', and agent-sync writes it '
+           || CASE WHEN made.form IS NULL THEN 'not' ELSE 'as ' || made.form END,
+           'outbox',
+           format('ALTER TABLE agent_sync.%I ALTER COLUMN %I ', c.relname, a.attname)
+           || CASE WHEN made.form IS NULL OR NOT a.attnotnull = made.form LIKE '% NOT NULL%'
+                   THEN CASE WHEN a.attnotnull THEN 'DROP' ELSE 'SET' END || ' NOT NULL;'
+                   WHEN NOT a.atthasdef = made.form LIKE '% DEFAULT%'
+                   THEN CASE WHEN a.atthasdef THEN 'DROP DEFAULT;'
+                             ELSE format('SET DEFAULT %s;', regexp_replace(made.form, '^.* DEFAULT ', '')) END
+                   ELSE format('TYPE %s;', regexp_replace(made.form, ' (NOT NULL|DEFAULT).*$', '')) END
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+    CROSS JOIN LATERAL (
+        SELECT format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attnotnull THEN ' NOT NULL' ELSE '' END
+               || CASE WHEN a.atthasdef THEN ' DEFAULT' ELSE '' END) AS met (form)
+    LEFT JOIN (VALUES
+        ('outbox', 'slug', 'text NOT NULL'), ('outbox', 'at', 'timestamp with time zone NOT NULL DEFAULT clock_timestamp()'),
+        ('problem', 'slug', 'text NOT NULL'), ('problem', 'kind', 'text NOT NULL'), ('problem', 'detail', 'text NOT NULL'),
+        ('problem', 'sqlstate', 'text'), ('problem', 'since', 'timestamp with time zone NOT NULL DEFAULT now()'),
+        ('problem', 'last_seen', 'timestamp with time zone NOT NULL DEFAULT now()'),
+        ('problem', 'attempts', 'integer NOT NULL DEFAULT 1'), ('problem', 'next_attempt', 'timestamp with time zone'),
+        ('install', 'uncaptured_seen', 'bigint NOT NULL DEFAULT -1'), ('install', 'seal', 'text NOT NULL DEFAULT '''''),
+        ('install', 'mapping', 'text NOT NULL DEFAULT '''''), ('install', 'last_sync', 'timestamp with time zone'),
+        ('install', 'last_tried', 'text'), ('install', 'tries', 'integer NOT NULL DEFAULT 0'),
+        ('history', 'at', 'timestamp with time zone NOT NULL DEFAULT now()'), ('history', 'slug', 'text NOT NULL'),
+        ('history', 'configuration', 'text'), ('history', 'columns', 'text[] NOT NULL'), ('history', 'before', 'text'),
+        ('history', 'after', 'text'), ('history', 'application_name', 'text'), ('history', 'role', 'text')
+    ) AS made (relation, name, form) ON made.relation = c.relname AND made.name = a.attname
+    WHERE c.relnamespace = 'agent_sync'::regnamespace AND c.relname IN ('outbox', 'problem', 'install', 'history')
+      AND a.attnum > 0 AND NOT a.attisdropped
+      AND CASE WHEN made.form IS NOT NULL THEN met.form <> regexp_replace(made.form, ' DEFAULT .*$', ' DEFAULT')
+               ELSE a.attnotnull AND NOT a.atthasdef AND a.attidentity = ''
+                    AND (c.relname, a.attname) NOT IN (('install', 'only_row'), ('install', 'version'), ('history', 'id')) END
     UNION ALL
     SELECT 'agent_sync.' || c.relname, 'is UNLOGGED, so a crash of the server empties it', 'outbox', NULL
     FROM pg_class c WHERE c.relnamespace = 'agent_sync'::regnamespace AND c.relkind = 'r' AND c.relpersistence = 'u'
@@ -150,6 +189,26 @@ pub const UNLOGGED: &str = "
     SELECT c.oid::regclass::text
     FROM (VALUES (to_regclass($1::text)), (to_regclass($2::text))) AS o (relation) JOIN pg_class c ON c.oid = o.relation
     WHERE c.relpersistence = 'u'";
+
+/// The tables that are published without a replica identity, so that PostgreSQL refuses what the daemon does in them: updates of the
+/// configurations, the quoted table `$1` with its partitions, and deletes and updates in tables of ours. The table, and whether it is ours.
+pub const UNPUBLISHABLE: &str = "
+    WITH RECURSIVE written (relation) AS (
+        SELECT to_regclass($1::text)::oid
+        UNION
+        SELECT i.inhrelid FROM written w JOIN pg_inherits i ON i.inhparent = w.relation
+    )
+    SELECT DISTINCT c.oid::regclass::text, c.relnamespace = to_regnamespace('agent_sync')
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_publication_tables t ON t.schemaname = n.nspname AND t.tablename = c.relname
+    JOIN pg_publication p ON p.pubname = t.pubname AND (p.pubupdate OR p.pubdelete AND n.nspname = 'agent_sync')
+    WHERE (c.oid IN (SELECT w.relation FROM written w) OR n.nspname = 'agent_sync') AND c.relkind = 'r'
+      AND NOT CASE c.relreplident
+          WHEN 'f' THEN true
+          WHEN 'd' THEN EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)
+          WHEN 'i' THEN EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisreplident)
+          ELSE false END
+    ORDER BY 1";
 
 /// Whether the queue of notifications is so full that the triggers do not notify, how full it is in percent, and the session of anybody's
 /// that has been in a transaction for longest. Asking has PostgreSQL clean the queue up.
@@ -177,6 +236,8 @@ const QUOTED_NAME: &str =
 /// a policy that is switched on, a privilege, and a partition that comes or goes; one of `pg_attribute` with its column alone, as when it is
 /// renamed; those of `pg_inherits` with a partition alone; those of `pg_type` and
 /// `pg_enum` with a value that is renamed, which changes what every row says and fires no trigger. Then our triggers on all of these, their functions, the policies, the tables of ours that must not be emptied, and the schemas.
+/// What row-level security shows to the role of this session, because PostgreSQL plans no prepared statement anew when a role gets
+/// BYPASSRLS or becomes a member of another.
 /// And the large objects by which the capture says that a save could be neither noted nor counted (`sql/attach.sql`).
 /// VACUUM, ANALYZE and indexes leave these rows in place. A trigger of others that is made and dropped between two looks leaves
 /// no trace here.
@@ -226,6 +287,12 @@ fn sealed() -> String {
         UNION ALL
         SELECT concat_ws(' ', 'policy', p.oid, p.xmin)
         FROM pg_policy p WHERE p.polrelid IN (SELECT w.relation FROM watched w)
+        UNION ALL
+        SELECT concat_ws(' ', 'visible', w.relation, row_security_active(w.relation)) FROM watched w
+        UNION ALL
+        SELECT concat_ws(' ', 'member', p.oid, member.role)
+        FROM pg_policy p CROSS JOIN LATERAL unnest(p.polroles) AS member (role)
+        WHERE p.polrelid IN (SELECT w.relation FROM watched w) AND member.role <> 0 AND pg_has_role(member.role, 'USAGE')
         UNION ALL
         SELECT concat_ws(' ', 'schema', n.oid, n.xmin)
         FROM pg_namespace n

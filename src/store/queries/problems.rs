@@ -7,13 +7,15 @@ use super::claimed::LONGEST_SLUG;
 
 /// Looks up the problems of the slugs of `given`: where each stands. The row is used in the same statement, and held to its slug.
 const KNOWN: &str = "known AS MATERIALIZED (
-        SELECT g.slug, p.place FROM given g
-        JOIN LATERAL (SELECT q.ctid AS place FROM agent_sync.problem q WHERE q.slug = g.slug OFFSET 0) AS p ON true)";
+        SELECT g.slug, p.place, p.kind, p.detail, p.sqlstate, p.attempts FROM given g
+        JOIN LATERAL (SELECT q.ctid AS place, q.kind, q.detail, q.sqlstate, q.attempts
+                      FROM agent_sync.problem q WHERE q.slug = g.slug OFFSET 0) AS p ON true)";
 
-/// Notes the problems in the query `given`, with the columns `slug, kind, detail, sqlstate`; the slugs are distinct. `with` holds
-/// common table expressions that come before. Gives the slugs.
+/// Notes the problems in the query `given`, with the columns `slug, kind, detail, sqlstate, retries`; the slugs are distinct. `with`
+/// holds common table expressions that come before. Gives the slugs, and whether each problem is to be logged: a new or changed one
+/// is, an unchanged one at its 2nd, 4th, 8th … attempt (G5, S8).
 ///
-/// `since` stays while the kind does. A failed write is tried again after 2 s, doubling to 5 minutes.
+/// `since` stays while the kind does. What `retries` is tried again after 2 s, doubling to 5 minutes.
 fn note(with: &str, given: &str) -> String {
     format!(
         "WITH {with} given AS MATERIALIZED ({given}), {KNOWN}, updated AS (
@@ -24,25 +26,28 @@ fn note(with: &str, given: &str) -> String {
                  since = CASE WHEN p.kind = g.kind THEN p.since ELSE now() END,
                  last_seen = now(),
                  attempts = CASE WHEN p.kind = g.kind THEN p.attempts + 1 ELSE 1 END,
-                 next_attempt = CASE WHEN g.kind = 'failed' THEN now() + least(interval '5 minutes',
+                 next_attempt = CASE WHEN g.retries THEN now() + least(interval '5 minutes',
                      interval '2 seconds' * power(2::float8, least(p.attempts, 20)::float8)) END
              FROM given g JOIN known k ON k.slug = g.slug
              WHERE p.ctid = ANY (ARRAY(SELECT known.place FROM known)) AND p.ctid = k.place AND p.slug = k.slug
          ), inserted AS (
              INSERT INTO agent_sync.problem (slug, kind, detail, sqlstate, next_attempt)
-             SELECT g.slug, g.kind, g.detail, g.sqlstate, CASE WHEN g.kind = 'failed' THEN now() + interval '2 seconds' END
+             SELECT g.slug, g.kind, g.detail, g.sqlstate, CASE WHEN g.retries THEN now() + interval '2 seconds' END
              FROM given g LEFT JOIN known k ON k.slug = g.slug WHERE k.slug IS NULL
          )
-         SELECT g.slug FROM given g"
+         SELECT g.slug,
+             k.slug IS NULL OR k.kind <> g.kind OR k.detail <> g.detail OR k.sqlstate IS DISTINCT FROM g.sqlstate
+             OR (k.attempts + 1) & k.attempts = 0 AS is_news
+         FROM given g LEFT JOIN known k ON k.slug = g.slug"
     )
 }
 
-/// Notes problems: `$1` the slugs, `$2` the kinds, `$3` the reasons, `$4` the SQLSTATEs.
+/// Notes problems: `$1` the slugs, `$2` the kinds, `$3` the reasons, `$4` the SQLSTATEs, `$5` whether it is tried again.
 pub fn note_problems() -> String {
     note(
         "",
-        "SELECT u.slug, u.kind, u.detail, u.sqlstate
-         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS u (slug, kind, detail, sqlstate)",
+        "SELECT u.slug, u.kind, u.detail, u.sqlstate, u.retries
+         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bool[]) AS u (slug, kind, detail, sqlstate, retries)",
     )
 }
 
@@ -67,7 +72,7 @@ pub fn set_aside_not_text() -> String {
             "SELECT DISTINCT taken.slug, 'rejected' AS kind,
                 CASE WHEN octet_length(taken.slug) > {LONGEST_SLUG}
                      THEN 'slug: expected at most {LONGEST_SLUG} bytes, found ' || octet_length(taken.slug)
-                     ELSE 'slug: expected text in UTF-8, found other bytes' END AS detail, NULL::text AS sqlstate
+                     ELSE 'slug: expected text in UTF-8, found other bytes' END AS detail, NULL::text AS sqlstate, false AS retries
              FROM taken"
         ),
     )
@@ -111,7 +116,7 @@ pub fn set_aside_first() -> String {
              RETURNING was.slug
          ), taken AS (
              DELETE FROM agent_sync.outbox o USING tried WHERE o.slug = tried.slug), ",
-        "SELECT tried.slug, 'failed' AS kind, $1::text AS detail, $2::text AS sqlstate FROM tried",
+        "SELECT tried.slug, 'failed' AS kind, $1::text AS detail, $2::text AS sqlstate, true AS retries FROM tried",
     )
 }
 
@@ -119,10 +124,10 @@ pub fn set_aside_first() -> String {
 /// gives the slug.
 pub fn set_aside_unreadable() -> String {
     note(
-        "first AS (SELECT o.ctid AS place, o.slug FROM agent_sync.outbox o WHERE o.ctid >= $1 LIMIT 1 FOR UPDATE), taken AS (
+        "first AS (SELECT o.ctid AS place, o.slug FROM agent_sync.outbox o WHERE o.ctid >= $1 LIMIT 1), taken AS (
              DELETE FROM agent_sync.outbox o USING first
              WHERE o.ctid = ANY (ARRAY(SELECT first.place FROM first)) AND o.slug = first.slug
              RETURNING o.slug), ",
-        "SELECT taken.slug, 'failed' AS kind, $2::text AS detail, $3::text AS sqlstate FROM taken",
+        "SELECT taken.slug, 'failed' AS kind, $2::text AS detail, $3::text AS sqlstate, true AS retries FROM taken",
     )
 }

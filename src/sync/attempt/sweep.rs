@@ -27,6 +27,7 @@ impl Attempt<'_> {
             store.installed(client).await?.ok_or_else(|| AttemptError::Unfit(vec![Finding::NoRecord]))?;
 
         refuse(checks::server(client, patience).await?)?;
+        refuse(checks::publications(client, patience, store.layout()).await?)?;
         if let Some(known_before) = resealed {
             self.uncaptured = None;
             if known_before {

@@ -45,6 +45,7 @@ impl Drain {
         let claimed = begun.claimed;
         let mut decision =
             decide(rules, &store.layout().targets, &claimed, &self.settled, &self.slow, claim.is_one())
+                .await
                 .map_err(StoreError::from)?;
         let end = End::of(&claimed, claim, &decision);
         let refused = find_refused(tools, &decision, probes).await?;
@@ -66,8 +67,8 @@ impl Drain {
             return Ok(Some(Batch::Done(end)));
         }
         match store.finish(client, &decision.outcome, announce, Some(self.slow.time())).await {
-            Ok(()) => {
-                self.committed(tools, &decision, end, read).await?;
+            Ok(unchanged) => {
+                self.committed(tools, &decision, &unchanged, end, read).await?;
                 if probes == PROBES_OF_SLOW {
                     self.pace.was_too_heavy(decision.slugs, refused.len());
                 }
