@@ -277,7 +277,7 @@ impl Finding {
                 format!("CREATE INDEX CONCURRENTLY ON {table} ({column});").into()
             }
             Self::Scans { table, column, .. } => format!(
-                "Make it text: DROP VIEW agent_sync.state; DROP TRIGGER IF EXISTS agent_sync_insert ON {table}; \
+                "Make it text: DROP VIEW IF EXISTS agent_sync.state; DROP TRIGGER IF EXISTS agent_sync_insert ON {table}; \
                  DROP TRIGGER IF EXISTS agent_sync_update ON {table}; ALTER TABLE {table} ALTER COLUMN {column} TYPE text; \
                  then run `agent-sync install`."
             )

@@ -48,6 +48,13 @@ pub enum Fault {
     DisableAll,
     HideAgents,
     HideOutbox,
+    /// The agents are hidden by a policy until the role of the daemon gets BYPASSRLS.
+    SeeMore,
+    /// A column of the outbox loses its default for a while, so that no append succeeds; or a publication forbids to delete from it.
+    DropDefault,
+    Publish,
+    /// Somebody asks for more slugs than the daemon remembers, none of which is there.
+    AskForMany,
     /// The outbox is emptied; the schema is renamed away and back; the install loses its record, and somebody installs again.
     EmptyOutbox,
     SchemaAway,
@@ -97,6 +104,10 @@ const FAULTS: &[(Fault, u32, &str)] = &[
     (Fault::DisableAll, 2, "all triggers off"),
     (Fault::HideAgents, 3, "agents hidden"),
     (Fault::HideOutbox, 2, "outbox hidden"),
+    (Fault::SeeMore, 3, "BYPASSRLS"),
+    (Fault::DropDefault, 2, "default dropped"),
+    (Fault::Publish, 2, "outbox published"),
+    (Fault::AskForMany, 2, "many requests"),
     (Fault::EmptyOutbox, 2, "outbox emptied"),
     (Fault::SchemaAway, 2, "schema away"),
     (Fault::LoseRecord, 2, "record lost"),
@@ -119,6 +130,9 @@ impl Fault {
         matches!(self, Self::EndWriters | Self::Restart | Self::RestartAtOnce)
     }
 }
+
+/// Hides the agents from the daemon.
+const HIDE: &str = "ALTER ROLE storm_daemon NOBYPASSRLS; ALTER TABLE agents ENABLE ROW LEVEL SECURITY";
 
 /// What happens in a round, and for how long it is written.
 #[derive(Debug)]
@@ -230,7 +244,29 @@ async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
         }
         Fault::HideAgents => {
             world.needs_sweep = true;
-            world.admin.run("ALTER TABLE agents ENABLE ROW LEVEL SECURITY").await;
+            world.admin.run(HIDE).await;
+        }
+        Fault::SeeMore => {
+            world.needs_sweep = true;
+            world.admin.run(HIDE).await;
+        }
+        Fault::DropDefault => {
+            world.needs_sweep = true;
+            nudge(world, "ALTER TABLE agent_sync.outbox ALTER COLUMN at DROP DEFAULT").await;
+        }
+        Fault::Publish => {
+            world.needs_sweep = true;
+            nudge(
+                world,
+                "ALTER TABLE agent_sync.outbox REPLICA IDENTITY NOTHING; CREATE PUBLICATION storm FOR TABLE agent_sync.outbox",
+            )
+            .await;
+        }
+        Fault::AskForMany => {
+            world
+                .admin
+                .run("SELECT pg_notify('agent_sync', 'nobody ' || n) FROM generate_series(1, 2000) AS n")
+                .await;
         }
         Fault::HideOutbox => {
             world.needs_sweep = true;
@@ -316,6 +352,18 @@ async fn end(world: &mut World, fault: Fault) {
         Fault::HideOutbox => {
             world.admin.run("ALTER TABLE agent_sync.outbox DISABLE ROW LEVEL SECURITY").await;
         }
+        Fault::SeeMore => world.admin.run("ALTER ROLE storm_daemon BYPASSRLS").await,
+        Fault::DropDefault => {
+            world
+                .admin
+                .run("ALTER TABLE agent_sync.outbox ALTER COLUMN at SET DEFAULT clock_timestamp()")
+                .await;
+        }
+        Fault::Publish => {
+            let undo =
+                "DROP PUBLICATION IF EXISTS storm; ALTER TABLE agent_sync.outbox REPLICA IDENTITY FULL";
+            world.admin.run(undo).await;
+        }
         Fault::LoseRecord | Fault::ReplaceCapture => install(world).await,
         Fault::SlowWrites => world.admin.run("DELETE FROM storm.slow").await,
         Fault::DropIndex => {
@@ -343,7 +391,7 @@ async fn nudge(world: &mut World, sql: &str) {
     if let Err(error) = done {
         let state = error.code().map_or("08006", |state| state.code());
         assert!(
-            ["55P03", "40P01", "08006", "42704"].contains(&state) || state.starts_with("57P"),
+            ["55P03", "40P01", "08006", "42704", "42710"].contains(&state) || state.starts_with("57P"),
             "{sql}: {error:?}"
         );
     }

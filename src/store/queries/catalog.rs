@@ -356,7 +356,7 @@ pub fn rules() -> String {
     SELECT c.oid::regclass::text, quote_ident(r.rulename)
     FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p')
-      AND (n.nspname = 'agent_sync' AND c.relname IN ('problem', 'install', 'history')
+      AND (n.nspname = 'agent_sync' AND (c.relname IN ('problem', 'install', 'history') OR c.relname = 'outbox' AND r.ev_type = '4')
            OR r.ev_type = '2'
               AND {QUOTED_NAME} = $1::text)
     ORDER BY 1, 2"
