@@ -41,6 +41,7 @@ use self::problem::shown;
 use crate::exit::Fault;
 
 pub use database::{AgentsColumns, AgentsTable, ConfigurationsColumns, ConfigurationsTable, Database, Tls};
+pub(crate) use dsn::is_local;
 pub use entries::Entry;
 pub use exposed::Exposed;
 pub use load::{Loaded, Sources};

@@ -255,8 +255,9 @@ pub(crate) const KEYS: &[Key] = &[
         Default::Unset("verify-full"),
         "How the connection is encrypted: \"disable\"; \"require\" (encrypted, but whoever answers is believed); \
          \"verify-ca\" (the certificate must be signed by a known authority); \"verify-full\" (and be made out to the \
-         host). Not set: the URL's sslmode, else \"verify-full\" with a tls_root_cert, else \"disable\" for Unix sockets \
-         and loopback addresses, else \"require\".",
+         host). Not set: the URL's sslmode, else \"disable\" for Unix sockets and loopback addresses without a \
+         tls_root_cert, else \"verify-full\". A server of another host that is not verified gets no password in the clear \
+         and none as an MD5 hash; \"verify-ca\" verifies it with a tls_root_cert alone.",
     ),
     key(
         "databases.*.tls_root_cert",

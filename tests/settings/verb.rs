@@ -65,7 +65,7 @@ listen = "127.0.0.1:9878"  # default
 # target = "user app at db.example.com:5432, database x"  # agent-sync.toml:5
 # password = "********"                                   # agent-sync.toml:5
 url = "********"                                          # agent-sync.toml:5
-tls = "require"                                           # default
+tls = "verify-full"                                       # default
 "#;
     let text = text.replace(&place, "");
     assert!(text.starts_with(expected), "{text}");
