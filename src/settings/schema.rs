@@ -225,7 +225,18 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Listen,
         Default::Text("127.0.0.1:9878"),
         "The address and port at which /livez, /readyz, /metrics, /status and the status page are served over HTTP, to \
-         whoever can reach it; port 0 takes one that is free, and the log says which. \"off\" serves nothing.",
+         whoever can reach it: names of databases, their hosts and users, slugs and reasons; no secret and no value of a \
+         row. With 0.0.0.0, a firewall or a NetworkPolicy has to say who that is. Port 0 takes one that is free, and the \
+         log says which. \"off\" serves nothing there.",
+    ),
+    key(
+        "admin.socket",
+        Kind::Path,
+        Default::Text("/run/agent-sync/admin.sock"),
+        "A Unix socket at which the same is served, to root and to the user of the daemon. `agent-sync probe` asks there: \
+         any program of the host can take the port, but none can make a socket in a folder that is the daemon's own. \
+         Where the folder is not there, nor is the socket; then `probe` asks at admin.listen, and says that it cannot \
+         tell whose answer it is.",
     ),
     key(
         "databases.*.url",
