@@ -2,9 +2,13 @@
 #
 #   docker build --build-arg COMMIT="$(git rev-parse HEAD)" -t agent-sync .
 #
-# The same commit and base images give the same program; pin the bases by digest where that matters (docs/building.md).
+# The same commit and base images give the same program; pin the bases by digest where that matters (docs/building.md):
+#   --build-arg BUILD_IMAGE=docker.io/library/rust:1-bookworm@sha256:… --build-arg BASE_IMAGE=gcr.io/distroless/cc-debian12:nonroot@sha256:…
 
-FROM docker.io/library/rust:1-bookworm AS build
+ARG BUILD_IMAGE=docker.io/library/rust:1-bookworm
+ARG BASE_IMAGE=gcr.io/distroless/cc-debian12:nonroot
+
+FROM $BUILD_IMAGE AS build
 WORKDIR /build
 # First the dependencies, in a layer that is built again only when they change: the program is a stand-in.
 COPY Cargo.toml Cargo.lock ./
@@ -21,7 +25,7 @@ ARG COMMIT=
 RUN find build.rs src sql config -exec touch {} + \
     && AGENT_SYNC_COMMIT=$COMMIT cargo build --release --locked --bin agent-sync
 
-FROM gcr.io/distroless/cc-debian12:nonroot
+FROM $BASE_IMAGE
 ARG COMMIT=
 ARG VERSION=0.1.0
 LABEL org.opencontainers.image.title="agent-sync" \

@@ -114,7 +114,9 @@ Examples:
   agent-sync config --check && kill -HUP PID")]
     Config(Config),
     /// Ask the running daemon over HTTP whether it is live or ready
-    #[command(after_help = "Exits with 0 for yes, 1 for no, and 69 without an answer.
+    #[command(after_help = "Exits with 0 for yes, 1 for no, and 69 without an answer. It asks at the Unix
+socket admin.socket, which is the daemon's own. Where there is none, it asks at
+the port admin.listen, and says that another program may have answered.
 
 Examples:
   agent-sync probe ready
@@ -243,7 +245,7 @@ pub struct Probe {
     /// live: every loop makes progress; ready: every database is served
     #[arg(value_enum)]
     pub question: Question,
-    /// Where to ask [default: admin.listen of the settings; where that is every address, loopback]
+    /// Ask at this port instead; where it is every address, by loopback
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
 }

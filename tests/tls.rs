@@ -1,12 +1,18 @@
 //! TLS, and who is let in: what each mode demands of the server's certificate, and SCRAM over it.
 
-use std::sync::OnceLock;
+use std::io::{Read, Write};
+use std::net::{IpAddr, TcpListener, TcpStream};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use agent_sync::session::{Session, SessionError};
+use agent_sync::session::{PasswordRequest, Session, SessionError};
 use agent_sync::throwaway::{Cluster, Options};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::connection::{database, session};
+use crate::support::{Said, own_address};
 
 /// The name that the server's certificate is made out to.
 const NAME: &str = "db.test";
@@ -25,11 +31,16 @@ impl Server {
             let key = KeyPair::generate().unwrap();
             let certificate =
                 CertificateParams::new(vec![NAME.to_owned()]).unwrap().signed_by(&key, &ours).unwrap();
-            let hba = "local all all trust\nhostssl all scram all scram-sha-256\nhostssl all all all trust\n";
+            // By every address of this machine, and from this machine alone.
+            let hba = "local all all trust\nhostssl all md5 samehost md5\nhost all scram samehost scram-sha-256\n\
+                hostssl all all samehost trust\n";
+            let own = own_address().map(|own| format!("listen_addresses = '127.0.0.1, {own}'\n")).unwrap_or_default();
             let cluster = Cluster::start(Options {
                 tcp: true,
-                settings: "ssl = on\nssl_cert_file = '../server.crt'\nssl_key_file = '../server.key'\n\
-                    hba_file = 'pg_hba.conf'\npassword_encryption = 'scram-sha-256'",
+                settings: &format!(
+                    "{own}ssl = on\nssl_cert_file = '../server.crt'\nssl_key_file = '../server.key'\n\
+                    hba_file = 'pg_hba.conf'\npassword_encryption = 'scram-sha-256'"
+                ),
                 files: &[
                     ("server.crt", &certificate.pem()),
                     ("server.key", &key.serialize_pem()),
@@ -52,6 +63,16 @@ impl Server {
 
     fn file(&self, name: &str) -> String {
         self.folder.path().join(name).display().to_string()
+    }
+
+    /// Makes a role, if it is not there, with a password that is kept so.
+    async fn has_role(&self, name: &str, encryption: &str) {
+        let admin = session(&database(&self.cluster.url("postgres"), &[])).await.unwrap();
+        let sql = format!(
+            "SELECT pg_advisory_xact_lock(12); SET LOCAL password_encryption = '{encryption}';
+             DO $$ BEGIN IF to_regrole('{name}') IS NULL THEN CREATE ROLE {name} LOGIN PASSWORD 's3cret'; END IF; END $$"
+        );
+        admin.client().batch_execute(&sql).await.unwrap();
     }
 
     /// Connects by this name, with further variables.
@@ -130,8 +151,7 @@ async fn tls_is_never_negotiated_down() {
 #[tokio::test]
 async fn scram_over_tls_binds_to_the_channel_and_never_tells_the_password() {
     let server = Server::get();
-    let admin = session(&database(&server.cluster.url("postgres"), &[])).await.unwrap();
-    admin.client().batch_execute("CREATE ROLE scram LOGIN PASSWORD 's3cret'").await.unwrap();
+    server.has_role("scram", "scram-sha-256").await;
     let (right, wrong) = (server.file("right"), server.file("wrong"));
     let port = server.cluster.port();
     let url = format!("postgres://scram@{NAME}:{port}/postgres?hostaddr=127.0.0.1&channel_binding=require");
@@ -146,4 +166,176 @@ async fn scram_over_tls_binds_to_the_channel_and_never_tells_the_password() {
     let error = server.session("scram", NAME, &[(TLS, "require")]).await.unwrap_err();
     assert!(error.to_string().contains("password missing"), "{error}");
     assert!(error.remedy().contains("password"), "{}", error.remedy());
+}
+
+/// A server that nobody has asked for: it speaks TLS with a certificate of its own, or none, asks for the password in a way of its own, and
+/// keeps what it gets.
+struct Impostor {
+    port: u16,
+    root: tempfile::NamedTempFile,
+    got: std::sync::mpsc::Receiver<Vec<u8>>,
+}
+
+const CLEARTEXT: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
+const MD5: &[u8] = b"R\0\0\0\x0c\0\0\0\x05salt";
+
+impl Impostor {
+    fn start(address: IpAddr, request: &'static [u8]) -> Self {
+        let authority = authority("impostor");
+        let key = KeyPair::generate().unwrap();
+        let certificate =
+            CertificateParams::new(vec![NAME.to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![CertificateDer::from(certificate.der().to_vec())],
+                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+            )
+            .unwrap();
+        let mut root = tempfile::NamedTempFile::new().unwrap();
+        root.write_all(authority.pem().as_bytes()).unwrap();
+        let listener = TcpListener::bind((address, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (keep, got) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let _ = keep.send(Self::answer(stream.unwrap(), &config, request));
+            }
+        });
+        Self { port, root, got }
+    }
+
+    /// What a client sends once it has been asked for a password.
+    fn answer(mut stream: TcpStream, config: &ServerConfig, request: &[u8]) -> Vec<u8> {
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut head = [0; 8];
+        stream.read_exact(&mut head).unwrap();
+        if head == [0, 0, 0, 8, 4, 210, 22, 47] {
+            stream.write_all(b"S").unwrap();
+            let connection = ServerConnection::new(Arc::new(config.clone())).unwrap();
+            let mut stream = StreamOwned::new(connection, stream);
+            if stream.read_exact(&mut head).is_err() {
+                // The certificate was not accepted.
+                return Vec::new();
+            }
+            return Self::ask(&mut stream, head, request);
+        }
+        Self::ask(&mut stream, head, request)
+    }
+
+    fn ask(stream: &mut (impl Read + Write), head: [u8; 8], request: &[u8]) -> Vec<u8> {
+        let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
+        let mut startup = vec![0; length as usize - 8];
+        stream.read_exact(&mut startup).unwrap();
+        for byte in request {
+            if stream.write_all(&[*byte]).and_then(|()| stream.flush()).is_err() {
+                break;
+            }
+        }
+        let mut answer = vec![0; 1024];
+        let count = stream.read(&mut answer).unwrap_or(0);
+        answer.truncate(count);
+        answer
+    }
+
+    /// Connects to it, and says what came of it and what it got.
+    async fn session(&self, address: IpAddr, more: &[(&str, &str)]) -> (SessionError, Vec<u8>) {
+        let url = format!("postgres://app:s3cret@{NAME}:{}/postgres?hostaddr={address}", self.port);
+        let error = session(&database(&url, more)).await.unwrap_err();
+        (error, self.got.recv_timeout(Duration::from_secs(30)).unwrap())
+    }
+}
+
+#[tokio::test]
+async fn s12_a_server_that_is_not_verified_gets_no_password_in_the_clear_and_no_hash() {
+    let Some(own) = own_address() else { return };
+    for (request, asked) in [(CLEARTEXT, PasswordRequest::Cleartext), (MD5, PasswordRequest::Md5)] {
+        let impostor = Impostor::start(own, request);
+        for mode in ["require", "disable"] {
+            let (error, got) = impostor.session(own, &[(TLS, mode)]).await;
+            assert!(matches!(error, SessionError::Password(how) if how == asked), "{mode}: {error:?}");
+            assert_eq!(got, b"", "{mode}: nothing is sent");
+            assert!(
+                error.to_string().contains("not verified") && error.remedy().contains("SCRAM"),
+                "{error}"
+            );
+        }
+        // An address alone, which has no name that TLS could be about.
+        let url = format!("hostaddr={own} port={} user=app password=s3cret", impostor.port);
+        let error = session(&database(&url, &[(TLS, "disable")])).await.unwrap_err();
+        assert!(matches!(error, SessionError::Password(_)), "{error:?}");
+        assert_eq!(impostor.got.recv_timeout(Duration::from_secs(30)).unwrap(), b"");
+        // A server that is verified may ask as it likes.
+        let root = impostor.root.path().display().to_string();
+        for mode in ["verify-ca", "verify-full"] {
+            let (_, got) = impostor.session(own, &[(TLS, mode), (ROOT, &root)]).await;
+            assert_eq!(got.first(), Some(&b'p'), "{mode}: the password");
+        }
+    }
+    // So may one of this machine: nobody is on the way.
+    let local = IpAddr::from([127, 0, 0, 1]);
+    let impostor = Impostor::start(local, CLEARTEXT);
+    for mode in ["require", "disable"] {
+        let (_, got) = impostor.session(local, &[(TLS, mode)]).await;
+        assert_eq!(got, b"p\0\0\0\x0bs3cret\0", "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn s12_another_host_is_verified_where_nothing_is_set_and_the_refusal_says_what_to_do() {
+    let Some(own) = own_address() else { return };
+    let impostor = Impostor::start(own, CLEARTEXT);
+    let (error, got) = impostor.session(own, &[]).await;
+    assert!(matches!(error, SessionError::Certificate(_)), "{error:?}");
+    assert_eq!(got, b"");
+    let text = error.to_string();
+    assert!(text.contains("expected one that an authority of tls_root_cert has signed"), "{text}");
+    assert!(text.contains("found one of another authority"), "{text}");
+    for choice in ["tls_root_cert", "tls = \"require\""] {
+        assert!(error.remedy().contains(choice), "{choice}: {}", error.remedy());
+    }
+}
+
+#[tokio::test]
+async fn s12_a_server_that_is_not_verified_is_let_in_by_scram_and_doctor_says_what_it_is() {
+    let Some(own) = own_address() else { return };
+    let server = Server::get();
+    server.has_role("scram", "scram-sha-256").await;
+    server.has_role("md5", "md5").await;
+    let (port, password) = (server.cluster.port(), server.file("right"));
+    let url = |user: &str| format!("postgres://{user}@{NAME}:{port}/postgres?hostaddr={own}");
+    for mode in ["require", "disable"] {
+        let more = [(TLS, mode), (PASSWORD_FILE, &*password)];
+        let session = session(&database(&url("scram"), &more)).await;
+        let session = session.unwrap_or_else(|error| panic!("{mode}: {error}"));
+        assert_eq!(is_encrypted(&session).await, mode == "require");
+    }
+    let more = [(TLS, "require"), (PASSWORD_FILE, &*password)];
+    let error = session(&database(&url("md5"), &more)).await.unwrap_err();
+    assert!(matches!(error, SessionError::Password(PasswordRequest::Md5)), "{error:?}");
+    let root = server.file("ours.crt");
+    session(&database(&url("md5"), &[(ROOT, &root), (PASSWORD_FILE, &password)])).await.unwrap();
+
+    for (more, level, text) in [
+        (
+            &[(TLS, "require")][..],
+            "warn",
+            "encrypted, but the server is not verified: whoever answers is believed",
+        ),
+        (&[(TLS, "disable")], "warn", "not encrypted, the server not verified"),
+        (&[(ROOT, &*root)], "pass", "the server's name verified"),
+    ] {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_agent-sync"));
+        command.env_clear().args(["doctor", "--json"]).env("DATABASE_URL", url("scram"));
+        command.env(PASSWORD_FILE, &password).envs(more.iter().copied());
+        let said = Said::of(command).await.object();
+        let checks = said["checks"].as_array().unwrap();
+        let note = checks.iter().find(|check| check["topic"] == "connection").unwrap();
+        assert_eq!(note["level"], level, "{note}");
+        assert!(note["text"].as_str().unwrap().contains(text), "{note}");
+        assert_eq!(note["remedy"].is_null(), level == "pass", "{note}");
+    }
 }

@@ -46,8 +46,12 @@ impl Answer {
     }
 }
 
-/// Answers a request that came in at this address. Its body, if it has one, is not read.
-pub(super) fn answer<B>(request: &Request<B>, local: SocketAddr, board: &Board) -> Response<Full<Bytes>> {
+/// Answers a request that came in at this address, or at the Unix socket. Its body, if it has one, is not read.
+pub(super) fn answer<B>(
+    request: &Request<B>,
+    local: Option<SocketAddr>,
+    board: &Board,
+) -> Response<Full<Bytes>> {
     let host = request.headers().get(header::HOST);
     let answer = if !is_for_us(host, local) {
         Answer::text(
@@ -105,7 +109,7 @@ mod tests {
 
     fn ask(method: &str, path: &str) -> Response<Full<Bytes>> {
         let request = Request::builder().method(method).uri(path).body(()).unwrap_or_default();
-        answer(&request, SocketAddr::from(([127, 0, 0, 1], 9878)), &Board::default())
+        answer(&request, Some(SocketAddr::from(([127, 0, 0, 1], 9878))), &Board::default())
     }
 
     #[test]

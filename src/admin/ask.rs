@@ -2,10 +2,11 @@
 //! needs no crate, and a container needs no shell and no curl.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
 
 /// How long the whole of it may take; a probe of a container has little time itself.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -29,7 +30,15 @@ pub enum AskError {
 
 /// Asks for a path at this address; the status and the text of the answer.
 pub async fn ask(address: SocketAddr, path: &str) -> Result<(u16, String), AskError> {
-    tokio::time::timeout(PATIENCE, exchange(reachable(address), path)).await.map_err(|_| AskError::Silent)?
+    let address = reachable(address);
+    let asking = async { exchange(TcpStream::connect(address).await?, &address.to_string(), path).await };
+    tokio::time::timeout(PATIENCE, asking).await.map_err(|_| AskError::Silent)?
+}
+
+/// The same at the Unix socket.
+pub async fn ask_socket(socket: &Path, path: &str) -> Result<(u16, String), AskError> {
+    let asking = async { exchange(UnixStream::connect(socket).await?, "localhost", path).await };
+    tokio::time::timeout(PATIENCE, asking).await.map_err(|_| AskError::Silent)?
 }
 
 /// A daemon that listens on every address is asked by way of loopback.
@@ -43,10 +52,13 @@ pub fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-async fn exchange(address: SocketAddr, path: &str) -> Result<(u16, String), AskError> {
-    let mut stream = TcpStream::connect(address).await?;
+async fn exchange(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    host: &str,
+    path: &str,
+) -> Result<(u16, String), AskError> {
     // With HTTP/1.0 the answer ends with the connection, and comes in one piece.
-    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.take(MOST).read_to_end(&mut answer).await?;

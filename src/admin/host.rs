@@ -8,9 +8,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use hyper::header::HeaderValue;
 
-/// Whether a request to this address with this `Host` is to be answered. Without one, it is from no browser.
-pub(super) fn is_for_us(host: Option<&HeaderValue>, local: SocketAddr) -> bool {
-    let Some(host) = host.filter(|_| local.ip().to_canonical().is_loopback()) else { return true };
+/// Whether a request to this address with this `Host` is to be answered. Without a `Host` it is from no browser, nor is one that came in
+/// without an address, at the Unix socket.
+pub(super) fn is_for_us(host: Option<&HeaderValue>, local: Option<SocketAddr>) -> bool {
+    let is_loopback_address = local.is_some_and(|local| local.ip().to_canonical().is_loopback());
+    let Some(host) = host.filter(|_| is_loopback_address) else { return true };
     host.to_str().is_ok_and(|host| is_loopback(without_port(host)))
 }
 
@@ -49,9 +51,10 @@ mod tests {
             ("", false),
         ] {
             let host = HeaderValue::from_static(host);
-            assert_eq!(is_for_us(Some(&host), loopback), answered, "{host:?}");
-            assert!(is_for_us(Some(&host), SocketAddr::from(([0, 0, 0, 0], 9878))));
+            assert_eq!(is_for_us(Some(&host), Some(loopback)), answered, "{host:?}");
+            assert!(is_for_us(Some(&host), Some(SocketAddr::from(([0, 0, 0, 0], 9878)))));
+            assert!(is_for_us(Some(&host), None));
         }
-        assert!(is_for_us(None, loopback));
+        assert!(is_for_us(None, Some(loopback)));
     }
 }

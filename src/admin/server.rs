@@ -6,7 +6,9 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +16,15 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use super::answer::answer;
+use super::socket::Socket;
 use crate::observe::Board;
 
 /// How many connections there are at most.
@@ -42,32 +46,48 @@ const GRACE: Duration = Duration::from_secs(10);
 const BIND_PAUSE: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until nobody can say any more where to.
-pub(super) async fn serve(mut listen: watch::Receiver<Option<SocketAddr>>, board: Arc<Board>) {
+/// Serves at a port until nobody can say any more at which.
+pub(super) async fn serve(listen: watch::Receiver<Option<SocketAddr>>, board: &Arc<Board>) {
+    follow(listen, async |address| {
+        let Some(address) = address else { return std::future::pending().await };
+        let listener = bind(address).await;
+        let local = listener.local_addr().unwrap_or(address);
+        info!(address = %local, "serving /livez, /readyz, /metrics, /status and the status page over HTTP");
+        attend(async || Ok(listener.accept().await?.0), Some(local), board).await;
+    })
+    .await;
+}
+
+/// The same at a Unix socket.
+pub(super) async fn serve_socket(socket: watch::Receiver<PathBuf>, board: &Arc<Board>) {
+    follow(socket, async |path| {
+        let Some(socket) = make(&path).await else { return std::future::pending().await };
+        info!(socket = %path.display(), "serving the same at the Unix socket");
+        attend(async || socket.accept().await, None, board).await;
+    })
+    .await;
+}
+
+/// Serves at one place after the other. When the place changes, the listener of the last one is dropped, and its connections.
+async fn follow<T: Clone>(mut places: watch::Receiver<T>, serve_at: impl AsyncFn(T)) {
     loop {
-        let address = *listen.borrow_and_update();
-        let at_address = async {
-            match address {
-                Some(address) => serve_at(address, &board).await,
-                None => std::future::pending().await,
-            }
-        };
+        let place = places.borrow_and_update().clone();
         tokio::select! {
-            changed = listen.changed() => if changed.is_err() { return },
-            () = at_address => {}
+            changed = places.changed() => if changed.is_err() { return },
+            () = serve_at(place) => {}
         }
     }
 }
 
-/// Serves for good. When this is dropped, so are the listener and its connections.
-async fn serve_at(address: SocketAddr, board: &Arc<Board>) {
-    let listener = bind(address).await;
-    let local = listener.local_addr().unwrap_or(address);
-    info!(address = %local, "serving /livez, /readyz, /metrics, /status and the status page over HTTP");
+/// Serves for good whoever connects.
+async fn attend<S>(accept: impl AsyncFn() -> io::Result<S>, local: Option<SocketAddr>, board: &Arc<Board>)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let mut connections = JoinSet::new();
     let mut open: VecDeque<AbortHandle> = VecDeque::with_capacity(CONNECTIONS);
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok(stream) = accept().await else {
             // No file descriptor is left, perhaps; it passes.
             sleep(ACCEPT_PAUSE).await;
             continue;
@@ -102,7 +122,33 @@ async fn bind(address: SocketAddr) -> TcpListener {
     }
 }
 
-async fn connection(stream: TcpStream, local: SocketAddr, board: Arc<Board>) {
+/// Makes the socket, sooner or later; never where its folder is not there.
+async fn make(path: &Path) -> Option<Socket> {
+    let mut told = false;
+    loop {
+        match Socket::make(path).await {
+            Ok(socket) => return Some(socket),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                debug!(socket = %path.display(), "no Unix socket: its folder is not there");
+                return None;
+            }
+            Err(cause) if told => debug!(socket = %path.display(), %cause, "still no Unix socket"),
+            Err(cause) => warn!(
+                socket = %path.display(),
+                %cause,
+                remedy = "Set admin.socket to a path in a folder that belongs to the user of the daemon.",
+                "cannot serve at the Unix socket: a probe cannot tell this daemon from another program"
+            ),
+        }
+        told = true;
+        sleep(BIND_PAUSE).await;
+    }
+}
+
+async fn connection<S>(stream: S, local: Option<SocketAddr>, board: Arc<Board>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let service =
         service_fn(|request| std::future::ready(Ok::<_, Infallible>(answer(&request, local, &board))));
     let served = http1::Builder::new()

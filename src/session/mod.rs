@@ -8,9 +8,10 @@
 //! closed when the connection ends. Dropping the session aborts the driver, which closes the socket.
 //!
 //! Every address of the server is tried (`dial`), and what answers is held to be a backend of our own only on proof
-//! (`proof`); so no session is ever had through a pooler in transaction mode.
+//! (`proof`); so no session is ever had through a pooler in transaction mode. A server that nothing verifies gets no password (`guard`).
 
 mod dial;
+mod guard;
 mod inbox;
 mod proof;
 mod tls;
@@ -27,12 +28,14 @@ use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+pub use guard::PasswordRequest;
 pub use inbox::{Asked, Inbox};
 pub use proof::Backend;
 pub use tls::TlsError;
 
+use self::guard::{Guard, InTheClear};
 use crate::observe::pulse;
-use crate::settings::{Database, SettingsError, Tls};
+use crate::settings::{self, Database, SettingsError, Tls};
 use crate::store::{StoreError, failure, path, within};
 
 /// The channel of wake-ups (empty payload) and of requests for a slug (I7).
@@ -62,8 +65,14 @@ pub enum SessionError {
         cause: std::io::Error,
     },
     /// The server's certificate is not accepted, or no TLS can be agreed on.
-    #[error("the server's certificate is not accepted: {0}")]
+    #[error("the server's certificate is not accepted: {}", tls::rejection(.0))]
     Certificate(rustls::Error),
+    /// The server asks for a password that must not be sent to a server that is not verified (S12).
+    #[error(
+        "expected a server that is verified, or one that asks for SCRAM, and found one that is not verified and asks for the \
+         password {0}; the password was not sent"
+    )]
+    Password(PasswordRequest),
     /// No server of those named takes writes.
     #[error("the server takes no writes, and target_session_attrs asks for one that does")]
     ReadOnly,
@@ -99,11 +108,22 @@ impl SessionError {
             Self::Name { .. } => "Check the host in the URL of this database, and the name service.",
             Self::Certificate(Error::InvalidCertificate(
                 Wrong::NotValidForName | Wrong::NotValidForNameContext { .. },
-            )) => "Connect by a name that the certificate is made out to, or set tls to \"verify-ca\".",
-            Self::Certificate(Error::InvalidCertificate(Wrong::UnknownIssuer)) => {
-                "Set tls_root_cert to the certificate of the authority that signed the server's."
+            )) => {
+                "Connect by a name that the certificate is made out to, or set tls = \"verify-ca\" with a tls_root_cert. If the server \
+                 cannot be verified, choose tls = \"require\": it encrypts and believes whoever answers."
             }
-            Self::Certificate(_) => "Mend the certificate of the server.",
+            Self::Certificate(Error::InvalidCertificate(Wrong::UnknownIssuer)) => {
+                "Set tls_root_cert to the certificate of the authority that signed the server's. If the server cannot be verified, \
+                 choose tls = \"require\": it encrypts and believes whoever answers."
+            }
+            Self::Certificate(_) => {
+                "Mend the certificate of the server. If the server cannot be verified, choose tls = \"require\": it encrypts and \
+                 believes whoever answers."
+            }
+            Self::Password(_) => {
+                "Set tls = \"verify-full\", and tls_root_cert where the authority is not a public one; or have the server ask for SCRAM: \
+                 password_encryption = 'scram-sha-256', the password set again, and scram-sha-256 in pg_hba.conf."
+            }
             Self::ReadOnly => "Name the primary among the hosts of this database.",
             Self::Postgres(error)
                 if error.code().is_some() || error.is_closed() || sources::<io::Error>(error).is_some() =>
@@ -126,7 +146,7 @@ impl SessionError {
     fn is_answer(&self) -> bool {
         match self {
             Self::Postgres(error) => error.code().is_some(),
-            Self::Certificate(_) | Self::Pooler => true,
+            Self::Certificate(_) | Self::Password(_) | Self::Pooler => true,
             _ => false,
         }
     }
@@ -141,10 +161,16 @@ impl From<tokio_postgres::Error> for SessionError {
             {
                 Self::ReadOnly
             }
-            Some(cause) => match cause.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                Some(certificate) => Self::Certificate(certificate.clone()),
-                None => Self::Postgres(error),
-            },
+            Some(cause) => {
+                let inner = cause.get_ref();
+                if let Some(request) = inner.and_then(|inner| inner.downcast_ref()) {
+                    return Self::Password(*request);
+                }
+                match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                    Some(certificate) => Self::Certificate(certificate.clone()),
+                    None => Self::Postgres(error),
+                }
+            }
             None => Self::Postgres(error),
         }
     }
@@ -332,10 +358,13 @@ impl Session {
 
     /// Opens one connection to one address.
     async fn dial(database: &Database, config: &Config, patience: Duration) -> Result<Self, SessionError> {
+        // One address: what goes to this machine is seen by nobody on the way.
+        let withholds = !database.is_server_verified() && !settings::is_local(config);
         let opening = async {
             match database.tls() {
+                Tls::Disable if withholds => open(&guard::in_the_clear(config), InTheClear).await,
                 Tls::Disable => open(config, NoTls).await,
-                _ => open(config, connector(database).await?).await,
+                _ => open(config, Guard::new(connector(database).await?, withholds)).await,
             }
         };
         pulse::timeout(patience, opening).await.map_err(|_| SessionError::Silent(patience))?

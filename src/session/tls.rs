@@ -57,6 +57,18 @@ pub(super) fn connector(mode: Tls, root_cert: Option<&Path>) -> Result<MakeRustl
     Ok(MakeRustlsConnect::new(config))
 }
 
+/// Why a certificate is not accepted: what was expected, and what was found.
+pub(super) fn rejection(error: &Error) -> String {
+    match error {
+        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+            "expected one that an authority of tls_root_cert has signed, or one of the operating system's where tls_root_cert is not set, \
+             and found one of another authority (UnknownIssuer)"
+                .to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
 fn roots(root_cert: Option<&Path>) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     let Some(path) = root_cert else {

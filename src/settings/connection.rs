@@ -142,13 +142,8 @@ pub(crate) fn implied_by_url(name: &str, connection: &Connection, merged: &Merge
         system_roots(name, connection, merged, layer);
     }
     if !given(layer, "tls") {
-        let mode = if given(layer, "tls_root_cert") {
-            "verify-full"
-        } else if dsn::is_local(&connection.dsn.config) {
-            "disable"
-        } else {
-            "require"
-        };
+        let is_local = dsn::is_local(&connection.dsn.config);
+        let mode = if is_local && !given(layer, "tls_root_cert") { "disable" } else { "verify-full" };
         layer.insert(&path("tls"), ValueKind::String(mode.to_owned()), DEFAULT);
     }
 }

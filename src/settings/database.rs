@@ -129,6 +129,16 @@ impl Database {
         self.tls
     }
 
+    /// Whether TLS proves that the server is the one that is meant. Anybody can have a certificate of a public authority for some name,
+    /// so `verify-ca` proves it with authorities of one's own alone.
+    pub fn is_server_verified(&self) -> bool {
+        match self.tls {
+            Tls::VerifyFull => true,
+            Tls::VerifyCa => self.tls_root_cert.is_some(),
+            Tls::Disable | Tls::Require => false,
+        }
+    }
+
     /// Where the database is, without secrets: "user app at db.example.com:5432, database platform".
     pub fn target(&self) -> String {
         dsn::describe(&self.connect)

@@ -41,6 +41,7 @@ use self::problem::shown;
 use crate::exit::Fault;
 
 pub use database::{AgentsColumns, AgentsTable, ConfigurationsColumns, ConfigurationsTable, Database, Tls};
+pub(crate) use dsn::is_local;
 pub use entries::Entry;
 pub use exposed::Exposed;
 pub use load::{Loaded, Sources};
@@ -192,12 +193,14 @@ pub struct Shutdown {
 }
 
 /// Where the daemon says over HTTP how it is doing (I8).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Admin {
     /// The address and port; nothing for nowhere.
     #[serde(deserialize_with = "listen")]
     pub listen: Option<SocketAddr>,
+    /// The Unix socket.
+    pub socket: PathBuf,
 }
 
 /// Reads an address out of a value that the schema has already accepted.

@@ -225,7 +225,18 @@ pub(crate) const KEYS: &[Key] = &[
         Kind::Listen,
         Default::Text("127.0.0.1:9878"),
         "The address and port at which /livez, /readyz, /metrics, /status and the status page are served over HTTP, to \
-         whoever can reach it; port 0 takes one that is free, and the log says which. \"off\" serves nothing.",
+         whoever can reach it: names of databases, their hosts and users, slugs and reasons; no secret and no value of a \
+         row. With 0.0.0.0, a firewall or a NetworkPolicy has to say who that is. Port 0 takes one that is free, and the \
+         log says which. \"off\" serves nothing there.",
+    ),
+    key(
+        "admin.socket",
+        Kind::Path,
+        Default::Text("/run/agent-sync/admin.sock"),
+        "A Unix socket at which the same is served, to root and to the user of the daemon. `agent-sync probe` asks there: \
+         any program of the host can take the port, but none can make a socket in a folder that is the daemon's own. \
+         Where the folder is not there, nor is the socket; then `probe` asks at admin.listen, and says that it cannot \
+         tell whose answer it is.",
     ),
     key(
         "databases.*.url",
@@ -255,8 +266,9 @@ pub(crate) const KEYS: &[Key] = &[
         Default::Unset("verify-full"),
         "How the connection is encrypted: \"disable\"; \"require\" (encrypted, but whoever answers is believed); \
          \"verify-ca\" (the certificate must be signed by a known authority); \"verify-full\" (and be made out to the \
-         host). Not set: the URL's sslmode, else \"verify-full\" with a tls_root_cert, else \"disable\" for Unix sockets \
-         and loopback addresses, else \"require\".",
+         host). Not set: the URL's sslmode, else \"disable\" for Unix sockets and loopback addresses without a \
+         tls_root_cert, else \"verify-full\". A server of another host that is not verified gets no password in the clear \
+         and none as an MD5 hash; \"verify-ca\" verifies it with a tls_root_cert alone.",
     ),
     key(
         "databases.*.tls_root_cert",

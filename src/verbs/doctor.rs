@@ -88,28 +88,31 @@ async fn connection(session: &Session, database: &Database, settings: &Settings)
     let patience = Store::patience(&settings.sync);
     let nearby: Result<bool, _> = report::value(session.client(), patience, report::NEARBY, &NONE).await;
     let own = format!("a session of its own, {target}");
+    let unverified = |how: &str| Note::warn("connection", format!("{own}; {how}"), VERIFY);
     match (database.tls(), nearby) {
         (_, Err(error)) => Note::unanswered("connection", &error),
         (Tls::VerifyFull, _) => {
             Note::pass("connection", format!("{own}; encrypted, the server's name verified"))
         }
+        (Tls::VerifyCa, Ok(false)) if !database.is_server_verified() => unverified(
+            "encrypted, but the server is not verified: a certificate of any public authority is accepted, for whatever name",
+        ),
         (Tls::VerifyCa, _) => Note::pass("connection", format!("{own}; encrypted, the certificate verified")),
         (Tls::Disable, Ok(true)) => {
             Note::pass("connection", format!("{own}; on this machine, not encrypted"))
         }
         (Tls::Require, Ok(true)) => Note::pass("connection", format!("{own}; encrypted")),
-        (Tls::Require, Ok(false)) => Note::warn(
-            "connection",
-            format!("{own}; encrypted, but whoever answers is believed"),
-            "Set tls = \"verify-full\", and tls_root_cert where the authority is not a public one.",
-        ),
-        (Tls::Disable, Ok(false)) => Note::warn(
-            "connection",
-            format!("{own}; not encrypted, and not on this machine"),
-            "Set tls = \"verify-full\", and tls_root_cert where the authority is not a public one.",
-        ),
+        (Tls::Require, Ok(false)) => {
+            unverified("encrypted, but the server is not verified: whoever answers is believed")
+        }
+        (Tls::Disable, Ok(false)) => {
+            unverified("not encrypted, the server not verified, and not on this machine")
+        }
     }
 }
+
+/// What to do about a server that is not verified.
+const VERIFY: &str = "Set tls = \"verify-full\", and tls_root_cert where the authority is not a public one.";
 
 const NONE: [(&(dyn ToSql + Sync), Type); 0] = [];
 

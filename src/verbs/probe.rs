@@ -1,44 +1,76 @@
 //! `probe live|ready`: ask the daemon that runs on this host how it is, for health checks in an image without a shell.
+//!
+//! It asks at the Unix socket, which only the daemon can have made (S20). Where there is none, or the caller names a port, it asks at the
+//! port, and says that it cannot tell whose answer it is: any program of the host can listen there.
 
+use std::fmt::Display;
+use std::io;
 use std::path::Path;
 
 use anyhow::anyhow;
 
-use crate::admin::ask::{ask, reachable};
-use crate::cli::Probe;
-use crate::exit::{Exit, Fault};
+use crate::admin::ask::{AskError, ask, ask_socket, reachable};
+use crate::cli::{Probe, Question};
+use crate::exit::{self, Exit, Fault};
 use crate::settings;
+use crate::show::Clean;
 
 /// Exits with 0 if the answer is yes, with 1 if it is no, and with 69 if there is none.
 pub fn probe(config: Option<&Path>, args: &Probe) -> anyhow::Result<Exit> {
-    let listen = match args.listen {
-        Some(address) => Some(address),
-        None => settings::load_or_fault(config)?.settings.admin.listen,
-    };
-    let Some(address) = listen.filter(|address| address.port() != 0) else {
-        let fault = Fault::usage("the settings do not say where the daemon can be asked (admin.listen)");
-        return Err(fault
-            .remedy("set admin.listen to an address and a port, or name them with --listen")
-            .into());
+    let (socket, listen) = if args.listen.is_some() {
+        (None, args.listen)
+    } else {
+        let admin = settings::load_or_fault(config)?.settings.admin;
+        (Some(admin.socket), admin.listen)
     };
     let question = args.question;
     super::block_on(async move {
-        match ask(address, question.path()).await {
-            Ok((200, answer)) => {
-                // Whether it can be said has nothing to do with the daemon.
-                let _ = super::output::say(answer.trim_end());
-                Ok(Exit::Done)
-            }
-            Ok((status, answer)) => {
-                let what =
-                    format!("the daemon says that it is not {} (HTTP status {status})", question.word());
-                Err(anyhow!("{}", answer.trim_end()).context(Fault::new(Exit::Failed, what)))
-            }
-            Err(error) => {
-                let what = format!("the daemon cannot be asked at {}", reachable(address));
-                let fault = Fault::unavailable(what).remedy("see whether it runs, and its admin.listen");
-                Err(anyhow::Error::new(error).context(fault))
+        let mut why = "named by --listen".to_owned();
+        if let Some(socket) = socket {
+            let place = socket.display();
+            match ask_socket(&socket, question.path()).await {
+                Ok(answer) => return told(question, answer),
+                Err(AskError::Network(cause)) if is_out_of_reach(&cause) => why = format!("{place}: {cause}"),
+                Err(error) => return Err(unanswered(place, "admin.socket", error)),
             }
         }
+        let Some(address) = listen.filter(|address| address.port() != 0) else {
+            let what = "the settings do not say where the daemon can be asked (admin.listen)";
+            let remedy = "set admin.listen to an address and a port, or name them with --listen";
+            return Err(Fault::usage(what).remedy(remedy).into());
+        };
+        let address = reachable(address);
+        match ask(address, question.path()).await {
+            Ok(answer) => {
+                exit::say(&Clean::lines(&format!(
+                    "agent-sync: the answer comes from {address}, where any program can listen; whether it is the \
+                     daemon's cannot be told without its Unix socket ({why})\n"
+                )));
+                told(question, answer)
+            }
+            Err(error) => Err(unanswered(address, "admin.listen", error)),
+        }
     })
+}
+
+/// Whether nobody has made the socket, or it is not for this user.
+fn is_out_of_reach(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+}
+
+fn told(question: Question, (status, answer): (u16, String)) -> anyhow::Result<Exit> {
+    let answer = answer.trim_end();
+    if status == 200 {
+        // Whether it can be said has nothing to do with the daemon.
+        let _ = super::output::say(answer);
+        return Ok(Exit::Done);
+    }
+    let what = format!("the daemon says that it is not {} (HTTP status {status})", question.word());
+    Err(anyhow!("{answer}").context(Fault::new(Exit::Failed, what)))
+}
+
+fn unanswered(place: impl Display, key: &str, error: AskError) -> anyhow::Error {
+    let what = format!("the daemon cannot be asked at {place}");
+    let fault = Fault::unavailable(what).remedy(format!("see whether it runs, and its {key}"));
+    anyhow::Error::new(error).context(fault)
 }

@@ -67,7 +67,7 @@ async fn serve(
     remark(&loaded.notes, &loaded.exposed);
     let mut grace = loaded.settings.shutdown.grace_period;
     let board = Arc::new(Board::default());
-    let admin = Admin::start(loaded.settings.admin.listen, Arc::clone(&board));
+    let admin = Admin::start(&loaded.settings.admin, Arc::clone(&board));
     let mut fleet =
         Fleet::start(&loaded.databases, Options::of(&loaded.settings), loaded.rules, Arc::clone(&board));
     let supervisor = Supervisor::attend(board);
@@ -88,7 +88,7 @@ async fn serve(
                     Ok(loaded) => {
                         logging.reload(&loaded.settings.log);
                         grace = loaded.settings.shutdown.grace_period;
-                        admin.reload(loaded.settings.admin.listen);
+                        admin.reload(&loaded.settings.admin);
                         let options = Options::of(&loaded.settings);
                         tell(&fleet.reload(&loaded.databases, options, loaded.rules));
                         remark(&loaded.notes, &loaded.exposed);

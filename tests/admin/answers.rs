@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 
 use crate::support::http::{address, command, get, metric, metric_becomes, raw, serving};
 use crate::support::platform::{EXAMPLE, EXPECTED};
-use crate::support::{Daemon, Platform, eventually};
+use crate::support::{Daemon, Platform, Said, eventually};
 
 #[tokio::test]
 async fn g11_no_secret_and_no_value_of_a_row_is_served() {
@@ -63,33 +63,38 @@ async fn g11_no_secret_and_no_value_of_a_row_is_served() {
     platform.run("ALTER SCHEMA elsewhere RENAME TO agent_sync").await;
 }
 
+/// Asks without any setting but these, and says exit code, standard output and standard error.
+async fn probe(question: &str, arguments: &[&str], settings: &[(&str, &str)]) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
+    command.env_clear().args(["probe", question]).args(arguments).env(SOCKET, "/nonexistent/admin.sock");
+    let Said { code, out, err } = Said::of({
+        command.envs(settings.iter().copied());
+        command
+    })
+    .await;
+    (code, out, err)
+}
+
+const LISTEN: &str = "AGENT_SYNC__ADMIN__LISTEN";
+const SOCKET: &str = "AGENT_SYNC__ADMIN__SOCKET";
+
 #[tokio::test]
 async fn probe_says_by_its_exit_code_yes_no_or_nobody_there() {
     let platform = Platform::installed().await;
     let (daemon, address) = serving(&platform).await;
-    let probe = |question: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
-        command.env_clear().args(["probe", question]);
-        command
-    };
-    let told = |command: &mut Command| {
-        let output = command.output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
-    };
     let listen = address.to_string();
     for question in ["live", "ready"] {
-        let (code, out, error) = told(probe(question).env("AGENT_SYNC__ADMIN__LISTEN", &listen));
-        assert_eq!((code, &*error), (0, ""), "{question}");
+        let (code, out, error) = probe(question, &[], &[(LISTEN, &listen)]).await;
+        assert_eq!(code, 0, "{question}: {error}");
         assert_eq!(out, if question == "live" { "ok\n" } else { "default: ready (waiting)\n" });
     }
     // A daemon that listens everywhere is asked by loopback; this one listens there alone.
     let everywhere = format!("0.0.0.0:{}", address.port());
-    assert_eq!(told(probe("live").args(["--listen", &everywhere])).0, 0);
+    assert_eq!(probe("live", &["--listen", &everywhere], &[]).await.0, 0);
 
     platform.run("ALTER TABLE agents DISABLE TRIGGER agent_sync_insert").await;
     eventually("it is not ready", async || get(address, "/readyz").await.1.contains("is disabled")).await;
-    let (code, out, error) = told(probe("ready").args(["--listen", &listen]));
+    let (code, out, error) = probe("ready", &["--listen", &listen], &[]).await;
     assert_eq!((code, &*out), (1, ""));
     assert!(
         error.contains("not ready (HTTP status 503)") && error.contains("agent_sync_insert is disabled"),
@@ -97,18 +102,96 @@ async fn probe_says_by_its_exit_code_yes_no_or_nobody_there() {
     );
 
     assert!(daemon.terminate().await.success());
-    let (code, out, error) = told(probe("live").args(["--listen", &listen]));
+    let (code, out, error) = probe("live", &["--listen", &listen], &[]).await;
     assert_eq!((code, &*out), (69, ""), "{error}");
     assert!(error.contains("cannot be asked at") && error.contains("try: "), "{error}");
 
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (code, _, error) = told(probe("live").args(["--listen", &silent.local_addr().unwrap().to_string()]));
+    let (code, _, error) = probe("live", &["--listen", &silent.local_addr().unwrap().to_string()], &[]).await;
     assert_eq!(code, 69, "{error}");
     for nowhere in ["off", "127.0.0.1:0"] {
-        let (code, _, error) = told(probe("live").env("AGENT_SYNC__ADMIN__LISTEN", nowhere));
+        let (code, _, error) = probe("live", &[], &[(LISTEN, nowhere)]).await;
         assert_eq!(code, 64, "{nowhere}: {error}");
     }
-    assert_eq!(told(&mut probe("maybe")).0, 64);
+    assert_eq!(probe("maybe", &[], &[]).await.0, 64);
+}
+
+#[tokio::test]
+async fn s20_probe_asks_the_daemon_itself_whoever_has_taken_its_port() {
+    let platform = Platform::installed().await;
+    // Whoever comes first has the port, and says what he likes.
+    let impostor = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = impostor.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in impostor.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = std::io::Read::read(&mut stream, &mut [0; 1024]);
+            let _ = std::io::Write::write_all(&mut stream, b"HTTP/1.0 503 No\r\n\r\nI hang, end me\n");
+        }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("admin.sock").display().to_string();
+    let settings = [(LISTEN, &*listen), (SOCKET, &*socket)];
+    let mut command = platform.command(&["run"]);
+    command.envs(settings);
+    let mut daemon = Daemon::start(command);
+    daemon.logged("cannot serve over HTTP").await;
+    daemon.logged("caught up").await;
+    eventually("it is ready", async || probe("ready", &[], &settings).await.0 == 0).await;
+    assert_eq!(probe("live", &[], &settings).await, (0, "ok\n".to_owned(), String::new()));
+    // A daemon that stands still is found, whatever the impostor says.
+    daemon.signal("STOP");
+    let (code, _, error) = probe("live", &[], &settings).await;
+    assert!(code == 69 && error.contains("no answer within"), "{code}: {error}");
+    daemon.signal("CONT");
+    eventually("it goes on", async || probe("live", &[], &settings).await.0 == 0).await;
+    // And so is one that is gone.
+    daemon.signal("KILL");
+    daemon.ended().await;
+    let (code, _, error) = probe("live", &[], &settings).await;
+    assert!(code == 69 && error.contains(&socket) && error.contains("Connection refused"), "{code}: {error}");
+    // Where there is no socket, it says that it cannot tell whose answer it is.
+    std::fs::remove_file(&socket).unwrap();
+    for (arguments, why) in
+        [(&[][..], "admin.sock: No such file"), (&["--listen", &listen], "named by --listen")]
+    {
+        let (code, _, error) = probe("live", arguments, &settings).await;
+        assert!(code == 1 && error.contains("I hang"), "{code}: {error}");
+        let note = "whether it is the daemon's cannot be told without its Unix socket";
+        assert!(error.contains(note) && error.contains(why) && error.contains(&listen), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn s20_the_socket_is_there_without_a_port_and_moves_with_a_reload() {
+    let platform = Platform::installed().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("agent-sync.toml");
+    let socket = |name: &str| folder.path().join(name).display().to_string();
+    let write = |name: &str| {
+        std::fs::write(&file, format!("[admin]\nlisten = \"off\"\nsocket = {:?}", socket(name))).unwrap();
+    };
+    write("first.sock");
+    let mut command = platform.command(&["run"]);
+    command.env("AGENT_SYNC_CONFIG", &file).env(SOCKET, "").env(LISTEN, "");
+    let daemon = Daemon::start(command);
+    let asks = async |name: &str| {
+        let config = file.display().to_string();
+        let socket = socket(name);
+        probe("live", &["--config", &config], &[(SOCKET, &socket)]).await.0
+    };
+    eventually("it answers", async || asks("first.sock").await == 0).await;
+    write("second.sock");
+    daemon.signal("HUP");
+    eventually("it answers elsewhere", async || asks("second.sock").await == 0).await;
+    assert!(!std::path::Path::new(&socket("first.sock")).exists());
+    // A folder that is not there is not worth a warning; a place that is taken is.
+    assert!(daemon.log().iter().all(|line| line["level"] != "WARN"), "{:?}", daemon.log());
+    std::fs::write(socket("third.sock"), "a file of somebody").unwrap();
+    write("third.sock");
+    daemon.signal("HUP");
+    let line = daemon.logged("cannot serve at the Unix socket").await;
+    assert_eq!(line["cause"], "something else is there, and no socket");
 }
 
 #[tokio::test]

@@ -59,6 +59,7 @@ fn the_manifests_are_what_kubernetes_takes() {
         let Some(manifests) = built(folder) else { return };
         let Some(output) = validate(&manifests) else { return };
         assert!(output.status.success() && text(&output).contains("passed"), "{folder}: {}", text(&output));
+        assert!(manifests.contains("kind: NetworkPolicy"), "{folder}");
         let wrong = manifests.replace("livenessProbe:", "livelinessProbe:");
         assert_ne!(wrong, manifests);
         let output = validate(&wrong).unwrap();

@@ -95,3 +95,74 @@ fn the_package_holds_files_that_there_are() {
         assert!(made || source.contains('*') || path(source).exists(), "{source}");
     }
 }
+
+#[test]
+fn s20_every_unit_gives_the_daemon_a_folder_for_its_socket() {
+    let socket = Settings::load_from(&Sources::default()).unwrap().settings.admin.socket;
+    let folder = socket.parent().unwrap().to_str().unwrap();
+    let name = folder.strip_prefix("/run/").unwrap();
+    let tmpfs = format!("--tmpfs={folder}:size=64k,mode=1777");
+    for (file, line) in [
+        ("packaging/agent-sync.service", format!("RuntimeDirectory={name}\nRuntimeDirectoryMode=0700\n")),
+        ("packaging/agent-sync.container", format!("PodmanArgs={tmpfs}\n")),
+        ("packaging/agent-sync-container.service", format!("{tmpfs} \\\n")),
+        ("packaging/compose.yaml", format!("tmpfs: [\"{folder}:size=64k,mode=1777\"]\n")),
+    ] {
+        assert!(read(file).contains(&line), "{file} says {line}");
+    }
+}
+
+#[test]
+fn s24_grafana_has_no_default_password() {
+    let compose = read("packaging/compose.yaml");
+    let (_, grafana) = compose.split_once("\n  grafana:\n").unwrap();
+    let grafana = grafana.split("\n\n").next().unwrap();
+    assert!(
+        grafana.contains("GF_SECURITY_ADMIN_PASSWORD__FILE: /run/secrets/grafana_password\n"),
+        "{grafana}"
+    );
+    assert!(grafana.contains("secrets: [grafana_password]\n"), "{grafana}");
+    let page = read("docs/deploy-compose.md");
+    assert!(page.contains("for name in postgres agent_sync grafana; do"), "the page makes each password");
+}
+
+#[test]
+fn s24_a_port_that_others_reach_has_a_network_policy() {
+    for folder in ["standalone", "sidecar-example"] {
+        let file = |name: &str| read(&format!("packaging/kubernetes/{folder}/{name}"));
+        assert!(file("kustomization.yaml").contains("\n  - networkpolicy.yaml\n"), "{folder}");
+        let policy = file("networkpolicy.yaml");
+        for line in ["kind: NetworkPolicy", "policyTypes: [Ingress]", "{ port: 9878, protocol: TCP }"] {
+            assert!(policy.contains(line), "{folder}: {line}");
+        }
+        // The port of the daemon is for a namespace by its name.
+        let (before, _) = policy.split_once("port: 9878").unwrap();
+        let from = before.rsplit("- from:").next().unwrap();
+        assert!(from.contains("kubernetes.io/metadata.name: monitoring"), "{folder}: {from}");
+    }
+    let compose = read("packaging/compose.yaml");
+    assert!(!compose.contains(":9878\""), "the port is not published");
+    for unit in UNITS {
+        assert!(read(unit).contains("\n#IPAddressDeny=any\n#IPAddressAllow="), "{unit} has an example");
+    }
+}
+
+#[test]
+fn s24_every_image_can_be_pinned_by_digest() {
+    let dockerfile = read("Dockerfile");
+    for from in dockerfile.lines().filter_map(|line| line.strip_prefix("FROM ")) {
+        let argument = from.split(' ').next().unwrap().strip_prefix('$').unwrap_or_else(|| panic!("{from}"));
+        assert!(dockerfile.contains(&format!("\nARG {argument}=")), "{argument}");
+        assert!(read("docs/building.md").contains(&format!("--build-arg {argument}=")), "{argument}");
+    }
+    let compose = read("packaging/compose.yaml");
+    let images: Vec<_> = compose.lines().filter_map(|line| line.trim().strip_prefix("image: ")).collect();
+    assert!(images.len() > 4);
+    for image in images {
+        let variable = image.strip_prefix("${").and_then(|rest| rest.split(":-").next());
+        assert!(
+            variable.is_some_and(|name| read("docs/building.md").contains(&format!("`{name}`"))),
+            "{image}"
+        );
+    }
+}

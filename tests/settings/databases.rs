@@ -26,9 +26,12 @@ fn secret_files_lose_one_line_feed_and_override_the_url() {
 }
 
 #[test]
-fn tls_is_what_is_set_else_what_the_url_says_else_what_is_safe_there() {
+fn s12_tls_is_what_is_set_else_what_the_url_says_else_what_is_safe_there() {
     for (url, tls) in [
-        ("postgres://db.example.com/x", Tls::Require),
+        ("postgres://db.example.com/x", Tls::VerifyFull),
+        ("postgres://10.0.0.1/x", Tls::VerifyFull),
+        ("host=localhost,db.example.com", Tls::VerifyFull),
+        ("postgres://db.example.com/x?sslmode=require", Tls::Require),
         ("postgres://localhost/x", Tls::Disable),
         ("postgres://127.0.0.2/x", Tls::Disable),
         ("postgres://[::1]/x", Tls::Disable),
@@ -65,6 +68,28 @@ fn tls_is_what_is_set_else_what_the_url_says_else_what_is_safe_there() {
         source(&loaded, "databases.default.tls_root_cert"),
         "environment variable DATABASE_URL, sslrootcert"
     );
+}
+
+#[test]
+fn s12_a_server_counts_as_verified_by_its_name_or_by_authorities_of_ones_own() {
+    let root = directory(&[("root.crt", "-----BEGIN CERTIFICATE-----")]);
+    let root = root.path().join("root.crt").display().to_string();
+    for (mode, root, verified) in [
+        ("", "", true),
+        ("verify-full", "", true),
+        ("verify-ca", &*root, true),
+        ("verify-ca", "", false),
+        ("require", "", false),
+        ("disable", "", false),
+    ] {
+        let variables = [
+            ("DATABASE_URL", URL),
+            ("AGENT_SYNC__DATABASES__DEFAULT__TLS", mode),
+            ("AGENT_SYNC__DATABASES__DEFAULT__TLS_ROOT_CERT", root),
+        ];
+        let loaded = load("", &variables).unwrap();
+        assert_eq!(loaded.settings.databases["default"].is_server_verified(), verified, "{mode} {root}");
+    }
 }
 
 #[test]

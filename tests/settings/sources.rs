@@ -28,6 +28,7 @@ fn without_any_source_the_defaults_are_in_force() {
     assert_eq!(settings.reconnect.max_delay, Duration::from_secs(30));
     assert_eq!(settings.shutdown.grace_period, Duration::from_secs(4));
     assert_eq!(settings.admin.listen, Some("127.0.0.1:9878".parse().unwrap()));
+    assert_eq!(settings.admin.socket, Path::new("/run/agent-sync/admin.sock"));
     assert!(settings.databases.is_empty() && loaded.notes.is_empty());
     assert!(loaded.entries.iter().all(|entry| entry.source == "default"));
 }

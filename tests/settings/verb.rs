@@ -59,13 +59,14 @@ max_delay = "30s"        # default
 grace_period = "4s"  # default
 
 [admin]
-listen = "127.0.0.1:9878"  # default
+listen = "127.0.0.1:9878"              # default
+socket = "/run/agent-sync/admin.sock"  # default
 
 [databases.eu]
 # target = "user app at db.example.com:5432, database x"  # agent-sync.toml:5
 # password = "********"                                   # agent-sync.toml:5
 url = "********"                                          # agent-sync.toml:5
-tls = "require"                                           # default
+tls = "verify-full"                                       # default
 "#;
     let text = text.replace(&place, "");
     assert!(text.starts_with(expected), "{text}");

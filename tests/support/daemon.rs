@@ -29,6 +29,9 @@ impl Daemon {
         if command.get_envs().all(|(name, _)| name != "AGENT_SYNC__ADMIN__LISTEN") {
             command.env("AGENT_SYNC__ADMIN__LISTEN", "off");
         }
+        if command.get_envs().all(|(name, _)| name != "AGENT_SYNC__ADMIN__SOCKET") {
+            command.env("AGENT_SYNC__ADMIN__SOCKET", "/nonexistent/admin.sock");
+        }
         if let Some(level) = level {
             command.env("AGENT_SYNC__LOG__LEVEL", level);
         }

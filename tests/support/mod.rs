@@ -39,6 +39,19 @@ pub fn tcp_cluster() -> &'static Cluster {
     })
 }
 
+/// An address of this machine that is not loopback: what goes there counts as going to another host. Where there is none, the test says so,
+/// and is skipped.
+pub fn own_address() -> Option<std::net::IpAddr> {
+    // Nothing is sent: the system says by which address it would go.
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    let address = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()).map(|own| own.ip());
+    let address = address.ok().filter(|address| !address.is_loopback() && !address.is_unspecified());
+    if address.is_none() {
+        eprintln!("skipped: this machine has no address besides loopback");
+    }
+    address
+}
+
 /// A standby server of this one, unless its programs do not come with what makes one: then the test says so, and is skipped.
 pub fn standby(primary: &Cluster) -> Option<Cluster> {
     if primary.has_program("pg_basebackup") {

@@ -86,6 +86,7 @@ try_service() {
     save reception echo
     eventually 10 "a save is synced" has_voice reception echo
     eventually 30 "its health check turns healthy" of_container '{{.State.Health.Status}}' healthy
+    check "the health check asks at the socket" sh -c '[ "$(podman exec agent-sync agent-sync probe live 2>&1)" = ok ]'
     check "its root is read-only" of_container '{{.HostConfig.ReadonlyRootfs}}' true
     save lonely alloy
     eventually 10 "its lines are in the journal with their priority" logged "no configuration has this slug" -p warning -u agent-sync

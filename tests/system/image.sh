@@ -26,7 +26,7 @@ image() {
 try_image() {
     local base why
     why=$(need buildah buildah && need debootstrap debootstrap && need systemd-nspawn systemd-container) || { skip image "$why"; return; }
-    for base in $(sed -n 's/^FROM \([^ ]*\).*/\1/p' Dockerfile); do
+    for base in $(sed -n 's/^ARG [A-Z]*_IMAGE=//p' Dockerfile); do
         buildah inspect "$base" >/dev/null 2>&1 || timeout 120 buildah pull --quiet "$base" >/dev/null 2>&1 || {
             skip image "the base image $base is not here and cannot be pulled"
             return

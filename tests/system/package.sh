@@ -58,6 +58,7 @@ before_reboot() {
     eventually 5 "a save is synced" has_voice reception echo
     check "the secret is root's alone" sh -c '[ "$(stat -c %a%U /etc/agent-sync/secrets/platform.url)" = 600root ]'
     check "no secret is in the journal" sh -c '! journalctl -q -u agent-sync | grep -qF "$(sed "s/.*daemon:\(.*\)@.*/\1/" /etc/agent-sync/secrets/platform.url)"'
+    check "probe asks at the socket" sh -c '[ "$(agent-sync probe live 2>&1)" = ok ]'
     check "the daemon runs as a user that is made for it" sh -c '[ "$(stat -c %u "/proc/$(systemctl show -P MainPID agent-sync)")" -ge 61184 ]'
 
     step "the unit"

@@ -167,7 +167,10 @@ impl AttemptError {
     /// Whether it is worth telling in the middle of an outage that began for another reason.
     pub(crate) fn is_finding(&self) -> bool {
         match self {
-            Self::Unfit(_) | Self::Session(SessionError::Pooler | SessionError::Secret(_)) => true,
+            Self::Unfit(_)
+            | Self::Session(SessionError::Pooler | SessionError::Secret(_) | SessionError::Password(_)) => {
+                true
+            }
             Self::Layout(error) => !matches!(error, LayoutError::Store(_)),
             // A server that answers, and will go on to say no: to the user, the password or the database.
             Self::Session(SessionError::Postgres(error)) => {
