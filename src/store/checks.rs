@@ -162,6 +162,22 @@ pub enum Finding {
     },
     /// A history is wanted, and the outbox was installed without noting who makes a change.
     HistoryWithoutCause,
+    /// The role of this session is a superuser, and code of the owners of the tables runs in it.
+    Superuser {
+        /// The role.
+        role: String,
+    },
+    /// A capture function belongs to a role that the owner of its table is not, so that owner can act as it.
+    LendsRights {
+        /// The function.
+        function: String,
+        /// Its owner, with what it is.
+        owner: String,
+        /// The table, as `schema.name`.
+        table: String,
+        /// Its owner.
+        table_owner: String,
+    },
 }
 
 impl Finding {
@@ -183,6 +199,8 @@ impl Finding {
                 | Self::CollationChanged { .. }
                 | Self::PreparedTransactions { .. }
                 | Self::HistoryWithoutCause
+                | Self::Superuser { .. }
+                | Self::LendsRights { .. }
         )
     }
 
@@ -209,7 +227,9 @@ impl Finding {
             | Self::Unlogged { .. }
             | Self::CollationChanged { .. }
             | Self::PreparedTransactions { .. }
-            | Self::HistoryWithoutCause => false,
+            | Self::HistoryWithoutCause
+            | Self::Superuser { .. }
+            | Self::LendsRights { .. } => false,
         }
     }
 
@@ -308,6 +328,14 @@ impl Finding {
                 "Set capture.notify = false if transactions that save agents are prepared (two-phase commit)."
                     .into()
             }
+            Self::Superuser { .. } => {
+                "Run `agent-sync install --role NAME` for this database, and let the daemon connect as that role.".into()
+            }
+            Self::LendsRights { .. } => {
+                "Run `agent-sync install` for this database, as a superuser or a role that can act as both: it gives the function to the \
+                 owner of the table."
+                    .into()
+            }
         }
     }
 }
@@ -391,6 +419,14 @@ impl Display for Finding {
             ),
             Self::HistoryWithoutCause => out.write_str(
                 "history.enabled is true, and the install was made without it, so the history cannot tell who caused a write",
+            ),
+            Self::Superuser { role } => write!(
+                out,
+                "the role {role} is a superuser, and code of the owners of the tables runs with its rights"
+            ),
+            Self::LendsRights { function, owner, table, table_owner } => write!(
+                out,
+                "{function} belongs to {owner}, and the owner of {table}, {table_owner}, can act with the rights of that role through it"
             ),
         }
     }
@@ -646,6 +682,17 @@ pub async fn cautions(
     }
     let row = within(patience, client.query_typed_one(queries::SERVER, &[])).await?;
     let max: i32 = row.try_get(4)?;
+    if row.try_get(5)? {
+        findings.push(Finding::Superuser { role: row.try_get(6)? });
+    }
+    for row in within(patience, client.query_typed(queries::LENDS_RIGHTS, &tables)).await? {
+        findings.push(Finding::LendsRights {
+            function: row.try_get(0)?,
+            owner: row.try_get(1)?,
+            table: row.try_get(2)?,
+            table_owner: row.try_get(3)?,
+        });
+    }
     findings.extend(layout.scans.iter().cloned());
     if notify && max > 0 {
         findings.push(Finding::PreparedTransactions { max });
