@@ -29,6 +29,14 @@ const NOT_SHOWN: &str = "one that this role is not shown";
 /// The collation that has no name of its own.
 const DEFAULT_COLLATION: &str = "of the database";
 
+/// What to do about a daemon that is a superuser.
+const ROLE_OF_ITS_OWN: &str =
+    "Run `agent-sync install --role NAME` for this database, and let the daemon connect as that role.";
+
+/// What to do about a capture function that belongs to another role than its table.
+const GIVE_AWAY: &str = "Run `agent-sync install` for this database, as a superuser or a role that can act as both: it gives the function to \
+                         the owner of the table.";
+
 /// Something that was found.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Finding {
@@ -328,14 +336,8 @@ impl Finding {
                 "Set capture.notify = false if transactions that save agents are prepared (two-phase commit)."
                     .into()
             }
-            Self::Superuser { .. } => {
-                "Run `agent-sync install --role NAME` for this database, and let the daemon connect as that role.".into()
-            }
-            Self::LendsRights { .. } => {
-                "Run `agent-sync install` for this database, as a superuser or a role that can act as both: it gives the function to the \
-                 owner of the table."
-                    .into()
-            }
+            Self::Superuser { .. } => ROLE_OF_ITS_OWN.into(),
+            Self::LendsRights { .. } => GIVE_AWAY.into(),
         }
     }
 }
