@@ -8,10 +8,12 @@
 -- editor. Once released, this file is never edited: a later schema version is a further numbered file.
 -- Running it again changes nothing, but for making what has been dropped since.
 --
--- Everything is in the schema agent_sync, owned by whoever installs, and closed to PUBLIC.
+-- Everything is in the schema agent_sync, closed to PUBLIC, and owned by whoever installed first: each file acts as the owner of the schema
+-- (SET LOCAL ROLE) and goes back to the role that it was run as. The capture functions belong to the owners of the tables: see attach.sql.
 
 DO $schema$
 DECLARE
+    acting CONSTANT text := pg_catalog.current_setting('role'); -- What SET ROLE says, to go back to.
     mended boolean := false;
 BEGIN
     -- No lock that could hold up traffic is waited for longer than this.
@@ -33,6 +35,8 @@ BEGIN
         COMMENT ON SCHEMA agent_sync IS
             'agent-sync: keeps the agent configurations in step with the agents. Remove it with "agent-sync uninstall".';
     END IF;
+    PERFORM set_config('role', pg_get_userbyid(n.nspowner), true)
+        FROM pg_namespace n WHERE n.nspname = 'agent_sync' AND pg_get_userbyid(n.nspowner) <> current_user;
 
     IF pg_catalog.to_regclass('agent_sync.install') IS NULL THEN
         CREATE TABLE agent_sync.install (
@@ -115,14 +119,36 @@ BEGIN
 
     IF pg_catalog.to_regclass('agent_sync.role') IS NULL THEN
         CREATE TABLE agent_sync.role (
-            name     text    NOT NULL,
-            granted  text[]  NOT NULL DEFAULT '{}',
+            name  text  NOT NULL,
             CONSTRAINT role_pkey PRIMARY KEY (name)
         );
         COMMENT ON TABLE agent_sync.role IS 'The roles that daemons connect with, as grant.sql was told.';
         COMMENT ON COLUMN agent_sync.role.name IS 'The name of the role.';
-        COMMENT ON COLUMN agent_sync.role.granted IS
-            'What grant.sql has granted to it, and uninstall revokes; not what it had before.';
+    END IF;
+
+    IF pg_catalog.to_regclass('agent_sync.granted') IS NULL THEN
+        -- Data, and no text of SQL: who reads it builds the statement, and nothing that stands here is ever run.
+        CREATE TABLE agent_sync.granted (
+            role       text  NOT NULL,
+            privilege  text  NOT NULL,
+            kind       text  NOT NULL,
+            schema     text  NOT NULL DEFAULT '',
+            object     text  NOT NULL DEFAULT '',
+            "column"   text  NOT NULL DEFAULT '',
+            CONSTRAINT granted_pkey PRIMARY KEY (role, kind, schema, object, "column", privilege),
+            CONSTRAINT granted_privilege_is_known
+                CHECK (privilege IN ('CONNECT', 'USAGE', 'SELECT', 'INSERT', 'UPDATE', 'DELETE')),
+            CONSTRAINT granted_kind_is_known CHECK (kind IN ('database', 'schema', 'relation'))
+        );
+        COMMENT ON TABLE agent_sync.granted IS
+            'What grant.sql has granted to the roles of agent_sync.role, and uninstall revokes; not what they had before.';
+        COMMENT ON COLUMN agent_sync.granted.role IS 'The role.';
+        COMMENT ON COLUMN agent_sync.granted.privilege IS 'The privilege, such as SELECT.';
+        COMMENT ON COLUMN agent_sync.granted.kind IS
+            'What it is a privilege on: this database, a schema, or a relation (a table, view or sequence).';
+        COMMENT ON COLUMN agent_sync.granted.schema IS 'The schema, or that of the relation; empty for the database.';
+        COMMENT ON COLUMN agent_sync.granted.object IS 'The relation; empty for another kind.';
+        COMMENT ON COLUMN agent_sync.granted."column" IS 'The column of the relation; empty for all of it, and for another kind.';
     END IF;
 
     IF pg_catalog.to_regclass('agent_sync.uncaptured') IS NULL THEN
@@ -138,5 +164,6 @@ BEGIN
     IF mended THEN
         UPDATE agent_sync.install SET uncaptured_seen = -1 WHERE uncaptured_seen <> -1;
     END IF;
+    PERFORM set_config('role', acting, true);
 END
 $schema$;

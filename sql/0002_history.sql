@@ -9,11 +9,14 @@
 
 DO $history$
 DECLARE
+    acting   CONSTANT text := pg_catalog.current_setting('role'); -- What SET ROLE says, to go back to.
     wanted   boolean;
     patience text;
     attribute record;
 BEGIN
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    PERFORM set_config('role', pg_get_userbyid(n.nspowner), true)
+        FROM pg_namespace n WHERE n.nspname = 'agent_sync' AND pg_get_userbyid(n.nspowner) <> current_user;
 
     IF pg_catalog.to_regclass('agent_sync.history') IS NULL THEN
         -- The key is in the order of the writes, so reading the latest and deleting the oldest are both a walk along it, and an
@@ -87,5 +90,6 @@ BEGIN
     END IF;
 
     UPDATE agent_sync.install SET version = 2 WHERE version < 2;
+    PERFORM set_config('role', acting, true);
 END
 $history$;

@@ -8,10 +8,13 @@
 
 DO $whole$
 DECLARE
+    acting  CONSTANT text := pg_catalog.current_setting('role'); -- What SET ROLE says, to go back to.
     comment record;
 BEGIN
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     PERFORM pg_catalog.set_config('quote_all_identifiers', 'off', true);
+    PERFORM set_config('role', pg_get_userbyid(n.nspowner), true)
+        FROM pg_namespace n WHERE n.nspname = 'agent_sync' AND pg_get_userbyid(n.nspowner) <> current_user;
 
     -- A btree holds no value over 2,704 bytes, so one agent with a long slug would keep its whole batch from being committed. A
     -- hash index holds the hash alone, and the constraint compares the rows that have the same.
@@ -83,5 +86,6 @@ BEGIN
     END IF;
 
     UPDATE agent_sync.install SET version = 3 WHERE version < 3;
+    PERFORM set_config('role', acting, true);
 END
 $whole$;

@@ -11,6 +11,13 @@
 -- The keys: agents {schema, table, columns {slug, name, system_prompt, agent_image, voice_settings}},
 -- configurations {schema, table, columns {agent_slug}}, capture_configurations (true or false).
 --
+-- The capture functions are SECURITY DEFINER, and belong to the owners of the tables that they serve: whoever owns a table decides what the
+-- names in a function's body mean there (a column of that name, its type, the casts of that type), and so gets no rights but its own. Such an
+-- owner is given USAGE on the schema, INSERT on the outbox with SELECT of its ctid, and USAGE of the count, and no more.
+--
+-- What is in the schema is made as the owner of the schema. The triggers and functions are as well, where that role can act as the owners of the
+-- tables; else they are made as the role that runs this, which has to be able to. Making them runs nobody's code.
+--
 -- Locks: CREATE TRIGGER and ALTER TABLE ... ENABLE ALWAYS TRIGGER take SHARE ROW EXCLUSIVE, which holds up writers
 -- of the table. It is waited for no longer than lock_timeout (2 s), and held for milliseconds.
 
@@ -211,16 +218,22 @@ DECLARE
         FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
         WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0 AND t.tgname IN ('agent_sync_insert', 'agent_sync_update')
     $shapes$;
-    -- The functions whose owner cannot do their work: append, tell the place of the row, and count what could not be noted.
-    unable CONSTANT text := $unable$
-        SELECT f.oid::regprocedure AS name, f.proowner::regrole AS owner
-        FROM pg_proc f
+    -- The functions, each with its owner and that of its table, $1 or $2.
+    served CONSTANT text := $served$
+        SELECT f.oid, f.oid::regprocedure AS name, f.proowner AS owner, c.relowner AS due, c.oid::regclass AS relation
+        FROM pg_proc f JOIN pg_class c ON c.oid = CASE f.proname WHEN 'capture_agent' THEN $1 ELSE $2 END
         WHERE f.oid IN (to_regprocedure('agent_sync.capture_agent()'), to_regprocedure('agent_sync.capture_configuration()'))
-          AND NOT (has_schema_privilege(f.proowner, 'agent_sync', 'USAGE')
-                   AND has_table_privilege(f.proowner, 'agent_sync.outbox', 'INSERT')
-                   AND has_column_privilege(f.proowner, 'agent_sync.outbox', 'ctid', 'SELECT')
-                   AND has_sequence_privilege(f.proowner, 'agent_sync.uncaptured', 'USAGE'))
-    $unable$;
+    $served$;
+    -- Those that belong to another role, and those whose owner cannot do their work: append, tell the place of the row, and count what could not
+    -- be noted.
+    misplaced CONSTANT text := pg_catalog.format('SELECT s.* FROM (%s) AS s WHERE s.owner <> s.due', served);
+    unable CONSTANT text := pg_catalog.format($unable$
+        SELECT s.* FROM (%s) AS s
+        WHERE NOT (has_schema_privilege(s.owner, 'agent_sync', 'USAGE')
+                   AND has_table_privilege(s.owner, 'agent_sync.outbox', 'INSERT')
+                   AND has_column_privilege(s.owner, 'agent_sync.outbox', 'ctid', 'SELECT')
+                   AND has_sequence_privilege(s.owner, 'agent_sync.uncaptured', 'USAGE'))
+    $unable$, served);
     -- The functions of PostgreSQL that they call and their owner may not: a server that was hardened. Then every save would fail.
     forbidden CONSTANT text := $forbidden$
         SELECT f.proowner::regrole AS owner, string_agg(DISTINCT c.oid::regprocedure::text, ', ') AS functions
@@ -255,13 +268,18 @@ DECLARE
     narrow         boolean;
     agent_watch    text;
     agent_filter   text;
-    definitions    text[] := '{}';
+    definitions    text[] := '{}'; -- The functions, then the triggers, then the view.
+    fastened       text[] := '{}';
+    shown          text[];
     triggers       text[] := '{}';
+    acting         CONSTANT text := pg_catalog.current_setting('role'); -- What SET ROLE says, to go back to.
+    keeper         text; -- The role that owns the schema, as set_config('role') takes it; or what acting is, where it is the same.
+    maker          text; -- The role that makes triggers and functions, likewise.
+    retired        oid[] := '{}'; -- Who has owned a function.
     made           text; -- What is there.
     body_sum       text;
     shape_sum      text;
     incapable      boolean;
-    owner          text;
     wanted         text;
     stale          record;
     definition     text;
@@ -366,13 +384,14 @@ BEGIN
         agent_filter := '';
     END IF;
 
-    definitions := definitions || ARRAY[
+    definitions := ARRAY[
         format('CREATE OR REPLACE FUNCTION agent_sync.capture_agent() RETURNS trigger LANGUAGE plpgsql '
                'SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', format(capture_body, slug, agent_filter)),
         'REVOKE ALL ON FUNCTION agent_sync.capture_agent() FROM PUBLIC',
         -- PostgreSQL copies the triggers to a new partition on behalf of the owner of the table, who must be allowed their function.
         format('GRANT EXECUTE ON FUNCTION agent_sync.capture_agent() TO %s', (SELECT c.relowner::regrole FROM pg_class c WHERE c.oid = agents)),
-        'COMMENT ON FUNCTION agent_sync.capture_agent() IS ''Notes a changed agent in agent_sync.outbox; never fails a save.''',
+        'COMMENT ON FUNCTION agent_sync.capture_agent() IS ''Notes a changed agent in agent_sync.outbox; never fails a save.'''];
+    fastened := ARRAY[
         format('CREATE OR REPLACE TRIGGER agent_sync_insert AFTER INSERT ON %s FOR EACH ROW WHEN (NEW.%I IS NOT NULL) '
                'EXECUTE FUNCTION agent_sync.capture_agent()', agents, slug),
         format('CREATE OR REPLACE TRIGGER agent_sync_update %s EXECUTE FUNCTION agent_sync.capture_agent()', agent_watch),
@@ -389,7 +408,8 @@ BEGIN
                    'SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', format(capture_body, agent_slug, '')),
             'REVOKE ALL ON FUNCTION agent_sync.capture_configuration() FROM PUBLIC',
             format('GRANT EXECUTE ON FUNCTION agent_sync.capture_configuration() TO %s', (SELECT c.relowner::regrole FROM pg_class c WHERE c.oid = configs)),
-            'COMMENT ON FUNCTION agent_sync.capture_configuration() IS ''Notes a new configuration in agent_sync.outbox; never fails a save.''',
+            'COMMENT ON FUNCTION agent_sync.capture_configuration() IS ''Notes a new configuration in agent_sync.outbox; never fails a save.'''];
+        fastened := fastened || ARRAY[
             format('CREATE OR REPLACE TRIGGER agent_sync_insert AFTER INSERT ON %s FOR EACH ROW WHEN (NEW.%I IS NOT NULL) '
                    'EXECUTE FUNCTION agent_sync.capture_configuration()', configs, agent_slug),
             format('CREATE OR REPLACE TRIGGER agent_sync_update AFTER UPDATE ON %s FOR EACH ROW WHEN (NEW.%I IS NOT NULL AND (%s)) '
@@ -401,7 +421,7 @@ BEGIN
         triggers := triggers || ARRAY[format('%s.agent_sync_insert', configs), format('%s.agent_sync_update', configs)];
     END IF;
 
-    definitions := definitions || ARRAY[
+    shown := ARRAY[
         format($view$
             CREATE OR REPLACE VIEW agent_sync.state AS
             SELECT a.%1$I::text AS slug,
@@ -420,9 +440,17 @@ BEGIN
         'COMMENT ON COLUMN agent_sync.state.since IS ''Since when it has been pending, or has had the problem; null: in sync as far as is known.'''];
 
     -- Nothing to do: what should be there is what was made last time, what is there is what came of it, and it can work.
-    wanted := array_to_string(definitions, E'\n');
+    SELECT CASE WHEN pg_get_userbyid(n.nspowner) = current_user THEN acting ELSE pg_get_userbyid(n.nspowner)::text END,
+           CASE WHEN pg_has_role(n.nspowner, a.relowner, 'USAGE') AND pg_has_role(n.nspowner, c.relowner, 'USAGE')
+                    AND pg_get_userbyid(n.nspowner) <> current_user
+               THEN pg_get_userbyid(n.nspowner)::text ELSE acting END
+        INTO keeper, maker
+        FROM pg_namespace n, pg_class a, pg_class c
+        WHERE n.nspname = 'agent_sync' AND a.oid = agents AND c.oid = configs;
+    PERFORM set_config('role', keeper, true);
+    wanted := array_to_string(definitions || fastened || shown, E'\n');
     EXECUTE there INTO made;
-    EXECUTE format('SELECT EXISTS (%s) OR EXISTS (%s)', unable, forbidden) INTO incapable;
+    EXECUTE format('SELECT EXISTS (%s) OR EXISTS (%s) OR EXISTS (%s)', misplaced, unable, forbidden) INTO incapable USING agents, configs;
     EXECUTE bodies INTO body_sum;
     EXECUTE shapes INTO shape_sum;
     IF EXISTS (SELECT FROM agent_sync.install i
@@ -430,6 +458,7 @@ BEGIN
         AND to_regclass('agent_sync.state') IS NOT NULL
         AND NOT incapable
     THEN
+        PERFORM set_config('role', acting, true);
         RETURN;
     END IF;
 
@@ -444,33 +473,80 @@ BEGIN
                OR starts_with(coalesce(obj_description(t.oid, 'pg_trigger'), ''), 'agent-sync: notes '))
           AND NOT format('%s.%I', t.tgrelid::regclass, t.tgname) = ANY (triggers)
     LOOP
+        -- The table may be none of the two.
+        PERFORM set_config('role', acting, true);
         EXECUTE format('DROP TRIGGER %I ON %s', stale.tgname, stale.relation);
     END LOOP;
-    IF NOT with_configs THEN
-        DROP FUNCTION IF EXISTS agent_sync.capture_configuration();
+    PERFORM set_config('role', keeper, true);
+    IF NOT with_configs AND to_regprocedure('agent_sync.capture_configuration()') IS NOT NULL THEN
+        retired := ARRAY(SELECT f.proowner FROM pg_proc f WHERE f.oid = to_regprocedure('agent_sync.capture_configuration()'));
+        DROP FUNCTION agent_sync.capture_configuration();
     END IF;
 
-    FOREACH definition IN ARRAY definitions LOOP
-        EXECUTE definition;
-    END LOOP;
-
-    -- Functions belong to whoever made them first, and may belong to any role that can do their work. Of one that cannot, be it that
-    -- they were given to it or that it has lost a privilege, they go back to the owner of the schema, with all that it takes.
-    FOR stale IN EXECUTE unable LOOP
-        SELECT n.nspowner::regrole::text INTO owner FROM pg_namespace n WHERE n.nspname = 'agent_sync';
-        IF stale.owner::text <> owner THEN
-            EXECUTE format('ALTER FUNCTION %s OWNER TO %s', stale.name, owner);
+    -- First those that are there, then those that have been made. Whoever gives a function away must be able to act as the new owner, and that
+    -- one must be allowed to create in the schema, for this moment.
+    FOR round IN 1 .. 2 LOOP
+        IF round = 2 THEN
+            PERFORM set_config('role', maker, true);
+            FOREACH definition IN ARRAY definitions LOOP
+                EXECUTE definition;
+            END LOOP;
         END IF;
-        EXECUTE format('GRANT USAGE ON SCHEMA agent_sync TO %s', owner);
-        EXECUTE format('GRANT SELECT, INSERT ON agent_sync.outbox TO %s', owner);
-        EXECUTE format('GRANT USAGE ON SEQUENCE agent_sync.uncaptured TO %s', owner);
+        FOR stale IN EXECUTE misplaced USING agents, configs LOOP
+            PERFORM set_config('role', keeper, true);
+            retired := retired || stale.owner;
+            incapable := NOT has_schema_privilege(stale.due, 'agent_sync', 'CREATE');
+            IF incapable THEN
+                EXECUTE format('GRANT CREATE ON SCHEMA agent_sync TO %s', stale.due::regrole);
+            END IF;
+            PERFORM set_config('role', CASE round WHEN 1 THEN acting ELSE maker END, true);
+            BEGIN
+                EXECUTE format('ALTER FUNCTION %s OWNER TO %s', stale.name, stale.due::regrole);
+            EXCEPTION WHEN insufficient_privilege THEN
+                RAISE EXCEPTION 'the function % has to belong to the owner of the table %, %, and the role % cannot give it from % to that role: %',
+                    stale.name, stale.relation, stale.due::regrole, current_user, stale.owner::regrole, SQLERRM
+                    USING ERRCODE = 'insufficient_privilege',
+                    HINT = format('Run the install as a superuser, or as a role that can act as both: GRANT %1$s TO %2$I.', stale.due::regrole, current_user);
+            END;
+            IF incapable THEN
+                PERFORM set_config('role', keeper, true);
+                EXECUTE format('REVOKE CREATE ON SCHEMA agent_sync FROM %s', stale.due::regrole);
+            END IF;
+        END LOOP;
+    END LOOP;
+    PERFORM set_config('role', keeper, true);
+    FOR stale IN EXECUTE unable USING agents, configs LOOP
+        EXECUTE format('GRANT USAGE ON SCHEMA agent_sync TO %s', stale.owner::regrole);
+        -- The owner of the schema has back what it had.
+        EXECUTE format('GRANT SELECT %s, INSERT ON agent_sync.outbox TO %s',
+                       CASE WHEN pg_get_userbyid(stale.owner) = current_user THEN '' ELSE '(ctid)' END, stale.owner::regrole);
+        EXECUTE format('GRANT USAGE ON SEQUENCE agent_sync.uncaptured TO %s', stale.owner::regrole);
     END LOOP;
     -- PostgreSQL only warns of a GRANT by a role that may not give it.
-    EXECUTE format('SELECT EXISTS (%s)', unable) INTO incapable;
-    IF incapable THEN
-        RAISE EXCEPTION 'the role % cannot be given what the capture needs to write to agent_sync.outbox', owner
+    FOR stale IN EXECUTE unable USING agents, configs LOOP
+        RAISE EXCEPTION 'the role % cannot be given what the capture needs to write to agent_sync.outbox', stale.owner::regrole
             USING ERRCODE = 'insufficient_privilege', HINT = 'Run the install as the owner of all that is in the schema agent_sync, or as a superuser.';
-    END IF;
+    END LOOP;
+    -- Who has owned a function and does no longer keeps nothing of it. What the role of a daemon needs, grant.sql sees to.
+    FOR stale IN
+        SELECT DISTINCT r.role::regrole AS owner FROM unnest(retired) AS r (role) JOIN pg_roles p ON p.oid = r.role
+        WHERE NOT EXISTS (SELECT FROM pg_proc f WHERE f.pronamespace = 'agent_sync'::regnamespace AND f.proowner = r.role)
+          AND NOT EXISTS (SELECT FROM pg_namespace n WHERE n.nspname = 'agent_sync' AND n.nspowner = r.role)
+          AND NOT EXISTS (SELECT FROM agent_sync.role d WHERE d.name = p.rolname)
+    LOOP
+        EXECUTE format('REVOKE INSERT, SELECT (ctid) ON agent_sync.outbox FROM %s', stale.owner);
+        EXECUTE format('REVOKE USAGE ON SEQUENCE agent_sync.uncaptured FROM %s', stale.owner);
+        EXECUTE format('REVOKE USAGE ON SCHEMA agent_sync FROM %s', stale.owner);
+    END LOOP;
+
+    PERFORM set_config('role', maker, true);
+    FOREACH definition IN ARRAY fastened LOOP
+        EXECUTE definition;
+    END LOOP;
+    PERFORM set_config('role', keeper, true);
+    FOREACH definition IN ARRAY shown LOOP
+        EXECUTE definition;
+    END LOOP;
 
     FOR stale IN EXECUTE forbidden LOOP
         RAISE EXCEPTION 'the role % may not execute %, which the capture calls: every save of an agent would fail', stale.owner, stale.functions
@@ -484,5 +560,6 @@ BEGIN
     UPDATE agent_sync.install i
         SET tables = given, fingerprint = concat_ws(' ', md5(wanted || made), body_sum, shape_sum),
             uncaptured_seen = -1, seal = '';
+    PERFORM set_config('role', acting, true);
 END
 $attach$;

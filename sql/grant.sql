@@ -8,6 +8,8 @@
 --     SELECT set_config('agent_sync.role', 'agent_sync_daemon', true);
 --
 -- A role that does not exist is created, with LOGIN and without a password; give it one with \password or ALTER ROLE.
+-- What was granted is noted in agent_sync.granted, as data: the statements are made here and in uninstall.sql, and nothing of a table is run.
+--
 -- The role is noted in agent_sync.role, so without the setting this file looks after the roles named before; with none
 -- it does nothing. More than one role can be named, one a run.
 --
@@ -31,14 +33,19 @@ DECLARE
     write_configs  text[];
     member   record;
     need     record;
-    kept     text[];
-    wanted   text[];
-    item     text;
+    acting   CONSTANT text := pg_catalog.current_setting('role'); -- What SET ROLE says, to go back to.
+    home     pg_catalog.pg_namespace;
+    keeper   text; -- The role that owns the schema, as set_config('role') takes it; or what acting is, where it is the same.
+    wanted   jsonb[];
+    held     boolean;
+    statement text;
 BEGIN
     PERFORM pg_catalog.set_config('lock_timeout', '2s', true);
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     PERFORM pg_catalog.set_config('quote_all_identifiers', 'off', true);
     PERFORM pg_catalog.pg_advisory_xact_lock(1634169721, 3);
+    SELECT n.* INTO home FROM pg_namespace n WHERE n.nspname = 'agent_sync';
+    keeper := CASE WHEN pg_get_userbyid(home.nspowner) = current_user THEN acting ELSE pg_get_userbyid(home.nspowner)::text END;
 
     IF chosen IS NOT NULL THEN
         -- PostgreSQL would cut the name off, and grant to nobody.
@@ -59,12 +66,16 @@ BEGIN
             RAISE EXCEPTION 'the role % was to be made, and is not there', chosen USING ERRCODE = 'undefined_object',
                 HINT = 'See whether an event trigger or an extension renames roles, and make the role by hand: CREATE ROLE.';
         END IF;
+    END IF;
+    PERFORM set_config('role', keeper, true);
+    IF chosen IS NOT NULL THEN
         INSERT INTO agent_sync.role (name)
             SELECT chosen WHERE NOT EXISTS (SELECT FROM agent_sync.role r WHERE r.name = chosen);
     END IF;
 
     SELECT COALESCE(NULLIF(current_setting('agent_sync.tables', true), ''), i.tables::text)::jsonb
         INTO given FROM agent_sync.install i;
+    PERFORM set_config('role', acting, true);
     agents := to_regclass(format('%I.%I', COALESCE(given #>> '{agents,schema}', 'public'),
                                           COALESCE(given #>> '{agents,table}', 'agents')));
     configs := to_regclass(format('%I.%I', COALESCE(given #>> '{configurations,schema}', 'public'),
@@ -92,56 +103,97 @@ BEGIN
           AND a.attname IN (COALESCE(given #>> '{configurations,columns,updated_at}', 'updated_at'),
                             COALESCE(given #>> '{configurations,columns,last_updated}', 'last_updated'));
 
+    -- What the owner of the schema may grant, it grants. For the role that was named here and now, whoever runs this stands in where that one
+    -- may not; for roles that are only noted, nobody does.
     FOR member IN
-        SELECT r.name, r.granted, p.oid FROM agent_sync.role r JOIN pg_roles p ON p.rolname = r.name
+        SELECT p.rolname AS name, p.oid FROM pg_roles p
+        WHERE p.oid = ANY (ARRAY(SELECT q.oid FROM agent_sync.role r JOIN pg_roles q ON q.rolname = r.name))
+        ORDER BY p.rolname
     LOOP
-        kept := member.granted;
+        PERFORM set_config('role', keeper, true);
         wanted := '{}';
         FOR need IN
-            SELECT format('CONNECT ON DATABASE %I', current_database()) AS privilege,
-                   has_database_privilege(member.oid, current_database(), 'CONNECT') AS held
+            SELECT 'CONNECT' AS privilege, 'database' AS kind, '' AS schema, '' AS object, '' AS col, d.oid AS place, 0::int2 AS number
+            FROM pg_database d WHERE d.datname = current_database()
             UNION ALL
-            SELECT format('USAGE ON SCHEMA %I', n.nspname), has_schema_privilege(member.oid, n.oid, 'USAGE')
+            SELECT 'USAGE', 'schema', n.nspname, '', '', n.oid, 0
             FROM pg_namespace n
             WHERE n.nspname = 'agent_sync' OR n.oid IN (SELECT c.relnamespace FROM pg_class c WHERE c.oid IN (agents, configs))
             UNION ALL
-            SELECT format('%s ON agent_sync.%I', o.privilege, o.name),
-                   has_table_privilege(member.oid, format('agent_sync.%I', o.name), o.privilege)
+            SELECT o.privilege, 'relation', n.nspname, c.relname, '', c.oid, 0
             FROM (VALUES ('outbox', 'SELECT'), ('outbox', 'INSERT'), ('outbox', 'DELETE'),
                          ('problem', 'SELECT'), ('problem', 'INSERT'), ('problem', 'UPDATE'), ('problem', 'DELETE'),
                          ('history', 'SELECT'), ('history', 'INSERT'), ('history', 'DELETE'),
                          ('install', 'SELECT'), ('state', 'SELECT'), ('uncaptured', 'SELECT')) AS o (name, privilege)
+            JOIN pg_class c ON c.relname = o.name JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = 'agent_sync'
             UNION ALL
-            SELECT format('%s (%I) ON %s', o.privilege, a.attname, a.attrelid::regclass),
-                   has_column_privilege(member.oid, a.attrelid, a.attnum, o.privilege)
+            SELECT o.privilege, 'relation', n.nspname, c.relname, a.attname, c.oid, a.attnum
             FROM (VALUES ('SELECT', agents, read_agents),
                          ('SELECT', configs, read_configs),
                          ('UPDATE', configs, write_configs),
                          ('UPDATE', 'agent_sync.install'::regclass, ARRAY['uncaptured_seen', 'seal', 'last_sync', 'last_tried', 'tries', 'mapping'])) AS o (privilege, relation, columns)
+            JOIN pg_class c ON c.oid = o.relation JOIN pg_namespace n ON n.oid = c.relnamespace
             JOIN pg_attribute a ON a.attrelid = o.relation AND a.attname = ANY (o.columns)
             WHERE NOT a.attisdropped
         LOOP
-            wanted := wanted || need.privilege;
-            IF NOT need.held THEN
-                EXECUTE format('GRANT %s TO %I', need.privilege, member.name);
-                IF NOT need.privilege = ANY (kept) THEN
-                    kept := kept || need.privilege;
-                END IF;
+            wanted := wanted || jsonb_build_object('privilege', need.privilege, 'kind', need.kind, 'schema', need.schema,
+                                                   'object', need.object, 'column', need.col);
+            FOR attempt IN 1 .. 3 LOOP
+                held := CASE need.kind
+                    WHEN 'database' THEN has_database_privilege(member.oid, need.place, need.privilege)
+                    WHEN 'schema' THEN has_schema_privilege(member.oid, need.place, need.privilege)
+                    ELSE CASE WHEN need.number = 0 THEN has_table_privilege(member.oid, need.place, need.privilege)
+                              ELSE has_column_privilege(member.oid, need.place, need.number::int2, need.privilege) END END;
+                EXIT WHEN held OR attempt = 3 OR attempt = 2 AND member.name IS DISTINCT FROM chosen;
+                statement := format('%s%s ON %s', need.privilege, CASE WHEN need.col = '' THEN '' ELSE format(' (%I)', need.col) END,
+                    CASE need.kind WHEN 'database' THEN format('DATABASE %I', current_database())
+                                   WHEN 'schema' THEN format('SCHEMA %I', need.schema)
+                                   ELSE format('%I.%I', need.schema, need.object) END);
+                PERFORM set_config('role', CASE attempt WHEN 1 THEN keeper ELSE acting END, true);
+                BEGIN
+                    EXECUTE format('GRANT %s TO %I', statement, member.name);
+                EXCEPTION WHEN insufficient_privilege THEN
+                    NULL; -- Of some grants PostgreSQL only warns. What is held is looked at in any case.
+                END;
+                PERFORM set_config('role', keeper, true);
+                INSERT INTO agent_sync.granted (role, privilege, kind, schema, object, "column")
+                    VALUES (member.name, need.privilege, need.kind, need.schema, need.object, need.col)
+                    ON CONFLICT DO NOTHING;
+            END LOOP;
+            IF NOT held THEN
+                RAISE EXCEPTION 'the role % cannot be given what the daemon needs: expected that % may grant %, and it may not', member.name,
+                    CASE WHEN member.name = chosen THEN current_user::text ELSE pg_get_userbyid(home.nspowner)::text END, statement
+                    USING ERRCODE = 'insufficient_privilege',
+                    HINT = format('GRANT %s TO %I; as the owner of that object or a superuser. Or run "agent-sync install --role %s" as one.',
+                                  statement, member.name, member.name);
             END IF;
         END LOOP;
 
-        -- What was granted once and is not needed any more: the settings name other tables or columns.
-        FOREACH item IN ARRAY kept LOOP
-            IF NOT item = ANY (wanted) THEN
-                BEGIN
-                    EXECUTE format('REVOKE %s FROM %I', item, member.name);
-                EXCEPTION WHEN undefined_table OR undefined_column OR invalid_schema_name OR undefined_object THEN
+        -- What was granted once and is not needed any more: the settings name other tables or columns. It is data of the owner of the schema,
+        -- and so is taken away with the rights of that role alone.
+        FOR need IN
+            SELECT g.* FROM agent_sync.granted g
+            WHERE g.role = member.name
+              AND NOT jsonb_build_object('privilege', g.privilege, 'kind', g.kind, 'schema', g.schema, 'object', g.object,
+                                         'column', g."column") = ANY (wanted)
+        LOOP
+            BEGIN
+                EXECUTE format('REVOKE %s%s ON %s FROM %I', need.privilege,
+                    CASE WHEN need."column" = '' THEN '' ELSE format(' (%I)', need."column") END,
+                    CASE need.kind WHEN 'database' THEN format('DATABASE %I', current_database())
+                                   WHEN 'schema' THEN format('SCHEMA %I', need.schema)
+                                   ELSE format('%I.%I', need.schema, need.object) END, member.name);
+            EXCEPTION
+                WHEN undefined_table OR undefined_column OR invalid_schema_name OR undefined_object THEN
                     NULL; -- It went with its object.
-                END;
-                kept := array_remove(kept, item);
-            END IF;
+                WHEN insufficient_privilege THEN
+                    RAISE NOTICE 'agent-sync leaves the role % a privilege that % cannot revoke: %', need.role, current_user, SQLERRM;
+            END;
+            DELETE FROM agent_sync.granted g
+                WHERE (g.role, g.privilege, g.kind, g.schema, g.object, g."column")
+                    = (need.role, need.privilege, need.kind, need.schema, need.object, need."column");
         END LOOP;
-        UPDATE agent_sync.role r SET granted = kept WHERE r.name = member.name AND r.granted <> kept;
     END LOOP;
+    PERFORM set_config('role', acting, true);
 END
 $grant$;

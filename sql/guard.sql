@@ -9,6 +9,7 @@
 
 DO $guard$
 DECLARE
+    acting    CONSTANT text := pg_catalog.current_setting('role'); -- What SET ROLE says, to go back to.
     program   integer := nullif(pg_catalog.current_setting('agent_sync.version', true), '');
     given     jsonb := coalesce(nullif(pg_catalog.current_setting('agent_sync.tables', true), ''), '{}')::jsonb;
     asked     text[];
@@ -41,10 +42,22 @@ BEGIN
                           standing.name, standing.relation);
     END LOOP;
 
+    -- What the owner of the schema has taken from itself, who is acted as from here on.
+    FOR standing IN
+        SELECT n.nspowner::regrole AS owner FROM pg_namespace n
+        WHERE n.nspname = 'agent_sync'
+          AND NOT (has_schema_privilege(n.nspowner, n.oid, 'USAGE') AND has_schema_privilege(n.nspowner, n.oid, 'CREATE'))
+    LOOP
+        EXECUTE format('GRANT USAGE, CREATE ON SCHEMA agent_sync TO %s', standing.owner);
+    END LOOP;
+    PERFORM set_config('role', pg_get_userbyid(n.nspowner), true)
+        FROM pg_namespace n WHERE n.nspname = 'agent_sync' AND pg_get_userbyid(n.nspowner) <> current_user;
     IF to_regclass('agent_sync.install') IS NULL THEN
+        PERFORM set_config('role', acting, true);
         RETURN;
     END IF;
     SELECT i.version, i.tables INTO installed FROM agent_sync.install i;
+    PERFORM set_config('role', acting, true);
     IF installed.version > program THEN
         RAISE EXCEPTION 'the installed schema has version %, and this program works with version %', installed.version, program
             USING HINT = 'Run the install of the version of agent-sync that installed it, or of a later one.';

@@ -9,16 +9,134 @@
 -- is changed.
 --
 -- A schema agent_sync without anything in it proves nothing and is in nobody's way: the install uses it, and the uninstall leaves it.
+--
+-- A comment can be forged, so that is not all. The schema and every object in it must belong to the role that runs this, to the owner of one
+-- of the two tables (those of agent_sync.tables: see attach.sql) or one that can act as that owner, or, where a superuser runs this, to a superuser. And no trigger, rule, child
+-- table or expression of others may stand on the tables of agent-sync: it would run with the rights of the install. (SET ROLE alone is no wall:
+-- code that runs after it can go back to the role of the session.) While another role than the schema's owner runs this, the tables are
+-- locked so that nothing of the kind can be added before the end of the transaction. Reads and writes go on, those of the daemon included.
+--
+-- Only the catalog is read, which runs nobody's code. The files that follow act as the owner of the schema.
 
 DO $proof$
 DECLARE
-    home    oid := pg_catalog.to_regnamespace('agent_sync');
+    acting  CONSTANT text := pg_catalog.current_setting('role'); -- What SET ROLE says, to go back to.
+    home    oid;
+    owner   name; -- Of the schema.
+    given   jsonb;
+    rooted  boolean; -- Whether a superuser runs this.
+    asked   text[]; -- The two tables: schema, name, schema, name.
+    named   oid[]; -- Who runs this, and the owners of the tables.
+    trusted oid[]; -- Who may own what stands in the schema: these, and who is worth as much.
+    mine    oid[]; -- The tables of agent-sync.
     strange record;
     whole   boolean := false; -- Whether the table agent_sync.install is ours.
     held    text;
 BEGIN
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     PERFORM pg_catalog.set_config('quote_all_identifiers', 'off', true);
+    -- No lock is waited for longer than this; and two installs at once would trip over each other.
+    PERFORM pg_catalog.set_config('lock_timeout', '2s', true);
+    PERFORM pg_catalog.pg_advisory_xact_lock(1634169721, 3);
+
+    SELECT n.oid, pg_get_userbyid(n.nspowner) INTO home, owner FROM pg_namespace n WHERE n.nspname = 'agent_sync';
+    SELECT r.rolsuper INTO rooted FROM pg_roles r WHERE r.rolname = current_user;
+    given := coalesce(nullif(current_setting('agent_sync.tables', true), ''), '{}');
+    asked := ARRAY[coalesce(given #>> '{agents,schema}', 'public'), coalesce(given #>> '{agents,table}', 'agents'),
+                   coalesce(given #>> '{configurations,schema}', 'public'),
+                   coalesce(given #>> '{configurations,table}', 'agent_configurations')];
+    named := ARRAY(
+        SELECT r.oid FROM pg_roles r WHERE r.rolname IN (current_user, session_user)
+        UNION
+        SELECT c.relowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE (n.nspname, c.relname) IN ((asked[1], asked[2]), (asked[3], asked[4])));
+    -- Whoever can act as the owner of a table could have made the same as that owner.
+    trusted := named || ARRAY(
+        SELECT r.oid FROM pg_roles r
+        WHERE CASE WHEN r.rolsuper THEN rooted
+                   ELSE EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                                WHERE (n.nspname, c.relname) IN ((asked[1], asked[2]), (asked[3], asked[4]))
+                                  AND pg_has_role(r.oid, c.relowner, 'MEMBER')) END);
+
+    -- The capture functions may belong to anybody: attach.sql replaces their bodies and gives them to the owners of the tables, and nothing
+    -- calls them here.
+    SELECT string_agg(format('%s (%I)', o.what, pg_get_userbyid(o.owner)), ', ' ORDER BY o.place, o.what) AS found
+        INTO strange
+        FROM (
+            SELECT 1 AS place, 'the schema agent_sync' AS what, n.nspowner AS owner FROM pg_namespace n WHERE n.oid = home
+            UNION ALL
+            SELECT 2, pg_describe_object('pg_class'::regclass, c.oid, 0), c.relowner
+            FROM pg_class c WHERE c.relnamespace = home AND c.relkind NOT IN ('i', 'I', 't')
+            UNION ALL
+            SELECT 2, pg_describe_object('pg_proc'::regclass, f.oid, 0), f.proowner
+            FROM pg_proc f
+            WHERE f.pronamespace = home AND NOT (f.proname IN ('capture_agent', 'capture_configuration') AND f.pronargs = 0)
+            UNION ALL
+            SELECT 2, pg_describe_object(d.classid, d.objid, 0), s.refobjid
+            FROM pg_depend d
+            JOIN pg_shdepend s ON s.classid = d.classid AND s.objid = d.objid AND s.objsubid = 0 AND s.deptype = 'o'
+            JOIN pg_database b ON b.oid = s.dbid AND b.datname = current_database()
+            WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = home AND d.deptype = 'n'
+              AND d.classid NOT IN ('pg_class'::regclass, 'pg_proc'::regclass)
+        ) AS o
+        WHERE o.owner <> ALL (trusted);
+    IF strange.found IS NOT NULL THEN
+        RAISE EXCEPTION 'the schema agent_sync holds what this role does not trust: expected it and every object in it to belong to %, found %',
+            (SELECT string_agg(quote_ident(r.rolname), ', ' ORDER BY r.rolname) FROM pg_roles r WHERE r.oid = ANY (named))
+                || CASE WHEN rooted THEN ' or another superuser' ELSE '' END,
+            strange.found
+            USING ERRCODE = 'insufficient_privilege',
+            HINT = format('Nothing of it was run. See who made it. If it is nobody''s, drop it: DROP SCHEMA agent_sync CASCADE. If it is an install of your own, as where the tables have another owner since, give each object that is named to %1$I, as a superuser: ALTER SCHEMA agent_sync OWNER TO %1$I; ALTER TABLE agent_sync.outbox OWNER TO %1$I; and so on. If a superuser installed it, run this as a superuser. Then run this again.',
+                          coalesce((SELECT pg_get_userbyid(c.relowner) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                                    WHERE n.nspname = asked[1] AND c.relname = asked[2]), current_user));
+    END IF;
+    IF owner <> current_user THEN
+        -- From PostgreSQL 16 on, a member may be one that cannot SET ROLE.
+        IF NOT pg_has_role(owner, CASE WHEN current_setting('server_version_num')::integer < 160000 THEN 'MEMBER' ELSE 'SET' END) THEN
+            RAISE EXCEPTION 'the schema agent_sync belongs to the role %, and the role % that runs this cannot act as it', owner, current_user
+                USING ERRCODE = 'insufficient_privilege',
+                HINT = format('Run it as %1$I or as a superuser, or let this role act as it: GRANT %1$I TO %2$I.', owner, current_user);
+        END IF;
+        IF NOT rooted THEN
+            PERFORM set_config('role', owner, true);
+        END IF;
+        FOR strange IN
+            SELECT c.relname AS name FROM pg_class c
+            WHERE c.relnamespace = home AND c.relkind = 'r' AND c.relname IN ('install', 'role', 'granted', 'history')
+            ORDER BY c.relname
+        LOOP
+            EXECUTE format('LOCK TABLE agent_sync.%I IN SHARE UPDATE EXCLUSIVE MODE', strange.name);
+        END LOOP;
+        PERFORM set_config('role', acting, true);
+    END IF;
+
+    mine := ARRAY(SELECT c.oid FROM pg_class c
+                  WHERE c.relnamespace = home AND c.relkind = 'r'
+                    AND c.relname IN ('install', 'outbox', 'problem', 'role', 'granted', 'history'));
+    -- What PostgreSQL brings itself is pinned, and pg_depend has no row for it: so whatever is there is of somebody else's making.
+    WITH part (class, oid) AS (
+        SELECT 'pg_class'::regclass, m.oid FROM unnest(mine) AS m (oid)
+        UNION ALL SELECT 'pg_class'::regclass, i.indexrelid FROM pg_index i WHERE i.indrelid = ANY (mine)
+        UNION ALL SELECT 'pg_constraint'::regclass, c.oid FROM pg_constraint c WHERE c.conrelid = ANY (mine)
+        UNION ALL SELECT 'pg_attrdef'::regclass, d.oid FROM pg_attrdef d WHERE d.adrelid = ANY (mine)
+        UNION ALL SELECT 'pg_policy'::regclass, p.oid FROM pg_policy p WHERE p.polrelid = ANY (mine)
+        UNION ALL SELECT 'pg_statistic_ext'::regclass, e.oid FROM pg_statistic_ext e WHERE e.stxrelid = ANY (mine)
+    ), foreign_code (what) AS (
+        SELECT pg_describe_object('pg_trigger'::regclass, t.oid, 0) FROM pg_trigger t WHERE t.tgrelid = ANY (mine) AND NOT t.tgisinternal
+        UNION SELECT pg_describe_object('pg_rewrite'::regclass, r.oid, 0) FROM pg_rewrite r WHERE r.ev_class = ANY (mine)
+        UNION SELECT format('%s, a child of %s', i.inhrelid::regclass, i.inhparent::regclass) FROM pg_inherits i WHERE i.inhparent = ANY (mine)
+        UNION
+        SELECT format('%s of %s', pg_describe_object(d.refclassid, d.refobjid, 0), pg_describe_object(d.classid, d.objid, d.objsubid))
+        FROM part p JOIN pg_depend d ON d.classid = p.class AND d.objid = p.oid
+        WHERE d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_opclass'::regclass, 'pg_type'::regclass)
+    )
+    SELECT string_agg(f.what, ', ' ORDER BY f.what) AS found INTO strange FROM foreign_code f;
+    IF strange.found IS NOT NULL THEN
+        RAISE EXCEPTION 'what stands on the tables of agent-sync would run with the rights of this role: expected none but that of an install, found %',
+            strange.found
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'Nothing of it was run. Drop it (DROP TRIGGER, DROP RULE, DROP POLICY, ALTER TABLE ... NO INHERIT, DROP COLUMN), and run this again.';
+    END IF;
 
     FOR strange IN
         WITH part (name, kind, kind_name, says, needed, later) AS (VALUES
@@ -34,7 +152,10 @@ BEGIN
                    'last_seen timestamp with time zone', 'attempts integer', 'next_attempt timestamp with time zone'],
              '{}'),
             ('role', 'r', 'table', 'The roles that daemons connect with',
-             ARRAY['name text', 'granted text[]'],
+             ARRAY['name text'],
+             '{}'),
+            ('granted', 'r', 'table', 'What grant.sql has granted',
+             ARRAY['role text', 'privilege text', 'kind text', 'schema text', 'object text', 'column text'],
              '{}'),
             ('history', 'r', 'table', 'What the daemon has written lately',
              ARRAY['id bigint', 'at timestamp with time zone', 'slug text', 'configuration text', 'columns text[]', 'before text',

@@ -2,6 +2,8 @@
 --
 --     psql -1 -v ON_ERROR_STOP=1 -f sql/proof.sql -f sql/uninstall.sql "$DATABASE_URL"
 --
+-- It acts as the owner of the schema where it can, and runs no text that stands in a table.
+--
 -- `agent-sync uninstall` does the same. Where nothing is installed it changes nothing. An object of somebody else's
 -- that has one of our names, or depends on the schema agent_sync, stops it with an error, and then nothing is removed.
 --
@@ -15,7 +17,9 @@ DO $uninstall$
 DECLARE
     made_by_us CONSTANT text := 'agent-sync: the role of the daemon; made by "agent-sync install --role".';
     made   record;
-    item   text;
+    acting  CONSTANT text := pg_catalog.current_setting('role'); -- What SET ROLE says, to go back to.
+    keeper  text; -- The role that owns the schema, as set_config('role') takes it; or what acting is, where it is the same.
+    granted jsonb := '[]';
     roles  text[] := '{}';
     name   text;
 BEGIN
@@ -50,28 +54,53 @@ BEGIN
         EXECUTE format('DROP TRIGGER %I ON %s', made.tgname, made.relation);
     END LOOP;
 
+    -- What is noted is data of the owner of the schema, and is taken away with the rights of that role. A role that an install made says so in its
+    -- comment, and not in a table: of such a one whoever runs this takes what is noted.
+    SELECT CASE WHEN pg_get_userbyid(n.nspowner) = current_user THEN acting ELSE pg_get_userbyid(n.nspowner)::text END
+        INTO keeper FROM pg_namespace n WHERE n.nspname = 'agent_sync';
+    PERFORM set_config('role', keeper, true);
     IF to_regclass('agent_sync.role') IS NOT NULL THEN
-        FOR made IN SELECT r.name, r.granted FROM agent_sync.role r JOIN pg_roles p ON p.rolname = r.name LOOP
-            FOREACH item IN ARRAY made.granted LOOP
-                BEGIN
-                    EXECUTE format('REVOKE %s FROM %I', item, made.name);
-                EXCEPTION WHEN undefined_table OR undefined_column OR invalid_schema_name OR undefined_object THEN
-                    NULL; -- It went with its object.
-                END;
-            END LOOP;
-            roles := roles || made.name;
-        END LOOP;
+        roles := ARRAY(SELECT p.rolname::text FROM agent_sync.role r JOIN pg_roles p ON p.rolname = r.name ORDER BY 1);
     END IF;
+    IF to_regclass('agent_sync.granted') IS NOT NULL THEN
+        SELECT coalesce(jsonb_agg(to_jsonb(g)), '[]') INTO granted FROM agent_sync.granted g JOIN pg_roles p ON p.rolname = g.role;
+    END IF;
+    FOR made IN
+        SELECT g.*, shobj_description(p.oid, 'pg_authid') IS NOT DISTINCT FROM made_by_us AS ours
+        FROM jsonb_to_recordset(granted) AS g (role text, privilege text, kind text, schema text, object text, "column" text)
+        JOIN pg_roles p ON p.rolname = g.role
+        -- Words of SQL cannot be quoted as names are.
+        WHERE g.privilege IN ('CONNECT', 'USAGE', 'SELECT', 'INSERT', 'UPDATE', 'DELETE')
+          AND g.schema <> 'agent_sync' -- That goes with its object.
+    LOOP
+        PERFORM set_config('role', CASE WHEN made.ours THEN acting ELSE keeper END, true);
+        BEGIN
+            EXECUTE format('REVOKE %s%s ON %s FROM %I', made.privilege,
+                CASE WHEN made."column" = '' THEN '' ELSE format(' (%I)', made."column") END,
+                CASE made.kind WHEN 'database' THEN format('DATABASE %I', current_database())
+                               WHEN 'schema' THEN format('SCHEMA %I', made.schema)
+                               ELSE format('%I.%I', made.schema, made.object) END, made.role);
+        EXCEPTION
+            WHEN undefined_table OR undefined_column OR invalid_schema_name OR undefined_object THEN
+                NULL; -- It went with its object.
+            WHEN insufficient_privilege THEN
+                RAISE NOTICE 'agent-sync leaves the role % a privilege that % cannot revoke: %', made.role, current_user, SQLERRM;
+        END;
+    END LOOP;
+    PERFORM set_config('role', acting, true);
 
     -- What the capture made where a save could be neither noted nor counted.
     FOR made IN
         SELECT m.oid FROM pg_largeobject_metadata m JOIN pg_description d ON d.objoid = m.oid AND d.classoid = 'pg_largeobject'::regclass
         WHERE d.description = 'agent-sync: a save could be neither noted nor counted' AND pg_has_role(m.lomowner, 'USAGE')
-          AND m.lomowner IN (SELECT f.proowner FROM pg_proc f WHERE f.pronamespace = 'agent_sync'::regnamespace)
+          -- The functions belonged to the owner of the schema once.
+          AND (m.lomowner IN (SELECT f.proowner FROM pg_proc f WHERE f.pronamespace = 'agent_sync'::regnamespace)
+               OR m.lomowner = (SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'agent_sync'))
     LOOP
         PERFORM lo_unlink(made.oid);
     END LOOP;
 
+    PERFORM set_config('role', keeper, true);
     DROP VIEW IF EXISTS agent_sync.state;
     DROP FUNCTION IF EXISTS agent_sync.capture_agent();
     DROP FUNCTION IF EXISTS agent_sync.capture_configuration();
@@ -80,8 +109,10 @@ BEGIN
     DROP TABLE IF EXISTS agent_sync.outbox;
     DROP TABLE IF EXISTS agent_sync.history;
     DROP TABLE IF EXISTS agent_sync.role;
+    DROP TABLE IF EXISTS agent_sync.granted;
     DROP TABLE IF EXISTS agent_sync.install;
     DROP SCHEMA agent_sync;
+    PERFORM set_config('role', acting, true);
 
     FOREACH name IN ARRAY roles LOOP
         IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = name AND shobj_description(r.oid, 'pg_authid') = made_by_us) THEN

@@ -13,6 +13,11 @@ fn warnings(daemon: &Daemon) -> Vec<Value> {
     daemon.log().into_iter().filter(|line| line["level"] == "WARN").collect()
 }
 
+/// Whether a finding is that the role of the daemon is a superuser.
+fn is_about_the_role(finding: &Value) -> bool {
+    finding["finding"].as_str().unwrap().contains("is a superuser")
+}
+
 /// How many agents the lines about one kind come to: those told one by one, and those of the summaries.
 fn agents(daemon: &Daemon, one: &str, summary: &str) -> (usize, u64) {
     let told = daemon.lines(one).len();
@@ -104,7 +109,9 @@ async fn configurations_that_differ_after_a_change_of_the_rules_are_told_until_t
     assert!((now.as_secs_f64() - at).abs() < 3600.0, "{at}");
     let told = status(address).await;
     assert_eq!((&told["compared"]["differing"], &told["ready"]), (&3.into(), &true.into()), "{told}");
-    let finding = &told["findings"][0];
+    // The daemon of a test is a superuser, which is a finding as well.
+    let findings = told["findings"].as_array().unwrap();
+    let finding = findings.iter().find(|finding| !is_about_the_role(finding)).unwrap();
     assert_eq!(finding["finding"], "3 configurations differ from what the rules make of their agents");
     assert!(finding["remedy"].as_str().unwrap().contains("reconcile --all"), "{finding}");
 
@@ -116,7 +123,7 @@ async fn configurations_that_differ_after_a_change_of_the_rules_are_told_until_t
     reconcile.env("AGENT_SYNC__RULES__FILE", &file);
     assert_eq!(crate::support::Said::of(reconcile).await.code, 0);
     metric_becomes(address, "agent_sync_drifted{database=\"default\"}", 0.0).await;
-    assert_eq!(status(address).await["findings"], Value::Array(Vec::new()));
+    assert!(status(address).await["findings"].as_array().unwrap().iter().all(is_about_the_role));
     assert_eq!(daemon.lines("the mapping has changed").len(), 1, "told once");
 
     std::fs::write(&file, rules).unwrap();

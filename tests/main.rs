@@ -38,6 +38,7 @@ mod migrations;
 mod model;
 mod narrowing;
 mod outage;
+mod owners;
 mod packaging;
 mod page;
 mod poison;

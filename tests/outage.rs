@@ -453,6 +453,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         queries::VERSION,
         queries::OWN_ROWS_HIDDEN,
         queries::NOTIFICATION_QUEUE,
+        queries::LENDS_RIGHTS,
         queries::CAPTURE_FAULTS,
         &seal,
         &layout_version,

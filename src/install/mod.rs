@@ -9,9 +9,9 @@ use std::time::Duration;
 use postgres_types::{ToSql, Type};
 use serde_json::json;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Error};
+use tokio_postgres::{Client, Error, Row};
 
-use crate::settings::{AgentsTable, ConfigurationsTable};
+use crate::settings::{AgentsTable, ConfigurationsTable, Database, Settings};
 use crate::store::identifier::Literal;
 use crate::store::{StoreError, within};
 
@@ -63,7 +63,14 @@ pub struct Plan<'a> {
     pub role: Option<&'a str>,
 }
 
-impl Plan<'_> {
+impl<'a> Plan<'a> {
+    /// What these settings want of an install in this database.
+    pub fn of(database: &'a Database, settings: &Settings, role: Option<&'a str>) -> Self {
+        let Database { agents, configurations, .. } = database;
+        let (history, capture_configurations) = (settings.history.enabled, settings.capture.configurations);
+        Self { agents, configurations, history, capture_configurations, role }
+    }
+
     /// The names of tables and columns, as `sql/attach.sql` and `sql/grant.sql` want them.
     fn tables(&self) -> String {
         let (agents, configurations) = (self.agents, self.configurations);
@@ -144,7 +151,14 @@ fn quote_of(text: &str) -> String {
 
 /// Installs, in one transaction.
 pub async fn install(client: &Client, patience: Duration, plan: &Plan<'_>) -> Result<Done, StoreError> {
-    transact(client, patience, &plan.settings(), STEPS).await
+    transact(client, patience, &plan.settings(), STEPS).await.map(|(done, _)| done)
+}
+
+/// Begins a transaction that has proven that what stands in the schema `agent_sync` is an install of ours, and that nothing of others runs when
+/// it is read. Whoever asks ends it.
+pub async fn prove(client: &Client, plan: &Plan<'_>) -> Result<(), Error> {
+    begin(client, &plan.settings()).await?;
+    client.batch_execute(PROOF).await
 }
 
 /// What became of the roles that the daemon was given.
@@ -157,11 +171,14 @@ pub struct Roles {
 }
 
 /// Takes everything out, in one transaction.
-pub async fn uninstall(client: &Client, patience: Duration) -> Result<(Done, Roles), StoreError> {
-    let exists = within(patience, client.query_typed_one(HAS_ROLES, &[])).await?.try_get(0)?;
-    let before = if exists { names(client, patience, ROLES, &[]).await? } else { Vec::new() };
-    let done = transact(client, patience, &[], &[PROOF, UNINSTALL]).await?;
-    let kept = names(client, patience, KEPT, &[(&before, Type::TEXT_ARRAY)]).await?;
+pub async fn uninstall(
+    client: &Client,
+    patience: Duration,
+    plan: &Plan<'_>,
+) -> Result<(Done, Roles), StoreError> {
+    let (done, before) = transact(client, patience, &plan.settings(), &[PROOF, UNINSTALL]).await?;
+    let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&before, Type::TEXT_ARRAY)];
+    let kept = names(&within(patience, client.query_typed(KEPT, &parameters)).await?)?;
     let dropped = before.into_iter().filter(|role| !kept.contains(role)).collect();
     Ok((done, Roles { dropped, kept }))
 }
@@ -170,23 +187,17 @@ const HAS_ROLES: &str = "SELECT to_regclass('agent_sync.role') IS NOT NULL";
 const ROLES: &str = "SELECT r.name FROM agent_sync.role r JOIN pg_roles p ON p.rolname = r.name ORDER BY 1";
 const KEPT: &str = "SELECT p.rolname::text FROM pg_roles p WHERE p.rolname = ANY ($1::text[]) ORDER BY 1";
 
-async fn names(
-    client: &Client,
-    patience: Duration,
-    sql: &str,
-    parameters: &[(&(dyn ToSql + Sync), Type)],
-) -> Result<Vec<String>, StoreError> {
-    let rows = within(patience, client.query_typed(sql, parameters)).await?;
-    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+fn names(rows: &[Row]) -> Result<Vec<String>, Error> {
+    rows.iter().map(|row| row.try_get(0)).collect()
 }
 
-/// Runs the steps, and again when a lock could not be had at once: a long transaction holds one of the tables.
+/// Runs the steps, says which roles are noted after the first of them, which is the proof, and tries again when a lock could not be had at once: a long transaction holds one of the tables.
 async fn transact(
     client: &Client,
     patience: Duration,
     settings: &[(&str, String)],
     steps: &[&str],
-) -> Result<Done, StoreError> {
+) -> Result<(Done, Vec<String>), StoreError> {
     let mut attempt = 1;
     loop {
         match within(patience, once(client, settings, steps)).await {
@@ -201,21 +212,35 @@ async fn transact(
     }
 }
 
-async fn once(client: &Client, settings: &[(&str, String)], steps: &[&str]) -> Result<Done, Error> {
+/// Begins a transaction in which the steps are told what they have to be.
+async fn begin(client: &Client, settings: &[(&str, String)]) -> Result<(), Error> {
     client.batch_execute("BEGIN").await?;
+    for (name, value) in settings {
+        let set = "SELECT pg_catalog.set_config($1, $2, true)";
+        client.query_typed(set, &[(name, Type::TEXT), (value, Type::TEXT)]).await?;
+    }
+    Ok(())
+}
+
+async fn once(
+    client: &Client,
+    settings: &[(&str, String)],
+    steps: &[&str],
+) -> Result<(Done, Vec<String>), Error> {
     let worked = async {
-        for (name, value) in settings {
-            let set = "SELECT pg_catalog.set_config($1, $2, true)";
-            client.query_typed(set, &[(name, Type::TEXT), (value, Type::TEXT)]).await?;
-        }
-        for step in steps {
+        begin(client, settings).await?;
+        let mut roles = Vec::new();
+        for (number, step) in steps.iter().enumerate() {
             client.batch_execute(step).await?;
+            if number == 0 && client.query_typed_one(HAS_ROLES, &[]).await?.try_get(0)? {
+                roles = names(&client.query_typed(ROLES, &[]).await?)?;
+            }
         }
         // A transaction that changed nothing was never given a number.
         let unchanged = "SELECT pg_catalog.pg_current_xact_id_if_assigned() IS NULL";
         let unchanged: bool = client.query_typed_one(unchanged, &[]).await?.try_get(0)?;
         client.batch_execute("COMMIT").await?;
-        Ok(if unchanged { Done::Nothing } else { Done::Changed })
+        Ok((if unchanged { Done::Nothing } else { Done::Changed }, roles))
     };
     let outcome = worked.await;
     if outcome.is_err() {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Row};
 
+use crate::install::{self, Plan};
 use crate::store::{StoreError, within};
 
 /// What is lost with an install.
@@ -16,8 +17,19 @@ pub struct Loss {
     pub roles: Vec<String>,
 }
 
-/// Asks for it; nothing where nothing is installed.
-pub async fn loss(client: &Client, patience: Duration) -> Result<Option<Loss>, StoreError> {
+/// Asks for it; nothing where nothing is installed. What is read was proven to be an install's first: somebody else's view of one of our names would
+/// run their code.
+pub async fn loss(client: &Client, patience: Duration, plan: &Plan<'_>) -> Result<Option<Loss>, StoreError> {
+    let loss = async {
+        within(patience, install::prove(client, plan)).await?;
+        read(client, patience).await
+    };
+    let loss = loss.await;
+    within(patience, client.batch_execute("ROLLBACK")).await?;
+    loss
+}
+
+async fn read(client: &Client, patience: Duration) -> Result<Option<Loss>, StoreError> {
     let there = within(patience, client.query_typed_one(THERE, &[])).await?;
     let (schema, outbox, roles): (bool, bool, bool) =
         (there.try_get(0)?, there.try_get(1)?, there.try_get(2)?);
@@ -25,27 +37,26 @@ pub async fn loss(client: &Client, patience: Duration) -> Result<Option<Loss>, S
         return Ok(None);
     }
     let mut loss = Loss { pending: None, roles: Vec::new() };
-    if outbox && let Some(rows) = readable(client.query_typed(PENDING, &[]), patience).await? {
+    if outbox && let Some(rows) = readable(client, PENDING, patience).await? {
         loss.pending = rows.first().map(|row| row.try_get(0)).transpose()?;
     }
-    if roles && let Some(rows) = readable(client.query_typed(ROLES, &[]), patience).await? {
+    if roles && let Some(rows) = readable(client, ROLES, patience).await? {
         loss.roles = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
     }
     Ok(Some(loss))
 }
 
 /// The answer, or nothing where the role may not ask, or a part of the install is not as it was made.
-async fn readable<T>(
-    asking: impl Future<Output = Result<T, tokio_postgres::Error>>,
-    patience: Duration,
-) -> Result<Option<T>, StoreError> {
-    match within(patience, asking).await {
+async fn readable(client: &Client, query: &str, patience: Duration) -> Result<Option<Vec<Row>>, StoreError> {
+    within(patience, client.batch_execute("SAVEPOINT asking")).await?;
+    match within(patience, client.query_typed(query, &[])).await {
         Ok(answer) => Ok(Some(answer)),
         Err(StoreError::Postgres(error))
             if [SqlState::INSUFFICIENT_PRIVILEGE, SqlState::UNDEFINED_COLUMN, SqlState::UNDEFINED_TABLE]
                 .iter()
                 .any(|known| error.code() == Some(known)) =>
         {
+            within(patience, client.batch_execute("ROLLBACK TO SAVEPOINT asking")).await?;
             Ok(None)
         }
         Err(error) => Err(error),

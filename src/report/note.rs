@@ -68,6 +68,8 @@ impl Note {
             Finding::Scans { .. } | Finding::CollationChanged { .. } => "index",
             Finding::PreparedTransactions { .. } => "two-phase",
             Finding::HistoryWithoutCause => "history",
+            Finding::Superuser { .. } => "role",
+            Finding::LendsRights { .. } => "owners",
         };
         let level =
             if finding.is_fatal() || finding.misses_changes() || matches!(finding, Finding::QueueFull { .. })

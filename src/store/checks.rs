@@ -29,6 +29,14 @@ const NOT_SHOWN: &str = "one that this role is not shown";
 /// The collation that has no name of its own.
 const DEFAULT_COLLATION: &str = "of the database";
 
+/// What to do about a daemon that is a superuser.
+const ROLE_OF_ITS_OWN: &str =
+    "Run `agent-sync install --role NAME` for this database, and let the daemon connect as that role.";
+
+/// What to do about a capture function that belongs to another role than its table.
+const GIVE_AWAY: &str = "Run `agent-sync install` for this database, as a superuser or a role that can act as both: it gives the function to \
+                         the owner of the table.";
+
 /// Something that was found.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Finding {
@@ -169,6 +177,22 @@ pub enum Finding {
     },
     /// A history is wanted, and the outbox was installed without noting who makes a change.
     HistoryWithoutCause,
+    /// The role of this session is a superuser, and code of the owners of the tables runs in it.
+    Superuser {
+        /// The role.
+        role: String,
+    },
+    /// A capture function belongs to a role that the owner of its table is not, so that owner can act as it.
+    LendsRights {
+        /// The function.
+        function: String,
+        /// Its owner, with what it is.
+        owner: String,
+        /// The table, as `schema.name`.
+        table: String,
+        /// Its owner.
+        table_owner: String,
+    },
 }
 
 impl Finding {
@@ -190,6 +214,8 @@ impl Finding {
                 | Self::CollationChanged { .. }
                 | Self::PreparedTransactions { .. }
                 | Self::HistoryWithoutCause
+                | Self::Superuser { .. }
+                | Self::LendsRights { .. }
         )
     }
 
@@ -217,7 +243,9 @@ impl Finding {
             | Self::Unlogged { .. }
             | Self::CollationChanged { .. }
             | Self::PreparedTransactions { .. }
-            | Self::HistoryWithoutCause => false,
+            | Self::HistoryWithoutCause
+            | Self::Superuser { .. }
+            | Self::LendsRights { .. } => false,
         }
     }
 
@@ -322,6 +350,8 @@ impl Finding {
                 "Set capture.notify = false if transactions that save agents are prepared (two-phase commit)."
                     .into()
             }
+            Self::Superuser { .. } => ROLE_OF_ITS_OWN.into(),
+            Self::LendsRights { .. } => GIVE_AWAY.into(),
         }
     }
 }
@@ -408,6 +438,14 @@ impl Display for Finding {
             ),
             Self::HistoryWithoutCause => out.write_str(
                 "history.enabled is true, and the install was made without it, so the history cannot tell who caused a write",
+            ),
+            Self::Superuser { role } => write!(
+                out,
+                "the role {role} is a superuser, and code of the owners of the tables runs with its rights"
+            ),
+            Self::LendsRights { function, owner, table, table_owner } => write!(
+                out,
+                "{function} belongs to {owner}, and the owner of {table}, {table_owner}, can act with the rights of that role through it"
             ),
         }
     }
@@ -676,6 +714,17 @@ pub async fn cautions(
     }
     let row = within(patience, client.query_typed_one(queries::SERVER, &[])).await?;
     let max: i32 = row.try_get(4)?;
+    if row.try_get(5)? {
+        findings.push(Finding::Superuser { role: row.try_get(6)? });
+    }
+    for row in within(patience, client.query_typed(queries::LENDS_RIGHTS, &tables)).await? {
+        findings.push(Finding::LendsRights {
+            function: row.try_get(0)?,
+            owner: row.try_get(1)?,
+            table: row.try_get(2)?,
+            table_owner: row.try_get(3)?,
+        });
+    }
     findings.extend(layout.scans.iter().cloned());
     if notify && max > 0 {
         findings.push(Finding::PreparedTransactions { max });

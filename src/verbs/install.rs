@@ -24,14 +24,14 @@ pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
     if args.print {
         for database in databases {
             say(format_args!("-- agent-sync {}: install", env!("CARGO_PKG_VERSION")))?;
-            say_verbatim(&plan(database, &settings, args.role.as_deref()).script())?;
+            say_verbatim(&Plan::of(database, &settings, args.role.as_deref()).script())?;
         }
         return Ok(Exit::Done);
     }
     super::block_on(async {
         let mut exits = Vec::new();
         for database in databases {
-            let plan = plan(database, &settings, args.role.as_deref());
+            let plan = Plan::of(database, &settings, args.role.as_deref());
             exits.push(one(database, &settings, &plan).await.unwrap_or_else(|error| exit::report(&error)));
         }
         Ok(super::worst(exits))
@@ -57,10 +57,4 @@ async fn one(database: &Database, settings: &Settings, plan: &Plan<'_>) -> anyho
         ))?;
     }
     Ok(Exit::Done)
-}
-
-fn plan<'a>(database: &'a Database, settings: &Settings, role: Option<&'a str>) -> Plan<'a> {
-    let Database { agents, configurations, .. } = database;
-    let (history, capture_configurations) = (settings.history.enabled, settings.capture.configurations);
-    Plan { agents, configurations, history, capture_configurations, role }
 }

@@ -8,12 +8,12 @@ use std::path::Path;
 use super::output::say;
 use crate::cli::Uninstall;
 use crate::exit::{self, Exit, Fault};
-use crate::install::{self, Done, Roles};
+use crate::install::{self, Done, Plan, Roles};
 use crate::report::{Loss, loss};
 use crate::session::Session;
 use crate::settings::{Database, Settings};
 use crate::show::count;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Uninstalls from each database in turn; one where that cannot be done keeps no other from it.
 pub fn uninstall(config: Option<&Path>, args: &Uninstall) -> anyhow::Result<Exit> {
@@ -64,6 +64,10 @@ fn is_meant(losses: &[String]) -> anyhow::Result<bool> {
     super::confirmed(&format!("uninstall? This takes out{losses}\n"))
 }
 
+fn refused(database: &Database, error: StoreError) -> anyhow::Error {
+    super::refused(database, "not uninstalled; nothing was changed", error)
+}
+
 /// A database, the session that is open to it, and what is lost there where that has to be asked about.
 struct Work<'a> {
     database: &'a Database,
@@ -75,8 +79,9 @@ impl<'a> Work<'a> {
     async fn plan(database: &'a Database, settings: &Settings, asks: bool) -> anyhow::Result<Self> {
         let session = super::connect(database, settings).await?;
         let loss = if asks {
-            let loss = loss(session.client(), Store::patience(&settings.sync)).await;
-            loss.map_err(|error| super::unanswered(database, error))?
+            let plan = Plan::of(database, settings, None);
+            let loss = loss(session.client(), Store::patience(&settings.sync), &plan).await;
+            loss.map_err(|error| refused(database, error))?
         } else {
             None
         };
@@ -104,9 +109,10 @@ impl<'a> Work<'a> {
     async fn uninstall(self, settings: &Settings) -> anyhow::Result<Exit> {
         let Self { database, session, .. } = self;
         let patience = Store::patience(&settings.sync);
-        let (done, Roles { dropped, kept }) = install::uninstall(session.client(), patience)
+        let plan = Plan::of(database, settings, None);
+        let (done, Roles { dropped, kept }) = install::uninstall(session.client(), patience, &plan)
             .await
-            .map_err(|error| super::refused(database, "not uninstalled; nothing was changed", error))?;
+            .map_err(|error| refused(database, error))?;
         let outcome = match done {
             Done::Changed => "uninstalled",
             Done::Nothing => "nothing is installed",

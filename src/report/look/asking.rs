@@ -206,6 +206,8 @@ impl<'a> Asking<'a> {
                     ("key", "a unique index keeps the slugs of agents apart"),
                     ("row security", "no policy hides rows of the two tables from the role"),
                     ("publication", "no publication keeps the daemon from deleting or updating"),
+                    ("role", "the role of the daemon is no superuser"),
+                    ("owners", "the capture functions belong to the owners of the tables that they serve"),
                     ("two-phase", "no prepared transaction can meet a notification of ours"),
                     (
                         "history",

@@ -220,6 +220,18 @@ pub const NOTIFICATION_QUEUE: &str = "
             ORDER BY s.xact_start LIMIT 1)
     FROM (SELECT pg_notification_queue_usage() AS usage OFFSET 0) AS q";
 
+/// The capture functions that belong to another role than the table that each serves, `$1` of the agents and `$2` of the configurations. What the
+/// names in a function mean is decided by the owner of the table, who so can act as the owner of the function. Not told is where that owner may do
+/// so anyhow. The columns: the function, its owner with what it is, the table and its owner.
+pub const LENDS_RIGHTS: &str = "
+    SELECT f.oid::regprocedure::text, CASE WHEN o.rolsuper THEN 'the superuser ' ELSE 'the role ' END || quote_ident(o.rolname),
+           c.oid::regclass::text, c.relowner::regrole::text
+    FROM (VALUES ('capture_agent', to_regclass($1::text)), ('capture_configuration', to_regclass($2::text))) AS s (name, relation)
+    JOIN pg_proc f ON f.pronamespace = to_regnamespace('agent_sync') AND f.proname = s.name AND f.pronargs = 0
+    JOIN pg_class c ON c.oid = s.relation JOIN pg_roles o ON o.oid = f.proowner
+    WHERE NOT pg_has_role(c.relowner, f.proowner, 'MEMBER')
+    ORDER BY 1";
+
 /// Whether the outbox notes whose transaction made a change, for the history.
 pub const NOTES_CAUSE: &str = "
     SELECT EXISTS (SELECT FROM pg_attribute a
@@ -330,22 +342,25 @@ pub fn layout_version() -> String {
 }
 
 /// What the server is: its version as text and as a number, whether it is a standby, whether it is read-only, and how
-/// many transactions can be prepared. Read-only is what sessions are made to be by default, whatever ours has set: a
+/// many transactions can be prepared; and whether the role of this session is a superuser, and its name. Read-only is what sessions are made to be by default, whatever ours has set: a
 /// provider does that when the disk is nearly full, and it is not for us to overrule.
 pub const SERVER: &str = "
     SELECT current_setting('server_version'), current_setting('server_version_num')::int4,
            pg_is_in_recovery(),
            current_setting('transaction_read_only')::bool OR (
                SELECT s.reset_val::bool FROM pg_settings s WHERE s.name = 'default_transaction_read_only'),
-           current_setting('max_prepared_transactions')::int4";
+           current_setting('max_prepared_transactions')::int4,
+           (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user), quote_ident(current_user)";
 
-/// The relations that the daemon cannot do without and that are gone. Read from the catalog, for names are not looked
+/// The relations that the daemon cannot do without and that are gone. A view of that name is none: reading it would run what its owner wrote, and an
+/// install makes none. Read from the catalog, for names are not looked
 /// up in a schema that the role may not use.
 pub const MISSING_PARTS: &str = "
     SELECT 'agent_sync.' || part.name
     FROM unnest(ARRAY['history', 'install', 'outbox', 'problem', 'uncaptured']) AS part (name)
     WHERE NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                      WHERE n.nspname = 'agent_sync' AND c.relname = part.name)
+                      WHERE n.nspname = 'agent_sync' AND c.relname = part.name
+                        AND c.relkind = CASE part.name WHEN 'uncaptured' THEN 'S'::\"char\" ELSE 'r' END)
     ORDER BY 1";
 
 /// The rules (CREATE RULE) that are in the way of what the daemon writes: on updates of the configurations, the quoted table `$1`, and on

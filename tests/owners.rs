@@ -1,0 +1,490 @@
+//! Who owns what an install makes, and whom an install trusts (S4, S5, S17): a superuser who installs hands nothing to anybody, and runs
+//! nothing of anybody.
+
+use std::process::Command;
+
+use crate::support::{Daemon, Platform, Said};
+
+/// A name for a role that no other test uses: roles belong to the whole cluster.
+fn unique(platform: &Platform, what: &str) -> String {
+    format!("{what}_{}", platform.name())
+}
+
+/// A platform whose two tables belong to two roles, which are no superusers and may make schemas; and these.
+async fn owned() -> (Platform, [String; 2]) {
+    let platform = Platform::new().await;
+    let owners = ["agents", "configs"].map(|what| unique(&platform, what));
+    let [agents, configs] = &owners;
+    platform
+        .run(&format!(
+            "CREATE ROLE {agents} LOGIN; CREATE ROLE {configs} LOGIN; GRANT CREATE ON DATABASE {} TO {agents}, {configs};
+             GRANT ALL ON SCHEMA public TO {agents}, {configs};
+             ALTER TABLE agents OWNER TO {agents}; ALTER TABLE agent_configurations OWNER TO {configs}",
+            platform.name()
+        ))
+        .await;
+    (platform, owners)
+}
+
+/// A platform that one role owns and has installed agent-sync on, and the role.
+async fn installed_by_its_owner() -> (Platform, String) {
+    let (platform, [owner, _]) = owned().await;
+    platform.run(&format!("ALTER TABLE agent_configurations OWNER TO {owner}")).await;
+    let said = says_as(&platform, &owner, &["install"]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    (platform, owner)
+}
+
+fn command_as(platform: &Platform, role: &str, arguments: &[&str]) -> Command {
+    let mut command = platform.command(arguments);
+    command.env("DATABASE_URL", platform.url_as(role)).env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
+    command
+}
+
+async fn says_as(platform: &Platform, role: &str, arguments: &[&str]) -> Said {
+    Said::of(command_as(platform, role, arguments)).await
+}
+
+async fn run_as(platform: &Platform, role: &str, sql: &str) {
+    let (client, _) = crate::support::platform::connect(&platform.url_as(role)).await;
+    client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+}
+
+async fn is_superuser(platform: &Platform, role: &str) -> bool {
+    platform.value(&format!("SELECT rolsuper FROM pg_roles WHERE rolname = '{role}'")).await
+}
+
+/// The owners of the two capture functions.
+async fn function_owners(platform: &Platform) -> String {
+    platform
+        .value(
+            "SELECT string_agg(proname || ' ' || proowner::regrole, ', ' ORDER BY proname) FROM pg_proc
+             WHERE pronamespace = 'agent_sync'::regnamespace",
+        )
+        .await
+}
+
+/// What a role holds in the schema of agent-sync.
+async fn holds(platform: &Platform, role: &str) -> String {
+    platform
+        .value(&format!(
+            "SELECT coalesce(string_agg(what, ', ' ORDER BY what), '') FROM (
+                 SELECT 'schema ' || a.privilege_type FROM pg_namespace n, aclexplode(n.nspacl) a
+                     WHERE n.nspname = 'agent_sync' AND a.grantee = '{role}'::regrole
+                 UNION ALL SELECT c.relname || ' ' || a.privilege_type FROM pg_class c, aclexplode(c.relacl) a
+                     WHERE c.relnamespace = 'agent_sync'::regnamespace AND a.grantee = '{role}'::regrole
+                 UNION ALL SELECT t.attrelid::regclass::text || '.' || t.attname || ' ' || a.privilege_type
+                     FROM pg_attribute t JOIN pg_class c ON c.oid = t.attrelid, aclexplode(t.attacl) a
+                     WHERE c.relnamespace = 'agent_sync'::regnamespace AND a.grantee = '{role}'::regrole) AS held (what)"
+        ))
+        .await
+}
+
+/// What the owner of a table needs to capture, and has of the schema besides nothing.
+const NEEDED: &str = "agent_sync.outbox.ctid SELECT, outbox INSERT, schema USAGE, uncaptured USAGE";
+
+/// GIVEN tables of two ordinary roles, WHEN a superuser installs, THEN each function belongs to the owner of its table, who has what it needs and no
+/// more; and what such an owner gets the function to call runs with no rights but its own.
+#[tokio::test]
+async fn s4_a_superuser_who_installs_hands_nothing_to_the_owners_of_the_tables() {
+    for printed in [false, true] {
+        let (platform, [agents, configs]) = owned().await;
+        if printed {
+            platform.run(&platform.says(&["install", "--print"]).await.out).await;
+        } else {
+            platform.install();
+        }
+        assert_eq!(
+            function_owners(&platform).await,
+            format!("capture_agent {agents}, capture_configuration {configs}")
+        );
+        for owner in [&agents, &configs] {
+            assert_eq!(holds(&platform, owner).await, NEEDED);
+        }
+        assert!(platform.says(&["install"]).await.out.contains("nothing to change"));
+        run_as(&platform, &agents, "INSERT INTO agents (slug) VALUES ('a')").await;
+        run_as(&platform, &configs, "INSERT INTO agent_configurations (agent_slug) VALUES ('b')").await;
+        let mut noted = platform.outbox().await;
+        noted.sort();
+        assert_eq!(noted, ["a", "b"]);
+
+        // A cast of the owner's type to text, which the body of the function calls.
+        let evil = format!(
+            "CREATE TABLE public.ran_as (role text);
+             CREATE TYPE public.evil AS ENUM ('x');
+             CREATE FUNCTION public.evil_text(public.evil) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+                 INSERT INTO public.ran_as VALUES (current_user);
+                 BEGIN EXECUTE 'ALTER ROLE {agents} SUPERUSER'; EXCEPTION WHEN OTHERS THEN NULL; END;
+                 RETURN 'x'; END $$;
+             CREATE CAST (public.evil AS text) WITH FUNCTION public.evil_text(public.evil) AS IMPLICIT;
+             ALTER TABLE agents RENAME COLUMN slug TO former; ALTER TABLE agents ADD COLUMN slug public.evil;
+             INSERT INTO agents (former, slug) VALUES ('c', 'x')"
+        );
+        run_as(&platform, &agents, &evil).await;
+        assert_eq!(platform.value::<String>("SELECT min(role) FROM public.ran_as").await, agents);
+        assert!(!is_superuser(&platform, &agents).await);
+    }
+}
+
+/// GIVEN a save that can be neither noted nor counted, WHEN the function belongs to the owner of the table, THEN the large object that tells of it is
+/// known by that owner, and the uninstall removes it.
+#[tokio::test]
+async fn s4_what_a_function_leaves_of_a_lost_save_belongs_to_the_owner_of_the_table() {
+    let (platform, [agents, _]) = owned().await;
+    platform.install();
+    platform.run("INSERT INTO agent_configurations (agent_slug, provider_config) VALUES ('a', '{}')").await;
+    let daemon = platform.brisk_daemon();
+    daemon.logged("caught up").await;
+    platform.drained().await;
+    daemon.terminate().await;
+    let other = platform.connect().await;
+    other
+        .batch_execute(&format!(
+            "BEGIN; ALTER TABLE agent_sync.outbox OWNER TO {agents}; ALTER SEQUENCE agent_sync.uncaptured OWNER TO {agents}"
+        ))
+        .await
+        .unwrap();
+    run_as(&platform, &agents, "INSERT INTO agents (slug, name) VALUES ('a', 'not noted')").await;
+    other.batch_execute("ROLLBACK").await.unwrap();
+    assert_eq!(platform.outbox().await, Vec::<String>::new());
+    let owner = "SELECT string_agg(lomowner::regrole::text, ',') FROM pg_largeobject_metadata";
+    assert_eq!(platform.value::<String>(owner).await, agents);
+    let _daemon = platform.brisk_daemon();
+    platform.holds("SELECT agent_name = 'not noted' IS TRUE FROM agent_configurations").await;
+    assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0);
+    assert!(platform.value::<bool>("SELECT NOT EXISTS (SELECT FROM pg_largeobject_metadata)").await);
+}
+
+/// GIVEN functions of a role that the owner of the table is not, THEN `doctor` and the daemon warn and name both, and an install gives them to that
+/// owner, whatever came before; who owned them has nothing left.
+#[tokio::test]
+async fn s4_functions_of_another_owner_are_told_and_given_to_the_owner_of_the_table() {
+    let (platform, [agents, configs]) = owned().await;
+    platform.install();
+    platform
+        .run(&format!(
+            "ALTER FUNCTION agent_sync.capture_agent() OWNER TO postgres;
+             GRANT EXECUTE ON FUNCTION agent_sync.capture_agent() TO {agents}"
+        ))
+        .await;
+    let daemon = platform.brisk_daemon();
+    let text = format!(
+        "agent_sync.capture_agent() belongs to the superuser postgres, and the owner of public.agents, {agents}, can act with the \
+         rights of that role through it"
+    );
+    let line = daemon.logged(&text).await;
+    assert_eq!(line["level"], "WARN");
+    assert!(line["remedy"].as_str().unwrap().contains("`agent-sync install`"), "{line}");
+    daemon.logged("caught up").await;
+    let said = platform.says(&["doctor", "--json"]).await;
+    assert!(said.code == 0 && said.out.contains(&text), "{said:?}");
+    platform.install();
+    assert_eq!(
+        function_owners(&platform).await,
+        format!("capture_agent {agents}, capture_configuration {configs}")
+    );
+    assert!(!platform.says(&["doctor"]).await.out.contains("belongs to the superuser"));
+
+    let heir = unique(&platform, "heir");
+    platform
+        .run(&format!("CREATE ROLE {heir} LOGIN; ALTER TABLE agents OWNER TO {heir}; GRANT USAGE ON SCHEMA public TO {heir}"))
+        .await;
+    let said = platform.says(&["doctor", "--json"]).await;
+    assert!(
+        said.out.contains(&format!("belongs to the role {agents}, and the owner of public.agents, {heir},")),
+        "{said:?}"
+    );
+    platform.install();
+    assert_eq!(
+        function_owners(&platform).await,
+        format!("capture_agent {heir}, capture_configuration {configs}")
+    );
+    assert_eq!(
+        (holds(&platform, &agents).await.as_str(), holds(&platform, &heir).await.as_str()),
+        ("", NEEDED)
+    );
+    run_as(&platform, &heir, "INSERT INTO agents (slug) VALUES ('after')").await;
+    assert!(platform.says(&["install"]).await.out.contains("nothing to change"));
+}
+
+/// GIVEN an ordinary role that can act as the owners of both tables, WHEN it installs, THEN it gives the functions to them; one that can act as
+/// one of them alone is refused.
+#[tokio::test]
+async fn s4_a_role_that_can_act_as_both_owners_installs_and_gives_the_functions_away() {
+    let (platform, [agents, configs]) = owned().await;
+    let deploy = unique(&platform, "deploy");
+    platform
+        .run(&format!(
+            "CREATE ROLE {deploy} LOGIN IN ROLE {agents}; GRANT CREATE ON DATABASE {} TO {deploy}",
+            platform.name()
+        ))
+        .await;
+    let said = says_as(&platform, &deploy, &["install"]).await;
+    assert!(said.code == 1 && said.err.contains("42501"), "{said:?}");
+    platform.run(&format!("GRANT {configs} TO {deploy}")).await;
+    let said = says_as(&platform, &deploy, &["install"]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(
+        function_owners(&platform).await,
+        format!("capture_agent {agents}, capture_configuration {configs}")
+    );
+    for owner in [&agents, &configs] {
+        assert_eq!(holds(&platform, owner).await, NEEDED);
+    }
+    for role in [&deploy, "postgres"] {
+        let said = says_as(&platform, role, &["install"]).await;
+        assert!(said.out.contains("nothing to change"), "{role}: {said:?}");
+    }
+    platform.run("DROP VIEW agent_sync.state; DROP TABLE agent_sync.outbox").await;
+    platform.install();
+    let owner = "SELECT string_agg(DISTINCT relowner::regrole::text, ',') FROM pg_class WHERE relnamespace = 'agent_sync'::regnamespace";
+    assert_eq!(platform.value::<String>(owner).await, deploy, "a superuser acts as the owner of the schema");
+    assert_eq!(says_as(&platform, &deploy, &["uninstall", "--yes"]).await.code, 0);
+    assert!(platform.value::<bool>("SELECT to_regnamespace('agent_sync') IS NULL").await);
+}
+
+/// What a stranger, `{mallory}`, may have prepared, run as it or as a superuser; and what the refusal names. What is called makes it superuser.
+const PREPARED: &[(&str, &str, &str)] = &[
+    (
+        "CREATE SCHEMA agent_sync;
+         CREATE TABLE agent_sync.install (only_row boolean, version integer, tables jsonb, fingerprint text, uncaptured_seen bigint, seal text,
+             installed_at timestamptz);
+         COMMENT ON TABLE agent_sync.install IS 'What is installed: one row.';
+         INSERT INTO agent_sync.install VALUES (true, 1, '{}', '', 0, '', now());
+         CREATE TRIGGER evil BEFORE INSERT OR UPDATE ON agent_sync.install FOR EACH ROW EXECUTE FUNCTION app.evil()",
+        "",
+        "found the schema agent_sync ({mallory}), table agent_sync.install ({mallory})",
+    ),
+    ("CREATE SCHEMA agent_sync", "", "found the schema agent_sync ({mallory})"),
+    (
+        "CREATE SCHEMA agent_sync;
+         CREATE VIEW agent_sync.role AS SELECT app.evil_text() AS name; CREATE VIEW agent_sync.outbox AS SELECT app.evil_text() AS slug;
+         CREATE VIEW agent_sync.install AS SELECT length(app.evil_text()) AS version, '{}'::jsonb AS tables",
+        "",
+        "found the schema agent_sync ({mallory}), view agent_sync.install ({mallory}), view agent_sync.outbox ({mallory}), view agent_sync.role ({mallory})",
+    ),
+    (
+        "",
+        "CREATE SCHEMA agent_sync; GRANT ALL ON SCHEMA agent_sync TO {mallory}; SET ROLE {mallory};
+         CREATE TABLE agent_sync.role (name text); CREATE TYPE agent_sync.kind AS ENUM ('a'); RESET ROLE",
+        "found table agent_sync.role ({mallory}), type agent_sync.kind ({mallory})",
+    ),
+];
+
+/// GIVEN a schema `agent_sync`, or an object in it, of a role that has nothing to do with the tables, WHEN a superuser installs or uninstalls, THEN
+/// it is refused by name, and nothing of it is run.
+#[tokio::test]
+async fn s5_what_somebody_else_has_prepared_is_refused_and_not_run() {
+    for (by_mallory, by_superuser, named) in PREPARED {
+        let (platform, _) = owned().await;
+        let mallory = unique(&platform, "mallory");
+        platform
+            .run(&format!(
+                "CREATE ROLE {mallory} LOGIN; GRANT CREATE ON DATABASE {} TO {mallory}",
+                platform.name()
+            ))
+            .await;
+        let evil = format!(
+            "CREATE SCHEMA app;
+             CREATE FUNCTION app.evil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 RESET ROLE; ALTER ROLE {mallory} SUPERUSER; RETURN NEW; END $$;
+             CREATE FUNCTION app.evil_text() RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+                 ALTER ROLE {mallory} SUPERUSER; RETURN 'x'; END $$;
+             GRANT USAGE ON SCHEMA app TO PUBLIC; {by_mallory}"
+        );
+        run_as(&platform, &mallory, &evil).await;
+        platform.run(&by_superuser.replace("{mallory}", &mallory)).await;
+        let named = named.replace("{mallory}", &mallory);
+        let expected = "expected it and every object in it to belong to ";
+        for arguments in [&["install"][..], &["uninstall", "--yes"], &["uninstall"]] {
+            let said = platform.says(arguments).await;
+            assert!(
+                said.code == 1 && said.err.contains(&named) && said.err.contains(expected),
+                "{arguments:?}: {said:?}"
+            );
+            assert!(
+                said.err.contains("nothing was changed")
+                    && said.err.contains("DROP SCHEMA agent_sync CASCADE"),
+                "{said:?}"
+            );
+        }
+        for verb in ["doctor", "status"] {
+            platform.says(&[verb]).await;
+        }
+        let script = platform.says(&["install", "--print"]).await.out;
+        let error = platform.client.batch_execute(&script).await.unwrap_err();
+        assert!(error.as_db_error().unwrap().message().contains(&named), "{error:?}");
+        assert!(!is_superuser(&platform, &mallory).await, "{by_mallory}");
+    }
+}
+
+/// What the owner of an install may put on its tables, for which somebody else's `install` runs; and what the refusal names.
+const ATTACHED: &[(&str, &str)] = &[
+    (
+        "CREATE TRIGGER evil BEFORE UPDATE ON agent_sync.install FOR EACH ROW EXECUTE FUNCTION app.evil()",
+        "trigger evil on table agent_sync.install",
+    ),
+    (
+        "CREATE RULE evil AS ON INSERT TO agent_sync.role DO ALSO SELECT app.evil_text()",
+        "rule evil on table agent_sync.role",
+    ),
+    (
+        "CREATE POLICY evil ON agent_sync.install USING (app.evil_text() = 'x'); ALTER TABLE agent_sync.install FORCE ROW LEVEL SECURITY;
+         ALTER TABLE agent_sync.install ENABLE ROW LEVEL SECURITY",
+        "function app.evil_text() of policy evil on table agent_sync.install",
+    ),
+    (
+        "ALTER TABLE agent_sync.granted ALTER COLUMN object SET DEFAULT app.evil_text()",
+        "function app.evil_text() of default value for column object of table agent_sync.granted",
+    ),
+    (
+        "ALTER TABLE agent_sync.install ADD CONSTRAINT evil CHECK (app.evil_text() = 'x') NOT VALID",
+        "function app.evil_text() of constraint evil on table agent_sync.install",
+    ),
+    (
+        "CREATE TABLE app.child () INHERITS (agent_sync.install);
+         CREATE TRIGGER evil BEFORE UPDATE ON app.child FOR EACH ROW EXECUTE FUNCTION app.evil()",
+        "app.child, a child of agent_sync.install",
+    ),
+    (
+        "CREATE DOMAIN app.domain AS text CHECK (app.evil_text() = 'x'); ALTER TABLE agent_sync.install ALTER COLUMN seal TYPE app.domain",
+        "type app.domain of column seal of table agent_sync.install",
+    ),
+];
+
+/// GIVEN an install of the owner of the tables who has put code on its tables, WHEN a superuser installs or uninstalls, THEN it is refused by name, and
+/// does not run. SET ROLE alone would be no wall: such code can go back to the role of the session.
+#[tokio::test]
+async fn s5_code_of_others_on_our_tables_is_refused_and_not_run() {
+    for (attached, named) in ATTACHED {
+        let (platform, owner) = installed_by_its_owner().await;
+        let evil = format!(
+            "CREATE SCHEMA app; CREATE TABLE app.ran (what text);
+             CREATE FUNCTION app.evil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 INSERT INTO app.ran VALUES ('trigger'); RETURN NEW; END $$;
+             CREATE FUNCTION app.evil_text() RETURNS text LANGUAGE plpgsql AS $$ BEGIN
+                 INSERT INTO app.ran VALUES ('text'); RETURN 'x'; END $$;
+             DELETE FROM agent_sync.install; {attached}; DELETE FROM app.ran"
+        );
+        run_as(&platform, &owner, &evil).await;
+        for arguments in
+            [&["install"][..], &["install", "--role", "nobody"], &["uninstall", "--yes"], &["uninstall"]]
+        {
+            let said = platform.says(arguments).await;
+            assert!(said.code == 1 && said.err.contains(named), "{arguments:?}: {said:?}");
+            assert!(said.err.contains("nothing was changed") && said.err.contains("try: "), "{said:?}");
+        }
+        assert!(platform.value::<bool>("SELECT NOT EXISTS (SELECT FROM app.ran)").await, "{attached}");
+    }
+}
+
+/// GIVEN an install of the owner of the tables, WHEN a superuser installs again or takes it out, THEN it acts as that owner: what is made anew belongs
+/// to it, and the transaction around a printed script goes on in its own role.
+#[tokio::test]
+async fn s5_a_superuser_acts_as_the_owner_of_the_schema() {
+    for printed in [false, true] {
+        let (platform, owner) = installed_by_its_owner().await;
+        platform
+            .run(
+                "DROP VIEW agent_sync.state; DROP TABLE agent_sync.outbox, agent_sync.history; DROP TRIGGER agent_sync_update ON agents;
+                 ALTER TABLE agent_sync.problem OWNER TO postgres",
+            )
+            .await;
+        let role = unique(&platform, "daemon");
+        if printed {
+            let script = platform.says(&["install", "--print", "--role", &role]).await.out;
+            platform.run("BEGIN").await;
+            platform.run(&script).await;
+            assert_eq!(platform.value::<String>("SELECT current_user::text").await, "postgres");
+            platform.run("COMMIT").await;
+        } else {
+            let said = platform.says(&["install", "--role", &role]).await;
+            assert_eq!(said.code, 0, "{said:?}");
+        }
+        let owners = "SELECT string_agg(DISTINCT owner::regrole::text, ',') FROM (
+            SELECT relowner FROM pg_class WHERE relnamespace = 'agent_sync'::regnamespace
+            UNION ALL SELECT proowner FROM pg_proc WHERE pronamespace = 'agent_sync'::regnamespace
+            UNION ALL SELECT nspowner FROM pg_namespace WHERE nspname = 'agent_sync') AS o (owner)";
+        assert_eq!(platform.value::<String>(owners).await, owner);
+        for by in [&owner, "postgres"] {
+            let said = says_as(&platform, by, &["install"]).await;
+            assert!(said.out.contains("nothing to change"), "{by}: {said:?}");
+        }
+        platform.save("a", "{}").await;
+        assert_eq!(platform.outbox().await, ["a"]);
+        let said = platform.says(&["uninstall", "--yes"]).await;
+        assert!(said.code == 0 && said.out.contains("is dropped"), "{said:?}");
+        assert!(platform.value::<bool>("SELECT to_regnamespace('agent_sync') IS NULL").await);
+    }
+}
+
+/// GIVEN notes of what was granted that the owner of an install has written itself, WHEN a superuser takes it out or installs again, THEN none of it is
+/// run as SQL, and nobody loses or gets what is not the owner's to take or give.
+#[tokio::test]
+async fn s5_what_was_granted_is_data_and_is_never_run() {
+    for arguments in [&["uninstall", "--yes"][..], &["install"]] {
+        let (platform, owner) = installed_by_its_owner().await;
+        let [victim, friend] = ["victim", "friend"].map(|what| unique(&platform, what));
+        platform
+            .run(&format!(
+                "CREATE ROLE {victim}; CREATE ROLE {friend}; CREATE TABLE payroll (salary int); GRANT SELECT ON payroll TO {victim};
+                 ALTER TABLE agent_configurations OWNER TO postgres"
+            ))
+            .await;
+        let text = format!(
+            "SELECT ON public.agents FROM {victim}; ALTER ROLE {owner} SUPERUSER; REVOKE SELECT ON public.agents"
+        );
+        run_as(
+            &platform,
+            &owner,
+            &format!(
+                "ALTER TABLE agent_sync.granted DROP CONSTRAINT granted_privilege_is_known, DROP CONSTRAINT granted_kind_is_known;
+                 INSERT INTO agent_sync.role VALUES ('{victim}'){};
+                 INSERT INTO agent_sync.granted VALUES
+                     ('{victim}', '{text}', 'relation', 'public', 'agents', ''), ('{victim}', 'SELECT', '{text}', 'public', '{text}', ''),
+                     ('{victim}', 'SELECT', 'relation', 'public', 'agents', 'slug) ON agents FROM {victim}; {text} --'),
+                     ('{victim}', 'SELECT', 'relation', 'public', 'payroll', '')",
+                if arguments[0] == "install" { format!(", ('{friend}')") } else { String::new() }
+            ),
+        )
+        .await;
+        let said = platform.says(arguments).await;
+        let name = arguments[0];
+        if name == "install" {
+            // The owner cannot give what the other owner has, and the superuser does not on its word.
+            assert!(said.code == 1 && said.err.contains("cannot be given what the daemon needs"), "{said:?}");
+        } else {
+            assert_eq!(said.code, 0, "{said:?}");
+        }
+        assert!(!is_superuser(&platform, &owner).await, "{name}");
+        let keeps = format!("SELECT has_table_privilege('{victim}', 'payroll', 'SELECT')");
+        assert!(platform.value::<bool>(&keeps).await, "{name}: what the owner could not take is not taken");
+        let got = format!(
+            "SELECT has_column_privilege('{friend}', 'agent_configurations', 'provider_config', 'SELECT')"
+        );
+        assert!(!platform.value::<bool>(&got).await, "{name}: what the owner could not give is not given");
+    }
+}
+
+/// GIVEN a daemon whose role is a superuser, THEN the log and `doctor` warn of it with what to do; of one with a role of its own they do not.
+#[tokio::test]
+async fn s17_a_daemon_that_is_a_superuser_is_told() {
+    let platform = Platform::new().await;
+    let role = unique(&platform, "daemon");
+    assert_eq!(platform.says(&["install", "--role", &role]).await.code, 0);
+    let text = "the role postgres is a superuser, and code of the owners of the tables runs with its rights";
+    let daemon = platform.brisk_daemon();
+    let line = daemon.logged(text).await;
+    assert_eq!(line["level"], "WARN");
+    assert!(line["remedy"].as_str().unwrap().contains("`agent-sync install --role NAME`"), "{line}");
+    daemon.logged("caught up").await;
+    let said = platform.says(&["doctor", "--json"]).await;
+    assert!(said.code == 0 && said.out.contains(text), "{said:?}");
+    assert!(daemon.terminate().await.success());
+
+    let daemon = Daemon::start(command_as(&platform, &role, &["run"]));
+    daemon.logged("caught up").await;
+    let said = says_as(&platform, &role, &["doctor"]).await;
+    assert!(said.code == 0 && !said.out.contains("superuser,"), "{said:?}");
+    assert!(daemon.lines("the role").is_empty());
+}
