@@ -308,8 +308,17 @@ async fn s5_what_somebody_else_has_prepared_is_refused_and_not_run() {
                 "{said:?}"
             );
         }
-        for verb in ["doctor", "status"] {
-            platform.says(&[verb]).await;
+        for arguments in [&["doctor"][..], &["status"], &["check"], &["why", "a"], &["reconcile", "a"]] {
+            let said = platform.says(arguments).await;
+            let told = format!("{}{}", said.out, said.err);
+            let told: Vec<&str> = told.split_whitespace().collect();
+            let told = told.join(" ");
+            assert!(
+                said.code != 0
+                    && told.contains(&format!("({mallory})"))
+                    && told.contains("nothing of it was used"),
+                "{arguments:?}: {said:?}"
+            );
         }
         let script = platform.says(&["install", "--print"]).await.out;
         let error = platform.client.batch_execute(&script).await.unwrap_err();

@@ -15,6 +15,7 @@ mod guard;
 mod inbox;
 mod proof;
 mod tls;
+mod trust;
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -88,6 +89,12 @@ pub enum SessionError {
     /// Notifications do not arrive (G10).
     #[error("notifications do not arrive: the connection goes through a pooler in transaction mode")]
     Pooler,
+    /// A superuser would use objects that somebody else may have prepared (S5): these.
+    #[error(
+        "the session is a superuser's, and in the schema agent_sync, expected objects of a superuser or of the owner of the tables, \
+         found {0}; nothing of it was used"
+    )]
+    Untrusted(String),
     /// A connection that was in order does not answer any more (G9).
     #[error("the connection is dead: a probe was not answered within {0:?}")]
     Dead(Duration),
@@ -135,6 +142,7 @@ impl SessionError {
                  password_file."
             }
             Self::Silent(_) | Self::Closed(_) | Self::Dead(_) => failure::REACH,
+            Self::Untrusted(_) => trust::REMEDY,
             Self::Pooler => {
                 "Give the direct address of the server, or that of a pooler in session mode: LISTEN and locks need a \
                  session of their own."

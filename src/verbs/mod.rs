@@ -118,7 +118,9 @@ async fn connect(database: &Database, settings: &Settings) -> anyhow::Result<Ses
 
 /// Connects on behalf of a verb that only looks, and says so to whoever looks at the sessions.
 async fn open(verb: &str, database: &Database, settings: &Settings) -> Result<Session, SessionError> {
-    Session::connect_as(&format!("agent-sync {verb}"), database, Limits::of(&settings.sync)).await
+    let limits = Limits::of(&settings.sync);
+    let session = Session::connect_as(&format!("agent-sync {verb}"), database, limits).await?;
+    session.trusted(database).await
 }
 
 /// The same, with an error that ends the verb.

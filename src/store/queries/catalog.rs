@@ -137,13 +137,15 @@ pub const CAPTURE_FAULTS: &str = "
                 ELSE format('ALTER TABLE %s DROP CONSTRAINT %I;', i.indrelid::regclass, k.conname) END
     FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class o ON o.oid = i.indrelid
     LEFT JOIN pg_constraint k ON k.conindid = c.oid AND k.conrelid = i.indrelid
-    WHERE o.relnamespace = 'agent_sync'::regnamespace AND (i.indisunique OR i.indisexclusion)
-      AND c.relname NOT IN ('problem_pkey', 'problem_slug_is_unique', 'install_pkey', 'history_pkey', 'role_pkey')
+    WHERE o.relnamespace = 'agent_sync'::regnamespace AND o.relname IN ('outbox', 'problem', 'install', 'history')
+      AND (i.indisunique OR i.indisexclusion)
+      AND c.relname NOT IN ('problem_pkey', 'problem_slug_is_unique', 'install_pkey', 'history_pkey')
     UNION ALL
     SELECT k.conrelid::regclass::text, 'has the constraint ' || quote_ident(k.conname) || ', which may keep rows from it', 'outbox',
            format('ALTER TABLE %s DROP CONSTRAINT %I;', k.conrelid::regclass, k.conname)
     FROM pg_constraint k JOIN pg_class o ON o.oid = k.conrelid
-    WHERE o.relnamespace = 'agent_sync'::regnamespace AND k.contype IN ('c', 'f')
+    WHERE o.relnamespace = 'agent_sync'::regnamespace AND o.relname IN ('outbox', 'problem', 'install', 'history')
+      AND k.contype IN ('c', 'f')
       AND k.conname NOT IN ('problem_kind_is_known', 'install_has_one_row')
     UNION ALL
     SELECT 'agent_sync.' || c.relname,

@@ -168,9 +168,12 @@ impl AttemptError {
     pub(crate) fn is_finding(&self) -> bool {
         match self {
             Self::Unfit(_)
-            | Self::Session(SessionError::Pooler | SessionError::Secret(_) | SessionError::Password(_)) => {
-                true
-            }
+            | Self::Session(
+                SessionError::Pooler
+                | SessionError::Secret(_)
+                | SessionError::Password(_)
+                | SessionError::Untrusted(_),
+            ) => true,
             Self::Layout(error) => !matches!(error, LayoutError::Store(_)),
             // A server that answers, and will go on to say no: to the user, the password or the database.
             Self::Session(SessionError::Postgres(error)) => {
@@ -342,7 +345,7 @@ pub(super) async fn connect(context: &Context) -> Result<(Session, Store), Attem
     let limits = Limits::of(sync);
     let database = &context.database;
     let patience = Store::patience(sync);
-    let session = Session::connect(database, limits).await?;
+    let session = Session::connect(database, limits).await?.trusted(database).await?;
     refuse(checks::server(session.client(), patience).await?)?;
     // A daemon that is gone, behind a proxy that answers for it, must not keep the leader's lock (G9): it asks its session for a sign of life
     // at every probe, so one that is silent for several is gone.
