@@ -11,12 +11,15 @@
 -- A schema agent_sync without anything in it proves nothing and is in nobody's way: the install uses it, and the uninstall leaves it.
 --
 -- A comment can be forged, so that is not all. The schema and every object in it must belong to the role that runs this, to the owner of one
--- of the two tables (those of agent_sync.tables: see attach.sql) or one that can act as that owner, or, where a superuser runs this, to a superuser. And no trigger, rule, child
--- table or expression of others may stand on the tables of agent-sync: it would run with the rights of the install. (SET ROLE alone is no wall:
--- code that runs after it can go back to the role of the session.) While another role than the schema's owner runs this, the tables are
--- locked so that nothing of the kind can be added before the end of the transaction. Reads and writes go on, those of the daemon included.
+-- of the two tables (those of agent_sync.tables: see attach.sql) or to a role that can act as that owner. Where a superuser runs this, they must
+-- belong to superusers: whoever owns an object can have code run by whoever uses it, and SET ROLE does not keep that code from the rights of
+-- the superuser, because it can go back to the role of the session. So a superuser who meets an install of another role is told to run this as that role.
 --
--- Only the catalog is read, which runs nobody's code. The files that follow act as the owner of the schema.
+-- No trigger, rule, child table or expression of others may stand on the tables of agent-sync. While a role that can act as the schema's owner
+-- runs this, the tables are locked so that nothing of the kind can be added before the end of the transaction. Reads and writes go on, those of
+-- the daemon included.
+--
+-- Only the catalog is read, which runs nobody's code. Nothing is changed but privileges on the schema and what is in it that its owner has lost. The files that follow act as the owner of the schema.
 
 DO $proof$
 DECLARE
@@ -50,11 +53,19 @@ BEGIN
         UNION
         SELECT c.relowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE (n.nspname, c.relname) IN ((asked[1], asked[2]), (asked[3], asked[4])));
+    IF rooted AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = owner AND r.rolsuper)
+        AND EXISTS (SELECT FROM pg_roles r JOIN unnest(named) AS n (oid) ON pg_has_role(r.oid, n.oid, 'MEMBER') WHERE r.rolname = owner AND NOT r.rolsuper)
+    THEN
+        RAISE EXCEPTION 'the schema agent_sync belongs to the role %, and the superuser % runs this: expected that role, because code of it would run with the rights of the superuser',
+            owner, current_user
+            USING ERRCODE = 'insufficient_privilege',
+            HINT = format('Nothing of it was run. Connect as the role %1$I (the user in the URL), and run this again. To take agent-sync out by hand: DROP SCHEMA agent_sync CASCADE;', owner);
+    END IF;
     -- Whoever can act as the owner of a table could have made the same as that owner.
-    trusted := named || ARRAY(
+    trusted := CASE WHEN rooted THEN '{}' ELSE named END || ARRAY(
         SELECT r.oid FROM pg_roles r
         WHERE CASE WHEN r.rolsuper THEN rooted
-                   ELSE EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                   ELSE NOT rooted AND EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                                 WHERE (n.nspname, c.relname) IN ((asked[1], asked[2]), (asked[3], asked[4]))
                                   AND pg_has_role(r.oid, c.relowner, 'MEMBER')) END);
 
@@ -82,8 +93,8 @@ BEGIN
         WHERE o.owner <> ALL (trusted);
     IF strange.found IS NOT NULL THEN
         RAISE EXCEPTION 'the schema agent_sync holds what this role does not trust: expected it and every object in it to belong to %, found %',
-            (SELECT string_agg(quote_ident(r.rolname), ', ' ORDER BY r.rolname) FROM pg_roles r WHERE r.oid = ANY (named))
-                || CASE WHEN rooted THEN ' or another superuser' ELSE '' END,
+            CASE WHEN rooted THEN 'a superuser'
+                 ELSE (SELECT string_agg(quote_ident(r.rolname), ', ' ORDER BY r.rolname) FROM pg_roles r WHERE r.oid = ANY (named)) END,
             strange.found
             USING ERRCODE = 'insufficient_privilege',
             HINT = format('Nothing of it was run. See who made it. If it is nobody''s, drop it: DROP SCHEMA agent_sync CASCADE. If it is an install of your own, as where the tables have another owner since, give each object that is named to %1$I, as a superuser: ALTER SCHEMA agent_sync OWNER TO %1$I; ALTER TABLE agent_sync.outbox OWNER TO %1$I; and so on. If a superuser installed it, run this as a superuser. Then run this again.',
@@ -109,6 +120,23 @@ BEGIN
         END LOOP;
         PERFORM set_config('role', acting, true);
     END IF;
+
+    -- An owner may have lost its own privileges on the schema and what is in it, and can give them to itself again.
+    IF owner = current_user AND NOT (has_schema_privilege(home, 'USAGE') AND has_schema_privilege(home, 'CREATE')) THEN
+        EXECUTE format('GRANT USAGE, CREATE ON SCHEMA agent_sync TO %I', owner);
+    END IF;
+    FOR strange IN
+        SELECT c.relname AS name, CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind
+        FROM pg_class c
+        WHERE c.relnamespace = home AND c.relkind IN ('r', 'S') AND pg_get_userbyid(c.relowner) = current_user
+          AND NOT CASE c.relkind
+              WHEN 'S' THEN has_sequence_privilege(c.oid, 'USAGE') AND has_sequence_privilege(c.oid, 'SELECT')
+                            AND has_sequence_privilege(c.oid, 'UPDATE')
+              ELSE has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
+                   AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE') END
+    LOOP
+        EXECUTE format('GRANT ALL ON %s agent_sync.%I TO %I', strange.kind, strange.name, owner);
+    END LOOP;
 
     mine := ARRAY(SELECT c.oid FROM pg_class c
                   WHERE c.relnamespace = home AND c.relkind = 'r'

@@ -105,24 +105,22 @@ async fn i6_install_mends_what_was_tampered_with() {
 /// THEN install mends that, as the message of the fault says, and has nothing to do the next time.
 #[tokio::test]
 async fn i6_install_mends_an_owner_that_cannot_do_the_work() {
-    for (damage, by_the_owner) in [
-        ("REVOKE INSERT ON agent_sync.outbox FROM {owner}", true),
-        ("REVOKE ALL ON agent_sync.outbox FROM {owner}", true),
-        ("REVOKE SELECT ON agent_sync.outbox FROM {owner}", true),
-        ("REVOKE ALL ON SEQUENCE agent_sync.uncaptured FROM {owner}", true),
-        ("REVOKE USAGE ON SCHEMA agent_sync FROM {owner}", false),
-        ("ALTER FUNCTION agent_sync.capture_agent() OWNER TO {other}", false),
-        // What a superuser's install makes anew belongs to the owner of the schema.
-        ("DROP TABLE agent_sync.outbox CASCADE", false),
-        ("DROP SEQUENCE agent_sync.uncaptured", false),
+    for damage in [
+        "REVOKE INSERT ON agent_sync.outbox FROM {owner}",
+        "REVOKE ALL ON agent_sync.outbox FROM {owner}",
+        "REVOKE SELECT ON agent_sync.outbox FROM {owner}",
+        "REVOKE ALL ON SEQUENCE agent_sync.uncaptured FROM {owner}",
+        "REVOKE USAGE ON SCHEMA agent_sync FROM {owner}",
+        "REVOKE ALL ON ALL TABLES IN SCHEMA agent_sync FROM {owner}; REVOKE ALL ON ALL SEQUENCES IN SCHEMA agent_sync FROM {owner}",
+        "GRANT {other} TO {owner}; ALTER FUNCTION agent_sync.capture_agent() OWNER TO {other}",
+        "DROP TABLE agent_sync.outbox CASCADE",
+        "DROP SEQUENCE agent_sync.uncaptured",
     ] {
         let platform = Platform::new().await;
         let (owner, other) = owned(&platform).await;
         let install = async || {
             let mut command = platform.command(&["install"]);
-            if by_the_owner {
-                command.env("DATABASE_URL", platform.url_as(&owner));
-            }
+            command.env("DATABASE_URL", platform.url_as(&owner));
             Said::of(command).await
         };
         platform.run(&damage.replace("{owner}", &owner).replace("{other}", &other)).await;
@@ -498,7 +496,13 @@ async fn i6_g14_install_switches_row_level_security_off_on_its_own_tables() {
         platform.run(before).await;
         let owner = if by_the_owner { Some(owned(&platform).await.0) } else { None };
         let role = format!("daemon_{}", platform.name());
-        assert_eq!(platform.says(&["install", "--role", &role]).await.code, 0);
+        platform.run(&format!("CREATE ROLE {role} LOGIN")).await;
+        let mut command = platform.command(&["install", "--role", &role]);
+        if let Some(owner) = &owner {
+            command.env("DATABASE_URL", platform.url_as(owner));
+        }
+        let said = Said::of(command).await;
+        assert_eq!(said.code, 0, "{said:?}");
         platform
             .run(&format!(
                 "ALTER TABLE agents ENABLE ROW LEVEL SECURITY; ALTER TABLE agent_configurations DISABLE ROW LEVEL SECURITY;

@@ -231,14 +231,8 @@ async fn s4_a_role_that_can_act_as_both_owners_installs_and_gives_the_functions_
     for owner in [&agents, &configs] {
         assert_eq!(holds(&platform, owner).await, NEEDED);
     }
-    for role in [&deploy, "postgres"] {
-        let said = says_as(&platform, role, &["install"]).await;
-        assert!(said.out.contains("nothing to change"), "{role}: {said:?}");
-    }
-    platform.run("DROP VIEW agent_sync.state; DROP TABLE agent_sync.outbox").await;
-    platform.install();
-    let owner = "SELECT string_agg(DISTINCT relowner::regrole::text, ',') FROM pg_class WHERE relnamespace = 'agent_sync'::regnamespace";
-    assert_eq!(platform.value::<String>(owner).await, deploy, "a superuser acts as the owner of the schema");
+    let said = says_as(&platform, &deploy, &["install"]).await;
+    assert!(said.out.contains("nothing to change"), "{said:?}");
     assert_eq!(says_as(&platform, &deploy, &["uninstall", "--yes"]).await.code, 0);
     assert!(platform.value::<bool>("SELECT to_regnamespace('agent_sync') IS NULL").await);
 }
@@ -361,12 +355,54 @@ const ATTACHED: &[(&str, &str)] = &[
     ),
 ];
 
-/// GIVEN an install of the owner of the tables who has put code on its tables, WHEN a superuser installs or uninstalls, THEN it is refused by name, and
-/// does not run. SET ROLE alone would be no wall: such code can go back to the role of the session.
+/// A role that can act as another one, and make roles.
+async fn member_of(platform: &Platform, owner: &str) -> String {
+    let member = unique(platform, "member");
+    platform.run(&format!("CREATE ROLE {member} LOGIN CREATEROLE IN ROLE {owner}")).await;
+    member
+}
+
+/// GIVEN an install of the owner of the tables, WHEN a superuser installs or uninstalls, THEN it is refused, because code of the owner's would run with
+/// the rights of the superuser: SET ROLE does not keep it from them. That is so whatever the owner has put there.
+#[tokio::test]
+async fn s5_a_superuser_is_refused_over_the_install_of_another_role() {
+    for put in [
+        "SELECT 1",
+        "ALTER TABLE agent_sync.install ADD CONSTRAINT c CHECK (ts_rewrite('a'::tsquery, 'select app.evil(), app.evil()') IS NOT NULL)",
+        "DROP TABLE agent_sync.history; CREATE VIEW agent_sync.history AS SELECT app.evil() AS id",
+    ] {
+        let (platform, owner) = installed_by_its_owner().await;
+        let evil = format!(
+            "CREATE SCHEMA app;
+             CREATE FUNCTION app.evil() RETURNS tsquery LANGUAGE plpgsql AS $$ BEGIN
+                 PERFORM set_config('role', 'none', true);
+                 IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN ALTER ROLE {owner} SUPERUSER; END IF;
+                 RETURN 'x'; END $$;
+             UPDATE agent_sync.install SET fingerprint = ''; {put}"
+        );
+        run_as(&platform, &owner, &evil).await;
+        let refusal = format!(
+            "the schema agent_sync belongs to the role {owner}, and the superuser postgres runs this: expected that role"
+        );
+        for arguments in [&["install"][..], &["uninstall", "--yes"], &["uninstall"]] {
+            let said = platform.says(arguments).await;
+            assert!(said.code == 1 && said.err.contains(&refusal), "{arguments:?}: {said:?}");
+            assert!(said.err.contains(&format!("Connect as the role {owner}")), "{said:?}");
+        }
+        let script = platform.says(&["install", "--print"]).await.out;
+        let error = platform.client.batch_execute(&script).await.unwrap_err();
+        assert!(error.as_db_error().unwrap().message().contains(&refusal), "{error:?}");
+        assert!(!is_superuser(&platform, &owner).await, "{put}");
+    }
+}
+
+/// GIVEN an install of the owner of the tables who has put code on its tables, WHEN a role that can act as it installs or uninstalls, THEN it is refused
+/// by name, and does not run. SET ROLE alone would be no wall: such code can go back to the role of the session.
 #[tokio::test]
 async fn s5_code_of_others_on_our_tables_is_refused_and_not_run() {
     for (attached, named) in ATTACHED {
         let (platform, owner) = installed_by_its_owner().await;
+        let member = member_of(&platform, &owner).await;
         let evil = format!(
             "CREATE SCHEMA app; CREATE TABLE app.ran (what text);
              CREATE FUNCTION app.evil() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
@@ -379,7 +415,7 @@ async fn s5_code_of_others_on_our_tables_is_refused_and_not_run() {
         for arguments in
             [&["install"][..], &["install", "--role", "nobody"], &["uninstall", "--yes"], &["uninstall"]]
         {
-            let said = platform.says(arguments).await;
+            let said = says_as(&platform, &member, arguments).await;
             assert!(said.code == 1 && said.err.contains(named), "{arguments:?}: {said:?}");
             assert!(said.err.contains("nothing was changed") && said.err.contains("try: "), "{said:?}");
         }
@@ -387,27 +423,28 @@ async fn s5_code_of_others_on_our_tables_is_refused_and_not_run() {
     }
 }
 
-/// GIVEN an install of the owner of the tables, WHEN a superuser installs again or takes it out, THEN it acts as that owner: what is made anew belongs
-/// to it, and the transaction around a printed script goes on in its own role.
+/// GIVEN an install of the owner of the tables, WHEN a role that can act as it installs again or uninstalls, THEN it acts as that owner: what is made anew
+/// belongs to it, and the transaction around a printed script goes on in its own role.
 #[tokio::test]
-async fn s5_a_superuser_acts_as_the_owner_of_the_schema() {
+async fn s5_a_member_acts_as_the_owner_of_the_schema() {
     for printed in [false, true] {
         let (platform, owner) = installed_by_its_owner().await;
         platform
             .run(
-                "DROP VIEW agent_sync.state; DROP TABLE agent_sync.outbox, agent_sync.history; DROP TRIGGER agent_sync_update ON agents;
-                 ALTER TABLE agent_sync.problem OWNER TO postgres",
+                "DROP VIEW agent_sync.state; DROP TABLE agent_sync.outbox, agent_sync.history; DROP TRIGGER agent_sync_update ON agents",
             )
             .await;
+        let member = member_of(&platform, &owner).await;
         let role = unique(&platform, "daemon");
         if printed {
             let script = platform.says(&["install", "--print", "--role", &role]).await.out;
-            platform.run("BEGIN").await;
-            platform.run(&script).await;
-            assert_eq!(platform.value::<String>("SELECT current_user::text").await, "postgres");
-            platform.run("COMMIT").await;
+            let whole = format!(
+                "BEGIN; {script}; CREATE TEMP TABLE afterwards AS SELECT current_user AS who; COMMIT;
+                 DO $$ BEGIN ASSERT (SELECT who FROM pg_temp.afterwards) = '{member}'; END $$"
+            );
+            run_as(&platform, &member, &whole).await;
         } else {
-            let said = platform.says(&["install", "--role", &role]).await;
+            let said = says_as(&platform, &member, &["install", "--role", &role]).await;
             assert_eq!(said.code, 0, "{said:?}");
         }
         let owners = "SELECT string_agg(DISTINCT owner::regrole::text, ',') FROM (
@@ -415,19 +452,19 @@ async fn s5_a_superuser_acts_as_the_owner_of_the_schema() {
             UNION ALL SELECT proowner FROM pg_proc WHERE pronamespace = 'agent_sync'::regnamespace
             UNION ALL SELECT nspowner FROM pg_namespace WHERE nspname = 'agent_sync') AS o (owner)";
         assert_eq!(platform.value::<String>(owners).await, owner);
-        for by in [&owner, "postgres"] {
+        for by in [&owner, &member] {
             let said = says_as(&platform, by, &["install"]).await;
             assert!(said.out.contains("nothing to change"), "{by}: {said:?}");
         }
         platform.save("a", "{}").await;
         assert_eq!(platform.outbox().await, ["a"]);
-        let said = platform.says(&["uninstall", "--yes"]).await;
+        let said = says_as(&platform, &member, &["uninstall", "--yes"]).await;
         assert!(said.code == 0 && said.out.contains("is dropped"), "{said:?}");
         assert!(platform.value::<bool>("SELECT to_regnamespace('agent_sync') IS NULL").await);
     }
 }
 
-/// GIVEN notes of what was granted that the owner of an install has written itself, WHEN a superuser takes it out or installs again, THEN none of it is
+/// GIVEN notes of what was granted that the owner of an install has written itself, WHEN a role that can act as it uninstalls or installs again, THEN none of it is
 /// run as SQL, and nobody loses or gets what is not the owner's to take or give.
 #[tokio::test]
 async fn s5_what_was_granted_is_data_and_is_never_run() {
@@ -437,7 +474,8 @@ async fn s5_what_was_granted_is_data_and_is_never_run() {
         platform
             .run(&format!(
                 "CREATE ROLE {victim}; CREATE ROLE {friend}; CREATE TABLE payroll (salary int); GRANT SELECT ON payroll TO {victim};
-                 ALTER TABLE agent_configurations OWNER TO postgres"
+                 ALTER TABLE agent_configurations OWNER TO {}",
+                if arguments[0] == "install" { "postgres" } else { owner.as_str() }
             ))
             .await;
         let text = format!(
@@ -457,11 +495,12 @@ async fn s5_what_was_granted_is_data_and_is_never_run() {
             ),
         )
         .await;
-        let said = platform.says(arguments).await;
+        let member = member_of(&platform, &owner).await;
+        let said = says_as(&platform, &member, arguments).await;
         let name = arguments[0];
         if name == "install" {
-            // The owner cannot give what the other owner has, and the superuser does not on its word.
-            assert!(said.code == 1 && said.err.contains("cannot be given what the daemon needs"), "{said:?}");
+            // The owner cannot give what the other owner has, and a member of the owner cannot either.
+            assert_eq!(said.code, 1, "{said:?}");
         } else {
             assert_eq!(said.code, 0, "{said:?}");
         }

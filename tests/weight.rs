@@ -126,3 +126,30 @@ async fn g12_slugs_of_any_length_are_set_aside_unread() {
     let said = platform.says(&["status"]).await;
     assert!(said.out.len() < 10_000, "{} bytes", said.out.len());
 }
+
+/// `jsonb` stores a number with an exponent in a few bytes, and its text has all the digits.
+#[tokio::test]
+async fn s3_numbers_with_large_exponents_weigh_what_they_are_as_text() {
+    let numbers = |count: u32| {
+        format!(
+            "('{{\"x\":[' || (SELECT string_agg('1e' || 131071 - j, ',') FROM generate_series(1, {count}) j) || ']}}')::jsonb"
+        )
+    };
+    // Each 3.9 MB as text, and a tenth of a per cent of that as it is stored; and one that is too heavy.
+    let (many, one) = (numbers(30), numbers(200));
+    let (platform, daemon) = fits(&format!(
+        "INSERT INTO agents (slug, name, voice_settings) SELECT 'many-' || i, 'n', {many} FROM generate_series(1, 60) i;
+         INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents"
+    ))
+    .await;
+    platform
+        .run(&format!("INSERT INTO agents (slug, name, voice_settings) VALUES ('one', 'n', {one})"))
+        .await;
+    platform.holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'one')").await;
+    // Alone, while the daemon sleeps.
+    platform.drained().await;
+    platform.run(&format!("UPDATE agents SET voice_settings = {one} WHERE slug = 'many-1'")).await;
+    platform.holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'many-1')").await;
+    let peak = daemon.peak_memory_kib();
+    assert!(peak < MOST_KIB, "{peak} KiB");
+}

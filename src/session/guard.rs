@@ -6,6 +6,9 @@
 //! The driver answers a message only when it has all of it, and of this one it never gets the end: nothing is sent.
 //!
 //! SCRAM passes: it proves the password without telling it.
+//!
+//! The same reader bounds what the driver holds in memory (G12): the driver collects a message, and an answer, until all of it is there.
+//! A server that sends without end, or says that a message has two gigabytes, ends its own connection and nobody else's.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -31,6 +34,9 @@ pub enum PasswordRequest {
 
 /// The tag of every message of authentication.
 const AUTHENTICATION: u8 = b'R';
+
+/// The tag of `ReadyForQuery`.
+const READY: u8 = b'Z';
 
 /// How many bytes come before the body of a message: its tag and its length.
 const HEAD: usize = 5;
@@ -100,11 +106,73 @@ impl Scanner {
     }
 }
 
-/// A stream that fails where the server asks for a password that must not be sent.
+/// What a server may send before the session is ready, in bytes.
+const GREETING: u64 = 1024 * 1024;
+
+/// The server sends more than the driver is to hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the server sends more than {most} bytes in one answer, and nothing that agent-sync asks for is as large"
+)]
+pub(super) struct TooMuch {
+    most: u64,
+}
+
+/// Counts what the server sends from one `ReadyForQuery` to the next, by the lengths that its messages announce.
+#[derive(Debug)]
+struct Meter {
+    /// The head of the message that is being read.
+    head: [u8; HEAD],
+    seen: usize,
+    /// How many bytes of its body are still to come.
+    rest: u64,
+    /// The bytes of this answer.
+    sum: u64,
+    /// The most bytes of this answer, and of those after it.
+    most: u64,
+    later: u64,
+}
+
+impl Meter {
+    fn new(later: u64) -> Self {
+        Self { head: [0; HEAD], seen: 0, rest: 0, sum: 0, most: GREETING.min(later), later }
+    }
+
+    fn read(&mut self, mut bytes: &[u8]) -> Result<(), TooMuch> {
+        while let Some(byte) = bytes.first() {
+            if self.rest > 0 {
+                let skipped = usize::try_from(self.rest).unwrap_or(usize::MAX).min(bytes.len());
+                bytes = &bytes[skipped..];
+                self.rest -= skipped as u64;
+                continue;
+            }
+            self.head[self.seen] = *byte;
+            self.seen += 1;
+            bytes = &bytes[1..];
+            if self.seen == HEAD {
+                self.seen = 0;
+                let [tag, length @ ..] = self.head;
+                if tag == READY {
+                    (self.sum, self.most) = (0, self.later);
+                }
+                // The length counts itself; the driver refuses one that is shorter.
+                self.rest = u64::from(u32::from_be_bytes(length).saturating_sub(4));
+                self.sum += HEAD as u64 + self.rest;
+                if self.sum > self.most {
+                    return Err(TooMuch { most: self.most });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A stream that fails where the server asks for a password that must not be sent, or sends too much.
 pub(super) struct Guarded<S> {
     inner: S,
     /// Nothing where the password may be sent.
     scanner: Option<Scanner>,
+    meter: Meter,
     binding: fn(&S) -> ChannelBinding,
 }
 
@@ -138,6 +206,10 @@ where
                 this.scanner = None;
             }
         }
+        if let Err(too_much) = this.meter.read(&buffer.filled()[before..]) {
+            buffer.set_filled(before);
+            return Poll::Ready(Err(io::Error::other(too_much)));
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -163,12 +235,13 @@ where
 pub(super) struct Guard<T> {
     tls: T,
     withholds: bool,
+    most: u64,
 }
 
 impl<T> Guard<T> {
     /// Around what connects.
-    pub(super) fn new(tls: T, withholds: bool) -> Self {
-        Self { tls, withholds }
+    pub(super) fn new(tls: T, withholds: bool, most: u64) -> Self {
+        Self { tls, withholds, most }
     }
 }
 
@@ -182,7 +255,7 @@ where
     type Error = T::Error;
 
     fn make_tls_connect(&mut self, domain: &str) -> Result<Self::TlsConnect, Self::Error> {
-        Ok(Guard { tls: self.tls.make_tls_connect(domain)?, withholds: self.withholds })
+        Ok(Guard { tls: self.tls.make_tls_connect(domain)?, withholds: self.withholds, most: self.most })
     }
 }
 
@@ -196,17 +269,21 @@ where
     type Future = Pin<Box<dyn Future<Output = Result<Self::Stream, Self::Error>> + Send>>;
 
     fn connect(self, stream: Socket) -> Self::Future {
-        let (connecting, withholds) = (self.tls.connect(stream), self.withholds);
+        let (connecting, withholds, most) = (self.tls.connect(stream), self.withholds, self.most);
         Box::pin(async move {
             let scanner = withholds.then(Scanner::default);
-            Ok(Guarded { inner: connecting.await?, scanner, binding: T::Stream::channel_binding })
+            let (meter, binding) = (Meter::new(most), T::Stream::channel_binding);
+            Ok(Guarded { inner: connecting.await?, scanner, meter, binding })
         })
     }
 }
 
 /// No TLS, with the password kept. The driver lets nobody between itself and a plain socket, so this is TLS to it, without a request for
 /// it and with nothing done: see [`in_the_clear`].
-pub(super) struct InTheClear;
+pub(super) struct InTheClear {
+    /// The most bytes of one answer.
+    pub(super) most: u64,
+}
 
 impl MakeTlsConnect<Socket> for InTheClear {
     type Stream = Guarded<Socket>;
@@ -214,7 +291,7 @@ impl MakeTlsConnect<Socket> for InTheClear {
     type Error = Infallible;
 
     fn make_tls_connect(&mut self, _: &str) -> Result<Self, Infallible> {
-        Ok(Self)
+        Ok(Self { most: self.most })
     }
 }
 
@@ -225,7 +302,8 @@ impl TlsConnect<Socket> for InTheClear {
 
     fn connect(self, stream: Socket) -> Self::Future {
         let scanner = Some(Scanner::default());
-        ready(Ok(Guarded { inner: stream, scanner, binding: |_| ChannelBinding::none() }))
+        let meter = Meter::new(self.most);
+        ready(Ok(Guarded { inner: stream, scanner, meter, binding: |_| ChannelBinding::none() }))
     }
 }
 
@@ -281,6 +359,31 @@ mod tests {
     }
 
     #[test]
+    fn s12_a_server_that_sends_without_end_is_refused() {
+        const READY_FOR_QUERY: &[u8] = b"Z\0\0\0\x05I";
+        let row = [b"D\0\x01\0\x04".to_vec(), vec![0; 65_536]].concat();
+        let small = |number: usize| NOTICE.repeat(number);
+        for size in [1, 7, 4096, 1 << 24] {
+            for (messages, fits) in [
+                // A length of two gigabytes is refused with the head of the message.
+                (b"N\x7f\xff\xff\xf0".to_vec(), false),
+                (b"R\x7f\xff\xff\xf0".to_vec(), false),
+                // Before the session is ready, a megabyte in all.
+                (small(1024 * 1024 / NOTICE.len()), true),
+                (small(1024 * 1024 / NOTICE.len() + 1), false),
+                // Then each answer has room of its own.
+                ([READY_FOR_QUERY, &row.repeat(31), READY_FOR_QUERY, &row.repeat(31)].concat(), true),
+                ([READY_FOR_QUERY, &row.repeat(32)].concat(), false),
+                ([READY_FOR_QUERY, b"D\x7f\xff\xff\xf0"].concat(), false),
+            ] {
+                let mut meter = Meter::new(2 * 1024 * 1024);
+                let read = messages.chunks(size).try_for_each(|piece| meter.read(piece));
+                assert_eq!(read.is_ok(), fits, "{} bytes by {size}", messages.len());
+            }
+        }
+    }
+
+    #[test]
     fn s12_a_server_that_was_refused_stays_refused() {
         let mut scanner = Scanner::default();
         assert!(scanner.read(CLEARTEXT).is_err());
@@ -292,7 +395,8 @@ mod tests {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let (mut server, client) = tokio::io::duplex(64);
         let binding = |_: &tokio::io::DuplexStream| ChannelBinding::none();
-        let mut stream = Guarded { inner: client, scanner: Some(Scanner::default()), binding };
+        let mut stream =
+            Guarded { inner: client, scanner: Some(Scanner::default()), meter: Meter::new(99), binding };
         server.write_all(CLEARTEXT).await.ok();
         let mut got = Vec::new();
         let error = stream.read_buf(&mut got).await.err();

@@ -271,6 +271,9 @@ fn usual_settings(database: &Database, limits: Limits) -> String {
     )
 }
 
+/// The most bytes that a server sends a daemon in one answer: a batch is 8 MiB, an agent with its configuration 16 MiB, and the rest small.
+const MOST: u64 = 64 * 1024 * 1024;
+
 /// What is set once, because not every server has it.
 const SET_ONCE: &str = "
     SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout');
@@ -312,7 +315,7 @@ impl Session {
     /// Connects to the first server that will have us, proves that the session is our own, and sets it up.
     pub async fn connect(database: &Database, limits: Limits) -> Result<Self, SessionError> {
         let program = format!("agent-sync/{}", env!("CARGO_PKG_VERSION"));
-        Self::connect_as(&program, database, limits).await
+        Self::connect_bounded(&program, database, limits, MOST).await
     }
 
     /// The same for a verb that is no daemon, so that nobody takes it for one: `agent-sync check`.
@@ -321,10 +324,19 @@ impl Session {
         database: &Database,
         limits: Limits,
     ) -> Result<Self, SessionError> {
+        Self::connect_bounded(program, database, limits, u64::MAX).await
+    }
+
+    async fn connect_bounded(
+        program: &str,
+        database: &Database,
+        limits: Limits,
+        most: u64,
+    ) -> Result<Self, SessionError> {
         let database = &*with_fresh_secrets(database).await?;
         let mut config = database.connect_config();
         config.application_name(application_name(program, &database.name));
-        let (mut session, found) = Self::find(database, &config).await?;
+        let (mut session, found) = Self::find(database, &config, most).await?;
         session.target = database.target();
         session.backend = proof::prove(&session, database, &found).await?;
         session.usual_settings = usual_settings(database, limits);
@@ -338,12 +350,12 @@ impl Session {
         let database = &*with_fresh_secrets(database).await?;
         let mut config = database.connect_config();
         config.application_name("agent-sync probe");
-        let (session, _) = Self::find(database, &config).await?;
+        let (session, _) = Self::find(database, &config, MOST).await?;
         proof::backend(&session).await
     }
 
     /// Tries every address of every host, and says which it was.
-    async fn find(database: &Database, config: &Config) -> Result<(Self, Config), SessionError> {
+    async fn find(database: &Database, config: &Config, most: u64) -> Result<(Self, Config), SessionError> {
         let patience = database.connect_timeout;
         let mut refused = SessionError::Silent(patience);
         for host in dial::hosts(config) {
@@ -355,7 +367,7 @@ impl Session {
                 }
             };
             for address in addresses {
-                match Self::dial(database, &address, patience).await {
+                match Self::dial(database, &address, patience, most).await {
                     Ok(session) => return Ok((session, address)),
                     Err(error) => refused = if refused.is_answer() { refused } else { error },
                 }
@@ -365,14 +377,19 @@ impl Session {
     }
 
     /// Opens one connection to one address.
-    async fn dial(database: &Database, config: &Config, patience: Duration) -> Result<Self, SessionError> {
+    async fn dial(
+        database: &Database,
+        config: &Config,
+        patience: Duration,
+        most: u64,
+    ) -> Result<Self, SessionError> {
         // One address: what goes to this machine is seen by nobody on the way.
         let withholds = !database.is_server_verified() && !settings::is_local(config);
         let opening = async {
             match database.tls() {
-                Tls::Disable if withholds => open(&guard::in_the_clear(config), InTheClear).await,
+                Tls::Disable if withholds => open(&guard::in_the_clear(config), InTheClear { most }).await,
                 Tls::Disable => open(config, NoTls).await,
-                _ => open(config, Guard::new(connector(database).await?, withholds)).await,
+                _ => open(config, Guard::new(connector(database).await?, withholds, most)).await,
             }
         };
         pulse::timeout(patience, opening).await.map_err(|_| SessionError::Silent(patience))?

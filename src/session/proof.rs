@@ -127,7 +127,8 @@ async fn stays(
 ) -> Result<(), SessionError> {
     let mut config = config.clone();
     config.application_name("agent-sync probe");
-    let second = Session::dial(database, &config, PATIENCE.min(database.connect_timeout)).await?;
+    let patience = PATIENCE.min(database.connect_timeout);
+    let second = Session::dial(database, &config, patience, super::MOST).await?;
     let other = ask(second.client(), "BEGIN", "").await?;
     let still = ask(client, "", "").await?;
     if other != *own && still == *own { Ok(()) } else { Err(SessionError::Pooler) }
@@ -136,7 +137,8 @@ async fn stays(
 async fn from_elsewhere(notify: &str, database: &Database, config: &Config) -> Result<Backend, SessionError> {
     let mut config = config.clone();
     config.application_name("agent-sync probe");
-    let second = Session::dial(database, &config, PATIENCE.min(database.connect_timeout)).await?;
+    let patience = PATIENCE.min(database.connect_timeout);
+    let second = Session::dial(database, &config, patience, super::MOST).await?;
     ask(second.client(), "", notify).await
 }
 

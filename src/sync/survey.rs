@@ -87,7 +87,10 @@ pub(super) async fn report_change(context: Context, mut stop: watch::Receiver<bo
 
 async fn count(context: &Context, rules: &Rules) -> Result<Totals, AttemptError> {
     let limits = Limits::of(&context.options.sync);
-    let mut session = Session::connect(&context.database, limits).await?.trusted(&context.database).await?;
+    let mut session = Session::connect_as("agent-sync comparison", &context.database, limits)
+        .await?
+        .trusted(&context.database)
+        .await?;
     let (database, patience) = (&context.database, Store::patience(&context.options.sync));
     let layout = Layout::read(session.client(), patience, &database.agents, &database.configurations).await?;
     let noted = noted_mapping(session.client(), patience).await?;

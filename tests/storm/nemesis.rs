@@ -242,11 +242,7 @@ async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
             world.needs_sweep = true;
             world.admin.run("ALTER TABLE agents DISABLE TRIGGER ALL").await;
         }
-        Fault::HideAgents => {
-            world.needs_sweep = true;
-            world.admin.run(HIDE).await;
-        }
-        Fault::SeeMore => {
+        Fault::HideAgents | Fault::SeeMore => {
             world.needs_sweep = true;
             world.admin.run(HIDE).await;
         }

@@ -1,7 +1,9 @@
 //! The queries of a batch: what it reads, and what it writes.
 
 use super::claimed::claimed;
-use super::columns::{As, HISTORY, agent_columns, assignments, configuration_columns, noted, written};
+use super::columns::{
+    As, HISTORY, Weighed, agent_columns, assignments, configuration_columns, noted, written,
+};
 use crate::store::layout::{Agents, Configurations, Layout};
 
 /// Reads up to `$2` rows of the outbox, from the place `$1` on, and the agents and configurations they are about, in one
@@ -17,23 +19,23 @@ use crate::store::layout::{Agents, Configurations, Layout};
 /// Mostly a batch is small, and PostgreSQL spends more time on making a plan ready than on running it: so where
 /// indexes allow, the plan is three look-ups for each slug. Where they do not, the tables are read once and hashed.
 pub fn claim(layout: &Layout) -> String {
-    claim_of(layout, "ctid >= $1", "$2", "$3::float8")
+    claim_of(layout, "ctid >= $1", "$2", "$3::float8", Weighed::ByEstimate)
 }
 
 /// The same for the slug that is noted in `agent_sync.install` alone, with all of its rows in the outbox (`store::attempt`), and contents up to
 /// `$1` bytes.
 pub fn claim_first(layout: &Layout) -> String {
     let noted = "slug = (SELECT i.last_tried FROM agent_sync.install i)";
-    claim_of(layout, noted, "100000", "$1::float8")
+    claim_of(layout, noted, "100000", "$1::float8", Weighed::Exactly)
 }
 
 /// The same for one slug alone, `$1`, with all of its rows in the outbox, and contents up to `$2` bytes: none of them if that is 0, but which
 /// configurations it has, locked, and what they weigh.
 pub fn claim_slug(layout: &Layout) -> String {
-    claim_of(layout, "slug = $1", "100000", "$2::float8")
+    claim_of(layout, "slug = $1", "100000", "$2::float8", Weighed::Exactly)
 }
 
-fn claim_of(layout: &Layout, rows: &str, limit: &str, budget: &str) -> String {
+fn claim_of(layout: &Layout, rows: &str, limit: &str, budget: &str, weighed: Weighed) -> String {
     let Layout { agents, configurations, .. } = layout;
     let (agent_slug, slug) = (agents.lookup("a"), configurations.lookup("c"));
     let (from_agents, from_configurations) = (&agents.table, &configurations.table);
@@ -84,6 +86,7 @@ fn claim_of(layout: &Layout, rows: &str, limit: &str, budget: &str) -> String {
             layout,
             "coalesce(target.rows, 0)",
             budget,
+            weighed,
             &format!("changed LEFT JOIN {agent} LEFT JOIN {configuration} {together}")
         )
     )
@@ -106,7 +109,7 @@ pub fn claim_page(layout: &Layout) -> String {
         agent_by_index(agents),
         configuration_as_it_is(configurations)
     );
-    claimed(layout, "NULL::int8", "'infinity'::float8", &page)
+    claimed(layout, "NULL::int8", "'infinity'::float8", Weighed::Exactly, &page)
 }
 
 /// Looks up the agent of `changed`; the second one is there only to show that the slug is not unique.

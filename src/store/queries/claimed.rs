@@ -1,6 +1,6 @@
 //! What a claim returns: the columns that `batch::Claimed` reads, of rows that were joined already.
 
-use super::columns::{settings_text, settings_weight};
+use super::columns::{Weighed, settings_text, settings_weight};
 use super::hidden::rows_may_be_hidden;
 use crate::store::layout::{Column, Layout};
 
@@ -19,9 +19,12 @@ pub(super) const PROBLEM: &str =
 /// The query has three levels, so that every value is computed once: the innermost joins and compares, the next one weighs what is
 /// stored (a large value is not fetched for that), and the outermost turns into text what is sent.
 ///
+/// What was weighed by estimate is held to it: a row whose text is longer than it weighed has no contents either, and does not fit, so that
+/// it is claimed alone and weighed exactly.
+///
 /// "Not found" is no proof of "not there" (G14): a policy may hide the row. So a row with something not found says whether row-level
 /// security may hide rows of that table from this role; the catalog is asked only then.
-pub(super) fn claimed(layout: &Layout, targets: &str, budget: &str, from: &str) -> String {
+pub(super) fn claimed(layout: &Layout, targets: &str, budget: &str, weighed: Weighed, from: &str) -> String {
     let Layout { agents, configurations, .. } = layout;
     let hidden = format!(
         "CASE WHEN agent.found IS NULL THEN {} WHEN configuration.place IS NULL THEN {} END",
@@ -31,7 +34,7 @@ pub(super) fn claimed(layout: &Layout, targets: &str, budget: &str, from: &str) 
     let copied = copied();
     // A slug that is too long for anything else is not sent either (G12): null is for what is no slug, and is set aside.
     let slug = format!("CASE WHEN octet_length(w.slug) <= {LONGEST_SLUG} THEN w.slug END");
-    let sent = |value: String| format!("CASE WHEN w.fits THEN {value} END");
+    let sent = |value: String| format!("CASE WHEN t.fits THEN {value} END");
     let [name, system_prompt, agent_image, voice_id] =
         ["name", "system_prompt", "agent_image", "voice_id"].map(|name| sent(format!("w.{name}")));
     let settings = [
@@ -39,11 +42,16 @@ pub(super) fn claimed(layout: &Layout, targets: &str, budget: &str, from: &str) 
         ("provider_config", Some(&configurations.provider_config)),
         ("voice_settings", configurations.voice_settings.as_ref()),
     ];
+    let texts = settings.map(|(name, _)| {
+        format!("CASE WHEN w.fits THEN {} END AS {name}", settings_text(&format!("w.{name}")))
+    });
+    let length: Vec<String> =
+        settings.iter().map(|(name, _)| format!("coalesce(octet_length(x.{name}), 0)")).collect();
     let [agent_settings, provider_config, voice_settings] =
-        settings.map(|(name, _)| sent(settings_text(&format!("w.{name}"))));
+        settings.map(|(name, _)| sent(format!("t.{name}")));
     format!(
         "SELECT {slug}, w.targets, w.problem,
-                CASE WHEN NOT w.goes_on THEN w.places END, CASE WHEN NOT w.goes_on THEN w.versions END, w.age, w.age_of_latest, w.fits, w.weight,
+                CASE WHEN NOT w.goes_on THEN w.places END, CASE WHEN NOT w.goes_on THEN w.versions END, w.age, w.age_of_latest, t.fits, w.weight,
                 w.found, {name}, {system_prompt}, {agent_image}, {agent_settings}, w.hidden,
                 w.place, w.relation, NULL::text, NULL::text, NULL::text,
                 {voice_id}, w.temperature, {provider_config}, {voice_settings}, w.version
@@ -67,11 +75,15 @@ pub(super) fn claimed(layout: &Layout, targets: &str, budget: &str, from: &str) 
                  ) AS j OFFSET 0
              ) AS i
              WINDOW so_far AS (ROWS UNBOUNDED PRECEDING)
-         ) AS w",
-        weight(&settings),
+         ) AS w CROSS JOIN LATERAL (
+             SELECT x.*, w.fits AND {} <= w.weight AS fits FROM (SELECT {} OFFSET 0) AS x OFFSET 0
+         ) AS t",
+        weight(&settings, weighed),
         copied[0],
         copied[1],
         copied[2],
+        length.join(" + "),
+        texts.join(", "),
     )
 }
 
@@ -88,10 +100,11 @@ pub(super) fn copied() -> [String; 3] {
 }
 
 /// What the contents of the row `j` weigh, in bytes.
-fn weight(settings: &[(&str, Option<&Column>)]) -> String {
+fn weight(settings: &[(&str, Option<&Column>)], weighed: Weighed) -> String {
     let texts = ["slug", "name", "system_prompt", "agent_image", "voice_id"]
         .map(|name| format!("coalesce(octet_length(j.{name}), 0)"));
-    let settings =
-        settings.iter().filter_map(|(name, column)| Some(settings_weight(&format!("j.{name}"), (*column)?)));
+    let settings = settings
+        .iter()
+        .filter_map(|(name, column)| Some(settings_weight(&format!("j.{name}"), (*column)?, weighed)));
     format!("({})::float8", texts.into_iter().chain(settings).collect::<Vec<_>>().join(" + "))
 }

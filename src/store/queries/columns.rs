@@ -41,16 +41,27 @@ fn read(alias: &str, column: Option<&Column>, name: &str, form: As) -> String {
     }
 }
 
+/// How values are weighed before they are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weighed {
+    /// As they are as text, which has each converted for that.
+    Exactly,
+    /// As what is stored says.
+    ByEstimate,
+}
+
 /// The text of a value that was read [as stored](As::Stored).
 pub(super) fn settings_text(value: &str) -> String {
     format!("{value}::text")
 }
 
-/// What a value that was read [as stored](As::Stored) weighs as text, in bytes: exactly where it is compressed, and otherwise at
-/// least half of it, for which its header is enough.
-pub(super) fn settings_weight(value: &str, column: &Column) -> String {
+/// What a value that was read [as stored](As::Stored) weighs as text, in bytes: exactly, or as an estimate where it is not compressed,
+/// for which its header is enough. The text of JSON is rarely more than twice as long as what is stored, and sometimes much longer:
+/// `jsonb` stores 1e131071 in a few bytes.
+pub(super) fn settings_weight(value: &str, column: &Column, weighed: Weighed) -> String {
     match column.sql_type.as_str() {
         "text" | "character varying" => format!("coalesce(octet_length({value}), 0)"),
+        _ if weighed == Weighed::Exactly => format!("coalesce(octet_length({value}::text), 0)"),
         _ => format!(
             "coalesce(CASE WHEN pg_column_compression({value}) IS NULL THEN 2 * pg_column_size({value}) \
              ELSE octet_length({value}::text) END, 0)"

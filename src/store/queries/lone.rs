@@ -10,7 +10,7 @@ use crate::store::layout::{Column, Layout};
 ///
 /// Making a query ready to run takes longer than one row does, so there is no more in it than it takes. None where an index is
 /// missing. No row where the agent or a configuration is not found; no contents where a value takes more than `$2` bytes as it is
-/// stored. All that is for an ordinary batch. A second agent or configuration is there only to tell that there is one.
+/// stored, or the settings much more as text. All that is for an ordinary batch. A second agent or configuration is there only to tell that there is one.
 pub fn claim_lone(layout: &Layout) -> Option<String> {
     let Layout { agents, configurations, .. } = layout;
     if !(agents.slug_is_indexed && configurations.agent_slug_is_indexed) {
@@ -33,10 +33,10 @@ pub fn claim_lone(layout: &Layout) -> Option<String> {
          FROM (SELECT o.slug, o.ctid AS place, o.xmin AS version, o.at FROM agent_sync.outbox o
                WHERE o.ctid = $1 AND octet_length(o.slug) <= {LONGEST_SLUG}) AS changed
          JOIN LATERAL (
-             SELECT {}, {} <= $2 AS fits FROM {} a WHERE {} = changed.slug LIMIT 2
+             SELECT {}, {} <= $2 AND {} AS fits FROM {} a WHERE {} = changed.slug LIMIT 2
          ) AS agent ON true
          JOIN LATERAL (
-             SELECT {}, {} <= $2 AS fits FROM {} c WHERE {} = changed.slug LIMIT 2
+             SELECT {}, {} <= $2 AND {} AS fits FROM {} c WHERE {} = changed.slug LIMIT 2
          ) AS configuration ON true",
         sent(&settings_text("agent.voice_settings")),
         sent("configuration.voice_id"),
@@ -44,13 +44,25 @@ pub fn claim_lone(layout: &Layout) -> Option<String> {
         sent(&settings_text("configuration.voice_settings")),
         agent_columns(agents, As::Stored),
         largest("a", of_agent),
+        short("a", std::iter::once(&agents.voice_settings)),
         agents.table,
         agents.lookup("a"),
         configuration_as_it_is(configurations),
         largest("c", of_configuration),
+        short("c", std::iter::once(&configurations.provider_config).chain(&configurations.voice_settings)),
         configurations.table,
         configurations.lookup("c"),
     ))
+}
+
+/// Whether the text of these settings is not much longer than what may be stored of them: `jsonb` stores 1e131071 in a few bytes.
+fn short<'a>(alias: &str, settings: impl Iterator<Item = &'a Column>) -> String {
+    let lengths: Vec<String> = settings
+        .map(|column| {
+            format!("coalesce(octet_length({}), 0)", settings_text(&format!("{alias}.{}", column.name)))
+        })
+        .collect();
+    format!("{} <= 4 * $2", lengths.join(" + "))
 }
 
 /// How many bytes the largest of these values takes as it is stored, which its header says.

@@ -610,7 +610,7 @@ impl Attempt<'_> {
 
     /// Sees whether the session is still as the daemon has set it up, after code of others has run in it: before the daemon sleeps and
     /// counts on being woken.
-    async fn verify_session(&mut self) -> Result<(), AttemptError> {
+    pub(super) async fn verify_session(&mut self) -> Result<(), AttemptError> {
         let state = self.store.session_state(self.session.client()).await?;
         let changed = if !state.listens {
             "the channels that it listens on (UNLISTEN)"

@@ -18,6 +18,8 @@ impl Attempt<'_> {
     pub(super) async fn sweep(&mut self) -> Result<(), AttemptError> {
         self.next_sweep = Instant::now() + self.context.options.sync.sweep_interval;
         self.has_swept = true;
+        // Code of others may run in ways that no catalog shows, such as a function of PostgreSQL that runs SQL text.
+        self.verify_session().await?;
         let (client, store, observer) = (self.session.client(), &self.store, &self.context.observer);
         let patience = Store::patience(&self.context.options.sync);
         let own = checks::own_tables(client, patience, &self.context.database, install::VERSION).await?;
