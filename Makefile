@@ -7,11 +7,11 @@
 demo: postgres
 	@cargo run --quiet --locked -- demo
 
-# Every test, against real servers in clusters of their own. They wait more than they work, so one more runs than there are processors.
+# Every test, against real servers in clusters of their own. They wait more than they work, so two more run than there are processors.
 test:
 	@sh scripts/postgres.sh --pooler
 	@if cargo nextest --version >/dev/null 2>&1; \
-		then cargo nextest run --locked --no-fail-fast --test-threads $$(( $$(nproc) + 1 )); \
+		then cargo nextest run --locked --no-fail-fast --test-threads $$(( $$(nproc) + 2 )); \
 		else cargo test --locked --no-fail-fast; fi
 
 # `check` over a million agents, of which `make test` has 50,000: some minutes.

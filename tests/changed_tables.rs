@@ -1,6 +1,8 @@
 //! Tables that change while a daemon works on them or waits (G2, G13, G14): within one sweep it works with what there is.
 
-use crate::support::platform::EXAMPLE;
+use agent_sync::throwaway::{Cluster, Options};
+
+use crate::support::platform::{EXAMPLE, TABLES};
 use crate::support::{Daemon, Platform, http};
 
 /// Tables without the column `agent_image` of the configurations.
@@ -129,6 +131,9 @@ async fn g14_a_capture_that_is_not_as_it_was_made_is_told_until_it_is_mended() {
     };
     for (change, message) in [
         (body(""), "capture broken"),
+        ("ALTER FUNCTION agent_sync.capture_agent() SET transaction_read_only = on".to_owned(), "capture broken"),
+        ("ALTER FUNCTION agent_sync.capture_agent() SET role = 'none'".to_owned(), "capture broken"),
+        ("ALTER FUNCTION agent_sync.capture_agent() STABLE".to_owned(), "capture broken"),
         (body("INSERT INTO agent_sync.outbox (slug) VALUES (NEW.slug);"), "capture broken"),
         (
             "CREATE OR REPLACE TRIGGER agent_sync_insert AFTER INSERT ON agents FOR EACH ROW WHEN (NEW.slug = 'a')
@@ -417,6 +422,35 @@ async fn s7_a_role_that_cannot_be_a_daemon_and_holds_the_leaders_lock_is_named_e
     crate::support::eventually("it is ready", async || http::get(address, "/readyz").await.0 == 200).await;
 }
 
+/// A lock of a prepared transaction has no process, and outlives a restart of the server.
+#[tokio::test]
+async fn s7_a_prepared_transaction_that_holds_the_leaders_lock_is_named_everywhere() {
+    let own =
+        Cluster::start(Options { settings: "max_prepared_transactions = 5", ..Options::default() }).unwrap();
+    let platform = Platform::with_tables(&own, TABLES).await;
+    platform.install();
+    platform.run("CREATE ROLE mallory LOGIN").await;
+    platform
+        .run("SET ROLE mallory; BEGIN; SELECT pg_advisory_xact_lock(1634169721, 1); PREPARE TRANSACTION 'm''1'; RESET ROLE")
+        .await;
+    let daemon = Daemon::start(http::command(&platform));
+    let address = http::address(&daemon).await;
+    daemon.logged("another session leads here, and changes are not applied").await;
+    let (code, body) = http::get(address, "/readyz").await;
+    assert!(
+        code == 503 && body.contains("the prepared transaction m'1 of the role mallory"),
+        "{code} {body}"
+    );
+    for verb in ["status", "doctor"] {
+        let said = platform.says(&[verb]).await.fits();
+        let words: Vec<&str> = said.out.split_whitespace().collect();
+        assert_eq!(said.code, 2, "{said:?}");
+        assert!(words.join(" ").contains("ROLLBACK PREPARED 'm''1'"), "{said:?}");
+    }
+    platform.run("ROLLBACK PREPARED 'm''1'").await;
+    daemon.logged("connected and leading").await;
+}
+
 #[tokio::test]
 async fn g14_a_leader_that_was_stopped_makes_its_standby_unready() {
     let platform = without_image().await;
@@ -498,6 +532,8 @@ async fn g3_what_others_make_on_the_outbox_is_a_fault_of_the_capture() {
             "ALTER TABLE agent_sync.outbox ADD PRIMARY KEY (slug, at)",
             "has the unique index agent_sync.outbox_pkey",
         ),
+        ("ALTER SEQUENCE agent_sync.uncaptured CACHE 50", "is a sequence with other parameters"),
+        ("ALTER SEQUENCE agent_sync.uncaptured MAXVALUE 1 CYCLE", "is a sequence with other parameters"),
         ("ALTER TABLE agent_sync.outbox ADD COLUMN tenant integer NOT NULL", "has the column tenant as integer NOT NULL"),
         ("ALTER TABLE agent_sync.outbox ALTER COLUMN at DROP DEFAULT", "has the column at as timestamp with time zone NOT NULL"),
         ("ALTER TABLE agent_sync.problem ADD COLUMN tenant integer NOT NULL", "has the column tenant as integer NOT NULL"),
@@ -637,7 +673,9 @@ async fn g1_a_save_that_can_be_neither_noted_nor_counted_leaves_a_trace() {
     for by_reassigning in [false, true] {
         let platform = without_image().await;
         let [owner, heir] = ["owner", "heir"].map(|what| format!("{what}_{}", platform.name()));
-        platform.run(&format!("CREATE ROLE {owner}; CREATE ROLE {heir}")).await;
+        platform
+            .run(&format!("CREATE ROLE {owner} IN ROLE postgres; CREATE ROLE {heir} IN ROLE postgres"))
+            .await;
         let lock = if by_reassigning {
             platform
                 .run(&format!(

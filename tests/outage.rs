@@ -794,3 +794,22 @@ async fn a_retry_that_a_clock_set_back_has_put_far_off_is_due() {
     platform.run("UPDATE agent_sync.problem SET next_attempt = now() + interval '3 hours'").await;
     platform.holds("SELECT agent_name = 'far too long' IS TRUE FROM agent_configurations").await;
 }
+
+/// A sequence that was set back gives its first number again, and `last_value` does not move.
+#[tokio::test]
+async fn g1_a_save_that_is_counted_after_the_count_was_set_back_is_made_good() {
+    for set_back in
+        ["SELECT setval('agent_sync.uncaptured', 1, false)", "ALTER SEQUENCE agent_sync.uncaptured RESTART"]
+    {
+        let (platform, daemon) = watched().await;
+        platform.run(set_back).await;
+        platform.holds("SELECT uncaptured_seen < -1 FROM agent_sync.install").await;
+        platform.drained().await;
+        let other = platform.connect().await;
+        other.batch_execute("BEGIN; LOCK TABLE agent_sync.outbox IN SHARE MODE").await.unwrap();
+        platform.save("a", EXAMPLE).await;
+        other.batch_execute("COMMIT").await.unwrap();
+        platform.becomes("a", EXPECTED).await;
+        drop(daemon);
+    }
+}

@@ -304,3 +304,27 @@ async fn s13_a_failure_names_the_table_and_the_constraint() {
          constraint warm)"
     );
 }
+
+#[tokio::test]
+async fn s13_no_verb_tells_what_an_expression_of_the_platform_says_of_a_row() {
+    let platform = Platform::new().await;
+    let role = format!("daemon_{}", platform.name());
+    assert_eq!(platform.says(&["install", "--role", &role]).await.code, 0);
+    platform.save("a", EXAMPLE).await;
+    platform.configure("a").await;
+    platform
+        .run(&format!(
+            "UPDATE agents SET system_prompt = 'hush-a-secret'; ALTER TABLE agents ENABLE ROW LEVEL SECURITY;
+             CREATE POLICY p ON agents USING (current_user <> '{role}' OR system_prompt::regclass IS NOT NULL)"
+        ))
+        .await;
+    for arguments in
+        [&["check"][..], &["why", "a"], &["reconcile", "a"], &["reconcile", "--all", "--dry-run"]]
+    {
+        let mut command = platform.command(arguments);
+        command.env("DATABASE_URL", platform.url_as(&role));
+        let said = Said::of(command).await;
+        assert!(said.code != 0 && said.err.contains("SQLSTATE"), "{arguments:?}: {said:?}");
+        assert!(!said.err.contains("hush") && !said.out.contains("hush"), "{arguments:?}: {said:?}");
+    }
+}

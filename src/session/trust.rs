@@ -1,8 +1,8 @@
-//! Whether the objects of the schema `agent_sync` may be used by a superuser.
+//! Whether the objects of the schema `agent_sync` may be used by a superuser, or by the owner of the tables.
 //!
-//! Invariant: a superuser runs no code of a role with fewer privileges (S5). A view, a default or a trigger runs with the rights of the
-//! role that uses the table. So before a superuser uses a table of agent-sync, the catalog says who owns it: reading the catalog runs no
-//! code. A role that is no superuser is not checked: the owner of its tables can do the same in other ways.
+//! Invariant: neither runs code of a role with fewer privileges (S5). A view, a default or a trigger runs with the rights of the
+//! role that uses the table. So before such a role uses a table of agent-sync, the catalog says who owns it: reading the catalog runs no
+//! code. Another role, such as the one of `install --role`, is not checked: it has few rights.
 
 use postgres_types::{ToSql, Type};
 
@@ -11,8 +11,12 @@ use crate::settings::Database;
 use crate::store::within;
 
 /// The objects in the schema `agent_sync`, and the schema, that belong neither to a superuser nor to a role that can act as the owner of
-/// one of the tables `$1.$2` and `$3.$4`; null where there is none, or where this role is no superuser.
+/// one of the tables `$1.$2` and `$3.$4`; null where there is none, or where this role is neither itself.
 const STRANGERS: &str = "
+    WITH served (owner) AS (
+        SELECT c.relowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = $1::text AND c.relname = $2::text OR n.nspname = $3::text AND c.relname = $4::text
+    )
     SELECT string_agg(format('%s (%I)', o.what, pg_get_userbyid(o.owner)), ', ' ORDER BY o.what)
     FROM (
         SELECT 'the schema agent_sync' AS what, n.nspowner AS owner FROM pg_namespace n WHERE n.nspname = 'agent_sync'
@@ -26,14 +30,12 @@ const STRANGERS: &str = "
           -- Only a save runs these, with the rights of their owner.
           AND NOT (f.proname IN ('capture_agent', 'capture_configuration') AND f.pronargs = 0)
     ) AS o
-    WHERE (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user)
+    WHERE ((SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user)
+           OR EXISTS (SELECT FROM served s WHERE pg_has_role(s.owner, 'MEMBER')))
       AND NOT EXISTS (
           SELECT FROM pg_roles r
           WHERE r.oid = o.owner
-            AND (r.rolsuper OR EXISTS (
-                SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                WHERE (n.nspname = $1::text AND c.relname = $2::text OR n.nspname = $3::text AND c.relname = $4::text)
-                  AND pg_has_role(r.oid, c.relowner, 'MEMBER'))))";
+            AND (r.rolsuper OR EXISTS (SELECT FROM served s WHERE pg_has_role(r.oid, s.owner, 'MEMBER'))))";
 
 /// What the operator can do.
 pub(super) const REMEDY: &str = "See who made it. If it is nobody's install, drop it: DROP SCHEMA agent_sync CASCADE. If it is an install of \
@@ -41,7 +43,7 @@ pub(super) const REMEDY: &str = "See who made it. If it is nobody's install, dro
      that is no superuser (`agent-sync install --role`).";
 
 impl Session {
-    /// Fails where a superuser would use objects of the schema `agent_sync` that somebody else may have prepared.
+    /// Fails where a superuser or the owner of the tables would use objects of the schema `agent_sync` that somebody else may have prepared.
     pub async fn trusted(self, database: &Database) -> Result<Self, SessionError> {
         let (agents, configurations) = (&database.agents, &database.configurations);
         let tables: [(&(dyn ToSql + Sync), Type); 4] = [

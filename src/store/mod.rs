@@ -47,10 +47,17 @@ use crate::settings::History;
 pub enum StoreError {
     /// The server said no, or the connection is gone.
     #[error("{}", failure::describe(.0))]
-    Postgres(#[from] tokio_postgres::Error),
+    // Not a source: a chain of causes would tell the words of the server, which can hold values of rows (S13).
+    Postgres(tokio_postgres::Error),
     /// The server did not answer in time.
     #[error("the server did not answer within {0:?}")]
     Silent(Duration),
+}
+
+impl From<tokio_postgres::Error> for StoreError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Postgres(error)
+    }
 }
 
 impl StoreError {
@@ -102,6 +109,8 @@ pub struct Leader {
     pub role: Option<String>,
     /// Whether that role may do what a daemon does.
     pub is_able: bool,
+    /// The prepared transaction that holds the lock, and its role: no daemon prepares one.
+    pub prepared: Option<(String, String)>,
     /// For how long the oldest change has been waiting.
     pub oldest: Option<Duration>,
     /// For how long its session has done nothing; nothing if that is hidden from this role.
@@ -299,6 +308,12 @@ impl Store {
             oldest: age(row.try_get(3)?),
             quiet: age(row.try_get(4)?),
             taken: row.try_get(5)?,
+            prepared: match row.try_get(6)? {
+                Some(gid) => {
+                    Some((gid, row.try_get::<_, Option<String>>(7)?.unwrap_or_else(|| "?".to_owned())))
+                }
+                None => None,
+            },
         })
     }
 

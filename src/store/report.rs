@@ -19,22 +19,31 @@ use crate::mapping::{Agent, Configuration};
 /// not do what a daemon does, and for how long its session has done nothing. Whose sessions we may not look into, PostgreSQL tells less of.
 pub const DAEMONS: &str = "
     WITH lock AS (
-        SELECT l.pid, l.objid FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+        SELECT l.pid, l.objid, l.virtualtransaction AS holder FROM pg_locks l JOIN pg_database d ON d.oid = l.database
         WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid IN (1, 2) AND l.objsubid = 2
           AND l.granted AND l.mode = 'ExclusiveLock' AND d.datname = current_database()
+    ), session AS (
+        SELECT lock.pid, lock.objid FROM lock WHERE lock.pid IS NOT NULL
     )
-    SELECT s.pid, coalesce(s.client_hostname, host(s.client_addr)), s.backend_start IS NOT NULL, s.usename::text,
+    SELECT * FROM (SELECT s.pid, coalesce(s.client_hostname, host(s.client_addr)), s.backend_start IS NOT NULL, s.usename::text,
            s.application_name, s.backend_start,
            extract(epoch FROM clock_timestamp() - s.backend_start)::float8,
-           s.pid IN (SELECT lock.pid FROM lock WHERE lock.objid = 1) AND role.is_able AS leads,
-           s.pid IN (SELECT lock.pid FROM lock WHERE lock.objid = 2) AS sleeps,
+           s.pid IN (SELECT session.pid FROM session WHERE session.objid = 1) AND role.is_able AS leads,
+           s.pid IN (SELECT session.pid FROM session WHERE session.objid = 2) AS sleeps,
            NOT role.is_able,
            extract(epoch FROM clock_timestamp() - s.state_change)::float8
     FROM pg_stat_activity s CROSS JOIN LATERAL (
         SELECT coalesce(has_table_privilege(s.usesysid, to_regclass('agent_sync.outbox')::oid, 'DELETE'), true) AS is_able) AS role
     WHERE s.datname = current_database() AND s.pid <> pg_backend_pid()
-      AND (s.application_name LIKE 'agent-sync/%' OR s.pid IN (SELECT lock.pid FROM lock WHERE lock.objid = 1))
-    ORDER BY leads DESC, s.backend_start, s.pid";
+      AND (s.application_name LIKE 'agent-sync/%' OR s.pid IN (SELECT session.pid FROM session WHERE session.objid = 1))
+    UNION ALL
+    -- A prepared transaction has no process; in place of the name of a program comes its own.
+    SELECT 0, NULL, false, p.owner::text, p.gid, NULL, NULL, false, false, true, NULL
+    FROM lock
+    JOIN pg_locks own ON own.pid IS NULL AND own.locktype = 'transactionid' AND own.virtualtransaction = lock.holder
+    JOIN pg_prepared_xacts p ON p.transaction = own.transactionid
+    WHERE lock.pid IS NULL AND lock.objid = 1) AS d
+    ORDER BY d.leads DESC, d.backend_start, d.pid";
 
 /// How much is in the outbox, counted up to `$1` rows: rows, slugs, since when the oldest of them waits, and for how long.
 pub const OUTBOX: &str = "

@@ -31,7 +31,7 @@ const IDLE: Duration = Duration::from_secs(5);
 const BYTES: usize = 2 * 1024 * 1024;
 
 /// The most rows at a time, and how many are asked for first.
-const ROWS: (usize, usize) = (1000, 16);
+const ROWS: (usize, usize) = (32, 1);
 
 /// What is looked at.
 #[derive(Debug, Clone, Copy)]

@@ -315,6 +315,7 @@ impl<'a> Asking<'a> {
 
 fn daemon(row: &Row) -> Result<Daemon, tokio_postgres::Error> {
     Ok(Daemon {
+        // 0: a prepared transaction, whose name stands for that of a program.
         pid: row.try_get(0)?,
         host: row.try_get(1)?,
         told_where: row.try_get(2)?,

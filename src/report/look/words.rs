@@ -56,6 +56,20 @@ pub(super) fn same_mapping(noted: Mapping) -> Option<Note> {
 pub(super) fn who_leads(look: &Look) -> Note {
     if let Some(other) = look.daemons.iter().find(|daemon| daemon.is_intruder) {
         let role = other.user.as_deref().unwrap_or("?");
+        if other.pid == 0 {
+            return Note::fail(
+                "daemon",
+                format!(
+                    "the prepared transaction {} of the role {} holds the leader's lock and is no daemon; changes are not applied",
+                    quoted(&other.program),
+                    quoted(role)
+                ),
+                format!(
+                    "ROLLBACK PREPARED '{}'; and keep the role out of this database.",
+                    other.program.replace('\'', "''")
+                ),
+            );
+        }
         return Note::fail(
             "daemon",
             format!(

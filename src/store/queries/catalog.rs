@@ -1,9 +1,10 @@
 //! What is looked up about the server, the install and the role: in the catalog, so that looking changes nothing.
 
-/// The state of the install: its version, and how many saves could not be captured and up to which that is mended. Last, whether the count
+/// The state of the install: its version, and how many saves could not be captured and up to which that is mended. A sequence that
+/// was set back gives its next number without moving `last_value`; until then it has a number of its own here, below that of "never yet". Last, whether the count
 /// stands where a recovery of the server leaves it: the log of a sequence runs ahead of it, so it jumps.
 pub const INSTALL: &str = "
-    SELECT i.version, i.uncaptured_seen, u.last_value, u.log_cnt = 0
+    SELECT i.version, i.uncaptured_seen, CASE WHEN u.is_called THEN u.last_value ELSE -2 - u.last_value END, u.log_cnt = 0
     FROM agent_sync.install i CROSS JOIN agent_sync.uncaptured u";
 
 /// The triggers that the capture needs, `$2` on `$1`, and that are missing or disabled, or whose function is not what makes it
@@ -34,6 +35,8 @@ pub const CAPTURE_FAULTS: &str = "
                     WHEN NOT f.prosecdef THEN 'SECURITY INVOKER, so it may do no more than whoever saves'
                     WHEN NOT coalesce('search_path=pg_catalog, pg_temp' = ANY (f.proconfig), false)
                         THEN 'without its fixed search_path, so whoever saves can lead it astray'
+                    WHEN cardinality(f.proconfig) <> 1 THEN 'of a function with settings that the install has not made (ALTER FUNCTION ... SET)'
+                    WHEN f.provolatile <> 'v' THEN 'of a function that is not VOLATILE, so it can append nothing'
                     WHEN NOT (has_schema_privilege(f.proowner, 'agent_sync', 'USAGE')
                               AND has_table_privilege(f.proowner, 'agent_sync.outbox', 'INSERT')
                               AND has_column_privilege(f.proowner, 'agent_sync.outbox', 'ctid', 'SELECT'))
@@ -181,6 +184,12 @@ pub const CAPTURE_FAULTS: &str = "
       AND CASE WHEN made.form IS NOT NULL THEN met.form <> regexp_replace(made.form, ' DEFAULT .*$', ' DEFAULT')
                ELSE a.attnotnull AND NOT a.atthasdef AND a.attidentity = ''
                     AND (c.relname, a.attname) NOT IN (('install', 'only_row'), ('install', 'version'), ('history', 'id')) END
+    UNION ALL
+    SELECT 'agent_sync.uncaptured', 'is a sequence with other parameters than the install has made, so it may not count every save', 'outbox',
+           'ALTER SEQUENCE agent_sync.uncaptured INCREMENT 1 NO CYCLE CACHE 1 NO MAXVALUE;'
+    FROM pg_sequence s
+    WHERE s.seqrelid = to_regclass('agent_sync.uncaptured')
+      AND (s.seqincrement <> 1 OR s.seqcache <> 1 OR s.seqcycle OR s.seqmax <> 9223372036854775807)
     UNION ALL
     SELECT 'agent_sync.' || c.relname, 'is UNLOGGED, so a crash of the server empties it', 'outbox', NULL
     FROM pg_class c WHERE c.relnamespace = 'agent_sync'::regnamespace AND c.relkind = 'r' AND c.relpersistence = 'u'

@@ -23,14 +23,18 @@ pub const AWAKE: &str = "SELECT pg_advisory_unlock(1634169721, 2)";
 /// nothing, and, for where that is hidden, how many rows have been taken out of the outbox, as far as the server counts that.
 pub const LEADER: &str = "
     SELECT holder.pid, holder.role, coalesce(holder.is_able, true), oldest.seconds,
-           holder.quiet, pg_stat_get_tuples_deleted(to_regclass('agent_sync.outbox')::oid)
+           holder.quiet, pg_stat_get_tuples_deleted(to_regclass('agent_sync.outbox')::oid), holder.gid, holder.owner
     FROM (SELECT extract(epoch FROM clock_timestamp() - min(o.at))::float8 AS seconds
           FROM (SELECT o.at FROM agent_sync.outbox o LIMIT 1000) AS o) AS oldest
     LEFT JOIN LATERAL (
         SELECT l.pid, s.usename::text AS role,
                has_table_privilege(s.usesysid, to_regclass('agent_sync.outbox')::oid, 'DELETE') AS is_able,
-               extract(epoch FROM clock_timestamp() - s.state_change)::float8 AS quiet
+               extract(epoch FROM clock_timestamp() - s.state_change)::float8 AS quiet, p.gid, p.owner::text AS owner
         FROM pg_locks l JOIN pg_database d ON d.oid = l.database LEFT JOIN pg_stat_activity s ON s.pid = l.pid
+        -- The locks of a prepared transaction have no process; it is known by the lock on its own number.
+        LEFT JOIN pg_locks own ON l.pid IS NULL AND own.pid IS NULL AND own.locktype = 'transactionid'
+            AND own.virtualtransaction = l.virtualtransaction
+        LEFT JOIN pg_prepared_xacts p ON p.transaction = own.transactionid
         WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1 AND l.objsubid = 2 AND l.granted
           AND d.datname = current_database()
         LIMIT 1

@@ -255,6 +255,18 @@ const OTHER_MAPPING: &str = "Give all daemons of a database the same rules and t
 
 /// What is wrong with who leads, if anything is. That it does nothing (`hangs`) matters only where a change has been waiting for long.
 fn idle_leader(leader: &Leader, hangs: bool) -> Option<observe::Finding> {
+    if let Some((gid, owner)) = &leader.prepared {
+        return Some(observe::Finding {
+            what: format!(
+                "the prepared transaction {gid} of the role {owner} holds the leader's lock and is no daemon; changes are not applied"
+            ),
+            remedy: format!(
+                "ROLLBACK PREPARED '{}'; and keep the role {owner} out of this database.",
+                gid.replace('\'', "''")
+            ),
+            misses_changes: true,
+        });
+    }
     let pid = leader.pid?;
     let role = leader.role.as_deref().unwrap_or("?");
     if !leader.is_able {
