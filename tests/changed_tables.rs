@@ -606,13 +606,6 @@ async fn owned() -> (Platform, String) {
     (platform, role)
 }
 
-/// Runs a verb as that role.
-async fn as_owner(platform: &Platform, role: &str, verb: &str) -> crate::support::Said {
-    let mut command = platform.command(&[verb]);
-    command.env("DATABASE_URL", platform.url_as(role));
-    crate::support::Said::of(command).await
-}
-
 /// GIVEN a server on which a function that the capture calls is not for everybody, THEN the install refuses, or what was installed before is a fault
 /// with the statement that mends it: saves fail.
 #[tokio::test]
@@ -623,7 +616,7 @@ async fn c4_a_function_that_the_capture_may_not_call_is_named() {
         "pg_catalog.pg_try_advisory_xact_lock_shared(integer, integer)",
     ] {
         let (platform, role) = owned().await;
-        let install = || as_owner(&platform, &role, "install");
+        let install = || platform.says_as(&role, &["install"]);
         platform.run(&format!("REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC")).await;
         let said = install().await;
         assert_eq!(said.code, 1, "{said:?}");
@@ -651,7 +644,7 @@ async fn c4_a_function_that_the_capture_may_not_call_is_named() {
 #[tokio::test]
 async fn c4_what_fails_in_the_capture_after_a_failure_fails_no_save() {
     let (platform, role) = owned().await;
-    assert_eq!(as_owner(&platform, &role, "install").await.code, 0);
+    assert_eq!(platform.says_as(&role, &["install"]).await.code, 0);
     platform
         .run(
             "DROP TABLE agent_sync.outbox CASCADE; DROP SEQUENCE agent_sync.uncaptured;

@@ -118,11 +118,7 @@ async fn i6_install_mends_an_owner_that_cannot_do_the_work() {
     ] {
         let platform = Platform::new().await;
         let (owner, other) = owned(&platform).await;
-        let install = async || {
-            let mut command = platform.command(&["install"]);
-            command.env("DATABASE_URL", platform.url_as(&owner));
-            Said::of(command).await
-        };
+        let install = async || platform.says_as(&owner, &["install"]).await;
         platform.run(&damage.replace("{owner}", &owner).replace("{other}", &other)).await;
         let said = install().await;
         assert!(
@@ -166,9 +162,7 @@ async fn owned(platform: &Platform) -> (String, String) {
             platform.name()
         ))
         .await;
-    let mut command = platform.command(&["install"]);
-    command.env("DATABASE_URL", platform.url_as(&owner));
-    assert_eq!(Said::of(command).await.code, 0);
+    assert_eq!(platform.says_as(&owner, &["install"]).await.code, 0);
     (owner, other)
 }
 
@@ -497,11 +491,11 @@ async fn i6_g14_install_switches_row_level_security_off_on_its_own_tables() {
         let owner = if by_the_owner { Some(owned(&platform).await.0) } else { None };
         let role = format!("daemon_{}", platform.name());
         platform.run(&format!("CREATE ROLE {role} LOGIN")).await;
-        let mut command = platform.command(&["install", "--role", &role]);
-        if let Some(owner) = &owner {
-            command.env("DATABASE_URL", platform.url_as(owner));
-        }
-        let said = Said::of(command).await;
+        let says = async |arguments: &[&str]| match &owner {
+            Some(owner) => platform.says_as(owner, arguments).await,
+            None => platform.says(arguments).await,
+        };
+        let said = says(&["install", "--role", &role]).await;
         assert_eq!(said.code, 0, "{said:?}");
         platform
             .run(&format!(
@@ -509,13 +503,7 @@ async fn i6_g14_install_switches_row_level_security_off_on_its_own_tables() {
                  CREATE POLICY open ON agents FOR SELECT TO {role} USING (true); {after}"
             ))
             .await;
-        let install = async || {
-            let mut command = platform.command(&["install"]);
-            if let Some(owner) = &owner {
-                command.env("DATABASE_URL", platform.url_as(owner));
-            }
-            Said::of(command).await
-        };
+        let install = async || says(&["install"]).await;
         let expected = if after.is_empty() { "nothing to change" } else { "default: installed" };
         let said = install().await;
         assert!(said.out.contains(expected), "{after}: {said:?}");

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use crate::support::{Daemon, Platform, Said};
+use crate::support::{Daemon, Platform};
 
 /// A name for a role that no other test uses: roles belong to the whole cluster.
 fn unique(platform: &Platform, what: &str) -> String {
@@ -30,7 +30,7 @@ async fn owned() -> (Platform, [String; 2]) {
 async fn installed_by_its_owner() -> (Platform, String) {
     let (platform, [owner, _]) = owned().await;
     platform.run(&format!("ALTER TABLE agent_configurations OWNER TO {owner}")).await;
-    let said = says_as(&platform, &owner, &["install"]).await;
+    let said = platform.says_as(&owner, &["install"]).await;
     assert_eq!(said.code, 0, "{said:?}");
     (platform, owner)
 }
@@ -39,10 +39,6 @@ fn command_as(platform: &Platform, role: &str, arguments: &[&str]) -> Command {
     let mut command = platform.command(arguments);
     command.env("DATABASE_URL", platform.url_as(role)).env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
     command
-}
-
-async fn says_as(platform: &Platform, role: &str, arguments: &[&str]) -> Said {
-    Said::of(command_as(platform, role, arguments)).await
 }
 
 async fn run_as(platform: &Platform, role: &str, sql: &str) {
@@ -219,10 +215,10 @@ async fn s4_a_role_that_can_act_as_both_owners_installs_and_gives_the_functions_
             platform.name()
         ))
         .await;
-    let said = says_as(&platform, &deploy, &["install"]).await;
+    let said = platform.says_as(&deploy, &["install"]).await;
     assert!(said.code == 1 && said.err.contains("42501"), "{said:?}");
     platform.run(&format!("GRANT {configs} TO {deploy}")).await;
-    let said = says_as(&platform, &deploy, &["install"]).await;
+    let said = platform.says_as(&deploy, &["install"]).await;
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(
         function_owners(&platform).await,
@@ -231,9 +227,9 @@ async fn s4_a_role_that_can_act_as_both_owners_installs_and_gives_the_functions_
     for owner in [&agents, &configs] {
         assert_eq!(holds(&platform, owner).await, NEEDED);
     }
-    let said = says_as(&platform, &deploy, &["install"]).await;
+    let said = platform.says_as(&deploy, &["install"]).await;
     assert!(said.out.contains("nothing to change"), "{said:?}");
-    assert_eq!(says_as(&platform, &deploy, &["uninstall", "--yes"]).await.code, 0);
+    assert_eq!(platform.says_as(&deploy, &["uninstall", "--yes"]).await.code, 0);
     assert!(platform.value::<bool>("SELECT to_regnamespace('agent_sync') IS NULL").await);
 }
 
@@ -415,7 +411,7 @@ async fn s5_code_of_others_on_our_tables_is_refused_and_not_run() {
         for arguments in
             [&["install"][..], &["install", "--role", "nobody"], &["uninstall", "--yes"], &["uninstall"]]
         {
-            let said = says_as(&platform, &member, arguments).await;
+            let said = platform.says_as(&member, arguments).await;
             assert!(said.code == 1 && said.err.contains(named), "{arguments:?}: {said:?}");
             assert!(said.err.contains("nothing was changed") && said.err.contains("try: "), "{said:?}");
         }
@@ -444,7 +440,7 @@ async fn s5_a_member_acts_as_the_owner_of_the_schema() {
             );
             run_as(&platform, &member, &whole).await;
         } else {
-            let said = says_as(&platform, &member, &["install", "--role", &role]).await;
+            let said = platform.says_as(&member, &["install", "--role", &role]).await;
             assert_eq!(said.code, 0, "{said:?}");
         }
         let owners = "SELECT string_agg(DISTINCT owner::regrole::text, ',') FROM (
@@ -453,12 +449,12 @@ async fn s5_a_member_acts_as_the_owner_of_the_schema() {
             UNION ALL SELECT nspowner FROM pg_namespace WHERE nspname = 'agent_sync') AS o (owner)";
         assert_eq!(platform.value::<String>(owners).await, owner);
         for by in [&owner, &member] {
-            let said = says_as(&platform, by, &["install"]).await;
+            let said = platform.says_as(by, &["install"]).await;
             assert!(said.out.contains("nothing to change"), "{by}: {said:?}");
         }
         platform.save("a", "{}").await;
         assert_eq!(platform.outbox().await, ["a"]);
-        let said = says_as(&platform, &member, &["uninstall", "--yes"]).await;
+        let said = platform.says_as(&member, &["uninstall", "--yes"]).await;
         assert!(said.code == 0 && said.out.contains("is dropped"), "{said:?}");
         assert!(platform.value::<bool>("SELECT to_regnamespace('agent_sync') IS NULL").await);
     }
@@ -496,7 +492,7 @@ async fn s5_what_was_granted_is_data_and_is_never_run() {
         )
         .await;
         let member = member_of(&platform, &owner).await;
-        let said = says_as(&platform, &member, arguments).await;
+        let said = platform.says_as(&member, arguments).await;
         let name = arguments[0];
         if name == "install" {
             // The owner cannot give what the other owner has, and a member of the owner cannot either.
@@ -532,7 +528,7 @@ async fn s17_a_daemon_that_is_a_superuser_is_told() {
 
     let daemon = Daemon::start(command_as(&platform, &role, &["run"]));
     daemon.logged("caught up").await;
-    let said = says_as(&platform, &role, &["doctor"]).await;
+    let said = platform.says_as(&role, &["doctor"]).await;
     assert!(said.code == 0 && !said.out.contains("superuser,"), "{said:?}");
     assert!(daemon.lines("the role").is_empty());
 }

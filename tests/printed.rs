@@ -321,9 +321,7 @@ async fn s13_no_verb_tells_what_an_expression_of_the_platform_says_of_a_row() {
     for arguments in
         [&["check"][..], &["why", "a"], &["reconcile", "a"], &["reconcile", "--all", "--dry-run"]]
     {
-        let mut command = platform.command(arguments);
-        command.env("DATABASE_URL", platform.url_as(&role));
-        let said = Said::of(command).await;
+        let said = platform.says_as(&role, arguments).await;
         assert!(said.code != 0 && said.err.contains("SQLSTATE"), "{arguments:?}: {said:?}");
         assert!(!said.err.contains("hush") && !said.out.contains("hush"), "{arguments:?}: {said:?}");
     }

@@ -125,21 +125,22 @@ async fn stays(
     database: &Database,
     config: &Config,
 ) -> Result<(), SessionError> {
-    let mut config = config.clone();
-    config.application_name("agent-sync probe");
-    let patience = PATIENCE.min(database.connect_timeout);
-    let second = Session::dial(database, &config, patience, super::MOST).await?;
+    let second = second(database, config).await?;
     let other = ask(second.client(), "BEGIN", "").await?;
     let still = ask(client, "", "").await?;
     if other != *own && still == *own { Ok(()) } else { Err(SessionError::Pooler) }
 }
 
 async fn from_elsewhere(notify: &str, database: &Database, config: &Config) -> Result<Backend, SessionError> {
+    ask(second(database, config).await?.client(), "", notify).await
+}
+
+/// A second connection to the same address.
+async fn second(database: &Database, config: &Config) -> Result<Session, SessionError> {
     let mut config = config.clone();
     config.application_name("agent-sync probe");
     let patience = PATIENCE.min(database.connect_timeout);
-    let second = Session::dial(database, &config, patience, super::MOST).await?;
-    ask(second.client(), "", notify).await
+    Session::dial(database, &config, patience, super::MOST).await
 }
 
 /// Runs a statement, and says in which backend that was. In the simple protocol, because poolers are at odds with

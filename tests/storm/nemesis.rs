@@ -134,6 +134,11 @@ impl Fault {
 /// Hides the agents from the daemon.
 const HIDE: &str = "ALTER ROLE storm_daemon NOBYPASSRLS; ALTER TABLE agents ENABLE ROW LEVEL SECURITY";
 
+/// The ends of [`Fault::DropDefault`] and [`Fault::Publish`].
+pub const SET_DEFAULT: &str = "ALTER TABLE agent_sync.outbox ALTER COLUMN at SET DEFAULT clock_timestamp()";
+pub const UNPUBLISH: &str =
+    "DROP PUBLICATION IF EXISTS storm; ALTER TABLE agent_sync.outbox REPLICA IDENTITY FULL";
+
 /// What happens in a round, and for how long it is written.
 #[derive(Debug)]
 pub struct Plan {
@@ -350,15 +355,10 @@ async fn end(world: &mut World, fault: Fault) {
         }
         Fault::SeeMore => world.admin.run("ALTER ROLE storm_daemon BYPASSRLS").await,
         Fault::DropDefault => {
-            world
-                .admin
-                .run("ALTER TABLE agent_sync.outbox ALTER COLUMN at SET DEFAULT clock_timestamp()")
-                .await;
+            world.admin.run(SET_DEFAULT).await;
         }
         Fault::Publish => {
-            let undo =
-                "DROP PUBLICATION IF EXISTS storm; ALTER TABLE agent_sync.outbox REPLICA IDENTITY FULL";
-            world.admin.run(undo).await;
+            world.admin.run(UNPUBLISH).await;
         }
         Fault::LoseRecord | Fault::ReplaceCapture => install(world).await,
         Fault::SlowWrites => world.admin.run("DELETE FROM storm.slow").await,

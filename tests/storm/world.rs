@@ -8,6 +8,7 @@ use agent_sync::throwaway::{Cluster, Options};
 use fastrand::Rng;
 
 use super::link::Link;
+use super::nemesis::{SET_DEFAULT, UNPUBLISH};
 use super::words::{owned, quote, rest};
 use super::writers::{AGENTS, CROWD};
 use crate::support::platform::TABLES;
@@ -206,12 +207,8 @@ impl World {
         }
         if std::mem::take(&mut self.needs_sweep) {
             // What was broken is mended, also where the server was away when it should have been; and a new connection sweeps first.
-            self.admin
-                .run(
-                    "DROP PUBLICATION IF EXISTS storm; ALTER TABLE agent_sync.outbox REPLICA IDENTITY FULL;
-                     ALTER TABLE agent_sync.outbox ALTER COLUMN at SET DEFAULT clock_timestamp()",
-                )
-                .await;
+            self.admin.run(UNPUBLISH).await;
+            self.admin.run(SET_DEFAULT).await;
             let installed = self.verb("storm_owner", &["install"]).await;
             assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
             self.admin.run(DISCONNECT).await;

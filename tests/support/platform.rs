@@ -90,6 +90,13 @@ impl Platform {
         super::Said::of(self.command(arguments)).await
     }
 
+    /// Runs a verb on this database to its end, connected as this role.
+    pub async fn says_as(&self, role: &str, arguments: &[&str]) -> super::Said {
+        let mut command = self.command(arguments);
+        command.env("DATABASE_URL", self.url_as(role));
+        super::Said::of(command).await
+    }
+
     /// The daemon on this database.
     pub fn daemon(&self) -> Daemon {
         Daemon::start(self.command(&["run"]))

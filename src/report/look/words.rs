@@ -6,6 +6,7 @@ use crate::report::problem;
 use crate::settings::Database;
 use crate::show::{age, plural, quoted};
 use crate::store::Mapping;
+use crate::store::identifier::Literal;
 
 /// How long a change may wait before it is worth a word.
 const OVERDUE: f64 = 60.0;
@@ -65,8 +66,8 @@ pub(super) fn who_leads(look: &Look) -> Note {
                     quoted(role)
                 ),
                 format!(
-                    "ROLLBACK PREPARED '{}'; and keep the role out of this database.",
-                    other.program.replace('\'', "''")
+                    "ROLLBACK PREPARED {}; and keep the role out of this database.",
+                    Literal(&other.program)
                 ),
             );
         }

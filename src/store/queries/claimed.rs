@@ -17,7 +17,8 @@ pub(super) const PROBLEM: &str =
 /// What belongs to the slug as a whole comes with its first row.
 ///
 /// The query has three levels, so that every value is computed once: the innermost joins and compares, the next one weighs what is
-/// stored (a large value is not fetched for that), and the outermost turns into text what is sent.
+/// stored (a large value is not fetched for that), and the outermost turns into text what is sent, in a subquery of its own, so that the
+/// length of the text can be looked at before.
 ///
 /// What was weighed by estimate is held to it: a row whose text is longer than it weighed has no contents either, and does not fit, so that
 /// it is claimed alone and weighed exactly.

@@ -34,6 +34,7 @@ use crate::mapping::Rules;
 use crate::observe::{self, Event, Totals, WakeUp, pulse};
 use crate::session::{Asked, Backend, Limits, Session, SessionError};
 use crate::store::failure::{self, Class};
+use crate::store::identifier::Literal;
 use crate::store::{Finding, ForeignCode, Layout, LayoutError, Leader, Mapping, Store, StoreError, checks};
 
 /// How often a standby tries for the leader's lock. It must not wait in the lock function: a waiting statement holds
@@ -261,8 +262,8 @@ fn idle_leader(leader: &Leader, hangs: bool) -> Option<observe::Finding> {
                 "the prepared transaction {gid} of the role {owner} holds the leader's lock and is no daemon; changes are not applied"
             ),
             remedy: format!(
-                "ROLLBACK PREPARED '{}'; and keep the role {owner} out of this database.",
-                gid.replace('\'', "''")
+                "ROLLBACK PREPARED {}; and keep the role {owner} out of this database.",
+                Literal(gid)
             ),
             misses_changes: true,
         });
