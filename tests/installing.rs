@@ -978,3 +978,29 @@ async fn s19_a_role_whose_name_is_too_long_is_refused() {
             .await
     );
 }
+
+/// The planner of a session that works on batches would read the whole catalog once for each of its rows.
+#[tokio::test]
+async fn a_database_with_thousands_of_tables_is_installed_into_and_looked_at() {
+    let platform = Platform::new().await;
+    platform
+        .run(
+            "DO $$ BEGIN FOR i IN 1 .. 2000 LOOP
+                 EXECUTE format('CREATE TABLE other_%s (id bigint PRIMARY KEY, a text, b jsonb, c timestamptz, d text)', i);
+             END LOOP; END $$",
+        )
+        .await;
+    let limited = [("AGENT_SYNC__SYNC__STATEMENT_TIMEOUT", "5s"), ("AGENT_SYNC__SYNC__LOCK_TIMEOUT", "1s")];
+    let command = |verb| {
+        let mut command = platform.command(&[verb]);
+        command.envs(limited);
+        command
+    };
+    let said = Said::of(command("install")).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    let daemon = Daemon::start(command("run"));
+    daemon.logged("caught up").await;
+    let said = Said::of(command("doctor")).await;
+    assert!(said.out.contains("0 faults"), "{said:?}");
+    assert!(daemon.lines("database unavailable").is_empty());
+}

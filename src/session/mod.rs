@@ -13,6 +13,7 @@
 mod dial;
 mod guard;
 mod inbox;
+mod planner;
 mod proof;
 mod tls;
 mod trust;
@@ -214,8 +215,7 @@ fn sources<T: Error + 'static>(error: &tokio_postgres::Error) -> Option<&T> {
 /// A database with the encoding `SQL_ASCII` holds any bytes, and its server refuses to send those that are no UTF-8; so there the bytes come as
 /// they are, and whoever reads them sees what is text.
 ///
-/// The plans: statements are planned once, for any number of rows (see `store::queries`), so the planner is told not
-/// to guess from the number. The time-outs: nothing in a session of ours waits for long, and the server notices a vanished
+/// The planner's settings are in `planner`. The time-outs: nothing in a session of ours waits for long, and the server notices a vanished
 /// daemon and frees its locks, in the middle of a statement as well (G9); but a session that waits for notifications must not be ended for it, nor a check of many
 /// agents, which is one long transaction. Between the two halves of a batch the daemon computes for milliseconds; if it takes
 /// seconds, it hangs, and holds row locks.
@@ -243,10 +243,6 @@ fn usual_settings(database: &Database, limits: Limits) -> String {
          SET default_transaction_isolation = 'read committed';
          SET extra_float_digits = 1;
          SET bytea_output = hex;
-         SET plan_cache_mode = force_generic_plan;
-         SET enable_seqscan = off;
-         SET enable_nestloop = off;
-         SET enable_mergejoin = off;
          SET enable_hashjoin = on;
          SET enable_indexscan = on;
          SET enable_bitmapscan = on;
@@ -340,7 +336,7 @@ impl Session {
         session.target = database.target();
         session.backend = proof::prove(&session, database, &found).await?;
         session.usual_settings = usual_settings(database, limits);
-        let settings = format!("{}; {SET_ONCE}", session.usual_settings);
+        let settings = format!("{}; {}; {SET_ONCE}", session.usual_settings, planner::USUAL);
         within(database.connect_timeout, session.client.batch_execute(&settings)).await?;
         Ok(session)
     }
@@ -431,9 +427,19 @@ impl Session {
         &self.backend
     }
 
-    /// The statements that set what this session counts on, for after code of others has run in it.
-    pub fn usual_settings(&self) -> &str {
-        &self.usual_settings
+    /// The statements that set what a session that runs batches counts on, for after code of others has run in it.
+    pub fn settings_for_batches(&self) -> String {
+        format!("{}; {}", self.usual_settings, planner::FOR_BATCHES)
+    }
+
+    /// Sets the planner for the statements of batches: see `planner`.
+    pub async fn plan_for_batches(&self, patience: Duration) -> Result<(), StoreError> {
+        within(patience, self.client.batch_execute(planner::FOR_BATCHES)).await
+    }
+
+    /// Sets the planner for everything else.
+    pub async fn plan_as_usual(&self, patience: Duration) -> Result<(), StoreError> {
+        within(patience, self.client.batch_execute(planner::USUAL)).await
     }
 
     /// Listens on the channels. What was sent before is not heard: catch up afterwards.

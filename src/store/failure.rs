@@ -69,7 +69,7 @@ const POLICIES: &[(&str, Class, &str)] = &[
     (
         "57014",
         Class::Slow,
-        "Raise sync.statement_timeout, or see what makes the write slow: a trigger, perhaps.",
+        "Raise sync.statement_timeout, or see what makes the statement slow: of a write, perhaps a trigger.",
     ),
     ("55000", Class::Fault, "Mend what the message names: as it is, PostgreSQL does not do it."),
     ("57", Class::Connection, REACH),

@@ -221,7 +221,7 @@ impl Store {
         capture_configurations: bool,
         history: bool,
         statement_timeout: Duration,
-        usual_settings: &str,
+        usual_settings: String,
     ) -> Result<Self, StoreError> {
         let triggers = expected_triggers(&layout, capture_configurations);
         let (claim, slug) = (queries::claim(&layout), queries::claim_slug(&layout));
@@ -265,7 +265,7 @@ impl Store {
         Ok(Self {
             layout,
             triggers,
-            usual_settings: usual_settings.to_owned(),
+            usual_settings,
             patience,
             claim,
             claim_first,

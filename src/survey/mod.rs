@@ -89,11 +89,10 @@ pub async fn survey(
     }
 }
 
-/// Lifts, for this transaction, the limits and the planner settings that are made for small batches.
+/// Lifts, for this transaction, the limits that are made for small batches.
 async fn prepare_for_all(transaction: &Transaction<'_>) -> Result<(), StoreError> {
     let settings = format!(
         "SET LOCAL statement_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = {};
-         SET LOCAL enable_seqscan = on; SET LOCAL enable_mergejoin = on; SET LOCAL enable_nestloop = on;
          SET LOCAL plan_cache_mode = force_custom_plan",
         LONGEST.as_millis(),
         IDLE.as_millis(),

@@ -126,7 +126,7 @@ enum SleeperLock {
     Wanted,
     /// It is held: writers notify.
     Held,
-    /// It is held, and the next batch begins by releasing it: there is more to do.
+    /// It may be held, and the next batch begins by releasing it: there is more to do.
     Unwanted,
 }
 
@@ -209,9 +209,10 @@ impl Drain {
         std::mem::take(&mut self.wrote)
     }
 
-    /// Whether the lock that tells writers that the daemon sleeps is held.
+    /// Whether the lock that tells writers that the daemon sleeps is held for certain. Of one that is unwanted, that is not known: the
+    /// statement that takes or releases it may have failed, and nothing counts on it.
     pub(super) fn holds_idle(&self) -> bool {
-        matches!(self.lock, SleeperLock::Held | SleeperLock::Unwanted)
+        self.lock == SleeperLock::Held
     }
 
     /// Says that there is more to do already: the lock of the sleeper is released with the next batch.
@@ -315,8 +316,8 @@ impl Drain {
             Ok(Some(begun)) => begun,
             Ok(None) => return Err(AttemptError::LostLead),
             Err(error) => {
-                if idle == Idle::Try {
-                    // Whether it was taken is not known; releasing one that is not held does no harm.
+                if idle != Idle::Keep {
+                    // Whether it was taken or released is not known; releasing one that is not held does no harm.
                     self.lock = SleeperLock::Unwanted;
                 }
                 return self.claim_failed(tools, error).await;

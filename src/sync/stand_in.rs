@@ -45,6 +45,7 @@ impl StandIn {
             return Ok(None);
         }
         store.knows_mapping(session.client(), &rules).await?;
+        session.plan_for_batches(Store::patience(&context.options.sync)).await?;
         let drain = Drain::new(context.options.sync.batch_size, context.options.sync.statement_timeout);
         Ok(Some(Self { context, rules, session, store, drain }))
     }

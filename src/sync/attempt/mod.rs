@@ -367,7 +367,7 @@ pub(super) async fn connect(context: &Context) -> Result<(Session, Store), Attem
     let layout = Layout::read(session.client(), patience, &database.agents, &database.configurations).await?;
     refuse(checks::install(session.client(), patience, database, &layout, install::VERSION).await?)?;
     let (captured, history) = (context.options.capture.configurations, context.options.history.enabled);
-    let usual = session.usual_settings();
+    let usual = session.settings_for_batches();
     let store =
         Store::prepare(session.client(), layout, captured, history, sync.statement_timeout, usual).await?;
     Ok((session, store))
@@ -443,6 +443,21 @@ impl Attempt<'_> {
 
     /// The sweep, and what is only looked at as often.
     async fn sweep_all(&mut self) -> Result<(), AttemptError> {
+        self.next_sweep = Instant::now() + self.context.options.sync.sweep_interval;
+        self.has_swept = true;
+        // Code of others may run in ways that no catalog shows, such as a function of PostgreSQL that runs SQL text.
+        self.verify_session().await?;
+        let patience = Store::patience(&self.context.options.sync);
+        self.session.plan_as_usual(patience).await?;
+        let swept = self.sweep_tables().await;
+        // Also after a lock that was not had, which ends no session.
+        if swept.as_ref().err().is_none_or(AttemptError::is_locked) {
+            self.session.plan_for_batches(patience).await?;
+        }
+        swept
+    }
+
+    async fn sweep_tables(&mut self) -> Result<(), AttemptError> {
         self.sweep().await?;
         self.look_at_everything().await?;
         self.look_elsewhere();
@@ -549,8 +564,9 @@ impl Attempt<'_> {
         }
         let patience = Store::patience(&self.context.options.sync);
         self.session.listen(patience).await?;
-        self.settings = self.store.session_state(self.session.client()).await?.settings;
         self.foreign_code = self.store.foreign_code(self.session.client()).await?;
+        self.session.plan_for_batches(patience).await?;
+        self.settings = self.store.session_state(self.session.client()).await?.settings;
         self.next_sweep = Instant::now() + FIRST_SWEEP;
         Ok(Phase::Draining)
     }

@@ -3,8 +3,6 @@
 //! It looks whether server, install and triggers are still what they should be, makes good what a broken capture missed (G1), tries again
 //! what failed, and keeps house.
 
-use std::time::Instant;
-
 use super::{Attempt, AttemptError, refuse};
 use crate::install;
 use crate::observe::{self, Event};
@@ -16,10 +14,6 @@ const PRUNED: u32 = 10;
 impl Attempt<'_> {
     /// The slow round: what no notification tells of.
     pub(super) async fn sweep(&mut self) -> Result<(), AttemptError> {
-        self.next_sweep = Instant::now() + self.context.options.sync.sweep_interval;
-        self.has_swept = true;
-        // Code of others may run in ways that no catalog shows, such as a function of PostgreSQL that runs SQL text.
-        self.verify_session().await?;
         let (client, store, observer) = (self.session.client(), &self.store, &self.context.observer);
         let patience = Store::patience(&self.context.options.sync);
         let own = checks::own_tables(client, patience, &self.context.database, install::VERSION).await?;
