@@ -488,6 +488,34 @@ async fn g8_a_queue_of_notifications_that_is_full_keeps_no_daemon_from_connectin
 }
 
 #[tokio::test]
+async fn g14_what_is_left_out_or_gone_without_harm_is_named() {
+    for (change, said, cure) in [
+        (
+            "ALTER TABLE agent_configurations ALTER COLUMN updated_at DROP DEFAULT, ALTER COLUMN updated_at TYPE text",
+            "updated_at of public.agent_configurations has the type text, which is no timestamp",
+            "ALTER TABLE agent_configurations ALTER COLUMN updated_at TYPE timestamptz USING updated_at::timestamptz",
+        ),
+        ("DROP VIEW agent_sync.state", "the install lacks agent_sync.state", ""),
+        ("DROP TABLE agent_sync.granted", "the install lacks agent_sync.granted", ""),
+        ("DROP TABLE agent_sync.role CASCADE", "the install lacks agent_sync.role", ""),
+    ] {
+        let platform = Platform::installed().await;
+        platform.save("a", EXAMPLE).await;
+        platform.configure("a").await;
+        platform.run(change).await;
+        let daemon = platform.brisk_daemon();
+        daemon.logged(said).await;
+        platform.becomes("a", EXPECTED).await;
+        let doctor = platform.says(&["doctor"]).await;
+        assert!(doctor.code == 0 && doctor.out.contains("warn"), "{change}: {doctor:?}");
+        platform.run(cure).await;
+        platform.install();
+        let doctor = platform.says(&["doctor", "--json"]).await;
+        assert!(!doctor.out.contains(said), "{change}: {doctor:?}");
+    }
+}
+
+#[tokio::test]
 async fn g14_a_table_of_the_platform_that_a_crash_empties_is_named() {
     for table in ["agents", "agent_configurations"] {
         let platform = Platform::installed().await;
@@ -498,4 +526,8 @@ async fn g14_a_table_of_the_platform_that_a_crash_empties_is_named() {
         let said = platform.says(&["doctor"]).await;
         assert!(!said.out.contains("UNLOGGED"), "{}", said.out);
     }
+    let platform = Platform::installed().await;
+    platform.run("CREATE UNLOGGED TABLE child () INHERITS (agents)").await;
+    let daemon = platform.caught_up_daemon().await;
+    daemon.logged("the table public.child is UNLOGGED").await;
 }

@@ -174,6 +174,11 @@ async fn g14_an_outbox_that_may_lose_changes_is_a_fault_of_the_capture() {
         ),
         ("ALTER TABLE agent_sync.outbox SET UNLOGGED", ""),
         (
+            "ALTER TABLE agent_sync.problem DROP CONSTRAINT problem_kind_is_known;
+             ALTER TABLE agent_sync.problem ADD CONSTRAINT problem_kind_is_known CHECK (kind <> 'rejected')",
+            "ALTER TABLE agent_sync.problem DROP CONSTRAINT problem_kind_is_known",
+        ),
+        (
             "CREATE OR REPLACE TRIGGER agent_sync_insert AFTER DELETE ON agents FOR EACH ROW EXECUTE FUNCTION agent_sync.capture_agent();
              ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_insert",
             "",

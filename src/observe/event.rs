@@ -545,7 +545,8 @@ impl Observer {
                     database,
                     slug,
                     seconds,
-                    remedy = "List them: SELECT slug, since FROM agent_sync.state WHERE pending; then find the session that holds its                               configuration locked, or the trigger that takes long or raises 55P03 (pg_locks, pg_stat_activity).",
+                    remedy = "List them: SELECT slug, since FROM agent_sync.state WHERE pending; then find the session that holds its configuration \
+                              locked, or the trigger that takes long or raises 55P03 (pg_locks, pg_stat_activity).",
                     "an agent cannot be brought in sync yet: its configuration is locked, or writing it takes long; it is tried again and again"
                 );
             }

@@ -55,11 +55,13 @@ impl Note {
             | Finding::Incomplete { .. }
             | Finding::NoRecord
             | Finding::OtherTables { .. }
+            | Finding::Lacks { .. }
             | Finding::OtherVersion { .. } => "install",
             Finding::Unprivileged { .. } => "privileges",
             Finding::OwnRowsHidden { .. } | Finding::RowsMayBeHidden { .. } => "row security",
             Finding::NotUnique { .. } => "key",
             Finding::NoNumber { .. }
+            | Finding::NoTime { .. }
             | Finding::CutsOff { .. }
             | Finding::Unlogged { .. }
             | Finding::HasRule { .. } => "tables",

@@ -5,7 +5,8 @@
 //! stream and the driver. It follows the messages of the server up to `AuthenticationOk`, and fails at the request for such a password.
 //! The driver answers a message only when it has all of it, and of this one it never gets the end: nothing is sent.
 //!
-//! SCRAM passes: it proves the password without telling it.
+//! SCRAM passes: it proves the password without telling it. A server that asks for few iterations is refused, because it could try a
+//! list of words against the proof.
 //!
 //! The same reader bounds what the driver holds in memory (G12): the driver collects a message, and an answer, until all of it is there.
 //! A server that sends without end, or says that a message has two gigabytes, ends its own connection and nobody else's.
@@ -30,7 +31,13 @@ pub enum PasswordRequest {
     /// `AuthenticationMD5Password`
     #[error("as an MD5 hash")]
     Md5,
+    /// `AuthenticationSASLContinue` with so few iterations that a list of words breaks the proof.
+    #[error("by SCRAM with {0} iterations, where at least {ITERATIONS} are expected")]
+    WeakScram(u32),
 }
+
+/// The fewest iterations of SCRAM: what RFC 7677 asks for, and the default of PostgreSQL.
+const ITERATIONS: u32 = 4096;
 
 /// The tag of every message of authentication.
 const AUTHENTICATION: u8 = b'R';
@@ -38,76 +45,25 @@ const AUTHENTICATION: u8 = b'R';
 /// The tag of `ReadyForQuery`.
 const READY: u8 = b'Z';
 
-/// How many bytes come before the body of a message: its tag and its length.
+/// The length of the head of a message: its tag and its length.
 const HEAD: usize = 5;
 
-/// How many bytes of a message of authentication tell what it is: the head, and a code.
-const CODED: usize = HEAD + 4;
-
-/// Follows the messages of the server, however they are cut into reads.
-#[derive(Debug, Default)]
-struct Scanner {
-    /// The first bytes of the message that is being read.
-    start: [u8; CODED],
-    seen: usize,
-    /// How many bytes of it are still to come, and of no account.
-    rest: u32,
-    /// The server has let the client in: it asks for no password any more.
-    over: bool,
-    refused: Option<PasswordRequest>,
-}
-
-impl Scanner {
-    /// Takes in what the server has sent.
-    fn read(&mut self, bytes: &[u8]) -> Result<(), PasswordRequest> {
-        for byte in bytes {
-            if self.over || self.refused.is_some() {
-                break;
-            }
-            if self.rest > 0 {
-                self.rest -= 1;
-            } else {
-                self.start[self.seen] = *byte;
-                self.seen += 1;
-                self.judge();
-            }
-        }
-        self.refused.map_or(Ok(()), Err)
-    }
-
-    /// Looks at the start of a message, as far as it is there.
-    fn judge(&mut self) {
-        let [tag, length @ .., c0, c1, c2, c3] = self.start;
-        if self.seen < HEAD {
-            return;
-        }
-        // The length counts itself. One that is too short is refused by the driver, which then ends the connection.
-        let Some(body) = u32::from_be_bytes(length).checked_sub(4) else {
-            self.over = true;
-            return;
-        };
-        if tag != AUTHENTICATION || body < 4 {
-            return self.skip(body);
-        }
-        if self.seen < CODED {
-            return;
-        }
-        match u32::from_be_bytes([c0, c1, c2, c3]) {
-            0 => self.over = true,
-            3 => self.refused = Some(PasswordRequest::Cleartext),
-            5 => self.refused = Some(PasswordRequest::Md5),
-            _ => self.skip(body - 4),
-        }
-    }
-
-    fn skip(&mut self, rest: u32) {
-        self.rest = rest;
-        self.seen = 0;
-    }
-}
+/// The most bytes of a message of authentication from a server that is not verified.
+const KEPT: usize = 4096;
 
 /// What a server may send before the session is ready, in bytes.
 const GREETING: u64 = 1024 * 1024;
+
+/// Why the stream ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum Refusal {
+    /// The server asks for a password that must not be sent.
+    #[error(transparent)]
+    Password(PasswordRequest),
+    /// The server sends more than the driver is to hold.
+    #[error(transparent)]
+    TooMuch(TooMuch),
+}
 
 /// The server sends more than the driver is to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -118,61 +74,115 @@ pub(super) struct TooMuch {
     most: u64,
 }
 
-/// Counts what the server sends from one `ReadyForQuery` to the next, by the lengths that its messages announce.
+/// Follows the messages of the server, however they are cut into reads.
 #[derive(Debug)]
-struct Meter {
-    /// The head of the message that is being read.
+struct Reader {
+    /// The head of the present message, as far as it has arrived.
     head: [u8; HEAD],
     seen: usize,
     /// How many bytes of its body are still to come.
     rest: u64,
-    /// The bytes of this answer.
+    /// The body of a message of authentication, as far as it has arrived.
+    body: Vec<u8>,
+    /// Whether the password must not be sent, and the server may still ask for it.
+    withholds: bool,
+    /// The bytes of this answer: from one `ReadyForQuery` to the next, by the lengths that the messages announce.
     sum: u64,
     /// The most bytes of this answer, and of those after it.
     most: u64,
     later: u64,
+    refused: Option<Refusal>,
 }
 
-impl Meter {
-    fn new(later: u64) -> Self {
-        Self { head: [0; HEAD], seen: 0, rest: 0, sum: 0, most: GREETING.min(later), later }
+impl Reader {
+    fn new(withholds: bool, later: u64) -> Self {
+        Self {
+            head: [0; HEAD],
+            seen: 0,
+            rest: 0,
+            body: Vec::new(),
+            withholds,
+            sum: 0,
+            most: GREETING.min(later),
+            later,
+            refused: None,
+        }
     }
 
-    fn read(&mut self, mut bytes: &[u8]) -> Result<(), TooMuch> {
-        while let Some(byte) = bytes.first() {
-            if self.rest > 0 {
-                let skipped = usize::try_from(self.rest).unwrap_or(usize::MAX).min(bytes.len());
-                bytes = &bytes[skipped..];
-                self.rest -= skipped as u64;
-                continue;
-            }
-            self.head[self.seen] = *byte;
-            self.seen += 1;
-            bytes = &bytes[1..];
-            if self.seen == HEAD {
-                self.seen = 0;
-                let [tag, length @ ..] = self.head;
-                if tag == READY {
-                    (self.sum, self.most) = (0, self.later);
+    /// Takes in what the server has sent. A refusal is final.
+    fn read(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
+        while let Some(byte) = bytes.first()
+            && self.refused.is_none()
+        {
+            let taken = if self.rest > 0 {
+                let taken = usize::try_from(self.rest).unwrap_or(usize::MAX).min(bytes.len());
+                self.rest -= taken as u64;
+                self.take_body(&bytes[..taken]);
+                taken
+            } else {
+                self.head[self.seen] = *byte;
+                self.seen += 1;
+                if self.seen == HEAD {
+                    self.take_head();
                 }
-                // The length counts itself; the driver refuses one that is shorter.
-                self.rest = u64::from(u32::from_be_bytes(length).saturating_sub(4));
-                self.sum += HEAD as u64 + self.rest;
-                if self.sum > self.most {
-                    return Err(TooMuch { most: self.most });
-                }
-            }
+                1
+            };
+            bytes = &bytes[taken..];
         }
-        Ok(())
+        self.refused.map_or(Ok(()), Err)
     }
+
+    fn take_head(&mut self) {
+        let [tag, length @ ..] = self.head;
+        self.seen = 0;
+        self.body.clear();
+        if tag == READY {
+            (self.sum, self.most) = (0, self.later);
+        }
+        // The length counts itself; the driver refuses one that is shorter.
+        self.rest = u64::from(u32::from_be_bytes(length).saturating_sub(4));
+        self.sum += HEAD as u64 + self.rest;
+        // Of a message of authentication that is not kept whole, it would not be known what it asks for.
+        let most = if self.withholds && tag == AUTHENTICATION { KEPT as u64 } else { self.most };
+        if self.sum > self.most || self.rest > most {
+            self.refused = Some(Refusal::TooMuch(TooMuch { most }));
+        }
+    }
+
+    fn take_body(&mut self, bytes: &[u8]) {
+        if !self.withholds || self.head[0] != AUTHENTICATION {
+            return;
+        }
+        self.body.extend_from_slice(bytes);
+        let Some((code, text)) = self.body.split_first_chunk() else { return };
+        let request = match u32::from_be_bytes(*code) {
+            0 => {
+                self.withholds = false;
+                return;
+            }
+            3 => PasswordRequest::Cleartext,
+            5 => PasswordRequest::Md5,
+            // SASLContinue: `r=nonce,s=salt,i=iterations`
+            11 if self.rest == 0 => match iterations(text) {
+                Some(iterations) if iterations < ITERATIONS => PasswordRequest::WeakScram(iterations),
+                _ => return,
+            },
+            _ => return,
+        };
+        self.refused = Some(Refusal::Password(request));
+    }
+}
+
+/// The iterations that the first message of a server asks for, in SCRAM.
+fn iterations(message: &[u8]) -> Option<u32> {
+    let message = str::from_utf8(message).ok()?;
+    message.split(',').find_map(|part| part.strip_prefix("i="))?.parse().ok()
 }
 
 /// A stream that fails where the server asks for a password that must not be sent, or sends too much.
 pub(super) struct Guarded<S> {
     inner: S,
-    /// Nothing where the password may be sent.
-    scanner: Option<Scanner>,
-    meter: Meter,
+    reader: Reader,
     binding: fn(&S) -> ChannelBinding,
 }
 
@@ -197,18 +207,12 @@ where
         let this = self.get_mut();
         let before = buffer.filled().len();
         done!(Pin::new(&mut this.inner).poll_read(context, buffer))?;
-        if let Some(scanner) = &mut this.scanner {
-            if let Err(request) = scanner.read(&buffer.filled()[before..]) {
-                buffer.set_filled(before);
-                return Poll::Ready(Err(io::Error::other(request)));
-            }
-            if scanner.over {
-                this.scanner = None;
-            }
-        }
-        if let Err(too_much) = this.meter.read(&buffer.filled()[before..]) {
+        if let Err(refusal) = this.reader.read(&buffer.filled()[before..]) {
             buffer.set_filled(before);
-            return Poll::Ready(Err(io::Error::other(too_much)));
+            return Poll::Ready(Err(match refusal {
+                Refusal::Password(request) => io::Error::other(request),
+                Refusal::TooMuch(too_much) => io::Error::other(too_much),
+            }));
         }
         Poll::Ready(Ok(()))
     }
@@ -271,9 +275,8 @@ where
     fn connect(self, stream: Socket) -> Self::Future {
         let (connecting, withholds, most) = (self.tls.connect(stream), self.withholds, self.most);
         Box::pin(async move {
-            let scanner = withholds.then(Scanner::default);
-            let (meter, binding) = (Meter::new(most), T::Stream::channel_binding);
-            Ok(Guarded { inner: connecting.await?, scanner, meter, binding })
+            let binding = T::Stream::channel_binding;
+            Ok(Guarded { inner: connecting.await?, reader: Reader::new(withholds, most), binding })
         })
     }
 }
@@ -301,9 +304,8 @@ impl TlsConnect<Socket> for InTheClear {
     type Future = Ready<Result<Guarded<Socket>, Infallible>>;
 
     fn connect(self, stream: Socket) -> Self::Future {
-        let scanner = Some(Scanner::default());
-        let meter = Meter::new(self.most);
-        ready(Ok(Guarded { inner: stream, scanner, meter, binding: |_| ChannelBinding::none() }))
+        let reader = Reader::new(true, self.most);
+        ready(Ok(Guarded { inner: stream, reader, binding: |_| ChannelBinding::none() }))
     }
 }
 
@@ -329,16 +331,23 @@ mod tests {
     const CLEARTEXT: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
     const MD5: &[u8] = b"R\0\0\0\x0c\0\0\0\x05salt";
 
-    /// What comes of these messages when they arrive in pieces of this size.
-    fn read(messages: &[&[u8]], size: usize) -> Result<bool, PasswordRequest> {
-        let mut scanner = Scanner::default();
-        messages.concat().chunks(size).try_for_each(|piece| scanner.read(piece))?;
-        Ok(scanner.over)
+    /// The first message of a server in SCRAM.
+    fn scram(iterations: &str) -> Vec<u8> {
+        let text = format!("r=nonce,s=c2FsdA==,i={iterations}");
+        let length = u32::try_from(text.len() + 8).unwrap();
+        [b"R", &length.to_be_bytes()[..], &[0, 0, 0, 11], text.as_bytes()].concat()
+    }
+
+    /// What comes of these messages when they arrive in pieces of this size: whether the server has let the client in.
+    fn read(messages: &[&[u8]], size: usize) -> Result<bool, Refusal> {
+        let mut reader = Reader::new(true, u64::MAX);
+        messages.concat().chunks(size).try_for_each(|piece| reader.read(piece))?;
+        Ok(!reader.withholds)
     }
 
     #[test]
     fn s12_a_request_for_a_password_is_found_however_it_arrives() {
-        use PasswordRequest::{Cleartext, Md5};
+        use PasswordRequest::{Cleartext, Md5, WeakScram};
         for size in [1, 2, 3, 5, 7, 9, 1000] {
             for (messages, expected) in [
                 (&[CLEARTEXT][..], Err(Cleartext)),
@@ -347,12 +356,18 @@ mod tests {
                 (&[SASL, CLEARTEXT], Err(Cleartext)),
                 (&[SASL, NOTICE], Ok(false)),
                 (&[SASL, OK], Ok(true)),
+                (&[SASL, &scram("4096"), OK], Ok(true)),
+                (&[SASL, &scram("4095"), OK], Err(WeakScram(4095))),
+                (&[SASL, &scram("1"), OK], Err(WeakScram(1))),
+                // The driver refuses what is no message of SCRAM.
+                (&[SASL, &scram("many"), OK], Ok(true)),
                 // What comes after is a matter of the session: here the text of a row.
                 (&[OK, CLEARTEXT], Ok(true)),
                 // The driver gets no further than such a length.
-                (&[b"R\0\0\0\x03", CLEARTEXT], Ok(true)),
+                (&[b"R\0\0\0\x03", CLEARTEXT], Err(Cleartext)),
                 (&[b"R\0\0\0\x06\0\0", CLEARTEXT], Err(Cleartext)),
             ] {
+                let expected = expected.map_err(Refusal::Password);
                 assert_eq!(read(messages, size), expected, "{messages:?} by {size}");
             }
         }
@@ -376,8 +391,8 @@ mod tests {
                 ([READY_FOR_QUERY, &row.repeat(32)].concat(), false),
                 ([READY_FOR_QUERY, b"D\x7f\xff\xff\xf0"].concat(), false),
             ] {
-                let mut meter = Meter::new(2 * 1024 * 1024);
-                let read = messages.chunks(size).try_for_each(|piece| meter.read(piece));
+                let mut reader = Reader::new(false, 2 * 1024 * 1024);
+                let read = messages.chunks(size).try_for_each(|piece| reader.read(piece));
                 assert_eq!(read.is_ok(), fits, "{} bytes by {size}", messages.len());
             }
         }
@@ -385,9 +400,9 @@ mod tests {
 
     #[test]
     fn s12_a_server_that_was_refused_stays_refused() {
-        let mut scanner = Scanner::default();
-        assert!(scanner.read(CLEARTEXT).is_err());
-        assert!(scanner.read(OK).is_err());
+        let mut reader = Reader::new(true, u64::MAX);
+        assert!(reader.read(CLEARTEXT).is_err());
+        assert!(reader.read(OK).is_err());
     }
 
     #[tokio::test]
@@ -395,8 +410,7 @@ mod tests {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let (mut server, client) = tokio::io::duplex(64);
         let binding = |_: &tokio::io::DuplexStream| ChannelBinding::none();
-        let mut stream =
-            Guarded { inner: client, scanner: Some(Scanner::default()), meter: Meter::new(99), binding };
+        let mut stream = Guarded { inner: client, reader: Reader::new(true, 99), binding };
         server.write_all(CLEARTEXT).await.ok();
         let mut got = Vec::new();
         let error = stream.read_buf(&mut got).await.err();

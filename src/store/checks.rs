@@ -151,6 +151,20 @@ pub enum Finding {
         /// Its type.
         of_type: String,
     },
+    /// The column for a time has a type that holds none.
+    NoTime {
+        /// The table, as `schema.name`.
+        table: String,
+        /// The column.
+        column: String,
+        /// Its type.
+        of_type: String,
+    },
+    /// Parts of the install are gone that only the commands need.
+    Lacks {
+        /// Which, as `schema.name`.
+        parts: Vec<String>,
+    },
     /// One of the platform's tables is UNLOGGED, so a crash of the server empties it, and no trigger tells of that.
     Unlogged {
         /// The table, as `schema.name`.
@@ -209,6 +223,8 @@ impl Finding {
                 | Self::NotUnique { .. }
                 | Self::QueueFull { .. }
                 | Self::NoNumber { .. }
+                | Self::NoTime { .. }
+                | Self::Lacks { .. }
                 | Self::CutsOff { .. }
                 | Self::Unlogged { .. }
                 | Self::CollationChanged { .. }
@@ -239,6 +255,8 @@ impl Finding {
             | Self::NotUnique { .. }
             | Self::QueueFull { .. }
             | Self::NoNumber { .. }
+            | Self::NoTime { .. }
+            | Self::Lacks { .. }
             | Self::CutsOff { .. }
             | Self::Unlogged { .. }
             | Self::CollationChanged { .. }
@@ -330,6 +348,11 @@ impl Finding {
                 format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE double precision USING …, or name another column in the settings.")
                     .into()
             }
+            Self::NoTime { table, column, .. } => {
+                format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE timestamptz USING …, or name another column in the settings.")
+                    .into()
+            }
+            Self::Lacks { .. } => INSTALL.into(),
             Self::NotUnique { partitioned: true, .. } => {
                 "PostgreSQL has no such index over partitions that are not divided by the slug: see that those who save keep slugs apart."
                     .into()
@@ -423,6 +446,13 @@ impl Display for Finding {
                 out,
                 "{column} of {table} has the type {of_type}, which holds no plain number, so it is left out"
             ),
+            Self::NoTime { table, column, of_type } => write!(
+                out,
+                "{column} of {table} has the type {of_type}, which is no timestamp, so no time is written there"
+            ),
+            Self::Lacks { parts } => {
+                write!(out, "the install lacks {}; the daemon does without, and the commands do not", parts.join(", "))
+            }
             Self::NotUnique { table, column, .. } => write!(
                 out,
                 "{table} has no unique index on {column}; agents that share a slug are reported as ambiguous and not synced"
@@ -469,6 +499,17 @@ fn judge_server(version: String, number: i32, standby: bool, read_only: bool) ->
     too_old.into_iter().chain(unwritable).collect()
 }
 
+/// The relations of the install that are gone: those that the daemon works with, or those that only the commands read.
+async fn missing_parts(
+    client: &Client,
+    patience: Duration,
+    of_daemon: bool,
+) -> Result<Vec<String>, StoreError> {
+    let of_daemon: [(&(dyn ToSql + Sync), Type); 1] = [(&of_daemon, Type::BOOL)];
+    let rows = within(patience, client.query_typed(queries::MISSING_PARTS, &of_daemon)).await?;
+    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+}
+
 /// Whether the install is there, whole, of the `expected` version, and open to the role along with the two tables.
 pub async fn install(
     client: &Client,
@@ -477,8 +518,7 @@ pub async fn install(
     layout: &Layout,
     expected: i32,
 ) -> Result<Vec<Finding>, StoreError> {
-    let rows = within(patience, client.query_typed(queries::MISSING_PARTS, &[])).await?;
-    let missing = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>()?;
+    let missing = missing_parts(client, patience, true).await?;
     if missing.iter().any(|name| name == "agent_sync.install") {
         return Ok(vec![Finding::NotInstalled]);
     }
@@ -727,6 +767,10 @@ pub async fn cautions(
         });
     }
     findings.extend(layout.scans.iter().cloned());
+    let parts = missing_parts(client, patience, false).await?;
+    if !parts.is_empty() {
+        findings.push(Finding::Lacks { parts });
+    }
     if notify && max > 0 {
         findings.push(Finding::PreparedTransactions { max });
     }

@@ -461,6 +461,18 @@ impl Table {
         }
     }
 
+    /// The same for a time.
+    fn time(&mut self, name: &str) -> (Option<Column>, Option<Finding>) {
+        let column = self.writable(name);
+        match self.find(name).filter(|found| column.is_some() && !found.base_type.starts_with("timestamp")) {
+            Some(found) => {
+                let (table, of_type) = (self.plain.clone(), found.sql_type.clone());
+                (None, Some(Finding::NoTime { table, column: plain(name), of_type }))
+            }
+            None => (column, None),
+        }
+    }
+
     /// An optional column that is written: one that PostgreSQL computes itself is as good as none, and so is one of the type `name`, which
     /// cuts off what is longer than 63 bytes without a word.
     fn writable(&mut self, name: &str) -> Option<Column> {
@@ -526,11 +538,9 @@ impl Layout {
             agent_image: from.optional(&agents.columns.agent_image),
         };
         let columns = &configurations.columns;
-        let clocks = [&columns.updated_at, &columns.last_updated]
-            .into_iter()
-            .filter_map(|name| to.writable(name))
-            .filter(|column| column.sql_type.starts_with("timestamp"))
-            .collect();
+        let times = [&columns.updated_at, &columns.last_updated].map(|name| to.time(name));
+        let (clocks, no_times): (Vec<_>, Vec<_>) = times.into_iter().unzip();
+        let clocks = clocks.into_iter().flatten().collect();
         let (temperature, no_number) = to.number(&columns.temperature);
         let target = Configurations {
             table: to.quoted.clone(),
@@ -558,7 +568,8 @@ impl Layout {
         };
         let slug = &agents.columns.slug;
         let scans = [from.scan(slug), to.scan(&columns.agent_slug), from.repeats(slug), no_number];
-        let scans = scans.into_iter().flatten().chain(std::mem::take(&mut to.cut_off)).collect();
+        let scans =
+            scans.into_iter().chain(no_times).flatten().chain(std::mem::take(&mut to.cut_off)).collect();
         let collation = |table: &Table, name: &str| table.find(name).map(|found| found.collation);
         let collations_differ = collation(&from, slug) != collation(&to, &columns.agent_slug);
         let missing = from.missing.into_iter().chain(to.missing).collect();

@@ -71,7 +71,7 @@ pub const CAPTURE_FAULTS: &str = "
           SELECT md5(string_agg(f.prosrc, E'\\n' ORDER BY f.proname)) FROM pg_proc f
           WHERE f.pronamespace = 'agent_sync'::regnamespace AND f.proname IN ('capture_agent', 'capture_configuration'))
     UNION ALL
-    SELECT 'a trigger of the capture', 'is not defined as the install has made it, or a column that it names has another name now', 'broken', NULL
+    SELECT 'agent_sync_insert or agent_sync_update', 'not defined as the install has made it, or a column that it names has another name now', 'broken', NULL
     FROM agent_sync.install i
     WHERE NOT EXISTS (SELECT FROM own WHERE own.fault IS NOT NULL)
       AND split_part(i.fingerprint, ' ', 3) = (current_setting('server_version_num')::integer / 10000)::text
@@ -149,7 +149,10 @@ pub const CAPTURE_FAULTS: &str = "
     FROM pg_constraint k JOIN pg_class o ON o.oid = k.conrelid
     WHERE o.relnamespace = 'agent_sync'::regnamespace AND o.relname IN ('outbox', 'problem', 'install', 'history')
       AND k.contype IN ('c', 'f')
-      AND k.conname NOT IN ('problem_kind_is_known', 'install_has_one_row')
+      AND (k.conname, pg_get_constraintdef(k.oid)) NOT IN (
+          ('install_has_one_row', 'CHECK (only_row)'),
+          ('problem_kind_is_known',
+           'CHECK ((kind = ANY (ARRAY[''missing_configuration''::text, ''rejected''::text, ''failed''::text, ''ambiguous''::text])))'))
     UNION ALL
     SELECT 'agent_sync.' || c.relname,
            'has the column ' || quote_ident(a.attname) || ' as ' || met.form || ', and agent-sync writes it '
@@ -195,11 +198,14 @@ pub const CAPTURE_FAULTS: &str = "
     FROM pg_class c WHERE c.relnamespace = 'agent_sync'::regnamespace AND c.relkind = 'r' AND c.relpersistence = 'u'
     ORDER BY 1, 2";
 
-/// Which of the quoted tables `$1` and `$2` a crash of the server empties.
+/// Which of the quoted tables `$1` and `$2`, their partitions and children a crash of the server empties.
 pub const UNLOGGED: &str = "
-    SELECT c.oid::regclass::text
-    FROM (VALUES (to_regclass($1::text)), (to_regclass($2::text))) AS o (relation) JOIN pg_class c ON c.oid = o.relation
-    WHERE c.relpersistence = 'u'";
+    WITH RECURSIVE relation (oid) AS (
+        SELECT o.oid FROM (VALUES (to_regclass($1::text)::oid), (to_regclass($2::text)::oid)) AS o (oid)
+        UNION
+        SELECT i.inhrelid FROM relation r JOIN pg_inherits i ON i.inhparent = r.oid
+    )
+    SELECT c.oid::regclass::text FROM relation r JOIN pg_class c ON c.oid = r.oid WHERE c.relpersistence = 'u' ORDER BY 1";
 
 /// The tables that are published without a replica identity, so that PostgreSQL refuses what the daemon does in them: updates of the
 /// configurations, the quoted table `$1` with its partitions, and deletes and updates in tables of ours. The table, and whether it is ours.
@@ -363,15 +369,16 @@ pub const SERVER: &str = "
            current_setting('max_prepared_transactions')::int4,
            (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user), quote_ident(current_user)";
 
-/// The relations that the daemon cannot do without and that are gone. A view of that name is none: reading it would run what its owner wrote, and an
-/// install makes none. Read from the catalog, for names are not looked
-/// up in a schema that the role may not use.
+/// The relations of the install that are gone: with `$1`, those that the daemon works with, or else those that only the commands read. A
+/// view in the place of a table is none of them: reading it would run what its owner wrote. Read from the catalog, for names are not
+/// looked up in a schema that the role may not use.
 pub const MISSING_PARTS: &str = "
     SELECT 'agent_sync.' || part.name
-    FROM unnest(ARRAY['history', 'install', 'outbox', 'problem', 'uncaptured']) AS part (name)
-    WHERE NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                      WHERE n.nspname = 'agent_sync' AND c.relname = part.name
-                        AND c.relkind = CASE part.name WHEN 'uncaptured' THEN 'S'::\"char\" ELSE 'r' END)
+    FROM (VALUES ('history', 'r', true), ('install', 'r', true), ('outbox', 'r', true), ('problem', 'r', true), ('uncaptured', 'S', true),
+                 ('granted', 'r', false), ('role', 'r', false), ('state', 'v', false)) AS part (name, kind, of_daemon)
+    WHERE part.of_daemon = $1
+      AND NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                      WHERE n.nspname = 'agent_sync' AND c.relname = part.name AND c.relkind = part.kind::\"char\")
     ORDER BY 1";
 
 /// The rules (CREATE RULE) that are in the way of what the daemon writes: on updates of the configurations, the quoted table `$1`, and on
