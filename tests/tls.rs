@@ -284,6 +284,18 @@ async fn s12_a_server_that_is_not_verified_gets_no_password_in_the_clear_and_no_
     }
 }
 
+/// Such a server may be a program of another user that has taken the port while PostgreSQL restarts.
+#[tokio::test]
+async fn s12_a_server_of_this_machine_that_sends_without_end_is_refused() {
+    const HUGE: &[u8] = b"R\x7f\xff\xff\xf0";
+    let local = IpAddr::from([127, 0, 0, 1]);
+    let impostor = Impostor::start(local, HUGE);
+    for mode in ["require", "disable"] {
+        let (error, _) = impostor.session(local, &[(TLS, mode)]).await;
+        assert!(error.to_string().contains("the server sends more than 1048576 bytes"), "{mode}: {error:?}");
+    }
+}
+
 #[tokio::test]
 async fn s12_another_host_is_verified_where_nothing_is_set_and_the_refusal_says_what_to_do() {
     let Some(own) = own_address() else { return };

@@ -281,9 +281,11 @@ where
     }
 }
 
-/// No TLS, with the password kept. The driver lets nobody between itself and a plain socket, so this is TLS to it, without a request for
-/// it and with nothing done: see [`in_the_clear`].
+/// No TLS. The driver lets nobody between itself and a plain socket, so this is TLS to it, without a request for it and with nothing
+/// done: see [`in_the_clear`].
 pub(super) struct InTheClear {
+    /// Whether the password is kept from the server.
+    pub(super) withholds: bool,
     /// The most bytes of one answer.
     pub(super) most: u64,
 }
@@ -294,7 +296,7 @@ impl MakeTlsConnect<Socket> for InTheClear {
     type Error = Infallible;
 
     fn make_tls_connect(&mut self, _: &str) -> Result<Self, Infallible> {
-        Ok(Self { most: self.most })
+        Ok(Self { ..*self })
     }
 }
 
@@ -304,7 +306,7 @@ impl TlsConnect<Socket> for InTheClear {
     type Future = Ready<Result<Guarded<Socket>, Infallible>>;
 
     fn connect(self, stream: Socket) -> Self::Future {
-        let reader = Reader::new(true, self.most);
+        let reader = Reader::new(self.withholds, self.most);
         ready(Ok(Guarded { inner: stream, reader, binding: |_| ChannelBinding::none() }))
     }
 }

@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
+use tokio_postgres::config::Host;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -381,10 +382,12 @@ impl Session {
     ) -> Result<Self, SessionError> {
         // One address: what goes to this machine is seen by nobody on the way.
         let withholds = !database.is_server_verified() && !settings::is_local(config);
+        let is_socket = config.get_hosts().iter().any(|host| matches!(host, Host::Unix(_)));
         let opening = async {
             match database.tls() {
-                Tls::Disable if withholds => open(&guard::in_the_clear(config), InTheClear { most }).await,
-                Tls::Disable => open(config, NoTls).await,
+                // Who owns the directory of a socket is the server, and the driver lets nothing between itself and one.
+                Tls::Disable if is_socket => open(config, NoTls).await,
+                Tls::Disable => open(&guard::in_the_clear(config), InTheClear { withholds, most }).await,
                 _ => open(config, Guard::new(connector(database).await?, withholds, most)).await,
             }
         };

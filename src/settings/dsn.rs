@@ -370,17 +370,16 @@ fn check(config: &tokio_postgres::Config) -> Result<(), Mistake> {
             "name one port and one address for each host",
         ));
     }
-    // A name with such a character is a mangled connection string, and names are printed.
+    // A name with another character is a mangled connection string, and names are printed.
     let hosts = config.get_hosts().iter().filter_map(|host| match host {
         Host::Tcp(name) if is_address(name) => None,
-        Host::Tcp(name) => odd(name, &[':', '@', '/', '%']).map(|found| ("host", found)),
+        Host::Tcp(name) => odd(name, "._-").map(|found| ("host", found)),
         // The sockets of some proxies have colons in their names.
-        Host::Unix(path) => odd(&path.to_string_lossy(), &[]).map(|found| ("host", found)),
+        Host::Unix(path) => odd(&path.to_string_lossy(), "._-/:@+~,").map(|found| ("host", found)),
     });
-    let user =
-        config.get_user().and_then(|name| odd(name, &[':', '/', '%', ','])).map(|found| ("user", found));
-    let database = config.get_dbname().and_then(|name| odd(name, &[':', '@', '/', '%', ',']));
-    let found = user.into_iter().chain(hosts).chain(database.map(|found| ("database", found))).next();
+    let user = config.get_user().and_then(|name| odd(name, "._-@+$")).map(|found| ("user", found));
+    let database = config.get_dbname().and_then(|name| odd(name, "._-+$")).map(|found| ("database", found));
+    let found = user.into_iter().chain(hosts).chain(database).next();
     found.map_or(Ok(()), |(which, found)| {
         let what = format!(
             "expected a plain name as the {which}, found one with {found}, which may hold a password"
@@ -398,19 +397,18 @@ fn is_address(name: &str) -> bool {
     }
 }
 
-/// What a name has that no name of a host, a user or a database has in practice, and that a mistyped connection string leaves in one: a
-/// character that sets its parts apart, or one that looks like it.
-fn odd(name: &str, besides: &[char]) -> Option<String> {
+/// The first character of a name that is no letter or digit and not allowed besides. No name of a host, a user or a database has such a
+/// character in practice, and a mistyped connection string leaves one in it: a character that sets its parts apart, or one that looks
+/// like it.
+fn odd(name: &str, allowed: &str) -> Option<String> {
     if name.contains("://") {
         return Some("another connection string".to_owned());
     }
-    let odd = name.chars().find_map(|c| match look_alike(c) {
-        ascii if "=;&#?".contains(ascii) || besides.contains(&ascii) => Some((c, ascii)),
-        _ if c.is_whitespace() => Some((c, ' ')),
-        _ => None,
-    });
-    odd.map(|(c, ascii)| match ascii {
-        ' ' => "white space".to_owned(),
+    let c = name.chars().find(|c| !c.is_alphanumeric() && !allowed.contains(*c))?;
+    let ascii = look_alike(c);
+    Some(match ascii {
+        _ if c.is_whitespace() => "white space".to_owned(),
+        _ if !ascii.is_ascii_graphic() => "a character that no such name has".to_owned(),
         _ if c == ascii => format!("`{ascii}`"),
         _ => format!("what looks like `{ascii}`"),
     })

@@ -97,7 +97,8 @@ impl Kind {
                     && Self::Path.accepts_text(text)
             }
             Self::Url => !text.is_empty(),
-            Self::Identifier => (1..=63).contains(&text.len()) && !text.contains('\0'),
+            // Names are printed as well.
+            Self::Identifier => (1..=63).contains(&text.len()) && !text.contains('\0') && !is_withheld(text),
             Self::Listen => text == OFF || text.parse::<SocketAddr>().is_ok(),
             Self::Bool | Self::Integer { .. } => false,
         }

@@ -90,9 +90,30 @@ impl std::error::Error for SettingsError {}
 /// The longest value that is quoted in full.
 const LONGEST: usize = 60;
 
-/// Whether a value looks like a connection string, which people put into the wrong key.
+/// Whether a value looks like a connection string or a part of one with the password, which people put into the wrong place, and with
+/// typing errors: a URL with its scheme or its credentials, a pair with a password, or a line of a password file.
 pub fn is_withheld(text: &str) -> bool {
-    text.contains("://") || text.to_ascii_lowercase().contains("password=")
+    const SCHEMES: [&str; 5] = ["://", ":\\\\", "%3a", "postgres:", "postgresql:"];
+    const KEYS: [&str; 4] = ["password", "passwd", "pwd", "pgpass"];
+    let text = text.to_lowercase();
+    let has_credentials = || text.split_once(':').is_some_and(|(_, rest)| rest.find('@') > Some(0));
+    let has_password = |key: &&str| {
+        text.match_indices(key).any(|(at, key)| {
+            let rest = text[at + key.len()..].trim_start();
+            rest.starts_with(['=', ':']) && rest.len() > 1
+        })
+    };
+    SCHEMES.iter().any(|scheme| text.contains(scheme))
+        || has_credentials()
+        || KEYS.iter().any(has_password)
+        || is_password_line(&text)
+}
+
+/// Whether it is `host:port:database:user:password`.
+fn is_password_line(text: &str) -> bool {
+    let fields: Vec<_> = text.splitn(5, ':').collect();
+    let is_port = |port: &str| port == "*" || !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit());
+    fields.len() == 5 && is_port(fields[1]) && !fields[4].is_empty()
 }
 
 /// What is said in the place of a connection string.
@@ -123,8 +144,36 @@ mod tests {
 
     #[test]
     fn a_connection_string_in_the_wrong_place_is_withheld() {
-        for text in ["postgres://app:hunter2@db/x", "host=db PASSWORD=hunter2"] {
+        for text in [
+            "postgres://app:hunter2@db/x",
+            "postgres:/app:hunter2@db/x",
+            "postgresql:app:hunter2",
+            "postgres:\\\\app:hunter2",
+            "postgres%3A//app%3Ahunter2",
+            "//app:hunter2@db/x",
+            "app:hunter2@db/x",
+            "app:hunter2@db",
+            "host=db PASSWORD=hunter2",
+            "host=db password = hunter2",
+            "Password: hunter2",
+            "passwd=hunter2",
+            "pwd=hunter2",
+            "PGPASSWORD=hunter2",
+            "db:5432:platform:app:hunter2",
+            "*:*:*:app:hunter2",
+        ] {
             assert!(!shown(text).contains("hunter2"), "{}", shown(text));
+        }
+        for text in [
+            "agent-1",
+            "a:b",
+            "user@tenant",
+            "127.0.0.1:9878",
+            "[::1]:9878",
+            "/run/secrets/password",
+            "info,a::b=debug",
+        ] {
+            assert!(!is_withheld(text), "{text}");
         }
     }
 }
