@@ -201,6 +201,27 @@ async fn g5_a_damaged_row_is_set_aside_and_its_neighbours_go_on() {
     platform
         .holds("SELECT voice_id = 'late' IS TRUE FROM agent_configurations WHERE agent_slug = 'agent-4'")
         .await;
+    // The commands go on with the others, too.
+    daemon.logged("caught up").await;
+    platform.drained().await;
+    platform.run("UPDATE agent_configurations SET agent_name = 'edited' WHERE agent_slug = 'agent-5'").await;
+    let check = platform.says(&["check"]).await;
+    assert_eq!(check.code, 2, "{check:?}");
+    for said in [
+        "cannot be read: PostgreSQL refused the",
+        "XX001",
+        "40 agents",
+        "38 in sync",
+        "1 drifted",
+        "1 rejected",
+    ] {
+        assert!(check.out.contains(said), "{said}: {}", check.out);
+    }
+    let why = platform.says(&["why", "agent-3"]).await;
+    assert!(why.out.contains("cannot be read: PostgreSQL"), "{why:?}");
+    let reconcile = platform.says(&["reconcile", "--all", "--yes"]).await;
+    assert!(reconcile.code == 1 && reconcile.out.contains("agent-3"), "{reconcile:?}");
+    platform.holds("SELECT agent_name = 'n' FROM agent_configurations WHERE agent_slug = 'agent-5'").await;
     platform.run("UPDATE agents SET system_prompt = 'new' WHERE slug = 'agent-3'").await;
     platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
     assert_eq!(daemon.lines("database unavailable").len(), 0);

@@ -395,6 +395,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
     let (of_slug, of_first) = (queries::claim_slug(&layout), queries::claim_first(&layout));
     let (first, page, take) = (queries::set_aside_first(), queries::claim_page(&layout), queries::take());
     let (survey, bare_survey) = (report::survey(&layout, true), report::survey(&layout, false));
+    let next_slugs = report::next_slugs(&layout);
     for query in [
         report::DAEMONS,
         report::OUTBOX,
@@ -419,6 +420,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         &agents,
         &configurations,
         &survey,
+        &next_slugs,
         &bare_survey,
         queries::TRY_LEAD,
         queries::TRY_SLEEP,

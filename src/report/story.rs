@@ -172,8 +172,15 @@ async fn saved(
     slug: &str,
 ) -> Result<(Option<Fields>, Vec<Fields>), StoreError> {
     let slugs = [slug];
-    let slugs: [(&(dyn ToSql + Sync), Type); 1] = [(&&slugs[..], Type::TEXT_ARRAY)];
-    let rows = within(patience, client.query_typed(&report::survey(layout, false), &slugs)).await?;
+    let no_bound = None::<&str>;
+    let scope: [(&(dyn ToSql + Sync), Type); 3] =
+        [(&&slugs[..], Type::TEXT_ARRAY), (&no_bound, Type::TEXT), (&no_bound, Type::TEXT)];
+    let rows = match within(patience, client.query_typed(&report::survey(layout, false), &scope)).await {
+        Ok(rows) => rows,
+        // The findings say so.
+        Err(error) if error.is_of_a_row() => return Ok((None, Vec::new())),
+        Err(error) => return Err(error),
+    };
     let (mut agent, mut configurations) = (None, Vec::new());
     for row in &rows {
         let row = Surveyed::of(row)?;

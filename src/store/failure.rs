@@ -139,7 +139,7 @@ pub fn describe(error: &Error) -> String {
     };
     let code = db.code().code();
     if policy(error).class == Class::Row || is_raised_by_a_function(db) {
-        return refused(db);
+        return refused(db, "statement");
     }
     if may_quote_a_value(code) && db.position().is_none() {
         return format!("{} (SQLSTATE {code})", condition(code));
@@ -150,14 +150,25 @@ pub fn describe(error: &Error) -> String {
 /// The error of the write of one agent, whatever its class is: the code, its name, and the object it is about. The message is never told,
 /// because an expression of the platform's (a CHECK, an index, a generated column, a policy) can put a value into one of any class.
 pub fn describe_write(error: &Error) -> String {
-    error.as_db_error().map_or_else(|| causes(error), refused)
+    error.as_db_error().map_or_else(|| causes(error), |db| refused(db, "write"))
 }
 
-fn refused(db: &DbError) -> String {
+/// The same of the read of one agent.
+pub fn describe_read(error: &Error) -> String {
+    error.as_db_error().map_or_else(|| causes(error), |db| refused(db, "read"))
+}
+
+/// Whether it may be about the values of single rows: on what they hold, or on damage to where they are stored.
+pub fn is_of_a_row(error: &Error) -> bool {
+    let damaged = |db: &DbError| db.code().code().starts_with("XX");
+    error.as_db_error().is_some_and(|db| damaged(db) || policy(error).class == Class::Row)
+}
+
+fn refused(db: &DbError, what: &str) -> String {
     let code = db.code().code();
     if is_raised_by_a_function(db) {
         // A function says of its error what it will, the names of objects among it.
-        return format!("PostgreSQL refused the write: raised by a trigger or function (SQLSTATE {code})");
+        return format!("PostgreSQL refused the {what}: raised by a trigger or function (SQLSTATE {code})");
     }
     let names = [
         ("table", db.table()),
@@ -167,7 +178,7 @@ fn refused(db: &DbError) -> String {
     ];
     let place: String =
         names.into_iter().filter_map(|(what, name)| Some(format!(", {what} {}", plain(name?)))).collect();
-    format!("PostgreSQL refused the write: {} (SQLSTATE {code}{place})", condition(code))
+    format!("PostgreSQL refused the {what}: {} (SQLSTATE {code}{place})", condition(code))
 }
 
 /// Whether a message with this code quotes the value of a column where an expression casts it: `key::regclass`, `key::regconfig`,
@@ -210,6 +221,8 @@ fn condition(code: &str) -> &'static str {
         "42501" => "permission denied",
         "0A000" => "the tables have changed, or an expression on them is not supported",
         "54000" | "54001" => "too large or nested too deeply",
+        "XX001" => "the storage of a row is damaged",
+        "XX002" => "an index is damaged",
         _ if code.starts_with("22") => "data exception",
         _ if code.starts_with("23") => "a constraint forbids it",
         _ if code.starts_with("42") || code.starts_with("3F") => {

@@ -69,6 +69,11 @@ impl StoreError {
         }
     }
 
+    /// Whether it may be about the values of single rows.
+    pub fn is_of_a_row(&self) -> bool {
+        matches!(self, Self::Postgres(error) if failure::is_of_a_row(error))
+    }
+
     /// What kind of error it is, if the server has answered with one.
     pub fn class(&self) -> Option<failure::Class> {
         match self {

@@ -146,8 +146,17 @@ pub fn count_configurations(layout: &Layout) -> String {
     format!("SELECT count(*) FROM {table} c WHERE {slug} = $1::text")
 }
 
-/// Every agent with its configurations, those of an agent together, in the order of the slugs; of the slugs `$1` alone, unless it
-/// is null. With `noted`, what the outbox and the problems say of it; without, as if they were empty.
+/// The last of the next `$2` slugs after `$1`, null where there are none; from the first on, if `$1` is null.
+pub fn next_slugs(layout: &Layout) -> String {
+    let (table, slug) = (&layout.agents.table, layout.agents.lookup("a"));
+    format!(
+        "SELECT (array_agg(next.slug))[count(*)]
+         FROM (SELECT {slug} AS slug FROM {table} a WHERE $1::text IS NULL OR {slug} > $1::text ORDER BY 1 LIMIT $2) next"
+    )
+}
+
+/// Every agent with its configurations, those of an agent together, in the order of the slugs; of the slugs `$1` alone, of those after `$2`
+/// and of those up to `$3`, unless these are null. With `noted`, what the outbox and the problems say of it; without, as if they were empty.
 ///
 /// The columns are those of [`Surveyed`].
 pub fn survey(layout: &Layout, noted: bool) -> String {
@@ -165,7 +174,10 @@ pub fn survey(layout: &Layout, noted: bool) -> String {
         ("false, NULL::text, NULL::text, NULL::text", String::new())
     };
     let own_collation = if layout.collations_differ { " COLLATE \"C\"" } else { "" };
-    let asked = format!("($1::text[] IS NULL OR {slug} = ANY ($1::text[]))");
+    let asked = format!(
+        "($1::text[] IS NULL OR {slug} = ANY ($1::text[])) AND ($2::text IS NULL OR {slug} > $2::text)
+         AND ($3::text IS NULL OR {slug} <= $3::text)"
+    );
     // Where an index keeps slugs apart, nobody has to count them.
     let (number, counting) = if agents.slug_is_unique {
         ("1::int8", String::new())

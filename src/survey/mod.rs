@@ -1,6 +1,6 @@
 //! Looking at every agent without touching anything: what the daemon would write, by the same mapping.
 //!
-//! All of it is one read-only transaction with one snapshot, so what is counted together belongs together. The rows come
+//! Unless an agent cannot be read, all of it is one read-only transaction with one snapshot, so what is counted together belongs together. The rows come
 //! through a portal, a bounded number of bytes at a time, in the order of the slugs: memory does not depend on how
 //! many agents there are (G12).
 //!
@@ -12,7 +12,7 @@ mod verdict;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use postgres_types::Type;
+use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, IsolationLevel, Transaction};
 
 pub use verdict::{Findings, Tally, Verdict};
@@ -42,7 +42,16 @@ pub struct Scope<'a> {
     pub noted: bool,
 }
 
+/// How many agents are looked at in one go after one could not be read: first, and at most.
+const NARROWED: (i64, i64) = (512, 4096);
+
+/// How many agents may be unreadable before it is no matter of single rows.
+const UNREADABLE: u32 = 100;
+
 /// Tells of every agent in the scope, until it is told to stop.
+///
+/// One that PostgreSQL cannot read, such as a row with damaged storage, ends the transaction. The rest is then looked at in ranges of
+/// slugs, each in a transaction of its own, which narrow down to that agent; it is told as rejected.
 pub async fn survey(
     client: &mut Client,
     layout: &Layout,
@@ -50,13 +59,74 @@ pub async fn survey(
     scope: Scope<'_>,
     mut tell: impl FnMut(&Findings) -> ControlFlow<()>,
 ) -> Result<(), StoreError> {
+    let (mut after, mut number, mut unreadable) = (None::<String>, None, 0);
+    loop {
+        let upto = match number {
+            None => None,
+            Some(number) => match next(client, layout, after.as_deref(), number).await? {
+                None => return Ok(()),
+                next => next,
+            },
+        };
+        let (mut told, mut ends) = (None, upto.is_none());
+        let range = (after.as_deref(), upto.as_deref());
+        let outcome = look(client, layout, rules, scope, range, |findings| {
+            told = Some(findings.slug.clone());
+            let flow = tell(findings);
+            ends |= flow.is_break();
+            flow
+        });
+        let (error, narrower) = match outcome.await {
+            Ok(()) if ends => return Ok(()),
+            Ok(()) => {
+                (after, number) = (upto, number.map(|number| NARROWED.1.min(number * 2)));
+                continue;
+            }
+            Err(error) if !error.is_of_a_row() || unreadable >= UNREADABLE => return Err(error),
+            Err(error) => (error, number.map_or(NARROWED.0, |number| number / 2)),
+        };
+        after = told.or(after);
+        number = Some(narrower.max(1));
+        if let Some(slug) = upto.filter(|_| narrower == 0) {
+            unreadable += 1;
+            if tell(&Findings::unreadable(&slug, &error)).is_break() {
+                return Ok(());
+            }
+            after = Some(slug);
+        }
+    }
+}
+
+/// The last of the next so many slugs.
+async fn next(
+    client: &Client,
+    layout: &Layout,
+    after: Option<&str>,
+    number: i64,
+) -> Result<Option<String>, StoreError> {
+    let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&after, Type::TEXT), (&number, Type::INT8)];
+    let rows = within(LONGEST, client.query_typed(&report::next_slugs(layout), &parameters)).await?;
+    Ok(rows.first().map(|row| row.try_get(0)).transpose()?.flatten())
+}
+
+/// Tells of every agent in the scope whose slug is after the first and up to the second of the range.
+async fn look(
+    client: &mut Client,
+    layout: &Layout,
+    rules: &Rules,
+    scope: Scope<'_>,
+    (after, upto): (Option<&str>, Option<&str>),
+    mut tell: impl FnMut(&Findings) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
     let patience = LONGEST + Duration::from_secs(5);
     let snapshot = client.build_transaction().read_only(true).isolation_level(IsolationLevel::RepeatableRead);
     let transaction = within(patience, snapshot.start()).await?;
     prepare_for_all(&transaction).await?;
     let query = report::survey(layout, scope.noted);
-    let statement = within(patience, transaction.prepare_typed(&query, &[Type::TEXT_ARRAY])).await?;
-    let portal = within(patience, transaction.bind(&statement, &[&scope.slugs])).await?;
+    let statement =
+        within(patience, transaction.prepare_typed(&query, &[Type::TEXT_ARRAY, Type::TEXT, Type::TEXT]))
+            .await?;
+    let portal = within(patience, transaction.bind(&statement, &[&scope.slugs, &after, &upto])).await?;
 
     let mut rows_at_a_time = ROWS.1;
     let mut one: Option<Findings> = None;

@@ -3,6 +3,7 @@
 use crate::mapping::{self, Agent, Changes, Configuration, Rules, Targets};
 use crate::show::{Diff, diff};
 use crate::store::report::{Noted, Surveyed};
+use crate::store::{StoreError, failure};
 
 /// How an agent stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +82,24 @@ impl Findings {
         };
         findings.add(rules, targets, row);
         findings
+    }
+
+    /// Of an agent that PostgreSQL cannot read.
+    pub(super) fn unreadable(slug: &str, error: &StoreError) -> Self {
+        let cause = match error {
+            StoreError::Postgres(error) => failure::describe_read(error),
+            StoreError::Silent(_) => error.to_string(),
+        };
+        Self {
+            slug: slug.to_owned(),
+            pending: false,
+            noted: None,
+            configurations: 0,
+            differing: Vec::new(),
+            agents: 1,
+            mistakes: vec![format!("the agent or its configuration cannot be read: {cause}")],
+            remarks: Vec::new(),
+        }
     }
 
     /// Of a further row of the same agent: another configuration.
