@@ -1,10 +1,6 @@
 -- agent-sync, schema version 1: what the capture writes and what the daemon keeps.
 --
--- Part of the install, which is this file, then attach.sql and grant.sql, in one transaction:
---
---     psql -1 -v ON_ERROR_STOP=1 -f sql/0001_schema.sql -f sql/attach.sql -f sql/grant.sql "$DATABASE_URL"
---
--- `agent-sync install` does the same, and `agent-sync install --print` prints it for a migration tool or an SQL
+-- Part of the install: proof.sql has the whole of it, and guard.sql makes the schema. `agent-sync install` does the same, and `agent-sync install --print` prints it for a migration tool or an SQL
 -- editor. Once released, this file is never edited: a later schema version is a further numbered file.
 -- Running it again changes nothing, but for making what has been dropped since.
 --
@@ -29,12 +25,6 @@ BEGIN
     -- Two installs at once would trip over each other; the second waits, at most lock_timeout.
     PERFORM pg_catalog.pg_advisory_xact_lock(1634169721, 3);
 
-    IF pg_catalog.to_regnamespace('agent_sync') IS NULL THEN
-        CREATE SCHEMA agent_sync;
-        REVOKE ALL ON SCHEMA agent_sync FROM PUBLIC;
-        COMMENT ON SCHEMA agent_sync IS
-            'agent-sync: keeps the agent configurations in step with the agents. Remove it with "agent-sync uninstall".';
-    END IF;
     PERFORM set_config('role', pg_get_userbyid(n.nspowner), true)
         FROM pg_namespace n WHERE n.nspname = 'agent_sync' AND pg_get_userbyid(n.nspowner) <> current_user;
 

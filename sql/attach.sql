@@ -260,6 +260,10 @@ DECLARE
         COALESCE(given #>> '{agents,columns,name}', 'name'),
         COALESCE(given #>> '{agents,columns,system_prompt}', 'system_prompt'),
         COALESCE(given #>> '{agents,columns,agent_image}', 'agent_image')];
+    written        text[] := ARRAY(
+        SELECT COALESCE(given #>> ARRAY['configurations', 'columns', name], name)
+        FROM pg_catalog.unnest(ARRAY['agent_slug', 'agent_name', 'system_prompt', 'agent_image', 'voice_id', 'temperature', 'provider_config',
+                                     'voice_settings', 'updated_at', 'last_updated']) AS name);
     with_configs   boolean := COALESCE((given ->> 'capture_configurations')::boolean, true);
     watched        text; -- The columns that exist of them.
     changed        text; -- Whether a row has changed in one of them: in the columns that change most, and in any.
@@ -339,6 +343,35 @@ BEGIN
             USING ERRCODE = 'datatype_mismatch',
             HINT = format('Name a column of such a type in the settings of this database (%s), or change its type: ALTER TABLE %s ALTER COLUMN %s TYPE text.',
                           stale.setting, stale.relation, stale.col);
+    END LOOP;
+
+    -- The owner of a type can make a cast of it to text, or a constraint of a domain, at any time. The capture would call it with the rights of the
+    -- owner of the table, and the daemon with its own. store::queries::foreign_types asks the same.
+    FOR stale IN
+        WITH RECURSIVE mapped (relation, col, owner, type) AS (
+            SELECT a.attrelid, a.attname, c.relowner, a.atttypid
+            FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+            WHERE (a.attrelid = agents AND a.attname = ANY (relevant) OR a.attrelid = configs AND a.attname = ANY (written))
+              AND a.attnum > 0 AND NOT a.attisdropped
+        ), used (relation, col, owner, type) AS (
+            SELECT m.* FROM mapped m
+            UNION
+            SELECT u.relation, u.col, u.owner, within.type
+            FROM used u JOIN pg_type t ON t.oid = u.type CROSS JOIN LATERAL (
+                SELECT t.typbasetype UNION ALL SELECT t.typelem
+                UNION ALL SELECT r.rngsubtype FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
+                UNION ALL SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0) AS within (type)
+        )
+        SELECT u.relation::regclass AS relation, quote_ident(u.col) AS col, t.oid::regtype AS type, t.typowner::regrole AS type_owner,
+               u.owner::regrole AS owner
+        FROM used u JOIN pg_type t ON t.oid = u.type JOIN pg_roles r ON r.oid = t.typowner
+        WHERE NOT r.rolsuper AND NOT pg_has_role(t.typowner, u.owner, 'MEMBER')
+        ORDER BY u.relation, u.col
+    LOOP
+        RAISE EXCEPTION 'the column %.% has the type % of the role %: expected a type of a superuser or of the owner of the table, %, because code of the owner of a type runs where the column is read',
+            stale.relation, stale.col, stale.type, stale.type_owner, stale.owner
+            USING ERRCODE = 'insufficient_privilege',
+            HINT = format('ALTER TYPE %s OWNER TO %s; or change the type of the column, or name another one in the settings of this database.', stale.type, stale.owner);
     END LOOP;
 
     -- PostgreSQL 18 has columns that are computed when they are read. A trigger is told null for them, so a change would be missed.

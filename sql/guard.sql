@@ -20,6 +20,19 @@ BEGIN
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     PERFORM pg_catalog.set_config('quote_all_identifiers', 'off', true);
 
+    IF current_setting('agent_sync.proven', true) IS DISTINCT FROM concat(coalesce(to_regnamespace('agent_sync')::oid, 0), ' ', now()) THEN
+        RAISE EXCEPTION 'this transaction has no proof that what stands in the schema agent_sync was made by an install of agent-sync'
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'If sql/proof.sql ran just before, in the same transaction, another session has made or replaced the schema meanwhile: see who did, and run this again. Otherwise run sql/proof.sql first.';
+    END IF;
+    -- Before anything is looked up in it. Nobody else can make a schema of this name from here on.
+    IF to_regnamespace('agent_sync') IS NULL THEN
+        CREATE SCHEMA agent_sync;
+        REVOKE ALL ON SCHEMA agent_sync FROM PUBLIC;
+        COMMENT ON SCHEMA agent_sync IS
+            'agent-sync: keeps the agent configurations in step with the agents. Remove it with "agent-sync uninstall".';
+    END IF;
+
     asked := ARRAY[
         format('%I.%I', coalesce(given #>> '{agents,schema}', 'public'), coalesce(given #>> '{agents,table}', 'agents')),
         format('%I.%I', coalesce(given #>> '{configurations,schema}', 'public'),

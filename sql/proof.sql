@@ -10,6 +10,9 @@
 --
 -- A schema agent_sync without anything in it proves nothing and is in nobody's way: the install uses it, and the uninstall leaves it.
 --
+-- The proof is about the schema that has the name at this moment. guard.sql and uninstall.sql, which come next, refuse another one; and where there is
+-- none, guard.sql makes it, or fails if somebody else has done so in between.
+--
 -- A comment can be forged, so that is not all. The schema and every object in it must belong to the role that runs this, to the owner of one
 -- of the two tables (those of agent_sync.tables: see attach.sql) or to a role that can act as that owner. Where a superuser runs this, they must
 -- belong to superusers: whoever owns an object can have code run by whoever uses it, and SET ROLE does not keep that code from the rights of
@@ -119,6 +122,18 @@ BEGIN
             EXECUTE format('LOCK TABLE agent_sync.%I IN SHARE UPDATE EXCLUSIVE MODE', strange.name);
         END LOOP;
         PERFORM set_config('role', acting, true);
+        -- PostgreSQL looks the names up again after it has waited for a lock.
+        SELECT string_agg(c.relname, ', ' ORDER BY c.relname) AS found INTO strange
+            FROM pg_class c
+            WHERE c.relnamespace = home AND c.relkind = 'r' AND c.relname IN ('install', 'role', 'granted', 'history')
+              AND NOT EXISTS (SELECT FROM pg_locks l
+                              WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.relation = c.oid
+                                AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+                                AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted);
+        IF strange.found IS NOT NULL OR to_regnamespace('agent_sync')::oid IS DISTINCT FROM home THEN
+            RAISE EXCEPTION 'another session has replaced the schema agent_sync or its tables meanwhile'
+                USING ERRCODE = 'object_in_use', HINT = 'Nothing of it was run. See who changes this schema, and run this again.';
+        END IF;
     END IF;
 
     -- An owner may have lost its own privileges on the schema and what is in it, and can give them to itself again.
@@ -251,7 +266,7 @@ BEGIN
         END IF;
     END IF;
 
-    -- For uninstall.sql: this transaction has the proof.
-    PERFORM set_config('agent_sync.proven', now()::text, true);
+    -- What the proof is about: the schema, or 0 where there is none, and this transaction.
+    PERFORM set_config('agent_sync.proven', concat(coalesce(home, 0), ' ', now()), true);
 END
 $proof$;

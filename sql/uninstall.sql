@@ -28,9 +28,10 @@ BEGIN
     PERFORM pg_catalog.set_config('quote_all_identifiers', 'off', true);
     PERFORM pg_catalog.pg_advisory_xact_lock(1634169721, 3);
 
-    IF current_setting('agent_sync.proven', true) IS DISTINCT FROM now()::text THEN
+    IF current_setting('agent_sync.proven', true) IS DISTINCT FROM concat(coalesce(to_regnamespace('agent_sync')::oid, 0), ' ', now()) THEN
         RAISE EXCEPTION 'this transaction has no proof that what stands in the schema agent_sync was made by an install of agent-sync'
-            USING ERRCODE = 'object_not_in_prerequisite_state', HINT = 'Run sql/proof.sql first, in the same transaction.';
+            USING ERRCODE = 'object_not_in_prerequisite_state',
+            HINT = 'If sql/proof.sql ran just before, in the same transaction, another session has made or replaced the schema meanwhile: see who did, and run this again. Otherwise run sql/proof.sql first.';
     END IF;
     IF to_regnamespace('agent_sync') IS NULL THEN
         RETURN;

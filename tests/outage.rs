@@ -395,7 +395,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
     let (of_slug, of_first) = (queries::claim_slug(&layout), queries::claim_first(&layout));
     let (first, page, take) = (queries::set_aside_first(), queries::claim_page(&layout), queries::take());
     let (survey, bare_survey) = (report::survey(&layout, true), report::survey(&layout, false));
-    let next_slugs = report::next_slugs(&layout);
+    let (next_slugs, foreign_types) = (report::next_slugs(&layout), queries::foreign_types());
     for query in [
         report::DAEMONS,
         report::OUTBOX,
@@ -421,6 +421,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         &configurations,
         &survey,
         &next_slugs,
+        &foreign_types,
         &bare_survey,
         queries::TRY_LEAD,
         queries::TRY_SLEEP,

@@ -532,3 +532,188 @@ async fn s17_a_daemon_that_is_a_superuser_is_told() {
     assert!(said.code == 0 && !said.out.contains("superuser,"), "{said:?}");
     assert!(daemon.lines("the role").is_empty());
 }
+
+/// A platform of one owner, a role that is a stranger to it and may make schemas, and code of that role that makes it a superuser if it can.
+async fn with_a_stranger() -> (Platform, String, String) {
+    let (platform, [owner, _]) = owned().await;
+    let mallory = unique(&platform, "mallory");
+    platform
+        .run(&format!(
+            "ALTER TABLE agent_configurations OWNER TO {owner};
+             CREATE ROLE {mallory} LOGIN; GRANT CREATE ON DATABASE {} TO {mallory}",
+            platform.name()
+        ))
+        .await;
+    let evil = format!(
+        "CREATE SCHEMA app; GRANT USAGE ON SCHEMA app TO PUBLIC; CREATE TABLE app.ran (role text);
+         CREATE FUNCTION app.evil() RETURNS integer LANGUAGE plpgsql AS $$ BEGIN
+             INSERT INTO app.ran VALUES (current_user);
+             PERFORM set_config('role', 'none', true);
+             IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN ALTER ROLE {mallory} SUPERUSER; END IF;
+             RETURN 1; END $$;
+         CREATE FUNCTION app.on_write() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM app.evil(); RETURN NEW; END $$;
+         GRANT INSERT ON app.ran TO PUBLIC"
+    );
+    run_as(&platform, &mallory, &evil).await;
+    (platform, owner, mallory)
+}
+
+/// GIVEN a database without an install, WHEN a stranger makes the schema between two steps of the install or uninstall of a superuser, THEN the next step
+/// fails, and nothing of the stranger's is run.
+#[tokio::test]
+async fn s5_a_schema_that_comes_between_two_steps_is_not_used() {
+    const PROOF: &str = include_str!("../sql/proof.sql");
+    for (next, view) in [
+        (
+            include_str!("../sql/guard.sql"),
+            "CREATE VIEW agent_sync.install AS SELECT app.evil() AS version, '{}'::jsonb AS tables",
+        ),
+        (
+            include_str!("../sql/uninstall.sql"),
+            "CREATE VIEW agent_sync.role AS SELECT app.evil()::text AS name",
+        ),
+    ] {
+        let (platform, _, mallory) = with_a_stranger().await;
+        let superuser = platform.connect().await;
+        superuser.batch_execute("BEGIN").await.unwrap();
+        superuser.batch_execute(PROOF).await.unwrap();
+        run_as(&platform, &mallory, &format!("CREATE SCHEMA agent_sync; {view}")).await;
+        let error = superuser.batch_execute(next).await.unwrap_err();
+        let message = error.as_db_error().unwrap().message();
+        assert!(message.contains("no proof that what stands in the schema agent_sync"), "{error:?}");
+        superuser.batch_execute("ROLLBACK").await.unwrap();
+        assert!(!is_superuser(&platform, &mallory).await);
+        assert!(platform.value::<bool>("SELECT NOT EXISTS (SELECT FROM app.ran)").await);
+    }
+    // From the next step on, nobody else can make it.
+    let (platform, _, mallory) = with_a_stranger().await;
+    let superuser = platform.connect().await;
+    for step in ["BEGIN", PROOF, include_str!("../sql/guard.sql")] {
+        superuser.batch_execute(step).await.unwrap();
+    }
+    let (stranger, _) = crate::support::platform::connect(&platform.url_as(&mallory)).await;
+    let made = stranger
+        .batch_execute("SET lock_timeout = '50ms'; SET statement_timeout = '1s'; CREATE SCHEMA agent_sync");
+    assert!(made.await.is_err());
+}
+
+/// GIVEN an install of the owner, WHEN the owner puts another schema in its place while a member of it waits for a lock, THEN the member is told so, and
+/// runs nothing of it.
+#[tokio::test]
+async fn s5_a_schema_that_is_replaced_while_a_lock_is_waited_for_is_not_used() {
+    let (platform, owner) = installed_by_its_owner().await;
+    let member = member_of(&platform, &owner).await;
+    let tables = ["install", "role", "granted", "history"];
+    let copies: String = tables
+        .iter()
+        .map(|table| {
+            format!(
+                "CREATE TABLE evil.{table} (LIKE agent_sync.{table} INCLUDING ALL);
+                 ALTER TABLE evil.{table} ENABLE ROW LEVEL SECURITY; ALTER TABLE evil.{table} FORCE ROW LEVEL SECURITY;
+                 CREATE POLICY p ON evil.{table} USING (evil.ran());"
+            )
+        })
+        .collect();
+    run_as(
+        &platform,
+        &owner,
+        &format!(
+            "CREATE SCHEMA evil; CREATE TABLE evil.log (role text);
+             CREATE FUNCTION evil.ran() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+                 INSERT INTO evil.log VALUES (current_user); RETURN true; END $$; {copies}"
+        ),
+    )
+    .await;
+    let (holder, _) = crate::support::platform::connect(&platform.url_as(&owner)).await;
+    holder
+        .batch_execute(
+            "BEGIN; LOCK TABLE agent_sync.granted IN ACCESS EXCLUSIVE MODE;
+             ALTER SCHEMA agent_sync RENAME TO agent_sync_old; ALTER SCHEMA evil RENAME TO agent_sync",
+        )
+        .await
+        .unwrap();
+    let installing = platform.says_as(&member, &["install"]);
+    let swap = async {
+        platform
+            .holds("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'relation')")
+            .await;
+        holder.batch_execute("COMMIT").await.unwrap();
+    };
+    let (said, ()) = tokio::join!(installing, swap);
+    assert!(said.code == 1 && said.err.contains("has replaced the schema agent_sync"), "{said:?}");
+    assert!(platform.value::<bool>("SELECT NOT EXISTS (SELECT FROM agent_sync.log)").await);
+}
+
+/// GIVEN a daemon of few rights, WHEN a stranger's schema takes the place of the install, THEN the daemon refuses it at the next sweep and at each
+/// connect, and runs nothing of it. So does every command as its role.
+#[tokio::test]
+async fn s5_a_daemon_of_few_rights_uses_no_schema_of_a_stranger() {
+    let (platform, owner, mallory) = with_a_stranger().await;
+    let daemon_role = unique(&platform, "dmn");
+    platform.run(&format!("ALTER ROLE {owner} CREATEROLE")).await;
+    let said = platform.says_as(&owner, &["install", "--role", &daemon_role]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    let daemon = Daemon::start(command_as(&platform, &daemon_role, &["run"]));
+    daemon.logged("caught up").await;
+    platform
+        .run(&format!(
+            "BEGIN; UPDATE agent_sync.install SET seal = 'md5 other'; ALTER SCHEMA agent_sync OWNER TO {mallory};
+             DO $$ DECLARE part record; BEGIN
+                 FOR part IN SELECT oid::regclass AS name FROM pg_class WHERE relnamespace = 'agent_sync'::regnamespace AND relkind IN ('r', 'v') LOOP
+                     EXECUTE format('ALTER TABLE %s OWNER TO {mallory}', part.name);
+                 END LOOP; END $$;
+             ALTER SEQUENCE agent_sync.uncaptured OWNER TO {mallory};
+             CREATE TRIGGER t BEFORE UPDATE ON agent_sync.install FOR EACH ROW EXECUTE FUNCTION app.on_write();
+             CREATE TRIGGER t BEFORE DELETE ON agent_sync.outbox FOR EACH ROW EXECUTE FUNCTION app.on_write(); COMMIT"
+        ))
+        .await;
+    let line = daemon.logged("database unavailable").await;
+    assert!(
+        line["cause"].as_str().unwrap().contains("expected objects of a superuser or of the owner"),
+        "{line}"
+    );
+    for arguments in [&["reconcile", "--all", "--yes"][..], &["status"], &["check"], &["doctor"]] {
+        let said = platform.says_as(&daemon_role, arguments).await;
+        assert!(said.code != 0, "{arguments:?}: {said:?}");
+    }
+    assert!(platform.value::<bool>("SELECT NOT EXISTS (SELECT FROM app.ran)").await);
+}
+
+/// GIVEN a mapped column of a type of a stranger, WHEN agent-sync is installed, THEN it is refused by name; and a daemon that meets such a column stands
+/// still, for its owner can make a cast or a constraint at any time.
+#[tokio::test]
+async fn s5_a_column_of_a_type_of_a_stranger_is_refused() {
+    for (made, table, column) in [
+        ("CREATE TYPE app.tag AS ENUM ('x')", "agents", "agent_image"),
+        ("CREATE DOMAIN app.tag AS text", "agents", "name"),
+        ("CREATE DOMAIN app.tag AS text", "agent_configurations", "agent_name"),
+        ("CREATE DOMAIN app.tag AS timestamptz", "agent_configurations", "updated_at"),
+    ] {
+        let (platform, owner, mallory) = with_a_stranger().await;
+        run_as(&platform, &mallory, made).await;
+        platform
+            .run(&format!(
+                "ALTER TABLE {table} DROP COLUMN {column}; ALTER TABLE {table} ADD COLUMN {column} app.tag"
+            ))
+            .await;
+        let said = platform.says_as(&owner, &["install"]).await;
+        let expected =
+            format!("the column public.{table}.{column} has the type app.tag of the role {mallory}");
+        assert!(said.code == 1 && said.err.contains(&expected), "{said:?}");
+        assert!(said.err.contains(&format!("ALTER TYPE app.tag OWNER TO {owner}")), "{said:?}");
+
+        platform
+            .run(&format!("GRANT CREATE ON SCHEMA app TO {owner}; ALTER TYPE app.tag OWNER TO {owner}"))
+            .await;
+        assert_eq!(platform.says_as(&owner, &["install"]).await.code, 0);
+        let daemon = Daemon::start(command_as(&platform, &owner, &["run"]));
+        daemon.logged("caught up").await;
+        platform.run(&format!("ALTER TYPE app.tag OWNER TO {mallory}")).await;
+        let line = daemon.logged("database unavailable").await;
+        assert!(
+            line["cause"].as_str().unwrap().contains("whose code would run with the rights of others"),
+            "{line}"
+        );
+        assert_eq!(platform.says_as(&owner, &["doctor"]).await.code, 2);
+    }
+}

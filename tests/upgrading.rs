@@ -30,10 +30,10 @@ async fn with_the_version(version: usize) -> Platform {
     steps.sort();
     assert_eq!(steps.len(), usize::try_from(VERSION).unwrap(), "every version has its file");
     steps.truncate(version.max(1));
-    steps.push(folder.join("attach.sql"));
-    for step in steps {
-        platform.run(&std::fs::read_to_string(step).unwrap()).await;
-    }
+    let first = ["proof.sql", "guard.sql"].map(|name| folder.join(name));
+    let steps = first.into_iter().chain(steps).chain([folder.join("attach.sql")]);
+    let steps: Vec<_> = steps.map(|step| std::fs::read_to_string(step).unwrap()).collect();
+    platform.run(&format!("BEGIN; {}; COMMIT", steps.join("\n"))).await;
     platform
 }
 

@@ -183,7 +183,9 @@ pub async fn uninstall(
     Ok((done, Roles { dropped, kept }))
 }
 
-const HAS_ROLES: &str = "SELECT to_regclass('agent_sync.role') IS NOT NULL";
+/// Where the proof has found no schema, nothing is looked up in one that somebody may have made since.
+const HAS_ROLES: &str = "
+    SELECT current_setting('agent_sync.proven') NOT LIKE '0 %' AND to_regclass('agent_sync.role') IS NOT NULL";
 const ROLES: &str = "SELECT r.name FROM agent_sync.role r JOIN pg_roles p ON p.rolname = r.name ORDER BY 1";
 const KEPT: &str = "SELECT p.rolname::text FROM pg_roles p WHERE p.rolname = ANY ($1::text[]) ORDER BY 1";
 

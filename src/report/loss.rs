@@ -63,7 +63,8 @@ async fn readable(client: &Client, query: &str, patience: Duration) -> Result<Op
     }
 }
 
-const THERE: &str = "SELECT pg_catalog.to_regnamespace('agent_sync') IS NOT NULL,
+/// Whether the proof has found the schema, and which of its tables there are.
+const THERE: &str = "SELECT pg_catalog.current_setting('agent_sync.proven') NOT LIKE '0 %',
     pg_catalog.to_regclass('agent_sync.outbox') IS NOT NULL, pg_catalog.to_regclass('agent_sync.role') IS NOT NULL";
 
 const PENDING: &str = "SELECT pg_catalog.count(DISTINCT o.slug) FROM agent_sync.outbox o";

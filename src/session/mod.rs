@@ -91,10 +91,9 @@ pub enum SessionError {
     /// Notifications do not arrive (G10).
     #[error("notifications do not arrive: the connection goes through a pooler in transaction mode")]
     Pooler,
-    /// A superuser or the owner of the tables would use objects that somebody else may have prepared (S5): these.
+    /// The session would use objects that somebody else may have prepared (S5): these.
     #[error(
-        "the role of the session is a superuser or the owner of the tables, and in the schema agent_sync, expected objects of a superuser or of the owner of the tables, \
-         found {0}; nothing of it was used"
+        "in the schema agent_sync, expected objects of a superuser or of the owner of the tables, found {0}; nothing of it was used"
     )]
     Untrusted(String),
     /// A connection that was in order does not answer any more (G9).

@@ -1,8 +1,8 @@
-//! Whether the objects of the schema `agent_sync` may be used by a superuser, or by the owner of the tables.
+//! Whether the objects of the schema `agent_sync` may be used.
 //!
-//! Invariant: neither runs code of a role with fewer privileges (S5). A view, a default or a trigger runs with the rights of the
-//! role that uses the table. So before such a role uses a table of agent-sync, the catalog says who owns it: reading the catalog runs no
-//! code. Another role, such as the one of `install --role`, is not checked: it has few rights.
+//! Invariant: a session runs no code of a role that is neither a superuser nor an owner of the tables (S5). A view, a default or a trigger
+//! runs with the rights of the role that uses the table. So before a session uses a table of agent-sync, and again in each sweep, the
+//! catalog says who owns it: reading the catalog runs no code.
 
 use postgres_types::{ToSql, Type};
 
@@ -11,7 +11,7 @@ use crate::settings::Database;
 use crate::store::within;
 
 /// The objects in the schema `agent_sync`, and the schema, that belong neither to a superuser nor to a role that can act as the owner of
-/// one of the tables `$1.$2` and `$3.$4`; null where there is none, or where this role is neither itself.
+/// one of the tables `$1.$2` and `$3.$4`; null where there is none. Without these tables, only superusers are told: others get no further.
 const STRANGERS: &str = "
     WITH served (owner) AS (
         SELECT c.relowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -31,7 +31,7 @@ const STRANGERS: &str = "
           AND NOT (f.proname IN ('capture_agent', 'capture_configuration') AND f.pronargs = 0)
     ) AS o
     WHERE ((SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user)
-           OR EXISTS (SELECT FROM served s WHERE pg_has_role(s.owner, 'MEMBER')))
+           OR EXISTS (SELECT FROM served))
       AND NOT EXISTS (
           SELECT FROM pg_roles r
           WHERE r.oid = o.owner
@@ -39,12 +39,17 @@ const STRANGERS: &str = "
 
 /// What the operator can do.
 pub(super) const REMEDY: &str = "See who made it. If it is nobody's install, drop it: DROP SCHEMA agent_sync CASCADE. If it is an install of \
-     your own, give what is named to the owner of the tables: ALTER SCHEMA agent_sync OWNER TO …; ALTER TABLE … OWNER TO …; or connect as a role \
-     that is no superuser (`agent-sync install --role`).";
+     your own, give what is named to the owner of the tables: ALTER SCHEMA agent_sync OWNER TO …; ALTER TABLE … OWNER TO …;";
 
 impl Session {
-    /// Fails where a superuser or the owner of the tables would use objects of the schema `agent_sync` that somebody else may have prepared.
+    /// The session, unless it would use objects of the schema `agent_sync` that somebody else may have prepared.
     pub async fn trusted(self, database: &Database) -> Result<Self, SessionError> {
+        self.verify_owners(database).await?;
+        Ok(self)
+    }
+
+    /// Fails where the session would use objects of the schema `agent_sync` that somebody else may have prepared.
+    pub async fn verify_owners(&self, database: &Database) -> Result<(), SessionError> {
         let (agents, configurations) = (&database.agents, &database.configurations);
         let tables: [(&(dyn ToSql + Sync), Type); 4] = [
             (&agents.schema, Type::TEXT),
@@ -55,7 +60,7 @@ impl Session {
         let row = within(database.connect_timeout, self.client.query_typed_one(STRANGERS, &tables)).await?;
         match row.try_get::<_, Option<String>>(0).map_err(SessionError::Postgres)? {
             Some(objects) => Err(SessionError::Untrusted(objects)),
-            None => Ok(self),
+            None => Ok(()),
         }
     }
 }

@@ -160,6 +160,19 @@ pub enum Finding {
         /// Its type.
         of_type: String,
     },
+    /// The type of a column belongs to a role that the owner of the table does not have to trust (S5).
+    ForeignType {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+        /// Its type, or a part of that.
+        of_type: String,
+        /// Whom the type belongs to.
+        owner: String,
+        /// Whom the table belongs to.
+        table_owner: String,
+    },
     /// Parts of the install are gone that only the commands need.
     Lacks {
         /// Which, as `schema.name`.
@@ -251,6 +264,7 @@ impl Finding {
             | Self::ReadOnly
             | Self::OtherVersion { .. }
             | Self::HasRule { .. }
+            | Self::ForeignType { .. }
             | Self::Scans { .. }
             | Self::NotUnique { .. }
             | Self::QueueFull { .. }
@@ -353,6 +367,9 @@ impl Finding {
                     .into()
             }
             Self::Lacks { .. } => INSTALL.into(),
+            Self::ForeignType { of_type, table_owner, .. } => {
+                format!("ALTER TYPE {of_type} OWNER TO {table_owner}; or change the type of the column, or name another one in the settings.").into()
+            }
             Self::NotUnique { partitioned: true, .. } => {
                 "PostgreSQL has no such index over partitions that are not divided by the slug: see that those who save keep slugs apart."
                     .into()
@@ -449,6 +466,10 @@ impl Display for Finding {
             Self::NoTime { table, column, of_type } => write!(
                 out,
                 "{column} of {table} has the type {of_type}, which is no timestamp, so no time is written there"
+            ),
+            Self::ForeignType { table, column, of_type, owner, .. } => write!(
+                out,
+                "{column} of {table} has the type {of_type} of the role {owner}, whose code would run with the rights of others"
             ),
             Self::Lacks { parts } => {
                 write!(out, "the install lacks {}; the daemon does without, and the commands do not", parts.join(", "))
@@ -552,7 +573,48 @@ pub async fn install(
         findings.push(Finding::HasRule { table: row.try_get(0)?, rule: row.try_get(1)? });
     }
     findings.extend(publications(client, patience, layout).await?);
+    findings.extend(types(client, patience, database, layout).await?);
     Ok(findings)
+}
+
+/// The columns whose types belong to strangers.
+pub async fn types(
+    client: &Client,
+    patience: Duration,
+    database: &Database,
+    layout: &Layout,
+) -> Result<Vec<Finding>, StoreError> {
+    let (read, written) = (&database.agents.columns, &database.configurations.columns);
+    let read = [&read.slug, &read.name, &read.system_prompt, &read.agent_image, &read.voice_settings];
+    let written = [
+        &written.agent_slug,
+        &written.agent_name,
+        &written.system_prompt,
+        &written.agent_image,
+        &written.voice_id,
+        &written.temperature,
+        &written.provider_config,
+        &written.voice_settings,
+        &written.updated_at,
+        &written.last_updated,
+    ];
+    let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+        (&layout.agents.table, Type::TEXT),
+        (&&read[..], Type::TEXT_ARRAY),
+        (&layout.configurations.table, Type::TEXT),
+        (&&written[..], Type::TEXT_ARRAY),
+    ];
+    let rows = within(patience, client.query_typed(&queries::foreign_types(), &parameters)).await?;
+    let finding = |row: &Row| {
+        Ok(Finding::ForeignType {
+            table: row.try_get(0)?,
+            column: row.try_get(1)?,
+            of_type: row.try_get(2)?,
+            owner: row.try_get(3)?,
+            table_owner: row.try_get(4)?,
+        })
+    };
+    rows.iter().map(finding).collect()
 }
 
 /// The tables that a publication keeps the daemon from writing to.

@@ -249,6 +249,29 @@ pub const LENDS_RIGHTS: &str = "
     WHERE NOT pg_has_role(c.relowner, f.proowner, 'MEMBER')
     ORDER BY 1";
 
+/// Of the columns `$2` of the quoted table `$1` and `$4` of `$3`, by their names, those whose type, or a part of it, belongs to a role that is neither a superuser nor can act
+/// as the owner of the table: code of it would run where the column is read or written. The table, the column, the type, its owner, and that of
+/// the table.
+pub fn foreign_types() -> String {
+    format!("
+    WITH RECURSIVE used (relation, col, owner, type) AS (
+        SELECT c.oid, a.attname, c.relowner, a.atttypid
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid
+        WHERE ({QUOTED_NAME} = $1::text AND a.attname = ANY ($2::text[]) OR {QUOTED_NAME} = $3::text AND a.attname = ANY ($4::text[]))
+          AND a.attnum > 0 AND NOT a.attisdropped
+        UNION
+        SELECT u.relation, u.col, u.owner, within.type
+        FROM used u JOIN pg_type t ON t.oid = u.type CROSS JOIN LATERAL (
+            SELECT t.typbasetype UNION ALL SELECT t.typelem
+            UNION ALL SELECT r.rngsubtype FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
+            UNION ALL SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0) AS within (type)
+    )
+    SELECT u.relation::regclass::text, quote_ident(u.col), t.oid::regtype::text, quote_ident(r.rolname), u.owner::regrole::text
+    FROM used u JOIN pg_type t ON t.oid = u.type JOIN pg_roles r ON r.oid = t.typowner
+    WHERE NOT r.rolsuper AND NOT pg_has_role(t.typowner, u.owner, 'MEMBER')
+    ORDER BY 1, 2, 3")
+}
+
 /// Whether the outbox notes whose transaction made a change, for the history.
 pub const NOTES_CAUSE: &str = "
     SELECT EXISTS (SELECT FROM pg_attribute a

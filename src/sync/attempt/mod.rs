@@ -449,6 +449,8 @@ impl Attempt<'_> {
         self.verify_session().await?;
         let patience = Store::patience(&self.context.options.sync);
         self.session.plan_as_usual(patience).await?;
+        // The schema may be another one by now.
+        self.session.verify_owners(&self.context.database).await?;
         let swept = self.sweep_tables().await;
         // Also after a lock that was not had, which ends no session.
         if swept.as_ref().err().is_none_or(AttemptError::is_locked) {

@@ -24,6 +24,7 @@ impl Attempt<'_> {
 
         refuse(checks::server(client, patience).await?)?;
         refuse(checks::publications(client, patience, store.layout()).await?)?;
+        refuse(checks::types(client, patience, &self.context.database, store.layout()).await?)?;
         if let Some(known_before) = resealed {
             self.uncaptured = None;
             if known_before {
