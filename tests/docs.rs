@@ -172,3 +172,140 @@ fn what_the_documents_link_to_is_there() {
         }
     }
 }
+
+/// A number of the contract: its letter and its number.
+type Number = (char, u32);
+
+/// The numbers that a text cites in the form `G13`: one of the letters T, M, C, G and I, and one or
+/// two digits without a leading zero.
+///
+/// The match is narrow, because other text looks alike:
+/// - The letter follows the start of the line, white space, or one of ``(/,-–|"`*[``. This excludes
+///   identifiers and paths (`ValueKind::I64`) and percent-encoded bytes (`%C3`).
+/// - No letter, digit or underscore follows the digits (`M1a`, `M1_x`).
+/// - A line with `C0` describes control characters, so `C1` on that line is no citation.
+/// - S-numbers are defined in docs/security.md and are not matched.
+///
+/// A range, `C1–C6` or `C1-C6`, cites every number in it.
+fn cited(text: &str) -> BTreeSet<Number> {
+    let mut found = BTreeSet::new();
+    for line in text.lines() {
+        let has_controls = line.contains("C0");
+        let (mut before, mut last): (char, Option<(Number, usize)>) = (' ', None);
+        for (start, letter) in line.char_indices() {
+            let may_begin = before.is_whitespace() || "(/,-–|\"`*[".contains(before);
+            before = letter;
+            if !may_begin || !"TMCGI".contains(letter) {
+                continue;
+            }
+            let rest = &line[start + 1..];
+            let length = rest.bytes().take_while(u8::is_ascii_digit).count();
+            let after = rest[length..].chars().next().unwrap_or(' ');
+            if !(1..=2).contains(&length) || rest.starts_with('0') || after.is_alphanumeric() || after == '_'
+            {
+                continue;
+            }
+            let number: u32 = rest[..length].parse().unwrap();
+            if letter == 'C' && has_controls {
+                continue;
+            }
+            let first = match last {
+                Some(((same, first), end)) if same == letter && ["-", "–"].contains(&&line[end..start]) => {
+                    first
+                }
+                _ => number,
+            };
+            found.extend((first..=number).map(|number| (letter, number)));
+            last = Some(((letter, number), start + 1 + length));
+        }
+    }
+    found
+}
+
+/// The numbers in names of tests: `fn g1_g2_…` in the sources, `module::g1_g2_…` in the documents.
+fn cited_in_names(text: &str) -> BTreeSet<Number> {
+    let mut found = BTreeSet::new();
+    for name in text.split("fn ").chain(text.split("::")).skip(1) {
+        for part in name.split('_') {
+            let mut characters = part.chars();
+            let Some(letter) = characters.next().filter(|letter| "tmcgi".contains(*letter)) else { break };
+            let digits = characters.as_str();
+            if !(1..=2).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                break;
+            }
+            found.insert((letter.to_ascii_uppercase(), digits.parse().unwrap()));
+        }
+    }
+    found
+}
+
+/// Adds every source and document below a folder.
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, found);
+        } else if path
+            .extension()
+            .is_some_and(|ending| ["rs", "sql", "md", "toml"].iter().any(|one| ending == *one))
+        {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn every_number_of_the_contract_that_is_cited_is_defined_and_each_that_is_defined_is_cited() {
+    let contract = path("docs/contract.md");
+    let mut defined = BTreeSet::new();
+    for line in read("docs/contract.md").lines() {
+        if let Some((number, _)) = line.strip_prefix("- **").and_then(|line| line.split_once("** ")) {
+            let numbers = cited(number);
+            assert_eq!(numbers.len(), 1, "one number a line: {line}");
+            assert!(defined.is_disjoint(&numbers), "{number} is defined twice");
+            defined.extend(numbers);
+        }
+    }
+    assert!(defined.len() > 40, "{defined:?}");
+
+    let mut sources: Vec<_> = ["README.md", "ARCHITECTURE.md", "SECURITY.md"].map(path).into();
+    for folder in ["src", "sql", "tests", "docs"] {
+        files(&path(folder), &mut sources);
+    }
+    let mut used = BTreeSet::new();
+    let mut undefined = Vec::new();
+    for file in sources {
+        // The examples in this file are no citations.
+        if file.ends_with("tests/docs.rs") {
+            continue;
+        }
+        let text =
+            std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let mut numbers = cited(&text);
+        if file.extension().is_some_and(|ending| ending == "md") || file.starts_with(path("tests")) {
+            numbers.extend(cited_in_names(&text));
+        }
+        undefined.extend(
+            numbers.difference(&defined).map(|(letter, n)| format!("{letter}{n} in {}", file.display())),
+        );
+        if file != contract {
+            used.extend(numbers);
+        }
+    }
+    let unused: Vec<_> = defined.difference(&used).collect();
+    assert!(undefined.is_empty() && unused.is_empty(), "not defined: {undefined:#?}\nnot cited: {unused:?}");
+}
+
+#[test]
+fn a_citation_is_told_from_what_looks_like_one() {
+    let numbers =
+        |text: &str| cited(text).into_iter().map(|(letter, n)| format!("{letter}{n}")).collect::<Vec<_>>();
+    assert_eq!(numbers("(G13), M1's and \"M2, T4\""), ["G13", "M1", "M2", "T4"]);
+    assert_eq!(numbers("the capture (C1–C3), T1-T2"), ["C1", "C2", "C3", "T1", "T2"]);
+    for no_citation in
+        ["ValueKind::I64(1)", "caf%C3%A9", "control characters (C0, C1)", "G0 M123 M1a SM1 M1_x"]
+    {
+        assert!(numbers(no_citation).is_empty(), "{no_citation}: {:?}", numbers(no_citation));
+    }
+    assert_eq!(cited_in_names("fn g1_c6_held() { i64_of() } `capture::c4_a`").len(), 3);
+}
