@@ -189,15 +189,14 @@ fn what_the_documents_link_to_is_there() {
 /// A number of the contract: its letter and its number.
 type Number = (char, u32);
 
-/// The numbers that a text cites in the form `G13`: one of the letters T, M, C, G and I, and one or
-/// two digits without a leading zero.
+/// The numbers that a text cites in the form `G13`: one of the letters T, M, C, G, I and S, and one
+/// or two digits without a leading zero.
 ///
 /// The match is narrow, because other text looks alike:
 /// - The letter follows the start of the line, white space, or one of ``(/,-–|"`*[``. This excludes
 ///   identifiers and paths (`ValueKind::I64`) and percent-encoded bytes (`%C3`).
 /// - No letter, digit or underscore follows the digits (`M1a`, `M1_x`).
 /// - A line with `C0` describes control characters, so `C1` on that line is no citation.
-/// - S-numbers are defined in docs/security.md and are not matched.
 ///
 /// A range, `C1–C6` or `C1-C6`, cites every number in it.
 fn cited(text: &str) -> BTreeSet<Number> {
@@ -208,7 +207,7 @@ fn cited(text: &str) -> BTreeSet<Number> {
         for (start, letter) in line.char_indices() {
             let may_begin = before.is_whitespace() || "(/,-–|\"`*[".contains(before);
             before = letter;
-            if !may_begin || !"TMCGI".contains(letter) {
+            if !may_begin || !"TMCGIS".contains(letter) {
                 continue;
             }
             let rest = &line[start + 1..];
@@ -241,7 +240,7 @@ fn cited_in_names(text: &str) -> BTreeSet<Number> {
     for name in text.split("fn ").chain(text.split("::")).skip(1) {
         for part in name.split('_') {
             let mut characters = part.chars();
-            let Some(letter) = characters.next().filter(|letter| "tmcgi".contains(*letter)) else { break };
+            let Some(letter) = characters.next().filter(|letter| "tmcgis".contains(*letter)) else { break };
             let digits = characters.as_str();
             if !(1..=2).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
                 break;
@@ -267,19 +266,22 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// The numbers that a document defines: one at the start of each item, `- **G13** …`.
+fn defined(document: &str) -> Vec<Number> {
+    let items = document.lines().filter_map(|line| line.strip_prefix("- **")?.split_once("** "));
+    let numbers = items.map(|(number, _)| cited(number)).filter(|numbers| !numbers.is_empty());
+    numbers.map(|numbers| numbers.into_iter().next().unwrap()).collect()
+}
+
 #[test]
-fn every_number_of_the_contract_that_is_cited_is_defined_and_each_that_is_defined_is_cited() {
-    let contract = path("docs/contract.md");
-    let mut defined = BTreeSet::new();
-    for line in read("docs/contract.md").lines() {
-        if let Some((number, _)) = line.strip_prefix("- **").and_then(|line| line.split_once("** ")) {
-            let numbers = cited(number);
-            assert_eq!(numbers.len(), 1, "one number a line: {line}");
-            assert!(defined.is_disjoint(&numbers), "{number} is defined twice");
-            defined.extend(numbers);
-        }
-    }
-    assert!(defined.len() > 40, "{defined:?}");
+fn every_number_that_is_cited_is_defined_and_each_that_is_defined_is_cited() {
+    let (contract, security) = (defined(&read("docs/contract.md")), defined(&read("docs/security.md")));
+    assert!(contract.iter().all(|(letter, _)| *letter != 'S'), "S-numbers belong to docs/security.md");
+    assert!(security.iter().all(|(letter, _)| *letter == 'S'), "only S-numbers belong to docs/security.md");
+    let mut all: BTreeSet<Number> = contract.iter().copied().collect();
+    assert!(all.len() > 40 && all.len() == contract.len(), "each number is defined once: {contract:?}");
+    // A protection may take several items.
+    all.extend(security);
 
     let mut sources: Vec<_> = TOP.map(path).into();
     for folder in ["src", "sql", "tests", "docs"] {
@@ -298,14 +300,14 @@ fn every_number_of_the_contract_that_is_cited_is_defined_and_each_that_is_define
         if file.extension().is_some_and(|ending| ending == "md") || file.starts_with(path("tests")) {
             numbers.extend(cited_in_names(&text));
         }
-        undefined.extend(
-            numbers.difference(&defined).map(|(letter, n)| format!("{letter}{n} in {}", file.display())),
-        );
-        if file != contract {
+        undefined
+            .extend(numbers.difference(&all).map(|(letter, n)| format!("{letter}{n} in {}", file.display())));
+        // A definition does not cite itself.
+        if !["docs/contract.md", "docs/security.md"].map(path).contains(&file) {
             used.extend(numbers);
         }
     }
-    let unused: Vec<_> = defined.difference(&used).collect();
+    let unused: Vec<_> = all.difference(&used).collect();
     assert!(undefined.is_empty() && unused.is_empty(), "not defined: {undefined:#?}\nnot cited: {unused:?}");
 }
 
