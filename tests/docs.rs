@@ -1,5 +1,10 @@
-//! The documentation holds what the code says: the settings reference is made from it, and the operating guide explains every
-//! warning and error by its exact text, and none that cannot be said.
+//! Holds the documentation to the code.
+//!
+//! - The settings reference is generated from the code.
+//! - The operating guide explains every warning and error by its exact text.
+//! - Every link leads to an existing file and heading.
+//! - Every cited number of the contract is defined, and every defined number is cited.
+//! - The map of modules in ARCHITECTURE.md lists the dependencies of the code.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -323,4 +328,70 @@ fn a_citation_is_told_from_what_looks_like_one() {
         assert!(numbers(no_citation).is_empty(), "{no_citation}: {:?}", numbers(no_citation));
     }
     assert_eq!(cited_in_names("fn g1_c6_held() { i64_of() } `capture::c4_a`").len(), 3);
+}
+
+/// The words in backquotes in a cell of a table, without endings of files.
+fn names(cell: &str) -> BTreeSet<String> {
+    let quoted = cell.split('`').skip(1).step_by(2);
+    quoted.map(|name| name.trim_end_matches('/').trim_end_matches(".rs").to_owned()).collect()
+}
+
+/// The modules of the program that a file uses outside of its tests and comments.
+fn used_modules(code: &str) -> BTreeSet<String> {
+    let (code, _) = code.split_once("\n#[cfg(test)]\nmod ").unwrap_or((code, ""));
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines
+        .flat_map(|line| line.split("crate::").skip(1))
+        .map(|rest| rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect::<String>())
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+#[test]
+fn the_map_of_modules_says_what_each_depends_on() {
+    let architecture = read("ARCHITECTURE.md");
+    let (_, map) = architecture.split_once("\n## Modules\n").unwrap();
+    let (map, _) = map.split_once("\n## ").unwrap();
+    let rows: Vec<_> = map
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| {
+            let cells: Vec<_> = line.trim_matches('|').split(" | ").collect();
+            (names(cells[0]), names(cells[2]))
+        })
+        .collect();
+    let of = |module: &str| rows.iter().position(|(modules, _)| modules.contains(module));
+
+    for entry in std::fs::read_dir(path("src")).unwrap() {
+        let entry = entry.unwrap().path();
+        let module = entry.file_stem().unwrap().to_str().unwrap();
+        if ["lib", "main", "cli"].contains(&module) {
+            continue;
+        }
+        let row = of(module).unwrap_or_else(|| panic!("ARCHITECTURE.md has no row for {module}"));
+        let mut code = Vec::new();
+        if entry.is_dir() {
+            sources(&entry, &mut code);
+        } else {
+            code.push(std::fs::read_to_string(&entry).unwrap());
+        }
+        let mut used: BTreeSet<_> = code.iter().flat_map(|code| used_modules(code)).collect();
+        used.remove(module);
+        let listed = &rows[row].1;
+        if module == "verbs" {
+            // The row lists what the commands do not use.
+            let unused: BTreeSet<_> =
+                rows[row + 1..].iter().flat_map(|(modules, _)| modules).cloned().collect();
+            used.remove("cli");
+            assert_eq!(&unused.difference(&used).cloned().collect::<BTreeSet<_>>(), listed, "{module}");
+            continue;
+        }
+        assert_eq!(&used, listed, "ARCHITECTURE.md about {module}");
+        for other in used {
+            // The one exception that the page names.
+            let is_below =
+                of(&other).is_some_and(|other| other > row) || (module == "settings" && other == "exit");
+            assert!(is_below, "{module} depends on {other}, which is not below it");
+        }
+    }
 }
