@@ -1,5 +1,10 @@
-//! The documentation holds what the code says: the settings reference is made from it, and the operating guide explains every
-//! warning and error by its exact text, and none that cannot be said.
+//! Holds the documentation to the code.
+//!
+//! - The settings reference is generated from the code.
+//! - The operating guide explains every warning and error by its exact text.
+//! - Every link leads to an existing file and heading.
+//! - Every cited number of the contract is defined, and every defined number is cited.
+//! - The map of modules in ARCHITECTURE.md lists the dependencies of the code.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -151,24 +156,242 @@ fn the_guide_explains_every_warning_by_its_exact_text_and_none_that_cannot_be_sa
     }
 }
 
+/// The documents at the top.
+const TOP: [&str; 5] = ["README.md", "ARCHITECTURE.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+
+/// The anchor that a heading gets: lower case, spaces as hyphens, no other punctuation.
+fn anchor_of(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+    text.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect()
+}
+
 #[test]
 fn what_the_documents_link_to_is_there() {
-    for name in ["README.md", "ARCHITECTURE.md", "docs/operating.md", "docs/faq.md", "docs/performance.md"] {
-        let text = read(name);
+    let mut documents: Vec<_> = TOP.map(path).into();
+    files(&path("docs"), &mut documents);
+    assert!(documents.len() > 20, "{documents:?}");
+    for document in documents {
+        let name = document.display();
+        let text = std::fs::read_to_string(&document).unwrap_or_else(|error| panic!("{name}: {error}"));
         for (_, rest) in text.match_indices("](").map(|(start, _)| text.split_at(start + 2)) {
             let target = rest.split(')').next().unwrap();
             if target.starts_with("http") {
                 continue;
             }
             let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
-            let folder = Path::new(name).parent().unwrap();
-            let file = if file.is_empty() { PathBuf::from(name) } else { folder.join(file) };
-            let there = std::fs::read_to_string(path(file.to_str().unwrap()));
-            let there = there.unwrap_or_else(|error| panic!("{name} links to {target}: {error}"));
-            let headings = there.lines().filter(|line| line.starts_with('#'));
-            let mut anchors =
-                headings.map(|line| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-"));
-            assert!(anchor.is_empty() || anchors.any(|one| one == anchor), "{name} links to {target}");
+            let folder = document.parent().unwrap();
+            let file = if file.is_empty() { document.clone() } else { folder.join(file) };
+            assert!(file.exists(), "{name} links to {target}");
+            if !anchor.is_empty() {
+                let there = std::fs::read_to_string(&file).unwrap();
+                let mut headings = there.lines().filter(|line| line.starts_with('#'));
+                assert!(headings.any(|line| anchor_of(line) == anchor), "{name} links to {target}");
+            }
+        }
+    }
+}
+
+/// A number of the contract: its letter and its number.
+type Number = (char, u32);
+
+/// The numbers that a text cites in the form `G13`: one of the letters T, M, C, G, I and S, and one
+/// or two digits without a leading zero.
+///
+/// The match is narrow, because other text looks alike:
+/// - The letter follows the start of the line, white space, or one of ``(/,-–|"`*[``. This excludes
+///   identifiers and paths (`ValueKind::I64`) and percent-encoded bytes (`%C3`).
+/// - No letter, digit or underscore follows the digits (`M1a`, `M1_x`).
+/// - A line with `C0` describes control characters, so `C1` on that line is no citation.
+///
+/// A range, `C1–C6` or `C1-C6`, cites every number in it.
+fn cited(text: &str) -> BTreeSet<Number> {
+    let mut found = BTreeSet::new();
+    for line in text.lines() {
+        let has_controls = line.contains("C0");
+        let (mut before, mut last): (char, Option<(Number, usize)>) = (' ', None);
+        for (start, letter) in line.char_indices() {
+            let may_begin = before.is_whitespace() || "(/,-–|\"`*[".contains(before);
+            before = letter;
+            if !may_begin || !"TMCGIS".contains(letter) {
+                continue;
+            }
+            let rest = &line[start + 1..];
+            let length = rest.bytes().take_while(u8::is_ascii_digit).count();
+            let after = rest[length..].chars().next().unwrap_or(' ');
+            if !(1..=2).contains(&length) || rest.starts_with('0') || after.is_alphanumeric() || after == '_'
+            {
+                continue;
+            }
+            let number: u32 = rest[..length].parse().unwrap();
+            if letter == 'C' && has_controls {
+                continue;
+            }
+            let first = match last {
+                Some(((same, first), end)) if same == letter && ["-", "–"].contains(&&line[end..start]) => {
+                    first
+                }
+                _ => number,
+            };
+            found.extend((first..=number).map(|number| (letter, number)));
+            last = Some(((letter, number), start + 1 + length));
+        }
+    }
+    found
+}
+
+/// The numbers in names of tests: `fn g1_g2_…` in the sources, `module::g1_g2_…` in the documents.
+fn cited_in_names(text: &str) -> BTreeSet<Number> {
+    let mut found = BTreeSet::new();
+    for name in text.split("fn ").chain(text.split("::")).skip(1) {
+        for part in name.split('_') {
+            let mut characters = part.chars();
+            let Some(letter) = characters.next().filter(|letter| "tmcgis".contains(*letter)) else { break };
+            let digits = characters.as_str();
+            if !(1..=2).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                break;
+            }
+            found.insert((letter.to_ascii_uppercase(), digits.parse().unwrap()));
+        }
+    }
+    found
+}
+
+/// Adds every source and document below a folder.
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, found);
+        } else if path
+            .extension()
+            .is_some_and(|ending| ["rs", "sql", "md", "toml"].iter().any(|one| ending == *one))
+        {
+            found.push(path);
+        }
+    }
+}
+
+/// The numbers that a document defines: one at the start of each item, `- **G13** …`.
+fn defined(document: &str) -> Vec<Number> {
+    let items = document.lines().filter_map(|line| line.strip_prefix("- **")?.split_once("** "));
+    let numbers = items.map(|(number, _)| cited(number)).filter(|numbers| !numbers.is_empty());
+    numbers.map(|numbers| numbers.into_iter().next().unwrap()).collect()
+}
+
+#[test]
+fn every_number_that_is_cited_is_defined_and_each_that_is_defined_is_cited() {
+    let (contract, security) = (defined(&read("docs/contract.md")), defined(&read("docs/security.md")));
+    assert!(contract.iter().all(|(letter, _)| *letter != 'S'), "S-numbers belong to docs/security.md");
+    assert!(security.iter().all(|(letter, _)| *letter == 'S'), "only S-numbers belong to docs/security.md");
+    let mut all: BTreeSet<Number> = contract.iter().copied().collect();
+    assert!(all.len() > 40 && all.len() == contract.len(), "each number is defined once: {contract:?}");
+    // A protection may take several items.
+    all.extend(security);
+
+    let mut sources: Vec<_> = TOP.map(path).into();
+    for folder in ["src", "sql", "tests", "docs"] {
+        files(&path(folder), &mut sources);
+    }
+    let mut used = BTreeSet::new();
+    let mut undefined = Vec::new();
+    for file in sources {
+        // The examples in this file are no citations.
+        if file.ends_with("tests/docs.rs") {
+            continue;
+        }
+        let text =
+            std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let mut numbers = cited(&text);
+        if file.extension().is_some_and(|ending| ending == "md") || file.starts_with(path("tests")) {
+            numbers.extend(cited_in_names(&text));
+        }
+        undefined
+            .extend(numbers.difference(&all).map(|(letter, n)| format!("{letter}{n} in {}", file.display())));
+        // A definition does not cite itself.
+        if !["docs/contract.md", "docs/security.md"].map(path).contains(&file) {
+            used.extend(numbers);
+        }
+    }
+    let unused: Vec<_> = all.difference(&used).collect();
+    assert!(undefined.is_empty() && unused.is_empty(), "not defined: {undefined:#?}\nnot cited: {unused:?}");
+}
+
+#[test]
+fn a_citation_is_told_from_what_looks_like_one() {
+    let numbers =
+        |text: &str| cited(text).into_iter().map(|(letter, n)| format!("{letter}{n}")).collect::<Vec<_>>();
+    assert_eq!(numbers("(G13), M1's and \"M2, T4\""), ["G13", "M1", "M2", "T4"]);
+    assert_eq!(numbers("the capture (C1–C3), T1-T2"), ["C1", "C2", "C3", "T1", "T2"]);
+    for no_citation in
+        ["ValueKind::I64(1)", "caf%C3%A9", "control characters (C0, C1)", "G0 M123 M1a SM1 M1_x"]
+    {
+        assert!(numbers(no_citation).is_empty(), "{no_citation}: {:?}", numbers(no_citation));
+    }
+    assert_eq!(cited_in_names("fn g1_c6_held() { i64_of() } `capture::c4_a`").len(), 3);
+}
+
+/// The words in backquotes in a cell of a table, without endings of files.
+fn names(cell: &str) -> BTreeSet<String> {
+    let quoted = cell.split('`').skip(1).step_by(2);
+    quoted.map(|name| name.trim_end_matches('/').trim_end_matches(".rs").to_owned()).collect()
+}
+
+/// The modules of the program that a file uses outside of its tests and comments.
+fn used_modules(code: &str) -> BTreeSet<String> {
+    let (code, _) = code.split_once("\n#[cfg(test)]\nmod ").unwrap_or((code, ""));
+    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines
+        .flat_map(|line| line.split("crate::").skip(1))
+        .map(|rest| rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect::<String>())
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+#[test]
+fn the_map_of_modules_says_what_each_depends_on() {
+    let architecture = read("ARCHITECTURE.md");
+    let (_, map) = architecture.split_once("\n## Modules\n").unwrap();
+    let (map, _) = map.split_once("\n## ").unwrap();
+    let rows: Vec<_> = map
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| {
+            let cells: Vec<_> = line.trim_matches('|').split(" | ").collect();
+            (names(cells[0]), names(cells[2]))
+        })
+        .collect();
+    let of = |module: &str| rows.iter().position(|(modules, _)| modules.contains(module));
+
+    for entry in std::fs::read_dir(path("src")).unwrap() {
+        let entry = entry.unwrap().path();
+        let module = entry.file_stem().unwrap().to_str().unwrap();
+        if ["lib", "main", "cli"].contains(&module) {
+            continue;
+        }
+        let row = of(module).unwrap_or_else(|| panic!("ARCHITECTURE.md has no row for {module}"));
+        let mut code = Vec::new();
+        if entry.is_dir() {
+            sources(&entry, &mut code);
+        } else {
+            code.push(std::fs::read_to_string(&entry).unwrap());
+        }
+        let mut used: BTreeSet<_> = code.iter().flat_map(|code| used_modules(code)).collect();
+        used.remove(module);
+        let listed = &rows[row].1;
+        if module == "verbs" {
+            // The row lists what the commands do not use.
+            let unused: BTreeSet<_> =
+                rows[row + 1..].iter().flat_map(|(modules, _)| modules).cloned().collect();
+            used.remove("cli");
+            assert_eq!(&unused.difference(&used).cloned().collect::<BTreeSet<_>>(), listed, "{module}");
+            continue;
+        }
+        assert_eq!(&used, listed, "ARCHITECTURE.md about {module}");
+        for other in used {
+            // The one exception that the page names.
+            let is_below =
+                of(&other).is_some_and(|other| other > row) || (module == "settings" && other == "exit");
+            assert!(is_below, "{module} depends on {other}, which is not below it");
         }
     }
 }
