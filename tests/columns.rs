@@ -1,7 +1,7 @@
 //! The tables as they are met in production (T1-T4): other names, other types, missing columns, encoded twice.
 
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
-use crate::support::{Daemon, Platform, cluster};
+use crate::support::{Daemon, Platform, Said, cluster};
 
 /// Starts the daemon with more settings than the usual, in the environment.
 async fn daemon(platform: &Platform, settings: &[(&str, &str)]) -> Daemon {
@@ -304,4 +304,37 @@ async fn m7_a_column_of_the_type_name_is_left_out_and_said_to_be() {
     platform.drained().await;
     platform.holds("SELECT agent_name IS NOT NULL AND voice_id IS NULL FROM agent_configurations").await;
     assert!(platform.says(&["doctor"]).await.out.contains("has the type name"));
+}
+
+/// The settings name another key than the install, and no install follows.
+#[tokio::test]
+async fn g14_an_install_for_another_slug_column_is_a_fault_of_the_capture() {
+    for (named, relation) in [
+        ([("AGENTS__COLUMNS__SLUG", "name"), ("AGENTS__COLUMNS__NAME", "slug")], "agents"),
+        (
+            [
+                ("CONFIGURATIONS__COLUMNS__AGENT_SLUG", "agent_name"),
+                ("CONFIGURATIONS__COLUMNS__AGENT_NAME", "agent_slug"),
+            ],
+            "agent_configurations",
+        ),
+    ] {
+        let platform = Platform::installed().await;
+        platform.run("INSERT INTO agents (slug, name) VALUES ('a', 'name-a')").await;
+        let command = |verb: &str| {
+            let mut command = platform.command(&[verb]);
+            command.env_remove("DATABASE_URL").env("AGENT_SYNC__DATABASES__MAIN__URL", &platform.url);
+            command.envs(named.map(|(key, value)| (format!("AGENT_SYNC__DATABASES__MAIN__{key}"), value)));
+            command
+        };
+        let mut run = command("run");
+        run.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
+        let daemon = Daemon::start(run);
+        let line = daemon.logged("capture broken").await;
+        assert!(line["fault"].as_str().unwrap().starts_with("made for the slugs in the column "), "{line}");
+        assert!(line["trigger"].as_str().unwrap().contains(relation), "{line}");
+        assert_eq!(Said::of(command("doctor")).await.code, 2);
+        assert_eq!(Said::of(command("install")).await.code, 0);
+        daemon.logged("changes are noticed again").await;
+    }
 }

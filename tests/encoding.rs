@@ -45,6 +45,8 @@ async fn g5_text_that_is_no_utf8_rejects_its_agent_and_no_other() {
     let daemon = platform.caught_up_daemon().await;
     platform.holds("SELECT count(*) = 35 FROM agent_configurations WHERE agent_name = 'n'").await;
     platform.holds("SELECT count(*) = 5 FROM agent_sync.problem WHERE kind = 'rejected'").await;
+    let rejected = daemon.lines("agent rejected");
+    assert!(rejected.iter().any(|line| line["slug"] == "(not shown)"), "{rejected:?}");
     let (_, detail) = platform.problem("agent-3").await.unwrap();
     assert_eq!(detail, "name: expected text in UTF-8, found other bytes");
     platform.save("agent-8", r#"{"provider":"openai","voice_id":"late"}"#).await;
@@ -102,4 +104,21 @@ async fn s22_an_agent_is_rejected_in_latin1_whatever_its_reason_holds() {
         .await;
     assert_eq!(daemon.lines("configuration could not be written").len(), 0);
     assert_eq!(daemon.lines("database unavailable").len(), 0);
+}
+
+#[tokio::test]
+async fn g14_a_character_that_the_encoding_cannot_hold_is_named_as_what_it_is() {
+    let platform = encoded("latin1json", "LATIN1").await;
+    assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0);
+    platform.run("ALTER TABLE agents ALTER voice_settings TYPE json").await;
+    platform.install();
+    platform
+        .run(
+            r#"INSERT INTO agents (slug, voice_settings) VALUES ('a', '{"provider":"openai","voice_id":"\u20ac"}');
+               INSERT INTO agent_configurations (agent_slug) VALUES ('a')"#,
+        )
+        .await;
+    let daemon = platform.caught_up_daemon().await;
+    let line = daemon.logged("configuration could not be written").await;
+    assert!(line["detail"].as_str().unwrap().contains("a character that the database cannot hold"), "{line}");
 }

@@ -1,6 +1,7 @@
 //! Who owns what an install makes, and whom an install trusts (S4, S5, S17): a superuser who installs hands nothing to anybody, and runs
 //! nothing of anybody.
 
+use std::fmt::Write as _;
 use std::process::Command;
 
 use crate::support::{Daemon, Platform};
@@ -604,16 +605,15 @@ async fn s5_a_schema_that_is_replaced_while_a_lock_is_waited_for_is_not_used() {
     let (platform, owner) = installed_by_its_owner().await;
     let member = member_of(&platform, &owner).await;
     let tables = ["install", "role", "granted", "history"];
-    let copies: String = tables
-        .iter()
-        .map(|table| {
-            format!(
-                "CREATE TABLE evil.{table} (LIKE agent_sync.{table} INCLUDING ALL);
-                 ALTER TABLE evil.{table} ENABLE ROW LEVEL SECURITY; ALTER TABLE evil.{table} FORCE ROW LEVEL SECURITY;
-                 CREATE POLICY p ON evil.{table} USING (evil.ran());"
-            )
-        })
-        .collect();
+    let mut copies = String::new();
+    for table in tables {
+        let _ = write!(
+            copies,
+            "CREATE TABLE evil.{table} (LIKE agent_sync.{table} INCLUDING ALL);
+             ALTER TABLE evil.{table} ENABLE ROW LEVEL SECURITY; ALTER TABLE evil.{table} FORCE ROW LEVEL SECURITY;
+             CREATE POLICY p ON evil.{table} USING (evil.ran());"
+        );
+    }
     run_as(
         &platform,
         &owner,

@@ -316,3 +316,26 @@ async fn g5_many_writes_that_a_trigger_refuses_with_40001_are_set_aside_together
         assert!(first, "{code}: all have been noted before the first is tried again");
     }
 }
+
+#[tokio::test]
+async fn g12_an_agent_of_very_many_values_is_rejected() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "INSERT INTO agents (slug, name, voice_settings) VALUES
+                 ('many', 'n', ('{\"provider\":\"openai\",\"x\":[' || repeat('1,', 300000) || '1]}')::jsonb),
+                 ('neighbour', 'n', '{}');
+             INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
+        )
+        .await;
+    let _daemon = platform.daemon();
+    platform
+        .holds("SELECT agent_name = 'n' IS TRUE FROM agent_configurations WHERE agent_slug = 'neighbour'")
+        .await;
+    platform.holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'many')").await;
+    let (kind, detail) = platform.problem("many").await.unwrap();
+    assert_eq!(
+        (&*kind, &*detail),
+        ("rejected", "voice_settings: expected at most 250000 values, found 300003")
+    );
+}

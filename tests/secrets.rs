@@ -265,6 +265,32 @@ async fn s16_a_secret_that_is_no_regular_file_is_refused_at_once() {
     assert!(Said::of(command).await.err.contains("has more than 65536 bytes"));
 }
 
+/// The other files that settings name.
+#[tokio::test]
+async fn s16_settings_and_rules_that_are_no_regular_files_are_refused_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut found, _socket) = no_files(folder.path());
+    let large = folder.path().join("large.toml");
+    fs::File::create(&large).unwrap().set_len(1 << 36).unwrap();
+    found.push((large, "more than"));
+    for (file, kind) in found {
+        for rules in [false, true] {
+            let mut command = Command::new("timeout");
+            command.args(["10", env!("CARGO_BIN_EXE_agent-sync"), "render"]).env_clear();
+            command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+            if rules {
+                command.env("AGENT_SYNC__RULES__FILE", &file);
+            } else {
+                command.arg("--config").arg(&file);
+            }
+            command.env("DATABASE_URL", "postgres://app@127.0.0.1:1/x");
+            let said = Said::of(command).await;
+            assert_eq!(said.code, 64, "{}, rules {rules}: {said:?}", file.display());
+            assert!(said.err.contains(kind), "{said:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn s16_a_secret_that_becomes_a_pipe_is_named_and_does_not_hang_the_daemon() {
     let world = World::new().await;

@@ -1,7 +1,9 @@
 //! One question to a running daemon over HTTP, and its answer: the client half, for `agent-sync probe`. So small that it
 //! needs no crate, and a container needs no shell and no curl.
 
+use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -23,6 +25,11 @@ pub enum AskError {
     /// It took too long.
     #[error("no answer within {PATIENCE:?}")]
     Silent,
+    /// A program of another user listens there.
+    #[error(
+        "a program of the user {0} listens there: expected root, this user, or the owner of the directory"
+    )]
+    Stranger(u32),
     /// Something else listens there.
     #[error("what answers there does not speak HTTP")]
     NotHttp,
@@ -35,9 +42,19 @@ pub async fn ask(address: SocketAddr, path: &str) -> Result<(u16, String), AskEr
     tokio::time::timeout(PATIENCE, asking).await.map_err(|_| AskError::Silent)?
 }
 
-/// The same at the Unix socket.
+/// The same at the Unix socket, of a program of a user who may make files beside it.
 pub async fn ask_socket(socket: &Path, path: &str) -> Result<(u16, String), AskError> {
-    let asking = async { exchange(UnixStream::connect(socket).await?, "localhost", path).await };
+    let asking = async {
+        let stream = UnixStream::connect(socket).await?;
+        let user = stream.peer_cred()?.uid();
+        let beside = socket.parent().unwrap_or(Path::new("/"));
+        // This process belongs to its user.
+        let trusted = [Path::new("/proc/self"), beside].map(fs::metadata);
+        if user != 0 && !trusted.into_iter().flatten().any(|owner| owner.uid() == user) {
+            return Err(AskError::Stranger(user));
+        }
+        exchange(stream, "localhost", path).await
+    };
     tokio::time::timeout(PATIENCE, asking).await.map_err(|_| AskError::Silent)?
 }
 

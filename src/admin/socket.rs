@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,6 +34,10 @@ impl Socket {
         };
         let socket = Self { listener, path: path.to_owned() };
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        let (own, folder) = (fs::metadata(path)?.uid(), fs::metadata(path.parent().unwrap_or(path))?.uid());
+        if folder != 0 && folder != own {
+            return Err(io::Error::other(format!("its directory belongs to the user {folder}")));
+        }
         Ok(socket)
     }
 

@@ -33,12 +33,16 @@ pub(super) fn decode<'a>(path: &str, column: Option<&'a str>, mistakes: &mut Mis
     match unwrap(column) {
         Ok(None) => Decoded::NotSet,
         Ok(Some(object)) => {
-            if !json::too_deep(&object) {
+            if json::too_deep(&object) {
+                let depth = json::depth(&object);
+                let expected = format!("nesting of at most {} levels", json::MAX_DEPTH);
+                mistakes.add(path, expected, format!("{depth} levels"));
+            } else if json::too_many(&object) {
+                let number = json::values(&object);
+                mistakes.add(path, format!("at most {} values", json::MAX_VALUES), number.to_string());
+            } else {
                 return Decoded::Object(object);
             }
-            let depth = json::depth(&object);
-            let expected = format!("nesting of at most {} levels", json::MAX_DEPTH);
-            mistakes.add(path, expected, format!("{depth} levels"));
             Decoded::Mistake
         }
         Err(found) => {

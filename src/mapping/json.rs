@@ -14,6 +14,9 @@ use super::tokens::Tokens;
 /// The deepest nesting that is read: `serde_json`'s own limit, so that the runtime that reads what we write can.
 pub(crate) const MAX_DEPTH: usize = 127;
 
+/// The most values that are read of one column, those inside others included: each takes memory many times its text (G12).
+pub(super) const MAX_VALUES: usize = 250_000;
+
 /// The one JSON value that `text` holds, without the white space around it.
 pub(crate) fn validate(text: &str) -> Result<&str, serde_json::Error> {
     serde_json::from_str::<&RawValue>(text).map(RawValue::get)
@@ -43,6 +46,23 @@ pub(crate) fn quote(text: &str) -> String {
 pub(super) fn too_deep(raw: &str) -> bool {
     // Mostly there are not that many brackets, which is seen without looking at what they mean.
     raw.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count() > MAX_DEPTH && depth(raw) > MAX_DEPTH
+}
+
+/// Whether a value holds more values than are read.
+pub(super) fn too_many(raw: &str) -> bool {
+    // Mostly there are not that many commas, which is seen without looking at what they mean.
+    raw.bytes().filter(|byte| *byte == b',').count() >= MAX_VALUES && values(raw) > MAX_VALUES
+}
+
+/// How many values there are in a value, itself not included: the elements of arrays and the members of objects.
+pub(super) fn values(raw: &str) -> usize {
+    let (mut number, mut opened) = (0, false);
+    for token in Tokens::of(raw) {
+        // The first after a bracket, unless that closes at once, and one after each comma.
+        number += usize::from(token == "," || opened && !matches!(token, "}" | "]"));
+        opened = matches!(token, "{" | "[");
+    }
+    number
 }
 
 /// How deeply arrays and objects are nested in a value; 0 for a string, a number, a boolean and null.
@@ -234,6 +254,18 @@ mod tests {
         for (raw, levels) in [("1", 0), ("[[],[],{}]", 2), (r#"{"[[[":[{}],"b":[[1]]}"#, 3)] {
             assert_eq!(depth(raw), levels, "{raw}");
         }
+    }
+
+    #[test]
+    fn values_are_counted_at_every_level_and_not_within_strings() {
+        for (raw, number) in
+            [("1", 0), ("[]", 0), ("[1]", 1), ("[1,[2,3],{}]", 5), (r#"{"a,b":",,","c":{"d":[]}}"#, 3)]
+        {
+            assert_eq!(values(raw), number, "{raw}");
+        }
+        let many = |number: usize| format!("[{}1]", "1,".repeat(number - 1));
+        assert!(!too_many(&many(MAX_VALUES)) && too_many(&many(MAX_VALUES + 1)));
+        assert!(!too_many(&format!("[\"{}\"]", ",".repeat(2 * MAX_VALUES))));
     }
 
     #[test]

@@ -45,6 +45,9 @@ const AUTHENTICATION: u8 = b'R';
 /// The tag of `ReadyForQuery`.
 const READY: u8 = b'Z';
 
+/// The tag of `NotificationResponse`: anybody may send many at once, and the daemon keeps none of them (`session::inbox`).
+const NOTIFICATION: u8 = b'A';
+
 /// The length of the head of a message: its tag and its length.
 const HEAD: usize = 5;
 
@@ -141,7 +144,9 @@ impl Reader {
         }
         // The length counts itself; the driver refuses one that is shorter.
         self.rest = u64::from(u32::from_be_bytes(length).saturating_sub(4));
-        self.sum += HEAD as u64 + self.rest;
+        if tag != NOTIFICATION || self.most != self.later {
+            self.sum += HEAD as u64 + self.rest;
+        }
         // Of a message of authentication that is not kept whole, it would not be known what it asks for.
         let most = if self.withholds && tag == AUTHENTICATION { KEPT as u64 } else { self.most };
         if self.sum > self.most || self.rest > most {
@@ -336,7 +341,7 @@ mod tests {
     /// The first message of a server in SCRAM.
     fn scram(iterations: &str) -> Vec<u8> {
         let text = format!("r=nonce,s=c2FsdA==,i={iterations}");
-        let length = u32::try_from(text.len() + 8).unwrap();
+        let length = u32::try_from(text.len() + 8).unwrap_or_default();
         [b"R", &length.to_be_bytes()[..], &[0, 0, 0, 11], text.as_bytes()].concat()
     }
 
@@ -379,6 +384,7 @@ mod tests {
     fn s12_a_server_that_sends_without_end_is_refused() {
         const READY_FOR_QUERY: &[u8] = b"Z\0\0\0\x05I";
         let row = [b"D\0\x01\0\x04".to_vec(), vec![0; 65_536]].concat();
+        let note = [b"A\0\x01\0\x04".to_vec(), vec![0; 65_536]].concat();
         let small = |number: usize| NOTICE.repeat(number);
         for size in [1, 7, 4096, 1 << 24] {
             for (messages, fits) in [
@@ -392,6 +398,10 @@ mod tests {
                 ([READY_FOR_QUERY, &row.repeat(31), READY_FOR_QUERY, &row.repeat(31)].concat(), true),
                 ([READY_FOR_QUERY, &row.repeat(32)].concat(), false),
                 ([READY_FOR_QUERY, b"D\x7f\xff\xff\xf0"].concat(), false),
+                // Notifications are no part of an answer, once the session is ready.
+                ([READY_FOR_QUERY, &note.repeat(64), &row.repeat(31)].concat(), true),
+                ([READY_FOR_QUERY, b"A\x7f\xff\xff\xf0"].concat(), false),
+                (note.repeat(17), false),
             ] {
                 let mut reader = Reader::new(false, 2 * 1024 * 1024);
                 let read = messages.chunks(size).try_for_each(|piece| reader.read(piece));

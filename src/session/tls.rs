@@ -13,7 +13,7 @@ use rustls::{
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::settings::Tls;
+use crate::settings::{Tls, bounded};
 
 /// Why the certificates of the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -76,8 +76,8 @@ fn roots(root_cert: Option<&Path>) -> Result<RootCertStore, TlsError> {
         return if roots.is_empty() { Err(TlsError::NoSystemRoots) } else { Ok(roots) };
     };
     let wrong = |found: String| TlsError::RootCert { path: path.to_owned(), found };
-    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| wrong(error.to_string()))?;
-    for certificate in certificates {
+    let text = bounded::read_text(path).map_err(|error| wrong(error.to_string()))?;
+    for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
         let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
         roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
     }

@@ -1,8 +1,5 @@
 //! One database: how to reach it, and what its tables are called.
 
-use std::fs;
-use std::io::{self, Read as _};
-use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,6 +8,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use tokio_postgres::config::{Host, SslMode};
 
+use super::bounded;
 use super::dsn;
 use super::duration;
 use super::problem::{Problem, SettingsError};
@@ -340,23 +338,10 @@ pub(super) struct RawDatabase {
 /// Whether a file holds certificates, as far as can be seen without reading them; if not, what is wrong.
 fn certificates(file: &Path) -> Result<(), String> {
     let place = file.display();
-    let text = regular(file).and_then(|()| fs::read(file));
+    let text = bounded::read(file, bounded::LONGEST);
     let text = text.map_err(|error| format!("cannot read {place}: {error}"))?;
     let marked = text.windows(CERTIFICATE.len()).any(|window| window == CERTIFICATE);
     if marked { Ok(()) } else { Err(format!("expected certificates in PEM form in {place}, found none")) }
-}
-
-/// Refuses what is no file: a pipe keeps its reader waiting for a writer, a device has no end, and neither can be read again.
-fn regular(file: &Path) -> io::Result<()> {
-    let kind = fs::metadata(file)?.file_type();
-    let found = match kind {
-        _ if kind.is_file() => return Ok(()),
-        _ if kind.is_dir() => "a directory",
-        _ if kind.is_fifo() => "a pipe (FIFO)",
-        _ if kind.is_socket() => "a socket",
-        _ => "a device",
-    };
-    Err(io::Error::other(format!("it is {found}, and no regular file")))
 }
 
 /// How a certificate begins in PEM.
@@ -367,14 +352,7 @@ const LONGEST_SECRET: u64 = 64 * 1024;
 /// Reads a secret from its file, without the line feed that editors and shells put at its end.
 pub(super) fn read_secret(file: &Path, key: &str, source: &str) -> Result<SecretString, Problem> {
     let named = file.display();
-    let mut bytes = Vec::new();
-    // Bounded, for a device has no end.
-    let open = || regular(file).and_then(|()| fs::File::open(file));
-    let read = open().and_then(|file| file.take(LONGEST_SECRET + 1).read_to_end(&mut bytes));
-    let reason = match read.map(|_| String::from_utf8(bytes)) {
-        Ok(Ok(text)) if text.len() as u64 > LONGEST_SECRET => {
-            format!("{named} has more than {LONGEST_SECRET} bytes")
-        }
+    let reason = match bounded::read(file, LONGEST_SECRET).map(String::from_utf8) {
         Ok(Ok(text)) => {
             let trimmed =
                 text.strip_suffix('\n').map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line));

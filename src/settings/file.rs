@@ -8,6 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::bases::Bases;
+use super::bounded;
 use super::kind::Given;
 use super::layer::Layer;
 use super::problem::Problem;
@@ -16,7 +17,7 @@ use super::schema::Place;
 /// Reads a file that is expected to exist. Its secret files may be `credentials`.
 pub(crate) fn read(path: &Path, credentials: Option<&Path>) -> Layer {
     let mut layer = Layer::default();
-    match fs::read_to_string(path) {
+    match bounded::read_text(path) {
         Ok(text) => parse(Reader { path, text: &text, credentials }, &mut layer),
         Err(error) => layer.problems.push(
             Problem::new("", path.display().to_string(), format!("cannot be read: {error}"))

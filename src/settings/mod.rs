@@ -10,6 +10,7 @@
 //! `Debug`, not in a [`Problem`], not by `agent-sync config`.
 
 mod bases;
+pub(crate) mod bounded;
 mod connection;
 mod database;
 #[cfg(test)]

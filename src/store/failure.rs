@@ -187,9 +187,10 @@ fn may_quote_a_value(code: &str) -> bool {
     code != "42501" && ["0A", "3F", "42"].iter().any(|class| code.starts_with(class))
 }
 
-/// An error that a function raised says where it was.
+/// An error that a function raised says where it was. The names of the languages are the same in every language of the messages. Without one, the context
+/// is of PostgreSQL itself: a parameter, a row that is being locked, JSON that is being read.
 fn is_raised_by_a_function(db: &DbError) -> bool {
-    db.where_().is_some_and(|context| !context.is_empty())
+    db.where_().is_some_and(|context| context.contains("PL/") || context.contains("SQL"))
 }
 
 /// Whether the error of a statement of `sql/*.sql` was raised by a function that is none of ours, such as that of an event trigger. What

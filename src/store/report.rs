@@ -312,6 +312,7 @@ pub(super) async fn capture_faults(
         (names, Type::TEXT_ARRAY),
         (&watched, Type::TEXT_ARRAY),
         (&layout.configurations.agent_slug.name, Type::TEXT),
+        (&agents.slug.name, Type::TEXT),
     ];
     let ask = || within(patience, client.query_typed(queries::CAPTURE_FAULTS, parameters));
     let mut rows = ask().await?;

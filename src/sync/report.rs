@@ -8,6 +8,9 @@ use crate::mapping::Changes;
 use crate::observe::{Columns, Committed, Event, Observer};
 use crate::store::{ProblemKind, Remedies};
 
+/// What is told in the place of a slug that cannot be.
+const NOT_TEXT: &str = "(not shown)";
+
 /// Tells of a batch of so many rows of the outbox; it is committed this long after they were read. Problems of the slugs `unchanged`
 /// are as they were noted before.
 pub(super) fn committed(
@@ -40,6 +43,11 @@ pub(super) fn committed(
                 observer.tell(&Event::Failed { slug, known, detail, sqlstate, remedy: &remedy });
             }
         }
+    }
+    if !outcome.not_text.0.is_empty() {
+        let remedy = remedies.of(ProblemKind::Rejected.name(), None, NOT_TEXT);
+        let reasons = "slug: expected text in UTF-8 of at most 8192 bytes; agent_sync.problem has the slug";
+        observer.tell(&Event::Rejected { slug: NOT_TEXT, known: false, reasons, remedy: &remedy });
     }
     for (slug, remark) in &decision.remarks {
         observer.tell(&Event::Mapped { slug, warning: remark });

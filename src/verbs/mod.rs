@@ -97,7 +97,7 @@ fn rules(settings: &Settings) -> anyhow::Result<Rules> {
         return Ok(Rules::embedded().clone());
     };
     let path = file.display();
-    let text = std::fs::read_to_string(file).with_context(|| {
+    let text = settings::bounded::read_text(file).with_context(|| {
         Fault::usage(format!("expected the rules in {path} (rules.file), and the file cannot be read"))
             .remedy("check rules.file in the settings, or leave it out to use the built-in rules")
     })?;

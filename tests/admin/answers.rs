@@ -162,6 +162,39 @@ async fn s20_probe_asks_the_daemon_itself_whoever_has_taken_its_port() {
     }
 }
 
+/// Only root can make processes and folders of another user.
+#[tokio::test]
+async fn s20_neither_side_of_the_socket_trusts_another_user() {
+    const NOBODY: u32 = 65_534;
+    let is_root = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()) == 0;
+    if !is_root {
+        return;
+    }
+    let platform = Platform::installed().await;
+    let open = |folder: &tempfile::TempDir, mode| {
+        std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        folder.path().join("admin.sock").display().to_string()
+    };
+    // A daemon of another user, in a folder of root that everybody can write to.
+    let folder = tempfile::tempdir().unwrap();
+    let socket = open(&folder, 0o1777);
+    let mut command = platform.command(&["run"]);
+    std::os::unix::process::CommandExt::uid(&mut command, NOBODY).env(SOCKET, &socket);
+    let daemon = Daemon::start(command);
+    daemon.logged("serving the same at the Unix socket").await;
+    let (code, _, error) = probe("live", &[], &[(SOCKET, &socket)]).await;
+    assert!(code == 69 && error.contains("a program of the user 65534 listens there"), "{code}: {error}");
+    drop(daemon);
+    // A folder of another user.
+    let folder = tempfile::tempdir().unwrap();
+    let socket = open(&folder, 0o755);
+    std::os::unix::fs::chown(folder.path(), Some(NOBODY), None).unwrap();
+    let mut command = platform.command(&["run"]);
+    command.env(SOCKET, &socket);
+    let line = Daemon::start(command).logged("cannot serve at the Unix socket").await;
+    assert!(line["cause"].as_str().unwrap().contains("its directory belongs to the user 65534"), "{line}");
+}
+
 #[tokio::test]
 async fn s20_the_socket_is_there_without_a_port_and_moves_with_a_reload() {
     let platform = Platform::installed().await;

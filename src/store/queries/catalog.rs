@@ -96,6 +96,16 @@ pub const CAPTURE_FAULTS: &str = "
     LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgfoid = r.tgfoid AND t.tgtype = r.tgtype
     WHERE t.oid IS NULL OR t.tgenabled <> 'A'
     UNION ALL
+    SELECT made.relation || '.agent_sync_update',
+           'made for the slugs in the column ' || quote_ident(made.slug) || ', and the settings name ' || made.named, 'broken', NULL
+    FROM (
+        SELECT ($1::text[])[1], coalesce(i.tables #>> '{agents,columns,slug}', 'slug'), $5::text FROM agent_sync.install i
+        UNION ALL
+        SELECT ($1::text[])[3], coalesce(i.tables #>> '{configurations,columns,agent_slug}', 'agent_slug'), $4::text
+        FROM agent_sync.install i
+    ) AS made (relation, slug, named)
+    WHERE made.relation IS NOT NULL AND '\"' || replace(made.slug, '\"', '\"\"') || '\"' <> made.named
+    UNION ALL
     SELECT ($1::text[])[1] || '.' || t.tgname, 'blind to the column ' || a.attname || ', which it was not made for',
            'broken', NULL
     FROM pg_trigger t

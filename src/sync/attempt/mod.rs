@@ -342,7 +342,8 @@ pub(super) async fn run(
     while !*attempt.stop.borrow() {
         phase = match attempt.step(phase).await {
             Err(error) if error.is_locked() => attempt.wait_for_lock(phase).await,
-            next => next?,
+            Err(error) => return Err(attempt.ended(error)),
+            Ok(next) => next,
         };
     }
     if let Some(at) = attempt.drain.take_last_write() {
@@ -397,6 +398,18 @@ impl Attempt<'_> {
             Phase::Draining => self.drain().await,
             Phase::Polling { pause } => self.poll(pause).await,
             Phase::Waiting { busy } => self.wait(busy).await,
+        }
+    }
+
+    /// The error, or why the connection ended under a statement: the statement learns only that it did.
+    fn ended(&self, error: AttemptError) -> AttemptError {
+        match error {
+            AttemptError::Store(StoreError::Postgres(lost))
+                if lost.is_closed() && self.session.inbox().is_closed() =>
+            {
+                AttemptError::Closed(self.session.inbox().cause())
+            }
+            error => error,
         }
     }
 
