@@ -24,6 +24,9 @@
 --
 -- Only the catalog is read, which runs nobody's code. Nothing is changed but privileges on the schema and what is in it that its owner has lost. The files that follow act as the owner of the schema.
 
+-- Before any name of a type or a function is looked up, here and in the files that follow.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 DO $proof$
 DECLARE
     acting  CONSTANT text := pg_catalog.current_setting('role'); -- What SET ROLE says, to go back to.

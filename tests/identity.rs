@@ -74,7 +74,8 @@ async fn world() -> (Platform, Store, Client) {
     client.batch_execute("SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan").await.unwrap();
     let patience = Duration::from_secs(30);
     let layout = platform.layout().await;
-    let store = Store::prepare(&client, layout, true, false, patience, path::OURS.to_owned()).await.unwrap();
+    let (parts, usual) = (platform.parts().await, path::OURS.to_owned());
+    let store = Store::prepare(&client, layout, true, false, patience, usual, &parts).await.unwrap();
     (platform, store, client)
 }
 
@@ -256,8 +257,8 @@ async fn g13_a_configuration_that_moves_between_partitions_is_not_taken_for_anot
         let client = platform.connect().await;
         let patience = Duration::from_secs(30);
         let layout = platform.layout().await;
-        let store =
-            Store::prepare(&client, layout, true, false, patience, path::OURS.to_owned()).await.unwrap();
+        let (parts, usual) = (platform.parts().await, path::OURS.to_owned());
+        let store = Store::prepare(&client, layout, true, false, patience, usual, &parts).await.unwrap();
         let place = place_of(&platform, "a3").await;
         let claimed = store.read_lone(&client, place).await.unwrap().unwrap();
         let versions = claimed.only_versions().unwrap();

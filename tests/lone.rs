@@ -15,10 +15,8 @@ async fn changed() -> (Platform, Store, RowId) {
     platform.configure("a").await;
     platform.run("TRUNCATE agent_sync.outbox; INSERT INTO agent_sync.outbox (slug) VALUES ('a')").await;
     let layout = platform.layout().await;
-    let store =
-        Store::prepare(&platform.client, layout, true, true, Duration::from_secs(30), path::OURS.to_owned())
-            .await
-            .unwrap();
+    let (parts, usual, patience) = (platform.parts().await, path::OURS.to_owned(), Duration::from_secs(30));
+    let store = Store::prepare(&platform.client, layout, true, true, patience, usual, &parts).await.unwrap();
     let place: String = platform.value("SELECT ctid::text FROM agent_sync.outbox").await;
     (platform, store, place.parse().unwrap())
 }

@@ -384,7 +384,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
     let (problems, known) = (report::problems(), queries::enqueue_known(&layout));
     let bare_write = queries::write(&layout, false);
     let (claim_lone, write_lone) =
-        (queries::claim_lone(&layout).unwrap(), queries::write_lone(&layout, true));
+        (queries::claim_lone(&layout, "true").unwrap(), queries::write_lone(&layout, true));
     let bare_write_lone = queries::write_lone(&layout, false);
     let (all, orphans) = (queries::enqueue_all(&layout), queries::enqueue_orphans(&layout));
     let (absent, unambiguous) = (queries::enqueue_absent(&layout), queries::enqueue_unambiguous(&layout));
@@ -447,7 +447,6 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         queries::SESSION_STATE,
         queries::RUNS_FOREIGN_CODE,
         queries::CASCADES,
-        queries::KEEP_LEAD_OF_BATCH,
         &page,
         &of_slug,
         &of_first,

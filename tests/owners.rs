@@ -679,6 +679,69 @@ async fn s5_a_daemon_of_few_rights_uses_no_schema_of_a_stranger() {
     assert!(platform.value::<bool>("SELECT NOT EXISTS (SELECT FROM app.ran)").await);
 }
 
+/// GIVEN a daemon that waits for work, WHEN the install goes and a stranger makes tables of the same form, THEN neither a request, nor a change, nor a
+/// save has the daemon use them: it holds the names to the tables that it has looked at.
+#[tokio::test]
+async fn s5_a_daemon_that_waits_uses_no_tables_that_a_stranger_has_made_since() {
+    for wake in [
+        "NOTIFY agent_sync, 'a'",
+        "NOTIFY agent_sync",
+        "NOTIFY agent_sync_change, '(0,1)'",
+        "UPDATE public.agents SET name = 'new'",
+    ] {
+        for as_owner in [false, true] {
+            let (platform, owner, mallory) = with_a_stranger().await;
+            let role = if as_owner { owner.clone() } else { unique(&platform, "dmn") };
+            platform
+                .run(&format!(
+                    "ALTER ROLE {owner} CREATEROLE; INSERT INTO agents (slug, name) VALUES ('a', 'n')"
+                ))
+                .await;
+            platform.configure("a").await;
+            let install = if as_owner { vec!["install"] } else { vec!["install", "--role", &role] };
+            let said = platform.says_as(&owner, &install).await;
+            assert_eq!(said.code, 0, "{said:?}");
+            let mut command = command_as(&platform, &role, &["run"]);
+            command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1h");
+            let daemon = Daemon::start(command);
+            daemon.logged("caught up").await;
+            platform.drained().await;
+            let tables = ["outbox", "problem", "install", "history", "role", "granted"];
+            let mut copies = String::new();
+            for table in tables {
+                let _ = write!(
+                    copies,
+                    "CREATE TABLE agent_sync.{table} (LIKE gone.{table} INCLUDING ALL);
+                     CREATE TRIGGER t BEFORE INSERT OR UPDATE OR DELETE ON agent_sync.{table} EXECUTE FUNCTION app.on_write();
+                     ALTER TABLE agent_sync.{table} ENABLE ROW LEVEL SECURITY; ALTER TABLE agent_sync.{table} FORCE ROW LEVEL SECURITY;
+                     CREATE POLICY p ON agent_sync.{table} USING (app.evil() = 1);
+                     ALTER TABLE agent_sync.{table} OWNER TO {mallory}; GRANT ALL ON agent_sync.{table} TO PUBLIC;"
+                );
+            }
+            platform
+                .run(&format!(
+                    "BEGIN; ALTER SCHEMA agent_sync RENAME TO gone; CREATE SCHEMA agent_sync AUTHORIZATION {mallory};
+                     GRANT USAGE ON SCHEMA agent_sync TO PUBLIC; {copies}
+                     CREATE SEQUENCE agent_sync.uncaptured; ALTER SEQUENCE agent_sync.uncaptured OWNER TO {mallory};
+                     GRANT ALL ON agent_sync.uncaptured TO PUBLIC; TRUNCATE app.ran; COMMIT"
+                ))
+                .await;
+            platform.run(wake).await;
+            let line = daemon.logged("database unavailable").await;
+            assert!(
+                line["cause"].as_str().unwrap().contains("expected objects of a superuser or of the owner"),
+                "{line}"
+            );
+            let ran = format!("SELECT NOT EXISTS (SELECT FROM app.ran WHERE role = '{role}')");
+            // The capture of a save runs as the owner of the table, who is another role here.
+            assert!(
+                as_owner && wake.starts_with("UPDATE") || platform.value::<bool>(&ran).await,
+                "{wake} {as_owner}"
+            );
+        }
+    }
+}
+
 /// GIVEN a mapped column of a type of a stranger, WHEN agent-sync is installed, THEN it is refused by name; and a daemon that meets such a column stands
 /// still, for its owner can make a cast or a constraint at any time.
 #[tokio::test]

@@ -112,7 +112,9 @@ impl<'a> Plan<'a> {
     /// The whole install as SQL that needs nothing but an SQL editor. It is one statement: all or nothing by itself, and
     /// at home in the transaction that a migration tool has begun.
     pub fn script(&self) -> String {
-        let mut body = String::new();
+        // Before any name of a type or a function is looked up.
+        let mut body =
+            "PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);\n".to_owned();
         for (name, value) in self.settings() {
             let value = Literal(&value);
             let _ = writeln!(body, "PERFORM pg_catalog.set_config('{name}', {value}, true);");

@@ -71,7 +71,7 @@ impl Note {
             Finding::PreparedTransactions { .. } => "two-phase",
             Finding::HistoryWithoutCause => "history",
             Finding::Superuser { .. } => "role",
-            Finding::LendsRights { .. } | Finding::ForeignType { .. } => "owners",
+            Finding::LendsRights { .. } | Finding::ForeignType { .. } | Finding::Untrusted { .. } => "owners",
         };
         let level =
             if finding.is_fatal() || finding.misses_changes() || matches!(finding, Finding::QueueFull { .. })

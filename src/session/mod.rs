@@ -16,7 +16,6 @@ mod inbox;
 mod planner;
 mod proof;
 mod tls;
-mod trust;
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -39,7 +38,7 @@ pub use tls::TlsError;
 use self::guard::{Guard, InTheClear};
 use crate::observe::pulse;
 use crate::settings::{self, Database, SettingsError, Tls};
-use crate::store::{StoreError, failure, path, within};
+use crate::store::{self, Finding, StoreError, checks, failure, path, within};
 
 /// The channel of wake-ups (empty payload) and of requests for a slug (I7).
 pub const CHANNEL: &str = "agent_sync";
@@ -91,11 +90,9 @@ pub enum SessionError {
     /// Notifications do not arrive (G10).
     #[error("notifications do not arrive: the connection goes through a pooler in transaction mode")]
     Pooler,
-    /// The session would use objects that somebody else may have prepared (S5): these.
-    #[error(
-        "in the schema agent_sync, expected objects of a superuser or of the owner of the tables, found {0}; nothing of it was used"
-    )]
-    Untrusted(String),
+    /// The session would use objects that somebody else may have prepared (S5).
+    #[error("{0}")]
+    Untrusted(Box<Finding>),
     /// A connection that was in order does not answer any more (G9).
     #[error("the connection is dead: a probe was not answered within {0:?}")]
     Dead(Duration),
@@ -132,6 +129,7 @@ impl SessionError {
                 "Set tls = \"verify-full\", and tls_root_cert where the authority is not a public one; or have the server ask for SCRAM: \
                  password_encryption = 'scram-sha-256', the password set again, and scram-sha-256 in pg_hba.conf."
             }
+            Self::Untrusted(_) => checks::STRANGERS,
             Self::ReadOnly => "Name the primary among the hosts of this database.",
             Self::Postgres(error)
                 if error.code().is_some() || error.is_closed() || sources::<io::Error>(error).is_some() =>
@@ -143,7 +141,6 @@ impl SessionError {
                  password_file."
             }
             Self::Silent(_) | Self::Closed(_) | Self::Dead(_) => failure::REACH,
-            Self::Untrusted(_) => trust::REMEDY,
             Self::Pooler => {
                 "Give the direct address of the server, or that of a pooler in session mode: LISTEN and locks need a \
                  session of their own."
@@ -391,6 +388,14 @@ impl Session {
             }
         };
         pulse::timeout(patience, opening).await.map_err(|_| SessionError::Silent(patience))?
+    }
+
+    /// The session, unless it would use objects of the schema `agent_sync` that somebody else may have prepared.
+    pub async fn trusted(self, database: &Database) -> Result<Self, SessionError> {
+        match store::owners(&self.client, database.connect_timeout, database).await?.untrusted {
+            Some(untrusted) => Err(SessionError::Untrusted(Box::new(untrusted))),
+            None => Ok(self),
+        }
     }
 
     /// The client half.

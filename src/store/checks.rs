@@ -17,7 +17,7 @@ use tokio_postgres::{Client, Row};
 
 use super::identifier::plain;
 use super::layout::Layout;
-use super::{StoreError, queries, within};
+use super::{StoreError, queries, trust, within};
 use crate::settings::Database;
 
 /// The oldest server that has all that is needed, as `server_version_num` puts it.
@@ -28,6 +28,10 @@ const NOT_SHOWN: &str = "one that this role is not shown";
 
 /// The collation that has no name of its own.
 const DEFAULT_COLLATION: &str = "of the database";
+
+/// What to do about objects of somebody else.
+pub const STRANGERS: &str = "See who made it. If it is nobody's install, drop it: DROP SCHEMA agent_sync CASCADE. If it is an install of your own, \
+     give what is named to the owner of the tables: ALTER SCHEMA agent_sync OWNER TO …; ALTER TABLE … OWNER TO …;";
 
 /// What to do about a daemon that is a superuser.
 const ROLE_OF_ITS_OWN: &str =
@@ -160,6 +164,11 @@ pub enum Finding {
         /// Its type.
         of_type: String,
     },
+    /// Objects of the install belong to roles that this session must not run code of (S5).
+    Untrusted {
+        /// Which, with their owners.
+        objects: String,
+    },
     /// The type of a column belongs to a role that the owner of the table does not have to trust (S5).
     ForeignType {
         /// The table.
@@ -265,6 +274,7 @@ impl Finding {
             | Self::OtherVersion { .. }
             | Self::HasRule { .. }
             | Self::ForeignType { .. }
+            | Self::Untrusted { .. }
             | Self::Scans { .. }
             | Self::NotUnique { .. }
             | Self::QueueFull { .. }
@@ -367,6 +377,7 @@ impl Finding {
                     .into()
             }
             Self::Lacks { .. } => INSTALL.into(),
+            Self::Untrusted { .. } => STRANGERS.into(),
             Self::ForeignType { of_type, table_owner, .. } => {
                 format!("ALTER TYPE {of_type} OWNER TO {table_owner}; or change the type of the column, or name another one in the settings.").into()
             }
@@ -397,8 +408,8 @@ impl Finding {
     }
 }
 
+#[allow(clippy::too_many_lines, reason = "one arm a finding, in one place")]
 impl Display for Finding {
-    #[allow(clippy::too_many_lines, reason = "one arm a finding, in one place")]
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ServerTooOld { version } => {
@@ -467,6 +478,10 @@ impl Display for Finding {
             Self::NoTime { table, column, of_type } => write!(
                 out,
                 "{column} of {table} has the type {of_type}, which is no timestamp, so no time is written there"
+            ),
+            Self::Untrusted { objects } => write!(
+                out,
+                "in the schema agent_sync, expected objects of a superuser or of the owner of the tables, found {objects}; nothing of it was used"
             ),
             Self::ForeignType { table, column, of_type, owner, .. } => write!(
                 out,
@@ -543,6 +558,10 @@ pub async fn install(
     let missing = missing_parts(client, patience, true).await?;
     if missing.iter().any(|name| name == "agent_sync.install") {
         return Ok(vec![Finding::NotInstalled]);
+    }
+    // After it is known to be there, and before anything of it is used.
+    if let Some(untrusted) = trust::owners(client, patience, database).await?.untrusted {
+        return Ok(vec![untrusted]);
     }
     // What hides the record of the install has to be known before it is read.
     let hidden = own_rows(client, patience).await?.filter(Finding::is_fatal);

@@ -13,7 +13,7 @@ use tokio_postgres::{Client, Error, Statement};
 
 use super::batch::{Claimed, Versions};
 use super::row_id::{Place, RowId};
-use super::{Layout, StoreError, path, queries, within};
+use super::{Layout, Parts, StoreError, path, queries, within};
 use crate::mapping::Changes;
 
 /// The most bytes that a value of a lone change may take as it is stored; a heavier one is left to an ordinary batch. Compressed, that is
@@ -34,8 +34,9 @@ impl Statements {
         client: &Client,
         layout: &Layout,
         history: bool,
+        parts: &Parts,
     ) -> Result<Option<Self>, tokio_postgres::Error> {
-        let Some(claim) = queries::claim_lone(layout) else { return Ok(None) };
+        let Some(claim) = queries::claim_lone(layout, &parts.condition()) else { return Ok(None) };
         let write = queries::write_lone(layout, history);
         let mut types = vec![Type::TEXT; 13];
         (types[0], types[8], types[9]) = (Type::TID, Type::OID, Type::XID);

@@ -22,6 +22,7 @@ mod remedy;
 pub mod report;
 mod row_id;
 mod transaction;
+mod trust;
 
 use std::fmt::{self, Display};
 use std::time::Duration;
@@ -37,6 +38,7 @@ pub use layout::{Layout, LayoutError};
 pub use remedy::Remedies;
 pub use row_id::{Place, RowId, Version};
 pub use transaction::{Begun, Claim, Part};
+pub use trust::{Owners, Parts, owners};
 
 use crate::mapping::Rules;
 use crate::observe::pulse;
@@ -200,6 +202,7 @@ pub struct Store {
     claim_slug: Statement,
     claim_page: Statement,
     keep_lead: Statement,
+    is_same: Statement,
     write: Statement,
     take: Statement,
     note_problems: Statement,
@@ -227,6 +230,7 @@ impl Store {
         history: bool,
         statement_timeout: Duration,
         usual_settings: String,
+        parts: &Parts,
     ) -> Result<Self, StoreError> {
         let triggers = expected_triggers(&layout, capture_configurations);
         let (claim, slug) = (queries::claim(&layout), queries::claim_slug(&layout));
@@ -237,20 +241,22 @@ impl Store {
         (write_types[0], write_types[8]) = (Type::TID_ARRAY, Type::OID_ARRAY);
         (write_types[10], write_types[11]) = (Type::TID_ARRAY, Type::XID_ARRAY);
         let patience = statement_timeout + Self::PATIENCE;
+        let (keep_lead, is_same) = (parts.held(queries::KEEP_LEAD), parts.held("true"));
         let prepared = async {
             tokio::try_join!(
                 client.prepare_typed(&claim, &[Type::TID, Type::INT8, Type::FLOAT8]),
                 client.prepare_typed(&first, &[Type::FLOAT8]),
                 client.prepare_typed(&slug, &[Type::TEXT, Type::FLOAT8]),
                 client.prepare_typed(&page, &[Type::TEXT, Type::TID_ARRAY, Type::OID_ARRAY]),
-                client.prepare(queries::KEEP_LEAD_OF_BATCH),
+                client.prepare(&keep_lead),
+                client.prepare(&is_same),
                 client.prepare_typed(&write, &write_types),
                 client.prepare_typed(&take, &[Type::TID_ARRAY, Type::XID_ARRAY, Type::TEXT_ARRAY]),
                 client.prepare(&note),
                 client.prepare(&clear),
                 client.prepare(queries::TRY_SLEEP),
                 client.prepare(queries::AWAKE),
-                lone::Statements::prepare(client, &layout, history),
+                lone::Statements::prepare(client, &layout, history, parts),
             )
         };
         let (
@@ -259,6 +265,7 @@ impl Store {
             claim_slug,
             claim_page,
             keep_lead,
+            is_same,
             write,
             take,
             note_problems,
@@ -277,6 +284,7 @@ impl Store {
             claim_slug,
             claim_page,
             keep_lead,
+            is_same,
             write,
             take,
             note_problems,
@@ -295,6 +303,11 @@ impl Store {
     /// How long an answer may take.
     pub fn time_limit(&self) -> Duration {
         self.patience
+    }
+
+    /// Fails, as if a table were missing, where the names of our tables mean others than those that this store was made for (S5).
+    pub async fn verify_parts(&self, client: &Client) -> Result<(), StoreError> {
+        within(self.patience, client.query_one(&self.is_same, &[])).await.map(drop)
     }
 
     /// Tries to become the one daemon that writes to this database.

@@ -47,6 +47,7 @@ impl Look {
         if self.due().is_none_or(|due| began < due) {
             return Ok(());
         }
+        store.verify_parts(session.client()).await?;
         let backlog = store.backlog(session.client()).await?;
         observer.tell(&Event::Backlog { backlog: &backlog.into() });
         self.news = false;

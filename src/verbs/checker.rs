@@ -13,7 +13,7 @@ use crate::mapping::Rules;
 use crate::report::problem;
 use crate::settings::{Database, Settings, WITHHELD, is_withheld};
 use crate::show::{BOLD, CYAN, DIM, GREEN, RED, WIDTH, YELLOW, count, indented, plural};
-use crate::store::{Finding, Layout, Store, StoreError, checks, report};
+use crate::store::{Finding, Layout, Store, StoreError, checks, owners, report};
 use crate::survey::{Findings, Scope, Tally, Verdict, survey};
 
 /// What to do where it is not installed, as far as this role can see.
@@ -116,6 +116,14 @@ impl<'a> Checker<'a> {
         let unanswered = |error| super::unanswered(database, error);
         self.caution(database, client, &layout).await.map_err(unanswered)?;
         let noted = noted(client, patience).await.map_err(unanswered)?;
+        if noted {
+            // After it is known to be there, and before anything of it is used.
+            let owners = owners(client, patience, database).await.map_err(unanswered)?;
+            if let Some(untrusted) = owners.untrusted {
+                let what = format!("database {}: {untrusted}", database.name);
+                return Err(Fault::new(Exit::Failed, what).remedy(untrusted.remedy()).into());
+            }
+        }
         if !noted {
             self.page.note(format_args!(
                 "database {}: agent-sync is not installed there, or closed to this role, so what is pending is not known",

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use agent_sync::settings::{Database, Settings, Sources};
-use agent_sync::store::Layout;
+use agent_sync::store::{Layout, Parts, owners};
 use agent_sync::throwaway::Cluster;
 use serde_json::Value;
 use tokio_postgres::types::ToSql;
@@ -128,6 +128,11 @@ impl Platform {
     pub async fn layout(&self) -> Layout {
         let Database { agents, configurations, .. } = self.settings();
         Layout::read(&self.client, Duration::from_secs(30), &agents, &configurations).await.unwrap()
+    }
+
+    /// The tables of its install.
+    pub async fn parts(&self) -> Parts {
+        owners(&self.client, Duration::from_secs(30), &self.settings()).await.unwrap().parts
     }
 
     /// A further connection.

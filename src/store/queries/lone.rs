@@ -8,10 +8,12 @@ use crate::store::layout::{Column, Layout};
 
 /// Reads the one row of the outbox at the place `$1` and what it is about, as [`super::claim`] does for many, without locks.
 ///
+/// No table is read unless the condition holds, which names no column.
+///
 /// Making a query ready to run takes longer than one row does, so there is no more in it than it takes. None where an index is
 /// missing. No row where the agent or a configuration is not found; no contents where a value takes more than `$2` bytes as it is
 /// stored, or the settings much more as text. All that is for an ordinary batch. A second agent or configuration is there only to tell that there is one.
-pub fn claim_lone(layout: &Layout) -> Option<String> {
+pub fn claim_lone(layout: &Layout, condition: &str) -> Option<String> {
     let Layout { agents, configurations, .. } = layout;
     if !(agents.slug_is_indexed && configurations.agent_slug_is_indexed) {
         return None;
@@ -31,7 +33,7 @@ pub fn claim_lone(layout: &Layout) -> Option<String> {
                 configuration.place, configuration.relation, NULL::text, NULL::text, NULL::text,
                 {}, configuration.temperature, {}, {}, configuration.version
          FROM (SELECT o.slug, o.ctid AS place, o.xmin AS version, o.at FROM agent_sync.outbox o
-               WHERE o.ctid = $1 AND octet_length(o.slug) <= {LONGEST_SLUG}) AS changed
+               WHERE o.ctid = $1 AND octet_length(o.slug) <= {LONGEST_SLUG} AND {condition}) AS changed
          JOIN LATERAL (
              SELECT {}, {} <= $2 AND {} AS fits FROM {} a WHERE {} = changed.slug LIMIT 2
          ) AS agent ON true

@@ -7,10 +7,7 @@ use crate::store::layout::Layout;
 pub const TRY_LEAD: &str = "SELECT pg_try_advisory_lock(1634169721, 1)";
 
 /// Keeps the leader's lock to the end of the transaction: false if another session has taken it.
-pub(super) const KEEP_LEAD: &str = "pg_catalog.pg_try_advisory_xact_lock(1634169721, 1)";
-
-/// The same, for a batch.
-pub const KEEP_LEAD_OF_BATCH: &str = "SELECT pg_try_advisory_xact_lock(1634169721, 1)";
+pub(in crate::store) const KEEP_LEAD: &str = "pg_catalog.pg_try_advisory_xact_lock(1634169721, 1)";
 
 /// Takes the lock that tells writers that the daemon sleeps, so that they notify.
 pub const TRY_SLEEP: &str = "SELECT pg_try_advisory_lock(1634169721, 2)";

@@ -35,7 +35,9 @@ use crate::observe::{self, Event, Totals, WakeUp, pulse};
 use crate::session::{Asked, Backend, Limits, Session, SessionError};
 use crate::store::failure::{self, Class};
 use crate::store::identifier::Literal;
-use crate::store::{Finding, ForeignCode, Layout, LayoutError, Leader, Mapping, Store, StoreError, checks};
+use crate::store::{
+    self, Finding, ForeignCode, Layout, LayoutError, Leader, Mapping, Owners, Store, StoreError, checks,
+};
 
 /// How often a standby tries for the leader's lock. It must not wait in the lock function: a waiting statement holds
 /// a snapshot, and that keeps vacuum from cleaning up in the whole cluster.
@@ -169,12 +171,9 @@ impl AttemptError {
     pub(crate) fn is_finding(&self) -> bool {
         match self {
             Self::Unfit(_)
-            | Self::Session(
-                SessionError::Pooler
-                | SessionError::Secret(_)
-                | SessionError::Password(_)
-                | SessionError::Untrusted(_),
-            ) => true,
+            | Self::Session(SessionError::Pooler | SessionError::Secret(_) | SessionError::Password(_)) => {
+                true
+            }
             Self::Layout(error) => !matches!(error, LayoutError::Store(_)),
             // A server that answers, and will go on to say no: to the user, the password or the database.
             Self::Session(SessionError::Postgres(error)) => {
@@ -359,7 +358,7 @@ pub(super) async fn connect(context: &Context) -> Result<(Session, Store), Attem
     let limits = Limits::of(sync);
     let database = &context.database;
     let patience = Store::patience(sync);
-    let session = Session::connect(database, limits).await?.trusted(database).await?;
+    let session = Session::connect(database, limits).await?;
     refuse(checks::server(session.client(), patience).await?)?;
     // A daemon that is gone, behind a proxy that answers for it, must not keep the leader's lock (G9): it asks its session for a sign of life
     // at every probe, so one that is silent for several is gone.
@@ -367,10 +366,11 @@ pub(super) async fn connect(context: &Context) -> Result<(Session, Store), Attem
     session.end_after(silence, patience).await?;
     let layout = Layout::read(session.client(), patience, &database.agents, &database.configurations).await?;
     refuse(checks::install(session.client(), patience, database, &layout, install::VERSION).await?)?;
+    let Owners { parts, untrusted } = store::owners(session.client(), patience, database).await?;
+    refuse(untrusted.into_iter().collect())?;
     let (captured, history) = (context.options.capture.configurations, context.options.history.enabled);
-    let usual = session.settings_for_batches();
-    let store =
-        Store::prepare(session.client(), layout, captured, history, sync.statement_timeout, usual).await?;
+    let (limit, usual) = (sync.statement_timeout, session.settings_for_batches());
+    let store = Store::prepare(session.client(), layout, captured, history, limit, usual, &parts).await?;
     Ok((session, store))
 }
 
@@ -463,7 +463,9 @@ impl Attempt<'_> {
         let patience = Store::patience(&self.context.options.sync);
         self.session.plan_as_usual(patience).await?;
         // The schema may be another one by now.
-        self.session.verify_owners(&self.context.database).await?;
+        let owners = store::owners(self.session.client(), patience, &self.context.database).await?;
+        refuse(owners.untrusted.into_iter().collect())?;
+        self.store.verify_parts(self.session.client()).await?;
         let swept = self.sweep_tables().await;
         // Also after a lock that was not had, which ends no session.
         if swept.as_ref().err().is_none_or(AttemptError::is_locked) {
@@ -750,6 +752,9 @@ impl Attempt<'_> {
                 return Ok(());
             }
         };
+        if !slugs.is_empty() || self.health.noticed.owes_everything {
+            self.store.verify_parts(self.session.client()).await?;
+        }
         if !slugs.is_empty() {
             // What was asked for is asked for once, so it is kept until the outbox can be written to.
             while let Err(error) = self.store.enqueue_known(self.session.client(), &slugs).await {
@@ -792,6 +797,7 @@ impl Attempt<'_> {
 
     async fn enqueue_retries(&mut self) -> Result<(), AttemptError> {
         self.drain.look_everywhere();
+        self.store.verify_parts(self.session.client()).await?;
         let pause = self.store.enqueue_retries(self.session.client()).await?;
         self.next_retry = pause.map(|pause| Instant::now() + pause);
         Ok(())
