@@ -2,9 +2,15 @@
 
 use super::batch::{EQUALS, configuration_as_it_is};
 use super::claimed::{LONGEST_SLUG, PROBLEM, copied};
-use super::columns::{As, HISTORY, agent_columns, assignments, noted, settings_text};
+use super::columns::{
+    As, HISTORY, agent_columns, assignments, flat, is_plain, noted, numbers, settings_text,
+};
 use super::upkeep::KEEP_LEAD;
 use crate::store::layout::{Column, Layout};
+
+/// The most bytes that the numbers of a value of `jsonb` take where there are few: some forty numbers,
+/// whose text has 6 MB at most.
+const FEW: u32 = 512;
 
 /// Reads the one row of the outbox at the place `$1` and what it is about, as [`super::claim`] does for many, without locks.
 ///
@@ -55,11 +61,24 @@ pub fn claim_lone(layout: &Layout) -> Option<String> {
     ))
 }
 
-/// Whether the text of these settings is not much longer than what may be stored of them: `jsonb` stores 1e131071 in a few bytes.
+/// Whether the text of these settings is not much longer than what may be stored of them. Of `jsonb` that
+/// is not small, text is made only where there are few numbers in it.
 fn short<'a>(alias: &str, settings: impl Iterator<Item = &'a Column>) -> String {
     let lengths: Vec<String> = settings
         .map(|column| {
-            format!("coalesce(octet_length({}), 0)", settings_text(&format!("{alias}.{}", column.name)))
+            let value = format!("{alias}.{}", column.name);
+            let length = format!("octet_length({})", settings_text(&value));
+            if !column.is_jsonb() {
+                return format!("coalesce({length}, 0)");
+            }
+            format!(
+                "coalesce(CASE WHEN {} THEN {length}
+                               WHEN pg_column_size({}) <= 4 * $2 AND pg_column_size({}) <= {FEW} THEN {length}
+                 ELSE 4 * $2 + 1 END, 0)",
+                is_plain(&value),
+                flat(&value),
+                numbers(&value),
+            )
         })
         .collect();
     format!("{} <= 4 * $2", lengths.join(" + "))
