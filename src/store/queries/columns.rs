@@ -168,7 +168,7 @@ pub(super) fn numbers(value: &str) -> String {
 }
 
 /// The value of `jsonb` as it is when it is not compressed.
-pub(super) fn flat(value: &str) -> String {
+fn flat(value: &str) -> String {
     format!("({value} #> '{{}}')")
 }
 

@@ -2,15 +2,16 @@
 
 use super::batch::{EQUALS, configuration_as_it_is};
 use super::claimed::{LONGEST_SLUG, PROBLEM, copied};
-use super::columns::{
-    As, HISTORY, agent_columns, assignments, flat, is_plain, noted, numbers, settings_text,
-};
+use super::columns::{As, HISTORY, agent_columns, assignments, is_plain, noted, numbers, settings_text};
 use super::upkeep::KEEP_LEAD;
 use crate::store::layout::{Column, Layout};
 
 /// The most bytes that the numbers of a value of `jsonb` take where there are few: some forty numbers,
 /// whose text has 6 MB at most.
 const FEW: u32 = 512;
+
+/// More bytes of text than a lone change may have.
+const TOO_LONG: u32 = 1 << 24;
 
 /// Reads the one row of the outbox at the place `$1` and what it is about, as [`super::claim`] does for many, without locks.
 ///
@@ -71,13 +72,9 @@ fn short<'a>(alias: &str, settings: impl Iterator<Item = &'a Column>) -> String 
             if !column.is_jsonb() {
                 return format!("coalesce({length}, 0)");
             }
+            let (is_plain, numbers) = (is_plain(&value), numbers(&value));
             format!(
-                "coalesce(CASE WHEN {} THEN {length}
-                               WHEN pg_column_size({}) <= 4 * $2 AND pg_column_size({}) <= {FEW} THEN {length}
-                 ELSE 4 * $2 + 1 END, 0)",
-                is_plain(&value),
-                flat(&value),
-                numbers(&value),
+                "coalesce(CASE WHEN {is_plain} OR pg_column_size({numbers}) <= {FEW} THEN {length} ELSE {TOO_LONG} END, 0)"
             )
         })
         .collect();
