@@ -153,3 +153,178 @@ async fn s3_numbers_with_large_exponents_weigh_what_they_are_as_text() {
     let peak = daemon.peak_memory_kib();
     assert!(peak < MOST_KIB, "{peak} KiB");
 }
+
+/// Settings with so many numbers that `jsonb` stores in a few bytes, as SQL.
+fn settings_with(number: &str, count: u32) -> String {
+    format!(
+        "('{{\"provider\": \"openai\", \"theirs\": [' || repeat({number} || ',', {count}) || '1]}}')::jsonb"
+    )
+}
+
+/// A number of 131,072 digits before the point, and one of 16,383 digits after it, as SQL.
+const LARGE: &str = "'1e131071'";
+const SMALL: &str = "('0.' || repeat('0', 16383))";
+
+/// A platform of the agents `neighbour`, in sync, and `heavy-1` to `heavy-6`, and a daemon that waits for no statement longer than that.
+async fn with_neighbour(statement_timeout: &str) -> (Platform, Daemon) {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "INSERT INTO agents (slug, name) SELECT 'heavy-' || i, 'n' FROM generate_series(1, 6) i;
+             INSERT INTO agents (slug, name) VALUES ('neighbour', 'n');
+             INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
+        )
+        .await;
+    let mut command = platform.command(&["run"]);
+    command.env("AGENT_SYNC__SYNC__STATEMENT_TIMEOUT", statement_timeout);
+    let daemon = Daemon::start(command);
+    daemon.logged("caught up").await;
+    platform.drained().await;
+    (platform, daemon)
+}
+
+/// Saves the heavy agents with these settings and then the neighbour; each of the heavy ones is looked at once and for good.
+async fn rejected_once(settings: &str) {
+    let (platform, daemon) = with_neighbour("1s").await;
+    platform
+        .run(&format!(
+            "UPDATE agents SET voice_settings = {settings} WHERE slug LIKE 'heavy-%';
+             UPDATE agents SET name = 'first' WHERE slug = 'neighbour'"
+        ))
+        .await;
+    let rejected = "SELECT count(*) = 6 FROM agent_sync.problem
+        WHERE kind = 'rejected' AND detail LIKE '%expected at most 16777216 bytes together%' AND attempts = 1
+          AND next_attempt IS NULL";
+    platform.holds(rejected).await;
+    platform
+        .holds("SELECT agent_name = 'first' FROM agent_configurations WHERE agent_slug = 'neighbour'")
+        .await;
+    platform.drained().await;
+    // One by itself, while the daemon sleeps.
+    platform.run("DELETE FROM agent_sync.problem WHERE slug = 'heavy-1'").await;
+    platform
+        .run(&format!(
+            "UPDATE agents SET voice_settings = {settings} || '{{}}', name = 'm' WHERE slug = 'heavy-1'"
+        ))
+        .await;
+    platform.holds(rejected).await;
+    platform.run("UPDATE agents SET name = 'second' WHERE slug = 'neighbour'").await;
+    platform
+        .holds("SELECT agent_name = 'second' FROM agent_configurations WHERE agent_slug = 'neighbour'")
+        .await;
+    platform.drained().await;
+    assert!(platform.value::<bool>(rejected).await);
+    assert!(daemon.lines("database unavailable").is_empty());
+    // A save ends it.
+    platform.run("UPDATE agents SET voice_settings = '{}', name = 'third' WHERE slug LIKE 'heavy-%'").await;
+    platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+    platform.holds("SELECT count(*) = 6 FROM agent_configurations WHERE agent_name = 'third'").await;
+}
+
+#[tokio::test]
+async fn s3_agents_with_gigabytes_of_digits_are_rejected_once_and_cost_their_neighbours_nothing() {
+    rejected_once(&settings_with(LARGE, 7000)).await;
+}
+
+#[tokio::test]
+async fn s3_a_thousand_large_numbers_are_rejected_once() {
+    rejected_once(&settings_with(LARGE, 1000)).await;
+}
+
+#[tokio::test]
+async fn s3_digits_after_the_point_count_as_those_before_it() {
+    rejected_once(&settings_with(SMALL, 2000)).await;
+}
+
+/// A configuration can be edited unnoticed, so one that is too heavy is looked at again.
+#[tokio::test]
+async fn s3_a_configuration_with_gigabytes_of_digits_is_tried_again() {
+    let (platform, _daemon) = with_neighbour("1s").await;
+    let settings = settings_with(LARGE, 7000);
+    platform
+        .run(&format!(
+            "UPDATE agent_configurations SET provider_config = {settings} WHERE agent_slug = 'heavy-1';
+             UPDATE agents SET name = 'next' WHERE slug = 'heavy-1'"
+        ))
+        .await;
+    platform
+        .holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE kind = 'rejected' AND next_attempt IS NOT NULL)")
+        .await;
+    platform.run("UPDATE agent_configurations SET provider_config = '{}' WHERE agent_slug = 'heavy-1'").await;
+    platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+    platform.holds("SELECT agent_name = 'next' FROM agent_configurations WHERE agent_slug = 'heavy-1'").await;
+}
+
+/// What is not too heavy is in sync whatever numbers are in it, and what is others' keeps every digit.
+#[tokio::test]
+async fn s3_documents_with_large_and_small_numbers_are_written_digit_for_digit() {
+    let (platform, daemon) = with_neighbour("30s").await;
+    let theirs = "jsonb_build_object('text', (SELECT string_agg(md5(j::text), '') FROM generate_series(1, 100) j),
+        'large', 1e200::numeric, 'small', 1e-300::numeric, 'negative', -1e16383::numeric, 'exact', 1.50000::numeric,
+        'many', (SELECT jsonb_agg(j * 0.25) FROM generate_series(1, 200) j))";
+    platform
+        .run(&format!(
+            "UPDATE agent_configurations SET provider_config = jsonb_build_object('theirs', {theirs})"
+        ))
+        .await;
+    let in_sync = |voice: &str| {
+        format!(
+            "SELECT count(*) = 7 FROM agent_configurations
+             WHERE provider_config #>> '{{tts,voice}}' = '{voice}' AND (provider_config -> 'theirs')::text = ({theirs})::text"
+        )
+    };
+    let save = |voice: &str| {
+        format!(
+            "UPDATE agents SET voice_settings = jsonb_build_object('provider', 'openai', 'voice_id', '{voice}', 'own', {theirs})"
+        )
+    };
+    platform.run(&save("of-many")).await;
+    platform.holds(&in_sync("of-many")).await;
+    platform.drained().await;
+    for number in 1..=6 {
+        platform.run(&format!("{} WHERE slug = 'heavy-{number}'", save("of-one"))).await;
+        platform.drained().await;
+    }
+    platform.run(&format!("{} WHERE slug = 'neighbour'", save("of-one"))).await;
+    platform.holds(&in_sync("of-one")).await;
+    assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 0);
+    assert!(daemon.peak_memory_kib() < MOST_KIB);
+}
+
+#[tokio::test]
+async fn s3_large_numbers_under_the_limit_are_in_sync() {
+    let (platform, daemon) = with_neighbour("30s").await;
+    // 5, 40 and 100 of them: what is small as it is stored, what is looked at, and 13 MB of text.
+    for (number, count) in [(1, 5), (2, 40), (3, 100)] {
+        let settings = settings_with(LARGE, count);
+        platform
+            .run(&format!(
+                "UPDATE agents SET name = 'in sync', voice_settings = {settings} || '{{\"voice_id\": \"v\"}}'
+                 WHERE slug = 'heavy-{number}'"
+            ))
+            .await;
+    }
+    platform
+        .holds(
+            "SELECT count(*) = 3 FROM agent_configurations
+             WHERE agent_name = 'in sync' AND provider_config #>> '{tts,voice}' = 'v'",
+        )
+        .await;
+    platform.drained().await;
+    assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 0);
+    let peak = daemon.peak_memory_kib();
+    assert!(peak < MOST_KIB, "{peak} KiB");
+}
+
+/// The commands make no text of what the daemon makes none of, and say the same of it.
+#[tokio::test]
+async fn s3_check_and_why_say_that_an_agent_is_too_heavy() {
+    let (platform, _daemon) = with_neighbour("1s").await;
+    let settings = settings_with(LARGE, 9000);
+    platform.run(&format!("UPDATE agents SET voice_settings = {settings} WHERE slug = 'heavy-1'")).await;
+    platform.holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE kind = 'rejected')").await;
+    for arguments in [&["check"][..], &["why", "heavy-1"][..]] {
+        let said = platform.says(arguments).await;
+        assert!(said.out.contains("expected at most 16777216 bytes"), "{arguments:?}: {}", said.out);
+    }
+}

@@ -7,6 +7,7 @@ use std::error::Error as StdError;
 use postgres_types::{FromSql, Type, accepts};
 use tokio_postgres::{Error, Row};
 
+use super::queries::HEAVIEST;
 use super::row_id::{Place, RowId, Version};
 use crate::mapping::{Agent, Changes, Configuration};
 
@@ -31,6 +32,8 @@ mod column {
     pub(super) const RELATION: usize = 16;
     pub(super) const CONFIGURATION: usize = 17;
     pub(super) const VERSION: usize = 24;
+    /// Where it was weighed exactly.
+    pub(super) const WEIGHT_OF_AGENT: usize = 25;
 }
 
 /// The rows of [`super::queries::claim`].
@@ -231,6 +234,12 @@ impl<'a> Group<'a> {
         Ok(places)
     }
 
+    /// What the agent weighs by itself, whatever its configurations are, in bytes. Of a claim that weighs
+    /// exactly.
+    pub fn weight_of_agent(&self) -> Result<f64, Error> {
+        self.first.try_get(column::WEIGHT_OF_AGENT)
+    }
+
     /// Whether a row that was not found may be there all the same, hidden by a policy; None where all was found.
     pub fn may_be_hidden(&self) -> Result<Option<bool>, Error> {
         self.first.try_get(column::HIDDEN)
@@ -334,6 +343,13 @@ impl ProblemKind {
             Self::Ambiguous => "ambiguous",
         }
     }
+}
+
+/// Why an agent is rejected that weighs this together with a configuration.
+pub fn too_heavy(weight: f64) -> String {
+    format!(
+        "the agent and its configuration: expected at most {HEAVIEST} bytes together, found about {weight}"
+    )
 }
 
 /// One row for `agent_sync.problem`.

@@ -27,6 +27,13 @@ pub struct Column {
     pub cast: String,
 }
 
+impl Column {
+    /// Whether it is `jsonb`, or a domain over it.
+    pub fn is_jsonb(&self) -> bool {
+        self.cast == "pg_catalog.jsonb"
+    }
+}
+
 /// How rows are looked up by their slug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Lookup {

@@ -32,9 +32,12 @@ use tokio_postgres::{Client, Statement};
 
 pub use attempt::{ForeignCode, Tried};
 pub use batch::CONNECTION_ENDED;
-pub use batch::{Claimed, Group, Lossy, NotText, Outcome, Pair, Problem, ProblemKind, Taken, Versions};
+pub use batch::{
+    Claimed, Group, Lossy, NotText, Outcome, Pair, Problem, ProblemKind, Taken, Versions, too_heavy,
+};
 pub use checks::Finding;
 pub use layout::{Layout, LayoutError};
+pub use queries::HEAVIEST;
 pub use remedy::Remedies;
 pub use row_id::{Place, RowId, Version};
 pub use transaction::{Begun, Claim, Part};

@@ -190,15 +190,16 @@ pub fn survey(layout: &Layout, noted: bool) -> String {
         ("shared.agents", counted)
     };
     format!(
-        "SELECT a.{own}::text, {said}, {}, c.ctid IS NOT NULL, {}, {number}
+        "SELECT a.{own}::text, {said}, {}, c.ctid IS NOT NULL, {}, {number}, heavy.weight
          FROM {} a LEFT JOIN {} c ON {of} = {slug}{own_collation}
-         {from} {counting}
+         {from} {counting} CROSS JOIN LATERAL {}
          WHERE a.{own} IS NOT NULL AND {asked}
          ORDER BY {slug}, c.tableoid, c.ctid",
-        queries::agent_columns(agents, queries::As::Text),
-        queries::configuration_columns(configurations, queries::As::Text),
+        queries::agent_columns(agents, queries::As::BoundedText),
+        queries::configuration_columns(configurations, queries::As::BoundedText),
         agents.table,
         configurations.table,
+        queries::heavy(agents, configurations),
     )
 }
 
@@ -217,6 +218,8 @@ pub struct Surveyed<'a> {
     pub configuration: Option<Result<Configuration<'a>, NotText>>,
     /// How many agents have the slug.
     pub agents: i64,
+    /// What the settings weigh at least, where that is too much: then none of them came.
+    pub weight: Option<f64>,
 }
 
 /// A problem as it is noted.
@@ -241,7 +244,8 @@ impl<'a> Surveyed<'a> {
         let configuration = if row.try_get(9)? { Some(batch::configuration(row, 10)?) } else { None };
         let agent = batch::agent(row, 5)?;
         let (slug, agents) = (batch::lossy(row, 0)?, row.try_get(17)?);
-        Ok(Self { slug, pending: row.try_get(1)?, noted, agent, configuration, agents })
+        let weight = row.try_get(18)?;
+        Ok(Self { slug, pending: row.try_get(1)?, noted, agent, configuration, agents, weight })
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::mapping::{self, Agent, Changes, Configuration, Rules, Targets};
 use crate::show::{Diff, diff};
 use crate::store::report::{Noted, Surveyed};
-use crate::store::{StoreError, failure};
+use crate::store::{StoreError, failure, too_heavy};
 
 /// How an agent stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,6 +112,10 @@ impl Findings {
         }
         let Some(configuration) = &row.configuration else { return };
         self.configurations += 1;
+        if let Some(weight) = row.weight {
+            add_new(&mut self.mistakes, std::iter::once(too_heavy(weight)));
+            return;
+        }
         match (&row.agent, configuration) {
             (Ok(agent), Ok(configuration)) => self.judge(rules, targets, agent, configuration),
             (Err(not_text), _) | (_, Err(not_text)) => {

@@ -5,10 +5,7 @@
 
 use super::decide::{AMBIGUOUS, Decision, judge};
 use super::drain::Tools;
-use crate::store::{Claimed, Place, ProblemKind, StoreError};
-
-/// The most that an agent and one of its configurations may weigh together, in bytes. What is heavier is rejected and not read.
-const MOST: f64 = 16.0 * 1024.0 * 1024.0;
+use crate::store::{Claimed, HEAVIEST, Place, ProblemKind, StoreError, too_heavy};
 
 /// Brings the one slug of a claim in sync, but for what the commit of the batch does.
 pub(super) async fn run<'a>(
@@ -30,11 +27,10 @@ pub(super) async fn run<'a>(
     decision.take(group, slug)?;
     let configurations = group.places_of_configurations()?;
     let heaviest = configurations.iter().map(|(_, weight)| *weight).fold(0.0, f64::max);
-    if heaviest > MOST {
-        let detail = format!(
-            "the agent and its configuration: expected at most {MOST} bytes together, found about {heaviest}"
-        );
-        decision.note_with(slug, ProblemKind::Rejected, detail, true);
+    if heaviest > f64::from(HEAVIEST) {
+        // What the agent is by itself ends with a save, which the trigger captures.
+        let retries = group.weight_of_agent()? <= f64::from(HEAVIEST);
+        decision.note_with(slug, ProblemKind::Rejected, too_heavy(heaviest), retries);
         return Ok(());
     }
     for page in pages(&configurations, budget) {

@@ -109,7 +109,7 @@ pub fn claim_page(layout: &Layout) -> String {
         agent_by_index(agents),
         configuration_as_it_is(configurations)
     );
-    claimed(layout, "NULL::int8", "'infinity'::float8", Weighed::Exactly, &page)
+    claimed(layout, "NULL::int8", "'infinity'::float8", Weighed::Before, &page)
 }
 
 /// Looks up the agent of `changed`; the second one is there only to show that the slug is not unique.

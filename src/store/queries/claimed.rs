@@ -1,6 +1,6 @@
 //! What a claim returns: the columns that `batch::Claimed` reads, of rows that were joined already.
 
-use super::columns::{Weighed, settings_text, settings_weight};
+use super::columns::{Weighed, in_time, settings_text, settings_weight};
 use super::hidden::rows_may_be_hidden;
 use crate::store::layout::{Column, Layout};
 
@@ -50,17 +50,33 @@ pub(super) fn claimed(layout: &Layout, targets: &str, budget: &str, weighed: Wei
         settings.iter().map(|(name, _)| format!("coalesce(octet_length(x.{name}), 0)")).collect();
     let [agent_settings, provider_config, voice_settings] =
         settings.map(|(name, _)| sent(format!("t.{name}")));
+    let (weight, own, weigh) = match weighed {
+        Weighed::Before => ("float8 'infinity'".to_owned(), "", String::new()),
+        Weighed::ByEstimate => {
+            (weight(&[&["slug"], &OTHERS[..]].concat(), &settings, weighed), "", String::new())
+        }
+        // By itself, an agent weighs what its slug and its settings do: its other columns count only where they differ.
+        Weighed::Exactly => {
+            let (agent, configuration) = settings.split_at(1);
+            let own = weight(&["slug"], agent, weighed);
+            (
+                format!("own.weight + {}", weight(&OTHERS, configuration, weighed)),
+                ", w.own",
+                format!(" CROSS JOIN LATERAL (SELECT {own} AS weight OFFSET 0) AS own"),
+            )
+        }
+    };
     format!(
         "SELECT {slug}, w.targets, w.problem,
                 CASE WHEN NOT w.goes_on THEN w.places END, CASE WHEN NOT w.goes_on THEN w.versions END, w.age, w.age_of_latest, t.fits, w.weight,
                 w.found, {name}, {system_prompt}, {agent_image}, {agent_settings}, w.hidden,
                 w.place, w.relation, NULL::text, NULL::text, NULL::text,
-                {voice_id}, w.temperature, {provider_config}, {voice_settings}, w.version
+                {voice_id}, w.temperature, {provider_config}, {voice_settings}, w.version{own}
          FROM (
-             SELECT i.*, sum(i.weight) OVER so_far <= {budget} AS fits,
+             SELECT i.*, sum(i.weight) OVER so_far <= {budget}{} AS fits,
                     lag(i.slug) OVER so_far IS NOT DISTINCT FROM i.slug AS goes_on
              FROM (
-                 SELECT j.*, {} AS weight
+                 SELECT j.*, {} AS weight{}
                  FROM (
                      SELECT changed.slug, {targets} AS targets,
                             {PROBLEM} AS problem,
@@ -73,13 +89,15 @@ pub(super) fn claimed(layout: &Layout, targets: &str, budget: &str, weighed: Wei
                             configuration.temperature, configuration.provider_config, configuration.voice_settings
                      FROM {from}
                      OFFSET 0
-                 ) AS j OFFSET 0
+                 ) AS j{weigh} OFFSET 0
              ) AS i
              WINDOW so_far AS (ROWS UNBOUNDED PRECEDING)
          ) AS w CROSS JOIN LATERAL (
              SELECT x.*, w.fits AND {} <= w.weight AS fits FROM (SELECT {} OFFSET 0) AS x OFFSET 0
          ) AS t",
-        weight(&settings, weighed),
+        in_time(weighed),
+        weight,
+        if own.is_empty() { "" } else { ", own.weight AS own" },
         copied[0],
         copied[1],
         copied[2],
@@ -100,12 +118,14 @@ pub(super) fn copied() -> [String; 3] {
     )
 }
 
-/// What the contents of the row `j` weigh, in bytes.
-fn weight(settings: &[(&str, Option<&Column>)], weighed: Weighed) -> String {
-    let texts = ["slug", "name", "system_prompt", "agent_image", "voice_id"]
-        .map(|name| format!("coalesce(octet_length(j.{name}), 0)"));
-    let settings = settings
-        .iter()
-        .filter_map(|(name, column)| Some(settings_weight(&format!("j.{name}"), (*column)?, weighed)));
-    format!("({})::float8", texts.into_iter().chain(settings).collect::<Vec<_>>().join(" + "))
+/// The columns of text, beside the slug, whose contents come.
+const OTHERS: [&str; 4] = ["name", "system_prompt", "agent_image", "voice_id"];
+
+/// What these columns of text and of settings of the row `j` weigh, in bytes.
+fn weight(texts: &[&str], settings: &[(&str, Option<&Column>)], weighed: Weighed) -> String {
+    let texts = texts.iter().map(|name| format!("coalesce(octet_length(j.{name}), 0)"));
+    let settings: Vec<(String, &Column)> =
+        settings.iter().filter_map(|(name, column)| Some((format!("j.{name}"), (*column)?))).collect();
+    let settings = settings_weight(&settings, weighed);
+    format!("({})::float8", texts.chain(settings).collect::<Vec<_>>().join(" + "))
 }

@@ -2,9 +2,16 @@
 
 use super::batch::{EQUALS, configuration_as_it_is};
 use super::claimed::{LONGEST_SLUG, PROBLEM, copied};
-use super::columns::{As, HISTORY, agent_columns, assignments, noted, settings_text};
+use super::columns::{As, HISTORY, agent_columns, assignments, is_plain, noted, numbers, settings_text};
 use super::upkeep::KEEP_LEAD;
 use crate::store::layout::{Column, Layout};
+
+/// The most bytes that the numbers of a value of `jsonb` take where there are few: some forty numbers,
+/// whose text has 6 MB at most.
+const FEW: u32 = 512;
+
+/// More bytes of text than a lone change may have.
+const TOO_LONG: u32 = 1 << 24;
 
 /// Reads the one row of the outbox at the place `$1` and what it is about, as [`super::claim`] does for many, without locks.
 ///
@@ -57,11 +64,20 @@ pub fn claim_lone(layout: &Layout, condition: &str) -> Option<String> {
     ))
 }
 
-/// Whether the text of these settings is not much longer than what may be stored of them: `jsonb` stores 1e131071 in a few bytes.
+/// Whether the text of these settings is not much longer than what may be stored of them. Of `jsonb` that
+/// is not small, text is made only where there are few numbers in it.
 fn short<'a>(alias: &str, settings: impl Iterator<Item = &'a Column>) -> String {
     let lengths: Vec<String> = settings
         .map(|column| {
-            format!("coalesce(octet_length({}), 0)", settings_text(&format!("{alias}.{}", column.name)))
+            let value = format!("{alias}.{}", column.name);
+            let length = format!("octet_length({})", settings_text(&value));
+            if !column.is_jsonb() {
+                return format!("coalesce({length}, 0)");
+            }
+            let (is_plain, numbers) = (is_plain(&value), numbers(&value));
+            format!(
+                "coalesce(CASE WHEN {is_plain} OR pg_column_size({numbers}) <= {FEW} THEN {length} ELSE {TOO_LONG} END, 0)"
+            )
         })
         .collect();
     format!("{} <= 4 * $2", lengths.join(" + "))
