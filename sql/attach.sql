@@ -101,8 +101,14 @@ DECLARE
                     AND pg_catalog.current_setting('agent_sync.daemon', true) IS DISTINCT FROM 'on'
                 THEN
                     INSERT INTO agent_sync.outbox (slug) VALUES (changed);
+                    IF NOT FOUND THEN
+                        RAISE EXCEPTION 'another trigger keeps rows from agent_sync.outbox';
+                    END IF;
                 ELSE
                     INSERT INTO agent_sync.outbox (slug) VALUES (changed) RETURNING ctid INTO place;
+                    IF place IS NULL THEN
+                        RAISE EXCEPTION 'another trigger keeps rows from agent_sync.outbox';
+                    END IF;
                     -- A queue of notifications that is nearly full would fail the writer's commit: the sweep will do.
                     IF pg_catalog.pg_notification_queue_usage() < 0.5 THEN
                         IF COALESCE(appended, '') = '' AND NOT (OLD.%1$I IS DISTINCT FROM changed AND OLD.%1$I IS NOT NULL)
@@ -394,7 +400,10 @@ BEGIN
         INTO changed, changed_most, watched
         FROM (
             SELECT a.attname AS name, array_position(relevant, a.attname::text) AS place,
-                   CASE WHEN a.atttypid = 'jsonb'::regtype
+                   CASE WHEN 'jsonb'::regtype = ANY (ARRAY(
+                       WITH RECURSIVE base (type) AS (
+                           SELECT a.atttypid UNION ALL SELECT t.typbasetype FROM base b JOIN pg_type t ON t.oid = b.type WHERE t.typtype = 'd')
+                       SELECT b.type FROM base b))
                        THEN format('OLD.%1$I IS DISTINCT FROM NEW.%1$I', a.attname)
                        ELSE format('OLD.%1$I::text COLLATE "C" IS DISTINCT FROM NEW.%1$I::text COLLATE "C"', a.attname)
                    END AS differs
@@ -407,7 +416,8 @@ BEGIN
     -- a BEFORE trigger changes. So: the list, and the comparison in the function, where no BEFORE trigger can be in the
     -- way, and WHEN where one can. The daemon looks whether that is still so (store::queries::CAPTURE_FAULTS).
     narrow := NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = agents AND t.tgtype & 19 = 19 AND NOT t.tgisinternal)
-          AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhparent = agents);
+          AND NOT EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+                          WHERE i.inhparent = agents AND c.relpersistence <> 't');
     IF narrow THEN
         agent_watch := 'AFTER UPDATE OF ' || watched || format(' ON %s FOR EACH ROW', agents);
         agent_filter := format(E'IF changed IS NULL OR NOT (%s) THEN\n'
@@ -438,15 +448,17 @@ BEGIN
     IF with_configs THEN
         definitions := definitions || ARRAY[
             format('CREATE OR REPLACE FUNCTION agent_sync.capture_configuration() RETURNS trigger LANGUAGE plpgsql '
-                   'SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L', format(capture_body, agent_slug, '')),
+                   'SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS %L',
+                   -- A configuration without a slug is taken from the agent that it had.
+                   format(capture_body, agent_slug, format('changed := COALESCE(changed, OLD.%I);', agent_slug))),
             'REVOKE ALL ON FUNCTION agent_sync.capture_configuration() FROM PUBLIC',
             format('GRANT EXECUTE ON FUNCTION agent_sync.capture_configuration() TO %s', (SELECT c.relowner::regrole FROM pg_class c WHERE c.oid = configs)),
             'COMMENT ON FUNCTION agent_sync.capture_configuration() IS ''Notes a new configuration in agent_sync.outbox; never fails a save.'''];
         fastened := fastened || ARRAY[
             format('CREATE OR REPLACE TRIGGER agent_sync_insert AFTER INSERT ON %s FOR EACH ROW WHEN (NEW.%I IS NOT NULL) '
                    'EXECUTE FUNCTION agent_sync.capture_configuration()', configs, agent_slug),
-            format('CREATE OR REPLACE TRIGGER agent_sync_update AFTER UPDATE ON %s FOR EACH ROW WHEN (NEW.%I IS NOT NULL AND (%s)) '
-                   'EXECUTE FUNCTION agent_sync.capture_configuration()', configs, agent_slug, configuration_changed),
+            format('CREATE OR REPLACE TRIGGER agent_sync_update AFTER UPDATE ON %s FOR EACH ROW WHEN (%s) '
+                   'EXECUTE FUNCTION agent_sync.capture_configuration()', configs, configuration_changed),
             format('ALTER TABLE %s ENABLE ALWAYS TRIGGER agent_sync_insert', configs),
             format('ALTER TABLE %s ENABLE ALWAYS TRIGGER agent_sync_update', configs),
             format('COMMENT ON TRIGGER agent_sync_insert ON %s IS ''agent-sync: notes new configurations.''', configs),

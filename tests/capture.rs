@@ -663,3 +663,63 @@ async fn g1_a_crash_of_the_server_is_told_apart_from_saves_that_were_not_noted()
     let (last, reserved) = after.split_once(' ').unwrap();
     assert!((2..=34).contains(&last.parse::<i64>().unwrap()) && reserved == "t", "{after}");
 }
+
+#[tokio::test]
+async fn c2_a_configuration_that_loses_its_slug_is_noted_for_the_agent_that_it_had() {
+    let platform = Platform::installed().await;
+    platform.save("a", "{}").await;
+    platform.configure("a").await;
+    platform.run("TRUNCATE agent_sync.outbox").await;
+    platform
+        .run("ALTER TABLE agent_configurations DROP CONSTRAINT IF EXISTS agent_configurations_pkey")
+        .await;
+    platform.run("ALTER TABLE agent_configurations ALTER COLUMN agent_slug DROP NOT NULL").await;
+    platform.run("UPDATE agent_configurations SET agent_slug = NULL").await;
+    assert_eq!(platform.outbox().await, ["a"]);
+    platform.run("TRUNCATE agent_sync.outbox; UPDATE agent_configurations SET agent_slug = 'b'").await;
+    assert_eq!(platform.outbox().await, ["b"]);
+}
+
+#[tokio::test]
+async fn c1_a_domain_over_jsonb_is_compared_as_jsonb() {
+    let platform = Platform::new().await;
+    platform
+        .run(
+            "CREATE DOMAIN settings AS jsonb CHECK (jsonb_typeof(VALUE) = 'object');
+             ALTER TABLE agents ALTER voice_settings DROP DEFAULT, ALTER voice_settings TYPE settings;
+             CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+             CREATE TRIGGER touch BEFORE UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION touch()",
+        )
+        .await;
+    platform.install();
+    let definition: String = platform
+        .value("SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = 'agent_sync_update' AND tgrelid = 'agents'::regclass")
+        .await;
+    assert!(definition.contains("old.voice_settings IS DISTINCT FROM new.voice_settings"), "{definition}");
+    // Text of a gigabyte.
+    platform
+        .run("INSERT INTO agents (slug, voice_settings) SELECT 'big', jsonb_build_object('x', jsonb_agg(1e131071::numeric)) FROM generate_series(1, 9000)")
+        .await;
+    platform.run("UPDATE agents SET description = 'saved' WHERE slug = 'big'").await;
+    platform.run("UPDATE agents SET voice_settings = '{}' WHERE slug = 'big'").await;
+    assert_eq!(platform.outbox().await, ["big", "big"]);
+}
+
+/// From the second such trigger on, no row of the catalog moves.
+#[tokio::test]
+async fn g14_rows_that_a_trigger_of_others_keeps_from_the_outbox_are_counted() {
+    let platform = Platform::installed().await;
+    platform.run("INSERT INTO agents (slug, name) VALUES ('a', 'n')").await;
+    platform.run("CREATE FUNCTION eat() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'").await;
+    for _ in 0..2 {
+        let before: i64 = platform.value("SELECT last_value FROM agent_sync.uncaptured").await;
+        platform
+            .run(
+                "CREATE TRIGGER eat BEFORE INSERT ON agent_sync.outbox FOR EACH ROW EXECUTE FUNCTION eat();
+                 UPDATE agents SET name = name || 'x'; DROP TRIGGER eat ON agent_sync.outbox",
+            )
+            .await;
+        let after: i64 = platform.value("SELECT last_value FROM agent_sync.uncaptured").await;
+        assert!(after > before, "{before} {after}");
+    }
+}

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::support::platform::EXAMPLE;
-use crate::support::{Platform, Said, eventually};
+use crate::support::{Daemon, Platform, Said, eventually};
 
 async fn doctor(platform: &Platform) -> (i32, Value) {
     let said = platform.says(&["doctor", "--json"]).await;
@@ -267,4 +267,24 @@ async fn i2_doctor_exits_with_69_where_there_is_no_connection_and_says_why() {
     assert_eq!(said.code, 69);
     assert!(said.out.contains("FAIL  connection") && said.out.contains("try: "), "{}", said.out);
     assert!(!said.out.contains("hunter2"), "{}", said.out);
+}
+
+#[tokio::test]
+async fn a_round_trip_leaves_no_problem_where_agents_may_be_hidden() {
+    let platform = Platform::installed().await;
+    let role = format!("seer_{}", platform.name());
+    let said = platform.says(&["install", "--role", &role]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    platform
+        .run(&format!(
+            "ALTER TABLE agents ENABLE ROW LEVEL SECURITY; CREATE POLICY some ON agents TO {role} USING (name IS NOT NULL)"
+        ))
+        .await;
+    let mut command = platform.command(&["run"]);
+    command.env("DATABASE_URL", platform.url_as(&role));
+    let daemon = Daemon::start(command);
+    daemon.logged("caught up").await;
+    let said = platform.says_as(&role, &["doctor", "--json"]).await;
+    assert!(said.out.contains("outbox, wake-up and daemon took"), "{said:?}");
+    assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 0);
 }

@@ -215,7 +215,12 @@ async fn a_sweep_notes_when_was_last_written() {
 #[tokio::test]
 async fn i6_an_install_of_version_1_is_upgraded_under_a_running_daemon() {
     let platform = Platform::new().await;
-    let version_1 = concat!(include_str!("../sql/0001_schema.sql"), include_str!("../sql/attach.sql"));
+    let version_1 = concat!(
+        include_str!("../sql/proof.sql"),
+        include_str!("../sql/guard.sql"),
+        include_str!("../sql/0001_schema.sql"),
+        include_str!("../sql/attach.sql"),
+    );
     platform.run(&format!("BEGIN; {version_1}; COMMIT")).await;
     assert_eq!(platform.value::<i32>("SELECT version FROM agent_sync.install").await, 1);
     platform.configure("a").await;

@@ -209,3 +209,19 @@ async fn a_domain_that_takes_no_null_is_written_like_any_other_type() {
     platform.save("a", EXAMPLE).await;
     platform.holds("SELECT voice_id = 'test-voice-123' IS TRUE FROM agent_configurations").await;
 }
+
+#[tokio::test]
+async fn g14_a_temporary_child_and_another_owner_are_no_faults_of_the_capture() {
+    let (platform, daemon) = platform().await;
+    let holder = platform.connect().await;
+    holder.batch_execute("CREATE TEMPORARY TABLE mine () INHERITS (public.agents)").await.unwrap();
+    let other = format!("other_{}", platform.name());
+    platform.run(&format!("CREATE ROLE {other}; ALTER TABLE agents OWNER TO {other}")).await;
+    daemon.logged("can act with the rights of that role").await;
+    platform.run("UPDATE agents SET name = 'meanwhile'").await;
+    platform.holds("SELECT count(*) = 20 FROM agent_configurations WHERE agent_name = 'meanwhile'").await;
+    assert!(daemon.lines("capture broken").is_empty(), "{:?}", daemon.lines("capture broken"));
+    assert!(daemon.lines("saves in a partition or child").is_empty());
+    let doctor = platform.says(&["doctor"]).await;
+    assert_eq!(doctor.code, 0, "{doctor:?}");
+}

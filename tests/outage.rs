@@ -406,6 +406,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         report::SEND,
         report::WAKE,
         report::TAKE_BACK,
+        report::FORGET_CANARY,
         report::LED,
         report::NEARBY,
         report::STAND_DOWN,

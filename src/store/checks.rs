@@ -116,6 +116,8 @@ pub enum Finding {
         column: String,
         /// Its type, if that is why.
         of_type: Option<String>,
+        /// Whether the table is partitioned.
+        partitioned: bool,
     },
     /// No unique index keeps agents with the same slug out (T5).
     NotUnique {
@@ -344,8 +346,10 @@ impl Finding {
                 )
                 .into()
             }
-            Self::Scans { table, column, of_type: None } => {
-                format!("CREATE INDEX CONCURRENTLY ON {table} ({column});").into()
+            Self::Scans { table, column, of_type: None, partitioned } => {
+                // PostgreSQL builds none concurrently on a partitioned table.
+                let concurrently = if *partitioned { "" } else { " CONCURRENTLY" };
+                format!("CREATE INDEX{concurrently} ON {table} ({column});").into()
             }
             Self::Scans { table, column, .. } => format!(
                 "Make it text: DROP VIEW IF EXISTS agent_sync.state; DROP TRIGGER IF EXISTS agent_sync_insert ON {table}; \
@@ -450,10 +454,10 @@ impl Display for Finding {
                 "row-level security of {table} may hide rows from the role {role} ({command}), and what it hides is not \
                  kept in sync"
             ),
-            Self::Scans { table, column, of_type: None } => {
+            Self::Scans { table, column, of_type: None, .. } => {
                 write!(out, "no index begins with {column}, so every lookup scans {table}")
             }
-            Self::Scans { table, column, of_type: Some(of_type) } => write!(
+            Self::Scans { table, column, of_type: Some(of_type), .. } => write!(
                 out,
                 "{column} has the type {of_type}, in which no index finds text, so every lookup scans {table}"
             ),

@@ -144,7 +144,18 @@ pub fn describe(error: &Error) -> String {
     if may_quote_a_value(code) && db.position().is_none() {
         return format!("{} (SQLSTATE {code})", condition(code));
     }
-    format!("{} (SQLSTATE {code})", db.message())
+    format!("{} (SQLSTATE {code})", shortened(db.message()))
+}
+
+/// The most characters of a message that are told: a server that is none may say anything.
+const LONGEST: usize = 500;
+
+fn shortened(message: &str) -> String {
+    if message.chars().nth(LONGEST).is_none() {
+        return message.to_owned();
+    }
+    let start: String = message.chars().take(LONGEST).collect();
+    format!("{start}…")
 }
 
 /// The error of the write of one agent, whatever its class is: the code, its name, and the object it is about. The message is never told,

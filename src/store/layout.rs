@@ -428,7 +428,8 @@ impl Table {
             });
         }
         let of_type = (!found.is_text()).then(|| found.sql_type.clone());
-        Some(Finding::Scans { table: self.plain.clone(), column: plain(name), of_type })
+        let (table, column, partitioned) = (self.plain.clone(), plain(name), self.partitioned);
+        Some(Finding::Scans { table, column, of_type, partitioned })
     }
 
     fn required(&self, name: &str) -> Result<Column, LayoutError> {

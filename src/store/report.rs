@@ -110,6 +110,9 @@ pub const WAKE: &str = "
 /// Takes the slug `$1` out of the outbox again: a canary that nobody took.
 pub const TAKE_BACK: &str = "DELETE FROM agent_sync.outbox o WHERE o.slug = $1::text";
 
+/// Takes away the problem of the slug `$1`: where row-level security may hide agents, the daemon notes one for a canary.
+pub const FORGET_CANARY: &str = "DELETE FROM agent_sync.problem p WHERE p.slug = $1::text";
+
 /// Whether somebody leads in this database.
 pub const LED: &str = "
     SELECT EXISTS (

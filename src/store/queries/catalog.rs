@@ -21,9 +21,12 @@ pub const CAPTURE_FAULTS: &str = "
     WITH RECURSIVE need (relation, name, root) AS (
         SELECT u.relation, u.name, to_regclass(u.relation)::oid FROM unnest($1::text[], $2::text[]) AS u (relation, name)
     ), below (root, relation) AS (
+        -- Only its own session sees a temporary child.
         SELECT n.root, i.inhrelid FROM need n JOIN pg_inherits i ON i.inhparent = n.root
+        JOIN pg_class c ON c.oid = i.inhrelid AND c.relpersistence <> 't'
         UNION
         SELECT b.root, i.inhrelid FROM below b JOIN pg_inherits i ON i.inhparent = b.relation
+        JOIN pg_class c ON c.oid = i.inhrelid AND c.relpersistence <> 't'
     ), own (name, fault) AS (
         SELECT need.relation || '.' || need.name,
                CASE WHEN t.oid IS NULL THEN 'missing'
@@ -46,7 +49,7 @@ pub const CAPTURE_FAULTS: &str = "
                                      AND (o.relforcerowsecurity OR NOT pg_has_role(f.proowner, o.relowner, 'USAGE'))
                                      AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = o.oid AND p.polpermissive))
                         THEN 'unable to write agent_sync.outbox'
-                    WHEN NOT has_function_privilege(r.relowner, f.oid, 'EXECUTE')
+                    WHEN r.relkind = 'p' AND NOT has_function_privilege(r.relowner, f.oid, 'EXECUTE')
                         THEN 'not allowed to the owner of the table, who can add no partition to it'
                     WHEN t.tgenabled <> 'A' THEN 'enabled but not ALWAYS' END
         FROM need
@@ -64,7 +67,7 @@ pub const CAPTURE_FAULTS: &str = "
     WHERE f.pronamespace = 'agent_sync'::regnamespace AND f.proname IN ('capture_agent', 'capture_configuration')
       AND NOT has_function_privilege(f.proowner, c.oid, 'EXECUTE')
     UNION ALL
-    SELECT 'agent_sync.capture_agent()', 'or agent_sync.capture_configuration() is not the function that the install has made', 'broken', NULL
+    SELECT 'agent_sync.capture_agent() or agent_sync.capture_configuration()', 'not the function that the install has made', 'broken', NULL
     FROM agent_sync.install i
     WHERE split_part(i.fingerprint, ' ', 2) <> '' AND NOT EXISTS (SELECT FROM own WHERE own.fault IS NOT NULL)
       AND split_part(i.fingerprint, ' ', 2) IS DISTINCT FROM (
@@ -120,7 +123,8 @@ pub const CAPTURE_FAULTS: &str = "
         SELECT 'the trigger ' || quote_ident(b.tgname) FROM pg_trigger b
         WHERE b.tgrelid = t.tgrelid AND b.tgtype & 19 = 19 AND NOT b.tgisinternal
         UNION ALL
-        SELECT 'a trigger of ' || i.inhrelid::regclass FROM pg_inherits i WHERE i.inhparent = t.tgrelid
+        SELECT 'a trigger of ' || i.inhrelid::regclass FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+        WHERE i.inhparent = t.tgrelid AND c.relpersistence <> 't'
     ) AS other (what) ON t.tgattr::text <> ''
     WHERE t.tgrelid = to_regclass(($1::text[])[1]) AND t.tgname = 'agent_sync_update'
     UNION ALL
@@ -312,6 +316,7 @@ fn sealed() -> String {
         SELECT root.relation FROM root
         UNION
         SELECT i.inhrelid FROM watched w JOIN pg_inherits i ON i.inhparent = w.relation
+        JOIN pg_class c ON c.oid = i.inhrelid AND c.relpersistence <> 't'
     ), type (oid) AS (
         SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid IN (SELECT w.relation FROM watched w) AND a.attnum > 0
         UNION
@@ -333,7 +338,8 @@ fn sealed() -> String {
         FROM pg_attribute a WHERE a.attrelid IN (SELECT w.relation FROM watched w) AND a.attnum > 0
         UNION ALL
         SELECT concat_ws(' ', 'inherits', i.inhparent, i.inhrelid, i.xmin)
-        FROM pg_inherits i WHERE i.inhparent IN (SELECT w.relation FROM watched w)
+        FROM pg_inherits i
+        WHERE i.inhparent IN (SELECT w.relation FROM watched w) AND i.inhrelid IN (SELECT w.relation FROM watched w)
         UNION ALL
         SELECT concat_ws(' ', 'trigger', t.oid, t.xmin)
         FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
@@ -341,11 +347,11 @@ fn sealed() -> String {
         UNION ALL
         SELECT concat_ws(' ', 'function', f.oid, f.xmin) FROM pg_proc f WHERE f.pronamespace = to_regnamespace('agent_sync')
         UNION ALL
-        SELECT concat_ws(' ', 'lost', m.oid) FROM pg_largeobject_metadata m
-        WHERE m.oid = ANY (ARRAY(SELECT d.objoid FROM pg_description d
-                                 WHERE d.classoid = 'pg_largeobject'::regclass
-                                   AND d.description = 'agent-sync: a save could be neither noted nor counted'))
-          AND m.lomowner IN (SELECT f.proowner FROM pg_proc f WHERE f.pronamespace = to_regnamespace('agent_sync'))
+        SELECT concat_ws(' ', 'lost', m.oid)
+        FROM pg_largeobject_metadata m
+        JOIN pg_description d ON d.objoid = m.oid AND d.classoid = 'pg_largeobject'::regclass
+            AND d.description = 'agent-sync: a save could be neither noted nor counted'
+        WHERE m.lomowner IN (SELECT f.proowner FROM pg_proc f WHERE f.pronamespace = to_regnamespace('agent_sync'))
         UNION ALL
         SELECT concat_ws(' ', 'policy', p.oid, p.xmin)
         FROM pg_policy p WHERE p.polrelid IN (SELECT w.relation FROM watched w)
