@@ -277,7 +277,7 @@ async fn a_round_trip_leaves_no_problem_where_agents_may_be_hidden() {
     assert_eq!(said.code, 0, "{said:?}");
     platform
         .run(&format!(
-            "ALTER TABLE agents ENABLE ROW LEVEL SECURITY; CREATE POLICY some ON agents TO {role} USING (name IS NOT NULL)"
+            "ALTER TABLE agents ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON agents TO {role} USING (name IS NOT NULL)"
         ))
         .await;
     let mut command = platform.command(&["run"]);

@@ -217,7 +217,7 @@ async fn g14_a_temporary_child_and_another_owner_are_no_faults_of_the_capture() 
     holder.batch_execute("CREATE TEMPORARY TABLE mine () INHERITS (public.agents)").await.unwrap();
     let other = format!("other_{}", platform.name());
     platform.run(&format!("CREATE ROLE {other}; ALTER TABLE agents OWNER TO {other}")).await;
-    daemon.logged("can act with the rights of that role").await;
+    daemon.logged("agent_sync.capture_agent() belongs to").await;
     platform.run("UPDATE agents SET name = 'meanwhile'").await;
     platform.holds("SELECT count(*) = 20 FROM agent_configurations WHERE agent_name = 'meanwhile'").await;
     assert!(daemon.lines("capture broken").is_empty(), "{:?}", daemon.lines("capture broken"));

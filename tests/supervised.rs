@@ -335,7 +335,10 @@ async fn i4_rules_that_become_a_pipe_hold_up_neither_the_end_nor_the_next_reload
         daemon.signal("HUP");
         if to_the_end {
             let line = daemon.logged("reload refused").await;
-            assert!(line["reason"].as_str().unwrap().contains("it is a pipe (FIFO), and no regular file"), "{line}");
+            assert!(
+                line["reason"].as_str().unwrap().contains("it is a pipe (FIFO), and no regular file"),
+                "{line}"
+            );
             std::fs::remove_file(&rules).unwrap();
             std::fs::write(&rules, include_str!("../config/providers.toml")).unwrap();
             daemon.signal("HUP");
