@@ -50,17 +50,16 @@ pub async fn canary(client: &Client, settings: &Settings) -> Note {
     };
     match outcome {
         Ok(Outcome::Back(after)) => {
-            let own: [(&(dyn ToSql + Sync), Type); 1] = [(&slug, Type::TEXT)];
-            // It is gone already, unless row-level security may hide agents from the daemon.
-            let _ = within(patience, client.execute_typed(report::FORGET_CANARY, &own)).await;
+            // There is none, unless row-level security may hide agents from the daemon.
+            let _ = delete(client, patience, report::FORGET_CANARY, &slug).await;
             Note::pass("round trip", format!("outbox, wake-up and daemon took {} together", time(after)))
         }
         Ok(outcome) => {
-            let back = take_back(client, patience, &slug).await;
+            let back = delete(client, patience, report::TAKE_BACK, &slug).await;
             missing(&outcome, limit, back.is_ok())
         }
         Err(error) => {
-            let _ = take_back(client, patience, &slug).await;
+            let _ = delete(client, patience, report::TAKE_BACK, &slug).await;
             refused(&error)
         }
     }
@@ -100,10 +99,10 @@ async fn wait(
     }
 }
 
-/// Says whether it is out of the outbox now.
-async fn take_back(client: &Client, patience: Duration, slug: &str) -> Result<(), StoreError> {
+/// Deletes what there is of the canary: its row of the outbox, or its problem.
+async fn delete(client: &Client, patience: Duration, statement: &str, slug: &str) -> Result<(), StoreError> {
     let slug: [(&(dyn ToSql + Sync), Type); 1] = [(&slug, Type::TEXT)];
-    within(patience, client.execute_typed(report::TAKE_BACK, &slug)).await.map(drop)
+    within(patience, client.execute_typed(statement, &slug)).await.map(drop)
 }
 
 fn missing(outcome: &Outcome, limit: Duration, taken_back: bool) -> Note {

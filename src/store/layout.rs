@@ -457,28 +457,36 @@ impl Table {
         column
     }
 
-    /// The same for a number. In another type it would be written at every look, if it could be written at all.
-    fn number(&mut self, name: &str) -> (Option<Column>, Option<Finding>) {
+    /// An optional column that is written where its type fits; where it does not, what is found.
+    fn fitting(
+        &mut self,
+        name: &str,
+        fits: fn(&Found) -> bool,
+        finding: fn(String, String, String) -> Finding,
+    ) -> (Option<Column>, Option<Finding>) {
         let column = self.writable(name);
-        match self.find(name).filter(|found| column.is_some() && !found.holds_numbers()) {
-            Some(found) => {
-                let (table, of_type) = (self.plain.clone(), found.sql_type.clone());
-                (None, Some(Finding::NoNumber { table, column: plain(name), of_type }))
-            }
+        match self.find(name).filter(|found| column.is_some() && !fits(found)) {
+            Some(found) => (None, Some(finding(self.plain.clone(), plain(name), found.sql_type.clone()))),
             None => (column, None),
         }
     }
 
-    /// The same for a time.
+    /// One that holds a number, or text that may be one. In another type it would be written at every look, if it could be written at all.
+    fn number(&mut self, name: &str) -> (Option<Column>, Option<Finding>) {
+        self.fitting(name, Found::holds_numbers, |table, column, of_type| Finding::NoNumber {
+            table,
+            column,
+            of_type,
+        })
+    }
+
+    /// One that holds a time.
     fn time(&mut self, name: &str) -> (Option<Column>, Option<Finding>) {
-        let column = self.writable(name);
-        match self.find(name).filter(|found| column.is_some() && !found.base_type.starts_with("timestamp")) {
-            Some(found) => {
-                let (table, of_type) = (self.plain.clone(), found.sql_type.clone());
-                (None, Some(Finding::NoTime { table, column: plain(name), of_type }))
-            }
-            None => (column, None),
-        }
+        self.fitting(name, Found::holds_times, |table, column, of_type| Finding::NoTime {
+            table,
+            column,
+            of_type,
+        })
     }
 
     /// An optional column that is written: one that PostgreSQL computes itself is as good as none, and so is one of the type `name`, which
@@ -504,6 +512,11 @@ impl Found {
             || is_citext
             || self.base_type == "character"
             || NUMBERS.contains(&self.base_type.as_str())
+    }
+
+    /// Whether it holds a date with a time.
+    fn holds_times(&self) -> bool {
+        self.base_type.starts_with("timestamp")
     }
 
     fn is_text(&self) -> bool {

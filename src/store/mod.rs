@@ -37,7 +37,7 @@ pub use batch::{
 };
 pub use checks::Finding;
 pub use layout::{Layout, LayoutError};
-pub use queries::HEAVIEST;
+pub use queries::{HEAVIEST, LONGEST_SLUG};
 pub use remedy::Remedies;
 pub use row_id::{Place, RowId, Version};
 pub use transaction::{Begun, Claim, Part};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::decide::Decision;
 use crate::mapping::Changes;
 use crate::observe::{Columns, Committed, Event, Observer};
-use crate::store::{ProblemKind, Remedies};
+use crate::store::{LONGEST_SLUG, ProblemKind, Remedies};
 
 /// What is told in the place of a slug that cannot be.
 const NOT_TEXT: &str = "(not shown)";
@@ -46,8 +46,10 @@ pub(super) fn committed(
     }
     if !outcome.not_text.0.is_empty() {
         let remedy = remedies.of(ProblemKind::Rejected.name(), None, NOT_TEXT);
-        let reasons = "slug: expected text in UTF-8 of at most 8192 bytes; agent_sync.problem has the slug";
-        observer.tell(&Event::Rejected { slug: NOT_TEXT, known: false, reasons, remedy: &remedy });
+        let reasons = format!(
+            "slug: expected text in UTF-8 of at most {LONGEST_SLUG} bytes; agent_sync.problem has the slug"
+        );
+        observer.tell(&Event::Rejected { slug: NOT_TEXT, known: false, reasons: &reasons, remedy: &remedy });
     }
     for (slug, remark) in &decision.remarks {
         observer.tell(&Event::Mapped { slug, warning: remark });

@@ -123,8 +123,7 @@ impl<'a> Checker<'a> {
                 let what = format!("database {}: {untrusted}", database.name);
                 return Err(Fault::new(Exit::Failed, what).remedy(untrusted.remedy()).into());
             }
-        }
-        if !noted {
+        } else {
             self.page.note(format_args!(
                 "database {}: agent-sync is not installed there, or closed to this role, so what is pending is not known",
                 database.name

@@ -263,6 +263,12 @@ pub const LENDS_RIGHTS: &str = "
     WHERE NOT pg_has_role(c.relowner, f.proowner, 'MEMBER')
     ORDER BY 1";
 
+/// The types that the type `t` is made of: below a domain, in an array, a range or a composite.
+const PARTS_OF_A_TYPE: &str = "
+            SELECT t.typbasetype UNION ALL SELECT t.typelem
+            UNION ALL SELECT r.rngsubtype FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
+            UNION ALL SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0";
+
 /// Of the columns `$2` of the quoted table `$1` and `$4` of `$3`, by their names, those whose type, or a part of it, belongs to a role that is neither a superuser nor can act
 /// as the owner of the table: code of it would run where the column is read or written. The table, the column, the type, its owner, and that of
 /// the table.
@@ -275,10 +281,7 @@ pub fn foreign_types() -> String {
           AND a.attnum > 0 AND NOT a.attisdropped
         UNION
         SELECT u.relation, u.col, u.owner, within.type
-        FROM used u JOIN pg_type t ON t.oid = u.type CROSS JOIN LATERAL (
-            SELECT t.typbasetype UNION ALL SELECT t.typelem
-            UNION ALL SELECT r.rngsubtype FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
-            UNION ALL SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0) AS within (type)
+        FROM used u JOIN pg_type t ON t.oid = u.type CROSS JOIN LATERAL ({PARTS_OF_A_TYPE}) AS within (type)
     )
     SELECT u.relation::regclass::text, quote_ident(u.col), t.oid::regtype::text, quote_ident(r.rolname), u.owner::regrole::text
     FROM used u JOIN pg_type t ON t.oid = u.type JOIN pg_roles r ON r.oid = t.typowner
@@ -320,10 +323,7 @@ fn sealed() -> String {
     ), type (oid) AS (
         SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid IN (SELECT w.relation FROM watched w) AND a.attnum > 0
         UNION
-        SELECT within.oid FROM type JOIN pg_type t ON t.oid = type.oid CROSS JOIN LATERAL (
-            SELECT t.typbasetype UNION ALL SELECT t.typelem
-            UNION ALL SELECT r.rngsubtype FROM pg_range r WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
-            UNION ALL SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0) AS within (oid)
+        SELECT within.oid FROM type JOIN pg_type t ON t.oid = type.oid CROSS JOIN LATERAL ({PARTS_OF_A_TYPE}) AS within (oid)
     ), part (version) AS (
         SELECT concat_ws(' ', 'type', t.oid, t.xmin, e.oid, e.xmin)
         FROM type JOIN pg_type t ON t.oid = type.oid LEFT JOIN pg_enum e ON e.enumtypid = t.oid

@@ -5,7 +5,7 @@ use super::hidden::rows_may_be_hidden;
 use crate::store::layout::{Column, Layout};
 
 /// The most bytes of a slug. What is longer is set aside, and never sent.
-pub(in crate::store) const LONGEST_SLUG: usize = 8192;
+pub const LONGEST_SLUG: usize = 8192;
 
 /// The SQLSTATE of the problem that is noted for the slug: empty if it has none, and null if there is no problem.
 pub(super) const PROBLEM: &str =
@@ -60,7 +60,7 @@ pub(super) fn claimed(layout: &Layout, targets: &str, budget: &str, weighed: Wei
             let (agent, configuration) = settings.split_at(1);
             let own = weight(&["slug"], agent, weighed);
             (
-                format!("own.weight + {}", weight(&OTHERS, configuration, weighed)),
+                format!("own.weight AS own, own.weight + {}", weight(&OTHERS, configuration, weighed)),
                 ", w.own",
                 format!(" CROSS JOIN LATERAL (SELECT {own} AS weight OFFSET 0) AS own"),
             )
@@ -76,7 +76,7 @@ pub(super) fn claimed(layout: &Layout, targets: &str, budget: &str, weighed: Wei
              SELECT i.*, sum(i.weight) OVER so_far <= {budget}{} AS fits,
                     lag(i.slug) OVER so_far IS NOT DISTINCT FROM i.slug AS goes_on
              FROM (
-                 SELECT j.*, {} AS weight{}
+                 SELECT j.*, {} AS weight
                  FROM (
                      SELECT changed.slug, {targets} AS targets,
                             {PROBLEM} AS problem,
@@ -97,7 +97,6 @@ pub(super) fn claimed(layout: &Layout, targets: &str, budget: &str, weighed: Wei
          ) AS t",
         in_time(weighed),
         weight,
-        if own.is_empty() { "" } else { ", own.weight AS own" },
         copied[0],
         copied[1],
         copied[2],

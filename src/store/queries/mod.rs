@@ -16,7 +16,7 @@ mod upkeep;
 
 pub use batch::*;
 pub use catalog::*;
-pub(super) use claimed::LONGEST_SLUG;
+pub use claimed::LONGEST_SLUG;
 pub use columns::HEAVIEST;
 pub(super) use columns::{As, agent_columns, configuration_columns, heavy};
 pub use lone::*;

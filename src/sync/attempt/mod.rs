@@ -752,10 +752,8 @@ impl Attempt<'_> {
                 return Ok(());
             }
         };
-        if !slugs.is_empty() || self.health.noticed.owes_everything {
-            self.store.verify_parts(self.session.client()).await?;
-        }
         if !slugs.is_empty() {
+            self.store.verify_parts(self.session.client()).await?;
             // What was asked for is asked for once, so it is kept until the outbox can be written to.
             while let Err(error) = self.store.enqueue_known(self.session.client(), &slugs).await {
                 if error.class() != Some(Class::Locked) || *self.stop.borrow() {
@@ -773,6 +771,7 @@ impl Attempt<'_> {
         if !noticed.owes_everything || noticed.everything_at.is_some_and(|at| at.elapsed() < EVERYTHING) {
             return Ok(());
         }
+        self.store.verify_parts(self.session.client()).await?;
         self.context.observer.tell(&Event::AskedForTooMany);
         self.store.enqueue_absent(self.session.client()).await?;
         let noticed = &mut self.health.noticed;
