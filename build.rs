@@ -1,7 +1,8 @@
-//! Tells the program what it was built from: `AGENT_SYNC_VERSION` is the version, and the commit where it is known.
+//! Tells the program what it was built from: `AGENT_SYNC_VERSION` is the version, and the commit
+//! where it is known.
 //!
-//! The commit is `AGENT_SYNC_COMMIT` where that is set, as in an image or a package; else a release build asks git. Others do
-//! not, or every commit would have everything built anew.
+//! The commit is `AGENT_SYNC_COMMIT` where that is set, as in an image or a package; else a release
+//! build asks git. Others do not, or every commit would have everything built anew.
 #![allow(clippy::print_stdout, reason = "this is how a build script speaks")]
 
 use std::process::Command;
@@ -17,7 +18,10 @@ fn main() {
     let commit = variable("AGENT_SYNC_COMMIT").or_else(|| is_release.then(of_git).flatten());
     let version = variable("CARGO_PKG_VERSION").unwrap_or_default();
     let version = match commit {
-        Some(commit) => format!("{version} ({})", commit.chars().take(DIGITS).collect::<String>()),
+        Some(commit) => format!(
+            "{version} ({})",
+            commit.chars().take(DIGITS).collect::<String>()
+        ),
         None => version,
     };
     println!("cargo::rustc-env=AGENT_SYNC_VERSION={version}");
@@ -27,7 +31,10 @@ fn main() {
 fn of_git() -> Option<String> {
     for file in ["HEAD", "logs/HEAD"] {
         // The log of HEAD changes with every commit, wherever the branch keeps its own.
-        println!("cargo::rerun-if-changed={}", git(&["rev-parse", "--git-path", file])?);
+        println!(
+            "cargo::rerun-if-changed={}",
+            git(&["rev-parse", "--git-path", file])?
+        );
     }
     let commit = git(&["rev-parse", "HEAD"])?;
     let is_clean = git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
@@ -36,7 +43,10 @@ fn of_git() -> Option<String> {
 }
 
 fn git(arguments: &[&str]) -> Option<String> {
-    let output =
-        Command::new("git").args(arguments).output().ok().filter(|output| output.status.success())?;
+    let output = Command::new("git")
+        .args(arguments)
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }

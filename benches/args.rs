@@ -4,11 +4,13 @@ use clap::{Parser, ValueEnum as _};
 
 use crate::figures::Figure;
 
-/// Measures agent-sync beside its floors and rivals, on a throwaway `PostgreSQL` that keeps its promises.
+/// Measures agent-sync beside its floors and rivals, on a throwaway `PostgreSQL` that keeps its
+/// promises.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "figures")]
 pub struct Args {
-    /// Small tables and few rounds: proves in less than a minute that every figure works, and measures nothing
+    /// Small tables and few rounds: proves in less than a minute that every figure works, and
+    /// measures nothing
     #[arg(long)]
     pub quick: bool,
     /// Only these figures, separated by commas

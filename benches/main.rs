@@ -1,9 +1,14 @@
 //! `make bench`: every figure of agent-sync beside its floor or its rival, in one run, interleaved.
 //!
-//! What each figure means and why its comparison is fair: `docs/performance.md`, and the header of each file in
-//! `figures/`. Progress goes to standard error; the table goes to standard output; `target/bench` gets the figures as JSON
-//! and as a plot. Nothing is left behind, however the run ends: see `agent_sync::throwaway` and `support::daemon`.
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench talks to whoever runs it")]
+//! What each figure means and why its comparison is fair: `docs/performance.md`, and the header of
+//! each file in `figures/`. Progress goes to standard error; the table goes to standard output;
+//! `target/bench` gets the figures as JSON and as a plot. Nothing is left behind, however the run
+//! ends: see `agent_sync::throwaway` and `support::daemon`.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a bench talks to whoever runs it"
+)]
 #![allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
@@ -38,23 +43,40 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let report = runtime.block_on(measure(args))?;
     print!("\n{}", report.table());
     write(&report, &output_folder()?)?;
-    Ok(if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
-/// Measures one figure after the other. One that fails does not keep the others from being measured.
+/// Measures one figure after the other. One that fails does not keep the others from being
+/// measured.
 async fn measure(args: Args) -> anyhow::Result<Report> {
     let mut lab = Lab::start(args)?;
     let machine = lab.machine().await?;
     eprintln!("{}", machine.title());
-    let mut report = Report { machine, quick: lab.args.quick, rows: Vec::new(), failures: Vec::new() };
+    let mut report = Report {
+        machine,
+        quick: lab.args.quick,
+        rows: Vec::new(),
+        failures: Vec::new(),
+    };
     let figures: Vec<Figure> = lab.args.figures().collect();
     let begun = Instant::now();
     for figure in figures {
-        eprintln!("[{:>4.0} s] {}: {}", begun.elapsed().as_secs_f64(), figure.name(), figure.about());
+        eprintln!(
+            "[{:>4.0} s] {}: {}",
+            begun.elapsed().as_secs_f64(),
+            figure.name(),
+            figure.about()
+        );
         match Box::pin(figure.measure(&mut lab)).await {
             Ok(rows) => {
                 report.rows.extend(rows.into_iter().map(|mut row| {
@@ -68,7 +90,10 @@ async fn measure(args: Args) -> anyhow::Result<Report> {
             }
         }
         if let Err(error) = lab.clear().await {
-            report.failures.push((figure.name(), format!("no figure after this one: {error:#}")));
+            report.failures.push((
+                figure.name(),
+                format!("no figure after this one: {error:#}"),
+            ));
             break;
         }
     }
@@ -79,16 +104,24 @@ async fn measure(args: Args) -> anyhow::Result<Report> {
 /// `target/bench`, wherever the target folder is.
 fn output_folder() -> anyhow::Result<PathBuf> {
     let daemon = Path::new(env!("CARGO_BIN_EXE_agent-sync"));
-    let target = daemon.parent().and_then(Path::parent).context("the daemon is in no target folder")?;
+    let target = daemon
+        .parent()
+        .and_then(Path::parent)
+        .context("the daemon is in no target folder")?;
     Ok(target.join("bench"))
 }
 
 fn write(report: &Report, folder: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(folder).with_context(|| format!("could not make {}", folder.display()))?;
-    let files = [("figures.json", format!("{:#}\n", report.json())), ("figures.svg", plot::svg(report))];
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("could not make {}", folder.display()))?;
+    let files = [
+        ("figures.json", format!("{:#}\n", report.json())),
+        ("figures.svg", plot::svg(report)),
+    ];
     for (name, content) in files {
         let path = folder.join(name);
-        std::fs::write(&path, content).with_context(|| format!("could not write {}", path.display()))?;
+        std::fs::write(&path, content)
+            .with_context(|| format!("could not write {}", path.display()))?;
         eprintln!("wrote {}", path.display());
     }
     Ok(())

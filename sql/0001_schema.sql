@@ -1,11 +1,14 @@
 -- agent-sync, schema version 1: what the capture writes and what the daemon keeps.
 --
--- Part of the install: proof.sql has the whole of it, and guard.sql makes the schema. `agent-sync install` does the same, and `agent-sync install --print` prints it for a migration tool or an SQL
--- editor. Once released, this file is never edited: a later schema version is a further numbered file.
--- Running it again changes nothing, but for making what has been dropped since.
+-- Part of the install: proof.sql has the whole of it, and guard.sql makes the schema.
+-- `agent-sync install` does the same, and `agent-sync install --print` prints it for a migration
+-- tool or an SQL editor. Once released, this file is never edited: a later schema version is a
+-- further numbered file. Running it again changes nothing, but for making what has been dropped
+-- since.
 --
--- Everything is in the schema agent_sync, closed to PUBLIC, and owned by whoever installed first: each file acts as the owner of the schema
--- (SET LOCAL ROLE) and goes back to the role that it was run as. The capture functions belong to the owners of the tables: see attach.sql.
+-- Everything is in the schema agent_sync, closed to PUBLIC, and owned by whoever installed first:
+-- each file acts as the owner of the schema (SET LOCAL ROLE) and goes back to the role that it was
+-- run as. The capture functions belong to the owners of the tables: see attach.sql.
 
 DO $schema$
 DECLARE
@@ -26,7 +29,8 @@ BEGIN
     PERFORM pg_catalog.pg_advisory_xact_lock(1634169721, 3);
 
     PERFORM set_config('role', pg_get_userbyid(n.nspowner), true)
-        FROM pg_namespace n WHERE n.nspname = 'agent_sync' AND pg_get_userbyid(n.nspowner) <> current_user;
+        FROM pg_namespace n WHERE n.nspname = 'agent_sync'
+          AND pg_get_userbyid(n.nspowner) <> current_user;
 
     IF pg_catalog.to_regclass('agent_sync.install') IS NULL THEN
         CREATE TABLE agent_sync.install (
@@ -43,7 +47,8 @@ BEGIN
         COMMENT ON TABLE agent_sync.install IS 'What is installed: one row.';
         COMMENT ON COLUMN agent_sync.install.only_row IS 'Always true: there is one row.';
         COMMENT ON COLUMN agent_sync.install.version IS 'The version of this schema.';
-        COMMENT ON COLUMN agent_sync.install.tables IS 'The tables and columns that the triggers were made for.';
+        COMMENT ON COLUMN agent_sync.install.tables IS
+          'The tables and columns that the triggers were made for.';
         COMMENT ON COLUMN agent_sync.install.fingerprint IS
             'The MD5 of the definitions that attach.sql made; while it is unchanged, install has nothing to do.';
         COMMENT ON COLUMN agent_sync.install.uncaptured_seen IS
@@ -55,9 +60,10 @@ BEGIN
     END IF;
 
     IF pg_catalog.to_regclass('agent_sync.outbox') IS NULL THEN
-        -- The outbox has no index on purpose: an append costs its writer one heap insert, and the daemon reads it from
-        -- front to back. It is vacuumed early and often, because every row in it is soon dead, and never truncated by
-        -- vacuum, because that takes a lock which a save would meet.
+        -- The outbox has no index on purpose: an append costs its writer one heap insert, and the
+        -- daemon reads it from front to back. It is vacuumed early and often, because every row in
+        -- it is soon dead, and never truncated by vacuum, because that takes a lock which a save
+        -- would meet.
         CREATE TABLE agent_sync.outbox (
             slug  text        NOT NULL,
             at    timestamptz NOT NULL DEFAULT clock_timestamp()
@@ -74,7 +80,8 @@ BEGIN
         COMMENT ON TABLE agent_sync.outbox IS
             'Slugs whose agent or configuration changed and which the daemon has not brought in sync yet.';
         COMMENT ON COLUMN agent_sync.outbox.slug IS 'The slug; it may stand here more than once.';
-        COMMENT ON COLUMN agent_sync.outbox.at IS 'When the change was noted, by the clock of the server.';
+        COMMENT ON COLUMN agent_sync.outbox.at IS
+          'When the change was noted, by the clock of the server.';
         mended := true;
     END IF;
 
@@ -89,7 +96,8 @@ BEGIN
             attempts      integer     NOT NULL DEFAULT 1,
             next_attempt  timestamptz,
             CONSTRAINT problem_pkey PRIMARY KEY (slug),
-            CONSTRAINT problem_kind_is_known CHECK (kind IN ('missing_configuration', 'rejected', 'failed'))
+            CONSTRAINT problem_kind_is_known CHECK (kind IN ('missing_configuration', 'rejected',
+              'failed'))
         );
         COMMENT ON TABLE agent_sync.problem IS
             'Agents that could not be brought in sync, and why. A row goes away when its cause is gone.';
@@ -99,7 +107,8 @@ BEGIN
             'failed: PostgreSQL refused the write.';
         COMMENT ON COLUMN agent_sync.problem.detail IS 'The reason, without prompts and keys.';
         COMMENT ON COLUMN agent_sync.problem.sqlstate IS 'The SQLSTATE of a failed write.';
-        COMMENT ON COLUMN agent_sync.problem.since IS 'When this kind of problem began for this slug.';
+        COMMENT ON COLUMN agent_sync.problem.since IS
+          'When this kind of problem began for this slug.';
         COMMENT ON COLUMN agent_sync.problem.last_seen IS 'When it was last met.';
         COMMENT ON COLUMN agent_sync.problem.attempts IS 'How often it has been met.';
         COMMENT ON COLUMN agent_sync.problem.next_attempt IS
@@ -112,12 +121,14 @@ BEGIN
             name  text  NOT NULL,
             CONSTRAINT role_pkey PRIMARY KEY (name)
         );
-        COMMENT ON TABLE agent_sync.role IS 'The roles that daemons connect with, as grant.sql was told.';
+        COMMENT ON TABLE agent_sync.role IS
+          'The roles that daemons connect with, as grant.sql was told.';
         COMMENT ON COLUMN agent_sync.role.name IS 'The name of the role.';
     END IF;
 
     IF pg_catalog.to_regclass('agent_sync.granted') IS NULL THEN
-        -- Data, and no text of SQL: who reads it builds the statement, and nothing that stands here is ever run.
+        -- Data, and no text of SQL: who reads it builds the statement, and nothing that stands here
+        -- is ever run.
         CREATE TABLE agent_sync.granted (
             role       text  NOT NULL,
             privilege  text  NOT NULL,
@@ -136,9 +147,11 @@ BEGIN
         COMMENT ON COLUMN agent_sync.granted.privilege IS 'The privilege, such as SELECT.';
         COMMENT ON COLUMN agent_sync.granted.kind IS
             'What it is a privilege on: this database, a schema, or a relation (a table, view or sequence).';
-        COMMENT ON COLUMN agent_sync.granted.schema IS 'The schema, or that of the relation; empty for the database.';
+        COMMENT ON COLUMN agent_sync.granted.schema IS
+          'The schema, or that of the relation; empty for the database.';
         COMMENT ON COLUMN agent_sync.granted.object IS 'The relation; empty for another kind.';
-        COMMENT ON COLUMN agent_sync.granted."column" IS 'The column of the relation; empty for all of it, and for another kind.';
+        COMMENT ON COLUMN agent_sync.granted."column" IS
+          'The column of the relation; empty for all of it, and for another kind.';
     END IF;
 
     IF pg_catalog.to_regclass('agent_sync.uncaptured') IS NULL THEN
@@ -150,7 +163,8 @@ BEGIN
         mended := true;
     END IF;
 
-    -- What was saved while a part was missing could not be noted, so the daemon starts with every agent.
+    -- What was saved while a part was missing could not be noted, so the daemon starts with every
+    -- agent.
     IF mended THEN
         UPDATE agent_sync.install SET uncaptured_seen = -1 WHERE uncaptured_seen <> -1;
     END IF;

@@ -1,28 +1,37 @@
--- agent-sync: proves that what stands under the names of an install was made by one. Run first, in the same transaction, by the install
--- and before uninstall.sql, which refuses to run without it. The whole install by hand is
+-- agent-sync: proves that what stands under the names of an install was made by one. Run first, in
+-- the same transaction, by the install and before uninstall.sql, which refuses to run without it.
+-- The whole install by hand is
 --
 --     psql -1 -v ON_ERROR_STOP=1 -f sql/proof.sql -f sql/guard.sql -f sql/mend.sql -f sql/0001_schema.sql -f sql/0002_history.sql \
 --         -f sql/0003_whole.sql -f sql/mend.sql -f sql/attach.sql -f sql/grant.sql "$DATABASE_URL"
 --
--- Proof is the comment that the install gives to each object. Where comments were stripped, as by pg_dump --no-comments, it is the
--- exact structure: the kind, the columns and their types. What has neither belongs to somebody else: the error names it, and nothing
--- is changed.
+-- Proof is the comment that the install gives to each object. Where comments were stripped, as by
+-- pg_dump --no-comments, it is the exact structure: the kind, the columns and their types. What has
+-- neither belongs to somebody else: the error names it, and nothing is changed.
 --
--- A schema agent_sync without anything in it proves nothing and is in nobody's way: the install uses it, and the uninstall leaves it.
+-- A schema agent_sync without anything in it proves nothing and is in nobody's way: the install
+-- uses it, and the uninstall leaves it.
 --
--- The proof is about the schema that has the name at this moment. guard.sql and uninstall.sql, which come next, refuse another one; and where there is
--- none, guard.sql makes it, or fails if somebody else has done so in between.
+-- The proof is about the schema that has the name at this moment. guard.sql and uninstall.sql,
+-- which come next, refuse another one; and where there is none, guard.sql makes it, or fails if
+-- somebody else has done so in between.
 --
--- A comment can be forged, so that is not all. The schema and every object in it must belong to the role that runs this, to the owner of one
--- of the two tables (those of agent_sync.tables: see attach.sql) or to a role that can act as that owner. Where a superuser runs this, they must
--- belong to superusers: whoever owns an object can have code run by whoever uses it, and SET ROLE does not keep that code from the rights of
--- the superuser, because it can go back to the role of the session. So a superuser who meets an install of another role is told to run this as that role.
+-- A comment can be forged, so that is not all. The schema and every object in it must belong to the
+-- role that runs this, to the owner of one of the two tables (those of agent_sync.tables: see
+-- attach.sql) or to a role that can act as that owner. Where a superuser runs this, they must
+-- belong to superusers: whoever owns an object can have code run by whoever uses it, and SET ROLE
+-- does not keep that code from the rights of the superuser, because it can go back to the role of
+-- the session. So a superuser who meets an install of another role is told to run this as that
+-- role.
 --
--- No trigger, rule, child table or expression of others may stand on the tables of agent-sync. While a role that can act as the schema's owner
--- runs this, the tables are locked so that nothing of the kind can be added before the end of the transaction. Reads and writes go on, those of
--- the daemon included.
+-- No trigger, rule, child table or expression of others may stand on the tables of agent-sync.
+-- While a role that can act as the schema's owner runs this, the tables are locked so that nothing
+-- of the kind can be added before the end of the transaction. Reads and writes go on, those of the
+-- daemon included.
 --
--- Only the catalog is read, which runs nobody's code. Nothing is changed but privileges on the schema and what is in it that its owner has lost. The files that follow act as the owner of the schema.
+-- Only the catalog is read, which runs nobody's code. Nothing is changed but privileges on the
+-- schema and what is in it that its owner has lost. The files that follow act as the owner of the
+-- schema.
 
 -- Before any name of a type or a function is looked up, here and in the files that follow.
 SET LOCAL search_path = pg_catalog, pg_temp;
@@ -48,10 +57,12 @@ BEGIN
     PERFORM pg_catalog.set_config('lock_timeout', '2s', true);
     PERFORM pg_catalog.pg_advisory_xact_lock(1634169721, 3);
 
-    SELECT n.oid, pg_get_userbyid(n.nspowner) INTO home, owner FROM pg_namespace n WHERE n.nspname = 'agent_sync';
+    SELECT n.oid, pg_get_userbyid(n.nspowner) INTO home, owner FROM pg_namespace n
+      WHERE n.nspname = 'agent_sync';
     SELECT r.rolsuper INTO rooted FROM pg_roles r WHERE r.rolname = current_user;
     given := coalesce(nullif(current_setting('agent_sync.tables', true), ''), '{}');
-    asked := ARRAY[coalesce(given #>> '{agents,schema}', 'public'), coalesce(given #>> '{agents,table}', 'agents'),
+    asked := ARRAY[coalesce(given #>> '{agents,schema}', 'public'), coalesce(given #>>
+      '{agents,table}', 'agents'),
                    coalesce(given #>> '{configurations,schema}', 'public'),
                    coalesce(given #>> '{configurations,table}', 'agent_configurations')];
     named := ARRAY(
@@ -60,66 +71,84 @@ BEGIN
         SELECT c.relowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE (n.nspname, c.relname) IN ((asked[1], asked[2]), (asked[3], asked[4])));
     IF rooted AND NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = owner AND r.rolsuper)
-        AND EXISTS (SELECT FROM pg_roles r JOIN unnest(named) AS n (oid) ON pg_has_role(r.oid, n.oid, 'MEMBER') WHERE r.rolname = owner AND NOT r.rolsuper)
+        AND EXISTS (SELECT FROM pg_roles r JOIN unnest(named) AS n (oid)
+          ON pg_has_role(r.oid, n.oid, 'MEMBER') WHERE r.rolname = owner AND NOT r.rolsuper)
     THEN
-        RAISE EXCEPTION 'the schema agent_sync belongs to the role %, and the superuser % runs this: expected that role, because code of it would run with the rights of the superuser',
+        RAISE EXCEPTION
+          'the schema agent_sync belongs to the role %, and the superuser % runs this: expected that role, because code of it would run with the rights of the superuser',
             owner, current_user
             USING ERRCODE = 'insufficient_privilege',
-            HINT = format('Nothing of it was run. Connect as the role %1$I (the user in the URL), and run this again. To take agent-sync out by hand: DROP SCHEMA agent_sync CASCADE;', owner);
+            HINT =
+              format('Nothing of it was run. Connect as the role %1$I (the user in the URL), and run this again. To take agent-sync out by hand: DROP SCHEMA agent_sync CASCADE;', owner);
     END IF;
     -- Whoever can act as the owner of a table could have made the same as that owner.
     trusted := CASE WHEN rooted THEN '{}' ELSE named END || ARRAY(
         SELECT r.oid FROM pg_roles r
         WHERE CASE WHEN r.rolsuper THEN rooted
-                   ELSE NOT rooted AND EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                                WHERE (n.nspname, c.relname) IN ((asked[1], asked[2]), (asked[3], asked[4]))
+                   ELSE NOT rooted AND EXISTS (SELECT FROM pg_class c JOIN pg_namespace n
+                     ON n.oid = c.relnamespace
+                                WHERE (n.nspname, c.relname) IN ((asked[1], asked[2]), (asked[3],
+                                  asked[4]))
                                   AND pg_has_role(r.oid, c.relowner, 'MEMBER')) END);
 
-    -- The capture functions may belong to anybody: attach.sql replaces their bodies and gives them to the owners of the tables, and nothing
-    -- calls them here.
-    SELECT string_agg(format('%s (%I)', o.what, pg_get_userbyid(o.owner)), ', ' ORDER BY o.place, o.what) AS found
+    -- The capture functions may belong to anybody: attach.sql replaces their bodies and gives them
+    -- to the owners of the tables, and nothing calls them here.
+    SELECT string_agg(format('%s (%I)', o.what, pg_get_userbyid(o.owner)), ', '
+      ORDER BY o.place, o.what) AS found
         INTO strange
         FROM (
-            SELECT 1 AS place, 'the schema agent_sync' AS what, n.nspowner AS owner FROM pg_namespace n WHERE n.oid = home
+            SELECT 1 AS place, 'the schema agent_sync' AS what, n.nspowner AS owner
+              FROM pg_namespace n WHERE n.oid = home
             UNION ALL
             SELECT 2, pg_describe_object('pg_class'::regclass, c.oid, 0), c.relowner
             FROM pg_class c WHERE c.relnamespace = home AND c.relkind NOT IN ('i', 'I', 't')
             UNION ALL
             SELECT 2, pg_describe_object('pg_proc'::regclass, f.oid, 0), f.proowner
             FROM pg_proc f
-            WHERE f.pronamespace = home AND NOT (f.proname IN ('capture_agent', 'capture_configuration') AND f.pronargs = 0)
+            WHERE f.pronamespace = home AND NOT (f.proname IN ('capture_agent',
+              'capture_configuration') AND f.pronargs = 0)
             UNION ALL
             SELECT 2, pg_describe_object(d.classid, d.objid, 0), s.refobjid
             FROM pg_depend d
-            JOIN pg_shdepend s ON s.classid = d.classid AND s.objid = d.objid AND s.objsubid = 0 AND s.deptype = 'o'
+            JOIN pg_shdepend s ON s.classid = d.classid AND s.objid = d.objid AND s.objsubid = 0
+              AND s.deptype = 'o'
             JOIN pg_database b ON b.oid = s.dbid AND b.datname = current_database()
             WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = home AND d.deptype = 'n'
               AND d.classid NOT IN ('pg_class'::regclass, 'pg_proc'::regclass)
         ) AS o
         WHERE o.owner <> ALL (trusted);
     IF strange.found IS NOT NULL THEN
-        RAISE EXCEPTION 'the schema agent_sync holds what this role does not trust: expected it and every object in it to belong to %, found %',
+        RAISE EXCEPTION
+          'the schema agent_sync holds what this role does not trust: expected it and every object in it to belong to %, found %',
             CASE WHEN rooted THEN 'a superuser'
-                 ELSE (SELECT string_agg(quote_ident(r.rolname), ', ' ORDER BY r.rolname) FROM pg_roles r WHERE r.oid = ANY (named)) END,
+                 ELSE (SELECT string_agg(quote_ident(r.rolname), ', ' ORDER BY r.rolname)
+                   FROM pg_roles r WHERE r.oid = ANY (named)) END,
             strange.found
             USING ERRCODE = 'insufficient_privilege',
-            HINT = format('Nothing of it was run. See who made it. If it is nobody''s, drop it: DROP SCHEMA agent_sync CASCADE. If it is an install of your own, as where the tables have another owner since, give each object that is named to %1$I, as a superuser: ALTER SCHEMA agent_sync OWNER TO %1$I; ALTER TABLE agent_sync.outbox OWNER TO %1$I; and so on. If a superuser installed it, run this as a superuser. Then run this again.',
-                          coalesce((SELECT pg_get_userbyid(c.relowner) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                                    WHERE n.nspname = asked[1] AND c.relname = asked[2]), current_user));
+            HINT =
+              format('Nothing of it was run. See who made it. If it is nobody''s, drop it: DROP SCHEMA agent_sync CASCADE. If it is an install of your own, as where the tables have another owner since, give each object that is named to %1$I, as a superuser: ALTER SCHEMA agent_sync OWNER TO %1$I; ALTER TABLE agent_sync.outbox OWNER TO %1$I; and so on. If a superuser installed it, run this as a superuser. Then run this again.',
+                          coalesce((SELECT pg_get_userbyid(c.relowner) FROM pg_class c
+                            JOIN pg_namespace n ON n.oid = c.relnamespace
+                                    WHERE n.nspname = asked[1]
+                                      AND c.relname = asked[2]), current_user));
     END IF;
     IF owner <> current_user THEN
         -- From PostgreSQL 16 on, a member may be one that cannot SET ROLE.
-        IF NOT pg_has_role(owner, CASE WHEN current_setting('server_version_num')::integer < 160000 THEN 'MEMBER' ELSE 'SET' END) THEN
-            RAISE EXCEPTION 'the schema agent_sync belongs to the role %, and the role % that runs this cannot act as it', owner, current_user
+        IF NOT pg_has_role(owner, CASE WHEN current_setting('server_version_num')::integer < 160000
+          THEN 'MEMBER' ELSE 'SET' END) THEN
+            RAISE EXCEPTION
+              'the schema agent_sync belongs to the role %, and the role % that runs this cannot act as it', owner, current_user
                 USING ERRCODE = 'insufficient_privilege',
-                HINT = format('Run it as %1$I or as a superuser, or let this role act as it: GRANT %1$I TO %2$I.', owner, current_user);
+                HINT =
+                  format('Run it as %1$I or as a superuser, or let this role act as it: GRANT %1$I TO %2$I.', owner, current_user);
         END IF;
         IF NOT rooted THEN
             PERFORM set_config('role', owner, true);
         END IF;
         FOR strange IN
             SELECT c.relname AS name FROM pg_class c
-            WHERE c.relnamespace = home AND c.relkind = 'r' AND c.relname IN ('install', 'role', 'granted', 'history')
+            WHERE c.relnamespace = home AND c.relkind = 'r'
+              AND c.relname IN ('install', 'role', 'granted', 'history')
             ORDER BY c.relname
         LOOP
             EXECUTE format('LOCK TABLE agent_sync.%I IN SHARE UPDATE EXCLUSIVE MODE', strange.name);
@@ -128,108 +157,147 @@ BEGIN
         -- PostgreSQL looks the names up again after it has waited for a lock.
         SELECT string_agg(c.relname, ', ' ORDER BY c.relname) AS found INTO strange
             FROM pg_class c
-            WHERE c.relnamespace = home AND c.relkind = 'r' AND c.relname IN ('install', 'role', 'granted', 'history')
+            WHERE c.relnamespace = home AND c.relkind = 'r'
+              AND c.relname IN ('install', 'role', 'granted', 'history')
               AND NOT EXISTS (SELECT FROM pg_locks l
-                              WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation' AND l.relation = c.oid
-                                AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+                              WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation'
+                                AND l.relation = c.oid
+                                AND l.database = (SELECT d.oid FROM pg_database d
+                                  WHERE d.datname = current_database())
                                 AND l.mode = 'ShareUpdateExclusiveLock' AND l.granted);
-        IF strange.found IS NOT NULL OR to_regnamespace('agent_sync')::oid IS DISTINCT FROM home THEN
-            RAISE EXCEPTION 'another session has replaced the schema agent_sync or its tables meanwhile'
-                USING ERRCODE = 'object_in_use', HINT = 'Nothing of it was run. See who changes this schema, and run this again.';
+        IF strange.found IS NOT NULL OR to_regnamespace('agent_sync')::oid IS DISTINCT FROM home
+          THEN
+            RAISE EXCEPTION
+              'another session has replaced the schema agent_sync or its tables meanwhile'
+                USING ERRCODE = 'object_in_use', HINT =
+                  'Nothing of it was run. See who changes this schema, and run this again.';
         END IF;
     END IF;
 
-    -- An owner may have lost its own privileges on the schema and what is in it, and can give them to itself again.
-    IF owner = current_user AND NOT (has_schema_privilege(home, 'USAGE') AND has_schema_privilege(home, 'CREATE')) THEN
+    -- An owner may have lost its own privileges on the schema and what is in it, and can give them
+    -- to itself again.
+    IF owner = current_user AND NOT (has_schema_privilege(home, 'USAGE')
+      AND has_schema_privilege(home, 'CREATE')) THEN
         EXECUTE format('GRANT USAGE, CREATE ON SCHEMA agent_sync TO %I', owner);
     END IF;
     FOR strange IN
         SELECT c.relname AS name, CASE c.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END AS kind
         FROM pg_class c
-        WHERE c.relnamespace = home AND c.relkind IN ('r', 'S') AND pg_get_userbyid(c.relowner) = current_user
+        WHERE c.relnamespace = home AND c.relkind IN ('r', 'S')
+          AND pg_get_userbyid(c.relowner) = current_user
           AND NOT CASE c.relkind
-              WHEN 'S' THEN has_sequence_privilege(c.oid, 'USAGE') AND has_sequence_privilege(c.oid, 'SELECT')
+              WHEN 'S' THEN has_sequence_privilege(c.oid, 'USAGE')
+                AND has_sequence_privilege(c.oid, 'SELECT')
                             AND has_sequence_privilege(c.oid, 'UPDATE')
               ELSE has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'INSERT')
-                   AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE') END
+                   AND has_table_privilege(c.oid, 'UPDATE')
+                     AND has_table_privilege(c.oid, 'DELETE') END
     LOOP
         EXECUTE format('GRANT ALL ON %s agent_sync.%I TO %I', strange.kind, strange.name, owner);
     END LOOP;
 
     mine := ARRAY(SELECT c.oid FROM pg_class c
                   WHERE c.relnamespace = home AND c.relkind = 'r'
-                    AND c.relname IN ('install', 'outbox', 'problem', 'role', 'granted', 'history'));
-    -- What PostgreSQL brings itself is pinned, and pg_depend has no row for it: so whatever is there is of somebody else's making.
+                    AND c.relname IN ('install', 'outbox', 'problem', 'role', 'granted',
+                      'history'));
+    -- What PostgreSQL brings itself is pinned, and pg_depend has no row for it: so whatever is
+    -- there is of somebody else's making.
     WITH part (class, oid) AS (
         SELECT 'pg_class'::regclass, m.oid FROM unnest(mine) AS m (oid)
-        UNION ALL SELECT 'pg_class'::regclass, i.indexrelid FROM pg_index i WHERE i.indrelid = ANY (mine)
-        UNION ALL SELECT 'pg_constraint'::regclass, c.oid FROM pg_constraint c WHERE c.conrelid = ANY (mine)
-        UNION ALL SELECT 'pg_attrdef'::regclass, d.oid FROM pg_attrdef d WHERE d.adrelid = ANY (mine)
+        UNION ALL SELECT 'pg_class'::regclass, i.indexrelid FROM pg_index i
+          WHERE i.indrelid = ANY (mine)
+        UNION ALL SELECT 'pg_constraint'::regclass, c.oid FROM pg_constraint c
+          WHERE c.conrelid = ANY (mine)
+        UNION ALL SELECT 'pg_attrdef'::regclass, d.oid FROM pg_attrdef d
+          WHERE d.adrelid = ANY (mine)
         UNION ALL SELECT 'pg_policy'::regclass, p.oid FROM pg_policy p WHERE p.polrelid = ANY (mine)
-        UNION ALL SELECT 'pg_statistic_ext'::regclass, e.oid FROM pg_statistic_ext e WHERE e.stxrelid = ANY (mine)
+        UNION ALL SELECT 'pg_statistic_ext'::regclass, e.oid FROM pg_statistic_ext e
+          WHERE e.stxrelid = ANY (mine)
     ), foreign_code (what) AS (
-        SELECT pg_describe_object('pg_trigger'::regclass, t.oid, 0) FROM pg_trigger t WHERE t.tgrelid = ANY (mine) AND NOT t.tgisinternal
-        UNION SELECT pg_describe_object('pg_rewrite'::regclass, r.oid, 0) FROM pg_rewrite r WHERE r.ev_class = ANY (mine)
-        UNION SELECT format('%s, a child of %s', i.inhrelid::regclass, i.inhparent::regclass) FROM pg_inherits i WHERE i.inhparent = ANY (mine)
+        SELECT pg_describe_object('pg_trigger'::regclass, t.oid, 0) FROM pg_trigger t
+          WHERE t.tgrelid = ANY (mine) AND NOT t.tgisinternal
+        UNION SELECT pg_describe_object('pg_rewrite'::regclass, r.oid, 0) FROM pg_rewrite r
+          WHERE r.ev_class = ANY (mine)
+        UNION SELECT format('%s, a child of %s', i.inhrelid::regclass, i.inhparent::regclass)
+          FROM pg_inherits i WHERE i.inhparent = ANY (mine)
         UNION
-        SELECT format('%s of %s', pg_describe_object(d.refclassid, d.refobjid, 0), pg_describe_object(d.classid, d.objid, d.objsubid))
+        SELECT format('%s of %s', pg_describe_object(d.refclassid, d.refobjid, 0),
+          pg_describe_object(d.classid, d.objid, d.objsubid))
         FROM part p JOIN pg_depend d ON d.classid = p.class AND d.objid = p.oid
-        WHERE d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_opclass'::regclass, 'pg_type'::regclass)
+        WHERE d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_opclass'::regclass,
+          'pg_type'::regclass)
     )
     SELECT string_agg(f.what, ', ' ORDER BY f.what) AS found INTO strange FROM foreign_code f;
     IF strange.found IS NOT NULL THEN
-        RAISE EXCEPTION 'what stands on the tables of agent-sync would run with the rights of this role: expected none but that of an install, found %',
+        RAISE EXCEPTION
+          'what stands on the tables of agent-sync would run with the rights of this role: expected none but that of an install, found %',
             strange.found
             USING ERRCODE = 'object_not_in_prerequisite_state',
-            HINT = 'Nothing of it was run. Drop it (DROP TRIGGER, DROP RULE, DROP POLICY, ALTER TABLE ... NO INHERIT, DROP COLUMN), and run this again.';
+            HINT =
+              'Nothing of it was run. Drop it (DROP TRIGGER, DROP RULE, DROP POLICY, ALTER TABLE ... NO INHERIT, DROP COLUMN), and run this again.';
     END IF;
 
     FOR strange IN
         WITH part (name, kind, kind_name, says, needed, later) AS (VALUES
             ('install', 'r', 'table', 'What is installed: one row.',
-             ARRAY['only_row boolean', 'version integer', 'tables jsonb', 'fingerprint text', 'uncaptured_seen bigint', 'seal text',
+             ARRAY['only_row boolean', 'version integer', 'tables jsonb', 'fingerprint text',
+               'uncaptured_seen bigint', 'seal text',
                    'installed_at timestamp with time zone'],
-             ARRAY['last_sync timestamp with time zone', 'last_tried text', 'tries integer', 'mapping text']),
+             ARRAY['last_sync timestamp with time zone', 'last_tried text', 'tries integer',
+               'mapping text']),
             ('outbox', 'r', 'table', 'Slugs whose agent or configuration changed',
              ARRAY['slug text', 'at timestamp with time zone'],
              ARRAY['application_name text', 'role text']),
             ('problem', 'r', 'table', 'Agents that could not be brought in sync',
-             ARRAY['slug text', 'kind text', 'detail text', 'sqlstate text', 'since timestamp with time zone',
-                   'last_seen timestamp with time zone', 'attempts integer', 'next_attempt timestamp with time zone'],
+             ARRAY['slug text', 'kind text', 'detail text', 'sqlstate text',
+               'since timestamp with time zone',
+                   'last_seen timestamp with time zone', 'attempts integer',
+                     'next_attempt timestamp with time zone'],
              '{}'),
             ('role', 'r', 'table', 'The roles that daemons connect with',
              ARRAY['name text'],
              '{}'),
             ('granted', 'r', 'table', 'What grant.sql has granted',
-             ARRAY['role text', 'privilege text', 'kind text', 'schema text', 'object text', 'column text'],
+             ARRAY['role text', 'privilege text', 'kind text', 'schema text', 'object text',
+               'column text'],
              '{}'),
             ('history', 'r', 'table', 'What the daemon has written lately',
-             ARRAY['id bigint', 'at timestamp with time zone', 'slug text', 'configuration text', 'columns text[]', 'before text',
+             ARRAY['id bigint', 'at timestamp with time zone', 'slug text', 'configuration text',
+               'columns text[]', 'before text',
                    'after text', 'application_name text', 'role text'],
              '{}'),
             ('uncaptured', 'S', 'sequence', 'Counts saves whose change could not be noted',
              ARRAY['last_value bigint', 'log_cnt bigint', 'is_called boolean', 'minimum 0'],
              '{}'),
             ('state', 'v', 'view', 'One row per agent',
-             ARRAY['slug text', 'pending boolean', 'problem text', 'since timestamp with time zone'],
+             ARRAY['slug text', 'pending boolean', 'problem text',
+               'since timestamp with time zone'],
              '{}')
         ), met AS (
-            SELECT p.*, c.relkind::text AS found, coalesce(obj_description(c.oid, 'pg_class'), '') AS comment,
-                   ARRAY(SELECT a.attname || ' ' || format_type(a.atttypid, a.atttypmod) FROM pg_attribute a
+            SELECT p.*, c.relkind::text AS found, coalesce(obj_description(c.oid, 'pg_class'), '')
+              AS comment,
+                   ARRAY(SELECT a.attname || ' ' || format_type(a.atttypid, a.atttypmod)
+                     FROM pg_attribute a
                          WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-                         UNION ALL SELECT 'minimum ' || s.seqmin FROM pg_sequence s WHERE s.seqrelid = c.oid) AS has
+                         UNION ALL SELECT 'minimum ' || s.seqmin FROM pg_sequence s
+                           WHERE s.seqrelid = c.oid) AS has
             FROM part p JOIN pg_class c ON c.relnamespace = home AND c.relname = p.name
         )
         SELECT m.name, m.kind_name, m.found = m.kind AS fits,
-               array_to_string(ARRAY(SELECT n FROM unnest(m.needed) AS n WHERE n <> ALL (m.has)), ', ') AS lacking,
-               array_to_string(ARRAY(SELECT h FROM unnest(m.has) AS h WHERE h <> ALL (m.needed || m.later)), ', ') AS further,
-               m.found = m.kind AND m.needed <@ m.has AND (starts_with(m.comment, m.says) OR m.has <@ (m.needed || m.later)) AS ours
+               array_to_string(ARRAY(SELECT n FROM unnest(m.needed) AS n
+                 WHERE n <> ALL (m.has)), ', ') AS lacking,
+               array_to_string(ARRAY(SELECT h FROM unnest(m.has) AS h
+                 WHERE h <> ALL (m.needed || m.later)), ', ') AS further,
+               m.found = m.kind AND m.needed <@ m.has AND (starts_with(m.comment, m.says)
+                 OR m.has <@ (m.needed || m.later)) AS ours
         FROM met m ORDER BY m.name
     LOOP
         IF strange.ours THEN
             whole := whole OR strange.name = 'install';
         ELSE
-            RAISE EXCEPTION 'agent_sync.% was not made by an install of agent-sync: expected %, found %', strange.name,
+            RAISE EXCEPTION
+              'agent_sync.% was not made by an install of agent-sync: expected %, found %',
+              strange.name,
                 CASE WHEN NOT strange.fits THEN 'a ' || strange.kind_name
                      WHEN strange.lacking <> '' THEN format('the columns %s', strange.lacking)
                      ELSE format('the comment of an install, or no column but its own') END,
@@ -237,7 +305,8 @@ BEGIN
                      WHEN strange.lacking <> '' THEN format('a %s without them', strange.kind_name)
                      ELSE format('neither, and the columns %s', strange.further) END
                 USING ERRCODE = 'duplicate_object',
-                HINT = 'If it is somebody else''s, rename it or move it into another schema. If it is a part of agent-sync that was changed, undo the change, or drop it. Then run this again.';
+                HINT =
+                  'If it is somebody else''s, rename it or move it into another schema. If it is a part of agent-sync that was changed, undo the change, or drop it. Then run this again.';
         END IF;
     END LOOP;
 
@@ -245,27 +314,33 @@ BEGIN
         SELECT f.oid::regprocedure AS name
         FROM pg_proc f
         JOIN (VALUES ('capture_agent', 'Notes a changed agent in agent_sync.outbox'),
-                     ('capture_configuration', 'Notes a new configuration in agent_sync.outbox')) AS part (name, says)
+                     ('capture_configuration', 'Notes a new configuration in agent_sync.outbox')) AS
+                       part (name, says)
             ON part.name = f.proname
         WHERE f.pronamespace = home AND f.pronargs = 0
           AND NOT starts_with(coalesce(obj_description(f.oid, 'pg_proc'), ''), part.says)
           AND strpos(f.prosrc, '-- Notes the slug of the changed row in the outbox, and wakes the daemon if it sleeps.') = 0
     LOOP
-        RAISE EXCEPTION 'the function % was not made by an install of agent-sync: expected the comment or the body of an install, found neither',
+        RAISE EXCEPTION
+          'the function % was not made by an install of agent-sync: expected the comment or the body of an install, found neither',
             strange.name
             USING ERRCODE = 'duplicate_object',
-            HINT = 'If it is somebody else''s, rename it or move it into another schema. If it is a part of agent-sync that was changed, drop it with CASCADE. Then run this again.';
+            HINT =
+              'If it is somebody else''s, rename it or move it into another schema. If it is a part of agent-sync that was changed, drop it with CASCADE. Then run this again.';
     END LOOP;
 
-    IF home IS NOT NULL AND NOT whole AND NOT starts_with(coalesce(obj_description(home, 'pg_namespace'), ''), 'agent-sync: ') THEN
+    IF home IS NOT NULL AND NOT whole AND NOT starts_with(coalesce(obj_description(home,
+      'pg_namespace'), ''), 'agent-sync: ') THEN
         SELECT string_agg(told.what, ', ') INTO held FROM (
             SELECT pg_describe_object(d.classid, d.objid, 0) AS what FROM pg_depend d
             WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = home AND d.deptype = 'n'
             ORDER BY 1 LIMIT 3) AS told;
         IF held IS NOT NULL THEN
-            RAISE EXCEPTION 'the schema agent_sync was not made by an install of agent-sync: expected its comment or its table agent_sync.install, found neither, but %', held
+            RAISE EXCEPTION
+              'the schema agent_sync was not made by an install of agent-sync: expected its comment or its table agent_sync.install, found neither, but %', held
                 USING ERRCODE = 'duplicate_object',
-                HINT = 'agent-sync keeps its tables in a schema of this name: rename that schema, or move what is in it into another one. Then run this again.';
+                HINT =
+                  'agent-sync keeps its tables in a schema of this name: rename that schema, or move what is in it into another one. Then run this again.';
         END IF;
     END IF;
 

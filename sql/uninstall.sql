@@ -4,14 +4,16 @@
 --
 -- It acts as the owner of the schema where it can, and runs no text that stands in a table.
 --
--- `agent-sync uninstall` does the same. Where nothing is installed it changes nothing. An object of somebody else's
--- that has one of our names, or depends on the schema agent_sync, stops it with an error, and then nothing is removed.
+-- `agent-sync uninstall` does the same. Where nothing is installed it changes nothing. An object of
+-- somebody else's that has one of our names, or depends on the schema agent_sync, stops it with an
+-- error, and then nothing is removed.
 --
--- What grant.sql granted is revoked. A role that grant.sql made is dropped, unless something else depends on it by
--- now: another database that it is used in (the last uninstall drops it), or what somebody gave it.
+-- What grant.sql granted is revoked. A role that grant.sql made is dropped, unless something else
+-- depends on it by now: another database that it is used in (the last uninstall drops it), or what
+-- somebody gave it.
 --
--- Locks: DROP TRIGGER takes ACCESS EXCLUSIVE on the two tables. It is waited for no longer than lock_timeout (2 s),
--- and held for milliseconds.
+-- Locks: DROP TRIGGER takes ACCESS EXCLUSIVE on the two tables. It is waited for no longer than
+-- lock_timeout (2 s), and held for milliseconds.
 
 DO $uninstall$
 DECLARE
@@ -28,18 +30,23 @@ BEGIN
     PERFORM pg_catalog.set_config('quote_all_identifiers', 'off', true);
     PERFORM pg_catalog.pg_advisory_xact_lock(1634169721, 3);
 
-    IF current_setting('agent_sync.proven', true) IS DISTINCT FROM concat(coalesce(to_regnamespace('agent_sync')::oid, 0), ' ', now()) THEN
-        RAISE EXCEPTION 'this transaction has no proof that what stands in the schema agent_sync was made by an install of agent-sync'
+    IF current_setting('agent_sync.proven', true) IS DISTINCT
+      FROM concat(coalesce(to_regnamespace('agent_sync')::oid, 0), ' ', now()) THEN
+        RAISE EXCEPTION
+          'this transaction has no proof that what stands in the schema agent_sync was made by an install of agent-sync'
             USING ERRCODE = 'object_not_in_prerequisite_state',
-            HINT = 'If sql/proof.sql ran just before, in the same transaction, another session has made or replaced the schema meanwhile: see who did, and run this again. Otherwise run sql/proof.sql first.';
+            HINT =
+              'If sql/proof.sql ran just before, in the same transaction, another session has made or replaced the schema meanwhile: see who did, and run this again. Otherwise run sql/proof.sql first.';
     END IF;
     IF to_regnamespace('agent_sync') IS NULL THEN
         RETURN;
     END IF;
     -- A schema of this name that is empty and was not made by an install.
-    IF NOT starts_with(coalesce(obj_description(to_regnamespace('agent_sync'), 'pg_namespace'), ''), 'agent-sync: ')
+    IF NOT starts_with(coalesce(obj_description(to_regnamespace('agent_sync'), 'pg_namespace'), ''),
+      'agent-sync: ')
         AND NOT EXISTS (SELECT FROM pg_depend d
-                        WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = to_regnamespace('agent_sync') AND d.deptype = 'n')
+                        WHERE d.refclassid = 'pg_namespace'::regclass
+                          AND d.refobjid = to_regnamespace('agent_sync') AND d.deptype = 'n')
     THEN
         RETURN;
     END IF;
@@ -50,25 +57,31 @@ BEGIN
         WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0
           AND f.proname IN ('capture_agent', 'capture_configuration')
           AND (t.tgname IN ('agent_sync_insert', 'agent_sync_update')
-               OR starts_with(coalesce(obj_description(t.oid, 'pg_trigger'), ''), 'agent-sync: notes '))
+               OR starts_with(coalesce(obj_description(t.oid, 'pg_trigger'), ''),
+                 'agent-sync: notes '))
     LOOP
         EXECUTE format('DROP TRIGGER %I ON %s', made.tgname, made.relation);
     END LOOP;
 
-    -- What is noted is data of the owner of the schema, and is taken away with the rights of that role. A role that an install made says so in its
-    -- comment, and not in a table: of such a one whoever runs this takes what is noted.
-    SELECT CASE WHEN pg_get_userbyid(n.nspowner) = current_user THEN acting ELSE pg_get_userbyid(n.nspowner)::text END
+    -- What is noted is data of the owner of the schema, and is taken away with the rights of that
+    -- role. A role that an install made says so in its comment, and not in a table: of such a one
+    -- whoever runs this takes what is noted.
+    SELECT CASE WHEN pg_get_userbyid(n.nspowner) = current_user THEN acting
+      ELSE pg_get_userbyid(n.nspowner)::text END
         INTO keeper FROM pg_namespace n WHERE n.nspname = 'agent_sync';
     PERFORM set_config('role', keeper, true);
     IF to_regclass('agent_sync.role') IS NOT NULL THEN
-        roles := ARRAY(SELECT p.rolname::text FROM agent_sync.role r JOIN pg_roles p ON p.rolname = r.name ORDER BY 1);
+        roles := ARRAY(SELECT p.rolname::text FROM agent_sync.role r JOIN pg_roles p
+          ON p.rolname = r.name ORDER BY 1);
     END IF;
     IF to_regclass('agent_sync.granted') IS NOT NULL THEN
-        SELECT coalesce(jsonb_agg(to_jsonb(g)), '[]') INTO granted FROM agent_sync.granted g JOIN pg_roles p ON p.rolname = g.role;
+        SELECT coalesce(jsonb_agg(to_jsonb(g)), '[]') INTO granted FROM agent_sync.granted g
+          JOIN pg_roles p ON p.rolname = g.role;
     END IF;
     FOR made IN
         SELECT g.*, shobj_description(p.oid, 'pg_authid') IS NOT DISTINCT FROM made_by_us AS ours
-        FROM jsonb_to_recordset(granted) AS g (role text, privilege text, kind text, schema text, object text, "column" text)
+        FROM jsonb_to_recordset(granted) AS g (role text, privilege text, kind text, schema text,
+          object text, "column" text)
         JOIN pg_roles p ON p.rolname = g.role
         -- Words of SQL cannot be quoted as names are.
         WHERE g.privilege IN ('CONNECT', 'USAGE', 'SELECT', 'INSERT', 'UPDATE', 'DELETE')
@@ -85,18 +98,23 @@ BEGIN
             WHEN undefined_table OR undefined_column OR invalid_schema_name OR undefined_object THEN
                 NULL; -- It went with its object.
             WHEN insufficient_privilege THEN
-                RAISE NOTICE 'agent-sync leaves the role % a privilege that % cannot revoke: %', made.role, current_user, SQLERRM;
+                RAISE NOTICE 'agent-sync leaves the role % a privilege that % cannot revoke: %',
+                  made.role, current_user, SQLERRM;
         END;
     END LOOP;
     PERFORM set_config('role', acting, true);
 
     -- What the capture made where a save could be neither noted nor counted.
     FOR made IN
-        SELECT m.oid FROM pg_largeobject_metadata m JOIN pg_description d ON d.objoid = m.oid AND d.classoid = 'pg_largeobject'::regclass
-        WHERE d.description = 'agent-sync: a save could be neither noted nor counted' AND pg_has_role(m.lomowner, 'USAGE')
+        SELECT m.oid FROM pg_largeobject_metadata m JOIN pg_description d ON d.objoid = m.oid
+          AND d.classoid = 'pg_largeobject'::regclass
+        WHERE d.description = 'agent-sync: a save could be neither noted nor counted'
+          AND pg_has_role(m.lomowner, 'USAGE')
           -- The functions belonged to the owner of the schema once.
-          AND (m.lomowner IN (SELECT f.proowner FROM pg_proc f WHERE f.pronamespace = 'agent_sync'::regnamespace)
-               OR m.lomowner = (SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'agent_sync'))
+          AND (m.lomowner IN (SELECT f.proowner FROM pg_proc f
+            WHERE f.pronamespace = 'agent_sync'::regnamespace)
+               OR m.lomowner = (SELECT n.nspowner FROM pg_namespace n
+                 WHERE n.nspname = 'agent_sync'))
     LOOP
         PERFORM lo_unlink(made.oid);
     END LOOP;
@@ -116,10 +134,12 @@ BEGIN
     PERFORM set_config('role', acting, true);
 
     FOREACH name IN ARRAY roles LOOP
-        IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = name AND shobj_description(r.oid, 'pg_authid') = made_by_us) THEN
+        IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = name
+          AND shobj_description(r.oid, 'pg_authid') = made_by_us) THEN
             BEGIN
                 EXECUTE format('DROP ROLE %I', name);
-            EXCEPTION WHEN dependent_objects_still_exist OR object_in_use OR insufficient_privilege THEN
+            EXCEPTION WHEN dependent_objects_still_exist OR object_in_use OR insufficient_privilege
+              THEN
                 RAISE NOTICE 'agent-sync leaves the role %, which it made: %', name, SQLERRM;
             END;
         END IF;

@@ -11,7 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[allow(clippy::doc_markdown, reason = "these comments are printed as help")]
 #[command(name = "agent-sync", version = crate::VERSION, max_term_width = 100, after_help = EXIT_CODES)]
 pub struct Cli {
-    /// The settings file [default: $AGENT_SYNC_CONFIG, else /etc/agent-sync/agent-sync.toml if it exists]
+    /// The settings file [default: $AGENT_SYNC_CONFIG, else /etc/agent-sync/agent-sync.toml if it
+    /// exists]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// What to do.
@@ -46,15 +47,20 @@ pub enum Verb {
   agent-sync install --print > install.sql     for a migration or an SQL editor")]
     Install(Install),
     /// Take everything that install made out of a database
-    #[command(after_help = "It names the databases and what is lost (changes that are not yet in sync, roles
+    #[command(
+        after_help = "It names the databases and what is lost (changes that are not yet in sync,
+              roles
 that an install made), and asks. Without a terminal to ask on it wants --yes.
 
 Examples:
   agent-sync uninstall --database platform
-  agent-sync uninstall --all --yes")]
+  agent-sync uninstall --all --yes"
+    )]
     Uninstall(Uninstall),
     /// Compare every configuration with what its agent says, and change nothing
-    #[command(after_help = "Exits with 0 if all is in sync, and with 2 if something stays out of sync unless
+    #[command(
+        after_help = "Exits with 0 if all is in sync, and with 2 if something stays out of sync
+              unless
 somebody acts: a configuration that differs or is missing, an agent that is
 rejected, a slug that no agent has. What is in the outbox is pending, and does
 not count while a daemon leads, which is about to do it. Exits with 69 if a
@@ -63,10 +69,12 @@ database is unavailable.
 Examples:
   agent-sync check                                 all agents of all databases
   agent-sync check reception billing               these two
-  agent-sync check --json | jq -r 'select(.verdict == \"drifted\").slug'")]
+  agent-sync check --json | jq -r 'select(.verdict == \"drifted\").slug'"
+    )]
     Check(Check),
     /// Bring configurations in sync that are not
-    #[command(after_help = "The slugs go through the outbox, as if their agents had been saved, and the
+    #[command(
+        after_help = "The slugs go through the outbox, as if their agents had been saved, and the
 daemon does the work; where none leads, this command does it. It waits until all
 is done, and says what could not be. Above reconcile.confirm_above
 configurations it asks first.
@@ -74,10 +82,12 @@ configurations it asks first.
 Examples:
   agent-sync reconcile reception       one agent
   agent-sync reconcile --all --dry-run what would be done; the same as check
-  agent-sync reconcile --all --yes     everything, without asking")]
+  agent-sync reconcile --all --yes     everything, without asking"
+    )]
     Reconcile(Reconcile),
     /// Say how each database is doing: one line each, and what to do
-    #[command(after_help = "It asks the databases, and needs no daemon. NO PROBLEM is how many agents
+    #[command(
+        after_help = "It asks the databases, and needs no daemon. NO PROBLEM is how many agents
 have neither a change waiting nor a problem noted. What somebody edited by hand,
 or other rules would write, is not in it: `agent-sync check` compares each.
 PHASE is asleep or awake (the daemon), unled (no daemon leads), unfit (something
@@ -87,7 +97,8 @@ configuration, rejected, and those whose write PostgreSQL refused.
 Examples:
   agent-sync status
   agent-sync status --watch
-  agent-sync status --json | jq 'select(.outbox.oldest_seconds > 60)'")]
+  agent-sync status --json | jq 'select(.outbox.oldest_seconds > 60)'"
+    )]
     Status(Status),
     /// Tell the story of one agent: as saved, as configured, and why it is not in sync
     #[command(after_help = "Examples:
@@ -95,13 +106,16 @@ Examples:
   agent-sync why reception --database platform --json")]
     Why(Why),
     /// Examine each database, from the connection to a round trip through the daemon
-    #[command(after_help = "Changes nothing of yours: the round trip is a slug that no agent has, which the
+    #[command(
+        after_help = "Changes nothing of yours: the round trip is a slug that no agent has, which
+              the
 daemon drops. Run it with the settings of the daemon, as the role that it
 connects with. Exits with 2 on a fault, and with 69 if there is no connection.
 
 Examples:
   agent-sync doctor
-  agent-sync doctor --json | jq '.checks[] | select(.level != \"pass\")'")]
+  agent-sync doctor --json | jq '.checks[] | select(.level != \"pass\")'"
+    )]
     Doctor(Reporting),
     /// Run the mapping on one agent from standard input, without a database
     #[command(after_help = "Example:
@@ -114,13 +128,15 @@ Examples:
   agent-sync config --check && kill -HUP PID")]
     Config(Config),
     /// Ask the running daemon over HTTP whether it is live or ready
-    #[command(after_help = "Exits with 0 for yes, 1 for no, and 69 without an answer. It asks at the Unix
+    #[command(
+        after_help = "Exits with 0 for yes, 1 for no, and 69 without an answer. It asks at the Unix
 socket admin.socket, which is the daemon's own. Where there is none, it asks at
 the port admin.listen, and says that another program may have answered.
 
 Examples:
   agent-sync probe ready
-  agent-sync probe live --listen 127.0.0.1:9878")]
+  agent-sync probe live --listen 127.0.0.1:9878"
+    )]
     Probe(Probe),
     /// Watch agent-sync work on a throwaway PostgreSQL
     #[command(after_help = "Example:
@@ -234,7 +250,8 @@ pub struct Install {
     /// Print the SQL for a migration tool or an SQL editor instead of running it
     #[arg(long)]
     pub print: bool,
-    /// Give this role what the daemon needs and nothing more; if it does not exist, make it, without a password
+    /// Give this role what the daemon needs and nothing more; if it does not exist, make it,
+    /// without a password
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub role: Option<String>,
 }

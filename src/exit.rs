@@ -1,7 +1,8 @@
 //! How a verb ends: the exit codes of I2, and the remedy that goes with an error.
 //!
-//! Inside, errors are typed where code decides. At the edge they are `anyhow` chains; a [`Fault`] put on such a
-//! chain as context says what failed, what to do about it, and which exit code tells a script so.
+//! Inside, errors are typed where code decides. At the edge they are `anyhow` chains; a [`Fault`]
+//! put on such a chain as context says what failed, what to do about it, and which exit code tells
+//! a script so.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -33,7 +34,8 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// What failed, which exit code says so, and what to do: put on an error chain with `anyhow`'s `context`.
+/// What failed, which exit code says so, and what to do: put on an error chain with `anyhow`'s
+/// `context`.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{what}")]
 pub struct Fault {
@@ -47,7 +49,11 @@ pub struct Fault {
 impl Fault {
     /// A fault of any kind.
     pub fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), remedy: None }
+        Self {
+            exit,
+            what: what.into(),
+            remedy: None,
+        }
     }
 
     /// The command line, the settings or the input are wrong (exit 64).
@@ -68,13 +74,15 @@ impl Fault {
     }
 }
 
-/// Prints an error the way every verb does, as cause chain and remedy, and returns the exit code that goes with it.
+/// Prints an error the way every verb does, as cause chain and remedy, and returns the exit code
+/// that goes with it.
 pub fn report(error: &anyhow::Error) -> Exit {
     let fault = error.downcast_ref::<Fault>();
     let mut text = format!("agent-sync: {error}\n");
     for cause in error.chain().skip(1) {
         let cause = cause.to_string().replace('\n', "\n    ");
-        // Some errors tell their causes themselves; and what this one says is only that there is a further cause.
+        // Some errors tell their causes themselves; and what this one says is only that there is a
+        // further cause.
         let message = cause.strip_prefix("ERROR: ").unwrap_or(&cause);
         if !text.contains(message) && cause != "db error" {
             text.push_str("  because: ");
@@ -91,19 +99,29 @@ pub fn report(error: &anyhow::Error) -> Exit {
     fault.map_or(Exit::Failed, |fault| fault.exit)
 }
 
-/// Tells of a command line that is not understood. Where one of its arguments looks like a connection string, none is told: such a line
-/// stands in units and scripts, and what it says goes into a journal.
+/// Tells of a command line that is not understood. Where one of its arguments looks like a
+/// connection string, none is told: such a line stands in units and scripts, and what it says goes
+/// into a journal.
 pub fn misunderstood(error: &clap::Error, arguments: impl IntoIterator<Item = OsString>) -> Exit {
-    if arguments.into_iter().any(|argument| settings::is_withheld(&argument.to_string_lossy())) {
-        let what = "the command line is not understood, and one of its arguments looks like a connection string (not shown)";
+    if arguments
+        .into_iter()
+        .any(|argument| settings::is_withheld(&argument.to_string_lossy()))
+    {
+        let what = "the command line is not understood, and one of its arguments looks like a \
+            connection string (not shown)";
         let fault = Fault::usage(what).remedy(
-            "put the connection string into DATABASE_URL or into the settings; `agent-sync --help` has the arguments",
+            "put the connection string into DATABASE_URL or into the settings; `agent-sync --help` \
+            has the arguments",
         );
         return report(&fault.into());
     }
     let text = error.render();
     let colours = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
-    let text = if colours { text.ansi().to_string() } else { text.to_string() };
+    let text = if colours {
+        text.ansi().to_string()
+    } else {
+        text.to_string()
+    };
     say(&Clean::styled(&text));
     Exit::Usage
 }

@@ -1,7 +1,8 @@
 //! agent-sync keeps `agent_configurations` in step with `agents`.
 //!
-//! `ARCHITECTURE.md` is the map of this crate: what each module is for, which way the arrows point, and the
-//! invariants that hold between them. What the product promises is numbered there (T1, M3, G2 …) and cited here.
+//! `ARCHITECTURE.md` is the map of this crate: what each module is for, which way the arrows point,
+//! and the invariants that hold between them. What the product promises is numbered there (T1, M3,
+//! G2 …) and cited here.
 
 /// The version, with the commit that it was built from where that is known.
 pub const VERSION: &str = env!("AGENT_SYNC_VERSION");

@@ -10,7 +10,9 @@ use clap::Parser;
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) if error.use_stderr() => return exit::misunderstood(&error, std::env::args_os()).into(),
+        Err(error) if error.use_stderr() => {
+            return exit::misunderstood(&error, std::env::args_os()).into();
+        }
         Err(error) => {
             let _ = error.print();
             return Exit::Done.into();

@@ -1,10 +1,13 @@
-//! Bringing slugs in sync through the daemon's ordinary path: the outbox. Where no daemon leads, a stand-in drains it.
+//! Bringing slugs in sync through the daemon's ordinary path: the outbox. Where no daemon leads, a
+//! stand-in drains it.
 //!
-//! Slugs go in a portion at a time, so that the outbox of a busy daemon is never flooded; a portion is over when none of
-//! its slugs is in the outbox any more, and then what became of them is looked up by the same mapping.
+//! Slugs go in a portion at a time, so that the outbox of a busy daemon is never flooded; a portion
+//! is over when none of its slugs is in the outbox any more, and then what became of them is looked
+//! up by the same mapping.
 //!
-//! Every wait is bounded: when nothing moves in the outbox for longer than a statement may take, or nothing of a portion
-//! for ten minutes, the work is given up. What was put into the outbox stays there, and a daemon that comes back finds it.
+//! Every wait is bounded: when nothing moves in the outbox for longer than a statement may take, or
+//! nothing of a portion for ten minutes, the work is given up. What was put into the outbox stays
+//! there, and a daemon that comes back finds it.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -25,7 +28,8 @@ const PORTION: usize = 1000;
 /// The first and the longest pause between two looks at the outbox while a daemon works.
 const LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 
-/// How long slugs may stay in the outbox while others are taken out of it: behind a long backlog, or behind somebody's lock.
+/// How long slugs may stay in the outbox while others are taken out of it: behind a long backlog,
+/// or behind somebody's lock.
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// How long a daemon gets to step in by itself, before this process does.
@@ -51,7 +55,8 @@ pub enum ReconcileError {
 /// What became of one slug.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Became {
-    /// Its configurations are in sync; or they were, and the agent has been saved once more, which is in the outbox.
+    /// Its configurations are in sync; or they were, and the agent has been saved once more, which
+    /// is in the outbox.
     InSync,
     /// It has no configuration.
     Missing,
@@ -75,10 +80,13 @@ impl Became {
         match (findings.verdict(), findings.refused()) {
             (Verdict::InSync, _) | (Verdict::Pending, None) => Self::InSync,
             (Verdict::Missing, _) => Self::Missing,
-            (Verdict::Rejected | Verdict::Ambiguous, _) => Self::Rejected(findings.mistakes.clone()),
-            (_, Some(refused)) => {
-                Self::Failed { detail: refused.detail.clone(), sqlstate: refused.sqlstate.clone() }
+            (Verdict::Rejected | Verdict::Ambiguous, _) => {
+                Self::Rejected(findings.mistakes.clone())
             }
+            (_, Some(refused)) => Self::Failed {
+                detail: refused.detail.clone(),
+                sqlstate: refused.sqlstate.clone(),
+            },
             (Verdict::Drifted, None) => Self::Differs,
         }
     }
@@ -106,7 +114,14 @@ impl<'a> Reconciler<'a> {
         layout: Layout,
         session: Session,
     ) -> Self {
-        Self { database, settings, rules, layout, session, stand_in: None }
+        Self {
+            database,
+            settings,
+            rules,
+            layout,
+            session,
+            stand_in: None,
+        }
     }
 
     /// Brings these slugs in sync, each ended by a NUL, and tells what became of each.
@@ -163,7 +178,11 @@ impl<'a> Reconciler<'a> {
                 (last, moved) = (now, began);
             }
             if moved.elapsed() > stall || fewer.elapsed() > LONGEST {
-                let stalled = if self.stands_in() { ReconcileError::Locked } else { ReconcileError::Stalled };
+                let stalled = if self.stands_in() {
+                    ReconcileError::Locked
+                } else {
+                    ReconcileError::Stalled
+                };
                 return Err(stalled(fewer.elapsed()));
             }
             // A look costs a scan of the outbox: of a long one, looks are few.
@@ -205,7 +224,10 @@ impl<'a> Reconciler<'a> {
     /// How many of the portion are left, and how many rows the outbox has lost.
     async fn pending(&self, portion: &[&str]) -> Result<(i64, i64), StoreError> {
         let slugs: [(&(dyn ToSql + Sync), Type); 1] = [(&portion, Type::TEXT_ARRAY)];
-        let asked = self.session.client().query_typed_one(report::STILL_PENDING, &slugs);
+        let asked = self
+            .session
+            .client()
+            .query_typed_one(report::STILL_PENDING, &slugs);
         let row = within(self.patience(), asked).await?;
         Ok((row.try_get(0)?, row.try_get(1)?))
     }
@@ -216,12 +238,21 @@ impl<'a> Reconciler<'a> {
         tell: &mut impl FnMut(&str, Became),
     ) -> Result<(), ReconcileError> {
         let mut unseen: std::collections::BTreeSet<&str> = portion.iter().copied().collect();
-        let scope = Scope { slugs: Some(portion), noted: true };
-        survey(self.session.client_mut(), &self.layout, &self.rules, scope, |findings| {
-            unseen.remove(findings.slug.as_str());
-            tell(&findings.slug, Became::of(findings));
-            ControlFlow::Continue(())
-        })
+        let scope = Scope {
+            slugs: Some(portion),
+            noted: true,
+        };
+        survey(
+            self.session.client_mut(),
+            &self.layout,
+            &self.rules,
+            scope,
+            |findings| {
+                unseen.remove(findings.slug.as_str());
+                tell(&findings.slug, Became::of(findings));
+                ControlFlow::Continue(())
+            },
+        )
         .await?;
         for slug in unseen {
             tell(slug, Became::Gone);

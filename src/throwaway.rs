@@ -1,11 +1,13 @@
-//! A throwaway PostgreSQL: a cluster of its own in a temporary folder, for the demo and for the tests.
+//! A throwaway PostgreSQL: a cluster of its own in a temporary folder, for the demo and for the
+//! tests.
 //!
-//! Authority: the keeper, a small shell that is the only one to start and stop the server. It holds one end of a
-//! pipe; when this process ends, however it ends, the other end closes, and the keeper stops the server and removes
-//! the folder. So nothing is left behind, not even after SIGKILL.
+//! Authority: the keeper, a small shell that is the only one to start and stop the server. It holds
+//! one end of a pipe; when this process ends, however it ends, the other end closes, and the keeper
+//! stops the server and removes the folder. So nothing is left behind, not even after SIGKILL.
 //!
-//! PostgreSQL refuses to run as root: started by root, the server runs as `postgres` (or `nobody`) instead.
-//! The server trusts every local user; it listens on a socket in its own folder, and on TCP only when asked to.
+//! PostgreSQL refuses to run as root: started by root, the server runs as `postgres` (or `nobody`)
+//! instead. The server trusts every local user; it listens on a socket in its own folder, and on
+//! TCP only when asked to.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -14,7 +16,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// Makes and starts the server, says so, waits for the end of its standard input, and cleans up. Ctrl-C is not its business.
+/// Makes and starts the server, says so, waits for the end of its standard input, and cleans up.
+/// Ctrl-C is not its business.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP PIPE
 cd "$1" || exit 1
@@ -33,7 +36,8 @@ fi
 cd / && rm -rf "$1"
 "#;
 
-/// Settings that suit a cluster nobody will miss: no waiting for the disk, and room for many connections.
+/// Settings that suit a cluster nobody will miss: no waiting for the disk, and room for many
+/// connections.
 const SETTINGS: &str = "\
 fsync = off
 synchronous_commit = off
@@ -49,13 +53,15 @@ log_error_verbosity = verbose
 pub enum ThrowawayError {
     /// There are no server binaries.
     #[error(
-        "expected PostgreSQL's server programs (initdb, pg_ctl, postgres) in $PG_BINDIR, on the PATH or below \
-         /usr/lib/postgresql, and found none: install them, on Debian with `apt-get install postgresql`"
+        "expected PostgreSQL's server programs (initdb, pg_ctl, postgres) in $PG_BINDIR, on the \
+        PATH or below /usr/lib/postgresql, and found none: install them, on Debian with `apt-get \
+        install postgresql`"
     )]
     NoServer,
     /// The account to run the server with does not exist.
     #[error(
-        "PostgreSQL refuses to run as root, and there is neither a user `postgres` nor `nobody` to run it as"
+        "PostgreSQL refuses to run as root, and there is neither a user `postgres` nor `nobody` to \
+        run it as"
     )]
     NoUser,
     /// The server did not come up; its log says why.
@@ -73,8 +79,8 @@ pub struct Options<'a> {
     pub tcp: bool,
     /// More lines for `postgresql.conf`; the last one of a setting wins.
     pub settings: &'a str,
-    /// Files of the server's own, such as certificates: their names and contents. They lie beside its data folder, so
-    /// that `settings` finds them as `../NAME`.
+    /// Files of the server's own, such as certificates: their names and contents. They lie beside
+    /// its data folder, so that `settings` finds them as `../NAME`.
     pub files: &'a [(&'a str, &'a str)],
 }
 
@@ -94,7 +100,8 @@ impl Cluster {
         Self::make(options, None)
     }
 
-    /// Makes a streaming standby of this cluster and starts it; `control(&["promote"])` makes a primary of it.
+    /// Makes a streaming standby of this cluster and starts it; `control(&["promote"])` makes a
+    /// primary of it.
     pub fn standby(&self, options: Options<'_>) -> Result<Self, ThrowawayError> {
         Self::make(options, Some(self))
     }
@@ -106,7 +113,11 @@ impl Cluster {
             .prefix("agent-sync-")
             .tempdir()
             .map_err(|error| ThrowawayError::System("make a temporary folder", error))?;
-        let tcp_port = if options.tcp { Some(free_port()?) } else { None };
+        let tcp_port = if options.tcp {
+            Some(free_port()?)
+        } else {
+            None
+        };
         let address = match tcp_port {
             Some(port) => format!("listen_addresses = '127.0.0.1'\nport = {port}\n"),
             // Said all the same, for the environment may say otherwise.
@@ -133,12 +144,21 @@ impl Cluster {
             .map_err(|error| ThrowawayError::System("prepare the folder of the server", error))?;
 
         let mut command = as_user(Command::new("/bin/sh"), user);
-        command.args(["-c", KEEPER, "keeper"]).arg(folder.path()).arg(&binaries);
+        command
+            .args(["-c", KEEPER, "keeper"])
+            .arg(folder.path())
+            .arg(&binaries);
         if let Some(primary) = primary {
             command.arg(&primary.folder).arg(primary.port().to_string());
         }
-        command.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut keeper = command.spawn().map_err(|error| ThrowawayError::System("start a shell", error))?;
+        command
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        let mut keeper = command
+            .spawn()
+            .map_err(|error| ThrowawayError::System("start a shell", error))?;
         // From here on the keeper removes the folder.
         let folder = folder.keep();
 
@@ -148,8 +168,18 @@ impl Cluster {
                 .read_line(&mut answer)
                 .map_err(|error| ThrowawayError::System("hear from the server", error))?;
         }
-        let cluster = Self { keeper, folder, binaries, user, tcp_port };
-        if answer.trim() == "ready" { Ok(cluster) } else { Err(ThrowawayError::DidNotStart(answer)) }
+        let cluster = Self {
+            keeper,
+            folder,
+            binaries,
+            user,
+            tcp_port,
+        };
+        if answer.trim() == "ready" {
+            Ok(cluster)
+        } else {
+            Err(ThrowawayError::DidNotStart(answer))
+        }
     }
 
     /// The folder with the socket: what psql takes as `-h`.
@@ -173,22 +203,34 @@ impl Cluster {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port())
     }
 
-    /// Runs `pg_ctl` on it, for instance with `["-m", "fast", "restart"]`, and waits for the outcome.
+    /// Runs `pg_ctl` on it, for instance with `["-m", "fast", "restart"]`, and waits for the
+    /// outcome.
     pub fn control(&self, arguments: &[&str]) -> std::io::Result<()> {
         let status = self.controlling(arguments).status()?;
         if status.success() {
             Ok(())
         } else {
-            Err(std::io::Error::other(format!("pg_ctl {} failed: {status}", arguments.join(" "))))
+            Err(std::io::Error::other(format!(
+                "pg_ctl {} failed: {status}",
+                arguments.join(" ")
+            )))
         }
     }
 
     /// The command that [`Cluster::control`] runs, for who must not wait for it in place.
     pub fn controlling(&self, arguments: &[&str]) -> Command {
         let mut command = as_user(Command::new(self.binaries.join("pg_ctl")), self.user);
-        command.arg("-D").arg(self.folder.join("data")).arg("-w").arg("-l").arg(self.folder.join("log"));
+        command
+            .arg("-D")
+            .arg(self.folder.join("data"))
+            .arg("-w")
+            .arg("-l")
+            .arg(self.folder.join("log"));
         command.args(arguments).current_dir("/");
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         command
     }
 
@@ -197,11 +239,14 @@ impl Cluster {
         self.binaries.join(name).is_file()
     }
 
-    /// A client or server program, such as `psql`, to be run as the server's user: one that belongs to this server, or else
-    /// the one on the PATH.
+    /// A client or server program, such as `psql`, to be run as the server's user: one that belongs
+    /// to this server, or else the one on the PATH.
     pub fn program(&self, name: &str) -> Command {
         let own = self.binaries.join(name);
-        let mut command = as_user(Command::new(if own.is_file() { own } else { name.into() }), self.user);
+        let mut command = as_user(
+            Command::new(if own.is_file() { own } else { name.into() }),
+            self.user,
+        );
         command.current_dir("/");
         command
     }
@@ -215,7 +260,8 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         drop(self.keeper.stdin.take());
-        // The keeper bounds its own work; it ends when the server has stopped and the folder is gone.
+        // The keeper bounds its own work; it ends when the server has stopped and the folder is
+        // gone.
         let _ = self.keeper.wait();
     }
 }
@@ -228,7 +274,14 @@ fn put(path: &Path, content: &str, user: Option<(u32, u32)>) -> std::io::Result<
 }
 
 fn as_user(mut command: Command, user: Option<(u32, u32)>) -> Command {
-    for name in ["PGPORT", "PGHOST", "PGDATA", "PGUSER", "PGDATABASE", "PGOPTIONS"] {
+    for name in [
+        "PGPORT",
+        "PGHOST",
+        "PGDATA",
+        "PGUSER",
+        "PGDATABASE",
+        "PGOPTIONS",
+    ] {
         command.env_remove(name);
     }
     if let Some((uid, gid)) = user {
@@ -237,27 +290,39 @@ fn as_user(mut command: Command, user: Option<(u32, u32)>) -> Command {
     command
 }
 
-/// The account to run the server with: none when this process is not root, and so is itself good enough.
+/// The account to run the server with: none when this process is not root, and so is itself good
+/// enough.
 fn server_user() -> Result<Option<(u32, u32)>, ThrowawayError> {
     let system = |error| ThrowawayError::System("read /etc/passwd", error);
     let status = std::fs::read_to_string("/proc/self/status").map_err(system)?;
-    let effective = status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(1));
+    let effective = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Uid:")?.split_whitespace().nth(1));
     if effective != Some("0") {
         return Ok(None);
     }
     let accounts = std::fs::read_to_string("/etc/passwd").map_err(system)?;
     let ids_of = |name: &str| {
-        let mut fields =
-            accounts.lines().find(|line| line.split(':').next() == Some(name))?.split(':').skip(2);
+        let mut fields = accounts
+            .lines()
+            .find(|line| line.split(':').next() == Some(name))?
+            .split(':')
+            .skip(2);
         Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
     };
-    ids_of("postgres").or_else(|| ids_of("nobody")).map(Some).ok_or(ThrowawayError::NoUser)
+    ids_of("postgres")
+        .or_else(|| ids_of("nobody"))
+        .map(Some)
+        .ok_or(ThrowawayError::NoUser)
 }
 
 /// The newest installed server, unless `$PG_BINDIR` or the `PATH` says which.
 fn find_binaries() -> Option<PathBuf> {
-    let complete =
-        |folder: &PathBuf| ["initdb", "pg_ctl", "postgres"].iter().all(|name| folder.join(name).is_file());
+    let complete = |folder: &PathBuf| {
+        ["initdb", "pg_ctl", "postgres"]
+            .iter()
+            .all(|name| folder.join(name).is_file())
+    };
     if let Some(chosen) = std::env::var_os("PG_BINDIR") {
         return Some(PathBuf::from(chosen)).filter(complete);
     }
@@ -265,12 +330,18 @@ fn find_binaries() -> Option<PathBuf> {
         std::env::split_paths(&path).find(|folder| folder.is_absolute() && complete(folder))
     });
     let version = |folder: &PathBuf| {
-        folder.parent().and_then(Path::file_name).and_then(|name| name.to_str()?.parse::<u32>().ok())
+        folder
+            .parent()
+            .and_then(Path::file_name)
+            .and_then(|name| name.to_str()?.parse::<u32>().ok())
     };
     // A link on the PATH leads to where the rest of the programs are.
     let on_path = on_path.map(|folder| {
-        let real =
-            folder.join("postgres").canonicalize().ok().and_then(|file| Some(file.parent()?.to_owned()));
+        let real = folder
+            .join("postgres")
+            .canonicalize()
+            .ok()
+            .and_then(|file| Some(file.parent()?.to_owned()));
         real.filter(complete).unwrap_or(folder)
     });
     on_path.or_else(|| {

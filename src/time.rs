@@ -1,4 +1,5 @@
-//! Times as people and programs read them, wherever they are told: RFC 3339, in UTC, to the millisecond.
+//! Times as people and programs read them, wherever they are told: RFC 3339, in UTC, to the
+//! millisecond.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -24,16 +25,21 @@ pub fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::O
     serializer.serialize_str(&rfc3339(*time))
 }
 
-/// Year, month and day of the day so many days after 1970-01-01. Years are counted from March, so that the day of a leap
-/// year comes last, in eras of 400 years.
+/// Year, month and day of the day so many days after 1970-01-01. Years are counted from March, so
+/// that the day of a leap year comes last, in eras of 400 years.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468; // From 0000-03-01.
     let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 

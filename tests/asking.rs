@@ -1,4 +1,5 @@
-//! Verbs that take something away or write to many: they name what they are about, ask, and do nothing where they cannot ask.
+//! Verbs that take something away or write to many: they name what they are about, ask, and do
+//! nothing where they cannot ask.
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -21,30 +22,54 @@ fn settings(platforms: &[(&str, &Platform)]) -> TempDir {
 
 fn command(folder: &TempDir, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
-    command.env_clear().env("AGENT_SYNC_CONFIG", folder.path().join("agent-sync.toml")).args(arguments);
+    command
+        .env_clear()
+        .env("AGENT_SYNC_CONFIG", folder.path().join("agent-sync.toml"))
+        .args(arguments);
     command
 }
 
-/// Runs it on a terminal, with this answer typed; nothing where no `script` is there to make a terminal. Standard output and error
-/// come as one.
+/// Runs it on a terminal, with this answer typed; nothing where no `script` is there to make a
+/// terminal. Standard output and error come as one.
 async fn typed(command: &Command, answer: &str) -> Option<Said> {
-    let quoted = |text: &std::ffi::OsStr| format!("'{}'", text.to_str().unwrap().replace('\'', r"'\''"));
-    let words: Vec<_> = [command.get_program()].into_iter().chain(command.get_args()).map(quoted).collect();
+    let quoted =
+        |text: &std::ffi::OsStr| format!("'{}'", text.to_str().unwrap().replace('\'', r"'\''"));
+    let words: Vec<_> = [command.get_program()]
+        .into_iter()
+        .chain(command.get_args())
+        .map(quoted)
+        .collect();
     let mut script = Command::new("/bin/sh");
-    script.env_clear().env("PATH", std::env::var_os("PATH")?).env("NO_COLOR", "1");
-    script.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    script
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH")?)
+        .env("NO_COLOR", "1");
+    script.envs(
+        command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
     let line = format!("echo {answer} | script -qec \"$0\" /dev/null; exit $?");
-    script.args(["-c", &format!("command -v script >/dev/null || exit 127; {line}"), &words.join(" ")]);
+    script.args([
+        "-c",
+        &format!("command -v script >/dev/null || exit 127; {line}"),
+        &words.join(" "),
+    ]);
     let said = Said::of(script).await;
     if said.code == 127 {
         eprintln!("skipped: there is no `script` to make a terminal with");
         return None;
     }
-    Some(Said { out: said.out.replace('\r', ""), ..said })
+    Some(Said {
+        out: said.out.replace('\r', ""),
+        ..said
+    })
 }
 
 async fn is_installed(platform: &Platform) -> bool {
-    platform.value("SELECT to_regnamespace('agent_sync') IS NOT NULL").await
+    platform
+        .value("SELECT to_regnamespace('agent_sync') IS NOT NULL")
+        .await
 }
 
 #[tokio::test]
@@ -70,11 +95,28 @@ async fn uninstall_names_what_is_lost_and_does_nothing_without_an_answer() {
 
     let folder = settings(&[("main", &platform)]);
     for (answer, code, stays) in [("n", 1, true), ("''", 1, true), ("y", 0, false)] {
-        let Some(said) = typed(&command(&folder, &["uninstall"]), answer).await else { return };
+        let Some(said) = typed(&command(&folder, &["uninstall"]), answer).await else {
+            return;
+        };
         assert_eq!(said.code, code, "{answer}: {said:?}");
-        assert!(said.out.contains("3 changes that are not yet in sync are dropped"), "{}", said.out);
-        assert!(said.out.contains(&format!("main (user postgres at {}", place(&platform))), "{}", said.out);
-        assert_eq!(said.out.contains("nothing was changed"), stays, "{}", said.out);
+        assert!(
+            said.out
+                .contains("3 changes that are not yet in sync are dropped"),
+            "{}",
+            said.out
+        );
+        assert!(
+            said.out
+                .contains(&format!("main (user postgres at {}", place(&platform))),
+            "{}",
+            said.out
+        );
+        assert_eq!(
+            said.out.contains("nothing was changed"),
+            stays,
+            "{}",
+            said.out
+        );
         assert_eq!(is_installed(&platform).await, stays, "{answer}");
     }
     let again = platform.says(&["uninstall"]).await;
@@ -92,24 +134,40 @@ fn place(_: &Platform) -> String {
 
 #[tokio::test]
 async fn uninstall_takes_several_databases_only_if_all_are_asked_for() {
-    let [one, two, three] =
-        [Platform::installed().await, Platform::installed().await, Platform::installed().await];
+    let [one, two, three] = [
+        Platform::installed().await,
+        Platform::installed().await,
+        Platform::installed().await,
+    ];
     let folder = settings(&[("one", &one), ("two", &two), ("three", &three)]);
     let said = Said::of(command(&folder, &["uninstall", "--yes"])).await;
     assert_eq!(said.code, 64, "{said:?}");
     assert!(
-        said.err.contains("expected --database or --all, because the settings have 3 databases"),
+        said.err
+            .contains("expected --database or --all, because the settings have 3 databases"),
         "{}",
         said.err
     );
     assert!(is_installed(&one).await && is_installed(&two).await && is_installed(&three).await);
-    let said = Said::of(command(&folder, &["uninstall", "--yes", "--database", "two"])).await;
+    let said = Said::of(command(
+        &folder,
+        &["uninstall", "--yes", "--database", "two"],
+    ))
+    .await;
     assert_eq!(said.code, 0, "{said:?}");
     assert!(is_installed(&one).await && !is_installed(&two).await && is_installed(&three).await);
     let said = Said::of(command(&folder, &["uninstall", "--all", "--yes"])).await;
     assert_eq!(said.code, 0, "{said:?}");
     assert!(!is_installed(&one).await && !is_installed(&three).await);
-    assert_eq!(Said::of(command(&folder, &["uninstall", "--all", "--database", "one"])).await.code, 64);
+    assert_eq!(
+        Said::of(command(
+            &folder,
+            &["uninstall", "--all", "--database", "one"]
+        ))
+        .await
+        .code,
+        64
+    );
 }
 
 #[tokio::test]
@@ -118,20 +176,33 @@ async fn a_database_url_that_is_not_used_is_told_and_verbs_that_write_want_a_nam
     let folder = settings(&[("main", &platform)]);
     let with = |arguments: &[&str]| {
         let mut command = command(&folder, arguments);
-        command.env("DATABASE_URL", "postgres://app:hunter2@staging.example.com/other");
+        command.env(
+            "DATABASE_URL",
+            "postgres://app:hunter2@staging.example.com/other",
+        );
         Said::of(command)
     };
     let note = "DATABASE_URL is set and not used, because the settings name databases: main (";
     for verb in [&["check"][..], &["status"], &["why", "a"], &["doctor"]] {
         let said = with(verb).await;
-        assert!(said.err.contains(note) && said.err.contains("agent-sync.toml:1)"), "{verb:?}: {said:?}");
+        assert!(
+            said.err.contains(note) && said.err.contains("agent-sync.toml:1)"),
+            "{verb:?}: {said:?}"
+        );
         assert_ne!(said.code, 64, "{verb:?}: {said:?}");
         assert!(!said.err.contains("hunter2"), "{said:?}");
     }
-    for verb in [&["install"][..], &["uninstall", "--yes"], &["reconcile", "--all", "--yes"]] {
+    for verb in [
+        &["install"][..],
+        &["uninstall", "--yes"],
+        &["reconcile", "--all", "--yes"],
+    ] {
         let said = with(verb).await;
         assert_eq!(said.code, 64, "{verb:?}: {said:?}");
-        assert!(said.err.contains(note) && said.err.contains("try: name the database"), "{verb:?}: {said:?}");
+        assert!(
+            said.err.contains(note) && said.err.contains("try: name the database"),
+            "{verb:?}: {said:?}"
+        );
         assert!(is_installed(&platform).await, "{verb:?}");
         let named: Vec<_> = verb.iter().copied().chain(["--database", "main"]).collect();
         let said = with(&named).await;
@@ -146,14 +217,19 @@ async fn reconcile_asks_with_the_place_and_tells_each_database_under_its_own_nam
     for (platform, number) in [(&one, 3), (&two, 2)] {
         platform
             .run(&format!(
-                "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'Agent ' || i FROM generate_series(1, {number}) i;
+                "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'Agent ' || i
+                      FROM generate_series(1, {number}) i;
                  INSERT INTO agents (slug, name) VALUES ('lonely-{number}', 'x');
-                 INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents WHERE slug LIKE 'agent-%';
+                 INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents
+                   WHERE slug LIKE 'agent-%';
                  TRUNCATE agent_sync.outbox"
             ))
             .await;
     }
-    one.run("ALTER TABLE agent_configurations ADD CONSTRAINT refused CHECK (agent_name <> 'Agent 1')").await;
+    one.run(
+        "ALTER TABLE agent_configurations ADD CONSTRAINT refused CHECK (agent_name <> 'Agent 1')",
+    )
+    .await;
     let folder = settings(&[("one", &one), ("two", &two)]);
     let asking = |arguments: &[&str]| {
         let mut command = command(&folder, arguments);
@@ -163,7 +239,8 @@ async fn reconcile_asks_with_the_place_and_tells_each_database_under_its_own_nam
     let said = Said::of(asking(&["reconcile", "--all"])).await;
     assert_eq!(said.code, 64, "{said:?}");
     assert!(
-        said.err.contains("`agent-sync reconcile --all --dry-run` shows what it is about"),
+        said.err
+            .contains("`agent-sync reconcile --all --dry-run` shows what it is about"),
         "{}",
         said.err
     );
@@ -175,9 +252,15 @@ async fn reconcile_asks_with_the_place_and_tells_each_database_under_its_own_nam
             let place = format!("{name}: {number} (user postgres at {}", place(platform));
             assert!(said.out.contains(&place), "{place} in {}", said.out);
         }
-        assert!(said.out.contains("bring 5 configurations in sync?"), "{}", said.out);
+        assert!(
+            said.out.contains("bring 5 configurations in sync?"),
+            "{}",
+            said.out
+        );
     }
-    let said = Said::of(asking(&["reconcile", "--all", "--yes"])).await.fits();
+    let said = Said::of(asking(&["reconcile", "--all", "--yes"]))
+        .await
+        .fits();
     let lines: Vec<_> = said.out.lines().collect();
     let at = |text: &str| {
         let found = lines.iter().position(|line| line.starts_with(text));
@@ -185,7 +268,10 @@ async fn reconcile_asks_with_the_place_and_tells_each_database_under_its_own_nam
     };
     // The name above, whatever a line is about.
     let above = |line: usize| {
-        let heading = lines[..line].iter().rev().find(|line| ["one", "two"].contains(*line));
+        let heading = lines[..line]
+            .iter()
+            .rev()
+            .find(|line| ["one", "two"].contains(*line));
         *heading.unwrap_or(&"none")
     };
     assert_eq!(above(at("missing   lonely-3")), "one", "{}", said.out);

@@ -1,8 +1,10 @@
-//! Bad inputs: what is typed wrong, files that are not what they should be, servers that do not answer, and databases that are not as
-//! they should be; each with all of what the program says, as data in `tests/cases/bad_inputs/`.
+//! Bad inputs: what is typed wrong, files that are not what they should be, servers that do not
+//! answer, and databases that are not as they should be; each with all of what the program says, as
+//! data in `tests/cases/bad_inputs/`.
 //!
-//! What else can be wrong has tables of its own: `cases/settings/mistakes.txt` (settings, environment, connection strings),
-//! `cases/mapping/rules_files/refused.toml` (rules) and `cases/mapping/rejected.toml` (what an agent holds).
+//! What else can be wrong has tables of its own: `cases/settings/mistakes.txt` (settings,
+//! environment, connection strings), `cases/mapping/rules_files/refused.toml` (rules) and
+//! `cases/mapping/rejected.toml` (what an agent holds).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,7 +28,8 @@ struct Case {
     files: BTreeMap<String, String>,
     #[serde(default)]
     env: BTreeMap<String, String>,
-    /// A database with the platform's tables, what is done to them, and `{database}` in `DATABASE_URL`.
+    /// A database with the platform's tables, what is done to them, and `{database}` in
+    /// `DATABASE_URL`.
     database: Option<String>,
     /// Whether agent-sync is installed in it, and what is done after that.
     #[serde(default)]
@@ -49,10 +52,18 @@ async fn check(file: &str) {
     for case in &cases.case {
         let (exit, err) = said(case).await;
         if (exit, err.as_str()) != (case.exit, case.err.as_str()) {
-            wrong.push(format!("{}: exit code {exit}, standard error:\n{err}", case.name));
+            wrong.push(format!(
+                "{}: exit code {exit}, standard error:\n{err}",
+                case.name
+            ));
         }
     }
-    assert!(wrong.is_empty(), "{} cases say something else:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} cases say something else:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 }
 
 /// The exit code of a case and what it says, with what changes from run to run taken out.
@@ -72,19 +83,32 @@ async fn said(case: &Case) -> (i32, String) {
     let server = cluster().url("").trim_end_matches('/').to_owned();
     let stranger = server.replacen("postgres@", "stranger@", 1);
     let filled = |text: &str| {
-        let text = text.replace("{folder}", folder).replace("{database}", database);
-        text.replace("{server}", &server).replace("{server_as_stranger}", &stranger)
+        let text = text
+            .replace("{folder}", folder)
+            .replace("{database}", database);
+        text.replace("{server}", &server)
+            .replace("{server_as_stranger}", &stranger)
     };
     let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
-    command.env_clear().env("COLUMNS", "80").args(case.arguments.iter().map(|text| filled(text)));
+    command
+        .env_clear()
+        .env("COLUMNS", "80")
+        .args(case.arguments.iter().map(|text| filled(text)));
     if let Some(platform) = &platform {
         command.env("DATABASE_URL", &platform.url);
     }
     command.envs(case.env.iter().map(|(name, value)| (name, filled(value))));
-    if case.env.keys().any(|name| name.starts_with("AGENT_SYNC__DATABASES__DEFAULT__URL")) {
+    if case
+        .env
+        .keys()
+        .any(|name| name.starts_with("AGENT_SYNC__DATABASES__DEFAULT__URL"))
+    {
         command.env_remove("DATABASE_URL");
     }
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let stdin = case.stdin.clone();
     let output = tokio::task::spawn_blocking(move || {
         let mut child = command.spawn().unwrap();
@@ -94,7 +118,11 @@ async fn said(case: &Case) -> (i32, String) {
     });
     let output = output.await.unwrap();
     let err = String::from_utf8(output.stderr).unwrap();
-    assert!(!err.contains("hunter2"), "{}: a secret is told: {err}", case.name);
+    assert!(
+        !err.contains("hunter2"),
+        "{}: a secret is told: {err}",
+        case.name
+    );
     let place = format!("{}:{}", cluster().folder().display(), cluster().port());
     let mut err = err.replace(folder, "{folder}").replace(&place, "{place}");
     if !database.is_empty() {

@@ -1,8 +1,10 @@
-//! The daemon's work is dropped after *i* polls, for every *i*, against a real server: in the middle of connecting, leading, listening,
-//! of every batch and every retreat from one. Whatever has been sent by then is still on its way, and may be done or not.
+//! The daemon's work is dropped after *i* polls, for every *i*, against a real server: in the
+//! middle of connecting, leading, listening, of every batch and every retreat from one. Whatever
+//! has been sent by then is still on its way, and may be done or not.
 //!
-//! What must hold each time: in one snapshot, every configuration is as it was or as it shall be, and where it is as it was the outbox
-//! knows (G1); nothing older comes back (G2); and what the daemon held is let go of, so that whoever comes next goes on.
+//! What must hold each time: in one snapshot, every configuration is as it was or as it shall be,
+//! and where it is as it was the outbox knows (G1); nothing older comes back (G2); and what the
+//! daemon held is let go of, so that whoever comes next goes on.
 
 use std::ffi::OsString;
 use std::pin::Pin;
@@ -18,7 +20,8 @@ use tokio::sync::watch;
 
 use crate::support::Platform;
 
-/// A future that is dropped after so many polls, or when it rests. What it has sent by then is still on its way.
+/// A future that is dropped after so many polls, or when it rests. What it has sent by then is
+/// still on its way.
 struct Cut<F, R> {
     future: Option<Pin<Box<F>>>,
     polls: usize,
@@ -44,8 +47,17 @@ impl<F: Future, R: Fn() -> bool + Unpin> Future for Cut<F, R> {
 }
 
 /// What the future comes to, or nothing if it takes more than so many polls.
-async fn cut<F: Future>(future: F, polls: usize, rests: impl Fn() -> bool + Unpin) -> Option<F::Output> {
-    Cut { future: Some(Box::pin(future)), polls, rests }.await
+async fn cut<F: Future>(
+    future: F,
+    polls: usize,
+    rests: impl Fn() -> bool + Unpin,
+) -> Option<F::Output> {
+    Cut {
+        future: Some(Box::pin(future)),
+        polls,
+        rests,
+    }
+    .await
 }
 
 /// The settings of one database, as the daemon has them.
@@ -56,40 +68,61 @@ fn settings(platform: &Platform) -> Settings {
         ("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1h"),
         ("AGENT_SYNC__SYNC__BATCH_SIZE", "2"),
     ];
-    let environment = environment.map(|(name, value)| (OsString::from(name), OsString::from(value)));
-    Settings::load_from(&Sources::new(None, None, environment)).unwrap().settings
+    let environment =
+        environment.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    Settings::load_from(&Sources::new(None, None, environment))
+        .unwrap()
+        .settings
 }
 
-/// Agents that give batches something of everything to do: some are written, one has no configuration, one is rejected, and one is
-/// refused by the server, so that batches fail and are done again.
+/// Agents that give batches something of everything to do: some are written, one has no
+/// configuration, one is rejected, and one is refused by the server, so that batches fail and are
+/// done again.
 async fn platform() -> Platform {
     let platform = Platform::installed().await;
     for slug in ["a", "b", "c", "refused", "rejected"] {
         platform.configure(slug).await;
     }
     platform
-        .run("ALTER TABLE agent_configurations ADD CONSTRAINT refused CHECK (agent_slug <> 'refused' OR voice_id IS NULL)")
+        .run(
+            "ALTER TABLE agent_configurations ADD CONSTRAINT refused CHECK (agent_slug <> \
+            'refused' OR voice_id IS NULL)",
+        )
         .await;
     platform
 }
 
-/// Saves every agent anew, with this number in it. That daemons are dropped is not held against the agent that they began with, which
-/// would be set aside after the second (`narrowing`).
+/// Saves every agent anew, with this number in it. That daemons are dropped is not held against the
+/// agent that they began with, which would be set aside after the second (`narrowing`).
 async fn save(platform: &Platform, round: usize) {
-    platform.run("UPDATE agent_sync.install SET last_tried = NULL, tries = 0").await;
+    platform
+        .run("UPDATE agent_sync.install SET last_tried = NULL, tries = 0")
+        .await;
     for slug in ["a", "refused", "b", "missing", "c"] {
-        platform.save(slug, &format!(r#"{{"provider":"openai","voice_id":"voice-{round}"}}"#)).await;
+        platform
+            .save(
+                slug,
+                &format!(r#"{{"provider":"openai","voice_id":"voice-{round}"}}"#),
+            )
+            .await;
     }
-    platform.save("rejected", &format!(r#"{{"provider":"openai","voice_id":["{round}"]}}"#)).await;
+    platform
+        .save(
+            "rejected",
+            &format!(r#"{{"provider":"openai","voice_id":["{round}"]}}"#),
+        )
+        .await;
 }
 
-/// What must hold at any moment, in one snapshot, while the round is the last one that was saved: a configuration is of this round, or of
-/// the one that it was of when the round began and in the outbox; a problem is noted, or in the outbox.
+/// What must hold at any moment, in one snapshot, while the round is the last one that was saved: a
+/// configuration is of this round, or of the one that it was of when the round began and in the
+/// outbox; a problem is noted, or in the outbox.
 async fn holds(platform: &Platform, round: usize, before: &[(String, Option<String>)]) {
     let now = platform
         .client
         .query(
-            "SELECT a.slug, c.voice_id, EXISTS (SELECT FROM agent_sync.outbox o WHERE o.slug = a.slug),
+            "SELECT a.slug, c.voice_id, EXISTS (SELECT FROM agent_sync.outbox o
+                  WHERE o.slug = a.slug),
                     (SELECT p.kind FROM agent_sync.problem p WHERE p.slug = a.slug)
              FROM agents a LEFT JOIN agent_configurations c ON c.agent_slug = a.slug ORDER BY 1",
             &[],
@@ -108,10 +141,16 @@ async fn holds(platform: &Platform, round: usize, before: &[(String, Option<Stri
         };
         if expected.is_some() {
             assert_eq!(voice, None, "{slug}");
-            assert!(pending || problem.as_deref() == expected, "{slug} is lost in round {round}");
+            assert!(
+                pending || problem.as_deref() == expected,
+                "{slug} is lost in round {round}"
+            );
         } else if voice.as_deref() != Some(&*format!("voice-{round}")) {
             assert!(pending, "{slug} is lost in round {round}: it has {voice:?}");
-            let then = before.iter().find(|(name, _)| *name == slug).and_then(|(_, voice)| voice.clone());
+            let then = before
+                .iter()
+                .find(|(name, _)| *name == slug)
+                .and_then(|(_, voice)| voice.clone());
             assert_eq!(voice, then, "{slug} went back in round {round}");
         }
     }
@@ -119,7 +158,14 @@ async fn holds(platform: &Platform, round: usize, before: &[(String, Option<Stri
 
 async fn voices(platform: &Platform) -> Vec<(String, Option<String>)> {
     let sql = "SELECT agent_slug, voice_id FROM agent_configurations";
-    platform.client.query(sql, &[]).await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect()
+    platform
+        .client
+        .query(sql, &[])
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect()
 }
 
 /// Whether any connection of the daemon's is left, and with it what it held.
@@ -154,8 +200,16 @@ async fn g1_g2_the_daemon_can_be_dropped_at_every_point_of_its_life() {
         holds(&platform, polls, &before).await;
         // It ends where the daemon has come to rest.
         if rests() {
-            assert!(platform.outbox().await.is_empty(), "it rests with work to do");
-            assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 3);
+            assert!(
+                platform.outbox().await.is_empty(),
+                "it rests with work to do"
+            );
+            assert_eq!(
+                platform
+                    .value::<i64>("SELECT count(*) FROM agent_sync.problem")
+                    .await,
+                3
+            );
             break;
         }
         assert!(polls < 2000, "it never comes to rest");
@@ -171,7 +225,9 @@ async fn g1_g2_a_drain_can_be_dropped_at_every_point_and_its_session_goes_on_or_
     let database = settings.databases["default"].clone();
     let step_in = async || {
         let rules = Arc::new(Rules::embedded().clone());
-        let stand_in = StandIn::step_in(&database, Options::of(&settings), rules).await.unwrap();
+        let stand_in = StandIn::step_in(&database, Options::of(&settings), rules)
+            .await
+            .unwrap();
         stand_in.expect("nobody else leads")
     };
     let (mut polls, mut went_on, mut said_no) = (0, 0, 0);
@@ -185,14 +241,19 @@ async fn g1_g2_a_drain_can_be_dropped_at_every_point_and_its_session_goes_on_or_
         let drained = async { while stand_in.work().await.unwrap() {} };
         let ended = cut(drained, polls, || false).await.is_some();
         holds(&platform, polls, &before).await;
-        // THEN the same session goes on to the end, in no transaction but its own, or says that it cannot
+        // THEN the same session goes on to the end, in no transaction but its own, or says that it
+        // cannot
         let rest = async {
             while stand_in.work().await? {}
             Ok::<(), agent_sync::sync::AttemptError>(())
         };
-        match tokio::time::timeout(Duration::from_secs(60), rest).await.unwrap() {
+        match tokio::time::timeout(Duration::from_secs(60), rest)
+            .await
+            .unwrap()
+        {
             Ok(()) => {
-                let busy = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+                let busy =
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
                     AND application_name LIKE 'agent-sync/%' AND state LIKE 'idle in transaction%'";
                 assert_eq!(
                     platform.value::<i64>(busy).await,
@@ -212,7 +273,10 @@ async fn g1_g2_a_drain_can_be_dropped_at_every_point_and_its_session_goes_on_or_
             }
         }
         holds(&platform, polls, &before).await;
-        assert!(platform.outbox().await.is_empty(), "something is left after {polls} polls");
+        assert!(
+            platform.outbox().await.is_empty(),
+            "something is left after {polls} polls"
+        );
         platform.holds(GONE).await;
         if ended {
             break;
@@ -220,7 +284,8 @@ async fn g1_g2_a_drain_can_be_dropped_at_every_point_and_its_session_goes_on_or_
         assert!(polls < 2000, "it never ends");
     }
     eprintln!(
-        "{polls} drop points in a drain: the session went on {went_on} times, and said no {said_no} times"
+        "{polls} drop points in a drain: the session went on {went_on} times, and said no \
+        {said_no} times"
     );
     assert!(polls > 10, "{polls} points are not all of them");
 }

@@ -26,7 +26,9 @@ async fn c1_an_insert_and_every_relevant_update_are_noted() {
         "voice_settings = NULL",
     ] {
         cleared(&platform).await;
-        platform.run(&format!("UPDATE agents SET {change} WHERE slug = 'a'")).await;
+        platform
+            .run(&format!("UPDATE agents SET {change} WHERE slug = 'a'"))
+            .await;
         assert_eq!(platform.outbox().await, ["a"], "{change}");
     }
 }
@@ -36,7 +38,9 @@ async fn c1_a_rename_notes_both_slugs() {
     let platform = Platform::installed().await;
     platform.save("old", "{}").await;
     cleared(&platform).await;
-    platform.run("UPDATE agents SET slug = 'new' WHERE slug = 'old'").await;
+    platform
+        .run("UPDATE agents SET slug = 'new' WHERE slug = 'old'")
+        .await;
     let mut slugs = platform.outbox().await;
     slugs.sort();
     assert_eq!(slugs, ["new", "old"]);
@@ -77,10 +81,16 @@ async fn c1_what_a_before_trigger_changes_is_noted_too() {
     assert_eq!(platform.outbox().await, ["a"]);
     cleared(&platform).await;
     platform.run("UPDATE agents SET enabled = true").await;
-    assert_eq!(platform.outbox().await, EMPTY, "and what changes nothing causes no work there either");
+    assert_eq!(
+        platform.outbox().await,
+        EMPTY,
+        "and what changes nothing causes no work there either"
+    );
     platform.run("DROP TRIGGER shout ON agents").await;
     platform.install();
-    platform.run("UPDATE agents SET enabled = false, name = 'b'").await;
+    platform
+        .run("UPDATE agents SET enabled = false, name = 'b'")
+        .await;
     assert_eq!(platform.outbox().await, ["a"]);
 }
 
@@ -92,8 +102,10 @@ async fn c1_every_mapped_column_is_watched_by_itself() {
         if before_trigger {
             platform
                 .run(
-                    "CREATE FUNCTION same() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
-                     CREATE TRIGGER same BEFORE UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION same()",
+                    "CREATE FUNCTION same() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN
+                          NEW; END $$;
+                     CREATE TRIGGER same BEFORE UPDATE ON agents
+                       FOR EACH ROW EXECUTE FUNCTION same()",
                 )
                 .await;
             platform.install();
@@ -101,16 +113,22 @@ async fn c1_every_mapped_column_is_watched_by_itself() {
         for column in ["name", "system_prompt", "agent_image"] {
             for value in ["'something'", "NULL", "''"] {
                 cleared(&platform).await;
-                platform.run(&format!("UPDATE agents SET {column} = {value}")).await;
+                platform
+                    .run(&format!("UPDATE agents SET {column} = {value}"))
+                    .await;
                 assert_eq!(platform.outbox().await, ["a"], "{column} = {value}");
                 cleared(&platform).await;
-                platform.run(&format!("UPDATE agents SET {column} = {value}")).await;
+                platform
+                    .run(&format!("UPDATE agents SET {column} = {value}"))
+                    .await;
                 assert_eq!(platform.outbox().await, EMPTY, "{column} = {value} again");
             }
         }
         for value in [r#"'{"a": 1}'"#, "NULL", "'{}'"] {
             cleared(&platform).await;
-            platform.run(&format!("UPDATE agents SET voice_settings = {value}")).await;
+            platform
+                .run(&format!("UPDATE agents SET voice_settings = {value}"))
+                .await;
             assert_eq!(platform.outbox().await, ["a"], "voice_settings = {value}");
         }
     }
@@ -122,15 +140,24 @@ async fn c2_a_configuration_that_comes_later_or_changes_hands_is_noted() {
     platform.configure("a").await;
     assert_eq!(platform.outbox().await, ["a"]);
     cleared(&platform).await;
-    platform.run("UPDATE agent_configurations SET agent_slug = 'b'").await;
+    platform
+        .run("UPDATE agent_configurations SET agent_slug = 'b'")
+        .await;
     let mut slugs = platform.outbox().await;
     slugs.sort();
     assert_eq!(slugs, ["a", "b"]);
     cleared(&platform).await;
     platform
-        .run("UPDATE agent_configurations SET provider_config = '{}', voice_id = 'v', updated_at = now()")
+        .run(
+            "UPDATE agent_configurations SET provider_config = '{}', voice_id = 'v', updated_at = \
+            now()",
+        )
         .await;
-    assert_eq!(platform.outbox().await, EMPTY, "what the daemon writes is not noted: no loops");
+    assert_eq!(
+        platform.outbox().await,
+        EMPTY,
+        "what the daemon writes is not noted: no loops"
+    );
 }
 
 #[tokio::test]
@@ -149,7 +176,11 @@ async fn c2_the_capture_of_configurations_can_be_switched_off() {
     assert_eq!(platform.outbox().await, ["b"]);
     install();
     platform.configure("c").await;
-    assert_eq!(platform.outbox().await, ["b"], "switching off again takes the triggers away");
+    assert_eq!(
+        platform.outbox().await,
+        ["b"],
+        "switching off again takes the triggers away"
+    );
 }
 
 #[tokio::test]
@@ -190,17 +221,28 @@ async fn c4_a_save_succeeds_with_a_broken_outbox_and_warns() {
     for (what, breaking, mending) in BROKEN {
         let platform = Platform::new().await;
         // PostgreSQL lets a superuser do everything, so the capture belongs to an ordinary owner.
-        let owner = format!("owner_{}", platform.value::<String>("SELECT current_database()::text").await);
+        let owner = format!(
+            "owner_{}",
+            platform
+                .value::<String>("SELECT current_database()::text")
+                .await
+        );
         platform
             .run(&format!(
-                "CREATE ROLE {owner}; GRANT CREATE ON DATABASE {} TO {owner}; ALTER TABLE agents OWNER TO {owner};
-                 ALTER TABLE agent_configurations OWNER TO {owner}; GRANT CREATE ON SCHEMA public TO {owner}",
-                platform.value::<String>("SELECT current_database()::text").await
+                "CREATE ROLE {owner}; GRANT CREATE ON DATABASE {} TO {owner}; ALTER TABLE agents
+                      OWNER TO {owner};
+                 ALTER TABLE agent_configurations OWNER TO {owner}; GRANT CREATE
+                   ON SCHEMA public TO {owner}",
+                platform
+                    .value::<String>("SELECT current_database()::text")
+                    .await
             ))
             .await;
         let script = platform.command(&["install", "--print"]).output().unwrap();
         platform.run(&format!("SET ROLE {owner}")).await;
-        platform.run(&String::from_utf8(script.stdout).unwrap()).await;
+        platform
+            .run(&String::from_utf8(script.stdout).unwrap())
+            .await;
         platform.save("a", "{}").await;
         cleared(&platform).await;
         platform.run("RESET ROLE").await;
@@ -214,19 +256,38 @@ async fn c4_a_save_succeeds_with_a_broken_outbox_and_warns() {
             ((*breaking).to_owned(), (*mending).to_owned())
         };
         platform.run(&breaking).await;
-        platform.run("UPDATE agents SET name = 'saved anyway'; INSERT INTO agents (slug) VALUES ('b')").await;
-        platform.run("BEGIN; UPDATE agents SET name = '1'; UPDATE agents SET name = '2'; COMMIT").await;
-        assert_eq!(platform.value::<i64>("SELECT count(*) FROM agents WHERE name = '2'").await, 2, "{what}");
+        platform
+            .run("UPDATE agents SET name = 'saved anyway'; INSERT INTO agents (slug) VALUES ('b')")
+            .await;
+        platform
+            .run("BEGIN; UPDATE agents SET name = '1'; UPDATE agents SET name = '2'; COMMIT")
+            .await;
+        assert_eq!(
+            platform
+                .value::<i64>("SELECT count(*) FROM agents WHERE name = '2'")
+                .await,
+            2,
+            "{what}"
+        );
         eventually("the warnings arrive", async || {
             let notices = platform.take_notices();
-            notices.iter().any(|notice| notice.starts_with("WARNING: agent-sync could not note a change"))
+            notices
+                .iter()
+                .any(|notice| notice.starts_with("WARNING: agent-sync could not note a change"))
         })
         .await;
-        let uncaptured: i64 = platform.value("SELECT last_value FROM agent_sync.uncaptured").await;
-        assert!(uncaptured > 0, "{what}: the daemon can see that saves were not captured");
+        let uncaptured: i64 = platform
+            .value("SELECT last_value FROM agent_sync.uncaptured")
+            .await;
+        assert!(
+            uncaptured > 0,
+            "{what}: the daemon can see that saves were not captured"
+        );
 
         platform.run(&mending).await;
-        platform.run("UPDATE agents SET name = '3' WHERE slug = 'a'").await;
+        platform
+            .run("UPDATE agents SET name = '3' WHERE slug = 'a'")
+            .await;
         assert_eq!(platform.outbox().await, ["a"], "{what}: mended");
     }
 }
@@ -235,50 +296,87 @@ async fn c4_a_save_succeeds_with_a_broken_outbox_and_warns() {
 async fn c4_a_save_succeeds_with_the_outbox_dropped() {
     let platform = Platform::installed().await;
     platform.save("a", "{}").await;
-    platform.run("DROP VIEW agent_sync.state; DROP TABLE agent_sync.outbox").await;
+    platform
+        .run("DROP VIEW agent_sync.state; DROP TABLE agent_sync.outbox")
+        .await;
     platform.save("a", r#"{"provider":"openai"}"#).await;
     platform.save("b", "{}").await;
-    assert_eq!(platform.value::<i64>("SELECT count(*) FROM agents").await, 2);
+    assert_eq!(
+        platform.value::<i64>("SELECT count(*) FROM agents").await,
+        2
+    );
 }
 
 #[tokio::test]
 async fn c4_a_save_waits_for_no_lock() {
     let platform = Platform::installed().await;
     let holder = platform.connect().await;
-    holder.batch_execute("BEGIN; LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    holder
+        .batch_execute("BEGIN; LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
     platform.run("SET statement_timeout = '20s'").await;
     platform.save("a", "{}").await;
     holder.batch_execute("ROLLBACK").await.unwrap();
-    assert_eq!(platform.value::<i64>("SELECT last_value FROM agent_sync.uncaptured").await, 1);
+    assert_eq!(
+        platform
+            .value::<i64>("SELECT last_value FROM agent_sync.uncaptured")
+            .await,
+        1
+    );
 }
 
 #[tokio::test]
 async fn c4_a_privilege_lost_in_the_middle_of_a_transaction_fails_no_save() {
     let platform = Platform::new().await;
-    platform.run("CREATE ROLE c4_middle_owner; GRANT ALL ON SCHEMA public TO c4_middle_owner; ALTER TABLE agents OWNER TO c4_middle_owner; ALTER TABLE agent_configurations OWNER TO c4_middle_owner").await;
+    platform
+        .run(
+            "CREATE ROLE c4_middle_owner; GRANT ALL ON SCHEMA public TO c4_middle_owner; \
+            ALTER TABLE agents OWNER TO c4_middle_owner; ALTER TABLE agent_configurations OWNER TO \
+            c4_middle_owner",
+        )
+        .await;
     platform
         .run(&format!(
             "GRANT CREATE ON DATABASE {} TO c4_middle_owner",
-            platform.value::<String>("SELECT current_database()::text").await
+            platform
+                .value::<String>("SELECT current_database()::text")
+                .await
         ))
         .await;
     let script = platform.command(&["install", "--print"]).output().unwrap();
     platform.run("SET ROLE c4_middle_owner").await;
-    platform.run(&String::from_utf8(script.stdout).unwrap()).await;
+    platform
+        .run(&String::from_utf8(script.stdout).unwrap())
+        .await;
     platform.run("RESET ROLE").await;
     // Past the first 50 appends, which are guarded one by one.
     platform
         .run("BEGIN; INSERT INTO agents (slug) SELECT 'agent-' || i FROM generate_series(1, 200) i")
         .await;
     let other = platform.connect().await;
-    other.batch_execute("REVOKE ALL ON agent_sync.outbox FROM c4_middle_owner").await.unwrap();
+    other
+        .batch_execute("REVOKE ALL ON agent_sync.outbox FROM c4_middle_owner")
+        .await
+        .unwrap();
     platform.run("UPDATE agents SET name = 'x'; COMMIT").await;
-    assert_eq!(platform.value::<i64>("SELECT count(*) FROM agents WHERE name = 'x'").await, 200);
-    assert_eq!(platform.value::<i64>("SELECT last_value FROM agent_sync.uncaptured").await, 200);
+    assert_eq!(
+        platform
+            .value::<i64>("SELECT count(*) FROM agents WHERE name = 'x'")
+            .await,
+        200
+    );
+    assert_eq!(
+        platform
+            .value::<i64>("SELECT last_value FROM agent_sync.uncaptured")
+            .await,
+        200
+    );
 }
 
-/// GIVEN a statement that changes many agents, WHEN its owner may not append any more after half of the rows, THEN it succeeds, with one
-/// warning, and what could not be noted is counted. Nothing but the append itself makes the writer learn of the REVOKE.
+/// GIVEN a statement that changes many agents, WHEN its owner may not append any more after half of
+/// the rows, THEN it succeeds, with one warning, and what could not be noted is counted. Nothing
+/// but the append itself makes the writer learn of the REVOKE.
 #[tokio::test]
 async fn c4_a_privilege_lost_in_the_middle_of_a_statement_fails_no_save() {
     let platform = Platform::installed().await;
@@ -291,7 +389,8 @@ async fn c4_a_privilege_lost_in_the_middle_of_a_statement_fails_no_save() {
              ALTER FUNCTION agent_sync.capture_agent() OWNER TO c4_statement_owner;
              INSERT INTO agents (slug) SELECT 'a' || n FROM generate_series(1, 200) n;
              CREATE FUNCTION pause() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                 IF NEW.slug = 'a100' THEN PERFORM pg_catalog.pg_advisory_xact_lock(100); END IF; RETURN NULL; END $$;
+                 IF NEW.slug = 'a100' THEN PERFORM pg_catalog.pg_advisory_xact_lock(100); END IF;
+                   RETURN NULL; END $$;
              CREATE TRIGGER a_pause AFTER UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION pause()",
         )
         .await;
@@ -299,19 +398,32 @@ async fn c4_a_privilege_lost_in_the_middle_of_a_statement_fails_no_save() {
     platform.take_notices();
     let writer = platform.connect().await;
     platform.run("SELECT pg_advisory_lock(100)").await;
-    let statement =
-        tokio::spawn(async move { writer.execute("UPDATE agents SET name = 'Other'", &[]).await });
+    let statement = tokio::spawn(async move {
+        writer
+            .execute("UPDATE agents SET name = 'Other'", &[])
+            .await
+    });
     platform
         .holds(
-            "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = 100",
+            "SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND \
+            objid = 100",
         )
         .await;
-    platform.run("REVOKE ALL ON agent_sync.outbox FROM c4_statement_owner").await;
+    platform
+        .run("REVOKE ALL ON agent_sync.outbox FROM c4_statement_owner")
+        .await;
     platform.run("SELECT pg_advisory_unlock(100)").await;
     assert_eq!(statement.await.unwrap().unwrap(), 200, "saved");
     let noted = platform.outbox().await.len();
-    assert!((50..150).contains(&noted), "{noted} of 200 were noted before the privilege was lost");
-    assert!(platform.value::<bool>("SELECT last_value > 0 FROM agent_sync.uncaptured").await);
+    assert!(
+        (50..150).contains(&noted),
+        "{noted} of 200 were noted before the privilege was lost"
+    );
+    assert!(
+        platform
+            .value::<bool>("SELECT last_value > 0 FROM agent_sync.uncaptured")
+            .await
+    );
 }
 
 #[tokio::test]
@@ -322,12 +434,17 @@ async fn c4_roles_that_edit_agents_need_no_grants_and_cannot_hijack_the_capture(
             "CREATE ROLE c4_editor; GRANT SELECT, INSERT, UPDATE ON agents TO c4_editor;
              CREATE SCHEMA evil; GRANT ALL ON SCHEMA evil TO c4_editor;
              SET ROLE c4_editor;
-             CREATE FUNCTION evil.pg_notify(text, text) RETURNS void LANGUAGE sql AS $$ SELECT 1 / 0 $$;
+             CREATE FUNCTION evil.pg_notify(text, text) RETURNS void LANGUAGE sql AS $$
+               SELECT 1 / 0 $$;
              SET search_path = evil, public;
              INSERT INTO public.agents (slug, name) VALUES ('a', 'n')",
         )
         .await;
-    let denied = platform.client.batch_execute("SELECT * FROM agent_sync.outbox").await.unwrap_err();
+    let denied = platform
+        .client
+        .batch_execute("SELECT * FROM agent_sync.outbox")
+        .await
+        .unwrap_err();
     assert_eq!(denied.code().unwrap().code(), "42501");
     platform.run("RESET ROLE; RESET search_path").await;
     assert_eq!(platform.outbox().await, ["a"]);
@@ -338,13 +455,18 @@ async fn c4_roles_that_edit_agents_need_no_grants_and_cannot_hijack_the_capture(
                   OR NOT 'search_path=pg_catalog, pg_temp' = ANY (f.proconfig))",
         )
         .await;
-    assert_eq!(open, 0, "every function has a fixed search_path and is closed to PUBLIC");
+    assert_eq!(
+        open, 0,
+        "every function has a fixed search_path and is closed to PUBLIC"
+    );
 }
 
 #[tokio::test]
 async fn c4_replicas_and_restores_are_captured_too() {
     let platform = Platform::installed().await;
-    platform.run("SET session_replication_role = replica; INSERT INTO agents (slug) VALUES ('a')").await;
+    platform
+        .run("SET session_replication_role = replica; INSERT INTO agents (slug) VALUES ('a')")
+        .await;
     assert_eq!(platform.outbox().await, ["a"]);
 }
 
@@ -352,7 +474,10 @@ async fn c4_replicas_and_restores_are_captured_too() {
 async fn c5_a_bulk_statement_is_one_wake_up_and_few_subtransactions() {
     let platform = Platform::installed().await;
     let sleeper = platform.connect().await;
-    sleeper.batch_execute("SELECT pg_advisory_lock(1634169721, 2)").await.unwrap();
+    sleeper
+        .batch_execute("SELECT pg_advisory_lock(1634169721, 2)")
+        .await
+        .unwrap();
     platform.run("LISTEN agent_sync").await;
     let before: i64 = platform.value("SELECT txid_current()").await;
     platform
@@ -362,10 +487,24 @@ async fn c5_a_bulk_statement_is_one_wake_up_and_few_subtransactions() {
         )
         .await;
     let after: i64 = platform.value("SELECT txid_current()").await;
-    assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.outbox").await, 5000);
-    assert!(after - before < 60, "{} transaction numbers were used", after - before);
+    assert_eq!(
+        platform
+            .value::<i64>("SELECT count(*) FROM agent_sync.outbox")
+            .await,
+        5000
+    );
+    assert!(
+        after - before < 60,
+        "{} transaction numbers were used",
+        after - before
+    );
     eventually("one wake-up arrives", async || {
-        platform.take_notices().iter().filter(|notice| notice.starts_with("NOTIFY")).count() == 1
+        platform
+            .take_notices()
+            .iter()
+            .filter(|notice| notice.starts_with("NOTIFY"))
+            .count()
+            == 1
     })
     .await;
 }
@@ -373,21 +512,40 @@ async fn c5_a_bulk_statement_is_one_wake_up_and_few_subtransactions() {
 #[tokio::test]
 async fn c6_writers_notify_only_a_sleeping_daemon_and_keep_an_awake_one_from_sleeping() {
     let platform = Platform::installed().await;
-    platform.run("LISTEN agent_sync; LISTEN agent_sync_change").await;
+    platform
+        .run("LISTEN agent_sync; LISTEN agent_sync_change")
+        .await;
     let daemon = platform.connect().await;
     let try_sleep = async || -> bool {
-        daemon.query_one("SELECT pg_try_advisory_lock(1634169721, 2)", &[]).await.unwrap().get(0)
+        daemon
+            .query_one("SELECT pg_try_advisory_lock(1634169721, 2)", &[])
+            .await
+            .unwrap()
+            .get(0)
     };
 
     let writer = platform.connect().await;
-    writer.batch_execute("BEGIN; INSERT INTO agents (slug) VALUES ('awake')").await.unwrap();
-    assert!(!try_sleep().await, "a writer that did not notify is in flight");
+    writer
+        .batch_execute("BEGIN; INSERT INTO agents (slug) VALUES ('awake')")
+        .await
+        .unwrap();
+    assert!(
+        !try_sleep().await,
+        "a writer that did not notify is in flight"
+    );
     writer.batch_execute("COMMIT").await.unwrap();
     assert!(try_sleep().await, "it is over");
-    assert_eq!(platform.outbox().await, ["awake"], "and what it appended is visible");
+    assert_eq!(
+        platform.outbox().await,
+        ["awake"],
+        "and what it appended is visible"
+    );
     assert_eq!(platform.take_notices(), EMPTY, "nobody was notified");
 
-    writer.batch_execute("INSERT INTO agents (slug) VALUES ('asleep')").await.unwrap();
+    writer
+        .batch_execute("INSERT INTO agents (slug) VALUES ('asleep')")
+        .await
+        .unwrap();
     eventually("the sleeper is notified", async || {
         platform.run("SELECT 1").await;
         platform.notices() == [r#"NOTIFY agent_sync_change "(0,2)""#]
@@ -398,18 +556,35 @@ async fn c6_writers_notify_only_a_sleeping_daemon_and_keep_an_awake_one_from_sle
 #[tokio::test]
 async fn c6_a_lone_change_tells_its_place_and_any_more_only_that_there_is_more() {
     let platform = Platform::installed().await;
-    platform.run("INSERT INTO agents (slug) VALUES ('a'), ('b'), ('c')").await;
+    platform
+        .run("INSERT INTO agents (slug) VALUES ('a'), ('b'), ('c')")
+        .await;
     let sleeper = platform.connect().await;
-    sleeper.batch_execute("SELECT pg_advisory_lock(1634169721, 2)").await.unwrap();
-    platform.run("LISTEN agent_sync; LISTEN agent_sync_change").await;
+    sleeper
+        .batch_execute("SELECT pg_advisory_lock(1634169721, 2)")
+        .await
+        .unwrap();
+    platform
+        .run("LISTEN agent_sync; LISTEN agent_sync_change")
+        .await;
     for (change, messages) in [
-        ("UPDATE agents SET name = 'new' WHERE slug = 'a'", &["place"][..]),
+        (
+            "UPDATE agents SET name = 'new' WHERE slug = 'a'",
+            &["place"][..],
+        ),
         ("INSERT INTO agents (slug) VALUES ('d')", &["place"]),
-        ("INSERT INTO agent_configurations (agent_slug, provider_config) VALUES ('d', '{}')", &["place"]),
-        ("UPDATE agents SET name = 'newer' WHERE slug IN ('a', 'b')", &["place", ""]),
+        (
+            "INSERT INTO agent_configurations (agent_slug, provider_config) VALUES ('d', '{}')",
+            &["place"],
+        ),
+        (
+            "UPDATE agents SET name = 'newer' WHERE slug IN ('a', 'b')",
+            &["place", ""],
+        ),
         ("UPDATE agents SET slug = 'e' WHERE slug = 'a'", &[""]),
         (
-            "UPDATE agents SET name = 'renamed' WHERE slug = 'e'; UPDATE agents SET slug = 'f' WHERE slug = 'e'",
+            "UPDATE agents SET name = 'renamed' WHERE slug = 'e'; UPDATE agents SET slug = 'f' \
+            WHERE slug = 'e'",
             &["place", ""],
         ),
         (
@@ -431,7 +606,9 @@ async fn c6_a_lone_change_tells_its_place_and_any_more_only_that_there_is_more()
             expected.push(if message.is_empty() {
                 r#"NOTIFY agent_sync """#.to_owned()
             } else {
-                let first: String = platform.value("SELECT min(ctid)::text FROM agent_sync.outbox").await;
+                let first: String = platform
+                    .value("SELECT min(ctid)::text FROM agent_sync.outbox")
+                    .await;
                 format!("NOTIFY agent_sync_change {first:?}")
             });
         }
@@ -446,14 +623,27 @@ async fn c6_a_lone_change_tells_its_place_and_any_more_only_that_there_is_more()
 #[tokio::test]
 async fn odd_slugs_are_noted_as_they_are() {
     let platform = Platform::installed().await;
-    for slug in ["", " ", "ünïcode 🦀", "it's \"quoted\"", "%s %I", &"x".repeat(2000)] {
+    for slug in [
+        "",
+        " ",
+        "ünïcode 🦀",
+        "it's \"quoted\"",
+        "%s %I",
+        &"x".repeat(2000),
+    ] {
         cleared(&platform).await;
         platform.save(slug, "{}").await;
         assert_eq!(platform.outbox().await, [slug]);
     }
     cleared(&platform).await;
-    platform.run("INSERT INTO agent_configurations (agent_slug) VALUES (NULL)").await;
-    assert_eq!(platform.outbox().await, EMPTY, "a configuration without a slug belongs to nobody");
+    platform
+        .run("INSERT INTO agent_configurations (agent_slug) VALUES (NULL)")
+        .await;
+    assert_eq!(
+        platform.outbox().await,
+        EMPTY,
+        "a configuration without a slug belongs to nobody"
+    );
 }
 
 #[tokio::test]
@@ -461,24 +651,60 @@ async fn c4_a_save_succeeds_after_the_slug_was_renamed() {
     let platform = Platform::installed().await;
     platform.save("a", "{}").await;
     platform.configure("a").await;
-    platform.run("ALTER TABLE agents RENAME COLUMN slug TO handle").await;
-    platform.run("UPDATE agents SET name = 'saved'; INSERT INTO agents (handle) VALUES ('b')").await;
-    platform.run("ALTER TABLE agent_configurations RENAME COLUMN agent_slug TO handle").await;
-    platform.run("UPDATE agent_configurations SET handle = 'b'; INSERT INTO agent_configurations (handle) VALUES ('c')").await;
-    assert_eq!(platform.value::<i64>("SELECT count(*) FROM agents").await, 2);
-    assert!(platform.value::<i64>("SELECT last_value FROM agent_sync.uncaptured").await > 0);
+    platform
+        .run("ALTER TABLE agents RENAME COLUMN slug TO handle")
+        .await;
+    platform
+        .run("UPDATE agents SET name = 'saved'; INSERT INTO agents (handle) VALUES ('b')")
+        .await;
+    platform
+        .run("ALTER TABLE agent_configurations RENAME COLUMN agent_slug TO handle")
+        .await;
+    platform
+        .run(
+            "UPDATE agent_configurations SET handle = 'b'; INSERT INTO agent_configurations \
+            (handle) VALUES ('c')",
+        )
+        .await;
+    assert_eq!(
+        platform.value::<i64>("SELECT count(*) FROM agents").await,
+        2
+    );
+    assert!(
+        platform
+            .value::<i64>("SELECT last_value FROM agent_sync.uncaptured")
+            .await
+            > 0
+    );
 }
 
-/// GIVEN a transaction past the appends that are guarded one by one, WHEN it changes a column that the capture reads, as a migration
-/// does, THEN what it saves afterwards is saved, and noted where it can be, or else counted, with one warning.
+/// GIVEN a transaction past the appends that are guarded one by one, WHEN it changes a column that
+/// the capture reads, as a migration does, THEN what it saves afterwards is saved, and noted where
+/// it can be, or else counted, with one warning.
 #[tokio::test]
 async fn c4_a_column_renamed_in_the_middle_of_a_transaction_fails_no_save() {
     const UPDATE: &str = "UPDATE agents SET name = name || 'x'";
-    const INSERT: &str = "INSERT INTO agents (slug) SELECT 'b-' || n FROM generate_series(1, 200) n";
+    const INSERT: &str =
+        "INSERT INTO agents (slug) SELECT 'b-' || n FROM generate_series(1, 200) n";
     for (bulk, migration, save, noted) in [
-        (UPDATE, "RENAME COLUMN agent_image TO image", "UPDATE agents SET image = 'saved'", 0),
-        (UPDATE, "RENAME COLUMN name TO title", "UPDATE agents SET title = 'saved'", 0),
-        (UPDATE, "RENAME COLUMN slug TO handle", "UPDATE agents SET handle = handle || '-saved'", 0),
+        (
+            UPDATE,
+            "RENAME COLUMN agent_image TO image",
+            "UPDATE agents SET image = 'saved'",
+            0,
+        ),
+        (
+            UPDATE,
+            "RENAME COLUMN name TO title",
+            "UPDATE agents SET title = 'saved'",
+            0,
+        ),
+        (
+            UPDATE,
+            "RENAME COLUMN slug TO handle",
+            "UPDATE agents SET handle = handle || '-saved'",
+            0,
+        ),
         (
             INSERT,
             "RENAME COLUMN slug TO handle",
@@ -501,10 +727,15 @@ async fn c4_a_column_renamed_in_the_middle_of_a_transaction_fails_no_save() {
     ] {
         let platform = Platform::installed().await;
         platform
-            .run("INSERT INTO agents (slug, name) SELECT 'a-' || n, 'n' FROM generate_series(1, 200) n")
+            .run(
+                "INSERT INTO agents (slug, name) SELECT 'a-' || n, 'n' FROM generate_series(1, \
+                200) n",
+            )
             .await;
         cleared(&platform).await;
-        platform.run(&format!("BEGIN; {bulk}; ALTER TABLE agents {migration}")).await;
+        platform
+            .run(&format!("BEGIN; {bulk}; ALTER TABLE agents {migration}"))
+            .await;
         let saved = platform
             .client
             .execute(save, &[])
@@ -512,12 +743,20 @@ async fn c4_a_column_renamed_in_the_middle_of_a_transaction_fails_no_save() {
             .unwrap_or_else(|error| panic!("{migration}; {save}: {error:?}"));
         platform.run("COMMIT").await;
         assert_eq!(saved, 200, "{migration}; {save}");
-        assert_eq!(platform.outbox().await.len(), 200 + noted, "{migration}; {save}");
+        assert_eq!(
+            platform.outbox().await.len(),
+            200 + noted,
+            "{migration}; {save}"
+        );
         let missed = if noted == 0 { 200 } else { 0 };
-        let counted: i64 = platform.value("SELECT last_value FROM agent_sync.uncaptured").await;
+        let counted: i64 = platform
+            .value("SELECT last_value FROM agent_sync.uncaptured")
+            .await;
         assert_eq!(counted, missed, "{migration}; {save}");
         eventually(&format!("a warning, or none, of {save}"), async || {
-            let warned = |notice: &&String| notice.starts_with("WARNING: agent-sync could not note a change");
+            let warned = |notice: &&String| {
+                notice.starts_with("WARNING: agent-sync could not note a change")
+            };
             platform.notices().iter().filter(warned).count() == usize::from(noted == 0)
         })
         .await;
@@ -531,83 +770,138 @@ async fn c4_a_schema_renamed_in_the_middle_of_a_transaction_fails_no_save() {
         .run("BEGIN; INSERT INTO agents (slug) SELECT 'agent-' || i FROM generate_series(1, 200) i")
         .await;
     let other = platform.connect().await;
-    other.batch_execute("ALTER SCHEMA agent_sync RENAME TO elsewhere").await.unwrap();
+    other
+        .batch_execute("ALTER SCHEMA agent_sync RENAME TO elsewhere")
+        .await
+        .unwrap();
     platform.run("UPDATE agents SET name = 'x'; COMMIT").await;
-    assert_eq!(platform.value::<i64>("SELECT count(*) FROM agents WHERE name = 'x'").await, 200);
+    assert_eq!(
+        platform
+            .value::<i64>("SELECT count(*) FROM agents WHERE name = 'x'")
+            .await,
+        200
+    );
 }
 
-/// GIVEN a session in which somebody set what the capture keeps for its transaction, WHEN it saves, THEN that is not believed: the daemon is
-/// woken, and a broken outbox fails no save and is counted.
+/// GIVEN a session in which somebody set what the capture keeps for its transaction, WHEN it saves,
+/// THEN that is not believed: the daemon is woken, and a broken outbox fails no save and is
+/// counted.
 #[tokio::test]
 async fn s6_c4_c6_what_a_session_sets_is_not_believed() {
     for value in ["50", "49", "1", "0 50", "1 50", "nonsense", " "] {
         let platform = Platform::installed().await;
-        platform.run("INSERT INTO agents (slug) SELECT 'a' || n FROM generate_series(1, 100) n").await;
+        platform
+            .run("INSERT INTO agents (slug) SELECT 'a' || n FROM generate_series(1, 100) n")
+            .await;
         let sleeper = platform.connect().await;
-        sleeper.batch_execute("SELECT pg_advisory_lock(1634169721, 2)").await.unwrap();
-        platform.run("LISTEN agent_sync; LISTEN agent_sync_change").await;
+        sleeper
+            .batch_execute("SELECT pg_advisory_lock(1634169721, 2)")
+            .await
+            .unwrap();
+        platform
+            .run("LISTEN agent_sync; LISTEN agent_sync_change")
+            .await;
         cleared(&platform).await;
-        platform.run(&format!("SET agent_sync.appended = '{value}'")).await;
-        platform.run("UPDATE agents SET name = 'x' WHERE slug = 'a1'").await;
-        let place: String = platform.value("SELECT min(ctid)::text FROM agent_sync.outbox").await;
+        platform
+            .run(&format!("SET agent_sync.appended = '{value}'"))
+            .await;
+        platform
+            .run("UPDATE agents SET name = 'x' WHERE slug = 'a1'")
+            .await;
+        let place: String = platform
+            .value("SELECT min(ctid)::text FROM agent_sync.outbox")
+            .await;
         eventually(value, async || {
             platform.run("SELECT 1").await;
             platform.notices() == [format!("NOTIFY agent_sync_change {place:?}")]
         })
         .await;
-        // The same for a value that an earlier transaction of this session had, and for what keeps the warnings few.
+        // The same for a value that an earlier transaction of this session had, and for what keeps
+        // the warnings few.
         platform.run("SET agent_sync.warned = 'uncounted'").await;
         let earlier: String = platform.value("SELECT pg_current_xact_id()::text").await;
         platform
             .run(&format!(
-                "SET agent_sync.appended = '{earlier} 50'; SET agent_sync.warned = '{earlier} uncounted'"
+                "SET agent_sync.appended = '{earlier} 50'; SET agent_sync.warned = '{earlier} \
+                uncounted'"
             ))
             .await;
-        platform.run("DROP VIEW agent_sync.state; ALTER TABLE agent_sync.outbox RENAME TO gone").await;
+        platform
+            .run("DROP VIEW agent_sync.state; ALTER TABLE agent_sync.outbox RENAME TO gone")
+            .await;
         platform.run("UPDATE agents SET name = 'y'").await;
         assert_eq!(
-            platform.value::<i64>("SELECT count(*) FROM agents WHERE name = 'y'").await,
+            platform
+                .value::<i64>("SELECT count(*) FROM agents WHERE name = 'y'")
+                .await,
             100,
             "{value}"
         );
         assert_eq!(
-            platform.value::<i64>("SELECT last_value FROM agent_sync.uncaptured").await,
+            platform
+                .value::<i64>("SELECT last_value FROM agent_sync.uncaptured")
+                .await,
             100,
             "{value}"
         );
         eventually("one warning", async || {
-            let warned = |notice: &&String| notice.starts_with("WARNING: agent-sync could not note a change");
+            let warned = |notice: &&String| {
+                notice.starts_with("WARNING: agent-sync could not note a change")
+            };
             platform.notices().iter().filter(warned).count() == 1
         })
         .await;
     }
 }
 
-/// GIVEN the session of the daemon, which holds the lock that tells that it sleeps, WHEN a trigger of the platform saves an agent there, THEN
-/// the daemon is notified, and no place is told; a session that is not marked so finds the lock free and stays quiet.
+/// GIVEN the session of the daemon, which holds the lock that tells that it sleeps, WHEN a trigger
+/// of the platform saves an agent there, THEN the daemon is notified, and no place is told; a
+/// session that is not marked so finds the lock free and stays quiet.
 #[tokio::test]
 async fn c6_g2_a_save_in_the_session_of_the_daemon_notifies_it() {
     for (save, wanted) in [
         ("INSERT INTO agents (slug) VALUES ('b')", 1),
         ("UPDATE agents SET name = 'x' WHERE slug = 'a1'", 1),
         ("UPDATE agents SET slug = 'c' WHERE slug = 'a1'", 1),
-        ("INSERT INTO agent_configurations (agent_slug) VALUES ('a1')", 1),
+        (
+            "INSERT INTO agent_configurations (agent_slug) VALUES ('a1')",
+            1,
+        ),
         ("UPDATE agents SET name = 'many'", 1),
         ("UPDATE agents SET enabled = false", 0),
     ] {
         let platform = Platform::installed().await;
-        platform.run("INSERT INTO agents (slug) SELECT 'a' || n FROM generate_series(1, 100) n").await;
-        platform.run("LISTEN agent_sync; LISTEN agent_sync_change").await;
+        platform
+            .run("INSERT INTO agents (slug) SELECT 'a' || n FROM generate_series(1, 100) n")
+            .await;
+        platform
+            .run("LISTEN agent_sync; LISTEN agent_sync_change")
+            .await;
         let daemon = platform.connect().await;
-        daemon.batch_execute("SELECT pg_advisory_lock(1634169721, 2)").await.unwrap();
+        daemon
+            .batch_execute("SELECT pg_advisory_lock(1634169721, 2)")
+            .await
+            .unwrap();
         cleared(&platform).await;
-        daemon.batch_execute(&format!("BEGIN; {save}; ROLLBACK")).await.unwrap();
-        daemon.batch_execute("UPDATE agents SET name = 'unmarked' WHERE slug = 'a2'").await.unwrap();
+        daemon
+            .batch_execute(&format!("BEGIN; {save}; ROLLBACK"))
+            .await
+            .unwrap();
+        daemon
+            .batch_execute("UPDATE agents SET name = 'unmarked' WHERE slug = 'a2'")
+            .await
+            .unwrap();
         platform.run("SELECT 1").await;
         assert_eq!(platform.take_notices(), EMPTY, "{save}: not marked");
-        daemon.batch_execute("SET agent_sync.daemon = 'on'").await.unwrap();
+        daemon
+            .batch_execute("SET agent_sync.daemon = 'on'")
+            .await
+            .unwrap();
         daemon.batch_execute(save).await.unwrap();
-        daemon.batch_execute("NOTIFY agent_sync, 'the end'").await.unwrap();
+        daemon
+            .batch_execute("NOTIFY agent_sync, 'the end'")
+            .await
+            .unwrap();
         let mut expected = vec![r#"NOTIFY agent_sync """#.to_owned(); wanted];
         expected.push(r#"NOTIFY agent_sync "the end""#.to_owned());
         eventually(save, async || {
@@ -615,11 +909,14 @@ async fn c6_g2_a_save_in_the_session_of_the_daemon_notifies_it() {
             platform.notices() == expected
         })
         .await;
-        // A stranger that sets it, beside a daemon that sleeps, is one notification without a place.
+        // A stranger that sets it, beside a daemon that sleeps, is one notification without a
+        // place.
         cleared(&platform).await;
         let stranger = platform.connect().await;
         stranger
-            .batch_execute("SET agent_sync.daemon = 'on'; UPDATE agents SET name = 'y' WHERE slug = 'a5'")
+            .batch_execute(
+                "SET agent_sync.daemon = 'on'; UPDATE agents SET name = 'y' WHERE slug = 'a5'",
+            )
             .await
             .unwrap();
         eventually("a stranger", async || {
@@ -630,15 +927,18 @@ async fn c6_g2_a_save_in_the_session_of_the_daemon_notifies_it() {
     }
 }
 
-/// GIVEN a save that could not be noted and was counted, WHEN the server crashes, THEN the counter may have moved by what PostgreSQL had
-/// reserved, and its `log_cnt` is 0, as its comment says; after a restart in order it stays as it was.
+/// GIVEN a save that could not be noted and was counted, WHEN the server crashes, THEN the counter
+/// may have moved by what PostgreSQL had reserved, and its `log_cnt` is 0, as its comment says;
+/// after a restart in order it stays as it was.
 #[tokio::test]
 async fn g1_a_crash_of_the_server_is_told_apart_from_saves_that_were_not_noted() {
     let own = Cluster::start(Options::default()).unwrap();
     let platform = Platform::with_tables(&own, TABLES).await;
     platform.install();
     let counter = "SELECT concat_ws(' ', last_value, log_cnt = 0) FROM agent_sync.uncaptured";
-    platform.run("ALTER TABLE agent_sync.outbox RENAME TO gone").await;
+    platform
+        .run("ALTER TABLE agent_sync.outbox RENAME TO gone")
+        .await;
     platform.save("a", "{}").await;
     assert_eq!(platform.value::<String>(counter).await, "1 f");
     let url = platform.url.clone();
@@ -661,7 +961,10 @@ async fn g1_a_crash_of_the_server_is_told_apart_from_saves_that_were_not_noted()
     own.control(&["start"]).unwrap();
     let after = value().await;
     let (last, reserved) = after.split_once(' ').unwrap();
-    assert!((2..=34).contains(&last.parse::<i64>().unwrap()) && reserved == "t", "{after}");
+    assert!(
+        (2..=34).contains(&last.parse::<i64>().unwrap()) && reserved == "t",
+        "{after}"
+    );
 }
 
 #[tokio::test]
@@ -673,10 +976,16 @@ async fn c2_a_configuration_that_loses_its_slug_is_noted_for_the_agent_that_it_h
     platform
         .run("ALTER TABLE agent_configurations DROP CONSTRAINT IF EXISTS agent_configurations_pkey")
         .await;
-    platform.run("ALTER TABLE agent_configurations ALTER COLUMN agent_slug DROP NOT NULL").await;
-    platform.run("UPDATE agent_configurations SET agent_slug = NULL").await;
+    platform
+        .run("ALTER TABLE agent_configurations ALTER COLUMN agent_slug DROP NOT NULL")
+        .await;
+    platform
+        .run("UPDATE agent_configurations SET agent_slug = NULL")
+        .await;
     assert_eq!(platform.outbox().await, ["a"]);
-    platform.run("TRUNCATE agent_sync.outbox; UPDATE agent_configurations SET agent_slug = 'b'").await;
+    platform
+        .run("TRUNCATE agent_sync.outbox; UPDATE agent_configurations SET agent_slug = 'b'")
+        .await;
     assert_eq!(platform.outbox().await, ["b"]);
 }
 
@@ -686,25 +995,37 @@ async fn c1_a_domain_over_jsonb_is_compared_as_jsonb() {
     platform
         .run(
             "CREATE DOMAIN settings AS jsonb CHECK (jsonb_typeof(VALUE) = 'object');
-             ALTER TABLE agents ALTER voice_settings DROP DEFAULT, ALTER voice_settings TYPE settings;
+             ALTER TABLE agents ALTER voice_settings DROP DEFAULT, ALTER voice_settings TYPE
+               settings;
              CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
              CREATE TRIGGER touch BEFORE UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION touch()",
         )
         .await;
     platform.install();
     let definition: String = platform
-        .value("SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = 'agent_sync_update' AND tgrelid = 'agents'::regclass")
+        .value(
+            "SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE tgname = 'agent_sync_update' \
+            AND tgrelid = 'agents'::regclass",
+        )
         .await;
     assert!(
-        definition.contains("(old.voice_settings)::jsonb IS DISTINCT FROM (new.voice_settings)::jsonb"),
+        definition
+            .contains("(old.voice_settings)::jsonb IS DISTINCT FROM (new.voice_settings)::jsonb"),
         "{definition}"
     );
     // Text of a gigabyte.
     platform
-        .run("INSERT INTO agents (slug, voice_settings) SELECT 'big', jsonb_build_object('x', jsonb_agg(1e131071::numeric)) FROM generate_series(1, 9000)")
+        .run(
+            "INSERT INTO agents (slug, voice_settings) SELECT 'big', jsonb_build_object('x', \
+            jsonb_agg(1e131071::numeric)) FROM generate_series(1, 9000)",
+        )
         .await;
-    platform.run("UPDATE agents SET description = 'saved' WHERE slug = 'big'").await;
-    platform.run("UPDATE agents SET voice_settings = '{}' WHERE slug = 'big'").await;
+    platform
+        .run("UPDATE agents SET description = 'saved' WHERE slug = 'big'")
+        .await;
+    platform
+        .run("UPDATE agents SET voice_settings = '{}' WHERE slug = 'big'")
+        .await;
     assert_eq!(platform.outbox().await, ["big", "big"]);
 }
 
@@ -712,17 +1033,26 @@ async fn c1_a_domain_over_jsonb_is_compared_as_jsonb() {
 #[tokio::test]
 async fn g14_rows_that_a_trigger_of_others_keeps_from_the_outbox_are_counted() {
     let platform = Platform::installed().await;
-    platform.run("INSERT INTO agents (slug, name) VALUES ('a', 'n')").await;
-    platform.run("CREATE FUNCTION eat() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'").await;
+    platform
+        .run("INSERT INTO agents (slug, name) VALUES ('a', 'n')")
+        .await;
+    platform
+        .run("CREATE FUNCTION eat() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'")
+        .await;
     for _ in 0..2 {
-        let before: i64 = platform.value("SELECT last_value FROM agent_sync.uncaptured").await;
+        let before: i64 = platform
+            .value("SELECT last_value FROM agent_sync.uncaptured")
+            .await;
         platform
             .run(
-                "CREATE TRIGGER eat BEFORE INSERT ON agent_sync.outbox FOR EACH ROW EXECUTE FUNCTION eat();
+                "CREATE TRIGGER eat BEFORE INSERT ON agent_sync.outbox
+                      FOR EACH ROW EXECUTE FUNCTION eat();
                  UPDATE agents SET name = name || 'x'; DROP TRIGGER eat ON agent_sync.outbox",
             )
             .await;
-        let after: i64 = platform.value("SELECT last_value FROM agent_sync.uncaptured").await;
+        let after: i64 = platform
+            .value("SELECT last_value FROM agent_sync.uncaptured")
+            .await;
         assert!(after > before, "{before} {after}");
     }
 }

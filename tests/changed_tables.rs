@@ -1,4 +1,5 @@
-//! Tables that change while a daemon works on them or waits (G2, G13, G14): within one sweep it works with what there is.
+//! Tables that change while a daemon works on them or waits (G2, G13, G14): within one sweep it
+//! works with what there is.
 
 use agent_sync::throwaway::{Cluster, Options};
 
@@ -8,7 +9,9 @@ use crate::support::{Daemon, Platform, http};
 /// Tables without the column `agent_image` of the configurations.
 async fn without_image() -> Platform {
     let platform = Platform::new().await;
-    platform.run("ALTER TABLE agent_configurations DROP COLUMN agent_image").await;
+    platform
+        .run("ALTER TABLE agent_configurations DROP COLUMN agent_image")
+        .await;
     platform.install();
     for slug in ["a", "b", "ABC", "abc"] {
         platform.save(slug, "{}").await;
@@ -19,10 +22,15 @@ async fn without_image() -> Platform {
 
 async fn image_arrives(platform: &Platform, image: &str) {
     platform
-        .run(&format!("UPDATE agents SET agent_image = '{image}', name = '{image}' WHERE slug = 'b'"))
+        .run(&format!(
+            "UPDATE agents SET agent_image = '{image}', name = '{image}' WHERE slug = 'b'"
+        ))
         .await;
     platform
-        .holds(&format!("SELECT (agent_image = '{image}' AND agent_name = '{image}') IS TRUE FROM agent_configurations WHERE agent_slug = 'b'"))
+        .holds(&format!(
+            "SELECT (agent_image = '{image}' AND agent_name = '{image}') IS TRUE FROM \
+            agent_configurations WHERE agent_slug = 'b'"
+        ))
         .await;
 }
 
@@ -30,8 +38,10 @@ async fn image_arrives(platform: &Platform, image: &str) {
 async fn g2_a_standby_that_takes_over_works_with_the_tables_as_they_are() {
     for change in [
         "ALTER TABLE agent_configurations ADD COLUMN agent_image text",
-        "ALTER TABLE agent_configurations ADD COLUMN image text; ALTER TABLE agent_configurations RENAME COLUMN image TO agent_image",
-        "CREATE TABLE another (LIKE agent_configurations INCLUDING ALL); ALTER TABLE another ADD COLUMN agent_image text;
+        "ALTER TABLE agent_configurations ADD COLUMN image text; ALTER TABLE agent_configurations \
+        RENAME COLUMN image TO agent_image",
+        "CREATE TABLE another (LIKE agent_configurations INCLUDING ALL); ALTER TABLE another ADD
+              COLUMN agent_image text;
          INSERT INTO another SELECT * FROM agent_configurations; DROP TABLE agent_configurations;
          ALTER TABLE another RENAME TO agent_configurations",
     ] {
@@ -53,11 +63,18 @@ async fn g2_a_column_that_comes_just_after_the_connection_is_written() {
     let platform = without_image().await;
     let daemon = platform.brisk_daemon();
     daemon.logged("connected and leading").await;
-    platform.run("ALTER TABLE agent_configurations ADD COLUMN agent_image text").await;
-    daemon.logged("caught up").await;
-    platform.run("UPDATE agents SET agent_image = 'first', name = 'first' WHERE slug = 'b'").await;
     platform
-        .holds("SELECT (agent_image = 'first') IS TRUE FROM agent_configurations WHERE agent_slug = 'b'")
+        .run("ALTER TABLE agent_configurations ADD COLUMN agent_image text")
+        .await;
+    daemon.logged("caught up").await;
+    platform
+        .run("UPDATE agents SET agent_image = 'first', name = 'first' WHERE slug = 'b'")
+        .await;
+    platform
+        .holds(
+            "SELECT (agent_image = 'first') IS TRUE FROM agent_configurations WHERE agent_slug \
+            = 'b'",
+        )
         .await;
 }
 
@@ -68,28 +85,43 @@ async fn g13_a_collation_that_comes_under_a_running_daemon_mixes_up_no_agents() 
     platform.drained().await;
     platform
         .run(
-            "CREATE COLLATION lenient (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
-             DROP TRIGGER agent_sync_insert ON agent_configurations; DROP TRIGGER agent_sync_update ON agent_configurations;
+            "CREATE COLLATION lenient (provider = icu, locale = 'und-u-ks-level2', deterministic
+                  = false);
+             DROP TRIGGER agent_sync_insert ON agent_configurations; DROP TRIGGER
+               agent_sync_update ON agent_configurations;
              ALTER TABLE agent_configurations ALTER agent_slug TYPE text COLLATE lenient",
         )
         .await;
     for name in ["one", "two", "three"] {
-        platform.run(&format!("UPDATE agents SET name = '{name}' WHERE slug = 'abc'")).await;
+        platform
+            .run(&format!(
+                "UPDATE agents SET name = '{name}' WHERE slug = 'abc'"
+            ))
+            .await;
         // It is written, or stands as a problem; the other is not touched.
         platform
             .holds(&format!(
                 "SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'abc')
-                     OR EXISTS (SELECT FROM agent_configurations WHERE agent_slug::text COLLATE \"C\" = 'abc' AND agent_name = '{name}')"
+                     OR EXISTS (SELECT FROM agent_configurations
+                       WHERE agent_slug::text COLLATE \"C\" = 'abc' AND agent_name = '{name}')"
             ))
             .await;
-        platform.holds("SELECT agent_name = 'Agent ABC' FROM agent_configurations WHERE agent_slug::text COLLATE \"C\" = 'ABC'").await;
+        platform
+            .holds(
+                "SELECT agent_name = 'Agent ABC' FROM agent_configurations WHERE \
+                agent_slug::text COLLATE \"C\" = 'ABC'",
+            )
+            .await;
     }
     drop(daemon);
     platform.install();
     let _next = platform.caught_up_daemon().await;
     platform.drained().await;
     platform
-        .holds("SELECT bool_and(agent_name = name) FROM agents a JOIN agent_configurations c ON a.slug = c.agent_slug::text COLLATE \"C\"")
+        .holds(
+            "SELECT bool_and(agent_name = name) FROM agents a JOIN agent_configurations c ON \
+            a.slug = c.agent_slug::text COLLATE \"C\"",
+        )
         .await;
 }
 
@@ -99,15 +131,29 @@ async fn g14_an_index_that_goes_is_noticed_and_comes_back_likewise() {
     let daemon = platform.brisk_daemon();
     daemon.logged("caught up").await;
     let index: String = platform
-        .value("SELECT indexname::text FROM pg_indexes WHERE tablename = 'agent_configurations' AND indexdef LIKE '%(agent_slug)'")
+        .value(
+            "SELECT indexname::text FROM pg_indexes WHERE tablename = 'agent_configurations' \
+            AND indexdef LIKE '%(agent_slug)'",
+        )
         .await;
     platform.run(&format!("DROP INDEX {index}")).await;
     let line = daemon.logged("no index begins with agent_slug").await;
-    assert!(line["remedy"].as_str().unwrap().contains("CREATE INDEX"), "{line}");
-    platform.run("ALTER TABLE agents DROP CONSTRAINT agents_slug_key").await;
-    daemon.logged("public.agents has no unique index on slug").await;
-    platform.run("UPDATE agents SET name = 'late' WHERE slug = 'a'").await;
-    platform.holds("SELECT agent_name = 'late' FROM agent_configurations WHERE agent_slug = 'a'").await;
+    assert!(
+        line["remedy"].as_str().unwrap().contains("CREATE INDEX"),
+        "{line}"
+    );
+    platform
+        .run("ALTER TABLE agents DROP CONSTRAINT agents_slug_key")
+        .await;
+    daemon
+        .logged("public.agents has no unique index on slug")
+        .await;
+    platform
+        .run("UPDATE agents SET name = 'late' WHERE slug = 'a'")
+        .await;
+    platform
+        .holds("SELECT agent_name = 'late' FROM agent_configurations WHERE agent_slug = 'a'")
+        .await;
     assert_eq!(daemon.lines("database unavailable").len(), 0);
 }
 
@@ -116,34 +162,75 @@ async fn g14_a_column_that_goes_is_told_while_the_daemon_runs() {
     let platform = without_image().await;
     let daemon = platform.brisk_daemon();
     daemon.logged("caught up").await;
-    platform.run("ALTER TABLE agent_configurations RENAME COLUMN agent_name TO display_name").await;
+    platform
+        .run("ALTER TABLE agent_configurations RENAME COLUMN agent_name TO display_name")
+        .await;
     let line = daemon.logged("columns that do not exist any more").await;
-    assert!(line["columns"].as_str().unwrap().contains("agent_name"), "{line}");
+    assert!(
+        line["columns"].as_str().unwrap().contains("agent_name"),
+        "{line}"
+    );
 }
 
 #[tokio::test]
 async fn g14_a_capture_that_is_not_as_it_was_made_is_told_until_it_is_mended() {
     let body = |body: &str| {
         format!(
-            "CREATE OR REPLACE FUNCTION agent_sync.capture_agent() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+            "CREATE OR REPLACE FUNCTION agent_sync.capture_agent() RETURNS trigger LANGUAGE
+                  plpgsql SECURITY DEFINER
                  SET search_path = pg_catalog, pg_temp AS $$ BEGIN {body} RETURN NULL; END $$"
         )
     };
     for (change, message) in [
         (body(""), "capture broken"),
-        ("ALTER FUNCTION agent_sync.capture_agent() SET transaction_read_only = on".to_owned(), "capture broken"),
-        ("ALTER FUNCTION agent_sync.capture_agent() SET role = 'none'".to_owned(), "capture broken"),
-        ("ALTER FUNCTION agent_sync.capture_agent() STABLE".to_owned(), "capture broken"),
-        (body("INSERT INTO agent_sync.outbox (slug) VALUES (NEW.slug);"), "capture broken"),
         (
-            "CREATE OR REPLACE TRIGGER agent_sync_insert AFTER INSERT ON agents FOR EACH ROW WHEN (NEW.slug = 'a')
-                 EXECUTE FUNCTION agent_sync.capture_agent(); ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_insert"
+            "ALTER FUNCTION agent_sync.capture_agent() SET transaction_read_only = \
+            on"
+            .to_owned(),
+            "capture \
+            broken",
+        ),
+        (
+            "ALTER FUNCTION agent_sync.capture_agent() SET role = \
+            'none'"
+                .to_owned(),
+            "capture \
+            broken",
+        ),
+        (
+            "ALTER FUNCTION agent_sync.capture_agent() STABLE".to_owned(),
+            "capture broken",
+        ),
+        (
+            body("INSERT INTO agent_sync.outbox (slug) VALUES (NEW.slug);"),
+            "capture broken",
+        ),
+        (
+            "CREATE OR REPLACE TRIGGER agent_sync_insert AFTER INSERT ON agents FOR EACH ROW
+                  WHEN (NEW.slug = 'a')
+                 EXECUTE FUNCTION agent_sync.capture_agent(); ALTER TABLE agents ENABLE ALWAYS
+                   TRIGGER agent_sync_insert"
                 .to_owned(),
             "capture broken",
         ),
-        ("ALTER TABLE agents RENAME COLUMN name TO title".to_owned(), "capture broken"),
-        ("ALTER TABLE agents ENABLE REPLICA TRIGGER agent_sync_update".to_owned(), "capture broken"),
-        ("ALTER TABLE agents ENABLE TRIGGER agent_sync_update".to_owned(), "a trigger is enabled but not ALWAYS"),
+        (
+            "ALTER TABLE agents RENAME COLUMN name TO title".to_owned(),
+            "capture broken",
+        ),
+        (
+            "ALTER TABLE agents ENABLE REPLICA TRIGGER \
+            agent_sync_update"
+                .to_owned(),
+            "capture \
+            broken",
+        ),
+        (
+            "ALTER TABLE agents ENABLE TRIGGER \
+            agent_sync_update"
+                .to_owned(),
+            "a trigger is enabled \
+            but not ALWAYS",
+        ),
     ] {
         let platform = without_image().await;
         let daemon = platform.brisk_daemon();
@@ -162,7 +249,8 @@ async fn g14_a_capture_that_is_not_as_it_was_made_is_told_until_it_is_mended() {
 async fn g14_a_rule_in_the_way_is_named_and_its_end_is_noticed() {
     for (rule, drop) in [
         (
-            "CREATE TABLE seen (slug text); CREATE RULE also AS ON UPDATE TO agent_configurations DO ALSO
+            "CREATE TABLE seen (slug text); CREATE RULE also AS
+                  ON UPDATE TO agent_configurations DO ALSO
                  INSERT INTO seen VALUES (NEW.agent_slug)",
             "DROP RULE also ON public.agent_configurations",
         ),
@@ -180,14 +268,20 @@ async fn g14_a_rule_in_the_way_is_named_and_its_end_is_noticed() {
         daemon.logged("caught up").await;
         platform.run(rule).await;
         let line = daemon.logged("database unavailable").await;
-        assert!(line["cause"].as_str().unwrap().contains("has the rule"), "{line}");
+        assert!(
+            line["cause"].as_str().unwrap().contains("has the rule"),
+            "{line}"
+        );
         assert!(line["remedy"].as_str().unwrap().contains(drop), "{line}");
         assert_eq!(platform.says(&["doctor"]).await.code, 2);
         platform.save("a", EXAMPLE).await;
         platform.run(drop).await;
         platform.drained().await;
         platform
-            .holds("SELECT provider_config ? 'tts' FROM agent_configurations WHERE agent_slug = 'a'")
+            .holds(
+                "SELECT provider_config ? 'tts' FROM agent_configurations WHERE agent_slug = \
+                'a'",
+            )
             .await;
     }
 }
@@ -226,7 +320,10 @@ async fn g2_other_rules_or_columns_at_a_restart_are_told_until_nothing_differs()
 async fn i1_slugs_in_two_collations_are_compared_by_every_verb() {
     let platform = Platform::new().await;
     platform
-        .run("ALTER TABLE agents ALTER slug TYPE text COLLATE \"C\"; ALTER TABLE agent_configurations ALTER agent_slug TYPE text COLLATE \"POSIX\"")
+        .run(
+            "ALTER TABLE agents ALTER slug TYPE text COLLATE \"C\"; ALTER TABLE \
+            agent_configurations ALTER agent_slug TYPE text COLLATE \"POSIX\"",
+        )
         .await;
     platform.install();
     platform.save("a", EXAMPLE).await;
@@ -263,12 +360,14 @@ fn daemon_with(platform: &Platform, rules: &std::path::Path) -> Daemon {
 
 fn stt_model_is(model: &str, slug: &str) -> String {
     format!(
-        "SELECT (provider_config #>> '{{stt,model}}' = '{model}') IS TRUE FROM agent_configurations WHERE agent_slug = '{slug}'"
+        "SELECT (provider_config #>> '{{stt,model}}' = '{model}') IS TRUE FROM \
+        agent_configurations WHERE agent_slug = '{slug}'"
     )
 }
 
-/// GIVEN two agents in sync under one mapping, WHEN one of them is written under another, by the same daemon after a reload, by another daemon or by
-/// `reconcile`, and the first mapping is in force again, THEN the daemon says that one differs, at every start.
+/// GIVEN two agents in sync under one mapping, WHEN one of them is written under another, by the
+/// same daemon after a reload, by another daemon or by `reconcile`, and the first mapping is in
+/// force again, THEN the daemon says that one differs, at every start.
 #[tokio::test]
 async fn g14_what_was_written_under_other_rules_is_told_after_a_rollback() {
     for written_by in ["a reload", "another daemon", "reconcile"] {
@@ -332,13 +431,20 @@ async fn g7_agents_that_new_rules_reject_are_told_until_they_are_noted() {
     assert_ne!(std::fs::read_to_string(&strict).unwrap(), rules);
     let platform = without_image().await;
     platform
-        .save("a", r#"{"provider":"elevenlabs","voice_id":"v","stability":0.5,"similarity_boost":0.5}"#)
+        .save(
+            "a",
+            r#"{"provider":"elevenlabs","voice_id":"v","stability":0.5,"similarity_boost":0.5}"#,
+        )
         .await;
     platform.caught_up_daemon().await.terminate().await;
     for _ in 0..2 {
         let daemon = daemon_with(&platform, &strict);
         let line = daemon.logged("the mapping has changed").await;
-        assert_eq!((&line["differ"], &line["level"]), (&1.into(), &"WARN".into()), "{line}");
+        assert_eq!(
+            (&line["differ"], &line["level"]),
+            (&1.into(), &"WARN".into()),
+            "{line}"
+        );
         daemon.terminate().await;
     }
     let mut command = platform.command(&["reconcile", "--all", "--yes"]);
@@ -346,11 +452,14 @@ async fn g7_agents_that_new_rules_reject_are_told_until_they_are_noted() {
     crate::support::Said::of(command).await;
     assert_eq!(platform.problem("a").await.unwrap().0, "rejected");
     let daemon = daemon_with(&platform, &strict);
-    daemon.logged("the mapping has changed; all agents stand as before").await;
+    daemon
+        .logged("the mapping has changed; all agents stand as before")
+        .await;
 }
 
-/// GIVEN agents whose name is of an enum, plainly, under a domain, in an array or in a composite type, WHEN a value of it is renamed, THEN their
-/// configurations have the new name within one sweep: the rows have changed, and no trigger has fired.
+/// GIVEN agents whose name is of an enum, plainly, under a domain, in an array or in a composite
+/// type, WHEN a value of it is renamed, THEN their configurations have the new name within one
+/// sweep: the rows have changed, and no trigger has fired.
 #[tokio::test]
 async fn g14_a_value_of_an_enum_that_is_renamed_is_a_change_of_every_agent() {
     for (column, value, name) in [
@@ -359,24 +468,41 @@ async fn g14_a_value_of_an_enum_that_is_renamed_is_a_change_of_every_agent() {
         ("mood[]", "'{calm}'", "{brave}"),
         ("moods", "'(calm)'", "(brave)"),
         ("moodrange", "'[calm,calm]'", "[brave,brave]"),
-        ("moodrange[]", "ARRAY[moodrange('calm', 'calm', '[]')]", "{\"[brave,brave]\"}"),
+        (
+            "moodrange[]",
+            "ARRAY[moodrange('calm', 'calm', '[]')]",
+            "{\"[brave,brave]\"}",
+        ),
     ] {
         let platform = Platform::new().await;
         platform
             .run(&format!(
-                "CREATE TYPE mood AS ENUM ('calm', 'sad'); CREATE DOMAIN moody AS mood; CREATE TYPE moods AS (one mood);
+                "CREATE TYPE mood AS ENUM ('calm', 'sad'); CREATE DOMAIN moody AS mood; CREATE
+                      TYPE moods AS (one mood);
                  CREATE TYPE moodrange AS RANGE (subtype = mood);
                  ALTER TABLE agents DROP COLUMN name; ALTER TABLE agents ADD COLUMN name {column}"
             ))
             .await;
         platform.install();
-        platform.run(&format!("INSERT INTO agents (slug, name) VALUES ('a', {value})")).await;
+        platform
+            .run(&format!(
+                "INSERT INTO agents (slug, name) VALUES ('a', {value})"
+            ))
+            .await;
         platform.configure("a").await;
         let daemon = platform.brisk_daemon();
         daemon.logged("caught up").await;
-        platform.holds("SELECT agent_name IS NOT NULL FROM agent_configurations").await;
-        platform.run("ALTER TYPE mood RENAME VALUE 'calm' TO 'brave'").await;
-        platform.holds(&format!("SELECT agent_name = '{name}' FROM agent_configurations")).await;
+        platform
+            .holds("SELECT agent_name IS NOT NULL FROM agent_configurations")
+            .await;
+        platform
+            .run("ALTER TYPE mood RENAME VALUE 'calm' TO 'brave'")
+            .await;
+        platform
+            .holds(&format!(
+                "SELECT agent_name = '{name}' FROM agent_configurations"
+            ))
+            .await;
     }
 }
 
@@ -384,14 +510,29 @@ async fn g14_a_value_of_an_enum_that_is_renamed_is_a_change_of_every_agent() {
 async fn g14_a_session_that_leads_and_does_nothing_is_told_by_the_standby() {
     let platform = without_image().await;
     let stranger = platform.connect().await;
-    stranger.batch_execute("SELECT pg_advisory_lock(1634169721, 1)").await.unwrap();
-    platform.run("UPDATE agent_sync.outbox SET at = now() - interval '2 minutes'").await;
+    stranger
+        .batch_execute("SELECT pg_advisory_lock(1634169721, 1)")
+        .await
+        .unwrap();
+    platform
+        .run("UPDATE agent_sync.outbox SET at = now() - interval '2 minutes'")
+        .await;
     let daemon = platform.daemon();
-    let line = daemon.logged("another session leads here, and changes are not applied").await;
-    assert!(line["remedy"].as_str().unwrap().contains("pg_terminate_backend"), "{line}");
+    let line = daemon
+        .logged("another session leads here, and changes are not applied")
+        .await;
+    assert!(
+        line["remedy"]
+            .as_str()
+            .unwrap()
+            .contains("pg_terminate_backend"),
+        "{line}"
+    );
     drop(stranger);
     platform.drained().await;
-    platform.holds("SELECT bool_and(agent_name = 'Agent ' || agent_slug) FROM agent_configurations").await;
+    platform
+        .holds("SELECT bool_and(agent_name = 'Agent ' || agent_slug) FROM agent_configurations")
+        .await;
 }
 
 #[tokio::test]
@@ -400,17 +541,28 @@ async fn s7_a_role_that_cannot_be_a_daemon_and_holds_the_leaders_lock_is_named_e
     let role = format!("mallory_{}", platform.name());
     platform.run(&format!("CREATE ROLE {role} LOGIN")).await;
     let (mallory, _) = crate::support::platform::connect(&platform.url_as(&role)).await;
-    mallory.batch_execute("SELECT pg_advisory_lock(1634169721, 1)").await.unwrap();
+    mallory
+        .batch_execute("SELECT pg_advisory_lock(1634169721, 1)")
+        .await
+        .unwrap();
     let daemon = Daemon::start(http::command(&platform));
     let address = http::address(&daemon).await;
-    let line = daemon.logged("another session leads here, and changes are not applied").await;
+    let line = daemon
+        .logged("another session leads here, and changes are not applied")
+        .await;
     assert!(
-        line["leader"].as_str().unwrap().contains(&format!("of the role {role} holds the leader's lock")),
+        line["leader"]
+            .as_str()
+            .unwrap()
+            .contains(&format!("of the role {role} holds the leader's lock")),
         "{line}"
     );
     let (code, body) = http::get(address, "/readyz").await;
     assert_eq!(code, 503, "{body}");
-    assert!(body.contains(&role) && body.contains("pg_terminate_backend"), "{body}");
+    assert!(
+        body.contains(&role) && body.contains("pg_terminate_backend"),
+        "{body}"
+    );
     for verb in ["status", "doctor"] {
         let said = platform.says(&[verb]).await.fits();
         assert_eq!(said.code, 2, "{said:?}");
@@ -419,23 +571,34 @@ async fn s7_a_role_that_cannot_be_a_daemon_and_holds_the_leaders_lock_is_named_e
     drop(mallory);
     daemon.logged("connected and leading").await;
     platform.drained().await;
-    crate::support::eventually("it is ready", async || http::get(address, "/readyz").await.0 == 200).await;
+    crate::support::eventually("it is ready", async || {
+        http::get(address, "/readyz").await.0 == 200
+    })
+    .await;
 }
 
 /// A lock of a prepared transaction has no process, and outlives a restart of the server.
 #[tokio::test]
 async fn s7_a_prepared_transaction_that_holds_the_leaders_lock_is_named_everywhere() {
-    let own =
-        Cluster::start(Options { settings: "max_prepared_transactions = 5", ..Options::default() }).unwrap();
+    let own = Cluster::start(Options {
+        settings: "max_prepared_transactions = 5",
+        ..Options::default()
+    })
+    .unwrap();
     let platform = Platform::with_tables(&own, TABLES).await;
     platform.install();
     platform.run("CREATE ROLE mallory LOGIN").await;
     platform
-        .run("SET ROLE mallory; BEGIN; SELECT pg_advisory_xact_lock(1634169721, 1); PREPARE TRANSACTION 'm''1'; RESET ROLE")
+        .run(
+            "SET ROLE mallory; BEGIN; SELECT pg_advisory_xact_lock(1634169721, 1); PREPARE \
+            TRANSACTION 'm''1'; RESET ROLE",
+        )
         .await;
     let daemon = Daemon::start(http::command(&platform));
     let address = http::address(&daemon).await;
-    daemon.logged("another session leads here, and changes are not applied").await;
+    daemon
+        .logged("another session leads here, and changes are not applied")
+        .await;
     let (code, body) = http::get(address, "/readyz").await;
     assert!(
         code == 503 && body.contains("the prepared transaction m'1 of the role mallory"),
@@ -445,7 +608,10 @@ async fn s7_a_prepared_transaction_that_holds_the_leaders_lock_is_named_everywhe
         let said = platform.says(&[verb]).await.fits();
         let words: Vec<&str> = said.out.split_whitespace().collect();
         assert_eq!(said.code, 2, "{said:?}");
-        assert!(words.join(" ").contains("ROLLBACK PREPARED 'm''1'"), "{said:?}");
+        assert!(
+            words.join(" ").contains("ROLLBACK PREPARED 'm''1'"),
+            "{said:?}"
+        );
     }
     platform.run("ROLLBACK PREPARED 'm''1'").await;
     daemon.logged("connected and leading").await;
@@ -464,82 +630,159 @@ async fn g14_a_leader_that_was_stopped_makes_its_standby_unready() {
     standby.logged("another daemon leads here").await;
     // The server process of its session: the kernel goes on answering for it.
     let pid: i32 = platform
-        .value("SELECT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1 AND l.granted AND d.datname = current_database()")
+        .value(
+            "SELECT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE \
+            l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1 AND l.granted AND \
+            d.datname = current_database()",
+        )
         .await;
     leader.signal("STOP");
-    let kill =
-        |signal: &str| std::process::Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
+    let kill = |signal: &str| {
+        std::process::Command::new("kill")
+            .args([signal, &pid.to_string()])
+            .status()
+            .unwrap()
+    };
     assert!(kill("-STOP").success());
     platform.save("a", EXAMPLE).await;
-    platform.run("UPDATE agent_sync.outbox SET at = now() - interval '2 minutes'").await;
-    standby.logged("another session leads here, and changes are not applied").await;
+    platform
+        .run("UPDATE agent_sync.outbox SET at = now() - interval '2 minutes'")
+        .await;
+    standby
+        .logged("another session leads here, and changes are not applied")
+        .await;
     let (code, body) = http::get(address, "/readyz").await;
-    assert!(code == 503 && body.contains("applies no changes"), "{code} {body}");
+    assert!(
+        code == 503 && body.contains("applies no changes"),
+        "{code} {body}"
+    );
     assert!(kill("-CONT").success());
     leader.signal("KILL");
     standby.logged("connected and leading").await;
     platform.drained().await;
 }
 
-/// GIVEN two daemons of one database with other rules, or with other columns, WHEN one stands by, THEN it says so; and `doctor` with its settings
-/// says that the configurations are in sync under others.
+/// GIVEN two daemons of one database with other rules, or with other columns, WHEN one stands by,
+/// THEN it says so; and `doctor` with its settings says that the configurations are in sync under
+/// others.
 #[tokio::test]
 async fn g14_a_standby_with_another_mapping_says_so() {
     for (name, value) in [
         ("AGENT_SYNC__RULES__FILE", None),
-        ("AGENT_SYNC__DATABASES__DEFAULT__CONFIGURATIONS__COLUMNS__AGENT_NAME", Some("title")),
+        (
+            "AGENT_SYNC__DATABASES__DEFAULT__CONFIGURATIONS__COLUMNS__AGENT_NAME",
+            Some("title"),
+        ),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let [_, two] = two_rules(folder.path());
         let value = value.map_or(two.clone().into_os_string(), Into::into);
         let platform = without_image().await;
-        platform.run("ALTER TABLE agent_configurations ADD COLUMN title text").await;
+        platform
+            .run("ALTER TABLE agent_configurations ADD COLUMN title text")
+            .await;
         let leader = platform.caught_up_daemon().await;
         platform.drained().await;
         let mut command = platform.command(&["run"]);
         command.env(name, &value);
         let standby = Daemon::start(command);
-        standby.logged("the daemon that leads here works with other rules or columns than this one").await;
+        standby
+            .logged("the daemon that leads here works with other rules or columns than this one")
+            .await;
         let mut command = platform.command(&["doctor"]);
         command.env(name, &value);
         let said = crate::support::Said::of(command).await.fits();
         assert!(said.out.contains("warn  mapping"), "{}", said.out);
-        assert!(platform.says(&["doctor"]).await.out.contains("pass  mapping"), "the settings of the leader");
+        assert!(
+            platform
+                .says(&["doctor"])
+                .await
+                .out
+                .contains("pass  mapping"),
+            "the settings of the leader"
+        );
         drop(leader);
         standby.logged("the mapping has changed").await;
         assert!(
-            platform.says(&["doctor"]).await.out.contains("warn  mapping"),
+            platform
+                .says(&["doctor"])
+                .await
+                .out
+                .contains("warn  mapping"),
             "others have been in force since"
         );
     }
 }
 
-/// GIVEN an outbox on which somebody has made what may keep saves from it or has them wait, THEN it is a fault with the statement that mends it.
+/// GIVEN an outbox on which somebody has made what may keep saves from it or has them wait, THEN it
+/// is a fault with the statement that mends it.
 #[tokio::test]
 async fn g3_what_others_make_on_the_outbox_is_a_fault_of_the_capture() {
     for (made, what) in [
         (
-            "CREATE FUNCTION public.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
-             CREATE TRIGGER theirs BEFORE INSERT ON agent_sync.problem FOR EACH ROW EXECUTE FUNCTION public.nothing()",
+            "CREATE FUNCTION public.nothing() RETURNS trigger LANGUAGE plpgsql AS
+                  'BEGIN RETURN NULL; END';
+             CREATE TRIGGER theirs BEFORE INSERT ON agent_sync.problem
+               FOR EACH ROW EXECUTE FUNCTION public.nothing()",
             "has the trigger theirs",
         ),
         (
-            "CREATE FUNCTION public.nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
-             CREATE TRIGGER theirs BEFORE UPDATE ON agent_sync.install FOR EACH ROW EXECUTE FUNCTION public.nothing()",
+            "CREATE FUNCTION public.nothing() RETURNS trigger LANGUAGE plpgsql AS
+                  'BEGIN RETURN NEW; END';
+             CREATE TRIGGER theirs BEFORE UPDATE ON agent_sync.install
+               FOR EACH ROW EXECUTE FUNCTION public.nothing()",
             "has the trigger theirs",
         ),
         (
             "ALTER TABLE agent_sync.outbox ADD PRIMARY KEY (slug, at)",
             "has the unique index agent_sync.outbox_pkey",
         ),
-        ("ALTER SEQUENCE agent_sync.uncaptured CACHE 50", "is a sequence with other parameters"),
-        ("ALTER SEQUENCE agent_sync.uncaptured MAXVALUE 1 CYCLE", "is a sequence with other parameters"),
-        ("ALTER TABLE agent_sync.outbox ADD COLUMN tenant integer NOT NULL", "has the column tenant as integer NOT NULL"),
-        ("ALTER TABLE agent_sync.outbox ALTER COLUMN at DROP DEFAULT", "has the column at as timestamp with time zone NOT NULL"),
-        ("ALTER TABLE agent_sync.problem ADD COLUMN tenant integer NOT NULL", "has the column tenant as integer NOT NULL"),
-        ("ALTER TABLE agent_sync.problem ALTER COLUMN sqlstate TYPE varchar(3)", "has the column sqlstate as character varying(3)"),
-        ("ALTER TABLE agent_sync.problem ADD CONSTRAINT few CHECK (attempts < 3)", "has the constraint few"),
-        ("CREATE UNIQUE INDEX one ON agent_sync.outbox (slug, at)", "has the unique index agent_sync.one"),
+        (
+            "ALTER SEQUENCE agent_sync.uncaptured CACHE 50",
+            "is a sequence with other parameters",
+        ),
+        (
+            "ALTER SEQUENCE agent_sync.uncaptured MAXVALUE 1 \
+            CYCLE",
+            "is a sequence with other \
+            parameters",
+        ),
+        (
+            "ALTER TABLE agent_sync.outbox ADD COLUMN tenant integer NOT \
+            NULL",
+            "has the column \
+            tenant as integer NOT NULL",
+        ),
+        (
+            "ALTER TABLE agent_sync.outbox ALTER COLUMN at DROP \
+            DEFAULT",
+            "has the column at as \
+            timestamp with time zone NOT NULL",
+        ),
+        (
+            "ALTER TABLE agent_sync.problem ADD COLUMN tenant integer NOT \
+            NULL",
+            "has the column \
+            tenant as integer NOT NULL",
+        ),
+        (
+            "ALTER TABLE agent_sync.problem ALTER COLUMN sqlstate TYPE \
+            varchar(3)",
+            "has the column \
+            sqlstate as character varying(3)",
+        ),
+        (
+            "ALTER TABLE agent_sync.problem ADD CONSTRAINT few CHECK (attempts < \
+            3)",
+            "has the \
+            constraint few",
+        ),
+        (
+            "CREATE UNIQUE INDEX one ON agent_sync.outbox (slug, \
+            at)",
+            "has the unique index \
+            agent_sync.one",
+        ),
         (
             "ALTER TABLE agent_sync.outbox ADD EXCLUDE USING hash (slug WITH =)",
             "has the unique index agent_sync.outbox_slug_excl",
@@ -549,7 +792,8 @@ async fn g3_what_others_make_on_the_outbox_is_a_fault_of_the_capture() {
             "has the constraint short",
         ),
         (
-            "ALTER TABLE agent_sync.outbox ADD CONSTRAINT known FOREIGN KEY (slug) REFERENCES agents (slug)",
+            "ALTER TABLE agent_sync.outbox ADD CONSTRAINT known FOREIGN KEY (slug) REFERENCES \
+            agents (slug)",
             "has the constraint known",
         ),
     ] {
@@ -573,21 +817,31 @@ async fn g14_a_partitioned_table_with_another_owner_is_a_fault_until_it_is_insta
     let role = format!("owner_{}", platform.name());
     platform
         .run(&format!(
-            "DROP TABLE agents; CREATE TABLE agents (slug text, name text, system_prompt text, agent_image text, voice_settings jsonb)
+            "DROP TABLE agents; CREATE TABLE agents (slug text, name text, system_prompt text,
+                  agent_image text, voice_settings jsonb)
              PARTITION BY LIST (slug); CREATE ROLE {role}; GRANT ALL ON SCHEMA public TO {role}"
         ))
         .await;
     platform.install();
     let daemon = platform.brisk_daemon();
     daemon.logged("caught up").await;
-    platform.run(&format!("ALTER TABLE agents OWNER TO {role}")).await;
+    platform
+        .run(&format!("ALTER TABLE agents OWNER TO {role}"))
+        .await;
     let line = daemon.logged("capture broken").await;
-    assert!(line["fault"].as_str().unwrap().contains("not allowed to the owner of the table"), "{line}");
+    assert!(
+        line["fault"]
+            .as_str()
+            .unwrap()
+            .contains("not allowed to the owner of the table"),
+        "{line}"
+    );
     platform.install();
     daemon.logged("changes are noticed again").await;
     platform
         .run(&format!(
-            "SET ROLE {role}; CREATE TABLE agents_a PARTITION OF agents FOR VALUES IN ('a'); RESET ROLE"
+            "SET ROLE {role}; CREATE TABLE agents_a PARTITION OF agents FOR VALUES IN ('a'); RESET \
+            ROLE"
         ))
         .await;
 }
@@ -598,7 +852,8 @@ async fn owned() -> (Platform, String) {
     let role = format!("owner_{}", platform.name());
     platform
         .run(&format!(
-            "CREATE ROLE {role} LOGIN; ALTER DATABASE {} OWNER TO {role}; ALTER SCHEMA public OWNER TO {role};
+            "CREATE ROLE {role} LOGIN; ALTER DATABASE {} OWNER TO {role}; ALTER SCHEMA public
+                  OWNER TO {role};
              ALTER TABLE agents OWNER TO {role}; ALTER TABLE agent_configurations OWNER TO {role}",
             platform.name()
         ))
@@ -606,8 +861,8 @@ async fn owned() -> (Platform, String) {
     (platform, role)
 }
 
-/// GIVEN a server on which a function that the capture calls is not for everybody, THEN the install refuses, or what was installed before is a fault
-/// with the statement that mends it: saves fail.
+/// GIVEN a server on which a function that the capture calls is not for everybody, THEN the install
+/// refuses, or what was installed before is a fault with the statement that mends it: saves fail.
 #[tokio::test]
 async fn c4_a_function_that_the_capture_may_not_call_is_named() {
     for function in [
@@ -617,30 +872,48 @@ async fn c4_a_function_that_the_capture_may_not_call_is_named() {
     ] {
         let (platform, role) = owned().await;
         let install = || platform.says_as(&role, &["install"]);
-        platform.run(&format!("REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC")).await;
+        platform
+            .run(&format!(
+                "REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC"
+            ))
+            .await;
         let said = install().await;
         assert_eq!(said.code, 1, "{said:?}");
         // The install itself reads a setting first.
         if !function.contains("current_setting") {
             assert!(
-                said.err.contains("which the capture calls: every save of an agent would fail"),
+                said.err
+                    .contains("which the capture calls: every save of an agent would fail"),
                 "{said:?}"
             );
             assert!(said.err.contains("GRANT EXECUTE ON FUNCTION"), "{said:?}");
         }
-        platform.run(&format!("GRANT EXECUTE ON FUNCTION {function} TO PUBLIC")).await;
+        platform
+            .run(&format!("GRANT EXECUTE ON FUNCTION {function} TO PUBLIC"))
+            .await;
         assert_eq!(install().await.code, 0);
         let daemon = platform.brisk_daemon();
         daemon.logged("caught up").await;
-        platform.run(&format!("REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC")).await;
+        platform
+            .run(&format!(
+                "REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC"
+            ))
+            .await;
         let line = daemon.logged("capture broken").await;
-        assert!(line["fault"].as_str().unwrap().contains("not allowed to call"), "{line}");
+        assert!(
+            line["fault"]
+                .as_str()
+                .unwrap()
+                .contains("not allowed to call"),
+            "{line}"
+        );
         platform.run(line["remedy"].as_str().unwrap()).await;
         daemon.logged("changes are noticed again").await;
     }
 }
 
-/// GIVEN an outbox and a count that are gone, and a function that the capture calls only then and may not, WHEN an agent is saved, THEN it is saved.
+/// GIVEN an outbox and a count that are gone, and a function that the capture calls only then and
+/// may not, WHEN an agent is saved, THEN it is saved.
 #[tokio::test]
 async fn c4_what_fails_in_the_capture_after_a_failure_fails_no_save() {
     let (platform, role) = owned().await;
@@ -656,29 +929,37 @@ async fn c4_what_fails_in_the_capture_after_a_failure_fails_no_save() {
         .batch_execute("INSERT INTO agents (slug) VALUES ('a'); UPDATE agents SET name = 'saved'")
         .await
         .unwrap();
-    assert_eq!(platform.value::<String>("SELECT name FROM agents").await, "saved");
+    assert_eq!(
+        platform.value::<String>("SELECT name FROM agents").await,
+        "saved"
+    );
 }
 
-/// GIVEN a transaction that has locked all that is ours and is undone, so that no catalog tells of it, WHEN an agent is saved meanwhile and no daemon
-/// listens, THEN the daemon that comes looks at every agent; and an uninstall leaves nothing of it.
+/// GIVEN a transaction that has locked all that is ours and is undone, so that no catalog tells of
+/// it, WHEN an agent is saved meanwhile and no daemon listens, THEN the daemon that comes looks at
+/// every agent; and an uninstall leaves nothing of it.
 #[tokio::test]
 async fn g1_a_save_that_can_be_neither_noted_nor_counted_leaves_a_trace() {
     for by_reassigning in [false, true] {
         let platform = without_image().await;
         let [owner, heir] = ["owner", "heir"].map(|what| format!("{what}_{}", platform.name()));
         platform
-            .run(&format!("CREATE ROLE {owner} IN ROLE postgres; CREATE ROLE {heir} IN ROLE postgres"))
+            .run(&format!(
+                "CREATE ROLE {owner} IN ROLE postgres; CREATE ROLE {heir} IN ROLE postgres"
+            ))
             .await;
         let lock = if by_reassigning {
             platform
                 .run(&format!(
-                    "ALTER TABLE agent_sync.outbox OWNER TO {owner}; ALTER SEQUENCE agent_sync.uncaptured OWNER TO {owner}"
+                    "ALTER TABLE agent_sync.outbox OWNER TO {owner}; ALTER SEQUENCE \
+                    agent_sync.uncaptured OWNER TO {owner}"
                 ))
                 .await;
             format!("REASSIGN OWNED BY {owner} TO {heir}")
         } else {
             format!(
-                "ALTER TABLE agent_sync.outbox OWNER TO {heir}; ALTER SEQUENCE agent_sync.uncaptured OWNER TO {heir}"
+                "ALTER TABLE agent_sync.outbox OWNER TO {heir}; ALTER SEQUENCE \
+                agent_sync.uncaptured OWNER TO {heir}"
             )
         };
         let daemon = platform.brisk_daemon();
@@ -686,27 +967,54 @@ async fn g1_a_save_that_can_be_neither_noted_nor_counted_leaves_a_trace() {
         platform.drained().await;
         daemon.terminate().await;
         let other = platform.connect().await;
-        other.batch_execute(&format!("BEGIN; {lock}")).await.unwrap();
-        platform.run("UPDATE agents SET name = 'not noted' WHERE slug = 'a'").await;
+        other
+            .batch_execute(&format!("BEGIN; {lock}"))
+            .await
+            .unwrap();
+        platform
+            .run("UPDATE agents SET name = 'not noted' WHERE slug = 'a'")
+            .await;
         other.batch_execute("ROLLBACK").await.unwrap();
-        assert_eq!(platform.outbox().await, Vec::<String>::new(), "it could not be noted");
+        assert_eq!(
+            platform.outbox().await,
+            Vec::<String>::new(),
+            "it could not be noted"
+        );
         let _daemon = platform.brisk_daemon();
         platform
-            .holds("SELECT agent_name = 'not noted' FROM agent_configurations WHERE agent_slug = 'a'")
+            .holds(
+                "SELECT agent_name = 'not noted' FROM agent_configurations WHERE agent_slug = 'a'",
+            )
             .await;
-        assert_eq!(platform.value::<i64>("SELECT count(*) FROM pg_largeobject_metadata").await, 1);
+        assert_eq!(
+            platform
+                .value::<i64>("SELECT count(*) FROM pg_largeobject_metadata")
+                .await,
+            1
+        );
         // The install trusts no object of a role that has nothing to do with the tables (S5).
         platform
-            .run("ALTER TABLE agent_sync.outbox OWNER TO CURRENT_USER; ALTER SEQUENCE agent_sync.uncaptured OWNER TO CURRENT_USER")
+            .run(
+                "ALTER TABLE agent_sync.outbox OWNER TO CURRENT_USER; ALTER SEQUENCE \
+                agent_sync.uncaptured OWNER TO CURRENT_USER",
+            )
             .await;
         // What others keep in large objects is theirs.
-        platform.run("SELECT lo_create(0); SELECT lo_create(1634173929)").await;
+        platform
+            .run("SELECT lo_create(0); SELECT lo_create(1634173929)")
+            .await;
         assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0);
-        assert_eq!(platform.value::<i64>("SELECT count(*) FROM pg_largeobject_metadata").await, 2);
+        assert_eq!(
+            platform
+                .value::<i64>("SELECT count(*) FROM pg_largeobject_metadata")
+                .await,
+            2
+        );
     }
 }
 
-/// GIVEN anybody who asks for more slugs than are kept, again and again, THEN every agent is looked at once, and slugs that nobody has are no work.
+/// GIVEN anybody who asks for more slugs than are kept, again and again, THEN every agent is looked
+/// at once, and slugs that nobody has are no work.
 #[tokio::test]
 async fn s8_requests_by_notify_are_bounded_in_what_they_cost() {
     let platform = without_image().await;
@@ -715,24 +1023,36 @@ async fn s8_requests_by_notify_are_bounded_in_what_they_cost() {
     let rounds = 3;
     for round in 0..rounds {
         platform
-            .run(&format!("SELECT pg_notify('agent_sync', 'nobody-' || {round} || '-' || i) FROM generate_series(1, 1100) i"))
+            .run(&format!(
+                "SELECT pg_notify('agent_sync', 'nobody-' || {round} || '-' || i) FROM \
+                generate_series(1, 1100) i"
+            ))
             .await;
         // Who asks for an agent is served all the same.
         platform
             .run(&format!(
-                "UPDATE agent_configurations SET agent_name = 'edited {round}' WHERE agent_slug = 'a'"
+                "UPDATE agent_configurations SET agent_name = 'edited {round}' WHERE agent_slug = \
+                'a'"
             ))
             .await;
-        crate::support::eventually("it is served, once the flood has been taken in", async || {
-            platform.run("NOTIFY agent_sync, 'a'").await;
-            platform
-                .value("SELECT agent_name = 'Agent a' FROM agent_configurations WHERE agent_slug = 'a'")
+        crate::support::eventually(
+            "it is served, once the flood has been taken in",
+            async || {
+                platform.run("NOTIFY agent_sync, 'a'").await;
+                platform
+                .value("SELECT agent_name = 'Agent a' FROM agent_configurations WHERE agent_slug = \
+                    'a'")
                 .await
-        })
+            },
+        )
         .await;
         platform.drained().await;
     }
     assert_eq!(daemon.lines("more slugs were asked for").len(), 1);
-    let gone: u64 = daemon.lines("batch committed").iter().map(|line| line["gone"].as_u64().unwrap()).sum();
+    let gone: u64 = daemon
+        .lines("batch committed")
+        .iter()
+        .map(|line| line["gone"].as_u64().unwrap())
+        .sum();
     assert_eq!(gone, 0, "no slug that nobody has was put into the outbox");
 }

@@ -61,8 +61,8 @@ const THIN_OUT: &str = r"
         FROM agent_configurations) AS n
     WHERE n.id = c.id AND n.place > CASE WHEN substr(n.agent_slug, 7)::int % 11 = 0 THEN 2 ELSE 1 END";
 
-/// The contract (M1 to M7) once more, in SQL and by other means, for the settings above: what is rejected, what is missing, what
-/// differs.
+/// The contract (M1 to M7) once more, in SQL and by other means, for the settings above: what is
+/// rejected, what is missing, what differs.
 const INDEPENDENT: &str = r#"
     WITH decoded AS (
         SELECT a.slug, a.name, a.system_prompt, a.agent_image, c.id,
@@ -112,7 +112,8 @@ async fn check_agrees_with_an_independent_judgement_in_sql_about_every_agent() {
     platform.run(ALL_KINDS).await;
     platform.run(THIN_OUT).await;
     let rows = platform.client.query(INDEPENDENT, &[]).await.unwrap();
-    let expected: BTreeMap<String, String> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let expected: BTreeMap<String, String> =
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let count = |verdict: &str| expected.values().filter(|own| *own == verdict).count();
     for verdict in ["in_sync", "drifted", "missing", "rejected"] {
         assert!(count(verdict) > 50, "{verdict}: {}", count(verdict));
@@ -125,11 +126,18 @@ async fn check_agrees_with_an_independent_judgement_in_sql_about_every_agent() {
         }
         let said = platform.says(&["check", "--json"]).await;
         assert_eq!(said.code, 2);
-        assert_eq!(said.err.contains("not installed"), !installed, "{}", said.err);
+        assert_eq!(
+            said.err.contains("not installed"),
+            !installed,
+            "{}",
+            said.err
+        );
         let mut objects = said.objects();
         let summary = objects.pop().unwrap();
-        let found: BTreeMap<_, _> =
-            objects.iter().map(|one| (text(one, "slug"), text(one, "verdict"))).collect();
+        let found: BTreeMap<_, _> = objects
+            .iter()
+            .map(|one| (text(one, "slug"), text(one, "verdict")))
+            .collect();
         for (slug, verdict) in &expected {
             let found = found.get(slug).map_or("in_sync", String::as_str);
             assert_eq!(found, verdict, "{slug}");
@@ -143,12 +151,21 @@ async fn check_agrees_with_an_independent_judgement_in_sql_about_every_agent() {
         assert!(slugs.is_sorted(), "they come in the order of the slugs");
     }
 
-    // What it says would be written is what the daemon then writes: nothing but what cannot be written is left.
+    // What it says would be written is what the daemon then writes: nothing but what cannot be
+    // written is left.
     let _daemon = platform.caught_up_daemon().await;
     let said = platform.says(&["check", "--json"]).await;
     let objects = said.objects();
-    assert_eq!(objects.last().unwrap()["summary"]["drifted"], 0, "{}", objects.last().unwrap());
-    assert_eq!(objects.last().unwrap()["summary"]["missing"], count("missing"));
+    assert_eq!(
+        objects.last().unwrap()["summary"]["drifted"],
+        0,
+        "{}",
+        objects.last().unwrap()
+    );
+    assert_eq!(
+        objects.last().unwrap()["summary"]["missing"],
+        count("missing")
+    );
 }
 
 fn text(object: &Value, key: &str) -> String {
@@ -166,8 +183,10 @@ async fn check_shows_each_difference_on_80_columns_without_prompts_and_keys() {
         .await;
     platform
         .run(&format!(
-            "UPDATE agents SET system_prompt = 'secret prompt {}', agent_image = 'https://x/y.png?signature=secret';
-             INSERT INTO agent_configurations (agent_slug, agent_name, system_prompt, voice_id, provider_config)
+            "UPDATE agents SET system_prompt = 'secret prompt {}', agent_image =
+                  'https://x/y.png?signature=secret';
+             INSERT INTO agent_configurations (agent_slug, agent_name, system_prompt, voice_id,
+               provider_config)
              VALUES ('reception', E'Agent\\x1b[2J', 'older secret prompt', 'v1',
                 '{{\"tts\": {{\"provider\": \"elevenlabs\", \"voice_id\": \"v1\", \"stability\": 0.50}}, \"secret\": \"secret\"}}');
              TRUNCATE agent_sync.outbox",
@@ -190,14 +209,29 @@ async fn check_shows_each_difference_on_80_columns_without_prompts_and_keys() {
     }
     let json = platform.says(&["check", "--json"]).await;
     let differences = &json.objects()[0]["differing"][0]["differences"];
-    let of =
-        |path: &str| differences.as_array().unwrap().iter().find(|one| one["path"] == path).cloned().unwrap();
+    let of = |path: &str| {
+        differences
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|one| one["path"] == path)
+            .cloned()
+            .unwrap()
+    };
     assert_eq!(
         of("system_prompt"),
         json!({"path": "system_prompt", "current_characters": 19, "expected_characters": 1514})
     );
-    assert_eq!(of("temperature"), json!({"path": "temperature", "expected": 0.9}));
-    assert!(json.out.contains(r#""path":"provider_config.tts.stability","current":0.50}"#), "{}", json.out);
+    assert_eq!(
+        of("temperature"),
+        json!({"path": "temperature", "expected": 0.9})
+    );
+    assert!(
+        json.out
+            .contains(r#""path":"provider_config.tts.stability","current":0.50}"#),
+        "{}",
+        json.out
+    );
     for text in [said.out, said.err, json.out, json.err] {
         assert!(!text.contains("secret"), "{text}");
     }
@@ -212,19 +246,36 @@ async fn i2_check_exits_with_0_2_64_or_69() {
     platform.becomes("a", EXPECTED).await;
     platform.drained().await;
     let said = platform.says(&["check"]).await.fits();
-    assert_eq!((said.code, said.out.as_str()), (0, "default: 1 agent, 1 in sync\n"));
+    assert_eq!(
+        (said.code, said.out.as_str()),
+        (0, "default: 1 agent, 1 in sync\n")
+    );
     let said = platform.says(&["check", "a", "nobody"]).await.fits();
     assert_eq!(said.code, 2);
     assert!(said.out.contains("in sync   a\n"), "{}", said.out);
-    assert!(said.out.ends_with("unknown   nobody  no agent has this slug\n"), "{}", said.out);
+    assert!(
+        said.out
+            .ends_with("unknown   nobody  no agent has this slug\n"),
+        "{}",
+        said.out
+    );
 
     // What is pending is no drift while a daemon leads, and stays so where none does.
     daemon.signal("STOP");
     platform.run("UPDATE agents SET name = 'Other'").await;
     let said = platform.says(&["check"]).await.fits();
     assert_eq!(said.code, 0, "{said:?}");
-    assert!(said.out.contains("pending   a  saved, and the daemon has yet to look at it"), "{}", said.out);
-    assert!(said.out.contains("default: 1 agent, 0 in sync, 1 pending"), "{}", said.out);
+    assert!(
+        said.out
+            .contains("pending   a  saved, and the daemon has yet to look at it"),
+        "{}",
+        said.out
+    );
+    assert!(
+        said.out.contains("default: 1 agent, 0 in sync, 1 pending"),
+        "{}",
+        said.out
+    );
     daemon.signal("CONT");
     assert!(daemon.terminate().await.success());
     platform.run("UPDATE agents SET name = 'Another'").await;
@@ -242,10 +293,19 @@ async fn i2_check_exits_with_0_2_64_or_69() {
         assert!(said.out.starts_with(word), "{}", said.out);
     }
 
-    assert_eq!(platform.says(&["check", "--database", "elsewhere"]).await.code, 64);
+    assert_eq!(
+        platform
+            .says(&["check", "--database", "elsewhere"])
+            .await
+            .code,
+        64
+    );
     let mut command = platform.command(&["check"]);
     command.env_remove("DATABASE_URL");
-    command.env("AGENT_SYNC__DATABASES__BAD__URL", "postgres://nobody:hunter2@127.0.0.1:1/none");
+    command.env(
+        "AGENT_SYNC__DATABASES__BAD__URL",
+        "postgres://nobody:hunter2@127.0.0.1:1/none",
+    );
     command.env("AGENT_SYNC__DATABASES__GOOD__URL", &platform.url);
     let said = Said::of(command).await.fits();
     assert_eq!(said.code, 69);
@@ -254,7 +314,11 @@ async fn i2_check_exits_with_0_2_64_or_69() {
         "{}",
         said.err
     );
-    assert!(said.out.contains("good: 3 agents"), "the other one is checked all the same: {}", said.out);
+    assert!(
+        said.out.contains("good: 3 agents"),
+        "the other one is checked all the same: {}",
+        said.out
+    );
     assert!(!said.err.contains("hunter2"), "{}", said.err);
 }
 
@@ -264,51 +328,84 @@ async fn i2_of_a_database_that_cannot_be_reached_it_is_not_said_that_no_agent_ha
     for verb in [&["check", "nobody"][..], &["reconcile", "nobody", "--yes"]] {
         let mut command = platform.command(verb);
         command.env_remove("DATABASE_URL");
-        command.env("AGENT_SYNC__DATABASES__BAD__URL", "postgres://nobody@127.0.0.1:1/none");
+        command.env(
+            "AGENT_SYNC__DATABASES__BAD__URL",
+            "postgres://nobody@127.0.0.1:1/none",
+        );
         let said = Said::of(command).await.fits();
         assert_eq!((said.code, &*said.out), (69, ""), "{said:?}");
 
         let mut command = platform.command(verb);
         command.env_remove("DATABASE_URL");
-        command.env("AGENT_SYNC__DATABASES__BAD__URL", "postgres://nobody@127.0.0.1:1/none");
+        command.env(
+            "AGENT_SYNC__DATABASES__BAD__URL",
+            "postgres://nobody@127.0.0.1:1/none",
+        );
         command.env("AGENT_SYNC__DATABASES__GOOD__URL", &platform.url);
         let said = Said::of(command).await.fits();
         assert_eq!(said.code, 69, "{said:?}");
-        assert!(said.out.contains("no agent has this slug, as far as could be checked"), "{}", said.out);
+        assert!(
+            said.out
+                .contains("no agent has this slug, as far as could be checked"),
+            "{}",
+            said.out
+        );
 
         let said = platform.says(verb).await.fits();
-        assert!(said.out.contains("unknown   nobody  no agent has this slug\n"), "{}", said.out);
+        assert!(
+            said.out
+                .contains("unknown   nobody  no agent has this slug\n"),
+            "{}",
+            said.out
+        );
     }
 }
 
 #[tokio::test]
 async fn check_says_which_write_was_refused_last() {
     let platform = Platform::installed().await;
-    platform.run("ALTER TABLE agent_configurations ADD CONSTRAINT short CHECK (length(voice_id) < 5)").await;
+    platform
+        .run("ALTER TABLE agent_configurations ADD CONSTRAINT short CHECK (length(voice_id) < 5)")
+        .await;
     platform.save("a", r#"{"voice_id":"far too long"}"#).await;
     platform.configure("a").await;
     let _daemon = platform.caught_up_daemon().await;
-    platform.holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE kind = 'failed')").await;
+    platform
+        .holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE kind = 'failed')")
+        .await;
     platform.drained().await;
     let said = platform.says(&["check"]).await.fits();
     assert_eq!(said.code, 2);
-    assert!(said.out.contains("the last write failed: PostgreSQL refused the write"), "{}", said.out);
+    assert!(
+        said.out
+            .contains("the last write failed: PostgreSQL refused the write"),
+        "{}",
+        said.out
+    );
     assert!(said.out.contains("constraint short"), "{}", said.out);
 }
 
-/// GIVEN a table in which rows are hidden from the role, WHEN it checks, THEN it says so, for it cannot see what is not in sync.
+/// GIVEN a table in which rows are hidden from the role, WHEN it checks, THEN it says so, for it
+/// cannot see what is not in sync.
 #[tokio::test]
 async fn g10_check_warns_where_row_level_security_may_hide_rows() {
     let platform = Platform::new().await;
     let role = format!("checks_{}", platform.name());
     let said = platform.says(&["install", "--role", &role]).await;
     assert_eq!(said.code, 0, "{said:?}");
-    platform.run("ALTER TABLE agents ENABLE ROW LEVEL SECURITY").await;
+    platform
+        .run("ALTER TABLE agents ENABLE ROW LEVEL SECURITY")
+        .await;
     let mut command = platform.command(&["check"]);
     command.env("DATABASE_URL", platform.url_as(&role));
     let said = Said::of(command).await;
     assert_eq!(said.code, 0, "{said:?}");
-    assert!(said.err.contains("row-level security of public.agents may hide rows"), "{}", said.err);
+    assert!(
+        said.err
+            .contains("row-level security of public.agents may hide rows"),
+        "{}",
+        said.err
+    );
     assert!(said.err.contains("try: CREATE POLICY"), "{}", said.err);
 }
 
@@ -318,9 +415,12 @@ async fn g12_check_takes_the_same_memory_for_200_000_agents_as_for_a_tenth_of_th
     let fill = |from: u32, to: u32| {
         format!(
             "INSERT INTO agents (slug, name, system_prompt, voice_settings)
-             SELECT 'agent-' || i, 'Agent', 'You are an agent.', '{{\"voice_id\":\"v\"}}' FROM generate_series({from}, {to}) i;
-             INSERT INTO agent_configurations (agent_slug, agent_name, system_prompt, voice_id, voice_settings)
-             SELECT slug, name, system_prompt, CASE WHEN slug LIKE '%7' THEN 'old' ELSE 'v' END, voice_settings
+             SELECT 'agent-' || i, 'Agent', 'You are an agent.', '{{\"voice_id\":\"v\"}}'
+               FROM generate_series({from}, {to}) i;
+             INSERT INTO agent_configurations (agent_slug, agent_name, system_prompt, voice_id,
+               voice_settings)
+             SELECT slug, name, system_prompt, CASE WHEN slug LIKE '%7' THEN 'old'
+               ELSE 'v' END, voice_settings
              FROM agents WHERE substr(slug, 7)::int >= {from};
              TRUNCATE agent_sync.outbox"
         )
@@ -329,10 +429,16 @@ async fn g12_check_takes_the_same_memory_for_200_000_agents_as_for_a_tenth_of_th
     let (few, _) = peak_of(platform.command(&["check"]));
     platform.run(&fill(20_001, 200_000)).await;
     let (many, said) = peak_of(platform.command(&["check"]));
-    assert!(said.contains("200,000 agents, 180,000 in sync, 20,000 drifted"), "{said}");
+    assert!(
+        said.contains("200,000 agents, 180,000 in sync, 20,000 drifted"),
+        "{said}"
+    );
     eprintln!("peak memory of check: {few} KiB for 20,000 agents, {many} KiB for 200,000");
     assert!(few > 1024, "{few} KiB is no process that has worked");
-    assert!(many < few + 4 * 1024, "{few} KiB for 20,000 agents, {many} KiB for 200,000");
+    assert!(
+        many < few + 4 * 1024,
+        "{few} KiB for 20,000 agents, {many} KiB for 200,000"
+    );
 }
 
 /// The peak of the resident memory of a process in KiB, and the end of its output.
@@ -342,10 +448,14 @@ fn peak_of(mut command: Command) -> (u64, String) {
     let mut output = child.stdout.take().unwrap();
     let (mut peak, mut said, mut buffer) = (0, Vec::new(), [0; 4096]);
     loop {
-        // Read whenever the process has written something. It writes more than a pipe holds, so it is still there then.
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        // Read whenever the process has written something. It writes more than a pipe holds, so it
+        // is still there then.
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        peak = peak.max(line.map_or(0, |line| line.trim().trim_end_matches(" kB").parse().unwrap()));
+        peak = peak.max(line.map_or(0, |line| {
+            line.trim().trim_end_matches(" kB").parse().unwrap()
+        }));
         match output.read(&mut buffer).unwrap() {
             0 => break,
             read => said.extend_from_slice(&buffer[..read]),
@@ -353,20 +463,36 @@ fn peak_of(mut command: Command) -> (u64, String) {
     }
     child.wait().unwrap();
     let said = String::from_utf8(said).unwrap();
-    (peak, said.lines().last().map_or(String::new(), |_| said.lines().rev().take(3).collect()))
+    (
+        peak,
+        said.lines()
+            .last()
+            .map_or(String::new(), |_| said.lines().rev().take(3).collect()),
+    )
 }
 
 #[tokio::test]
 async fn a_reader_that_has_seen_enough_ends_the_check() {
     let platform = Platform::new().await;
     platform
-        .run("INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'n' FROM generate_series(1, 20000) i")
+        .run(
+            "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'n' FROM generate_series(1, \
+            20000) i",
+        )
         .await;
-    let mut child =
-        platform.command(&["check"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = platform
+        .command(&["check"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     drop(child.stdout.take());
     let status = child.wait().unwrap();
-    assert_eq!(status.code(), Some(2), "no panic, and what was found by then");
+    assert_eq!(
+        status.code(),
+        Some(2),
+        "no panic, and what was found by then"
+    );
 }
 
 #[tokio::test]
@@ -381,7 +507,9 @@ async fn a_standby_can_be_checked_and_is_said_to_be_one() {
     platform.run("TRUNCATE agent_sync.outbox").await;
     platform.configure("a").await;
     platform.run("TRUNCATE agent_sync.outbox").await;
-    let Some(standby) = crate::support::standby(&primary) else { return };
+    let Some(standby) = crate::support::standby(&primary) else {
+        return;
+    };
     let on_standby = |arguments: &[&str]| {
         let mut command = platform.command(arguments);
         command.env("DATABASE_URL", standby.url(platform.name()));
@@ -398,30 +526,48 @@ async fn a_standby_can_be_checked_and_is_said_to_be_one() {
     );
     let said = Said::of(on_standby(&["doctor"])).await.fits();
     assert_eq!(said.code, 2, "{said:?}");
-    assert!(said.out.contains("FAIL  server        this server is a standby"), "{}", said.out);
+    assert!(
+        said.out
+            .contains("FAIL  server        this server is a standby"),
+        "{}",
+        said.out
+    );
     let said = Said::of(on_standby(&["reconcile", "a"])).await;
     assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.err.contains("give the address of the primary"), "{}", said.err);
+    assert!(
+        said.err.contains("give the address of the primary"),
+        "{}",
+        said.err
+    );
 }
 
 #[tokio::test]
 async fn t5_agents_that_share_a_slug_are_ambiguous_and_nothing_is_proposed_for_them() {
-    for key in ["UNIQUE (slug, client_id)", "UNIQUE (lower(slug))", "UNIQUE (slug) WHERE enabled", ""] {
+    for key in [
+        "UNIQUE (slug, client_id)",
+        "UNIQUE (lower(slug))",
+        "UNIQUE (slug) WHERE enabled",
+        "",
+    ] {
         let platform = Platform::new().await;
         platform
             .run(
                 "DROP TABLE agents CASCADE;
-                 CREATE TABLE agents (slug text, client_id int, enabled boolean, name text, system_prompt text, voice_settings jsonb)",
+                 CREATE TABLE agents (slug text, client_id int, enabled boolean, name text,
+                   system_prompt text, voice_settings jsonb)",
             )
             .await;
         if let Some(columns) = key.strip_prefix("UNIQUE ") {
             let unique = if key.contains("lower") { "" } else { "UNIQUE" };
-            platform.run(&format!("CREATE {unique} INDEX ON agents {columns}")).await;
+            platform
+                .run(&format!("CREATE {unique} INDEX ON agents {columns}"))
+                .await;
         }
         platform.install();
         platform
             .run(
-                "INSERT INTO agents (slug, client_id, name) VALUES ('twice', 1, 'one'), ('twice', 2, 'other'), ('once', 1, 'mine')",
+                "INSERT INTO agents (slug, client_id, name) VALUES ('twice', 1, 'one'), ('twice', \
+                2, 'other'), ('once', 1, 'mine')",
             )
             .await;
         platform.configure("twice").await;
@@ -430,20 +576,40 @@ async fn t5_agents_that_share_a_slug_are_ambiguous_and_nothing_is_proposed_for_t
         let said = platform.says(&["check", "--json"]).await;
         assert_eq!(said.code, 2, "{said:?}");
         let objects = said.objects();
-        let about = |slug: &str| objects.iter().find(|object| object["slug"] == slug).unwrap().clone();
+        let about = |slug: &str| {
+            objects
+                .iter()
+                .find(|object| object["slug"] == slug)
+                .unwrap()
+                .clone()
+        };
         let twice = about("twice");
         assert_eq!(twice["verdict"], "ambiguous", "{twice}");
         assert_eq!(twice["differing"], serde_json::json!([]), "{twice}");
-        assert_eq!(twice["reasons"], serde_json::json!(["2 agents have this slug"]), "{twice}");
+        assert_eq!(
+            twice["reasons"],
+            serde_json::json!(["2 agents have this slug"]),
+            "{twice}"
+        );
         assert_eq!(about("once")["verdict"], "pending");
         let why = platform.says(&["why", "twice"]).await;
         assert!(why.out.contains("2 agents have this slug"), "{why:?}");
         let dry = platform.says(&["reconcile", "twice", "--dry-run"]).await;
-        assert!(dry.out.contains("ambiguous") && !dry.out.contains("agent_name"), "{dry:?}");
-        let doctor = platform.says(&["doctor", "--json"]).await;
-        assert!(doctor.out.contains("public.agents has no unique index on slug"), "{key}: {doctor:?}");
         assert!(
-            doctor.out.contains("CREATE UNIQUE INDEX CONCURRENTLY ON public.agents (slug);"),
+            dry.out.contains("ambiguous") && !dry.out.contains("agent_name"),
+            "{dry:?}"
+        );
+        let doctor = platform.says(&["doctor", "--json"]).await;
+        assert!(
+            doctor
+                .out
+                .contains("public.agents has no unique index on slug"),
+            "{key}: {doctor:?}"
+        );
+        assert!(
+            doctor
+                .out
+                .contains("CREATE UNIQUE INDEX CONCURRENTLY ON public.agents (slug);"),
             "{doctor:?}"
         );
     }
@@ -459,13 +625,17 @@ async fn t5_a_unique_index_or_constraint_on_the_slug_alone_is_enough() {
         let platform = Platform::new().await;
         platform
             .run(
-                "DROP TABLE agents CASCADE; CREATE TABLE agents (slug text, name text, voice_settings jsonb)",
+                "DROP TABLE agents CASCADE; CREATE TABLE agents (slug text, name text, \
+                voice_settings jsonb)",
             )
             .await;
         platform.run(unique).await;
         platform.install();
         let doctor = platform.says(&["doctor", "--json"]).await;
-        assert!(!doctor.out.contains("no unique index"), "{unique}: {doctor:?}");
+        assert!(
+            !doctor.out.contains("no unique index"),
+            "{unique}: {doctor:?}"
+        );
     }
 }
 
@@ -474,24 +644,47 @@ async fn a_check_that_nobody_reads_on_holds_no_locks() {
     let platform = Platform::installed().await;
     platform
         .run(
-            "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'n' FROM generate_series(1, 20000) i;
-             INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents; TRUNCATE agent_sync.outbox",
+            "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'n'
+                  FROM generate_series(1, 20000) i;
+             INSERT INTO agent_configurations (agent_slug) SELECT slug
+               FROM agents; TRUNCATE agent_sync.outbox",
         )
         .await;
     let mut command = platform.command(&["check"]);
-    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
     let mut check = command.spawn().unwrap();
     // It has more to say than a pipe takes, and it is over with the tables all the same.
     platform
         .holds(
-            "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'agent-sync%' AND pid <> pg_backend_pid()
+            "SELECT NOT EXISTS (SELECT FROM pg_stat_activity
+                  WHERE application_name LIKE 'agent-sync%' AND pid <> pg_backend_pid()
                  AND state LIKE 'idle in transaction%' AND datname = current_database())
-             AND EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'agent-sync%' AND datname = current_database())",
+             AND EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'agent-sync%'
+               AND datname = current_database())",
         )
         .await;
-    platform.run("SET lock_timeout = '30s'; ALTER TABLE agents ADD COLUMN later text").await;
-    assert!(check.try_wait().unwrap().is_none(), "it waits for its reader");
-    let said = tokio::task::spawn_blocking(move || check.wait_with_output().unwrap()).await.unwrap();
-    assert_eq!(said.status.code(), Some(2), "{}", String::from_utf8_lossy(&said.stderr));
-    assert!(String::from_utf8_lossy(&said.stdout).matches("agent-").count() >= 20_000);
+    platform
+        .run("SET lock_timeout = '30s'; ALTER TABLE agents ADD COLUMN later text")
+        .await;
+    assert!(
+        check.try_wait().unwrap().is_none(),
+        "it waits for its reader"
+    );
+    let said = tokio::task::spawn_blocking(move || check.wait_with_output().unwrap())
+        .await
+        .unwrap();
+    assert_eq!(
+        said.status.code(),
+        Some(2),
+        "{}",
+        String::from_utf8_lossy(&said.stderr)
+    );
+    assert!(
+        String::from_utf8_lossy(&said.stdout)
+            .matches("agent-")
+            .count()
+            >= 20_000
+    );
 }

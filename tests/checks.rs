@@ -1,4 +1,5 @@
-//! What is found at the start and at every reconnect (G10), and that no state of an install is in the way of a save (C4).
+//! What is found at the start and at every reconnect (G10), and that no state of an install is in
+//! the way of a save (C4).
 
 use agent_sync::throwaway::{Cluster, Options};
 
@@ -8,7 +9,10 @@ use crate::support::{Daemon, Platform, eventually};
 /// Why the daemon cannot work, and what it says to do.
 async fn found(daemon: &Daemon) -> (String, String) {
     let line = daemon.logged("database unavailable").await;
-    (line["cause"].as_str().unwrap().to_owned(), line["remedy"].as_str().unwrap().to_owned())
+    (
+        line["cause"].as_str().unwrap().to_owned(),
+        line["remedy"].as_str().unwrap().to_owned(),
+    )
 }
 
 #[tokio::test]
@@ -19,14 +23,21 @@ async fn standby_is_refused_until_promoted() {
     platform.save("a", EXAMPLE).await;
     platform.configure("a").await;
     let name: String = platform.value("SELECT current_database()::text").await;
-    let Some(standby) = crate::support::standby(&primary) else { return };
+    let Some(standby) = crate::support::standby(&primary) else {
+        return;
+    };
 
     let mut command = platform.command(&["run"]);
-    command.env("DATABASE_URL", standby.url(&name)).env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
+    command
+        .env("DATABASE_URL", standby.url(&name))
+        .env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
     let daemon = Daemon::start(command);
     let (cause, remedy) = found(&daemon).await;
     assert_eq!(cause, "this server is a standby, so nothing can be written");
-    assert!(remedy.contains("Give the address of the primary"), "{remedy}");
+    assert!(
+        remedy.contains("Give the address of the primary"),
+        "{remedy}"
+    );
     daemon.logged_times("still unavailable", 3).await;
 
     drop(primary);
@@ -34,7 +45,13 @@ async fn standby_is_refused_until_promoted() {
     daemon.logged("caught up").await;
     let (client, _) = connect(&standby.url(&name)).await;
     let expected = format!("SELECT provider_config = '{EXPECTED}' FROM agent_configurations");
-    assert!(client.query_one(&expected, &[]).await.unwrap().get::<_, bool>(0));
+    assert!(
+        client
+            .query_one(&expected, &[])
+            .await
+            .unwrap()
+            .get::<_, bool>(0)
+    );
     assert_eq!(daemon.lines("database unavailable").len(), 1);
 }
 
@@ -42,19 +59,32 @@ async fn standby_is_refused_until_promoted() {
 async fn a_read_only_database_is_said_to_be_one_until_it_is_not() {
     let platform = Platform::installed().await;
     let name: String = platform.value("SELECT current_database()::text").await;
-    platform.run(&format!("ALTER DATABASE {name} SET default_transaction_read_only = on")).await;
+    platform
+        .run(&format!(
+            "ALTER DATABASE {name} SET default_transaction_read_only = on"
+        ))
+        .await;
     let daemon = platform.brisk_daemon();
     let (cause, remedy) = found(&daemon).await;
     assert_eq!(cause, "this server is read-only, so nothing can be written");
     assert!(remedy.contains("default_transaction_read_only"), "{remedy}");
-    platform.run(&format!("ALTER DATABASE {name} RESET default_transaction_read_only")).await;
+    platform
+        .run(&format!(
+            "ALTER DATABASE {name} RESET default_transaction_read_only"
+        ))
+        .await;
     daemon.logged("caught up").await;
 }
 
 #[tokio::test]
 async fn a_missing_stale_or_damaged_install_is_told_with_its_remedy() {
     for (damage, cause, remedy, mending) in [
-        ("DROP SCHEMA agent_sync CASCADE", "agent-sync is not installed", "Run `agent-sync install`", ""),
+        (
+            "DROP SCHEMA agent_sync CASCADE",
+            "agent-sync is not installed",
+            "Run `agent-sync install`",
+            "",
+        ),
         (
             "DROP TABLE agent_sync.outbox CASCADE; DROP SEQUENCE agent_sync.uncaptured",
             "parts of the install are gone: agent_sync.outbox, agent_sync.uncaptured",
@@ -94,17 +124,25 @@ async fn a_missing_stale_or_damaged_install_is_told_with_its_remedy() {
 #[tokio::test]
 async fn missing_privileges_are_told_all_at_once_with_the_grants_that_mend_them() {
     let platform = Platform::installed().await;
-    let role = format!("poor_{}", platform.value::<String>("SELECT current_database()::text").await);
+    let role = format!(
+        "poor_{}",
+        platform
+            .value::<String>("SELECT current_database()::text")
+            .await
+    );
     platform
         .run(&format!(
             "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA agent_sync TO {role};
              CREATE SCHEMA hidden; ALTER TABLE agents SET SCHEMA hidden;
-             GRANT SELECT ON agent_sync.outbox TO {role}; GRANT SELECT (slug) ON hidden.agents TO {role}"
+             GRANT SELECT ON agent_sync.outbox TO {role}; GRANT SELECT (slug)
+               ON hidden.agents TO {role}"
         ))
         .await;
     let with = |verb: &str, url: &str| {
         let mut command = platform.command(&[verb]);
-        command.env_remove("DATABASE_URL").env("AGENT_SYNC__DATABASES__MAIN__URL", url);
+        command
+            .env_remove("DATABASE_URL")
+            .env("AGENT_SYNC__DATABASES__MAIN__URL", url);
         command.env("AGENT_SYNC__DATABASES__MAIN__AGENTS__SCHEMA", "hidden");
         command.env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
         command
@@ -117,18 +155,25 @@ async fn missing_privileges_are_told_all_at_once_with_the_grants_that_mend_them(
         "USAGE ON SCHEMA hidden",
         "SELECT (name, system_prompt, agent_image, voice_settings) ON hidden.agents",
         "SELECT (tableoid, xmin, ctid, agent_slug, agent_name,",
-        "UPDATE (agent_name, system_prompt, agent_image, voice_id, temperature, provider_config, voice_settings, \
-         updated_at, last_updated) ON public.agent_configurations",
+        "UPDATE (agent_name, system_prompt, agent_image, voice_id, temperature, provider_config, \
+        voice_settings, updated_at, last_updated) ON public.agent_configurations",
         "INSERT ON agent_sync.outbox",
         "DELETE ON agent_sync.problem",
         "SELECT ON SEQUENCE agent_sync.uncaptured",
-        "UPDATE (uncaptured_seen, seal, last_sync, last_tried, tries, mapping) ON agent_sync.install",
+        "UPDATE (uncaptured_seen, seal, last_sync, last_tried, tries, mapping) ON \
+        agent_sync.install",
     ] {
         assert!(cause.contains(lack), "{lack} in {cause}");
-        assert!(remedy.contains(&format!("GRANT {lack}")), "{lack} in {remedy}");
+        assert!(
+            remedy.contains(&format!("GRANT {lack}")),
+            "{lack} in {remedy}"
+        );
     }
     assert!(!cause.contains("SELECT ON agent_sync.outbox"), "{cause}");
-    assert!(remedy.starts_with(&format!("Run `agent-sync install --role {role}`")), "{remedy}");
+    assert!(
+        remedy.starts_with(&format!("Run `agent-sync install --role {role}`")),
+        "{remedy}"
+    );
     assert!(daemon.lines("caught up").is_empty());
 
     let (_, grants) = remedy.split_once("or: ").unwrap();
@@ -138,15 +183,29 @@ async fn missing_privileges_are_told_all_at_once_with_the_grants_that_mend_them(
 
 #[tokio::test]
 async fn g3_prepared_transactions_and_notifications_are_warned_of_once() {
-    let own =
-        Cluster::start(Options { settings: "max_prepared_transactions = 5", ..Options::default() }).unwrap();
+    let own = Cluster::start(Options {
+        settings: "max_prepared_transactions = 5",
+        ..Options::default()
+    })
+    .unwrap();
     let platform = Platform::with_tables(&own, TABLES).await;
     platform.install();
     let daemon = platform.brisk_daemon();
     let line = daemon.logged("max_prepared_transactions is 5").await;
-    assert!(line["remedy"].as_str().unwrap().contains("capture.notify = false"), "{line}");
+    assert!(
+        line["remedy"]
+            .as_str()
+            .unwrap()
+            .contains("capture.notify = false"),
+        "{line}"
+    );
     daemon.logged("caught up").await;
-    platform.run("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'agent-sync/%'").await;
+    platform
+        .run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name \
+            LIKE 'agent-sync/%'",
+        )
+        .await;
     daemon.logged("database available again").await;
     assert_eq!(daemon.lines("max_prepared_transactions").len(), 1);
 
@@ -156,47 +215,83 @@ async fn g3_prepared_transactions_and_notifications_are_warned_of_once() {
     let daemon = Daemon::start(command);
     daemon.logged("caught up").await;
     assert!(daemon.lines("max_prepared_transactions").is_empty());
-    // With a daemon that polls, a save in a prepared transaction goes through, even if it cannot be noted.
-    platform.run("ALTER SCHEMA agent_sync RENAME TO elsewhere").await;
-    platform.run("BEGIN; INSERT INTO agents (slug) VALUES ('two-phase'); PREPARE TRANSACTION 'p'").await;
+    // With a daemon that polls, a save in a prepared transaction goes through, even if it cannot be
+    // noted.
+    platform
+        .run("ALTER SCHEMA agent_sync RENAME TO elsewhere")
+        .await;
+    platform
+        .run("BEGIN; INSERT INTO agents (slug) VALUES ('two-phase'); PREPARE TRANSACTION 'p'")
+        .await;
     platform.run("COMMIT PREPARED 'p'").await;
 }
 
-/// Ways to damage an install, and to mend it again; where nothing is said, `agent-sync install` mends it. `{owner}` owns the
-/// install; `{ui}` saves.
+/// Ways to damage an install, and to mend it again; where nothing is said, `agent-sync install`
+/// mends it. `{owner}` owns the install; `{ui}` saves.
 const DAMAGES: &[(&str, &str)] = &[
     ("DROP TABLE agent_sync.outbox CASCADE", ""),
     ("DROP TABLE agent_sync.problem CASCADE", ""),
     ("DROP TABLE agent_sync.install", ""),
     ("DROP VIEW agent_sync.state", ""),
     ("DROP SEQUENCE agent_sync.uncaptured", ""),
-    ("DROP TABLE agent_sync.outbox CASCADE; DROP SEQUENCE agent_sync.uncaptured", ""),
+    (
+        "DROP TABLE agent_sync.outbox CASCADE; DROP SEQUENCE agent_sync.uncaptured",
+        "",
+    ),
     ("DROP FUNCTION agent_sync.capture_agent() CASCADE", ""),
     ("DROP TRIGGER agent_sync_update ON agents", ""),
     ("ALTER TABLE agents DISABLE TRIGGER agent_sync_update", ""),
     ("DROP SCHEMA agent_sync CASCADE", ""),
-    ("ALTER SCHEMA agent_sync RENAME TO elsewhere", "ALTER SCHEMA elsewhere RENAME TO agent_sync"),
-    ("ALTER TABLE agent_sync.outbox RENAME TO gone", "ALTER TABLE agent_sync.gone RENAME TO outbox"),
-    ("ALTER TABLE agent_sync.outbox SET SCHEMA public", "ALTER TABLE public.outbox SET SCHEMA agent_sync"),
+    (
+        "ALTER SCHEMA agent_sync RENAME TO elsewhere",
+        "ALTER SCHEMA elsewhere RENAME TO agent_sync",
+    ),
+    (
+        "ALTER TABLE agent_sync.outbox RENAME TO \
+        gone",
+        "ALTER TABLE agent_sync.gone RENAME TO \
+        outbox",
+    ),
+    (
+        "ALTER TABLE agent_sync.outbox SET SCHEMA \
+        public",
+        "ALTER TABLE public.outbox SET SCHEMA \
+        agent_sync",
+    ),
     (
         "ALTER TABLE agent_sync.outbox RENAME COLUMN slug TO s",
         "ALTER TABLE agent_sync.outbox RENAME COLUMN s TO slug",
     ),
     (
-        "ALTER SEQUENCE agent_sync.uncaptured RENAME TO u; ALTER TABLE agent_sync.outbox RENAME TO gone",
-        "ALTER SEQUENCE agent_sync.u RENAME TO uncaptured; ALTER TABLE agent_sync.gone RENAME TO outbox",
+        "ALTER SEQUENCE agent_sync.uncaptured RENAME TO u; ALTER TABLE agent_sync.outbox RENAME TO \
+        gone",
+        "ALTER SEQUENCE agent_sync.u RENAME TO uncaptured; ALTER TABLE agent_sync.gone RENAME TO \
+        outbox",
     ),
-    ("ALTER TABLE agent_sync.outbox OWNER TO {ui}", "ALTER TABLE agent_sync.outbox OWNER TO {owner}"),
-    ("ALTER SCHEMA agent_sync OWNER TO {ui}", "ALTER SCHEMA agent_sync OWNER TO {owner}"),
+    (
+        "ALTER TABLE agent_sync.outbox OWNER TO \
+        {ui}",
+        "ALTER TABLE agent_sync.outbox OWNER TO \
+        {owner}",
+    ),
+    (
+        "ALTER SCHEMA agent_sync OWNER TO {ui}",
+        "ALTER SCHEMA agent_sync OWNER TO {owner}",
+    ),
     (
         "ALTER FUNCTION agent_sync.capture_agent() OWNER TO {ui}",
         "ALTER FUNCTION agent_sync.capture_agent() OWNER TO {owner}",
     ),
     (
-        "REVOKE ALL ON SCHEMA agent_sync FROM {owner}; REVOKE ALL ON ALL SEQUENCES IN SCHEMA agent_sync FROM {owner}",
-        "GRANT ALL ON SCHEMA agent_sync TO {owner}; GRANT ALL ON ALL SEQUENCES IN SCHEMA agent_sync TO {owner}",
+        "REVOKE ALL ON SCHEMA agent_sync FROM {owner}; REVOKE ALL ON ALL SEQUENCES IN SCHEMA \
+        agent_sync FROM {owner}",
+        "GRANT ALL ON SCHEMA agent_sync TO {owner}; GRANT ALL ON ALL SEQUENCES IN SCHEMA \
+        agent_sync TO {owner}",
     ),
-    ("REVOKE ALL ON agent_sync.outbox FROM {owner}", "GRANT ALL ON agent_sync.outbox TO {owner}"),
+    (
+        "REVOKE ALL ON agent_sync.outbox FROM {owner}",
+        "GRANT ALL ON agent_sync.outbox TO {owner}",
+    ),
     (
         "ALTER TABLE agent_sync.outbox ADD COLUMN more text NOT NULL",
         "ALTER TABLE agent_sync.outbox DROP COLUMN more",
@@ -209,29 +304,52 @@ const DAMAGES: &[(&str, &str)] = &[
         "ALTER TABLE agent_sync.outbox ADD CONSTRAINT seldom CHECK (slug <> 'agent-100') NOT VALID",
         "ALTER TABLE agent_sync.outbox DROP CONSTRAINT seldom",
     ),
-    ("CREATE UNIQUE INDEX once ON agent_sync.outbox (slug)", "DROP INDEX agent_sync.once"),
     (
-        "DROP VIEW agent_sync.state; ALTER TABLE agent_sync.outbox ALTER COLUMN slug TYPE varchar(8)",
+        "CREATE UNIQUE INDEX once ON agent_sync.outbox (slug)",
+        "DROP INDEX agent_sync.once",
+    ),
+    (
+        "DROP VIEW agent_sync.state; ALTER TABLE agent_sync.outbox ALTER COLUMN slug TYPE \
+        varchar(8)",
         "ALTER TABLE agent_sync.outbox ALTER COLUMN slug TYPE text",
     ),
     (
         "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;
-         CREATE TRIGGER fail BEFORE INSERT ON agent_sync.outbox FOR EACH ROW EXECUTE FUNCTION fail()",
+         CREATE TRIGGER fail BEFORE INSERT ON agent_sync.outbox
+           FOR EACH ROW EXECUTE FUNCTION fail()",
         "DROP FUNCTION fail() CASCADE",
     ),
     (
-        "ALTER TABLE agent_sync.outbox ENABLE ROW LEVEL SECURITY; ALTER TABLE agent_sync.outbox FORCE ROW LEVEL SECURITY",
-        "ALTER TABLE agent_sync.outbox NO FORCE ROW LEVEL SECURITY; ALTER TABLE agent_sync.outbox DISABLE ROW LEVEL SECURITY",
+        "ALTER TABLE agent_sync.outbox ENABLE ROW LEVEL SECURITY; ALTER TABLE agent_sync.outbox \
+        FORCE ROW LEVEL SECURITY",
+        "ALTER TABLE agent_sync.outbox NO FORCE ROW LEVEL SECURITY; ALTER TABLE agent_sync.outbox \
+        DISABLE ROW LEVEL SECURITY",
     ),
-    ("ALTER TABLE agent_sync.outbox SET UNLOGGED", "ALTER TABLE agent_sync.outbox SET LOGGED"),
+    (
+        "ALTER TABLE agent_sync.outbox SET UNLOGGED",
+        "ALTER TABLE agent_sync.outbox SET LOGGED",
+    ),
     (
         "CREATE RULE nothing AS ON INSERT TO agent_sync.outbox DO INSTEAD SELECT 1/0",
         "DROP RULE nothing ON agent_sync.outbox",
     ),
-    ("BEGIN; LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE", "ROLLBACK"),
-    ("BEGIN; LOCK TABLE agent_sync.outbox, agent_sync.install, agent_sync.problem", "ROLLBACK"),
-    ("BEGIN; ALTER SCHEMA agent_sync RENAME TO elsewhere", "ROLLBACK"),
-    ("BEGIN; DROP TABLE agent_sync.outbox CASCADE; DROP SEQUENCE agent_sync.uncaptured", "ROLLBACK"),
+    (
+        "BEGIN; LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE",
+        "ROLLBACK",
+    ),
+    (
+        "BEGIN; LOCK TABLE agent_sync.outbox, agent_sync.install, agent_sync.problem",
+        "ROLLBACK",
+    ),
+    (
+        "BEGIN; ALTER SCHEMA agent_sync RENAME TO elsewhere",
+        "ROLLBACK",
+    ),
+    (
+        "BEGIN; DROP TABLE agent_sync.outbox CASCADE; DROP SEQUENCE \
+        agent_sync.uncaptured",
+        "ROLLBACK",
+    ),
 ];
 
 #[tokio::test]
@@ -242,10 +360,13 @@ async fn saving_an_agent_succeeds_whatever_state_the_install_is_in() {
     // PostgreSQL lets a superuser do everything, so the install belongs to an ordinary role.
     platform
         .run(&format!(
-            "CREATE ROLE {owner} LOGIN; CREATE ROLE {ui} LOGIN; GRANT CREATE ON DATABASE {name} TO {owner};
+            "CREATE ROLE {owner} LOGIN; CREATE ROLE {ui} LOGIN; GRANT CREATE
+                  ON DATABASE {name} TO {owner};
              GRANT ALL ON SCHEMA public TO {owner}; ALTER TABLE agents OWNER TO {owner};
-             ALTER TABLE agent_configurations OWNER TO {owner}; GRANT SELECT, INSERT, UPDATE ON agents TO {ui};
-             INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'new' FROM generate_series(1, 120) i;
+             ALTER TABLE agent_configurations OWNER TO {owner}; GRANT SELECT, INSERT, UPDATE
+               ON agents TO {ui};
+             INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'new'
+               FROM generate_series(1, 120) i;
              INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents"
         ))
         .await;
@@ -259,13 +380,20 @@ async fn saving_an_agent_succeeds_whatever_state_the_install_is_in() {
     };
     let install = || {
         let output = as_owner("install").output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     };
     install();
     let daemon = Daemon::start(as_owner("run"));
     daemon.logged("caught up").await;
     let (editor, _) = connect(&platform.url_as(&ui)).await;
-    editor.batch_execute("SET statement_timeout = '20s'").await.unwrap();
+    editor
+        .batch_execute("SET statement_timeout = '20s'")
+        .await
+        .unwrap();
 
     for (number, (damage, mending)) in DAMAGES.iter().enumerate() {
         let filled = |sql: &str| sql.replace("{owner}", &owner).replace("{ui}", &ui);
@@ -283,7 +411,8 @@ async fn saving_an_agent_succeeds_whatever_state_the_install_is_in() {
             "UPDATE agents SET name = 'early-{number}' WHERE slug = 'agent-1';
              BEGIN;
              UPDATE agents SET name = 'middle-{number}' WHERE slug = 'agent-2';
-             SAVEPOINT s; UPDATE agents SET name = 'late-{number}' WHERE slug = 'agent-3'; RELEASE s;
+             SAVEPOINT s; UPDATE agents SET name = 'late-{number}'
+               WHERE slug = 'agent-3'; RELEASE s;
              UPDATE agents SET name = 'done-{number}';
              INSERT INTO agents (slug) VALUES ('new-{number}');
              UPDATE agents SET slug = 'renamed-{number}' WHERE slug = 'new-{number}';
@@ -291,9 +420,17 @@ async fn saving_an_agent_succeeds_whatever_state_the_install_is_in() {
         );
         // Also from a session that has saved nothing before.
         let (newcomer, _) = connect(&platform.url_as(&ui)).await;
-        newcomer.batch_execute("SET statement_timeout = '20s'").await.unwrap();
-        let first = newcomer.batch_execute("UPDATE agents SET name = 'first' WHERE slug = 'agent-4'").await;
-        assert!(first.is_ok(), "{damage}: the first save of a session failed: {first:?}");
+        newcomer
+            .batch_execute("SET statement_timeout = '20s'")
+            .await
+            .unwrap();
+        let first = newcomer
+            .batch_execute("UPDATE agents SET name = 'first' WHERE slug = 'agent-4'")
+            .await;
+        assert!(
+            first.is_ok(),
+            "{damage}: the first save of a session failed: {first:?}"
+        );
         if let Err(error) = editor.batch_execute(&saves).await {
             panic!("{damage}: the save failed: {error:?}");
         }
@@ -302,13 +439,17 @@ async fn saving_an_agent_succeeds_whatever_state_the_install_is_in() {
         } else {
             platform.run(&filled(mending)).await;
         }
-        let synced =
-            format!("SELECT count(*) = 120 FROM agent_configurations WHERE agent_name = 'done-{number}'");
-        eventually(&format!("{damage}: every agent is in sync again"), async || {
-            platform.value::<bool>(&synced).await
-        })
+        let synced = format!(
+            "SELECT count(*) = 120 FROM agent_configurations WHERE agent_name = 'done-{number}'"
+        );
+        eventually(
+            &format!("{damage}: every agent is in sync again"),
+            async || platform.value::<bool>(&synced).await,
+        )
         .await;
-        platform.run("DELETE FROM agents WHERE slug LIKE 'renamed-%'").await;
+        platform
+            .run("DELETE FROM agents WHERE slug LIKE 'renamed-%'")
+            .await;
     }
 }
 
@@ -318,9 +459,14 @@ async fn g14_an_install_without_its_record_is_told_at_the_start_in_a_sweep_and_b
     let record = "the install has no record of itself, as after a copy of the schema alone";
     let running = platform.brisk_daemon();
     running.logged("caught up").await;
-    let row: String = platform.value("SELECT to_jsonb(i)::text FROM agent_sync.install i").await;
+    let row: String = platform
+        .value("SELECT to_jsonb(i)::text FROM agent_sync.install i")
+        .await;
     platform.run("TRUNCATE agent_sync.install").await;
-    let (starting, damaged) = (platform.brisk_daemon(), platform.says(&["doctor", "--json"]).await);
+    let (starting, damaged) = (
+        platform.brisk_daemon(),
+        platform.says(&["doctor", "--json"]).await,
+    );
     for daemon in [&running, &starting] {
         let (cause, remedy) = found(daemon).await;
         assert!(cause.starts_with(record), "{cause}");
@@ -337,10 +483,22 @@ async fn g14_an_install_without_its_record_is_told_at_the_start_in_a_sweep_and_b
 
     // What was saved meanwhile without a capture is made good, for the record was away.
     platform.configure("a").await;
-    platform.run("ALTER TABLE agents DISABLE TRIGGER USER").await;
+    platform
+        .run("ALTER TABLE agents DISABLE TRIGGER USER")
+        .await;
     platform.save("a", EXAMPLE).await;
-    platform.run("ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_insert; ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_update").await;
-    platform.run(&format!("INSERT INTO agent_sync.install SELECT * FROM jsonb_populate_record(NULL::agent_sync.install, $${row}$$)")).await;
+    platform
+        .run(
+            "ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_insert; ALTER TABLE agents \
+            ENABLE ALWAYS TRIGGER agent_sync_update",
+        )
+        .await;
+    platform
+        .run(&format!(
+            "INSERT INTO agent_sync.install SELECT * FROM \
+            jsonb_populate_record(NULL::agent_sync.install, $${row}$$)"
+        ))
+        .await;
     platform.becomes("a", EXPECTED).await;
 }
 
@@ -348,34 +506,59 @@ async fn g14_an_install_without_its_record_is_told_at_the_start_in_a_sweep_and_b
 async fn t6_tables_that_the_install_was_not_made_for_are_refused() {
     for (from, to) in [
         ("agents", "AGENT_SYNC__DATABASES__MAIN__AGENTS__TABLE"),
-        ("agent_configurations", "AGENT_SYNC__DATABASES__MAIN__CONFIGURATIONS__TABLE"),
+        (
+            "agent_configurations",
+            "AGENT_SYNC__DATABASES__MAIN__CONFIGURATIONS__TABLE",
+        ),
     ] {
         let platform = Platform::installed().await;
-        platform.run(&format!("CREATE TABLE others (LIKE {from} INCLUDING ALL)")).await;
+        platform
+            .run(&format!("CREATE TABLE others (LIKE {from} INCLUDING ALL)"))
+            .await;
         let with = |verb: &str| {
             let mut command = platform.command(&[verb]);
-            command.env_remove("DATABASE_URL").env("AGENT_SYNC__DATABASES__MAIN__URL", &platform.url);
-            command.env(to, "others").env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
+            command
+                .env_remove("DATABASE_URL")
+                .env("AGENT_SYNC__DATABASES__MAIN__URL", &platform.url);
+            command
+                .env(to, "others")
+                .env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
             command
         };
         let daemon = Daemon::start(with("run"));
         let (cause, remedy) = found(&daemon).await;
         assert!(
-            cause.contains("the install is for the tables public.agents and public.agent_configurations"),
+            cause.contains(
+                "the install is for the tables public.agents and public.agent_configurations"
+            ),
             "{cause}"
         );
         assert!(cause.contains("public.others"), "{cause}");
-        assert!(remedy.contains("Name the tables of the install in the settings"), "{remedy}");
+        assert!(
+            remedy.contains("Name the tables of the install in the settings"),
+            "{remedy}"
+        );
         let doctor = crate::support::Said::of(with("doctor")).await;
-        assert!(doctor.code == 2 && doctor.out.contains("the install is for the tables"), "{doctor:?}");
+        assert!(
+            doctor.code == 2 && doctor.out.contains("the install is for the tables"),
+            "{doctor:?}"
+        );
     }
     // An install that is made for others under a running daemon is found in its next sweep.
     let platform = Platform::installed().await;
     let daemon = platform.brisk_daemon();
     daemon.logged("caught up").await;
-    platform.run("UPDATE agent_sync.install SET tables = tables || '{\"agents\": {\"schema\": \"other\", \"table\": \"user\"}}'").await;
+    platform
+        .run(
+            "UPDATE agent_sync.install SET tables = tables || '{\"agents\": {\"schema\": \
+            \"other\", \"table\": \"user\"}}'",
+        )
+        .await;
     let (cause, _) = found(&daemon).await;
-    assert!(cause.contains("the tables other.user and public.agent_configurations"), "{cause}");
+    assert!(
+        cause.contains("the tables other.user and public.agent_configurations"),
+        "{cause}"
+    );
 }
 
 #[tokio::test]
@@ -383,57 +566,94 @@ async fn g14_an_index_in_an_order_that_the_collation_no_longer_has_is_told_and_n
     for (collated, told) in [
         (&["agents ALTER COLUMN slug"][..], 1),
         (&["agent_configurations ALTER COLUMN agent_slug"], 1),
-        (&["agents ALTER COLUMN slug", "agent_configurations ALTER COLUMN agent_slug"], 2),
+        (
+            &[
+                "agents ALTER COLUMN slug",
+                "agent_configurations ALTER COLUMN agent_slug",
+            ],
+            2,
+        ),
     ] {
         let platform = Platform::new().await;
-        platform.run("CREATE COLLATION plat (provider = icu, locale = 'en')").await;
+        platform
+            .run("CREATE COLLATION plat (provider = icu, locale = 'en')")
+            .await;
         for column in collated {
-            platform.run(&format!("ALTER TABLE {column} TYPE text COLLATE plat")).await;
+            platform
+                .run(&format!("ALTER TABLE {column} TYPE text COLLATE plat"))
+                .await;
         }
         platform.install();
         platform
             .run(
-                "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'first' FROM generate_series(1, 400) i;
+                "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'first'
+                      FROM generate_series(1, 400) i;
                  INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
             )
             .await;
         let daemon = platform.brisk_daemon();
-        platform.holds("SELECT count(*) = 400 FROM agent_configurations WHERE agent_name = 'first'").await;
+        platform
+            .holds("SELECT count(*) = 400 FROM agent_configurations WHERE agent_name = 'first'")
+            .await;
         assert!(daemon.lines("the collation").is_empty());
         assert!(daemon.terminate().await.success());
 
-        // Another library: numbers within texts are compared as numbers, and the indexes do not know.
+        // Another library: numbers within texts are compared as numbers, and the indexes do not
+        // know.
         platform
             .run(
-                "DO $$ BEGIN EXECUTE format('UPDATE pg_collation SET %I = ''en-u-kn-true'', collversion = ''1.0'' WHERE collname = ''plat''',
+                "DO $$ BEGIN EXECUTE
+                      format('UPDATE pg_collation SET %I = ''en-u-kn-true'', collversion = ''1.0'' WHERE collname = ''plat''',
                      (SELECT attname FROM pg_attribute WHERE attrelid = 'pg_collation'::regclass
-                          AND attname IN ('colliculocale', 'colllocale', 'collcollate') ORDER BY attname DESC LIMIT 1)); END $$",
+                          AND attname IN ('colliculocale', 'colllocale', 'collcollate')
+                            ORDER BY attname DESC LIMIT 1)); END $$",
             )
             .await;
         let daemon = platform.brisk_daemon();
-        let lines = daemon.logged_times("the collation public.plat of", told).await;
+        let lines = daemon
+            .logged_times("the collation public.plat of", told)
+            .await;
         for line in &lines {
             let remedy = line["remedy"].as_str().unwrap();
-            assert!(remedy.contains("ALTER COLLATION public.plat REFRESH VERSION"), "{line}");
+            assert!(
+                remedy.contains("ALTER COLLATION public.plat REFRESH VERSION"),
+                "{line}"
+            );
             assert!(remedy.starts_with("REINDEX TABLE public.agent"), "{line}");
         }
         let doctor = platform.says(&["doctor", "--json"]).await;
-        assert!(doctor.out.contains("so no index is used to find a slug there"), "{doctor:?}");
+        assert!(
+            doctor
+                .out
+                .contains("so no index is used to find a slug there"),
+            "{doctor:?}"
+        );
         platform
-            .run("SET enable_indexscan = off; SET enable_bitmapscan = off; SET enable_indexonlyscan = off")
+            .run(
+                "SET enable_indexscan = off; SET enable_bitmapscan = off; SET \
+                enable_indexonlyscan = off",
+            )
             .await;
         for number in [2, 9, 99, 100, 150, 399] {
             let saved = format!("UPDATE agents SET name = 'saved' WHERE slug = 'agent-{number}'");
             assert_eq!(platform.client.execute(&saved, &[]).await.unwrap(), 1);
         }
-        platform.holds("SELECT count(*) = 6 FROM agent_configurations WHERE agent_name = 'saved'").await;
+        platform
+            .holds("SELECT count(*) = 6 FROM agent_configurations WHERE agent_name = 'saved'")
+            .await;
         platform.drained().await;
-        assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 0);
+        assert_eq!(
+            platform
+                .value::<i64>("SELECT count(*) FROM agent_sync.problem")
+                .await,
+            0
+        );
         let check = platform.says(&["check"]).await;
         assert_eq!(check.code, 0, "{check:?}");
         assert!(daemon.terminate().await.success());
 
-        // With indexes made anew, they are used again. A session keeps the order that it has met, so this is another one.
+        // With indexes made anew, they are used again. A session keeps the order that it has met,
+        // so this is another one.
         let mending = platform.connect().await;
         for statement in [
             "REINDEX TABLE agents",
@@ -444,60 +664,104 @@ async fn g14_an_index_in_an_order_that_the_collation_no_longer_has_is_told_and_n
         }
         let daemon = platform.brisk_daemon();
         daemon.logged("caught up").await;
-        mending.batch_execute("UPDATE agents SET name = 'last'").await.unwrap();
-        platform.holds("SELECT count(*) = 400 FROM agent_configurations WHERE agent_name = 'last'").await;
+        mending
+            .batch_execute("UPDATE agents SET name = 'last'")
+            .await
+            .unwrap();
+        platform
+            .holds("SELECT count(*) = 400 FROM agent_configurations WHERE agent_name = 'last'")
+            .await;
         assert!(daemon.lines("the collation").is_empty());
     }
 }
 
 #[tokio::test]
 async fn g8_a_queue_of_notifications_that_is_full_keeps_no_daemon_from_connecting_and_is_told() {
-    let version =
-        Platform::new().await.value::<i32>("SELECT current_setting('server_version_num')::int").await;
+    let version = Platform::new()
+        .await
+        .value::<i32>("SELECT current_setting('server_version_num')::int")
+        .await;
     if version < 170_000 {
-        eprintln!("skipped: before PostgreSQL 17, the queue of notifications is too large to be filled");
+        eprintln!(
+            "skipped: before PostgreSQL 17, the queue of notifications is too large to be filled"
+        );
         return;
     }
     let settings = "max_notify_queue_pages = 64";
-    let own = Cluster::start(Options { settings, ..Options::default() }).unwrap();
+    let own = Cluster::start(Options {
+        settings,
+        ..Options::default()
+    })
+    .unwrap();
     let platform = Platform::with_tables(&own, TABLES).await;
     platform.install();
     platform.configure("a").await;
     let stuck = platform.connect().await;
-    stuck.batch_execute("SET application_name = 'stuck'; LISTEN filler").await.unwrap();
+    stuck
+        .batch_execute("SET application_name = 'stuck'; LISTEN filler")
+        .await
+        .unwrap();
     stuck.batch_execute("BEGIN; SELECT 1").await.unwrap();
     let filler = platform.connect().await;
     eventually("the queue is full", async || {
-        filler.batch_execute("SELECT pg_notify('filler', repeat('x', 7000))").await.is_err()
+        filler
+            .batch_execute("SELECT pg_notify('filler', repeat('x', 7000))")
+            .await
+            .is_err()
     })
     .await;
 
     let mut command = platform.command(&["run"]);
-    command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s").env("AGENT_SYNC__SYNC__POLL_INTERVAL", "100ms");
+    command
+        .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s")
+        .env("AGENT_SYNC__SYNC__POLL_INTERVAL", "100ms");
     let daemon = Daemon::start(command);
     daemon.logged("caught up").await;
     let line = daemon.logged("the queue of notifications is").await;
-    assert!(line["message"].as_str().unwrap().contains("stuck"), "{line}");
+    assert!(
+        line["message"].as_str().unwrap().contains("stuck"),
+        "{line}"
+    );
     platform.save("a", EXAMPLE).await;
     platform.becomes("a", EXPECTED).await;
     let doctor = platform.says(&["doctor", "--json"]).await;
-    assert!(doctor.code == 2 && doctor.out.contains("the queue of notifications is"), "{doctor:?}");
+    assert!(
+        doctor.code == 2 && doctor.out.contains("the queue of notifications is"),
+        "{doctor:?}"
+    );
 
     stuck.batch_execute("COMMIT").await.unwrap();
-    eventually("it is no fault any more", async || platform.says(&["doctor"]).await.code == 0).await;
+    eventually("it is no fault any more", async || {
+        platform.says(&["doctor"]).await.code == 0
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn g14_what_is_left_out_or_gone_without_harm_is_named() {
     for (change, said, cure) in [
         (
-            "ALTER TABLE agent_configurations ALTER COLUMN updated_at DROP DEFAULT, ALTER COLUMN updated_at TYPE text",
+            "ALTER TABLE agent_configurations ALTER COLUMN updated_at DROP DEFAULT, ALTER COLUMN \
+            updated_at TYPE text",
             "updated_at of public.agent_configurations has the type text, which is no timestamp",
-            "ALTER TABLE agent_configurations ALTER COLUMN updated_at TYPE timestamptz USING updated_at::timestamptz",
+            "ALTER TABLE agent_configurations ALTER COLUMN updated_at TYPE timestamptz USING \
+            updated_at::timestamptz",
         ),
-        ("DROP VIEW agent_sync.state", "the install lacks agent_sync.state", ""),
-        ("DROP TABLE agent_sync.granted", "the install lacks agent_sync.granted", ""),
-        ("DROP TABLE agent_sync.role CASCADE", "the install lacks agent_sync.role", ""),
+        (
+            "DROP VIEW agent_sync.state",
+            "the install lacks agent_sync.state",
+            "",
+        ),
+        (
+            "DROP TABLE agent_sync.granted",
+            "the install lacks agent_sync.granted",
+            "",
+        ),
+        (
+            "DROP TABLE agent_sync.role CASCADE",
+            "the install lacks agent_sync.role",
+            "",
+        ),
     ] {
         let platform = Platform::installed().await;
         platform.save("a", EXAMPLE).await;
@@ -507,7 +771,10 @@ async fn g14_what_is_left_out_or_gone_without_harm_is_named() {
         daemon.logged(said).await;
         platform.becomes("a", EXPECTED).await;
         let doctor = platform.says(&["doctor"]).await;
-        assert!(doctor.code == 0 && doctor.out.contains("warn"), "{change}: {doctor:?}");
+        assert!(
+            doctor.code == 0 && doctor.out.contains("warn"),
+            "{change}: {doctor:?}"
+        );
         platform.run(cure).await;
         platform.install();
         let doctor = platform.says(&["doctor", "--json"]).await;
@@ -519,15 +786,21 @@ async fn g14_what_is_left_out_or_gone_without_harm_is_named() {
 async fn g14_a_table_of_the_platform_that_a_crash_empties_is_named() {
     for table in ["agents", "agent_configurations"] {
         let platform = Platform::installed().await;
-        platform.run(&format!("ALTER TABLE {table} SET UNLOGGED")).await;
+        platform
+            .run(&format!("ALTER TABLE {table} SET UNLOGGED"))
+            .await;
         let daemon = platform.caught_up_daemon().await;
-        let line = daemon.logged(&format!("the table public.{table} is UNLOGGED")).await;
+        let line = daemon
+            .logged(&format!("the table public.{table} is UNLOGGED"))
+            .await;
         platform.run(line["remedy"].as_str().unwrap()).await;
         let said = platform.says(&["doctor"]).await;
         assert!(!said.out.contains("UNLOGGED"), "{}", said.out);
     }
     let platform = Platform::installed().await;
-    platform.run("CREATE UNLOGGED TABLE child () INHERITS (agents)").await;
+    platform
+        .run("CREATE UNLOGGED TABLE child () INHERITS (agents)")
+        .await;
     let daemon = platform.caught_up_daemon().await;
     daemon.logged("the table public.child is UNLOGGED").await;
 }

@@ -1,4 +1,5 @@
-//! The tables as they are met in production (T1-T4): other names, other types, missing columns, encoded twice.
+//! The tables as they are met in production (T1-T4): other names, other types, missing columns,
+//! encoded twice.
 
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
 use crate::support::{Daemon, Platform, Said, cluster};
@@ -7,14 +8,20 @@ use crate::support::{Daemon, Platform, Said, cluster};
 async fn daemon(platform: &Platform, settings: &[(&str, &str)]) -> Daemon {
     let with = |verb: &str| {
         let mut command = platform.command(&[verb]);
-        command.env_remove("DATABASE_URL").env("AGENT_SYNC__DATABASES__MAIN__URL", &platform.url);
+        command
+            .env_remove("DATABASE_URL")
+            .env("AGENT_SYNC__DATABASES__MAIN__URL", &platform.url);
         for (name, value) in settings {
             command.env(format!("AGENT_SYNC__{name}"), value);
         }
         command
     };
     let output = with("install").output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let daemon = Daemon::start(with("run"));
     daemon.logged("caught up").await;
     daemon
@@ -29,7 +36,9 @@ async fn t3_only_four_columns_are_required() {
     )
     .await;
     let daemon = daemon(&platform, &[]).await;
-    let line = daemon.logged("columns that do not exist here are left out").await;
+    let line = daemon
+        .logged("columns that do not exist here are left out")
+        .await;
     let columns = line["columns"].as_str().unwrap();
     for column in [
         "public.agents.name",
@@ -40,7 +49,9 @@ async fn t3_only_four_columns_are_required() {
     }
     daemon.logged("no index begins with ").await;
     // Nor does one in another collation help.
-    platform.run("CREATE INDEX ON agent_configurations (agent_slug COLLATE \"C\")").await;
+    platform
+        .run("CREATE INDEX ON agent_configurations (agent_slug COLLATE \"C\")")
+        .await;
     assert!(
         platform
             .says(&["doctor"])
@@ -48,14 +59,24 @@ async fn t3_only_four_columns_are_required() {
             .out
             .contains("  warn  index         no index begins with agent_slug")
     );
-    platform.run("CREATE INDEX ON agent_configurations (agent_slug)").await;
-    assert!(platform.says(&["doctor"]).await.out.contains("  pass  index"));
+    platform
+        .run("CREATE INDEX ON agent_configurations (agent_slug)")
+        .await;
+    assert!(
+        platform
+            .says(&["doctor"])
+            .await
+            .out
+            .contains("  pass  index")
+    );
     platform
         .run(&format!(
-            "INSERT INTO agents VALUES ('a', '{EXAMPLE}'); INSERT INTO agent_configurations VALUES ('a')"
+            "INSERT INTO agents VALUES ('a', '{EXAMPLE}'); INSERT INTO agent_configurations VALUES \
+            ('a')"
         ))
         .await;
-    let expected = format!("SELECT provider_config = '{EXPECTED}' IS TRUE FROM agent_configurations");
+    let expected =
+        format!("SELECT provider_config = '{EXPECTED}' IS TRUE FROM agent_configurations");
     platform.holds(&expected).await;
 }
 
@@ -80,23 +101,42 @@ async fn t2_every_type_of_json_number_and_clock_is_written_as_what_it_is() {
         let platform = Platform::with_tables(cluster(), &tables).await;
         let daemon = daemon(&platform, &[]).await;
         let types = format!("{json} {temperature} {clock} {slug}");
-        platform.run("INSERT INTO agent_configurations (agent_slug, provider_config) VALUES ('a', '{\"kept\": 1.50}')").await;
+        platform
+            .run(
+                "INSERT INTO agent_configurations (agent_slug, provider_config) VALUES ('a', \
+                '{\"kept\": 1.50}')",
+            )
+            .await;
         platform
             .run(&format!(
                 "INSERT INTO agents (slug, name, voice_settings) VALUES ('a', 'Ann', '{}')",
                 EXAMPLE.replace("0.9", "0.94")
             ))
             .await;
-        let expected = EXPECTED.replacen('{', r#"{"kept": 1.50, "#, 1).replace("0.9", "0.94");
+        let expected = EXPECTED
+            .replacen('{', r#"{"kept": 1.50, "#, 1)
+            .replace("0.9", "0.94");
         platform
             .holds(&format!(
                 "SELECT (provider_config::jsonb = '{expected}') IS TRUE FROM agent_configurations"
             ))
             .await;
-        let shown: String = platform.value("SELECT temperature::text FROM agent_configurations").await;
-        assert_eq!(shown, if temperature == "numeric(3,1)" { "0.9" } else { "0.94" }, "{types}");
+        let shown: String = platform
+            .value("SELECT temperature::text FROM agent_configurations")
+            .await;
+        assert_eq!(
+            shown,
+            if temperature == "numeric(3,1)" {
+                "0.9"
+            } else {
+                "0.94"
+            },
+            "{types}"
+        );
         assert!(
-            platform.value::<bool>("SELECT updated_at > '2021-01-01' FROM agent_configurations").await,
+            platform
+                .value::<bool>("SELECT updated_at > '2021-01-01' FROM agent_configurations")
+                .await,
             "{types}"
         );
         assert!(
@@ -108,15 +148,22 @@ async fn t2_every_type_of_json_number_and_clock_is_written_as_what_it_is() {
         );
         // M8 for every type: the same again is not a change.
         platform.drained().await;
-        let before: String = platform.value("SELECT ctid::text FROM agent_configurations").await;
+        let before: String = platform
+            .value("SELECT ctid::text FROM agent_configurations")
+            .await;
         platform.run("NOTIFY agent_sync, 'a'").await;
         crate::support::eventually("the request is served", async || {
-            daemon.lines("batch committed").iter().any(|line| line["unchanged"] == 1 && line["written"] == 0)
+            daemon
+                .lines("batch committed")
+                .iter()
+                .any(|line| line["unchanged"] == 1 && line["written"] == 0)
         })
         .await;
         assert_eq!(
             before,
-            platform.value::<String>("SELECT ctid::text FROM agent_configurations").await,
+            platform
+                .value::<String>("SELECT ctid::text FROM agent_configurations")
+                .await,
             "{types}"
         );
     }
@@ -142,10 +189,19 @@ async fn t3_tables_and_columns_may_have_other_names() {
             ("DATABASES__MAIN__AGENTS__SCHEMA", "Voice Platform"),
             ("DATABASES__MAIN__AGENTS__TABLE", "Agents"),
             ("DATABASES__MAIN__AGENTS__COLUMNS__SLUG", "the Slug"),
-            ("DATABASES__MAIN__AGENTS__COLUMNS__VOICE_SETTINGS", "settings"),
+            (
+                "DATABASES__MAIN__AGENTS__COLUMNS__VOICE_SETTINGS",
+                "settings",
+            ),
             ("DATABASES__MAIN__CONFIGURATIONS__TABLE", "select"),
-            ("DATABASES__MAIN__CONFIGURATIONS__COLUMNS__AGENT_SLUG", "order"),
-            ("DATABASES__MAIN__CONFIGURATIONS__COLUMNS__PROVIDER_CONFIG", "Config\"s"),
+            (
+                "DATABASES__MAIN__CONFIGURATIONS__COLUMNS__AGENT_SLUG",
+                "order",
+            ),
+            (
+                "DATABASES__MAIN__CONFIGURATIONS__COLUMNS__PROVIDER_CONFIG",
+                "Config\"s",
+            ),
         ],
     )
     .await;
@@ -155,9 +211,15 @@ async fn t3_tables_and_columns_may_have_other_names() {
                INSERT INTO "select" ("order") VALUES ('a')"#
         ))
         .await;
-    platform.holds(&format!(r#"SELECT "Config""s" = '{EXPECTED}' IS TRUE FROM "select""#)).await;
+    platform
+        .holds(&format!(
+            r#"SELECT "Config""s" = '{EXPECTED}' IS TRUE FROM "select""#
+        ))
+        .await;
     // The configuration's own row of the outbox may be taken a moment later.
-    platform.holds("SELECT NOT pending FROM agent_sync.state").await;
+    platform
+        .holds("SELECT NOT pending FROM agent_sync.state")
+        .await;
 }
 
 #[tokio::test]
@@ -165,7 +227,10 @@ async fn t4_json_that_was_encoded_twice_is_read_and_comes_out_as_an_object() {
     let platform = Platform::installed().await;
     platform
         .client
-        .execute("INSERT INTO agents (slug, voice_settings) VALUES ('a', to_jsonb($1::text))", &[&EXAMPLE])
+        .execute(
+            "INSERT INTO agents (slug, voice_settings) VALUES ('a', to_jsonb($1::text))",
+            &[&EXAMPLE],
+        )
         .await
         .unwrap();
     platform
@@ -174,8 +239,8 @@ async fn t4_json_that_was_encoded_twice_is_read_and_comes_out_as_an_object() {
     let _daemon = platform.caught_up_daemon().await;
     let expected = EXPECTED.replacen('{', r#"{"kept": {"a": 1}, "#, 1);
     platform.becomes("a", &expected).await;
-    let real =
-        "SELECT jsonb_typeof(provider_config) || jsonb_typeof(voice_settings) FROM agent_configurations";
+    let real = "SELECT jsonb_typeof(provider_config) || jsonb_typeof(voice_settings) FROM \
+        agent_configurations";
     assert_eq!(platform.value::<String>(real).await, "objectobject");
 }
 
@@ -186,14 +251,23 @@ async fn a_name_that_is_too_long_for_its_column_is_a_problem_and_not_cut_off() {
     let daemon = daemon(&platform, &[]).await;
     platform.configure("a").await;
     platform
-        .run("INSERT INTO agents (slug, name, system_prompt) VALUES ('a', 'a secret too long', 'p')")
+        .run(
+            "INSERT INTO agents (slug, name, system_prompt) VALUES ('a', 'a secret too long', 'p')",
+        )
         .await;
     let line = daemon.logged("configuration could not be written").await;
     assert_eq!(line["sqlstate"], "22001");
-    assert!(!line.to_string().contains("secret"), "values stay out of the log: {line}");
+    assert!(
+        !line.to_string().contains("secret"),
+        "values stay out of the log: {line}"
+    );
     platform.run("UPDATE agents SET name = 'short'").await;
-    platform.holds("SELECT agent_name = 'short' IS TRUE FROM agent_configurations").await;
-    platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+    platform
+        .holds("SELECT agent_name = 'short' IS TRUE FROM agent_configurations")
+        .await;
+    platform
+        .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
+        .await;
 }
 
 #[tokio::test]
@@ -201,19 +275,30 @@ async fn t2_configurations_may_be_partitioned() {
     let tables = TABLES.replace(
         "last_updated        timestamptz NOT NULL DEFAULT '2020-01-01'\n)",
         "last_updated timestamptz NOT NULL DEFAULT '2020-01-01'\n) PARTITION BY HASH (id)",
-    )
-        + "CREATE TABLE part_0 PARTITION OF agent_configurations FOR VALUES WITH (MODULUS 3, REMAINDER 0);
-           CREATE TABLE part_1 PARTITION OF agent_configurations FOR VALUES WITH (MODULUS 3, REMAINDER 1);
-           CREATE TABLE part_2 PARTITION OF agent_configurations FOR VALUES WITH (MODULUS 3, REMAINDER 2);";
+    ) + "CREATE TABLE part_0 PARTITION OF agent_configurations FOR
+              VALUES WITH (MODULUS 3, REMAINDER 0);
+           CREATE TABLE part_1 PARTITION OF agent_configurations FOR
+             VALUES WITH (MODULUS 3, REMAINDER 1);
+           CREATE TABLE part_2 PARTITION OF agent_configurations FOR
+             VALUES WITH (MODULUS 3, REMAINDER 2);";
     let platform = Platform::with_tables(cluster(), &tables).await;
     platform
-        .run("INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'Agent ' || i FROM generate_series(1, 100) i;
+        .run(
+            "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'Agent ' || i
+              FROM generate_series(1, 100) i;
               INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents;
-              INSERT INTO agent_configurations (agent_slug, agent_name) SELECT 'nobody-' || i, 'foreign' FROM generate_series(1, 100) i")
+              INSERT INTO agent_configurations (agent_slug, agent_name)
+                SELECT 'nobody-' || i, 'foreign' FROM generate_series(1, 100) i",
+        )
         .await;
     let _daemon = daemon(&platform, &[]).await;
-    let right = "SELECT count(*) FROM agent_configurations WHERE agent_name = replace(agent_slug, 'agent-', 'Agent ')";
-    assert_eq!(platform.value::<i64>(right).await, 100, "rows of different partitions share their places");
+    let right = "SELECT count(*) FROM agent_configurations WHERE agent_name = replace(agent_slug, \
+        'agent-', 'Agent ')";
+    assert_eq!(
+        platform.value::<i64>(right).await,
+        100,
+        "rows of different partitions share their places"
+    );
     let foreign = "SELECT count(*) FROM agent_configurations WHERE agent_name = 'foreign'";
     assert_eq!(platform.value::<i64>(foreign).await, 100);
     let output = platform.command(&["install"]).output().unwrap();
@@ -244,45 +329,66 @@ async fn a_temperature_in_a_domain_is_compared_as_what_it_is_stored_as() {
 async fn a_temperature_of_money_is_left_out_and_told_once() {
     let platform = Platform::new().await;
     platform
-        .run("ALTER TABLE agent_configurations DROP COLUMN temperature, ADD COLUMN temperature money")
+        .run(
+            "ALTER TABLE agent_configurations DROP COLUMN temperature, ADD COLUMN temperature \
+            money",
+        )
         .await;
     platform.install();
-    platform.save("a", r#"{"temperature":0.94,"voice_id":"nova"}"#).await;
+    platform
+        .save("a", r#"{"temperature":0.94,"voice_id":"nova"}"#)
+        .await;
     platform.configure("a").await;
     let daemon = platform.caught_up_daemon().await;
-    let line = daemon.logged("temperature of public.agent_configurations has the type money").await;
+    let line = daemon
+        .logged("temperature of public.agent_configurations has the type money")
+        .await;
     assert_eq!(line["level"], "WARN");
-    platform.holds("SELECT voice_id = 'nova' AND temperature IS NULL FROM agent_configurations").await;
+    platform
+        .holds("SELECT voice_id = 'nova' AND temperature IS NULL FROM agent_configurations")
+        .await;
     let check = platform.says(&["check"]).await;
     assert_eq!(check.code, 0, "{check:?}");
 }
 
-/// GIVEN a column of a domain over a type with a length, WHEN the value is longer, THEN the write fails, as with the type itself: nothing is cut off.
+/// GIVEN a column of a domain over a type with a length, WHEN the value is longer, THEN the write
+/// fails, as with the type itself: nothing is cut off.
 #[tokio::test]
 async fn m7_no_value_is_cut_off_by_the_type_of_its_column() {
     for (domains, of_type) in [
         ("", "varchar(12)"),
         ("CREATE DOMAIN short AS varchar(12)", "short"),
-        ("CREATE DOMAIN short AS varchar(12); CREATE DOMAIN shorter AS short", "shorter"),
+        (
+            "CREATE DOMAIN short AS varchar(12); CREATE DOMAIN shorter AS short",
+            "shorter",
+        ),
         ("CREATE DOMAIN short AS char(12)", "short"),
     ] {
         let platform = Platform::new().await;
         platform
-            .run(&format!("{domains}; ALTER TABLE agent_configurations ALTER voice_id TYPE {of_type}"))
+            .run(&format!(
+                "{domains}; ALTER TABLE agent_configurations ALTER voice_id TYPE {of_type}"
+            ))
             .await;
         platform.install();
         for slug in ["a", "b"] {
             platform.configure(slug).await;
         }
-        platform.save("a", r#"{"voice_id":"21m00Tcm4TlvDq8ikWAM"}"#).await;
+        platform
+            .save("a", r#"{"voice_id":"21m00Tcm4TlvDq8ikWAM"}"#)
+            .await;
         platform.save("b", r#"{"voice_id":"21m00Tcm4Tlv"}"#).await;
         let _daemon = platform.caught_up_daemon().await;
         platform
-            .holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'a' AND sqlstate = '22001')")
+            .holds(
+                "SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'a' AND sqlstate = \
+                '22001')",
+            )
             .await;
         platform
             .holds(
-                "SELECT (voice_id = '21m00Tcm4Tlv') IS TRUE FROM agent_configurations WHERE agent_slug = 'b'",
+                "SELECT (voice_id = '21m00Tcm4Tlv') IS TRUE FROM agent_configurations WHERE \
+                agent_slug = 'b'",
             )
             .await;
         let cut_off: bool = platform
@@ -295,22 +401,40 @@ async fn m7_no_value_is_cut_off_by_the_type_of_its_column() {
 #[tokio::test]
 async fn m7_a_column_of_the_type_name_is_left_out_and_said_to_be() {
     let platform = Platform::new().await;
-    platform.run("ALTER TABLE agent_configurations ALTER voice_id TYPE name").await;
+    platform
+        .run("ALTER TABLE agent_configurations ALTER voice_id TYPE name")
+        .await;
     platform.install();
     platform.configure("a").await;
     platform.save("a", r#"{"voice_id":"v"}"#).await;
     let daemon = platform.caught_up_daemon().await;
-    daemon.logged("voice_id of public.agent_configurations has the type name").await;
+    daemon
+        .logged("voice_id of public.agent_configurations has the type name")
+        .await;
     platform.drained().await;
-    platform.holds("SELECT agent_name IS NOT NULL AND voice_id IS NULL FROM agent_configurations").await;
-    assert!(platform.says(&["doctor"]).await.out.contains("has the type name"));
+    platform
+        .holds("SELECT agent_name IS NOT NULL AND voice_id IS NULL FROM agent_configurations")
+        .await;
+    assert!(
+        platform
+            .says(&["doctor"])
+            .await
+            .out
+            .contains("has the type name")
+    );
 }
 
 /// The settings name another key than the install, and no install follows.
 #[tokio::test]
 async fn g14_an_install_for_another_slug_column_is_a_fault_of_the_capture() {
     for (named, relation) in [
-        ([("AGENTS__COLUMNS__SLUG", "name"), ("AGENTS__COLUMNS__NAME", "slug")], "agents"),
+        (
+            [
+                ("AGENTS__COLUMNS__SLUG", "name"),
+                ("AGENTS__COLUMNS__NAME", "slug"),
+            ],
+            "agents",
+        ),
         (
             [
                 ("CONFIGURATIONS__COLUMNS__AGENT_SLUG", "agent_name"),
@@ -320,11 +444,17 @@ async fn g14_an_install_for_another_slug_column_is_a_fault_of_the_capture() {
         ),
     ] {
         let platform = Platform::installed().await;
-        platform.run("INSERT INTO agents (slug, name) VALUES ('a', 'name-a')").await;
+        platform
+            .run("INSERT INTO agents (slug, name) VALUES ('a', 'name-a')")
+            .await;
         let command = |verb: &str| {
             let mut command = platform.command(&[verb]);
-            command.env_remove("DATABASE_URL").env("AGENT_SYNC__DATABASES__MAIN__URL", &platform.url);
-            command.envs(named.map(|(key, value)| (format!("AGENT_SYNC__DATABASES__MAIN__{key}"), value)));
+            command
+                .env_remove("DATABASE_URL")
+                .env("AGENT_SYNC__DATABASES__MAIN__URL", &platform.url);
+            command.envs(
+                named.map(|(key, value)| (format!("AGENT_SYNC__DATABASES__MAIN__{key}"), value)),
+            );
             command
         };
         let mut run = command("run");
@@ -333,7 +463,10 @@ async fn g14_an_install_for_another_slug_column_is_a_fault_of_the_capture() {
         daemon.logged("capture broken").await;
         crate::support::eventually("it is told", async || {
             let made_for = |line: &serde_json::Value| {
-                line["fault"].as_str().unwrap().starts_with("made for the slugs in the column ")
+                line["fault"]
+                    .as_str()
+                    .unwrap()
+                    .starts_with("made for the slugs in the column ")
                     && line["trigger"].as_str().unwrap().contains(relation)
             };
             daemon.lines("capture broken").iter().any(made_for)

@@ -1,4 +1,5 @@
-//! What becomes of a connection that stalls, breaks or is slow (G1, G8, G9), and where a connection can lead.
+//! What becomes of a connection that stalls, breaks or is slow (G1, G8, G9), and where a connection
+//! can lead.
 
 use std::time::Duration;
 
@@ -12,14 +13,18 @@ use crate::support::platform::{EXAMPLE, EXPECTED, TABLES, connect};
 use crate::support::proxy::{Proxy, Snap};
 use crate::support::{Daemon, Platform, Said, eventually, tcp_cluster};
 
-const LIMITS: Limits =
-    Limits { statement_timeout: Duration::from_secs(30), lock_timeout: Duration::from_millis(500) };
+const LIMITS: Limits = Limits {
+    statement_timeout: Duration::from_secs(30),
+    lock_timeout: Duration::from_millis(500),
+};
 
 /// The database `default` of this connection string.
 pub fn database(url: &str, more: &[(&str, &str)]) -> Database {
     let mut variables = vec![("DATABASE_URL".into(), url.into())];
     variables.extend(more.iter().map(|(key, value)| (key.into(), value.into())));
-    let settings = Settings::load_from(&Sources::new(None, None, variables)).unwrap().settings;
+    let settings = Settings::load_from(&Sources::new(None, None, variables))
+        .unwrap()
+        .settings;
     settings.databases["default"].clone()
 }
 
@@ -36,7 +41,8 @@ async fn behind_a_proxy() -> (Platform, Proxy) {
     (platform, Proxy::start(tcp_cluster().port()).await)
 }
 
-/// The daemon behind the proxy, with short waits so that a test need not sit through the usual ones.
+/// The daemon behind the proxy, with short waits so that a test need not sit through the usual
+/// ones.
 fn daemon(platform: &Platform, proxy: &Proxy) -> Daemon {
     let mut command = platform.command(&["run"]);
     command
@@ -51,9 +57,13 @@ fn daemon(platform: &Platform, proxy: &Proxy) -> Daemon {
 /// Waits until the server has had another probe.
 async fn is_probed(platform: &Platform) {
     let last = "SELECT coalesce(max(query_start), '-infinity')::text FROM pg_stat_activity
-        WHERE application_name LIKE 'agent-sync/%' AND datname = current_database() AND state = 'idle' AND query = ''";
+        WHERE application_name LIKE 'agent-sync/%' AND datname = current_database()
+          AND state = 'idle' AND query = ''";
     let before: String = platform.value(last).await;
-    eventually("a probe is sent", async || platform.value::<String>(last).await > before).await;
+    eventually("a probe is sent", async || {
+        platform.value::<String>(last).await > before
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -64,8 +74,14 @@ async fn half_open_connection_is_noticed() {
     // Nothing is closed, and no notification will come: only the probe can tell.
     proxy.stall();
     let line = daemon.logged("database unavailable").await;
-    assert_eq!(line["cause"], "the connection is dead: a probe was not answered within 1s");
-    assert!(line["remedy"].as_str().unwrap().contains("can be reached"), "{line}");
+    assert_eq!(
+        line["cause"],
+        "the connection is dead: a probe was not answered within 1s"
+    );
+    assert!(
+        line["remedy"].as_str().unwrap().contains("can be reached"),
+        "{line}"
+    );
     platform.save("a", EXAMPLE).await;
     daemon.logged("still unavailable").await;
     proxy.flow();
@@ -82,7 +98,10 @@ async fn half_open_standby_is_noticed() {
     standby.logged("another daemon leads here").await;
     proxy.stall();
     let line = standby.logged("database unavailable").await;
-    assert_eq!(line["cause"], "the connection is dead: a probe was not answered within 1s");
+    assert_eq!(
+        line["cause"],
+        "the connection is dead: a probe was not answered within 1s"
+    );
     proxy.flow();
     assert!(leader.terminate().await.success());
     standby.logged("caught up").await;
@@ -116,21 +135,34 @@ async fn a_sleeping_daemon_probes_without_waking_up() {
     let batches = daemon.lines("batch committed").len();
     for _ in 0..5 {
         is_probed(&platform).await;
-        assert!(platform.value::<bool>(sleeps).await, "the daemon keeps the lock of the sleeper");
+        assert!(
+            platform.value::<bool>(sleeps).await,
+            "the daemon keeps the lock of the sleeper"
+        );
     }
     assert_eq!(daemon.lines("batch committed").len(), batches);
-    assert_eq!(daemon.lines("database unavailable"), Vec::<serde_json::Value>::new());
+    assert_eq!(
+        daemon.lines("database unavailable"),
+        Vec::<serde_json::Value>::new()
+    );
 }
 
-/// The last that is sent of a batch, and of a lone change, which is committed as soon as it is written.
-const ENDS: [(&[u8], &str); 2] = [(b"COMMIT\0", "a batch"), (b"test-voice-123", "a lone change")];
+/// The last that is sent of a batch, and of a lone change, which is committed as soon as it is
+/// written.
+const ENDS: [(&[u8], &str); 2] = [
+    (b"COMMIT\0", "a batch"),
+    (b"test-voice-123", "a lone change"),
+];
 
 /// Saves an agent: with another one, so that it is no lone change, or by itself.
 async fn save(platform: &Platform, what: &str) {
     platform.run("BEGIN").await;
     if what == "a batch" {
         platform
-            .run("INSERT INTO agents (slug) VALUES ('another') ON CONFLICT (slug) DO UPDATE SET name = 'x'")
+            .run(
+                "INSERT INTO agents (slug) VALUES ('another') ON CONFLICT (slug) DO UPDATE SET \
+                name = 'x'",
+            )
             .await;
     }
     platform.save("a", EXAMPLE).await;
@@ -158,9 +190,15 @@ async fn lost_commit_reply(end: &[u8], what: &str) {
     proxy.cut();
     daemon.logged("database available again").await;
     platform.drained().await;
-    assert_eq!(platform.value::<String>(written).await, before, "what is in sync is not written again");
+    assert_eq!(
+        platform.value::<String>(written).await,
+        before,
+        "what is in sync is not written again"
+    );
     platform.save("a", r#"{"voice_id":"next"}"#).await;
-    platform.holds("SELECT voice_id = 'next' FROM agent_configurations").await;
+    platform
+        .holds("SELECT voice_id = 'next' FROM agent_configurations")
+        .await;
 }
 
 #[tokio::test]
@@ -211,7 +249,8 @@ async fn change_made_while_disconnected_is_applied_after_reconnect() {
     platform
         .holds(
             "SELECT NOT EXISTS (SELECT FROM pg_stat_activity
-        WHERE application_name LIKE 'agent-sync/%' AND datname = current_database() AND query <> '')",
+        WHERE application_name LIKE 'agent-sync/%' AND datname = current_database()
+          AND query <> '')",
         )
         .await;
     platform.save("a", EXAMPLE).await;
@@ -232,21 +271,31 @@ async fn a_slow_network_is_only_slow() {
     daemon.logged("caught up").await;
     platform
         .run(
-            "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'n' FROM generate_series(1, 200) i;
-             INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents WHERE slug <> 'a'",
+            "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'n'
+                  FROM generate_series(1, 200) i;
+             INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents
+               WHERE slug <> 'a'",
         )
         .await;
-    platform.holds("SELECT count(*) = 200 FROM agent_configurations WHERE agent_name = 'n'").await;
+    platform
+        .holds("SELECT count(*) = 200 FROM agent_configurations WHERE agent_name = 'n'")
+        .await;
     for round in 1..=3 {
-        platform.save("a", &format!(r#"{{"voice_id":"v{round}"}}"#)).await;
-        let there =
-            format!("SELECT voice_id = 'v{round}' IS TRUE FROM agent_configurations WHERE agent_slug = 'a'");
+        platform
+            .save("a", &format!(r#"{{"voice_id":"v{round}"}}"#))
+            .await;
+        let there = format!(
+            "SELECT voice_id = 'v{round}' IS TRUE FROM agent_configurations WHERE agent_slug = 'a'"
+        );
         platform.holds(&there).await;
     }
     for _ in 0..3 {
         is_probed(&platform).await;
     }
-    assert_eq!(daemon.lines("database unavailable"), Vec::<serde_json::Value>::new());
+    assert_eq!(
+        daemon.lines("database unavailable"),
+        Vec::<serde_json::Value>::new()
+    );
 }
 
 #[tokio::test]
@@ -254,10 +303,16 @@ async fn both_ends_notice_when_the_other_has_vanished() {
     let cluster = tcp_cluster();
     let database = database(&cluster.tcp_url("postgres"), &[]);
     let config = database.connect_config();
-    assert_eq!(config.get_tcp_user_timeout(), Some(&Duration::from_secs(15)));
+    assert_eq!(
+        config.get_tcp_user_timeout(),
+        Some(&Duration::from_secs(15))
+    );
     assert!(config.get_keepalives());
     assert_eq!(config.get_keepalives_idle(), Duration::from_secs(5));
-    assert_eq!(config.get_keepalives_interval(), Some(Duration::from_secs(3)));
+    assert_eq!(
+        config.get_keepalives_interval(),
+        Some(Duration::from_secs(3))
+    );
     assert_eq!(config.get_keepalives_retries(), Some(3));
     let session = session(&database).await.unwrap();
     for (setting, value) in [
@@ -268,11 +323,23 @@ async fn both_ends_notice_when_the_other_has_vanished() {
         ("idle_session_timeout", "0"),
     ] {
         // What the socket has, not what was asked for: PostgreSQL reads it back from the system.
-        let row = session.client().query_one(&format!("SHOW {setting}"), &[]).await.unwrap();
+        let row = session
+            .client()
+            .query_one(&format!("SHOW {setting}"), &[])
+            .await
+            .unwrap();
         assert_eq!(row.get::<_, String>(0), value, "{setting}");
     }
-    let name: String = session.client().query_one("SHOW application_name", &[]).await.unwrap().get(0);
-    assert_eq!(name, format!("agent-sync/{} default", env!("CARGO_PKG_VERSION")));
+    let name: String = session
+        .client()
+        .query_one("SHOW application_name", &[])
+        .await
+        .unwrap()
+        .get(0);
+    assert_eq!(
+        name,
+        format!("agent-sync/{} default", env!("CARGO_PKG_VERSION"))
+    );
 }
 
 #[tokio::test]
@@ -281,15 +348,26 @@ async fn no_time_out_of_the_database_ends_a_session_or_a_transaction_of_ours() {
     let has_both = platform
         .value::<bool>("SELECT EXISTS (SELECT FROM pg_settings WHERE name = 'transaction_timeout')")
         .await;
-    let time_outs: &[&str] =
-        if has_both { &["idle_session_timeout", "transaction_timeout"] } else { &["idle_session_timeout"] };
+    let time_outs: &[&str] = if has_both {
+        &["idle_session_timeout", "transaction_timeout"]
+    } else {
+        &["idle_session_timeout"]
+    };
     for name in time_outs {
-        platform.run(&format!("ALTER DATABASE {} SET {name} = '2s'", platform.name())).await;
+        platform
+            .run(&format!(
+                "ALTER DATABASE {} SET {name} = '2s'",
+                platform.name()
+            ))
+            .await;
     }
     let session = session(&database(&platform.url, &[])).await.unwrap();
     let client = session.client();
     for name in time_outs {
-        let row = client.query_one(&format!("SHOW {name}"), &[]).await.unwrap();
+        let row = client
+            .query_one(&format!("SHOW {name}"), &[])
+            .await
+            .unwrap();
         assert_eq!(row.get::<_, &str>(0), "0", "{name}");
     }
     if !has_both {
@@ -301,15 +379,24 @@ async fn no_time_out_of_the_database_ends_a_session_or_a_transaction_of_ours() {
     client.batch_execute("SELECT pg_sleep(2.5)").await.unwrap();
     client.batch_execute("COMMIT").await.unwrap();
     // Where one is in force all the same, that ends the connection, and is nobody's fault.
-    let error = client.batch_execute("SET transaction_timeout = 50; SELECT pg_sleep(60)").await.unwrap_err();
+    let error = client
+        .batch_execute("SET transaction_timeout = 50; SELECT pg_sleep(60)")
+        .await
+        .unwrap_err();
     assert_eq!(error.code().unwrap().code(), "25P04");
     assert_eq!(failure::policy(&error).class, failure::Class::Connection);
 }
 
 #[tokio::test]
 async fn the_proof_leaves_nothing_behind_in_the_session() {
-    let session = session(&database(&tcp_cluster().tcp_url("postgres"), &[])).await.unwrap();
-    let channels = session.client().query("SELECT pg_listening_channels()", &[]).await.unwrap();
+    let session = session(&database(&tcp_cluster().tcp_url("postgres"), &[]))
+        .await
+        .unwrap();
+    let channels = session
+        .client()
+        .query("SELECT pg_listening_channels()", &[])
+        .await
+        .unwrap();
     assert!(channels.is_empty(), "only the leader listens");
 }
 
@@ -325,9 +412,14 @@ async fn ipv4_ipv6_and_unix_sockets_lead_to_the_server() {
     let mut urls = vec![(cluster.tcp_url("postgres"), "127.0.0.1"), (socket, "")];
     urls.extend(six.then(|| (format!("postgres://postgres@[::1]:{port}/postgres"), "::1")));
     // A name of several addresses, some of which may not be listened on.
-    urls.push((format!("host=localhost port={port} user=postgres dbname=postgres"), "either"));
+    urls.push((
+        format!("host=localhost port={port} user=postgres dbname=postgres"),
+        "either",
+    ));
     for (url, address) in urls {
-        let session = session(&database(&url, &[])).await.unwrap_or_else(|error| panic!("{url}: {error}"));
+        let session = session(&database(&url, &[]))
+            .await
+            .unwrap_or_else(|error| panic!("{url}: {error}"));
         let sql = "SELECT coalesce(host(inet_server_addr()), '')";
         let found: String = session.client().query_one(sql, &[]).await.unwrap().get(0);
         assert!(found == address || address == "either", "{url}: {found}");
@@ -338,7 +430,11 @@ async fn ipv4_ipv6_and_unix_sockets_lead_to_the_server() {
 async fn of_several_hosts_the_first_that_takes_writes_is_taken() {
     let cluster = tcp_cluster();
     let writable = cluster.port();
-    let own = Options { tcp: true, settings: "default_transaction_read_only = on", ..Options::default() };
+    let own = Options {
+        tcp: true,
+        settings: "default_transaction_read_only = on",
+        ..Options::default()
+    };
     let replica = Cluster::start(own).unwrap();
     let read_only = replica.port();
     // This one takes connections and says nothing, which must not keep the others from being asked.
@@ -349,7 +445,12 @@ async fn of_several_hosts_the_first_that_takes_writes_is_taken() {
         "postgres://postgres@127.0.0.1:1,127.0.0.1:{silent},127.0.0.1:{read_only},127.0.0.1:{writable}/postgres?{rest}"
     );
     let taken = session(&database(&url, &[])).await.unwrap();
-    let port: i32 = taken.client().query_one("SELECT inet_server_port()", &[]).await.unwrap().get(0);
+    let port: i32 = taken
+        .client()
+        .query_one("SELECT inet_server_port()", &[])
+        .await
+        .unwrap()
+        .get(0);
     assert_eq!(port, i32::from(writable));
 
     let url = format!("postgres://postgres@127.0.0.1:{read_only}/postgres?{rest}");
@@ -360,24 +461,37 @@ async fn of_several_hosts_the_first_that_takes_writes_is_taken() {
 
 #[tokio::test]
 async fn a_host_that_does_not_exist_is_named() {
-    let error = session(&database("postgres://u:s3cret@no-such-host.invalid/x", &[])).await.unwrap_err();
+    let error = session(&database("postgres://u:s3cret@no-such-host.invalid/x", &[]))
+        .await
+        .unwrap_err();
     let text = error.to_string();
-    assert!(text.contains("no-such-host.invalid") && !text.contains("s3cret"), "{text}");
+    assert!(
+        text.contains("no-such-host.invalid") && !text.contains("s3cret"),
+        "{text}"
+    );
     assert_eq!(
         json!(error.remedy()),
         json!("Check the host in the URL of this database, and the name service.")
     );
 }
 
-/// GIVEN a name that leads to another server, and the former one that goes on, WHEN agents are saved on the other, THEN they are in sync within a
-/// sweep or two, whether the daemon leads or stands by: an open connection does not notice.
+/// GIVEN a name that leads to another server, and the former one that goes on, WHEN agents are
+/// saved on the other, THEN they are in sync within a sweep or two, whether the daemon leads or
+/// stands by: an open connection does not notice.
 #[tokio::test]
 async fn g14_a_daemon_follows_the_name_of_its_server() {
     for leads in [true, false] {
         let (platform, proxy) = behind_a_proxy().await;
-        let other = Cluster::start(Options { tcp: true, ..Options::default() }).unwrap();
+        let other = Cluster::start(Options {
+            tcp: true,
+            ..Options::default()
+        })
+        .unwrap();
         let (admin, _) = connect(&other.url("postgres")).await;
-        admin.batch_execute(&format!("CREATE DATABASE {}", platform.name())).await.unwrap();
+        admin
+            .batch_execute(&format!("CREATE DATABASE {}", platform.name()))
+            .await
+            .unwrap();
         let url = other.url(platform.name());
         let (client, _) = connect(&url).await;
         client.batch_execute(TABLES).await.unwrap();
@@ -395,10 +509,22 @@ async fn g14_a_daemon_follows_the_name_of_its_server() {
             .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s")
             .env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
         let daemon = Daemon::start(command);
-        daemon.logged(if leads { "caught up" } else { "another daemon leads here" }).await;
+        daemon
+            .logged(if leads {
+                "caught up"
+            } else {
+                "another daemon leads here"
+            })
+            .await;
         proxy.lead_to(other.port());
         let line = daemon.logged("database unavailable").await;
-        assert!(line["cause"].as_str().unwrap().contains("leads to another server now"), "{line}");
+        assert!(
+            line["cause"]
+                .as_str()
+                .unwrap()
+                .contains("leads to another server now"),
+            "{line}"
+        );
         client
             .batch_execute(
                 r#"INSERT INTO agent_configurations (agent_slug) VALUES ('b');
@@ -407,15 +533,17 @@ async fn g14_a_daemon_follows_the_name_of_its_server() {
             .await
             .unwrap();
         eventually("the agent there is in sync", async || {
-            let sql = "SELECT (voice_id = 'there') IS TRUE FROM agent_configurations WHERE agent_slug = 'b'";
+            let sql = "SELECT (voice_id = 'there') IS TRUE FROM agent_configurations WHERE \
+                agent_slug = 'b'";
             client.query_one(sql, &[]).await.unwrap().get(0)
         })
         .await;
     }
 }
 
-/// GIVEN a daemon that hangs, or whose host is gone behind a proxy that answers for it, WHEN another one stands by, THEN the server ends the session
-/// of the first, and the other one leads (G9).
+/// GIVEN a daemon that hangs, or whose host is gone behind a proxy that answers for it, WHEN
+/// another one stands by, THEN the server ends the session of the first, and the other one leads
+/// (G9).
 #[tokio::test]
 async fn g9_the_lock_of_a_daemon_that_is_silent_is_freed() {
     let (platform, proxy) = behind_a_proxy().await;

@@ -1,7 +1,8 @@
-//! The fuzz targets without a fuzzer: every input of the corpora in `fuzz/corpus/`, and every case of `tests/cases`.
+//! The fuzz targets without a fuzzer: every input of the corpora in `fuzz/corpus/`, and every case
+//! of `tests/cases`.
 //!
-//! What the targets do is in `fuzz/src`, which is a module of these tests; so an input that once broke a promise is tried by
-//! every run from then on.
+//! What the targets do is in `fuzz/src`, which is a module of these tests; so an input that once
+//! broke a promise is tried by every run from then on.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,16 +19,25 @@ fn root() -> PathBuf {
 fn every_input_of_the_corpora_holds() {
     let mut bytes = 0;
     for (name, target) in TARGETS {
-        let inputs: Vec<_> =
-            fs::read_dir(root().join(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
-        assert!(inputs.len() > 10, "the corpus of {name} has {} inputs", inputs.len());
+        let inputs: Vec<_> = fs::read_dir(root().join(name))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        assert!(
+            inputs.len() > 10,
+            "the corpus of {name} has {} inputs",
+            inputs.len()
+        );
         for path in inputs {
             let input = fs::read(&path).unwrap();
             bytes += input.len();
             holds(&path.display().to_string(), target, &input);
         }
     }
-    assert!(bytes < 1024 * 1024, "the corpora have grown to {bytes} bytes: minimise them");
+    assert!(
+        bytes < 1024 * 1024,
+        "the corpora have grown to {bytes} bytes: minimise them"
+    );
 }
 
 #[test]
@@ -35,7 +45,10 @@ fn every_case_of_the_tests_holds() {
     let seeds = seeds();
     assert!(seeds.len() > 200, "the cases are not read");
     for (name, input) in &seeds {
-        let (_, target) = TARGETS.into_iter().find(|(target, _)| target == name).unwrap();
+        let (_, target) = TARGETS
+            .into_iter()
+            .find(|(target, _)| target == name)
+            .unwrap();
         holds(input, target, input.as_bytes());
     }
 }
@@ -63,26 +76,44 @@ fn seeds() -> Vec<(&'static str, String)> {
     let mut seeds = Vec::new();
     for (_, file) in crate::mapping::files::<Cases>("mapping") {
         seeds.extend(file.case.iter().map(|case| ("mapping", case.input())));
-        seeds.extend(file.case.into_iter().filter_map(|case| Some(("rules", case.rules?))));
+        seeds.extend(
+            file.case
+                .into_iter()
+                .filter_map(|case| Some(("rules", case.rules?))),
+        );
     }
     for (_, file) in crate::mapping::files::<Cases>("mapping/rules_files") {
-        seeds.extend(file.case.into_iter().filter_map(|case| Some(("rules", case.rules?))));
+        seeds.extend(
+            file.case
+                .into_iter()
+                .filter_map(|case| Some(("rules", case.rules?))),
+        );
     }
     seeds.push(("rules", include_str!("../config/providers.toml").to_owned()));
-    let mistakes = include_str!("cases/settings/mistakes.txt").split("\n\n").skip(1);
+    let mistakes = include_str!("cases/settings/mistakes.txt")
+        .split("\n\n")
+        .skip(1);
     for case in mistakes.chain([include_str!("../config/agent-sync.toml")]) {
         // Passwords stand where the target expects them.
-        let case = case.replace("://app:p@ss", "://app:hunter2@").replace("postgresql://", "postgres://");
+        let case = case
+            .replace("://app:p@ss", "://app:hunter2@")
+            .replace("postgresql://", "postgres://");
         seeds.push(("settings", case.clone()));
-        let strings = case.split(['"', '\'', '=']).filter(|text| text.contains("://"));
-        seeds.extend(strings.map(|text| ("dsn", text.lines().next().unwrap_or_default().to_owned())));
+        let strings = case
+            .split(['"', '\'', '='])
+            .filter(|text| text.contains("://"));
+        seeds.extend(
+            strings.map(|text| ("dsn", text.lines().next().unwrap_or_default().to_owned())),
+        );
     }
     for text in [
         "app\nhunter2\ndb.example.com:5433/platform?sslmode=verify-full&sslrootcert=/ca.pem",
         "app\np%40/hunter2?#&\n[::1]/x?options=-c%20x%3D1&connect_timeout=5&tcp_user_timeout=9000",
         "\nhunter2@\na:1,b:2/x?target_session_attrs=read-write&channel_binding=require&load_balance_hosts=random",
-        "host=/run/postgresql user=app password='p\\'hunter2' dbname=plat\\form port=5433 keepalives_idle=10",
-        "hostaddr=10.0.0.1 dbname=x application_name=a sslmode=disable keepalives=0 keepalives_count=3",
+        "host=/run/postgresql user=app password='p\\'hunter2' dbname=plat\\form port=5433 \
+        keepalives_idle=10",
+        "hostaddr=10.0.0.1 dbname=x application_name=a sslmode=disable keepalives=0 \
+        keepalives_count=3",
         "postgres://%2Frun%2Fpostgresql/x?user=app&password=hunter2&sslnegotiation=direct&pgbouncer=true",
     ] {
         seeds.push(("dsn", text.to_owned()));
@@ -118,10 +149,14 @@ struct Case {
 }
 
 impl Case {
-    /// The form of the target `mapping`; a null is an empty text here, unless nothing comes behind it.
+    /// The form of the target `mapping`; a null is an empty text here, unless nothing comes behind
+    /// it.
     fn input(&self) -> String {
-        let text =
-            |row: &toml::Table, name: &str| row.get(name).and_then(toml::Value::as_str).map(str::to_owned);
+        let text = |row: &toml::Table, name: &str| {
+            row.get(name)
+                .and_then(toml::Value::as_str)
+                .map(str::to_owned)
+        };
         let (agent, configuration) = (&self.agent, &self.configuration);
         let parts = [
             Some(self.columns()),
@@ -135,13 +170,24 @@ impl Case {
             text(configuration, "agent_name"),
             self.rules.clone(),
         ];
-        let given = parts.iter().rposition(Option::is_some).map_or(0, |last| last + 1);
-        parts.into_iter().take(given).map(Option::unwrap_or_default).collect::<Vec<_>>().join("\n%\n")
+        let given = parts
+            .iter()
+            .rposition(Option::is_some)
+            .map_or(0, |last| last + 1);
+        parts
+            .into_iter()
+            .take(given)
+            .map(Option::unwrap_or_default)
+            .collect::<Vec<_>>()
+            .join("\n%\n")
     }
 
     fn columns(&self) -> String {
         let absent = |(letter, name): (char, &str)| {
-            self.columns.as_ref().is_some_and(|own| own.iter().all(|own| own != name)).then_some(letter)
+            self.columns
+                .as_ref()
+                .is_some_and(|own| own.iter().all(|own| own != name))
+                .then_some(letter)
         };
         let names = [
             ('n', "agent_name"),

@@ -1,4 +1,5 @@
-//! The demo, watched by nobody: it ends by itself, everything comes true, and nothing is left behind.
+//! The demo, watched by nobody: it ends by itself, everything comes true, and nothing is left
+//! behind.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,7 +10,10 @@ fn demo(folder: &std::path::Path) -> Command {
     let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o777);
     std::fs::set_permissions(folder, everybody).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
-    command.arg("demo").env("TMPDIR", folder).env("DATABASE_URL", "postgres://nobody@nowhere.invalid/none");
+    command
+        .arg("demo")
+        .env("TMPDIR", folder)
+        .env("DATABASE_URL", "postgres://nobody@nowhere.invalid/none");
     command.stdin(Stdio::null());
     command
 }
@@ -22,7 +26,10 @@ fn left_in(folder: &std::path::Path) -> usize {
 fn the_story_comes_true_and_nothing_is_left_behind() {
     let folder = tempfile::tempdir().unwrap();
     let output = demo(folder.path()).output().unwrap();
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
     assert_eq!(output.status.code(), Some(0), "{out}\n{err}");
     assert_eq!(err, "");
     assert!(!out.contains('✗') && !out.contains('\u{1b}'), "{out}");
@@ -42,8 +49,8 @@ fn the_story_comes_true_and_nothing_is_left_behind() {
     assert_eq!(left_in(folder.path()), 0);
 }
 
-/// GIVEN a demo with its server and its daemon running, WHEN it is killed without notice, THEN both end, and the
-/// folder goes away.
+/// GIVEN a demo with its server and its daemon running, WHEN it is killed without notice, THEN both
+/// end, and the folder goes away.
 #[test]
 fn a_killed_demo_leaves_nothing_behind() {
     use std::io::{BufRead, BufReader};
@@ -51,7 +58,9 @@ fn a_killed_demo_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let mut child = demo(folder.path()).stdout(Stdio::piped()).spawn().unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let started = lines.map_while(Result::ok).any(|line| line.contains("the daemon has caught up"));
+    let started = lines
+        .map_while(Result::ok)
+        .any(|line| line.contains("the daemon has caught up"));
     assert!(started);
     let path = folder.path().display().to_string();
     assert!(daemons_of(&path) > 0, "the daemon runs");
@@ -60,13 +69,15 @@ fn a_killed_demo_leaves_nothing_behind() {
     wait_until_gone(folder.path());
 }
 
-/// GIVEN a demo whose server is about to start, WHEN it is killed without notice, THEN the server ends all the same.
+/// GIVEN a demo whose server is about to start, WHEN it is killed without notice, THEN the server
+/// ends all the same.
 #[test]
 fn a_demo_killed_while_its_server_starts_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let mut child = demo(folder.path()).stdout(Stdio::null()).spawn().unwrap();
     let path = folder.path().display().to_string();
-    // The demo itself does not have the folder in its arguments; the shell that looks after the server does.
+    // The demo itself does not have the folder in its arguments; the shell that looks after the
+    // server does.
     wait_until("the server is being started", || daemons_of(&path) > 0);
     child.kill().unwrap();
     child.wait().unwrap();
@@ -75,13 +86,18 @@ fn a_demo_killed_while_its_server_starts_leaves_nothing_behind() {
 
 fn wait_until_gone(folder: &std::path::Path) {
     let path = folder.display().to_string();
-    wait_until("nothing is left behind", || left_in(folder) + daemons_of(&path) == 0);
+    wait_until("nothing is left behind", || {
+        left_in(folder) + daemons_of(&path) == 0
+    });
 }
 
 fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(30), "waited in vain: {what}");
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "waited in vain: {what}"
+        );
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -89,6 +105,9 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 /// How many processes were started with a path below this folder in their arguments.
 fn daemons_of(folder: &str) -> usize {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    let arguments = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
-    arguments.filter(|arguments| String::from_utf8_lossy(arguments).contains(folder)).count()
+    let arguments =
+        processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    arguments
+        .filter(|arguments| String::from_utf8_lossy(arguments).contains(folder))
+        .count()
 }

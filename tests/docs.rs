@@ -110,7 +110,8 @@ fn calls<'a>(code: &'a str, name: &str) -> Vec<&'a str> {
     found
 }
 
-/// Everything that the log can say as a warning or an error, that a daemon can find, and that the trigger warns of.
+/// Everything that the log can say as a warning or an error, that a daemon can find, and that the
+/// trigger warns of.
 fn sayable() -> BTreeSet<String> {
     let mut files = Vec::new();
     sources(&path("src"), &mut files);
@@ -140,7 +141,11 @@ fn the_guide_explains_every_warning_by_its_exact_text_and_none_that_cannot_be_sa
     let guide = read("docs/operating.md");
     let explained: BTreeSet<String> = guide
         .lines()
-        .filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`').map(str::to_owned))
+        .filter_map(|line| {
+            line.strip_prefix("### `")?
+                .strip_suffix('`')
+                .map(str::to_owned)
+        })
         .collect();
     let said = sayable();
     assert!(said.len() > 25, "{said:#?}");
@@ -152,17 +157,32 @@ fn the_guide_explains_every_warning_by_its_exact_text_and_none_that_cannot_be_sa
     );
     for text in &explained {
         let (_, entry) = guide.split_once(&format!("### `{text}`\n\n")).unwrap();
-        assert!(entry.split("\n### ").next().unwrap().trim().len() > 20, "nothing is said about {text}");
+        assert!(
+            entry.split("\n### ").next().unwrap().trim().len() > 20,
+            "nothing is said about {text}"
+        );
     }
 }
 
 /// The documents at the top.
-const TOP: [&str; 5] = ["README.md", "ARCHITECTURE.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+const TOP: [&str; 5] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "SECURITY.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+];
 
 /// The anchor that a heading gets: lower case, spaces as hyphens, no other punctuation.
 fn anchor_of(heading: &str) -> String {
-    let text = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
-    text.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect()
+    let text = heading
+        .trim_start_matches('#')
+        .trim()
+        .to_lowercase()
+        .replace(' ', "-");
+    text.chars()
+        .filter(|c| c.is_alphanumeric() || "-_".contains(*c))
+        .collect()
 }
 
 #[test]
@@ -172,20 +192,31 @@ fn what_the_documents_link_to_is_there() {
     assert!(documents.len() > 20, "{documents:?}");
     for document in documents {
         let name = document.display();
-        let text = std::fs::read_to_string(&document).unwrap_or_else(|error| panic!("{name}: {error}"));
-        for (_, rest) in text.match_indices("](").map(|(start, _)| text.split_at(start + 2)) {
+        let text =
+            std::fs::read_to_string(&document).unwrap_or_else(|error| panic!("{name}: {error}"));
+        for (_, rest) in text
+            .match_indices("](")
+            .map(|(start, _)| text.split_at(start + 2))
+        {
             let target = rest.split(')').next().unwrap();
             if target.starts_with("http") {
                 continue;
             }
             let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
             let folder = document.parent().unwrap();
-            let file = if file.is_empty() { document.clone() } else { folder.join(file) };
+            let file = if file.is_empty() {
+                document.clone()
+            } else {
+                folder.join(file)
+            };
             assert!(file.exists(), "{name} links to {target}");
             if !anchor.is_empty() {
                 let there = std::fs::read_to_string(&file).unwrap();
                 let mut headings = there.lines().filter(|line| line.starts_with('#'));
-                assert!(headings.any(|line| anchor_of(line) == anchor), "{name} links to {target}");
+                assert!(
+                    headings.any(|line| anchor_of(line) == anchor),
+                    "{name} links to {target}"
+                );
             }
         }
     }
@@ -218,7 +249,10 @@ fn cited(text: &str) -> BTreeSet<Number> {
             let rest = &line[start + 1..];
             let length = rest.bytes().take_while(u8::is_ascii_digit).count();
             let after = rest[length..].chars().next().unwrap_or(' ');
-            if !(1..=2).contains(&length) || rest.starts_with('0') || after.is_alphanumeric() || after == '_'
+            if !(1..=2).contains(&length)
+                || rest.starts_with('0')
+                || after.is_alphanumeric()
+                || after == '_'
             {
                 continue;
             }
@@ -227,7 +261,9 @@ fn cited(text: &str) -> BTreeSet<Number> {
                 continue;
             }
             let first = match last {
-                Some(((same, first), end)) if same == letter && ["-", "–"].contains(&&line[end..start]) => {
+                Some(((same, first), end))
+                    if same == letter && ["-", "–"].contains(&&line[end..start]) =>
+                {
                     first
                 }
                 _ => number,
@@ -245,9 +281,15 @@ fn cited_in_names(text: &str) -> BTreeSet<Number> {
     for name in text.split("fn ").chain(text.split("::")).skip(1) {
         for part in name.split('_') {
             let mut characters = part.chars();
-            let Some(letter) = characters.next().filter(|letter| "tmcgis".contains(*letter)) else { break };
+            let Some(letter) = characters
+                .next()
+                .filter(|letter| "tmcgis".contains(*letter))
+            else {
+                break;
+            };
             let digits = characters.as_str();
-            if !(1..=2).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            if !(1..=2).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit())
+            {
                 break;
             }
             found.insert((letter.to_ascii_uppercase(), digits.parse().unwrap()));
@@ -273,18 +315,36 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 
 /// The numbers that a document defines: one at the start of each item, `- **G13** …`.
 fn defined(document: &str) -> Vec<Number> {
-    let items = document.lines().filter_map(|line| line.strip_prefix("- **")?.split_once("** "));
-    let numbers = items.map(|(number, _)| cited(number)).filter(|numbers| !numbers.is_empty());
-    numbers.map(|numbers| numbers.into_iter().next().unwrap()).collect()
+    let items = document
+        .lines()
+        .filter_map(|line| line.strip_prefix("- **")?.split_once("** "));
+    let numbers = items
+        .map(|(number, _)| cited(number))
+        .filter(|numbers| !numbers.is_empty());
+    numbers
+        .map(|numbers| numbers.into_iter().next().unwrap())
+        .collect()
 }
 
 #[test]
 fn every_number_that_is_cited_is_defined_and_each_that_is_defined_is_cited() {
-    let (contract, security) = (defined(&read("docs/contract.md")), defined(&read("docs/security.md")));
-    assert!(contract.iter().all(|(letter, _)| *letter != 'S'), "S-numbers belong to docs/security.md");
-    assert!(security.iter().all(|(letter, _)| *letter == 'S'), "only S-numbers belong to docs/security.md");
+    let (contract, security) = (
+        defined(&read("docs/contract.md")),
+        defined(&read("docs/security.md")),
+    );
+    assert!(
+        contract.iter().all(|(letter, _)| *letter != 'S'),
+        "S-numbers belong to docs/security.md"
+    );
+    assert!(
+        security.iter().all(|(letter, _)| *letter == 'S'),
+        "only S-numbers belong to docs/security.md"
+    );
     let mut all: BTreeSet<Number> = contract.iter().copied().collect();
-    assert!(all.len() > 40 && all.len() == contract.len(), "each number is defined once: {contract:?}");
+    assert!(
+        all.len() > 40 && all.len() == contract.len(),
+        "each number is defined once: {contract:?}"
+    );
     // A protection may take several items.
     all.extend(security);
 
@@ -299,50 +359,94 @@ fn every_number_that_is_cited_is_defined_and_each_that_is_defined_is_cited() {
         if file.ends_with("tests/docs.rs") {
             continue;
         }
-        let text =
-            std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let text = std::fs::read_to_string(&file)
+            .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         let mut numbers = cited(&text);
-        if file.extension().is_some_and(|ending| ending == "md") || file.starts_with(path("tests")) {
+        if file.extension().is_some_and(|ending| ending == "md") || file.starts_with(path("tests"))
+        {
             numbers.extend(cited_in_names(&text));
         }
-        undefined
-            .extend(numbers.difference(&all).map(|(letter, n)| format!("{letter}{n} in {}", file.display())));
+        undefined.extend(
+            numbers
+                .difference(&all)
+                .map(|(letter, n)| format!("{letter}{n} in {}", file.display())),
+        );
         // A definition does not cite itself.
-        if !["docs/contract.md", "docs/security.md"].map(path).contains(&file) {
+        if !["docs/contract.md", "docs/security.md"]
+            .map(path)
+            .contains(&file)
+        {
             used.extend(numbers);
         }
     }
     let unused: Vec<_> = all.difference(&used).collect();
-    assert!(undefined.is_empty() && unused.is_empty(), "not defined: {undefined:#?}\nnot cited: {unused:?}");
+    assert!(
+        undefined.is_empty() && unused.is_empty(),
+        "not defined: {undefined:#?}\nnot cited: {unused:?}"
+    );
 }
 
 #[test]
 fn a_citation_is_told_from_what_looks_like_one() {
-    let numbers =
-        |text: &str| cited(text).into_iter().map(|(letter, n)| format!("{letter}{n}")).collect::<Vec<_>>();
-    assert_eq!(numbers("(G13), M1's and \"M2, T4\""), ["G13", "M1", "M2", "T4"]);
-    assert_eq!(numbers("the capture (C1–C3), T1-T2"), ["C1", "C2", "C3", "T1", "T2"]);
-    for no_citation in
-        ["ValueKind::I64(1)", "caf%C3%A9", "control characters (C0, C1)", "G0 M123 M1a SM1 M1_x"]
-    {
-        assert!(numbers(no_citation).is_empty(), "{no_citation}: {:?}", numbers(no_citation));
+    let numbers = |text: &str| {
+        cited(text)
+            .into_iter()
+            .map(|(letter, n)| format!("{letter}{n}"))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        numbers("(G13), M1's and \"M2, T4\""),
+        ["G13", "M1", "M2", "T4"]
+    );
+    assert_eq!(
+        numbers("the capture (C1–C3), T1-T2"),
+        ["C1", "C2", "C3", "T1", "T2"]
+    );
+    for no_citation in [
+        "ValueKind::I64(1)",
+        "caf%C3%A9",
+        "control characters (C0, C1)",
+        "G0 M123 M1a SM1 M1_x",
+    ] {
+        assert!(
+            numbers(no_citation).is_empty(),
+            "{no_citation}: {:?}",
+            numbers(no_citation)
+        );
     }
-    assert_eq!(cited_in_names("fn g1_c6_held() { i64_of() } `capture::c4_a`").len(), 3);
+    assert_eq!(
+        cited_in_names("fn g1_c6_held() { i64_of() } `capture::c4_a`").len(),
+        3
+    );
 }
 
 /// The words in backquotes in a cell of a table, without endings of files.
 fn names(cell: &str) -> BTreeSet<String> {
     let quoted = cell.split('`').skip(1).step_by(2);
-    quoted.map(|name| name.trim_end_matches('/').trim_end_matches(".rs").to_owned()).collect()
+    quoted
+        .map(|name| {
+            name.trim_end_matches('/')
+                .trim_end_matches(".rs")
+                .to_owned()
+        })
+        .collect()
 }
 
 /// The modules of the program that a file uses outside of its tests and comments.
 fn used_modules(code: &str) -> BTreeSet<String> {
-    let (code, _) = code.split_once("\n#[cfg(test)]\nmod ").unwrap_or((code, ""));
-    let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let (code, _) = code
+        .split_once("\n#[cfg(test)]\nmod ")
+        .unwrap_or((code, ""));
+    let lines = code
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"));
     lines
         .flat_map(|line| line.split("crate::").skip(1))
-        .map(|rest| rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect::<String>())
+        .map(|rest| {
+            rest.chars()
+                .take_while(|c| c.is_ascii_lowercase() || *c == '_')
+                .collect::<String>()
+        })
         .filter(|name| !name.is_empty())
         .collect()
 }
@@ -360,7 +464,10 @@ fn the_map_of_modules_says_what_each_depends_on() {
             (names(cells[0]), names(cells[2]))
         })
         .collect();
-    let of = |module: &str| rows.iter().position(|(modules, _)| modules.contains(module));
+    let of = |module: &str| {
+        rows.iter()
+            .position(|(modules, _)| modules.contains(module))
+    };
 
     for entry in std::fs::read_dir(path("src")).unwrap() {
         let entry = entry.unwrap().path();
@@ -380,18 +487,28 @@ fn the_map_of_modules_says_what_each_depends_on() {
         let listed = &rows[row].1;
         if module == "verbs" {
             // The row lists what the commands do not use.
-            let unused: BTreeSet<_> =
-                rows[row + 1..].iter().flat_map(|(modules, _)| modules).cloned().collect();
+            let unused: BTreeSet<_> = rows[row + 1..]
+                .iter()
+                .flat_map(|(modules, _)| modules)
+                .cloned()
+                .collect();
             used.remove("cli");
-            assert_eq!(&unused.difference(&used).cloned().collect::<BTreeSet<_>>(), listed, "{module}");
+            assert_eq!(
+                &unused.difference(&used).cloned().collect::<BTreeSet<_>>(),
+                listed,
+                "{module}"
+            );
             continue;
         }
         assert_eq!(&used, listed, "ARCHITECTURE.md about {module}");
         for other in used {
             // The one exception that the page names.
-            let is_below =
-                of(&other).is_some_and(|other| other > row) || (module == "settings" && other == "exit");
-            assert!(is_below, "{module} depends on {other}, which is not below it");
+            let is_below = of(&other).is_some_and(|other| other > row)
+                || (module == "settings" && other == "exit");
+            assert!(
+                is_below,
+                "{module} depends on {other}, which is not below it"
+            );
         }
     }
 }

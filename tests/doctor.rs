@@ -12,7 +12,9 @@ async fn doctor(platform: &Platform) -> (i32, Value) {
 
 fn check<'a>(object: &'a Value, topic: &str) -> &'a Value {
     let mut checks = object["checks"].as_array().unwrap().iter();
-    checks.find(|check| check["topic"] == topic).unwrap_or_else(|| panic!("{topic} in {object}"))
+    checks
+        .find(|check| check["topic"] == topic)
+        .unwrap_or_else(|| panic!("{topic} in {object}"))
 }
 
 /// Waits until nothing of a canary is in the outbox or among the problems.
@@ -20,7 +22,8 @@ async fn no_trace(platform: &Platform) {
     platform
         .holds(
             "SELECT NOT EXISTS (SELECT FROM agent_sync.outbox WHERE slug LIKE 'agent-sync doctor%')
-                AND NOT EXISTS (SELECT FROM agent_sync.problem WHERE slug LIKE 'agent-sync doctor%')",
+                AND NOT EXISTS (SELECT FROM agent_sync.problem
+                  WHERE slug LIKE 'agent-sync doctor%')",
         )
         .await;
 }
@@ -40,12 +43,19 @@ async fn a_healthy_database_passes_everything_with_a_daemon_in_its_own_role() {
     };
     let daemon = crate::support::Daemon::start(as_role(&["run"]));
     daemon.logged("caught up").await;
-    // Transactions of other tests keep the daemon from being sure at once that it has seen everything.
-    platform.holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install").await;
+    // Transactions of other tests keep the daemon from being sure at once that it has seen
+    // everything.
+    platform
+        .holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install")
+        .await;
     platform.drained().await;
     let said = Said::of(as_role(&["doctor"])).await.fits();
     assert_eq!(said.code, 0, "{said:?}");
-    assert!(said.out.ends_with("passed, 0 warnings, 0 faults\n"), "{}", said.out);
+    assert!(
+        said.out.ends_with("passed, 0 warnings, 0 faults\n"),
+        "{}",
+        said.out
+    );
     for topic in [
         "connection",
         "server",
@@ -70,10 +80,17 @@ async fn a_healthy_database_passes_everything_with_a_daemon_in_its_own_role() {
         "publication",
         "round trip",
     ] {
-        assert!(said.out.contains(&format!("  pass  {topic:<13} ")), "{topic} in:\n{}", said.out);
+        assert!(
+            said.out.contains(&format!("  pass  {topic:<13} ")),
+            "{topic} in:\n{}",
+            said.out
+        );
     }
     no_trace(&platform).await;
-    assert!(daemon.log().iter().all(|line| line["level"] != "WARN"), "a canary is nothing to warn of");
+    assert!(
+        daemon.log().iter().all(|line| line["level"] != "WARN"),
+        "a canary is nothing to warn of"
+    );
 }
 
 #[tokio::test]
@@ -82,7 +99,9 @@ async fn the_round_trip_waits_for_a_daemon_that_polls() {
     let polls = |arguments: &[&str]| {
         let mut command = platform.command(arguments);
         // More than a daemon gets that is woken; it begins when the daemon has caught up.
-        command.env("AGENT_SYNC__CAPTURE__NOTIFY", "false").env("AGENT_SYNC__SYNC__POLL_INTERVAL", "12s");
+        command
+            .env("AGENT_SYNC__CAPTURE__NOTIFY", "false")
+            .env("AGENT_SYNC__SYNC__POLL_INTERVAL", "12s");
         command
     };
     let daemon = crate::support::Daemon::start(polls(&["run"]));
@@ -101,8 +120,12 @@ async fn the_round_trip_takes_a_sleeping_and_a_waking_daemon_and_leaves_no_trace
     for awake in [false, true] {
         let writer = platform.connect().await;
         if awake {
-            // A writer that is not done keeps the daemon from sleeping, and the canary must not count on a wake-up.
-            writer.batch_execute("BEGIN; UPDATE agents SET name = 'x'").await.unwrap();
+            // A writer that is not done keeps the daemon from sleeping, and the canary must not
+            // count on a wake-up.
+            writer
+                .batch_execute("BEGIN; UPDATE agents SET name = 'x'")
+                .await
+                .unwrap();
         }
         let phase = if awake { "awake" } else { "asleep" };
         if !awake {
@@ -131,9 +154,15 @@ async fn the_round_trip_is_not_tried_where_no_daemon_leads() {
     let note = check(&object, "round trip");
     assert_eq!(
         (note["level"].as_str(), note["text"].as_str()),
-        (Some("warn"), Some("not tried, because no daemon leads here"))
+        (
+            Some("warn"),
+            Some("not tried, because no daemon leads here")
+        )
     );
-    assert_eq!(check(&object, "daemon")["remedy"], "Start the daemon (`agent-sync run`).");
+    assert_eq!(
+        check(&object, "daemon")["remedy"],
+        "Start the daemon (`agent-sync run`)."
+    );
     assert_eq!(platform.outbox().await, Vec::<String>::new());
 }
 
@@ -147,7 +176,10 @@ async fn the_round_trip_finds_a_daemon_that_hangs_and_takes_its_canary_back() {
     let note = check(&object, "round trip");
     assert_eq!(note["level"], "fail");
     assert!(
-        note["text"].as_str().unwrap().contains("has not taken what was put into the outbox within 5s"),
+        note["text"]
+            .as_str()
+            .unwrap()
+            .contains("has not taken what was put into the outbox within 5s"),
         "{note}"
     );
     assert_eq!(platform.outbox().await, Vec::<String>::new());
@@ -157,7 +189,11 @@ async fn the_round_trip_finds_a_daemon_that_hangs_and_takes_its_canary_back() {
     drop(daemon);
     other.logged("caught up").await;
     let (code, object) = doctor(&platform).await;
-    assert_eq!((code, check(&object, "round trip")["level"].as_str()), (0, Some("pass")), "{object}");
+    assert_eq!(
+        (code, check(&object, "round trip")["level"].as_str()),
+        (0, Some("pass")),
+        "{object}"
+    );
 }
 
 #[tokio::test]
@@ -167,8 +203,10 @@ async fn everything_is_told_though_much_is_broken() {
     platform
         .run(&format!(
             "CREATE ROLE {role} LOGIN; GRANT USAGE ON SCHEMA agent_sync TO {role};
-             ALTER TABLE agents ENABLE ROW LEVEL SECURITY; DROP INDEX agent_configurations_agent_slug_idx;
-             ALTER TABLE agent_sync.outbox SET (autovacuum_enabled = false); DROP TABLE agent_sync.problem CASCADE"
+             ALTER TABLE agents ENABLE ROW LEVEL SECURITY; DROP INDEX
+               agent_configurations_agent_slug_idx;
+             ALTER TABLE agent_sync.outbox SET (autovacuum_enabled = false); DROP TABLE
+               agent_sync.problem CASCADE"
         ))
         .await;
     let mut command = platform.command(&["doctor"]);
@@ -196,7 +234,8 @@ async fn a_publication_that_keeps_the_daemon_from_working_is_found_and_its_remed
     platform.configure("a").await;
     platform
         .run(
-            "ALTER TABLE agent_sync.outbox REPLICA IDENTITY DEFAULT; ALTER TABLE agent_configurations REPLICA IDENTITY NOTHING;
+            "ALTER TABLE agent_sync.outbox REPLICA IDENTITY DEFAULT; ALTER TABLE
+                  agent_configurations REPLICA IDENTITY NOTHING;
              CREATE PUBLICATION everything FOR ALL TABLES",
         )
         .await;
@@ -204,22 +243,39 @@ async fn a_publication_that_keeps_the_daemon_from_working_is_found_and_its_remed
     assert_eq!(code, 2, "{object}");
     let faults = object["checks"].as_array().unwrap().iter();
     let faults = faults.filter(|check| check["topic"] == "publication" && check["level"] == "fail");
-    let remedies: Vec<_> = faults.map(|fault| fault["remedy"].as_str().unwrap().to_owned()).collect();
+    let remedies: Vec<_> = faults
+        .map(|fault| fault["remedy"].as_str().unwrap().to_owned())
+        .collect();
     assert_eq!(remedies.len(), 2, "{object}");
     // The daemon says so before anything is written (G14), and goes on once the remedies were run.
     let daemon = platform.brisk_daemon();
     let line = daemon.logged("database unavailable").await;
-    assert!(line["cause"].as_str().unwrap().contains("is published without a replica identity"), "{line}");
+    assert!(
+        line["cause"]
+            .as_str()
+            .unwrap()
+            .contains("is published without a replica identity"),
+        "{line}"
+    );
     assert_eq!(platform.says(&["status"]).await.code, 2);
     for remedy in remedies {
-        platform.run(remedy.split_once("or: ").map_or(&*remedy, |(_, sql)| sql)).await;
+        platform
+            .run(remedy.split_once("or: ").map_or(&*remedy, |(_, sql)| sql))
+            .await;
     }
     platform.drained().await;
     let (code, object) = doctor(&platform).await;
-    assert_eq!((code, check(&object, "publication")["level"].as_str()), (0, Some("pass")), "{object}");
+    assert_eq!(
+        (code, check(&object, "publication")["level"].as_str()),
+        (0, Some("pass")),
+        "{object}"
+    );
     let warned = object["checks"].as_array().unwrap().iter().any(|check| {
         check["level"] == "warn"
-            && check["text"].as_str().unwrap().contains("a subscriber that lacks them stops: everything")
+            && check["text"]
+                .as_str()
+                .unwrap()
+                .contains("a subscriber that lacks them stops: everything")
     });
     assert!(warned, "{object}");
 }
@@ -230,31 +286,53 @@ async fn a_transaction_that_stays_open_is_named() {
     platform.save("a", EXAMPLE).await;
     let writer = platform.connect().await;
     writer
-        .batch_execute("SET application_name = 'long migration'; BEGIN; UPDATE agents SET name = 'x'")
+        .batch_execute(
+            "SET application_name = 'long migration'; BEGIN; UPDATE agents SET name = 'x'",
+        )
         .await
         .unwrap();
-    // What is too long is for the server's clock to say; here it is enough that the right transaction is found.
-    let row = platform.client.query_one(agent_sync::store::report::UPKEEP, &[]).await.unwrap();
+    // What is too long is for the server's clock to say; here it is enough that the right
+    // transaction is found.
+    let row = platform
+        .client
+        .query_one(agent_sync::store::report::UPKEEP, &[])
+        .await
+        .unwrap();
     let (age, who): (Option<f64>, Option<String>) = (row.get(5), row.get(6));
     assert!(age.unwrap() >= 0.0 && who.unwrap().contains("long migration"));
 }
 
-/// GIVEN a transaction that has been open for long, WHEN it is in another database, or hidden from the role that asks, THEN it is not blamed,
-/// and nothing is said to be in order that was not seen.
+/// GIVEN a transaction that has been open for long, WHEN it is in another database, or hidden from
+/// the role that asks, THEN it is not blamed, and nothing is said to be in order that was not seen.
 #[tokio::test]
 async fn doctor_blames_nobody_elsewhere_and_says_what_it_is_not_shown() {
     let (platform, elsewhere) = (Platform::installed().await, Platform::installed().await);
     let away = elsewhere.connect().await;
-    away.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM agents").await.unwrap();
-    let row = platform.client.query_one(agent_sync::store::report::UPKEEP, &[]).await.unwrap();
-    assert_eq!(row.get::<_, Option<String>>(4), None, "it is in another database");
+    away.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM agents")
+        .await
+        .unwrap();
+    let row = platform
+        .client
+        .query_one(agent_sync::store::report::UPKEEP, &[])
+        .await
+        .unwrap();
+    assert_eq!(
+        row.get::<_, Option<String>>(4),
+        None,
+        "it is in another database"
+    );
     let role = format!("doctor_{}", platform.name());
     assert_eq!(platform.says(&["install", "--role", &role]).await.code, 0);
     let mut command = platform.command(&["doctor"]);
     command.env("DATABASE_URL", platform.url_as(&role));
     let said = Said::of(command).await.fits();
     for topic in ["vacuum ", "writers"] {
-        assert!(said.out.contains(&format!("  pass  {topic}       not looked at")), "{}", said.out);
+        assert!(
+            said.out
+                .contains(&format!("  pass  {topic}       not looked at")),
+            "{}",
+            said.out
+        );
     }
 }
 
@@ -265,7 +343,11 @@ async fn i2_doctor_exits_with_69_where_there_is_no_connection_and_says_why() {
     command.env("DATABASE_URL", "postgres://nobody:hunter2@127.0.0.1:1/none");
     let said = Said::of(command).await.fits();
     assert_eq!(said.code, 69);
-    assert!(said.out.contains("FAIL  connection") && said.out.contains("try: "), "{}", said.out);
+    assert!(
+        said.out.contains("FAIL  connection") && said.out.contains("try: "),
+        "{}",
+        said.out
+    );
     assert!(!said.out.contains("hunter2"), "{}", said.out);
 }
 
@@ -277,7 +359,8 @@ async fn a_round_trip_leaves_no_problem_where_agents_may_be_hidden() {
     assert_eq!(said.code, 0, "{said:?}");
     platform
         .run(&format!(
-            "ALTER TABLE agents ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON agents TO {role} USING (name IS NOT NULL)"
+            "ALTER TABLE agents ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON agents TO {role} \
+            USING (name IS NOT NULL)"
         ))
         .await;
     let mut command = platform.command(&["run"]);
@@ -285,6 +368,14 @@ async fn a_round_trip_leaves_no_problem_where_agents_may_be_hidden() {
     let daemon = Daemon::start(command);
     daemon.logged("caught up").await;
     let said = platform.says_as(&role, &["doctor", "--json"]).await;
-    assert!(said.out.contains("outbox, wake-up and daemon took"), "{said:?}");
-    assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 0);
+    assert!(
+        said.out.contains("outbox, wake-up and daemon took"),
+        "{said:?}"
+    );
+    assert_eq!(
+        platform
+            .value::<i64>("SELECT count(*) FROM agent_sync.problem")
+            .await,
+        0
+    );
 }

@@ -1,5 +1,6 @@
-//! Databases in other encodings than UTF-8. One with `SQL_ASCII` takes any bytes: an agent whose text is none is rejected, and the others go
-//! on (G5). One with `LATIN1` cannot hold every character: whatever is noted there is one that it can hold.
+//! Databases in other encodings than UTF-8. One with `SQL_ASCII` takes any bytes: an agent whose
+//! text is none is rejected, and the others go on (G5). One with `LATIN1` cannot hold every
+//! character: whatever is noted there is one that it can hold.
 
 use crate::support::Platform;
 use crate::support::platform::{TABLES, connect};
@@ -16,7 +17,8 @@ async fn encoded(name: &str, encoding: &str) -> Platform {
     let name = format!("{name}_{}", std::process::id());
     admin
         .batch_execute(&format!(
-            "CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+            "CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0 LC_COLLATE 'C' \
+            LC_CTYPE 'C'"
         ))
         .await
         .unwrap();
@@ -43,30 +45,57 @@ async fn g5_text_that_is_no_utf8_rejects_its_agent_and_no_other() {
         )
         .await;
     let daemon = platform.caught_up_daemon().await;
-    platform.holds("SELECT count(*) = 35 FROM agent_configurations WHERE agent_name = 'n'").await;
-    platform.holds("SELECT count(*) = 5 FROM agent_sync.problem WHERE kind = 'rejected'").await;
+    platform
+        .holds("SELECT count(*) = 35 FROM agent_configurations WHERE agent_name = 'n'")
+        .await;
+    platform
+        .holds("SELECT count(*) = 5 FROM agent_sync.problem WHERE kind = 'rejected'")
+        .await;
     let rejected = daemon.lines("agent rejected");
-    assert!(rejected.iter().any(|line| line["slug"] == "(not shown)"), "{rejected:?}");
+    assert!(
+        rejected.iter().any(|line| line["slug"] == "(not shown)"),
+        "{rejected:?}"
+    );
     let (_, detail) = platform.problem("agent-3").await.unwrap();
     assert_eq!(detail, "name: expected text in UTF-8, found other bytes");
-    platform.save("agent-8", r#"{"provider":"openai","voice_id":"late"}"#).await;
     platform
-        .holds("SELECT voice_id = 'late' IS TRUE FROM agent_configurations WHERE agent_slug = 'agent-8'")
+        .save("agent-8", r#"{"provider":"openai","voice_id":"late"}"#)
+        .await;
+    platform
+        .holds(
+            "SELECT voice_id = 'late' IS TRUE FROM agent_configurations WHERE agent_slug = \
+            'agent-8'",
+        )
         .await;
     assert_eq!(daemon.lines("database unavailable").len(), 0);
-    for verb in
-        [&["check"][..], &["status"], &["doctor"], &["why", "agent-3"], &["reconcile", "--all", "--dry-run"]]
-    {
+    for verb in [
+        &["check"][..],
+        &["status"],
+        &["doctor"],
+        &["why", "agent-3"],
+        &["reconcile", "--all", "--dry-run"],
+    ] {
         let said = platform.says(verb).await;
-        assert!(said.code <= 2 && !said.err.contains("UTF-8"), "{verb:?}: {said:?}");
+        assert!(
+            said.code <= 2 && !said.err.contains("UTF-8"),
+            "{verb:?}: {said:?}"
+        );
     }
     platform.run(r"UPDATE agents SET slug = 'agent-5' WHERE slug = E'caf\xe9'; UPDATE agent_configurations SET agent_slug = 'agent-5' WHERE agent_slug = E'caf\xe9'").await;
     platform
-        .holds("SELECT agent_name = 'n' IS TRUE FROM agent_configurations WHERE agent_slug = 'agent-5'")
+        .holds(
+            "SELECT agent_name = 'n' IS TRUE FROM agent_configurations WHERE agent_slug = \
+            'agent-5'",
+        )
         .await;
-    platform.run("UPDATE agents SET name = 'mended' WHERE slug = 'agent-3'").await;
     platform
-        .holds("SELECT agent_name = 'mended' IS TRUE FROM agent_configurations WHERE agent_slug = 'agent-3'")
+        .run("UPDATE agents SET name = 'mended' WHERE slug = 'agent-3'")
+        .await;
+    platform
+        .holds(
+            "SELECT agent_name = 'mended' IS TRUE FROM agent_configurations WHERE agent_slug = \
+            'agent-3'",
+        )
         .await;
 }
 
@@ -91,16 +120,22 @@ async fn s22_an_agent_is_rejected_in_latin1_whatever_its_reason_holds() {
         (
             "long",
             "voice_settings.temperature: expected a number from 0 to 2, found the number \
-             34.5678901234567890123456789012345678901...",
+            34.5678901234567890123456789012345678901...",
         ),
-        ("key", r#"voice_settings."gr\u00f6\u20ac": expected what PostgreSQL can store, found"#),
+        (
+            "key",
+            r#"voice_settings."gr\u00f6\u20ac": expected what PostgreSQL can store, found"#,
+        ),
     ] {
         let (kind, detail) = platform.problem(slug).await.unwrap();
         assert_eq!(kind, "rejected", "{slug}: {detail}");
         assert!(detail.starts_with(reason), "{detail}");
     }
     platform
-        .holds("SELECT voice_id = 'alloy' IS TRUE FROM agent_configurations WHERE agent_slug = 'plain'")
+        .holds(
+            "SELECT voice_id = 'alloy' IS TRUE FROM agent_configurations WHERE agent_slug = \
+            'plain'",
+        )
         .await;
     assert_eq!(daemon.lines("configuration could not be written").len(), 0);
     assert_eq!(daemon.lines("database unavailable").len(), 0);
@@ -110,7 +145,9 @@ async fn s22_an_agent_is_rejected_in_latin1_whatever_its_reason_holds() {
 async fn g14_a_character_that_the_encoding_cannot_hold_is_named_as_what_it_is() {
     let platform = encoded("latin1json", "LATIN1").await;
     assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0);
-    platform.run("ALTER TABLE agents ALTER voice_settings TYPE json").await;
+    platform
+        .run("ALTER TABLE agents ALTER voice_settings TYPE json")
+        .await;
     platform.install();
     platform
         .run(
@@ -120,5 +157,11 @@ async fn g14_a_character_that_the_encoding_cannot_hold_is_named_as_what_it_is() 
         .await;
     let daemon = platform.caught_up_daemon().await;
     let line = daemon.logged("configuration could not be written").await;
-    assert!(line["detail"].as_str().unwrap().contains("a character that the database cannot hold"), "{line}");
+    assert!(
+        line["detail"]
+            .as_str()
+            .unwrap()
+            .contains("a character that the database cannot hold"),
+        "{line}"
+    );
 }

@@ -17,7 +17,9 @@ struct File {
 
 impl File {
     fn new(text: &str) -> Self {
-        let file = Self { folder: tempfile::tempdir().unwrap() };
+        let file = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
         file.write(text);
         file
     }
@@ -32,7 +34,11 @@ impl File {
 
     fn daemon(&self) -> Daemon {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
-        command.env_clear().arg("run").arg("--config").arg(self.path());
+        command
+            .env_clear()
+            .arg("run")
+            .arg("--config")
+            .arg(self.path());
         command
             .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1h")
             .env("AGENT_SYNC__RECONNECT__MAX_DELAY", "500ms");
@@ -50,7 +56,8 @@ async fn backend(platform: &Platform) -> i32 {
     platform
         .value(
             "SELECT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-             WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1 AND d.datname = current_database()",
+             WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1
+               AND d.datname = current_database()",
         )
         .await
 }
@@ -59,7 +66,8 @@ async fn led(platform: &Platform) {
     platform
         .holds(
             "SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-             WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1 AND d.datname = current_database())",
+             WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1
+               AND d.datname = current_database())",
         )
         .await;
 }
@@ -70,7 +78,7 @@ async fn unreachable_database_delays_no_other() {
     let half_installed = Platform::new().await;
     let file = File::new(&format!(
         "{}{}{}[databases.gone]\nurl = 'postgres://nobody@127.0.0.1:1/none'\n\
-         [databases.unroutable]\nurl = 'postgres://nobody@127.0.0.2:1/none?connect_timeout=30'\n",
+        [databases.unroutable]\nurl = 'postgres://nobody@127.0.0.2:1/none?connect_timeout=30'\n",
         table("one", &one),
         table("half", &half_installed),
         table("two", &two),
@@ -89,8 +97,11 @@ async fn unreachable_database_delays_no_other() {
 
 #[tokio::test]
 async fn reload_adds_and_removes_databases_without_disturbing_the_rest() {
-    let [stays, goes, comes] =
-        [Platform::installed().await, Platform::installed().await, Platform::installed().await];
+    let [stays, goes, comes] = [
+        Platform::installed().await,
+        Platform::installed().await,
+        Platform::installed().await,
+    ];
     let file = File::new(&(table("stays", &stays) + &table("goes", &goes)));
     let daemon = file.daemon();
     daemon.logged_times("caught up", 2).await;
@@ -113,7 +124,8 @@ async fn reload_adds_and_removes_databases_without_disturbing_the_rest() {
     }
     assert_eq!(session, backend(&stays).await, "its session goes on");
     goes.holds(
-        "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'agent-sync/%' AND datname = current_database())",
+        "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE \
+        'agent-sync/%' AND datname = current_database())",
     )
     .await;
 
@@ -134,7 +146,8 @@ async fn reload_adds_and_removes_databases_without_disturbing_the_rest() {
 async fn a_bad_reload_changes_nothing_and_says_why() {
     let platform = Platform::installed().await;
     platform.configure("a").await;
-    let rules = "[settings]\ntemperature = { type = \"number\" }\n[llm]\nprovider_from = [\"llm_provider\"]\n[llm.other]\nfields = { model = \"llm_model\" }\n";
+    let rules = "[settings]\ntemperature = { type = \"number\" }\n[llm]\nprovider_from = \
+        [\"llm_provider\"]\n[llm.other]\nfields = { model = \"llm_model\" }\n";
     let file = File::new(&(table("main", &platform) + "[rules]\nfile = 'rules.toml'\n"));
     let folder = file.folder.path().to_owned();
     std::fs::write(folder.join("rules.toml"), rules).unwrap();
@@ -146,7 +159,13 @@ async fn a_bad_reload_changes_nothing_and_says_why() {
     daemon.signal("HUP");
     let line = daemon.logged("reload refused").await;
     assert_eq!(line["level"], "ERROR");
-    assert!(line["reason"].as_str().unwrap().contains("databases.main.nonsense"), "{line}");
+    assert!(
+        line["reason"]
+            .as_str()
+            .unwrap()
+            .contains("databases.main.nonsense"),
+        "{line}"
+    );
 
     file.write(&(table("main", &platform) + "[rules]\nfile = 'rules.toml'\n"));
     std::fs::write(folder.join("rules.toml"), "[llm]\nfields = 1\n").unwrap();
@@ -154,8 +173,12 @@ async fn a_bad_reload_changes_nothing_and_says_why() {
     let line = daemon.logged_times("reload refused", 2).await.remove(1);
     assert!(line["reason"].as_str().unwrap().contains("line "), "{line}");
 
-    platform.save("a", r#"{"llm_provider":"groq","llm_model":"m"}"#).await;
-    platform.becomes("a", r#"{"llm":{"provider":"groq","model":"m"}}"#).await;
+    platform
+        .save("a", r#"{"llm_provider":"groq","llm_model":"m"}"#)
+        .await;
+    platform
+        .becomes("a", r#"{"llm":{"provider":"groq","model":"m"}}"#)
+        .await;
     assert_eq!(
         session,
         backend(&platform).await,
@@ -167,13 +190,20 @@ async fn a_bad_reload_changes_nothing_and_says_why() {
 async fn changed_rules_enqueue_nothing_and_say_how_many_configurations_differ() {
     let platform = Platform::installed().await;
     platform
-        .run("INSERT INTO agents (slug, voice_settings) SELECT 'agent-' || i,
-                  jsonb_build_object('stt_provider', CASE WHEN i <= 700 THEN 'deepgram' ELSE 'groq' END) FROM generate_series(1, 1200) i;
+        .run(
+            "INSERT INTO agents (slug, voice_settings) SELECT 'agent-' || i,
+                  jsonb_build_object('stt_provider', CASE WHEN i <= 700 THEN 'deepgram'
+                    ELSE 'groq' END) FROM generate_series(1, 1200) i;
               INSERT INTO agents (slug, voice_settings) VALUES ('lonely', '{}'), ('bad', '[]');
-              INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents WHERE slug <> 'lonely'")
+              INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents
+                WHERE slug <> 'lonely'",
+        )
         .await;
-    let rules =
-        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/config/providers.toml")).unwrap();
+    let rules = std::fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/config/providers.toml"
+    ))
+    .unwrap();
     let file = File::new(&(table("main", &platform) + "[rules]\nfile = 'rules.toml'\n"));
     let path = file.folder.path().join("rules.toml");
     std::fs::write(&path, &rules).unwrap();
@@ -187,11 +217,21 @@ async fn changed_rules_enqueue_nothing_and_say_how_many_configurations_differ() 
     let told = ["differ", "in_sync", "missing", "rejected"].map(|key| line[key].as_i64().unwrap());
     assert_eq!(told, [700, 500, 1, 1], "{line}");
     assert_eq!(platform.outbox().await, Vec::<String>::new());
-    let old = "SELECT count(*) FROM agent_configurations WHERE provider_config #>> '{stt,model}' = 'nova-2'";
-    assert_eq!(platform.value::<i64>(old).await, 700, "nothing is written on that account");
+    let old = "SELECT count(*) FROM agent_configurations WHERE provider_config #>> '{stt,model}' = \
+        'nova-2'";
+    assert_eq!(
+        platform.value::<i64>(old).await,
+        700,
+        "nothing is written on that account"
+    );
 
     platform.run("NOTIFY agent_sync, 'agent-1'").await;
-    platform.becomes("agent-1", r#"{"stt":{"provider":"deepgram","model":"nova-9"}}"#).await;
+    platform
+        .becomes(
+            "agent-1",
+            r#"{"stt":{"provider":"deepgram","model":"nova-9"}}"#,
+        )
+        .await;
     assert_eq!(session, backend(&platform).await, "the session goes on");
 }
 
@@ -200,7 +240,11 @@ async fn a_reload_changes_the_level_of_the_log() {
     let platform = Platform::installed().await;
     let file = File::new(&table("main", &platform));
     let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
-    command.env_clear().arg("run").arg("--config").arg(file.path());
+    command
+        .env_clear()
+        .arg("run")
+        .arg("--config")
+        .arg(file.path());
     let daemon = Daemon::start_at_level(command, None);
     daemon.logged("caught up").await;
     assert_eq!(daemon.lines("batch committed").len(), 0);
@@ -222,14 +266,26 @@ async fn second_daemon_takes_over_when_leader_is_killed() {
     for round in 0..4 {
         let cut = round % 2 == 1;
         if cut {
-            // The connection, and not the process: the daemon comes back as a standby, or leads again.
-            platform.run(&format!("SELECT pg_terminate_backend({})", backend(&platform).await)).await;
+            // The connection, and not the process: the daemon comes back as a standby, or leads
+            // again.
+            platform
+                .run(&format!(
+                    "SELECT pg_terminate_backend({})",
+                    backend(&platform).await
+                ))
+                .await;
         } else {
             leader.signal("KILL");
             leader.ended().await;
         }
-        platform.save("a", &format!(r#"{{"voice_id":"v{round}"}}"#)).await;
-        platform.holds(&format!("SELECT voice_id = 'v{round}' IS TRUE FROM agent_configurations")).await;
+        platform
+            .save("a", &format!(r#"{{"voice_id":"v{round}"}}"#))
+            .await;
+        platform
+            .holds(&format!(
+                "SELECT voice_id = 'v{round}' IS TRUE FROM agent_configurations"
+            ))
+            .await;
         if !cut {
             leader = std::mem::replace(&mut standby, platform.daemon());
             standby.logged("another daemon leads").await;
@@ -247,8 +303,10 @@ async fn a_standby_holds_no_snapshot_and_waits_in_no_lock() {
     for _ in 0..50 {
         let waiting: i64 = platform
             .value(&format!(
-                "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'agent-sync/%' AND pid <> {leading}
-                 AND datname = current_database() AND (wait_event_type = 'Lock' OR state LIKE 'idle in transaction%')"
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'agent-sync/%'
+                      AND pid <> {leading}
+                 AND datname = current_database() AND (wait_event_type = 'Lock'
+                   OR state LIKE 'idle in transaction%')"
             ))
             .await;
         assert_eq!(waiting, 0);
@@ -259,13 +317,22 @@ async fn a_standby_holds_no_snapshot_and_waits_in_no_lock() {
 #[tokio::test]
 async fn g2_two_daemons_never_write_a_stale_value() {
     let platform = Platform::installed().await;
-    platform.run("INSERT INTO agents (slug) SELECT 'agent-' || i FROM generate_series(1, 50) i; INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents").await;
+    platform
+        .run(
+            "INSERT INTO agents (slug) SELECT 'agent-' || i FROM generate_series(1, 50) i; \
+            INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
+        )
+        .await;
     // Every write is kept: a name must never go back.
     platform
-        .run("CREATE TABLE writes (number bigserial, slug text, name text);
+        .run(
+            "CREATE TABLE writes (number bigserial, slug text, name text);
               CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS
-                  $$ BEGIN INSERT INTO writes (slug, name) VALUES (NEW.agent_slug, NEW.agent_name); RETURN NULL; END $$;
-              CREATE TRIGGER keep AFTER UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION keep()")
+                  $$ BEGIN INSERT INTO writes (slug, name)
+                    VALUES (NEW.agent_slug, NEW.agent_name); RETURN NULL; END $$;
+              CREATE TRIGGER keep AFTER UPDATE ON agent_configurations
+                FOR EACH ROW EXECUTE FUNCTION keep()",
+        )
         .await;
     let daemons = [platform.daemon(), platform.daemon(), platform.daemon()];
     led(&platform).await;
@@ -280,19 +347,27 @@ async fn g2_two_daemons_never_write_a_stale_value() {
             .unwrap();
         if round % 60 == 0 {
             platform
-                .run("SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-                      WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1 AND d.datname = current_database()")
+                .run(
+                    "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d
+                      ON d.oid = l.database
+                      WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1
+                        AND d.datname = current_database()",
+                )
                 .await;
         }
     }
     platform
         .holds(
-            "SELECT NOT EXISTS (SELECT FROM agents a JOIN agent_configurations c ON c.agent_slug = a.slug
+            "SELECT NOT EXISTS (SELECT FROM agents a JOIN agent_configurations c
+                  ON c.agent_slug = a.slug
                 WHERE a.name IS DISTINCT FROM c.agent_name)",
         )
         .await;
     let back: i64 = platform
-        .value("SELECT count(*) FROM (SELECT name < lag(name) OVER (PARTITION BY slug ORDER BY number) AS back FROM writes) w WHERE back")
+        .value(
+            "SELECT count(*) FROM (SELECT name < lag(name) OVER (PARTITION BY slug ORDER BY \
+            number) AS back FROM writes) w WHERE back",
+        )
         .await;
     assert_eq!(back, 0);
     drop(daemons);
@@ -310,10 +385,16 @@ async fn announced_slugs_are_those_whose_configuration_was_written() {
     platform.configure("a").await;
     platform.save("lonely", EXAMPLE).await;
     platform.save("a", EXAMPLE).await;
-    eventually("the slug is announced", async || !platform.notices().is_empty()).await;
+    eventually("the slug is announced", async || {
+        !platform.notices().is_empty()
+    })
+    .await;
     platform.run("NOTIFY agent_sync, 'a'").await;
     eventually("the request is served", async || {
-        daemon.lines("batch committed").iter().any(|line| line["unchanged"] == 2)
+        daemon
+            .lines("batch committed")
+            .iter()
+            .any(|line| line["unchanged"] == 2)
     })
     .await;
     assert_eq!(
@@ -325,15 +406,23 @@ async fn announced_slugs_are_those_whose_configuration_was_written() {
 
 #[tokio::test]
 async fn a_queue_of_notifications_that_is_full_keeps_no_configuration_from_being_written() {
-    let version =
-        Platform::new().await.value::<i32>("SELECT current_setting('server_version_num')::int").await;
+    let version = Platform::new()
+        .await
+        .value::<i32>("SELECT current_setting('server_version_num')::int")
+        .await;
     if version < 170_000 {
-        eprintln!("skipped: before PostgreSQL 17, the queue of notifications is too large to be filled");
+        eprintln!(
+            "skipped: before PostgreSQL 17, the queue of notifications is too large to be filled"
+        );
         return;
     }
     // GIVEN a queue that a listener keeps full, and a daemon that announces
     let settings = "max_notify_queue_pages = 64";
-    let own = Cluster::start(Options { settings, ..Options::default() }).unwrap();
+    let own = Cluster::start(Options {
+        settings,
+        ..Options::default()
+    })
+    .unwrap();
     let platform = Platform::with_tables(&own, TABLES).await;
     platform.install();
     for slug in ["a", "b", "c"] {
@@ -351,7 +440,10 @@ async fn a_queue_of_notifications_that_is_full_keeps_no_configuration_from_being
     let filler = platform.connect().await;
     let mut fills = 0;
     let full = loop {
-        match filler.batch_execute("SELECT pg_notify('filler', repeat('x', 7000))").await {
+        match filler
+            .batch_execute("SELECT pg_notify('filler', repeat('x', 7000))")
+            .await
+        {
             Ok(()) => fills += 1,
             Err(error) => break error,
         }
@@ -366,13 +458,20 @@ async fn a_queue_of_notifications_that_is_full_keeps_no_configuration_from_being
     for slug in ["a", "b", "c"] {
         platform.becomes(slug, EXPECTED).await;
     }
-    assert_eq!(daemon.lines("configuration could not be written"), Vec::<serde_json::Value>::new());
+    assert_eq!(
+        daemon.lines("configuration could not be written"),
+        Vec::<serde_json::Value>::new()
+    );
     assert_eq!(platform.notices(), Vec::<String>::new());
 
     // AND when the queue is empty again, slugs are announced again
     stuck.batch_execute("COMMIT").await.unwrap();
-    platform.holds("SELECT pg_notification_queue_usage() < 0.5").await;
-    platform.save("a", r#"{"provider":"openai","voice_id":"alloy"}"#).await;
+    platform
+        .holds("SELECT pg_notification_queue_usage() < 0.5")
+        .await;
+    platform
+        .save("a", r#"{"provider":"openai","voice_id":"alloy"}"#)
+        .await;
     eventually("the slug is announced", async || {
         platform.notices() == [r#"NOTIFY configuration_changed "a""#]
     })
@@ -383,19 +482,23 @@ async fn a_queue_of_notifications_that_is_full_keeps_no_configuration_from_being
 async fn g12_a_backlog_of_a_million_rows_drains_with_flat_memory() {
     let platform = Platform::installed().await;
     platform
-        .run("INSERT INTO agents (slug, name, system_prompt, voice_settings)
-                  SELECT 'agent-' || i, 'n', repeat('You are helpful. ', 100), '{\"provider\": \"openai\", \"voice_id\": \"alloy\"}'
+        .run(
+            "INSERT INTO agents (slug, name, system_prompt, voice_settings)
+                  SELECT 'agent-' || i, 'n', repeat('You are helpful. ', 100),
+                    '{\"provider\": \"openai\", \"voice_id\": \"alloy\"}'
                   FROM generate_series(1, 100000) i;
               INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents;
               TRUNCATE agent_sync.outbox;
               UPDATE agent_sync.install SET uncaptured_seen = 0;
-              INSERT INTO agent_sync.outbox (slug) SELECT 'agent-' || (i % 100000 + 1) FROM generate_series(1, 1000000) i;
-              ANALYZE")
+              INSERT INTO agent_sync.outbox (slug) SELECT 'agent-' || (i % 100000 + 1)
+                FROM generate_series(1, 1000000) i;
+              ANALYZE",
+        )
         .await;
     let daemon = platform.daemon();
     daemon.logged("caught up").await;
-    let written =
-        "SELECT count(*) FROM agent_configurations WHERE provider_config #>> '{tts,voice}' = 'alloy'";
+    let written = "SELECT count(*) FROM agent_configurations WHERE provider_config #>> \
+        '{tts,voice}' = 'alloy'";
     assert_eq!(platform.value::<i64>(written).await, 100_000);
     let peak = daemon.peak_memory_kib();
     assert!(peak < 64 * 1024, "the daemon took {peak} KiB at most");
@@ -403,8 +506,15 @@ async fn g12_a_backlog_of_a_million_rows_drains_with_flat_memory() {
 
 /// A cluster with room for the sessions of three daemons in this many databases.
 async fn crowd(databases: usize) -> (Cluster, Vec<Client>, File) {
-    let settings = format!("max_connections = {}\nshared_buffers = 128MB", databases * 4 + 50);
-    let cluster = Cluster::start(Options { settings: &settings, ..Options::default() }).unwrap();
+    let settings = format!(
+        "max_connections = {}\nshared_buffers = 128MB",
+        databases * 4 + 50
+    );
+    let cluster = Cluster::start(Options {
+        settings: &settings,
+        ..Options::default()
+    })
+    .unwrap();
     let template = Platform::with_tables(&cluster, TABLES).await;
     template.install();
     template.configure("a").await;
@@ -416,8 +526,16 @@ async fn crowd(databases: usize) -> (Cluster, Vec<Client>, File) {
     let mut clients = Vec::new();
     for number in 0..databases {
         let create = format!("CREATE DATABASE d{number} TEMPLATE {name}");
-        eventually("the template is free", async || admin.batch_execute(&create).await.is_ok()).await;
-        writeln!(text, "[databases.d{number}]\nurl = '{}'", cluster.url(&format!("d{number}"))).unwrap();
+        eventually("the template is free", async || {
+            admin.batch_execute(&create).await.is_ok()
+        })
+        .await;
+        writeln!(
+            text,
+            "[databases.d{number}]\nurl = '{}'",
+            cluster.url(&format!("d{number}"))
+        )
+        .unwrap();
         clients.push(connect(&cluster.url(&format!("d{number}"))).await.0);
     }
     (cluster, clients, File::new(&text))
@@ -438,11 +556,13 @@ async fn three_daemons_in_two_hundred_databases_converge_whoever_is_killed() {
         for client in &clients {
             client.batch_execute(&save).await.unwrap();
         }
-        let synced = format!("SELECT voice_id IS NOT DISTINCT FROM 'v{round}' FROM agent_configurations");
+        let synced =
+            format!("SELECT voice_id IS NOT DISTINCT FROM 'v{round}' FROM agent_configurations");
         for (number, client) in clients.iter().enumerate() {
-            eventually(&format!("database {number} is in sync in round {round}"), async || {
-                client.query_one(&synced, &[]).await.unwrap().get(0)
-            })
+            eventually(
+                &format!("database {number} is in sync in round {round}"),
+                async || client.query_one(&synced, &[]).await.unwrap().get(0),
+            )
             .await;
         }
     }

@@ -1,4 +1,5 @@
-//! What is told of many agents, and of many configurations that differ: bounded in lines, and visible for as long as it is so.
+//! What is told of many agents, and of many configurations that differ: bounded in lines, and
+//! visible for as long as it is so.
 
 use std::time::Duration;
 
@@ -10,18 +11,30 @@ use crate::support::{Daemon, Platform, eventually};
 
 /// The lines of a daemon that are warnings.
 fn warnings(daemon: &Daemon) -> Vec<Value> {
-    daemon.log().into_iter().filter(|line| line["level"] == "WARN").collect()
+    daemon
+        .log()
+        .into_iter()
+        .filter(|line| line["level"] == "WARN")
+        .collect()
 }
 
 /// Whether a finding is that the role of the daemon is a superuser.
 fn is_about_the_role(finding: &Value) -> bool {
-    finding["finding"].as_str().unwrap().contains("is a superuser")
+    finding["finding"]
+        .as_str()
+        .unwrap()
+        .contains("is a superuser")
 }
 
-/// How many agents the lines about one kind come to: those told one by one, and those of the summaries.
+/// How many agents the lines about one kind come to: those told one by one, and those of the
+/// summaries.
 fn agents(daemon: &Daemon, one: &str, summary: &str) -> (usize, u64) {
     let told = daemon.lines(one).len();
-    let counted = daemon.lines(summary).iter().map(|line| line["agents"].as_u64().unwrap()).sum::<u64>();
+    let counted = daemon
+        .lines(summary)
+        .iter()
+        .map(|line| line["agents"].as_u64().unwrap())
+        .sum::<u64>();
     (told, counted)
 }
 
@@ -29,20 +42,23 @@ fn agents(daemon: &Daemon, one: &str, summary: &str) -> (usize, u64) {
 async fn a_backlog_of_agents_that_are_not_in_sync_is_a_few_lines_and_the_numbers_add_up() {
     for (sql, one, summary, metric_name) in [
         (
-            "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'x' FROM generate_series(1, 5000) i",
+            "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'x' FROM generate_series(1, \
+            5000) i",
             "no configuration has this slug",
             "further agents without a configuration",
             "missing",
         ),
         (
-            "INSERT INTO agents (slug, voice_settings) SELECT 'agent-' || i, '{\"temperature\":3}' FROM generate_series(1, 5000) i;
+            "INSERT INTO agents (slug, voice_settings)
+                  SELECT 'agent-' || i, '{\"temperature\":3}' FROM generate_series(1, 5000) i;
              INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
             "agent rejected",
             "further agents rejected",
             "rejected",
         ),
         (
-            "INSERT INTO agents (slug, voice_settings) SELECT 'agent-' || i, '{\"provider\":\"nobody\",\"voice_id\":\"v\"}'
+            "INSERT INTO agents (slug, voice_settings)
+                  SELECT 'agent-' || i, '{\"provider\":\"nobody\",\"voice_id\":\"v\"}'
                 FROM generate_series(1, 5000) i;
              INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
             "tts: no rule for the provider",
@@ -54,8 +70,18 @@ async fn a_backlog_of_agents_that_are_not_in_sync_is_a_few_lines_and_the_numbers
         platform.run(sql).await;
         let daemon = Daemon::start_at_level(command(&platform), Some("info"));
         let address = address(&daemon).await;
-        let series = format!("agent_sync_agents_total{{database=\"default\",result=\"{metric_name}\"}}");
-        eventually("all are met", async || metric(address, &series).await.is_some_and(|met| met >= 5000.0)).await;
+        let series =
+            format!("agent_sync_agents_total{{database=\"default\",result=\"{metric_name}\"}}");
+        eventually(
+            "all are \
+            met",
+            async || {
+                metric(address, &series)
+                    .await
+                    .is_some_and(|met| met >= 5000.0)
+            },
+        )
+        .await;
         eventually(&format!("{summary} adds up"), async || {
             let (told, counted) = agents(&daemon, one, summary);
             told as u64 + counted >= 5000
@@ -75,7 +101,10 @@ async fn a_backlog_of_agents_that_are_not_in_sync_is_a_few_lines_and_the_numbers
 async fn configurations_that_differ_after_a_change_of_the_rules_are_told_until_they_are_in_sync() {
     let platform = Platform::installed().await;
     let folder = tempfile::tempdir().unwrap();
-    let (file, rules) = (folder.path().join("rules.toml"), include_str!("../config/providers.toml"));
+    let (file, rules) = (
+        folder.path().join("rules.toml"),
+        include_str!("../config/providers.toml"),
+    );
     std::fs::write(&file, rules).unwrap();
     for slug in ["a", "b", "c"] {
         platform.save(slug, EXAMPLE).await;
@@ -84,7 +113,9 @@ async fn configurations_that_differ_after_a_change_of_the_rules_are_told_until_t
     let mut command = command(&platform);
     let settings = folder.path().join("agent-sync.toml");
     std::fs::write(&settings, "sync.batch_size = 400").unwrap();
-    command.env("AGENT_SYNC__RULES__FILE", &file).env("AGENT_SYNC_CONFIG", &settings);
+    command
+        .env("AGENT_SYNC__RULES__FILE", &file)
+        .env("AGENT_SYNC_CONFIG", &settings);
     let daemon = Daemon::start(command);
     let address = address(&daemon).await;
     daemon.logged("caught up").await;
@@ -99,21 +130,48 @@ async fn configurations_that_differ_after_a_change_of_the_rules_are_told_until_t
     std::fs::write(&file, rules.replace("nova-2", "nova-3")).unwrap();
     daemon.signal("HUP");
     let line = daemon.logged("the mapping has changed").await;
-    assert_eq!((&line["level"], &line["differ"]), (&"WARN".into(), &3.into()), "{line}");
+    assert_eq!(
+        (&line["level"], &line["differ"]),
+        (&"WARN".into(), &3.into()),
+        "{line}"
+    );
     for verb in ["`agent-sync check`", "`agent-sync reconcile --all`"] {
         assert!(line["remedy"].as_str().unwrap().contains(verb), "{line}");
     }
     metric_becomes(address, "agent_sync_drifted{database=\"default\"}", 3.0).await;
-    let at = metric(address, "agent_sync_compared_timestamp_seconds{database=\"default\"}").await.unwrap();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let at = metric(
+        address,
+        "agent_sync_compared_timestamp_seconds{database=\"default\"}",
+    )
+    .await
+    .unwrap();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
     assert!((now.as_secs_f64() - at).abs() < 3600.0, "{at}");
     let told = status(address).await;
-    assert_eq!((&told["compared"]["differing"], &told["ready"]), (&3.into(), &true.into()), "{told}");
+    assert_eq!(
+        (&told["compared"]["differing"], &told["ready"]),
+        (&3.into(), &true.into()),
+        "{told}"
+    );
     // The daemon of a test is a superuser, which is a finding as well.
     let findings = told["findings"].as_array().unwrap();
-    let finding = findings.iter().find(|finding| !is_about_the_role(finding)).unwrap();
-    assert_eq!(finding["finding"], "3 configurations differ from what the rules make of their agents");
-    assert!(finding["remedy"].as_str().unwrap().contains("reconcile --all"), "{finding}");
+    let finding = findings
+        .iter()
+        .find(|finding| !is_about_the_role(finding))
+        .unwrap();
+    assert_eq!(
+        finding["finding"],
+        "3 configurations differ from what the rules make of their agents"
+    );
+    assert!(
+        finding["remedy"]
+            .as_str()
+            .unwrap()
+            .contains("reconcile --all"),
+        "{finding}"
+    );
 
     // The task of the database ends with other settings, and another one goes on to look.
     std::fs::write(&settings, "sync.batch_size = 401").unwrap();
@@ -123,19 +181,41 @@ async fn configurations_that_differ_after_a_change_of_the_rules_are_told_until_t
     reconcile.env("AGENT_SYNC__RULES__FILE", &file);
     assert_eq!(crate::support::Said::of(reconcile).await.code, 0);
     metric_becomes(address, "agent_sync_drifted{database=\"default\"}", 0.0).await;
-    assert!(status(address).await["findings"].as_array().unwrap().iter().all(is_about_the_role));
-    assert_eq!(daemon.lines("the mapping has changed").len(), 1, "told once");
+    assert!(
+        status(address).await["findings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(is_about_the_role)
+    );
+    assert_eq!(
+        daemon.lines("the mapping has changed").len(),
+        1,
+        "told once"
+    );
 
     std::fs::write(&file, rules).unwrap();
-    platform.run("DELETE FROM agents; DELETE FROM agent_configurations").await;
+    platform
+        .run("DELETE FROM agents; DELETE FROM agent_configurations")
+        .await;
     daemon.signal("HUP");
-    let line = daemon.logged_times("the mapping has changed", 2).await.remove(1);
-    assert_eq!((&line["level"], &line["differ"]), (&"INFO".into(), &0.into()), "nothing to do: {line}");
-    tokio::time::timeout(Duration::from_secs(60), daemon.terminate()).await.unwrap();
+    let line = daemon
+        .logged_times("the mapping has changed", 2)
+        .await
+        .remove(1);
+    assert_eq!(
+        (&line["level"], &line["differ"]),
+        (&"INFO".into(), &0.into()),
+        "nothing to do: {line}"
+    );
+    tokio::time::timeout(Duration::from_secs(60), daemon.terminate())
+        .await
+        .unwrap();
 }
 
-/// GIVEN a daemon whose standard error is a full pipe that nobody reads, WHEN agents are saved, THEN they are in sync, and SIGTERM ends it. And once
-/// the pipe is read, the log says how many lines are missing.
+/// GIVEN a daemon whose standard error is a full pipe that nobody reads, WHEN agents are saved,
+/// THEN they are in sync, and SIGTERM ends it. And once the pipe is read, the log says how many
+/// lines are missing.
 #[tokio::test]
 async fn g14_a_log_that_nobody_reads_holds_up_no_database() {
     use std::io::Read as _;
@@ -144,8 +224,14 @@ async fn g14_a_log_that_nobody_reads_holds_up_no_database() {
     let platform = Platform::installed().await;
     let mut command = platform.command(&["run"]);
     // At this level each batch is a hundred lines.
-    command.env("AGENT_SYNC__ADMIN__LISTEN", "off").env("AGENT_SYNC__LOG__LEVEL", "trace");
-    let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    command
+        .env("AGENT_SYNC__ADMIN__LISTEN", "off")
+        .env("AGENT_SYNC__LOG__LEVEL", "trace");
+    let mut child = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut log = child.stderr.take().unwrap();
     platform.configure("a").await;
     let voice = |round| format!(r#"{{"provider":"openai","voice_id":"{round}"}}"#);
@@ -153,12 +239,16 @@ async fn g14_a_log_that_nobody_reads_holds_up_no_database() {
         platform.save("a", &voice(round)).await;
         if round % 20 == 0 {
             platform
-                .run(&format!("INSERT INTO agents (slug) SELECT 'lost-' || {round} || '-' || i FROM generate_series(1, 1000) i"))
+                .run(&format!(
+                    "INSERT INTO agents (slug) SELECT 'lost-' || {round} || '-' || i \
+                    FROM generate_series(1, 1000) i"
+                ))
                 .await;
         }
         platform
             .holds(&format!(
-                "SELECT (voice_id = '{round}') IS TRUE FROM agent_configurations WHERE agent_slug = 'a'"
+                "SELECT (voice_id = '{round}') IS TRUE FROM agent_configurations WHERE agent_slug \
+                = 'a'"
             ))
             .await;
     }
@@ -169,12 +259,20 @@ async fn g14_a_log_that_nobody_reads_holds_up_no_database() {
             if !told && String::from_utf8_lossy(&read).contains("lines of the log were dropped") {
                 told = true;
                 let pid = child.id().to_string();
-                assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+                assert!(
+                    std::process::Command::new("kill")
+                        .args(["-TERM", &pid])
+                        .status()
+                        .unwrap()
+                        .success()
+                );
             }
         }
         (told, child.wait().unwrap())
     });
-    let (told, status) = tokio::task::spawn_blocking(move || reader.join().unwrap()).await.unwrap();
+    let (told, status) = tokio::task::spawn_blocking(move || reader.join().unwrap())
+        .await
+        .unwrap();
     assert!(told && status.success(), "{told} {status}");
 }
 
@@ -184,19 +282,43 @@ async fn i4_a_daemon_whose_log_nobody_reads_ends_when_it_is_told_to() {
 
     let platform = Platform::installed().await;
     let mut command = platform.command(&["run"]);
-    command.env("AGENT_SYNC__ADMIN__LISTEN", "off").env("AGENT_SYNC__LOG__LEVEL", "trace");
-    let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    command
+        .env("AGENT_SYNC__ADMIN__LISTEN", "off")
+        .env("AGENT_SYNC__LOG__LEVEL", "trace");
+    let mut child = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     platform.configure("a").await;
     for round in 0..200 {
-        platform.save("a", &format!(r#"{{"provider":"openai","voice_id":"{round}"}}"#)).await;
+        platform
+            .save(
+                "a",
+                &format!(r#"{{"provider":"openai","voice_id":"{round}"}}"#),
+            )
+            .await;
         platform
             .holds(&format!(
-                "SELECT (voice_id = '{round}') IS TRUE FROM agent_configurations WHERE agent_slug = 'a'"
+                "SELECT (voice_id = '{round}') IS TRUE FROM agent_configurations WHERE agent_slug \
+                = 'a'"
             ))
             .await;
     }
     let pid = child.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
     let ended = tokio::task::spawn_blocking(move || child.wait().unwrap());
-    assert!(tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap().unwrap().success());
+    assert!(
+        tokio::time::timeout(Duration::from_secs(60), ended)
+            .await
+            .unwrap()
+            .unwrap()
+            .success()
+    );
 }

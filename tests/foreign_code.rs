@@ -1,5 +1,6 @@
-//! Triggers of others run in the daemon's session when it writes a configuration. What they change there is noticed before the daemon counts
-//! on it (G2, G14). The daemons sweep once an hour here, so nothing comes back by itself.
+//! Triggers of others run in the daemon's session when it writes a configuration. What they change
+//! there is noticed before the daemon counts on it (G2, G14). The daemons sweep once an hour here,
+//! so nothing comes back by itself.
 
 use crate::support::Platform;
 
@@ -19,7 +20,8 @@ async fn make_trigger(platform: &Platform, statements: &str) {
         .run(&format!(
             "CREATE FUNCTION public.theirs() RETURNS trigger LANGUAGE plpgsql AS
                  $$ BEGIN IF NEW.agent_slug = 'a' THEN {statements} END IF; RETURN NULL; END $$;
-             CREATE TRIGGER theirs AFTER UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION public.theirs()"
+             CREATE TRIGGER theirs AFTER UPDATE ON agent_configurations
+               FOR EACH ROW EXECUTE FUNCTION public.theirs()"
         ))
         .await;
 }
@@ -43,7 +45,8 @@ async fn g14_a_trigger_that_changes_the_session_does_not_make_the_daemon_deaf() 
                 platform.save(slug, &voice).await;
                 platform
                     .holds(&format!(
-                        "SELECT voice_id = '{slug}{round}' IS TRUE FROM agent_configurations WHERE agent_slug = '{slug}'"
+                        "SELECT voice_id = '{slug}{round}' IS TRUE FROM agent_configurations WHERE \
+                        agent_slug = '{slug}'"
                     ))
                     .await;
             }
@@ -55,11 +58,21 @@ async fn g14_a_trigger_that_changes_the_session_does_not_make_the_daemon_deaf() 
 async fn g2_a_daemon_that_has_lost_the_lead_writes_nothing() {
     let platform = platform("PERFORM pg_advisory_unlock_all();").await;
     let daemon = platform.caught_up_daemon().await;
-    platform.save("a", r#"{"provider":"openai","voice_id":"1"}"#).await;
-    platform.holds("SELECT voice_id = '1' IS TRUE FROM agent_configurations WHERE agent_slug = 'a'").await;
+    platform
+        .save("a", r#"{"provider":"openai","voice_id":"1"}"#)
+        .await;
+    platform
+        .holds("SELECT voice_id = '1' IS TRUE FROM agent_configurations WHERE agent_slug = 'a'")
+        .await;
     daemon.logged("database unavailable").await;
     let line = &daemon.lines("database unavailable")[0];
-    assert!(line["remedy"].as_str().unwrap().contains("pg_advisory_unlock_all()"), "{line}");
+    assert!(
+        line["remedy"]
+            .as_str()
+            .unwrap()
+            .contains("pg_advisory_unlock_all()"),
+        "{line}"
+    );
     platform.drained().await;
 }
 
@@ -75,35 +88,57 @@ async fn g14_a_trigger_that_saves_another_agent_in_the_daemons_own_write_wakes_i
             .run(&format!(
                 "CREATE FUNCTION public.theirs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
                      IF NEW.agent_slug = 'a' THEN
-                         UPDATE agents SET name = 'child of ' || NEW.agent_name WHERE slug = 'b'; END IF;
+                         UPDATE agents SET name = 'child of ' || NEW.agent_name
+                           WHERE slug = 'b'; END IF;
                      RETURN NEW; END $$;
-                 CREATE TRIGGER theirs {timing} UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION public.theirs()"
+                 CREATE TRIGGER theirs {timing} UPDATE ON agent_configurations
+                   FOR EACH ROW EXECUTE FUNCTION public.theirs()"
             ))
             .await;
         let _daemon = platform.caught_up_daemon().await;
         platform.drained().await;
         for round in 0..3 {
-            platform.run(&format!("UPDATE agents SET name = 'p{round}' WHERE slug = 'a'")).await;
             platform
-                .holds(&format!("SELECT agent_name = 'child of p{round}' IS TRUE FROM agent_configurations WHERE agent_slug = 'b'"))
+                .run(&format!(
+                    "UPDATE agents SET name = 'p{round}' WHERE slug = 'a'"
+                ))
+                .await;
+            platform
+                .holds(&format!(
+                    "SELECT agent_name = 'child of p{round}' IS TRUE FROM \
+                    agent_configurations WHERE agent_slug = 'b'"
+                ))
                 .await;
         }
     }
 }
 
-/// GIVEN a trigger of others that sets in the session what changes how values are read as text, or how statements are planned, WHEN more agents are
-/// written in the same session, THEN they are written as before.
+/// GIVEN a trigger of others that sets in the session what changes how values are read as text, or
+/// how statements are planned, WHEN more agents are written in the same session, THEN they are
+/// written as before.
 #[tokio::test]
 async fn g14_what_a_trigger_sets_in_the_session_is_nothing_to_the_next_statement() {
     for (set, lone) in [
-        ("PERFORM set_config('bytea_output', 'escape', false);", false),
+        (
+            "PERFORM set_config('bytea_output', 'escape', false);",
+            false,
+        ),
         ("PERFORM set_config('bytea_output', 'escape', false);", true),
         ("SET bytea_output = escape; SET array_nulls = off;", true),
-        ("SET DateStyle = 'German'; SET TimeZone = 'Asia/Tokyo'; SET bytea_output = escape;", true),
-        ("PERFORM set_config('jit', 'on', false); PERFORM set_config('jit_above_cost', '0', false);", true),
+        (
+            "SET DateStyle = 'German'; SET TimeZone = 'Asia/Tokyo'; SET bytea_output = escape;",
+            true,
+        ),
+        (
+            "PERFORM set_config('jit', 'on', false); PERFORM set_config('jit_above_cost', '0', \
+            false);",
+            true,
+        ),
     ] {
         let platform = Platform::new().await;
-        platform.run("ALTER TABLE agents ALTER agent_image TYPE bytea USING NULL").await;
+        platform
+            .run("ALTER TABLE agents ALTER agent_image TYPE bytea USING NULL")
+            .await;
         platform.install();
         for slug in ["a", "b", "c"] {
             platform.save(slug, "{}").await;
@@ -115,15 +150,24 @@ async fn g14_what_a_trigger_sets_in_the_session_is_nothing_to_the_next_statement
         if lone {
             for slug in ["a", "b", "c"] {
                 platform
-                    .run(&format!("UPDATE agents SET agent_image = '\\x0102ff' WHERE slug = '{slug}'"))
+                    .run(&format!(
+                        "UPDATE agents SET agent_image = '\\x0102ff' WHERE slug = '{slug}'"
+                    ))
                     .await;
             }
         } else {
-            platform.run("UPDATE agents SET agent_image = '\\x0102ff'").await;
+            platform
+                .run("UPDATE agents SET agent_image = '\\x0102ff'")
+                .await;
         }
-        platform.holds("SELECT count(agent_image) = 3 FROM agent_configurations").await;
+        platform
+            .holds("SELECT count(agent_image) = 3 FROM agent_configurations")
+            .await;
         let wrong: Option<String> = platform
-            .value("SELECT string_agg(agent_slug || ' ' || agent_image, ', ') FROM agent_configurations WHERE agent_image <> '\\x0102ff'")
+            .value(
+                "SELECT string_agg(agent_slug || ' ' || agent_image, ', ') FROM \
+                agent_configurations WHERE agent_image <> '\\x0102ff'",
+            )
             .await;
         assert_eq!(wrong, None, "{set}");
     }

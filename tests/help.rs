@@ -7,14 +7,22 @@ use clap::CommandFactory;
 
 fn said(arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
-    let output = command.env_clear().env("COLUMNS", "80").args(arguments).output().unwrap();
+    let output = command
+        .env_clear()
+        .env("COLUMNS", "80")
+        .args(arguments)
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
 fn verbs() -> Vec<String> {
     let command = Cli::command();
-    command.get_subcommands().map(|verb| verb.get_name().to_owned()).collect()
+    command
+        .get_subcommands()
+        .map(|verb| verb.get_name().to_owned())
+        .collect()
 }
 
 #[test]
@@ -22,7 +30,10 @@ fn every_verb_explains_itself_with_examples_on_80_columns() {
     for verb in verbs() {
         let help = said(&[&verb, "--help"]);
         assert!(help.contains("Example"), "{help}");
-        assert!(help.contains(&format!("\n  agent-sync {verb}")) || verb == "render", "{help}");
+        assert!(
+            help.contains(&format!("\n  agent-sync {verb}")) || verb == "render",
+            "{help}"
+        );
         for line in help.lines() {
             assert!(line.chars().count() <= 80, "longer than 80 columns: {line}");
         }
@@ -30,7 +41,10 @@ fn every_verb_explains_itself_with_examples_on_80_columns() {
     let command = Cli::command();
     for verb in command.get_subcommands().chain([&command]) {
         // Examples that are broken into lines cannot be pasted.
-        let examples = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let examples = verb
+            .get_after_help()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         for line in examples.lines() {
             assert!(line.chars().count() <= 80, "longer than 80 columns: {line}");
         }
@@ -51,33 +65,71 @@ fn completions_are_made_for_every_shell_and_know_every_verb() {
 fn offered(words: &[&str]) -> Option<Vec<String>> {
     let script = said(&["completions", "bash"]);
     let line = words.join(" ");
-    let function = script.split("complete -F ").nth(1).unwrap().split(' ').next().unwrap();
+    let function = script
+        .split("complete -F ")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap();
     let call = format!(
         "{script}\nCOMP_WORDS=({}); COMP_CWORD={}; COMP_LINE='{line}'; COMP_POINT={}\n\
-         {function} agent-sync '{}' '{}'\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"",
-        words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" "),
+        {function} agent-sync '{}' '{}'\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        words
+            .iter()
+            .map(|word| format!("'{word}'"))
+            .collect::<Vec<_>>()
+            .join(" "),
         words.len() - 1,
         line.len(),
         words[words.len() - 1],
         words[words.len() - 2],
     );
-    let output = Command::new("bash").args(["--norc", "-c", &call]).output().ok()?;
+    let output = Command::new("bash")
+        .args(["--norc", "-c", &call])
+        .output()
+        .ok()?;
     assert!(output.status.success(), "{output:?}");
-    Some(String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect())
+    Some(
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect(),
+    )
 }
 
 #[test]
 fn bash_completes_verbs_their_options_and_their_values() {
     for (words, some) in [
-        (&["agent-sync", ""][..], &["run", "reconcile", "uninstall", "--help"][..]),
+        (
+            &["agent-sync", ""][..],
+            &["run", "reconcile", "uninstall", "--help"][..],
+        ),
         (&["agent-sync", "rec"], &["reconcile"]),
         (
             &["agent-sync", "reconcile", "--"],
-            &["--all", "--dry-run", "--yes", "--json", "--database", "--config"],
+            &[
+                "--all",
+                "--dry-run",
+                "--yes",
+                "--json",
+                "--database",
+                "--config",
+            ],
         ),
-        (&["agent-sync", "reconcile", "--d"], &["--dry-run", "--database"]),
-        (&["agent-sync", "status", "--"], &["--watch", "--json", "--database"]),
-        (&["agent-sync", "uninstall", "--"], &["--all", "--yes", "--database"]),
+        (
+            &["agent-sync", "reconcile", "--d"],
+            &["--dry-run", "--database"],
+        ),
+        (
+            &["agent-sync", "status", "--"],
+            &["--watch", "--json", "--database"],
+        ),
+        (
+            &["agent-sync", "uninstall", "--"],
+            &["--all", "--yes", "--database"],
+        ),
         (&["agent-sync", "install", "--"], &["--print", "--role"]),
         (&["agent-sync", "probe", ""], &["live", "ready", "--listen"]),
         (&["agent-sync", "completions", ""], &["bash", "zsh", "fish"]),
@@ -98,9 +150,14 @@ fn bash_completes_verbs_their_options_and_their_values() {
 fn the_manual_page_tells_of_every_verb_and_its_options() {
     let page = said(&["man"]);
     assert!(page.contains(".TH agent-sync 1"), "{page}");
-    for text in
-        ["\\-\\-print", "\\-\\-role", "\\-\\-json", "\\-\\-database", "Exit codes", "check found drift"]
-    {
+    for text in [
+        "\\-\\-print",
+        "\\-\\-role",
+        "\\-\\-json",
+        "\\-\\-database",
+        "Exit codes",
+        "check found drift",
+    ] {
         assert!(page.contains(text), "{text} in {page}");
     }
     for verb in verbs() {
@@ -113,22 +170,43 @@ fn the_manual_page_tells_of_every_verb_and_its_options() {
 
 #[test]
 fn results_that_cannot_be_written_are_a_failure_and_a_reader_that_has_gone_is_none() {
-    let verbs: [&[&str]; 5] =
-        [&["man"], &["completions", "bash"], &["config"], &["install", "--print"], &["status", "--json"]];
+    let verbs: [&[&str]; 5] = [
+        &["man"],
+        &["completions", "bash"],
+        &["config"],
+        &["install", "--print"],
+        &["status", "--json"],
+    ];
     for arguments in verbs {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
-        command.env_clear().env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none").args(arguments);
-        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        command
+            .env_clear()
+            .env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
+            .args(arguments);
+        let full = std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
         let output = command.stdout(full).output().unwrap();
         let err = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {err}");
-        assert!(err.contains("the results cannot be written to standard output"), "{arguments:?}: {err}");
-        assert!(err.contains("No space left on device"), "{arguments:?}: {err}");
+        assert!(
+            err.contains("the results cannot be written to standard output"),
+            "{arguments:?}: {err}"
+        );
+        assert!(
+            err.contains("No space left on device"),
+            "{arguments:?}: {err}"
+        );
 
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
         let output = command.stdout(writer).output().unwrap();
         let expected = if arguments[0] == "status" { 69 } else { 0 };
-        assert_eq!(output.status.code(), Some(expected), "{arguments:?}: {output:?}");
+        assert_eq!(
+            output.status.code(),
+            Some(expected),
+            "{arguments:?}: {output:?}"
+        );
     }
 }

@@ -8,7 +8,14 @@ use crate::support::{Daemon, Platform, Said, eventually};
 /// Rows of the history, as text.
 async fn rows(platform: &Platform, select: &str) -> Vec<String> {
     let sql = format!("SELECT ({select})::text FROM agent_sync.history h ORDER BY h.id");
-    platform.client.query(&sql, &[]).await.unwrap().iter().map(|row| row.get(0)).collect()
+    platform
+        .client
+        .query(&sql, &[])
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| row.get(0))
+        .collect()
 }
 
 /// The program, told to keep a history.
@@ -38,30 +45,48 @@ async fn g11_a_write_is_kept_with_its_cause_and_what_it_changed_and_without_prom
     let role = format!("ui_{}", platform.name());
     platform
         .run(&format!(
-            "CREATE ROLE {role}; GRANT ALL ON agents TO {role}; GRANT CREATE ON SCHEMA public TO {role}"
+            "CREATE ROLE {role}; GRANT ALL ON agents TO {role}; GRANT CREATE ON SCHEMA public TO \
+            {role}"
         ))
         .await;
     platform.save("a", EXAMPLE).await;
     platform.configure("a").await;
-    platform.run("UPDATE agent_configurations SET provider_config = '{\"mine\": 0.10}'").await;
+    platform
+        .run("UPDATE agent_configurations SET provider_config = '{\"mine\": 0.10}'")
+        .await;
     let daemon = caught_up(&platform).await;
-    platform.holds("SELECT voice_id IS NOT NULL FROM agent_configurations").await;
+    platform
+        .holds("SELECT voice_id IS NOT NULL FROM agent_configurations")
+        .await;
     platform.drained().await;
 
     // As the platform's UI saves: a session of its own, in a role that it takes on.
     let ui = platform.connect().await;
-    let save = "UPDATE agents SET voice_settings = '{\"provider\":\"openai\",\"voice_id\":\"alloy\"}',
+    let save =
+        "UPDATE agents SET voice_settings = '{\"provider\":\"openai\",\"voice_id\":\"alloy\"}',
                        system_prompt = 'a secret of the prompt' WHERE slug = 'a'";
-    ui.batch_execute(&format!("SET application_name = 'dashboard'; SET ROLE {role}; {save}")).await.unwrap();
-    platform.holds("SELECT voice_id = 'alloy' FROM agent_configurations").await;
+    ui.batch_execute(&format!(
+        "SET application_name = 'dashboard'; SET ROLE {role}; {save}"
+    ))
+    .await
+    .unwrap();
+    platform
+        .holds("SELECT voice_id = 'alloy' FROM agent_configurations")
+        .await;
     // And as somebody who just logs in; a save that changes no provider_config.
     ui.batch_execute("RESET ROLE; SET application_name = ''; UPDATE agents SET name = 'Other'")
         .await
         .unwrap();
-    platform.holds("SELECT agent_name = 'Other' FROM agent_configurations").await;
+    platform
+        .holds("SELECT agent_name = 'Other' FROM agent_configurations")
+        .await;
 
     assert_eq!(
-        rows(&platform, "SELECT concat_ws('|', h.slug, h.columns, h.application_name, h.role)").await[1..],
+        rows(
+            &platform,
+            "SELECT concat_ws('|', h.slug, h.columns, h.application_name, h.role)"
+        )
+        .await[1..],
         [
             format!("a|{{system_prompt,voice_id,provider_config,voice_settings}}|dashboard|{role}"),
             "a|{agent_name}||postgres".to_owned()
@@ -70,45 +95,77 @@ async fn g11_a_write_is_kept_with_its_cause_and_what_it_changed_and_without_prom
     let whose = "h.configuration = (SELECT c.id::text FROM agent_configurations c)";
     assert_eq!(rows(&platform, whose).await, ["true", "true", "true"]);
     let mine = "h.before::jsonb ->> 'mine'";
-    assert_eq!(rows(&platform, &format!("SELECT coalesce({mine}, 'none')")).await, ["0.10", "0.10", "none"]);
+    assert_eq!(
+        rows(&platform, &format!("SELECT coalesce({mine}, 'none')")).await,
+        ["0.10", "0.10", "none"]
+    );
     let chain = "h.after::jsonb IS NOT DISTINCT FROM
-        coalesce((SELECT n.before FROM agent_sync.history n WHERE n.id > h.id AND n.before IS NOT NULL ORDER BY n.id LIMIT 1),
-                 (SELECT c.provider_config::text FROM agent_configurations c WHERE h.after IS NOT NULL))::jsonb";
+        coalesce((SELECT n.before FROM agent_sync.history n WHERE n.id > h.id
+          AND n.before IS NOT NULL ORDER BY n.id LIMIT 1),
+                 (SELECT c.provider_config::text FROM agent_configurations c
+                   WHERE h.after IS NOT NULL))::jsonb";
     assert_eq!(
         rows(&platform, chain).await,
         ["true", "true", "true"],
         "each begins where the one before it ended"
     );
     let all = rows(&platform, "to_jsonb(h)").await.join("\n");
-    assert!(!all.contains("secret of the prompt") && !all.contains("You are a"), "{all}");
+    assert!(
+        !all.contains("secret of the prompt") && !all.contains("You are a"),
+        "{all}"
+    );
 
     // why and status tell of it, from SQL alone.
     assert!(daemon.terminate().await.success());
     let told = platform.says(&["why", "a"]).await.fits();
-    assert!(told.out.contains("what was written, the latest first"), "{}", told.out);
-    assert!(told.out.contains(&format!("ago by dashboard as {role}")), "{}", told.out);
+    assert!(
+        told.out.contains("what was written, the latest first"),
+        "{}",
+        told.out
+    );
+    assert!(
+        told.out.contains(&format!("ago by dashboard as {role}")),
+        "{}",
+        told.out
+    );
     assert!(!told.out.contains("secret of the prompt"), "{}", told.out);
     let object = platform.says(&["why", "a", "--json"]).await.object();
-    assert_eq!(object["history"][0]["columns"], serde_json::json!(["agent_name"]));
+    assert_eq!(
+        object["history"][0]["columns"],
+        serde_json::json!(["agent_name"])
+    );
     assert_eq!(object["history"][1]["application_name"], "dashboard");
     let status = platform.says(&["status", "--json"]).await.object();
     let near = "SELECT abs(extract(epoch FROM i.last_sync - h.at)) < 1
                 FROM agent_sync.install i, agent_sync.history h ORDER BY h.id DESC LIMIT 1";
-    assert!(status["last_sync"].is_string() && platform.value::<bool>(near).await, "{status}");
-    assert!(platform.says(&["status"]).await.fits().out.contains("Last written: default "));
+    assert!(
+        status["last_sync"].is_string() && platform.value::<bool>(near).await,
+        "{status}"
+    );
+    assert!(
+        platform
+            .says(&["status"])
+            .await
+            .fits()
+            .out
+            .contains("Last written: default ")
+    );
 }
 
 #[tokio::test]
 async fn a_bulk_statement_is_kept_row_by_row_whatever_the_key_is() {
     let tables = TABLES.replace(
         "id                  uuid PRIMARY KEY DEFAULT gen_random_uuid(),\n    agent_slug",
-        "tenant integer DEFAULT 7, number integer GENERATED ALWAYS AS IDENTITY, PRIMARY KEY (number, tenant),\n    agent_slug",
+        "tenant integer DEFAULT 7, number integer GENERATED ALWAYS AS IDENTITY, PRIMARY KEY \
+        (number, tenant),\n    agent_slug",
     );
     let platform = kept(&tables).await;
     platform
         .run(
-            "INSERT INTO agents (slug, voice_settings) SELECT 'a' || n, '{\"voice_id\": \"x\"}' FROM generate_series(1, 1500) n;
-             INSERT INTO agent_configurations (agent_slug, provider_config) SELECT 'a' || n, '{}' FROM generate_series(1, 1500) n",
+            "INSERT INTO agents (slug, voice_settings) SELECT 'a' || n, '{\"voice_id\": \"x\"}'
+                  FROM generate_series(1, 1500) n;
+             INSERT INTO agent_configurations (agent_slug, provider_config) SELECT 'a' || n, '{}'
+               FROM generate_series(1, 1500) n",
         )
         .await;
     let _daemon = caught_up(&platform).await;
@@ -119,14 +176,22 @@ async fn a_bulk_statement_is_kept_row_by_row_whatever_the_key_is() {
     assert!(platform.value::<bool>(kept).await);
 }
 
-/// GIVEN several saves of an agent that one batch brings in sync, WHEN it is noted, THEN the latest of them is the cause.
+/// GIVEN several saves of an agent that one batch brings in sync, WHEN it is noted, THEN the latest
+/// of them is the cause.
 #[tokio::test]
 async fn of_several_saves_the_latest_is_the_cause() {
     let platform = kept(TABLES).await;
     platform.configure("a").await;
     for (application, voice) in [("earlier", "one"), ("later", "two")] {
-        platform.run(&format!("SET application_name = '{application}'")).await;
-        platform.save("a", &format!(r#"{{"provider":"openai","voice_id":"{voice}"}}"#)).await;
+        platform
+            .run(&format!("SET application_name = '{application}'"))
+            .await;
+        platform
+            .save(
+                "a",
+                &format!(r#"{{"provider":"openai","voice_id":"{voice}"}}"#),
+            )
+            .await;
     }
     let _daemon = caught_up(&platform).await;
     platform.drained().await;
@@ -140,25 +205,35 @@ async fn the_history_is_bounded_by_rows_and_by_age_and_pruned_in_portions() {
     platform
         .run(
             "INSERT INTO agent_sync.history (slug, columns, at)
-             SELECT n::text, '{}', now() - CASE WHEN n <= 3000 THEN interval '3 hours' ELSE interval '0' END
+             SELECT n::text, '{}', now() - CASE WHEN n <= 3000 THEN interval '3 hours'
+               ELSE interval '0' END
              FROM generate_series(1, 5000) n",
         )
         .await;
     let mut command = platform.command(&["run"]);
-    command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s").env("AGENT_SYNC__HISTORY__KEEP", "2h");
+    command
+        .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s")
+        .env("AGENT_SYNC__HISTORY__KEEP", "2h");
     let daemon = Daemon::start(command);
-    platform.holds("SELECT count(*) = 2000 AND min(h.id) = 3001 FROM agent_sync.history h").await;
+    platform
+        .holds("SELECT count(*) = 2000 AND min(h.id) = 3001 FROM agent_sync.history h")
+        .await;
     assert!(daemon.terminate().await.success());
     let mut command = platform.command(&["run"]);
-    command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s").env("AGENT_SYNC__HISTORY__MAX_ROWS", "10");
+    command
+        .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s")
+        .env("AGENT_SYNC__HISTORY__MAX_ROWS", "10");
     let _daemon = Daemon::start(command);
-    platform.holds("SELECT count(*) = 10 AND min(h.id) = 4991 FROM agent_sync.history h").await;
+    platform
+        .holds("SELECT count(*) = 10 AND min(h.id) = 4991 FROM agent_sync.history h")
+        .await;
 }
 
 #[tokio::test]
 async fn a_history_that_is_off_costs_neither_saves_nor_batches_anything() {
     let platform = Platform::new().await;
-    let defaults = "SELECT count(*) FROM pg_attrdef d WHERE d.adrelid = 'agent_sync.outbox'::regclass";
+    let defaults =
+        "SELECT count(*) FROM pg_attrdef d WHERE d.adrelid = 'agent_sync.outbox'::regclass";
     platform.install();
     assert_eq!(platform.value::<i64>(defaults).await, 1, "only the clock");
     let daemon = platform.caught_up_daemon().await;
@@ -167,31 +242,85 @@ async fn a_history_that_is_off_costs_neither_saves_nor_batches_anything() {
     platform.becomes("a", EXPECTED).await;
     assert_eq!(rows(&platform, "h.id").await, Vec::<String>::new());
     let told = platform.says(&["why", "a"]).await.fits();
-    assert!(told.out.contains("nothing is noted; history.enabled = true notes it"), "{}", told.out);
-    assert!(platform.says(&["doctor"]).await.fits().out.contains("  pass  history       none is kept"));
+    assert!(
+        told.out
+            .contains("nothing is noted; history.enabled = true notes it"),
+        "{}",
+        told.out
+    );
+    assert!(
+        platform
+            .says(&["doctor"])
+            .await
+            .fits()
+            .out
+            .contains("  pass  history       none is kept")
+    );
 
     // When was last written is known all the same, at the end of the daemon at the latest.
-    assert!(platform.says(&["status"]).await.fits().out.contains("Last written: default: not recorded"));
+    assert!(
+        platform
+            .says(&["status"])
+            .await
+            .fits()
+            .out
+            .contains("Last written: default: not recorded")
+    );
     assert!(daemon.terminate().await.success());
-    assert!(platform.says(&["status"]).await.fits().out.contains("Last written: default "));
+    assert!(
+        platform
+            .says(&["status"])
+            .await
+            .fits()
+            .out
+            .contains("Last written: default ")
+    );
     let status: Value = platform.says(&["status", "--json"]).await.object();
-    let noted = "SELECT i.last_sync IS NOT NULL AND abs(extract(epoch FROM i.last_sync - c.updated_at)) < 1
+    let noted =
+        "SELECT i.last_sync IS NOT NULL AND abs(extract(epoch FROM i.last_sync - c.updated_at)) < 1
                  FROM agent_sync.install i, agent_configurations c";
-    assert!(status["last_sync"].is_string() && platform.value::<bool>(noted).await, "{status}");
+    assert!(
+        status["last_sync"].is_string() && platform.value::<bool>(noted).await,
+        "{status}"
+    );
 
     // It is switched on and off by install, and until then doctor says so.
     let doctor = Said::of(keeping(&platform, &["doctor"])).await.fits();
     assert!(
-        doctor.out.contains("  warn  history       history.enabled is true, and the install"),
+        doctor
+            .out
+            .contains("  warn  history       history.enabled is true, and the install"),
         "{}",
         doctor.out
     );
-    assert!(Said::of(keeping(&platform, &["install"])).await.out.contains("default: installed"));
+    assert!(
+        Said::of(keeping(&platform, &["install"]))
+            .await
+            .out
+            .contains("default: installed")
+    );
     assert_eq!(platform.value::<i64>(defaults).await, 3);
-    assert!(!Said::of(keeping(&platform, &["doctor"])).await.out.contains("  warn  history"));
-    assert!(platform.says(&["install"]).await.out.contains("default: installed"));
+    assert!(
+        !Said::of(keeping(&platform, &["doctor"]))
+            .await
+            .out
+            .contains("  warn  history")
+    );
+    assert!(
+        platform
+            .says(&["install"])
+            .await
+            .out
+            .contains("default: installed")
+    );
     assert_eq!(platform.value::<i64>(defaults).await, 1);
-    assert!(platform.says(&["install"]).await.out.contains("nothing to change"));
+    assert!(
+        platform
+            .says(&["install"])
+            .await
+            .out
+            .contains("nothing to change")
+    );
 }
 
 #[tokio::test]
@@ -205,13 +334,14 @@ async fn a_sweep_notes_when_was_last_written() {
     platform.save("a", EXAMPLE).await;
     platform
         .holds(
-            "SELECT coalesce(last_sync >= updated_at, false) FROM agent_sync.install, agent_configurations",
+            "SELECT coalesce(last_sync >= updated_at, false) FROM agent_sync.install, \
+            agent_configurations",
         )
         .await;
 }
 
-/// GIVEN an install of version 1 with a daemon that finds it too old, WHEN the new version is installed, THEN nothing is lost, and the
-/// daemon goes on by itself.
+/// GIVEN an install of version 1 with a daemon that finds it too old, WHEN the new version is
+/// installed, THEN nothing is lost, and the daemon goes on by itself.
 #[tokio::test]
 async fn i6_an_install_of_version_1_is_upgraded_under_a_running_daemon() {
     let platform = Platform::new().await;
@@ -222,35 +352,76 @@ async fn i6_an_install_of_version_1_is_upgraded_under_a_running_daemon() {
         include_str!("../sql/attach.sql"),
     );
     platform.run(&format!("BEGIN; {version_1}; COMMIT")).await;
-    assert_eq!(platform.value::<i32>("SELECT version FROM agent_sync.install").await, 1);
+    assert_eq!(
+        platform
+            .value::<i32>("SELECT version FROM agent_sync.install")
+            .await,
+        1
+    );
     platform.configure("a").await;
     platform.save("a", EXAMPLE).await;
     let mut command = keeping(&platform, &["run"]);
     command.env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
     let daemon = Daemon::start(command);
     let line = daemon.logged("database unavailable").await;
-    assert!(line["cause"].as_str().unwrap().contains("the installed schema has version 1"), "{line}");
-    assert!(line["remedy"].as_str().unwrap().contains("Run `agent-sync install`"), "{line}");
+    assert!(
+        line["cause"]
+            .as_str()
+            .unwrap()
+            .contains("the installed schema has version 1"),
+        "{line}"
+    );
+    assert!(
+        line["remedy"]
+            .as_str()
+            .unwrap()
+            .contains("Run `agent-sync install`"),
+        "{line}"
+    );
     // A save that is under way holds the outbox: the upgrade waits for it, in short attempts.
     let writer = platform.connect().await;
-    writer.batch_execute("BEGIN; UPDATE agents SET name = 'in flight'").await.unwrap();
+    writer
+        .batch_execute("BEGIN; UPDATE agents SET name = 'in flight'")
+        .await
+        .unwrap();
     let upgrade = tokio::spawn(Said::of(keeping(&platform, &["install"])));
-    platform.holds("SELECT count(*) > 0 FROM pg_locks l WHERE NOT l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())").await;
+    platform
+        .holds(
+            "SELECT count(*) > 0 FROM pg_locks l WHERE NOT l.granted AND l.database = \
+            (SELECT oid FROM pg_database WHERE datname = current_database())",
+        )
+        .await;
     writer.batch_execute("COMMIT").await.unwrap();
     let said = upgrade.await.unwrap();
-    assert!(said.code == 0 && said.out.contains("default: installed"), "{said:?}");
+    assert!(
+        said.code == 0 && said.out.contains("default: installed"),
+        "{said:?}"
+    );
     assert_eq!(
-        platform.value::<i32>("SELECT version FROM agent_sync.install").await,
+        platform
+            .value::<i32>("SELECT version FROM agent_sync.install")
+            .await,
         agent_sync::install::VERSION
     );
     daemon.logged("caught up").await;
     platform.becomes("a", EXPECTED).await;
-    platform.holds("SELECT agent_name = 'in flight' FROM agent_configurations").await;
-    assert!(Said::of(keeping(&platform, &["install"])).await.out.contains("nothing to change"));
-    eventually("it is in the history", async || !rows(&platform, "h.id").await.is_empty()).await;
+    platform
+        .holds("SELECT agent_name = 'in flight' FROM agent_configurations")
+        .await;
+    assert!(
+        Said::of(keeping(&platform, &["install"]))
+            .await
+            .out
+            .contains("nothing to change")
+    );
+    eventually("it is in the history", async || {
+        !rows(&platform, "h.id").await.is_empty()
+    })
+    .await;
 }
 
-/// GIVEN a history whose sequence was set back, WHEN agents are saved, alone or many, THEN they are in sync; and an install mends the sequence.
+/// GIVEN a history whose sequence was set back, WHEN agents are saved, alone or many, THEN they are
+/// in sync; and an install mends the sequence.
 #[tokio::test]
 async fn g5_a_history_whose_numbers_are_taken_keeps_nothing_from_being_written() {
     let platform = kept(TABLES).await;
@@ -262,19 +433,46 @@ async fn g5_a_history_whose_numbers_are_taken_keeps_nothing_from_being_written()
     for slug in ["a", "b"] {
         platform.save(slug, &voice("first")).await;
     }
-    platform.holds("SELECT count(*) = 2 FROM agent_configurations WHERE voice_id = 'first'").await;
-    platform.run("ALTER SEQUENCE agent_sync.history_id_seq RESTART").await;
+    platform
+        .holds("SELECT count(*) = 2 FROM agent_configurations WHERE voice_id = 'first'")
+        .await;
+    platform
+        .run("ALTER SEQUENCE agent_sync.history_id_seq RESTART")
+        .await;
     platform.save("a", &voice("alone")).await;
-    platform.holds("SELECT count(*) = 1 FROM agent_configurations WHERE voice_id = 'alone'").await;
-    platform.run("ALTER SEQUENCE agent_sync.history_id_seq RESTART; UPDATE agents SET voice_settings = '{\"voice_id\":\"many\"}'").await;
-    platform.holds("SELECT count(*) = 2 FROM agent_configurations WHERE voice_id = 'many'").await;
-    assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 0);
+    platform
+        .holds("SELECT count(*) = 1 FROM agent_configurations WHERE voice_id = 'alone'")
+        .await;
+    platform
+        .run(
+            "ALTER SEQUENCE agent_sync.history_id_seq RESTART; UPDATE agents SET \
+            voice_settings = '{\"voice_id\":\"many\"}'",
+        )
+        .await;
+    platform
+        .holds("SELECT count(*) = 2 FROM agent_configurations WHERE voice_id = 'many'")
+        .await;
+    assert_eq!(
+        platform
+            .value::<i64>("SELECT count(*) FROM agent_sync.problem")
+            .await,
+        0
+    );
     drop(daemon);
-    platform.run("ALTER SEQUENCE agent_sync.history_id_seq RESTART").await;
-    assert!(Said::of(keeping(&platform, &["install"])).await.out.contains("installed"));
+    platform
+        .run("ALTER SEQUENCE agent_sync.history_id_seq RESTART")
+        .await;
+    assert!(
+        Said::of(keeping(&platform, &["install"]))
+            .await
+            .out
+            .contains("installed")
+    );
     assert!(
         platform
-            .value::<bool>("SELECT nextval('agent_sync.history_id_seq') > max(id) FROM agent_sync.history")
+            .value::<bool>(
+                "SELECT nextval('agent_sync.history_id_seq') > max(id) FROM agent_sync.history"
+            )
             .await
     );
 }

@@ -1,8 +1,9 @@
-//! Identity (G13): what belongs to one agent is never written into the configuration of another, and no change is taken out of the
-//! outbox for another, whatever moves or replaces rows between two statements.
+//! Identity (G13): what belongs to one agent is never written into the configuration of another,
+//! and no change is taken out of the outbox for another, whatever moves or replaces rows between
+//! two statements.
 //!
-//! The rows of each table share one version here, as after a backfill, a restore, or a batch of the daemon itself: then a place and a
-//! version together name no row.
+//! The rows of each table share one version here, as after a backfill, a restore, or a batch of the
+//! daemon itself: then a place and a version together name no row.
 
 use std::time::Duration;
 
@@ -14,11 +15,13 @@ use tokio_postgres::Client;
 use crate::support::Platform;
 use crate::support::platform::TABLES;
 
-/// Agents `a1` to `a8`, of which the first two are gone again, so that a rewrite moves all others to the places of their predecessors;
-/// each with a configuration that is not in sync, and a row in the outbox.
+/// Agents `a1` to `a8`, of which the first two are gone again, so that a rewrite moves all others
+/// to the places of their predecessors; each with a configuration that is not in sync, and a row in
+/// the outbox.
 const ROWS: &str = "
     ALTER TABLE agents DISABLE TRIGGER agent_sync_insert;
-    INSERT INTO agents (slug, name, voice_settings) SELECT 'a' || i, 'of a' || i, '{}' FROM generate_series(1, 8) i;
+    INSERT INTO agents (slug, name, voice_settings) SELECT 'a' || i, 'of a' || i, '{}'
+      FROM generate_series(1, 8) i;
     ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_insert;
     ALTER TABLE agent_configurations DISABLE TRIGGER agent_sync_insert;
     INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents;
@@ -45,7 +48,9 @@ fn rewrites(table: &str, order: &str, other: &str) -> Vec<Vec<String>> {
         vec![format!("VACUUM FULL {table}")],
         vec![format!("VACUUM (FULL, FREEZE) {table}")],
         vec![index.clone(), format!("CLUSTER {table} USING by_order")],
-        vec![format!("ALTER TABLE {table} ALTER COLUMN {other} TYPE varchar(99)")],
+        vec![format!(
+            "ALTER TABLE {table} ALTER COLUMN {other} TYPE varchar(99)"
+        )],
         vec![format!(
             "BEGIN; SET LOCAL session_replication_role = replica; {copy}; TRUNCATE {table};
              INSERT INTO {table} SELECT * FROM copied; COMMIT; DROP TABLE copied"
@@ -54,13 +59,17 @@ fn rewrites(table: &str, order: &str, other: &str) -> Vec<Vec<String>> {
             format!("CREATE TABLE {table}_new (LIKE {table} INCLUDING ALL)"),
             format!("INSERT INTO {table}_new SELECT * FROM {table} ORDER BY {order} DESC"),
             format!(
-                "BEGIN; ALTER TABLE {table} RENAME TO {bare}_old; ALTER TABLE {table}_new RENAME TO {bare}; COMMIT"
+                "BEGIN; ALTER TABLE {table} RENAME TO {bare}_old; ALTER TABLE {table}_new RENAME \
+                TO {bare}; COMMIT"
             ),
         ],
         vec![
             format!("DELETE FROM {table}"),
             format!("VACUUM {table}"),
-            format!("INSERT INTO {table} ({order}) VALUES ('b1'), ('b2'), ('b3'), ('b4'), ('b5'), ('b6')"),
+            format!(
+                "INSERT INTO {table} ({order}) VALUES ('b1'), ('b2'), ('b3'), ('b4'), ('b5'), \
+                ('b6')"
+            ),
         ],
     ]
 }
@@ -71,28 +80,42 @@ async fn world() -> (Platform, Store, Client) {
     platform.install();
     platform.run(ROWS).await;
     let client = platform.connect().await;
-    client.batch_execute("SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan").await.unwrap();
+    client
+        .batch_execute("SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan")
+        .await
+        .unwrap();
     let patience = Duration::from_secs(30);
     let layout = platform.layout().await;
     let (parts, usual) = (platform.parts().await, path::OURS.to_owned());
-    let store = Store::prepare(&client, layout, true, false, patience, usual, &parts).await.unwrap();
+    let store = Store::prepare(&client, layout, true, false, patience, usual, &parts)
+        .await
+        .unwrap();
     (platform, store, client)
 }
 
-/// Runs the statements, each in a transaction of its own, and gives up on those that meet a lock of the daemon's.
+/// Runs the statements, each in a transaction of its own, and gives up on those that meet a lock of
+/// the daemon's.
 async fn rewrite(platform: &Platform, statements: &[String]) -> bool {
     let other = platform.connect().await;
-    other.batch_execute("SET lock_timeout = '50ms'").await.unwrap();
+    other
+        .batch_execute("SET lock_timeout = '50ms'")
+        .await
+        .unwrap();
     for statement in statements {
         if let Err(error) = other.batch_execute(statement).await {
-            assert_eq!(error.code().unwrap().code(), "55P03", "{statement}: {error:?}");
+            assert_eq!(
+                error.code().unwrap().code(),
+                "55P03",
+                "{statement}: {error:?}"
+            );
             return false;
         }
     }
     true
 }
 
-/// Every configuration says what its own agent says, or nothing yet; and every agent that it says nothing of is still in the outbox.
+/// Every configuration says what its own agent says, or nothing yet; and every agent that it says
+/// nothing of is still in the outbox.
 async fn nothing_is_mixed_up(platform: &Platform, what: &str) {
     let mixed = "SELECT coalesce(string_agg(agent_slug || ' says ' || agent_name, ', '), '')
         FROM agent_configurations WHERE agent_name <> 'of ' || agent_slug";
@@ -102,12 +125,18 @@ async fn nothing_is_mixed_up(platform: &Platform, what: &str) {
     }
     let lost = "SELECT coalesce(string_agg(c.agent_slug, ', '), '')
         FROM agent_configurations c JOIN agents a ON a.slug = c.agent_slug
-        WHERE c.agent_name IS DISTINCT FROM a.name AND NOT EXISTS (SELECT FROM agent_sync.outbox o WHERE o.slug = a.slug)
+        WHERE c.agent_name IS DISTINCT FROM a.name AND NOT EXISTS (SELECT
+          FROM agent_sync.outbox o WHERE o.slug = a.slug)
           AND NOT EXISTS (SELECT FROM agent_sync.problem p WHERE p.slug = a.slug)";
-    assert_eq!(platform.value::<String>(lost).await, "", "changes lost: {what}");
+    assert_eq!(
+        platform.value::<String>(lost).await,
+        "",
+        "changes lost: {what}"
+    );
 }
 
-/// What is tried with each rewrite: nobody else saves, so the rows of the outbox are those of [`ROWS`] or of the rewrite.
+/// What is tried with each rewrite: nobody else saves, so the rows of the outbox are those of
+/// [`ROWS`] or of the rewrite.
 macro_rules! for_each_rewrite {
     ($platform:ident, $store:ident, $client:ident, $what:ident, $statements:ident, $body:block) => {
         for (table, order, other) in TABLES_TOUCHED {
@@ -132,14 +161,37 @@ async fn g13_a_lone_change_is_held_to_its_agent_whatever_moves_rows_between_its_
         let place = place_of(&platform, "a3").await;
         let claimed = store.read_lone(&client, place).await.unwrap().unwrap();
         let versions = claimed.only_versions().unwrap();
-        let pair = claimed.groups().next().unwrap().pairs().next().unwrap().unwrap().unwrap();
+        let pair = claimed
+            .groups()
+            .next()
+            .unwrap()
+            .pairs()
+            .next()
+            .unwrap()
+            .unwrap()
+            .unwrap();
         let (target, configuration) = pair.configuration.unwrap();
-        let planned = plan(Rules::embedded(), &Targets::all(), &pair.agent.unwrap(), &configuration).unwrap();
-        assert!(rewrite(&platform, &statements).await, "nothing is locked: {what}");
+        let planned = plan(
+            Rules::embedded(),
+            &Targets::all(),
+            &pair.agent.unwrap(),
+            &configuration,
+        )
+        .unwrap();
+        assert!(
+            rewrite(&platform, &statements).await,
+            "nothing is locked: {what}"
+        );
         let write = (target, planned.changes);
-        let done = store.finish_lone(&client, "a3", place, versions, Some(&write), None).await;
+        let done = store
+            .finish_lone(&client, "a3", place, versions, Some(&write), None)
+            .await;
         let said = "SELECT count(*) FROM agent_configurations WHERE agent_name IS NOT NULL";
-        assert_eq!(platform.value::<i64>(said).await > 0, done.unwrap_or(false), "{what}");
+        assert_eq!(
+            platform.value::<i64>(said).await > 0,
+            done.unwrap_or(false),
+            "{what}"
+        );
     });
 }
 
@@ -151,13 +203,24 @@ async fn g13_a_lone_change_without_a_write_takes_no_other_row() {
         let versions = claimed.only_versions().unwrap();
         assert!(rewrite(&platform, &statements).await, "{what}");
         let before = platform.outbox().await;
-        let done = store.finish_lone(&client, "a4", place, versions, None, None).await.unwrap();
-        let others = |slugs: Vec<String>| slugs.into_iter().filter(|slug| slug != "a4").collect::<Vec<_>>();
+        let done = store
+            .finish_lone(&client, "a4", place, versions, None, None)
+            .await
+            .unwrap();
+        let others = |slugs: Vec<String>| {
+            slugs
+                .into_iter()
+                .filter(|slug| slug != "a4")
+                .collect::<Vec<_>>()
+        };
         let after = platform.outbox().await;
         assert_eq!(before.len() - after.len(), usize::from(done), "{what}");
         assert_eq!(others(after), others(before), "{what}");
         platform
-            .run("UPDATE agent_configurations SET agent_name = 'of ' || agent_slug WHERE agent_slug = 'a4'")
+            .run(
+                "UPDATE agent_configurations SET agent_name = 'of ' || agent_slug WHERE \
+                agent_slug = 'a4'",
+            )
             .await;
     });
 }
@@ -181,15 +244,25 @@ async fn g13_a_batch_lets_no_table_be_rewritten_between_its_statements() {
             outcome.taken.slugs.push(slug);
             let pair = group.pairs().next().unwrap().unwrap().unwrap();
             let (place, configuration) = pair.configuration.unwrap();
-            let planned =
-                plan(Rules::embedded(), &Targets::all(), &pair.agent.unwrap(), &configuration).unwrap();
+            let planned = plan(
+                Rules::embedded(),
+                &Targets::all(),
+                &pair.agent.unwrap(),
+                &configuration,
+            )
+            .unwrap();
             outcome.writes.push((place, planned.changes));
             outcome.changed.push(slug);
         }
         let is_delete = statements[0].starts_with("DELETE");
         let rewritten = rewrite(&platform, &statements).await;
-        assert!(!rewritten || is_delete || statements[0].contains("_new"), "the batch holds a lock: {what}");
-        let _ = store.finish(&client, &outcome, None, Some(Duration::from_secs(30))).await;
+        assert!(
+            !rewritten || is_delete || statements[0].contains("_new"),
+            "the batch holds a lock: {what}"
+        );
+        let _ = store
+            .finish(&client, &outcome, None, Some(Duration::from_secs(30)))
+            .await;
         let _ = store.abandon(&client).await;
     });
 }
@@ -200,10 +273,18 @@ async fn g13_an_agent_is_set_aside_with_its_own_rows_alone() {
         let place = place_of(&platform, "a5").await;
         let claimed = store.read_lone(&client, place).await.unwrap().unwrap();
         let group = claimed.groups().next().unwrap();
-        let taken =
-            Taken { places: group.places().unwrap(), versions: group.versions().unwrap(), slugs: vec!["a5"] };
+        let taken = Taken {
+            places: group.places().unwrap(),
+            versions: group.versions().unwrap(),
+            slugs: vec!["a5"],
+        };
         assert!(rewrite(&platform, &statements).await, "{what}");
-        let others = |slugs: Vec<String>| slugs.into_iter().filter(|slug| slug != "a5").collect::<Vec<_>>();
+        let others = |slugs: Vec<String>| {
+            slugs
+                .into_iter()
+                .filter(|slug| slug != "a5")
+                .collect::<Vec<_>>()
+        };
         let before = others(platform.outbox().await);
         let problem = Problem {
             retries: true,
@@ -220,7 +301,10 @@ async fn g13_an_agent_is_set_aside_with_its_own_rows_alone() {
 #[tokio::test]
 async fn g13_a_configuration_that_moves_between_partitions_is_not_taken_for_another() {
     let tables = TABLES
-        .replace("agent_slug          text,", "agent_slug text, region text NOT NULL DEFAULT 'eu',")
+        .replace(
+            "agent_slug          text,",
+            "agent_slug text, region text NOT NULL DEFAULT 'eu',",
+        )
         .replace(
             "id                  uuid PRIMARY KEY DEFAULT gen_random_uuid(),\n    agent_slug",
             "id uuid DEFAULT gen_random_uuid(),\n    agent_slug",
@@ -233,7 +317,10 @@ async fn g13_a_configuration_that_moves_between_partitions_is_not_taken_for_anot
     );
     for statements in [
         vec!["UPDATE agent_configurations SET region = 'us' WHERE agent_slug = 'a3'"],
-        vec!["UPDATE agent_configurations SET region = 'us'", "VACUUM FULL configurations_us"],
+        vec![
+            "UPDATE agent_configurations SET region = 'us'",
+            "VACUUM FULL configurations_us",
+        ],
         vec![
             "UPDATE agent_configurations SET region = 'us' WHERE agent_slug <> 'a3'",
             "VACUUM FULL configurations_eu",
@@ -242,34 +329,59 @@ async fn g13_a_configuration_that_moves_between_partitions_is_not_taken_for_anot
         vec![
             "ALTER TABLE agent_configurations DETACH PARTITION configurations_eu",
             "VACUUM FULL configurations_eu",
-            "ALTER TABLE agent_configurations ATTACH PARTITION configurations_eu FOR VALUES IN ('eu')",
+            "ALTER TABLE agent_configurations ATTACH PARTITION configurations_eu FOR VALUES IN \
+            ('eu')",
         ],
         vec!["VACUUM FULL configurations_eu"],
     ] {
         let platform = Platform::with_tables(crate::support::cluster(), &tables).await;
         platform.install();
-        for statement in ROWS.split(';').filter(|statement| !statement.contains("TRIGGER")) {
+        for statement in ROWS
+            .split(';')
+            .filter(|statement| !statement.contains("TRIGGER"))
+        {
             platform.run(statement).await;
         }
         platform
-            .run("TRUNCATE agent_sync.outbox; INSERT INTO agent_sync.outbox (slug) SELECT slug FROM agents")
+            .run(
+                "TRUNCATE agent_sync.outbox; INSERT INTO agent_sync.outbox (slug) SELECT slug \
+                FROM agents",
+            )
             .await;
         let client = platform.connect().await;
         let patience = Duration::from_secs(30);
         let layout = platform.layout().await;
         let (parts, usual) = (platform.parts().await, path::OURS.to_owned());
-        let store = Store::prepare(&client, layout, true, false, patience, usual, &parts).await.unwrap();
+        let store = Store::prepare(&client, layout, true, false, patience, usual, &parts)
+            .await
+            .unwrap();
         let place = place_of(&platform, "a3").await;
         let claimed = store.read_lone(&client, place).await.unwrap().unwrap();
         let versions = claimed.only_versions().unwrap();
-        let pair = claimed.groups().next().unwrap().pairs().next().unwrap().unwrap().unwrap();
+        let pair = claimed
+            .groups()
+            .next()
+            .unwrap()
+            .pairs()
+            .next()
+            .unwrap()
+            .unwrap()
+            .unwrap();
         let (target, configuration) = pair.configuration.unwrap();
-        let planned = plan(Rules::embedded(), &Targets::all(), &pair.agent.unwrap(), &configuration).unwrap();
+        let planned = plan(
+            Rules::embedded(),
+            &Targets::all(),
+            &pair.agent.unwrap(),
+            &configuration,
+        )
+        .unwrap();
         for statement in &statements {
             platform.run(statement).await;
         }
         let write = (target, planned.changes);
-        let _ = store.finish_lone(&client, "a3", place, versions, Some(&write), None).await;
+        let _ = store
+            .finish_lone(&client, "a3", place, versions, Some(&write), None)
+            .await;
         nothing_is_mixed_up(&platform, &statements.join("; ")).await;
     }
 }

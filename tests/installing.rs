@@ -6,17 +6,24 @@ use crate::support::{Daemon, Platform, Said};
 /// Everything in the catalog that an install could leave behind or change.
 const CATALOG: &str = "
     SELECT string_agg(line, E'\\n' ORDER BY line) FROM (
-        SELECT 'relation ' || n.nspname || '.' || c.relname || ' ' || c.relkind::text || ' ' || coalesce(c.relacl::text, '')
-            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname NOT LIKE 'pg\\_%'
+        SELECT 'relation ' || n.nspname || '.' || c.relname || ' ' || c.relkind::text || ' ' ||
+          coalesce(c.relacl::text, '')
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+              WHERE n.nspname NOT LIKE 'pg\\_%'
         UNION ALL SELECT 'schema ' || nspname || ' ' || coalesce(nspacl::text, '') FROM pg_namespace
             WHERE nspname NOT LIKE 'pg\\_temp%' AND nspname NOT LIKE 'pg\\_toast%'
-        UNION ALL SELECT 'function ' || pg_get_functiondef(p.oid) || p.proowner::regrole || coalesce(p.proacl::text, '') FROM pg_proc p
-            JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
-        UNION ALL SELECT 'trigger ' || pg_get_triggerdef(oid) || tgenabled::text FROM pg_trigger WHERE NOT tgisinternal
+        UNION ALL SELECT 'function ' || pg_get_functiondef(p.oid) || p.proowner::regrole ||
+          coalesce(p.proacl::text, '') FROM pg_proc p
+            JOIN pg_namespace n ON n.oid = p.pronamespace
+              WHERE n.nspname NOT IN ('pg_catalog', 'information_schema')
+        UNION ALL SELECT 'trigger ' || pg_get_triggerdef(oid) || tgenabled::text FROM pg_trigger
+          WHERE NOT tgisinternal
         UNION ALL SELECT 'role ' || rolname FROM pg_roles
         UNION ALL SELECT 'setting ' || s::text FROM pg_db_role_setting s
-            WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
-        UNION ALL SELECT 'comment ' || objoid || ' ' || description FROM pg_description WHERE objoid >= 16384
+            WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database
+              WHERE datname = current_database()))
+        UNION ALL SELECT 'comment ' || objoid || ' ' || description FROM pg_description
+          WHERE objoid >= 16384
         UNION ALL SELECT 'default ' || d::text FROM pg_default_acl d
     ) AS catalog (line)";
 
@@ -32,7 +39,9 @@ fn run(platform: &Platform, arguments: &[&str]) -> (i32, String, String) {
 async fn catalog(platform: &Platform) -> String {
     // Other tests make and drop roles at the same time.
     platform
-        .value::<String>(&CATALOG.replace("FROM pg_roles", "FROM pg_roles WHERE rolname LIKE 'agent%'"))
+        .value::<String>(
+            &CATALOG.replace("FROM pg_roles", "FROM pg_roles WHERE rolname LIKE 'agent%'"),
+        )
         .await
 }
 
@@ -60,12 +69,22 @@ async fn i6_a_second_install_changes_nothing_and_locks_nothing() {
     let triggers: String = platform.value(oids).await;
     // A lock that install would have to wait for, if it wanted any on the table.
     let writer = platform.connect().await;
-    writer.batch_execute("BEGIN; INSERT INTO agents (slug) VALUES ('busy')").await.unwrap();
+    writer
+        .batch_execute("BEGIN; INSERT INTO agents (slug) VALUES ('busy')")
+        .await
+        .unwrap();
     let (code, said, _) = run(&platform, &["install"]);
     assert_eq!(code, 0);
-    assert!(said.contains("already installed, nothing to change"), "{said}");
+    assert!(
+        said.contains("already installed, nothing to change"),
+        "{said}"
+    );
     assert_eq!(before, catalog(&platform).await);
-    assert_eq!(triggers, platform.value::<String>(oids).await, "no trigger was made anew");
+    assert_eq!(
+        triggers,
+        platform.value::<String>(oids).await,
+        "no trigger was made anew"
+    );
 }
 
 #[tokio::test]
@@ -76,14 +95,16 @@ async fn i6_install_mends_what_was_tampered_with() {
         "ALTER TABLE agents ENABLE TRIGGER agent_sync_update",
         "DROP VIEW agent_sync.state",
         "DROP TRIGGER agent_sync_insert ON agent_configurations",
-        "CREATE OR REPLACE TRIGGER agent_sync_update AFTER UPDATE OF description ON agents FOR EACH ROW
+        "CREATE OR REPLACE TRIGGER agent_sync_update AFTER UPDATE OF description ON agents
+              FOR EACH ROW
              EXECUTE FUNCTION agent_sync.capture_agent();
          ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_update",
         "ALTER FUNCTION agent_sync.capture_agent() SECURITY INVOKER",
         "ALTER FUNCTION agent_sync.capture_configuration() RESET search_path",
         "ALTER FUNCTION agent_sync.capture_agent() SET search_path = public",
         "ALTER FUNCTION agent_sync.capture_agent() SET work_mem = '1MB'",
-        "CREATE OR REPLACE FUNCTION agent_sync.capture_agent() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+        "CREATE OR REPLACE FUNCTION agent_sync.capture_agent() RETURNS trigger LANGUAGE plpgsql
+              SECURITY DEFINER
              SET search_path = pg_catalog, pg_temp AS 'BEGIN RETURN NULL; END'",
         "GRANT EXECUTE ON FUNCTION agent_sync.capture_agent() TO PUBLIC",
     ] {
@@ -95,14 +116,19 @@ async fn i6_install_mends_what_was_tampered_with() {
         assert!(said.contains("default: installed"), "{damage}: {said}");
         let after = catalog(&platform).await;
         let without_oids = |catalog: String| -> Vec<String> {
-            catalog.lines().filter(|line| !line.starts_with("comment")).map(str::to_owned).collect()
+            catalog
+                .lines()
+                .filter(|line| !line.starts_with("comment"))
+                .map(str::to_owned)
+                .collect()
         };
         assert_eq!(without_oids(before), without_oids(after), "{damage}");
     }
 }
 
-/// GIVEN an install by the owner of the tables, an ordinary role, WHEN the role that a capture function belongs to cannot do its work,
-/// THEN install mends that, as the message of the fault says, and has nothing to do the next time.
+/// GIVEN an install by the owner of the tables, an ordinary role, WHEN the role that a capture
+/// function belongs to cannot do its work, THEN install mends that, as the message of the fault
+/// says, and has nothing to do the next time.
 #[tokio::test]
 async fn i6_install_mends_an_owner_that_cannot_do_the_work() {
     for damage in [
@@ -111,7 +137,8 @@ async fn i6_install_mends_an_owner_that_cannot_do_the_work() {
         "REVOKE SELECT ON agent_sync.outbox FROM {owner}",
         "REVOKE ALL ON SEQUENCE agent_sync.uncaptured FROM {owner}",
         "REVOKE USAGE ON SCHEMA agent_sync FROM {owner}",
-        "REVOKE ALL ON ALL TABLES IN SCHEMA agent_sync FROM {owner}; REVOKE ALL ON ALL SEQUENCES IN SCHEMA agent_sync FROM {owner}",
+        "REVOKE ALL ON ALL TABLES IN SCHEMA agent_sync FROM {owner}; REVOKE ALL ON ALL SEQUENCES \
+        IN SCHEMA agent_sync FROM {owner}",
         "GRANT {other} TO {owner}; ALTER FUNCTION agent_sync.capture_agent() OWNER TO {other}",
         "DROP TABLE agent_sync.outbox CASCADE",
         "DROP SEQUENCE agent_sync.uncaptured",
@@ -119,7 +146,9 @@ async fn i6_install_mends_an_owner_that_cannot_do_the_work() {
         let platform = Platform::new().await;
         let (owner, other) = owned(&platform).await;
         let install = async || platform.says_as(&owner, &["install"]).await;
-        platform.run(&damage.replace("{owner}", &owner).replace("{other}", &other)).await;
+        platform
+            .run(&damage.replace("{owner}", &owner).replace("{other}", &other))
+            .await;
         let said = install().await;
         assert!(
             said.code == 0 && said.out.contains("default: installed"),
@@ -127,38 +156,58 @@ async fn i6_install_mends_an_owner_that_cannot_do_the_work() {
             said.out,
             said.err
         );
-        // Both ways to append: the daemon is awake, and it sleeps, so that the place of the row is told.
+        // Both ways to append: the daemon is awake, and it sleeps, so that the place of the row is
+        // told.
         platform.save("a", "{}").await;
         let sleeper = platform.connect().await;
-        sleeper.batch_execute("SELECT pg_advisory_lock(1634169721, 2)").await.unwrap();
+        sleeper
+            .batch_execute("SELECT pg_advisory_lock(1634169721, 2)")
+            .await
+            .unwrap();
         platform.save("b", "{}").await;
         assert_eq!(platform.outbox().await, ["a", "b"], "{damage}");
         assert_eq!(
-            platform.value::<i64>("SELECT last_value FROM agent_sync.uncaptured").await,
+            platform
+                .value::<i64>("SELECT last_value FROM agent_sync.uncaptured")
+                .await,
             0,
             "{damage}: nothing had to be counted"
         );
         let able: bool = platform
             .value(
-                "SELECT bool_and(has_sequence_privilege(f.proowner, 'agent_sync.uncaptured', 'USAGE')
+                "SELECT bool_and(has_sequence_privilege(f.proowner, 'agent_sync.uncaptured',
+                      'USAGE')
                                  AND f.proowner = n.nspowner)
-                 FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace WHERE n.nspname = 'agent_sync'",
+                 FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
+                   WHERE n.nspname = 'agent_sync'",
             )
             .await;
-        assert!(able, "{damage}: the functions belong to the owner of the schema, who can count");
+        assert!(
+            able,
+            "{damage}: the functions belong to the owner of the schema, who can count"
+        );
         let said = install().await;
-        assert!(said.out.contains("nothing to change"), "{damage}: {}", said.out);
+        assert!(
+            said.out.contains("nothing to change"),
+            "{damage}: {}",
+            said.out
+        );
     }
 }
 
-/// The tables and the install given to a role that is no superuser; that role, and one that may do nothing.
+/// The tables and the install given to a role that is no superuser; that role, and one that may do
+/// nothing.
 async fn owned(platform: &Platform) -> (String, String) {
-    let (owner, other) = (format!("owner_{}", platform.name()), format!("other_{}", platform.name()));
+    let (owner, other) = (
+        format!("owner_{}", platform.name()),
+        format!("other_{}", platform.name()),
+    );
     platform
         .run(&format!(
             "CREATE ROLE {owner} LOGIN; CREATE ROLE {other}; GRANT CREATE ON DATABASE {} TO {owner};
              GRANT ALL ON SCHEMA public TO {owner};
-             ALTER TABLE agents OWNER TO {owner}; ALTER TABLE agent_configurations OWNER TO {owner}",
+             ALTER TABLE agents OWNER TO {owner}; ALTER TABLE agent_configurations OWNER TO
+               {owner}",
             platform.name()
         ))
         .await;
@@ -182,7 +231,11 @@ async fn i6_the_printed_script_does_the_same_as_install() {
     tool.run("BEGIN").await;
     tool.run(&script).await;
     tool.run("ROLLBACK").await;
-    assert_eq!(before, catalog(&tool).await, "a migration tool can take it back");
+    assert_eq!(
+        before,
+        catalog(&tool).await,
+        "a migration tool can take it back"
+    );
 }
 
 #[tokio::test]
@@ -198,7 +251,11 @@ async fn i6_the_files_can_be_run_by_psql() {
             command.args(["-c", &text]);
         }
         let output = command.arg(&platform.url).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     };
     // As the header of proof.sql has it.
     let install = [
@@ -218,14 +275,21 @@ async fn i6_the_files_can_be_run_by_psql() {
     assert_eq!(platform.outbox().await, ["a"]);
     psql(&["proof.sql", "uninstall.sql"]);
     psql(&["proof.sql", "uninstall.sql"]);
-    assert!(platform.value::<bool>("SELECT to_regnamespace('agent_sync') IS NULL").await);
+    assert!(
+        platform
+            .value::<bool>("SELECT to_regnamespace('agent_sync') IS NULL")
+            .await
+    );
 }
 
 #[tokio::test]
 async fn i6_install_waits_for_a_busy_table_only_so_long_and_then_says_so() {
     let platform = Platform::new().await;
     let writer = platform.connect().await;
-    writer.batch_execute("BEGIN; INSERT INTO agents (slug) VALUES ('busy')").await.unwrap();
+    writer
+        .batch_execute("BEGIN; INSERT INTO agents (slug) VALUES ('busy')")
+        .await
+        .unwrap();
     let before = catalog(&platform).await;
     let (code, _, error) = run(&platform, &["install"]);
     assert_eq!(code, 1, "{error}");
@@ -239,28 +303,41 @@ async fn i6_install_waits_for_a_busy_table_only_so_long_and_then_says_so() {
 #[tokio::test]
 async fn i6_uninstall_stops_at_what_belongs_to_somebody_else() {
     let platform = Platform::installed().await;
-    platform.run("CREATE VIEW report AS SELECT * FROM agent_sync.state").await;
+    platform
+        .run("CREATE VIEW report AS SELECT * FROM agent_sync.state")
+        .await;
     let before = catalog(&platform).await;
     let (code, _, error) = run(&platform, &["uninstall", "--yes"]);
     assert_eq!(code, 1);
-    assert!(error.contains("nothing was changed") && error.contains("2BP01"), "{error}");
+    assert!(
+        error.contains("nothing was changed") && error.contains("2BP01"),
+        "{error}"
+    );
     assert_eq!(before, catalog(&platform).await);
 }
 
-/// GIVEN two databases of which one is away, WHEN it is installed and uninstalled in both, THEN the other one has it all the same.
+/// GIVEN two databases of which one is away, WHEN it is installed and uninstalled in both, THEN the
+/// other one has it all the same.
 #[tokio::test]
 async fn i6_a_database_that_is_away_keeps_no_other_from_being_installed() {
     let platform = Platform::new().await;
-    for (arguments, done) in
-        [(&["install"][..], "there: installed"), (&["uninstall", "--all", "--yes"], "there: uninstalled")]
-    {
+    for (arguments, done) in [
+        (&["install"][..], "there: installed"),
+        (&["uninstall", "--all", "--yes"], "there: uninstalled"),
+    ] {
         let mut command = platform.command(arguments);
         command.env_remove("DATABASE_URL");
-        command.env("AGENT_SYNC__DATABASES__AWAY__URL", "postgres://nobody@127.0.0.1:1/none");
+        command.env(
+            "AGENT_SYNC__DATABASES__AWAY__URL",
+            "postgres://nobody@127.0.0.1:1/none",
+        );
         command.env("AGENT_SYNC__DATABASES__THERE__URL", &platform.url);
         let said = Said::of(command).await;
         assert_eq!(said.code, 69, "{said:?}");
-        assert!(said.err.contains("database away: could not connect") && said.out.contains(done), "{said:?}");
+        assert!(
+            said.err.contains("database away: could not connect") && said.out.contains(done),
+            "{said:?}"
+        );
     }
 }
 
@@ -269,19 +346,29 @@ async fn i6_a_database_that_is_away_keeps_no_other_from_being_installed() {
 async fn i6_an_install_that_gets_no_lock_says_so() {
     let platform = Platform::new().await;
     let holder = platform.connect().await;
-    holder.batch_execute("BEGIN; LOCK TABLE agents IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    holder
+        .batch_execute("BEGIN; LOCK TABLE agents IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
     let said = platform.says(&["install"]).await;
     assert_eq!(said.code, 1);
-    assert!(said.err.contains("canceling statement due to lock timeout (SQLSTATE 55P03)"), "{}", said.err);
     assert!(
-        said.err.contains("try: run it again when whoever holds one of the tables is done"),
+        said.err
+            .contains("canceling statement due to lock timeout (SQLSTATE 55P03)"),
+        "{}",
+        said.err
+    );
+    assert!(
+        said.err
+            .contains("try: run it again when whoever holds one of the tables is done"),
         "{}",
         said.err
     );
 }
 
-/// GIVEN a daemon, WHEN a migration changes the types of watched columns after it has dropped what PostgreSQL names, and the install is run
-/// again, THEN the daemon goes on in its role, and what was saved in between is in sync as well.
+/// GIVEN a daemon, WHEN a migration changes the types of watched columns after it has dropped what
+/// PostgreSQL names, and the install is run again, THEN the daemon goes on in its role, and what
+/// was saved in between is in sync as well.
 #[tokio::test]
 async fn i6_g1_a_watched_column_changes_its_type_without_an_uninstall() {
     let platform = Platform::new().await;
@@ -289,30 +376,61 @@ async fn i6_g1_a_watched_column_changes_its_type_without_an_uninstall() {
     assert_eq!(platform.says(&["install", "--role", &role]).await.code, 0);
     let mut command = platform.command(&["run"]);
     command.env("DATABASE_URL", platform.url_as(&role));
-    command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s").env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
+    command
+        .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s")
+        .env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
     let daemon = Daemon::start(command);
     daemon.logged("caught up").await;
     platform.configure("a").await;
     platform.save("a", EXAMPLE).await;
     platform.becomes("a", EXPECTED).await;
 
-    let refused =
-        platform.client.batch_execute("ALTER TABLE agents ALTER COLUMN name TYPE varchar(200)").await;
+    let refused = platform
+        .client
+        .batch_execute("ALTER TABLE agents ALTER COLUMN name TYPE varchar(200)")
+        .await;
     assert!(
-        refused.unwrap_err().as_db_error().unwrap().detail().unwrap().contains("trigger agent_sync_update")
+        refused
+            .unwrap_err()
+            .as_db_error()
+            .unwrap()
+            .detail()
+            .unwrap()
+            .contains("trigger agent_sync_update")
     );
     let migration = "
         DROP VIEW agent_sync.state;
         DROP TRIGGER agent_sync_insert ON agents;
         DROP TRIGGER agent_sync_update ON agents;
-        ALTER TABLE agents ALTER COLUMN name TYPE varchar(200), ALTER COLUMN slug TYPE varchar(100)";
+        ALTER TABLE agents ALTER COLUMN name TYPE varchar(200), ALTER COLUMN slug TYPE
+          varchar(100)";
     platform.run(migration).await;
-    platform.run("UPDATE agents SET name = 'saved in between'").await;
-    assert!(platform.says(&["install"]).await.out.contains("default: installed"));
-    platform.holds("SELECT agent_name = 'saved in between' FROM agent_configurations").await;
-    platform.run("UPDATE agents SET name = 'saved afterwards'").await;
-    platform.holds("SELECT agent_name = 'saved afterwards' FROM agent_configurations").await;
-    assert!(platform.says(&["doctor"]).await.out.contains("  pass  capture"));
+    platform
+        .run("UPDATE agents SET name = 'saved in between'")
+        .await;
+    assert!(
+        platform
+            .says(&["install"])
+            .await
+            .out
+            .contains("default: installed")
+    );
+    platform
+        .holds("SELECT agent_name = 'saved in between' FROM agent_configurations")
+        .await;
+    platform
+        .run("UPDATE agents SET name = 'saved afterwards'")
+        .await;
+    platform
+        .holds("SELECT agent_name = 'saved afterwards' FROM agent_configurations")
+        .await;
+    assert!(
+        platform
+            .says(&["doctor"])
+            .await
+            .out
+            .contains("  pass  capture")
+    );
 }
 
 #[tokio::test]
@@ -320,12 +438,24 @@ async fn a_database_without_the_tables_is_told_what_is_missing() {
     let platform = Platform::with_tables(crate::support::cluster(), "SELECT 1").await;
     let (code, _, error) = run(&platform, &["install"]);
     assert_eq!(code, 1);
-    assert!(error.contains("expected the table public.agents, and this database has none"), "{error}");
-    assert!(error.contains("try: Name the table of the agents"), "{error}");
-    platform.run("CREATE TABLE agents (slug text, voice_settings jsonb); CREATE TABLE agent_configurations (agent_slug text)").await;
+    assert!(
+        error.contains("expected the table public.agents, and this database has none"),
+        "{error}"
+    );
+    assert!(
+        error.contains("try: Name the table of the agents"),
+        "{error}"
+    );
+    platform
+        .run(
+            "CREATE TABLE agents (slug text, voice_settings jsonb); CREATE TABLE \
+            agent_configurations (agent_slug text)",
+        )
+        .await;
     let (_, _, error) = run(&platform, &["install"]);
     assert!(
-        error.contains("expected a column provider_config in the table public.agent_configurations"),
+        error
+            .contains("expected a column provider_config in the table public.agent_configurations"),
         "{error}"
     );
 }
@@ -333,14 +463,23 @@ async fn a_database_without_the_tables_is_told_what_is_missing() {
 #[tokio::test]
 async fn g1_a_virtual_column_that_no_trigger_could_watch_is_refused() {
     let platform = Platform::new().await;
-    if platform.value::<i32>("SELECT current_setting('server_version_num')::int").await < 180_000 {
+    if platform
+        .value::<i32>("SELECT current_setting('server_version_num')::int")
+        .await
+        < 180_000
+    {
         return;
     }
-    for (table, column) in [("agents", "name"), ("agents", "slug"), ("agent_configurations", "agent_slug")] {
+    for (table, column) in [
+        ("agents", "name"),
+        ("agents", "slug"),
+        ("agent_configurations", "agent_slug"),
+    ] {
         let platform = Platform::new().await;
         let add = |kind| {
             format!(
-                "ALTER TABLE {table} DROP COLUMN {column}; ALTER TABLE {table} ADD COLUMN {column} text GENERATED ALWAYS AS ('x') {kind}"
+                "ALTER TABLE {table} DROP COLUMN {column}; ALTER TABLE {table} ADD COLUMN {column} \
+                text GENERATED ALWAYS AS ('x') {kind}"
             )
         };
         platform.run(&add("VIRTUAL")).await;
@@ -362,14 +501,18 @@ async fn every_object_has_a_comment() {
             "SELECT 'relation ' || c.relname FROM pg_class c
                  WHERE c.relnamespace = 'agent_sync'::regnamespace AND c.relkind IN ('r', 'v', 'S')
                    AND obj_description(c.oid, 'pg_class') IS NULL
-             UNION ALL SELECT 'column ' || c.relname || '.' || a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
-                 WHERE c.relnamespace = 'agent_sync'::regnamespace AND c.relkind IN ('r', 'v') AND a.attnum > 0
+             UNION ALL SELECT 'column ' || c.relname || '.' || a.attname FROM pg_class c
+               JOIN pg_attribute a ON a.attrelid = c.oid
+                 WHERE c.relnamespace = 'agent_sync'::regnamespace AND c.relkind IN ('r', 'v')
+                   AND a.attnum > 0
                    AND col_description(c.oid, a.attnum) IS NULL
              UNION ALL SELECT 'function ' || f.proname FROM pg_proc f
-                 WHERE f.pronamespace = 'agent_sync'::regnamespace AND obj_description(f.oid, 'pg_proc') IS NULL
+                 WHERE f.pronamespace = 'agent_sync'::regnamespace
+                   AND obj_description(f.oid, 'pg_proc') IS NULL
              UNION ALL SELECT 'trigger ' || t.tgname FROM pg_trigger t
                  WHERE t.tgname LIKE 'agent_sync%' AND obj_description(t.oid, 'pg_trigger') IS NULL
-             UNION ALL SELECT 'schema' WHERE obj_description('agent_sync'::regnamespace, 'pg_namespace') IS NULL",
+             UNION ALL SELECT 'schema' WHERE obj_description('agent_sync'::regnamespace,
+               'pg_namespace') IS NULL",
             &[],
         )
         .await
@@ -380,14 +523,16 @@ async fn every_object_has_a_comment() {
     assert_eq!(bare, Vec::<String>::new());
 }
 
-/// GIVEN an install whose table `agent_sync.install` lost its row, WHEN it is installed again, by the verb or by the printed script, THEN the
-/// row is back, every agent is looked at, and the next install has nothing to do.
+/// GIVEN an install whose table `agent_sync.install` lost its row, WHEN it is installed again, by
+/// the verb or by the printed script, THEN the row is back, every agent is looked at, and the next
+/// install has nothing to do.
 #[tokio::test]
 async fn i6_g14_install_puts_back_the_row_of_its_table() {
     for damage in [
         "DELETE FROM agent_sync.install",
         "TRUNCATE agent_sync.install",
-        "TRUNCATE agent_sync.install, agent_sync.outbox, agent_sync.problem, agent_sync.history, agent_sync.role, agent_sync.granted",
+        "TRUNCATE agent_sync.install, agent_sync.outbox, agent_sync.problem, agent_sync.history, \
+        agent_sync.role, agent_sync.granted",
     ] {
         for printed in [false, true] {
             let platform = Platform::installed().await;
@@ -400,14 +545,19 @@ async fn i6_g14_install_puts_back_the_row_of_its_table() {
                 platform.run(&script).await;
             } else {
                 let said = platform.says(&["install"]).await;
-                assert!(said.out.contains("default: installed"), "{damage}: {said:?}");
+                assert!(
+                    said.out.contains("default: installed"),
+                    "{damage}: {said:?}"
+                );
             }
             let said = platform.says(&["install"]).await;
             assert!(said.out.contains("nothing to change"), "{damage}: {said:?}");
-            let whole =
-                "SELECT version = 3 AND uncaptured_seen = -1 AND tables <> '{}' FROM agent_sync.install";
+            let whole = "SELECT version = 3 AND uncaptured_seen = -1 AND tables <> '{}' FROM \
+                agent_sync.install";
             assert!(
-                platform.value::<bool>(&whole.replace('3', &agent_sync::install::VERSION.to_string())).await
+                platform
+                    .value::<bool>(&whole.replace('3', &agent_sync::install::VERSION.to_string()))
+                    .await
             );
             let _daemon = platform.daemon();
             platform.becomes("a", EXPECTED).await;
@@ -415,39 +565,73 @@ async fn i6_g14_install_puts_back_the_row_of_its_table() {
     }
 }
 
-/// GIVEN a database made from the schema of another without its rows, WHEN it is installed, THEN it works.
+/// GIVEN a database made from the schema of another without its rows, WHEN it is installed, THEN it
+/// works.
 #[tokio::test]
 async fn i6_g14_a_dump_of_the_schema_alone_is_made_whole() {
-    let Some((platform, said)) = restored(&["--schema-only"]).await else { return };
+    let Some((platform, said)) = restored(&["--schema-only"]).await else {
+        return;
+    };
     assert!(said.out.contains("default: installed"), "{said:?}");
-    assert!(platform.says(&["install"]).await.out.contains("nothing to change"));
+    assert!(
+        platform
+            .says(&["install"])
+            .await
+            .out
+            .contains("nothing to change")
+    );
     platform.configure("a").await;
     platform.save("a", EXAMPLE).await;
     let _daemon = platform.daemon();
     platform.becomes("a", EXPECTED).await;
 }
 
-/// GIVEN a dump of an install without its comments, WHEN it is restored, THEN the install knows it as its own by its structure, and the
-/// uninstall takes all of it out.
+/// GIVEN a dump of an install without its comments, WHEN it is restored, THEN the install knows it
+/// as its own by its structure, and the uninstall takes all of it out.
 #[tokio::test]
 async fn i6_an_install_whose_comments_were_stripped_is_still_ours() {
-    let Some((platform, said)) = restored(&["--no-comments", "--inserts"]).await else { return };
+    let Some((platform, said)) = restored(&["--no-comments", "--inserts"]).await else {
+        return;
+    };
     assert_eq!(said.code, 0, "{said:?}");
-    assert!(platform.says(&["install"]).await.out.contains("nothing to change"));
-    assert!(platform.says(&["uninstall", "--yes"]).await.out.contains("uninstalled"));
+    assert!(
+        platform
+            .says(&["install"])
+            .await
+            .out
+            .contains("nothing to change")
+    );
+    assert!(
+        platform
+            .says(&["uninstall", "--yes"])
+            .await
+            .out
+            .contains("uninstalled")
+    );
     let left = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'agent_sync%'";
     assert_eq!(platform.value::<i64>(left).await, 0);
-    assert!(platform.value::<bool>("SELECT to_regnamespace('agent_sync') IS NULL").await);
+    assert!(
+        platform
+            .value::<bool>("SELECT to_regnamespace('agent_sync') IS NULL")
+            .await
+    );
 }
 
-/// A database restored from a dump of one with an install, and what the install there says; none where there is no program to dump with.
+/// A database restored from a dump of one with an install, and what the install there says; none
+/// where there is no program to dump with.
 async fn restored(options: &[&str]) -> Option<(Platform, Said)> {
     let cluster = crate::support::cluster();
     let source = Platform::installed().await;
     let mut dump = cluster.program("pg_dump");
-    let Ok(output) = dump.args(options).arg(&source.url).output() else { return None };
+    let Ok(output) = dump.args(options).arg(&source.url).output() else {
+        return None;
+    };
     if !output.status.success() {
-        assert!(!cluster.has_program("pg_dump"), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            !cluster.has_program("pg_dump"),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         return None;
     }
     let platform = Platform::with_tables(cluster, "SELECT 1").await;
@@ -458,26 +642,38 @@ async fn restored(options: &[&str]) -> Option<(Platform, Said)> {
         .flat_map(|line| [line, "\n"])
         .collect();
     platform.run(&script).await;
-    platform.run("RESET search_path; RESET row_security; RESET check_function_bodies").await;
+    platform
+        .run("RESET search_path; RESET row_security; RESET check_function_bodies")
+        .await;
     let said = platform.says(&["install"]).await;
     Some((platform, said))
 }
 
-/// GIVEN tables of agent-sync with row-level security, WHEN it is installed, THEN it is off there, nowhere else, and a daemon with a role of
-/// its own works.
+/// GIVEN tables of agent-sync with row-level security, WHEN it is installed, THEN it is off there,
+/// nowhere else, and a daemon with a role of its own works.
 #[tokio::test]
 async fn i6_g14_install_switches_row_level_security_off_on_its_own_tables() {
     let every_new_table = "
         CREATE FUNCTION public.secure() RETURNS event_trigger LANGUAGE plpgsql AS $$
         DECLARE made record; BEGIN
-            FOR made IN SELECT * FROM pg_event_trigger_ddl_commands() WHERE object_type = 'table' LOOP
+            FOR made IN SELECT * FROM pg_event_trigger_ddl_commands()
+              WHERE object_type = 'table' LOOP
                 EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', made.object_identity);
             END LOOP; END $$;
-        CREATE EVENT TRIGGER secure ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION public.secure()";
+        CREATE EVENT TRIGGER secure ON ddl_command_end
+          WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION public.secure()";
     for (before, after, by_the_owner) in [
         (every_new_table, "", false),
-        ("", "ALTER TABLE agent_sync.outbox ENABLE ROW LEVEL SECURITY", false),
-        ("", "ALTER TABLE agent_sync.problem ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY", true),
+        (
+            "",
+            "ALTER TABLE agent_sync.outbox ENABLE ROW LEVEL SECURITY",
+            false,
+        ),
+        (
+            "",
+            "ALTER TABLE agent_sync.problem ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+            true,
+        ),
         (
             "",
             "ALTER TABLE agent_sync.install ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
@@ -488,7 +684,11 @@ async fn i6_g14_install_switches_row_level_security_off_on_its_own_tables() {
     ] {
         let platform = Platform::new().await;
         platform.run(before).await;
-        let owner = if by_the_owner { Some(owned(&platform).await.0) } else { None };
+        let owner = if by_the_owner {
+            Some(owned(&platform).await.0)
+        } else {
+            None
+        };
         let role = format!("daemon_{}", platform.name());
         platform.run(&format!("CREATE ROLE {role} LOGIN")).await;
         let says = async |arguments: &[&str]| match &owner {
@@ -499,17 +699,23 @@ async fn i6_g14_install_switches_row_level_security_off_on_its_own_tables() {
         assert_eq!(said.code, 0, "{said:?}");
         platform
             .run(&format!(
-                "ALTER TABLE agents ENABLE ROW LEVEL SECURITY; ALTER TABLE agent_configurations DISABLE ROW LEVEL SECURITY;
+                "ALTER TABLE agents ENABLE ROW LEVEL SECURITY; ALTER TABLE agent_configurations
+                      DISABLE ROW LEVEL SECURITY;
                  CREATE POLICY open ON agents FOR SELECT TO {role} USING (true); {after}"
             ))
             .await;
         let install = async || says(&["install"]).await;
-        let expected = if after.is_empty() { "nothing to change" } else { "default: installed" };
+        let expected = if after.is_empty() {
+            "nothing to change"
+        } else {
+            "default: installed"
+        };
         let said = install().await;
         assert!(said.out.contains(expected), "{after}: {said:?}");
         let said = install().await;
         assert!(said.out.contains("nothing to change"), "{after}: {said:?}");
-        let secured = "SELECT string_agg(oid::regclass::text, ',') FROM pg_class WHERE relrowsecurity OR relforcerowsecurity";
+        let secured = "SELECT string_agg(oid::regclass::text, ',') FROM pg_class WHERE \
+            relrowsecurity OR relforcerowsecurity";
         assert_eq!(platform.value::<String>(secured).await, "agents", "{after}");
         platform.configure("a").await;
         platform.save("a", EXAMPLE).await;
@@ -520,48 +726,61 @@ async fn i6_g14_install_switches_row_level_security_off_on_its_own_tables() {
     }
 }
 
-/// What stood under a name of an install before: how it came there, and what the refusal names. An install is there already where `{install}` is.
+/// What stood under a name of an install before: how it came there, and what the refusal names. An
+/// install is there already where `{install}` is.
 const TAKEN: &[(&str, &str)] = &[
     (
-        "CREATE TRIGGER agent_sync_update AFTER UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION public.theirs()",
-        "the table public.agents has a trigger agent_sync_update that was not made by an install of agent-sync: it calls public.theirs()",
+        "CREATE TRIGGER agent_sync_update AFTER UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION \
+        public.theirs()",
+        "the table public.agents has a trigger agent_sync_update that was not made by an install \
+        of agent-sync: it calls public.theirs()",
     ),
     (
-        "CREATE TRIGGER agent_sync_insert BEFORE INSERT ON agent_configurations FOR EACH ROW EXECUTE FUNCTION public.theirs()",
-        "the table public.agent_configurations has a trigger agent_sync_insert that was not made by an install",
+        "CREATE TRIGGER agent_sync_insert BEFORE INSERT ON agent_configurations FOR EACH ROW \
+        EXECUTE FUNCTION public.theirs()",
+        "the table public.agent_configurations has a trigger agent_sync_insert that was not made \
+        by an install",
     ),
     (
         "CREATE SCHEMA agent_sync; CREATE TABLE agent_sync.notes (id int)",
-        "the schema agent_sync was not made by an install of agent-sync: expected its comment or its table agent_sync.install, \
-         found neither, but table agent_sync.notes",
+        "the schema agent_sync was not made by an install of agent-sync: expected its comment or \
+        its table agent_sync.install, found neither, but table agent_sync.notes",
     ),
     (
-        "CREATE SCHEMA agent_sync; CREATE FUNCTION agent_sync.copy() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE SCHEMA agent_sync; CREATE FUNCTION agent_sync.copy() RETURNS int LANGUAGE sql AS \
+        'SELECT 1'",
         "found neither, but function agent_sync.copy()",
     ),
     (
-        "CREATE SCHEMA agent_sync; CREATE TABLE agent_sync.outbox (slug text, at timestamptz, extra int);
+        "CREATE SCHEMA agent_sync; CREATE TABLE agent_sync.outbox (slug text, at timestamptz,
+              extra int);
          CREATE TABLE agent_sync.role (name text)",
-        "agent_sync.outbox was not made by an install of agent-sync: expected the comment of an install, or no column but its own, \
-         found neither, and the columns extra integer",
+        "agent_sync.outbox was not made by an install of agent-sync: expected the comment of an \
+        install, or no column but its own, found neither, and the columns extra integer",
     ),
     (
         "{install}; DROP TABLE agent_sync.history; CREATE TABLE agent_sync.history (what text)",
-        "agent_sync.history was not made by an install of agent-sync: expected the columns id bigint, at timestamp with time zone",
+        "agent_sync.history was not made by an install of agent-sync: expected the columns id \
+        bigint, at timestamp with time zone",
     ),
     (
-        "{install}; DROP TABLE agent_sync.history; CREATE VIEW agent_sync.history AS SELECT 1 AS one",
-        "agent_sync.history was not made by an install of agent-sync: expected a table, found something else",
+        "{install}; DROP TABLE agent_sync.history; CREATE VIEW agent_sync.history AS SELECT 1 AS \
+        one",
+        "agent_sync.history was not made by an install of agent-sync: expected a table, found \
+        something else",
     ),
     (
         "{install}; DROP FUNCTION agent_sync.capture_agent() CASCADE;
-         CREATE FUNCTION agent_sync.capture_agent() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
-         CREATE TRIGGER agent_sync_update AFTER UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION agent_sync.capture_agent()",
+         CREATE FUNCTION agent_sync.capture_agent() RETURNS trigger LANGUAGE plpgsql AS
+           'BEGIN RETURN NULL; END';
+         CREATE TRIGGER agent_sync_update AFTER UPDATE ON agents
+           FOR EACH ROW EXECUTE FUNCTION agent_sync.capture_agent()",
         "the function agent_sync.capture_agent() was not made by an install of agent-sync",
     ),
     (
         "{install}; DROP TRIGGER agent_sync_update ON agents;
-         CREATE TRIGGER agent_sync_update AFTER UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION public.theirs()",
+         CREATE TRIGGER agent_sync_update AFTER UPDATE ON agents
+           FOR EACH ROW EXECUTE FUNCTION public.theirs()",
         "the table public.agents has a trigger agent_sync_update that was not made by an install",
     ),
 ];
@@ -574,7 +793,8 @@ async fn i6_what_stood_under_our_names_before_is_refused_by_name_and_left_alone(
             .run(
                 "CREATE TABLE seen (slug text);
                  CREATE FUNCTION public.theirs() RETURNS trigger LANGUAGE plpgsql AS
-                     $$ BEGIN INSERT INTO public.seen SELECT to_jsonb(NEW) ->> 'slug'; RETURN NEW; END $$",
+                     $$ BEGIN INSERT INTO public.seen
+                       SELECT to_jsonb(NEW) ->> 'slug'; RETURN NEW; END $$",
             )
             .await;
         if before.starts_with("{install}") {
@@ -583,7 +803,11 @@ async fn i6_what_stood_under_our_names_before_is_refused_by_name_and_left_alone(
         platform.run(before.trim_start_matches("{install};")).await;
         let as_it_was = catalog(&platform).await;
         let said = platform.says(&["install"]).await;
-        assert!(said.code == 1 && said.err.contains(named), "{before}: {}", said.err);
+        assert!(
+            said.code == 1 && said.err.contains(named),
+            "{before}: {}",
+            said.err
+        );
         assert!(
             said.err.contains("not installed; nothing was changed") && said.err.contains("try: "),
             "{}",
@@ -592,16 +816,30 @@ async fn i6_what_stood_under_our_names_before_is_refused_by_name_and_left_alone(
         assert_eq!(catalog(&platform).await, as_it_was, "{before}");
         let (_, script, _) = run(&platform, &["install", "--print"]);
         let error = platform.client.batch_execute(&script).await.unwrap_err();
-        assert!(error.as_db_error().unwrap().message().contains(named), "{before}: {error:?}");
+        assert!(
+            error.as_db_error().unwrap().message().contains(named),
+            "{before}: {error:?}"
+        );
         let said = platform.says(&["uninstall", "--yes"]).await;
         if named.contains("trigger") {
             // The uninstall takes out what is ours, and leaves theirs.
             assert_eq!(said.code, 0, "{before}: {}", said.err);
-            platform.run("INSERT INTO agents (slug) VALUES ('a'); UPDATE agents SET name = 'b'").await;
-            platform.run("INSERT INTO agent_configurations (agent_slug) VALUES ('a')").await;
-            assert!(platform.value::<i64>("SELECT count(*) FROM seen").await > 0, "{before}: it still fires");
+            platform
+                .run("INSERT INTO agents (slug) VALUES ('a'); UPDATE agents SET name = 'b'")
+                .await;
+            platform
+                .run("INSERT INTO agent_configurations (agent_slug) VALUES ('a')")
+                .await;
+            assert!(
+                platform.value::<i64>("SELECT count(*) FROM seen").await > 0,
+                "{before}: it still fires"
+            );
         } else {
-            assert!(said.code == 1 && said.err.contains(named), "{before}: {}", said.err);
+            assert!(
+                said.code == 1 && said.err.contains(named),
+                "{before}: {}",
+                said.err
+            );
             assert_eq!(catalog(&platform).await, as_it_was, "{before}");
         }
     }
@@ -610,15 +848,33 @@ async fn i6_what_stood_under_our_names_before_is_refused_by_name_and_left_alone(
 #[tokio::test]
 async fn i6_a_schema_that_was_made_for_the_install_is_used_and_an_empty_one_is_left_alone() {
     let platform = Platform::new().await;
-    platform.run("CREATE SCHEMA agent_sync; COMMENT ON SCHEMA agent_sync IS 'for the tool'").await;
+    platform
+        .run("CREATE SCHEMA agent_sync; COMMENT ON SCHEMA agent_sync IS 'for the tool'")
+        .await;
     let said = platform.says(&["uninstall", "--yes"]).await;
     assert!(said.out.contains("nothing is installed"), "{said:?}");
-    assert!(platform.value::<bool>("SELECT to_regnamespace('agent_sync') IS NOT NULL").await);
+    assert!(
+        platform
+            .value::<bool>("SELECT to_regnamespace('agent_sync') IS NOT NULL")
+            .await
+    );
     platform.install();
-    assert!(platform.says(&["install"]).await.out.contains("nothing to change"));
+    assert!(
+        platform
+            .says(&["install"])
+            .await
+            .out
+            .contains("nothing to change")
+    );
     platform.save("a", "{}").await;
     assert_eq!(platform.outbox().await, ["a"]);
-    assert!(platform.says(&["uninstall", "--yes"]).await.out.contains("uninstalled"));
+    assert!(
+        platform
+            .says(&["uninstall", "--yes"])
+            .await
+            .out
+            .contains("uninstalled")
+    );
 }
 
 #[tokio::test]
@@ -627,30 +883,61 @@ async fn i6_a_trigger_of_somebody_that_calls_our_function_is_never_dropped() {
     platform
         .run(
             "CREATE TABLE other (LIKE agents INCLUDING ALL);
-             CREATE TRIGGER theirs AFTER INSERT ON other FOR EACH ROW EXECUTE FUNCTION agent_sync.capture_agent();
+             CREATE TRIGGER theirs AFTER INSERT ON other
+               FOR EACH ROW EXECUTE FUNCTION agent_sync.capture_agent();
              DROP TRIGGER agent_sync_update ON agents",
         )
         .await;
-    assert!(platform.says(&["install"]).await.out.contains("default: installed"));
-    assert!(platform.says(&["install"]).await.out.contains("nothing to change"));
+    assert!(
+        platform
+            .says(&["install"])
+            .await
+            .out
+            .contains("default: installed")
+    );
+    assert!(
+        platform
+            .says(&["install"])
+            .await
+            .out
+            .contains("nothing to change")
+    );
     let said = platform.says(&["uninstall", "--yes"]).await;
     assert!(
-        said.code == 1 && said.err.contains("trigger theirs on table public.other depends on function"),
+        said.code == 1
+            && said
+                .err
+                .contains("trigger theirs on table public.other depends on function"),
         "{said:?}"
     );
     platform.run("INSERT INTO other (slug) VALUES ('a')").await;
     assert_eq!(platform.outbox().await, ["a"]);
     // One of ours that was renamed is still ours.
     platform
-        .run("DROP TRIGGER theirs ON other; ALTER TRIGGER agent_sync_update ON agents RENAME TO renamed")
+        .run(
+            "DROP TRIGGER theirs ON other; ALTER TRIGGER agent_sync_update ON agents RENAME TO \
+            renamed",
+        )
         .await;
-    assert!(platform.says(&["uninstall", "--yes"]).await.out.contains("uninstalled"));
+    assert!(
+        platform
+            .says(&["uninstall", "--yes"])
+            .await
+            .out
+            .contains("uninstalled")
+    );
 }
 
 /// The install for the tables in a schema.
-async fn install_for(platform: &Platform, agents: (&str, &str), configurations: (&str, &str)) -> Said {
+async fn install_for(
+    platform: &Platform,
+    agents: (&str, &str),
+    configurations: (&str, &str),
+) -> Said {
     let mut command = platform.command(&["install"]);
-    command.env_remove("DATABASE_URL").env("AGENT_SYNC__DATABASES__MAIN__URL", &platform.url);
+    command
+        .env_remove("DATABASE_URL")
+        .env("AGENT_SYNC__DATABASES__MAIN__URL", &platform.url);
     for (key, value) in [
         ("AGENTS__SCHEMA", agents.0),
         ("AGENTS__TABLE", agents.1),
@@ -665,11 +952,20 @@ async fn install_for(platform: &Platform, agents: (&str, &str), configurations: 
 #[tokio::test]
 async fn t6_an_install_for_other_tables_is_refused_and_the_first_goes_on() {
     let tables = ("agents", "agent_configurations");
-    for (first, second) in [("one", "two"), ("two", "one"), ("public", "two"), ("one", "public")] {
+    for (first, second) in [
+        ("one", "two"),
+        ("two", "one"),
+        ("public", "two"),
+        ("one", "public"),
+    ] {
         let platform = Platform::new().await;
         for schema in ["one", "two"] {
             let tables = crate::support::platform::TABLES;
-            platform.run(&format!("CREATE SCHEMA {schema}; SET search_path = {schema}; {tables}")).await;
+            platform
+                .run(&format!(
+                    "CREATE SCHEMA {schema}; SET search_path = {schema}; {tables}"
+                ))
+                .await;
         }
         platform.run("RESET search_path").await;
         let said = install_for(&platform, (first, tables.0), (first, tables.1)).await;
@@ -678,19 +974,22 @@ async fn t6_an_install_for_other_tables_is_refused_and_the_first_goes_on() {
         for (agents, configurations) in [(second, second), (first, second), (second, first)] {
             let said = install_for(&platform, (agents, tables.0), (configurations, tables.1)).await;
             let cause = format!(
-                "the install in this database serves {first}.agents and {first}.agent_configurations, and this one was asked \
-                 for {agents}.agents and {configurations}.agent_configurations"
+                "the install in this database serves {first}.agents and \
+                {first}.agent_configurations, and this one was asked for {agents}.agents and \
+                {configurations}.agent_configurations"
             );
             assert!(said.code == 1 && said.err.contains(&cause), "{said:?}");
             assert!(
-                said.err.contains("nothing was changed") && said.err.contains("agent-sync uninstall"),
+                said.err.contains("nothing was changed")
+                    && said.err.contains("agent-sync uninstall"),
                 "{said:?}"
             );
         }
         assert_eq!(catalog(&platform).await, before);
         platform
             .run(&format!(
-                "INSERT INTO {first}.agents (slug) VALUES ('a'); INSERT INTO {first}.agent_configurations (agent_slug) VALUES ('b');
+                "INSERT INTO {first}.agents (slug) VALUES ('a'); INSERT INTO
+                      {first}.agent_configurations (agent_slug) VALUES ('b');
                  INSERT INTO {second}.agents (slug) VALUES ('c')"
             ))
             .await;
@@ -699,7 +998,12 @@ async fn t6_an_install_for_other_tables_is_refused_and_the_first_goes_on() {
         assert_eq!(noted, ["a", "b"], "the triggers of the first fire");
         // As the message says.
         assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0);
-        assert_eq!(install_for(&platform, (second, tables.0), (second, tables.1)).await.code, 0);
+        assert_eq!(
+            install_for(&platform, (second, tables.0), (second, tables.1))
+                .await
+                .code,
+            0
+        );
     }
 }
 
@@ -707,20 +1011,31 @@ async fn t6_an_install_for_other_tables_is_refused_and_the_first_goes_on() {
 async fn t6_tables_that_were_renamed_moved_or_swapped_keep_their_install() {
     let (agents, configurations) = (("public", "agents"), ("public", "agent_configurations"));
     for (change, agents, configurations) in [
-        ("ALTER TABLE agents RENAME TO people", ("public", "people"), configurations),
-        ("ALTER TABLE agent_configurations RENAME TO settings", agents, ("public", "settings")),
         (
-            "CREATE SCHEMA moved; ALTER TABLE agents SET SCHEMA moved; ALTER TABLE agent_configurations SET SCHEMA moved",
+            "ALTER TABLE agents RENAME TO people",
+            ("public", "people"),
+            configurations,
+        ),
+        (
+            "ALTER TABLE agent_configurations RENAME TO settings",
+            agents,
+            ("public", "settings"),
+        ),
+        (
+            "CREATE SCHEMA moved; ALTER TABLE agents SET SCHEMA moved; ALTER TABLE \
+            agent_configurations SET SCHEMA moved",
             ("moved", "agents"),
             ("moved", "agent_configurations"),
         ),
         (
-            "ALTER TABLE agents RENAME TO agents_old; CREATE TABLE agents (LIKE agents_old INCLUDING ALL)",
+            "ALTER TABLE agents RENAME TO agents_old; CREATE TABLE agents (LIKE agents_old \
+            INCLUDING ALL)",
             agents,
             configurations,
         ),
         (
-            "DROP VIEW agent_sync.state; DROP TABLE agents; CREATE TABLE people (slug text UNIQUE, name text, voice_settings jsonb)",
+            "DROP VIEW agent_sync.state; DROP TABLE agents; CREATE TABLE people (slug text UNIQUE, \
+            name text, voice_settings jsonb)",
             ("public", "people"),
             configurations,
         ),
@@ -728,16 +1043,25 @@ async fn t6_tables_that_were_renamed_moved_or_swapped_keep_their_install() {
         let platform = Platform::installed().await;
         platform.run(change).await;
         let said = install_for(&platform, agents, configurations).await;
-        assert!(said.code == 0 && said.out.contains("main: installed"), "{change}: {said:?}");
+        assert!(
+            said.code == 0 && said.out.contains("main: installed"),
+            "{change}: {said:?}"
+        );
         let said = install_for(&platform, agents, configurations).await;
         assert!(said.out.contains("nothing to change"), "{change}: {said:?}");
-        platform.run(&format!("INSERT INTO {}.{} (slug) VALUES ('a')", agents.0, agents.1)).await;
+        platform
+            .run(&format!(
+                "INSERT INTO {}.{} (slug) VALUES ('a')",
+                agents.0, agents.1
+            ))
+            .await;
         assert_eq!(platform.outbox().await, ["a"], "{change}");
     }
 }
 
-/// GIVEN settings of the database that change what SQL means, or how PostgreSQL tells definitions, WHEN it is installed twice, THEN the
-/// second install has nothing to do, whether it was made under the setting or without it.
+/// GIVEN settings of the database that change what SQL means, or how PostgreSQL tells definitions,
+/// WHEN it is installed twice, THEN the second install has nothing to do, whether it was made under
+/// the setting or without it.
 #[tokio::test]
 async fn i6_settings_of_a_database_do_not_make_the_install_anew() {
     let settings = [
@@ -762,7 +1086,12 @@ async fn i6_settings_of_a_database_do_not_make_the_install_anew() {
         for setting in settings {
             let (name, _) = setting.split_once(' ').unwrap();
             let change = if how == "SET" { setting } else { name };
-            platform.run(&format!("ALTER DATABASE {} {how} {change}", platform.name())).await;
+            platform
+                .run(&format!(
+                    "ALTER DATABASE {} {how} {change}",
+                    platform.name()
+                ))
+                .await;
         }
     };
     let installs = async |expected: &str, when: &str| {
@@ -780,22 +1109,36 @@ async fn i6_settings_of_a_database_do_not_make_the_install_anew() {
     installs("nothing to change", "under the settings, made without them").await;
     let (_, script, _) = run(&platform, &["install", "--print"]);
     let before = catalog(&platform).await;
-    platform.connect().await.batch_execute(&script).await.unwrap();
+    platform
+        .connect()
+        .await
+        .batch_execute(&script)
+        .await
+        .unwrap();
     assert_eq!(before, catalog(&platform).await);
 }
 
 #[tokio::test]
 async fn i6_an_event_trigger_that_refuses_the_install_is_told_as_such() {
-    const REMEDY: &str = "try: An event trigger or function of this database refuses it; the message above is its own: ask its owner, or run \
-                          the install as a role that it lets through.";
+    const REMEDY: &str = "try: An event trigger or function of this database refuses it; the \
+        message above is its own: ask its owner, or run the install as a role that it lets \
+        through.";
     for (on, body, cause) in [
-        ("ddl_command_start", "RAISE EXCEPTION 'no DDL today'", "because: no DDL today (SQLSTATE P0001)"),
+        (
+            "ddl_command_start",
+            "RAISE EXCEPTION 'no DDL today'",
+            "because: no DDL today (SQLSTATE P0001)",
+        ),
         (
             "ddl_command_end",
             "RAISE EXCEPTION 'ask %', 'Ada' USING ERRCODE = '42501', HINT = 'in the office'",
             "because: ask Ada (SQLSTATE 42501)",
         ),
-        ("ddl_command_end", "PERFORM 1 / 0", "because: division by zero (SQLSTATE 22012)"),
+        (
+            "ddl_command_end",
+            "PERFORM 1 / 0",
+            "because: division by zero (SQLSTATE 22012)",
+        ),
         (
             "ddl_command_start",
             "EXECUTE 'SELECT * FROM no_such_table'",
@@ -805,12 +1148,17 @@ async fn i6_an_event_trigger_that_refuses_the_install_is_told_as_such() {
         let platform = Platform::new().await;
         platform
             .run(&format!(
-                "CREATE FUNCTION public.nope() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN {body}; END $$;
+                "CREATE FUNCTION public.nope() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+                      {body}; END $$;
                  CREATE EVENT TRIGGER nope ON {on} EXECUTE FUNCTION public.nope()"
             ))
             .await;
         let said = platform.says(&["install"]).await;
-        assert!(said.code == 1 && said.err.contains(cause) && said.err.contains(REMEDY), "{}", said.err);
+        assert!(
+            said.code == 1 && said.err.contains(cause) && said.err.contains(REMEDY),
+            "{}",
+            said.err
+        );
         platform.run("DROP EVENT TRIGGER nope").await;
         platform.install();
     }
@@ -821,56 +1169,90 @@ async fn a_view_where_a_table_is_expected_is_told_as_such() {
     for (table, key, kind, shown) in [
         ("agents", "agents", "VIEW", "a view"),
         ("agent_configurations", "configurations", "VIEW", "a view"),
-        ("agents", "agents", "MATERIALIZED VIEW", "a materialized view"),
-        ("agent_configurations", "configurations", "MATERIALIZED VIEW", "a materialized view"),
+        (
+            "agents",
+            "agents",
+            "MATERIALIZED VIEW",
+            "a materialized view",
+        ),
+        (
+            "agent_configurations",
+            "configurations",
+            "MATERIALIZED VIEW",
+            "a materialized view",
+        ),
     ] {
         let platform = Platform::new().await;
         platform
             .run(&format!(
-                "ALTER TABLE {table} RENAME TO behind; CREATE {kind} {table} AS SELECT * FROM behind"
+                "ALTER TABLE {table} RENAME TO behind; CREATE {kind} {table} AS SELECT * FROM \
+                behind"
             ))
             .await;
         let said = platform.says(&["install"]).await;
         let cause = format!(
-            "because: agent-sync expected a table public.{table}, and it is {shown} (SQLSTATE 0A000)"
+            "because: agent-sync expected a table public.{table}, and it is {shown} (SQLSTATE \
+            0A000)"
         );
         let remedy = format!(
-            "try: Triggers see changes of tables only: name the table behind it in the settings of this database \
-             ({key}.schema, {key}.table)."
+            "try: Triggers see changes of tables only: name the table behind it in the settings of \
+            this database ({key}.schema, {key}.table)."
         );
-        assert!(said.code == 1 && said.err.contains(&cause) && said.err.contains(&remedy), "{}", said.err);
+        assert!(
+            said.code == 1 && said.err.contains(&cause) && said.err.contains(&remedy),
+            "{}",
+            said.err
+        );
     }
 }
 
 #[tokio::test]
 async fn t7_a_slug_of_another_type_is_refused_by_name() {
     for (table, column) in [("agents", "slug"), ("agent_configurations", "agent_slug")] {
-        for (kind, value) in
-            [("uuid", "gen_random_uuid()"), ("integer", "1"), ("stage", "'new'"), ("number", "2")]
-        {
+        for (kind, value) in [
+            ("uuid", "gen_random_uuid()"),
+            ("integer", "1"),
+            ("stage", "'new'"),
+            ("number", "2"),
+        ] {
             let platform = Platform::new().await;
-            platform.run("CREATE TYPE stage AS ENUM ('new'); CREATE DOMAIN number AS bigint").await;
+            platform
+                .run("CREATE TYPE stage AS ENUM ('new'); CREATE DOMAIN number AS bigint")
+                .await;
             let change = |table: &str, column: &str| {
                 format!(
-                    "ALTER TABLE {table} DROP COLUMN {column}; ALTER TABLE {table} ADD COLUMN {column} {kind} UNIQUE DEFAULT {value}"
+                    "ALTER TABLE {table} DROP COLUMN {column}; ALTER TABLE {table} ADD COLUMN \
+                    {column} {kind} UNIQUE DEFAULT {value}"
                 )
             };
             platform.run(&change(table, column)).await;
-            let shown =
-                if matches!(kind, "stage" | "number") { format!("public.{kind}") } else { kind.to_owned() };
+            let shown = if matches!(kind, "stage" | "number") {
+                format!("public.{kind}")
+            } else {
+                kind.to_owned()
+            };
             let said = platform.says(&["install"]).await;
             let cause = |shown: &str| {
                 format!(
-                    "the slug column public.{table}.{column} has the type {shown}; agent-sync needs text, varchar, char, citext or \
-                     a domain over one of them"
+                    "the slug column public.{table}.{column} has the type {shown}; agent-sync \
+                    needs text, varchar, char, citext or a domain over one of them"
                 )
             };
-            assert!(said.code == 1 && said.err.contains(&cause(&shown)), "{}", said.err);
-            assert!(said.err.contains(&format!("columns.{column})")), "{}", said.err);
+            assert!(
+                said.code == 1 && said.err.contains(&cause(&shown)),
+                "{}",
+                said.err
+            );
+            assert!(
+                said.err.contains(&format!("columns.{column})")),
+                "{}",
+                said.err
+            );
             // The verbs that read the tables say the same.
             let said = platform.says(&["check"]).await;
             assert!(
-                said.err.contains(&cause(&shown)) && said.err.contains("try: Name a column of such a type"),
+                said.err.contains(&cause(&shown))
+                    && said.err.contains("try: Name a column of such a type"),
                 "{}",
                 said.err
             );
@@ -891,14 +1273,19 @@ async fn t7_slugs_of_every_kind_of_text_are_in_sync() {
     for (of_agents, of_configurations) in setups {
         let platform = Platform::new().await;
         platform
-            .run("CREATE DOMAIN narrow AS varchar(40); CREATE DOMAIN narrower AS narrow CHECK (VALUE <> '')")
+            .run(
+                "CREATE DOMAIN narrow AS varchar(40); CREATE DOMAIN narrower AS narrow CHECK \
+                (VALUE <> '')",
+            )
             .await;
         if of_agents == "citext" {
             let there = "SELECT EXISTS (SELECT FROM pg_available_extensions WHERE name = 'citext')";
             if !platform.value::<bool>(there).await {
                 continue;
             }
-            platform.run("CREATE SCHEMA extensions; CREATE EXTENSION citext SCHEMA extensions").await;
+            platform
+                .run("CREATE SCHEMA extensions; CREATE EXTENSION citext SCHEMA extensions")
+                .await;
             platform.run("SET search_path = public, extensions").await;
         }
         platform
@@ -910,12 +1297,21 @@ async fn t7_slugs_of_every_kind_of_text_are_in_sync() {
         platform.install();
         let _daemon = platform.caught_up_daemon().await;
         platform
-            .run("INSERT INTO agent_configurations (agent_slug, provider_config) VALUES ('sales', '{}')")
+            .run(
+                "INSERT INTO agent_configurations (agent_slug, provider_config) VALUES ('sales', \
+                '{}')",
+            )
             .await;
-        platform.run("INSERT INTO agents (slug, name) VALUES ('sales', 'one')").await;
-        platform.holds("SELECT agent_name = 'one' IS TRUE FROM agent_configurations").await;
+        platform
+            .run("INSERT INTO agents (slug, name) VALUES ('sales', 'one')")
+            .await;
+        platform
+            .holds("SELECT agent_name = 'one' IS TRUE FROM agent_configurations")
+            .await;
         platform.run("UPDATE agents SET name = 'two'").await;
-        platform.holds("SELECT agent_name = 'two' FROM agent_configurations").await;
+        platform
+            .holds("SELECT agent_name = 'two' FROM agent_configurations")
+            .await;
     }
 }
 
@@ -925,8 +1321,10 @@ async fn g3_the_owner_of_a_partitioned_table_makes_partitions_after_an_install_b
     let owner = format!("app_{}", platform.name());
     platform
         .run(&format!(
-            "CREATE ROLE {owner}; GRANT CREATE, USAGE ON SCHEMA public TO {owner}; DROP TABLE agents; SET ROLE {owner};
-             CREATE TABLE agents (slug text NOT NULL, region text NOT NULL, name text, voice_settings jsonb, UNIQUE (slug, region))
+            "CREATE ROLE {owner}; GRANT CREATE, USAGE
+                  ON SCHEMA public TO {owner}; DROP TABLE agents; SET ROLE {owner};
+             CREATE TABLE agents (slug text NOT NULL, region text NOT NULL, name text,
+               voice_settings jsonb, UNIQUE (slug, region))
                  PARTITION BY LIST (region);
              RESET ROLE"
         ))
@@ -941,7 +1339,8 @@ async fn g3_the_owner_of_a_partitioned_table_makes_partitions_after_an_install_b
     assert_eq!(platform.outbox().await, ["a"]);
 }
 
-/// GIVEN a name that holds the quote of the printed script, THEN it ends no quote: the script is what it is, and runs nothing of the name.
+/// GIVEN a name that holds the quote of the printed script, THEN it ends no quote: the script is
+/// what it is, and runs nothing of the name.
 #[tokio::test]
 async fn s18_a_name_ends_no_quote_of_the_printed_script() {
     let platform = Platform::new().await;
@@ -949,11 +1348,17 @@ async fn s18_a_name_ends_no_quote_of_the_printed_script() {
     let said = platform.says(&["install", "--role", role, "--print"]).await;
     assert_eq!(said.code, 0, "{said:?}");
     platform.run(&said.out).await;
-    assert!(platform.value::<bool>("SELECT to_regclass('pwned') IS NULL").await);
+    assert!(
+        platform
+            .value::<bool>("SELECT to_regclass('pwned') IS NULL")
+            .await
+    );
     let quoted = role.replace('\'', "''");
     assert!(
         platform
-            .value::<bool>(&format!("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = '{quoted}')"))
+            .value::<bool>(&format!(
+                "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = '{quoted}')"
+            ))
             .await
     );
     assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0);
@@ -964,33 +1369,48 @@ async fn s19_a_role_whose_name_is_too_long_is_refused() {
     let platform = Platform::new().await;
     let name = platform.name().to_owned();
     let fits = format!("{name}{}", "r".repeat(63 - name.len()));
-    let said = platform.says(&["install", "--role", &format!("{fits}r")]).await;
+    let said = platform
+        .says(&["install", "--role", &format!("{fits}r")])
+        .await;
     assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.err.contains("the name of the role has 64 bytes, and PostgreSQL keeps 63"), "{said:?}");
     assert!(
-        platform.value::<bool>("SELECT to_regnamespace('agent_sync') IS NULL").await,
+        said.err
+            .contains("the name of the role has 64 bytes, and PostgreSQL keeps 63"),
+        "{said:?}"
+    );
+    assert!(
+        platform
+            .value::<bool>("SELECT to_regnamespace('agent_sync') IS NULL")
+            .await,
         "nothing was changed"
     );
     assert_eq!(platform.says(&["install", "--role", &fits]).await.code, 0);
     assert!(
         platform
-            .value::<bool>(&format!("SELECT has_table_privilege('{fits}', 'agent_sync.outbox', 'DELETE')"))
+            .value::<bool>(&format!(
+                "SELECT has_table_privilege('{fits}', 'agent_sync.outbox', 'DELETE')"
+            ))
             .await
     );
 }
 
-/// The planner of a session that works on batches would read the whole catalog once for each of its rows.
+/// The planner of a session that works on batches would read the whole catalog once for each of its
+/// rows.
 #[tokio::test]
 async fn a_database_with_thousands_of_tables_is_installed_into_and_looked_at() {
     let platform = Platform::new().await;
     platform
         .run(
             "DO $$ BEGIN FOR i IN 1 .. 2000 LOOP
-                 EXECUTE format('CREATE TABLE other_%s (id bigint PRIMARY KEY, a text, b jsonb, c timestamptz, d text)', i);
+                 EXECUTE
+                   format('CREATE TABLE other_%s (id bigint PRIMARY KEY, a text, b jsonb, c timestamptz, d text)', i);
              END LOOP; END $$",
         )
         .await;
-    let limited = [("AGENT_SYNC__SYNC__STATEMENT_TIMEOUT", "5s"), ("AGENT_SYNC__SYNC__LOCK_TIMEOUT", "1s")];
+    let limited = [
+        ("AGENT_SYNC__SYNC__STATEMENT_TIMEOUT", "5s"),
+        ("AGENT_SYNC__SYNC__LOCK_TIMEOUT", "1s"),
+    ];
     let command = |verb| {
         let mut command = platform.command(&[verb]);
         command.envs(limited);

@@ -1,4 +1,5 @@
-//! The key (T5, G13): nothing is written for a slug that more than one agent has; and "not found" is not taken for "not there" (G14).
+//! The key (T5, G13): nothing is written for a slug that more than one agent has; and "not found"
+//! is not taken for "not there" (G14).
 
 use crate::support::{Daemon, Platform};
 
@@ -7,51 +8,77 @@ async fn t5_nothing_is_written_for_a_slug_that_two_agents_have_and_it_clears_its
     for configurations in [1, 3] {
         let platform = Platform::new().await;
         platform
-            .run("ALTER TABLE agents DROP CONSTRAINT agents_slug_key; CREATE INDEX ON agents (slug)")
+            .run(
+                "ALTER TABLE agents DROP CONSTRAINT agents_slug_key; CREATE INDEX ON agents (slug)",
+            )
             .await;
         platform.install();
         platform
             .run(&format!(
                 "INSERT INTO agents (slug, name) VALUES ('shared', 'one'), ('own', 'own');
-                 INSERT INTO agent_configurations (agent_slug) SELECT 'shared' FROM generate_series(1, {configurations});
+                 INSERT INTO agent_configurations (agent_slug) SELECT 'shared'
+                   FROM generate_series(1, {configurations});
                  INSERT INTO agent_configurations (agent_slug) VALUES ('own')"
             ))
             .await;
         let daemon = platform.caught_up_daemon().await;
         let named = |name: &str| {
             format!(
-                "SELECT count(*) = {configurations} FROM agent_configurations WHERE agent_slug = 'shared' AND agent_name = '{name}'"
+                "SELECT count(*) = {configurations} FROM agent_configurations WHERE agent_slug = \
+                'shared' AND agent_name = '{name}'"
             )
         };
         platform.holds(&named("one")).await;
-        platform.run("INSERT INTO agents (slug, name) VALUES ('shared', 'SECRET of another')").await;
+        platform
+            .run("INSERT INTO agents (slug, name) VALUES ('shared', 'SECRET of another')")
+            .await;
         platform
             .holds(
-                "SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'shared' AND kind = 'ambiguous')",
+                "SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'shared' AND kind = \
+                'ambiguous')",
             )
             .await;
-        platform.run("UPDATE agents SET name = 'changed' WHERE name = 'one'; UPDATE agents SET name = 'mine' WHERE slug = 'own'").await;
         platform
-            .holds("SELECT agent_name = 'mine' IS TRUE FROM agent_configurations WHERE agent_slug = 'own'")
+            .run(
+                "UPDATE agents SET name = 'changed' WHERE name = 'one'; UPDATE agents SET \
+                name = 'mine' WHERE slug = 'own'",
+            )
+            .await;
+        platform
+            .holds(
+                "SELECT agent_name = 'mine' IS TRUE FROM agent_configurations WHERE agent_slug \
+                = 'own'",
+            )
             .await;
         platform.drained().await;
         assert!(
             platform.value::<bool>(&named("one")).await,
             "nothing is written, not even the one that was there first"
         );
-        assert!(daemon.lines("more than one agent has this slug").len() <= 2, "said once a save at most");
-        platform.run("UPDATE agents SET slug = 'other' WHERE name LIKE 'SECRET%'").await;
+        assert!(
+            daemon.lines("more than one agent has this slug").len() <= 2,
+            "said once a save at most"
+        );
+        platform
+            .run("UPDATE agents SET slug = 'other' WHERE name LIKE 'SECRET%'")
+            .await;
         platform.holds(&named("changed")).await;
-        platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'shared')").await;
+        platform
+            .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'shared')")
+            .await;
     }
 }
 
 #[tokio::test]
 async fn t5_two_agents_with_one_slug_and_no_configuration_are_ambiguous_and_not_missing() {
     let platform = Platform::new().await;
-    platform.run("ALTER TABLE agents DROP CONSTRAINT agents_slug_key").await;
+    platform
+        .run("ALTER TABLE agents DROP CONSTRAINT agents_slug_key")
+        .await;
     platform.install();
-    platform.run("INSERT INTO agents (slug, name) SELECT 'shared', 'n' FROM generate_series(1, 3)").await;
+    platform
+        .run("INSERT INTO agents (slug, name) SELECT 'shared', 'n' FROM generate_series(1, 3)")
+        .await;
     let _daemon = platform.caught_up_daemon().await;
     assert_eq!(platform.problem("shared").await.unwrap().0, "ambiguous");
 }
@@ -62,7 +89,9 @@ async fn with_role(platform: &Platform, sweep: &str) -> Daemon {
     let said = platform.says(&["install", "--role", &role]).await;
     assert_eq!(said.code, 0, "{said:?}");
     let mut command = platform.command(&["run"]);
-    command.env("DATABASE_URL", platform.url_as(&role)).env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", sweep);
+    command
+        .env("DATABASE_URL", platform.url_as(&role))
+        .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", sweep);
     let daemon = Daemon::start(command);
     daemon.logged("caught up").await;
     daemon
@@ -71,13 +100,20 @@ async fn with_role(platform: &Platform, sweep: &str) -> Daemon {
 #[tokio::test]
 async fn g14_an_agent_that_a_policy_hides_is_not_taken_for_gone() {
     for (hide, show) in [
-        ("ALTER TABLE agents ENABLE ROW LEVEL SECURITY", "ALTER TABLE agents DISABLE ROW LEVEL SECURITY"),
         (
-            "CREATE POLICY parts ON agents USING (slug <> 'a'); ALTER TABLE agents ENABLE ROW LEVEL SECURITY",
+            "ALTER TABLE agents ENABLE ROW LEVEL \
+            SECURITY",
+            "ALTER TABLE agents DISABLE ROW LEVEL \
+            SECURITY",
+        ),
+        (
+            "CREATE POLICY parts ON agents USING (slug <> 'a'); ALTER TABLE agents ENABLE ROW \
+            LEVEL SECURITY",
             "DROP POLICY parts ON agents; CREATE POLICY every ON agents USING (true)",
         ),
         (
-            "CREATE POLICY every ON agents USING (true); CREATE POLICY no ON agents AS RESTRICTIVE USING (slug <> 'a');
+            "CREATE POLICY every ON agents USING (true); CREATE POLICY no
+                  ON agents AS RESTRICTIVE USING (slug <> 'a');
              ALTER TABLE agents ENABLE ROW LEVEL SECURITY",
             "DROP POLICY no ON agents",
         ),
@@ -91,25 +127,54 @@ async fn g14_an_agent_that_a_policy_hides_is_not_taken_for_gone() {
         let _daemon = with_role(&platform, "1h").await;
         platform.drained().await;
         platform.run(hide).await;
-        platform.run("UPDATE agents SET name = 'while hidden' WHERE slug = 'a'").await;
-        platform.holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'a' AND kind = 'failed' AND detail LIKE '%may hide it')").await;
+        platform
+            .run("UPDATE agents SET name = 'while hidden' WHERE slug = 'a'")
+            .await;
+        platform
+            .holds(
+                "SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'a' AND kind = \
+                'failed' AND detail LIKE '%may hide it')",
+            )
+            .await;
         platform.run(show).await;
-        platform.holds("SELECT agent_name = 'while hidden' IS TRUE FROM agent_configurations WHERE agent_slug = 'a'").await;
-        platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+        platform
+            .holds(
+                "SELECT agent_name = 'while hidden' IS TRUE FROM agent_configurations WHERE \
+                agent_slug = 'a'",
+            )
+            .await;
+        platform
+            .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
+            .await;
         // An agent that is gone is gone, also where a policy shows every row.
-        platform.run("DELETE FROM agents WHERE slug = 'b'; INSERT INTO agent_sync.outbox (slug) VALUES ('b'); NOTIFY agent_sync").await;
+        platform
+            .run(
+                "DELETE FROM agents WHERE slug = 'b'; INSERT INTO agent_sync.outbox (slug) \
+                VALUES ('b'); NOTIFY agent_sync",
+            )
+            .await;
         platform.drained().await;
-        assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 0);
+        assert_eq!(
+            platform
+                .value::<i64>("SELECT count(*) FROM agent_sync.problem")
+                .await,
+            0
+        );
     }
 }
 
-/// PostgreSQL goes on with the plans that it has made for a session when a role may see more than before.
+/// PostgreSQL goes on with the plans that it has made for a session when a role may see more than
+/// before.
 #[tokio::test]
 async fn g14_a_role_that_may_see_more_brings_in_sync_what_was_hidden() {
     for (policy, show) in [
-        ("CREATE POLICY parts ON agents USING (slug <> 'a')", "ALTER ROLE {daemon} BYPASSRLS"),
         (
-            "CREATE ROLE {daemon}_group; CREATE POLICY every ON agents TO {daemon}_group USING (true)",
+            "CREATE POLICY parts ON agents USING (slug <> 'a')",
+            "ALTER ROLE {daemon} BYPASSRLS",
+        ),
+        (
+            "CREATE ROLE {daemon}_group; CREATE POLICY every ON agents TO {daemon}_group USING \
+            (true)",
             "GRANT {daemon}_group TO {daemon}",
         ),
     ] {
@@ -120,27 +185,36 @@ async fn g14_a_role_that_may_see_more_brings_in_sync_what_was_hidden() {
         }
         let _daemon = with_role(&platform, "1s").await;
         platform.drained().await;
-        let role = platform.value::<String>("SELECT name FROM agent_sync.role").await;
+        let role = platform
+            .value::<String>("SELECT name FROM agent_sync.role")
+            .await;
         let run = async |sql: &str| platform.run(&sql.replace("{daemon}", &role)).await;
         run(policy).await;
         run("ALTER TABLE agents ENABLE ROW LEVEL SECURITY").await;
         run("UPDATE agents SET name = 'while hidden'").await;
         platform
-            .holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'a' AND kind = 'failed')")
+            .holds(
+                "SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'a' AND kind = \
+                'failed')",
+            )
             .await;
         run(show).await;
         platform
             .holds(
-                "SELECT agent_name = 'while hidden' IS TRUE FROM agent_configurations WHERE agent_slug = 'a'",
+                "SELECT agent_name = 'while hidden' IS TRUE FROM agent_configurations WHERE \
+                agent_slug = 'a'",
             )
             .await;
         run("UPDATE agents SET name = 'afterwards'").await;
         platform
             .holds(
-                "SELECT agent_name = 'afterwards' IS TRUE FROM agent_configurations WHERE agent_slug = 'a'",
+                "SELECT agent_name = 'afterwards' IS TRUE FROM agent_configurations WHERE \
+                agent_slug = 'a'",
             )
             .await;
-        platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+        platform
+            .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
+            .await;
     }
 }
 
@@ -151,15 +225,24 @@ async fn g14_a_configuration_that_a_policy_hides_is_not_taken_for_missing() {
     platform.configure("a").await;
     let _daemon = with_role(&platform, "1h").await;
     platform.drained().await;
-    platform.run("ALTER TABLE agent_configurations ENABLE ROW LEVEL SECURITY").await;
-    platform.run("UPDATE agents SET name = 'while hidden'").await;
+    platform
+        .run("ALTER TABLE agent_configurations ENABLE ROW LEVEL SECURITY")
+        .await;
+    platform
+        .run("UPDATE agents SET name = 'while hidden'")
+        .await;
     platform
         .holds(
-            "SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'a' AND kind = 'failed' AND detail LIKE '%may hide it')",
+            "SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'a' AND kind = 'failed' \
+            AND detail LIKE '%may hide it')",
         )
         .await;
-    platform.run("ALTER TABLE agent_configurations DISABLE ROW LEVEL SECURITY").await;
-    platform.holds("SELECT agent_name = 'while hidden' IS TRUE FROM agent_configurations").await;
+    platform
+        .run("ALTER TABLE agent_configurations DISABLE ROW LEVEL SECURITY")
+        .await;
+    platform
+        .holds("SELECT agent_name = 'while hidden' IS TRUE FROM agent_configurations")
+        .await;
 }
 
 #[tokio::test]
@@ -177,18 +260,23 @@ async fn g14_agents_that_are_swapped_away_for_a_moment_are_looked_at_when_they_a
     platform
         .run(
             "CREATE TABLE agents_new (LIKE agents INCLUDING ALL);
-             BEGIN; ALTER TABLE agents RENAME TO agents_old; ALTER TABLE agents_new RENAME TO agents; COMMIT;
+             BEGIN; ALTER TABLE agents RENAME TO agents_old; ALTER TABLE agents_new RENAME TO
+               agents; COMMIT;
              UPDATE agents_old SET name = 'while away' WHERE slug = 'a'",
         )
         .await;
     platform.drained().await;
     platform
         .run(
-            "BEGIN; ALTER TABLE agents RENAME TO agents_new; ALTER TABLE agents_old RENAME TO agents; COMMIT",
+            "BEGIN; ALTER TABLE agents RENAME TO agents_new; ALTER TABLE agents_old RENAME TO \
+            agents; COMMIT",
         )
         .await;
     platform
-        .holds("SELECT agent_name = 'while away' IS TRUE FROM agent_configurations WHERE agent_slug = 'a'")
+        .holds(
+            "SELECT agent_name = 'while away' IS TRUE FROM agent_configurations WHERE \
+            agent_slug = 'a'",
+        )
         .await;
     drop(daemon);
 }
@@ -199,12 +287,14 @@ async fn g13_slugs_that_a_collation_takes_for_equal_are_different_agents() {
         "ALTER TABLE agent_configurations ALTER COLUMN agent_slug TYPE text COLLATE lenient",
         "ALTER TABLE agents ALTER COLUMN slug TYPE text COLLATE lenient",
         "ALTER TABLE agent_configurations ALTER COLUMN agent_slug TYPE text COLLATE lenient;
-         ALTER TABLE agents DROP CONSTRAINT agents_slug_key, ALTER COLUMN slug TYPE text COLLATE lenient",
+         ALTER TABLE agents DROP CONSTRAINT agents_slug_key, ALTER COLUMN slug TYPE text COLLATE
+           lenient",
     ] {
         let platform = Platform::new().await;
         platform
             .run(&format!(
-                "CREATE COLLATION lenient (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+                "CREATE COLLATION lenient (provider = icu, locale = 'und-u-ks-level2',
+                      deterministic = false);
                  ALTER TABLE agents DROP CONSTRAINT IF EXISTS agents_slug_key; {}",
                 columns.replace("DROP CONSTRAINT agents_slug_key, ", "")
             ))
@@ -225,14 +315,25 @@ async fn g13_slugs_that_a_collation_takes_for_equal_are_different_agents() {
                 .await;
             platform
                 .holds(&format!(
-                    "SELECT agent_name = 'of {slug} again' IS TRUE FROM agent_configurations WHERE agent_slug COLLATE \"C\" = '{slug}'"
+                    "SELECT agent_name = 'of {slug} again' IS TRUE FROM agent_configurations WHERE \
+                    agent_slug COLLATE \"C\" = '{slug}'"
                 ))
                 .await;
             platform.drained().await;
         }
-        let mixed = "SELECT count(*) FROM agent_configurations WHERE agent_name NOT LIKE 'of ' || (agent_slug COLLATE \"C\") || '%'";
+        let mixed = "SELECT count(*) FROM agent_configurations WHERE agent_name NOT LIKE 'of ' || \
+            (agent_slug COLLATE \"C\") || '%'";
         assert_eq!(platform.value::<i64>(mixed).await, 0, "{columns}");
-        assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 0, "{columns}");
+        assert_eq!(
+            platform
+                .value::<i64>(
+                    "SELECT count(*) FROM \
+                    agent_sync.problem"
+                )
+                .await,
+            0,
+            "{columns}"
+        );
         assert_eq!(platform.says(&["check"]).await.code, 0, "{columns}");
     }
 }

@@ -1,4 +1,5 @@
-//! The short way for a lone change: its two statements by themselves, and the daemon that uses them.
+//! The short way for a lone change: its two statements by themselves, and the daemon that uses
+//! them.
 
 use std::time::Duration;
 
@@ -8,34 +9,74 @@ use agent_sync::store::{RowId, Store, path};
 use crate::support::platform::{EXAMPLE, EXPECTED};
 use crate::support::{Platform, eventually};
 
-/// A platform with one agent that is not in sync and the row of the outbox that says so, and the statements.
+/// A platform with one agent that is not in sync and the row of the outbox that says so, and the
+/// statements.
 async fn changed() -> (Platform, Store, RowId) {
     let platform = Platform::installed().await;
     platform.save("a", EXAMPLE).await;
     platform.configure("a").await;
-    platform.run("TRUNCATE agent_sync.outbox; INSERT INTO agent_sync.outbox (slug) VALUES ('a')").await;
+    platform
+        .run("TRUNCATE agent_sync.outbox; INSERT INTO agent_sync.outbox (slug) VALUES ('a')")
+        .await;
     let layout = platform.layout().await;
-    let (parts, usual, patience) = (platform.parts().await, path::OURS.to_owned(), Duration::from_secs(30));
-    let store = Store::prepare(&platform.client, layout, true, true, patience, usual, &parts).await.unwrap();
-    let place: String = platform.value("SELECT ctid::text FROM agent_sync.outbox").await;
+    let (parts, usual, patience) = (
+        platform.parts().await,
+        path::OURS.to_owned(),
+        Duration::from_secs(30),
+    );
+    let store = Store::prepare(
+        &platform.client,
+        layout,
+        true,
+        true,
+        patience,
+        usual,
+        &parts,
+    )
+    .await
+    .unwrap();
+    let place: String = platform
+        .value("SELECT ctid::text FROM agent_sync.outbox")
+        .await;
     (platform, store, place.parse().unwrap())
 }
 
 /// Reads the change, lets something happen, and writes it. Whether it was written.
 async fn written_after(platform: &Platform, store: &Store, place: RowId, meanwhile: &str) -> bool {
-    let claimed = store.read_lone(&platform.client, place).await.unwrap().unwrap();
+    let claimed = store
+        .read_lone(&platform.client, place)
+        .await
+        .unwrap()
+        .unwrap();
     let version = claimed.only_versions().unwrap();
-    let pair = claimed.groups().next().unwrap().pairs().next().unwrap().unwrap().unwrap();
+    let pair = claimed
+        .groups()
+        .next()
+        .unwrap()
+        .pairs()
+        .next()
+        .unwrap()
+        .unwrap()
+        .unwrap();
     let (target, configuration) = pair.configuration.unwrap();
-    let changes =
-        plan(Rules::embedded(), &Targets::all(), &pair.agent.unwrap(), &configuration).unwrap().changes;
+    let changes = plan(
+        Rules::embedded(),
+        &Targets::all(),
+        &pair.agent.unwrap(),
+        &configuration,
+    )
+    .unwrap()
+    .changes;
     assert_ne!(changes, Changes::default());
     let other = platform.connect().await;
     for statement in meanwhile.split("; ") {
         other.batch_execute(statement).await.unwrap();
     }
     let write = (target, changes);
-    let done = store.finish_lone(&platform.client, "a", place, version, Some(&write), None).await.unwrap();
+    let done = store
+        .finish_lone(&platform.client, "a", place, version, Some(&write), None)
+        .await
+        .unwrap();
     assert_eq!(
         platform.outbox().await.is_empty(),
         done,
@@ -57,9 +98,15 @@ async fn g4_a_lone_change_is_written_only_over_what_it_was_computed_from() {
     ] {
         let (platform, store, place) = changed().await;
         let row = "SELECT string_agg(c::text, ' ') FROM agent_configurations c";
-        assert!(!written_after(&platform, &store, place, meanwhile).await, "{meanwhile}");
+        assert!(
+            !written_after(&platform, &store, place, meanwhile).await,
+            "{meanwhile}"
+        );
         let now: Option<String> = platform.value(row).await;
-        assert!(!now.unwrap_or_default().contains("cartesia"), "nothing was written: {meanwhile}");
+        assert!(
+            !now.unwrap_or_default().contains("cartesia"),
+            "nothing was written: {meanwhile}"
+        );
     }
     for meanwhile in [
         "",
@@ -67,7 +114,10 @@ async fn g4_a_lone_change_is_written_only_over_what_it_was_computed_from() {
         "INSERT INTO agents (slug) VALUES ('b'); DELETE FROM agent_sync.outbox WHERE slug = 'b'",
     ] {
         let (platform, store, place) = changed().await;
-        assert!(written_after(&platform, &store, place, meanwhile).await, "{meanwhile}");
+        assert!(
+            written_after(&platform, &store, place, meanwhile).await,
+            "{meanwhile}"
+        );
         platform.becomes("a", EXPECTED).await;
     }
 }
@@ -76,20 +126,35 @@ async fn g4_a_lone_change_is_written_only_over_what_it_was_computed_from() {
 async fn g1_a_lone_change_takes_no_row_of_the_outbox_but_its_own() {
     let (platform, store, place) = changed().await;
     // A rewrite of the outbox moves rows: at the place now stands another.
-    let rewritten = "DELETE FROM agent_sync.outbox; INSERT INTO agent_sync.outbox (slug) VALUES ('b'); VACUUM FULL agent_sync.outbox";
-    let claimed = store.read_lone(&platform.client, place).await.unwrap().unwrap();
+    let rewritten = "DELETE FROM agent_sync.outbox; INSERT INTO agent_sync.outbox (slug) VALUES \
+        ('b'); VACUUM FULL agent_sync.outbox";
+    let claimed = store
+        .read_lone(&platform.client, place)
+        .await
+        .unwrap()
+        .unwrap();
     let version = claimed.only_versions().unwrap();
     for statement in rewritten.split("; ") {
         platform.run(statement).await;
     }
     // An older snapshot of somebody else's would keep the row that was there before.
-    crate::support::eventually("the row has that place, or else this proves nothing", async || {
-        platform.run("VACUUM FULL agent_sync.outbox").await;
-        let now: String = platform.value("SELECT ctid::text FROM agent_sync.outbox").await;
-        now.parse::<RowId>().unwrap() == place
-    })
+    crate::support::eventually(
+        "the row has that place, or else this proves nothing",
+        async || {
+            platform.run("VACUUM FULL agent_sync.outbox").await;
+            let now: String = platform
+                .value("SELECT ctid::text FROM agent_sync.outbox")
+                .await;
+            now.parse::<RowId>().unwrap() == place
+        },
+    )
     .await;
-    assert!(!store.finish_lone(&platform.client, "a", place, version, None, None).await.unwrap());
+    assert!(
+        !store
+            .finish_lone(&platform.client, "a", place, version, None, None)
+            .await
+            .unwrap()
+    );
     assert_eq!(platform.outbox().await, ["b"]);
 }
 
@@ -99,11 +164,20 @@ async fn g1_a_lone_change_is_not_written_without_its_row_of_the_outbox() {
         let (platform, store, place) = changed().await;
         // What stands at its place now is another row, be it of the same agent.
         let meanwhile = format!(
-            "DELETE FROM agent_sync.outbox; INSERT INTO agent_sync.outbox (slug) VALUES ('{slug}'); VACUUM FULL agent_sync.outbox"
+            "DELETE FROM agent_sync.outbox; INSERT INTO agent_sync.outbox (slug) VALUES \
+            ('{slug}'); VACUUM FULL agent_sync.outbox"
         );
-        assert!(!written_after(&platform, &store, place, &meanwhile).await, "{meanwhile}");
-        let now: String = platform.value("SELECT c::text FROM agent_configurations c").await;
-        assert!(!now.contains("cartesia"), "it would be missing in the history: {meanwhile}");
+        assert!(
+            !written_after(&platform, &store, place, &meanwhile).await,
+            "{meanwhile}"
+        );
+        let now: String = platform
+            .value("SELECT c::text FROM agent_configurations c")
+            .await;
+        assert!(
+            !now.contains("cartesia"),
+            "it would be missing in the history: {meanwhile}"
+        );
         assert_eq!(platform.outbox().await, [slug]);
     }
 }
@@ -115,22 +189,47 @@ async fn a_lone_change_is_done_the_short_way_and_more_than_one_the_ordinary_way(
     platform.configure("a").await;
     let daemon = platform.caught_up_daemon().await;
     platform.drained().await;
-    // A batch of the ordinary way begins with BEGIN; the short way is two statements in transactions of their own.
-    let last = "SELECT query FROM pg_stat_activity WHERE application_name LIKE 'agent-sync/%' AND datname = current_database()";
+    // A batch of the ordinary way begins with BEGIN; the short way is two statements in
+    // transactions of their own.
+    let last = "SELECT query FROM pg_stat_activity WHERE application_name LIKE 'agent-sync/%' AND \
+        datname = current_database()";
     // The daemon counts its backlog a second after a change, which is its last statement then.
     let round = std::cell::Cell::new(0);
-    eventually("the write of a lone change was the last statement", async || {
-        round.set(round.get() + 1);
-        let voice = round.get();
-        platform.save("a", &format!(r#"{{"provider":"openai","voice_id":"{voice}"}}"#)).await;
-        platform.becomes("a", &format!(r#"{{"tts":{{"provider":"openai","voice":"{voice}"}}}}"#)).await;
-        platform.drained().await;
-        platform.value::<String>(last).await.starts_with("WITH locked AS")
-    })
+    eventually(
+        "the write of a lone change was the last statement",
+        async || {
+            round.set(round.get() + 1);
+            let voice = round.get();
+            platform
+                .save(
+                    "a",
+                    &format!(r#"{{"provider":"openai","voice_id":"{voice}"}}"#),
+                )
+                .await;
+            platform
+                .becomes(
+                    "a",
+                    &format!(r#"{{"tts":{{"provider":"openai","voice":"{voice}"}}}}"#),
+                )
+                .await;
+            platform.drained().await;
+            platform
+                .value::<String>(last)
+                .await
+                .starts_with("WITH locked AS")
+        },
+    )
     .await;
-    platform.run("INSERT INTO agents (slug) SELECT 'b' || n FROM generate_series(1, 2) n").await;
+    platform
+        .run("INSERT INTO agents (slug) SELECT 'b' || n FROM generate_series(1, 2) n")
+        .await;
     platform.drained().await;
-    assert!(!platform.value::<String>(last).await.starts_with("WITH locked AS"));
+    assert!(
+        !platform
+            .value::<String>(last)
+            .await
+            .starts_with("WITH locked AS")
+    );
     drop(daemon);
 }
 
@@ -141,20 +240,29 @@ async fn g1_a_wrong_place_hides_no_change() {
     platform.configure("a").await;
     let _daemon = platform.caught_up_daemon().await;
     platform.drained().await;
-    for (round, place) in ["(0,1)", "(77,1)", "(4294967295,65535)", "nonsense", ""].into_iter().enumerate() {
+    for (round, place) in ["(0,1)", "(77,1)", "(4294967295,65535)", "nonsense", ""]
+        .into_iter()
+        .enumerate()
+    {
         // A change that nobody has notified of, and a message that names another place.
         platform
             .run(&format!(
                 "BEGIN; SET LOCAL session_replication_role = replica;
                  ALTER TABLE agents DISABLE TRIGGER agent_sync_update;
-                 UPDATE agents SET voice_settings = '{{\"provider\":\"openai\",\"voice_id\":\"{round}\"}}';
+                 UPDATE agents SET voice_settings =
+                   '{{\"provider\":\"openai\",\"voice_id\":\"{round}\"}}';
                  ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_update;
                  INSERT INTO agent_sync.outbox (slug) SELECT 'nobody' FROM generate_series(1, 3);
                  INSERT INTO agent_sync.outbox (slug) VALUES ('a');
                  NOTIFY agent_sync_change, '{place}'; COMMIT"
             ))
             .await;
-        platform.becomes("a", &format!(r#"{{"tts":{{"provider":"openai","voice":"{round}"}}}}"#)).await;
+        platform
+            .becomes(
+                "a",
+                &format!(r#"{{"tts":{{"provider":"openai","voice":"{round}"}}}}"#),
+            )
+            .await;
         platform.drained().await;
     }
 }

@@ -1,5 +1,5 @@
-//! What migrations do beside a running daemon: a lock on a table, however long, is no outage (G16); a column of another type is no
-//! problem of an agent (G14).
+//! What migrations do beside a running daemon: a lock on a table, however long, is no outage (G16);
+//! a column of another type is no problem of an agent (G14).
 
 use std::time::Duration;
 
@@ -10,12 +10,15 @@ async fn platform() -> (Platform, Daemon) {
     let platform = Platform::installed().await;
     platform
         .run(
-            "INSERT INTO agents (slug, name, voice_settings) SELECT 'agent-' || i, 'n', '{}' FROM generate_series(1, 20) i;
+            "INSERT INTO agents (slug, name, voice_settings) SELECT 'agent-' || i, 'n', '{}'
+                  FROM generate_series(1, 20) i;
              INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
         )
         .await;
     let mut command = platform.command(&["run"]);
-    command.env("AGENT_SYNC__SYNC__LOCK_TIMEOUT", "20ms").env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
+    command
+        .env("AGENT_SYNC__SYNC__LOCK_TIMEOUT", "20ms")
+        .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
     let daemon = Daemon::start(command);
     daemon.logged("caught up").await;
     platform.drained().await;
@@ -24,28 +27,49 @@ async fn platform() -> (Platform, Daemon) {
 
 #[tokio::test]
 async fn g16_a_lock_on_a_table_is_waited_out_and_is_no_outage() {
-    for table in
-        ["agents", "agent_configurations", "agent_sync.outbox", "agent_sync.install", "agent_sync.problem"]
-    {
+    for table in [
+        "agents",
+        "agent_configurations",
+        "agent_sync.outbox",
+        "agent_sync.install",
+        "agent_sync.problem",
+    ] {
         let (platform, daemon) = platform().await;
         let holder = platform.connect().await;
         if table == "agents" {
             platform.run("UPDATE agents SET name = 'during'").await;
         }
-        holder.batch_execute(&format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")).await.unwrap();
+        holder
+            .batch_execute(&format!(
+                "BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"
+            ))
+            .await
+            .unwrap();
         // A save that meets the lock on the outbox is counted, and made good later.
         let saver = platform.connect().await;
         let save = async {
             if table != "agents" {
-                saver.batch_execute("UPDATE agents SET name = 'during'").await.unwrap();
+                saver
+                    .batch_execute("UPDATE agents SET name = 'during'")
+                    .await
+                    .unwrap();
             }
-            saver.batch_execute("NOTIFY agent_sync, 'agent-1'").await.unwrap();
+            saver
+                .batch_execute("NOTIFY agent_sync, 'agent-1'")
+                .await
+                .unwrap();
         };
-        tokio::time::timeout(Duration::from_secs(60), save).await.expect("no save waits");
-        daemon.logged("another session holds a lock on a table").await;
+        tokio::time::timeout(Duration::from_secs(60), save)
+            .await
+            .expect("no save waits");
+        daemon
+            .logged("another session holds a lock on a table")
+            .await;
         assert_eq!(daemon.lines("database unavailable").len(), 0, "{table}");
         holder.batch_execute("COMMIT").await.unwrap();
-        platform.holds("SELECT count(*) = 20 FROM agent_configurations WHERE agent_name = 'during'").await;
+        platform
+            .holds("SELECT count(*) = 20 FROM agent_configurations WHERE agent_name = 'during'")
+            .await;
         daemon.logged("the lock is gone").await;
         assert_eq!(daemon.lines("database unavailable").len(), 0, "{table}");
     }
@@ -55,17 +79,31 @@ async fn g16_a_lock_on_a_table_is_waited_out_and_is_no_outage() {
 async fn g14_a_column_that_changes_under_the_daemon_is_no_outage_and_nobodys_problem() {
     for (before, change) in [
         (
-            "ALTER TABLE agent_configurations ALTER COLUMN provider_config TYPE text USING provider_config::text",
-            "ALTER TABLE agent_configurations ALTER COLUMN provider_config TYPE jsonb USING provider_config::jsonb",
+            "ALTER TABLE agent_configurations ALTER COLUMN provider_config TYPE text USING \
+            provider_config::text",
+            "ALTER TABLE agent_configurations ALTER COLUMN provider_config TYPE jsonb USING \
+            provider_config::jsonb",
         ),
-        ("", "ALTER TABLE agent_configurations ALTER COLUMN provider_config TYPE json"),
-        ("", "ALTER TABLE agent_configurations ALTER COLUMN temperature TYPE numeric(3, 2)"),
-        ("", "ALTER TABLE agent_configurations DROP COLUMN voice_settings"),
+        (
+            "",
+            "ALTER TABLE agent_configurations ALTER COLUMN provider_config TYPE json",
+        ),
+        (
+            "",
+            "ALTER TABLE agent_configurations ALTER COLUMN temperature TYPE numeric(3, 2)",
+        ),
+        (
+            "",
+            "ALTER TABLE agent_configurations DROP COLUMN voice_settings",
+        ),
         (
             "ALTER TABLE agent_configurations DROP COLUMN agent_image",
             "ALTER TABLE agent_configurations ADD COLUMN agent_image text",
         ),
-        ("", "ALTER TABLE agent_configurations ALTER COLUMN system_prompt TYPE varchar(9000)"),
+        (
+            "",
+            "ALTER TABLE agent_configurations ALTER COLUMN system_prompt TYPE varchar(9000)",
+        ),
     ] {
         let platform = Platform::new().await;
         platform.run(before).await;
@@ -76,11 +114,23 @@ async fn g14_a_column_that_changes_under_the_daemon_is_no_outage_and_nobodys_pro
         platform.drained().await;
         platform.run(change).await;
         platform.save("a", EXAMPLE).await;
-        platform.holds("SELECT voice_id = 'test-voice-123' IS TRUE FROM agent_configurations").await;
+        platform
+            .holds("SELECT voice_id = 'test-voice-123' IS TRUE FROM agent_configurations")
+            .await;
         platform.drained().await;
-        assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 0, "{change}");
+        assert_eq!(
+            platform
+                .value::<i64>("SELECT count(*) FROM agent_sync.problem")
+                .await,
+            0,
+            "{change}"
+        );
         assert_eq!(daemon.lines("database unavailable").len(), 0, "{change}");
-        assert_eq!(daemon.lines("configuration could not be written").len(), 0, "{change}");
+        assert_eq!(
+            daemon.lines("configuration could not be written").len(),
+            0,
+            "{change}"
+        );
     }
 }
 
@@ -91,7 +141,10 @@ async fn g3_a_rename_that_cascades_waits_a_second_and_no_longer_for_a_daemon_tha
     let cluster = crate::support::tcp_cluster();
     let platform = Platform::with_tables(cluster, crate::support::platform::TABLES).await;
     platform
-        .run("ALTER TABLE agent_configurations ADD FOREIGN KEY (agent_slug) REFERENCES agents (slug) ON UPDATE CASCADE ON DELETE CASCADE")
+        .run(
+            "ALTER TABLE agent_configurations ADD FOREIGN KEY (agent_slug) REFERENCES agents \
+            (slug) ON UPDATE CASCADE ON DELETE CASCADE",
+        )
         .await;
     platform.install();
     for slug in ["a", "b", "c"] {
@@ -108,7 +161,9 @@ async fn g3_a_rename_that_cascades_waits_a_second_and_no_longer_for_a_daemon_tha
     proxy.trap(b"BEGIN", Snap::Deaf);
     platform.run("UPDATE agents SET name = 'new'").await;
     proxy.sprung().await;
-    platform.run("SET lock_timeout = '4s'; UPDATE agents SET slug = 'd' WHERE slug = 'a'").await;
+    platform
+        .run("SET lock_timeout = '4s'; UPDATE agents SET slug = 'd' WHERE slug = 'a'")
+        .await;
     platform
         .holds("SELECT agent_name = 'new' IS TRUE FROM agent_configurations WHERE agent_slug = 'd'")
         .await;
@@ -116,7 +171,8 @@ async fn g3_a_rename_that_cascades_waits_a_second_and_no_longer_for_a_daemon_tha
 
 #[tokio::test]
 async fn g14_tables_that_change_under_the_daemon_are_read_again_within_one_sweep() {
-    let synced = "SELECT bool_and(c.agent_name = a.name AND c.voice_id = a.voice_settings ->> 'voice_id'
+    let synced =
+        "SELECT bool_and(c.agent_name = a.name AND c.voice_id = a.voice_settings ->> 'voice_id'
             AND c.provider_config #>> '{tts,voice}' = a.voice_settings ->> 'voice_id') IS TRUE
         FROM agents a JOIN agent_configurations c ON c.agent_slug = a.slug";
     for (before, change) in [
@@ -131,7 +187,8 @@ async fn g14_tables_that_change_under_the_daemon_are_read_again_within_one_sweep
         ),
         (
             "",
-            "BEGIN; ALTER TABLE agents RENAME name TO third; ALTER TABLE agents RENAME description TO name;
+            "BEGIN; ALTER TABLE agents RENAME name TO third; ALTER TABLE agents RENAME
+                  description TO name;
              ALTER TABLE agents RENAME third TO description; COMMIT",
         ),
         (
@@ -145,7 +202,8 @@ async fn g14_tables_that_change_under_the_daemon_are_read_again_within_one_sweep
         platform
             .run(
                 "INSERT INTO agents (slug, name, description, voice_settings)
-                     SELECT 'agent-' || i, 'n', 'd', '{\"provider\":\"openai\",\"voice_id\":\"v\"}' FROM generate_series(1, 5) i;
+                     SELECT 'agent-' || i, 'n', 'd',
+                       '{\"provider\":\"openai\",\"voice_id\":\"v\"}' FROM generate_series(1, 5) i;
                  INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
             )
             .await;
@@ -164,8 +222,10 @@ async fn g14_tables_that_change_under_the_daemon_are_read_again_within_one_sweep
 async fn g14_an_outbox_that_may_lose_changes_is_a_fault_of_the_capture() {
     for (harm, cure) in [
         (
-            "CREATE FUNCTION public.eat() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
-             CREATE TRIGGER eat BEFORE INSERT ON agent_sync.outbox FOR EACH ROW EXECUTE FUNCTION public.eat()",
+            "CREATE FUNCTION public.eat() RETURNS trigger LANGUAGE plpgsql AS
+                  'BEGIN RETURN NULL; END';
+             CREATE TRIGGER eat BEFORE INSERT ON agent_sync.outbox
+               FOR EACH ROW EXECUTE FUNCTION public.eat()",
             "DROP TRIGGER eat ON agent_sync.outbox",
         ),
         (
@@ -175,11 +235,13 @@ async fn g14_an_outbox_that_may_lose_changes_is_a_fault_of_the_capture() {
         ("ALTER TABLE agent_sync.outbox SET UNLOGGED", ""),
         (
             "ALTER TABLE agent_sync.problem DROP CONSTRAINT problem_kind_is_known;
-             ALTER TABLE agent_sync.problem ADD CONSTRAINT problem_kind_is_known CHECK (kind <> 'rejected')",
+             ALTER TABLE agent_sync.problem ADD CONSTRAINT problem_kind_is_known CHECK (kind <>
+               'rejected')",
             "ALTER TABLE agent_sync.problem DROP CONSTRAINT problem_kind_is_known",
         ),
         (
-            "CREATE OR REPLACE TRIGGER agent_sync_insert AFTER DELETE ON agents FOR EACH ROW EXECUTE FUNCTION agent_sync.capture_agent();
+            "CREATE OR REPLACE TRIGGER agent_sync_insert AFTER DELETE ON agents
+                  FOR EACH ROW EXECUTE FUNCTION agent_sync.capture_agent();
              ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_insert",
             "",
         ),
@@ -188,11 +250,21 @@ async fn g14_an_outbox_that_may_lose_changes_is_a_fault_of_the_capture() {
         platform.run(harm).await;
         daemon.logged("capture broken").await;
         assert_eq!(platform.says(&["doctor"]).await.code, 2, "{harm}");
-        platform.run("UPDATE agents SET name = 'meanwhile'; INSERT INTO agents (slug, name) VALUES ('late', 'meanwhile')").await;
+        platform
+            .run(
+                "UPDATE agents SET name = 'meanwhile'; INSERT INTO agents (slug, name) VALUES \
+                ('late', 'meanwhile')",
+            )
+            .await;
         platform.configure("late").await;
         platform.run(cure).await;
         platform.install();
-        platform.holds("SELECT count(*) = 21 FROM agent_configurations WHERE agent_name = 'meanwhile'").await;
+        platform
+            .holds(
+                "SELECT count(*) = 21 FROM agent_configurations WHERE agent_name = \
+                'meanwhile'",
+            )
+            .await;
     }
 }
 
@@ -200,27 +272,50 @@ async fn g14_an_outbox_that_may_lose_changes_is_a_fault_of_the_capture() {
 async fn a_domain_that_takes_no_null_is_written_like_any_other_type() {
     let platform = Platform::new().await;
     platform
-        .run("CREATE DOMAIN label AS text NOT NULL; ALTER TABLE agent_configurations ALTER COLUMN agent_name TYPE label USING 'x'")
+        .run(
+            "CREATE DOMAIN label AS text NOT NULL; ALTER TABLE agent_configurations ALTER COLUMN \
+            agent_name TYPE label USING 'x'",
+        )
         .await;
     platform.install();
     platform.save("a", "{}").await;
-    platform.run("INSERT INTO agent_configurations (agent_slug, agent_name, provider_config) VALUES ('a', 'x', '{}')").await;
+    platform
+        .run(
+            "INSERT INTO agent_configurations (agent_slug, agent_name, provider_config) \
+            VALUES ('a', 'x', '{}')",
+        )
+        .await;
     let _daemon = platform.caught_up_daemon().await;
     platform.save("a", EXAMPLE).await;
-    platform.holds("SELECT voice_id = 'test-voice-123' IS TRUE FROM agent_configurations").await;
+    platform
+        .holds("SELECT voice_id = 'test-voice-123' IS TRUE FROM agent_configurations")
+        .await;
 }
 
 #[tokio::test]
 async fn g14_a_temporary_child_and_another_owner_are_no_faults_of_the_capture() {
     let (platform, daemon) = platform().await;
     let holder = platform.connect().await;
-    holder.batch_execute("CREATE TEMPORARY TABLE mine () INHERITS (public.agents)").await.unwrap();
+    holder
+        .batch_execute("CREATE TEMPORARY TABLE mine () INHERITS (public.agents)")
+        .await
+        .unwrap();
     let other = format!("other_{}", platform.name());
-    platform.run(&format!("CREATE ROLE {other}; ALTER TABLE agents OWNER TO {other}")).await;
+    platform
+        .run(&format!(
+            "CREATE ROLE {other}; ALTER TABLE agents OWNER TO {other}"
+        ))
+        .await;
     daemon.logged("agent_sync.capture_agent() belongs to").await;
     platform.run("UPDATE agents SET name = 'meanwhile'").await;
-    platform.holds("SELECT count(*) = 20 FROM agent_configurations WHERE agent_name = 'meanwhile'").await;
-    assert!(daemon.lines("capture broken").is_empty(), "{:?}", daemon.lines("capture broken"));
+    platform
+        .holds("SELECT count(*) = 20 FROM agent_configurations WHERE agent_name = 'meanwhile'")
+        .await;
+    assert!(
+        daemon.lines("capture broken").is_empty(),
+        "{:?}",
+        daemon.lines("capture broken")
+    );
     assert!(daemon.lines("saves in a partition or child").is_empty());
     let doctor = platform.says(&["doctor"]).await;
     assert_eq!(doctor.code, 0, "{doctor:?}");

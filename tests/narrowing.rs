@@ -1,5 +1,6 @@
-//! Whatever one agent is, the others go on (G5): a refused agent is tried once and counted once, however often it was saved; what ends a
-//! connection is found and set aside; and a row that cannot be read is no more than one row.
+//! Whatever one agent is, the others go on (G5): a refused agent is tried once and counted once,
+//! however often it was saved; what ends a connection is found and set aside; and a row that cannot
+//! be read is no more than one row.
 
 use agent_sync::throwaway::{Cluster, Options};
 
@@ -8,7 +9,8 @@ use crate::support::{Daemon, Platform, eventually};
 
 /// Agents `agent-1`, … named `n`, each with a configuration.
 const AGENTS: &str = "
-    INSERT INTO agents (slug, name, voice_settings) SELECT 'agent-' || i, 'n', '{}' FROM generate_series(1, 40) i;
+    INSERT INTO agents (slug, name, voice_settings) SELECT 'agent-' || i, 'n', '{}'
+      FROM generate_series(1, 40) i;
     INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents";
 
 /// Makes a write of the configuration of `agent-3` do this.
@@ -16,7 +18,8 @@ fn poison(statements: &str) -> String {
     format!(
         "CREATE FUNCTION public.poison() RETURNS trigger LANGUAGE plpgsql AS
              $$ BEGIN IF NEW.agent_slug = 'agent-3' THEN {statements} END IF; RETURN NEW; END $$;
-         CREATE TRIGGER poison BEFORE UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION public.poison()"
+         CREATE TRIGGER poison BEFORE UPDATE ON agent_configurations
+           FOR EACH ROW EXECUTE FUNCTION public.poison()"
     )
 }
 
@@ -35,7 +38,8 @@ async fn g5_an_agent_that_is_saved_ten_thousand_times_is_tried_once_and_counted_
     platform.run(AGENTS).await;
     platform
         .run(
-            "ALTER TABLE agent_configurations ADD CONSTRAINT no_bad CHECK (agent_name NOT LIKE 'bad%');
+            "ALTER TABLE agent_configurations ADD CONSTRAINT no_bad CHECK (agent_name NOT LIKE
+                  'bad%');
              DO $$ BEGIN FOR i IN 1..10000 LOOP
                  UPDATE agents SET name = 'bad' || i WHERE slug = 'agent-3'; END LOOP; END $$;
              UPDATE agents SET name = 'neighbour' WHERE slug = 'agent-4'",
@@ -44,19 +48,30 @@ async fn g5_an_agent_that_is_saved_ten_thousand_times_is_tried_once_and_counted_
     let daemon = platform.caught_up_daemon().await;
     platform
         .holds(
-            "SELECT agent_name = 'neighbour' IS TRUE FROM agent_configurations WHERE agent_slug = 'agent-4'",
+            "SELECT agent_name = 'neighbour' IS TRUE FROM agent_configurations WHERE agent_slug = \
+            'agent-4'",
         )
         .await;
     platform.drained().await;
-    let attempts: i32 = platform.value("SELECT attempts FROM agent_sync.problem").await;
-    assert!(attempts <= 2, "10,000 saves are one try, and perhaps a retry: {attempts}");
+    let attempts: i32 = platform
+        .value("SELECT attempts FROM agent_sync.problem")
+        .await;
+    assert!(
+        attempts <= 2,
+        "10,000 saves are one try, and perhaps a retry: {attempts}"
+    );
     let told = daemon.lines("configuration could not be written").len();
     assert!(told <= 2, "{told} lines about one agent");
-    platform.run("ALTER TABLE agent_configurations DROP CONSTRAINT no_bad").await;
-    platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+    platform
+        .run("ALTER TABLE agent_configurations DROP CONSTRAINT no_bad")
+        .await;
+    platform
+        .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
+        .await;
     platform
         .holds(
-            "SELECT agent_name = 'bad10000' IS TRUE FROM agent_configurations WHERE agent_slug = 'agent-3'",
+            "SELECT agent_name = 'bad10000' IS TRUE FROM agent_configurations WHERE agent_slug = \
+            'agent-3'",
         )
         .await;
 }
@@ -66,26 +81,44 @@ async fn g5_a_thousand_refused_agents_are_each_tried_once_and_their_neighbours_g
     let platform = Platform::installed().await;
     platform
         .run(
-            "ALTER TABLE agent_configurations ADD CONSTRAINT no_bad CHECK (agent_name NOT LIKE 'bad%');
+            "ALTER TABLE agent_configurations ADD CONSTRAINT no_bad CHECK (agent_name NOT LIKE
+                  'bad%');
              INSERT INTO agents (slug, name, voice_settings)
-                 SELECT 'agent-' || i, CASE i % 5 WHEN 0 THEN 'n' ELSE 'bad' END, '{}' FROM generate_series(1, 1250) i;
+                 SELECT 'agent-' || i, CASE i % 5 WHEN 0 THEN 'n' ELSE 'bad' END, '{}'
+                   FROM generate_series(1, 1250) i;
              INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
         )
         .await;
     let daemon = platform.caught_up_daemon().await;
-    platform.holds("SELECT count(*) = 250 FROM agent_configurations WHERE agent_name = 'n'").await;
     platform
-        .holds("SELECT count(*) = 1000 FROM agent_sync.problem WHERE kind = 'failed' AND sqlstate = '23514'")
+        .holds("SELECT count(*) = 250 FROM agent_configurations WHERE agent_name = 'n'")
+        .await;
+    platform
+        .holds(
+            "SELECT count(*) = 1000 FROM agent_sync.problem WHERE kind = 'failed' AND sqlstate \
+            = '23514'",
+        )
         .await;
     // Those that come back do so in portions, and what is new comes in between.
-    platform.run("UPDATE agents SET name = 'new' WHERE slug = 'agent-5'").await;
     platform
-        .holds("SELECT agent_name = 'new' IS TRUE FROM agent_configurations WHERE agent_slug = 'agent-5'")
+        .run("UPDATE agents SET name = 'new' WHERE slug = 'agent-5'")
+        .await;
+    platform
+        .holds(
+            "SELECT agent_name = 'new' IS TRUE FROM agent_configurations WHERE agent_slug = \
+            'agent-5'",
+        )
         .await;
     assert_eq!(daemon.lines("database unavailable").len(), 0);
-    platform.run("ALTER TABLE agent_configurations DROP CONSTRAINT no_bad").await;
-    platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
-    platform.holds("SELECT count(*) = 1000 FROM agent_configurations WHERE agent_name = 'bad'").await;
+    platform
+        .run("ALTER TABLE agent_configurations DROP CONSTRAINT no_bad")
+        .await;
+    platform
+        .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
+        .await;
+    platform
+        .holds("SELECT count(*) = 1000 FROM agent_configurations WHERE agent_name = 'bad'")
+        .await;
 }
 
 #[tokio::test]
@@ -94,16 +127,25 @@ async fn g5_a_refused_configuration_keeps_none_of_its_siblings_stale() {
     platform.run(AGENTS).await;
     platform
         .run(
-            "INSERT INTO agent_configurations (agent_slug, notes) SELECT 'agent-3', 'refused' FROM generate_series(1, 2);
-             INSERT INTO agent_configurations (agent_slug) SELECT 'agent-3' FROM generate_series(1, 3);
-             ALTER TABLE agent_configurations ADD CONSTRAINT no_name CHECK (notes <> 'refused' OR agent_name IS NULL)",
+            "INSERT INTO agent_configurations (agent_slug, notes) SELECT 'agent-3', 'refused'
+                  FROM generate_series(1, 2);
+             INSERT INTO agent_configurations (agent_slug) SELECT 'agent-3'
+               FROM generate_series(1, 3);
+             ALTER TABLE agent_configurations ADD CONSTRAINT no_name CHECK (notes <> 'refused'
+               OR agent_name IS NULL)",
         )
         .await;
     let _daemon = platform.caught_up_daemon().await;
-    platform.holds("SELECT count(*) = 43 FROM agent_configurations WHERE agent_name = 'n'").await;
+    platform
+        .holds("SELECT count(*) = 43 FROM agent_configurations WHERE agent_name = 'n'")
+        .await;
     assert_eq!(platform.problem("agent-3").await.unwrap().0, "failed");
-    platform.run("UPDATE agents SET name = 'again' WHERE slug = 'agent-3'").await;
-    platform.holds("SELECT count(*) = 4 FROM agent_configurations WHERE agent_name = 'again'").await;
+    platform
+        .run("UPDATE agents SET name = 'again' WHERE slug = 'agent-3'")
+        .await;
+    platform
+        .holds("SELECT count(*) = 4 FROM agent_configurations WHERE agent_name = 'again'")
+        .await;
     assert_eq!(platform.problem("agent-3").await.unwrap().0, "failed");
 }
 
@@ -111,31 +153,50 @@ async fn g5_a_refused_configuration_keeps_none_of_its_siblings_stale() {
 async fn g5_an_agent_that_ends_every_connection_is_set_aside_and_the_others_go_on() {
     for statements in [
         "PERFORM pg_terminate_backend(pg_backend_pid());",
-        "PERFORM set_config('idle_in_transaction_session_timeout', '1ms', true); PERFORM pg_sleep(0.01);",
+        "PERFORM set_config('idle_in_transaction_session_timeout', '1ms', true); PERFORM \
+        pg_sleep(0.01);",
         "RAISE EXCEPTION 'x' USING errcode = '57P01';",
     ] {
         let platform = Platform::installed().await;
-        platform.run(&format!("{AGENTS}; {}", poison(statements))).await;
+        platform
+            .run(&format!("{AGENTS}; {}", poison(statements)))
+            .await;
         let daemon = eager(&platform);
-        platform.holds("SELECT count(*) >= 39 FROM agent_configurations WHERE agent_name = 'n'").await;
+        platform
+            .holds("SELECT count(*) >= 39 FROM agent_configurations WHERE agent_name = 'n'")
+            .await;
         eventually("it is set aside, or in sync", async || {
-            let (problem, row) = (platform.problem("agent-3").await, platform.configuration("agent-3").await);
+            let (problem, row) = (
+                platform.problem("agent-3").await,
+                platform.configuration("agent-3").await,
+            );
             problem.is_some_and(|(kind, _)| kind == "failed")
                 || row.unwrap().get::<_, Option<&str>>(0) == Some("n")
         })
         .await;
-        platform.save("agent-4", r#"{"provider":"openai","voice_id":"late"}"#).await;
         platform
-            .holds("SELECT voice_id = 'late' IS TRUE FROM agent_configurations WHERE agent_slug = 'agent-4'")
+            .save("agent-4", r#"{"provider":"openai","voice_id":"late"}"#)
+            .await;
+        platform
+            .holds(
+                "SELECT voice_id = 'late' IS TRUE FROM agent_configurations WHERE agent_slug = \
+                'agent-4'",
+            )
             .await;
         // Once it is known, a try costs one connection, whoever asks for it.
         if platform.problem("agent-3").await.is_some() {
-            let attempts =
-                "SELECT coalesce((SELECT attempts FROM agent_sync.problem WHERE slug = 'agent-3'), 0)";
-            let (tried, lost) =
-                (platform.value::<i32>(attempts).await, daemon.lines("database unavailable").len());
-            platform.run("UPDATE agents SET name = 'again' WHERE slug IN ('agent-3', 'agent-5')").await;
-            platform.holds(&format!("SELECT ({attempts}) > {tried}")).await;
+            let attempts = "SELECT coalesce((SELECT attempts FROM agent_sync.problem WHERE slug = \
+                'agent-3'), 0)";
+            let (tried, lost) = (
+                platform.value::<i32>(attempts).await,
+                daemon.lines("database unavailable").len(),
+            );
+            platform
+                .run("UPDATE agents SET name = 'again' WHERE slug IN ('agent-3', 'agent-5')")
+                .await;
+            platform
+                .holds(&format!("SELECT ({attempts}) > {tried}"))
+                .await;
             let tried = platform.value::<i32>(attempts).await - tried;
             let lost = daemon.lines("database unavailable").len() - lost;
             assert!(
@@ -143,12 +204,21 @@ async fn g5_an_agent_that_ends_every_connection_is_set_aside_and_the_others_go_o
                 "{lost} connections for {tried} tries: {statements}"
             );
             platform
-                .holds("SELECT agent_name = 'again' FROM agent_configurations WHERE agent_slug = 'agent-5'")
+                .holds(
+                    "SELECT agent_name = 'again' FROM agent_configurations WHERE agent_slug = \
+                    'agent-5'",
+                )
                 .await;
         }
-        platform.run("DROP TRIGGER poison ON agent_configurations; UPDATE agents SET name = 'healed'").await;
-        platform.holds("SELECT count(*) = 40 FROM agent_configurations WHERE agent_name = 'healed'").await;
-        platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+        platform
+            .run("DROP TRIGGER poison ON agent_configurations; UPDATE agents SET name = 'healed'")
+            .await;
+        platform
+            .holds("SELECT count(*) = 40 FROM agent_configurations WHERE agent_name = 'healed'")
+            .await;
+        platform
+            .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
+            .await;
         drop(daemon);
     }
 }
@@ -157,18 +227,35 @@ async fn g5_an_agent_that_ends_every_connection_is_set_aside_and_the_others_go_o
 async fn g5_an_agent_that_two_crashes_have_begun_with_is_not_tried_a_third_time() {
     let platform = Platform::installed().await;
     platform.run(AGENTS).await;
-    platform.run("TRUNCATE agent_sync.outbox; UPDATE agents SET name = 'new'").await;
+    platform
+        .run("TRUNCATE agent_sync.outbox; UPDATE agents SET name = 'new'")
+        .await;
     // Two daemons have noted the first of them, and did not live to forget it.
-    platform.run("UPDATE agent_sync.install SET uncaptured_seen = 0, last_tried = (SELECT slug FROM agent_sync.outbox LIMIT 1), tries = 2").await;
-    let first: String = platform.value("SELECT last_tried FROM agent_sync.install").await;
+    platform
+        .run(
+            "UPDATE agent_sync.install SET uncaptured_seen = 0, last_tried = (SELECT slug \
+            FROM agent_sync.outbox LIMIT 1), tries = 2",
+        )
+        .await;
+    let first: String = platform
+        .value("SELECT last_tried FROM agent_sync.install")
+        .await;
     let daemon = platform.daemon();
     let line = daemon.logged("configuration could not be written").await;
     assert_eq!(line["slug"], first.as_str());
-    platform.holds("SELECT count(*) >= 39 FROM agent_configurations WHERE agent_name = 'new'").await;
-    platform.holds("SELECT last_tried IS NULL AND tries = 0 FROM agent_sync.install").await;
+    platform
+        .holds("SELECT count(*) >= 39 FROM agent_configurations WHERE agent_name = 'new'")
+        .await;
+    platform
+        .holds("SELECT last_tried IS NULL AND tries = 0 FROM agent_sync.install")
+        .await;
     // It is tried again by itself.
-    platform.holds("SELECT count(*) = 40 FROM agent_configurations WHERE agent_name = 'new'").await;
-    platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+    platform
+        .holds("SELECT count(*) = 40 FROM agent_configurations WHERE agent_name = 'new'")
+        .await;
+    platform
+        .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
+        .await;
 }
 
 #[tokio::test]
@@ -180,31 +267,51 @@ async fn g5_a_damaged_row_is_set_aside_and_its_neighbours_go_on() {
     platform
         .run(
             "ALTER TABLE agents ALTER system_prompt SET STORAGE EXTERNAL;
-             UPDATE agents SET system_prompt = repeat('x', 20000) WHERE slug = 'agent-3'; CHECKPOINT",
+             UPDATE agents SET system_prompt = repeat('x', 20000)
+               WHERE slug = 'agent-3'; CHECKPOINT",
         )
         .await;
     let toast: String = platform
-        .value("SELECT pg_relation_filepath(reltoastrelid) FROM pg_class WHERE oid = 'agents'::regclass")
+        .value(
+            "SELECT pg_relation_filepath(reltoastrelid) FROM pg_class WHERE oid = \
+            'agents'::regclass",
+        )
         .await;
     own.control(&["-m", "fast", "stop"]).unwrap();
     let file = own.folder().join("data").join(toast);
     let length = std::fs::metadata(&file).unwrap().len();
-    let damaged = std::fs::OpenOptions::new().write(true).truncate(true).open(&file).unwrap();
+    let damaged = std::fs::OpenOptions::new()
+        .write(true)
+        .truncate(true)
+        .open(&file)
+        .unwrap();
     damaged.set_len(length).unwrap();
     own.control(&["start"]).unwrap();
     platform.client = platform.connect().await;
     let daemon = eager(&platform);
-    platform.holds("SELECT count(*) = 39 FROM agent_configurations WHERE agent_name = 'n'").await;
-    let (kind, detail) = platform.problem("agent-3").await.unwrap();
-    assert!(kind == "failed" && detail.contains("XX001"), "{kind}: {detail}");
-    platform.save("agent-4", r#"{"provider":"openai","voice_id":"late"}"#).await;
     platform
-        .holds("SELECT voice_id = 'late' IS TRUE FROM agent_configurations WHERE agent_slug = 'agent-4'")
+        .holds("SELECT count(*) = 39 FROM agent_configurations WHERE agent_name = 'n'")
+        .await;
+    let (kind, detail) = platform.problem("agent-3").await.unwrap();
+    assert!(
+        kind == "failed" && detail.contains("XX001"),
+        "{kind}: {detail}"
+    );
+    platform
+        .save("agent-4", r#"{"provider":"openai","voice_id":"late"}"#)
+        .await;
+    platform
+        .holds(
+            "SELECT voice_id = 'late' IS TRUE FROM agent_configurations WHERE agent_slug = \
+            'agent-4'",
+        )
         .await;
     // The commands go on with the others, too.
     daemon.logged("caught up").await;
     platform.drained().await;
-    platform.run("UPDATE agent_configurations SET agent_name = 'edited' WHERE agent_slug = 'agent-5'").await;
+    platform
+        .run("UPDATE agent_configurations SET agent_name = 'edited' WHERE agent_slug = 'agent-5'")
+        .await;
     let check = platform.says(&["check"]).await;
     assert_eq!(check.code, 2, "{check:?}");
     for said in [
@@ -220,9 +327,18 @@ async fn g5_a_damaged_row_is_set_aside_and_its_neighbours_go_on() {
     let why = platform.says(&["why", "agent-3"]).await;
     assert!(why.out.contains("cannot be read: PostgreSQL"), "{why:?}");
     let reconcile = platform.says(&["reconcile", "--all", "--yes"]).await;
-    assert!(reconcile.code == 1 && reconcile.out.contains("agent-3"), "{reconcile:?}");
-    platform.holds("SELECT agent_name = 'n' FROM agent_configurations WHERE agent_slug = 'agent-5'").await;
-    platform.run("UPDATE agents SET system_prompt = 'new' WHERE slug = 'agent-3'").await;
-    platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+    assert!(
+        reconcile.code == 1 && reconcile.out.contains("agent-3"),
+        "{reconcile:?}"
+    );
+    platform
+        .holds("SELECT agent_name = 'n' FROM agent_configurations WHERE agent_slug = 'agent-5'")
+        .await;
+    platform
+        .run("UPDATE agents SET system_prompt = 'new' WHERE slug = 'agent-3'")
+        .await;
+    platform
+        .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
+        .await;
     assert_eq!(daemon.lines("database unavailable").len(), 0);
 }

@@ -1,4 +1,5 @@
-//! What happens when the connection or the capture breaks (G1, G8): nothing is lost, and the log stays short.
+//! What happens when the connection or the capture breaks (G1, G8): nothing is lost, and the log
+//! stays short.
 
 use agent_sync::throwaway::{Cluster, Options};
 use serde_json::json;
@@ -16,14 +17,20 @@ async fn watched() -> (Platform, Daemon) {
     (platform, daemon)
 }
 
-/// Waits for a whole sweep that begins after this call: it enqueues an agent whose missing configuration is there, and the drain
-/// clears the problem. The first sweep may have been under way.
+/// Waits for a whole sweep that begins after this call: it enqueues an agent whose missing
+/// configuration is there, and the drain clears the problem. The first sweep may have been under
+/// way.
 async fn swept(platform: &Platform) {
     for _ in 0..2 {
         platform
-            .run("INSERT INTO agent_sync.problem (slug, kind, detail) VALUES ('a', 'missing_configuration', 'a sweep clears it')")
+            .run(
+                "INSERT INTO agent_sync.problem (slug, kind, detail) VALUES ('a', \
+                'missing_configuration', 'a sweep clears it')",
+            )
             .await;
-        platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+        platform
+            .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
+            .await;
     }
 }
 
@@ -44,18 +51,39 @@ async fn g8_a_server_restart_is_two_log_lines_and_nothing_is_lost() {
         let before = daemon.lines("database").len();
         own.control(&["-m", mode, "stop"]).unwrap();
         own.control(&["start"]).unwrap();
-        // The connection of the test is gone as well; what is saved before the daemon is back must not be missed.
+        // The connection of the test is gone as well; what is saved before the daemon is back must
+        // not be missed.
         let (client, _) = crate::support::platform::connect(&platform.url).await;
-        client.execute("UPDATE agents SET name = $1", &[&mode]).await.unwrap();
+        client
+            .execute("UPDATE agents SET name = $1", &[&mode])
+            .await
+            .unwrap();
         let what = format!("every configuration has the name {mode}");
         eventually(&what, async || {
             let sql = "SELECT count(*) FROM agent_configurations WHERE agent_name = $1";
-            client.query_one(sql, &[&mode]).await.unwrap().get::<_, i64>(0) == 500
+            client
+                .query_one(sql, &[&mode])
+                .await
+                .unwrap()
+                .get::<_, i64>(0)
+                == 500
         })
         .await;
-        eventually("the outage is told", async || daemon.lines("database").len() >= before + 2).await;
-        let told: Vec<_> = daemon.log().into_iter().filter(|line| line["level"] != "DEBUG").collect();
-        let told: Vec<_> = told.iter().rev().take(2).map(|line| line["message"].clone()).collect();
+        eventually("the outage is told", async || {
+            daemon.lines("database").len() >= before + 2
+        })
+        .await;
+        let told: Vec<_> = daemon
+            .log()
+            .into_iter()
+            .filter(|line| line["level"] != "DEBUG")
+            .collect();
+        let told: Vec<_> = told
+            .iter()
+            .rev()
+            .take(2)
+            .map(|line| line["message"].clone())
+            .collect();
         assert_eq!(
             told,
             [
@@ -73,7 +101,13 @@ async fn g8_a_database_that_is_not_there_yet_is_waited_for() {
     let platform = Platform::new().await;
     let mut daemon = platform.brisk_daemon();
     let line = daemon.logged("database unavailable").await;
-    assert!(line["remedy"].as_str().unwrap().contains("agent-sync install"), "{line}");
+    assert!(
+        line["remedy"]
+            .as_str()
+            .unwrap()
+            .contains("agent-sync install"),
+        "{line}"
+    );
     platform.save("a", EXAMPLE).await;
     platform.configure("a").await;
     platform.install();
@@ -97,8 +131,14 @@ async fn g1_a_terminated_backend_loses_nothing() {
                   WHERE application_name LIKE 'agent-sync/%' AND datname = current_database()",
             )
             .await;
-        platform.save("a", &format!(r#"{{"voice_id":"v{round}"}}"#)).await;
-        platform.holds(&format!("SELECT voice_id = 'v{round}' IS TRUE FROM agent_configurations")).await;
+        platform
+            .save("a", &format!(r#"{{"voice_id":"v{round}"}}"#))
+            .await;
+        platform
+            .holds(&format!(
+                "SELECT voice_id = 'v{round}' IS TRUE FROM agent_configurations"
+            ))
+            .await;
     }
 }
 
@@ -107,7 +147,8 @@ async fn g1_a_kill_in_the_middle_of_a_backlog_loses_nothing() {
     let platform = Platform::installed().await;
     platform
         .run(
-            "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'n' FROM generate_series(1, 20000) i;
+            "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'n'
+                  FROM generate_series(1, 20000) i;
               INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
         )
         .await;
@@ -135,11 +176,21 @@ async fn g1_a_broken_capture_is_reported_and_mended_with_every_agent_in_sync() {
         platform.run(breaking).await;
         let line = daemon.logged("capture broken").await;
         assert_eq!(line["level"], "ERROR");
-        assert!(line["trigger"].as_str().unwrap().contains("agent_sync_update"), "{line}");
+        assert!(
+            line["trigger"]
+                .as_str()
+                .unwrap()
+                .contains("agent_sync_update"),
+            "{line}"
+        );
         // What was changed before is looked at once more.
         platform.drained().await;
         platform.save("a", EXAMPLE).await;
-        assert_eq!(platform.outbox().await, Vec::<String>::new(), "the save could not be captured");
+        assert_eq!(
+            platform.outbox().await,
+            Vec::<String>::new(),
+            "the save could not be captured"
+        );
         if mending.is_empty() {
             platform.install();
         } else {
@@ -150,18 +201,27 @@ async fn g1_a_broken_capture_is_reported_and_mended_with_every_agent_in_sync() {
     }
 }
 
-/// GIVEN a daemon, WHEN a capture function may no longer do what it is for, or no longer does it safely, THEN that is a fault of the
-/// capture, and what was saved meanwhile, by a role without privileges and with no daemon there to be notified, is made good.
+/// GIVEN a daemon, WHEN a capture function may no longer do what it is for, or no longer does it
+/// safely, THEN that is a fault of the capture, and what was saved meanwhile, by a role without
+/// privileges and with no daemon there to be notified, is made good.
 #[tokio::test]
 async fn g1_a_capture_function_that_is_not_as_it_was_made_is_a_fault_and_made_good() {
     for (change, fault, mending) in [
-        ("SECURITY INVOKER", "SECURITY INVOKER, so it may do no more than whoever saves", ""),
+        (
+            "SECURITY INVOKER",
+            "SECURITY INVOKER, so it may do no more than whoever saves",
+            "",
+        ),
         (
             "SECURITY INVOKER",
             "SECURITY INVOKER, so it may do no more than whoever saves",
             "ALTER FUNCTION agent_sync.capture_agent() SECURITY DEFINER",
         ),
-        ("RESET search_path", "without its fixed search_path, so whoever saves can lead it astray", ""),
+        (
+            "RESET search_path",
+            "without its fixed search_path, so whoever saves can lead it astray",
+            "",
+        ),
         (
             "SET search_path = public, pg_catalog",
             "without its fixed search_path, so whoever saves can lead it astray",
@@ -169,12 +229,23 @@ async fn g1_a_capture_function_that_is_not_as_it_was_made_is_a_fault_and_made_go
         ),
     ] {
         let (platform, mut daemon) = watched().await;
-        platform.run(&format!("ALTER FUNCTION agent_sync.capture_agent() {change}")).await;
+        platform
+            .run(&format!(
+                "ALTER FUNCTION agent_sync.capture_agent() {change}"
+            ))
+            .await;
         for line in daemon.logged_times("capture broken", 2).await {
-            assert_eq!((&line["level"], &line["fault"]), (&json!("ERROR"), &json!(fault)));
+            assert_eq!(
+                (&line["level"], &line["fault"]),
+                (&json!("ERROR"), &json!(fault))
+            );
         }
         let doctor = platform.says(&["doctor", "--json"]).await;
-        assert!(doctor.code == 2 && doctor.out.contains(fault), "{}", doctor.out);
+        assert!(
+            doctor.code == 2 && doctor.out.contains(fault),
+            "{}",
+            doctor.out
+        );
         platform.drained().await;
         daemon.signal("TERM");
         daemon.ended().await;
@@ -182,12 +253,16 @@ async fn g1_a_capture_function_that_is_not_as_it_was_made_is_a_fault_and_made_go
         let editor = format!("editor_{}", platform.name());
         platform
             .run(&format!(
-                "CREATE ROLE {editor}; GRANT SELECT, UPDATE ON agents TO {editor}; SET ROLE {editor}"
+                "CREATE ROLE {editor}; GRANT SELECT, UPDATE ON agents TO {editor}; SET ROLE \
+                {editor}"
             ))
             .await;
         platform
             .client
-            .execute("UPDATE agents SET voice_settings = $1::text::jsonb", &[&EXAMPLE])
+            .execute(
+                "UPDATE agents SET voice_settings = $1::text::jsonb",
+                &[&EXAMPLE],
+            )
             .await
             .unwrap();
         platform.run("RESET ROLE").await;
@@ -199,7 +274,10 @@ async fn g1_a_capture_function_that_is_not_as_it_was_made_is_a_fault_and_made_go
         let daemon = platform.brisk_daemon();
         platform.becomes("a", EXPECTED).await;
         daemon.logged("caught up").await;
-        assert!(daemon.lines("capture broken").is_empty(), "mended: {mending:?}");
+        assert!(
+            daemon.lines("capture broken").is_empty(),
+            "mended: {mending:?}"
+        );
     }
 }
 
@@ -214,7 +292,10 @@ async fn g1_a_before_trigger_that_comes_after_the_install_is_a_fault_until_insta
         )
         .await;
     let line = daemon.logged("capture broken").await;
-    assert_eq!(line["fault"], "blind to what the trigger rename changes, which came after it");
+    assert_eq!(
+        line["fault"],
+        "blind to what the trigger rename changes, which came after it"
+    );
     platform.drained().await;
     platform.run("UPDATE agents SET enabled = false").await;
     assert_eq!(
@@ -223,7 +304,9 @@ async fn g1_a_before_trigger_that_comes_after_the_install_is_a_fault_until_insta
         "what only the trigger changed is not captured"
     );
     platform.install();
-    platform.holds("SELECT agent_name = 'renamed' FROM agent_configurations").await;
+    platform
+        .holds("SELECT agent_name = 'renamed' FROM agent_configurations")
+        .await;
     assert_eq!(daemon.lines("capture broken").len(), 1);
 }
 
@@ -232,12 +315,20 @@ async fn g1_saves_that_met_a_broken_outbox_are_made_good() {
     let (platform, daemon) = watched().await;
     // Locked between two looks of the daemon: only the counter tells.
     let locker = platform.connect().await;
-    locker.batch_execute("BEGIN; LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    locker
+        .batch_execute("BEGIN; LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
     platform.save("a", EXAMPLE).await;
     locker.batch_execute("ROLLBACK").await.unwrap();
     platform.becomes("a", EXPECTED).await;
-    let line = daemon.logged("changes were saved that could not be captured").await;
-    assert_eq!((&line["level"], &line["saves"]), (&json!("WARN"), &json!(1)));
+    let line = daemon
+        .logged("changes were saved that could not be captured")
+        .await;
+    assert_eq!(
+        (&line["level"], &line["saves"]),
+        (&json!("WARN"), &json!(1))
+    );
 }
 
 #[tokio::test]
@@ -246,24 +337,41 @@ async fn g1_a_save_that_met_a_broken_outbox_and_commits_late_is_made_good() {
     platform.run("BEGIN").await;
     platform.run("UPDATE agents SET enabled = false").await;
     let other = platform.connect().await;
-    other.batch_execute("BEGIN; LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    other
+        .batch_execute("BEGIN; LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
     platform.save("a", EXAMPLE).await;
     other.batch_execute("ROLLBACK").await.unwrap();
-    daemon.logged("changes were saved that could not be captured").await;
-    eventually("the outbox is drained while the writer is still open", async || {
-        other.query_one("SELECT NOT EXISTS (SELECT FROM agent_sync.outbox)", &[]).await.unwrap().get(0)
-    })
+    daemon
+        .logged("changes were saved that could not be captured")
+        .await;
+    eventually(
+        "the outbox is drained while the writer is still open",
+        async || {
+            other
+                .query_one("SELECT NOT EXISTS (SELECT FROM agent_sync.outbox)", &[])
+                .await
+                .unwrap()
+                .get(0)
+        },
+    )
     .await;
     platform.run("COMMIT").await;
     platform.becomes("a", EXPECTED).await;
-    platform.holds("SELECT uncaptured_seen = 1 FROM agent_sync.install").await;
+    platform
+        .holds("SELECT uncaptured_seen = 1 FROM agent_sync.install")
+        .await;
 }
 
 #[tokio::test]
 async fn g1_a_counted_save_that_is_open_on_a_quiet_server_is_made_good_when_it_commits() {
     // The server is quiet, so a cluster of its own; the transaction is prepared as well.
-    let own =
-        Cluster::start(Options { settings: "max_prepared_transactions = 5", ..Options::default() }).unwrap();
+    let own = Cluster::start(Options {
+        settings: "max_prepared_transactions = 5",
+        ..Options::default()
+    })
+    .unwrap();
     for prepared in [false, true] {
         let platform = Platform::with_tables(&own, TABLES).await;
         platform.install();
@@ -276,23 +384,48 @@ async fn g1_a_counted_save_that_is_open_on_a_quiet_server_is_made_good_when_it_c
         }
         let daemon = Daemon::start(command);
         daemon.logged("caught up").await;
-        platform.holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install").await;
+        platform
+            .holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install")
+            .await;
         let (locker, saver) = (platform.connect().await, platform.connect().await);
-        locker.batch_execute("BEGIN; LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE").await.unwrap();
-        saver.batch_execute("BEGIN; UPDATE agents SET name = 'late'").await.unwrap();
+        locker
+            .batch_execute("BEGIN; LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE")
+            .await
+            .unwrap();
+        saver
+            .batch_execute("BEGIN; UPDATE agents SET name = 'late'")
+            .await
+            .unwrap();
         locker.batch_execute("ROLLBACK").await.unwrap();
-        daemon.logged("changes were saved that could not be captured").await;
+        daemon
+            .logged("changes were saved that could not be captured")
+            .await;
         if prepared {
-            saver.batch_execute("PREPARE TRANSACTION 'late'").await.unwrap();
+            saver
+                .batch_execute("PREPARE TRANSACTION 'late'")
+                .await
+                .unwrap();
         }
-        let is_settled =
-            "SELECT uncaptured_seen = (SELECT last_value FROM agent_sync.uncaptured) FROM agent_sync.install";
+        let is_settled = "SELECT uncaptured_seen = (SELECT last_value FROM agent_sync.uncaptured) \
+            FROM agent_sync.install";
         for _ in 0..2 {
             swept(&platform).await;
-            assert!(!platform.value::<bool>(is_settled).await, "the saver is open; prepared: {prepared}");
+            assert!(
+                !platform.value::<bool>(is_settled).await,
+                "the saver is open; prepared: {prepared}"
+            );
         }
-        saver.batch_execute(if prepared { "COMMIT PREPARED 'late'" } else { "COMMIT" }).await.unwrap();
-        platform.holds("SELECT agent_name = 'late' FROM agent_configurations").await;
+        saver
+            .batch_execute(if prepared {
+                "COMMIT PREPARED 'late'"
+            } else {
+                "COMMIT"
+            })
+            .await
+            .unwrap();
+        platform
+            .holds("SELECT agent_name = 'late' FROM agent_configurations")
+            .await;
         platform.holds(is_settled).await;
     }
 }
@@ -300,34 +433,57 @@ async fn g1_a_counted_save_that_is_open_on_a_quiet_server_is_made_good_when_it_c
 #[tokio::test]
 async fn g1_a_counted_save_that_commits_late_is_made_good_while_a_fault_stands() {
     let (platform, daemon) = watched().await;
-    platform.run("ALTER TABLE agents ENABLE TRIGGER agent_sync_insert").await;
+    platform
+        .run("ALTER TABLE agents ENABLE TRIGGER agent_sync_insert")
+        .await;
     daemon.logged("a trigger is enabled but not ALWAYS").await;
     let (locker, saver) = (platform.connect().await, platform.connect().await);
-    locker.batch_execute("BEGIN; LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE").await.unwrap();
-    saver.batch_execute("BEGIN; UPDATE agents SET name = 'late'").await.unwrap();
+    locker
+        .batch_execute("BEGIN; LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    saver
+        .batch_execute("BEGIN; UPDATE agents SET name = 'late'")
+        .await
+        .unwrap();
     locker.batch_execute("ROLLBACK").await.unwrap();
     swept(&platform).await;
     saver.batch_execute("COMMIT").await.unwrap();
-    platform.holds("SELECT agent_name = 'late' IS TRUE FROM agent_configurations").await;
+    platform
+        .holds("SELECT agent_name = 'late' IS TRUE FROM agent_configurations")
+        .await;
 }
 
 #[tokio::test]
 async fn g1_a_transaction_that_saves_no_agent_holds_nothing_up() {
     let (platform, daemon) = watched().await;
-    platform.holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install").await;
+    platform
+        .holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install")
+        .await;
     platform.run("CREATE TABLE orders (id int)").await;
     let elsewhere = Platform::new().await;
     let (orders, other) = (platform.connect().await, elsewhere.connect().await);
-    orders.batch_execute("BEGIN; INSERT INTO orders VALUES (1); SELECT FROM agents").await.unwrap();
-    other.batch_execute("BEGIN; INSERT INTO agents (slug) VALUES ('b')").await.unwrap();
+    orders
+        .batch_execute("BEGIN; INSERT INTO orders VALUES (1); SELECT FROM agents")
+        .await
+        .unwrap();
+    other
+        .batch_execute("BEGIN; INSERT INTO agents (slug) VALUES ('b')")
+        .await
+        .unwrap();
     let locker = platform.connect().await;
-    locker.batch_execute("BEGIN; LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    locker
+        .batch_execute("BEGIN; LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
     platform.save("a", EXAMPLE).await;
     locker.batch_execute("ROLLBACK").await.unwrap();
     platform.becomes("a", EXPECTED).await;
-    daemon.logged("changes were saved that could not be captured").await;
-    let settled =
-        "SELECT uncaptured_seen = (SELECT last_value FROM agent_sync.uncaptured) FROM agent_sync.install";
+    daemon
+        .logged("changes were saved that could not be captured")
+        .await;
+    let settled = "SELECT uncaptured_seen = (SELECT last_value FROM agent_sync.uncaptured) FROM \
+        agent_sync.install";
     platform.holds(settled).await;
     orders.batch_execute("ROLLBACK").await.unwrap();
     other.batch_execute("ROLLBACK").await.unwrap();
@@ -336,7 +492,8 @@ async fn g1_a_transaction_that_saves_no_agent_holds_nothing_up() {
 #[tokio::test]
 async fn g1_a_counted_save_in_a_partition_or_a_child_is_waited_for() {
     for tables in [
-        "CREATE TABLE agents (slug text, region text, name text, voice_settings jsonb, PRIMARY KEY (slug, region))
+        "CREATE TABLE agents (slug text, region text, name text, voice_settings jsonb, PRIMARY
+              KEY (slug, region))
              PARTITION BY LIST (region);
          CREATE TABLE agents_eu PARTITION OF agents FOR VALUES IN ('eu') PARTITION BY LIST (slug);
          CREATE TABLE saved PARTITION OF agents_eu DEFAULT",
@@ -344,15 +501,40 @@ async fn g1_a_counted_save_in_a_partition_or_a_child_is_waited_for() {
          CREATE TABLE saved () INHERITS (agents)",
     ] {
         let platform = Platform::new().await;
-        platform.run(&format!("DROP TABLE agents CASCADE; {tables}")).await;
+        platform
+            .run(&format!("DROP TABLE agents CASCADE; {tables}"))
+            .await;
         let saver = platform.connect().await;
-        saver.batch_execute("BEGIN; INSERT INTO saved (slug, region) VALUES ('a', 'eu')").await.unwrap();
+        saver
+            .batch_execute(
+                "BEGIN; INSERT INTO saved (slug, region) VALUES ('a', \
+                'eu')",
+            )
+            .await
+            .unwrap();
         let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 2] =
             [&"public.agents", &"public.agent_configurations"];
         let savers = agent_sync::store::queries::SAVERS;
-        assert_eq!(platform.client.query(savers, &parameters).await.unwrap().len(), 1, "{tables}");
+        assert_eq!(
+            platform
+                .client
+                .query(savers, &parameters)
+                .await
+                .unwrap()
+                .len(),
+            1,
+            "{tables}"
+        );
         saver.batch_execute("COMMIT").await.unwrap();
-        assert!(platform.client.query(savers, &parameters).await.unwrap().is_empty(), "{tables}");
+        assert!(
+            platform
+                .client
+                .query(savers, &parameters)
+                .await
+                .unwrap()
+                .is_empty(),
+            "{tables}"
+        );
     }
 }
 
@@ -368,7 +550,12 @@ async fn the_log_of_a_database_that_stays_away_is_one_line() {
     let daemon = Daemon::start(command);
     daemon.logged_times("still unavailable", 20).await;
     assert_eq!(daemon.lines("database unavailable").len(), 1);
-    assert!(daemon.log().iter().all(|line| !line.to_string().contains("s3cret")));
+    assert!(
+        daemon
+            .log()
+            .iter()
+            .all(|line| !line.to_string().contains("s3cret"))
+    );
 }
 
 #[tokio::test]
@@ -380,21 +567,46 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
     assert!(platform.says(&["install", "--role", &role]).await.code == 0);
     let layout = platform.layout().await;
     let (claim, write) = (queries::claim(&layout), queries::write(&layout, true));
-    let (seal, layout_version, rules) = (queries::seal(), queries::layout_version(), queries::rules());
+    let (seal, layout_version, rules) =
+        (queries::seal(), queries::layout_version(), queries::rules());
     let (problems, known) = (report::problems(), queries::enqueue_known(&layout));
     let bare_write = queries::write(&layout, false);
-    let (claim_lone, write_lone) =
-        (queries::claim_lone(&layout, "true").unwrap(), queries::write_lone(&layout, true));
+    let (claim_lone, write_lone) = (
+        queries::claim_lone(&layout, "true").unwrap(),
+        queries::write_lone(&layout, true),
+    );
     let bare_write_lone = queries::write_lone(&layout, false);
-    let (all, orphans) = (queries::enqueue_all(&layout), queries::enqueue_orphans(&layout));
-    let (absent, unambiguous) = (queries::enqueue_absent(&layout), queries::enqueue_unambiguous(&layout));
-    let (found, uncaptured) = (queries::enqueue_found(&layout), queries::enqueue_uncaptured(&layout));
-    let (agents, configurations) = (report::count_agents(&layout), report::count_configurations(&layout));
+    let (all, orphans) = (
+        queries::enqueue_all(&layout),
+        queries::enqueue_orphans(&layout),
+    );
+    let (absent, unambiguous) = (
+        queries::enqueue_absent(&layout),
+        queries::enqueue_unambiguous(&layout),
+    );
+    let (found, uncaptured) = (
+        queries::enqueue_found(&layout),
+        queries::enqueue_uncaptured(&layout),
+    );
+    let (agents, configurations) = (
+        report::count_agents(&layout),
+        report::count_configurations(&layout),
+    );
     let (note, clear) = (queries::note_problems(), queries::clear_problems());
-    let (not_text, unreadable) = (queries::set_aside_not_text(), queries::set_aside_unreadable());
+    let (not_text, unreadable) = (
+        queries::set_aside_not_text(),
+        queries::set_aside_unreadable(),
+    );
     let (of_slug, of_first) = (queries::claim_slug(&layout), queries::claim_first(&layout));
-    let (first, page, take) = (queries::set_aside_first(), queries::claim_page(&layout), queries::take());
-    let (survey, bare_survey) = (report::survey(&layout, true), report::survey(&layout, false));
+    let (first, page, take) = (
+        queries::set_aside_first(),
+        queries::claim_page(&layout),
+        queries::take(),
+    );
+    let (survey, bare_survey) = (
+        report::survey(&layout, true),
+        report::survey(&layout, false),
+    );
     let (next_slugs, foreign_types) = (report::next_slugs(&layout), queries::foreign_types());
     for query in [
         report::DAEMONS,
@@ -483,15 +695,32 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         &found,
         &uncaptured,
     ] {
-        let prepared =
-            platform.client.prepare(query).await.unwrap_or_else(|error| panic!("{query}: {error:?}"));
-        // The role that the install makes may execute it: EXPLAIN asks for the privileges, as an execution does (G4).
-        let types: Vec<_> = prepared.params().iter().map(|of| format!("pg_catalog.{of}")).collect();
-        let types = if types.is_empty() { String::new() } else { format!("({})", types.join(", ")) };
+        let prepared = platform
+            .client
+            .prepare(query)
+            .await
+            .unwrap_or_else(|error| panic!("{query}: {error:?}"));
+        // The role that the install makes may execute it: EXPLAIN asks for the privileges, as an
+        // execution does (G4).
+        let types: Vec<_> = prepared
+            .params()
+            .iter()
+            .map(|of| format!("pg_catalog.{of}"))
+            .collect();
+        let types = if types.is_empty() {
+            String::new()
+        } else {
+            format!("({})", types.join(", "))
+        };
         let nulls = vec!["NULL"; prepared.params().len()].join(", ");
-        let nulls = if nulls.is_empty() { nulls } else { format!("({nulls})") };
+        let nulls = if nulls.is_empty() {
+            nulls
+        } else {
+            format!("({nulls})")
+        };
         let explain = format!(
-            "SET ROLE {role}; PREPARE one {types} AS {query}; EXPLAIN EXECUTE one {nulls}; DEALLOCATE one; RESET ROLE"
+            "SET ROLE {role}; PREPARE one {types} AS {query}; EXPLAIN EXECUTE one {nulls}; \
+            DEALLOCATE one; RESET ROLE"
         );
         let explained = platform.client.batch_execute(&explain).await;
         explained.unwrap_or_else(|error| panic!("{query}: {error:?}"));
@@ -505,7 +734,10 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         report::LED,
         report::STAND_DOWN,
     ] {
-        assert!(lock.contains("1634169721"), "the key of the locks is the one in sql/attach.sql");
+        assert!(
+            lock.contains("1634169721"),
+            "the key of the locks is the one in sql/attach.sql"
+        );
     }
     assert!(cluster().log().lines().all(|line| !line.contains("PANIC")));
 }
@@ -522,26 +754,40 @@ async fn g1_a_capture_that_was_off_for_a_moment_is_made_good() {
         platform.run("ALTER TABLE agents DISABLE TRIGGER ALL").await;
         platform.save("a", EXAMPLE).await;
         platform.run("ALTER TABLE agents ENABLE TRIGGER ALL").await;
-        assert_eq!(platform.outbox().await, Vec::<String>::new(), "it could not be captured");
+        assert_eq!(
+            platform.outbox().await,
+            Vec::<String>::new(),
+            "it could not be captured"
+        );
         if !while_running {
             daemon = platform.brisk_daemon();
         }
         platform.becomes("a", EXPECTED).await;
         let line = daemon.logged("a trigger is enabled but not ALWAYS").await;
         assert!(daemon.lines("capture broken").is_empty());
-        assert!(line["remedy"].as_str().unwrap().contains("agent-sync install"), "{line}");
+        assert!(
+            line["remedy"]
+                .as_str()
+                .unwrap()
+                .contains("agent-sync install"),
+            "{line}"
+        );
         platform.install();
         daemon.logged("changes are noticed again").await;
     }
 }
 
-/// What changes which agents there are, or hides changes from the triggers, and leaves the catalog as it was, but for the versions of
-/// its rows. `{save}` saves what no trigger notes.
+/// What changes which agents there are, or hides changes from the triggers, and leaves the catalog
+/// as it was, but for the versions of its rows. `{save}` saves what no trigger notes.
 const SEALED: &[(&str, &str)] = &[
-    ("a trigger that is disabled", "ALTER TABLE agents DISABLE TRIGGER USER; {save}; {enable}"),
+    (
+        "a trigger that is disabled",
+        "ALTER TABLE agents DISABLE TRIGGER USER; {save}; {enable}",
+    ),
     (
         "a table that is emptied and filled with the triggers asleep",
-        "ALTER TABLE agents DISABLE TRIGGER USER; CREATE TABLE kept AS SELECT * FROM agents; TRUNCATE agents;
+        "ALTER TABLE agents DISABLE TRIGGER USER; CREATE TABLE kept AS SELECT *
+              FROM agents; TRUNCATE agents;
          INSERT INTO agents SELECT * FROM kept; {save}; {enable}",
     ),
     (
@@ -553,34 +799,53 @@ const SEALED: &[(&str, &str)] = &[
         "the schema of agent-sync that is away",
         "ALTER SCHEMA agent_sync RENAME TO away; {save}; ALTER SCHEMA away RENAME TO agent_sync",
     ),
-    ("an outbox that is emptied", "{save}; TRUNCATE agent_sync.outbox"),
+    (
+        "an outbox that is emptied",
+        "{save}; TRUNCATE agent_sync.outbox",
+    ),
     (
         "an outbox that is swapped out and back",
-        "ALTER TABLE agent_sync.outbox RENAME TO o; CREATE TABLE agent_sync.outbox (slug text, at timestamptz); {save};
+        "ALTER TABLE agent_sync.outbox RENAME TO o; CREATE TABLE agent_sync.outbox (slug text, at
+              timestamptz); {save};
          DROP TABLE agent_sync.outbox; ALTER TABLE agent_sync.o RENAME TO outbox",
     ),
 ];
 
 #[tokio::test]
 async fn g14_what_was_hidden_from_the_triggers_for_a_moment_is_made_good() {
-    let enable = "ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_insert; ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_update";
+    let enable = "ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_insert; ALTER TABLE agents \
+        ENABLE ALWAYS TRIGGER agent_sync_update";
     for (what, statements) in SEALED {
         let (platform, mut daemon) = watched().await;
-        platform.holds("SELECT uncaptured_seen >= 0 AND seal LIKE 'md5 %' FROM agent_sync.install").await;
+        platform
+            .holds("SELECT uncaptured_seen >= 0 AND seal LIKE 'md5 %' FROM agent_sync.install")
+            .await;
         // No daemon is there to hear of it, nor to take what is put into the outbox.
         daemon.signal("TERM");
         daemon.ended().await;
-        let statements =
-            statements.replace("{save}", "UPDATE agents SET name = 'missed'").replace("{enable}", enable);
+        let statements = statements
+            .replace("{save}", "UPDATE agents SET name = 'missed'")
+            .replace("{enable}", enable);
         platform.run(&format!("BEGIN; {statements}; COMMIT")).await;
-        platform.run("ALTER SEQUENCE agent_sync.uncaptured RESTART").await;
-        platform.run("UPDATE agent_sync.install SET uncaptured_seen = (SELECT last_value FROM agent_sync.uncaptured)").await;
+        platform
+            .run("ALTER SEQUENCE agent_sync.uncaptured RESTART")
+            .await;
+        platform
+            .run(
+                "UPDATE agent_sync.install SET uncaptured_seen = (SELECT last_value FROM \
+                agent_sync.uncaptured)",
+            )
+            .await;
         let daemon = platform.brisk_daemon();
         eventually(what, async || {
-            platform.value("SELECT agent_name = 'missed' IS TRUE FROM agent_configurations").await
+            platform
+                .value("SELECT agent_name = 'missed' IS TRUE FROM agent_configurations")
+                .await
         })
         .await;
-        daemon.logged("the tables, their triggers or policies were changed").await;
+        daemon
+            .logged("the tables, their triggers or policies were changed")
+            .await;
     }
 }
 
@@ -590,7 +855,8 @@ async fn g14_rows_that_come_by_attach_partition_are_in_sync_within_one_sweep() {
     platform
         .run(
             "DROP TABLE agents CASCADE;
-             CREATE TABLE agents (region text NOT NULL, slug text NOT NULL, name text, voice_settings jsonb, UNIQUE (slug, region))
+             CREATE TABLE agents (region text NOT NULL, slug text NOT NULL, name text,
+               voice_settings jsonb, UNIQUE (slug, region))
                  PARTITION BY LIST (region);
              CREATE TABLE eu PARTITION OF agents FOR VALUES IN ('eu');
              CREATE TABLE us (LIKE agents INCLUDING ALL)",
@@ -599,41 +865,69 @@ async fn g14_rows_that_come_by_attach_partition_are_in_sync_within_one_sweep() {
     platform.install();
     platform.configure("a").await;
     platform.configure("b").await;
-    platform.run("INSERT INTO agents (region, slug, name) VALUES ('eu', 'a', 'first')").await;
+    platform
+        .run("INSERT INTO agents (region, slug, name) VALUES ('eu', 'a', 'first')")
+        .await;
     let daemon = platform.brisk_daemon();
     daemon.logged("caught up").await;
-    platform.holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install").await;
+    platform
+        .holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install")
+        .await;
     let attach = "ALTER TABLE agents ATTACH PARTITION us FOR VALUES IN ('us')";
     platform
-        .run(&format!("INSERT INTO us (region, slug, name) VALUES ('us', 'b', 'attached'); {attach}"))
+        .run(&format!(
+            "INSERT INTO us (region, slug, name) VALUES ('us', 'b', 'attached'); {attach}"
+        ))
         .await;
     platform
-        .holds("SELECT agent_name = 'attached' IS TRUE FROM agent_configurations WHERE agent_slug = 'b'")
+        .holds(
+            "SELECT agent_name = 'attached' IS TRUE FROM agent_configurations WHERE agent_slug \
+            = 'b'",
+        )
         .await;
-    daemon.logged("the tables, their triggers or policies were changed").await;
-    platform
-        .run(&format!("ALTER TABLE agents DETACH PARTITION us; UPDATE us SET name = 'apart'; {attach}"))
+    daemon
+        .logged("the tables, their triggers or policies were changed")
         .await;
     platform
-        .holds("SELECT agent_name = 'apart' IS TRUE FROM agent_configurations WHERE agent_slug = 'b'")
+        .run(&format!(
+            "ALTER TABLE agents DETACH PARTITION us; UPDATE us SET name = 'apart'; {attach}"
+        ))
+        .await;
+    platform
+        .holds(
+            "SELECT agent_name = 'apart' IS TRUE FROM agent_configurations WHERE agent_slug = 'b'",
+        )
         .await;
 
-    // The trigger of one partition does not work: that is a fault, and what is saved there is found by the sweeps.
-    platform.run("ALTER TABLE us DISABLE TRIGGER agent_sync_update").await;
-    let line = daemon.logged("saves in a partition or child table are not noticed").await;
+    // The trigger of one partition does not work: that is a fault, and what is saved there is found
+    // by the sweeps.
+    platform
+        .run("ALTER TABLE us DISABLE TRIGGER agent_sync_update")
+        .await;
+    let line = daemon
+        .logged("saves in a partition or child table are not noticed")
+        .await;
     assert_eq!(
         (&line["trigger"], &line["fault"]),
         (&json!("public.us.agent_sync_update"), &json!("disabled"))
     );
     for name in ["blind", "blinder"] {
-        platform.run(&format!("UPDATE agents SET name = '{name}' WHERE slug = 'b'")).await;
         platform
-            .holds(&format!("SELECT agent_name = '{name}' FROM agent_configurations WHERE agent_slug = 'b'"))
+            .run(&format!(
+                "UPDATE agents SET name = '{name}' WHERE slug = 'b'"
+            ))
+            .await;
+        platform
+            .holds(&format!(
+                "SELECT agent_name = '{name}' FROM agent_configurations WHERE agent_slug = 'b'"
+            ))
             .await;
     }
     platform.run(line["remedy"].as_str().unwrap()).await;
     daemon.logged("changes are noticed again").await;
-    platform.run("ALTER TABLE us ENABLE TRIGGER agent_sync_update").await;
+    platform
+        .run("ALTER TABLE us ENABLE TRIGGER agent_sync_update")
+        .await;
     daemon.logged("a trigger is enabled but not ALWAYS").await;
 }
 
@@ -648,38 +942,66 @@ async fn g14_saves_in_a_child_table_are_a_fault_and_in_sync_within_one_sweep() {
         platform.configure(slug).await;
     }
     platform
-        .run("INSERT INTO agents (slug) VALUES ('a'); INSERT INTO child (slug) VALUES ('b'); INSERT INTO grandchild (slug) VALUES ('c')")
+        .run(
+            "INSERT INTO agents (slug) VALUES ('a'); INSERT INTO child (slug) VALUES ('b'); \
+            INSERT INTO grandchild (slug) VALUES ('c')",
+        )
         .await;
     let daemon = platform.brisk_daemon();
-    let lines = daemon.logged_times("saves in a partition or child table are not noticed", 4).await;
-    let triggers: Vec<_> = lines.iter().map(|line| line["trigger"].as_str().unwrap()).collect();
-    for trigger in ["public.child.agent_sync_insert", "public.grandchild.agent_sync_update"] {
+    let lines = daemon
+        .logged_times("saves in a partition or child table are not noticed", 4)
+        .await;
+    let triggers: Vec<_> = lines
+        .iter()
+        .map(|line| line["trigger"].as_str().unwrap())
+        .collect();
+    for trigger in [
+        "public.child.agent_sync_insert",
+        "public.grandchild.agent_sync_update",
+    ] {
         assert!(triggers.contains(&trigger), "{triggers:?}");
     }
     for name in ["once", "twice"] {
-        platform.run(&format!("UPDATE agents SET name = '{name}'")).await;
         platform
-            .holds(&format!("SELECT count(*) = 3 FROM agent_configurations WHERE agent_name = '{name}'"))
+            .run(&format!("UPDATE agents SET name = '{name}'"))
+            .await;
+        platform
+            .holds(&format!(
+                "SELECT count(*) = 3 FROM agent_configurations WHERE agent_name = '{name}'"
+            ))
             .await;
     }
     let doctor = platform.says(&["doctor", "--json"]).await;
     assert!(
-        doctor.code == 2 && doctor.out.contains("saves in this partition or child are not noticed"),
+        doctor.code == 2
+            && doctor
+                .out
+                .contains("saves in this partition or child are not noticed"),
         "{doctor:?}"
     );
-    assert_eq!(daemon.lines("saves in a partition or child table").len(), 4, "each is told once");
+    assert_eq!(
+        daemon.lines("saves in a partition or child table").len(),
+        4,
+        "each is told once"
+    );
 }
 
 #[tokio::test]
-async fn g14_a_second_time_with_the_triggers_disabled_is_made_good_while_the_fault_of_the_first_stands() {
+async fn g14_a_second_time_with_the_triggers_disabled_is_made_good_while_the_fault_of_the_first_stands()
+ {
     let (platform, daemon) = watched().await;
     for name in ["first", "second", "third"] {
         platform
             .run(&format!(
-                "ALTER TABLE agents DISABLE TRIGGER ALL; UPDATE agents SET name = '{name}'; ALTER TABLE agents ENABLE TRIGGER ALL"
+                "ALTER TABLE agents DISABLE TRIGGER ALL; UPDATE agents SET name = '{name}'; ALTER \
+                TABLE agents ENABLE TRIGGER ALL"
             ))
             .await;
-        platform.holds(&format!("SELECT agent_name = '{name}' IS TRUE FROM agent_configurations")).await;
+        platform
+            .holds(&format!(
+                "SELECT agent_name = '{name}' IS TRUE FROM agent_configurations"
+            ))
+            .await;
     }
     assert!(daemon.lines("capture broken").is_empty());
 }
@@ -687,7 +1009,9 @@ async fn g14_a_second_time_with_the_triggers_disabled_is_made_good_while_the_fau
 #[tokio::test]
 async fn the_seal_is_left_alone_by_what_the_server_does_by_itself() {
     let (platform, daemon) = watched().await;
-    platform.holds("SELECT uncaptured_seen >= 0 AND seal LIKE 'md5 %' FROM agent_sync.install").await;
+    platform
+        .holds("SELECT uncaptured_seen >= 0 AND seal LIKE 'md5 %' FROM agent_sync.install")
+        .await;
     for quiet in [
         "VACUUM agents",
         "VACUUM (FREEZE, ANALYZE) agents",
@@ -705,23 +1029,40 @@ async fn the_seal_is_left_alone_by_what_the_server_does_by_itself() {
     swept(&platform).await;
     platform.install();
     swept(&platform).await;
-    assert!(daemon.lines("the tables, their triggers").is_empty(), "nothing of this hides a change");
+    assert!(
+        daemon.lines("the tables, their triggers").is_empty(),
+        "nothing of this hides a change"
+    );
 }
 
 #[tokio::test]
 async fn g1_a_column_that_came_after_the_install_is_reported() {
     let platform = Platform::new().await;
-    platform.run("ALTER TABLE agents DROP COLUMN agent_image").await;
+    platform
+        .run("ALTER TABLE agents DROP COLUMN agent_image")
+        .await;
     platform.install();
     platform.save("a", "{}").await;
     platform.configure("a").await;
-    platform.run("ALTER TABLE agents ADD COLUMN agent_image text").await;
+    platform
+        .run("ALTER TABLE agents ADD COLUMN agent_image text")
+        .await;
     let daemon = platform.brisk_daemon();
     let line = daemon.logged("capture broken").await;
-    assert!(line["fault"].as_str().unwrap().contains("blind to the column agent_image"), "{line}");
-    platform.run("UPDATE agents SET agent_image = 'new.png'").await;
+    assert!(
+        line["fault"]
+            .as_str()
+            .unwrap()
+            .contains("blind to the column agent_image"),
+        "{line}"
+    );
+    platform
+        .run("UPDATE agents SET agent_image = 'new.png'")
+        .await;
     platform.install();
-    platform.holds("SELECT agent_image = 'new.png' IS TRUE FROM agent_configurations").await;
+    platform
+        .holds("SELECT agent_image = 'new.png' IS TRUE FROM agent_configurations")
+        .await;
 }
 
 #[tokio::test]
@@ -729,14 +1070,18 @@ async fn sigkill_at_any_point_loses_nothing() {
     let platform = Platform::installed().await;
     platform
         .run(
-            "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'start' FROM generate_series(1, 300) i;
+            "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'start'
+                  FROM generate_series(1, 300) i;
               INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
         )
         .await;
     let writer = platform.connect().await;
     for round in 0..60_u64 {
         let mut daemon = platform.daemon();
-        let save = format!("UPDATE agents SET name = 'round {round}' WHERE slug LIKE '%{}'", round % 10);
+        let save = format!(
+            "UPDATE agents SET name = 'round {round}' WHERE slug LIKE '%{}'",
+            round % 10
+        );
         writer.batch_execute(&save).await.unwrap();
         // From before it is connected to long after it has caught up, in steps of 2 ms.
         tokio::time::sleep(std::time::Duration::from_millis(2 * round)).await;
@@ -746,12 +1091,18 @@ async fn sigkill_at_any_point_loses_nothing() {
     let _daemon = platform.caught_up_daemon().await;
     platform
         .holds(
-            "SELECT NOT EXISTS (SELECT FROM agents a JOIN agent_configurations c ON c.agent_slug = a.slug
+            "SELECT NOT EXISTS (SELECT FROM agents a JOIN agent_configurations c
+                  ON c.agent_slug = a.slug
                 WHERE a.name IS DISTINCT FROM c.agent_name)",
         )
         .await;
     platform.drained().await;
-    assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 0);
+    assert_eq!(
+        platform
+            .value::<i64>("SELECT count(*) FROM agent_sync.problem")
+            .await,
+        0
+    );
 }
 
 #[tokio::test]
@@ -763,9 +1114,14 @@ async fn a_crash_of_the_server_is_not_told_as_saves_that_could_not_be_captured()
     platform.configure("a").await;
     let daemon = platform.brisk_daemon();
     daemon.logged("caught up").await;
-    platform.holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install").await;
-    let before: i64 = platform.value("SELECT last_value FROM agent_sync.uncaptured").await;
-    // A commit that is waited for takes what the daemon has committed to the disk; a checkpoint would end the run ahead.
+    platform
+        .holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install")
+        .await;
+    let before: i64 = platform
+        .value("SELECT last_value FROM agent_sync.uncaptured")
+        .await;
+    // A commit that is waited for takes what the daemon has committed to the disk; a checkpoint
+    // would end the run ahead.
     platform.run("SET synchronous_commit = on").await;
     platform.run("CREATE TABLE flushed ()").await;
     own.control(&["-m", "immediate", "stop"]).unwrap();
@@ -773,15 +1129,30 @@ async fn a_crash_of_the_server_is_not_told_as_saves_that_could_not_be_captured()
     let (client, _) = crate::support::platform::connect(&platform.url).await;
     let sql = "SELECT last_value FROM agent_sync.uncaptured";
     let after: i64 = client.query_one(sql, &[]).await.unwrap().get(0);
-    assert!(after > before, "the log of the sequence ran ahead: {before}, {after}");
+    assert!(
+        after > before,
+        "the log of the sequence ran ahead: {before}, {after}"
+    );
     daemon.logged("the server may have crashed").await;
-    assert!(daemon.lines("changes were saved that could not be captured").is_empty());
+    assert!(
+        daemon
+            .lines("changes were saved that could not be captured")
+            .is_empty()
+    );
     // What is counted from now on is told as such.
-    client.batch_execute("BEGIN; LOCK TABLE agent_sync.outbox").await.unwrap();
+    client
+        .batch_execute("BEGIN; LOCK TABLE agent_sync.outbox")
+        .await
+        .unwrap();
     let (saver, _) = crate::support::platform::connect(&platform.url).await;
-    saver.batch_execute("UPDATE agents SET name = 'counted'").await.unwrap();
+    saver
+        .batch_execute("UPDATE agents SET name = 'counted'")
+        .await
+        .unwrap();
     client.batch_execute("ROLLBACK").await.unwrap();
-    let line = daemon.logged("changes were saved that could not be captured").await;
+    let line = daemon
+        .logged("changes were saved that could not be captured")
+        .await;
     assert_eq!(line["saves"], json!(1));
 }
 
@@ -791,25 +1162,41 @@ async fn a_retry_that_a_clock_set_back_has_put_far_off_is_due() {
     platform
         .run("ALTER TABLE agent_configurations ADD CONSTRAINT short CHECK (length(agent_name) < 9)")
         .await;
-    platform.run("UPDATE agents SET name = 'far too long'").await;
-    platform.holds("SELECT count(*) = 1 FROM agent_sync.problem WHERE kind = 'failed'").await;
-    platform.run("ALTER TABLE agent_configurations DROP CONSTRAINT short").await;
-    platform.run("UPDATE agent_sync.problem SET next_attempt = now() + interval '3 hours'").await;
-    platform.holds("SELECT agent_name = 'far too long' IS TRUE FROM agent_configurations").await;
+    platform
+        .run("UPDATE agents SET name = 'far too long'")
+        .await;
+    platform
+        .holds("SELECT count(*) = 1 FROM agent_sync.problem WHERE kind = 'failed'")
+        .await;
+    platform
+        .run("ALTER TABLE agent_configurations DROP CONSTRAINT short")
+        .await;
+    platform
+        .run("UPDATE agent_sync.problem SET next_attempt = now() + interval '3 hours'")
+        .await;
+    platform
+        .holds("SELECT agent_name = 'far too long' IS TRUE FROM agent_configurations")
+        .await;
 }
 
 /// A sequence that was set back gives its first number again, and `last_value` does not move.
 #[tokio::test]
 async fn g1_a_save_that_is_counted_after_the_count_was_set_back_is_made_good() {
-    for set_back in
-        ["SELECT setval('agent_sync.uncaptured', 1, false)", "ALTER SEQUENCE agent_sync.uncaptured RESTART"]
-    {
+    for set_back in [
+        "SELECT setval('agent_sync.uncaptured', 1, false)",
+        "ALTER SEQUENCE agent_sync.uncaptured RESTART",
+    ] {
         let (platform, daemon) = watched().await;
         platform.run(set_back).await;
-        platform.holds("SELECT uncaptured_seen < -1 FROM agent_sync.install").await;
+        platform
+            .holds("SELECT uncaptured_seen < -1 FROM agent_sync.install")
+            .await;
         platform.drained().await;
         let other = platform.connect().await;
-        other.batch_execute("BEGIN; LOCK TABLE agent_sync.outbox IN SHARE MODE").await.unwrap();
+        other
+            .batch_execute("BEGIN; LOCK TABLE agent_sync.outbox IN SHARE MODE")
+            .await
+            .unwrap();
         platform.save("a", EXAMPLE).await;
         other.batch_execute("COMMIT").await.unwrap();
         platform.becomes("a", EXPECTED).await;

@@ -1,5 +1,5 @@
-//! Who owns what an install makes, and whom an install trusts (S4, S5, S17): a superuser who installs hands nothing to anybody, and runs
-//! nothing of anybody.
+//! Who owns what an install makes, and whom an install trusts (S4, S5, S17): a superuser who
+//! installs hands nothing to anybody, and runs nothing of anybody.
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -11,16 +11,19 @@ fn unique(platform: &Platform, what: &str) -> String {
     format!("{what}_{}", platform.name())
 }
 
-/// A platform whose two tables belong to two roles, which are no superusers and may make schemas; and these.
+/// A platform whose two tables belong to two roles, which are no superusers and may make schemas;
+/// and these.
 async fn owned() -> (Platform, [String; 2]) {
     let platform = Platform::new().await;
     let owners = ["agents", "configs"].map(|what| unique(&platform, what));
     let [agents, configs] = &owners;
     platform
         .run(&format!(
-            "CREATE ROLE {agents} LOGIN; CREATE ROLE {configs} LOGIN; GRANT CREATE ON DATABASE {} TO {agents}, {configs};
+            "CREATE ROLE {agents} LOGIN; CREATE ROLE {configs} LOGIN; GRANT CREATE
+                  ON DATABASE {} TO {agents}, {configs};
              GRANT ALL ON SCHEMA public TO {agents}, {configs};
-             ALTER TABLE agents OWNER TO {agents}; ALTER TABLE agent_configurations OWNER TO {configs}",
+             ALTER TABLE agents OWNER TO {agents}; ALTER TABLE agent_configurations OWNER TO
+               {configs}",
             platform.name()
         ))
         .await;
@@ -30,7 +33,11 @@ async fn owned() -> (Platform, [String; 2]) {
 /// A platform that one role owns and has installed agent-sync on, and the role.
 async fn installed_by_its_owner() -> (Platform, String) {
     let (platform, [owner, _]) = owned().await;
-    platform.run(&format!("ALTER TABLE agent_configurations OWNER TO {owner}")).await;
+    platform
+        .run(&format!(
+            "ALTER TABLE agent_configurations OWNER TO {owner}"
+        ))
+        .await;
     let said = platform.says_as(&owner, &["install"]).await;
     assert_eq!(said.code, 0, "{said:?}");
     (platform, owner)
@@ -38,24 +45,34 @@ async fn installed_by_its_owner() -> (Platform, String) {
 
 fn command_as(platform: &Platform, role: &str, arguments: &[&str]) -> Command {
     let mut command = platform.command(arguments);
-    command.env("DATABASE_URL", platform.url_as(role)).env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
+    command
+        .env("DATABASE_URL", platform.url_as(role))
+        .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
     command
 }
 
 async fn run_as(platform: &Platform, role: &str, sql: &str) {
     let (client, _) = crate::support::platform::connect(&platform.url_as(role)).await;
-    client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+    client
+        .batch_execute(sql)
+        .await
+        .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
 }
 
 async fn is_superuser(platform: &Platform, role: &str) -> bool {
-    platform.value(&format!("SELECT rolsuper FROM pg_roles WHERE rolname = '{role}'")).await
+    platform
+        .value(&format!(
+            "SELECT rolsuper FROM pg_roles WHERE rolname = '{role}'"
+        ))
+        .await
 }
 
 /// The owners of the two capture functions.
 async fn function_owners(platform: &Platform) -> String {
     platform
         .value(
-            "SELECT string_agg(proname || ' ' || proowner::regrole, ', ' ORDER BY proname) FROM pg_proc
+            "SELECT string_agg(proname || ' ' || proowner::regrole, ', ' ORDER BY proname)
+                  FROM pg_proc
              WHERE pronamespace = 'agent_sync'::regnamespace",
         )
         .await
@@ -68,11 +85,16 @@ async fn holds(platform: &Platform, role: &str) -> String {
             "SELECT coalesce(string_agg(what, ', ' ORDER BY what), '') FROM (
                  SELECT 'schema ' || a.privilege_type FROM pg_namespace n, aclexplode(n.nspacl) a
                      WHERE n.nspname = 'agent_sync' AND a.grantee = '{role}'::regrole
-                 UNION ALL SELECT c.relname || ' ' || a.privilege_type FROM pg_class c, aclexplode(c.relacl) a
-                     WHERE c.relnamespace = 'agent_sync'::regnamespace AND a.grantee = '{role}'::regrole
-                 UNION ALL SELECT t.attrelid::regclass::text || '.' || t.attname || ' ' || a.privilege_type
-                     FROM pg_attribute t JOIN pg_class c ON c.oid = t.attrelid, aclexplode(t.attacl) a
-                     WHERE c.relnamespace = 'agent_sync'::regnamespace AND a.grantee = '{role}'::regrole) AS held (what)"
+                 UNION ALL SELECT c.relname || ' ' || a.privilege_type
+                   FROM pg_class c, aclexplode(c.relacl) a
+                     WHERE c.relnamespace = 'agent_sync'::regnamespace
+                       AND a.grantee = '{role}'::regrole
+                 UNION ALL SELECT t.attrelid::regclass::text || '.' || t.attname || ' ' ||
+                   a.privilege_type
+                     FROM pg_attribute t JOIN pg_class c
+                       ON c.oid = t.attrelid, aclexplode(t.attacl) a
+                     WHERE c.relnamespace = 'agent_sync'::regnamespace
+                       AND a.grantee = '{role}'::regrole) AS held (what)"
         ))
         .await
 }
@@ -80,14 +102,17 @@ async fn holds(platform: &Platform, role: &str) -> String {
 /// What the owner of a table needs to capture, and has of the schema besides nothing.
 const NEEDED: &str = "agent_sync.outbox.ctid SELECT, outbox INSERT, schema USAGE, uncaptured USAGE";
 
-/// GIVEN tables of two ordinary roles, WHEN a superuser installs, THEN each function belongs to the owner of its table, who has what it needs and no
-/// more; and what such an owner gets the function to call runs with no rights but its own.
+/// GIVEN tables of two ordinary roles, WHEN a superuser installs, THEN each function belongs to the
+/// owner of its table, who has what it needs and no more; and what such an owner gets the function
+/// to call runs with no rights but its own.
 #[tokio::test]
 async fn s4_a_superuser_who_installs_hands_nothing_to_the_owners_of_the_tables() {
     for printed in [false, true] {
         let (platform, [agents, configs]) = owned().await;
         if printed {
-            platform.run(&platform.says(&["install", "--print"]).await.out).await;
+            platform
+                .run(&platform.says(&["install", "--print"]).await.out)
+                .await;
         } else {
             platform.install();
         }
@@ -98,9 +123,20 @@ async fn s4_a_superuser_who_installs_hands_nothing_to_the_owners_of_the_tables()
         for owner in [&agents, &configs] {
             assert_eq!(holds(&platform, owner).await, NEEDED);
         }
-        assert!(platform.says(&["install"]).await.out.contains("nothing to change"));
+        assert!(
+            platform
+                .says(&["install"])
+                .await
+                .out
+                .contains("nothing to change")
+        );
         run_as(&platform, &agents, "INSERT INTO agents (slug) VALUES ('a')").await;
-        run_as(&platform, &configs, "INSERT INTO agent_configurations (agent_slug) VALUES ('b')").await;
+        run_as(
+            &platform,
+            &configs,
+            "INSERT INTO agent_configurations (agent_slug) VALUES ('b')",
+        )
+        .await;
         let mut noted = platform.outbox().await;
         noted.sort();
         assert_eq!(noted, ["a", "b"]);
@@ -111,25 +147,36 @@ async fn s4_a_superuser_who_installs_hands_nothing_to_the_owners_of_the_tables()
              CREATE TYPE public.evil AS ENUM ('x');
              CREATE FUNCTION public.evil_text(public.evil) RETURNS text LANGUAGE plpgsql AS $$ BEGIN
                  INSERT INTO public.ran_as VALUES (current_user);
-                 BEGIN EXECUTE 'ALTER ROLE {agents} SUPERUSER'; EXCEPTION WHEN OTHERS THEN NULL; END;
+                 BEGIN EXECUTE 'ALTER ROLE {agents} SUPERUSER'; EXCEPTION WHEN OTHERS
+                   THEN NULL; END;
                  RETURN 'x'; END $$;
-             CREATE CAST (public.evil AS text) WITH FUNCTION public.evil_text(public.evil) AS IMPLICIT;
-             ALTER TABLE agents RENAME COLUMN slug TO former; ALTER TABLE agents ADD COLUMN slug public.evil;
+             CREATE CAST (public.evil AS text) WITH FUNCTION public.evil_text(public.evil) AS
+               IMPLICIT;
+             ALTER TABLE agents RENAME COLUMN slug TO former; ALTER TABLE agents ADD COLUMN slug
+               public.evil;
              INSERT INTO agents (former, slug) VALUES ('c', 'x')"
         );
         run_as(&platform, &agents, &evil).await;
-        assert_eq!(platform.value::<String>("SELECT min(role) FROM public.ran_as").await, agents);
+        assert_eq!(
+            platform
+                .value::<String>("SELECT min(role) FROM public.ran_as")
+                .await,
+            agents
+        );
         assert!(!is_superuser(&platform, &agents).await);
     }
 }
 
-/// GIVEN a save that can be neither noted nor counted, WHEN the function belongs to the owner of the table, THEN the large object that tells of it is
-/// known by that owner, and the uninstall removes it.
+/// GIVEN a save that can be neither noted nor counted, WHEN the function belongs to the owner of
+/// the table, THEN the large object that tells of it is known by that owner, and the uninstall
+/// removes it.
 #[tokio::test]
 async fn s4_what_a_function_leaves_of_a_lost_save_belongs_to_the_owner_of_the_table() {
     let (platform, [agents, _]) = owned().await;
     platform.install();
-    platform.run("INSERT INTO agent_configurations (agent_slug, provider_config) VALUES ('a', '{}')").await;
+    platform
+        .run("INSERT INTO agent_configurations (agent_slug, provider_config) VALUES ('a', '{}')")
+        .await;
     let daemon = platform.brisk_daemon();
     daemon.logged("caught up").await;
     platform.drained().await;
@@ -137,23 +184,36 @@ async fn s4_what_a_function_leaves_of_a_lost_save_belongs_to_the_owner_of_the_ta
     let other = platform.connect().await;
     other
         .batch_execute(&format!(
-            "BEGIN; ALTER TABLE agent_sync.outbox OWNER TO {agents}; ALTER SEQUENCE agent_sync.uncaptured OWNER TO {agents}"
+            "BEGIN; ALTER TABLE agent_sync.outbox OWNER TO {agents}; ALTER SEQUENCE \
+            agent_sync.uncaptured OWNER TO {agents}"
         ))
         .await
         .unwrap();
-    run_as(&platform, &agents, "INSERT INTO agents (slug, name) VALUES ('a', 'not noted')").await;
+    run_as(
+        &platform,
+        &agents,
+        "INSERT INTO agents (slug, name) VALUES ('a', 'not noted')",
+    )
+    .await;
     other.batch_execute("ROLLBACK").await.unwrap();
     assert_eq!(platform.outbox().await, Vec::<String>::new());
     let owner = "SELECT string_agg(lomowner::regrole::text, ',') FROM pg_largeobject_metadata";
     assert_eq!(platform.value::<String>(owner).await, agents);
     let _daemon = platform.brisk_daemon();
-    platform.holds("SELECT agent_name = 'not noted' IS TRUE FROM agent_configurations").await;
+    platform
+        .holds("SELECT agent_name = 'not noted' IS TRUE FROM agent_configurations")
+        .await;
     assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0);
-    assert!(platform.value::<bool>("SELECT NOT EXISTS (SELECT FROM pg_largeobject_metadata)").await);
+    assert!(
+        platform
+            .value::<bool>("SELECT NOT EXISTS (SELECT FROM pg_largeobject_metadata)")
+            .await
+    );
 }
 
-/// GIVEN functions of a role that the owner of the table is not, THEN `doctor` and the daemon warn and name both, and an install gives them to that
-/// owner, whatever came before; who owned them has nothing left.
+/// GIVEN functions of a role that the owner of the table is not, THEN `doctor` and the daemon warn
+/// and name both, and an install gives them to that owner, whatever came before; who owned them has
+/// nothing left.
 #[tokio::test]
 async fn s4_functions_of_another_owner_are_told_and_given_to_the_owner_of_the_table() {
     let (platform, [agents, configs]) = owned().await;
@@ -166,12 +226,18 @@ async fn s4_functions_of_another_owner_are_told_and_given_to_the_owner_of_the_ta
         .await;
     let daemon = platform.brisk_daemon();
     let text = format!(
-        "agent_sync.capture_agent() belongs to the superuser postgres, and the owner of public.agents, {agents}, can act with the \
-         rights of that role through it"
+        "agent_sync.capture_agent() belongs to the superuser postgres, and the owner of \
+        public.agents, {agents}, can act with the rights of that role through it"
     );
     let line = daemon.logged(&text).await;
     assert_eq!(line["level"], "WARN");
-    assert!(line["remedy"].as_str().unwrap().contains("`agent-sync install`"), "{line}");
+    assert!(
+        line["remedy"]
+            .as_str()
+            .unwrap()
+            .contains("`agent-sync install`"),
+        "{line}"
+    );
     daemon.logged("caught up").await;
     let said = platform.says(&["doctor", "--json"]).await;
     assert!(said.code == 0 && said.out.contains(&text), "{said:?}");
@@ -180,15 +246,26 @@ async fn s4_functions_of_another_owner_are_told_and_given_to_the_owner_of_the_ta
         function_owners(&platform).await,
         format!("capture_agent {agents}, capture_configuration {configs}")
     );
-    assert!(!platform.says(&["doctor"]).await.out.contains("belongs to the superuser"));
+    assert!(
+        !platform
+            .says(&["doctor"])
+            .await
+            .out
+            .contains("belongs to the superuser")
+    );
 
     let heir = unique(&platform, "heir");
     platform
-        .run(&format!("CREATE ROLE {heir} LOGIN; ALTER TABLE agents OWNER TO {heir}; GRANT USAGE ON SCHEMA public TO {heir}"))
+        .run(&format!(
+            "CREATE ROLE {heir} LOGIN; ALTER TABLE agents OWNER TO {heir}; GRANT USAGE \
+            ON SCHEMA public TO {heir}"
+        ))
         .await;
     let said = platform.says(&["doctor", "--json"]).await;
     assert!(
-        said.out.contains(&format!("belongs to the role {agents}, and the owner of public.agents, {heir},")),
+        said.out.contains(&format!(
+            "belongs to the role {agents}, and the owner of public.agents, {heir},"
+        )),
         "{said:?}"
     );
     platform.install();
@@ -197,15 +274,29 @@ async fn s4_functions_of_another_owner_are_told_and_given_to_the_owner_of_the_ta
         format!("capture_agent {heir}, capture_configuration {configs}")
     );
     assert_eq!(
-        (holds(&platform, &agents).await.as_str(), holds(&platform, &heir).await.as_str()),
+        (
+            holds(&platform, &agents).await.as_str(),
+            holds(&platform, &heir).await.as_str()
+        ),
         ("", NEEDED)
     );
-    run_as(&platform, &heir, "INSERT INTO agents (slug) VALUES ('after')").await;
-    assert!(platform.says(&["install"]).await.out.contains("nothing to change"));
+    run_as(
+        &platform,
+        &heir,
+        "INSERT INTO agents (slug) VALUES ('after')",
+    )
+    .await;
+    assert!(
+        platform
+            .says(&["install"])
+            .await
+            .out
+            .contains("nothing to change")
+    );
 }
 
-/// GIVEN an ordinary role that can act as the owners of both tables, WHEN it installs, THEN it gives the functions to them; one that can act as
-/// one of them alone is refused.
+/// GIVEN an ordinary role that can act as the owners of both tables, WHEN it installs, THEN it
+/// gives the functions to them; one that can act as one of them alone is refused.
 #[tokio::test]
 async fn s4_a_role_that_can_act_as_both_owners_installs_and_gives_the_functions_away() {
     let (platform, [agents, configs]) = owned().await;
@@ -230,40 +321,62 @@ async fn s4_a_role_that_can_act_as_both_owners_installs_and_gives_the_functions_
     }
     let said = platform.says_as(&deploy, &["install"]).await;
     assert!(said.out.contains("nothing to change"), "{said:?}");
-    assert_eq!(platform.says_as(&deploy, &["uninstall", "--yes"]).await.code, 0);
-    assert!(platform.value::<bool>("SELECT to_regnamespace('agent_sync') IS NULL").await);
+    assert_eq!(
+        platform
+            .says_as(&deploy, &["uninstall", "--yes"])
+            .await
+            .code,
+        0
+    );
+    assert!(
+        platform
+            .value::<bool>("SELECT to_regnamespace('agent_sync') IS NULL")
+            .await
+    );
 }
 
-/// What a stranger, `{mallory}`, may have prepared, run as it or as a superuser; and what the refusal names. What is called makes it superuser.
+/// What a stranger, `{mallory}`, may have prepared, run as it or as a superuser; and what the
+/// refusal names. What is called makes it superuser.
 const PREPARED: &[(&str, &str, &str)] = &[
     (
         "CREATE SCHEMA agent_sync;
-         CREATE TABLE agent_sync.install (only_row boolean, version integer, tables jsonb, fingerprint text, uncaptured_seen bigint, seal text,
+         CREATE TABLE agent_sync.install (only_row boolean, version integer, tables jsonb,
+           fingerprint text, uncaptured_seen bigint, seal text,
              installed_at timestamptz);
          COMMENT ON TABLE agent_sync.install IS 'What is installed: one row.';
          INSERT INTO agent_sync.install VALUES (true, 1, '{}', '', 0, '', now());
-         CREATE TRIGGER evil BEFORE INSERT OR UPDATE ON agent_sync.install FOR EACH ROW EXECUTE FUNCTION app.evil()",
+         CREATE TRIGGER evil BEFORE INSERT OR UPDATE ON agent_sync.install
+           FOR EACH ROW EXECUTE FUNCTION app.evil()",
         "",
         "found the schema agent_sync ({mallory}), table agent_sync.install ({mallory})",
     ),
-    ("CREATE SCHEMA agent_sync", "", "found the schema agent_sync ({mallory})"),
+    (
+        "CREATE SCHEMA agent_sync",
+        "",
+        "found the schema agent_sync ({mallory})",
+    ),
     (
         "CREATE SCHEMA agent_sync;
-         CREATE VIEW agent_sync.role AS SELECT app.evil_text() AS name; CREATE VIEW agent_sync.outbox AS SELECT app.evil_text() AS slug;
-         CREATE VIEW agent_sync.install AS SELECT length(app.evil_text()) AS version, '{}'::jsonb AS tables",
+         CREATE VIEW agent_sync.role AS SELECT app.evil_text() AS name; CREATE VIEW
+           agent_sync.outbox AS SELECT app.evil_text() AS slug;
+         CREATE VIEW agent_sync.install AS SELECT length(app.evil_text()) AS version, '{}'::jsonb
+           AS tables",
         "",
-        "found the schema agent_sync ({mallory}), view agent_sync.install ({mallory}), view agent_sync.outbox ({mallory}), view agent_sync.role ({mallory})",
+        "found the schema agent_sync ({mallory}), view agent_sync.install ({mallory}), view \
+        agent_sync.outbox ({mallory}), view agent_sync.role ({mallory})",
     ),
     (
         "",
         "CREATE SCHEMA agent_sync; GRANT ALL ON SCHEMA agent_sync TO {mallory}; SET ROLE {mallory};
-         CREATE TABLE agent_sync.role (name text); CREATE TYPE agent_sync.kind AS ENUM ('a'); RESET ROLE",
+         CREATE TABLE agent_sync.role (name text); CREATE TYPE agent_sync.kind AS ENUM ('a');
+           RESET ROLE",
         "found table agent_sync.role ({mallory}), type agent_sync.kind ({mallory})",
     ),
 ];
 
-/// GIVEN a schema `agent_sync`, or an object in it, of a role that has nothing to do with the tables, WHEN a superuser installs or uninstalls, THEN
-/// it is refused by name, and nothing of it is run.
+/// GIVEN a schema `agent_sync`, or an object in it, of a role that has nothing to do with the
+/// tables, WHEN a superuser installs or uninstalls, THEN it is refused by name, and nothing of it
+/// is run.
 #[tokio::test]
 async fn s5_what_somebody_else_has_prepared_is_refused_and_not_run() {
     for (by_mallory, by_superuser, named) in PREPARED {
@@ -284,7 +397,9 @@ async fn s5_what_somebody_else_has_prepared_is_refused_and_not_run() {
              GRANT USAGE ON SCHEMA app TO PUBLIC; {by_mallory}"
         );
         run_as(&platform, &mallory, &evil).await;
-        platform.run(&by_superuser.replace("{mallory}", &mallory)).await;
+        platform
+            .run(&by_superuser.replace("{mallory}", &mallory))
+            .await;
         let named = named.replace("{mallory}", &mallory);
         let expected = "expected it and every object in it to belong to ";
         for arguments in [&["install"][..], &["uninstall", "--yes"], &["uninstall"]] {
@@ -299,7 +414,13 @@ async fn s5_what_somebody_else_has_prepared_is_refused_and_not_run() {
                 "{said:?}"
             );
         }
-        for arguments in [&["doctor"][..], &["status"], &["check"], &["why", "a"], &["reconcile", "a"]] {
+        for arguments in [
+            &["doctor"][..],
+            &["status"],
+            &["check"],
+            &["why", "a"],
+            &["reconcile", "a"],
+        ] {
             let said = platform.says(arguments).await;
             let told = format!("{}{}", said.out, said.err);
             let told: Vec<&str> = told.split_whitespace().collect();
@@ -313,15 +434,20 @@ async fn s5_what_somebody_else_has_prepared_is_refused_and_not_run() {
         }
         let script = platform.says(&["install", "--print"]).await.out;
         let error = platform.client.batch_execute(&script).await.unwrap_err();
-        assert!(error.as_db_error().unwrap().message().contains(&named), "{error:?}");
+        assert!(
+            error.as_db_error().unwrap().message().contains(&named),
+            "{error:?}"
+        );
         assert!(!is_superuser(&platform, &mallory).await, "{by_mallory}");
     }
 }
 
-/// What the owner of an install may put on its tables, for which somebody else's `install` runs; and what the refusal names.
+/// What the owner of an install may put on its tables, for which somebody else's `install` runs;
+/// and what the refusal names.
 const ATTACHED: &[(&str, &str)] = &[
     (
-        "CREATE TRIGGER evil BEFORE UPDATE ON agent_sync.install FOR EACH ROW EXECUTE FUNCTION app.evil()",
+        "CREATE TRIGGER evil BEFORE UPDATE ON agent_sync.install FOR EACH ROW EXECUTE FUNCTION \
+        app.evil()",
         "trigger evil on table agent_sync.install",
     ),
     (
@@ -329,7 +455,8 @@ const ATTACHED: &[(&str, &str)] = &[
         "rule evil on table agent_sync.role",
     ),
     (
-        "CREATE POLICY evil ON agent_sync.install USING (app.evil_text() = 'x'); ALTER TABLE agent_sync.install FORCE ROW LEVEL SECURITY;
+        "CREATE POLICY evil ON agent_sync.install USING (app.evil_text() = 'x'); ALTER TABLE
+              agent_sync.install FORCE ROW LEVEL SECURITY;
          ALTER TABLE agent_sync.install ENABLE ROW LEVEL SECURITY",
         "function app.evil_text() of policy evil on table agent_sync.install",
     ),
@@ -338,7 +465,8 @@ const ATTACHED: &[(&str, &str)] = &[
         "function app.evil_text() of default value for column object of table agent_sync.granted",
     ),
     (
-        "ALTER TABLE agent_sync.install ADD CONSTRAINT evil CHECK (app.evil_text() = 'x') NOT VALID",
+        "ALTER TABLE agent_sync.install ADD CONSTRAINT evil CHECK (app.evil_text() = 'x') NOT \
+        VALID",
         "function app.evil_text() of constraint evil on table agent_sync.install",
     ),
     (
@@ -347,7 +475,8 @@ const ATTACHED: &[(&str, &str)] = &[
         "app.child, a child of agent_sync.install",
     ),
     (
-        "CREATE DOMAIN app.domain AS text CHECK (app.evil_text() = 'x'); ALTER TABLE agent_sync.install ALTER COLUMN seal TYPE app.domain",
+        "CREATE DOMAIN app.domain AS text CHECK (app.evil_text() = 'x'); ALTER TABLE \
+        agent_sync.install ALTER COLUMN seal TYPE app.domain",
         "type app.domain of column seal of table agent_sync.install",
     ),
 ];
@@ -355,17 +484,23 @@ const ATTACHED: &[(&str, &str)] = &[
 /// A role that can act as another one, and make roles.
 async fn member_of(platform: &Platform, owner: &str) -> String {
     let member = unique(platform, "member");
-    platform.run(&format!("CREATE ROLE {member} LOGIN CREATEROLE IN ROLE {owner}")).await;
+    platform
+        .run(&format!(
+            "CREATE ROLE {member} LOGIN CREATEROLE IN ROLE {owner}"
+        ))
+        .await;
     member
 }
 
-/// GIVEN an install of the owner of the tables, WHEN a superuser installs or uninstalls, THEN it is refused, because code of the owner's would run with
-/// the rights of the superuser: SET ROLE does not keep it from them. That is so whatever the owner has put there.
+/// GIVEN an install of the owner of the tables, WHEN a superuser installs or uninstalls, THEN it is
+/// refused, because code of the owner's would run with the rights of the superuser: SET ROLE does
+/// not keep it from them. That is so whatever the owner has put there.
 #[tokio::test]
 async fn s5_a_superuser_is_refused_over_the_install_of_another_role() {
     for put in [
         "SELECT 1",
-        "ALTER TABLE agent_sync.install ADD CONSTRAINT c CHECK (ts_rewrite('a'::tsquery, 'select app.evil(), app.evil()') IS NOT NULL)",
+        "ALTER TABLE agent_sync.install ADD CONSTRAINT c CHECK (ts_rewrite('a'::tsquery, 'select \
+        app.evil(), app.evil()') IS NOT NULL)",
         "DROP TABLE agent_sync.history; CREATE VIEW agent_sync.history AS SELECT app.evil() AS id",
     ] {
         let (platform, owner) = installed_by_its_owner().await;
@@ -373,28 +508,40 @@ async fn s5_a_superuser_is_refused_over_the_install_of_another_role() {
             "CREATE SCHEMA app;
              CREATE FUNCTION app.evil() RETURNS tsquery LANGUAGE plpgsql AS $$ BEGIN
                  PERFORM set_config('role', 'none', true);
-                 IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN ALTER ROLE {owner} SUPERUSER; END IF;
+                 IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+                   THEN ALTER ROLE {owner} SUPERUSER; END IF;
                  RETURN 'x'; END $$;
              UPDATE agent_sync.install SET fingerprint = ''; {put}"
         );
         run_as(&platform, &owner, &evil).await;
         let refusal = format!(
-            "the schema agent_sync belongs to the role {owner}, and the superuser postgres runs this: expected that role"
+            "the schema agent_sync belongs to the role {owner}, and the superuser postgres runs \
+            this: expected that role"
         );
         for arguments in [&["install"][..], &["uninstall", "--yes"], &["uninstall"]] {
             let said = platform.says(arguments).await;
-            assert!(said.code == 1 && said.err.contains(&refusal), "{arguments:?}: {said:?}");
-            assert!(said.err.contains(&format!("Connect as the role {owner}")), "{said:?}");
+            assert!(
+                said.code == 1 && said.err.contains(&refusal),
+                "{arguments:?}: {said:?}"
+            );
+            assert!(
+                said.err.contains(&format!("Connect as the role {owner}")),
+                "{said:?}"
+            );
         }
         let script = platform.says(&["install", "--print"]).await.out;
         let error = platform.client.batch_execute(&script).await.unwrap_err();
-        assert!(error.as_db_error().unwrap().message().contains(&refusal), "{error:?}");
+        assert!(
+            error.as_db_error().unwrap().message().contains(&refusal),
+            "{error:?}"
+        );
         assert!(!is_superuser(&platform, &owner).await, "{put}");
     }
 }
 
-/// GIVEN an install of the owner of the tables who has put code on its tables, WHEN a role that can act as it installs or uninstalls, THEN it is refused
-/// by name, and does not run. SET ROLE alone would be no wall: such code can go back to the role of the session.
+/// GIVEN an install of the owner of the tables who has put code on its tables, WHEN a role that can
+/// act as it installs or uninstalls, THEN it is refused by name, and does not run. SET ROLE alone
+/// would be no wall: such code can go back to the role of the session.
 #[tokio::test]
 async fn s5_code_of_others_on_our_tables_is_refused_and_not_run() {
     for (attached, named) in ATTACHED {
@@ -409,39 +556,61 @@ async fn s5_code_of_others_on_our_tables_is_refused_and_not_run() {
              DELETE FROM agent_sync.install; {attached}; DELETE FROM app.ran"
         );
         run_as(&platform, &owner, &evil).await;
-        for arguments in
-            [&["install"][..], &["install", "--role", "nobody"], &["uninstall", "--yes"], &["uninstall"]]
-        {
+        for arguments in [
+            &["install"][..],
+            &["install", "--role", "nobody"],
+            &["uninstall", "--yes"],
+            &["uninstall"],
+        ] {
             let said = platform.says_as(&member, arguments).await;
-            assert!(said.code == 1 && said.err.contains(named), "{arguments:?}: {said:?}");
-            assert!(said.err.contains("nothing was changed") && said.err.contains("try: "), "{said:?}");
+            assert!(
+                said.code == 1 && said.err.contains(named),
+                "{arguments:?}: {said:?}"
+            );
+            assert!(
+                said.err.contains("nothing was changed") && said.err.contains("try: "),
+                "{said:?}"
+            );
         }
-        assert!(platform.value::<bool>("SELECT NOT EXISTS (SELECT FROM app.ran)").await, "{attached}");
+        assert!(
+            platform
+                .value::<bool>("SELECT NOT EXISTS (SELECT FROM app.ran)")
+                .await,
+            "{attached}"
+        );
     }
 }
 
-/// GIVEN an install of the owner of the tables, WHEN a role that can act as it installs again or uninstalls, THEN it acts as that owner: what is made anew
-/// belongs to it, and the transaction around a printed script goes on in its own role.
+/// GIVEN an install of the owner of the tables, WHEN a role that can act as it installs again or
+/// uninstalls, THEN it acts as that owner: what is made anew belongs to it, and the transaction
+/// around a printed script goes on in its own role.
 #[tokio::test]
 async fn s5_a_member_acts_as_the_owner_of_the_schema() {
     for printed in [false, true] {
         let (platform, owner) = installed_by_its_owner().await;
         platform
             .run(
-                "DROP VIEW agent_sync.state; DROP TABLE agent_sync.outbox, agent_sync.history; DROP TRIGGER agent_sync_update ON agents",
+                "DROP VIEW agent_sync.state; DROP TABLE agent_sync.outbox, agent_sync.history; \
+                DROP TRIGGER agent_sync_update ON agents",
             )
             .await;
         let member = member_of(&platform, &owner).await;
         let role = unique(&platform, "daemon");
         if printed {
-            let script = platform.says(&["install", "--print", "--role", &role]).await.out;
+            let script = platform
+                .says(&["install", "--print", "--role", &role])
+                .await
+                .out;
             let whole = format!(
-                "BEGIN; {script}; CREATE TEMP TABLE afterwards AS SELECT current_user AS who; COMMIT;
+                "BEGIN; {script}; CREATE TEMP TABLE afterwards AS
+                      SELECT current_user AS who; COMMIT;
                  DO $$ BEGIN ASSERT (SELECT who FROM pg_temp.afterwards) = '{member}'; END $$"
             );
             run_as(&platform, &member, &whole).await;
         } else {
-            let said = platform.says_as(&member, &["install", "--role", &role]).await;
+            let said = platform
+                .says_as(&member, &["install", "--role", &role])
+                .await;
             assert_eq!(said.code, 0, "{said:?}");
         }
         let owners = "SELECT string_agg(DISTINCT owner::regrole::text, ',') FROM (
@@ -456,13 +625,21 @@ async fn s5_a_member_acts_as_the_owner_of_the_schema() {
         platform.save("a", "{}").await;
         assert_eq!(platform.outbox().await, ["a"]);
         let said = platform.says_as(&member, &["uninstall", "--yes"]).await;
-        assert!(said.code == 0 && said.out.contains("is dropped"), "{said:?}");
-        assert!(platform.value::<bool>("SELECT to_regnamespace('agent_sync') IS NULL").await);
+        assert!(
+            said.code == 0 && said.out.contains("is dropped"),
+            "{said:?}"
+        );
+        assert!(
+            platform
+                .value::<bool>("SELECT to_regnamespace('agent_sync') IS NULL")
+                .await
+        );
     }
 }
 
-/// GIVEN notes of what was granted that the owner of an install has written itself, WHEN a role that can act as it uninstalls or installs again, THEN none of it is
-/// run as SQL, and nobody loses or gets what is not the owner's to take or give.
+/// GIVEN notes of what was granted that the owner of an install has written itself, WHEN a role
+/// that can act as it uninstalls or installs again, THEN none of it is run as SQL, and nobody loses
+/// or gets what is not the owner's to take or give.
 #[tokio::test]
 async fn s5_what_was_granted_is_data_and_is_never_run() {
     for arguments in [&["uninstall", "--yes"][..], &["install"]] {
@@ -470,22 +647,30 @@ async fn s5_what_was_granted_is_data_and_is_never_run() {
         let [victim, friend] = ["victim", "friend"].map(|what| unique(&platform, what));
         platform
             .run(&format!(
-                "CREATE ROLE {victim}; CREATE ROLE {friend}; CREATE TABLE payroll (salary int); GRANT SELECT ON payroll TO {victim};
+                "CREATE ROLE {victim}; CREATE ROLE {friend}; CREATE TABLE payroll (salary int);
+                      GRANT SELECT ON payroll TO {victim};
                  ALTER TABLE agent_configurations OWNER TO {}",
-                if arguments[0] == "install" { "postgres" } else { owner.as_str() }
+                if arguments[0] == "install" {
+                    "postgres"
+                } else {
+                    owner.as_str()
+                }
             ))
             .await;
         let text = format!(
-            "SELECT ON public.agents FROM {victim}; ALTER ROLE {owner} SUPERUSER; REVOKE SELECT ON public.agents"
+            "SELECT ON public.agents FROM {victim}; ALTER ROLE {owner} SUPERUSER; REVOKE SELECT ON \
+            public.agents"
         );
         run_as(
             &platform,
             &owner,
             &format!(
-                "ALTER TABLE agent_sync.granted DROP CONSTRAINT granted_privilege_is_known, DROP CONSTRAINT granted_kind_is_known;
+                "ALTER TABLE agent_sync.granted DROP CONSTRAINT granted_privilege_is_known, DROP
+                      CONSTRAINT granted_kind_is_known;
                  INSERT INTO agent_sync.role VALUES ('{victim}'){};
                  INSERT INTO agent_sync.granted VALUES
-                     ('{victim}', '{text}', 'relation', 'public', 'agents', ''), ('{victim}', 'SELECT', '{text}', 'public', '{text}', ''),
+                     ('{victim}', '{text}', 'relation', 'public', 'agents', ''), ('{victim}',
+                       'SELECT', '{text}', 'public', '{text}', ''),
                      ('{victim}', 'SELECT', 'relation', 'public', 'agents', 'slug) ON agents FROM {victim}; {text} --'),
                      ('{victim}', 'SELECT', 'relation', 'public', 'payroll', '')",
                 if arguments[0] == "install" { format!(", ('{friend}')") } else { String::new() }
@@ -496,32 +681,48 @@ async fn s5_what_was_granted_is_data_and_is_never_run() {
         let said = platform.says_as(&member, arguments).await;
         let name = arguments[0];
         if name == "install" {
-            // The owner cannot give what the other owner has, and a member of the owner cannot either.
+            // The owner cannot give what the other owner has, and a member of the owner cannot
+            // either.
             assert_eq!(said.code, 1, "{said:?}");
         } else {
             assert_eq!(said.code, 0, "{said:?}");
         }
         assert!(!is_superuser(&platform, &owner).await, "{name}");
         let keeps = format!("SELECT has_table_privilege('{victim}', 'payroll', 'SELECT')");
-        assert!(platform.value::<bool>(&keeps).await, "{name}: what the owner could not take is not taken");
-        let got = format!(
-            "SELECT has_column_privilege('{friend}', 'agent_configurations', 'provider_config', 'SELECT')"
+        assert!(
+            platform.value::<bool>(&keeps).await,
+            "{name}: what the owner could not take is not taken"
         );
-        assert!(!platform.value::<bool>(&got).await, "{name}: what the owner could not give is not given");
+        let got = format!(
+            "SELECT has_column_privilege('{friend}', 'agent_configurations', 'provider_config', \
+            'SELECT')"
+        );
+        assert!(
+            !platform.value::<bool>(&got).await,
+            "{name}: what the owner could not give is not given"
+        );
     }
 }
 
-/// GIVEN a daemon whose role is a superuser, THEN the log and `doctor` warn of it with what to do; of one with a role of its own they do not.
+/// GIVEN a daemon whose role is a superuser, THEN the log and `doctor` warn of it with what to do;
+/// of one with a role of its own they do not.
 #[tokio::test]
 async fn s17_a_daemon_that_is_a_superuser_is_told() {
     let platform = Platform::new().await;
     let role = unique(&platform, "daemon");
     assert_eq!(platform.says(&["install", "--role", &role]).await.code, 0);
-    let text = "the role postgres is a superuser, and code of the owners of the tables runs with its rights";
+    let text = "the role postgres is a superuser, and code of the owners of the tables runs with \
+        its rights";
     let daemon = platform.brisk_daemon();
     let line = daemon.logged(text).await;
     assert_eq!(line["level"], "WARN");
-    assert!(line["remedy"].as_str().unwrap().contains("`agent-sync install --role NAME`"), "{line}");
+    assert!(
+        line["remedy"]
+            .as_str()
+            .unwrap()
+            .contains("`agent-sync install --role NAME`"),
+        "{line}"
+    );
     daemon.logged("caught up").await;
     let said = platform.says(&["doctor", "--json"]).await;
     assert!(said.code == 0 && said.out.contains(text), "{said:?}");
@@ -530,11 +731,15 @@ async fn s17_a_daemon_that_is_a_superuser_is_told() {
     let daemon = Daemon::start(command_as(&platform, &role, &["run"]));
     daemon.logged("caught up").await;
     let said = platform.says_as(&role, &["doctor"]).await;
-    assert!(said.code == 0 && !said.out.contains("superuser,"), "{said:?}");
+    assert!(
+        said.code == 0 && !said.out.contains("superuser,"),
+        "{said:?}"
+    );
     assert!(daemon.lines("the role").is_empty());
 }
 
-/// A platform of one owner, a role that is a stranger to it and may make schemas, and code of that role that makes it a superuser if it can.
+/// A platform of one owner, a role that is a stranger to it and may make schemas, and code of that
+/// role that makes it a superuser if it can.
 async fn with_a_stranger() -> (Platform, String, String) {
     let (platform, [owner, _]) = owned().await;
     let mallory = unique(&platform, "mallory");
@@ -550,17 +755,20 @@ async fn with_a_stranger() -> (Platform, String, String) {
          CREATE FUNCTION app.evil() RETURNS integer LANGUAGE plpgsql AS $$ BEGIN
              INSERT INTO app.ran VALUES (current_user);
              PERFORM set_config('role', 'none', true);
-             IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN ALTER ROLE {mallory} SUPERUSER; END IF;
+             IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+               THEN ALTER ROLE {mallory} SUPERUSER; END IF;
              RETURN 1; END $$;
-         CREATE FUNCTION app.on_write() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM app.evil(); RETURN NEW; END $$;
+         CREATE FUNCTION app.on_write() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM
+           app.evil(); RETURN NEW; END $$;
          GRANT INSERT ON app.ran TO PUBLIC"
     );
     run_as(&platform, &mallory, &evil).await;
     (platform, owner, mallory)
 }
 
-/// GIVEN a database without an install, WHEN a stranger makes the schema between two steps of the install or uninstall of a superuser, THEN the next step
-/// fails, and nothing of the stranger's is run.
+/// GIVEN a database without an install, WHEN a stranger makes the schema between two steps of the
+/// install or uninstall of a superuser, THEN the next step fails, and nothing of the stranger's is
+/// run.
 #[tokio::test]
 async fn s5_a_schema_that_comes_between_two_steps_is_not_used() {
     const PROOF: &str = include_str!("../sql/proof.sql");
@@ -578,13 +786,25 @@ async fn s5_a_schema_that_comes_between_two_steps_is_not_used() {
         let superuser = platform.connect().await;
         superuser.batch_execute("BEGIN").await.unwrap();
         superuser.batch_execute(PROOF).await.unwrap();
-        run_as(&platform, &mallory, &format!("CREATE SCHEMA agent_sync; {view}")).await;
+        run_as(
+            &platform,
+            &mallory,
+            &format!("CREATE SCHEMA agent_sync; {view}"),
+        )
+        .await;
         let error = superuser.batch_execute(next).await.unwrap_err();
         let message = error.as_db_error().unwrap().message();
-        assert!(message.contains("no proof that what stands in the schema agent_sync"), "{error:?}");
+        assert!(
+            message.contains("no proof that what stands in the schema agent_sync"),
+            "{error:?}"
+        );
         superuser.batch_execute("ROLLBACK").await.unwrap();
         assert!(!is_superuser(&platform, &mallory).await);
-        assert!(platform.value::<bool>("SELECT NOT EXISTS (SELECT FROM app.ran)").await);
+        assert!(
+            platform
+                .value::<bool>("SELECT NOT EXISTS (SELECT FROM app.ran)")
+                .await
+        );
     }
     // From the next step on, nobody else can make it.
     let (platform, _, mallory) = with_a_stranger().await;
@@ -593,13 +813,14 @@ async fn s5_a_schema_that_comes_between_two_steps_is_not_used() {
         superuser.batch_execute(step).await.unwrap();
     }
     let (stranger, _) = crate::support::platform::connect(&platform.url_as(&mallory)).await;
-    let made = stranger
-        .batch_execute("SET lock_timeout = '50ms'; SET statement_timeout = '1s'; CREATE SCHEMA agent_sync");
+    let made = stranger.batch_execute(
+        "SET lock_timeout = '50ms'; SET statement_timeout = '1s'; CREATE SCHEMA agent_sync",
+    );
     assert!(made.await.is_err());
 }
 
-/// GIVEN an install of the owner, WHEN the owner puts another schema in its place while a member of it waits for a lock, THEN the member is told so, and
-/// runs nothing of it.
+/// GIVEN an install of the owner, WHEN the owner puts another schema in its place while a member of
+/// it waits for a lock, THEN the member is told so, and runs nothing of it.
 #[tokio::test]
 async fn s5_a_schema_that_is_replaced_while_a_lock_is_waited_for_is_not_used() {
     let (platform, owner) = installed_by_its_owner().await;
@@ -610,7 +831,8 @@ async fn s5_a_schema_that_is_replaced_while_a_lock_is_waited_for_is_not_used() {
         let _ = write!(
             copies,
             "CREATE TABLE evil.{table} (LIKE agent_sync.{table} INCLUDING ALL);
-             ALTER TABLE evil.{table} ENABLE ROW LEVEL SECURITY; ALTER TABLE evil.{table} FORCE ROW LEVEL SECURITY;
+             ALTER TABLE evil.{table} ENABLE ROW LEVEL SECURITY; ALTER TABLE evil.{table} FORCE
+               ROW LEVEL SECURITY;
              CREATE POLICY p ON evil.{table} USING (evil.ran());"
         );
     }
@@ -628,59 +850,91 @@ async fn s5_a_schema_that_is_replaced_while_a_lock_is_waited_for_is_not_used() {
     holder
         .batch_execute(
             "BEGIN; LOCK TABLE agent_sync.granted IN ACCESS EXCLUSIVE MODE;
-             ALTER SCHEMA agent_sync RENAME TO agent_sync_old; ALTER SCHEMA evil RENAME TO agent_sync",
+             ALTER SCHEMA agent_sync RENAME TO agent_sync_old; ALTER SCHEMA evil RENAME TO
+               agent_sync",
         )
         .await
         .unwrap();
     let installing = platform.says_as(&member, &["install"]);
     let swap = async {
         platform
-            .holds("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'relation')")
+            .holds(
+                "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype = 'relation')",
+            )
             .await;
         holder.batch_execute("COMMIT").await.unwrap();
     };
     let (said, ()) = tokio::join!(installing, swap);
-    assert!(said.code == 1 && said.err.contains("has replaced the schema agent_sync"), "{said:?}");
-    assert!(platform.value::<bool>("SELECT NOT EXISTS (SELECT FROM agent_sync.log)").await);
+    assert!(
+        said.code == 1 && said.err.contains("has replaced the schema agent_sync"),
+        "{said:?}"
+    );
+    assert!(
+        platform
+            .value::<bool>("SELECT NOT EXISTS (SELECT FROM agent_sync.log)")
+            .await
+    );
 }
 
-/// GIVEN a daemon of few rights, WHEN a stranger's schema takes the place of the install, THEN the daemon refuses it at the next sweep and at each
-/// connect, and runs nothing of it. So does every command as its role.
+/// GIVEN a daemon of few rights, WHEN a stranger's schema takes the place of the install, THEN the
+/// daemon refuses it at the next sweep and at each connect, and runs nothing of it. So does every
+/// command as its role.
 #[tokio::test]
 async fn s5_a_daemon_of_few_rights_uses_no_schema_of_a_stranger() {
     let (platform, owner, mallory) = with_a_stranger().await;
     let daemon_role = unique(&platform, "dmn");
-    platform.run(&format!("ALTER ROLE {owner} CREATEROLE")).await;
-    let said = platform.says_as(&owner, &["install", "--role", &daemon_role]).await;
+    platform
+        .run(&format!("ALTER ROLE {owner} CREATEROLE"))
+        .await;
+    let said = platform
+        .says_as(&owner, &["install", "--role", &daemon_role])
+        .await;
     assert_eq!(said.code, 0, "{said:?}");
     let daemon = Daemon::start(command_as(&platform, &daemon_role, &["run"]));
     daemon.logged("caught up").await;
     platform
         .run(&format!(
-            "BEGIN; UPDATE agent_sync.install SET seal = 'md5 other'; ALTER SCHEMA agent_sync OWNER TO {mallory};
+            "BEGIN; UPDATE agent_sync.install SET seal = 'md5 other'; ALTER SCHEMA agent_sync
+                  OWNER TO {mallory};
              DO $$ DECLARE part record; BEGIN
-                 FOR part IN SELECT oid::regclass AS name FROM pg_class WHERE relnamespace = 'agent_sync'::regnamespace AND relkind IN ('r', 'v') LOOP
+                 FOR part IN SELECT oid::regclass AS name FROM pg_class
+                   WHERE relnamespace = 'agent_sync'::regnamespace AND relkind IN ('r', 'v') LOOP
                      EXECUTE format('ALTER TABLE %s OWNER TO {mallory}', part.name);
                  END LOOP; END $$;
              ALTER SEQUENCE agent_sync.uncaptured OWNER TO {mallory};
-             CREATE TRIGGER t BEFORE UPDATE ON agent_sync.install FOR EACH ROW EXECUTE FUNCTION app.on_write();
-             CREATE TRIGGER t BEFORE DELETE ON agent_sync.outbox FOR EACH ROW EXECUTE FUNCTION app.on_write(); COMMIT"
+             CREATE TRIGGER t BEFORE UPDATE ON agent_sync.install
+               FOR EACH ROW EXECUTE FUNCTION app.on_write();
+             CREATE TRIGGER t BEFORE DELETE ON agent_sync.outbox
+               FOR EACH ROW EXECUTE FUNCTION app.on_write(); COMMIT"
         ))
         .await;
     let line = daemon.logged("database unavailable").await;
     assert!(
-        line["cause"].as_str().unwrap().contains("expected objects of a superuser or of the owner"),
+        line["cause"]
+            .as_str()
+            .unwrap()
+            .contains("expected objects of a superuser or of the owner"),
         "{line}"
     );
-    for arguments in [&["reconcile", "--all", "--yes"][..], &["status"], &["check"], &["doctor"]] {
+    for arguments in [
+        &["reconcile", "--all", "--yes"][..],
+        &["status"],
+        &["check"],
+        &["doctor"],
+    ] {
         let said = platform.says_as(&daemon_role, arguments).await;
         assert!(said.code != 0, "{arguments:?}: {said:?}");
     }
-    assert!(platform.value::<bool>("SELECT NOT EXISTS (SELECT FROM app.ran)").await);
+    assert!(
+        platform
+            .value::<bool>("SELECT NOT EXISTS (SELECT FROM app.ran)")
+            .await
+    );
 }
 
-/// GIVEN a daemon that waits for work, WHEN the install goes and a stranger makes tables of the same form, THEN neither a request, nor a change, nor a
-/// save has the daemon use them: it holds the names to the tables that it has looked at.
+/// GIVEN a daemon that waits for work, WHEN the install goes and a stranger makes tables of the
+/// same form, THEN neither a request, nor a change, nor a save has the daemon use them: it holds
+/// the names to the tables that it has looked at.
 #[tokio::test]
 async fn s5_a_daemon_that_waits_uses_no_tables_that_a_stranger_has_made_since() {
     for wake in [
@@ -691,14 +945,23 @@ async fn s5_a_daemon_that_waits_uses_no_tables_that_a_stranger_has_made_since() 
     ] {
         for as_owner in [false, true] {
             let (platform, owner, mallory) = with_a_stranger().await;
-            let role = if as_owner { owner.clone() } else { unique(&platform, "dmn") };
+            let role = if as_owner {
+                owner.clone()
+            } else {
+                unique(&platform, "dmn")
+            };
             platform
                 .run(&format!(
-                    "ALTER ROLE {owner} CREATEROLE; INSERT INTO agents (slug, name) VALUES ('a', 'n')"
+                    "ALTER ROLE {owner} CREATEROLE; INSERT INTO agents (slug, name) VALUES ('a', \
+                    'n')"
                 ))
                 .await;
             platform.configure("a").await;
-            let install = if as_owner { vec!["install"] } else { vec!["install", "--role", &role] };
+            let install = if as_owner {
+                vec!["install"]
+            } else {
+                vec!["install", "--role", &role]
+            };
             let said = platform.says_as(&owner, &install).await;
             assert_eq!(said.code, 0, "{said:?}");
             let mut command = command_as(&platform, &role, &["run"]);
@@ -712,24 +975,32 @@ async fn s5_a_daemon_that_waits_uses_no_tables_that_a_stranger_has_made_since() 
                 let _ = write!(
                     copies,
                     "CREATE TABLE agent_sync.{table} (LIKE gone.{table} INCLUDING ALL);
-                     CREATE TRIGGER t BEFORE INSERT OR UPDATE OR DELETE ON agent_sync.{table} EXECUTE FUNCTION app.on_write();
-                     ALTER TABLE agent_sync.{table} ENABLE ROW LEVEL SECURITY; ALTER TABLE agent_sync.{table} FORCE ROW LEVEL SECURITY;
+                     CREATE TRIGGER t BEFORE INSERT OR UPDATE OR DELETE
+                       ON agent_sync.{table} EXECUTE FUNCTION app.on_write();
+                     ALTER TABLE agent_sync.{table} ENABLE ROW LEVEL SECURITY; ALTER TABLE
+                       agent_sync.{table} FORCE ROW LEVEL SECURITY;
                      CREATE POLICY p ON agent_sync.{table} USING (app.evil() = 1);
-                     ALTER TABLE agent_sync.{table} OWNER TO {mallory}; GRANT ALL ON agent_sync.{table} TO PUBLIC;"
+                     ALTER TABLE agent_sync.{table} OWNER TO {mallory}; GRANT ALL
+                       ON agent_sync.{table} TO PUBLIC;"
                 );
             }
             platform
                 .run(&format!(
-                    "BEGIN; ALTER SCHEMA agent_sync RENAME TO gone; CREATE SCHEMA agent_sync AUTHORIZATION {mallory};
+                    "BEGIN; ALTER SCHEMA agent_sync RENAME TO gone; CREATE SCHEMA agent_sync
+                          AUTHORIZATION {mallory};
                      GRANT USAGE ON SCHEMA agent_sync TO PUBLIC; {copies}
-                     CREATE SEQUENCE agent_sync.uncaptured; ALTER SEQUENCE agent_sync.uncaptured OWNER TO {mallory};
+                     CREATE SEQUENCE agent_sync.uncaptured; ALTER SEQUENCE agent_sync.uncaptured
+                       OWNER TO {mallory};
                      GRANT ALL ON agent_sync.uncaptured TO PUBLIC; TRUNCATE app.ran; COMMIT"
                 ))
                 .await;
             platform.run(wake).await;
             let line = daemon.logged("database unavailable").await;
             assert!(
-                line["cause"].as_str().unwrap().contains("expected objects of a superuser or of the owner"),
+                line["cause"]
+                    .as_str()
+                    .unwrap()
+                    .contains("expected objects of a superuser or of the owner"),
                 "{line}"
             );
             let ran = format!("SELECT NOT EXISTS (SELECT FROM app.ran WHERE role = '{role}')");
@@ -742,39 +1013,61 @@ async fn s5_a_daemon_that_waits_uses_no_tables_that_a_stranger_has_made_since() 
     }
 }
 
-/// GIVEN a mapped column of a type of a stranger, WHEN agent-sync is installed, THEN it is refused by name; and a daemon that meets such a column stands
-/// still, for its owner can make a cast or a constraint at any time.
+/// GIVEN a mapped column of a type of a stranger, WHEN agent-sync is installed, THEN it is refused
+/// by name; and a daemon that meets such a column stands still, for its owner can make a cast or a
+/// constraint at any time.
 #[tokio::test]
 async fn s5_a_column_of_a_type_of_a_stranger_is_refused() {
     for (made, table, column) in [
         ("CREATE TYPE app.tag AS ENUM ('x')", "agents", "agent_image"),
         ("CREATE DOMAIN app.tag AS text", "agents", "name"),
-        ("CREATE DOMAIN app.tag AS text", "agent_configurations", "agent_name"),
-        ("CREATE DOMAIN app.tag AS timestamptz", "agent_configurations", "updated_at"),
+        (
+            "CREATE DOMAIN app.tag AS text",
+            "agent_configurations",
+            "agent_name",
+        ),
+        (
+            "CREATE DOMAIN app.tag AS timestamptz",
+            "agent_configurations",
+            "updated_at",
+        ),
     ] {
         let (platform, owner, mallory) = with_a_stranger().await;
         run_as(&platform, &mallory, made).await;
         platform
             .run(&format!(
-                "ALTER TABLE {table} DROP COLUMN {column}; ALTER TABLE {table} ADD COLUMN {column} app.tag"
+                "ALTER TABLE {table} DROP COLUMN {column}; ALTER TABLE {table} ADD COLUMN {column} \
+                app.tag"
             ))
             .await;
         let said = platform.says_as(&owner, &["install"]).await;
-        let expected =
-            format!("the column public.{table}.{column} has the type app.tag of the role {mallory}");
+        let expected = format!(
+            "the column public.{table}.{column} has the type app.tag of the role {mallory}"
+        );
         assert!(said.code == 1 && said.err.contains(&expected), "{said:?}");
-        assert!(said.err.contains(&format!("ALTER TYPE app.tag OWNER TO {owner}")), "{said:?}");
+        assert!(
+            said.err
+                .contains(&format!("ALTER TYPE app.tag OWNER TO {owner}")),
+            "{said:?}"
+        );
 
         platform
-            .run(&format!("GRANT CREATE ON SCHEMA app TO {owner}; ALTER TYPE app.tag OWNER TO {owner}"))
+            .run(&format!(
+                "GRANT CREATE ON SCHEMA app TO {owner}; ALTER TYPE app.tag OWNER TO {owner}"
+            ))
             .await;
         assert_eq!(platform.says_as(&owner, &["install"]).await.code, 0);
         let daemon = Daemon::start(command_as(&platform, &owner, &["run"]));
         daemon.logged("caught up").await;
-        platform.run(&format!("ALTER TYPE app.tag OWNER TO {mallory}")).await;
+        platform
+            .run(&format!("ALTER TYPE app.tag OWNER TO {mallory}"))
+            .await;
         let line = daemon.logged("database unavailable").await;
         assert!(
-            line["cause"].as_str().unwrap().contains("whose code would run with the rights of others"),
+            line["cause"]
+                .as_str()
+                .unwrap()
+                .contains("whose code would run with the rights of others"),
             "{line}"
         );
         assert_eq!(platform.says_as(&owner, &["doctor"]).await.code, 2);

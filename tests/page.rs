@@ -12,8 +12,18 @@ fn browse(address: SocketAddr) -> Option<(String, String)> {
     let profile = tempfile::tempdir().unwrap();
     let mut command = Command::new("chromium");
     command
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
-        .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+        ])
+        .args([
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+        ])
         .args([
             "--disable-dev-shm-usage",
             "--enable-logging=stderr",
@@ -26,11 +36,16 @@ fn browse(address: SocketAddr) -> Option<(String, String)> {
     match command.output() {
         Ok(output) => {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-            let complaints = text(&output.stderr).lines().filter(|line| line.contains("CONSOLE")).collect();
+            let complaints = text(&output.stderr)
+                .lines()
+                .filter(|line| line.contains("CONSOLE"))
+                .collect();
             Some((text(&output.stdout), complaints))
         }
         Err(error) => {
-            eprintln!("skipped: no browser can be run ({error}); on Debian it is in the package chromium");
+            eprintln!(
+                "skipped: no browser can be run ({error}); on Debian it is in the package chromium"
+            );
             None
         }
     }
@@ -38,7 +53,9 @@ fn browse(address: SocketAddr) -> Option<(String, String)> {
 
 /// What a reader sees of an element, as markup.
 fn inside<'a>(page: &'a str, id: &str) -> &'a str {
-    let start = page.find(&format!("id=\"{id}\"")).unwrap_or_else(|| panic!("no {id} in {page}"));
+    let start = page
+        .find(&format!("id=\"{id}\""))
+        .unwrap_or_else(|| panic!("no {id} in {page}"));
     let rest = &page[start..];
     rest.split_once('>').map_or(rest, |(_, rest)| rest)
 }
@@ -49,18 +66,37 @@ async fn the_page_tells_what_is_not_in_sync_and_runs_nothing_that_a_slug_holds()
     let (_daemon, address) = serving(&platform).await;
     platform.configure("reception").await;
     platform.save("reception", EXAMPLE).await;
-    let problems =
-        |kind: &str, count| (format!("agent_sync_problems{{database=\"default\",kind=\"{kind}\"}}"), count);
-    platform.save("<img src=x onerror=document.title='owned'>", EXAMPLE).await;
+    let problems = |kind: &str, count| {
+        (
+            format!("agent_sync_problems{{database=\"default\",kind=\"{kind}\"}}"),
+            count,
+        )
+    };
+    platform
+        .save("<img src=x onerror=document.title='owned'>", EXAMPLE)
+        .await;
     platform.configure("bad").await;
     platform.save("bad", r#"{"temperature": 9}"#).await;
-    for (series, count) in [problems("missing_configuration", 1.0), problems("rejected", 1.0)] {
+    for (series, count) in [
+        problems("missing_configuration", 1.0),
+        problems("rejected", 1.0),
+    ] {
         metric_becomes(address, &series, count).await;
     }
-    let browsed = tokio::task::spawn_blocking(move || browse(address)).await.unwrap();
-    let Some((page, complaints)) = browsed else { return };
-    assert_eq!(complaints, "", "the policy lets the page do all that it does");
-    assert!(inside(&page, "verdict").starts_with("2 agents are not in sync.<"), "{page}");
+    let browsed = tokio::task::spawn_blocking(move || browse(address))
+        .await
+        .unwrap();
+    let Some((page, complaints)) = browsed else {
+        return;
+    };
+    assert_eq!(
+        complaints, "",
+        "the policy lets the page do all that it does"
+    );
+    assert!(
+        inside(&page, "verdict").starts_with("2 agents are not in sync.<"),
+        "{page}"
+    );
     assert!(inside(&page, "databases").contains("up to date"), "{page}");
     let problems = inside(&page, "problems");
     for text in [
@@ -72,11 +108,19 @@ async fn the_page_tells_what_is_not_in_sync_and_runs_nothing_that_a_slug_holds()
         assert!(problems.contains(text), "{text} in {problems}");
     }
     let changes = inside(&page, "changes");
-    assert!(changes.contains("reception") && changes.contains("provider_config"), "{changes}");
+    assert!(
+        changes.contains("reception") && changes.contains("provider_config"),
+        "{changes}"
+    );
     assert!(page.contains("<title>• agent-sync</title>"), "{page}");
     assert!(
-        page.contains("aria-label=\"From a save to its configuration in the last hour: half within"),
+        page.contains(
+            "aria-label=\"From a save to its configuration in the last hour: half within"
+        ),
         "{page}"
     );
-    assert!(!page.contains("test-voice-123"), "no value of a row is shown");
+    assert!(
+        !page.contains("test-voice-123"),
+        "no value of a row is shown"
+    );
 }

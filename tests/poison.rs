@@ -1,5 +1,5 @@
-//! Rows that cannot be written, and rows that keep others waiting (G5, G12): neighbours go through, the log tells no
-//! values (G11), and what is not in sync stands as a problem (G7).
+//! Rows that cannot be written, and rows that keep others waiting (G5, G12): neighbours go through,
+//! the log tells no values (G11), and what is not in sync stands as a problem (G7).
 
 use crate::support::platform::EXAMPLE;
 use crate::support::{Daemon, Platform};
@@ -9,7 +9,8 @@ async fn platform(agents: u32) -> Platform {
     let platform = Platform::installed().await;
     platform
         .run(&format!(
-            "INSERT INTO agents (slug, name, voice_settings) SELECT 'agent-' || i, 'n', '{{}}' FROM generate_series(1, {agents}) i;
+            "INSERT INTO agents (slug, name, voice_settings) SELECT 'agent-' || i, 'n', '{{}}'
+                  FROM generate_series(1, {agents}) i;
              INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents"
         ))
         .await;
@@ -21,8 +22,10 @@ async fn poison(platform: &Platform, statements: &str) {
     platform
         .run(&format!(
             "CREATE FUNCTION public.poison() RETURNS trigger LANGUAGE plpgsql AS
-                 $$ BEGIN IF NEW.agent_slug = 'agent-3' THEN {statements} END IF; RETURN NEW; END $$;
-             CREATE TRIGGER poison BEFORE UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION public.poison()"
+                 $$ BEGIN IF NEW.agent_slug = 'agent-3'
+                   THEN {statements} END IF; RETURN NEW; END $$;
+             CREATE TRIGGER poison BEFORE UPDATE ON agent_configurations
+               FOR EACH ROW EXECUTE FUNCTION public.poison()"
         ))
         .await;
 }
@@ -31,12 +34,30 @@ async fn poison(platform: &Platform, statements: &str) {
 async fn poison_row_does_not_block_its_neighbours() {
     for (statements, sqlstate) in [
         ("RAISE EXCEPTION 'key %', NEW.openai_api_key;", "P0001"),
-        ("RAISE EXCEPTION 'key %', NEW.openai_api_key USING errcode = '42501';", "42501"),
-        ("RAISE EXCEPTION 'key %', NEW.openai_api_key USING errcode = '23514';", "23514"),
-        ("RAISE EXCEPTION 'key %', NEW.openai_api_key USING errcode = '0A000';", "0A000"),
-        ("RAISE EXCEPTION 'key %', NEW.openai_api_key USING errcode = '53100';", "53100"),
-        ("RAISE EXCEPTION 'key %', NEW.openai_api_key USING errcode = '57014';", "57014"),
-        ("RAISE EXCEPTION 'key %', NEW.openai_api_key USING errcode = '40001';", "40001"),
+        (
+            "RAISE EXCEPTION 'key %', NEW.openai_api_key USING errcode = '42501';",
+            "42501",
+        ),
+        (
+            "RAISE EXCEPTION 'key %', NEW.openai_api_key USING errcode = '23514';",
+            "23514",
+        ),
+        (
+            "RAISE EXCEPTION 'key %', NEW.openai_api_key USING errcode = '0A000';",
+            "0A000",
+        ),
+        (
+            "RAISE EXCEPTION 'key %', NEW.openai_api_key USING errcode = '53100';",
+            "53100",
+        ),
+        (
+            "RAISE EXCEPTION 'key %', NEW.openai_api_key USING errcode = '57014';",
+            "57014",
+        ),
+        (
+            "RAISE EXCEPTION 'key %', NEW.openai_api_key USING errcode = '40001';",
+            "40001",
+        ),
         ("PERFORM no_such_function();", "42883"),
         ("PERFORM 1 / 0;", "22012"),
         ("RETURN NULL;", "22012"),
@@ -44,7 +65,9 @@ async fn poison_row_does_not_block_its_neighbours() {
         let platform = platform(40).await;
         poison(&platform, statements).await;
         let daemon = platform.daemon();
-        platform.holds("SELECT count(*) = 39 FROM agent_configurations WHERE agent_name = 'n'").await;
+        platform
+            .holds("SELECT count(*) = 39 FROM agent_configurations WHERE agent_name = 'n'")
+            .await;
         let line = daemon.logged("configuration could not be written").await;
         assert_eq!(
             (line["slug"].as_str(), line["sqlstate"].as_str()),
@@ -57,54 +80,102 @@ async fn poison_row_does_not_block_its_neighbours() {
             format!("agent-3failed{sqlstate}"),
             "{statements}"
         );
-        assert!(daemon.log().iter().all(|line| !line.to_string().contains("sk-test")), "{statements}");
-        assert!(!platform.problem("agent-3").await.unwrap().1.contains("sk-test"), "{statements}");
-        assert_eq!(daemon.lines("database unavailable").len(), 0, "{statements}");
+        assert!(
+            daemon
+                .log()
+                .iter()
+                .all(|line| !line.to_string().contains("sk-test")),
+            "{statements}"
+        );
+        assert!(
+            !platform
+                .problem("agent-3")
+                .await
+                .unwrap()
+                .1
+                .contains("sk-test"),
+            "{statements}"
+        );
+        assert_eq!(
+            daemon.lines("database unavailable").len(),
+            0,
+            "{statements}"
+        );
 
-        platform.run("DROP TRIGGER poison ON agent_configurations").await;
+        platform
+            .run("DROP TRIGGER poison ON agent_configurations")
+            .await;
         platform.save("agent-3", EXAMPLE).await;
-        platform.holds("SELECT count(*) = 40 FROM agent_configurations WHERE agent_name = 'n'").await;
-        platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+        platform
+            .holds("SELECT count(*) = 40 FROM agent_configurations WHERE agent_name = 'n'")
+            .await;
+        platform
+            .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
+            .await;
     }
 }
 
 #[tokio::test]
 async fn a_slow_write_keeps_nobody_waiting_and_is_made_when_there_is_time() {
     // Before the write, at the commit, and for one of many rows or the only one there is.
-    for (timing, sleeps) in
-        [("BEFORE UPDATE", 3600), ("AFTER UPDATE", 3600), ("DEFERRED", 3600), ("BEFORE UPDATE", 1)]
-    {
+    for (timing, sleeps) in [
+        ("BEFORE UPDATE", 3600),
+        ("AFTER UPDATE", 3600),
+        ("DEFERRED", 3600),
+        ("BEFORE UPDATE", 1),
+    ] {
         let platform = platform(300).await;
         let body = format!(
-            "BEGIN IF NEW.agent_slug = 'agent-3' THEN PERFORM pg_sleep({sleeps}); END IF; RETURN NEW; END"
+            "BEGIN IF NEW.agent_slug = 'agent-3' THEN PERFORM pg_sleep({sleeps}); END IF; RETURN \
+            NEW; END"
         );
         let (kind, when, how) = match timing {
-            "DEFERRED" => ("CONSTRAINT TRIGGER", "AFTER UPDATE", "DEFERRABLE INITIALLY DEFERRED"),
+            "DEFERRED" => (
+                "CONSTRAINT TRIGGER",
+                "AFTER UPDATE",
+                "DEFERRABLE INITIALLY DEFERRED",
+            ),
             timing => ("TRIGGER", timing, ""),
         };
         platform
             .run(&format!(
                 "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$;
-                 CREATE {kind} slow {when} ON agent_configurations {how} FOR EACH ROW EXECUTE FUNCTION public.slow()"
+                 CREATE {kind} slow {when} ON agent_configurations {how}
+                   FOR EACH ROW EXECUTE FUNCTION public.slow()"
             ))
             .await;
         let daemon = platform.daemon();
-        platform.holds("SELECT count(*) >= 299 FROM agent_configurations WHERE agent_name = 'n'").await;
+        platform
+            .holds("SELECT count(*) >= 299 FROM agent_configurations WHERE agent_name = 'n'")
+            .await;
         if sleeps > 60 {
             platform
-                .holds("SELECT coalesce(bool_and(slug = 'agent-3'), false) FROM agent_sync.state WHERE pending AND problem IS NULL")
+                .holds(
+                    "SELECT coalesce(bool_and(slug = 'agent-3'), false) FROM agent_sync.state \
+                    WHERE pending AND problem IS NULL",
+                )
                 .await;
             for round in 0..5 {
                 platform
-                    .run(&format!("UPDATE agents SET name = 'm{round}' WHERE slug IN ('agent-3', 'agent-4')"))
+                    .run(&format!(
+                        "UPDATE agents SET name = 'm{round}' WHERE slug IN ('agent-3', 'agent-4')"
+                    ))
                     .await;
                 platform
-                    .holds(&format!("SELECT agent_name = 'm{round}' FROM agent_configurations WHERE agent_slug = 'agent-4'"))
+                    .holds(&format!(
+                        "SELECT agent_name = 'm{round}' FROM agent_configurations \
+                        WHERE agent_slug = 'agent-4'"
+                    ))
                     .await;
             }
-            assert!(platform.problem("agent-3").await.is_none(), "its time is not over");
+            assert!(
+                platform.problem("agent-3").await.is_none(),
+                "its time is not over"
+            );
         } else {
-            platform.holds("SELECT count(*) = 300 FROM agent_configurations WHERE agent_name = 'n'").await;
+            platform
+                .holds("SELECT count(*) = 300 FROM agent_configurations WHERE agent_name = 'n'")
+                .await;
             platform.save("agent-3", EXAMPLE).await;
             platform.drained().await;
         }
@@ -119,9 +190,14 @@ async fn a_write_that_takes_longer_than_is_set_stands_as_a_problem() {
     let mut command = platform.command(&["run"]);
     command.env("AGENT_SYNC__SYNC__STATEMENT_TIMEOUT", "1s");
     let _daemon = Daemon::start(command);
-    platform.holds("SELECT count(*) = 29 FROM agent_configurations WHERE agent_name = 'n'").await;
     platform
-        .holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'agent-3' AND sqlstate = '57014')")
+        .holds("SELECT count(*) = 29 FROM agent_configurations WHERE agent_name = 'n'")
+        .await;
+    platform
+        .holds(
+            "SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'agent-3' AND sqlstate \
+            = '57014')",
+        )
         .await;
 }
 
@@ -133,13 +209,20 @@ async fn a_write_that_is_due_again_when_another_one_fails_is_tried_at_once() {
     // One is due already, and the other will not be for minutes.
     poison(&platform, "RAISE EXCEPTION 'no';").await;
     platform
-        .run("UPDATE agent_configurations SET agent_name = NULL WHERE agent_slug = 'agent-1';
-              INSERT INTO agent_sync.problem (slug, kind, detail, sqlstate, attempts, next_attempt) VALUES
-                  ('agent-1', 'failed', 'no', 'P0001', 1, now()), ('agent-3', 'failed', 'no', 'P0001', 10, NULL)")
+        .run(
+            "UPDATE agent_configurations SET agent_name = NULL WHERE agent_slug = 'agent-1';
+              INSERT INTO agent_sync.problem (slug, kind, detail, sqlstate, attempts,
+                next_attempt) VALUES
+                  ('agent-1', 'failed', 'no', 'P0001', 1, now()), ('agent-3', 'failed', 'no',
+                    'P0001', 10, NULL)",
+        )
         .await;
     platform.save("agent-3", EXAMPLE).await;
     platform
-        .holds("SELECT agent_name = 'n' IS TRUE FROM agent_configurations WHERE agent_slug = 'agent-1'")
+        .holds(
+            "SELECT agent_name = 'n' IS TRUE FROM agent_configurations WHERE agent_slug = \
+            'agent-1'",
+        )
         .await;
     platform.drained().await;
 }
@@ -148,23 +231,46 @@ async fn a_write_that_is_due_again_when_another_one_fails_is_tried_at_once() {
 async fn locked_row_costs_at_most_the_lock_timeout() {
     let platform = platform(40).await;
     platform
-        .run("CREATE UNIQUE INDEX ON agent_configurations (agent_name) WHERE agent_name LIKE 'taken%'")
+        .run(
+            "CREATE UNIQUE INDEX ON agent_configurations (agent_name) WHERE agent_name LIKE \
+            'taken%'",
+        )
         .await;
     let daemon = platform.caught_up_daemon().await;
-    // A value that somebody else is about to take: PostgreSQL makes the second one wait for the first.
+    // A value that somebody else is about to take: PostgreSQL makes the second one wait for the
+    // first.
     let holder = platform.connect().await;
     holder
         .batch_execute(
-            "BEGIN; INSERT INTO agent_configurations (agent_slug, agent_name) VALUES ('other', 'taken')",
+            "BEGIN; INSERT INTO agent_configurations (agent_slug, agent_name) VALUES ('other', \
+            'taken')",
         )
         .await
         .unwrap();
-    platform.run("UPDATE agents SET name = CASE slug WHEN 'agent-3' THEN 'taken' ELSE 'new' END").await;
-    platform.holds("SELECT count(*) = 39 FROM agent_configurations WHERE agent_name = 'new'").await;
-    assert_eq!(platform.outbox().await, ["agent-3"], "it is nobody's problem, and waits");
-    assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 0);
+    platform
+        .run("UPDATE agents SET name = CASE slug WHEN 'agent-3' THEN 'taken' ELSE 'new' END")
+        .await;
+    platform
+        .holds("SELECT count(*) = 39 FROM agent_configurations WHERE agent_name = 'new'")
+        .await;
+    assert_eq!(
+        platform.outbox().await,
+        ["agent-3"],
+        "it is nobody's problem, and waits"
+    );
+    assert_eq!(
+        platform
+            .value::<i64>("SELECT count(*) FROM agent_sync.problem")
+            .await,
+        0
+    );
     platform.save("agent-5", EXAMPLE).await;
-    platform.holds("SELECT voice_id = 'test-voice-123' IS TRUE FROM agent_configurations WHERE agent_slug = 'agent-5'").await;
+    platform
+        .holds(
+            "SELECT voice_id = 'test-voice-123' IS TRUE FROM agent_configurations WHERE \
+            agent_slug = 'agent-5'",
+        )
+        .await;
     holder.batch_execute("ROLLBACK").await.unwrap();
     platform
         .holds("SELECT agent_name = 'taken' FROM agent_configurations WHERE agent_slug = 'agent-3'")
@@ -176,15 +282,25 @@ async fn locked_row_costs_at_most_the_lock_timeout() {
 async fn a_batch_that_takes_too_long_is_made_smaller() {
     let platform = platform(200).await;
     platform
-        .run("CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS
+        .run(
+            "CREATE FUNCTION public.slow() RETURNS trigger LANGUAGE plpgsql AS
                   $$ BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END $$;
-              CREATE TRIGGER slow BEFORE UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION public.slow()")
+              CREATE TRIGGER slow BEFORE UPDATE ON agent_configurations
+                FOR EACH ROW EXECUTE FUNCTION public.slow()",
+        )
         .await;
     let mut command = platform.command(&["run"]);
     command.env("AGENT_SYNC__SYNC__STATEMENT_TIMEOUT", "1s");
     let daemon = Daemon::start(command);
-    platform.holds("SELECT count(*) = 200 FROM agent_configurations WHERE agent_name = 'n'").await;
-    assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 0);
+    platform
+        .holds("SELECT count(*) = 200 FROM agent_configurations WHERE agent_name = 'n'")
+        .await;
+    assert_eq!(
+        platform
+            .value::<i64>("SELECT count(*) FROM agent_sync.problem")
+            .await,
+        0
+    );
     assert_eq!(daemon.lines("database unavailable").len(), 0);
 }
 
@@ -192,21 +308,31 @@ async fn a_batch_that_takes_too_long_is_made_smaller() {
 async fn g12_large_agents_make_small_batches() {
     let platform = platform(0).await;
     platform
-        .run("INSERT INTO agents (slug, agent_image) SELECT 'agent-' || i, repeat(md5(i::text), 65536) FROM generate_series(1, 150) i;
-              INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents")
+        .run(
+            "INSERT INTO agents (slug, agent_image)
+              SELECT 'agent-' || i, repeat(md5(i::text), 65536) FROM generate_series(1, 150) i;
+              INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
+        )
         .await;
     let daemon = platform.caught_up_daemon().await;
-    let written = "SELECT count(*) FROM agent_configurations c JOIN agents a ON a.slug = c.agent_slug WHERE c.agent_image = a.agent_image";
+    let written = "SELECT count(*) FROM agent_configurations c JOIN agents a ON a.slug = \
+        c.agent_slug WHERE c.agent_image = a.agent_image";
     assert_eq!(platform.value::<i64>(written).await, 150);
     let peak = daemon.peak_memory_kib();
-    assert!(peak < 256 * 1024, "300 MiB of images went through, and the daemon took {peak} KiB at most");
+    assert!(
+        peak < 256 * 1024,
+        "300 MiB of images went through, and the daemon took {peak} KiB at most"
+    );
 }
 
 #[tokio::test]
 async fn a_column_of_fixed_length_gets_the_whole_text() {
     let platform = Platform::new().await;
     platform
-        .run("ALTER TABLE agent_configurations ALTER agent_name TYPE char(20), ALTER voice_id TYPE char(30)")
+        .run(
+            "ALTER TABLE agent_configurations ALTER agent_name TYPE char(20), ALTER voice_id TYPE \
+            char(30)",
+        )
         .await;
     platform.install();
     platform.configure("a").await;
@@ -219,10 +345,14 @@ async fn a_column_of_fixed_length_gets_the_whole_text() {
 #[tokio::test]
 async fn a_publication_of_all_tables_does_not_stop_it() {
     let platform = platform(5).await;
-    platform.run("CREATE PUBLICATION everything FOR ALL TABLES").await;
+    platform
+        .run("CREATE PUBLICATION everything FOR ALL TABLES")
+        .await;
     let daemon = platform.caught_up_daemon().await;
     assert_eq!(
-        platform.value::<i64>("SELECT count(*) FROM agent_configurations WHERE agent_name = 'n'").await,
+        platform
+            .value::<i64>("SELECT count(*) FROM agent_configurations WHERE agent_name = 'n'")
+            .await,
         5
     );
     assert_eq!(daemon.lines("database unavailable").len(), 0);
@@ -231,72 +361,112 @@ async fn a_publication_of_all_tables_does_not_stop_it() {
 #[tokio::test]
 async fn a_fix_that_comes_while_the_failure_is_noted_is_not_lost() {
     let platform = platform(3).await;
-    poison(&platform, "IF NEW.agent_name = 'bad' THEN RAISE EXCEPTION 'no'; END IF;").await;
+    poison(
+        &platform,
+        "IF NEW.agent_name = 'bad' THEN RAISE EXCEPTION 'no'; END IF;",
+    )
+    .await;
     let _daemon = platform.caught_up_daemon().await;
     for round in 0..20 {
-        platform.run("UPDATE agents SET name = 'bad' WHERE slug = 'agent-3'").await;
-        platform.run(&format!("UPDATE agents SET name = 'good-{round}' WHERE slug = 'agent-3'")).await;
+        platform
+            .run("UPDATE agents SET name = 'bad' WHERE slug = 'agent-3'")
+            .await;
+        platform
+            .run(&format!(
+                "UPDATE agents SET name = 'good-{round}' WHERE slug = 'agent-3'"
+            ))
+            .await;
         platform
             .holds(&format!(
-                "SELECT agent_name = 'good-{round}' FROM agent_configurations WHERE agent_slug = 'agent-3'"
+                "SELECT agent_name = 'good-{round}' FROM agent_configurations WHERE agent_slug = \
+                'agent-3'"
             ))
             .await;
     }
-    platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+    platform
+        .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
+        .await;
 }
 
 #[tokio::test]
 async fn a_log_that_cannot_be_written_does_not_end_the_work() {
     let platform = platform(1).await;
     let mut command = platform.command(&["run"]);
-    command.stderr(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    command.stderr(
+        std::fs::OpenOptions::new()
+            .write(true)
+            .open("/dev/full")
+            .unwrap(),
+    );
     let mut child = command.spawn().unwrap();
-    platform.holds("SELECT agent_name = 'n' IS TRUE FROM agent_configurations").await;
+    platform
+        .holds("SELECT agent_name = 'n' IS TRUE FROM agent_configurations")
+        .await;
     platform.save("agent-1", EXAMPLE).await;
-    platform.holds("SELECT voice_id = 'test-voice-123' IS TRUE FROM agent_configurations").await;
+    platform
+        .holds("SELECT voice_id = 'test-voice-123' IS TRUE FROM agent_configurations")
+        .await;
     assert_eq!(child.try_wait().unwrap(), None, "it still runs");
     child.kill().unwrap();
     child.wait().unwrap();
 }
 
-/// GIVEN agents that PostgreSQL refuses, with slugs longer than any btree holds and of bytes that do not compress, WHEN they are saved
-/// with their neighbours, THEN each is noted as a problem of its own, counted anew with each attempt, and its neighbours are in sync.
+/// GIVEN agents that PostgreSQL refuses, with slugs longer than any btree holds and of bytes that
+/// do not compress, WHEN they are saved with their neighbours, THEN each is noted as a problem of
+/// its own, counted anew with each attempt, and its neighbours are in sync.
 #[tokio::test]
 async fn g5_an_agent_with_a_slug_of_any_length_is_set_aside() {
     let platform = platform(20).await;
     // Slugs like these fit into no btree of the platform's either.
     platform
         .run(
-            "ALTER TABLE agents DROP CONSTRAINT agents_slug_key, ADD EXCLUDE USING hash (slug WITH =);
-             DROP INDEX agent_configurations_agent_slug_idx; CREATE INDEX ON agent_configurations USING hash (agent_slug);
+            "ALTER TABLE agents DROP CONSTRAINT agents_slug_key, ADD EXCLUDE USING hash (slug
+                  WITH =);
+             DROP INDEX agent_configurations_agent_slug_idx; CREATE INDEX
+               ON agent_configurations USING hash (agent_slug);
              INSERT INTO agents (slug, name) SELECT string_agg(md5(n::text || length), ''), 'n'
-                 FROM generate_series(1, 3200) n, unnest(ARRAY[100, 200, 3200]) AS length WHERE n <= length GROUP BY length;
+                 FROM generate_series(1, 3200) n, unnest(ARRAY[100, 200, 3200]) AS length
+                   WHERE n <= length GROUP BY length;
              CREATE FUNCTION public.poison() RETURNS trigger LANGUAGE plpgsql AS
-                 $$ BEGIN IF length(NEW.agent_slug) > 1000 THEN RAISE EXCEPTION 'no'; END IF; RETURN NEW; END $$;
-             CREATE TRIGGER poison BEFORE UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION public.poison()",
+                 $$ BEGIN IF length(NEW.agent_slug) > 1000
+                   THEN RAISE EXCEPTION 'no'; END IF; RETURN NEW; END $$;
+             CREATE TRIGGER poison BEFORE UPDATE ON agent_configurations
+               FOR EACH ROW EXECUTE FUNCTION public.poison()",
         )
         .await;
     let _daemon = platform.caught_up_daemon().await;
-    platform.holds("SELECT count(*) = 20 FROM agent_configurations WHERE agent_name = 'n'").await;
+    platform
+        .holds("SELECT count(*) = 20 FROM agent_configurations WHERE agent_name = 'n'")
+        .await;
     // The longest is longer than any slug may be.
-    let longest =
-        "SELECT count(*) = 1 FROM agent_sync.problem WHERE kind = 'rejected' AND length(slug) > 100000";
-    platform.holds("SELECT count(*) = 2 FROM agent_sync.problem WHERE kind = 'missing_configuration'").await;
+    let longest = "SELECT count(*) = 1 FROM agent_sync.problem WHERE kind = 'rejected' AND \
+        length(slug) > 100000";
+    platform
+        .holds("SELECT count(*) = 2 FROM agent_sync.problem WHERE kind = 'missing_configuration'")
+        .await;
     platform.holds(longest).await;
     platform
         .run(
-            "INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents WHERE length(slug) > 1000",
+            "INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents WHERE \
+            length(slug) > 1000",
         )
         .await;
-    platform.holds("SELECT count(*) = 2 FROM agent_sync.problem WHERE kind = 'failed'").await;
+    platform
+        .holds("SELECT count(*) = 2 FROM agent_sync.problem WHERE kind = 'failed'")
+        .await;
     platform.run("UPDATE agents SET name = 'again'").await;
-    platform.holds("SELECT count(*) = 3 AND min(attempts) > 1 FROM agent_sync.problem").await;
-    platform.holds("SELECT count(*) = 20 FROM agent_configurations WHERE agent_name = 'again'").await;
+    platform
+        .holds("SELECT count(*) = 3 AND min(attempts) > 1 FROM agent_sync.problem")
+        .await;
+    platform
+        .holds("SELECT count(*) = 20 FROM agent_configurations WHERE agent_name = 'again'")
+        .await;
     platform.holds(longest).await;
 }
 
-/// GIVEN many agents whose write a trigger refuses with a code for "try again", WHEN they come together, THEN they are found out together, as with any
-/// other code, and not one after the other with a pause.
+/// GIVEN many agents whose write a trigger refuses with a code for "try again", WHEN they come
+/// together, THEN they are found out together, as with any other code, and not one after the other
+/// with a pause.
 #[tokio::test]
 async fn g5_many_writes_that_a_trigger_refuses_with_40001_are_set_aside_together() {
     for code in ["40001", "40P01", "P0001"] {
@@ -304,16 +474,30 @@ async fn g5_many_writes_that_a_trigger_refuses_with_40001_are_set_aside_together
         platform
             .run(&format!(
                 "CREATE FUNCTION public.poison() RETURNS trigger LANGUAGE plpgsql AS
-                     $$ BEGIN IF NEW.agent_slug <> 'agent-3' THEN RAISE EXCEPTION 'no' USING errcode = '{code}'; END IF; RETURN NEW; END $$;
-                 CREATE TRIGGER poison BEFORE UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION public.poison()"
+                     $$ BEGIN IF NEW.agent_slug <> 'agent-3'
+                       THEN RAISE EXCEPTION 'no' USING errcode = '{code}'; END IF; RETURN NEW;
+                       END $$;
+                 CREATE TRIGGER poison BEFORE UPDATE ON agent_configurations
+                   FOR EACH ROW EXECUTE FUNCTION public.poison()"
             ))
             .await;
         let _daemon = platform.daemon();
-        platform.holds("SELECT EXISTS (SELECT FROM agent_sync.problem)").await;
-        platform.holds("SELECT count(*) = 1 FROM agent_configurations WHERE agent_name = 'n'").await;
-        platform.holds("SELECT count(*) = 39 FROM agent_sync.problem").await;
-        let first: bool = platform.value("SELECT max(attempts) = 1 FROM agent_sync.problem").await;
-        assert!(first, "{code}: all have been noted before the first is tried again");
+        platform
+            .holds("SELECT EXISTS (SELECT FROM agent_sync.problem)")
+            .await;
+        platform
+            .holds("SELECT count(*) = 1 FROM agent_configurations WHERE agent_name = 'n'")
+            .await;
+        platform
+            .holds("SELECT count(*) = 39 FROM agent_sync.problem")
+            .await;
+        let first: bool = platform
+            .value("SELECT max(attempts) = 1 FROM agent_sync.problem")
+            .await;
+        assert!(
+            first,
+            "{code}: all have been noted before the first is tried again"
+        );
     }
 }
 
@@ -323,19 +507,28 @@ async fn g12_an_agent_of_very_many_values_is_rejected() {
     platform
         .run(
             "INSERT INTO agents (slug, name, voice_settings) VALUES
-                 ('many', 'n', ('{\"provider\":\"openai\",\"x\":[' || repeat('1,', 300000) || '1]}')::jsonb),
+                 ('many', 'n',
+                   ('{\"provider\":\"openai\",\"x\":[' || repeat('1,', 300000) || '1]}')::jsonb),
                  ('neighbour', 'n', '{}');
              INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
         )
         .await;
     let _daemon = platform.daemon();
     platform
-        .holds("SELECT agent_name = 'n' IS TRUE FROM agent_configurations WHERE agent_slug = 'neighbour'")
+        .holds(
+            "SELECT agent_name = 'n' IS TRUE FROM agent_configurations WHERE agent_slug = \
+            'neighbour'",
+        )
         .await;
-    platform.holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'many')").await;
+    platform
+        .holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'many')")
+        .await;
     let (kind, detail) = platform.problem("many").await.unwrap();
     assert_eq!(
         (&*kind, &*detail),
-        ("rejected", "voice_settings: expected at most 250000 values, found 300003")
+        (
+            "rejected",
+            "voice_settings: expected at most 250000 values, found 300003"
+        )
     );
 }

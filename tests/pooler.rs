@@ -1,4 +1,5 @@
-//! A real PgBouncer between the daemon and the server (G10): refused in transaction mode, welcome in session mode.
+//! A real PgBouncer between the daemon and the server (G10): refused in transaction mode, welcome
+//! in session mode.
 
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
@@ -28,31 +29,50 @@ impl Pooler {
             eprintln!("skipped: there is no pgbouncer; as root, scripts/postgres.sh installs it");
             return None;
         };
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let folder = tempfile::tempdir().unwrap();
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let file = folder.path().join("pgbouncer.ini");
         let text = format!(
             "[databases]\n* = host={} port={} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
-             listen_port = {port}\nunix_socket_dir =\nauth_type = any\n{settings}\n",
+            listen_port = {port}\nunix_socket_dir =\nauth_type = any\n{settings}\n",
             cluster.folder().display(),
             cluster.port(),
         );
         std::fs::write(&file, text).unwrap();
         // It refuses to run as root, too.
         let mut command = cluster.program(program.to_str().unwrap());
-        command.arg("-q").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .arg("-q")
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let child = command.spawn().unwrap();
-        let pooler = Self { child, port, _folder: folder };
+        let pooler = Self {
+            child,
+            port,
+            _folder: folder,
+        };
         eventually("the pooler listens", async || {
-            tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_ok()
+            tokio::net::TcpStream::connect(("127.0.0.1", port))
+                .await
+                .is_ok()
         })
         .await;
         Some(pooler)
     }
 
     fn url(&self, platform: &Platform) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/{}", self.port, platform.name())
+        format!(
+            "postgres://postgres@127.0.0.1:{}/{}",
+            self.port,
+            platform.name()
+        )
     }
 
     fn daemon(&self, platform: &Platform) -> Daemon {
@@ -77,7 +97,10 @@ async fn is_refused(platform: &Platform, pooler: &Pooler) {
         "notifications do not arrive: the connection goes through a pooler in transaction mode"
     );
     let remedy = line["remedy"].as_str().unwrap();
-    assert!(remedy.contains("direct address") && remedy.contains("session mode"), "{remedy}");
+    assert!(
+        remedy.contains("direct address") && remedy.contains("session mode"),
+        "{remedy}"
+    );
     assert_eq!(daemon.lines("connected and leading").len(), 0);
 }
 
@@ -86,16 +109,25 @@ async fn transaction_pooler_is_refused_with_a_remedy() {
     for mode in ["transaction", "statement"] {
         let platform = Platform::installed().await;
         let settings = format!("pool_mode = {mode}");
-        let Some(pooler) = Pooler::start(cluster(), &settings).await else { return };
+        let Some(pooler) = Pooler::start(cluster(), &settings).await else {
+            return;
+        };
         is_refused(&platform, &pooler).await;
         let mut install = platform.command(&["install"]);
-        let output = install.env("DATABASE_URL", pooler.url(&platform)).output().unwrap();
+        let output = install
+            .env("DATABASE_URL", pooler.url(&platform))
+            .output()
+            .unwrap();
         assert_eq!(output.status.code(), Some(69), "{mode}");
         let text = String::from_utf8(output.stderr).unwrap();
-        assert!(text.contains("pooler in transaction mode") && text.contains("direct address"), "{text}");
+        assert!(
+            text.contains("pooler in transaction mode") && text.contains("direct address"),
+            "{text}"
+        );
         // The backends belong to others as well: nothing of ours is left in them.
         let (other, _) = connect(&pooler.url(&platform)).await;
-        let left = "SELECT current_setting('search_path') || ', ' || count(*) FROM pg_listening_channels()";
+        let left = "SELECT current_setting('search_path') || ', ' || count(*) FROM \
+            pg_listening_channels()";
         let messages = other.simple_query(left).await.unwrap();
         let row = messages.iter().find_map(|message| match message {
             tokio_postgres::SimpleQueryMessage::Row(row) => row.get(0),
@@ -109,7 +141,9 @@ async fn transaction_pooler_is_refused_with_a_remedy() {
 async fn transaction_pooler_is_refused_though_it_lends_another_backend_every_time() {
     let platform = Platform::installed().await;
     let settings = "pool_mode = transaction\nserver_round_robin = 1";
-    let Some(pooler) = Pooler::start(cluster(), settings).await else { return };
+    let Some(pooler) = Pooler::start(cluster(), settings).await else {
+        return;
+    };
     // Three clients at once make the pooler open three backends.
     let mut clients = Vec::new();
     for _ in 0..3 {
@@ -126,16 +160,27 @@ async fn transaction_pooler_is_refused_though_it_lends_another_backend_every_tim
 #[tokio::test]
 async fn session_pooler_works() {
     // With one place, there is none for the second connection of the proof.
-    for settings in ["pool_mode = session", "pool_mode = session\ndefault_pool_size = 1"] {
+    for settings in [
+        "pool_mode = session",
+        "pool_mode = session\ndefault_pool_size = 1",
+    ] {
         let platform = Platform::installed().await;
         platform.configure("a").await;
-        let Some(pooler) = Pooler::start(cluster(), settings).await else { return };
+        let Some(pooler) = Pooler::start(cluster(), settings).await else {
+            return;
+        };
         let daemon = pooler.daemon(&platform);
         daemon.logged("caught up").await;
         for round in 1..=3 {
             // The sweep is far away: only a notification can bring this.
-            platform.save("a", &format!(r#"{{"voice_id":"v{round}"}}"#)).await;
-            platform.holds(&format!("SELECT voice_id = 'v{round}' IS TRUE FROM agent_configurations")).await;
+            platform
+                .save("a", &format!(r#"{{"voice_id":"v{round}"}}"#))
+                .await;
+            platform
+                .holds(&format!(
+                    "SELECT voice_id = 'v{round}' IS TRUE FROM agent_configurations"
+                ))
+                .await;
         }
         platform.save("a", EXAMPLE).await;
         platform.becomes("a", EXPECTED).await;

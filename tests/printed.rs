@@ -1,4 +1,5 @@
-//! What is printed: nothing from a row, a file or the network disturbs a terminal, a log or whoever reads HTTP (S10).
+//! What is printed: nothing from a row, a file or the network disturbs a terminal, a log or whoever
+//! reads HTTP (S10).
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -10,7 +11,8 @@ use serde_json::Value;
 use crate::support::platform::EXAMPLE;
 use crate::support::{Daemon, Platform, Said, eventually, http};
 
-/// A key that writes the clipboard, clears the screen, forges a line, and turns the direction of writing.
+/// A key that writes the clipboard, clears the screen, forges a line, and turns the direction of
+/// writing.
 const KEY: &str =
     "k\u{1b}]52;c;eA==\u{7}\u{1b}[2J\nALL AGENTS IN SYNC\u{9b}2J\u{202e}\u{200e}\u{61c}\u{2028}";
 
@@ -30,7 +32,9 @@ fn without_colours(text: &str) -> String {
     let mut out = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
         match piece.split_once('m') {
-            Some((code, rest)) if code.bytes().all(|b| b.is_ascii_digit() || b == b';') => out.push_str(rest),
+            Some((code, rest)) if code.bytes().all(|b| b.is_ascii_digit() || b == b';') => {
+                out.push_str(rest)
+            }
             _ => out.extend(["\u{1b}[", piece]),
         }
     }
@@ -39,8 +43,14 @@ fn without_colours(text: &str) -> String {
 
 fn is_clean(what: &str, text: &str) {
     let found = without_colours(text).chars().find(|c| disturbs(*c));
-    assert!(found.is_none(), "{what} tells {:?}: {text:?}", found.unwrap());
-    let forged = text.lines().find(|line| line.starts_with("ALL AGENTS IN SYNC"));
+    assert!(
+        found.is_none(),
+        "{what} tells {:?}: {text:?}",
+        found.unwrap()
+    );
+    let forged = text
+        .lines()
+        .find(|line| line.starts_with("ALL AGENTS IN SYNC"));
     assert!(forged.is_none(), "{what} has a forged line: {text}");
 }
 
@@ -51,10 +61,13 @@ async fn hostile() -> Platform {
     settings[KEY] = Value::from(1);
     settings["model"] = Value::from(KEY);
     platform.save("plain", &settings.to_string()).await;
-    platform.save(KEY, r#"{"provider": "\u001b[2J\u009b\u202e"}"#).await;
+    platform
+        .save(KEY, r#"{"provider": "\u001b[2J\u009b\u202e"}"#)
+        .await;
     platform.save("no-configuration\u{202e}", "{}").await;
     let sql = "INSERT INTO agent_configurations (agent_slug, provider_config, voice_settings)
-        SELECT slug, jsonb_build_object('tts', jsonb_build_object($1::text, 1), $1::text, 2), jsonb_build_object($1::text, 3)
+        SELECT slug, jsonb_build_object('tts', jsonb_build_object($1::text, 1), $1::text, 2),
+          jsonb_build_object($1::text, 3)
         FROM agents WHERE slug NOT LIKE 'no%'";
     platform.client.execute(sql, &[&KEY]).await.unwrap();
     platform
@@ -91,13 +104,25 @@ async fn s10_keys_and_names_from_rows_reach_no_terminal_and_no_reader_raw() {
         }
     }
     // The reader sees that something is there, and a program gets the very text.
-    platform.run("UPDATE agent_configurations SET voice_settings = NULL").await;
+    platform
+        .run("UPDATE agent_configurations SET voice_settings = NULL")
+        .await;
     let said = platform.says(&["check", "plain"]).await;
     assert!(said.out.contains(SEEN), "{}", said.out);
-    let object = platform.says(&["check", "plain", "--json"]).await.objects().remove(0);
-    let differences = object["differing"][0]["differences"].as_array().unwrap().clone();
+    let object = platform
+        .says(&["check", "plain", "--json"])
+        .await
+        .objects()
+        .remove(0);
+    let differences = object["differing"][0]["differences"]
+        .as_array()
+        .unwrap()
+        .clone();
     let path = Value::from(format!("voice_settings.{KEY}"));
-    assert!(differences.iter().any(|one| one["path"] == path), "{object}");
+    assert!(
+        differences.iter().any(|one| one["path"] == path),
+        "{object}"
+    );
 }
 
 #[tokio::test]
@@ -107,15 +132,29 @@ async fn s10_the_log_and_http_hold_nothing_that_disturbs() {
     for format in ["json", "pretty"] {
         let file = folder.path().join(format);
         // For each of the two the problems are new.
-        platform.run("DELETE FROM agent_sync.problem; UPDATE agents SET name = name || ' again'").await;
+        platform
+            .run("DELETE FROM agent_sync.problem; UPDATE agents SET name = name || ' again'")
+            .await;
         let mut command = http::command(&platform);
-        command.env("AGENT_SYNC__LOG__FORMAT", format).env("AGENT_SYNC__LOG__LEVEL", "debug");
+        command
+            .env("AGENT_SYNC__LOG__FORMAT", format)
+            .env("AGENT_SYNC__LOG__LEVEL", "debug");
         let log = || fs::read_to_string(&file).unwrap();
-        let mut child =
-            command.stdin(Stdio::null()).stderr(fs::File::create(&file).unwrap()).spawn().unwrap();
-        eventually("the daemon has caught up", async || log().contains("caught up")).await;
+        let mut child = command
+            .stdin(Stdio::null())
+            .stderr(fs::File::create(&file).unwrap())
+            .spawn()
+            .unwrap();
+        eventually("the daemon has caught up", async || {
+            log().contains("caught up")
+        })
+        .await;
         eventually("it serves", async || log().contains("serving /livez")).await;
-        let at = log().lines().find(|line| line.contains("serving /livez")).unwrap().to_owned();
+        let at = log()
+            .lines()
+            .find(|line| line.contains("serving /livez"))
+            .unwrap()
+            .to_owned();
         let at = at.split("127.0.0.1:").nth(1).unwrap();
         let port: String = at.chars().take_while(char::is_ascii_digit).collect();
         let address = format!("127.0.0.1:{port}").parse().unwrap();
@@ -124,7 +163,8 @@ async fn s10_the_log_and_http_hold_nothing_that_disturbs() {
         }
         // A program gets the very text.
         eventually("the problem is listed", async || {
-            let status: Value = serde_json::from_str(&http::get(address, "/status").await.1).unwrap();
+            let status: Value =
+                serde_json::from_str(&http::get(address, "/status").await.1).unwrap();
             status.to_string().contains("no-configuration\u{202e}")
         })
         .await;
@@ -141,26 +181,35 @@ async fn s10_probe_cleans_whatever_answers_on_the_port() {
     for status in ["200 OK", "503 Service Unavailable"] {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let answer = format!("HTTP/1.0 {status}\r\n\r\nok\u{1b}[2J\u{9b}\u{202e}\u{1b}]52;c;eA==\u{7}\n");
+        let answer =
+            format!("HTTP/1.0 {status}\r\n\r\nok\u{1b}[2J\u{9b}\u{202e}\u{1b}]52;c;eA==\u{7}\n");
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             let _ = stream.read(&mut [0; 1024]);
             stream.write_all(answer.as_bytes()).unwrap();
         });
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_agent-sync"));
-        command.env_clear().args(["probe", "ready", "--listen", &address]);
+        command
+            .env_clear()
+            .args(["probe", "ready", "--listen", &address]);
         let said = Said::of(command).await;
         server.join().unwrap();
         let text = format!("{}{}", said.out, said.err);
         is_clean(status, &text);
-        assert!(text.contains(r"ok\u001b[2J\u009b\u202e\u001b]52;c;eA==\u0007"), "{text}");
+        assert!(
+            text.contains(r"ok\u001b[2J\u009b\u202e\u001b]52;c;eA==\u0007"),
+            "{text}"
+        );
     }
 }
 
 #[tokio::test]
 async fn s15_a_connection_string_as_a_slug_or_a_name_is_withheld_wherever_it_is_told() {
     let platform = Platform::installed().await;
-    for text in ["postgres://app:hunter2@db.example.com/platform", "host=db.example.com password=hunter2"] {
+    for text in [
+        "postgres://app:hunter2@db.example.com/platform",
+        "host=db.example.com password=hunter2",
+    ] {
         for arguments in [
             &["check", text][..],
             &["check", "--json", text],
@@ -184,16 +233,27 @@ async fn s15_a_connection_string_as_a_slug_or_a_name_is_withheld_wherever_it_is_
             let said = platform.says(arguments).await;
             assert_ne!(said.code, 0, "{arguments:?}");
             assert!(!format!("{said:?}").contains("hunter2"), "{said:?}");
-            assert!(format!("{said:?}").contains("(not shown)"), "{arguments:?}: {said:?}");
+            assert!(
+                format!("{said:?}").contains("(not shown)"),
+                "{arguments:?}: {said:?}"
+            );
         }
     }
 }
 
 /// Every file below a folder that holds code.
 fn sources(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     entries
-        .flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] })
+        .flat_map(|path| {
+            if path.is_dir() {
+                sources(&path)
+            } else {
+                vec![path]
+            }
+        })
         .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
         .collect()
 }
@@ -202,17 +262,35 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 fn s10_nothing_is_written_but_by_those_that_take_clean_text() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     // The demo shows what this program has made up itself.
-    let may = ["exit.rs", "main.rs", "observe/log.rs", "verbs/output.rs", "verbs/page.rs"];
+    let may = [
+        "exit.rs",
+        "main.rs",
+        "observe/log.rs",
+        "verbs/output.rs",
+        "verbs/page.rs",
+    ];
     for path in sources(&folder) {
-        let name = path.strip_prefix(&folder).unwrap().to_str().unwrap().to_owned();
+        let name = path
+            .strip_prefix(&folder)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
         if may.contains(&&*name) || name.starts_with("demo/") {
             continue;
         }
         for line in fs::read_to_string(&path).unwrap().lines() {
-            let writes =
-                ["print!(", "println!(", "dbg!(", "writeln!(std::io::std", "writeln!(io::std", "write_all("];
+            let writes = [
+                "print!(",
+                "println!(",
+                "dbg!(",
+                "writeln!(std::io::std",
+                "writeln!(io::std",
+                "write_all(",
+            ];
             let to = ["stdout()", "stderr()", "print!(", "println!(", "dbg!("];
-            let both = writes.iter().any(|way| line.contains(way)) && to.iter().any(|way| line.contains(way));
+            let both = writes.iter().any(|way| line.contains(way))
+                && to.iter().any(|way| line.contains(way));
             assert!(!both, "{name} writes past `Clean`: {line}");
         }
     }
@@ -226,10 +304,16 @@ async fn s13_no_expression_of_the_platform_puts_a_value_into_a_failure() {
         ("openai_api_key::regtype::oid > 0", "42601"),
         ("openai_api_key::regrole::oid > 0", "42704"),
         ("current_setting(openai_api_key) > ''", "42704"),
-        ("to_tsvector(openai_api_key::regconfig, agent_name) IS NOT NULL", "42704"),
+        (
+            "to_tsvector(openai_api_key::regconfig, agent_name) IS NOT NULL",
+            "42704",
+        ),
         ("openai_api_key::regclass::oid > 0", "42P01"),
         ("has_table_privilege(openai_api_key, 'SELECT')", "42P01"),
-        ("(openai_api_key || '(int)')::regprocedure::oid > 0", "42883"),
+        (
+            "(openai_api_key || '(int)')::regprocedure::oid > 0",
+            "42883",
+        ),
         ("openai_api_key::regnamespace::oid > 0", "3F000"),
         ("(openai_api_key || '.b.c.d')::regclass::oid > 0", "42601"),
     ] {
@@ -244,14 +328,16 @@ async fn s13_no_expression_of_the_platform_puts_a_value_into_a_failure() {
             .await;
         let daemon = Daemon::start(http::command(&platform));
         let address = http::address(&daemon).await;
-        platform.holds("SELECT count(*) = 1 FROM agent_sync.problem WHERE kind = 'failed'").await;
+        platform
+            .holds("SELECT count(*) = 1 FROM agent_sync.problem WHERE kind = 'failed'")
+            .await;
         let (_, detail) = platform.problem("a").await.unwrap();
         assert!(!detail.contains(SECRET), "{expression}: {detail}");
         if sqlstate == "42704" {
             assert_eq!(
                 detail,
-                "PostgreSQL refused the write: a statement, or an expression on the tables, names an object that is not \
-                 there (SQLSTATE 42704)",
+                "PostgreSQL refused the write: a statement, or an expression on the tables, names \
+                an object that is not there (SQLSTATE 42704)",
                 "{expression}"
             );
         }
@@ -259,13 +345,27 @@ async fn s13_no_expression_of_the_platform_puts_a_value_into_a_failure() {
             let answer = http::get(address, path).await.1;
             assert!(!answer.contains(SECRET), "{expression}: {path}: {answer}");
         }
-        for arguments in [&["why", "a"][..], &["status"], &["doctor"], &["reconcile", "a"]] {
+        for arguments in [
+            &["why", "a"][..],
+            &["status"],
+            &["doctor"],
+            &["reconcile", "a"],
+        ] {
             let said = platform.says(arguments).await;
-            assert!(!format!("{said:?}").contains(SECRET), "{expression}: {arguments:?}: {said:?}");
+            assert!(
+                !format!("{said:?}").contains(SECRET),
+                "{expression}: {arguments:?}: {said:?}"
+            );
         }
         let log = daemon.log();
-        assert!(log.iter().any(|line| line.to_string().contains(sqlstate)), "{expression}: {log:?}");
-        assert!(!log.iter().any(|line| line.to_string().contains(SECRET)), "{expression}: {log:?}");
+        assert!(
+            log.iter().any(|line| line.to_string().contains(sqlstate)),
+            "{expression}: {log:?}"
+        );
+        assert!(
+            !log.iter().any(|line| line.to_string().contains(SECRET)),
+            "{expression}: {log:?}"
+        );
     }
 }
 
@@ -277,17 +377,22 @@ async fn s13_a_function_cannot_tell_a_value_as_the_name_of_a_constraint() {
     platform
         .run(
             "CREATE FUNCTION public.tell() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                 RAISE EXCEPTION 'no' USING ERRCODE = '23514', TABLE = NEW.agent_slug || 'sk-secret', COLUMN = 'sk-secret',
+                 RAISE EXCEPTION 'no' USING ERRCODE = '23514', TABLE = NEW.agent_slug ||
+                   'sk-secret', COLUMN = 'sk-secret',
                      CONSTRAINT = 'sk-secret', DATATYPE = 'sk-secret';
              END $$;
-             CREATE TRIGGER tell BEFORE UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION public.tell()",
+             CREATE TRIGGER tell BEFORE UPDATE ON agent_configurations
+               FOR EACH ROW EXECUTE FUNCTION public.tell()",
         )
         .await;
     let daemon = platform.daemon();
     let line = daemon.logged("configuration could not be written").await;
     assert!(!line.to_string().contains("sk-secret"), "{line}");
     let (_, detail) = platform.problem("a").await.unwrap();
-    assert_eq!(detail, "PostgreSQL refused the write: raised by a trigger or function (SQLSTATE 23514)");
+    assert_eq!(
+        detail,
+        "PostgreSQL refused the write: raised by a trigger or function (SQLSTATE 23514)"
+    );
 }
 
 #[tokio::test]
@@ -295,13 +400,15 @@ async fn s13_a_failure_names_the_table_and_the_constraint() {
     let platform = Platform::installed().await;
     platform.save("a", EXAMPLE).await;
     platform.configure("a").await;
-    platform.run("ALTER TABLE agent_configurations ADD CONSTRAINT warm CHECK (agent_name IS NULL)").await;
+    platform
+        .run("ALTER TABLE agent_configurations ADD CONSTRAINT warm CHECK (agent_name IS NULL)")
+        .await;
     let _daemon = platform.caught_up_daemon().await;
     let (_, detail) = platform.problem("a").await.unwrap();
     assert_eq!(
         detail,
-        "PostgreSQL refused the write: a check constraint forbids it (SQLSTATE 23514, table agent_configurations, \
-         constraint warm)"
+        "PostgreSQL refused the write: a check constraint forbids it (SQLSTATE 23514, table \
+        agent_configurations, constraint warm)"
     );
 }
 
@@ -314,15 +421,26 @@ async fn s13_no_verb_tells_what_an_expression_of_the_platform_says_of_a_row() {
     platform.configure("a").await;
     platform
         .run(&format!(
-            "UPDATE agents SET system_prompt = 'hush-a-secret'; ALTER TABLE agents ENABLE ROW LEVEL SECURITY;
-             CREATE POLICY p ON agents USING (current_user <> '{role}' OR system_prompt::regclass IS NOT NULL)"
+            "UPDATE agents SET system_prompt = 'hush-a-secret'; ALTER TABLE agents ENABLE ROW
+                  LEVEL SECURITY;
+             CREATE POLICY p ON agents USING (current_user <> '{role}'
+               OR system_prompt::regclass IS NOT NULL)"
         ))
         .await;
-    for arguments in
-        [&["check"][..], &["why", "a"], &["reconcile", "a"], &["reconcile", "--all", "--dry-run"]]
-    {
+    for arguments in [
+        &["check"][..],
+        &["why", "a"],
+        &["reconcile", "a"],
+        &["reconcile", "--all", "--dry-run"],
+    ] {
         let said = platform.says_as(&role, arguments).await;
-        assert!(said.code != 0 && said.err.contains("SQLSTATE"), "{arguments:?}: {said:?}");
-        assert!(!said.err.contains("hush") && !said.out.contains("hush"), "{arguments:?}: {said:?}");
+        assert!(
+            said.code != 0 && said.err.contains("SQLSTATE"),
+            "{arguments:?}: {said:?}"
+        );
+        assert!(
+            !said.err.contains("hush") && !said.out.contains("hush"),
+            "{arguments:?}: {said:?}"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! `reconcile` with a daemon, and without one: what differs is brought in sync through the ordinary path.
+//! `reconcile` with a daemon, and without one: what differs is brought in sync through the ordinary
+//! path.
 
 use serde_json::json;
 
@@ -10,8 +11,10 @@ async fn in_sync(agents: u32) -> Platform {
     let platform = Platform::installed().await;
     platform
         .run(&format!(
-            "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'Agent ' || i FROM generate_series(1, {agents}) i;
-             INSERT INTO agent_configurations (agent_slug, agent_name) SELECT slug, name FROM agents"
+            "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'Agent ' || i
+                  FROM generate_series(1, {agents}) i;
+             INSERT INTO agent_configurations (agent_slug, agent_name) SELECT slug, name
+               FROM agents"
         ))
         .await;
     let daemon = platform.caught_up_daemon().await;
@@ -24,19 +27,28 @@ async fn in_sync(agents: u32) -> Platform {
 async fn drift(platform: &Platform, ending: &str) {
     platform
         .run(&format!(
-            "UPDATE agent_configurations SET agent_name = 'by hand' WHERE agent_slug LIKE '%{ending}'"
+            "UPDATE agent_configurations SET agent_name = 'by hand' WHERE agent_slug LIKE \
+            '%{ending}'"
         ))
         .await;
 }
 
 async fn by_hand(platform: &Platform) -> i64 {
-    platform.value("SELECT count(*) FROM agent_configurations WHERE agent_name = 'by hand'").await
+    platform
+        .value("SELECT count(*) FROM agent_configurations WHERE agent_name = 'by hand'")
+        .await
 }
 
 async fn leader(platform: &Platform) -> Option<i32> {
     let sql = "SELECT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-        WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1 AND d.datname = current_database()";
-    platform.client.query_opt(sql, &[]).await.unwrap().map(|row| row.get(0))
+        WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1
+          AND d.datname = current_database()";
+    platform
+        .client
+        .query_opt(sql, &[])
+        .await
+        .unwrap()
+        .map(|row| row.get(0))
 }
 
 #[tokio::test]
@@ -49,7 +61,10 @@ async fn reconcile_hands_what_differs_to_a_daemon_that_sleeps_or_works() {
     let said = platform.says(&["reconcile", "agent-7"]).await.fits();
     assert_eq!(
         (said.code, said.out.as_str()),
-        (0, "default: 1 synced, 0 unchanged, 0 missing, 0 rejected, 0 failed\n")
+        (
+            0,
+            "default: 1 synced, 0 unchanged, 0 missing, 0 rejected, 0 failed\n"
+        )
     );
     assert_eq!(by_hand(&platform).await, 0);
     // More than one portion, to a daemon that is kept awake by others.
@@ -57,7 +72,8 @@ async fn reconcile_hands_what_differs_to_a_daemon_that_sleeps_or_works() {
     let others = platform.connect().await;
     let saves = tokio::spawn(async move {
         for round in 0.. {
-            let sql = format!("UPDATE agents SET name = 'Agent 1, round {round}' WHERE slug = 'agent-1'");
+            let sql =
+                format!("UPDATE agents SET name = 'Agent 1, round {round}' WHERE slug = 'agent-1'");
             if others.batch_execute(&sql).await.is_err() {
                 break;
             }
@@ -69,16 +85,25 @@ async fn reconcile_hands_what_differs_to_a_daemon_that_sleeps_or_works() {
     // One of the others' saves may have brought theirs in sync before it was looked at.
     let fits = ["3,000 synced, 0 unchanged", "2,999 synced, 1 unchanged"];
     assert!(
-        fits.iter().any(|fits| said.out.contains(&format!("{fits}, 0 missing, 0 rejected, 0 failed"))),
+        fits.iter().any(|fits| said
+            .out
+            .contains(&format!("{fits}, 0 missing, 0 rejected, 0 failed"))),
         "{said:?}"
     );
     assert_eq!(by_hand(&platform).await, 0);
-    assert_eq!(leader(&platform).await, session, "the daemon went on leading");
+    assert_eq!(
+        leader(&platform).await,
+        session,
+        "the daemon went on leading"
+    );
     assert!(daemon.lines("database unavailable").is_empty());
     // And again: there is nothing to do, and nothing is asked.
     platform.drained().await;
     let said = platform.says(&["reconcile", "--all"]).await.fits();
-    assert_eq!(said.out, "default: 0 synced, 3,000 unchanged, 0 missing, 0 rejected, 0 failed\n");
+    assert_eq!(
+        said.out,
+        "default: 0 synced, 3,000 unchanged, 0 missing, 0 rejected, 0 failed\n"
+    );
 }
 
 #[tokio::test]
@@ -86,14 +111,26 @@ async fn reconcile_does_the_work_itself_where_no_daemon_leads_and_gives_the_lock
     let platform = in_sync(1500).await;
     drift(&platform, "").await;
     // A change that nobody has applied yet is in the outbox.
-    platform.run("UPDATE agents SET name = 'saved' WHERE slug = 'agent-5'").await;
+    platform
+        .run("UPDATE agents SET name = 'saved' WHERE slug = 'agent-5'")
+        .await;
     let said = platform.says(&["reconcile", "--all", "--yes"]).await.fits();
     assert_eq!(said.code, 0, "{said:?}");
-    assert!(said.out.starts_with("default: 1,500 synced, 0 unchanged"), "{}", said.out);
-    assert!(said.out.contains("No daemon leads, so this command did the work."), "{}", said.out);
+    assert!(
+        said.out.starts_with("default: 1,500 synced, 0 unchanged"),
+        "{}",
+        said.out
+    );
+    assert!(
+        said.out
+            .contains("No daemon leads, so this command did the work."),
+        "{}",
+        said.out
+    );
     assert_eq!(by_hand(&platform).await, 0);
-    let name: String =
-        platform.value("SELECT agent_name FROM agent_configurations WHERE agent_slug = 'agent-5'").await;
+    let name: String = platform
+        .value("SELECT agent_name FROM agent_configurations WHERE agent_slug = 'agent-5'")
+        .await;
     assert_eq!(name, "saved");
     assert_eq!(leader(&platform).await, None, "the lock is given back");
     let _daemon = platform.caught_up_daemon().await;
@@ -109,12 +146,18 @@ async fn reconcile_steps_in_when_the_daemon_dies_meanwhile() {
     daemon.signal("STOP");
     drift(&platform, "").await;
     let says = tokio::spawn(Said::of(platform.command(&["reconcile", "--all"])));
-    platform.holds("SELECT count(*) = 3 FROM agent_sync.outbox").await;
+    platform
+        .holds("SELECT count(*) = 3 FROM agent_sync.outbox")
+        .await;
     daemon.signal("KILL");
     daemon.ended().await;
     let said = says.await.unwrap().fits();
     assert_eq!(said.code, 0, "{said:?}");
-    assert!(said.out.contains("3 synced") && said.out.contains("did the work"), "{}", said.out);
+    assert!(
+        said.out.contains("3 synced") && said.out.contains("did the work"),
+        "{}",
+        said.out
+    );
     assert_eq!(by_hand(&platform).await, 0);
 }
 
@@ -128,7 +171,12 @@ async fn reconcile_gives_up_on_a_daemon_that_hangs_and_loses_nothing_by_it() {
     command.env("AGENT_SYNC__SYNC__STATEMENT_TIMEOUT", "600ms");
     let said = Said::of(command).await;
     assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.err.contains("given up with 3 agents to do, which stay in the outbox"), "{}", said.err);
+    assert!(
+        said.err
+            .contains("given up with 3 agents to do, which stay in the outbox"),
+        "{}",
+        said.err
+    );
     assert!(
         said.err.contains("a daemon leads, and has not taken") && said.err.contains("try: "),
         "{}",
@@ -143,19 +191,28 @@ async fn reconcile_tells_what_cannot_be_brought_in_sync_and_why() {
     for led in [true, false] {
         let platform = in_sync(2).await;
         platform
-            .run("ALTER TABLE agent_configurations ADD CONSTRAINT short CHECK (length(voice_id) < 5)")
+            .run(
+                "ALTER TABLE agent_configurations ADD CONSTRAINT short CHECK (length(voice_id) < \
+                5)",
+            )
             .await;
         platform
             .run(
-                "INSERT INTO agents (slug, voice_settings) VALUES ('missing', '{}'), ('rejected', '{\"temperature\":3}'),
+                "INSERT INTO agents (slug, voice_settings)
+                      VALUES ('missing', '{}'), ('rejected', '{\"temperature\":3}'),
                     ('refused', '{\"voice_id\":\"far too long\"}');
                  INSERT INTO agent_configurations (agent_slug) VALUES ('rejected'), ('refused');
-                 INSERT INTO agent_sync.problem (slug, kind, detail) VALUES ('agent-2', 'rejected', 'it was once');
+                 INSERT INTO agent_sync.problem (slug, kind, detail)
+                   VALUES ('agent-2', 'rejected', 'it was once');
                  TRUNCATE agent_sync.outbox",
             )
             .await;
         // The constraint has changed the table, so a daemon that starts looks at every agent first.
-        let _daemon = if led { Some(platform.caught_up_daemon().await) } else { None };
+        let _daemon = if led {
+            Some(platform.caught_up_daemon().await)
+        } else {
+            None
+        };
         drift(&platform, "-1").await;
         let said = platform.says(&["reconcile", "--all"]).await.fits();
         assert_eq!(said.code, 1, "{said:?}");
@@ -172,14 +229,21 @@ async fn reconcile_tells_what_cannot_be_brought_in_sync_and_why() {
         }
         assert!(!said.out.contains("agent-1"), "{}", said.out);
         // What agent_sync.problem says is as true now as what the command says (G7).
-        let problems = "SELECT string_agg(slug || ' ' || kind, ', ' ORDER BY slug) FROM agent_sync.problem";
+        let problems =
+            "SELECT string_agg(slug || ' ' || kind, ', ' ORDER BY slug) FROM agent_sync.problem";
         assert_eq!(
             platform.value::<String>(problems).await,
             "missing missing_configuration, refused failed, rejected rejected"
         );
-        let objects = platform.says(&["reconcile", "refused", "missing", "--json"]).await.objects();
+        let objects = platform
+            .says(&["reconcile", "refused", "missing", "--json"])
+            .await
+            .objects();
         assert_eq!(objects[0]["verdict"], "missing");
-        assert_eq!((&objects[1]["slug"], &objects[1]["outcome"]), (&json!("refused"), &json!("failed")));
+        assert_eq!(
+            (&objects[1]["slug"], &objects[1]["outcome"]),
+            (&json!("refused"), &json!("failed"))
+        );
         assert_eq!(
             objects[2]["summary"],
             json!({"synced": 0, "unchanged": 0, "missing": 1, "rejected": 0, "failed": 1})
@@ -199,22 +263,34 @@ async fn reconcile_asks_before_it_touches_many_and_refuses_where_it_cannot_ask()
     let said = Said::of(command(&["reconcile", "--all"])).await.fits();
     assert_eq!(said.code, 64);
     assert!(
-        said.err.contains("12 configurations, more than the 11 of reconcile.confirm_above"),
+        said.err
+            .contains("12 configurations, more than the 11 of reconcile.confirm_above"),
         "{}",
         said.err
     );
     assert!(said.err.contains("try: say --yes"), "{}", said.err);
-    assert_eq!((by_hand(&platform).await, platform.outbox().await.len()), (12, 0), "nothing was changed");
+    assert_eq!(
+        (by_hand(&platform).await, platform.outbox().await.len()),
+        (12, 0),
+        "nothing was changed"
+    );
 
     // Without a daemon, what is pending is done as well, and so it counts.
-    platform.run("INSERT INTO agent_sync.outbox (slug) SELECT slug FROM agents").await;
+    platform
+        .run("INSERT INTO agent_sync.outbox (slug) SELECT slug FROM agents")
+        .await;
     assert_eq!(Said::of(command(&["reconcile", "agent-1"])).await.code, 64);
     platform.run("TRUNCATE agent_sync.outbox").await;
     assert_eq!(Said::of(command(&["reconcile", "agent-1"])).await.code, 0);
     // Eleven are left, which is not above eleven.
     assert_eq!(Said::of(command(&["reconcile", "--all"])).await.code, 0);
     drift(&platform, "").await;
-    assert_eq!(Said::of(command(&["reconcile", "--all", "--yes"])).await.code, 0);
+    assert_eq!(
+        Said::of(command(&["reconcile", "--all", "--yes"]))
+            .await
+            .code,
+        0
+    );
     assert_eq!(by_hand(&platform).await, 0);
 }
 
@@ -224,18 +300,32 @@ async fn i1_reconcile_wants_slugs_or_all_and_a_dry_run_changes_nothing() {
     let said = platform.says(&["reconcile"]).await;
     assert_eq!(said.code, 64);
     assert!(
-        said.err.contains("`agent-sync reconcile SLUG…` or `agent-sync reconcile --all`"),
+        said.err
+            .contains("`agent-sync reconcile SLUG…` or `agent-sync reconcile --all`"),
         "{}",
         said.err
     );
-    assert_eq!(platform.says(&["reconcile", "--all", "agent-1"]).await.code, 64);
+    assert_eq!(
+        platform.says(&["reconcile", "--all", "agent-1"]).await.code,
+        64
+    );
     let said = platform.says(&["reconcile", "nobody"]).await.fits();
     assert_eq!(said.code, 1);
-    assert!(said.out.contains("unknown   nobody  no agent has this slug"), "{}", said.out);
+    assert!(
+        said.out
+            .contains("unknown   nobody  no agent has this slug"),
+        "{}",
+        said.out
+    );
 
     drift(&platform, "-1").await;
-    let [dry, check] =
-        [platform.says(&["reconcile", "--all", "--dry-run"]).await, platform.says(&["check"]).await];
+    let [dry, check] = [
+        platform.says(&["reconcile", "--all", "--dry-run"]).await,
+        platform.says(&["check"]).await,
+    ];
     assert_eq!((dry.code, &dry.out), (2, &check.out));
-    assert_eq!((by_hand(&platform).await, platform.outbox().await.len()), (1, 0));
+    assert_eq!(
+        (by_hand(&platform).await, platform.outbox().await.len()),
+        (1, 0)
+    );
 }

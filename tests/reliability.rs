@@ -10,8 +10,14 @@ fn source(module: &str) -> Option<String> {
     if let Ok(source) = std::fs::read_to_string(tests.join(format!("{module}.rs"))) {
         return Some(source);
     }
-    let files = std::fs::read_dir(tests.join(module)).ok()?.map(|file| file.unwrap().path());
-    Some(files.filter_map(|file| std::fs::read_to_string(file).ok()).collect())
+    let files = std::fs::read_dir(tests.join(module))
+        .ok()?
+        .map(|file| file.unwrap().path());
+    Some(
+        files
+            .filter_map(|file| std::fs::read_to_string(file).ok())
+            .collect(),
+    )
 }
 
 #[test]
@@ -34,10 +40,18 @@ fn named_tests_exist(page: &str, least: usize) {
         .collect();
     assert!(named.len() > least, "only {} tests are named", named.len());
     for (module, test) in named {
-        let source = source(module).unwrap_or_else(|| panic!("there is no module {module} for {test}"));
-        let attributes = ["#[test]\nfn ", "#[tokio::test]\nasync fn ", "async fn ", "fn "];
+        let source =
+            source(module).unwrap_or_else(|| panic!("there is no module {module} for {test}"));
+        let attributes = [
+            "#[test]\nfn ",
+            "#[tokio::test]\nasync fn ",
+            "async fn ",
+            "fn ",
+        ];
         assert!(
-            attributes.iter().any(|before| source.contains(&format!("{before}{test}()"))),
+            attributes
+                .iter()
+                .any(|before| source.contains(&format!("{before}{test}()"))),
             "{module} has no test {test}"
         );
     }
@@ -47,7 +61,10 @@ fn named_tests_exist(page: &str, least: usize) {
 fn the_page_counts_the_models_that_are_broken() {
     let broken = include_str!("model/broken.rs").matches("#[test]").count();
     let (page, architecture) = (PAGE, include_str!("../ARCHITECTURE.md"));
-    for (name, text) in [("docs/reliability.md", page), ("ARCHITECTURE.md", architecture)] {
+    for (name, text) in [
+        ("docs/reliability.md", page),
+        ("ARCHITECTURE.md", architecture),
+    ] {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(
             text.contains(&format!(" {broken} models with one thing done wrong")),
@@ -59,16 +76,27 @@ fn the_page_counts_the_models_that_are_broken() {
 #[test]
 fn every_guarantee_has_tests() {
     for number in 1..=16 {
-        let row = PAGE.lines().find(|line| line.starts_with(&format!("| G{number} |")));
-        assert!(row.is_some_and(|row| row.contains("::")), "no test is named for G{number}");
+        let row = PAGE
+            .lines()
+            .find(|line| line.starts_with(&format!("| G{number} |")));
+        assert!(
+            row.is_some_and(|row| row.contains("::")),
+            "no test is named for G{number}"
+        );
     }
 }
 
 #[test]
 fn the_tables_of_bad_inputs_are_as_long_as_the_page_says() {
     let cases = |file: &str, mark: &str| {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(file);
-        std::fs::read_to_string(file).unwrap().lines().filter(|line| line.starts_with(mark)).count()
+        let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/cases")
+            .join(file);
+        std::fs::read_to_string(file)
+            .unwrap()
+            .lines()
+            .filter(|line| line.starts_with(mark))
+            .count()
     };
     let bad: usize = ["command_line", "files", "connections", "catalog"]
         .iter()
@@ -77,9 +105,18 @@ fn the_tables_of_bad_inputs_are_as_long_as_the_page_says() {
     for (count, after) in [
         (bad, "cases\nin `tests/cases/bad_inputs/`"),
         (cases("settings/mistakes.txt", "=>"), "mistakes of settings"),
-        (cases("mapping/rules_files/refused.toml", "[[case]]"), "rules files"),
-        (cases("mapping/rejected.toml", "[[case]]"), "agents that are rejected"),
+        (
+            cases("mapping/rules_files/refused.toml", "[[case]]"),
+            "rules files",
+        ),
+        (
+            cases("mapping/rejected.toml", "[[case]]"),
+            "agents that are rejected",
+        ),
     ] {
-        assert!(PAGE.contains(&format!("{count} {after}")), "the page does not say {count} {after}");
+        assert!(
+            PAGE.contains(&format!("{count} {after}")),
+            "the page does not say {count} {after}"
+        );
     }
 }

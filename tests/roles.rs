@@ -7,20 +7,31 @@ use crate::support::{Daemon, Platform, eventually};
 
 /// A name for a role that no other test uses: roles belong to the whole cluster.
 async fn unique(platform: &Platform, what: &str) -> String {
-    format!("{what}_{}", platform.value::<String>("SELECT current_database()::text").await)
+    format!(
+        "{what}_{}",
+        platform
+            .value::<String>("SELECT current_database()::text")
+            .await
+    )
 }
 
 /// The binary, connected as a role.
 fn command_as(platform: &Platform, role: &str, arguments: &[&str]) -> Command {
     let mut command = platform.command(arguments);
     command.env("DATABASE_URL", platform.url_as(role));
-    command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s").env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
+    command
+        .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s")
+        .env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
     command
 }
 
 fn run(mut command: Command) -> String {
     let output = command.output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -37,11 +48,16 @@ async fn privileges(platform: &Platform, role: &str) -> String {
         .value(&format!(
             "SELECT string_agg(line, E'\\n' ORDER BY line) FROM (
                  SELECT 'relation ' || oid::regclass || ' ' || relacl::text FROM pg_class
-                     WHERE relacl IS NOT NULL AND relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
-                 UNION ALL SELECT 'column ' || attrelid::regclass || '.' || attname || ' ' || attacl::text FROM pg_attribute
+                     WHERE relacl IS NOT NULL
+                       AND relnamespace NOT IN ('pg_catalog'::regnamespace,
+                       'information_schema'::regnamespace)
+                 UNION ALL SELECT 'column ' || attrelid::regclass || '.' || attname || ' ' ||
+                   attacl::text FROM pg_attribute
                      WHERE attacl IS NOT NULL
-                 UNION ALL SELECT 'schema ' || nspname || ' ' || coalesce(nspacl::text, '') FROM pg_namespace
-                 UNION ALL SELECT 'database ' || datname || ' ' || coalesce(datacl::text, '') FROM pg_database
+                 UNION ALL SELECT 'schema ' || nspname || ' ' || coalesce(nspacl::text, '')
+                   FROM pg_namespace
+                 UNION ALL SELECT 'database ' || datname || ' ' || coalesce(datacl::text, '')
+                   FROM pg_database
                      WHERE datname = current_database()
                  UNION ALL SELECT 'role ' || rolname FROM pg_roles WHERE rolname = '{role}'
              ) AS catalog (line)"
@@ -54,7 +70,10 @@ async fn g4_the_role_that_install_makes_does_the_job_and_can_do_nothing_else() {
     let platform = Platform::new().await;
     let role = unique(&platform, "daemon").await;
     let said = run(platform.command(&["install", "--role", &role]));
-    assert!(said.contains(&format!("the role {role} may do")) && said.contains("\\password"), "{said}");
+    assert!(
+        said.contains(&format!("the role {role} may do")) && said.contains("\\password"),
+        "{said}"
+    );
 
     platform.save("before", EXAMPLE).await;
     platform.configure("before").await;
@@ -62,24 +81,53 @@ async fn g4_the_role_that_install_makes_does_the_job_and_can_do_nothing_else() {
     daemon.logged("caught up").await;
     platform.becomes("before", EXPECTED).await;
     platform.save("after", EXAMPLE).await;
-    eventually("the missing configuration is noted", async || platform.problem("after").await.is_some())
-        .await;
+    eventually("the missing configuration is noted", async || {
+        platform.problem("after").await.is_some()
+    })
+    .await;
     platform.configure("after").await;
     platform.becomes("after", EXPECTED).await;
-    platform.holds("SELECT touched FROM (SELECT last_updated > '2021-01-01' AS touched FROM agent_configurations WHERE agent_slug = 'after') c").await;
-    // A write that is refused, a retry, a problem of an agent that is gone, and a request by NOTIFY.
-    platform.run("ALTER TABLE agent_configurations ADD CONSTRAINT short CHECK (length(voice_id) < 20)").await;
-    platform.save("after", r#"{"voice_id":"far too long for the constraint"}"#).await;
-    eventually("the failure is noted", async || platform.problem("after").await.is_some()).await;
-    platform.run("ALTER TABLE agent_configurations DROP CONSTRAINT short").await;
-    platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
-    platform.save("gone", "{}").await;
-    eventually("the missing configuration is noted", async || platform.problem("gone").await.is_some()).await;
-    platform.run("DELETE FROM agents WHERE slug = 'gone'").await;
-    platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
-    platform.run("UPDATE agent_configurations SET voice_id = 'by hand'; NOTIFY agent_sync, 'before'").await;
     platform
-        .holds("SELECT voice_id = 'test-voice-123' FROM agent_configurations WHERE agent_slug = 'before'")
+        .holds(
+            "SELECT touched FROM (SELECT last_updated > '2021-01-01' AS touched FROM \
+            agent_configurations WHERE agent_slug = 'after') c",
+        )
+        .await;
+    // A write that is refused, a retry, a problem of an agent that is gone, and a request by
+    // NOTIFY.
+    platform
+        .run("ALTER TABLE agent_configurations ADD CONSTRAINT short CHECK (length(voice_id) < 20)")
+        .await;
+    platform
+        .save("after", r#"{"voice_id":"far too long for the constraint"}"#)
+        .await;
+    eventually("the failure is noted", async || {
+        platform.problem("after").await.is_some()
+    })
+    .await;
+    platform
+        .run("ALTER TABLE agent_configurations DROP CONSTRAINT short")
+        .await;
+    platform
+        .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
+        .await;
+    platform.save("gone", "{}").await;
+    eventually("the missing configuration is noted", async || {
+        platform.problem("gone").await.is_some()
+    })
+    .await;
+    platform.run("DELETE FROM agents WHERE slug = 'gone'").await;
+    platform
+        .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
+        .await;
+    platform
+        .run("UPDATE agent_configurations SET voice_id = 'by hand'; NOTIFY agent_sync, 'before'")
+        .await;
+    platform
+        .holds(
+            "SELECT voice_id = 'test-voice-123' FROM agent_configurations WHERE agent_slug = \
+            'before'",
+        )
         .await;
     assert!(daemon.lines("database unavailable").is_empty());
 
@@ -112,7 +160,10 @@ async fn g4_the_role_that_install_makes_does_the_job_and_can_do_nothing_else() {
         assert_eq!(refused(&platform, &role, sql).await, "42501", "{sql}");
     }
     let (client, _) = crate::support::platform::connect(&platform.url_as(&role)).await;
-    client.batch_execute("SELECT * FROM agent_sync.state; SELECT * FROM agent_sync.problem").await.unwrap();
+    client
+        .batch_execute("SELECT * FROM agent_sync.state; SELECT * FROM agent_sync.problem")
+        .await
+        .unwrap();
 }
 
 /// What PostgreSQL computes is read as any other column, and written by nobody.
@@ -123,28 +174,38 @@ async fn g4_generated_columns_are_granted_where_they_are_read_and_only_there() {
     platform
         .run(
             "ALTER TABLE agents DROP COLUMN slug, DROP COLUMN name, ADD COLUMN title text;
-             ALTER TABLE agents ADD COLUMN slug text GENERATED ALWAYS AS (lower(title)) STORED UNIQUE,
+             ALTER TABLE agents ADD COLUMN slug text GENERATED ALWAYS AS (lower(title)) STORED
+               UNIQUE,
                  ADD COLUMN name text GENERATED ALWAYS AS (upper(title)) STORED;
-             ALTER TABLE agent_configurations DROP COLUMN agent_slug, DROP COLUMN system_prompt, ADD COLUMN handle text;
-             ALTER TABLE agent_configurations ADD COLUMN agent_slug text GENERATED ALWAYS AS (lower(handle)) STORED,
+             ALTER TABLE agent_configurations DROP COLUMN agent_slug, DROP COLUMN system_prompt,
+               ADD COLUMN handle text;
+             ALTER TABLE agent_configurations ADD COLUMN agent_slug text GENERATED ALWAYS AS
+               (lower(handle)) STORED,
                  ADD COLUMN system_prompt text GENERATED ALWAYS AS ('none') STORED",
         )
         .await;
     run(platform.command(&["install", "--role", &role]));
     let daemon = Daemon::start(command_as(&platform, &role, &["run"]));
     daemon.logged("caught up").await;
-    platform.run("INSERT INTO agent_configurations (handle) VALUES ('A'), ('B')").await;
+    platform
+        .run("INSERT INTO agent_configurations (handle) VALUES ('A'), ('B')")
+        .await;
     platform
         .client
-        .execute("INSERT INTO agents (title, voice_settings) VALUES ('A', $1::text::jsonb)", &[&EXAMPLE])
+        .execute(
+            "INSERT INTO agents (title, voice_settings) VALUES ('A', $1::text::jsonb)",
+            &[&EXAMPLE],
+        )
         .await
         .unwrap();
     platform.becomes("a", EXPECTED).await;
     platform.run("UPDATE agents SET title = 'B'").await;
     platform.becomes("b", EXPECTED).await;
-    platform.holds("SELECT agent_name = 'B' FROM agent_configurations WHERE agent_slug = 'b'").await;
-    let may =
-        "SELECT has_column_privilege('{role}', 'agent_configurations', 'system_prompt', 'SELECT, UPDATE')";
+    platform
+        .holds("SELECT agent_name = 'B' FROM agent_configurations WHERE agent_slug = 'b'")
+        .await;
+    let may = "SELECT has_column_privilege('{role}', 'agent_configurations', 'system_prompt', \
+        'SELECT, UPDATE')";
     assert!(!platform.value::<bool>(&may.replace("{role}", &role)).await);
     let said = run(platform.command(&["install", "--role", &role]));
     assert!(said.contains("nothing to change"), "{said}");
@@ -159,14 +220,19 @@ async fn i6_install_grants_a_role_only_what_it_lacks_and_uninstall_leaves_no_tra
     let granted = privileges(&platform, &role).await;
     for arguments in [&["install", "--role", &role][..], &["install"]] {
         let said = run(platform.command(arguments));
-        assert!(said.contains("already installed, nothing to change"), "{said}");
+        assert!(
+            said.contains("already installed, nothing to change"),
+            "{said}"
+        );
     }
     assert_eq!(granted, privileges(&platform, &role).await);
 
     // What is lost is granted again without naming the role, also when the object was made anew.
     let quoted = format!("\"{}\"", role.replace('"', "\"\""));
     platform
-        .run(&format!("REVOKE SELECT (slug) ON agents FROM {quoted}; DROP TABLE agent_sync.outbox CASCADE"))
+        .run(&format!(
+            "REVOKE SELECT (slug) ON agents FROM {quoted}; DROP TABLE agent_sync.outbox CASCADE"
+        ))
         .await;
     run(platform.command(&["install"]));
     assert_eq!(granted, privileges(&platform, &role).await);
@@ -180,7 +246,9 @@ async fn i6_a_role_that_was_there_before_keeps_what_it_had() {
     let platform = Platform::new().await;
     let role = unique(&platform, "old").await;
     platform
-        .run(&format!("CREATE ROLE {role} LOGIN; GRANT SELECT (slug, id), UPDATE (name) ON agents TO {role}"))
+        .run(&format!(
+            "CREATE ROLE {role} LOGIN; GRANT SELECT (slug, id), UPDATE (name) ON agents TO {role}"
+        ))
         .await;
     let before = privileges(&platform, &role).await;
     let script = run(platform.command(&["install", "--print", "--role", &role]));
@@ -188,7 +256,9 @@ async fn i6_a_role_that_was_there_before_keeps_what_it_had() {
     platform.run(&script).await;
     let said = run(platform.command(&["install", "--role", &role]));
     assert!(said.contains("nothing to change"), "{said}");
-    Daemon::start(command_as(&platform, &role, &["run"])).logged("caught up").await;
+    Daemon::start(command_as(&platform, &role, &["run"]))
+        .logged("caught up")
+        .await;
     run(platform.command(&["uninstall", "--yes"]));
     assert_eq!(before, privileges(&platform, &role).await);
 }
@@ -201,11 +271,23 @@ async fn i6_a_role_that_serves_two_databases_goes_with_the_last_uninstall() {
     run(one.command(&["install", "--role", &role]));
     run(other.command(&["install", "--role", &role]));
     let said = run(one.command(&["uninstall", "--yes"]));
-    assert!(said.contains(&format!("the role {role} stays, without what was granted to it")), "{said}");
+    assert!(
+        said.contains(&format!(
+            "the role {role} stays, without what was granted to it"
+        )),
+        "{said}"
+    );
     assert!(one.value::<bool>(&there).await);
-    Daemon::start(command_as(&other, &role, &["run"])).logged("caught up").await;
+    Daemon::start(command_as(&other, &role, &["run"]))
+        .logged("caught up")
+        .await;
     let said = run(other.command(&["uninstall", "--yes"]));
-    assert!(said.contains(&format!("the role {role}, which an install had made, is dropped")), "{said}");
+    assert!(
+        said.contains(&format!(
+            "the role {role}, which an install had made, is dropped"
+        )),
+        "{said}"
+    );
     assert!(!one.value::<bool>(&there).await);
 }
 
@@ -215,17 +297,25 @@ async fn i6_grants_follow_the_settings_to_other_columns() {
     let role = unique(&platform, "follows").await;
     platform
         .run(
-            "ALTER TABLE agents ADD COLUMN title text; ALTER TABLE agent_configurations DROP COLUMN voice_id",
+            "ALTER TABLE agents ADD COLUMN title text; ALTER TABLE agent_configurations DROP \
+            COLUMN voice_id",
         )
         .await;
     run(platform.command(&["install", "--role", &role]));
     let mut command = platform.command(&["install"]);
-    command.env_remove("DATABASE_URL").env("AGENT_SYNC__DATABASES__MAIN__URL", &platform.url);
+    command
+        .env_remove("DATABASE_URL")
+        .env("AGENT_SYNC__DATABASES__MAIN__URL", &platform.url);
     run({
-        command.env("AGENT_SYNC__DATABASES__MAIN__AGENTS__COLUMNS__NAME", "title");
+        command.env(
+            "AGENT_SYNC__DATABASES__MAIN__AGENTS__COLUMNS__NAME",
+            "title",
+        );
         command
     });
-    let may = |column: &str| format!("SELECT has_column_privilege('{role}', 'agents', '{column}', 'SELECT')");
+    let may = |column: &str| {
+        format!("SELECT has_column_privilege('{role}', 'agents', '{column}', 'SELECT')")
+    };
     assert!(platform.value::<bool>(&may("title")).await);
     assert!(!platform.value::<bool>(&may("name")).await);
 }
@@ -240,11 +330,13 @@ async fn supabase(platform: &Platform) -> [String; 3] {
     let [anon, authenticated, service_role] = &roles;
     platform
         .run(&format!(
-            "CREATE ROLE {anon} LOGIN; CREATE ROLE {authenticated} LOGIN; CREATE ROLE {service_role} LOGIN BYPASSRLS;
+            "CREATE ROLE {anon} LOGIN; CREATE ROLE {authenticated} LOGIN; CREATE ROLE
+                  {service_role} LOGIN BYPASSRLS;
              ALTER TABLE agents ENABLE ROW LEVEL SECURITY;
              ALTER TABLE agent_configurations ENABLE ROW LEVEL SECURITY;
              GRANT SELECT, INSERT, UPDATE ON agents TO {anon}, {authenticated}, {service_role};
-             CREATE POLICY own ON agents TO {anon}, {authenticated} USING (slug LIKE 'public-%') WITH CHECK (slug LIKE 'public-%')"
+             CREATE POLICY own ON agents TO {anon}, {authenticated} USING (slug LIKE 'public-%')
+               WITH CHECK (slug LIKE 'public-%')"
         ))
         .await;
     roles
@@ -268,21 +360,33 @@ async fn saves_are_synced(platform: &Platform, roles: &[String], round: &str) {
 async fn a_supabase_set_up_is_synced_by_the_owner_of_the_tables_and_by_a_role_with_policies() {
     let platform = Platform::new().await;
     let roles = supabase(&platform).await;
-    let (owner, daemon_role) = (unique(&platform, "owner").await, unique(&platform, "policied").await);
+    let (owner, daemon_role) = (
+        unique(&platform, "owner").await,
+        unique(&platform, "policied").await,
+    );
     platform
         .run(&format!(
             "CREATE ROLE {owner} LOGIN CREATEROLE; ALTER TABLE agents OWNER TO {owner};
              ALTER TABLE agent_configurations OWNER TO {owner};
              GRANT ALL ON SCHEMA public TO {owner}; GRANT CREATE ON DATABASE {} TO {owner}",
-            platform.value::<String>("SELECT current_database()::text").await
+            platform
+                .value::<String>("SELECT current_database()::text")
+                .await
         ))
         .await;
-    run(command_as(&platform, &owner, &["install", "--role", &daemon_role]));
+    run(command_as(
+        &platform,
+        &owner,
+        &["install", "--role", &daemon_role],
+    ));
 
     let daemon = Daemon::start(command_as(&platform, &owner, &["run"]));
     daemon.logged("caught up").await;
     saves_are_synced(&platform, &roles, "owner").await;
-    assert!(daemon.lines("row-level security").is_empty(), "the owner sees every row");
+    assert!(
+        daemon.lines("row-level security").is_empty(),
+        "the owner sees every row"
+    );
     assert!(daemon.terminate().await.success());
 
     platform
@@ -294,7 +398,10 @@ async fn a_supabase_set_up_is_synced_by_the_owner_of_the_tables_and_by_a_role_wi
     let daemon = Daemon::start(command_as(&platform, &daemon_role, &["run"]));
     daemon.logged("caught up").await;
     saves_are_synced(&platform, &roles, "policied").await;
-    assert!(daemon.lines("row-level security").is_empty(), "the policies let it at every row");
+    assert!(
+        daemon.lines("row-level security").is_empty(),
+        "the policies let it at every row"
+    );
 }
 
 #[tokio::test]
@@ -305,7 +412,8 @@ async fn rls_that_hides_rows_is_reported() {
     run(platform.command(&["install", "--role", &role]));
     platform.save("public-hidden", EXAMPLE).await;
     platform.configure("public-hidden").await;
-    // One of the policies that would let rows through lets only some, and one is taken back by a restrictive one.
+    // One of the policies that would let rows through lets only some, and one is taken back by a
+    // restrictive one.
     platform
         .run(&format!(
             "CREATE POLICY partial_one ON agents FOR SELECT TO {role} USING (slug LIKE 'seen-%');
@@ -316,23 +424,35 @@ async fn rls_that_hides_rows_is_reported() {
     let daemon = Daemon::start(command_as(&platform, &role, &["run"]));
     let lines = daemon.logged_times("row-level security", 2).await;
     daemon.logged("caught up").await;
-    for (line, table, remedy) in
-        [(&lines[0], "public.agent_configurations", "FOR UPDATE"), (&lines[1], "public.agents", "FOR SELECT")]
-    {
-        let (said, do_this) = (line["message"].as_str().unwrap(), line["remedy"].as_str().unwrap());
+    for (line, table, remedy) in [
+        (&lines[0], "public.agent_configurations", "FOR UPDATE"),
+        (&lines[1], "public.agents", "FOR SELECT"),
+    ] {
+        let (said, do_this) = (
+            line["message"].as_str().unwrap(),
+            line["remedy"].as_str().unwrap(),
+        );
         assert_eq!(line["level"], "WARN");
         assert!(said.contains(table) && said.contains(&role), "{said}");
-        assert!(do_this.contains("CREATE POLICY agent_sync_") && do_this.contains(remedy), "{do_this}");
-        assert!(do_this.contains(&format!("ALTER ROLE {role} BYPASSRLS")), "{do_this}");
+        assert!(
+            do_this.contains("CREATE POLICY agent_sync_") && do_this.contains(remedy),
+            "{do_this}"
+        );
+        assert!(
+            do_this.contains(&format!("ALTER ROLE {role} BYPASSRLS")),
+            "{do_this}"
+        );
     }
-    // It goes on, says so once, and when it is mended what was hidden is brought in sync without another save.
+    // It goes on, says so once, and when it is mended what was hidden is brought in sync without
+    // another save.
     platform.run("NOTIFY agent_sync, 'public-hidden'").await;
     saves_are_saved(&platform, &roles).await;
     daemon.logged_times("batch committed", 2).await;
     platform
         .run(&format!(
             "DROP POLICY never ON agent_configurations;
-             CREATE POLICY agent_sync_update ON agent_configurations FOR UPDATE TO {role} USING (true) WITH CHECK (true);
+             CREATE POLICY agent_sync_update ON agent_configurations
+               FOR UPDATE TO {role} USING (true) WITH CHECK (true);
              CREATE POLICY agent_sync_select ON agents FOR SELECT TO {role} USING (true)"
         ))
         .await;
@@ -344,13 +464,21 @@ async fn saves_are_saved(platform: &Platform, roles: &[String]) {
     for role in roles {
         let (client, _) = crate::support::platform::connect(&platform.url_as(role)).await;
         let slug = format!("public-{role}");
-        client.execute("INSERT INTO public.agents (slug) VALUES ($1)", &[&slug]).await.unwrap();
+        client
+            .execute("INSERT INTO public.agents (slug) VALUES ($1)", &[&slug])
+            .await
+            .unwrap();
     }
 }
 
 #[tokio::test]
 async fn g14_row_security_on_our_own_tables_is_told_and_stops_what_it_blinds() {
-    for (table, fatal) in [("outbox", true), ("problem", true), ("install", true), ("history", false)] {
+    for (table, fatal) in [
+        ("outbox", true),
+        ("problem", true),
+        ("install", true),
+        ("history", false),
+    ] {
         let platform = Platform::new().await;
         let role = unique(&platform, "blinded").await;
         run(platform.command(&["install", "--role", &role]));
@@ -358,21 +486,26 @@ async fn g14_row_security_on_our_own_tables_is_told_and_stops_what_it_blinds() {
         platform.configure("a").await;
         let daemon = Daemon::start(command_as(&platform, &role, &["run"]));
         daemon.logged("caught up").await;
-        platform.run(&format!("ALTER TABLE agent_sync.{table} ENABLE ROW LEVEL SECURITY")).await;
+        platform
+            .run(&format!(
+                "ALTER TABLE agent_sync.{table} ENABLE ROW LEVEL SECURITY"
+            ))
+            .await;
         let text = format!(
-            "row-level security hides rows of agent-sync's own tables from the role {role}: agent_sync.{table}"
+            "row-level security hides rows of agent-sync's own tables from the role {role}: \
+            agent_sync.{table}"
         );
-        let line = daemon.logged(if fatal { "database unavailable" } else { &text }).await;
+        let line = daemon
+            .logged(if fatal { "database unavailable" } else { &text })
+            .await;
         assert!(line.to_string().contains(&text), "{line}");
-        assert!(
-            line["remedy"]
-                .as_str()
-                .unwrap()
-                .contains(&format!("ALTER TABLE agent_sync.{table} DISABLE ROW LEVEL SECURITY"))
-        );
+        assert!(line["remedy"].as_str().unwrap().contains(&format!(
+            "ALTER TABLE agent_sync.{table} DISABLE ROW LEVEL SECURITY"
+        )));
         platform.save("a", EXAMPLE).await;
         for verb in ["doctor", "status"] {
-            let said = crate::support::Said::of(command_as(&platform, &role, &[verb, "--json"])).await;
+            let said =
+                crate::support::Said::of(command_as(&platform, &role, &[verb, "--json"])).await;
             assert!(said.out.contains(&text), "{said:?}");
             if verb == "doctor" {
                 assert_eq!(said.code == 2, fatal, "{said:?}");
@@ -388,7 +521,11 @@ async fn g14_row_security_on_our_own_tables_is_told_and_stops_what_it_blinds() {
         if fatal {
             assert!(daemon.lines("database available again").is_empty());
         }
-        platform.run(&format!("ALTER TABLE agent_sync.{table} DISABLE ROW LEVEL SECURITY")).await;
+        platform
+            .run(&format!(
+                "ALTER TABLE agent_sync.{table} DISABLE ROW LEVEL SECURITY"
+            ))
+            .await;
         platform.becomes("a", EXPECTED).await;
     }
 }
@@ -401,18 +538,25 @@ async fn row_security_on_our_own_tables_is_nothing_to_the_owner_and_to_a_role_th
     platform
         .run(&format!(
             "ALTER ROLE {role} BYPASSRLS; ALTER TABLE agent_sync.outbox ENABLE ROW LEVEL SECURITY;
-             ALTER TABLE agent_sync.problem ENABLE ROW LEVEL SECURITY; ALTER TABLE agent_sync.install ENABLE ROW LEVEL SECURITY"
+             ALTER TABLE agent_sync.problem ENABLE ROW LEVEL SECURITY; ALTER TABLE
+               agent_sync.install ENABLE ROW LEVEL SECURITY"
         ))
         .await;
     platform.configure("a").await;
-    for command in [command_as(&platform, &role, &["run"]), platform.command(&["run"])] {
+    for command in [
+        command_as(&platform, &role, &["run"]),
+        platform.command(&["run"]),
+    ] {
         let daemon = Daemon::start(command);
         daemon.logged("caught up").await;
         platform.save("a", EXAMPLE).await;
         platform.becomes("a", EXPECTED).await;
-        platform.run("DELETE FROM agents; UPDATE agent_configurations SET provider_config = '{}'").await;
+        platform
+            .run("DELETE FROM agents; UPDATE agent_configurations SET provider_config = '{}'")
+            .await;
         assert!(
-            daemon.lines("row-level security").is_empty() && daemon.lines("database unavailable").is_empty()
+            daemon.lines("row-level security").is_empty()
+                && daemon.lines("database unavailable").is_empty()
         );
         assert!(daemon.terminate().await.success());
     }
@@ -433,17 +577,24 @@ async fn settings_of_a_role_that_change_what_sql_means_are_nothing_to_the_daemon
         let platform = Platform::new().await;
         let role = unique(&platform, "odd").await;
         run(platform.command(&["install", "--role", &role]));
-        platform.run(&format!("ALTER ROLE {role} SET {setting}")).await;
+        platform
+            .run(&format!("ALTER ROLE {role} SET {setting}"))
+            .await;
         platform.configure("a").await;
         let daemon = Daemon::start(command_as(&platform, &role, &["run"]));
         daemon.logged("caught up").await;
         platform.save("a", EXAMPLE).await;
         platform.becomes("a", EXPECTED).await;
-        platform.holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install").await;
+        platform
+            .holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install")
+            .await;
         let said = crate::support::Said::of(command_as(&platform, &role, &["doctor"])).await;
         assert!(said.out.contains("0 faults"), "{setting}: {said:?}");
         assert!(
-            daemon.log().iter().all(|line| line["level"] != "WARN" && line["level"] != "ERROR"),
+            daemon
+                .log()
+                .iter()
+                .all(|line| line["level"] != "WARN" && line["level"] != "ERROR"),
             "{setting}"
         );
     }

@@ -1,4 +1,5 @@
-//! `check` over many agents: in constant memory, and of the same opinion as a query that knows nothing of our code.
+//! `check` over many agents: in constant memory, and of the same opinion as a query that knows
+//! nothing of our code.
 //!
 //! 50,000 of them in every run; `make test-million` has a million.
 
@@ -10,8 +11,9 @@ use serde_json::Value;
 
 use crate::support::Platform;
 
-/// Agents of every kind: of ten, six are in sync, one has another voice than its configuration, one no configuration, one settings
-/// that cannot be mapped, and one is changed after the install, so that it is pending.
+/// Agents of every kind: of ten, six are in sync, one has another voice than its configuration, one
+/// no configuration, one settings that cannot be mapped, and one is changed after the install, so
+/// that it is pending.
 const AGENTS: &str = r"
     INSERT INTO agents (slug, name, system_prompt, voice_settings)
     SELECT 'agent-' || n, 'Agent ' || n, 'You are number ' || n,
@@ -25,8 +27,8 @@ const AGENTS: &str = r"
                CASE WHEN a.slug LIKE '%6' THEN 'another' ELSE a.voice_settings ->> 'voice_id' END))
     FROM agents a WHERE a.slug NOT LIKE '%7'";
 
-const CHANGED: &str =
-    "UPDATE agents SET voice_settings = voice_settings || '{\"voice_id\": \"later\"}' WHERE slug LIKE '%9'";
+const CHANGED: &str = "UPDATE agents SET voice_settings = voice_settings || '{\"voice_id\": \
+    \"later\"}' WHERE slug LIKE '%9'";
 
 /// The verdict on each agent that is not in sync, in SQL alone.
 const VERDICTS: &str = "
@@ -39,7 +41,8 @@ const VERDICTS: &str = "
     WHERE c.agent_slug IS NULL
        OR (a.voice_settings ->> 'temperature')::numeric NOT BETWEEN 0 AND 2
        OR c.agent_name IS DISTINCT FROM a.name OR c.system_prompt IS DISTINCT FROM a.system_prompt
-       OR c.voice_settings IS DISTINCT FROM a.voice_settings OR c.voice_id IS DISTINCT FROM a.voice_settings ->> 'voice_id'
+       OR c.voice_settings IS DISTINCT FROM a.voice_settings OR c.voice_id IS DISTINCT
+         FROM a.voice_settings ->> 'voice_id'
        OR c.provider_config #>> '{tts,voice}' IS DISTINCT FROM a.voice_settings ->> 'voice_id'";
 
 #[tokio::test]
@@ -48,14 +51,34 @@ async fn check_is_of_the_opinion_of_an_independent_query_in_constant_memory() {
         std::env::var("AGENT_SYNC_TEST_AGENTS").map_or(50_000, |number| number.parse().unwrap());
     let (_, small) = checked(number / 10).await;
     let (platform, large) = checked(number).await;
-    assert!(large.peak_kib < 32 * 1024 && large.peak_kib < small.peak_kib + 4096, "{small:?} {large:?}");
+    assert!(
+        large.peak_kib < 32 * 1024 && large.peak_kib < small.peak_kib + 4096,
+        "{small:?} {large:?}"
+    );
     let rows = platform.client.query(VERDICTS, &[]).await.unwrap();
-    let expected: BTreeMap<String, String> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    let differs = large.verdicts.iter().find(|(slug, verdict)| expected.get(*slug) != Some(*verdict));
-    assert!(differs.is_none() && large.verdicts.len() == expected.len(), "{differs:?}");
-    for (verdict, tenths) in [("in_sync", 6), ("drifted", 1), ("missing", 1), ("rejected", 1), ("pending", 1)]
-    {
-        assert_eq!(large.summary[verdict], number / 10 * tenths, "{verdict}: {}", large.summary);
+    let expected: BTreeMap<String, String> =
+        rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let differs = large
+        .verdicts
+        .iter()
+        .find(|(slug, verdict)| expected.get(*slug) != Some(*verdict));
+    assert!(
+        differs.is_none() && large.verdicts.len() == expected.len(),
+        "{differs:?}"
+    );
+    for (verdict, tenths) in [
+        ("in_sync", 6),
+        ("drifted", 1),
+        ("missing", 1),
+        ("rejected", 1),
+        ("pending", 1),
+    ] {
+        assert_eq!(
+            large.summary[verdict],
+            number / 10 * tenths,
+            "{verdict}: {}",
+            large.summary
+        );
     }
     assert_eq!(large.summary["agents"], number);
 }
@@ -76,15 +99,27 @@ impl std::fmt::Debug for Checked {
 /// Checks so many agents.
 async fn checked(number: u32) -> (Platform, Checked) {
     let platform = Platform::new().await;
-    platform.run(&AGENTS.replace("{n}", &number.to_string())).await;
+    platform
+        .run(&AGENTS.replace("{n}", &number.to_string()))
+        .await;
     platform.install();
     platform.run(CHANGED).await;
     platform.run("ANALYZE").await;
     let mut command = platform.command(&["check", "--json"]);
     let checked = tokio::task::spawn_blocking(move || {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let mut checked = Checked { verdicts: BTreeMap::new(), summary: Value::Null, peak_kib: 0 };
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap())
+            .lines()
+            .map_while(Result::ok);
+        let mut checked = Checked {
+            verdicts: BTreeMap::new(),
+            summary: Value::Null,
+            peak_kib: 0,
+        };
         for (count, line) in lines.enumerate() {
             // As long as it has something to write, it is there to be looked at.
             if count % 50 == 0 {
@@ -110,6 +145,8 @@ async fn checked(number: u32) -> (Platform, Checked) {
 /// The most memory that it has had, in KiB.
 fn peak(child: &Child) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.trim().trim_end_matches(" kB").parse().ok()
 }

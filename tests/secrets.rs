@@ -1,4 +1,5 @@
-//! Credentials are read again before each connection (G15): a rotated secret needs no signal and no restart.
+//! Credentials are read again before each connection (G15): a rotated secret needs no signal and no
+//! restart.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -20,7 +21,10 @@ fn cluster() -> &'static Cluster {
     CLUSTER.get_or_init(|| {
         Cluster::start(Options {
             settings: "hba_file = 'pg_hba.conf'",
-            files: &[("pg_hba.conf", "local all postgres trust\nlocal all all scram-sha-256\n")],
+            files: &[(
+                "pg_hba.conf",
+                "local all postgres trust\nlocal all all scram-sha-256\n",
+            )],
             ..Options::default()
         })
         .unwrap()
@@ -40,7 +44,11 @@ impl World {
         let role = format!("daemon_of_{}", platform.name());
         let installed = platform.says(&["install", "--role", &role]).await;
         assert_eq!(installed.code, 0, "{installed:?}");
-        let world = Self { platform, role, folder: tempfile::tempdir().unwrap() };
+        let world = Self {
+            platform,
+            role,
+            folder: tempfile::tempdir().unwrap(),
+        };
         world.change_password("old").await;
         world.platform.configure("a").await;
         world
@@ -51,12 +59,18 @@ impl World {
     }
 
     fn url(&self, password: &str) -> String {
-        let user = if password.is_empty() { self.role.clone() } else { format!("{}:{password}", self.role) };
+        let user = if password.is_empty() {
+            self.role.clone()
+        } else {
+            format!("{}:{password}", self.role)
+        };
         self.platform.url_as(&user)
     }
 
     async fn change_password(&self, password: &str) {
-        self.platform.run(&format!("ALTER ROLE {} PASSWORD '{password}'", self.role)).await;
+        self.platform
+            .run(&format!("ALTER ROLE {} PASSWORD '{password}'", self.role))
+            .await;
     }
 
     /// Ends the daemon's sessions, as a failover does.
@@ -70,7 +84,9 @@ impl World {
 
     /// The agent is saved, and its configuration follows.
     async fn is_served(&self) {
-        self.platform.run("UPDATE agent_configurations SET provider_config = '{}'").await;
+        self.platform
+            .run("UPDATE agent_configurations SET provider_config = '{}'")
+            .await;
         self.platform.run("DELETE FROM agents").await;
         self.platform.save("a", EXAMPLE).await;
         self.platform.becomes("a", EXPECTED).await;
@@ -79,7 +95,10 @@ impl World {
     /// A command whose database has its password, or its whole URL, in this file.
     fn command(&self, verb: &str, what: What, file: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
-        command.env_clear().arg(verb).env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1h");
+        command
+            .env_clear()
+            .arg(verb)
+            .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1h");
         command.env("AGENT_SYNC__RECONNECT__MAX_DELAY", "100ms");
         match what {
             What::Password => command
@@ -159,8 +178,15 @@ async fn g15_the_next_connection_uses_a_rotated_secret_without_a_signal() {
         daemon.logged("database available again").await;
         world.is_served().await;
         let refused = format!("password authentication failed for user \"{}\"", world.role);
-        assert!(!cluster().log().contains(&refused), "{what:?} {how:?}: a connection had the old password");
-        assert_eq!(daemon.lines("database unavailable").len(), 1, "{what:?} {how:?}");
+        assert!(
+            !cluster().log().contains(&refused),
+            "{what:?} {how:?}: a connection had the old password"
+        );
+        assert_eq!(
+            daemon.lines("database unavailable").len(),
+            1,
+            "{what:?} {how:?}"
+        );
         let verb = Said::of(world.command("check", what, &file)).await;
         assert_eq!(verb.code, 0, "{what:?} {how:?}: {verb:?}");
     }
@@ -175,7 +201,11 @@ async fn g15_a_secret_that_is_late_is_used_by_the_first_attempt_after_it_has_arr
     world.change_password("new").await;
     world.end_sessions().await;
     let lines = daemon.logged_times("database unavailable", 2).await;
-    assert!(lines[1]["cause"].as_str().unwrap().contains("28P01"), "{:?}", lines[1]);
+    assert!(
+        lines[1]["cause"].as_str().unwrap().contains("28P01"),
+        "{:?}",
+        lines[1]
+    );
     How::Rewritten.put(world.folder.path(), "new\n");
     daemon.logged("database available again").await;
     world.is_served().await;
@@ -184,14 +214,27 @@ async fn g15_a_secret_that_is_late_is_used_by_the_first_attempt_after_it_has_arr
 #[tokio::test]
 async fn g15_an_unusable_secret_file_is_named_and_read_again_until_it_is_in_order() {
     let world = World::new().await;
-    let (password, url) = (world.content(What::Password, "old"), world.content(What::Url, "old"));
+    let (password, url) = (
+        world.content(What::Password, "old"),
+        world.content(What::Url, "old"),
+    );
     for (what, right, wrong, cause) in [
         (What::Password, &password, None, "cannot read"),
         (What::Password, &password, Some("\n"), "is empty"),
         (What::Url, &url, None, "cannot read"),
         (What::Url, &url, Some(""), "is empty"),
-        (What::Url, &url, Some("mysql://app:hunter2@db/x"), "found another scheme"),
-        (What::Url, &url, Some("postgres://app:hunter2@db/x?sslmode=loud"), "expected \"disable\""),
+        (
+            What::Url,
+            &url,
+            Some("mysql://app:hunter2@db/x"),
+            "found another scheme",
+        ),
+        (
+            What::Url,
+            &url,
+            Some("postgres://app:hunter2@db/x?sslmode=loud"),
+            "expected \"disable\"",
+        ),
     ] {
         let file = How::Renamed.put(world.folder.path(), right);
         let daemon = Daemon::start(world.command("run", what, &file));
@@ -201,11 +244,30 @@ async fn g15_an_unusable_secret_file_is_named_and_read_again_until_it_is_in_orde
             Some(text) => drop(How::Renamed.put(world.folder.path(), text)),
         }
         world.end_sessions().await;
-        let line = daemon.logged_times("database unavailable", 2).await.remove(1);
+        let line = daemon
+            .logged_times("database unavailable", 2)
+            .await
+            .remove(1);
         let told = line["cause"].as_str().unwrap();
-        assert!(told.contains(cause) && told.contains(file.to_str().unwrap()), "{wrong:?}: {told}");
-        assert!(line["remedy"].as_str().unwrap().contains("without a reload or a restart"), "{line}");
-        assert!(!daemon.log().iter().any(|line| line.to_string().contains("hunter2")), "{:?}", daemon.log());
+        assert!(
+            told.contains(cause) && told.contains(file.to_str().unwrap()),
+            "{wrong:?}: {told}"
+        );
+        assert!(
+            line["remedy"]
+                .as_str()
+                .unwrap()
+                .contains("without a reload or a restart"),
+            "{line}"
+        );
+        assert!(
+            !daemon
+                .log()
+                .iter()
+                .any(|line| line.to_string().contains("hunter2")),
+            "{:?}",
+            daemon.log()
+        );
         How::Renamed.put(world.folder.path(), right);
         daemon.logged("database available again").await;
         world.is_served().await;
@@ -215,7 +277,13 @@ async fn g15_an_unusable_secret_file_is_named_and_read_again_until_it_is_in_orde
 /// A pipe that nobody writes to, a folder, a socket and a device; each with its name in a message.
 fn no_files(folder: &Path) -> (Vec<(PathBuf, &'static str)>, UnixListener) {
     let path = |name: &str| folder.join(name);
-    assert!(Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
+    assert!(
+        Command::new("mkfifo")
+            .arg(path("pipe"))
+            .status()
+            .unwrap()
+            .success()
+    );
     fs::create_dir(path("folder")).unwrap();
     let socket = UnixListener::bind(path("socket")).unwrap();
     let found = [
@@ -238,9 +306,16 @@ async fn s16_a_secret_that_is_no_regular_file_is_refused_at_once() {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
                 command.env_clear().arg(verb).env(key(name), &file);
                 if name != "URL_FILE" {
-                    command.env(key("URL"), "postgres://app@db.example.com/x?sslmode=verify-full");
+                    command.env(
+                        key("URL"),
+                        "postgres://app@db.example.com/x?sslmode=verify-full",
+                    );
                 }
-                let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+                let mut child = command
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::piped())
+                    .spawn()
+                    .unwrap();
                 let start = Instant::now();
                 while child.try_wait().unwrap().is_none() {
                     if start.elapsed() > Duration::from_secs(10) {
@@ -251,7 +326,10 @@ async fn s16_a_secret_that_is_no_regular_file_is_refused_at_once() {
                 }
                 let output = child.wait_with_output().unwrap();
                 let err = String::from_utf8(output.stderr).unwrap();
-                let expected = format!("cannot read {}: it is {kind}, and no regular file", file.display());
+                let expected = format!(
+                    "cannot read {}: it is {kind}, and no regular file",
+                    file.display()
+                );
                 assert_eq!(output.status.code(), Some(64), "{verb} {name}: {err}");
                 assert!(err.contains(&expected), "{verb} {name}: {err}");
             }
@@ -261,8 +339,16 @@ async fn s16_a_secret_that_is_no_regular_file_is_refused_at_once() {
     let large = folder.path().join("large");
     fs::write(&large, "x".repeat(65_537)).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
-    command.env_clear().arg("config").env(key("URL_FILE"), &large);
-    assert!(Said::of(command).await.err.contains("has more than 65536 bytes"));
+    command
+        .env_clear()
+        .arg("config")
+        .env(key("URL_FILE"), &large);
+    assert!(
+        Said::of(command)
+            .await
+            .err
+            .contains("has more than 65536 bytes")
+    );
 }
 
 /// The other files that settings name.
@@ -276,7 +362,9 @@ async fn s16_settings_and_rules_that_are_no_regular_files_are_refused_at_once() 
     for (file, kind) in found {
         for rules in [false, true] {
             let mut command = Command::new("timeout");
-            command.args(["10", env!("CARGO_BIN_EXE_agent-sync"), "render"]).env_clear();
+            command
+                .args(["10", env!("CARGO_BIN_EXE_agent-sync"), "render"])
+                .env_clear();
             command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
             if rules {
                 command.env("AGENT_SYNC__RULES__FILE", &file);
@@ -298,10 +386,25 @@ async fn s16_a_secret_that_becomes_a_pipe_is_named_and_does_not_hang_the_daemon(
     let daemon = Daemon::start(world.command("run", What::Password, &file));
     daemon.logged("caught up").await;
     fs::remove_file(&file).unwrap();
-    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    assert!(
+        Command::new("mkfifo")
+            .arg(&file)
+            .status()
+            .unwrap()
+            .success()
+    );
     world.end_sessions().await;
-    let line = daemon.logged_times("database unavailable", 2).await.remove(1);
-    assert!(line["cause"].as_str().unwrap().contains("it is a pipe (FIFO), and no regular file"), "{line}");
+    let line = daemon
+        .logged_times("database unavailable", 2)
+        .await
+        .remove(1);
+    assert!(
+        line["cause"]
+            .as_str()
+            .unwrap()
+            .contains("it is a pipe (FIFO), and no regular file"),
+        "{line}"
+    );
     fs::remove_file(&file).unwrap();
     How::Renamed.put(world.folder.path(), "old\n");
     daemon.logged("database available again").await;
@@ -312,18 +415,39 @@ async fn s16_a_secret_that_becomes_a_pipe_is_named_and_does_not_hang_the_daemon(
 async fn s16_files_with_a_secret_that_others_can_read_or_change_are_told() {
     const MESSAGE: &str = "others can read or change a file that holds a secret";
     let world = World::new().await;
-    let mode = |file: &Path, mode| fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+    let mode =
+        |file: &Path, mode| fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
     let plain = How::Rewritten.put(world.folder.path(), "");
     let kubernetes = tempfile::tempdir().unwrap();
     let settings = world.path("agent-sync.toml");
-    fs::write(&settings, format!("[databases.main]\nurl = '{}'\n", world.url("old"))).unwrap();
+    fs::write(
+        &settings,
+        format!("[databases.main]\nurl = '{}'\n", world.url("old")),
+    )
+    .unwrap();
     for (what, mode_of_file, access) in [
         (Some(What::Url), 0o600, None),
         (Some(What::Url), 0o640, None),
-        (Some(What::Url), 0o644, Some("every user of this machine can read it")),
-        (Some(What::Password), 0o644, Some("every user of this machine can read it")),
-        (Some(What::Password), 0o660, Some("every member of its group can change it")),
-        (Some(What::Password), 0o666, Some("every user of this machine can change it")),
+        (
+            Some(What::Url),
+            0o644,
+            Some("every user of this machine can read it"),
+        ),
+        (
+            Some(What::Password),
+            0o644,
+            Some("every user of this machine can read it"),
+        ),
+        (
+            Some(What::Password),
+            0o660,
+            Some("every member of its group can change it"),
+        ),
+        (
+            Some(What::Password),
+            0o666,
+            Some("every user of this machine can change it"),
+        ),
         (None, 0o640, None),
         (None, 0o644, Some("every user of this machine can read it")),
     ] {
@@ -344,33 +468,61 @@ async fn s16_files_with_a_secret_that_others_can_read_or_change_are_told() {
         let daemon = Daemon::start(command("run"));
         daemon.logged("caught up").await;
         let line = daemon.lines(MESSAGE).pop();
-        assert_eq!(line.as_ref().map(|line| line["access"].as_str().unwrap()), access, "{mode_of_file:o}");
+        assert_eq!(
+            line.as_ref().map(|line| line["access"].as_str().unwrap()),
+            access,
+            "{mode_of_file:o}"
+        );
         if let Some(line) = line {
-            assert_eq!((line["level"].as_str(), line["file"].as_str()), (Some("WARN"), file.to_str()));
-            assert!(line["remedy"].as_str().unwrap().contains("chmod g-w,o-rwx"), "{line}");
+            assert_eq!(
+                (line["level"].as_str(), line["file"].as_str()),
+                (Some("WARN"), file.to_str())
+            );
+            assert!(
+                line["remedy"].as_str().unwrap().contains("chmod g-w,o-rwx"),
+                "{line}"
+            );
         }
         let config = Said::of(command("config")).await.out;
-        let doctor = Said::of(command("doctor")).await.out.split_whitespace().collect::<Vec<_>>().join(" ");
+        let doctor = Said::of(command("doctor"))
+            .await
+            .out
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
         match told {
             Some(told) => {
                 assert!(config.contains(&format!("# warning: {told}\n")), "{config}");
                 assert!(doctor.contains(&format!("warn secrets {told}")), "{doctor}");
             }
-            None => assert!(!config.contains("# warning") && !doctor.contains("holds a secret"), "{doctor}"),
+            None => assert!(
+                !config.contains("# warning") && !doctor.contains("holds a secret"),
+                "{doctor}"
+            ),
         }
     }
     // A volume of Kubernetes has files of mode 0644; nobody else is in that file system.
     let file = How::Relinked.put(kubernetes.path(), &world.content(What::Password, "old"));
     mode(&file, 0o644);
     let said = Said::of(world.command("config", What::Password, &file)).await;
-    assert!(said.code == 0 && !said.out.contains("# warning"), "{said:?}");
+    assert!(
+        said.code == 0 && !said.out.contains("# warning"),
+        "{said:?}"
+    );
     // Secrets in a file that holds none are none.
     let without = format!("[databases.main]\nurl = '{}'\n", world.url(""));
     fs::write(&settings, without).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
-    command.env_clear().arg("config").arg("--config").arg(&settings);
+    command
+        .env_clear()
+        .arg("config")
+        .arg("--config")
+        .arg(&settings);
     let said = Said::of(command).await;
-    assert!(said.code == 0 && !said.out.contains("# warning"), "{said:?}");
+    assert!(
+        said.code == 0 && !said.out.contains("# warning"),
+        "{said:?}"
+    );
 }
 
 #[tokio::test]
@@ -386,19 +538,29 @@ async fn g15_a_reload_keeps_a_session_whose_secret_has_changed_and_counts_drift_
     );
     fs::write(world.path("agent-sync.toml"), settings).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
-    command.env_clear().args(["run", "--config"]).arg(world.path("agent-sync.toml"));
-    command.env("AGENT_SYNC__RECONNECT__MAX_DELAY", "1h").env("AGENT_SYNC__RECONNECT__INITIAL_DELAY", "1m");
+    command
+        .env_clear()
+        .args(["run", "--config"])
+        .arg(world.path("agent-sync.toml"));
+    command
+        .env("AGENT_SYNC__RECONNECT__MAX_DELAY", "1h")
+        .env("AGENT_SYNC__RECONNECT__INITIAL_DELAY", "1m");
     let daemon = Daemon::start(command);
     daemon.logged("caught up").await;
     let session = format!(
-        "SELECT pid FROM pg_stat_activity WHERE usename = '{}' AND application_name LIKE 'agent-sync/%'",
+        "SELECT pid FROM pg_stat_activity WHERE usename = '{}' AND application_name LIKE \
+        'agent-sync/%'",
         world.role
     );
     let pid: i32 = world.platform.value(&session).await;
 
     world.change_password("new").await;
     How::Rewritten.put(world.folder.path(), "new\n");
-    fs::write(world.path("rules.toml"), rules.replace("\"nova-2\"", "\"nova-3\"")).unwrap();
+    fs::write(
+        world.path("rules.toml"),
+        rules.replace("\"nova-2\"", "\"nova-3\""),
+    )
+    .unwrap();
     daemon.signal("HUP");
     let reloaded = daemon.logged("settings reloaded").await;
     assert_eq!(
@@ -407,8 +569,17 @@ async fn g15_a_reload_keeps_a_session_whose_secret_has_changed_and_counts_drift_
         "the session is not ended for a secret that it needs no more"
     );
     daemon.logged("the mapping has changed").await;
-    assert!(daemon.lines("the mapping has changed; how many").is_empty(), "{:?}", daemon.log());
-    world.platform.holds(&format!("SELECT count(*) = 1 FROM ({session}) s WHERE pid = {pid}")).await;
+    assert!(
+        daemon.lines("the mapping has changed; how many").is_empty(),
+        "{:?}",
+        daemon.log()
+    );
+    world
+        .platform
+        .holds(&format!(
+            "SELECT count(*) = 1 FROM ({session}) s WHERE pid = {pid}"
+        ))
+        .await;
 
     // In an outage, a reload is an attempt at once, however long the pause is.
     world.change_password("newest").await;

@@ -1,4 +1,5 @@
-//! Names that somebody else has put where a search path finds them (S1). Nothing that agent-sync runs looks one up there.
+//! Names that somebody else has put where a search path finds them (S1). Nothing that agent-sync
+//! runs looks one up there.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,11 +12,17 @@ use crate::support::{Daemon, Platform, Said};
 /// What the role of the daemon finds first in its search path.
 const SHADOW: &str = include_str!("support/shadow.sql");
 
-/// Every word in the sources that a parenthesis follows: the functions that the statements may call are among them.
+/// Every word in the sources that a parenthesis follows: the functions that the statements may call
+/// are among them.
 fn called() -> String {
     let mut sources = Vec::new();
-    crate::docs::sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut sources);
-    let words = sources.iter().flat_map(|text| text.split('(').filter_map(last_word));
+    crate::docs::sources(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        &mut sources,
+    );
+    let words = sources
+        .iter()
+        .flat_map(|text| text.split('(').filter_map(last_word));
     let names: BTreeSet<&str> = words.collect();
     names.into_iter().collect::<Vec<_>>().join(" ")
 }
@@ -30,7 +37,9 @@ fn last_word(text: &str) -> Option<&str> {
 /// A platform whose every role has the schema `shadow` first in its path.
 async fn platform() -> Platform {
     let platform = Platform::new().await;
-    platform.run(&format!("SET shadow.names = '{}'; {SHADOW}", called())).await;
+    platform
+        .run(&format!("SET shadow.names = '{}'; {SHADOW}", called()))
+        .await;
     platform
 }
 
@@ -38,9 +47,14 @@ async fn platform() -> Platform {
 fn command(platform: &Platform, arguments: &[&str]) -> Command {
     let mut command = platform.command(arguments);
     let separator = if platform.url.contains('?') { '&' } else { '?' };
-    let url = format!("{}{separator}options=-csearch_path%3Dshadow,public", platform.url);
+    let url = format!(
+        "{}{separator}options=-csearch_path%3Dshadow,public",
+        platform.url
+    );
     command.env("DATABASE_URL", url);
-    command.env("AGENT_SYNC__HISTORY__ENABLED", "true").env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
+    command
+        .env("AGENT_SYNC__HISTORY__ENABLED", "true")
+        .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
     command
 }
 
@@ -52,38 +66,65 @@ async fn says(platform: &Platform, arguments: &[&str], code: i32) {
 }
 
 async fn assert_none_called(platform: &Platform, by: &str) {
-    assert!(!platform.value::<bool>("SELECT is_called FROM shadow.calls").await, "by {by}");
+    assert!(
+        !platform
+            .value::<bool>("SELECT is_called FROM shadow.calls")
+            .await,
+        "by {by}"
+    );
 }
 
 #[tokio::test]
 async fn s1_the_shadows_are_called_by_an_ordinary_session() {
     let platform = platform().await;
     platform.run("SET search_path = shadow, public").await;
-    for statement in
-        ["SELECT 'a'::varchar = 'a'::text", "SELECT 1::int2 & 1", "SELECT format('%s'::text, 'a'::text)"]
-    {
+    for statement in [
+        "SELECT 'a'::varchar = 'a'::text",
+        "SELECT 1::int2 & 1",
+        "SELECT format('%s'::text, 'a'::text)",
+    ] {
         let error = platform.client.batch_execute(statement).await.unwrap_err();
-        assert!(error.as_db_error().unwrap().message().contains("somebody else"), "{statement}: {error}");
+        assert!(
+            error
+                .as_db_error()
+                .unwrap()
+                .message()
+                .contains("somebody else"),
+            "{statement}: {error}"
+        );
     }
 }
 
 #[tokio::test]
 async fn s1_no_name_is_looked_up_where_somebody_else_can_put_one() {
-    // With no code of others, and with some of each kind, which has the writes run under the path of the role.
+    // With no code of others, and with some of each kind, which has the writes run under the path
+    // of the role.
     for code_of_others in [
         "",
-        "CREATE TRIGGER theirs BEFORE UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION public.theirs()",
-        "CREATE CONSTRAINT TRIGGER theirs AFTER UPDATE ON agent_configurations DEFERRABLE INITIALLY DEFERRED
+        "CREATE TRIGGER theirs BEFORE UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION \
+        public.theirs()",
+        "CREATE CONSTRAINT TRIGGER theirs AFTER UPDATE
+              ON agent_configurations DEFERRABLE INITIALLY DEFERRED
          FOR EACH ROW EXECUTE FUNCTION public.theirs()",
     ] {
         let platform = platform().await;
         platform
             .run(&format!(
-                "CREATE FUNCTION public.theirs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$;
+                "CREATE FUNCTION public.theirs() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                      RETURN NEW; END $$;
                  {code_of_others}"
             ))
             .await;
-        says(&platform, &["install", "--role", &format!("shadowed_{}", platform.name())], 0).await;
+        says(
+            &platform,
+            &[
+                "install",
+                "--role",
+                &format!("shadowed_{}", platform.name()),
+            ],
+            0,
+        )
+        .await;
         let daemon = Daemon::start(command(&platform, &["run"]));
         daemon.logged("caught up").await;
 
@@ -99,16 +140,31 @@ async fn s1_no_name_is_looked_up_where_somebody_else_can_put_one() {
                    SELECT 'a' || i, '{}' FROM generate_series(1, 28) i"#,
             )
             .await;
-        platform.holds("SELECT count(*) = 26 FROM agent_configurations WHERE voice_id = 'v'").await;
-        platform.holds("SELECT count(*) = 4 FROM agent_sync.problem").await;
+        platform
+            .holds("SELECT count(*) = 26 FROM agent_configurations WHERE voice_id = 'v'")
+            .await;
+        platform
+            .holds("SELECT count(*) = 4 FROM agent_sync.problem")
+            .await;
         for round in 0..5 {
-            platform.save("a1", &format!(r#"{{"provider":"openai","voice_id":"o{round}"}}"#)).await;
-            let synced =
-                format!("SELECT voice_id = 'o{round}' FROM agent_configurations WHERE agent_slug = 'a1'");
+            platform
+                .save(
+                    "a1",
+                    &format!(r#"{{"provider":"openai","voice_id":"o{round}"}}"#),
+                )
+                .await;
+            let synced = format!(
+                "SELECT voice_id = 'o{round}' FROM agent_configurations WHERE agent_slug = \
+                'a1'"
+            );
             platform.holds(&synced).await;
         }
-        platform.run("DELETE FROM agents WHERE slug = 'a30'; NOTIFY agent_sync, 'a1'").await;
-        platform.holds("SELECT count(*) = 3 FROM agent_sync.problem").await;
+        platform
+            .run("DELETE FROM agents WHERE slug = 'a30'; NOTIFY agent_sync, 'a1'")
+            .await;
+        platform
+            .holds("SELECT count(*) = 3 FROM agent_sync.problem")
+            .await;
         assert_none_called(&platform, "the daemon").await;
 
         for (arguments, code) in [
@@ -130,19 +186,23 @@ async fn s1_no_name_is_looked_up_where_somebody_else_can_put_one() {
     }
 }
 
-/// GIVEN code of the platform's that finds its tables by the path of the role, in a trigger, in a deferred one, and in a constraint, WHEN the
-/// daemon writes, one agent alone or many, THEN it finds them.
+/// GIVEN code of the platform's that finds its tables by the path of the role, in a trigger, in a
+/// deferred one, and in a constraint, WHEN the daemon writes, one agent alone or many, THEN it
+/// finds them.
 #[tokio::test]
 async fn s1_code_of_the_platform_keeps_the_path_of_the_role() {
     for code in [
-        "CREATE TRIGGER noted AFTER UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION app.noted()",
-        "CREATE CONSTRAINT TRIGGER noted AFTER UPDATE ON agent_configurations DEFERRABLE INITIALLY DEFERRED
+        "CREATE TRIGGER noted AFTER UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION \
+        app.noted()",
+        "CREATE CONSTRAINT TRIGGER noted AFTER UPDATE
+              ON agent_configurations DEFERRABLE INITIALLY DEFERRED
          FOR EACH ROW EXECUTE FUNCTION app.noted()",
         "ALTER TABLE agent_configurations ADD CONSTRAINT allowed CHECK (app.is_allowed(voice_id))",
         "CREATE FUNCTION app.same(l text, r text) RETURNS boolean LANGUAGE plpgsql AS
              $$ BEGIN RETURN app.is_allowed(l); END $$;
          CREATE OPERATOR app.=== (LEFTARG = text, RIGHTARG = text, FUNCTION = app.same);
-         ALTER TABLE agent_configurations ADD CONSTRAINT allowed CHECK (voice_id OPERATOR(app.===) '')",
+         ALTER TABLE agent_configurations ADD CONSTRAINT allowed CHECK (voice_id
+           OPERATOR(app.===) '')",
         "ALTER TABLE agent_configurations ADD UNIQUE (agent_slug, voice_id);
          CREATE TABLE app.copy (slug text, voice text, FOREIGN KEY (slug, voice)
              REFERENCES agent_configurations (agent_slug, voice_id) ON UPDATE CASCADE);
@@ -160,7 +220,8 @@ async fn s1_code_of_the_platform_keeps_the_path_of_the_role() {
                      $$ BEGIN INSERT INTO note VALUES (NEW.agent_slug); RETURN NEW; END $$;
                  CREATE FUNCTION app.is_allowed(voice text) RETURNS boolean LANGUAGE plpgsql AS
                      $$ BEGIN RETURN NOT EXISTS (SELECT FROM note WHERE slug = voice); END $$;
-                 ALTER DATABASE {} SET search_path = app, public; SET search_path = app, public; {code}",
+                 ALTER DATABASE {} SET search_path = app, public;
+                   SET search_path = app, public; {code}",
                 platform.name()
             ))
             .await;
@@ -168,16 +229,36 @@ async fn s1_code_of_the_platform_keeps_the_path_of_the_role() {
         for slug in ["a", "b", "c"] {
             platform.configure(slug).await;
         }
-        platform.run("INSERT INTO agents (slug, voice_settings) SELECT s, '{\"voice_id\":\"v\"}' FROM unnest(ARRAY['a', 'b', 'c']) s").await;
-        platform.holds("SELECT count(*) = 3 FROM agent_configurations WHERE voice_id = 'v'").await;
+        platform
+            .run(
+                "INSERT INTO agents (slug, voice_settings) SELECT s, '{\"voice_id\":\"v\"}' \
+                FROM unnest(ARRAY['a', 'b', 'c']) s",
+            )
+            .await;
+        platform
+            .holds("SELECT count(*) = 3 FROM agent_configurations WHERE voice_id = 'v'")
+            .await;
         for round in 0..3 {
-            platform.save("a", &format!(r#"{{"voice_id":"w{round}"}}"#)).await;
-            let synced =
-                format!("SELECT voice_id = 'w{round}' FROM agent_configurations WHERE agent_slug = 'a'");
+            platform
+                .save("a", &format!(r#"{{"voice_id":"w{round}"}}"#))
+                .await;
+            let synced = format!(
+                "SELECT voice_id = 'w{round}' FROM agent_configurations WHERE agent_slug = \
+                'a'"
+            );
             platform.holds(&synced).await;
         }
         assert_eq!(daemon.lines("did not write it").len(), 0, "{code}");
-        assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 0, "{code}");
+        assert_eq!(
+            platform
+                .value::<i64>(
+                    "SELECT count(*) FROM \
+                    agent_sync.problem"
+                )
+                .await,
+            0,
+            "{code}"
+        );
     }
 }
 
@@ -214,7 +295,8 @@ fn unqualified(statement: &str) -> Vec<String> {
                     || before.ends_with("OPERATOR")
                     || WORDS.contains(&&*name.to_lowercase()))
             }
-            '=' | '<' | '>' | '+' | '/' | '~' | '|' | '&' | '%' | '@' | '#' | '?' | '-' | '*' | '!' => {
+            '=' | '<' | '>' | '+' | '/' | '~' | '|' | '&' | '%' | '@' | '#' | '?' | '-' | '*'
+            | '!' => {
                 let assigned = before.ends_with("\" ") && letter == '=';
                 !before.ends_with(QUALIFIED) && !assigned && !before.ends_with("count(")
             }
@@ -226,12 +308,21 @@ fn unqualified(statement: &str) -> Vec<String> {
             _ => false,
         };
         if wrong {
-            found.push(statement[index.saturating_sub(30)..(index + 20).min(statement.len())].to_owned());
+            found.push(
+                statement[index.saturating_sub(30)..(index + 20).min(statement.len())].to_owned(),
+            );
         }
     }
-    for word in
-        [" IN (", " LIKE ", " BETWEEN ", "DISTINCT FROM", "COLLATE \"", "CASE $", " USING (", " NATURAL "]
-    {
+    for word in [
+        " IN (",
+        " LIKE ",
+        " BETWEEN ",
+        "DISTINCT FROM",
+        "COLLATE \"",
+        "CASE $",
+        " USING (",
+        " NATURAL ",
+    ] {
         if statement.contains(word) {
             found.push(word.to_owned());
         }
@@ -253,7 +344,8 @@ fn s1_what_is_unqualified_is_found() {
     ] {
         assert_ne!(unqualified(statement), Vec::<String>::new(), "{statement}");
     }
-    let good = "SELECT pg_catalog.count(*) FROM ROWS FROM (pg_catalog.unnest($1)) AS u (slug) WHERE a OPERATOR(pg_catalog.=) ANY ($1)";
+    let good = "SELECT pg_catalog.count(*) FROM ROWS FROM (pg_catalog.unnest($1)) AS u (slug) \
+        WHERE a OPERATOR(pg_catalog.=) ANY ($1)";
     assert_eq!(unqualified(good), Vec::<String>::new());
 }
 
@@ -262,7 +354,10 @@ async fn s1_the_statements_that_write_name_the_schema_of_everything() {
     let platform = Platform::installed().await;
     let layout = platform.layout().await;
     for history in [false, true] {
-        for statement in [queries::write(&layout, history), queries::write_lone(&layout, history)] {
+        for statement in [
+            queries::write(&layout, history),
+            queries::write_lone(&layout, history),
+        ] {
             assert_eq!(unqualified(&statement), Vec::<String>::new(), "{statement}");
         }
     }

@@ -23,56 +23,108 @@ async fn status_tells_phase_leader_and_numbers_with_and_without_a_daemon() {
     platform.save("rejected", r#"{"temperature":3}"#).await;
     platform.configure("rejected").await;
     let object = status(&platform).await;
-    assert_eq!((&object["phase"], &object["leader"]), (&"unled".into(), &Value::Null));
-    assert_eq!((&object["outbox"]["slugs"], &object["synced"]), (&3.into(), &Value::Null), "{object}");
+    assert_eq!(
+        (&object["phase"], &object["leader"]),
+        (&"unled".into(), &Value::Null)
+    );
+    assert_eq!(
+        (&object["outbox"]["slugs"], &object["synced"]),
+        (&3.into(), &Value::Null),
+        "{object}"
+    );
 
     let mut command = platform.command(&["run"]);
     command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
     let leader = Daemon::start(command);
     leader.logged("caught up").await;
-    // Transactions of other tests keep the daemon from being sure at once that it has seen everything.
-    platform.holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install").await;
+    // Transactions of other tests keep the daemon from being sure at once that it has seen
+    // everything.
+    platform
+        .holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install")
+        .await;
     let second = platform.daemon();
     second.logged("another daemon leads").await;
     platform.drained().await;
-    eventually("the daemon sleeps", async || status(&platform).await["phase"] == "asleep").await;
+    eventually("the daemon sleeps", async || {
+        status(&platform).await["phase"] == "asleep"
+    })
+    .await;
     let object = status(&platform).await;
     let pid: i32 = platform
         .value(
             "SELECT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-             WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1 AND d.datname = current_database()",
+             WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1
+               AND d.datname = current_database()",
         )
         .await;
     assert_eq!(object["leader"]["pid"], pid);
-    assert_eq!(object["leader"]["program"], concat!("agent-sync/", env!("CARGO_PKG_VERSION"), " default"));
-    assert!(object["leader"]["connected_since"].as_str().unwrap().starts_with("20"), "{object}");
-    assert_eq!(object["standbys"].as_array().unwrap().len(), 1, "the verb itself is none: {object}");
+    assert_eq!(
+        object["leader"]["program"],
+        concat!("agent-sync/", env!("CARGO_PKG_VERSION"), " default")
+    );
+    assert!(
+        object["leader"]["connected_since"]
+            .as_str()
+            .unwrap()
+            .starts_with("20"),
+        "{object}"
+    );
+    assert_eq!(
+        object["standbys"].as_array().unwrap().len(),
+        1,
+        "the verb itself is none: {object}"
+    );
     assert_eq!(object["outbox"]["rows"], 0);
-    for (key, number) in [("synced", 1), ("missing", 1), ("rejected", 1), ("failed", 0)] {
+    for (key, number) in [
+        ("synced", 1),
+        ("missing", 1),
+        ("rejected", 1),
+        ("failed", 0),
+    ] {
         assert_eq!(object[key], number, "{key}: {object}");
     }
     assert_eq!(object["agents"]["number"], 3);
 
-    // What is pending is told with its age, and a daemon that is kept awake by a writer is not called asleep.
+    // What is pending is told with its age, and a daemon that is kept awake by a writer is not
+    // called asleep.
     leader.signal("STOP");
     let writer = platform.connect().await;
-    writer.batch_execute("BEGIN; UPDATE agents SET name = 'x' WHERE slug = 'synced'").await.unwrap();
-    platform.run("UPDATE agents SET name = 'y' WHERE slug = 'missing'").await;
-    platform.run("UPDATE agent_sync.outbox SET at = now() - interval '3 hours'").await;
+    writer
+        .batch_execute("BEGIN; UPDATE agents SET name = 'x' WHERE slug = 'synced'")
+        .await
+        .unwrap();
+    platform
+        .run("UPDATE agents SET name = 'y' WHERE slug = 'missing'")
+        .await;
+    platform
+        .run("UPDATE agent_sync.outbox SET at = now() - interval '3 hours'")
+        .await;
     let said = platform.says(&["status"]).await.fits();
     let lines: Vec<_> = said.out.lines().collect();
     let words = |line: usize| lines[line].split_whitespace().collect::<Vec<_>>();
     assert_eq!(
         words(0),
-        ["DATABASE", "PHASE", "LEADER", "SINCE", "OUTBOX", "OLDEST", "NO", "PROBLEM", "MISS", "REJ", "FAIL"]
+        [
+            "DATABASE", "PHASE", "LEADER", "SINCE", "OUTBOX", "OLDEST", "NO", "PROBLEM", "MISS",
+            "REJ", "FAIL"
+        ]
     );
     let place = format!("local/{pid}");
     let row = words(1);
     assert_eq!(
         (row[0], row[2], &row[4..]),
-        ("default", place.as_str(), &["1", "3h", "0", "1", "1", "0"][..])
+        (
+            "default",
+            place.as_str(),
+            &["1", "3h", "0", "1", "1", "0"][..]
+        )
     );
-    assert!(said.out.contains("1 change pending, the oldest for 3h, though a daemon leads"), "{}", said.out);
+    assert!(
+        said.out
+            .contains("1 change pending, the oldest for 3h, though a daemon leads"),
+        "{}",
+        said.out
+    );
     writer.batch_execute("COMMIT").await.unwrap();
     leader.signal("CONT");
     drop(second);
@@ -83,8 +135,14 @@ async fn i2_status_shows_the_others_and_exits_with_69_where_a_database_is_down()
     let platform = Platform::installed().await;
     let _daemon = platform.caught_up_daemon().await;
     let mut command = platform.command(&["status"]);
-    command.env("AGENT_SYNC__DATABASES__A_DATABASE_WITH_A_VERY_LONG_NAME_INDEED__URL", &platform.url);
-    command.env("AGENT_SYNC__DATABASES__BAD__URL", "postgres://nobody:hunter2@127.0.0.1:1/none");
+    command.env(
+        "AGENT_SYNC__DATABASES__A_DATABASE_WITH_A_VERY_LONG_NAME_INDEED__URL",
+        &platform.url,
+    );
+    command.env(
+        "AGENT_SYNC__DATABASES__BAD__URL",
+        "postgres://nobody:hunter2@127.0.0.1:1/none",
+    );
     let said = Said::of(command).await.fits();
     assert_eq!(said.code, 69);
     let lines: Vec<_> = said.out.lines().collect();
@@ -93,9 +151,14 @@ async fn i2_status_shows_the_others_and_exits_with_69_where_a_database_is_down()
         "{}",
         said.out
     );
-    assert!(lines[2].starts_with("bad") && lines[2].contains(" down "), "{}", said.out);
     assert!(
-        said.out.contains("Connection refused") && said.out.contains("try: See whether the server is up")
+        lines[2].starts_with("bad") && lines[2].contains(" down "),
+        "{}",
+        said.out
+    );
+    assert!(
+        said.out.contains("Connection refused")
+            && said.out.contains("try: See whether the server is up")
     );
     assert!(!said.out.contains("hunter2"), "{}", said.out);
 }
@@ -103,13 +166,19 @@ async fn i2_status_shows_the_others_and_exits_with_69_where_a_database_is_down()
 #[tokio::test]
 async fn status_watches_until_nobody_reads() {
     let platform = Platform::installed().await;
-    let mut child =
-        platform.command(&["status", "--watch", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = platform
+        .command(&["status", "--watch", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let first: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
     let daemon = platform.caught_up_daemon().await;
     assert_eq!(first["phase"], "unled");
-    let led = lines.by_ref().map_while(Result::ok).any(|line| line.contains("\"leads\":true"));
+    let led = lines
+        .by_ref()
+        .map_while(Result::ok)
+        .any(|line| line.contains("\"leads\":true"));
     assert!(led);
     drop((lines, daemon));
     assert!(child.wait().unwrap().success());

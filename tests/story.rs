@@ -1,5 +1,6 @@
-//! One story (G7): whatever is broken on purpose, `status`, `why`, `doctor`, the log, `/status` (which the page shows),
-//! `/readyz` and `/metrics` say the same of it with the same remedy, and the remedy, done to the letter, mends it.
+//! One story (G7): whatever is broken on purpose, `status`, `why`, `doctor`, the log, `/status`
+//! (which the page shows), `/readyz` and `/metrics` say the same of it with the same remedy, and
+//! the remedy, done to the letter, mends it.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -11,7 +12,8 @@ use crate::support::http::{address, get, metric};
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES, connect};
 use crate::support::{Daemon, Platform, Said, eventually};
 
-/// Something that is broken on purpose: how, what is said of it, and whether a remedy that is a statement or a command mends it.
+/// Something that is broken on purpose: how, what is said of it, and whether a remedy that is a
+/// statement or a command mends it.
 struct Damage {
     sql: &'static str,
     text: &'static str,
@@ -45,8 +47,8 @@ use Mending::{Install, Statements, Words};
 use Weight::{Agent, Caution, Fatal, Misses};
 
 /// Ends the sessions of daemons, so that they come back and look at what is set for new ones.
-const RECONNECT: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() \
-                         AND application_name LIKE 'agent-sync/%'";
+const RECONNECT: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = \
+    current_database() AND application_name LIKE 'agent-sync/%'";
 
 const DAMAGES: &[Damage] = &[
     Damage {
@@ -89,7 +91,8 @@ const DAMAGES: &[Damage] = &[
         weight: Fatal,
     },
     Damage {
-        sql: "REVOKE DELETE ON agent_sync.outbox FROM {role}; REVOKE SELECT (name) ON agents FROM {role}",
+        sql: "REVOKE DELETE ON agent_sync.outbox FROM {role}; REVOKE SELECT (name) ON agents FROM \
+            {role}",
         text: "lacks DELETE ON agent_sync.outbox, SELECT (name) ON public.agents",
         mending: Statements("or: ", ""),
         weight: Fatal,
@@ -107,7 +110,8 @@ const DAMAGES: &[Damage] = &[
         weight: Caution,
     },
     Damage {
-        sql: "{uninstall}; ALTER TABLE agent_configurations ALTER COLUMN agent_slug TYPE char(20); {install}; {reconnect}",
+        sql: "{uninstall}; ALTER TABLE agent_configurations ALTER COLUMN agent_slug TYPE char(20); \
+            {install}; {reconnect}",
         text: "agent_slug has the type bpchar, in which no index finds text",
         mending: Statements("Make it text: ", "; then run `agent-sync install`"),
         weight: Caution,
@@ -122,7 +126,8 @@ const DAMAGES: &[Damage] = &[
         weight: Fatal,
     },
     Damage {
-        sql: "ALTER TABLE agent_configurations RENAME COLUMN provider_config TO somewhere_else; {save}",
+        sql: "ALTER TABLE agent_configurations RENAME COLUMN provider_config TO somewhere_else; \
+            {save}",
         text: "expected a column provider_config in the table public.agent_configurations",
         mending: Words(
             "Check the names of tables and columns",
@@ -133,7 +138,10 @@ const DAMAGES: &[Damage] = &[
     Damage {
         sql: "ALTER ROLE {role} NOLOGIN; {reconnect}",
         text: "is not permitted to log in",
-        mending: Words("Check the user, the password and pg_hba.conf.", "ALTER ROLE {role} LOGIN"),
+        mending: Words(
+            "Check the user, the password and pg_hba.conf.",
+            "ALTER ROLE {role} LOGIN",
+        ),
         weight: Fatal,
     },
     Damage {
@@ -149,20 +157,25 @@ const DAMAGES: &[Damage] = &[
         weight: Agent("rejected"),
     },
     Damage {
-        sql: "ALTER TABLE agent_configurations ADD CONSTRAINT warm CHECK (temperature > 0.8); {save}",
+        sql: "ALTER TABLE agent_configurations ADD CONSTRAINT warm CHECK (temperature > 0.8); \
+            {save}",
         text: "constraint warm",
         mending: Words(
-            "Mend the row or what refuses it; it is tried again by itself, and at once when the agent is saved.",
+            "Mend the row or what refuses it; it is tried again by itself, and at once when the \
+            agent is saved.",
             "ALTER TABLE agent_configurations DROP CONSTRAINT warm; {save}",
         ),
         weight: Agent("failed"),
     },
     Damage {
-        sql: "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE insufficient_privilege\\; END $$;
-              CREATE TRIGGER no BEFORE UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION no(); {save}",
+        sql: "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE
+              insufficient_privilege\\; END $$;
+              CREATE TRIGGER no BEFORE UPDATE ON agent_configurations
+                FOR EACH ROW EXECUTE FUNCTION no(); {save}",
         text: "raised by a trigger or function (SQLSTATE 42501",
         mending: Words(
-            "Mend the row or what refuses it; it is tried again by itself, and at once when the agent is saved.",
+            "Mend the row or what refuses it; it is tried again by itself, and at once when the \
+            agent is saved.",
             "DROP TRIGGER no ON agent_configurations; {save}",
         ),
         weight: Agent("failed"),
@@ -186,18 +199,25 @@ async fn g7_what_is_found_wrong_is_the_same_story_everywhere_and_its_remedy_work
 }
 
 #[tokio::test]
-async fn g7_what_keeps_an_agent_from_being_in_sync_is_the_same_story_everywhere_and_its_remedy_works() {
+async fn g7_what_keeps_an_agent_from_being_in_sync_is_the_same_story_everywhere_and_its_remedy_works()
+ {
     one_story(|weight| matches!(weight, Agent(_))).await;
 }
 
-/// GIVEN a database with a daemon in a role of its own, WHEN something is broken on purpose, THEN everyone who tells says the same of
-/// it with the same remedy, and once the remedy is done none of them does.
+/// GIVEN a database with a daemon in a role of its own, WHEN something is broken on purpose, THEN
+/// everyone who tells says the same of it with the same remedy, and once the remedy is done none of
+/// them does.
 async fn one_story(wanted: impl Fn(Weight) -> bool) {
     for damage in DAMAGES.iter().filter(|damage| wanted(damage.weight)) {
         let platform = Platform::new().await;
-        let (role, database) = (format!("story_{}", platform.name()), platform.name().to_owned());
+        let (role, database) = (
+            format!("story_{}", platform.name()),
+            platform.name().to_owned(),
+        );
         assert_eq!(platform.says(&["install", "--role", &role]).await.code, 0);
-        let version: i32 = platform.value("SELECT version FROM agent_sync.install").await;
+        let version: i32 = platform
+            .value("SELECT version FROM agent_sync.install")
+            .await;
         platform.save("a", EXAMPLE).await;
         platform.configure("a").await;
         let url = platform.url_as(&role);
@@ -218,10 +238,16 @@ async fn one_story(wanted: impl Fn(Weight) -> bool) {
                 .replace("{save}", SAVE)
                 .replace("{reconnect}", RECONNECT);
             // One transaction each, but for what stands in a body.
-            for statement in sql.replace("\\;", "\0").split(';').filter(|sql| !sql.trim().is_empty()) {
+            for statement in sql
+                .replace("\\;", "\0")
+                .split(';')
+                .filter(|sql| !sql.trim().is_empty())
+            {
                 let install = ["install", "--role", &role];
                 match statement.trim() {
-                    "{uninstall}" => assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0),
+                    "{uninstall}" => {
+                        assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0)
+                    }
                     "{install}" => assert_eq!(platform.says(&install).await.code, 0),
                     sql => platform.run(&sql.replace('\0', ";")).await,
                 }
@@ -236,9 +262,16 @@ async fn one_story(wanted: impl Fn(Weight) -> bool) {
                 assert_eq!(platform.says(&["install", "--role", &role]).await.code, 0);
             }
             Statements(from, to) => {
-                let (_, rest) =
-                    if from.is_empty() { ("", &*remedy) } else { remedy.split_once(from).unwrap() };
-                let sql = if to.is_empty() { rest } else { rest.split_once(to).unwrap().0 };
+                let (_, rest) = if from.is_empty() {
+                    ("", &*remedy)
+                } else {
+                    remedy.split_once(from).unwrap()
+                };
+                let sql = if to.is_empty() {
+                    rest
+                } else {
+                    rest.split_once(to).unwrap().0
+                };
                 platform.run(sql).await;
                 if remedy.contains("then run `agent-sync install`") {
                     assert_eq!(platform.says(&["install", "--role", &role]).await.code, 0);
@@ -253,14 +286,20 @@ async fn one_story(wanted: impl Fn(Weight) -> bool) {
             }
         }
         told.nothing(damage).await;
-        platform.save("a", r#"{"voice_id":"after it was mended"}"#).await;
         platform
-            .holds("SELECT voice_id IS NOT DISTINCT FROM 'after it was mended' FROM agent_configurations")
+            .save("a", r#"{"voice_id":"after it was mended"}"#)
+            .await;
+        platform
+            .holds(
+                "SELECT voice_id IS NOT DISTINCT FROM 'after it was mended' FROM \
+                agent_configurations",
+            )
             .await;
     }
 }
 
-/// GIVEN a daemon, WHEN its server is down, THEN everyone says so with the same remedy, which is to see to the server.
+/// GIVEN a daemon, WHEN its server is down, THEN everyone says so with the same remedy, which is to
+/// see to the server.
 #[tokio::test]
 async fn g7_a_server_that_is_down_is_the_same_story_everywhere() {
     let cluster = Cluster::start(Options::default()).unwrap();
@@ -268,10 +307,18 @@ async fn g7_a_server_that_is_down_is_the_same_story_everywhere() {
     platform.install();
     platform.save("a", EXAMPLE).await;
     let told = Told::start(|arguments| platform.command(arguments)).await;
-    let down = Damage { sql: "", text: DOWN, mending: Install, weight: Fatal };
+    let down = Damage {
+        sql: "",
+        text: DOWN,
+        mending: Install,
+        weight: Fatal,
+    };
     told.nothing(&down).await;
     cluster.control(&["stop", "-m", "fast"]).unwrap();
-    assert_eq!(told.everywhere(&down).await, "See whether the server is up and can be reached from here.");
+    assert_eq!(
+        told.everywhere(&down).await,
+        "See whether the server is up and can be reached from here."
+    );
     cluster.control(&["start"]).unwrap();
     told.nothing(&down).await;
     drop(connect(&platform.url).await);
@@ -293,7 +340,11 @@ impl<C: Fn(&[&str]) -> Command> Told<C> {
         let daemon = Daemon::start(run);
         daemon.logged("caught up").await;
         let address = address(&daemon).await;
-        Self { command, daemon, address }
+        Self {
+            command,
+            daemon,
+            address,
+        }
     }
 
     /// The remedy that everyone gives for the damage.
@@ -303,15 +354,29 @@ impl<C: Fn(&[&str]) -> Command> Told<C> {
         eventually(&what, async || self.served(damage.text).await.is_some()).await;
         let served = self.served(damage.text).await;
         let remedy = served.unwrap();
-        // An outage is two lines (G8), so the first says in which words a server was found to be down.
+        // An outage is two lines (G8), so the first says in which words a server was found to be
+        // down.
         let text = if damage.text == DOWN { "" } else { damage.text };
         // The log is read by a thread, which may be a moment behind.
-        eventually(&format!("the log tells {text:?}"), async || self.logged(text).is_some()).await;
+        eventually(&format!("the log tells {text:?}"), async || {
+            self.logged(text).is_some()
+        })
+        .await;
         let logged = self.logged(text).unwrap();
         assert_eq!(logged, remedy, "the log, and {:?}", damage.text);
-        // While tables that have changed are read again over a new connection, no daemon leads, and the verbs say that as well.
-        let agree = async || self.verbs(damage).await.iter().all(|(_, told)| told.as_ref() == Some(&remedy));
-        eventually(&format!("the verbs and /status agree on {:?}", damage.text), agree).await;
+        // While tables that have changed are read again over a new connection, no daemon leads, and
+        // the verbs say that as well.
+        let agree = async || {
+            self.verbs(damage)
+                .await
+                .iter()
+                .all(|(_, told)| told.as_ref() == Some(&remedy))
+        };
+        eventually(
+            &format!("the verbs and /status agree on {:?}", damage.text),
+            agree,
+        )
+        .await;
         if matches!(damage.weight, Fatal | Misses) {
             let ends = format!("; try: {remedy}\n");
             eventually(&format!("/readyz tells {:?}", damage.text), async || {
@@ -320,12 +385,17 @@ impl<C: Fn(&[&str]) -> Command> Told<C> {
             })
             .await;
         } else {
-            eventually("it is ready", async || get(self.address, "/readyz").await.0 == 200).await;
+            eventually("it is ready", async || {
+                get(self.address, "/readyz").await.0 == 200
+            })
+            .await;
         }
         // One damage may be several findings.
         let (series, good) = series(damage.weight);
         eventually(&format!("{series} is not {good}"), async || {
-            metric(self.address, &series).await.is_some_and(|value| (value - good).abs() > f64::EPSILON)
+            metric(self.address, &series)
+                .await
+                .is_some_and(|value| (value - good).abs() > f64::EPSILON)
         })
         .await;
         remedy
@@ -340,10 +410,17 @@ impl<C: Fn(&[&str]) -> Command> Told<C> {
         .await;
         let (series, good) = series(damage.weight);
         eventually(&format!("{series} is {good}"), async || {
-            metric(self.address, &series).await.is_none_or(|value| (value - good).abs() < f64::EPSILON)
+            metric(self.address, &series)
+                .await
+                .is_none_or(|value| (value - good).abs() < f64::EPSILON)
         })
         .await;
-        let silent = async || self.verbs(damage).await.iter().all(|(_, told)| told.is_none());
+        let silent = async || {
+            self.verbs(damage)
+                .await
+                .iter()
+                .all(|(_, told)| told.is_none())
+        };
         eventually(&format!("no verb tells of {:?}", damage.text), silent).await;
     }
 
@@ -367,7 +444,8 @@ impl<C: Fn(&[&str]) -> Command> Told<C> {
         let mut lines = self.daemon.log();
         lines.retain(|line| line["level"] == "WARN" || line["level"] == "ERROR");
         for line in &mut lines {
-            if let (Some(trigger), Some(fault)) = (line["trigger"].as_str(), line["fault"].as_str()) {
+            if let (Some(trigger), Some(fault)) = (line["trigger"].as_str(), line["fault"].as_str())
+            {
                 line["fault"] = format!("the trigger {trigger} is {fault}").into();
             }
         }
@@ -377,12 +455,19 @@ impl<C: Fn(&[&str]) -> Command> Told<C> {
 
     /// What each verb gives.
     async fn verbs(&self, damage: &Damage) -> [(&'static str, Option<String>); 3] {
-        let status = Said::of((self.command)(&["status", "--json"])).await.object();
+        let status = Said::of((self.command)(&["status", "--json"]))
+            .await
+            .object();
         let why = Said::of((self.command)(&["why", "a", "--json"])).await;
-        let doctor = Said::of((self.command)(&["doctor", "--json"])).await.object();
+        let doctor = Said::of((self.command)(&["doctor", "--json"]))
+            .await
+            .object();
         let not_passed = |notes: &Value| {
             let notes = notes.as_array().unwrap().iter();
-            notes.filter(|note| note["level"] != "pass").cloned().collect::<Vec<_>>()
+            notes
+                .filter(|note| note["level"] != "pass")
+                .cloned()
+                .collect::<Vec<_>>()
         };
         // Where there is no story, it is told why, on standard error.
         let why = match why.out.lines().next() {
@@ -392,14 +477,23 @@ impl<C: Fn(&[&str]) -> Command> Told<C> {
             Some(_) if matches!(damage.weight, Agent(_)) => {
                 let story = why.object();
                 let text = story["conclusion"].as_str().unwrap();
-                story["remedy"].as_str().filter(|_| text.contains(damage.text)).map(str::to_owned)
+                story["remedy"]
+                    .as_str()
+                    .filter(|_| text.contains(damage.text))
+                    .map(str::to_owned)
             }
             Some(_) => remedy_of(&not_passed(&why.object()["trouble"]), damage.text),
         };
         [
-            ("status", remedy_of(&not_passed(&status["trouble"]), damage.text)),
+            (
+                "status",
+                remedy_of(&not_passed(&status["trouble"]), damage.text),
+            ),
             ("why", why),
-            ("doctor", remedy_of(&not_passed(&doctor["checks"]), damage.text)),
+            (
+                "doctor",
+                remedy_of(&not_passed(&doctor["checks"]), damage.text),
+            ),
         ]
     }
 }
@@ -407,20 +501,35 @@ impl<C: Fn(&[&str]) -> Command> Told<C> {
 /// The remedy of the first of these that has the text in any field but the remedy.
 fn remedy_of(told: &[Value], text: &str) -> Option<String> {
     let tells = |one: &&Value| {
-        let fields = one.as_object().unwrap().iter().filter(|(key, _)| *key != "remedy");
-        fields.filter_map(|(_, value)| value.as_str()).any(|value| value.contains(text))
+        let fields = one
+            .as_object()
+            .unwrap()
+            .iter()
+            .filter(|(key, _)| *key != "remedy");
+        fields
+            .filter_map(|(_, value)| value.as_str())
+            .any(|value| value.contains(text))
     };
     let one = told.iter().find(tells)?;
-    Some(one["remedy"].as_str().unwrap_or_else(|| panic!("no remedy in {one}")).to_owned())
+    Some(
+        one["remedy"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no remedy in {one}"))
+            .to_owned(),
+    )
 }
 
 /// The series that shows it, and what it is otherwise.
 fn series(weight: Weight) -> (String, f64) {
-    let misses = |misses| format!("agent_sync_findings{{database=\"default\",misses_changes=\"{misses}\"}}");
+    let misses =
+        |misses| format!("agent_sync_findings{{database=\"default\",misses_changes=\"{misses}\"}}");
     match weight {
         Fatal => ("agent_sync_up{database=\"default\"}".to_owned(), 1.0),
         Misses => (misses(true), 0.0),
         Caution => (misses(false), 0.0),
-        Agent(kind) => (format!("agent_sync_problems{{database=\"default\",kind=\"{kind}\"}}"), 0.0),
+        Agent(kind) => (
+            format!("agent_sync_problems{{database=\"default\",kind=\"{kind}\"}}"),
+            0.0,
+        ),
     }
 }

@@ -1,4 +1,5 @@
-//! The daemon and its supervisor (I4): what it says to `$NOTIFY_SOCKET`, when, and what it does to its lines in the journal.
+//! The daemon and its supervisor (I4): what it says to `$NOTIFY_SOCKET`, when, and what it does to
+//! its lines in the journal.
 
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -28,10 +29,15 @@ impl Ear {
         std::thread::spawn(move || {
             let mut buffer = [0; 4096];
             while let Ok(length) = socket.recv(&mut buffer) {
-                kept.lock().unwrap().push(String::from_utf8(buffer[..length].to_vec()).unwrap());
+                kept.lock()
+                    .unwrap()
+                    .push(String::from_utf8(buffer[..length].to_vec()).unwrap());
             }
         });
-        Self { heard, _folder: None }
+        Self {
+            heard,
+            _folder: None,
+        }
     }
 
     fn at(path: &Path) -> Self {
@@ -40,12 +46,21 @@ impl Ear {
 
     /// The same, and the folder that it is in goes with it.
     fn kept(self, folder: tempfile::TempDir) -> Self {
-        Self { _folder: Some(folder), ..self }
+        Self {
+            _folder: Some(folder),
+            ..self
+        }
     }
 
     /// All lines so far.
     fn lines(&self) -> Vec<String> {
-        self.heard.lock().unwrap().concat().lines().map(str::to_owned).collect()
+        self.heard
+            .lock()
+            .unwrap()
+            .concat()
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 
     fn count(&self, line: &str) -> usize {
@@ -53,7 +68,10 @@ impl Ear {
     }
 
     async fn hears(&self, line: &str) {
-        eventually(&format!("the supervisor hears {line}"), async || self.count(line) > 0).await;
+        eventually(&format!("the supervisor hears {line}"), async || {
+            self.count(line) > 0
+        })
+        .await;
     }
 }
 
@@ -74,7 +92,10 @@ async fn starting(connect_timeout: &str) -> (Daemon, Ear, Proxy) {
     proxy.stall();
     let mut command = supervised(&platform, path.to_str().unwrap());
     command.env("DATABASE_URL", proxy.url(platform.name()));
-    command.env("AGENT_SYNC__DATABASES__DEFAULT__CONNECT_TIMEOUT", connect_timeout);
+    command.env(
+        "AGENT_SYNC__DATABASES__DEFAULT__CONNECT_TIMEOUT",
+        connect_timeout,
+    );
     (Daemon::start(command), ear.kept(folder), proxy)
 }
 
@@ -88,33 +109,52 @@ async fn i4_a_supervisor_hears_of_the_start_the_state_reloads_and_the_end() {
     command.env("WATCHDOG_USEC", "400000");
     let daemon = Daemon::start(command);
     ear.hears("READY=1").await;
-    assert_eq!(daemon.lines("caught up").len(), 1, "it is ready when it is in sync");
+    assert_eq!(
+        daemon.lines("caught up").len(),
+        1,
+        "it is ready when it is in sync"
+    );
     ear.hears("STATUS=1 of 1 database served").await;
     platform.save("lonely", EXAMPLE).await;
-    ear.hears("STATUS=1 of 1 database served; 1 agent not in sync").await;
+    ear.hears("STATUS=1 of 1 database served; 1 agent not in sync")
+        .await;
     let pulses = ear.count("WATCHDOG=1");
-    eventually("the watchdog is fed", async || ear.count("WATCHDOG=1") > pulses + 3).await;
+    eventually("the watchdog is fed", async || {
+        ear.count("WATCHDOG=1") > pulses + 3
+    })
+    .await;
 
     daemon.signal("HUP");
     eventually("the reload is over", async || ear.count("READY=1") == 2).await;
     let lines = ear.lines();
     let at = lines.iter().position(|line| line == "RELOADING=1").unwrap();
-    let micros: u64 = lines[at + 1].strip_prefix("MONOTONIC_USEC=").unwrap().parse().unwrap();
+    let micros: u64 = lines[at + 1]
+        .strip_prefix("MONOTONIC_USEC=")
+        .unwrap()
+        .parse()
+        .unwrap();
     let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
     let uptime: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
     #[allow(clippy::cast_precision_loss, reason = "an uptime is far smaller")]
     let seconds = micros as f64 / 1e6;
-    assert!(seconds > uptime - 60.0 && seconds <= uptime + 1.0, "{seconds} s of {uptime} s");
+    assert!(
+        seconds > uptime - 60.0 && seconds <= uptime + 1.0,
+        "{seconds} s of {uptime} s"
+    );
 
     assert!(daemon.terminate().await.success());
     let lines = ear.lines();
     let end = lines.iter().position(|line| line == "STOPPING=1").unwrap();
     assert!(lines[end + 1].starts_with("STATUS=stopping"), "{lines:?}");
-    assert_eq!(lines.len(), end + 2, "nothing is said after the end: {lines:?}");
+    assert_eq!(
+        lines.len(),
+        end + 2,
+        "nothing is said after the end: {lines:?}"
+    );
 }
 
-/// GIVEN a daemon in the middle of a write, WHEN it is told to stop, THEN it says so, and nothing else until it has ended: a status or a
-/// sign of life would say that it goes on.
+/// GIVEN a daemon in the middle of a write, WHEN it is told to stop, THEN it says so, and nothing
+/// else until it has ended: a status or a sign of life would say that it goes on.
 #[tokio::test]
 async fn i4_nothing_is_said_after_the_end_however_long_it_takes() {
     let platform = Platform::installed().await;
@@ -122,30 +162,43 @@ async fn i4_nothing_is_said_after_the_end_however_long_it_takes() {
     let path = folder.path().join("notify");
     let ear = Ear::at(&path);
     platform.configure("a").await;
-    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(1); RETURN NEW; END';
-                CREATE TRIGGER slow BEFORE UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION slow()";
+    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+          'BEGIN PERFORM pg_sleep(1); RETURN NEW; END';
+                CREATE TRIGGER slow BEFORE UPDATE ON agent_configurations
+                  FOR EACH ROW EXECUTE FUNCTION slow()";
     platform.run(slow).await;
     let mut command = supervised(&platform, path.to_str().unwrap());
     command.env("WATCHDOG_USEC", "40000");
     let daemon = Daemon::start(command);
     ear.hears("READY=1").await;
     platform.save("a", EXAMPLE).await;
-    platform.holds("SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep'").await;
+    platform
+        .holds("SELECT count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+        .await;
     assert!(daemon.terminate().await.success());
     let lines = ear.lines();
     let end = lines.iter().position(|line| line == "STOPPING=1").unwrap();
-    assert_eq!(lines.len(), end + 2, "nothing but the status of the end is said after it: {lines:?}");
+    assert_eq!(
+        lines.len(),
+        end + 2,
+        "nothing but the status of the end is said after it: {lines:?}"
+    );
 }
 
-/// GIVEN a daemon that has not started yet, WHEN settings are to be read again, THEN the supervisor hears of no reload, whose end would say
-/// READY=1.
+/// GIVEN a daemon that has not started yet, WHEN settings are to be read again, THEN the supervisor
+/// hears of no reload, whose end would say READY=1.
 #[tokio::test]
 async fn i4_a_reload_before_the_start_is_over_says_nothing_of_being_ready() {
     let (daemon, ear, proxy) = starting("30s").await;
     ear.hears("EXTEND_TIMEOUT_USEC=60000000").await;
     daemon.signal("HUP");
     daemon.logged("settings reloaded").await;
-    assert_eq!((ear.count("RELOADING=1"), ear.count("READY=1")), (0, 0), "{:?}", ear.lines());
+    assert_eq!(
+        (ear.count("RELOADING=1"), ear.count("READY=1")),
+        (0, 0),
+        "{:?}",
+        ear.lines()
+    );
     proxy.flow();
     ear.hears("READY=1").await;
     assert_eq!(ear.count("READY=1"), 1);
@@ -155,7 +208,10 @@ async fn i4_a_reload_before_the_start_is_over_says_nothing_of_being_ready() {
 async fn a_refused_reload_is_over_as_well() {
     let platform = Platform::installed().await;
     let folder = tempfile::tempdir().unwrap();
-    let (path, file) = (folder.path().join("notify"), folder.path().join("agent-sync.toml"));
+    let (path, file) = (
+        folder.path().join("notify"),
+        folder.path().join("agent-sync.toml"),
+    );
     std::fs::write(&file, "").unwrap();
     let ear = Ear::at(&path);
     let mut command = supervised(&platform, path.to_str().unwrap());
@@ -173,7 +229,8 @@ async fn a_refused_reload_is_over_as_well() {
 async fn an_abstract_socket_will_do() {
     let platform = Platform::installed().await;
     let name = format!("agent-sync-test-{}", std::process::id());
-    let ear = Ear::of(UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap());
+    let ear =
+        Ear::of(UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap());
     let _daemon = Daemon::start(supervised(&platform, &format!("@{name}")));
     ear.hears("READY=1").await;
 }
@@ -185,12 +242,16 @@ async fn a_start_takes_as_long_as_it_takes_and_an_outage_does_not_hold_it_up() {
     daemon.logged("database unavailable").await;
     ear.hears("READY=1").await;
     let lines = ear.lines();
-    let at = |start: &str| lines.iter().position(|line| line.starts_with(start)).unwrap();
+    let at = |start: &str| {
+        lines
+            .iter()
+            .position(|line| line.starts_with(start))
+            .unwrap()
+    };
     assert!(at("EXTEND_TIMEOUT_USEC") < at("READY=1"), "{lines:?}");
     assert!(
-        ear.lines()
-            .iter()
-            .any(|line| line.starts_with("STATUS=0 of 1 database served; default: database unavailable: ")),
+        ear.lines().iter().any(|line| line
+            .starts_with("STATUS=0 of 1 database served; default: database unavailable: ")),
         "{lines:?}"
     );
     proxy.flow();
@@ -208,7 +269,8 @@ async fn starts_beside_a_save_that_is_not_over(platform: &Platform, end_it: impl
     for slug in ["before", "asked", "refused"] {
         platform.save(slug, EXAMPLE).await;
     }
-    let refuse = "ALTER TABLE agent_configurations ADD CONSTRAINT refused CHECK (agent_slug <> 'refused' OR voice_id IS NULL)";
+    let refuse = "ALTER TABLE agent_configurations ADD CONSTRAINT refused CHECK (agent_slug <> \
+        'refused' OR voice_id IS NULL)";
     platform.run(refuse).await;
 
     // WHEN a daemon starts
@@ -218,47 +280,74 @@ async fn starts_beside_a_save_that_is_not_over(platform: &Platform, end_it: impl
     let address = address(&daemon).await;
     // THEN it is ready, and everything else is in sync
     ear.hears("READY=1").await;
-    eventually("it is ready", async || get(address, "/readyz").await.0 == 200).await;
+    eventually("it is ready", async || {
+        get(address, "/readyz").await.0 == 200
+    })
+    .await;
     assert_eq!(
         platform.provider_config("before").await,
         serde_json::from_str::<serde_json::Value>(EXPECTED).unwrap()
     );
     // AND whoever asks for a slug is served (I7)
-    platform.run("UPDATE agent_configurations SET provider_config = '{}' WHERE agent_slug = 'asked'").await;
+    platform
+        .run("UPDATE agent_configurations SET provider_config = '{}' WHERE agent_slug = 'asked'")
+        .await;
     platform.run("NOTIFY agent_sync, 'asked'").await;
     platform.becomes("asked", EXPECTED).await;
     // AND what was refused is tried again when it is due
-    platform.run("ALTER TABLE agent_configurations DROP CONSTRAINT refused").await;
+    platform
+        .run("ALTER TABLE agent_configurations DROP CONSTRAINT refused")
+        .await;
     platform.becomes("refused", EXPECTED).await;
-    assert_eq!(get(address, "/readyz").await, (200, "default: ready (draining)\n".to_owned()));
+    assert_eq!(
+        get(address, "/readyz").await,
+        (200, "default: ready (draining)\n".to_owned())
+    );
     // AND what was saved is in sync once it is committed, and the daemon sleeps
-    assert_eq!(platform.provider_config("open").await, serde_json::json!({}));
+    assert_eq!(
+        platform.provider_config("open").await,
+        serde_json::json!({})
+    );
     end_it().await;
     platform.becomes("open", EXPECTED).await;
-    eventually("it sleeps", async || get(address, "/readyz").await.1 == "default: ready (waiting)\n").await;
+    eventually("it sleeps", async || {
+        get(address, "/readyz").await.1 == "default: ready (waiting)\n"
+    })
+    .await;
 }
 
 #[tokio::test]
-async fn i4_i7_a_start_beside_a_transaction_that_has_saved_an_agent_is_ready_and_serves_everybody_else() {
+async fn i4_i7_a_start_beside_a_transaction_that_has_saved_an_agent_is_ready_and_serves_everybody_else()
+ {
     let platform = Platform::installed().await;
     let other = platform.connect().await;
-    let save = format!("BEGIN; INSERT INTO agents (slug, voice_settings) VALUES ('open', '{EXAMPLE}')");
+    let save =
+        format!("BEGIN; INSERT INTO agents (slug, voice_settings) VALUES ('open', '{EXAMPLE}')");
     other.batch_execute(&save).await.unwrap();
-    starts_beside_a_save_that_is_not_over(&platform, async || other.batch_execute("COMMIT").await.unwrap())
-        .await;
+    starts_beside_a_save_that_is_not_over(&platform, async || {
+        other.batch_execute("COMMIT").await.unwrap()
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn i4_i7_a_start_beside_a_prepared_transaction_is_ready_and_serves_everybody_else() {
     let settings = "max_prepared_transactions = 5";
-    let own = Cluster::start(Options { settings, ..Options::default() }).unwrap();
+    let own = Cluster::start(Options {
+        settings,
+        ..Options::default()
+    })
+    .unwrap();
     let platform = Platform::with_tables(&own, TABLES).await;
     platform.install();
-    let save = format!("BEGIN; INSERT INTO agents (slug, voice_settings) VALUES ('open', '{EXAMPLE}')");
+    let save =
+        format!("BEGIN; INSERT INTO agents (slug, voice_settings) VALUES ('open', '{EXAMPLE}')");
     platform.run(&save).await;
     platform.run("PREPARE TRANSACTION 'open'").await;
-    starts_beside_a_save_that_is_not_over(&platform, async || platform.run("COMMIT PREPARED 'open'").await)
-        .await;
+    starts_beside_a_save_that_is_not_over(&platform, async || {
+        platform.run("COMMIT PREPARED 'open'").await
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -278,47 +367,86 @@ async fn in_the_journal_every_line_has_its_priority_and_no_time() {
     let stderr = std::fs::File::create(&path).unwrap();
     let metadata = stderr.metadata().unwrap();
     let mut command = platform.command(&["run"]);
-    command.env("JOURNAL_STREAM", format!("{}:{}", metadata.dev(), metadata.ino()));
-    command.env("AGENT_SYNC__ADMIN__LISTEN", "off").stderr(stderr);
+    command.env(
+        "JOURNAL_STREAM",
+        format!("{}:{}", metadata.dev(), metadata.ino()),
+    );
+    command
+        .env("AGENT_SYNC__ADMIN__LISTEN", "off")
+        .stderr(stderr);
     let mut child = command.spawn().unwrap();
     let log = || std::fs::read_to_string(&path).unwrap();
     eventually("it has caught up", async || log().contains("caught up")).await;
     platform.save("lonely", EXAMPLE).await;
-    eventually("it has warned", async || log().contains("no configuration has this slug")).await;
+    eventually("it has warned", async || {
+        log().contains("no configuration has this slug")
+    })
+    .await;
     child.kill().unwrap();
     child.wait().unwrap();
     let told = log();
-    let line = |text: &str| told.lines().find(|line| line.contains(text)).unwrap_or_else(|| panic!("{told}"));
-    assert!(line("caught up").starts_with("<6> INFO caught up"), "{told}");
-    assert!(line("no configuration").starts_with("<4> WARN no configuration"), "{told}");
+    let line = |text: &str| {
+        told.lines()
+            .find(|line| line.contains(text))
+            .unwrap_or_else(|| panic!("{told}"))
+    };
+    assert!(
+        line("caught up").starts_with("<6> INFO caught up"),
+        "{told}"
+    );
+    assert!(
+        line("no configuration").starts_with("<4> WARN no configuration"),
+        "{told}"
+    );
     assert!(!told.contains('\u{1b}'), "{told}");
 
     // As JSON as well, where that is asked for.
     let stderr = std::fs::File::create(&path).unwrap();
     let metadata = stderr.metadata().unwrap();
     let mut command = platform.command(&["run"]);
-    command.env("JOURNAL_STREAM", format!("{}:{}", metadata.dev(), metadata.ino()));
-    command.env("AGENT_SYNC__LOG__FORMAT", "json").env("AGENT_SYNC__ADMIN__LISTEN", "off").stderr(stderr);
+    command.env(
+        "JOURNAL_STREAM",
+        format!("{}:{}", metadata.dev(), metadata.ino()),
+    );
+    command
+        .env("AGENT_SYNC__LOG__FORMAT", "json")
+        .env("AGENT_SYNC__ADMIN__LISTEN", "off")
+        .stderr(stderr);
     let mut child = command.spawn().unwrap();
     let log = || std::fs::read_to_string(&path).unwrap();
     eventually("it has caught up", async || log().contains("caught up")).await;
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(log().lines().all(|line| line.starts_with("<6>{") || line.starts_with("<4>{")), "{}", log());
+    assert!(
+        log()
+            .lines()
+            .all(|line| line.starts_with("<6>{") || line.starts_with("<4>{")),
+        "{}",
+        log()
+    );
 
     let stderr = std::fs::File::create(&path).unwrap();
     let metadata = stderr.metadata().unwrap();
     let mut command = platform.command(&["run"]);
-    command.env("JOURNAL_STREAM", format!("{}:{}", metadata.dev(), metadata.ino()));
+    command.env(
+        "JOURNAL_STREAM",
+        format!("{}:{}", metadata.dev(), metadata.ino()),
+    );
     command.env_remove("DATABASE_URL").stderr(stderr);
     assert_eq!(command.status().unwrap().code(), Some(64));
     let said = std::fs::read_to_string(&path).unwrap();
-    assert!(said.starts_with("<3>agent-sync: no database is configured\n"), "{said}");
-    assert!(said.lines().count() > 1 && said.lines().all(|line| line.starts_with("<3>")), "{said}");
+    assert!(
+        said.starts_with("<3>agent-sync: no database is configured\n"),
+        "{said}"
+    );
+    assert!(
+        said.lines().count() > 1 && said.lines().all(|line| line.starts_with("<3>")),
+        "{said}"
+    );
 }
 
-/// GIVEN rules that become a pipe, WHEN they are to be read again, THEN the reload is refused at once, and the next one works; and the daemon ends
-/// when it is told to.
+/// GIVEN rules that become a pipe, WHEN they are to be read again, THEN the reload is refused at
+/// once, and the next one works; and the daemon ends when it is told to.
 #[tokio::test]
 async fn i4_rules_that_become_a_pipe_hold_up_neither_the_end_nor_the_next_reload() {
     let folder = tempfile::tempdir().unwrap();
@@ -331,12 +459,21 @@ async fn i4_rules_that_become_a_pipe_hold_up_neither_the_end_nor_the_next_reload
         let daemon = Daemon::start(command);
         daemon.logged("caught up").await;
         std::fs::remove_file(&rules).unwrap();
-        assert!(std::process::Command::new("mkfifo").arg(&rules).status().unwrap().success());
+        assert!(
+            std::process::Command::new("mkfifo")
+                .arg(&rules)
+                .status()
+                .unwrap()
+                .success()
+        );
         daemon.signal("HUP");
         if to_the_end {
             let line = daemon.logged("reload refused").await;
             assert!(
-                line["reason"].as_str().unwrap().contains("it is a pipe (FIFO), and no regular file"),
+                line["reason"]
+                    .as_str()
+                    .unwrap()
+                    .contains("it is a pipe (FIFO), and no regular file"),
                 "{line}"
             );
             std::fs::remove_file(&rules).unwrap();

@@ -33,10 +33,14 @@ async fn m8_an_agent_that_changes_nothing_writes_nothing() {
     platform.drained().await;
     let row = "SELECT ctid::text || updated_at || last_updated FROM agent_configurations";
     let before: String = platform.value(row).await;
-    // Relevant to the capture, but not to the configuration: a key that no rule reads is only copied, so undo it.
+    // Relevant to the capture, but not to the configuration: a key that no rule reads is only
+    // copied, so undo it.
     platform.run("NOTIFY agent_sync, 'a'").await;
     eventually("the request is served", async || {
-        daemon.lines("batch committed").iter().any(|line| line["unchanged"] == 1)
+        daemon
+            .lines("batch committed")
+            .iter()
+            .any(|line| line["unchanged"] == 1)
     })
     .await;
     assert_eq!(before, platform.value::<String>(row).await);
@@ -51,27 +55,43 @@ async fn g6_a_missing_configuration_is_a_warning_and_a_problem_until_it_comes() 
     assert_eq!(line["level"], "WARN");
     assert_eq!(line["database"], "default");
     assert_eq!(line["slug"], "lonely");
-    platform.holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'lonely')").await;
-    assert_eq!(platform.problem("lonely").await.unwrap().0, "missing_configuration");
+    platform
+        .holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'lonely')")
+        .await;
     assert_eq!(
-        platform.value::<i64>("SELECT count(*) FROM agent_configurations").await,
+        platform.problem("lonely").await.unwrap().0,
+        "missing_configuration"
+    );
+    assert_eq!(
+        platform
+            .value::<i64>("SELECT count(*) FROM agent_configurations")
+            .await,
         0,
         "none is created"
     );
-    let state =
-        "SELECT problem FROM agent_sync.state WHERE slug = 'lonely' AND NOT pending AND since IS NOT NULL";
-    assert_eq!(platform.value::<String>(state).await, "missing_configuration");
+    let state = "SELECT problem FROM agent_sync.state WHERE slug = 'lonely' AND NOT pending AND \
+        since IS NOT NULL";
+    assert_eq!(
+        platform.value::<String>(state).await,
+        "missing_configuration"
+    );
 
     platform.configure("lonely").await;
     platform.becomes("lonely", EXPECTED).await;
-    platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
-    assert!(platform.value::<bool>("SELECT problem IS NULL AND since IS NULL FROM agent_sync.state").await);
+    platform
+        .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
+        .await;
+    assert!(
+        platform
+            .value::<bool>("SELECT problem IS NULL AND since IS NULL FROM agent_sync.state")
+            .await
+    );
 }
 
 /// What is wrong with a configuration is captured by no trigger, so the agent is tried again.
 #[tokio::test]
 async fn m7_a_corrected_configuration_is_in_sync_by_itself_and_s8_an_unchanged_problem_is_told_less_and_less()
-{
+ {
     let platform = Platform::installed().await;
     platform.save("a", EXAMPLE).await;
     platform.configure("a").await;
@@ -83,20 +103,31 @@ async fn m7_a_corrected_configuration_is_in_sync_by_itself_and_s8_an_unchanged_p
         .await;
     let line = daemon.logged("agent rejected").await;
     assert!(
-        line["remedy"].as_str().unwrap().contains("a change of the configuration within five minutes"),
+        line["remedy"]
+            .as_str()
+            .unwrap()
+            .contains("a change of the configuration within five minutes"),
         "{line}"
     );
-    platform.run("UPDATE agent_configurations SET provider_config = '{}'").await;
+    platform
+        .run("UPDATE agent_configurations SET provider_config = '{}'")
+        .await;
     platform.becomes("a", EXPECTED).await;
-    platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+    platform
+        .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
+        .await;
     platform
         .run("UPDATE agent_configurations SET provider_config = '[]'; UPDATE agents SET name = 'c'")
         .await;
-    platform.holds("SELECT EXISTS (SELECT FROM agent_sync.problem)").await;
+    platform
+        .holds("SELECT EXISTS (SELECT FROM agent_sync.problem)")
+        .await;
     for attempt in 2..=9 {
         platform.run("UPDATE agents SET name = name || 'b'").await;
         platform
-            .holds(&format!("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE attempts >= {attempt})"))
+            .holds(&format!(
+                "SELECT EXISTS (SELECT FROM agent_sync.problem WHERE attempts >= {attempt})"
+            ))
             .await;
         platform.drained().await;
     }
@@ -112,23 +143,40 @@ async fn m7_a_rejected_agent_is_saved_and_its_configuration_stays() {
     let platform = Platform::installed().await;
     let daemon = platform.caught_up_daemon().await;
     platform.configure("bad").await;
-    platform.save("bad", r#"{"provider":"openai","voice_id":["a"],"temperature":7}"#).await;
+    platform
+        .save(
+            "bad",
+            r#"{"provider":"openai","voice_id":["a"],"temperature":7}"#,
+        )
+        .await;
     let line = daemon.logged("agent rejected").await;
-    assert_eq!((&line["level"], &line["slug"]), (&json!("WARN"), &json!("bad")));
+    assert_eq!(
+        (&line["level"], &line["slug"]),
+        (&json!("WARN"), &json!("bad"))
+    );
     let reasons = line["reasons"].as_str().unwrap();
     assert!(
-        reasons.contains("voice_settings.voice_id") && reasons.contains("voice_settings.temperature"),
+        reasons.contains("voice_settings.voice_id")
+            && reasons.contains("voice_settings.temperature"),
         "{reasons}"
     );
-    platform.holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE kind = 'rejected')").await;
+    platform
+        .holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE kind = 'rejected')")
+        .await;
     assert_eq!(platform.problem("bad").await.unwrap().1, reasons);
     let row = platform.configuration("bad").await.unwrap();
-    assert_eq!(row.get::<_, Option<&str>>("agent_name"), None, "nothing of it is written");
+    assert_eq!(
+        row.get::<_, Option<&str>>("agent_name"),
+        None,
+        "nothing of it is written"
+    );
     assert!(!row.get::<_, bool>("touched"));
 
     platform.save("bad", EXAMPLE).await;
     platform.becomes("bad", EXPECTED).await;
-    platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+    platform
+        .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
+        .await;
 }
 
 #[tokio::test]
@@ -136,9 +184,15 @@ async fn a_problem_goes_away_with_its_agent() {
     let platform = Platform::installed().await;
     let _daemon = platform.caught_up_daemon().await;
     platform.save("gone", "[1]").await;
-    platform.holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'gone')").await;
-    platform.run("UPDATE agents SET slug = 'renamed', voice_settings = '{}'").await;
-    platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'gone')").await;
+    platform
+        .holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'gone')")
+        .await;
+    platform
+        .run("UPDATE agents SET slug = 'renamed', voice_settings = '{}'")
+        .await;
+    platform
+        .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'gone')")
+        .await;
 }
 
 #[tokio::test]
@@ -150,7 +204,10 @@ async fn t2_every_configuration_with_the_slug_is_a_target() {
     }
     platform.save("a", EXAMPLE).await;
     platform
-        .holds("SELECT count(*) = 3 FROM agent_configurations WHERE provider_config #>> '{tts,voice_id}' = 'test-voice-123'")
+        .holds(
+            "SELECT count(*) = 3 FROM agent_configurations WHERE provider_config #>> \
+            '{tts,voice_id}' = 'test-voice-123'",
+        )
         .await;
 }
 
@@ -164,24 +221,33 @@ async fn g4_no_column_outside_m1_ever_changes() {
                ('a', '{"vad": {"x": 0.1000000000000000000001}, "tts": {"ours": null, "provider": "openai", "voice": "v"}}')"#,
         )
         .await;
-    let foreign =
-        "SELECT (to_jsonb(c) - '{agent_name,system_prompt,agent_image,voice_id,temperature,provider_config,
+    let foreign = "SELECT (to_jsonb(c) -
+              '{agent_name,system_prompt,agent_image,voice_id,temperature,provider_config,
         voice_settings,updated_at,last_updated}'::text[])::text FROM agent_configurations c";
     let before: String = platform.value(foreign).await;
-    let agents: String = platform.value("SELECT to_jsonb(a)::text FROM agents a").await;
+    let agents: String = platform
+        .value("SELECT to_jsonb(a)::text FROM agents a")
+        .await;
     let _daemon = platform.caught_up_daemon().await;
     platform.save("a", EXAMPLE).await;
     platform
         .holds("SELECT provider_config #>> '{tts,provider}' = 'cartesia' FROM agent_configurations")
         .await;
     assert_eq!(before, platform.value::<String>(foreign).await);
-    let config: String = platform.value("SELECT provider_config::text FROM agent_configurations").await;
+    let config: String = platform
+        .value("SELECT provider_config::text FROM agent_configurations")
+        .await;
     assert!(config.contains("0.1000000000000000000001"), "{config}");
-    assert!(config.contains(r#""ours": null"#) && !config.contains(r#""voice": "v""#), "{config}");
+    assert!(
+        config.contains(r#""ours": null"#) && !config.contains(r#""voice": "v""#),
+        "{config}"
+    );
     platform.save("a", "{}").await;
     assert_eq!(
         agents,
-        platform.value::<String>("SELECT to_jsonb(a)::text FROM agents a").await,
+        platform
+            .value::<String>("SELECT to_jsonb(a)::text FROM agents a")
+            .await,
         "agents are read only"
     );
 }
@@ -195,8 +261,12 @@ async fn i7_a_notification_with_a_slug_asks_for_that_slug() {
     platform.becomes("a", EXPECTED).await;
     platform.drained().await;
     // Drift that the capture does not see: somebody edits what agent-sync owns.
-    platform.run("UPDATE agent_configurations SET provider_config = '{}'").await;
-    platform.run("NOTIFY agent_sync, 'no such agent'; NOTIFY agent_sync, 'a'").await;
+    platform
+        .run("UPDATE agent_configurations SET provider_config = '{}'")
+        .await;
+    platform
+        .run("NOTIFY agent_sync, 'no such agent'; NOTIFY agent_sync, 'a'")
+        .await;
     platform.becomes("a", EXPECTED).await;
 }
 
@@ -206,7 +276,8 @@ async fn changes_made_while_the_daemon_is_stopped_are_applied_once_at_its_start(
     platform
         .run(
             "INSERT INTO agents (slug, name, voice_settings)
-                 SELECT 'agent-' || i, 'n', '{\"provider\": \"openai\"}' FROM generate_series(1, 10000) i;
+                 SELECT 'agent-' || i, 'n', '{\"provider\": \"openai\"}'
+                   FROM generate_series(1, 10000) i;
              INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
         )
         .await;
@@ -215,16 +286,31 @@ async fn changes_made_while_the_daemon_is_stopped_are_applied_once_at_its_start(
     assert!(daemon.terminate().await.success());
 
     platform
-        .run("UPDATE agents SET voice_settings = '{\"provider\": \"openai\", \"voice_id\": \"alloy\"}'")
+        .run(
+            "UPDATE agents SET voice_settings = '{\"provider\": \"openai\", \"voice_id\": \
+            \"alloy\"}'",
+        )
         .await;
-    platform.run("UPDATE agents SET name = 'last' WHERE slug = 'agent-1'").await;
+    platform
+        .run("UPDATE agents SET name = 'last' WHERE slug = 'agent-1'")
+        .await;
     let daemon = platform.caught_up_daemon().await;
     let line = daemon.logged("caught up").await;
-    assert_eq!(line["written"], 10_000, "each is written once, the one that was saved twice too: {line}");
+    assert_eq!(
+        line["written"], 10_000,
+        "each is written once, the one that was saved twice too: {line}"
+    );
     let synced = "SELECT count(*) FROM agent_configurations WHERE voice_id = 'alloy'
         AND provider_config #>> '{tts,voice}' = 'alloy'";
     assert_eq!(platform.value::<i64>(synced).await, 10_000);
-    assert_eq!(platform.configuration("agent-1").await.unwrap().get::<_, &str>("agent_name"), "last");
+    assert_eq!(
+        platform
+            .configuration("agent-1")
+            .await
+            .unwrap()
+            .get::<_, &str>("agent_name"),
+        "last"
+    );
     assert_eq!(platform.outbox().await, Vec::<String>::new());
 }
 
@@ -241,7 +327,11 @@ async fn sigterm_and_sigint_end_it_with_0() {
     let mut daemon = crate::support::Daemon::start(unreachable);
     daemon.logged("database unavailable").await;
     daemon.signal("TERM");
-    assert_eq!(daemon.ended().await.code(), Some(0), "while it cannot connect");
+    assert_eq!(
+        daemon.ended().await.code(),
+        Some(0),
+        "while it cannot connect"
+    );
 }
 
 #[tokio::test]
@@ -249,7 +339,8 @@ async fn sigterm_finishes_the_running_batch() {
     let platform = Platform::installed().await;
     platform
         .run(
-            "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'n' FROM generate_series(1, 20000) i;
+            "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'n'
+                  FROM generate_series(1, 20000) i;
               INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
         )
         .await;
@@ -257,10 +348,17 @@ async fn sigterm_finishes_the_running_batch() {
     daemon.logged("batch committed").await;
     daemon.signal("TERM");
     assert_eq!(daemon.ended().await.code(), Some(0));
-    let committed: i64 =
-        daemon.lines("batch committed").iter().map(|line| line["written"].as_i64().unwrap()).sum();
+    let committed: i64 = daemon
+        .lines("batch committed")
+        .iter()
+        .map(|line| line["written"].as_i64().unwrap())
+        .sum();
     let written = "SELECT count(*) FROM agent_configurations WHERE agent_name = 'n'";
-    assert_eq!(platform.value::<i64>(written).await, committed, "what was told is what was committed");
+    assert_eq!(
+        platform.value::<i64>(written).await,
+        committed,
+        "what was told is what was committed"
+    );
     let _daemon = platform.caught_up_daemon().await;
     assert_eq!(platform.value::<i64>(written).await, 20_000);
 }
@@ -272,7 +370,8 @@ async fn sigterm_ends_it_with_0_though_a_batch_hangs() {
         .run(
             "CREATE FUNCTION hang() RETURNS trigger LANGUAGE plpgsql AS
                   $$ BEGIN PERFORM pg_sleep(3600); RETURN NEW; END $$;
-              CREATE TRIGGER hang BEFORE UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION hang()",
+              CREATE TRIGGER hang BEFORE UPDATE ON agent_configurations
+                FOR EACH ROW EXECUTE FUNCTION hang()",
         )
         .await;
     platform.save("a", EXAMPLE).await;
@@ -280,7 +379,9 @@ async fn sigterm_ends_it_with_0_though_a_batch_hangs() {
     let mut command = platform.command(&["run"]);
     command.env("AGENT_SYNC__SHUTDOWN__GRACE_PERIOD", "100ms");
     let mut daemon = crate::support::Daemon::start(command);
-    platform.holds("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep')").await;
+    platform
+        .holds("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep')")
+        .await;
     daemon.signal("TERM");
     assert_eq!(daemon.ended().await.code(), Some(0));
     daemon.logged("a batch did not end in time").await;
@@ -294,48 +395,74 @@ async fn the_log_is_json_in_a_pipe_and_readable_when_asked_for() {
     let daemon = platform.caught_up_daemon().await;
     let line = daemon.logged("connected and leading").await;
     let keys: Vec<&String> = line.as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["database", "level", "message", "server", "timestamp"], "flat: {line}");
+    assert_eq!(
+        keys,
+        ["database", "level", "message", "server", "timestamp"],
+        "flat: {line}"
+    );
     drop(daemon);
 
     let mut command = platform.command(&["run"]);
     command.env("AGENT_SYNC__LOG__FORMAT", "pretty");
     let mut daemon = crate::support::Daemon::start(command);
     eventually("it is up", async || {
-        daemon
-            .log()
-            .iter()
-            .any(|line| line["message"].as_str().is_some_and(|text| text.contains("INFO caught up")))
+        daemon.log().iter().any(|line| {
+            line["message"]
+                .as_str()
+                .is_some_and(|text| text.contains("INFO caught up"))
+        })
     })
     .await;
     daemon.signal("TERM");
     daemon.ended().await;
-    assert!(daemon.log().iter().all(|line| !line.to_string().contains("\\u001b")), "no colours in a pipe");
+    assert!(
+        daemon
+            .log()
+            .iter()
+            .all(|line| !line.to_string().contains("\\u001b")),
+        "no colours in a pipe"
+    );
 }
 
 #[tokio::test]
 async fn g5_a_row_that_postgresql_refuses_is_set_aside_and_its_neighbours_go_through() {
     let platform = Platform::installed().await;
     platform
-        .run("ALTER TABLE agent_configurations ADD CONSTRAINT no_poison CHECK (agent_name <> 'poison')")
+        .run(
+            "ALTER TABLE agent_configurations ADD CONSTRAINT no_poison CHECK (agent_name <> \
+            'poison')",
+        )
         .await;
     platform
-        .run("INSERT INTO agents (slug, name) SELECT 'agent-' || i, CASE WHEN i % 400 = 7 THEN 'poison' ELSE 'fine' END
+        .run(
+            "INSERT INTO agents (slug, name) SELECT 'agent-' || i, CASE WHEN i % 400 = 7
+              THEN 'poison' ELSE 'fine' END
                   FROM generate_series(1, 2000) i;
-              INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents")
+              INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
+        )
         .await;
     let daemon = platform.caught_up_daemon().await;
     let count = "SELECT count(*) FROM agent_configurations WHERE agent_name = 'fine'";
     assert_eq!(platform.value::<i64>(count).await, 1995);
-    let failed =
-        "SELECT string_agg(DISTINCT kind || ' ' || sqlstate, ',') || count(*) FROM agent_sync.problem";
+    let failed = "SELECT string_agg(DISTINCT kind || ' ' || sqlstate, ',') || count(*) FROM \
+        agent_sync.problem";
     assert_eq!(platform.value::<String>(failed).await, "failed 235145");
     let line = daemon.logged("configuration could not be written").await;
     assert_eq!(line["sqlstate"], "23514");
-    assert!(line["detail"].as_str().unwrap().contains("no_poison"), "{line}");
-    platform.run("ALTER TABLE agent_configurations DROP CONSTRAINT no_poison").await;
-    platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+    assert!(
+        line["detail"].as_str().unwrap().contains("no_poison"),
+        "{line}"
+    );
+    platform
+        .run("ALTER TABLE agent_configurations DROP CONSTRAINT no_poison")
+        .await;
+    platform
+        .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
+        .await;
     assert_eq!(
-        platform.value::<i64>("SELECT count(*) FROM agent_configurations WHERE agent_name = 'poison'").await,
+        platform
+            .value::<i64>("SELECT count(*) FROM agent_configurations WHERE agent_name = 'poison'")
+            .await,
         5
     );
 }
@@ -358,10 +485,16 @@ async fn g4_a_locked_configuration_waits_for_its_holder_and_keeps_his_edit() {
         .unwrap();
     platform.save("a", r#"{"llm_provider":"groq"}"#).await;
     platform.save("b", r#"{"llm_provider":"groq"}"#).await;
-    platform.becomes("b", r#"{"llm":{"provider":"groq"}}"#).await;
+    platform
+        .becomes("b", r#"{"llm":{"provider":"groq"}}"#)
+        .await;
     holder.batch_execute("COMMIT").await.unwrap();
-    platform.becomes("a", r#"{"mine":1,"llm":{"provider":"groq"}}"#).await;
-    let kept: String = platform.value("SELECT notes FROM agent_configurations WHERE agent_slug = 'a'").await;
+    platform
+        .becomes("a", r#"{"mine":1,"llm":{"provider":"groq"}}"#)
+        .await;
+    let kept: String = platform
+        .value("SELECT notes FROM agent_configurations WHERE agent_slug = 'a'")
+        .await;
     assert_eq!(kept, "mine");
 }
 
@@ -371,16 +504,25 @@ async fn c6_a_long_transaction_is_applied_when_it_commits() {
     platform.save("a", "{}").await;
     platform.configure("a").await;
     let _daemon = platform.caught_up_daemon().await;
-    // The writer begins while the daemon is awake or asleep, and commits late; either way it must not be missed.
+    // The writer begins while the daemon is awake or asleep, and commits late; either way it must
+    // not be missed.
     for round in 0..20 {
         let voice = format!(r#"{{"provider":"openai","voice_id":"voice-{round}"}}"#);
         platform.run("BEGIN").await;
         platform.save("a", &voice).await;
         let other = platform.connect().await;
-        other.batch_execute(&format!("INSERT INTO agents (slug) VALUES ('other-{round}')")).await.unwrap();
+        other
+            .batch_execute(&format!(
+                "INSERT INTO agents (slug) VALUES ('other-{round}')"
+            ))
+            .await
+            .unwrap();
         platform.run("COMMIT").await;
         platform
-            .holds(&format!("SELECT voice_id IS NOT DISTINCT FROM 'voice-{round}' FROM agent_configurations WHERE agent_slug = 'a'"))
+            .holds(&format!(
+                "SELECT voice_id IS NOT DISTINCT FROM 'voice-{round}' FROM \
+                agent_configurations WHERE agent_slug = 'a'"
+            ))
             .await;
     }
 }
@@ -389,14 +531,20 @@ async fn c6_a_long_transaction_is_applied_when_it_commits() {
 async fn without_notifications_the_daemon_polls() {
     let platform = Platform::installed().await;
     let mut command = platform.command(&["run"]);
-    command.env("AGENT_SYNC__CAPTURE__NOTIFY", "false").env("AGENT_SYNC__SYNC__POLL_INTERVAL", "50ms");
+    command
+        .env("AGENT_SYNC__CAPTURE__NOTIFY", "false")
+        .env("AGENT_SYNC__SYNC__POLL_INTERVAL", "50ms");
     let daemon = crate::support::Daemon::start(command);
     daemon.logged("caught up").await;
     platform.run("LISTEN agent_sync").await;
     platform.configure("a").await;
     platform.save("a", EXAMPLE).await;
     platform.becomes("a", EXPECTED).await;
-    assert_eq!(platform.take_notices(), Vec::<String>::new(), "no writer notified");
+    assert_eq!(
+        platform.take_notices(),
+        Vec::<String>::new(),
+        "no writer notified"
+    );
 }
 
 #[tokio::test]
@@ -404,8 +552,17 @@ async fn an_unknown_provider_is_mapped_and_remarked_on() {
     let platform = Platform::installed().await;
     let daemon = platform.caught_up_daemon().await;
     platform.configure("a").await;
-    platform.save("a", r#"{"provider":"acme","voice_id":"v"}"#).await;
-    let line = daemon.logged("tts: no rule for the provider \"acme\"").await;
-    assert_eq!((&line["level"], &line["slug"]), (&json!("WARN"), &json!("a")));
-    platform.becomes("a", r#"{"tts":{"provider":"acme","voice_id":"v"}}"#).await;
+    platform
+        .save("a", r#"{"provider":"acme","voice_id":"v"}"#)
+        .await;
+    let line = daemon
+        .logged("tts: no rule for the provider \"acme\"")
+        .await;
+    assert_eq!(
+        (&line["level"], &line["slug"]),
+        (&json!("WARN"), &json!("a"))
+    );
+    platform
+        .becomes("a", r#"{"tts":{"provider":"acme","voice_id":"v"}}"#)
+        .await;
 }

@@ -17,7 +17,8 @@ use crate::support::{Said, own_address};
 /// The name that the server's certificate is made out to.
 const NAME: &str = "db.test";
 
-/// A server that takes nothing but TLS by TCP, and the files of two authorities; it has the word of the first.
+/// A server that takes nothing but TLS by TCP, and the files of two authorities; it has the word of
+/// the first.
 struct Server {
     cluster: Cluster,
     folder: tempfile::TempDir,
@@ -29,17 +30,27 @@ impl Server {
         SERVER.get_or_init(|| {
             let (ours, theirs) = (authority("ours"), authority("theirs"));
             let key = KeyPair::generate().unwrap();
-            let certificate =
-                CertificateParams::new(vec![NAME.to_owned()]).unwrap().signed_by(&key, &ours).unwrap();
+            let certificate = CertificateParams::new(vec![NAME.to_owned()])
+                .unwrap()
+                .signed_by(&key, &ours)
+                .unwrap();
             // By every address of this machine, and from this machine alone.
-            let hba = "local all all trust\nhostssl all md5 samehost md5\nhost all scram samehost scram-sha-256\n\
-                hostssl all all samehost trust\n";
-            let own = own_address().map(|own| format!("listen_addresses = '127.0.0.1, {own}'\n")).unwrap_or_default();
+            let hba = "local all all trust\nhostssl all md5 samehost md5\nhost all scram samehost \
+                scram-sha-256\nhostssl all all samehost trust\n";
+            let own = own_address()
+                .map(|own| {
+                    format!(
+                        "listen_addresses = '127.0.0.1, \
+                        {own}'\n"
+                    )
+                })
+                .unwrap_or_default();
             let cluster = Cluster::start(Options {
                 tcp: true,
                 settings: &format!(
-                    "{own}ssl = on\nssl_cert_file = '../server.crt'\nssl_key_file = '../server.key'\n\
-                    hba_file = 'pg_hba.conf'\npassword_encryption = 'scram-sha-256'"
+                    "{own}ssl = on\nssl_cert_file = '../server.crt'\nssl_key_file = \
+                    '../server.key'\nhba_file = 'pg_hba.conf'\npassword_encryption = \
+                    'scram-sha-256'"
                 ),
                 files: &[
                     ("server.crt", &certificate.pem()),
@@ -67,16 +78,24 @@ impl Server {
 
     /// Makes a role, if it is not there, with a password that is kept so.
     async fn has_role(&self, name: &str, encryption: &str) {
-        let admin = session(&database(&self.cluster.url("postgres"), &[])).await.unwrap();
+        let admin = session(&database(&self.cluster.url("postgres"), &[]))
+            .await
+            .unwrap();
         let sql = format!(
             "SELECT pg_advisory_xact_lock(12); SET LOCAL password_encryption = '{encryption}';
-             DO $$ BEGIN IF to_regrole('{name}') IS NULL THEN CREATE ROLE {name} LOGIN PASSWORD 's3cret'; END IF; END $$"
+             DO $$ BEGIN IF to_regrole('{name}') IS NULL
+               THEN CREATE ROLE {name} LOGIN PASSWORD 's3cret'; END IF; END $$"
         );
         admin.client().batch_execute(&sql).await.unwrap();
     }
 
     /// Connects by this name, with further variables.
-    async fn session(&self, user: &str, host: &str, more: &[(&str, &str)]) -> Result<Session, SessionError> {
+    async fn session(
+        &self,
+        user: &str,
+        host: &str,
+        more: &[(&str, &str)],
+    ) -> Result<Session, SessionError> {
         let port = self.cluster.port();
         let url = format!("postgres://{user}@{host}:{port}/postgres?hostaddr=127.0.0.1");
         session(&database(&url, more)).await
@@ -85,7 +104,9 @@ impl Server {
 
 fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::default();
-    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+    params
+        .distinguished_name
+        .push(rcgen::DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
 }
@@ -120,10 +141,19 @@ async fn tls_accepts_what_each_mode_allows() {
 async fn tls_verify_full_rejects_the_wrong_name() {
     let server = Server::get();
     let more = [(TLS, "verify-full"), (ROOT, &server.file("ours.crt"))];
-    let error = server.session("postgres", "other.test", &more).await.unwrap_err();
+    let error = server
+        .session("postgres", "other.test", &more)
+        .await
+        .unwrap_err();
     assert!(matches!(error, SessionError::Certificate(_)), "{error:?}");
     assert!(error.to_string().contains("other.test"), "{error}");
-    assert!(error.remedy().contains("a name that the certificate is made out to"), "{}", error.remedy());
+    assert!(
+        error
+            .remedy()
+            .contains("a name that the certificate is made out to"),
+        "{}",
+        error.remedy()
+    );
 }
 
 #[tokio::test]
@@ -132,19 +162,34 @@ async fn tls_rejects_a_certificate_of_another_authority() {
     for mode in ["verify-ca", "verify-full"] {
         let more = [(TLS, mode), (ROOT, &server.file("theirs.crt"))];
         let error = server.session("postgres", NAME, &more).await.unwrap_err();
-        assert!(matches!(error, SessionError::Certificate(_)), "{mode}: {error:?}");
-        assert!(error.remedy().contains("tls_root_cert"), "{mode}: {}", error.remedy());
+        assert!(
+            matches!(error, SessionError::Certificate(_)),
+            "{mode}: {error:?}"
+        );
+        assert!(
+            error.remedy().contains("tls_root_cert"),
+            "{mode}: {}",
+            error.remedy()
+        );
     }
 }
 
 #[tokio::test]
 async fn tls_is_never_negotiated_down() {
     let server = Server::get();
-    let error = server.session("postgres", NAME, &[(TLS, "disable")]).await.unwrap_err();
+    let error = server
+        .session("postgres", NAME, &[(TLS, "disable")])
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("no encryption"), "{error}");
     let plain = crate::support::tcp_cluster();
-    let error = session(&database(&plain.tcp_url("postgres"), &[(TLS, "require")])).await.unwrap_err();
-    assert!(error.to_string().contains("server does not support TLS"), "{error}");
+    let error = session(&database(&plain.tcp_url("postgres"), &[(TLS, "require")]))
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("server does not support TLS"),
+        "{error}"
+    );
     assert!(error.remedy().contains("tls"), "{}", error.remedy());
 }
 
@@ -154,22 +199,40 @@ async fn scram_over_tls_binds_to_the_channel_and_never_tells_the_password() {
     server.has_role("scram", "scram-sha-256").await;
     let (right, wrong) = (server.file("right"), server.file("wrong"));
     let port = server.cluster.port();
-    let url = format!("postgres://scram@{NAME}:{port}/postgres?hostaddr=127.0.0.1&channel_binding=require");
-    let bound = session(&database(&url, &[(TLS, "require"), (PASSWORD_FILE, &right)])).await.unwrap();
+    let url = format!(
+        "postgres://scram@{NAME}:{port}/postgres?hostaddr=127.0.0.1&channel_binding=require"
+    );
+    let bound = session(&database(
+        &url,
+        &[(TLS, "require"), (PASSWORD_FILE, &right)],
+    ))
+    .await
+    .unwrap();
     assert!(is_encrypted(&bound).await);
 
-    let error = session(&database(&url, &[(TLS, "require"), (PASSWORD_FILE, &wrong)])).await.unwrap_err();
+    let error = session(&database(
+        &url,
+        &[(TLS, "require"), (PASSWORD_FILE, &wrong)],
+    ))
+    .await
+    .unwrap_err();
     let (text, debug) = (error.to_string(), format!("{error:?}"));
     assert!(text.contains("password authentication failed"), "{text}");
     assert!(error.remedy().contains("password"), "{}", error.remedy());
-    assert!(!text.contains("gu3ssed") && !debug.contains("gu3ssed"), "{debug}");
-    let error = server.session("scram", NAME, &[(TLS, "require")]).await.unwrap_err();
+    assert!(
+        !text.contains("gu3ssed") && !debug.contains("gu3ssed"),
+        "{debug}"
+    );
+    let error = server
+        .session("scram", NAME, &[(TLS, "require")])
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("password missing"), "{error}");
     assert!(error.remedy().contains("password"), "{}", error.remedy());
 }
 
-/// A server that nobody has asked for: it speaks TLS with a certificate of its own, or none, asks for the password in a way of its own, and
-/// keeps what it gets.
+/// A server that nobody has asked for: it speaks TLS with a certificate of its own, or none, asks
+/// for the password in a way of its own, and keeps what it gets.
 struct Impostor {
     port: u16,
     root: tempfile::NamedTempFile,
@@ -183,8 +246,10 @@ impl Impostor {
     fn start(address: IpAddr, request: &'static [u8]) -> Self {
         let authority = authority("impostor");
         let key = KeyPair::generate().unwrap();
-        let certificate =
-            CertificateParams::new(vec![NAME.to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
+        let certificate = CertificateParams::new(vec![NAME.to_owned()])
+            .unwrap()
+            .signed_by(&key, &authority)
+            .unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -210,7 +275,9 @@ impl Impostor {
 
     /// What a client sends once it has been asked for a password.
     fn answer(mut stream: TcpStream, config: &ServerConfig, request: &[u8]) -> Vec<u8> {
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
         let mut head = [0; 8];
         stream.read_exact(&mut head).unwrap();
         if head == [0, 0, 0, 8, 4, 210, 22, 47] {
@@ -231,7 +298,11 @@ impl Impostor {
         let mut startup = vec![0; length as usize - 8];
         stream.read_exact(&mut startup).unwrap();
         for byte in request {
-            if stream.write_all(&[*byte]).and_then(|()| stream.flush()).is_err() {
+            if stream
+                .write_all(&[*byte])
+                .and_then(|()| stream.flush())
+                .is_err()
+            {
                 break;
             }
         }
@@ -243,20 +314,32 @@ impl Impostor {
 
     /// Connects to it, and says what came of it and what it got.
     async fn session(&self, address: IpAddr, more: &[(&str, &str)]) -> (SessionError, Vec<u8>) {
-        let url = format!("postgres://app:s3cret@{NAME}:{}/postgres?hostaddr={address}", self.port);
+        let url = format!(
+            "postgres://app:s3cret@{NAME}:{}/postgres?hostaddr={address}",
+            self.port
+        );
         let error = session(&database(&url, more)).await.unwrap_err();
-        (error, self.got.recv_timeout(Duration::from_secs(30)).unwrap())
+        (
+            error,
+            self.got.recv_timeout(Duration::from_secs(30)).unwrap(),
+        )
     }
 }
 
 #[tokio::test]
 async fn s12_a_server_that_is_not_verified_gets_no_password_in_the_clear_and_no_hash() {
     let Some(own) = own_address() else { return };
-    for (request, asked) in [(CLEARTEXT, PasswordRequest::Cleartext), (MD5, PasswordRequest::Md5)] {
+    for (request, asked) in [
+        (CLEARTEXT, PasswordRequest::Cleartext),
+        (MD5, PasswordRequest::Md5),
+    ] {
         let impostor = Impostor::start(own, request);
         for mode in ["require", "disable"] {
             let (error, got) = impostor.session(own, &[(TLS, mode)]).await;
-            assert!(matches!(error, SessionError::Password(how) if how == asked), "{mode}: {error:?}");
+            assert!(
+                matches!(error, SessionError::Password(how) if how == asked),
+                "{mode}: {error:?}"
+            );
             assert_eq!(got, b"", "{mode}: nothing is sent");
             assert!(
                 error.to_string().contains("not verified") && error.remedy().contains("SCRAM"),
@@ -264,10 +347,18 @@ async fn s12_a_server_that_is_not_verified_gets_no_password_in_the_clear_and_no_
             );
         }
         // An address alone, which has no name that TLS could be about.
-        let url = format!("hostaddr={own} port={} user=app password=s3cret", impostor.port);
-        let error = session(&database(&url, &[(TLS, "disable")])).await.unwrap_err();
+        let url = format!(
+            "hostaddr={own} port={} user=app password=s3cret",
+            impostor.port
+        );
+        let error = session(&database(&url, &[(TLS, "disable")]))
+            .await
+            .unwrap_err();
         assert!(matches!(error, SessionError::Password(_)), "{error:?}");
-        assert_eq!(impostor.got.recv_timeout(Duration::from_secs(30)).unwrap(), b"");
+        assert_eq!(
+            impostor.got.recv_timeout(Duration::from_secs(30)).unwrap(),
+            b""
+        );
         // A server that is verified may ask as it likes.
         let root = impostor.root.path().display().to_string();
         for mode in ["verify-ca", "verify-full"] {
@@ -284,7 +375,8 @@ async fn s12_a_server_that_is_not_verified_gets_no_password_in_the_clear_and_no_
     }
 }
 
-/// Such a server may be a program of another user that has taken the port while PostgreSQL restarts.
+/// Such a server may be a program of another user that has taken the port while PostgreSQL
+/// restarts.
 #[tokio::test]
 async fn s12_a_server_of_this_machine_that_sends_without_end_is_refused() {
     const HUGE: &[u8] = b"R\x7f\xff\xff\xf0";
@@ -292,7 +384,12 @@ async fn s12_a_server_of_this_machine_that_sends_without_end_is_refused() {
     let impostor = Impostor::start(local, HUGE);
     for mode in ["require", "disable"] {
         let (error, _) = impostor.session(local, &[(TLS, mode)]).await;
-        assert!(error.to_string().contains("the server sends more than 1048576 bytes"), "{mode}: {error:?}");
+        assert!(
+            error
+                .to_string()
+                .contains("the server sends more than 1048576 bytes"),
+            "{mode}: {error:?}"
+        );
     }
 }
 
@@ -304,10 +401,17 @@ async fn s12_another_host_is_verified_where_nothing_is_set_and_the_refusal_says_
     assert!(matches!(error, SessionError::Certificate(_)), "{error:?}");
     assert_eq!(got, b"");
     let text = error.to_string();
-    assert!(text.contains("expected one that an authority of tls_root_cert has signed"), "{text}");
+    assert!(
+        text.contains("expected one that an authority of tls_root_cert has signed"),
+        "{text}"
+    );
     assert!(text.contains("found one of another authority"), "{text}");
     for choice in ["tls_root_cert", "tls = \"require\""] {
-        assert!(error.remedy().contains(choice), "{choice}: {}", error.remedy());
+        assert!(
+            error.remedy().contains(choice),
+            "{choice}: {}",
+            error.remedy()
+        );
     }
 }
 
@@ -327,9 +431,17 @@ async fn s12_a_server_that_is_not_verified_is_let_in_by_scram_and_doctor_says_wh
     }
     let more = [(TLS, "require"), (PASSWORD_FILE, &*password)];
     let error = session(&database(&url("md5"), &more)).await.unwrap_err();
-    assert!(matches!(error, SessionError::Password(PasswordRequest::Md5)), "{error:?}");
+    assert!(
+        matches!(error, SessionError::Password(PasswordRequest::Md5)),
+        "{error:?}"
+    );
     let root = server.file("ours.crt");
-    session(&database(&url("md5"), &[(ROOT, &root), (PASSWORD_FILE, &password)])).await.unwrap();
+    session(&database(
+        &url("md5"),
+        &[(ROOT, &root), (PASSWORD_FILE, &password)],
+    ))
+    .await
+    .unwrap();
 
     for (more, level, text) in [
         (
@@ -337,15 +449,27 @@ async fn s12_a_server_that_is_not_verified_is_let_in_by_scram_and_doctor_says_wh
             "warn",
             "encrypted, but the server is not verified: whoever answers is believed",
         ),
-        (&[(TLS, "disable")], "warn", "not encrypted, the server not verified"),
+        (
+            &[(TLS, "disable")],
+            "warn",
+            "not encrypted, the server not verified",
+        ),
         (&[(ROOT, &*root)], "pass", "the server's name verified"),
     ] {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_agent-sync"));
-        command.env_clear().args(["doctor", "--json"]).env("DATABASE_URL", url("scram"));
-        command.env(PASSWORD_FILE, &password).envs(more.iter().copied());
+        command
+            .env_clear()
+            .args(["doctor", "--json"])
+            .env("DATABASE_URL", url("scram"));
+        command
+            .env(PASSWORD_FILE, &password)
+            .envs(more.iter().copied());
         let said = Said::of(command).await.object();
         let checks = said["checks"].as_array().unwrap();
-        let note = checks.iter().find(|check| check["topic"] == "connection").unwrap();
+        let note = checks
+            .iter()
+            .find(|check| check["topic"] == "connection")
+            .unwrap();
         assert_eq!(note["level"], level, "{note}");
         assert!(note["text"].as_str().unwrap().contains(text), "{note}");
         assert_eq!(note["remedy"].is_null(), level == "pass", "{note}");

@@ -1,7 +1,8 @@
-//! Programs and schemas of different versions (I6): each says what to do, nothing is lost, and what can heal heals by itself.
+//! Programs and schemas of different versions (I6): each says what to do, nothing is lost, and what
+//! can heal heals by itself.
 //!
-//! The numbered files of `sql/` are the versions that there have been. Where there is but one, what is older than it has the
-//! number 0 and is otherwise the same.
+//! The numbered files of `sql/` are the versions that there have been. Where there is but one, what
+//! is older than it has the number 0 and is otherwise the same.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,15 +26,29 @@ async fn with_the_version_before() -> Platform {
 async fn with_the_version(version: usize) -> Platform {
     let platform = Platform::new().await;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
-    let mut steps: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut steps: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     steps.retain(|path| path.file_name().unwrap().as_encoded_bytes()[0].is_ascii_digit());
     steps.sort();
-    assert_eq!(steps.len(), usize::try_from(VERSION).unwrap(), "every version has its file");
+    assert_eq!(
+        steps.len(),
+        usize::try_from(VERSION).unwrap(),
+        "every version has its file"
+    );
     steps.truncate(version.max(1));
     let first = ["proof.sql", "guard.sql"].map(|name| folder.join(name));
-    let steps = first.into_iter().chain(steps).chain([folder.join("attach.sql")]);
-    let steps: Vec<_> = steps.map(|step| std::fs::read_to_string(step).unwrap()).collect();
-    platform.run(&format!("BEGIN; {}; COMMIT", steps.join("\n"))).await;
+    let steps = first
+        .into_iter()
+        .chain(steps)
+        .chain([folder.join("attach.sql")]);
+    let steps: Vec<_> = steps
+        .map(|step| std::fs::read_to_string(step).unwrap())
+        .collect();
+    platform
+        .run(&format!("BEGIN; {}; COMMIT", steps.join("\n")))
+        .await;
     platform
 }
 
@@ -46,13 +61,19 @@ async fn upgrade(platform: &Platform) {
 }
 
 async fn set_version(platform: &Platform, version: i32) {
-    platform.run(&format!("UPDATE agent_sync.install SET version = {version}")).await;
+    platform
+        .run(&format!(
+            "UPDATE agent_sync.install SET version = {version}"
+        ))
+        .await;
 }
 
 /// A daemon that sweeps often, so that it soon sees what is installed.
 fn watchful(platform: &Platform) -> Daemon {
     let mut command = platform.command(&["run"]);
-    command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s").env("AGENT_SYNC__RECONNECT__MAX_DELAY", "1s");
+    command
+        .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s")
+        .env("AGENT_SYNC__RECONNECT__MAX_DELAY", "1s");
     Daemon::start(command)
 }
 
@@ -80,7 +101,8 @@ async fn i6_a_daemon_that_meets_an_older_schema_says_so_and_goes_on_once_it_is_u
         told(&lost),
         [
             &*format!(
-                "the installed schema has version {found}, and this program works with version {VERSION}"
+                "the installed schema has version {found}, and this program works with version \
+                {VERSION}"
             ),
             "Run `agent-sync install` of this program's version for this database."
         ]
@@ -91,11 +113,17 @@ async fn i6_a_daemon_that_meets_an_older_schema_says_so_and_goes_on_once_it_is_u
     synced(&platform, "before").await;
     synced(&platform, "meanwhile").await;
     assert_eq!(daemon.lines("agent-sync starts").len(), 1);
-    assert_eq!(platform.value::<i32>("SELECT version FROM agent_sync.install").await, VERSION);
+    assert_eq!(
+        platform
+            .value::<i32>("SELECT version FROM agent_sync.install")
+            .await,
+        VERSION
+    );
 }
 
 #[tokio::test]
-async fn i6_a_running_daemon_that_meets_a_newer_schema_says_so_lets_go_and_goes_on_when_it_fits_again() {
+async fn i6_a_running_daemon_that_meets_a_newer_schema_says_so_lets_go_and_goes_on_when_it_fits_again()
+ {
     let platform = Platform::installed().await;
     let daemon = watchful(&platform);
     daemon.logged("caught up").await;
@@ -106,7 +134,8 @@ async fn i6_a_running_daemon_that_meets_a_newer_schema_says_so_lets_go_and_goes_
         told(&lost),
         [
             &*format!(
-                "the installed schema has version {found}, and this program works with version {VERSION}"
+                "the installed schema has version {found}, and this program works with version \
+                {VERSION}"
             ),
             "Run the version of agent-sync that installed it, or a later one."
         ]
@@ -127,33 +156,45 @@ async fn i6_an_older_program_does_not_install_over_a_newer_schema() {
     let platform = Platform::installed().await;
     set_version(&platform, VERSION + 1).await;
     // What a later attach.sql has made, and this one would make anew.
-    platform.run("DROP TRIGGER agent_sync_update ON agents").await;
+    platform
+        .run("DROP TRIGGER agent_sync_update ON agents")
+        .await;
     let said = platform.says(&["install"]).await;
     assert_eq!(said.code, 1, "{said:?}");
     let found = VERSION + 1;
-    let reason =
-        format!("the installed schema has version {found}, and this program works with version {VERSION}");
-    assert!(said.err.contains(&reason) && said.err.contains("nothing was changed"), "{said:?}");
+    let reason = format!(
+        "the installed schema has version {found}, and this program works with version {VERSION}"
+    );
     assert!(
-        said.err.contains("try: Run the install of the version of agent-sync that installed it"),
+        said.err.contains(&reason) && said.err.contains("nothing was changed"),
         "{said:?}"
     );
-    let made = "SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'agents'::regclass AND tgname = 'agent_sync_update')";
+    assert!(
+        said.err
+            .contains("try: Run the install of the version of agent-sync that installed it"),
+        "{said:?}"
+    );
+    let made = "SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = 'agents'::regclass AND \
+        tgname = 'agent_sync_update')";
     assert!(!platform.value::<bool>(made).await, "nothing was changed");
     let printed = platform.says(&["install", "--print"]).await.out;
     let error = platform.client.batch_execute(&printed).await.unwrap_err();
-    assert!(error.as_db_error().unwrap().message().contains(&reason), "{error:?}");
+    assert!(
+        error.as_db_error().unwrap().message().contains(&reason),
+        "{error:?}"
+    );
 }
 
-/// GIVEN an older schema with problems in it and saves under way, WHEN it is upgraded, THEN no save fails, the problems are kept, and
-/// every change is in sync.
+/// GIVEN an older schema with problems in it and saves under way, WHEN it is upgraded, THEN no save
+/// fails, the problems are kept, and every change is in sync.
 #[tokio::test]
 async fn i6_g1_every_older_schema_is_upgraded_under_saves() {
     for version in 1..usize::try_from(VERSION).unwrap() {
         let platform = with_the_version(version).await;
         platform
             .run(
-                "INSERT INTO agents (slug, name, system_prompt) SELECT 'a' || n, 'n', 'p' FROM generate_series(1, 20) n;
+                "INSERT INTO agents (slug, name, system_prompt) SELECT 'a' || n, 'n', 'p'
+                      FROM generate_series(1, 20) n;
                  INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents;
                  INSERT INTO agent_sync.problem (slug, kind, detail, since, attempts)
                      VALUES ('lonely', 'missing_configuration', 'since long ago', '2021-01-01', 7);
@@ -169,30 +210,51 @@ async fn i6_g1_every_older_schema_is_upgraded_under_saves() {
                 while !stop.load(Ordering::Relaxed) {
                     saves += 1;
                     let slug = format!("a{}", 1 + 2 * (saves % 10) + writer);
-                    let save = format!("UPDATE agents SET name = 'save {saves}' WHERE slug = '{slug}'");
+                    let save =
+                        format!("UPDATE agents SET name = 'save {saves}' WHERE slug = '{slug}'");
                     assert_eq!(client.execute(&save, &[]).await.unwrap(), 1);
                 }
                 saves
             }));
         }
-        platform.holds("SELECT count(*) > 50 FROM agent_sync.outbox").await;
+        platform
+            .holds("SELECT count(*) > 50 FROM agent_sync.outbox")
+            .await;
         let said = platform.says(&["install"]).await;
-        assert!(said.code == 0 && said.out.contains("default: installed"), "from {version}: {said:?}");
-        platform.holds("SELECT count(*) > 200 FROM agent_sync.outbox").await;
+        assert!(
+            said.code == 0 && said.out.contains("default: installed"),
+            "from {version}: {said:?}"
+        );
+        platform
+            .holds("SELECT count(*) > 200 FROM agent_sync.outbox")
+            .await;
         stop.store(true, Ordering::Relaxed);
         for writer in writers {
             assert!(writer.await.unwrap() > 0);
         }
-        let kept =
-            "SELECT since = '2021-01-01' AND attempts = 7 FROM agent_sync.problem WHERE slug = 'lonely'";
+        let kept = "SELECT since = '2021-01-01' AND attempts = 7 FROM agent_sync.problem WHERE \
+            slug = 'lonely'";
         assert!(platform.value::<bool>(kept).await, "from {version}");
-        assert!(platform.says(&["install"]).await.out.contains("nothing to change"), "from {version}");
+        assert!(
+            platform
+                .says(&["install"])
+                .await
+                .out
+                .contains("nothing to change"),
+            "from {version}"
+        );
         let _daemon = platform.caught_up_daemon().await;
         platform.drained().await;
-        let stale = "SELECT count(*) FROM agents a JOIN agent_configurations c ON c.agent_slug = a.slug
+        let stale =
+            "SELECT count(*) FROM agents a JOIN agent_configurations c ON c.agent_slug = a.slug
                      WHERE c.agent_name IS DISTINCT FROM a.name";
         assert_eq!(platform.value::<i64>(stale).await, 0, "from {version}");
-        assert_eq!(platform.value::<i32>("SELECT version FROM agent_sync.install").await, VERSION);
+        assert_eq!(
+            platform
+                .value::<i32>("SELECT version FROM agent_sync.install")
+                .await,
+            VERSION
+        );
     }
 }
 
@@ -200,11 +262,16 @@ async fn i6_g1_every_older_schema_is_upgraded_under_saves() {
 async fn i6_the_upgraded_schema_is_the_same_as_a_new_one() {
     const SHAPE: &str = "
         SELECT string_agg(line, E'\\n' ORDER BY line) FROM (
-            SELECT c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' ' || a.attnotnull
-                   || coalesce(' ' || pg_get_expr(d.adbin, d.adrelid), '') || coalesce(' ' || col_description(c.oid, a.attnum), '')
-                FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
-                WHERE c.relnamespace = 'agent_sync'::regnamespace AND c.relkind IN ('r', 'v', 'S') AND a.attnum > 0 AND NOT a.attisdropped
-            UNION ALL SELECT c.relname || ' ' || c.relkind::text || c.relreplident::text FROM pg_class c
+            SELECT c.relname || '.' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod)
+              || ' ' || a.attnotnull
+                   || coalesce(' ' || pg_get_expr(d.adbin, d.adrelid), '') || coalesce(' ' ||
+                     col_description(c.oid, a.attnum), '')
+                FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid LEFT JOIN pg_attrdef d
+                  ON d.adrelid = c.oid AND d.adnum = a.attnum
+                WHERE c.relnamespace = 'agent_sync'::regnamespace
+                  AND c.relkind IN ('r', 'v', 'S') AND a.attnum > 0 AND NOT a.attisdropped
+            UNION ALL SELECT c.relname || ' ' || c.relkind::text || c.relreplident::text
+              FROM pg_class c
                 WHERE c.relnamespace = 'agent_sync'::regnamespace
             UNION ALL SELECT o.conname || ' ' || pg_get_constraintdef(o.oid) FROM pg_constraint o
                 WHERE o.connamespace = 'agent_sync'::regnamespace) AS shape (line)";

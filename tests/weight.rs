@@ -1,4 +1,5 @@
-//! The server weighs before it sends (G12): memory is bounded in bytes, whatever the agents hold and however they are mixed.
+//! The server weighs before it sends (G12): memory is bounded in bytes, whatever the agents hold
+//! and however they are mixed.
 
 use crate::support::{Daemon, Platform};
 
@@ -7,7 +8,10 @@ const MOST_KIB: u64 = 192 * 1024;
 
 /// Text of this many bytes that does not compress well, as SQL.
 fn random(bytes: u32) -> String {
-    format!("(SELECT string_agg(md5(random()::text || j), '') FROM generate_series(1, {}) j)", bytes / 32)
+    format!(
+        "(SELECT string_agg(md5(random()::text || j), '') FROM generate_series(1, {}) j)",
+        bytes / 32
+    )
 }
 
 async fn fits(agents: &str) -> (Platform, Daemon) {
@@ -15,7 +19,8 @@ async fn fits(agents: &str) -> (Platform, Daemon) {
     platform.run(agents).await;
     let daemon = platform.caught_up_daemon().await;
     platform.drained().await;
-    let stale = "SELECT count(*) FROM agents a LEFT JOIN agent_configurations c ON c.agent_slug = a.slug
+    let stale =
+        "SELECT count(*) FROM agents a LEFT JOIN agent_configurations c ON c.agent_slug = a.slug
         WHERE c.agent_name IS DISTINCT FROM a.name OR c.agent_image IS DISTINCT FROM a.agent_image";
     assert_eq!(platform.value::<i64>(stale).await, 0, "{agents}");
     let peak = daemon.peak_memory_kib();
@@ -27,7 +32,8 @@ async fn fits(agents: &str) -> (Platform, Daemon) {
 async fn g12_the_first_batch_of_a_connection_weighs_what_any_other_does() {
     let image = random(4 * 1024 * 1024);
     fits(&format!(
-        "INSERT INTO agents (slug, name, agent_image) SELECT 'agent-' || i, 'n', {image} FROM generate_series(1, 16) i;
+        "INSERT INTO agents (slug, name, agent_image) SELECT 'agent-' || i, 'n', {image}
+              FROM generate_series(1, 16) i;
          INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents"
     ))
     .await;
@@ -49,22 +55,41 @@ async fn g12_a_slug_with_many_heavy_configurations_is_done_in_pages() {
     let settings = format!("jsonb_build_object('theirs', {})", random(20_000));
     let (platform, _daemon) = fits(&format!(
         "INSERT INTO agents (slug, name, voice_settings)
-             VALUES ('one', 'n', jsonb_build_object('provider', 'openai', 'voice_id', 'v', 'theirs', repeat('x', 20000)));
+             VALUES ('one', 'n', jsonb_build_object('provider', 'openai', 'voice_id', 'v',
+               'theirs', repeat('x', 20000)));
          INSERT INTO agents (slug, name) VALUES ('other', 'n');
-         INSERT INTO agent_configurations (agent_slug, provider_config) SELECT 'one', {settings} FROM generate_series(1, 2500) i;
+         INSERT INTO agent_configurations (agent_slug, provider_config) SELECT 'one', {settings}
+           FROM generate_series(1, 2500) i;
          INSERT INTO agent_configurations (agent_slug) VALUES ('other')"
     ))
     .await;
     let voices = "SELECT count(*) FROM agent_configurations
-        WHERE provider_config #>> '{tts,voice}' = 'v' AND length(provider_config ->> 'theirs') = 20000";
-    assert_eq!(platform.value::<i64>(voices).await, 2500, "in sync, and nothing of anybody else's is lost");
-    platform.run("ALTER TABLE agent_configurations ADD CONSTRAINT no_bad CHECK (agent_name <> 'bad')").await;
-    platform.run("UPDATE agents SET name = 'bad' WHERE slug = 'one'; UPDATE agents SET name = 'good' WHERE slug = 'other'").await;
+        WHERE provider_config #>> '{tts,voice}' = 'v'
+          AND length(provider_config ->> 'theirs') = 20000";
+    assert_eq!(
+        platform.value::<i64>(voices).await,
+        2500,
+        "in sync, and nothing of anybody else's is lost"
+    );
     platform
-        .holds("SELECT agent_name = 'good' IS TRUE FROM agent_configurations WHERE agent_slug = 'other'")
+        .run("ALTER TABLE agent_configurations ADD CONSTRAINT no_bad CHECK (agent_name <> 'bad')")
         .await;
     platform
-        .holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'one' AND kind = 'failed')")
+        .run(
+            "UPDATE agents SET name = 'bad' WHERE slug = 'one'; UPDATE agents SET name = \
+            'good' WHERE slug = 'other'",
+        )
+        .await;
+    platform
+        .holds(
+            "SELECT agent_name = 'good' IS TRUE FROM agent_configurations WHERE agent_slug = \
+            'other'",
+        )
+        .await;
+    platform
+        .holds(
+            "SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'one' AND kind = 'failed')",
+        )
         .await;
 }
 
@@ -72,7 +97,8 @@ async fn g12_a_slug_with_many_heavy_configurations_is_done_in_pages() {
 async fn g12_compressed_settings_weigh_what_they_are_as_text() {
     fits(
         "INSERT INTO agents (slug, name, voice_settings)
-             SELECT 'agent-' || i, 'n', jsonb_build_object('provider', 'openai', 'theirs', repeat('x', 3000000))
+             SELECT 'agent-' || i, 'n', jsonb_build_object('provider', 'openai', 'theirs',
+               repeat('x', 3000000))
              FROM generate_series(1, 60) i;
          INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
     )
@@ -84,23 +110,36 @@ async fn g12_an_agent_that_is_too_heavy_is_rejected_and_not_read() {
     let platform = Platform::installed().await;
     platform
         .run(
-            "INSERT INTO agents (slug, name, agent_image) VALUES ('huge', 'n', repeat('0123456789', 30000000)), ('other', 'n', 'i');
+            "INSERT INTO agents (slug, name, agent_image)
+                  VALUES ('huge', 'n', repeat('0123456789', 30000000)), ('other', 'n', 'i');
              INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
         )
         .await;
     let daemon = platform.caught_up_daemon().await;
     platform
-        .holds("SELECT agent_name = 'n' IS TRUE FROM agent_configurations WHERE agent_slug = 'other'")
+        .holds(
+            "SELECT agent_name = 'n' IS TRUE FROM agent_configurations WHERE agent_slug = 'other'",
+        )
         .await;
     let (kind, detail) = platform.problem("huge").await.unwrap();
     assert_eq!(kind, "rejected");
-    assert!(detail.contains("expected at most 16777216 bytes together"), "{detail}");
+    assert!(
+        detail.contains("expected at most 16777216 bytes together"),
+        "{detail}"
+    );
     assert!(daemon.peak_memory_kib() < MOST_KIB);
-    platform.run("UPDATE agents SET agent_image = 'small' WHERE slug = 'huge'").await;
     platform
-        .holds("SELECT agent_image = 'small' IS TRUE FROM agent_configurations WHERE agent_slug = 'huge'")
+        .run("UPDATE agents SET agent_image = 'small' WHERE slug = 'huge'")
         .await;
-    platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
+    platform
+        .holds(
+            "SELECT agent_image = 'small' IS TRUE FROM agent_configurations WHERE agent_slug = \
+            'huge'",
+        )
+        .await;
+    platform
+        .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
+        .await;
 }
 
 #[tokio::test]
@@ -110,16 +149,22 @@ async fn g12_slugs_of_any_length_are_set_aside_unread() {
     platform
         .run(
             "ALTER TABLE agents DROP CONSTRAINT agents_slug_key;
-             INSERT INTO agents (slug, name) SELECT repeat('x', 1000000) || i, 'n' FROM generate_series(1, 100) i;
+             INSERT INTO agents (slug, name) SELECT repeat('x', 1000000) || i, 'n'
+               FROM generate_series(1, 100) i;
              INSERT INTO agents (slug, name) VALUES (repeat('y', 8192), 'n'), ('short', 'n');
              INSERT INTO agent_configurations (agent_slug) VALUES (repeat('y', 8192)), ('short')",
         )
         .await;
     let daemon = platform.caught_up_daemon().await;
     platform.drained().await;
-    platform.holds("SELECT count(*) = 2 FROM agent_configurations WHERE agent_name = 'n'").await;
     platform
-        .holds("SELECT count(*) = 100 FROM agent_sync.problem WHERE kind = 'rejected' AND detail LIKE 'slug: expected at most 8192 bytes, found 10000%'")
+        .holds("SELECT count(*) = 2 FROM agent_configurations WHERE agent_name = 'n'")
+        .await;
+    platform
+        .holds(
+            "SELECT count(*) = 100 FROM agent_sync.problem WHERE kind = 'rejected' AND detail \
+            LIKE 'slug: expected at most 8192 bytes, found 10000%'",
+        )
         .await;
     let peak = daemon.peak_memory_kib();
     assert!(peak < MOST_KIB, "{peak} KiB");
@@ -132,24 +177,37 @@ async fn g12_slugs_of_any_length_are_set_aside_unread() {
 async fn s3_numbers_with_large_exponents_weigh_what_they_are_as_text() {
     let numbers = |count: u32| {
         format!(
-            "('{{\"x\":[' || (SELECT string_agg('1e' || 131071 - j, ',') FROM generate_series(1, {count}) j) || ']}}')::jsonb"
+            "('{{\"x\":[' || (SELECT string_agg('1e' || 131071 - j, ',') FROM generate_series(1, \
+            {count}) j) || ']}}')::jsonb"
         )
     };
-    // Each 3.9 MB as text, and a tenth of a per cent of that as it is stored; and one that is too heavy.
+    // Each 3.9 MB as text, and a tenth of a per cent of that as it is stored; and one that is too
+    // heavy.
     let (many, one) = (numbers(30), numbers(200));
     let (platform, daemon) = fits(&format!(
-        "INSERT INTO agents (slug, name, voice_settings) SELECT 'many-' || i, 'n', {many} FROM generate_series(1, 60) i;
+        "INSERT INTO agents (slug, name, voice_settings) SELECT 'many-' || i, 'n', {many}
+              FROM generate_series(1, 60) i;
          INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents"
     ))
     .await;
     platform
-        .run(&format!("INSERT INTO agents (slug, name, voice_settings) VALUES ('one', 'n', {one})"))
+        .run(&format!(
+            "INSERT INTO agents (slug, name, voice_settings) VALUES ('one', 'n', {one})"
+        ))
         .await;
-    platform.holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'one')").await;
+    platform
+        .holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'one')")
+        .await;
     // Alone, while the daemon sleeps.
     platform.drained().await;
-    platform.run(&format!("UPDATE agents SET voice_settings = {one} WHERE slug = 'many-1'")).await;
-    platform.holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'many-1')").await;
+    platform
+        .run(&format!(
+            "UPDATE agents SET voice_settings = {one} WHERE slug = 'many-1'"
+        ))
+        .await;
+    platform
+        .holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'many-1')")
+        .await;
     let peak = daemon.peak_memory_kib();
     assert!(peak < MOST_KIB, "{peak} KiB");
 }
@@ -157,7 +215,8 @@ async fn s3_numbers_with_large_exponents_weigh_what_they_are_as_text() {
 /// Settings with so many numbers that `jsonb` stores in a few bytes, as SQL.
 fn settings_with(number: &str, count: u32) -> String {
     format!(
-        "('{{\"provider\": \"openai\", \"theirs\": [' || repeat({number} || ',', {count}) || '1]}}')::jsonb"
+        "('{{\"provider\": \"openai\", \"theirs\": [' || repeat({number} || ',', {count}) || \
+        '1]}}')::jsonb"
     )
 }
 
@@ -165,7 +224,8 @@ fn settings_with(number: &str, count: u32) -> String {
 const LARGE: &str = "'1e131071'";
 const SMALL: &str = "('0.' || repeat('0', 16383))";
 
-/// A platform of the agents `neighbour`, in sync, and `heavy-1` to `heavy-6`, and a daemon that waits for no statement longer than that.
+/// A platform of the agents `neighbour`, in sync, and `heavy-1` to `heavy-6`, and a daemon that
+/// waits for no statement longer than that.
 async fn with_neighbour(statement_timeout: &str) -> (Platform, Daemon) {
     let platform = Platform::installed().await;
     platform
@@ -183,7 +243,8 @@ async fn with_neighbour(statement_timeout: &str) -> (Platform, Daemon) {
     (platform, daemon)
 }
 
-/// Saves the heavy agents with these settings and then the neighbour; each of the heavy ones is looked at once and for good.
+/// Saves the heavy agents with these settings and then the neighbour; each of the heavy ones is
+/// looked at once and for good.
 async fn rejected_once(settings: &str) {
     let (platform, daemon) = with_neighbour("1s").await;
     platform
@@ -193,32 +254,48 @@ async fn rejected_once(settings: &str) {
         ))
         .await;
     let rejected = "SELECT count(*) = 6 FROM agent_sync.problem
-        WHERE kind = 'rejected' AND detail LIKE '%expected at most 16777216 bytes together%' AND attempts = 1
+        WHERE kind = 'rejected' AND detail LIKE '%expected at most 16777216 bytes together%'
+          AND attempts = 1
           AND next_attempt IS NULL";
     platform.holds(rejected).await;
     platform
-        .holds("SELECT agent_name = 'first' FROM agent_configurations WHERE agent_slug = 'neighbour'")
+        .holds(
+            "SELECT agent_name = 'first' FROM agent_configurations WHERE agent_slug = 'neighbour'",
+        )
         .await;
     platform.drained().await;
     // One by itself, while the daemon sleeps.
-    platform.run("DELETE FROM agent_sync.problem WHERE slug = 'heavy-1'").await;
+    platform
+        .run("DELETE FROM agent_sync.problem WHERE slug = 'heavy-1'")
+        .await;
     platform
         .run(&format!(
-            "UPDATE agents SET voice_settings = {settings} || '{{}}', name = 'm' WHERE slug = 'heavy-1'"
+            "UPDATE agents SET voice_settings = {settings} || '{{}}', name = 'm' WHERE slug = \
+            'heavy-1'"
         ))
         .await;
     platform.holds(rejected).await;
-    platform.run("UPDATE agents SET name = 'second' WHERE slug = 'neighbour'").await;
     platform
-        .holds("SELECT agent_name = 'second' FROM agent_configurations WHERE agent_slug = 'neighbour'")
+        .run("UPDATE agents SET name = 'second' WHERE slug = 'neighbour'")
+        .await;
+    platform
+        .holds(
+            "SELECT agent_name = 'second' FROM agent_configurations WHERE agent_slug = 'neighbour'",
+        )
         .await;
     platform.drained().await;
     assert!(platform.value::<bool>(rejected).await);
     assert!(daemon.lines("database unavailable").is_empty());
     // A save ends it.
-    platform.run("UPDATE agents SET voice_settings = '{}', name = 'third' WHERE slug LIKE 'heavy-%'").await;
-    platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
-    platform.holds("SELECT count(*) = 6 FROM agent_configurations WHERE agent_name = 'third'").await;
+    platform
+        .run("UPDATE agents SET voice_settings = '{}', name = 'third' WHERE slug LIKE 'heavy-%'")
+        .await;
+    platform
+        .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
+        .await;
+    platform
+        .holds("SELECT count(*) = 6 FROM agent_configurations WHERE agent_name = 'third'")
+        .await;
 }
 
 #[tokio::test]
@@ -243,51 +320,76 @@ async fn s3_a_configuration_with_gigabytes_of_digits_is_tried_again() {
     let settings = settings_with(LARGE, 7000);
     platform
         .run(&format!(
-            "UPDATE agent_configurations SET provider_config = {settings} WHERE agent_slug = 'heavy-1';
+            "UPDATE agent_configurations SET provider_config = {settings}
+                  WHERE agent_slug = 'heavy-1';
              UPDATE agents SET name = 'next' WHERE slug = 'heavy-1'"
         ))
         .await;
     platform
-        .holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE kind = 'rejected' AND next_attempt IS NOT NULL)")
+        .holds(
+            "SELECT EXISTS (SELECT FROM agent_sync.problem WHERE kind = 'rejected' AND \
+            next_attempt IS NOT NULL)",
+        )
         .await;
-    platform.run("UPDATE agent_configurations SET provider_config = '{}' WHERE agent_slug = 'heavy-1'").await;
-    platform.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)").await;
-    platform.holds("SELECT agent_name = 'next' FROM agent_configurations WHERE agent_slug = 'heavy-1'").await;
+    platform
+        .run("UPDATE agent_configurations SET provider_config = '{}' WHERE agent_slug = 'heavy-1'")
+        .await;
+    platform
+        .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
+        .await;
+    platform
+        .holds("SELECT agent_name = 'next' FROM agent_configurations WHERE agent_slug = 'heavy-1'")
+        .await;
 }
 
-/// What is not too heavy is in sync whatever numbers are in it, and what is others' keeps every digit.
+/// What is not too heavy is in sync whatever numbers are in it, and what is others' keeps every
+/// digit.
 #[tokio::test]
 async fn s3_documents_with_large_and_small_numbers_are_written_digit_for_digit() {
     let (platform, daemon) = with_neighbour("30s").await;
-    let theirs = "jsonb_build_object('text', (SELECT string_agg(md5(j::text), '') FROM generate_series(1, 100) j),
-        'large', 1e200::numeric, 'small', 1e-300::numeric, 'negative', -1e16383::numeric, 'exact', 1.50000::numeric,
+    let theirs = "jsonb_build_object('text', (SELECT string_agg(md5(j::text), '')
+          FROM generate_series(1, 100) j),
+        'large', 1e200::numeric, 'small', 1e-300::numeric, 'negative', -1e16383::numeric,
+          'exact', 1.50000::numeric,
         'many', (SELECT jsonb_agg(j * 0.25) FROM generate_series(1, 200) j))";
     platform
         .run(&format!(
-            "UPDATE agent_configurations SET provider_config = jsonb_build_object('theirs', {theirs})"
+            "UPDATE agent_configurations SET provider_config = jsonb_build_object('theirs', \
+            {theirs})"
         ))
         .await;
     let in_sync = |voice: &str| {
         format!(
             "SELECT count(*) = 7 FROM agent_configurations
-             WHERE provider_config #>> '{{tts,voice}}' = '{voice}' AND (provider_config -> 'theirs')::text = ({theirs})::text"
+             WHERE provider_config #>> '{{tts,voice}}' = '{voice}'
+               AND (provider_config -> 'theirs')::text = ({theirs})::text"
         )
     };
     let save = |voice: &str| {
         format!(
-            "UPDATE agents SET voice_settings = jsonb_build_object('provider', 'openai', 'voice_id', '{voice}', 'own', {theirs})"
+            "UPDATE agents SET voice_settings = jsonb_build_object('provider', 'openai', \
+            'voice_id', '{voice}', 'own', {theirs})"
         )
     };
     platform.run(&save("of-many")).await;
     platform.holds(&in_sync("of-many")).await;
     platform.drained().await;
     for number in 1..=6 {
-        platform.run(&format!("{} WHERE slug = 'heavy-{number}'", save("of-one"))).await;
+        platform
+            .run(&format!("{} WHERE slug = 'heavy-{number}'", save("of-one")))
+            .await;
         platform.drained().await;
     }
-    platform.run(&format!("{} WHERE slug = 'neighbour'", save("of-one"))).await;
+    platform
+        .run(&format!("{} WHERE slug = 'neighbour'", save("of-one")))
+        .await;
     platform.holds(&in_sync("of-one")).await;
-    assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 0);
+    assert_eq!(
+        platform
+            .value::<i64>("SELECT count(*) FROM agent_sync.problem")
+            .await,
+        0
+    );
     assert!(daemon.peak_memory_kib() < MOST_KIB);
 }
 
@@ -299,7 +401,8 @@ async fn s3_large_numbers_under_the_limit_are_in_sync() {
         let settings = settings_with(LARGE, count);
         platform
             .run(&format!(
-                "UPDATE agents SET name = 'in sync', voice_settings = {settings} || '{{\"voice_id\": \"v\"}}'
+                "UPDATE agents SET name = 'in sync', voice_settings = {settings} ||
+                      '{{\"voice_id\": \"v\"}}'
                  WHERE slug = 'heavy-{number}'"
             ))
             .await;
@@ -311,7 +414,12 @@ async fn s3_large_numbers_under_the_limit_are_in_sync() {
         )
         .await;
     platform.drained().await;
-    assert_eq!(platform.value::<i64>("SELECT count(*) FROM agent_sync.problem").await, 0);
+    assert_eq!(
+        platform
+            .value::<i64>("SELECT count(*) FROM agent_sync.problem")
+            .await,
+        0
+    );
     let peak = daemon.peak_memory_kib();
     assert!(peak < MOST_KIB, "{peak} KiB");
 }
@@ -321,10 +429,20 @@ async fn s3_large_numbers_under_the_limit_are_in_sync() {
 async fn s3_check_and_why_say_that_an_agent_is_too_heavy() {
     let (platform, _daemon) = with_neighbour("1s").await;
     let settings = settings_with(LARGE, 9000);
-    platform.run(&format!("UPDATE agents SET voice_settings = {settings} WHERE slug = 'heavy-1'")).await;
-    platform.holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE kind = 'rejected')").await;
+    platform
+        .run(&format!(
+            "UPDATE agents SET voice_settings = {settings} WHERE slug = 'heavy-1'"
+        ))
+        .await;
+    platform
+        .holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE kind = 'rejected')")
+        .await;
     for arguments in [&["check"][..], &["why", "heavy-1"][..]] {
         let said = platform.says(arguments).await;
-        assert!(said.out.contains("expected at most 16777216 bytes"), "{arguments:?}: {}", said.out);
+        assert!(
+            said.out.contains("expected at most 16777216 bytes"),
+            "{arguments:?}: {}",
+            said.out
+        );
     }
 }

@@ -12,7 +12,9 @@ async fn why(platform: &Platform, slug: &str) -> Value {
 }
 
 fn text<'a>(story: &'a Value, key: &str) -> &'a str {
-    story[key].as_str().unwrap_or_else(|| panic!("{key} in {story}"))
+    story[key]
+        .as_str()
+        .unwrap_or_else(|| panic!("{key} in {story}"))
 }
 
 #[tokio::test]
@@ -21,7 +23,8 @@ async fn why_tells_an_agent_as_saved_as_configured_and_as_mapped() {
     platform.save("reception", EXAMPLE).await;
     platform
         .run("INSERT INTO agent_configurations (agent_slug, provider_config)
-              VALUES ('reception', '{\"tts\":{\"provider\":\"openai\",\"voice\":\"alloy\"},\"telephony\":{\"token\":\"s3cret\"}}')")
+              VALUES ('reception',
+                '{\"tts\":{\"provider\":\"openai\",\"voice\":\"alloy\"},\"telephony\":{\"token\":\"s3cret\"}}')")
         .await;
     let said = platform.says(&["why", "reception"]).await.fits();
     assert_eq!(said.code, 0, "{said:?}");
@@ -42,14 +45,27 @@ async fn why_tells_an_agent_as_saved_as_configured_and_as_mapped() {
     ] {
         assert!(said.out.contains(line), "{line} in:\n{}", said.out);
     }
-    assert!(!said.out.contains("You are") && !said.out.contains("s3cret"), "{}", said.out);
+    assert!(
+        !said.out.contains("You are") && !said.out.contains("s3cret"),
+        "{}",
+        said.out
+    );
 
     let _daemon = platform.caught_up_daemon().await;
     platform.drained().await;
     let story = why(&platform, "reception").await;
-    assert_eq!(text(&story, "conclusion"), "The agent and its configuration are in sync.");
-    assert_eq!((&story["remedy"], &story["verdict"]), (&Value::Null, &"in_sync".into()));
-    assert_eq!(story["configurations"][0]["provider_config.tts.voice_id"], "test-voice-123");
+    assert_eq!(
+        text(&story, "conclusion"),
+        "The agent and its configuration are in sync."
+    );
+    assert_eq!(
+        (&story["remedy"], &story["verdict"]),
+        (&Value::Null, &"in_sync".into())
+    );
+    assert_eq!(
+        story["configurations"][0]["provider_config.tts.voice_id"],
+        "test-voice-123"
+    );
     assert_eq!(story["leader"]["leads"], true);
 }
 
@@ -58,7 +74,12 @@ async fn why_says_of_a_slug_that_nobody_has_where_it_looked() {
     let platform = Platform::installed().await;
     let said = platform.says(&["why", "nobody"]).await.fits();
     assert_eq!((said.code, said.out.as_str()), (1, ""));
-    assert!(said.err.contains("neither an agent nor a configuration has the slug nobody"), "{}", said.err);
+    assert!(
+        said.err
+            .contains("neither an agent nor a configuration has the slug nobody"),
+        "{}",
+        said.err
+    );
     assert!(said.err.contains("try: looked in: default"), "{}", said.err);
     platform.configure("orphan").await;
     let story = why(&platform, "orphan").await;
@@ -67,7 +88,10 @@ async fn why_says_of_a_slug_that_nobody_has_where_it_looked() {
         "No agent has this slug, so nobody keeps its 1 configuration in sync."
     );
     let mut command = platform.command(&["why", "orphan"]);
-    command.env("AGENT_SYNC__DATABASES__BAD__URL", "postgres://nobody@127.0.0.1:1/none");
+    command.env(
+        "AGENT_SYNC__DATABASES__BAD__URL",
+        "postgres://nobody@127.0.0.1:1/none",
+    );
     command.env("AGENT_SYNC__DATABASES__GOOD__URL", &platform.url);
     let said = Said::of(command).await;
     assert_eq!(said.code, 69);
@@ -82,62 +106,125 @@ async fn the_remedy_of_each_problem_of_an_agent_works() {
 
     // Missing: the remedy is a statement to paste.
     platform.save("it's new", EXAMPLE).await;
-    platform.holds("SELECT count(*) = 1 FROM agent_sync.problem").await;
+    platform
+        .holds("SELECT count(*) = 1 FROM agent_sync.problem")
+        .await;
     let story = why(&platform, "it's new").await;
     assert_eq!(story["problem"]["kind"], "missing_configuration");
     let (_, sql) = text(&story, "remedy").split_once("by itself: ").unwrap();
     platform.run(sql).await;
     platform.becomes("it's new", EXPECTED).await;
-    assert_eq!(text(&why(&platform, "it's new").await, "conclusion"), settled);
+    assert_eq!(
+        text(&why(&platform, "it's new").await, "conclusion"),
+        settled
+    );
 
     // Rejected: the reasons say what to correct.
     platform.save("it's new", r#"{"temperature":3}"#).await;
-    platform.holds("SELECT count(*) = 1 FROM agent_sync.problem").await;
+    platform
+        .holds("SELECT count(*) = 1 FROM agent_sync.problem")
+        .await;
     let story = why(&platform, "it's new").await;
-    assert!(text(&story, "conclusion").contains("voice_settings.temperature: expected a number from 0 to 2"));
+    assert!(
+        text(&story, "conclusion")
+            .contains("voice_settings.temperature: expected a number from 0 to 2")
+    );
     assert!(text(&story, "remedy").starts_with("Correct what is named."));
     platform.save("it's new", r#"{"temperature":2}"#).await;
-    platform.holds("SELECT count(*) = 0 FROM agent_sync.problem").await;
-    assert_eq!(text(&why(&platform, "it's new").await, "conclusion"), settled);
+    platform
+        .holds("SELECT count(*) = 0 FROM agent_sync.problem")
+        .await;
+    assert_eq!(
+        text(&why(&platform, "it's new").await, "conclusion"),
+        settled
+    );
 
     // Refused by PostgreSQL: what refuses it is mended, and it is tried again.
-    platform.run("ALTER TABLE agent_configurations ADD CONSTRAINT warm CHECK (temperature > 1)").await;
+    platform
+        .run("ALTER TABLE agent_configurations ADD CONSTRAINT warm CHECK (temperature > 1)")
+        .await;
     platform.save("it's new", r#"{"temperature":0.5}"#).await;
-    platform.holds("SELECT count(*) = 1 FROM agent_sync.problem").await;
+    platform
+        .holds("SELECT count(*) = 1 FROM agent_sync.problem")
+        .await;
     let story = why(&platform, "it's new").await;
     let conclusion = text(&story, "conclusion");
-    assert!(conclusion.contains("constraint warm") && conclusion.contains("tried again in"), "{conclusion}");
-    assert!(text(&story, "remedy").starts_with("Mend the row or what refuses it"), "{story}");
-    platform.run("ALTER TABLE agent_configurations DROP CONSTRAINT warm").await;
-    platform.holds("SELECT count(*) = 0 FROM agent_sync.problem").await;
-    assert_eq!(text(&why(&platform, "it's new").await, "conclusion"), settled);
+    assert!(
+        conclusion.contains("constraint warm") && conclusion.contains("tried again in"),
+        "{conclusion}"
+    );
+    assert!(
+        text(&story, "remedy").starts_with("Mend the row or what refuses it"),
+        "{story}"
+    );
+    platform
+        .run("ALTER TABLE agent_configurations DROP CONSTRAINT warm")
+        .await;
+    platform
+        .holds("SELECT count(*) = 0 FROM agent_sync.problem")
+        .await;
+    assert_eq!(
+        text(&why(&platform, "it's new").await, "conclusion"),
+        settled
+    );
 
     // Edited by hand: the remedy is a command.
-    platform.run("UPDATE agent_configurations SET agent_name = 'by hand'").await;
+    platform
+        .run("UPDATE agent_configurations SET agent_name = 'by hand'")
+        .await;
     let story = why(&platform, "it's new").await;
-    assert!(text(&story, "conclusion").contains("nothing is pending"), "{story}");
-    assert_eq!(text(&story, "remedy"), r"Run `agent-sync reconcile 'it'\''s new'`.");
+    assert!(
+        text(&story, "conclusion").contains("nothing is pending"),
+        "{story}"
+    );
+    assert_eq!(
+        text(&story, "remedy"),
+        r"Run `agent-sync reconcile 'it'\''s new'`."
+    );
     assert_eq!(platform.says(&["reconcile", "it's new"]).await.code, 0);
-    assert_eq!(text(&why(&platform, "it's new").await, "conclusion"), settled);
+    assert_eq!(
+        text(&why(&platform, "it's new").await, "conclusion"),
+        settled
+    );
 
     // Pending: while a daemon leads there is nothing to do; where none does, one is started.
     daemon.signal("STOP");
     platform.run("UPDATE agents SET name = 'Other'").await;
     let story = why(&platform, "it's new").await;
-    assert!(text(&story, "conclusion").contains("there is nothing to do"), "{story}");
+    assert!(
+        text(&story, "conclusion").contains("there is nothing to do"),
+        "{story}"
+    );
     assert_eq!(story["remedy"], Value::Null);
-    platform.run("UPDATE agent_sync.outbox SET at = now() - interval '5 minutes'").await;
+    platform
+        .run("UPDATE agent_sync.outbox SET at = now() - interval '5 minutes'")
+        .await;
     let story = why(&platform, "it's new").await;
-    assert!(text(&story, "conclusion").contains("waiting for 5m, though a daemon leads"), "{story}");
-    assert!(text(&story, "remedy").contains("agent-sync doctor"), "{story}");
+    assert!(
+        text(&story, "conclusion").contains("waiting for 5m, though a daemon leads"),
+        "{story}"
+    );
+    assert!(
+        text(&story, "remedy").contains("agent-sync doctor"),
+        "{story}"
+    );
     daemon.signal("CONT");
     platform.drained().await;
     assert!(daemon.terminate().await.success());
     platform.run("UPDATE agents SET name = 'Another'").await;
     let story = why(&platform, "it's new").await;
-    assert!(text(&story, "conclusion").contains("no daemon leads"), "{story}");
-    assert!(text(&story, "remedy").starts_with("Start the daemon"), "{story}");
+    assert!(
+        text(&story, "conclusion").contains("no daemon leads"),
+        "{story}"
+    );
+    assert!(
+        text(&story, "remedy").starts_with("Start the daemon"),
+        "{story}"
+    );
     let _daemon = platform.caught_up_daemon().await;
     platform.drained().await;
-    assert_eq!(text(&why(&platform, "it's new").await, "conclusion"), settled);
+    assert_eq!(
+        text(&why(&platform, "it's new").await, "conclusion"),
+        settled
+    );
 }

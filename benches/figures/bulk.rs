@@ -1,11 +1,14 @@
-//! Many agents changed by one statement, until all configurations are in sync; beside one hand-written statement over sets.
+//! Many agents changed by one statement, until all configurations are in sync; beside one
+//! hand-written statement over sets.
 //!
-//! Fair, because both sides begin with the same pages and the same change, both write the same columns of the same rows,
-//! and their results are compared: they must be equal. Both are measured by commit stamps, from the commit of the change to
-//! the commit of the last configuration. The hand-written statement is run at once by a client that waits for nothing; it
-//! validates nothing, notes nothing, and holds every row until it commits.
+//! Fair, because both sides begin with the same pages and the same change, both write the same
+//! columns of the same rows, and their results are compared: they must be equal. Both are measured
+//! by commit stamps, from the commit of the change to the commit of the last configuration. The
+//! hand-written statement is run at once by a client that waits for nothing; it validates nothing,
+//! notes nothing, and holds every row until it commits.
 //!
-//! Informational: a client that runs one UPDATE for each notification, with a `provider_config` that it need not compute.
+//! Informational: a client that runs one UPDATE for each notification, with a `provider_config`
+//! that it need not compute.
 
 use std::time::Duration;
 
@@ -33,10 +36,23 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
         ours.push(pairs);
     }
     let peer = peer(lab, small).await?;
-    let pairs: Vec<Pair> =
-        ours.first().into_iter().flatten().take(1).map(|pair| Pair { beside: peer, ..*pair }).collect();
+    let pairs: Vec<Pair> = ours
+        .first()
+        .into_iter()
+        .flatten()
+        .take(1)
+        .map(|pair| Pair {
+            beside: peer,
+            ..*pair
+        })
+        .collect();
     let label = format!("{} agents", super::count(small));
-    rows.push(Row::new(label, Unit::Seconds, "a listener that runs one UPDATE per notification", &pairs));
+    rows.push(Row::new(
+        label,
+        Unit::Seconds,
+        "a listener that runs one UPDATE per notification",
+        &pairs,
+    ));
     Ok(rows)
 }
 
@@ -88,7 +104,11 @@ async fn beside_set_based(lab: &mut Lab, agents: u32, rounds: usize) -> anyhow::
 }
 
 async fn set_based(database: &Database) -> anyhow::Result<u64> {
-    database.client.execute(SET_BASED, &[]).await.context("the hand-written statement failed")
+    database
+        .client
+        .execute(SET_BASED, &[])
+        .await
+        .context("the hand-written statement failed")
 }
 
 /// How long the client that runs an UPDATE for each notification takes, once.
@@ -99,15 +119,27 @@ async fn peer(lab: &mut Lab, agents: u32) -> anyhow::Result<f64> {
     database.tidy().await?;
     database.change_all(1).await?;
     let patience = PATIENCE + Duration::from_millis(20) * agents;
-    until("the per-row listener is done", patience, Duration::from_millis(100), async || {
-        listener.must_run()?;
-        let left: bool = database
-            .value("SELECT EXISTS (SELECT FROM agent_configurations WHERE NOT provider_config @> '{\"tts\": {\"voice_id\": \"voice\"}}')")
-            .await?;
-        Ok((!left).then_some(()))
-    })
+    until(
+        "the per-row listener is done",
+        patience,
+        Duration::from_millis(100),
+        async || {
+            listener.must_run()?;
+            let left: bool = database
+                .value(
+                    "SELECT EXISTS (SELECT FROM agent_configurations WHERE NOT provider_config @> \
+                    '{\"tts\": {\"voice_id\": \"voice\"}}')",
+                )
+                .await?;
+            Ok((!left).then_some(()))
+        },
+    )
     .await?;
     let took = database.took_by_commits().await?.as_secs_f64();
-    say(format_args!("{} agents, one UPDATE per notification: {} s", super::count(agents), digits(took)));
+    say(format_args!(
+        "{} agents, one UPDATE per notification: {} s",
+        super::count(agents),
+        digits(took)
+    ));
     Ok(took)
 }

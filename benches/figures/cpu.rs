@@ -1,7 +1,9 @@
-//! The daemon's processor time while 5,000 agents are saved per second; beside the server's for the same span.
+//! The daemon's processor time while 5,000 agents are saved per second; beside the server's for the
+//! same span.
 //!
-//! Fair, because both come from the kernel's accounts of the same seconds. The server is all its processes together: those
-//! that save, the one that serves the daemon, and those in the background. pgbench counts on neither side.
+//! Fair, because both come from the kernel's accounts of the same seconds. The server is all its
+//! processes together: those that save, the one that serves the daemon, and those in the
+//! background. pgbench counts on neither side.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +19,8 @@ use crate::support::stats::{Pair, median};
 /// The saves per second that are asked of pgbench; how many the machine gave is in the label.
 const RATE: u32 = 5_000;
 
-/// How long the load runs before and after the span that is measured: half of the second that it runs longer.
+/// How long the load runs before and after the span that is measured: half of the second that it
+/// runs longer.
 const MARGIN: Duration = Duration::from_millis(500);
 
 pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
@@ -31,17 +34,31 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
     for round in 0..lab.rounds(4) {
         ours.tidy().await?;
         let seconds = lab.scaled(9, 1);
-        let load =
-            Load { script: script.clone(), clients: 8, seconds: seconds + 1, rate: Some(RATE), agents };
+        let load = Load {
+            script: script.clone(),
+            clients: 8,
+            seconds: seconds + 1,
+            rate: Some(RATE),
+            agents,
+        };
         let load = pgbench::start(lab, &ours, &load);
         tokio::time::sleep(MARGIN).await;
-        let (begun, before) = (Instant::now(), (procfs::cpu(daemon.pid())?, procfs::cpu_of_family(server)?));
+        let (begun, before) = (
+            Instant::now(),
+            (procfs::cpu(daemon.pid())?, procfs::cpu_of_family(server)?),
+        );
         tokio::time::sleep(Duration::from_secs(seconds)).await;
-        let (span, after) = (begun.elapsed(), (procfs::cpu(daemon.pid())?, procfs::cpu_of_family(server)?));
+        let (span, after) = (
+            begun.elapsed(),
+            (procfs::cpu(daemon.pid())?, procfs::cpu_of_family(server)?),
+        );
         rates.push(load.await?);
         ours.drained(&daemon).await?;
         let percent = |seconds: f64| 100.0 * seconds / span.as_secs_f64();
-        let pair = Pair { ours: percent(after.0 - before.0), beside: percent(after.1 - before.1) };
+        let pair = Pair {
+            ours: percent(after.0 - before.0),
+            beside: percent(after.1 - before.1),
+        };
         say(format_args!(
             "round {}: {} % of a core beside {} % at {} saves/s",
             round + 1,
@@ -53,5 +70,8 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
     }
     ours.must_be_in_sync().await?;
     let label = format!("at {} saves/s, of a core", digits(median(&rates)));
-    Ok(vec![Row::new(label, Unit::Percent, "the server's processes", &pairs).goal(Goal::RatioAtMost(0.15))])
+    Ok(vec![
+        Row::new(label, Unit::Percent, "the server's processes", &pairs)
+            .goal(Goal::RatioAtMost(0.15)),
+    ])
 }

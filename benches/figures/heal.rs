@@ -1,9 +1,10 @@
 //! How long it takes to be in sync again after a fault; beside a bare client that reconnects.
 //!
-//! A change is saved as soon as the fault allows, and what counts is when it has arrived. Fair, because the bare client sees
-//! the same faults: one restart of the server hits both sides at once, and each side's session is killed in turn. It tries
-//! to reconnect at once and then with the daemon's pauses, listens, asks once for what it missed, and applies it; it takes
-//! no lock, makes sure of nothing, and has no standby, so the takeover has a time for its goal.
+//! A change is saved as soon as the fault allows, and what counts is when it has arrived. Fair,
+//! because the bare client sees the same faults: one restart of the server hits both sides at once,
+//! and each side's session is killed in turn. It tries to reconnect at once and then with the
+//! daemon's pauses, listens, asks once for what it missed, and applies it; it takes no lock, makes
+//! sure of nothing, and has no standby, so the takeover has a time for its goal.
 //!
 //! Both sides are started anew before each fault, so that no pause has grown by an earlier one.
 
@@ -45,7 +46,10 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
                 kill(lab, &rival, Worker::Listener(&listener)).await?
             };
         }
-        let pair = Pair { ours: took[0], beside: took[1] };
+        let pair = Pair {
+            ours: took[0],
+            beside: took[1],
+        };
         let takeover = take_over(lab, &ours).await?;
         say(format_args!(
             "round {}: killed session {} s beside {} s; takeover {} s",
@@ -74,11 +78,22 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
     }
     let beside = "a bare client that reconnects";
     Ok(vec![
-        Row::new("server restart, from when it is up", Unit::Seconds, beside, &from_up)
-            .goal(Goal::RatioAtMost(1.5)),
-        Row::new("server restart, from the fault", Unit::Seconds, beside, &from_fault),
+        Row::new(
+            "server restart, from when it is up",
+            Unit::Seconds,
+            beside,
+            &from_up,
+        )
+        .goal(Goal::RatioAtMost(1.5)),
+        Row::new(
+            "server restart, from the fault",
+            Unit::Seconds,
+            beside,
+            &from_fault,
+        ),
         Row::new("killed session", Unit::Seconds, beside, &killed).goal(Goal::RatioAtMost(1.5)),
-        Row::alone("killed leader, with a standby", Unit::Seconds, &taken_over).goal(Goal::AtMost(2.0)),
+        Row::alone("killed leader, with a standby", Unit::Seconds, &taken_over)
+            .goal(Goal::AtMost(2.0)),
     ])
 }
 
@@ -111,16 +126,21 @@ async fn take_over(lab: &Lab, database: &Database) -> anyhow::Result<f64> {
     Ok(fault.elapsed().as_secs_f64())
 }
 
-/// A restart of the server: until a change that is saved at once has arrived, from when the server is up and from the fault.
+/// A restart of the server: until a change that is saved at once has arrived, from when the server
+/// is up and from the fault.
 async fn restart(lab: &Lab, ours: &Database, rival: &Database) -> anyhow::Result<(Pair, Pair)> {
     let daemon = Daemon::caught_up(lab, &[ours]).await?;
     let listener = Listener::start(rival, Work::UpdateForEver)?;
-    let workers = [(ours, Worker::Daemon(&daemon)), (rival, Worker::Listener(&listener))];
+    let workers = [
+        (ours, Worker::Daemon(&daemon)),
+        (rival, Worker::Listener(&listener)),
+    ];
     for (database, worker) in workers {
         Subject::open(database, worker).await?.sample().await?;
     }
 
-    // What the server has not written yet, it would write before it goes down, while both sides wait for it.
+    // What the server has not written yet, it would write before it goes down, while both sides
+    // wait for it.
     let witness = lab.admin().await?;
     witness.batch_execute("CHECKPOINT").await?;
     let cluster = Arc::clone(&lab.cluster);
@@ -129,25 +149,37 @@ async fn restart(lab: &Lab, ours: &Database, rival: &Database) -> anyhow::Result
         cluster.control(&["-m", "fast", "stop"])?;
         cluster.control(&["start"])
     });
-    until("the server goes down", PATIENCE, GLANCE, async || Ok(witness.is_closed().then_some(()))).await?;
-    let is_up = until("the server is up again", 2 * PATIENCE, Duration::from_millis(5), async || {
-        Ok(connect(&ours.url).await.ok())
-    });
+    until("the server goes down", PATIENCE, GLANCE, async || {
+        Ok(witness.is_closed().then_some(()))
+    })
+    .await?;
+    let is_up = until(
+        "the server is up again",
+        2 * PATIENCE,
+        Duration::from_millis(5),
+        async || Ok(connect(&ours.url).await.ok()),
+    );
     drop(is_up.await.with_context(|| lab.last_words())?);
     let up = Instant::now();
 
     let [(ours, ours_worker), (rival, rival_worker)] = workers;
-    let mut subjects = [Subject::open(ours, ours_worker).await?, Subject::open(rival, rival_worker).await?];
+    let mut subjects = [
+        Subject::open(ours, ours_worker).await?,
+        Subject::open(rival, rival_worker).await?,
+    ];
     let [subject, other] = &mut subjects;
     let (change, other_change) = (subject.save().await?, other.save().await?);
-    let arrival = async |subject: &Subject<'_>, (slug, voice): (String, String)| -> anyhow::Result<Instant> {
-        subject.wait(&slug, &voice, GLANCE).await?;
-        Ok(Instant::now())
-    };
+    let arrival =
+        async |subject: &Subject<'_>, (slug, voice): (String, String)| -> anyhow::Result<Instant> {
+            subject.wait(&slug, &voice, GLANCE).await?;
+            Ok(Instant::now())
+        };
     let (ours, beside) = tokio::join!(arrival(subject, change), arrival(other, other_change));
     let (ours, beside) = (ours?, beside?);
     restart.await?.context("the server did not come back")?;
-    let since =
-        |begin: Instant| Pair { ours: (ours - begin).as_secs_f64(), beside: (beside - begin).as_secs_f64() };
+    let since = |begin: Instant| Pair {
+        ours: (ours - begin).as_secs_f64(),
+        beside: (beside - begin).as_secs_f64(),
+    };
     Ok((since(up), since(fault)))
 }

@@ -1,7 +1,8 @@
-//! What a history costs: many agents changed by one statement, the writer's time and the drain; beside the same without a history.
+//! What a history costs: many agents changed by one statement, the writer's time and the drain;
+//! beside the same without a history.
 //!
-//! Fair, because both sides are ours, begin with the same pages, take turns, and come to the same configurations. No goal: a
-//! history is off by default, because this is more than a tenth.
+//! Fair, because both sides are ours, begin with the same pages, take turns, and come to the same
+//! configurations. No goal: a history is off by default, because this is more than a tenth.
 
 use std::time::Duration;
 
@@ -16,8 +17,10 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
     let (agents, rounds) = (lab.scaled(20_000, 500), lab.rounds(7));
     let with = lab.database(agents, Flavour::Keeping).await?;
     let without = lab.database(agents, Flavour::Installed).await?;
-    let (keeping, plain) =
-        (Daemon::caught_up(lab, &[&with]).await?, Daemon::caught_up(lab, &[&without]).await?);
+    let (keeping, plain) = (
+        Daemon::caught_up(lab, &[&with]).await?,
+        Daemon::caught_up(lab, &[&without]).await?,
+    );
 
     let (mut drains, mut writes) = (Vec::new(), Vec::new());
     for round in 0..rounds {
@@ -31,12 +34,25 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
             drained[side] = database.took_by_commits().await?;
             database.must_be_in_sync().await?;
         }
-        let kept: i64 = with.value("SELECT count(*) FROM agent_sync.history").await?;
+        let kept: i64 = with
+            .value("SELECT count(*) FROM agent_sync.history")
+            .await?;
         let expected = i64::from(agents) * i64::from(number);
-        anyhow::ensure!(kept == expected, "the history has {kept} rows, and {expected} were written");
+        anyhow::ensure!(
+            kept == expected,
+            "the history has {kept} rows, and {expected} were written"
+        );
         let [drain, beside] = drained.map(|took| took.as_secs_f64());
-        say(format_args!("round {}: {} s beside {} s", round + 1, digits(drain), digits(beside)));
-        drains.push(Pair { ours: drain, beside });
+        say(format_args!(
+            "round {}: {} s beside {} s",
+            round + 1,
+            digits(drain),
+            digits(beside)
+        ));
+        drains.push(Pair {
+            ours: drain,
+            beside,
+        });
         let [ours, beside] = wrote.map(|took| took.as_secs_f64());
         writes.push(Pair { ours, beside });
     }

@@ -1,9 +1,10 @@
 //! What the daemon takes while there is nothing to do: with one database, and for each further one.
 //!
-//! The daemon has its default settings. The span is longer than a sweep (30 s), so that it holds one, and several probes.
-//! Wake-ups are the voluntary context switches of all its threads. Memory is told twice: of a daemon that has just started, and
-//! of one that has brought every agent of each of its databases in sync once, for memory that was needed once may stay. A
-//! further database costs what a daemon with 51 has more than one with 1.
+//! The daemon has its default settings. The span is longer than a sweep (30 s), so that it holds
+//! one, and several probes. Wake-ups are the voluntary context switches of all its threads. Memory
+//! is told twice: of a daemon that has just started, and of one that has brought every agent of
+//! each of its databases in sync once, for memory that was needed once may stay. A further database
+//! costs what a daemon with 51 has more than one with 1.
 
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,8 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
         databases.push(lab.database(agents, Flavour::Installed).await?);
     }
     let all: Vec<&Database> = databases.iter().collect();
-    // After an install every agent is looked at, at the start and once more with the next sweep. That is over then.
+    // After an install every agent is looked at, at the start and once more with the next sweep.
+    // That is over then.
     let first = Daemon::caught_up(lab, &all).await?;
     tokio::time::sleep(Duration::from_secs(lab.scaled(35, 0))).await;
     drop(first);
@@ -41,27 +43,63 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
     let mut rounds = Vec::new();
     for round in 0..lab.rounds(1) {
         let number = i32::try_from(2 * round + 1)?;
-        rounds.push((watch(lab, &all[..1], number).await?, watch(lab, &all, number + 1).await?));
+        rounds.push((
+            watch(lab, &all[..1], number).await?,
+            watch(lab, &all, number + 1).await?,
+        ));
     }
-    let one = |value: fn(&Idle) -> f64| rounds.iter().map(|(one, _)| value(one)).collect::<Vec<_>>();
+    let one =
+        |value: fn(&Idle) -> f64| rounds.iter().map(|(one, _)| value(one)).collect::<Vec<_>>();
     let each = |value: fn(&Idle) -> f64| -> Vec<f64> {
-        rounds.iter().map(|(one, many)| (value(many) - value(one)) / f64::from(further)).collect()
+        rounds
+            .iter()
+            .map(|(one, many)| (value(many) - value(one)) / f64::from(further))
+            .collect()
     };
     let (mebibytes, kibibytes) = (Goal::AtMost(12.0), Goal::AtMost(64.0));
     Ok(vec![
-        Row::alone("processor", Unit::Percent, &one(|idle| idle.cpu_percent)).goal(Goal::AtMost(0.1)),
+        Row::alone("processor", Unit::Percent, &one(|idle| idle.cpu_percent))
+            .goal(Goal::AtMost(0.1)),
         Row::alone("wake-ups", Unit::PerSecond, &one(|idle| idle.wakeups)).goal(Goal::AtMost(2.0)),
-        Row::alone("RSS, just started", Unit::Mebibytes, &one(|idle| idle.started_kib / 1024.0))
-            .goal(mebibytes),
-        Row::alone("RSS, after a drain", Unit::Mebibytes, &one(|idle| idle.worked_kib / 1024.0))
-            .goal(mebibytes),
-        Row::alone("the same without files", Unit::Mebibytes, &one(|idle| idle.anonymous_kib / 1024.0)),
-        Row::alone("further database, processor", Unit::Percent, &each(|idle| idle.cpu_percent)),
-        Row::alone("further database, wake-ups", Unit::PerSecond, &each(|idle| idle.wakeups)),
-        Row::alone("further database, RSS, just started", Unit::Kibibytes, &each(|idle| idle.started_kib))
-            .goal(kibibytes),
-        Row::alone("further database, RSS, after a drain", Unit::Kibibytes, &each(|idle| idle.worked_kib))
-            .goal(kibibytes),
+        Row::alone(
+            "RSS, just started",
+            Unit::Mebibytes,
+            &one(|idle| idle.started_kib / 1024.0),
+        )
+        .goal(mebibytes),
+        Row::alone(
+            "RSS, after a drain",
+            Unit::Mebibytes,
+            &one(|idle| idle.worked_kib / 1024.0),
+        )
+        .goal(mebibytes),
+        Row::alone(
+            "the same without files",
+            Unit::Mebibytes,
+            &one(|idle| idle.anonymous_kib / 1024.0),
+        ),
+        Row::alone(
+            "further database, processor",
+            Unit::Percent,
+            &each(|idle| idle.cpu_percent),
+        ),
+        Row::alone(
+            "further database, wake-ups",
+            Unit::PerSecond,
+            &each(|idle| idle.wakeups),
+        ),
+        Row::alone(
+            "further database, RSS, just started",
+            Unit::Kibibytes,
+            &each(|idle| idle.started_kib),
+        )
+        .goal(kibibytes),
+        Row::alone(
+            "further database, RSS, after a drain",
+            Unit::Kibibytes,
+            &each(|idle| idle.worked_kib),
+        )
+        .goal(kibibytes),
     ])
 }
 
@@ -70,7 +108,10 @@ async fn watch(lab: &Lab, databases: &[&Database], number: i32) -> anyhow::Resul
     tokio::time::sleep(Duration::from_millis(lab.scaled(2_000, 300))).await;
     let (begun, before) = (Instant::now(), procfs::activity(daemon.pid())?);
     tokio::time::sleep(Duration::from_secs(lab.scaled(40, 2))).await;
-    let (span, after) = (begun.elapsed().as_secs_f64(), procfs::activity(daemon.pid())?);
+    let (span, after) = (
+        begun.elapsed().as_secs_f64(),
+        procfs::activity(daemon.pid())?,
+    );
     let started_kib = procfs::memory_kib(daemon.pid(), "VmRSS")?;
 
     for database in databases {

@@ -1,9 +1,11 @@
-//! From the commit of an agent to its configuration, while nothing else goes on; beside a bare listener.
+//! From the commit of an agent to its configuration, while nothing else goes on; beside a bare
+//! listener.
 //!
-//! Fair, because both sides do the same change in the same kind of table and are measured by the same commit stamps (see
-//! `support::sample`); because samples alternate one by one; and because before each there is a pause in which the
-//! daemon goes to sleep, so that every sample includes waking it up. The listener knows what to write before the change is
-//! saved, and writes it by one prepared statement: it is the least that notification, reading and writing can take.
+//! Fair, because both sides do the same change in the same kind of table and are measured by the
+//! same commit stamps (see `support::sample`); because samples alternate one by one; and because
+//! before each there is a pause in which the daemon goes to sleep, so that every sample includes
+//! waking it up. The listener knows what to write before the change is saved, and writes it by one
+//! prepared statement: it is the least that notification, reading and writing can take.
 
 use crate::support::daemon::Daemon;
 use crate::support::database::Flavour;
@@ -14,7 +16,8 @@ use crate::support::sample::{Subject, Worker};
 use crate::support::say;
 use crate::support::stats::{Pair, percentile};
 
-/// How many samples of each side are thrown away at the start: the first ones fill caches and plans.
+/// How many samples of each side are thrown away at the start: the first ones fill caches and
+/// plans.
 const WARM_UP: usize = 5;
 
 pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
@@ -42,8 +45,10 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
                 }
             }
         }
-        let pair =
-            |percent| Pair { ours: percentile(&taken[0], percent), beside: percentile(&taken[1], percent) };
+        let pair = |percent| Pair {
+            ours: percentile(&taken[0], percent),
+            beside: percentile(&taken[1], percent),
+        };
         p50.push(pair(50.0));
         p99.push(pair(99.0));
         say(format_args!(
@@ -62,12 +67,22 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
             seen[side].push(sides[side].sample_as_seen().await?);
         }
     }
-    let seen = Pair { ours: percentile(&seen[0], 50.0), beside: percentile(&seen[1], 50.0) };
+    let seen = Pair {
+        ours: percentile(&seen[0], 50.0),
+        beside: percentile(&seen[1], 50.0),
+    };
 
     let beside = "a bare listener: NOTIFY, one prepared UPDATE";
     Ok(vec![
-        Row::new("commit to commit, p50", Unit::Milliseconds, beside, &p50).goal(Goal::RatioAtMost(1.5)),
-        Row::new("commit to commit, p99", Unit::Milliseconds, beside, &p99).goal(Goal::RatioAtMost(2.0)),
-        Row::new("check: as a client sees it, p50", Unit::Milliseconds, beside, &[seen]),
+        Row::new("commit to commit, p50", Unit::Milliseconds, beside, &p50)
+            .goal(Goal::RatioAtMost(1.5)),
+        Row::new("commit to commit, p99", Unit::Milliseconds, beside, &p99)
+            .goal(Goal::RatioAtMost(2.0)),
+        Row::new(
+            "check: as a client sees it, p50",
+            Unit::Milliseconds,
+            beside,
+            &[seen],
+        ),
     ])
 }

@@ -1,8 +1,10 @@
-//! From the commit of an agent to its configuration while 8 writers save other agents; beside the same while nothing goes on.
+//! From the commit of an agent to its configuration while 8 writers save other agents; beside the
+//! same while nothing goes on.
 //!
-//! Fair, because idle and busy spans follow each other in the same run, in turn, on the same tables. The load is pgbench at a
-//! fixed rate, so that the machine is busy and not overwhelmed; whatever it saves, the daemon has to bring in sync as well.
-//! The agents that are sampled are never saved by the load.
+//! Fair, because idle and busy spans follow each other in the same run, in turn, on the same
+//! tables. The load is pgbench at a fixed rate, so that the machine is busy and not overwhelmed;
+//! whatever it saves, the daemon has to bring in sync as well. The agents that are sampled are
+//! never saved by the load.
 //!
 //! Informational: a bare listener under the same load.
 
@@ -22,7 +24,8 @@ use crate::support::stats::{Pair, median, percentile};
 /// Saves per second, of all 8 writers together.
 const RATE: u32 = 400;
 
-/// How long the load runs before the first sample and after the last one: half of the second that it runs longer.
+/// How long the load runs before the first sample and after the last one: half of the second that
+/// it runs longer.
 const MARGIN: Duration = Duration::from_millis(500);
 
 pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
@@ -40,7 +43,11 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
     for round in 0..lab.rounds(3) {
         let mut p99 = [0.0; 3];
         for side in super::in_turn(3, round) {
-            let (database, subject) = if side == 2 { (&rival, &mut other) } else { (&ours, &mut subject) };
+            let (database, subject) = if side == 2 {
+                (&rival, &mut other)
+            } else {
+                (&ours, &mut subject)
+            };
             database.tidy().await?;
             let samples = if side == 0 {
                 sample_for(subject, Duration::from_secs(seconds)).await?
@@ -59,14 +66,30 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
             digits(idle),
             digits(rival)
         ));
-        beside_idle.push(Pair { ours: busy, beside: idle });
-        beside_rival.push(Pair { ours: busy, beside: rival });
+        beside_idle.push(Pair {
+            ours: busy,
+            beside: idle,
+        });
+        beside_rival.push(Pair {
+            ours: busy,
+            beside: rival,
+        });
     }
     let label = format!("p99 at {} saves/s", digits(median(&rates)));
     Ok(vec![
-        Row::new(label.as_str(), Unit::Milliseconds, "its own idle p99", &beside_idle)
-            .goal(Goal::RatioAtMost(3.0)),
-        Row::new(label, Unit::Milliseconds, "a bare listener under the same load", &beside_rival),
+        Row::new(
+            label.as_str(),
+            Unit::Milliseconds,
+            "its own idle p99",
+            &beside_idle,
+        )
+        .goal(Goal::RatioAtMost(3.0)),
+        Row::new(
+            label,
+            Unit::Milliseconds,
+            "a bare listener under the same load",
+            &beside_rival,
+        ),
     ])
 }
 
@@ -89,7 +112,13 @@ async fn under_load(
 ) -> anyhow::Result<(Vec<f64>, f64)> {
     // The last tenth of the agents is sampled.
     let agents = database.agents / 10 * 9;
-    let load = Load { script: script.to_owned(), clients: 8, seconds: seconds + 1, rate: Some(RATE), agents };
+    let load = Load {
+        script: script.to_owned(),
+        clients: 8,
+        seconds: seconds + 1,
+        rate: Some(RATE),
+        agents,
+    };
     let load = pgbench::start(lab, database, &load);
     tokio::time::sleep(MARGIN).await;
     let samples = sample_for(subject, Duration::from_secs(seconds)).await?;

@@ -1,8 +1,9 @@
 //! The mapping itself, in process, per agent; beside parsing the same JSON texts with `serde_json`.
 //!
-//! Fair, because the texts are those of the tables, as PostgreSQL prints them, and both sides go over the same ones: the
-//! `voice_settings` and `provider_config` of an agent and its configuration. Parsing them into a tree is what the least
-//! careful program would begin with; the mapping reads, validates, compares and writes, and keeps every digit.
+//! Fair, because the texts are those of the tables, as PostgreSQL prints them, and both sides go
+//! over the same ones: the `voice_settings` and `provider_config` of an agent and its
+//! configuration. Parsing them into a tree is what the least careful program would begin with; the
+//! mapping reads, validates, compares and writes, and keeps every digit.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -31,21 +32,30 @@ impl Texts {
     }
 
     fn json(&self) -> impl Iterator<Item = &str> {
-        [&self.agent[3], &self.configuration[5], &self.configuration[6]]
-            .into_iter()
-            .filter_map(Option::as_deref)
+        [
+            &self.agent[3],
+            &self.configuration[5],
+            &self.configuration[6],
+        ]
+        .into_iter()
+        .filter_map(Option::as_deref)
     }
 }
 
 pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
-    let database = lab.database(lab.scaled(20_000, 500), Flavour::Plain).await?;
+    let database = lab
+        .database(lab.scaled(20_000, 500), Flavour::Plain)
+        .await?;
     let in_sync = texts(&database.client).await?;
     database.change_all(1).await?;
     let changed = texts(&database.client).await?;
     for (texts, expected) in [(&in_sync, false), (&changed, true)] {
         for texts in texts {
             let plan = plan(texts).context("an agent of the platform cannot be mapped")?;
-            anyhow::ensure!(plan.changes.is_empty() != expected, "the mapping does not see what was changed");
+            anyhow::ensure!(
+                plan.changes.is_empty() != expected,
+                "the mapping does not see what was changed"
+            );
         }
     }
 
@@ -61,26 +71,46 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
                     per_agent(texts, span, parse)
                 };
             }
-            pairs.push(Pair { ours: took[0], beside: took[1] });
+            pairs.push(Pair {
+                ours: took[0],
+                beside: took[1],
+            });
         }
     }
     let beside = "parsing the same JSON with serde_json";
     let [changed, in_sync] = pairs;
     Ok(vec![
-        Row::new("an agent that has changed", Unit::Nanoseconds, beside, &changed)
-            .goal(Goal::RatioAtMost(3.0)),
-        Row::new("an agent that is in sync", Unit::Nanoseconds, beside, &in_sync)
-            .goal_of_another(Goal::RatioAtMost(3.0)),
+        Row::new(
+            "an agent that has changed",
+            Unit::Nanoseconds,
+            beside,
+            &changed,
+        )
+        .goal(Goal::RatioAtMost(3.0)),
+        Row::new(
+            "an agent that is in sync",
+            Unit::Nanoseconds,
+            beside,
+            &in_sync,
+        )
+        .goal_of_another(Goal::RatioAtMost(3.0)),
     ])
 }
 
 fn plan(texts: &Texts) -> Result<mapping::Plan<'_>, mapping::Rejection> {
-    mapping::plan(Rules::embedded(), &Targets::all(), &texts.agent(), &texts.configuration())
+    mapping::plan(
+        Rules::embedded(),
+        &Targets::all(),
+        &texts.agent(),
+        &texts.configuration(),
+    )
 }
 
 fn parse(texts: &Texts) {
     for text in texts.json() {
-        drop(black_box(serde_json::from_str::<serde_json::Value>(black_box(text))));
+        drop(black_box(serde_json::from_str::<serde_json::Value>(
+            black_box(text),
+        )));
     }
 }
 
@@ -96,15 +126,26 @@ fn per_agent(texts: &[Texts], span: Duration, work: impl Fn(&Texts)) -> f64 {
 
 /// A hundred agents with their configurations, in the text that the daemon reads.
 async fn texts(client: &tokio_postgres::Client) -> anyhow::Result<Vec<Texts>> {
-    let query = "SELECT a.name, a.system_prompt, a.agent_image, a.voice_settings::text, c.agent_name, c.system_prompt,
-            c.agent_image, c.voice_id, c.temperature::text, c.provider_config::text, c.voice_settings::text
-        FROM agents a JOIN agent_configurations c ON c.agent_slug = a.slug ORDER BY length(a.slug), a.slug LIMIT 100";
+    let query = "SELECT a.name, a.system_prompt, a.agent_image, a.voice_settings::text,
+          c.agent_name, c.system_prompt,
+            c.agent_image, c.voice_id, c.temperature::text, c.provider_config::text,
+              c.voice_settings::text
+        FROM agents a JOIN agent_configurations c ON c.agent_slug = a.slug
+          ORDER BY length(a.slug), a.slug LIMIT 100";
     let mut texts = Vec::new();
     for row in client.query(query, &[]).await? {
         let get = |index| row.try_get::<_, Option<String>>(index);
         texts.push(Texts {
             agent: [get(0)?, get(1)?, get(2)?, get(3)?],
-            configuration: [get(4)?, get(5)?, get(6)?, get(7)?, get(8)?, get(9)?, get(10)?],
+            configuration: [
+                get(4)?,
+                get(5)?,
+                get(6)?,
+                get(7)?,
+                get(8)?,
+                get(9)?,
+                get(10)?,
+            ],
         });
     }
     anyhow::ensure!(!texts.is_empty(), "the platform has no agents");

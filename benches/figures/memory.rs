@@ -1,8 +1,9 @@
-//! The most memory of the daemon during the drain of a million agents; beside what it has while idle.
+//! The most memory of the daemon during the drain of a million agents; beside what it has while
+//! idle.
 //!
-//! Idle is a daemon that has caught up, found nothing to do, and written nothing yet: the least that it ever has. The peak is
-//! the kernel's own (`VmHWM`), reset just before. The drain is that of the figure `scale`, with its short prompts, where
-//! that was measured before in the same run.
+//! Idle is a daemon that has caught up, found nothing to do, and written nothing yet: the least
+//! that it ever has. The peak is the kernel's own (`VmHWM`), reset just before. The drain is that
+//! of the figure `scale`, with its short prompts, where that was measured before in the same run.
 
 use crate::support::daemon::Daemon;
 use crate::support::database::Flavour;
@@ -14,7 +15,9 @@ use crate::support::stats::Pair;
 pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
     let agents = lab.scaled(1_000_000, 10_000);
     if !lab.drains.iter().any(|drain| drain.agents == agents) {
-        let database = lab.unique(agents, Prompt::Short, Flavour::Installed).await?;
+        let database = lab
+            .unique(agents, Prompt::Short, Flavour::Installed)
+            .await?;
         drop(Daemon::caught_up(lab, &[&database]).await?);
         for round in 0..lab.rounds(1) {
             let drain = super::scale::drain(lab, &database, i32::try_from(round + 1)?).await?;
@@ -22,8 +25,14 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
         }
     }
     let drains = lab.drains.iter().filter(|drain| drain.agents == agents);
-    let pairs: Vec<Pair> =
-        drains.map(|drain| Pair { ours: drain.peak_kib / 1024.0, beside: drain.idle_kib / 1024.0 }).collect();
+    let pairs: Vec<Pair> = drains
+        .map(|drain| Pair {
+            ours: drain.peak_kib / 1024.0,
+            beside: drain.idle_kib / 1024.0,
+        })
+        .collect();
     let label = format!("RSS, drain of {} agents", super::count(agents));
-    Ok(vec![Row::new(label, Unit::Mebibytes, "RSS while idle", &pairs).goal(Goal::RatioAtMost(3.0))])
+    Ok(vec![
+        Row::new(label, Unit::Mebibytes, "RSS while idle", &pairs).goal(Goal::RatioAtMost(3.0)),
+    ])
 }

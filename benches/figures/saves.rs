@@ -1,10 +1,12 @@
-//! Single-row saves per second with 1, 8 and 32 clients (pgbench); beside the same without triggers, and beside the usual
-//! row trigger that notifies.
+//! Single-row saves per second with 1, 8 and 32 clients (pgbench); beside the same without
+//! triggers, and beside the usual row trigger that notifies.
 //!
-//! Fair, because every side runs the same script on a copy of the same tables, and they take turns, a second each: see
-//! `pgbench::in_slices`. Nobody else works meanwhile; the daemon has drained before the next one begins. The goals are about the capture alone, with no daemon connected:
-//! what the trigger costs a writer. Shown beside them is the same while the daemon drains on the same processors. The rival
-//! has one client connected that listens and reads, and does nothing else.
+//! Fair, because every side runs the same script on a copy of the same tables, and they take turns,
+//! a second each: see `pgbench::in_slices`. Nobody else works meanwhile; the daemon has drained
+//! before the next one begins. The goals are about the capture alone, with no daemon connected:
+//! what the trigger costs a writer. Shown beside them is the same while the daemon drains on the
+//! same processors. The rival has one client connected that listens and reads, and does nothing
+//! else.
 
 use crate::support::daemon::Daemon;
 use crate::support::database::Flavour;
@@ -30,7 +32,13 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
 
     let (mut floors, mut rivals) = (Vec::new(), Vec::new());
     for clients in lab.scaled([1, 8, 32].as_slice(), [1, 8].as_slice()) {
-        let load = Load { script: script.clone(), clients: *clients, seconds: 1, rate: None, agents };
+        let load = Load {
+            script: script.clone(),
+            clients: *clients,
+            seconds: 1,
+            rate: None,
+            agents,
+        };
         let mut rates: Vec<[f64; 4]> = Vec::new();
         for round in 0..lab.rounds(lab.scaled(4, 1)) {
             let rate = pgbench::in_slices(lab, &sides, &load, round, async |side| match side {
@@ -42,21 +50,34 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
             listener.must_run()?;
             let [plain, capture, notifying, synced] = rate.map(digits);
             say(format_args!(
-                "clients: {clients}, round {}: {capture}/s, with the daemon {synced}/s, without triggers {plain}/s, pg_notify {notifying}/s",
+                "clients: {clients}, round {}: {capture}/s, with the daemon {synced}/s, without \
+                triggers {plain}/s, pg_notify {notifying}/s",
                 round + 1
             ));
             rates.push(rate);
         }
         let pairs = |ours: usize, beside: usize| -> Vec<Pair> {
-            rates.iter().map(|rate| Pair { ours: rate[ours], beside: rate[beside] }).collect()
+            rates
+                .iter()
+                .map(|rate| Pair {
+                    ours: rate[ours],
+                    beside: rate[beside],
+                })
+                .collect()
         };
         let plural = if *clients == 1 { "client" } else { "clients" };
         let row = |what: &str, beside, pairs: &[Pair]| {
-            Row::new(format!("{clients} {plural}, {what}"), Unit::PerSecond, beside, pairs)
+            Row::new(
+                format!("{clients} {plural}, {what}"),
+                Unit::PerSecond,
+                beside,
+                pairs,
+            )
         };
         let floor = Goal::RatioAtLeast(0.85);
         floors.push(row("capture alone", "without triggers", &pairs(1, 0)).goal(floor));
-        floors.push(row("with the daemon", "without triggers", &pairs(3, 0)).goal_of_another(floor));
+        floors
+            .push(row("with the daemon", "without triggers", &pairs(3, 0)).goal_of_another(floor));
         let (rival, what) = (Goal::RatioAtLeast(2.5), "the usual pg_notify row trigger");
         if *clients == 1 {
             rivals.push(row("capture alone", what, &pairs(1, 2)));

@@ -1,12 +1,13 @@
 //! Whether time is linear in what has changed, and latency flat in what has not.
 //!
-//! Drains: every agent of a table of 10,000, of 100,000 and of 1,000,000 is changed by one statement; what counts is the time
-//! per agent, beside that of 100,000. Latency: one change at a time in tables of 1,000, 100,000 and 1,000,000 agents, beside
-//! that of 1,000.
+//! Drains: every agent of a table of 10,000, of 100,000 and of 1,000,000 is changed by one
+//! statement; what counts is the time per agent, beside that of 100,000. Latency: one change at a
+//! time in tables of 1,000, 100,000 and 1,000,000 agents, beside that of 1,000.
 //!
-//! Fair, because all tables come from the same generator and differ in nothing but their size. Their prompts are short (some
-//! 300 bytes), to keep the time bearable. The large drain stands between two of each other size, so that a machine that
-//! becomes slower or quicker does so for all; the samples of latency are taken in turn, by one daemon for all three.
+//! Fair, because all tables come from the same generator and differ in nothing but their size.
+//! Their prompts are short (some 300 bytes), to keep the time bearable. The large drain stands
+//! between two of each other size, so that a machine that becomes slower or quicker does so for
+//! all; the samples of latency are taken in turn, by one daemon for all three.
 
 use crate::support::daemon::Daemon;
 use crate::support::database::{Database, Flavour};
@@ -23,8 +24,14 @@ const GOAL: Goal = Goal::RatioAtMost(1.2);
 
 pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
     let mut databases = Vec::new();
-    for agents in lab.scaled([1_000, 10_000, 100_000, 1_000_000], [200, 1_000, 3_000, 10_000]) {
-        databases.push(lab.unique(agents, Prompt::Short, Flavour::Installed).await?);
+    for agents in lab.scaled(
+        [1_000, 10_000, 100_000, 1_000_000],
+        [200, 1_000, 3_000, 10_000],
+    ) {
+        databases.push(
+            lab.unique(agents, Prompt::Short, Flavour::Installed)
+                .await?,
+        );
     }
     let mut rows = latency(lab, [&databases[0], &databases[2], &databases[3]]).await?;
     // Whoever starts next has no first look at every agent before it.
@@ -51,8 +58,14 @@ async fn latency(lab: &Lab, databases: [&Database; 3]) -> anyhow::Result<Vec<Row
             }
         }
         let [beside, medium, large] = taken.map(|samples| percentile(&samples, 50.0));
-        pairs[0].push(Pair { ours: medium, beside });
-        pairs[1].push(Pair { ours: large, beside });
+        pairs[0].push(Pair {
+            ours: medium,
+            beside,
+        });
+        pairs[1].push(Pair {
+            ours: large,
+            beside,
+        });
         say(format_args!(
             "p50 by size of the table, round {}: {} ms, {} ms, {} ms",
             round + 1,
@@ -61,7 +74,11 @@ async fn latency(lab: &Lab, databases: [&Database; 3]) -> anyhow::Result<Vec<Row
             digits(large)
         ));
     }
-    let beside = if lab.args.quick { "the smallest table" } else { "1,000 agents in the table" };
+    let beside = if lab.args.quick {
+        "the smallest table"
+    } else {
+        "1,000 agents in the table"
+    };
     let [_, medium, large] =
         databases.map(|database| format!("p50, {} agents", super::count(database.agents)));
     let [of_medium, of_large] = pairs;
@@ -88,11 +105,26 @@ async fn drains(
         }
         let [ours_small, beside, ours_large] =
             per_agent.map(|times| times.iter().sum::<f64>() / times.len() as f64);
-        pairs[0].push(Pair { ours: ours_small, beside });
-        pairs[1].push(Pair { ours: ours_large, beside });
+        pairs[0].push(Pair {
+            ours: ours_small,
+            beside,
+        });
+        pairs[1].push(Pair {
+            ours: ours_large,
+            beside,
+        });
     }
-    let beside = if lab.args.quick { "the middle size" } else { "100,000 agents" };
-    let label = |database: &Database| format!("drain of {} agents, per agent", super::count(database.agents));
+    let beside = if lab.args.quick {
+        "the middle size"
+    } else {
+        "100,000 agents"
+    };
+    let label = |database: &Database| {
+        format!(
+            "drain of {} agents, per agent",
+            super::count(database.agents)
+        )
+    };
     let [of_small, of_large] = pairs;
     Ok(vec![
         Row::new(label(small), Unit::Microseconds, beside, &of_small).goal(GOAL),
@@ -100,7 +132,8 @@ async fn drains(
     ])
 }
 
-/// Changes every agent of a database, and watches a daemon that has done nothing before while it brings them in sync.
+/// Changes every agent of a database, and watches a daemon that has done nothing before while it
+/// brings them in sync.
 pub async fn drain(lab: &Lab, database: &Database, number: i32) -> anyhow::Result<Drain> {
     let daemon = Daemon::caught_up(lab, &[database]).await?;
     database.tidy().await?;
@@ -118,5 +151,10 @@ pub async fn drain(lab: &Lab, database: &Database, number: i32) -> anyhow::Resul
         digits(peak_kib),
         digits(idle_kib)
     ));
-    Ok(Drain { agents: database.agents, seconds, idle_kib, peak_kib })
+    Ok(Drain {
+        agents: database.agents,
+        seconds,
+        idle_kib,
+        peak_kib,
+    })
 }

@@ -1,7 +1,8 @@
 //! Saves per second that change nothing relevant, with 8 clients; beside the same without triggers.
 //!
-//! Fair, because both sides run the same script on a copy of the same tables, in turn. The daemon is connected and asleep, as
-//! it would be; that it has nothing to do is checked: the outbox must not grow.
+//! Fair, because both sides run the same script on a copy of the same tables, in turn. The daemon
+//! is connected and asleep, as it would be; that it has nothing to do is checked: the outbox must
+//! not grow.
 
 use crate::support::daemon::Daemon;
 use crate::support::database::Flavour;
@@ -13,7 +14,10 @@ use crate::support::stats::Pair;
 
 pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
     let agents = lab.scaled(20_000, 500);
-    let script = lab.file("unrelated.pgbench", include_str!("../sql/unrelated.pgbench"))?;
+    let script = lab.file(
+        "unrelated.pgbench",
+        include_str!("../sql/unrelated.pgbench"),
+    )?;
     let plain = lab.database(agents, Flavour::Plain).await?;
     let ours = lab.database(agents, Flavour::Installed).await?;
     let daemon = Daemon::caught_up(lab, &[&ours]).await?;
@@ -24,7 +28,13 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
     for round in 0..lab.rounds(7) {
         ours.tidy().await?;
         let before: i64 = ours.value(outbox).await?;
-        let load = Load { script: script.clone(), clients: 8, seconds: 1, rate: None, agents };
+        let load = Load {
+            script: script.clone(),
+            clients: 8,
+            seconds: 1,
+            rate: None,
+            agents,
+        };
         let rate = pgbench::in_slices(lab, &sides, &load, round, async |_| Ok(())).await?;
         let grown = ours.value::<i64>(outbox).await? - before;
         anyhow::ensure!(
@@ -32,12 +42,25 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
             "saves that change nothing relevant made the outbox grow by {grown} bytes"
         );
         daemon.must_run()?;
-        let pair = Pair { ours: rate[0], beside: rate[1] };
-        say(format_args!("round {}: {}/s beside {}/s", round + 1, digits(pair.ours), digits(pair.beside)));
+        let pair = Pair {
+            ours: rate[0],
+            beside: rate[1],
+        };
+        say(format_args!(
+            "round {}: {}/s beside {}/s",
+            round + 1,
+            digits(pair.ours),
+            digits(pair.beside)
+        ));
         pairs.push(pair);
     }
     Ok(vec![
-        Row::new("8 clients, daemon running", Unit::PerSecond, "without triggers", &pairs)
-            .goal(Goal::RatioAtLeast(0.97)),
+        Row::new(
+            "8 clients, daemon running",
+            Unit::PerSecond,
+            "without triggers",
+            &pairs,
+        )
+        .goal(Goal::RatioAtLeast(0.97)),
     ])
 }

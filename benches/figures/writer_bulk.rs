@@ -1,8 +1,10 @@
-//! The writer's own time for one statement that changes many agents, commit included; beside the same without triggers.
+//! The writer's own time for one statement that changes many agents, commit included; beside the
+//! same without triggers.
 //!
-//! Fair, because both sides begin with the same pages, just vacuumed, after a checkpoint, and run the same statement. What
-//! the goal is about is the capture alone, with no daemon connected, so that nobody else uses the processors; beside it,
-//! informational, the same with a daemon that sleeps when the statement begins and drains once it has committed.
+//! Fair, because both sides begin with the same pages, just vacuumed, after a checkpoint, and run
+//! the same statement. What the goal is about is the capture alone, with no daemon connected, so
+//! that nobody else uses the processors; beside it, informational, the same with a daemon that
+//! sleeps when the statement begins and drains once it has committed.
 
 use crate::support::daemon::Daemon;
 use crate::support::database::Flavour;
@@ -12,7 +14,10 @@ use crate::support::say;
 use crate::support::stats::Pair;
 
 pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
-    let sizes = [(lab.scaled(20_000, 500), lab.rounds(7)), (lab.scaled(100_000, 1_500), lab.rounds(3))];
+    let sizes = [
+        (lab.scaled(20_000, 500), lab.rounds(7)),
+        (lab.scaled(100_000, 1_500), lab.rounds(3)),
+    ];
     let mut rows = Vec::new();
     for (agents, rounds) in sizes {
         rows.extend(with(lab, agents, rounds).await?);
@@ -36,8 +41,13 @@ async fn with(lab: &mut Lab, agents: u32, rounds: usize) -> anyhow::Result<[Row;
             took[side] = sides[side].change_all(number).await?.as_secs_f64();
             match side {
                 1 => {
-                    let noted: i64 = capture.value("SELECT count(*) FROM agent_sync.outbox").await?;
-                    anyhow::ensure!(noted == i64::from(agents), "{noted} of {agents} changes were captured");
+                    let noted: i64 = capture
+                        .value("SELECT count(*) FROM agent_sync.outbox")
+                        .await?;
+                    anyhow::ensure!(
+                        noted == i64::from(agents),
+                        "{noted} of {agents} changes were captured"
+                    );
                     capture.forget_captured().await?;
                 }
                 2 => asleep.drained(&daemon).await?,
@@ -54,9 +64,15 @@ async fn with(lab: &mut Lab, agents: u32, rounds: usize) -> anyhow::Result<[Row;
             digits(beside)
         ));
         alone.push(Pair { ours, beside });
-        with_daemon.push(Pair { ours: drained, beside });
+        with_daemon.push(Pair {
+            ours: drained,
+            beside,
+        });
     }
-    let (goal, beside) = (Goal::RatioAtMost(1.6), "the same statement without triggers");
+    let (goal, beside) = (
+        Goal::RatioAtMost(1.6),
+        "the same statement without triggers",
+    );
     let label = |what: &str| format!("{} agents, {what}", super::count(agents));
     Ok([
         Row::new(label("capture alone"), Unit::Seconds, beside, &alone).goal(goal),

@@ -40,35 +40,59 @@ pub struct Database {
 
 impl Database {
     /// Connects to a database that has its tables.
-    pub async fn open(name: String, url: String, agents: u32, flavour: Flavour) -> anyhow::Result<Self> {
+    pub async fn open(
+        name: String,
+        url: String,
+        agents: u32,
+        flavour: Flavour,
+    ) -> anyhow::Result<Self> {
         let client = connect(&url).await?;
         match flavour {
             Flavour::Plain => {}
             Flavour::Installed | Flavour::Keeping => super::daemon::install(&url, flavour)?,
             Flavour::Notifying => client.batch_execute(NOTIFY_TRIGGER).await?,
         }
-        Ok(Self { name, url, agents, client, flavour })
+        Ok(Self {
+            name,
+            url,
+            agents,
+            client,
+            flavour,
+        })
     }
 
     /// One value.
     pub async fn value<T: FromSqlOwned>(&self, sql: &str) -> anyhow::Result<T> {
-        Ok(self.client.query_one(sql, &[]).await.with_context(|| sql.to_owned())?.try_get(0)?)
+        Ok(self
+            .client
+            .query_one(sql, &[])
+            .await
+            .with_context(|| sql.to_owned())?
+            .try_get(0)?)
     }
 
-    /// Brings it to the state in which every round begins: nothing waiting, no dead rows, and a checkpoint just done.
+    /// Brings it to the state in which every round begins: nothing waiting, no dead rows, and a
+    /// checkpoint just done.
     pub async fn tidy(&self) -> anyhow::Result<()> {
         if matches!(self.flavour, Flavour::Installed | Flavour::Keeping) {
-            self.client.batch_execute("VACUUM agent_sync.outbox").await?;
+            self.client
+                .batch_execute("VACUUM agent_sync.outbox")
+                .await?;
         }
         self.client.batch_execute("VACUUM agents").await?;
-        self.client.batch_execute("VACUUM agent_configurations").await?;
+        self.client
+            .batch_execute("VACUUM agent_configurations")
+            .await?;
         self.client.batch_execute("CHECKPOINT").await?;
         Ok(())
     }
 
     /// Forgets what was captured while no daemon ran, where a figure is about the capture alone.
     pub async fn forget_captured(&self) -> anyhow::Result<()> {
-        Ok(self.client.batch_execute("TRUNCATE agent_sync.outbox").await?)
+        Ok(self
+            .client
+            .batch_execute("TRUNCATE agent_sync.outbox")
+            .await?)
     }
 
     /// Changes every agent by one statement, and says how long that took, commit included.
@@ -85,27 +109,38 @@ impl Database {
         Ok(took)
     }
 
-    /// Waits until a daemon has done all there is to do. It looks rarely where looking takes long, so as not to be in the way.
+    /// Waits until a daemon has done all there is to do. It looks rarely where looking takes long,
+    /// so as not to be in the way.
     pub async fn drained(&self, daemon: &Daemon) -> anyhow::Result<()> {
         let patience = PATIENCE + Duration::from_millis(u64::from(self.agents));
-        until("the outbox is empty", patience, Duration::from_millis(20), async || {
-            daemon.must_run()?;
-            let begun = Instant::now();
-            if self.value("SELECT NOT EXISTS (SELECT FROM agent_sync.outbox)").await? {
-                return Ok(Some(()));
-            }
-            tokio::time::sleep(begun.elapsed() * 20).await;
-            Ok(None)
-        })
+        until(
+            "the outbox is empty",
+            patience,
+            Duration::from_millis(20),
+            async || {
+                daemon.must_run()?;
+                let begun = Instant::now();
+                if self
+                    .value("SELECT NOT EXISTS (SELECT FROM agent_sync.outbox)")
+                    .await?
+                {
+                    return Ok(Some(()));
+                }
+                tokio::time::sleep(begun.elapsed() * 20).await;
+                Ok(None)
+            },
+        )
         .await
     }
 
-    /// Fails unless every configuration has the settings of its agent and nothing stands as a problem.
+    /// Fails unless every configuration has the settings of its agent and nothing stands as a
+    /// problem.
     pub async fn must_be_in_sync(&self) -> anyhow::Result<()> {
         let in_sync: i64 = self
             .value(
                 "SELECT count(*) FROM agents a JOIN agent_configurations c ON c.agent_slug = a.slug
-                 WHERE c.voice_settings = a.voice_settings AND c.provider_config #>> '{llm,model}' = a.voice_settings ->> 'llm_model'",
+                 WHERE c.voice_settings = a.voice_settings
+                   AND c.provider_config #>> '{llm,model}' = a.voice_settings ->> 'llm_model'",
             )
             .await?;
         anyhow::ensure!(
@@ -120,7 +155,11 @@ impl Database {
     /// From the commit of the change of every agent to the last configuration's.
     pub async fn took_by_commits(&self) -> anyhow::Result<Duration> {
         let seconds: f64 = self.value(TOOK).await?;
-        anyhow::ensure!(seconds > 0.0, "no configuration of {} was written after its agent", self.name);
+        anyhow::ensure!(
+            seconds > 0.0,
+            "no configuration of {} was written after its agent",
+            self.name
+        );
         Ok(Duration::from_secs_f64(seconds))
     }
 
@@ -130,7 +169,8 @@ impl Database {
     }
 }
 
-/// Connects. The connection says whose it is, so that a figure can tell it from the one of a daemon.
+/// Connects. The connection says whose it is, so that a figure can tell it from the one of a
+/// daemon.
 pub async fn connect(url: &str) -> anyhow::Result<Client> {
     let url = format!("{url}?application_name=bench&connect_timeout=10");
     let (client, connection) = tokio_postgres::connect(&url, NoTls)
@@ -146,7 +186,8 @@ pub async fn fill(client: &Client, agents: u32, prompt: Prompt) -> anyhow::Resul
     client.batch_execute(TABLES).await?;
     let agent_rows = client
         .prepare(
-            "INSERT INTO agents (slug, name, description, system_prompt, agent_image, voice_settings)
+            "INSERT INTO agents (slug, name, description, system_prompt, agent_image,
+                  voice_settings)
              SELECT slug, name, description, prompt, image, settings::jsonb
              FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
                  AS u (slug, name, description, prompt, image, settings)",
@@ -154,13 +195,19 @@ pub async fn fill(client: &Client, agents: u32, prompt: Prompt) -> anyhow::Resul
         .await?;
     let configuration_rows = client
         .prepare(
-            "INSERT INTO agent_configurations (agent_slug, agent_name, system_prompt, agent_image, voice_settings, voice_id,
-                 temperature, provider_config, openai_api_key, groq_api_key, deepgram_api_key, elevenlabs_api_key,
+            "INSERT INTO agent_configurations (agent_slug, agent_name, system_prompt,
+                  agent_image, voice_settings, voice_id,
+                 temperature, provider_config, openai_api_key, groq_api_key, deepgram_api_key,
+                   elevenlabs_api_key,
                  cartesia_api_key, speechify_api_key)
-             SELECT slug, name, prompt, image, settings::jsonb, voice_id, temperature, config::jsonb, k1, k2, k3, k4, k5, k6
-             FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::float8[], $8::text[],
-                         $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::text[])
-                 AS u (slug, name, prompt, image, settings, voice_id, temperature, config, k1, k2, k3, k4, k5, k6)",
+             SELECT slug, name, prompt, image, settings::jsonb, voice_id, temperature,
+               config::jsonb, k1, k2, k3, k4, k5, k6
+             FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+               $7::float8[], $8::text[],
+                         $9::text[], $10::text[], $11::text[], $12::text[], $13::text[],
+                           $14::text[])
+                 AS u (slug, name, prompt, image, settings, voice_id, temperature, config, k1,
+                   k2, k3, k4, k5, k6)",
         )
         .await?;
     for first in (1..=agents).step_by(1000) {
@@ -177,19 +224,38 @@ pub async fn fill(client: &Client, agents: u32, prompt: Prompt) -> anyhow::Resul
         let voices: Vec<_> = made.iter().map(|agent| agent.voice_id.as_deref()).collect();
         let temperatures: Vec<_> = made.iter().map(|agent| agent.temperature).collect();
         let configs = column(&made, |agent| &agent.provider_config);
-        let keys: Vec<Vec<&str>> =
-            (0..6).map(|index| column(&made, |agent| &agent.api_keys[index])).collect();
-        client.execute(&agent_rows, &[&slugs, &names, &descriptions, &prompts, &images, &settings]).await?;
-        let mut values: Vec<&(dyn ToSql + Sync)> =
-            vec![&slugs, &names, &prompts, &images, &settings, &voices, &temperatures, &configs];
+        let keys: Vec<Vec<&str>> = (0..6)
+            .map(|index| column(&made, |agent| &agent.api_keys[index]))
+            .collect();
+        client
+            .execute(
+                &agent_rows,
+                &[&slugs, &names, &descriptions, &prompts, &images, &settings],
+            )
+            .await?;
+        let mut values: Vec<&(dyn ToSql + Sync)> = vec![
+            &slugs,
+            &names,
+            &prompts,
+            &images,
+            &settings,
+            &voices,
+            &temperatures,
+            &configs,
+        ];
         values.extend(keys.iter().map(|keys| keys as &(dyn ToSql + Sync)));
         client.execute(&configuration_rows, &values).await?;
     }
     client.batch_execute("VACUUM ANALYZE agents").await?;
-    client.batch_execute("VACUUM ANALYZE agent_configurations").await?;
+    client
+        .batch_execute("VACUUM ANALYZE agent_configurations")
+        .await?;
     Ok(())
 }
 
-fn column<'a>(made: &'a [generator::Agent], of: impl Fn(&'a generator::Agent) -> &'a String) -> Vec<&'a str> {
+fn column<'a>(
+    made: &'a [generator::Agent],
+    of: impl Fn(&'a generator::Agent) -> &'a String,
+) -> Vec<&'a str> {
     made.iter().map(|agent| of(agent).as_str()).collect()
 }

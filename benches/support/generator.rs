@@ -1,8 +1,9 @@
 //! Believable agents, any number of them, always the same ones.
 //!
-//! A system prompt is made of whole sentences about the business of the agent, some 1.5 kB of them, with their slots filled
-//! differently in each: text that compresses as text does, so that rows have the size that they have in production. For
-//! tables of a million agents there are short prompts, of some 300 bytes, to keep the time bearable.
+//! A system prompt is made of whole sentences about the business of the agent, some 1.5 kB of them,
+//! with their slots filled differently in each: text that compresses as text does, so that rows
+//! have the size that they have in production. For tables of a million agents there are short
+//! prompts, of some 300 bytes, to keep the time bearable.
 
 use agent_sync::mapping::{self, Changes, Configuration, Rules, Targets};
 use anyhow::Context as _;
@@ -51,12 +52,18 @@ pub fn agent(number: u32, prompt: Prompt) -> anyhow::Result<Agent> {
         name: name.to_owned(),
         description: format!("Answers the phone for {business}"),
         system_prompt: system_prompt(&mut rng, name, business, prompt),
-        image: format!("https://cdn.example.com/agents/{}-{number}.webp", name.to_lowercase()),
+        image: format!(
+            "https://cdn.example.com/agents/{}-{number}.webp",
+            name.to_lowercase()
+        ),
         voice_settings: settings.to_string(),
         voice_id: settings["voice_id"].as_str().map(str::to_owned),
-        temperature: settings["temperature"].as_f64().context("every agent has a temperature")?,
+        temperature: settings["temperature"]
+            .as_f64()
+            .context("every agent has a temperature")?,
         provider_config: String::new(),
-        api_keys: ["sk", "gsk", "dg", "el", "ca", "sp"].map(|kind| format!("{kind}-bench-{}", hex(&mut rng))),
+        api_keys: ["sk", "gsk", "dg", "el", "ca", "sp"]
+            .map(|kind| format!("{kind}-bench-{}", hex(&mut rng))),
     };
     made.provider_config = in_sync(&made, &config.to_string())?;
     Ok(made)
@@ -64,22 +71,35 @@ pub fn agent(number: u32, prompt: Prompt) -> anyhow::Result<Agent> {
 
 /// The `provider_config` that the mapping makes of a configuration's own one.
 fn in_sync(made: &Agent, config: &str) -> anyhow::Result<String> {
-    let agent = mapping::Agent { voice_settings: Some(&made.voice_settings), ..mapping::Agent::default() };
-    let configuration = Configuration { provider_config: Some(config), ..Configuration::default() };
+    let agent = mapping::Agent {
+        voice_settings: Some(&made.voice_settings),
+        ..mapping::Agent::default()
+    };
+    let configuration = Configuration {
+        provider_config: Some(config),
+        ..Configuration::default()
+    };
     let plan = mapping::plan(Rules::embedded(), &Targets::all(), &agent, &configuration);
-    let Changes { provider_config, .. } = plan.context("the generated agent cannot be mapped")?.changes;
+    let Changes {
+        provider_config, ..
+    } = plan
+        .context("the generated agent cannot be mapped")?
+        .changes;
     provider_config.context("the generated agent has nothing to map")
 }
 
-/// One of six providers in turn; the second and third of them call the voice `voice_id`, which the samples look at.
+/// One of six providers in turn; the second and third of them call the voice `voice_id`, which the
+/// samples look at.
 fn voice_settings(number: u32, rng: &mut Rng) -> Value {
     let hundredth = |rng: &mut Rng, most: u32| f64::from(rng.u32(1..most)) / 100.0;
     let mut settings = match number % 6 {
         0 => {
             json!({ "provider": "openai", "voice_id": pick(rng, OPENAI_VOICES), "model": "gpt-4o-mini-tts" })
         }
-        1 => json!({ "provider": "elevenlabs", "voice_id": token(rng, 20), "model": "eleven_turbo_v2_5",
-            "stability": hundredth(rng, 100), "similarity_boost": hundredth(rng, 100) }),
+        1 => {
+            json!({ "provider": "elevenlabs", "voice_id": token(rng, 20), "model": "eleven_turbo_v2_5",
+            "stability": hundredth(rng, 100), "similarity_boost": hundredth(rng, 100) })
+        }
         2 => json!({ "provider": "cartesia", "voice_id": uuid(rng), "model": "sonic-2",
             "output_format": pick(rng, &["pcm_16000", "pcm_22050", "pcm_44100"]) }),
         3 => {
@@ -90,7 +110,11 @@ fn voice_settings(number: u32, rng: &mut Rng) -> Value {
         _ => json!({ "provider": "deepgram" }),
     };
     settings["temperature"] = hundredth(rng, 120).into();
-    let (provider, models) = if rng.bool() { ("openai", OPENAI_MODELS) } else { ("groq", GROQ_MODELS) };
+    let (provider, models) = if rng.bool() {
+        ("openai", OPENAI_MODELS)
+    } else {
+        ("groq", GROQ_MODELS)
+    };
     settings["llm_provider"] = provider.into();
     settings["llm_model"] = pick(rng, models).into();
     match rng.u8(0..3) {
@@ -153,7 +177,9 @@ fn phone(rng: &mut Rng) -> String {
 }
 
 fn token(rng: &mut Rng, length: usize) -> String {
-    std::iter::repeat_with(|| rng.alphanumeric()).take(length).collect()
+    std::iter::repeat_with(|| rng.alphanumeric())
+        .take(length)
+        .collect()
 }
 
 fn hex(rng: &mut Rng) -> String {
@@ -162,17 +188,32 @@ fn hex(rng: &mut Rng) -> String {
 
 fn uuid(rng: &mut Rng) -> String {
     let hex = hex(rng);
-    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
+    [
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..],
+    ]
+    .join("-")
 }
 
-const OPENAI_VOICES: &[&str] = &["alloy", "ash", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer"];
-const SPEECHIFY_VOICES: &[&str] = &["henry", "mrbeast", "snoop", "cliff", "kristy", "natasha", "george"];
+const OPENAI_VOICES: &[&str] = &[
+    "alloy", "ash", "coral", "echo", "fable", "nova", "onyx", "sage", "shimmer",
+];
+const SPEECHIFY_VOICES: &[&str] = &[
+    "henry", "mrbeast", "snoop", "cliff", "kristy", "natasha", "george",
+];
 const OPENAI_MODELS: &[&str] = &["gpt-4o", "gpt-4o-mini", "gpt-4.1-mini"];
-const GROQ_MODELS: &[&str] = &["llama-3.3-70b-versatile", "llama-3.1-8b-instant", "mixtral-8x7b-32768"];
+const GROQ_MODELS: &[&str] = &[
+    "llama-3.3-70b-versatile",
+    "llama-3.1-8b-instant",
+    "mixtral-8x7b-32768",
+];
 const NAMES: &[&str] = &[
-    "Nino", "Clara", "Iris", "Max", "Aurora", "Finch", "Vera", "Brand", "Joe", "Lily", "Yusuf", "Hedda",
-    "Tomasz", "Amara", "Pavel", "Ines", "Kofi", "Marit", "Oskar", "Rosa", "Samir", "Thea", "Ugo", "Wanda",
-    "Bruno", "Edda", "Fiona", "Gustav",
+    "Nino", "Clara", "Iris", "Max", "Aurora", "Finch", "Vera", "Brand", "Joe", "Lily", "Yusuf",
+    "Hedda", "Tomasz", "Amara", "Pavel", "Ines", "Kofi", "Marit", "Oskar", "Rosa", "Samir", "Thea",
+    "Ugo", "Wanda", "Bruno", "Edda", "Fiona", "Gustav",
 ];
 const BUSINESSES: &[&str] = &[
     "a family-run pizzeria",
@@ -228,8 +269,16 @@ const TONES: &[&str] = &[
     "matter-of-fact",
     "unhurried",
 ];
-const DAYS: &[&str] =
-    &["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday", "a public holiday"];
+const DAYS: &[&str] = &[
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
+    "a public holiday",
+];
 const PLACES: &[&str] = &[
     "the side entrance",
     "the market square",
@@ -250,24 +299,32 @@ const SENTENCES: &[&str] = &[
     "Offer {service} first; if the caller hesitates, mention that {service} costs {price}.",
     "Never promise {service} before {person} has agreed to it.",
     "Customers who come by car find us at {place}; parking is free for {number} minutes.",
-    "When somebody complains, apologise once, ask what happened, and note it for {person} word for word.",
-    "Prices are {price} for members and {price} for everybody else, and there is no discount on {day}.",
-    "Speak the language of the caller as far as you can, and say so {number} seconds in if you cannot.",
+    "When somebody complains, apologise once, ask what happened, and note it for {person} word for \
+    word.",
+    "Prices are {price} for members and {price} for everybody else, and there is no discount on \
+    {day}.",
+    "Speak the language of the caller as far as you can, and say so {number} seconds in if you \
+    cannot.",
     "Do not give medical, legal or financial advice; suggest {service} with {person} instead.",
     "If the line is bad, ask the caller to ring {phone} again after {hour}.",
     "Repeat every date and every time, for {day} and {day} are easily confused on the phone.",
-    "After {number} failed attempts to understand, hand the call over to {person} without a comment.",
+    "After {number} failed attempts to understand, hand the call over to {person} without a \
+    comment.",
     "Payment is by card or by invoice; for less than {price} we take cash at {place}.",
-    "Regulars such as the choir and the Tuesday club may ask for {service} without paying in advance.",
+    "Regulars such as the choir and the Tuesday club may ask for {service} without paying in \
+    advance.",
     "Tell nobody whether {person} is in the building; offer to take a message and read it back.",
     "Children who call are to be put through to {person} at once, whatever the hour.",
-    "Confirm {service} by text message to the number that is calling, unless the caller wants another one.",
-    "Deliveries arrive at {place} between {hour} and {hour}; drivers who are late should ring {phone}.",
+    "Confirm {service} by text message to the number that is calling, unless the caller wants \
+    another one.",
+    "Deliveries arrive at {place} between {hour} and {hour}; drivers who are late should ring \
+    {phone}.",
     "Say that the call may be recorded, and go on only if the caller does not object.",
     "If asked whether you are a machine, say yes in a {tone} way and offer to fetch {person}.",
     "Cancellations are free until {hour} on the day before, and cost {price} afterwards.",
     "Close with a {tone} word and the next step, for example {service} at {hour} on {day}.",
-    "Keep answers under {number} words, and leave lists of more than three things to a text message.",
+    "Keep answers under {number} words, and leave lists of more than three things to a text \
+    message.",
     "Lost property is kept for {number} weeks at {place}, and {person} has the key.",
     "On {day} the manager is {person}, who decides about {service} up to {price}.",
 ];

@@ -1,8 +1,9 @@
-//! The laboratory: one throwaway server that keeps its promises (`fsync` on), and the databases of the figures in it.
+//! The laboratory: one throwaway server that keeps its promises (`fsync` on), and the databases of
+//! the figures in it.
 //!
-//! What makes rounds alike: autovacuum is off and every round begins with VACUUM and CHECKPOINT instead, so that neither
-//! comes down on one side by chance. A database is a copy of one that was filled once, so both sides begin with the same
-//! pages.
+//! What makes rounds alike: autovacuum is off and every round begins with VACUUM and CHECKPOINT
+//! instead, so that neither comes down on one side by chance. A database is a copy of one that was
+//! filled once, so both sides begin with the same pages.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,8 +17,8 @@ use super::generator::Prompt;
 use super::report::Machine;
 use crate::args::Args;
 
-/// What a server has to promise in production, and room to work in. JIT off: it costs the hand-written statement more than it
-/// gives, and the daemon's session never uses it.
+/// What a server has to promise in production, and room to work in. JIT off: it costs the
+/// hand-written statement more than it gives, and the daemon's session never uses it.
 const SETTINGS: &str = "\
 fsync = on
 synchronous_commit = on
@@ -56,7 +57,10 @@ pub struct Lab {
 impl Lab {
     /// Starts the server.
     pub fn start(args: Args) -> anyhow::Result<Self> {
-        let cluster = Cluster::start(Options { settings: SETTINGS, ..Options::default() })?;
+        let cluster = Cluster::start(Options {
+            settings: SETTINGS,
+            ..Options::default()
+        })?;
         Ok(Self {
             args,
             cluster: Arc::new(cluster),
@@ -83,8 +87,16 @@ impl Lab {
     }
 
     /// The same with prompts of this length.
-    pub async fn copy(&mut self, agents: u32, prompt: Prompt, flavour: Flavour) -> anyhow::Result<Database> {
-        let known = self.templates.iter().find(|(size, length, _)| (*size, *length) == (agents, prompt));
+    pub async fn copy(
+        &mut self,
+        agents: u32,
+        prompt: Prompt,
+        flavour: Flavour,
+    ) -> anyhow::Result<Database> {
+        let known = self
+            .templates
+            .iter()
+            .find(|(size, length, _)| (*size, *length) == (agents, prompt));
         let template = if let Some((_, _, name)) = known {
             name.clone()
         } else {
@@ -113,9 +125,12 @@ impl Lab {
         super::say(format_args!("making a platform of {agents} agents"));
         let name = self.create("").await?;
         let client = database::connect(&self.cluster.url(&name)).await?;
-        database::fill(&client, agents, prompt).await.context("could not fill the platform's tables")?;
+        database::fill(&client, agents, prompt)
+            .await
+            .context("could not fill the platform's tables")?;
         drop(client);
-        // A template must have no other session in it; the server may need a moment to see that ours is over.
+        // A template must have no other session in it; the server may need a moment to see that
+        // ours is over.
         self.alone(&name).await?;
         Ok(name)
     }
@@ -124,7 +139,9 @@ impl Lab {
         self.made += 1;
         let name = format!("bench_{}", self.made);
         let admin = self.admin().await?;
-        admin.batch_execute(&format!("CREATE DATABASE {name} {how}")).await?;
+        admin
+            .batch_execute(&format!("CREATE DATABASE {name} {how}"))
+            .await?;
         self.databases.push(name.clone());
         Ok(name)
     }
@@ -132,10 +149,15 @@ impl Lab {
     async fn alone(&self, name: &str) -> anyhow::Result<()> {
         let admin = self.admin().await?;
         let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1";
-        super::until("a session is over", super::PATIENCE, Duration::from_millis(5), async || {
-            let left: i64 = admin.query_one(sessions, &[&name]).await?.try_get(0)?;
-            Ok((left == 0).then_some(()))
-        })
+        super::until(
+            "a session is over",
+            super::PATIENCE,
+            Duration::from_millis(5),
+            async || {
+                let left: i64 = admin.query_one(sessions, &[&name]).await?.try_get(0)?;
+                Ok((left == 0).then_some(()))
+            },
+        )
         .await
     }
 
@@ -143,10 +165,16 @@ impl Lab {
     pub async fn clear(&mut self) -> anyhow::Result<()> {
         let admin = self.admin().await?;
         for name in std::mem::take(&mut self.databases) {
-            if self.templates.iter().any(|(_, _, template)| *template == name) {
+            if self
+                .templates
+                .iter()
+                .any(|(_, _, template)| *template == name)
+            {
                 self.databases.push(name);
             } else {
-                admin.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await?;
+                admin
+                    .batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)"))
+                    .await?;
             }
         }
         Ok(())
@@ -155,8 +183,12 @@ impl Lab {
     /// Where and when this is.
     pub async fn machine(&self) -> anyhow::Result<Machine> {
         let admin = self.admin().await?;
-        let row =
-            admin.query_one("SELECT current_setting('server_version'), current_date::text", &[]).await?;
+        let row = admin
+            .query_one(
+                "SELECT current_setting('server_version'), current_date::text",
+                &[],
+            )
+            .await?;
         let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = processors
             .lines()
@@ -165,7 +197,11 @@ impl Lab {
         Ok(Machine {
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             processor: model.unwrap_or("unknown").to_owned(),
-            server: version.split_whitespace().next().unwrap_or(version).to_owned(),
+            server: version
+                .split_whitespace()
+                .next()
+                .unwrap_or(version)
+                .to_owned(),
             date: row.try_get(1)?,
         })
     }
@@ -178,8 +214,8 @@ impl Lab {
     /// The process that all of the server's processes are children of.
     pub fn postmaster(&self) -> anyhow::Result<u32> {
         let path = self.cluster.folder().join("data/postmaster.pid");
-        let text =
-            std::fs::read_to_string(&path).with_context(|| format!("could not read {}", path.display()))?;
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("could not read {}", path.display()))?;
         text.lines()
             .next()
             .and_then(|line| line.trim().parse().ok())
@@ -190,13 +226,17 @@ impl Lab {
     pub fn last_words(&self) -> String {
         let log = self.cluster.log();
         let last: Vec<&str> = log.lines().rev().take(5).collect();
-        format!("the end of the server's log: {}", last.into_iter().rev().collect::<Vec<_>>().join("; "))
+        format!(
+            "the end of the server's log: {}",
+            last.into_iter().rev().collect::<Vec<_>>().join("; ")
+        )
     }
 
     /// A file that the server's programs can read; it goes away with the server.
     pub fn file(&self, name: &str, content: &str) -> anyhow::Result<PathBuf> {
         let path = self.cluster.folder().join(name);
-        std::fs::write(&path, content).with_context(|| format!("could not write {}", path.display()))?;
+        std::fs::write(&path, content)
+            .with_context(|| format!("could not write {}", path.display()))?;
         Ok(path)
     }
 }

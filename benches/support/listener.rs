@@ -1,8 +1,9 @@
 //! The rivals: a client that listens to the usual row trigger, and does nothing more than it must.
 //!
-//! It has a thread and an event loop of its own, so that it shares none with what measures it, just as the daemon does not.
-//! It is as quick as such a client can be, and not as careful: no transaction, no check, no lock, no catch-up but after a
-//! lost connection, and its `provider_config` is computed before the change is saved.
+//! It has a thread and an event loop of its own, so that it shares none with what measures it, just
+//! as the daemon does not. It is as quick as such a client can be, and not as careful: no
+//! transaction, no check, no lock, no catch-up but after a lost connection, and its
+//! `provider_config` is computed before the change is saved.
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +16,8 @@ use tokio_postgres::{AsyncMessage, Client, NoTls};
 
 use super::{PATIENCE, database::Database};
 
-const UPDATE: &str = "UPDATE agent_configurations SET provider_config = $2::text::jsonb, updated_at = now() WHERE agent_slug = $1";
+const UPDATE: &str = "UPDATE agent_configurations SET provider_config = $2::text::jsonb, \
+    updated_at = now() WHERE agent_slug = $1";
 
 /// What a client without a mark of its own would find its missed work by.
 const CATCH_UP: &str = "SELECT slug FROM agents WHERE updated_at >= $1";
@@ -30,7 +32,8 @@ pub enum Work {
     Read,
     /// Runs one prepared UPDATE, and gives up when the connection is lost.
     Update,
-    /// The same, and reconnects: at once, then with the daemon's pauses. After LISTEN, one query for what it missed.
+    /// The same, and reconnects: at once, then with the daemon's pauses. After LISTEN, one query
+    /// for what it missed.
     UpdateForEver,
 }
 
@@ -54,7 +57,9 @@ impl Listener {
             ready,
         };
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
             runtime.block_on(async {
                 tokio::select! {
                     _ = stopped => Ok(()),
@@ -62,8 +67,14 @@ impl Listener {
                 }
             })
         });
-        let listener = Self { stop: Some(stop), thread: Some(thread), config };
-        is_ready.recv_timeout(PATIENCE).context("the bare listener did not get as far as to listen")?;
+        let listener = Self {
+            stop: Some(stop),
+            thread: Some(thread),
+            config,
+        };
+        is_ready
+            .recv_timeout(PATIENCE)
+            .context("the bare listener did not get as far as to listen")?;
         Ok(listener)
     }
 
@@ -159,7 +170,11 @@ impl Bare {
         update: &tokio_postgres::Statement,
         slug: &str,
     ) -> anyhow::Result<()> {
-        let config = self.config.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let config = self
+            .config
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         client.execute(update, &[&slug, &config]).await?;
         Ok(())
     }

@@ -1,6 +1,8 @@
-//! What the figures stand on: a server, databases with a believable platform, the real daemon, its rivals, and the report.
+//! What the figures stand on: a server, databases with a believable platform, the real daemon, its
+//! rivals, and the report.
 //!
-//! Every wait is bounded: those of the bench by [`until`], statements by the server's `statement_timeout`.
+//! Every wait is bounded: those of the bench by [`until`], statements by the server's
+//! `statement_timeout`.
 
 pub mod daemon;
 pub mod database;
@@ -24,7 +26,8 @@ pub fn say(text: impl std::fmt::Display) {
     eprintln!("  {text}");
 }
 
-/// Looks every `glance` until the outcome is there, and says what was waited for when it does not come.
+/// Looks every `glance` until the outcome is there, and says what was waited for when it does not
+/// come.
 pub async fn until<T>(
     what: &str,
     patience: Duration,
@@ -36,7 +39,10 @@ pub async fn until<T>(
         if let Some(outcome) = look().await? {
             return Ok(outcome);
         }
-        anyhow::ensure!(begun.elapsed() < patience, "waited {patience:?} in vain until {what}");
+        anyhow::ensure!(
+            begun.elapsed() < patience,
+            "waited {patience:?} in vain until {what}"
+        );
         tokio::time::sleep(glance).await;
     }
 }

@@ -44,7 +44,13 @@ pub fn start(
         &load.clients.to_string(),
     ]);
     command
-        .args(["-T", &load.seconds.to_string(), "-D", &format!("agents={}", load.agents), "-f"])
+        .args([
+            "-T",
+            &load.seconds.to_string(),
+            "-D",
+            &format!("agents={}", load.agents),
+            "-f",
+        ])
         .arg(&load.script);
     if let Some(rate) = load.rate {
         command.args(["-R", &rate.to_string()]);
@@ -52,22 +58,31 @@ pub fn start(
     command.arg(&database.name).stdin(Stdio::null());
     let task = tokio::task::spawn_blocking(move || command.output());
     async move {
-        let output =
-            task.await?.context("could not start pgbench, which belongs to PostgreSQL's server programs")?;
-        let (said, errors) =
-            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let output = task
+            .await?
+            .context("could not start pgbench, which belongs to PostgreSQL's server programs")?;
+        let (said, errors) = (
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr),
+        );
         anyhow::ensure!(output.status.success(), "pgbench failed: {}", errors.trim());
-        let rate = said
-            .lines()
-            .find_map(|line| line.strip_prefix("tps = ")?.split_whitespace().next()?.parse().ok());
+        let rate = said.lines().find_map(|line| {
+            line.strip_prefix("tps = ")?
+                .split_whitespace()
+                .next()?
+                .parse()
+                .ok()
+        });
         rate.with_context(|| format!("pgbench did not say how many transactions it made: {said}"))
     }
 }
 
-/// Lets several databases have the same load, a slice after the other, in turn: the mean of the rates of each.
+/// Lets several databases have the same load, a slice after the other, in turn: the mean of the
+/// rates of each.
 ///
-/// A machine that is quicker or slower for a while is so for all of them; and only the first slice after a checkpoint writes
-/// whole pages to the log, so that what all sides have in common does not hide the difference.
+/// A machine that is quicker or slower for a while is so for all of them; and only the first slice
+/// after a checkpoint writes whole pages to the log, so that what all sides have in common does not
+/// hide the difference.
 pub async fn in_slices<const SIDES: usize>(
     lab: &Lab,
     databases: &[&Database; SIDES],

@@ -59,7 +59,12 @@ pub struct Row {
 
 impl Row {
     /// A row of pairs.
-    pub fn new(label: impl Into<String>, unit: Unit, beside_what: &'static str, pairs: &[Pair]) -> Self {
+    pub fn new(
+        label: impl Into<String>,
+        unit: Unit,
+        beside_what: &'static str,
+        pairs: &[Pair],
+    ) -> Self {
         Self {
             figure: "",
             label: label.into(),
@@ -94,7 +99,11 @@ impl Row {
 
     /// The ratio of each round.
     pub fn ratios(&self) -> Vec<f64> {
-        self.ours.iter().zip(&self.beside).map(|(ours, beside)| ours / beside).collect()
+        self.ours
+            .iter()
+            .zip(&self.beside)
+            .map(|(ours, beside)| ours / beside)
+            .collect()
     }
 
     /// Whether the median meets the goal, if there is one.
@@ -141,7 +150,12 @@ pub struct Machine {
 impl Machine {
     /// In one line.
     pub fn title(&self) -> String {
-        let Self { cores, processor, server, date } = self;
+        let Self {
+            cores,
+            processor,
+            server,
+            date,
+        } = self;
         format!("{cores} cores ({processor}), PostgreSQL {server}, fsync on, {date}")
     }
 }
@@ -181,8 +195,14 @@ impl Report {
             }
             text.push_str(&line(row));
         }
-        let binding = self.rows.iter().filter(|row| row.binding && row.goal.is_some());
-        let met = binding.clone().filter(|row| row.met() == Some(true)).count();
+        let binding = self
+            .rows
+            .iter()
+            .filter(|row| row.binding && row.goal.is_some());
+        let met = binding
+            .clone()
+            .filter(|row| row.met() == Some(true))
+            .count();
         text.push_str(&format!(
             "\n{met} of {} goals met. A goal in brackets is another row's, shown for comparison.\n",
             binding.count()
@@ -195,7 +215,12 @@ impl Report {
 
     /// The same for machines, with every round.
     pub fn json(&self) -> Value {
-        let Machine { cores, processor, server, date } = &self.machine;
+        let Machine {
+            cores,
+            processor,
+            server,
+            date,
+        } = &self.machine;
         json!({
             "machine": { "cores": cores, "processor": processor, "postgresql": server }, "date": date, "quick": self.quick,
             "rows": self.rows.iter().map(Row::json).collect::<Vec<_>>(),
@@ -215,21 +240,38 @@ fn line(row: &Row) -> String {
     let ratios = row.ratios();
     let ratio = if ratios.is_empty() {
         let (least, most) = spread(&row.ours);
-        if row.ours.len() > 1 { format!("({}–{})", digits(least), digits(most)) } else { String::new() }
+        if row.ours.len() > 1 {
+            format!("({}–{})", digits(least), digits(most))
+        } else {
+            String::new()
+        }
     } else {
         let (least, most) = spread(&ratios);
-        format!("{:<5} ({}–{})", digits(median(&ratios)), digits(least), digits(most))
+        format!(
+            "{:<5} ({}–{})",
+            digits(median(&ratios)),
+            digits(least),
+            digits(most)
+        )
     };
     let goal = row.goal.map_or_else(String::new, |goal| {
         let text = goal_text(goal, row.unit);
-        if row.binding { text } else { format!("({text})") }
+        if row.binding {
+            text
+        } else {
+            format!("({text})")
+        }
     });
     let met = match row.met() {
         Some(true) => "yes",
         Some(false) => "no",
         None => "",
     };
-    let met = if row.binding || met.is_empty() { met.to_owned() } else { format!("({met})") };
+    let met = if row.binding || met.is_empty() {
+        met.to_owned()
+    } else {
+        format!("({met})")
+    };
     let text = format!(
         "  {:<width$} {:>10} {:>10}  {ratio:<19} {goal:<8} {met}",
         row.label,

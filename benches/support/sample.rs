@@ -1,8 +1,10 @@
 //! Samples of the time from the commit of an agent to its configuration, one change at a time.
 //!
-//! What counts is the difference of the two commits' stamps, which the server takes (`track_commit_timestamp`), so nothing of
-//! the bench is in it: neither how it looks for the change nor how long its answers take. Both stamps are taken just before
-//! their commit is flushed; so one flush, the agent's, lies between them, and the configuration's own does not: on either side.
+//! What counts is the difference of the two commits' stamps, which the server takes
+//! (`track_commit_timestamp`), so nothing of the bench is in it: neither how it looks for the
+//! change nor how long its answers take. Both stamps are taken just before their commit is flushed;
+//! so one flush, the agent's, lies between them, and the configuration's own does not: on either
+//! side.
 
 use std::time::{Duration, Instant};
 
@@ -14,13 +16,15 @@ use super::listener::Listener;
 use super::{PATIENCE, until};
 
 const LOOK: &str = include_str!("../sql/look.sql");
-const SAVE: &str = "UPDATE agents SET voice_settings = jsonb_set(voice_settings, '{voice_id}', to_jsonb($2::text)), \
-    updated_at = now() WHERE slug = $1";
+const SAVE: &str = "UPDATE agents SET voice_settings = jsonb_set(voice_settings, '{voice_id}', \
+    to_jsonb($2::text)), updated_at = now() WHERE slug = $1";
 
-/// Agents that nobody else saves meanwhile: the last of them, a tenth at most, that call their voice `voice_id`.
+/// Agents that nobody else saves meanwhile: the last of them, a tenth at most, that call their
+/// voice `voice_id`.
 const SUBJECTS: &str =
     "SELECT slug FROM agents WHERE voice_settings ->> 'provider' IN ('elevenlabs', 'cartesia')
-    ORDER BY length(slug) DESC, slug DESC LIMIT greatest(1, least(500, (SELECT count(*) FROM agents) / 30))";
+    ORDER BY length(slug) DESC, slug DESC LIMIT greatest(1, least(500, (SELECT count(*)
+      FROM agents) / 30))";
 
 /// Who brings configurations in sync.
 #[derive(Clone, Copy)]
@@ -45,9 +49,20 @@ impl<'a> Subject<'a> {
         let (writer, watcher) = (connect(&database.url).await?, connect(&database.url).await?);
         let (save, look) = (writer.prepare(SAVE).await?, watcher.prepare(LOOK).await?);
         let rows = watcher.query(SUBJECTS, &[]).await?;
-        let slugs = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<_>, _>>()?;
+        let slugs = rows
+            .iter()
+            .map(|row| row.try_get(0))
+            .collect::<Result<Vec<_>, _>>()?;
         anyhow::ensure!(!slugs.is_empty(), "there is no agent to sample with");
-        Ok(Self { worker, writer, watcher, save, look, slugs, saved: 0 })
+        Ok(Self {
+            worker,
+            writer,
+            watcher,
+            save,
+            look,
+            slugs,
+            saved: 0,
+        })
     }
 
     /// Fails if whoever is to do the work has ended.
@@ -76,8 +91,8 @@ impl<'a> Subject<'a> {
         Ok(row.map(|row| row.try_get(0)).transpose()?)
     }
 
-    /// One sample, in milliseconds, after a pause in which everybody goes to sleep. The bench looks for it gently, so as not
-    /// to be in the way.
+    /// One sample, in milliseconds, after a pause in which everybody goes to sleep. The bench looks
+    /// for it gently, so as not to be in the way.
     pub async fn sample(&mut self) -> anyhow::Result<f64> {
         tokio::time::sleep(Duration::from_micros(fastrand::u64(5_000..30_000))).await;
         let (slug, voice) = self.save().await?;
@@ -85,8 +100,8 @@ impl<'a> Subject<'a> {
         self.wait(&slug, &voice, Duration::from_millis(1)).await
     }
 
-    /// What a client sees, in milliseconds: from the answer to the save to the first look that finds the change. It looks
-    /// without a pause, which takes a processor from the others.
+    /// What a client sees, in milliseconds: from the answer to the save to the first look that
+    /// finds the change. It looks without a pause, which takes a processor from the others.
     pub async fn sample_as_seen(&mut self) -> anyhow::Result<f64> {
         tokio::time::sleep(Duration::from_micros(fastrand::u64(5_000..30_000))).await;
         let (slug, voice) = self.save().await?;
@@ -97,13 +112,18 @@ impl<'a> Subject<'a> {
 
     /// Waits until a change has arrived.
     pub async fn wait(&self, slug: &str, voice: &str, glance: Duration) -> anyhow::Result<f64> {
-        until(&format!("the change of {slug} has arrived"), PATIENCE, glance, async || {
-            let arrived = self.arrived(slug, voice).await?;
-            if arrived.is_none() {
-                self.must_run()?;
-            }
-            Ok(arrived)
-        })
+        until(
+            &format!("the change of {slug} has arrived"),
+            PATIENCE,
+            glance,
+            async || {
+                let arrived = self.arrived(slug, voice).await?;
+                if arrived.is_none() {
+                    self.must_run()?;
+                }
+                Ok(arrived)
+            },
+        )
         .await
     }
 }

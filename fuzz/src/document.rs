@@ -7,8 +7,8 @@ use serde::Deserializer as _;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The members of an object in their order, duplicates included; nothing where it is none, or where a key is one that no
-/// text can hold.
+/// The members of an object in their order, duplicates included; nothing where it is none, or where
+/// a key is one that no text can hold.
 pub fn members(raw: &str) -> Option<Vec<(String, String)>> {
     struct Members;
     impl<'de> Visitor<'de> for Members {
@@ -42,7 +42,11 @@ pub fn object(column: Option<&str>) -> Option<Vec<(String, String)>> {
 
 /// The value of a key: of duplicates the last, as `jsonb` has it.
 pub fn get<'a>(members: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    members.iter().rev().find(|(key, _)| key == name).map(|(_, value)| &**value)
+    members
+        .iter()
+        .rev()
+        .find(|(key, _)| key == name)
+        .map(|(_, value)| &**value)
 }
 
 /// Whether every string in a value, keys included, can be read as text.
@@ -50,14 +54,18 @@ pub fn is_text(raw: &str) -> bool {
     serde_json::from_str::<serde_json::Value>(raw).is_ok()
 }
 
-/// The text of a `jsonb` column that was given this: keys sorted, by length first; of duplicates the last; no white space.
-/// Numbers stay as they are written.
+/// The text of a `jsonb` column that was given this: keys sorted, by length first; of duplicates
+/// the last; no white space. Numbers stay as they are written.
 pub fn jsonb(raw: &str) -> String {
     if let Some(members) = members(raw) {
-        let sorted: BTreeMap<_, _> =
-            members.iter().map(|(key, value)| ((key.len(), key), jsonb(value))).collect();
-        let sorted: Vec<_> =
-            sorted.into_iter().map(|((_, key), value)| format!("{}: {value}", quote(key))).collect();
+        let sorted: BTreeMap<_, _> = members
+            .iter()
+            .map(|(key, value)| ((key.len(), key), jsonb(value)))
+            .collect();
+        let sorted: Vec<_> = sorted
+            .into_iter()
+            .map(|((_, key), value)| format!("{}: {value}", quote(key)))
+            .collect();
         return format!("{{{}}}", sorted.join(", "));
     }
     if let Ok(items) = serde_json::from_str::<Vec<Box<RawValue>>>(raw) {

@@ -2,8 +2,9 @@
 //!
 //! An input is bytes: of each, the lowest three bits say what happens, and the others how much.
 //!
-//! What must hold: what was asked for comes out once, each slug once, or as "everything" if there was more than is kept; a
-//! wake-up is never lost, and one that was taken does not come again; and what is kept has a bound (G12).
+//! What must hold: what was asked for comes out once, each slug once, or as "everything" if there
+//! was more than is kept; a wake-up is never lost, and one that was taken does not come again; and
+//! what is kept has a bound (G12).
 
 use std::collections::BTreeSet;
 use std::future::Future as _;
@@ -34,7 +35,8 @@ pub fn inbox(mut data: &[u8]) {
                 inbox.close(format!("cause {size}"));
                 expected.closed = Some(format!("cause {size}"));
             }
-            3 => (0..size * 64).for_each(|n| deliver(&inbox, &mut expected, &format!("agent-{size}-{n}"))),
+            3 => (0..size * 64)
+                .for_each(|n| deliver(&inbox, &mut expected, &format!("agent-{size}-{n}"))),
             _ => {
                 let (payload, rest) = data.split_at(size.min(data.len()));
                 data = rest;
@@ -63,17 +65,30 @@ fn take(inbox: &Inbox, expected: &mut Expected) {
     match inbox.take() {
         // Of more slugs than are kept, the first are.
         Asked::Everything(first) => {
-            assert!(all && first.len() == Inbox::CAPACITY && first.iter().all(|slug| slugs.contains(slug)));
+            assert!(
+                all && first.len() == Inbox::CAPACITY
+                    && first.iter().all(|slug| slugs.contains(slug))
+            );
         }
         asked => assert_eq!((asked, all), (Asked::Slugs(slugs), false)),
     }
 }
 
 fn agrees(inbox: &Inbox, expected: &Expected) {
-    assert_eq!((inbox.has_news(), inbox.is_closed()), (expected.woken, expected.closed.is_some()));
+    assert_eq!(
+        (inbox.has_news(), inbox.is_closed()),
+        (expected.woken, expected.closed.is_some())
+    );
     assert_eq!(inbox.cause(), expected.closed.clone().unwrap_or_default());
     let mut context = Context::from_waker(Waker::noop());
     let arrived = pin!(inbox.arrival()).poll(&mut context);
     let wakes = expected.woken || expected.closed.is_some();
-    assert_eq!(arrived, if wakes { Poll::Ready(()) } else { Poll::Pending });
+    assert_eq!(
+        arrived,
+        if wakes {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    );
 }

@@ -1,17 +1,22 @@
 //! The mapping: agent × configuration × rules.
 //!
-//! An input is text in parts, set apart by lines that hold `%` alone. The first part is the columns that do not exist, or are not
-//! what they mostly are, a letter each (see [`targets`]); the others are, in this order: the agent's voice settings, the
-//! `provider_config`, the configuration's voice settings, the agent's name and prompt, the configuration's temperature, voice
-//! id and name, and the rules. A part that is not there is a null; rules that are not there are those of the program.
+//! An input is text in parts, set apart by lines that hold `%` alone. The first part is the columns
+//! that do not exist, or are not what they mostly are, a letter each (see [`targets`]); the others
+//! are, in this order: the agent's voice settings, the `provider_config`, the configuration's voice
+//! settings, the agent's name and prompt, the configuration's temperature, voice id and name, and
+//! the rules. A part that is not there is a null; rules that are not there are those of the
+//! program.
 //!
-//! What must hold: the mapping does not panic; it answers with a plan, or with reasons that quote no text (M7); a plan that is
-//! carried out leaves nothing to do, whether the columns keep JSON as text or as `jsonb` (M8); and what no rule owns comes back
-//! to the letter, in its order (M5). Of the old provider nothing survives under a new one (M4).
+//! What must hold: the mapping does not panic; it answers with a plan, or with reasons that quote
+//! no text (M7); a plan that is carried out leaves nothing to do, whether the columns keep JSON as
+//! text or as `jsonb` (M8); and what no rule owns comes back to the letter, in its order (M5). Of
+//! the old provider nothing survives under a new one (M4).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agent_sync::mapping::{Agent, Changes, Configuration, NumberColumn, Rules, Targets, check, plan};
+use agent_sync::mapping::{
+    Agent, Changes, Configuration, NumberColumn, Rules, Targets, check, plan,
+};
 use toml::de::{DeTable, DeValue};
 
 use super::document;
@@ -65,9 +70,22 @@ impl Input {
             agent_name,
             rules,
         ] = std::array::from_fn(|_| parts.next());
-        let row =
-            Row { agent_name, voice_id, temperature, provider_config, voice_settings, ..Row::default() };
-        Self { settings, name, prompt, row, columns, rules }
+        let row = Row {
+            agent_name,
+            voice_id,
+            temperature,
+            provider_config,
+            voice_settings,
+            ..Row::default()
+        };
+        Self {
+            settings,
+            name,
+            prompt,
+            row,
+            columns,
+            rules,
+        }
     }
 
     fn agent(&self) -> Agent<'_> {
@@ -80,8 +98,9 @@ impl Input {
     }
 }
 
-/// Which columns exist: `n`, `p`, `i`, `v`, `d` and `t` are the first letters, more or less, of those that do not. `4`: the
-/// temperature is a `real`; `N`: a `numeric`; `1`: a `numeric` with one digit behind the point.
+/// Which columns exist: `n`, `p`, `i`, `v`, `d` and `t` are the first letters, more or less, of
+/// those that do not. `4`: the temperature is a `real`; `N`: a `numeric`; `1`: a `numeric` with one
+/// digit behind the point.
 fn targets(letters: &str) -> Targets {
     let has = |letter: char| letters.contains(letter);
     Targets {
@@ -116,8 +135,13 @@ pub fn holds(input: &Input) {
             return tells_no_text(input, &rejection.to_string());
         }
     };
-    // What is wrong with an agent is so whatever its configuration; what is right with both is right with the agent.
-    assert_eq!(checked.as_ref().ok(), Some(&first.warnings), "the agent alone is judged differently");
+    // What is wrong with an agent is so whatever its configuration; what is right with both is
+    // right with the agent.
+    assert_eq!(
+        checked.as_ref().ok(),
+        Some(&first.warnings),
+        "the agent alone is judged differently"
+    );
     for jsonb in [false, true] {
         let mut after = input.row.clone();
         if !after.apply(&first.changes, &targets, jsonb) {
@@ -125,7 +149,12 @@ pub fn holds(input: &Input) {
         }
         match plan(rules, &targets, &agent, &after.borrowed()) {
             Ok(second) => {
-                assert!(second.changes.is_empty(), "M8: {:?} after {:?}", second.changes, first.changes);
+                assert!(
+                    second.changes.is_empty(),
+                    "M8: {:?} after {:?}",
+                    second.changes,
+                    first.changes
+                );
                 assert_eq!(first.warnings, second.warnings);
             }
             Err(rejection) => panic!("M8: {after:?} was written, and is refused: {rejection}"),
@@ -136,9 +165,14 @@ pub fn holds(input: &Input) {
     }
 }
 
-/// The reasons may name keys and quote numbers, and no text of the agent's or the configuration's (M7).
+/// The reasons may name keys and quote numbers, and no text of the agent's or the configuration's
+/// (M7).
 fn tells_no_text(input: &Input, reasons: &str) {
-    let columns = [&input.settings, &input.row.provider_config, &input.row.voice_settings];
+    let columns = [
+        &input.settings,
+        &input.row.provider_config,
+        &input.row.voice_settings,
+    ];
     let mut texts = Vec::new();
     for column in columns.into_iter().flatten() {
         document::strings(column, &mut texts);
@@ -146,13 +180,22 @@ fn tells_no_text(input: &Input, reasons: &str) {
     // In a key, in the rules or in what is no JSON at all, it is no text of a value.
     let told = texts.iter().any(|text| text.contains(super::SECRET));
     let count = |text: &str| text.matches(super::SECRET).count();
-    let all: usize = columns.into_iter().flatten().chain(&input.rules).map(|text| count(text)).sum();
+    let all: usize = columns
+        .into_iter()
+        .flatten()
+        .chain(&input.rules)
+        .map(|text| count(text))
+        .sum();
     if told && all == texts.iter().map(|text| count(text)).sum::<usize>() {
-        assert!(!reasons.contains(super::SECRET), "M7: a text is quoted: {reasons}");
+        assert!(
+            !reasons.contains(super::SECRET),
+            "M7: a text is quoted: {reasons}"
+        );
     }
 }
 
-/// What the rules own, read from their text a second time: of each section, its fields by provider, and of any other.
+/// What the rules own, read from their text a second time: of each section, its fields by provider,
+/// and of any other.
 struct Owned(BTreeMap<String, (BTreeMap<String, Fields>, Fields)>);
 
 type Fields = BTreeSet<String>;
@@ -164,28 +207,50 @@ impl Owned {
         // As it is written: a bound may have more digits than any type of a number holds.
         let table = DeTable::parse(text).expect("the rules have been read");
         let fields = |rule: Option<&DeValue>| -> Fields {
-            let fields =
-                rule.and_then(|rule| rule.get("fields")).and_then(|fields| fields.get_ref().as_table());
+            let fields = rule
+                .and_then(|rule| rule.get("fields"))
+                .and_then(|fields| fields.get_ref().as_table());
             fields
-                .map(|fields| fields.keys().map(|name| name.get_ref().to_string()).collect())
+                .map(|fields| {
+                    fields
+                        .keys()
+                        .map(|name| name.get_ref().to_string())
+                        .collect()
+                })
                 .unwrap_or_default()
         };
         let section = |section: &DeValue| {
-            let providers = section.get("providers").and_then(|providers| providers.get_ref().as_table());
+            let providers = section
+                .get("providers")
+                .and_then(|providers| providers.get_ref().as_table());
             let by_name = providers
                 .into_iter()
                 .flatten()
                 .map(|(name, rule)| (name.get_ref().to_string(), fields(Some(rule.get_ref()))));
-            (by_name.collect(), fields(section.get("other").map(toml::Spanned::get_ref)))
+            (
+                by_name.collect(),
+                fields(section.get("other").map(toml::Spanned::get_ref)),
+            )
         };
-        let sections = table.get_ref().iter().filter(|(name, _)| name.get_ref() != "settings");
-        Self(sections.map(|(name, table)| (name.get_ref().to_string(), section(table.get_ref()))).collect())
+        let sections = table
+            .get_ref()
+            .iter()
+            .filter(|(name, _)| name.get_ref() != "settings");
+        Self(
+            sections
+                .map(|(name, table)| (name.get_ref().to_string(), section(table.get_ref())))
+                .collect(),
+        )
     }
 
     /// Whether any rule of the section writes the field, or it is the provider.
     fn owns(&self, section: &str, field: &str) -> bool {
         let (providers, other) = &self.0[section];
-        field == "provider" || providers.values().chain([other]).any(|fields| fields.contains(field))
+        field == "provider"
+            || providers
+                .values()
+                .chain([other])
+                .any(|fields| fields.contains(field))
     }
 
     /// What the rule of one provider writes.
@@ -197,35 +262,59 @@ impl Owned {
 
 fn keeps_what_is_foreign(owned: &Owned, input: &Input, written: &str) {
     let after = document::members(written).unwrap_or_default();
-    assert!(written.starts_with('{'), "what is written is no object: {written}");
-    let Some(before) = document::object(input.row.provider_config.as_deref()) else { return };
+    assert!(
+        written.starts_with('{'),
+        "what is written is no object: {written}"
+    );
+    let Some(before) = document::object(input.row.provider_config.as_deref()) else {
+        return;
+    };
     if !document::is_text(written) {
         return;
     }
     let foreign = |members: &[(String, String)], owns: &dyn Fn(&str) -> bool| {
-        members.iter().filter(|(key, _)| !owns(key)).cloned().collect::<Vec<_>>()
+        members
+            .iter()
+            .filter(|(key, _)| !owns(key))
+            .cloned()
+            .collect::<Vec<_>>()
     };
     let sections = |name: &str| owned.0.contains_key(name);
-    assert_eq!(foreign(&before, &sections), foreign(&after, &sections), "M5");
+    assert_eq!(
+        foreign(&before, &sections),
+        foreign(&after, &sections),
+        "M5"
+    );
     for section in owned.0.keys() {
-        let (Some(before), Some(after)) = (document::get(&before, section), document::get(&after, section))
-        else {
+        let (Some(before), Some(after)) = (
+            document::get(&before, section),
+            document::get(&after, section),
+        ) else {
             continue;
         };
         if before == after {
             continue;
         }
         let after = document::members(after).expect("a section that was written is an object");
-        let provider = document::get(&after, "provider").expect("a section that was written has a provider");
+        let provider =
+            document::get(&after, "provider").expect("a section that was written has a provider");
         let owns = |name: &str| owned.owns(section, name);
-        let Some(before) = document::members(before) else { continue };
-        assert_eq!(foreign(&before, &owns), foreign(&after, &owns), "M5 in {section}");
+        let Some(before) = document::members(before) else {
+            continue;
+        };
+        assert_eq!(
+            foreign(&before, &owns),
+            foreign(&after, &owns),
+            "M5 in {section}"
+        );
         let provider: String = serde_json::from_str(provider).expect("a provider is text");
-        let former =
-            document::get(&before, "provider").and_then(|raw| serde_json::from_str::<String>(raw).ok());
+        let former = document::get(&before, "provider")
+            .and_then(|raw| serde_json::from_str::<String>(raw).ok());
         if former.as_ref() != Some(&provider) {
             let rule = owned.rule(section, &provider);
-            let left = after.iter().find(|(key, _)| owns(key) && key != "provider" && !rule.contains(key));
+            let left = after
+                .iter()
+                .find(|(key, _)| owns(key) && key != "provider" && !rule.contains(key));
             assert_eq!(left, None, "M4: a field of {former:?} under {provider:?}");
         }
     }
@@ -244,8 +333,8 @@ impl Row {
         }
     }
 
-    /// What an UPDATE does. Says whether it can be foretold: a number that the column refuses cannot, nor can a `jsonb` that was
-    /// given strings that are no text.
+    /// What an UPDATE does. Says whether it can be foretold: a number that the column refuses
+    /// cannot, nor can a `jsonb` that was given strings that are no text.
     fn apply(&mut self, changes: &Changes<'_>, targets: &Targets, jsonb: bool) -> bool {
         let set = |column: &mut Option<String>, change: Option<&str>| {
             if let Some(change) = change {
@@ -257,7 +346,10 @@ impl Row {
         set(&mut self.agent_image, changes.agent_image);
         set(&mut self.voice_id, changes.voice_id.as_deref());
         set(&mut self.voice_settings, changes.voice_settings.as_deref());
-        set(&mut self.provider_config, changes.provider_config.as_deref());
+        set(
+            &mut self.provider_config,
+            changes.provider_config.as_deref(),
+        );
         if jsonb {
             let written = [
                 (&mut self.voice_settings, changes.voice_settings.is_some()),
@@ -272,8 +364,13 @@ impl Row {
                 }
             }
         }
-        let Some(wanted) = changes.temperature.as_deref() else { return true };
-        let Some(stored) = targets.temperature.and_then(|column| stored(column, wanted)) else {
+        let Some(wanted) = changes.temperature.as_deref() else {
+            return true;
+        };
+        let Some(stored) = targets
+            .temperature
+            .and_then(|column| stored(column, wanted))
+        else {
             return false;
         };
         self.temperature = Some(stored);
@@ -298,7 +395,9 @@ fn stored(column: NumberColumn, number: &str) -> Option<String> {
             kept(value == 0.0, value.is_finite()).then(|| value.to_string())
         }
         NumberColumn::Numeric { scale: None } => Some(number.to_owned()),
-        NumberColumn::Numeric { scale: Some(scale) } => rounded(number, usize::try_from(scale).ok()?),
+        NumberColumn::Numeric { scale: Some(scale) } => {
+            rounded(number, usize::try_from(scale).ok()?)
+        }
     }
 }
 
@@ -308,10 +407,18 @@ fn rounded(number: &str, scale: usize) -> Option<String> {
     if fraction.contains(['e', 'E']) || integer.contains(['e', 'E']) || integer.len() > 15 {
         return None;
     }
-    let (sign, integer) = integer.strip_prefix('-').map_or(("", integer), |integer| ("-", integer));
-    let mut digits: Vec<u8> = fraction.bytes().chain(std::iter::repeat(b'0')).take(scale + 1).collect();
+    let (sign, integer) = integer
+        .strip_prefix('-')
+        .map_or(("", integer), |integer| ("-", integer));
+    let mut digits: Vec<u8> = fraction
+        .bytes()
+        .chain(std::iter::repeat(b'0'))
+        .take(scale + 1)
+        .collect();
     let up = digits.pop()? >= b'5';
-    let units: i64 = format!("{integer}{}", String::from_utf8(digits).ok()?).parse().ok()?;
+    let units: i64 = format!("{integer}{}", String::from_utf8(digits).ok()?)
+        .parse()
+        .ok()?;
     let units = format!("{:0>width$}", units + i64::from(up), width = scale + 1);
     let (integer, fraction) = units.split_at(units.len() - scale);
     Some(format!("{sign}{integer}.{fraction}"))

@@ -1,7 +1,7 @@
 //! The rules file (M9): any text.
 //!
-//! What must hold: it is read or refused, and refused with every mistake at a place that exists. Rules that are read map a few
-//! agents as any rules do (see `mapping`).
+//! What must hold: it is read or refused, and refused with every mistake at a place that exists.
+//! Rules that are read map a few agents as any rules do (see `mapping`).
 
 use agent_sync::mapping::Rules;
 
@@ -15,27 +15,42 @@ const AGENTS: &[&str] = &[
     r#"{"provider":"acme","llm_provider":"","stt_provider":null,"loudness_normalization":"true"}"#,
 ];
 
-const CONFIG: &str =
-    r#"{"a":1.00,"tts":{"provider":"openai","voice":"v","x":null},"llm":{"provider":"groq"},"stt":null}"#;
+const CONFIG: &str = r#"{"a":1.00,"tts":{"provider":"openai","voice":"v","x":null},"llm":{"provider":"groq"},"stt":null}"#;
 
 /// The target.
 pub fn rules(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
     if let Err(error) = Rules::parse(text) {
         assert!(!error.mistakes.is_empty(), "refused for no reason");
         let lines: Vec<_> = text.split('\n').collect();
         for mistake in &error.mistakes {
-            let line = mistake.line.checked_sub(1).and_then(|index| lines.get(index));
+            let line = mistake
+                .line
+                .checked_sub(1)
+                .and_then(|index| lines.get(index));
             let columns = line.map(|line| line.chars().count() + 1);
             let is_there = columns.is_some_and(|columns| (1..=columns).contains(&mistake.column));
             assert!(is_there, "no such place: {mistake}");
-            assert!(!mistake.to_string().chars().any(char::is_control), "{mistake:?}");
+            assert!(
+                !mistake.to_string().chars().any(char::is_control),
+                "{mistake:?}"
+            );
         }
         return;
     }
     for agent in AGENTS {
-        let row = Row { provider_config: Some(CONFIG.to_owned()), ..Row::default() };
+        let row = Row {
+            provider_config: Some(CONFIG.to_owned()),
+            ..Row::default()
+        };
         let (settings, rules) = (Some((*agent).to_owned()), Some(text.to_owned()));
-        holds(&Input { settings, row, rules, ..Input::default() });
+        holds(&Input {
+            settings,
+            row,
+            rules,
+            ..Input::default()
+        });
     }
 }

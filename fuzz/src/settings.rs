@@ -1,10 +1,12 @@
 //! The settings (I3): a file, a drop-in beside it, and an environment.
 //!
-//! An input is the form of `tests/cases/settings`: lines after `$ ` are variables, lines after `=> ` are left out, and all others are
-//! the file, up to a line `@` alone, behind which the drop-in begins.
+//! An input is the form of `tests/cases/settings`: lines after `$ ` are variables, lines after
+//! `=> ` are left out, and all others are the file, up to a line `@` alone, behind which the
+//! drop-in begins.
 //!
-//! What must hold: they are loaded, or refused with every mistake; and a password in a connection string is never told, whatever
-//! key somebody has put it in (G11). Such a string begins with `postgres://app:hunter2` here.
+//! What must hold: they are loaded, or refused with every mistake; and a password in a connection
+//! string is never told, whatever key somebody has put it in (G11). Such a string begins with
+//! `postgres://app:hunter2` here.
 
 use std::ffi::OsString;
 use std::fs;
@@ -15,24 +17,48 @@ use tempfile::TempDir;
 
 /// The target.
 pub fn settings(data: &[u8]) {
-    let Ok(text) = std::str::from_utf8(data) else { return };
-    // Settings name files, which are opened: of those that a fuzzer makes up, devices are better left alone.
-    if ["dev", "proc", "sys/", "\\"].iter().any(|part| text.contains(part)) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    // Settings name files, which are opened: of those that a fuzzer makes up, devices are better
+    // left alone.
+    if ["dev", "proc", "sys/", "\\"]
+        .iter()
+        .any(|part| text.contains(part))
+    {
         return;
     }
-    let of = |mark: &str| text.lines().filter_map(|line| line.strip_prefix(mark)).collect::<Vec<_>>();
-    let rest: Vec<_> =
-        text.lines().filter(|line| !line.starts_with("$ ") && !line.starts_with("=> ")).collect();
+    let of = |mark: &str| {
+        text.lines()
+            .filter_map(|line| line.strip_prefix(mark))
+            .collect::<Vec<_>>()
+    };
+    let rest: Vec<_> = text
+        .lines()
+        .filter(|line| !line.starts_with("$ ") && !line.starts_with("=> "))
+        .collect();
     let rest = rest.join("\n");
-    let (file, drop_in) = rest.split_once("\n@\n").map_or((&*rest, None), |(file, rest)| (file, Some(rest)));
+    let (file, drop_in) = rest
+        .split_once("\n@\n")
+        .map_or((&*rest, None), |(file, rest)| (file, Some(rest)));
     let variables = of("$ ");
-    let variables: Vec<_> = variables.iter().filter_map(|line| line.split_once('=')).collect();
+    let variables: Vec<_> = variables
+        .iter()
+        .filter_map(|line| line.split_once('='))
+        .collect();
 
     let path = written(file, drop_in);
-    let environment = variables.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
+    let environment = variables
+        .iter()
+        .map(|(name, value)| (OsString::from(name), OsString::from(value)));
     let told = match Settings::load_from(&Sources::new(None, Some(&path), environment)) {
         Ok(loaded) => {
-            let targets: Vec<_> = loaded.settings.databases.values().map(Database::target).collect();
+            let targets: Vec<_> = loaded
+                .settings
+                .databases
+                .values()
+                .map(Database::target)
+                .collect();
             format!("{loaded:?} {targets:?}")
         }
         Err(error) => {
@@ -40,10 +66,13 @@ pub fn settings(data: &[u8]) {
             error.to_string()
         }
     };
-    // In the name of a variable, or behind anything else than the beginning of a connection string, it is no password.
+    // In the name of a variable, or behind anything else than the beginning of a connection string,
+    // it is no password.
     let count = |text: &str, what: &str| text.matches(what).count();
-    let passwords: usize =
-        ["\"", "'", "="].iter().map(|before| count(text, &format!("{before}{BEGINNING}"))).sum();
+    let passwords: usize = ["\"", "'", "="]
+        .iter()
+        .map(|before| count(text, &format!("{before}{BEGINNING}")))
+        .sum();
     if passwords == count(text, super::SECRET) {
         assert!(!told.contains(super::SECRET), "G11: {told}");
     }
@@ -53,14 +82,18 @@ pub fn settings(data: &[u8]) {
 const BEGINNING: &str = "postgres://app:hunter2";
 
 thread_local! {
-    /// Where the files are: one directory for all inputs, for they come some thousand times a second.
+    /// Where the files are: one directory for all inputs, for they come some thousand times a
+    /// second.
     static DIRECTORY: TempDir = tempfile::tempdir().expect("a directory");
 }
 
 /// Writes the files, and gives the path of the first.
 fn written(file: &str, drop_in: Option<&str>) -> PathBuf {
     DIRECTORY.with(|directory| {
-        let (path, beside) = (directory.path().join("agent-sync.toml"), directory.path().join("databases.d"));
+        let (path, beside) = (
+            directory.path().join("agent-sync.toml"),
+            directory.path().join("databases.d"),
+        );
         fs::write(&path, file).expect("a file can be written");
         fs::create_dir_all(&beside).expect("a directory can be made");
         let beside = beside.join("drop-in.toml");

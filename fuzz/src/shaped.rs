@@ -1,5 +1,6 @@
-//! The mapping again, on agents and configurations that are mostly as they should be: bytes are choices, of keys and values that mean
-//! something. So the fuzzer need not find out what JSON is before it gets anywhere.
+//! The mapping again, on agents and configurations that are mostly as they should be: bytes are
+//! choices, of keys and values that mean something. So the fuzzer need not find out what JSON is
+//! before it gets anywhere.
 //!
 //! The only input that people cannot read; it is printed when it fails.
 
@@ -17,12 +18,16 @@ pub fn shaped(data: &[u8]) {
         ..Row::default()
     };
     let input = Input {
-        columns: choices.pick(&["", "4", "N", "1", "t", "v", "d", "nv"]).to_owned(),
+        columns: choices
+            .pick(&["", "4", "N", "1", "t", "v", "d", "nv"])
+            .to_owned(),
         name: choices.maybe(text),
         prompt: None,
         settings: choices.maybe(settings),
         row,
-        rules: choices.maybe(|choices| choices.pick(RULES).to_owned()).filter(|text| !text.is_empty()),
+        rules: choices
+            .maybe(|choices| choices.pick(RULES).to_owned())
+            .filter(|text| !text.is_empty()),
     };
     holds(&input);
 }
@@ -30,12 +35,13 @@ pub fn shaped(data: &[u8]) {
 const RULES: &[&str] = &[
     "",
     "",
-    "settings.temperature.type = 'number'\nsettings.model.type = 'json'\n\
-     llm.provider_from = ['llm_provider', 'provider']\nllm.other.fields.model = 'model'\n\
-     llm.providers.groq.fields = { model = { from = 'llm_model', default = 1.50 }, a = 'temperature' }",
-    "settings.temperature = { type = 'number', min = -1, max = 1e3 }\nsettings.stability.type = 'boolean'\n\
-     x.provider_from = ['provider']\nx.other.fields = { provider_ = 'stability', '\"' = { from = 'x', default = true } }\n\
-     tts.provider_from = ['provider']\ntts.other.warn = true\ntts.other.fields.voice = 'temperature'",
+    "settings.temperature.type = 'number'\nsettings.model.type = 'json'\nllm.provider_from = \
+    ['llm_provider', 'provider']\nllm.other.fields.model = 'model'\nllm.providers.groq.fields = { \
+    model = { from = 'llm_model', default = 1.50 }, a = 'temperature' }",
+    "settings.temperature = { type = 'number', min = -1, max = 1e3 }\nsettings.stability.type = \
+    'boolean'\nx.provider_from = ['provider']\nx.other.fields = { provider_ = 'stability', '\"' = \
+    { from = 'x', default = true } }\ntts.provider_from = ['provider']\ntts.other.warn = \
+    true\ntts.other.fields.voice = 'temperature'",
 ];
 
 const KEYS: &[&str] = &[
@@ -80,7 +86,9 @@ struct Choices<'a>(&'a [u8]);
 
 impl Choices<'_> {
     fn next(&mut self) -> u8 {
-        let Some((first, rest)) = self.0.split_first() else { return 0 };
+        let Some((first, rest)) = self.0.split_first() else {
+            return 0;
+        };
         self.0 = rest;
         *first
     }
@@ -99,7 +107,10 @@ impl Choices<'_> {
 }
 
 /// The JSON text of an object with such members; white space in it where there are blanks in `gap`.
-fn object(choices: &mut Choices<'_>, member: impl Fn(&mut Choices<'_>) -> (String, String)) -> String {
+fn object(
+    choices: &mut Choices<'_>,
+    member: impl Fn(&mut Choices<'_>) -> (String, String),
+) -> String {
     let gap = choices.pick(&["", "", " ", "\n\t"]);
     let members: Vec<_> = (0..choices.below(9))
         .map(|_| {
@@ -117,9 +128,9 @@ fn settings(choices: &mut Choices<'_>) -> String {
         let value = match key {
             _ if choices.below(8) == 0 => value(choices, 2),
             "temperature" | "stability" | "similarity_boost" => number_or_text(choices),
-            "loudness_normalization" | "text_normalization" => {
-                choices.pick(&["true", "false", "\"true\"", "null", "1"]).to_owned()
-            }
+            "loudness_normalization" | "text_normalization" => choices
+                .pick(&["true", "false", "\"true\"", "null", "1"])
+                .to_owned(),
             key if key.contains("provider") => format!("\"{}\"", choices.pick(PROVIDERS)),
             _ => format!("\"{}\"", text(choices)),
         };
@@ -150,7 +161,9 @@ fn config(choices: &mut Choices<'_>) -> String {
 
 fn encoded(choices: &mut Choices<'_>, object: String) -> String {
     let layers = choices.pick(&["", "", "", "", "s", "ss", "sss", "ssss"]);
-    layers.chars().fold(object, |text, _| serde_json::Value::from(text).to_string())
+    layers
+        .chars()
+        .fold(object, |text, _| serde_json::Value::from(text).to_string())
 }
 
 /// Any JSON, this deep at most.
@@ -162,33 +175,64 @@ fn value(choices: &mut Choices<'_>, depth: usize) -> String {
         3 => number_or_text(choices),
         4 => format!("\"{}\"", text(choices)),
         5 => format!("\"{}\"", super::SECRET),
-        6 => format!("[{},{}]", value(choices, depth - 1), value(choices, depth - 1)),
-        _ => object(choices, |choices| (choices.pick(KEYS).to_owned(), value(choices, depth - 1))),
+        6 => format!(
+            "[{},{}]",
+            value(choices, depth - 1),
+            value(choices, depth - 1)
+        ),
+        _ => object(choices, |choices| {
+            (choices.pick(KEYS).to_owned(), value(choices, depth - 1))
+        }),
     }
 }
 
 fn number_or_text(choices: &mut Choices<'_>) -> String {
     let number = number(choices);
-    if choices.below(3) == 0 { format!("\"{number}\"") } else { number }
+    if choices.below(3) == 0 {
+        format!("\"{number}\"")
+    } else {
+        number
+    }
 }
 
 /// A number in digits of one's choice: few or many, with a point and an exponent.
 fn number(choices: &mut Choices<'_>) -> String {
     let digits = |choices: &mut Choices<'_>, most: usize| -> String {
-        (0..=choices.below(most)).map(|_| char::from(b'0' + choices.next() % 10)).collect()
+        (0..=choices.below(most))
+            .map(|_| char::from(b'0' + choices.next() % 10))
+            .collect()
     };
     let whole = match choices.below(4) {
         0 | 1 => choices.pick(&["0", "1", "2"]).to_owned(),
         _ => format!("{}{}", choices.pick(&["1", "9"]), digits(choices, 24)),
     };
-    let fraction = if choices.below(2) == 0 { String::new() } else { format!(".{}", digits(choices, 24)) };
-    let exponent = choices.pick(&["", "", "", "", "e0", "E+2", "e-3", "e-400", "e400", "e-16384", "e131072"]);
-    format!("{}{whole}{fraction}{exponent}", choices.pick(&["", "", "", "-"]))
+    let fraction = if choices.below(2) == 0 {
+        String::new()
+    } else {
+        format!(".{}", digits(choices, 24))
+    };
+    let exponent = choices.pick(&[
+        "", "", "", "", "e0", "E+2", "e-3", "e-400", "e400", "e-16384", "e131072",
+    ]);
+    format!(
+        "{}{whole}{fraction}{exponent}",
+        choices.pick(&["", "", "", "-"])
+    )
 }
 
 /// What stands between the quotes of a string.
 fn text(choices: &mut Choices<'_>) -> String {
-    let word =
-        choices.pick(&["v", "sonic", "é", "0.5", "\\n", "\\ud83d\\ude00", "\\u0000", "\\ud800", " 1 ", ""]);
+    let word = choices.pick(&[
+        "v",
+        "sonic",
+        "é",
+        "0.5",
+        "\\n",
+        "\\ud83d\\ude00",
+        "\\u0000",
+        "\\ud800",
+        " 1 ",
+        "",
+    ]);
     word.repeat(choices.below(3))
 }

@@ -15,13 +15,17 @@ use crate::show::Clean;
 /// What is served, with a line about each.
 const PATHS: &[(&str, &str)] = &[
     ("/", "the status page"),
-    ("/livez", "200 while the loop of every database makes progress"),
+    (
+        "/livez",
+        "200 while the loop of every database makes progress",
+    ),
     ("/readyz", "200 while every database is served"),
     ("/metrics", "metrics for Prometheus"),
     ("/status", "everything as JSON"),
 ];
 
-/// What a browser may do with an answer: show it, and nothing besides. The page brings a policy of its own.
+/// What a browser may do with an answer: show it, and nothing besides. The page brings a policy of
+/// its own.
 const POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// An answer before it has its headers.
@@ -36,17 +40,28 @@ impl Answer {
     /// A text for people.
     pub(super) fn text(status: StatusCode, body: impl Into<String>) -> Self {
         let body = Clean::lines(&body.into()).into_owned();
-        Self { status, content_type: "text/plain; charset=utf-8", policy: POLICY, body }
+        Self {
+            status,
+            content_type: "text/plain; charset=utf-8",
+            policy: POLICY,
+            body,
+        }
     }
 
     /// Something for machines.
     pub(super) fn of(content_type: &'static str, body: &str) -> Self {
         let body = Clean::lines(body).into_owned();
-        Self { status: StatusCode::OK, content_type, policy: POLICY, body }
+        Self {
+            status: StatusCode::OK,
+            content_type,
+            policy: POLICY,
+            body,
+        }
     }
 }
 
-/// Answers a request that came in at this address, or at the Unix socket. Its body, if it has one, is not read.
+/// Answers a request that came in at this address, or at the Unix socket. Its body, if it has one,
+/// is not read.
 pub(super) fn answer<B>(
     request: &Request<B>,
     local: Option<SocketAddr>,
@@ -56,13 +71,20 @@ pub(super) fn answer<B>(
     let answer = if !is_for_us(host, local) {
         Answer::text(
             StatusCode::MISDIRECTED_REQUEST,
-            "this daemon answers on a loopback address, and so only to localhost, 127.0.0.1 and [::1] as the name of the \
-             host\n",
+            "this daemon answers on a loopback address, and so only to localhost, 127.0.0.1 and \
+            [::1] as the name of the host\n",
         )
     } else if ![Method::GET, Method::HEAD].contains(request.method()) {
-        Answer::text(StatusCode::METHOD_NOT_ALLOWED, "there is nothing here to change: GET and HEAD\n")
+        Answer::text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "there is nothing here to change: GET and HEAD\n",
+        )
     } else {
-        route(request.uri().path(), request.uri().query().unwrap_or_default(), board)
+        route(
+            request.uri().path(),
+            request.uri().query().unwrap_or_default(),
+            board,
+        )
     };
     respond(answer)
 }
@@ -72,31 +94,53 @@ fn route(path: &str, query: &str, board: &Board) -> Answer {
         "/" => page::page(),
         "/livez" => health::live(&board.snapshot()),
         "/readyz" => health::ready(&board.snapshot()),
-        "/metrics" => Answer::of(metrics::CONTENT_TYPE, &metrics::exposition(&board.snapshot())),
+        "/metrics" => Answer::of(
+            metrics::CONTENT_TYPE,
+            &metrics::exposition(&board.snapshot()),
+        ),
         "/status" => match status::Wanted::parse(query) {
-            Ok(wanted) => Answer::of("application/json", &status::status(&board.snapshot(), &wanted)),
+            Ok(wanted) => Answer::of(
+                "application/json",
+                &status::status(&board.snapshot(), &wanted),
+            ),
             Err(mistake) => Answer::text(StatusCode::BAD_REQUEST, mistake + "\n"),
         },
         _ => {
-            let paths: Vec<_> = PATHS.iter().map(|(path, what)| format!("{path:<9} {what}")).collect();
-            Answer::text(StatusCode::NOT_FOUND, format!("not found; there are:\n{}\n", paths.join("\n")))
+            let paths: Vec<_> = PATHS
+                .iter()
+                .map(|(path, what)| format!("{path:<9} {what}"))
+                .collect();
+            Answer::text(
+                StatusCode::NOT_FOUND,
+                format!("not found; there are:\n{}\n", paths.join("\n")),
+            )
         }
     }
 }
 
 fn respond(answer: Answer) -> Response<Full<Bytes>> {
-    let Answer { status, content_type, policy, body } = answer;
+    let Answer {
+        status,
+        content_type,
+        policy,
+        body,
+    } = answer;
     let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
     *response.status_mut() = status;
     let mut set = |name: HeaderName, value: &'static str| {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
     };
     set(header::CONTENT_TYPE, content_type);
     set(header::CONTENT_SECURITY_POLICY, policy);
     set(header::CACHE_CONTROL, "no-store");
     set(header::X_CONTENT_TYPE_OPTIONS, "nosniff");
     set(header::REFERRER_POLICY, "no-referrer");
-    set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    set(
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    );
     if status == StatusCode::METHOD_NOT_ALLOWED {
         set(header::ALLOW, "GET, HEAD");
     }
@@ -108,8 +152,16 @@ mod tests {
     use super::*;
 
     fn ask(method: &str, path: &str) -> Response<Full<Bytes>> {
-        let request = Request::builder().method(method).uri(path).body(()).unwrap_or_default();
-        answer(&request, Some(SocketAddr::from(([127, 0, 0, 1], 9878))), &Board::default())
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .body(())
+            .unwrap_or_default();
+        answer(
+            &request,
+            Some(SocketAddr::from(([127, 0, 0, 1], 9878))),
+            &Board::default(),
+        )
     }
 
     #[test]
@@ -127,16 +179,27 @@ mod tests {
     fn nothing_can_be_changed_and_the_answer_says_so() {
         for method in ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW"] {
             let response = ask(method, "/status");
-            assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{method}");
+            assert_eq!(
+                response.status(),
+                StatusCode::METHOD_NOT_ALLOWED,
+                "{method}"
+            );
             assert_eq!(response.headers()[header::ALLOW], "GET, HEAD");
         }
     }
 
     #[test]
     fn a_query_that_is_not_understood_is_refused() {
-        assert_eq!(ask("GET", "/status?problems=5&changes=0").status(), StatusCode::OK);
+        assert_eq!(
+            ask("GET", "/status?problems=5&changes=0").status(),
+            StatusCode::OK
+        );
         for query in ["problem=5", "problems=many", "problems", "problems=-1"] {
-            assert_eq!(ask("GET", &format!("/status?{query}")).status(), StatusCode::BAD_REQUEST, "{query}");
+            assert_eq!(
+                ask("GET", &format!("/status?{query}")).status(),
+                StatusCode::BAD_REQUEST,
+                "{query}"
+            );
         }
     }
 }

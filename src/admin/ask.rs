@@ -1,5 +1,5 @@
-//! One question to a running daemon over HTTP, and its answer: the client half, for `agent-sync probe`. So small that it
-//! needs no crate, and a container needs no shell and no curl.
+//! One question to a running daemon over HTTP, and its answer: the client half, for
+//! `agent-sync probe`. So small that it needs no crate, and a container needs no shell and no curl.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -27,7 +27,8 @@ pub enum AskError {
     Silent,
     /// A program of another user listens there.
     #[error(
-        "a program of the user {0} listens there: expected root, this user, or the owner of the directory"
+        "a program of the user {0} listens there: expected root, this user, or the owner of the \
+        directory"
     )]
     Stranger(u32),
     /// Something else listens there.
@@ -38,8 +39,17 @@ pub enum AskError {
 /// Asks for a path at this address; the status and the text of the answer.
 pub async fn ask(address: SocketAddr, path: &str) -> Result<(u16, String), AskError> {
     let address = reachable(address);
-    let asking = async { exchange(TcpStream::connect(address).await?, &address.to_string(), path).await };
-    tokio::time::timeout(PATIENCE, asking).await.map_err(|_| AskError::Silent)?
+    let asking = async {
+        exchange(
+            TcpStream::connect(address).await?,
+            &address.to_string(),
+            path,
+        )
+        .await
+    };
+    tokio::time::timeout(PATIENCE, asking)
+        .await
+        .map_err(|_| AskError::Silent)?
 }
 
 /// The same at the Unix socket, of a program of a user who may make files beside it.
@@ -50,12 +60,19 @@ pub async fn ask_socket(socket: &Path, path: &str) -> Result<(u16, String), AskE
         let beside = socket.parent().unwrap_or(Path::new("/"));
         // This process belongs to its user.
         let trusted = [Path::new("/proc/self"), beside].map(fs::metadata);
-        if user != 0 && !trusted.into_iter().flatten().any(|owner| owner.uid() == user) {
+        if user != 0
+            && !trusted
+                .into_iter()
+                .flatten()
+                .any(|owner| owner.uid() == user)
+        {
             return Err(AskError::Stranger(user));
         }
         exchange(stream, "localhost", path).await
     };
-    tokio::time::timeout(PATIENCE, asking).await.map_err(|_| AskError::Silent)?
+    tokio::time::timeout(PATIENCE, asking)
+        .await
+        .map_err(|_| AskError::Silent)?
 }
 
 /// A daemon that listens on every address is asked by way of loopback.
@@ -85,8 +102,12 @@ async fn exchange(
 fn parse(answer: &str) -> Option<(u16, String)> {
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let mut words = head.split(' ');
-    let status = words.next().filter(|version| version.starts_with("HTTP/1."));
-    status.and(words.next()?.parse().ok()).map(|status| (status, body.to_owned()))
+    let status = words
+        .next()
+        .filter(|version| version.starts_with("HTTP/1."));
+    status
+        .and(words.next()?.parse().ok())
+        .map(|status| (status, body.to_owned()))
 }
 
 #[cfg(test)]
@@ -97,9 +118,13 @@ mod tests {
     fn an_answer_is_its_status_and_its_body() {
         let answer = "HTTP/1.0 503 Service Unavailable\r\ncontent-length: 3\r\n\r\nno\n";
         assert_eq!(parse(answer), Some((503, "no\n".to_owned())));
-        for strange in
-            ["", "SSH-2.0-OpenSSH_9.2\r\n", "HTTP/1.0\r\n\r\n", "HTTP/1.0 ok ok\r\n\r\n", "X 200 OK\r\n\r\n"]
-        {
+        for strange in [
+            "",
+            "SSH-2.0-OpenSSH_9.2\r\n",
+            "HTTP/1.0\r\n\r\n",
+            "HTTP/1.0 ok ok\r\n\r\n",
+            "X 200 OK\r\n\r\n",
+        ] {
             assert_eq!(parse(strange), None, "{strange:?}");
         }
     }

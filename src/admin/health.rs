@@ -1,4 +1,5 @@
-//! `/livez` and `/readyz`: one line a database, for whoever looks at a failing probe. The rules are `observe::verdict`'s.
+//! `/livez` and `/readyz`: one line a database, for whoever looks at a failing probe. The rules are
+//! `observe::verdict`'s.
 
 use std::fmt::Write as _;
 
@@ -74,7 +75,11 @@ mod tests {
         snapshot.taken.1 += Duration::from_millis(1);
         let answer = live(&snapshot);
         assert_eq!(answer.status, 503);
-        assert!(answer.body.as_str().starts_with("eu: no progress for 55 s"), "{}", answer.body);
+        assert!(
+            answer.body.as_str().starts_with("eu: no progress for 55 s"),
+            "{}",
+            answer.body
+        );
     }
 
     #[test]
@@ -83,13 +88,20 @@ mod tests {
         let observer = board.observer("eu", "localhost");
         observer.tell(&Event::Leading { server: "x" });
         let what = "the trigger t\u{1b}[2J\u{9b}\u{202e}\nus: ready (draining) is gone".to_owned();
-        let finding = Finding { what, remedy: "a\u{1b}b".into(), misses_changes: true };
-        observer.tell(&Event::Lost { cause: &finding.what, remedy: &finding.remedy });
+        let finding = Finding {
+            what,
+            remedy: "a\u{1b}b".into(),
+            misses_changes: true,
+        };
+        observer.tell(&Event::Lost {
+            cause: &finding.what,
+            remedy: &finding.remedy,
+        });
         let answer = ready(&board.snapshot());
         assert_eq!(
             answer.body.as_str(),
-            "eu: not ready: database unavailable: the trigger t\\u001b[2J\\u009b\\u202e; us: ready (draining) is gone; \
-             try: a\\u001bb\n"
+            "eu: not ready: database unavailable: the trigger t\\u001b[2J\\u009b\\u202e; us: ready \
+            (draining) is gone; try: a\\u001bb\n"
         );
     }
 }

@@ -1,10 +1,12 @@
 //! `/metrics`: every metric, in one table, in the text format of Prometheus.
 //!
-//! The table is the single source of truth for names, types, labels and help; the exposition and `docs/metrics.md` are
-//! made from it, and what the dashboard and the alert rules name is tested against it. Names follow the conventions of
-//! Prometheus: base units, `_total` for what only grows.
+//! The table is the single source of truth for names, types, labels and help; the exposition and
+//! `docs/metrics.md` are made from it, and what the dashboard and the alert rules name is tested
+//! against it. Names follow the conventions of Prometheus: base units, `_total` for what only
+//! grows.
 //!
-//! A reading that is not known is left out, and not told as 0: what is waiting is known only to the daemon that leads.
+//! A reading that is not known is left out, and not told as 0: what is waiting is known only to the
+//! daemon that leads.
 
 use std::fmt::Write as _;
 
@@ -69,7 +71,11 @@ struct Buckets {
 impl<const N: usize> From<&Histogram<N>> for Buckets {
     fn from(histogram: &Histogram<N>) -> Self {
         let cumulative = histogram.cumulative().collect();
-        Self { cumulative, sum: histogram.sum(), count: histogram.count() }
+        Self {
+            cumulative,
+            sum: histogram.sum(),
+            count: histogram.count(),
+        }
     }
 }
 
@@ -88,8 +94,8 @@ const METRICS: &[Metric] = &[
         kind: Kind::Gauge,
         unit: "",
         label: None,
-        help: "Whether the database is served, as /readyz says: this daemon leads and has caught up, or it stands by; and \
-               nothing is found that makes changes be missed.",
+        help: "Whether the database is served, as /readyz says: this daemon leads and has caught \
+            up, or it stands by; and nothing is found that makes changes be missed.",
         read: Read::Database(|state, _| Some(flag(unready(state).is_empty()))),
     },
     Metric {
@@ -97,25 +103,38 @@ const METRICS: &[Metric] = &[
         kind: Kind::Gauge,
         unit: "",
         label: None,
-        help: "Whether this daemon leads in the database. Of all daemons of a database, one should.",
+        help: "Whether this daemon leads in the database. Of all daemons of a database, one \
+            should.",
         read: Read::Database(|state, _| Some(flag(state.phase.leads()))),
     },
     Metric {
         name: "agent_sync_phase",
         kind: Kind::Gauge,
         unit: "",
-        label: Some(("phase", "connecting, standby, catching_up, draining, waiting or lost")),
-        help: "What the loop of the database is doing: 1 for the phase that it is in, 0 for the others.",
-        read: Read::Each(|state| Phase::ALL.map(|phase| (phase.name(), flag(phase == state.phase))).to_vec()),
+        label: Some((
+            "phase",
+            "connecting, standby, catching_up, draining, waiting or lost",
+        )),
+        help: "What the loop of the database is doing: 1 for the phase that it is in, 0 for the \
+            others.",
+        read: Read::Each(|state| {
+            Phase::ALL
+                .map(|phase| (phase.name(), flag(phase == state.phase)))
+                .to_vec()
+        }),
     },
     Metric {
         name: "agent_sync_agents_total",
         kind: Kind::Counter,
         unit: "",
-        label: Some(("result", "synced, unchanged, missing, rejected, failed or gone")),
-        help: "Agents looked at, by what came of it; one with several configurations counts for each that was synced \
-               (written) or unchanged. missing: no configuration has the slug; rejected: the settings cannot be mapped; \
-               failed: PostgreSQL refused the write; gone: there is no such agent any more.",
+        label: Some((
+            "result",
+            "synced, unchanged, missing, rejected, failed or gone",
+        )),
+        help: "Agents looked at, by what came of it; one with several configurations counts for \
+            each that was synced (written) or unchanged. missing: no configuration has the slug; \
+            rejected: the settings cannot be mapped; failed: PostgreSQL refused the write; gone: \
+            there is no such agent any more.",
         read: Read::Each(|state| {
             let totals = &state.totals;
             vec![
@@ -133,8 +152,8 @@ const METRICS: &[Metric] = &[
         kind: Kind::Histogram,
         unit: "seconds",
         label: None,
-        help: "How long after an agent was saved its batch was committed, by the clock of the server; from the statement \
-               that saved it, so a writer that commits late adds to it.",
+        help: "How long after an agent was saved its batch was committed, by the clock of the \
+            server; from the statement that saved it, so a writer that commits late adds to it.",
         read: Read::Buckets(|state| (&state.latency).into()),
     },
     Metric {
@@ -166,8 +185,8 @@ const METRICS: &[Metric] = &[
         kind: Kind::Gauge,
         unit: "rows",
         label: None,
-        help: "Rows waiting in the outbox, counted up to 100000, as of a second ago or so; of a huge outbox, less often. Known only \
-               to the daemon that leads, like the next two.",
+        help: "Rows waiting in the outbox, counted up to 100000, as of a second ago or so; of a \
+            huge outbox, less often. Known only to the daemon that leads, like the next two.",
         read: Read::Database(|state, _| backlog(state).map(|backlog| float(backlog.rows))),
     },
     Metric {
@@ -179,29 +198,48 @@ const METRICS: &[Metric] = &[
         read: Read::Database(|state, snapshot| {
             let backlog = backlog(state)?;
             let since = snapshot.taken.1.saturating_duration_since(backlog.taken);
-            Some(backlog.oldest.map_or(0.0, |age| (age + since).as_secs_f64()))
+            Some(
+                backlog
+                    .oldest
+                    .map_or(0.0, |age| (age + since).as_secs_f64()),
+            )
         }),
     },
     Metric {
         name: "agent_sync_problems",
         kind: Kind::Gauge,
         unit: "",
-        label: Some(("kind", "missing_configuration, rejected, ambiguous or failed")),
-        help: "Agents that are not in sync and that an agent or a configuration has to be mended for, counted up to 100000.",
+        label: Some((
+            "kind",
+            "missing_configuration, rejected, ambiguous or failed",
+        )),
+        help: "Agents that are not in sync and that an agent or a configuration has to be mended \
+            for, counted up to 100000.",
         read: Read::Each(|state| {
             let kinds = backlog(state).map(|backlog| backlog.problems.each());
-            kinds.into_iter().flatten().map(|(kind, count)| (kind, float(count))).collect()
+            kinds
+                .into_iter()
+                .flatten()
+                .map(|(kind, count)| (kind, float(count)))
+                .collect()
         }),
     },
     Metric {
         name: "agent_sync_findings",
         kind: Kind::Gauge,
         unit: "",
-        label: Some(("misses_changes", "true: changes may be missed while it is so; or false")),
-        help: "Things found wrong with the database itself, such as a trigger that is missing; /status has them in words.",
+        label: Some((
+            "misses_changes",
+            "true: changes may be missed while it is so; or false",
+        )),
+        help: "Things found wrong with the database itself, such as a trigger that is missing; \
+            /status has them in words.",
         read: Read::Each(|state| {
             let count = |misses| {
-                let found = state.findings.iter().filter(|found| found.finding.misses_changes == misses);
+                let found = state
+                    .findings
+                    .iter()
+                    .filter(|found| found.finding.misses_changes == misses);
                 float(u64::try_from(found.count()).unwrap_or(u64::MAX))
             };
             vec![("true", count(true)), ("false", count(false))]
@@ -212,8 +250,9 @@ const METRICS: &[Metric] = &[
         kind: Kind::Gauge,
         unit: "",
         label: None,
-        help: "Configurations that differ from what the rules make of their agents, as of the last comparison. One is made when the \
-               rules change, and again about once a minute until none differs. Left out before the first.",
+        help: "Configurations that differ from what the rules make of their agents, as of the last \
+            comparison. One is made when the rules change, and again about once a minute until \
+            none differs. Left out before the first.",
         read: Read::Database(|state, _| state.compared.map(|compared| float(compared.differing))),
     },
     Metric {
@@ -222,18 +261,26 @@ const METRICS: &[Metric] = &[
         unit: "seconds since 1970",
         label: None,
         help: "When that comparison was made.",
-        read: Read::Database(|state, _| state.compared.map(|compared| seconds_since_1970(compared.at))),
+        read: Read::Database(|state, _| {
+            state
+                .compared
+                .map(|compared| seconds_since_1970(compared.at))
+        }),
     },
     Metric {
         name: "agent_sync_wakeups_total",
         kind: Kind::Counter,
         unit: "",
         label: Some(("cause", "notification, request, sweep, retry, poll or busy")),
-        help: "Times that the sleeping loop woke up, by cause. request: somebody asked for a slug by NOTIFY; retry: for a \
-               failed write; busy: for what somebody else had locked.",
+        help: "Times that the sleeping loop woke up, by cause. request: somebody asked for a slug \
+            by NOTIFY; retry: for a failed write; busy: for what somebody else had locked.",
         read: Read::Each(|state| {
             let counts = state.wake_ups.iter();
-            WakeUp::ALL.iter().zip(counts).map(|(cause, count)| (cause.name(), float(*count))).collect()
+            WakeUp::ALL
+                .iter()
+                .zip(counts)
+                .map(|(cause, count)| (cause.name(), float(*count)))
+                .collect()
         }),
     },
     Metric {
@@ -249,7 +296,8 @@ const METRICS: &[Metric] = &[
         kind: Kind::Counter,
         unit: "seconds",
         label: None,
-        help: "The time in which the database could not be reached or worked in, the running outage included.",
+        help: "The time in which the database could not be reached or worked in, the running \
+            outage included.",
         read: Read::Database(|state, snapshot| Some(state.outage(snapshot.taken.1).as_secs_f64())),
     },
     Metric {
@@ -316,7 +364,9 @@ fn float(count: u64) -> f64 {
 }
 
 fn seconds_since_1970(time: std::time::SystemTime) -> f64 {
-    time.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+    time.duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs_f64()
 }
 
 /// Every metric with its values.
@@ -332,15 +382,21 @@ impl Metric {
     fn write(&self, snapshot: &Snapshot, text: &mut String) {
         let Self { name, help, .. } = self;
         // A String takes everything that is written to it.
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {}", self.kind.name());
+        let _ = writeln!(
+            text,
+            "# HELP {name} {help}\n# TYPE {name} {}",
+            self.kind.name()
+        );
         if let Read::Process(read) = &self.read {
-            let labels =
-                self.label.map(|(label, _)| format!("{{{label}=\"{}\"}}", env!("CARGO_PKG_VERSION")));
+            let labels = self
+                .label
+                .map(|(label, _)| format!("{{{label}=\"{}\"}}", env!("CARGO_PKG_VERSION")));
             if let Some(value) = read(snapshot) {
                 let _ = writeln!(text, "{name}{} {value}", labels.unwrap_or_default());
             }
         }
-        // The name of a database is made of letters, digits, `_` and `-`: nothing in it has to be escaped.
+        // The name of a database is made of letters, digits, `_` and `-`: nothing in it has to be
+        // escaped.
         for (database, state) in &snapshot.databases {
             match &self.read {
                 Read::Process(_) => {}
@@ -352,17 +408,28 @@ impl Metric {
                 Read::Each(read) => {
                     let label = self.label.map_or("", |(label, _)| label);
                     for (word, value) in read(state) {
-                        let _ =
-                            writeln!(text, "{name}{{database=\"{database}\",{label}=\"{word}\"}} {value}");
+                        let _ = writeln!(
+                            text,
+                            "{name}{{database=\"{database}\",{label}=\"{word}\"}} {value}"
+                        );
                     }
                 }
                 Read::Buckets(read) => {
-                    let Buckets { cumulative, sum, count } = read(state);
+                    let Buckets {
+                        cumulative,
+                        sum,
+                        count,
+                    } = read(state);
                     for (bound, below) in cumulative {
-                        let _ =
-                            writeln!(text, "{name}_bucket{{database=\"{database}\",le=\"{bound}\"}} {below}");
+                        let _ = writeln!(
+                            text,
+                            "{name}_bucket{{database=\"{database}\",le=\"{bound}\"}} {below}"
+                        );
                     }
-                    let _ = writeln!(text, "{name}_bucket{{database=\"{database}\",le=\"+Inf\"}} {count}");
+                    let _ = writeln!(
+                        text,
+                        "{name}_bucket{{database=\"{database}\",le=\"+Inf\"}} {count}"
+                    );
                     let _ = writeln!(text, "{name}_sum{{database=\"{database}\"}} {sum}");
                     let _ = writeln!(text, "{name}_count{{database=\"{database}\"}} {count}");
                 }
@@ -373,17 +440,41 @@ impl Metric {
 
 /// `docs/metrics.md`.
 pub fn reference() -> String {
-    let mut text = format!("{HEAD}| metric | type | unit | labels | what it says |\n|---|---|---|---|---|\n");
-    for Metric { name, kind, unit, label, help, read } in METRICS {
+    let mut text =
+        format!("{HEAD}| metric | type | unit | labels | what it says |\n|---|---|---|---|---|\n");
+    for Metric {
+        name,
+        kind,
+        unit,
+        label,
+        help,
+        read,
+    } in METRICS
+    {
         let database = (!matches!(read, Read::Process(_))).then(|| "`database`".to_owned());
         let own = label.map(|(label, values)| format!("`{label}` ({values})"));
-        let labels = database.into_iter().chain(own).collect::<Vec<_>>().join(", ");
-        let _ = writeln!(text, "| `{name}` | {} | {unit} | {labels} | {help} |", kind.name());
+        let labels = database
+            .into_iter()
+            .chain(own)
+            .collect::<Vec<_>>()
+            .join(", ");
+        let _ = writeln!(
+            text,
+            "| `{name}` | {} | {unit} | {labels} | {help} |",
+            kind.name()
+        );
     }
-    let bounds = |bounds: &[f64]| bounds.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let bounds = |bounds: &[f64]| {
+        bounds
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
     let _ = writeln!(
         text,
-        "\nThe buckets of `agent_sync_sync_latency_seconds`: {}.\n\nThe buckets of `agent_sync_batch_rows`: {}.",
+        "\nThe buckets of `agent_sync_sync_latency_seconds`: {}.\n\nThe buckets of \
+        `agent_sync_batch_rows`: {}.",
         bounds(&crate::observe::histogram::LATENCY),
         bounds(&crate::observe::histogram::ROWS)
     );
@@ -404,14 +495,17 @@ scrape_configs:
       - targets: [\"127.0.0.1:9878\"]
 ```
 
-`database` is the name that the settings give a database. No metric holds a slug, for there may be a million of them: which agents
-are not in sync says `/status`, the status page, and `SELECT * FROM agent_sync.problem`. What is not known is left out and not told
+`database` is the name that the settings give a database. No metric holds a slug, for there may
+  be a million of them: which agents
+are not in sync says `/status`, the status page, and `SELECT *
+  FROM agent_sync.problem`. What is not known is left out and not told
 as 0: of several daemons for one database, only the one that leads knows what is waiting there.
 
 ";
 
 const TAIL: &str = "
-In `packaging/` there are alert rules (`prometheus/agent-sync.rules.yaml`) and a dashboard (`grafana/agent-sync.json`) that use them.
+In `packaging/` there are alert rules (`prometheus/agent-sync.rules.yaml`) and a dashboard
+  (`grafana/agent-sync.json`) that use them.
 ";
 
 #[cfg(test)]
@@ -422,14 +516,29 @@ mod tests {
     #[test]
     fn names_follow_the_conventions_of_prometheus() {
         for (index, metric) in METRICS.iter().enumerate() {
-            let Metric { name, kind, unit, help, .. } = metric;
+            let Metric {
+                name,
+                kind,
+                unit,
+                help,
+                ..
+            } = metric;
             let allowed = |c: char| c.is_ascii_lowercase() || c == '_';
             assert!(name.chars().all(allowed), "{name}");
             assert_eq!(*kind == Kind::Counter, name.ends_with("_total"), "{name}");
             let base = unit.split(' ').next().unwrap_or_default();
-            assert!(name.trim_end_matches("_total").ends_with(base), "{name} is in {unit}");
-            assert!(!help.contains(['\n', '\\', '|']) && help.ends_with('.'), "{name}");
-            assert!(METRICS[..index].iter().all(|other| other.name != *name), "{name} is told once");
+            assert!(
+                name.trim_end_matches("_total").ends_with(base),
+                "{name} is in {unit}"
+            );
+            assert!(
+                !help.contains(['\n', '\\', '|']) && help.ends_with('.'),
+                "{name}"
+            );
+            assert!(
+                METRICS[..index].iter().all(|other| other.name != *name),
+                "{name} is told once"
+            );
         }
     }
 
@@ -438,9 +547,20 @@ mod tests {
         let board = Board::default();
         let _observer = board.observer("eu-1", "");
         let text = exposition(&board.snapshot());
-        assert!(text.contains("\nagent_sync_up{database=\"eu-1\"} 0\n"), "{text}");
-        for unknown in ["outbox_rows", "outbox_oldest_seconds", "problems", "last_sync_timestamp_seconds"] {
-            assert!(!text.contains(&format!("\nagent_sync_{unknown}{{")), "{unknown}");
+        assert!(
+            text.contains("\nagent_sync_up{database=\"eu-1\"} 0\n"),
+            "{text}"
+        );
+        for unknown in [
+            "outbox_rows",
+            "outbox_oldest_seconds",
+            "problems",
+            "last_sync_timestamp_seconds",
+        ] {
+            assert!(
+                !text.contains(&format!("\nagent_sync_{unknown}{{")),
+                "{unknown}"
+            );
         }
     }
 }

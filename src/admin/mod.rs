@@ -1,17 +1,22 @@
-//! Saying over HTTP how the daemon is doing (I8): `/livez`, `/readyz`, `/metrics`, `/status`, and the status page at `/`.
+//! Saying over HTTP how the daemon is doing (I8): `/livez`, `/readyz`, `/metrics`, `/status`, and
+//! the status page at `/`.
 //!
-//! Authority: none. Everything is read from the [`Board`]; nothing here touches PostgreSQL, waits for a loop, or changes
-//! anything. It runs in a thread of its own with an event loop of its own, so a request costs no database a moment, and a
-//! loop that hangs does not keep anybody from being told so.
+//! Authority: none. Everything is read from the [`Board`]; nothing here touches PostgreSQL, waits
+//! for a loop, or changes anything. It runs in a thread of its own with an event loop of its own,
+//! so a request costs no database a moment, and a loop that hangs does not keep anybody from being
+//! told so.
 //!
-//! - `server` listens at the port and at the Unix socket, and bounds what a client can take; `socket` makes the socket.
+//! - `server` listens at the port and at the Unix socket, and bounds what a client can take;
+//!   `socket` makes the socket.
 //! - `answer` knows the paths, and what every answer says about itself; `host` whom it is for.
-//! - `health`, `metrics` and `status` are the answers; `process` and `time` help them; `page` is the page.
-//! - `ask` is the other side: one question to a running daemon, for `agent-sync probe`. At the port anybody can answer; at the socket
-//!   only the daemon can (S20).
+//! - `health`, `metrics` and `status` are the answers; `process` and `time` help them; `page` is
+//!   the page.
+//! - `ask` is the other side: one question to a running daemon, for `agent-sync probe`. At the port
+//!   anybody can answer; at the socket only the daemon can (S20).
 //!
-//! Invariant: no secret and no value of a row is served, because the board has none (G11).
-//! On failure: a port that cannot be had is an ERROR in the log, and is tried again; the databases are synced all the same.
+//! Invariant: no secret and no value of a row is served, because the board has none (G11). On
+//! failure: a port that cannot be had is an ERROR in the log, and is tried again; the databases are
+//! synced all the same.
 
 mod answer;
 pub mod ask;
@@ -48,9 +53,14 @@ impl Admin {
         let (socket, path) = watch::channel(settings.socket.clone());
         let thread = std::thread::Builder::new().name("admin".to_owned());
         let started = thread.spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
             runtime.block_on(async {
-                tokio::join!(server::serve(address, &board), server::serve_socket(path, &board))
+                tokio::join!(
+                    server::serve(address, &board),
+                    server::serve_socket(path, &board)
+                )
             });
             Ok::<_, std::io::Error>(())
         });
@@ -63,7 +73,9 @@ impl Admin {
     /// Goes on elsewhere, if it is elsewhere.
     pub fn reload(&self, settings: &settings::Admin) {
         let settings::Admin { listen, socket } = settings;
-        self.listen.send_if_modified(|now| std::mem::replace(now, *listen) != *listen);
-        self.socket.send_if_modified(|now| std::mem::replace(now, socket.clone()) != *socket);
+        self.listen
+            .send_if_modified(|now| std::mem::replace(now, *listen) != *listen);
+        self.socket
+            .send_if_modified(|now| std::mem::replace(now, socket.clone()) != *socket);
     }
 }

@@ -1,8 +1,9 @@
-//! The listener, and the bounds on what a client can take: how many connections there are, how large the head of a request
-//! is, how long it takes to arrive, and how long a connection lives.
+//! The listener, and the bounds on what a client can take: how many connections there are, how
+//! large the head of a request is, how long it takes to arrive, and how long a connection lives.
 //!
-//! One connection too many costs the oldest its place, and not the newest: answers take milliseconds, so whatever is old
-//! has said nothing, or is being kept open. So a crowd of silent clients keeps nobody from being served.
+//! One connection too many costs the oldest its place, and not the newest: answers take
+//! milliseconds, so whatever is old has said nothing, or is being kept open. So a crowd of silent
+//! clients keeps nobody from being served.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -30,29 +31,34 @@ use crate::observe::Board;
 /// How many connections there are at most.
 const CONNECTIONS: usize = 64;
 
-/// How long the head of a request may take to arrive, and a connection may be idle between two requests.
+/// How long the head of a request may take to arrive, and a connection may be idle between two
+/// requests.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 
 /// How large the head may be, and how many headers it may have.
 const HEAD_SIZE: usize = 16 * 1024;
 const HEADERS: usize = 64;
 
-/// How long a connection lives; a client that wants more makes another one. An answer that is being sent then has a little
-/// more time.
+/// How long a connection lives; a client that wants more makes another one. An answer that is being
+/// sent then has a little more time.
 const LIFE: Duration = Duration::from_secs(120);
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The pause before a port that could not be had is tried again, and after a connection could not be accepted.
+/// The pause before a port that could not be had is tried again, and after a connection could not
+/// be accepted.
 const BIND_PAUSE: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves at a port until nobody can say any more at which.
 pub(super) async fn serve(listen: watch::Receiver<Option<SocketAddr>>, board: &Arc<Board>) {
     follow(listen, async |address| {
-        let Some(address) = address else { return std::future::pending().await };
+        let Some(address) = address else {
+            return std::future::pending().await;
+        };
         let listener = bind(address).await;
         let local = listener.local_addr().unwrap_or(address);
-        info!(address = %local, "serving /livez, /readyz, /metrics, /status and the status page over HTTP");
+        info!(address = %local, "serving /livez, /readyz, /metrics, /status and the status page \
+            over HTTP");
         attend(async || Ok(listener.accept().await?.0), Some(local), board).await;
     })
     .await;
@@ -61,14 +67,17 @@ pub(super) async fn serve(listen: watch::Receiver<Option<SocketAddr>>, board: &A
 /// The same at a Unix socket.
 pub(super) async fn serve_socket(socket: watch::Receiver<PathBuf>, board: &Arc<Board>) {
     follow(socket, async |path| {
-        let Some(socket) = make(&path).await else { return std::future::pending().await };
+        let Some(socket) = make(&path).await else {
+            return std::future::pending().await;
+        };
         info!(socket = %path.display(), "serving the same at the Unix socket");
         attend(async || socket.accept().await, None, board).await;
     })
     .await;
 }
 
-/// Serves at one place after the other. When the place changes, the listener of the last one is dropped, and its connections.
+/// Serves at one place after the other. When the place changes, the listener of the last one is
+/// dropped, and its connections.
 async fn follow<T: Clone>(mut places: watch::Receiver<T>, serve_at: impl AsyncFn(T)) {
     loop {
         let place = places.borrow_and_update().clone();
@@ -80,8 +89,11 @@ async fn follow<T: Clone>(mut places: watch::Receiver<T>, serve_at: impl AsyncFn
 }
 
 /// Serves for good whoever connects.
-async fn attend<S>(accept: impl AsyncFn() -> io::Result<S>, local: Option<SocketAddr>, board: &Arc<Board>)
-where
+async fn attend<S>(
+    accept: impl AsyncFn() -> io::Result<S>,
+    local: Option<SocketAddr>,
+    board: &Arc<Board>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut connections = JoinSet::new();
@@ -113,8 +125,10 @@ async fn bind(address: SocketAddr) -> TcpListener {
             Err(cause) => error!(
                 %address,
                 %cause,
-                remedy = "see what else listens there, or set admin.listen to another address, or to \"off\"",
-                "cannot serve over HTTP: no probes and no metrics until this is mended; databases are synced all the same"
+                remedy = "see what else listens there, or set admin.listen to another address, or \
+                    to \"off\"",
+                "cannot serve over HTTP: no probes and no metrics until this is mended; databases \
+                are synced all the same"
             ),
         }
         told = true;
@@ -136,8 +150,10 @@ async fn make(path: &Path) -> Option<Socket> {
             Err(cause) => warn!(
                 socket = %path.display(),
                 %cause,
-                remedy = "Set admin.socket to a path in a folder that belongs to the user of the daemon.",
-                "cannot serve at the Unix socket: a probe cannot tell this daemon from another program"
+                remedy = "Set admin.socket to a path in a folder that belongs to the user of the \
+                    daemon.",
+                "cannot serve at the Unix socket: a probe cannot tell this daemon from another \
+                program"
             ),
         }
         told = true;
@@ -149,8 +165,9 @@ async fn connection<S>(stream: S, local: Option<SocketAddr>, board: Arc<Board>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let service =
-        service_fn(|request| std::future::ready(Ok::<_, Infallible>(answer(&request, local, &board))));
+    let service = service_fn(|request| {
+        std::future::ready(Ok::<_, Infallible>(answer(&request, local, &board)))
+    });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)

@@ -1,6 +1,7 @@
 //! The Unix socket: where the daemon can be asked, and nobody else can answer (S20).
 //!
-//! That holds by its place: a folder in which only the daemon's user and root can make files. The socket itself has mode 0600.
+//! That holds by its place: a folder in which only the daemon's user and root can make files. The
+//! socket itself has mode 0600.
 
 use std::fs;
 use std::io;
@@ -22,7 +23,8 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Makes it. One that is there and that nobody listens at was left behind by a daemon, and makes way.
+    /// Makes it. One that is there and that nobody listens at was left behind by a daemon, and
+    /// makes way.
     pub(super) async fn make(path: &Path) -> io::Result<Self> {
         let listener = match UnixListener::bind(path) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
@@ -32,11 +34,19 @@ impl Socket {
             }
             bound => bound?,
         };
-        let socket = Self { listener, path: path.to_owned() };
+        let socket = Self {
+            listener,
+            path: path.to_owned(),
+        };
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-        let (own, folder) = (fs::metadata(path)?.uid(), fs::metadata(path.parent().unwrap_or(path))?.uid());
+        let (own, folder) = (
+            fs::metadata(path)?.uid(),
+            fs::metadata(path.parent().unwrap_or(path))?.uid(),
+        );
         if folder != 0 && folder != own {
-            return Err(io::Error::other(format!("its directory belongs to the user {folder}")));
+            return Err(io::Error::other(format!(
+                "its directory belongs to the user {folder}"
+            )));
         }
         Ok(socket)
     }
@@ -71,13 +81,17 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn s20_a_socket_is_the_owners_alone_and_takes_no_place_that_is_in_use() -> io::Result<()> {
+    async fn s20_a_socket_is_the_owners_alone_and_takes_no_place_that_is_in_use() -> io::Result<()>
+    {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("admin.sock");
         let socket = Socket::make(&path).await?;
         assert_eq!(fs::metadata(&path)?.permissions().mode() & 0o777, 0o600);
         let refused = Socket::make(&path).await.map_err(|error| error.to_string());
-        assert_eq!(refused.err().as_deref(), Some("another process listens there"));
+        assert_eq!(
+            refused.err().as_deref(),
+            Some("another process listens there")
+        );
         drop(socket);
         assert!(!path.exists());
         // Left behind by a daemon that was killed.

@@ -1,8 +1,8 @@
 //! `/status`: everything on the board as JSON, for programs and for the status page.
 //!
-//! The names of the fields are part of the interface: fields are added, and never renamed or given another meaning.
-//! Times are RFC 3339 in UTC; what is not known is null. Lists are bounded: `?problems=N` and `?changes=N` say how many of
-//! each a database may list.
+//! The names of the fields are part of the interface: fields are added, and never renamed or given
+//! another meaning. Times are RFC 3339 in UTC; what is not known is null. Lists are bounded:
+//! `?problems=N` and `?changes=N` say how many of each a database may list.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -26,10 +26,15 @@ pub(super) struct Wanted {
 impl Wanted {
     /// Reads a query such as `problems=10&changes=0`.
     pub(super) fn parse(query: &str) -> Result<Self, String> {
-        let mut wanted = Self { problems: 100, changes: 50 };
+        let mut wanted = Self {
+            problems: 100,
+            changes: 50,
+        };
         for parameter in query.split('&').filter(|parameter| !parameter.is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-            let number = value.parse().map_err(|_| format!("{name}: expected a whole number"));
+            let number = value
+                .parse()
+                .map_err(|_| format!("{name}: expected a whole number"));
             match name {
                 "problems" => wanted.problems = usize::min(number?, PROBLEMS),
                 "changes" => wanted.changes = usize::min(number?, CHANGES),
@@ -195,8 +200,11 @@ struct Change<'a> {
 
 /// The whole of it.
 pub(super) fn status(snapshot: &Snapshot, wanted: &Wanted) -> String {
-    let databases: Vec<_> =
-        snapshot.databases.iter().map(|(name, state)| database(name, state, snapshot, wanted)).collect();
+    let databases: Vec<_> = snapshot
+        .databases
+        .iter()
+        .map(|(name, state)| database(name, state, snapshot, wanted))
+        .collect();
     let status = Status {
         version: env!("CARGO_PKG_VERSION"),
         now: snapshot.taken.0,
@@ -209,7 +217,12 @@ pub(super) fn status(snapshot: &Snapshot, wanted: &Wanted) -> String {
     serde_json::to_string(&status).unwrap_or_default()
 }
 
-fn database<'a>(name: &'a str, state: &'a State, snapshot: &Snapshot, wanted: &Wanted) -> Database<'a> {
+fn database<'a>(
+    name: &'a str,
+    state: &'a State,
+    snapshot: &Snapshot,
+    wanted: &Wanted,
+) -> Database<'a> {
     let reasons = unready(state);
     let mut hour = Histogram::new(&crate::observe::histogram::LATENCY);
     let minutes: Vec<_> = state.hour.until(snapshot.minute()).collect();
@@ -228,36 +241,85 @@ fn database<'a>(name: &'a str, state: &'a State, snapshot: &Snapshot, wanted: &W
         ready: reasons.is_empty(),
         not_ready: reasons
             .into_iter()
-            .map(|reason| Reason { reason: reason.why, remedy: reason.remedy })
+            .map(|reason| Reason {
+                reason: reason.why,
+                remedy: reason.remedy,
+            })
             .collect(),
         last_error: state.trouble.as_ref().map(last_error),
-        findings: state.findings.iter().map(finding).chain(state.compared.as_ref().and_then(drift)).collect(),
-        compared: state.compared.map(|state::Compared { at, differing, equal }| Compared {
-            at,
-            differing,
-            equal,
-        }),
-        outbox: state.backlog.as_deref().map(|backlog| outbox(backlog, snapshot)),
-        problems: state.backlog.as_deref().map(|backlog| problems(backlog, wanted)),
+        findings: state
+            .findings
+            .iter()
+            .map(finding)
+            .chain(state.compared.as_ref().and_then(drift))
+            .collect(),
+        compared: state.compared.map(
+            |state::Compared {
+                 at,
+                 differing,
+                 equal,
+             }| Compared {
+                at,
+                differing,
+                equal,
+            },
+        ),
+        outbox: state
+            .backlog
+            .as_deref()
+            .map(|backlog| outbox(backlog, snapshot)),
+        problems: state
+            .backlog
+            .as_deref()
+            .map(|backlog| problems(backlog, wanted)),
         agents: agents(state.totals, state.failed),
-        wakeups: WakeUp::ALL.iter().map(|cause| cause.name()).zip(state.wake_ups).collect(),
+        wakeups: WakeUp::ALL
+            .iter()
+            .map(|cause| cause.name())
+            .zip(state.wake_ups)
+            .collect(),
         batches: state.batch_rows.count(),
         reconnects: state.reconnects,
         outage_seconds: seconds(state.outage(snapshot.taken.1)),
         last_sync_at: state.last_sync.map(time::rfc3339),
-        latency: Latencies { total: latency(&state.latency), last_hour: latency(&hour) },
-        hour: minutes.iter().map(|minute| in_minute(minute, snapshot)).collect(),
-        changes: state.changes.iter().rev().take(wanted.changes).map(change).collect(),
+        latency: Latencies {
+            total: latency(&state.latency),
+            last_hour: latency(&hour),
+        },
+        hour: minutes
+            .iter()
+            .map(|minute| in_minute(minute, snapshot))
+            .collect(),
+        changes: state
+            .changes
+            .iter()
+            .rev()
+            .take(wanted.changes)
+            .map(change)
+            .collect(),
     }
 }
 
 fn last_error(trouble: &Trouble) -> LastError<'_> {
-    LastError { cause: &trouble.cause, remedy: &trouble.remedy, at: trouble.at }
+    LastError {
+        cause: &trouble.cause,
+        remedy: &trouble.remedy,
+        at: trouble.at,
+    }
 }
 
 fn finding(found: &InForce) -> Finding<'_> {
-    let crate::observe::Finding { what, remedy, misses_changes } = &found.finding;
-    Finding { what: what.into(), remedy, misses_changes: *misses_changes, since: found.since }
+    let crate::observe::Finding {
+        what,
+        remedy,
+        misses_changes,
+    } = &found.finding;
+    Finding {
+        what: what.into(),
+        remedy,
+        misses_changes: *misses_changes,
+        since: found.since,
+    }
 }
 
 /// Configurations that are known to differ.
@@ -270,46 +332,116 @@ fn drift(compared: &state::Compared) -> Option<Finding<'static>> {
     let number = compared.differing;
     let what = format!("{number} {are} {differ} from what the rules make of their agents");
     let remedy = state::DRIFT_REMEDY;
-    Some(Finding { what: what.into(), remedy, misses_changes: false, since: compared.at })
+    Some(Finding {
+        what: what.into(),
+        remedy,
+        misses_changes: false,
+        since: compared.at,
+    })
 }
 
 fn outbox(backlog: &Backlog, snapshot: &Snapshot) -> Outbox {
     let since = snapshot.taken.1.saturating_duration_since(backlog.taken);
     let oldest_seconds = backlog.oldest.map(|age| seconds(age + since));
-    Outbox { rows: backlog.rows, at_least: backlog.more_rows, oldest_seconds }
+    Outbox {
+        rows: backlog.rows,
+        at_least: backlog.more_rows,
+        oldest_seconds,
+    }
 }
 
 fn problems<'a>(backlog: &'a Backlog, wanted: &Wanted) -> Problems<'a> {
-    let Kinds { missing_configuration, rejected, ambiguous, failed } = backlog.problems;
-    let listed = backlog.listed.iter().take(wanted.problems).map(problem).collect();
-    Problems { missing_configuration, rejected, ambiguous, failed, at_least: backlog.more_problems, listed }
+    let Kinds {
+        missing_configuration,
+        rejected,
+        ambiguous,
+        failed,
+    } = backlog.problems;
+    let listed = backlog
+        .listed
+        .iter()
+        .take(wanted.problems)
+        .map(problem)
+        .collect();
+    Problems {
+        missing_configuration,
+        rejected,
+        ambiguous,
+        failed,
+        at_least: backlog.more_problems,
+        listed,
+    }
 }
 
 fn problem(problem: &Problem) -> OneProblem<'_> {
-    let Problem { slug, kind, detail, remedy, sqlstate, since, attempts } = problem;
+    let Problem {
+        slug,
+        kind,
+        detail,
+        remedy,
+        sqlstate,
+        since,
+        attempts,
+    } = problem;
     let (since, attempts) = (*since, *attempts);
-    OneProblem { slug, kind, detail, remedy, sqlstate: sqlstate.as_deref(), since, attempts }
+    OneProblem {
+        slug,
+        kind,
+        detail,
+        remedy,
+        sqlstate: sqlstate.as_deref(),
+        since,
+        attempts,
+    }
 }
 
 fn agents(totals: crate::observe::Totals, failed: u64) -> Agents {
-    let crate::observe::Totals { written: synced, unchanged, missing, rejected, gone, .. } = totals;
-    Agents { synced, unchanged, missing, rejected, failed, gone }
+    let crate::observe::Totals {
+        written: synced,
+        unchanged,
+        missing,
+        rejected,
+        gone,
+        ..
+    } = totals;
+    Agents {
+        synced,
+        unchanged,
+        missing,
+        rejected,
+        failed,
+        gone,
+    }
 }
 
 fn latency<const N: usize>(histogram: &Histogram<N>) -> Latency {
     let quantile = |q| histogram.quantile(q).map(rounded);
     let max_seconds = histogram.max().map(rounded);
-    Latency { count: histogram.count(), p50_seconds: quantile(0.5), p99_seconds: quantile(0.99), max_seconds }
+    Latency {
+        count: histogram.count(),
+        p50_seconds: quantile(0.5),
+        p99_seconds: quantile(0.99),
+        max_seconds,
+    }
 }
 
 fn in_minute(minute: &Minute, snapshot: &Snapshot) -> InMinute {
     let at = snapshot.started.0 + Duration::from_secs(minute.number * 60);
-    InMinute { at, agents: agents(minute.totals, minute.failed), latency: latency(&minute.latency) }
+    InMinute {
+        at,
+        agents: agents(minute.totals, minute.failed),
+        latency: latency(&minute.latency),
+    }
 }
 
 fn change(change: &crate::observe::state::Change) -> Change<'_> {
     let columns = change.columns.names().collect();
-    Change { slug: &change.slug, outcome: change.outcome.name(), columns, at: change.at }
+    Change {
+        slug: &change.slug,
+        outcome: change.outcome.name(),
+        columns,
+        at: change.at,
+    }
 }
 
 fn seconds(duration: Duration) -> f64 {

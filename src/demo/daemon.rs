@@ -1,10 +1,13 @@
-//! The daemon of the demo: `agent-sync run`, the same program as a process of its own, with its log read line by line.
+//! The daemon of the demo: `agent-sync run`, the same program as a process of its own, with its log
+//! read line by line.
 //!
-//! Authority: the guard, a small shell that starts the daemon and holds one end of a pipe. When this process ends,
-//! however it ends, the other end closes and the guard kills the daemon; so none is left behind, not even after
-//! SIGKILL. While this process lives, each line it writes into the pipe is the name of a signal for the daemon.
+//! Authority: the guard, a small shell that starts the daemon and holds one end of a pipe. When
+//! this process ends, however it ends, the other end closes and the guard kills the daemon; so none
+//! is left behind, not even after SIGKILL. While this process lives, each line it writes into the
+//! pipe is the name of a signal for the daemon.
 //!
-//! The guard has a process group of its own, so that a Ctrl-C at the terminal is the business of the demo alone.
+//! The guard has a process group of its own, so that a Ctrl-C at the terminal is the business of
+//! the demo alone.
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -16,7 +19,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde_json::{Map, Value, json};
 
-/// Ends with the exit code of the daemon. The daemon stays unreaped until `wait`, so its number stays its own.
+/// Ends with the exit code of the daemon. The daemon stays unreaped until `wait`, so its number
+/// stays its own.
 const GUARD: &str = r#"
 exec 3<&0
 "$@" run </dev/null 3<&- & daemon=$!
@@ -43,7 +47,10 @@ impl Program {
         let exe = std::env::current_exe().context("could not find the program that is running")?;
         let settings = folder.join("agent-sync.toml");
         // Nobody asks it over HTTP, and the port may be that of a daemon which is not a demo.
-        let text = format!("[admin]\nlisten = \"off\"\n\n[databases.demo]\nurl = {}\n", Value::from(url));
+        let text = format!(
+            "[admin]\nlisten = \"off\"\n\n[databases.demo]\nurl = {}\n",
+            Value::from(url)
+        );
         std::fs::write(&settings, text).context("could not write the settings of the demo")?;
         Ok(Self { exe, settings })
     }
@@ -51,22 +58,34 @@ impl Program {
     /// Runs a verb to its end, and returns what it printed.
     pub(super) fn run(&self, verb: &str) -> anyhow::Result<String> {
         let mut command = told(Command::new(&self.exe));
-        let output = command.arg("--config").arg(&self.settings).arg(verb).stdin(Stdio::null()).output();
+        let output = command
+            .arg("--config")
+            .arg(&self.settings)
+            .arg(verb)
+            .stdin(Stdio::null())
+            .output();
         let output = output.with_context(|| format!("could not start `agent-sync {verb}`"))?;
         let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-        anyhow::ensure!(output.status.success(), "`agent-sync {verb}` failed: {}", said(&output.stderr));
+        anyhow::ensure!(
+            output.status.success(),
+            "`agent-sync {verb}` failed: {}",
+            said(&output.stderr)
+        );
         Ok(said(&output.stdout))
     }
 }
 
-/// With nothing of the settings of whoever watches the demo: they are about other databases, and not meant for it.
+/// With nothing of the settings of whoever watches the demo: they are about other databases, and
+/// not meant for it.
 fn told(mut command: Command) -> Command {
     for (name, _) in std::env::vars_os() {
         if name == "DATABASE_URL" || name.to_string_lossy().starts_with("AGENT_SYNC_") {
             command.env_remove(name);
         }
     }
-    command.env("AGENT_SYNC__LOG__FORMAT", "json").env("AGENT_SYNC__LOG__LEVEL", "info,agent_sync=debug");
+    command
+        .env("AGENT_SYNC__LOG__FORMAT", "json")
+        .env("AGENT_SYNC__LOG__LEVEL", "info,agent_sync=debug");
     command.current_dir("/");
     command
 }
@@ -112,15 +131,27 @@ impl Daemon {
     /// Starts it.
     pub(super) fn start(program: &Program) -> anyhow::Result<Self> {
         let mut command = told(Command::new("/bin/sh"));
-        command.args(["-c", GUARD, "guard"]).arg(&program.exe).arg("--config").arg(&program.settings);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).process_group(0);
+        command
+            .args(["-c", GUARD, "guard"])
+            .arg(&program.exe)
+            .arg("--config")
+            .arg(&program.settings);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .process_group(0);
         let mut guard = command.spawn().context("could not start the daemon")?;
         let (sender, lines) = channel();
         if let Some(output) = guard.stderr.take() {
             // It ends with the daemon, whose end closes the pipe.
             std::thread::spawn(move || read(output, |line| sender.send(line).is_ok()));
         }
-        Ok(Self { guard, lines, log: Vec::new() })
+        Ok(Self {
+            guard,
+            lines,
+            log: Vec::new(),
+        })
     }
 
     /// What it has logged since this was last asked, or waited for.
@@ -168,7 +199,11 @@ impl Daemon {
     pub(super) async fn terminate(&mut self, patience: Duration) -> Option<ExitStatus> {
         let start = Instant::now();
         // A guard that is gone already has an exit status for the loop to find.
-        let _ = self.guard.stdin.as_mut().map(|orders| orders.write_all(b"TERM\n"));
+        let _ = self
+            .guard
+            .stdin
+            .as_mut()
+            .map(|orders| orders.write_all(b"TERM\n"));
         while start.elapsed() < patience {
             if let Ok(Some(status)) = self.guard.try_wait() {
                 return Some(status);
@@ -199,10 +234,11 @@ impl Drop for Daemon {
 fn read(output: impl Read, mut take: impl FnMut(Line) -> bool) {
     for line in BufReader::new(output).lines().map_while(Result::ok) {
         // Whatever is not JSON, such as an error at the start, is worth showing as well.
-        let line = serde_json::from_str(&line).unwrap_or_else(|_| match json!({ "message": line }) {
-            Value::Object(fields) => fields,
-            _ => Map::new(),
-        });
+        let line =
+            serde_json::from_str(&line).unwrap_or_else(|_| match json!({ "message": line }) {
+                Value::Object(fields) => fields,
+                _ => Map::new(),
+            });
         if !take(Line(line)) {
             return;
         }

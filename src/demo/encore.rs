@@ -1,4 +1,5 @@
-//! After the story: the stage belongs to whoever watches, until Ctrl-C. The daemon runs on, and its log is shown.
+//! After the story: the stage belongs to whoever watches, until Ctrl-C. The daemon runs on, and its
+//! log is shown.
 
 use std::time::Duration;
 
@@ -29,7 +30,9 @@ pub(super) async fn encore(
 ) -> anyhow::Result<()> {
     let screen = &mut story.screen;
     invite(screen, cluster);
-    let Some(daemon) = &mut story.daemon else { return Ok(()) };
+    let Some(daemon) = &mut story.daemon else {
+        return Ok(());
+    };
     daemon.forget();
     let mut glance = tokio::time::interval(GLANCE);
     loop {
@@ -44,7 +47,10 @@ pub(super) async fn encore(
         for line in daemon.news() {
             screen.log(&line);
         }
-        anyhow::ensure!(!daemon.has_ended(), "the daemon has ended, though nobody told it to");
+        anyhow::ensure!(
+            !daemon.has_ended(),
+            "the daemon has ended, though nobody told it to"
+        );
     }
 }
 
@@ -52,10 +58,16 @@ fn invite(screen: &mut Screen, cluster: &Cluster) {
     let folder = cluster.folder().display();
     screen.say("The daemon goes on. Join in from another terminal:");
     screen.line("");
-    screen.verbatim(&format!("psql -h {folder} -p {} -U postgres {DATABASE}", cluster.port()));
+    screen.verbatim(&format!(
+        "psql -h {folder} -p {} -U postgres {DATABASE}",
+        cluster.port()
+    ));
     screen.line("");
     // Two pieces: pasted as one, the second would be quicker than any daemon.
-    for (what, code) in [("Save an agent, for instance:", CHANGE), ("A moment later, look:", LOOK)] {
+    for (what, code) in [
+        ("Save an agent, for instance:", CHANGE),
+        ("A moment later, look:", LOOK),
+    ] {
         screen.say(what);
         screen.line("");
         for line in code.lines() {

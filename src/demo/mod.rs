@@ -1,11 +1,13 @@
-//! The demo: a short story in which agent-sync does its job on a real PostgreSQL, told on the terminal.
+//! The demo: a short story in which agent-sync does its job on a real PostgreSQL, told on the
+//! terminal.
 //!
-//! Nothing is staged. The server is a throwaway one, the daemon is this very program as a process of its own, every
-//! change is a plain statement of somebody who knows nothing of agent-sync, and what a step claims is compared with
-//! what is in the tables. A step that does not come true is shown as such, and the demo fails.
+//! Nothing is staged. The server is a throwaway one, the daemon is this very program as a process
+//! of its own, every change is a plain statement of somebody who knows nothing of agent-sync, and
+//! what a step claims is compared with what is in the tables. A step that does not come true is
+//! shown as such, and the demo fails.
 //!
-//! Invariant: nothing is left behind, however the demo ends. The keeper of the cluster and the guard of the daemon
-//! each hold a pipe of this process, and clean up when it closes.
+//! Invariant: nothing is left behind, however the demo ends. The keeper of the cluster and the
+//! guard of the daemon each hold a pipe of this process, and clean up when it closes.
 
 mod daemon;
 mod encore;
@@ -34,18 +36,25 @@ impl Stage {
         let mut screen = Screen::new();
         screen.heading("agent-sync demo: agents are saved, and their configurations follow");
         let cluster = Cluster::start(Options::default())?;
-        screen
-            .say("A throwaway PostgreSQL is up. It goes away with this demo, and so does all that is in it.");
+        screen.say(
+            "A throwaway PostgreSQL is up. It goes away with this demo, and so does all that \
+            is in it.",
+        );
         Ok(Self { cluster, screen })
     }
 
-    /// Plays the story. Where somebody watches, the stage is theirs afterwards, until they have had enough.
-    /// Says whether everything came true.
+    /// Plays the story. Where somebody watches, the stage is theirs afterwards, until they have had
+    /// enough. Says whether everything came true.
     pub async fn play(self) -> anyhow::Result<bool> {
         let Self { cluster, screen } = self;
         let platform = Platform::create(&cluster).await?;
         let program = Program::new(cluster.folder(), &cluster.url(platform::DATABASE))?;
-        let mut story = Story { screen, platform, program, daemon: None };
+        let mut story = Story {
+            screen,
+            platform,
+            program,
+            daemon: None,
+        };
         let mut interrupt = signal(SignalKind::interrupt())?;
         tokio::select! {
             biased;
@@ -59,9 +68,14 @@ impl Stage {
         story.stop_daemon().await;
         let folder = cluster.folder().to_owned();
         drop(cluster);
-        let found =
-            if folder.exists() { Err(format!("{} is still there", folder.display())) } else { Ok(()) };
-        story.screen.verdict("the server is stopped, and its folder is gone", found);
+        let found = if folder.exists() {
+            Err(format!("{} is still there", folder.display()))
+        } else {
+            Ok(())
+        };
+        story
+            .screen
+            .verdict("the server is stopped, and its folder is gone", found);
         Ok(story.screen.failures() == 0)
     }
 }
@@ -93,7 +107,8 @@ struct Scene<'a> {
 }
 
 impl Story {
-    /// Plays a scene: shows the change, makes it, waits for the outcome, and shows what became of the configuration.
+    /// Plays a scene: shows the change, makes it, waits for the outcome, and shows what became of
+    /// the configuration.
     async fn play(&mut self, scene: &Scene<'_>) -> anyhow::Result<()> {
         let before = self.platform.configuration(scene.slug).await?;
         let saved = self.change(scene.writer, scene.sql, scene.outcome).await?;
@@ -102,9 +117,14 @@ impl Story {
         let claim = "the configuration follows";
         match saved.visible {
             Some(visible) => {
-                self.screen.verdict(&format!("{claim}: visible {} after the commit", time(visible)), Ok(()));
+                self.screen.verdict(
+                    &format!("{claim}: visible {} after the commit", time(visible)),
+                    Ok(()),
+                );
             }
-            None => self.screen.verdict(claim, Err(format!("not within {}", time(PATIENCE)))),
+            None => self
+                .screen
+                .verdict(claim, Err(format!("not within {}", time(PATIENCE)))),
         }
         Ok(())
     }
@@ -122,7 +142,14 @@ impl Story {
     /// Compares a value in the database with what it should be.
     async fn compare(&mut self, claim: &str, query: &str, expected: &str) -> anyhow::Result<()> {
         let found = self.platform.text(query).await?;
-        self.screen.verdict(claim, if found == expected { Ok(()) } else { Err(found) });
+        self.screen.verdict(
+            claim,
+            if found == expected {
+                Ok(())
+            } else {
+                Err(found)
+            },
+        );
         Ok(())
     }
 
@@ -136,17 +163,25 @@ impl Story {
             for line in daemon.everything() {
                 self.screen.log(line);
             }
-            self.screen.verdict("the daemon catches up", Err(format!("it has not in {took}")));
+            self.screen.verdict(
+                "the daemon catches up",
+                Err(format!("it has not in {took}")),
+            );
             return Ok(());
         };
         self.screen.log(&line);
-        self.screen.verdict(&format!("the daemon has caught up {took} after its start"), Ok(()));
+        self.screen.verdict(
+            &format!("the daemon has caught up {took} after its start"),
+            Ok(()),
+        );
         Ok(())
     }
 
     /// Stops the daemon, if there is one.
     async fn stop_daemon(&mut self) {
-        let Some(mut daemon) = self.daemon.take() else { return };
+        let Some(mut daemon) = self.daemon.take() else {
+            return;
+        };
         let begun = std::time::Instant::now();
         let ended = daemon.terminate(PATIENCE).await;
         let took = time(begun.elapsed());
@@ -158,21 +193,28 @@ impl Story {
             Some(status) => status.to_string(),
             None => format!("it runs on after {took}"),
         };
-        self.screen.verdict("the daemon ends at SIGTERM, with exit code 0", Err(found));
+        self.screen
+            .verdict("the daemon ends at SIGTERM, with exit code 0", Err(found));
     }
 
     /// The last word on the story.
     fn say_how_it_went(&mut self) {
         match self.screen.failures() {
             0 => self.screen.heading("Everything came true."),
-            1 => self.screen.heading("One thing that should have come true did not."),
-            many => self.screen.heading(&format!("{many} things that should have come true did not.")),
+            1 => self
+                .screen
+                .heading("One thing that should have come true did not."),
+            many => self.screen.heading(&format!(
+                "{many} things that should have come true did not."
+            )),
         }
     }
 
     /// Shows what the daemon logs about an agent.
     async fn logged(&mut self, message: &str, slug: &str) {
-        let Some(daemon) = &mut self.daemon else { return };
+        let Some(daemon) = &mut self.daemon else {
+            return;
+        };
         let claim = format!("the daemon warns about {slug}");
         match daemon.logged(message, Some(slug), PATIENCE).await {
             Some(line) => {
@@ -180,7 +222,9 @@ impl Story {
                 self.screen.log(&line);
                 self.screen.verdict(&claim, Ok(()));
             }
-            None => self.screen.verdict(&claim, Err("no such line in its log".to_owned())),
+            None => self
+                .screen
+                .verdict(&claim, Err("no such line in its log".to_owned())),
         }
     }
 
@@ -200,5 +244,10 @@ fn rate(number: i64, took: std::time::Duration) -> String {
         reason = "a rate to read, not to reckon with"
     )]
     let a_second = (number as f64 / took.as_secs_f64()) as i64;
-    format!("{} in {}, which is {} a second", count(number), time(took), count(a_second))
+    format!(
+        "{} in {}, which is {} a second",
+        count(number),
+        time(took),
+        count(a_second)
+    )
 }

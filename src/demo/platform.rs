@@ -1,7 +1,7 @@
 //! The platform's database: its tables, and three connections to it.
 //!
-//! `ui` is the web UI, which may save agents and nothing else; `operator` is everybody else who writes; `observer`
-//! only looks, so that what it sees is what the agent runtime would see.
+//! `ui` is the web UI, which may save agents and nothing else; `operator` is everybody else who
+//! writes; `observer` only looks, so that what it sees is what the agent runtime would see.
 
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,8 @@ const AGENTS: &str = include_str!("agents.sql");
 /// How long anything may take to come true.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
-/// For so long the observer looks without a pause, to measure well; then it leaves the processor to others.
+/// For so long the observer looks without a pause, to measure well; then it leaves the processor to
+/// others.
 const SHARP: Duration = Duration::from_millis(20);
 const GLANCE: Duration = Duration::from_millis(2);
 
@@ -44,7 +45,9 @@ impl Platform {
     /// Creates the database with the tables and the agents, and connects to it.
     pub(super) async fn create(cluster: &Cluster) -> anyhow::Result<Self> {
         let server = connect(&cluster.url("postgres")).await?;
-        server.batch_execute(&format!("CREATE DATABASE {DATABASE}")).await?;
+        server
+            .batch_execute(&format!("CREATE DATABASE {DATABASE}"))
+            .await?;
         let url = cluster.url(DATABASE);
         let operator = connect(&url).await?;
         let made = operator.batch_execute(&[TABLES, AGENTS].concat()).await;
@@ -52,18 +55,34 @@ impl Platform {
         let ui = connect(&url.replacen("postgres@", "web_ui@", 1)).await?;
         let observer = connect(&url).await?;
         // Every look is a plan of its own otherwise, and the planning shows in the figures.
-        observer.batch_execute("SET plan_cache_mode = force_generic_plan").await?;
-        Ok(Self { ui, operator, observer })
+        observer
+            .batch_execute("SET plan_cache_mode = force_generic_plan")
+            .await?;
+        Ok(Self {
+            ui,
+            operator,
+            observer,
+        })
     }
 
-    /// Saves in a transaction, as a user interface does, and waits until `outcome`, a query, says true.
+    /// Saves in a transaction, as a user interface does, and waits until `outcome`, a query, says
+    /// true.
     ///
-    /// The time runs from when the commit is sent, so it includes the commit, and to when the observer has the
-    /// answer in hand. An outcome that is there before the change would prove nothing, and is an error.
-    pub(super) async fn save(&self, writer: &Client, sql: &str, outcome: &str) -> anyhow::Result<Saved> {
+    /// The time runs from when the commit is sent, so it includes the commit, and to when the
+    /// observer has the answer in hand. An outcome that is there before the change would prove
+    /// nothing, and is an error.
+    pub(super) async fn save(
+        &self,
+        writer: &Client,
+        sql: &str,
+        outcome: &str,
+    ) -> anyhow::Result<Saved> {
         let outcome = self.observer.prepare(outcome).await?;
         // Also, the first execution of a statement takes longer.
-        anyhow::ensure!(!self.is_true(&outcome).await?, "the outcome of a step is there before its change");
+        anyhow::ensure!(
+            !self.is_true(&outcome).await?,
+            "the outcome of a step is there before its change"
+        );
         let begun = Instant::now();
         writer.batch_execute("BEGIN").await?;
         writer.batch_execute(sql).await?;
@@ -71,10 +90,14 @@ impl Platform {
         writer.batch_execute("COMMIT").await?;
         let took = begun.elapsed();
         let seen = self.until(&outcome).await?;
-        Ok(Saved { took, visible: seen.map(|seen| seen - at) })
+        Ok(Saved {
+            took,
+            visible: seen.map(|seen| seen - at),
+        })
     }
 
-    /// Waits until a query says true, and returns when that was seen; nothing when it was not in time.
+    /// Waits until a query says true, and returns when that was seen; nothing when it was not in
+    /// time.
     async fn until(&self, query: &Statement) -> anyhow::Result<Option<Instant>> {
         let begun = Instant::now();
         loop {
@@ -95,13 +118,19 @@ impl Platform {
     async fn is_true(&self, query: &Statement) -> anyhow::Result<bool> {
         // No row, and null, are not true either.
         let row = self.observer.query_opt(query, &[]).await?;
-        Ok(row.map(|row| row.try_get::<_, Option<bool>>(0)).transpose()?.flatten() == Some(true))
+        Ok(row
+            .map(|row| row.try_get::<_, Option<bool>>(0))
+            .transpose()?
+            .flatten()
+            == Some(true))
     }
 
     /// One value, as text; `nothing` for null and for no row.
     pub(super) async fn text(&self, query: &str) -> anyhow::Result<String> {
         let row = self.observer.query_opt(query, &[]).await?;
-        let value = row.map(|row| row.try_get::<_, Option<String>>(0)).transpose()?;
+        let value = row
+            .map(|row| row.try_get::<_, Option<String>>(0))
+            .transpose()?;
         Ok(value.flatten().unwrap_or_else(|| "nothing".to_owned()))
     }
 
@@ -112,7 +141,8 @@ impl Platform {
 
     /// The configuration of an agent; none of its columns is set if there is none.
     pub(super) async fn configuration(&self, slug: &str) -> anyhow::Result<Columns> {
-        let query = "SELECT agent_name, system_prompt, agent_image, voice_id, temperature::text, provider_config::text,
+        let query = "SELECT agent_name, system_prompt, agent_image, voice_id, temperature::text,
+              provider_config::text,
                 voice_settings::text
             FROM agent_configurations c WHERE c.agent_slug = $1";
         let mut columns = Columns::default();
@@ -130,7 +160,11 @@ pub(super) type Columns = [Option<String>; 7];
 
 /// What is different between two states of a configuration.
 pub(super) fn diff(before: &Columns, after: &Columns) -> Diff {
-    show::diff(Rules::embedded(), &configuration(before), &configuration(after))
+    show::diff(
+        Rules::embedded(),
+        &configuration(before),
+        &configuration(after),
+    )
 }
 
 fn configuration(columns: &Columns) -> Configuration<'_> {
@@ -138,8 +172,9 @@ fn configuration(columns: &Columns) -> Configuration<'_> {
 }
 
 async fn connect(url: &str) -> anyhow::Result<Client> {
-    let (client, connection) =
-        tokio_postgres::connect(url, NoTls).await.context("could not connect to the throwaway PostgreSQL")?;
+    let (client, connection) = tokio_postgres::connect(url, NoTls)
+        .await
+        .context("could not connect to the throwaway PostgreSQL")?;
     // It ends with the client; the client tells of its errors.
     tokio::spawn(connection);
     Ok(client)

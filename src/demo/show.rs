@@ -1,4 +1,5 @@
-//! How the story looks: 80 columns, and colours where the terminal has them (`NO_COLOR` is respected).
+//! How the story looks: 80 columns, and colours where the terminal has them (`NO_COLOR` is
+//! respected).
 //!
 //! A reader that has gone away ends nothing but the showing: what cannot be written is dropped.
 
@@ -19,7 +20,8 @@ const LOG_INDENT: usize = 19;
 const TITLE: Style = CYAN.bold();
 const CODE: Style = BLUE;
 
-/// How long a reader gets to take a step in before the next one scrolls it up. Nothing is waited for in it.
+/// How long a reader gets to take a step in before the next one scrolls it up. Nothing is waited
+/// for in it.
 const BREATH: Duration = Duration::from_millis(600);
 
 /// Standard output.
@@ -31,7 +33,11 @@ pub(super) struct Screen {
 
 impl Screen {
     pub(super) fn new() -> Self {
-        Self { out: anstream::stdout(), steps: 0, failures: 0 }
+        Self {
+            out: anstream::stdout(),
+            steps: 0,
+            failures: 0,
+        }
     }
 
     /// Whether somebody watches.
@@ -58,7 +64,11 @@ impl Screen {
         let number = self.steps;
         self.line("");
         for (index, text) in wrap(title, WIDTH - 4).iter().enumerate() {
-            let lead = if index == 0 { format!("{number:>2}. ") } else { "    ".to_owned() };
+            let lead = if index == 0 {
+                format!("{number:>2}. ")
+            } else {
+                "    ".to_owned()
+            };
             self.line(format_args!("{TITLE}{lead}{text}{TITLE:#}"));
         }
     }
@@ -92,21 +102,31 @@ impl Screen {
 
     /// What became of the configuration of an agent.
     pub(super) fn diff(&mut self, slug: &str, diff: &Diff) {
-        self.line(format_args!("    {DIM}agent_configurations, {slug}:{DIM:#}"));
-        // The voice settings are a copy of the agent's, which have just been shown: their keys will do.
-        let (settings, others): (Vec<_>, Vec<_>) = diff
-            .differences
-            .iter()
-            .partition(|difference| difference.column == "voice_settings" && difference.inside.is_some());
-        let others: Vec<_> = others.into_iter().map(|difference| (path(difference), difference)).collect();
+        self.line(format_args!(
+            "    {DIM}agent_configurations, {slug}:{DIM:#}"
+        ));
+        // The voice settings are a copy of the agent's, which have just been shown: their keys will
+        // do.
+        let (settings, others): (Vec<_>, Vec<_>) =
+            diff.differences.iter().partition(|difference| {
+                difference.column == "voice_settings" && difference.inside.is_some()
+            });
+        let others: Vec<_> = others
+            .into_iter()
+            .map(|difference| (path(difference), difference))
+            .collect();
         for line in diff_lines(&others, WIDTH - 6) {
             self.line(format_args!("      {line}"));
         }
         if !settings.is_empty() {
-            let keys: Vec<_> =
-                settings.iter().filter_map(|difference| difference.inside.as_deref()).collect();
+            let keys: Vec<_> = settings
+                .iter()
+                .filter_map(|difference| difference.inside.as_deref())
+                .collect();
             let keys = shorten(&keys.join(", "), WIDTH - 27);
-            self.line(format_args!("      {YELLOW}~ voice_settings{YELLOW:#}  in {keys}"));
+            self.line(format_args!(
+                "      {YELLOW}~ voice_settings{YELLOW:#}  in {keys}"
+            ));
         }
         if diff.differences.is_empty() {
             self.line(format_args!("      {DIM}nothing has changed{DIM:#}"));
@@ -131,19 +151,30 @@ impl Screen {
         let time = line.text("timestamp");
         let time = time.get(11..19).unwrap_or("");
         let indent = " ".repeat(LOG_INDENT);
-        for (index, text) in wrap(&line.text("message"), WIDTH - LOG_INDENT).iter().enumerate() {
+        for (index, text) in wrap(&line.text("message"), WIDTH - LOG_INDENT)
+            .iter()
+            .enumerate()
+        {
             if index == 0 {
-                self.line(format_args!("    {DIM}{time:8}{DIM:#} {colour}{level:>5}{colour:#} {text}"));
+                self.line(format_args!(
+                    "    {DIM}{time:8}{DIM:#} {colour}{level:>5}{colour:#} {text}"
+                ));
             } else {
                 self.line(format_args!("{indent}{text}"));
             }
         }
         // What is short goes together; what takes lines of its own gets them.
-        let (long, short): (Vec<_>, Vec<_>) =
-            line.fields().partition(|(_, value)| value.contains('\n') || value.len() > 40);
-        let short: Vec<_> = short.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let (long, short): (Vec<_>, Vec<_>) = line
+            .fields()
+            .partition(|(_, value)| value.contains('\n') || value.len() > 40);
+        let short: Vec<_> = short
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         let long = long.iter().flat_map(|(name, value)| {
-            [format!("{name}:")].into_iter().chain(value.lines().map(|line| format!("- {line}")))
+            [format!("{name}:")]
+                .into_iter()
+                .chain(value.lines().map(|line| format!("- {line}")))
         });
         for text in [short.join(" ")].into_iter().chain(long) {
             for text in wrap(&text, WIDTH - LOG_INDENT) {

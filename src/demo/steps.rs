@@ -1,4 +1,5 @@
-//! The story, step by step. Each step makes a change, and compares what became of it with what should have.
+//! The story, step by step. Each step makes a change, and compares what became of it with what
+//! should have.
 
 use std::time::Duration;
 
@@ -51,8 +52,14 @@ pub(super) async fn all(story: &mut Story) -> anyhow::Result<()> {
 async fn first_start(story: &mut Story) -> anyhow::Result<()> {
     let slug = "dr-weber-reception";
     let agents = count(story.platform.number("SELECT count(*) FROM agents").await?);
-    let behind = count(story.platform.number("SELECT count(*) FROM demo.out_of_step").await?);
-    let title = format!("The first start: {behind} of {agents} agents are ahead of their configurations");
+    let behind = count(
+        story
+            .platform
+            .number("SELECT count(*) FROM demo.out_of_step")
+            .await?,
+    );
+    let title =
+        format!("The first start: {behind} of {agents} agents are ahead of their configurations");
     story.screen.step(&title).await;
     let before = story.platform.configuration(slug).await?;
     let installed = story.program.run("install")?;
@@ -66,30 +73,53 @@ async fn first_start(story: &mut Story) -> anyhow::Result<()> {
     let after = story.platform.configuration(slug).await?;
     story.screen.diff(slug, &diff(&before, &after));
     let claim = "all are in sync but two, which cannot be: florist-bloom, plumber-24h";
-    story.compare(claim, OUT_OF_STEP, "florist-bloom, plumber-24h").await?;
-    let problems = "SELECT string_agg(slug || ' ' || kind, ', ' ORDER BY slug) FROM agent_sync.problem";
+    story
+        .compare(claim, OUT_OF_STEP, "florist-bloom, plumber-24h")
+        .await?;
+    let problems =
+        "SELECT string_agg(slug || ' ' || kind, ', ' ORDER BY slug) FROM agent_sync.problem";
     let expected = "florist-bloom missing_configuration, plumber-24h rejected";
-    story.compare("agent_sync.problem says why, for each of the two", problems, expected).await
+    story
+        .compare(
+            "agent_sync.problem says why, for each of the two",
+            problems,
+            expected,
+        )
+        .await
 }
 
 async fn worked_example(story: &mut Story) -> anyhow::Result<()> {
-    story.screen.step("Somebody chooses a voice in the web UI, which saves the agent and no more").await;
+    story
+        .screen
+        .step("Somebody chooses a voice in the web UI, which saves the agent and no more")
+        .await;
     let outcome = format!(
-        "SELECT provider_config = '{EXAMPLE_GIVES}' FROM agent_configurations WHERE agent_slug = 'pizzeria-da-nino'"
+        "SELECT provider_config = '{EXAMPLE_GIVES}' FROM agent_configurations WHERE agent_slug = \
+        'pizzeria-da-nino'"
     );
-    let scene = Scene { slug: "pizzeria-da-nino", writer: Writer::Ui, sql: EXAMPLE, outcome: &outcome };
+    let scene = Scene {
+        slug: "pizzeria-da-nino",
+        writer: Writer::Ui,
+        sql: EXAMPLE,
+        outcome: &outcome,
+    };
     story.play(&scene).await?;
     let claim = "provider_config is exactly what the worked example says";
-    story.compare(claim, &format!("SELECT ({outcome})::text"), "true").await?;
-    let found =
-        "SELECT provider_config::text FROM agent_configurations WHERE agent_slug = 'pizzeria-da-nino'";
+    story
+        .compare(claim, &format!("SELECT ({outcome})::text"), "true")
+        .await?;
+    let found = "SELECT provider_config::text FROM agent_configurations WHERE agent_slug = \
+        'pizzeria-da-nino'";
     let found = story.platform.text(found).await?;
     story.screen.code(&found);
     Ok(())
 }
 
 async fn another_provider(story: &mut Story) -> anyhow::Result<()> {
-    story.screen.step("A switch from ElevenLabs to OpenAI: nothing of the old provider survives").await;
+    story
+        .screen
+        .step("A switch from ElevenLabs to OpenAI: nothing of the old provider survives")
+        .await;
     let scene = Scene {
         slug: "dr-weber-reception",
         writer: Writer::Ui,
@@ -98,7 +128,8 @@ async fn another_provider(story: &mut Story) -> anyhow::Result<()> {
   "temperature": 0.3, "llm_provider": "openai",
   "llm_model": "gpt-4o-mini", "stt_provider": "deepgram"}'
 WHERE slug = 'dr-weber-reception'"#,
-        outcome: "SELECT voice_id = 'sage' FROM agent_configurations WHERE agent_slug = 'dr-weber-reception'",
+        outcome: "SELECT voice_id = 'sage' FROM agent_configurations WHERE agent_slug = \
+            'dr-weber-reception'",
     };
     story.play(&scene).await?;
     let query = "SELECT (provider_config = '{
@@ -108,13 +139,16 @@ WHERE slug = 'dr-weber-reception'"#,
           \"telephony\": {\"number\": \"+49 30 5550142\", \"record\": false, \"transfer_to\": null},
           \"billing\": {\"per_minute\": 0.1000000000000000000001, \"account\": 12345678901234567890123}}')::text
         FROM agent_configurations WHERE agent_slug = 'dr-weber-reception'";
-    let claim = "what agent-sync does not own is as it was: llm.max_tokens, tts.speaking_rate, telephony, and \
-                 billing with every digit of its numbers";
+    let claim = "what agent-sync does not own is as it was: llm.max_tokens, tts.speaking_rate, \
+        telephony, and billing with every digit of its numbers";
     story.compare(claim, query, "true").await
 }
 
 async fn double_encoded(story: &mut Story) -> anyhow::Result<()> {
-    story.screen.step("An old script stores JSON as a JSON string, on both sides").await;
+    story
+        .screen
+        .step("An old script stores JSON as a JSON string, on both sides")
+        .await;
     let spoil = "UPDATE agent_configurations SET provider_config = to_jsonb(provider_config::text)
         WHERE agent_slug = 'haas-law-office'";
     story.platform.operator.batch_execute(spoil).await?;
@@ -126,17 +160,29 @@ async fn double_encoded(story: &mut Story) -> anyhow::Result<()> {
     "temperature": 0.2, "llm_provider": "openai", "llm_model": "gpt-4o",
     "stt_provider": "deepgram"}')
 WHERE slug = 'haas-law-office'"#,
-        outcome: "SELECT voice_id = 'onyx' FROM agent_configurations WHERE agent_slug = 'haas-law-office'",
+        outcome: "SELECT voice_id = 'onyx' FROM agent_configurations WHERE agent_slug = \
+            'haas-law-office'",
     };
     story.play(&scene).await?;
-    let types = "SELECT format('%s, %s', jsonb_typeof(voice_settings), jsonb_typeof(provider_config))
+    let types =
+        "SELECT format('%s, %s', jsonb_typeof(voice_settings), jsonb_typeof(provider_config))
         FROM agent_configurations WHERE agent_slug = 'haas-law-office'";
-    story.compare("voice_settings and provider_config are real objects", types, "object, object").await
+    story
+        .compare(
+            "voice_settings and provider_config are real objects",
+            types,
+            "object, object",
+        )
+        .await
 }
 
 async fn broken_settings(story: &mut Story) -> anyhow::Result<()> {
-    story.screen.step("Settings that cannot be mapped: the save stands, and nothing is written").await;
-    let row = "SELECT to_jsonb(c)::text FROM agent_configurations c WHERE agent_slug = 'plumber-24h'";
+    story
+        .screen
+        .step("Settings that cannot be mapped: the save stands, and nothing is written")
+        .await;
+    let row =
+        "SELECT to_jsonb(c)::text FROM agent_configurations c WHERE agent_slug = 'plumber-24h'";
     let before = story.platform.text(row).await?;
     story.forget_log();
     let sql = r#"UPDATE agents SET voice_settings = voice_settings
@@ -146,12 +192,27 @@ WHERE slug = 'plumber-24h'"#;
         WHERE slug = 'plumber-24h' AND kind = 'rejected' AND detail LIKE '%stability%')";
     let saved = story.change(Writer::Ui, sql, outcome).await?;
     let claim = match saved.visible {
-        Some(visible) => format!("saved; the problem is on record {} after the commit", time(visible)),
+        Some(visible) => format!(
+            "saved; the problem is on record {} after the commit",
+            time(visible)
+        ),
         None => "saved, and the problem is on record".to_owned(),
     };
-    story.screen.verdict(&claim, saved.visible.map(|_| ()).ok_or_else(|| "no such problem".to_owned()));
+    story.screen.verdict(
+        &claim,
+        saved
+            .visible
+            .map(|_| ())
+            .ok_or_else(|| "no such problem".to_owned()),
+    );
     story.logged("rejected", "plumber-24h").await;
-    story.compare("not one column of the configuration has changed", row, &before).await?;
+    story
+        .compare(
+            "not one column of the configuration has changed",
+            row,
+            &before,
+        )
+        .await?;
 
     story.screen.say("Corrected:");
     let scene = Scene {
@@ -160,7 +221,8 @@ WHERE slug = 'plumber-24h'"#;
         sql: r#"UPDATE agents SET voice_settings = voice_settings
   || '{"temperature": 0.7, "stability": 0.7, "model": "eleven_flash_v2"}'
 WHERE slug = 'plumber-24h'"#,
-        outcome: "SELECT temperature = 0.7 FROM agent_configurations WHERE agent_slug = 'plumber-24h'",
+        outcome: "SELECT temperature = 0.7 FROM agent_configurations WHERE agent_slug = \
+            'plumber-24h'",
     };
     story.play(&scene).await?;
     let left = "SELECT count(*)::text FROM agent_sync.problem WHERE slug = 'plumber-24h'";
@@ -168,36 +230,53 @@ WHERE slug = 'plumber-24h'"#,
 }
 
 async fn no_configuration(story: &mut Story) -> anyhow::Result<()> {
-    story.screen.step("An agent without a configuration: a warning, and no row is made up").await;
+    story
+        .screen
+        .step("An agent without a configuration: a warning, and no row is made up")
+        .await;
     story.forget_log();
     let sql = "UPDATE agents SET name = 'Lily of Bloom' WHERE slug = 'florist-bloom'";
     let outcome = "SELECT NOT EXISTS (SELECT FROM agent_sync.state WHERE pending)
         AND (SELECT attempts > 1 FROM agent_sync.problem WHERE slug = 'florist-bloom')";
     let saved = story.change(Writer::Ui, sql, outcome).await?;
-    story
-        .screen
-        .verdict("saved", saved.visible.map(|_| ()).ok_or_else(|| "the daemon did not look".to_owned()));
+    story.screen.verdict(
+        "saved",
+        saved
+            .visible
+            .map(|_| ())
+            .ok_or_else(|| "the daemon did not look".to_owned()),
+    );
     story.logged("no configuration", "florist-bloom").await;
     let rows = "SELECT count(*)::text FROM agent_configurations WHERE agent_slug = 'florist-bloom'";
-    story.compare("there is still no configuration", rows, "0").await?;
+    story
+        .compare("there is still no configuration", rows, "0")
+        .await?;
 
-    story.screen.say("Now the configuration is created. Nobody touches the agent again:");
+    story
+        .screen
+        .say("Now the configuration is created. Nobody touches the agent again:");
     let scene = Scene {
         slug: "florist-bloom",
         writer: PSQL,
         sql: "INSERT INTO agent_configurations (agent_slug, openai_api_key)
 VALUES ('florist-bloom', 'sk-demo-florist')",
-        outcome: "SELECT agent_name = 'Lily of Bloom' FROM agent_configurations WHERE agent_slug = 'florist-bloom'",
+        outcome: "SELECT agent_name = 'Lily of Bloom' FROM agent_configurations WHERE agent_slug = \
+            'florist-bloom'",
     };
     story.play(&scene).await?;
     let left = "SELECT count(*)::text FROM agent_sync.problem";
-    story.compare("no problem is left in this database", left, "0").await
+    story
+        .compare("no problem is left in this database", left, "0")
+        .await
 }
 
 async fn many_at_once(story: &mut Story) -> anyhow::Result<()> {
     story
         .screen
-        .step(&format!("{} agents are imported, and then changed by one statement", count(MANY)))
+        .step(&format!(
+            "{} agents are imported, and then changed by one statement",
+            count(MANY)
+        ))
         .await;
     let import = format!(
         "INSERT INTO agents (slug, name, system_prompt, voice_settings)
@@ -213,7 +292,9 @@ FROM agents WHERE slug LIKE 'shop-%'"
     );
     let outcome = "SELECT NOT EXISTS (SELECT FROM agent_sync.state WHERE pending)
         AND EXISTS (SELECT FROM agents WHERE slug = 'shop-1')";
-    let saved = story.change(Writer::Operator("The import runs"), &import, outcome).await?;
+    let saved = story
+        .change(Writer::Operator("The import runs"), &import, outcome)
+        .await?;
     in_sync(story, "The import", saved.took, saved.visible).await?;
 
     let sql = "UPDATE agents
@@ -236,40 +317,80 @@ async fn in_sync(
     took: Duration,
     visible: Option<Duration>,
 ) -> anyhow::Result<()> {
-    story.screen.say(&format!("{what} itself took {}.", time(took)));
+    story
+        .screen
+        .say(&format!("{what} itself took {}.", time(took)));
     let in_time = visible.ok_or_else(|| format!("not within {}", time(PATIENCE)));
     let rate = visible.map_or_else(|| count(MANY), |visible| rate(MANY, visible));
-    story.screen.verdict(&format!("all in sync: {rate}"), in_time.map(|_| ()));
-    story.compare("every configuration says what its agent says", OUT_OF_STEP, "nothing").await
+    story
+        .screen
+        .verdict(&format!("all in sync: {rate}"), in_time.map(|_| ()));
+    story
+        .compare(
+            "every configuration says what its agent says",
+            OUT_OF_STEP,
+            "nothing",
+        )
+        .await
 }
 
 async fn while_it_was_away(story: &mut Story) -> anyhow::Result<()> {
-    story.screen.step("The daemon is stopped; agents are saved all the same; it starts again").await;
+    story
+        .screen
+        .step("The daemon is stopped; agents are saved all the same; it starts again")
+        .await;
     story.stop_daemon().await;
     let sql = "UPDATE agents SET name = name || ' II', voice_settings = voice_settings
   || '{\"llm_provider\": \"groq\", \"llm_model\": \"llama-3.3-70b-versatile\"}'
 WHERE slug IN ('city-library', 'hotel-aurora', 'newsroom-tips')";
     let outcome = "SELECT count(*) = 3 FROM agent_sync.state WHERE pending";
     let saved = story.change(Writer::Ui, sql, outcome).await?;
-    let claim =
-        format!("saved in {}, daemon or not; agent_sync.state says that 3 are pending", time(saved.took));
-    story.screen.verdict(&claim, saved.visible.map(|_| ()).ok_or_else(|| "another number".to_owned()));
+    let claim = format!(
+        "saved in {}, daemon or not; agent_sync.state says that 3 are pending",
+        time(saved.took)
+    );
+    story.screen.verdict(
+        &claim,
+        saved
+            .visible
+            .map(|_| ())
+            .ok_or_else(|| "another number".to_owned()),
+    );
     let before = story.platform.configuration("city-library").await?;
     story.start_daemon().await?;
     let after = story.platform.configuration("city-library").await?;
     story.screen.diff("city-library", &diff(&before, &after));
-    story.compare("every configuration says what its agent says", OUT_OF_STEP, "nothing").await
+    story
+        .compare(
+            "every configuration says what its agent says",
+            OUT_OF_STEP,
+            "nothing",
+        )
+        .await
 }
 
 async fn the_reckoning(story: &mut Story) -> anyhow::Result<()> {
-    story.screen.step("The reckoning: what was to change has changed, and nothing else has").await;
+    story
+        .screen
+        .step("The reckoning: what was to change has changed, and nothing else has")
+        .await;
     let foreign =
-        "SELECT format('%s of %s are as they were', count(*) FILTER (WHERE f.parts = b.parts), count(*))
+        "SELECT format('%s of %s are as they were', count(*) FILTER (WHERE f.parts = b.parts),
+              count(*))
         FROM demo.before b LEFT JOIN demo.foreign_parts f USING (id)";
-    let known = story.platform.number("SELECT count(*) FROM demo.before").await?;
-    let claim = "API keys, other columns, and whatever else is in provider_config: untouched in every configuration \
-                 that was there at the start";
-    story.compare(claim, foreign, &format!("{known} of {known} are as they were")).await?;
+    let known = story
+        .platform
+        .number("SELECT count(*) FROM demo.before")
+        .await?;
+    let claim = "API keys, other columns, and whatever else is in provider_config: untouched in \
+        every configuration that was there at the start";
+    story
+        .compare(
+            claim,
+            foreign,
+            &format!("{known} of {known} are as they were"),
+        )
+        .await?;
     let keys = format!(
         "SELECT (count(*) = {MANY})::text FROM agent_configurations WHERE agent_slug LIKE 'shop-%'
          AND groq_api_key = 'gsk-demo-' || md5(agent_slug)
@@ -277,7 +398,13 @@ async fn the_reckoning(story: &mut Story) -> anyhow::Result<()> {
     );
     let claim = format!("and in the {} that were imported", count(MANY));
     story.compare(&claim, &keys, "true").await?;
-    story.compare("nothing is pending", &format!("SELECT ({NOTHING_PENDING})::text"), "true").await?;
+    story
+        .compare(
+            "nothing is pending",
+            &format!("SELECT ({NOTHING_PENDING})::text"),
+            "true",
+        )
+        .await?;
     let problems = "SELECT count(*)::text FROM agent_sync.problem";
     story.compare("no problem stands", problems, "0").await
 }

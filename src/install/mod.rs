@@ -1,7 +1,8 @@
 //! Putting the capture into a database and taking it out again (I6).
 //!
-//! The work is done by `sql/*.sql`, which psql can run just as well; here they are put in one transaction and told the
-//! names of the tables. Invariant: what has to change is decided in SQL, so every way to install comes to the same.
+//! The work is done by `sql/*.sql`, which psql can run just as well; here they are put in one
+//! transaction and told the names of the tables. Invariant: what has to change is decided in SQL,
+//! so every way to install comes to the same.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -15,8 +16,9 @@ use crate::settings::{AgentsTable, ConfigurationsTable, Database, Settings};
 use crate::store::identifier::Literal;
 use crate::store::{StoreError, within};
 
-/// What an install runs: the proof that nothing of somebody else's is in the way, the guard, the steps of the schema in the order of their
-/// versions, with what mends their tables before and after them, the triggers, and the role.
+/// What an install runs: the proof that nothing of somebody else's is in the way, the guard, the
+/// steps of the schema in the order of their versions, with what mends their tables before and
+/// after them, the triggers, and the role.
 const STEPS: &[&str] = &[
     PROOF,
     include_str!("../../sql/guard.sql"),
@@ -59,16 +61,28 @@ pub struct Plan<'a> {
     pub history: bool,
     /// Whether configurations are captured as well (C2).
     pub capture_configurations: bool,
-    /// The role of the daemon, to be given what it needs; those named in earlier installs are looked after in any case.
+    /// The role of the daemon, to be given what it needs; those named in earlier installs are
+    /// looked after in any case.
     pub role: Option<&'a str>,
 }
 
 impl<'a> Plan<'a> {
     /// What these settings want of an install in this database.
     pub fn of(database: &'a Database, settings: &Settings, role: Option<&'a str>) -> Self {
-        let Database { agents, configurations, .. } = database;
-        let (history, capture_configurations) = (settings.history.enabled, settings.capture.configurations);
-        Self { agents, configurations, history, capture_configurations, role }
+        let Database {
+            agents,
+            configurations,
+            ..
+        } = database;
+        let (history, capture_configurations) =
+            (settings.history.enabled, settings.capture.configurations);
+        Self {
+            agents,
+            configurations,
+            history,
+            capture_configurations,
+            role,
+        }
     }
 
     /// The names of tables and columns, as `sql/attach.sql` and `sql/grant.sql` want them.
@@ -109,23 +123,30 @@ impl<'a> Plan<'a> {
         .to_string()
     }
 
-    /// The whole install as SQL that needs nothing but an SQL editor. It is one statement: all or nothing by itself, and
-    /// at home in the transaction that a migration tool has begun.
+    /// The whole install as SQL that needs nothing but an SQL editor. It is one statement: all or
+    /// nothing by itself, and at home in the transaction that a migration tool has begun.
     pub fn script(&self) -> String {
         // Before any name of a type or a function is looked up.
         let mut body =
-            "PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);\n".to_owned();
+            "PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);\n"
+                .to_owned();
         for (name, value) in self.settings() {
             let value = Literal(&value);
-            let _ = writeln!(body, "PERFORM pg_catalog.set_config('{name}', {value}, true);");
+            let _ = writeln!(
+                body,
+                "PERFORM pg_catalog.set_config('{name}', {value}, true);"
+            );
         }
         for step in STEPS {
-            let _ = writeln!(body, "\nEXECUTE $agent_sync_step$\n{step}$agent_sync_step$;");
+            let _ = writeln!(
+                body,
+                "\nEXECUTE $agent_sync_step$\n{step}$agent_sync_step$;"
+            );
         }
         let quote = quote_of(&body);
         format!(
             "-- One statement, which needs no transaction around it and does not mind one.\n\
-             DO {quote}\nBEGIN\n{body}END\n{quote};\n"
+            DO {quote}\nBEGIN\n{body}END\n{quote};\n"
         )
     }
 
@@ -152,12 +173,18 @@ fn quote_of(text: &str) -> String {
 }
 
 /// Installs, in one transaction.
-pub async fn install(client: &Client, patience: Duration, plan: &Plan<'_>) -> Result<Done, StoreError> {
-    transact(client, patience, &plan.settings(), STEPS).await.map(|(done, _)| done)
+pub async fn install(
+    client: &Client,
+    patience: Duration,
+    plan: &Plan<'_>,
+) -> Result<Done, StoreError> {
+    transact(client, patience, &plan.settings(), STEPS)
+        .await
+        .map(|(done, _)| done)
 }
 
-/// Begins a transaction that has proven that what stands in the schema `agent_sync` is an install of ours, and that nothing of others runs when
-/// it is read. Whoever asks ends it.
+/// Begins a transaction that has proven that what stands in the schema `agent_sync` is an install
+/// of ours, and that nothing of others runs when it is read. Whoever asks ends it.
 pub async fn prove(client: &Client, plan: &Plan<'_>) -> Result<(), Error> {
     begin(client, &plan.settings()).await?;
     client.batch_execute(PROOF).await
@@ -181,21 +208,29 @@ pub async fn uninstall(
     let (done, before) = transact(client, patience, &plan.settings(), &[PROOF, UNINSTALL]).await?;
     let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&before, Type::TEXT_ARRAY)];
     let kept = names(&within(patience, client.query_typed(KEPT, &parameters)).await?)?;
-    let dropped = before.into_iter().filter(|role| !kept.contains(role)).collect();
+    let dropped = before
+        .into_iter()
+        .filter(|role| !kept.contains(role))
+        .collect();
     Ok((done, Roles { dropped, kept }))
 }
 
-/// Where the proof has found no schema, nothing is looked up in one that somebody may have made since.
+/// Where the proof has found no schema, nothing is looked up in one that somebody may have made
+/// since.
 const HAS_ROLES: &str = "
-    SELECT current_setting('agent_sync.proven') NOT LIKE '0 %' AND to_regclass('agent_sync.role') IS NOT NULL";
-const ROLES: &str = "SELECT r.name FROM agent_sync.role r JOIN pg_roles p ON p.rolname = r.name ORDER BY 1";
-const KEPT: &str = "SELECT p.rolname::text FROM pg_roles p WHERE p.rolname = ANY ($1::text[]) ORDER BY 1";
+    SELECT current_setting('agent_sync.proven') NOT LIKE '0 %'
+      AND to_regclass('agent_sync.role') IS NOT NULL";
+const ROLES: &str =
+    "SELECT r.name FROM agent_sync.role r JOIN pg_roles p ON p.rolname = r.name ORDER BY 1";
+const KEPT: &str =
+    "SELECT p.rolname::text FROM pg_roles p WHERE p.rolname = ANY ($1::text[]) ORDER BY 1";
 
 fn names(rows: &[Row]) -> Result<Vec<String>, Error> {
     rows.iter().map(|row| row.try_get(0)).collect()
 }
 
-/// Runs the steps, says which roles are noted after the first of them, which is the proof, and tries again when a lock could not be had at once: a long transaction holds one of the tables.
+/// Runs the steps, says which roles are noted after the first of them, which is the proof, and
+/// tries again when a lock could not be had at once: a long transaction holds one of the tables.
 async fn transact(
     client: &Client,
     patience: Duration,
@@ -221,7 +256,9 @@ async fn begin(client: &Client, settings: &[(&str, String)]) -> Result<(), Error
     client.batch_execute("BEGIN").await?;
     for (name, value) in settings {
         let set = "SELECT pg_catalog.set_config($1, $2, true)";
-        client.query_typed(set, &[(name, Type::TEXT), (value, Type::TEXT)]).await?;
+        client
+            .query_typed(set, &[(name, Type::TEXT), (value, Type::TEXT)])
+            .await?;
     }
     Ok(())
 }
@@ -244,7 +281,14 @@ async fn once(
         let unchanged = "SELECT pg_catalog.pg_current_xact_id_if_assigned() IS NULL";
         let unchanged: bool = client.query_typed_one(unchanged, &[]).await?.try_get(0)?;
         client.batch_execute("COMMIT").await?;
-        Ok((if unchanged { Done::Nothing } else { Done::Changed }, roles))
+        Ok((
+            if unchanged {
+                Done::Nothing
+            } else {
+                Done::Changed
+            },
+            roles,
+        ))
     };
     let outcome = worked.await;
     if outcome.is_err() {

@@ -1,22 +1,24 @@
 //! Exact decimal numbers: the text of a JSON number, compared and rounded without floating point.
 //!
-//! A number is a sign, its significant digits and the power of ten of its decimal point, so `1e999999999` costs
-//! as much as `1`. Exponents beyond [`FAR`] saturate: such numbers still order correctly against every number
-//! that `PostgreSQL` can hold, and it can hold none of them.
+//! A number is a sign, its significant digits and the power of ten of its decimal point, so
+//! `1e999999999` costs as much as `1`. Exponents beyond [`FAR`] saturate: such numbers still order
+//! correctly against every number that `PostgreSQL` can hold, and it can hold none of them.
 
 use std::cmp::Ordering;
 
 /// Exponents are clamped to this; adding the length of any text to it cannot overflow.
 const FAR: i64 = 1 << 60;
 
-/// The most digits that `PostgreSQL`'s `numeric`, and with it `jsonb`, takes before the decimal point …
+/// The most digits that `PostgreSQL`'s `numeric`, and with it `jsonb`, takes before the decimal
+/// point …
 const MAX_INTEGER_DIGITS: i64 = 131_072;
 /// … and after it.
 const MAX_FRACTION_DIGITS: i64 = 16_383;
 /// The largest exponent that `numeric` reads at all, even of a zero.
 const MAX_EXPONENT: i64 = i32::MAX as i64 / 2;
 
-/// The exact value of a JSON number: `0.d₁d₂d₃… × 10^point`, with neither leading nor trailing zeros in `digits`.
+/// The exact value of a JSON number: `0.d₁d₂d₃… × 10^point`, with neither leading nor trailing
+/// zeros in `digits`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Decimal {
     negative: bool,
@@ -33,18 +35,30 @@ impl Decimal {
         let zeros = digits.iter().take_while(|&&digit| digit == b'0').count();
         digits.drain(..zeros);
         let point = parts.exponent + length(integer) - i64::try_from(zeros).unwrap_or(FAR);
-        Some(Self { negative: parts.negative, digits, point }.normal())
+        Some(
+            Self {
+                negative: parts.negative,
+                digits,
+                point,
+            }
+            .normal(),
+        )
     }
 
-    /// The number rounded to `scale` digits after the point, halves away from zero, as `numeric` does.
+    /// The number rounded to `scale` digits after the point, halves away from zero, as `numeric`
+    /// does.
     pub(super) fn round(mut self, scale: i32) -> Self {
         let kept = self.point.saturating_add(i64::from(scale));
         if kept < 0 {
             self.digits.clear();
             return self.normal();
         }
-        let Ok(kept) = usize::try_from(kept) else { return self };
-        let Some(&next) = self.digits.get(kept) else { return self };
+        let Ok(kept) = usize::try_from(kept) else {
+            return self;
+        };
+        let Some(&next) = self.digits.get(kept) else {
+            return self;
+        };
         self.digits.truncate(kept);
         if next >= b'5' {
             while self.digits.last() == Some(&b'9') {
@@ -81,7 +95,10 @@ impl Ord for Decimal {
         };
         sign(self).cmp(&sign(other)).then_with(|| {
             // Without leading and trailing zeros the digits order like words in a dictionary.
-            let size = self.point.cmp(&other.point).then_with(|| self.digits.cmp(&other.digits));
+            let size = self
+                .point
+                .cmp(&other.point)
+                .then_with(|| self.digits.cmp(&other.digits));
             if self.negative { size.reverse() } else { size }
         })
     }
@@ -95,7 +112,9 @@ impl PartialOrd for Decimal {
 
 /// Whether `PostgreSQL` can keep this JSON number in a `jsonb` or a `numeric`.
 pub(super) fn storable(text: &str) -> bool {
-    let (Some(parts), Some(number)) = (Parts::of(text), Decimal::parse(text)) else { return false };
+    let (Some(parts), Some(number)) = (Parts::of(text), Decimal::parse(text)) else {
+        return false;
+    };
     parts.exponent.abs() < MAX_EXPONENT
         && number.point <= MAX_INTEGER_DIGITS
         && length(parts.fraction) - parts.exponent <= MAX_FRACTION_DIGITS
@@ -131,21 +150,35 @@ impl<'a> Parts<'a> {
                     return None;
                 }
                 let size = size.bytes().fold(0_i64, |sum, digit| {
-                    sum.saturating_mul(10).saturating_add(i64::from(digit - b'0')).min(FAR)
+                    sum.saturating_mul(10)
+                        .saturating_add(i64::from(digit - b'0'))
+                        .min(FAR)
                 });
                 if minus { -size } else { size }
             }
             None if rest.is_empty() => 0,
             None => return None,
         };
-        Some(Self { negative, integer, fraction, exponent })
+        Some(Self {
+            negative,
+            integer,
+            fraction,
+            exponent,
+        })
     }
 }
 
 /// The digits that `text` begins with, at least one, and what follows them.
 fn digits(text: &str) -> Option<(&str, &str)> {
-    let end = text.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
-    if end == 0 { None } else { text.split_at_checked(end) }
+    let end = text
+        .bytes()
+        .position(|byte| !byte.is_ascii_digit())
+        .unwrap_or(text.len());
+    if end == 0 {
+        None
+    } else {
+        text.split_at_checked(end)
+    }
 }
 
 fn length(text: &str) -> i64 {
@@ -165,18 +198,32 @@ mod tests {
 
     #[test]
     fn numbers_are_equal_by_value_and_to_the_last_digit() {
-        for (left, right) in
-            [("1.0", "1.00"), ("1", "1e0"), ("0.9", "9E-1"), ("-0", "0e7"), ("1200", "1.2e+3")]
-        {
+        for (left, right) in [
+            ("1.0", "1.00"),
+            ("1", "1e0"),
+            ("0.9", "9E-1"),
+            ("-0", "0e7"),
+            ("1200", "1.2e+3"),
+        ] {
             assert_eq!(number(left), number(right), "{left} and {right}");
         }
         assert_ne!(number("0.1000000000000000000001"), number("0.1"));
-        assert_ne!(number("12345678901234567890123"), number("12345678901234567890124"));
+        assert_ne!(
+            number("12345678901234567890123"),
+            number("12345678901234567890124")
+        );
     }
 
     #[test]
     fn numbers_order_by_sign_then_size() {
-        let ordered = ["-1e999999999999999999999", "-10", "-9", "-0.1", "0", "1e-99999999999999999999"];
+        let ordered = [
+            "-1e999999999999999999999",
+            "-10",
+            "-9",
+            "-0.1",
+            "0",
+            "1e-99999999999999999999",
+        ];
         let ordered = ordered.into_iter().chain([
             "0.09",
             "0.1",
@@ -188,13 +235,18 @@ mod tests {
             "1e99999999999",
         ]);
         let ordered: Vec<_> = ordered.map(number).collect();
-        assert!(ordered.is_sorted_by(|left, right| left < right), "{ordered:?}");
+        assert!(
+            ordered.is_sorted_by(|left, right| left < right),
+            "{ordered:?}"
+        );
     }
 
     #[test]
     fn what_json_does_not_call_a_number_is_none() {
-        for text in ["", "-", "+1", "01", "1.", ".5", "1e", "1e+", "0x1", "1_0", "1 ", "NaN", "Infinity", "٣"]
-        {
+        for text in [
+            "", "-", "+1", "01", "1.", ".5", "1e", "1e+", "0x1", "1_0", "1 ", "NaN", "Infinity",
+            "٣",
+        ] {
             assert_eq!(Decimal::parse(text), None, "{text:?}");
         }
     }
@@ -214,7 +266,11 @@ mod tests {
             ("500", -3, "1000"),
             ("1e-999999999999999999999999", 3, "0"),
         ] {
-            assert_eq!(number(text).round(scale), number(rounded), "{text} to {scale}");
+            assert_eq!(
+                number(text).round(scale),
+                number(rounded),
+                "{text} to {scale}"
+            );
         }
     }
 
@@ -252,8 +308,12 @@ mod tests {
         (size, any::<bool>(), 0_usize..9, -9_i32..9).prop_map(|(size, negative, zeros, shift)| {
             // The point goes `6 + shift` digits before the end, and the exponent takes it back.
             let places = 6 + shift;
-            let digits = format!("{size:0>width$}", width = usize::try_from(places.max(0)).unwrap() + 1);
-            let (integer, fraction) = digits.split_at(digits.len() - usize::try_from(places.max(0)).unwrap());
+            let digits = format!(
+                "{size:0>width$}",
+                width = usize::try_from(places.max(0)).unwrap() + 1
+            );
+            let (integer, fraction) =
+                digits.split_at(digits.len() - usize::try_from(places.max(0)).unwrap());
             let fraction = format!("{fraction}{}", "0".repeat(zeros));
             let dot = if fraction.is_empty() { "" } else { "." };
             let sign = if negative { "-" } else { "" };
@@ -279,7 +339,8 @@ mod tests {
         fn rounding_is_integer_division((value, text) in spelled(), scale in -3_i32..=6) {
             let unit = 10_i128.pow(u32::try_from(6 - scale).unwrap());
             let rounded = (value.abs() + unit / 2) / unit * unit * value.signum();
-            prop_assert_eq!(number(&text).round(scale), number(&format!("{rounded}e-6")), "{} to {}", text, scale);
+            prop_assert_eq!(number(&text).round(scale), number(&format!("{rounded}e-6")), "{} to \
+                {}", text, scale);
         }
 
         #[test]

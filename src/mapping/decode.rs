@@ -6,7 +6,8 @@ use super::json;
 use super::reasons::Mistakes;
 use super::show::describe;
 
-/// How many strings around the object are unwrapped. One is met in production; a bound keeps the work linear.
+/// How many strings around the object are unwrapped. One is met in production; a bound keeps the
+/// work linear.
 const MAX_LAYERS: usize = 3;
 
 /// What a JSON column holds.
@@ -14,7 +15,8 @@ const MAX_LAYERS: usize = 3;
 pub(super) enum Decoded<'a> {
     /// SQL NULL, blank text, JSON null or `""` (M4).
     NotSet,
-    /// The text of an object, valid and not nested too deeply. Owned if it was encoded more than once.
+    /// The text of an object, valid and not nested too deeply. Owned if it was encoded more than
+    /// once.
     Object(Cow<'a, str>),
     /// Something else; the mistake is noted.
     Mistake,
@@ -29,7 +31,11 @@ pub(crate) fn object(column: Option<&str>) -> Option<Cow<'_, str>> {
 }
 
 /// Reads the JSON column `path`, and notes what is wrong with it.
-pub(super) fn decode<'a>(path: &str, column: Option<&'a str>, mistakes: &mut Mistakes) -> Decoded<'a> {
+pub(super) fn decode<'a>(
+    path: &str,
+    column: Option<&'a str>,
+    mistakes: &mut Mistakes,
+) -> Decoded<'a> {
     match unwrap(column) {
         Ok(None) => Decoded::NotSet,
         Ok(Some(object)) => {
@@ -39,7 +45,11 @@ pub(super) fn decode<'a>(path: &str, column: Option<&'a str>, mistakes: &mut Mis
                 mistakes.add(path, expected, format!("{depth} levels"));
             } else if json::too_many(&object) {
                 let number = json::values(&object);
-                mistakes.add(path, format!("at most {} values", json::MAX_VALUES), number.to_string());
+                mistakes.add(
+                    path,
+                    format!("at most {} values", json::MAX_VALUES),
+                    number.to_string(),
+                );
             } else {
                 return Decoded::Object(object);
             }
@@ -60,8 +70,16 @@ fn unwrap(column: Option<&str>) -> Result<Option<Cow<'_, str>>, String> {
             return Ok(None);
         }
         let raw = json::validate(&text).map_err(|error| {
-            let what = if layer == 0 { "text that is not JSON" } else { "a string whose text is not JSON" };
-            format!("{what} (at line {}, column {})", error.line(), error.column())
+            let what = if layer == 0 {
+                "text that is not JSON"
+            } else {
+                "a string whose text is not JSON"
+            };
+            format!(
+                "{what} (at line {}, column {})",
+                error.line(),
+                error.column()
+            )
         })?;
         match raw.as_bytes().first() {
             Some(b'{') => {
@@ -78,5 +96,7 @@ fn unwrap(column: Option<&str>) -> Result<Option<Cow<'_, str>>, String> {
             _ => return Err(describe(raw)),
         }
     }
-    Err(format!("JSON encoded as a string more than {MAX_LAYERS} times"))
+    Err(format!(
+        "JSON encoded as a string more than {MAX_LAYERS} times"
+    ))
 }

@@ -1,7 +1,8 @@
-//! JSON as text: objects as ordered lists of members, and what can be said about a value without a tree.
+//! JSON as text: objects as ordered lists of members, and what can be said about a value without a
+//! tree.
 //!
-//! Everything here takes text that `serde_json` has found valid (see [`validate`]). Other text gives useless
-//! answers, but it neither panics nor loops.
+//! Everything here takes text that `serde_json` has found valid (see [`validate`]). Other text
+//! gives useless answers, but it neither panics nor loops.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,10 +12,12 @@ use serde_json::value::RawValue;
 use super::decimal;
 use super::tokens::Tokens;
 
-/// The deepest nesting that is read: `serde_json`'s own limit, so that the runtime that reads what we write can.
+/// The deepest nesting that is read: `serde_json`'s own limit, so that the runtime that reads what
+/// we write can.
 pub(crate) const MAX_DEPTH: usize = 127;
 
-/// The most values that are read of one column, those inside others included: each takes memory many times its text (G12).
+/// The most values that are read of one column, those inside others included: each takes memory
+/// many times its text (G12).
 pub(super) const MAX_VALUES: usize = 250_000;
 
 /// The one JSON value that `text` holds, without the white space around it.
@@ -27,7 +30,8 @@ pub(crate) fn not_set(raw: &str) -> bool {
     raw == "null" || raw == "\"\""
 }
 
-/// What a JSON string says. `None` for another value, and for a string that no text can hold (a lone surrogate).
+/// What a JSON string says. `None` for another value, and for a string that no text can hold (a
+/// lone surrogate).
 pub(crate) fn text(raw: &str) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {
@@ -45,7 +49,11 @@ pub(crate) fn quote(text: &str) -> String {
 /// Whether a value is nested more deeply than is read.
 pub(super) fn too_deep(raw: &str) -> bool {
     // Mostly there are not that many brackets, which is seen without looking at what they mean.
-    raw.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count() > MAX_DEPTH && depth(raw) > MAX_DEPTH
+    raw.bytes()
+        .filter(|byte| matches!(byte, b'{' | b'['))
+        .count()
+        > MAX_DEPTH
+        && depth(raw) > MAX_DEPTH
 }
 
 /// Whether a value holds more values than are read.
@@ -54,7 +62,8 @@ pub(super) fn too_many(raw: &str) -> bool {
     raw.bytes().filter(|byte| *byte == b',').count() >= MAX_VALUES && values(raw) > MAX_VALUES
 }
 
-/// How many values there are in a value, itself not included: the elements of arrays and the members of objects.
+/// How many values there are in a value, itself not included: the elements of arrays and the
+/// members of objects.
 pub(super) fn values(raw: &str) -> usize {
     let (mut number, mut opened) = (0, false);
     for token in Tokens::of(raw) {
@@ -65,7 +74,8 @@ pub(super) fn values(raw: &str) -> usize {
     number
 }
 
-/// How deeply arrays and objects are nested in a value; 0 for a string, a number, a boolean and null.
+/// How deeply arrays and objects are nested in a value; 0 for a string, a number, a boolean and
+/// null.
 pub(super) fn depth(raw: &str) -> usize {
     let (mut now, mut most) = (0_usize, 0);
     for token in Tokens::of(raw) {
@@ -83,7 +93,9 @@ pub(super) fn depth(raw: &str) -> usize {
 pub(super) fn unstorable(raw: &str) -> Option<&'static str> {
     Tokens::of(raw).find_map(|token| match token.as_bytes() {
         [b'"', ..] => unstorable_escape(token),
-        [b'-' | b'0'..=b'9', ..] if !decimal::storable(token) => Some("a number beyond the range of numeric"),
+        [b'-' | b'0'..=b'9', ..] if !decimal::storable(token) => {
+            Some("a number beyond the range of numeric")
+        }
         _ => None,
     })
 }
@@ -92,7 +104,9 @@ fn unstorable_escape(string: &str) -> Option<&'static str> {
     let mut rest = string;
     while let Some((_, escape)) = rest.split_once('\\') {
         rest = escape.get(1..).unwrap_or("");
-        let Some(code) = code_unit(escape) else { continue };
+        let Some(code) = code_unit(escape) else {
+            continue;
+        };
         rest = escape.get(5..).unwrap_or("");
         match code {
             0 => return Some("the character NUL (\\u0000)"),
@@ -115,7 +129,8 @@ fn code_unit(escape: &str) -> Option<u16> {
     u16::from_str_radix(escape.strip_prefix('u')?.get(..4)?, 16).ok()
 }
 
-/// A value with its white space made regular: none, or two spaces a level. Strings and numbers stay as they are.
+/// A value with its white space made regular: none, or two spaces a level. Strings and numbers stay
+/// as they are.
 pub(crate) fn print(raw: &str, pretty: bool) -> String {
     fn line(out: &mut String, level: usize) {
         out.push('\n');
@@ -159,7 +174,11 @@ struct Member<'a> {
 
 impl<'a> Member<'a> {
     fn new(key: Cow<'a, str>, value: Cow<'a, str>) -> Self {
-        Self { plain: !key.contains('\\'), key, value }
+        Self {
+            plain: !key.contains('\\'),
+            key,
+            value,
+        }
     }
 
     fn is(&self, name: &str) -> bool {
@@ -198,15 +217,22 @@ impl<'a> Object<'a> {
 
     /// Keys (as JSON text) and values in their order, duplicates included.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.members.iter().map(|member| (&*member.key, &*member.value))
+        self.members
+            .iter()
+            .map(|member| (&*member.key, &*member.value))
     }
 
     /// The value of a key; of a duplicate key the last, as `jsonb` has it.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.members.iter().rev().find(|member| member.is(name)).map(|member| &*member.value)
+        self.members
+            .iter()
+            .rev()
+            .find(|member| member.is(name))
+            .map(|member| &*member.value)
     }
 
-    /// Gives a key a value, where the key stands, or else at the end. Duplicates before it stay: nobody reads them.
+    /// Gives a key a value, where the key stands, or else at the end. Duplicates before it stay:
+    /// nobody reads them.
     pub(super) fn set(&mut self, name: &str, value: impl Into<Cow<'a, str>>) {
         let value = value.into();
         match self.members.iter_mut().rev().find(|member| member.is(name)) {
@@ -215,9 +241,11 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// Drops the members whose key `unwanted` names. A key that no text can hold is nobody's to name.
+    /// Drops the members whose key `unwanted` names. A key that no text can hold is nobody's to
+    /// name.
     pub(super) fn drop_where(&mut self, unwanted: impl Fn(&str) -> bool) {
-        self.members.retain(|member| !text(&member.key).is_some_and(|key| unwanted(&key)));
+        self.members
+            .retain(|member| !text(&member.key).is_some_and(|key| unwanted(&key)));
     }
 }
 
@@ -244,23 +272,37 @@ mod tests {
         assert_eq!(object.get("b"), Some(r#"{ "x":[1, 2] }"#));
         object.set("b", "true");
         object.set("c", "[]");
-        assert_eq!(object.to_string(), r#"{"a":1.00,"\u0062":true,"a":"}\",","\ud800":null,"c":[]}"#);
+        assert_eq!(
+            object.to_string(),
+            r#"{"a":1.00,"\u0062":true,"a":"}\",","\ud800":null,"c":[]}"#
+        );
         object.drop_where(|name| name == "a");
-        assert_eq!(object.to_string(), r#"{"\u0062":true,"\ud800":null,"c":[]}"#);
+        assert_eq!(
+            object.to_string(),
+            r#"{"\u0062":true,"\ud800":null,"c":[]}"#
+        );
     }
 
     #[test]
     fn depth_is_not_breadth() {
-        for (raw, levels) in [("1", 0), ("[[],[],{}]", 2), (r#"{"[[[":[{}],"b":[[1]]}"#, 3)] {
+        for (raw, levels) in [
+            ("1", 0),
+            ("[[],[],{}]", 2),
+            (r#"{"[[[":[{}],"b":[[1]]}"#, 3),
+        ] {
             assert_eq!(depth(raw), levels, "{raw}");
         }
     }
 
     #[test]
     fn values_are_counted_at_every_level_and_not_within_strings() {
-        for (raw, number) in
-            [("1", 0), ("[]", 0), ("[1]", 1), ("[1,[2,3],{}]", 5), (r#"{"a,b":",,","c":{"d":[]}}"#, 3)]
-        {
+        for (raw, number) in [
+            ("1", 0),
+            ("[]", 0),
+            ("[1]", 1),
+            ("[1,[2,3],{}]", 5),
+            (r#"{"a,b":",,","c":{"d":[]}}"#, 3),
+        ] {
             assert_eq!(values(raw), number, "{raw}");
         }
         let many = |number: usize| format!("[{}1]", "1,".repeat(number - 1));
@@ -271,8 +313,12 @@ mod tests {
     #[test]
     fn printing_changes_white_space_only() {
         let raw = "{ \"a\" : [ ] , \"b\":{\"c\" :[1.50,\n\"x, y\"]},\"d\":{ } }";
-        assert_eq!(print(raw, false), r#"{"a":[],"b":{"c":[1.50,"x, y"]},"d":{}}"#);
-        let pretty = "{\n  \"a\": [],\n  \"b\": {\n    \"c\": [\n      1.50,\n      \"x, y\"\n    ]\n  },\n  \"d\": {}\n}";
+        assert_eq!(
+            print(raw, false),
+            r#"{"a":[],"b":{"c":[1.50,"x, y"]},"d":{}}"#
+        );
+        let pretty = "{\n  \"a\": [],\n  \"b\": {\n    \"c\": [\n      1.50,\n      \"x, y\"\n    \
+            ]\n  },\n  \"d\": {}\n}";
         assert_eq!(print(raw, true), pretty);
     }
 
@@ -288,19 +334,31 @@ mod tests {
         ] {
             assert!(unstorable(raw).is_some(), "{raw}");
         }
-        for raw in [r#""\\u0000""#, r#""\ud83d\ude00\n\u00e9""#, r#"{"a":[1e100,"\\\\"]}"#, "null"] {
+        for raw in [
+            r#""\\u0000""#,
+            r#""\ud83d\ude00\n\u00e9""#,
+            r#"{"a":[1e100,"\\\\"]}"#,
+            "null",
+        ] {
             assert_eq!(unstorable(raw), None, "{raw}");
         }
     }
 
     #[test]
     fn text_that_is_no_json_neither_panics_nor_loops() {
-        for raw in
-            ["", "\"", "\"\\", "\"\\é", "{\"a", "{\"a\"", "{\"a\":", "]]]]", "{{{{", "{\"a\":]", "é{", ",,:"]
-        {
+        for raw in [
+            "", "\"", "\"\\", "\"\\é", "{\"a", "{\"a\"", "{\"a\":", "]]]]", "{{{{", "{\"a\":]",
+            "é{", ",,:",
+        ] {
             let mut object = Object::of(raw);
             object.set("a", "1");
-            let _ = (object.to_string(), depth(raw), unstorable(raw), print(raw, true), text(raw));
+            let _ = (
+                object.to_string(),
+                depth(raw),
+                unstorable(raw),
+                print(raw, true),
+                text(raw),
+            );
         }
     }
 }

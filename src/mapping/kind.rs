@@ -12,7 +12,10 @@ pub(super) enum Kind {
     /// A string.
     Text,
     /// A number, or a string that holds one; the bounds are JSON numbers.
-    Number { min: Option<String>, max: Option<String> },
+    Number {
+        min: Option<String>,
+        max: Option<String>,
+    },
     /// A boolean, or `"true"` or `"false"`.
     Boolean,
     /// Any JSON value, copied as it is.
@@ -27,16 +30,29 @@ impl Kind {
     pub(super) fn expected(&self) -> String {
         match self {
             Self::Text => "text".to_owned(),
-            Self::Number { min: None, max: None } => "a number".to_owned(),
-            Self::Number { min: Some(min), max: None } => format!("a number of at least {min}"),
-            Self::Number { min: None, max: Some(max) } => format!("a number of at most {max}"),
-            Self::Number { min: Some(min), max: Some(max) } => format!("a number from {min} to {max}"),
+            Self::Number {
+                min: None,
+                max: None,
+            } => "a number".to_owned(),
+            Self::Number {
+                min: Some(min),
+                max: None,
+            } => format!("a number of at least {min}"),
+            Self::Number {
+                min: None,
+                max: Some(max),
+            } => format!("a number of at most {max}"),
+            Self::Number {
+                min: Some(min),
+                max: Some(max),
+            } => format!("a number from {min} to {max}"),
             Self::Boolean => "true or false".to_owned(),
             Self::Json => format!("JSON nested at most {} levels deep", Self::MAX_JSON_DEPTH),
         }
     }
 
-    /// A value of type `json` goes two levels down, into a section of `provider_config`, and must be read there.
+    /// A value of type `json` goes two levels down, into a section of `provider_config`, and must
+    /// be read there.
     const MAX_JSON_DEPTH: usize = json::MAX_DEPTH - 2;
 
     /// The JSON text to write for a valid JSON value, or what is wrong with it.

@@ -1,7 +1,8 @@
-//! The mapping: rules + agent + current configuration → the columns to write, or the reasons why not.
+//! The mapping: rules + agent + current configuration → the columns to write, or the reasons why
+//! not.
 //!
-//! It is a pure function. There is no I/O, clock, environment, SQL or logging here, so the daemon, `render`, the
-//! tests and the fuzzers all run the same code, and what they see is all there is.
+//! It is a pure function. There is no I/O, clock, environment, SQL or logging here, so the daemon,
+//! `render`, the tests and the fuzzers all run the same code, and what they see is all there is.
 //!
 //! The life of one call of [`plan()`]:
 //!
@@ -12,10 +13,10 @@
 //! ```
 //!
 //! Invariants:
-//! - JSON is handled as text. No value passes through floating point or through a tree that would reorder keys,
-//!   so what no rule owns comes back byte for byte (M5).
-//! - Whatever is met is answered with a [`Plan`] or a [`Rejection`], never with a panic, and never with a
-//!   recursion deeper than `json::MAX_DEPTH`.
+//! - JSON is handled as text. No value passes through floating point or through a tree that would
+//!   reorder keys, so what no rule owns comes back byte for byte (M5).
+//! - Whatever is met is answered with a [`Plan`] or a [`Rejection`], never with a panic, and never
+//!   with a recursion deeper than `json::MAX_DEPTH`.
 //! - A [`Plan`] that is carried out leaves nothing to do: planning again gives no changes (M8).
 //! - A [`Mistake`] never quotes a string that it met, which could be a prompt or a key (M7).
 

@@ -12,7 +12,8 @@ use super::same::same;
 use super::section;
 use super::voice_settings::VoiceSettings;
 
-/// What M1 reads of a row of `agents`. A null column and a column that does not exist (T3) are `None` alike.
+/// What M1 reads of a row of `agents`. A null column and a column that does not exist (T3) are
+/// `None` alike.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Agent<'a> {
     /// `name`
@@ -25,7 +26,8 @@ pub struct Agent<'a> {
     pub voice_settings: Option<&'a str>,
 }
 
-/// What M1 writes of a row of `agent_configurations`, as it is now: the text of each column, `None` for null.
+/// What M1 writes of a row of `agent_configurations`, as it is now: the text of each column, `None`
+/// for null.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Configuration<'a> {
     /// `agent_name`
@@ -48,15 +50,27 @@ impl<'a> From<[Option<&'a str>; 4]> for Agent<'a> {
     /// The columns in the order of the fields.
     fn from(columns: [Option<&'a str>; 4]) -> Self {
         let [name, system_prompt, agent_image, voice_settings] = columns;
-        Self { name, system_prompt, agent_image, voice_settings }
+        Self {
+            name,
+            system_prompt,
+            agent_image,
+            voice_settings,
+        }
     }
 }
 
 impl<'a> From<[Option<&'a str>; 7]> for Configuration<'a> {
     /// The columns in the order of the fields.
     fn from(columns: [Option<&'a str>; 7]) -> Self {
-        let [agent_name, system_prompt, agent_image, voice_id, temperature, provider_config, voice_settings] =
-            columns;
+        let [
+            agent_name,
+            system_prompt,
+            agent_image,
+            voice_id,
+            temperature,
+            provider_config,
+            voice_settings,
+        ] = columns;
         Self {
             agent_name,
             system_prompt,
@@ -69,9 +83,11 @@ impl<'a> From<[Option<&'a str>; 7]> for Configuration<'a> {
     }
 }
 
-/// Which target columns exist (T3); a column that does not is never changed. `provider_config` always exists.
+/// Which target columns exist (T3); a column that does not is never changed. `provider_config`
+/// always exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[allow(clippy::struct_excessive_bools)] // Each is a fact of the catalog, and they do not exclude each other.
+// Each is a fact of the catalog, and they do not exclude each other.
+#[allow(clippy::struct_excessive_bools)]
 pub struct Targets {
     /// `agent_name`
     pub agent_name: bool,
@@ -101,7 +117,8 @@ impl Targets {
     }
 }
 
-/// The type of a column of numbers: what it keeps of a number decides whether the number is there already.
+/// The type of a column of numbers: what it keeps of a number decides whether the number is there
+/// already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NumberColumn {
     /// `numeric`, and the scale if it has one.
@@ -120,8 +137,10 @@ impl NumberColumn {
     fn holds(self, current: &str, wanted: &str) -> bool {
         match self {
             Self::Numeric { scale } => {
-                let round = |number: Decimal| scale.map_or(number.clone(), |scale| number.round(scale));
-                Decimal::parse(current).is_some_and(|now| Decimal::parse(wanted).map(round) == Some(now))
+                let round =
+                    |number: Decimal| scale.map_or(number.clone(), |scale| number.round(scale));
+                Decimal::parse(current)
+                    .is_some_and(|now| Decimal::parse(wanted).map(round) == Some(now))
             }
             Self::Float4 => equal::<f32>(current, wanted),
             Self::Float8 => equal::<f64>(current, wanted),
@@ -129,7 +148,8 @@ impl NumberColumn {
     }
 }
 
-/// Whether two numbers are one to a type that reads both; NaN and what is no number are none to anybody.
+/// Whether two numbers are one to a type that reads both; NaN and what is no number are none to
+/// anybody.
 fn equal<T: FromStr + PartialEq>(current: &str, wanted: &str) -> bool {
     matches!((current.parse::<T>(), wanted.parse::<T>()), (Ok(current), Ok(wanted)) if current == wanted)
 }
@@ -169,7 +189,8 @@ pub struct Plan<'a> {
     pub warnings: Vec<Warning>,
 }
 
-/// Computes what has to be written for `configuration` to follow `agent`, or every reason why it cannot.
+/// Computes what has to be written for `configuration` to follow `agent`, or every reason why it
+/// cannot.
 pub fn plan<'a>(
     rules: &Rules,
     targets: &Targets,
@@ -181,7 +202,13 @@ pub fn plan<'a>(
     let changes = &mut plan.changes;
 
     let name = agent.name.filter(|name| !name.is_empty());
-    changes.agent_name = column(targets.agent_name, "name", name, configuration.agent_name, &mut mistakes);
+    changes.agent_name = column(
+        targets.agent_name,
+        "name",
+        name,
+        configuration.agent_name,
+        &mut mistakes,
+    );
     changes.system_prompt = column(
         targets.system_prompt,
         "system_prompt",
@@ -198,23 +225,36 @@ pub fn plan<'a>(
     );
 
     let source = decode("voice_settings", agent.voice_settings, &mut mistakes);
-    let current = decode("provider_config", configuration.provider_config, &mut mistakes);
+    let current = decode(
+        "provider_config",
+        configuration.provider_config,
+        &mut mistakes,
+    );
     if let Decoded::Object(source) = source {
         let settings = VoiceSettings::new(rules, &source);
         if targets.voice_id
             && let Some(voice_id) = settings.read("voice_id", &mut mistakes)
         {
             let voice_id = json::text(&voice_id);
-            changes.voice_id =
-                voice_id.filter(|id| configuration.voice_id != Some(&**id)).map(Cow::into_owned);
+            changes.voice_id = voice_id
+                .filter(|id| configuration.voice_id != Some(&**id))
+                .map(Cow::into_owned);
         }
         if let Some(column) = targets.temperature
             && let Some(wanted) = settings.read("temperature", &mut mistakes)
-            && !configuration.temperature.is_some_and(|now| column.holds(now, &wanted))
+            && !configuration
+                .temperature
+                .is_some_and(|now| column.holds(now, &wanted))
         {
             changes.temperature = Some(wanted.into_owned());
         }
-        changes.provider_config = sections(rules, &settings, &current, &mut mistakes, &mut plan.warnings);
+        changes.provider_config = sections(
+            rules,
+            &settings,
+            &current,
+            &mut mistakes,
+            &mut plan.warnings,
+        );
         if targets.voice_settings && !settings.is_empty() {
             settings.check_storable(&mut mistakes);
             if !holds(configuration.voice_settings, &source) {
@@ -225,8 +265,13 @@ pub fn plan<'a>(
     mistakes.into_result().map(|()| plan)
 }
 
-/// The agent's side alone, for an agent that has no configuration: what would be rejected, and the warnings.
-pub fn check(rules: &Rules, targets: &Targets, agent: &Agent<'_>) -> Result<Vec<Warning>, Rejection> {
+/// The agent's side alone, for an agent that has no configuration: what would be rejected, and the
+/// warnings.
+pub fn check(
+    rules: &Rules,
+    targets: &Targets,
+    agent: &Agent<'_>,
+) -> Result<Vec<Warning>, Rejection> {
     plan(rules, targets, agent, &Configuration::default()).map(|plan| plan.warnings)
 }
 
@@ -246,7 +291,8 @@ fn column<'a>(
     (current != Some(source)).then_some(source)
 }
 
-/// The text of `provider_config` with every wanted section in it; `None` if they are all there already.
+/// The text of `provider_config` with every wanted section in it; `None` if they are all there
+/// already.
 fn sections(
     rules: &Rules,
     settings: &VoiceSettings<'_>,
@@ -260,7 +306,9 @@ fn sections(
     };
     let mut changed = false;
     for section in &rules.sections {
-        let Some(wanted) = section::wanted(section, settings, mistakes, warnings) else { continue };
+        let Some(wanted) = section::wanted(section, settings, mistakes, warnings) else {
+            continue;
+        };
         if let Some(merged) = section::merge(section, wanted, object.get(&section.name), mistakes) {
             object.set(&section.name, merged);
             changed = true;
@@ -269,7 +317,8 @@ fn sections(
     changed.then(|| object.to_string())
 }
 
-/// Whether the `voice_settings` of a configuration say what `wanted` says. What is not readable there does not.
+/// Whether the `voice_settings` of a configuration say what `wanted` says. What is not readable
+/// there does not.
 fn holds(current: Option<&str>, wanted: &str) -> bool {
     if current == Some(wanted) {
         return true;

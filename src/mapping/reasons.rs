@@ -17,14 +17,20 @@ pub struct Mistake {
 
 impl fmt::Display for Mistake {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}: expected {}, found {}", self.path, self.expected, self.found)
+        write!(
+            out,
+            "{}: expected {}, found {}",
+            self.path, self.expected, self.found
+        )
     }
 }
 
-/// The most mistakes that are told of one agent: nobody reads more, and an agent can have a hundred thousand (G5).
+/// The most mistakes that are told of one agent: nobody reads more, and an agent can have a hundred
+/// thousand (G5).
 const MOST: usize = 100;
 
-/// Why nothing of an agent's configuration is written (M7): the mistakes, each path once. Displays one a line.
+/// Why nothing of an agent's configuration is written (M7): the mistakes, each path once. Displays
+/// one a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
     /// The mistakes, in the order of the columns; never empty, and 100 at most.
@@ -36,7 +42,9 @@ pub struct Rejection {
 impl Rejection {
     /// Whether something is wrong with the configuration and not only with the agent.
     pub fn is_about_configuration(&self) -> bool {
-        self.mistakes.iter().any(|mistake| mistake.path.starts_with("provider_config"))
+        self.mistakes
+            .iter()
+            .any(|mistake| mistake.path.starts_with("provider_config"))
     }
 }
 
@@ -55,7 +63,8 @@ impl fmt::Display for Rejection {
     }
 }
 
-/// A provider that the rules do not know by name, so that the section's rule for any other is in force (M2).
+/// A provider that the rules do not know by name, so that the section's rule for any other is in
+/// force (M2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     /// The section, like `tts`.
@@ -72,17 +81,26 @@ impl Warning {
         Self {
             section: section.to_owned(),
             provider: show::quoted(&provider),
-            rule: format!("[{}.providers.{}]", show::toml_key(section), show::toml_key(&provider)),
+            rule: format!(
+                "[{}.providers.{}]",
+                show::toml_key(section),
+                show::toml_key(&provider)
+            ),
         }
     }
 }
 
 impl fmt::Display for Warning {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { section, provider, rule } = self;
+        let Self {
+            section,
+            provider,
+            rule,
+        } = self;
         write!(
             out,
-            "{section}: no rule for the provider {provider}, so the rule for any other provider is used; add {rule} to the rules"
+            "{section}: no rule for the provider {provider}, so the rule for any other provider is \
+            used; add {rule} to the rules"
         )
     }
 }
@@ -108,14 +126,22 @@ impl Mistakes {
         }
         let path = path.into();
         if self.mistakes.iter().all(|mistake| mistake.path != path) {
-            self.mistakes.push(Mistake { path, expected: expected.into(), found: found.into() });
+            self.mistakes.push(Mistake {
+                path,
+                expected: expected.into(),
+                found: found.into(),
+            });
         }
     }
 
     /// The end of the matter: a rejection, if there was any mistake.
     pub(super) fn into_result(self) -> Result<(), Rejection> {
         let Self { mistakes, more } = self;
-        if mistakes.is_empty() { Ok(()) } else { Err(Rejection { mistakes, more }) }
+        if mistakes.is_empty() {
+            Ok(())
+        } else {
+            Err(Rejection { mistakes, more })
+        }
     }
 }
 
@@ -129,7 +155,9 @@ mod tests {
         for number in 0..100_000 {
             mistakes.add(format!("voice_settings.k{number}"), "text", "a list");
         }
-        let Err(rejection) = mistakes.into_result() else { panic!("none") };
+        let Err(rejection) = mistakes.into_result() else {
+            panic!("none")
+        };
         assert_eq!((rejection.mistakes.len(), rejection.more), (100, 99_900));
         assert!(
             rejection

@@ -1,7 +1,8 @@
 //! The rules: which voice setting goes where for which provider (M2, M6), as data.
 //!
-//! They come from `config/providers.toml`, embedded here, or from an operator's file of the same form (M9). The
-//! reader is in [`super::rules_file`]; rules that got past it are consistent, and nothing is checked again.
+//! They come from `config/providers.toml`, embedded here, or from an operator's file of the same
+//! form (M9). The reader is in [`super::rules_file`]; rules that got past it are consistent, and
+//! nothing is checked again.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -81,7 +82,11 @@ impl Rules {
     pub(crate) fn read(&self, setting: &str) -> bool {
         let read = |section: &Section| {
             let fields = section.providers.values().chain([&section.other]).flatten();
-            section.provider_from.iter().chain(fields.map(|field| &field.from)).any(|name| name == setting)
+            section
+                .provider_from
+                .iter()
+                .chain(fields.map(|field| &field.from))
+                .any(|name| name == setting)
         };
         ["voice_id", "temperature"].contains(&setting) || self.sections.iter().any(read)
     }
@@ -93,8 +98,13 @@ impl Rules {
 }
 
 impl Section {
-    /// Whether any rule of this section can write the field: such fields go when the provider changes (M4).
+    /// Whether any rule of this section can write the field: such fields go when the provider
+    /// changes (M4).
     pub(super) fn owns(&self, field: &str) -> bool {
-        self.providers.values().chain([&self.other]).flatten().any(|rule| rule.name == field)
+        self.providers
+            .values()
+            .chain([&self.other])
+            .flatten()
+            .any(|rule| rule.name == field)
     }
 }

@@ -1,7 +1,8 @@
 //! Whether two JSON values mean the same: what decides if a target has to be written at all (M8).
 //!
-//! White space, the order of keys, and the ways to spell a string or a number do not count; of a duplicate key the
-//! last counts, as in `jsonb`. Numbers are compared exactly, never as floating point.
+//! White space, the order of keys, and the ways to spell a string or a number do not count; of a
+//! duplicate key the last counts, as in `jsonb`. Numbers are compared exactly, never as floating
+//! point.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,7 +11,8 @@ use super::decimal::Decimal;
 use super::json;
 use super::tokens::Tokens;
 
-/// Whether two valid JSON values mean the same. Values nested too deeply to read are the same as themselves only.
+/// Whether two valid JSON values mean the same. Values nested too deeply to read are the same as
+/// themselves only.
 pub(crate) fn same(left: &str, right: &str) -> bool {
     left == right || (!json::too_deep(left) && !json::too_deep(right) && node(left) == node(right))
 }
@@ -26,7 +28,8 @@ enum Node<'a> {
     Object(BTreeMap<Text<'a>, Node<'a>>),
 }
 
-/// A string by what it says; a string that no text can hold (a lone surrogate) by how it is written.
+/// A string by what it says; a string that no text can hold (a lone surrogate) by how it is
+/// written.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Text<'a> {
     Says(Cow<'a, str>),
@@ -89,7 +92,10 @@ mod tests {
     #[test]
     fn spelling_does_not_count() {
         for (left, right) in [
-            (r#"{"a":1,"b":[1.0,"é"]}"#, r#"{ "b" : [1e0, "\u00e9"], "a":1.00 }"#),
+            (
+                r#"{"a":1,"b":[1.0,"é"]}"#,
+                r#"{ "b" : [1e0, "\u00e9"], "a":1.00 }"#,
+            ),
             (r#"{"a":1,"a":2}"#, r#"{"a":2}"#),
             (r#"{"\u0061":null}"#, r#"{"a":null}"#),
             (r#"["\ud800"]"#, r#"["\ud800"]"#),
@@ -128,7 +134,8 @@ mod tests {
         let text = || "[ab\"\\\\é]{0,2}".prop_map(|text| json::quote(&text));
         let leaf = prop_oneof!["null|true|false|-?[1-9]", text()];
         leaf.prop_recursive(4, 16, 3, move |inner| {
-            let member = (text(), inner.clone()).prop_map(|(key, value)| format!("{key} : {value}"));
+            let member =
+                (text(), inner.clone()).prop_map(|(key, value)| format!("{key} : {value}"));
             prop_oneof![
                 vec(inner, 0..3).prop_map(|items| format!("[{}]", items.join(", "))),
                 vec(member, 0..3).prop_map(|members| format!("{{ {}}}", members.join(","))),
@@ -141,7 +148,8 @@ mod tests {
         fn it_agrees_with_serde_json(left in any_json(), right in any_json()) {
             let tree = |raw| serde_json::from_str::<serde_json::Value>(raw).unwrap();
             prop_assert_eq!(same(&left, &right), tree(&left) == tree(&right));
-            // What serde_json prints again has no white space, no duplicates, and its keys in order.
+            // What serde_json prints again has no white space, no duplicates, and its keys in
+            // order.
             prop_assert!(same(&left, &tree(&left).to_string()));
             prop_assert!(same(&left, &json::print(&left, true)));
         }

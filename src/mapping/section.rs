@@ -1,4 +1,5 @@
-//! One section of `provider_config`: what an agent's settings want in it, and how that goes into what is there.
+//! One section of `provider_config`: what an agent's settings want in it, and how that goes into
+//! what is there.
 
 use std::borrow::Cow;
 
@@ -19,14 +20,18 @@ pub(super) struct Wanted<'a> {
     fields: Vec<(&'a str, Cow<'a, str>)>,
 }
 
-/// What the settings want in a section; `None` leaves the section alone: no provider is set, or it is mistaken.
+/// What the settings want in a section; `None` leaves the section alone: no provider is set, or it
+/// is mistaken.
 pub(super) fn wanted<'a>(
     section: &'a Section,
     settings: &'a VoiceSettings<'_>,
     mistakes: &mut Mistakes,
     warnings: &mut Vec<Warning>,
 ) -> Option<Wanted<'a>> {
-    let source = section.provider_from.iter().find(|name| settings.has(name))?;
+    let source = section
+        .provider_from
+        .iter()
+        .find(|name| settings.has(name))?;
     let provider = settings.read(source, mistakes)?;
     let name = json::text(&provider)?;
     let rule = section.providers.get(&*name).unwrap_or_else(|| {
@@ -48,8 +53,9 @@ pub(super) fn wanted<'a>(
 
 /// The text of a section with the wanted in it; `None` if all of it is there already.
 ///
-/// Fields that are not wanted stay, unless the provider changes: then every field of any rule goes first (M4). An
-/// absent provider is a changed one. What no rule owns stays as it is, in its place (M5).
+/// Fields that are not wanted stay, unless the provider changes: then every field of any rule goes
+/// first (M4). An absent provider is a changed one. What no rule owns stays as it is, in its place
+/// (M5).
 pub(super) fn merge(
     section: &Section,
     wanted: Wanted<'_>,
@@ -58,7 +64,11 @@ pub(super) fn merge(
 ) -> Option<String> {
     let current = current.filter(|raw| !json::not_set(raw)).unwrap_or("{}");
     if !current.starts_with('{') {
-        mistakes.add(format!("provider_config.{}", section.name), "an object", describe(current));
+        mistakes.add(
+            format!("provider_config.{}", section.name),
+            "an object",
+            describe(current),
+        );
         return None;
     }
     let mut object = Object::of(current);

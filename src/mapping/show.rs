@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use super::json;
 
-/// A valid JSON value by its kind. Numbers and booleans are quoted; strings, arrays and objects are not.
+/// A valid JSON value by its kind. Numbers and booleans are quoted; strings, arrays and objects are
+/// not.
 pub(crate) fn describe(raw: &str) -> String {
     match raw.as_bytes().first() {
         Some(b'{') => "an object".to_owned(),
@@ -25,7 +26,8 @@ pub(super) fn string(raw: &str) -> String {
     }
 }
 
-/// At most `most` characters of a text, with three dots where some are left out: a database need not be able to hold an ellipsis.
+/// At most `most` characters of a text, with three dots where some are left out: a database need
+/// not be able to hold an ellipsis.
 pub(super) fn shorten(text: &str, most: usize) -> Cow<'_, str> {
     match text.char_indices().nth(most) {
         Some((end, _)) => Cow::Owned(format!("{}...", text.get(..end).unwrap_or(""))),
@@ -33,13 +35,19 @@ pub(super) fn shorten(text: &str, most: usize) -> Cow<'_, str> {
     }
 }
 
-/// A name as a TOML key: bare where TOML allows it, else quoted, with everything escaped that could disturb a log.
+/// A name as a TOML key: bare where TOML allows it, else quoted, with everything escaped that could
+/// disturb a log.
 pub(super) fn toml_key(name: &str) -> String {
     let bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-    if !name.is_empty() && name.chars().all(bare) { name.to_owned() } else { quoted(name) }
+    if !name.is_empty() && name.chars().all(bare) {
+        name.to_owned()
+    } else {
+        quoted(name)
+    }
 }
 
-/// A text in double quotes, on one line, without control characters: a TOML string, and readable for anyone else.
+/// A text in double quotes, on one line, without control characters: a TOML string, and readable
+/// for anyone else.
 pub(crate) fn quoted(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
@@ -53,11 +61,10 @@ pub(crate) fn quoted(text: &str) -> String {
     out
 }
 
-/// Whether a character can disturb a terminal or forge a line: control characters (C0, C1), separators of lines and paragraphs, and
-/// marks that turn the direction of writing.
+/// Whether a character can disturb a terminal or forge a line: control characters (C0, C1),
+/// separators of lines and paragraphs, and marks that turn the direction of writing.
 pub(crate) fn disturbs(c: char) -> bool {
-    let turns =
-        matches!(c, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    let turns = matches!(c, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
     turns || c.is_control()
 }
 
@@ -71,7 +78,11 @@ pub(crate) fn escape(out: &mut String, c: char) {
 pub(super) fn ascii(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_ascii() { out.push(c) } else { escape(&mut out, c) }
+        if c.is_ascii() {
+            out.push(c)
+        } else {
+            escape(&mut out, c)
+        }
     }
     out
 }

@@ -1,9 +1,10 @@
 //! The tokens of JSON text, which is all that the mapping ever parses.
 //!
-//! The text is one that `serde_json` has found valid. Other text gives useless tokens, but neither a panic nor a
-//! loop: every token is at least a byte long.
+//! The text is one that `serde_json` has found valid. Other text gives useless tokens, but neither
+//! a panic nor a loop: every token is at least a byte long.
 
-/// The tokens of a JSON text: punctuation, strings with their quotes, and words (numbers, true, false, null).
+/// The tokens of a JSON text: punctuation, strings with their quotes, and words (numbers, true,
+/// false, null).
 #[derive(Debug)]
 pub(super) struct Tokens<'a> {
     rest: &'a str,
@@ -62,13 +63,25 @@ impl<'a> Iterator for Tokens<'a> {
                 let ends = |byte: &u8| {
                     matches!(
                         byte,
-                        b'{' | b'}' | b'[' | b']' | b':' | b',' | b'"' | b' ' | b'\n' | b'\r' | b'\t'
+                        b'{' | b'}'
+                            | b'['
+                            | b']'
+                            | b':'
+                            | b','
+                            | b'"'
+                            | b' '
+                            | b'\n'
+                            | b'\r'
+                            | b'\t'
                     )
                 };
                 bytes.iter().position(ends).unwrap_or(bytes.len())
             }
         };
-        let (token, rest) = self.rest.split_at_checked(length).unwrap_or((self.rest, ""));
+        let (token, rest) = self
+            .rest
+            .split_at_checked(length)
+            .unwrap_or((self.rest, ""));
         self.rest = rest;
         Some(token)
     }

@@ -1,4 +1,5 @@
-//! The decoded `voice_settings` of one agent, read through the rules: a setting is checked when a rule reads it.
+//! The decoded `voice_settings` of one agent, read through the rules: a setting is checked when a
+//! rule reads it.
 //!
 //! So a stale `stability` under a provider that has no use for it is nobody's mistake.
 
@@ -18,7 +19,10 @@ pub(super) struct VoiceSettings<'a> {
 impl<'a> VoiceSettings<'a> {
     /// The settings in the text of an object.
     pub(super) fn new(rules: &'a Rules, object: &'a str) -> Self {
-        Self { rules, object: Object::of(object) }
+        Self {
+            rules,
+            object: Object::of(object),
+        }
     }
 
     /// Whether there are none at all.
@@ -26,7 +30,8 @@ impl<'a> VoiceSettings<'a> {
         self.object.is_empty()
     }
 
-    /// The JSON text of a setting in its own type; `None` if it is not set, or wrong, which is noted.
+    /// The JSON text of a setting in its own type; `None` if it is not set, or wrong, which is
+    /// noted.
     pub(super) fn read(&self, name: &str, mistakes: &mut Mistakes) -> Option<Cow<'_, str>> {
         let raw = self.object.get(name).filter(|raw| !json::not_set(raw))?;
         let kind = self.rules.kind(name);
@@ -59,5 +64,8 @@ impl<'a> VoiceSettings<'a> {
 }
 
 fn path(name: &str) -> String {
-    format!("voice_settings.{}", super::show::toml_key(&super::show::shorten(name, 64)))
+    format!(
+        "voice_settings.{}",
+        super::show::toml_key(&super::show::shorten(name, 64))
+    )
 }

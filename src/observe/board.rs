@@ -1,9 +1,9 @@
 //! The board: what is known of every database at this moment, for whoever asks over HTTP.
 //!
-//! Authority: the events. The loops tell them, [`Cell::note`] is the one place that says what each does to the board, and
-//! readers take copies. So nobody who asks touches PostgreSQL, and nobody who asks can hold up a loop: the lock of a
-//! database is held for a few instructions.
-//! Invariant: memory is bounded, see [`super::state`].
+//! Authority: the events. The loops tell them, [`Cell::note`] is the one place that says what each
+//! does to the board, and readers take copies. So nobody who asks touches PostgreSQL, and nobody
+//! who asks can hold up a loop: the lock of a database is held for a few instructions. Invariant:
+//! memory is bounded, see [`super::state`].
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,8 +12,8 @@ use std::time::{Duration, Instant, SystemTime};
 use super::event::{Committed, Event, Observer, Totals};
 use super::flood::{Flood, Manner};
 use super::state::{
-    Backlog, CHANGES, Change, Columns, Compared, FINDINGS, Finding, InForce, Outcome, Phase, State, Trouble,
-    WakeUp, brief,
+    Backlog, CHANGES, Change, Columns, Compared, FINDINGS, Finding, InForce, Outcome, Phase, State,
+    Trouble, WakeUp, brief,
 };
 
 /// How much of a slug, and of a sentence, is kept.
@@ -60,13 +60,16 @@ fn minute(started: Instant, now: Instant) -> u64 {
 
 impl Default for Board {
     fn default() -> Self {
-        Self { started: (SystemTime::now(), Instant::now()), databases: Mutex::default() }
+        Self {
+            started: (SystemTime::now(), Instant::now()),
+            databases: Mutex::default(),
+        }
     }
 }
 
 impl Board {
-    /// Puts a database on the board and returns who tells its events. One that is there already keeps what it has
-    /// counted.
+    /// Puts a database on the board and returns who tells its events. One that is there already
+    /// keeps what it has counted.
     pub fn observer(&self, database: &str, target: &str) -> Observer {
         let mut databases = lock(&self.databases);
         let cell = databases
@@ -78,13 +81,18 @@ impl Board {
 
     /// Whether there is no connection to this database, or none that can be worked with.
     pub fn is_lost(&self, database: &str) -> bool {
-        lock(&self.databases).get(database).is_some_and(|cell| cell.lock().phase == Phase::Lost)
+        lock(&self.databases)
+            .get(database)
+            .is_some_and(|cell| cell.lock().phase == Phase::Lost)
     }
 
-    /// Whether configurations of this database are known to differ from what the rules make of their agents.
+    /// Whether configurations of this database are known to differ from what the rules make of
+    /// their agents.
     pub fn is_drifting(&self, database: &str) -> bool {
         let databases = lock(&self.databases);
-        let compared = databases.get(database).and_then(|cell| cell.lock().compared);
+        let compared = databases
+            .get(database)
+            .and_then(|cell| cell.lock().compared);
         compared.is_some_and(|compared| compared.differing > 0)
     }
 
@@ -95,21 +103,35 @@ impl Board {
 
     /// A copy of everything.
     pub fn snapshot(&self) -> Snapshot {
-        let databases: Vec<_> =
-            lock(&self.databases).iter().map(|(name, cell)| (name.clone(), Arc::clone(cell))).collect();
-        let databases = databases.into_iter().map(|(name, cell)| (name, cell.lock().clone())).collect();
-        Snapshot { started: self.started, taken: (SystemTime::now(), Instant::now()), databases }
+        let databases: Vec<_> = lock(&self.databases)
+            .iter()
+            .map(|(name, cell)| (name.clone(), Arc::clone(cell)))
+            .collect();
+        let databases = databases
+            .into_iter()
+            .map(|(name, cell)| (name, cell.lock().clone()))
+            .collect();
+        Snapshot {
+            started: self.started,
+            taken: (SystemTime::now(), Instant::now()),
+            databases,
+        }
     }
 }
 
-/// The locks are held for a few instructions that cannot panic; a poisoned state would be a sound one.
+/// The locks are held for a few instructions that cannot panic; a poisoned state would be a sound
+/// one.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Cell {
     pub(super) fn new(target: &str, started: Instant) -> Self {
-        Self { started, state: Mutex::new(State::new(target)), flood: Mutex::default() }
+        Self {
+            started,
+            state: Mutex::new(State::new(target)),
+            flood: Mutex::default(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -134,7 +156,10 @@ impl Cell {
         let state = &mut *state;
         match *event {
             Event::Phase(phase) => enter(state, phase),
-            Event::Connected { server_version, target } => {
+            Event::Connected {
+                server_version,
+                target,
+            } => {
                 // A connection string that is read again may lead elsewhere.
                 if *state.target != *target {
                     state.target = target.into();
@@ -159,8 +184,16 @@ impl Cell {
             }
             Event::InForce { findings } => take_over(state, findings),
             Event::RulesChanged { totals } | Event::Compared { totals } => {
-                let Totals { written: differing, unchanged: equal, .. } = totals;
-                state.compared = Some(Compared { at: SystemTime::now(), differing, equal });
+                let Totals {
+                    written: differing,
+                    unchanged: equal,
+                    ..
+                } = totals;
+                state.compared = Some(Compared {
+                    at: SystemTime::now(),
+                    differing,
+                    equal,
+                });
             }
             // The rules are others than those of the last comparison.
             Event::DriftUnknown { .. } => state.compared = None,
@@ -176,10 +209,19 @@ impl Cell {
                 count(state, totals, batch);
             }
             Event::MissingConfiguration { slug, .. } => {
-                remember(state, slug, Outcome::MissingConfiguration, Columns::default());
+                remember(
+                    state,
+                    slug,
+                    Outcome::MissingConfiguration,
+                    Columns::default(),
+                );
             }
-            Event::Rejected { slug, .. } => remember(state, slug, Outcome::Rejected, Columns::default()),
-            Event::Ambiguous { slug, .. } => remember(state, slug, Outcome::Ambiguous, Columns::default()),
+            Event::Rejected { slug, .. } => {
+                remember(state, slug, Outcome::Rejected, Columns::default())
+            }
+            Event::Ambiguous { slug, .. } => {
+                remember(state, slug, Outcome::Ambiguous, Columns::default())
+            }
             Event::Failed { slug, .. } => {
                 state.failed += 1;
                 Arc::make_mut(&mut state.hour).at(minute()).failed += 1;
@@ -209,17 +251,33 @@ fn enter(state: &mut State, phase: Phase) {
 
 /// Takes over what is wrong now; what was wrong before keeps its time.
 fn take_over(state: &mut State, findings: &[Finding]) {
-    let known = |finding: &Finding| state.findings.iter().find(|known| known.finding == *finding);
+    let known = |finding: &Finding| {
+        state
+            .findings
+            .iter()
+            .find(|known| known.finding == *finding)
+    };
     let since = |finding| known(finding).map_or_else(SystemTime::now, |known| known.since);
     let findings = findings.iter().take(FINDINGS);
-    state.findings =
-        findings.map(|finding| InForce { finding: finding.clone(), since: since(finding) }).collect();
+    state.findings = findings
+        .map(|finding| InForce {
+            finding: finding.clone(),
+            since: since(finding),
+        })
+        .collect();
 }
 
 /// The outbox was found to be empty, which is more recent than what was counted.
 fn empty_outbox(state: &mut State) {
-    let Some(backlog) = state.backlog.as_mut().filter(|backlog| backlog.rows > 0) else { return };
-    *backlog = Arc::new(Backlog { rows: 0, more_rows: false, oldest: None, ..Backlog::clone(backlog) });
+    let Some(backlog) = state.backlog.as_mut().filter(|backlog| backlog.rows > 0) else {
+        return;
+    };
+    *backlog = Arc::new(Backlog {
+        rows: 0,
+        more_rows: false,
+        oldest: None,
+        ..Backlog::clone(backlog)
+    });
 }
 
 /// Counts a batch.
@@ -240,7 +298,12 @@ fn remember(state: &mut State, slug: &str, outcome: Outcome, columns: Columns) {
     if changes.len() >= CHANGES {
         changes.pop_front();
     }
-    changes.push_back(Change { at: SystemTime::now(), slug: brief(slug, SLUG).into(), outcome, columns });
+    changes.push_back(Change {
+        at: SystemTime::now(),
+        slug: brief(slug, SLUG).into(),
+        outcome,
+        columns,
+    });
 }
 
 #[cfg(test)]
@@ -256,24 +319,49 @@ mod tests {
         let board = Board::default();
         let observer = board.observer("main", "");
         let slugs: Vec<String> = (0..5000).map(|number| format!("{number:0>500}")).collect();
-        let written: Vec<_> = slugs.iter().map(|slug| (slug.as_str(), Columns::of([true; 7]))).collect();
+        let written: Vec<_> = slugs
+            .iter()
+            .map(|slug| (slug.as_str(), Columns::of([true; 7])))
+            .collect();
         for _ in 0..3 {
-            let batch =
-                Committed { rows: 5000, written: &written, ages: &vec![0.1; 5000], took: Duration::ZERO };
-            observer.tell(&Event::Batch { totals: Totals::default(), batch });
+            let batch = Committed {
+                rows: 5000,
+                written: &written,
+                ages: &vec![0.1; 5000],
+                took: Duration::ZERO,
+            };
+            observer.tell(&Event::Batch {
+                totals: Totals::default(),
+                batch,
+            });
         }
         let long = "x".repeat(1_000_000);
-        observer.tell(&Event::Lost { cause: &long, remedy: &long });
+        observer.tell(&Event::Lost {
+            cause: &long,
+            remedy: &long,
+        });
         let many: Vec<_> = (0..1000)
-            .map(|number| Finding { what: number.to_string(), remedy: String::new(), misses_changes: true })
+            .map(|number| Finding {
+                what: number.to_string(),
+                remedy: String::new(),
+                misses_changes: true,
+            })
             .collect();
         observer.tell(&Event::InForce { findings: &many });
         let state = state(&board);
-        assert_eq!((state.changes.len(), state.findings.len()), (CHANGES, FINDINGS));
-        let slugs =
-            state.changes.iter().map(|change| size_of::<Change>() + change.slug.len() + 16).sum::<usize>();
+        assert_eq!(
+            (state.changes.len(), state.findings.len()),
+            (CHANGES, FINDINGS)
+        );
+        let slugs = state
+            .changes
+            .iter()
+            .map(|change| size_of::<Change>() + change.slug.len() + 16)
+            .sum::<usize>();
         let hour = size_of::<super::super::hour::Minute>() * super::super::hour::MINUTES;
-        let trouble = state.trouble.map_or(0, |trouble| trouble.cause.len() + trouble.remedy.len());
+        let trouble = state
+            .trouble
+            .map_or(0, |trouble| trouble.cause.len() + trouble.remedy.len());
         let all = size_of::<State>() + slugs + hour + trouble + FINDINGS * size_of::<InForce>();
         assert!(all < 64 * 1024, "{all} bytes");
     }
@@ -281,14 +369,25 @@ mod tests {
     #[test]
     fn a_database_that_is_put_on_the_board_again_keeps_what_was_counted_until_it_is_taken_off() {
         let board = Board::default();
-        let connected =
-            |observer: &Observer, target| observer.tell(&Event::Connected { server_version: "16", target });
+        let connected = |observer: &Observer, target| {
+            observer.tell(&Event::Connected {
+                server_version: "16",
+                target,
+            })
+        };
         connected(&board.observer("main", "here"), "here");
         connected(&board.observer("main", "there"), "there");
-        assert_eq!((state(&board).reconnects, &*state(&board).target), (1, "there"));
+        assert_eq!(
+            (state(&board).reconnects, &*state(&board).target),
+            (1, "there")
+        );
         board.remove("main");
         connected(&board.observer("main", "there"), "elsewhere");
-        assert_eq!(&*state(&board).target, "elsewhere", "where the session leads");
+        assert_eq!(
+            &*state(&board).target,
+            "elsewhere",
+            "where the session leads"
+        );
         assert_eq!(state(&board).reconnects, 0);
     }
 
@@ -296,7 +395,10 @@ mod tests {
     fn the_time_without_a_connection_adds_up_and_the_running_outage_counts() {
         let board = Board::default();
         let observer = board.observer("main", "");
-        let lost = Event::Lost { cause: "", remedy: "" };
+        let lost = Event::Lost {
+            cause: "",
+            remedy: "",
+        };
         observer.tell(&lost);
         let since = state(&board).since.1;
         let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
@@ -305,16 +407,27 @@ mod tests {
         assert!(state(&board).outage(since + minute) < second, "it is over");
         let before = state(&board).outage(since);
         observer.tell(&lost);
-        observer.tell(&Event::StillLost { cause: "", remedy: "", pause: second });
+        observer.tell(&Event::StillLost {
+            cause: "",
+            remedy: "",
+            pause: second,
+        });
         let since = state(&board).since.1;
-        assert_eq!(state(&board).outage(since + minute), before + minute, "one outage, told of twice");
+        assert_eq!(
+            state(&board).outage(since + minute),
+            before + minute,
+            "one outage, told of twice"
+        );
     }
 
     #[test]
     fn an_outbox_that_was_found_empty_is_not_told_as_it_was_counted_before() {
         let board = Board::default();
         let observer = board.observer("main", "");
-        let problems = super::super::Kinds { failed: 2, ..Default::default() };
+        let problems = super::super::Kinds {
+            failed: 2,
+            ..Default::default()
+        };
         let (oldest, taken) = (Some(Duration::from_secs(9)), Instant::now());
         let backlog = Backlog {
             taken,
@@ -326,12 +439,27 @@ mod tests {
             listed: Vec::new(),
         };
         observer.tell(&Event::Phase(Phase::Draining));
-        observer.tell(&Event::Backlog { backlog: &Arc::new(backlog) });
+        observer.tell(&Event::Backlog {
+            backlog: &Arc::new(backlog),
+        });
         observer.tell(&Event::Emptied);
         let backlog = state(&board).backlog;
-        let told = backlog.map(|backlog| (backlog.rows, backlog.more_rows, backlog.oldest, backlog.problems));
+        let told = backlog.map(|backlog| {
+            (
+                backlog.rows,
+                backlog.more_rows,
+                backlog.oldest,
+                backlog.problems,
+            )
+        });
         assert_eq!(told, Some((0, false, None, problems)));
-        observer.tell(&Event::Lost { cause: "", remedy: "" });
-        assert!(state(&board).backlog.is_none(), "who does not lead does not know");
+        observer.tell(&Event::Lost {
+            cause: "",
+            remedy: "",
+        });
+        assert!(
+            state(&board).backlog.is_none(),
+            "who does not lead does not know"
+        );
     }
 }

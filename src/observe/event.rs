@@ -167,7 +167,8 @@ pub enum Event<'a> {
         /// What there is now: `written` counts what would be.
         totals: Totals,
     },
-    /// Every configuration has been compared once more, because some differed after a change of the rules. For the board alone.
+    /// Every configuration has been compared once more, because some differed after a change of the
+    /// rules. For the board alone.
     Compared {
         /// What there is now: `written` counts what would be.
         totals: Totals,
@@ -177,7 +178,8 @@ pub enum Event<'a> {
         /// Why.
         cause: &'a str,
     },
-    /// Another session has held a lock on a table for a while. Nothing is lost, and the daemon waits for its end (G16).
+    /// Another session has held a lock on a table for a while. Nothing is lost, and the daemon
+    /// waits for its end (G16).
     LockedOut {
         /// For how long.
         since: Duration,
@@ -199,7 +201,8 @@ pub enum Event<'a> {
         /// What can be done.
         remedy: &'a str,
     },
-    /// Agents have been waiting in the outbox for a while, because others hold locks on their configurations, or a trigger takes long.
+    /// Agents have been waiting in the outbox for a while, because others hold locks on their
+    /// configurations, or a trigger takes long.
     Left {
         /// One of them.
         slug: &'a str,
@@ -261,7 +264,8 @@ pub struct Committed<'a> {
     pub rows: usize,
     /// The slugs whose configuration was written, and which columns.
     pub written: &'a [(&'a str, Columns)],
-    /// For each slug, how long its oldest change had been in the outbox when it was taken, in seconds.
+    /// For each slug, how long its oldest change had been in the outbox when it was taken, in
+    /// seconds.
     pub ages: &'a [f64],
     /// How long it took from there to the commit.
     pub took: Duration,
@@ -314,15 +318,22 @@ pub struct Observer {
 impl Observer {
     /// For the database that the settings call `database`, with a board that nobody sees.
     pub fn new(database: impl Into<String>) -> Self {
-        Self { database: database.into(), cell: Arc::new(Cell::new("", Instant::now())) }
+        Self {
+            database: database.into(),
+            cell: Arc::new(Cell::new("", Instant::now())),
+        }
     }
 
     /// With a place on a board.
     pub(super) fn of(database: &str, cell: Arc<Cell>) -> Self {
-        Self { database: database.to_owned(), cell }
+        Self {
+            database: database.to_owned(),
+            cell,
+        }
     }
 
-    /// Gives a sign of life, and promises the next one within this time: see [`super::verdict::stuck`].
+    /// Gives a sign of life, and promises the next one within this time: see
+    /// [`super::verdict::stuck`].
     pub(crate) fn alive(&self, within: Duration) {
         self.cell.alive(within);
     }
@@ -333,26 +344,33 @@ impl Observer {
         match kind {
             Kind::Missing => warn!(
                 database,
-                agents, "further agents without a configuration: {agents}; `agent-sync check` lists them"
+                agents,
+                "further agents without a configuration: {agents}; `agent-sync check` lists them"
             ),
             Kind::Rejected => {
-                warn!(database, agents, "further agents rejected: {agents}; `agent-sync check` lists them");
+                warn!(
+                    database,
+                    agents, "further agents rejected: {agents}; `agent-sync check` lists them"
+                );
             }
             Kind::Ambiguous => {
                 warn!(
                     database,
-                    agents, "further agents that share a slug: {agents}; `agent-sync check` lists them"
+                    agents,
+                    "further agents that share a slug: {agents}; `agent-sync check` lists them"
                 );
             }
             Kind::Failed => warn!(
                 database,
                 agents,
-                "further configurations that could not be written: {agents}; `agent-sync check` lists them"
+                "further configurations that could not be written: {agents}; `agent-sync check` \
+                lists them"
             ),
             Kind::Mapped => warn!(
                 database,
                 agents,
-                "further warnings about settings of agents: {agents}; with log.level = \"debug\" each is logged"
+                "further warnings about settings of agents: {agents}; with log.level = \"debug\" \
+                each is logged"
             ),
         }
     }
@@ -363,18 +381,33 @@ impl Observer {
         self.cell.note(event);
         let database = self.database.as_str();
         let Manner { held, summaries } = self.cell.meet(event);
-        for (kind, agents) in Kind::ALL.into_iter().zip(summaries).filter(|(_, agents)| *agents > 0) {
+        for (kind, agents) in Kind::ALL
+            .into_iter()
+            .zip(summaries)
+            .filter(|(_, agents)| *agents > 0)
+        {
             self.sum_up(kind, agents);
         }
         match *event {
             _ if held => debug!(database, ?event, "one of many, or told a moment ago"),
             Event::StandingBy => info!(database, "another daemon leads here; standing by"),
             Event::Leading { server } => info!(database, server, "connected and leading"),
-            Event::ColumnsMissing { columns, have_gone: false } => {
-                info!(database, columns = columns.join(", "), "columns that do not exist here are left out");
+            Event::ColumnsMissing {
+                columns,
+                have_gone: false,
+            } => {
+                info!(
+                    database,
+                    columns = columns.join(", "),
+                    "columns that do not exist here are left out"
+                );
             }
-            Event::ColumnsMissing { columns, have_gone: true } => {
-                let remedy = "Name them in the settings of this database (agents.columns, configurations.columns) if they have new names.";
+            Event::ColumnsMissing {
+                columns,
+                have_gone: true,
+            } => {
+                let remedy = "Name them in the settings of this database (agents.columns, \
+                    configurations.columns) if they have new names.";
                 warn!(
                     database,
                     columns = columns.join(", "),
@@ -383,15 +416,32 @@ impl Observer {
                 );
             }
             Event::CaughtUp { totals } => {
-                let Totals { written, unchanged, missing, rejected, .. } = totals;
+                let Totals {
+                    written,
+                    unchanged,
+                    missing,
+                    rejected,
+                    ..
+                } = totals;
                 info!(database, written, unchanged, missing, rejected, "caught up");
             }
             Event::Lost { cause, remedy } => {
-                warn!(database, cause, remedy, "database unavailable; trying again until it is back");
+                warn!(
+                    database,
+                    cause, remedy, "database unavailable; trying again until it is back"
+                );
             }
-            Event::StillLost { cause, pause, .. } => debug!(database, cause, ?pause, "still unavailable"),
+            Event::StillLost { cause, pause, .. } => {
+                debug!(database, cause, ?pause, "still unavailable")
+            }
             Event::Recovered { outage, totals } => {
-                let Totals { written, unchanged, missing, rejected, .. } = totals;
+                let Totals {
+                    written,
+                    unchanged,
+                    missing,
+                    rejected,
+                    ..
+                } = totals;
                 let outage_seconds = (outage.as_secs_f64() * 1000.0).round() / 1000.0;
                 info!(
                     database,
@@ -406,10 +456,17 @@ impl Observer {
             Event::MissingConfiguration { slug, remedy, .. } => {
                 warn!(
                     database,
-                    slug, remedy, "no configuration has this slug; the agent is saved, nothing is synced"
+                    slug,
+                    remedy,
+                    "no configuration has this slug; the agent is saved, nothing is synced"
                 );
             }
-            Event::Rejected { slug, reasons, remedy, .. } => {
+            Event::Rejected {
+                slug,
+                reasons,
+                remedy,
+                ..
+            } => {
                 warn!(
                     database,
                     slug,
@@ -419,49 +476,89 @@ impl Observer {
                 );
             }
             Event::Ambiguous { slug, remedy, .. } => {
-                warn!(database, slug, remedy, "more than one agent has this slug; nothing is written for it");
-            }
-            Event::Failed { slug, detail, sqlstate, remedy, .. } => {
                 warn!(
                     database,
-                    slug, detail, sqlstate, remedy, "configuration could not be written; trying again"
+                    slug, remedy, "more than one agent has this slug; nothing is written for it"
+                );
+            }
+            Event::Failed {
+                slug,
+                detail,
+                sqlstate,
+                remedy,
+                ..
+            } => {
+                warn!(
+                    database,
+                    slug,
+                    detail,
+                    sqlstate,
+                    remedy,
+                    "configuration could not be written; trying again"
                 );
             }
             Event::Mapped { slug, warning } => warn!(database, slug, "{warning}"),
             Event::Batch { totals, .. } => {
-                let Totals { written, unchanged, missing, rejected, gone, busy } = totals;
-                debug!(database, written, unchanged, missing, rejected, gone, busy, "batch committed");
+                let Totals {
+                    written,
+                    unchanged,
+                    missing,
+                    rejected,
+                    gone,
+                    busy,
+                } = totals;
+                debug!(
+                    database,
+                    written, unchanged, missing, rejected, gone, busy, "batch committed"
+                );
             }
             Event::Retrying { cause } => debug!(database, cause, "batch is done again"),
-            Event::CaptureBroken { trigger, fault, remedy } => {
-                error!(database, trigger, fault, remedy, "capture broken: changes are not noticed");
+            Event::CaptureBroken {
+                trigger,
+                fault,
+                remedy,
+            } => {
+                error!(
+                    database,
+                    trigger, fault, remedy, "capture broken: changes are not noticed"
+                );
             }
             Event::CaptureSleeps { trigger, remedy } => {
                 error!(
                     database,
                     trigger,
                     remedy,
-                    "a trigger is enabled but not ALWAYS: saves made with session_replication_role = replica, as in restores and \
-                     logical replication, are not noticed; all others are"
+                    "a trigger is enabled but not ALWAYS: saves made with session_replication_role \
+                    = replica, as in restores and logical replication, are not noticed; all others \
+                    are"
                 );
             }
-            Event::CaptureLacksChild { trigger, fault, remedy } => {
+            Event::CaptureLacksChild {
+                trigger,
+                fault,
+                remedy,
+            } => {
                 error!(
                     database,
                     trigger,
                     fault,
                     remedy,
-                    "saves in a partition or child table are not noticed; every agent is looked at in each sweep"
+                    "saves in a partition or child table are not noticed; every agent is looked at \
+                    in each sweep"
                 );
             }
             Event::Found { finding, remedy } => warn!(database, remedy, "{finding}"),
             Event::CaptureTouched => {
                 warn!(
                     database,
-                    "the tables, their triggers or policies were changed, and changes may have been missed; looking at every agent"
+                    "the tables, their triggers or policies were changed, and changes may have \
+                    been missed; looking at every agent"
                 );
             }
-            Event::CaptureMended => info!(database, "changes are noticed again; looking at every agent"),
+            Event::CaptureMended => info!(
+                database,
+                "changes are noticed again; looking at every agent"
+            ),
             Event::Uncaptured { saves } => {
                 warn!(
                     database,
@@ -470,17 +567,28 @@ impl Observer {
             }
             Event::CountJumped => warn!(
                 database,
-                "the server may have crashed: the count of saves that could not be captured has moved; looking at every agent"
+                "the server may have crashed: the count of saves that could not be captured has \
+                moved; looking at every agent"
             ),
             Event::FirstStart => info!(
                 database,
-                "first start after an install, or changes may have been missed; looking at every agent"
+                "first start after an install, or changes may have been missed; looking at every \
+                agent"
             ),
             Event::AskedForTooMany => {
-                warn!(database, "more slugs were asked for at once than are kept; looking at every agent");
+                warn!(
+                    database,
+                    "more slugs were asked for at once than are kept; looking at every agent"
+                );
             }
             Event::RulesChanged { totals } => {
-                let Totals { written: differ, unchanged: in_sync, missing, rejected, .. } = totals;
+                let Totals {
+                    written: differ,
+                    unchanged: in_sync,
+                    missing,
+                    rejected,
+                    ..
+                } = totals;
                 if differ > 0 {
                     let remedy = state::DRIFT_REMEDY;
                     warn!(
@@ -490,7 +598,8 @@ impl Observer {
                         missing,
                         rejected,
                         remedy,
-                        "the mapping has changed; agents whose configurations now differ, or that are now rejected, stay as they are until saved or asked for"
+                        "the mapping has changed; agents whose configurations now differ, or that \
+                        are now rejected, stay as they are until saved or asked for"
                     );
                 } else {
                     info!(
@@ -507,7 +616,8 @@ impl Observer {
                 warn!(
                     database,
                     cause,
-                    "the mapping has changed; how many configurations now differ could not be found out"
+                    "the mapping has changed; how many configurations now differ could not be \
+                    found out"
                 );
             }
             Event::LockedOut { since } => {
@@ -515,8 +625,8 @@ impl Observer {
                 warn!(
                     database,
                     seconds,
-                    remedy = "Wait for its end, or find it: SELECT pid, query FROM pg_stat_activity \
-                              WHERE pid = ANY (pg_blocking_pids(PID of agent-sync));",
+                    remedy = "Wait for its end, or find it: SELECT pid, query FROM \
+                        pg_stat_activity WHERE pid = ANY (pg_blocking_pids(PID of agent-sync));",
                     "another session holds a lock on a table; changes wait for its end"
                 );
             }
@@ -524,18 +634,22 @@ impl Observer {
                 let seconds = lasted.as_secs();
                 info!(database, seconds, "the lock is gone; changes are applied");
             }
-            Event::LeaderHangs { finding: Finding { what, remedy, .. } } => {
+            Event::LeaderHangs {
+                finding: Finding { what, remedy, .. },
+            } => {
                 warn!(
                     database,
                     leader = what,
                     remedy,
-                    "another session leads here, and changes are not applied; this daemon cannot take over while it holds the lock"
+                    "another session leads here, and changes are not applied; this daemon cannot \
+                    take over while it holds the lock"
                 );
             }
             Event::OtherMapping { remedy } => {
                 warn!(
                     database,
-                    remedy, "the daemon that leads here works with other rules or columns than this one"
+                    remedy,
+                    "the daemon that leads here works with other rules or columns than this one"
                 );
             }
             Event::LeaderWorks => info!(database, "the changes that waited are applied"),
@@ -545,13 +659,18 @@ impl Observer {
                     database,
                     slug,
                     seconds,
-                    remedy = "List them: SELECT slug, since FROM agent_sync.state WHERE pending; then find the session that holds its configuration \
-                              locked, or the trigger that takes long or raises 55P03 (pg_locks, pg_stat_activity).",
-                    "an agent cannot be brought in sync yet: its configuration is locked, or writing it takes long; it is tried again and again"
+                    remedy = "List them: SELECT slug, since FROM agent_sync.state WHERE pending; \
+                        then find the session that holds its configuration locked, or the trigger \
+                        that takes long or raises 55P03 (pg_locks, pg_stat_activity).",
+                    "an agent cannot be brought in sync yet: its configuration is locked, or \
+                    writing it takes long; it is tried again and again"
                 );
             }
             Event::LayoutChanged { cause } => {
-                info!(database, cause, "the tables have changed; looking at them again");
+                info!(
+                    database,
+                    cause, "the tables have changed; looking at them again"
+                );
             }
             Event::Stopped => info!(database, "stopped"),
             Event::Phase(_)

@@ -1,11 +1,12 @@
-//! Lines about single agents, and a bound on them: of each kind the first few within some seconds are logged one by one, and the
-//! others are counted and told in one line. A backlog of a million agents without configurations is no million lines.
+//! Lines about single agents, and a bound on them: of each kind the first few within some seconds
+//! are logged one by one, and the others are counted and told in one line. A backlog of a million
+//! agents without configurations is no million lines.
 //!
-//! No timer runs. The end of the time is noticed by the next event of the kind, by the next empty outbox, or by the end of the
-//! session; so within one sweep.
+//! No timer runs. The end of the time is noticed by the next event of the kind, by the next empty
+//! outbox, or by the end of the session; so within one sweep.
 //!
-//! Invariant: the lines of single agents and the numbers of the summaries add up to the agents met. Beyond [`REMEMBERED`] different
-//! agents, one that is met again is counted again.
+//! Invariant: the lines of single agents and the numbers of the summaries add up to the agents met.
+//! Beyond [`REMEMBERED`] different agents, one that is met again is counted again.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -33,8 +34,13 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Missing, Self::Rejected, Self::Ambiguous, Self::Failed, Self::Mapped];
+    pub(super) const ALL: [Self; 5] = [
+        Self::Missing,
+        Self::Rejected,
+        Self::Ambiguous,
+        Self::Failed,
+        Self::Mapped,
+    ];
 
     /// What an event says of which agent, where it is about a single one.
     fn of<'a>(event: &Event<'a>) -> Option<(Self, &'a str, &'a str)> {
@@ -54,7 +60,8 @@ impl Kind {
 pub(super) struct Manner {
     /// Whether it has no line of its own.
     pub(super) held: bool,
-    /// How many agents of each kind are to be told in a summary first, in the order of [`Kind::ALL`].
+    /// How many agents of each kind are to be told in a summary first, in the order of
+    /// [`Kind::ALL`].
     pub(super) summaries: [u64; 5],
 }
 
@@ -66,7 +73,8 @@ pub(super) struct Flood([Window; 5]);
 #[derive(Debug, Default)]
 struct Window {
     began: Option<Instant>,
-    /// The agents that were met since the outbox was last empty: one that is met again, and unchanged, is the same news.
+    /// The agents that were met since the outbox was last empty: one that is met again, and
+    /// unchanged, is the same news.
     met: HashSet<u64>,
     told: usize,
     held: u64,
@@ -77,13 +85,18 @@ impl Flood {
     /// Takes note of an event, and says how it is to be told.
     pub(super) fn meet(&mut self, event: &Event<'_>, now: Instant) -> Manner {
         if event.is_known() {
-            return Manner { held: true, ..Manner::default() };
+            return Manner {
+                held: true,
+                ..Manner::default()
+            };
         }
         let mut manner = Manner::default();
         if let Some((kind, slug, detail)) = Kind::of(event) {
             let mut key = DefaultHasher::new();
             (slug, detail).hash(&mut key);
-            for ((known, window), due) in Kind::ALL.iter().zip(&mut self.0).zip(&mut manner.summaries) {
+            for ((known, window), due) in
+                Kind::ALL.iter().zip(&mut self.0).zip(&mut manner.summaries)
+            {
                 if *known == kind {
                     *due = window.renew(now);
                     manner.held = window.holds(key.finish());
@@ -107,7 +120,8 @@ impl Flood {
 
 impl Window {
     fn is_over(&self, now: Instant) -> bool {
-        self.began.is_none_or(|began| now.saturating_duration_since(began) >= WINDOW)
+        self.began
+            .is_none_or(|began| now.saturating_duration_since(began) >= WINDOW)
     }
 
     /// Begins anew once the time is over; says how many were held back until then.
@@ -115,7 +129,14 @@ impl Window {
         if !self.is_over(now) {
             return 0;
         }
-        std::mem::replace(self, Self { began: Some(now), ..Self::default() }).held
+        std::mem::replace(
+            self,
+            Self {
+                began: Some(now),
+                ..Self::default()
+            },
+        )
+        .held
     }
 
     /// Whether this agent is to have no line of its own.
@@ -140,17 +161,38 @@ mod tests {
     use super::*;
 
     fn missing(flood: &mut Flood, slug: &str, now: Instant) -> Manner {
-        flood.meet(&Event::MissingConfiguration { slug, known: false, remedy: "" }, now)
+        flood.meet(
+            &Event::MissingConfiguration {
+                slug,
+                known: false,
+                remedy: "",
+            },
+            now,
+        )
     }
 
     #[test]
     fn the_first_lines_of_each_kind_are_told_and_the_others_are_counted() {
         let (mut flood, now) = (Flood::default(), Instant::now());
-        let held = (0..5000).filter(|number| missing(&mut flood, &number.to_string(), now).held).count();
+        let held = (0..5000)
+            .filter(|number| missing(&mut flood, &number.to_string(), now).held)
+            .count();
         assert_eq!(held, 5000 - TOLD);
-        let rejected = Event::Rejected { slug: "0", known: false, reasons: "x", remedy: "" };
-        assert_eq!(flood.meet(&rejected, now), Manner::default(), "another kind");
-        assert_eq!(flood.meet(&Event::Emptied, now).summaries, [4980, 0, 0, 0, 0]);
+        let rejected = Event::Rejected {
+            slug: "0",
+            known: false,
+            reasons: "x",
+            remedy: "",
+        };
+        assert_eq!(
+            flood.meet(&rejected, now),
+            Manner::default(),
+            "another kind"
+        );
+        assert_eq!(
+            flood.meet(&Event::Emptied, now).summaries,
+            [4980, 0, 0, 0, 0]
+        );
         assert_eq!(flood.meet(&Event::Emptied, now).summaries, [0; 5], "once");
         assert!(flood.0.iter().all(|window| window.met.len() <= REMEMBERED));
     }
@@ -172,27 +214,50 @@ mod tests {
             (false, 5),
             "a new line, and before it the rest of the old"
         );
-        assert_eq!(flood.meet(&Event::Stopped, start + WINDOW).summaries, [0; 5]);
+        assert_eq!(
+            flood.meet(&Event::Stopped, start + WINDOW).summaries,
+            [0; 5]
+        );
     }
 
     #[test]
     fn an_agent_that_is_met_again_unchanged_is_not_told_again_and_one_that_changed_is() {
         let (mut flood, start) = (Flood::default(), Instant::now());
-        let rejected = |reasons| Event::Rejected { slug: "a", known: false, reasons, remedy: "" };
+        let rejected = |reasons| Event::Rejected {
+            slug: "a",
+            known: false,
+            reasons,
+            remedy: "",
+        };
         assert!(!flood.meet(&rejected("one"), start).held);
         assert!(flood.meet(&rejected("one"), start).held);
         assert!(!flood.meet(&rejected("two"), start).held);
         assert!(flood.meet(&rejected("two"), start).held);
-        assert_eq!(flood.meet(&Event::Emptied, start).summaries, [0; 5], "it is counted once");
-        assert!(!flood.meet(&rejected("one"), start).held, "once all was done it is news");
-        assert!(!flood.meet(&rejected("one"), start + WINDOW).held, "and some time later");
+        assert_eq!(
+            flood.meet(&Event::Emptied, start).summaries,
+            [0; 5],
+            "it is counted once"
+        );
+        assert!(
+            !flood.meet(&rejected("one"), start).held,
+            "once all was done it is news"
+        );
+        assert!(
+            !flood.meet(&rejected("one"), start + WINDOW).held,
+            "and some time later"
+        );
     }
 
     #[test]
     fn a_problem_that_is_noted_already_has_no_line_and_is_not_counted() {
         let (mut flood, now) = (Flood::default(), Instant::now());
         for _ in 0..=TOLD {
-            let known = Event::Rejected { slug: "a", known: true, reasons: "x", remedy: "" };
+            let known = Event::Rejected {
+                slug: "a",
+                known: true,
+                reasons: "x",
+                remedy: "",
+            };
             assert!(flood.meet(&known, now).held);
         }
         assert_eq!(flood.meet(&Event::Emptied, now).summaries, [0; 5]);
@@ -200,10 +265,22 @@ mod tests {
 
     #[test]
     fn the_end_of_a_session_tells_what_is_left() {
-        for end in [Event::Stopped, Event::Lost { cause: "", remedy: "" }] {
+        for end in [
+            Event::Stopped,
+            Event::Lost {
+                cause: "",
+                remedy: "",
+            },
+        ] {
             let (mut flood, now) = (Flood::default(), Instant::now());
             for number in 0..=TOLD {
-                flood.meet(&Event::Mapped { slug: &number.to_string(), warning: "w" }, now);
+                flood.meet(
+                    &Event::Mapped {
+                        slug: &number.to_string(),
+                        warning: "w",
+                    },
+                    now,
+                );
             }
             assert_eq!(flood.meet(&end, now).summaries, [0, 0, 0, 0, 1]);
         }

@@ -1,14 +1,16 @@
-//! Counting in buckets: how long, how many. Fixed bounds, so fixed memory, and what Prometheus wants to read.
+//! Counting in buckets: how long, how many. Fixed bounds, so fixed memory, and what Prometheus
+//! wants to read.
 
 /// The bounds of latencies, in seconds.
 pub const LATENCY: [f64; 19] = [
-    0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0,
-    300.0, 600.0,
+    0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0,
+    120.0, 300.0, 600.0,
 ];
 
 /// The bounds of the sizes of batches, in rows of the outbox.
-pub const ROWS: [f64; 13] =
-    [1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10_000.0];
+pub const ROWS: [f64; 13] = [
+    1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10_000.0,
+];
 
 /// Values counted by the first bound that they do not exceed.
 #[derive(Debug, Clone, Copy)]
@@ -24,10 +26,17 @@ pub struct Histogram<const N: usize> {
 impl<const N: usize> Histogram<N> {
     /// Without a value.
     pub const fn new(bounds: &'static [f64; N]) -> Self {
-        Self { bounds, counts: [0; N], more: 0, sum: 0.0, max: 0.0 }
+        Self {
+            bounds,
+            counts: [0; N],
+            more: 0,
+            sum: 0.0,
+            max: 0.0,
+        }
     }
 
-    /// Takes a value in; one below zero, which only a clock that was set back can give, counts as zero.
+    /// Takes a value in; one below zero, which only a clock that was set back can give, counts as
+    /// zero.
     pub fn add(&mut self, value: f64) {
         let value = value.max(0.0);
         let fits = self.bounds.iter().position(|bound| value <= *bound);
@@ -67,14 +76,17 @@ impl<const N: usize> Histogram<N> {
     /// Each bound, with how many values do not exceed it.
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
         let mut sum = 0;
-        self.bounds.iter().zip(&self.counts).map(move |(bound, count)| {
-            sum += count;
-            (*bound, sum)
-        })
+        self.bounds
+            .iter()
+            .zip(&self.counts)
+            .map(move |(bound, count)| {
+                sum += count;
+                (*bound, sum)
+            })
     }
 
-    /// The value that the share `q` of the values does not exceed, as near as the buckets tell: between two bounds, values
-    /// are taken to be spread evenly. Nothing where there is no value.
+    /// The value that the share `q` of the values does not exceed, as near as the buckets tell:
+    /// between two bounds, values are taken to be spread evenly. Nothing where there is no value.
     pub fn quantile(&self, q: f64) -> Option<f64> {
         let max = self.max()?;
         #[allow(clippy::cast_precision_loss, reason = "an estimate")]

@@ -1,5 +1,6 @@
-//! The last hour, minute by minute: how much was done and how long it took. A ring of 60, about 15 KiB, which is allocated
-//! with the first batch; minutes are counted from the start of the process, so a clock that is set changes nothing.
+//! The last hour, minute by minute: how much was done and how long it took. A ring of 60, about 15
+//! KiB, which is allocated with the first batch; minutes are counted from the start of the process,
+//! so a clock that is set changes nothing.
 
 use super::event::Totals;
 use super::histogram::{Histogram, LATENCY};
@@ -22,7 +23,12 @@ pub struct Minute {
 
 impl Minute {
     fn new(number: u64) -> Self {
-        Self { number, totals: Totals::default(), failed: 0, latency: Histogram::new(&LATENCY) }
+        Self {
+            number,
+            totals: Totals::default(),
+            failed: 0,
+            latency: Histogram::new(&LATENCY),
+        }
     }
 }
 
@@ -48,7 +54,8 @@ impl Hour {
         minute
     }
 
-    /// The hour that ends with this minute, oldest first; minutes before the start of the process are left out.
+    /// The hour that ends with this minute, oldest first; minutes before the start of the process
+    /// are left out.
     pub fn until(&self, number: u64) -> impl Iterator<Item = Minute> {
         let first = number.saturating_sub(MINUTES as u64 - 1);
         (first..=number).map(|number| {
@@ -67,7 +74,9 @@ mod tests {
     use super::*;
 
     fn written(hour: &Hour, until: u64) -> Vec<u64> {
-        hour.until(until).map(|minute| minute.totals.written).collect()
+        hour.until(until)
+            .map(|minute| minute.totals.written)
+            .collect()
     }
 
     #[test]

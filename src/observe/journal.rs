@@ -1,4 +1,5 @@
-//! Whether standard error goes to systemd's journal, and how a line says there how severe it is: by a `<4>` before it.
+//! Whether standard error goes to systemd's journal, and how a line says there how severe it is: by
+//! a `<4>` before it.
 //!
 //! Without that, the journal takes every line for a remark, and nobody finds the one that matters.
 
@@ -16,7 +17,9 @@ use tracing_subscriber::registry::LookupSpan;
 /// Whether standard error is the stream that systemd says it has made for it.
 pub(super) fn is_stderr() -> bool {
     let stream = std::env::var("JOURNAL_STREAM").ok();
-    stream.zip(stderr().ok()).is_some_and(|(stream, own)| is_of(&stream, own))
+    stream
+        .zip(stderr().ok())
+        .is_some_and(|(stream, own)| is_of(&stream, own))
 }
 
 /// Device and inode of standard error.
@@ -25,7 +28,8 @@ fn stderr() -> io::Result<(u64, u64)> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// Whether `device:inode` are these. The variable is inherited by processes whose standard error goes elsewhere.
+/// Whether `device:inode` are these. The variable is inherited by processes whose standard error
+/// goes elsewhere.
 fn is_of(stream: &str, own: (u64, u64)) -> bool {
     let (device, inode) = stream.split_once(':').unwrap_or_default();
     (device.parse(), inode.parse()) == (Ok(own.0), Ok(own.1))
@@ -33,7 +37,11 @@ fn is_of(stream: &str, own: (u64, u64)) -> bool {
 
 /// A text of several lines as it goes to standard error: in the journal, each of them is an error.
 pub fn error(text: &str) -> String {
-    if is_stderr() { with_priority(Level::ERROR, text) } else { text.to_owned() }
+    if is_stderr() {
+        with_priority(Level::ERROR, text)
+    } else {
+        text.to_owned()
+    }
 }
 
 /// The journal cuts at line feeds, so every line has its priority.
@@ -44,7 +52,9 @@ fn with_priority(level: Level, text: &str) -> String {
         Level::INFO => "6",
         Level::DEBUG | Level::TRACE => "7",
     };
-    text.lines().flat_map(|line| ["<", priority, ">", line, "\n"]).collect()
+    text.lines()
+        .flat_map(|line| ["<", priority, ">", line, "\n"])
+        .collect()
 }
 
 /// Lines in another form, with their priority.
@@ -63,7 +73,8 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let mut text = String::new();
-        self.0.format_event(context, Writer::new(&mut text), event)?;
+        self.0
+            .format_event(context, Writer::new(&mut text), event)?;
         out.write_str(&with_priority(*event.metadata().level(), &text))
     }
 }
@@ -74,16 +85,24 @@ mod tests {
 
     #[test]
     fn only_the_stream_that_systemd_made_is_the_journal() {
-        for (stream, expected) in
-            [("8:1234", true), ("8:123", false), ("9:1234", false), ("8", false), ("", false), ("x:y", false)]
-        {
+        for (stream, expected) in [
+            ("8:1234", true),
+            ("8:123", false),
+            ("9:1234", false),
+            ("8", false),
+            ("", false),
+            ("x:y", false),
+        ] {
             assert_eq!(is_of(stream, (8, 1234)), expected, "{stream}");
         }
     }
 
     #[test]
     fn every_line_has_the_priority_of_its_level() {
-        assert_eq!(with_priority(Level::WARN, "one\n  two\n"), "<4>one\n<4>  two\n");
+        assert_eq!(
+            with_priority(Level::WARN, "one\n  two\n"),
+            "<4>one\n<4>  two\n"
+        );
         let of = |level| with_priority(level, "x").chars().nth(1);
         assert_eq!(
             [Level::ERROR, Level::INFO, Level::DEBUG, Level::TRACE].map(of),

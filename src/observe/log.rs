@@ -1,7 +1,8 @@
-//! Where the log goes and in which form: standard error; for people on a terminal and in the journal, as JSON for everything else.
+//! Where the log goes and in which form: standard error; for people on a terminal and in the
+//! journal, as JSON for everything else.
 //!
-//! A thread of its own writes it, so that a reader of standard error who does not read on holds up no database. Lines that such a reader leaves no
-//! room for are dropped, and counted.
+//! A thread of its own writes it, so that a reader of standard error who does not read on holds up
+//! no database. Lines that such a reader leaves no room for are dropped, and counted.
 
 use std::io::{self, IsTerminal as _, Write, stderr};
 
@@ -20,7 +21,8 @@ use crate::show::Clean;
 /// How many lines wait for their reader at most.
 const LINES: usize = 16 * 1024;
 
-/// The running log: its level can be changed, its form cannot. When it is dropped, what waits is written, if that takes no longer than a second.
+/// The running log: its level can be changed, its form cannot. When it is dropped, what waits is
+/// written, if that takes no longer than a second.
 #[derive(Debug)]
 pub struct Logging {
     level: Handle<EnvFilter, Registry>,
@@ -40,7 +42,11 @@ impl Logging {
         let dropped = writer.error_counter();
         // Only a log that was started before can be in the way.
         let _ = subscriber(settings, filter, writer).try_init();
-        Self { level, dropped, _writes_what_waits: guard }
+        Self {
+            level,
+            dropped,
+            _writes_what_waits: guard,
+        }
     }
 
     /// How many lines have been dropped so far.
@@ -88,8 +94,16 @@ fn subscriber(
         }
     } else {
         let lines = lines.fmt_fields(JsonFields::new());
-        let form = form.json().flatten_event(true).with_current_span(false).with_span_list(false);
-        if journal { lines.event_format(Prioritised(form)).boxed() } else { lines.event_format(form).boxed() }
+        let form = form
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false);
+        if journal {
+            lines.event_format(Prioritised(form)).boxed()
+        } else {
+            lines.event_format(form).boxed()
+        }
     };
     Box::new(tracing_subscriber::registry().with(filter).with(lines))
 }
@@ -100,7 +114,11 @@ struct Cleaned<W>(W);
 impl<W: Write> Write for Cleaned<W> {
     /// A formatted event comes in one piece, and goes out in one.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        self.0.write_all(Clean::styled(&String::from_utf8_lossy(event)).as_str().as_bytes())?;
+        self.0.write_all(
+            Clean::styled(&String::from_utf8_lossy(event))
+                .as_str()
+                .as_bytes(),
+        )?;
         Ok(event.len())
     }
 
@@ -117,7 +135,10 @@ mod tests {
     fn s10_a_line_of_the_log_holds_nothing_that_disturbs_and_keeps_its_colours() {
         let mut out = Vec::new();
         let line = "\u{1b}[33m WARN\u{1b}[0m a\u{9b}2J\u{202e}\u{1b}[2J\n";
-        assert_eq!(Cleaned(&mut out).write(line.as_bytes()).ok(), Some(line.len()));
+        assert_eq!(
+            Cleaned(&mut out).write(line.as_bytes()).ok(),
+            Some(line.len())
+        );
         let seen = "\u{1b}[33m WARN\u{1b}[0m a\\u009b2J\\u202e\\u001b[2J\n";
         assert_eq!(String::from_utf8_lossy(&out), seen);
     }

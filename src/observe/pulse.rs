@@ -1,8 +1,9 @@
-//! Signs of life: before a loop waits for anything, it says here how long that can take at most, so that
-//! [`super::verdict::stuck`] can tell a loop that hangs from one that waits.
+//! Signs of life: before a loop waits for anything, it says here how long that can take at most, so
+//! that [`super::verdict::stuck`] can tell a loop that hangs from one that waits.
 //!
-//! Whatever a loop waits for is bounded by [`timeout`] or [`sleep`], each time anew, so the promise is that of the one
-//! wait and never that of a round of many. Which loop it is, the task knows: [`of`]. Elsewhere, in a verb, nobody is told.
+//! Whatever a loop waits for is bounded by [`timeout`] or [`sleep`], each time anew, so the promise
+//! is that of the one wait and never that of a round of many. Which loop it is, the task knows:
+//! [`of`]. Elsewhere, in a verb, nobody is told.
 
 use std::time::Duration;
 
@@ -50,13 +51,23 @@ mod tests {
             due - last
         };
         of(board.observer("main", "here"), async {
-            assert_eq!(timeout(second * 30, async { promised() }).await.ok(), Some(second * 30));
-            assert_eq!(timeout(second, async { promised() }).await.ok(), Some(second));
+            assert_eq!(
+                timeout(second * 30, async { promised() }).await.ok(),
+                Some(second * 30)
+            );
+            assert_eq!(
+                timeout(second, async { promised() }).await.ok(),
+                Some(second)
+            );
             sleep(Duration::ZERO).await;
             assert_eq!(promised(), Duration::ZERO);
         })
         .await;
         promise(second);
-        assert_eq!(promised(), Duration::ZERO, "nobody is spoken for by who is not the loop");
+        assert_eq!(
+            promised(),
+            Duration::ZERO,
+            "nobody is spoken for by who is not the loop"
+        );
     }
 }

@@ -1,8 +1,10 @@
-//! What is known of one database: plain data, bounded in every part, without secrets and without values of rows (G11).
+//! What is known of one database: plain data, bounded in every part, without secrets and without
+//! values of rows (G11).
 //!
-//! Bounds: a list that can grow is cut at [`PROBLEMS`], [`CHANGES`] or [`FINDINGS`], and a text at the lengths that
-//! `brief` is called with. A database without problems takes less than 64 KiB when all rings are full; one with a thousand
-//! of them at most 550 KiB more, for the list ends where its texts come to [`LISTED`].
+//! Bounds: a list that can grow is cut at [`PROBLEMS`], [`CHANGES`] or [`FINDINGS`], and a text at
+//! the lengths that `brief` is called with. A database without problems takes less than 64 KiB when
+//! all rings are full; one with a thousand of them at most 550 KiB more, for the list ends where
+//! its texts come to [`LISTED`].
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -44,8 +46,14 @@ pub enum Phase {
 
 impl Phase {
     /// Every phase.
-    pub const ALL: [Self; 6] =
-        [Self::Connecting, Self::Standby, Self::CatchingUp, Self::Draining, Self::Waiting, Self::Lost];
+    pub const ALL: [Self; 6] = [
+        Self::Connecting,
+        Self::Standby,
+        Self::CatchingUp,
+        Self::Draining,
+        Self::Waiting,
+        Self::Lost,
+    ];
 
     /// Its name in metrics and in JSON.
     pub fn name(self) -> &'static str {
@@ -89,8 +97,14 @@ pub enum WakeUp {
 
 impl WakeUp {
     /// Every cause.
-    pub const ALL: [Self; 6] =
-        [Self::Notification, Self::Request, Self::Sweep, Self::Retry, Self::Poll, Self::Busy];
+    pub const ALL: [Self; 6] = [
+        Self::Notification,
+        Self::Request,
+        Self::Sweep,
+        Self::Retry,
+        Self::Poll,
+        Self::Busy,
+    ];
 
     /// Its name in metrics and in JSON.
     pub fn name(self) -> &'static str {
@@ -150,7 +164,12 @@ impl Columns {
 
     /// Of the columns that the flags stand for, in the order of M1's table of configurations.
     pub fn of(changed: [bool; 7]) -> Self {
-        Self(changed.iter().rev().fold(0, |set, flag| set << 1 | u8::from(*flag)))
+        Self(
+            changed
+                .iter()
+                .rev()
+                .fold(0, |set, flag| set << 1 | u8::from(*flag)),
+        )
     }
 
     /// Their names.
@@ -243,7 +262,10 @@ impl Kinds {
     /// Each kind by its name.
     pub fn each(self) -> [(&'static str, u64); 4] {
         [
-            (Outcome::MissingConfiguration.name(), self.missing_configuration),
+            (
+                Outcome::MissingConfiguration.name(),
+                self.missing_configuration,
+            ),
             (Outcome::Rejected.name(), self.rejected),
             (Outcome::Ambiguous.name(), self.ambiguous),
             (Outcome::Failed.name(), self.failed),
@@ -279,8 +301,8 @@ pub struct Backlog {
 pub const DRIFT_REMEDY: &str =
     "`agent-sync check` lists them, `agent-sync reconcile --all` brings them in sync.";
 
-/// What the last comparison of every configuration with its agent came to. It is made when the rules change, and again and again
-/// until nothing differs.
+/// What the last comparison of every configuration with its agent came to. It is made when the
+/// rules change, and again and again until nothing differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compared {
     /// When it was made.

@@ -1,6 +1,7 @@
 //! Two answers out of what is known of a database: does its loop make progress, and is it served?
 //!
-//! They are about the present. A problem of a single agent concerns neither: it is listed, and its neighbours go on (G5).
+//! They are about the present. A problem of a single agent concerns neither: it is listed, and its
+//! neighbours go on (G5).
 
 use std::time::{Duration, Instant};
 
@@ -9,10 +10,12 @@ use super::state::{Phase, State};
 /// How late a sign of life may be: the loops share one thread, and a machine may be busy.
 pub const SLACK: Duration = Duration::from_secs(15);
 
-/// How long the loop has given no sign of life, if that is longer than it may be; `/livez` and a watchdog want to know.
+/// How long the loop has given no sign of life, if that is longer than it may be; `/livez` and a
+/// watchdog want to know.
 ///
-/// Before a loop waits for anything, it says how long that can take at most ([`super::pulse`]), because every wait has a
-/// bound. A loop that has not been heard of by then, and for [`SLACK`] more, hangs.
+/// Before a loop waits for anything, it says how long that can take at most ([`super::pulse`]),
+/// because every wait has a bound. A loop that has not been heard of by then, and for [`SLACK`]
+/// more, hangs.
 pub fn stuck(state: &State, now: Instant) -> Option<Duration> {
     let (last, due) = state.alive;
     (now > due + SLACK).then(|| now.saturating_duration_since(last))
@@ -27,10 +30,15 @@ pub struct Reason {
     pub remedy: Option<String>,
 }
 
-/// Every reason why changes do not reach, or may not reach, the configurations of this database through this daemon or the
-/// one that it stands by for; none when it is served.
+/// Every reason why changes do not reach, or may not reach, the configurations of this database
+/// through this daemon or the one that it stands by for; none when it is served.
 pub fn unready(state: &State) -> Vec<Reason> {
-    let simply = |why: &str| vec![Reason { why: why.to_owned(), remedy: None }];
+    let simply = |why: &str| {
+        vec![Reason {
+            why: why.to_owned(),
+            remedy: None,
+        }]
+    };
     match state.phase {
         Phase::Connecting => simply("connecting for the first time"),
         Phase::CatchingUp => simply("catching up with what was saved before"),
@@ -43,8 +51,15 @@ pub fn unready(state: &State) -> Vec<Reason> {
             }]
         }
         Phase::Standby | Phase::Draining | Phase::Waiting => {
-            let findings = state.findings.iter().filter(|found| found.finding.misses_changes);
-            let before = if state.phase == Phase::Standby { "" } else { "changes may be missed: " };
+            let findings = state
+                .findings
+                .iter()
+                .filter(|found| found.finding.misses_changes);
+            let before = if state.phase == Phase::Standby {
+                ""
+            } else {
+                "changes may be missed: "
+            };
             let reason = |found: &super::state::InForce| Reason {
                 why: format!("{before}{}", found.finding.what),
                 remedy: Some(found.finding.remedy.clone()),
@@ -74,7 +89,10 @@ mod tests {
             (Duration::ZERO, None),
             (promise, None),
             (promise + SLACK, None),
-            (promise + SLACK + Duration::from_millis(1), Some(promise + SLACK + Duration::from_millis(1))),
+            (
+                promise + SLACK + Duration::from_millis(1),
+                Some(promise + SLACK + Duration::from_millis(1)),
+            ),
             (Duration::from_secs(3600), Some(Duration::from_secs(3600))),
         ] {
             assert_eq!(stuck(&state, last + after), expected, "{after:?}");
@@ -98,13 +116,20 @@ mod tests {
 
     #[test]
     fn a_finding_counts_while_it_is_in_force_and_if_changes_may_be_missed() {
-        let finding = |misses_changes| Finding { what: "x".into(), remedy: "y".into(), misses_changes };
+        let finding = |misses_changes| Finding {
+            what: "x".into(),
+            remedy: "y".into(),
+            misses_changes,
+        };
         let told = |observer: &super::super::Observer, findings: &[Finding]| {
             observer.tell(&Event::Phase(Phase::Waiting));
             observer.tell(&Event::InForce { findings });
         };
         let state = board_and(|observer| told(observer, &[finding(true), finding(false)]));
-        let expected = Reason { why: "changes may be missed: x".into(), remedy: Some("y".into()) };
+        let expected = Reason {
+            why: "changes may be missed: x".into(),
+            remedy: Some("y".into()),
+        };
         assert_eq!(unready(&state), [expected]);
         assert!(unready(&board_and(|observer| told(observer, &[finding(false)]))).is_empty());
         let over = board_and(|observer| {

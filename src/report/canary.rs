@@ -1,7 +1,8 @@
-//! The round trip: a slug that no agent has goes into the outbox and wakes the daemon as a save does, and the daemon drops it.
+//! The round trip: a slug that no agent has goes into the outbox and wakes the daemon as a save
+//! does, and the daemon drops it.
 //!
-//! It proves the outbox, the wake-up and the loop, and touches no row of the user's. Behaviour on failure: a canary that nobody
-//! takes is taken back; where no daemon leads, none is sent.
+//! It proves the outbox, the wake-up and the loop, and touches no row of the user's. Behaviour on
+//! failure: a canary that nobody takes is taken back; where no daemon leads, none is sent.
 
 use std::time::{Duration, Instant};
 
@@ -22,9 +23,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The first and the longest pause between two looks.
 const LOOK: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(20));
 
-/// How long the daemon gets. One that nobody wakes may first sleep for a whole `sync.poll_interval`.
+/// How long the daemon gets. One that nobody wakes may first sleep for a whole
+/// `sync.poll_interval`.
 fn limit(settings: &Settings) -> Duration {
-    PATIENCE + if settings.capture.notify { Duration::ZERO } else { settings.sync.poll_interval }
+    PATIENCE
+        + if settings.capture.notify {
+            Duration::ZERO
+        } else {
+            settings.sync.poll_interval
+        }
 }
 
 /// Sends one, and says what became of it.
@@ -52,7 +59,10 @@ pub async fn canary(client: &Client, settings: &Settings) -> Note {
         Ok(Outcome::Back(after)) => {
             // There is none, unless row-level security may hide agents from the daemon.
             let _ = delete(client, patience, report::FORGET_CANARY, &slug).await;
-            Note::pass("round trip", format!("outbox, wake-up and daemon took {} together", time(after)))
+            Note::pass(
+                "round trip",
+                format!("outbox, wake-up and daemon took {} together", time(after)),
+            )
         }
         Ok(outcome) => {
             let back = delete(client, patience, report::TAKE_BACK, &slug).await;
@@ -85,14 +95,22 @@ async fn wait(
     let slugs: [(&(dyn ToSql + Sync), Type); 1] = [(&&slugs[..], Type::TEXT_ARRAY)];
     let (mut pause, mut before) = (LOOK.0, None);
     loop {
-        let row = within(patience, client.query_typed_one(report::STILL_PENDING, &slugs)).await?;
+        let row = within(
+            patience,
+            client.query_typed_one(report::STILL_PENDING, &slugs),
+        )
+        .await?;
         let (left, taken): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
         let before = *before.get_or_insert(taken);
         if left == 0 {
             return Ok(Outcome::Back(began.elapsed()));
         }
         if began.elapsed() > limit {
-            return Ok(if taken > before { Outcome::Behind } else { Outcome::Untouched });
+            return Ok(if taken > before {
+                Outcome::Behind
+            } else {
+                Outcome::Untouched
+            });
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LOOK.1);
@@ -100,24 +118,42 @@ async fn wait(
 }
 
 /// Deletes what there is of the canary: its row of the outbox, or its problem.
-async fn delete(client: &Client, patience: Duration, statement: &str, slug: &str) -> Result<(), StoreError> {
+async fn delete(
+    client: &Client,
+    patience: Duration,
+    statement: &str,
+    slug: &str,
+) -> Result<(), StoreError> {
     let slug: [(&(dyn ToSql + Sync), Type); 1] = [(&slug, Type::TEXT)];
-    within(patience, client.execute_typed(statement, &slug)).await.map(drop)
+    within(patience, client.execute_typed(statement, &slug))
+        .await
+        .map(drop)
 }
 
 fn missing(outcome: &Outcome, limit: Duration, taken_back: bool) -> Note {
-    // What cannot be taken back is in a batch: the daemon drops it, or the server undoes the batch and the next daemon does.
-    let left = if taken_back { "" } else { "; it is in a batch that is not over" };
+    // What cannot be taken back is in a batch: the daemon drops it, or the server undoes the batch
+    // and the next daemon does.
+    let left = if taken_back {
+        ""
+    } else {
+        "; it is in a batch that is not over"
+    };
     match outcome {
         Outcome::Behind => Note::warn(
             "round trip",
-            format!("not back within {limit:?}, though the daemon works: others are before it{left}"),
+            format!(
+                "not back within {limit:?}, though the daemon works: others are before it{left}"
+            ),
             "See with `agent-sync status --watch` whether the outbox empties.",
         ),
         Outcome::Back(_) | Outcome::Untouched => Note::fail(
             "round trip",
-            format!("a daemon leads, and has not taken what was put into the outbox within {limit:?}{left}"),
-            "See the log of the daemon and whether its process hangs; restart it: another one, or the next, takes over.",
+            format!(
+                "a daemon leads, and has not taken what was put into the outbox within \
+                {limit:?}{left}"
+            ),
+            "See the log of the daemon and whether its process hangs; restart it: another one, or \
+            the next, takes over.",
         ),
     }
 }
@@ -125,14 +161,17 @@ fn missing(outcome: &Outcome, limit: Duration, taken_back: bool) -> Note {
 /// What could not be asked.
 fn refused(error: &StoreError) -> Note {
     match error {
-        StoreError::Postgres(cause) if cause.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => Note::fail(
-            "round trip",
-            format!(
-                "the role may not put a slug into the outbox and take it out again: {}",
-                failure::describe(cause)
-            ),
-            "GRANT SELECT, INSERT, DELETE ON agent_sync.outbox TO the role of the daemon, or run `agent-sync install --role …`.",
-        ),
+        StoreError::Postgres(cause) if cause.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+            Note::fail(
+                "round trip",
+                format!(
+                    "the role may not put a slug into the outbox and take it out again: {}",
+                    failure::describe(cause)
+                ),
+                "GRANT SELECT, INSERT, DELETE ON agent_sync.outbox TO the role of the daemon, or \
+                run `agent-sync install --role …`.",
+            )
+        }
         error => Note::unanswered("round trip", error),
     }
 }

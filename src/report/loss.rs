@@ -17,9 +17,13 @@ pub struct Loss {
     pub roles: Vec<String>,
 }
 
-/// Asks for it; nothing where nothing is installed. What is read was proven to be an install's first: somebody else's view of one of our names would
-/// run their code.
-pub async fn loss(client: &Client, patience: Duration, plan: &Plan<'_>) -> Result<Option<Loss>, StoreError> {
+/// Asks for it; nothing where nothing is installed. What is read was proven to be an install's
+/// first: somebody else's view of one of our names would run their code.
+pub async fn loss(
+    client: &Client,
+    patience: Duration,
+    plan: &Plan<'_>,
+) -> Result<Option<Loss>, StoreError> {
     let loss = async {
         within(patience, install::prove(client, plan)).await?;
         read(client, patience).await
@@ -36,27 +40,46 @@ async fn read(client: &Client, patience: Duration) -> Result<Option<Loss>, Store
     if !schema {
         return Ok(None);
     }
-    let mut loss = Loss { pending: None, roles: Vec::new() };
+    let mut loss = Loss {
+        pending: None,
+        roles: Vec::new(),
+    };
     if outbox && let Some(rows) = readable(client, PENDING, patience).await? {
         loss.pending = rows.first().map(|row| row.try_get(0)).transpose()?;
     }
     if roles && let Some(rows) = readable(client, ROLES, patience).await? {
-        loss.roles = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+        loss.roles = rows
+            .iter()
+            .map(|row| row.try_get(0))
+            .collect::<Result<_, _>>()?;
     }
     Ok(Some(loss))
 }
 
-/// The answer, or nothing where the role may not ask, or a part of the install is not as it was made.
-async fn readable(client: &Client, query: &str, patience: Duration) -> Result<Option<Vec<Row>>, StoreError> {
+/// The answer, or nothing where the role may not ask, or a part of the install is not as it was
+/// made.
+async fn readable(
+    client: &Client,
+    query: &str,
+    patience: Duration,
+) -> Result<Option<Vec<Row>>, StoreError> {
     within(patience, client.batch_execute("SAVEPOINT asking")).await?;
     match within(patience, client.query_typed(query, &[])).await {
         Ok(answer) => Ok(Some(answer)),
         Err(StoreError::Postgres(error))
-            if [SqlState::INSUFFICIENT_PRIVILEGE, SqlState::UNDEFINED_COLUMN, SqlState::UNDEFINED_TABLE]
-                .iter()
-                .any(|known| error.code() == Some(known)) =>
+            if [
+                SqlState::INSUFFICIENT_PRIVILEGE,
+                SqlState::UNDEFINED_COLUMN,
+                SqlState::UNDEFINED_TABLE,
+            ]
+            .iter()
+            .any(|known| error.code() == Some(known)) =>
         {
-            within(patience, client.batch_execute("ROLLBACK TO SAVEPOINT asking")).await?;
+            within(
+                patience,
+                client.batch_execute("ROLLBACK TO SAVEPOINT asking"),
+            )
+            .await?;
             Ok(None)
         }
         Err(error) => Err(error),
@@ -65,11 +88,13 @@ async fn readable(client: &Client, query: &str, patience: Duration) -> Result<Op
 
 /// Whether the proof has found the schema, and which of its tables there are.
 const THERE: &str = "SELECT pg_catalog.current_setting('agent_sync.proven') NOT LIKE '0 %',
-    pg_catalog.to_regclass('agent_sync.outbox') IS NOT NULL, pg_catalog.to_regclass('agent_sync.role') IS NOT NULL";
+    pg_catalog.to_regclass('agent_sync.outbox') IS NOT NULL,
+      pg_catalog.to_regclass('agent_sync.role') IS NOT NULL";
 
 const PENDING: &str = "SELECT pg_catalog.count(DISTINCT o.slug) FROM agent_sync.outbox o";
 
-/// As `sql/uninstall.sql` knows them: by the comment that an install gives to the roles that it makes.
+/// As `sql/uninstall.sql` knows them: by the comment that an install gives to the roles that it
+/// makes.
 const ROLES: &str = "SELECT p.rolname::pg_catalog.text FROM agent_sync.role r
     JOIN pg_catalog.pg_roles p ON p.rolname = r.name
     WHERE pg_catalog.shobj_description(p.oid, 'pg_authid')

@@ -1,13 +1,16 @@
-//! What is the case in a database, why, and what to do: told from SQL alone, with no daemon running.
+//! What is the case in a database, why, and what to do: told from SQL alone, with no daemon
+//! running.
 //!
-//! - `look` looks at a database as the daemon does at its start, and at who leads, what waits and what is not in sync.
+//! - `look` looks at a database as the daemon does at its start, and at who leads, what waits and
+//!   what is not in sync.
 //! - `story` is about one agent.
 //! - `loss` is about the changes and roles that an uninstall takes away for good.
 //! - `upkeep` and `canary` are what `doctor` examines besides.
-//! - `note` is one thing that was looked at; `problem` owns the words for what stands in the way of an agent.
+//! - `note` is one thing that was looked at; `problem` owns the words for what stands in the way of
+//!   an agent.
 //!
-//! Invariant: each thing that can be wrong has one wording and one remedy, here or in the type of its error, and every
-//! verb uses it; so they all tell the same story.
+//! Invariant: each thing that can be wrong has one wording and one remedy, here or in the type of
+//! its error, and every verb uses it; so they all tell the same story.
 
 mod canary;
 mod look;

@@ -34,17 +34,32 @@ pub struct Note {
 impl Note {
     /// It is as it should be.
     pub fn pass(topic: &'static str, text: impl Into<String>) -> Self {
-        Self { topic, level: Level::Pass, text: text.into(), remedy: None }
+        Self {
+            topic,
+            level: Level::Pass,
+            text: text.into(),
+            remedy: None,
+        }
     }
 
     /// Somebody should know.
     pub fn warn(topic: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { topic, level: Level::Warn, text: text.into(), remedy: Some(remedy.into()) }
+        Self {
+            topic,
+            level: Level::Warn,
+            text: text.into(),
+            remedy: Some(remedy.into()),
+        }
     }
 
     /// It is broken.
     pub fn fail(topic: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { topic, level: Level::Fail, text: text.into(), remedy: Some(remedy.into()) }
+        Self {
+            topic,
+            level: Level::Fail,
+            text: text.into(),
+            remedy: Some(remedy.into()),
+        }
     }
 
     /// What the daemon finds at its start (G10).
@@ -71,16 +86,24 @@ impl Note {
             Finding::PreparedTransactions { .. } => "two-phase",
             Finding::HistoryWithoutCause => "history",
             Finding::Superuser { .. } => "role",
-            Finding::LendsRights { .. } | Finding::ForeignType { .. } | Finding::Untrusted { .. } => "owners",
+            Finding::LendsRights { .. }
+            | Finding::ForeignType { .. }
+            | Finding::Untrusted { .. } => "owners",
         };
-        let level =
-            if finding.is_fatal() || finding.misses_changes() || matches!(finding, Finding::QueueFull { .. })
-            {
-                Level::Fail
-            } else {
-                Level::Warn
-            };
-        Self { topic, level, text: finding.to_string(), remedy: Some(finding.remedy().into_owned()) }
+        let level = if finding.is_fatal()
+            || finding.misses_changes()
+            || matches!(finding, Finding::QueueFull { .. })
+        {
+            Level::Fail
+        } else {
+            Level::Warn
+        };
+        Self {
+            topic,
+            level,
+            text: finding.to_string(),
+            remedy: Some(finding.remedy().into_owned()),
+        }
     }
 
     /// There is no connection.
@@ -95,7 +118,11 @@ impl Note {
 
     /// A question about this topic was not answered.
     pub fn unanswered(topic: &'static str, error: &StoreError) -> Self {
-        Self::fail(topic, format!("this could not be found out: {error}"), error.remedy())
+        Self::fail(
+            topic,
+            format!("this could not be found out: {error}"),
+            error.remedy(),
+        )
     }
 }
 
@@ -103,6 +130,8 @@ impl Note {
 pub(super) fn is_over(error: &StoreError) -> bool {
     match error {
         StoreError::Silent(_) => true,
-        StoreError::Postgres(cause) => cause.is_closed() || failure::policy(cause).class == Class::Connection,
+        StoreError::Postgres(cause) => {
+            cause.is_closed() || failure::policy(cause).class == Class::Connection
+        }
     }
 }

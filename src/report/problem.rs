@@ -7,7 +7,9 @@ use crate::survey::Verdict;
 
 /// What the operator can do about a problem of this kind that an agent has.
 pub fn remedy(database: &Database, kind: &str, sqlstate: Option<&str>, slug: &str) -> String {
-    Remedies::new(&database.configurations).of(kind, sqlstate, slug).into_owned()
+    Remedies::new(&database.configurations)
+        .of(kind, sqlstate, slug)
+        .into_owned()
 }
 
 /// What the operator can do about an agent that stands so; nothing where there is nothing to do.
@@ -15,11 +17,17 @@ pub fn remedy_of(database: &Database, verdict: Verdict, led: bool, slug: &str) -
     match verdict {
         Verdict::InSync => None,
         Verdict::Pending if led => None,
-        Verdict::Pending => Some(format!("{START}, or run `agent-sync reconcile {}`.", argument(slug))),
+        Verdict::Pending => Some(format!(
+            "{START}, or run `agent-sync reconcile {}`.",
+            argument(slug)
+        )),
         Verdict::Drifted => Some(format!("Run `agent-sync reconcile {}`.", argument(slug))),
-        Verdict::Missing | Verdict::Rejected | Verdict::Ambiguous => {
-            Some(remedy(database, verdict.problem().unwrap_or_default(), None, slug))
-        }
+        Verdict::Missing | Verdict::Rejected | Verdict::Ambiguous => Some(remedy(
+            database,
+            verdict.problem().unwrap_or_default(),
+            None,
+            slug,
+        )),
     }
 }
 
@@ -45,9 +53,16 @@ pub const START: &str = "Start the daemon (`agent-sync run`)";
 pub fn sentence(kind: &str, number: i64, some: &[String]) -> String {
     let names: Vec<_> = some.iter().map(|slug| quoted(slug)).collect();
     let more = number - i64::try_from(some.len()).unwrap_or(0);
-    let names =
-        if more > 0 { format!("{} and {} more", names.join(", "), count(more)) } else { names.join(", ") };
-    let (agents, have, are) = if number == 1 { ("agent", "has", "is") } else { ("agents", "have", "are") };
+    let names = if more > 0 {
+        format!("{} and {} more", names.join(", "), count(more))
+    } else {
+        names.join(", ")
+    };
+    let (agents, have, are) = if number == 1 {
+        ("agent", "has", "is")
+    } else {
+        ("agents", "have", "are")
+    };
     let what = match kind {
         "missing_configuration" => format!("{agents} {have} no configuration"),
         "rejected" => format!("{agents} {are} rejected, because the settings cannot be mapped"),
@@ -82,10 +97,14 @@ mod tests {
     #[test]
     fn a_problem_is_told_with_its_number_and_some_names() {
         let some = ["a".to_owned(), "\u{7}".to_owned()];
-        assert_eq!(sentence("missing_configuration", 1, &some[..1]), "1 agent has no configuration: a");
+        assert_eq!(
+            sentence("missing_configuration", 1, &some[..1]),
+            "1 agent has no configuration: a"
+        );
         assert_eq!(
             sentence("rejected", 1_202, &some),
-            "1,202 agents are rejected, because the settings cannot be mapped: a, \"\\u0007\" and 1,200 more"
+            "1,202 agents are rejected, because the settings cannot be mapped: a, \"\\u0007\" and \
+            1,200 more"
         );
     }
 }

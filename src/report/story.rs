@@ -1,5 +1,5 @@
-//! The story of one agent in one database: as saved, as configured, what the mapping makes of it, what waits or stands in the
-//! way; and in one sentence what is the case and what to do.
+//! The story of one agent in one database: as saved, as configured, what the mapping makes of it,
+//! what waits or stands in the way; and in one sentence what is the case and what to do.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
@@ -66,10 +66,16 @@ impl Write {
     fn of(rules: &Rules, row: &Row) -> Result<Self, tokio_postgres::Error> {
         let state = |column| {
             let provider_config = row.try_get(column)?;
-            Ok::<_, tokio_postgres::Error>(Configuration { provider_config, ..Configuration::default() })
+            Ok::<_, tokio_postgres::Error>(Configuration {
+                provider_config,
+                ..Configuration::default()
+            })
         };
         Ok(Self {
-            since: Since { since: time::rfc3339(row.try_get(0)?), seconds: row.try_get(1)? },
+            since: Since {
+                since: time::rfc3339(row.try_get(0)?),
+                seconds: row.try_get(1)?,
+            },
             configuration: row.try_get(2)?,
             columns: row.try_get(3)?,
             differences: diff(rules, &state(4)?, &state(5)?).differences,
@@ -125,12 +131,20 @@ pub async fn story(
     slug: &str,
 ) -> Result<Story, StoreError> {
     let own: [(&(dyn ToSql + Sync), Type); 1] = [(&slug, Type::TEXT)];
-    let rows = report::value(client, patience, &report::count_configurations(layout), &own).await?;
+    let rows = report::value(
+        client,
+        patience,
+        &report::count_configurations(layout),
+        &own,
+    )
+    .await?;
     let (mut pending, mut problem, mut history) = (None, None, Vec::new());
     if installed {
         let row = within(patience, client.query_typed_one(report::PENDING_OF, &own)).await?;
         pending = since(row.try_get(0)?, row.try_get(1)?);
-        if let Some(row) = within(patience, client.query_typed_opt(report::PROBLEM_OF, &own)).await? {
+        if let Some(row) =
+            within(patience, client.query_typed_opt(report::PROBLEM_OF, &own)).await?
+        {
             problem = since(row.try_get(3)?, row.try_get(4)?).map(|since| {
                 Ok::<_, StoreError>(Problem {
                     kind: row.try_get(0)?,
@@ -147,17 +161,31 @@ pub async fn story(
     if installed {
         let latest: [(&(dyn ToSql + Sync), Type); 2] = [(&slug, Type::TEXT), (&LATEST, Type::INT8)];
         let rows = within(patience, client.query_typed(report::HISTORY_OF, &latest)).await?;
-        history = rows.iter().map(|row| Write::of(rules, row)).collect::<Result<_, _>>()?;
+        history = rows
+            .iter()
+            .map(|row| Write::of(rules, row))
+            .collect::<Result<_, _>>()?;
     }
     let (agent, configurations) = saved(client, patience, rules, layout, slug).await?;
     let mut findings = None;
-    let scope = Scope { slugs: Some(&[slug]), noted: installed };
+    let scope = Scope {
+        slugs: Some(&[slug]),
+        noted: installed,
+    };
     survey(client, layout, rules, scope, |found| {
         findings = Some(found.clone());
         ControlFlow::Break(())
     })
     .await?;
-    Ok(Story { agent, configurations, findings, rows, pending, problem, history })
+    Ok(Story {
+        agent,
+        configurations,
+        findings,
+        rows,
+        pending,
+        problem,
+        history,
+    })
 }
 
 /// Fields, by their paths.
@@ -173,9 +201,17 @@ async fn saved(
 ) -> Result<(Option<Fields>, Vec<Fields>), StoreError> {
     let slugs = [slug];
     let no_bound = None::<&str>;
-    let scope: [(&(dyn ToSql + Sync), Type); 3] =
-        [(&&slugs[..], Type::TEXT_ARRAY), (&no_bound, Type::TEXT), (&no_bound, Type::TEXT)];
-    let rows = match within(patience, client.query_typed(&report::survey(layout, false), &scope)).await {
+    let scope: [(&(dyn ToSql + Sync), Type); 3] = [
+        (&&slugs[..], Type::TEXT_ARRAY),
+        (&no_bound, Type::TEXT),
+        (&no_bound, Type::TEXT),
+    ];
+    let rows = match within(
+        patience,
+        client.query_typed(&report::survey(layout, false), &scope),
+    )
+    .await
+    {
         Ok(rows) => rows,
         // The findings say so.
         Err(error) if error.is_of_a_row() => return Ok((None, Vec::new())),
@@ -194,7 +230,8 @@ async fn saved(
             voice_settings: saved.voice_settings,
             ..Configuration::default()
         };
-        let named = |(path, value): (String, Value)| (path.replacen("agent_name", "name", 1), value);
+        let named =
+            |(path, value): (String, Value)| (path.replacen("agent_name", "name", 1), value);
         agent = Some(fields_of(rules, &as_saved).into_iter().map(named).collect());
         let configuration = row.configuration.and_then(Result::ok);
         configurations.extend(configuration.map(|configuration| fields_of(rules, &configuration)));
@@ -203,17 +240,25 @@ async fn saved(
 }
 
 fn since(since: Option<SystemTime>, seconds: Option<f64>) -> Option<Since> {
-    Some(Since { since: time::rfc3339(since?), seconds: seconds? })
+    Some(Since {
+        since: time::rfc3339(since?),
+        seconds: seconds?,
+    })
 }
 
 /// What is the case and what to do, by what weighs most.
 pub fn conclude(database: &Database, look: &Look, story: &Story, slug: &str) -> Conclusion {
     let mut conclusion = weigh(database, look, story, slug);
-    if let Some(remedy) = conclusion.remedy.as_mut().filter(|_| look.installed && look.leader().is_none())
+    if let Some(remedy) = conclusion
+        .remedy
+        .as_mut()
+        .filter(|_| look.installed && look.leader().is_none())
         && !remedy.contains("agent-sync r")
     {
-        *remedy =
-            format!("{remedy} No daemon leads here, so this is for nothing as yet: {}.", problem::START);
+        *remedy = format!(
+            "{remedy} No daemon leads here, so this is for nothing as yet: {}.",
+            problem::START
+        );
     }
     conclusion
 }
@@ -234,37 +279,44 @@ fn weigh(database: &Database, look: &Look, story: &Story, slug: &str) -> Conclus
     };
     let verdict = findings.verdict();
     let remedy = |verdict| problem::remedy_of(database, verdict, led, slug);
-    // What is wrong with the database is why its agents are not in sync, and has to be mended first.
+    // What is wrong with the database is why its agents are not in sync, and has to be mended
+    // first.
     let broken = look.notes.iter().find(|note| note.level == Level::Fail);
     match (verdict, broken) {
         (Verdict::Rejected, _) => say(
             format!(
-                "The agent is saved, and nothing of its configuration is written, because its settings cannot be mapped: {}.",
+                "The agent is saved, and nothing of its configuration is written, because its \
+                settings cannot be mapped: {}.",
                 findings.mistakes.join("; ")
             ),
             remedy(verdict),
         ),
         (Verdict::Ambiguous, _) => say(
             format!(
-                "{} agents have this slug, so nobody knows for which of them a configuration is, and nothing is written.",
+                "{} agents have this slug, so nobody knows for which of them a configuration is, \
+                and nothing is written.",
                 findings.agents
             ),
             remedy(verdict),
         ),
         (Verdict::Missing, _) => say(
-            "The agent is saved, and no configuration has its slug, so there is nothing to keep in sync.".to_owned(),
+            "The agent is saved, and no configuration has its slug, so there is nothing to keep in \
+            sync.".to_owned(),
             remedy(verdict),
         ),
         (Verdict::InSync, _) => say(
             match &story.problem {
-                Some(_) => "The agent and its configuration are in sync, and the problem that is noted is out of date.",
+                Some(_) => "The agent and its configuration are in sync, and the problem that is \
+                    noted is out of date.",
                 None => "The agent and its configuration are in sync.",
             }
             .to_owned(),
-            story.problem.as_ref().map(|_| format!("Run `agent-sync reconcile {}`.", problem::argument(slug))),
+            story.problem.as_ref().map(|_| format!("Run `agent-sync reconcile \
+                {}`.", problem::argument(slug))),
         ),
         (_, Some(broken)) => say(
-            format!("The configuration differs, and agent-sync is not able to work here: {}.", broken.text),
+            format!("The configuration differs, and agent-sync is not able to work here: \
+                {}.", broken.text),
             broken.remedy.clone(),
         ),
         (Verdict::Drifted | Verdict::Pending, None) => differing(database, look, story, slug, verdict),
@@ -272,10 +324,20 @@ fn weigh(database: &Database, look: &Look, story: &Story, slug: &str) -> Conclus
 }
 
 /// The same for a configuration that differs, in a database that is in order.
-fn differing(database: &Database, look: &Look, story: &Story, slug: &str, verdict: Verdict) -> Conclusion {
+fn differing(
+    database: &Database,
+    look: &Look,
+    story: &Story,
+    slug: &str,
+    verdict: Verdict,
+) -> Conclusion {
     let led = look.leader().is_some();
     let remedy = problem::remedy_of(database, verdict, led, slug);
-    if let Some(failed) = story.problem.as_ref().filter(|problem| problem.kind == "failed") {
+    if let Some(failed) = story
+        .problem
+        .as_ref()
+        .filter(|problem| problem.kind == "failed")
+    {
         let again = match failed.next_attempt_seconds {
             _ if !led => "; no daemon leads that would try again".to_owned(),
             Some(seconds) if seconds > 0.0 => format!("; it is tried again in {}", age(seconds)),
@@ -283,7 +345,10 @@ fn differing(database: &Database, look: &Look, story: &Story, slug: &str, verdic
         };
         let remedy = problem::remedy(database, "failed", failed.sqlstate.as_deref(), slug);
         return Conclusion {
-            conclusion: format!("The configuration differs, and {}{again}.", lowered(&failed.detail)),
+            conclusion: format!(
+                "The configuration differs, and {}{again}.",
+                lowered(&failed.detail)
+            ),
             remedy: Some(remedy),
         };
     }
@@ -291,15 +356,16 @@ fn differing(database: &Database, look: &Look, story: &Story, slug: &str, verdic
         (Some(pending), true) if pending.seconds > OVERDUE => {
             return Conclusion {
                 conclusion: format!(
-                    "The change has been waiting for {}, though a daemon leads: it is busy, it hangs, or somebody has locked \
-                     the configuration.",
+                    "The change has been waiting for {}, though a daemon leads: it is busy, it \
+                    hangs, or somebody has locked the configuration.",
                     age(pending.seconds)
                 ),
                 remedy: Some("Run `agent-sync doctor`, and see the log of the daemon.".to_owned()),
             };
         }
         (Some(pending), true) => format!(
-            "The change was noted {} ago, and the daemon is about to bring it in sync: there is nothing to do.",
+            "The change was noted {} ago, and the daemon is about to bring it in sync: there is \
+            nothing to do.",
             age(pending.seconds)
         ),
         (Some(pending), false) => format!(
@@ -307,11 +373,12 @@ fn differing(database: &Database, look: &Look, story: &Story, slug: &str, verdic
             age(pending.seconds)
         ),
         (None, _) if look.unsure => {
-            "The configuration differs, and the change may have been missed; every agent is yet to be looked at."
+            "The configuration differs, and the change may have been missed; every agent is yet to \
+            be looked at."
                 .to_owned()
         }
-        (None, _) => "The configuration differs, and nothing is pending: it was changed after it was brought in sync, or the \
-                      rules were."
+        (None, _) => "The configuration differs, and nothing is pending: it was changed after it \
+            was brought in sync, or the rules were."
             .to_owned(),
     };
     Conclusion { conclusion, remedy }

@@ -1,4 +1,5 @@
-//! What wears out slowly: clocks, queues, vacuum, transactions that stay open, tables that are published.
+//! What wears out slowly: clocks, queues, vacuum, transactions that stay open, tables that are
+//! published.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -51,11 +52,20 @@ async fn server(client: &Client, patience: Duration) -> Result<Vec<Note>, StoreE
             Some(set) => Note::warn(
                 "time-outs",
                 format!("in force for our sessions, though we turn them off: {set}"),
-                "See who sets them: ALTER ROLE … SET, ALTER DATABASE … SET, or the settings of a pooler.",
+                "See who sets them: ALTER ROLE … SET, ALTER DATABASE … SET, or the settings of a \
+                pooler.",
             ),
         },
-        if sees { VACUUM.note(oldest.zip(who)) } else { hidden(VACUUM.topic) },
-        if sees { WRITERS.note(writer.zip(saves)) } else { hidden(WRITERS.topic) },
+        if sees {
+            VACUUM.note(oldest.zip(who))
+        } else {
+            hidden(VACUUM.topic)
+        },
+        if sees {
+            WRITERS.note(writer.zip(saves))
+        } else {
+            hidden(WRITERS.topic)
+        },
     ];
     Ok(queue.into_iter().chain(more).collect())
 }
@@ -89,12 +99,23 @@ const WRITERS: Hold = Hold {
 impl Hold {
     /// Of the oldest such transaction: how old it is, in seconds, and whose.
     fn note(&self, oldest: Option<(f64, String)>) -> Note {
-        let Self { topic, limit, which, effect, none } = self;
+        let Self {
+            topic,
+            limit,
+            which,
+            effect,
+            none,
+        } = self;
         match oldest {
             Some((seconds, who)) if seconds > *limit => Note::warn(
                 topic,
-                format!("{which} has been open for {}{effect}: {}", age(seconds), quoted(&who)),
-                "End it, or see what it is doing: SELECT * FROM pg_stat_activity ORDER BY xact_start;",
+                format!(
+                    "{which} has been open for {}{effect}: {}",
+                    age(seconds),
+                    quoted(&who)
+                ),
+                "End it, or see what it is doing: SELECT * FROM pg_stat_activity ORDER BY \
+                xact_start;",
             ),
             _ => Note::pass(topic, *none),
         }
@@ -105,17 +126,27 @@ impl Hold {
 fn hidden(topic: &'static str) -> Note {
     Note::pass(
         topic,
-        "not looked at: PostgreSQL hides the transactions of others from this role; a superuser sees them",
+        "not looked at: PostgreSQL hides the transactions of others from this role; a superuser \
+        sees them",
     )
 }
 
 fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs_f64()
 }
 
 fn clock(skew: f64) -> Note {
     if skew.abs() < SKEW {
-        return Note::pass("clock", format!("that of the server and this one are {:.2} s apart", skew.abs()));
+        return Note::pass(
+            "clock",
+            format!(
+                "that of the server and this one are {:.2} s apart",
+                skew.abs()
+            ),
+        );
     }
     let which = if skew > 0.0 { "ahead of" } else { "behind" };
     Note::warn(
@@ -130,8 +161,8 @@ fn clock(skew: f64) -> Note {
 
 fn queue(usage: f64) -> Option<Note> {
     let text = format!("the queue is {:.0}% full", usage * 100.0);
-    let remedy = "A session that listens and stays in a transaction holds it up: SELECT * FROM pg_stat_activity ORDER BY \
-                  xact_start;";
+    let remedy = "A session that listens and stays in a transaction holds it up: SELECT * FROM \
+        pg_stat_activity ORDER BY xact_start;";
     match usage {
         _ if usage < QUEUE.0 => Some(Note::pass("notifications", text)),
         _ if usage < QUEUE.1 => Some(Note::warn("notifications", text, remedy)),
@@ -148,19 +179,27 @@ fn tables(row: &Row) -> Result<Vec<Note>, StoreError> {
         Note::warn(
             "dead rows",
             format!("autovacuum is off, so the outbox grows for good: {kept}"),
-            "Turn it on: ALTER SYSTEM SET autovacuum = on; or ALTER TABLE agent_sync.outbox RESET (autovacuum_enabled);",
+            "Turn it on: ALTER SYSTEM SET autovacuum = on; or ALTER TABLE agent_sync.outbox RESET \
+            (autovacuum_enabled);",
         )
     } else if size > DEAD.0 && dead > DEAD.1 / 100 || dead > DEAD.1 {
-        Note::warn("dead rows", format!("the outbox is not cleaned up: {kept}"), "VACUUM agent_sync.outbox;")
+        Note::warn(
+            "dead rows",
+            format!("the outbox is not cleaned up: {kept}"),
+            "VACUUM agent_sync.outbox;",
+        )
     } else {
         Note::pass("dead rows", format!("the outbox is kept small: {kept}"))
     }];
     if let Some(all) = all {
         notes.push(Note::warn(
             "publication",
-            format!("FOR ALL TABLES publishes those of agent_sync, too, and a subscriber that lacks them stops: {all}"),
-            "Create the schema agent_sync on each subscriber (pg_dump --schema-only --schema=agent_sync), or publish tables or \
-             schemas by name.",
+            format!(
+                "FOR ALL TABLES publishes those of agent_sync, too, and a subscriber that \
+                lacks them stops: {all}"
+            ),
+            "Create the schema agent_sync on each subscriber (pg_dump --schema-only \
+            --schema=agent_sync), or publish tables or schemas by name.",
         ));
     }
     if let Some(slot) = slot {
@@ -181,7 +220,10 @@ mod tests {
     #[test]
     fn a_queue_that_is_half_full_is_left_to_the_finding_of_the_daemon() {
         let level = |usage| queue(usage).map(|note| note.level);
-        assert_eq!([0.0, 0.3, 0.5].map(level), [Some(Level::Pass), Some(Level::Warn), None]);
+        assert_eq!(
+            [0.0, 0.3, 0.5].map(level),
+            [Some(Level::Pass), Some(Level::Warn), None]
+        );
     }
 
     #[test]

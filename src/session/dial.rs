@@ -1,6 +1,7 @@
-//! Finding the server: every host of the connection string, every address of a host, in order, and each of them with
-//! the whole of its time. A server that takes a connection and says nothing must not keep the next one from being
-//! asked, and `tokio_postgres` bounds only the opening of the socket.
+//! Finding the server: every host of the connection string, every address of a host, in order, and
+//! each of them with the whole of its time. A server that takes a connection and says nothing must
+//! not keep the next one from being asked, and `tokio_postgres` bounds only the opening of the
+//! socket.
 
 use std::time::Duration;
 
@@ -35,8 +36,13 @@ pub(super) fn hosts(all: &Config) -> Vec<Config> {
 }
 
 /// One configuration an address of the host; the name stays, for the certificate is made out to it.
-pub(super) async fn addresses(host: Config, patience: Duration) -> Result<Vec<Config>, SessionError> {
-    let [Host::Tcp(name)] = host.get_hosts() else { return Ok(vec![host]) };
+pub(super) async fn addresses(
+    host: Config,
+    patience: Duration,
+) -> Result<Vec<Config>, SessionError> {
+    let [Host::Tcp(name)] = host.get_hosts() else {
+        return Ok(vec![host]);
+    };
     if !host.get_hostaddrs().is_empty() {
         return Ok(vec![host]);
     }
@@ -44,7 +50,10 @@ pub(super) async fn addresses(host: Config, patience: Duration) -> Result<Vec<Co
     let found = pulse::timeout(patience, tokio::net::lookup_host((name.as_str(), port)))
         .await
         .map_err(|_| SessionError::Silent(patience))?
-        .map_err(|cause| SessionError::Name { name: name.clone(), cause })?;
+        .map_err(|cause| SessionError::Name {
+            name: name.clone(),
+            cause,
+        })?;
     let mut each: Vec<Config> = found
         .map(|address| {
             let mut one = host.clone();
@@ -102,29 +111,44 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Config {
-        text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+        text.parse()
+            .unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     #[test]
     fn hosts_are_tried_one_by_one_with_everything_else_the_same() {
         let rest = "user=u password=p dbname=d options='-c x=1' application_name=a sslmode=require \
-            sslnegotiation=direct connect_timeout=3 tcp_user_timeout=4 keepalives=1 keepalives_idle=5 \
-            keepalives_interval=6 keepalives_retries=7 target_session_attrs=read-write channel_binding=require \
-            load_balance_hosts=disable";
-        let all = parsed(&format!("host=a,/run/b hostaddr=10.0.0.1,10.0.0.2 port=1,2 {rest}"));
+            sslnegotiation=direct connect_timeout=3 tcp_user_timeout=4 keepalives=1 \
+            keepalives_idle=5 keepalives_interval=6 keepalives_retries=7 \
+            target_session_attrs=read-write channel_binding=require load_balance_hosts=disable";
+        let all = parsed(&format!(
+            "host=a,/run/b hostaddr=10.0.0.1,10.0.0.2 port=1,2 {rest}"
+        ));
         let first = parsed(&format!("host=a hostaddr=10.0.0.1 port=1 {rest}"));
         let second = parsed(&format!("host=/run/b hostaddr=10.0.0.2 port=2 {rest}"));
         assert_eq!(hosts(&all), [first, second]);
         let one_port = parsed("host=a,b port=7");
-        assert_eq!(hosts(&one_port), [parsed("host=a port=7"), parsed("host=b port=7")]);
-        assert_eq!(hosts(&parsed("hostaddr=::1")), [parsed("hostaddr=::1 port=5432")]);
+        assert_eq!(
+            hosts(&one_port),
+            [parsed("host=a port=7"), parsed("host=b port=7")]
+        );
+        assert_eq!(
+            hosts(&parsed("hostaddr=::1")),
+            [parsed("hostaddr=::1 port=5432")]
+        );
     }
 
     #[tokio::test]
     async fn a_name_keeps_its_place_beside_each_of_its_addresses() {
         let found = addresses(parsed("host=127.0.0.1 port=7"), Duration::from_secs(9)).await;
-        assert_eq!(found.ok(), Some(vec![parsed("host=127.0.0.1 hostaddr=127.0.0.1 port=7")]));
+        assert_eq!(
+            found.ok(),
+            Some(vec![parsed("host=127.0.0.1 hostaddr=127.0.0.1 port=7")])
+        );
         let socket = parsed("host=/run/b port=7");
-        assert_eq!(addresses(socket.clone(), Duration::from_secs(9)).await.ok(), Some(vec![socket]));
+        assert_eq!(
+            addresses(socket.clone(), Duration::from_secs(9)).await.ok(),
+            Some(vec![socket])
+        );
     }
 }

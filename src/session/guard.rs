@@ -1,15 +1,18 @@
 //! Keeps the password from a server that nothing verifies.
 //!
-//! `tokio_postgres` answers whatever method of authentication the server asks for, and has no setting that rules one out. Asked for a
-//! cleartext password it sends the password; asked for MD5 it sends a hash that a list of words breaks. So a reader stands between the
-//! stream and the driver. It follows the messages of the server up to `AuthenticationOk`, and fails at the request for such a password.
-//! The driver answers a message only when it has all of it, and of this one it never gets the end: nothing is sent.
+//! `tokio_postgres` answers whatever method of authentication the server asks for, and has no
+//! setting that rules one out. Asked for a cleartext password it sends the password; asked for MD5
+//! it sends a hash that a list of words breaks. So a reader stands between the stream and the
+//! driver. It follows the messages of the server up to `AuthenticationOk`, and fails at the request
+//! for such a password. The driver answers a message only when it has all of it, and of this one it
+//! never gets the end: nothing is sent.
 //!
-//! SCRAM passes: it proves the password without telling it. A server that asks for few iterations is refused, because it could try a
-//! list of words against the proof.
+//! SCRAM passes: it proves the password without telling it. A server that asks for few iterations
+//! is refused, because it could try a list of words against the proof.
 //!
-//! The same reader bounds what the driver holds in memory (G12): the driver collects a message, and an answer, until all of it is there.
-//! A server that sends without end, or says that a message has two gigabytes, ends its own connection and nobody else's.
+//! The same reader bounds what the driver holds in memory (G12): the driver collects a message, and
+//! an answer, until all of it is there. A server that sends without end, or says that a message has
+//! two gigabytes, ends its own connection and nobody else's.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -45,7 +48,8 @@ const AUTHENTICATION: u8 = b'R';
 /// The tag of `ReadyForQuery`.
 const READY: u8 = b'Z';
 
-/// The tag of `NotificationResponse`: anybody may send many at once, and the daemon keeps none of them (`session::inbox`).
+/// The tag of `NotificationResponse`: anybody may send many at once, and the daemon keeps none of
+/// them (`session::inbox`).
 const NOTIFICATION: u8 = b'A';
 
 /// The length of the head of a message: its tag and its length.
@@ -71,7 +75,8 @@ enum Refusal {
 /// The server sends more than the driver is to hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the server sends more than {most} bytes in one answer, and nothing that agent-sync asks for is as large"
+    "the server sends more than {most} bytes in one answer, and nothing that agent-sync asks for \
+    is as large"
 )]
 pub(super) struct TooMuch {
     most: u64,
@@ -89,7 +94,8 @@ struct Reader {
     body: Vec<u8>,
     /// Whether the password must not be sent, and the server may still ask for it.
     withholds: bool,
-    /// The bytes of this answer: from one `ReadyForQuery` to the next, by the lengths that the messages announce.
+    /// The bytes of this answer: from one `ReadyForQuery` to the next, by the lengths that the
+    /// messages announce.
     sum: u64,
     /// The most bytes of this answer, and of those after it.
     most: u64,
@@ -118,7 +124,9 @@ impl Reader {
             && self.refused.is_none()
         {
             let taken = if self.rest > 0 {
-                let taken = usize::try_from(self.rest).unwrap_or(usize::MAX).min(bytes.len());
+                let taken = usize::try_from(self.rest)
+                    .unwrap_or(usize::MAX)
+                    .min(bytes.len());
                 self.rest -= taken as u64;
                 self.take_body(&bytes[..taken]);
                 taken
@@ -147,8 +155,13 @@ impl Reader {
         if tag != NOTIFICATION || self.most != self.later {
             self.sum += HEAD as u64 + self.rest;
         }
-        // Of a message of authentication that is not kept whole, it would not be known what it asks for.
-        let most = if self.withholds && tag == AUTHENTICATION { KEPT as u64 } else { self.most };
+        // Of a message of authentication that is not kept whole, it would not be known what it asks
+        // for.
+        let most = if self.withholds && tag == AUTHENTICATION {
+            KEPT as u64
+        } else {
+            self.most
+        };
         if self.sum > self.most || self.rest > most {
             self.refused = Some(Refusal::TooMuch(TooMuch { most }));
         }
@@ -159,7 +172,9 @@ impl Reader {
             return;
         }
         self.body.extend_from_slice(bytes);
-        let Some((code, text)) = self.body.split_first_chunk() else { return };
+        let Some((code, text)) = self.body.split_first_chunk() else {
+            return;
+        };
         let request = match u32::from_be_bytes(*code) {
             0 => {
                 self.withholds = false;
@@ -169,7 +184,9 @@ impl Reader {
             5 => PasswordRequest::Md5,
             // SASLContinue: `r=nonce,s=salt,i=iterations`
             11 if self.rest == 0 => match iterations(text) {
-                Some(iterations) if iterations < ITERATIONS => PasswordRequest::WeakScram(iterations),
+                Some(iterations) if iterations < ITERATIONS => {
+                    PasswordRequest::WeakScram(iterations)
+                }
                 _ => return,
             },
             _ => return,
@@ -181,10 +198,15 @@ impl Reader {
 /// The iterations that the first message of a server asks for, in SCRAM.
 fn iterations(message: &[u8]) -> Option<u32> {
     let message = str::from_utf8(message).ok()?;
-    message.split(',').find_map(|part| part.strip_prefix("i="))?.parse().ok()
+    message
+        .split(',')
+        .find_map(|part| part.strip_prefix("i="))?
+        .parse()
+        .ok()
 }
 
-/// A stream that fails where the server asks for a password that must not be sent, or sends too much.
+/// A stream that fails where the server asks for a password that must not be sent, or sends too
+/// much.
 pub(super) struct Guarded<S> {
     inner: S,
     reader: Reader,
@@ -227,7 +249,11 @@ impl<S> AsyncWrite for Guarded<S>
 where
     S: AsyncWrite + Unpin,
 {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().inner).poll_write(context, bytes)
     }
 
@@ -250,7 +276,11 @@ pub(super) struct Guard<T> {
 impl<T> Guard<T> {
     /// Around what connects.
     pub(super) fn new(tls: T, withholds: bool, most: u64) -> Self {
-        Self { tls, withholds, most }
+        Self {
+            tls,
+            withholds,
+            most,
+        }
     }
 }
 
@@ -264,7 +294,11 @@ where
     type Error = T::Error;
 
     fn make_tls_connect(&mut self, domain: &str) -> Result<Self::TlsConnect, Self::Error> {
-        Ok(Guard { tls: self.tls.make_tls_connect(domain)?, withholds: self.withholds, most: self.most })
+        Ok(Guard {
+            tls: self.tls.make_tls_connect(domain)?,
+            withholds: self.withholds,
+            most: self.most,
+        })
     }
 }
 
@@ -281,13 +315,17 @@ where
         let (connecting, withholds, most) = (self.tls.connect(stream), self.withholds, self.most);
         Box::pin(async move {
             let binding = T::Stream::channel_binding;
-            Ok(Guarded { inner: connecting.await?, reader: Reader::new(withholds, most), binding })
+            Ok(Guarded {
+                inner: connecting.await?,
+                reader: Reader::new(withholds, most),
+                binding,
+            })
         })
     }
 }
 
-/// No TLS. The driver lets nobody between itself and a plain socket, so this is TLS to it, without a request for it and with nothing
-/// done: see [`in_the_clear`].
+/// No TLS. The driver lets nobody between itself and a plain socket, so this is TLS to it, without
+/// a request for it and with nothing done: see [`in_the_clear`].
 pub(super) struct InTheClear {
     /// Whether the password is kept from the server.
     pub(super) withholds: bool,
@@ -312,14 +350,20 @@ impl TlsConnect<Socket> for InTheClear {
 
     fn connect(self, stream: Socket) -> Self::Future {
         let reader = Reader::new(self.withholds, self.most);
-        ready(Ok(Guarded { inner: stream, reader, binding: |_| ChannelBinding::none() }))
+        ready(Ok(Guarded {
+            inner: stream,
+            reader,
+            binding: |_| ChannelBinding::none(),
+        }))
     }
 }
 
 /// What to connect with through [`InTheClear`]. The driver wants a name for what it takes for TLS.
 pub(super) fn in_the_clear(config: &Config) -> Config {
     let mut config = config.clone();
-    config.ssl_mode(SslMode::Require).ssl_negotiation(SslNegotiation::Direct);
+    config
+        .ssl_mode(SslMode::Require)
+        .ssl_negotiation(SslNegotiation::Direct);
     if config.get_hosts().is_empty() {
         for address in config.get_hostaddrs().to_vec() {
             config.host(address.to_string());
@@ -342,13 +386,23 @@ mod tests {
     fn scram(iterations: &str) -> Vec<u8> {
         let text = format!("r=nonce,s=c2FsdA==,i={iterations}");
         let length = u32::try_from(text.len() + 8).unwrap_or_default();
-        [b"R", &length.to_be_bytes()[..], &[0, 0, 0, 11], text.as_bytes()].concat()
+        [
+            b"R",
+            &length.to_be_bytes()[..],
+            &[0, 0, 0, 11],
+            text.as_bytes(),
+        ]
+        .concat()
     }
 
-    /// What comes of these messages when they arrive in pieces of this size: whether the server has let the client in.
+    /// What comes of these messages when they arrive in pieces of this size: whether the server has
+    /// let the client in.
     fn read(messages: &[&[u8]], size: usize) -> Result<bool, Refusal> {
         let mut reader = Reader::new(true, u64::MAX);
-        messages.concat().chunks(size).try_for_each(|piece| reader.read(piece))?;
+        messages
+            .concat()
+            .chunks(size)
+            .try_for_each(|piece| reader.read(piece))?;
         Ok(!reader.withholds)
     }
 
@@ -395,16 +449,30 @@ mod tests {
                 (small(1024 * 1024 / NOTICE.len()), true),
                 (small(1024 * 1024 / NOTICE.len() + 1), false),
                 // Then each answer has room of its own.
-                ([READY_FOR_QUERY, &row.repeat(31), READY_FOR_QUERY, &row.repeat(31)].concat(), true),
+                (
+                    [
+                        READY_FOR_QUERY,
+                        &row.repeat(31),
+                        READY_FOR_QUERY,
+                        &row.repeat(31),
+                    ]
+                    .concat(),
+                    true,
+                ),
                 ([READY_FOR_QUERY, &row.repeat(32)].concat(), false),
                 ([READY_FOR_QUERY, b"D\x7f\xff\xff\xf0"].concat(), false),
                 // Notifications are no part of an answer, once the session is ready.
-                ([READY_FOR_QUERY, &note.repeat(64), &row.repeat(31)].concat(), true),
+                (
+                    [READY_FOR_QUERY, &note.repeat(64), &row.repeat(31)].concat(),
+                    true,
+                ),
                 ([READY_FOR_QUERY, b"A\x7f\xff\xff\xf0"].concat(), false),
                 (note.repeat(17), false),
             ] {
                 let mut reader = Reader::new(false, 2 * 1024 * 1024);
-                let read = messages.chunks(size).try_for_each(|piece| reader.read(piece));
+                let read = messages
+                    .chunks(size)
+                    .try_for_each(|piece| reader.read(piece));
                 assert_eq!(read.is_ok(), fits, "{} bytes by {size}", messages.len());
             }
         }
@@ -422,11 +490,17 @@ mod tests {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let (mut server, client) = tokio::io::duplex(64);
         let binding = |_: &tokio::io::DuplexStream| ChannelBinding::none();
-        let mut stream = Guarded { inner: client, reader: Reader::new(true, 99), binding };
+        let mut stream = Guarded {
+            inner: client,
+            reader: Reader::new(true, 99),
+            binding,
+        };
         server.write_all(CLEARTEXT).await.ok();
         let mut got = Vec::new();
         let error = stream.read_buf(&mut got).await.err();
-        let request = error.as_ref().and_then(|error| error.get_ref()?.downcast_ref::<PasswordRequest>());
+        let request = error
+            .as_ref()
+            .and_then(|error| error.get_ref()?.downcast_ref::<PasswordRequest>());
         assert_eq!((request, got.len()), (Some(&PasswordRequest::Cleartext), 0));
     }
 }

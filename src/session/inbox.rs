@@ -1,8 +1,9 @@
-//! Where notifications arrive, bounded: a wake-up carries no data, so any number of them is one (C6), and of the
-//! slugs that were asked for by name (I7) the first thousand are kept; past that, every agent is looked at as well.
+//! Where notifications arrive, bounded: a wake-up carries no data, so any number of them is one
+//! (C6), and of the slugs that were asked for by name (I7) the first thousand are kept; past that,
+//! every agent is looked at as well.
 //!
-//! A writer's only change names its place in the outbox, which saves looking for it. It is a hint, and kept only as long as
-//! nothing else arrives: then there is more to look for.
+//! A writer's only change names its place in the outbox, which saves looking for it. It is a hint,
+//! and kept only as long as nothing else arrives: then there is more to look for.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -45,7 +46,8 @@ pub enum Asked {
 }
 
 impl Inbox {
-    /// How many different slugs are kept; a payload has fewer than 8,000 bytes, so this bounds the memory.
+    /// How many different slugs are kept; a payload has fewer than 8,000 bytes, so this bounds the
+    /// memory.
     pub const CAPACITY: usize = 1000;
 
     /// Takes a notification in.
@@ -67,7 +69,11 @@ impl Inbox {
     /// Takes in the place of a change; what is no place is a wake-up.
     pub(super) fn deliver_change(&self, payload: &str) {
         let mut state = self.lock();
-        state.change = if state.woken { None } else { payload.parse().ok() };
+        state.change = if state.woken {
+            None
+        } else {
+            payload.parse().ok()
+        };
         state.woken = true;
         drop(state);
         self.arrival.notify_one();
@@ -108,7 +114,8 @@ impl Inbox {
         }
     }
 
-    /// Waits until something has arrived, or nothing ever will. Safe to drop at any time: nothing is taken.
+    /// Waits until something has arrived, or nothing ever will. Safe to drop at any time: nothing
+    /// is taken.
     pub async fn arrival(&self) {
         loop {
             {
@@ -144,11 +151,16 @@ impl Inbox {
             return Asked::Change(place);
         }
         let asked = std::mem::take(&mut state.asked).into_iter().collect();
-        if std::mem::take(&mut state.overflowed) { Asked::Everything(asked) } else { Asked::Slugs(asked) }
+        if std::mem::take(&mut state.overflowed) {
+            Asked::Everything(asked)
+        } else {
+            Asked::Slugs(asked)
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // The lock is held for a few instructions that cannot panic; a poisoned state would be a sound one.
+        // The lock is held for a few instructions that cannot panic; a poisoned state would be a
+        // sound one.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -166,7 +178,8 @@ mod tests {
         }
         inbox.arrival().await;
         assert_eq!(inbox.take(), Asked::Slugs(Vec::new()));
-        let nothing = tokio::time::timeout(std::time::Duration::from_millis(1), inbox.arrival()).await;
+        let nothing =
+            tokio::time::timeout(std::time::Duration::from_millis(1), inbox.arrival()).await;
         assert!(nothing.is_err(), "the wake-ups were taken together");
     }
 
@@ -176,9 +189,18 @@ mod tests {
         let (wake_up, place) = (Asked::Slugs(Vec::new()), "(7,12)".parse().unwrap());
         inbox.deliver_change("(7,12)");
         assert_eq!(inbox.take(), Asked::Change(place));
-        for others in [["(7,12)", "(7,13)"], ["", "(7,12)"], ["(7,12)", ""], ["7,12", ""]] {
+        for others in [
+            ["(7,12)", "(7,13)"],
+            ["", "(7,12)"],
+            ["(7,12)", ""],
+            ["7,12", ""],
+        ] {
             for payload in others {
-                if payload.is_empty() { inbox.deliver("") } else { inbox.deliver_change(payload) }
+                if payload.is_empty() {
+                    inbox.deliver("")
+                } else {
+                    inbox.deliver_change(payload)
+                }
             }
             assert_eq!(inbox.take(), wake_up, "{others:?}");
         }
@@ -209,7 +231,9 @@ mod tests {
             inbox.deliver(&format!("agent-{number}"));
             inbox.deliver("agent-0");
         }
-        let Asked::Everything(first) = inbox.take() else { panic!("more was asked for than is kept") };
+        let Asked::Everything(first) = inbox.take() else {
+            panic!("more was asked for than is kept")
+        };
         assert_eq!(first.len(), Inbox::CAPACITY);
         inbox.deliver("one");
         assert_eq!(inbox.take(), Asked::Slugs(vec!["one".to_owned()]));

@@ -1,14 +1,17 @@
 //! One connection to one database: TLS, session settings, notifications.
 //!
-//! Authority: everything that the daemon does in a database goes through one session, so leadership, LISTEN and the
-//! running batch live and die together: when the connection is lost, the server has released the locks and undone
-//! the batch in that instant (design: one connection per database does everything).
+//! Authority: everything that the daemon does in a database goes through one session, so
+//! leadership, LISTEN and the running batch live and die together: when the connection is lost, the
+//! server has released the locks and undone the batch in that instant (design: one connection per
+//! database does everything).
 //!
-//! The driver half of the connection runs as a task of its own; it hands notifications to the [`Inbox`] and marks it
-//! closed when the connection ends. Dropping the session aborts the driver, which closes the socket.
+//! The driver half of the connection runs as a task of its own; it hands notifications to the
+//! [`Inbox`] and marks it closed when the connection ends. Dropping the session aborts the driver,
+//! which closes the socket.
 //!
-//! Every address of the server is tried (`dial`), and what answers is held to be a backend of our own only on proof
-//! (`proof`); so no session is ever had through a pooler in transaction mode. A server that nothing verifies gets no password (`guard`).
+//! Every address of the server is tried (`dial`), and what answers is held to be a backend of our
+//! own only on proof (`proof`); so no session is ever had through a pooler in transaction mode. A
+//! server that nothing verifies gets no password (`guard`).
 
 mod dial;
 mod guard;
@@ -43,7 +46,8 @@ use crate::store::{self, Finding, StoreError, checks, failure, path, within};
 /// The channel of wake-ups (empty payload) and of requests for a slug (I7).
 pub const CHANNEL: &str = "agent_sync";
 
-/// The channel on which a writer that changed one agent, and no more, names the place of the change in the outbox.
+/// The channel on which a writer that changed one agent, and no more, names the place of the change
+/// in the outbox.
 pub const CHANGES: &str = "agent_sync_change";
 
 /// Why there is no session.
@@ -71,8 +75,8 @@ pub enum SessionError {
     Certificate(rustls::Error),
     /// The server asks for a password that must not be sent to a server that is not verified (S12).
     #[error(
-        "expected a server that is verified, or one that asks for SCRAM, and found one that is not verified and asks for the \
-         password {0}; the password was not sent"
+        "expected a server that is verified, or one that asks for SCRAM, and found one that is not \
+        verified and asks for the password {0}; the password was not sent"
     )]
     Password(PasswordRequest),
     /// No server of those named takes writes.
@@ -88,7 +92,9 @@ pub enum SessionError {
     #[error("the connection was lost: {0}")]
     Closed(String),
     /// Notifications do not arrive (G10).
-    #[error("notifications do not arrive: the connection goes through a pooler in transaction mode")]
+    #[error(
+        "notifications do not arrive: the connection goes through a pooler in transaction mode"
+    )]
     Pooler,
     /// The session would use objects that somebody else may have prepared (S5).
     #[error("{0}")]
@@ -105,45 +111,54 @@ impl SessionError {
         match self {
             Self::Tls(_) => "Check tls_root_cert of this database.",
             Self::Secret(_) => {
-                "Mend the file. Each attempt to connect reads it again, without a reload or a restart."
+                "Mend the file. Each attempt to connect reads it again, without a reload or a \
+                restart."
             }
             Self::SlowSecret(_) => {
-                "See whether the disk or mount that holds url_file and password_file of this database answers."
+                "See whether the disk or mount that holds url_file and password_file of this \
+                database answers."
             }
-            Self::Name { .. } => "Check the host in the URL of this database, and the name service.",
+            Self::Name { .. } => {
+                "Check the host in the URL of this database, and the name service."
+            }
             Self::Certificate(Error::InvalidCertificate(
                 Wrong::NotValidForName | Wrong::NotValidForNameContext { .. },
             )) => {
-                "Connect by a name that the certificate is made out to, or set tls = \"verify-ca\" with a tls_root_cert. If the server \
-                 cannot be verified, choose tls = \"require\": it encrypts and believes whoever answers."
+                "Connect by a name that the certificate is made out to, or set tls = \"verify-ca\" \
+                with a tls_root_cert. If the server cannot be verified, choose tls = \"require\": \
+                it encrypts and believes whoever answers."
             }
             Self::Certificate(Error::InvalidCertificate(Wrong::UnknownIssuer)) => {
-                "Set tls_root_cert to the certificate of the authority that signed the server's. If the server cannot be verified, \
-                 choose tls = \"require\": it encrypts and believes whoever answers."
+                "Set tls_root_cert to the certificate of the authority that signed the server's. \
+                If the server cannot be verified, choose tls = \"require\": it encrypts and \
+                believes whoever answers."
             }
             Self::Certificate(_) => {
-                "Mend the certificate of the server. If the server cannot be verified, choose tls = \"require\": it encrypts and \
-                 believes whoever answers."
+                "Mend the certificate of the server. If the server cannot be verified, choose tls \
+                = \"require\": it encrypts and believes whoever answers."
             }
             Self::Password(_) => {
-                "Set tls = \"verify-full\", and tls_root_cert where the authority is not a public one; or have the server ask for SCRAM: \
-                 password_encryption = 'scram-sha-256', the password set again, and scram-sha-256 in pg_hba.conf."
+                "Set tls = \"verify-full\", and tls_root_cert where the authority is not a public \
+                one; or have the server ask for SCRAM: password_encryption = 'scram-sha-256', the \
+                password set again, and scram-sha-256 in pg_hba.conf."
             }
             Self::Untrusted(_) => checks::STRANGERS,
             Self::ReadOnly => "Name the primary among the hosts of this database.",
             Self::Postgres(error)
-                if error.code().is_some() || error.is_closed() || sources::<io::Error>(error).is_some() =>
+                if error.code().is_some()
+                    || error.is_closed()
+                    || sources::<io::Error>(error).is_some() =>
             {
                 failure::policy(error).remedy
             }
             Self::Postgres(_) => {
-                "Check the URL, the password and tls of this database; the cause says which. A password stands in the URL or in \
-                 password_file."
+                "Check the URL, the password and tls of this database; the cause says which. A \
+                password stands in the URL or in password_file."
             }
             Self::Silent(_) | Self::Closed(_) | Self::Dead(_) => failure::REACH,
             Self::Pooler => {
-                "Give the direct address of the server, or that of a pooler in session mode: LISTEN and locks need a \
-                 session of their own."
+                "Give the direct address of the server, or that of a pooler in session mode: \
+                LISTEN and locks need a session of their own."
             }
         }
     }
@@ -163,7 +178,8 @@ impl From<tokio_postgres::Error> for SessionError {
         match sources::<io::Error>(&error) {
             // The driver says so of a server that target_session_attrs rules out.
             Some(cause)
-                if cause.kind() == io::ErrorKind::PermissionDenied && cause.raw_os_error().is_none() =>
+                if cause.kind() == io::ErrorKind::PermissionDenied
+                    && cause.raw_os_error().is_none() =>
             {
                 Self::ReadOnly
             }
@@ -203,27 +219,33 @@ fn sources<T: Error + 'static>(error: &tokio_postgres::Error) -> Option<&T> {
     None
 }
 
-/// What is set for every session. A server older than 14 has no `idle_session_timeout`, that it is too old is said by the
-/// checks, which come after; and one older than 17 has no `transaction_timeout`.
+/// What is set for every session. A server older than 14 has no `idle_session_timeout`, that it is
+/// too old is said by the checks, which come after; and one older than 17 has no
+/// `transaction_timeout`.
 ///
-/// The `search_path` comes first, so that no name in any statement is looked up in a schema that others can create in. The platform's own
-/// triggers, which run in this session when a configuration is written, count on that of the role: see `store::path`.
+/// The `search_path` comes first, so that no name in any statement is looked up in a schema that
+/// others can create in. The platform's own triggers, which run in this session when a
+/// configuration is written, count on that of the role: see `store::path`.
 ///
-/// A database with the encoding `SQL_ASCII` holds any bytes, and its server refuses to send those that are no UTF-8; so there the bytes come as
-/// they are, and whoever reads them sees what is text.
+/// A database with the encoding `SQL_ASCII` holds any bytes, and its server refuses to send those
+/// that are no UTF-8; so there the bytes come as they are, and whoever reads them sees what is
+/// text.
 ///
-/// The planner's settings are in `planner`. The time-outs: nothing in a session of ours waits for long, and the server notices a vanished
-/// daemon and frees its locks, in the middle of a statement as well (G9); but a session that waits for notifications must not be ended for it, nor a check of many
-/// agents, which is one long transaction. Between the two halves of a batch the daemon computes for milliseconds; if it takes
-/// seconds, it hangs, and holds row locks.
+/// The planner's settings are in `planner`. The time-outs: nothing in a session of ours waits for
+/// long, and the server notices a vanished daemon and frees its locks, in the middle of a statement
+/// as well (G9); but a session that waits for notifications must not be ended for it, nor a check
+/// of many agents, which is one long transaction. Between the two halves of a batch the daemon
+/// computes for milliseconds; if it takes seconds, it hangs, and holds row locks.
 ///
-/// What a role or database may have set for others, and changes what our statements mean or what the server says, is set to what is
-/// usual. `session_replication_role` is left alone, which only a superuser may set: the platform's triggers fire for our writes as
-/// it says. `DateStyle`, `IntervalStyle` and `TimeZone` are as the role has them, for the platform's triggers may count on them, and no
-/// statement of ours reads a time from text.
+/// What a role or database may have set for others, and changes what our statements mean or what
+/// the server says, is set to what is usual. `session_replication_role` is left alone, which only a
+/// superuser may set: the platform's triggers fire for our writes as it says. `DateStyle`,
+/// `IntervalStyle` and `TimeZone` are as the role has them, for the platform's triggers may count
+/// on them, and no statement of ours reads a time from text.
 ///
-/// `agent_sync.daemon` tells the trigger of the capture that it runs in the daemon's own session, where its look for a sleeping daemon
-/// would meet the session's own lock: a trigger of the platform that saves an agent inside our write has to notify.
+/// `agent_sync.daemon` tells the trigger of the capture that it runs in the daemon's own session,
+/// where its look for a sleeping daemon would meet the session's own lock: a trigger of the
+/// platform that saves an agent inside our write has to notify.
 ///
 /// These are what is set again after code of others has run in the session.
 fn usual_settings(database: &Database, limits: Limits) -> String {
@@ -264,16 +286,19 @@ fn usual_settings(database: &Database, limits: Limits) -> String {
     )
 }
 
-/// The most bytes that a server sends a daemon in one answer: a batch is 8 MiB, an agent with its configuration 16 MiB, and the rest small.
+/// The most bytes that a server sends a daemon in one answer: a batch is 8 MiB, an agent with its
+/// configuration 16 MiB, and the rest small.
 const MOST: u64 = 64 * 1024 * 1024;
 
 /// What is set once, because not every server has it.
 const SET_ONCE: &str = "
-    SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('idle_session_timeout', 'transaction_timeout');
+    SELECT set_config(name, '0', false) FROM pg_settings
+      WHERE name IN ('idle_session_timeout', 'transaction_timeout');
     DO $$ BEGIN
         PERFORM pg_catalog.set_config('client_connection_check_interval', '5000', false);
     EXCEPTION WHEN OTHERS THEN NULL; END $$; -- Not every system that servers run on can tell.
-    SELECT set_config('client_encoding', 'SQL_ASCII', false) WHERE current_setting('server_encoding') = 'SQL_ASCII'";
+    SELECT set_config('client_encoding', 'SQL_ASCII', false)
+      WHERE current_setting('server_encoding') = 'SQL_ASCII'";
 
 /// How long statements and locks are waited for.
 #[derive(Debug, Clone, Copy)]
@@ -287,7 +312,10 @@ pub struct Limits {
 impl Limits {
     /// From the settings.
     pub fn of(sync: &crate::settings::Sync) -> Self {
-        Self { statement_timeout: sync.statement_timeout, lock_timeout: sync.lock_timeout }
+        Self {
+            statement_timeout: sync.statement_timeout,
+            lock_timeout: sync.lock_timeout,
+        }
     }
 }
 
@@ -305,7 +333,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Connects to the first server that will have us, proves that the session is our own, and sets it up.
+    /// Connects to the first server that will have us, proves that the session is our own, and sets
+    /// it up.
     pub async fn connect(database: &Database, limits: Limits) -> Result<Self, SessionError> {
         let program = format!("agent-sync/{}", env!("CARGO_PKG_VERSION"));
         Self::connect_bounded(&program, database, limits, MOST).await
@@ -334,11 +363,16 @@ impl Session {
         session.backend = proof::prove(&session, database, &found).await?;
         session.usual_settings = usual_settings(database, limits);
         let settings = format!("{}; {}; {SET_ONCE}", session.usual_settings, planner::USUAL);
-        within(database.connect_timeout, session.client.batch_execute(&settings)).await?;
+        within(
+            database.connect_timeout,
+            session.client.batch_execute(&settings),
+        )
+        .await?;
         Ok(session)
     }
 
-    /// Where a new connection leads: the name of the server may lead elsewhere by now, and an open connection does not notice.
+    /// Where a new connection leads: the name of the server may lead elsewhere by now, and an open
+    /// connection does not notice.
     pub async fn backend_of_a_new_one(database: &Database) -> Result<Backend, SessionError> {
         let database = &*with_fresh_secrets(database).await?;
         let mut config = database.connect_config();
@@ -348,7 +382,11 @@ impl Session {
     }
 
     /// Tries every address of every host, and says which it was.
-    async fn find(database: &Database, config: &Config, most: u64) -> Result<(Self, Config), SessionError> {
+    async fn find(
+        database: &Database,
+        config: &Config,
+        most: u64,
+    ) -> Result<(Self, Config), SessionError> {
         let patience = database.connect_timeout;
         let mut refused = SessionError::Silent(patience);
         for host in dial::hosts(config) {
@@ -378,21 +416,39 @@ impl Session {
     ) -> Result<Self, SessionError> {
         // One address: what goes to this machine is seen by nobody on the way.
         let withholds = !database.is_server_verified() && !settings::is_local(config);
-        let is_socket = config.get_hosts().iter().any(|host| matches!(host, Host::Unix(_)));
+        let is_socket = config
+            .get_hosts()
+            .iter()
+            .any(|host| matches!(host, Host::Unix(_)));
         let opening = async {
             match database.tls() {
-                // Who owns the directory of a socket is the server, and the driver lets nothing between itself and one.
+                // Who owns the directory of a socket is the server, and the driver lets nothing
+                // between itself and one.
                 Tls::Disable if is_socket => open(config, NoTls).await,
-                Tls::Disable => open(&guard::in_the_clear(config), InTheClear { withholds, most }).await,
-                _ => open(config, Guard::new(connector(database).await?, withholds, most)).await,
+                Tls::Disable => {
+                    open(&guard::in_the_clear(config), InTheClear { withholds, most }).await
+                }
+                _ => {
+                    open(
+                        config,
+                        Guard::new(connector(database).await?, withholds, most),
+                    )
+                    .await
+                }
             }
         };
-        pulse::timeout(patience, opening).await.map_err(|_| SessionError::Silent(patience))?
+        pulse::timeout(patience, opening)
+            .await
+            .map_err(|_| SessionError::Silent(patience))?
     }
 
-    /// The session, unless it would use objects of the schema `agent_sync` that somebody else may have prepared.
+    /// The session, unless it would use objects of the schema `agent_sync` that somebody else may
+    /// have prepared.
     pub async fn trusted(self, database: &Database) -> Result<Self, SessionError> {
-        match store::owners(&self.client, database.connect_timeout, database).await?.untrusted {
+        match store::owners(&self.client, database.connect_timeout, database)
+            .await?
+            .untrusted
+        {
             Some(untrusted) => Err(SessionError::Untrusted(Box::new(untrusted))),
             None => Ok(self),
         }
@@ -434,7 +490,8 @@ impl Session {
         &self.backend
     }
 
-    /// The statements that set what a session that runs batches counts on, for after code of others has run in it.
+    /// The statements that set what a session that runs batches counts on, for after code of others
+    /// has run in it.
     pub fn settings_for_batches(&self) -> String {
         format!("{}; {}", self.usual_settings, planner::FOR_BATCHES)
     }
@@ -451,7 +508,12 @@ impl Session {
 
     /// Listens on the channels. What was sent before is not heard: catch up afterwards.
     pub async fn listen(&self, patience: Duration) -> Result<(), StoreError> {
-        within(patience, self.client.batch_execute(&format!("LISTEN {CHANNEL}; LISTEN {CHANGES}"))).await
+        within(
+            patience,
+            self.client
+                .batch_execute(&format!("LISTEN {CHANNEL}; LISTEN {CHANGES}")),
+        )
+        .await
     }
 
     /// Asks for a sign of life: the emptiest query there is, which begins no transaction.
@@ -469,8 +531,8 @@ impl Drop for Session {
     }
 }
 
-/// The database as its files of secrets say now (G15). They are read off the event loop, for a slow disk must not hold up the
-/// other databases.
+/// The database as its files of secrets say now (G15). They are read off the event loop, for a slow
+/// disk must not hold up the other databases.
 async fn with_fresh_secrets(database: &Database) -> Result<Cow<'_, Database>, SessionError> {
     if !database.has_secret_files() {
         return Ok(Cow::Borrowed(database));
@@ -488,7 +550,9 @@ async fn with_fresh_secrets(database: &Database) -> Result<Cow<'_, Database>, Se
 async fn connector(database: &Database) -> Result<MakeRustlsConnect, SessionError> {
     let (mode, roots) = (database.tls(), database.tls_root_cert.clone());
     let making = tokio::task::spawn_blocking(move || tls::connector(mode, roots.as_deref()));
-    Ok(making.await.map_err(|ended| TlsError::Unusable(ended.to_string()))??)
+    Ok(making
+        .await
+        .map_err(|ended| TlsError::Unusable(ended.to_string()))??)
 }
 
 async fn open<T>(config: &Config, tls: T) -> Result<Session, SessionError>
@@ -497,7 +561,10 @@ where
     T::Stream: Send + 'static,
 {
     let (client, mut connection) = config.connect(tls).await?;
-    let server_version = connection.parameter("server_version").unwrap_or("unknown").to_owned();
+    let server_version = connection
+        .parameter("server_version")
+        .unwrap_or("unknown")
+        .to_owned();
     let inbox = Arc::new(Inbox::default());
     let arrived = Arc::clone(&inbox);
     let driver = tokio::spawn(async move {
@@ -520,10 +587,19 @@ where
         arrived.close(cause);
     });
     let (target, backend, usual_settings) = Default::default();
-    Ok(Session { client, inbox, driver, server_version, target, backend, usual_settings })
+    Ok(Session {
+        client,
+        inbox,
+        driver,
+        server_version,
+        target,
+        backend,
+        usual_settings,
+    })
 }
 
-/// What `pg_stat_activity` shows: the program, its version, and what the settings call the database.
+/// What `pg_stat_activity` shows: the program, its version, and what the settings call the
+/// database.
 fn application_name(program: &str, database: &str) -> String {
     // PostgreSQL keeps 63 bytes.
     let mut name = format!("{program} {database}");

@@ -1,8 +1,9 @@
 //! The planner's settings of a session, one set for each kind of statement.
 //!
-//! The statements of a batch are planned once and run for any number of rows, often on tables that were never analysed, so they are
-//! given one plan: by index, with hash joins. For the catalog that plan would read all of it, which takes minutes where there are
-//! thousands of tables. So everything else gets the planner's usual freedom.
+//! The statements of a batch are planned once and run for any number of rows, often on tables that
+//! were never analysed, so they are given one plan: by index, with hash joins. For the catalog that
+//! plan would read all of it, which takes minutes where there are thousands of tables. So
+//! everything else gets the planner's usual freedom.
 
 /// For the statements that take and write the rows of a batch.
 pub(super) const FOR_BATCHES: &str = "

@@ -1,17 +1,20 @@
 //! Proof, before anything else, that the connection leads to one backend that stays ours (G10).
 //!
-//! A pooler in transaction mode lends its clients a backend for the length of a transaction. It takes LISTEN without
-//! an error and notifications never arrive; locks of the session belong to whoever comes next; and what SET changes stays
-//! behind in backends that others use. So this comes before the first SET, and leaves nothing behind.
+//! A pooler in transaction mode lends its clients a backend for the length of a transaction. It
+//! takes LISTEN without an error and notifications never arrive; locks of the session belong to
+//! whoever comes next; and what SET changes stays behind in backends that others use. So this comes
+//! before the first SET, and leaves nothing behind.
 //!
-//! A notification that the session sends to itself proves little: on a quiet day the pooler lends the same backend
-//! twice, and the backend answers its own notification at once. So a second connection, to the same address,
-//! sends it while the first one only waits. If the second finds itself in the first one's backend, that is proof too.
+//! A notification that the session sends to itself proves little: on a quiet day the pooler lends
+//! the same backend twice, and the backend answers its own notification at once. So a second
+//! connection, to the same address, sends it while the first one only waits. If the second finds
+//! itself in the first one's backend, that is proof too.
 //!
-//! A queue of notifications that is full takes no more. PostgreSQL cleans it up when notifications are sent, which then fails, and
-//! when somebody asks how full it is: so that is asked, and the notification is sent again. Where a session still holds the queue up,
-//! the proof has to do without: the second connection stays in a transaction, and so in a backend of its own, while the first
-//! shows that it is where it was. The sweep says what holds the queue up.
+//! A queue of notifications that is full takes no more. PostgreSQL cleans it up when notifications
+//! are sent, which then fails, and when somebody asks how full it is: so that is asked, and the
+//! notification is sent again. Where a session still holds the queue up, the proof has to do
+//! without: the second connection stays in a transaction, and so in a backend of its own, while the
+//! first shows that it is where it was. The sweep says what holds the queue up.
 
 use std::time::Duration;
 
@@ -23,20 +26,22 @@ use crate::observe::pulse;
 use crate::settings::Database;
 use crate::store::within;
 
-/// The channel of the probe: not the one of wake-ups, so that the probe of one daemon never wakes another.
+/// The channel of the probe: not the one of wake-ups, so that the probe of one daemon never wakes
+/// another.
 pub(super) const CHANNEL: &str = "agent_sync_probe";
 
 /// How long one answer, and the notification, may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long LISTEN may take: a session that begins to listen reads the queue from where the slowest of its database is, which is
-/// long where somebody holds the queue up.
+/// How long LISTEN may take: a session that begins to listen reads the queue from where the slowest
+/// of its database is, which is long where somebody holds the queue up.
 const LISTENING: Duration = Duration::from_secs(30);
 
 /// What tells one process of one server from all others.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Backend {
-    /// When the server was started, in seconds: a time would be told in the time zone of the session.
+    /// When the server was started, in seconds: a time would be told in the time zone of the
+    /// session.
     pub server: String,
     /// The number of the process.
     pub pid: String,
@@ -58,7 +63,9 @@ pub(super) async fn prove(
     inbox.expect(&token);
     let own = match ask_within(LISTENING, client, &format!("LISTEN {CHANNEL}"), "").await {
         // A standby takes no LISTEN; the checks of the server say so in their own words.
-        Err(SessionError::Postgres(error)) if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => {
+        Err(SessionError::Postgres(error))
+            if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) =>
+        {
             return backend(session).await;
         }
         own => own?,
@@ -67,7 +74,11 @@ pub(super) async fn prove(
     // Whatever came out, this backend is not to listen any more; and it must still be the same.
     let still = ask(client, &format!("UNLISTEN {CHANNEL}"), "").await;
     verdict?;
-    if still? == own { Ok(own) } else { Err(SessionError::Pooler) }
+    if still? == own {
+        Ok(own)
+    } else {
+        Err(SessionError::Pooler)
+    }
 }
 
 async fn arrives(
@@ -108,7 +119,8 @@ async fn notified(
         Ok(other) if other == *own => Err(SessionError::Pooler),
         Ok(other) if other.server == own.server => Ok(()),
         Err(error) if is_full(&error) => Err(error),
-        // No second connection is to be had, or it leads to another server: the weaker proof has to do.
+        // No second connection is to be had, or it leads to another server: the weaker proof has to
+        // do.
         Ok(_) | Err(_) => ask(client, "", notify).await.map(drop),
     }
 }
@@ -128,10 +140,18 @@ async fn stays(
     let second = second(database, config).await?;
     let other = ask(second.client(), "BEGIN", "").await?;
     let still = ask(client, "", "").await?;
-    if other != *own && still == *own { Ok(()) } else { Err(SessionError::Pooler) }
+    if other != *own && still == *own {
+        Ok(())
+    } else {
+        Err(SessionError::Pooler)
+    }
 }
 
-async fn from_elsewhere(notify: &str, database: &Database, config: &Config) -> Result<Backend, SessionError> {
+async fn from_elsewhere(
+    notify: &str,
+    database: &Database,
+    config: &Config,
+) -> Result<Backend, SessionError> {
     ask(second(database, config).await?.client(), "", notify).await
 }
 
@@ -143,8 +163,8 @@ async fn second(database: &Database, config: &Config) -> Result<Session, Session
     Session::dial(database, &config, patience, super::MOST).await
 }
 
-/// Runs a statement, and says in which backend that was. In the simple protocol, because poolers are at odds with
-/// prepared statements.
+/// Runs a statement, and says in which backend that was. In the simple protocol, because poolers
+/// are at odds with prepared statements.
 async fn ask(client: &Client, statement: &str, column: &str) -> Result<Backend, SessionError> {
     ask_within(PATIENCE, client, statement, column).await
 }
@@ -156,15 +176,27 @@ async fn ask_within(
     statement: &str,
     column: &str,
 ) -> Result<Backend, SessionError> {
-    let statement = if statement.is_empty() { String::new() } else { format!("{statement}; ") };
+    let statement = if statement.is_empty() {
+        String::new()
+    } else {
+        format!("{statement}; ")
+    };
     let query = format!(
-        "{statement}SELECT pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()), pg_catalog.pg_backend_pid(){column}"
+        "{statement}SELECT pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()), \
+        pg_catalog.pg_backend_pid(){column}"
     );
     let answer = within(patience, client.simple_query(&query)).await?;
     let row = answer.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,
     });
-    let text = |index| row.and_then(|row| row.get(index)).unwrap_or_default().to_owned();
-    Ok(Backend { server: text(0), pid: text(1) })
+    let text = |index| {
+        row.and_then(|row| row.get(index))
+            .unwrap_or_default()
+            .to_owned()
+    };
+    Ok(Backend {
+        server: text(0),
+        pid: text(1),
+    })
 }

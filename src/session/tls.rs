@@ -1,4 +1,5 @@
-//! TLS by rustls, in libpq's terms: what is verified depends on the mode, and nothing is ever negotiated down.
+//! TLS by rustls, in libpq's terms: what is verified depends on the mode, and nothing is ever
+//! negotiated down.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme, client,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    client,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -28,7 +30,8 @@ pub enum TlsError {
     },
     /// The operating system has no certificates.
     #[error(
-        "expected the operating system's root certificates, and found none: install them, or set tls_root_cert"
+        "expected the operating system's root certificates, and found none: install them, or set \
+        tls_root_cert"
     )]
     NoSystemRoots,
     /// The library does not take the certificates.
@@ -37,7 +40,10 @@ pub enum TlsError {
 }
 
 /// What to connect with.
-pub(super) fn connector(mode: Tls, root_cert: Option<&Path>) -> Result<MakeRustlsConnect, TlsError> {
+pub(super) fn connector(
+    mode: Tls,
+    root_cert: Option<&Path>,
+) -> Result<MakeRustlsConnect, TlsError> {
     let provider = Arc::new(ring::default_provider());
     let unusable = |error: &dyn std::fmt::Display| TlsError::Unusable(error.to_string());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -50,10 +56,17 @@ pub(super) fn connector(mode: Tls, root_cert: Option<&Path>) -> Result<MakeRustl
             let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
                 .build()
                 .map_err(|error| unusable(&error))?;
-            if mode == Tls::VerifyCa { Arc::new(AnyName(verifier)) } else { verifier }
+            if mode == Tls::VerifyCa {
+                Arc::new(AnyName(verifier))
+            } else {
+                verifier
+            }
         }
     };
-    let config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    let config = builder
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
     Ok(MakeRustlsConnect::new(config))
 }
 
@@ -61,8 +74,9 @@ pub(super) fn connector(mode: Tls, root_cert: Option<&Path>) -> Result<MakeRustl
 pub(super) fn rejection(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "expected one that an authority of tls_root_cert has signed, or one of the operating system's where tls_root_cert is not set, \
-             and found one of another authority (UnknownIssuer)"
+            "expected one that an authority of tls_root_cert has signed, or one of the operating \
+            system's where tls_root_cert is not set, and found one of another authority \
+            (UnknownIssuer)"
                 .to_owned()
         }
         _ => error.to_string(),
@@ -73,15 +87,28 @@ fn roots(root_cert: Option<&Path>) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     let Some(path) = root_cert else {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        return if roots.is_empty() { Err(TlsError::NoSystemRoots) } else { Ok(roots) };
+        return if roots.is_empty() {
+            Err(TlsError::NoSystemRoots)
+        } else {
+            Ok(roots)
+        };
     };
-    let wrong = |found: String| TlsError::RootCert { path: path.to_owned(), found };
+    let wrong = |found: String| TlsError::RootCert {
+        path: path.to_owned(),
+        found,
+    };
     let text = bounded::read_text(path).map_err(|error| wrong(error.to_string()))?;
     for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
         let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
-        roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
+        roots
+            .add(certificate)
+            .map_err(|error| wrong(error.to_string()))?;
     }
-    if roots.is_empty() { Err(wrong("none".to_owned())) } else { Ok(roots) }
+    if roots.is_empty() {
+        Err(wrong("none".to_owned()))
+    } else {
+        Ok(roots)
+    }
 }
 
 /// `require`: encrypted, and whoever answers is believed, as in libpq.
@@ -106,7 +133,12 @@ impl ServerCertVerifier for Unverified {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -115,7 +147,12 @@ impl ServerCertVerifier for Unverified {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -137,7 +174,10 @@ impl ServerCertVerifier for AnyName {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         // The name is looked at last, so an error about the name says that the rest is in order.
-        match self.0.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+        match self
+            .0
+            .verify_server_cert(certificate, intermediates, name, ocsp, now)
+        {
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),
@@ -151,7 +191,8 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
+        self.0
+            .verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -160,7 +201,8 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
+        self.0
+            .verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

@@ -1,8 +1,8 @@
-//! Where the relative paths of a settings file lead: beside the file, and for secrets first among the credentials that systemd
-//! has loaded for the service.
+//! Where the relative paths of a settings file lead: beside the file, and for secrets first among
+//! the credentials that systemd has loaded for the service.
 //!
-//! So one settings file serves the service, which may read its credentials and nothing else, and root at the command line, who
-//! reads the files that these are loaded from.
+//! So one settings file serves the service, which may read its credentials and nothing else, and
+//! root at the command line, who reads the files that these are loaded from.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -20,14 +20,23 @@ pub(crate) struct Bases<'a> {
 impl Bases<'_> {
     /// Where a path leads that a key of this kind holds.
     pub(crate) fn resolve(self, kind: Kind, text: &str) -> PathBuf {
-        let credential = self.credentials.filter(|_| kind == Kind::SecretFile).zip(name(text));
-        let loaded = credential.map(|(directory, name)| directory.join(name)).filter(|path| path.exists());
-        loaded.unwrap_or_else(|| self.directory.map_or_else(|| text.into(), |directory| directory.join(text)))
+        let credential = self
+            .credentials
+            .filter(|_| kind == Kind::SecretFile)
+            .zip(name(text));
+        let loaded = credential
+            .map(|(directory, name)| directory.join(name))
+            .filter(|path| path.exists());
+        loaded.unwrap_or_else(|| {
+            self.directory
+                .map_or_else(|| text.into(), |directory| directory.join(text))
+        })
     }
 }
 
-/// What systemd calls the credential of a relative path when it loads a whole directory: `secrets_platform.url` for
-/// `./secrets/platform.url`, and for `../secrets/platform.url`, as a file in `databases.d` has it.
+/// What systemd calls the credential of a relative path when it loads a whole directory:
+/// `secrets_platform.url` for `./secrets/platform.url`, and for `../secrets/platform.url`, as a
+/// file in `databases.d` has it.
 fn name(text: &str) -> Option<String> {
     let mut parts = Vec::new();
     for component in Path::new(text).components() {
@@ -51,15 +60,30 @@ mod tests {
         let (directory, credentials) = (Path::new("/etc/agent-sync"), tempfile::tempdir().unwrap());
         let loaded = credentials.path().join("secrets_platform.url");
         std::fs::write(&loaded, "").unwrap();
-        let bases = Bases { directory: Some(directory), credentials: Some(credentials.path()) };
+        let bases = Bases {
+            directory: Some(directory),
+            credentials: Some(credentials.path()),
+        };
         for (kind, text, expected) in [
             (Kind::SecretFile, "./secrets/platform.url", &*loaded),
-            (Kind::SecretFile, "./secrets/other.url", Path::new("/etc/agent-sync/./secrets/other.url")),
-            (Kind::Path, "./secrets/platform.url", Path::new("/etc/agent-sync/./secrets/platform.url")),
+            (
+                Kind::SecretFile,
+                "./secrets/other.url",
+                Path::new("/etc/agent-sync/./secrets/other.url"),
+            ),
+            (
+                Kind::Path,
+                "./secrets/platform.url",
+                Path::new("/etc/agent-sync/./secrets/platform.url"),
+            ),
         ] {
             assert_eq!(bases.resolve(kind, text), expected, "{kind:?} {text}");
         }
-        assert_eq!(Bases::default().resolve(Kind::Path, "./x"), Path::new("./x"), "left as it is");
+        assert_eq!(
+            Bases::default().resolve(Kind::Path, "./x"),
+            Path::new("./x"),
+            "left as it is"
+        );
     }
 
     #[test]

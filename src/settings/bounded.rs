@@ -1,7 +1,7 @@
 //! Reading a file that somebody names in the settings, within bounds.
 //!
-//! A pipe keeps its reader waiting for a writer, a device has no end, and neither can be read again. A file of any size would fill the
-//! memory.
+//! A pipe keeps its reader waiting for a writer, a device has no end, and neither can be read
+//! again. A file of any size would fill the memory.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -22,7 +22,9 @@ pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
         _ => Some("a device"),
     };
     if let Some(found) = found {
-        return Err(io::Error::other(format!("it is {found}, and no regular file")));
+        return Err(io::Error::other(format!(
+            "it is {found}, and no regular file"
+        )));
     }
     let mut bytes = Vec::new();
     File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;

@@ -30,10 +30,11 @@ pub enum Tls {
 
 /// A database under `[databases.NAME]`.
 ///
-/// The password stays inside the driver's own configuration, which neither prints nor lends it; the connection string is
-/// not kept. Two databases are equal when a connection to the one serves as a connection to the other: a reload compares them.
-/// A password counts where it stands in the settings. One that comes from a file does not: the next connection reads the file, and
-/// a session that is open needs no password.
+/// The password stays inside the driver's own configuration, which neither prints nor lends it; the
+/// connection string is not kept. Two databases are equal when a connection to the one serves as a
+/// connection to the other: a reload compares them. A password counts where it stands in the
+/// settings. One that comes from a file does not: the next connection reads the file, and a session
+/// that is open needs no password.
 #[derive(Debug, Clone)]
 pub struct Database {
     /// What the settings, logs and metrics call it.
@@ -109,11 +110,16 @@ pub struct ConfigurationsColumns {
 }
 
 impl Database {
-    /// What to connect with: TLS demanded or declined, time-outs and keepalives set, the password in place.
+    /// What to connect with: TLS demanded or declined, time-outs and keepalives set, the password
+    /// in place.
     pub fn connect_config(&self) -> tokio_postgres::Config {
         let mut config = self.connect.clone();
         config
-            .ssl_mode(if self.tls == Tls::Disable { SslMode::Disable } else { SslMode::Require })
+            .ssl_mode(if self.tls == Tls::Disable {
+                SslMode::Disable
+            } else {
+                SslMode::Require
+            })
             .connect_timeout(self.connect_timeout)
             .tcp_user_timeout(self.tcp_user_timeout)
             .keepalives_idle(self.keepalives_idle)
@@ -127,8 +133,9 @@ impl Database {
         self.tls
     }
 
-    /// Whether TLS proves that the server is the one that is meant. Anybody can have a certificate of a public authority for some name,
-    /// so `verify-ca` proves it with authorities of one's own alone.
+    /// Whether TLS proves that the server is the one that is meant. Anybody can have a certificate
+    /// of a public authority for some name, so `verify-ca` proves it with authorities of one's own
+    /// alone.
     pub fn is_server_verified(&self) -> bool {
         match self.tls {
             Tls::VerifyFull => true,
@@ -137,7 +144,8 @@ impl Database {
         }
     }
 
-    /// Where the database is, without secrets: "user app at db.example.com:5432, database platform".
+    /// Where the database is, without secrets: "user app at db.example.com:5432, database
+    /// platform".
     pub fn target(&self) -> String {
         dsn::describe(&self.connect)
     }
@@ -149,7 +157,9 @@ impl Database {
 
     /// The database as its files of secrets say now (G15). Blocks on the files.
     pub fn with_secrets_read_again(&self) -> Result<Self, SettingsError> {
-        self.secrets.as_ref().map_or_else(|| Ok(self.clone()), |files| files.read(self))
+        self.secrets
+            .as_ref()
+            .map_or_else(|| Ok(self.clone()), |files| files.read(self))
     }
 
     pub(super) fn with_password(&self, password: &str) -> Self {
@@ -179,7 +189,10 @@ impl Database {
                 Err(problem) => problems.push(problem),
             }
         }
-        let socket = connect.get_hosts().iter().any(|host| matches!(host, Host::Unix(_)));
+        let socket = connect
+            .get_hosts()
+            .iter()
+            .any(|host| matches!(host, Host::Unix(_)));
         if socket && connect.get_hostaddrs().is_empty() && raw.tls != Tls::Disable {
             let expected = "\"disable\" for a Unix socket, on which PostgreSQL knows no TLS";
             let problem = Problem::mismatch(path("tls"), origin("tls"), expected, "another mode");
@@ -187,11 +200,12 @@ impl Database {
         } else if let Some(file) = &raw.tls_root_cert {
             let source = origin("tls_root_cert");
             if matches!(raw.tls, Tls::Disable | Tls::Require) {
-                let what = "has no effect, because tls does not ask for the certificate to be verified";
+                let what =
+                    "has no effect, because tls does not ask for the certificate to be verified";
                 let problem = Problem::new(path("tls_root_cert"), source, what);
-                problems.push(
-                    problem.remedy("set tls to \"verify-full\" or \"verify-ca\", or leave out tls_root_cert"),
-                );
+                problems.push(problem.remedy(
+                    "set tls to \"verify-full\" or \"verify-ca\", or leave out tls_root_cert",
+                ));
             } else if let Err(what) = certificates(file) {
                 let problem = Problem::new(path("tls_root_cert"), source, what);
                 problems.push(problem.remedy("name a readable PEM file"));
@@ -206,11 +220,16 @@ impl Database {
             let found = format!("{}.{} for both", agents.schema, agents.table);
             let expected = "one table of agents and another of configurations";
             let problem = Problem::mismatch(path(at), origin(at), expected, found);
-            problems.push(
-                problem.remedy("name the table that the platform saves, and the one that its runtime reads"),
-            );
+            problems.push(problem.remedy(
+                "name the table that the platform saves, and the one that its runtime reads",
+            ));
         }
-        twice(&path("configurations.columns"), &raw.configurations.columns.named(), origin, problems);
+        twice(
+            &path("configurations.columns"),
+            &raw.configurations.columns.named(),
+            origin,
+            problems,
+        );
         (problems.len() == before).then(|| Self {
             name: name.to_owned(),
             tls_root_cert: raw.tls_root_cert,
@@ -230,7 +249,11 @@ impl Database {
     /// What to connect with; a password that comes from a file is left out.
     fn connect_without_files(&self) -> tokio_postgres::Config {
         let mut connect = self.connect.clone();
-        if self.secrets.as_ref().is_some_and(SecretFiles::hold_the_password) {
+        if self
+            .secrets
+            .as_ref()
+            .is_some_and(SecretFiles::hold_the_password)
+        {
             connect.password("");
         }
         connect
@@ -287,7 +310,8 @@ impl ConfigurationsColumns {
     }
 }
 
-/// Reports two uses of one column: no statement can write a column twice. (Those of the agents are only read.)
+/// Reports two uses of one column: no statement can write a column twice. (Those of the agents are
+/// only read.)
 fn twice(
     path: &str,
     columns: &[(&'static str, &str)],
@@ -304,14 +328,19 @@ fn twice(
             };
             let found = format!("the one of {other}");
             let source = origin(&format!("{below}.{key}"));
-            let problem = Problem::mismatch(format!("{path}.{key}"), source, "a column of its own", found);
+            let problem = Problem::mismatch(
+                format!("{path}.{key}"),
+                source,
+                "a column of its own",
+                found,
+            );
             problems.push(problem.remedy("name another column"));
         }
     }
 }
 
-/// A database as the schema lets it through. It holds the secrets in the clear for as long as settings are loaded, and
-/// cannot be printed.
+/// A database as the schema lets it through. It holds the secrets in the clear for as long as
+/// settings are loaded, and cannot be printed.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawDatabase {
@@ -335,13 +364,22 @@ pub(super) struct RawDatabase {
     configurations: ConfigurationsTable,
 }
 
-/// Whether a file holds certificates, as far as can be seen without reading them; if not, what is wrong.
+/// Whether a file holds certificates, as far as can be seen without reading them; if not, what is
+/// wrong.
 fn certificates(file: &Path) -> Result<(), String> {
     let place = file.display();
     let text = bounded::read(file, bounded::LONGEST);
     let text = text.map_err(|error| format!("cannot read {place}: {error}"))?;
-    let marked = text.windows(CERTIFICATE.len()).any(|window| window == CERTIFICATE);
-    if marked { Ok(()) } else { Err(format!("expected certificates in PEM form in {place}, found none")) }
+    let marked = text
+        .windows(CERTIFICATE.len())
+        .any(|window| window == CERTIFICATE);
+    if marked {
+        Ok(())
+    } else {
+        Err(format!(
+            "expected certificates in PEM form in {place}, found none"
+        ))
+    }
 }
 
 /// How a certificate begins in PEM.
@@ -354,8 +392,9 @@ pub(super) fn read_secret(file: &Path, key: &str, source: &str) -> Result<Secret
     let named = file.display();
     let reason = match bounded::read(file, LONGEST_SECRET).map(String::from_utf8) {
         Ok(Ok(text)) => {
-            let trimmed =
-                text.strip_suffix('\n').map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line));
+            let trimmed = text
+                .strip_suffix('\n')
+                .map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line));
             if !trimmed.is_empty() {
                 return Ok(trimmed.into());
             }

@@ -1,10 +1,13 @@
-//! Connection strings: taken apart, checked, and put into `tokio_postgres`' hands without the parts it does not know.
+//! Connection strings: taken apart, checked, and put into `tokio_postgres`' hands without the parts
+//! it does not know.
 //!
-//! `tokio_postgres` reads connection strings too, but it knows no `verify-full`, takes `tcp_user_timeout` for seconds
-//! where libpq takes milliseconds, and names unknown parameters in its errors, which leaks half a password when
-//! somebody forgets to percent-encode it. So it only ever sees what has passed here.
+//! `tokio_postgres` reads connection strings too, but it knows no `verify-full`, takes
+//! `tcp_user_timeout` for seconds where libpq takes milliseconds, and names unknown parameters in
+//! its errors, which leaks half a password when somebody forgets to percent-encode it. So it only
+//! ever sees what has passed here.
 //!
-//! Invariant: no text of a connection string gets into an error, except names that are in the lists below.
+//! Invariant: no text of a connection string gets into an error, except names that are in the lists
+//! below.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -16,7 +19,8 @@ use super::problem::Problem;
 pub(crate) struct Dsn {
     /// Everything that `tokio_postgres` is to know.
     pub(crate) config: tokio_postgres::Config,
-    /// What settings of agent-sync decide unless they are set themselves: parameter, key of the database, value.
+    /// What settings of agent-sync decide unless they are set themselves: parameter, key of the
+    /// database, value.
     pub(crate) params: Vec<(&'static str, &'static str, String)>,
 }
 
@@ -29,7 +33,10 @@ pub(crate) struct Mistake {
 
 impl Mistake {
     fn new(what: impl Into<String>, remedy: &'static str) -> Self {
-        Self { what: what.into(), remedy }
+        Self {
+            what: what.into(),
+            remedy,
+        }
     }
 
     pub(crate) fn problem(self, key: String, source: &str) -> Problem {
@@ -41,13 +48,16 @@ const FORM: &str = "expected `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or `k
 const ENCODE: &str =
     "percent-encode special characters in user and password (`@` is %40, `/` is %2F, `?` is %3F)";
 const EXAMPLE: &str = "write it like `postgres://app:PASSWORD@db.example.com:5432/platform`";
-const UNKNOWN: &str = "take it out; where it is a part of the password, percent-encode that (`@` is %40, `/` is %2F, `?` is %3F)";
+const UNKNOWN: &str = "take it out; where it is a part of the password, percent-encode that (`@` \
+    is %40, `/` is %2F, `?` is %3F)";
 const VALUES: &str = "PostgreSQL's manual lists its values under Parameter Key Words";
-const PLAIN: &str = "write a password as in `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, percent-encoded, or put it into password_file; a user \
-     or a database that has such a name takes another one: ALTER ROLE … RENAME, ALTER DATABASE … RENAME";
+const PLAIN: &str = "write a password as in `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, \
+    percent-encoded, or put it into password_file; a user or a database that has such a name takes \
+    another one: ALTER ROLE … RENAME, ALTER DATABASE … RENAME";
 const PORT: &str = "name a number from 1 to 65535";
 
-/// Parameters that settings of agent-sync decide, with the key of a database and the unit that makes it a setting.
+/// Parameters that settings of agent-sync decide, with the key of a database and the unit that
+/// makes it a setting.
 const OWN: &[(&str, &str, &str)] = &[
     ("sslmode", "tls", ""),
     ("sslrootcert", "tls_root_cert", ""),
@@ -77,15 +87,23 @@ const PASSED: &[&str] = &[
 ];
 
 /// Parameters that say how a connection is secured.
-const ONCE: &[&str] = &["sslmode", "sslrootcert", "channel_binding", "sslnegotiation"];
+const ONCE: &[&str] = &[
+    "sslmode",
+    "sslrootcert",
+    "channel_binding",
+    "sslnegotiation",
+];
 
 const UNUSED: &str = "take it out: agent-sync does not use it";
-const SCHEMAS: &str = "take it out, and set agents.schema and configurations.schema of this database instead";
-const ONE_CONNECTION: &str = "take it out: agent-sync has no pool, but one connection to each database";
-const ENCRYPTION: &str = "take it out, and write sslmode=require (encrypted), sslmode=verify-full (encrypted, with a verified certificate) \
-     or sslmode=disable instead";
+const SCHEMAS: &str =
+    "take it out, and set agents.schema and configurations.schema of this database instead";
+const ONE_CONNECTION: &str =
+    "take it out: agent-sync has no pool, but one connection to each database";
+const ENCRYPTION: &str = "take it out, and write sslmode=require (encrypted), sslmode=verify-full \
+    (encrypted, with a verified certificate) or sslmode=disable instead";
 
-/// Parameters of other programs that are met in practice: refused, but by name, with what to do instead.
+/// Parameters of other programs that are met in practice: refused, but by name, with what to do
+/// instead.
 const FOREIGN: &[(&str, &str)] = &[
     ("ApplicationName", "write application_name instead"),
     ("client_encoding", UNUSED),
@@ -99,8 +117,8 @@ const FOREIGN: &[(&str, &str)] = &[
     ("passfile", UNUSED),
     (
         "pgbouncer",
-        "take it out, and give the address of the server or of a pooler in session mode: agent-sync needs LISTEN and locks in a \
-         session of its own",
+        "take it out, and give the address of the server or of a pooler in session mode: \
+        agent-sync needs LISTEN and locks in a session of its own",
     ),
     ("pool_timeout", ONE_CONNECTION),
     ("prepareThreshold", UNUSED),
@@ -121,25 +139,40 @@ const FOREIGN: &[(&str, &str)] = &[
     ("sslpassword", UNUSED),
     ("sslsni", UNUSED),
     ("statement_cache_size", UNUSED),
-    ("statement_timeout", "take it out, and set sync.statement_timeout instead"),
+    (
+        "statement_timeout",
+        "take it out, and set sync.statement_timeout instead",
+    ),
     ("supa", UNUSED),
-    ("uselibpqcompat", "take it out: agent-sync reads sslmode as libpq does"),
+    (
+        "uselibpqcompat",
+        "take it out: agent-sync reads sslmode as libpq does",
+    ),
 ];
 
 impl Dsn {
     /// Takes a connection string apart, in either form.
     pub(crate) fn parse(text: &str) -> Result<Self, Mistake> {
-        // Blanks and line feeds around it come from files, shells and copying, and would become part of a name.
+        // Blanks and line feeds around it come from files, shells and copying, and would become
+        // part of a name.
         let text = text.trim();
         if text.chars().any(char::is_control) {
-            return Err(Mistake::new(format!("{FORM}, found control characters"), "put it on one line"));
+            return Err(Mistake::new(
+                format!("{FORM}, found control characters"),
+                "put it on one line",
+            ));
         }
-        let scheme = ["postgres://", "postgresql://"].into_iter().find(|scheme| text.starts_with(scheme));
+        let scheme = ["postgres://", "postgresql://"]
+            .into_iter()
+            .find(|scheme| text.starts_with(scheme));
         let (mut config, pairs) = match scheme {
             Some(scheme) => from_url(scheme, &text[scheme.len()..])?,
             // The parameters of such a URL look like pairs.
             None if is_of_a_driver(text) || text.starts_with(QUOTES) => return Err(neither(text)),
-            None => (tokio_postgres::Config::new(), pairs(text).ok_or_else(|| neither(text))?),
+            None => (
+                tokio_postgres::Config::new(),
+                pairs(text).ok_or_else(|| neither(text))?,
+            ),
         };
         for (index, (name, value)) in pairs.iter().enumerate() {
             let differs = |(other, earlier): &(String, String)| other == name && earlier != value;
@@ -160,10 +193,14 @@ impl Dsn {
                     params.push((*own, *key, format!("{value}{unit}")));
                 }
             } else if let Some(known) = PASSED.iter().find(|known| **known == name) {
-                let pair = format!("{known}='{}' ", value.replace('\\', "\\\\").replace('\'', "\\'"));
+                let pair = format!(
+                    "{known}='{}' ",
+                    value.replace('\\', "\\\\").replace('\'', "\\'")
+                );
                 if pair.parse::<tokio_postgres::Config>().is_err() {
-                    let what =
-                        format!("expected a connection string, found a value that `{known}` cannot take");
+                    let what = format!(
+                        "expected a connection string, found a value that `{known}` cannot take"
+                    );
                     let remedy = if *known == "port" { PORT } else { VALUES };
                     return Err(Mistake::new(what, remedy));
                 }
@@ -189,20 +226,26 @@ const QUOTES: [char; 3] = ['"', '\'', '`'];
 
 /// Whether it is a URL of PostgreSQL in the form of JDBC or `SQLAlchemy`.
 fn is_of_a_driver(text: &str) -> bool {
-    ["jdbc:", "postgres+", "postgresql+"].iter().any(|start| text.starts_with(start))
+    ["jdbc:", "postgres+", "postgresql+"]
+        .iter()
+        .any(|start| text.starts_with(start))
 }
 
 /// Neither a URL of PostgreSQL's nor pairs.
 fn neither(text: &str) -> Mistake {
     let scheme = text.split_once("://").map(|(scheme, _)| scheme);
     let (found, remedy) = match scheme {
-        _ if text.starts_with("jdbc:") => {
-            ("a URL of JDBC", "drop `jdbc:`, and give user and password in the URL")
+        _ if text.starts_with("jdbc:") => (
+            "a URL of JDBC",
+            "drop `jdbc:`, and give user and password in the URL",
+        ),
+        _ if is_of_a_driver(text) => (
+            "a URL with the name of a driver, as SQLAlchemy has it",
+            "drop `+` and the name of the driver",
+        ),
+        _ if text.starts_with(QUOTES) => {
+            ("quotation marks around it", "take the quotation marks away")
         }
-        _ if is_of_a_driver(text) => {
-            ("a URL with the name of a driver, as SQLAlchemy has it", "drop `+` and the name of the driver")
-        }
-        _ if text.starts_with(QUOTES) => ("quotation marks around it", "take the quotation marks away"),
         Some(_) => ("another scheme", EXAMPLE),
         None => ("something else", EXAMPLE),
     };
@@ -218,27 +261,43 @@ fn unknown(name: &str) -> Mistake {
         Some((name, remedy)) => (format!("the parameter `{name}`"), *remedy),
         None => ("an unknown parameter".to_owned(), UNKNOWN),
     };
-    Mistake::new(format!("expected parameters that agent-sync knows, found {found}"), remedy)
+    Mistake::new(
+        format!("expected parameters that agent-sync knows, found {found}"),
+        remedy,
+    )
 }
 
 type Pairs = Vec<(String, String)>;
 
 /// Reads what stands before the `?` of a URL, and takes the parameters behind it apart.
 fn from_url(scheme: &str, rest: &str) -> Result<(tokio_postgres::Config, Pairs), Mistake> {
-    // The first `@` ends the credentials. Where it does so in the wrong place, half a password would end up as the name
-    // of a host or of a user, which are printed; so anything doubtful is refused.
-    let (credentials, address) =
-        rest.split_once('@').map_or((None, rest), |(credentials, address)| (Some(credentials), address));
+    // The first `@` ends the credentials. Where it does so in the wrong place, half a password
+    // would end up as the name of a host or of a user, which are printed; so anything doubtful is
+    // refused.
+    let (credentials, address) = rest
+        .split_once('@')
+        .map_or((None, rest), |(credentials, address)| {
+            (Some(credentials), address)
+        });
     let user = credentials.map_or("", |text| text.split(':').next().unwrap_or_default());
     if address.contains('@') || user.contains(['/', '?']) {
-        return Err(Mistake::new(format!("{FORM}, found an `@` in the wrong place"), ENCODE));
+        return Err(Mistake::new(
+            format!("{FORM}, found an `@` in the wrong place"),
+            ENCODE,
+        ));
     }
     let (address, query) = address.split_once('?').unwrap_or((address, ""));
-    // A connection string within another has its password where a host or a database is, which are printed.
+    // A connection string within another has its password where a host or a database is, which are
+    // printed.
     if address.contains("://") {
         return Err(not_a_dsn());
     }
-    let base = format!("{scheme}{}{address}", credentials.map(|text| format!("{text}@")).unwrap_or_default());
+    let base = format!(
+        "{scheme}{}{address}",
+        credentials
+            .map(|text| format!("{text}@"))
+            .unwrap_or_default()
+    );
     let config = base.parse().map_err(|_| {
         let is_plain = credentials.is_none_or(|text| !text.contains(['/', '?', '#']));
         if is_plain && ports(address).any(|port| !matches!(port.parse::<u16>(), Ok(1..))) {
@@ -249,7 +308,9 @@ fn from_url(scheme: &str, rest: &str) -> Result<(tokio_postgres::Config, Pairs),
     })?;
     let mut pairs = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let decoded = pair.split_once('=').and_then(|(name, value)| Some((decode(name)?, decode(value)?)));
+        let decoded = pair
+            .split_once('=')
+            .and_then(|(name, value)| Some((decode(name)?, decode(value)?)));
         pairs.push(decoded.ok_or_else(not_a_dsn)?);
     }
     Ok((config, pairs))
@@ -269,7 +330,10 @@ fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, tail @ ..] = rest {
-        let hex = tail.get(..2).filter(|_| *first == b'%').and_then(|pair| std::str::from_utf8(pair).ok());
+        let hex = tail
+            .get(..2)
+            .filter(|_| *first == b'%')
+            .and_then(|pair| std::str::from_utf8(pair).ok());
         if let Some(byte) = hex.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
             bytes.push(byte);
             rest = &tail[2..];
@@ -281,7 +345,8 @@ fn decode(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Takes `key=value` pairs apart, with libpq's quotes and backslashes; nothing when the text is not such pairs.
+/// Takes `key=value` pairs apart, with libpq's quotes and backslashes; nothing when the text is not
+/// such pairs.
 fn pairs(text: &str) -> Option<Pairs> {
     let mut pairs = Vec::new();
     let mut rest = text.trim();
@@ -292,7 +357,9 @@ fn pairs(text: &str) -> Option<Pairs> {
             return None;
         }
         let tail = tail.trim_start();
-        let (quoted, tail) = tail.strip_prefix('\'').map_or((false, tail), |tail| (true, tail));
+        let (quoted, tail) = tail
+            .strip_prefix('\'')
+            .map_or((false, tail), |tail| (true, tail));
         let mut value = String::new();
         let mut chars = tail.chars();
         let mut closed = !quoted;
@@ -355,16 +422,22 @@ fn overlay(config: &mut tokio_postgres::Config, params: &tokio_postgres::Config)
 
 /// What `tokio_postgres` would only find when it connects.
 fn check(config: &tokio_postgres::Config) -> Result<(), Mistake> {
-    let (hosts, addresses, ports) =
-        (config.get_hosts().len(), config.get_hostaddrs().len(), config.get_ports().len());
+    let (hosts, addresses, ports) = (
+        config.get_hosts().len(),
+        config.get_hostaddrs().len(),
+        config.get_ports().len(),
+    );
     if hosts.max(addresses) == 0 || config.get_hosts().contains(&Host::Tcp(String::new())) {
-        let what = format!("{FORM}, found none of a host, an address and the directory of a socket");
+        let what =
+            format!("{FORM}, found none of a host, an address and the directory of a socket");
         return Err(Mistake::new(
             what,
             "name the host, or the directory of the Unix socket as `host=/run/postgresql`",
         ));
     }
-    if (hosts > 0 && addresses > 0 && hosts != addresses) || (ports > 1 && ports != hosts.max(addresses)) {
+    if (hosts > 0 && addresses > 0 && hosts != addresses)
+        || (ports > 1 && ports != hosts.max(addresses))
+    {
         return Err(Mistake::new(
             "expected as many ports and addresses as hosts, found another number",
             "name one port and one address for each host",
@@ -377,12 +450,19 @@ fn check(config: &tokio_postgres::Config) -> Result<(), Mistake> {
         // The sockets of some proxies have colons in their names.
         Host::Unix(path) => odd(&path.to_string_lossy(), "._-/:@+~,").map(|found| ("host", found)),
     });
-    let user = config.get_user().and_then(|name| odd(name, "._-@+$")).map(|found| ("user", found));
-    let database = config.get_dbname().and_then(|name| odd(name, "._-+$")).map(|found| ("database", found));
+    let user = config
+        .get_user()
+        .and_then(|name| odd(name, "._-@+$"))
+        .map(|found| ("user", found));
+    let database = config
+        .get_dbname()
+        .and_then(|name| odd(name, "._-+$"))
+        .map(|found| ("database", found));
     let found = user.into_iter().chain(hosts).chain(database).next();
     found.map_or(Ok(()), |(which, found)| {
         let what = format!(
-            "expected a plain name as the {which}, found one with {found}, which may hold a password"
+            "expected a plain name as the {which}, found one with {found}, which may hold a \
+            password"
         );
         Err(Mistake::new(what, PLAIN))
     })
@@ -390,21 +470,26 @@ fn check(config: &tokio_postgres::Config) -> Result<(), Mistake> {
 
 /// Whether a host is an address, with the interface that a link-local one needs.
 fn is_address(name: &str) -> bool {
-    let plain = |zone: &str| zone.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    let plain = |zone: &str| {
+        zone.chars()
+            .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    };
     match name.split_once('%') {
         Some((address, zone)) => address.parse::<Ipv6Addr>().is_ok() && plain(zone),
         None => name.parse::<IpAddr>().is_ok(),
     }
 }
 
-/// The first character of a name that is no letter or digit and not allowed besides. No name of a host, a user or a database has such a
-/// character in practice, and a mistyped connection string leaves one in it: a character that sets its parts apart, or one that looks
-/// like it.
+/// The first character of a name that is no letter or digit and not allowed besides. No name of a
+/// host, a user or a database has such a character in practice, and a mistyped connection string
+/// leaves one in it: a character that sets its parts apart, or one that looks like it.
 fn odd(name: &str, allowed: &str) -> Option<String> {
     if name.contains("://") {
         return Some("another connection string".to_owned());
     }
-    let c = name.chars().find(|c| !c.is_alphanumeric() && !allowed.contains(*c))?;
+    let c = name
+        .chars()
+        .find(|c| !c.is_alphanumeric() && !allowed.contains(*c))?;
     let ascii = look_alike(c);
     Some(match ascii {
         _ if c.is_whitespace() => "white space".to_owned(),
@@ -429,7 +514,9 @@ fn look_alike(c: char) -> char {
 pub(crate) fn is_local(config: &tokio_postgres::Config) -> bool {
     let loopback = |name: &String| {
         name.eq_ignore_ascii_case("localhost")
-            || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+            || name
+                .parse::<IpAddr>()
+                .is_ok_and(|address| address.is_loopback())
     };
     if config.get_hostaddrs().is_empty() {
         config.get_hosts().iter().all(|host| match host {
@@ -441,13 +528,21 @@ pub(crate) fn is_local(config: &tokio_postgres::Config) -> bool {
     }
 }
 
-/// Whether two connections can lead to one database, as far as that is known without a network: one host or address with its port
-/// in common, and the same name of the database.
-pub(crate) fn is_same_database(one: &tokio_postgres::Config, other: &tokio_postgres::Config) -> bool {
+/// Whether two connections can lead to one database, as far as that is known without a network: one
+/// host or address with its port in common, and the same name of the database.
+pub(crate) fn is_same_database(
+    one: &tokio_postgres::Config,
+    other: &tokio_postgres::Config,
+) -> bool {
     // PostgreSQL takes the name of the user where none is given for the database.
-    let name = |config: &tokio_postgres::Config| config.get_dbname().or(config.get_user()).map(str::to_owned);
+    let name = |config: &tokio_postgres::Config| {
+        config.get_dbname().or(config.get_user()).map(str::to_owned)
+    };
     let others = endpoints(other);
-    name(one) == name(other) && endpoints(one).iter().any(|own| others.iter().any(|other| own.is_same(other)))
+    name(one) == name(other)
+        && endpoints(one)
+            .iter()
+            .any(|own| others.iter().any(|other| own.is_same(other)))
 }
 
 /// One server of a connection string.
@@ -470,7 +565,11 @@ impl Endpoint {
 }
 
 fn endpoints(config: &tokio_postgres::Config) -> Vec<Endpoint> {
-    let (hosts, addresses, ports) = (config.get_hosts(), config.get_hostaddrs(), config.get_ports());
+    let (hosts, addresses, ports) = (
+        config.get_hosts(),
+        config.get_hostaddrs(),
+        config.get_ports(),
+    );
     let endpoint = |index: usize| {
         let name = hosts.get(index).map(|host| match host {
             Host::Tcp(name) => name.trim_end_matches('.').to_ascii_lowercase(),
@@ -483,7 +582,9 @@ fn endpoints(config: &tokio_postgres::Config) -> Vec<Endpoint> {
             port: ports.get(index).or(ports.first()).copied().unwrap_or(5432),
         }
     };
-    (0..hosts.len().max(addresses.len())).map(endpoint).collect()
+    (0..hosts.len().max(addresses.len()))
+        .map(endpoint)
+        .collect()
 }
 
 /// Where a connection leads, without secrets: "user app at db.example.com:5432, database platform".
@@ -496,14 +597,27 @@ pub(crate) fn describe(config: &tokio_postgres::Config) -> String {
         Host::Unix(path) => path.display().to_string(),
     });
     let hosts: Vec<_> = if config.get_hosts().is_empty() {
-        config.get_hostaddrs().iter().map(ToString::to_string).collect()
+        config
+            .get_hostaddrs()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     } else {
         hosts.collect()
     };
-    let places: Vec<_> =
-        hosts.iter().enumerate().map(|(index, host)| format!("{host}:{}", port(index))).collect();
-    let user = config.get_user().map(|user| format!("user {user} at ")).unwrap_or_default();
-    let database = config.get_dbname().map(|name| format!(", database {name}")).unwrap_or_default();
+    let places: Vec<_> = hosts
+        .iter()
+        .enumerate()
+        .map(|(index, host)| format!("{host}:{}", port(index)))
+        .collect();
+    let user = config
+        .get_user()
+        .map(|user| format!("user {user} at "))
+        .unwrap_or_default();
+    let database = config
+        .get_dbname()
+        .map(|name| format!(", database {name}"))
+        .unwrap_or_default();
     format!("{user}{}{database}", places.join(", "))
 }
 
@@ -527,7 +641,11 @@ mod tests {
             "host=db.example.com port=5433 user=app password=pw dbname=platform",
             "host = db.example.com port=5433 user='app' password='p\\w' dbname=plat\\form",
         ] {
-            assert_eq!(described(text), "user app at db.example.com:5433, database platform", "{text}");
+            assert_eq!(
+                described(text),
+                "user app at db.example.com:5433, database platform",
+                "{text}"
+            );
             let dsn = parsed(text);
             assert_eq!(dsn.config.get_password(), Some(&b"pw"[..]), "{text}");
         }
@@ -536,12 +654,27 @@ mod tests {
     #[test]
     fn sockets_addresses_and_several_hosts_are_described() {
         for (text, target) in [
-            ("host=/run/postgresql user=app", "user app at /run/postgresql:5432"),
-            ("postgres://app@%2Frun%2Fpostgresql/x", "user app at /run/postgresql:5432, database x"),
-            ("postgres:///x?host=/run/postgresql&user=app", "user app at /run/postgresql:5432, database x"),
-            ("postgres://app@[::1]:5433/x", "user app at [::1]:5433, database x"),
+            (
+                "host=/run/postgresql user=app",
+                "user app at /run/postgresql:5432",
+            ),
+            (
+                "postgres://app@%2Frun%2Fpostgresql/x",
+                "user app at /run/postgresql:5432, database x",
+            ),
+            (
+                "postgres:///x?host=/run/postgresql&user=app",
+                "user app at /run/postgresql:5432, database x",
+            ),
+            (
+                "postgres://app@[::1]:5433/x",
+                "user app at [::1]:5433, database x",
+            ),
             ("hostaddr=10.0.0.1 dbname=x", "10.0.0.1:5432, database x"),
-            ("postgres://app@a:1,b:2/x", "user app at a:1, b:2, database x"),
+            (
+                "postgres://app@a:1,b:2/x",
+                "user app at a:1, b:2, database x",
+            ),
         ] {
             assert_eq!(described(text), target, "{text}");
         }
@@ -549,7 +682,8 @@ mod tests {
 
     #[test]
     fn parameters_that_settings_decide_are_taken_out() {
-        let dsn = parsed("postgres://a@h/d?sslmode=verify-full&tcp_user_timeout=9000&connect_timeout=0");
+        let dsn =
+            parsed("postgres://a@h/d?sslmode=verify-full&tcp_user_timeout=9000&connect_timeout=0");
         assert_eq!(
             dsn.params,
             [
@@ -566,7 +700,10 @@ mod tests {
         let config = parsed(text).config;
         assert_eq!(config.get_application_name(), Some("it's \\me"));
         assert_eq!(config.get_options(), Some("-c x=1"));
-        assert_eq!(config.get_target_session_attrs(), tokio_postgres::config::TargetSessionAttrs::ReadWrite);
+        assert_eq!(
+            config.get_target_session_attrs(),
+            tokio_postgres::config::TargetSessionAttrs::ReadWrite
+        );
     }
 
     #[test]
@@ -598,17 +735,23 @@ mod tests {
             "user=app password=hunter2",
             "postgres://app:hunter2@/x",
         ] {
-            let mistake = Dsn::parse(text).err().unwrap_or_else(|| panic!("{text} is accepted"));
-            assert!(!format!("{mistake:?}").contains("hunter2"), "{text}: {mistake:?}");
+            let mistake = Dsn::parse(text)
+                .err()
+                .unwrap_or_else(|| panic!("{text} is accepted"));
+            assert!(
+                !format!("{mistake:?}").contains("hunter2"),
+                "{text}: {mistake:?}"
+            );
         }
     }
 
     #[test]
     fn blanks_and_line_feeds_around_a_connection_string_are_no_part_of_it() {
         for around in ["\n", "\r\n", " ", "\t", " \n\n"] {
-            for text in
-                ["postgres://app:pw@db.example.com/platform", "host=db.example.com user=app dbname=platform"]
-            {
+            for text in [
+                "postgres://app:pw@db.example.com/platform",
+                "host=db.example.com user=app dbname=platform",
+            ] {
                 let text = format!("{around}{text}{around}");
                 assert_eq!(
                     described(&text),
@@ -623,22 +766,58 @@ mod tests {
     fn one_database_is_known_by_its_servers_and_its_name_and_not_by_its_spelling() {
         let url = "postgres://app:pw@db.example.com/platform";
         for (one, other, same) in [
-            (url, "host=DB.example.com. port=5432 dbname=platform user=other", true),
+            (
+                url,
+                "host=DB.example.com. port=5432 dbname=platform user=other",
+                true,
+            ),
             (url, "postgres://app@db.example.com:5433/platform", false),
             (url, "postgres://app@db.example.com/other", false),
             (url, "postgres://app@db2.example.com/platform", false),
-            (url, "postgres://app@db0.example.com,db.example.com/platform", true),
-            (url, "postgres://app@db.example.com/platform?hostaddr=10.0.0.1", true),
+            (
+                url,
+                "postgres://app@db0.example.com,db.example.com/platform",
+                true,
+            ),
+            (
+                url,
+                "postgres://app@db.example.com/platform?hostaddr=10.0.0.1",
+                true,
+            ),
             ("postgres://127.0.0.1/x", "postgres://localhost/x", false),
-            ("postgres://127.0.0.1/x", "hostaddr=127.0.0.1 dbname=x", true),
+            (
+                "postgres://127.0.0.1/x",
+                "hostaddr=127.0.0.1 dbname=x",
+                true,
+            ),
             ("postgres://[::1]/x", "host=0:0:0:0:0:0:0:1 dbname=x", true),
-            ("host=a hostaddr=10.0.0.1 dbname=x", "host=a hostaddr=10.0.0.2 dbname=x", false),
-            ("host=/run/postgresql user=x", "host=/run/postgresql/ dbname=x", true),
-            ("host=/run/postgresql dbname=x", "host=/run/other dbname=x", false),
+            (
+                "host=a hostaddr=10.0.0.1 dbname=x",
+                "host=a hostaddr=10.0.0.2 dbname=x",
+                false,
+            ),
+            (
+                "host=/run/postgresql user=x",
+                "host=/run/postgresql/ dbname=x",
+                true,
+            ),
+            (
+                "host=/run/postgresql dbname=x",
+                "host=/run/other dbname=x",
+                false,
+            ),
             ("host=/run/postgresql", "host=/run/postgresql", true),
         ] {
-            assert_eq!(is_same_database(&parsed(one).config, &parsed(other).config), same, "{one} {other}");
-            assert_eq!(is_same_database(&parsed(other).config, &parsed(one).config), same, "{other} {one}");
+            assert_eq!(
+                is_same_database(&parsed(one).config, &parsed(other).config),
+                same,
+                "{one} {other}"
+            );
+            assert_eq!(
+                is_same_database(&parsed(other).config, &parsed(one).config),
+                same,
+                "{other} {one}"
+            );
         }
     }
 

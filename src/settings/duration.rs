@@ -1,6 +1,8 @@
-//! Durations as people write them in settings: a whole number and a unit, `500ms`, `15s`, `2m` or `1h`.
+//! Durations as people write them in settings: a whole number and a unit, `500ms`, `15s`, `2m` or
+//! `1h`.
 //!
-//! One unit only, and no bare numbers: whoever reads `timeout = 30` has to guess, and half of them guess wrong.
+//! One unit only, and no bare numbers: whoever reads `timeout = 30` has to guess, and half of them
+//! guess wrong.
 
 use std::time::Duration;
 
@@ -14,11 +16,17 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let (_, length) = UNITS.iter().find(|(name, _)| *name == unit)?;
-    number.parse::<u64>().ok()?.checked_mul(*length).map(Duration::from_millis)
+    number
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(*length)
+        .map(Duration::from_millis)
 }
 
 /// Reads a duration out of a value that the schema has already accepted.
-pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse(&text).ok_or_else(|| de::Error::custom("not a duration"))
 }
@@ -29,10 +37,18 @@ mod tests {
 
     #[test]
     fn a_whole_number_and_a_unit_is_a_duration() {
-        for (text, milliseconds) in
-            [("0ms", 0), ("500ms", 500), ("15s", 15_000), ("2m", 120_000), ("1h", 3_600_000)]
-        {
-            assert_eq!(parse(text), Some(Duration::from_millis(milliseconds)), "{text}");
+        for (text, milliseconds) in [
+            ("0ms", 0),
+            ("500ms", 500),
+            ("15s", 15_000),
+            ("2m", 120_000),
+            ("1h", 3_600_000),
+        ] {
+            assert_eq!(
+                parse(text),
+                Some(Duration::from_millis(milliseconds)),
+                "{text}"
+            );
         }
     }
 

@@ -1,4 +1,5 @@
-//! The settings in force as `agent-sync config` shows them: every value with its source, and no secret.
+//! The settings in force as `agent-sync config` shows them: every value with its source, and no
+//! secret.
 
 use std::collections::BTreeMap;
 
@@ -44,17 +45,25 @@ pub(crate) fn entries(
             source: source.to_owned(),
             settable: false,
         };
-        let url = dsns.get(name).map_or(DEFAULT, |connection| &connection.source);
+        let url = dsns
+            .get(name)
+            .map_or(DEFAULT, |connection| &connection.source);
         entries.push(follows("target", &database.target(), url));
         if merged.get(&path("url")).is_none() {
             entries.push(follows("url", MASK, url));
         }
         if database.has_password() {
-            let file = merged.text(&path("password_file")).map(|file| format!("secret file {file}"));
+            let file = merged
+                .text(&path("password_file"))
+                .map(|file| format!("secret file {file}"));
             entries.push(follows("password", MASK, file.as_deref().unwrap_or(url)));
         }
         for key in KEYS.iter().filter(|key| key.path.contains('*')) {
-            entries.extend(entry(merged, key.path.replace('*', name), key.kind.is_secret()));
+            entries.extend(entry(
+                merged,
+                key.path.replace('*', name),
+                key.kind.is_secret(),
+            ));
         }
     }
     entries
@@ -68,5 +77,10 @@ fn entry(merged: &Merged, key: String, secret: bool) -> Option<Entry> {
         ValueKind::String(text) => text.as_str().into(),
         _ => return None,
     };
-    Some(Entry { value, source: merged.origin(&key), key, settable: true })
+    Some(Entry {
+        value,
+        source: merged.origin(&key),
+        key,
+        settable: true,
+    })
 }

@@ -1,7 +1,8 @@
 //! Settings from the environment: `AGENT_SYNC__SYNC__BATCH_SIZE=100` sets `sync.batch_size`.
 //!
-//! An empty variable counts as not set, because that is what container tools make of a variable they do not know. The
-//! process's own environment is never read here, so that tests can hand in another.
+//! An empty variable counts as not set, because that is what container tools make of a variable
+//! they do not know. The process's own environment is never read here, so that tests can hand in
+//! another.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -22,7 +23,9 @@ pub(crate) struct Environment(BTreeMap<String, OsString>);
 impl Environment {
     pub(crate) fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         // A name that is not UTF-8 is none of ours.
-        let named = variables.into_iter().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+        let named = variables
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
         Self(named.filter(|(_, value)| !value.is_empty()).collect())
     }
 
@@ -34,11 +37,17 @@ impl Environment {
     pub(crate) fn layer(&self) -> Layer {
         let mut layer = Layer::default();
         for (name, value) in &self.0 {
-            let Some(rest) = name.strip_prefix(PREFIX) else { continue };
+            let Some(rest) = name.strip_prefix(PREFIX) else {
+                continue;
+            };
             let origin = variable(name);
             match value.to_str() {
                 Some(text) => take(rest, text, &origin, &mut layer),
-                None => layer.problems.push(Problem::mismatch("", origin, "UTF-8", "another encoding")),
+                None => {
+                    layer
+                        .problems
+                        .push(Problem::mismatch("", origin, "UTF-8", "another encoding"))
+                }
             }
         }
         layer

@@ -1,9 +1,11 @@
 //! Files with a secret that more people can read or change than should.
 //!
-//! A file that anybody can change is told of wherever it is. One that anybody can read, or its group can change, is not where a
-//! supervisor has put it: below `/run` (secrets of Docker and Podman, credentials of systemd), and in a volume of Kubernetes, whose files
-//! are links through a folder such as `..2026_01_31`. Modes of 0444 and 0644 are usual there, and nobody else is in that place. A file that its group can
-//! only read is in order: that is how a settings file belongs to root and to the group of the daemon.
+//! A file that anybody can change is told of wherever it is. One that anybody can read, or its
+//! group can change, is not where a supervisor has put it: below `/run` (secrets of Docker and
+//! Podman, credentials of systemd), and in a volume of Kubernetes, whose files are links through a
+//! folder such as `..2026_01_31`. Modes of 0444 and 0644 are usual there, and nobody else is in
+//! that place. A file that its group can only read is in order: that is how a settings file belongs
+//! to root and to the group of the daemon.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -28,18 +30,29 @@ impl Exposed {
         let mode = fs::metadata(file).ok()?.permissions().mode();
         let provided = fs::canonicalize(file).is_ok_and(|file| is_provided(&file));
         let access = access(mode, provided)?;
-        Some(Self { database: database.to_owned(), file: file.to_owned(), access })
+        Some(Self {
+            database: database.to_owned(),
+            file: file.to_owned(),
+            access,
+        })
     }
 
     /// In a sentence.
     pub fn text(&self) -> String {
-        format!("{} holds a secret, and {}", self.file.display(), self.access)
+        format!(
+            "{} holds a secret, and {}",
+            self.file.display(),
+            self.access
+        )
     }
 
     /// What the operator can do.
     pub fn remedy(&self) -> String {
         let file = shown(&self.file.display().to_string());
-        format!("Take that away: chmod g-w,o-rwx {file}; and change the secret if somebody may have seen it.")
+        format!(
+            "Take that away: chmod g-w,o-rwx {file}; and change the secret if somebody may have \
+            seen it."
+        )
     }
 }
 
@@ -81,7 +94,11 @@ mod tests {
             (0o666, CHANGE, CHANGE),
             (0o602, CHANGE, CHANGE),
         ] {
-            assert_eq!((access(mode, false), access(mode, true)), (elsewhere, provided), "{mode:o}");
+            assert_eq!(
+                (access(mode, false), access(mode, true)),
+                (elsewhere, provided),
+                "{mode:o}"
+            );
         }
     }
 
@@ -90,7 +107,10 @@ mod tests {
         for (file, provided) in [
             ("/run/secrets/platform_url", true),
             ("/run/credentials/agent-sync.service/url", true),
-            ("/etc/agent-sync/secrets/..2026_01_31_10_00_00.123/url", true),
+            (
+                "/etc/agent-sync/secrets/..2026_01_31_10_00_00.123/url",
+                true,
+            ),
             ("/etc/agent-sync/platform.url", false),
             ("/etc/run/url", false),
             ("/home/ada/..url/secret", true),

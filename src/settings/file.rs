@@ -1,5 +1,5 @@
-//! Settings from a TOML file: every value with its line, every syntax error without the text around it, which may be
-//! a secret.
+//! Settings from a TOML file: every value with its line, every syntax error without the text around
+//! it, which may be a secret.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,10 +18,21 @@ use super::schema::Place;
 pub(crate) fn read(path: &Path, credentials: Option<&Path>) -> Layer {
     let mut layer = Layer::default();
     match bounded::read_text(path) {
-        Ok(text) => parse(Reader { path, text: &text, credentials }, &mut layer),
+        Ok(text) => parse(
+            Reader {
+                path,
+                text: &text,
+                credentials,
+            },
+            &mut layer,
+        ),
         Err(error) => layer.problems.push(
-            Problem::new("", path.display().to_string(), format!("cannot be read: {error}"))
-                .remedy("name a settings file that exists and that this user may read"),
+            Problem::new(
+                "",
+                path.display().to_string(),
+                format!("cannot be read: {error}"),
+            )
+            .remedy("name a settings file that exists and that this user may read"),
         ),
     }
     layer
@@ -35,19 +46,29 @@ pub(crate) fn drop_ins(beside: &Path) -> (Vec<PathBuf>, Option<Problem>) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return (Vec::new(), None),
         Err(error) => {
             let source = directory.display().to_string();
-            return (Vec::new(), Some(Problem::new("", source, format!("cannot be read: {error}"))));
+            return (
+                Vec::new(),
+                Some(Problem::new("", source, format!("cannot be read: {error}"))),
+            );
         }
     };
-    let mut paths: Vec<_> =
-        entries.into_iter().map(|entry| entry.path()).filter(|path| is_drop_in(path)).collect();
+    let mut paths: Vec<_> = entries
+        .into_iter()
+        .map(|entry| entry.path())
+        .filter(|path| is_drop_in(path))
+        .collect();
     paths.sort();
     (paths, None)
 }
 
-/// Hidden files are left alone: editors and configuration managers keep their half-written copies under such names.
+/// Hidden files are left alone: editors and configuration managers keep their half-written copies
+/// under such names.
 fn is_drop_in(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "toml")
-        && !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+    path.extension()
+        .is_some_and(|extension| extension == "toml")
+        && !path
+            .file_name()
+            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 fn parse(reader: Reader<'_>, layer: &mut Layer) {
@@ -58,7 +79,11 @@ fn parse(reader: Reader<'_>, layer: &mut Layer) {
     }
     for error in errors {
         let origin = reader.origin(error.span().map_or(text.len(), |span| span.start));
-        layer.problems.push(Problem::new("", origin, format!("is not TOML: {}", error.message())));
+        layer.problems.push(Problem::new(
+            "",
+            origin,
+            format!("is not TOML: {}", error.message()),
+        ));
     }
 }
 
@@ -72,11 +97,18 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn origin(&self, offset: usize) -> String {
         let before = self.text.as_bytes().iter().take(offset);
-        format!("{}:{}", self.path.display(), before.filter(|byte| **byte == b'\n').count() + 1)
+        format!(
+            "{}:{}",
+            self.path.display(),
+            before.filter(|byte| **byte == b'\n').count() + 1
+        )
     }
 
     fn bases(&self) -> Bases<'_> {
-        Bases { directory: self.path.parent(), credentials: self.credentials }
+        Bases {
+            directory: self.path.parent(),
+            credentials: self.credentials,
+        }
     }
 
     fn table(&self, table: &DeTable<'_>, path: &mut Vec<String>, layer: &mut Layer) {

@@ -1,4 +1,5 @@
-//! What a key can hold: one check a kind, for values typed by TOML and for the bare text of the environment.
+//! What a key can hold: one check a kind, for values typed by TOML and for the bare text of the
+//! environment.
 
 use std::net::SocketAddr;
 
@@ -28,7 +29,8 @@ pub(crate) enum Kind {
     LogLevel,
     /// A path; a relative one is resolved against the directory of the file that names it.
     Path,
-    /// A path to a secret. It must start like a path, so that a secret put here by mistake is refused unseen.
+    /// A path to a secret. It must start like a path, so that a secret put here by mistake is
+    /// refused unseen.
     SecretFile,
     /// A connection string: never quoted anywhere.
     Url,
@@ -60,9 +62,13 @@ pub(crate) struct Mismatch {
 }
 
 impl Kind {
-    /// Returns the value in the one form that the settings are built from, or what was expected and what was found.
+    /// Returns the value in the one form that the settings are built from, or what was expected and
+    /// what was found.
     pub(crate) fn check(self, given: Given<'_>) -> Result<ValueKind, Mismatch> {
-        self.accept(given).ok_or_else(|| Mismatch { expected: self.expected(), found: self.found(given) })
+        self.accept(given).ok_or_else(|| Mismatch {
+            expected: self.expected(),
+            found: self.found(given),
+        })
     }
 
     fn accept(self, given: Given<'_>) -> Option<ValueKind> {
@@ -73,11 +79,13 @@ impl Kind {
             (Self::Integer { min, max }, Integer(value)) => {
                 (min..=max).contains(&value).then(|| value.into())
             }
-            (Self::Integer { .. }, Word(text) | Hidden(text)) => self.accept(Integer(text.parse().ok()?)),
-            (Self::Bool | Self::Integer { .. }, _) => None,
-            (_, Text(text) | Word(text) | Hidden(text)) => {
-                self.accepts_text(text).then(|| ValueKind::String(text.to_owned()))
+            (Self::Integer { .. }, Word(text) | Hidden(text)) => {
+                self.accept(Integer(text.parse().ok()?))
             }
+            (Self::Bool | Self::Integer { .. }, _) => None,
+            (_, Text(text) | Word(text) | Hidden(text)) => self
+                .accepts_text(text)
+                .then(|| ValueKind::String(text.to_owned())),
             _ => None,
         }
     }
@@ -90,15 +98,20 @@ impl Kind {
             }
             Self::OneOf(words) => words.contains(&text),
             Self::LogLevel => text.split(',').all(is_directive),
-            // A path is told when the file cannot be read, so a connection string is refused unseen.
+            // A path is told when the file cannot be read, so a connection string is refused
+            // unseen.
             Self::Path => !text.is_empty() && !text.contains('\0') && !is_withheld(text),
             Self::SecretFile => {
-                ["/", "./", "../"].iter().any(|start| text.starts_with(start))
+                ["/", "./", "../"]
+                    .iter()
+                    .any(|start| text.starts_with(start))
                     && Self::Path.accepts_text(text)
             }
             Self::Url => !text.is_empty(),
             // Names are printed as well.
-            Self::Identifier => (1..=63).contains(&text.len()) && !text.contains('\0') && !is_withheld(text),
+            Self::Identifier => {
+                (1..=63).contains(&text.len()) && !text.contains('\0') && !is_withheld(text)
+            }
             Self::Listen => text == OFF || text.parse::<SocketAddr>().is_ok(),
             Self::Bool | Self::Integer { .. } => false,
         }
@@ -117,14 +130,17 @@ impl Kind {
             Self::OneOf(words) => {
                 let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
                 match quoted.split_last() {
-                    Some((last, first)) if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+                    Some((last, first)) if !first.is_empty() => format!(
+                        "{} or \
+                        {last}",
+                        first.join(", ")
+                    ),
                     _ => quoted.concat(),
                 }
             }
-            Self::LogLevel => {
-                "off, error, warn, info, debug or trace, or a list such as \"info,agent_sync=debug\""
-                    .to_owned()
-            }
+            Self::LogLevel => "off, error, warn, info, debug or trace, or a list such as \
+                \"info,agent_sync=debug\""
+                .to_owned(),
             Self::Path => "the path of a file".to_owned(),
             Self::SecretFile => "the path of a file, starting with `/`, `./` or `../`".to_owned(),
             Self::Url => "a connection string".to_owned(),
@@ -149,12 +165,15 @@ impl Kind {
     }
 }
 
-/// Whether the text is `LEVEL`, `TARGET` `=` `LEVEL`: the part of the filter's language that a settings file needs.
+/// Whether the text is `LEVEL`, `TARGET` `=` `LEVEL`: the part of the filter's language that a
+/// settings file needs.
 fn is_directive(text: &str) -> bool {
     let (target, level) = text.trim().split_once('=').unwrap_or(("any", text.trim()));
     let level = level.to_ascii_lowercase();
     !target.is_empty()
-        && target.chars().all(|c| c.is_ascii_alphanumeric() || "_:-".contains(c))
+        && target
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_:-".contains(c))
         && ["off", "error", "warn", "info", "debug", "trace"].contains(&level.as_str())
 }
 
@@ -173,18 +192,34 @@ mod tests {
     #[test]
     fn a_file_is_not_coerced() {
         assert!(Kind::Bool.check(Given::Text("true")).is_err());
-        assert!(Kind::Integer { min: 1, max: 9 }.check(Given::Text("7")).is_err());
+        assert!(
+            Kind::Integer { min: 1, max: 9 }
+                .check(Given::Text("7"))
+                .is_err()
+        );
         assert!(Kind::OneOf(&["7"]).check(Given::Integer(7)).is_err());
     }
 
     #[test]
     fn bounds_are_inclusive() {
         let integer = Kind::Integer { min: 1, max: 9 };
-        let duration = Kind::Duration { min: "1s", max: "1m" };
+        let duration = Kind::Duration {
+            min: "1s",
+            max: "1m",
+        };
         for (value, fits) in [(0, false), (1, true), (9, true), (10, false)] {
-            assert_eq!(integer.check(Given::Integer(value)).is_ok(), fits, "{value}");
+            assert_eq!(
+                integer.check(Given::Integer(value)).is_ok(),
+                fits,
+                "{value}"
+            );
         }
-        for (value, fits) in [("999ms", false), ("1s", true), ("60s", true), ("61s", false)] {
+        for (value, fits) in [
+            ("999ms", false),
+            ("1s", true),
+            ("60s", true),
+            ("61s", false),
+        ] {
             assert_eq!(duration.check(Given::Text(value)).is_ok(), fits, "{value}");
         }
     }
@@ -202,7 +237,11 @@ mod tests {
             ("=info", false),
             ("agent sync=info", false),
         ] {
-            assert_eq!(Kind::LogLevel.check(Given::Text(text)).is_ok(), fits, "{text}");
+            assert_eq!(
+                Kind::LogLevel.check(Given::Text(text)).is_ok(),
+                fits,
+                "{text}"
+            );
         }
     }
 
@@ -220,18 +259,30 @@ mod tests {
             ("127.0.0.1:99999", false),
             ("", false),
         ] {
-            assert_eq!(Kind::Listen.check(Given::Text(text)).is_ok(), fits, "{text}");
+            assert_eq!(
+                Kind::Listen.check(Given::Text(text)).is_ok(),
+                fits,
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn no_mismatch_quotes_a_secret() {
         for kind in [Kind::Url, Kind::SecretFile] {
-            for given in
-                [Given::Bool(true), Given::Integer(12345), Given::Hidden("hunter2"), Given::Text("hunter2")]
-            {
+            for given in [
+                Given::Bool(true),
+                Given::Integer(12345),
+                Given::Hidden("hunter2"),
+                Given::Text("hunter2"),
+            ] {
                 let found = kind.found(given);
-                assert!(["true", "12345", "hunter2"].iter().all(|secret| !found.contains(secret)), "{found}");
+                assert!(
+                    ["true", "12345", "hunter2"]
+                        .iter()
+                        .all(|secret| !found.contains(secret)),
+                    "{found}"
+                );
             }
         }
     }

@@ -1,7 +1,9 @@
-//! The settings of one source: checked against the schema on the way in, and merged by the `config` crate.
+//! The settings of one source: checked against the schema on the way in, and merged by the `config`
+//! crate.
 //!
-//! Every value carries its origin, so that whatever is wrong, or in force, can be traced to a line or a variable. A value
-//! that does not fit is a problem even where a later source overrides it: it would come back the day that source goes.
+//! Every value carries its origin, so that whatever is wrong, or in force, can be traced to a line
+//! or a variable. A value that does not fit is a problem even where a later source overrides it: it
+//! would come back the day that source goes.
 
 use std::collections::BTreeMap;
 
@@ -19,9 +21,14 @@ pub(crate) const DEFAULT: &str = "default";
 /// What the origin of a variable starts with.
 const VARIABLE: &str = "environment variable ";
 
-/// The origin of a value that comes from an environment variable; its name, if nobody has put a connection string there.
+/// The origin of a value that comes from an environment variable; its name, if nobody has put a
+/// connection string there.
 pub(crate) fn variable(name: &str) -> String {
-    let name = if is_withheld(name) { "AGENT_SYNC__… (its name is not shown)" } else { name };
+    let name = if is_withheld(name) {
+        "AGENT_SYNC__… (its name is not shown)"
+    } else {
+        name
+    };
     format!("{VARIABLE}{name}")
 }
 
@@ -57,12 +64,14 @@ impl Layer {
         layer
     }
 
-    /// Says what a path leads to; reports it when it leads nowhere, or names a database in a way that cannot be.
+    /// Says what a path leads to; reports it when it leads nowhere, or names a database in a way
+    /// that cannot be.
     pub(crate) fn place(&mut self, path: &[String], origin: &str) -> Place {
         let place = schema::locate(path);
         if matches!(place, Place::Unknown) {
             let problem = Problem::new(named(path), origin, "is not a key that agent-sync knows");
-            self.problems.push(problem.remedy(suggest::remedy(path, |path| spell(path, origin))));
+            self.problems
+                .push(problem.remedy(suggest::remedy(path, |path| spell(path, origin))));
         } else if let [first, name] = path
             && first == "databases"
         {
@@ -73,14 +82,19 @@ impl Layer {
 
     fn database(&mut self, name: &str, origin: &str, place: Place) -> Place {
         let fits = (1..=63).contains(&name.len())
-            && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b));
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b));
         if fits {
-            self.databases.entry(name.to_owned()).or_insert_with(|| origin.to_owned());
+            self.databases
+                .entry(name.to_owned())
+                .or_insert_with(|| origin.to_owned());
             return place;
         }
         let expected = "1 to 63 of a-z, 0-9, `_` and `-` as the name of a database";
         self.problems.push(
-            Problem::mismatch("databases", origin, expected, shown(name)).remedy("rename the database"),
+            Problem::mismatch("databases", origin, expected, shown(name))
+                .remedy("rename the database"),
         );
         Place::Unknown
     }
@@ -97,17 +111,27 @@ impl Layer {
         let dotted = path.join(".");
         match key.kind.check(given) {
             Ok(ValueKind::String(text)) if matches!(key.kind, Kind::Path | Kind::SecretFile) => {
-                match bases.resolve(key.kind, &text).into_os_string().into_string() {
+                match bases
+                    .resolve(key.kind, &text)
+                    .into_os_string()
+                    .into_string()
+                {
                     Ok(text) => self.insert(&dotted, text.into(), origin),
                     Err(_) => {
-                        self.problems.push(Problem::mismatch(dotted, origin, "UTF-8", "another encoding"));
+                        self.problems.push(Problem::mismatch(
+                            dotted,
+                            origin,
+                            "UTF-8",
+                            "another encoding",
+                        ));
                     }
                 }
             }
             Ok(value) => self.insert(&dotted, value, origin),
             Err(mismatch) => {
                 let problem = Problem::mismatch(&dotted, origin, mismatch.expected, mismatch.found);
-                self.problems.push(problem.remedy(example(path, key, origin)));
+                self.problems
+                    .push(problem.remedy(example(path, key, origin)));
             }
         }
     }
@@ -162,19 +186,32 @@ impl Layer {
         let mut parts: Vec<_> = dotted.split('.').collect();
         let Some(last) = parts.pop() else { return };
         for part in parts {
-            let next =
-                table.entry(part.to_owned()).or_insert_with(|| Value::new(None, Map::<String, Value>::new()));
-            let ValueKind::Table(inner) = &mut next.kind else { return };
+            let next = table
+                .entry(part.to_owned())
+                .or_insert_with(|| Value::new(None, Map::<String, Value>::new()));
+            let ValueKind::Table(inner) = &mut next.kind else {
+                return;
+            };
             table = inner;
         }
         table.insert(last.to_owned(), Value::new(Some(&origin.to_owned()), kind));
     }
 }
 
-/// A path that somebody made up. In quotes, TOML takes any text for a key, and such text is shown with care.
+/// A path that somebody made up. In quotes, TOML takes any text for a key, and such text is shown
+/// with care.
 fn named(path: &[String]) -> String {
-    let plain = |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b));
-    let parts = path.iter().map(|part| if plain(part) { part.clone() } else { shown(part) });
+    let plain = |part: &str| {
+        part.bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b))
+    };
+    let parts = path.iter().map(|part| {
+        if plain(part) {
+            part.clone()
+        } else {
+            shown(part)
+        }
+    });
     parts.collect::<Vec<_>>().join(".")
 }
 
@@ -197,9 +234,16 @@ fn spell(path: &[String], origin: &str) -> String {
 fn example(path: &[String], key: &Key, origin: &str) -> String {
     let example = key.example();
     if origin.starts_with(VARIABLE) {
-        format!("for example `{}={}`", spell(path, origin), example.trim_matches('"'))
+        format!(
+            "for example `{}={}`",
+            spell(path, origin),
+            example.trim_matches('"')
+        )
     } else {
-        format!("for example `{} = {example}`", path.last().map_or("", String::as_str))
+        format!(
+            "for example `{} = {example}`",
+            path.last().map_or("", String::as_str)
+        )
     }
 }
 

@@ -1,4 +1,5 @@
-//! Puts the sources over one another and makes typed settings of the result, or reports everything that is wrong.
+//! Puts the sources over one another and makes typed settings of the result, or reports everything
+//! that is wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -18,7 +19,9 @@ use super::layer::{DEFAULT, Layer, variable};
 use super::merged::{Merged, read};
 use super::problem::{Problem, SettingsError, is_withheld, shown};
 use super::secrets::SecretFiles;
-use super::{Admin, Announce, Capture, History, Log, Reconcile, Reconnect, Rules, Settings, Shutdown, Sync};
+use super::{
+    Admin, Announce, Capture, History, Log, Reconcile, Reconnect, Rules, Settings, Shutdown, Sync,
+};
 
 /// The settings file that is read when none is named and this one exists.
 const DEFAULT_FILE: &str = "/etc/agent-sync/agent-sync.toml";
@@ -32,7 +35,8 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Of this environment: the file is `config`, else `$AGENT_SYNC_CONFIG`, else `default_file` when it exists.
+    /// Of this environment: the file is `config`, else `$AGENT_SYNC_CONFIG`, else `default_file`
+    /// when it exists.
     pub fn new(
         config: Option<&Path>,
         default_file: Option<&Path>,
@@ -44,7 +48,11 @@ impl Sources {
             (None, Some(path)) => Some((path.into(), variable("AGENT_SYNC_CONFIG"))),
             (None, None) => None,
         };
-        Self { file, default_file: default_file.map(Path::to_owned), env }
+        Self {
+            file,
+            default_file: default_file.map(Path::to_owned),
+            env,
+        }
     }
 
     /// Of this process.
@@ -70,7 +78,10 @@ impl Loaded {
     /// Each of those files once, whatever databases have their secrets in it.
     pub fn exposed_files(&self) -> Vec<&Exposed> {
         let mut seen = BTreeSet::new();
-        self.exposed.iter().filter(|exposed| seen.insert(&exposed.file)).collect()
+        self.exposed
+            .iter()
+            .filter(|exposed| seen.insert(&exposed.file))
+            .collect()
     }
 }
 
@@ -107,12 +118,14 @@ pub(super) fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
         }
     }
     if problems.iter().any(|problem| problem.key.is_empty()) {
-        // Something could not be read at all, and what is missing for that reason only is not missing.
+        // Something could not be read at all, and what is missing for that reason only is not
+        // missing.
         return Err(SettingsError { problems });
     }
     let notes = database_url(&sources.env, &mut names, &mut layers, &mut problems);
 
-    // A key that has a problem is not missing, and nothing that follows from it is worth a line of its own.
+    // A key that has a problem is not missing, and nothing that follows from it is worth a line of
+    // its own.
     let reported: BTreeSet<_> = problems.iter().map(|problem| problem.key.clone()).collect();
     let defaults = Layer::defaults(names.keys());
     let first = Merged::of([&defaults].into_iter().chain(&layers));
@@ -135,26 +148,38 @@ pub(super) fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
     };
     let entries = entries(&merged, &settings, &dsns);
     let exposed = exposed(&merged, &dsns);
-    Ok(Loaded { settings, entries, notes, exposed })
+    Ok(Loaded {
+        settings,
+        entries,
+        notes,
+        exposed,
+    })
 }
 
-/// The files with a secret that others can read or change: those of secrets, and the settings files that hold a password.
+/// The files with a secret that others can read or change: those of secrets, and the settings files
+/// that hold a password.
 fn exposed(merged: &Merged, dsns: &BTreeMap<String, Connection>) -> Vec<Exposed> {
     let files_of = |name: &str, connection: &Connection| {
         let path = |key: &str| format!("databases.{name}.{key}");
-        let secrets = ["url_file", "password_file"].into_iter().filter_map(|key| merged.text(&path(key)));
+        let secrets = ["url_file", "password_file"]
+            .into_iter()
+            .filter_map(|key| merged.text(&path(key)));
         let mut files: Vec<_> = secrets.map(PathBuf::from).collect();
         if connection.dsn.config.get_password().is_some() && merged.text(&path("url")).is_some() {
             // A line of a file; a variable has none.
             let origin = merged.origin(&path("url"));
-            let line = origin.rsplit_once(':').filter(|(_, line)| line.parse::<u32>().is_ok());
+            let line = origin
+                .rsplit_once(':')
+                .filter(|(_, line)| line.parse::<u32>().is_ok());
             files.extend(line.map(|(file, _)| PathBuf::from(file)));
         }
         files
     };
     dsns.iter()
         .flat_map(|(name, connection)| {
-            files_of(name, connection).into_iter().filter_map(|file| Exposed::of(name, &file))
+            files_of(name, connection)
+                .into_iter()
+                .filter_map(|file| Exposed::of(name, &file))
         })
         .collect()
 }
@@ -165,13 +190,20 @@ fn files(sources: &Sources, problems: &mut Vec<Problem>) -> Vec<Layer> {
     let main = match (&sources.file, &sources.default_file) {
         (Some((path, named_by)), _) if is_withheld(&path.to_string_lossy()) => {
             let found = shown(&path.to_string_lossy());
-            let mistake = Problem::mismatch("", named_by.clone(), "the path of the settings file", found);
-            problems.push(mistake.remedy("a connection string goes into DATABASE_URL, or into the file"));
+            let mistake =
+                Problem::mismatch("", named_by.clone(), "the path of the settings file", found);
+            problems.push(
+                mistake.remedy("a connection string goes into DATABASE_URL, or into the file"),
+            );
             return layers;
         }
         (Some((path, named_by)), _) => {
             let mut layer = file::read(path, credentials);
-            for problem in layer.problems.iter_mut().filter(|problem| problem.key.is_empty()) {
+            for problem in layer
+                .problems
+                .iter_mut()
+                .filter(|problem| problem.key.is_empty())
+            {
                 // A file that cannot be read has no line to point at; who named it is what helps.
                 if problem.source == path.display().to_string() {
                     problem.source = format!("{} ({named_by})", problem.source);
@@ -209,12 +241,33 @@ fn typed(
         let table = merged.get(&format!("databases.{name}"))?;
         let raw: RawDatabase = read(table, problems)?;
         let origin = |key: &str| merged.origin(&format!("databases.{name}.{key}"));
-        let files = SecretFiles::of(name, names.get(name).map_or(DEFAULT, |origin| origin), sources);
-        let database = Database::build(name, raw, connection.dsn.config.clone(), files, &origin, problems);
+        let files = SecretFiles::of(
+            name,
+            names.get(name).map_or(DEFAULT, |origin| origin),
+            sources,
+        );
+        let database = Database::build(
+            name,
+            raw,
+            connection.dsn.config.clone(),
+            files,
+            &origin,
+            problems,
+        );
         databases.extend(database.map(|database| (name.clone(), database)));
     }
     let Global {
-        log, rules, capture, sync, announce, history, reconcile, reconnect, shutdown, admin, ..
+        log,
+        rules,
+        capture,
+        sync,
+        announce,
+        history,
+        reconcile,
+        reconnect,
+        shutdown,
+        admin,
+        ..
     } = global;
     Some(Settings {
         log,
@@ -241,12 +294,25 @@ fn shared(merged: &Merged, dsns: &BTreeMap<String, Connection>, problems: &mut V
         if let Some((other, first)) = first {
             let path = |name: &str| {
                 let inline = merged.text(&format!("databases.{name}.url")).is_some();
-                format!("databases.{name}.{}", if inline { "url" } else { "url_file" })
+                format!(
+                    "databases.{name}.{}",
+                    if inline { "url" } else { "url_file" }
+                )
             };
-            let found = format!("the server and the database of {} ({})", path(other), first.source);
-            let problem = Problem::mismatch(path(name), &connection.source, "a database of its own", found);
+            let found = format!(
+                "the server and the database of {} ({})",
+                path(other),
+                first.source
+            );
+            let problem = Problem::mismatch(
+                path(name),
+                &connection.source,
+                "a database of its own",
+                found,
+            );
             problems.push(problem.remedy(
-                "the two would share one install, and each would take changes of the other: keep one entry for each database",
+                "the two would share one install, and each would take changes of the other: keep \
+                one entry for each database",
             ));
         }
     }
@@ -256,26 +322,48 @@ fn shared(merged: &Merged, dsns: &BTreeMap<String, Connection>, problems: &mut V
 fn together(global: &Global, merged: &Merged, problems: &mut Vec<Problem>) {
     let mut compare = |fits: bool, key: &str, other: &str, relation: &str| {
         // A value that was refused has left its default behind, which is nothing to complain about.
-        if !fits && !problems.iter().any(|problem| [key, other].contains(&&*problem.key)) {
+        if !fits
+            && !problems
+                .iter()
+                .any(|problem| [key, other].contains(&&*problem.key))
+        {
             // Of the two, the one that was set by hand is the one to point at.
             let (at, relation) = match merged.origin(key) {
-                source if source == DEFAULT => {
-                    (other, if relation == "shorter" { "longer" } else { "no shorter" })
-                }
+                source if source == DEFAULT => (
+                    other,
+                    if relation == "shorter" {
+                        "longer"
+                    } else {
+                        "no shorter"
+                    },
+                ),
                 _ => (key, relation),
             };
             let than = if at == key { other } else { key };
-            let expected =
-                format!("a duration {relation} than {than} ({})", merged.text(than).unwrap_or_default());
+            let expected = format!(
+                "a duration {relation} than {than} ({})",
+                merged.text(than).unwrap_or_default()
+            );
             let found = format!("{:?}", merged.text(at).unwrap_or_default());
             problems.push(
-                Problem::mismatch(at, merged.origin(at), expected, found).remedy("change one of the two"),
+                Problem::mismatch(at, merged.origin(at), expected, found)
+                    .remedy("change one of the two"),
             );
         }
     };
     let (sync, reconnect) = (&global.sync, &global.reconnect);
     let fits = sync.lock_timeout < sync.statement_timeout;
-    compare(fits, "sync.lock_timeout", "sync.statement_timeout", "shorter");
+    compare(
+        fits,
+        "sync.lock_timeout",
+        "sync.statement_timeout",
+        "shorter",
+    );
     let fits = reconnect.initial_delay <= reconnect.max_delay;
-    compare(fits, "reconnect.initial_delay", "reconnect.max_delay", "no longer");
+    compare(
+        fits,
+        "reconnect.initial_delay",
+        "reconnect.max_delay",
+        "no longer",
+    );
 }

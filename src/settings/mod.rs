@@ -1,13 +1,15 @@
-//! The settings: from every source to one set of typed, valid values, or to every reason why not (I3).
+//! The settings: from every source to one set of typed, valid values, or to every reason why not
+//! (I3).
 //!
-//! Sources, the later the stronger: built-in defaults; what the connection string says about itself (`sslmode`); the
-//! settings file; `databases.d/*.toml` beside it; the environment. `schema` lists every key, and `layer` checks what
-//! a source says against it; `bases` says where relative paths lead; `merged` puts the sources over one another; `connection` and `dsn` take connection
-//! strings apart; `load` is the order of it all; `secrets` reads the files of secrets again before each connection. The types of this module and of `database` are what the rest of the
-//! program sees.
+//! Sources, the later the stronger: built-in defaults; what the connection string says about itself
+//! (`sslmode`); the settings file; `databases.d/*.toml` beside it; the environment. `schema` lists
+//! every key, and `layer` checks what a source says against it; `bases` says where relative paths
+//! lead; `merged` puts the sources over one another; `connection` and `dsn` take connection strings
+//! apart; `load` is the order of it all; `secrets` reads the files of secrets again before each
+//! connection. The types of this module and of `database` are what the rest of the program sees.
 //!
-//! Invariants: a [`Settings`] is valid as a whole, and loading it opens no connection. Secrets are never printed: not by
-//! `Debug`, not in a [`Problem`], not by `agent-sync config`.
+//! Invariants: a [`Settings`] is valid as a whole, and loading it opens no connection. Secrets are
+//! never printed: not by `Debug`, not in a [`Problem`], not by `agent-sync config`.
 
 mod bases;
 pub(crate) mod bounded;
@@ -41,7 +43,9 @@ use serde::{Deserialize, Deserializer, de};
 use self::problem::shown;
 use crate::exit::Fault;
 
-pub use database::{AgentsColumns, AgentsTable, ConfigurationsColumns, ConfigurationsTable, Database, Tls};
+pub use database::{
+    AgentsColumns, AgentsTable, ConfigurationsColumns, ConfigurationsTable, Database, Tls,
+};
 pub(crate) use dsn::is_local;
 pub use entries::Entry;
 pub use exposed::Exposed;
@@ -210,7 +214,9 @@ fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAdd
     if text == kind::OFF {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|_| de::Error::custom("not an address and a port"))
+    text.parse()
+        .map(Some)
+        .map_err(|_| de::Error::custom("not an address and a port"))
 }
 
 impl Settings {
@@ -224,16 +230,22 @@ impl Settings {
         load::load(sources)
     }
 
-    /// The databases of these names, in the order of the settings; all of them where no name is given.
+    /// The databases of these names, in the order of the settings; all of them where no name is
+    /// given.
     ///
-    /// That there is none is a fault of the verb that needs one, not of the settings: some verbs need none.
+    /// That there is none is a fault of the verb that needs one, not of the settings: some verbs
+    /// need none.
     pub fn select(&self, names: &[String]) -> Result<Vec<&Database>, Fault> {
         if self.databases.is_empty() {
             return Err(Fault::usage("no database is configured").remedy(
-                "add a table `[databases.NAME]` with a url to the settings file, or set DATABASE_URL",
+                "add a table `[databases.NAME]` with a url to the settings file, or set \
+                DATABASE_URL",
             ));
         }
-        let unknown: Vec<_> = names.iter().filter(|name| !self.databases.contains_key(*name)).collect();
+        let unknown: Vec<_> = names
+            .iter()
+            .filter(|name| !self.databases.contains_key(*name))
+            .collect();
         if !unknown.is_empty() {
             let unknown: Vec<_> = unknown.iter().map(|name| shown(name)).collect();
             let known: Vec<_> = self.databases.keys().map(String::as_str).collect();

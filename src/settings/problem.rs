@@ -1,7 +1,8 @@
-//! What is wrong with the settings: every mistake at once, one a line, with where it is and what to do.
+//! What is wrong with the settings: every mistake at once, one a line, with where it is and what to
+//! do.
 //!
-//! Invariant: a problem never quotes a secret. Values reach this page only through [`shown`], which withholds
-//! whatever looks like a connection string, because people put those into the wrong key.
+//! Invariant: a problem never quotes a secret. Values reach this page only through [`shown`], which
+//! withholds whatever looks like a connection string, because people put those into the wrong key.
 
 use std::fmt;
 
@@ -21,8 +22,17 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(crate) fn new(key: impl Into<String>, source: impl Into<String>, what: impl Into<String>) -> Self {
-        Self { key: key.into(), source: source.into(), what: what.into(), remedy: String::new() }
+    pub(crate) fn new(
+        key: impl Into<String>,
+        source: impl Into<String>,
+        what: impl Into<String>,
+    ) -> Self {
+        Self {
+            key: key.into(),
+            source: source.into(),
+            what: what.into(),
+            remedy: String::new(),
+        }
     }
 
     pub(crate) fn mismatch(
@@ -90,13 +100,17 @@ impl std::error::Error for SettingsError {}
 /// The longest value that is quoted in full.
 const LONGEST: usize = 60;
 
-/// Whether a value looks like a connection string or a part of one with the password, which people put into the wrong place, and with
-/// typing errors: a URL with its scheme or its credentials, a pair with a password, or a line of a password file.
+/// Whether a value looks like a connection string or a part of one with the password, which people
+/// put into the wrong place, and with typing errors: a URL with its scheme or its credentials, a
+/// pair with a password, or a line of a password file.
 pub fn is_withheld(text: &str) -> bool {
     const SCHEMES: [&str; 5] = ["://", ":\\\\", "%3a", "postgres:", "postgresql:"];
     const KEYS: [&str; 4] = ["password", "passwd", "pwd", "pgpass"];
     let text = text.to_lowercase();
-    let has_credentials = || text.split_once(':').is_some_and(|(_, rest)| rest.find('@') > Some(0));
+    let has_credentials = || {
+        text.split_once(':')
+            .is_some_and(|(_, rest)| rest.find('@') > Some(0))
+    };
     let has_password = |key: &&str| {
         text.match_indices(key).any(|(at, key)| {
             let rest = text[at + key.len()..].trim_start();
@@ -112,14 +126,16 @@ pub fn is_withheld(text: &str) -> bool {
 /// Whether it is `host:port:database:user:password`.
 fn is_password_line(text: &str) -> bool {
     let fields: Vec<_> = text.splitn(5, ':').collect();
-    let is_port = |port: &str| port == "*" || !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit());
+    let is_port =
+        |port: &str| port == "*" || !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit());
     fields.len() == 5 && is_port(fields[1]) && !fields[4].is_empty()
 }
 
 /// What is said in the place of a connection string.
 pub(crate) const WITHHELD: &str = "what looks like a connection string (not shown)";
 
-/// A value as an error may quote it: escaped, cut, and withheld when it looks like a connection string.
+/// A value as an error may quote it: escaped, cut, and withheld when it looks like a connection
+/// string.
 pub(crate) fn shown(text: &str) -> String {
     if is_withheld(text) {
         return WITHHELD.to_owned();

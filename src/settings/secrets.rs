@@ -1,7 +1,9 @@
-//! Secrets in files, read again before each connection (G15): a rotated password needs no reload and no restart.
+//! Secrets in files, read again before each connection (G15): a rotated password needs no reload
+//! and no restart.
 //!
-//! A database whose URL is in a file is made anew as a whole, by the code that loads settings, from what the sources say about it
-//! and the new URL. A database with a file for its password alone takes the new password.
+//! A database whose URL is in a file is made anew as a whole, by the code that loads settings, from
+//! what the sources say about it and the new URL. A database with a file for its password alone
+//! takes the new password.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -34,14 +36,24 @@ pub(super) struct SecretFiles {
 impl SecretFiles {
     /// Those of a database, out of the merged sources; none where there is nothing to read again.
     pub(super) fn of(name: &str, origin: &str, sources: &Merged) -> Option<Self> {
-        let file = |key: &str| sources.text(&format!("databases.{name}.{key}")).map(PathBuf::from);
+        let file = |key: &str| {
+            sources
+                .text(&format!("databases.{name}.{key}"))
+                .map(PathBuf::from)
+        };
         let (url, password) = (file("url_file"), file("password_file"));
         if url.is_none() && password.is_none() {
             return None;
         }
         let given = sources.get(&format!("databases.{name}")).cloned();
         let given = Arc::new(Layer::of_database(name, given.filter(|_| url.is_some())));
-        Some(Self { name: name.to_owned(), origin: origin.to_owned(), url, password, given })
+        Some(Self {
+            name: name.to_owned(),
+            origin: origin.to_owned(),
+            url,
+            password,
+            given,
+        })
     }
 
     /// Whether the password comes from a file, with a URL or by itself.
@@ -54,7 +66,8 @@ impl SecretFiles {
         let mut problems = Vec::new();
         let made = match (&self.url, &self.password) {
             (Some(_), _) => self.rebuild(&mut problems),
-            (None, Some(file)) => match read_secret(file, &self.key("password_file"), &self.origin) {
+            (None, Some(file)) => match read_secret(file, &self.key("password_file"), &self.origin)
+            {
                 Ok(password) => Some(database.with_password(password.expose_secret())),
                 Err(problem) => {
                     problems.push(problem);
@@ -63,7 +76,8 @@ impl SecretFiles {
             },
             (None, None) => Some(database.clone()),
         };
-        made.filter(|_| problems.is_empty()).ok_or(SettingsError { problems })
+        made.filter(|_| problems.is_empty())
+            .ok_or(SettingsError { problems })
     }
 
     fn key(&self, key: &str) -> String {
@@ -85,7 +99,8 @@ impl SecretFiles {
     }
 }
 
-/// Equal where the same files are read and the same is made of them. Lines of the settings file may have moved.
+/// Equal where the same files are read and the same is made of them. Lines of the settings file may
+/// have moved.
 impl PartialEq for SecretFiles {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
@@ -101,7 +116,10 @@ impl Eq for SecretFiles {}
 impl fmt::Debug for SecretFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { url, password, .. } = self;
-        f.debug_struct("SecretFiles").field("url", url).field("password", password).finish_non_exhaustive()
+        f.debug_struct("SecretFiles")
+            .field("url", url)
+            .field("password", password)
+            .finish_non_exhaustive()
     }
 }
 
@@ -110,7 +128,9 @@ pub(super) fn same(one: &Value, other: &Value) -> bool {
     match (&one.kind, &other.kind) {
         (ValueKind::Table(one), ValueKind::Table(other)) => {
             one.len() == other.len()
-                && one.iter().all(|(key, value)| other.get(key).is_some_and(|other| same(value, other)))
+                && one
+                    .iter()
+                    .all(|(key, value)| other.get(key).is_some_and(|other| same(value, other)))
         }
         (one, other) => one == other,
     }

@@ -6,7 +6,9 @@ use super::schema;
 ///
 /// `path` ends at the first part that is not known. `spell` writes a path the way its source does.
 pub(crate) fn remedy(path: &[String], spell: impl Fn(&[String]) -> String) -> String {
-    let Some((wrong, parent)) = path.split_last() else { return String::new() };
+    let Some((wrong, parent)) = path.split_last() else {
+        return String::new();
+    };
     let known = schema::children(parent);
     let near = known
         .iter()
@@ -16,12 +18,21 @@ pub(crate) fn remedy(path: &[String], spell: impl Fn(&[String]) -> String) -> St
     if let Some((_, name)) = near {
         return format!("did you mean `{}`?", spell(&sibling(parent, name)));
     }
-    // A key of that very name in another section: what a forgotten or misplaced section header leads to.
-    let elsewhere = schema::KEYS.iter().find(|key| key.path.rsplit('.').next() == Some(wrong.as_str()));
+    // A key of that very name in another section: what a forgotten or misplaced section header
+    // leads to.
+    let elsewhere = schema::KEYS
+        .iter()
+        .find(|key| key.path.rsplit('.').next() == Some(wrong.as_str()));
     if let Some(key) = elsewhere {
-        let database = parent.get(1).filter(|_| parent[0] == "databases").map_or("NAME", String::as_str);
-        let parts: Vec<_> =
-            key.path.split('.').map(|part| if part == "*" { database } else { part }.to_owned()).collect();
+        let database = parent
+            .get(1)
+            .filter(|_| parent[0] == "databases")
+            .map_or("NAME", String::as_str);
+        let parts: Vec<_> = key
+            .path
+            .split('.')
+            .map(|part| if part == "*" { database } else { part }.to_owned())
+            .collect();
         return format!("did you mean `{}`?", spell(&parts));
     }
     if known.is_empty() {
@@ -30,7 +41,8 @@ pub(crate) fn remedy(path: &[String], spell: impl Fn(&[String]) -> String) -> St
     format!("known here: {}", known.join(", "))
 }
 
-/// How far a word is from a name, or from the beginning of it: `password` is near to `password_file`.
+/// How far a word is from a name, or from the beginning of it: `password` is near to
+/// `password_file`.
 fn likeness(wrong: &str, name: &str) -> usize {
     let whole = distance(wrong, name);
     match name.get(..wrong.len()) {
@@ -74,8 +86,14 @@ mod tests {
     #[test]
     fn a_slip_of_the_pen_is_recognised() {
         assert_eq!(suggestion("log.fromat"), "did you mean `log.format`?");
-        assert_eq!(suggestion("databases.eu.password"), "did you mean `databases.eu.password_file`?");
-        assert_eq!(suggestion("databases.eu.passwrod"), "did you mean `databases.eu.password_file`?");
+        assert_eq!(
+            suggestion("databases.eu.password"),
+            "did you mean `databases.eu.password_file`?"
+        );
+        assert_eq!(
+            suggestion("databases.eu.passwrod"),
+            "did you mean `databases.eu.password_file`?"
+        );
         assert_eq!(suggestion("databses"), "did you mean `databases`?");
         assert_eq!(
             suggestion("databases.eu.agents.columns.slugs"),
@@ -86,7 +104,10 @@ mod tests {
     #[test]
     fn a_key_in_the_wrong_section_is_found() {
         assert_eq!(suggestion("batch_size"), "did you mean `sync.batch_size`?");
-        assert_eq!(suggestion("url_file"), "did you mean `databases.NAME.url_file`?");
+        assert_eq!(
+            suggestion("url_file"),
+            "did you mean `databases.NAME.url_file`?"
+        );
         assert_eq!(
             suggestion("databases.eu.voice_id"),
             "did you mean `databases.eu.configurations.columns.voice_id`?"
@@ -96,6 +117,9 @@ mod tests {
     #[test]
     fn otherwise_the_known_keys_are_listed() {
         assert_eq!(suggestion("log.colour"), "known here: format, level");
-        assert_eq!(suggestion("log.level.x"), "`log.level` holds a single value");
+        assert_eq!(
+            suggestion("log.level.x"),
+            "`log.level` holds a single value"
+        );
     }
 }

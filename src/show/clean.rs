@@ -1,8 +1,10 @@
-//! What a terminal, a log and HTTP may see: the one place where text from a row, a file or the network is made harmless.
+//! What a terminal, a log and HTTP may see: the one place where text from a row, a file or the
+//! network is made harmless.
 //!
-//! The writers of standard output, of standard error, of the log and of HTTP take a [`Clean`], which only this module makes. A control
-//! character (C0, C1), a mark that turns the direction of writing and a separator of lines or paragraphs becomes `\u` and four
-//! hexadecimal digits. In JSON that is the same text; everywhere else the reader sees that the character is there.
+//! The writers of standard output, of standard error, of the log and of HTTP take a [`Clean`],
+//! which only this module makes. A control character (C0, C1), a mark that turns the direction of
+//! writing and a separator of lines or paragraphs becomes `\u` and four hexadecimal digits. In JSON
+//! that is the same text; everywhere else the reader sees that the character is there.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -24,23 +26,31 @@ impl<'a> Clean<'a> {
         Self(replaced(text, |c| c == '\n' || c == '\t'))
     }
 
-    /// Text of several lines with colours: the sequences that set colours and weight stay, and no other.
+    /// Text of several lines with colours: the sequences that set colours and weight stay, and no
+    /// other.
     pub fn styled(text: &'a str) -> Self {
         if !text.contains(ESCAPE) {
             return Self::lines(text);
         }
         let mut pieces = text.split(ESCAPE);
-        let mut out = Self::lines(pieces.next().unwrap_or_default()).0.into_owned();
+        let mut out = Self::lines(pieces.next().unwrap_or_default())
+            .0
+            .into_owned();
         for piece in pieces {
             let (style, rest) = piece.split_at(style(piece));
-            out.push_str(if style.is_empty() { r"\u001b" } else { "\u{1b}" });
+            out.push_str(if style.is_empty() {
+                r"\u001b"
+            } else {
+                "\u{1b}"
+            });
             out.push_str(style);
             out.push_str(&Self::lines(rest).0);
         }
         Self(out.into())
     }
 
-    /// What a program is to read to the letter, made of settings and of this program alone: SQL, completions, the manual page.
+    /// What a program is to read to the letter, made of settings and of this program alone: SQL,
+    /// completions, the manual page.
     pub(crate) fn verbatim(text: &'a str) -> Self {
         Self(text.into())
     }
@@ -64,13 +74,20 @@ impl fmt::Display for Clean<'_> {
 
 const ESCAPE: char = '\u{1b}';
 
-/// The length of the sequence that a text behind an escape begins with, if it is one that sets a colour or a weight.
+/// The length of the sequence that a text behind an escape begins with, if it is one that sets a
+/// colour or a weight.
 fn style(text: &str) -> usize {
-    let Some(end) = text.strip_prefix('[').and_then(|rest| rest.find('m')) else { return 0 };
+    let Some(end) = text.strip_prefix('[').and_then(|rest| rest.find('m')) else {
+        return 0;
+    };
     // Not among them: blinking, hidden text, backgrounds.
     let plain = |code: &str| matches!(code.parse(), Ok(0..=4 | 22..=24 | 30..=37 | 39 | 90..=97));
     let codes = text.get(1..=end).unwrap_or_default();
-    if codes.is_empty() || codes.split(';').all(plain) { end + 2 } else { 0 }
+    if codes.is_empty() || codes.split(';').all(plain) {
+        end + 2
+    } else {
+        0
+    }
 }
 
 fn replaced(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
@@ -95,8 +112,17 @@ mod tests {
 
     /// C0 and C1, the marks that turn the direction of writing, and the separators.
     fn harmful() -> impl Iterator<Item = char> {
-        let ranges = ['\0'..='\u{1f}', '\u{7f}'..='\u{9f}', '\u{200e}'..='\u{200f}', '\u{2028}'..='\u{202e}'];
-        ranges.into_iter().flatten().chain('\u{2066}'..='\u{2069}').chain(['\u{61c}'])
+        let ranges = [
+            '\0'..='\u{1f}',
+            '\u{7f}'..='\u{9f}',
+            '\u{200e}'..='\u{200f}',
+            '\u{2028}'..='\u{202e}',
+        ];
+        ranges
+            .into_iter()
+            .flatten()
+            .chain('\u{2066}'..='\u{2069}')
+            .chain(['\u{61c}'])
     }
 
     #[test]
@@ -105,7 +131,11 @@ mod tests {
             let text = format!("a{c}b");
             let escaped = format!("a\\u{:04x}b", u32::from(c));
             assert_eq!(Clean::line(&text).as_str(), escaped);
-            let lines = if c == '\n' || c == '\t' { &text } else { &escaped };
+            let lines = if c == '\n' || c == '\t' {
+                &text
+            } else {
+                &escaped
+            };
             assert_eq!(Clean::lines(&text).as_str(), lines);
             assert_eq!(Clean::styled(&text).as_str(), lines);
         }
@@ -120,14 +150,27 @@ mod tests {
             let value = serde_json::json!({ format!("k{c}"): format!("v{c}") });
             let text = serde_json::to_string_pretty(&value).unwrap_or_default();
             let clean = Clean::lines(&text);
-            assert!(!clean.as_str().replace('\n', "").contains(disturbs), "{c:?}");
-            assert_eq!(serde_json::from_str::<serde_json::Value>(clean.as_str()).ok(), Some(value));
+            assert!(
+                !clean.as_str().replace('\n', "").contains(disturbs),
+                "{c:?}"
+            );
+            assert_eq!(
+                serde_json::from_str::<serde_json::Value>(clean.as_str()).ok(),
+                Some(value)
+            );
         }
     }
 
     #[test]
     fn s10_of_escape_sequences_only_colours_pass() {
-        for colour in ["\u{1b}[0m", "\u{1b}[m", "\u{1b}[1m", "\u{1b}[31m", "\u{1b}[1;32m", "\u{1b}[90m"] {
+        for colour in [
+            "\u{1b}[0m",
+            "\u{1b}[m",
+            "\u{1b}[1m",
+            "\u{1b}[31m",
+            "\u{1b}[1;32m",
+            "\u{1b}[90m",
+        ] {
             let text = format!("a{colour}b");
             assert_eq!(Clean::styled(&text).as_str(), text);
         }

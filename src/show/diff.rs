@@ -1,10 +1,12 @@
 //! What is different between two states of a configuration, field by field. Pure.
 //!
-//! The sections of `provider_config` that the rules own parts of, and `voice_settings`, are looked into; anything else is
-//! one field. A column that is JSON in a string is read all the same (T4), and that it is one is a difference of its own.
+//! The sections of `provider_config` that the rules own parts of, and `voice_settings`, are looked
+//! into; anything else is one field. A column that is JSON in a string is read all the same (T4),
+//! and that it is one is a difference of its own.
 //!
-//! Invariant: what may be a prompt or a key is never in the outcome (G11). A prompt is told by its length; the text of a
-//! JSON string is told where a rule reads or writes it, and anywhere else only what it is.
+//! Invariant: what may be a prompt or a key is never in the outcome (G11). A prompt is told by its
+//! length; the text of a JSON string is told where a rule reads or writes it, and anywhere else
+//! only what it is.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -56,8 +58,8 @@ pub struct Difference {
 }
 
 impl Value {
-    /// Writes it into an object of JSON: the very value under its name, number by digit; what may not be told in words, under
-    /// a name that says so.
+    /// Writes it into an object of JSON: the very value under its name, number by digit; what may
+    /// not be told in words, under a name that says so.
     fn write<M: SerializeMap>(&self, object: &mut M, name: &str) -> Result<(), M::Error> {
         match self {
             Self::Told(raw) => {
@@ -124,20 +126,52 @@ pub fn diff(rules: &Rules, current: &Configuration<'_>, expected: &Configuration
     let name = |text: Option<&str>| text.map(|text| Value::Told(json::quote(text)));
     let prompt = |text: Option<&str>| text.map(|text| Value::Length(characters(text)));
     let number = |text: Option<&str>| text.map(|text| Value::Told(number(text)));
-    let mut column =
-        |column, current: Option<&str>, expected: Option<&str>, told: &dyn Fn(Option<&str>) -> _| {
-            if current != expected {
-                let (current, expected) = (told(current), told(expected));
-                diff.differences.push(Difference { column, inside: None, current, expected });
-            }
-        };
+    let mut column = |column,
+                      current: Option<&str>,
+                      expected: Option<&str>,
+                      told: &dyn Fn(Option<&str>) -> _| {
+        if current != expected {
+            let (current, expected) = (told(current), told(expected));
+            diff.differences.push(Difference {
+                column,
+                inside: None,
+                current,
+                expected,
+            });
+        }
+    };
     column("agent_name", current.agent_name, expected.agent_name, &name);
-    column("system_prompt", current.system_prompt, expected.system_prompt, &prompt);
-    column("agent_image", current.agent_image, expected.agent_image, &image);
+    column(
+        "system_prompt",
+        current.system_prompt,
+        expected.system_prompt,
+        &prompt,
+    );
+    column(
+        "agent_image",
+        current.agent_image,
+        expected.agent_image,
+        &image,
+    );
     column("voice_id", current.voice_id, expected.voice_id, &name);
-    column("temperature", current.temperature, expected.temperature, &number);
-    diff.json("voice_settings", rules, current.voice_settings, expected.voice_settings);
-    diff.json("provider_config", rules, current.provider_config, expected.provider_config);
+    column(
+        "temperature",
+        current.temperature,
+        expected.temperature,
+        &number,
+    );
+    diff.json(
+        "voice_settings",
+        rules,
+        current.voice_settings,
+        expected.voice_settings,
+    );
+    diff.json(
+        "provider_config",
+        rules,
+        current.provider_config,
+        expected.provider_config,
+    );
     diff
 }
 
@@ -152,20 +186,33 @@ pub fn fields_of(rules: &Rules, configuration: &Configuration<'_>) -> Vec<(Strin
         .filter_map(|(column, text)| Some((column.to_owned(), form(text)?)))
         .filter(|(_, form)| form != "an object")
         .map(|(column, form)| (column, Value::Described(form)));
-    let all = diff(rules, configuration, &Configuration::default()).differences.into_iter();
+    let all = diff(rules, configuration, &Configuration::default())
+        .differences
+        .into_iter();
     let all = all.filter_map(|difference| Some((difference.path(), difference.current?)));
     all.chain(forms).collect()
 }
 
 impl Diff {
     /// Compares a column of JSON.
-    fn json(&mut self, column: &'static str, rules: &Rules, current: Option<&str>, expected: Option<&str>) {
+    fn json(
+        &mut self,
+        column: &'static str,
+        rules: &Rules,
+        current: Option<&str>,
+        expected: Option<&str>,
+    ) {
         let forms = [form(current), form(expected)];
         if let [Some(old), Some(new)] = &forms
             && old != new
         {
             let [current, expected] = [old, new].map(|form| Some(Value::Described(form.clone())));
-            self.differences.push(Difference { column, inside: None, current, expected });
+            self.differences.push(Difference {
+                column,
+                inside: None,
+                current,
+                expected,
+            });
         }
         let [current, expected] = [current, expected].map(|text| fields(column, rules, text));
         let mut places: Vec<_> = current.keys().chain(expected.keys()).collect();
@@ -214,31 +261,47 @@ impl Field {
 /// What a column of JSON is, unless it is null: an object, or what it is instead.
 fn form(column: Option<&str>) -> Option<String> {
     let text = column?.trim();
-    Some(match (mapping::object(Some(text)).is_some(), json::validate(text)) {
-        _ if text.is_empty() => return None,
-        (true, _) if text.starts_with('{') => "an object".to_owned(),
-        (true, _) => "an object in a JSON string".to_owned(),
-        (false, Ok(raw)) if json::not_set(raw) => return None,
-        (false, Ok(raw)) => mapping::describe(raw),
-        (false, Err(_)) => "text that is not JSON".to_owned(),
-    })
+    Some(
+        match (mapping::object(Some(text)).is_some(), json::validate(text)) {
+            _ if text.is_empty() => return None,
+            (true, _) if text.starts_with('{') => "an object".to_owned(),
+            (true, _) => "an object in a JSON string".to_owned(),
+            (false, Ok(raw)) if json::not_set(raw) => return None,
+            (false, Ok(raw)) => mapping::describe(raw),
+            (false, Err(_)) => "text that is not JSON".to_owned(),
+        },
+    )
 }
 
 /// The fields of a column by their place; of a duplicate key the last.
 fn fields(column: &str, rules: &Rules, text: Option<&str>) -> BTreeMap<String, Field> {
     let mut fields = BTreeMap::new();
-    let Some(object) = mapping::object(text) else { return fields };
+    let Some(object) = mapping::object(text) else {
+        return fields;
+    };
     for (key, raw) in Object::of(&object).iter() {
         let name = json::text(key).unwrap_or(key.into()).into_owned();
         if column == "provider_config" && rules.has_section(&name) && raw.starts_with('{') {
             for (key, raw) in Object::of(raw).iter() {
                 let field = json::text(key).unwrap_or(key.into());
                 let open = rules.write(&name, &field);
-                fields.insert(format!("{name}.{field}"), Field { raw: raw.to_owned(), open });
+                fields.insert(
+                    format!("{name}.{field}"),
+                    Field {
+                        raw: raw.to_owned(),
+                        open,
+                    },
+                );
             }
         } else {
             let open = column == "voice_settings" && rules.read(&name);
-            fields.insert(name, Field { raw: raw.to_owned(), open });
+            fields.insert(
+                name,
+                Field {
+                    raw: raw.to_owned(),
+                    open,
+                },
+            );
         }
     }
     fields
@@ -248,7 +311,8 @@ fn characters(text: &str) -> u32 {
     u32::try_from(text.chars().count()).unwrap_or(u32::MAX)
 }
 
-/// An image is known by its address; what is behind a question mark may be a signature that opens it.
+/// An image is known by its address; what is behind a question mark may be a signature that opens
+/// it.
 fn image(text: Option<&str>) -> Option<Value> {
     let text = text?;
     Some(Value::Told(json::quote(&match text.split_once('?') {
@@ -266,24 +330,39 @@ fn number(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn compare(current: &Configuration<'_>, expected: &Configuration<'_>) -> (Vec<String>, Vec<String>) {
+    fn compare(
+        current: &Configuration<'_>,
+        expected: &Configuration<'_>,
+    ) -> (Vec<String>, Vec<String>) {
         let diff = diff(Rules::embedded(), current, expected);
-        let told = |value: &Option<Value>| value.as_ref().map_or("nothing".to_owned(), Value::to_string);
+        let told = |value: &Option<Value>| {
+            value
+                .as_ref()
+                .map_or("nothing".to_owned(), Value::to_string)
+        };
         let lines = diff.differences.iter().map(|difference| {
-            format!("{}: {} → {}", difference.path(), told(&difference.current), told(&difference.expected))
+            format!(
+                "{}: {} → {}",
+                difference.path(),
+                told(&difference.current),
+                told(&difference.expected)
+            )
         });
         (lines.collect(), diff.kept)
     }
 
     fn provider_config(text: &str) -> Configuration<'_> {
-        Configuration { provider_config: Some(text), ..Configuration::default() }
+        Configuration {
+            provider_config: Some(text),
+            ..Configuration::default()
+        }
     }
 
     #[test]
     fn fields_are_added_removed_changed_and_kept() {
-        let current = r#"{"tts": {"provider": "p", "model": 1.0, "voice_id": "a"}, "phone": {"n": 1}}"#;
-        let expected =
-            r#"{"phone": {"n": 1}, "tts": {"provider": "p", "model": 1, "voice": null, "stability": 0.50}}"#;
+        let current =
+            r#"{"tts": {"provider": "p", "model": 1.0, "voice_id": "a"}, "phone": {"n": 1}}"#;
+        let expected = r#"{"phone": {"n": 1}, "tts": {"provider": "p", "model": 1, "voice": null, "stability": 0.50}}"#;
         let (lines, kept) = compare(&provider_config(current), &provider_config(expected));
         assert_eq!(
             lines,
@@ -299,7 +378,10 @@ mod tests {
     #[test]
     fn json_in_a_string_is_read_and_said_to_be_one() {
         let current = r#""{\"llm\": {\"model\": \"m\"}}""#;
-        let (lines, _) = compare(&provider_config(current), &provider_config(r#"{"llm": {"model": "n"}}"#));
+        let (lines, _) = compare(
+            &provider_config(current),
+            &provider_config(r#"{"llm": {"model": "n"}}"#),
+        );
         assert_eq!(
             lines,
             [
@@ -316,8 +398,12 @@ mod tests {
         let current = Configuration {
             system_prompt: Some("secret one"),
             agent_image: Some("https://x/y.png?secret=1"),
-            voice_settings: Some(r#"{"api_key": "secret", "voice_id": "v", "extra": {"secret": 1}}"#),
-            provider_config: Some(r#"{"tts": {"api_key": "secret"}, "secret-service": {"key": "secret"}}"#),
+            voice_settings: Some(
+                r#"{"api_key": "secret", "voice_id": "v", "extra": {"secret": 1}}"#,
+            ),
+            provider_config: Some(
+                r#"{"tts": {"api_key": "secret"}, "secret-service": {"key": "secret"}}"#,
+            ),
             ..Configuration::default()
         };
         let (lines, _) = compare(&current, &Configuration::default());
@@ -337,8 +423,17 @@ mod tests {
 
     #[test]
     fn a_number_that_json_has_no_word_for_is_a_string() {
-        let current = Configuration { temperature: Some("NaN"), ..Configuration::default() };
-        let expected = Configuration { temperature: Some("0.70"), ..Configuration::default() };
-        assert_eq!(compare(&current, &expected).0, ["temperature: \"NaN\" → 0.70"]);
+        let current = Configuration {
+            temperature: Some("NaN"),
+            ..Configuration::default()
+        };
+        let expected = Configuration {
+            temperature: Some("0.70"),
+            ..Configuration::default()
+        };
+        assert_eq!(
+            compare(&current, &expected).0,
+            ["temperature: \"NaN\" → 0.70"]
+        );
     }
 }

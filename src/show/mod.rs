@@ -1,8 +1,9 @@
-//! How things look on a terminal: 80 columns, one set of colours, one way to say a number, a time and a difference.
+//! How things look on a terminal: 80 columns, one set of colours, one way to say a number, a time
+//! and a difference.
 //!
-//! Pure: text in, text out. Who writes it decides where it goes; `anstream` takes the colours away where they are not
-//! wanted (`NO_COLOR`, pipes). Invariant: what comes from a row is escaped, so that no slug, name or path can disturb a terminal; a
-//! [`Clean`] is text of which that holds.
+//! Pure: text in, text out. Who writes it decides where it goes; `anstream` takes the colours away
+//! where they are not wanted (`NO_COLOR`, pipes). Invariant: what comes from a row is escaped, so
+//! that no slug, name or path can disturb a terminal; a [`Clean`] is text of which that holds.
 
 mod clean;
 mod diff;
@@ -36,25 +37,37 @@ pub const CYAN: Style = AnsiColor::Cyan.on_default();
 pub fn diff_lines(differences: &[(String, &Difference)], room: usize) -> Vec<String> {
     // The keys of JSON are whatever somebody has saved.
     let clean = |path: &str| Clean::line(path).to_string();
-    let differences: Vec<_> =
-        differences.iter().map(|(path, difference)| (clean(path), *difference)).collect();
-    let widest = differences.iter().map(|(path, _)| path.chars().count()).max().unwrap_or(0);
+    let differences: Vec<_> = differences
+        .iter()
+        .map(|(path, difference)| (clean(path), *difference))
+        .collect();
+    let widest = differences
+        .iter()
+        .map(|(path, _)| path.chars().count())
+        .max()
+        .unwrap_or(0);
     let room = room.saturating_sub(widest + 4).max(16);
     differences
         .iter()
         .map(|(path, difference)| {
             let path = format!("{path:<widest$}");
             match (&difference.current, &difference.expected) {
-                (None, Some(new)) => format!("{GREEN}+ {path}  {}{GREEN:#}", shorten(&new.to_string(), room)),
-                (Some(old), None) => format!("{RED}- {path}  {}{RED:#}", shorten(&old.to_string(), room)),
+                (None, Some(new)) => format!(
+                    "{GREEN}+ {path}  {}{GREEN:#}",
+                    shorten(&new.to_string(), room)
+                ),
+                (Some(old), None) => {
+                    format!("{RED}- {path}  {}{RED:#}", shorten(&old.to_string(), room))
+                }
                 (Some(Value::Length(old)), Some(Value::Length(new))) => format!(
                     "{YELLOW}~ {path}{YELLOW:#}  differs ({} → {} characters)",
                     count(*old),
                     count(*new)
                 ),
                 (old, new) => {
-                    let said =
-                        |value: &Option<Value>| value.as_ref().map(Value::to_string).unwrap_or_default();
+                    let said = |value: &Option<Value>| {
+                        value.as_ref().map(Value::to_string).unwrap_or_default()
+                    };
                     let (old, new) = fit(&said(old), &said(new), room.saturating_sub(3));
                     format!("{YELLOW}~ {path}{YELLOW:#}  {RED}{old}{RED:#} → {GREEN}{new}{GREEN:#}")
                 }
@@ -76,7 +89,10 @@ mod tests {
             expected: Some(Value::Told("1".to_owned())),
         };
         let lines = diff_lines(&[(difference.path(), &difference)], 60);
-        let plain: Vec<_> = lines.iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect();
+        let plain: Vec<_> = lines
+            .iter()
+            .map(|line| anstream::adapter::strip_str(line).to_string())
+            .collect();
         let path = r"voice_settings.k\u001b]52;c;eA==\u0007\u001b[2J\u000aALL IN SYNC\u009b\u202e";
         assert_eq!(plain, [format!("+ {path}  1")]);
     }
@@ -96,10 +112,24 @@ mod tests {
             current: Some(long.clone()),
             expected: Some(long),
         };
-        let lines =
-            diff_lines(&[("system_prompt".to_owned(), &lengths), ("agent_name".to_owned(), &wide)], 60);
-        let plain: Vec<_> = lines.iter().map(|line| anstream::adapter::strip_str(line).to_string()).collect();
-        assert_eq!(plain[0], "~ system_prompt  differs (1,532 → 1,548 characters)");
-        assert!(plain.iter().all(|line| line.chars().count() <= 60), "{plain:?}");
+        let lines = diff_lines(
+            &[
+                ("system_prompt".to_owned(), &lengths),
+                ("agent_name".to_owned(), &wide),
+            ],
+            60,
+        );
+        let plain: Vec<_> = lines
+            .iter()
+            .map(|line| anstream::adapter::strip_str(line).to_string())
+            .collect();
+        assert_eq!(
+            plain[0],
+            "~ system_prompt  differs (1,532 → 1,548 characters)"
+        );
+        assert!(
+            plain.iter().all(|line| line.chars().count() <= 60),
+            "{plain:?}"
+        );
     }
 }

@@ -31,7 +31,11 @@ pub fn compact(number: i64) -> String {
 
 /// A number of things: "1 agent", "1,234 agents".
 pub fn plural(number: i64, thing: &str) -> String {
-    format!("{} {thing}{}", count(number), if number == 1 { "" } else { "s" })
+    format!(
+        "{} {thing}{}",
+        count(number),
+        if number == 1 { "" } else { "s" }
+    )
 }
 
 /// A short duration as a person would say it.
@@ -55,10 +59,12 @@ pub fn age(seconds: f64) -> String {
     }
 }
 
-/// A name as it may be shown: as it is where that is plain, in quotes and escaped where it could disturb a terminal.
+/// A name as it may be shown: as it is where that is plain, in quotes and escaped where it could
+/// disturb a terminal.
 pub fn quoted(name: &str) -> String {
     let shown = crate::mapping::quoted(name);
-    let plain = shown.get(1..shown.len() - 1) == Some(name) && !name.is_empty() && name.trim() == name;
+    let plain =
+        shown.get(1..shown.len() - 1) == Some(name) && !name.is_empty() && name.trim() == name;
     if plain { name.to_owned() } else { shown }
 }
 
@@ -67,7 +73,10 @@ pub fn shorten(text: &str, room: usize) -> String {
     if text.chars().count() <= room {
         return text.to_owned();
     }
-    text.chars().take(room.saturating_sub(1)).chain(['…']).collect()
+    text.chars()
+        .take(room.saturating_sub(1))
+        .chain(['…'])
+        .collect()
 }
 
 /// Two texts in the room for both: what the one does not need, the other may take.
@@ -94,10 +103,14 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// The same with something in front of the first line, and as much white space in front of the others.
+/// The same with something in front of the first line, and as much white space in front of the
+/// others.
 pub fn indented(lead: &str, text: &str, width: usize) -> String {
     let indent = lead.chars().count();
-    let lines = wrap(Clean::lines(text).as_str(), width.saturating_sub(indent).max(20));
+    let lines = wrap(
+        Clean::lines(text).as_str(),
+        width.saturating_sub(indent).max(20),
+    );
     format!("{lead}{}", lines.join(&format!("\n{}", " ".repeat(indent))))
 }
 
@@ -107,18 +120,30 @@ mod tests {
 
     #[test]
     fn numbers_and_times_read_well() {
-        assert_eq!([count(7), count(1234), count(-1_234_567)], ["7", "1,234", "-1,234,567"]);
+        assert_eq!(
+            [count(7), count(1234), count(-1_234_567)],
+            ["7", "1,234", "-1,234,567"]
+        );
         let short = [99_999, 123_456, 4_567_890, 45_678_901].map(compact);
         assert_eq!(short, ["99,999", "123k", "4.5M", "45M"]);
         let times = [1_234, 12_345, 1_234_567].map(|us| time(Duration::from_micros(us)));
         assert_eq!(times, ["1.2 ms", "12 ms", "1.23 s"]);
-        assert_eq!([0.4, 119.9, 600.0, 7_300.0, 200_000.0].map(age), ["0s", "119s", "10m", "2h", "2d"]);
+        assert_eq!(
+            [0.4, 119.9, 600.0, 7_300.0, 200_000.0].map(age),
+            ["0s", "119s", "10m", "2h", "2d"]
+        );
     }
 
     #[test]
     fn what_is_short_leaves_its_room_to_what_is_long() {
-        assert_eq!(fit("null", "0123456789", 10), ("null".to_owned(), "01234…".to_owned()));
-        assert_eq!(fit("01234567", "01234567", 10), ("0123…".to_owned(), "0123…".to_owned()));
+        assert_eq!(
+            fit("null", "0123456789", 10),
+            ("null".to_owned(), "01234…".to_owned())
+        );
+        assert_eq!(
+            fit("01234567", "01234567", 10),
+            ("0123…".to_owned(), "0123…".to_owned())
+        );
     }
 
     #[test]

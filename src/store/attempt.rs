@@ -1,11 +1,13 @@
-//! What holds for a connection as a whole: the agent that it begins with, and the state of its session.
+//! What holds for a connection as a whole: the agent that it begins with, and the state of its
+//! session.
 //!
-//! The first agent is noted before it is tried (G1, G5).
-//! Whatever ends a connection in the middle of a batch (a time limit of the server or of a proxy, a crash of either side, too little
-//! memory) ends the next one as well, if that begins with the same batch. So a connection begins with one row of the outbox, and its
-//! slug is noted in `agent_sync.install` in a transaction of its own, so that a crash of the daemon counts too. Batches
-//! grow from there. The row that two connections have ended on is set aside by the third, as a problem that is tried again later: alone, and
-//! set aside by the next connection if this one ends.
+//! The first agent is noted before it is tried (G1, G5). Whatever ends a connection in the middle
+//! of a batch (a time limit of the server or of a proxy, a crash of either side, too little memory)
+//! ends the next one as well, if that begins with the same batch. So a connection begins with one
+//! row of the outbox, and its slug is noted in `agent_sync.install` in a transaction of its own, so
+//! that a crash of the daemon counts too. Batches grow from there. The row that two connections
+//! have ended on is set aside by the third, as a problem that is tried again later: alone, and set
+//! aside by the next connection if this one ends.
 
 use postgres_types::{ToSql, Type};
 use tokio_postgres::Client;
@@ -30,14 +32,16 @@ pub enum Tried {
     },
 }
 
-/// Code of others that runs in the session when a configuration is written: triggers besides those of the install.
+/// Code of others that runs in the session when a configuration is written: triggers besides those
+/// of the install.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForeignCode {
     /// None does.
     None,
     /// With the statement that writes.
     WithTheWrite,
-    /// With the commit, where PostgreSQL limits the time of nothing; perhaps with the write as well.
+    /// With the commit, where PostgreSQL limits the time of nothing; perhaps with the write as
+    /// well.
     WithTheCommit,
 }
 
@@ -57,7 +61,11 @@ pub struct SessionState {
 impl Store {
     /// The state of the session.
     pub async fn session_state(&self, client: &Client) -> Result<SessionState, StoreError> {
-        let row = within(self.patience, client.query_typed_one(queries::SESSION_STATE, &[])).await?;
+        let row = within(
+            self.patience,
+            client.query_typed_one(queries::SESSION_STATE, &[]),
+        )
+        .await?;
         Ok(SessionState {
             listens: row.try_get(0)?,
             leads: row.try_get(1)?,
@@ -68,8 +76,13 @@ impl Store {
 
     /// What runs with a write of a configuration.
     pub async fn foreign_code(&self, client: &Client) -> Result<ForeignCode, StoreError> {
-        let table: [(&(dyn ToSql + Sync), Type); 1] = [(&self.layout.configurations.table, Type::TEXT)];
-        let found = within(self.patience, client.query_typed_one(queries::RUNS_FOREIGN_CODE, &table)).await?;
+        let table: [(&(dyn ToSql + Sync), Type); 1] =
+            [(&self.layout.configurations.table, Type::TEXT)];
+        let found = within(
+            self.patience,
+            client.query_typed_one(queries::RUNS_FOREIGN_CODE, &table),
+        )
+        .await?;
         Ok(match (found.try_get(0)?, found.try_get(1)?) {
             (_, true) => ForeignCode::WithTheCommit,
             (true, false) => ForeignCode::WithTheWrite,
@@ -77,12 +90,18 @@ impl Store {
         })
     }
 
-    /// Whether a save of an agent can wait for a batch, because a foreign key of the configurations cascades. If so, the session holds its
-    /// locks for less time.
+    /// Whether a save of an agent can wait for a batch, because a foreign key of the configurations
+    /// cascades. If so, the session holds its locks for less time.
     pub async fn holds_up_cascades(&self, client: &Client) -> Result<bool, StoreError> {
-        let tables: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&self.layout.agents.table, Type::TEXT), (&self.layout.configurations.table, Type::TEXT)];
-        let row = within(self.patience, client.query_typed_one(queries::CASCADES, &tables)).await?;
+        let tables: [(&(dyn ToSql + Sync), Type); 2] = [
+            (&self.layout.agents.table, Type::TEXT),
+            (&self.layout.configurations.table, Type::TEXT),
+        ];
+        let row = within(
+            self.patience,
+            client.query_typed_one(queries::CASCADES, &tables),
+        )
+        .await?;
         let cascades: bool = row.try_get(0)?;
         if cascades {
             within(self.patience, client.batch_execute(queries::SHORT_IDLE)).await?;
@@ -90,18 +109,29 @@ impl Store {
         Ok(cascades)
     }
 
-    /// Notes a slug that is known to end connections as the one that is tried next: if the connection ends, the next sets it aside.
+    /// Notes a slug that is known to end connections as the one that is tried next: if the
+    /// connection ends, the next sets it aside.
     pub async fn note_dangerous(&self, client: &Client, slug: &str) -> Result<(), StoreError> {
-        self.run(client, queries::NOTE_DANGEROUS, &[(&slug, Type::TEXT), (&TRIES, Type::INT4)]).await
+        self.run(
+            client,
+            queries::NOTE_DANGEROUS,
+            &[(&slug, Type::TEXT), (&TRIES, Type::INT4)],
+        )
+        .await
     }
 
-    /// Notes the slug that the connection begins with, which is that of the first row of the outbox from a place on unless the last
-    /// connection has ended on another.
+    /// Notes the slug that the connection begins with, which is that of the first row of the outbox
+    /// from a place on unless the last connection has ended on another.
     pub async fn note_first(&self, client: &Client, from: RowId) -> Result<Tried, StoreError> {
-        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
-            [(&from, Type::TID), (&CONNECTION_ENDED, Type::TEXT), (&TRIES, Type::INT4)];
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+            (&from, Type::TID),
+            (&CONNECTION_ENDED, Type::TEXT),
+            (&TRIES, Type::INT4),
+        ];
         let noted = client.query_typed_opt(queries::NOTE_FIRST, &parameters);
-        let Some(row) = within(self.patience, noted).await? else { return Ok(Tried::Nothing) };
+        let Some(row) = within(self.patience, noted).await? else {
+            return Ok(Tried::Nothing);
+        };
         let tries: i32 = row.try_get(0)?;
         if tries <= TRIES {
             return Ok(Tried::First);
@@ -114,21 +144,27 @@ impl Store {
         self.run(client, queries::FORGET_FIRST, &[]).await
     }
 
-    /// Takes every row of the slug that was noted out of the outbox, and notes why. Says the slug, for a reader; none if none is noted.
+    /// Takes every row of the slug that was noted out of the outbox, and notes why. Says the slug,
+    /// for a reader; none if none is noted.
     pub async fn set_aside_noted(
         &self,
         client: &Client,
         detail: &str,
         sqlstate: Option<&str>,
     ) -> Result<Option<String>, StoreError> {
-        let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&detail, Type::TEXT), (&sqlstate, Type::TEXT)];
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&detail, Type::TEXT), (&sqlstate, Type::TEXT)];
         let set_aside = queries::set_aside_first();
-        let row = within(self.patience, client.query_typed_opt(&set_aside, &parameters)).await?;
+        let row = within(
+            self.patience,
+            client.query_typed_opt(&set_aside, &parameters),
+        )
+        .await?;
         Ok(row.map(|row| lossy(&row, 0)).transpose()?)
     }
 
-    /// Takes the first row of the outbox from a place on, which cannot even be read with what it is about, and notes why. Says
-    /// its slug, for a reader; none if there is no row.
+    /// Takes the first row of the outbox from a place on, which cannot even be read with what it is
+    /// about, and notes why. Says its slug, for a reader; none if there is no row.
     pub async fn set_aside_first(
         &self,
         client: &Client,
@@ -136,10 +172,17 @@ impl Store {
         detail: &str,
         sqlstate: &str,
     ) -> Result<Option<String>, StoreError> {
-        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
-            [(&from, Type::TID), (&detail, Type::TEXT), (&sqlstate, Type::TEXT)];
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+            (&from, Type::TID),
+            (&detail, Type::TEXT),
+            (&sqlstate, Type::TEXT),
+        ];
         let set_aside = queries::set_aside_unreadable();
-        let row = within(self.patience, client.query_typed_opt(&set_aside, &parameters)).await?;
+        let row = within(
+            self.patience,
+            client.query_typed_opt(&set_aside, &parameters),
+        )
+        .await?;
         Ok(row.map(|row| lossy(&row, 0)).transpose()?)
     }
 }

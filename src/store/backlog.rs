@@ -1,5 +1,6 @@
-//! What is waiting and what is not in sync, counted and listed at a bounded cost: at most [`COUNTED`] rows of the outbox and
-//! of the problems are looked at, and the latest of the problems are fetched, cut short.
+//! What is waiting and what is not in sync, counted and listed at a bounded cost: at most
+//! [`COUNTED`] rows of the outbox and of the problems are looked at, and the latest of the problems
+//! are fetched, cut short.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -18,11 +19,12 @@ pub const COUNTED: i64 = 100_000;
 const SLUG: i32 = 1000;
 const DETAIL: i32 = 500;
 
-/// The rows of the outbox and how long the first of them have been there, and the problems of each kind; both counted up
-/// to `$1`.
+/// The rows of the outbox and how long the first of them have been there, and the problems of each
+/// kind; both counted up to `$1`.
 pub const COUNTS: &str = "
     SELECT o.rows, o.oldest, p.missing, p.rejected, p.failed, p.ambiguous
-    FROM (SELECT count(*) AS rows, extract(epoch FROM clock_timestamp() - min(o.at))::float8 AS oldest
+    FROM (SELECT count(*) AS rows, extract(epoch
+      FROM clock_timestamp() - min(o.at))::float8 AS oldest
           FROM (SELECT at FROM agent_sync.outbox LIMIT $1) AS o) AS o,
          (SELECT count(*) FILTER (WHERE p.kind = 'missing_configuration') AS missing,
                  count(*) FILTER (WHERE p.kind = 'rejected') AS rejected,
@@ -30,7 +32,8 @@ pub const COUNTS: &str = "
                  count(*) FILTER (WHERE p.kind = 'ambiguous') AS ambiguous
           FROM (SELECT kind FROM agent_sync.problem LIMIT $1) AS p) AS p";
 
-/// The latest `$2` of the first `$1` problems, with slugs and reasons cut at `$3` and `$4` characters.
+/// The latest `$2` of the first `$1` problems, with slugs and reasons cut at `$3` and `$4`
+/// characters.
 pub const LATEST_PROBLEMS: &str = "
     SELECT left(p.slug, $3), p.kind, left(p.detail, $4), p.sqlstate, p.since, p.attempts
     FROM (SELECT p.* FROM agent_sync.problem p LIMIT $1) AS p
@@ -41,8 +44,12 @@ impl Store {
     pub async fn backlog(&self, client: &Client) -> Result<Backlog, StoreError> {
         let listed = i64::try_from(PROBLEMS).unwrap_or(i64::MAX);
         let limit: [(&(dyn ToSql + Sync), Type); 1] = [(&COUNTED, Type::INT8)];
-        let limits: [(&(dyn ToSql + Sync), Type); 4] =
-            [(&COUNTED, Type::INT8), (&listed, Type::INT8), (&SLUG, Type::INT4), (&DETAIL, Type::INT4)];
+        let limits: [(&(dyn ToSql + Sync), Type); 4] = [
+            (&COUNTED, Type::INT8),
+            (&listed, Type::INT8),
+            (&SLUG, Type::INT4),
+            (&DETAIL, Type::INT4),
+        ];
         let taken = Instant::now();
         let (counts, problems) = within(self.patience, async {
             tokio::try_join!(

@@ -1,4 +1,5 @@
-//! One batch as it comes out of the outbox, and as it goes back: typed rows in, arrays of parameters out.
+//! One batch as it comes out of the outbox, and as it goes back: typed rows in, arrays of
+//! parameters out.
 //!
 //! No choices are made here; those are made by `sync::decide`, between the two.
 
@@ -133,7 +134,11 @@ pub(super) fn lossy(row: &Row, column: usize) -> Result<String, Error> {
 impl Claimed {
     /// Of rows with the columns of [`super::queries::claim`], those of a slug together.
     pub fn new(rows: Vec<Row>) -> Result<Self, Error> {
-        let mut claimed = Self { rows, looked_at: 0, last: RowId::START };
+        let mut claimed = Self {
+            rows,
+            looked_at: 0,
+            last: RowId::START,
+        };
         let (mut looked_at, mut last) = (0, RowId::START);
         for group in claimed.groups() {
             let places = group.places()?;
@@ -146,37 +151,59 @@ impl Claimed {
 
     /// The slugs with what belongs to each.
     pub fn groups(&self) -> impl Iterator<Item = Group<'_>> {
-        let rows =
-            self.rows.chunk_by(|one, next| slug_bytes(one).is_some_and(|of| Some(of) == slug_bytes(next)));
-        rows.filter_map(|rows| Some(Group { rows, first: rows.first()? }))
+        let rows = self
+            .rows
+            .chunk_by(|one, next| slug_bytes(one).is_some_and(|of| Some(of) == slug_bytes(next)));
+        rows.filter_map(|rows| {
+            Some(Group {
+                rows,
+                first: rows.first()?,
+            })
+        })
     }
 
-    /// The versions of the rows, if this is what [`super::queries::claim_lone`] has read, there is just one, and it came whole.
+    /// The versions of the rows, if this is what [`super::queries::claim_lone`] has read, there is
+    /// just one, and it came whole.
     pub fn only_versions(&self) -> Option<Versions> {
-        let [row] = self.rows.as_slice() else { return None };
+        let [row] = self.rows.as_slice() else {
+            return None;
+        };
         if !row.try_get::<_, bool>(column::FITS).ok()? {
             return None;
         }
         let changes: Vec<Version> = row.try_get(column::VERSIONS).ok()?;
-        let [change] = changes.as_slice() else { return None };
-        Some(Versions { change: *change, configuration: row.try_get(column::VERSION).ok()? })
+        let [change] = changes.as_slice() else {
+            return None;
+        };
+        Some(Versions {
+            change: *change,
+            configuration: row.try_get(column::VERSION).ok()?,
+        })
     }
 }
 
 impl<'a> Group<'a> {
     /// The slug, unless its bytes are no text.
     pub fn slug(&self) -> Result<&'a str, NotText> {
-        slug_bytes(self.first).and_then(|bytes| str::from_utf8(bytes).ok()).ok_or(NotText { column: "slug" })
+        slug_bytes(self.first)
+            .and_then(|bytes| str::from_utf8(bytes).ok())
+            .ok_or(NotText { column: "slug" })
     }
 
     /// Where its rows of the outbox stand.
     pub fn places(&self) -> Result<Vec<RowId>, Error> {
-        Ok(self.first.try_get::<_, Option<_>>(column::PLACES)?.unwrap_or_default())
+        Ok(self
+            .first
+            .try_get::<_, Option<_>>(column::PLACES)?
+            .unwrap_or_default())
     }
 
     /// Their versions, in the same order.
     pub fn versions(&self) -> Result<Vec<Version>, Error> {
-        Ok(self.first.try_get::<_, Option<_>>(column::VERSIONS)?.unwrap_or_default())
+        Ok(self
+            .first
+            .try_get::<_, Option<_>>(column::VERSIONS)?
+            .unwrap_or_default())
     }
 
     /// Whether a problem is noted for it.
@@ -194,14 +221,20 @@ impl<'a> Group<'a> {
         self.first.try_get(column::PROBLEM)
     }
 
-    /// How long its oldest row had been in the outbox, and its latest, in seconds, by the clock of the server.
+    /// How long its oldest row had been in the outbox, and its latest, in seconds, by the clock of
+    /// the server.
     pub fn ages(&self) -> Result<(Option<f64>, Option<f64>), Error> {
-        Ok((self.first.try_get(column::AGE)?, self.first.try_get(column::AGE_OF_LATEST)?))
+        Ok((
+            self.first.try_get(column::AGE)?,
+            self.first.try_get(column::AGE_OF_LATEST)?,
+        ))
     }
 
     /// Whether all of it came: the server sends no more than the batch may weigh.
     pub fn fits(&self) -> Result<bool, Error> {
-        self.rows.iter().try_fold(true, |all, row| Ok(all && row.try_get(column::FITS)?))
+        self.rows
+            .iter()
+            .try_fold(true, |all, row| Ok(all && row.try_get(column::FITS)?))
     }
 
     /// Whether there is anything to map: an agent and a configuration of it.
@@ -209,10 +242,14 @@ impl<'a> Group<'a> {
         Ok(self.is_found()? && place(self.first)?.is_some())
     }
 
-    /// Whether more than one agent has the slug: then each configuration comes once for each of two.
+    /// Whether more than one agent has the slug: then each configuration comes once for each of
+    /// two.
     pub fn is_ambiguous(&self) -> Result<bool, Error> {
         let first = place(self.first)?;
-        let same = self.rows.iter().try_fold(0, |same, row| Ok(same + u32::from(place(row)? == first)))?;
+        let same = self
+            .rows
+            .iter()
+            .try_fold(0, |same, row| Ok(same + u32::from(place(row)? == first)))?;
         Ok(same > 1)
     }
 
@@ -234,13 +271,14 @@ impl<'a> Group<'a> {
         Ok(places)
     }
 
-    /// What the agent weighs by itself, whatever its configurations are, in bytes. Of a claim that weighs
-    /// exactly.
+    /// What the agent weighs by itself, whatever its configurations are, in bytes. Of a claim that
+    /// weighs exactly.
     pub fn weight_of_agent(&self) -> Result<f64, Error> {
         self.first.try_get(column::WEIGHT_OF_AGENT)
     }
 
-    /// Whether a row that was not found may be there all the same, hidden by a policy; None where all was found.
+    /// Whether a row that was not found may be there all the same, hidden by a policy; None where
+    /// all was found.
     pub fn may_be_hidden(&self) -> Result<Option<bool>, Error> {
         self.first.try_get(column::HIDDEN)
     }
@@ -251,24 +289,34 @@ impl<'a> Group<'a> {
     }
 
     /// The agent with each of its configurations, or once alone.
-    pub fn pairs(&self) -> impl Iterator<Item = Result<Result<Pair<'a>, NotText>, Error>> + use<'a> {
+    pub fn pairs(
+        &self,
+    ) -> impl Iterator<Item = Result<Result<Pair<'a>, NotText>, Error>> + use<'a> {
         self.rows.iter().map(pair)
     }
 }
 
 fn slug_bytes(row: &Row) -> Option<&[u8]> {
-    row.try_get::<_, Bytes<'_>>(column::SLUG).ok().map(|bytes| bytes.0)
+    row.try_get::<_, Bytes<'_>>(column::SLUG)
+        .ok()
+        .map(|bytes| bytes.0)
 }
 
 fn place(row: &Row) -> Result<Option<Place>, Error> {
     Ok(match row.try_get(column::PLACE)? {
-        Some(place) => Some(Place { relation: row.try_get(column::RELATION)?, row: place }),
+        Some(place) => Some(Place {
+            relation: row.try_get(column::RELATION)?,
+            row: place,
+        }),
         None => None,
     })
 }
 
 fn pair(row: &Row) -> Result<Result<Pair<'_>, NotText>, Error> {
-    let mut pair = Pair { agent: None, configuration: None };
+    let mut pair = Pair {
+        agent: None,
+        configuration: None,
+    };
     if row.try_get(column::FOUND)? {
         match agent(row, column::AGENT)? {
             Ok(agent) => pair.agent = Some(agent),
@@ -291,7 +339,10 @@ pub(super) fn agent(row: &Row, first: usize) -> Result<Result<Agent<'_>, NotText
 }
 
 /// Reads the columns of a configuration, of which this is the first.
-pub(super) fn configuration(row: &Row, first: usize) -> Result<Result<Configuration<'_>, NotText>, Error> {
+pub(super) fn configuration(
+    row: &Row,
+    first: usize,
+) -> Result<Result<Configuration<'_>, NotText>, Error> {
     const NAMES: [&str; 7] = [
         "agent_name",
         "system_prompt",
@@ -311,7 +362,9 @@ fn columns<'a, const N: usize>(
 ) -> Result<Result<[Option<&'a str>; N], NotText>, Error> {
     let mut columns = [None; N];
     for (index, (column, name)) in columns.iter_mut().zip(names).enumerate() {
-        let Some(bytes) = row.try_get::<_, Option<Bytes<'_>>>(first + index)? else { continue };
+        let Some(bytes) = row.try_get::<_, Option<Bytes<'_>>>(first + index)? else {
+            continue;
+        };
         match str::from_utf8(bytes.0) {
             Ok(text) => *column = Some(text),
             Err(_) => return Ok(Err(NotText { column: name })),
@@ -348,7 +401,8 @@ impl ProblemKind {
 /// Why an agent is rejected that weighs this together with a configuration.
 pub fn too_heavy(weight: f64) -> String {
     format!(
-        "the agent and its configuration: expected at most {HEAVIEST} bytes together, found about {weight}"
+        "the agent and its configuration: expected at most {HEAVIEST} bytes together, found about \
+        {weight}"
     )
 }
 
@@ -363,8 +417,8 @@ pub struct Problem {
     pub detail: String,
     /// Of a failed write.
     pub sqlstate: Option<String>,
-    /// Whether it is tried again after a while, because its end is captured by no trigger: a failed write, and what is wrong with
-    /// a configuration.
+    /// Whether it is tried again after a while, because its end is captured by no trigger: a failed
+    /// write, and what is wrong with a configuration.
     pub retries: bool,
 }
 

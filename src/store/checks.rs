@@ -1,11 +1,12 @@
-//! What keeps agent-sync from working in a database, or makes it miss something (G10): looked for at every connect
-//! and in every sweep, and told with a remedy.
+//! What keeps agent-sync from working in a database, or makes it miss something (G10): looked for
+//! at every connect and in every sweep, and told with a remedy.
 //!
-//! Authority: the catalog. Nothing is tried out; privileges and policies are read, so a check changes nothing, and all
-//! that is missing is found at once and not one error after the other.
+//! Authority: the catalog. Nothing is tried out; privileges and policies are read, so a check
+//! changes nothing, and all that is missing is found at once and not one error after the other.
 //!
-//! A finding that [is fatal](Finding::is_fatal) ends the attempt; it is made again, so what can heal heals by itself.
-//! The others are told once, and the daemon goes on. The triggers are looked after by `Store::capture_faults`.
+//! A finding that [is fatal](Finding::is_fatal) ends the attempt; it is made again, so what can
+//! heal heals by itself. The others are told once, and the daemon goes on. The triggers are looked
+//! after by `Store::capture_faults`.
 
 use std::borrow::Cow;
 use std::fmt::{self, Display};
@@ -30,16 +31,17 @@ const NOT_SHOWN: &str = "one that this role is not shown";
 const DEFAULT_COLLATION: &str = "of the database";
 
 /// What to do about objects of somebody else.
-pub const STRANGERS: &str = "See who made it. If it is nobody's install, drop it: DROP SCHEMA agent_sync CASCADE. If it is an install of your own, \
-     give what is named to the owner of the tables: ALTER SCHEMA agent_sync OWNER TO …; ALTER TABLE … OWNER TO …;";
+pub const STRANGERS: &str = "See who made it. If it is nobody's install, drop it: DROP SCHEMA \
+    agent_sync CASCADE. If it is an install of your own, give what is named to the owner of the \
+    tables: ALTER SCHEMA agent_sync OWNER TO …; ALTER TABLE … OWNER TO …;";
 
 /// What to do about a daemon that is a superuser.
-const ROLE_OF_ITS_OWN: &str =
-    "Run `agent-sync install --role NAME` for this database, and let the daemon connect as that role.";
+const ROLE_OF_ITS_OWN: &str = "Run `agent-sync install --role NAME` for this database, and let the \
+    daemon connect as that role.";
 
 /// What to do about a capture function that belongs to another role than its table.
-const GIVE_AWAY: &str = "Run `agent-sync install` for this database, as a superuser or a role that can act as both: it gives the function to \
-                         the owner of the table.";
+const GIVE_AWAY: &str = "Run `agent-sync install` for this database, as a superuser or a role that \
+    can act as both: it gives the function to the owner of the table.";
 
 /// Something that was found.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -125,7 +127,8 @@ pub enum Finding {
         table: String,
         /// The column of the slug.
         column: String,
-        /// Whether the table has partitions, over which there is such an index only on what they are divided by.
+        /// Whether the table has partitions, over which there is such an index only on what they
+        /// are divided by.
         partitioned: bool,
     },
     /// The indexes of a slug were made in another order than the collation has now.
@@ -171,7 +174,8 @@ pub enum Finding {
         /// Which, with their owners.
         objects: String,
     },
-    /// The type of a column belongs to a role that the owner of the table does not have to trust (S5).
+    /// The type of a column belongs to a role that the owner of the table does not have to trust
+    /// (S5).
     ForeignType {
         /// The table.
         table: String,
@@ -189,12 +193,14 @@ pub enum Finding {
         /// Which, as `schema.name`.
         parts: Vec<String>,
     },
-    /// One of the platform's tables is UNLOGGED, so a crash of the server empties it, and no trigger tells of that.
+    /// One of the platform's tables is UNLOGGED, so a crash of the server empties it, and no
+    /// trigger tells of that.
     Unlogged {
         /// The table, as `schema.name`.
         table: String,
     },
-    /// A column that is written has the type `name`, so PostgreSQL would cut off what is longer, without a word.
+    /// A column that is written has the type `name`, so PostgreSQL would cut off what is longer,
+    /// without a word.
     CutsOff {
         /// The table, as `schema.name`.
         table: String,
@@ -220,7 +226,8 @@ pub enum Finding {
         /// The role.
         role: String,
     },
-    /// A capture function belongs to a role that the owner of its table is not, so that owner can act as it.
+    /// A capture function belongs to a role that the owner of its table is not, so that owner can
+    /// act as it.
     LendsRights {
         /// The function.
         function: String,
@@ -259,7 +266,8 @@ impl Finding {
         )
     }
 
-    /// Whether changes may be missed or cannot be applied while it is so, so that every agent has to be looked at afterwards (G1).
+    /// Whether changes may be missed or cannot be applied while it is so, so that every agent has
+    /// to be looked at afterwards (G1).
     pub fn misses_changes(&self) -> bool {
         match self {
             Self::NotInstalled
@@ -304,26 +312,41 @@ impl Finding {
             }
             Self::ReadOnly => {
                 "Give the address of the primary, or see why default_transaction_read_only is on \
-                               for this server, database or role."
+                for this server, database or role."
                     .into()
             }
-            Self::NotInstalled | Self::Incomplete { .. } | Self::NoRecord | Self::HistoryWithoutCause => {
-                INSTALL.into()
-            }
+            Self::NotInstalled
+            | Self::Incomplete { .. }
+            | Self::NoRecord
+            | Self::HistoryWithoutCause => INSTALL.into(),
             Self::HasRule { table, rule } => format!(
-                "DROP RULE {rule} ON {table}; a trigger can do the same, and runs with what the daemon writes."
+                "DROP RULE {rule} ON {table}; a trigger can do the same, and runs with what the \
+                daemon writes."
             )
             .into(),
             Self::OtherTables { .. } => {
-                "Name the tables of the install in the settings of this database (agents, configurations). If the tables were renamed, or the \
-                 install is to serve those of the settings from now on, run `agent-sync install`; where the first tables are still served, it \
-                 refuses and says what to do."
+                "Name the tables of the install in the settings of this database (agents, \
+                configurations). If the tables were renamed, or the install is to serve those of \
+                the settings from now on, run `agent-sync install`; where the first tables are \
+                still served, it refuses and says what to do."
                     .into()
             }
             Self::OwnRowsHidden { tables, .. } => {
-                let statements: Vec<_> =
-                    tables.iter().map(|table| format!("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;")).collect();
-                format!("Run `agent-sync install` for this database, or as the owner: {}", statements.join(" ")).into()
+                let statements: Vec<_> = tables
+                    .iter()
+                    .map(|table| {
+                        format!(
+                            "ALTER TABLE {table} DISABLE ROW LEVEL \
+                            SECURITY;"
+                        )
+                    })
+                    .collect();
+                format!(
+                    "Run `agent-sync install` for this database, or as the owner: \
+                    {}",
+                    statements.join(" ")
+                )
+                .into()
             }
             Self::OtherVersion { found, expected } if found > expected => {
                 "Run the version of agent-sync that installed it, or a later one.".into()
@@ -333,77 +356,121 @@ impl Finding {
             }
             Self::Unprivileged { role, grants, .. } => {
                 let grants = grants.join("; ");
-                format!("Run `agent-sync install --role {role}` as the owner of the tables, or: {grants};")
-                    .into()
-            }
-            Self::RowsMayBeHidden { role, table, command } => {
-                let role = plain(role);
-                let check = if command == "UPDATE" { " WITH CHECK (true)" } else { "" };
-                let policy = format!("agent_sync_{}", command.to_lowercase());
                 format!(
-                    "CREATE POLICY {policy} ON {table} FOR {command} TO {role} USING (true){check}; \
-                     or ALTER ROLE {role} BYPASSRLS."
+                    "Run `agent-sync install --role {role}` as the owner of the tables, or: \
+                    {grants};"
                 )
                 .into()
             }
-            Self::Scans { table, column, of_type: None, partitioned } => {
+            Self::RowsMayBeHidden {
+                role,
+                table,
+                command,
+            } => {
+                let role = plain(role);
+                let check = if command == "UPDATE" {
+                    " WITH CHECK (true)"
+                } else {
+                    ""
+                };
+                let policy = format!("agent_sync_{}", command.to_lowercase());
+                format!(
+                    "CREATE POLICY {policy} ON {table} FOR {command} TO {role} USING \
+                    (true){check}; or ALTER ROLE {role} BYPASSRLS."
+                )
+                .into()
+            }
+            Self::Scans {
+                table,
+                column,
+                of_type: None,
+                partitioned,
+            } => {
                 // PostgreSQL builds none concurrently on a partitioned table.
                 let concurrently = if *partitioned { "" } else { " CONCURRENTLY" };
                 format!("CREATE INDEX{concurrently} ON {table} ({column});").into()
             }
             Self::Scans { table, column, .. } => format!(
-                "Make it text: DROP VIEW IF EXISTS agent_sync.state; DROP TRIGGER IF EXISTS agent_sync_insert ON {table}; \
-                 DROP TRIGGER IF EXISTS agent_sync_update ON {table}; ALTER TABLE {table} ALTER COLUMN {column} TYPE text; \
-                 then run `agent-sync install`."
+                "Make it text: DROP VIEW IF EXISTS agent_sync.state; DROP TRIGGER IF EXISTS \
+                agent_sync_insert ON {table}; DROP TRIGGER IF EXISTS agent_sync_update ON {table}; \
+                ALTER TABLE {table} ALTER COLUMN {column} TYPE text; then run `agent-sync install`."
             )
             .into(),
             Self::QueueFull { .. } => {
-                "End the session that listens and stays in a transaction: SELECT * FROM pg_stat_activity ORDER BY xact_start; then \
-                 SELECT pg_terminate_backend(pid)."
+                "End the session that listens and stays in a transaction: SELECT * FROM \
+                pg_stat_activity ORDER BY xact_start; then SELECT pg_terminate_backend(pid)."
                     .into()
             }
             Self::Unlogged { table } => format!("ALTER TABLE {table} SET LOGGED;").into(),
-            Self::Unpublishable { table, is_ours: true } => {
-                format!("ALTER TABLE {table} REPLICA IDENTITY FULL;").into()
-            }
-            Self::Unpublishable { table, is_ours: false } => {
-                format!("Give it a primary key, or: ALTER TABLE {table} REPLICA IDENTITY FULL;").into()
-            }
-            Self::CutsOff { table, column } => {
-                format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE text, or name another column in the settings.").into()
-            }
-            Self::NoNumber { table, column, .. } => {
-                format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE double precision USING …, or name another column in the settings.")
-                    .into()
-            }
-            Self::NoTime { table, column, .. } => {
-                format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE timestamptz USING …, or name another column in the settings.")
-                    .into()
-            }
+            Self::Unpublishable {
+                table,
+                is_ours: true,
+            } => format!("ALTER TABLE {table} REPLICA IDENTITY FULL;").into(),
+            Self::Unpublishable {
+                table,
+                is_ours: false,
+            } => format!(
+                "Give it a primary key, or: ALTER TABLE {table} REPLICA IDENTITY \
+                FULL;"
+            )
+            .into(),
+            Self::CutsOff { table, column } => format!(
+                "ALTER TABLE {table} ALTER COLUMN {column} TYPE text, or name another \
+                column in the settings."
+            )
+            .into(),
+            Self::NoNumber { table, column, .. } => format!(
+                "ALTER TABLE {table} ALTER COLUMN {column} TYPE double precision USING …, \
+                or name another column in the settings."
+            )
+            .into(),
+            Self::NoTime { table, column, .. } => format!(
+                "ALTER TABLE {table} ALTER COLUMN {column} TYPE timestamptz USING …, or \
+                name another column in the settings."
+            )
+            .into(),
             Self::Lacks { .. } => INSTALL.into(),
             Self::Untrusted { .. } => STRANGERS.into(),
-            Self::ForeignType { of_type, table_owner, .. } => {
-                format!("ALTER TYPE {of_type} OWNER TO {table_owner}; or change the type of the column, or name another one in the settings.").into()
-            }
-            Self::NotUnique { partitioned: true, .. } => {
-                "PostgreSQL has no such index over partitions that are not divided by the slug: see that those who save keep slugs apart."
-                    .into()
-            }
+            Self::ForeignType {
+                of_type,
+                table_owner,
+                ..
+            } => format!(
+                "ALTER TYPE {of_type} OWNER TO {table_owner}; or change the type of the \
+                column, or name another one in the settings."
+            )
+            .into(),
+            Self::NotUnique {
+                partitioned: true, ..
+            } => "PostgreSQL has no such index over partitions that are not divided by the slug: \
+                see that those who save keep slugs apart."
+                .into(),
             Self::NotUnique { table, column, .. } => {
                 format!("CREATE UNIQUE INDEX CONCURRENTLY ON {table} ({column});").into()
             }
-            Self::CollationChanged { table, collation: Some(collation), .. } => format!(
-                "REINDEX TABLE {table}; for every table with an index in this collation, then: ALTER COLLATION {collation} REFRESH VERSION; \
-                 the daemon uses the index from its next connection on."
+            Self::CollationChanged {
+                table,
+                collation: Some(collation),
+                ..
+            } => format!(
+                "REINDEX TABLE {table}; for every table with an index in this collation, then: \
+                ALTER COLLATION {collation} REFRESH VERSION; the daemon uses the index from its \
+                next connection on."
             )
             .into(),
-            Self::CollationChanged { table, collation: None, .. } => format!(
-                "REINDEX TABLE {table}; REINDEX TABLE agent_sync.problem; and every other table with an index of text, or REINDEX DATABASE; \
-                 then: ALTER DATABASE … REFRESH COLLATION VERSION; the daemon uses the index from its next connection on."
+            Self::CollationChanged {
+                table,
+                collation: None,
+                ..
+            } => format!(
+                "REINDEX TABLE {table}; REINDEX TABLE agent_sync.problem; and every other table \
+                with an index of text, or REINDEX DATABASE; then: ALTER DATABASE … REFRESH \
+                COLLATION VERSION; the daemon uses the index from its next connection on."
             )
             .into(),
             Self::PreparedTransactions { .. } => {
-                "Set capture.notify = false if transactions that save agents are prepared (two-phase commit)."
+                "Set capture.notify = false if transactions that save agents are prepared \
+                (two-phase commit)."
                     .into()
             }
             Self::Superuser { .. } => ROLE_OF_ITS_OWN.into(),
@@ -417,7 +484,10 @@ impl Display for Finding {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ServerTooOld { version } => {
-                write!(out, "agent-sync needs PostgreSQL 14 or later, and this server is {version}")
+                write!(
+                    out,
+                    "agent-sync needs PostgreSQL 14 or later, and this server is {version}"
+                )
             }
             Self::Standby => out.write_str("this server is a standby, so nothing can be written"),
             Self::ReadOnly => out.write_str("this server is read-only, so nothing can be written"),
@@ -427,16 +497,22 @@ impl Display for Finding {
             }
             Self::OtherVersion { found, expected } => write!(
                 out,
-                "the installed schema has version {found}, and this program works with version {expected}"
+                "the installed schema has version {found}, and this program works with version \
+                {expected}"
             ),
             Self::NoRecord => out.write_str(
-                "the install has no record of itself, as after a copy of the schema alone or a TRUNCATE of agent_sync.install",
+                "the install has no record of itself, as after a copy of the schema alone or a \
+                TRUNCATE of agent_sync.install",
             ),
             Self::HasRule { table, rule } => write!(
                 out,
-                "the table {table} has the rule {rule}, and PostgreSQL refuses what the daemon writes to a table with a rule"
+                "the table {table} has the rule {rule}, and PostgreSQL refuses what the daemon \
+                writes to a table with a rule"
             ),
-            Self::OtherTables { installed, expected } => write!(
+            Self::OtherTables {
+                installed,
+                expected,
+            } => write!(
                 out,
                 "the install is for the tables {} and {}, and the settings name {} and {}",
                 installed.0, installed.1, expected.0, expected.1
@@ -449,85 +525,158 @@ impl Display for Finding {
             Self::Unprivileged { role, missing, .. } => {
                 write!(out, "the role {role} lacks {}", missing.join(", "))
             }
-            Self::RowsMayBeHidden { role, table, command } => write!(
+            Self::RowsMayBeHidden {
+                role,
+                table,
+                command,
+            } => write!(
                 out,
-                "row-level security of {table} may hide rows from the role {role} ({command}), and what it hides is not \
-                 kept in sync"
+                "row-level security of {table} may hide rows from the role {role} ({command}), and \
+                what it hides is not kept in sync"
             ),
-            Self::Scans { table, column, of_type: None, .. } => {
-                write!(out, "no index begins with {column}, so every lookup scans {table}")
+            Self::Scans {
+                table,
+                column,
+                of_type: None,
+                ..
+            } => {
+                write!(
+                    out,
+                    "no index begins with {column}, so every lookup scans {table}"
+                )
             }
-            Self::Scans { table, column, of_type: Some(of_type), .. } => write!(
+            Self::Scans {
+                table,
+                column,
+                of_type: Some(of_type),
+                ..
+            } => write!(
                 out,
-                "{column} has the type {of_type}, in which no index finds text, so every lookup scans {table}"
+                "{column} has the type {of_type}, in which no index finds text, so every lookup \
+                scans {table}"
             ),
             Self::QueueFull { percent, holder } => write!(
                 out,
-                "the queue of notifications is {percent} % full, so saves do not wake the daemon, which looks every sync.poll_interval; a \
-                 session that listens and never reads holds it up, probably {}",
+                "the queue of notifications is {percent} % full, so saves do not wake the daemon, \
+                which looks every sync.poll_interval; a session that listens and never reads holds \
+                it up, probably {}",
                 holder.as_deref().unwrap_or(NOT_SHOWN)
             ),
             Self::Unpublishable { table, .. } => {
-                write!(out, "the table {table} is published without a replica identity, so PostgreSQL refuses every update of it")
+                write!(
+                    out,
+                    "the table {table} is published without a replica identity, so \
+                    PostgreSQL refuses every update of it"
+                )
             }
-            Self::Unlogged { table } => write!(out, "the table {table} is UNLOGGED, so a crash of the server empties it without a word"),
+            Self::Unlogged { table } => write!(
+                out,
+                "the table {table} is UNLOGGED, so a crash of \
+                the server empties it without a word"
+            ),
             Self::CutsOff { table, column } => write!(
                 out,
-                "{column} of {table} has the type name, which cuts off text after 63 bytes, so it is left out"
+                "{column} of {table} has the type name, which cuts off text after 63 bytes, so it \
+                is left out"
             ),
-            Self::NoNumber { table, column, of_type } => write!(
+            Self::NoNumber {
+                table,
+                column,
+                of_type,
+            } => write!(
                 out,
-                "{column} of {table} has the type {of_type}, which holds no plain number, so it is left out"
+                "{column} of {table} has the type {of_type}, which holds no plain number, so it is \
+                left out"
             ),
-            Self::NoTime { table, column, of_type } => write!(
+            Self::NoTime {
+                table,
+                column,
+                of_type,
+            } => write!(
                 out,
-                "{column} of {table} has the type {of_type}, which is no timestamp, so no time is written there"
+                "{column} of {table} has the type {of_type}, which is no timestamp, so no time is \
+                written there"
             ),
             Self::Untrusted { objects } => write!(
                 out,
-                "in the schema agent_sync, expected objects of a superuser or of the owner of the tables, found {objects}; nothing of it was used"
+                "in the schema agent_sync, expected objects of a superuser or of the owner of the \
+                tables, found {objects}; nothing of it was used"
             ),
-            Self::ForeignType { table, column, of_type, owner, .. } => write!(
+            Self::ForeignType {
+                table,
+                column,
+                of_type,
+                owner,
+                ..
+            } => write!(
                 out,
-                "{column} of {table} has the type {of_type} of the role {owner}, whose code would run with the rights of others"
+                "{column} of {table} has the type {of_type} of the role {owner}, whose code would \
+                run with the rights of others"
             ),
             Self::Lacks { parts } => {
-                write!(out, "the install lacks {}; the daemon does without, and the commands do not", parts.join(", "))
+                write!(
+                    out,
+                    "the install lacks {}; the daemon does without, and the commands do \
+                    not",
+                    parts.join(", ")
+                )
             }
             Self::NotUnique { table, column, .. } => write!(
                 out,
-                "{table} has no unique index on {column}; agents that share a slug are reported as ambiguous and not synced"
+                "{table} has no unique index on {column}; agents that share a slug are reported as \
+                ambiguous and not synced"
             ),
-            Self::CollationChanged { table, column, collation, recorded, actual } => write!(
+            Self::CollationChanged {
+                table,
+                column,
+                collation,
+                recorded,
+                actual,
+            } => write!(
                 out,
-                "the collation {} of {column} in {table} had version {recorded} when its indexes were made and has {actual} now, so no \
-                 index is used to find a slug there",
+                "the collation {} of {column} in {table} had version {recorded} when its indexes \
+                were made and has {actual} now, so no index is used to find a slug there",
                 collation.as_deref().unwrap_or(DEFAULT_COLLATION)
             ),
             Self::PreparedTransactions { max } => write!(
                 out,
-                "max_prepared_transactions is {max}, and PostgreSQL refuses to prepare a transaction that notifies"
+                "max_prepared_transactions is {max}, and PostgreSQL refuses to prepare a \
+                transaction that notifies"
             ),
             Self::HistoryWithoutCause => out.write_str(
-                "history.enabled is true, and the install was made without it, so the history cannot tell who caused a write",
+                "history.enabled is true, and the install was made without it, so the history \
+                cannot tell who caused a write",
             ),
             Self::Superuser { role } => write!(
                 out,
-                "the role {role} is a superuser, and code of the owners of the tables runs with its rights"
+                "the role {role} is a superuser, and code of the owners of the tables runs with \
+                its rights"
             ),
-            Self::LendsRights { function, owner, table, table_owner } => write!(
+            Self::LendsRights {
+                function,
+                owner,
+                table,
+                table_owner,
+            } => write!(
                 out,
-                "{function} belongs to {owner}, and the owner of {table}, {table_owner}, can act with the rights of that role through it"
+                "{function} belongs to {owner}, and the owner of {table}, {table_owner}, can act \
+                with the rights of that role through it"
             ),
         }
     }
 }
 
-/// Whether the server will do; to be asked before anything else, for the other checks need one that does.
+/// Whether the server will do; to be asked before anything else, for the other checks need one that
+/// does.
 pub async fn server(client: &Client, patience: Duration) -> Result<Vec<Finding>, StoreError> {
     let row = within(patience, client.query_typed_one(queries::SERVER, &[])).await?;
     let (version, number): (String, i32) = (row.try_get(0)?, row.try_get(1)?);
-    Ok(judge_server(version, number, row.try_get(2)?, row.try_get(3)?))
+    Ok(judge_server(
+        version,
+        number,
+        row.try_get(2)?,
+        row.try_get(3)?,
+    ))
 }
 
 fn judge_server(version: String, number: i32, standby: bool, read_only: bool) -> Vec<Finding> {
@@ -540,18 +689,27 @@ fn judge_server(version: String, number: i32, standby: bool, read_only: bool) ->
     too_old.into_iter().chain(unwritable).collect()
 }
 
-/// The relations of the install that are gone: those that the daemon works with, or those that only the commands read.
+/// The relations of the install that are gone: those that the daemon works with, or those that only
+/// the commands read.
 async fn missing_parts(
     client: &Client,
     patience: Duration,
     of_daemon: bool,
 ) -> Result<Vec<String>, StoreError> {
     let of_daemon: [(&(dyn ToSql + Sync), Type); 1] = [(&of_daemon, Type::BOOL)];
-    let rows = within(patience, client.query_typed(queries::MISSING_PARTS, &of_daemon)).await?;
-    Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+    let rows = within(
+        patience,
+        client.query_typed(queries::MISSING_PARTS, &of_daemon),
+    )
+    .await?;
+    Ok(rows
+        .iter()
+        .map(|row| row.try_get(0))
+        .collect::<Result<_, _>>()?)
 }
 
-/// Whether the install is there, whole, of the `expected` version, and open to the role along with the two tables.
+/// Whether the install is there, whole, of the `expected` version, and open to the role along with
+/// the two tables.
 pub async fn install(
     client: &Client,
     patience: Duration,
@@ -570,7 +728,10 @@ pub async fn install(
     // What hides the record of the install has to be known before it is read.
     let hidden = own_rows(client, patience).await?.filter(Finding::is_fatal);
     if hidden.is_some() {
-        return Ok(hidden.into_iter().chain(privileges(client, patience, database, layout).await?).collect());
+        return Ok(hidden
+            .into_iter()
+            .chain(privileges(client, patience, database, layout).await?)
+            .collect());
     }
     // Then the version, for another version has other parts, which are no less whole for that.
     let mut findings = Vec::new();
@@ -578,7 +739,10 @@ pub async fn install(
         Record::Closed => {}
         Record::Missing => findings.push(Finding::NoRecord),
         Record::Of { version, .. } if version != expected => {
-            return Ok(vec![Finding::OtherVersion { found: version, expected }]);
+            return Ok(vec![Finding::OtherVersion {
+                found: version,
+                expected,
+            }]);
         }
         Record::Of { tables, .. } => findings.extend(other_tables(database, tables)),
     }
@@ -587,14 +751,20 @@ pub async fn install(
         if let Ok(row) = within(patience, client.query_typed_one(queries::INSTALL, &[])).await
             && row.try_get::<_, i32>(0)? < expected
         {
-            return Ok(vec![Finding::OtherVersion { found: row.try_get(0)?, expected }]);
+            return Ok(vec![Finding::OtherVersion {
+                found: row.try_get(0)?,
+                expected,
+            }]);
         }
         findings.push(Finding::Incomplete { missing });
     }
     findings.extend(privileges(client, patience, database, layout).await?);
     let table: [(&(dyn ToSql + Sync), Type); 1] = [(&layout.configurations.table, Type::TEXT)];
     for row in within(patience, client.query_typed(&queries::rules(), &table)).await? {
-        findings.push(Finding::HasRule { table: row.try_get(0)?, rule: row.try_get(1)? });
+        findings.push(Finding::HasRule {
+            table: row.try_get(0)?,
+            rule: row.try_get(1)?,
+        });
     }
     findings.extend(publications(client, patience, layout).await?);
     findings.extend(types(client, patience, database, layout).await?);
@@ -609,7 +779,13 @@ pub async fn types(
     layout: &Layout,
 ) -> Result<Vec<Finding>, StoreError> {
     let (read, written) = (&database.agents.columns, &database.configurations.columns);
-    let read = [&read.slug, &read.name, &read.system_prompt, &read.agent_image, &read.voice_settings];
+    let read = [
+        &read.slug,
+        &read.name,
+        &read.system_prompt,
+        &read.agent_image,
+        &read.voice_settings,
+    ];
     let written = [
         &written.agent_slug,
         &written.agent_name,
@@ -628,7 +804,11 @@ pub async fn types(
         (&layout.configurations.table, Type::TEXT),
         (&&written[..], Type::TEXT_ARRAY),
     ];
-    let rows = within(patience, client.query_typed(&queries::foreign_types(), &parameters)).await?;
+    let rows = within(
+        patience,
+        client.query_typed(&queries::foreign_types(), &parameters),
+    )
+    .await?;
     let finding = |row: &Row| {
         Ok(Finding::ForeignType {
             table: row.try_get(0)?,
@@ -649,7 +829,12 @@ pub async fn publications(
 ) -> Result<Vec<Finding>, StoreError> {
     let table: [(&(dyn ToSql + Sync), Type); 1] = [(&layout.configurations.table, Type::TEXT)];
     let rows = within(patience, client.query_typed(queries::UNPUBLISHABLE, &table)).await?;
-    let finding = |row: &Row| Ok(Finding::Unpublishable { table: row.try_get(0)?, is_ours: row.try_get(1)? });
+    let finding = |row: &Row| {
+        Ok(Finding::Unpublishable {
+            table: row.try_get(0)?,
+            is_ours: row.try_get(1)?,
+        })
+    };
     rows.iter().map(finding).collect()
 }
 
@@ -660,17 +845,28 @@ enum Record {
     /// There is none.
     Missing,
     /// The version of the schema, and the tables that the triggers were made for.
-    Of { version: i32, tables: (String, String) },
+    Of {
+        version: i32,
+        tables: (String, String),
+    },
 }
 
 async fn record(client: &Client, patience: Duration) -> Result<Record, StoreError> {
     match within(patience, client.query_typed_opt(queries::VERSION, &[])).await {
-        Err(StoreError::Postgres(error)) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+        Err(StoreError::Postgres(error))
+            if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
+        {
             Ok(Record::Closed)
         }
         Ok(Some(row)) => {
-            let tables = (name(row.try_get(1)?, row.try_get(2)?), name(row.try_get(3)?, row.try_get(4)?));
-            Ok(Record::Of { version: row.try_get(0)?, tables })
+            let tables = (
+                name(row.try_get(1)?, row.try_get(2)?),
+                name(row.try_get(3)?, row.try_get(4)?),
+            );
+            Ok(Record::Of {
+                version: row.try_get(0)?,
+                tables,
+            })
         }
         Ok(None) => Ok(Record::Missing),
         Err(error) => Err(error),
@@ -685,20 +881,34 @@ fn name(schema: &str, table: &str) -> String {
 /// Whether the install was made for other tables than those of the settings.
 fn other_tables(database: &Database, installed: (String, String)) -> Option<Finding> {
     let (agents, configurations) = (&database.agents, &database.configurations);
-    let expected = (name(&agents.schema, &agents.table), name(&configurations.schema, &configurations.table));
-    (installed != expected).then_some(Finding::OtherTables { installed, expected })
+    let expected = (
+        name(&agents.schema, &agents.table),
+        name(&configurations.schema, &configurations.table),
+    );
+    (installed != expected).then_some(Finding::OtherTables {
+        installed,
+        expected,
+    })
 }
 
 /// Whether the role is kept from rows of the tables of agent-sync.
 async fn own_rows(client: &Client, patience: Duration) -> Result<Option<Finding>, StoreError> {
     let rows = within(patience, client.query_typed(queries::OWN_ROWS_HIDDEN, &[])).await?;
-    let Some(first) = rows.first() else { return Ok(None) };
-    let tables = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
-    Ok(Some(Finding::OwnRowsHidden { role: first.try_get(1)?, tables }))
+    let Some(first) = rows.first() else {
+        return Ok(None);
+    };
+    let tables = rows
+        .iter()
+        .map(|row| row.try_get(0))
+        .collect::<Result<_, _>>()?;
+    Ok(Some(Finding::OwnRowsHidden {
+        role: first.try_get(1)?,
+        tables,
+    }))
 }
 
-/// What a sweep looks for again, besides the server: whether the daemon still sees its own work, and the record of an install of
-/// the `expected` version for the tables of the settings.
+/// What a sweep looks for again, besides the server: whether the daemon still sees its own work,
+/// and the record of an install of the `expected` version for the tables of the settings.
 pub async fn own_tables(
     client: &Client,
     patience: Duration,
@@ -736,16 +946,29 @@ async fn privileges(
         (&columns, Type::TEXT_ARRAY),
         (&privileges, Type::TEXT_ARRAY),
     ];
-    let rows = within(patience, client.query_typed(queries::MISSING_PRIVILEGES, &parameters)).await?;
-    let Some(first) = rows.first() else { return Ok(None) };
+    let rows = within(
+        patience,
+        client.query_typed(queries::MISSING_PRIVILEGES, &parameters),
+    )
+    .await?;
+    let Some(first) = rows.first() else {
+        return Ok(None);
+    };
     Ok(Some(Finding::Unprivileged {
         role: first.try_get(2)?,
-        missing: rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?,
-        grants: rows.iter().map(|row| row.try_get(1)).collect::<Result<_, _>>()?,
+        missing: rows
+            .iter()
+            .map(|row| row.try_get(0))
+            .collect::<Result<_, _>>()?,
+        grants: rows
+            .iter()
+            .map(|row| row.try_get(1))
+            .collect::<Result<_, _>>()?,
     }))
 }
 
-/// One privilege that the role must have: on a schema, on a relation in it, or on one of its columns.
+/// One privilege that the role must have: on a schema, on a relation in it, or on one of its
+/// columns.
 struct Need {
     schema: String,
     relation: Option<String>,
@@ -758,8 +981,17 @@ struct Need {
 fn needs(database: &Database, layout: &Layout) -> Vec<Need> {
     let (agents, configurations) = (&layout.agents, &layout.configurations);
     let mut needs = Vec::new();
-    for schema in ["agent_sync", &database.agents.schema, &database.configurations.schema] {
-        needs.push(Need { schema: schema.to_owned(), relation: None, column: None, privilege: "USAGE" });
+    for schema in [
+        "agent_sync",
+        &database.agents.schema,
+        &database.configurations.schema,
+    ] {
+        needs.push(Need {
+            schema: schema.to_owned(),
+            relation: None,
+            column: None,
+            privilege: "USAGE",
+        });
     }
     for (relation, privileges) in [
         ("outbox", &["SELECT", "INSERT", "DELETE"][..]),
@@ -783,14 +1015,27 @@ fn needs(database: &Database, layout: &Layout) -> Vec<Need> {
             privilege,
         }));
     };
-    let noted =
-        ["\"uncaptured_seen\"", "\"seal\"", "\"last_sync\"", "\"last_tried\"", "\"tries\"", "\"mapping\""];
+    let noted = [
+        "\"uncaptured_seen\"",
+        "\"seal\"",
+        "\"last_sync\"",
+        "\"last_tried\"",
+        "\"tries\"",
+        "\"mapping\"",
+    ];
     on("agent_sync", "install", "UPDATE", noted.to_vec());
 
     let optional = [&agents.name, &agents.system_prompt, &agents.agent_image];
-    let read = [&agents.slug, &agents.voice_settings].into_iter().chain(optional.into_iter().flatten());
+    let read = [&agents.slug, &agents.voice_settings]
+        .into_iter()
+        .chain(optional.into_iter().flatten());
     let read = read.map(|column| column.name.as_str()).collect();
-    on(&database.agents.schema, &database.agents.table, "SELECT", read);
+    on(
+        &database.agents.schema,
+        &database.agents.table,
+        "SELECT",
+        read,
+    );
 
     let optional = [
         &configurations.agent_name,
@@ -800,13 +1045,36 @@ fn needs(database: &Database, layout: &Layout) -> Vec<Need> {
         &configurations.temperature,
         &configurations.voice_settings,
     ];
-    let written = [&configurations.provider_config].into_iter().chain(optional.into_iter().flatten());
+    let written = [&configurations.provider_config]
+        .into_iter()
+        .chain(optional.into_iter().flatten());
     let written: Vec<&str> = written.map(|column| column.name.as_str()).collect();
-    let place = ["\"ctid\"", "\"tableoid\"", "\"xmin\"", &configurations.agent_slug.name];
-    let (schema, table) = (&database.configurations.schema, &database.configurations.table);
-    on(schema, table, "SELECT", place.into_iter().chain(written.iter().copied()).collect());
-    let clocks = configurations.clocks.iter().map(|column| column.name.as_str());
-    on(schema, table, "UPDATE", written.into_iter().chain(clocks).collect());
+    let place = [
+        "\"ctid\"",
+        "\"tableoid\"",
+        "\"xmin\"",
+        &configurations.agent_slug.name,
+    ];
+    let (schema, table) = (
+        &database.configurations.schema,
+        &database.configurations.table,
+    );
+    on(
+        schema,
+        table,
+        "SELECT",
+        place.into_iter().chain(written.iter().copied()).collect(),
+    );
+    let clocks = configurations
+        .clocks
+        .iter()
+        .map(|column| column.name.as_str());
+    on(
+        schema,
+        table,
+        "UPDATE",
+        written.into_iter().chain(clocks).collect(),
+    );
     needs
 }
 
@@ -818,8 +1086,10 @@ pub async fn cautions(
     notify: bool,
     history: bool,
 ) -> Result<Vec<Finding>, StoreError> {
-    let tables: [(&(dyn ToSql + Sync), Type); 2] =
-        [(&layout.agents.table, Type::TEXT), (&layout.configurations.table, Type::TEXT)];
+    let tables: [(&(dyn ToSql + Sync), Type); 2] = [
+        (&layout.agents.table, Type::TEXT),
+        (&layout.configurations.table, Type::TEXT),
+    ];
     let rows = within(patience, client.query_typed(queries::HIDDEN_ROWS, &tables)).await?;
     let mut findings = rows
         .iter()
@@ -831,18 +1101,33 @@ pub async fn cautions(
             })
         })
         .collect::<Result<Vec<_>, StoreError>>()?;
-    findings.extend(own_rows(client, patience).await?.filter(|finding| !finding.is_fatal()));
+    findings.extend(
+        own_rows(client, patience)
+            .await?
+            .filter(|finding| !finding.is_fatal()),
+    );
     for row in within(patience, client.query_typed(queries::UNLOGGED, &tables)).await? {
-        findings.push(Finding::Unlogged { table: row.try_get(0)? });
+        findings.push(Finding::Unlogged {
+            table: row.try_get(0)?,
+        });
     }
-    let row = within(patience, client.query_typed_one(queries::NOTIFICATION_QUEUE, &[])).await?;
+    let row = within(
+        patience,
+        client.query_typed_one(queries::NOTIFICATION_QUEUE, &[]),
+    )
+    .await?;
     if row.try_get(0)? {
-        findings.push(Finding::QueueFull { percent: row.try_get(1)?, holder: row.try_get(2)? });
+        findings.push(Finding::QueueFull {
+            percent: row.try_get(1)?,
+            holder: row.try_get(2)?,
+        });
     }
     let row = within(patience, client.query_typed_one(queries::SERVER, &[])).await?;
     let max: i32 = row.try_get(4)?;
     if row.try_get(5)? {
-        findings.push(Finding::Superuser { role: row.try_get(6)? });
+        findings.push(Finding::Superuser {
+            role: row.try_get(6)?,
+        });
     }
     for row in within(patience, client.query_typed(queries::LENDS_RIGHTS, &tables)).await? {
         findings.push(Finding::LendsRights {
@@ -877,15 +1162,26 @@ mod tests {
     #[test]
     fn a_server_older_than_14_is_told_apart_from_one_that_will_do() {
         let old = judge_server("13.18".to_owned(), 130_018, false, false);
-        assert_eq!(old, [Finding::ServerTooOld { version: "13.18".to_owned() }]);
+        assert_eq!(
+            old,
+            [Finding::ServerTooOld {
+                version: "13.18".to_owned()
+            }]
+        );
         assert!(old[0].is_fatal() && old[0].to_string().contains("13.18"));
         assert_eq!(judge_server("14.0".to_owned(), 140_000, false, false), []);
     }
 
     #[test]
     fn a_standby_is_told_apart_from_a_primary_that_is_read_only() {
-        assert_eq!(judge_server("16.1".to_owned(), 160_001, true, true), [Finding::Standby]);
-        assert_eq!(judge_server("16.1".to_owned(), 160_001, false, true), [Finding::ReadOnly]);
+        assert_eq!(
+            judge_server("16.1".to_owned(), 160_001, true, true),
+            [Finding::Standby]
+        );
+        assert_eq!(
+            judge_server("16.1".to_owned(), 160_001, false, true),
+            [Finding::ReadOnly]
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What an error from PostgreSQL means: one table from SQLSTATE to what the daemon does and what the operator can do.
+//! What an error from PostgreSQL means: one table from SQLSTATE to what the daemon does and what
+//! the operator can do.
 //!
 //! It matches codes, never texts. Appendix A of PostgreSQL's manual lists the codes.
 
@@ -12,7 +13,8 @@ use super::identifier::plain;
 pub enum Class {
     /// The connection is gone or going: connect again.
     Connection,
-    /// The tables have changed under the statements of the connection: look at the tables again, over a new one.
+    /// The tables have changed under the statements of the connection: look at the tables again,
+    /// over a new one.
     Layout,
     /// Two transactions got in each other's way: do it again; nobody's problem.
     Transient,
@@ -20,7 +22,8 @@ pub enum Class {
     Locked,
     /// It took longer than `statement_timeout`: do less at a time.
     Slow,
-    /// It fails on what one row holds, or on what a trigger makes of it: find the row, and set it aside.
+    /// It fails on what one row holds, or on what a trigger makes of it: find the row, and set it
+    /// aside.
     Row,
     /// It will fail the same way until somebody mends the database: say so, and try again at ease.
     Fault,
@@ -42,18 +45,39 @@ const POLICIES: &[(&str, Class, &str)] = &[
     ("21", Class::Row, REFUSED),
     ("22", Class::Row, REFUSED),
     ("23", Class::Row, REFUSED),
-    ("25006", Class::Fault, "This server is read-only: give the address of the primary."),
-    ("25P03", Class::Connection, "Nothing: the server ended a transaction that idled, and it is done again."),
+    (
+        "25006",
+        Class::Fault,
+        "This server is read-only: give the address of the primary.",
+    ),
+    (
+        "25P03",
+        Class::Connection,
+        "Nothing: the server ended a transaction that idled, and it is done again.",
+    ),
     (
         "25P04",
         Class::Connection,
-        "Nothing: the server ended a transaction that took longer than its transaction_timeout, and it is done again.",
+        "Nothing: the server ended a transaction that took longer than its transaction_timeout, \
+        and it is done again.",
     ),
-    ("28", Class::Fault, "Check the user, the password and pg_hba.conf."),
-    ("3D000", Class::Fault, "Check the name of the database in its URL."),
+    (
+        "28",
+        Class::Fault,
+        "Check the user, the password and pg_hba.conf.",
+    ),
+    (
+        "3D000",
+        Class::Fault,
+        "Check the name of the database in its URL.",
+    ),
     ("3F000", Class::Fault, INSTALL),
     ("40", Class::Transient, "Nothing: it is tried again."),
-    ("42501", Class::Fault, "Grant the role of the daemon what the message names."),
+    (
+        "42501",
+        Class::Fault,
+        "Grant the role of the daemon what the message names.",
+    ),
     // Of a type, or with an operator or a function that there is none of for it.
     ("42804", Class::Layout, CHANGED),
     ("42846", Class::Layout, CHANGED),
@@ -63,51 +87,82 @@ const POLICIES: &[(&str, Class, &str)] = &[
     ("42P18", Class::Layout, CHANGED),
     ("42", Class::Fault, INSTALL),
     ("44", Class::Row, REFUSED),
-    ("53", Class::Fault, "The server is out of disk, memory or connections: see its log."),
+    (
+        "53",
+        Class::Fault,
+        "The server is out of disk, memory or connections: see its log.",
+    ),
     ("54", Class::Row, "Shorten what the agent holds."),
-    ("55P03", Class::Locked, "Nothing: somebody holds a lock on the row, and it is tried again."),
+    (
+        "55P03",
+        Class::Locked,
+        "Nothing: somebody holds a lock on the row, and it is tried again.",
+    ),
     (
         "57014",
         Class::Slow,
-        "Raise sync.statement_timeout, or see what makes the statement slow: of a write, perhaps a trigger.",
+        "Raise sync.statement_timeout, or see what makes the statement slow: of a write, perhaps a \
+        trigger.",
     ),
-    ("55000", Class::Fault, "Mend what the message names: as it is, PostgreSQL does not do it."),
+    (
+        "55000",
+        Class::Fault,
+        "Mend what the message names: as it is, PostgreSQL does not do it.",
+    ),
     ("57", Class::Connection, REACH),
-    ("58", Class::Fault, "The server's storage has a fault: see its log."),
+    (
+        "58",
+        Class::Fault,
+        "The server's storage has a fault: see its log.",
+    ),
     ("P0", Class::Row, REFUSED),
     ("XX", Class::Fault, "The server has a fault: see its log."),
 ];
 
-const CHANGED: &str = "Nothing: the tables have changed, and are looked at again. If this stays, check the names and types of \
-     their columns in the settings of this database.";
+const CHANGED: &str = "Nothing: the tables have changed, and are looked at again. If this stays, \
+    check the names and types of their columns in the settings of this database.";
 /// There is no connection.
 pub const REACH: &str = "See whether the server is up and can be reached from here.";
 /// There is one, and no answer.
-pub const SILENT: &str =
-    "See whether the server can be reached from here, and what it is doing: SELECT * FROM pg_stat_activity;";
-const INSTALL: &str = "Run `agent-sync install` for this database, and check the names of its tables and columns in the settings.";
-const REFUSED: &str =
-    "Mend the row or what refuses it; it is tried again by itself, and at once when the agent is saved.";
-const ENDED: &str = "See the server's log for what ended the connection: a trigger, a crash, or a time limit of the server or of a proxy. It is tried \
-     again by itself, and at once when the agent is saved.";
+pub const SILENT: &str = "See whether the server can be reached from here, and what it is doing: \
+    SELECT * FROM pg_stat_activity;";
+const INSTALL: &str = "Run `agent-sync install` for this database, and check the names of its \
+    tables and columns in the settings.";
+const REFUSED: &str = "Mend the row or what refuses it; it is tried again by itself, and at once \
+    when the agent is saved.";
+const ENDED: &str = "See the server's log for what ended the connection: a trigger, a crash, or a \
+    time limit of the server or of a proxy. It is tried again by itself, and at once when the \
+    agent is saved.";
 const NO_STATE: &str =
     "See what else is wrong with this database (`agent-sync doctor`); it is tried again by itself.";
-const UNKNOWN: Policy = Policy { class: Class::Fault, remedy: "See the server's log." };
+const UNKNOWN: Policy = Policy {
+    class: Class::Fault,
+    remedy: "See the server's log.",
+};
 
 /// What to do about an error.
 pub fn policy(error: &Error) -> Policy {
     let Some(db) = error.as_db_error() else {
-        return Policy { class: Class::Connection, remedy: REACH };
+        return Policy {
+            class: Class::Connection,
+            remedy: REACH,
+        };
     };
     let code = db.code().code();
-    let known = POLICIES.iter().find(|(prefix, ..)| code.starts_with(prefix));
+    let known = POLICIES
+        .iter()
+        .find(|(prefix, ..)| code.starts_with(prefix));
     let policy = known.map_or(UNKNOWN, |&(_, class, remedy)| Policy { class, remedy });
     match policy.class {
-        // Whatever the code says: a function raised it, and of ours none runs in the daemon's statements.
+        // Whatever the code says: a function raised it, and of ours none runs in the daemon's
+        // statements.
         Class::Fault | Class::Connection | Class::Layout | Class::Transient
             if is_raised_by_a_function(db) =>
         {
-            Policy { class: Class::Row, remedy: REFUSED }
+            Policy {
+                class: Class::Row,
+                remedy: REFUSED,
+            }
         }
         _ => policy,
     }
@@ -115,13 +170,15 @@ pub fn policy(error: &Error) -> Policy {
 
 /// What the operator can do about a single row whose write was refused with this SQLSTATE.
 pub fn remedy(sqlstate: &str) -> &'static str {
-    // Where the other rows are written, it is not the connection, the install or a privilege of the daemon's that is in
-    // the way, but what a trigger, a function or a policy makes of this row.
+    // Where the other rows are written, it is not the connection, the install or a privilege of the
+    // daemon's that is in the way, but what a trigger, a function or a policy makes of this row.
     const OF_THE_ROW: &[&str] = &["28", "3F", "42"];
     if sqlstate.is_empty() {
         return NO_STATE;
     }
-    let known = POLICIES.iter().find(|(prefix, ..)| sqlstate.starts_with(prefix));
+    let known = POLICIES
+        .iter()
+        .find(|(prefix, ..)| sqlstate.starts_with(prefix));
     match known {
         Some(_) if sqlstate == super::CONNECTION_ENDED => ENDED,
         Some((_, Class::Connection | Class::Layout, _)) => REFUSED,
@@ -131,8 +188,9 @@ pub fn remedy(sqlstate: &str) -> &'static str {
     }
 }
 
-/// An error in a sentence, without what the rows held. PostgreSQL quotes values in the messages of data errors, and a
-/// trigger can put anything into one; of those only the code, its name, and the object it is about are told.
+/// An error in a sentence, without what the rows held. PostgreSQL quotes values in the messages of
+/// data errors, and a trigger can put anything into one; of those only the code, its name, and the
+/// object it is about are told.
 pub fn describe(error: &Error) -> String {
     let Some(db) = error.as_db_error() else {
         return causes(error);
@@ -158,28 +216,38 @@ fn shortened(message: &str) -> String {
     format!("{start}…")
 }
 
-/// The error of the write of one agent, whatever its class is: the code, its name, and the object it is about. The message is never told,
-/// because an expression of the platform's (a CHECK, an index, a generated column, a policy) can put a value into one of any class.
+/// The error of the write of one agent, whatever its class is: the code, its name, and the object
+/// it is about. The message is never told, because an expression of the platform's (a CHECK, an
+/// index, a generated column, a policy) can put a value into one of any class.
 pub fn describe_write(error: &Error) -> String {
-    error.as_db_error().map_or_else(|| causes(error), |db| refused(db, "write"))
+    error
+        .as_db_error()
+        .map_or_else(|| causes(error), |db| refused(db, "write"))
 }
 
 /// The same of the read of one agent.
 pub fn describe_read(error: &Error) -> String {
-    error.as_db_error().map_or_else(|| causes(error), |db| refused(db, "read"))
+    error
+        .as_db_error()
+        .map_or_else(|| causes(error), |db| refused(db, "read"))
 }
 
-/// Whether it may be about the values of single rows: on what they hold, or on damage to where they are stored.
+/// Whether it may be about the values of single rows: on what they hold, or on damage to where they
+/// are stored.
 pub fn is_of_a_row(error: &Error) -> bool {
     let damaged = |db: &DbError| db.code().code().starts_with("XX");
-    error.as_db_error().is_some_and(|db| damaged(db) || policy(error).class == Class::Row)
+    error
+        .as_db_error()
+        .is_some_and(|db| damaged(db) || policy(error).class == Class::Row)
 }
 
 fn refused(db: &DbError, what: &str) -> String {
     let code = db.code().code();
     if is_raised_by_a_function(db) {
         // A function says of its error what it will, the names of objects among it.
-        return format!("PostgreSQL refused the {what}: raised by a trigger or function (SQLSTATE {code})");
+        return format!(
+            "PostgreSQL refused the {what}: raised by a trigger or function (SQLSTATE {code})"
+        );
     }
     let names = [
         ("table", db.table()),
@@ -187,33 +255,49 @@ fn refused(db: &DbError, what: &str) -> String {
         ("constraint", db.constraint()),
         ("type", db.datatype()),
     ];
-    let place: String =
-        names.into_iter().filter_map(|(what, name)| Some(format!(", {what} {}", plain(name?)))).collect();
-    format!("PostgreSQL refused the {what}: {} (SQLSTATE {code}{place})", condition(code))
+    let place: String = names
+        .into_iter()
+        .filter_map(|(what, name)| Some(format!(", {what} {}", plain(name?))))
+        .collect();
+    format!(
+        "PostgreSQL refused the {what}: {} (SQLSTATE {code}{place})",
+        condition(code)
+    )
 }
 
-/// Whether a message with this code quotes the value of a column where an expression casts it: `key::regclass`, `key::regconfig`,
-/// `current_setting(key)`. About a statement of ours, which holds no values, such an error has a position in its text.
+/// Whether a message with this code quotes the value of a column where an expression casts it:
+/// `key::regclass`, `key::regconfig`, `current_setting(key)`. About a statement of ours, which
+/// holds no values, such an error has a position in its text.
 fn may_quote_a_value(code: &str) -> bool {
-    code != "42501" && ["0A", "3F", "42"].iter().any(|class| code.starts_with(class))
+    code != "42501"
+        && ["0A", "3F", "42"]
+            .iter()
+            .any(|class| code.starts_with(class))
 }
 
-/// An error that a function raised says where it was. The names of the languages are the same in every language of the messages. Without one, the context
-/// is of PostgreSQL itself: a parameter, a row that is being locked, JSON that is being read.
+/// An error that a function raised says where it was. The names of the languages are the same in
+/// every language of the messages. Without one, the context is of PostgreSQL itself: a parameter, a
+/// row that is being locked, JSON that is being read.
 fn is_raised_by_a_function(db: &DbError) -> bool {
-    db.where_().is_some_and(|context| context.contains("PL/") || context.contains("SQL"))
+    db.where_()
+        .is_some_and(|context| context.contains("PL/") || context.contains("SQL"))
 }
 
-/// Whether the error of a statement of `sql/*.sql` was raised by a function that is none of ours, such as that of an event trigger. What
-/// ran is in the context, one call a line: our own statements stand in DO blocks, which PostgreSQL calls `inline_code_block` in every
-/// language of its messages.
+/// Whether the error of a statement of `sql/*.sql` was raised by a function that is none of ours,
+/// such as that of an event trigger. What ran is in the context, one call a line: our own
+/// statements stand in DO blocks, which PostgreSQL calls `inline_code_block` in every language of
+/// its messages.
 pub fn is_raised_by_a_function_of_others(db: &DbError) -> bool {
     db.where_().is_some_and(names_a_function_of_others)
 }
 
 fn names_a_function_of_others(context: &str) -> bool {
     context.lines().any(|call| {
-        let of_ours = ["inline_code_block", "capture_agent", "capture_configuration"];
+        let of_ours = [
+            "inline_code_block",
+            "capture_agent",
+            "capture_configuration",
+        ];
         call.contains("PL/") && !of_ours.iter().any(|name| call.contains(name))
     })
 }

@@ -12,14 +12,22 @@ impl Display for Quoted<'_> {
     }
 }
 
-/// A name as it is written by a person: plain where that will do, else in double quotes. For what is to be read, and pasted.
+/// A name as it is written by a person: plain where that will do, else in double quotes. For what
+/// is to be read, and pasted.
 pub fn plain(name: &str) -> String {
     let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
-    let plain = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-    if starts && plain { name.to_owned() } else { Quoted(name).to_string() }
+    let plain = name
+        .chars()
+        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+    if starts && plain {
+        name.to_owned()
+    } else {
+        Quoted(name).to_string()
+    }
 }
 
-/// A text constant as SQL text, in single quotes; for what is printed to be run elsewhere, which has no parameters to use.
+/// A text constant as SQL text, in single quotes; for what is printed to be run elsewhere, which
+/// has no parameters to use.
 #[derive(Debug, Clone, Copy)]
 pub struct Literal<'a>(pub &'a str);
 
@@ -38,7 +46,11 @@ impl Display for Literal<'_> {
 pub fn readable(text: &str) -> String {
     let escaped = crate::mapping::quoted(text);
     let inner = escaped.get(1..escaped.len() - 1).unwrap_or_default();
-    if inner == text { Literal(text).to_string() } else { format!("E'{}'", inner.replace('\'', "''")) }
+    if inner == text {
+        Literal(text).to_string()
+    } else {
+        format!("E'{}'", inner.replace('\'', "''"))
+    }
 }
 
 fn quote(out: &mut fmt::Formatter<'_>, mark: char, text: &str) -> fmt::Result {
@@ -60,7 +72,10 @@ mod tests {
     fn names_and_constants_are_quoted_whatever_they_hold() {
         assert_eq!(Quoted("plain").to_string(), r#""plain""#);
         assert_eq!(Quoted(r#"we"ird; drop"#).to_string(), r#""we""ird; drop""#);
-        assert_eq!([plain("plain_1"), plain("1"), plain("Üb\"er")], ["plain_1", "\"1\"", "\"Üb\"\"er\""]);
+        assert_eq!(
+            [plain("plain_1"), plain("1"), plain("Üb\"er")],
+            ["plain_1", "\"1\"", "\"Üb\"\"er\""]
+        );
         assert_eq!(Literal("it's").to_string(), "'it''s'");
         assert_eq!(readable("it's"), "'it''s'");
         assert_eq!(readable("\u{1b}'\\"), r"E'\u001b''\\'");

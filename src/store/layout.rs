@@ -1,7 +1,8 @@
 //! What the two tables look like in this database (T3): read from the catalog, never assumed.
 //!
-//! A column that does not exist is left out of every query, and the mapping is told so. Types are PostgreSQL's own
-//! names for them, so that text parameters can be cast to the type of the column that they are for.
+//! A column that does not exist is left out of every query, and the mapping is told so. Types are
+//! PostgreSQL's own names for them, so that text parameters can be cast to the type of the column
+//! that they are for.
 
 use std::time::Duration;
 
@@ -22,8 +23,9 @@ pub struct Column {
     pub name: String,
     /// Its type for a reader.
     pub sql_type: String,
-    /// Its type for a cast, quoted and with its schema: under a domain the type that it is stored as, and without length or scale. For a cast
-    /// to `varchar(20)`, or to a domain over it, cuts off silently, and an assignment does not.
+    /// Its type for a cast, quoted and with its schema: under a domain the type that it is stored
+    /// as, and without length or scale. For a cast to `varchar(20)`, or to a domain over it, cuts
+    /// off silently, and an assignment does not.
     pub cast: String,
 }
 
@@ -41,9 +43,11 @@ enum Lookup {
     Column,
     /// By its text, since it is of another type.
     Text,
-    /// By its value past every index: the order of the indexes is not the order of the collation any more.
+    /// By its value past every index: the order of the indexes is not the order of the collation
+    /// any more.
     PastIndexes,
-    /// Byte for byte, since its collation takes different texts for equal, and different texts are different agents (G13).
+    /// Byte for byte, since its collation takes different texts for equal, and different texts are
+    /// different agents (G13).
     Bytes,
 }
 
@@ -91,7 +95,8 @@ pub struct Configurations {
     /// Whether an index finds it: if not, looking for slugs is a scan of the table (T2).
     pub agent_slug_is_indexed: bool,
     lookup: Lookup,
-    /// Whether it has partitions or children, so that a row's place is only unique together with its relation.
+    /// Whether it has partitions or children, so that a row's place is only unique together with
+    /// its relation.
     pub has_children: bool,
     /// The primary key, as far as the role may read it; quoted.
     pub key: Vec<String>,
@@ -114,8 +119,8 @@ pub struct Configurations {
 }
 
 impl Agents {
-    /// The slug of the row called `alias` as it is compared with other text: an index serves where there is one that tells the truth,
-    /// and none is asked where it may not.
+    /// The slug of the row called `alias` as it is compared with other text: an index serves where
+    /// there is one that tells the truth, and none is asked where it may not.
     pub fn lookup(&self, alias: &str) -> String {
         self.lookup.sql(alias, &self.slug)
     }
@@ -127,9 +132,13 @@ impl Configurations {
         self.lookup.sql(alias, &self.agent_slug)
     }
 
-    /// This slug byte by byte, whatever the column has become since its type and its collation were looked at. Every name is qualified.
+    /// This slug byte by byte, whatever the column has become since its type and its collation were
+    /// looked at. Every name is qualified.
     pub fn exact(&self, alias: &str) -> String {
-        format!("{alias}.{}::pg_catalog.text COLLATE pg_catalog.\"C\"", self.agent_slug.name)
+        format!(
+            "{alias}.{}::pg_catalog.text COLLATE pg_catalog.\"C\"",
+            self.agent_slug.name
+        )
     }
 }
 
@@ -142,13 +151,15 @@ pub struct Layout {
     pub configurations: Configurations,
     /// Which target columns exist, as the mapping wants to know it.
     pub targets: Targets,
-    /// Whether the two slugs have different collations, so that PostgreSQL compares them only if it is told in which.
+    /// Whether the two slugs have different collations, so that PostgreSQL compares them only if it
+    /// is told in which.
     pub collations_differ: bool,
     /// What it was read from: see [`queries::layout_version`].
     pub version: String,
     /// The optional columns that do not exist (T3), as `table.column`.
     pub missing: Vec<String>,
-    /// In which tables no index finds a slug, or none keeps slugs apart; and what is left out for its type.
+    /// In which tables no index finds a slug, or none keeps slugs apart; and what is left out for
+    /// its type.
     pub scans: Vec<Finding>,
     /// What can be done about an agent that is not in sync.
     pub remedies: Remedies,
@@ -176,8 +187,8 @@ pub enum LayoutError {
     },
     /// Slugs of this type cannot be compared as text (T7).
     #[error(
-        "the slug column {column} has the type {of_type}; agent-sync needs text, varchar, char, citext or a domain over one of \
-         them"
+        "the slug column {column} has the type {of_type}; agent-sync needs text, varchar, char, \
+        citext or a domain over one of them"
     )]
     SlugType {
         /// Schema, table and column.
@@ -196,19 +207,22 @@ impl LayoutError {
                 "Check the names of tables and columns in the settings of this database."
             }
             Self::SlugType { .. } => {
-                "Name a column of such a type in the settings of this database (agents.columns.slug, \
-                 configurations.columns.agent_slug), or change its type to text."
+                "Name a column of such a type in the settings of this database \
+                (agents.columns.slug, configurations.columns.agent_slug), or change its type to \
+                text."
             }
         }
     }
 }
 
-/// The columns of a table, their types by name and by length, whether one can be written, whether it is indexed, and
-/// whether it is of a primary key that can be read; then its collation, if the library orders text otherwise than when the collation was
-/// made: its name, none for that of the database, and the two versions; whether it is unique by itself; and whether its type
-/// holds slugs (T7; `sql/attach.sql` has the same types); whether its collation takes different texts for equal, and which it is; and
-/// its type as [`Column::cast`] has it. Those of the primary key come first, in its order.
-/// The table is looked up in the catalog, which needs no privilege: what the role lacks is for `checks` to say.
+/// The columns of a table, their types by name and by length, whether one can be written, whether
+/// it is indexed, and whether it is of a primary key that can be read; then its collation, if the
+/// library orders text otherwise than when the collation was made: its name, none for that of the
+/// database, and the two versions; whether it is unique by itself; and whether its type holds slugs
+/// (T7; `sql/attach.sql` has the same types); whether its collation takes different texts for
+/// equal, and which it is; and its type as [`Column::cast`] has it. Those of the primary key come
+/// first, in its order. The table is looked up in the catalog, which needs no privilege: what the
+/// role lacks is for `checks` to say.
 pub(super) const COLUMNS: &str = "
     SELECT a.attname::text,
            pg_catalog.format_type(a.atttypid, -1),
@@ -216,8 +230,10 @@ pub(super) const COLUMNS: &str = "
            a.attgenerated <> '' AS generated,
            EXISTS (SELECT FROM pg_catalog.pg_index i
                    JOIN pg_catalog.pg_class index ON index.oid = i.indexrelid
-                   JOIN pg_catalog.pg_am method ON method.oid = index.relam AND method.amname = 'btree'
-                   WHERE i.indrelid = a.attrelid AND i.indisvalid AND i.indpred IS NULL AND i.indkey[0] = a.attnum
+                   JOIN pg_catalog.pg_am method ON method.oid = index.relam
+                     AND method.amname = 'btree'
+                   WHERE i.indrelid = a.attrelid AND i.indisvalid AND i.indpred IS NULL
+                     AND i.indkey[0] = a.attnum
                      -- In another collation it does not find what the column takes for equal.
                      AND i.indcollation[0] = a.attcollation),
            EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = a.attrelid),
@@ -226,19 +242,24 @@ pub(super) const COLUMNS: &str = "
                AND pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT'),
            stale.name, stale.recorded, stale.actual,
            EXISTS (SELECT FROM pg_catalog.pg_index i
-                   WHERE i.indrelid = a.attrelid AND i.indisunique AND i.indisvalid AND i.indpred IS NULL
+                   WHERE i.indrelid = a.attrelid AND i.indisunique AND i.indisvalid
+                     AND i.indpred IS NULL
                      AND i.indexprs IS NULL AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum),
            -- A unique index of a table says nothing of the rows of its children; one of a partitioned table does.
-           EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = a.attrelid AND c.relkind <> 'p'),
+           EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = a.attrelid
+             AND c.relkind <> 'p'),
            pg_catalog.format_type(coalesce(base.type, a.atttypid), -1), c.relkind = 'p',
            EXISTS (WITH RECURSIVE base (type) AS (
                        SELECT a.atttypid
                        UNION ALL
-                       SELECT t.typbasetype FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype = 'd')
+                       SELECT t.typbasetype FROM base b JOIN pg_catalog.pg_type t
+                         ON t.oid = b.type WHERE t.typtype = 'd')
                    SELECT FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type
-                   WHERE t.oid IN ('pg_catalog.text'::regtype, 'pg_catalog.varchar'::regtype, 'pg_catalog.bpchar'::regtype)
+                   WHERE t.oid IN ('pg_catalog.text'::regtype, 'pg_catalog.varchar'::regtype,
+                     'pg_catalog.bpchar'::regtype)
                       OR t.typname = 'citext' AND t.typtype = 'b') AS holds_slugs,
-           EXISTS (SELECT FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation AND NOT l.collisdeterministic),
+           EXISTS (SELECT FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation
+             AND NOT l.collisdeterministic),
            a.attcollation,
            pg_catalog.format('%I.%I', stored_schema.nspname, stored.typname)
     FROM pg_catalog.pg_attribute a
@@ -247,9 +268,11 @@ pub(super) const COLUMNS: &str = "
     -- The type under a domain, however many there are of them, one upon the other, and the length or scale that one of them gives it.
     LEFT JOIN LATERAL (
         WITH RECURSIVE under (type, modifier, depth) AS (
-            SELECT t.typbasetype, t.typtypmod, 1 FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid AND t.typtype = 'd'
+            SELECT t.typbasetype, t.typtypmod, 1 FROM pg_catalog.pg_type t
+              WHERE t.oid = a.atttypid AND t.typtype = 'd'
             UNION ALL
-            SELECT t.typbasetype, CASE WHEN u.modifier >= 0 THEN u.modifier ELSE t.typtypmod END, u.depth + 1
+            SELECT t.typbasetype, CASE WHEN u.modifier >= 0 THEN u.modifier
+              ELSE t.typtypmod END, u.depth + 1
             FROM under u JOIN pg_catalog.pg_type t ON t.oid = u.type AND t.typtype = 'd'
         )
         SELECT u.type, u.modifier FROM under u ORDER BY u.depth DESC LIMIT 1
@@ -258,9 +281,11 @@ pub(super) const COLUMNS: &str = "
     JOIN pg_catalog.pg_namespace stored_schema ON stored_schema.oid = stored.typnamespace
     -- PostgreSQL 14 notes no version for the database.
     LEFT JOIN LATERAL (
-        SELECT CASE WHEN l.oid <> 100 THEN pg_catalog.format('%I.%I', s.nspname, l.collname) END AS name,
+        SELECT CASE WHEN l.oid <> 100 THEN pg_catalog.format('%I.%I', s.nspname, l.collname) END
+          AS name,
                CASE WHEN l.oid = 100
-                    THEN (SELECT pg_catalog.to_jsonb(d) ->> 'datcollversion' FROM pg_catalog.pg_database d
+                    THEN (SELECT pg_catalog.to_jsonb(d) ->> 'datcollversion'
+                      FROM pg_catalog.pg_database d
                           WHERE d.datname = pg_catalog.current_database())
                     ELSE l.collversion END AS recorded,
                pg_catalog.pg_collation_actual_version(l.oid) AS actual
@@ -269,10 +294,14 @@ pub(super) const COLUMNS: &str = "
     ) AS stale ON stale.recorded <> stale.actual
     WHERE n.nspname = $1::text AND c.relname = $2::text
       AND a.attnum > 0 AND NOT a.attisdropped
-    ORDER BY (SELECT pg_catalog.array_position(i.indkey::int2[], a.attnum) FROM pg_catalog.pg_index i
+    ORDER BY (SELECT pg_catalog.array_position(i.indkey::int2[], a.attnum)
+      FROM pg_catalog.pg_index i
               WHERE i.indrelid = a.attrelid AND i.indisprimary), a.attnum";
 
-#[allow(clippy::struct_excessive_bools, reason = "each is a column of the query")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a column of the query"
+)]
 struct Found {
     name: String,
     sql_type: String,
@@ -310,8 +339,13 @@ pub(super) async fn version(
     agents: &str,
     configurations: &str,
 ) -> Result<String, StoreError> {
-    let tables: [(&(dyn ToSql + Sync), Type); 2] = [(&agents, Type::TEXT), (&configurations, Type::TEXT)];
-    let row = within(patience, client.query_typed_one(&queries::layout_version(), &tables)).await?;
+    let tables: [(&(dyn ToSql + Sync), Type); 2] =
+        [(&agents, Type::TEXT), (&configurations, Type::TEXT)];
+    let row = within(
+        patience,
+        client.query_typed_one(&queries::layout_version(), &tables),
+    )
+    .await?;
     Ok(row.try_get(0)?)
 }
 
@@ -351,9 +385,11 @@ impl Table {
                     indexed: row.try_get(4)?,
                     of_key: row.try_get(6)?,
                     stale: match row.try_get(8)? {
-                        Some(recorded) => {
-                            Some(Stale { collation: row.try_get(7)?, recorded, actual: row.try_get(9)? })
-                        }
+                        Some(recorded) => Some(Stale {
+                            collation: row.try_get(7)?,
+                            recorded,
+                            actual: row.try_get(9)?,
+                        }),
                         None => None,
                     },
                     unique: row.try_get(10)?,
@@ -366,8 +402,14 @@ impl Table {
             })
             .collect::<Result<_, StoreError>>()?;
         let quoted = format!("{}.{}", Quoted(schema), Quoted(table));
-        let has_children = rows.first().map_or(Ok(false), |row| row.try_get(5)).map_err(StoreError::from)?;
-        let partitioned = rows.first().map_or(Ok(false), |row| row.try_get(13)).map_err(StoreError::from)?;
+        let has_children = rows
+            .first()
+            .map_or(Ok(false), |row| row.try_get(5))
+            .map_err(StoreError::from)?;
+        let partitioned = rows
+            .first()
+            .map_or(Ok(false), |row| row.try_get(13))
+            .map_err(StoreError::from)?;
         let plain = format!("{}.{}", plain(schema), plain(table));
         Ok(Self {
             quoted,
@@ -385,8 +427,8 @@ impl Table {
         self.found.iter().find(|found| found.name == name)
     }
 
-    /// Whether an index finds rows by text in this column. What is not text is cast for the comparison, and no index of
-    /// the column helps.
+    /// Whether an index finds rows by text in this column. What is not text is cast for the
+    /// comparison, and no index of the column helps.
     fn finds(&self, name: &str) -> bool {
         self.find(name).is_some_and(|found| {
             found.indexed && found.is_text() && found.stale.is_none() && !found.is_lenient
@@ -395,14 +437,19 @@ impl Table {
 
     /// Whether a unique index, which has to tell the truth, keeps equal values out of this column.
     fn is_unique(&self, name: &str) -> bool {
-        self.find(name).is_some_and(|found| found.unique && !found.has_others && found.stale.is_none())
+        self.find(name)
+            .is_some_and(|found| found.unique && !found.has_others && found.stale.is_none())
     }
 
     /// That none does.
     fn repeats(&self, name: &str) -> Option<Finding> {
         let found = self.find(name).filter(|found| !found.unique)?;
         let (table, column) = (self.plain.clone(), plain(&found.name));
-        Some(Finding::NotUnique { table, column, partitioned: self.partitioned })
+        Some(Finding::NotUnique {
+            table,
+            column,
+            partitioned: self.partitioned,
+        })
     }
 
     /// How rows are looked up by this column.
@@ -429,13 +476,19 @@ impl Table {
         }
         let of_type = (!found.is_text()).then(|| found.sql_type.clone());
         let (table, column, partitioned) = (self.plain.clone(), plain(name), self.partitioned);
-        Some(Finding::Scans { table, column, of_type, partitioned })
+        Some(Finding::Scans {
+            table,
+            column,
+            of_type,
+            partitioned,
+        })
     }
 
     fn required(&self, name: &str) -> Result<Column, LayoutError> {
-        let found = self
-            .find(name)
-            .ok_or_else(|| LayoutError::NoColumn { table: self.shown.clone(), column: name.to_owned() })?;
+        let found = self.find(name).ok_or_else(|| LayoutError::NoColumn {
+            table: self.shown.clone(),
+            column: name.to_owned(),
+        })?;
         Ok(found.column())
     }
 
@@ -446,7 +499,10 @@ impl Table {
             return Ok(column);
         }
         let place = format!("{}.{}", self.plain, plain(name));
-        Err(LayoutError::SlugType { column: place, of_type: column.sql_type })
+        Err(LayoutError::SlugType {
+            column: place,
+            of_type: column.sql_type,
+        })
     }
 
     fn optional(&mut self, name: &str) -> Option<Column> {
@@ -465,38 +521,57 @@ impl Table {
         finding: fn(String, String, String) -> Finding,
     ) -> (Option<Column>, Option<Finding>) {
         let column = self.writable(name);
-        match self.find(name).filter(|found| column.is_some() && !fits(found)) {
-            Some(found) => (None, Some(finding(self.plain.clone(), plain(name), found.sql_type.clone()))),
+        match self
+            .find(name)
+            .filter(|found| column.is_some() && !fits(found))
+        {
+            Some(found) => (
+                None,
+                Some(finding(
+                    self.plain.clone(),
+                    plain(name),
+                    found.sql_type.clone(),
+                )),
+            ),
             None => (column, None),
         }
     }
 
-    /// One that holds a number, or text that may be one. In another type it would be written at every look, if it could be written at all.
+    /// One that holds a number, or text that may be one. In another type it would be written at
+    /// every look, if it could be written at all.
     fn number(&mut self, name: &str) -> (Option<Column>, Option<Finding>) {
-        self.fitting(name, Found::holds_numbers, |table, column, of_type| Finding::NoNumber {
-            table,
-            column,
-            of_type,
+        self.fitting(name, Found::holds_numbers, |table, column, of_type| {
+            Finding::NoNumber {
+                table,
+                column,
+                of_type,
+            }
         })
     }
 
     /// One that holds a time.
     fn time(&mut self, name: &str) -> (Option<Column>, Option<Finding>) {
-        self.fitting(name, Found::holds_times, |table, column, of_type| Finding::NoTime {
-            table,
-            column,
-            of_type,
+        self.fitting(name, Found::holds_times, |table, column, of_type| {
+            Finding::NoTime {
+                table,
+                column,
+                of_type,
+            }
         })
     }
 
-    /// An optional column that is written: one that PostgreSQL computes itself is as good as none, and so is one of the type `name`, which
-    /// cuts off what is longer than 63 bytes without a word.
+    /// An optional column that is written: one that PostgreSQL computes itself is as good as none,
+    /// and so is one of the type `name`, which cuts off what is longer than 63 bytes without a
+    /// word.
     fn writable(&mut self, name: &str) -> Option<Column> {
         let found = self.find(name);
         let generated = found.is_some_and(|found| found.generated);
         let cuts_off = found.is_some_and(|found| found.base_type == "name");
         if cuts_off {
-            self.cut_off.push(Finding::CutsOff { table: self.plain.clone(), column: plain(name) });
+            self.cut_off.push(Finding::CutsOff {
+                table: self.plain.clone(),
+                column: plain(name),
+            });
         }
         self.optional(name).filter(|_| !generated && !cuts_off)
     }
@@ -505,7 +580,14 @@ impl Table {
 impl Found {
     /// Whether it holds a number, or text that may be one.
     fn holds_numbers(&self) -> bool {
-        const NUMBERS: [&str; 6] = ["real", "double precision", "numeric", "smallint", "integer", "bigint"];
+        const NUMBERS: [&str; 6] = [
+            "real",
+            "double precision",
+            "numeric",
+            "smallint",
+            "integer",
+            "bigint",
+        ];
         // The type of an extension has its schema before it.
         let is_citext = self.base_type.ends_with(".citext");
         self.is_text()
@@ -542,11 +624,19 @@ impl Layout {
     ) -> Result<Self, LayoutError> {
         // Before the rest: what changes while it is read makes it an old one.
         let quoted = |schema: &str, table: &str| format!("{}.{}", Quoted(schema), Quoted(table));
-        let (agents_table, configurations_table) =
-            (quoted(&agents.schema, &agents.table), quoted(&configurations.schema, &configurations.table));
+        let (agents_table, configurations_table) = (
+            quoted(&agents.schema, &agents.table),
+            quoted(&configurations.schema, &configurations.table),
+        );
         let version = version(client, patience, &agents_table, &configurations_table).await?;
         let mut from = Table::read(client, patience, &agents.schema, &agents.table).await?;
-        let mut to = Table::read(client, patience, &configurations.schema, &configurations.table).await?;
+        let mut to = Table::read(
+            client,
+            patience,
+            &configurations.schema,
+            &configurations.table,
+        )
+        .await?;
         let source = Agents {
             table: from.quoted.clone(),
             slug: from.slug(&agents.columns.slug)?,
@@ -569,7 +659,12 @@ impl Layout {
             agent_slug_is_indexed: to.finds(&columns.agent_slug),
             lookup: to.lookup(&columns.agent_slug),
             has_children: to.has_children,
-            key: to.found.iter().filter(|found| found.of_key).map(|found| found.column().name).collect(),
+            key: to
+                .found
+                .iter()
+                .filter(|found| found.of_key)
+                .map(|found| found.column().name)
+                .collect(),
             provider_config: to.required(&columns.provider_config)?,
             agent_name: to.writable(&columns.agent_name),
             system_prompt: to.writable(&columns.system_prompt),
@@ -585,12 +680,25 @@ impl Layout {
             agent_image: target.agent_image.is_some(),
             voice_settings: target.voice_settings.is_some(),
             voice_id: target.voice_id.is_some(),
-            temperature: target.temperature.as_ref().and(to.find(&columns.temperature)).map(comparison),
+            temperature: target
+                .temperature
+                .as_ref()
+                .and(to.find(&columns.temperature))
+                .map(comparison),
         };
         let slug = &agents.columns.slug;
-        let scans = [from.scan(slug), to.scan(&columns.agent_slug), from.repeats(slug), no_number];
-        let scans =
-            scans.into_iter().chain(no_times).flatten().chain(std::mem::take(&mut to.cut_off)).collect();
+        let scans = [
+            from.scan(slug),
+            to.scan(&columns.agent_slug),
+            from.repeats(slug),
+            no_number,
+        ];
+        let scans = scans
+            .into_iter()
+            .chain(no_times)
+            .flatten()
+            .chain(std::mem::take(&mut to.cut_off))
+            .collect();
         let collation = |table: &Table, name: &str| table.find(name).map(|found| found.collation);
         let collations_differ = collation(&from, slug) != collation(&to, &columns.agent_slug);
         let missing = from.missing.into_iter().chain(to.missing).collect();
@@ -609,12 +717,24 @@ impl Layout {
 }
 
 impl Layout {
-    /// What the mapping is made of: the rules, and the columns that it reads and writes. It means nothing but that it is the same or
-    /// another one.
+    /// What the mapping is made of: the rules, and the columns that it reads and writes. It means
+    /// nothing but that it is the same or another one.
     pub fn mapping_key(&self, rules: &Rules) -> String {
-        let Agents { slug, voice_settings, name, system_prompt, agent_image, .. } = &self.agents;
-        let from =
-            [Some(slug), Some(voice_settings), name.as_ref(), system_prompt.as_ref(), agent_image.as_ref()];
+        let Agents {
+            slug,
+            voice_settings,
+            name,
+            system_prompt,
+            agent_image,
+            ..
+        } = &self.agents;
+        let from = [
+            Some(slug),
+            Some(voice_settings),
+            name.as_ref(),
+            system_prompt.as_ref(),
+            agent_image.as_ref(),
+        ];
         let to = &self.configurations;
         let optional = [
             &to.agent_name,
@@ -624,10 +744,14 @@ impl Layout {
             &to.temperature,
             &to.voice_settings,
         ];
-        let to =
-            [Some(&to.agent_slug), Some(&to.provider_config)].into_iter().chain(optional.map(Option::as_ref));
-        let names: Vec<_> =
-            from.into_iter().chain(to).map(|column| column.map(|column| &column.name)).collect();
+        let to = [Some(&to.agent_slug), Some(&to.provider_config)]
+            .into_iter()
+            .chain(optional.map(Option::as_ref));
+        let names: Vec<_> = from
+            .into_iter()
+            .chain(to)
+            .map(|column| column.map(|column| &column.name))
+            .collect();
         format!("{rules:?} {names:?}")
     }
 }
@@ -637,7 +761,8 @@ fn comparison(found: &Found) -> NumberColumn {
     match found.base_type.as_str() {
         "real" => NumberColumn::Float4,
         "double precision" => NumberColumn::Float8,
-        // `numeric(p, s)` keeps p and s in its modifier, after a header of 4; s has 11 bits and a sign.
+        // `numeric(p, s)` keeps p and s in its modifier, after a header of 4; s has 11 bits and a
+        // sign.
         "numeric" if found.modifier >= 4 => {
             let scale = (((found.modifier - 4) & 0x7ff) ^ 0x400) - 0x400;
             NumberColumn::Numeric { scale: Some(scale) }

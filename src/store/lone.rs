@@ -1,8 +1,10 @@
-//! A lone change: one row of the outbox, read and brought in sync by two statements, without a transaction around them.
+//! A lone change: one row of the outbox, read and brought in sync by two statements, without a
+//! transaction around them.
 //!
-//! It is what happens most, and half the work of a batch of one is what makes batches of many safe: BEGIN and COMMIT, the lock of
-//! the configuration, and the count that tells whether somebody else holds another. Here none is needed, because what is
-//! written is held to the versions of the rows that it was computed from ([`queries::write_lone`]).
+//! It is what happens most, and half the work of a batch of one is what makes batches of many safe:
+//! BEGIN and COMMIT, the lock of the configuration, and the count that tells whether somebody else
+//! holds another. Here none is needed, because what is written is held to the versions of the rows
+//! that it was computed from ([`queries::write_lone`]).
 //!
 //! Invariant: whatever is not as simple as that is left as it was, and the ordinary batch does it.
 
@@ -16,8 +18,8 @@ use super::row_id::{Place, RowId};
 use super::{Layout, Parts, StoreError, path, queries, within};
 use crate::mapping::Changes;
 
-/// The most bytes that a value of a lone change may take as it is stored; a heavier one is left to an ordinary batch. Compressed, that is
-/// a few megabytes at most.
+/// The most bytes that a value of a lone change may take as it is stored; a heavier one is left to
+/// an ordinary batch. Compressed, that is a few megabytes at most.
 const LIGHT: i32 = 32 * 1024;
 
 /// The statements of a lone change, prepared.
@@ -36,7 +38,9 @@ impl Statements {
         history: bool,
         parts: &Parts,
     ) -> Result<Option<Self>, tokio_postgres::Error> {
-        let Some(claim) = queries::claim_lone(layout, &parts.condition()) else { return Ok(None) };
+        let Some(claim) = queries::claim_lone(layout, &parts.condition()) else {
+            return Ok(None);
+        };
         let write = queries::write_lone(layout, history);
         let mut types = vec![Type::TEXT; 13];
         (types[0], types[8], types[9]) = (Type::TID, Type::OID, Type::XID);
@@ -51,16 +55,27 @@ impl Statements {
 }
 
 impl super::Store {
-    /// Reads the row of the outbox at this place, and what it is about; nothing if there is none there any more, or if the
-    /// tables have no index for it.
-    pub async fn read_lone(&self, client: &Client, place: RowId) -> Result<Option<Claimed>, StoreError> {
-        let Some(statements) = &self.lone else { return Ok(None) };
-        let rows = within(self.patience, client.query(&statements.claim, &[&place, &LIGHT])).await?;
+    /// Reads the row of the outbox at this place, and what it is about; nothing if there is none
+    /// there any more, or if the tables have no index for it.
+    pub async fn read_lone(
+        &self,
+        client: &Client,
+        place: RowId,
+    ) -> Result<Option<Claimed>, StoreError> {
+        let Some(statements) = &self.lone else {
+            return Ok(None);
+        };
+        let rows = within(
+            self.patience,
+            client.query(&statements.claim, &[&place, &LIGHT]),
+        )
+        .await?;
         Ok(Some(Claimed::new(rows)?))
     }
 
-    /// Writes what has to be written, if anything, and takes the row out of the outbox. False if a row is not what it was any
-    /// more, or is locked: then nothing has happened. It is an error if the write takes longer than the limit, if there is one.
+    /// Writes what has to be written, if anything, and takes the row out of the outbox. False if a
+    /// row is not what it was any more, or is locked: then nothing has happened. It is an error if
+    /// the write takes longer than the limit, if there is one.
     pub async fn finish_lone(
         &self,
         client: &Client,
@@ -70,7 +85,9 @@ impl super::Store {
         write: Option<&(Place, Changes<'_>)>,
         limit: Option<Duration>,
     ) -> Result<bool, StoreError> {
-        let Some(statements) = &self.lone else { return Ok(false) };
+        let Some(statements) = &self.lone else {
+            return Ok(false);
+        };
         let done = match write {
             None => {
                 let taken: [&(dyn ToSql + Sync); 3] = [&place, &version.change, &slug];
@@ -99,18 +116,26 @@ impl super::Store {
         Ok(done == 1)
     }
 
-    /// Runs one statement with a limit to its time and under the path of the role, in one round trip, and sets what the session counts on again.
-    /// Without a limit, no code of others is expected, and the settings are those of the session.
+    /// Runs one statement with a limit to its time and under the path of the role, in one round
+    /// trip, and sets what the session counts on again. Without a limit, no code of others is
+    /// expected, and the settings are those of the session.
     async fn within_time<T>(
         &self,
         client: &Client,
         limit: Option<Duration>,
         statement: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let Some(limit) = limit else { return statement.await };
-        let limited = format!("SET statement_timeout = {}; {}", limit.as_millis().max(1), path::OF_THE_ROLE);
+        let Some(limit) = limit else {
+            return statement.await;
+        };
+        let limited = format!(
+            "SET statement_timeout = {}; {}",
+            limit.as_millis().max(1),
+            path::OF_THE_ROLE
+        );
         let usual = client.batch_execute(&self.usual_settings);
-        let (set, done, reset) = tokio::join!(biased; client.batch_execute(&limited), statement, usual);
+        let (set, done, reset) =
+            tokio::join!(biased; client.batch_execute(&limited), statement, usual);
         set?;
         reset?;
         done

@@ -1,12 +1,13 @@
 //! Every runtime query, typed: the one place where SQL meets the daemon.
 //!
 //! A [`Store`] belongs to one session: its statements are prepared on it. Every wait is bounded by
-//! [`Store::PATIENCE`] on top of the server's own `statement_timeout`, so that a server that has gone quiet is an
-//! error and not a hang.
+//! [`Store::PATIENCE`] on top of the server's own `statement_timeout`, so that a server that has
+//! gone quiet is an error and not a hang.
 //!
-//! Invariant: a batch is one transaction and two round trips (`transaction`). What can be sent together is sent together, and the
-//! server does it in the order in which it was sent. A lone change is two statements (`lone`).
-//! Invariant: nothing here decides what to write. `mapping` does, and `sync` joins the two.
+//! Invariant: a batch is one transaction and two round trips (`transaction`). What can be sent
+//! together is sent together, and the server does it in the order in which it was sent. A lone
+//! change is two statements (`lone`). Invariant: nothing here decides what to write. `mapping`
+//! does, and `sync` joins the two.
 
 mod attempt;
 pub mod backlog;
@@ -52,7 +53,8 @@ use crate::settings::History;
 pub enum StoreError {
     /// The server said no, or the connection is gone.
     #[error("{}", failure::describe(.0))]
-    // Not a source: a chain of causes would tell the words of the server, which can hold values of rows (S13).
+    // Not a source: a chain of causes would tell the words of the server, which can hold values of
+    // rows (S13).
     Postgres(tokio_postgres::Error),
     /// The server did not answer in time.
     #[error("the server did not answer within {0:?}")]
@@ -82,7 +84,9 @@ impl StoreError {
     /// What kind of error it is, if the server has answered with one.
     pub fn class(&self) -> Option<failure::Class> {
         match self {
-            Self::Postgres(error) if error.as_db_error().is_some() => Some(failure::policy(error).class),
+            Self::Postgres(error) if error.as_db_error().is_some() => {
+                Some(failure::policy(error).class)
+            }
             _ => None,
         }
     }
@@ -95,7 +99,8 @@ pub enum Idle {
     Keep,
     /// It is released: the daemon has woken up.
     Release,
-    /// It is taken if no writer is in the way: the daemon is about to sleep, and this is its last look.
+    /// It is taken if no writer is in the way: the daemon is about to sleep, and this is its last
+    /// look.
     Try,
 }
 
@@ -157,19 +162,24 @@ pub enum FaultKind {
 
 impl Display for CaptureFault {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { trigger, fault, kind, .. } = self;
+        let Self {
+            trigger,
+            fault,
+            kind,
+            ..
+        } = self;
         match kind {
             FaultKind::Broken => write!(out, "the trigger {trigger} is {fault}"),
             FaultKind::Outbox => write!(out, "{trigger} {fault}"),
             FaultKind::Sleeps => write!(
                 out,
-                "the trigger {trigger} is {fault}: saves made with session_replication_role = replica, as in restores and logical \
-                 replication, are not noticed; all others are"
+                "the trigger {trigger} is {fault}: saves made with session_replication_role = \
+                replica, as in restores and logical replication, are not noticed; all others are"
             ),
             FaultKind::Child => write!(
                 out,
-                "the trigger {trigger} is {fault}: saves in this partition or child are not noticed, and every agent is looked at in \
-                 each sweep"
+                "the trigger {trigger} is {fault}: saves in this partition or child are not \
+                noticed, and every agent is looked at in each sweep"
             ),
         }
     }
@@ -184,12 +194,19 @@ impl CaptureFault {
             "outbox" => FaultKind::Outbox,
             _ => FaultKind::Broken,
         };
-        Ok(Self { trigger: row.try_get(0)?, fault: row.try_get(1)?, kind, special: row.try_get(3)? })
+        Ok(Self {
+            trigger: row.try_get(0)?,
+            fault: row.try_get(1)?,
+            kind,
+            special: row.try_get(3)?,
+        })
     }
 
     /// What the operator can do.
     pub fn remedy(&self) -> &str {
-        self.special.as_deref().unwrap_or("Run `agent-sync install` for this database.")
+        self.special
+            .as_deref()
+            .unwrap_or("Run `agent-sync install` for this database.")
     }
 }
 
@@ -224,8 +241,8 @@ impl Store {
         sync.statement_timeout + Self::PATIENCE
     }
 
-    /// Prepares the queries that run often. `usual_settings` are the statements that set what the session counts on, for after code of others
-    /// has run in it.
+    /// Prepares the queries that run often. `usual_settings` are the statements that set what the
+    /// session counts on, for after code of others has run in it.
     pub async fn prepare(
         client: &Client,
         layout: Layout,
@@ -308,9 +325,12 @@ impl Store {
         self.patience
     }
 
-    /// Fails, as if a table were missing, where the names of our tables mean others than those that this store was made for (S5).
+    /// Fails, as if a table were missing, where the names of our tables mean others than those that
+    /// this store was made for (S5).
     pub async fn verify_parts(&self, client: &Client) -> Result<(), StoreError> {
-        within(self.patience, client.query_one(&self.is_same, &[])).await.map(drop)
+        within(self.patience, client.query_one(&self.is_same, &[]))
+            .await
+            .map(drop)
     }
 
     /// Tries to become the one daemon that writes to this database.
@@ -321,7 +341,8 @@ impl Store {
     /// Who leads, and whether the work is done.
     pub async fn leader(&self, client: &Client) -> Result<Leader, StoreError> {
         let row = within(self.patience, client.query_typed_one(queries::LEADER, &[])).await?;
-        let age = |seconds: Option<f64>| seconds.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
+        let age =
+            |seconds: Option<f64>| seconds.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
         Ok(Leader {
             pid: row.try_get(0)?,
             role: row.try_get(1)?,
@@ -330,51 +351,80 @@ impl Store {
             quiet: age(row.try_get(4)?),
             taken: row.try_get(5)?,
             prepared: match row.try_get(6)? {
-                Some(gid) => {
-                    Some((gid, row.try_get::<_, Option<String>>(7)?.unwrap_or_else(|| "?".to_owned())))
-                }
+                Some(gid) => Some((
+                    gid,
+                    row.try_get::<_, Option<String>>(7)?
+                        .unwrap_or_else(|| "?".to_owned()),
+                )),
                 None => None,
             },
         })
     }
 
-    /// Puts those of the slugs into the outbox that an agent has, or a problem: somebody asked for them (I7).
+    /// Puts those of the slugs into the outbox that an agent has, or a problem: somebody asked for
+    /// them (I7).
     pub async fn enqueue_known(&self, client: &Client, slugs: &[String]) -> Result<(), StoreError> {
-        self.run(client, &queries::enqueue_known(&self.layout), &[(&slugs, Type::TEXT_ARRAY)]).await
+        self.run(
+            client,
+            &queries::enqueue_known(&self.layout),
+            &[(&slugs, Type::TEXT_ARRAY)],
+        )
+        .await
     }
 
     /// Puts every agent into the outbox.
     pub async fn enqueue_all(&self, client: &Client) -> Result<(), StoreError> {
-        self.run(client, &queries::enqueue_all(&self.layout), &[]).await
+        self.run(client, &queries::enqueue_all(&self.layout), &[])
+            .await
     }
 
     /// Puts every agent into the outbox that is not in it.
     pub async fn enqueue_absent(&self, client: &Client) -> Result<(), StoreError> {
-        self.run(client, &queries::enqueue_absent(&self.layout), &[]).await
+        self.run(client, &queries::enqueue_absent(&self.layout), &[])
+            .await
     }
 
-    /// Puts every agent into the outbox on account of `uncaptured` saves that could not be captured, and says in
-    /// `agent_sync.install` that these are made good. Only for a caller that has seen all their [savers](Store::savers) over.
-    pub async fn enqueue_uncaptured(&self, client: &Client, uncaptured: i64) -> Result<(), StoreError> {
-        self.run(client, &queries::enqueue_uncaptured(&self.layout), &[(&uncaptured, Type::INT8)]).await
+    /// Puts every agent into the outbox on account of `uncaptured` saves that could not be
+    /// captured, and says in `agent_sync.install` that these are made good. Only for a caller that
+    /// has seen all their [savers](Store::savers) over.
+    pub async fn enqueue_uncaptured(
+        &self,
+        client: &Client,
+        uncaptured: i64,
+    ) -> Result<(), StoreError> {
+        self.run(
+            client,
+            &queries::enqueue_uncaptured(&self.layout),
+            &[(&uncaptured, Type::INT8)],
+        )
+        .await
     }
 
     /// The transactions of others that may have saved and are not over: see [`queries::SAVERS`].
     pub async fn savers(&self, client: &Client) -> Result<Vec<String>, StoreError> {
-        let tables: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&self.layout.agents.table, Type::TEXT), (&self.layout.configurations.table, Type::TEXT)];
+        let tables: [(&(dyn ToSql + Sync), Type); 2] = [
+            (&self.layout.agents.table, Type::TEXT),
+            (&self.layout.configurations.table, Type::TEXT),
+        ];
         let rows = within(self.patience, client.query_typed(queries::SAVERS, &tables)).await?;
-        Ok(rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?)
+        Ok(rows
+            .iter()
+            .map(|row| row.try_get(0))
+            .collect::<Result<_, _>>()?)
     }
 
     /// Puts the problems that are worth another look into the outbox.
     pub async fn sweep_problems(&self, client: &Client) -> Result<(), StoreError> {
-        self.run(client, &queries::enqueue_orphans(&self.layout), &[]).await?;
-        self.run(client, &queries::enqueue_unambiguous(&self.layout), &[]).await?;
-        self.run(client, &queries::enqueue_found(&self.layout), &[]).await
+        self.run(client, &queries::enqueue_orphans(&self.layout), &[])
+            .await?;
+        self.run(client, &queries::enqueue_unambiguous(&self.layout), &[])
+            .await?;
+        self.run(client, &queries::enqueue_found(&self.layout), &[])
+            .await
     }
 
-    /// Puts the failed writes that are due into the outbox; says how long until the next is, if there is one.
+    /// Puts the failed writes that are due into the outbox; says how long until the next is, if
+    /// there is one.
     pub async fn enqueue_retries(&self, client: &Client) -> Result<Option<Duration>, StoreError> {
         self.run(client, queries::ENQUEUE_RETRIES, &[]).await?;
         let seconds: Option<f64> = self.scalar(client, queries::NEXT_RETRY).await?;
@@ -383,16 +433,33 @@ impl Store {
 
     /// Notes in `agent_sync.install` how long ago a configuration was last written.
     pub async fn note_last_sync(&self, client: &Client, ago: Duration) -> Result<(), StoreError> {
-        self.run(client, queries::NOTE_LAST_SYNC, &[(&ago.as_secs_f64(), Type::FLOAT8)]).await
+        self.run(
+            client,
+            queries::NOTE_LAST_SYNC,
+            &[(&ago.as_secs_f64(), Type::FLOAT8)],
+        )
+        .await
     }
 
-    /// Deletes one portion of what the history need not keep any more. Says whether there may be more.
-    pub async fn prune_history(&self, client: &Client, history: &History) -> Result<bool, StoreError> {
+    /// Deletes one portion of what the history need not keep any more. Says whether there may be
+    /// more.
+    pub async fn prune_history(
+        &self,
+        client: &Client,
+        history: &History,
+    ) -> Result<bool, StoreError> {
         const PORTION: i64 = 2000;
         let (keep, most) = (history.keep.as_secs_f64(), i64::from(history.max_rows));
-        let parameters: [(&(dyn ToSql + Sync), Type); 3] =
-            [(&keep, Type::FLOAT8), (&most, Type::INT8), (&PORTION, Type::INT8)];
-        let pruned = within(self.patience, client.execute_typed(queries::PRUNE_HISTORY, &parameters)).await?;
+        let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+            (&keep, Type::FLOAT8),
+            (&most, Type::INT8),
+            (&PORTION, Type::INT8),
+        ];
+        let pruned = within(
+            self.patience,
+            client.execute_typed(queries::PRUNE_HISTORY, &parameters),
+        )
+        .await?;
         Ok(pruned >= PORTION.unsigned_abs())
     }
 
@@ -424,8 +491,9 @@ impl Store {
         checks::cautions(client, self.patience, &self.layout, notify, history).await
     }
 
-    /// Whether every configuration is in sync under this mapping, or is going to be, as far as is noted. Notes the latter, or else that from
-    /// now on not all of them are in sync under one mapping: so it comes before the first write.
+    /// Whether every configuration is in sync under this mapping, or is going to be, as far as is
+    /// noted. Notes the latter, or else that from now on not all of them are in sync under one
+    /// mapping: so it comes before the first write.
     pub async fn knows_mapping(&self, client: &Client, rules: &Rules) -> Result<bool, StoreError> {
         let key = self.layout.mapping_key(rules);
         match mapping(client, self.patience, &key).await? {
@@ -446,17 +514,24 @@ impl Store {
 
     /// Whether the tables are still those that the statements of this connection were made for.
     pub async fn is_current(&self, client: &Client) -> Result<bool, StoreError> {
-        let (agents, configurations) = (&self.layout.agents.table, &self.layout.configurations.table);
+        let (agents, configurations) =
+            (&self.layout.agents.table, &self.layout.configurations.table);
         let version = layout::version(client, self.patience, agents, configurations).await?;
         Ok(version == self.layout.version)
     }
 
-    /// Notes what the capture rests on as it is. Some if it is not as it was noted before, and so every agent is to be
-    /// looked at; with whether there was such a note.
+    /// Notes what the capture rests on as it is. Some if it is not as it was noted before, and so
+    /// every agent is to be looked at; with whether there was such a note.
     pub async fn seal(&self, client: &Client) -> Result<Option<bool>, StoreError> {
-        let tables: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&self.layout.agents.table, Type::TEXT), (&self.layout.configurations.table, Type::TEXT)];
-        let changed = within(self.patience, client.query_typed_opt(&queries::seal(), &tables)).await?;
+        let tables: [(&(dyn ToSql + Sync), Type); 2] = [
+            (&self.layout.agents.table, Type::TEXT),
+            (&self.layout.configurations.table, Type::TEXT),
+        ];
+        let changed = within(
+            self.patience,
+            client.query_typed_opt(&queries::seal(), &tables),
+        )
+        .await?;
         Ok(changed.map(|row| row.try_get(0)).transpose()?)
     }
 
@@ -471,7 +546,9 @@ impl Store {
         query: &str,
         parameters: &[(&(dyn ToSql + Sync), Type)],
     ) -> Result<(), StoreError> {
-        within(self.patience, client.execute_typed(query, parameters)).await.map(drop)
+        within(self.patience, client.execute_typed(query, parameters))
+            .await
+            .map(drop)
     }
 
     async fn scalar<T>(&self, client: &Client, query: &str) -> Result<T, StoreError>
@@ -497,9 +574,18 @@ pub enum Mapping {
 }
 
 /// How what is noted of the mapping compares with that of this [key](Layout::mapping_key).
-pub async fn mapping(client: &Client, patience: Duration, key: &str) -> Result<Mapping, StoreError> {
+pub async fn mapping(
+    client: &Client,
+    patience: Duration,
+    key: &str,
+) -> Result<Mapping, StoreError> {
     let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&key, Type::TEXT)];
-    let Some(row) = within(patience, client.query_typed_opt(queries::MAPPING, &parameters)).await? else {
+    let Some(row) = within(
+        patience,
+        client.query_typed_opt(queries::MAPPING, &parameters),
+    )
+    .await?
+    else {
         return Ok(Mapping::Unknown);
     };
     Ok(match (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?) {
@@ -511,13 +597,20 @@ pub async fn mapping(client: &Client, patience: Duration, key: &str) -> Result<M
 }
 
 /// What is noted of the mapping; nothing if there is no record.
-pub async fn noted_mapping(client: &Client, patience: Duration) -> Result<Option<String>, StoreError> {
-    let row = within(patience, client.query_typed_opt(queries::NOTED_MAPPING, &[])).await?;
+pub async fn noted_mapping(
+    client: &Client,
+    patience: Duration,
+) -> Result<Option<String>, StoreError> {
+    let row = within(
+        patience,
+        client.query_typed_opt(queries::NOTED_MAPPING, &[]),
+    )
+    .await?;
     Ok(row.map(|row| row.try_get(0)).transpose()?)
 }
 
-/// Notes that every configuration is in sync under the mapping with this [key](Layout::mapping_key), unless something else than `before` is
-/// noted.
+/// Notes that every configuration is in sync under the mapping with this
+/// [key](Layout::mapping_key), unless something else than `before` is noted.
 pub async fn note_mapping(
     client: &Client,
     patience: Duration,
@@ -525,7 +618,12 @@ pub async fn note_mapping(
     before: Option<&str>,
 ) -> Result<(), StoreError> {
     let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&key, Type::TEXT), (&before, Type::TEXT)];
-    within(patience, client.execute_typed(queries::NOTE_MAPPING, &parameters)).await.map(drop)
+    within(
+        patience,
+        client.execute_typed(queries::NOTE_MAPPING, &parameters),
+    )
+    .await
+    .map(drop)
 }
 
 /// The triggers that `sql/attach.sql` makes: their tables, and their names.

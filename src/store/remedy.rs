@@ -1,4 +1,5 @@
-//! What the operator can do about an agent that is not in sync: one wording, for the log, the board and the verbs.
+//! What the operator can do about an agent that is not in sync: one wording, for the log, the board
+//! and the verbs.
 
 use std::borrow::Cow;
 
@@ -30,19 +31,20 @@ impl Remedies {
     pub fn of(&self, kind: &str, sqlstate: Option<&str>, slug: &str) -> Cow<'static, str> {
         match kind {
             "missing_configuration" => format!(
-                "Create it, with whatever else the table wants, and it is brought in sync by itself: {}{}, '{{}}');",
+                "Create it, with whatever else the table wants, and it is brought in sync by \
+                itself: {}{}, '{{}}');",
                 self.insert,
                 readable(slug)
             )
             .into(),
             "rejected" => {
-                "Correct what is named. The daemon notices a change of the agent at once, and a change of the configuration within \
-                 five minutes."
+                "Correct what is named. The daemon notices a change of the agent at once, and a \
+                change of the configuration within five minutes."
                     .into()
             }
             "ambiguous" => {
-                "Give each agent a slug of its own, or delete those that are not meant; the agent that is left is then brought in sync \
-                 by itself."
+                "Give each agent a slug of its own, or delete those that are not meant; the agent \
+                that is left is then brought in sync by itself."
                     .into()
             }
             _ => failure::remedy(sqlstate.unwrap_or_default()).into(),

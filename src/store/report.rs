@@ -1,9 +1,10 @@
 //! What the reporting verbs ask: the texts, and typed rows where more than one asks the same.
 //!
-//! Nothing here is prepared before it is asked, and every question stands alone: where one part of an install is gone or
-//! closed to the role, the others are answered all the same.
+//! Nothing here is prepared before it is asked, and every question stands alone: where one part of
+//! an install is gone or closed to the role, the others are answered all the same.
 //!
-//! Invariant: read-only, but for [`SEND`], [`WAKE`] and [`TAKE_BACK`], which are about slugs in the outbox alone.
+//! Invariant: read-only, but for [`SEND`], [`WAKE`] and [`TAKE_BACK`], which are about slugs in the
+//! outbox alone.
 
 use std::time::Duration;
 
@@ -14,58 +15,74 @@ use super::layout::Layout;
 use super::{CaptureFault, NotText, StoreError, batch, queries, within};
 use crate::mapping::{Agent, Configuration};
 
-/// The sessions of daemons in this database, the leader first: process, host, whether it is told where from, user, program,
-/// since when and how long it has been connected, whether it leads, whether it sleeps, whether it holds the leader's lock with a role that may
-/// not do what a daemon does, and for how long its session has done nothing. Whose sessions we may not look into, PostgreSQL tells less of.
+/// The sessions of daemons in this database, the leader first: process, host, whether it is told
+/// where from, user, program, since when and how long it has been connected, whether it leads,
+/// whether it sleeps, whether it holds the leader's lock with a role that may not do what a daemon
+/// does, and for how long its session has done nothing. Whose sessions we may not look into,
+/// PostgreSQL tells less of.
 pub const DAEMONS: &str = "
     WITH lock AS (
-        SELECT l.pid, l.objid, l.virtualtransaction AS holder FROM pg_locks l JOIN pg_database d ON d.oid = l.database
-        WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid IN (1, 2) AND l.objsubid = 2
+        SELECT l.pid, l.objid, l.virtualtransaction AS holder FROM pg_locks l JOIN pg_database d
+          ON d.oid = l.database
+        WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid IN (1, 2)
+          AND l.objsubid = 2
           AND l.granted AND l.mode = 'ExclusiveLock' AND d.datname = current_database()
     ), session AS (
         SELECT lock.pid, lock.objid FROM lock WHERE lock.pid IS NOT NULL
     )
-    SELECT * FROM (SELECT s.pid, coalesce(s.client_hostname, host(s.client_addr)), s.backend_start IS NOT NULL, s.usename::text,
+    SELECT * FROM (SELECT s.pid, coalesce(s.client_hostname, host(s.client_addr)),
+      s.backend_start IS NOT NULL, s.usename::text,
            s.application_name, s.backend_start,
            extract(epoch FROM clock_timestamp() - s.backend_start)::float8,
-           s.pid IN (SELECT session.pid FROM session WHERE session.objid = 1) AND role.is_able AS leads,
+           s.pid IN (SELECT session.pid FROM session WHERE session.objid = 1)
+             AND role.is_able AS leads,
            s.pid IN (SELECT session.pid FROM session WHERE session.objid = 2) AS sleeps,
            NOT role.is_able,
            extract(epoch FROM clock_timestamp() - s.state_change)::float8
     FROM pg_stat_activity s CROSS JOIN LATERAL (
-        SELECT coalesce(has_table_privilege(s.usesysid, to_regclass('agent_sync.outbox')::oid, 'DELETE'), true) AS is_able) AS role
+        SELECT coalesce(has_table_privilege(s.usesysid, to_regclass('agent_sync.outbox')::oid,
+          'DELETE'), true) AS is_able) AS role
     WHERE s.datname = current_database() AND s.pid <> pg_backend_pid()
-      AND (s.application_name LIKE 'agent-sync/%' OR s.pid IN (SELECT session.pid FROM session WHERE session.objid = 1))
+      AND (s.application_name LIKE 'agent-sync/%' OR s.pid IN (SELECT session.pid FROM session
+        WHERE session.objid = 1))
     UNION ALL
     -- A prepared transaction has no process; in place of the name of a program comes its own.
     SELECT 0, NULL, false, p.owner::text, p.gid, NULL, NULL, false, false, true, NULL
     FROM lock
-    JOIN pg_locks own ON own.pid IS NULL AND own.locktype = 'transactionid' AND own.virtualtransaction = lock.holder
+    JOIN pg_locks own ON own.pid IS NULL AND own.locktype = 'transactionid'
+      AND own.virtualtransaction = lock.holder
     JOIN pg_prepared_xacts p ON p.transaction = own.transactionid
     WHERE lock.pid IS NULL AND lock.objid = 1) AS d
     ORDER BY d.leads DESC, d.backend_start, d.pid";
 
-/// How much is in the outbox, counted up to `$1` rows: rows, slugs, since when the oldest of them waits, and for how long.
+/// How much is in the outbox, counted up to `$1` rows: rows, slugs, since when the oldest of them
+/// waits, and for how long.
 pub const OUTBOX: &str = "
     SELECT count(*), count(DISTINCT o.slug),
            min(o.at),
            extract(epoch FROM clock_timestamp() - min(o.at))::float8
     FROM (SELECT o.slug, o.at FROM agent_sync.outbox o LIMIT $1::int8) o";
 
-/// What stands in the way of which agents: kind, SQLSTATE, how many, three of them (of a slug that is longer than any may be, the beginning), since when and for how long, and the
-/// latest reason.
+/// What stands in the way of which agents: kind, SQLSTATE, how many, three of them (of a slug that
+/// is longer than any may be, the beginning), since when and for how long, and the latest reason.
 pub fn problems() -> String {
-    format!("
-    SELECT p.kind, p.sqlstate, count(*), (array_agg(CASE WHEN octet_length(p.slug) > {} THEN left(p.slug, 200) ELSE p.slug END ORDER BY p.since, p.slug))[1:3],
+    format!(
+        "
+    SELECT p.kind, p.sqlstate, count(*), (array_agg(CASE WHEN octet_length(p.slug) > {}
+      THEN left(p.slug, 200) ELSE p.slug END ORDER BY p.since, p.slug))[1:3],
            min(p.since),
            extract(epoch FROM clock_timestamp() - min(p.since))::float8,
            (array_agg(p.detail ORDER BY p.last_seen DESC))[1]
     FROM agent_sync.problem p
     GROUP BY p.kind, p.sqlstate
-    ORDER BY array_position(ARRAY['failed', 'rejected', 'missing_configuration'], p.kind), 3 DESC, 2", queries::LONGEST_SLUG)
+    ORDER BY array_position(ARRAY['failed', 'rejected', 'missing_configuration'], p.kind), 3
+      DESC, 2",
+        queries::LONGEST_SLUG
+    )
 }
 
-/// The problem of the slug `$1`: kind, reason, SQLSTATE, since when, how often, and in how many seconds it is tried again.
+/// The problem of the slug `$1`: kind, reason, SQLSTATE, since when, how often, and in how many
+/// seconds it is tried again.
 pub const PROBLEM_OF: &str = "
     SELECT p.kind, p.detail, p.sqlstate,
            p.since,
@@ -73,44 +90,53 @@ pub const PROBLEM_OF: &str = "
            extract(epoch FROM p.next_attempt - clock_timestamp())::float8
     FROM agent_sync.problem p WHERE p.slug = $1::text";
 
-/// Since when the slug `$1` has been waiting in the outbox, and for how long; nulls if it is not in it.
+/// Since when the slug `$1` has been waiting in the outbox, and for how long; nulls if it is not in
+/// it.
 pub const PENDING_OF: &str = "
     SELECT min(o.at),
            extract(epoch FROM clock_timestamp() - min(o.at))::float8
     FROM agent_sync.outbox o WHERE o.slug = $1::text";
 
-/// What was written last for the slug `$1`, the latest first, `$2` of it: when, how long ago, which configuration, which columns,
-/// `provider_config` before and after, and the application and the role of the transaction that caused it.
+/// What was written last for the slug `$1`, the latest first, `$2` of it: when, how long ago, which
+/// configuration, which columns, `provider_config` before and after, and the application and the
+/// role of the transaction that caused it.
 pub const HISTORY_OF: &str = "
-    SELECT h.at, extract(epoch FROM clock_timestamp() - h.at)::float8, h.configuration, h.columns, h.before, h.after,
+    SELECT h.at, extract(epoch FROM clock_timestamp() - h.at)::float8, h.configuration,
+      h.columns, h.before, h.after,
            h.application_name, h.role
     FROM agent_sync.history h WHERE h.slug = $1::text ORDER BY h.id DESC LIMIT $2::int8";
 
-/// When the last write was, and how long ago, as the history or else the last sweep has noted it; nulls if neither has.
+/// When the last write was, and how long ago, as the history or else the last sweep has noted it;
+/// nulls if neither has.
 pub const LAST_SYNC: &str = "
     SELECT l.at, extract(epoch FROM clock_timestamp() - l.at)::float8
     FROM (SELECT greatest((SELECT h.at FROM agent_sync.history h ORDER BY h.id DESC LIMIT 1),
                           (SELECT i.last_sync FROM agent_sync.install i)) AS at) AS l";
 
-/// How many of the slugs `$1` are still in the outbox, and how many rows have ever been taken out of it, by a count of the
-/// server's that is about a second late: where the first stays and the second grows, others are before them.
+/// How many of the slugs `$1` are still in the outbox, and how many rows have ever been taken out
+/// of it, by a count of the server's that is about a second late: where the first stays and the
+/// second grows, others are before them.
 pub const STILL_PENDING: &str = "
-    SELECT count(DISTINCT o.slug), coalesce(pg_stat_get_tuples_deleted(to_regclass('agent_sync.outbox')), 0)
+    SELECT count(DISTINCT o.slug),
+      coalesce(pg_stat_get_tuples_deleted(to_regclass('agent_sync.outbox')), 0)
     FROM agent_sync.outbox o WHERE o.slug = ANY ($1::text[])";
 
 /// Puts slugs into the outbox; with [`WAKE`] in the same transaction.
 pub const SEND: &str = queries::ENQUEUE;
 
-/// Wakes the daemon the way the trigger does (C6): with a notification only if it sleeps; and otherwise it cannot go to sleep
-/// before it has seen what this transaction has put into the outbox.
+/// Wakes the daemon the way the trigger does (C6): with a notification only if it sleeps; and
+/// otherwise it cannot go to sleep before it has seen what this transaction has put into the
+/// outbox.
 pub const WAKE: &str = "
     SELECT pg_notify('agent_sync', '')
-    WHERE NOT pg_try_advisory_xact_lock_shared(1634169721, 2) AND pg_notification_queue_usage() < 0.5";
+    WHERE NOT pg_try_advisory_xact_lock_shared(1634169721, 2)
+      AND pg_notification_queue_usage() < 0.5";
 
 /// Takes the slug `$1` out of the outbox again: a canary that nobody took.
 pub const TAKE_BACK: &str = "DELETE FROM agent_sync.outbox o WHERE o.slug = $1::text";
 
-/// Takes away the problem of the slug `$1`: where row-level security may hide agents, the daemon notes one for a canary.
+/// Takes away the problem of the slug `$1`: where row-level security may hide agents, the daemon
+/// notes one for a canary.
 pub const FORGET_CANARY: &str = "DELETE FROM agent_sync.problem p WHERE p.slug = $1::text";
 
 /// Whether somebody leads in this database.
@@ -122,49 +148,64 @@ pub const LED: &str = "
 
 /// Whether the server is on this machine, as far as it can see.
 pub const NEARBY: &str = "
-    SELECT inet_client_addr() IS NULL OR inet_client_addr() <<= inet '127.0.0.0/8' OR inet_client_addr() = inet '::1'";
+    SELECT inet_client_addr() IS NULL OR inet_client_addr() <<= inet '127.0.0.0/8'
+      OR inet_client_addr() = inet '::1'";
 
 /// Gives the leader's lock back.
 pub const STAND_DOWN: &str = "SELECT pg_advisory_unlock(1634169721, 1)";
 
 /// Whether the relation `$1` is there, and may be read.
 pub const READABLE: &str = "
-    SELECT to_regclass($1::text) IS NOT NULL AND has_table_privilege(to_regclass($1::text), 'SELECT')";
+    SELECT to_regclass($1::text) IS NOT NULL AND has_table_privilege(to_regclass($1::text),
+      'SELECT')";
 
-/// How many rows the table `$1` had when it was last looked at by the server; less than 0 if it never was.
+/// How many rows the table `$1` had when it was last looked at by the server; less than 0 if it
+/// never was.
 pub const ESTIMATE: &str = "
-    SELECT coalesce((SELECT c.reltuples FROM pg_class c WHERE c.oid = to_regclass($1::text)), -1)::int8";
+    SELECT coalesce((SELECT c.reltuples FROM pg_class c
+      WHERE c.oid = to_regclass($1::text)), -1)::int8";
 
 /// The agents, counted up to `$1`.
 pub fn count_agents(layout: &Layout) -> String {
     let (table, slug) = (&layout.agents.table, &layout.agents.slug.name);
     format!(
-        "SELECT count(*) FROM (SELECT a.{slug} FROM {table} a WHERE a.{slug} IS NOT NULL LIMIT $1::int8) AS a"
+        "SELECT count(*) FROM (SELECT a.{slug} FROM {table} a WHERE a.{slug} IS NOT NULL LIMIT \
+        $1::int8) AS a"
     )
 }
 
 /// How many configurations the slug `$1` has.
 pub fn count_configurations(layout: &Layout) -> String {
-    let (table, slug) = (&layout.configurations.table, layout.configurations.lookup("c"));
+    let (table, slug) = (
+        &layout.configurations.table,
+        layout.configurations.lookup("c"),
+    );
     format!("SELECT count(*) FROM {table} c WHERE {slug} = $1::text")
 }
 
-/// The last of the next `$2` slugs after `$1`, null where there are none; from the first on, if `$1` is null.
+/// The last of the next `$2` slugs after `$1`, null where there are none; from the first on, if
+/// `$1` is null.
 pub fn next_slugs(layout: &Layout) -> String {
     let (table, slug) = (&layout.agents.table, layout.agents.lookup("a"));
     format!(
         "SELECT (array_agg(next.slug))[count(*)]
-         FROM (SELECT {slug} AS slug FROM {table} a WHERE $1::text IS NULL OR {slug} > $1::text ORDER BY 1 LIMIT $2) next"
+         FROM (SELECT {slug} AS slug FROM {table} a WHERE $1::text IS NULL OR {slug} > $1::text
+           ORDER BY 1 LIMIT $2) next"
     )
 }
 
-/// Every agent with its configurations, those of an agent together, in the order of the slugs; of the slugs `$1` alone, of those after `$2`
-/// and of those up to `$3`, unless these are null. With `noted`, what the outbox and the problems say of it; without, as if they were empty.
+/// Every agent with its configurations, those of an agent together, in the order of the slugs; of
+/// the slugs `$1` alone, of those after `$2` and of those up to `$3`, unless these are null. With
+/// `noted`, what the outbox and the problems say of it; without, as if they were empty.
 ///
 /// The columns are those of [`Surveyed`].
 pub fn survey(layout: &Layout, noted: bool) -> String {
     let (agents, configurations) = (&layout.agents, &layout.configurations);
-    let (slug, of, own) = (agents.lookup("a"), configurations.lookup("c"), &agents.slug.name);
+    let (slug, of, own) = (
+        agents.lookup("a"),
+        configurations.lookup("c"),
+        &agents.slug.name,
+    );
     let (said, from) = if noted {
         (
             "o.slug IS NOT NULL, p.kind, p.detail, p.sqlstate",
@@ -176,9 +217,14 @@ pub fn survey(layout: &Layout, noted: bool) -> String {
     } else {
         ("false, NULL::text, NULL::text, NULL::text", String::new())
     };
-    let own_collation = if layout.collations_differ { " COLLATE \"C\"" } else { "" };
+    let own_collation = if layout.collations_differ {
+        " COLLATE \"C\""
+    } else {
+        ""
+    };
     let asked = format!(
-        "($1::text[] IS NULL OR {slug} = ANY ($1::text[])) AND ($2::text IS NULL OR {slug} > $2::text)
+        "($1::text[] IS NULL OR {slug} = ANY ($1::text[])) AND ($2::text IS NULL
+              OR {slug} > $2::text)
          AND ($3::text IS NULL OR {slug} <= $3::text)"
     );
     // Where an index keeps slugs apart, nobody has to count them.
@@ -186,7 +232,8 @@ pub fn survey(layout: &Layout, noted: bool) -> String {
         ("1::int8", String::new())
     } else {
         let counted = format!(
-            "LEFT JOIN (SELECT {slug} AS slug, count(*) AS agents FROM {} a WHERE {asked} GROUP BY 1) shared
+            "LEFT JOIN (SELECT {slug} AS slug, count(*) AS agents FROM {} a WHERE {asked}
+                  GROUP BY 1) shared
                  ON shared.slug = {slug}",
             agents.table
         );
@@ -241,24 +288,42 @@ impl<'a> Surveyed<'a> {
     pub fn of(row: &'a Row) -> Result<Self, Error> {
         let kind: Option<String> = row.try_get(2)?;
         let noted = match kind {
-            Some(kind) => Some(Noted { kind, detail: row.try_get(3)?, sqlstate: row.try_get(4)? }),
+            Some(kind) => Some(Noted {
+                kind,
+                detail: row.try_get(3)?,
+                sqlstate: row.try_get(4)?,
+            }),
             None => None,
         };
-        let configuration = if row.try_get(9)? { Some(batch::configuration(row, 10)?) } else { None };
+        let configuration = if row.try_get(9)? {
+            Some(batch::configuration(row, 10)?)
+        } else {
+            None
+        };
         let agent = batch::agent(row, 5)?;
         let (slug, agents) = (batch::lossy(row, 0)?, row.try_get(17)?);
         let weight = row.try_get(18)?;
-        Ok(Self { slug, pending: row.try_get(1)?, noted, agent, configuration, agents, weight })
+        Ok(Self {
+            slug,
+            pending: row.try_get(1)?,
+            noted,
+            agent,
+            configuration,
+            agents,
+            weight,
+        })
     }
 }
 
-/// What keeps the server from cleaning up, or the daemon from sleeping, and what the session has in force.
+/// What keeps the server from cleaning up, or the daemon from sleeping, and what the session has in
+/// force.
 ///
-/// The difference of the clocks is worked out by who asks: the first column is the server's, in seconds since 1970. Then: how
-/// full the queue of notifications is; the time-outs in force that could end a session of ours; the age in seconds of the
-/// oldest transaction of anybody's that holds back vacuum in this database, and whose it is; the same for a transaction
-/// that has saved an agent and is not over, because of which the daemon cannot sleep; and whether this role sees the
-/// transactions of others at all.
+/// The difference of the clocks is worked out by who asks: the first column is the server's, in
+/// seconds since 1970. Then: how full the queue of notifications is; the time-outs in force that
+/// could end a session of ours; the age in seconds of the oldest transaction of anybody's that
+/// holds back vacuum in this database, and whose it is; the same for a transaction that has saved
+/// an agent and is not over, because of which the daemon cannot sleep; and whether this role sees
+/// the transactions of others at all.
 pub const UPKEEP: &str = "
     SELECT extract(epoch FROM clock_timestamp())::float8,
            pg_notification_queue_usage()::float8,
@@ -268,9 +333,11 @@ pub const UPKEEP: &str = "
     FROM (SELECT) AS one
     LEFT JOIN (
         SELECT extract(epoch FROM clock_timestamp() - h.since)::float8 AS age, h.who
-        FROM (SELECT s.xact_start AS since, 'process ' || s.pid || coalesce(', ' || nullif(s.application_name, ''), '') AS who
+        FROM (SELECT s.xact_start AS since, 'process ' || s.pid || coalesce(', ' ||
+          nullif(s.application_name, ''), '') AS who
               FROM pg_stat_activity s
-              WHERE s.backend_xmin IS NOT NULL AND s.pid <> pg_backend_pid() AND s.backend_type = 'client backend'
+              WHERE s.backend_xmin IS NOT NULL AND s.pid <> pg_backend_pid()
+                AND s.backend_type = 'client backend'
                 AND s.datname = current_database()
               UNION ALL
               SELECT x.prepared, 'prepared transaction ' || x.gid FROM pg_prepared_xacts x
@@ -280,26 +347,32 @@ pub const UPKEEP: &str = "
     LEFT JOIN (
         SELECT extract(epoch FROM clock_timestamp() - s.xact_start)::float8 AS age,
                'process ' || s.pid || coalesce(', ' || nullif(s.application_name, ''), '') AS who
-        FROM pg_locks l JOIN pg_database d ON d.oid = l.database JOIN pg_stat_activity s ON s.pid = l.pid
-        WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 2 AND l.mode = 'ShareLock'
+        FROM pg_locks l JOIN pg_database d ON d.oid = l.database JOIN pg_stat_activity s
+          ON s.pid = l.pid
+        WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 2
+          AND l.mode = 'ShareLock'
           AND d.datname = current_database() AND s.pid <> pg_backend_pid()
         ORDER BY s.xact_start LIMIT 1
     ) AS writer ON true";
 
-/// How the outbox is kept: its size in bytes, its dead rows, whether vacuum comes by itself, the replication slot that holds back
-/// cleaning up furthest, and the publications of all tables.
+/// How the outbox is kept: its size in bytes, its dead rows, whether vacuum comes by itself, the
+/// replication slot that holds back cleaning up furthest, and the publications of all tables.
 pub const TABLES: &str = "
     SELECT pg_relation_size(o.oid), pg_stat_get_dead_tuples(o.oid),
-           current_setting('autovacuum')::bool AND NOT coalesce('autovacuum_enabled=false' = ANY (o.reloptions), false),
-           (SELECT r.slot_name || ' (' || greatest(age(r.xmin), age(r.catalog_xmin)) || ' transactions behind)'
+           current_setting('autovacuum')::bool
+             AND NOT coalesce('autovacuum_enabled=false' = ANY (o.reloptions), false),
+           (SELECT r.slot_name || ' (' || greatest(age(r.xmin), age(r.catalog_xmin)) ||
+             ' transactions behind)'
             FROM pg_replication_slots r
             WHERE NOT r.active AND greatest(age(r.xmin), age(r.catalog_xmin)) > 1000000
             ORDER BY greatest(age(r.xmin), age(r.catalog_xmin)) DESC LIMIT 1),
-           (SELECT string_agg(quote_ident(p.pubname), ', ' ORDER BY p.pubname) FROM pg_publication p WHERE p.puballtables)
+           (SELECT string_agg(quote_ident(p.pubname), ', ' ORDER BY p.pubname)
+             FROM pg_publication p WHERE p.puballtables)
     FROM pg_class o
     WHERE o.oid = to_regclass('agent_sync.outbox')";
 
-/// The triggers that do not do their work; `triggers` are those that there should be: their tables, and their names.
+/// The triggers that do not do their work; `triggers` are those that there should be: their tables,
+/// and their names.
 pub(super) async fn capture_faults(
     client: &Client,
     patience: Duration,
@@ -321,14 +394,23 @@ pub(super) async fn capture_faults(
         (&layout.configurations.agent_slug.name, Type::TEXT),
         (&agents.slug.name, Type::TEXT),
     ];
-    let ask = || within(patience, client.query_typed(queries::CAPTURE_FAULTS, parameters));
+    let ask = || {
+        within(
+            patience,
+            client.query_typed(queries::CAPTURE_FAULTS, parameters),
+        )
+    };
     let mut rows = ask().await?;
     if !rows.is_empty() {
-        // An install that is committed just now is seen in halves: PostgreSQL describes triggers and functions as they are, and reads the
-        // record of the install as it was when the statement began.
+        // An install that is committed just now is seen in halves: PostgreSQL describes triggers
+        // and functions as they are, and reads the record of the install as it was when the
+        // statement began.
         rows = ask().await?;
     }
-    Ok(rows.iter().map(CaptureFault::of).collect::<Result<_, _>>()?)
+    Ok(rows
+        .iter()
+        .map(CaptureFault::of)
+        .collect::<Result<_, _>>()?)
 }
 
 /// The same for those that `agent-sync install` makes.
@@ -372,7 +454,9 @@ pub async fn value<T>(
 where
     T: for<'a> postgres_types::FromSql<'a>,
 {
-    Ok(within(patience, client.query_typed_one(query, parameters)).await?.try_get(0)?)
+    Ok(within(patience, client.query_typed_one(query, parameters))
+        .await?
+        .try_get(0)?)
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
-//! Where a row stands in its table (PostgreSQL's `tid`, the type of the system column `ctid`), and which version of it (`xmin`).
+//! Where a row stands in its table (PostgreSQL's `tid`, the type of the system column `ctid`), and
+//! which version of it (`xmin`).
 //!
-//! Neither names a row by itself (G13): VACUUM FULL and CLUSTER move rows and keep their versions, a place is used again, and all rows
-//! that one transaction wrote have one version. A place names a row only within a transaction that has locked the row and the
-//! table; every statement that uses one says what else it holds the row to.
+//! Neither names a row by itself (G13): VACUUM FULL and CLUSTER move rows and keep their versions,
+//! a place is used again, and all rows that one transaction wrote have one version. A place names a
+//! row only within a transaction that has locked the row and the table; every statement that uses
+//! one says what else it holds the row to.
 
 use std::error::Error;
 use std::str::FromStr;
@@ -28,14 +30,20 @@ pub struct RowId {
 
 impl RowId {
     /// The place before every row.
-    pub const START: Self = Self { block: 0, offset: 0 };
+    pub const START: Self = Self {
+        block: 0,
+        offset: 0,
+    };
 
     /// The next place that a row could have.
     #[must_use]
     pub fn next(self) -> Self {
         match self.offset.checked_add(1) {
             Some(offset) => Self { offset, ..self },
-            None => Self { block: self.block.saturating_add(1), offset: 0 },
+            None => Self {
+                block: self.block.saturating_add(1),
+                offset: 0,
+            },
         }
     }
 }
@@ -46,7 +54,9 @@ pub struct Version(u32);
 
 impl<'a> FromSql<'a> for Version {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
-        let raw = raw.try_into().map_err(|_| format!("expected an xid of 4 bytes, found {}", raw.len()))?;
+        let raw = raw
+            .try_into()
+            .map_err(|_| format!("expected an xid of 4 bytes, found {}", raw.len()))?;
         Ok(Self(u32::from_be_bytes(raw)))
     }
 
@@ -68,9 +78,16 @@ impl FromStr for RowId {
 
     /// From the form that PostgreSQL prints: `(block,offset)`.
     fn from_str(text: &str) -> Result<Self, NoPlace> {
-        let inner = text.strip_prefix('(').and_then(|text| text.strip_suffix(')'));
-        let (block, offset) = inner.and_then(|inner| inner.split_once(',')).ok_or(NoPlace)?;
-        Ok(Self { block: block.parse().map_err(|_| NoPlace)?, offset: offset.parse().map_err(|_| NoPlace)? })
+        let inner = text
+            .strip_prefix('(')
+            .and_then(|text| text.strip_suffix(')'));
+        let (block, offset) = inner
+            .and_then(|inner| inner.split_once(','))
+            .ok_or(NoPlace)?;
+        Ok(Self {
+            block: block.parse().map_err(|_| NoPlace)?,
+            offset: offset.parse().map_err(|_| NoPlace)?,
+        })
     }
 }
 
@@ -84,7 +101,10 @@ impl<'a> FromSql<'a> for RowId {
         let &[b0, b1, b2, b3, o0, o1] = raw else {
             return Err(format!("expected a tid of 6 bytes, found {}", raw.len()).into());
         };
-        Ok(Self { block: u32::from_be_bytes([b0, b1, b2, b3]), offset: u16::from_be_bytes([o0, o1]) })
+        Ok(Self {
+            block: u32::from_be_bytes([b0, b1, b2, b3]),
+            offset: u16::from_be_bytes([o0, o1]),
+        })
     }
 
     accepts!(TID);

@@ -1,8 +1,10 @@
-//! The transaction of a batch: begun with a claim, ended by a commit that takes the claimed rows out of the outbox.
+//! The transaction of a batch: begun with a claim, ended by a commit that takes the claimed rows
+//! out of the outbox.
 //!
-//! Invariant: nobody writes but the holder of the leader's lock (G2). The session holds it, but code of others runs in the session:
-//! a trigger on the configurations may release all locks of the session. So each batch takes the lock once more, for its
-//! own transaction, which costs nothing while the session has it, and fails when another session has it.
+//! Invariant: nobody writes but the holder of the leader's lock (G2). The session holds it, but
+//! code of others runs in the session: a trigger on the configurations may release all locks of the
+//! session. So each batch takes the lock once more, for its own transaction, which costs nothing
+//! while the session has it, and fails when another session has it.
 
 use std::time::Duration;
 
@@ -14,8 +16,8 @@ use super::row_id::{Place, RowId};
 use super::{Idle, Store, StoreError, path, queries, within};
 use crate::mapping::Changes;
 
-/// Fires deferred triggers and checks deferred constraints, as COMMIT does, but within the time limit of a statement, which
-/// PostgreSQL lifts before it commits.
+/// Fires deferred triggers and checks deferred constraints, as COMMIT does, but within the time
+/// limit of a statement, which PostgreSQL lifts before it commits.
 const FIRE_DEFERRED: &str = "SET CONSTRAINTS ALL IMMEDIATE";
 
 /// Values of a batch up to this size are sent within the ordinary time limits.
@@ -27,7 +29,8 @@ const SLOWEST: usize = 64;
 /// The most time that the server waits for the rest of a batch, and holds its locks meanwhile.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// What the server waits for anyhow while a transaction is idle; `session::session_settings` sets it.
+/// What the server waits for anyhow while a transaction is idle; `session::session_settings` sets
+/// it.
 const IDLE: Duration = Duration::from_secs(5);
 
 /// Which part of the outbox a batch is about, and how much of it.
@@ -41,7 +44,8 @@ pub struct Claim<'a> {
     pub limit: u32,
     /// The most bytes that the server sends.
     pub budget: usize,
-    /// Whether the writes of this batch wait for no lock longer than 20 ms: one was in the way before.
+    /// Whether the writes of this batch wait for no lock longer than 20 ms: one was in the way
+    /// before.
     pub careful: bool,
 }
 
@@ -73,11 +77,25 @@ pub struct Begun {
 }
 
 impl Store {
-    /// Begins a batch: reads rows of the outbox and what they are about. None, and no transaction, if another session has the
-    /// leader's lock.
-    pub async fn begin(&self, client: &Client, claim: Claim<'_>) -> Result<Option<Begun>, StoreError> {
-        let Claim { idle, part, limit, budget, careful } = claim;
-        let opening = if careful { "BEGIN; SET LOCAL lock_timeout = 20" } else { "BEGIN" };
+    /// Begins a batch: reads rows of the outbox and what they are about. None, and no transaction,
+    /// if another session has the leader's lock.
+    pub async fn begin(
+        &self,
+        client: &Client,
+        claim: Claim<'_>,
+    ) -> Result<Option<Begun>, StoreError> {
+        let Claim {
+            idle,
+            part,
+            limit,
+            budget,
+            careful,
+        } = claim;
+        let opening = if careful {
+            "BEGIN; SET LOCAL lock_timeout = 20"
+        } else {
+            "BEGIN"
+        };
         let (limit, budget) = (i64::from(limit), budget_of(budget));
         let (statement, parameters): (_, Vec<&(dyn ToSql + Sync)>) = match &part {
             Part::From(place) => (&self.claim, vec![place, &limit, &budget]),
@@ -102,7 +120,13 @@ impl Store {
             );
             begun?;
             let leads: bool = lead?.try_get(0)?;
-            Ok((leads, Begun { got_idle: got_idle?, claimed: Claimed::new(rows?)? }))
+            Ok((
+                leads,
+                Begun {
+                    got_idle: got_idle?,
+                    claimed: Claimed::new(rows?)?,
+                },
+            ))
         };
         let (leads, begun) = within(self.patience, together).await?;
         if leads {
@@ -112,9 +136,14 @@ impl Store {
         Ok(None)
     }
 
-    /// Reads, within the claimed transaction, which rows of the outbox and which configurations a slug has, and what they weigh.
+    /// Reads, within the claimed transaction, which rows of the outbox and which configurations a
+    /// slug has, and what they weigh.
     pub async fn claim_slug(&self, client: &Client, slug: &str) -> Result<Claimed, StoreError> {
-        let rows = within(self.patience, client.query(&self.claim_slug, &[&slug, &0.0_f64])).await?;
+        let rows = within(
+            self.patience,
+            client.query(&self.claim_slug, &[&slug, &0.0_f64]),
+        )
+        .await?;
         Ok(Claimed::new(rows)?)
     }
 
@@ -127,13 +156,21 @@ impl Store {
     ) -> Result<Claimed, StoreError> {
         let places: Vec<RowId> = page.iter().map(|place| place.row).collect();
         let relations: Vec<u32> = page.iter().map(|place| place.relation).collect();
-        let rows =
-            within(self.patience, client.query(&self.claim_page, &[&slug, &places, &relations])).await?;
+        let rows = within(
+            self.patience,
+            client.query(&self.claim_page, &[&slug, &places, &relations]),
+        )
+        .await?;
         Ok(Claimed::new(rows)?)
     }
 
-    /// Writes configurations that this transaction has claimed, and takes nothing out of the outbox.
-    pub async fn write_page(&self, client: &Client, outcome: &Outcome<'_>) -> Result<(), StoreError> {
+    /// Writes configurations that this transaction has claimed, and takes nothing out of the
+    /// outbox.
+    pub async fn write_page(
+        &self,
+        client: &Client,
+        outcome: &Outcome<'_>,
+    ) -> Result<(), StoreError> {
         if outcome.writes.is_empty() {
             return Ok(());
         }
@@ -153,7 +190,8 @@ impl Store {
         within(patience, writing).await
     }
 
-    /// Tries one write within the claimed transaction, and undoes it, so that its error is known and the transaction goes on.
+    /// Tries one write within the claimed transaction, and undoes it, so that its error is known
+    /// and the transaction goes on.
     pub async fn try_write(
         &self,
         client: &Client,
@@ -181,14 +219,16 @@ impl Store {
         within(self.patience, client.batch_execute(&set_time(time))).await
     }
 
-    /// Ends a batch: takes its rows out of the outbox, writes its outcome, tells the channel `announce` of it, and commits, in one
-    /// round trip. It is an error, and writes nothing, if a row could not be written, or a statement takes longer than `time`. There is such
-    /// a limit where code of others may run with the write, which then has the path of the role.
+    /// Ends a batch: takes its rows out of the outbox, writes its outcome, tells the channel
+    /// `announce` of it, and commits, in one round trip. It is an error, and writes nothing, if a
+    /// row could not be written, or a statement takes longer than `time`. There is such a limit
+    /// where code of others may run with the write, which then has the path of the role.
     ///
     /// Gives the slugs whose problem is unchanged, and need not be logged again.
     ///
-    /// After an error nothing of the batch has happened, unless it was the connection that failed: then the commit
-    /// may or may not have arrived, and either is well, because the batch is idempotent and the outbox is part of it.
+    /// After an error nothing of the batch has happened, unless it was the connection that failed:
+    /// then the commit may or may not have arrived, and either is well, because the batch is
+    /// idempotent and the outbox is part of it.
     pub async fn finish(
         &self,
         client: &Client,
@@ -196,11 +236,18 @@ impl Store {
         announce: Option<&str>,
         time: Option<Duration>,
     ) -> Result<Vec<String>, StoreError> {
-        let Outcome { taken, writes, changed, .. } = outcome;
+        let Outcome {
+            taken,
+            writes,
+            changed,
+            ..
+        } = outcome;
         let limit = async {
             match time {
                 Some(time) => {
-                    client.batch_execute(&format!("{}; {}", set_time(time), path::OF_THE_ROLE)).await
+                    client
+                        .batch_execute(&format!("{}; {}", set_time(time), path::OF_THE_ROLE))
+                        .await
                 }
                 None => Ok(()),
             }
@@ -231,8 +278,15 @@ impl Store {
             if taken.places.is_empty() {
                 return Ok(());
             }
-            let Taken { places, versions, slugs } = taken;
-            client.execute(&self.take, &[places, versions, slugs]).await.map(drop)
+            let Taken {
+                places,
+                versions,
+                slugs,
+            } = taken;
+            client
+                .execute(&self.take, &[places, versions, slugs])
+                .await
+                .map(drop)
         };
         let note = self.note_problems(client, &outcome.problems);
         let not_text = async {
@@ -242,22 +296,38 @@ impl Store {
             }
             let parameters: [(&(dyn ToSql + Sync), Type); 2] =
                 [(places, Type::TID_ARRAY), (versions, Type::XID_ARRAY)];
-            client.execute_typed(&queries::set_aside_not_text(), &parameters).await
+            client
+                .execute_typed(&queries::set_aside_not_text(), &parameters)
+                .await
         };
         let clear = async {
             if outcome.cleared.is_empty() {
                 return Ok(0);
             }
-            client.execute(&self.clear_problems, &[&outcome.cleared]).await
+            client
+                .execute(&self.clear_problems, &[&outcome.cleared])
+                .await
         };
         let announce = async {
-            let Some(channel) = announce.filter(|_| !changed.is_empty()) else { return Ok(0) };
+            let Some(channel) = announce.filter(|_| !changed.is_empty()) else {
+                return Ok(0);
+            };
             let parameters: [(&(dyn ToSql + Sync), Type); 2] =
                 [(&channel, Type::TEXT), (changed, Type::TEXT_ARRAY)];
             client.execute_typed(queries::ANNOUNCE, &parameters).await
         };
         let together = async {
-            let (limited, written, is_usual, noted, set_aside, cleared, announced, fired, committed) = tokio::join!(
+            let (
+                limited,
+                written,
+                is_usual,
+                noted,
+                set_aside,
+                cleared,
+                announced,
+                fired,
+                committed,
+            ) = tokio::join!(
                 biased; limit, write, usual, note, not_text, clear, announce,
                 fire, client.batch_execute("COMMIT")
             );
@@ -281,15 +351,20 @@ impl Store {
         within(self.patience, client.batch_execute("ROLLBACK")).await
     }
 
-    /// Takes the rows of a slug that cannot be brought in sync out of the outbox, and notes why, in a transaction of its own. A row
-    /// that was moved since it was read stays, and is met again. Gives the slugs whose problem is unchanged.
+    /// Takes the rows of a slug that cannot be brought in sync out of the outbox, and notes why, in
+    /// a transaction of its own. A row that was moved since it was read stays, and is met again.
+    /// Gives the slugs whose problem is unchanged.
     pub async fn set_aside(
         &self,
         client: &Client,
         taken: &Taken<'_>,
         problems: &[Problem],
     ) -> Result<Vec<String>, StoreError> {
-        let Taken { places, versions, slugs } = taken;
+        let Taken {
+            places,
+            versions,
+            slugs,
+        } = taken;
         let taken: [&(dyn ToSql + Sync); 3] = [places, versions, slugs];
         let together = async {
             let (begun, taken, noted, committed) = tokio::join!(
@@ -308,7 +383,8 @@ impl Store {
         within(self.patience, together).await
     }
 
-    /// Writes, each configuration by its place, relation and slug, and takes the rows of the outbox.
+    /// Writes, each configuration by its place, relation and slug, and takes the rows of the
+    /// outbox.
     async fn write(
         &self,
         client: &Client,
@@ -320,15 +396,31 @@ impl Store {
         let relations: Vec<u32> = writes.iter().map(|(place, _)| place.relation).collect();
         macro_rules! column {
             ($name:ident) => {
-                writes.iter().map(|(_, changes)| changes.$name.as_deref()).collect::<Vec<Option<&str>>>()
+                writes
+                    .iter()
+                    .map(|(_, changes)| changes.$name.as_deref())
+                    .collect::<Vec<Option<&str>>>()
             };
         }
         let (voice_id, temperature) = (column!(voice_id), column!(temperature));
         let (provider_config, voice_settings) = (column!(provider_config), column!(voice_settings));
-        let agent_name: Vec<_> = writes.iter().map(|(_, changes)| changes.agent_name).collect();
-        let system_prompt: Vec<_> = writes.iter().map(|(_, changes)| changes.system_prompt).collect();
-        let agent_image: Vec<_> = writes.iter().map(|(_, changes)| changes.agent_image).collect();
-        let Taken { places, versions, slugs } = taken;
+        let agent_name: Vec<_> = writes
+            .iter()
+            .map(|(_, changes)| changes.agent_name)
+            .collect();
+        let system_prompt: Vec<_> = writes
+            .iter()
+            .map(|(_, changes)| changes.system_prompt)
+            .collect();
+        let agent_image: Vec<_> = writes
+            .iter()
+            .map(|(_, changes)| changes.agent_image)
+            .collect();
+        let Taken {
+            places,
+            versions,
+            slugs,
+        } = taken;
         let parameters: [&(dyn ToSql + Sync); 13] = [
             &rows,
             &agent_name,
@@ -348,16 +440,34 @@ impl Store {
     }
 
     /// Notes problems; gives the slugs of those that are unchanged.
-    async fn note_problems(&self, client: &Client, problems: &[Problem]) -> Result<Vec<String>, Error> {
+    async fn note_problems(
+        &self,
+        client: &Client,
+        problems: &[Problem],
+    ) -> Result<Vec<String>, Error> {
         if problems.is_empty() {
             return Ok(Vec::new());
         }
-        let slugs: Vec<&str> = problems.iter().map(|problem| problem.slug.as_str()).collect();
+        let slugs: Vec<&str> = problems
+            .iter()
+            .map(|problem| problem.slug.as_str())
+            .collect();
         let kinds: Vec<&str> = problems.iter().map(|problem| problem.kind.name()).collect();
-        let details: Vec<&str> = problems.iter().map(|problem| problem.detail.as_str()).collect();
-        let states: Vec<Option<&str>> = problems.iter().map(|problem| problem.sqlstate.as_deref()).collect();
+        let details: Vec<&str> = problems
+            .iter()
+            .map(|problem| problem.detail.as_str())
+            .collect();
+        let states: Vec<Option<&str>> = problems
+            .iter()
+            .map(|problem| problem.sqlstate.as_deref())
+            .collect();
         let retries: Vec<bool> = problems.iter().map(|problem| problem.retries).collect();
-        let rows = client.query(&self.note_problems, &[&slugs, &kinds, &details, &states, &retries]).await?;
+        let rows = client
+            .query(
+                &self.note_problems,
+                &[&slugs, &kinds, &details, &states, &retries],
+            )
+            .await?;
         let mut unchanged = Vec::new();
         for row in &rows {
             let is_news: bool = row.try_get(1)?;
@@ -368,15 +478,17 @@ impl Store {
         Ok(unchanged)
     }
 
-    /// Lets the server wait longer for the rest of a heavy write that comes over a slow link: the transaction counts as idle until
-    /// all of it has arrived. Says how long the answer may take.
+    /// Lets the server wait longer for the rest of a heavy write that comes over a slow link: the
+    /// transaction counts as idle until all of it has arrived. Says how long the answer may take.
     async fn extend_idle(&self, client: &Client, bytes: usize) -> Result<Duration, StoreError> {
         if bytes <= LIGHT {
             return Ok(self.patience);
         }
         let sending = Duration::from_millis((bytes / SLOWEST) as u64).min(LONGEST);
-        let setting =
-            format!("SET LOCAL idle_in_transaction_session_timeout = {}", (IDLE + sending).as_millis());
+        let setting = format!(
+            "SET LOCAL idle_in_transaction_session_timeout = {}",
+            (IDLE + sending).as_millis()
+        );
         within(self.patience, client.batch_execute(&setting)).await?;
         Ok(self.patience + sending)
     }

@@ -1,9 +1,11 @@
-//! Telling the supervisor how the daemon is (I4): systemd, or whoever speaks its notification protocol.
+//! Telling the supervisor how the daemon is (I4): systemd, or whoever speaks its notification
+//! protocol.
 //!
 //! - `socket` sends what is to be said to `$NOTIFY_SOCKET`.
 //! - `words` works out of the board what is to be said, and says nothing itself.
-//! - [`Supervisor`] joins the two, in a task on the event loop of the databases. So the watchdog is fed only while that loop turns
-//!   and no database's task hangs: a stopped process, a blocked loop and a task that waits for good are all noticed.
+//! - [`Supervisor`] joins the two, in a task on the event loop of the databases. So the watchdog is
+//!   fed only while that loop turns and no database's task hangs: a stopped process, a blocked loop
+//!   and a task that waits for good are all noticed.
 //!
 //! Authority: none. Without a supervisor nothing is sent and nothing runs.
 //! On failure: what cannot be sent is a WARN, once; the databases are synced all the same.
@@ -24,7 +26,8 @@ use crate::observe::Board;
 use socket::Socket;
 use words::Words;
 
-/// How often the board is looked at until the daemon is ready, and afterwards; the watchdog may want it more often.
+/// How often the board is looked at until the daemon is ready, and afterwards; the watchdog may
+/// want it more often.
 const STARTING: Duration = Duration::from_millis(50);
 const RUNNING: Duration = Duration::from_secs(1);
 
@@ -46,18 +49,36 @@ impl Supervisor {
     /// Looks for a supervisor in the environment, and begins to tell it what the board says.
     pub fn attend(board: Arc<Board>) -> Self {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-        let Some(name) = variable("NOTIFY_SOCKET") else { return Self::default() };
+        let Some(name) = variable("NOTIFY_SOCKET") else {
+            return Self::default();
+        };
         let socket = match Socket::open(&name) {
             Ok(socket) => Arc::new(socket),
             Err(error) => {
-                warn!(%error, "the socket of NOTIFY_SOCKET cannot be used; the supervisor is told nothing");
+                warn!(%error, "the socket of NOTIFY_SOCKET cannot be used; the supervisor is told \
+                    nothing");
                 return Self::default();
             }
         };
-        let patience = watchdog(variable("WATCHDOG_USEC"), variable("WATCHDOG_PID"), std::process::id());
+        let patience = watchdog(
+            variable("WATCHDOG_USEC"),
+            variable("WATCHDOG_PID"),
+            std::process::id(),
+        );
         let ready = Arc::new(AtomicBool::new(false));
-        let task = tokio::spawn(attend(Arc::clone(&socket), board, Arc::clone(&ready), patience));
-        Self { line: Some(Line { socket, ready, attending: task.abort_handle() }) }
+        let task = tokio::spawn(attend(
+            Arc::clone(&socket),
+            board,
+            Arc::clone(&ready),
+            patience,
+        ));
+        Self {
+            line: Some(Line {
+                socket,
+                ready,
+                attending: task.abort_handle(),
+            }),
+        }
     }
 
     /// Says that settings are being read again, unless the start is not over yet.
@@ -65,7 +86,9 @@ impl Supervisor {
         if let Some(line) = self.ready_line() {
             let now = clock_gettime(ClockId::Monotonic);
             let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1000;
-            line.socket.say(&format!("RELOADING=1\nMONOTONIC_USEC={micros}\n")).await;
+            line.socket
+                .say(&format!("RELOADING=1\nMONOTONIC_USEC={micros}\n"))
+                .await;
         }
     }
 
@@ -80,12 +103,16 @@ impl Supervisor {
     pub async fn stopping(&self) {
         if let Some(line) = &self.line {
             line.attending.abort();
-            line.socket.say("STOPPING=1\nSTATUS=stopping after the running batch\n").await;
+            line.socket
+                .say("STOPPING=1\nSTATUS=stopping after the running batch\n")
+                .await;
         }
     }
 
     fn ready_line(&self) -> Option<&Line> {
-        self.line.as_ref().filter(|line| line.ready.load(Ordering::Relaxed))
+        self.line
+            .as_ref()
+            .filter(|line| line.ready.load(Ordering::Relaxed))
     }
 }
 
@@ -95,16 +122,24 @@ fn watchdog(micros: Option<OsString>, pid: Option<OsString>, own: u32) -> Option
     if pid.is_some_and(|pid| number(pid) != Some(own.into())) {
         return None;
     }
-    number(micros?).filter(|micros| *micros > 0).map(Duration::from_micros)
+    number(micros?)
+        .filter(|micros| *micros > 0)
+        .map(Duration::from_micros)
 }
 
-/// How often the board is looked at, so that the watchdog is fed in time. The protocol asks for half of its time; a machine may be busy.
+/// How often the board is looked at, so that the watchdog is fed in time. The protocol asks for
+/// half of its time; a machine may be busy.
 fn pulse(watchdog: Option<Duration>) -> Duration {
     watchdog.map_or(RUNNING, |patience| RUNNING.min(patience / 4))
 }
 
 /// Tells what the board says, for as long as the daemon runs.
-async fn attend(socket: Arc<Socket>, board: Arc<Board>, ready: Arc<AtomicBool>, watchdog: Option<Duration>) {
+async fn attend(
+    socket: Arc<Socket>,
+    board: Arc<Board>,
+    ready: Arc<AtomicBool>,
+    watchdog: Option<Duration>,
+) {
     let mut words = Words::new(watchdog.is_some());
     let mut told = Vec::new();
     let pulse = pulse(watchdog);
@@ -112,10 +147,13 @@ async fn attend(socket: Arc<Socket>, board: Arc<Board>, ready: Arc<AtomicBool>, 
         let said = words.say(&board.snapshot());
         for hang in &said.hanging {
             if !told.contains(&hang.database) {
-                let (database, seconds, phase) = (&*hang.database, hang.silence.as_secs(), hang.phase);
+                let (database, seconds, phase) =
+                    (&*hang.database, hang.silence.as_secs(), hang.phase);
                 error!(
                     database,
-                    seconds, phase, "no sign of life from this database's task; the watchdog is not fed"
+                    seconds,
+                    phase,
+                    "no sign of life from this database's task; the watchdog is not fed"
                 );
             }
         }
@@ -125,7 +163,12 @@ async fn attend(socket: Arc<Socket>, board: Arc<Board>, ready: Arc<AtomicBool>, 
         }
         // Only now: a reload that says READY=1 must not overtake the first one.
         ready.store(words.is_ready(), Ordering::Relaxed);
-        tokio::time::sleep(if words.is_ready() { pulse } else { pulse.min(STARTING) }).await;
+        tokio::time::sleep(if words.is_ready() {
+            pulse
+        } else {
+            pulse.min(STARTING)
+        })
+        .await;
     }
 }
 
@@ -136,9 +179,11 @@ mod tests {
     #[test]
     fn the_watchdog_is_fed_four_times_in_its_time_and_the_state_is_told_every_second() {
         let seconds = Duration::from_secs;
-        for (watchdog, expected) in
-            [(None, seconds(1)), (Some(seconds(30)), seconds(1)), (Some(seconds(2)), seconds(2) / 4)]
-        {
+        for (watchdog, expected) in [
+            (None, seconds(1)),
+            (Some(seconds(30)), seconds(1)),
+            (Some(seconds(2)), seconds(2) / 4),
+        ] {
             assert_eq!(pulse(watchdog), expected, "{watchdog:?}");
         }
     }
@@ -156,7 +201,11 @@ mod tests {
             (text("soon"), None, None),
             (None, text("7"), None),
         ] {
-            assert_eq!(watchdog(micros.clone(), pid.clone(), 7), expected, "{micros:?} {pid:?}");
+            assert_eq!(
+                watchdog(micros.clone(), pid.clone(), 7),
+                expected,
+                "{micros:?} {pid:?}"
+            );
         }
     }
 }

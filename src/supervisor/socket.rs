@@ -1,6 +1,7 @@
 //! The socket of the supervisor: one datagram a message, to a path or to an abstract name (`@…`).
 //!
-//! Invariant: nothing here blocks, and a supervisor that does not read is waited for no longer than [`PATIENCE`].
+//! Invariant: nothing here blocks, and a supervisor that does not read is waited for no longer than
+//! [`PATIENCE`].
 
 use std::ffi::OsStr;
 use std::io;
@@ -16,7 +17,8 @@ use tracing::warn;
 const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The socket. The address is used anew for every message, because a supervisor may be started afresh.
+/// The socket. The address is used anew for every message, because a supervisor may be started
+/// afresh.
 #[derive(Debug)]
 pub(super) struct Socket {
     own: UnixDatagram,
@@ -39,7 +41,11 @@ impl Socket {
         };
         let own = UnixDatagram::unbound()?;
         own.set_nonblocking(true)?;
-        Ok(Self { own, to, failed: AtomicBool::new(false) })
+        Ok(Self {
+            own,
+            to,
+            failed: AtomicBool::new(false),
+        })
     }
 
     /// Sends a message. That it could not be sent is said once, until one can be sent again.
@@ -93,6 +99,9 @@ mod tests {
                 socket.say("STATUS=x").await;
             }
         };
-        assert!(tokio::time::timeout(PATIENCE * 20, all).await.is_ok(), "it never gave up");
+        assert!(
+            tokio::time::timeout(PATIENCE * 20, all).await.is_ok(),
+            "it never gave up"
+        );
     }
 }

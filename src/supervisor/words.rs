@@ -43,10 +43,16 @@ pub(super) struct Hanging {
 
 impl Words {
     pub(super) fn new(watchdog: bool) -> Self {
-        Self { watchdog, ready: false, status: String::new(), extended: None }
+        Self {
+            watchdog,
+            ready: false,
+            status: String::new(),
+            extended: None,
+        }
     }
 
-    /// Whether READY=1 has been said: once, when every database is in sync or is being tried again (I4).
+    /// Whether READY=1 has been said: once, when every database is in sync or is being tried again
+    /// (I4).
     pub(super) fn is_ready(&self) -> bool {
         self.ready
     }
@@ -55,12 +61,18 @@ impl Words {
     pub(super) fn say(&mut self, board: &Snapshot) -> Said {
         let mut text = String::new();
         let now = board.taken.1;
-        let hanging: Vec<_> = board.databases.iter().filter_map(|entry| hanging(entry, now)).collect();
+        let hanging: Vec<_> = board
+            .databases
+            .iter()
+            .filter_map(|entry| hanging(entry, now))
+            .collect();
         if !self.ready {
             self.ready = board.databases.iter().all(|(_, state)| has_started(state));
             if self.ready {
                 text.push_str("READY=1\n");
-            } else if hanging.is_empty() && self.extended.is_none_or(|last| now >= last + EXTEND_EVERY) {
+            } else if hanging.is_empty()
+                && self.extended.is_none_or(|last| now >= last + EXTEND_EVERY)
+            {
                 // The first catch-up of a large database takes longer than any fixed time.
                 self.extended = Some(now);
                 let _ = writeln!(text, "EXTEND_TIMEOUT_USEC={}", EXTENSION.as_micros());
@@ -80,7 +92,11 @@ impl Words {
 
 fn hanging((database, state): &(String, State), now: Instant) -> Option<Hanging> {
     let silence = stuck(state, now)?;
-    Some(Hanging { database: database.clone(), silence, phase: state.phase.name() })
+    Some(Hanging {
+        database: database.clone(),
+        silence,
+        phase: state.phase.name(),
+    })
 }
 
 /// Whether a database has been brought in sync, or stands by, or is being tried again.
@@ -150,7 +166,10 @@ mod tests {
         phase(&one, Phase::CatchingUp);
         phase(&two, Phase::Waiting);
         assert!(!ready(&mut words), "one of them has not caught up");
-        one.tell(&Event::Lost { cause: "no route", remedy: "" });
+        one.tell(&Event::Lost {
+            cause: "no route",
+            remedy: "",
+        });
         assert!(ready(&mut words), "it is being tried again");
         phase(&one, Phase::CatchingUp);
         assert!(!ready(&mut words) && words.is_ready(), "the start is over");
@@ -160,7 +179,12 @@ mod tests {
     fn a_start_is_given_time_while_it_goes_on_and_none_when_it_hangs() {
         let (board, [_one]) = board(["one"]);
         let mut words = Words::new(false);
-        let mut extends = |board: &Snapshot| words.say(board).text.contains("EXTEND_TIMEOUT_USEC=60000000\n");
+        let mut extends = |board: &Snapshot| {
+            words
+                .say(board)
+                .text
+                .contains("EXTEND_TIMEOUT_USEC=60000000\n")
+        };
         let mut later = board.snapshot();
         assert!(extends(&later));
         later.taken.1 += Duration::from_millis(4999);
@@ -178,14 +202,29 @@ mod tests {
         let mut later = board.snapshot();
         assert!(words.say(&later).text.contains("WATCHDOG=1\n"));
         later.taken.1 += Duration::from_secs(74);
-        assert!(words.say(&later).text.contains("WATCHDOG=1\n"), "still within the promise");
+        assert!(
+            words.say(&later).text.contains("WATCHDOG=1\n"),
+            "still within the promise"
+        );
         one.alive(MINUTE * 5);
         let mut later = board.snapshot();
         later.taken.1 += MINUTE + SLACK + Duration::from_secs(1);
         let said = words.say(&later);
         assert!(!said.text.contains("WATCHDOG"), "{}", said.text);
-        assert_eq!(said.hanging.iter().map(|hang| &*hang.database).collect::<Vec<_>>(), ["two"]);
-        assert!(!Words::new(false).say(&board.snapshot()).text.contains("WATCHDOG"), "nobody waits for it");
+        assert_eq!(
+            said.hanging
+                .iter()
+                .map(|hang| &*hang.database)
+                .collect::<Vec<_>>(),
+            ["two"]
+        );
+        assert!(
+            !Words::new(false)
+                .say(&board.snapshot())
+                .text
+                .contains("WATCHDOG"),
+            "nobody waits for it"
+        );
     }
 
     #[test]
@@ -196,8 +235,14 @@ mod tests {
         let mut words = Words::new(false);
         let said = words.say(&board.snapshot()).text;
         assert!(said.ends_with("STATUS=2 of 2 databases served\n"), "{said}");
-        assert!(!words.say(&board.snapshot()).text.contains("STATUS"), "it has not changed");
-        let problems = Kinds { rejected: 2, ..Kinds::default() };
+        assert!(
+            !words.say(&board.snapshot()).text.contains("STATUS"),
+            "it has not changed"
+        );
+        let problems = Kinds {
+            rejected: 2,
+            ..Kinds::default()
+        };
         let backlog = Backlog {
             taken: Instant::now(),
             rows: 0,
@@ -207,12 +252,17 @@ mod tests {
             more_problems: false,
             listed: Vec::new(),
         };
-        one.tell(&Event::Backlog { backlog: &Arc::new(backlog) });
+        one.tell(&Event::Backlog {
+            backlog: &Arc::new(backlog),
+        });
         let cause = format!("no\nroute {}", "x".repeat(1000));
-        two.tell(&Event::Lost { cause: &cause, remedy: "" });
+        two.tell(&Event::Lost {
+            cause: &cause,
+            remedy: "",
+        });
         let said = words.say(&board.snapshot()).text;
-        let start =
-            "STATUS=1 of 2 databases served; 2 agents not in sync; two: database unavailable: no route x";
+        let start = "STATUS=1 of 2 databases served; 2 agents not in sync; two: database \
+            unavailable: no route x";
         assert!(said.starts_with(start), "{said}");
         assert!(said.len() < 300 && said.lines().count() == 1, "{said}");
     }

@@ -1,11 +1,14 @@
-//! Looking at every agent without touching anything: what the daemon would write, by the same mapping.
+//! Looking at every agent without touching anything: what the daemon would write, by the same
+//! mapping.
 //!
-//! Unless an agent cannot be read, all of it is one read-only transaction with one snapshot, so what is counted together belongs together. The rows come
-//! through a portal, a bounded number of bytes at a time, in the order of the slugs: memory does not depend on how
-//! many agents there are (G12).
+//! Unless an agent cannot be read, all of it is one read-only transaction with one snapshot, so
+//! what is counted together belongs together. The rows come through a portal, a bounded number of
+//! bytes at a time, in the order of the slugs: memory does not depend on how many agents there are
+//! (G12).
 //!
-//! Behaviour on failure: what was told before stands; the caller gets the error. Who is told must not wait for anything: a transaction
-//! that is kept waiting for longer than five seconds is ended, for it holds back vacuum, and migrations wait for its locks.
+//! Behaviour on failure: what was told before stands; the caller gets the error. Who is told must
+//! not wait for anything: a transaction that is kept waiting for longer than five seconds is ended,
+//! for it holds back vacuum, and migrations wait for its locks.
 
 mod verdict;
 
@@ -38,7 +41,8 @@ const ROWS: (usize, usize) = (32, 1);
 pub struct Scope<'a> {
     /// Of these slugs alone.
     pub slugs: Option<&'a [&'a str]>,
-    /// Whether the outbox and the noted problems are looked at as well: they are not there before the install.
+    /// Whether the outbox and the noted problems are looked at as well: they are not there before
+    /// the install.
     pub noted: bool,
 }
 
@@ -50,8 +54,9 @@ const UNREADABLE: u32 = 100;
 
 /// Tells of every agent in the scope, until it is told to stop.
 ///
-/// One that PostgreSQL cannot read, such as a row with damaged storage, ends the transaction. The rest is then looked at in ranges of
-/// slugs, each in a transaction of its own, which narrow down to that agent; it is told as rejected.
+/// One that PostgreSQL cannot read, such as a row with damaged storage, ends the transaction. The
+/// rest is then looked at in ranges of slugs, each in a transaction of its own, which narrow down
+/// to that agent; it is told as rejected.
 pub async fn survey(
     client: &mut Client,
     layout: &Layout,
@@ -104,12 +109,22 @@ async fn next(
     after: Option<&str>,
     number: i64,
 ) -> Result<Option<String>, StoreError> {
-    let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&after, Type::TEXT), (&number, Type::INT8)];
-    let rows = within(LONGEST, client.query_typed(&report::next_slugs(layout), &parameters)).await?;
-    Ok(rows.first().map(|row| row.try_get(0)).transpose()?.flatten())
+    let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+        [(&after, Type::TEXT), (&number, Type::INT8)];
+    let rows = within(
+        LONGEST,
+        client.query_typed(&report::next_slugs(layout), &parameters),
+    )
+    .await?;
+    Ok(rows
+        .first()
+        .map(|row| row.try_get(0))
+        .transpose()?
+        .flatten())
 }
 
-/// Tells of every agent in the scope whose slug is after the first and up to the second of the range.
+/// Tells of every agent in the scope whose slug is after the first and up to the second of the
+/// range.
 async fn look(
     client: &mut Client,
     layout: &Layout,
@@ -119,14 +134,23 @@ async fn look(
     mut tell: impl FnMut(&Findings) -> ControlFlow<()>,
 ) -> Result<(), StoreError> {
     let patience = LONGEST + Duration::from_secs(5);
-    let snapshot = client.build_transaction().read_only(true).isolation_level(IsolationLevel::RepeatableRead);
+    let snapshot = client
+        .build_transaction()
+        .read_only(true)
+        .isolation_level(IsolationLevel::RepeatableRead);
     let transaction = within(patience, snapshot.start()).await?;
     prepare_for_all(&transaction).await?;
     let query = report::survey(layout, scope.noted);
-    let statement =
-        within(patience, transaction.prepare_typed(&query, &[Type::TEXT_ARRAY, Type::TEXT, Type::TEXT]))
-            .await?;
-    let portal = within(patience, transaction.bind(&statement, &[&scope.slugs, &after, &upto])).await?;
+    let statement = within(
+        patience,
+        transaction.prepare_typed(&query, &[Type::TEXT_ARRAY, Type::TEXT, Type::TEXT]),
+    )
+    .await?;
+    let portal = within(
+        patience,
+        transaction.bind(&statement, &[&scope.slugs, &after, &upto]),
+    )
+    .await?;
 
     let mut rows_at_a_time = ROWS.1;
     let mut one: Option<Findings> = None;
@@ -136,7 +160,9 @@ async fn look(
         for row in &rows {
             let row = Surveyed::of(row)?;
             match &mut one {
-                Some(findings) if findings.slug == row.slug => findings.add(rules, &layout.targets, &row),
+                Some(findings) if findings.slug == row.slug => {
+                    findings.add(rules, &layout.targets, &row)
+                }
                 _ => {
                     let next = Findings::of(rules, &layout.targets, &row);
                     if let Some(findings) = one.replace(next)

@@ -97,7 +97,9 @@ impl Findings {
             configurations: 0,
             differing: Vec::new(),
             agents: 1,
-            mistakes: vec![format!("the agent or its configuration cannot be read: {cause}")],
+            mistakes: vec![format!(
+                "the agent or its configuration cannot be read: {cause}"
+            )],
             remarks: Vec::new(),
         }
     }
@@ -105,12 +107,18 @@ impl Findings {
     /// Of a further row of the same agent: another configuration.
     pub(super) fn add(&mut self, rules: &Rules, targets: &Targets, row: &Surveyed<'_>) {
         if self.agents > 1 {
-            // Each configuration comes with each of the agents. Nothing would be written, so nothing is worked out.
-            add_new(&mut self.mistakes, [format!("{} agents have this slug", self.agents)].into_iter());
+            // Each configuration comes with each of the agents. Nothing would be written, so
+            // nothing is worked out.
+            add_new(
+                &mut self.mistakes,
+                [format!("{} agents have this slug", self.agents)].into_iter(),
+            );
             self.configurations = 1;
             return;
         }
-        let Some(configuration) = &row.configuration else { return };
+        let Some(configuration) = &row.configuration else {
+            return;
+        };
         self.configurations += 1;
         if let Some(weight) = row.weight {
             add_new(&mut self.mistakes, std::iter::once(too_heavy(weight)));
@@ -124,17 +132,29 @@ impl Findings {
         }
     }
 
-    fn judge(&mut self, rules: &Rules, targets: &Targets, agent: &Agent<'_>, current: &Configuration<'_>) {
+    fn judge(
+        &mut self,
+        rules: &Rules,
+        targets: &Targets,
+        agent: &Agent<'_>,
+        current: &Configuration<'_>,
+    ) {
         match mapping::plan(rules, targets, agent, current) {
             Ok(plan) => {
                 if !plan.changes.is_empty() {
                     let diff = diff(rules, current, &changed(current, &plan.changes));
                     self.differing.push((self.configurations, diff));
                 }
-                add_new(&mut self.remarks, plan.warnings.iter().map(ToString::to_string));
+                add_new(
+                    &mut self.remarks,
+                    plan.warnings.iter().map(ToString::to_string),
+                );
             }
             Err(rejection) => {
-                add_new(&mut self.mistakes, rejection.mistakes.iter().map(ToString::to_string));
+                add_new(
+                    &mut self.mistakes,
+                    rejection.mistakes.iter().map(ToString::to_string),
+                );
             }
         }
     }
@@ -151,7 +171,8 @@ impl Findings {
         }
     }
 
-    /// Whether nothing is to be written, and `agent_sync.problem` says something else of it than the mapping.
+    /// Whether nothing is to be written, and `agent_sync.problem` says something else of it than
+    /// the mapping.
     pub fn is_misnoted(&self) -> bool {
         let noted = self.noted.as_ref().map(|noted| noted.kind.as_str());
         let verdict = self.verdict();
@@ -160,7 +181,9 @@ impl Findings {
 
     /// Whether the last write of it was refused, and it differs still.
     pub fn refused(&self) -> Option<&Noted> {
-        self.noted.as_ref().filter(|noted| noted.kind == "failed" && !self.differing.is_empty())
+        self.noted
+            .as_ref()
+            .filter(|noted| noted.kind == "failed" && !self.differing.is_empty())
     }
 }
 
@@ -172,7 +195,10 @@ fn changed<'a>(current: &Configuration<'a>, changes: &'a Changes<'a>) -> Configu
         agent_image: changes.agent_image.or(current.agent_image),
         voice_id: changes.voice_id.as_deref().or(current.voice_id),
         temperature: changes.temperature.as_deref().or(current.temperature),
-        provider_config: changes.provider_config.as_deref().or(current.provider_config),
+        provider_config: changes
+            .provider_config
+            .as_deref()
+            .or(current.provider_config),
         voice_settings: changes.voice_settings.as_deref().or(current.voice_settings),
     }
 }
@@ -202,7 +228,8 @@ pub struct Tally {
     pub rejected: i64,
     /// [`Verdict::Ambiguous`]
     pub ambiguous: i64,
-    /// Those that are not in the outbox, and of which `agent_sync.problem` says something else than the mapping.
+    /// Those that are not in the outbox, and of which `agent_sync.problem` says something else than
+    /// the mapping.
     pub misnoted: i64,
     /// Configurations that differ.
     pub differing: i64,

@@ -1,9 +1,9 @@
-//! How long to wait before the next attempt to connect (G8): longer every time, with jitter, capped, and short again
-//! once a connection has been healthy for a while.
+//! How long to wait before the next attempt to connect (G8): longer every time, with jitter,
+//! capped, and short again once a connection has been healthy for a while.
 //!
-//! When a healthy connection is lost, the first attempt comes almost at once: mostly a session was ended, and the server is
-//! there. But only once for each while of health, or a connection that keeps breaking would be made hundreds of times a
-//! minute, with two log lines each.
+//! When a healthy connection is lost, the first attempt comes almost at once: mostly a session was
+//! ended, and the server is there. But only once for each while of health, or a connection that
+//! keeps breaking would be made hundreds of times a minute, with two log lines each.
 
 use std::time::Duration;
 
@@ -16,18 +16,25 @@ pub(super) struct Backoff {
     initial: Duration,
     max: Duration,
     next: Duration,
-    /// Whether the next loss of a healthy connection is followed by an attempt almost at once, and whether this one is.
+    /// Whether the next loss of a healthy connection is followed by an attempt almost at once, and
+    /// whether this one is.
     may_hurry: bool,
     hurries: bool,
 }
 
 impl Backoff {
     pub(super) fn new(initial: Duration, max: Duration) -> Self {
-        Self { initial, max, next: initial, may_hurry: true, hurries: false }
+        Self {
+            initial,
+            max,
+            next: initial,
+            may_hurry: true,
+            hurries: false,
+        }
     }
 
-    /// The next delay: between half and all of a time that doubles; or a small part of the first, for not all the databases
-    /// of a server are to come back in the same instant.
+    /// The next delay: between half and all of a time that doubles; or a small part of the first,
+    /// for not all the databases of a server are to come back in the same instant.
     pub(super) fn delay(&mut self) -> Duration {
         if std::mem::take(&mut self.hurries) {
             return self.initial.mul_f64(fastrand::f64() / 20.0);
@@ -58,10 +65,16 @@ mod tests {
         for expected in [100, 200, 400, 800, 1000, 1000] {
             let expected = Duration::from_millis(expected);
             let delay = backoff.delay();
-            assert!(delay >= expected / 2 && delay <= expected, "{delay:?} for {expected:?}");
+            assert!(
+                delay >= expected / 2 && delay <= expected,
+                "{delay:?} for {expected:?}"
+            );
         }
         backoff.lost_after(Duration::from_secs(1));
-        assert!(backoff.delay() <= initial / 20, "once, it is worth a try at once");
+        assert!(
+            backoff.delay() <= initial / 20,
+            "once, it is worth a try at once"
+        );
         backoff.lost_after(Duration::from_secs(1));
         assert!(backoff.delay() >= max / 2, "a short life is no health");
         backoff.lost_after(HEALTHY);

@@ -1,4 +1,5 @@
-//! Keeping one database in sync for good: attempt after attempt, with a pause in between that grows (G8).
+//! Keeping one database in sync for good: attempt after attempt, with a pause in between that grows
+//! (G8).
 //!
 //! An outage is two log lines, whatever happens during it: one when it begins, one when it is over.
 
@@ -26,7 +27,8 @@ pub struct Context {
     /// The rules in force: a reload changes them under a running attempt.
     pub(super) rules: watch::Receiver<Arc<Rules>>,
     pub(super) observer: Observer,
-    /// Told when the rules or the columns are not those under which the configurations were last in sync.
+    /// Told when the rules or the columns are not those under which the configurations were last in
+    /// sync.
     pub(super) mapping_changed: Arc<Notify>,
 }
 
@@ -38,7 +40,13 @@ impl Context {
         rules: watch::Receiver<Arc<Rules>>,
         observer: Observer,
     ) -> Self {
-        Self { database, options, rules, observer, mapping_changed: Arc::default() }
+        Self {
+            database,
+            options,
+            rules,
+            observer,
+            mapping_changed: Arc::default(),
+        }
     }
 }
 
@@ -59,17 +67,22 @@ pub(super) struct Health {
 }
 
 /// What has been found wrong and told, and is still so, over all attempts.
-#[allow(clippy::struct_excessive_bools, reason = "each is about something else")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is about something else"
+)]
 #[derive(Debug, Default)]
 pub(super) struct Noticed {
-    /// Whether changes may have been missed since every agent was last looked at, as far as this process knows.
+    /// Whether changes may have been missed since every agent was last looked at, as far as this
+    /// process knows.
     pub(super) misses_changes: bool,
     faults: Vec<CaptureFault>,
     findings: Vec<Finding>,
     missing: Vec<String>,
     /// Whether another session leads, and changes have been waiting for a while.
     pub(super) leader_hangs: bool,
-    /// When every agent was last looked at on account of those who ask for slugs, and whether that is to be done again.
+    /// When every agent was last looked at on account of those who ask for slugs, and whether that
+    /// is to be done again.
     pub(super) everything_at: Option<Instant>,
     pub(super) owes_everything: bool,
     /// Whether it works under another mapping.
@@ -79,7 +92,9 @@ pub(super) struct Noticed {
 impl Noticed {
     /// Whether the triggers do not notify, as found last.
     pub(super) fn is_deaf(&self) -> bool {
-        self.findings.iter().any(|finding| matches!(finding, Finding::QueueFull { .. }))
+        self.findings
+            .iter()
+            .any(|finding| matches!(finding, Finding::QueueFull { .. }))
     }
 
     /// Whether other columns are missing than before.
@@ -88,15 +103,24 @@ impl Noticed {
     }
 
     /// Of the faults that there are, those that have not been told.
-    pub(super) fn untold_faults<'a>(&mut self, faults: &'a [CaptureFault]) -> Vec<&'a CaptureFault> {
+    pub(super) fn untold_faults<'a>(
+        &mut self,
+        faults: &'a [CaptureFault],
+    ) -> Vec<&'a CaptureFault> {
         let told = std::mem::replace(&mut self.faults, faults.to_vec());
-        faults.iter().filter(|fault| !told.contains(fault)).collect()
+        faults
+            .iter()
+            .filter(|fault| !told.contains(fault))
+            .collect()
     }
 
     /// The same for findings.
     pub(super) fn untold_findings<'a>(&mut self, findings: &'a [Finding]) -> Vec<&'a Finding> {
         let told = std::mem::replace(&mut self.findings, findings.to_vec());
-        findings.iter().filter(|finding| !told.contains(finding)).collect()
+        findings
+            .iter()
+            .filter(|finding| !told.contains(finding))
+            .collect()
     }
 }
 
@@ -123,7 +147,10 @@ impl Health {
         self.was_standing_by = false;
         match self.outage.take() {
             Some(since) if self.was_healthy => {
-                observer.tell(&Event::Recovered { outage: since.elapsed(), totals });
+                observer.tell(&Event::Recovered {
+                    outage: since.elapsed(),
+                    totals,
+                });
             }
             _ => observer.tell(&Event::CaughtUp { totals }),
         }
@@ -145,9 +172,12 @@ pub async fn keep_in_sync(context: Context, mut stop: watch::Receiver<bool>) {
         let (cause, remedy) = (error.to_string(), error.remedy());
         // Neither is an outage: the server is there, and will let us work again (G16).
         let is_usual = error.is_locked() || was_healthy && error.is_layout_change();
-        if health.outage.is_none() && (error.has_seen_a_change() || health.was_healthy && is_usual) {
+        if health.outage.is_none() && (error.has_seen_a_change() || health.was_healthy && is_usual)
+        {
             if error.is_layout_change() {
-                context.observer.tell(&Event::LayoutChanged { cause: &cause });
+                context
+                    .observer
+                    .tell(&Event::LayoutChanged { cause: &cause });
             }
             health.noticed.misses_changes |= error.misses_changes();
             tokio::select! {
@@ -158,13 +188,21 @@ pub async fn keep_in_sync(context: Context, mut stop: watch::Receiver<bool>) {
         }
         let pause = backoff.delay();
         health.noticed.misses_changes |= error.misses_changes();
-        // A finding is told though the outage began for another reason: its remedy is another (G10).
+        // A finding is told though the outage began for another reason: its remedy is another
+        // (G10).
         if health.outage.is_none() || (error.is_finding() && health.told.as_ref() != Some(&cause)) {
             health.outage.get_or_insert_with(Instant::now);
-            context.observer.tell(&Event::Lost { cause: &cause, remedy: &remedy });
+            context.observer.tell(&Event::Lost {
+                cause: &cause,
+                remedy: &remedy,
+            });
             health.told = Some(cause);
         } else {
-            context.observer.tell(&Event::StillLost { cause: &cause, remedy: &remedy, pause });
+            context.observer.tell(&Event::StillLost {
+                cause: &cause,
+                remedy: &remedy,
+                pause,
+            });
         }
         tokio::select! {
             biased;

@@ -1,12 +1,12 @@
 //! From what a batch read to what it comes to: the one place where the mapping meets the store.
 //!
-//! Pure but for the events it returns to be told: the same claims always come to the same outcome. A large batch gives way to
-//! the other databases of the process between two agents (G5).
+//! Pure but for the events it returns to be told: the same claims always come to the same outcome.
+//! A large batch gives way to the other databases of the process between two agents (G5).
 //!
-//! Invariant: work is owed to the agent and not to the row of the outbox (G5): one slug is tried once, however many of its rows
-//! are in the batch, and its rows are taken together.
-//! Invariant: nothing is written for a slug that more than one agent has (T5, G13).
-//! Invariant: what is not found is taken for what is not there only where no policy can hide it (G14).
+//! Invariant: work is owed to the agent and not to the row of the outbox (G5): one slug is tried
+//! once, however many of its rows are in the batch, and its rows are taken together. Invariant:
+//! nothing is written for a slug that more than one agent has (T5, G13). Invariant: what is not
+//! found is taken for what is not there only where no policy can hide it (G14).
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -22,17 +22,21 @@ use crate::store::{Claimed, Group, Outcome, Pair, Problem, ProblemKind};
 /// The most slugs whose write failed that are remembered in a pass (G12).
 const REMEMBERED: usize = 10_000;
 
-/// How long the mapping holds the event loop, which all databases share, before it gives way (G5). One agent is not divided.
+/// How long the mapping holds the event loop, which all databases share, before it gives way (G5).
+/// One agent is not divided.
 const TURN: Duration = Duration::from_millis(5);
 
 /// The reason of a problem of that kind (T5).
-pub(super) const AMBIGUOUS: &str = "more than one agent has this slug, so nothing is written for it";
+pub(super) const AMBIGUOUS: &str =
+    "more than one agent has this slug, so nothing is written for it";
 
-/// The slugs whose write has failed in this pass over the outbox, and when they were read. A row that was in the outbox by then
-/// is about the same try, so it is taken with it and not tried again: one slug, one try, one attempt.
+/// The slugs whose write has failed in this pass over the outbox, and when they were read. A row
+/// that was in the outbox by then is about the same try, so it is taken with it and not tried
+/// again: one slug, one try, one attempt.
 ///
-/// A row may be older than the try and yet be committed after it. That costs time and no change, because a failed write is
-/// tried again by itself. Other problems are not, so their slugs are looked at again for each batch.
+/// A row may be older than the try and yet be committed after it. That costs time and no change,
+/// because a failed write is tried again by itself. Other problems are not, so their slugs are
+/// looked at again for each batch.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
     slugs: BTreeMap<String, Instant>,
@@ -48,13 +52,20 @@ impl Settled {
     pub(super) fn add(&mut self, problems: &[Problem], read: Instant) {
         let room = REMEMBERED.saturating_sub(self.slugs.len());
         let failed = problems.iter().filter(|problem| problem.retries);
-        self.slugs.extend(failed.take(room).map(|problem| (problem.slug.clone(), read)));
+        self.slugs.extend(
+            failed
+                .take(room)
+                .map(|problem| (problem.slug.clone(), read)),
+        );
     }
 
     /// Whether the try that was made of this slug has seen a change of this age, in seconds.
     fn covers(&self, slug: &str, age: Option<f64>) -> bool {
         let age = age.and_then(|age| Duration::try_from_secs_f64(age).ok());
-        self.slugs.get(slug).zip(age).is_some_and(|(read, age)| age > read.elapsed())
+        self.slugs
+            .get(slug)
+            .zip(age)
+            .is_some_and(|(read, age)| age > read.elapsed())
     }
 }
 
@@ -146,12 +157,14 @@ impl<'a> Decision<'a> {
         }
     }
 
-    /// Leaves out the writes at these indexes: those that PostgreSQL refuses become problems, and of those that wait for a lock the slug
-    /// stays in the outbox. Their siblings are written.
+    /// Leaves out the writes at these indexes: those that PostgreSQL refuses become problems, and
+    /// of those that wait for a lock the slug stays in the outbox. Their siblings are written.
     pub(super) fn without(&mut self, refused: &[(usize, Refusal)]) {
         let slug_of = |outcome: &Outcome<'a>, index: usize| outcome.changed.get(index).copied();
         for (index, refusal) in refused {
-            let Some(slug) = slug_of(&self.outcome, *index) else { continue };
+            let Some(slug) = slug_of(&self.outcome, *index) else {
+                continue;
+            };
             self.outcome.cleared.retain(|cleared| cleared != slug);
             match refusal {
                 Refusal::Locked | Refusal::Slow => {
@@ -159,21 +172,34 @@ impl<'a> Decision<'a> {
                     self.outcome.problems.retain(|problem| problem.slug != slug);
                     self.leave(slug);
                 }
-                // That is tried again by itself, so it comes before what stands against another configuration of the slug.
-                Refusal::Failed { detail, sqlstate, .. } => {
+                // That is tried again by itself, so it comes before what stands against another
+                // configuration of the slug.
+                Refusal::Failed {
+                    detail, sqlstate, ..
+                } => {
                     self.outcome.problems.retain(|problem| problem.slug != slug);
                     let (slug, sqlstate) = (slug.to_owned(), Some(sqlstate.clone()));
                     let (kind, detail) = (ProblemKind::Failed, detail.clone());
-                    let problem = Problem { slug, kind, detail, sqlstate, retries: true };
+                    let problem = Problem {
+                        slug,
+                        kind,
+                        detail,
+                        sqlstate,
+                        retries: true,
+                    };
                     self.outcome.problems.push(problem);
                 }
             }
         }
         let is_refused = |index: usize| refused.iter().any(|(refused, _)| *refused == index);
         let mut index = 0..;
-        self.outcome.writes.retain(|_| !is_refused(index.next().unwrap_or(usize::MAX)));
+        self.outcome
+            .writes
+            .retain(|_| !is_refused(index.next().unwrap_or(usize::MAX)));
         let mut index = 0..;
-        self.outcome.changed.retain(|_| !is_refused(index.next().unwrap_or(usize::MAX)));
+        self.outcome
+            .changed
+            .retain(|_| !is_refused(index.next().unwrap_or(usize::MAX)));
         self.totals.written = self.outcome.writes.len() as u64;
     }
 }
@@ -218,7 +244,11 @@ impl Refusal {
         }
         let is_fault = class == failure::Class::Fault;
         let sqlstate = error.code().map_or("", |state| state.code()).to_owned();
-        Self::Failed { detail: failure::describe_write(error), sqlstate, is_fault }
+        Self::Failed {
+            detail: failure::describe_write(error),
+            sqlstate,
+            is_fault,
+        }
     }
 }
 
@@ -279,45 +309,54 @@ pub(super) fn judge<'a>(
         match pair? {
             Err(not_text) => rejection = Some((not_text.to_string(), true)),
             Ok(Pair { agent: None, .. }) if may_be_hidden => {
-                let detail = "no agent with this slug is visible, and row-level security may hide it";
+                let detail =
+                    "no agent with this slug is visible, and row-level security may hide it";
                 decision.note(slug, ProblemKind::Failed, detail);
                 return Ok(());
             }
             Ok(Pair { agent: None, .. }) => decision.totals.gone += 1,
-            Ok(Pair { configuration: None, .. }) => {
+            Ok(Pair {
+                configuration: None,
+                ..
+            }) => {
                 let (kind, detail) = if may_be_hidden {
                     (
                         ProblemKind::Failed,
-                        "no configuration with this slug is visible, and row-level security may hide it",
+                        "no configuration with this slug is visible, and row-level security may \
+                        hide it",
                     )
                 } else {
-                    (ProblemKind::MissingConfiguration, "no configuration has this slug")
+                    (
+                        ProblemKind::MissingConfiguration,
+                        "no configuration has this slug",
+                    )
                 };
                 decision.note(slug, kind, detail);
                 return Ok(());
             }
-            Ok(Pair { agent: Some(agent), configuration: Some((place, configuration)) }) => {
-                match plan(rules, targets, &agent, &configuration) {
-                    Ok(plan) => {
-                        for warning in plan.warnings {
-                            let remark = (slug, warning.to_string());
-                            if !decision.remarks.contains(&remark) {
-                                decision.remarks.push(remark);
-                            }
-                        }
-                        if plan.changes.is_empty() {
-                            decision.totals.unchanged += 1;
-                        } else {
-                            decision.totals.written += 1;
-                            decision.outcome.changed.push(slug);
-                            decision.outcome.writes.push((place, plan.changes));
+            Ok(Pair {
+                agent: Some(agent),
+                configuration: Some((place, configuration)),
+            }) => match plan(rules, targets, &agent, &configuration) {
+                Ok(plan) => {
+                    for warning in plan.warnings {
+                        let remark = (slug, warning.to_string());
+                        if !decision.remarks.contains(&remark) {
+                            decision.remarks.push(remark);
                         }
                     }
-                    Err(rejected) => {
-                        rejection = Some((rejected.to_string(), rejected.is_about_configuration()));
+                    if plan.changes.is_empty() {
+                        decision.totals.unchanged += 1;
+                    } else {
+                        decision.totals.written += 1;
+                        decision.outcome.changed.push(slug);
+                        decision.outcome.writes.push((place, plan.changes));
                     }
                 }
-            }
+                Err(rejected) => {
+                    rejection = Some((rejected.to_string(), rejected.is_about_configuration()));
+                }
+            },
         }
     }
     if let Some((reasons, retries)) = rejection {

@@ -1,26 +1,34 @@
 //! Taking the outbox apart, batch by batch, front to back.
 //!
-//! The end of a drain is the protocol of the sleeping consumer (C6). Whoever commits while the lock of the sleeper is held
-//! has notified; so once it is held, one pass from the front to the end has seen all that nobody notifies of, and the
-//! daemon may sleep. While a writer in flight that did not notify is in the way of the lock, the pass is made again after a pause
-//! (`attempt::Attempt::poll`): how long that takes is up to the writer, so the database counts as caught up meanwhile. A lone change is therefore one pass, with the lock held throughout: the lock is released only when there is
-//! more to do, so that those who save in the meantime need not notify. `tests/model` has the same steps under the same names, those of a
-//! lone change as well, and checks them in every order: whoever changes the one changes the other.
+//! The end of a drain is the protocol of the sleeping consumer (C6). Whoever commits while the lock
+//! of the sleeper is held has notified; so once it is held, one pass from the front to the end has
+//! seen all that nobody notifies of, and the daemon may sleep. While a writer in flight that did
+//! not notify is in the way of the lock, the pass is made again after a pause
+//! (`attempt::Attempt::poll`): how long that takes is up to the writer, so the database counts as
+//! caught up meanwhile. A lone change is therefore one pass, with the lock held throughout: the
+//! lock is released only when there is more to do, so that those who save in the meantime need not
+//! notify. `tests/model` has the same steps under the same names, those of a lone change as well,
+//! and checks them in every order: whoever changes the one changes the other.
 //!
-//! The outbox has no index: a batch reads on from the place where the last one ended, so that a backlog drains in
-//! linear time, however many dead rows lie in front. A row can appear behind that place (a long transaction commits,
-//! or freed space is used again), so nothing is called empty before one pass from the very front has found nothing.
+//! The outbox has no index: a batch reads on from the place where the last one ended, so that a
+//! backlog drains in linear time, however many dead rows lie in front. A row can appear behind that
+//! place (a long transaction commits, or freed space is used again), so nothing is called empty
+//! before one pass from the very front has found nothing.
 //!
-//! While the lock is held since a whole pass, a change whose place is known needs no pass at all ([`super::lone`]).
+//! While the lock is held since a whole pass, a change whose place is known needs no pass at all
+//! ([`super::lone`]).
 //!
-//! A batch that fails is tried write by write in the same transaction (`probe`): what PostgreSQL refuses is set aside as a problem,
-//! what waits for a lock is left for later, and the rest is written. Where that does not find the culprit (an error at the
-//! commit, a statement that takes too long, a row that cannot even be read), the batch is halved, down to one row ([`super::pace`]). Whatever
-//! the error, one row never stops the others (G5). What an error means is in `store::failure`.
+//! A batch that fails is tried write by write in the same transaction (`probe`): what PostgreSQL
+//! refuses is set aside as a problem, what waits for a lock is left for later, and the rest is
+//! written. Where that does not find the culprit (an error at the commit, a statement that takes
+//! too long, a row that cannot even be read), the batch is halved, down to one row
+//! ([`super::pace`]). Whatever the error, one row never stops the others (G5). What an error means
+//! is in `store::failure`.
 //!
 //! A write that takes long is left out as well, and tried alone ([`super::slow`]).
 //!
-//! A lock on a whole table is nobody's fault either: the claim is made again until the lock is gone (G16).
+//! A lock on a whole table is nobody's fault either: the claim is made again until the lock is gone
+//! (G16).
 
 mod probe;
 
@@ -45,10 +53,12 @@ use crate::store::{
 /// How often in a row a batch may meet a transient fault before the connection is given up.
 const TRANSIENT_LIMIT: u32 = 20;
 
-/// How many single rows in a row may fail on what is not about rows, before it is taken to be about the database.
+/// How many single rows in a row may fail on what is not about rows, before it is taken to be about
+/// the database.
 const FAULT_LIMIT: u32 = 3;
 
-/// The first and the longest pause between looks at the outbox while a writer that did not notify is in flight.
+/// The first and the longest pause between looks at the outbox while a writer that did not notify
+/// is in flight.
 const POLL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
 
 /// What one drain works with.
@@ -72,7 +82,8 @@ pub(super) struct Tools<'a> {
 pub(super) struct Drain {
     pass: Pass,
     lock: SleeperLock,
-    /// Whether a whole pass has found nothing since the lock is held, and nothing has been put into the outbox without notifying.
+    /// Whether a whole pass has found nothing since the lock is held, and nothing has been put into
+    /// the outbox without notifying.
     knows_all: bool,
     /// The place of the one change that has come since, as its writer says.
     change: Option<RowId>,
@@ -80,14 +91,16 @@ pub(super) struct Drain {
     poll: Duration,
     /// When the server was last told to write a batch.
     finishing: Instant,
-    /// How often in a row a batch has met a transient fault, and single rows one that is not about rows.
+    /// How often in a row a batch has met a transient fault, and single rows one that is not about
+    /// rows.
     transient: u32,
     faults: u32,
     totals: Totals,
     last_write: Option<Instant>,
     wrote: bool,
     set_aside: bool,
-    /// Whether the agent that this connection begins with is noted, and whether it is done, or there was none (`store::attempt`).
+    /// Whether the agent that this connection begins with is noted, and whether it is done, or
+    /// there was none (`store::attempt`).
     has_noted: bool,
     has_begun: bool,
     /// The slugs whose write has failed in this pass.
@@ -113,7 +126,12 @@ struct Pass {
 
 impl Pass {
     fn begin() -> Self {
-        Self { began: Instant::now(), from: RowId::START, took_any: false, met_busy: false }
+        Self {
+            began: Instant::now(),
+            from: RowId::START,
+            took_any: false,
+            met_busy: false,
+        }
     }
 }
 
@@ -135,7 +153,8 @@ enum SleeperLock {
 pub(super) enum Drained {
     /// There may be more.
     More,
-    /// There is nothing more that could be taken, but a writer in flight that did not notify keeps the daemon from going to sleep.
+    /// There is nothing more that could be taken, but a writer in flight that did not notify keeps
+    /// the daemon from going to sleep.
     Awake {
         /// Whether something is left that others have locked.
         busy: bool,
@@ -204,18 +223,21 @@ impl Drain {
         self.left.take()
     }
 
-    /// Whether a configuration was written since this was last asked, so that triggers of others have run in the session.
+    /// Whether a configuration was written since this was last asked, so that triggers of others
+    /// have run in the session.
     pub(super) fn take_wrote(&mut self) -> bool {
         std::mem::take(&mut self.wrote)
     }
 
-    /// Whether the lock that tells writers that the daemon sleeps is held for certain. Of one that is unwanted, that is not known: the
-    /// statement that takes or releases it may have failed, and nothing counts on it.
+    /// Whether the lock that tells writers that the daemon sleeps is held for certain. Of one that
+    /// is unwanted, that is not known: the statement that takes or releases it may have failed, and
+    /// nothing counts on it.
     pub(super) fn holds_idle(&self) -> bool {
         self.lock == SleeperLock::Held
     }
 
-    /// Says that there is more to do already: the lock of the sleeper is released with the next batch.
+    /// Says that there is more to do already: the lock of the sleeper is released with the next
+    /// batch.
     pub(super) fn stay_awake(&mut self) {
         if self.lock == SleeperLock::Held {
             self.lock = SleeperLock::Unwanted;
@@ -235,7 +257,8 @@ impl Drain {
     /// One batch.
     pub(super) async fn step(&mut self, tools: Tools<'_>) -> Result<Drained, AttemptError> {
         if let Some(place) = self.change.take() {
-            // Until this is done, or a whole pass has been made instead, there is a row that was not looked at.
+            // Until this is done, or a whole pass has been made instead, there is a row that was
+            // not looked at.
             let knows_all = std::mem::replace(&mut self.knows_all, false);
             if knows_all
                 && self.lock == SleeperLock::Held
@@ -265,14 +288,19 @@ impl Drain {
         self.settled.clear();
         let pass = std::mem::replace(&mut self.pass, Pass::begin());
         if let Some(slug) = self.dangerous.take() {
-            tools.store.note_dangerous(tools.session.client(), &slug).await?;
+            tools
+                .store
+                .note_dangerous(tools.session.client(), &slug)
+                .await?;
             self.has_begun = false;
             return Ok(Drained::More);
         }
         if self.slow.begin_one(Instant::now()) {
             return Ok(Drained::More);
         }
-        let nothing = Drained::Nothing { busy: pass.met_busy };
+        let nothing = Drained::Nothing {
+            busy: pass.met_busy,
+        };
         match self.lock {
             // Held from the front to the end: whatever has come since has notified.
             SleeperLock::Held => {
@@ -281,12 +309,16 @@ impl Drain {
             }
             _ if pass.took_any => self.poll = POLL.0,
             _ if !tools.may_sleep => return Ok(nothing),
-            // It was wanted from the beginning of this pass, so a writer that did not notify is in flight.
+            // It was wanted from the beginning of this pass, so a writer that did not notify is in
+            // flight.
             SleeperLock::Wanted => {
                 let pause = self.poll;
                 // A pass that takes long, over many dead rows, is not made over and over.
                 self.poll = (self.poll * 2).min(POLL.1.max(pass.began.elapsed() / 4));
-                return Ok(Drained::Awake { busy: pass.met_busy, pause });
+                return Ok(Drained::Awake {
+                    busy: pass.met_busy,
+                    pause,
+                });
             }
             SleeperLock::Free | SleeperLock::Unwanted => {}
         }
@@ -298,7 +330,14 @@ impl Drain {
 
     /// Takes one batch and ends it.
     async fn batch(&mut self, tools: Tools<'_>) -> Result<Batch, AttemptError> {
-        let Tools { session, store, rules, may_sleep, announce, .. } = tools;
+        let Tools {
+            session,
+            store,
+            rules,
+            may_sleep,
+            announce,
+            ..
+        } = tools;
         let client = session.client();
         if !self.has_noted {
             self.note_first(tools).await?;
@@ -317,7 +356,8 @@ impl Drain {
             Ok(None) => return Err(AttemptError::LostLead),
             Err(error) => {
                 if idle != Idle::Keep {
-                    // Whether it was taken or released is not known; releasing one that is not held does no harm.
+                    // Whether it was taken or released is not known; releasing one that is not held
+                    // does no harm.
                     self.lock = SleeperLock::Unwanted;
                 }
                 return self.claim_failed(tools, error).await;
@@ -329,10 +369,16 @@ impl Drain {
             Idle::Try | Idle::Keep => {}
         }
         let claimed = begun.claimed;
-        let mut decision =
-            decide(rules, &store.layout().targets, &claimed, &self.settled, &self.slow, claim.is_one())
-                .await
-                .map_err(StoreError::from)?;
+        let mut decision = decide(
+            rules,
+            &store.layout().targets,
+            &claimed,
+            &self.settled,
+            &self.slow,
+            claim.is_one(),
+        )
+        .await
+        .map_err(StoreError::from)?;
         let end = End::of(&claimed, claim, &decision);
         self.note_left(&decision);
         if decision.heavy > 0 && !decision.takes_any() {
@@ -353,10 +399,19 @@ impl Drain {
             return Ok(Batch::Done(end));
         }
         self.finishing = Instant::now();
-        match store.finish(client, &decision.outcome, announce, self.slow.limit(tools.foreign_code)).await {
+        match store
+            .finish(
+                client,
+                &decision.outcome,
+                announce,
+                self.slow.limit(tools.foreign_code),
+            )
+            .await
+        {
             Ok(unchanged) => {
                 self.slow.end_one();
-                self.committed(tools, &decision, &unchanged, end, read).await?;
+                self.committed(tools, &decision, &unchanged, end, read)
+                    .await?;
                 Ok(Batch::Done(end))
             }
             Err(error) => self.write_failed(tools, error, &decision, end).await,
@@ -369,7 +424,13 @@ impl Drain {
             None if self.has_begun => (Part::From(self.pass.from), self.pace.limit()),
             None => (Part::First, 1),
         };
-        Claim { idle, part, limit, budget: self.pace.budget(), careful }
+        Claim {
+            idle,
+            part,
+            limit,
+            budget: self.pace.budget(),
+            careful,
+        }
     }
 
     /// Remembers that slugs stay in the outbox, and one of them.
@@ -391,10 +452,19 @@ impl Drain {
             Tried::Nothing => self.has_begun = true,
             Tried::TooOften { times } => {
                 let detail = format!(
-                    "the connection ended {times} times in a row while this agent was brought in sync"
+                    "the connection ended {times} times in a row while this agent was brought in \
+                    sync"
                 );
-                let slug = store.set_aside_noted(session.client(), &detail, Some(CONNECTION_ENDED)).await?;
-                self.was_set_aside(tools, &slug.unwrap_or_default(), false, &detail, CONNECTION_ENDED);
+                let slug = store
+                    .set_aside_noted(session.client(), &detail, Some(CONNECTION_ENDED))
+                    .await?;
+                self.was_set_aside(
+                    tools,
+                    &slug.unwrap_or_default(),
+                    false,
+                    &detail,
+                    CONNECTION_ENDED,
+                );
             }
         }
         self.has_noted = true;
@@ -402,9 +472,22 @@ impl Drain {
     }
 
     /// The write of an agent has failed, and is noted.
-    fn was_set_aside(&mut self, tools: Tools<'_>, slug: &str, known: bool, detail: &str, sqlstate: &str) {
+    fn was_set_aside(
+        &mut self,
+        tools: Tools<'_>,
+        slug: &str,
+        known: bool,
+        detail: &str,
+        sqlstate: &str,
+    ) {
         let remedy = failure::remedy(sqlstate);
-        tools.observer.tell(&Event::Failed { slug, known, detail, sqlstate, remedy });
+        tools.observer.tell(&Event::Failed {
+            slug,
+            known,
+            detail,
+            sqlstate,
+            remedy,
+        });
         self.set_aside = true;
         self.pass.took_any = true;
         self.has_begun = true;
@@ -421,12 +504,28 @@ impl Drain {
     ) -> Result<(), AttemptError> {
         self.pass.took_any = true;
         (self.transient, self.faults) = (0, 0);
-        self.pace.went_well(end.looked_at, decision.slugs, decision.heavy, read.elapsed());
+        self.pace.went_well(
+            end.looked_at,
+            decision.slugs,
+            decision.heavy,
+            read.elapsed(),
+        );
         self.add(decision.totals);
         self.settled.add(&decision.outcome.problems, read);
-        self.set_aside |= decision.outcome.problems.iter().any(|problem| problem.retries);
+        self.set_aside |= decision
+            .outcome
+            .problems
+            .iter()
+            .any(|problem| problem.retries);
         let remedies = &tools.store.layout().remedies;
-        report::committed(tools.observer, remedies, decision, unchanged, end.looked_at, read.elapsed());
+        report::committed(
+            tools.observer,
+            remedies,
+            decision,
+            unchanged,
+            end.looked_at,
+            read.elapsed(),
+        );
         self.forget_first(tools).await
     }
 
@@ -439,7 +538,11 @@ impl Drain {
     }
 
     /// What to do when a batch could not be taken: try another one, or give up the connection.
-    async fn claim_failed(&mut self, tools: Tools<'_>, error: StoreError) -> Result<Batch, AttemptError> {
+    async fn claim_failed(
+        &mut self,
+        tools: Tools<'_>,
+        error: StoreError,
+    ) -> Result<Batch, AttemptError> {
         let Tools { session, store, .. } = tools;
         let (StoreError::Postgres(cause), Some(class)) = (&error, error.class()) else {
             return Err(error.into());
@@ -448,7 +551,11 @@ impl Drain {
             return Err(error.into());
         }
         store.abandon(session.client()).await?;
-        let limit = if self.slow.alone().is_some() || !self.has_begun { 1 } else { self.pace.limit() };
+        let limit = if self.slow.alone().is_some() || !self.has_begun {
+            1
+        } else {
+            self.pace.limit()
+        };
         if class != Class::Locked && self.slow.alone().is_some() {
             self.slow.end_one(); // Whatever it is, the slug meets it among the others.
             return Ok(Batch::Again);
@@ -462,21 +569,30 @@ impl Drain {
             _ => {
                 // A single row that cannot even be read with what it is about.
                 self.faults += u32::from(class == Class::Fault);
-                let (detail, sqlstate) =
-                    (failure::describe_write(cause), cause.code().map_or("", |state| state.code()));
+                let (detail, sqlstate) = (
+                    failure::describe_write(cause),
+                    cause.code().map_or("", |state| state.code()),
+                );
                 let set_aside = if self.has_begun {
-                    store.set_aside_first(session.client(), self.pass.from, &detail, sqlstate).await?
+                    store
+                        .set_aside_first(session.client(), self.pass.from, &detail, sqlstate)
+                        .await?
                 } else {
-                    store.set_aside_noted(session.client(), &detail, Some(sqlstate)).await?
+                    store
+                        .set_aside_noted(session.client(), &detail, Some(sqlstate))
+                        .await?
                 };
-                let Some(slug) = set_aside else { return Err(error.into()) };
+                let Some(slug) = set_aside else {
+                    return Err(error.into());
+                };
                 self.was_set_aside(tools, &slug, false, &detail, sqlstate);
                 Ok(Batch::Again)
             }
         }
     }
 
-    /// What to do when a batch could not be written: find the writes that are to blame and do without them, or try a smaller one.
+    /// What to do when a batch could not be written: find the writes that are to blame and do
+    /// without them, or try a smaller one.
     async fn write_failed(
         &mut self,
         tools: Tools<'_>,
@@ -490,7 +606,9 @@ impl Drain {
         };
         match class {
             Class::Connection | Class::Layout => return Err(error.into()),
-            Class::Transient if self.pause_after_transient(tools, cause).await => return Ok(Batch::Again),
+            Class::Transient if self.pause_after_transient(tools, cause).await => {
+                return Ok(Batch::Again);
+            }
             Class::Row | Class::Fault | Class::Locked if decision.outcome.writes.len() > 1 => {
                 if let Some(batch) = Box::pin(self.probe(tools, PROBES)).await? {
                     return Ok(batch);
@@ -509,9 +627,12 @@ impl Drain {
             return Ok(Batch::Again);
         }
         // One slug, and so the culprit.
-        let Some(&slug) = decision.outcome.taken.slugs.first() else { return Err(error.into()) };
+        let Some(&slug) = decision.outcome.taken.slugs.first() else {
+            return Err(error.into());
+        };
         let refusal = match class {
-            // A trigger may raise 57014 itself, and somebody may have cancelled the write: then it took less.
+            // A trigger may raise 57014 itself, and somebody may have cancelled the write: then it
+            // took less.
             Class::Slow
                 if self.finishing.elapsed() >= self.slow.time().mul_f64(0.9)
                     && self.slow.took_too_long(slug, Instant::now()) =>
@@ -523,7 +644,8 @@ impl Drain {
         self.slow.end_one();
         match refusal {
             Refusal::Locked | Refusal::Slow => {
-                // Nobody's problem: it stays in the outbox, its neighbours go on, and it is looked at again.
+                // Nobody's problem: it stays in the outbox, its neighbours go on, and it is looked
+                // at again.
                 self.pass.met_busy = true;
                 self.left.get_or_insert_with(|| slug.to_owned());
                 if self.has_begun && !is_alone {
@@ -535,7 +657,9 @@ impl Drain {
             Refusal::Failed { .. } if class == Class::Fault && self.faults >= FAULT_LIMIT => {
                 Err(error.into())
             }
-            Refusal::Failed { detail, sqlstate, .. } => {
+            Refusal::Failed {
+                detail, sqlstate, ..
+            } => {
                 self.faults += u32::from(class == Class::Fault);
                 let problem = Problem {
                     slug: slug.to_owned(),
@@ -546,7 +670,11 @@ impl Drain {
                 };
                 let read = Instant::now();
                 let unchanged = store
-                    .set_aside(session.client(), &decision.outcome.taken, std::slice::from_ref(&problem))
+                    .set_aside(
+                        session.client(),
+                        &decision.outcome.taken,
+                        std::slice::from_ref(&problem),
+                    )
                     .await?;
                 self.settled.add(&[problem], read);
                 self.transient = 0;
@@ -558,11 +686,17 @@ impl Drain {
     }
 
     /// Waits a little before the same is done again; false when it has been done often enough.
-    async fn pause_after_transient(&mut self, tools: Tools<'_>, cause: &tokio_postgres::Error) -> bool {
+    async fn pause_after_transient(
+        &mut self,
+        tools: Tools<'_>,
+        cause: &tokio_postgres::Error,
+    ) -> bool {
         if self.transient >= TRANSIENT_LIMIT {
             return false;
         }
-        tools.observer.tell(&Event::Retrying { cause: &failure::describe(cause) });
+        tools.observer.tell(&Event::Retrying {
+            cause: &failure::describe(cause),
+        });
         self.transient += 1;
         let pause = POLL.0.saturating_mul(1 << self.transient.min(7));
         pulse::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
@@ -586,8 +720,8 @@ enum Batch {
 struct End {
     looked_at: usize,
     last: RowId,
-    /// Whether the next batch begins at the same place: slugs were left out, because the batch would have been too heavy, or it was about
-    /// the first slug of the connection alone.
+    /// Whether the next batch begins at the same place: slugs were left out, because the batch
+    /// would have been too heavy, or it was about the first slug of the connection alone.
     is_cut: bool,
     /// Whether it has reached the end of the outbox.
     is_last: bool,

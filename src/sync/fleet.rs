@@ -1,5 +1,5 @@
-//! The databases together: one task and one connection each, so that none delays another; started and stopped as
-//! one, and reloaded without disturbing those that stay the same (I4).
+//! The databases together: one task and one connection each, so that none delays another; started
+//! and stopped as one, and reloaded without disturbing those that stay the same (I4).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,9 +32,22 @@ pub struct Options {
 impl Options {
     /// From the settings.
     pub fn of(settings: &Settings) -> Self {
-        let Settings { sync, capture, reconnect, announce, history, .. } = settings;
+        let Settings {
+            sync,
+            capture,
+            reconnect,
+            announce,
+            history,
+            ..
+        } = settings;
         let announce = announce.clone();
-        Self { sync: *sync, capture: *capture, reconnect: *reconnect, announce, history: *history }
+        Self {
+            sync: *sync,
+            capture: *capture,
+            reconnect: *reconnect,
+            announce,
+            history: *history,
+        }
     }
 }
 
@@ -74,10 +87,12 @@ pub struct Reloaded {
 }
 
 impl Member {
-    /// Whether the task can go on. One that waits out an outage begins anew where secrets come from files: the reload may be
-    /// the answer to a wrong password, and the pause before the next attempt may be long.
+    /// Whether the task can go on. One that waits out an outage begins anew where secrets come from
+    /// files: the reload may be the answer to a wrong password, and the pause before the next
+    /// attempt may be long.
     fn serves(&self, database: &Database, board: &Board) -> bool {
-        self.database == *database && !(database.has_secret_files() && board.is_lost(&database.name))
+        self.database == *database
+            && !(database.has_secret_files() && board.is_lost(&database.name))
     }
 }
 
@@ -91,22 +106,33 @@ impl Fleet {
     ) -> Self {
         let (rules, _) = watch::channel(rules);
         let (members, tasks) = (BTreeMap::new(), JoinSet::new());
-        let mut fleet = Self { options, rules, board, members, tasks, runs: 0 };
+        let mut fleet = Self {
+            options,
+            rules,
+            board,
+            members,
+            tasks,
+            runs: 0,
+        };
         for database in databases {
             fleet.launch(database, None, Told::Nothing);
         }
         fleet
     }
 
-    /// Adds, removes and changes databases, options and rules. Databases that stay the same are not disturbed; when
-    /// the rules change, each tells how many of its configurations now differ, and nothing is enqueued.
+    /// Adds, removes and changes databases, options and rules. Databases that stay the same are not
+    /// disturbed; when the rules change, each tells how many of its configurations now differ, and
+    /// nothing is enqueued.
     pub fn reload<'a>(
         &mut self,
         databases: impl IntoIterator<Item = &'a Database>,
         options: Options,
         rules: Arc<Rules>,
     ) -> Reloaded {
-        let mut reloaded = Reloaded { rules: **self.rules.borrow() != *rules, ..Reloaded::default() };
+        let mut reloaded = Reloaded {
+            rules: **self.rules.borrow() != *rules,
+            ..Reloaded::default()
+        };
         if reloaded.rules {
             self.rules.send_replace(rules);
         }
@@ -125,7 +151,11 @@ impl Fleet {
                 Some(member) => {
                     // The comparisons that went on have ended with the former task.
                     let is_told = !reloaded.rules && self.board.is_drifting(&name);
-                    self.launch(database, Some(member), if is_told { Told::Drift } else { Told::Nothing });
+                    self.launch(
+                        database,
+                        Some(member),
+                        if is_told { Told::Drift } else { Told::Nothing },
+                    );
                     reloaded.changed.push(name);
                 }
                 None => {
@@ -142,7 +172,8 @@ impl Fleet {
         reloaded
     }
 
-    /// Returns when a task has ended though it was not told to: a bug, for which the process must not go on.
+    /// Returns when a task has ended though it was not told to: a bug, for which the process must
+    /// not go on.
     pub async fn failure(&mut self) {
         loop {
             match self.tasks.join_next().await {
@@ -155,8 +186,8 @@ impl Fleet {
         }
     }
 
-    /// Tells every task to stop after its running batch, and waits for that, for no longer than `grace`. Says whether
-    /// all of them made it; a batch that did not is undone by the server.
+    /// Tells every task to stop after its running batch, and waits for that, for no longer than
+    /// `grace`. Says whether all of them made it; a batch that did not is undone by the server.
     pub async fn stop(mut self, grace: Duration) -> bool {
         for member in self.members.values() {
             member.stop.send_replace(true);
@@ -184,19 +215,34 @@ impl Fleet {
             drop(running);
             run
         }));
-        let member = Member { database: database.clone(), run, stop, ended };
+        let member = Member {
+            database: database.clone(),
+            run,
+            stop,
+            ended,
+        };
         self.members.insert(database.name.clone(), member);
     }
 
-    /// Compares every configuration with its agent until nothing differs, for as long as the task of the database runs.
+    /// Compares every configuration with its agent until nothing differs, for as long as the task
+    /// of the database runs.
     fn compare(&self, database: &Database) {
         if let Some(member) = self.members.get(&database.name) {
-            tokio::spawn(report_drift(self.context(database), member.stop.subscribe(), Told::Nothing));
+            tokio::spawn(report_drift(
+                self.context(database),
+                member.stop.subscribe(),
+                Told::Nothing,
+            ));
         }
     }
 
     fn context(&self, database: &Database) -> Context {
         let observer = self.board.observer(&database.name, &database.target());
-        Context::new(database.clone(), self.options.clone(), self.rules.subscribe(), observer)
+        Context::new(
+            database.clone(),
+            self.options.clone(),
+            self.rules.subscribe(),
+            observer,
+        )
     }
 }

@@ -1,7 +1,9 @@
-//! A slug that is too heavy for a batch: its configurations are read and written page by page, within the one transaction that has
-//! claimed and locked all of them (G12). The agent crosses the wire once a page.
+//! A slug that is too heavy for a batch: its configurations are read and written page by page,
+//! within the one transaction that has claimed and locked all of them (G12). The agent crosses the
+//! wire once a page.
 //!
-//! Invariant: the rows of the outbox are taken with the commit, so the slug is done as a whole or not at all.
+//! Invariant: the rows of the outbox are taken with the commit, so the slug is done as a whole or
+//! not at all.
 
 use super::decide::{AMBIGUOUS, Decision, judge};
 use super::drain::Tools;
@@ -14,11 +16,21 @@ pub(super) async fn run<'a>(
     budget: usize,
     decision: &mut Decision<'a>,
 ) -> Result<(), StoreError> {
-    let Tools { session, store, rules, .. } = tools;
-    let Some(Ok(slug)) = claimed.groups().next().map(|group| group.slug()) else { return Ok(()) };
-    // All of its rows in the outbox, for they are about the same work; and all of its configurations, in the same snapshot.
+    let Tools {
+        session,
+        store,
+        rules,
+        ..
+    } = tools;
+    let Some(Ok(slug)) = claimed.groups().next().map(|group| group.slug()) else {
+        return Ok(());
+    };
+    // All of its rows in the outbox, for they are about the same work; and all of its
+    // configurations, in the same snapshot.
     let whole = store.claim_slug(session.client(), slug).await?;
-    let Some(group) = whole.groups().next() else { return Ok(()) };
+    let Some(group) = whole.groups().next() else {
+        return Ok(());
+    };
     if group.is_busy()? {
         decision.leave(slug);
         return Ok(());
@@ -26,7 +38,10 @@ pub(super) async fn run<'a>(
     decision.heavy = 0;
     decision.take(group, slug)?;
     let configurations = group.places_of_configurations()?;
-    let heaviest = configurations.iter().map(|(_, weight)| *weight).fold(0.0, f64::max);
+    let heaviest = configurations
+        .iter()
+        .map(|(_, weight)| *weight)
+        .fold(0.0, f64::max);
     if heaviest > f64::from(HEAVIEST) {
         // What the agent is by itself ends with a save, which the trigger captures.
         let retries = group.weight_of_agent()? <= f64::from(HEAVIEST);
@@ -52,7 +67,8 @@ pub(super) async fn run<'a>(
     Ok(())
 }
 
-/// Divides configurations into pages that weigh no more than the budget, if they have more than one.
+/// Divides configurations into pages that weigh no more than the budget, if they have more than
+/// one.
 fn pages(configurations: &[(Place, f64)], budget: usize) -> Vec<Vec<Place>> {
     let budget = u32::try_from(budget).map_or(f64::MAX, f64::from);
     let mut pages: Vec<Vec<Place>> = Vec::new();
@@ -77,12 +93,18 @@ mod tests {
 
     #[test]
     fn a_page_is_as_heavy_as_the_budget_allows_and_has_one_configuration_at_least() {
-        let place = Place { relation: 1, row: RowId::START };
+        let place = Place {
+            relation: 1,
+            row: RowId::START,
+        };
         let sizes = |weights: &[f64]| -> Vec<usize> {
             let configurations: Vec<_> = weights.iter().map(|weight| (place, *weight)).collect();
             pages(&configurations, 10).iter().map(Vec::len).collect()
         };
         assert_eq!(sizes(&[]), [0; 0]);
-        assert_eq!(sizes(&[4.0, 6.0, 1.0, 99.0, 99.0, 3.0, 3.0, 3.0, 3.0]), [2, 1, 1, 1, 3, 1]);
+        assert_eq!(
+            sizes(&[4.0, 6.0, 1.0, 99.0, 99.0, 3.0, 3.0, 3.0, 3.0]),
+            [2, 1, 1, 1, 3, 1]
+        );
     }
 }

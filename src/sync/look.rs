@@ -1,8 +1,9 @@
-//! Now and then the loop that leads asks its database what is waiting and what is not in sync, for those who ask the
-//! daemon over HTTP.
+//! Now and then the loop that leads asks its database what is waiting and what is not in sync, for
+//! those who ask the daemon over HTTP.
 //!
-//! Only when something may have changed: while all is quiet, nothing is asked but with the sweep. And never for more than
-//! a small share of the time, whatever the outbox holds: an answer that took long is not asked for again soon.
+//! Only when something may have changed: while all is quiet, nothing is asked but with the sweep.
+//! And never for more than a small share of the time, whatever the outbox holds: an answer that
+//! took long is not asked for again soon.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,10 @@ pub(super) struct Look {
 
 impl Look {
     pub(super) fn new() -> Self {
-        Self { not_before: Instant::now(), news: true }
+        Self {
+            not_before: Instant::now(),
+            news: true,
+        }
     }
 
     /// Says that something may have changed.
@@ -49,7 +53,9 @@ impl Look {
         }
         store.verify_parts(session.client()).await?;
         let backlog = store.backlog(session.client()).await?;
-        observer.tell(&Event::Backlog { backlog: &backlog.into() });
+        observer.tell(&Event::Backlog {
+            backlog: &backlog.into(),
+        });
         self.news = false;
         self.not_before = Instant::now() + PAUSE.max(began.elapsed() * SHARE);
         Ok(())

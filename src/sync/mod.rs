@@ -1,9 +1,10 @@
 //! The daemon's work: the loop of one database, and the fleet of them.
 //!
 //! - `fleet` runs one task a database and stops them together.
-//! - `database` keeps one database in sync for good: attempt after attempt, with backoff in between (G8).
-//! - `attempt` is the life of one connection: connect, stand by, catch up, wait, drain. Its phases are documented there;
-//!   `attempt::sweep` is the slow round.
+//! - `database` keeps one database in sync for good: attempt after attempt, with backoff in between
+//!   (G8).
+//! - `attempt` is the life of one connection: connect, stand by, catch up, wait, drain. Its phases
+//!   are documented there; `attempt::sweep` is the slow round.
 //! - `drain` takes the outbox apart, batch by batch.
 //! - `large` does the one slug that is too heavy for a batch, page by page.
 //! - `lone` does the one change that a writer has named, the short way.

@@ -1,17 +1,18 @@
 //! How much the next batch takes, in rows and in bytes (G5, G12).
 //!
-//! Rows: one at first, more while it goes well, fewer when a batch was too heavy or failed. So a batch that cannot be written as a
-//! whole is narrowed down to the row that is to blame, and a connection that begins with what the last one died of
-//! begins with little.
-//! Bytes: the server sends no more than the budget (`store::queries::claim`), whatever the agents hold. The budget follows the link: it
-//! grows while a batch is quick, and shrinks when one takes long.
+//! Rows: one at first, more while it goes well, fewer when a batch was too heavy or failed. So a
+//! batch that cannot be written as a whole is narrowed down to the row that is to blame, and a
+//! connection that begins with what the last one died of begins with little. Bytes: the server
+//! sends no more than the budget (`store::queries::claim`), whatever the agents hold. The budget
+//! follows the link: it grows while a batch is quick, and shrinks when one takes long.
 
 use std::time::Duration;
 
 /// What the batches of a connection may weigh at first, at least and at most, in bytes.
 const BUDGET: (usize, usize, usize) = (1024 * 1024, 64 * 1024, 8 * 1024 * 1024);
 
-/// A batch that takes less than the first is quick, and one that takes more than the second is slow.
+/// A batch that takes less than the first is quick, and one that takes more than the second is
+/// slow.
 const QUICK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
 
 /// The size of the next batch.
@@ -21,13 +22,20 @@ pub(super) struct Pace {
     most: u32,
     budget: usize,
     careful: bool,
-    /// Whether the last batches were light: after a heavy one the rows grow slowly, for what is left out was read in vain.
+    /// Whether the last batches were light: after a heavy one the rows grow slowly, for what is
+    /// left out was read in vain.
     light: bool,
 }
 
 impl Pace {
     pub(super) fn new(most: u32) -> Self {
-        Self { limit: 1, most, budget: BUDGET.0, careful: false, light: true }
+        Self {
+            limit: 1,
+            most,
+            budget: BUDGET.0,
+            careful: false,
+            light: true,
+        }
     }
 
     /// The rows to take.
@@ -40,17 +48,23 @@ impl Pace {
         self.budget
     }
 
-    /// Whether a batch has failed and its culprit is being looked for: then nothing is waited for long.
+    /// Whether a batch has failed and its culprit is being looked for: then nothing is waited for
+    /// long.
     pub(super) fn is_careful(&self) -> bool {
         self.careful
     }
 
-    /// A batch of this many rows is committed, after so long; `heavy` slugs of it were left out, and `slugs` were done.
+    /// A batch of this many rows is committed, after so long; `heavy` slugs of it were left out,
+    /// and `slugs` were done.
     pub(super) fn went_well(&mut self, rows: usize, slugs: usize, heavy: usize, took: Duration) {
         if heavy > 0 {
             self.was_too_heavy(slugs, heavy);
         } else if rows >= self.limit as usize {
-            let more = if self.light { self.limit } else { self.limit.div_ceil(8) };
+            let more = if self.light {
+                self.limit
+            } else {
+                self.limit.div_ceil(8)
+            };
             self.limit = self.limit.saturating_add(more).min(self.most);
             self.careful &= self.limit < self.most;
             self.light |= self.limit == self.most;
@@ -67,7 +81,9 @@ impl Pace {
         self.light = false;
         let (limit, part) = (u64::from(self.limit), slugs as u64);
         let fitting = limit * part / (part + heavy as u64).max(1);
-        self.limit = u32::try_from(fitting).unwrap_or(self.most).clamp(1, self.most);
+        self.limit = u32::try_from(fitting)
+            .unwrap_or(self.most)
+            .clamp(1, self.most);
     }
 
     /// A batch of this many rows has failed. False if it was a single row, which cannot be divided.
@@ -76,7 +92,9 @@ impl Pace {
             return false;
         }
         self.careful = true;
-        self.limit = u32::try_from(rows / 2).unwrap_or(self.most).clamp(1, self.most);
+        self.limit = u32::try_from(rows / 2)
+            .unwrap_or(self.most)
+            .clamp(1, self.most);
         true
     }
 }
@@ -133,7 +151,11 @@ mod tests {
         }
         assert_eq!(pace.budget(), BUDGET.1);
         pace.went_well(1, 1, 0, SHORT);
-        assert_eq!(pace.budget(), BUDGET.1, "a light batch says nothing about a heavy one");
+        assert_eq!(
+            pace.budget(),
+            BUDGET.1,
+            "a light batch says nothing about a heavy one"
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Telling what a committed batch came to: each agent that is not in sync, each remark, and the numbers.
+//! Telling what a committed batch came to: each agent that is not in sync, each remark, and the
+//! numbers.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -11,8 +12,8 @@ use crate::store::{LONGEST_SLUG, ProblemKind, Remedies};
 /// What is told in the place of a slug that cannot be.
 const NOT_TEXT: &str = "(not shown)";
 
-/// Tells of a batch of so many rows of the outbox; it is committed this long after they were read. Problems of the slugs `unchanged`
-/// are as they were noted before.
+/// Tells of a batch of so many rows of the outbox; it is committed this long after they were read.
+/// Problems of the slugs `unchanged` are as they were noted before.
 pub(super) fn committed(
     observer: &Observer,
     remedies: &Remedies,
@@ -29,35 +30,76 @@ pub(super) fn committed(
         let remedy = remedies.of(problem.kind.name(), problem.sqlstate.as_deref(), slug);
         match problem.kind {
             ProblemKind::MissingConfiguration => {
-                observer.tell(&Event::MissingConfiguration { slug, known, remedy: &remedy });
+                observer.tell(&Event::MissingConfiguration {
+                    slug,
+                    known,
+                    remedy: &remedy,
+                });
             }
             ProblemKind::Rejected => {
                 let reasons = &problem.detail;
-                observer.tell(&Event::Rejected { slug, known, reasons, remedy: &remedy });
+                observer.tell(&Event::Rejected {
+                    slug,
+                    known,
+                    reasons,
+                    remedy: &remedy,
+                });
             }
             ProblemKind::Ambiguous => {
-                observer.tell(&Event::Ambiguous { slug, known, remedy: &remedy });
+                observer.tell(&Event::Ambiguous {
+                    slug,
+                    known,
+                    remedy: &remedy,
+                });
             }
             ProblemKind::Failed => {
-                let (detail, sqlstate) = (&problem.detail, problem.sqlstate.as_deref().unwrap_or_default());
-                observer.tell(&Event::Failed { slug, known, detail, sqlstate, remedy: &remedy });
+                let (detail, sqlstate) = (
+                    &problem.detail,
+                    problem.sqlstate.as_deref().unwrap_or_default(),
+                );
+                observer.tell(&Event::Failed {
+                    slug,
+                    known,
+                    detail,
+                    sqlstate,
+                    remedy: &remedy,
+                });
             }
         }
     }
     if !outcome.not_text.0.is_empty() {
         let remedy = remedies.of(ProblemKind::Rejected.name(), None, NOT_TEXT);
         let reasons = format!(
-            "slug: expected text in UTF-8 of at most {LONGEST_SLUG} bytes; agent_sync.problem has the slug"
+            "slug: expected text in UTF-8 of at most {LONGEST_SLUG} bytes; agent_sync.problem has \
+            the slug"
         );
-        observer.tell(&Event::Rejected { slug: NOT_TEXT, known: false, reasons: &reasons, remedy: &remedy });
+        observer.tell(&Event::Rejected {
+            slug: NOT_TEXT,
+            known: false,
+            reasons: &reasons,
+            remedy: &remedy,
+        });
     }
     for (slug, remark) in &decision.remarks {
-        observer.tell(&Event::Mapped { slug, warning: remark });
+        observer.tell(&Event::Mapped {
+            slug,
+            warning: remark,
+        });
     }
     let written = outcome.changed.iter().zip(&outcome.writes);
-    let written: Vec<_> = written.map(|(slug, (_, changes))| (*slug, columns(changes))).collect();
-    let batch = Committed { rows, written: &written, ages: &decision.ages, took };
-    observer.tell(&Event::Batch { totals: decision.totals, batch });
+    let written: Vec<_> = written
+        .map(|(slug, (_, changes))| (*slug, columns(changes)))
+        .collect();
+    let batch = Committed {
+        rows,
+        written: &written,
+        ages: &decision.ages,
+        took,
+    };
+    observer.tell(&Event::Batch {
+        totals: decision.totals,
+        batch,
+    });
 }
 
 /// Which columns are written, and not what.

@@ -1,8 +1,9 @@
 //! Agents whose write takes long, because of a trigger mostly (G5).
 //!
-//! There is one session, so while one write runs all others wait. A write beside others is given [`BESIDE_OTHERS`]. What takes longer
-//! is left in the outbox and tried alone: with a time that doubles from try to try, up to `sync.statement_timeout`, and never for
-//! more than a fifth of the time. When it has failed with all the time there is, it is a problem like others.
+//! There is one session, so while one write runs all others wait. A write beside others is given
+//! [`BESIDE_OTHERS`]. What takes longer is left in the outbox and tried alone: with a time that
+//! doubles from try to try, up to `sync.statement_timeout`, and never for more than a fifth of the
+//! time. When it has failed with all the time there is, it is a problem like others.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -37,7 +38,12 @@ struct Turn {
 impl Slow {
     /// With the most time that there is.
     pub(super) fn new(most: Duration) -> Self {
-        Self { most, slugs: BTreeMap::new(), alone: None, has_met_any: false }
+        Self {
+            most,
+            slugs: BTreeMap::new(),
+            alone: None,
+            has_met_any: false,
+        }
     }
 
     /// The slug that is being tried alone.
@@ -56,8 +62,9 @@ impl Slow {
         turn.map_or(BESIDE_OTHERS, |turn| turn.time).min(self.most)
     }
 
-    /// The same, where writes are limited at all: setting the limit is a part of a small batch that counts, so it is set only where code
-    /// of others runs with the writes, or one has taken long before.
+    /// The same, where writes are limited at all: setting the limit is a part of a small batch that
+    /// counts, so it is set only where code of others runs with the writes, or one has taken long
+    /// before.
     pub(super) fn limit(&self, foreign_code: ForeignCode) -> Option<Duration> {
         (self.has_met_any || foreign_code != ForeignCode::None).then(|| self.time())
     }
@@ -65,7 +72,9 @@ impl Slow {
     /// Lets the slug whose turn it is be tried alone. False if there is none.
     pub(super) fn begin_one(&mut self, now: Instant) -> bool {
         let due = self.slugs.iter().filter(|(_, turn)| turn.not_before <= now);
-        self.alone = due.min_by_key(|(_, turn)| turn.not_before).map(|(slug, _)| slug.clone());
+        self.alone = due
+            .min_by_key(|(_, turn)| turn.not_before)
+            .map(|(slug, _)| slug.clone());
         self.alone.is_some()
     }
 
@@ -73,7 +82,10 @@ impl Slow {
     pub(super) fn add(&mut self, slug: &str, now: Instant) -> bool {
         self.has_met_any = true;
         if self.slugs.len() < REMEMBERED {
-            self.slugs.entry(slug.to_owned()).or_insert(Turn { not_before: now, time: BESIDE_OTHERS });
+            self.slugs.entry(slug.to_owned()).or_insert(Turn {
+                not_before: now,
+                time: BESIDE_OTHERS,
+            });
         }
         self.slugs.contains_key(slug)
     }
@@ -85,14 +97,18 @@ impl Slow {
         }
     }
 
-    /// The write of this slug, the only one of its batch, took too long. False if it has had all the time there is, and so has failed.
+    /// The write of this slug, the only one of its batch, took too long. False if it has had all
+    /// the time there is, and so has failed.
     pub(super) fn took_too_long(&mut self, slug: &str, now: Instant) -> bool {
         let tried = self.time();
         self.alone = None;
         if !self.add(slug, now) {
             return false;
         }
-        let turn = Turn { not_before: now + tried * PAUSES, time: (tried * 2).min(self.most) };
+        let turn = Turn {
+            not_before: now + tried * PAUSES,
+            time: (tried * 2).min(self.most),
+        };
         self.slugs.insert(slug.to_owned(), turn);
         tried < self.most
     }
@@ -120,7 +136,10 @@ mod tests {
             times.push(time.as_millis());
             now += time;
             let goes_on = slow.took_too_long("a", now);
-            assert!(!slow.begin_one(now + time * (PAUSES - 1)), "others are next");
+            assert!(
+                !slow.begin_one(now + time * (PAUSES - 1)),
+                "others are next"
+            );
             now += time * PAUSES;
             if !goes_on {
                 break;
@@ -135,9 +154,15 @@ mod tests {
     #[test]
     fn a_batch_never_has_more_time_than_is_set() {
         assert_eq!(Slow::new(MOST).time(), BESIDE_OTHERS);
-        assert_eq!(Slow::new(Duration::from_millis(100)).time(), Duration::from_millis(100));
+        assert_eq!(
+            Slow::new(Duration::from_millis(100)).time(),
+            Duration::from_millis(100)
+        );
         let mut slow = Slow::new(Duration::from_millis(100));
-        assert!(!slow.took_too_long("a", Instant::now()), "that was all the time there is");
+        assert!(
+            !slow.took_too_long("a", Instant::now()),
+            "that was all the time there is"
+        );
     }
 
     #[test]

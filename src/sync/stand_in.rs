@@ -1,7 +1,9 @@
-//! The daemon's work, done for a moment by a verb where no daemon leads: the leader's lock, and the ordinary drain.
+//! The daemon's work, done for a moment by a verb where no daemon leads: the leader's lock, and the
+//! ordinary drain.
 //!
-//! Invariant: nobody writes but the holder of the leader's lock (G2), so a stand-in that does not get it does nothing. It
-//! does not sleep, listen, sweep or retry: what it leaves, the next daemon finds.
+//! Invariant: nobody writes but the holder of the leader's lock (G2), so a stand-in that does not
+//! get it does nothing. It does not sleep, listen, sweep or retry: what it leaves, the next daemon
+//! finds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,12 +47,24 @@ impl StandIn {
             return Ok(None);
         }
         store.knows_mapping(session.client(), &rules).await?;
-        session.plan_for_batches(Store::patience(&context.options.sync)).await?;
-        let drain = Drain::new(context.options.sync.batch_size, context.options.sync.statement_timeout);
-        Ok(Some(Self { context, rules, session, store, drain }))
+        session
+            .plan_for_batches(Store::patience(&context.options.sync))
+            .await?;
+        let drain = Drain::new(
+            context.options.sync.batch_size,
+            context.options.sync.statement_timeout,
+        );
+        Ok(Some(Self {
+            context,
+            rules,
+            session,
+            store,
+            drain,
+        }))
     }
 
-    /// One batch of what is in the outbox. False, after a pause, where nothing is left but what others have locked.
+    /// One batch of what is in the outbox. False, after a pause, where nothing is left but what
+    /// others have locked.
     pub async fn work(&mut self) -> Result<bool, AttemptError> {
         let tools = Tools {
             session: &self.session,
@@ -72,10 +86,13 @@ impl StandIn {
     /// Gives the lock back, so that whoever waits for it has it at once.
     pub async fn step_out(mut self) -> Result<(), AttemptError> {
         if let Some(at) = self.drain.take_last_write() {
-            self.store.note_last_sync(self.session.client(), at.elapsed()).await?;
+            self.store
+                .note_last_sync(self.session.client(), at.elapsed())
+                .await?;
         }
         let patience = Store::patience(&self.context.options.sync);
-        let _: bool = report::value(self.session.client(), patience, report::STAND_DOWN, &[]).await?;
+        let _: bool =
+            report::value(self.session.client(), patience, report::STAND_DOWN, &[]).await?;
         Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! How many configurations differ, read-only, over a connection of its own: asked when the rules have changed.
+//! How many configurations differ, read-only, over a connection of its own: asked when the rules
+//! have changed.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use crate::session::{Limits, Session};
 use crate::store::{Layout, Store, note_mapping, noted_mapping};
 use crate::survey::{Scope, Tally, survey};
 
-/// The first and the longest pause between two comparisons; of a large database, they take a hundredth of the time at most.
+/// The first and the longest pause between two comparisons; of a large database, they take a
+/// hundredth of the time at most.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// What has been told of the drift under the rules in force.
@@ -26,9 +28,10 @@ pub(super) enum Told {
     Drift,
 }
 
-/// Tells how many configurations differ from what the rules make of their agents, after the rules have changed; and looks again
-/// until none does, so that what is told of drift over HTTP is not what was the case long ago. Ends when the rules change once more,
-/// or when the database's task is told to stop.
+/// Tells how many configurations differ from what the rules make of their agents, after the rules
+/// have changed; and looks again until none does, so that what is told of drift over HTTP is not
+/// what was the case long ago. Ends when the rules change once more, or when the database's task is
+/// told to stop.
 pub(super) async fn report_drift(context: Context, mut stop: watch::Receiver<bool>, told: Told) {
     let mut others = context.rules.clone();
     let rules = Arc::clone(&others.borrow_and_update());
@@ -49,7 +52,11 @@ pub(super) async fn report_drift(context: Context, mut stop: watch::Receiver<boo
             }
             // One that failed later leaves what was told before, with its time.
             Err(_) if is_told => {}
-            Err(error) => return context.observer.tell(&Event::DriftUnknown { cause: &error.to_string() }),
+            Err(error) => {
+                return context.observer.tell(&Event::DriftUnknown {
+                    cause: &error.to_string(),
+                });
+            }
         }
         if counted.is_ok_and(|totals| totals.written == 0) {
             return;
@@ -65,9 +72,14 @@ pub(super) async fn report_drift(context: Context, mut stop: watch::Receiver<boo
     }
 }
 
-/// The same when the daemon finds, as it begins to lead, that the mapping has changed since the configurations were last in sync: a daemon
-/// before it had other rules, or other columns. What is `told` holds for the first time.
-pub(super) async fn report_change(context: Context, mut stop: watch::Receiver<bool>, mut told: Told) {
+/// The same when the daemon finds, as it begins to lead, that the mapping has changed since the
+/// configurations were last in sync: a daemon before it had other rules, or other columns. What is
+/// `told` holds for the first time.
+pub(super) async fn report_change(
+    context: Context,
+    mut stop: watch::Receiver<bool>,
+    mut told: Told,
+) {
     let mut stopped = stop.clone();
     loop {
         tokio::select! {
@@ -75,8 +87,11 @@ pub(super) async fn report_change(context: Context, mut stop: watch::Receiver<bo
             _ = stop.wait_for(|stop| *stop) => return,
             () = context.mapping_changed.notified() => {}
         }
-        let reporting =
-            report_drift(context.clone(), stop.clone(), std::mem::replace(&mut told, Told::Nothing));
+        let reporting = report_drift(
+            context.clone(),
+            stop.clone(),
+            std::mem::replace(&mut told, Told::Nothing),
+        );
         tokio::select! {
             biased;
             _ = stopped.wait_for(|stop| *stop) => return,
@@ -92,17 +107,33 @@ async fn count(context: &Context, rules: &Rules) -> Result<Totals, AttemptError>
         .trusted(&context.database)
         .await?;
     let (database, patience) = (&context.database, Store::patience(&context.options.sync));
-    let layout = Layout::read(session.client(), patience, &database.agents, &database.configurations).await?;
+    let layout = Layout::read(
+        session.client(),
+        patience,
+        &database.agents,
+        &database.configurations,
+    )
+    .await?;
     let noted = noted_mapping(session.client(), patience).await?;
     let mut tally = Tally::default();
-    let everything = Scope { slugs: None, noted: true };
-    survey(session.client_mut(), &layout, rules, everything, |findings| {
-        tally.add(findings);
-        ControlFlow::Continue(())
-    })
+    let everything = Scope {
+        slugs: None,
+        noted: true,
+    };
+    survey(
+        session.client_mut(),
+        &layout,
+        rules,
+        everything,
+        |findings| {
+            tally.add(findings);
+            ControlFlow::Continue(())
+        },
+    )
     .await?;
-    // What is written meanwhile under another mapping, by whichever daemon, is noted before it is written.
-    // An agent that the rules now reject, and that is not noted as a problem, is as little in sync as one whose configuration differs.
+    // What is written meanwhile under another mapping, by whichever daemon, is noted before it is
+    // written. An agent that the rules now reject, and that is not noted as a problem, is as little
+    // in sync as one whose configuration differs.
     let differing = tally.differing + tally.misnoted;
     if differing == 0 && noted.is_some() {
         let key = layout.mapping_key(rules);

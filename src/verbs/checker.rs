@@ -1,4 +1,5 @@
-//! Checking databases and telling what is found: what `check` does, and `reconcile` before it does anything.
+//! Checking databases and telling what is found: what `check` does, and `reconcile` before it does
+//! anything.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -17,7 +18,8 @@ use crate::store::{Finding, Layout, Store, StoreError, checks, owners, report};
 use crate::survey::{Findings, Scope, Tally, Verdict, survey};
 
 /// What to do where it is not installed, as far as this role can see.
-const INSTALL: &str = "run `agent-sync install` for this database; where it is installed, take the role of the daemon or of the owner";
+const INSTALL: &str = "run `agent-sync install` for this database; where it is installed, take the \
+    role of the daemon or of the owner";
 
 /// Checks databases, and tells what it finds.
 pub(super) struct Checker<'a> {
@@ -27,7 +29,8 @@ pub(super) struct Checker<'a> {
     slugs: Vec<&'a str>,
     json: bool,
     several: bool,
-    /// Whether what can be brought in sync is going to be, so that it is remembered, and only what cannot is told.
+    /// Whether what can be brought in sync is going to be, so that it is remembered, and only what
+    /// cannot is told.
     to_reconcile: bool,
     seen: BTreeSet<String>,
     pub(super) page: Page,
@@ -43,7 +46,8 @@ pub(super) struct Checked {
     pub(super) todo: Todo,
 }
 
-/// Slugs by what is to become of them, each ended by a NUL, which no slug holds: there may be a million.
+/// Slugs by what is to become of them, each ended by a NUL, which no slug holds: there may be a
+/// million.
 #[derive(Debug, Default)]
 pub(super) struct Todo {
     /// Those of configurations that differ.
@@ -98,7 +102,14 @@ impl<'a> Checker<'a> {
         let patience = Store::patience(&self.settings.sync);
         let led = report::value(session.client(), patience, report::LED, &[]).await;
         let led = led.map_err(|error| super::unanswered(database, error))?;
-        let Tally { pending, drifted, missing, rejected, ambiguous, .. } = checked.tally;
+        let Tally {
+            pending,
+            drifted,
+            missing,
+            rejected,
+            ambiguous,
+            ..
+        } = checked.tally;
         self.sum_up(database, &checked, led);
         let stays = drifted + missing + rejected + ambiguous + if led { 0 } else { pending };
         Ok(if stays > 0 { Exit::Drift } else { Exit::Done })
@@ -111,21 +122,29 @@ impl<'a> Checker<'a> {
         client: &mut tokio_postgres::Client,
     ) -> anyhow::Result<Checked> {
         let patience = Store::patience(&self.settings.sync);
-        let layout = Layout::read(client, patience, &database.agents, &database.configurations).await;
+        let layout =
+            Layout::read(client, patience, &database.agents, &database.configurations).await;
         let layout = layout.map_err(|error| super::no_layout(database, error))?;
         let unanswered = |error| super::unanswered(database, error);
-        self.caution(database, client, &layout).await.map_err(unanswered)?;
+        self.caution(database, client, &layout)
+            .await
+            .map_err(unanswered)?;
         let noted = noted(client, patience).await.map_err(unanswered)?;
         if noted {
             // After it is known to be there, and before anything of it is used.
-            let owners = owners(client, patience, database).await.map_err(unanswered)?;
+            let owners = owners(client, patience, database)
+                .await
+                .map_err(unanswered)?;
             if let Some(untrusted) = owners.untrusted {
                 let what = format!("database {}: {untrusted}", database.name);
-                return Err(Fault::new(Exit::Failed, what).remedy(untrusted.remedy()).into());
+                return Err(Fault::new(Exit::Failed, what)
+                    .remedy(untrusted.remedy())
+                    .into());
             }
         } else {
             self.page.note(format_args!(
-                "database {}: agent-sync is not installed there, or closed to this role, so what is pending is not known",
+                "database {}: agent-sync is not installed there, or closed to this role, so what \
+                is pending is not known",
                 database.name
             ));
             self.page.note(format_args!("  try: {INSTALL}"));
@@ -135,12 +154,19 @@ impl<'a> Checker<'a> {
             if self.to_reconcile {
                 self.page.under(Some(database.name.clone()));
             } else {
-                self.page.line(format_args!("{CYAN}{}{CYAN:#}", database.name));
+                self.page
+                    .line(format_args!("{CYAN}{}{CYAN:#}", database.name));
             }
         }
-        let mut checked = Checked { noted, ..Checked::default() };
+        let mut checked = Checked {
+            noted,
+            ..Checked::default()
+        };
         let wanted = std::mem::take(&mut self.slugs);
-        let scope = Scope { slugs: (!wanted.is_empty()).then_some(&*wanted), noted };
+        let scope = Scope {
+            slugs: (!wanted.is_empty()).then_some(&*wanted),
+            noted,
+        };
         let rules = self.rules;
         self.page.hold();
         let outcome = survey(client, &layout, rules, scope, |findings| {
@@ -155,8 +181,13 @@ impl<'a> Checker<'a> {
             if self.is_told(findings.verdict(), !wanted.is_empty()) {
                 self.tell(database, findings);
             }
-            self.page.progress(&database.name, checked.tally.agents, total);
-            if self.page.is_gone() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            self.page
+                .progress(&database.name, checked.tally.agents, total);
+            if self.page.is_gone() {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         })
         .await;
         self.slugs = wanted;
@@ -168,7 +199,10 @@ impl<'a> Checker<'a> {
 
     /// The same checker for who is about to bring in sync what can be.
     pub(super) fn reconciling(self) -> Self {
-        Self { to_reconcile: true, ..self }
+        Self {
+            to_reconcile: true,
+            ..self
+        }
     }
 
     /// Whether an agent that stands so is told of: one that was asked for by name always is.
@@ -190,7 +224,8 @@ impl<'a> Checker<'a> {
         let patience = Store::patience(&self.settings.sync);
         for finding in checks::cautions(client, patience, layout, false, false).await? {
             if matches!(&finding, Finding::RowsMayBeHidden { command, .. } if command == "SELECT") {
-                self.page.note(format_args!("database {}: {finding}", database.name));
+                self.page
+                    .note(format_args!("database {}: {finding}", database.name));
                 self.page.note(format_args!("  try: {}", finding.remedy()));
             }
         }
@@ -198,13 +233,23 @@ impl<'a> Checker<'a> {
     }
 
     /// About how many agents there are to look at; 0 if nobody has counted.
-    async fn total(&self, client: &tokio_postgres::Client, layout: &Layout) -> Result<i64, StoreError> {
+    async fn total(
+        &self,
+        client: &tokio_postgres::Client,
+        layout: &Layout,
+    ) -> Result<i64, StoreError> {
         if !self.slugs.is_empty() {
             return Ok(i64::try_from(self.slugs.len()).unwrap_or(0));
         }
         let patience = Store::patience(&self.settings.sync);
         let table = &layout.agents.table;
-        report::value(client, patience, report::ESTIMATE, &[(table, postgres_types::Type::TEXT)]).await
+        report::value(
+            client,
+            patience,
+            report::ESTIMATE,
+            &[(table, postgres_types::Type::TEXT)],
+        )
+        .await
     }
 
     fn tell(&mut self, database: &Database, findings: &Findings) {
@@ -219,7 +264,16 @@ impl<'a> Checker<'a> {
 
     /// The end of one database.
     fn sum_up(&mut self, database: &Database, checked: &Checked, led: bool) {
-        let Tally { agents, in_sync, pending, drifted, missing, rejected, ambiguous, .. } = checked.tally;
+        let Tally {
+            agents,
+            in_sync,
+            pending,
+            drifted,
+            missing,
+            rejected,
+            ambiguous,
+            ..
+        } = checked.tally;
         if self.json {
             self.page.json(&json!({
                 "database": database.name,
@@ -239,55 +293,96 @@ impl<'a> Checker<'a> {
             (rejected, "rejected", RED),
             (ambiguous, "ambiguous", RED),
         ];
-        let parts = parts.iter().filter(|(number, name, _)| *number > 0 || *name == "in sync").map(
-            |(number, name, colour)| {
+        let parts = parts
+            .iter()
+            .filter(|(number, name, _)| *number > 0 || *name == "in sync")
+            .map(|(number, name, colour)| {
                 let colour = if *number > 0 { *colour } else { DIM };
                 format!("{colour}{} {name}{colour:#}", count(*number))
-            },
-        );
+            });
         let parts = parts.collect::<Vec<_>>().join(", ");
-        self.page.line(format_args!("{BOLD}{}{BOLD:#}: {}, {parts}", database.name, plural(agents, "agent")));
-        let scope = if self.slugs.is_empty() { "--all" } else { "SLUG" };
+        self.page.line(format_args!(
+            "{BOLD}{}{BOLD:#}: {}, {parts}",
+            database.name,
+            plural(agents, "agent")
+        ));
+        let scope = if self.slugs.is_empty() {
+            "--all"
+        } else {
+            "SLUG"
+        };
         if drifted > 0 && checked.noted {
-            self.hint(&format!("`agent-sync reconcile {scope}` brings what has drifted in sync."));
+            self.hint(&format!(
+                "`agent-sync reconcile {scope}` brings what has drifted in sync."
+            ));
         }
         if pending > 0 && !led {
-            self.hint(&format!("No daemon leads, so what is pending stays so. {}.", problem::START));
+            self.hint(&format!(
+                "No daemon leads, so what is pending stays so. {}.",
+                problem::START
+            ));
         }
         if missing + rejected + ambiguous > 0 {
-            self.hint("`agent-sync why SLUG` says what to do about one that is missing or rejected.");
+            self.hint(
+                "`agent-sync why SLUG` says what to do about one that is missing or rejected.",
+            );
         }
     }
 
     fn hint(&mut self, text: &str) {
-        self.page.line(format_args!("{DIM}{}{DIM:#}", indented("  ", text, WIDTH)));
+        self.page
+            .line(format_args!("{DIM}{}{DIM:#}", indented("  ", text, WIDTH)));
     }
 
-    /// The slugs that were asked for and that no agent has, in no database, of which so many could be reached.
+    /// The slugs that were asked for and that no agent has, in no database, of which so many could
+    /// be reached.
     pub(super) fn unknown(&mut self, reached: usize, of: usize) -> Exit {
         if reached == 0 {
             return Exit::Done;
         }
-        let place = if reached < of { ", as far as could be checked" } else { "" };
-        let unknown: Vec<_> = self.slugs.iter().filter(|slug| !self.seen.contains(**slug)).collect();
+        let place = if reached < of {
+            ", as far as could be checked"
+        } else {
+            ""
+        };
+        let unknown: Vec<_> = self
+            .slugs
+            .iter()
+            .filter(|slug| !self.seen.contains(**slug))
+            .collect();
         for slug in &unknown {
             if self.json {
                 let slug = if is_withheld(slug) { WITHHELD } else { slug };
-                self.page.json(&json!({ "slug": slug, "verdict": "unknown" }));
+                self.page
+                    .json(&json!({ "slug": slug, "verdict": "unknown" }));
             } else {
                 let lead = format!("{RED}unknown {RED:#}  ");
-                self.page.line(format_args!("{lead}{}  no agent has this slug{place}", super::typed(slug)));
+                self.page.line(format_args!(
+                    "{lead}{}  no agent has this slug{place}",
+                    super::typed(slug)
+                ));
             }
         }
-        if unknown.is_empty() { Exit::Done } else { Exit::Drift }
+        if unknown.is_empty() {
+            Exit::Done
+        } else {
+            Exit::Drift
+        }
     }
 }
 
 /// Whether the outbox and the problems can be read here.
-async fn noted(client: &tokio_postgres::Client, patience: std::time::Duration) -> Result<bool, StoreError> {
+async fn noted(
+    client: &tokio_postgres::Client,
+    patience: std::time::Duration,
+) -> Result<bool, StoreError> {
     for name in ["agent_sync.outbox", "agent_sync.problem"] {
-        let name = [(&name as &(dyn postgres_types::ToSql + Sync), postgres_types::Type::TEXT)];
-        let readable: Option<bool> = report::value(client, patience, report::READABLE, &name).await?;
+        let name = [(
+            &name as &(dyn postgres_types::ToSql + Sync),
+            postgres_types::Type::TEXT,
+        )];
+        let readable: Option<bool> =
+            report::value(client, patience, report::READABLE, &name).await?;
         if readable != Some(true) {
             return Ok(false);
         }
@@ -300,8 +395,12 @@ fn interrupted(database: &Database, error: StoreError) -> anyhow::Error {
     let idle = &SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT;
     match &error {
         StoreError::Postgres(cause) if cause.code() == Some(idle) => {
-            let what = format!("database {}: the check was not read on for five seconds", database.name);
-            let remedy = "write it to a file, and read that: an open check keeps vacuum from cleaning up";
+            let what = format!(
+                "database {}: the check was not read on for five seconds",
+                database.name
+            );
+            let remedy =
+                "write it to a file, and read that: an open check keeps vacuum from cleaning up";
             anyhow::Error::new(error).context(Fault::new(Exit::Failed, what).remedy(remedy))
         }
         _ => super::unanswered(database, error),

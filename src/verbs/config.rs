@@ -9,9 +9,11 @@ use crate::exit::{self, Exit};
 use crate::settings::{self, Entry, Loaded};
 use crate::show::Clean;
 
-/// Prints the settings in force: as TOML with the source of each value beside it, or as one JSON object by key.
+/// Prints the settings in force: as TOML with the source of each value beside it, or as one JSON
+/// object by key.
 ///
-/// With `--check`, nothing is printed but what keeps the daemon from starting. Notes are comments of the TOML; of JSON, which has none, they go to standard error.
+/// With `--check`, nothing is printed but what keeps the daemon from starting. Notes are comments
+/// of the TOML; of JSON, which has none, they go to standard error.
 pub fn config(config: Option<&Path>, args: &crate::cli::Config) -> anyhow::Result<Exit> {
     let loaded = settings::load_or_fault(config)?;
     if args.check {
@@ -21,8 +23,10 @@ pub fn config(config: Option<&Path>, args: &crate::cli::Config) -> anyhow::Resul
         return Ok(Exit::Done);
     }
     let text = if args.json {
-        let warnings =
-            loaded.exposed_files().into_iter().map(|exposed| format!("warning: {}", exposed.text()));
+        let warnings = loaded
+            .exposed_files()
+            .into_iter()
+            .map(|exposed| format!("warning: {}", exposed.text()));
         for note in loaded.notes.iter().cloned().chain(warnings) {
             exit::say(&Clean::lines(&format!("agent-sync: {note}\n")));
         }
@@ -37,7 +41,12 @@ pub fn config(config: Option<&Path>, args: &crate::cli::Config) -> anyhow::Resul
 fn as_json(loaded: &Loaded) -> anyhow::Result<String> {
     let entries = loaded.entries.iter();
     let object: Map<_, _> = entries
-        .map(|entry| (entry.key.clone(), json!({ "value": entry.value, "source": entry.source })))
+        .map(|entry| {
+            (
+                entry.key.clone(),
+                json!({ "value": entry.value, "source": entry.source }),
+            )
+        })
         .collect();
     Ok(serde_json::to_string_pretty(&object)? + "\n")
 }
@@ -47,11 +56,24 @@ fn as_toml(loaded: &Loaded) -> String {
     let sections = loaded.entries.chunk_by(|a, b| section(a) == section(b));
     for (index, entries) in sections.enumerate() {
         let break_before = if index > 0 { "\n" } else { "" };
-        let _ = writeln!(text, "{break_before}[{}]", entries.first().map_or("", section));
+        let _ = writeln!(
+            text,
+            "{break_before}[{}]",
+            entries.first().map_or("", section)
+        );
         let lines: Vec<_> = entries.iter().map(line).collect();
-        let width = lines.iter().map(|line| line.chars().count()).filter(|width| *width <= WIDEST).max();
+        let width = lines
+            .iter()
+            .map(|line| line.chars().count())
+            .filter(|width| *width <= WIDEST)
+            .max();
         for (line, entry) in lines.iter().zip(entries) {
-            let _ = writeln!(text, "{line:width$}  # {}", entry.source, width = width.unwrap_or(0));
+            let _ = writeln!(
+                text,
+                "{line:width$}  # {}",
+                entry.source,
+                width = width.unwrap_or(0)
+            );
         }
     }
     for note in &loaded.notes {
@@ -67,7 +89,10 @@ fn as_toml(loaded: &Loaded) -> String {
 const WIDEST: usize = 60;
 
 fn section(entry: &Entry) -> &str {
-    entry.key.rsplit_once('.').map_or("", |(section, _)| section)
+    entry
+        .key
+        .rsplit_once('.')
+        .map_or("", |(section, _)| section)
 }
 
 fn line(entry: &Entry) -> String {
@@ -76,6 +101,11 @@ fn line(entry: &Entry) -> String {
         serde_json::Value::String(text) => toml::Value::from(text.as_str()).to_string(),
         other => other.to_string(),
     };
-    // What follows from other settings is a comment, so that the output can be read as a settings file.
-    if entry.settable { format!("{key} = {value}") } else { format!("# {key} = {value}") }
+    // What follows from other settings is a comment, so that the output can be read as a settings
+    // file.
+    if entry.settable {
+        format!("{key} = {value}")
+    } else {
+        format!("# {key} = {value}")
+    }
 }

@@ -7,7 +7,8 @@ use crate::exit::Exit;
 
 /// Plays the demo. Interrupted, it cleans up and fails.
 pub fn demo() -> anyhow::Result<Exit> {
-    // Starting the server blocks. A signal that comes meanwhile ends this process, and the server's keeper cleans up.
+    // Starting the server blocks. A signal that comes meanwhile ends this process, and the server's
+    // keeper cleans up.
     let stage = Stage::set()?;
     super::block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;

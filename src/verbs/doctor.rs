@@ -1,7 +1,7 @@
 //! `doctor`: examine each database, from the connection to a round trip through the daemon.
 //!
-//! All is told even if one thing fails, as far as it can be found out. The exit code is 2 if something is broken, and 69 if
-//! there is no connection.
+//! All is told even if one thing fails, as far as it can be found out. The exit code is 2 if
+//! something is broken, and 69 if there is no connection.
 
 use std::path::Path;
 
@@ -30,10 +30,21 @@ pub fn doctor(config: Option<&Path>, args: &Reporting) -> anyhow::Result<Exit> {
         let mut exits = Vec::new();
         for database in databases {
             let mut notes = examine(database, settings, rules.as_ref()).await;
-            let exposed = loaded.exposed.iter().filter(|exposed| exposed.database == database.name);
-            notes.extend(exposed.map(|exposed| Note::warn("secrets", exposed.text(), exposed.remedy())));
-            let worst = notes.iter().map(|note| note.level).max().unwrap_or(Level::Pass);
-            let lost = notes.iter().any(|note| note.topic == "connection" && note.level == Level::Fail);
+            let exposed = loaded
+                .exposed
+                .iter()
+                .filter(|exposed| exposed.database == database.name);
+            notes.extend(
+                exposed.map(|exposed| Note::warn("secrets", exposed.text(), exposed.remedy())),
+            );
+            let worst = notes
+                .iter()
+                .map(|note| note.level)
+                .max()
+                .unwrap_or(Level::Pass);
+            let lost = notes
+                .iter()
+                .any(|note| note.topic == "connection" && note.level == Level::Fail);
             exits.push(match worst {
                 _ if lost => Exit::Unavailable,
                 Level::Fail => Exit::Drift,
@@ -86,21 +97,28 @@ async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>
 async fn connection(session: &Session, database: &Database, settings: &Settings) -> Note {
     let target = database.target();
     let patience = Store::patience(&settings.sync);
-    let nearby: Result<bool, _> = report::value(session.client(), patience, report::NEARBY, &NONE).await;
+    let nearby: Result<bool, _> =
+        report::value(session.client(), patience, report::NEARBY, &NONE).await;
     let own = format!("a session of its own, {target}");
     let unverified = |how: &str| Note::warn("connection", format!("{own}; {how}"), VERIFY);
     match (database.tls(), nearby) {
         (_, Err(error)) => Note::unanswered("connection", &error),
-        (Tls::VerifyFull, _) => {
-            Note::pass("connection", format!("{own}; encrypted, the server's name verified"))
-        }
-        (Tls::VerifyCa, Ok(false)) if !database.is_server_verified() => unverified(
-            "encrypted, but the server is not verified: a certificate of any public authority is accepted, for whatever name",
+        (Tls::VerifyFull, _) => Note::pass(
+            "connection",
+            format!("{own}; encrypted, the server's name verified"),
         ),
-        (Tls::VerifyCa, _) => Note::pass("connection", format!("{own}; encrypted, the certificate verified")),
-        (Tls::Disable, Ok(true)) => {
-            Note::pass("connection", format!("{own}; on this machine, not encrypted"))
-        }
+        (Tls::VerifyCa, Ok(false)) if !database.is_server_verified() => unverified(
+            "encrypted, but the server is not verified: a certificate of any public authority is \
+            accepted, for whatever name",
+        ),
+        (Tls::VerifyCa, _) => Note::pass(
+            "connection",
+            format!("{own}; encrypted, the certificate verified"),
+        ),
+        (Tls::Disable, Ok(true)) => Note::pass(
+            "connection",
+            format!("{own}; on this machine, not encrypted"),
+        ),
         (Tls::Require, Ok(true)) => Note::pass("connection", format!("{own}; encrypted")),
         (Tls::Require, Ok(false)) => {
             unverified("encrypted, but the server is not verified: whoever answers is believed")
@@ -112,7 +130,8 @@ async fn connection(session: &Session, database: &Database, settings: &Settings)
 }
 
 /// What to do about a server that is not verified.
-const VERIFY: &str = "Set tls = \"verify-full\", and tls_root_cert where the authority is not a public one.";
+const VERIFY: &str =
+    "Set tls = \"verify-full\", and tls_root_cert where the authority is not a public one.";
 
 const NONE: [(&(dyn ToSql + Sync), Type); 0] = [];
 
@@ -124,9 +143,13 @@ fn print(page: &mut Page, database: &Database, notes: &[Note]) {
             page.line(indented(&format!("{:22}try: ", ""), remedy, WIDTH));
         }
     }
-    let number = |level| i64::try_from(notes.iter().filter(|note| note.level == level).count()).unwrap_or(0);
+    let number =
+        |level| i64::try_from(notes.iter().filter(|note| note.level == level).count()).unwrap_or(0);
     let [passed, warned, failed] = [Level::Pass, Level::Warn, Level::Fail].map(number);
-    let (warn, fail) = (if warned > 0 { YELLOW } else { DIM }, if failed > 0 { RED } else { DIM });
+    let (warn, fail) = (
+        if warned > 0 { YELLOW } else { DIM },
+        if failed > 0 { RED } else { DIM },
+    );
     page.line(format_args!(
         "{BOLD}{}{BOLD:#}: {GREEN}{passed} passed{GREEN:#}, {warn}{}{warn:#}, {fail}{}{fail:#}",
         database.name,

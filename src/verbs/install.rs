@@ -15,15 +15,21 @@ pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
     let databases = settings.select(&args.databases.names)?;
     if args.role.as_deref().is_some_and(settings::is_withheld) {
         let fault = Fault::usage(
-            "--role: expected the name of a role, found what looks like a connection string (not shown)",
+            "--role: expected the name of a role, found what looks like a connection string (not \
+            shown)",
         );
         return Err(fault
-            .remedy("name the role alone; the connection string goes into DATABASE_URL or the settings")
+            .remedy(
+                "name the role alone; the connection string goes into DATABASE_URL or the settings",
+            )
             .into());
     }
     if args.print {
         for database in databases {
-            say(format_args!("-- agent-sync {}: install", env!("CARGO_PKG_VERSION")))?;
+            say(format_args!(
+                "-- agent-sync {}: install",
+                env!("CARGO_PKG_VERSION")
+            ))?;
             say_verbatim(&Plan::of(database, &settings, args.role.as_deref()).script())?;
         }
         return Ok(Exit::Done);
@@ -32,7 +38,11 @@ pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
         let mut exits = Vec::new();
         for database in databases {
             let plan = Plan::of(database, &settings, args.role.as_deref());
-            exits.push(one(database, &settings, &plan).await.unwrap_or_else(|error| exit::report(&error)));
+            exits.push(
+                one(database, &settings, &plan)
+                    .await
+                    .unwrap_or_else(|error| exit::report(&error)),
+            );
         }
         Ok(super::worst(exits))
     })
@@ -52,8 +62,8 @@ async fn one(database: &Database, settings: &Settings, plan: &Plan<'_>) -> anyho
     say(format_args!("{name}: {outcome} ({})", database.target()))?;
     if let Some(role) = plan.role {
         say(format_args!(
-            "{name}: the role {role} may do what the daemon needs, and no more was granted; a role that install makes \
-             has no password: set one with \\password {role} in psql"
+            "{name}: the role {role} may do what the daemon needs, and no more was granted; a role \
+            that install makes has no password: set one with \\password {role} in psql"
         ))?;
     }
     Ok(Exit::Done)

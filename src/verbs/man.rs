@@ -28,7 +28,10 @@ fn render(command: &Command, page: &mut Vec<u8>) -> std::io::Result<()> {
     let mut verbs = Roff::new();
     verbs.control("SH", ["VERBS"]);
     verbs.to_writer(page)?;
-    for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
+    for verb in command
+        .get_subcommands()
+        .filter(|verb| verb.get_name() != "help")
+    {
         self::verb(verb).to_writer(page)?;
     }
     program.render_extra_section(page)?;
@@ -43,8 +46,9 @@ fn verb(verb: &Command) -> Roff {
     text.text([bold(usage.trim_start_matches("Usage: "))]);
     text.control("PP", []);
     text.text([roman(format!("{}.", verb.get_about().unwrap_or_default()))]);
-    for argument in
-        verb.get_arguments().filter(|argument| !argument.is_global_set() && argument.get_id() != "help")
+    for argument in verb
+        .get_arguments()
+        .filter(|argument| !argument.is_global_set() && argument.get_id() != "help")
     {
         text.control("TP", []);
         text.text([bold(argument.to_string())]);

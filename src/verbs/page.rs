@@ -1,11 +1,14 @@
-//! Where a reporting verb writes: results to standard output, and on a terminal a line of progress on standard error.
+//! Where a reporting verb writes: results to standard output, and on a terminal a line of progress
+//! on standard error.
 //!
-//! Colours are left out where they are not wanted (`NO_COLOR`, pipes). When nobody reads any more, the page says so, and the verb can
-//! stop early; whether that is a failure, [`Page::end`] says. What goes to no terminal is written in large pieces.
+//! Colours are left out where they are not wanted (`NO_COLOR`, pipes). When nobody reads any more,
+//! the page says so, and the verb can stop early; whether that is a failure, [`Page::end`] says.
+//! What goes to no terminal is written in large pieces.
 //!
-//! Invariant: while a transaction is open, no reader can keep it open. What is written then is [held back](Page::hold) in a file without a
-//! name, for a pipe takes no more than its reader does (`agent-sync check | less`), and a transaction holds locks that a migration,
-//! and every save behind it, would wait for.
+//! Invariant: while a transaction is open, no reader can keep it open. What is written then is
+//! [held back](Page::hold) in a file without a name, for a pipe takes no more than its reader does
+//! (`agent-sync check | less`), and a transaction holds locks that a migration, and every save
+//! behind it, would wait for.
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal as _, Seek as _, Stdout, Write as _, stderr, stdout};
@@ -46,7 +49,10 @@ struct Progress {
 
 impl Page {
     pub(super) fn new() -> Self {
-        let progress = stderr().is_terminal().then_some(Progress { drawn: None, shown: false });
+        let progress = stderr().is_terminal().then_some(Progress {
+            drawn: None,
+            shown: false,
+        });
         let colours = AutoStream::choice(&stdout()) != ColorChoice::Never;
         Self {
             out: BufWriter::new(stdout()),
@@ -60,7 +66,8 @@ impl Page {
         }
     }
 
-    /// What is told from now on is about this; said above the first line of it, and not at all where no line follows.
+    /// What is told from now on is about this; said above the first line of it, and not at all
+    /// where no line follows.
     pub(super) fn under(&mut self, heading: Option<String>) {
         self.heading = heading;
     }
@@ -68,13 +75,18 @@ impl Page {
     /// Writes a line, or several.
     pub(super) fn line(&mut self, line: impl Display) {
         self.clear();
-        let heading = self.heading.take().map(|heading| format!("{CYAN}{heading}{CYAN:#}\n"));
+        let heading = self
+            .heading
+            .take()
+            .map(|heading| format!("{CYAN}{heading}{CYAN:#}\n"));
         let line = format!("{}{line}", heading.unwrap_or_default());
         let line = Clean::styled(&line);
         if self.colours {
             self.write(&line);
         } else {
-            self.write(&Clean::lines(&anstream::adapter::strip_str(line.as_str()).to_string()));
+            self.write(&Clean::lines(
+                &anstream::adapter::strip_str(line.as_str()).to_string(),
+            ));
         }
     }
 
@@ -103,18 +115,22 @@ impl Page {
         }
     }
 
-    /// Holds back what is written from now on, unless it goes to a terminal, until it is [released](Page::release).
+    /// Holds back what is written from now on, unless it goes to a terminal, until it is
+    /// [released](Page::release).
     pub(super) fn hold(&mut self) {
         if !self.live {
             self.flush();
-            self.held.get_or_insert_with(|| SpooledTempFile::new(HELD_IN_MEMORY));
+            self.held
+                .get_or_insert_with(|| SpooledTempFile::new(HELD_IN_MEMORY));
         }
     }
 
     /// Writes what was held back.
     pub(super) fn release(&mut self) {
         if let Some(mut held) = self.held.take() {
-            let written = held.rewind().and_then(|()| io::copy(&mut held, &mut self.out));
+            let written = held
+                .rewind()
+                .and_then(|()| io::copy(&mut held, &mut self.out));
             self.written(written.map(drop));
         }
     }
@@ -148,9 +164,12 @@ impl Page {
         self.gone
     }
 
-    /// Draws how far it has come, every now and then; `total` is less than `done` where it is not known.
+    /// Draws how far it has come, every now and then; `total` is less than `done` where it is not
+    /// known.
     pub(super) fn progress(&mut self, what: &str, done: i64, total: i64) {
-        let Some(progress) = &mut self.progress else { return };
+        let Some(progress) = &mut self.progress else {
+            return;
+        };
         if progress.drawn.is_some_and(|drawn| drawn.elapsed() < FRAME) {
             return;
         }
@@ -158,8 +177,17 @@ impl Page {
         progress.shown = true;
         let line = if total > 0 && done <= total {
             let part = usize::try_from(done.saturating_mul(20) / total).unwrap_or(0);
-            let bar = format!("{}{}", "█".repeat(part), "░".repeat(20_usize.saturating_sub(part)));
-            format!("{bar} {:>3}%  {what}: {} of {}", done * 100 / total, count(done), count(total))
+            let bar = format!(
+                "{}{}",
+                "█".repeat(part),
+                "░".repeat(20_usize.saturating_sub(part))
+            );
+            format!(
+                "{bar} {:>3}%  {what}: {} of {}",
+                done * 100 / total,
+                count(done),
+                count(total)
+            )
         } else {
             format!("{what}: {}", count(done))
         };

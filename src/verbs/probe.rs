@@ -1,7 +1,9 @@
-//! `probe live|ready`: ask the daemon that runs on this host how it is, for health checks in an image without a shell.
+//! `probe live|ready`: ask the daemon that runs on this host how it is, for health checks in an
+//! image without a shell.
 //!
-//! It asks at the Unix socket, which only the daemon can have made (S20). Where there is none, or the caller names a port, it asks at the
-//! port, and says that it cannot tell whose answer it is: any program of the host can listen there.
+//! It asks at the Unix socket, which only the daemon can have made (S20). Where there is none, or
+//! the caller names a port, it asks at the port, and says that it cannot tell whose answer it is:
+//! any program of the host can listen there.
 
 use std::fmt::Display;
 use std::io;
@@ -30,7 +32,9 @@ pub fn probe(config: Option<&Path>, args: &Probe) -> anyhow::Result<Exit> {
             let place = socket.display();
             match ask_socket(&socket, question.path()).await {
                 Ok(answer) => return told(question, answer),
-                Err(AskError::Network(cause)) if is_out_of_reach(&cause) => why = format!("{place}: {cause}"),
+                Err(AskError::Network(cause)) if is_out_of_reach(&cause) => {
+                    why = format!("{place}: {cause}")
+                }
                 Err(error) => return Err(unanswered(place, "admin.socket", error)),
             }
         }
@@ -43,8 +47,8 @@ pub fn probe(config: Option<&Path>, args: &Probe) -> anyhow::Result<Exit> {
         match ask(address, question.path()).await {
             Ok(answer) => {
                 exit::say(&Clean::lines(&format!(
-                    "agent-sync: the answer comes from {address}, where any program can listen; whether it is the \
-                     daemon's cannot be told without its Unix socket ({why})\n"
+                    "agent-sync: the answer comes from {address}, where any program can listen; \
+                    whether it is the daemon's cannot be told without its Unix socket ({why})\n"
                 )));
                 told(question, answer)
             }
@@ -55,7 +59,10 @@ pub fn probe(config: Option<&Path>, args: &Probe) -> anyhow::Result<Exit> {
 
 /// Whether nobody has made the socket, or it is not for this user.
 fn is_out_of_reach(cause: &io::Error) -> bool {
-    matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied)
+    matches!(
+        cause.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+    )
 }
 
 fn told(question: Question, (status, answer): (u16, String)) -> anyhow::Result<Exit> {
@@ -65,7 +72,10 @@ fn told(question: Question, (status, answer): (u16, String)) -> anyhow::Result<E
         let _ = super::output::say(answer);
         return Ok(Exit::Done);
     }
-    let what = format!("the daemon says that it is not {} (HTTP status {status})", question.word());
+    let what = format!(
+        "the daemon says that it is not {} (HTTP status {status})",
+        question.word()
+    );
     Err(anyhow!("{answer}").context(Fault::new(Exit::Failed, what)))
 }
 

@@ -1,7 +1,8 @@
 //! `reconcile`: bring configurations in sync that are not, through the outbox.
 //!
-//! First every database is checked, as `check` does; then, where it is about many configurations, somebody is asked; then
-//! what differs goes through the daemon's ordinary path, and what became of it is told.
+//! First every database is checked, as `check` does; then, where it is about many configurations,
+//! somebody is asked; then what differs goes through the daemon's ordinary path, and what became of
+//! it is told.
 
 use std::io::IsTerminal as _;
 use std::ops::AddAssign;
@@ -25,7 +26,8 @@ use crate::store::{Layout, Store, StoreError, report};
 /// Checks, asks, and brings in sync.
 pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit> {
     if args.slugs.is_empty() && !args.all {
-        let fault = Fault::usage("reconcile: expected the slugs of agents, or --all, and found neither");
+        let fault =
+            Fault::usage("reconcile: expected the slugs of agents, or --all, and found neither");
         return Err(fault
             .remedy("say which: `agent-sync reconcile SLUG…` or `agent-sync reconcile --all`")
             .into());
@@ -34,7 +36,9 @@ pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit
         let check = crate::cli::Check {
             slugs: args.slugs.clone(),
             reporting: crate::cli::Reporting {
-                databases: crate::cli::Databases { names: args.reporting.databases.names.clone() },
+                databases: crate::cli::Databases {
+                    names: args.reporting.databases.names.clone(),
+                },
                 json: args.reporting.json,
             },
         };
@@ -45,7 +49,8 @@ pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit
     let databases = settings.select(&args.reporting.databases.names)?;
     super::block_on(async {
         let (json, of) = (args.reporting.json, databases.len());
-        let mut checker = Checker::new(&settings, &rules, &args.slugs, json, databases.len()).reconciling();
+        let mut checker =
+            Checker::new(&settings, &rules, &args.slugs, json, databases.len()).reconciling();
         let (mut todo, mut exits, mut touched) = (Vec::new(), Vec::new(), 0);
         for database in databases {
             match plan(&mut checker, database, &settings).await {
@@ -69,10 +74,12 @@ pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit
         for work in todo {
             let heading = (of > 1 && !json).then(|| work.database.name.clone());
             page.under(heading);
-            exits.push(match Box::pin(bring_in_sync(&mut page, &work, &settings, &rules, json)).await {
-                Ok(exit) => exit,
-                Err(error) => tell(&mut page, &error),
-            });
+            exits.push(
+                match Box::pin(bring_in_sync(&mut page, &work, &settings, &rules, json)).await {
+                    Ok(exit) => exit,
+                    Err(error) => tell(&mut page, &error),
+                },
+            );
         }
         // 2 says that a check found drift; this has done something about it, or failed to.
         page.end(match super::worst(exits) {
@@ -92,7 +99,8 @@ fn tell(page: &mut Page, error: &anyhow::Error) -> Exit {
 struct Work<'a> {
     database: &'a Database,
     checked: Checked,
-    /// How many configurations it may touch: those that differ, and where no daemon leads, what is in the outbox besides.
+    /// How many configurations it may touch: those that differ, and where no daemon leads, what is
+    /// in the outbox besides.
     touches: i64,
 }
 
@@ -104,21 +112,31 @@ async fn plan<'a>(
     let mut session = super::look("reconcile", database, settings).await?;
     let checked = by.survey(database, session.client_mut()).await?;
     if !checked.noted {
-        let what =
-            format!("database {}: nothing can be brought in sync without agent-sync in it", database.name);
+        let what = format!(
+            "database {}: nothing can be brought in sync without agent-sync in it",
+            database.name
+        );
         return Err(Fault::new(Exit::Failed, what).into());
     }
     let patience = Store::patience(&settings.sync);
     let unanswered = |error| super::unanswered(database, error);
-    let led: bool = report::value(session.client(), patience, report::LED, &[]).await.map_err(unanswered)?;
+    let led: bool = report::value(session.client(), patience, report::LED, &[])
+        .await
+        .map_err(unanswered)?;
     let mut touches = checked.tally.differing;
     if !led && !checked.todo.is_empty() {
-        let limit: [(&(dyn postgres_types::ToSql + Sync), _); 1] = [(&i64::MAX, postgres_types::Type::INT8)];
-        let pending: i64 =
-            report::value(session.client(), patience, report::OUTBOX, &limit).await.map_err(unanswered)?;
+        let limit: [(&(dyn postgres_types::ToSql + Sync), _); 1] =
+            [(&i64::MAX, postgres_types::Type::INT8)];
+        let pending: i64 = report::value(session.client(), patience, report::OUTBOX, &limit)
+            .await
+            .map_err(unanswered)?;
         touches = checked.tally.drifted + pending;
     }
-    Ok(Work { database, checked, touches })
+    Ok(Work {
+        database,
+        checked,
+        touches,
+    })
 }
 
 /// Asks whoever sits at the terminal.
@@ -132,19 +150,38 @@ fn confirmed(
     let above = settings.reconcile.confirm_above;
     let what = plural(touched, "configuration");
     if !std::io::stdin().is_terminal() {
-        let what = format!("this is about {what}, more than the {} of reconcile.confirm_above", count(above));
-        let dry = if all { "reconcile --all --dry-run" } else { "reconcile --dry-run SLUG…" };
+        let what = format!(
+            "this is about {what}, more than the {} of reconcile.confirm_above",
+            count(above)
+        );
+        let dry = if all {
+            "reconcile --all --dry-run"
+        } else {
+            "reconcile --dry-run SLUG…"
+        };
         return Err(Fault::usage(what)
-            .remedy(format!("say --yes if that is meant; `agent-sync {dry}` shows what it is about"))
+            .remedy(format!(
+                "say --yes if that is meant; `agent-sync {dry}` shows what it is about"
+            ))
             .into());
     }
     page.clear();
     page.flush();
     let places = todo.iter().filter(|work| work.touches > 0).map(|work| {
-        let Work { database, touches, .. } = work;
-        format!("\n    {}: {} ({})", database.name, count(*touches), database.target())
+        let Work {
+            database, touches, ..
+        } = work;
+        format!(
+            "\n    {}: {} ({})",
+            database.name,
+            count(*touches),
+            database.target()
+        )
     });
-    super::confirmed(&format!("bring {what} in sync?{}\n", places.collect::<String>()))
+    super::confirmed(&format!(
+        "bring {what} in sync?{}\n",
+        places.collect::<String>()
+    ))
 }
 
 /// How many slugs became what.
@@ -175,17 +212,27 @@ async fn bring_in_sync(
     rules: &Rules,
     json: bool,
 ) -> anyhow::Result<Exit> {
-    let Work { database, checked, .. } = work;
+    let Work {
+        database, checked, ..
+    } = work;
     let (todo, tally) = (&checked.todo, &checked.tally);
     // What cannot be written was told by the check.
-    let mut outcome =
-        Outcome { missing: tally.missing, rejected: tally.rejected + tally.ambiguous, ..Outcome::default() };
+    let mut outcome = Outcome {
+        missing: tally.missing,
+        rejected: tally.rejected + tally.ambiguous,
+        ..Outcome::default()
+    };
     let mut stood_in = false;
     if !todo.is_empty() {
         let session = super::look("reconcile", database, settings).await?;
         let patience = Store::patience(&settings.sync);
-        let layout =
-            Layout::read(session.client(), patience, &database.agents, &database.configurations).await;
+        let layout = Layout::read(
+            session.client(),
+            patience,
+            &database.agents,
+            &database.configurations,
+        )
+        .await;
         let layout = layout.map_err(|error| super::no_layout(database, error))?;
         let rules = Arc::new(rules.clone());
         let mut reconciler = Reconciler::new(database, settings, rules, layout, session);
@@ -199,7 +246,8 @@ async fn bring_in_sync(
                 page.progress(&database.name, done, total);
             })
             .await;
-        // Those that had been rejected, and have a second configuration that differs, are counted already.
+        // Those that had been rejected, and have a second configuration that differs, are counted
+        // already.
         outcome.synced = news.synced;
         outcome.failed = news.failed;
         outcome.missing += news.missing;
@@ -218,8 +266,17 @@ async fn bring_in_sync(
     }
     page.under(None);
     sum_up(page, database, tally.in_sync, outcome, stood_in, json);
-    let Outcome { missing, rejected, failed, .. } = outcome;
-    Ok(if missing + rejected + failed > 0 { Exit::Failed } else { Exit::Done })
+    let Outcome {
+        missing,
+        rejected,
+        failed,
+        ..
+    } = outcome;
+    Ok(if missing + rejected + failed > 0 {
+        Exit::Failed
+    } else {
+        Exit::Done
+    })
 }
 
 /// Tells of one that did not come to be in sync.
@@ -227,16 +284,20 @@ fn told(page: &mut Page, database: &Database, slug: &str, became: &Became, json:
     let (word, reasons, remedy) = match became {
         // Of those that are rejected, the check has told.
         Became::InSync | Became::Gone | Became::Rejected(_) => return,
-        Became::Missing => ("missing", vec!["its configuration has just gone".to_owned()], None),
+        Became::Missing => (
+            "missing",
+            vec!["its configuration has just gone".to_owned()],
+            None,
+        ),
         Became::Failed { detail, sqlstate } => {
             let remedy = problem::remedy(database, "failed", sqlstate.as_deref(), slug);
             ("failed", vec![detail.clone()], Some(remedy))
         }
         Became::Differs => {
-            let reason = "it was written and differs again: somebody, or a trigger, changes it back, or the daemon has other \
-                          rules or columns than this command";
-            let remedy = "If the settings or the rules were edited, have the daemon read them (`systemctl reload agent-sync`, or \
-                          SIGHUP), and run this again.";
+            let reason = "it was written and differs again: somebody, or a trigger, changes it \
+                back, or the daemon has other rules or columns than this command";
+            let remedy = "If the settings or the rules were edited, have the daemon read them \
+                (`systemctl reload agent-sync`, or SIGHUP), and run this again.";
             ("failed", vec![reason.to_owned()], Some(remedy.to_owned()))
         }
     };
@@ -246,7 +307,10 @@ fn told(page: &mut Page, database: &Database, slug: &str, became: &Became, json:
         }));
         return;
     }
-    page.line(format_args!("{RED}{word:<8}{RED:#}  {BOLD}{}{BOLD:#}", quoted(slug)));
+    page.line(format_args!(
+        "{RED}{word:<8}{RED:#}  {BOLD}{}{BOLD:#}",
+        quoted(slug)
+    ));
     for reason in reasons {
         page.line(indented("          ", &reason, WIDTH));
     }
@@ -263,7 +327,12 @@ fn sum_up(
     stood_in: bool,
     json: bool,
 ) {
-    let Outcome { synced, missing, rejected, failed } = outcome;
+    let Outcome {
+        synced,
+        missing,
+        rejected,
+        failed,
+    } = outcome;
     if json {
         page.json(&json!({
             "database": database.name,
@@ -285,9 +354,16 @@ fn sum_up(
         let colour = if number > 0 { colour } else { DIM };
         format!("{colour}{} {name}{colour:#}", count(number))
     });
-    page.line(format_args!("{BOLD}{}{BOLD:#}: {}", database.name, parts.join(", ")));
+    page.line(format_args!(
+        "{BOLD}{}{BOLD:#}: {}",
+        database.name,
+        parts.join(", ")
+    ));
     if stood_in {
-        let text = format!("No daemon leads, so this command did the work. {}.", problem::START);
+        let text = format!(
+            "No daemon leads, so this command did the work. {}.",
+            problem::START
+        );
         page.line(format_args!("{DIM}{}{DIM:#}", indented("  ", &text, WIDTH)));
     }
     if missing + rejected > 0 {
@@ -304,14 +380,21 @@ fn given_up(database: &Database, error: ReconcileError, left: i64) -> anyhow::Er
     );
     let fault = match &error {
         ReconcileError::Stalled(_) => Fault::new(Exit::Failed, what).remedy(
-            "see `agent-sync doctor` and the log of the daemon, which hangs or has gone without a word",
+            "see `agent-sync doctor` and the log of the daemon, which hangs or has gone without a \
+            word",
         ),
-        ReconcileError::Locked(_) => Fault::new(Exit::Failed, what)
-            .remedy("see who holds the locks: SELECT * FROM pg_locks JOIN pg_stat_activity USING (pid)"),
+        ReconcileError::Locked(_) => Fault::new(Exit::Failed, what).remedy(
+            "see who holds the locks: SELECT * FROM pg_locks JOIN pg_stat_activity USING \
+            (pid)",
+        ),
         ReconcileError::StandIn(cause) => Fault::unavailable(what).remedy(cause.remedy()),
         ReconcileError::Store(StoreError::Postgres(cause)) => {
             let policy = failure::policy(cause);
-            let exit = if policy.class == Class::Connection { Exit::Unavailable } else { Exit::Failed };
+            let exit = if policy.class == Class::Connection {
+                Exit::Unavailable
+            } else {
+                Exit::Failed
+            };
             Fault::new(exit, what).remedy(policy.remedy)
         }
         ReconcileError::Store(StoreError::Silent(_)) => {

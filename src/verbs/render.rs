@@ -1,9 +1,10 @@
 //! `render`: the mapping on one agent, without a database (I5).
 //!
-//! Standard input is `{"agent":{…},"configuration":{…}}`: the rows as JSON objects with the column names of the
-//! tables. Columns that the mapping does not read are ignored, JSON columns may be objects or strings, and a missing
-//! configuration is an empty one. Standard output is the columns that would be written, as one JSON object: `{}` if
-//! the configuration is in sync. The timestamps are not among them: the clock of the database sets them.
+//! Standard input is `{"agent":{…},"configuration":{…}}`: the rows as JSON objects with the column
+//! names of the tables. Columns that the mapping does not read are ignored, JSON columns may be
+//! objects or strings, and a missing configuration is an empty one. Standard output is the columns
+//! that would be written, as one JSON object: `{}` if the configuration is in sync. The timestamps
+//! are not among them: the clock of the database sets them.
 
 use std::io::{self, IsTerminal as _, Read};
 use std::path::Path;
@@ -19,7 +20,8 @@ use crate::show::Clean;
 /// The most that is read from standard input.
 const MAX_INPUT: u64 = 64 * 1024 * 1024;
 
-const SHAPE: &str = r#"give {"agent": {…}, "configuration": {…}}, with the columns of one row of each table"#;
+const SHAPE: &str =
+    r#"give {"agent": {…}, "configuration": {…}}, with the columns of one row of each table"#;
 
 /// What `render` has to say.
 #[derive(Debug)]
@@ -41,13 +43,20 @@ pub fn render(config: Option<&Path>) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Runs the mapping on one input: a [`Fault`] says whether the input was malformed or the agent rejected.
+/// Runs the mapping on one input: a [`Fault`] says whether the input was malformed or the agent
+/// rejected.
 pub fn render_with(rules: &Rules, input: &str) -> anyhow::Result<Rendered> {
     let input = Input::parse(input)?;
     let (agent, configuration) = (input.agent(), input.configuration());
-    let plan = mapping::plan(rules, &Targets::all(), &agent, &configuration)
-        .context(Fault::new(Exit::Failed, "the agent is rejected, nothing would be written"))?;
-    Ok(Rendered { columns: columns(&plan.changes), warnings: plan.warnings })
+    let plan =
+        mapping::plan(rules, &Targets::all(), &agent, &configuration).context(Fault::new(
+            Exit::Failed,
+            "the agent is rejected, nothing would be written",
+        ))?;
+    Ok(Rendered {
+        columns: columns(&plan.changes),
+        warnings: plan.warnings,
+    })
 }
 
 fn read(stdin: impl Read) -> anyhow::Result<String> {
@@ -58,7 +67,9 @@ fn read(stdin: impl Read) -> anyhow::Result<String> {
         .context(Fault::new(Exit::Failed, "standard input cannot be read"))?;
     if bytes.len() as u64 > MAX_INPUT {
         let what = format!("standard input: expected at most {MAX_INPUT} bytes, found more");
-        return Err(Fault::usage(what).remedy("give one agent and one configuration").into());
+        return Err(Fault::usage(what)
+            .remedy("give one agent and one configuration")
+            .into());
     }
     String::from_utf8(bytes).context(Fault::usage("standard input: expected UTF-8").remedy(SHAPE))
 }
@@ -70,12 +81,17 @@ fn columns(changes: &Changes<'_>) -> String {
         ("agent_name", changes.agent_name.map(text)),
         ("system_prompt", changes.system_prompt.map(text)),
         ("agent_image", changes.agent_image.map(text)),
-        ("voice_settings", changes.voice_settings.as_deref().map(str::to_owned)),
+        (
+            "voice_settings",
+            changes.voice_settings.as_deref().map(str::to_owned),
+        ),
         ("voice_id", changes.voice_id.as_deref().map(text)),
         ("temperature", changes.temperature.clone()),
         ("provider_config", changes.provider_config.clone()),
     ];
-    let members = columns.into_iter().filter_map(|(name, value)| Some(format!("\"{name}\":{}", value?)));
+    let members = columns
+        .into_iter()
+        .filter_map(|(name, value)| Some(format!("\"{name}\":{}", value?)));
     format!("{{{}}}", members.collect::<Vec<_>>().join(","))
 }
 
@@ -113,8 +129,9 @@ const CONFIGURATION: [(&str, Column); 7] = [
 
 impl Input {
     fn parse(text: &str) -> anyhow::Result<Self> {
-        let raw = json::validate(text)
-            .context(Fault::usage("standard input: expected JSON, found something else").remedy(SHAPE))?;
+        let raw = json::validate(text).context(
+            Fault::usage("standard input: expected JSON, found something else").remedy(SHAPE),
+        )?;
         let mut mistakes = Vec::new();
         let mut input = Self::default();
         if raw.starts_with('{') {
@@ -124,16 +141,22 @@ impl Input {
                 None => mistakes.push(mistake("agent", "an object", "nothing")),
             }
             if let Some(configuration) = rows.get("configuration").filter(|&raw| raw != "null") {
-                input.configuration = row("configuration", configuration, CONFIGURATION, &mut mistakes);
+                input.configuration =
+                    row("configuration", configuration, CONFIGURATION, &mut mistakes);
             }
         } else {
-            mistakes.push(mistake("standard input", "an object", mapping::describe(raw)));
+            mistakes.push(mistake(
+                "standard input",
+                "an object",
+                mapping::describe(raw),
+            ));
         }
         if mistakes.is_empty() {
             return Ok(input);
         }
         let reasons = mapping::Rejection { mistakes, more: 0 };
-        Err(reasons).context(Fault::usage("standard input has not the shape of an agent").remedy(SHAPE))
+        Err(reasons)
+            .context(Fault::usage("standard input has not the shape of an agent").remedy(SHAPE))
     }
 
     fn agent(&self) -> Agent<'_> {
@@ -169,12 +192,20 @@ fn row<const N: usize>(
             Column::Json => (Some(raw.to_owned()), ""),
         };
         if value.is_none() {
-            mistakes.push(mistake(&format!("{name}.{column}"), expected, mapping::describe(raw)));
+            mistakes.push(mistake(
+                &format!("{name}.{column}"),
+                expected,
+                mapping::describe(raw),
+            ));
         }
         value
     })
 }
 
 fn mistake(path: &str, expected: &str, found: impl Into<String>) -> Mistake {
-    Mistake { path: path.to_owned(), expected: expected.to_owned(), found: found.into() }
+    Mistake {
+        path: path.to_owned(),
+        expected: expected.to_owned(),
+        found: found.into(),
+    }
 }

@@ -1,8 +1,8 @@
 //! `run`: keep the databases in sync until told to stop (I4).
 //!
-//! SIGTERM and SIGINT end it after the running batches. SIGHUP reads settings and rules again: what is valid is taken
-//! over without disturbing the databases that stay the same; what is not changes nothing, and the log says why. A supervisor,
-//! such as systemd, is told of all of it.
+//! SIGTERM and SIGINT end it after the running batches. SIGHUP reads settings and rules again: what
+//! is valid is taken over without disturbing the databases that stay the same; what is not changes
+//! nothing, and the log says why. A supervisor, such as systemd, is told of all of it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,10 +40,18 @@ impl Loaded {
     fn load(config: Option<&Path>, names: &[String]) -> anyhow::Result<Self> {
         let loaded = settings::load_or_fault(config)?;
         let exposed = loaded.exposed_files().into_iter().cloned().collect();
-        let settings::Loaded { settings, notes, .. } = loaded;
+        let settings::Loaded {
+            settings, notes, ..
+        } = loaded;
         let databases = settings.select(names)?.into_iter().cloned().collect();
         let rules = Arc::new(super::rules(&settings)?);
-        Ok(Self { settings, databases, rules, notes, exposed })
+        Ok(Self {
+            settings,
+            databases,
+            rules,
+            notes,
+            exposed,
+        })
     }
 }
 
@@ -51,7 +59,12 @@ impl Loaded {
 pub fn run(config: Option<&Path>, args: &Databases) -> anyhow::Result<Exit> {
     let loaded = Loaded::load(config, &args.names)?;
     let logging = Logging::start(&loaded.settings.log);
-    super::block_on(serve(loaded, &logging, config.map(Path::to_owned), args.names.clone()))
+    super::block_on(serve(
+        loaded,
+        &logging,
+        config.map(Path::to_owned),
+        args.names.clone(),
+    ))
 }
 
 async fn serve(
@@ -63,13 +76,21 @@ async fn serve(
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut hang_up = listen(SignalKind::hangup())?;
-    info!(version = env!("CARGO_PKG_VERSION"), databases = loaded.databases.len(), "agent-sync starts");
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        databases = loaded.databases.len(),
+        "agent-sync starts"
+    );
     remark(&loaded.notes, &loaded.exposed);
     let mut grace = loaded.settings.shutdown.grace_period;
     let board = Arc::new(Board::default());
     let admin = Admin::start(&loaded.settings.admin, Arc::clone(&board));
-    let mut fleet =
-        Fleet::start(&loaded.databases, Options::of(&loaded.settings), loaded.rules, Arc::clone(&board));
+    let mut fleet = Fleet::start(
+        &loaded.databases,
+        Options::of(&loaded.settings),
+        loaded.rules,
+        Arc::clone(&board),
+    );
     let supervisor = Supervisor::attend(board);
     let mut dropped = logging.dropped();
     let signal = loop {
@@ -93,12 +114,14 @@ async fn serve(
                         tell(&fleet.reload(&loaded.databases, options, loaded.rules));
                         remark(&loaded.notes, &loaded.exposed);
                     }
-                    Err(reason) => error!(reason = format!("{reason:#}"), "reload refused; nothing has changed"),
+                    Err(reason) => error!(reason = format!("{reason:#}"), "reload refused; nothing \
+                        has changed"),
                 }
                 supervisor.reloaded().await;
             }
             () = fleet.failure() => {
-                error!("a database's task ended though it was not told to; the process ends, to be started afresh");
+                error!("a database's task ended though it was not told to; the process ends, to be \
+                    started afresh");
                 return Ok(Exit::Failed);
             }
         }
@@ -106,7 +129,10 @@ async fn serve(
     info!(signal, "stopping after the running batch");
     supervisor.stopping().await;
     if !fleet.stop(grace).await {
-        warn!("a batch did not end in time; the server undoes it, and it is done again at the next start");
+        warn!(
+            "a batch did not end in time; the server undoes it, and it is done again at the next \
+            start"
+        );
     }
     Ok(Exit::Done)
 }
@@ -117,7 +143,10 @@ async fn read_again(config: Option<PathBuf>, names: Vec<String>) -> anyhow::Resu
     tokio::time::timeout(READING, reading)
         .await
         .with_context(|| {
-            format!("a file of the settings was not read within {READING:?}; see whether its disk or mount answers, or whether it is a pipe")
+            format!(
+                "a file of the settings was not read within {READING:?}; see whether its disk \
+                or mount answers, or whether it is a pipe"
+            )
         })?
         .context("reading the settings was interrupted")?
 }
@@ -130,16 +159,28 @@ fn tell_dropped(logging: &Logging, told: &mut usize) {
         *told = dropped;
         warn!(
             lines,
-            remedy = "Nothing was wrong with the databases. See whether what reads the daemon's standard error keeps up.",
+            remedy = "Nothing was wrong with the databases. See whether what reads the daemon's \
+                standard error keeps up.",
             "lines of the log were dropped, because nobody read them"
         );
     }
 }
 
 fn tell(reloaded: &Reloaded) {
-    let Reloaded { added, removed, changed, rules } = reloaded;
+    let Reloaded {
+        added,
+        removed,
+        changed,
+        rules,
+    } = reloaded;
     let [added, removed, changed] = [added, removed, changed].map(|names| names.join(", "));
-    info!(added, removed, changed, rules_changed = rules, "settings reloaded");
+    info!(
+        added,
+        removed,
+        changed,
+        rules_changed = rules,
+        "settings reloaded"
+    );
 }
 
 /// What the settings have to say besides.
@@ -149,7 +190,8 @@ fn remark(notes: &[String], exposed: &[Exposed]) {
     }
     for exposed in exposed {
         let (file, remedy) = (exposed.file.display(), exposed.remedy());
-        warn!(%file, access = exposed.access, remedy, "others can read or change a file that holds a secret");
+        warn!(%file, access = exposed.access, remedy, "others can read or change a file that holds \
+            a secret");
     }
 }
 

@@ -1,7 +1,8 @@
 //! `status`: how each database is doing, one line each, and below the lines what to do.
 //!
-//! The databases are asked at the same time, so one that does not answer keeps the others from being shown for no longer
-//! than its `connect_timeout`. The exit code says whether all of them could be asked, and whether anything is broken (I2).
+//! The databases are asked at the same time, so one that does not answer keeps the others from
+//! being shown for no longer than its `connect_timeout`. The exit code says whether all of them
+//! could be asked, and whether anything is broken (I2).
 
 use std::io::{IsTerminal as _, stdout};
 use std::path::Path;
@@ -29,8 +30,13 @@ pub fn status(config: Option<&Path>, args: &Status) -> anyhow::Result<Exit> {
     // Rules that cannot be read are told by the daemon, and by what works with them.
     let rules = Arc::new(super::rules(&settings).ok());
     let databases = settings.select(&args.reporting.databases.names)?;
-    let mut watched: Vec<_> =
-        databases.into_iter().map(|database| Watched { database: database.clone(), session: None }).collect();
+    let mut watched: Vec<_> = databases
+        .into_iter()
+        .map(|database| Watched {
+            database: database.clone(),
+            session: None,
+        })
+        .collect();
     super::block_on(async {
         let mut page = Page::new();
         loop {
@@ -113,7 +119,11 @@ impl Phase {
     }
 }
 
-async fn ask(watched: &mut Vec<Watched>, settings: &Arc<Settings>, rules: &Arc<Option<Rules>>) -> Vec<State> {
+async fn ask(
+    watched: &mut Vec<Watched>,
+    settings: &Arc<Settings>,
+    rules: &Arc<Option<Rules>>,
+) -> Vec<State> {
     let mut asking = JoinSet::new();
     for (index, one) in watched.drain(..).enumerate() {
         let (settings, rules) = (Arc::clone(settings), Arc::clone(rules));
@@ -135,13 +145,25 @@ async fn ask(watched: &mut Vec<Watched>, settings: &Arc<Settings>, rules: &Arc<O
 
 async fn ask_one(mut one: Watched, settings: &Settings, rules: Option<&Rules>) -> (Watched, State) {
     let name = one.database.name.clone();
-    let session = match one.session.take().filter(|session| !session.inbox().is_closed()) {
+    let session = match one
+        .session
+        .take()
+        .filter(|session| !session.inbox().is_closed())
+    {
         Some(session) => session,
         None => match super::open("status", &one.database, settings).await {
             Ok(session) => session,
             Err(error) => {
                 let trouble = vec![Note::unreachable(&error)];
-                return (one, State { name, phase: Phase::Down, look: None, trouble });
+                return (
+                    one,
+                    State {
+                        name,
+                        phase: Phase::Down,
+                        look: None,
+                        trouble,
+                    },
+                );
             }
         },
     };
@@ -150,21 +172,44 @@ async fn ask_one(mut one: Watched, settings: &Settings, rules: Option<&Rules>) -
     let lost = session.inbox().is_closed();
     let phase = if lost { Phase::Down } else { Phase::of(&look) };
     one.session = Some(session);
-    (one, State { name, phase, look: (!lost).then_some(look), trouble })
+    (
+        one,
+        State {
+            name,
+            phase,
+            look: (!lost).then_some(look),
+            trouble,
+        },
+    )
 }
 
-/// How many agents are neither pending nor with a problem; whether their configurations are as they should be, a comparison says.
-/// Nothing while the number would say nothing.
+/// How many agents are neither pending nor with a problem; whether their configurations are as they
+/// should be, a comparison says. Nothing while the number would say nothing.
 fn synced(look: &Look) -> Option<i64> {
     if look.unsure {
         return None;
     }
-    let problems: i64 = look.problems.as_ref()?.iter().map(|group| group.agents).sum();
+    let problems: i64 = look
+        .problems
+        .as_ref()?
+        .iter()
+        .map(|group| group.agents)
+        .sum();
     Some((look.agents?.number - problems - look.outbox.as_ref()?.slugs).max(0))
 }
 
-const HEADER: [&str; 10] =
-    ["DATABASE", "PHASE", "LEADER", "SINCE", "OUTBOX", "OLDEST", "NO PROBLEM", "MISS", "REJ", "FAIL"];
+const HEADER: [&str; 10] = [
+    "DATABASE",
+    "PHASE",
+    "LEADER",
+    "SINCE",
+    "OUTBOX",
+    "OLDEST",
+    "NO PROBLEM",
+    "MISS",
+    "REJ",
+    "FAIL",
+];
 
 /// Which columns are numbers, and so stand at the right.
 const NUMBERS: std::ops::Range<usize> = 3..10;
@@ -177,16 +222,30 @@ fn cells(state: &State) -> [String; 10] {
     let number = |number: Option<i64>| number.map_or_else(nothing, compact);
     let with = |kind| number(look.and_then(|look| look.with_problem(kind)));
     let synced = look.and_then(synced);
-    let about = if synced.is_some() && look.is_some_and(Look::is_estimate) { "~" } else { "" };
+    let about = if synced.is_some() && look.is_some_and(Look::is_estimate) {
+        "~"
+    } else {
+        ""
+    };
     [
         state.name.clone(),
         state.phase.name().to_owned(),
-        leader.map_or_else(nothing, |leader| format!("{}/{}", leader.place(), leader.pid)),
-        leader.and_then(|leader| leader.connected_seconds).map_or_else(nothing, age),
-        outbox.map_or_else(nothing, |outbox| {
-            format!("{}{}", compact(outbox.rows), if outbox.more { "+" } else { "" })
+        leader.map_or_else(nothing, |leader| {
+            format!("{}/{}", leader.place(), leader.pid)
         }),
-        outbox.and_then(|outbox| outbox.oldest_seconds).map_or_else(nothing, age),
+        leader
+            .and_then(|leader| leader.connected_seconds)
+            .map_or_else(nothing, age),
+        outbox.map_or_else(nothing, |outbox| {
+            format!(
+                "{}{}",
+                compact(outbox.rows),
+                if outbox.more { "+" } else { "" }
+            )
+        }),
+        outbox
+            .and_then(|outbox| outbox.oldest_seconds)
+            .map_or_else(nothing, age),
         format!("{about}{}", number(synced)),
         with("missing_configuration"),
         with("rejected"),
@@ -203,16 +262,26 @@ fn lines(states: &[State]) -> Vec<String> {
     // What is too long is cut where it says least: the place of the leader, then the name.
     for (column, least) in [(2, 12), (0, 10)] {
         let total: usize = widths.iter().sum::<usize>() + widths.len() - 1;
-        let cut = total.saturating_sub(WIDTH).min(widths[column].saturating_sub(least));
+        let cut = total
+            .saturating_sub(WIDTH)
+            .min(widths[column].saturating_sub(least));
         widths[column] -= cut;
         for row in &mut rows {
             row[column] = shorten(&row[column], widths[column]);
         }
     }
     let table = |row: &[String; 10]| {
-        let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| {
-            if NUMBERS.contains(&column) { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
-        });
+        let cells = row
+            .iter()
+            .zip(widths)
+            .enumerate()
+            .map(|(column, (cell, width))| {
+                if NUMBERS.contains(&column) {
+                    format!("{cell:>width$}")
+                } else {
+                    format!("{cell:<width$}")
+                }
+            });
         cells.collect::<Vec<_>>().join(" ")
     };
     let mut lines = vec![format!("{DIM}{}{DIM:#}", table(&HEADER.map(str::to_owned)))];
@@ -229,7 +298,11 @@ fn lines(states: &[State]) -> Vec<String> {
         lines.push(String::new());
         lines.push(format!("{BOLD}{}{BOLD:#}", state.name));
         for note in &state.trouble {
-            let (mark, colour) = if note.level == Level::Fail { ("FAIL", RED) } else { ("warn", YELLOW) };
+            let (mark, colour) = if note.level == Level::Fail {
+                ("FAIL", RED)
+            } else {
+                ("warn", YELLOW)
+            };
             let text = indented(&format!("  {mark}  "), &note.text, WIDTH);
             lines.push(text.replacen(mark, &format!("{colour}{mark}{colour:#}"), 1));
             if let Some(remedy) = &note.remedy {
@@ -238,28 +311,42 @@ fn lines(states: &[State]) -> Vec<String> {
         }
     }
     lines.push(String::new());
-    lines.push(format!("{DIM}{}{DIM:#}", indented("", &last_writes(states), WIDTH)));
+    lines.push(format!(
+        "{DIM}{}{DIM:#}",
+        indented("", &last_writes(states), WIDTH)
+    ));
     lines
 }
 
 /// When a configuration was last written, as each database says.
 fn last_writes(states: &[State]) -> String {
-    let asked =
-        states.iter().filter_map(|state| Some((&state.name, state.look.as_ref()?.last_sync.as_ref())));
+    let asked = states
+        .iter()
+        .filter_map(|state| Some((&state.name, state.look.as_ref()?.last_sync.as_ref())));
     let told: Vec<_> = asked
         .map(|(name, last)| match last {
             Some((_, seconds)) => format!("{name} {} ago", age(*seconds)),
             None => format!("{name}: not recorded"),
         })
         .collect();
-    format!("Last written: {}.", if told.is_empty() { "not known".to_owned() } else { told.join(", ") })
+    format!(
+        "Last written: {}.",
+        if told.is_empty() {
+            "not known".to_owned()
+        } else {
+            told.join(", ")
+        }
+    )
 }
 
 fn object(state: &State) -> Value {
     let look = state.look.as_ref();
     let with = |kind| look.and_then(|look| look.with_problem(kind));
     let (standbys, leader): (Vec<_>, _) = match look {
-        Some(look) => (look.daemons.iter().filter(|daemon| !daemon.leads).collect(), look.leader()),
+        Some(look) => (
+            look.daemons.iter().filter(|daemon| !daemon.leads).collect(),
+            look.leader(),
+        ),
         None => (Vec::new(), None),
     };
     json!({

@@ -1,6 +1,7 @@
 //! `uninstall`: take everything that `install` made out of the databases (I6).
 //!
-//! It asks first, and says what is lost: changes that are not in sync yet, and roles that an install made.
+//! It asks first, and says what is lost: changes that are not in sync yet, and roles that an
+//! install made.
 
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -23,13 +24,19 @@ pub fn uninstall(config: Option<&Path>, args: &Uninstall) -> anyhow::Result<Exit
         && args.databases.names.is_empty()
         && !args.all
     {
-        let names: Vec<_> = databases.iter().map(|database| database.name.as_str()).collect();
+        let names: Vec<_> = databases
+            .iter()
+            .map(|database| database.name.as_str())
+            .collect();
         let what = format!(
             "uninstall: expected --database or --all, because the settings have {} databases ({})",
             names.len(),
             names.join(", ")
         );
-        let remedy = format!("name the database, such as `agent-sync uninstall --database {}`", first.name);
+        let remedy = format!(
+            "name the database, such as `agent-sync uninstall --database {}`",
+            first.name
+        );
         return Err(Fault::usage(what).remedy(remedy).into());
     }
     super::block_on(async {
@@ -46,7 +53,11 @@ pub fn uninstall(config: Option<&Path>, args: &Uninstall) -> anyhow::Result<Exit
             return Ok(Exit::Failed);
         }
         for one in work {
-            exits.push(one.uninstall(&settings).await.unwrap_or_else(|error| exit::report(&error)));
+            exits.push(
+                one.uninstall(&settings)
+                    .await
+                    .unwrap_or_else(|error| exit::report(&error)),
+            );
         }
         Ok(super::worst(exits))
     })
@@ -57,9 +68,12 @@ fn is_meant(losses: &[String]) -> anyhow::Result<bool> {
     let losses = losses.join("");
     if !std::io::stdin().is_terminal() {
         let what = format!(
-            "uninstall: expected --yes, because standard input is no terminal to ask on; this takes out{losses}"
+            "uninstall: expected --yes, because standard input is no terminal to ask on; this \
+            takes out{losses}"
         );
-        return Err(Fault::usage(what).remedy("add --yes if that is meant").into());
+        return Err(Fault::usage(what)
+            .remedy("add --yes if that is meant")
+            .into());
     }
     super::confirmed(&format!("uninstall? This takes out{losses}\n"))
 }
@@ -68,7 +82,8 @@ fn refused(database: &Database, error: StoreError) -> anyhow::Error {
     super::refused(database, "not uninstalled; nothing was changed", error)
 }
 
-/// A database, the session that is open to it, and what is lost there where that has to be asked about.
+/// A database, the session that is open to it, and what is lost there where that has to be asked
+/// about.
 struct Work<'a> {
     database: &'a Database,
     session: Session,
@@ -85,29 +100,44 @@ impl<'a> Work<'a> {
         } else {
             None
         };
-        Ok(Self { database, session, loss })
+        Ok(Self {
+            database,
+            session,
+            loss,
+        })
     }
 
     /// What is lost, in words, on lines of their own; nothing where nothing is installed.
     fn told(&self) -> Option<String> {
         let Loss { pending, roles } = self.loss.as_ref()?;
-        let mut lines = vec![format!("{} ({})", self.database.name, self.database.target())];
+        let mut lines = vec![format!(
+            "{} ({})",
+            self.database.name,
+            self.database.target()
+        )];
         lines.extend(match pending {
             Some(0) => None,
             Some(1) => Some("  1 change that is not yet in sync is dropped".to_owned()),
-            Some(pending) => {
-                Some(format!("  {} changes that are not yet in sync are dropped", count(*pending)))
-            }
-            None => Some("  how many changes are not yet in sync is not known; they are dropped".to_owned()),
+            Some(pending) => Some(format!(
+                "  {} changes that are not yet in sync are dropped",
+                count(*pending)
+            )),
+            None => Some(
+                "  how many changes are not yet in sync is not known; they are dropped".to_owned(),
+            ),
         });
         lines.extend(roles.iter().map(|role| {
-            format!("  the role {role}, which an install made, is dropped, and its password with it")
+            format!(
+                "  the role {role}, which an install made, is dropped, and its password with it"
+            )
         }));
         Some(format!("\n    {}", lines.join("\n    ")))
     }
 
     async fn uninstall(self, settings: &Settings) -> anyhow::Result<Exit> {
-        let Self { database, session, .. } = self;
+        let Self {
+            database, session, ..
+        } = self;
         let patience = Store::patience(&settings.sync);
         let plan = Plan::of(database, settings, None);
         let (done, Roles { dropped, kept }) = install::uninstall(session.client(), patience, &plan)
@@ -121,11 +151,14 @@ impl<'a> Work<'a> {
         say(format_args!("{name}: {outcome} ({})", database.target()))?;
         for role in dropped {
             say(format_args!(
-                "{name}: the role {role}, which an install had made, is dropped, and its password with it"
+                "{name}: the role {role}, which an install had made, is dropped, and its password \
+                with it"
             ))?;
         }
         for role in kept {
-            say(format_args!("{name}: the role {role} stays, without what was granted to it"))?;
+            say(format_args!(
+                "{name}: the role {role} stays, without what was granted to it"
+            ))?;
         }
         Ok(Exit::Done)
     }

@@ -1,4 +1,5 @@
-//! One agent and how it stands, as `check` and `reconcile` tell of it: for people, and for machines.
+//! One agent and how it stands, as `check` and `reconcile` tell of it: for people, and for
+//! machines.
 
 use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, diff_lines, indented, quoted};
 use crate::survey::{Findings, Verdict};
@@ -20,24 +21,39 @@ pub(super) fn lines(findings: &Findings) -> Vec<String> {
         Verdict::Pending => "  saved, and the daemon has yet to look at it",
         _ => "",
     };
-    let mut lines = vec![format!("{colour}{word:<8}{colour:#}  {BOLD}{slug}{BOLD:#}{DIM}{more}{DIM:#}")];
+    let mut lines = vec![format!(
+        "{colour}{word:<8}{colour:#}  {BOLD}{slug}{BOLD:#}{DIM}{more}{DIM:#}"
+    )];
     for mistake in &findings.mistakes {
         lines.push(indented("          ", mistake, WIDTH));
     }
     for (number, diff) in &findings.differing {
         if findings.configurations > 1 {
-            lines
-                .push(format!("          {DIM}configuration {number} of {}{DIM:#}", findings.configurations));
+            lines.push(format!(
+                "          {DIM}configuration {number} of {}{DIM:#}",
+                findings.configurations
+            ));
         }
-        let differences: Vec<_> =
-            diff.differences.iter().map(|difference| (difference.path(), difference)).collect();
-        lines.extend(diff_lines(&differences, WIDTH - 10).iter().map(|line| format!("          {line}")));
+        let differences: Vec<_> = diff
+            .differences
+            .iter()
+            .map(|difference| (difference.path(), difference))
+            .collect();
+        lines.extend(
+            diff_lines(&differences, WIDTH - 10)
+                .iter()
+                .map(|line| format!("          {line}")),
+        );
     }
     for remark in &findings.remarks {
         lines.push(indented("          ", remark, WIDTH));
     }
     if let Some(noted) = findings.refused() {
-        lines.push(indented("          ", &format!("the last write failed: {}", noted.detail), WIDTH));
+        lines.push(indented(
+            "          ",
+            &format!("the last write failed: {}", noted.detail),
+            WIDTH,
+        ));
     }
     lines
 }
@@ -61,10 +77,13 @@ pub(super) fn object(database: &str, findings: &Findings) -> impl serde::Seriali
         remarks: &'a [String],
         last_failure: Option<&'a str>,
     }
-    let differing = findings.differing.iter().map(|(configuration, diff)| Differing {
-        configuration: *configuration,
-        differences: &diff.differences,
-    });
+    let differing = findings
+        .differing
+        .iter()
+        .map(|(configuration, diff)| Differing {
+            configuration: *configuration,
+            differences: &diff.differences,
+        });
     serde_json::value::to_raw_value(&Object {
         database,
         slug: &findings.slug,

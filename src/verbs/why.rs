@@ -12,8 +12,8 @@ use crate::mapping::Rules;
 use crate::report::{Conclusion, Level, Look, Story, conclude, look, story};
 use crate::settings::{Database, Settings};
 use crate::show::{
-    BOLD, CYAN, Clean, DIM, Fields, GREEN, RED, Value, WIDTH, YELLOW, age, diff_lines, indented, quoted,
-    shorten,
+    BOLD, CYAN, Clean, DIM, Fields, GREEN, RED, Value, WIDTH, YELLOW, age, diff_lines, indented,
+    quoted, shorten,
 };
 use crate::store::Store;
 
@@ -47,9 +47,12 @@ pub fn why(config: Option<&Path>, args: &Why) -> anyhow::Result<Exit> {
         page.flush();
         if !told && exits.is_empty() {
             let names: Vec<_> = databases_of(&settings, &args.reporting.databases.names);
-            let what =
-                format!("neither an agent nor a configuration has the slug {}", super::typed(&args.slug));
-            let fault = Fault::new(Exit::Failed, what).remedy(format!("looked in: {}", names.join(", ")));
+            let what = format!(
+                "neither an agent nor a configuration has the slug {}",
+                super::typed(&args.slug)
+            );
+            let fault =
+                Fault::new(Exit::Failed, what).remedy(format!("looked in: {}", names.join(", ")));
             exits.push(exit::report(&fault.into()));
         }
         page.end(super::worst(exits))
@@ -58,7 +61,11 @@ pub fn why(config: Option<&Path>, args: &Why) -> anyhow::Result<Exit> {
 
 fn databases_of<'a>(settings: &'a Settings, names: &'a [String]) -> Vec<&'a str> {
     let all = settings.databases.keys().map(String::as_str);
-    if names.is_empty() { all.collect() } else { names.iter().map(String::as_str).collect() }
+    if names.is_empty() {
+        all.collect()
+    } else {
+        names.iter().map(String::as_str).collect()
+    }
 }
 
 async fn find_out(
@@ -70,7 +77,10 @@ async fn find_out(
     let mut session = super::look("why", database, settings).await?;
     let look = look(session.client(), database, settings, Some(rules)).await;
     let Some(layout) = &look.layout else {
-        let note = look.trouble().into_iter().find(|note| note.topic == "tables");
+        let note = look
+            .trouble()
+            .into_iter()
+            .find(|note| note.topic == "tables");
         let what = format!("database {}: its tables cannot be used", database.name);
         let fault = Fault::new(Exit::Failed, what);
         return Err(match note {
@@ -80,7 +90,15 @@ async fn find_out(
         });
     };
     let patience = Store::patience(&settings.sync);
-    let story = story(session.client_mut(), patience, rules, layout, look.installed, slug).await;
+    let story = story(
+        session.client_mut(),
+        patience,
+        rules,
+        layout,
+        look.installed,
+        slug,
+    )
+    .await;
     let story = story.map_err(|error| super::unanswered(database, error))?;
     Ok((look, story))
 }
@@ -93,7 +111,11 @@ fn print(
     conclusion: &Conclusion,
     slug: &str,
 ) {
-    page.line(format_args!("{BOLD}{}{BOLD:#} in {}", quoted(slug), database.name));
+    page.line(format_args!(
+        "{BOLD}{}{BOLD:#} in {}",
+        quoted(slug),
+        database.name
+    ));
     if let Some(agent) = &story.agent {
         section(page, "the agent as saved", agent);
     }
@@ -120,8 +142,15 @@ fn heading(page: &mut Page, text: &str) {
 
 fn section(page: &mut Page, title: &str, fields: &[(String, Value)]) {
     heading(page, title);
-    let fields: Vec<_> = fields.iter().map(|(path, value)| (Clean::line(path).to_string(), value)).collect();
-    let widest = fields.iter().map(|(path, _)| path.chars().count()).max().unwrap_or(0);
+    let fields: Vec<_> = fields
+        .iter()
+        .map(|(path, value)| (Clean::line(path).to_string(), value))
+        .collect();
+    let widest = fields
+        .iter()
+        .map(|(path, _)| path.chars().count())
+        .max()
+        .unwrap_or(0);
     for (path, value) in &fields {
         let value = shorten(&value.to_string(), WIDTH.saturating_sub(widest + 6).max(16));
         page.line(format_args!("    {path:<widest$}  {value}"));
@@ -133,7 +162,9 @@ fn section(page: &mut Page, title: &str, fields: &[(String, Value)]) {
 
 /// What the mapping makes of it.
 fn expected(page: &mut Page, story: &Story) {
-    let Some(findings) = &story.findings else { return };
+    let Some(findings) = &story.findings else {
+        return;
+    };
     heading(page, "what the mapping makes of it");
     for mistake in &findings.mistakes {
         page.line(indented("    ✗ ", mistake, WIDTH));
@@ -142,8 +173,11 @@ fn expected(page: &mut Page, story: &Story) {
         if findings.configurations > 1 {
             page.line(format_args!("    {DIM}configuration {number}:{DIM:#}"));
         }
-        let differences: Vec<_> =
-            diff.differences.iter().map(|difference| (difference.path(), difference)).collect();
+        let differences: Vec<_> = diff
+            .differences
+            .iter()
+            .map(|difference| (difference.path(), difference))
+            .collect();
         for line in diff_lines(&differences, WIDTH - 4) {
             page.line(format_args!("    {line}"));
         }
@@ -152,8 +186,11 @@ fn expected(page: &mut Page, story: &Story) {
         page.line(indented("    ", remark, WIDTH));
     }
     if findings.mistakes.is_empty() && findings.differing.is_empty() {
-        let text =
-            if findings.configurations == 0 { "there is nothing to write to" } else { "nothing to write" };
+        let text = if findings.configurations == 0 {
+            "there is nothing to write to"
+        } else {
+            "nothing to write"
+        };
         page.line(format_args!("    {GREEN}{text}{GREEN:#}"));
     }
 }
@@ -174,8 +211,11 @@ fn state(page: &mut Page, look: &Look, story: &Story) {
     }
     match &story.problem {
         Some(problem) => {
-            let times =
-                if problem.attempts == 1 { "once".to_owned() } else { format!("{} times", problem.attempts) };
+            let times = if problem.attempts == 1 {
+                "once".to_owned()
+            } else {
+                format!("{} times", problem.attempts)
+            };
             page.line(format_args!(
                 "    {RED}problem{RED:#}  {} since {} ({}), met {times}",
                 problem.kind,
@@ -191,10 +231,15 @@ fn state(page: &mut Page, look: &Look, story: &Story) {
     }
     let about_all = look.notes.iter().filter(|note| {
         note.topic == "daemon"
-            || (note.level > Level::Pass && !["agents", "outbox", "index", "two-phase"].contains(&note.topic))
+            || (note.level > Level::Pass
+                && !["agents", "outbox", "index", "two-phase"].contains(&note.topic))
     });
     for note in about_all {
-        let lead = if note.topic == "daemon" { "    daemon   " } else { "    database " };
+        let lead = if note.topic == "daemon" {
+            "    daemon   "
+        } else {
+            "    database "
+        };
         page.line(indented(lead, &note.text, WIDTH));
     }
 }
@@ -211,7 +256,10 @@ fn history(page: &mut Page, story: &Story) {
             .as_deref()
             .filter(|name| !name.is_empty())
             .map(|name| format!(" by {}", quoted(name)));
-        let role = write.role.as_deref().map(|role| format!(" as {}", quoted(role)));
+        let role = write
+            .role
+            .as_deref()
+            .map(|role| format!(" as {}", quoted(role)));
         let text = format!(
             "{} ago{}{}: {}",
             age(write.since.seconds),
@@ -220,8 +268,11 @@ fn history(page: &mut Page, story: &Story) {
             write.columns.join(", ")
         );
         page.line(indented("    ", &text, WIDTH));
-        let differences: Vec<_> =
-            write.differences.iter().map(|difference| (difference.path(), difference)).collect();
+        let differences: Vec<_> = write
+            .differences
+            .iter()
+            .map(|difference| (difference.path(), difference))
+            .collect();
         for line in diff_lines(&differences, WIDTH - 6) {
             page.line(format_args!("      {line}"));
         }
@@ -259,10 +310,20 @@ fn object(
         database: &database.name,
         slug,
         agent: story.agent.as_deref().map(Fields),
-        configurations: story.configurations.iter().map(|fields| Fields(fields)).collect(),
+        configurations: story
+            .configurations
+            .iter()
+            .map(|fields| Fields(fields))
+            .collect(),
         verdict: findings.map(|findings| findings.verdict().name()),
         differing: findings
-            .map(|findings| findings.differing.iter().map(|(_, diff)| &*diff.differences).collect())
+            .map(|findings| {
+                findings
+                    .differing
+                    .iter()
+                    .map(|(_, diff)| &*diff.differences)
+                    .collect()
+            })
             .unwrap_or_default(),
         reasons: findings.map_or(&[], |findings| &findings.mistakes),
         remarks: findings.map_or(&[], |findings| &findings.remarks),

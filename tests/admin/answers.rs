@@ -1,4 +1,5 @@
-//! Answers over HTTP: without secrets (G11), to whoever asks in whatever way, and at nobody's expense.
+//! Answers over HTTP: without secrets (G11), to whoever asks in whatever way, and at nobody's
+//! expense.
 
 use std::process::Command;
 
@@ -26,7 +27,9 @@ async fn g11_no_secret_and_no_value_of_a_row_is_served() {
     for slug in ["written", "raised", "checked", "rejected"] {
         platform.configure(slug).await;
     }
-    let url = platform.url.replacen("postgres@", &format!("postgres:{SECRET}@"), 1);
+    let url = platform
+        .url
+        .replacen("postgres@", &format!("postgres:{SECRET}@"), 1);
     assert_ne!(url, platform.url);
     let mut command = command(&platform);
     command.env("DATABASE_URL", url);
@@ -37,12 +40,17 @@ async fn g11_no_secret_and_no_value_of_a_row_is_served() {
             "INSERT INTO agents (slug, name, system_prompt, voice_settings) VALUES
              ('written', '{SECRET}', '{SECRET}', '{{\"voice_id\": \"{SECRET}\"}}'),
              ('lonely', '{SECRET}', '{SECRET}', '{{\"voice_id\": \"{SECRET}\"}}'),
-             ('raised', '{SECRET}', '{SECRET}', '{{\"provider\": \"openai\", \"voice_id\": \"{SECRET}\"}}'),
+             ('raised', '{SECRET}', '{SECRET}',
+               '{{\"provider\": \"openai\", \"voice_id\": \"{SECRET}\"}}'),
              ('checked', '{SECRET}', '{SECRET}', '{{\"voice_id\": \"{SECRET}-voice\"}}'),
              ('rejected', '{SECRET}', '{SECRET}', '{{\"temperature\": \"{SECRET}\"}}')"
         ))
         .await;
-    for (kind, count) in [("missing_configuration", 1.0), ("rejected", 1.0), ("failed", 2.0)] {
+    for (kind, count) in [
+        ("missing_configuration", 1.0),
+        ("rejected", 1.0),
+        ("failed", 2.0),
+    ] {
         metric_becomes(
             address,
             &format!("agent_sync_problems{{database=\"default\",kind=\"{kind}\"}}"),
@@ -50,23 +58,45 @@ async fn g11_no_secret_and_no_value_of_a_row_is_served() {
         )
         .await;
     }
-    for path in ["/", "/livez", "/readyz", "/metrics", "/status?problems=1000&changes=200", "/nothing"] {
+    for path in [
+        "/",
+        "/livez",
+        "/readyz",
+        "/metrics",
+        "/status?problems=1000&changes=200",
+        "/nothing",
+    ] {
         let answer = get(address, path).await.1;
         assert!(!answer.contains(SECRET), "{path}: {answer}");
     }
     // Nor is it when the database is lost, with whatever cause.
-    platform.run("ALTER SCHEMA agent_sync RENAME TO elsewhere").await;
-    eventually("it is lost", async || get(address, "/readyz").await.0 == 503).await;
+    platform
+        .run("ALTER SCHEMA agent_sync RENAME TO elsewhere")
+        .await;
+    eventually("it is lost", async || {
+        get(address, "/readyz").await.0 == 503
+    })
+    .await;
     for path in ["/readyz", "/status"] {
         assert!(!get(address, path).await.1.contains(SECRET), "{path}");
     }
-    platform.run("ALTER SCHEMA elsewhere RENAME TO agent_sync").await;
+    platform
+        .run("ALTER SCHEMA elsewhere RENAME TO agent_sync")
+        .await;
 }
 
 /// Asks without any setting but these, and says exit code, standard output and standard error.
-async fn probe(question: &str, arguments: &[&str], settings: &[(&str, &str)]) -> (i32, String, String) {
+async fn probe(
+    question: &str,
+    arguments: &[&str],
+    settings: &[(&str, &str)],
+) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
-    command.env_clear().args(["probe", question]).args(arguments).env(SOCKET, "/nonexistent/admin.sock");
+    command
+        .env_clear()
+        .args(["probe", question])
+        .args(arguments)
+        .env(SOCKET, "/nonexistent/admin.sock");
     let Said { code, out, err } = Said::of({
         command.envs(settings.iter().copied());
         command
@@ -86,28 +116,49 @@ async fn probe_says_by_its_exit_code_yes_no_or_nobody_there() {
     for question in ["live", "ready"] {
         let (code, out, error) = probe(question, &[], &[(LISTEN, &listen)]).await;
         assert_eq!(code, 0, "{question}: {error}");
-        assert_eq!(out, if question == "live" { "ok\n" } else { "default: ready (waiting)\n" });
+        assert_eq!(
+            out,
+            if question == "live" {
+                "ok\n"
+            } else {
+                "default: ready (waiting)\n"
+            }
+        );
     }
     // A daemon that listens everywhere is asked by loopback; this one listens there alone.
     let everywhere = format!("0.0.0.0:{}", address.port());
     assert_eq!(probe("live", &["--listen", &everywhere], &[]).await.0, 0);
 
-    platform.run("ALTER TABLE agents DISABLE TRIGGER agent_sync_insert").await;
-    eventually("it is not ready", async || get(address, "/readyz").await.1.contains("is disabled")).await;
+    platform
+        .run("ALTER TABLE agents DISABLE TRIGGER agent_sync_insert")
+        .await;
+    eventually("it is not ready", async || {
+        get(address, "/readyz").await.1.contains("is disabled")
+    })
+    .await;
     let (code, out, error) = probe("ready", &["--listen", &listen], &[]).await;
     assert_eq!((code, &*out), (1, ""));
     assert!(
-        error.contains("not ready (HTTP status 503)") && error.contains("agent_sync_insert is disabled"),
+        error.contains("not ready (HTTP status 503)")
+            && error.contains("agent_sync_insert is disabled"),
         "{error}"
     );
 
     assert!(daemon.terminate().await.success());
     let (code, out, error) = probe("live", &["--listen", &listen], &[]).await;
     assert_eq!((code, &*out), (69, ""), "{error}");
-    assert!(error.contains("cannot be asked at") && error.contains("try: "), "{error}");
+    assert!(
+        error.contains("cannot be asked at") && error.contains("try: "),
+        "{error}"
+    );
 
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (code, _, error) = probe("live", &["--listen", &silent.local_addr().unwrap().to_string()], &[]).await;
+    let (code, _, error) = probe(
+        "live",
+        &["--listen", &silent.local_addr().unwrap().to_string()],
+        &[],
+    )
+    .await;
     assert_eq!(code, 69, "{error}");
     for nowhere in ["off", "127.0.0.1:0"] {
         let (code, _, error) = probe("live", &[], &[(LISTEN, nowhere)]).await;
@@ -126,7 +177,8 @@ async fn s20_probe_asks_the_daemon_itself_whoever_has_taken_its_port() {
         for stream in impostor.incoming() {
             let mut stream = stream.unwrap();
             let _ = std::io::Read::read(&mut stream, &mut [0; 1024]);
-            let _ = std::io::Write::write_all(&mut stream, b"HTTP/1.0 503 No\r\n\r\nI hang, end me\n");
+            let _ =
+                std::io::Write::write_all(&mut stream, b"HTTP/1.0 503 No\r\n\r\nI hang, end me\n");
         }
     });
     let folder = tempfile::tempdir().unwrap();
@@ -137,28 +189,47 @@ async fn s20_probe_asks_the_daemon_itself_whoever_has_taken_its_port() {
     let mut daemon = Daemon::start(command);
     daemon.logged("cannot serve over HTTP").await;
     daemon.logged("caught up").await;
-    eventually("it is ready", async || probe("ready", &[], &settings).await.0 == 0).await;
-    assert_eq!(probe("live", &[], &settings).await, (0, "ok\n".to_owned(), String::new()));
+    eventually("it is ready", async || {
+        probe("ready", &[], &settings).await.0 == 0
+    })
+    .await;
+    assert_eq!(
+        probe("live", &[], &settings).await,
+        (0, "ok\n".to_owned(), String::new())
+    );
     // A daemon that stands still is found, whatever the impostor says.
     daemon.signal("STOP");
     let (code, _, error) = probe("live", &[], &settings).await;
-    assert!(code == 69 && error.contains("no answer within"), "{code}: {error}");
+    assert!(
+        code == 69 && error.contains("no answer within"),
+        "{code}: {error}"
+    );
     daemon.signal("CONT");
-    eventually("it goes on", async || probe("live", &[], &settings).await.0 == 0).await;
+    eventually("it goes on", async || {
+        probe("live", &[], &settings).await.0 == 0
+    })
+    .await;
     // And so is one that is gone.
     daemon.signal("KILL");
     daemon.ended().await;
     let (code, _, error) = probe("live", &[], &settings).await;
-    assert!(code == 69 && error.contains(&socket) && error.contains("Connection refused"), "{code}: {error}");
+    assert!(
+        code == 69 && error.contains(&socket) && error.contains("Connection refused"),
+        "{code}: {error}"
+    );
     // Where there is no socket, it says that it cannot tell whose answer it is.
     std::fs::remove_file(&socket).unwrap();
-    for (arguments, why) in
-        [(&[][..], "admin.sock: No such file"), (&["--listen", &listen], "named by --listen")]
-    {
+    for (arguments, why) in [
+        (&[][..], "admin.sock: No such file"),
+        (&["--listen", &listen], "named by --listen"),
+    ] {
         let (code, _, error) = probe("live", arguments, &settings).await;
         assert!(code == 1 && error.contains("I hang"), "{code}: {error}");
         let note = "whether it is the daemon's cannot be told without its Unix socket";
-        assert!(error.contains(note) && error.contains(why) && error.contains(&listen), "{error}");
+        assert!(
+            error.contains(note) && error.contains(why) && error.contains(&listen),
+            "{error}"
+        );
     }
 }
 
@@ -166,13 +237,18 @@ async fn s20_probe_asks_the_daemon_itself_whoever_has_taken_its_port() {
 #[tokio::test]
 async fn s20_neither_side_of_the_socket_trusts_another_user() {
     const NOBODY: u32 = 65_534;
-    let is_root = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()) == 0;
+    let is_root =
+        std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap()) == 0;
     if !is_root {
         return;
     }
     let platform = Platform::installed().await;
     let open = |folder: &tempfile::TempDir, mode| {
-        std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        std::fs::set_permissions(
+            folder.path(),
+            std::os::unix::fs::PermissionsExt::from_mode(mode),
+        )
+        .unwrap();
         folder.path().join("admin.sock").display().to_string()
     };
     // A daemon of another user, in a folder of root that everybody can write to.
@@ -183,7 +259,10 @@ async fn s20_neither_side_of_the_socket_trusts_another_user() {
     let daemon = Daemon::start(command);
     daemon.logged("serving the same at the Unix socket").await;
     let (code, _, error) = probe("live", &[], &[(SOCKET, &socket)]).await;
-    assert!(code == 69 && error.contains("a program of the user 65534 listens there"), "{code}: {error}");
+    assert!(
+        code == 69 && error.contains("a program of the user 65534 listens there"),
+        "{code}: {error}"
+    );
     drop(daemon);
     // A folder of another user.
     let folder = tempfile::tempdir().unwrap();
@@ -191,8 +270,16 @@ async fn s20_neither_side_of_the_socket_trusts_another_user() {
     std::os::unix::fs::chown(folder.path(), Some(NOBODY), None).unwrap();
     let mut command = platform.command(&["run"]);
     command.env(SOCKET, &socket);
-    let line = Daemon::start(command).logged("cannot serve at the Unix socket").await;
-    assert!(line["cause"].as_str().unwrap().contains("its directory belongs to the user 65534"), "{line}");
+    let line = Daemon::start(command)
+        .logged("cannot serve at the Unix socket")
+        .await;
+    assert!(
+        line["cause"]
+            .as_str()
+            .unwrap()
+            .contains("its directory belongs to the user 65534"),
+        "{line}"
+    );
 }
 
 #[tokio::test]
@@ -202,24 +289,40 @@ async fn s20_the_socket_is_there_without_a_port_and_moves_with_a_reload() {
     let file = folder.path().join("agent-sync.toml");
     let socket = |name: &str| folder.path().join(name).display().to_string();
     let write = |name: &str| {
-        std::fs::write(&file, format!("[admin]\nlisten = \"off\"\nsocket = {:?}", socket(name))).unwrap();
+        std::fs::write(
+            &file,
+            format!("[admin]\nlisten = \"off\"\nsocket = {:?}", socket(name)),
+        )
+        .unwrap();
     };
     write("first.sock");
     let mut command = platform.command(&["run"]);
-    command.env("AGENT_SYNC_CONFIG", &file).env(SOCKET, "").env(LISTEN, "");
+    command
+        .env("AGENT_SYNC_CONFIG", &file)
+        .env(SOCKET, "")
+        .env(LISTEN, "");
     let daemon = Daemon::start(command);
     let asks = async |name: &str| {
         let config = file.display().to_string();
         let socket = socket(name);
-        probe("live", &["--config", &config], &[(SOCKET, &socket)]).await.0
+        probe("live", &["--config", &config], &[(SOCKET, &socket)])
+            .await
+            .0
     };
     eventually("it answers", async || asks("first.sock").await == 0).await;
     write("second.sock");
     daemon.signal("HUP");
-    eventually("it answers elsewhere", async || asks("second.sock").await == 0).await;
+    eventually("it answers elsewhere", async || {
+        asks("second.sock").await == 0
+    })
+    .await;
     assert!(!std::path::Path::new(&socket("first.sock")).exists());
     // A folder that is not there is not worth a warning; a place that is taken is.
-    assert!(daemon.log().iter().all(|line| line["level"] != "WARN"), "{:?}", daemon.log());
+    assert!(
+        daemon.log().iter().all(|line| line["level"] != "WARN"),
+        "{:?}",
+        daemon.log()
+    );
     std::fs::write(socket("third.sock"), "a file of somebody").unwrap();
     write("third.sock");
     daemon.signal("HUP");
@@ -237,13 +340,23 @@ async fn a_port_that_is_taken_keeps_nobody_from_syncing_and_is_had_when_it_is_fr
     command.env("AGENT_SYNC__ADMIN__LISTEN", address.to_string());
     let daemon = Daemon::start(command);
     let line = daemon.logged("cannot serve over HTTP").await;
-    assert_eq!((&line["level"], &line["address"]), (&"ERROR".into(), &address.to_string().into()));
-    assert!(line["remedy"].as_str().unwrap().contains("admin.listen"), "{line}");
+    assert_eq!(
+        (&line["level"], &line["address"]),
+        (&"ERROR".into(), &address.to_string().into())
+    );
+    assert!(
+        line["remedy"].as_str().unwrap().contains("admin.listen"),
+        "{line}"
+    );
     platform.save("a", EXAMPLE).await;
     platform.becomes("a", EXPECTED).await;
     drop(taken);
     daemon.logged("serving /livez").await;
-    assert_eq!(daemon.lines("cannot serve over HTTP").len(), 1, "once, however often it is tried");
+    assert_eq!(
+        daemon.lines("cannot serve over HTTP").len(),
+        1,
+        "once, however often it is tried"
+    );
     assert_eq!(get(address, "/livez").await.0, 200);
 }
 
@@ -253,27 +366,44 @@ async fn i4_a_reload_serves_at_another_address_or_nowhere_and_disturbs_no_databa
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("agent-sync.toml");
     let write = |listen: &str| {
-        let text = format!("[admin]\nlisten = '{listen}'\n[databases.main]\nurl = '{}'\n", platform.url);
+        let text = format!(
+            "[admin]\nlisten = '{listen}'\n[databases.main]\nurl = '{}'\n",
+            platform.url
+        );
         std::fs::write(&path, text).unwrap();
     };
     write("127.0.0.1:0");
     let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
-    command.env_clear().env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1h").arg("run").arg("--config").arg(&path);
+    command
+        .env_clear()
+        .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1h")
+        .arg("run")
+        .arg("--config")
+        .arg(&path);
     let daemon = Daemon::spawn(command);
     daemon.logged("caught up").await;
     let first = address(&daemon).await;
     assert_eq!(get(first, "/livez").await.0, 200);
 
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     write(&free.to_string());
     daemon.signal("HUP");
     daemon.logged_times("serving /livez", 2).await;
     assert_eq!(get(free, "/livez").await.0, 200);
-    assert!(TcpStream::connect(first).await.is_err(), "the old one is closed");
+    assert!(
+        TcpStream::connect(first).await.is_err(),
+        "the old one is closed"
+    );
 
     write("off");
     daemon.signal("HUP");
-    eventually("nothing is served", async || TcpStream::connect(free).await.is_err()).await;
+    eventually("nothing is served", async || {
+        TcpStream::connect(free).await.is_err()
+    })
+    .await;
     assert_eq!(daemon.lines("connected and leading").len(), 1);
     assert_eq!(daemon.lines("stopped").len(), 0);
 }
@@ -287,19 +417,41 @@ async fn requests_that_are_not_understood_are_answered_with_what_is() {
         async move { raw(address, &request).await }
     };
     let answer = ask("POST /status HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0").await;
-    assert!(answer.starts_with("HTTP/1.1 405 ") && answer.contains("\r\nallow: GET, HEAD\r\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 405 ") && answer.contains("\r\nallow: GET, HEAD\r\n"),
+        "{answer}"
+    );
     let answer = ask("GET /nothing HTTP/1.1\r\nHost: localhost").await;
-    assert!(answer.starts_with("HTTP/1.1 404 ") && answer.contains("/readyz"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 404 ") && answer.contains("/readyz"),
+        "{answer}"
+    );
     let answer = ask("HEAD /metrics HTTP/1.1\r\nHost: localhost").await;
-    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\n"),
+        "{answer}"
+    );
     // A web site that gives its name this host's address (DNS rebinding) is not let to read.
     for path in ["/", "/status", "/metrics"] {
-        let answer = ask(&format!("GET {path} HTTP/1.1\r\nHost: evil.example:{}", address.port())).await;
-        assert!(answer.starts_with("HTTP/1.1 421 ") && !answer.contains("agent_sync_"), "{answer}");
+        let answer = ask(&format!(
+            "GET {path} HTTP/1.1\r\nHost: evil.example:{}",
+            address.port()
+        ))
+        .await;
+        assert!(
+            answer.starts_with("HTTP/1.1 421 ") && !answer.contains("agent_sync_"),
+            "{answer}"
+        );
     }
-    let answer =
-        ask(&format!("GET /livez HTTP/1.1\r\nHost: localhost\r\nX: {}", "x".repeat(1_000_000))).await;
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    let answer = ask(&format!(
+        "GET /livez HTTP/1.1\r\nHost: localhost\r\nX: {}",
+        "x".repeat(1_000_000)
+    ))
+    .await;
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 431 "),
+        "{answer}"
+    );
     let answer = ask("GET /livez HTTP/1.1\r\nHost: localhost").await;
     for header in [
         "content-type: text/plain; charset=utf-8",
@@ -314,7 +466,8 @@ async fn requests_that_are_not_understood_are_answered_with_what_is() {
 }
 
 #[tokio::test]
-async fn silent_clients_by_the_thousand_keep_nobody_from_being_served_and_no_agent_from_being_synced() {
+async fn silent_clients_by_the_thousand_keep_nobody_from_being_served_and_no_agent_from_being_synced()
+ {
     let platform = Platform::installed().await;
     let (daemon, address) = serving(&platform).await;
     platform.configure("a").await;
@@ -332,7 +485,10 @@ async fn silent_clients_by_the_thousand_keep_nobody_from_being_served_and_no_age
         }
     }
     let during = metric(address, "process_open_fds").await.unwrap();
-    assert!(during <= before + 70.0, "{before} files were open, and now {during}");
+    assert!(
+        during <= before + 70.0,
+        "{before} files were open, and now {during}"
+    );
     platform.save("a", EXAMPLE).await;
     platform.becomes("a", EXPECTED).await;
     drop(silent);

@@ -13,13 +13,21 @@ async fn g6_g7_each_kind_of_problem_is_counted_listed_and_over_when_it_is_mended
     let (_daemon, address) = serving(&platform).await;
     platform.configure("bad").await;
     platform.configure("refused").await;
-    platform.run("ALTER TABLE agent_configurations ADD CHECK (voice_id <> 'never')").await;
+    platform
+        .run("ALTER TABLE agent_configurations ADD CHECK (voice_id <> 'never')")
+        .await;
     platform.save("lonely", EXAMPLE).await;
     platform.save("bad", r#"{"temperature": 9}"#).await;
-    platform.save("refused", r#"{"provider":"openai","voice_id":"never"}"#).await;
+    platform
+        .save("refused", r#"{"provider":"openai","voice_id":"never"}"#)
+        .await;
 
     let series = |kind| format!("agent_sync_problems{{database=\"default\",kind=\"{kind}\"}}");
-    let kinds = [("lonely", "missing_configuration"), ("bad", "rejected"), ("refused", "failed")];
+    let kinds = [
+        ("lonely", "missing_configuration"),
+        ("bad", "rejected"),
+        ("refused", "failed"),
+    ];
     for (_, kind) in kinds {
         metric_becomes(address, &series(kind), 1.0).await;
     }
@@ -27,21 +35,43 @@ async fn g6_g7_each_kind_of_problem_is_counted_listed_and_over_when_it_is_mended
     let listed = database["problems"]["listed"].as_array().unwrap();
     for (slug, kind) in kinds {
         assert_eq!(database["problems"][kind], 1);
-        let problem = listed.iter().find(|problem| problem["slug"] == slug).unwrap();
+        let problem = listed
+            .iter()
+            .find(|problem| problem["slug"] == slug)
+            .unwrap();
         let (kept, detail) = platform.problem(slug).await.unwrap();
-        assert_eq!((problem["kind"].as_str(), problem["detail"].as_str()), (Some(&*kept), Some(&*detail)));
+        assert_eq!(
+            (problem["kind"].as_str(), problem["detail"].as_str()),
+            (Some(&*kept), Some(&*detail))
+        );
         assert_eq!(kept, kind);
         assert!(
             problem["remedy"].as_str().unwrap().len() > 20
                 && problem["since"].as_str().unwrap().ends_with('Z')
         );
         let outcome = |change: &&Value| change["slug"] == slug && change["outcome"] == kind;
-        assert!(database["changes"].as_array().unwrap().iter().any(|change| outcome(&change)), "{database}");
+        assert!(
+            database["changes"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|change| outcome(&change)),
+            "{database}"
+        );
     }
-    assert_eq!(listed.iter().find(|problem| problem["slug"] == "refused").unwrap()["sqlstate"], "23514");
+    assert_eq!(
+        listed
+            .iter()
+            .find(|problem| problem["slug"] == "refused")
+            .unwrap()["sqlstate"],
+        "23514"
+    );
     for (result, at_least) in [("missing", 1.0), ("rejected", 1.0), ("failed", 1.0)] {
         let series = format!("agent_sync_agents_total{{database=\"default\",result=\"{result}\"}}");
-        assert!(metric(address, &series).await.unwrap() >= at_least, "{result}");
+        assert!(
+            metric(address, &series).await.unwrap() >= at_least,
+            "{result}"
+        );
     }
     eventually("the neighbours go on, and nothing waits (G5)", async || {
         get(address, "/readyz").await == (200, "default: ready (waiting)\n".to_owned())
@@ -54,7 +84,10 @@ async fn g6_g7_each_kind_of_problem_is_counted_listed_and_over_when_it_is_mended
     for (_, kind) in kinds {
         metric_becomes(address, &series(kind), 0.0).await;
     }
-    assert_eq!(status(address).await["problems"]["listed"], serde_json::json!([]));
+    assert_eq!(
+        status(address).await["problems"]["listed"],
+        serde_json::json!([])
+    );
 }
 
 #[tokio::test]
@@ -64,10 +97,28 @@ async fn a_save_is_counted_with_its_latency_its_cause_and_its_columns_and_not_it
     platform.configure("a").await;
     platform.save("a", EXAMPLE).await;
     platform.becomes("a", EXPECTED).await;
-    metric_becomes(address, "agent_sync_agents_total{database=\"default\",result=\"synced\"}", 1.0).await;
-    let count = metric(address, "agent_sync_sync_latency_seconds_count{database=\"default\"}").await.unwrap();
-    let sum = metric(address, "agent_sync_sync_latency_seconds_sum{database=\"default\"}").await.unwrap();
-    assert!(count >= 1.0 && sum > 0.0 && sum / count < 10.0, "{sum} s for {count}");
+    metric_becomes(
+        address,
+        "agent_sync_agents_total{database=\"default\",result=\"synced\"}",
+        1.0,
+    )
+    .await;
+    let count = metric(
+        address,
+        "agent_sync_sync_latency_seconds_count{database=\"default\"}",
+    )
+    .await
+    .unwrap();
+    let sum = metric(
+        address,
+        "agent_sync_sync_latency_seconds_sum{database=\"default\"}",
+    )
+    .await
+    .unwrap();
+    assert!(
+        count >= 1.0 && sum > 0.0 && sum / count < 10.0,
+        "{sum} s for {count}"
+    );
     let bucket = "agent_sync_sync_latency_seconds_bucket{database=\"default\",le=\"+Inf\"}";
     assert_eq!(metric(address, bucket).await, Some(count));
     // The configuration's own row of the outbox may be taken a moment later.
@@ -75,19 +126,37 @@ async fn a_save_is_counted_with_its_latency_its_cause_and_its_columns_and_not_it
     let unchanged = "agent_sync_agents_total{database=\"default\",result=\"unchanged\"}";
     let before = metric(address, unchanged).await.unwrap_or_default();
     platform.run("NOTIFY agent_sync, 'a'").await;
-    let woken = |cause: &str| format!("agent_sync_wakeups_total{{database=\"default\",cause=\"{cause}\"}}");
+    let woken =
+        |cause: &str| format!("agent_sync_wakeups_total{{database=\"default\",cause=\"{cause}\"}}");
     metric_becomes(address, &woken("request"), 1.0).await;
     metric_becomes(address, unchanged, before + 1.0).await;
     assert!(metric(address, &woken("notification")).await.unwrap() >= 1.0);
-    eventually("a sweep is counted", async || metric(address, &woken("sweep")).await.unwrap() >= 1.0).await;
+    eventually("a sweep is counted", async || {
+        metric(address, &woken("sweep")).await.unwrap() >= 1.0
+    })
+    .await;
 
     let database = status(address).await;
     let change = &database["changes"][0];
-    assert_eq!((&change["slug"], &change["outcome"]), (&"a".into(), &"written".into()));
-    let columns =
-        ["agent_name", "system_prompt", "voice_id", "temperature", "provider_config", "voice_settings"];
+    assert_eq!(
+        (&change["slug"], &change["outcome"]),
+        (&"a".into(), &"written".into())
+    );
+    let columns = [
+        "agent_name",
+        "system_prompt",
+        "voice_id",
+        "temperature",
+        "provider_config",
+        "voice_settings",
+    ];
     assert_eq!(change["columns"], serde_json::json!(columns));
-    let minute = database["hour"].as_array().unwrap().iter().find(|minute| minute["synced"] == 1).unwrap();
+    let minute = database["hour"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|minute| minute["synced"] == 1)
+        .unwrap();
     assert!(minute["p99_seconds"].as_f64().unwrap() > 0.0);
 }
 
@@ -98,11 +167,17 @@ async fn the_backlog_of_a_daemon_that_is_kept_from_working_is_told_with_its_age(
     platform.configure("a").await;
     platform.drained().await;
     let holder = platform.connect().await;
-    holder.batch_execute("BEGIN; SELECT * FROM agent_configurations FOR UPDATE").await.unwrap();
+    holder
+        .batch_execute("BEGIN; SELECT * FROM agent_configurations FOR UPDATE")
+        .await
+        .unwrap();
     platform.save("a", EXAMPLE).await;
     metric_becomes(address, "agent_sync_outbox_rows{database=\"default\"}", 1.0).await;
     let oldest = "agent_sync_outbox_oldest_seconds{database=\"default\"}";
-    eventually("it grows old", async || metric(address, oldest).await.unwrap() > 0.5).await;
+    eventually("it grows old", async || {
+        metric(address, oldest).await.unwrap() > 0.5
+    })
+    .await;
     let busy = "agent_sync_wakeups_total{database=\"default\",cause=\"busy\"}";
     assert!(metric(address, busy).await.unwrap() >= 1.0);
     holder.batch_execute("ROLLBACK").await.unwrap();
@@ -117,39 +192,81 @@ async fn a_database_that_is_down_is_not_ready_says_why_and_how_long_and_comes_ba
     let (admin, _) = connect(&cluster().url("postgres")).await;
     let name = platform.name();
     let backends = format!(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'agent-sync/%' AND datname = '{name}'"
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE \
+        'agent-sync/%' AND datname = '{name}'"
     );
-    admin.batch_execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false")).await.unwrap();
+    admin
+        .batch_execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS false"))
+        .await
+        .unwrap();
     admin.batch_execute(&backends).await.unwrap();
-    eventually("it is not ready", async || get(address, "/readyz").await.0 == 503).await;
+    eventually("it is not ready", async || {
+        get(address, "/readyz").await.0 == 503
+    })
+    .await;
     eventually("the cause is told", async || {
-        get(address, "/readyz").await.1.contains("is not currently accepting connections")
+        get(address, "/readyz")
+            .await
+            .1
+            .contains("is not currently accepting connections")
     })
     .await;
     let (_, reason) = get(address, "/readyz").await;
     assert!(
-        reason.starts_with("default: not ready: database unavailable: ") && reason.contains("; try: "),
+        reason.starts_with("default: not ready: database unavailable: ")
+            && reason.contains("; try: "),
         "{reason}"
     );
-    assert_eq!(get(address, "/livez").await, (200, "ok\n".to_owned()), "trying again is progress");
+    assert_eq!(
+        get(address, "/livez").await,
+        (200, "ok\n".to_owned()),
+        "trying again is progress"
+    );
     for (series, expected) in [
         ("agent_sync_up{database=\"default\"}", Some(0.0)),
         ("agent_sync_ready{database=\"default\"}", Some(0.0)),
         ("agent_sync_leader{database=\"default\"}", Some(0.0)),
-        ("agent_sync_phase{database=\"default\",phase=\"lost\"}", Some(1.0)),
-        ("agent_sync_phase{database=\"default\",phase=\"waiting\"}", Some(0.0)),
+        (
+            "agent_sync_phase{database=\"default\",phase=\"lost\"}",
+            Some(1.0),
+        ),
+        (
+            "agent_sync_phase{database=\"default\",phase=\"waiting\"}",
+            Some(0.0),
+        ),
         ("agent_sync_outbox_rows{database=\"default\"}", None),
     ] {
         assert_eq!(metric(address, series).await, expected, "{series}");
     }
     let database = status(address).await;
     assert_eq!(database["phase"], "lost");
-    assert!(database["last_error"]["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty()));
+    assert!(
+        database["last_error"]["remedy"]
+            .as_str()
+            .is_some_and(|remedy| !remedy.is_empty())
+    );
 
-    admin.batch_execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await.unwrap();
-    eventually("it is ready again", async || get(address, "/readyz").await.0 == 200).await;
-    assert_eq!(metric(address, "agent_sync_reconnects_total{database=\"default\"}").await, Some(1.0));
-    assert!(metric(address, "agent_sync_outage_seconds_total{database=\"default\"}").await.unwrap() > 0.0);
+    admin
+        .batch_execute(&format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true"))
+        .await
+        .unwrap();
+    eventually("it is ready again", async || {
+        get(address, "/readyz").await.0 == 200
+    })
+    .await;
+    assert_eq!(
+        metric(address, "agent_sync_reconnects_total{database=\"default\"}").await,
+        Some(1.0)
+    );
+    assert!(
+        metric(
+            address,
+            "agent_sync_outage_seconds_total{database=\"default\"}"
+        )
+        .await
+        .unwrap()
+            > 0.0
+    );
 }
 
 #[tokio::test]
@@ -173,7 +290,10 @@ async fn a_server_that_hangs_makes_the_database_unready_and_not_the_daemon_dead(
     })
     .await;
     proxy.flow();
-    eventually("it is ready again", async || get(address, "/readyz").await.0 == 200).await;
+    eventually("it is ready again", async || {
+        get(address, "/readyz").await.0 == 200
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -182,18 +302,25 @@ async fn g1_a_broken_capture_is_not_ready_and_a_finding_until_it_is_mended() {
     let (_daemon, address) = serving(&platform).await;
     let findings = "agent_sync_findings{database=\"default\",misses_changes=\"true\"}";
     assert_eq!(metric(address, findings).await, Some(0.0));
-    platform.run("ALTER TABLE agents DISABLE TRIGGER agent_sync_update").await;
+    platform
+        .run("ALTER TABLE agents DISABLE TRIGGER agent_sync_update")
+        .await;
     metric_becomes(address, findings, 1.0).await;
-    // The tables have changed, so they are read again over a new connection, which catches up first.
-    let reason = "default: not ready: changes may be missed: the trigger \"public\".\"agents\".agent_sync_update is disabled; \
-         try: Run `agent-sync install` for this database.\n";
+    // The tables have changed, so they are read again over a new connection, which catches up
+    // first.
+    let reason = "default: not ready: changes may be missed: the trigger \
+        \"public\".\"agents\".agent_sync_update is disabled; try: Run `agent-sync install` for \
+        this database.\n";
     eventually("it says why it is not ready", async || {
         get(address, "/readyz").await == (503, reason.to_owned())
     })
     .await;
     platform.install();
     metric_becomes(address, findings, 0.0).await;
-    eventually("it is ready", async || get(address, "/readyz").await.0 == 200).await;
+    eventually("it is ready", async || {
+        get(address, "/readyz").await.0 == 200
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -203,20 +330,35 @@ async fn each_database_has_its_own_line_and_one_that_is_away_hides_no_other() {
     command
         .env_remove("DATABASE_URL")
         .env("AGENT_SYNC__DATABASES__HERE__URL", &platform.url)
-        .env("AGENT_SYNC__DATABASES__AWAY__URL", "postgres://nobody:hunter2@127.0.0.1:1/none");
+        .env(
+            "AGENT_SYNC__DATABASES__AWAY__URL",
+            "postgres://nobody:hunter2@127.0.0.1:1/none",
+        );
     let daemon = Daemon::start(command);
     daemon.logged("caught up").await;
     daemon.logged("database unavailable").await;
     let address = address(&daemon).await;
     eventually("the first is ready", async || {
-        get(address, "/readyz").await.1.contains("here: ready (waiting)")
+        get(address, "/readyz")
+            .await
+            .1
+            .contains("here: ready (waiting)")
     })
     .await;
     let (code, lines) = get(address, "/readyz").await;
     assert_eq!((code, lines.lines().count()), (503, 2), "{lines}");
-    assert!(lines.starts_with("away: not ready: database unavailable: "), "{lines}");
-    assert_eq!(metric(address, "agent_sync_up{database=\"here\"}").await, Some(1.0));
-    assert_eq!(metric(address, "agent_sync_up{database=\"away\"}").await, Some(0.0));
+    assert!(
+        lines.starts_with("away: not ready: database unavailable: "),
+        "{lines}"
+    );
+    assert_eq!(
+        metric(address, "agent_sync_up{database=\"here\"}").await,
+        Some(1.0)
+    );
+    assert_eq!(
+        metric(address, "agent_sync_up{database=\"away\"}").await,
+        Some(0.0)
+    );
 }
 
 #[tokio::test]
@@ -226,9 +368,18 @@ async fn a_standby_is_ready_and_tells_nothing_of_what_only_the_leader_knows() {
     let standby = Daemon::start(command(&platform));
     standby.logged("another daemon leads").await;
     let address = address(&standby).await;
-    assert_eq!(get(address, "/readyz").await, (200, "default: ready (standby)\n".to_owned()));
-    assert_eq!(metric(address, "agent_sync_leader{database=\"default\"}").await, Some(0.0));
-    assert_eq!(metric(address, "agent_sync_outbox_rows{database=\"default\"}").await, None);
+    assert_eq!(
+        get(address, "/readyz").await,
+        (200, "default: ready (standby)\n".to_owned())
+    );
+    assert_eq!(
+        metric(address, "agent_sync_leader{database=\"default\"}").await,
+        Some(0.0)
+    );
+    assert_eq!(
+        metric(address, "agent_sync_outbox_rows{database=\"default\"}").await,
+        None
+    );
     assert_eq!(status(address).await["outbox"], Value::Null);
     assert!(leader.terminate().await.success());
     metric_becomes(address, "agent_sync_leader{database=\"default\"}", 1.0).await;

@@ -1,12 +1,16 @@
-//! The cases of `tests/cases/mapping`: agent and configuration as a database gives them, and what is written.
+//! The cases of `tests/cases/mapping`: agent and configuration as a database gives them, and what
+//! is written.
 
-use agent_sync::mapping::{Agent, Changes, Configuration, NumberColumn, Plan, Rules, Targets, check, plan};
+use agent_sync::mapping::{
+    Agent, Changes, Configuration, NumberColumn, Plan, Rules, Targets, check, plan,
+};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    /// The target columns that exist (T3), for the cases that do not say; all, if the file does not say.
+    /// The target columns that exist (T3), for the cases that do not say; all, if the file does not
+    /// say.
     columns: Option<Vec<String>>,
     case: Vec<Case>,
 }
@@ -86,7 +90,10 @@ impl ConfigurationText {
         set(&mut self.voice_settings, changes.voice_settings.as_deref());
         set(&mut self.voice_id, changes.voice_id.as_deref());
         set(&mut self.temperature, changes.temperature.as_deref());
-        set(&mut self.provider_config, changes.provider_config.as_deref());
+        set(
+            &mut self.provider_config,
+            changes.provider_config.as_deref(),
+        );
     }
 }
 
@@ -101,10 +108,22 @@ impl Case {
     }
 
     fn targets(&self, of_file: Option<&Vec<String>>) -> Targets {
-        let Some(columns) = self.columns.as_ref().or(of_file) else { return Targets::all() };
-        let known =
-            ["agent_name", "system_prompt", "agent_image", "voice_settings", "voice_id", "temperature"];
-        assert!(columns.iter().all(|column| known.contains(&&**column)), "{}: {columns:?}", self.name);
+        let Some(columns) = self.columns.as_ref().or(of_file) else {
+            return Targets::all();
+        };
+        let known = [
+            "agent_name",
+            "system_prompt",
+            "agent_image",
+            "voice_settings",
+            "voice_id",
+            "temperature",
+        ];
+        assert!(
+            columns.iter().all(|column| known.contains(&&**column)),
+            "{}: {columns:?}",
+            self.name
+        );
         let has = |name: &str| columns.iter().any(|column| column == name);
         Targets {
             agent_name: has("agent_name"),
@@ -124,32 +143,47 @@ impl Case {
 
     /// What is wrong with the answer, if anything.
     fn fault(&self, targets: &Targets) -> Option<String> {
-        let own = self.rules.as_deref().map(|text| Rules::parse(text).unwrap());
+        let own = self
+            .rules
+            .as_deref()
+            .map(|text| Rules::parse(text).unwrap());
         let rules = own.as_ref().unwrap_or_else(|| Rules::embedded());
         let agent = self.agent();
-        let (changes, warnings, rejected) = match plan(rules, targets, &agent, &self.configuration.row()) {
-            Ok(Plan { changes, warnings }) => (ConfigurationText::of(&changes), warnings, Vec::new()),
-            Err(rejection) => (ConfigurationText::default(), Vec::new(), rejection.mistakes),
-        };
+        let (changes, warnings, rejected) =
+            match plan(rules, targets, &agent, &self.configuration.row()) {
+                Ok(Plan { changes, warnings }) => {
+                    (ConfigurationText::of(&changes), warnings, Vec::new())
+                }
+                Err(rejection) => (ConfigurationText::default(), Vec::new(), rejection.mistakes),
+            };
         let warnings: Vec<_> = warnings.iter().map(ToString::to_string).collect();
         let rejected: Vec<_> = rejected.iter().map(ToString::to_string).collect();
         if (&changes, &warnings, &rejected) != (&self.changes, &self.warnings, &self.rejected) {
             return Some(format!(
-                "expected {:#?}\nwarnings {:#?}\nrejected {:#?}\n\nfound {changes:#?}\nwarnings {warnings:#?}\nrejected {rejected:#?}",
+                "expected {:#?}\nwarnings {:#?}\nrejected {:#?}\n\nfound {changes:#?}\nwarnings \
+                {warnings:#?}\nrejected {rejected:#?}",
                 self.changes, self.warnings, self.rejected
             ));
         }
         // Every case is a case of M8, too.
         if rejected.is_empty() {
             let mut after = self.configuration.clone();
-            after.apply(&plan(rules, targets, &agent, &self.configuration.row()).unwrap().changes);
+            after.apply(
+                &plan(rules, targets, &agent, &self.configuration.row())
+                    .unwrap()
+                    .changes,
+            );
             if self.temperature.as_deref() == Some("numeric(3,1)") {
-                after.temperature =
-                    after.temperature.map(|text| format!("{:.1}", text.parse::<f64>().unwrap()));
+                after.temperature = after
+                    .temperature
+                    .map(|text| format!("{:.1}", text.parse::<f64>().unwrap()));
             }
             let again = plan(rules, targets, &agent, &after.row()).unwrap();
             if !again.changes.is_empty() {
-                return Some(format!("it is not in sync after it was written: {:#?}", again.changes));
+                return Some(format!(
+                    "it is not in sync after it was written: {:#?}",
+                    again.changes
+                ));
             }
         }
         None
@@ -160,60 +194,100 @@ impl Case {
 fn every_case_is_mapped_as_its_file_says() {
     let mut faults = Vec::new();
     let mut count = 0;
-    for (file, File { columns, case: cases }) in super::files::<File>("mapping") {
+    for (
+        file,
+        File {
+            columns,
+            case: cases,
+        },
+    ) in super::files::<File>("mapping")
+    {
         assert!(!cases.is_empty(), "no cases in {file}");
         for case in cases {
             count += 1;
             if let Some(fault) = case.fault(&case.targets(columns.as_ref())) {
-                faults.push(format!("--- {file}: {} ({})\n{fault}\n", case.name, case.contract));
+                faults.push(format!(
+                    "--- {file}: {} ({})\n{fault}\n",
+                    case.name, case.contract
+                ));
             }
         }
     }
-    assert!(faults.is_empty(), "{} of {count} cases failed\n{}", faults.len(), faults.join("\n"));
+    assert!(
+        faults.is_empty(),
+        "{} of {count} cases failed\n{}",
+        faults.len(),
+        faults.join("\n")
+    );
 }
 
 /// `{"a":{"a":…{}…}}`, `depth` objects deep.
 fn nested(key: &str, depth: usize) -> String {
-    format!("{}{{}}{}", format!("{{\"{key}\":").repeat(depth - 1), "}".repeat(depth - 1))
+    format!(
+        "{}{{}}{}",
+        format!("{{\"{key}\":").repeat(depth - 1),
+        "}".repeat(depth - 1)
+    )
 }
 
 #[test]
 fn nesting_is_read_down_to_a_limit_on_both_sides() {
     let map = |settings: &str, config: &str| {
-        let agent = Agent { voice_settings: Some(settings), ..Agent::default() };
-        let row = Configuration { provider_config: Some(config), ..Configuration::default() };
-        plan(Rules::embedded(), &Targets::all(), &agent, &row).map(|_| ()).map_err(|error| error.to_string())
+        let agent = Agent {
+            voice_settings: Some(settings),
+            ..Agent::default()
+        };
+        let row = Configuration {
+            provider_config: Some(config),
+            ..Configuration::default()
+        };
+        plan(Rules::embedded(), &Targets::all(), &agent, &row)
+            .map(|_| ())
+            .map_err(|error| error.to_string())
     };
     assert_eq!(map(&nested("a", 127), &nested("a", 127)), Ok(()));
     let expected = "voice_settings: expected nesting of at most 127 levels, found 128 levels\n\
-                    provider_config: expected nesting of at most 127 levels, found 100000 levels";
-    assert_eq!(map(&nested("a", 128), &nested("a", 100_000)), Err(expected.to_owned()));
+        provider_config: expected nesting of at most 127 levels, found 100000 levels";
+    assert_eq!(
+        map(&nested("a", 128), &nested("a", 100_000)),
+        Err(expected.to_owned())
+    );
 }
 
 #[test]
 fn a_value_is_not_written_so_deep_that_it_could_not_be_read_again() {
     let rules = "settings.temperature.type = 'number'\nsettings.deep.type = 'json'\n\
-                 x.provider_from = ['p']\nx.other.fields.y = 'deep'";
+        x.provider_from = ['p']\nx.other.fields.y = 'deep'";
     let rules = Rules::parse(rules).unwrap();
     let map = |depth: usize| {
         let settings = format!("{{\"p\":\"q\",\"deep\":{}}}", nested("a", depth));
-        let agent = Agent { voice_settings: Some(&settings), ..Agent::default() };
+        let agent = Agent {
+            voice_settings: Some(&settings),
+            ..Agent::default()
+        };
         let mut row = ConfigurationText::default();
         row.apply(&plan(&rules, &Targets::all(), &agent, &row.clone().row())?.changes);
         plan(&rules, &Targets::all(), &agent, &row.row()).map(|plan| plan.changes.is_empty())
     };
     assert_eq!(map(125), Ok(true));
-    let expected = "voice_settings.deep: expected JSON nested at most 125 levels deep, found 126 levels";
+    let expected =
+        "voice_settings.deep: expected JSON nested at most 125 levels deep, found 126 levels";
     assert_eq!(map(126).unwrap_err().to_string(), expected);
 }
 
 #[test]
 fn an_agent_without_a_configuration_is_checked_all_the_same() {
     let check = |settings| {
-        let agent = Agent { voice_settings: Some(settings), ..Agent::default() };
+        let agent = Agent {
+            voice_settings: Some(settings),
+            ..Agent::default()
+        };
         check(Rules::embedded(), &Targets::all(), &agent).map(|warnings| warnings.len())
     };
     assert_eq!(check(r#"{"provider":"acme"}"#), Ok(1));
     let rejection = check(r#"{"provider":"openai","voice_id":1}"#).unwrap_err();
-    assert_eq!(rejection.to_string(), "voice_settings.voice_id: expected text, found the number 1");
+    assert_eq!(
+        rejection.to_string(),
+        "voice_settings.voice_id: expected text, found the number 1"
+    );
 }

@@ -12,8 +12,13 @@ use serde::de::DeserializeOwned;
 
 /// Every case of every TOML file in a folder of `tests/cases`, with the name of the file.
 pub fn files<T: DeserializeOwned>(folder: &str) -> Vec<(String, T)> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases").join(folder);
-    let mut files: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/cases")
+        .join(folder);
+    let mut files: Vec<_> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.retain(|path| path.is_file());
     files.sort();
     assert!(!files.is_empty(), "no cases in {}", folder.display());

@@ -73,24 +73,52 @@ fn key() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A JSON column: an object more often than not, as it is or encoded as a string once or twice, or any text.
+/// A JSON column: an object more often than not, as it is or encoded as a string once or twice, or
+/// any text.
 fn column() -> impl Strategy<Value = String> {
-    let encoded =
-        (json(), 0_usize..4).prop_map(|(json, layers)| (0..layers).fold(json, |json, _| quote(&json)));
-    prop_oneof![3 => settings(), 3 => config(), 3 => encoded, 1 => ".{0,20}", 1 => "[\\[\\]{}\",:0-9 \\\\a]{0,20}"]
+    let encoded = (json(), 0_usize..4)
+        .prop_map(|(json, layers)| (0..layers).fold(json, |json, _| quote(&json)));
+    prop_oneof![3 => settings(), 3 => config(), 3 => encoded, 1 => ".{0,20}", 1 => "[\\[\\]{}\",:0-9 \
+        \\\\a]{0,20}"]
 }
 
 fn provider() -> impl Strategy<Value = String> {
-    let names = ["openai", "elevenlabs", "cartesia", "speechify", "livekit", "deepgram", "groq", "acme", ""];
+    let names = [
+        "openai",
+        "elevenlabs",
+        "cartesia",
+        "speechify",
+        "livekit",
+        "deepgram",
+        "groq",
+        "acme",
+        "",
+    ];
     prop::sample::select(names.to_vec()).prop_map(quote)
 }
 
 /// Settings that are right more often than not.
 fn settings() -> impl Strategy<Value = String> {
-    let text = || prop_oneof!["[a-z]{0,3}".prop_map(|text| quote(&text)), Just("null".to_owned())];
-    let fraction = || prop_oneof![Just("1.0".to_owned()), "0\\.[0-9]{1,25}", "\"0\\.[0-9]{1,25}\""];
-    let boolean =
-        || prop_oneof![Just("true".to_owned()), Just("\"false\"".to_owned()), Just("\"\"".to_owned())];
+    let text = || {
+        prop_oneof![
+            "[a-z]{0,3}".prop_map(|text| quote(&text)),
+            Just("null".to_owned())
+        ]
+    };
+    let fraction = || {
+        prop_oneof![
+            Just("1.0".to_owned()),
+            "0\\.[0-9]{1,25}",
+            "\"0\\.[0-9]{1,25}\""
+        ]
+    };
+    let boolean = || {
+        prop_oneof![
+            Just("true".to_owned()),
+            Just("\"false\"".to_owned()),
+            Just("\"\"".to_owned())
+        ]
+    };
     let member = prop_oneof![
         4 => (prop::sample::select(&["provider", "tts_provider", "llm_provider", "stt_provider"][..]), provider())
             .prop_map(|(key, value)| (key.to_owned(), value)),
@@ -102,7 +130,10 @@ fn settings() -> impl Strategy<Value = String> {
             .prop_map(|(key, value)| (key.to_owned(), value)),
     ];
     vec(member, 0..9).prop_map(|members| {
-        let members: Vec<_> = members.iter().map(|(key, value)| format!("{}:{value}", quote(key))).collect();
+        let members: Vec<_> = members
+            .iter()
+            .map(|(key, value)| format!("{}:{value}", quote(key)))
+            .collect();
         format!("{{{}}}", members.join(","))
     })
 }
@@ -113,7 +144,10 @@ fn config() -> impl Strategy<Value = String> {
         let fields = vec((key(), prop_oneof![json(), number(), provider()]), 0..5);
         (option::of(provider()), fields).prop_map(|(provider, fields)| {
             let provider = provider.map(|provider| ("\"provider\"".to_owned(), provider));
-            let fields = provider.into_iter().chain(fields).map(|(key, value)| format!("{key}:{value}"));
+            let fields = provider
+                .into_iter()
+                .chain(fields)
+                .map(|(key, value)| format!("{key}:{value}"));
             format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
         })
     };
@@ -122,7 +156,10 @@ fn config() -> impl Strategy<Value = String> {
         prop_oneof![4 => section(), 1 => json()],
     );
     vec(member, 0..5).prop_map(|members| {
-        let members: Vec<_> = members.iter().map(|(key, value)| format!("{}:{value}", quote(key))).collect();
+        let members: Vec<_> = members
+            .iter()
+            .map(|(key, value)| format!("{}:{value}", quote(key)))
+            .collect();
         format!("{{{}}}", members.join(","))
     })
 }
@@ -136,28 +173,43 @@ fn configuration() -> impl Strategy<Value = ConfigurationText> {
         option::of(prop_oneof![3 => config(), 1 => column()]),
         option::of(column()),
     )
-        .prop_map(|(agent_name, voice_id, temperature, provider_config, voice_settings)| {
-            ConfigurationText {
-                agent_name,
-                voice_settings,
-                voice_id,
-                temperature,
-                provider_config,
-                ..ConfigurationText::default()
-            }
-        })
+        .prop_map(
+            |(agent_name, voice_id, temperature, provider_config, voice_settings)| {
+                ConfigurationText {
+                    agent_name,
+                    voice_settings,
+                    voice_id,
+                    temperature,
+                    provider_config,
+                    ..ConfigurationText::default()
+                }
+            },
+        )
 }
 
 fn agent<'a>(name: Option<&'a str>, settings: Option<&'a str>) -> Agent<'a> {
-    Agent { name, system_prompt: name, agent_image: None, voice_settings: settings }
+    Agent {
+        name,
+        system_prompt: name,
+        agent_image: None,
+        voice_settings: settings,
+    }
 }
 
 /// A section with its foreign members in between what is agent-sync's.
 fn around(members: &[(String, String)], own: &str) -> String {
-    let foreign: Vec<_> = members.iter().map(|(key, value)| format!("{}:{value}", quote(key))).collect();
+    let foreign: Vec<_> = members
+        .iter()
+        .map(|(key, value)| format!("{}:{value}", quote(key)))
+        .collect();
     let (before, after) = foreign.split_at(foreign.len() / 2);
     let own = (!own.is_empty()).then(|| own.to_owned());
-    let all: Vec<_> = before.iter().cloned().chain(own).chain(after.iter().cloned()).collect();
+    let all: Vec<_> = before
+        .iter()
+        .cloned()
+        .chain(own)
+        .chain(after.iter().cloned())
+        .collect();
     format!("{{{}}}", all.join(","))
 }
 
@@ -176,7 +228,8 @@ proptest! {
             row.apply(&first.changes);
             let second = plan(Rules::embedded(), &Targets::all(), &agent, &row.row());
             let second = second.map_err(|error| TestCaseError::fail(format!("{row:?}: {error}")))?;
-            prop_assert!(second.changes.is_empty(), "{:?} after {:?}", second.changes, first.changes);
+            prop_assert!(second.changes.is_empty(), "{:?} after \
+                {:?}", second.changes, first.changes);
             prop_assert_eq!(first.warnings, second.warnings);
         }
     }

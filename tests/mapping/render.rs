@@ -15,7 +15,11 @@ fn render(input: &[u8]) -> (i32, String, String) {
     child.stdin.take().unwrap().write_all(input).unwrap();
     let output = child.wait_with_output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
+    )
 }
 
 #[test]
@@ -25,16 +29,24 @@ fn the_worked_example_is_printed_to_the_letter() {
     let expected = format!(
         "{{\"voice_settings\":{settings},\"voice_id\":\"test-voice-123\",\"temperature\":0.9,\"provider_config\":{provider_config}}}\n"
     );
-    // An object, a string, and a string on several lines; without a configuration, with null, and with an empty one.
+    // An object, a string, and a string on several lines; without a configuration, with null, and
+    // with an empty one.
     let string = serde_json::to_string(settings).unwrap();
     let spread = settings.replace(',', " ,\n ");
     for (settings, rest) in [
         (settings, ""),
         (&string, r#","configuration":null"#),
-        (&spread, r#","configuration":{"provider_config":"{}","openai_api_key":{}},"more":1"#),
+        (
+            &spread,
+            r#","configuration":{"provider_config":"{}","openai_api_key":{}},"more":1"#,
+        ),
     ] {
-        let input = format!("{{\"agent\":{{\"slug\":\"ada\",\"voice_settings\":{settings}}}{rest}}}");
-        assert_eq!(render(input.as_bytes()), (0, expected.clone(), String::new()));
+        let input =
+            format!("{{\"agent\":{{\"slug\":\"ada\",\"voice_settings\":{settings}}}{rest}}}");
+        assert_eq!(
+            render(input.as_bytes()),
+            (0, expected.clone(), String::new())
+        );
     }
 }
 
@@ -46,14 +58,20 @@ fn columns_are_printed_in_the_order_of_the_contract() {
                   "agent_image": "i\n", "system_prompt": "p\"", "name": "n"}
     }"#;
     let expected = r#"{"agent_name":"n","system_prompt":"p\"","agent_image":"i\n","voice_settings":{"llm_provider":"groq","llm_model":"m","temperature":"1.50","voice_id":"v"},"voice_id":"v","temperature":1.50,"provider_config":{"llm":{"provider":"groq","n":1.00,"model":"m","temperature":1.50}}}"#;
-    assert_eq!(render(input.as_bytes()), (0, format!("{expected}\n"), String::new()));
+    assert_eq!(
+        render(input.as_bytes()),
+        (0, format!("{expected}\n"), String::new())
+    );
 }
 
 #[test]
 fn a_configuration_in_sync_gives_an_empty_object() {
     let input = r#"{"agent":{"name":"n","voice_settings":{"temperature":1.0}},
         "configuration":{"agent_name":"n","temperature":1,"voice_settings":"{\"temperature\":1}"}}"#;
-    assert_eq!(render(input.as_bytes()), (0, "{}\n".to_owned(), String::new()));
+    assert_eq!(
+        render(input.as_bytes()),
+        (0, "{}\n".to_owned(), String::new())
+    );
 }
 
 #[test]
@@ -66,8 +84,8 @@ fn warnings_go_to_standard_error() {
             "{\"voice_settings\":{\"provider\":\"acme\"},\"provider_config\":{\"tts\":{\"provider\":\"acme\"}}}\n"
         )
     );
-    let expected = "agent-sync: warning: tts: no rule for the provider \"acme\", so the rule for any other provider is used; \
-                    add [tts.providers.acme] to the rules\n";
+    let expected = "agent-sync: warning: tts: no rule for the provider \"acme\", so the rule for \
+        any other provider is used; add [tts.providers.acme] to the rules\n";
     assert_eq!(err, expected);
 }
 
@@ -85,28 +103,68 @@ fn a_rejected_agent_exits_1_with_all_reasons_on_standard_error() {
 
 #[test]
 fn malformed_input_exits_64_and_says_what_to_give() {
-    let shape =
-        "  try: give {\"agent\": {…}, \"configuration\": {…}}, with the columns of one row of each table\n";
+    let shape = "  try: give {\"agent\": {…}, \"configuration\": {…}}, with the columns of one row \
+        of each table\n";
     let wrong = "agent-sync: standard input has not the shape of an agent\n  because: ";
     for (input, expected) in [
-        ("", "agent-sync: standard input: expected JSON, found something else\n  because: EOF while parsing a value at line 1 column 0\n".to_owned()),
-        ("{\"agent\":", "agent-sync: standard input: expected JSON, found something else\n  because: EOF while parsing a value at line 1 column 9\n".to_owned()),
-        ("[1]", format!("{wrong}standard input: expected an object, found an array\n")),
-        ("{}", format!("{wrong}agent: expected an object, found nothing\n")),
-        ("{\"agent\":null}", format!("{wrong}agent: expected an object, found null\n")),
-        ("{\"agent\":{},\"configuration\":7}", format!("{wrong}configuration: expected an object, found the number 7\n")),
+        (
+            "",
+            "agent-sync: standard input: expected JSON, found something else\n  because: EOF \
+            while parsing a value at line 1 column 0\n"
+                .to_owned(),
+        ),
+        (
+            "{\"agent\":",
+            "agent-sync: standard input: expected JSON, found something else\n  \
+            because: EOF while parsing a value at line 1 column 9\n"
+                .to_owned(),
+        ),
+        (
+            "[1]",
+            format!("{wrong}standard input: expected an object, found an array\n"),
+        ),
+        (
+            "{}",
+            format!("{wrong}agent: expected an object, found nothing\n"),
+        ),
+        (
+            "{\"agent\":null}",
+            format!("{wrong}agent: expected an object, found null\n"),
+        ),
+        (
+            "{\"agent\":{},\"configuration\":7}",
+            format!(
+                "{wrong}configuration: expected an object, \
+                found the number 7\n"
+            ),
+        ),
         (
             "{\"agent\":{\"name\":5,\"system_prompt\":{}},\"configuration\":{\"temperature\":true,\"voice_id\":[]}}",
-            format!("{wrong}agent.name: expected text or null, found the number 5\n    \
+            format!(
+                "{wrong}agent.name: expected text or null, found the number 5\n    \
                 agent.system_prompt: expected text or null, found an object\n    \
                 configuration.voice_id: expected text or null, found an array\n    \
-                configuration.temperature: expected a number or null, found true\n"),
+                configuration.temperature: expected a number or null, found true\n"
+            ),
         ),
-        ("{\"agent\":{\"name\":\"\\ud800\"}}", format!("{wrong}agent.name: expected text or null, found a string\n")),
+        (
+            "{\"agent\":{\"name\":\"\\ud800\"}}",
+            format!(
+                "{wrong}agent.name: expected text or null, \
+                found a string\n"
+            ),
+        ),
     ] {
-        assert_eq!(render(input.as_bytes()), (64, String::new(), format!("{expected}{shape}")), "{input}");
+        assert_eq!(
+            render(input.as_bytes()),
+            (64, String::new(), format!("{expected}{shape}")),
+            "{input}"
+        );
     }
     let (code, out, err) = render(b"\"\xff\"");
     assert_eq!((code, &*out), (64, ""));
-    assert!(err.starts_with("agent-sync: standard input: expected UTF-8\n"), "{err}");
+    assert!(
+        err.starts_with("agent-sync: standard input: expected UTF-8\n"),
+        "{err}"
+    );
 }

@@ -1,4 +1,5 @@
-//! The cases of `tests/cases/mapping/rules_files`: rules files that are refused, with every mistake in its exact words (M9).
+//! The cases of `tests/cases/mapping/rules_files`: rules files that are refused, with every mistake
+//! in its exact words (M9).
 
 use agent_sync::mapping::Rules;
 use proptest::prelude::*;
@@ -25,13 +26,20 @@ fn every_bad_rules_file_is_refused_in_the_words_of_its_case() {
     let mut faults = Vec::new();
     for (file, File { case: cases }) in super::files::<File>("mapping/rules_files") {
         assert!(!cases.is_empty(), "no cases in {file}");
-        for Case { name, rules, mistakes } in cases {
+        for Case {
+            name,
+            rules,
+            mistakes,
+        } in cases
+        {
             let found = match Rules::parse(&rules) {
                 Ok(_) => Vec::new(),
                 Err(error) => error.to_string().lines().map(str::to_owned).collect(),
             };
             if found != mistakes {
-                faults.push(format!("--- {file}: {name}\nexpected {mistakes:#?}\nfound {found:#?}"));
+                faults.push(format!(
+                    "--- {file}: {name}\nexpected {mistakes:#?}\nfound {found:#?}"
+                ));
             }
         }
     }
@@ -45,8 +53,13 @@ fn the_embedded_rules_are_those_of_the_file_in_the_repository() {
 
 #[test]
 fn the_provider_that_the_file_adds_in_its_header_can_be_added_so() {
-    let (_, example) = EMBEDDED.split_once("which calls the voice \"speaker\":\n#\n").unwrap();
-    let example: Vec<_> = example.lines().map_while(|line| line.strip_prefix("#   ")).collect();
+    let (_, example) = EMBEDDED
+        .split_once("which calls the voice \"speaker\":\n#\n")
+        .unwrap();
+    let example: Vec<_> = example
+        .lines()
+        .map_while(|line| line.strip_prefix("#   "))
+        .collect();
     assert_eq!(example.first(), Some(&"[tts.providers.acme]"));
     Rules::parse(&format!("{EMBEDDED}\n{}", example.join("\n"))).unwrap();
 }
@@ -54,7 +67,10 @@ fn the_provider_that_the_file_adds_in_its_header_can_be_added_so() {
 #[test]
 fn a_file_of_no_sane_size_is_not_read() {
     let error = Rules::parse(&"#".repeat(300_000)).unwrap_err();
-    assert_eq!(error.to_string(), "line 1: expected at most 262144 bytes, found 300000 bytes");
+    assert_eq!(
+        error.to_string(),
+        "line 1: expected at most 262144 bytes, found 300000 bytes"
+    );
 }
 
 #[test]
@@ -62,8 +78,12 @@ fn a_mistake_names_its_line_and_column() {
     let error = Rules::parse(
         "settings.temperature.type = 'number'\r\nllm = { provider_from = ['ä'], 'é' = 1, x = 2 }",
     );
-    let places: Vec<_> =
-        error.unwrap_err().mistakes.iter().map(|mistake| (mistake.line, mistake.column)).collect();
+    let places: Vec<_> = error
+        .unwrap_err()
+        .mistakes
+        .iter()
+        .map(|mistake| (mistake.line, mistake.column))
+        .collect();
     assert_eq!(places, [(2, 32), (2, 41)]);
 }
 

@@ -1,5 +1,5 @@
-//! What may go wrong: sessions that end, statements that fail, notifications that get lost or were never called for, rows that
-//! others have locked, an outbox that others rewrite.
+//! What may go wrong: sessions that end, statements that fail, notifications that get lost or were
+//! never called for, rows that others have locked, an outbox that others rewrite.
 
 use super::notes::Note;
 use super::outbox::{PLACES, rewrite, take_out};
@@ -14,7 +14,10 @@ impl Model {
             let mut after = *state;
             after.crashes -= 1;
             let knows_all = daemon.knows_all && self.has(Fault::KnowsAllAfterReconnect);
-            after.daemons[index] = Daemon { knows_all, ..Daemon::STANDBY };
+            after.daemons[index] = Daemon {
+                knows_all,
+                ..Daemon::STANDBY
+            };
             next.push((Step::Crash(index), after));
         }
         if state.failures > 0 {
@@ -26,7 +29,11 @@ impl Model {
                 Phase::Begun => {
                     if daemon.idle == Idle::Try {
                         let trusted = self.has(Fault::TrustsLostAnswer);
-                        failed.lock = if trusted { SleeperLock::Held } else { SleeperLock::Unwanted };
+                        failed.lock = if trusted {
+                            SleeperLock::Held
+                        } else {
+                            SleeperLock::Unwanted
+                        };
                     }
                     after.daemons[index] = failed;
                     next.push((Step::ClaimFails(index), after));
@@ -36,7 +43,8 @@ impl Model {
                     next.push((Step::WriteFails(index), after));
                 }
                 Phase::Locked => {
-                    // The batch is undone, and its row taken out with a note of why; the pass goes on from where it was.
+                    // The batch is undone, and its row taken out with a note of why; the pass goes
+                    // on from where it was.
                     take_out(&mut after.outbox, daemon.rows);
                     after.set_aside |= daemon.slugs;
                     failed.took_any = true;
@@ -65,39 +73,67 @@ impl Model {
     pub(super) fn others(state: &State, next: &mut Vec<(Step, State)>) {
         let is_free = state.daemons.iter().all(|daemon| daemon.locked & 1 == 0);
         if state.edits > 0 && is_free && !state.is_edited {
-            next.push((Step::Edit, State { edits: state.edits - 1, is_edited: true, ..*state }));
+            next.push((
+                Step::Edit,
+                State {
+                    edits: state.edits - 1,
+                    is_edited: true,
+                    ..*state
+                },
+            ));
         }
         if state.is_edited {
-            let mut after = State { is_edited: false, ..*state };
+            let mut after = State {
+                is_edited: false,
+                ..*state
+            };
             after.touch(0);
             next.push((Step::EndEdit, after));
         }
         if state.strays > 0 {
             let end = (u8::BITS - Self::touched(state).leading_zeros()) as usize;
             for place in 0..PLACES.min(end + 1) {
-                let mut after = State { strays: state.strays - 1, ..*state };
+                let mut after = State {
+                    strays: state.strays - 1,
+                    ..*state
+                };
                 signal(&mut after, Note::change(place));
                 next.push((Step::Stray(place), after));
             }
         }
         let is_unlocked = !state.is_edited && state.daemons.iter().all(|daemon| daemon.locked == 0);
         if state.moves > 0 && is_unlocked {
-            let mut after = State { moves: state.moves - 1, ..*state };
-            for daemon in after.daemons.iter_mut().filter(|daemon| daemon.phase == Phase::HasReadLone) {
+            let mut after = State {
+                moves: state.moves - 1,
+                ..*state
+            };
+            for daemon in after
+                .daemons
+                .iter_mut()
+                .filter(|daemon| daemon.phase == Phase::HasReadLone)
+            {
                 daemon.is_moved ^= true;
             }
             if after.daemons != state.daemons {
                 next.push((Step::Move, after));
             }
         }
-        // Whoever rewrites a table waits until nobody else has it locked: neither a writer nor a batch.
+        // Whoever rewrites a table waits until nobody else has it locked: neither a writer nor a
+        // batch.
         let is_unlocked = state.writers.iter().all(|writer| !writer.has(SAVED))
             && state.daemons.iter().all(|daemon| daemon.rows == 0);
         if state.rewrites > 0 && is_unlocked {
             for (step, tidies) in [(Step::Rewrite, false), (Step::Tidy, true)] {
                 let outbox = rewrite(state.outbox, tidies);
                 if outbox != state.outbox {
-                    next.push((step, State { rewrites: state.rewrites - 1, outbox, ..*state }));
+                    next.push((
+                        step,
+                        State {
+                            rewrites: state.rewrites - 1,
+                            outbox,
+                            ..*state
+                        },
+                    ));
                 }
             }
         }

@@ -1,13 +1,16 @@
-//! Which states are alike, so that one of them stands for all: what can come of them differs in names alone.
+//! Which states are alike, so that one of them stands for all: what can come of them differs in
+//! names alone.
 //!
-//! Only the model as it is makes use of that; where something is done wrong, each story is told as it goes.
+//! Only the model as it is makes use of that; where something is done wrong, each story is told as
+//! it goes.
 //!
 //! - Daemons have no names, nor have writers that do the same.
-//! - A place in an inbox makes a difference only if the daemon might believe it when it looks: it rests and holds the
-//!   lock. What comes earlier has it give up the lock (`Wait`), and so is a wake-up.
-//! - Whose a row is that can be seen makes a difference only where the outbox may be rewritten: nobody but the leader
-//!   takes rows, so no other comes to stand at the place of one that it has read. Nor do places
-//!   that nobody thinks of: those behind them move up.
+//! - A place in an inbox makes a difference only if the daemon might believe it when it looks: it
+//!   rests and holds the lock. What comes earlier has it give up the lock (`Wait`), and so is a
+//!   wake-up.
+//! - Whose a row is that can be seen makes a difference only where the outbox may be rewritten:
+//!   nobody but the leader takes rows, so no other comes to stand at the place of one that it has
+//!   read. Nor do places that nobody thinks of: those behind them move up.
 
 use super::notes::Note;
 use super::outbox::Row;

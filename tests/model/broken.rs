@@ -1,6 +1,8 @@
-//! One thing after the other done wrong: the checker has to find out what comes of it, or it would not find anything.
+//! One thing after the other done wrong: the checker has to find out what comes of it, or it would
+//! not find anything.
 //!
-//! Each test expects the promise that is broken first, and the step that the story cannot do without.
+//! Each test expects the promise that is broken first, and the step that the story cannot do
+//! without.
 
 use super::explore::{TRAPPED, explore};
 use super::protocol::{ASLEEP, EDIT, LOST, MIXED, STALE};
@@ -21,21 +23,37 @@ const SMALL: Model = Model {
     fault: None,
 };
 
-/// Expects that this promise is broken, by a story with this step in it; and that without the fault all is well.
+/// Expects that this promise is broken, by a story with this step in it; and that without the fault
+/// all is well.
 fn breaks(fault: Fault, model: Model, promise: &str, step: &str) {
     let sound = explore(&model, 1_000_000).violation;
     assert!(sound.is_none(), "it is broken without the fault: {sound:?}");
-    let violation = explore(&Model { fault: Some(fault), ..model }, 1_000_000).violation;
+    let violation = explore(
+        &Model {
+            fault: Some(fault),
+            ..model
+        },
+        1_000_000,
+    )
+    .violation;
     let violation = violation.unwrap_or_else(|| panic!("{fault:?} is not noticed"));
     let story = violation.story.join("\n");
     assert_eq!(violation.promise, promise, "{story}");
-    assert!(violation.story.iter().any(|taken| taken == step), "{step} is not in the story:\n{story}");
+    assert!(
+        violation.story.iter().any(|taken| taken == step),
+        "{step} is not in the story:\n{story}"
+    );
     eprintln!("{fault:?}: {promise}\n{story}\n");
 }
 
 #[test]
 fn sleeping_without_a_second_pass_loses_a_wake_up() {
-    breaks(Fault::SleepsWithoutSecondPass, SMALL, ASLEEP, "Idle(0, Try)");
+    breaks(
+        Fault::SleepsWithoutSecondPass,
+        SMALL,
+        ASLEEP,
+        "Idle(0, Try)",
+    );
 }
 
 #[test]
@@ -61,7 +79,10 @@ fn listening_after_the_catch_up_loses_a_wake_up() {
 
 #[test]
 fn holding_a_lock_for_taken_after_an_error_loses_a_wake_up() {
-    let model = Model { failures: 1, ..SMALL };
+    let model = Model {
+        failures: 1,
+        ..SMALL
+    };
     breaks(Fault::TrustsLostAnswer, model, ASLEEP, "ClaimFails(0)");
 }
 
@@ -77,9 +98,22 @@ fn looking_without_sharing_the_lock_loses_a_wake_up() {
 
 #[test]
 fn remembering_a_look_across_a_rollback_to_a_savepoint_loses_a_wake_up() {
-    let bulk = Script { saves: 2, savepoints: 1, in_bulk: true, ..Script::NONE };
-    let model = Model { writers: [bulk, Script::NONE, Script::NONE], ..SMALL };
-    breaks(Fault::RemembersAcrossRollback, model, ASLEEP, "RollBackTo(0)");
+    let bulk = Script {
+        saves: 2,
+        savepoints: 1,
+        in_bulk: true,
+        ..Script::NONE
+    };
+    let model = Model {
+        writers: [bulk, Script::NONE, Script::NONE],
+        ..SMALL
+    };
+    breaks(
+        Fault::RemembersAcrossRollback,
+        model,
+        ASLEEP,
+        "RollBackTo(0)",
+    );
 }
 
 #[test]
@@ -89,12 +123,28 @@ fn a_database_that_unlocks_before_rows_are_visible_loses_a_wake_up() {
 
 #[test]
 fn two_leaders_overwrite_a_newer_value_with_a_stale_one() {
-    breaks(Fault::LeadsWithoutLock, Model { daemons: 2, ..SMALL }, STALE, "TryLead(1)");
+    breaks(
+        Fault::LeadsWithoutLock,
+        Model {
+            daemons: 2,
+            ..SMALL
+        },
+        STALE,
+        "TryLead(1)",
+    );
 }
 
 #[test]
 fn acknowledging_before_the_write_loses_a_change_in_a_crash() {
-    breaks(Fault::AcknowledgesBeforeWrite, Model { crashes: 1, ..SMALL }, LOST, "Crash(0)");
+    breaks(
+        Fault::AcknowledgesBeforeWrite,
+        Model {
+            crashes: 1,
+            ..SMALL
+        },
+        LOST,
+        "Crash(0)",
+    );
 }
 
 #[test]
@@ -104,22 +154,40 @@ fn reading_the_agents_before_the_outbox_loses_a_change() {
 
 #[test]
 fn a_lost_notification_is_a_trap_without_the_slow_sweep() {
-    breaks(Fault::NeverSweeps, Model { losses: 1, ..SMALL }, TRAPPED, "Lose(0)");
+    breaks(
+        Fault::NeverSweeps,
+        Model { losses: 1, ..SMALL },
+        TRAPPED,
+        "Lose(0)",
+    );
 }
 
 /// Saves both agents, one after the other.
-const BOTH: Script = Script { saves: 2, alternates: true, ..Script::NONE };
+const BOTH: Script = Script {
+    saves: 2,
+    alternates: true,
+    ..Script::NONE
+};
 
 #[test]
 fn a_second_append_that_does_not_notify_loses_a_wake_up() {
-    let model = Model { writers: [BOTH, Script::NONE, Script::NONE], ..SMALL };
+    let model = Model {
+        writers: [BOTH, Script::NONE, Script::NONE],
+        ..SMALL
+    };
     breaks(Fault::SecondAppendIsSilent, model, ASLEEP, "FinishLone(0)");
 }
 
 #[test]
 fn a_rename_that_names_one_of_its_places_loses_a_wake_up() {
-    let rename = Script { renames: true, ..Script::save(0) };
-    let model = Model { writers: [rename, Script::NONE, Script::NONE], ..SMALL };
+    let rename = Script {
+        renames: true,
+        ..Script::save(0)
+    };
+    let model = Model {
+        writers: [rename, Script::NONE, Script::NONE],
+        ..SMALL
+    };
     breaks(Fault::RenameNamesPlace, model, ASLEEP, "FinishLone(0)");
 }
 
@@ -131,30 +199,75 @@ fn an_inbox_in_which_one_place_hides_another_loses_a_wake_up() {
 #[test]
 fn going_the_short_way_without_knowing_all_loses_a_wake_up() {
     let writers = [Script::save(0), Script::save(1), Script::NONE];
-    breaks(Fault::GoesShortUnknowing, Model { writers, edits: 1, ..SMALL }, ASLEEP, "FinishLone(0)");
+    breaks(
+        Fault::GoesShortUnknowing,
+        Model {
+            writers,
+            edits: 1,
+            ..SMALL
+        },
+        ASLEEP,
+        "FinishLone(0)",
+    );
 }
 
 #[test]
 fn knowing_all_in_spite_of_rows_that_are_busy_loses_a_wake_up() {
     let writers = [Script::save(0), Script::save(1), Script::NONE];
-    breaks(Fault::KnowsAllDespiteBusy, Model { writers, edits: 1, ..SMALL }, ASLEEP, "FinishLone(0)");
+    breaks(
+        Fault::KnowsAllDespiteBusy,
+        Model {
+            writers,
+            edits: 1,
+            ..SMALL
+        },
+        ASLEEP,
+        "FinishLone(0)",
+    );
 }
 
 #[test]
 fn knowing_all_in_spite_of_a_retry_loses_a_wake_up() {
     let writers = [Script::save(0), Script::save(1), Script::NONE];
-    breaks(Fault::KnowsAllDespiteRetry, Model { writers, failures: 1, ..SMALL }, ASLEEP, "Retry(0)");
+    breaks(
+        Fault::KnowsAllDespiteRetry,
+        Model {
+            writers,
+            failures: 1,
+            ..SMALL
+        },
+        ASLEEP,
+        "Retry(0)",
+    );
 }
 
 #[test]
 fn sleeping_when_rows_were_put_into_the_outbox_to_be_tried_again_leaves_them_there() {
     let writers = [Script::save(0), Script::save(1), Script::NONE];
-    breaks(Fault::RestsAfterRetry, Model { writers, failures: 2, limit: 1, ..SMALL }, ASLEEP, "Retry(0)");
+    breaks(
+        Fault::RestsAfterRetry,
+        Model {
+            writers,
+            failures: 2,
+            limit: 1,
+            ..SMALL
+        },
+        ASLEEP,
+        "Retry(0)",
+    );
 }
 
 #[test]
 fn knowing_all_over_another_connection_loses_a_wake_up() {
-    breaks(Fault::KnowsAllAfterReconnect, Model { crashes: 1, ..SMALL }, ASLEEP, "Crash(0)");
+    breaks(
+        Fault::KnowsAllAfterReconnect,
+        Model {
+            crashes: 1,
+            ..SMALL
+        },
+        ASLEEP,
+        "Crash(0)",
+    );
 }
 
 #[test]
@@ -164,31 +277,66 @@ fn releasing_the_lock_for_a_lone_change_loses_a_wake_up() {
 
 #[test]
 fn believing_that_nothing_is_to_do_where_no_row_is_loses_a_wake_up() {
-    breaks(Fault::TrustsPlace, Model { rewrites: 1, ..SMALL }, ASLEEP, "ReadLone(0)");
+    breaks(
+        Fault::TrustsPlace,
+        Model {
+            rewrites: 1,
+            ..SMALL
+        },
+        ASLEEP,
+        "ReadLone(0)",
+    );
 }
 
 #[test]
 fn believing_that_a_lone_change_is_written_loses_a_wake_up() {
-    breaks(Fault::TrustsWrite, Model { edits: 1, ..SMALL }, ASLEEP, "FinishLone(0)");
+    breaks(
+        Fault::TrustsWrite,
+        Model { edits: 1, ..SMALL },
+        ASLEEP,
+        "FinishLone(0)",
+    );
 }
 
 #[test]
 fn writing_over_another_version_of_a_configuration_loses_an_edit() {
-    breaks(Fault::WritesAnyVersion, Model { edits: 1, ..SMALL }, EDIT, "EndEdit");
+    breaks(
+        Fault::WritesAnyVersion,
+        Model { edits: 1, ..SMALL },
+        EDIT,
+        "EndEdit",
+    );
 }
 
 #[test]
 fn taking_another_version_of_a_row_loses_a_change() {
-    breaks(Fault::TakesAnyVersion, Model { rewrites: 1, ..SMALL }, LOST, "Tidy");
+    breaks(
+        Fault::TakesAnyVersion,
+        Model {
+            rewrites: 1,
+            ..SMALL
+        },
+        LOST,
+        "Tidy",
+    );
 }
 
 #[test]
 fn taking_the_row_of_another_agent_loses_a_change() {
-    let model = Model { writers: [Script::save(0), BOTH, Script::NONE], rewrites: 1, ..SMALL };
+    let model = Model {
+        writers: [Script::save(0), BOTH, Script::NONE],
+        rewrites: 1,
+        ..SMALL
+    };
     breaks(Fault::TakesAnySlug, model, LOST, "FinishLone(0)");
 }
 
 #[test]
 fn writing_at_a_place_where_the_configuration_of_another_agent_stands_mixes_them_up() {
-    breaks(Fault::WritesAnyPlace, Model { moves: 1, ..SMALL }, MIXED, "Move");
+    breaks(
+        Fault::WritesAnyPlace,
+        Model { moves: 1, ..SMALL },
+        MIXED,
+        "Move",
+    );
 }

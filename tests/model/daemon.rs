@@ -1,4 +1,5 @@
-//! The steps of a daemon: its loop (`sync::attempt`), its drain (`sync::drain`), and what the server does for it.
+//! The steps of a daemon: its loop (`sync::attempt`), its drain (`sync::drain`), and what the
+//! server does for it.
 
 use super::notes::Note;
 use super::outbox::{PLACES, enqueue, take_out, visible};
@@ -51,9 +52,14 @@ impl Model {
             Phase::Begun | Phase::HasReadAgents => self.claim(state, index, &mut take),
             Phase::Claimed => take(Step::LockRows(index), &|state, daemon| {
                 // FOR NO KEY UPDATE SKIP LOCKED
-                let others = state.daemons.iter().enumerate().filter(|(other, _)| *other != index);
-                let taken =
-                    others.fold(u8::from(state.is_edited), |taken, (_, daemon)| taken | daemon.locked);
+                let others = state
+                    .daemons
+                    .iter()
+                    .enumerate()
+                    .filter(|(other, _)| *other != index);
+                let taken = others.fold(u8::from(state.is_edited), |taken, (_, daemon)| {
+                    taken | daemon.locked
+                });
                 daemon.locked = daemon.slugs & !taken;
                 daemon.busy |= daemon.slugs & taken != 0;
                 daemon.phase = Phase::Locked;
@@ -137,14 +143,17 @@ impl Model {
         }
     }
 
-    /// What the loop does with what it was asked (`attempt::Attempt::wait`), and whether that goes the short way.
+    /// What the loop does with what it was asked (`attempt::Attempt::wait`), and whether that goes
+    /// the short way.
     fn wake_up(&self, daemon: &mut Daemon) {
         daemon.told = daemon.news;
         if !self.has(Fault::TakesInboxAfterDrain) {
             daemon.news = Note::NONE;
         }
-        // What is known is known anew when the pass that follows is over, and nobody asks for it before.
-        let knows_all = std::mem::take(&mut daemon.knows_all) || self.has(Fault::GoesShortUnknowing);
+        // What is known is known anew when the pass that follows is over, and nobody asks for it
+        // before.
+        let knows_all =
+            std::mem::take(&mut daemon.knows_all) || self.has(Fault::GoesShortUnknowing);
         daemon.busy = false;
         if daemon.told.place().is_some() && knows_all && daemon.lock == SleeperLock::Held {
             daemon.phase = Phase::Told;
@@ -159,7 +168,9 @@ impl Model {
         match daemon.lock {
             SleeperLock::Unwanted => Idle::Release,
             SleeperLock::Held if daemon.took_any => Idle::Release,
-            SleeperLock::Wanted if daemon.from == 0 || self.has(Fault::TakesLockMidPass) => Idle::Try,
+            SleeperLock::Wanted if daemon.from == 0 || self.has(Fault::TakesLockMidPass) => {
+                Idle::Try
+            }
             _ => Idle::Keep,
         }
     }
@@ -179,7 +190,8 @@ impl Model {
         }
         take(Step::Claim(index), &|state, daemon| {
             let seen = visible(state.outbox);
-            let places = (usize::from(daemon.from)..PLACES).filter(|place| seen & (1 << place) != 0);
+            let places =
+                (usize::from(daemon.from)..PLACES).filter(|place| seen & (1 << place) != 0);
             for place in places.take(self.limit as usize) {
                 daemon.rows |= 1 << place;
                 daemon.slugs |= 1 << state.outbox[place].slug();
@@ -228,7 +240,11 @@ impl Model {
         match daemon.lock {
             SleeperLock::Wanted if !took_any => {
                 let sleeps = self.has(Fault::SleepsWithoutLock);
-                daemon.phase = if sleeps { Phase::Waiting } else { Phase::Polling };
+                daemon.phase = if sleeps {
+                    Phase::Waiting
+                } else {
+                    Phase::Polling
+                };
             }
             SleeperLock::Held => {
                 daemon.phase = Phase::Waiting;
@@ -254,10 +270,14 @@ fn retry(state: &mut State, due: u8) {
 /// The rows that a batch takes out of the outbox: those whose configurations it could lock.
 fn taken(state: &State, daemon: &Daemon) -> u8 {
     let is_taken = |place: &usize| daemon.locked & (1 << state.outbox[*place].slug()) != 0;
-    (0..PLACES).filter(is_taken).fold(0, |taken, place| taken | 1 << place) & daemon.rows
+    (0..PLACES)
+        .filter(is_taken)
+        .fold(0, |taken, place| taken | 1 << place)
+        & daemon.rows
 }
 
-/// Whether nobody is in the way of a daemon that wants the lock of the sleeper: another daemon, or a writer that shares it.
+/// Whether nobody is in the way of a daemon that wants the lock of the sleeper: another daemon, or
+/// a writer that shares it.
 fn can_sleep(state: &State) -> bool {
     state.daemons.iter().all(|daemon| !daemon.has_idle)
         && !state.writers.iter().any(|writer| writer.has(SHARES))

@@ -1,9 +1,12 @@
-//! The checker: every state that can be reached, breadth first, and from each the way back to where all is well.
+//! The checker: every state that can be reached, breadth first, and from each the way back to where
+//! all is well.
 //!
-//! What must never be is looked for in every state as it is reached, so that the story of a violation is as short as any. What
-//! must come to pass is then decided on the whole graph: from every state, one where all is well can be reached by steps that
-//! happen by themselves. In a finite graph that is the same as "it will, if every step that can be taken again and again is taken
-//! at last"; and it is right on graphs with cycles, where checkers that follow paths until a state is met again overlook traps.
+//! What must never be is looked for in every state as it is reached, so that the story of a
+//! violation is as short as any. What must come to pass is then decided on the whole graph: from
+//! every state, one where all is well can be reached by steps that happen by themselves. In a
+//! finite graph that is the same as "it will, if every step that can be taken again and again is
+//! taken at last"; and it is right on graphs with cycles, where checkers that follow paths until a
+//! state is met again overlook traps.
 //!
 //! States are kept whole, not as fingerprints, so none is taken for another.
 
@@ -58,7 +61,8 @@ pub const TRAPPED: &str = "what is saved is applied in the end";
 pub fn explore<S: System>(system: &S, most: usize) -> Explored {
     let mut seen = Seen::default();
     seen.insert(system.initial());
-    // For each state, the one that it was reached from; for the way back, every fair step from one to another.
+    // For each state, the one that it was reached from; for the way back, every fair step from one
+    // to another.
     let (mut from, mut level): (Vec<u32>, Vec<u16>) = (vec![0], vec![0]);
     let mut fair: Vec<(u32, u32)> = Vec::new();
     let (mut next, mut steps, mut at) = (Vec::new(), 0, 0);
@@ -86,10 +90,16 @@ pub fn explore<S: System>(system: &S, most: usize) -> Explored {
     if let Some(state) = trapped {
         return finding(system, &seen, &from, &level, steps, TRAPPED, state);
     }
-    Explored { states: at, steps, depth: usize::from(*level.last().unwrap_or(&0)), violation: None }
+    Explored {
+        states: at,
+        steps,
+        depth: usize::from(*level.last().unwrap_or(&0)),
+        violation: None,
+    }
 }
 
-/// The first state from which no fair steps lead to where all is well. `fair` has the steps backwards.
+/// The first state from which no fair steps lead to where all is well. `fair` has the steps
+/// backwards.
 fn trapped<S: System>(system: &S, states: &[S::State], fair: &mut [(u32, u32)]) -> Option<usize> {
     fair.sort_unstable();
     let mut can: Vec<bool> = states.iter().map(|state| system.is_well(state)).collect();
@@ -125,12 +135,19 @@ fn finding<S: System>(
     for pair in path.windows(2) {
         let mut next = Vec::new();
         system.steps(&seen.states[pair[0]], &mut next);
-        let taken = next.iter().find(|(_, state)| *state == seen.states[pair[1]]);
+        let taken = next
+            .iter()
+            .find(|(_, state)| *state == seen.states[pair[1]]);
         story.extend(taken.map(|(step, _)| format!("{step:?}")));
     }
     story.push(format!("{:?}", seen.states[end]));
     let depth = level.iter().copied().max().map_or(0, usize::from);
-    Explored { states: seen.states.len(), steps, depth, violation: Some(Violation { promise, story }) }
+    Explored {
+        states: seen.states.len(),
+        steps,
+        depth,
+        violation: Some(Violation { promise, story }),
+    }
 }
 
 /// The states in the order in which they were met, each once.
@@ -143,7 +160,11 @@ struct Seen<T> {
 
 impl<T> Default for Seen<T> {
     fn default() -> Self {
-        Self { states: Vec::new(), table: vec![0; 1 << 16], hasher: BuildHasherDefault::default() }
+        Self {
+            states: Vec::new(),
+            table: vec![0; 1 << 16],
+            hasher: BuildHasherDefault::default(),
+        }
     }
 }
 
@@ -226,7 +247,12 @@ mod tests {
         }
 
         fn steps(&self, state: &u8, next: &mut Vec<(bool, u8)>) {
-            next.extend(self.edges.iter().filter(|(from, _)| from == state).map(|(_, to)| (*to < 100, *to)));
+            next.extend(
+                self.edges
+                    .iter()
+                    .filter(|(from, _)| from == state)
+                    .map(|(_, to)| (*to < 100, *to)),
+            );
         }
 
         fn broken(&self, state: &u8) -> Option<&'static str> {
@@ -254,21 +280,33 @@ mod tests {
 
     #[test]
     fn a_cycle_that_cannot_be_left_is_one_though_it_can_be_avoided() {
-        assert_eq!(promise(&[(0, 9), (0, 1), (1, 2), (2, 1)]), Some((TRAPPED, 1)));
+        assert_eq!(
+            promise(&[(0, 9), (0, 1), (1, 2), (2, 1)]),
+            Some((TRAPPED, 1))
+        );
     }
 
     #[test]
     fn an_end_that_is_reached_by_two_ways_is_found() {
-        assert_eq!(promise(&[(0, 1), (0, 2), (1, 3), (2, 3), (3, 9), (3, 4)]), Some((TRAPPED, 3)));
+        assert_eq!(
+            promise(&[(0, 1), (0, 2), (1, 3), (2, 3), (3, 9), (3, 4)]),
+            Some((TRAPPED, 3))
+        );
     }
 
     #[test]
     fn a_way_out_that_only_a_crash_opens_is_none() {
-        assert_eq!(promise(&[(0, 9), (0, 1), (1, 100), (100, 9)]), Some((TRAPPED, 1)));
+        assert_eq!(
+            promise(&[(0, 9), (0, 1), (1, 100), (100, 9)]),
+            Some((TRAPPED, 1))
+        );
     }
 
     #[test]
     fn the_story_of_a_broken_promise_is_the_shortest() {
-        assert_eq!(promise(&[(0, 1), (1, 2), (2, 66), (0, 3), (3, 66), (66, 9)]), Some(("66", 2)));
+        assert_eq!(
+            promise(&[(0, 1), (1, 2), (2, 66), (0, 3), (3, 66), (66, 9)]),
+            Some(("66", 2))
+        );
     }
 }

@@ -4,7 +4,8 @@ use super::outbox::Row;
 use super::state::{Daemon, Fault, Model, Phase, SLUGS, SleeperLock, State, Step};
 
 impl Model {
-    /// What comes of a name that was taken from the inbox, when it may be believed: `drain::Drain::step`.
+    /// What comes of a name that was taken from the inbox, when it may be believed:
+    /// `drain::Drain::step`.
     pub(super) fn lone(
         &self,
         state: &State,
@@ -14,7 +15,8 @@ impl Model {
         let daemon = state.daemons[index];
         let place = daemon.told.place().expect("a place");
         match daemon.phase {
-            // One snapshot: the row at the place, its agent, and its configuration, of which nothing is locked.
+            // One snapshot: the row at the place, its agent, and its configuration, of which
+            // nothing is locked.
             Phase::Told => take(Step::ReadLone(index), &|state, daemon| {
                 if self.has(Fault::ReleasesLockForLone) {
                     (daemon.has_idle, daemon.lock) = (false, SleeperLock::Free);
@@ -33,15 +35,21 @@ impl Model {
                 daemon.is_intact = daemon.differs;
                 daemon.phase = Phase::HasReadLone;
             }),
-            // If there is something to write, it is held to the agent and the version of the configuration; and the row to its own.
+            // If there is something to write, it is held to the agent and the version of the
+            // configuration; and the row to its own.
             Phase::HasReadLone => take(Step::FinishLone(index), &|state, daemon| {
                 let slug = daemon.lone.slug();
                 let is_there = self.is_same(state.outbox[place], daemon.lone);
                 if daemon.differs {
-                    let others = state.daemons.iter().enumerate().filter(|(other, _)| *other != index);
-                    let is_locked = others.fold(state.is_edited && slug == 0, |locked, (_, other)| {
-                        locked || other.locked & (1 << slug) != 0
-                    });
+                    let others = state
+                        .daemons
+                        .iter()
+                        .enumerate()
+                        .filter(|(other, _)| *other != index);
+                    let is_locked = others
+                        .fold(state.is_edited && slug == 0, |locked, (_, other)| {
+                            locked || other.locked & (1 << slug) != 0
+                        });
                     let holds = daemon.is_intact || self.has(Fault::WritesAnyVersion);
                     let is_another = daemon.is_moved && !self.has(Fault::WritesAnyPlace);
                     if is_locked || !holds || is_another || !is_there {
@@ -61,11 +69,16 @@ impl Model {
         }
     }
 
-    /// The end of it: it is done, or believed to be, and all is known again; or it is left to an ordinary batch.
+    /// The end of it: it is done, or believed to be, and all is known again; or it is left to an
+    /// ordinary batch.
     fn end_lone(daemon: &mut Daemon, knows_all: bool) {
         daemon.forget_batch();
         daemon.knows_all = knows_all;
-        daemon.phase = if knows_all { Phase::Waiting } else { Phase::Draining };
+        daemon.phase = if knows_all {
+            Phase::Waiting
+        } else {
+            Phase::Draining
+        };
     }
 
     /// Whether it is the row that was read that stands at its place.
@@ -87,7 +100,11 @@ impl State {
     /// Somebody has written a configuration.
     pub(super) fn touch(&mut self, slug: usize) {
         debug_assert!(slug < SLUGS);
-        for daemon in self.daemons.iter_mut().filter(|daemon| daemon.lone.slug() == slug) {
+        for daemon in self
+            .daemons
+            .iter_mut()
+            .filter(|daemon| daemon.lone.slug() == slug)
+        {
             daemon.is_intact = false;
         }
     }

@@ -1,11 +1,14 @@
-//! The protocol of capture, sleeping consumer, leadership and batch (C6, G1, G2), checked in every order in which its steps can come.
+//! The protocol of capture, sleeping consumer, leadership and batch (C6, G1, G2), checked in every
+//! order in which its steps can come.
 //!
-//! - `protocol` is the model as a whole: what is taken for granted, and what is promised. `state` is what there is; the steps are those
-//!   of a `writer`, of a `daemon` and its `lone` changes, and of `adversity`. The `outbox` has rows, and `notes` are notifications.
+//! - `protocol` is the model as a whole: what is taken for granted, and what is promised. `state`
+//!   is what there is; the steps are those of a `writer`, of a `daemon` and its `lone` changes, and
+//!   of `adversity`. The `outbox` has rows, and `notes` are notifications.
 //! - `explore` is the checker, and `alike` says which states it need not tell apart.
 //! - `promises` checks the model as it is, at sizes that a run of the tests has time for.
 //! - `broken` does one thing after the other wrong, and expects the checker to find out.
-//! - `uncaptured` is a model of its own: how saves that were counted and not captured are made good.
+//! - `uncaptured` is a model of its own: how saves that were counted and not captured are made
+//!   good.
 
 mod adversity;
 mod alike;

@@ -1,4 +1,5 @@
-//! Notifications: what they say, those that are on their way, and the inbox in which they end (`session::Inbox`).
+//! Notifications: what they say, those that are on their way, and the inbox in which they end
+//! (`session::Inbox`).
 
 /// What a notification says, and what an inbox holds (`session::Asked`).
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -33,7 +34,8 @@ impl Note {
         self.0
     }
 
-    /// `Inbox::deliver` and `Inbox::deliver_change`: a place is kept only while it is all that has arrived.
+    /// `Inbox::deliver` and `Inbox::deliver_change`: a place is kept only while it is all that has
+    /// arrived.
     pub(super) fn deliver(&mut self, note: Self) {
         *self = if self.is_none() { note } else { Self::WAKE_UP };
     }
@@ -49,7 +51,8 @@ impl std::fmt::Debug for Note {
     }
 }
 
-/// Those on their way to one session, the first in the last three bits: they arrive in the order of the commits.
+/// Those on their way to one session, the first in the last three bits: they arrive in the order of
+/// the commits.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Notes(u32);
 
@@ -103,6 +106,10 @@ impl Notes {
 impl std::fmt::Debug for Notes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut notes = *self;
-        f.debug_list().entries(std::iter::from_fn(|| (!notes.is_empty()).then(|| notes.pop()))).finish()
+        f.debug_list()
+            .entries(std::iter::from_fn(|| {
+                (!notes.is_empty()).then(|| notes.pop())
+            }))
+            .finish()
     }
 }

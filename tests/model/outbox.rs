@@ -6,13 +6,15 @@ use super::state::{Model, State};
 /// How many places there are, for as many rows as are ever there at once.
 pub(super) const PLACES: usize = 6;
 
-/// Whose row it is that a daemon has put into the outbox itself; the other numbers are those of writers.
+/// Whose row it is that a daemon has put into the outbox itself; the other numbers are those of
+/// writers.
 const ENQUEUED: u8 = 3;
 
 /// How far a row has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stand {
-    /// It is as good as not there, but in the way: its writer may still roll back to a savepoint, or abort.
+    /// It is as good as not there, but in the way: its writer may still roll back to a savepoint,
+    /// or abort.
     Inner = 1,
     /// Its writer may still abort.
     Outer = 2,
@@ -59,12 +61,20 @@ impl Row {
             writer if writer == other => one,
             writer => writer,
         };
-        if self.is_none() { self } else { Self(self.0 & 7 | writer << 3) }
+        if self.is_none() {
+            self
+        } else {
+            Self(self.0 & 7 | writer << 3)
+        }
     }
 
     /// The same row, and nobody knows whose, if it can be seen.
     pub(super) fn anonymous(self) -> Self {
-        if self.is_visible() { Self(self.0 | ENQUEUED << 3) } else { self }
+        if self.is_visible() {
+            Self(self.0 | ENQUEUED << 3)
+        } else {
+            self
+        }
     }
 
     fn is(self, writer: usize, stand: Stand) -> bool {
@@ -77,7 +87,13 @@ impl std::fmt::Debug for Row {
         match self.0 & 3 {
             0 => write!(f, "-"),
             stand => {
-                write!(f, "{}{}of{}", self.slug(), ["", "??", "?", ""][usize::from(stand)], self.writer())
+                write!(
+                    f,
+                    "{}{}of{}",
+                    self.slug(),
+                    ["", "??", "?", ""][usize::from(stand)],
+                    self.writer()
+                )
             }
         }
     }
@@ -93,7 +109,9 @@ pub(super) fn visible(outbox: Outbox) -> u8 {
 
 /// The place of a writer's row, if it has one.
 pub(super) fn place_of(outbox: Outbox, writer: usize) -> Option<usize> {
-    outbox.iter().position(|row| !row.is_none() && usize::from(row.writer()) == writer)
+    outbox
+        .iter()
+        .position(|row| !row.is_none() && usize::from(row.writer()) == writer)
 }
 
 /// What becomes of a writer's rows that have come so far, and no further.
@@ -105,7 +123,10 @@ pub(super) fn turn(outbox: &mut Outbox, writer: usize, from: Stand, to: Option<S
 
 /// Puts a slug into the outbox, as a daemon does.
 pub(super) fn enqueue(outbox: &mut Outbox, slug: usize) {
-    let place = outbox.iter().position(|row| row.is_none()).expect("a free place");
+    let place = outbox
+        .iter()
+        .position(|row| row.is_none())
+        .expect("a free place");
     outbox[place] = Row::new(ENQUEUED, slug, Stand::Visible);
 }
 
@@ -118,11 +139,14 @@ pub(super) fn take_out(outbox: &mut Outbox, places: u8) {
     }
 }
 
-/// Somebody rewrites the table: the rows move to the front. With `tidies`, only the last row of a slug stays.
+/// Somebody rewrites the table: the rows move to the front. With `tidies`, only the last row of a
+/// slug stays.
 pub(super) fn rewrite(outbox: Outbox, tidies: bool) -> Outbox {
     let mut rewritten = Outbox::default();
     let is_last = |place: usize, row: Row| {
-        !outbox[place + 1..].iter().any(|other| !other.is_none() && other.slug() == row.slug())
+        !outbox[place + 1..]
+            .iter()
+            .any(|other| !other.is_none() && other.slug() == row.slug())
     };
     let rows = outbox.iter().enumerate().filter(|(_, row)| !row.is_none());
     let rows = rows.filter(|(place, row)| !tidies || is_last(*place, **row));
@@ -138,10 +162,15 @@ fn places(outbox: Outbox, are: impl Fn(Row) -> bool) -> u8 {
 }
 
 impl Model {
-    /// Where the next row may come to stand: at the first place that is free; and if somebody thinks of that, because it is told of or
-    /// was read, perhaps at the first one that nobody thinks of instead.
+    /// Where the next row may come to stand: at the first place that is free; and if somebody
+    /// thinks of that, because it is told of or was read, perhaps at the first one that nobody
+    /// thinks of instead.
     pub(super) fn free_places(state: &State) -> impl Iterator<Item = usize> {
-        let first = state.outbox.iter().position(|row| row.is_none()).expect("a free place");
+        let first = state
+            .outbox
+            .iter()
+            .position(|row| row.is_none())
+            .expect("a free place");
         let touched = Self::touched(state);
         let fresh = (first..PLACES).find(|place| touched & (1 << place) == 0);
         let fresh = fresh.filter(|fresh| touched & (1 << first) != 0 && *fresh != first);
@@ -157,7 +186,9 @@ impl Model {
             read | daemon.coming.places() | told(daemon.news) | told(daemon.told)
         });
         let writers = state.writers.iter().map(|writer| told(writer.names));
-        daemons.chain(writers).fold(taken, |touched, more| touched | more)
+        daemons
+            .chain(writers)
+            .fold(taken, |touched, more| touched | more)
     }
 
     /// The same state, without the places that nobody thinks of: those behind them move up.
@@ -181,7 +212,8 @@ impl Model {
             daemon.rows = set(daemon.rows);
             daemon.from = u8::try_from(before(usize::from(daemon.from))).unwrap();
             daemon.coming = daemon.coming.renamed(renamed);
-            (daemon.news, daemon.told) = (daemon.news.renamed(renamed), daemon.told.renamed(renamed));
+            (daemon.news, daemon.told) =
+                (daemon.news.renamed(renamed), daemon.told.renamed(renamed));
         }
         for writer in &mut state.writers {
             writer.names = writer.names.renamed(renamed);

@@ -1,6 +1,7 @@
 //! The model as it is: what is promised holds in every state, and comes to pass from every state.
 //!
-//! The tests are of sizes that every run has time for. `make model` adds the large one, and prints how much each has looked at.
+//! The tests are of sizes that every run has time for. `make model` adds the large one, and prints
+//! how much each has looked at.
 
 use std::time::Instant;
 
@@ -11,7 +12,11 @@ use super::state::{Fault, Model, Script};
 const MOST: usize = 40_000_000;
 
 /// A transaction that saves twice, and may think better of the first time or of the second.
-const HESITANT: Script = Script { saves: 2, savepoints: 1, ..Script::NONE };
+const HESITANT: Script = Script {
+    saves: 2,
+    savepoints: 1,
+    ..Script::NONE
+};
 
 /// Two daemons, of which one may crash once; three writers, of which two save the same agent.
 const MODEL: Model = Model {
@@ -56,86 +61,229 @@ fn g1_g2_c6_hold_with_batches_of_one_row() {
 
 #[test]
 fn g1_g2_c6_hold_with_takeovers() {
-    holds("takeovers", 1_000_000, Model { crashes: 3, ..MODEL });
+    holds(
+        "takeovers",
+        1_000_000,
+        Model {
+            crashes: 3,
+            ..MODEL
+        },
+    );
 }
 
 #[test]
 fn g1_g2_c6_hold_with_writers_in_bulk() {
-    let bulk = Script { slug: 1, in_bulk: true, ..HESITANT };
-    holds("bulk", 2_000_000, Model { writers: [Script::save(0), Script { slug: 0, ..bulk }, bulk], ..MODEL });
+    let bulk = Script {
+        slug: 1,
+        in_bulk: true,
+        ..HESITANT
+    };
+    holds(
+        "bulk",
+        2_000_000,
+        Model {
+            writers: [Script::save(0), Script { slug: 0, ..bulk }, bulk],
+            ..MODEL
+        },
+    );
 }
 
 #[test]
 fn g1_g2_c6_hold_with_batches_that_fail() {
     let writers = [Script::save(0), Script::save(0), Script::save(1)];
-    holds("failures", 500_000, Model { writers, limit: 1, failures: 2, ..MODEL });
-    holds("failures of batches", 300_000, Model { writers, failures: 2, ..MODEL });
+    holds(
+        "failures",
+        500_000,
+        Model {
+            writers,
+            limit: 1,
+            failures: 2,
+            ..MODEL
+        },
+    );
+    holds(
+        "failures of batches",
+        300_000,
+        Model {
+            writers,
+            failures: 2,
+            ..MODEL
+        },
+    );
 }
 
 #[test]
 fn g1_g2_c6_hold_with_configurations_that_others_have_locked() {
     let writers = [Script::save(0), Script::save(0), Script::save(1)];
-    holds("locked rows", 200_000, Model { writers, limit: 1, edits: 1, ..MODEL });
+    holds(
+        "locked rows",
+        200_000,
+        Model {
+            writers,
+            limit: 1,
+            edits: 1,
+            ..MODEL
+        },
+    );
 }
 
 #[test]
 fn g1_g2_hold_with_lost_notifications_and_a_slow_sweep() {
-    holds("lost notifications", 1_000_000, Model { limit: 1, losses: 1, ..MODEL });
+    holds(
+        "lost notifications",
+        1_000_000,
+        Model {
+            limit: 1,
+            losses: 1,
+            ..MODEL
+        },
+    );
 }
 
 /// Saves both agents, one after the other.
-const BOTH: Script = Script { saves: 2, alternates: true, ..Script::NONE };
+const BOTH: Script = Script {
+    saves: 2,
+    alternates: true,
+    ..Script::NONE
+};
 
 /// Is about both agents at once.
-const RENAME: Script = Script { renames: true, ..Script::save(0) };
+const RENAME: Script = Script {
+    renames: true,
+    ..Script::save(0)
+};
 
 #[test]
 fn g1_g2_c6_hold_with_transactions_that_append_more_than_one_row() {
     let writers = [BOTH, Script::save(0), Script::save(1)];
     holds("two appends", 300_000, Model { writers, ..MODEL });
-    holds("renames", 200_000, Model { writers: [BOTH, RENAME, Script::save(1)], ..MODEL });
+    holds(
+        "renames",
+        200_000,
+        Model {
+            writers: [BOTH, RENAME, Script::save(1)],
+            ..MODEL
+        },
+    );
 }
 
 #[test]
 fn g1_g2_c6_hold_with_places_that_nobody_has_appended_to() {
     let writers = [Script::save(0), Script::save(0), Script::save(1)];
-    holds("stray places", 2_000_000, Model { writers, strays: 2, ..MODEL });
+    holds(
+        "stray places",
+        2_000_000,
+        Model {
+            writers,
+            strays: 2,
+            ..MODEL
+        },
+    );
 }
 
 #[test]
 fn g1_g2_c6_hold_with_an_outbox_that_is_rewritten() {
     let writers = [Script::save(0), Script::save(0), BOTH];
-    holds("rewritten outbox", 300_000, Model { writers, rewrites: 1, ..MODEL });
+    holds(
+        "rewritten outbox",
+        300_000,
+        Model {
+            writers,
+            rewrites: 1,
+            ..MODEL
+        },
+    );
     let writers = [Script::save(0), Script::save(0), Script::save(1)];
-    holds("outbox rewritten twice", 1_000_000, Model { writers, rewrites: 2, strays: 1, ..MODEL });
+    holds(
+        "outbox rewritten twice",
+        1_000_000,
+        Model {
+            writers,
+            rewrites: 2,
+            strays: 1,
+            ..MODEL
+        },
+    );
 }
 
 #[test]
 fn g13_holds_with_configurations_that_are_rewritten() {
     let writers = [Script::save(0), Script::save(0), Script::save(1)];
-    holds("rewritten configurations", 50_000, Model { writers, moves: 2, ..MODEL });
-    holds("rewritten and edited", 300_000, Model { writers, moves: 1, edits: 1, rewrites: 1, ..MODEL });
+    holds(
+        "rewritten configurations",
+        50_000,
+        Model {
+            writers,
+            moves: 2,
+            ..MODEL
+        },
+    );
+    holds(
+        "rewritten and edited",
+        300_000,
+        Model {
+            writers,
+            moves: 1,
+            edits: 1,
+            rewrites: 1,
+            ..MODEL
+        },
+    );
 }
 
 #[test]
 fn g2_g4_hold_with_configurations_that_others_edit_and_statements_that_fail() {
     let writers = [Script::save(0), Script::save(0), Script::save(1)];
-    holds("edits", 1_000_000, Model { writers, edits: 2, failures: 1, ..MODEL });
+    holds(
+        "edits",
+        1_000_000,
+        Model {
+            writers,
+            edits: 2,
+            failures: 1,
+            ..MODEL
+        },
+    );
 }
 
 #[test]
 fn states_that_are_alike_come_to_the_same_when_they_are_told_apart() {
     let writers = [Script::save(0), Script::save(0), Script::NONE];
     for model in [
-        Model { limit: 1, failures: 1, ..MODEL },
-        Model { edits: 1, strays: 1, ..MODEL },
-        Model { losses: 1, rewrites: 1, ..MODEL },
+        Model {
+            limit: 1,
+            failures: 1,
+            ..MODEL
+        },
+        Model {
+            edits: 1,
+            strays: 1,
+            ..MODEL
+        },
+        Model {
+            losses: 1,
+            rewrites: 1,
+            ..MODEL
+        },
     ] {
         let model = Model { writers, ..model };
-        let apart = explore(&Model { fault: Some(Fault::TellsAllApart), ..model }, MOST);
+        let apart = explore(
+            &Model {
+                fault: Some(Fault::TellsAllApart),
+                ..model
+            },
+            MOST,
+        );
         let alike = explore(&model, MOST);
-        assert!(apart.violation.is_none() && alike.violation.is_none(), "{apart:?} {alike:?}");
-        assert!(apart.states > alike.states, "nothing stands for anything else: {}", apart.states);
+        assert!(
+            apart.violation.is_none() && alike.violation.is_none(),
+            "{apart:?} {alike:?}"
+        );
+        assert!(
+            apart.states > alike.states,
+            "nothing stands for anything else: {}",
+            apart.states
+        );
     }
 }
 
@@ -143,15 +291,44 @@ fn states_that_are_alike_come_to_the_same_when_they_are_told_apart() {
 #[ignore = "takes minutes: make model"]
 fn g1_g2_c6_hold_with_all_of_it_at_once() {
     let writers = [Script::save(0), Script::save(0), Script::save(1)];
-    let all = Model { writers, limit: 1, crashes: 2, failures: 1, edits: 1, losses: 1, ..MODEL };
+    let all = Model {
+        writers,
+        limit: 1,
+        crashes: 2,
+        failures: 1,
+        edits: 1,
+        losses: 1,
+        ..MODEL
+    };
     holds("all at once", 3_000_000, all);
-    let all = Model { writers, failures: 1, edits: 1, rewrites: 2, ..MODEL };
-    holds("all at once, with an outbox that is rewritten", 1_000_000, all);
+    let all = Model {
+        writers,
+        failures: 1,
+        edits: 1,
+        rewrites: 2,
+        ..MODEL
+    };
+    holds(
+        "all at once, with an outbox that is rewritten",
+        1_000_000,
+        all,
+    );
 }
 
 #[test]
 #[ignore = "takes minutes and 4 GB: make model"]
 fn g1_g2_c6_hold_with_three_writers_that_roll_back_to_savepoints_and_abort() {
-    let writers = [HESITANT, HESITANT, Script { slug: 1, ..HESITANT }];
-    holds("savepoints, three times", 20_000_000, Model { writers, ..MODEL });
+    let writers = [
+        HESITANT,
+        HESITANT,
+        Script {
+            slug: 1,
+            ..HESITANT
+        },
+    ];
+    holds(
+        "savepoints, three times",
+        20_000_000,
+        Model { writers, ..MODEL },
+    );
 }

@@ -21,7 +21,8 @@ pub struct Model {
     pub limit: u32,
     /// How often a session ends, whatever it is at.
     pub crashes: u8,
-    /// How often a claim or a write fails without the session ending; a batch of one row that fails is set aside.
+    /// How often a claim or a write fails without the session ending; a batch of one row that fails
+    /// is set aside.
     pub failures: u8,
     /// How often somebody else locks the configuration of the first agent, for as long as he likes.
     pub edits: u8,
@@ -31,7 +32,8 @@ pub struct Model {
     pub strays: u8,
     /// How often somebody rewrites the outbox, so that its rows stand at other places.
     pub rewrites: u8,
-    /// How often somebody rewrites the configurations: their rows keep their versions, which are one, and exchange their places.
+    /// How often somebody rewrites the configurations: their rows keep their versions, which are
+    /// one, and exchange their places.
     pub moves: u8,
     /// What is done otherwise than it should be.
     pub fault: Option<Fault>,
@@ -50,18 +52,29 @@ pub struct Script {
     pub alternates: bool,
     /// How many savepoints it sets.
     pub savepoints: u8,
-    /// Whether it has appended so much already that it looks for the sleeper only once (`agent_sync.appended`).
+    /// Whether it has appended so much already that it looks for the sleeper only once
+    /// (`agent_sync.appended`).
     pub in_bulk: bool,
 }
 
 impl Script {
     /// A transaction that does nothing.
-    pub const NONE: Self =
-        Self { slug: 0, saves: 0, renames: false, alternates: false, savepoints: 0, in_bulk: false };
+    pub const NONE: Self = Self {
+        slug: 0,
+        saves: 0,
+        renames: false,
+        alternates: false,
+        savepoints: 0,
+        in_bulk: false,
+    };
 
     /// One save of an agent.
     pub const fn save(slug: usize) -> Self {
-        Self { slug, saves: 1, ..Self::NONE }
+        Self {
+            slug,
+            saves: 1,
+            ..Self::NONE
+        }
     }
 
     /// The agents that the next save is about, as a set, if so many are left.
@@ -78,7 +91,8 @@ impl Script {
 pub enum Fault {
     /// None, and no state stands for another that is alike.
     TellsAllApart,
-    /// The daemon takes the lock of the sleeper and sleeps, without the pass over the outbox in between.
+    /// The daemon takes the lock of the sleeper and sleeps, without the pass over the outbox in
+    /// between.
     SleepsWithoutSecondPass,
     /// It goes to sleep without the lock when a writer is in the way of it.
     SleepsWithoutLock,
@@ -100,9 +114,11 @@ pub enum Fault {
     ReadsAgentsFirst,
     /// The trigger looks, and notifies at once, before it appends.
     NotifiesBeforeAppend,
-    /// The trigger lets go of the lock at once when it has seen that it can share it, and not with the transaction.
+    /// The trigger lets go of the lock at once when it has seen that it can share it, and not with
+    /// the transaction.
     OnlyPeeksAtLock,
-    /// What the trigger remembers of having looked survives a rollback to a savepoint; the lock and the notification do not.
+    /// What the trigger remembers of having looked survives a rollback to a savepoint; the lock and
+    /// the notification do not.
     RemembersAcrossRollback,
     /// The database releases the locks of a transaction before its rows can be seen.
     UnlocksBeforeVisible,
@@ -118,11 +134,13 @@ pub enum Fault {
     KnowsAllDespiteBusy,
     /// Rows are put into the outbox to be tried again, and all is held to be known as before.
     KnowsAllDespiteRetry,
-    /// When a failure has been noted, rows that are due again are put into the outbox, and the daemon goes to sleep.
+    /// When a failure has been noted, rows that are due again are put into the outbox, and the
+    /// daemon goes to sleep.
     RestsAfterRetry,
     /// What was known is held to be so over another connection.
     KnowsAllAfterReconnect,
-    /// The lock of the sleeper is released on the short way, as it is for a batch, and the daemon goes back to sleep.
+    /// The lock of the sleeper is released on the short way, as it is for a batch, and the daemon
+    /// goes back to sleep.
     ReleasesLockForLone,
     /// Where no row is at the place that was named, all is held to be done.
     TrustsPlace,
@@ -134,7 +152,8 @@ pub enum Fault {
     TakesAnyVersion,
     /// Nor, if that is kept, to its slug.
     TakesAnySlug,
-    /// The write of a lone change is held to the place and version of a configuration, and not to its slug.
+    /// The write of a lone change is held to the place and version of a configuration, and not to
+    /// its slug.
     WritesAnyPlace,
 }
 
@@ -155,7 +174,8 @@ pub(super) const APPENDED: Level = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Stage {
     Open,
-    /// In the trigger, between the append and the look (or the other way round, if that is the fault).
+    /// In the trigger, between the append and the look (or the other way round, if that is the
+    /// fault).
     InTrigger,
     /// Its rows can be seen, or will be in this moment; it still has its locks.
     Committed,
@@ -174,8 +194,14 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) const DONE: Self =
-        Self { stage: Stage::Done, outer: 0, inner: None, saves: 0, savepoints: 0, names: Note::NONE };
+    pub(super) const DONE: Self = Self {
+        stage: Stage::Done,
+        outer: 0,
+        inner: None,
+        saves: 0,
+        savepoints: 0,
+        names: Note::NONE,
+    };
 
     pub(super) fn has(self, what: Level) -> bool {
         (self.outer | self.inner.unwrap_or(0)) & what != 0
@@ -183,7 +209,14 @@ impl Writer {
 
     /// All of it in a number.
     pub(super) fn bits(self) -> u32 {
-        let Self { stage, outer, inner, saves, savepoints, names } = self;
+        let Self {
+            stage,
+            outer,
+            inner,
+            saves,
+            savepoints,
+            names,
+        } = self;
         let rest = saves << 6 | savepoints << 4 | names.bits();
         u32::from_be_bytes([stage as u8, outer, inner.unwrap_or(255), rest])
     }
@@ -238,7 +271,8 @@ pub enum Idle {
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Daemon {
     pub(super) phase: Phase,
-    /// What the server knows of its session: that it has the leader's lock, listens, and has the lock of the sleeper.
+    /// What the server knows of its session: that it has the leader's lock, listens, and has the
+    /// lock of the sleeper.
     pub(super) leads: bool,
     pub(super) listens: bool,
     pub(super) has_idle: bool,
@@ -252,16 +286,17 @@ pub(super) struct Daemon {
     pub(super) took_any: bool,
     pub(super) busy: bool,
     pub(super) knows_all: bool,
-    /// The agents that were set aside since the daemon rested last (`Drain::take_set_aside`), as a set.
+    /// The agents that were set aside since the daemon rested last (`Drain::take_set_aside`), as a
+    /// set.
     pub(super) noted: u8,
-    /// The batch: the places it has read, which agents they are about, these as it has read them, and the configurations
-    /// it has locked.
+    /// The batch: the places it has read, which agents they are about, these as it has read them,
+    /// and the configurations it has locked.
     pub(super) rows: u8,
     pub(super) slugs: u8,
     pub(super) seen: [u8; SLUGS],
     pub(super) locked: u8,
-    /// The lone change: the place that was named, the row there, whether its configuration has to be written, and whether that is
-    /// still the version that was read.
+    /// The lone change: the place that was named, the row there, whether its configuration has to
+    /// be written, and whether that is still the version that was read.
     pub(super) told: Note,
     pub(super) lone: Row,
     pub(super) differs: bool,
@@ -298,11 +333,43 @@ impl Daemon {
 
     /// All of it in two numbers.
     pub(super) fn bits(self) -> [u64; 2] {
-        let Self { phase, lock, idle, from, rows, slugs, seen, locked, told, lone, coming, .. } = self;
-        let Self { leads, listens, has_idle, news, took_any, busy, .. } = self;
-        let Self { knows_all, noted, differs, is_intact, is_moved, .. } = self;
-        let flags = [leads, listens, has_idle, took_any, busy, knows_all, differs, is_intact];
-        let flags = flags.into_iter().fold(0, |flags, flag| flags << 1 | u8::from(flag));
+        let Self {
+            phase,
+            lock,
+            idle,
+            from,
+            rows,
+            slugs,
+            seen,
+            locked,
+            told,
+            lone,
+            coming,
+            ..
+        } = self;
+        let Self {
+            leads,
+            listens,
+            has_idle,
+            news,
+            took_any,
+            busy,
+            ..
+        } = self;
+        let Self {
+            knows_all,
+            noted,
+            differs,
+            is_intact,
+            is_moved,
+            ..
+        } = self;
+        let flags = [
+            leads, listens, has_idle, took_any, busy, knows_all, differs, is_intact,
+        ];
+        let flags = flags
+            .into_iter()
+            .fold(0, |flags, flag| flags << 1 | u8::from(flag));
         let parts = [
             phase as u8 | (lock as u8) << 4 | (idle as u8) << 6,
             from | news.bits() << 4,
@@ -322,7 +389,8 @@ impl Daemon {
 
     pub(super) fn forget_batch(&mut self) {
         (self.rows, self.slugs, self.seen, self.locked) = (0, 0, [0; SLUGS], 0);
-        (self.told, self.lone, self.differs, self.is_intact) = (Note::NONE, Row::NONE, false, false);
+        (self.told, self.lone, self.differs, self.is_intact) =
+            (Note::NONE, Row::NONE, false, false);
         (self.idle, self.is_moved) = (Idle::Keep, false);
     }
 
@@ -358,7 +426,8 @@ pub struct State {
     pub(super) is_mixed_up: bool,
 }
 
-/// Few large words are hashed sooner than many small ones. Two states of one hash are told apart all the same.
+/// Few large words are hashed sooner than many small ones. Two states of one hash are told apart
+/// all the same.
 impl Hash for State {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         for writer in self.writers {
@@ -369,20 +438,49 @@ impl Hash for State {
             hasher.write_u64(one);
             hasher.write_u64(other);
         }
-        let Self { outbox, agents, configurations, set_aside, crashes, failures, edits, losses, .. } = *self;
-        let Self { is_edited, was_lost, went_stale, lost_edit, strays, rewrites, moves, is_mixed_up, .. } =
-            *self;
+        let Self {
+            outbox,
+            agents,
+            configurations,
+            set_aside,
+            crashes,
+            failures,
+            edits,
+            losses,
+            ..
+        } = *self;
+        let Self {
+            is_edited,
+            was_lost,
+            went_stale,
+            lost_edit,
+            strays,
+            rewrites,
+            moves,
+            is_mixed_up,
+            ..
+        } = *self;
         let flags = [is_edited, was_lost, went_stale, lost_edit, is_mixed_up];
-        let flags = flags.into_iter().fold(0, |flags, flag| flags << 1 | u8::from(flag));
+        let flags = flags
+            .into_iter()
+            .fold(0, |flags, flag| flags << 1 | u8::from(flag));
         hasher.write_u64(pack(&outbox.map(Row::bits)));
         let [a, b] = [0, 1].map(|slug: usize| agents[slug] | configurations[slug] << 4);
-        let left = [crashes | failures << 4, edits | losses << 4, strays | rewrites << 4];
-        hasher.write_u64(pack(&[a, b, set_aside, flags, left[0], left[1], left[2], moves]));
+        let left = [
+            crashes | failures << 4,
+            edits | losses << 4,
+            strays | rewrites << 4,
+        ];
+        hasher.write_u64(pack(&[
+            a, b, set_aside, flags, left[0], left[1], left[2], moves,
+        ]));
     }
 }
 
 fn pack(parts: &[u8]) -> u64 {
-    parts.iter().fold(0, |word, part| word << 8 | u64::from(*part))
+    parts
+        .iter()
+        .fold(0, |word, part| word << 8 | u64::from(*part))
 }
 
 /// Who does what.

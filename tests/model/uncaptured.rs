@@ -1,10 +1,13 @@
-//! How saves that could not be captured are made good (G1): a sequence counts them at once, and what they saved is visible later.
+//! How saves that could not be captured are made good (G1): a sequence counts them at once, and
+//! what they saved is visible later.
 //!
-//! Savers count, become visible or are rolled back, and release their locks. The daemon is `Attempt::make_good` in each of its sweeps:
-//! it reads the count, lists the holders of the locks, enqueues what is visible, and settles the count when none of
-//! those listed is left. The promise: a save that is settled was visible to a look at every agent.
+//! Savers count, become visible or are rolled back, and release their locks. The daemon is
+//! `Attempt::make_good` in each of its sweeps: it reads the count, lists the holders of the locks,
+//! enqueues what is visible, and settles the count when none of those listed is left. The promise:
+//! a save that is settled was visible to a look at every agent.
 //!
-//! Each fault is one step done wrong, among them the barrier by transaction numbers, which a quiet server defeats.
+//! Each fault is one step done wrong, among them the barrier by transaction numbers, which a quiet
+//! server defeats.
 
 use super::explore::{System, explore};
 
@@ -17,14 +20,15 @@ const SAVERS: usize = 3;
 /// What is done wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// The barrier is the last transaction that is over and one more, as `pg_snapshot_xmax` has it, and the oldest open transaction is
-    /// compared with it.
+    /// The barrier is the last transaction that is over and one more, as `pg_snapshot_xmax` has it,
+    /// and the oldest open transaction is compared with it.
     Numbers,
     /// The holders of the locks are listed before the count is read.
     LooksBeforeCount,
     /// What settles the count sees what was visible before the holders were listed.
     SnapshotBeforeLook,
-    /// Only those that hold a lock at the second look count, and not whether they were there at the first.
+    /// Only those that hold a lock at the second look count, and not whether they were there at the
+    /// first.
     ForgetsHolders,
 }
 
@@ -87,7 +91,10 @@ struct State {
 
 /// What happens.
 #[derive(Debug, Clone, Copy)]
-#[allow(dead_code, reason = "which saver it was stands in the story of a violation")]
+#[allow(
+    dead_code,
+    reason = "which saver it was stands in the story of a violation"
+)]
 enum Step {
     Save(usize),
     Commit(usize),
@@ -124,17 +131,25 @@ impl State {
 
     /// The last transaction that is over.
     fn last_over(&self) -> u8 {
-        let over = self
-            .savers
-            .iter()
-            .filter(|saver| matches!(saver.stage, Stage::Visible(_) | Stage::Over(_) | Stage::Undone));
+        let over = self.savers.iter().filter(|saver| {
+            matches!(
+                saver.stage,
+                Stage::Visible(_) | Stage::Over(_) | Stage::Undone
+            )
+        });
         over.map(|saver| saver.number).max().unwrap_or(0)
     }
 
     /// `pg_snapshot_xmin`: the oldest that is open, as far as the snapshot goes.
     fn oldest_open(&self) -> u8 {
-        let open = self.savers.iter().filter(|saver| matches!(saver.stage, Stage::Counted(_)));
-        open.map(|saver| saver.number).min().unwrap_or(u8::MAX).min(self.last_over() + 1)
+        let open = self
+            .savers
+            .iter()
+            .filter(|saver| matches!(saver.stage, Stage::Counted(_)));
+        open.map(|saver| saver.number)
+            .min()
+            .unwrap_or(u8::MAX)
+            .min(self.last_over() + 1)
     }
 
     fn barrier(&self, fault: Option<Fault>) -> Barrier {
@@ -147,7 +162,9 @@ impl State {
     /// Who of it is left.
     fn left(&self, barrier: Barrier, fault: Option<Fault>) -> Barrier {
         match barrier {
-            Barrier::Holders(_) if fault == Some(Fault::ForgetsHolders) => Barrier::Holders([false; SAVERS]),
+            Barrier::Holders(_) if fault == Some(Fault::ForgetsHolders) => {
+                Barrier::Holders([false; SAVERS])
+            }
             Barrier::Holders(mut savers) => {
                 for (saver, holds) in savers.iter_mut().zip(self.holders()) {
                     *saver &= holds;
@@ -177,8 +194,18 @@ impl System for Model {
     type Step = Step;
 
     fn initial(&self) -> State {
-        let saver = Saver { stage: Stage::Idle, number: 0, looked_at: false };
-        State { savers: [saver; SAVERS], counted: 0, seen: 0, begun: 0, daemon: Daemon::Rests(None) }
+        let saver = Saver {
+            stage: Stage::Idle,
+            number: 0,
+            looked_at: false,
+        };
+        State {
+            savers: [saver; SAVERS],
+            counted: 0,
+            seen: 0,
+            begun: 0,
+            daemon: Daemon::Rests(None),
+        }
     }
 
     fn steps(&self, state: &State, next: &mut Vec<(Step, State)>) {
@@ -196,11 +223,17 @@ impl System for Model {
                     after.savers[index].number = after.begun;
                 }),
                 Stage::Counted(count) => {
-                    go(Step::Commit(index), &|after| after.savers[index].stage = Stage::Visible(count));
-                    go(Step::Undo(index), &|after| after.savers[index].stage = Stage::Undone);
+                    go(Step::Commit(index), &|after| {
+                        after.savers[index].stage = Stage::Visible(count)
+                    });
+                    go(Step::Undo(index), &|after| {
+                        after.savers[index].stage = Stage::Undone
+                    });
                 }
                 Stage::Visible(count) => {
-                    go(Step::Release(index), &|after| after.savers[index].stage = Stage::Over(count));
+                    go(Step::Release(index), &|after| {
+                        after.savers[index].stage = Stage::Over(count)
+                    });
                 }
                 Stage::Over(_) | Stage::Undone => {}
             }
@@ -225,15 +258,20 @@ impl System for Model {
             }
             Daemon::Read(count, known, visible) => {
                 let (barrier, is_new) = match known {
-                    Some((before, barrier)) if before == count => (state.left(barrier, self.fault), false),
+                    Some((before, barrier)) if before == count => {
+                        (state.left(barrier, self.fault), false)
+                    }
                     _ => (state.barrier(self.fault), true),
                 };
                 after.daemon = Daemon::Listed(count, barrier, visible, is_new);
                 Step::List
             }
             Daemon::Listed(count, barrier, visible, is_new) => {
-                let visible =
-                    if self.fault == Some(Fault::SnapshotBeforeLook) { visible } else { state.visible() };
+                let visible = if self.fault == Some(Fault::SnapshotBeforeLook) {
+                    visible
+                } else {
+                    state.visible()
+                };
                 let open = state.is_open(barrier);
                 if is_new || !open {
                     after.look_at(visible);
@@ -260,7 +298,9 @@ impl System for Model {
 
     fn is_well(&self, state: &State) -> bool {
         let over = |saver: &Saver| matches!(saver.stage, Stage::Over(_) | Stage::Undone);
-        state.savers.iter().all(over) && state.seen == state.counted && state.daemon == Daemon::Rests(None)
+        state.savers.iter().all(over)
+            && state.seen == state.counted
+            && state.daemon == Daemon::Rests(None)
     }
 
     fn is_fair(&self, _: Step) -> bool {
@@ -272,20 +312,43 @@ impl System for Model {
 fn g1_a_save_that_was_counted_is_looked_at_after_it_is_visible() {
     let explored = explore(&Model { fault: None }, 10_000_000);
     assert!(explored.violation.is_none(), "{:#?}", explored.violation);
-    assert!(explored.states > 5_000, "{} states are too few to mean anything", explored.states);
+    assert!(
+        explored.states > 5_000,
+        "{} states are too few to mean anything",
+        explored.states
+    );
 }
 
 #[test]
 fn a_barrier_of_transaction_numbers_loses_a_save_on_a_quiet_server() {
-    let violation = explore(&Model { fault: Some(Fault::Numbers) }, 10_000_000).violation.unwrap();
+    let violation = explore(
+        &Model {
+            fault: Some(Fault::Numbers),
+        },
+        10_000_000,
+    )
+    .violation
+    .unwrap();
     assert_eq!(violation.promise, LOST);
-    let saves = violation.story.iter().filter(|step| step.starts_with("Save")).count();
-    assert_eq!(saves, 1, "one saver and nobody else is enough: {:#?}", violation.story);
+    let saves = violation
+        .story
+        .iter()
+        .filter(|step| step.starts_with("Save"))
+        .count();
+    assert_eq!(
+        saves, 1,
+        "one saver and nobody else is enough: {:#?}",
+        violation.story
+    );
 }
 
 #[test]
 fn each_step_that_is_out_of_order_loses_a_save() {
-    for fault in [Fault::LooksBeforeCount, Fault::SnapshotBeforeLook, Fault::ForgetsHolders] {
+    for fault in [
+        Fault::LooksBeforeCount,
+        Fault::SnapshotBeforeLook,
+        Fault::ForgetsHolders,
+    ] {
         let violation = explore(&Model { fault: Some(fault) }, 10_000_000).violation;
         let violation = violation.unwrap_or_else(|| panic!("{fault:?} is not noticed"));
         assert_eq!(violation.promise, LOST, "{fault:?}: {:#?}", violation.story);

@@ -1,10 +1,11 @@
-//! The steps of a writer: what `sql/attach.sql` does in its transaction, and what becomes of that at its end.
+//! The steps of a writer: what `sql/attach.sql` does in its transaction, and what becomes of that
+//! at its end.
 
 use super::notes::Note;
 use super::outbox::{Outbox, Row, Stand, place_of, turn};
 use super::state::{
-    APPENDED, Fault, LOOKED, Model, NAMES, NOTIFIES, SAVED, SHARES, SLUGS, Stage, State, Step, WRITERS,
-    Writer,
+    APPENDED, Fault, LOOKED, Model, NAMES, NOTIFIES, SAVED, SHARES, SLUGS, Stage, State, Step,
+    WRITERS, Writer,
 };
 
 impl Model {
@@ -98,11 +99,19 @@ impl Model {
                         || self.has(Fault::NotifiesBeforeAppend);
                     *writer.level() |= if notifies && !is_silent { NOTIFIES } else { 0 };
                 } else {
-                    *writer.level() |= if self.has(Fault::OnlyPeeksAtLock) { 0 } else { SHARES };
+                    *writer.level() |= if self.has(Fault::OnlyPeeksAtLock) {
+                        0
+                    } else {
+                        SHARES
+                    };
                 }
                 // What a transaction remembers makes a difference only where it saves again.
                 if writer.saves > 0 {
-                    *writer.level() |= if script.in_bulk { LOOKED | APPENDED } else { APPENDED };
+                    *writer.level() |= if script.in_bulk {
+                        LOOKED | APPENDED
+                    } else {
+                        APPENDED
+                    };
                 }
             }),
             Stage::Committed => take(Step::Settle(index), &|state, writer| {
@@ -126,21 +135,37 @@ impl Model {
         for slug in (0..SLUGS).filter(|slug| saved & (1 << slug) != 0) {
             state.agents[slug] += 1;
         }
-        turn(&mut state.outbox, writer, Stand::Inner, Some(Stand::Visible));
-        turn(&mut state.outbox, writer, Stand::Outer, Some(Stand::Visible));
+        turn(
+            &mut state.outbox,
+            writer,
+            Stand::Inner,
+            Some(Stand::Visible),
+        );
+        turn(
+            &mut state.outbox,
+            writer,
+            Stand::Outer,
+            Some(Stand::Visible),
+        );
     }
 }
 
 /// The agents that a writer has saved and not yet committed, as a set: those that it has rows for.
 fn saved(outbox: Outbox, writer: usize) -> u8 {
-    let rows = outbox.iter().filter(|row| !row.is_none() && !row.is_visible());
+    let rows = outbox
+        .iter()
+        .filter(|row| !row.is_none() && !row.is_visible());
     let rows = rows.filter(|row| usize::from(row.writer()) == writer);
     rows.fold(0, |slugs, row| slugs | 1 << row.slug())
 }
 
 /// Appends a row for each of these agents, the first at this place.
 fn append(state: &mut State, writer: Writer, index: usize, slugs: u8, mut place: usize) {
-    let stand = if writer.inner.is_some() { Stand::Inner } else { Stand::Outer };
+    let stand = if writer.inner.is_some() {
+        Stand::Inner
+    } else {
+        Stand::Outer
+    };
     for slug in (0..SLUGS).filter(|slug| slugs & (1 << slug) != 0) {
         while !state.outbox[place].is_none() {
             place += 1;

@@ -1,7 +1,8 @@
-//! The manifests, put together by kustomize and held to the schemas of Kubernetes, where both can be had.
+//! The manifests, put together by kustomize and held to the schemas of Kubernetes, where both can
+//! be had.
 //!
-//! `kubectl` (1.21 or later) puts them together; `kubernetes-validate`, a Python package that brings the schemas, checks them. CI makes
-//! it with `scripts/validators.sh`.
+//! `kubectl` (1.21 or later) puts them together; `kubernetes-validate`, a Python package that
+//! brings the schemas, checks them. CI makes it with `scripts/validators.sh`.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -11,7 +12,11 @@ use super::path;
 /// Where `scripts/validators.sh` puts it, or on the PATH.
 fn validator() -> PathBuf {
     let own = path("target/validators/bin/kubernetes-validate");
-    if own.exists() { own } else { "kubernetes-validate".into() }
+    if own.exists() {
+        own
+    } else {
+        "kubernetes-validate".into()
+    }
 }
 
 /// Runs a program, if there is one.
@@ -27,7 +32,9 @@ fn output(mut command: Command) -> Option<Output> {
 }
 
 fn text(output: &Output) -> String {
-    [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat()
+    [&output.stdout, &output.stderr]
+        .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        .concat()
 }
 
 /// What kustomize makes of a folder; nothing where it cannot be run.
@@ -55,25 +62,52 @@ fn validate(manifests: &str) -> Option<Output> {
 
 #[test]
 fn the_manifests_are_what_kubernetes_takes() {
-    for folder in ["packaging/kubernetes/standalone", "packaging/kubernetes/sidecar-example"] {
-        let Some(manifests) = built(folder) else { return };
-        let Some(output) = validate(&manifests) else { return };
-        assert!(output.status.success() && text(&output).contains("passed"), "{folder}: {}", text(&output));
+    for folder in [
+        "packaging/kubernetes/standalone",
+        "packaging/kubernetes/sidecar-example",
+    ] {
+        let Some(manifests) = built(folder) else {
+            return;
+        };
+        let Some(output) = validate(&manifests) else {
+            return;
+        };
+        assert!(
+            output.status.success() && text(&output).contains("passed"),
+            "{folder}: {}",
+            text(&output)
+        );
         assert!(manifests.contains("kind: NetworkPolicy"), "{folder}");
         let wrong = manifests.replace("livenessProbe:", "livelinessProbe:");
         assert_ne!(wrong, manifests);
         let output = validate(&wrong).unwrap();
-        assert!(!output.status.success(), "a mistake is noticed: {}", text(&output));
+        assert!(
+            !output.status.success(),
+            "a mistake is noticed: {}",
+            text(&output)
+        );
     }
 }
 
 #[test]
 fn the_component_puts_one_container_beside_the_database() {
-    let Some(manifests) = built("packaging/kubernetes/sidecar-example") else { return };
-    let (names, of_agent_sync) =
-        (manifests.matches("- name: postgres\n"), manifests.matches("image: localhost/agent-sync:latest"));
-    assert_eq!((names.count() > 0, of_agent_sync.count()), (true, 1), "{manifests}");
-    for line in ["runAsNonRoot: true", "readOnlyRootFilesystem: true", "allowPrivilegeEscalation: false"] {
+    let Some(manifests) = built("packaging/kubernetes/sidecar-example") else {
+        return;
+    };
+    let (names, of_agent_sync) = (
+        manifests.matches("- name: postgres\n"),
+        manifests.matches("image: localhost/agent-sync:latest"),
+    );
+    assert_eq!(
+        (names.count() > 0, of_agent_sync.count()),
+        (true, 1),
+        "{manifests}"
+    );
+    for line in [
+        "runAsNonRoot: true",
+        "readOnlyRootFilesystem: true",
+        "allowPrivilegeEscalation: false",
+    ] {
         assert!(manifests.contains(line), "{line}: {manifests}");
     }
 }

@@ -17,10 +17,16 @@ const DASHBOARD: &str = "packaging/grafana/agent-sync.json";
 /// The names of metrics in a text; those that a histogram is told by count as its own.
 fn named(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_lowercase() && c != '_');
-    let names = words.filter(|word| ["agent_sync_", "process_"].iter().any(|start| word.starts_with(start)));
+    let names = words.filter(|word| {
+        ["agent_sync_", "process_"]
+            .iter()
+            .any(|start| word.starts_with(start))
+    });
     names
         .map(|name| {
-            let part = ["_bucket", "_sum", "_count"].iter().find_map(|part| name.strip_suffix(part));
+            let part = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|part| name.strip_suffix(part));
             part.unwrap_or(name).to_owned()
         })
         .collect()
@@ -30,8 +36,13 @@ fn named(text: &str) -> BTreeSet<String> {
 fn queries(value: &Value) -> Vec<String> {
     match value {
         Value::Object(fields) => {
-            let own = fields.get("expr").and_then(Value::as_str).map(str::to_owned);
-            own.into_iter().chain(fields.values().flat_map(queries)).collect()
+            let own = fields
+                .get("expr")
+                .and_then(Value::as_str)
+                .map(str::to_owned);
+            own.into_iter()
+                .chain(fields.values().flat_map(queries))
+                .collect()
         }
         Value::Array(items) => items.iter().flat_map(queries).collect(),
         _ => Vec::new(),
@@ -51,7 +62,8 @@ fn the_metrics_reference_is_what_the_code_says() {
 }
 
 #[tokio::test]
-async fn every_metric_that_the_alerts_the_dashboard_and_the_reference_name_exists_in_a_real_scrape() {
+async fn every_metric_that_the_alerts_the_dashboard_and_the_reference_name_exists_in_a_real_scrape()
+{
     let platform = Platform::installed().await;
     let rules = tempfile::tempdir().unwrap();
     let file = rules.path().join("rules.toml");
@@ -63,16 +75,28 @@ async fn every_metric_that_the_alerts_the_dashboard_and_the_reference_name_exist
     daemon.logged("caught up").await;
     platform.configure("a").await;
     platform.save("a", EXAMPLE).await;
-    metric_becomes(address, "agent_sync_agents_total{database=\"default\",result=\"synced\"}", 1.0).await;
+    metric_becomes(
+        address,
+        "agent_sync_agents_total{database=\"default\",result=\"synced\"}",
+        1.0,
+    )
+    .await;
     // What differs is told after a change of the rules.
-    std::fs::write(&file, read("config/providers.toml").replace("nova-2", "nova-3")).unwrap();
+    std::fs::write(
+        &file,
+        read("config/providers.toml").replace("nova-2", "nova-3"),
+    )
+    .unwrap();
     daemon.signal("HUP");
     metric_becomes(address, "agent_sync_drifted{database=\"default\"}", 1.0).await;
     // What is waiting is told after the first look at it.
     metric_becomes(address, "agent_sync_outbox_rows{database=\"default\"}", 0.0).await;
     let scrape = get(address, "/metrics").await.1;
-    let samples: String =
-        scrape.lines().filter(|line| !line.starts_with('#')).flat_map(|line| [line, "\n"]).collect();
+    let samples: String = scrape
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .flat_map(|line| [line, "\n"])
+        .collect();
     let scraped = named(&samples);
     let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).unwrap();
     // In the rules, a name in a sentence has to exist as well.
@@ -83,14 +107,37 @@ async fn every_metric_that_the_alerts_the_dashboard_and_the_reference_name_exist
     ] {
         assert!(names.len() > 5, "{file}: {names:?}");
         let tables = ["agent_sync_problem".to_owned()];
-        let unknown: Vec<_> = names.difference(&scraped).filter(|name| !tables.contains(name)).collect();
-        assert!(unknown.is_empty(), "{file} names what no daemon tells: {unknown:?}");
+        let unknown: Vec<_> = names
+            .difference(&scraped)
+            .filter(|name| !tables.contains(name))
+            .collect();
+        assert!(
+            unknown.is_empty(),
+            "{file} names what no daemon tells: {unknown:?}"
+        );
     }
-    let told = |line: &&str| named(line).iter().next().is_some_and(|name| scraped.contains(name));
-    let types: Vec<_> = scrape.lines().filter(|line| line.starts_with("# TYPE")).collect();
-    assert_eq!(types.iter().filter(|line| !told(line)).collect::<Vec<_>>(), Vec::<&&str>::new());
-    let Some(output) = promtool(&["check", "metrics"], &scrape) else { return };
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told = |line: &&str| {
+        named(line)
+            .iter()
+            .next()
+            .is_some_and(|name| scraped.contains(name))
+    };
+    let types: Vec<_> = scrape
+        .lines()
+        .filter(|line| line.starts_with("# TYPE"))
+        .collect();
+    assert_eq!(
+        types.iter().filter(|line| !told(line)).collect::<Vec<_>>(),
+        Vec::<&&str>::new()
+    );
+    let Some(output) = promtool(&["check", "metrics"], &scrape) else {
+        return;
+    };
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 #[test]
@@ -101,36 +148,71 @@ fn the_alerts_fire_when_they_should_and_the_dashboard_asks_what_can_be_asked() {
     // Grafana puts its variables in; a recording rule is the only thing that promtool can check.
     let rules: Vec<_> = queries
         .iter()
-        .map(|query| query.replace("$__rate_interval", "5m").replace("$database", ".*"))
+        .map(|query| {
+            query
+                .replace("$__rate_interval", "5m")
+                .replace("$database", ".*")
+        })
         .map(|query| format!("      - {{ record: x, expr: {} }}\n", Value::from(query)))
         .collect();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("dashboard.yaml");
-    std::fs::write(&file, format!("groups:\n  - name: dashboard\n    rules:\n{}", rules.concat())).unwrap();
-    let (rules, tests) = (path(RULES), path("packaging/prometheus/agent-sync.rules.test.yaml"));
-    for (words, file) in
-        [(["check", "rules"], &rules), (["test", "rules"], &tests), (["check", "rules"], &file)]
-    {
-        let Some(output) = promtool(&[words[0], words[1], file.to_str().unwrap()], "") else { return };
-        let text =
-            [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    std::fs::write(
+        &file,
+        format!(
+            "groups:\n  - name: dashboard\n    rules:\n{}",
+            rules.concat()
+        ),
+    )
+    .unwrap();
+    let (rules, tests) = (
+        path(RULES),
+        path("packaging/prometheus/agent-sync.rules.test.yaml"),
+    );
+    for (words, file) in [
+        (["check", "rules"], &rules),
+        (["test", "rules"], &tests),
+        (["check", "rules"], &file),
+    ] {
+        let Some(output) = promtool(&[words[0], words[1], file.to_str().unwrap()], "") else {
+            return;
+        };
+        let text = [output.stdout, output.stderr]
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .concat();
         // That all recording rules have one name is a remark, and not a mistake.
         let remark = text.contains("duplicate rule(s) found") && !text.contains("FAILED");
-        assert!(output.status.success() || remark, "{words:?} {}: {text}", file.display());
+        assert!(
+            output.status.success() || remark,
+            "{words:?} {}: {text}",
+            file.display()
+        );
     }
 }
 
 /// Runs promtool, if there is one.
 fn promtool(arguments: &[&str], input: &str) -> Option<Output> {
     let mut command = Command::new("promtool");
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
-            eprintln!("skipped: promtool cannot be run ({error}); on Debian it is in the package prometheus");
+            eprintln!(
+                "skipped: promtool cannot be run ({error}); on Debian it is in the package \
+                prometheus"
+            );
             return None;
         }
     };
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
     Some(child.wait_with_output().unwrap())
 }

@@ -2,7 +2,8 @@
 //!
 //! - `metrics`: the metrics reference, the alert rules, the dashboard.
 //! - `kubernetes`: the manifests, against the schemas of Kubernetes.
-//! - `units`: what the unit files, the image and the package say of one another, and of the program.
+//! - `units`: what the unit files, the image and the package say of one another, and of the
+//!   program.
 
 mod kubernetes;
 mod metrics;

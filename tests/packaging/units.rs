@@ -1,4 +1,5 @@
-//! The unit files, the image and the package name things that there are, and agree with one another and with the program.
+//! The unit files, the image and the package name things that there are, and agree with one another
+//! and with the program.
 
 use agent_sync::exit::Exit;
 use agent_sync::settings::{Settings, Sources};
@@ -16,12 +17,23 @@ fn every_unit_waits_for_nobody_and_gives_up_only_where_a_restart_changes_nothing
     for name in UNITS {
         let unit = read(name);
         let usage = format!("RestartPreventExitStatus={}", Exit::Usage as u8);
-        for line in ["Restart=always", &usage, "StartLimitBurst=10", "WantedBy=multi-user.target"] {
+        for line in [
+            "Restart=always",
+            &usage,
+            "StartLimitBurst=10",
+            "WantedBy=multi-user.target",
+        ] {
             assert!(unit.lines().any(|own| own == line), "{name} says {line}");
         }
-        assert!(unit.contains("After=network-online.target postgresql.service"), "{name}");
+        assert!(
+            unit.contains("After=network-online.target postgresql.service"),
+            "{name}"
+        );
         for line in ["Requires=", "BindsTo=", "PartOf="] {
-            assert!(!unit.contains(line), "{name} must not depend on the database: {line}");
+            assert!(
+                !unit.contains(line),
+                "{name} must not depend on the database: {line}"
+            );
         }
         assert!(
             unit.contains("agent-sync config --check\nExecReload="),
@@ -32,10 +44,17 @@ fn every_unit_waits_for_nobody_and_gives_up_only_where_a_restart_changes_nothing
 
 #[test]
 fn i4_a_unit_waits_longer_for_the_end_than_the_daemon_does() {
-    let grace = Settings::load_from(&Sources::default()).unwrap().settings.shutdown.grace_period;
+    let grace = Settings::load_from(&Sources::default())
+        .unwrap()
+        .settings
+        .shutdown
+        .grace_period;
     for name in UNITS {
         let unit = read(name);
-        let line = unit.lines().find_map(|line| line.strip_prefix("TimeoutStopSec=")).unwrap();
+        let line = unit
+            .lines()
+            .find_map(|line| line.strip_prefix("TimeoutStopSec="))
+            .unwrap();
         assert!(line.parse::<u64>().unwrap() > grace.as_secs(), "{name}");
     }
 }
@@ -47,11 +66,16 @@ fn the_image_is_built_of_what_the_build_context_holds() {
         .lines()
         .filter_map(|line| line.strip_prefix("COPY "))
         .filter(|line| !line.starts_with("--from"));
-    let sources: Vec<_> = copied.flat_map(|line| line.split(' ').rev().skip(1).collect::<Vec<_>>()).collect();
+    let sources: Vec<_> = copied
+        .flat_map(|line| line.split(' ').rev().skip(1).collect::<Vec<_>>())
+        .collect();
     assert!(sources.len() >= 6, "{sources:?}");
     for source in sources {
         assert!(path(source).exists(), "{source}");
-        assert!(ignored.lines().any(|line| line == format!("!{source}")), "{source} is in the build context");
+        assert!(
+            ignored.lines().any(|line| line == format!("!{source}")),
+            "{source} is in the build context"
+        );
     }
     let version = format!("ARG VERSION={}", env!("CARGO_PKG_VERSION"));
     assert!(dockerfile.contains(&version), "{version}");
@@ -64,14 +88,32 @@ fn what_the_code_embeds_is_in_the_image() {
     let mut embedded = 0;
     while let Some(file) = files.pop() {
         if file.is_dir() {
-            files.extend(std::fs::read_dir(&file).unwrap().map(|entry| entry.unwrap().path()));
+            files.extend(
+                std::fs::read_dir(&file)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
             continue;
         }
         let text = String::from_utf8(std::fs::read(&file).unwrap()).unwrap();
-        for name in text.split("include_str!(\"").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+        for name in text
+            .split("include_str!(\"")
+            .skip(1)
+            .map(|rest| rest.split('"').next().unwrap())
+        {
             let target = file.parent().unwrap().join(name).canonicalize().unwrap();
-            let target = target.strip_prefix(path("").canonicalize().unwrap()).unwrap().to_owned();
-            let top = target.components().next().unwrap().as_os_str().to_str().unwrap().to_owned();
+            let target = target
+                .strip_prefix(path("").canonicalize().unwrap())
+                .unwrap()
+                .to_owned();
+            let top = target
+                .components()
+                .next()
+                .unwrap()
+                .as_os_str()
+                .to_str()
+                .unwrap()
+                .to_owned();
             assert!(
                 ignored.lines().any(|line| line == format!("!{top}")),
                 "{} needs {}",
@@ -87,26 +129,47 @@ fn what_the_code_embeds_is_in_the_image() {
 #[test]
 fn the_package_holds_files_that_there_are() {
     let manifest: toml::Table = toml::from_str(&read("Cargo.toml")).unwrap();
-    let assets = manifest["package"]["metadata"]["deb"]["assets"].as_array().unwrap();
+    let assets = manifest["package"]["metadata"]["deb"]["assets"]
+        .as_array()
+        .unwrap();
     assert!(assets.len() > 8);
     for asset in assets {
         let source = asset[0].as_str().unwrap();
         let made = source.starts_with("target/");
-        assert!(made || source.contains('*') || path(source).exists(), "{source}");
+        assert!(
+            made || source.contains('*') || path(source).exists(),
+            "{source}"
+        );
     }
 }
 
 #[test]
 fn s20_every_unit_gives_the_daemon_a_folder_for_its_socket() {
-    let socket = Settings::load_from(&Sources::default()).unwrap().settings.admin.socket;
+    let socket = Settings::load_from(&Sources::default())
+        .unwrap()
+        .settings
+        .admin
+        .socket;
     let folder = socket.parent().unwrap().to_str().unwrap();
     let name = folder.strip_prefix("/run/").unwrap();
     let tmpfs = format!("--tmpfs={folder}:size=64k,mode=1777");
     for (file, line) in [
-        ("packaging/agent-sync.service", format!("RuntimeDirectory={name}\nRuntimeDirectoryMode=0700\n")),
-        ("packaging/agent-sync.container", format!("PodmanArgs={tmpfs}\n")),
-        ("packaging/agent-sync-container.service", format!("{tmpfs} \\\n")),
-        ("packaging/compose.yaml", format!("tmpfs: [\"{folder}:size=64k,mode=1777\"]\n")),
+        (
+            "packaging/agent-sync.service",
+            format!("RuntimeDirectory={name}\nRuntimeDirectoryMode=0700\n"),
+        ),
+        (
+            "packaging/agent-sync.container",
+            format!("PodmanArgs={tmpfs}\n"),
+        ),
+        (
+            "packaging/agent-sync-container.service",
+            format!("{tmpfs} \\\n"),
+        ),
+        (
+            "packaging/compose.yaml",
+            format!("tmpfs: [\"{folder}:size=64k,mode=1777\"]\n"),
+        ),
     ] {
         assert!(read(file).contains(&line), "{file} says {line}");
     }
@@ -121,45 +184,83 @@ fn s24_grafana_has_no_default_password() {
         grafana.contains("GF_SECURITY_ADMIN_PASSWORD__FILE: /run/secrets/grafana_password\n"),
         "{grafana}"
     );
-    assert!(grafana.contains("secrets: [grafana_password]\n"), "{grafana}");
+    assert!(
+        grafana.contains("secrets: [grafana_password]\n"),
+        "{grafana}"
+    );
     let page = read("docs/deploy-compose.md");
-    assert!(page.contains("for name in postgres agent_sync grafana; do"), "the page makes each password");
+    assert!(
+        page.contains("for name in postgres agent_sync grafana; do"),
+        "the page makes each password"
+    );
 }
 
 #[test]
 fn s24_a_port_that_others_reach_has_a_network_policy() {
     for folder in ["standalone", "sidecar-example"] {
         let file = |name: &str| read(&format!("packaging/kubernetes/{folder}/{name}"));
-        assert!(file("kustomization.yaml").contains("\n  - networkpolicy.yaml\n"), "{folder}");
+        assert!(
+            file("kustomization.yaml").contains("\n  - networkpolicy.yaml\n"),
+            "{folder}"
+        );
         let policy = file("networkpolicy.yaml");
-        for line in ["kind: NetworkPolicy", "policyTypes: [Ingress]", "{ port: 9878, protocol: TCP }"] {
+        for line in [
+            "kind: NetworkPolicy",
+            "policyTypes: [Ingress]",
+            "{ port: 9878, protocol: TCP }",
+        ] {
             assert!(policy.contains(line), "{folder}: {line}");
         }
         // The port of the daemon is for a namespace by its name.
         let (before, _) = policy.split_once("port: 9878").unwrap();
         let from = before.rsplit("- from:").next().unwrap();
-        assert!(from.contains("kubernetes.io/metadata.name: monitoring"), "{folder}: {from}");
+        assert!(
+            from.contains("kubernetes.io/metadata.name: monitoring"),
+            "{folder}: {from}"
+        );
     }
     let compose = read("packaging/compose.yaml");
     assert!(!compose.contains(":9878\""), "the port is not published");
     for unit in UNITS {
-        assert!(read(unit).contains("\n#IPAddressDeny=any\n#IPAddressAllow="), "{unit} has an example");
+        assert!(
+            read(unit).contains("\n#IPAddressDeny=any\n#IPAddressAllow="),
+            "{unit} has an example"
+        );
     }
 }
 
 #[test]
 fn s24_every_image_can_be_pinned_by_digest() {
     let dockerfile = read("Dockerfile");
-    for from in dockerfile.lines().filter_map(|line| line.strip_prefix("FROM ")) {
-        let argument = from.split(' ').next().unwrap().strip_prefix('$').unwrap_or_else(|| panic!("{from}"));
-        assert!(dockerfile.contains(&format!("\nARG {argument}=")), "{argument}");
-        assert!(read("docs/building.md").contains(&format!("--build-arg {argument}=")), "{argument}");
+    for from in dockerfile
+        .lines()
+        .filter_map(|line| line.strip_prefix("FROM "))
+    {
+        let argument = from
+            .split(' ')
+            .next()
+            .unwrap()
+            .strip_prefix('$')
+            .unwrap_or_else(|| panic!("{from}"));
+        assert!(
+            dockerfile.contains(&format!("\nARG {argument}=")),
+            "{argument}"
+        );
+        assert!(
+            read("docs/building.md").contains(&format!("--build-arg {argument}=")),
+            "{argument}"
+        );
     }
     let compose = read("packaging/compose.yaml");
-    let images: Vec<_> = compose.lines().filter_map(|line| line.trim().strip_prefix("image: ")).collect();
+    let images: Vec<_> = compose
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("image: "))
+        .collect();
     assert!(images.len() > 4);
     for image in images {
-        let variable = image.strip_prefix("${").and_then(|rest| rest.split(":-").next());
+        let variable = image
+            .strip_prefix("${")
+            .and_then(|rest| rest.split(":-").next());
         assert!(
             variable.is_some_and(|name| read("docs/building.md").contains(&format!("`{name}`"))),
             "{image}"

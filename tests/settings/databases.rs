@@ -14,13 +14,22 @@ fn secret_files_lose_one_line_feed_and_override_the_url() {
             "agent-sync.toml",
             "[databases.a]\nurl_file = \"./secrets/url\"\npassword_file = \"./secrets/password\"",
         ),
-        ("secrets/url", "postgres://app:old@db.example.com/platform\r\n"),
+        (
+            "secrets/url",
+            "postgres://app:old@db.example.com/platform\r\n",
+        ),
         ("secrets/password", " new \n\n"),
     ]);
     let loaded = load_in(&directory, &[]).unwrap();
     let database = &loaded.settings.databases["a"];
-    assert_eq!(database.target(), "user app at db.example.com:5432, database platform");
-    assert_eq!(database.connect_config().get_password(), Some(&b" new \n"[..]));
+    assert_eq!(
+        database.target(),
+        "user app at db.example.com:5432, database platform"
+    );
+    assert_eq!(
+        database.connect_config().get_password(),
+        Some(&b" new \n"[..])
+    );
     assert!(source(&loaded, "databases.a.url").starts_with("secret file /"));
     assert!(source(&loaded, "databases.a.password").ends_with("secrets/password"));
 }
@@ -38,31 +47,58 @@ fn s12_tls_is_what_is_set_else_what_the_url_says_else_what_is_safe_there() {
         ("host=/run/postgresql", Tls::Disable),
         ("postgres://localhost/x?sslmode=require", Tls::Require),
         ("postgres://db.example.com/x?sslmode=disable", Tls::Disable),
-        ("postgres://db.example.com/x?sslmode=verify-ca", Tls::VerifyCa),
+        (
+            "postgres://db.example.com/x?sslmode=verify-ca",
+            Tls::VerifyCa,
+        ),
         ("host=db.example.com sslmode=verify-full", Tls::VerifyFull),
     ] {
         let database = database(url);
         assert_eq!(database.tls(), tls, "{url}");
-        let mode = if tls == Tls::Disable { SslMode::Disable } else { SslMode::Require };
+        let mode = if tls == Tls::Disable {
+            SslMode::Disable
+        } else {
+            SslMode::Require
+        };
         assert_eq!(database.connect_config().get_ssl_mode(), mode, "{url}");
     }
 
     let root = directory(&[("root.crt", "-----BEGIN CERTIFICATE-----")]);
     let root = root.path().join("root.crt").display().to_string();
-    let variables =
-        |url, tls| [("DATABASE_URL", url), ("AGENT_SYNC__DATABASES__DEFAULT__TLS_ROOT_CERT", &*root), tls];
+    let variables = |url, tls| {
+        [
+            ("DATABASE_URL", url),
+            ("AGENT_SYNC__DATABASES__DEFAULT__TLS_ROOT_CERT", &*root),
+            tls,
+        ]
+    };
     for (url, tls, expected) in [
         (URL, "", Tls::VerifyFull),
         ("postgres://localhost/x", "", Tls::VerifyFull),
         (URL, "verify-ca", Tls::VerifyCa),
-        ("postgres://db.example.com/x?sslmode=require", "verify-ca", Tls::VerifyCa),
+        (
+            "postgres://db.example.com/x?sslmode=require",
+            "verify-ca",
+            Tls::VerifyCa,
+        ),
     ] {
         let variables = variables(url, ("AGENT_SYNC__DATABASES__DEFAULT__TLS", tls));
         let loaded = load("", &variables).unwrap();
-        assert_eq!(loaded.settings.databases["default"].tls(), expected, "{url} {tls}");
+        assert_eq!(
+            loaded.settings.databases["default"].tls(),
+            expected,
+            "{url} {tls}"
+        );
     }
 
-    let loaded = load("", &[("DATABASE_URL", &format!("postgres://a@b/c?sslrootcert={root}"))]).unwrap();
+    let loaded = load(
+        "",
+        &[(
+            "DATABASE_URL",
+            &format!("postgres://a@b/c?sslrootcert={root}"),
+        )],
+    )
+    .unwrap();
     assert_eq!(loaded.settings.databases["default"].tls(), Tls::VerifyFull);
     assert_eq!(
         source(&loaded, "databases.default.tls_root_cert"),
@@ -88,7 +124,11 @@ fn s12_a_server_counts_as_verified_by_its_name_or_by_authorities_of_ones_own() {
             ("AGENT_SYNC__DATABASES__DEFAULT__TLS_ROOT_CERT", root),
         ];
         let loaded = load("", &variables).unwrap();
-        assert_eq!(loaded.settings.databases["default"].is_server_verified(), verified, "{mode} {root}");
+        assert_eq!(
+            loaded.settings.databases["default"].is_server_verified(),
+            verified,
+            "{mode} {root}"
+        );
     }
 }
 
@@ -96,28 +136,49 @@ fn s12_a_server_counts_as_verified_by_its_name_or_by_authorities_of_ones_own() {
 fn the_roots_of_the_system_are_asked_as_in_libpq() {
     for (url, tls) in [
         ("postgres://localhost/x?sslrootcert=system", ""),
-        ("postgres://db.example.com/x?sslmode=verify-full&sslrootcert=system", ""),
-        ("postgres://db.example.com/x?sslrootcert=system", "verify-full"),
+        (
+            "postgres://db.example.com/x?sslmode=verify-full&sslrootcert=system",
+            "",
+        ),
+        (
+            "postgres://db.example.com/x?sslrootcert=system",
+            "verify-full",
+        ),
         ("host=db.example.com sslrootcert=system", ""),
     ] {
-        let variables = [("DATABASE_URL", url), ("AGENT_SYNC__DATABASES__DEFAULT__TLS", tls)];
+        let variables = [
+            ("DATABASE_URL", url),
+            ("AGENT_SYNC__DATABASES__DEFAULT__TLS", tls),
+        ];
         let loaded = load("", &variables).unwrap();
         let database = &loaded.settings.databases["default"];
-        assert_eq!((database.tls(), &database.tls_root_cert), (Tls::VerifyFull, &None), "{url} {tls}");
+        assert_eq!(
+            (database.tls(), &database.tls_root_cert),
+            (Tls::VerifyFull, &None),
+            "{url} {tls}"
+        );
     }
 }
 
 #[test]
 fn parameters_of_the_url_override_defaults_and_yield_to_settings() {
     let url = "postgres://a@b/c?connect_timeout=3&tcp_user_timeout=9000&keepalives_idle=4&keepalives_count=2";
-    let loaded =
-        load("", &[("DATABASE_URL", url), ("AGENT_SYNC__DATABASES__DEFAULT__KEEPALIVES_IDLE", "6s")])
-            .unwrap();
+    let loaded = load(
+        "",
+        &[
+            ("DATABASE_URL", url),
+            ("AGENT_SYNC__DATABASES__DEFAULT__KEEPALIVES_IDLE", "6s"),
+        ],
+    )
+    .unwrap();
     let config = loaded.settings.databases["default"].connect_config();
     assert_eq!(config.get_connect_timeout(), Some(&Duration::from_secs(3)));
     assert_eq!(config.get_tcp_user_timeout(), Some(&Duration::from_secs(9)));
     assert_eq!(config.get_keepalives_idle(), Duration::from_secs(6));
-    assert_eq!(config.get_keepalives_interval(), Some(Duration::from_secs(3)));
+    assert_eq!(
+        config.get_keepalives_interval(),
+        Some(Duration::from_secs(3))
+    );
     assert_eq!(config.get_keepalives_retries(), Some(2));
     assert_eq!(config.get_application_name(), None);
     let source = source(&loaded, "databases.default.connect_timeout");
@@ -127,13 +188,19 @@ fn parameters_of_the_url_override_defaults_and_yield_to_settings() {
 #[test]
 fn databases_differ_when_only_their_passwords_do() {
     assert_eq!(database(URL), database(URL));
-    assert_ne!(database(URL), database("postgres://app:other@db.example.com/platform"));
+    assert_ne!(
+        database(URL),
+        database("postgres://app:other@db.example.com/platform")
+    );
 }
 
 #[test]
 fn a_secret_in_a_file_makes_no_other_database_and_all_else_in_the_file_does() {
     let directory = directory(&[
-        ("agent-sync.toml", "[databases.a]\nurl_file = \"./url\"\n[databases.b]\nurl_file = \"./other\""),
+        (
+            "agent-sync.toml",
+            "[databases.a]\nurl_file = \"./url\"\n[databases.b]\nurl_file = \"./other\"",
+        ),
         ("url", URL),
         ("other", "postgres://app@other.example.com/platform"),
     ]);
@@ -145,13 +212,20 @@ fn a_secret_in_a_file_makes_no_other_database_and_all_else_in_the_file_does() {
         ("postgres://app:other@db.example.com/platform\n", true),
         ("postgres://app@db.example.com/platform", true),
         ("postgres://app:hunter2@db2.example.com/platform", false),
-        ("postgres://app:hunter2@db.example.com/platform?sslmode=disable", false),
+        (
+            "postgres://app:hunter2@db.example.com/platform?sslmode=disable",
+            false,
+        ),
         ("postgres://other:hunter2@db.example.com/platform", false),
     ] {
         put(text);
         assert_eq!(now() == first, same, "{text}");
         let again = first.with_secrets_read_again().unwrap();
-        assert_eq!(again, now(), "{text}: read again, it is what loading it gives");
+        assert_eq!(
+            again,
+            now(),
+            "{text}: read again, it is what loading it gives"
+        );
         assert_eq!(again.connect_config(), now().connect_config(), "{text}");
         assert_eq!(again.tls(), now().tls(), "{text}");
     }
@@ -163,31 +237,51 @@ fn a_secret_in_a_file_makes_no_other_database_and_all_else_in_the_file_does() {
     .unwrap();
     assert_eq!(now(), first, "lines have moved");
     std::fs::copy(directory.path().join("url"), directory.path().join("copy")).unwrap();
-    std::fs::write(directory.path().join("agent-sync.toml"), "[databases.a]\nurl_file = \"./copy\"").unwrap();
+    std::fs::write(
+        directory.path().join("agent-sync.toml"),
+        "[databases.a]\nurl_file = \"./copy\"",
+    )
+    .unwrap();
     assert_ne!(now(), first, "another file is read from now on");
 }
 
 #[test]
 fn databases_are_selected_by_name() {
-    let loaded =
-        load("[databases]\na.url = \"host=/tmp dbname=a\"\nb.url = \"host=/tmp dbname=b\"\nc.url = \"host=/tmp dbname=c\"", &[])
-            .unwrap();
+    let loaded = load(
+        "[databases]\na.url = \"host=/tmp dbname=a\"\nb.url = \"host=/tmp dbname=b\"\nc.url = \
+        \"host=/tmp dbname=c\"",
+        &[],
+    )
+    .unwrap();
     let names = |wanted: &[&str]| {
         let wanted: Vec<_> = wanted.iter().map(ToString::to_string).collect();
         let selected = loaded.settings.select(&wanted);
-        selected.map(|databases| databases.iter().map(|database| database.name.clone()).collect::<Vec<_>>())
+        selected.map(|databases| {
+            databases
+                .iter()
+                .map(|database| database.name.clone())
+                .collect::<Vec<_>>()
+        })
     };
     assert_eq!(names(&[]).unwrap(), ["a", "b", "c"]);
     assert_eq!(names(&["c", "a", "c"]).unwrap(), ["a", "c"]);
     let fault = names(&["a", "x", "y"]).unwrap_err();
     assert_eq!(fault.exit, agent_sync::exit::Exit::Usage);
-    assert_eq!(fault.to_string(), "no database is configured under the name \"x\", \"y\"");
+    assert_eq!(
+        fault.to_string(),
+        "no database is configured under the name \"x\", \"y\""
+    );
     assert_eq!(fault.remedy.unwrap(), "name one of: a, b, c");
 
-    let fault = Settings::load_from(&Sources::default()).unwrap().settings.select(&[]).unwrap_err();
+    let fault = Settings::load_from(&Sources::default())
+        .unwrap()
+        .settings
+        .select(&[])
+        .unwrap_err();
     assert_eq!(fault.exit, agent_sync::exit::Exit::Usage);
     assert_eq!(fault.to_string(), "no database is configured");
-    let remedy = "add a table `[databases.NAME]` with a url to the settings file, or set DATABASE_URL";
+    let remedy =
+        "add a table `[databases.NAME]` with a url to the settings file, or set DATABASE_URL";
     assert_eq!(fault.remedy.unwrap(), remedy);
 }
 
@@ -198,24 +292,51 @@ fn a_relative_secret_is_a_credential_where_one_of_its_name_is_loaded() {
             "agent-sync.toml",
             "[databases.a]\nurl_file = \"./secrets/a.url\"\npassword_file = \"./secrets/password\"",
         ),
-        ("databases.d/b.toml", "[databases.b]\nurl_file = \"../secrets/b.url\""),
+        (
+            "databases.d/b.toml",
+            "[databases.b]\nurl_file = \"../secrets/b.url\"",
+        ),
         ("secrets/a.url", URL),
         ("secrets/b.url", "postgres://app@db.example.com/b"),
         ("secrets/password", "beside the file"),
-        ("loaded/secrets_a.url", "postgres://app@loaded.example.com/platform"),
-        ("loaded/secrets_b.url", "postgres://app@loaded.example.com/b"),
+        (
+            "loaded/secrets_a.url",
+            "postgres://app@loaded.example.com/platform",
+        ),
+        (
+            "loaded/secrets_b.url",
+            "postgres://app@loaded.example.com/b",
+        ),
     ]);
     let loaded = directory.path().join("loaded");
     let of = |variables: &[(&str, &str)]| {
         let loaded = load_in(&directory, variables).unwrap();
-        [&loaded.settings.databases["a"], &loaded.settings.databases["b"]].map(Database::target)
+        [
+            &loaded.settings.databases["a"],
+            &loaded.settings.databases["b"],
+        ]
+        .map(Database::target)
     };
     let beside = of(&[]);
-    assert!(beside.iter().all(|target| target.contains("db.example.com")), "{beside:?}");
+    assert!(
+        beside
+            .iter()
+            .all(|target| target.contains("db.example.com")),
+        "{beside:?}"
+    );
     let credential = of(&[("CREDENTIALS_DIRECTORY", loaded.to_str().unwrap())]);
-    assert!(credential.iter().all(|target| target.contains("loaded.example.com")), "{credential:?}");
+    assert!(
+        credential
+            .iter()
+            .all(|target| target.contains("loaded.example.com")),
+        "{credential:?}"
+    );
     // The password has no credential, and is read where it is.
     std::fs::write(loaded.join("secrets_password"), "").unwrap();
-    let refused = load_in(&directory, &[("CREDENTIALS_DIRECTORY", loaded.to_str().unwrap())]).unwrap_err();
+    let refused = load_in(
+        &directory,
+        &[("CREDENTIALS_DIRECTORY", loaded.to_str().unwrap())],
+    )
+    .unwrap_err();
     assert!(refused.contains("secrets_password is empty"), "{refused}");
 }

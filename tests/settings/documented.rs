@@ -13,7 +13,13 @@ fn the_documented_file_changes_nothing() {
     let loaded = load(DOCUMENTED, &[]).unwrap();
     let defaults = Settings::load_from(&Sources::default()).unwrap();
     assert_eq!(loaded.settings, defaults.settings);
-    let keys = |loaded: &Loaded| loaded.entries.iter().map(|entry| entry.key.clone()).collect::<Vec<_>>();
+    let keys = |loaded: &Loaded| {
+        loaded
+            .entries
+            .iter()
+            .map(|entry| entry.key.clone())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(keys(&loaded), keys(&defaults));
     for entry in &loaded.entries {
         assert_ne!(entry.source, "default", "{} is not in the file", entry.key);
@@ -24,14 +30,23 @@ fn the_documented_file_changes_nothing() {
 fn the_documented_databases_hold_the_defaults_when_they_are_turned_on() {
     let directory = directory(&[
         ("platform_password", "pw"),
-        ("supabase_url", "postgres://postgres.project@aws-0-eu.pooler.supabase.com:5432/postgres"),
+        (
+            "supabase_url",
+            "postgres://postgres.project@aws-0-eu.pooler.supabase.com:5432/postgres",
+        ),
         ("supabase-ca.crt", "-----BEGIN CERTIFICATE-----"),
     ]);
     let place = format!("{}/", directory.path().display());
-    let on =
-        |line: &str| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line).to_owned();
+    let on = |line: &str| {
+        line.strip_prefix('#')
+            .filter(|rest| !rest.starts_with(' '))
+            .unwrap_or(line)
+            .to_owned()
+    };
     let text = DOCUMENTED.lines().map(on).collect::<Vec<_>>().join("\n");
-    let text = text.replace("/run/secrets/", &place).replace("/etc/agent-sync/", &place);
+    let text = text
+        .replace("/run/secrets/", &place)
+        .replace("/etc/agent-sync/", &place);
     fs::write(directory.path().join("agent-sync.toml"), text).unwrap();
     let loaded = load_in(&directory, &[]).unwrap();
     assert!(loaded.notes.is_empty() && loaded.settings.rules.file.is_some());
@@ -39,8 +54,14 @@ fn the_documented_databases_hold_the_defaults_when_they_are_turned_on() {
     let url = "postgres://agent_sync:pw@db.example.com:5432/platform?sslmode=verify-full";
     let (documented, plain) = (&loaded.settings.databases["platform"], database(url));
     assert_eq!(documented.connect_config(), plain.connect_config());
-    assert_eq!((documented.tls(), &documented.tls_root_cert), (plain.tls(), &plain.tls_root_cert));
-    assert_eq!((&documented.agents, &documented.configurations), (&plain.agents, &plain.configurations));
+    assert_eq!(
+        (documented.tls(), &documented.tls_root_cert),
+        (plain.tls(), &plain.tls_root_cert)
+    );
+    assert_eq!(
+        (&documented.agents, &documented.configurations),
+        (&plain.agents, &plain.configurations)
+    );
 
     let supabase = &loaded.settings.databases["supabase"];
     assert_eq!(supabase.tls(), Tls::VerifyFull);

@@ -9,13 +9,26 @@ use super::{URL, directory, environment, load, load_in};
 fn every_mistake_says_where_it_is_what_was_expected_and_what_to_do() {
     let mut cases = 0;
     let mut wrong = Vec::new();
-    for case in include_str!("../cases/settings/mistakes.txt").split("\n\n").skip(1) {
-        let lines = |mark: &str| case.lines().filter_map(|line| line.strip_prefix(mark)).collect::<Vec<_>>();
-        let file: Vec<_> =
-            case.lines().filter(|line| !line.starts_with("$ ") && !line.starts_with("=> ")).collect();
-        let variables: Vec<_> = lines("$ ").iter().map(|line| line.split_once('=').unwrap()).collect();
-        let found =
-            load(&file.join("\n"), &variables).err().unwrap_or_else(|| "no mistake at all".to_owned());
+    for case in include_str!("../cases/settings/mistakes.txt")
+        .split("\n\n")
+        .skip(1)
+    {
+        let lines = |mark: &str| {
+            case.lines()
+                .filter_map(|line| line.strip_prefix(mark))
+                .collect::<Vec<_>>()
+        };
+        let file: Vec<_> = case
+            .lines()
+            .filter(|line| !line.starts_with("$ ") && !line.starts_with("=> "))
+            .collect();
+        let variables: Vec<_> = lines("$ ")
+            .iter()
+            .map(|line| line.split_once('=').unwrap())
+            .collect();
+        let found = load(&file.join("\n"), &variables)
+            .err()
+            .unwrap_or_else(|| "no mistake at all".to_owned());
         assert!(!found.contains("hunter2"), "a secret in: {found}");
         if found != lines("=> ").join("\n") {
             wrong.push(format!("{case}\n   {}", found.replace('\n', "\n   ")));
@@ -30,10 +43,15 @@ fn every_mistake_says_where_it_is_what_was_expected_and_what_to_do() {
 fn s14_a_password_in_the_wrong_place_of_a_connection_string_is_refused_and_never_told() {
     const SOURCE: &str = "environment variable DATABASE_URL: databases.default.url: ";
     let (mut refused, mut taken, mut wrong) = (0, 0, Vec::new());
-    for case in include_str!("../cases/settings/connection_strings.txt").split("\n\n").skip(1) {
+    for case in include_str!("../cases/settings/connection_strings.txt")
+        .split("\n\n")
+        .skip(1)
+    {
         let (url, expected) = case.trim_end().split_once('\n').unwrap();
         let loaded = load("", &[("DATABASE_URL", url)]);
-        let told = loaded.as_ref().map_or_else(Clone::clone, |loaded| format!("{loaded:#?}"));
+        let told = loaded
+            .as_ref()
+            .map_or_else(Clone::clone, |loaded| format!("{loaded:#?}"));
         assert!(!told.contains("hunter2"), "a secret in: {told}");
         let found = match loaded {
             Ok(loaded) => {
@@ -50,19 +68,33 @@ fn s14_a_password_in_the_wrong_place_of_a_connection_string_is_refused_and_never
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
-    assert!(refused >= 45 && taken >= 10, "{refused} and {taken} cases are read");
+    assert!(
+        refused >= 45 && taken >= 10,
+        "{refused} and {taken} cases are read"
+    );
 }
 
 #[test]
 fn all_mistakes_of_all_sources_come_out_together() {
     let directory = directory(&[
-        ("agent-sync.toml", "[log]\nformat = \"xml\"\n[databases.a]\nurl = \"hunter2\"\n[databases.b]"),
-        ("databases.d/c.toml", "[databases.c]\nurl = \"host=/tmp\"\ntls = true"),
+        (
+            "agent-sync.toml",
+            "[log]\nformat = \"xml\"\n[databases.a]\nurl = \"hunter2\"\n[databases.b]",
+        ),
+        (
+            "databases.d/c.toml",
+            "[databases.c]\nurl = \"host=/tmp\"\ntls = true",
+        ),
     ]);
-    let variables = [("AGENT_SYNC__SYNC__BATCH_SIZE", "0"), ("AGENT_SYNC__LOG__FORMAT", "json")];
+    let variables = [
+        ("AGENT_SYNC__SYNC__BATCH_SIZE", "0"),
+        ("AGENT_SYNC__LOG__FORMAT", "json"),
+    ];
     let found = load_in(&directory, &variables).unwrap_err();
-    let places: Vec<_> =
-        found.lines().map(|line| line.split(": ").take(2).collect::<Vec<_>>().join(" ")).collect();
+    let places: Vec<_> = found
+        .lines()
+        .map(|line| line.split(": ").take(2).collect::<Vec<_>>().join(" "))
+        .collect();
     assert_eq!(
         places,
         [
@@ -94,15 +126,25 @@ fn no_secret_is_ever_printed() {
         let sources = Sources::new(None, None, environment(&variables));
         let loaded = Settings::load_from(&sources).unwrap();
         let database = &loaded.settings.databases["eu"];
-        assert_eq!(database.connect_config().get_password(), Some(&b"hunter2"[..]));
-        for text in [format!("{sources:?}"), format!("{loaded:#?}"), database.target()] {
+        assert_eq!(
+            database.connect_config().get_password(),
+            Some(&b"hunter2"[..])
+        );
+        for text in [
+            format!("{sources:?}"),
+            format!("{loaded:#?}"),
+            database.target(),
+        ] {
             assert!(!text.contains("hunter2"), "{text}");
         }
         for json in [&[][..], &["--json"]] {
             let output = run(json, &variables);
             assert!(output.status.success(), "{output:?}");
             let text = format!("{output:?}");
-            assert!(text.contains("********") && !text.contains("hunter2"), "{text}");
+            assert!(
+                text.contains("********") && !text.contains("hunter2"),
+                "{text}"
+            );
         }
     }
 }

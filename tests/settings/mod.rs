@@ -1,4 +1,5 @@
-//! The settings (I3), from the outside: every source, which one wins, and every mistake with its exact wording.
+//! The settings (I3), from the outside: every source, which one wins, and every mistake with its
+//! exact wording.
 
 mod databases;
 mod documented;
@@ -27,7 +28,10 @@ fn directory(files: &[(&str, &str)]) -> TempDir {
 }
 
 fn environment(variables: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
-    variables.iter().map(|(name, value)| (name.into(), value.into())).collect()
+    variables
+        .iter()
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect()
 }
 
 /// Loads `agent-sync.toml` of the directory, or the errors, with the directory's path taken out.
@@ -50,7 +54,10 @@ fn database(url: &str) -> Database {
 
 fn source(loaded: &Loaded, key: &str) -> String {
     let entry = loaded.entries.iter().find(|entry| entry.key == key);
-    entry.unwrap_or_else(|| panic!("{key} is not in force")).source.clone()
+    entry
+        .unwrap_or_else(|| panic!("{key} is not in force"))
+        .source
+        .clone()
 }
 
 const URL: &str = "postgres://app:hunter2@db.example.com/platform";

@@ -11,7 +11,10 @@ use super::{URL, directory, environment, load, load_in, source};
 fn without_any_source_the_defaults_are_in_force() {
     let loaded = Settings::load_from(&Sources::default()).unwrap();
     let settings = &loaded.settings;
-    assert_eq!((settings.log.format, settings.log.level.as_str()), (LogFormat::Auto, "info"));
+    assert_eq!(
+        (settings.log.format, settings.log.level.as_str()),
+        (LogFormat::Auto, "info")
+    );
     assert_eq!(settings.rules.file, None);
     assert!(settings.capture.notify && settings.capture.configurations);
     assert_eq!(settings.sync.batch_size, 500);
@@ -27,8 +30,14 @@ fn without_any_source_the_defaults_are_in_force() {
     assert_eq!(settings.reconnect.initial_delay, Duration::from_millis(100));
     assert_eq!(settings.reconnect.max_delay, Duration::from_secs(30));
     assert_eq!(settings.shutdown.grace_period, Duration::from_secs(4));
-    assert_eq!(settings.admin.listen, Some("127.0.0.1:9878".parse().unwrap()));
-    assert_eq!(settings.admin.socket, Path::new("/run/agent-sync/admin.sock"));
+    assert_eq!(
+        settings.admin.listen,
+        Some("127.0.0.1:9878".parse().unwrap())
+    );
+    assert_eq!(
+        settings.admin.socket,
+        Path::new("/run/agent-sync/admin.sock")
+    );
     assert!(settings.databases.is_empty() && loaded.notes.is_empty());
     assert!(loaded.entries.iter().all(|entry| entry.source == "default"));
 }
@@ -38,13 +47,17 @@ fn each_source_overrides_the_ones_before_it() {
     let directory = directory(&[
         (
             "agent-sync.toml",
-            "[sync]\nbatch_size = 1\nlock_timeout = \"1ms\"\n\n[log]\nlevel = \"warn\"\nformat = \"json\"",
+            "[sync]\nbatch_size = 1\nlock_timeout = \"1ms\"\n\n[log]\nlevel = \"warn\"\nformat = \
+            \"json\"",
         ),
         (
             "databases.d/10-first.toml",
             "sync.lock_timeout = \"2ms\"\nlog.level = \"debug\"\nlog.format = \"pretty\"",
         ),
-        ("databases.d/20-second.toml", "log.level = \"trace\"\nlog.format = \"pretty\""),
+        (
+            "databases.d/20-second.toml",
+            "log.level = \"trace\"\nlog.format = \"pretty\"",
+        ),
         ("databases.d/.hidden.toml", "sync.batch_size = 9"),
         ("databases.d/30-other.txt", "not TOML"),
     ]);
@@ -56,9 +69,18 @@ fn each_source_overrides_the_ones_before_it() {
     assert_eq!(settings.log.format, LogFormat::Auto);
     let at = |place: &str| format!("{}/{place}", directory.path().display());
     assert_eq!(source(&loaded, "sync.batch_size"), at("agent-sync.toml:2"));
-    assert_eq!(source(&loaded, "sync.lock_timeout"), at("databases.d/10-first.toml:1"));
-    assert_eq!(source(&loaded, "log.level"), at("databases.d/20-second.toml:1"));
-    assert_eq!(source(&loaded, "log.format"), "environment variable AGENT_SYNC__LOG__FORMAT");
+    assert_eq!(
+        source(&loaded, "sync.lock_timeout"),
+        at("databases.d/10-first.toml:1")
+    );
+    assert_eq!(
+        source(&loaded, "log.level"),
+        at("databases.d/20-second.toml:1")
+    );
+    assert_eq!(
+        source(&loaded, "log.format"),
+        "environment variable AGENT_SYNC__LOG__FORMAT"
+    );
     assert_eq!(source(&loaded, "sync.poll_interval"), "default");
 }
 
@@ -73,10 +95,14 @@ fn the_file_is_the_one_of_the_command_line_else_of_the_environment_else_the_defa
     let variable = path("variable.toml");
     let batch_size = |typed: Option<&Path>, variable: &str| {
         let env = environment(&[("AGENT_SYNC_CONFIG", variable)]);
-        let loaded = Settings::load_from(&Sources::new(typed, Some(&path("default.toml")), env)).unwrap();
+        let loaded =
+            Settings::load_from(&Sources::new(typed, Some(&path("default.toml")), env)).unwrap();
         loaded.settings.sync.batch_size
     };
-    assert_eq!(batch_size(Some(&path("typed.toml")), variable.to_str().unwrap()), 1);
+    assert_eq!(
+        batch_size(Some(&path("typed.toml")), variable.to_str().unwrap()),
+        1
+    );
     assert_eq!(batch_size(None, variable.to_str().unwrap()), 2);
     assert_eq!(batch_size(None, ""), 3);
 }
@@ -86,13 +112,19 @@ fn a_file_that_was_named_must_exist_and_the_default_one_need_not() {
     let directory = directory(&[("databases.d/one.toml", "databases.one.url = \"host=/tmp\"")]);
     let missing = directory.path().join("missing.toml");
     let loaded = Settings::load_from(&Sources::new(None, Some(&missing), [])).unwrap();
-    assert!(loaded.settings.databases.contains_key("one"), "drop-ins are read all the same");
+    assert!(
+        loaded.settings.databases.contains_key("one"),
+        "drop-ins are read all the same"
+    );
 
     let error = |sources: Sources| Settings::load_from(&sources).unwrap_err().to_string();
     let reason = "cannot be read: No such file or directory (os error 2); \
-                  name a settings file that exists and that this user may read";
+        name a settings file that exists and that this user may read";
     let file = missing.display();
-    assert_eq!(error(Sources::new(Some(&missing), None, [])), format!("{file} (--config): {reason}"));
+    assert_eq!(
+        error(Sources::new(Some(&missing), None, [])),
+        format!("{file} (--config): {reason}")
+    );
     let env = environment(&[("AGENT_SYNC_CONFIG", missing.to_str().unwrap())]);
     let expected = format!("{file} (environment variable AGENT_SYNC_CONFIG): {reason}");
     assert_eq!(error(Sources::new(None, None, env)), expected);
@@ -103,7 +135,12 @@ fn a_default_file_that_may_or_may_not_exist_is_not_passed_over() {
     let directory = directory(&[("file", "")]);
     let unreachable = directory.path().join("file/agent-sync.toml");
     let error = Settings::load_from(&Sources::new(None, Some(&unreachable), [])).unwrap_err();
-    assert!(error.to_string().contains("agent-sync.toml: cannot be read: Not a directory"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("agent-sync.toml: cannot be read: Not a directory"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -117,7 +154,10 @@ fn the_environment_sets_any_key_and_is_coerced() {
             ("AGENT_SYNC__LOG__LEVEL", ""),
             ("AGENT_SYNC__DATABASES__EU_1__URL", URL),
             ("AGENT_SYNC__DATABASES__EU_1__KEEPALIVES_COUNT", "5"),
-            ("AGENT_SYNC__DATABASES__EU_1__CONFIGURATIONS__COLUMNS__AGENT_SLUG", "slug"),
+            (
+                "AGENT_SYNC__DATABASES__EU_1__CONFIGURATIONS__COLUMNS__AGENT_SLUG",
+                "slug",
+            ),
             ("AGENT_SYNC_PORT", "tcp://10.0.0.1:80"),
         ],
     )
@@ -136,16 +176,35 @@ fn the_environment_sets_any_key_and_is_coerced() {
 #[test]
 fn database_url_defines_the_database_default_where_there_is_no_other() {
     let loaded = load("", &[("DATABASE_URL", URL)]).unwrap();
-    assert_eq!(loaded.settings.databases.keys().collect::<Vec<_>>(), ["default"]);
-    assert_eq!(source(&loaded, "databases.default.url"), "environment variable DATABASE_URL");
+    assert_eq!(
+        loaded.settings.databases.keys().collect::<Vec<_>>(),
+        ["default"]
+    );
+    assert_eq!(
+        source(&loaded, "databases.default.url"),
+        "environment variable DATABASE_URL"
+    );
     assert!(loaded.notes.is_empty());
 
-    let loaded = load("[databases.default]\nconnect_timeout = \"1s\"", &[("DATABASE_URL", URL)]).unwrap();
+    let loaded = load(
+        "[databases.default]\nconnect_timeout = \"1s\"",
+        &[("DATABASE_URL", URL)],
+    )
+    .unwrap();
     let database = &loaded.settings.databases["default"];
     assert_eq!(database.connect_timeout, Duration::from_secs(1));
-    assert_eq!(database.target(), "user app at db.example.com:5432, database platform");
+    assert_eq!(
+        database.target(),
+        "user app at db.example.com:5432, database platform"
+    );
 
-    assert!(load("", &[("DATABASE_URL", "")]).unwrap().settings.databases.is_empty());
+    assert!(
+        load("", &[("DATABASE_URL", "")])
+            .unwrap()
+            .settings
+            .databases
+            .is_empty()
+    );
 }
 
 #[test]
@@ -154,12 +213,22 @@ fn database_url_is_ignored_beside_other_databases_and_the_notes_say_so() {
     assert_eq!(loaded.settings.databases.keys().collect::<Vec<_>>(), ["eu"]);
     assert_eq!(loaded.notes.len(), 1);
     let note = loaded.notes[0].split_once(": eu (").unwrap();
-    assert_eq!(note.0, "DATABASE_URL is set and not used, because the settings name databases");
+    assert_eq!(
+        note.0,
+        "DATABASE_URL is set and not used, because the settings name databases"
+    );
     assert!(note.1.ends_with("agent-sync.toml:1)"), "{}", note.1);
 
-    let loaded = load("databases.default.url = \"host=/tmp\"", &[("DATABASE_URL", URL)]).unwrap();
+    let loaded = load(
+        "databases.default.url = \"host=/tmp\"",
+        &[("DATABASE_URL", URL)],
+    )
+    .unwrap();
     assert_eq!(loaded.settings.databases["default"].target(), "/tmp:5432");
     let note = loaded.notes[0].split_once(" (").unwrap();
-    assert_eq!(note.0, "DATABASE_URL is set and not used, because the settings have databases.default.url");
+    assert_eq!(
+        note.0,
+        "DATABASE_URL is set and not used, because the settings have databases.default.url"
+    );
     assert!(note.1.ends_with("agent-sync.toml:1)"), "{}", note.1);
 }

@@ -16,7 +16,10 @@ pub struct Link {
 impl Link {
     /// To this URL, by the name that the server shows of it.
     pub fn to(url: &str, name: &str) -> Self {
-        Self { url: format!("{url}?application_name={}", name.replace(' ', "%20")), client: None }
+        Self {
+            url: format!("{url}?application_name={}", name.replace(' ', "%20")),
+            client: None,
+        }
     }
 
     /// The connection, made anew if it is gone.
@@ -30,7 +33,10 @@ impl Link {
                     self.client = Some(client);
                 }
                 Err(error) => {
-                    assert!(start.elapsed() < PATIENCE, "the server does not come back: {error}");
+                    assert!(
+                        start.elapsed() < PATIENCE,
+                        "the server does not come back: {error}"
+                    );
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             }
@@ -38,12 +44,14 @@ impl Link {
         self.client.as_mut().unwrap()
     }
 
-    /// The connection as it is, gone or not: in the middle of a transaction another one is of no use.
+    /// The connection as it is, gone or not: in the middle of a transaction another one is of no
+    /// use.
     pub fn held(&self) -> &Client {
         self.client.as_ref().unwrap()
     }
 
-    /// Runs statements, as often as the connection is lost meanwhile; so they must be good to be run twice.
+    /// Runs statements, as often as the connection is lost meanwhile; so they must be good to be
+    /// run twice.
     pub async fn run(&mut self, sql: &str) {
         loop {
             match self.client().await.batch_execute(sql).await {
@@ -68,5 +76,7 @@ impl Link {
 
 /// Whether the connection went, rather than the statement.
 fn is_lost(error: &tokio_postgres::Error) -> bool {
-    error.code().is_none_or(|state| state.code().starts_with("57P0"))
+    error
+        .code()
+        .is_none_or(|state| state.code().starts_with("57P0"))
 }

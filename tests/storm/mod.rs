@@ -1,5 +1,6 @@
-//! The storm (G1 to G6): writers change everything at random while a nemesis breaks everything at random, round after round;
-//! after each round the writers pause, and an oracle that shares no code with the program compares every row.
+//! The storm (G1 to G6): writers change everything at random while a nemesis breaks everything at
+//! random, round after round; after each round the writers pause, and an oracle that shares no code
+//! with the program compares every row.
 //!
 //! | file | what |
 //! |---|---|
@@ -9,9 +10,10 @@
 //! | `watch.rs` | whether anybody waits for agent-sync |
 //! | `link.rs`, `tally.rs` | connections that come back; the figures |
 //!
-//! `make storm ROUNDS=500 SEED=7` is the long version; the suite has a short one. What happens in a round is worked out from
-//! the seed and its number alone, so a seed that failed makes the same schedule again, as far as two processors and a
-//! server do the same twice. The daemons sweep once an hour: nothing that is lost comes back by itself.
+//! `make storm ROUNDS=500 SEED=7` is the long version; the suite has a short one. What happens in a
+//! round is worked out from the seed and its number alone, so a seed that failed makes the same
+//! schedule again, as far as two processors and a server do the same twice. The daemons sweep once
+//! an hour: nothing that is lost comes back by itself.
 
 mod link;
 mod nemesis;
@@ -35,12 +37,12 @@ use writers::Writer;
 /// How many write at a time.
 const WRITERS: usize = 4;
 
-/// How long everything may take to be in sync, once the faults are over: a daemon that hung in the middle of a batch is
-/// noticed after 7 s at most with the settings here.
+/// How long everything may take to be in sync, once the faults are over: a daemon that hung in the
+/// middle of a batch is noticed after 7 s at most with the settings here.
 const HEALING: Duration = Duration::from_secs(30);
 
-/// How many times a few saves are made after each round and waited for, and for how long. Nothing comes after them, so
-/// they show a wake-up that was lost.
+/// How many times a few saves are made after each round and waited for, and for how long. Nothing
+/// comes after them, so they show a wake-up that was lost.
 const PINGS: u32 = 50;
 /// See [`PINGS`].
 const PING: Duration = Duration::from_secs(10);
@@ -51,7 +53,9 @@ const MOVES: u32 = 8;
 /// What `make storm` says, or the default.
 fn told(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| {
-        value.parse().unwrap_or_else(|_| panic!("expected a whole number in {name}, found {value:?}"))
+        value
+            .parse()
+            .unwrap_or_else(|_| panic!("expected a whole number in {name}, found {value:?}"))
     })
 }
 
@@ -66,13 +70,21 @@ async fn g1_to_g6_hold_in_a_storm() {
     for number in 0..rounds {
         round(&mut world, &mut total, seed, number).await;
         if number % 10 == 9 {
-            eprintln!("storm: round {} of {rounds}, {:.0} s", number + 1, start.elapsed().as_secs_f64());
+            eprintln!(
+                "storm: round {} of {rounds}, {:.0} s",
+                number + 1,
+                start.elapsed().as_secs_f64()
+            );
         }
     }
     for number in 0..2 {
         world.end(number, "TERM").await;
     }
-    let written = world.admin.texts("SELECT last_value::text FROM storm.written").await.remove(0);
+    let written = world
+        .admin
+        .texts("SELECT last_value::text FROM storm.written")
+        .await
+        .remove(0);
     total.print(seed, start.elapsed(), &written);
 }
 
@@ -80,11 +92,15 @@ async fn round(world: &mut World, total: &mut Tally, seed: u64, number: u64) {
     let mut rng = Rng::with_seed(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ number);
     let plan = Plan::of(&mut rng);
     let again = number + 1;
-    let what = format!("round {number} (again: make storm SEED={seed} ROUNDS={again}), {:?}", plan.faults);
+    let what = format!(
+        "round {number} (again: make storm SEED={seed} ROUNDS={again}), {:?}",
+        plan.faults
+    );
     for name in plan.names() {
         *total.faults.entry(name).or_default() += 1;
     }
-    // A refused write is tried again after a pause, and that would wake a daemon that sleeps too deep.
+    // A refused write is tried again after a pause, and that would wake a daemon that sleeps too
+    // deep.
     let refused = number % 4 == 3;
     let until = Instant::now() + plan.lasts;
     let url = world.url("storm_writer");
@@ -97,7 +113,10 @@ async fn round(world: &mut World, total: &mut Tally, seed: u64, number: u64) {
         .collect();
     let stop = Arc::new(AtomicBool::new(false));
     let watch = tokio::spawn(watch::watch(world.cluster.url("storm"), Arc::clone(&stop)));
-    let ending = tokio::spawn(writers::end_prepared(world.cluster.url("storm"), Arc::clone(&stop)));
+    let ending = tokio::spawn(writers::end_prepared(
+        world.cluster.url("storm"),
+        Arc::clone(&stop),
+    ));
     nemesis::rage(world, &plan, &mut rng).await;
     let mut tally = Tally::default();
     for writer in writers {
@@ -106,17 +125,26 @@ async fn round(world: &mut World, total: &mut Tally, seed: u64, number: u64) {
     stop.store(true, Ordering::Relaxed);
     ending.await.unwrap();
     let (looks, waited) = watch.await.unwrap();
-    assert!(waited.is_empty(), "{what}: writers waited for agent-sync: {waited:#?}");
+    assert!(
+        waited.is_empty(),
+        "{what}: writers waited for agent-sync: {waited:#?}"
+    );
     tally.looks = looks;
     for state in tally.failures.keys() {
         let explained = match state.as_str() {
             "40P01" | "23505 agents_slug_key" => true,
             "gone" | "57P01" | "57P02" | "57P03" => plan.hits_writers(),
-            // Seldom, and told in docs/reliability.md: after its first 50 appends a transaction only looks at the privilege.
-            "42501 permission denied for table outbox" => plan.names().contains(&"capture without privilege"),
+            // Seldom, and told in docs/reliability.md: after its first 50 appends a transaction
+            // only looks at the privilege.
+            "42501 permission denied for table outbox" => {
+                plan.names().contains(&"capture without privilege")
+            }
             _ => false,
         };
-        assert!(explained, "{what}: a statement failed for no reason of its own: {state}");
+        assert!(
+            explained,
+            "{what}: a statement failed for no reason of its own: {state}"
+        );
     }
     total.add(tally);
 
@@ -125,7 +153,10 @@ async fn round(world: &mut World, total: &mut Tally, seed: u64, number: u64) {
     healed(world, &what).await;
     total.heal(over.elapsed(), &what);
     if refused {
-        world.admin.run("UPDATE agents SET name = 'cured' WHERE name LIKE 'refused%'").await;
+        world
+            .admin
+            .run("UPDATE agents SET name = 'cured' WHERE name LIKE 'refused%'")
+            .await;
         healed(world, &what).await;
     }
     ping(world, total, &mut rng, &what).await;
@@ -141,10 +172,16 @@ async fn round(world: &mut World, total: &mut Tally, seed: u64, number: u64) {
 async fn healed(world: &mut World, what: &str) {
     let start = Instant::now();
     loop {
-        let busy = world.admin.texts("SELECT slug FROM agent_sync.outbox LIMIT 1").await;
+        let busy = world
+            .admin
+            .texts("SELECT slug FROM agent_sync.outbox LIMIT 1")
+            .await;
         if busy.is_empty() || start.elapsed() > HEALING {
             let took = start.elapsed();
-            let found = world.admin.texts("SELECT * FROM storm.discrepancies() LIMIT 10").await;
+            let found = world
+                .admin
+                .texts("SELECT * FROM storm.discrepancies() LIMIT 10")
+                .await;
             if found.is_empty() {
                 return;
             }
@@ -158,13 +195,16 @@ async fn healed(world: &mut World, what: &str) {
     }
 }
 
-/// Saves one agent a few times in a row, at moments in which the daemon is about to fall asleep or to wake up, and waits until its
-/// configuration has followed; over and over. A lone save finds the daemon asleep; only one that follows another closely can
-/// meet it half asleep.
+/// Saves one agent a few times in a row, at moments in which the daemon is about to fall asleep or
+/// to wake up, and waits until its configuration has followed; over and over. A lone save finds the
+/// daemon asleep; only one that follows another closely can meet it half asleep.
 async fn ping(world: &mut World, total: &mut Tally, rng: &mut Rng, what: &str) {
     let pings = if world.two_phase { 3 } else { PINGS };
     let client = world.admin.client().await;
-    let save = client.prepare("UPDATE agents SET name = $1 WHERE slug = 'ping'").await.unwrap();
+    let save = client
+        .prepare("UPDATE agents SET name = $1 WHERE slug = 'ping'")
+        .await
+        .unwrap();
     let followed = "SELECT FROM agent_configurations WHERE agent_slug = 'ping' AND agent_name = $1";
     let followed = client.prepare(followed).await.unwrap();
     for number in 0..pings {
@@ -175,7 +215,12 @@ async fn ping(world: &mut World, total: &mut Tally, rng: &mut Rng, what: &str) {
             client.execute(&save, &[&name]).await.unwrap();
         }
         let start = Instant::now();
-        while client.query_opt(&followed, &[&name]).await.unwrap().is_none() {
+        while client
+            .query_opt(&followed, &[&name])
+            .await
+            .unwrap()
+            .is_none()
+        {
             assert!(
                 start.elapsed() < PING,
                 "{what}: nothing came of a save after the storm, ping {number}, for {PING:?}"
@@ -185,17 +230,20 @@ async fn ping(world: &mut World, total: &mut Tally, rng: &mut Rng, what: &str) {
     }
 }
 
-/// Saves one agent alone, over and over, while all configurations move to other places, with one version for all of them (G13): what the
-/// daemon has read of a place is about another row by the time it writes. The witness sees a write to the wrong one.
+/// Saves one agent alone, over and over, while all configurations move to other places, with one
+/// version for all of them (G13): what the daemon has read of a place is about another row by the
+/// time it writes. The witness sees a write to the wrong one.
 async fn move_rows(world: &mut World, rng: &mut Rng, what: &str) {
     let url = world.cluster.url("storm");
     for number in 0..MOVES {
-        // One transaction writes them all, and they are packed; then the first leave gaps behind, so that all move forward.
+        // One transaction writes them all, and they are packed; then the first leave gaps behind,
+        // so that all move forward.
         for statement in [
             "UPDATE agent_configurations SET notes = notes",
             "VACUUM FULL agent_configurations",
             "UPDATE agent_configurations SET notes = notes
-                 WHERE ctid = ANY (ARRAY(SELECT ctid FROM agent_configurations WHERE agent_slug <> 'ping' ORDER BY ctid LIMIT 3))",
+                 WHERE ctid = ANY (ARRAY(SELECT ctid FROM agent_configurations
+                   WHERE agent_slug <> 'ping' ORDER BY ctid LIMIT 3))",
         ] {
             world.admin.run(statement).await;
         }
@@ -205,7 +253,10 @@ async fn move_rows(world: &mut World, rng: &mut Rng, what: &str) {
         let moving = tokio::spawn(async move {
             let client = mover.client().await;
             rest(pause).await;
-            client.batch_execute("VACUUM FULL agent_configurations").await.unwrap();
+            client
+                .batch_execute("VACUUM FULL agent_configurations")
+                .await
+                .unwrap();
         });
         world
             .admin

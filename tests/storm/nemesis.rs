@@ -1,4 +1,5 @@
-//! The nemesis: what goes wrong in a round, worked out from the seed before it begins, and then done.
+//! The nemesis: what goes wrong in a round, worked out from the seed before it begins, and then
+//! done.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,8 @@ pub enum Fault {
     EndWriters,
     Restart,
     RestartAtOnce,
-    /// The connection of the first daemon is cut, hangs, is slow, is cut before a COMMIT, or hears nothing after one.
+    /// The connection of the first daemon is cut, hangs, is slow, is cut before a COMMIT, or hears
+    /// nothing after one.
     Cut,
     Stall,
     Delay,
@@ -38,24 +40,27 @@ pub enum Fault {
     LockOutbox,
     Vacuum,
     Rewrite,
-    /// A table of the platform is rewritten: rows move and keep their versions. Or it is locked whole for a while, as by a migration.
+    /// A table of the platform is rewritten: rows move and keep their versions. Or it is locked
+    /// whole for a while, as by a migration.
     RewriteAgents,
     RewriteConfigurations,
     ClusterConfigurations,
     LockTable,
-    /// All triggers are off for a while, and on again, but not ALWAYS; the agents are hidden from the daemon by a policy for a while; and so
-    /// is its own outbox.
+    /// All triggers are off for a while, and on again, but not ALWAYS; the agents are hidden from
+    /// the daemon by a policy for a while; and so is its own outbox.
     DisableAll,
     HideAgents,
     HideOutbox,
     /// The agents are hidden by a policy until the role of the daemon gets BYPASSRLS.
     SeeMore,
-    /// A column of the outbox loses its default for a while, so that no append succeeds; or a publication forbids to delete from it.
+    /// A column of the outbox loses its default for a while, so that no append succeeds; or a
+    /// publication forbids to delete from it.
     DropDefault,
     Publish,
     /// Somebody asks for more slugs than the daemon remembers, none of which is there.
     AskForMany,
-    /// The outbox is emptied; the schema is renamed away and back; the install loses its record, and somebody installs again.
+    /// The outbox is emptied; the schema is renamed away and back; the install loses its record,
+    /// and somebody installs again.
     EmptyOutbox,
     SchemaAway,
     LoseRecord,
@@ -132,10 +137,12 @@ impl Fault {
 }
 
 /// Hides the agents from the daemon.
-const HIDE: &str = "ALTER ROLE storm_daemon NOBYPASSRLS; ALTER TABLE agents ENABLE ROW LEVEL SECURITY";
+const HIDE: &str =
+    "ALTER ROLE storm_daemon NOBYPASSRLS; ALTER TABLE agents ENABLE ROW LEVEL SECURITY";
 
 /// The ends of [`Fault::DropDefault`] and [`Fault::Publish`].
-pub const SET_DEFAULT: &str = "ALTER TABLE agent_sync.outbox ALTER COLUMN at SET DEFAULT clock_timestamp()";
+pub const SET_DEFAULT: &str =
+    "ALTER TABLE agent_sync.outbox ALTER COLUMN at SET DEFAULT clock_timestamp()";
 pub const UNPUBLISH: &str =
     "DROP PUBLICATION IF EXISTS storm; ALTER TABLE agent_sync.outbox REPLICA IDENTITY FULL";
 
@@ -160,7 +167,11 @@ impl Plan {
                     hit
                 });
                 let begin = lasts.mul_f64(rng.f64() * 0.8);
-                (fault.unwrap().0, begin, Duration::from_millis(rng.u64(10..500)))
+                (
+                    fault.unwrap().0,
+                    begin,
+                    Duration::from_millis(rng.u64(10..500)),
+                )
             })
             .collect();
         Self { lasts, faults }
@@ -187,7 +198,11 @@ pub async fn rage(world: &mut World, plan: &Plan, rng: &mut Rng) {
     todo.sort_by_key(|(at, ..)| *at);
     for (at, fault, begins) in todo {
         tokio::time::sleep(at.saturating_sub(start.elapsed())).await;
-        if begins { begin(world, fault, rng).await } else { end(world, fault).await }
+        if begins {
+            begin(world, fault, rng).await
+        } else {
+            end(world, fault).await
+        }
     }
 }
 
@@ -203,7 +218,8 @@ async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
         Fault::EndDaemons => world.admin.run(DISCONNECT).await,
         Fault::EndWriters => {
             let sql = format!(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{}' AND pid % 2 = {}",
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = \
+                '{}' AND pid % 2 = {}",
                 super::writers::NAME,
                 rng.u32(..2)
             );
@@ -218,16 +234,31 @@ async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
         Fault::LoseAnswer => world.proxy.trap(b"COMMIT", Snap::Deaf),
         Fault::DepriveCapture => {
             world.needs_sweep = true;
-            world.admin.run("REVOKE INSERT ON agent_sync.outbox FROM storm_owner").await;
+            world
+                .admin
+                .run("REVOKE INSERT ON agent_sync.outbox FROM storm_owner")
+                .await;
         }
-        Fault::DepriveDaemon => world.admin.run("REVOKE DELETE ON agent_sync.outbox FROM storm_daemon").await,
+        Fault::DepriveDaemon => {
+            world
+                .admin
+                .run("REVOKE DELETE ON agent_sync.outbox FROM storm_daemon")
+                .await
+        }
         Fault::Disable => {
             world.needs_sweep = true;
-            world.admin.run("ALTER TABLE agents DISABLE TRIGGER agent_sync_update").await;
+            world
+                .admin
+                .run("ALTER TABLE agents DISABLE TRIGGER agent_sync_update")
+                .await;
         }
         Fault::LockOutbox => {
             world.needs_sweep = true;
-            hold(world, rng, "LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE");
+            hold(
+                world,
+                rng,
+                "LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE",
+            );
         }
         Fault::Vacuum => world.admin.run("VACUUM agent_sync.outbox").await,
         Fault::Rewrite => {
@@ -237,15 +268,26 @@ async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
         Fault::RewriteAgents => nudge(world, "VACUUM FULL agents").await,
         Fault::RewriteConfigurations => nudge(world, "VACUUM FULL agent_configurations").await,
         Fault::ClusterConfigurations => {
-            nudge(world, "CLUSTER agent_configurations USING agent_configurations_agent_slug_idx").await;
+            nudge(
+                world,
+                "CLUSTER agent_configurations USING agent_configurations_agent_slug_idx",
+            )
+            .await;
         }
         Fault::LockTable => {
             let table = ["agents", "agent_configurations"][rng.usize(..2)];
-            hold(world, rng, &format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"));
+            hold(
+                world,
+                rng,
+                &format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"),
+            );
         }
         Fault::DisableAll => {
             world.needs_sweep = true;
-            world.admin.run("ALTER TABLE agents DISABLE TRIGGER ALL").await;
+            world
+                .admin
+                .run("ALTER TABLE agents DISABLE TRIGGER ALL")
+                .await;
         }
         Fault::HideAgents | Fault::SeeMore => {
             world.needs_sweep = true;
@@ -253,25 +295,36 @@ async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
         }
         Fault::DropDefault => {
             world.needs_sweep = true;
-            nudge(world, "ALTER TABLE agent_sync.outbox ALTER COLUMN at DROP DEFAULT").await;
+            nudge(
+                world,
+                "ALTER TABLE agent_sync.outbox ALTER COLUMN at DROP DEFAULT",
+            )
+            .await;
         }
         Fault::Publish => {
             world.needs_sweep = true;
             nudge(
                 world,
-                "ALTER TABLE agent_sync.outbox REPLICA IDENTITY NOTHING; CREATE PUBLICATION storm FOR TABLE agent_sync.outbox",
+                "ALTER TABLE agent_sync.outbox REPLICA IDENTITY NOTHING; CREATE PUBLICATION storm \
+                FOR TABLE agent_sync.outbox",
             )
             .await;
         }
         Fault::AskForMany => {
             world
                 .admin
-                .run("SELECT pg_notify('agent_sync', 'nobody ' || n) FROM generate_series(1, 2000) AS n")
+                .run(
+                    "SELECT pg_notify('agent_sync', 'nobody ' || n) FROM generate_series(1, 2000) \
+                    AS n",
+                )
                 .await;
         }
         Fault::HideOutbox => {
             world.needs_sweep = true;
-            world.admin.run("ALTER TABLE agent_sync.outbox ENABLE ROW LEVEL SECURITY").await;
+            world
+                .admin
+                .run("ALTER TABLE agent_sync.outbox ENABLE ROW LEVEL SECURITY")
+                .await;
         }
         Fault::EmptyOutbox => {
             world.needs_sweep = true;
@@ -279,9 +332,15 @@ async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
         }
         Fault::SchemaAway => {
             world.needs_sweep = true;
-            world.admin.run("ALTER SCHEMA agent_sync RENAME TO away").await;
+            world
+                .admin
+                .run("ALTER SCHEMA agent_sync RENAME TO away")
+                .await;
             tokio::time::sleep(Duration::from_millis(rng.u64(1..60))).await;
-            world.admin.run("ALTER SCHEMA away RENAME TO agent_sync").await;
+            world
+                .admin
+                .run("ALTER SCHEMA away RENAME TO agent_sync")
+                .await;
         }
         Fault::LoseRecord => {
             world.needs_sweep = true;
@@ -293,13 +352,17 @@ async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
                 world,
                 rng,
                 &format!(
-                    "SELECT FROM agent_configurations WHERE hashtext(agent_slug) % 8 = {part} FOR UPDATE"
+                    "SELECT FROM agent_configurations WHERE hashtext(agent_slug) % 8 = {part} FOR \
+                    UPDATE"
                 ),
             );
         }
         Fault::SlowWrites => {
             let part = rng.u32(..8);
-            world.admin.run(&format!("INSERT INTO storm.slow VALUES ({part})")).await;
+            world
+                .admin
+                .run(&format!("INSERT INTO storm.slow VALUES ({part})"))
+                .await;
         }
         Fault::DropIndex => nudge(world, "DROP INDEX agent_configurations_agent_slug_idx").await,
         Fault::ReplaceCapture => {
@@ -307,7 +370,8 @@ async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
             world
                 .admin
                 .run(
-                    "CREATE OR REPLACE FUNCTION agent_sync.capture_agent() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
+                    "CREATE OR REPLACE FUNCTION agent_sync.capture_agent() RETURNS trigger
+                          LANGUAGE plpgsql SECURITY DEFINER
                          SET search_path = pg_catalog, pg_temp AS $$ BEGIN RETURN NULL; END $$",
                 )
                 .await;
@@ -338,20 +402,46 @@ async fn end(world: &mut World, fault: Fault) {
         Fault::Freeze(number) => world.signal(number, "CONT"),
         Fault::Stall => world.proxy.flow(),
         Fault::Delay => world.proxy.delay(Duration::ZERO),
-        Fault::DepriveCapture => world.admin.run("GRANT INSERT ON agent_sync.outbox TO storm_owner").await,
-        Fault::DepriveDaemon => world.admin.run("GRANT DELETE ON agent_sync.outbox TO storm_daemon").await,
-        Fault::Disable => world.admin.run("ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_update").await,
+        Fault::DepriveCapture => {
+            world
+                .admin
+                .run("GRANT INSERT ON agent_sync.outbox TO storm_owner")
+                .await
+        }
+        Fault::DepriveDaemon => {
+            world
+                .admin
+                .run("GRANT DELETE ON agent_sync.outbox TO storm_daemon")
+                .await
+        }
+        Fault::Disable => {
+            world
+                .admin
+                .run("ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_update")
+                .await
+        }
         Fault::ReloadWrong => {
             world.write_rules(world.variant);
             reload(world);
         }
         Fault::DisableAll => {
-            world.admin.run("ALTER TABLE agents ENABLE TRIGGER ALL").await;
+            world
+                .admin
+                .run("ALTER TABLE agents ENABLE TRIGGER ALL")
+                .await;
             install(world).await;
         }
-        Fault::HideAgents => world.admin.run("ALTER TABLE agents DISABLE ROW LEVEL SECURITY").await,
+        Fault::HideAgents => {
+            world
+                .admin
+                .run("ALTER TABLE agents DISABLE ROW LEVEL SECURITY")
+                .await
+        }
         Fault::HideOutbox => {
-            world.admin.run("ALTER TABLE agent_sync.outbox DISABLE ROW LEVEL SECURITY").await;
+            world
+                .admin
+                .run("ALTER TABLE agent_sync.outbox DISABLE ROW LEVEL SECURITY")
+                .await;
         }
         Fault::SeeMore => world.admin.run("ALTER ROLE storm_daemon BYPASSRLS").await,
         Fault::DropDefault => {
@@ -363,7 +453,8 @@ async fn end(world: &mut World, fault: Fault) {
         Fault::LoseRecord | Fault::ReplaceCapture => install(world).await,
         Fault::SlowWrites => world.admin.run("DELETE FROM storm.slow").await,
         Fault::DropIndex => {
-            let make = "CREATE INDEX IF NOT EXISTS agent_configurations_agent_slug_idx ON agent_configurations (agent_slug)";
+            let make = "CREATE INDEX IF NOT EXISTS agent_configurations_agent_slug_idx ON \
+                agent_configurations (agent_slug)";
             world.admin.run(make).await;
         }
         _ => {}
@@ -374,10 +465,14 @@ async fn end(world: &mut World, fault: Fault) {
 async fn install(world: &mut World) {
     let output = world.verb("storm_owner", &["install"]).await;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    // Where the server is away just now, 69 says so. On a busy machine it may take longer than a statement may here; once the faults are
-    // over, it is installed again where that matters.
+    // Where the server is away just now, 69 says so. On a busy machine it may take longer than a
+    // statement may here; once the faults are over, it is installed again where that matters.
     let is_slow = said.contains("57014") && said.contains("nothing was changed");
-    assert!(is_slow || matches!(output.status.code(), Some(0 | 69)), "{:?}: {said}", output.status);
+    assert!(
+        is_slow || matches!(output.status.code(), Some(0 | 69)),
+        "{:?}: {said}",
+        output.status
+    );
 }
 
 /// Runs a statement that takes a table for itself, if it can have it at once.
@@ -387,7 +482,8 @@ async fn nudge(world: &mut World, sql: &str) {
     if let Err(error) = done {
         let state = error.code().map_or("08006", |state| state.code());
         assert!(
-            ["55P03", "40P01", "08006", "42704", "42710"].contains(&state) || state.starts_with("57P"),
+            ["55P03", "40P01", "08006", "42704", "42710"].contains(&state)
+                || state.starts_with("57P"),
             "{sql}: {error:?}"
         );
     }
@@ -402,12 +498,20 @@ fn reload(world: &World) {
 
 async fn restart(world: &mut World, mode: &str) {
     // Off the event loop, for the writers are on it.
-    let mut commands =
-        [world.cluster.controlling(&["-m", mode, "stop"]), world.cluster.controlling(&["-t", "60", "start"])];
+    let mut commands = [
+        world.cluster.controlling(&["-m", mode, "stop"]),
+        world.cluster.controlling(&["-t", "60", "start"]),
+    ];
     let done = tokio::task::spawn_blocking(move || {
-        commands.iter_mut().all(|command| command.status().is_ok_and(|status| status.success()))
+        commands
+            .iter_mut()
+            .all(|command| command.status().is_ok_and(|status| status.success()))
     });
-    assert!(done.await.unwrap(), "the server does not restart ({mode}): {}", world.cluster.log());
+    assert!(
+        done.await.unwrap(),
+        "the server does not restart ({mode}): {}",
+        world.cluster.log()
+    );
 }
 
 /// Holds locks in a session of their own, for a moment that it does not outlive.

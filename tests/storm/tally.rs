@@ -53,13 +53,27 @@ impl Tally {
 
     /// The whole of it, in lines.
     pub fn print(&self, seed: u64, took: Duration, written: &str) {
-        let list =
-            |counts: Vec<String>| if counts.is_empty() { "none".to_owned() } else { counts.join(", ") };
+        let list = |counts: Vec<String>| {
+            if counts.is_empty() {
+                "none".to_owned()
+            } else {
+                counts.join(", ")
+            }
+        };
         let faults: u64 = self.faults.values().sum();
-        eprintln!("storm: {} rounds in {:.0} s, seed {seed}, no violation", self.rounds, took.as_secs_f64());
+        eprintln!(
+            "storm: {} rounds in {:.0} s, seed {seed}, no violation",
+            self.rounds,
+            took.as_secs_f64()
+        );
         eprintln!(
             "  faults    {faults}: {}",
-            list(self.faults.iter().map(|(what, times)| format!("{what} {times}")).collect())
+            list(
+                self.faults
+                    .iter()
+                    .map(|(what, times)| format!("{what} {times}"))
+                    .collect()
+            )
         );
         eprintln!(
             "  saves     {} rows in {} transactions; {} more undone by their writers",
@@ -67,14 +81,25 @@ impl Tally {
         );
         eprintln!(
             "  failed    {}",
-            list(self.failures.iter().map(|(state, times)| format!("{state} {times}")).collect())
+            list(
+                self.failures
+                    .iter()
+                    .map(|(state, times)| format!("{state} {times}"))
+                    .collect()
+            )
         );
         eprintln!("  synced    {written} configurations written by daemons");
         eprintln!("  heal      {}", Percentiles(self.heals.clone()));
         eprintln!("            longest after {}", self.slowest.1);
         eprintln!("  a save    {}", Percentiles(self.saves.clone()));
-        eprintln!("  to its configuration, in quiet  {}", Percentiles(self.pings.clone()));
-        eprintln!("  locks     {} looks, nobody waited for agent-sync", self.looks);
+        eprintln!(
+            "  to its configuration, in quiet  {}",
+            Percentiles(self.pings.clone())
+        );
+        eprintln!(
+            "  locks     {} looks, nobody waited for agent-sync",
+            self.looks
+        );
     }
 }
 
@@ -84,8 +109,16 @@ impl std::fmt::Display for Percentiles {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();
-        let Some(last) = sorted.last() else { return out.write_str("never measured") };
+        let Some(last) = sorted.last() else {
+            return out.write_str("never measured");
+        };
         let at = |percent: usize| sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)];
-        write!(out, "p50 {:.1?}, p99 {:.1?}, max {last:.1?}, of {}", at(50), at(99), sorted.len())
+        write!(
+            out,
+            "p50 {:.1?}, p99 {:.1?}, max {last:.1?}, of {}",
+            at(50),
+            at(99),
+            sorted.len()
+        )
     }
 }

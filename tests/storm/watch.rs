@@ -1,4 +1,5 @@
-//! The watch over the locks: no save may wait for a session of agent-sync, and no writer for anything that is its own (G3).
+//! The watch over the locks: no save may wait for a session of agent-sync, and no writer for
+//! anything that is its own (G3).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,21 +7,26 @@ use std::time::Duration;
 
 use super::link::Link;
 
-/// Writers that wait, by process and statement: a save for a daemon, or anything for a lock on a thing of agent-sync's.
+/// Writers that wait, by process and statement: a save for a daemon, or anything for a lock on a
+/// thing of agent-sync's.
 const WAITING: &str = "
     SELECT format('%s since %s waits for %s of %s: %s', a.pid, a.query_start,
-                  (SELECT string_agg(format('%s %s %s', l.locktype, l.mode, l.relation::regclass), ', ') FROM pg_locks l
+                  (SELECT string_agg(format('%s %s %s', l.locktype, l.mode,
+                    l.relation::regclass), ', ') FROM pg_locks l
                    WHERE l.pid = a.pid AND NOT l.granted),
-                  (SELECT string_agg(format('%s (%s)', b.application_name, left(b.query, 200)), ', ') FROM pg_stat_activity b
+                  (SELECT string_agg(format('%s (%s)', b.application_name, left(b.query, 200)),
+                    ', ') FROM pg_stat_activity b
                    WHERE b.pid = ANY (pg_blocking_pids(a.pid))), a.query)
     FROM pg_stat_activity a
     WHERE a.application_name = 'storm writer' AND a.state = 'active' AND a.wait_event_type = 'Lock'
       AND (EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid AND NOT l.granted
                    -- Who appends to a table that has to grow waits for who makes it grow, whatever table it is.
                    AND l.locktype <> 'extend'
-                   AND (l.classid = 1634169721 OR l.relation IN (SELECT c.oid FROM pg_class c WHERE c.relnamespace = to_regnamespace('agent_sync'))))
+                   AND (l.classid = 1634169721 OR l.relation IN (SELECT c.oid FROM pg_class c
+                     WHERE c.relnamespace = to_regnamespace('agent_sync'))))
            OR a.query LIKE '/* save */%' AND EXISTS (
-               SELECT FROM unnest(pg_blocking_pids(a.pid)) AS blocker (pid) JOIN pg_stat_activity b ON b.pid = blocker.pid
+               SELECT FROM unnest(pg_blocking_pids(a.pid)) AS blocker (pid)
+                 JOIN pg_stat_activity b ON b.pid = blocker.pid
                WHERE b.application_name LIKE 'agent-sync/%'))";
 
 /// Looks until told to stop, and returns how often it looked and what it saw.
@@ -31,9 +37,14 @@ pub async fn watch(url: String, stop: Arc<AtomicBool>) -> (u64, Vec<String>) {
         looks += 1;
         let waiting = link.texts(WAITING).await;
         if !waiting.is_empty() {
-            // The catalog is not read at one instant: what was waiting then is still the same statement now, or it is not told.
+            // The catalog is not read at one instant: what was waiting then is still the same
+            // statement now, or it is not told.
             let still = link.texts(WAITING).await;
-            seen.extend(waiting.into_iter().filter(|statement| still.contains(statement)));
+            seen.extend(
+                waiting
+                    .into_iter()
+                    .filter(|statement| still.contains(statement)),
+            );
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -1,12 +1,21 @@
-//! What writers say: voice settings of every kind, right and wrong, and configurations as older code left them.
+//! What writers say: voice settings of every kind, right and wrong, and configurations as older
+//! code left them.
 //!
-//! Every text carries the provider that it was meant for in front, and a stamp that no other has behind, so that the
-//! oracle knows a stale or a stray value by its look.
+//! Every text carries the provider that it was meant for in front, and a stamp that no other has
+//! behind, so that the oracle knows a stale or a stray value by its look.
 
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 
-const TTS: &[&str] = &["openai", "elevenlabs", "cartesia", "speechify", "livekit", "deepgram", "acme"];
+const TTS: &[&str] = &[
+    "openai",
+    "elevenlabs",
+    "cartesia",
+    "speechify",
+    "livekit",
+    "deepgram",
+    "acme",
+];
 const LLM: &[&str] = &["groq", "openai", "anthropic"];
 const STT: &[&str] = &["deepgram", "groq", "assembly"];
 
@@ -42,27 +51,50 @@ fn valid(rng: &mut Rng, stamp: &str) -> Value {
     }
     for name in ["stability", "similarity_boost"] {
         let number = f64::from(rng.u32(..=100)) / 100.0;
-        let value = if rng.bool() { json!(number) } else { json!(format!(" {number} ")) };
+        let value = if rng.bool() {
+            json!(number)
+        } else {
+            json!(format!(" {number} "))
+        };
         maybe(rng, &mut settings, name, &value);
     }
     for name in ["loudness_normalization", "text_normalization"] {
         let value = rng.bool();
-        let value = if rng.bool() { json!(value) } else { json!(value.to_string()) };
+        let value = if rng.bool() {
+            json!(value)
+        } else {
+            json!(value.to_string())
+        };
         maybe(rng, &mut settings, name, &value);
     }
     let llm = rng.usize(..LLM.len());
     if rng.u32(..10) > 0 {
         settings.insert("llm_provider".into(), json!(LLM[llm]));
     }
-    maybe(rng, &mut settings, "llm_model", &json!(format!("{}-{stamp}", LLM[llm])));
+    maybe(
+        rng,
+        &mut settings,
+        "llm_model",
+        &json!(format!("{}-{stamp}", LLM[llm])),
+    );
     let temperature = temperature(rng, llm);
     maybe(rng, &mut settings, "temperature", &temperature);
     let stt = one(rng, STT);
     maybe(rng, &mut settings, "stt_provider", &json!(stt));
     if settings.get("stt_provider") == Some(&json!(stt)) {
-        maybe(rng, &mut settings, "stt_model", &json!(format!("{stt}-{stamp}")));
+        maybe(
+            rng,
+            &mut settings,
+            "stt_model",
+            &json!(format!("{stt}-{stamp}")),
+        );
     }
-    maybe(rng, &mut settings, "nobody_reads_this", &json!({ "stamp": stamp, "deep": [1.50, null, {}] }));
+    maybe(
+        rng,
+        &mut settings,
+        "nobody_reads_this",
+        &json!({ "stamp": stamp, "deep": [1.50, null, {}] }),
+    );
     Value::Object(settings)
 }
 
@@ -79,7 +111,11 @@ fn maybe(rng: &mut Rng, settings: &mut Map<String, Value>, name: &str, value: &V
 /// A temperature that shows which LLM provider it was meant for.
 fn temperature(rng: &mut Rng, llm: usize) -> Value {
     let text = format!("0.{}{:05}", llm + 1, rng.u32(..100_000));
-    if rng.bool() { json!(text) } else { json!(text.parse::<f64>().unwrap()) }
+    if rng.bool() {
+        json!(text)
+    } else {
+        json!(text.parse::<f64>().unwrap())
+    }
 }
 
 /// Settings that cannot be mapped, for one reason or for several.
@@ -89,7 +125,9 @@ fn wrong(rng: &mut Rng, stamp: &str) -> Value {
         1 => json!(format!("{{\"voice_id\": \"{stamp}\"")),
         2 => json!(17),
         3 => json!({ "provider": 5, "voice_id": stamp }),
-        4 => json!({ "provider": "elevenlabs", "stability": "high", "temperature": 9.5, "note": stamp }),
+        4 => {
+            json!({ "provider": "elevenlabs", "stability": "high", "temperature": 9.5, "note": stamp })
+        }
         5 => json!({ "voice_id": { "stamp": stamp } }),
         6 => json!({ "llm_provider": "groq", "llm_model": [stamp], "temperature": "-0.1" }),
         _ => {
@@ -98,9 +136,19 @@ fn wrong(rng: &mut Rng, stamp: &str) -> Value {
     }
 }
 
-/// What is in a `provider_config` besides: keys that no rule owns, and numbers that floating point would spoil.
+/// What is in a `provider_config` besides: keys that no rule owns, and numbers that floating point
+/// would spoil.
 pub fn rest(rng: &mut Rng, stamp: &str) -> String {
-    let number = one(rng, &["12345678901234567890123", "0.1000000000000000000001", "1.50", "-0.0", "1e3"]);
+    let number = one(
+        rng,
+        &[
+            "12345678901234567890123",
+            "0.1000000000000000000001",
+            "1.50",
+            "-0.0",
+            "1e3",
+        ],
+    );
     let section = one(rng, &["llm", "tts", "stt"]);
     format!(
         r#"{{"custom": {{"stamp": "{stamp}", "exact": {number}, "nothing": null, "list": [1, [2, {{}}]]}},

@@ -1,5 +1,5 @@
-//! What the storm rages over: a cluster of its own, the platform with the storm's tables, and two daemons, one of them
-//! behind the proxy that misbehaves.
+//! What the storm rages over: a cluster of its own, the platform with the storm's tables, and two
+//! daemons, one of them behind the proxy that misbehaves.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -15,8 +15,9 @@ use crate::support::platform::TABLES;
 use crate::support::proxy::Proxy;
 use crate::support::{Daemon, PATIENCE};
 
-/// The server's settings: a commit is on its way to the disk, so that an immediate restart loses none that was told.
-/// Every fourth seed has transactions prepared, which takes a daemon that polls.
+/// The server's settings: a commit is on its way to the disk, so that an immediate restart loses
+/// none that was told. Every fourth seed has transactions prepared, which takes a daemon that
+/// polls.
 const SERVER: [&str; 2] = [
     "synchronous_commit = on\ndeadlock_timeout = 200ms\n",
     "synchronous_commit = on\ndeadlock_timeout = 200ms\nmax_prepared_transactions = 20\n",
@@ -55,12 +56,19 @@ impl World {
         .unwrap();
         let mut postgres = Link::to(&cluster.url("postgres"), "storm nemesis");
         postgres
-            .run("CREATE ROLE storm_owner LOGIN; CREATE ROLE storm_writer LOGIN; CREATE ROLE storm_daemon LOGIN")
+            .run(
+                "CREATE ROLE storm_owner LOGIN; CREATE ROLE storm_writer LOGIN; CREATE ROLE \
+                storm_daemon LOGIN",
+            )
             .await;
-        postgres.run("CREATE DATABASE storm OWNER storm_owner").await;
+        postgres
+            .run("CREATE DATABASE storm OWNER storm_owner")
+            .await;
         let mut admin = Link::to(&cluster.url("storm"), "storm nemesis");
         admin.run("ALTER SCHEMA public OWNER TO storm_owner").await;
-        admin.run(&format!("SET ROLE storm_owner; {TABLES}; RESET ROLE")).await;
+        admin
+            .run(&format!("SET ROLE storm_owner; {TABLES}; RESET ROLE"))
+            .await;
         admin.run(include_str!("tables.sql")).await;
         populate(&mut admin, &mut rng).await;
         let proxy = Proxy::start(cluster.port()).await;
@@ -77,8 +85,14 @@ impl World {
             batch_size: [1, 7, 50, 500][rng.usize(..4)],
         };
         world.write_rules(world.variant);
-        let installed = world.verb("storm_owner", &["install", "--role", "storm_daemon"]).await;
-        assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
+        let installed = world
+            .verb("storm_owner", &["install", "--role", "storm_daemon"])
+            .await;
+        assert!(
+            installed.status.success(),
+            "{}",
+            String::from_utf8_lossy(&installed.stderr)
+        );
         world.admin.run(include_str!("oracle.sql")).await;
         world.start(0).await;
         world.start(1).await;
@@ -87,14 +101,19 @@ impl World {
 
     /// The URL of the database for a role, by the socket.
     pub fn url(&self, role: &str) -> String {
-        self.cluster.url("storm").replacen("postgres@", &format!("{role}@"), 1)
+        self.cluster
+            .url("storm")
+            .replacen("postgres@", &format!("{role}@"), 1)
     }
 
     fn command(&self, url: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
         command.env_clear().args(arguments).env("DATABASE_URL", url);
         for (name, value) in [
-            ("RULES__FILE", self.rules.path().join("providers.toml").to_str().unwrap()),
+            (
+                "RULES__FILE",
+                self.rules.path().join("providers.toml").to_str().unwrap(),
+            ),
             // A short sweep would hide a wake-up that was lost.
             ("SYNC__SWEEP_INTERVAL", "1h"),
             ("SYNC__BATCH_SIZE", &self.batch_size.to_string()),
@@ -105,7 +124,10 @@ impl World {
             ("SYNC__STATEMENT_TIMEOUT", "2s"),
             ("RECONNECT__INITIAL_DELAY", "10ms"),
             ("RECONNECT__MAX_DELAY", "200ms"),
-            ("CAPTURE__NOTIFY", if self.two_phase { "false" } else { "true" }),
+            (
+                "CAPTURE__NOTIFY",
+                if self.two_phase { "false" } else { "true" },
+            ),
         ] {
             command.env(format!("AGENT_SYNC__{name}"), value);
         }
@@ -115,9 +137,11 @@ impl World {
     /// Runs a verb to its end.
     pub async fn verb(&self, role: &str, arguments: &[&str]) -> std::process::Output {
         let mut command = self.command(&self.url(role), arguments);
-        tokio::task::spawn_blocking(move || command.stdin(std::process::Stdio::null()).output().unwrap())
-            .await
-            .unwrap()
+        tokio::task::spawn_blocking(move || {
+            command.stdin(std::process::Stdio::null()).output().unwrap()
+        })
+        .await
+        .unwrap()
     }
 
     /// Starts a daemon if it is not running, and waits until it has read its rules.
@@ -126,7 +150,9 @@ impl World {
             return;
         }
         let url = if number == 0 {
-            self.proxy.url("storm").replacen("postgres@", "storm_daemon@", 1)
+            self.proxy
+                .url("storm")
+                .replacen("postgres@", "storm_daemon@", 1)
         } else {
             self.url("storm_daemon")
         };
@@ -142,7 +168,9 @@ impl World {
 
     /// Ends a daemon with a signal; by SIGTERM it ends well and in time (I4).
     pub async fn end(&mut self, number: usize, signal: &str) {
-        let Some(mut daemon) = self.daemons[number].take() else { return };
+        let Some(mut daemon) = self.daemons[number].take() else {
+            return;
+        };
         if signal == "TERM" {
             // One that is frozen is told when it goes on.
             daemon.signal("CONT");
@@ -151,8 +179,15 @@ impl World {
         daemon.signal(signal);
         let status = daemon.ended().await;
         if signal == "TERM" {
-            assert!(status.success(), "after SIGTERM the daemon ended with {status}");
-            assert!(start.elapsed() < Duration::from_secs(6), "the daemon took {:?} to end", start.elapsed());
+            assert!(
+                status.success(),
+                "after SIGTERM the daemon ended with {status}"
+            );
+            assert!(
+                start.elapsed() < Duration::from_secs(6),
+                "the daemon took {:?} to end",
+                start.elapsed()
+            );
         }
     }
 
@@ -180,13 +215,17 @@ impl World {
 
     /// Puts a text into the file of the rules.
     pub fn put_rules(&self, text: &str) {
-        let (new, file) = (self.rules.path().join("new"), self.rules.path().join("providers.toml"));
+        let (new, file) = (
+            self.rules.path().join("new"),
+            self.rules.path().join("providers.toml"),
+        );
         std::fs::write(&new, text).unwrap();
         std::fs::rename(new, file).unwrap();
     }
 
-    /// Takes the faults back, and brings about what the contract leaves to operators: ends prepared transactions, asks for
-    /// every agent after the rules have changed, and gives one sweep where it takes one.
+    /// Takes the faults back, and brings about what the contract leaves to operators: ends prepared
+    /// transactions, asks for every agent after the rules have changed, and gives one sweep where
+    /// it takes one.
     pub async fn settle(&mut self, rng: &mut Rng) {
         self.proxy.flow();
         self.proxy.delay(Duration::ZERO);
@@ -200,23 +239,30 @@ impl World {
         }
         for gid in self.admin.texts("SELECT gid FROM pg_prepared_xacts").await {
             let verb = if rng.bool() { "COMMIT" } else { "ROLLBACK" };
-            self.admin.run(&format!("{verb} PREPARED {}", quote(&gid))).await;
+            self.admin
+                .run(&format!("{verb} PREPARED {}", quote(&gid)))
+                .await;
         }
         if std::mem::take(&mut self.rules_changed) {
             self.adopt_rules(rng).await;
         }
         if std::mem::take(&mut self.needs_sweep) {
-            // What was broken is mended, also where the server was away when it should have been; and a new connection sweeps first.
+            // What was broken is mended, also where the server was away when it should have been;
+            // and a new connection sweeps first.
             self.admin.run(UNPUBLISH).await;
             self.admin.run(SET_DEFAULT).await;
             let installed = self.verb("storm_owner", &["install"]).await;
-            assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
+            assert!(
+                installed.status.success(),
+                "{}",
+                String::from_utf8_lossy(&installed.stderr)
+            );
             self.admin.run(DISCONNECT).await;
         }
     }
 
-    /// Waits until both daemons have the rules of the file, and has every agent looked at: changed rules write nothing by
-    /// themselves.
+    /// Waits until both daemons have the rules of the file, and has every agent looked at: changed
+    /// rules write nothing by themselves.
     async fn adopt_rules(&mut self, rng: &mut Rng) {
         self.write_rules(self.variant);
         for daemon in self.daemons.iter().flatten() {
@@ -230,10 +276,14 @@ impl World {
             "('nova-2', 'whisper-large-v3', 1)"
         };
         self.admin
-            .run(&format!("BEGIN; DELETE FROM storm.rules; INSERT INTO storm.rules VALUES {values}; COMMIT"))
+            .run(&format!(
+                "BEGIN; DELETE FROM storm.rules; INSERT INTO storm.rules VALUES {values}; COMMIT"
+            ))
             .await;
         if rng.bool() {
-            let output = self.verb("storm_daemon", &["reconcile", "--all", "--yes"]).await;
+            let output = self
+                .verb("storm_daemon", &["reconcile", "--all", "--yes"])
+                .await;
             // 1: some agents are rejected, or have no configuration.
             assert!(
                 matches!(output.status.code(), Some(0 | 1)),
@@ -242,20 +292,27 @@ impl World {
             );
         } else {
             self.admin
-                .run("INSERT INTO agent_sync.outbox (slug) SELECT slug FROM agents; NOTIFY agent_sync")
+                .run(
+                    "INSERT INTO agent_sync.outbox (slug) SELECT slug FROM agents; NOTIFY \
+                    agent_sync",
+                )
                 .await;
         }
     }
 }
 
 /// Ends the sessions of daemons.
-pub const DISCONNECT: &str =
-    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'agent-sync/%'";
+pub const DISCONNECT: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE \
+    application_name LIKE 'agent-sync/%'";
 
 async fn populate(admin: &mut Link, rng: &mut Rng) {
     for number in 0..AGENTS {
         let slug = format!("agent-{number}");
-        admin.run(&format!("INSERT INTO agents (slug, name) VALUES ('{slug}', 'name at first')")).await;
+        admin
+            .run(&format!(
+                "INSERT INTO agents (slug, name) VALUES ('{slug}', 'name at first')"
+            ))
+            .await;
         for _ in 0..[0, 1, 1, 1, 2][rng.usize(..5)] {
             let (rest, owned) = (rest(rng, "first"), owned(rng, "first"));
             admin
@@ -269,8 +326,10 @@ async fn populate(admin: &mut Link, rng: &mut Rng) {
     }
     admin
         .run(&format!(
-            "INSERT INTO agents (slug, name) SELECT 'crowd-' || i, 'name at first' FROM generate_series(0, {}) i;
-             SELECT storm.configure('crowd-' || i, '{{\"custom\": 1.50}}', '{{}}', 'first') FROM generate_series(0, {}) i;
+            "INSERT INTO agents (slug, name) SELECT 'crowd-' || i, 'name at first'
+                  FROM generate_series(0, {}) i;
+             SELECT storm.configure('crowd-' || i, '{{\"custom\": 1.50}}', '{{}}', 'first')
+               FROM generate_series(0, {}) i;
              INSERT INTO agents (slug) VALUES ('ping');
              SELECT storm.configure('ping', '{{}}', '{{}}', 'first');
              ANALYZE",

@@ -1,4 +1,5 @@
-//! Those who save: random changes in random transactions, as a UI, a migration and somebody at psql would make them.
+//! Those who save: random changes in random transactions, as a UI, a migration and somebody at psql
+//! would make them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +17,8 @@ pub const NAME: &str = "storm writer";
 /// See [`NAME`].
 pub const SAVE: &str = "/* save */";
 
-/// How many agents are changed one by one, and how many are there besides, to be changed by the hundred.
+/// How many agents are changed one by one, and how many are there besides, to be changed by the
+/// hundred.
 pub const AGENTS: usize = 32;
 /// See [`AGENTS`].
 pub const CROWD: usize = 300;
@@ -43,7 +45,16 @@ type Done = Result<(), Failed>;
 impl Writer {
     pub fn new(url: &str, name: String, rng: Rng, two_phase: bool, refused: bool) -> Self {
         let link = Link::to(url, NAME);
-        Self { link, rng, name, stamps: 0, two_phase, refused, tally: Tally::default(), open: 0 }
+        Self {
+            link,
+            rng,
+            name,
+            stamps: 0,
+            two_phase,
+            refused,
+            tally: Tally::default(),
+            open: 0,
+        }
     }
 
     /// Writes until then, ends what it has begun, and says what that came to.
@@ -128,10 +139,18 @@ impl Writer {
                     Some(db) => format!(
                         "{} {}",
                         db.code().code(),
-                        if is_ours_to_explain(db.code().code()) { "" } else { db.message() }
+                        if is_ours_to_explain(db.code().code()) {
+                            ""
+                        } else {
+                            db.message()
+                        }
                     ),
                 };
-                *self.tally.failures.entry(state.trim().to_owned()).or_default() += 1;
+                *self
+                    .tally
+                    .failures
+                    .entry(state.trim().to_owned())
+                    .or_default() += 1;
                 Err(Failed)
             }
         }
@@ -170,16 +189,31 @@ impl Writer {
         } else {
             one(&mut self.rng, &["name", "name", ""])
         };
-        let name = if name.is_empty() { "''".to_owned() } else { quote(&format!("{name} {stamp}")) };
-        let prompt =
-            if self.rng.u32(..5) == 0 { "NULL".to_owned() } else { quote(&format!("prompt {stamp}")) };
-        let image = if self.rng.bool() { "NULL".to_owned() } else { quote(&format!("{stamp}.png")) };
-        let settings =
-            if self.rng.u32(..20) == 0 { "NULL".to_owned() } else { quote(&settings(&mut self.rng, &stamp)) };
+        let name = if name.is_empty() {
+            "''".to_owned()
+        } else {
+            quote(&format!("{name} {stamp}"))
+        };
+        let prompt = if self.rng.u32(..5) == 0 {
+            "NULL".to_owned()
+        } else {
+            quote(&format!("prompt {stamp}"))
+        };
+        let image = if self.rng.bool() {
+            "NULL".to_owned()
+        } else {
+            quote(&format!("{stamp}.png"))
+        };
+        let settings = if self.rng.u32(..20) == 0 {
+            "NULL".to_owned()
+        } else {
+            quote(&settings(&mut self.rng, &stamp))
+        };
         format!(
             "{SAVE} INSERT INTO agents AS a (slug, name, system_prompt, agent_image, voice_settings)
              VALUES ({}, {name}, {prompt}, {image}, {settings}::jsonb)
-             ON CONFLICT (slug) DO UPDATE SET name = excluded.name, system_prompt = excluded.system_prompt,
+             ON CONFLICT (slug) DO UPDATE SET name = excluded.name, system_prompt =
+               excluded.system_prompt,
              agent_image = excluded.agent_image, voice_settings = excluded.voice_settings",
             quote(slug)
         )
@@ -211,16 +245,23 @@ impl Writer {
             0 => format!("name = 'name {stamp}'"),
             1 => format!("system_prompt = 'prompt {stamp}'"),
             2 => format!("agent_image = '{stamp}.png'"),
-            _ => format!("voice_settings = {}::jsonb", quote(&settings(&mut self.rng, &stamp))),
+            _ => format!(
+                "voice_settings = {}::jsonb",
+                quote(&settings(&mut self.rng, &stamp))
+            ),
         };
-        self.alone(&format!("{SAVE} UPDATE agents SET {set} WHERE slug = '{slug}'")).await
+        self.alone(&format!(
+            "{SAVE} UPDATE agents SET {set} WHERE slug = '{slug}'"
+        ))
+        .await
     }
 
     /// What agent-sync does not read (C1).
     async fn unrelated(&mut self) -> Done {
         let (slug, stamp) = (self.slug(), self.stamp());
         self.alone(&format!(
-            "{SAVE} UPDATE agents SET description = '{stamp}', enabled = NOT enabled WHERE slug = '{slug}'"
+            "{SAVE} UPDATE agents SET description = '{stamp}', enabled = NOT enabled WHERE slug = \
+            '{slug}'"
         ))
         .await
     }
@@ -229,9 +270,12 @@ impl Writer {
     async fn bulk(&mut self) -> Done {
         let (stamp, part) = (self.stamp(), self.rng.u32(..4));
         let sql = match self.rng.u32(..3) {
-            0 => format!("UPDATE agents SET name = 'name {stamp} ' || slug WHERE slug LIKE 'crowd-%'"),
+            0 => format!(
+                "UPDATE agents SET name = 'name {stamp} ' || slug WHERE slug LIKE 'crowd-%'"
+            ),
             1 => format!(
-                "UPDATE agents SET system_prompt = 'prompt {stamp}' WHERE hashtext(slug) % 4 = {part}"
+                "UPDATE agents SET system_prompt = 'prompt {stamp}' WHERE hashtext(slug) % 4 = \
+                {part}"
             ),
             _ => format!(
                 "UPDATE agents SET voice_settings = {}::jsonb WHERE slug LIKE 'crowd-%{part}'",
@@ -243,14 +287,20 @@ impl Writer {
 
     async fn rename(&mut self) -> Done {
         let (from, to) = (self.slug(), self.slug());
-        self.alone(&format!("{SAVE} UPDATE agents SET slug = '{to}' WHERE slug = '{from}'")).await
+        self.alone(&format!(
+            "{SAVE} UPDATE agents SET slug = '{to}' WHERE slug = '{from}'"
+        ))
+        .await
     }
 
     async fn swap(&mut self) -> Done {
         let (one, other, between) = (self.slug(), self.slug(), self.stamp());
         self.run("BEGIN").await?;
         for (from, to) in [(&one, &between), (&other, &one), (&between, &other)] {
-            self.run(&format!("{SAVE} UPDATE agents SET slug = '{to}' WHERE slug = '{from}'")).await?;
+            self.run(&format!(
+                "{SAVE} UPDATE agents SET slug = '{to}' WHERE slug = '{from}'"
+            ))
+            .await?;
         }
         self.commit().await
     }
@@ -258,15 +308,18 @@ impl Writer {
     async fn delete(&mut self) -> Done {
         let slug = self.slug();
         self.run("BEGIN").await?;
-        self.run(&format!("INSERT INTO storm.deleted VALUES ('{slug}')")).await?;
-        self.run(&format!("{SAVE} DELETE FROM agents WHERE slug = '{slug}'")).await?;
+        self.run(&format!("INSERT INTO storm.deleted VALUES ('{slug}')"))
+            .await?;
+        self.run(&format!("{SAVE} DELETE FROM agents WHERE slug = '{slug}'"))
+            .await?;
         self.commit().await
     }
 
     async fn recreate(&mut self) -> Done {
         let slug = self.slug();
         self.run("BEGIN").await?;
-        self.run(&format!("{SAVE} DELETE FROM agents WHERE slug = '{slug}'")).await?;
+        self.run(&format!("{SAVE} DELETE FROM agents WHERE slug = '{slug}'"))
+            .await?;
         let save = self.save(&slug);
         self.run(&save).await?;
         self.commit().await
@@ -275,22 +328,32 @@ impl Writer {
     async fn configure(&mut self) -> Done {
         let (slug, stamp) = (self.slug(), self.stamp());
         let (rest, owned) = (rest(&mut self.rng, &stamp), owned(&mut self.rng, &stamp));
-        let owned = if self.rng.bool() { owned } else { "{}".to_owned() };
-        let sql = format!("SELECT storm.configure('{slug}', {}, {}, '{stamp}')", quote(&rest), quote(&owned));
+        let owned = if self.rng.bool() {
+            owned
+        } else {
+            "{}".to_owned()
+        };
+        let sql = format!(
+            "SELECT storm.configure('{slug}', {}, {}, '{stamp}')",
+            quote(&rest),
+            quote(&owned)
+        );
         self.alone(&sql).await
     }
 
     /// One of the functions that take a slug and a stamp.
     async fn function(&mut self, name: &str) -> Done {
         let (slug, stamp) = (self.slug(), self.stamp());
-        self.alone(&format!("SELECT storm.{name}('{slug}', '{stamp}')")).await
+        self.alone(&format!("SELECT storm.{name}('{slug}', '{stamp}')"))
+            .await
     }
 
     async fn move_configuration(&mut self) -> Done {
         let (from, to) = (self.slug(), self.slug());
         self.alone(&format!(
             "UPDATE agent_configurations SET agent_slug = '{to}' WHERE id =
-             (SELECT c.id FROM agent_configurations c WHERE c.agent_slug = '{from}' ORDER BY c.id LIMIT 1)"
+             (SELECT c.id FROM agent_configurations c WHERE c.agent_slug = '{from}' ORDER BY c.id
+               LIMIT 1)"
         ))
         .await
     }
@@ -298,14 +361,26 @@ impl Writer {
     /// Somebody works on what is not agent-sync's, while the daemon works on the rest.
     async fn edit(&mut self) -> Done {
         let (slug, stamp) = (self.slug(), self.stamp());
-        let path =
-            one(&mut self.rng, &["{custom}", "{custom2}", "{tts,extra}", "{llm,extra}", "{stt,region}"]);
+        let path = one(
+            &mut self.rng,
+            &[
+                "{custom}",
+                "{custom2}",
+                "{tts,extra}",
+                "{llm,extra}",
+                "{stt,region}",
+            ],
+        );
         let value = match self.rng.u32(..3) {
             0 => format!("{{\"stamp\": \"{stamp}\", \"exact\": 98765432109876543210.10}}"),
             1 => "0.1000000000000000000001".to_owned(),
             _ => format!("\"{stamp}\""),
         };
-        self.alone(&format!("SELECT storm.edit('{slug}', '{path}', {}, '{stamp}')", quote(&value))).await
+        self.alone(&format!(
+            "SELECT storm.edit('{slug}', '{path}', {}, '{stamp}')",
+            quote(&value)
+        ))
+        .await
     }
 
     /// Somebody overwrites a `provider_config`: with another, or with what is none.
@@ -315,10 +390,17 @@ impl Writer {
             0 => ("[1, 2]".to_owned(), None),
             1 => (format!("\"{stamp}\""), None),
             2 => (r#"{"tts": 5, "llm": [1]}"#.to_owned(), None),
-            _ => (rest(&mut self.rng, &stamp), Some(owned(&mut self.rng, &stamp))),
+            _ => (
+                rest(&mut self.rng, &stamp),
+                Some(owned(&mut self.rng, &stamp)),
+            ),
         };
         let owned = owned.map_or("NULL".to_owned(), |owned| quote(&owned));
-        self.alone(&format!("SELECT storm.overwrite('{slug}', {}, {owned}, '{stamp}')", quote(&rest))).await
+        self.alone(&format!(
+            "SELECT storm.overwrite('{slug}', {}, {owned}, '{stamp}')",
+            quote(&rest)
+        ))
+        .await
     }
 
     /// A transaction that commits long after it has saved, or not at all.
@@ -329,7 +411,11 @@ impl Writer {
         if self.rng.bool() {
             self.save_one().await?;
         }
-        if self.rng.u32(..4) == 0 { self.rollback().await } else { self.commit().await }
+        if self.rng.u32(..4) == 0 {
+            self.rollback().await
+        } else {
+            self.commit().await
+        }
     }
 
     /// Saves before, in and after a savepoint that is rolled back.
@@ -382,10 +468,12 @@ impl Writer {
     /// Asks for a slug (I7), whether there is anything to do or not.
     async fn ask(&mut self) -> Done {
         let slug = self.slug();
-        self.alone(&format!("SELECT pg_notify('agent_sync', '{slug}')")).await
+        self.alone(&format!("SELECT pg_notify('agent_sync', '{slug}')"))
+            .await
     }
 
-    /// Two-phase commit. What is prepared and not ended, because the connection went, is ended after the round.
+    /// Two-phase commit. What is prepared and not ended, because the connection went, is ended
+    /// after the round.
     async fn prepared(&mut self) -> Done {
         let name = self.stamp();
         self.run("BEGIN").await?;
@@ -404,15 +492,20 @@ impl Writer {
     }
 }
 
-/// Ends what was prepared and left behind, because its connection went, while others wait for its rows. Until told to stop.
+/// Ends what was prepared and left behind, because its connection went, while others wait for its
+/// rows. Until told to stop.
 pub async fn end_prepared(url: String, stop: Arc<AtomicBool>) {
     let mut link = Link::to(&url, "storm nemesis");
     while !stop.load(Ordering::Relaxed) {
-        let left =
-            "SELECT gid FROM pg_prepared_xacts WHERE prepared < clock_timestamp() - interval '2 seconds'";
+        let left = "SELECT gid FROM pg_prepared_xacts WHERE prepared < clock_timestamp() - \
+            interval '2 seconds'";
         for gid in link.texts(left).await {
             // Its writer may be faster.
-            let _ = link.client().await.batch_execute(&format!("ROLLBACK PREPARED {}", quote(&gid))).await;
+            let _ = link
+                .client()
+                .await
+                .batch_execute(&format!("ROLLBACK PREPARED {}", quote(&gid)))
+                .await;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }

@@ -26,10 +26,16 @@ impl Daemon {
     /// Starts it with this level of the log, or with that of its settings.
     pub fn start_at_level(mut command: Command, level: Option<&str>) -> Self {
         // Daemons run side by side here, and most tests ask them nothing over HTTP.
-        if command.get_envs().all(|(name, _)| name != "AGENT_SYNC__ADMIN__LISTEN") {
+        if command
+            .get_envs()
+            .all(|(name, _)| name != "AGENT_SYNC__ADMIN__LISTEN")
+        {
             command.env("AGENT_SYNC__ADMIN__LISTEN", "off");
         }
-        if command.get_envs().all(|(name, _)| name != "AGENT_SYNC__ADMIN__SOCKET") {
+        if command
+            .get_envs()
+            .all(|(name, _)| name != "AGENT_SYNC__ADMIN__SOCKET")
+        {
             command.env("AGENT_SYNC__ADMIN__SOCKET", "/nonexistent/admin.sock");
         }
         if let Some(level) = level {
@@ -40,18 +46,29 @@ impl Daemon {
 
     /// Starts it as it is.
     pub fn spawn(mut command: Command) -> Self {
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let log = Arc::new(Mutex::new(Vec::new()));
         let (kept, output) = (Arc::clone(&log), child.stderr.take().unwrap());
         let reader = std::thread::spawn(move || read(output, &kept));
-        Self { child, log, reader: Some(reader) }
+        Self {
+            child,
+            log,
+            reader: Some(reader),
+        }
     }
 
     /// The most memory that it has had, in KiB.
     pub fn peak_memory_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
@@ -62,7 +79,10 @@ impl Daemon {
 
     /// The lines so far whose message begins with this.
     pub fn lines(&self, message: &str) -> Vec<Value> {
-        self.log().into_iter().filter(|line| is_about(line, message)).collect()
+        self.log()
+            .into_iter()
+            .filter(|line| is_about(line, message))
+            .collect()
     }
 
     /// Waits for a line whose message begins with this, and returns the first.
@@ -80,7 +100,10 @@ impl Daemon {
     /// Sends a signal by its name.
     pub fn signal(&self, name: &str) {
         let kill = format!("kill -s {name} {}", self.child.id());
-        let status = Command::new("/bin/sh").args(["-c", &kill]).status().unwrap();
+        let status = Command::new("/bin/sh")
+            .args(["-c", &kill])
+            .status()
+            .unwrap();
         assert!(status.success());
     }
 
@@ -124,13 +147,16 @@ impl Drop for Daemon {
 }
 
 fn is_about(line: &Value, message: &str) -> bool {
-    line["message"].as_str().is_some_and(|text| text.starts_with(message))
+    line["message"]
+        .as_str()
+        .is_some_and(|text| text.starts_with(message))
 }
 
 fn read(output: impl Read, log: &Mutex<Vec<Value>>) {
     for line in BufReader::new(output).lines().map_while(Result::ok) {
         // What is not JSON is kept as well: a test of errors looks for it.
-        let line = serde_json::from_str(&line).unwrap_or_else(|_| serde_json::json!({ "message": line }));
+        let line =
+            serde_json::from_str(&line).unwrap_or_else(|_| serde_json::json!({ "message": line }));
         log.lock().unwrap().push(line);
     }
 }

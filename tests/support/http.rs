@@ -31,11 +31,15 @@ pub async fn serving(platform: &Platform) -> (Daemon, SocketAddr) {
     let daemon = Daemon::start(command(platform));
     daemon.logged("caught up").await;
     let address = address(&daemon).await;
-    eventually("the database is ready", async || get(address, "/readyz").await.0 == 200).await;
+    eventually("the database is ready", async || {
+        get(address, "/readyz").await.0 == 200
+    })
+    .await;
     (daemon, address)
 }
 
-/// Sends bytes as they are, and reads to the end. Either may be cut short by a server that has had enough.
+/// Sends bytes as they are, and reads to the end. Either may be cut short by a server that has had
+/// enough.
 pub async fn raw(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let _ = stream.write_all(request.as_bytes()).await;
@@ -46,8 +50,11 @@ pub async fn raw(address: SocketAddr, request: &str) -> String {
 
 /// The status and the body of an answer.
 pub async fn get(address: SocketAddr, path: &str) -> (u16, String) {
-    let answer =
-        raw(address, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")).await;
+    let answer = raw(
+        address,
+        &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
+    )
+    .await;
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     (head[9..12].parse().unwrap(), body.to_owned())
 }
@@ -63,7 +70,9 @@ pub async fn metric(address: SocketAddr, series: &str) -> Option<f64> {
 /// Waits until a series has this value.
 pub async fn metric_becomes(address: SocketAddr, series: &str, expected: f64) {
     eventually(&format!("{series} becomes {expected}"), async || {
-        metric(address, series).await.is_some_and(|value| (value - expected).abs() < f64::EPSILON)
+        metric(address, series)
+            .await
+            .is_some_and(|value| (value - expected).abs() < f64::EPSILON)
     })
     .await;
 }

@@ -44,13 +44,24 @@ impl Platform {
     /// A new database with these tables, in this cluster.
     pub async fn with_tables(cluster: &Cluster, tables: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("platform_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "platform_{}_{}",
+            std::process::id(),
+            NUMBER.fetch_add(1, Ordering::Relaxed)
+        );
         let (admin, _) = connect(&cluster.url("postgres")).await;
-        admin.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+        admin
+            .batch_execute(&format!("CREATE DATABASE {name}"))
+            .await
+            .unwrap();
         let url = cluster.url(&name);
         let (client, notices) = connect(&url).await;
         client.batch_execute(tables).await.unwrap();
-        Self { client, url, notices }
+        Self {
+            client,
+            url,
+            notices,
+        }
     }
 
     /// The name of the database.
@@ -73,13 +84,20 @@ impl Platform {
     /// Runs `agent-sync install` on it.
     pub fn install(&self) {
         let output = self.command(&["install"]).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     /// The binary with this database in its environment, and nothing else but a slow sweep.
     pub fn command(&self, arguments: &[&str]) -> std::process::Command {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_agent-sync"));
-        command.env_clear().env("DATABASE_URL", &self.url).args(arguments);
+        command
+            .env_clear()
+            .env("DATABASE_URL", &self.url)
+            .args(arguments);
         // The slow sweep would hide a wake-up that was lost.
         command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1h");
         command
@@ -102,7 +120,8 @@ impl Platform {
         Daemon::start(self.command(&["run"]))
     }
 
-    /// The daemon on this database with short waits, so that a test need not sit through the usual ones.
+    /// The daemon on this database with short waits, so that a test need not sit through the usual
+    /// ones.
     pub fn brisk_daemon(&self) -> Daemon {
         let mut command = self.command(&["run"]);
         command
@@ -120,19 +139,37 @@ impl Platform {
 
     /// This database as the settings of the program have it.
     pub fn settings(&self) -> Database {
-        let sources = Sources::new(None, None, [("DATABASE_URL".into(), self.url.clone().into())]);
+        let sources = Sources::new(
+            None,
+            None,
+            [("DATABASE_URL".into(), self.url.clone().into())],
+        );
         Settings::load_from(&sources).unwrap().settings.databases["default"].clone()
     }
 
     /// What its tables look like.
     pub async fn layout(&self) -> Layout {
-        let Database { agents, configurations, .. } = self.settings();
-        Layout::read(&self.client, Duration::from_secs(30), &agents, &configurations).await.unwrap()
+        let Database {
+            agents,
+            configurations,
+            ..
+        } = self.settings();
+        Layout::read(
+            &self.client,
+            Duration::from_secs(30),
+            &agents,
+            &configurations,
+        )
+        .await
+        .unwrap()
     }
 
     /// The tables of its install.
     pub async fn parts(&self) -> Parts {
-        owners(&self.client, Duration::from_secs(30), &self.settings()).await.unwrap().parts
+        owners(&self.client, Duration::from_secs(30), &self.settings())
+            .await
+            .unwrap()
+            .parts
     }
 
     /// A further connection.
@@ -142,12 +179,19 @@ impl Platform {
 
     /// Runs statements.
     pub async fn run(&self, sql: &str) {
-        self.client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        self.client
+            .batch_execute(sql)
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
     /// One value.
     pub async fn value<T: tokio_postgres::types::FromSqlOwned>(&self, sql: &str) -> T {
-        self.client.query_one(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
+        self.client
+            .query_one(sql, &[])
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error:?}"))
+            .get(0)
     }
 
     /// Saves an agent, new or not, the way the UI does.
@@ -161,7 +205,8 @@ impl Platform {
 
     /// Gives an agent an empty configuration.
     pub async fn configure(&self, slug: &str) {
-        let sql = "INSERT INTO agent_configurations (agent_slug, provider_config) VALUES ($1, '{}')";
+        let sql =
+            "INSERT INTO agent_configurations (agent_slug, provider_config) VALUES ($1, '{}')";
         self.client.execute(sql, &[&slug]).await.unwrap();
     }
 
@@ -195,19 +240,28 @@ impl Platform {
 
     /// Waits until nothing is left in the outbox and the last batch is committed.
     pub async fn drained(&self) {
-        self.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.outbox)").await;
+        self.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.outbox)")
+            .await;
     }
 
     /// The problem noted for a slug: its kind and detail.
     pub async fn problem(&self, slug: &str) -> Option<(String, String)> {
         let sql = "SELECT kind, detail FROM agent_sync.problem WHERE slug = $1";
-        self.client.query_opt(sql, &[&slug]).await.unwrap().map(|row| (row.get(0), row.get(1)))
+        self.client
+            .query_opt(sql, &[&slug])
+            .await
+            .unwrap()
+            .map(|row| (row.get(0), row.get(1)))
     }
 
-    /// Waits until the outbox of the process that saved holds this many rows; for tests without a daemon.
+    /// Waits until the outbox of the process that saved holds this many rows; for tests without a
+    /// daemon.
     pub async fn outbox(&self) -> Vec<String> {
-        let rows =
-            self.client.query("SELECT slug FROM agent_sync.outbox ORDER BY at, slug", &[]).await.unwrap();
+        let rows = self
+            .client
+            .query("SELECT slug FROM agent_sync.outbox ORDER BY at, slug", &[])
+            .await
+            .unwrap();
         rows.iter().map(|row| row.get(0)).collect()
     }
 
@@ -228,13 +282,23 @@ pub async fn connect(url: &str) -> (Client, Arc<Mutex<Vec<String>>>) {
     let notices = Arc::new(Mutex::new(Vec::new()));
     let kept = Arc::clone(&notices);
     tokio::spawn(async move {
-        while let Some(Ok(message)) = std::future::poll_fn(|context| connection.poll_message(context)).await {
+        while let Some(Ok(message)) =
+            std::future::poll_fn(|context| connection.poll_message(context)).await
+        {
             match message {
                 AsyncMessage::Notice(notice) => {
-                    kept.lock().unwrap().push(format!("{}: {}", notice.severity(), notice.message()));
+                    kept.lock().unwrap().push(format!(
+                        "{}: {}",
+                        notice.severity(),
+                        notice.message()
+                    ));
                 }
                 AsyncMessage::Notification(note) => {
-                    kept.lock().unwrap().push(format!("NOTIFY {} {:?}", note.channel(), note.payload()));
+                    kept.lock().unwrap().push(format!(
+                        "NOTIFY {} {:?}",
+                        note.channel(),
+                        note.payload()
+                    ));
                 }
                 _ => {}
             }

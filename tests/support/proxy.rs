@@ -1,4 +1,5 @@
-//! A TCP proxy that misbehaves on demand: it stalls, cuts, delays, and cuts or goes deaf around what a client sends.
+//! A TCP proxy that misbehaves on demand: it stalls, cuts, delays, and cuts or goes deaf around
+//! what a client sends.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -52,7 +53,11 @@ impl Proxy {
             connections: Mutex::default(),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared))).abort_handle();
-        Self { shared, port, accepting }
+        Self {
+            shared,
+            port,
+            accepting,
+        }
     }
 
     /// The URL of a database with the proxy in place of its server.
@@ -119,7 +124,11 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     for number in 0.. {
         let (client, _) = listener.accept().await.unwrap();
         let task = tokio::spawn(Box::pin(connection(client, Arc::clone(&shared), number)));
-        shared.connections.lock().unwrap().insert(number, task.abort_handle());
+        shared
+            .connections
+            .lock()
+            .unwrap()
+            .insert(number, task.abort_handle());
     }
 }
 
@@ -166,7 +175,8 @@ async fn upstream(
     }
 }
 
-/// Whether these bytes, with the `seen` ones right before them, spring the trap. They may arrive in pieces.
+/// Whether these bytes, with the `seen` ones right before them, spring the trap. They may arrive in
+/// pieces.
 fn sprung(shared: &Shared, seen: &mut Vec<u8>, bytes: &[u8]) -> Option<Snap> {
     let mut trap = shared.trap.lock().unwrap();
     let Some((wanted, _)) = trap.as_ref() else {
@@ -177,7 +187,11 @@ fn sprung(shared: &Shared, seen: &mut Vec<u8>, bytes: &[u8]) -> Option<Snap> {
     let found = seen.windows(wanted.len()).any(|window| window == wanted);
     let kept = seen.len().saturating_sub(wanted.len());
     seen.drain(..kept);
-    if found { trap.take().map(|(_, snap)| snap) } else { None }
+    if found {
+        trap.take().map(|(_, snap)| snap)
+    } else {
+        None
+    }
 }
 
 async fn downstream(
@@ -197,7 +211,12 @@ async fn downstream(
 async fn read(from: &mut OwnedReadHalf, shared: &Shared) -> Option<Vec<u8>> {
     let mut buffer = vec![0; 64 * 1024];
     let count = from.read(&mut buffer).await.ok()?;
-    shared.flowing.subscribe().wait_for(|flowing| *flowing).await.ok()?;
+    shared
+        .flowing
+        .subscribe()
+        .wait_for(|flowing| *flowing)
+        .await
+        .ok()?;
     let delay = *shared.delay.lock().unwrap();
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;

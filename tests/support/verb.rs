@@ -18,16 +18,24 @@ pub struct Said {
 impl Said {
     /// Runs it, off the event loop of the test.
     pub async fn of(mut command: Command) -> Self {
-        let output =
-            tokio::task::spawn_blocking(move || command.stdin(std::process::Stdio::null()).output().unwrap());
+        let output = tokio::task::spawn_blocking(move || {
+            command.stdin(std::process::Stdio::null()).output().unwrap()
+        });
         let output = output.await.unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-        Self { code: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+        Self {
+            code: output.status.code().unwrap(),
+            out: text(output.stdout),
+            err: text(output.stderr),
+        }
     }
 
     /// The objects of JSON that it printed, one a line.
     pub fn objects(&self) -> Vec<Value> {
-        self.out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect()
+        self.out
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
+            .collect()
     }
 
     /// The one object that it printed.
@@ -42,7 +50,10 @@ impl Said {
         for line in self.out.lines() {
             assert!(line.chars().count() <= 80, "longer than 80 columns: {line}");
         }
-        assert!(!self.out.contains('\u{1b}') && !self.err.contains('\u{1b}'), "{self:?}");
+        assert!(
+            !self.out.contains('\u{1b}') && !self.err.contains('\u{1b}'),
+            "{self:?}"
+        );
         self
     }
 }

@@ -1,8 +1,10 @@
-//! The status page at `/`: one document that needs nothing else, from here or from anywhere, but `/status`.
+//! The status page at `/`: one document that needs nothing else, from here or from anywhere, but
+//! `/status`.
 //!
-//! It is put together once from three files. Its policy (Content-Security-Policy) names the one style sheet and the one
-//! script by their hashes, so a browser runs nothing else: whatever a slug or a reason may hold is text. It loads nothing,
-//! sends nothing but the question for `/status`, and cannot be framed.
+//! It is put together once from three files. Its policy (Content-Security-Policy) names the one
+//! style sheet and the one script by their hashes, so a browser runs nothing else: whatever a slug
+//! or a reason may hold is text. It loads nothing, sends nothing but the question for `/status`,
+//! and cannot be framed.
 
 use std::sync::OnceLock;
 
@@ -29,15 +31,22 @@ pub(super) fn page() -> Answer {
     static PAGE: OnceLock<Page> = OnceLock::new();
     let Page { document, policy } = PAGE.get_or_init(Page::new);
     let content_type = "text/html; charset=utf-8";
-    Answer { status: StatusCode::OK, content_type, policy, body: Clean::verbatim(document) }
+    Answer {
+        status: StatusCode::OK,
+        content_type,
+        policy,
+        body: Clean::verbatim(document),
+    }
 }
 
 impl Page {
     fn new() -> Self {
-        let document = DOCUMENT.replace("/* page.css */", STYLE).replace("/* page.js */", SCRIPT);
+        let document = DOCUMENT
+            .replace("/* page.css */", STYLE)
+            .replace("/* page.js */", SCRIPT);
         let policy = format!(
-            "default-src 'none'; style-src '{}'; script-src '{}'; connect-src 'self'; img-src data:; base-uri 'none'; \
-             form-action 'none'; frame-ancestors 'none'",
+            "default-src 'none'; style-src '{}'; script-src '{}'; connect-src 'self'; img-src \
+            data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
             source(STYLE),
             source(SCRIPT)
         );
@@ -74,9 +83,15 @@ mod tests {
 
     #[test]
     fn nothing_is_ever_put_into_the_page_as_markup() {
-        for way in
-            ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "srcdoc", "Function("]
-        {
+        for way in [
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "eval(",
+            "srcdoc",
+            "Function(",
+        ] {
             assert!(!SCRIPT.contains(way), "{way}");
         }
         assert!(

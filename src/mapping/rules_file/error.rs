@@ -1,4 +1,5 @@
-//! The mistakes of a rules file: each with its line, its path, what was expected, and what was found.
+//! The mistakes of a rules file: each with its line, its path, what was expected, and what was
+//! found.
 
 use std::fmt;
 use std::ops::Range;
@@ -20,9 +21,18 @@ pub struct RulesMistake {
 
 impl fmt::Display for RulesMistake {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line, path, expected, found, .. } = self;
+        let Self {
+            line,
+            path,
+            expected,
+            found,
+            ..
+        } = self;
         let colon = if path.is_empty() { "" } else { ": " };
-        write!(out, "line {line}: {path}{colon}expected {expected}, found {found}")
+        write!(
+            out,
+            "line {line}: {path}{colon}expected {expected}, found {found}"
+        )
     }
 }
 
@@ -53,7 +63,10 @@ pub(super) struct Mistakes<'t> {
 
 impl<'t> Mistakes<'t> {
     pub(super) fn of(text: &'t str) -> Self {
-        Self { text, found: Vec::new() }
+        Self {
+            text,
+            found: Vec::new(),
+        }
     }
 
     /// Notes a mistake at a place in the text.
@@ -67,7 +80,9 @@ impl<'t> Mistakes<'t> {
         let before = self.text.get(..span.start).unwrap_or(self.text);
         let (lines, line) = before
             .rsplit_once('\n')
-            .map_or((0, before), |(lines, line)| (lines.matches('\n').count() + 1, line));
+            .map_or((0, before), |(lines, line)| {
+                (lines.matches('\n').count() + 1, line)
+            });
         self.found.push(RulesMistake {
             line: lines + 1,
             column: line.chars().count() + 1,
@@ -83,7 +98,10 @@ impl<'t> Mistakes<'t> {
 
     /// The end of the matter, where there was a mistake.
     pub(super) fn into_error(mut self) -> RulesError {
-        self.found.sort_by_key(|mistake| (mistake.line, mistake.column));
-        RulesError { mistakes: self.found }
+        self.found
+            .sort_by_key(|mistake| (mistake.line, mistake.column));
+        RulesError {
+            mistakes: self.found,
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! The reader of a rules file: TOML text → [`Rules`], or every mistake in it (M9).
 //!
-//! It walks the document with its spans instead of deserializing it, because an operator who edits the file wants to
-//! see all mistakes at once, each with its line. The format is explained at the top of `config/providers.toml`.
-//! Rules that come out of here are consistent: the rest of the mapping does not check them again.
+//! It walks the document with its spans instead of deserializing it, because an operator who edits
+//! the file wants to see all mistakes at once, each with its line. The format is explained at the
+//! top of `config/providers.toml`. Rules that come out of here are consistent: the rest of the
+//! mapping does not check them again.
 
 mod error;
 mod node;
@@ -22,7 +23,8 @@ use super::kind::Kind;
 use super::rules::{Field, Rule, Rules, Section};
 use super::section::PROVIDER;
 
-/// Far more than any honest rules file; it keeps a wrong path in the settings from being read for long.
+/// Far more than any honest rules file; it keeps a wrong path in the settings from being read for
+/// long.
 const MAX_SIZE: usize = 256 * 1024;
 
 /// The most syntax errors that are reported: after a few the rest are echoes.
@@ -32,25 +34,44 @@ const MAX_SYNTAX_ERRORS: usize = 10;
 pub(super) fn parse(text: &str) -> Result<Rules, RulesError> {
     let mut mistakes = Mistakes::of(text);
     if text.len() > MAX_SIZE {
-        mistakes.add(&(0..0), "", format!("at most {MAX_SIZE} bytes"), format!("{} bytes", text.len()));
+        mistakes.add(
+            &(0..0),
+            "",
+            format!("at most {MAX_SIZE} bytes"),
+            format!("{} bytes", text.len()),
+        );
         return Err(mistakes.into_error());
     }
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in errors.iter().take(MAX_SYNTAX_ERRORS) {
-        mistakes.add(&error.span().unwrap_or(0..0), "", "TOML", error.message().replace('\n', ", "));
+        mistakes.add(
+            &error.span().unwrap_or(0..0),
+            "",
+            "TOML",
+            error.message().replace('\n', ", "),
+        );
     }
     if !errors.is_empty() {
         return Err(mistakes.into_error());
     }
-    let mut reader = Reader { mistakes, settings: BTreeMap::new(), read: Vec::new() };
+    let mut reader = Reader {
+        mistakes,
+        settings: BTreeMap::new(),
+        read: Vec::new(),
+    };
     let rules = reader.document(document.get_ref());
-    if reader.mistakes.is_empty() { Ok(rules) } else { Err(reader.mistakes.into_error()) }
+    if reader.mistakes.is_empty() {
+        Ok(rules)
+    } else {
+        Err(reader.mistakes.into_error())
+    }
 }
 
 /// One pass over a document.
 struct Reader<'t> {
     mistakes: Mistakes<'t>,
-    /// The declared settings; `None` where the declaration is mistaken, so that nothing follows from it.
+    /// The declared settings; `None` where the declaration is mistaken, so that nothing follows
+    /// from it.
     settings: BTreeMap<String, Option<Kind>>,
     /// The settings that some rule or column reads.
     read: Vec<String>,
@@ -58,42 +79,75 @@ struct Reader<'t> {
 
 impl Reader<'_> {
     fn document(&mut self, document: &DeTable<'_>) -> Rules {
-        let (settings, sections): (Vec<_>, Vec<_>) =
-            Entries::of(document, "").into_iter().partition(|node| node.name == "settings");
-        // The types come first, wherever they stand: the defaults of fields are checked against them.
-        let settings: Vec<_> = settings.iter().flat_map(|node| node.entries(&mut self.mistakes)).collect();
+        let (settings, sections): (Vec<_>, Vec<_>) = Entries::of(document, "")
+            .into_iter()
+            .partition(|node| node.name == "settings");
+        // The types come first, wherever they stand: the defaults of fields are checked against
+        // them.
+        let settings: Vec<_> = settings
+            .iter()
+            .flat_map(|node| node.entries(&mut self.mistakes))
+            .collect();
         for node in &settings {
-            self.settings.insert(node.name.to_owned(), settings::kind(node, &mut self.mistakes));
+            self.settings.insert(
+                node.name.to_owned(),
+                settings::kind(node, &mut self.mistakes),
+            );
         }
         self.column("voice_id", &settings, "text", |kind| *kind == Kind::Text);
-        self.column("temperature", &settings, "a number", |kind| matches!(kind, Kind::Number { .. }));
+        self.column("temperature", &settings, "a number", |kind| {
+            matches!(kind, Kind::Number { .. })
+        });
 
         if sections.is_empty() {
-            self.mistakes.add(&(0..0), "", "at least one section, like [llm]", "none");
+            self.mistakes
+                .add(&(0..0), "", "at least one section, like [llm]", "none");
         }
         let sections: Vec<_> = sections.iter().map(|node| self.section(node)).collect();
 
         for node in settings {
             if !self.read.iter().any(|name| name == node.name) {
                 let found = "a name that none reads";
-                self.mistakes.add(&node.at, &node.path, "the name of a setting that some field reads", found);
+                self.mistakes.add(
+                    &node.at,
+                    &node.path,
+                    "the name of a setting that some field reads",
+                    found,
+                );
             }
         }
         let settings = std::mem::take(&mut self.settings);
         Rules {
-            settings: settings.into_iter().filter_map(|(name, kind)| Some((name, kind?))).collect(),
+            settings: settings
+                .into_iter()
+                .filter_map(|(name, kind)| Some((name, kind?)))
+                .collect(),
             sections,
         }
     }
 
     /// A setting that goes to a column of M1 must be of the type of that column.
-    fn column(&mut self, name: &str, nodes: &[Node<'_>], expected: &str, fits: impl Fn(&Kind) -> bool) {
+    fn column(
+        &mut self,
+        name: &str,
+        nodes: &[Node<'_>],
+        expected: &str,
+        fits: impl Fn(&Kind) -> bool,
+    ) {
         self.read.push(name.to_owned());
         let expected = format!("{expected}, because it goes to the column {name}");
-        let Some(kind) = self.kind(name).filter(|kind| !fits(kind)).map(Kind::expected) else { return };
+        let Some(kind) = self
+            .kind(name)
+            .filter(|kind| !fits(kind))
+            .map(Kind::expected)
+        else {
+            return;
+        };
         match nodes.iter().find(|node| node.name == name) {
             Some(node) => self.mistakes.add(&node.at, &node.path, expected, kind),
-            None => self.mistakes.add(&(0..0), format!("settings.{name}"), expected, "nothing"),
+            None => self
+                .mistakes
+                .add(&(0..0), format!("settings.{name}"), expected, "nothing"),
         }
     }
 
@@ -105,14 +159,23 @@ impl Reader<'_> {
             other: Rule::new(),
             warn: false,
         };
-        let Some(entries) = node.table(&mut self.mistakes) else { return section };
+        let Some(entries) = node.table(&mut self.mistakes) else {
+            return section;
+        };
         entries.only(&["provider_from", "providers", "other"], &mut self.mistakes);
         let expected = "a list of the settings that may name the provider, like [\"llm_provider\"]";
         match entries.get("provider_from") {
             Some(list) => section.provider_from = self.provider_from(list, expected),
-            None => self.mistakes.add(&node.at, format!("{}.provider_from", node.path), expected, "nothing"),
+            None => self.mistakes.add(
+                &node.at,
+                format!("{}.provider_from", node.path),
+                expected,
+                "nothing",
+            ),
         }
-        let providers = entries.get("providers").map(|node| node.entries(&mut self.mistakes));
+        let providers = entries
+            .get("providers")
+            .map(|node| node.entries(&mut self.mistakes));
         for provider in providers.unwrap_or_default() {
             let name = self.name(&provider);
             let rule = self.rule(&provider, &["fields"]);
@@ -130,14 +193,16 @@ impl Reader<'_> {
     fn provider_from(&mut self, node: &Node<'_>, expected: &str) -> Vec<String> {
         let items = node.items();
         if items.as_ref().is_none_or(Vec::is_empty) {
-            self.mistakes.add(&node.value_at(), &node.path, expected, node.found());
+            self.mistakes
+                .add(&node.value_at(), &node.path, expected, node.found());
         }
         let mut names = Vec::new();
         for item in items.unwrap_or_default() {
             if let Some(name) = self.setting(&item) {
                 if let Some(kind) = self.kind(&name).filter(|&kind| *kind != Kind::Text) {
                     let found = format!("one that holds {}", kind.expected());
-                    self.mistakes.add(&item.at, &item.path, "a setting that holds text", found);
+                    self.mistakes
+                        .add(&item.at, &item.path, "a setting that holds text", found);
                 }
                 names.push(name);
             }
@@ -146,11 +211,18 @@ impl Reader<'_> {
     }
 
     fn rule(&mut self, node: &Node<'_>, allowed: &[&str]) -> Rule {
-        let Some(entries) = node.table(&mut self.mistakes) else { return Rule::new() };
+        let Some(entries) = node.table(&mut self.mistakes) else {
+            return Rule::new();
+        };
         entries.only(allowed, &mut self.mistakes);
         let Some(fields) = entries.get("fields") else {
             let expected = "a table of fields; {} if there are none";
-            self.mistakes.add(&node.at, format!("{}.fields", node.path), expected, "nothing");
+            self.mistakes.add(
+                &node.at,
+                format!("{}.fields", node.path),
+                expected,
+                "nothing",
+            );
             return Rule::new();
         };
         let fields = fields.entries(&mut self.mistakes);
@@ -165,17 +237,32 @@ impl Reader<'_> {
         }
         if !node.is_table() {
             let from = self.setting(node)?;
-            return Some(Field { name, from, default: None });
+            return Some(Field {
+                name,
+                from,
+                default: None,
+            });
         }
         let entries = node.table(&mut self.mistakes)?;
         entries.only(&["from", "default"], &mut self.mistakes);
         let Some(from) = entries.get("from") else {
-            self.mistakes.add(&node.at, format!("{}.from", node.path), "the name of a setting", "nothing");
+            self.mistakes.add(
+                &node.at,
+                format!("{}.from", node.path),
+                "the name of a setting",
+                "nothing",
+            );
             return None;
         };
         let from = self.setting(from)?;
-        let default = entries.get("default").and_then(|node| self.default(node, &from));
-        Some(Field { name, from, default })
+        let default = entries
+            .get("default")
+            .and_then(|node| self.default(node, &from));
+        Some(Field {
+            name,
+            from,
+            default,
+        })
     }
 
     /// The JSON text of a default, if it is what its setting may hold.
@@ -187,15 +274,20 @@ impl Reader<'_> {
             } else {
                 kind.expected()
             };
-            self.mistakes.add(&node.value_at(), &node.path, expected, node.found());
+            self.mistakes
+                .add(&node.value_at(), &node.path, expected, node.found());
             return None;
         };
-        let accepted =
-            if json::not_set(&raw) { Err("an empty string".to_owned()) } else { kind.accept(&raw) };
+        let accepted = if json::not_set(&raw) {
+            Err("an empty string".to_owned())
+        } else {
+            kind.accept(&raw)
+        };
         match accepted {
             Ok(value) => Some(value.into_owned()),
             Err(found) => {
-                self.mistakes.add(&node.value_at(), &node.path, kind.expected(), found);
+                self.mistakes
+                    .add(&node.value_at(), &node.path, kind.expected(), found);
                 None
             }
         }
@@ -209,7 +301,12 @@ impl Reader<'_> {
     /// The name of a setting, which from now on counts as read.
     fn setting(&mut self, node: &Node<'_>) -> Option<String> {
         let Some(name) = node.text() else {
-            self.mistakes.add(&node.value_at(), &node.path, "the name of a setting", node.found());
+            self.mistakes.add(
+                &node.value_at(),
+                &node.path,
+                "the name of a setting",
+                node.found(),
+            );
             return None;
         };
         let name = self.checked_name(name, &node.value_at(), &node.path);
@@ -221,13 +318,20 @@ impl Reader<'_> {
         if name.trim().is_empty() {
             self.mistakes.add(at, path, "a name", "an empty one");
         } else if name.contains('\0') {
-            self.mistakes.add(at, path, "a name that PostgreSQL can store", "one with the character NUL");
+            self.mistakes.add(
+                at,
+                path,
+                "a name that PostgreSQL can store",
+                "one with the character NUL",
+            );
         }
         name.to_owned()
     }
 
     /// The type of a setting; `None` if there is no telling because its declaration is mistaken.
     fn kind(&self, setting: &str) -> Option<&Kind> {
-        self.settings.get(setting).map_or(Some(&Kind::Text), Option::as_ref)
+        self.settings
+            .get(setting)
+            .map_or(Some(&Kind::Text), Option::as_ref)
     }
 }

@@ -33,7 +33,12 @@ impl<'d> Entries<'d> {
                 let name: &str = key.get_ref();
                 let dot = if path.is_empty() { "" } else { "." };
                 let path = format!("{path}{dot}{}", toml_key(&shorten(name, 64)));
-                Node { name, path, at: key.span(), value }
+                Node {
+                    name,
+                    path,
+                    at: key.span(),
+                    value,
+                }
             })
             .collect();
         nodes.sort_by_key(|node| node.at.start);
@@ -46,7 +51,11 @@ impl<'d> Entries<'d> {
 
     /// Refuses keys that mean nothing here.
     pub(super) fn only(&self, allowed: &[&str], mistakes: &mut Mistakes<'_>) {
-        for node in self.nodes.iter().filter(|node| !allowed.contains(&node.name)) {
+        for node in self
+            .nodes
+            .iter()
+            .filter(|node| !allowed.contains(&node.name))
+        {
             mistakes.add(&node.at, &node.path, one_of(allowed), "an unknown key");
         }
     }
@@ -83,7 +92,9 @@ impl<'d> Node<'d> {
     /// One entry of a table, if it is one.
     pub(super) fn child(&self, name: &str) -> Option<Node<'d>> {
         let table = self.value.get_ref().as_table()?;
-        Entries::of(table, &self.path).into_iter().find(|node| node.name == name)
+        Entries::of(table, &self.path)
+            .into_iter()
+            .find(|node| node.name == name)
     }
 
     /// The items of a list, with paths like `llm.provider_from[0]`.
@@ -118,7 +129,8 @@ impl<'d> Node<'d> {
     pub(super) fn json(&self) -> Option<String> {
         let number = |text: &str| {
             let text = text.strip_prefix('+').unwrap_or(text);
-            text.ends_with(|c: char| c.is_ascii_digit()).then(|| text.to_owned())
+            text.ends_with(|c: char| c.is_ascii_digit())
+                .then(|| text.to_owned())
         };
         match self.value.get_ref() {
             DeValue::String(text) => Some(json::quote(text)),
@@ -134,11 +146,14 @@ impl<'d> Node<'d> {
         self.value.span()
     }
 
-    /// What was found, in words. The file is the operator's own and holds no secret, so its strings are quoted.
+    /// What was found, in words. The file is the operator's own and holds no secret, so its strings
+    /// are quoted.
     pub(super) fn found(&self) -> String {
         match self.value.get_ref() {
             DeValue::String(text) => quoted(&shorten(text, 64)),
-            DeValue::Integer(integer) => format!("the number {}", shorten(&integer.to_string(), 40)),
+            DeValue::Integer(integer) => {
+                format!("the number {}", shorten(&integer.to_string(), 40))
+            }
             DeValue::Float(float) => format!("the number {}", shorten(float.as_str(), 40)),
             DeValue::Boolean(boolean) => boolean.to_string(),
             DeValue::Datetime(_) => "a date".to_owned(),

@@ -12,7 +12,9 @@ use crate::mapping::Rules;
 use crate::report::note::{Note, is_over};
 use crate::settings::{Database, Settings};
 use crate::store::identifier::plain;
-use crate::store::{FaultKind, Layout, Lossy, Store, StoreError, checks, mapping, queries, report, within};
+use crate::store::{
+    FaultKind, Layout, Lossy, Store, StoreError, checks, mapping, queries, report, within,
+};
 use crate::time;
 
 /// How far rows are counted: past that, counting would cost more than the number is worth.
@@ -34,7 +36,13 @@ impl<'a> Asking<'a> {
         settings: &'a Settings,
         rules: Option<&'a Rules>,
     ) -> Self {
-        Self { client, database, settings, rules, look: Look::default() }
+        Self {
+            client,
+            database,
+            settings,
+            rules,
+            look: Look::default(),
+        }
     }
 
     /// What was found, as far as it could be.
@@ -90,18 +98,30 @@ impl<'a> Asking<'a> {
         query: &str,
         read: fn(&Row) -> Result<T, tokio_postgres::Error>,
     ) -> Result<Vec<T>, StoreError> {
-        Ok(self.ask(query, &[]).await?.iter().map(read).collect::<Result<_, _>>()?)
+        Ok(self
+            .ask(query, &[])
+            .await?
+            .iter()
+            .map(read)
+            .collect::<Result<_, _>>()?)
     }
 
     async fn server(&mut self) -> Result<(), StoreError> {
         let asked = async {
             let findings = checks::server(self.client, self.patience()).await?;
-            let row = within(self.patience(), self.client.query_typed_one(queries::SERVER, &[])).await?;
+            let row = within(
+                self.patience(),
+                self.client.query_typed_one(queries::SERVER, &[]),
+            )
+            .await?;
             Ok::<(_, String), StoreError>((findings, row.try_get(0)?))
         };
         match asked.await {
             Ok((findings, version)) if findings.is_empty() => {
-                self.note(Note::pass("server", format!("PostgreSQL {version}, a primary that takes writes")));
+                self.note(Note::pass(
+                    "server",
+                    format!("PostgreSQL {version}, a primary that takes writes"),
+                ));
             }
             Ok((findings, _)) => self.look.notes.extend(findings.iter().map(Note::finding)),
             Err(error) => return self.failed("server", error),
@@ -110,15 +130,22 @@ impl<'a> Asking<'a> {
     }
 
     async fn tables(&mut self) -> Result<(), StoreError> {
-        let Database { agents, configurations, .. } = self.database;
+        let Database {
+            agents,
+            configurations,
+            ..
+        } = self.database;
         match Layout::read(self.client, self.patience(), agents, configurations).await {
             Ok(layout) => {
-                let name = |schema: &str, table: &str| format!("{}.{}", plain(schema), plain(table));
+                let name =
+                    |schema: &str, table: &str| format!("{}.{}", plain(schema), plain(table));
                 let to = name(&configurations.schema, &configurations.table);
                 let mut text = format!("{} and {to}", name(&agents.schema, &agents.table));
                 if !layout.missing.is_empty() {
-                    text =
-                        format!("{text}; left out, because they do not exist: {}", layout.missing.join(", "));
+                    text = format!(
+                        "{text}; left out, because they do not exist: {}",
+                        layout.missing.join(", ")
+                    );
                 }
                 self.note(Note::pass("tables", text));
                 self.look.layout = Some(layout);
@@ -135,13 +162,29 @@ impl<'a> Asking<'a> {
     }
 
     async fn install(&mut self) -> Result<(), StoreError> {
-        let Some(layout) = &self.look.layout else { return Ok(()) };
+        let Some(layout) = &self.look.layout else {
+            return Ok(());
+        };
         let patience = self.patience();
-        match checks::install(self.client, patience, self.database, layout, install::VERSION).await {
+        match checks::install(
+            self.client,
+            patience,
+            self.database,
+            layout,
+            install::VERSION,
+        )
+        .await
+        {
             Ok(findings) if findings.is_empty() => {
                 self.look.installed = true;
-                self.note(Note::pass("install", format!("whole, version {}", install::VERSION)));
-                self.note(Note::pass("privileges", "the role has all that the daemon needs"));
+                self.note(Note::pass(
+                    "install",
+                    format!("whole, version {}", install::VERSION),
+                ));
+                self.note(Note::pass(
+                    "privileges",
+                    "the role has all that the daemon needs",
+                ));
                 Ok(())
             }
             Ok(findings) => {
@@ -154,11 +197,16 @@ impl<'a> Asking<'a> {
 
     /// Whether changes are noticed (G1).
     async fn capture(&mut self) -> Result<(), StoreError> {
-        let Some(layout) = &self.look.layout else { return Ok(()) };
+        let Some(layout) = &self.look.layout else {
+            return Ok(());
+        };
         let configurations = self.settings.capture.configurations;
         match report::broken_triggers(self.client, self.patience(), layout, configurations).await {
             Ok(faults) if faults.is_empty() => {
-                self.note(Note::pass("capture", "the triggers are there, enabled, and can write the outbox"));
+                self.note(Note::pass(
+                    "capture",
+                    "the triggers are there, enabled, and can write the outbox",
+                ));
             }
             Ok(faults) => self.look.notes.extend(faults.iter().map(|fault| {
                 let text = match fault.kind {
@@ -173,7 +221,9 @@ impl<'a> Asking<'a> {
         }
         match self.ask(queries::INSTALL, &[]).await {
             Ok(rows) => {
-                let Some(row) = rows.first() else { return Ok(()) };
+                let Some(row) = rows.first() else {
+                    return Ok(());
+                };
                 let (seen, uncaptured): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
                 self.look.unsure = seen != uncaptured;
                 self.note(missed(seen, uncaptured, row.try_get(3)?));
@@ -183,9 +233,12 @@ impl<'a> Asking<'a> {
         }
     }
 
-    /// Whether the configurations were last in sync under the rules and columns of these settings (G14).
+    /// Whether the configurations were last in sync under the rules and columns of these settings
+    /// (G14).
     async fn mapping(&mut self) -> Result<(), StoreError> {
-        let (Some(layout), Some(rules)) = (&self.look.layout, self.rules) else { return Ok(()) };
+        let (Some(layout), Some(rules)) = (&self.look.layout, self.rules) else {
+            return Ok(());
+        };
         match mapping(self.client, self.patience(), &layout.mapping_key(rules)).await {
             Ok(noted) => {
                 self.look.notes.extend(same_mapping(noted));
@@ -196,7 +249,9 @@ impl<'a> Asking<'a> {
     }
 
     async fn cautions(&mut self) -> Result<(), StoreError> {
-        let Some(layout) = &self.look.layout else { return Ok(()) };
+        let Some(layout) = &self.look.layout else {
+            return Ok(());
+        };
         let (notify, history) = (self.settings.capture.notify, self.settings.history.enabled);
         match checks::cautions(self.client, self.patience(), layout, notify, history).await {
             Ok(findings) => {
@@ -204,11 +259,23 @@ impl<'a> Asking<'a> {
                 for (topic, text) in [
                     ("index", "an index finds a slug in each of the two tables"),
                     ("key", "a unique index keeps the slugs of agents apart"),
-                    ("row security", "no policy hides rows of the two tables from the role"),
-                    ("publication", "no publication keeps the daemon from deleting or updating"),
+                    (
+                        "row security",
+                        "no policy hides rows of the two tables from the role",
+                    ),
+                    (
+                        "publication",
+                        "no publication keeps the daemon from deleting or updating",
+                    ),
                     ("role", "the role of the daemon is no superuser"),
-                    ("owners", "the capture functions belong to the owners of the tables that they serve"),
-                    ("two-phase", "no prepared transaction can meet a notification of ours"),
+                    (
+                        "owners",
+                        "the capture functions belong to the owners of the tables that they serve",
+                    ),
+                    (
+                        "two-phase",
+                        "no prepared transaction can meet a notification of ours",
+                    ),
                     (
                         "history",
                         if history {
@@ -218,7 +285,11 @@ impl<'a> Asking<'a> {
                         },
                     ),
                 ] {
-                    if found.iter().chain(&self.look.notes).all(|note| note.topic != topic) {
+                    if found
+                        .iter()
+                        .chain(&self.look.notes)
+                        .all(|note| note.topic != topic)
+                    {
                         self.note(Note::pass(topic, text));
                     }
                 }
@@ -247,7 +318,9 @@ impl<'a> Asking<'a> {
             Ok(rows) => rows,
             Err(error) => return self.failed("outbox", error),
         };
-        let Some(row) = rows.first() else { return Ok(()) };
+        let Some(row) = rows.first() else {
+            return Ok(());
+        };
         let counted: i64 = row.try_get(0)?;
         let outbox = Outbox {
             rows: counted.min(COUNTED),
@@ -267,24 +340,35 @@ impl<'a> Asking<'a> {
             Ok(rows) => rows,
             Err(error) => return self.failed("last sync", error),
         };
-        let Some(row) = rows.first() else { return Ok(()) };
+        let Some(row) = rows.first() else {
+            return Ok(());
+        };
         let (at, seconds): (Option<SystemTime>, Option<f64>) = (row.try_get(0)?, row.try_get(1)?);
         self.look.last_sync = at.map(time::rfc3339).zip(seconds);
         Ok(())
     }
 
     async fn agents(&mut self) -> Result<(), StoreError> {
-        let Some(layout) = &self.look.layout else { return Ok(()) };
+        let Some(layout) = &self.look.layout else {
+            return Ok(());
+        };
         let limit: [(&(dyn ToSql + Sync), Type); 1] = [(&(COUNTED + 1), Type::INT8)];
         let query = report::count_agents(layout);
         let asked = async {
             let counted: i64 = report::value(self.client, self.patience(), &query, &limit).await?;
             if counted <= COUNTED {
-                return Ok(Counted { number: counted, exact: true });
+                return Ok(Counted {
+                    number: counted,
+                    exact: true,
+                });
             }
             let table: [(&(dyn ToSql + Sync), Type); 1] = [(&layout.agents.table, Type::TEXT)];
-            let about: i64 = report::value(self.client, self.patience(), report::ESTIMATE, &table).await?;
-            Ok(Counted { number: about.max(counted), exact: false })
+            let about: i64 =
+                report::value(self.client, self.patience(), report::ESTIMATE, &table).await?;
+            Ok(Counted {
+                number: about.max(counted),
+                exact: false,
+            })
         };
         match asked.await {
             Ok(agents) => {
@@ -335,7 +419,11 @@ fn group(row: &Row) -> Result<Group, tokio_postgres::Error> {
         kind: row.try_get(0)?,
         sqlstate: row.try_get(1)?,
         agents: row.try_get(2)?,
-        some: row.try_get::<_, Vec<Lossy>>(3)?.into_iter().map(|slug| slug.0).collect(),
+        some: row
+            .try_get::<_, Vec<Lossy>>(3)?
+            .into_iter()
+            .map(|slug| slug.0)
+            .collect(),
         since: row.try_get::<_, Option<SystemTime>>(4)?.map(time::rfc3339),
         seconds: row.try_get(5)?,
         detail: row.try_get(6)?,

@@ -1,7 +1,8 @@
-//! A look at one database: what the daemon looks for at its start, who leads, what waits, and what is not in sync.
+//! A look at one database: what the daemon looks for at its start, who leads, what waits, and what
+//! is not in sync.
 //!
-//! Authority: SQL alone. Every question stands for itself, so what cannot be found out is told as such, and the rest all
-//! the same. Nothing is changed.
+//! Authority: SQL alone. Every question stands for itself, so what cannot be found out is told as
+//! such, and the rest all the same. Nothing is changed.
 
 mod asking;
 mod words;
@@ -22,13 +23,15 @@ pub struct Look {
     pub notes: Vec<Note>,
     /// The tables.
     pub layout: Option<Layout>,
-    /// Whether agent-sync is installed, in a version that this program works with, and open to the role.
+    /// Whether agent-sync is installed, in a version that this program works with, and open to the
+    /// role.
     pub installed: bool,
     /// The sessions of daemons, the leader first.
     pub daemons: Vec<Daemon>,
     /// What waits.
     pub outbox: Option<Outbox>,
-    /// When something was last written, and how many seconds ago, as the history or the daemon's last sweep has noted it.
+    /// When something was last written, and how many seconds ago, as the history or the daemon's
+    /// last sweep has noted it.
     pub last_sync: Option<(String, f64)>,
     /// How many agents there are.
     pub agents: Option<Counted>,
@@ -39,7 +42,10 @@ pub struct Look {
 }
 
 /// The session of a daemon.
-#[allow(clippy::struct_excessive_bools, reason = "each is a column of the query")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a column of the query"
+)]
 #[derive(Debug, Clone, Serialize)]
 pub struct Daemon {
     /// The process on the server.
@@ -58,7 +64,8 @@ pub struct Daemon {
     pub leads: bool,
     /// Whether it sleeps until a save wakes it.
     pub sleeps: bool,
-    /// Whether it holds the leader's lock and cannot be a daemon, for its role may not take changes.
+    /// Whether it holds the leader's lock and cannot be a daemon, for its role may not take
+    /// changes.
     #[serde(skip)]
     is_intruder: bool,
     /// For how long its session has done nothing, as far as the server tells.
@@ -130,7 +137,11 @@ impl Look {
 
     /// How many agents have a problem of this kind.
     pub fn with_problem(&self, kind: &str) -> Option<i64> {
-        let groups = self.problems.as_ref()?.iter().filter(|group| group.kind == kind);
+        let groups = self
+            .problems
+            .as_ref()?
+            .iter()
+            .filter(|group| group.kind == kind);
         Some(groups.map(|group| group.agents).sum())
     }
 
@@ -141,13 +152,22 @@ impl Look {
 
     /// What is not as it should be, the worst first.
     pub fn trouble(&self) -> Vec<&Note> {
-        let mut trouble: Vec<_> = self.notes.iter().filter(|note| note.level > Level::Pass).collect();
+        let mut trouble: Vec<_> = self
+            .notes
+            .iter()
+            .filter(|note| note.level > Level::Pass)
+            .collect();
         trouble.sort_by_key(|note| std::cmp::Reverse(note.level));
         trouble
     }
 }
 
 /// Looks; at the mapping only where the rules are known.
-pub async fn look(client: &Client, database: &Database, settings: &Settings, rules: Option<&Rules>) -> Look {
+pub async fn look(
+    client: &Client,
+    database: &Database,
+    settings: &Settings,
+    rules: Option<&Rules>,
+) -> Look {
     Asking::new(client, database, settings, rules).all().await
 }

@@ -13,23 +13,28 @@ const OVERDUE: f64 = 60.0;
 
 /// Changes that the capture could not note.
 pub(super) fn missed(seen: i64, uncaptured: i64, may_have_jumped: bool) -> Note {
-    let remedy =
-        "Nothing: once a daemon leads, and what else is said here is mended, it looks at every agent.";
+    let remedy = "Nothing: once a daemon leads, and what else is said here is mended, it looks at \
+        every agent.";
     match uncaptured - seen {
         0 => Note::pass("missed", "no change has been missed"),
         _ if seen < 0 => Note::warn(
             "missed",
-            "every agent is yet to be looked at: nobody has since the install, or changes may have been missed",
+            "every agent is yet to be looked at: nobody has since the install, or changes may have \
+            been missed",
             remedy,
         ),
         _ if may_have_jumped => Note::warn(
             "missed",
-            "the count of saves that could not be noted has moved, as after a crash of the server, so every agent is yet to be looked at",
+            "the count of saves that could not be noted has moved, as after a crash of the server, \
+            so every agent is yet to be looked at",
             remedy,
         ),
         saves => Note::warn(
             "missed",
-            format!("{} could not be noted, so every agent is yet to be looked at", plural(saves, "save")),
+            format!(
+                "{} could not be noted, so every agent is yet to be looked at",
+                plural(saves, "save")
+            ),
             remedy,
         ),
     }
@@ -43,14 +48,17 @@ pub(super) fn same_mapping(noted: Mapping) -> Option<Note> {
             return Some(Note::pass("mapping", text));
         }
         Mapping::Mixed => {
-            "the rules or columns were others for a while, and some configurations may not be what the mapping makes of their agents"
+            "the rules or columns were others for a while, and some configurations may not be what \
+            the mapping makes of their agents"
         }
         Mapping::Other => {
-            "the configurations were last in sync under other rules or columns than those of these settings"
+            "the configurations were last in sync under other rules or columns than those of these \
+            settings"
         }
     };
-    let remedy = "If the settings or the rules were edited, have the daemon read them first (`systemctl reload agent-sync`, or \
-                  SIGHUP). See with `agent-sync check` which differ; `agent-sync reconcile --all` brings them in sync.";
+    let remedy = "If the settings or the rules were edited, have the daemon read them first \
+        (`systemctl reload agent-sync`, or SIGHUP). See with `agent-sync check` which differ; \
+        `agent-sync reconcile --all` brings them in sync.";
     Some(Note::warn("mapping", what, remedy))
 }
 
@@ -61,7 +69,8 @@ pub(super) fn who_leads(look: &Look) -> Note {
             return Note::fail(
                 "daemon",
                 format!(
-                    "the prepared transaction {} of the role {} holds the leader's lock and is no daemon; changes are not applied",
+                    "the prepared transaction {} of the role {} holds the leader's lock and is no \
+                    daemon; changes are not applied",
                     quoted(&other.program),
                     quoted(role)
                 ),
@@ -74,19 +83,35 @@ pub(super) fn who_leads(look: &Look) -> Note {
         return Note::fail(
             "daemon",
             format!(
-                "process {} of the role {} holds the leader's lock and is no daemon, for its role may not take changes; they are not applied",
+                "process {} of the role {} holds the leader's lock and is no daemon, for its role \
+                may not take changes; they are not applied",
                 other.pid,
                 quoted(role)
             ),
-            format!("SELECT pg_terminate_backend({}); and keep the role out of this database.", other.pid),
+            format!(
+                "SELECT pg_terminate_backend({}); and keep the role out of this database.",
+                other.pid
+            ),
         );
     }
     let by = look.daemons.iter().filter(|daemon| !daemon.leads).count();
     let Some(leader) = look.leader() else {
-        let by = if by > 0 { format!(", though {by} of them are connected") } else { String::new() };
-        return Note::warn("daemon", format!("no daemon leads here{by}"), format!("{}.", problem::START));
+        let by = if by > 0 {
+            format!(", though {by} of them are connected")
+        } else {
+            String::new()
+        };
+        return Note::warn(
+            "daemon",
+            format!("no daemon leads here{by}"),
+            format!("{}.", problem::START),
+        );
     };
-    let state = if leader.sleeps { "asleep until a save wakes it" } else { "awake" };
+    let state = if leader.sleeps {
+        "asleep until a save wakes it"
+    } else {
+        "awake"
+    };
     let text = format!(
         "one leads: {} process {}, connected for {}, {state}; {by} stand by",
         leader.place(),
@@ -97,7 +122,10 @@ pub(super) fn who_leads(look: &Look) -> Note {
     match leader.program.split_once(' ') {
         Some((program, _)) if program.starts_with("agent-sync/") && program != own => Note::warn(
             "daemon",
-            format!("{text}; it is {}, and this program is {own}", quoted(program)),
+            format!(
+                "{text}; it is {}, and this program is {own}",
+                quoted(program)
+            ),
             "Run the same version of both.",
         ),
         _ => Note::pass("daemon", text),
@@ -105,35 +133,71 @@ pub(super) fn who_leads(look: &Look) -> Note {
 }
 
 pub(super) fn pending(outbox: &Outbox, leader: Option<&Daemon>) -> Note {
-    let Some(oldest) = outbox.oldest_seconds else { return Note::pass("outbox", "nothing is pending") };
+    let Some(oldest) = outbox.oldest_seconds else {
+        return Note::pass("outbox", "nothing is pending");
+    };
     let more = if outbox.more { "more than " } else { "" };
-    let text = format!("{more}{} pending, the oldest for {}", plural(outbox.rows, "change"), age(oldest));
+    let text = format!(
+        "{more}{} pending, the oldest for {}",
+        plural(outbox.rows, "change"),
+        age(oldest)
+    );
     match leader {
         _ if oldest < OVERDUE => Note::pass("outbox", text),
-        Some(Daemon { pid, quiet_seconds: Some(quiet), .. }) if *quiet >= OVERDUE / 2.0 => Note::fail(
+        Some(Daemon {
+            pid,
+            quiet_seconds: Some(quiet),
+            ..
+        }) if *quiet >= OVERDUE / 2.0 => Note::fail(
             "outbox",
-            format!("{text}, though a daemon leads: its session has done nothing for {}", age(*quiet)),
             format!(
-                "See in pg_stat_activity what process {pid} waits for. If it hangs, let another daemon lead: \
-                 SELECT pg_terminate_backend({pid});"
+                "{text}, though a daemon leads: its session has done nothing for {}",
+                age(*quiet)
+            ),
+            format!(
+                "See in pg_stat_activity what process {pid} waits for. If it hangs, let another \
+                daemon lead: SELECT pg_terminate_backend({pid});"
             ),
         ),
         Some(_) => Note::warn(
             "outbox",
             format!("{text}, though a daemon leads"),
-            "See the log of the daemon, and whether the number falls; `agent-sync doctor` tries a round trip.",
+            "See the log of the daemon, and whether the number falls; `agent-sync doctor` tries a \
+            round trip.",
         ),
-        None => Note::fail("outbox", format!("{text}, and no daemon leads"), format!("{}.", problem::START)),
+        None => Note::fail(
+            "outbox",
+            format!("{text}, and no daemon leads"),
+            format!("{}.", problem::START),
+        ),
     }
 }
 
 pub(super) fn in_trouble(database: &Database, group: &Group) -> Note {
-    let Group { kind, sqlstate, agents, some, detail, .. } = group;
+    let Group {
+        kind,
+        sqlstate,
+        agents,
+        some,
+        detail,
+        ..
+    } = group;
     let mut text = problem::sentence(kind, *agents, some);
     if kind != "missing_configuration" {
         let reason = detail.lines().collect::<Vec<_>>().join("; ");
-        text = format!("{text}; {}: {reason}", if *agents == 1 { "the reason" } else { "the latest reason" });
+        text = format!(
+            "{text}; {}: {reason}",
+            if *agents == 1 {
+                "the reason"
+            } else {
+                "the latest reason"
+            }
+        );
     }
     let slug = some.first().map_or("", String::as_str);
-    Note::warn("agents", text, problem::remedy(database, kind, sqlstate.as_deref(), slug))
+    Note::warn(
+        "agents",
+        text,
+        problem::remedy(database, kind, sqlstate.as_deref(), slug),
+    )
 }

@@ -6,37 +6,56 @@ use super::columns::{
 };
 use crate::store::layout::{Agents, Configurations, Layout};
 
-/// Reads up to `$2` rows of the outbox, from the place `$1` on, and the agents and configurations they are about, in one
-/// snapshot. The rows leave the outbox when the batch ends, by [`write()`] or [`take()`].
+/// Reads up to `$2` rows of the outbox, from the place `$1` on, and the agents and configurations
+/// they are about, in one snapshot. The rows leave the outbox when the batch ends, by [`write()`]
+/// or [`take()`].
 ///
-/// One row per slug and configuration, those of a slug together; the columns are those of `batch::Claimed`. The
-/// configurations come locked (G4). A configuration that another session has locked is not waited for and not returned; the slug
-/// then has fewer rows than configurations, which marks it as busy. A slug that two agents share has each configuration twice.
+/// One row per slug and configuration, those of a slug together; the columns are those of
+/// `batch::Claimed`. The configurations come locked (G4). A configuration that another session has
+/// locked is not waited for and not returned; the slug then has fewer rows than configurations,
+/// which marks it as busy. A slug that two agents share has each configuration twice.
 ///
-/// The server weighs before it sends (G12): it adds up what the rows weigh in the order in which it returns them, and the
-/// contents of a row come only while the sum is at most `$3` bytes.
+/// The server weighs before it sends (G12): it adds up what the rows weigh in the order in which it
+/// returns them, and the contents of a row come only while the sum is at most `$3` bytes.
 ///
-/// Mostly a batch is small, and PostgreSQL spends more time on making a plan ready than on running it: so where
-/// indexes allow, the plan is three look-ups for each slug. Where they do not, the tables are read once and hashed.
+/// Mostly a batch is small, and PostgreSQL spends more time on making a plan ready than on running
+/// it: so where indexes allow, the plan is three look-ups for each slug. Where they do not, the
+/// tables are read once and hashed.
 pub fn claim(layout: &Layout) -> String {
-    claim_of(layout, "ctid >= $1", "$2", "$3::float8", Weighed::ByEstimate)
+    claim_of(
+        layout,
+        "ctid >= $1",
+        "$2",
+        "$3::float8",
+        Weighed::ByEstimate,
+    )
 }
 
-/// The same for the slug that is noted in `agent_sync.install` alone, with all of its rows in the outbox (`store::attempt`), and contents up to
-/// `$1` bytes.
+/// The same for the slug that is noted in `agent_sync.install` alone, with all of its rows in the
+/// outbox (`store::attempt`), and contents up to `$1` bytes.
 pub fn claim_first(layout: &Layout) -> String {
     let noted = "slug = (SELECT i.last_tried FROM agent_sync.install i)";
     claim_of(layout, noted, "100000", "$1::float8", Weighed::Exactly)
 }
 
-/// The same for one slug alone, `$1`, with all of its rows in the outbox, and contents up to `$2` bytes: none of them if that is 0, but which
-/// configurations it has, locked, and what they weigh.
+/// The same for one slug alone, `$1`, with all of its rows in the outbox, and contents up to `$2`
+/// bytes: none of them if that is 0, but which configurations it has, locked, and what they weigh.
 pub fn claim_slug(layout: &Layout) -> String {
-    claim_of(layout, "slug = $1", "100000", "$2::float8", Weighed::Exactly)
+    claim_of(
+        layout,
+        "slug = $1",
+        "100000",
+        "$2::float8",
+        Weighed::Exactly,
+    )
 }
 
 fn claim_of(layout: &Layout, rows: &str, limit: &str, budget: &str, weighed: Weighed) -> String {
-    let Layout { agents, configurations, .. } = layout;
+    let Layout {
+        agents,
+        configurations,
+        ..
+    } = layout;
     let (agent_slug, slug) = (agents.lookup("a"), configurations.lookup("c"));
     let (from_agents, from_configurations) = (&agents.table, &configurations.table);
     let (agent_table, agent) = if agents.slug_is_indexed {
@@ -52,7 +71,8 @@ fn claim_of(layout: &Layout, rows: &str, limit: &str, budget: &str, weighed: Wei
     };
     let (configuration_tables, configuration) = if configurations.agent_slug_is_indexed {
         let target = format!(
-            "LATERAL (SELECT count(*) AS rows FROM {from_configurations} c WHERE {slug} = changed.slug) target ON true"
+            "LATERAL (SELECT count(*) AS rows FROM {from_configurations} c WHERE {slug} = \
+            changed.slug) target ON true"
         );
         let locked = configuration_by_index(configurations, "FOR NO KEY UPDATE SKIP LOCKED");
         (String::new(), format!("{target} LEFT JOIN {locked}"))
@@ -66,7 +86,8 @@ fn claim_of(layout: &Layout, rows: &str, limit: &str, budget: &str, weighed: Wei
                  WHERE {slug} IN (SELECT slug FROM changed) FOR NO KEY UPDATE OF c SKIP LOCKED)",
             configuration_as_it_is(configurations)
         );
-        let joins = "target ON target.slug = changed.slug LEFT JOIN configuration ON configuration.slug = changed.slug";
+        let joins = "target ON target.slug = changed.slug LEFT JOIN configuration ON \
+            configuration.slug = changed.slug";
         (tables, joins.to_owned())
     };
     let together = if agents.slug_is_indexed && configurations.agent_slug_is_indexed {
@@ -78,7 +99,8 @@ fn claim_of(layout: &Layout, rows: &str, limit: &str, budget: &str, weighed: Wei
         "WITH changed AS (
              SELECT o.slug, array_agg(o.place) AS places, array_agg(o.version) AS versions,
                     min(o.at) AS at, max(o.at) AS latest
-             FROM (SELECT ctid AS place, xmin AS version, slug, at FROM agent_sync.outbox WHERE {rows} LIMIT {limit}) AS o
+             FROM (SELECT ctid AS place, xmin AS version, slug, at FROM agent_sync.outbox
+               WHERE {rows} LIMIT {limit}) AS o
              GROUP BY o.slug
          ){agent_table}{configuration_tables}
          {}",
@@ -92,10 +114,15 @@ fn claim_of(layout: &Layout, rows: &str, limit: &str, budget: &str, weighed: Wei
     )
 }
 
-/// Reads the agent of the slug `$1` with its configurations at the places `$2` in the relations `$3`, which [`claim`] has locked in
-/// the same transaction: one page of a slug that is too heavy to be read at once. The columns are those of [`claim`].
+/// Reads the agent of the slug `$1` with its configurations at the places `$2` in the relations
+/// `$3`, which [`claim`] has locked in the same transaction: one page of a slug that is too heavy
+/// to be read at once. The columns are those of [`claim`].
 pub fn claim_page(layout: &Layout) -> String {
-    let Layout { agents, configurations, .. } = layout;
+    let Layout {
+        agents,
+        configurations,
+        ..
+    } = layout;
     let (table, slug) = (&configurations.table, configurations.lookup("c"));
     let page = format!(
         "(SELECT $1::text AS slug, NULL::tid[] AS places, NULL::xid[] AS versions,
@@ -109,13 +136,21 @@ pub fn claim_page(layout: &Layout) -> String {
         agent_by_index(agents),
         configuration_as_it_is(configurations)
     );
-    claimed(layout, "NULL::int8", "'infinity'::float8", Weighed::Before, &page)
+    claimed(
+        layout,
+        "NULL::int8",
+        "'infinity'::float8",
+        Weighed::Before,
+        &page,
+    )
 }
 
-/// Looks up the agent of `changed`; the second one is there only to show that the slug is not unique.
+/// Looks up the agent of `changed`; the second one is there only to show that the slug is not
+/// unique.
 fn agent_by_index(agents: &Agents) -> String {
     format!(
-        "LATERAL (SELECT true AS found, {} FROM {} a WHERE {} = changed.slug LIMIT 2) agent ON true",
+        "LATERAL (SELECT true AS found, {} FROM {} a WHERE {} = changed.slug LIMIT 2) agent ON \
+        true",
         agent_columns(agents, As::Stored),
         agents.table,
         agents.lookup("a")
@@ -138,35 +173,51 @@ pub(super) fn configuration_as_it_is(configurations: &Configurations) -> String 
     format!("c.tableoid AS relation, c.ctid AS place, c.xmin AS version, {columns}")
 }
 
-/// Writes a batch: `$1` the places of the configurations, `$2` to `$8` what to write, null for what stays as it is, `$9` the
-/// relations that the places are in, and `$10` the slugs that they are for. Takes the rows of the outbox at the places `$11`, of the
-/// versions `$12` and with the slugs `$13`.
+/// Writes a batch: `$1` the places of the configurations, `$2` to `$8` what to write, null for what
+/// stays as it is, `$9` the relations that the places are in, and `$10` the slugs that they are
+/// for. Takes the rows of the outbox at the places `$11`, of the versions `$12` and with the slugs
+/// `$13`.
 ///
-/// Identity (G13): a configuration is the row that [`claim`] has locked in the same transaction, so no rewrite of the table and no
-/// other session can have moved it; and it must be for the slug that it was read for, byte by byte, or nothing is written. A row of the
-/// outbox is what has this place, this version and this slug: the table is locked against rewrites since [`claim`], and a place
-/// that has been used again has another version.
+/// Identity (G13): a configuration is the row that [`claim`] has locked in the same transaction, so
+/// no rewrite of the table and no other session can have moved it; and it must be for the slug that
+/// it was read for, byte by byte, or nothing is written. A row of the outbox is what has this
+/// place, this version and this slug: the table is locked against rewrites since [`claim`], and a
+/// place that has been used again has another version.
 ///
-/// A batch of which a row was not written, because a trigger of somebody else's kept it back, must not be committed: it divides
-/// by zero.
+/// A batch of which a row was not written, because a trigger of somebody else's kept it back, must
+/// not be committed: it divides by zero.
 ///
-/// With `history`, notes what is written as well, and on whose account: that of the latest of the rows of the outbox.
+/// With `history`, notes what is written as well, and on whose account: that of the latest of the
+/// rows of the outbox.
 ///
-/// Code of others runs with this statement, so it runs under their path, and names the schema of all that it looks up (`store::path`).
+/// Code of others runs with this statement, so it runs under their path, and names the schema of
+/// all that it looks up (`store::path`).
 pub fn write(layout: &Layout, history: bool) -> String {
     let configurations = &layout.configurations;
-    let names: Vec<&str> = written(configurations).iter().map(|(name, _)| *name).collect();
+    let names: Vec<&str> = written(configurations)
+        .iter()
+        .map(|(name, _)| *name)
+        .collect();
     let rows = format!(
         "ROWS FROM ({}) AS u (place, {}, relation, slug)",
-        unnest(1, &["tid", "text", "text", "text", "text", "text", "text", "text", "oid", "text"]),
+        unnest(
+            1,
+            &[
+                "tid", "text", "text", "text", "text", "text", "text", "text", "oid", "text"
+            ]
+        ),
         names.join(", ")
     );
     let these = format!(
-        "c.ctid {EQUALS} ANY ($1) AND c.ctid {EQUALS} u.place AND c.tableoid {EQUALS} u.relation AND {} {EQUALS} u.slug",
+        "c.ctid {EQUALS} ANY ($1) AND c.ctid {EQUALS} u.place AND c.tableoid {EQUALS} u.relation \
+        AND {} {EQUALS} u.slug",
         configurations.exact("c")
     );
     let (returned, noted) = if history {
-        ("RETURNING o.slug, o.at, o.application_name, o.role", note_history(configurations, &rows, &these))
+        (
+            "RETURNING o.slug, o.at, o.application_name, o.role",
+            note_history(configurations, &rows, &these),
+        )
     } else {
         ("", String::new())
     };
@@ -181,13 +232,15 @@ pub fn write(layout: &Layout, history: bool) -> String {
          FROM {rows}
          WHERE {these}
          RETURNING 1)
-         SELECT 1 OPERATOR(pg_catalog./) (pg_catalog.count(*) {EQUALS} pg_catalog.cardinality($1))::pg_catalog.int4 FROM written",
+         SELECT 1 OPERATOR(pg_catalog./) (pg_catalog.count(*) {EQUALS}
+           pg_catalog.cardinality($1))::pg_catalog.int4 FROM written",
         configurations.table,
         assignments(configurations, |_, name| format!("u.{name}")),
     )
 }
 
-/// The arrays of these types that are the parameters from the one with this number on, each as a column.
+/// The arrays of these types that are the parameters from the one with this number on, each as a
+/// column.
 fn unnest(first: usize, types: &[&str]) -> String {
     let arrays = types
         .iter()
@@ -200,31 +253,35 @@ fn unnest(first: usize, types: &[&str]) -> String {
 pub(super) const EQUALS: &str = "OPERATOR(pg_catalog.=)";
 
 /// What makes a row of the outbox the one that was read.
-const THIS_CHANGE: &str = "o.ctid OPERATOR(pg_catalog.=) t.place AND o.xmin OPERATOR(pg_catalog.=) t.version \
-                           AND o.slug OPERATOR(pg_catalog.=) t.slug";
+const THIS_CHANGE: &str = "o.ctid OPERATOR(pg_catalog.=) t.place AND o.xmin OPERATOR(pg_catalog.=) \
+    t.version AND o.slug OPERATOR(pg_catalog.=) t.slug";
 
-/// The part of [`write()`] that notes it. It sees the rows as they were before. A number that the history has already, as when its sequence was
-/// set back, is no reason to write nothing; `sql/0002_history.sql` mends that.
+/// The part of [`write()`] that notes it. It sees the rows as they were before. A number that the
+/// history has already, as when its sequence was set back, is no reason to write nothing;
+/// `sql/0002_history.sql` mends that.
 fn note_history(configurations: &Configurations, rows: &str, these: &str) -> String {
     let (table, slug) = (&configurations.table, &configurations.agent_slug.name);
     format!(
         ", cause AS (
-         SELECT DISTINCT ON (t.slug) t.slug, t.application_name, t.role FROM taken t ORDER BY t.slug, t.at DESC
+         SELECT DISTINCT ON (t.slug) t.slug, t.application_name, t.role FROM taken t
+           ORDER BY t.slug, t.at DESC
          ), history AS (
          {HISTORY}
          SELECT c.{slug}::pg_catalog.text, {}, cause.application_name, cause.role
-         FROM {rows} JOIN {table} c ON {these} LEFT JOIN cause ON cause.slug {EQUALS} c.{slug}::pg_catalog.text
+         FROM {rows} JOIN {table} c ON {these} LEFT JOIN cause
+           ON cause.slug {EQUALS} c.{slug}::pg_catalog.text
          ON CONFLICT DO NOTHING
          )",
         noted(configurations, "c", |_, name| format!("u.{name}")),
     )
 }
 
-/// Takes rows out of the outbox when a batch wrote nothing for them: those at the places `$1`, of the versions `$2`, with the slugs
-/// `$3`; see [`write()`].
+/// Takes rows out of the outbox when a batch wrote nothing for them: those at the places `$1`, of
+/// the versions `$2`, with the slugs `$3`; see [`write()`].
 pub fn take() -> String {
     format!(
-        "DELETE FROM agent_sync.outbox o USING unnest($1::tid[], $2::xid[], $3::text[]) AS t (place, version, slug)
+        "DELETE FROM agent_sync.outbox o USING unnest($1::tid[], $2::xid[], $3::text[]) AS t
+              (place, version, slug)
          WHERE o.ctid = ANY ($1) AND {THIS_CHANGE}"
     )
 }

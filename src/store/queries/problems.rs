@@ -1,21 +1,25 @@
 //! The problems: agents that could not be brought in sync, and why.
 //!
-//! The leader is the only writer of `agent_sync.problem`, so nothing comes between a look for a problem and its change. The index on the
-//! slug is a hash index, which holds a slug of any length; PostgreSQL uses it for one slug at a time, hence LATERAL.
+//! The leader is the only writer of `agent_sync.problem`, so nothing comes between a look for a
+//! problem and its change. The index on the slug is a hash index, which holds a slug of any length;
+//! PostgreSQL uses it for one slug at a time, hence LATERAL.
 
 use super::claimed::LONGEST_SLUG;
 
-/// Looks up the problems of the slugs of `given`: where each stands. The row is used in the same statement, and held to its slug.
+/// Looks up the problems of the slugs of `given`: where each stands. The row is used in the same
+/// statement, and held to its slug.
 const KNOWN: &str = "known AS MATERIALIZED (
         SELECT g.slug, p.place, p.kind, p.detail, p.sqlstate, p.attempts FROM given g
         JOIN LATERAL (SELECT q.ctid AS place, q.kind, q.detail, q.sqlstate, q.attempts
                       FROM agent_sync.problem q WHERE q.slug = g.slug OFFSET 0) AS p ON true)";
 
-/// Notes the problems in the query `given`, with the columns `slug, kind, detail, sqlstate, retries`; the slugs are distinct. `with`
-/// holds common table expressions that come before. Gives the slugs, and whether each problem is to be logged: a new or changed one
-/// is, an unchanged one at its 2nd, 4th, 8th … attempt (G5, S8).
+/// Notes the problems in the query `given`, with the columns
+/// `slug, kind, detail, sqlstate, retries`; the slugs are distinct. `with` holds common table
+/// expressions that come before. Gives the slugs, and whether each problem is to be logged: a new
+/// or changed one is, an unchanged one at its 2nd, 4th, 8th … attempt (G5, S8).
 ///
-/// `since` stays while the kind does. What `retries` is tried again after 2 s, doubling to 5 minutes.
+/// `since` stays while the kind does. What `retries` is tried again after 2 s, doubling to 5
+/// minutes.
 fn note(with: &str, given: &str) -> String {
     format!(
         "WITH {with} given AS MATERIALIZED ({given}), {KNOWN}, updated AS (
@@ -29,25 +33,30 @@ fn note(with: &str, given: &str) -> String {
                  next_attempt = CASE WHEN g.retries THEN now() + least(interval '5 minutes',
                      interval '2 seconds' * power(2::float8, least(p.attempts, 20)::float8)) END
              FROM given g JOIN known k ON k.slug = g.slug
-             WHERE p.ctid = ANY (ARRAY(SELECT known.place FROM known)) AND p.ctid = k.place AND p.slug = k.slug
+             WHERE p.ctid = ANY (ARRAY(SELECT known.place FROM known)) AND p.ctid = k.place
+               AND p.slug = k.slug
          ), inserted AS (
              INSERT INTO agent_sync.problem (slug, kind, detail, sqlstate, next_attempt)
-             SELECT g.slug, g.kind, g.detail, g.sqlstate, CASE WHEN g.retries THEN now() + interval '2 seconds' END
+             SELECT g.slug, g.kind, g.detail, g.sqlstate, CASE WHEN g.retries
+               THEN now() + interval '2 seconds' END
              FROM given g LEFT JOIN known k ON k.slug = g.slug WHERE k.slug IS NULL
          )
          SELECT g.slug,
-             k.slug IS NULL OR k.kind <> g.kind OR k.detail <> g.detail OR k.sqlstate IS DISTINCT FROM g.sqlstate
+             k.slug IS NULL OR k.kind <> g.kind OR k.detail <> g.detail OR k.sqlstate IS DISTINCT
+               FROM g.sqlstate
              OR (k.attempts + 1) & k.attempts = 0 AS is_news
          FROM given g LEFT JOIN known k ON k.slug = g.slug"
     )
 }
 
-/// Notes problems: `$1` the slugs, `$2` the kinds, `$3` the reasons, `$4` the SQLSTATEs, `$5` whether it is tried again.
+/// Notes problems: `$1` the slugs, `$2` the kinds, `$3` the reasons, `$4` the SQLSTATEs, `$5`
+/// whether it is tried again.
 pub fn note_problems() -> String {
     note(
         "",
         "SELECT u.slug, u.kind, u.detail, u.sqlstate, u.retries
-         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bool[]) AS u (slug, kind, detail, sqlstate, retries)",
+         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bool[]) AS u (slug,
+           kind, detail, sqlstate, retries)",
     )
 }
 
@@ -56,57 +65,67 @@ pub fn clear_problems() -> String {
     format!(
         "WITH given AS (SELECT unnest($1::text[]) AS slug), {KNOWN}
          DELETE FROM agent_sync.problem p USING known k
-         WHERE p.ctid = ANY (ARRAY(SELECT known.place FROM known)) AND p.ctid = k.place AND p.slug = k.slug"
+         WHERE p.ctid = ANY (ARRAY(SELECT known.place FROM known)) AND p.ctid = k.place
+           AND p.slug = k.slug"
     )
 }
 
-/// Takes the rows at the places `$1`, of the versions `$2`, out of the outbox, whose slug is no text in UTF-8, and notes it. The slug
-/// goes from table to table as it is, and never to the daemon.
+/// Takes the rows at the places `$1`, of the versions `$2`, out of the outbox, whose slug is no
+/// text in UTF-8, and notes it. The slug goes from table to table as it is, and never to the
+/// daemon.
 pub fn set_aside_not_text() -> String {
     note(
         "taken AS (
-             DELETE FROM agent_sync.outbox o USING unnest($1::tid[], $2::xid[]) AS t (place, version)
+             DELETE FROM agent_sync.outbox o USING unnest($1::tid[], $2::xid[]) AS t (place,
+               version)
              WHERE o.ctid = ANY ($1) AND o.ctid = t.place AND o.xmin = t.version
              RETURNING o.slug), ",
         &format!(
             "SELECT DISTINCT taken.slug, 'rejected' AS kind,
                 CASE WHEN octet_length(taken.slug) > {LONGEST_SLUG}
-                     THEN 'slug: expected at most {LONGEST_SLUG} bytes, found ' || octet_length(taken.slug)
-                     ELSE 'slug: expected text in UTF-8, found other bytes' END AS detail, NULL::text AS sqlstate, false AS retries
+                     THEN 'slug: expected at most {LONGEST_SLUG} bytes, found ' ||
+                       octet_length(taken.slug)
+                     ELSE 'slug: expected text in UTF-8, found other bytes' END AS detail,
+                       NULL::text AS sqlstate, false AS retries
              FROM taken"
         ),
     )
 }
 
-/// Notes the slug that a connection begins with in `agent_sync.install`, and how many have begun with it, which it gives. It is the slug
-/// that the last one has ended on, if that is in the outbox, or else that of the first row from the place `$1` on. One that is known to end
+/// Notes the slug that a connection begins with in `agent_sync.install`, and how many have begun
+/// with it, which it gives. It is the slug that the last one has ended on, if that is in the
+/// outbox, or else that of the first row from the place `$1` on. One that is known to end
 /// connections (the SQLSTATE `$2`) has `$3` tries behind it.
 pub const NOTE_FIRST: &str = "
     WITH same AS (
         SELECT o.slug FROM agent_sync.outbox o
-        WHERE o.slug = (SELECT i.last_tried FROM agent_sync.install i WHERE i.last_tried IS NOT NULL) LIMIT 1
+        WHERE o.slug = (SELECT i.last_tried FROM agent_sync.install i
+          WHERE i.last_tried IS NOT NULL) LIMIT 1
     ), first AS (
         SELECT same.slug FROM same
         UNION ALL
-        (SELECT o.slug FROM agent_sync.outbox o WHERE o.ctid >= $1 AND NOT EXISTS (SELECT FROM same) LIMIT 1)
+        (SELECT o.slug FROM agent_sync.outbox o WHERE o.ctid >= $1 AND NOT EXISTS (SELECT
+          FROM same) LIMIT 1)
     )
     UPDATE agent_sync.install i SET
         last_tried = first.slug,
         tries = CASE WHEN i.last_tried = first.slug THEN i.tries + 1
-                     WHEN EXISTS (SELECT FROM agent_sync.problem p WHERE p.slug = first.slug AND p.sqlstate = $2) THEN $3
+                     WHEN EXISTS (SELECT FROM agent_sync.problem p WHERE p.slug = first.slug
+                       AND p.sqlstate = $2) THEN $3
                      ELSE 1 END
     FROM first
     RETURNING i.tries";
 
-/// Notes the slug `$1`, which is known to end connections, as the one that is tried next, with `$2` tries behind it.
+/// Notes the slug `$1`, which is known to end connections, as the one that is tried next, with `$2`
+/// tries behind it.
 pub const NOTE_DANGEROUS: &str = "UPDATE agent_sync.install SET last_tried = $1, tries = $2";
 
 /// Forgets what [`NOTE_FIRST`] has noted.
 pub const FORGET_FIRST: &str =
     "UPDATE agent_sync.install SET last_tried = NULL, tries = 0 WHERE last_tried IS NOT NULL";
 
-/// Takes every row of the slug that [`NOTE_FIRST`] has noted out of the outbox, and notes that it failed for the reason `$1` with the
-/// SQLSTATE `$2`, null where there is none: gives the slug.
+/// Takes every row of the slug that [`NOTE_FIRST`] has noted out of the outbox, and notes that it
+/// failed for the reason `$1` with the SQLSTATE `$2`, null where there is none: gives the slug.
 pub fn set_aside_first() -> String {
     note(
         "tried AS (
@@ -116,18 +135,21 @@ pub fn set_aside_first() -> String {
              RETURNING was.slug
          ), taken AS (
              DELETE FROM agent_sync.outbox o USING tried WHERE o.slug = tried.slug), ",
-        "SELECT tried.slug, 'failed' AS kind, $1::text AS detail, $2::text AS sqlstate, true AS retries FROM tried",
+        "SELECT tried.slug, 'failed' AS kind, $1::text AS detail, $2::text AS sqlstate, true AS \
+        retries FROM tried",
     )
 }
 
-/// Takes the first row of the outbox from the place `$1` on, and notes that its slug failed for the reason `$2` with the SQLSTATE `$3`:
-/// gives the slug.
+/// Takes the first row of the outbox from the place `$1` on, and notes that its slug failed for the
+/// reason `$2` with the SQLSTATE `$3`: gives the slug.
 pub fn set_aside_unreadable() -> String {
     note(
-        "first AS (SELECT o.ctid AS place, o.slug FROM agent_sync.outbox o WHERE o.ctid >= $1 LIMIT 1), taken AS (
+        "first AS (SELECT o.ctid AS place, o.slug FROM agent_sync.outbox o WHERE o.ctid >= $1
+              LIMIT 1), taken AS (
              DELETE FROM agent_sync.outbox o USING first
              WHERE o.ctid = ANY (ARRAY(SELECT first.place FROM first)) AND o.slug = first.slug
              RETURNING o.slug), ",
-        "SELECT taken.slug, 'failed' AS kind, $2::text AS detail, $3::text AS sqlstate, true AS retries FROM taken",
+        "SELECT taken.slug, 'failed' AS kind, $2::text AS detail, $3::text AS sqlstate, true AS \
+        retries FROM taken",
     )
 }

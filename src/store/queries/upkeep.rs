@@ -2,8 +2,8 @@
 
 use crate::store::layout::Layout;
 
-/// The key of the advisory locks, "agsy", and the locks: who leads, and whether the daemon sleeps (C6).
-/// `sql/attach.sql` has the same numbers.
+/// The key of the advisory locks, "agsy", and the locks: who leads, and whether the daemon sleeps
+/// (C6). `sql/attach.sql` has the same numbers.
 pub const TRY_LEAD: &str = "SELECT pg_try_advisory_lock(1634169721, 1)";
 
 /// Keeps the leader's lock to the end of the transaction: false if another session has taken it.
@@ -15,24 +15,32 @@ pub const TRY_SLEEP: &str = "SELECT pg_try_advisory_lock(1634169721, 2)";
 /// Releases it.
 pub const AWAKE: &str = "SELECT pg_advisory_unlock(1634169721, 2)";
 
-/// Who holds the leader's lock, and whether the work is done. The columns: the process, its role, and whether that role could be a daemon's; for how
-/// long the oldest of the first rows of the outbox has been in it, in seconds, null if there is none; for how long the session has done
-/// nothing, and, for where that is hidden, how many rows have been taken out of the outbox, as far as the server counts that.
+/// Who holds the leader's lock, and whether the work is done. The columns: the process, its role,
+/// and whether that role could be a daemon's; for how long the oldest of the first rows of the
+/// outbox has been in it, in seconds, null if there is none; for how long the session has done
+/// nothing, and, for where that is hidden, how many rows have been taken out of the outbox, as far
+/// as the server counts that.
 pub const LEADER: &str = "
     SELECT holder.pid, holder.role, coalesce(holder.is_able, true), oldest.seconds,
-           holder.quiet, pg_stat_get_tuples_deleted(to_regclass('agent_sync.outbox')::oid), holder.gid, holder.owner
+           holder.quiet, pg_stat_get_tuples_deleted(to_regclass('agent_sync.outbox')::oid),
+             holder.gid, holder.owner
     FROM (SELECT extract(epoch FROM clock_timestamp() - min(o.at))::float8 AS seconds
           FROM (SELECT o.at FROM agent_sync.outbox o LIMIT 1000) AS o) AS oldest
     LEFT JOIN LATERAL (
         SELECT l.pid, s.usename::text AS role,
-               has_table_privilege(s.usesysid, to_regclass('agent_sync.outbox')::oid, 'DELETE') AS is_able,
-               extract(epoch FROM clock_timestamp() - s.state_change)::float8 AS quiet, p.gid, p.owner::text AS owner
-        FROM pg_locks l JOIN pg_database d ON d.oid = l.database LEFT JOIN pg_stat_activity s ON s.pid = l.pid
+               has_table_privilege(s.usesysid, to_regclass('agent_sync.outbox')::oid, 'DELETE')
+                 AS is_able,
+               extract(epoch FROM clock_timestamp() - s.state_change)::float8 AS quiet, p.gid,
+                 p.owner::text AS owner
+        FROM pg_locks l JOIN pg_database d ON d.oid = l.database LEFT JOIN pg_stat_activity s
+          ON s.pid = l.pid
         -- The locks of a prepared transaction have no process; it is known by the lock on its own number.
-        LEFT JOIN pg_locks own ON l.pid IS NULL AND own.pid IS NULL AND own.locktype = 'transactionid'
+        LEFT JOIN pg_locks own ON l.pid IS NULL AND own.pid IS NULL
+          AND own.locktype = 'transactionid'
             AND own.virtualtransaction = l.virtualtransaction
         LEFT JOIN pg_prepared_xacts p ON p.transaction = own.transactionid
-        WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1 AND l.objsubid = 2 AND l.granted
+        WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1
+          AND l.objsubid = 2 AND l.granted
           AND d.datname = current_database()
         LIMIT 1
     ) AS holder ON true";
@@ -40,8 +48,9 @@ pub const LEADER: &str = "
 /// Puts slugs into the outbox.
 pub const ENQUEUE: &str = "INSERT INTO agent_sync.outbox (slug) SELECT unnest($1::text[])";
 
-/// Tells the channel `$1` of slugs, each once, for PostgreSQL sends what is the same only once a transaction. Left out is what would undo
-/// the batch: a slug that is too long for a notification, and everything while the queue of notifications is nearly full.
+/// Tells the channel `$1` of slugs, each once, for PostgreSQL sends what is the same only once a
+/// transaction. Left out is what would undo the batch: a slug that is too long for a notification,
+/// and everything while the queue of notifications is nearly full.
 pub const ANNOUNCE: &str = "
     SELECT pg_notify($1::text, u.slug) FROM unnest($2::text[]) AS u (slug)
     WHERE octet_length(u.slug) < 8000 AND (SELECT pg_notification_queue_usage()) < 0.5";
@@ -50,15 +59,18 @@ pub const ANNOUNCE: &str = "
 pub const NOTE_LAST_SYNC: &str =
     "UPDATE agent_sync.install SET last_sync = clock_timestamp() - $1 * interval '1 second'";
 
-/// Says that changes may have been missed, so that every agent is looked at when that is over, whoever leads then.
-pub const DISTRUST: &str = "UPDATE agent_sync.install SET uncaptured_seen = -1 WHERE uncaptured_seen <> -1";
+/// Says that changes may have been missed, so that every agent is looked at when that is over,
+/// whoever leads then.
+pub const DISTRUST: &str =
+    "UPDATE agent_sync.install SET uncaptured_seen = -1 WHERE uncaptured_seen <> -1";
 
-/// The virtual transactions of others that may have saved and are not over, of `$1` the agents and `$2` the configurations: those
-/// that hold a lock to write, or a stronger one, on either table, or on a partition or child of it. A prepared transaction
-/// keeps its number, and is among them.
+/// The virtual transactions of others that may have saved and are not over, of `$1` the agents and
+/// `$2` the configurations: those that hold a lock to write, or a stronger one, on either table, or
+/// on a partition or child of it. A prepared transaction keeps its number, and is among them.
 pub const SAVERS: &str = "
     WITH RECURSIVE saved (relation) AS (
-        SELECT r.relation::oid FROM (VALUES (to_regclass($1::text)), (to_regclass($2::text))) AS r (relation)
+        SELECT r.relation::oid FROM (VALUES (to_regclass($1::text)), (to_regclass($2::text))) AS
+          r (relation)
         UNION
         SELECT i.inhrelid FROM saved JOIN pg_inherits i ON i.inhparent = saved.relation
     )
@@ -66,18 +78,21 @@ pub const SAVERS: &str = "
     FROM pg_locks l JOIN saved ON saved.relation = l.relation
     WHERE l.locktype = 'relation' AND l.granted
       AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
-      AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+      AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
+        'AccessExclusiveLock')
       AND l.pid IS DISTINCT FROM pg_backend_pid()";
 
-/// How long until the first failed write is to be tried again, in seconds; null if there is none. One that is further off than the longest
-/// pause was put there by a clock that has been set back, and is due.
+/// How long until the first failed write is to be tried again, in seconds; null if there is none.
+/// One that is further off than the longest pause was put there by a clock that has been set back,
+/// and is due.
 pub const NEXT_RETRY: &str = "
-    SELECT extract(epoch FROM min(CASE WHEN p.next_attempt > now() + interval '5 minutes' THEN now() ELSE p.next_attempt END)
+    SELECT extract(epoch FROM min(CASE WHEN p.next_attempt > now() + interval '5 minutes'
+      THEN now() ELSE p.next_attempt END)
                    - clock_timestamp())::float8
     FROM agent_sync.problem p";
 
-/// Puts failed writes that are due back into the outbox: a portion of them, the longest due first, so that what is new comes in between
-/// (G5). [`NEXT_RETRY`] says when to look again.
+/// Puts failed writes that are due back into the outbox: a portion of them, the longest due first,
+/// so that what is new comes in between (G5). [`NEXT_RETRY`] says when to look again.
 pub const ENQUEUE_RETRIES: &str = "
     WITH due AS (
         UPDATE agent_sync.problem p SET next_attempt = NULL
@@ -90,7 +105,8 @@ pub const ENQUEUE_RETRIES: &str = "
     )
     INSERT INTO agent_sync.outbox (slug) SELECT due.slug FROM due";
 
-/// Those of the slugs `$1` into the outbox that an agent has, or a problem: anybody may ask for any.
+/// Those of the slugs `$1` into the outbox that an agent has, or a problem: anybody may ask for
+/// any.
 pub fn enqueue_known(layout: &Layout) -> String {
     let (table, slug) = (&layout.agents.table, layout.agents.lookup("a"));
     format!(
@@ -103,24 +119,29 @@ pub fn enqueue_known(layout: &Layout) -> String {
 /// Every agent into the outbox: after saves that could not be captured, and at the first start.
 pub fn enqueue_all(layout: &Layout) -> String {
     let (table, slug) = (&layout.agents.table, &layout.agents.slug.name);
-    format!("INSERT INTO agent_sync.outbox (slug) SELECT a.{slug} FROM {table} a WHERE a.{slug} IS NOT NULL")
+    format!(
+        "INSERT INTO agent_sync.outbox (slug) SELECT a.{slug} FROM {table} a WHERE a.{slug} IS NOT \
+        NULL"
+    )
 }
 
-/// Every agent into the outbox that is not in it: for a look that comes again and again, and must not pile up. What waits there is read
-/// later than this.
+/// Every agent into the outbox that is not in it: for a look that comes again and again, and must
+/// not pile up. What waits there is read later than this.
 pub fn enqueue_absent(layout: &Layout) -> String {
     let (all, slug) = (enqueue_all(layout), &layout.agents.slug.name);
     format!("{all} AND NOT EXISTS (SELECT FROM agent_sync.outbox o WHERE o.slug = a.{slug}::text)")
 }
 
-/// Every agent into the outbox after `$1` saves that could not be captured, and says so in `agent_sync.install`: in one
-/// snapshot. It settles them only once their [`SAVERS`] are over; see `Attempt::make_good`.
+/// Every agent into the outbox after `$1` saves that could not be captured, and says so in
+/// `agent_sync.install`: in one snapshot. It settles them only once their [`SAVERS`] are over; see
+/// `Attempt::make_good`.
 pub fn enqueue_uncaptured(layout: &Layout) -> String {
     let all = enqueue_all(layout);
     format!("WITH settled AS (UPDATE agent_sync.install SET uncaptured_seen = $1) {all}")
 }
 
-/// Problems of agents that are not found. Whether one is gone is for the batch to say, which has proof, so its problem is not deleted here.
+/// Problems of agents that are not found. Whether one is gone is for the batch to say, which has
+/// proof, so its problem is not deleted here.
 pub fn enqueue_orphans(layout: &Layout) -> String {
     let (table, slug) = (&layout.agents.table, layout.agents.lookup("a"));
     format!(
@@ -130,7 +151,8 @@ pub fn enqueue_orphans(layout: &Layout) -> String {
     )
 }
 
-/// Problems of agents that shared their slug with another, which has gone: the capture does not note that.
+/// Problems of agents that shared their slug with another, which has gone: the capture does not
+/// note that.
 pub fn enqueue_unambiguous(layout: &Layout) -> String {
     let (table, slug) = (&layout.agents.table, layout.agents.lookup("a"));
     format!(
@@ -138,7 +160,8 @@ pub fn enqueue_unambiguous(layout: &Layout) -> String {
          WHERE p.kind = 'ambiguous'
            AND NOT EXISTS (
                SELECT FROM (SELECT {slug} AS slug FROM {table} a
-                            WHERE {slug} IN (SELECT q.slug FROM agent_sync.problem q WHERE q.kind = 'ambiguous')
+                            WHERE {slug} IN (SELECT q.slug FROM agent_sync.problem q
+                              WHERE q.kind = 'ambiguous')
                             GROUP BY 1 HAVING count(*) > 1) AS shared
                WHERE shared.slug = p.slug)
            AND NOT EXISTS (SELECT FROM agent_sync.outbox o WHERE o.slug = p.slug)"
@@ -147,7 +170,10 @@ pub fn enqueue_unambiguous(layout: &Layout) -> String {
 
 /// Agents whose missing configuration has come, noted or not (C2 can be switched off).
 pub fn enqueue_found(layout: &Layout) -> String {
-    let (table, slug) = (&layout.configurations.table, layout.configurations.lookup("c"));
+    let (table, slug) = (
+        &layout.configurations.table,
+        layout.configurations.lookup("c"),
+    );
     format!(
         "INSERT INTO agent_sync.outbox (slug) SELECT p.slug FROM agent_sync.problem p
          WHERE p.kind = 'missing_configuration'
@@ -156,9 +182,11 @@ pub fn enqueue_found(layout: &Layout) -> String {
     )
 }
 
-/// Deletes the oldest of the history: up to `$3` of what is older than `$1` seconds, or behind the latest `$2`.
+/// Deletes the oldest of the history: up to `$3` of what is older than `$1` seconds, or behind the
+/// latest `$2`.
 pub const PRUNE_HISTORY: &str = "
     DELETE FROM agent_sync.history h
     WHERE h.id = ANY (ARRAY(
         SELECT o.id FROM (SELECT f.id, f.at FROM agent_sync.history f ORDER BY f.id LIMIT $3) AS o
-        WHERE o.at < now() - $1 * interval '1 second' OR o.id <= (SELECT max(l.id) FROM agent_sync.history l) - $2))";
+        WHERE o.at < now() - $1 * interval '1 second' OR o.id <= (SELECT max(l.id)
+          FROM agent_sync.history l) - $2))";

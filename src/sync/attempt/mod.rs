@@ -1,4 +1,5 @@
-//! The life of one connection: an attempt to keep one database in sync, until it fails or is told to stop.
+//! The life of one connection: an attempt to keep one database in sync, until it fails or is told
+//! to stop.
 //!
 //! ```text
 //! Connecting ──► Standby ──► CatchUp ──► Draining ◄──► Waiting
@@ -7,15 +8,16 @@
 //!         another daemon leads           Polling
 //! ```
 //!
-//! Any error ends the attempt; the next one begins with a new connection, after a pause that [`super::database`]
-//! decides on. So there is no state to repair: the server has released the locks and undone the running batch.
+//! Any error ends the attempt; the next one begins with a new connection, after a pause that
+//! [`super::database`] decides on. So there is no state to repair: the server has released the
+//! locks and undone the running batch.
 //!
-//! Invariant: LISTEN comes before the catch-up, and the catch-up asks for nothing but what is in the outbox, so what
-//! was saved while nobody listened is found there (G1).
-//! Invariant: no transaction of somebody else's holds anything up but what it has saved or locked itself. One that keeps the daemon
-//! from going to sleep, for as long as it likes, has it poll, and no more: the database counts as caught up, and whoever asks is
-//! served (I4, I7).
-//! Invariant: nobody writes but the holder of the leader's lock, by the session that holds it (G2).
+//! Invariant: LISTEN comes before the catch-up, and the catch-up asks for nothing but what is in
+//! the outbox, so what was saved while nobody listened is found there (G1). Invariant: no
+//! transaction of somebody else's holds anything up but what it has saved or locked itself. One
+//! that keeps the daemon from going to sleep, for as long as it likes, has it poll, and no more:
+//! the database counts as caught up, and whoever asks is served (I4, I7). Invariant: nobody writes
+//! but the holder of the leader's lock, by the session that holds it (G2).
 
 mod sweep;
 
@@ -36,22 +38,26 @@ use crate::session::{Asked, Backend, Limits, Session, SessionError};
 use crate::store::failure::{self, Class};
 use crate::store::identifier::Literal;
 use crate::store::{
-    self, Finding, ForeignCode, Layout, LayoutError, Leader, Mapping, Owners, Store, StoreError, checks,
+    self, Finding, ForeignCode, Layout, LayoutError, Leader, Mapping, Owners, Store, StoreError,
+    checks,
 };
 
-/// How often a standby tries for the leader's lock. It must not wait in the lock function: a waiting statement holds
-/// a snapshot, and that keeps vacuum from cleaning up in the whole cluster.
+/// How often a standby tries for the leader's lock. It must not wait in the lock function: a
+/// waiting statement holds a snapshot, and that keeps vacuum from cleaning up in the whole cluster.
 const STANDBY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// For how long what was waiting goes before the first sweep, which asks a dozen things of a session that has just begun.
+/// For how long what was waiting goes before the first sweep, which asks a dozen things of a
+/// session that has just begun.
 const FIRST_SWEEP: Duration = Duration::from_secs(1);
 
-/// The first pause before another look at rows that others have locked; it doubles up to `sync.lock_timeout`.
+/// The first pause before another look at rows that others have locked; it doubles up to
+/// `sync.lock_timeout`.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// What to do about code of others that runs in the session of the daemon.
-const FOREIGN_CODE: &str = "Look for UNLISTEN, pg_advisory_unlock_all() or SET in the triggers of the configurations, and in what they call: \
-     they run in the daemon's session. The daemon connects again.";
+const FOREIGN_CODE: &str = "Look for UNLISTEN, pg_advisory_unlock_all() or SET in the triggers of \
+    the configurations, and in what they call: they run in the daemon's session. The daemon \
+    connects again.";
 
 /// How long a lock of another session goes unmentioned, and the pause between two tries.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
@@ -64,7 +70,8 @@ const EVERYTHING: Duration = Duration::from_secs(600);
 /// A third of the shortest time after which the server takes a daemon that says nothing for gone.
 const SHORTEST_SILENCE: Duration = Duration::from_secs(5);
 
-/// The shortest and the longest time between two looks of a standby at the leader. The server counts what was taken with a delay of a second.
+/// The shortest and the longest time between two looks of a standby at the leader. The server
+/// counts what was taken with a delay of a second.
 const LEADER_LOOKS: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(30));
 
 /// How long agents that wait for a lock of others, or for a slow write, go unmentioned.
@@ -99,7 +106,8 @@ pub enum AttemptError {
     TablesChanged,
     /// The name of the server leads to another one.
     #[error(
-        "the address of this database leads to another server now, and this connection to the one before"
+        "the address of this database leads to another server now, and this connection to the one \
+        before"
     )]
     Moved,
     /// The session is not as the daemon has set it up.
@@ -123,7 +131,8 @@ impl AttemptError {
             Self::Closed(_) => failure::REACH,
             Self::TablesChanged => "Nothing: the tables are looked at again.",
             Self::Moved => {
-                "Nothing: the daemon connects to the other one. Switch the former one off, so that nobody saves there."
+                "Nothing: the daemon connects to the other one. Switch the former one off, so that \
+                nobody saves there."
             }
             Self::LostLead | Self::SessionChanged(_) => FOREIGN_CODE,
         };
@@ -140,7 +149,8 @@ impl AttemptError {
         matches!(self, Self::TablesChanged) || self.class() == Some(Class::Layout)
     }
 
-    /// Whether the daemon itself has seen that the tables have changed, before a statement failed on it.
+    /// Whether the daemon itself has seen that the tables have changed, before a statement failed
+    /// on it.
     pub(super) fn has_seen_a_change(&self) -> bool {
         matches!(self, Self::TablesChanged)
     }
@@ -155,14 +165,16 @@ impl AttemptError {
         }
     }
 
-    /// Whether changes may have been missed on account of it, so that every agent has to be looked at afterwards.
+    /// Whether changes may have been missed on account of it, so that every agent has to be looked
+    /// at afterwards.
     pub(crate) fn misses_changes(&self) -> bool {
         match self {
             Self::Unfit(findings) => findings.iter().any(Finding::misses_changes),
-            // What the daemon needs is gone, or closed to it; it is likely to be so for the capture.
-            Self::Store(StoreError::Postgres(error)) => {
-                error.code().is_some_and(|code| code.code().starts_with("42") || code.code() == "3F000")
-            }
+            // What the daemon needs is gone, or closed to it; it is likely to be so for the
+            // capture.
+            Self::Store(StoreError::Postgres(error)) => error
+                .code()
+                .is_some_and(|code| code.code().starts_with("42") || code.code() == "3F000"),
             _ => false,
         }
     }
@@ -171,11 +183,12 @@ impl AttemptError {
     pub(crate) fn is_finding(&self) -> bool {
         match self {
             Self::Unfit(_)
-            | Self::Session(SessionError::Pooler | SessionError::Secret(_) | SessionError::Password(_)) => {
-                true
-            }
+            | Self::Session(
+                SessionError::Pooler | SessionError::Secret(_) | SessionError::Password(_),
+            ) => true,
             Self::Layout(error) => !matches!(error, LayoutError::Store(_)),
-            // A server that answers, and will go on to say no: to the user, the password or the database.
+            // A server that answers, and will go on to say no: to the user, the password or the
+            // database.
             Self::Session(SessionError::Postgres(error)) => {
                 error.code().is_some() && failure::policy(error).class == Class::Fault
             }
@@ -185,12 +198,20 @@ impl AttemptError {
 }
 
 fn joined(findings: &[Finding], separator: &str, part: impl Fn(&Finding) -> String) -> String {
-    findings.iter().map(part).collect::<Vec<_>>().join(separator)
+    findings
+        .iter()
+        .map(part)
+        .collect::<Vec<_>>()
+        .join(separator)
 }
 
 /// Ends the attempt where nothing can be done.
 fn refuse(findings: Vec<Finding>) -> Result<(), AttemptError> {
-    if findings.is_empty() { Ok(()) } else { Err(AttemptError::Unfit(findings)) }
+    if findings.is_empty() {
+        Ok(())
+    } else {
+        Err(AttemptError::Unfit(findings))
+    }
 }
 
 /// What the loop is doing.
@@ -202,7 +223,8 @@ enum Phase {
     CatchUp,
     /// Batches, until the outbox is empty.
     Draining,
-    /// Nothing is left, and a writer in flight that did not notify keeps the daemon awake: a short pause before the next look.
+    /// Nothing is left, and a writer in flight that did not notify keeps the daemon awake: a short
+    /// pause before the next look.
     Polling {
         /// How short.
         pause: Duration,
@@ -231,34 +253,39 @@ struct Attempt<'a> {
     /// Saves that could not be captured, and the transactions of them that are not over.
     uncaptured: Option<(i64, Vec<String>)>,
     caught_up: bool,
-    /// The settings of the session, as they were when it began to lead; and what code of others runs in it when a configuration is
-    /// written.
+    /// The settings of the session, as they were when it began to lead; and what code of others
+    /// runs in it when a configuration is written.
     settings: String,
     foreign_code: ForeignCode,
     /// The rules under which it writes. That they are in force is noted before they are used.
     rules: Arc<Rules>,
     /// Since when another session holds a lock on a table, and whether that was told.
     locked_since: Option<(Instant, bool)>,
-    /// Since when there has been an agent that waits for a lock on its configuration, or for its slow write, and whether that was told.
+    /// Since when there has been an agent that waits for a lock on its configuration, or for its
+    /// slow write, and whether that was told.
     left_since: Option<(Instant, bool)>,
-    /// When it was last looked at whether the session that leads does its work, and how many changes had been taken by then.
+    /// When it was last looked at whether the session that leads does its work, and how many
+    /// changes had been taken by then.
     leader_seen: Option<(Instant, i64)>,
     /// The look at where a new connection leads, while it runs.
     elsewhere: JoinSet<Option<Backend>>,
-    /// Whether what was locked was asked for by something else than a batch, of which the next sweep is the proof.
+    /// Whether what was locked was asked for by something else than a batch, of which the next
+    /// sweep is the proof.
     owes_sweep: bool,
 }
 
 /// What can be done about two daemons with different mappings.
-const OTHER_MAPPING: &str = "Give all daemons of a database the same rules and the same names of tables and columns, and name a database once in the \
-                             settings.";
+const OTHER_MAPPING: &str = "Give all daemons of a database the same rules and the same names of \
+    tables and columns, and name a database once in the settings.";
 
-/// What is wrong with who leads, if anything is. That it does nothing (`hangs`) matters only where a change has been waiting for long.
+/// What is wrong with who leads, if anything is. That it does nothing (`hangs`) matters only where
+/// a change has been waiting for long.
 fn idle_leader(leader: &Leader, hangs: bool) -> Option<observe::Finding> {
     if let Some((gid, owner)) = &leader.prepared {
         return Some(observe::Finding {
             what: format!(
-                "the prepared transaction {gid} of the role {owner} holds the leader's lock and is no daemon; changes are not applied"
+                "the prepared transaction {gid} of the role {owner} holds the leader's lock and is \
+                no daemon; changes are not applied"
             ),
             remedy: format!(
                 "ROLLBACK PREPARED {}; and keep the role {owner} out of this database.",
@@ -272,8 +299,8 @@ fn idle_leader(leader: &Leader, hangs: bool) -> Option<observe::Finding> {
     if !leader.is_able {
         return Some(observe::Finding {
             what: format!(
-                "process {pid} of the role {role} holds the leader's lock and is no daemon, for its role may not take changes; they are \
-                 not applied"
+                "process {pid} of the role {role} holds the leader's lock and is no daemon, for \
+                its role may not take changes; they are not applied"
             ),
             remedy: format!(
                 "SELECT pg_terminate_backend({pid}); and keep the role {role} out of this database."
@@ -284,11 +311,13 @@ fn idle_leader(leader: &Leader, hangs: bool) -> Option<observe::Finding> {
     let waiting = leader.oldest.filter(|age| hangs && *age >= LEFT_PATIENCE)?;
     Some(observe::Finding {
         what: format!(
-            "process {pid} of the role {role} leads and applies no changes; the oldest has been waiting for {} s",
+            "process {pid} of the role {role} leads and applies no changes; the oldest has been \
+            waiting for {} s",
             waiting.as_secs()
         ),
         remedy: format!(
-            "See in pg_stat_activity what it waits for. If it hangs, let another daemon lead: SELECT pg_terminate_backend({pid});"
+            "See in pg_stat_activity what it waits for. If it hangs, let another daemon lead: \
+            SELECT pg_terminate_backend({pid});"
         ),
         misses_changes: true,
     })
@@ -313,7 +342,10 @@ pub(super) async fn run(
     }
     stop.mark_unchanged();
     let (server_version, target) = (session.server_version(), session.target());
-    context.observer.tell(&Event::Connected { server_version, target });
+    context.observer.tell(&Event::Connected {
+        server_version,
+        target,
+    });
     let mut attempt = Attempt {
         context,
         health,
@@ -347,7 +379,9 @@ pub(super) async fn run(
     }
     if let Some(at) = attempt.drain.take_last_write() {
         // The last courtesy of a daemon that is told to stop, and nothing to wait long for.
-        let noting = attempt.store.note_last_sync(attempt.session.client(), at.elapsed());
+        let noting = attempt
+            .store
+            .note_last_sync(attempt.session.client(), at.elapsed());
         let _ = pulse::timeout(FAREWELL, noting).await;
     }
     Ok(())
@@ -360,17 +394,45 @@ pub(super) async fn connect(context: &Context) -> Result<(Session, Store), Attem
     let patience = Store::patience(sync);
     let session = Session::connect(database, limits).await?;
     refuse(checks::server(session.client(), patience).await?)?;
-    // A daemon that is gone, behind a proxy that answers for it, must not keep the leader's lock (G9): it asks its session for a sign of life
-    // at every probe, so one that is silent for several is gone.
+    // A daemon that is gone, behind a proxy that answers for it, must not keep the leader's lock
+    // (G9): it asks its session for a sign of life at every probe, so one that is silent for
+    // several is gone.
     let silence = 3 * (sync.probe_interval + sync.probe_timeout).max(SHORTEST_SILENCE);
     session.end_after(silence, patience).await?;
-    let layout = Layout::read(session.client(), patience, &database.agents, &database.configurations).await?;
-    refuse(checks::install(session.client(), patience, database, &layout, install::VERSION).await?)?;
+    let layout = Layout::read(
+        session.client(),
+        patience,
+        &database.agents,
+        &database.configurations,
+    )
+    .await?;
+    refuse(
+        checks::install(
+            session.client(),
+            patience,
+            database,
+            &layout,
+            install::VERSION,
+        )
+        .await?,
+    )?;
     let Owners { parts, untrusted } = store::owners(session.client(), patience, database).await?;
     refuse(untrusted.into_iter().collect())?;
-    let (captured, history) = (context.options.capture.configurations, context.options.history.enabled);
+    let (captured, history) = (
+        context.options.capture.configurations,
+        context.options.history.enabled,
+    );
     let (limit, usual) = (sync.statement_timeout, session.settings_for_batches());
-    let store = Store::prepare(session.client(), layout, captured, history, limit, usual, &parts).await?;
+    let store = Store::prepare(
+        session.client(),
+        layout,
+        captured,
+        history,
+        limit,
+        usual,
+        &parts,
+    )
+    .await?;
     Ok((session, store))
 }
 
@@ -401,7 +463,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// The error, or why the connection ended under a statement: the statement learns only that it did.
+    /// The error, or why the connection ended under a statement: the statement learns only that it
+    /// did.
     fn ended(&self, error: AttemptError) -> AttemptError {
         match error {
             AttemptError::Store(StoreError::Postgres(lost))
@@ -413,8 +476,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// What those who ask are told of the phase: the first batches are part of the catch-up, and who stands by is known
-    /// only when the lock has been asked for.
+    /// What those who ask are told of the phase: the first batches are part of the catch-up, and
+    /// who stands by is known only when the lock has been asked for.
     fn shown(&self, phase: Phase) -> Option<observe::Phase> {
         match phase {
             Phase::Standby => None,
@@ -425,8 +488,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Another session has locked what the loop asked for. The loop tries again shortly, and looks at everything then, for it is not
-    /// known how far it came (G16).
+    /// Another session has locked what the loop asked for. The loop tries again shortly, and looks
+    /// at everything then, for it is not known how far it came (G16).
     async fn wait_for_lock(&mut self, phase: Phase) -> Phase {
         self.pause_for_lock().await;
         self.owes_sweep = true;
@@ -445,7 +508,9 @@ impl Attempt<'_> {
         let (since, told) = self.locked_since.get_or_insert((now, false));
         if !*told && now - *since >= LOCK_PATIENCE {
             *told = true;
-            self.context.observer.tell(&Event::LockedOut { since: now - *since });
+            self.context.observer.tell(&Event::LockedOut {
+                since: now - *since,
+            });
         }
         tokio::select! {
             biased;
@@ -458,7 +523,8 @@ impl Attempt<'_> {
     async fn sweep_all(&mut self) -> Result<(), AttemptError> {
         self.next_sweep = Instant::now() + self.context.options.sync.sweep_interval;
         self.has_swept = true;
-        // Code of others may run in ways that no catalog shows, such as a function of PostgreSQL that runs SQL text.
+        // Code of others may run in ways that no catalog shows, such as a function of PostgreSQL
+        // that runs SQL text.
         self.verify_session().await?;
         let patience = Store::patience(&self.context.options.sync);
         self.session.plan_as_usual(patience).await?;
@@ -483,12 +549,14 @@ impl Attempt<'_> {
         Ok(())
     }
 
-    /// Looks, beside the work, whether a new connection would lead to another server: the name may have been given to another one, which
-    /// an open connection does not notice. That no connection is to be had says nothing.
+    /// Looks, beside the work, whether a new connection would lead to another server: the name may
+    /// have been given to another one, which an open connection does not notice. That no connection
+    /// is to be had says nothing.
     fn look_elsewhere(&mut self) {
         if self.elsewhere.is_empty() {
             let database = self.context.database.clone();
-            self.elsewhere.spawn(async move { Session::backend_of_a_new_one(&database).await.ok() });
+            self.elsewhere
+                .spawn(async move { Session::backend_of_a_new_one(&database).await.ok() });
         }
     }
 
@@ -498,19 +566,26 @@ impl Attempt<'_> {
             return;
         }
         if let Some((since, true)) = self.locked_since.take() {
-            self.context.observer.tell(&Event::LockGone { lasted: since.elapsed() });
+            self.context.observer.tell(&Event::LockGone {
+                lasted: since.elapsed(),
+            });
         }
     }
 
     async fn stand_by(&mut self) -> Result<Phase, AttemptError> {
-        // The question is the probe of a standby (G9), so its answer must not take longer than a probe's.
+        // The question is the probe of a standby (G9), so its answer must not take longer than a
+        // probe's.
         let patience = self.context.options.sync.probe_timeout;
         let asking = self.store.try_lead(self.session.client());
-        let leads = pulse::timeout(patience, asking).await.map_err(|_| SessionError::Dead(patience))??;
+        let leads = pulse::timeout(patience, asking)
+            .await
+            .map_err(|_| SessionError::Dead(patience))??;
         if leads {
             return Ok(Phase::CatchUp);
         }
-        self.context.observer.tell(&Event::Phase(observe::Phase::Standby));
+        self.context
+            .observer
+            .tell(&Event::Phase(observe::Phase::Standby));
         self.look_at_leader().await?;
         if self.health.standing_by() {
             self.context.observer.tell(&Event::StandingBy);
@@ -520,11 +595,16 @@ impl Attempt<'_> {
         Ok(Phase::Standby)
     }
 
-    /// Looks whether whoever leads does the work: it may be no daemon at all, or one that hangs. Then changes are not applied, and this daemon,
-    /// which cannot take over, is not ready (G14).
+    /// Looks whether whoever leads does the work: it may be no daemon at all, or one that hangs.
+    /// Then changes are not applied, and this daemon, which cannot take over, is not ready (G14).
     async fn look_at_leader(&mut self) -> Result<(), AttemptError> {
         let before = self.leader_seen;
-        let interval = self.context.options.sync.sweep_interval.clamp(LEADER_LOOKS.0, LEADER_LOOKS.1);
+        let interval = self
+            .context
+            .options
+            .sync
+            .sweep_interval
+            .clamp(LEADER_LOOKS.0, LEADER_LOOKS.1);
         if before.is_some_and(|(at, _)| at.elapsed() < interval) {
             return Ok(());
         }
@@ -539,21 +619,28 @@ impl Attempt<'_> {
         let rules = Arc::clone(&self.context.rules.borrow());
         let is_other = self.store.mapping(self.session.client(), &rules).await? == Mapping::Other;
         let other = is_other.then(|| observe::Finding {
-            what: "the daemon that leads works with other rules or columns than this one".to_owned(),
+            what: "the daemon that leads works with other rules or columns than this one"
+                .to_owned(),
             remedy: OTHER_MAPPING.to_owned(),
             misses_changes: false,
         });
         let was_other = std::mem::replace(&mut self.health.noticed.other_mapping, is_other);
         if is_other && !was_other {
-            self.context.observer.tell(&Event::OtherMapping { remedy: OTHER_MAPPING });
+            self.context.observer.tell(&Event::OtherMapping {
+                remedy: OTHER_MAPPING,
+            });
         }
         let findings: Vec<_> = finding.iter().cloned().chain(other).collect();
-        self.context.observer.tell(&Event::InForce { findings: &findings });
+        self.context.observer.tell(&Event::InForce {
+            findings: &findings,
+        });
         match &finding {
             Some(finding) if !self.health.noticed.leader_hangs => {
                 self.context.observer.tell(&Event::LeaderHangs { finding });
             }
-            None if self.health.noticed.leader_hangs => self.context.observer.tell(&Event::LeaderWorks),
+            None if self.health.noticed.leader_hangs => {
+                self.context.observer.tell(&Event::LeaderWorks)
+            }
             _ => {}
         }
         self.health.noticed.leader_hangs = finding.is_some();
@@ -568,22 +655,35 @@ impl Attempt<'_> {
         let observer = &self.context.observer;
         let is_first_lead = self.health.is_first_lead();
         if is_first_lead {
-            observer.tell(&Event::Leading { server: self.session.target() });
+            observer.tell(&Event::Leading {
+                server: self.session.target(),
+            });
         }
         let rules = Arc::clone(&self.context.rules.borrow());
-        if !self.store.knows_mapping(self.session.client(), &rules).await? {
+        if !self
+            .store
+            .knows_mapping(self.session.client(), &rules)
+            .await?
+        {
             self.context.mapping_changed.notify_one();
         }
         self.rules = rules;
         let missing = &self.store.layout().missing;
         if self.health.noticed.has_news_of_missing(missing) && !missing.is_empty() {
-            observer.tell(&Event::ColumnsMissing { columns: missing, have_gone: !is_first_lead });
+            observer.tell(&Event::ColumnsMissing {
+                columns: missing,
+                have_gone: !is_first_lead,
+            });
         }
         let patience = Store::patience(&self.context.options.sync);
         self.session.listen(patience).await?;
         self.foreign_code = self.store.foreign_code(self.session.client()).await?;
         self.session.plan_for_batches(patience).await?;
-        self.settings = self.store.session_state(self.session.client()).await?.settings;
+        self.settings = self
+            .store
+            .session_state(self.session.client())
+            .await?
+            .settings;
         self.next_sweep = Instant::now() + FIRST_SWEEP;
         Ok(Phase::Draining)
     }
@@ -592,11 +692,15 @@ impl Attempt<'_> {
         if Instant::now() >= self.next_sweep {
             self.sweep_all().await?;
         }
-        self.look.if_due(&self.store, &self.session, &self.context.observer).await?;
+        self.look
+            .if_due(&self.store, &self.session, &self.context.observer)
+            .await?;
         let rules = Arc::clone(&self.context.rules.borrow());
         if !Arc::ptr_eq(&rules, &self.rules) {
             // A reload, which has the configurations compared.
-            self.store.knows_mapping(self.session.client(), &rules).await?;
+            self.store
+                .knows_mapping(self.session.client(), &rules)
+                .await?;
             self.rules = rules;
         }
         let tools = Tools {
@@ -637,7 +741,10 @@ impl Attempt<'_> {
                 && since.elapsed() >= LEFT_PATIENCE
             {
                 *told = true;
-                self.context.observer.tell(&Event::Left { slug: &slug, since: since.elapsed() });
+                self.context.observer.tell(&Event::Left {
+                    slug: &slug,
+                    since: since.elapsed(),
+                });
             }
         } else {
             self.left_since = None;
@@ -654,8 +761,8 @@ impl Attempt<'_> {
         Ok(next)
     }
 
-    /// Sees whether the session is still as the daemon has set it up, after code of others has run in it: before the daemon sleeps and
-    /// counts on being woken.
+    /// Sees whether the session is still as the daemon has set it up, after code of others has run
+    /// in it: before the daemon sleeps and counts on being woken.
     pub(super) async fn verify_session(&mut self) -> Result<(), AttemptError> {
         let state = self.store.session_state(self.session.client()).await?;
         let changed = if !state.listens {
@@ -670,8 +777,9 @@ impl Attempt<'_> {
         Err(AttemptError::SessionChanged(changed))
     }
 
-    /// A pause, in which whoever asks for a slug is served as if the daemon slept (I7), and what is due is tried again. All of that
-    /// goes into the outbox before the next pass begins, and only such a pass may end in sleep.
+    /// A pause, in which whoever asks for a slug is served as if the daemon slept (I7), and what is
+    /// due is tried again. All of that goes into the outbox before the next pass begins, and only
+    /// such a pass may end in sleep.
     async fn poll(&mut self, pause: Duration) -> Result<Phase, AttemptError> {
         self.pause(Instant::now() + pause).await;
         let asked = self.session.inbox().take();
@@ -695,13 +803,18 @@ impl Attempt<'_> {
 
     async fn wait(&mut self, busy: bool) -> Result<Phase, AttemptError> {
         if self.drain.take_set_aside() {
-            // What was set aside before may have become due by now, and nobody notifies of what that puts into the outbox.
+            // What was set aside before may have become due by now, and nobody notifies of what
+            // that puts into the outbox.
             self.enqueue_retries().await?;
             self.look.expect_news();
             return Ok(Phase::Draining);
         }
-        self.look.if_due(&self.store, &self.session, &self.context.observer).await?;
-        let mut wake_up_at = self.next_sweep.min(self.next_retry.unwrap_or(self.next_sweep));
+        self.look
+            .if_due(&self.store, &self.session, &self.context.observer)
+            .await?;
+        let mut wake_up_at = self
+            .next_sweep
+            .min(self.next_retry.unwrap_or(self.next_sweep));
         if busy {
             wake_up_at = wake_up_at.min(Instant::now() + self.busy_pause);
             self.busy_pause = (self.busy_pause * 2).min(self.context.options.sync.lock_timeout);
@@ -754,8 +867,13 @@ impl Attempt<'_> {
         };
         if !slugs.is_empty() {
             self.store.verify_parts(self.session.client()).await?;
-            // What was asked for is asked for once, so it is kept until the outbox can be written to.
-            while let Err(error) = self.store.enqueue_known(self.session.client(), &slugs).await {
+            // What was asked for is asked for once, so it is kept until the outbox can be written
+            // to.
+            while let Err(error) = self
+                .store
+                .enqueue_known(self.session.client(), &slugs)
+                .await
+            {
                 if error.class() != Some(Class::Locked) || *self.stop.borrow() {
                     return Err(error.into());
                 }
@@ -765,10 +883,15 @@ impl Attempt<'_> {
         self.look_at_everything().await
     }
 
-    /// Looks at every agent, if more were asked for than are kept, and at most once in [`EVERYTHING`]: anybody may ask, and each look is work.
+    /// Looks at every agent, if more were asked for than are kept, and at most once in
+    /// [`EVERYTHING`]: anybody may ask, and each look is work.
     async fn look_at_everything(&mut self) -> Result<(), AttemptError> {
         let noticed = &mut self.health.noticed;
-        if !noticed.owes_everything || noticed.everything_at.is_some_and(|at| at.elapsed() < EVERYTHING) {
+        if !noticed.owes_everything
+            || noticed
+                .everything_at
+                .is_some_and(|at| at.elapsed() < EVERYTHING)
+        {
             return Ok(());
         }
         self.store.verify_parts(self.session.client()).await?;
@@ -804,9 +927,10 @@ impl Attempt<'_> {
 
     /// Until something arrives, the connection is gone, it is time, or the daemon is told to stop.
     ///
-    /// A notification shows that the connection is alive. Without one, it is probed every `sync.probe_interval`, and once
-    /// more when it is time: so nothing else is ever asked of a connection that has been dead for long (G9). A probe
-    /// wakes nobody: writers go on notifying, and no batch is begun. Says whether it is time.
+    /// A notification shows that the connection is alive. Without one, it is probed every
+    /// `sync.probe_interval`, and once more when it is time: so nothing else is ever asked of a
+    /// connection that has been dead for long (G9). A probe wakes nobody: writers go on notifying,
+    /// and no batch is begun. Says whether it is time.
     async fn rest(&mut self, until: Instant) -> Result<bool, AttemptError> {
         loop {
             let sync = &self.context.options.sync;
@@ -821,7 +945,9 @@ impl Attempt<'_> {
                 answer = self.session.probe(self.context.options.sync.probe_timeout) => answer?,
             }
             // Not before the probe, which notices a dead connection sooner.
-            self.look.if_due(&self.store, &self.session, &self.context.observer).await?;
+            self.look
+                .if_due(&self.store, &self.session, &self.context.observer)
+                .await?;
             if Instant::now() >= until {
                 return Ok(true);
             }

@@ -1,7 +1,7 @@
 //! The sweep: the slow round of an attempt, for what no notification tells of.
 //!
-//! It looks whether server, install and triggers are still what they should be, makes good what a broken capture missed (G1), tries again
-//! what failed, and keeps house.
+//! It looks whether server, install and triggers are still what they should be, makes good what a
+//! broken capture missed (G1), tries again what failed, and keeps house.
 
 use super::{Attempt, AttemptError, refuse};
 use crate::install;
@@ -14,13 +14,17 @@ const PRUNED: u32 = 10;
 impl Attempt<'_> {
     /// The slow round: what no notification tells of.
     pub(super) async fn sweep(&mut self) -> Result<(), AttemptError> {
-        let (client, store, observer) = (self.session.client(), &self.store, &self.context.observer);
+        let (client, store, observer) =
+            (self.session.client(), &self.store, &self.context.observer);
         let patience = Store::patience(&self.context.options.sync);
-        let own = checks::own_tables(client, patience, &self.context.database, install::VERSION).await?;
+        let own =
+            checks::own_tables(client, patience, &self.context.database, install::VERSION).await?;
         refuse(own.into_iter().collect())?;
         let resealed = store.seal(client).await?;
-        let mut installed =
-            store.installed(client).await?.ok_or_else(|| AttemptError::Unfit(vec![Finding::NoRecord]))?;
+        let mut installed = store
+            .installed(client)
+            .await?
+            .ok_or_else(|| AttemptError::Unfit(vec![Finding::NoRecord]))?;
 
         refuse(checks::server(client, patience).await?)?;
         refuse(checks::publications(client, patience, store.layout()).await?)?;
@@ -32,44 +36,66 @@ impl Attempt<'_> {
             }
         }
         if !store.is_current(client).await? {
-            // The next connection reads them again, and finds in `uncaptured_seen` whether every agent is to be looked at.
+            // The next connection reads them again, and finds in `uncaptured_seen` whether every
+            // agent is to be looked at.
             return Err(AttemptError::TablesChanged);
         }
         let faults = store.capture_faults(client).await?;
         let options = &self.context.options;
-        let findings = store.cautions(client, options.capture.notify, options.history.enabled).await?;
+        let findings = store
+            .cautions(client, options.capture.notify, options.history.enabled)
+            .await?;
         let misses = !faults.is_empty() || findings.iter().any(Finding::misses_changes);
         let was_missing = std::mem::replace(&mut self.health.noticed.misses_changes, misses);
-        let mended = was_missing && !misses && !(self.health.is_first() && installed.uncaptured_seen < 0);
+        let mended =
+            was_missing && !misses && !(self.health.is_first() && installed.uncaptured_seen < 0);
         if mended {
             observer.tell(&Event::CaptureMended);
             store.distrust(client).await?;
             installed.uncaptured_seen = -1;
             self.uncaptured = None;
         }
-        // While changes are missed, every agent is looked at once, and again when saves were counted, or were not over.
+        // While changes are missed, every agent is looked at once, and again when saves were
+        // counted, or were not over.
         let counted = self
             .uncaptured
             .as_ref()
             .is_none_or(|(saves, left)| *saves != installed.uncaptured || !left.is_empty());
         let looked = if !misses || counted {
-            self.make_good(installed, mended || resealed == Some(true)).await
+            self.make_good(installed, mended || resealed == Some(true))
+                .await
         } else {
             Ok(())
         };
         let observer = &self.context.observer;
         for fault in self.health.noticed.untold_faults(&faults) {
-            let CaptureFault { trigger, fault: what, kind, .. } = fault;
+            let CaptureFault {
+                trigger,
+                fault: what,
+                kind,
+                ..
+            } = fault;
             let (fault, remedy) = (what.as_str(), fault.remedy());
             observer.tell(&match kind {
-                FaultKind::Broken | FaultKind::Outbox => Event::CaptureBroken { trigger, fault, remedy },
+                FaultKind::Broken | FaultKind::Outbox => Event::CaptureBroken {
+                    trigger,
+                    fault,
+                    remedy,
+                },
                 FaultKind::Sleeps => Event::CaptureSleeps { trigger, remedy },
-                FaultKind::Child => Event::CaptureLacksChild { trigger, fault, remedy },
+                FaultKind::Child => Event::CaptureLacksChild {
+                    trigger,
+                    fault,
+                    remedy,
+                },
             });
         }
         for finding in self.health.noticed.untold_findings(&findings) {
             let (finding, remedy) = (finding.to_string(), finding.remedy());
-            observer.tell(&Event::Found { finding: &finding, remedy: &remedy });
+            observer.tell(&Event::Found {
+                finding: &finding,
+                remedy: &remedy,
+            });
         }
         looked?;
         // Of what no trigger tells, every sweep has to.
@@ -87,7 +113,10 @@ impl Attempt<'_> {
             store.note_last_sync(client, at.elapsed()).await?;
         }
         for _ in 0..PRUNED {
-            if !store.prune_history(client, &self.context.options.history).await? {
+            if !store
+                .prune_history(client, &self.context.options.history)
+                .await?
+            {
                 break;
             }
         }
@@ -109,26 +138,36 @@ impl Attempt<'_> {
             misses_changes: finding.misses_changes(),
         });
         let findings: Vec<_> = faults.chain(findings).collect();
-        self.context.observer.tell(&Event::InForce { findings: &findings });
+        self.context.observer.tell(&Event::InForce {
+            findings: &findings,
+        });
     }
 
-    /// Looks at every agent on account of saves that could not be captured (G1); the first start after an install
-    /// counts as one of them. Says so unless it is `told` already.
+    /// Looks at every agent on account of saves that could not be captured (G1); the first start
+    /// after an install counts as one of them. Says so unless it is `told` already.
     ///
-    /// The count grows when a save is made, and what was saved is visible only after its commit. So what is visible is enqueued at
-    /// once, and the count is settled only by a statement that sees all of it. The locks say when that is. A transaction that
-    /// has saved holds its lock on the table until it is over, prepared or not, and PostgreSQL makes a transaction visible before it
-    /// releases its locks. The order is this: the count is read first; a later statement lists the holders of such locks, so
-    /// each save that was counted is visible by then, or its transaction is listed; when none of those listed holds its lock
-    /// any more, a statement that begins after that sees every save of the count. Transactions elsewhere, and those that save
-    /// later, hold up nothing. The numbers of transactions cannot say it: the snapshot of a quiet server ends at the last
-    /// transaction that is over, and one that is open may be the next. `tests/model/uncaptured.rs` checks the order.
+    /// The count grows when a save is made, and what was saved is visible only after its commit. So
+    /// what is visible is enqueued at once, and the count is settled only by a statement that sees
+    /// all of it. The locks say when that is. A transaction that has saved holds its lock on the
+    /// table until it is over, prepared or not, and PostgreSQL makes a transaction visible before
+    /// it releases its locks. The order is this: the count is read first; a later statement lists
+    /// the holders of such locks, so each save that was counted is visible by then, or its
+    /// transaction is listed; when none of those listed holds its lock any more, a statement that
+    /// begins after that sees every save of the count. Transactions elsewhere, and those that save
+    /// later, hold up nothing. The numbers of transactions cannot say it: the snapshot of a quiet
+    /// server ends at the last transaction that is over, and one that is open may be the next.
+    /// `tests/model/uncaptured.rs` checks the order.
     async fn make_good(&mut self, installed: Installed, told: bool) -> Result<(), AttemptError> {
-        let Installed { uncaptured: saves, uncaptured_seen: seen, may_have_jumped } = installed;
+        let Installed {
+            uncaptured: saves,
+            uncaptured_seen: seen,
+            may_have_jumped,
+        } = installed;
         if saves == seen {
             return Ok(());
         }
-        let (client, store, observer) = (self.session.client(), &self.store, &self.context.observer);
+        let (client, store, observer) =
+            (self.session.client(), &self.store, &self.context.observer);
         let known = self.uncaptured.take();
         let open = store.savers(client).await?;
         let (left, is_new) = match known {
@@ -141,7 +180,9 @@ impl Attempt<'_> {
                     observer.tell(&match known.map_or(seen, |(before, _)| before) {
                         ..0 => Event::FirstStart,
                         _ if may_have_jumped => Event::CountJumped,
-                        before => Event::Uncaptured { saves: saves - before },
+                        before => Event::Uncaptured {
+                            saves: saves - before,
+                        },
                     });
                 }
                 (open, true)

@@ -1,7 +1,7 @@
 //! A batch that has failed, done once more with each of its writes tried by itself in a savepoint.
 //!
-//! What PostgreSQL refuses is left out and becomes a problem; what waits for a lock, takes long, or could not be tried in the time that there
-//! is, stays in the outbox; and the rest is written.
+//! What PostgreSQL refuses is left out and becomes a problem; what waits for a lock, takes long, or
+//! could not be tried in the time that there is, stays in the outbox; and the rest is written.
 
 use std::time::{Duration, Instant};
 
@@ -17,21 +17,28 @@ use crate::sync::decide::{Decision, Refusal, decide};
 /// How many writes are tried in one round trip when a batch has failed, and for how long in all.
 pub(super) const PROBES: (usize, Duration) = (16, Duration::from_secs(1));
 
-/// The same when it has failed because it took too long: no longer than what is found to be quick may take together.
+/// The same when it has failed because it took too long: no longer than what is found to be quick
+/// may take together.
 pub(super) const PROBES_OF_SLOW: (usize, Duration) = (4, Duration::from_millis(250));
 
 /// How long a write that is tried may take.
 const QUICK: Duration = Duration::from_millis(100);
 
 impl Drain {
-    /// Does the batch again, and tries each write by itself before: those that fail are left out, and become problems. None if that does
-    /// not help.
+    /// Does the batch again, and tries each write by itself before: those that fail are left out,
+    /// and become problems. None if that does not help.
     pub(super) async fn probe(
         &mut self,
         tools: Tools<'_>,
         probes: (usize, Duration),
     ) -> Result<Option<Batch>, AttemptError> {
-        let Tools { session, store, rules, announce, .. } = tools;
+        let Tools {
+            session,
+            store,
+            rules,
+            announce,
+            ..
+        } = tools;
         let client = session.client();
         store.abandon(client).await?;
         let read = Instant::now();
@@ -43,20 +50,32 @@ impl Drain {
             Err(error) => return self.claim_failed(tools, error).await.map(Some),
         };
         let claimed = begun.claimed;
-        let mut decision =
-            decide(rules, &store.layout().targets, &claimed, &self.settled, &self.slow, claim.is_one())
-                .await
-                .map_err(StoreError::from)?;
+        let mut decision = decide(
+            rules,
+            &store.layout().targets,
+            &claimed,
+            &self.settled,
+            &self.slow,
+            claim.is_one(),
+        )
+        .await
+        .map_err(StoreError::from)?;
         let end = End::of(&claimed, claim, &decision);
         let refused = find_refused(tools, &decision, probes).await?;
-        let failed = refused.iter().filter(|(_, refusal)| matches!(refusal, Refusal::Failed { .. })).count();
+        let failed = refused
+            .iter()
+            .filter(|(_, refusal)| matches!(refusal, Refusal::Failed { .. }))
+            .count();
         let is_fault = refused.iter().any(|(_, refusal)| refusal.is_fault());
         if refused.is_empty() || is_fault && failed == decision.outcome.writes.len() {
-            // Each can be written, so it is what they come to together; or none can, so it is the database: halved, it becomes clear.
+            // Each can be written, so it is what they come to together; or none can, so it is the
+            // database: halved, it becomes clear.
             store.abandon(client).await?;
             return Ok(None);
         }
-        let slow = refused.iter().filter(|(_, refusal)| *refusal == Refusal::Slow);
+        let slow = refused
+            .iter()
+            .filter(|(_, refusal)| *refusal == Refusal::Slow);
         for slug in slow.filter_map(|(index, _)| decision.outcome.changed.get(*index)) {
             self.slow.add(slug, Instant::now());
         }
@@ -66,15 +85,21 @@ impl Drain {
             store.abandon(client).await?;
             return Ok(Some(Batch::Done(end)));
         }
-        match store.finish(client, &decision.outcome, announce, Some(self.slow.time())).await {
+        match store
+            .finish(client, &decision.outcome, announce, Some(self.slow.time()))
+            .await
+        {
             Ok(unchanged) => {
-                self.committed(tools, &decision, &unchanged, end, read).await?;
+                self.committed(tools, &decision, &unchanged, end, read)
+                    .await?;
                 if probes == PROBES_OF_SLOW {
                     self.pace.was_too_heavy(decision.slugs, refused.len());
                 }
                 Ok(Some(Batch::Done(end)))
             }
-            Err(error) if error.class().is_none_or(|class| class == Class::Connection) => Err(error.into()),
+            Err(error) if error.class().is_none_or(|class| class == Class::Connection) => {
+                Err(error.into())
+            }
             Err(_) => {
                 store.abandon(client).await?;
                 Ok(None)
@@ -83,15 +108,17 @@ impl Drain {
     }
 }
 
-/// Which writes of the claimed batch PostgreSQL refuses by themselves, several in a round trip. What there is no time to try counts as
-/// locked: it stays in the outbox.
+/// Which writes of the claimed batch PostgreSQL refuses by themselves, several in a round trip.
+/// What there is no time to try counts as locked: it stays in the outbox.
 async fn find_refused(
     tools: Tools<'_>,
     decision: &Decision<'_>,
     (probes, probing): (usize, Duration),
 ) -> Result<Vec<(usize, Refusal)>, AttemptError> {
     let Tools { session, store, .. } = tools;
-    let Outcome { writes, changed, .. } = &decision.outcome;
+    let Outcome {
+        writes, changed, ..
+    } = &decision.outcome;
     let began = Instant::now();
     let mut refused = Vec::new();
     store.limit_time(session.client(), QUICK).await?;
@@ -101,7 +128,9 @@ async fn find_refused(
             refused.extend(portion.iter().map(|(index, _)| (*index, Refusal::Locked)));
             continue;
         }
-        let tries = portion.iter().map(|(_, (write, slug))| store.try_write(session.client(), slug, write));
+        let tries = portion
+            .iter()
+            .map(|(_, (write, slug))| store.try_write(session.client(), slug, write));
         let answers = pulse::timeout(store.time_limit(), join_all(tries)).await;
         let answers = answers.map_err(|_| StoreError::Silent(store.time_limit()))?;
         for ((index, _), tried) in portion.iter().zip(answers) {
