@@ -49,8 +49,8 @@ pub enum Verb {
     /// Take everything that install made out of a database
     #[command(
         after_help = "It names the databases and what is lost (changes that are not yet in sync,
-              roles
-that an install made), and asks. Without a terminal to ask on it wants --yes.
+roles that an install made), and asks. Without a terminal to ask on it wants
+--yes.
 
 Examples:
   agent-sync uninstall --database platform
@@ -60,8 +60,7 @@ Examples:
     /// Compare every configuration with what its agent says, and change nothing
     #[command(
         after_help = "Exits with 0 if all is in sync, and with 2 if something stays out of sync
-              unless
-somebody acts: a configuration that differs or is missing, an agent that is
+unless somebody acts: a configuration that differs or is missing, an agent that is
 rejected, a slug that no agent has. What is in the outbox is pending, and does
 not count while a daemon leads, which is about to do it. Exits with 69 if a
 database is unavailable.
@@ -108,8 +107,7 @@ Examples:
     /// Examine each database, from the connection to a round trip through the daemon
     #[command(
         after_help = "Changes nothing of yours: the round trip is a slug that no agent has, which
-              the
-daemon drops. Run it with the settings of the daemon, as the role that it
+the daemon drops. Run it with the settings of the daemon, as the role that it
 connects with. Exits with 2 on a fault, and with 69 if there is no connection.
 
 Examples:

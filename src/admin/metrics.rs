@@ -505,7 +505,7 @@ as 0: of several daemons for one database, only the one that leads knows what is
 
 const TAIL: &str = "
 In `packaging/` there are alert rules (`prometheus/agent-sync.rules.yaml`) and a dashboard
-  (`grafana/agent-sync.json`) that use them.
+(`grafana/agent-sync.json`) that use them.
 ";
 
 #[cfg(test)]

@@ -38,14 +38,13 @@ const HEAD: &str = "\
 
 <!-- Made from src/settings/schema.rs by `UPDATE_DOCS=1 cargo test --test it docs`; a test holds the two together. -->
 
-Built-in defaults, then the file (`--config`, else `$AGENT_SYNC_CONFIG`, else `/etc/agent-sync/agent-sync.toml`), then `databases.d/*.toml` beside
-it in the order of their names, then the environment: `AGENT_SYNC__SYNC__BATCH_SIZE=100` sets
-  `sync.batch_size`, and
+Built-in defaults, then the file (`--config`, else `$AGENT_SYNC_CONFIG`, else
+`/etc/agent-sync/agent-sync.toml`), then `databases.d/*.toml` beside it in the order of their names,
+then the environment: `AGENT_SYNC__SYNC__BATCH_SIZE=100` sets `sync.batch_size`, and
 `AGENT_SYNC__DATABASES__MAIN__URL=…` the URL of the database `main`. `DATABASE_URL` alone defines
-  one database named `default`. An unknown or
-ill-typed key is an error, and all errors come out at once. `agent-sync config` prints what is in
-  force, and where each value comes from.
+one database named `default`. An unknown or ill-typed key is an error, and all errors come out at
+once. `agent-sync config` prints what is in force, and where each value comes from.
 
 A duration is a whole number and a unit: `500ms`, `15s`, `2m`, `1h`.
-  [`config/agent-sync.toml`](../config/agent-sync.toml) is the same as a file to copy from.
+[`config/agent-sync.toml`](../config/agent-sync.toml) is the same as a file to copy from.
 ";
