@@ -33,7 +33,7 @@ fn without_colours(text: &str) -> String {
     for piece in pieces {
         match piece.split_once('m') {
             Some((code, rest)) if code.bytes().all(|b| b.is_ascii_digit() || b == b';') => {
-                out.push_str(rest)
+                out.push_str(rest);
             }
             _ => out.extend(["\u{1b}[", piece]),
         }

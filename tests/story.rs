@@ -246,7 +246,7 @@ async fn one_story(wanted: impl Fn(Weight) -> bool) {
                 let install = ["install", "--role", &role];
                 match statement.trim() {
                     "{uninstall}" => {
-                        assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0)
+                        assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0);
                     }
                     "{install}" => assert_eq!(platform.says(&install).await.code, 0),
                     sql => platform.run(&sql.replace('\0', ";")).await,

@@ -325,7 +325,7 @@ async fn i4_i7_a_start_beside_a_transaction_that_has_saved_an_agent_is_ready_and
         format!("BEGIN; INSERT INTO agents (slug, voice_settings) VALUES ('open', '{EXAMPLE}')");
     other.batch_execute(&save).await.unwrap();
     starts_beside_a_save_that_is_not_over(&platform, async || {
-        other.batch_execute("COMMIT").await.unwrap()
+        other.batch_execute("COMMIT").await.unwrap();
     })
     .await;
 }
@@ -345,7 +345,7 @@ async fn i4_i7_a_start_beside_a_prepared_transaction_is_ready_and_serves_everybo
     platform.run(&save).await;
     platform.run("PREPARE TRANSACTION 'open'").await;
     starts_beside_a_save_that_is_not_over(&platform, async || {
-        platform.run("COMMIT PREPARED 'open'").await
+        platform.run("COMMIT PREPARED 'open'").await;
     })
     .await;
 }

@@ -79,9 +79,9 @@ pub(super) fn ascii(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_ascii() {
-            out.push(c)
+            out.push(c);
         } else {
-            escape(&mut out, c)
+            escape(&mut out, c);
         }
     }
     out

@@ -217,10 +217,10 @@ impl Cell {
                 );
             }
             Event::Rejected { slug, .. } => {
-                remember(state, slug, Outcome::Rejected, Columns::default())
+                remember(state, slug, Outcome::Rejected, Columns::default());
             }
             Event::Ambiguous { slug, .. } => {
-                remember(state, slug, Outcome::Ambiguous, Columns::default())
+                remember(state, slug, Outcome::Ambiguous, Columns::default());
             }
             Event::Failed { slug, .. } => {
                 state.failed += 1;
@@ -373,7 +373,7 @@ mod tests {
             observer.tell(&Event::Connected {
                 server_version: "16",
                 target,
-            })
+            });
         };
         connected(&board.observer("main", "here"), "here");
         connected(&board.observer("main", "there"), "there");

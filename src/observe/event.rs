@@ -432,7 +432,7 @@ impl Observer {
                 );
             }
             Event::StillLost { cause, pause, .. } => {
-                debug!(database, cause, ?pause, "still unavailable")
+                debug!(database, cause, ?pause, "still unavailable");
             }
             Event::Recovered { outage, totals } => {
                 let Totals {

@@ -197,9 +197,9 @@ mod tests {
         ] {
             for payload in others {
                 if payload.is_empty() {
-                    inbox.deliver("")
+                    inbox.deliver("");
                 } else {
-                    inbox.deliver_change(payload)
+                    inbox.deliver_change(payload);
                 }
             }
             assert_eq!(inbox.take(), wake_up, "{others:?}");

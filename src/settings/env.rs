@@ -46,7 +46,7 @@ impl Environment {
                 None => {
                     layer
                         .problems
-                        .push(Problem::mismatch("", origin, "UTF-8", "another encoding"))
+                        .push(Problem::mismatch("", origin, "UTF-8", "another encoding"));
                 }
             }
         }

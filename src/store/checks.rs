@@ -318,7 +318,8 @@ impl Finding {
             Self::NotInstalled
             | Self::Incomplete { .. }
             | Self::NoRecord
-            | Self::HistoryWithoutCause => INSTALL.into(),
+            | Self::HistoryWithoutCause
+            | Self::Lacks { .. } => INSTALL.into(),
             Self::HasRule { table, rule } => format!(
                 "DROP RULE {rule} ON {table}; a trigger can do the same, and runs with what the \
                 daemon writes."
@@ -429,7 +430,6 @@ impl Finding {
                 name another column in the settings."
             )
             .into(),
-            Self::Lacks { .. } => INSTALL.into(),
             Self::Untrusted { .. } => STRANGERS.into(),
             Self::ForeignType {
                 of_type,

@@ -161,7 +161,7 @@ async fn look(
             let row = Surveyed::of(row)?;
             match &mut one {
                 Some(findings) if findings.slug == row.slug => {
-                    findings.add(rules, &layout.targets, &row)
+                    findings.add(rules, &layout.targets, &row);
                 }
                 _ => {
                     let next = Findings::of(rules, &layout.targets, &row);

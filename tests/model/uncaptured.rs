@@ -224,15 +224,15 @@ impl System for Model {
                 }),
                 Stage::Counted(count) => {
                     go(Step::Commit(index), &|after| {
-                        after.savers[index].stage = Stage::Visible(count)
+                        after.savers[index].stage = Stage::Visible(count);
                     });
                     go(Step::Undo(index), &|after| {
-                        after.savers[index].stage = Stage::Undone
+                        after.savers[index].stage = Stage::Undone;
                     });
                 }
                 Stage::Visible(count) => {
                     go(Step::Release(index), &|after| {
-                        after.savers[index].stage = Stage::Over(count)
+                        after.savers[index].stage = Stage::Over(count);
                     });
                 }
                 Stage::Over(_) | Stage::Undone => {}

@@ -199,9 +199,9 @@ pub async fn rage(world: &mut World, plan: &Plan, rng: &mut Rng) {
     for (at, fault, begins) in todo {
         tokio::time::sleep(at.saturating_sub(start.elapsed())).await;
         if begins {
-            begin(world, fault, rng).await
+            begin(world, fault, rng).await;
         } else {
-            end(world, fault).await
+            end(world, fault).await;
         }
     }
 }
@@ -243,7 +243,7 @@ async fn begin(world: &mut World, fault: Fault, rng: &mut Rng) {
             world
                 .admin
                 .run("REVOKE DELETE ON agent_sync.outbox FROM storm_daemon")
-                .await
+                .await;
         }
         Fault::Disable => {
             world.needs_sweep = true;
@@ -406,19 +406,19 @@ async fn end(world: &mut World, fault: Fault) {
             world
                 .admin
                 .run("GRANT INSERT ON agent_sync.outbox TO storm_owner")
-                .await
+                .await;
         }
         Fault::DepriveDaemon => {
             world
                 .admin
                 .run("GRANT DELETE ON agent_sync.outbox TO storm_daemon")
-                .await
+                .await;
         }
         Fault::Disable => {
             world
                 .admin
                 .run("ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_update")
-                .await
+                .await;
         }
         Fault::ReloadWrong => {
             world.write_rules(world.variant);
@@ -435,7 +435,7 @@ async fn end(world: &mut World, fault: Fault) {
             world
                 .admin
                 .run("ALTER TABLE agents DISABLE ROW LEVEL SECURITY")
-                .await
+                .await;
         }
         Fault::HideOutbox => {
             world

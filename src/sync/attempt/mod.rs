@@ -639,7 +639,7 @@ impl Attempt<'_> {
                 self.context.observer.tell(&Event::LeaderHangs { finding });
             }
             None if self.health.noticed.leader_hangs => {
-                self.context.observer.tell(&Event::LeaderWorks)
+                self.context.observer.tell(&Event::LeaderWorks);
             }
             _ => {}
         }
