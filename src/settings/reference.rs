@@ -36,15 +36,16 @@ pub fn reference() -> String {
 const HEAD: &str = "\
 # Settings
 
-<!-- Made from src/settings/schema.rs by `UPDATE_DOCS=1 cargo test --test it docs`; a test holds the two together. -->
+<!-- Generated from the code by `UPDATE_DOCS=1 cargo test --test it docs`; a test compares the two. -->
 
-Built-in defaults, then the file (`--config`, else `$AGENT_SYNC_CONFIG`, else
-`/etc/agent-sync/agent-sync.toml`), then `databases.d/*.toml` beside it in the order of their names,
-then the environment: `AGENT_SYNC__SYNC__BATCH_SIZE=100` sets `sync.batch_size`, and
-`AGENT_SYNC__DATABASES__MAIN__URL=…` the URL of the database `main`. `DATABASE_URL` alone defines
-one database named `default`. An unknown or ill-typed key is an error, and all errors come out at
-once. `agent-sync config` prints what is in force, and where each value comes from.
+The sources, the later over the earlier: built-in defaults; the file (`--config`, else
+`$AGENT_SYNC_CONFIG`, else `/etc/agent-sync/agent-sync.toml`); `databases.d/*.toml` beside it, in
+the order of their names; the environment. `AGENT_SYNC__SYNC__BATCH_SIZE=100` sets
+`sync.batch_size`, and `AGENT_SYNC__DATABASES__MAIN__URL=…` the URL of the database `main`.
+`DATABASE_URL` alone defines one database named `default`. An unknown key or a value of the wrong
+type is an error, and all errors are reported at once. `agent-sync config` prints the values in
+force and the source of each.
 
 A duration is a whole number and a unit: `500ms`, `15s`, `2m`, `1h`.
-[`config/agent-sync.toml`](../config/agent-sync.toml) is the same as a file to copy from.
+[`config/agent-sync.toml`](../config/agent-sync.toml) has the same keys as a file to copy from.
 ";
