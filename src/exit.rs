@@ -1,17 +1,9 @@
-//! How a verb ends: the exit codes of I2, and the remedy that goes with an error.
+//! The exit codes of the commands (I2), and the fault that carries one.
 //!
-//! Inside, errors are typed where code decides. At the edge they are `anyhow` chains; a [`Fault`]
-//! put on such a chain as context says what failed, what to do about it, and which exit code tells
-//! a script so.
+//! Inside, errors have types where code decides on them. Commands turn them into `anyhow` chains. A
+//! [`Fault`] on such a chain, as context, gives the failed action, the remedy and the exit code.
 
-use std::ffi::OsString;
 use std::process::ExitCode;
-
-use anstream::{AutoStream, ColorChoice};
-
-use crate::observe::journal;
-use crate::settings;
-use crate::show::Clean;
 
 /// The exit codes that agent-sync promises (I2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,62 +64,4 @@ impl Fault {
         self.remedy = Some(remedy.into());
         self
     }
-}
-
-/// Prints an error the way every verb does, as cause chain and remedy, and returns the exit code
-/// that goes with it.
-pub fn report(error: &anyhow::Error) -> Exit {
-    let fault = error.downcast_ref::<Fault>();
-    let mut text = format!("agent-sync: {error}\n");
-    for cause in error.chain().skip(1) {
-        let cause = cause.to_string().replace('\n', "\n    ");
-        // Some errors tell their causes themselves; and what this one says is only that there is a
-        // further cause.
-        let message = cause.strip_prefix("ERROR: ").unwrap_or(&cause);
-        if !text.contains(message) && cause != "db error" {
-            text.push_str("  because: ");
-            text.push_str(&cause);
-            text.push('\n');
-        }
-    }
-    if let Some(remedy) = fault.and_then(|fault| fault.remedy.as_deref()) {
-        text.push_str("  try: ");
-        text.push_str(remedy);
-        text.push('\n');
-    }
-    say(&Clean::lines(&journal::error(&text)));
-    fault.map_or(Exit::Failed, |fault| fault.exit)
-}
-
-/// Tells of a command line that is not understood. Where one of its arguments looks like a
-/// connection string, none is told: such a line stands in units and scripts, and what it says goes
-/// into a journal.
-pub fn misunderstood(error: &clap::Error, arguments: impl IntoIterator<Item = OsString>) -> Exit {
-    if arguments
-        .into_iter()
-        .any(|argument| settings::is_withheld(&argument.to_string_lossy()))
-    {
-        let what = "the command line is not understood, and one of its arguments looks like a \
-            connection string (not shown)";
-        let fault = Fault::usage(what).remedy(
-            "put the connection string into DATABASE_URL or into the settings; `agent-sync --help` \
-            has the arguments",
-        );
-        return report(&fault.into());
-    }
-    let text = error.render();
-    let colours = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
-    let text = if colours {
-        text.ansi().to_string()
-    } else {
-        text.to_string()
-    };
-    say(&Clean::styled(&text));
-    Exit::Usage
-}
-
-/// Writes to standard error, beside the results.
-pub fn say(text: &Clean<'_>) {
-    // Nobody is left to tell when standard error is closed.
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), text.as_str().as_bytes());
 }

@@ -3,15 +3,15 @@
 use std::process::ExitCode;
 
 use agent_sync::cli::{Cli, Verb};
-use agent_sync::exit::{self, Exit};
-use agent_sync::verbs;
+use agent_sync::exit::Exit;
+use agent_sync::verbs::{self, output};
 use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if error.use_stderr() => {
-            return exit::misunderstood(&error, std::env::args_os()).into();
+            return output::report_command_line(&error, std::env::args_os()).into();
         }
         Err(error) => {
             let _ = error.print();
@@ -35,5 +35,7 @@ fn main() -> ExitCode {
         Verb::Completions(args) => verbs::completions::completions(&args),
         Verb::Man => verbs::man::man(),
     };
-    outcome.unwrap_or_else(|error| exit::report(&error)).into()
+    outcome
+        .unwrap_or_else(|error| output::report(&error))
+        .into()
 }

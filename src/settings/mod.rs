@@ -41,7 +41,6 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, de};
 
 use self::problem::shown;
-use crate::exit::Fault;
 
 pub use database::{
     AgentsColumns, AgentsTable, ConfigurationsColumns, ConfigurationsTable, Database, Tls,
@@ -230,37 +229,54 @@ impl Settings {
         load::load(sources)
     }
 
-    /// The databases of these names, in the order of the settings; all of them where no name is
-    /// given.
-    ///
-    /// That there is none is a fault of the verb that needs one, not of the settings: some verbs
-    /// need none.
-    pub fn select(&self, names: &[String]) -> Result<Vec<&Database>, Fault> {
+    /// The databases of these names, in the order of the settings, or all databases if no name is
+    /// given. A command that needs a database refuses settings without one; the settings themselves
+    /// are valid.
+    pub fn select(&self, names: &[String]) -> Result<Vec<&Database>, SelectError> {
         if self.databases.is_empty() {
-            return Err(Fault::usage("no database is configured").remedy(
-                "add a table `[databases.NAME]` with a url to the settings file, or set \
-                DATABASE_URL",
-            ));
+            return Err(SelectError::NoDatabase);
         }
-        let unknown: Vec<_> = names
-            .iter()
-            .filter(|name| !self.databases.contains_key(*name))
-            .collect();
+        let is_unknown = |name: &&String| !self.databases.contains_key(*name);
+        let unknown: Vec<_> = names.iter().filter(is_unknown).cloned().collect();
         if !unknown.is_empty() {
-            let unknown: Vec<_> = unknown.iter().map(|name| shown(name)).collect();
-            let known: Vec<_> = self.databases.keys().map(String::as_str).collect();
-            return Err(Fault::usage(format!(
-                "no database is configured under the name {}",
-                unknown.join(", ")
-            ))
-            .remedy(format!("name one of: {}", known.join(", "))));
+            let known = self.databases.keys().cloned().collect();
+            return Err(SelectError::Unknown { unknown, known });
         }
         let wanted = |database: &&Database| names.is_empty() || names.contains(&database.name);
         Ok(self.databases.values().filter(wanted).collect())
     }
 }
 
-/// Loads the settings of this process for a verb: what is wrong becomes a fault with exit code 64.
-pub fn load_or_fault(config: Option<&Path>) -> anyhow::Result<Loaded> {
-    Settings::load(config).map_err(SettingsError::into_fault)
+/// Why a selection of databases fails.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SelectError {
+    /// The settings name no database.
+    #[error("no database is configured")]
+    NoDatabase,
+    /// The settings have no database of these names.
+    #[error("no database is configured under the name {}", quoted(unknown))]
+    Unknown {
+        /// The names without a database.
+        unknown: Vec<String>,
+        /// The names of the databases in the settings.
+        known: Vec<String>,
+    },
+}
+
+impl SelectError {
+    /// What the operator can do.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::NoDatabase => "add a table `[databases.NAME]` with a url to the settings file, \
+                or set DATABASE_URL"
+                .to_owned(),
+            Self::Unknown { known, .. } => format!("name one of: {}", known.join(", ")),
+        }
+    }
+}
+
+/// A list of names as an error may quote it.
+fn quoted(names: &[String]) -> String {
+    let names: Vec<_> = names.iter().map(|name| shown(name)).collect();
+    names.join(", ")
 }

@@ -6,8 +6,6 @@
 
 use std::fmt;
 
-use crate::exit::Fault;
-
 /// One mistake in the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -70,17 +68,6 @@ impl fmt::Display for Problem {
 pub struct SettingsError {
     /// The mistakes; never empty.
     pub problems: Vec<Problem>,
-}
-
-impl SettingsError {
-    /// The end of a verb: a fault with exit code 64, and every mistake as its cause.
-    pub fn into_fault(self) -> anyhow::Error {
-        let what = match self.problems.len() {
-            1 => "the settings have a mistake".to_owned(),
-            count => format!("the settings have {count} mistakes"),
-        };
-        anyhow::Error::new(self).context(Fault::usage(what))
-    }
 }
 
 impl fmt::Display for SettingsError {

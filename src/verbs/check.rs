@@ -8,13 +8,13 @@ use std::path::Path;
 
 use super::checker::Checker;
 use crate::cli::Check;
-use crate::exit::{self, Exit};
+use crate::exit::Exit;
 
 /// Checks each database in turn; one that cannot be checked keeps no other from being so.
 pub fn check(config: Option<&Path>, args: &Check) -> anyhow::Result<Exit> {
     let settings = super::settings(config)?;
     let rules = super::rules(&settings)?;
-    let databases = settings.select(&args.reporting.databases.names)?;
+    let databases = super::select(&settings, &args.reporting.databases.names)?;
     super::block_on(async {
         let mut checker = Checker::new(
             &settings,
@@ -33,7 +33,7 @@ pub fn check(config: Option<&Path>, args: &Check) -> anyhow::Result<Exit> {
                 Err(error) => {
                     checker.page.clear();
                     checker.page.flush();
-                    exit::report(&error)
+                    super::output::report(&error)
                 }
             });
         }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::{Map, json};
 
-use crate::exit::{self, Exit};
-use crate::settings::{self, Entry, Loaded};
+use crate::exit::Exit;
+use crate::settings::{Entry, Loaded};
 use crate::show::Clean;
 
 /// Prints the settings in force: as TOML with the source of each value beside it, or as one JSON
@@ -15,10 +15,10 @@ use crate::show::Clean;
 /// With `--check`, nothing is printed but what keeps the daemon from starting. Notes are comments
 /// of the TOML; of JSON, which has none, they go to standard error.
 pub fn config(config: Option<&Path>, args: &crate::cli::Config) -> anyhow::Result<Exit> {
-    let loaded = settings::load_or_fault(config)?;
+    let loaded = super::load(config)?;
     if args.check {
         // All that `run` reads, and reads again on SIGHUP.
-        loaded.settings.select(&[])?;
+        super::select(&loaded.settings, &[])?;
         super::rules(&loaded.settings)?;
         return Ok(Exit::Done);
     }
@@ -28,7 +28,7 @@ pub fn config(config: Option<&Path>, args: &crate::cli::Config) -> anyhow::Resul
             .into_iter()
             .map(|exposed| format!("warning: {}", exposed.text()));
         for note in loaded.notes.iter().cloned().chain(warnings) {
-            exit::say(&Clean::lines(&format!("agent-sync: {note}\n")));
+            super::output::say_aside(&Clean::lines(&format!("agent-sync: {note}\n")));
         }
         as_json(&loaded)?
     } else {

@@ -22,7 +22,7 @@ use crate::store::{Store, failure, report};
 pub fn doctor(config: Option<&Path>, args: &Reporting) -> anyhow::Result<Exit> {
     let loaded = super::loaded(config)?;
     let settings = &loaded.settings;
-    let databases = settings.select(&args.databases.names)?;
+    let databases = super::select(settings, &args.databases.names)?;
     // Rules that cannot be read are told by the daemon, and by what works with them.
     let rules = super::rules(settings).ok();
     super::block_on(async {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::output::{say, say_verbatim};
 use crate::cli::Install;
-use crate::exit::{self, Exit, Fault};
+use crate::exit::{Exit, Fault};
 use crate::install::{self, Done, Plan};
 use crate::settings::{self, Database, Settings};
 use crate::store::Store;
@@ -12,7 +12,7 @@ use crate::store::Store;
 /// Installs into each database in turn; one where that cannot be done keeps no other from it.
 pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
     let settings = super::settings_to_write(config, "install", &args.databases.names)?;
-    let databases = settings.select(&args.databases.names)?;
+    let databases = super::select(&settings, &args.databases.names)?;
     if args.role.as_deref().is_some_and(settings::is_withheld) {
         let fault = Fault::usage(
             "--role: expected the name of a role, found what looks like a connection string (not \
@@ -41,7 +41,7 @@ pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
             exits.push(
                 one(database, &settings, &plan)
                     .await
-                    .unwrap_or_else(|error| exit::report(&error)),
+                    .unwrap_or_else(|error| super::output::report(&error)),
             );
         }
         Ok(super::worst(exits))

@@ -8,7 +8,7 @@ pub mod demo;
 pub mod doctor;
 pub mod install;
 pub mod man;
-mod output;
+pub mod output;
 mod page;
 pub mod probe;
 pub mod reconcile;
@@ -25,7 +25,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use tokio_postgres::error::DbError;
 
-use crate::exit::{self, Exit, Fault};
+use crate::exit::{Exit, Fault};
 use crate::mapping::Rules;
 use crate::session::{Limits, Session, SessionError};
 use crate::settings::{self, Database, Loaded, Settings};
@@ -46,6 +46,25 @@ fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
     outcome
 }
 
+/// Loads the settings of this process. Every mistake becomes a cause of one fault, with exit code
+/// 64.
+fn load(config: Option<&Path>) -> anyhow::Result<Loaded> {
+    Settings::load(config).map_err(|error| {
+        let what = match error.problems.len() {
+            1 => "the settings have a mistake".to_owned(),
+            count => format!("the settings have {count} mistakes"),
+        };
+        anyhow::Error::new(error).context(Fault::usage(what))
+    })
+}
+
+/// The databases of these names, or of all names if none is given.
+fn select<'a>(settings: &'a Settings, names: &[String]) -> Result<Vec<&'a Database>, Fault> {
+    settings
+        .select(names)
+        .map_err(|error| Fault::usage(error.to_string()).remedy(error.remedy()))
+}
+
 /// The settings for a verb that looks into databases. Where `DATABASE_URL` is set and not used,
 /// standard error says so.
 fn settings(config: Option<&Path>) -> anyhow::Result<Settings> {
@@ -54,9 +73,9 @@ fn settings(config: Option<&Path>) -> anyhow::Result<Settings> {
 
 /// The same with what else there is to know of the settings.
 fn loaded(config: Option<&Path>) -> anyhow::Result<Loaded> {
-    let loaded = settings::load_or_fault(config)?;
+    let loaded = load(config)?;
     for note in &loaded.notes {
-        exit::say(&Clean::lines(&format!("agent-sync: {note}\n")));
+        output::say_aside(&Clean::lines(&format!("agent-sync: {note}\n")));
     }
     Ok(loaded)
 }
@@ -71,7 +90,7 @@ fn settings_to_write(
     if !names.is_empty() {
         return settings(config);
     }
-    let loaded = settings::load_or_fault(config)?;
+    let loaded = load(config)?;
     match loaded.notes.first() {
         None => Ok(loaded.settings),
         Some(note) => {
@@ -99,7 +118,7 @@ fn typed(slug: &str) -> String {
 fn confirmed(question: &str) -> anyhow::Result<bool> {
     let _ = std::io::stdout().flush();
     // In one piece, so that nothing else gets between its words.
-    exit::say(&Clean::lines(&format!("agent-sync: {question} [y/N] ")));
+    output::say_aside(&Clean::lines(&format!("agent-sync: {question} [y/N] ")));
     let mut answer = String::new();
     std::io::stdin()
         .read_line(&mut answer)

@@ -1,11 +1,16 @@
-//! Standard output: a reader that has seen enough, such as `head`, is no failure, and a disk that
-//! is full is one.
+//! Standard output for results, standard error for everything else.
+//!
+//! A reader of the results that closes early, such as `head`, is no failure. A full disk is one.
 
+use std::ffi::OsString;
 use std::io::{self, Write as _};
 
+use anstream::{AutoStream, ColorChoice};
 use anyhow::Context as _;
 
 use crate::exit::{Exit, Fault};
+use crate::observe::journal;
+use crate::settings;
 use crate::show::Clean;
 
 /// Prints results that are ready as a whole, to the last line feed.
@@ -43,4 +48,64 @@ pub(super) fn is_read(written: io::Result<()>) -> anyhow::Result<bool> {
                 .context(fault.remedy("see where they go: what is there now is not all of them"))
         }
     }
+}
+
+/// Prints an error as every command does, as cause chain and remedy, and returns the exit code
+/// of its [`Fault`].
+pub fn report(error: &anyhow::Error) -> Exit {
+    let fault = error.downcast_ref::<Fault>();
+    let mut text = format!("agent-sync: {error}\n");
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string().replace('\n', "\n    ");
+        // Some errors include the text of their causes, and "db error" only announces the next one.
+        let message = cause.strip_prefix("ERROR: ").unwrap_or(&cause);
+        if !text.contains(message) && cause != "db error" {
+            text.push_str("  because: ");
+            text.push_str(&cause);
+            text.push('\n');
+        }
+    }
+    if let Some(remedy) = fault.and_then(|fault| fault.remedy.as_deref()) {
+        text.push_str("  try: ");
+        text.push_str(remedy);
+        text.push('\n');
+    }
+    say_aside(&Clean::lines(&journal::error(&text)));
+    fault.map_or(Exit::Failed, |fault| fault.exit)
+}
+
+/// Reports a command line that does not parse. If one of its arguments looks like a connection
+/// string, the report quotes no argument: such a command line stands in units and scripts, and its
+/// report goes into a journal.
+pub fn report_command_line(
+    error: &clap::Error,
+    arguments: impl IntoIterator<Item = OsString>,
+) -> Exit {
+    if arguments
+        .into_iter()
+        .any(|argument| settings::is_withheld(&argument.to_string_lossy()))
+    {
+        let what = "the command line is not understood, and one of its arguments looks like a \
+            connection string (not shown)";
+        let fault = Fault::usage(what).remedy(
+            "put the connection string into DATABASE_URL or into the settings; `agent-sync --help` \
+            has the arguments",
+        );
+        return report(&fault.into());
+    }
+    let text = error.render();
+    let colours = AutoStream::choice(&io::stderr()) != ColorChoice::Never;
+    let text = if colours {
+        text.ansi().to_string()
+    } else {
+        text.to_string()
+    };
+    say_aside(&Clean::styled(&text));
+    Exit::Usage
+}
+
+/// Writes to standard error, beside the results.
+pub(super) fn say_aside(text: &Clean<'_>) {
+    // A closed standard error leaves no reader.
+    let _ = io::stderr().write_all(text.as_str().as_bytes());
 }

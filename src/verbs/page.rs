@@ -18,7 +18,7 @@ use anstream::{AutoStream, ColorChoice};
 use tempfile::SpooledTempFile;
 
 use super::output;
-use crate::exit::{self, Exit};
+use crate::exit::Exit;
 use crate::show::{CYAN, Clean, WIDTH, count, shorten};
 
 /// How often the line of progress is drawn.
@@ -208,7 +208,7 @@ impl Page {
     pub(super) fn note(&mut self, note: impl Display) {
         self.clear();
         self.flush();
-        exit::say(&Clean::lines(&format!("agent-sync: {note}\n")));
+        output::say_aside(&Clean::lines(&format!("agent-sync: {note}\n")));
     }
 }
 

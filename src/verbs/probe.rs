@@ -13,8 +13,7 @@ use anyhow::anyhow;
 
 use crate::admin::ask::{AskError, ask, ask_socket, reachable};
 use crate::cli::{Probe, Question};
-use crate::exit::{self, Exit, Fault};
-use crate::settings;
+use crate::exit::{Exit, Fault};
 use crate::show::Clean;
 
 /// Exits with 0 if the answer is yes, with 1 if it is no, and with 69 if there is none.
@@ -22,7 +21,7 @@ pub fn probe(config: Option<&Path>, args: &Probe) -> anyhow::Result<Exit> {
     let (socket, listen) = if args.listen.is_some() {
         (None, args.listen)
     } else {
-        let admin = settings::load_or_fault(config)?.settings.admin;
+        let admin = super::load(config)?.settings.admin;
         (Some(admin.socket), admin.listen)
     };
     let question = args.question;
@@ -33,7 +32,7 @@ pub fn probe(config: Option<&Path>, args: &Probe) -> anyhow::Result<Exit> {
             match ask_socket(&socket, question.path()).await {
                 Ok(answer) => return told(question, answer),
                 Err(AskError::Network(cause)) if is_out_of_reach(&cause) => {
-                    why = format!("{place}: {cause}")
+                    why = format!("{place}: {cause}");
                 }
                 Err(error) => return Err(unanswered(place, "admin.socket", error)),
             }
@@ -46,7 +45,7 @@ pub fn probe(config: Option<&Path>, args: &Probe) -> anyhow::Result<Exit> {
         let address = reachable(address);
         match ask(address, question.path()).await {
             Ok(answer) => {
-                exit::say(&Clean::lines(&format!(
+                super::output::say_aside(&Clean::lines(&format!(
                     "agent-sync: the answer comes from {address}, where any program can listen; \
                     whether it is the daemon's cannot be told without its Unix socket ({why})\n"
                 )));

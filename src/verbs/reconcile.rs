@@ -14,7 +14,7 @@ use serde_json::json;
 use super::checker::{Checked, Checker};
 use super::page::Page;
 use crate::cli::Reconcile;
-use crate::exit::{self, Exit, Fault};
+use crate::exit::{Exit, Fault};
 use crate::mapping::Rules;
 use crate::reconcile::{Became, ReconcileError, Reconciler};
 use crate::report::problem;
@@ -46,7 +46,7 @@ pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit
     }
     let settings = super::settings_to_write(config, "reconcile", &args.reporting.databases.names)?;
     let rules = super::rules(&settings)?;
-    let databases = settings.select(&args.reporting.databases.names)?;
+    let databases = super::select(&settings, &args.reporting.databases.names)?;
     super::block_on(async {
         let (json, of) = (args.reporting.json, databases.len());
         let mut checker =
@@ -92,7 +92,7 @@ pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit
 fn tell(page: &mut Page, error: &anyhow::Error) -> Exit {
     page.clear();
     page.flush();
-    exit::report(error)
+    super::output::report(error)
 }
 
 /// What there is to do in one database.

@@ -11,10 +11,9 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::exit::{self, Exit, Fault};
+use crate::exit::{Exit, Fault};
 use crate::mapping::json::{self, Object};
 use crate::mapping::{self, Agent, Changes, Configuration, Mistake, Rules, Targets, Warning};
-use crate::settings;
 use crate::show::Clean;
 
 /// The most that is read from standard input.
@@ -34,10 +33,10 @@ pub struct Rendered {
 
 /// Runs the mapping on standard input.
 pub fn render(config: Option<&Path>) -> anyhow::Result<Exit> {
-    let rules = super::rules(&settings::load_or_fault(config)?.settings)?;
+    let rules = super::rules(&super::load(config)?.settings)?;
     let rendered = render_with(&rules, &read(io::stdin().lock())?)?;
     for warning in &rendered.warnings {
-        exit::say(&Clean::lines(&format!("agent-sync: warning: {warning}\n")));
+        super::output::say_aside(&Clean::lines(&format!("agent-sync: warning: {warning}\n")));
     }
     super::output::say(json::print(&rendered.columns, io::stdout().is_terminal()))?;
     Ok(Exit::Done)

@@ -38,12 +38,15 @@ struct Loaded {
 
 impl Loaded {
     fn load(config: Option<&Path>, names: &[String]) -> anyhow::Result<Self> {
-        let loaded = settings::load_or_fault(config)?;
+        let loaded = super::load(config)?;
         let exposed = loaded.exposed_files().into_iter().cloned().collect();
         let settings::Loaded {
             settings, notes, ..
         } = loaded;
-        let databases = settings.select(names)?.into_iter().cloned().collect();
+        let databases = super::select(&settings, names)?
+            .into_iter()
+            .cloned()
+            .collect();
         let rules = Arc::new(super::rules(&settings)?);
         Ok(Self {
             settings,

@@ -29,7 +29,7 @@ pub fn status(config: Option<&Path>, args: &Status) -> anyhow::Result<Exit> {
     let settings = Arc::new(super::settings(config)?);
     // Rules that cannot be read are told by the daemon, and by what works with them.
     let rules = Arc::new(super::rules(&settings).ok());
-    let databases = settings.select(&args.reporting.databases.names)?;
+    let databases = super::select(&settings, &args.reporting.databases.names)?;
     let mut watched: Vec<_> = databases
         .into_iter()
         .map(|database| Watched {

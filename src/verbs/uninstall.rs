@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::output::say;
 use crate::cli::Uninstall;
-use crate::exit::{self, Exit, Fault};
+use crate::exit::{Exit, Fault};
 use crate::install::{self, Done, Plan, Roles};
 use crate::report::{Loss, loss};
 use crate::session::Session;
@@ -19,7 +19,7 @@ use crate::store::{Store, StoreError};
 /// Uninstalls from each database in turn; one where that cannot be done keeps no other from it.
 pub fn uninstall(config: Option<&Path>, args: &Uninstall) -> anyhow::Result<Exit> {
     let settings = super::settings_to_write(config, "uninstall", &args.databases.names)?;
-    let databases = settings.select(&args.databases.names)?;
+    let databases = super::select(&settings, &args.databases.names)?;
     if let [first, _, ..] = databases[..]
         && args.databases.names.is_empty()
         && !args.all
@@ -44,7 +44,7 @@ pub fn uninstall(config: Option<&Path>, args: &Uninstall) -> anyhow::Result<Exit
         for database in databases {
             match Work::plan(database, &settings, !args.yes).await {
                 Ok(one) => work.push(one),
-                Err(error) => exits.push(exit::report(&error)),
+                Err(error) => exits.push(super::output::report(&error)),
             }
         }
         let losses: Vec<_> = work.iter().filter_map(Work::told).collect();
@@ -56,7 +56,7 @@ pub fn uninstall(config: Option<&Path>, args: &Uninstall) -> anyhow::Result<Exit
             exits.push(
                 one.uninstall(&settings)
                     .await
-                    .unwrap_or_else(|error| exit::report(&error)),
+                    .unwrap_or_else(|error| super::output::report(&error)),
             );
         }
         Ok(super::worst(exits))

@@ -7,7 +7,7 @@ use serde_json::value::to_raw_value;
 
 use super::page::Page;
 use crate::cli::Why;
-use crate::exit::{self, Exit, Fault};
+use crate::exit::{Exit, Fault};
 use crate::mapping::Rules;
 use crate::report::{Conclusion, Level, Look, Story, conclude, look, story};
 use crate::settings::{Database, Settings};
@@ -21,7 +21,7 @@ use crate::store::Store;
 pub fn why(config: Option<&Path>, args: &Why) -> anyhow::Result<Exit> {
     let settings = super::settings(config)?;
     let rules = super::rules(&settings)?;
-    let databases = settings.select(&args.reporting.databases.names)?;
+    let databases = super::select(&settings, &args.reporting.databases.names)?;
     super::block_on(async {
         let mut page = Page::new();
         let (mut told, mut exits) = (false, Vec::new());
@@ -40,7 +40,7 @@ pub fn why(config: Option<&Path>, args: &Why) -> anyhow::Result<Exit> {
                 }
                 Err(error) => {
                     page.flush();
-                    exits.push(exit::report(&error));
+                    exits.push(super::output::report(&error));
                 }
             }
         }
@@ -53,7 +53,7 @@ pub fn why(config: Option<&Path>, args: &Why) -> anyhow::Result<Exit> {
             );
             let fault =
                 Fault::new(Exit::Failed, what).remedy(format!("looked in: {}", names.join(", ")));
-            exits.push(exit::report(&fault.into()));
+            exits.push(super::output::report(&fault.into()));
         }
         page.end(super::worst(exits))
     })
