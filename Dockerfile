@@ -12,8 +12,10 @@ FROM $BUILD_IMAGE AS build
 WORKDIR /build
 # First the dependencies, in a layer that is built again only when they change: the program is a stand-in.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src tests benches \
-    && echo 'fn main() {}' | tee build.rs src/main.rs tests/main.rs benches/main.rs >src/lib.rs \
+COPY demo/Cargo.toml demo/
+COPY testbed/Cargo.toml testbed/
+RUN mkdir -p src tests benches demo/src testbed/src \
+    && echo 'fn main() {}' | tee build.rs src/main.rs src/lib.rs tests/main.rs benches/main.rs demo/src/main.rs >testbed/src/lib.rs \
     && AGENT_SYNC_VERSION= cargo build --release --locked --bin agent-sync \
     && rm -r src build.rs
 COPY build.rs ./

@@ -5,14 +5,15 @@
 
 # The main job, live, on a throwaway PostgreSQL.
 demo: postgres
-	@cargo run --quiet --locked -- demo
+	@cargo build --quiet --locked --bin agent-sync
+	@cargo run --quiet --locked --package agent-sync-demo
 
 # Every test, against real servers in clusters of their own. They wait more than they work, so two more run than there are processors.
 test:
 	@sh scripts/postgres.sh --pooler
 	@if cargo nextest --version >/dev/null 2>&1; \
-		then cargo nextest run --locked --no-fail-fast --test-threads $$(( $$(nproc) + 2 )); \
-		else cargo test --locked --no-fail-fast; fi
+		then cargo nextest run --workspace --locked --no-fail-fast --test-threads $$(( $$(nproc) + 2 )); \
+		else cargo test --workspace --locked --no-fail-fast; fi
 
 # `check` over a million agents, of which `make test` has 50,000: some minutes.
 test-million:
@@ -55,8 +56,8 @@ model:
 # What a change must pass besides the tests.
 lint:
 	cargo fmt --all --check
-	cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items --quiet
+	cargo clippy --workspace --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --locked --no-deps --document-private-items --quiet
 
 # Licences, bans and sources of every crate; advisories need the network, see docs/building.md.
 deny:
@@ -65,7 +66,7 @@ deny:
 # What the program is made of, as CycloneDX, in target/sbom/.
 sbom:
 	@cargo cyclonedx --quiet --format json --spec-version 1.5 --override-filename agent-sync.cdx
-	@mkdir -p target/sbom && mv agent-sync.cdx.json target/sbom/
+	@mkdir -p target/sbom && mv agent-sync.cdx.json target/sbom/ && rm -f demo/agent-sync.cdx.json testbed/agent-sync.cdx.json
 	@echo target/sbom/agent-sync.cdx.json
 
 # Builds the commit twice, in two folders, and compares the programs byte by byte: some minutes.

@@ -3,7 +3,7 @@
 //! What each figure means and why its comparison is fair: `docs/performance.md`, and the header of
 //! each file in `figures/`. Progress goes to standard error; the table goes to standard output;
 //! `target/bench` gets the figures as JSON and as a plot. Nothing is left behind, however the run
-//! ends: see `agent_sync::throwaway` and `support::daemon`.
+//! ends: see `agent_sync_testbed`.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,

@@ -57,9 +57,9 @@ for version; do
     export PG_BINDIR
     echo "matrix: $("$PG_BINDIR/postgres" --version)" >&2
     if cargo nextest --version >/dev/null 2>&1; then
-        cargo nextest run --locked --no-fail-fast || failed="$failed $version"
+        cargo nextest run --workspace --locked --no-fail-fast || failed="$failed $version"
     else
-        cargo test --locked --no-fail-fast || failed="$failed $version"
+        cargo test --workspace --locked --no-fail-fast || failed="$failed $version"
     fi
 done
 [ -z "$failed" ] || { echo "matrix: failed on PostgreSQL$failed" >&2 && exit 1; }

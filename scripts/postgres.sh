@@ -1,6 +1,6 @@
 #!/bin/sh
 # Sees to it that PostgreSQL's server programs are there, for the throwaway servers of the demo and the tests.
-# They are looked for where src/throwaway.rs looks. As root on Debian they are installed; otherwise one line says how.
+# They are looked for where testbed/src/cluster.rs looks. As root on Debian they are installed; otherwise one line says how.
 set -eu
 
 found() {

@@ -136,10 +136,6 @@ Examples:
   agent-sync probe live --listen 127.0.0.1:9878"
     )]
     Probe(Probe),
-    /// Watch agent-sync work on a throwaway PostgreSQL
-    #[command(after_help = "Example:
-  agent-sync demo")]
-    Demo,
     /// Print the completions for a shell
     #[command(after_help = "Examples:
   agent-sync completions bash > /etc/bash_completion.d/agent-sync

@@ -9,7 +9,6 @@ pub const VERSION: &str = env!("AGENT_SYNC_VERSION");
 
 pub mod admin;
 pub mod cli;
-pub mod demo;
 pub mod exit;
 pub mod install;
 pub mod mapping;
@@ -23,6 +22,5 @@ pub mod store;
 pub mod supervisor;
 pub mod survey;
 pub mod sync;
-pub mod throwaway;
 pub mod time;
 pub mod verbs;

@@ -31,7 +31,6 @@ fn main() -> ExitCode {
         Verb::Render => verbs::render::render(config),
         Verb::Config(args) => verbs::config::config(config, &args),
         Verb::Probe(args) => verbs::probe::probe(config, &args),
-        Verb::Demo => verbs::demo::demo(),
         Verb::Completions(args) => verbs::completions::completions(&args),
         Verb::Man => verbs::man::man(),
     };

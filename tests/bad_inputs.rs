@@ -11,7 +11,7 @@ use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use agent_sync::throwaway::Cluster;
+use agent_sync_testbed::Cluster;
 use serde::Deserialize;
 
 use crate::support::{Platform, cluster};

@@ -1,6 +1,6 @@
 //! The capture in the database, without a daemon (C1-C6).
 
-use agent_sync::throwaway::{Cluster, Options};
+use agent_sync_testbed::{Cluster, Options};
 
 use crate::support::platform::{TABLES, connect};
 use crate::support::{Platform, eventually};

@@ -1,7 +1,7 @@
 //! Tables that change while a daemon works on them or waits (G2, G13, G14): within one sweep it
 //! works with what there is.
 
-use agent_sync::throwaway::{Cluster, Options};
+use agent_sync_testbed::{Cluster, Options};
 
 use crate::support::platform::{EXAMPLE, TABLES};
 use crate::support::{Daemon, Platform, http};

@@ -498,7 +498,7 @@ async fn a_reader_that_has_seen_enough_ends_the_check() {
 #[tokio::test]
 async fn a_standby_can_be_checked_and_is_said_to_be_one() {
     use crate::support::platform::TABLES;
-    use agent_sync::throwaway::{Cluster, Options};
+    use agent_sync_testbed::{Cluster, Options};
 
     let primary = Cluster::start(Options::default()).unwrap();
     let platform = Platform::with_tables(&primary, TABLES).await;

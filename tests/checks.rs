@@ -1,7 +1,7 @@
 //! What is found at the start and at every reconnect (G10), and that no state of an install is in
 //! the way of a save (C4).
 
-use agent_sync::throwaway::{Cluster, Options};
+use agent_sync_testbed::{Cluster, Options};
 
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES, connect};
 use crate::support::{Daemon, Platform, eventually};

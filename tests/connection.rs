@@ -6,7 +6,7 @@ use std::time::Duration;
 use agent_sync::session::{Limits, Session, SessionError};
 use agent_sync::settings::{Database, Settings, Sources};
 use agent_sync::store::failure;
-use agent_sync::throwaway::{Cluster, Options};
+use agent_sync_testbed::{Cluster, Options};
 use serde_json::json;
 
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES, connect};

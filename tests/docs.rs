@@ -350,7 +350,7 @@ fn every_number_that_is_cited_is_defined_and_each_that_is_defined_is_cited() {
     all.extend(security);
 
     let mut sources: Vec<_> = TOP.map(path).into();
-    for folder in ["src", "sql", "tests", "docs"] {
+    for folder in ["src", "sql", "testbed", "demo", "tests", "docs"] {
         files(&path(folder), &mut sources);
     }
     let mut used = BTreeSet::new();

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
-use agent_sync::throwaway::{Cluster, Options};
+use agent_sync_testbed::{Cluster, Options};
 use tokio_postgres::Client;
 
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES, connect};

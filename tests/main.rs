@@ -18,7 +18,6 @@ mod checks;
 mod columns;
 mod connection;
 mod corpora;
-mod demo;
 mod docs;
 mod doctor;
 mod encoding;

@@ -2,7 +2,7 @@
 //! however often it was saved; what ends a connection is found and set aside; and a row that cannot
 //! be read is no more than one row.
 
-use agent_sync::throwaway::{Cluster, Options};
+use agent_sync_testbed::{Cluster, Options};
 
 use crate::support::platform::TABLES;
 use crate::support::{Daemon, Platform, eventually};

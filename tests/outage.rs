@@ -1,7 +1,7 @@
 //! What happens when the connection or the capture breaks (G1, G8): nothing is lost, and the log
 //! stays short.
 
-use agent_sync::throwaway::{Cluster, Options};
+use agent_sync_testbed::{Cluster, Options};
 use serde_json::json;
 
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
-use agent_sync::throwaway::Cluster;
+use agent_sync_testbed::Cluster;
 
 use crate::support::platform::{EXAMPLE, EXPECTED, connect};
 use crate::support::{Daemon, Platform, cluster, eventually};

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use agent_sync::throwaway::{Cluster, Options};
+use agent_sync_testbed::{Cluster, Options};
 use tempfile::TempDir;
 
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use agent_sync::throwaway::{Cluster, Options};
+use agent_sync_testbed::{Cluster, Options};
 
 use crate::support::http::{address, get};
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};

@@ -1,15 +1,10 @@
 //! The daemon that is measured: the real binary, built like a release, as a process of its own.
-//!
-//! Authority: the guard, a small shell that starts it and holds one end of a pipe. When the bench
-//! ends, however it ends, the other end closes and the guard kills the daemon. It has a process
-//! group of its own, so Ctrl-C is the bench's business.
 
-use std::io::{BufRead as _, BufReader, Read};
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ffi::OsStr;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use agent_sync_testbed::Daemon as Process;
 use anyhow::Context as _;
 use serde_json::Value;
 
@@ -17,19 +12,9 @@ use super::database::{Database, Flavour};
 use super::lab::Lab;
 use super::{PATIENCE, procfs, until};
 
-const GUARD: &str = r#"
-exec 3<&0
-"$@" </dev/null >/dev/null 3<&- & echo $!
-read -r end <&3
-kill -s KILL $! 2>/dev/null
-wait
-"#;
-
 /// A running daemon. Dropping it kills it.
 pub struct Daemon {
-    guard: Child,
-    pid: u32,
-    log: Arc<Mutex<Vec<Value>>>,
+    process: Process,
     databases: usize,
     agents: u32,
 }
@@ -52,24 +37,18 @@ fn settings(databases: &[&Database]) -> String {
     text
 }
 
-/// The program, with nothing of the settings of whoever runs the bench.
-fn told(mut command: Command) -> Command {
-    for (name, _) in std::env::vars_os() {
-        if name == "DATABASE_URL" || name.to_string_lossy().starts_with("AGENT_SYNC_") {
-            command.env_remove(name);
-        }
-    }
-    command.current_dir("/");
+/// The program with these arguments, and nothing of the environment of the bench.
+fn program(arguments: &[&OsStr]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
+    command.env_clear().current_dir("/").args(arguments);
     command
 }
 
 /// `agent-sync install`.
 pub fn install(url: &str, flavour: Flavour) -> anyhow::Result<()> {
-    let mut command = told(Command::new(env!("CARGO_BIN_EXE_agent-sync")));
     let keeps = (flavour == Flavour::Keeping).to_string();
-    command.env("AGENT_SYNC__HISTORY__ENABLED", keeps);
-    let output = command
-        .arg("install")
+    let output = program(&["install".as_ref()])
+        .env("AGENT_SYNC__HISTORY__ENABLED", keeps)
         .env("DATABASE_URL", url)
         .stdin(Stdio::null())
         .output();
@@ -90,48 +69,11 @@ impl Daemon {
             .first()
             .map_or("none", |database| database.name.as_str());
         let file = lab.file(&format!("{name}.toml"), &settings(databases))?;
-        let mut command = told(Command::new("/bin/sh"));
-        command
-            .args([
-                "-c",
-                GUARD,
-                "guard",
-                env!("CARGO_BIN_EXE_agent-sync"),
-                "--config",
-            ])
-            .arg(file)
-            .arg("run");
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
-        let mut guard = command
-            .spawn()
-            .context("could not start a shell for the daemon")?;
-        let mut pid = String::new();
-        if let Some(output) = guard.stdout.take() {
-            BufReader::new(output)
-                .read_line(&mut pid)
-                .context("could not hear from the guard of the daemon")?;
-        }
-        let log = Arc::new(Mutex::new(Vec::new()));
-        if let Some(output) = guard.stderr.take() {
-            let kept = Arc::clone(&log);
-            // It ends with the daemon, whose end closes the pipe.
-            std::thread::spawn(move || read(output, &kept));
-        }
-        let pid = pid
-            .trim()
-            .parse()
-            .context("the guard did not say which process the daemon is")?;
-        let agents = databases.iter().map(|database| database.agents).sum();
+        let command = program(&["--config".as_ref(), file.as_ref(), "run".as_ref()]);
         Ok(Self {
-            guard,
-            pid,
-            log,
+            process: Process::spawn(&command),
             databases: databases.len(),
-            agents,
+            agents: databases.iter().map(|database| database.agents).sum(),
         })
     }
 
@@ -153,7 +95,7 @@ impl Daemon {
             Duration::from_millis(5),
             async || {
                 self.must_run()?;
-                let lines = self.lines("caught up");
+                let lines = self.process.lines("caught up");
                 Ok((lines.len() >= self.databases).then_some(lines))
             },
         );
@@ -174,43 +116,30 @@ impl Daemon {
         let what = format!("the daemon logs {message:?}");
         let waiting = until(&what, PATIENCE, Duration::from_millis(5), async || {
             self.must_run()?;
-            Ok((!self.lines(message).is_empty()).then_some(()))
+            Ok((!self.process.lines(message).is_empty()).then_some(()))
         });
         waiting.await.with_context(|| self.last_words())
     }
 
     /// Its process.
     pub fn pid(&self) -> u32 {
-        self.pid
+        self.process.pid()
     }
 
     /// Fails if it has ended, though nobody told it to.
     pub fn must_run(&self) -> anyhow::Result<()> {
         anyhow::ensure!(
-            procfs::is_alive(self.pid),
+            procfs::is_alive(self.pid()),
             "the daemon has ended; {}",
             self.last_words()
         );
         Ok(())
     }
 
-    fn lines(&self, message: &str) -> Vec<Value> {
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_it = |line: &&Value| {
-            line["message"]
-                .as_str()
-                .is_some_and(|text| text.contains(message))
-        };
-        log.iter().filter(is_it).cloned().collect()
-    }
-
     fn last_words(&self) -> String {
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let last: Vec<String> = log
+        let log = self.process.log();
+        let last: Vec<String> = log[log.len().saturating_sub(3)..]
             .iter()
-            .rev()
-            .take(3)
-            .rev()
             .map(Value::to_string)
             .collect();
         if last.is_empty() {
@@ -218,23 +147,5 @@ impl Daemon {
         } else {
             format!("the end of its log: {}", last.join("; "))
         }
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        drop(self.guard.stdin.take());
-        let _ = self.guard.wait();
-    }
-}
-
-fn read(output: impl Read, log: &Mutex<Vec<Value>>) {
-    for line in BufReader::new(output).lines().map_while(Result::ok) {
-        // What is not JSON, such as an error at the start, is worth showing as well.
-        let line =
-            serde_json::from_str(&line).unwrap_or_else(|_| serde_json::json!({ "message": line }));
-        log.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(line);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use agent_sync_testbed::TABLES;
 use anyhow::Context as _;
 use tokio_postgres::types::{FromSqlOwned, ToSql};
 use tokio_postgres::{Client, NoTls};
@@ -10,7 +11,6 @@ use super::daemon::Daemon;
 use super::generator::{self, Prompt};
 use super::{PATIENCE, until};
 
-const TABLES: &str = include_str!("../../src/demo/tables.sql");
 const NOTIFY_TRIGGER: &str = include_str!("../sql/notify_trigger.sql");
 const CHANGE_ALL: &str = include_str!("../sql/change_all.sql");
 const DIGEST: &str = include_str!("../sql/digest.sql");

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_sync::throwaway::{Cluster, Options};
+use agent_sync_testbed::{Cluster, Options};
 use anyhow::Context as _;
 
 use super::database::{self, Database, Flavour};

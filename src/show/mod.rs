@@ -28,8 +28,6 @@ pub const GREEN: Style = AnsiColor::Green.on_default();
 pub const RED: Style = AnsiColor::Red.on_default();
 /// For what wants to be looked at.
 pub const YELLOW: Style = AnsiColor::Yellow.on_default();
-/// For what can be pasted.
-pub const BLUE: Style = AnsiColor::Blue.on_default();
 /// For titles.
 pub const CYAN: Style = AnsiColor::Cyan.on_default();
 

@@ -4,7 +4,6 @@ pub mod check;
 mod checker;
 pub mod completions;
 pub mod config;
-pub mod demo;
 pub mod doctor;
 pub mod install;
 pub mod man;

@@ -380,7 +380,7 @@ async fn i4_a_reload_serves_at_another_address_or_nowhere_and_disturbs_no_databa
         .arg("run")
         .arg("--config")
         .arg(&path);
-    let daemon = Daemon::spawn(command);
+    let daemon = Daemon::spawn(&command);
     daemon.logged("caught up").await;
     let first = address(&daemon).await;
     assert_eq!(get(first, "/livez").await.0, 200);

@@ -1,28 +1,20 @@
-//! What the tests stand on: a real PostgreSQL, databases with the platform's tables, and the real
-//! daemon as a process.
+//! What the tests stand on: the testbed (a real PostgreSQL, the real daemon as a process), and
+//! databases with the platform's tables.
 //!
 //! One cluster serves a test process; every test has a database of its own in it. Tests that stop
 //! or restart the server start a cluster of their own. Nothing here sleeps for a result:
 //! [`eventually`] waits for a condition.
 
-pub mod daemon;
 pub mod http;
 pub mod platform;
-pub mod proxy;
 pub mod verb;
 
-use std::future::Future;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
-use agent_sync::throwaway::{Cluster, Options};
+pub use agent_sync_testbed::{Cluster, Daemon, Options, PATIENCE, eventually, proxy};
 
-pub use daemon::Daemon;
 pub use platform::Platform;
 pub use verb::Said;
-
-/// How long a condition may take to come true; far more than any should need.
-pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The cluster of this test process. It is never dropped; its keeper removes it when the process
 /// ends.
@@ -76,20 +68,4 @@ pub fn standby(primary: &Cluster) -> Option<Cluster> {
     }
     eprintln!("skipped: these server programs come without pg_basebackup, which makes a standby");
     None
-}
-
-/// Waits until the condition holds, and says what was waited for when it does not.
-pub async fn eventually<F, C>(what: &str, mut condition: C)
-where
-    C: FnMut() -> F,
-    F: Future<Output = bool>,
-{
-    let start = Instant::now();
-    while !condition().await {
-        assert!(
-            start.elapsed() < PATIENCE,
-            "waited {PATIENCE:?} in vain: {what}"
-        );
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
 }

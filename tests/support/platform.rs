@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agent_sync::settings::{Database, Settings, Sources};
 use agent_sync::store::{Layout, Parts, owners};
-use agent_sync::throwaway::Cluster;
+use agent_sync_testbed::Cluster;
 use serde_json::Value;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, NoTls, Row};

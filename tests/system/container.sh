@@ -150,8 +150,8 @@ of_service() { [ "$(podman inspect --format "$2" "agent-sync-$1-1")" = "$3" ]; }
 step "docs/deploy-compose.md, word for word"
 make_postgres_image >/dev/null
 systemctl start podman.socket
-mkdir -p src/demo
-cp tables.sql src/demo/
+mkdir -p testbed
+cp tables.sql testbed/
 follow deploy-compose.md
 check "its daemon is healthy when the page ends" of_service agent-sync '{{.State.Health.Status}}' healthy
 compose_sql "INSERT INTO agent_configurations (agent_slug) VALUES ('reception')"

@@ -19,7 +19,7 @@ build_image() {
 image() {
     build_image || return
     ls -l target/image/agent-sync.tar
-    box trixie tests/system/container.sh tests/system/postgres-image.sh src/demo/tables.sql docs/deploy-quadlet.md \
+    box trixie tests/system/container.sh tests/system/postgres-image.sh testbed/tables.sql docs/deploy-quadlet.md \
         docs/deploy-systemd-container.md docs/deploy-compose.md packaging target/image/agent-sync.tar
 }
 

@@ -109,7 +109,7 @@ part() { # NAME COMMAND...
 }
 
 package() { # SUITE
-    box "$1" tests/system/package.sh src/demo/tables.sql docs/deploy-debian.md target/debian/agent-sync_*.deb
+    box "$1" tests/system/package.sh testbed/tables.sql docs/deploy-debian.md target/debian/agent-sync_*.deb
 }
 
 try_package() { # SUITE

@@ -1,4 +1,4 @@
--- The platform's two tables as they are met in production (T1, T2); the benchmarks use them as well.
+-- The platform's two tables as they are in production (T1, T2).
 
 CREATE TABLE agents (
     id              uuid PRIMARY KEY DEFAULT gen_random_uuid(),

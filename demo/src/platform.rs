@@ -5,20 +5,18 @@
 
 use std::time::{Duration, Instant};
 
+use agent_sync::mapping::{Configuration, Rules};
+use agent_sync::show::{self, Diff};
+use agent_sync_testbed::{Cluster, TABLES};
 use anyhow::Context as _;
 use tokio_postgres::{Client, NoTls, Statement};
 
-use crate::mapping::{Configuration, Rules};
-use crate::show::{self, Diff};
-use crate::throwaway::Cluster;
-
 /// The name of its database.
-pub(super) const DATABASE: &str = "platform";
-const TABLES: &str = include_str!("tables.sql");
+pub(crate) const DATABASE: &str = "platform";
 const AGENTS: &str = include_str!("agents.sql");
 
 /// How long anything may take to come true.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// For so long the observer looks without a pause, to measure well; then it leaves the processor to
 /// others.
@@ -26,24 +24,24 @@ const SHARP: Duration = Duration::from_millis(20);
 const GLANCE: Duration = Duration::from_millis(2);
 
 /// The connections.
-pub(super) struct Platform {
-    pub(super) ui: Client,
-    pub(super) operator: Client,
-    pub(super) observer: Client,
+pub(crate) struct Platform {
+    pub(crate) ui: Client,
+    pub(crate) operator: Client,
+    pub(crate) observer: Client,
 }
 
 /// A change that was saved, and what came of it.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Saved {
+pub(crate) struct Saved {
     /// How long its writer waited, commit included.
-    pub(super) took: Duration,
+    pub(crate) took: Duration,
     /// How long after that the awaited outcome was seen; nothing if it was not seen in time.
-    pub(super) visible: Option<Duration>,
+    pub(crate) visible: Option<Duration>,
 }
 
 impl Platform {
     /// Creates the database with the tables and the agents, and connects to it.
-    pub(super) async fn create(cluster: &Cluster) -> anyhow::Result<Self> {
+    pub(crate) async fn create(cluster: &Cluster) -> anyhow::Result<Self> {
         let server = connect(&cluster.url("postgres")).await?;
         server
             .batch_execute(&format!("CREATE DATABASE {DATABASE}"))
@@ -71,7 +69,7 @@ impl Platform {
     /// The time runs from when the commit is sent, so it includes the commit, and to when the
     /// observer has the answer in hand. An outcome that is there before the change would prove
     /// nothing, and is an error.
-    pub(super) async fn save(
+    pub(crate) async fn save(
         &self,
         writer: &Client,
         sql: &str,
@@ -126,7 +124,7 @@ impl Platform {
     }
 
     /// One value, as text; `nothing` for null and for no row.
-    pub(super) async fn text(&self, query: &str) -> anyhow::Result<String> {
+    pub(crate) async fn text(&self, query: &str) -> anyhow::Result<String> {
         let row = self.observer.query_opt(query, &[]).await?;
         let value = row
             .map(|row| row.try_get::<_, Option<String>>(0))
@@ -135,12 +133,12 @@ impl Platform {
     }
 
     /// One number.
-    pub(super) async fn number(&self, query: &str) -> anyhow::Result<i64> {
+    pub(crate) async fn number(&self, query: &str) -> anyhow::Result<i64> {
         Ok(self.observer.query_one(query, &[]).await?.try_get(0)?)
     }
 
     /// The configuration of an agent; none of its columns is set if there is none.
-    pub(super) async fn configuration(&self, slug: &str) -> anyhow::Result<Columns> {
+    pub(crate) async fn configuration(&self, slug: &str) -> anyhow::Result<Columns> {
         let query = "SELECT agent_name, system_prompt, agent_image, voice_id, temperature::text,
               provider_config::text,
                 voice_settings::text
@@ -156,10 +154,10 @@ impl Platform {
 }
 
 /// The columns of a configuration that agent-sync writes, as text.
-pub(super) type Columns = [Option<String>; 7];
+pub(crate) type Columns = [Option<String>; 7];
 
 /// What is different between two states of a configuration.
-pub(super) fn diff(before: &Columns, after: &Columns) -> Diff {
+pub(crate) fn diff(before: &Columns, after: &Columns) -> Diff {
     show::diff(
         Rules::embedded(),
         &configuration(before),

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use agent_sync_testbed::Cluster;
 use tokio::signal::unix::Signal;
 
-use super::platform::DATABASE;
-use super::{Screen, Story};
-use crate::throwaway::Cluster;
+use crate::platform::DATABASE;
+use crate::show::Screen;
+use crate::story::Story;
 
 /// How often the log is looked at.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -23,7 +24,7 @@ SELECT agent_name, voice_id, jsonb_pretty(provider_config)
 SELECT * FROM agent_sync.state WHERE pending OR problem IS NOT NULL;";
 
 /// Shows how to join in, and then the log, until Ctrl-C or until the daemon is gone.
-pub(super) async fn encore(
+pub(crate) async fn encore(
     story: &mut Story,
     cluster: &Cluster,
     interrupt: &mut Signal,
@@ -44,7 +45,7 @@ pub(super) async fn encore(
             }
             _ = glance.tick() => {}
         }
-        for line in daemon.news() {
+        for line in daemon.forget() {
             screen.log(&line);
         }
         anyhow::ensure!(

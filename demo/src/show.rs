@@ -7,32 +7,32 @@ use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _, stdout};
 use std::time::Duration;
 
-use anstream::AutoStream;
-use anstyle::Style;
-
-use super::daemon::Line;
-use crate::show::{
-    BLUE, BOLD, CYAN, DIM, Diff, Difference, GREEN, RED, WIDTH, YELLOW, diff_lines, shorten, wrap,
+use agent_sync::show::{
+    BOLD, CYAN, DIM, Diff, Difference, GREEN, RED, WIDTH, YELLOW, diff_lines, shorten, wrap,
 };
+use anstream::AutoStream;
+use anstyle::{AnsiColor, Style};
+
+use crate::daemon::Line;
 
 /// Where the message of a line of the log begins: after the time and the level.
 const LOG_INDENT: usize = 19;
 const TITLE: Style = CYAN.bold();
-const CODE: Style = BLUE;
+const CODE: Style = AnsiColor::Blue.on_default();
 
 /// How long a reader gets to take a step in before the next one scrolls it up. Nothing is waited
 /// for in it.
 const BREATH: Duration = Duration::from_millis(600);
 
 /// Standard output.
-pub(super) struct Screen {
+pub(crate) struct Screen {
     out: AutoStream<std::io::Stdout>,
     steps: usize,
     failures: usize,
 }
 
 impl Screen {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             out: anstream::stdout(),
             steps: 0,
@@ -41,22 +41,22 @@ impl Screen {
     }
 
     /// Whether somebody watches.
-    pub(super) fn is_terminal() -> bool {
+    pub(crate) fn is_terminal() -> bool {
         stdout().is_terminal()
     }
 
     /// How many steps did not come true.
-    pub(super) fn failures(&self) -> usize {
+    pub(crate) fn failures(&self) -> usize {
         self.failures
     }
 
     /// The heading of everything.
-    pub(super) fn heading(&mut self, text: &str) {
+    pub(crate) fn heading(&mut self, text: &str) {
         self.line(format_args!("\n{BOLD}{text}{BOLD:#}"));
     }
 
     /// The title of the next step, after a breath where somebody watches.
-    pub(super) async fn step(&mut self, title: &str) {
+    pub(crate) async fn step(&mut self, title: &str) {
         if Self::is_terminal() && self.steps > 0 {
             tokio::time::sleep(BREATH).await;
         }
@@ -74,14 +74,14 @@ impl Screen {
     }
 
     /// A sentence or two.
-    pub(super) fn say(&mut self, text: &str) {
+    pub(crate) fn say(&mut self, text: &str) {
         for text in wrap(text, WIDTH - 4) {
             self.line(format_args!("    {text}"));
         }
     }
 
     /// The SQL that somebody runs.
-    pub(super) fn sql(&mut self, who: &str, sql: &str) {
+    pub(crate) fn sql(&mut self, who: &str, sql: &str) {
         self.line(format_args!("    {DIM}{who}:{DIM:#}"));
         for text in sql.lines() {
             self.verbatim(text);
@@ -89,19 +89,19 @@ impl Screen {
     }
 
     /// A line to paste or to read as it is.
-    pub(super) fn verbatim(&mut self, code: &str) {
+    pub(crate) fn verbatim(&mut self, code: &str) {
         self.line(format_args!("      {CODE}{code}{CODE:#}"));
     }
 
     /// Something of a program's that may be long.
-    pub(super) fn code(&mut self, code: &str) {
+    pub(crate) fn code(&mut self, code: &str) {
         for text in wrap(code, WIDTH - 6) {
             self.verbatim(&text);
         }
     }
 
     /// What became of the configuration of an agent.
-    pub(super) fn diff(&mut self, slug: &str, diff: &Diff) {
+    pub(crate) fn diff(&mut self, slug: &str, diff: &Diff) {
         self.line(format_args!(
             "    {DIM}agent_configurations, {slug}:{DIM:#}"
         ));
@@ -140,7 +140,7 @@ impl Screen {
     }
 
     /// A line of the daemon's log, in the way of its pretty form.
-    pub(super) fn log(&mut self, line: &Line) {
+    pub(crate) fn log(&mut self, line: &Line) {
         let level = line.text("level");
         let colour = match level.as_str() {
             "WARN" => YELLOW,
@@ -184,7 +184,7 @@ impl Screen {
     }
 
     /// Something that was looked at and found to be so, or not.
-    pub(super) fn verdict(&mut self, claim: &str, found: Result<(), String>) {
+    pub(crate) fn verdict(&mut self, claim: &str, found: Result<(), String>) {
         let (mark, text, colour) = match found {
             Ok(()) => ("✓", claim.to_owned(), GREEN),
             Err(found) => ("✗", format!("expected: {claim}; found: {found}"), RED),
@@ -199,7 +199,7 @@ impl Screen {
     }
 
     /// One line.
-    pub(super) fn line(&mut self, line: impl Display) {
+    pub(crate) fn line(&mut self, line: impl Display) {
         let _ = writeln!(self.out, "{line}");
         let _ = self.out.flush();
     }

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use super::platform::PATIENCE;
-use super::platform::diff;
-use super::{Scene, Story, Writer, count, rate, time};
+use agent_sync::show::{count, time};
+
+use crate::platform::{PATIENCE, diff};
+use crate::story::{Scene, Story, Writer, rate};
 
 /// How many agents are imported, and changed by one statement.
 const MANY: i64 = 5_000;
@@ -28,7 +29,7 @@ const OUT_OF_STEP: &str = "SELECT string_agg(slug, ', ' ORDER BY slug) FROM demo
 const NOTHING_PENDING: &str = "SELECT NOT EXISTS (SELECT FROM agent_sync.state WHERE pending)";
 
 /// All of it, or up to the first step that does not come true: what follows builds on it.
-pub(super) async fn all(story: &mut Story) -> anyhow::Result<()> {
+pub(crate) async fn all(story: &mut Story) -> anyhow::Result<()> {
     for number in 1.. {
         match number {
             1 => first_start(story).await?,

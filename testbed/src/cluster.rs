@@ -1,5 +1,4 @@
-//! A throwaway PostgreSQL: a cluster of its own in a temporary folder, for the demo and for the
-//! tests.
+//! A throwaway PostgreSQL: a cluster of its own in a temporary folder.
 //!
 //! Authority: the keeper, a small shell that is the only one to start and stop the server. It holds
 //! one end of a pipe; when this process ends, however it ends, the other end closes, and the keeper
@@ -15,6 +14,8 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
 
 /// Makes and starts the server, says so, waits for the end of its standard input, and cleans up.
 /// Ctrl-C is not its business.
@@ -36,8 +37,7 @@ fi
 cd / && rm -rf "$1"
 "#;
 
-/// Settings that suit a cluster nobody will miss: no waiting for the disk, and room for many
-/// connections.
+/// Settings of a cluster that nobody keeps: no wait for the disk, and room for many connections.
 const SETTINGS: &str = "\
 fsync = off
 synchronous_commit = off
@@ -48,9 +48,9 @@ log_min_messages = warning
 log_error_verbosity = verbose
 ";
 
-/// What can go wrong while starting one.
+/// A cluster that cannot be started.
 #[derive(Debug, thiserror::Error)]
-pub enum ThrowawayError {
+pub enum ClusterError {
     /// There are no server binaries.
     #[error(
         "expected PostgreSQL's server programs (initdb, pg_ctl, postgres) in $PG_BINDIR, on the \
@@ -96,52 +96,21 @@ pub struct Cluster {
 
 impl Cluster {
     /// Makes a cluster and starts it.
-    pub fn start(options: Options<'_>) -> Result<Self, ThrowawayError> {
+    pub fn start(options: Options<'_>) -> Result<Self, ClusterError> {
         Self::make(options, None)
     }
 
     /// Makes a streaming standby of this cluster and starts it; `control(&["promote"])` makes a
     /// primary of it.
-    pub fn standby(&self, options: Options<'_>) -> Result<Self, ThrowawayError> {
+    pub fn standby(&self, options: Options<'_>) -> Result<Self, ClusterError> {
         Self::make(options, Some(self))
     }
 
-    fn make(options: Options<'_>, primary: Option<&Self>) -> Result<Self, ThrowawayError> {
-        let binaries = find_binaries().ok_or(ThrowawayError::NoServer)?;
+    fn make(options: Options<'_>, primary: Option<&Self>) -> Result<Self, ClusterError> {
+        let binaries = find_binaries().ok_or(ClusterError::NoServer)?;
         let user = server_user()?;
-        let folder = tempfile::Builder::new()
-            .prefix("agent-sync-")
-            .tempdir()
-            .map_err(|error| ThrowawayError::System("make a temporary folder", error))?;
-        let tcp_port = if options.tcp {
-            Some(free_port()?)
-        } else {
-            None
-        };
-        let address = match tcp_port {
-            Some(port) => format!("listen_addresses = '127.0.0.1'\nport = {port}\n"),
-            // Said all the same, for the environment may say otherwise.
-            None => "listen_addresses = ''\nport = 5432\n".to_owned(),
-        };
-        let settings = format!(
-            "{SETTINGS}unix_socket_directories = '{}'\n{address}{}\n",
-            folder.path().display(),
-            options.settings
-        );
-        std::fs::write(folder.path().join("settings"), settings)
-            .and_then(|()| {
-                let private = std::fs::Permissions::from_mode(0o700);
-                std::fs::set_permissions(folder.path(), private)
-            })
-            .and_then(|()| match user {
-                Some((uid, gid)) => chown(folder.path(), Some(uid), Some(gid)),
-                None => Ok(()),
-            })
-            .and_then(|()| {
-                let mut files = options.files.iter();
-                files.try_for_each(|(name, content)| put(&folder.path().join(name), content, user))
-            })
-            .map_err(|error| ThrowawayError::System("prepare the folder of the server", error))?;
+        let tcp_port = options.tcp.then(free_port).transpose()?;
+        let folder = prepare(options, tcp_port, user)?;
 
         let mut command = as_user(Command::new("/bin/sh"), user);
         command
@@ -158,7 +127,7 @@ impl Cluster {
             .stderr(Stdio::null());
         let mut keeper = command
             .spawn()
-            .map_err(|error| ThrowawayError::System("start a shell", error))?;
+            .map_err(|error| ClusterError::System("start a shell", error))?;
         // From here on the keeper removes the folder.
         let folder = folder.keep();
 
@@ -166,7 +135,7 @@ impl Cluster {
         if let Some(output) = keeper.stdout.take() {
             BufReader::new(output)
                 .read_line(&mut answer)
-                .map_err(|error| ThrowawayError::System("hear from the server", error))?;
+                .map_err(|error| ClusterError::System("hear from the server", error))?;
         }
         let cluster = Self {
             keeper,
@@ -178,7 +147,7 @@ impl Cluster {
         if answer.trim() == "ready" {
             Ok(cluster)
         } else {
-            Err(ThrowawayError::DidNotStart(answer))
+            Err(ClusterError::DidNotStart(answer))
         }
     }
 
@@ -217,7 +186,7 @@ impl Cluster {
         }
     }
 
-    /// The command that [`Cluster::control`] runs, for who must not wait for it in place.
+    /// The command that [`Cluster::control`] runs, for a caller that must not block.
     pub fn controlling(&self, arguments: &[&str]) -> Command {
         let mut command = as_user(Command::new(self.binaries.join("pg_ctl")), self.user);
         command
@@ -266,6 +235,40 @@ impl Drop for Cluster {
     }
 }
 
+/// Makes the folder of a server, with its settings and files.
+fn prepare(
+    options: Options<'_>,
+    tcp_port: Option<u16>,
+    user: Option<(u32, u32)>,
+) -> Result<TempDir, ClusterError> {
+    let folder = tempfile::Builder::new()
+        .prefix("agent-sync-")
+        .tempdir()
+        .map_err(|error| ClusterError::System("make a temporary folder", error))?;
+    let path = folder.path();
+    let address = match tcp_port {
+        Some(port) => format!("listen_addresses = '127.0.0.1'\nport = {port}\n"),
+        // The environment must not decide.
+        None => "listen_addresses = ''\nport = 5432\n".to_owned(),
+    };
+    let settings = format!(
+        "{SETTINGS}unix_socket_directories = '{}'\n{address}{}\n",
+        path.display(),
+        options.settings
+    );
+    let fill = || {
+        std::fs::write(path.join("settings"), settings)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))?;
+        if let Some((uid, gid)) = user {
+            chown(path, Some(uid), Some(gid))?;
+        }
+        let mut files = options.files.iter();
+        files.try_for_each(|(name, content)| put(&path.join(name), content, user))
+    };
+    fill().map_err(|error| ClusterError::System("prepare the folder of the server", error))?;
+    Ok(folder)
+}
+
 /// Writes a file that only the server can read.
 fn put(path: &Path, content: &str, user: Option<(u32, u32)>) -> std::io::Result<()> {
     std::fs::write(path, content)?;
@@ -292,8 +295,8 @@ fn as_user(mut command: Command, user: Option<(u32, u32)>) -> Command {
 
 /// The account to run the server with: none when this process is not root, and so is itself good
 /// enough.
-fn server_user() -> Result<Option<(u32, u32)>, ThrowawayError> {
-    let system = |error| ThrowawayError::System("read /etc/passwd", error);
+fn server_user() -> Result<Option<(u32, u32)>, ClusterError> {
+    let system = |error| ClusterError::System("read /etc/passwd", error);
     let status = std::fs::read_to_string("/proc/self/status").map_err(system)?;
     let effective = status
         .lines()
@@ -313,7 +316,7 @@ fn server_user() -> Result<Option<(u32, u32)>, ThrowawayError> {
     ids_of("postgres")
         .or_else(|| ids_of("nobody"))
         .map(Some)
-        .ok_or(ThrowawayError::NoUser)
+        .ok_or(ClusterError::NoUser)
 }
 
 /// The newest installed server, unless `$PG_BINDIR` or the `PATH` says which.
@@ -351,9 +354,9 @@ fn find_binaries() -> Option<PathBuf> {
     })
 }
 
-fn free_port() -> Result<u16, ThrowawayError> {
+fn free_port() -> Result<u16, ClusterError> {
     TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())
         .map(|address| address.port())
-        .map_err(|error| ThrowawayError::System("find a free port", error))
+        .map_err(|error| ClusterError::System("find a free port", error))
 }

@@ -1,5 +1,6 @@
 //! The demo, watched by nobody: it ends by itself, everything comes true, and nothing is left
 //! behind.
+#![allow(clippy::unwrap_used)]
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -9,9 +10,8 @@ fn demo(folder: &std::path::Path) -> Command {
     // The server may run as another user than the tests.
     let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o777);
     std::fs::set_permissions(folder, everybody).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync-demo"));
     command
-        .arg("demo")
         .env("TMPDIR", folder)
         .env("DATABASE_URL", "postgres://nobody@nowhere.invalid/none");
     command.stdin(Stdio::null());

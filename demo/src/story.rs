@@ -1,38 +1,35 @@
 //! The demo: a short story in which agent-sync does its job on a real PostgreSQL, told on the
 //! terminal.
 //!
-//! Nothing is staged. The server is a throwaway one, the daemon is this very program as a process
-//! of its own, every change is a plain statement of somebody who knows nothing of agent-sync, and
+//! Nothing is staged. The server is a throwaway one, the daemon is the real program as a process of
+//! its own, every change is a plain statement of somebody who knows nothing of agent-sync, and
 //! what a step claims is compared with what is in the tables. A step that does not come true is
 //! shown as such, and the demo fails.
 //!
 //! Invariant: nothing is left behind, however the demo ends. The keeper of the cluster and the
 //! guard of the daemon each hold a pipe of this process, and clean up when it closes.
 
-mod daemon;
-mod encore;
-mod platform;
-mod show;
-mod steps;
+use std::path::PathBuf;
 
+use agent_sync::show::{count, time};
+use agent_sync_testbed::cluster::{Cluster, ClusterError, Options};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_postgres::Client;
 
-use self::daemon::{Daemon, Program};
-use self::platform::{PATIENCE, Platform, Saved, diff};
-use self::show::Screen;
-use crate::show::{count, time};
-use crate::throwaway::{Cluster, Options, ThrowawayError};
+use crate::daemon::{Daemon, Program};
+use crate::platform::{self, PATIENCE, Platform, Saved, diff};
+use crate::show::Screen;
+use crate::{encore, steps};
 
 /// The throwaway server of a demo, and where the demo is shown.
-pub struct Stage {
+pub(crate) struct Stage {
     cluster: Cluster,
     screen: Screen,
 }
 
 impl Stage {
     /// Starts the server. It blocks, so it is done before there is an event loop.
-    pub fn set() -> Result<Self, ThrowawayError> {
+    pub(crate) fn set() -> Result<Self, ClusterError> {
         let mut screen = Screen::new();
         screen.heading("agent-sync demo: agents are saved, and their configurations follow");
         let cluster = Cluster::start(Options::default())?;
@@ -45,10 +42,10 @@ impl Stage {
 
     /// Plays the story. Where somebody watches, the stage is theirs afterwards, until they have had
     /// enough. Says whether everything came true.
-    pub async fn play(self) -> anyhow::Result<bool> {
+    pub(crate) async fn play(self, program: PathBuf) -> anyhow::Result<bool> {
         let Self { cluster, screen } = self;
         let platform = Platform::create(&cluster).await?;
-        let program = Program::new(cluster.folder(), &cluster.url(platform::DATABASE))?;
+        let program = Program::new(program, cluster.folder(), &cluster.url(platform::DATABASE))?;
         let mut story = Story {
             screen,
             platform,
@@ -81,16 +78,16 @@ impl Stage {
 }
 
 /// What every step works with.
-struct Story {
-    screen: Screen,
-    platform: Platform,
-    program: Program,
-    daemon: Option<Daemon>,
+pub(crate) struct Story {
+    pub(crate) screen: Screen,
+    pub(crate) platform: Platform,
+    pub(crate) program: Program,
+    pub(crate) daemon: Option<Daemon>,
 }
 
 /// Who writes.
 #[derive(Debug, Clone, Copy)]
-enum Writer {
+pub(crate) enum Writer {
     /// The web UI, whose role may save agents and nothing else.
     Ui,
     /// Anybody else: psql, a migration, another service.
@@ -98,18 +95,18 @@ enum Writer {
 }
 
 /// A change of one agent, and what is to come of it.
-struct Scene<'a> {
-    slug: &'a str,
-    writer: Writer,
-    sql: &'a str,
+pub(crate) struct Scene<'a> {
+    pub(crate) slug: &'a str,
+    pub(crate) writer: Writer,
+    pub(crate) sql: &'a str,
     /// A query that says true when it has come true.
-    outcome: &'a str,
+    pub(crate) outcome: &'a str,
 }
 
 impl Story {
     /// Plays a scene: shows the change, makes it, waits for the outcome, and shows what became of
     /// the configuration.
-    async fn play(&mut self, scene: &Scene<'_>) -> anyhow::Result<()> {
+    pub(crate) async fn play(&mut self, scene: &Scene<'_>) -> anyhow::Result<()> {
         let before = self.platform.configuration(scene.slug).await?;
         let saved = self.change(scene.writer, scene.sql, scene.outcome).await?;
         let after = self.platform.configuration(scene.slug).await?;
@@ -130,7 +127,12 @@ impl Story {
     }
 
     /// Shows a change and makes it.
-    async fn change(&mut self, writer: Writer, sql: &str, outcome: &str) -> anyhow::Result<Saved> {
+    pub(crate) async fn change(
+        &mut self,
+        writer: Writer,
+        sql: &str,
+        outcome: &str,
+    ) -> anyhow::Result<Saved> {
         let (who, client): (_, &Client) = match writer {
             Writer::Ui => ("The web UI saves", &self.platform.ui),
             Writer::Operator(who) => (who, &self.platform.operator),
@@ -140,7 +142,12 @@ impl Story {
     }
 
     /// Compares a value in the database with what it should be.
-    async fn compare(&mut self, claim: &str, query: &str, expected: &str) -> anyhow::Result<()> {
+    pub(crate) async fn compare(
+        &mut self,
+        claim: &str,
+        query: &str,
+        expected: &str,
+    ) -> anyhow::Result<()> {
         let found = self.platform.text(query).await?;
         self.screen.verdict(
             claim,
@@ -154,14 +161,14 @@ impl Story {
     }
 
     /// Starts the daemon and waits until it has caught up. Shows its own line about that.
-    async fn start_daemon(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn start_daemon(&mut self) -> anyhow::Result<()> {
         let begun = std::time::Instant::now();
-        let daemon = self.daemon.insert(Daemon::start(&self.program)?);
+        let daemon = self.daemon.insert(Daemon::start(&self.program));
         let line = daemon.logged("caught up", None, PATIENCE).await;
         let took = time(begun.elapsed());
         let Some(line) = line else {
-            for line in daemon.everything() {
-                self.screen.log(line);
+            for line in daemon.log() {
+                self.screen.log(&line);
             }
             self.screen.verdict(
                 "the daemon catches up",
@@ -178,7 +185,7 @@ impl Story {
     }
 
     /// Stops the daemon, if there is one.
-    async fn stop_daemon(&mut self) {
+    pub(crate) async fn stop_daemon(&mut self) {
         let Some(mut daemon) = self.daemon.take() else {
             return;
         };
@@ -211,7 +218,7 @@ impl Story {
     }
 
     /// Shows what the daemon logs about an agent.
-    async fn logged(&mut self, message: &str, slug: &str) {
+    pub(crate) async fn logged(&mut self, message: &str, slug: &str) {
         let Some(daemon) = &mut self.daemon else {
             return;
         };
@@ -229,7 +236,7 @@ impl Story {
     }
 
     /// Leaves the lines of the log behind that were there before the next change.
-    fn forget_log(&mut self) {
+    pub(crate) fn forget_log(&mut self) {
         if let Some(daemon) = &mut self.daemon {
             daemon.forget();
         }
@@ -237,7 +244,7 @@ impl Story {
 }
 
 /// How many in how long, and how many a second that is.
-fn rate(number: i64, took: std::time::Duration) -> String {
+pub(crate) fn rate(number: i64, took: std::time::Duration) -> String {
     #[allow(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,

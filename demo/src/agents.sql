@@ -1,4 +1,4 @@
--- The platform of the demo: ten believable agents, in the tables of tables.sql.
+-- The platform of the demo: ten believable agents, in the tables of testbed/tables.sql.
 --
 -- One agent for each TTS provider; one that was just created and has no voice yet; one whose settings are stored
 -- double-encoded, as a JSON string; one whose settings cannot be mapped; one without a configuration. The role web_ui
