@@ -1,38 +1,46 @@
--- agent-sync, schema version 1: what the capture writes and what the daemon keeps.
+-- agent-sync, schema version 1: the tables that the capture writes and the daemon keeps.
 --
--- Part of the install: proof.sql has the whole of it, and guard.sql makes the schema.
--- `agent-sync install` does the same, and `agent-sync install --print` prints it for a migration
--- tool or an SQL editor. Once released, this file is never edited: a later schema version is a
--- further numbered file. Running it again changes nothing, but for making what has been dropped
--- since.
+-- Run after guard.sql, which makes the schema, and before attach.sql, in the same transaction.
+-- Running it again changes nothing, except that it makes what has been dropped. Once released, this
+-- file is never edited: a later version of the schema is a further numbered file.
 --
--- Everything is in the schema agent_sync, closed to PUBLIC, and owned by whoever installed first:
--- each file acts as the owner of the schema (SET LOCAL ROLE) and goes back to the role that it was
--- run as. The capture functions belong to the owners of the tables: see attach.sql.
+-- Everything is in the schema agent_sync, closed to PUBLIC, and belongs to the role that installed
+-- first. Each file acts as the owner of the schema (SET LOCAL ROLE) and goes back to the role of the
+-- caller. The capture functions belong to the owners of the tables: see attach.sql.
+--
+-- The setting "history" in agent_sync.tables decides whether the outbox notes the transaction that
+-- made a change.
+--
+-- Locks. A repaired column or default of the outbox takes ACCESS EXCLUSIVE on it. A save that meets
+-- the lock continues with a WARNING and a count, and the daemon then checks every agent (C4, G1).
+-- The wait for this lock is at most 200 ms, for others at most 2 s.
 
 DO $schema$
 DECLARE
-    acting CONSTANT text := pg_catalog.current_setting('role'); -- What SET ROLE says, to go back to.
-    mended boolean := false;
+    acting   CONSTANT text := pg_catalog.current_setting('role'); -- The role of the caller.
+    history  CONSTANT boolean :=
+        pg_catalog.current_setting('agent_sync.tables')::pg_catalog.jsonb -> 'history';
+    repaired boolean := false; -- Whether saves may have been missed until now.
+    part     record;
 BEGIN
-    -- No lock that could hold up traffic is waited for longer than this.
     PERFORM pg_catalog.set_config('lock_timeout', '2s', true);
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+    PERFORM pg_catalog.set_config('quote_all_identifiers', 'off', true);
 
-    IF pg_catalog.current_setting('server_version_num')::integer < 140000 THEN
+    IF current_setting('server_version_num')::integer < 140000 THEN
         RAISE EXCEPTION 'agent-sync needs PostgreSQL 14 or later, and this server is %',
-            pg_catalog.current_setting('server_version')
+            current_setting('server_version')
             USING HINT = 'Upgrade the server.';
     END IF;
 
-    -- Two installs at once would trip over each other; the second waits, at most lock_timeout.
-    PERFORM pg_catalog.pg_advisory_xact_lock(1634169721, 3);
+    -- One install at a time: the second waits, at most lock_timeout.
+    PERFORM pg_advisory_xact_lock(1634169721, 3);
 
     PERFORM set_config('role', pg_get_userbyid(n.nspowner), true)
-        FROM pg_namespace n WHERE n.nspname = 'agent_sync'
-          AND pg_get_userbyid(n.nspowner) <> current_user;
+        FROM pg_namespace n
+        WHERE n.nspname = 'agent_sync' AND pg_get_userbyid(n.nspowner) <> current_user;
 
-    IF pg_catalog.to_regclass('agent_sync.install') IS NULL THEN
+    IF to_regclass('agent_sync.install') IS NULL THEN
         CREATE TABLE agent_sync.install (
             only_row         boolean     NOT NULL DEFAULT true,
             version          integer     NOT NULL,
@@ -41,6 +49,10 @@ BEGIN
             uncaptured_seen  bigint      NOT NULL DEFAULT -1,
             seal             text        NOT NULL DEFAULT '',
             installed_at     timestamptz NOT NULL DEFAULT now(),
+            last_sync        timestamptz,
+            last_tried       text,
+            tries            integer     NOT NULL DEFAULT 0,
+            mapping          text        NOT NULL DEFAULT '',
             CONSTRAINT install_pkey PRIMARY KEY (only_row),
             CONSTRAINT install_has_one_row CHECK (only_row)
         );
@@ -48,25 +60,56 @@ BEGIN
         COMMENT ON COLUMN agent_sync.install.only_row IS 'Always true: there is one row.';
         COMMENT ON COLUMN agent_sync.install.version IS 'The version of this schema.';
         COMMENT ON COLUMN agent_sync.install.tables IS
-          'The tables and columns that the triggers were made for.';
+            'The tables and columns that the triggers were made for.';
         COMMENT ON COLUMN agent_sync.install.fingerprint IS
-            'The MD5 of the definitions that attach.sql made; while it is unchanged, install has nothing to do.';
+            'Four words: the MD5 sum of the statements of attach.sql and their result; that of the '
+            'bodies of the capture functions; the major version of the server; and the MD5 sum of '
+            'the triggers as that version describes them.';
         COMMENT ON COLUMN agent_sync.install.uncaptured_seen IS
-            'The value of agent_sync.uncaptured up to which the daemon has brought every agent in sync; -1: never yet.';
+            'The value of agent_sync.uncaptured up to which the daemon has brought every agent in '
+            'sync; -1: never yet.';
         COMMENT ON COLUMN agent_sync.install.seal IS
-            'The triggers and functions as the daemon knows them; when it finds others, changes may have been missed.';
+            'A sum of the triggers and functions as the daemon last saw them; when it finds '
+            'another, changes may have been missed.';
         COMMENT ON COLUMN agent_sync.install.installed_at IS 'When the schema was created.';
         INSERT INTO agent_sync.install (version) VALUES (1);
     END IF;
+    FOR part IN
+        SELECT c.name, c.definition
+        FROM (VALUES ('last_sync', 'timestamptz'), ('last_tried', 'text'),
+                     ('tries', 'integer NOT NULL DEFAULT 0'),
+                     ('mapping', 'text NOT NULL DEFAULT ''''')) AS c (name, definition)
+        WHERE NOT EXISTS (SELECT FROM pg_attribute a
+                          WHERE a.attrelid = 'agent_sync.install'::regclass AND a.attname = c.name
+                            AND NOT a.attisdropped)
+    LOOP
+        EXECUTE format('ALTER TABLE agent_sync.install ADD COLUMN %I %s', part.name,
+                       part.definition);
+    END LOOP;
+    FOR part IN
+        SELECT c.name, c.comment
+        FROM (VALUES
+            ('last_sync', 'When the daemon last wrote a configuration, as of its last sweep or its end.'),
+            ('last_tried', 'The slug of the batch that the last connections ended in, noted before '
+                           'the batch is tried; null when the last batch was committed.'),
+            ('tries', 'How often the batch of last_tried has been tried.'),
+            ('mapping', 'The MD5 sum of the rules and columns of the mapping under which every '
+                        'configuration was last in sync.')) AS c (name, comment)
+        JOIN pg_attribute a ON a.attrelid = 'agent_sync.install'::regclass AND a.attname = c.name
+        WHERE col_description(a.attrelid, a.attnum) IS DISTINCT FROM c.comment
+    LOOP
+        EXECUTE format('COMMENT ON COLUMN agent_sync.install.%I IS %L', part.name, part.comment);
+    END LOOP;
 
-    IF pg_catalog.to_regclass('agent_sync.outbox') IS NULL THEN
-        -- The outbox has no index on purpose: an append costs its writer one heap insert, and the
-        -- daemon reads it from front to back. It is vacuumed early and often, because every row in
-        -- it is soon dead, and never truncated by vacuum, because that takes a lock which a save
-        -- would meet.
+    IF to_regclass('agent_sync.outbox') IS NULL THEN
+        -- No index: an append costs its writer one heap insert, and the daemon reads the table from
+        -- front to back. Every row is soon dead, so vacuum runs early and often. It never truncates,
+        -- because that takes a lock which a save would meet.
         CREATE TABLE agent_sync.outbox (
             slug  text        NOT NULL,
-            at    timestamptz NOT NULL DEFAULT clock_timestamp()
+            at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+            application_name  text,
+            role              text
         ) WITH (
             autovacuum_vacuum_scale_factor = 0,
             autovacuum_vacuum_threshold = 2000,
@@ -79,13 +122,43 @@ BEGIN
         ALTER TABLE agent_sync.outbox REPLICA IDENTITY FULL;
         COMMENT ON TABLE agent_sync.outbox IS
             'Slugs whose agent or configuration changed and which the daemon has not brought in sync yet.';
-        COMMENT ON COLUMN agent_sync.outbox.slug IS 'The slug; it may stand here more than once.';
+        COMMENT ON COLUMN agent_sync.outbox.slug IS 'The slug; it can have several rows.';
         COMMENT ON COLUMN agent_sync.outbox.at IS
-          'When the change was noted, by the clock of the server.';
-        mended := true;
+            'When the change was noted, by the clock of the server.';
+        repaired := true;
     END IF;
+    FOR part IN
+        SELECT c.name, c.value, c.comment, a.attnum IS NULL AS missing,
+               coalesce(a.atthasdef, false) AS has_default
+        FROM (VALUES
+            ('application_name', 'current_setting(''application_name'')',
+             'The application_name of the transaction that made the change; null where no history is kept.'),
+            ('role', 'coalesce(nullif(current_setting(''role''), ''none''), session_user::text)',
+             'The role of that transaction: that of SET ROLE, else that of the login.'))
+            AS c (name, value, comment)
+        LEFT JOIN pg_attribute a ON a.attrelid = 'agent_sync.outbox'::regclass
+            AND a.attname = c.name AND NOT a.attisdropped
+    LOOP
+        PERFORM set_config('lock_timeout', '200ms', true);
+        IF part.missing THEN
+            EXECUTE format('ALTER TABLE agent_sync.outbox ADD COLUMN %I text', part.name);
+        END IF;
+        IF (SELECT col_description(a.attrelid, a.attnum) IS DISTINCT FROM part.comment
+            FROM pg_attribute a
+            WHERE a.attrelid = 'agent_sync.outbox'::regclass AND a.attname = part.name)
+        THEN
+            EXECUTE format('COMMENT ON COLUMN agent_sync.outbox.%I IS %L', part.name, part.comment);
+        END IF;
+        IF history AND NOT part.has_default THEN
+            EXECUTE format('ALTER TABLE agent_sync.outbox ALTER COLUMN %I SET DEFAULT %s',
+                           part.name, part.value);
+        ELSIF part.has_default AND NOT history THEN
+            EXECUTE format('ALTER TABLE agent_sync.outbox ALTER COLUMN %I DROP DEFAULT', part.name);
+        END IF;
+        PERFORM set_config('lock_timeout', '2s', true);
+    END LOOP;
 
-    IF pg_catalog.to_regclass('agent_sync.problem') IS NULL THEN
+    IF to_regclass('agent_sync.problem') IS NULL THEN
         CREATE TABLE agent_sync.problem (
             slug          text        NOT NULL,
             kind          text        NOT NULL,
@@ -95,40 +168,107 @@ BEGIN
             last_seen     timestamptz NOT NULL DEFAULT now(),
             attempts      integer     NOT NULL DEFAULT 1,
             next_attempt  timestamptz,
-            CONSTRAINT problem_pkey PRIMARY KEY (slug),
-            CONSTRAINT problem_kind_is_known CHECK (kind IN ('missing_configuration', 'rejected',
-              'failed'))
+            CONSTRAINT problem_slug_is_unique EXCLUDE USING hash (slug WITH =),
+            CONSTRAINT problem_kind_is_known
+                CHECK (kind IN ('missing_configuration', 'rejected', 'failed', 'ambiguous'))
         );
         COMMENT ON TABLE agent_sync.problem IS
-            'Agents that could not be brought in sync, and why. A row goes away when its cause is gone.';
+            'Agents that could not be brought in sync, and why. The daemon deletes a row when its cause is gone.';
         COMMENT ON COLUMN agent_sync.problem.slug IS 'The slug of the agent.';
         COMMENT ON COLUMN agent_sync.problem.kind IS
-            'missing_configuration: no configuration row has this slug; rejected: the agent''s settings cannot be mapped; '
-            'failed: PostgreSQL refused the write.';
+            'missing_configuration: no configuration row has this slug; rejected: the settings of '
+            'the agent cannot be mapped; failed: PostgreSQL refused the write; ambiguous: more than '
+            'one agent has this slug, so nothing is written for it.';
         COMMENT ON COLUMN agent_sync.problem.detail IS 'The reason, without prompts and keys.';
         COMMENT ON COLUMN agent_sync.problem.sqlstate IS 'The SQLSTATE of a failed write.';
         COMMENT ON COLUMN agent_sync.problem.since IS
-          'When this kind of problem began for this slug.';
+            'When this kind of problem began for this slug.';
         COMMENT ON COLUMN agent_sync.problem.last_seen IS 'When it was last met.';
         COMMENT ON COLUMN agent_sync.problem.attempts IS 'How often it has been met.';
         COMMENT ON COLUMN agent_sync.problem.next_attempt IS
-            'When the daemon tries again by itself; null: when the agent or its configuration changes.';
-        mended := true;
+            'When the daemon tries again; null: when the agent or its configuration changes.';
+        repaired := true;
+    END IF;
+    -- A btree holds no value over 2,704 bytes, so an agent with a long slug would fail its batch. A
+    -- hash index holds the hash alone, and the constraint compares the rows with the same hash.
+    IF NOT EXISTS (SELECT FROM pg_constraint c
+                   WHERE c.conrelid = 'agent_sync.problem'::regclass
+                     AND c.conname = 'problem_slug_is_unique')
+    THEN
+        ALTER TABLE agent_sync.problem
+            ADD CONSTRAINT problem_slug_is_unique EXCLUDE USING hash (slug WITH =);
+    END IF;
+    IF NOT EXISTS (SELECT FROM pg_constraint c
+                   WHERE c.conrelid = 'agent_sync.problem'::regclass
+                     AND c.conname = 'problem_kind_is_known'
+                     AND pg_get_constraintdef(c.oid) LIKE '%ambiguous%')
+    THEN
+        ALTER TABLE agent_sync.problem DROP CONSTRAINT IF EXISTS problem_kind_is_known;
+        ALTER TABLE agent_sync.problem ADD CONSTRAINT problem_kind_is_known
+            CHECK (kind IN ('missing_configuration', 'rejected', 'failed', 'ambiguous'));
+    END IF;
+    -- Without a key, a publication FOR ALL TABLES would keep the daemon from updating and deleting.
+    IF EXISTS (SELECT FROM pg_class c
+               WHERE c.oid = 'agent_sync.problem'::regclass AND c.relreplident <> 'f')
+    THEN
+        ALTER TABLE agent_sync.problem REPLICA IDENTITY FULL;
     END IF;
 
-    IF pg_catalog.to_regclass('agent_sync.role') IS NULL THEN
+    IF to_regclass('agent_sync.history') IS NULL THEN
+        -- The key has the order of the writes, so reading the latest rows and deleting the oldest
+        -- both follow it, and an append costs little. There is no other index.
+        CREATE TABLE agent_sync.history (
+            id                bigint      GENERATED ALWAYS AS IDENTITY,
+            at                timestamptz NOT NULL DEFAULT now(),
+            slug              text        NOT NULL,
+            configuration     text,
+            columns           text[]      NOT NULL,
+            before            text,
+            after             text,
+            application_name  text,
+            role              text,
+            CONSTRAINT history_pkey PRIMARY KEY (id)
+        );
+        COMMENT ON TABLE agent_sync.history IS
+            'The latest writes of the daemon, without prompts; bounded by history.keep and history.max_rows.';
+        COMMENT ON SEQUENCE agent_sync.history_id_seq IS 'Counts the writes.';
+        COMMENT ON COLUMN agent_sync.history.id IS 'In the order of the writes.';
+        COMMENT ON COLUMN agent_sync.history.at IS
+            'When the transaction of the write began, by the clock of the server.';
+        COMMENT ON COLUMN agent_sync.history.slug IS 'The slug of the agent.';
+        COMMENT ON COLUMN agent_sync.history.configuration IS
+            'The primary key of the configuration; null where there is none, or the daemon may not read it.';
+        COMMENT ON COLUMN agent_sync.history.columns IS
+            'The written columns; the clocks are always written.';
+        COMMENT ON COLUMN agent_sync.history.before IS
+            'provider_config before the write; null where it was not written.';
+        COMMENT ON COLUMN agent_sync.history.after IS
+            'provider_config after the write; null where it was not written.';
+        COMMENT ON COLUMN agent_sync.history.application_name IS
+            'The application_name of the transaction that caused the write; agent-sync/... for a '
+            'retry of the daemon, a check of every agent, and a slug asked for by NOTIFY.';
+        COMMENT ON COLUMN agent_sync.history.role IS
+            'The role of that transaction: that of SET ROLE, else that of the login.';
+    END IF;
+    -- A sequence that was set back, or restored without its value, would give numbers that the
+    -- history already has.
+    IF coalesce(pg_sequence_last_value('agent_sync.history_id_seq'), 0)
+        < (SELECT coalesce(max(h.id), 0) FROM agent_sync.history h)
+    THEN
+        PERFORM setval('agent_sync.history_id_seq', (SELECT max(h.id) FROM agent_sync.history h));
+    END IF;
+
+    IF to_regclass('agent_sync.role') IS NULL THEN
         CREATE TABLE agent_sync.role (
             name  text  NOT NULL,
             CONSTRAINT role_pkey PRIMARY KEY (name)
         );
-        COMMENT ON TABLE agent_sync.role IS
-          'The roles that daemons connect with, as grant.sql was told.';
+        COMMENT ON TABLE agent_sync.role IS 'The roles of daemons, as named to grant.sql.';
         COMMENT ON COLUMN agent_sync.role.name IS 'The name of the role.';
     END IF;
 
-    IF pg_catalog.to_regclass('agent_sync.granted') IS NULL THEN
-        -- Data, and no text of SQL: who reads it builds the statement, and nothing that stands here
-        -- is ever run.
+    IF to_regclass('agent_sync.granted') IS NULL THEN
+        -- Data and not SQL: each reader builds its statement, and no text of this table is run.
         CREATE TABLE agent_sync.granted (
             role       text  NOT NULL,
             privilege  text  NOT NULL,
@@ -142,32 +282,39 @@ BEGIN
             CONSTRAINT granted_kind_is_known CHECK (kind IN ('database', 'schema', 'relation'))
         );
         COMMENT ON TABLE agent_sync.granted IS
-            'What grant.sql has granted to the roles of agent_sync.role, and uninstall revokes; not what they had before.';
+            'The privileges that grant.sql has granted to the roles of agent_sync.role, and uninstall revokes.';
         COMMENT ON COLUMN agent_sync.granted.role IS 'The role.';
         COMMENT ON COLUMN agent_sync.granted.privilege IS 'The privilege, such as SELECT.';
         COMMENT ON COLUMN agent_sync.granted.kind IS
-            'What it is a privilege on: this database, a schema, or a relation (a table, view or sequence).';
+            'The kind of object: this database, a schema, or a relation (a table, view or sequence).';
         COMMENT ON COLUMN agent_sync.granted.schema IS
-          'The schema, or that of the relation; empty for the database.';
+            'The schema, or that of the relation; empty for the database.';
         COMMENT ON COLUMN agent_sync.granted.object IS 'The relation; empty for another kind.';
         COMMENT ON COLUMN agent_sync.granted."column" IS
-          'The column of the relation; empty for all of it, and for another kind.';
+            'The column of the relation; empty for the whole relation and for another kind.';
     END IF;
 
-    IF pg_catalog.to_regclass('agent_sync.uncaptured') IS NULL THEN
+    IF to_regclass('agent_sync.uncaptured') IS NULL THEN
         CREATE SEQUENCE agent_sync.uncaptured AS bigint MINVALUE 0 START 0;
+        PERFORM nextval('agent_sync.uncaptured');
+        repaired := true;
+    END IF;
+    IF strpos(coalesce(obj_description('agent_sync.uncaptured'::regclass, 'pg_class'), ''),
+              'log_cnt') = 0
+    THEN
         COMMENT ON SEQUENCE agent_sync.uncaptured IS
-            'Counts saves whose change could not be noted in the outbox. A sequence, because it outlives a rollback and '
-            'needs no more than USAGE; when it has moved, the daemon brings every agent in sync.';
-        PERFORM pg_catalog.nextval('agent_sync.uncaptured');
-        mended := true;
+            'Counts saves whose change could not be noted in the outbox. A sequence, because it '
+            'outlives a rollback and needs no more than USAGE; when it has moved, the daemon brings '
+            'every agent in sync. A crash of the server moves it as well, by what PostgreSQL had '
+            'reserved (up to 32): then log_cnt is 0.';
     END IF;
 
-    -- What was saved while a part was missing could not be noted, so the daemon starts with every
+    -- -1: what was saved while a part was missing could not be noted, so the daemon checks every
     -- agent.
-    IF mended THEN
+    IF repaired THEN
         UPDATE agent_sync.install SET uncaptured_seen = -1 WHERE uncaptured_seen <> -1;
     END IF;
+    UPDATE agent_sync.install SET version = 1 WHERE version < 1;
     PERFORM set_config('role', acting, true);
 END
 $schema$;

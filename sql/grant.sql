@@ -3,7 +3,7 @@
 -- Run after attach.sql, in the same transaction; see 0001_schema.sql. It can be run again at any
 -- time: it works out what is granted already, and where nothing is missing it executes no GRANT.
 --
--- Set agent_sync.role first, to the name of the role; agent_sync.tables is that of attach.sql:
+-- Set agent_sync.role first, to the name of the role:
 --
 --     SELECT set_config('agent_sync.role', 'agent_sync_daemon', true);
 --
@@ -26,10 +26,10 @@
 DO $grant$
 DECLARE
     made_by_us CONSTANT text := 'agent-sync: the role of the daemon; made by "agent-sync install --role".';
-    given    jsonb;
+    given    CONSTANT jsonb := pg_catalog.current_setting('agent_sync.tables');
     chosen   text := NULLIF(pg_catalog.current_setting('agent_sync.role', true), '');
-    agents   regclass;
-    configs  regclass;
+    agents   CONSTANT regclass := pg_catalog.current_setting('agent_sync.agents');
+    configs  CONSTANT regclass := pg_catalog.current_setting('agent_sync.configurations');
     read_agents    text[];
     read_configs   text[];
     write_configs  text[];
@@ -81,29 +81,16 @@ BEGIN
             SELECT chosen WHERE NOT EXISTS (SELECT FROM agent_sync.role r WHERE r.name = chosen);
     END IF;
 
-    SELECT COALESCE(NULLIF(current_setting('agent_sync.tables', true), ''), i.tables::text)::jsonb
-        INTO given FROM agent_sync.install i;
     PERFORM set_config('role', acting, true);
-    agents := to_regclass(format('%I.%I', COALESCE(given #>> '{agents,schema}', 'public'),
-                                          COALESCE(given #>> '{agents,table}', 'agents')));
-    configs := to_regclass(format('%I.%I', COALESCE(given #>> '{configurations,schema}', 'public'),
-                                           COALESCE(given #>> '{configurations,table}',
-                                             'agent_configurations')));
-    SELECT array_agg(COALESCE(given #>> ARRAY['agents', 'columns', name], name)) INTO read_agents
-        FROM unnest(ARRAY['slug', 'name', 'system_prompt', 'agent_image', 'voice_settings']) AS
-          name;
-    SELECT array_agg(COALESCE(given #>> ARRAY['configurations', 'columns', name], name)) INTO
-      write_configs
-        FROM unnest(ARRAY['agent_name', 'system_prompt', 'agent_image', 'voice_id', 'temperature',
-          'provider_config',
-                          'voice_settings']) AS name;
+    read_agents := ARRAY(SELECT c.value FROM jsonb_each_text(given #> '{agents,columns}') c);
+    write_configs := ARRAY(SELECT c.value FROM jsonb_each_text(given #> '{configurations,columns}') c
+                           WHERE c.key NOT IN ('agent_slug', 'updated_at', 'last_updated'));
     -- What PostgreSQL computes itself is not written, and so not compared.
     write_configs := ARRAY(
         SELECT w.name FROM unnest(write_configs) AS w (name)
         WHERE NOT EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = configs
           AND a.attname = w.name AND a.attgenerated <> ''));
-    read_configs := write_configs || COALESCE(given #>> '{configurations,columns,agent_slug}',
-      'agent_slug')
+    read_configs := write_configs || (given #>> '{configurations,columns,agent_slug}')
         || ARRAY['ctid', 'tableoid', 'xmin'];
     -- The primary key, for the history.
     SELECT read_configs || COALESCE(array_agg(a.attname::text), '{}') INTO read_configs
@@ -114,9 +101,8 @@ BEGIN
         FROM pg_attribute a
         WHERE a.attrelid = configs AND NOT a.attisdropped AND a.attgenerated = ''
           AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype)
-          AND a.attname IN (COALESCE(given #>> '{configurations,columns,updated_at}', 'updated_at'),
-                            COALESCE(given #>> '{configurations,columns,last_updated}',
-                              'last_updated'));
+          AND a.attname IN (given #>> '{configurations,columns,updated_at}',
+                            given #>> '{configurations,columns,last_updated}');
 
     -- What the owner of the schema may grant, it grants. For the role that was named here and now,
     -- whoever runs this stands in where that one may not; for roles that are only noted, nobody

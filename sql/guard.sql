@@ -13,9 +13,9 @@ DO $guard$
 DECLARE
     acting    CONSTANT text := pg_catalog.current_setting('role'); -- What SET ROLE says, to go back to.
     program   integer := nullif(pg_catalog.current_setting('agent_sync.version', true), '');
-    given     jsonb := coalesce(nullif(pg_catalog.current_setting('agent_sync.tables', true), ''),
-      '{}')::jsonb;
-    asked     text[];
+    given     CONSTANT jsonb := pg_catalog.current_setting('agent_sync.tables');
+    asked     CONSTANT text[] := ARRAY[pg_catalog.current_setting('agent_sync.agents'),
+                                       pg_catalog.current_setting('agent_sync.configurations')];
     served    text[];
     installed record;
     standing  record;
@@ -39,12 +39,6 @@ BEGIN
             'agent-sync: keeps the agent configurations in step with the agents. Remove it with "agent-sync uninstall".';
     END IF;
 
-    asked := ARRAY[
-        format('%I.%I', coalesce(given #>> '{agents,schema}', 'public'), coalesce(given #>>
-          '{agents,table}', 'agents')),
-        format('%I.%I', coalesce(given #>> '{configurations,schema}', 'public'),
-                        coalesce(given #>> '{configurations,table}', 'agent_configurations'))];
-
     -- CREATE OR REPLACE TRIGGER would take the place of somebody's trigger, and the uninstall would
     -- drop it.
     FOR standing IN
@@ -54,7 +48,7 @@ BEGIN
         WHERE t.tgname IN ('agent_sync_insert', 'agent_sync_update')
           AND (t.tgrelid = to_regclass(asked[1])
                OR t.tgrelid = to_regclass(asked[2])
-                 AND coalesce((given ->> 'capture_configurations')::boolean, true))
+                 AND (given -> 'capture_configurations')::boolean)
           AND NOT (n.nspname = 'agent_sync' AND f.proname IN ('capture_agent',
             'capture_configuration'))
         ORDER BY 2, 1

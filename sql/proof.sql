@@ -1,9 +1,10 @@
--- agent-sync: proves that what stands under the names of an install was made by one. Run first, in
--- the same transaction, by the install and before uninstall.sql, which refuses to run without it.
--- The whole install by hand is
+-- agent-sync: checks that an install made the objects that have the names of an install. Run after
+-- names.sql, in the same transaction, by the install and before uninstall.sql, which refuses to run
+-- without it. The whole install by hand is
 --
---     psql -1 -v ON_ERROR_STOP=1 -f sql/proof.sql -f sql/guard.sql -f sql/mend.sql -f sql/0001_schema.sql -f sql/0002_history.sql \
---         -f sql/0003_whole.sql -f sql/mend.sql -f sql/attach.sql -f sql/grant.sql "$DATABASE_URL"
+--     cd sql && psql -1 -v ON_ERROR_STOP=1 -f names.sql -f proof.sql -f guard.sql -f mend.sql \
+--         -f 0001_schema.sql -f mend.sql -f capture.sql -f tables.sql -f attach.sql -f grant.sql \
+--         "$DATABASE_URL"
 --
 -- Proof is the comment that the install gives to each object. Where comments were stripped, as by
 -- pg_dump --no-comments, it is the exact structure: the kind, the columns and their types. What has
@@ -33,15 +34,12 @@
 -- schema and what is in it that its owner has lost. The files that follow act as the owner of the
 -- schema.
 
--- Before any name of a type or a function is looked up, here and in the files that follow.
-SET LOCAL search_path = pg_catalog, pg_temp;
-
 DO $proof$
 DECLARE
     acting  CONSTANT text := pg_catalog.current_setting('role'); -- What SET ROLE says, to go back to.
     home    oid;
     owner   name; -- Of the schema.
-    given   jsonb;
+    given   CONSTANT jsonb := pg_catalog.current_setting('agent_sync.tables');
     rooted  boolean; -- Whether a superuser runs this.
     asked   text[]; -- The two tables: schema, name, schema, name.
     named   oid[]; -- Who runs this, and the owners of the tables.
@@ -60,11 +58,8 @@ BEGIN
     SELECT n.oid, pg_get_userbyid(n.nspowner) INTO home, owner FROM pg_namespace n
       WHERE n.nspname = 'agent_sync';
     SELECT r.rolsuper INTO rooted FROM pg_roles r WHERE r.rolname = current_user;
-    given := coalesce(nullif(current_setting('agent_sync.tables', true), ''), '{}');
-    asked := ARRAY[coalesce(given #>> '{agents,schema}', 'public'), coalesce(given #>>
-      '{agents,table}', 'agents'),
-                   coalesce(given #>> '{configurations,schema}', 'public'),
-                   coalesce(given #>> '{configurations,table}', 'agent_configurations')];
+    asked := ARRAY[given #>> '{agents,schema}', given #>> '{agents,table}',
+                   given #>> '{configurations,schema}', given #>> '{configurations,table}'];
     named := ARRAY(
         SELECT r.oid FROM pg_roles r WHERE r.rolname IN (current_user, session_user)
         UNION

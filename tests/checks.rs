@@ -4,7 +4,7 @@
 use agent_sync_testbed::{Cluster, Options};
 
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES, connect};
-use crate::support::{Daemon, Platform, eventually};
+use crate::support::{Daemon, Platform, Said, eventually};
 
 /// Why the daemon cannot work, and what it says to do.
 async fn found(daemon: &Daemon) -> (String, String) {
@@ -209,12 +209,38 @@ async fn g3_prepared_transactions_and_notifications_are_warned_of_once() {
     daemon.logged("database available again").await;
     assert_eq!(daemon.lines("max_prepared_transactions").len(), 1);
 
-    let mut command = platform.command(&["run"]);
-    command.env("AGENT_SYNC__CAPTURE__NOTIFY", "false");
+    let polling = |arguments: &[&str]| {
+        let mut command = platform.command(arguments);
+        command.env("AGENT_SYNC__CAPTURE__NOTIFY", "false");
+        command
+    };
     assert!(daemon.terminate().await.success());
-    let daemon = Daemon::start(command);
+    let daemon = Daemon::start(polling(&["run"]));
+    let line = daemon
+        .logged("capture.notify is false, and the install")
+        .await;
+    assert!(
+        line["remedy"]
+            .as_str()
+            .unwrap()
+            .contains("agent-sync install"),
+        "{line}"
+    );
     daemon.logged("caught up").await;
     assert!(daemon.lines("max_prepared_transactions").is_empty());
+    let said = Said::of(polling(&["install"])).await;
+    assert!(said.out.contains("default: installed"), "{said:?}");
+    // A session that holds the idle lock cannot make such a save notify, which would fail it.
+    let stranger = platform.connect().await;
+    stranger
+        .batch_execute("SELECT pg_advisory_lock(1634169721, 2)")
+        .await
+        .unwrap();
+    platform
+        .run("BEGIN; INSERT INTO agents (slug) VALUES ('noted'); PREPARE TRANSACTION 'n'")
+        .await;
+    platform.run("COMMIT PREPARED 'n'").await;
+    drop(stranger);
     // With a daemon that polls, a save in a prepared transaction goes through, even if it cannot be
     // noted.
     platform

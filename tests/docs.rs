@@ -131,9 +131,9 @@ fn sayable() -> BTreeSet<String> {
     let reasons = read("src/mapping/reasons.rs");
     let (_, warning) = reasons.split_once("impl fmt::Display for Warning").unwrap();
     said.extend(literals(warning.split_once("\n}\n").unwrap().0));
-    let attach = read("sql/attach.sql");
-    let (_, warning) = attach.split_once("RAISE WARNING '").unwrap();
-    said.insert(warning.split_once('\'').unwrap().0.replace("%%", "…"));
+    let capture = read("sql/capture.sql");
+    let (_, warning) = capture.split_once("RAISE WARNING '").unwrap();
+    said.insert(warning.split_once('\'').unwrap().0.replace('%', "…"));
     said
 }
 

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
 use crate::support::{Daemon, Platform, Said, eventually};
+use crate::upgrading::with_an_older_schema;
 
 /// Rows of the history, as text.
 async fn rows(platform: &Platform, select: &str) -> Vec<String> {
@@ -340,24 +341,11 @@ async fn a_sweep_notes_when_was_last_written() {
         .await;
 }
 
-/// GIVEN an install of version 1 with a daemon that finds it too old, WHEN the new version is
+/// GIVEN an older schema with a daemon that finds it too old, WHEN the new version is
 /// installed, THEN nothing is lost, and the daemon goes on by itself.
 #[tokio::test]
-async fn i6_an_install_of_version_1_is_upgraded_under_a_running_daemon() {
-    let platform = Platform::new().await;
-    let version_1 = concat!(
-        include_str!("../sql/proof.sql"),
-        include_str!("../sql/guard.sql"),
-        include_str!("../sql/0001_schema.sql"),
-        include_str!("../sql/attach.sql"),
-    );
-    platform.run(&format!("BEGIN; {version_1}; COMMIT")).await;
-    assert_eq!(
-        platform
-            .value::<i32>("SELECT version FROM agent_sync.install")
-            .await,
-        1
-    );
+async fn i6_an_older_schema_is_upgraded_under_a_running_daemon() {
+    let platform = with_an_older_schema().await;
     platform.configure("a").await;
     platform.save("a", EXAMPLE).await;
     let mut command = keeping(&platform, &["run"]);
@@ -368,7 +356,7 @@ async fn i6_an_install_of_version_1_is_upgraded_under_a_running_daemon() {
         line["cause"]
             .as_str()
             .unwrap()
-            .contains("the installed schema has version 1"),
+            .contains("the installed schema has version 0"),
         "{line}"
     );
     assert!(

@@ -259,13 +259,14 @@ async fn i6_the_files_can_be_run_by_psql() {
     };
     // As the header of proof.sql has it.
     let install = [
+        "names.sql",
         "proof.sql",
         "guard.sql",
         "mend.sql",
         "0001_schema.sql",
-        "0002_history.sql",
-        "0003_whole.sql",
         "mend.sql",
+        "capture.sql",
+        "tables.sql",
         "attach.sql",
         "grant.sql",
     ];
@@ -273,8 +274,8 @@ async fn i6_the_files_can_be_run_by_psql() {
     psql(&install);
     platform.save("a", "{}").await;
     assert_eq!(platform.outbox().await, ["a"]);
-    psql(&["proof.sql", "uninstall.sql"]);
-    psql(&["proof.sql", "uninstall.sql"]);
+    psql(&["names.sql", "proof.sql", "uninstall.sql"]);
+    psql(&["names.sql", "proof.sql", "uninstall.sql"]);
     assert!(
         platform
             .value::<bool>("SELECT to_regnamespace('agent_sync') IS NULL")

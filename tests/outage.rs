@@ -666,6 +666,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         &take,
         queries::INSTALL,
         queries::VERSION,
+        queries::INSTALLED_NOTIFY,
         queries::OWN_ROWS_HIDDEN,
         queries::NOTIFICATION_QUEUE,
         queries::LENDS_RIGHTS,

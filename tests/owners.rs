@@ -211,6 +211,41 @@ async fn s4_what_a_function_leaves_of_a_lost_save_belongs_to_the_owner_of_the_ta
     );
 }
 
+/// GIVEN a former owner who has a trigger and a grant of the capture function, WHEN the install gives
+/// the function to a new owner, THEN it refuses while the trigger exists, and the grant is gone.
+#[tokio::test]
+async fn s4_a_former_owner_keeps_no_way_to_the_rights_of_the_new_one() {
+    let (platform, [agents, configs]) = owned().await;
+    platform.install();
+    run_as(
+        &platform,
+        &agents,
+        &format!(
+            "CREATE TABLE public.trap (slug text, name text, system_prompt text,
+               agent_image text, voice_settings jsonb);
+             CREATE TRIGGER trap AFTER INSERT ON public.trap FOR EACH ROW
+               EXECUTE FUNCTION agent_sync.capture_agent();
+             GRANT EXECUTE ON FUNCTION agent_sync.capture_agent() TO {configs}"
+        ),
+    )
+    .await;
+    platform.run("ALTER TABLE agents OWNER TO postgres").await;
+    let said = platform.says(&["install"]).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(
+        said.err.contains("trap on public.trap") && said.err.contains("Drop these triggers"),
+        "{said:?}"
+    );
+    platform.run("DROP TABLE public.trap").await;
+    platform.install();
+    let granted = format!(
+        "SELECT has_function_privilege('{configs}', 'agent_sync.capture_agent()', 'EXECUTE')"
+    );
+    assert!(!platform.value::<bool>(&granted).await);
+    platform.run("INSERT INTO agents (slug) VALUES ('a')").await;
+    assert_eq!(platform.outbox().await, ["a"]);
+}
+
 /// GIVEN functions of a role that the owner of the table is not, THEN `doctor` and the daemon warn
 /// and name both, and an install gives them to that owner, whatever came before; who owned them has
 /// nothing left.
@@ -771,7 +806,10 @@ async fn with_a_stranger() -> (Platform, String, String) {
 /// run.
 #[tokio::test]
 async fn s5_a_schema_that_comes_between_two_steps_is_not_used() {
-    const PROOF: &str = include_str!("../sql/proof.sql");
+    const PROOF: &str = concat!(
+        include_str!("../sql/names.sql"),
+        include_str!("../sql/proof.sql")
+    );
     for (next, view) in [
         (
             include_str!("../sql/guard.sql"),

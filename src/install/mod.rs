@@ -16,26 +16,28 @@ use crate::settings::{AgentsTable, ConfigurationsTable, Database, Settings};
 use crate::store::identifier::Literal;
 use crate::store::{StoreError, within};
 
-/// What an install runs: the proof that nothing of somebody else's is in the way, the guard, the
-/// steps of the schema in the order of their versions, with what mends their tables before and
-/// after them, the triggers, and the role.
+/// The steps of an install: the names, the proof that nothing of others is in the way, the guard,
+/// the numbered files of the schema with the repair of its tables before and after them, the
+/// capture, and the role.
 const STEPS: &[&str] = &[
+    NAMES,
     PROOF,
     include_str!("../../sql/guard.sql"),
     MEND,
     include_str!("../../sql/0001_schema.sql"),
-    include_str!("../../sql/0002_history.sql"),
-    include_str!("../../sql/0003_whole.sql"),
     MEND,
+    include_str!("../../sql/capture.sql"),
+    include_str!("../../sql/tables.sql"),
     include_str!("../../sql/attach.sql"),
     include_str!("../../sql/grant.sql"),
 ];
+const NAMES: &str = include_str!("../../sql/names.sql");
 const PROOF: &str = include_str!("../../sql/proof.sql");
 const MEND: &str = include_str!("../../sql/mend.sql");
 const UNINSTALL: &str = include_str!("../../sql/uninstall.sql");
 
 /// The version of the schema that this program works with.
-pub const VERSION: i32 = 3;
+pub const VERSION: i32 = 1;
 
 /// How often a lock that is held by others is tried for, and how long others get in between.
 const ATTEMPTS: u32 = 5;
@@ -61,6 +63,8 @@ pub struct Plan<'a> {
     pub history: bool,
     /// Whether configurations are captured as well (C2).
     pub capture_configurations: bool,
+    /// Whether the capture notifies a daemon that sleeps (C6).
+    pub notify: bool,
     /// The role of the daemon, to be given what it needs; those named in earlier installs are
     /// looked after in any case.
     pub role: Option<&'a str>,
@@ -74,18 +78,17 @@ impl<'a> Plan<'a> {
             configurations,
             ..
         } = database;
-        let (history, capture_configurations) =
-            (settings.history.enabled, settings.capture.configurations);
         Self {
             agents,
             configurations,
-            history,
-            capture_configurations,
+            history: settings.history.enabled,
+            capture_configurations: settings.capture.configurations,
+            notify: settings.capture.notify,
             role,
         }
     }
 
-    /// The names of tables and columns, as `sql/attach.sql` and `sql/grant.sql` want them.
+    /// The names of tables and columns, as `sql/names.sql` reads them.
     fn tables(&self) -> String {
         let (agents, configurations) = (self.agents, self.configurations);
         let (read, written) = (&agents.columns, &configurations.columns);
@@ -118,6 +121,7 @@ impl<'a> Plan<'a> {
                 },
             },
             "capture_configurations": self.capture_configurations,
+            "notify": self.notify,
             "history": self.history,
         })
         .to_string()
@@ -187,6 +191,7 @@ pub async fn install(
 /// of ours, and that nothing of others runs when it is read. Whoever asks ends it.
 pub async fn prove(client: &Client, plan: &Plan<'_>) -> Result<(), Error> {
     begin(client, &plan.settings()).await?;
+    client.batch_execute(NAMES).await?;
     client.batch_execute(PROOF).await
 }
 
@@ -205,7 +210,13 @@ pub async fn uninstall(
     patience: Duration,
     plan: &Plan<'_>,
 ) -> Result<(Done, Roles), StoreError> {
-    let (done, before) = transact(client, patience, &plan.settings(), &[PROOF, UNINSTALL]).await?;
+    let (done, before) = transact(
+        client,
+        patience,
+        &plan.settings(),
+        &[NAMES, PROOF, UNINSTALL],
+    )
+    .await?;
     let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&before, Type::TEXT_ARRAY)];
     let kept = names(&within(patience, client.query_typed(KEPT, &parameters)).await?)?;
     let dropped = before
@@ -229,7 +240,7 @@ fn names(rows: &[Row]) -> Result<Vec<String>, Error> {
     rows.iter().map(|row| row.try_get(0)).collect()
 }
 
-/// Runs the steps, says which roles are noted after the first of them, which is the proof, and
+/// Runs the steps, says which roles are noted after the proof, and
 /// tries again when a lock could not be had at once: a long transaction holds one of the tables.
 async fn transact(
     client: &Client,
@@ -271,9 +282,9 @@ async fn once(
     let worked = async {
         begin(client, settings).await?;
         let mut roles = Vec::new();
-        for (number, step) in steps.iter().enumerate() {
+        for step in steps {
             client.batch_execute(step).await?;
-            if number == 0 && client.query_typed_one(HAS_ROLES, &[]).await?.try_get(0)? {
+            if *step == PROOF && client.query_typed_one(HAS_ROLES, &[]).await?.try_get(0)? {
                 roles = names(&client.query_typed(ROLES, &[]).await?)?;
             }
         }

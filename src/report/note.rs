@@ -83,7 +83,7 @@ impl Note {
             Finding::Unpublishable { .. } => "publication",
             Finding::QueueFull { .. } => "notifications",
             Finding::Scans { .. } | Finding::CollationChanged { .. } => "index",
-            Finding::PreparedTransactions { .. } => "two-phase",
+            Finding::PreparedTransactions { .. } | Finding::OtherNotify { .. } => "two-phase",
             Finding::HistoryWithoutCause => "history",
             Finding::Superuser { .. } => "role",
             Finding::LendsRights { .. }

@@ -52,8 +52,16 @@ const READY: u8 = b'Z';
 /// them (`session::inbox`).
 const NOTIFICATION: u8 = b'A';
 
+/// The tag of `DataRow`.
+const DATA_ROW: u8 = b'D';
+
 /// The length of the head of a message: its tag and its length.
 const HEAD: usize = 5;
+
+/// The memory of the driver for a message besides its bytes, and for each column of a row: an answer
+/// of many empty messages, or of rows of nulls, takes far more memory than it has bytes.
+const MESSAGE: u64 = 128;
+const COLUMN: u64 = 24;
 
 /// The most bytes of a message of authentication from a server that is not verified.
 const KEPT: usize = 4096;
@@ -90,14 +98,15 @@ struct Reader {
     seen: usize,
     /// How many bytes of its body are still to come.
     rest: u64,
-    /// The body of a message of authentication, as far as it has arrived.
+    /// The body of a message of authentication, as far as it has arrived, or the number of columns
+    /// of a row.
     body: Vec<u8>,
     /// Whether the password must not be sent, and the server may still ask for it.
     withholds: bool,
-    /// The bytes of this answer: from one `ReadyForQuery` to the next, by the lengths that the
-    /// messages announce.
+    /// The memory for this answer, in bytes: from one `ReadyForQuery` to the next, by the lengths
+    /// that the messages announce.
     sum: u64,
-    /// The most bytes of this answer, and of those after it.
+    /// The most memory for this answer, and for those after it.
     most: u64,
     later: u64,
     refused: Option<Refusal>,
@@ -153,7 +162,7 @@ impl Reader {
         // The length counts itself; the driver refuses one that is shorter.
         self.rest = u64::from(u32::from_be_bytes(length).saturating_sub(4));
         if tag != NOTIFICATION || self.most != self.later {
-            self.sum += HEAD as u64 + self.rest;
+            self.sum += HEAD as u64 + self.rest + MESSAGE;
         }
         // Of a message of authentication that is not kept whole, it would not be known what it asks
         // for.
@@ -167,7 +176,25 @@ impl Reader {
         }
     }
 
+    /// Adds the memory for the columns of a row, once their number has arrived.
+    fn take_columns(&mut self, bytes: &[u8]) {
+        let missing = 2 - self.body.len().min(2);
+        if missing == 0 {
+            return;
+        }
+        self.body.extend(bytes.iter().take(missing));
+        if let [high, low] = self.body[..] {
+            self.sum += COLUMN * u64::from(u16::from_be_bytes([high, low]));
+            if self.sum > self.most {
+                self.refused = Some(Refusal::TooMuch(TooMuch { most: self.most }));
+            }
+        }
+    }
+
     fn take_body(&mut self, bytes: &[u8]) {
+        if self.head[0] == DATA_ROW {
+            self.take_columns(bytes);
+        }
         if !self.withholds || self.head[0] != AUTHENTICATION {
             return;
         }
@@ -440,14 +467,23 @@ mod tests {
         let row = [b"D\0\x01\0\x04".to_vec(), vec![0; 65_536]].concat();
         let note = [b"A\0\x01\0\x04".to_vec(), vec![0; 65_536]].concat();
         let small = |number: usize| NOTICE.repeat(number);
+        let empty = |number: usize| b"I\0\0\0\x04".repeat(number);
+        // 65,535 nulls: 256 KiB on the wire, 1.8 MB in the driver.
+        let nulls = [b"D\0\x04\0\x02\xff\xff".to_vec(), vec![0xff; 262_140]].concat();
+        let taken = NOTICE.len() + 128;
         for size in [1, 7, 4096, 1 << 24] {
             for (messages, fits) in [
                 // A length of two gigabytes is refused with the head of the message.
                 (b"N\x7f\xff\xff\xf0".to_vec(), false),
                 (b"R\x7f\xff\xff\xf0".to_vec(), false),
                 // Before the session is ready, a megabyte in all.
-                (small(1024 * 1024 / NOTICE.len()), true),
-                (small(1024 * 1024 / NOTICE.len() + 1), false),
+                (small(1024 * 1024 / taken), true),
+                (small(1024 * 1024 / taken + 1), false),
+                // Each message takes memory besides its bytes, and so does each column of a row.
+                ([READY_FOR_QUERY, &empty(15_000)].concat(), true),
+                ([READY_FOR_QUERY, &empty(16_000)].concat(), false),
+                ([READY_FOR_QUERY, &nulls].concat(), true),
+                ([READY_FOR_QUERY, &nulls, &nulls].concat(), false),
                 // Then each answer has room of its own.
                 (
                     [

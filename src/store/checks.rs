@@ -219,6 +219,11 @@ pub enum Finding {
         /// Whether it is one of agent-sync's own.
         is_ours: bool,
     },
+    /// The capture was installed with another `capture.notify` than the settings have.
+    OtherNotify {
+        /// What the install was made with.
+        installed: bool,
+    },
     /// A history is wanted, and the outbox was installed without noting who makes a change.
     HistoryWithoutCause,
     /// The role of this session is a superuser, and code of the owners of the tables runs in it.
@@ -260,6 +265,7 @@ impl Finding {
                 | Self::Unlogged { .. }
                 | Self::CollationChanged { .. }
                 | Self::PreparedTransactions { .. }
+                | Self::OtherNotify { .. }
                 | Self::HistoryWithoutCause
                 | Self::Superuser { .. }
                 | Self::LendsRights { .. }
@@ -295,6 +301,7 @@ impl Finding {
             | Self::Unlogged { .. }
             | Self::CollationChanged { .. }
             | Self::PreparedTransactions { .. }
+            | Self::OtherNotify { .. }
             | Self::HistoryWithoutCause
             | Self::Superuser { .. }
             | Self::LendsRights { .. } => false,
@@ -318,6 +325,7 @@ impl Finding {
             Self::NotInstalled
             | Self::Incomplete { .. }
             | Self::NoRecord
+            | Self::OtherNotify { .. }
             | Self::HistoryWithoutCause
             | Self::Lacks { .. } => INSTALL.into(),
             Self::HasRule { table, rule } => format!(
@@ -642,6 +650,11 @@ impl Display for Finding {
                 out,
                 "max_prepared_transactions is {max}, and PostgreSQL refuses to prepare a \
                 transaction that notifies"
+            ),
+            Self::OtherNotify { installed } => write!(
+                out,
+                "capture.notify is {}, and the install was made with {installed}",
+                !installed
             ),
             Self::HistoryWithoutCause => out.write_str(
                 "history.enabled is true, and the install was made without it, so the history \
@@ -1144,6 +1157,15 @@ pub async fn cautions(
     }
     if notify && max > 0 {
         findings.push(Finding::PreparedTransactions { max });
+    }
+    let row = within(
+        patience,
+        client.query_typed_one(queries::INSTALLED_NOTIFY, &[]),
+    )
+    .await?;
+    let installed: bool = row.try_get(0)?;
+    if installed != notify {
+        findings.push(Finding::OtherNotify { installed });
     }
     if history
         && !within(patience, client.query_typed_one(queries::NOTES_CAUSE, &[]))

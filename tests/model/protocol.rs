@@ -1,7 +1,7 @@
 //! Capture, sleeping consumer, leadership, batch, lone change and crash, as small as they can be
 //! without losing what matters.
 //!
-//! The steps of a writer have the names of what `sql/attach.sql` does, and those of a daemon the
+//! The steps of a writer have the names of what `sql/capture.sql` does, and those of a daemon the
 //! names in `sync::attempt`, `sync::drain`, `sync::lone` and `store`. One step is what nothing can
 //! come between: one statement, or one moment of a commit.
 //!

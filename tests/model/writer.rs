@@ -1,4 +1,4 @@
-//! The steps of a writer: what `sql/attach.sql` does in its transaction, and what becomes of that
+//! The steps of a writer: what `sql/capture.sql` does in its transaction, and what becomes of that
 //! at its end.
 
 use super::notes::Note;

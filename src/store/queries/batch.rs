@@ -258,7 +258,7 @@ const THIS_CHANGE: &str = "o.ctid OPERATOR(pg_catalog.=) t.place AND o.xmin OPER
 
 /// The part of [`write()`] that notes it. It sees the rows as they were before. A number that the
 /// history has already, as when its sequence was set back, is no reason to write nothing;
-/// `sql/0002_history.sql` mends that.
+/// `sql/0001_schema.sql` repairs that.
 fn note_history(configurations: &Configurations, rows: &str, these: &str) -> String {
     let (table, slug) = (&configurations.table, &configurations.agent_slug.name);
     format!(

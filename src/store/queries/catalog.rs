@@ -384,6 +384,10 @@ pub fn foreign_types() -> String {
     )
 }
 
+/// Whether the capture was installed to notify.
+pub const INSTALLED_NOTIFY: &str = "
+    SELECT coalesce((SELECT (i.tables ->> 'notify')::boolean FROM agent_sync.install i), true)";
+
 /// Whether the outbox notes whose transaction made a change, for the history.
 pub const NOTES_CAUSE: &str = "
     SELECT EXISTS (SELECT FROM pg_attribute a

@@ -1,0 +1,223 @@
+-- agent-sync: the trigger function of the capture (C1-C6).
+--
+-- attach.sql makes agent_sync.capture_agent() and agent_sync.capture_configuration() from the
+-- statement below. It replaces the name after the placeholder "function", each name after the
+-- placeholder "slug", the value after the placeholder "notify" (the setting capture.notify), and the
+-- placeholder "filter", which becomes a statement: for agents it returns when no mapped column has
+-- changed, for configurations it takes the former slug of a row that has no slug any more. As it is
+-- written here, the statement makes the function for agents with the
+-- usual column name. This file runs nothing; it hands the text to attach.sql.
+
+DO $store$
+BEGIN
+    PERFORM pg_catalog.set_config('agent_sync.capture', $text$
+CREATE OR REPLACE FUNCTION agent_sync./* function */capture_agent() RETURNS trigger
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS
+$capture$
+-- Notes the slug of the changed row in the outbox, and wakes the daemon if it sleeps.
+--
+-- C4: a save never fails and never waits because of this function. An append that fails is a
+-- WARNING and adds one to agent_sync.uncaptured, which makes the daemon check every agent. The
+-- outbox is locked with NOWAIT.
+--
+-- Exception blocks. Each is a subtransaction, and PostgreSQL keeps track of 64 of them cheaply. So
+-- a block guards each of the first 50 appends of a transaction. After that the outbox is known to
+-- work, and the lock of this transaction keeps others from dropping or renaming it, so a check of
+-- the privileges is enough. This holds only while the outbox is as the install made it: a
+-- constraint, index or trigger of others may refuse one row and accept another. Reads stay in a
+-- block, because this transaction may have renamed a column. A subtransaction that writes nothing
+-- gets no number.
+--
+-- C6: NOTIFY serializes commits, so it is called only while the daemon sleeps, that is, while the
+-- daemon holds the idle lock (1634169721, 2). Otherwise this transaction takes the lock as shared
+-- and keeps it to its end, so the daemon cannot sleep before it has seen these rows. The first
+-- append of a transaction sends the ctid of its row, which saves the daemon a scan. A further
+-- append sends an empty notification, which asks for a scan. Where the install was made with
+-- capture.notify = false, no session can make a save notify: the lock is not looked at.
+--
+-- agent_sync.daemon is on in the daemon's own session. That session holds the idle lock itself, so
+-- there the lock is always free; a trigger of the platform on the configurations may save an agent
+-- in that session. So such a transaction always notifies. In other sessions the setting causes one
+-- superfluous notification, which asks for a scan.
+--
+-- agent_sync.appended, local to the (sub)transaction, counts the guarded appends. It begins with
+-- the number of the transaction, so a value of an earlier transaction or of the session counts as
+-- nothing.
+--
+-- Cost. PostgreSQL prepares every expression once a transaction, and that is most of the cost of a
+-- save of one row. So rare work has a branch of its own, and functions are called by assignment,
+-- which costs less than PERFORM.
+--
+-- Limits (docs/reliability.md has the figures). After the first 50 appends of a transaction, an
+-- append that fails for want of disk, memory or a lock slot fails its statement: a block for every
+-- row would make bulk statements a third slower. A BEFORE trigger that a transaction makes and
+-- drops again may change columns that no trigger of the capture watches, and leaves no trace in the
+-- catalog. A save that notifies waits for other notifying commits of the whole cluster.
+DECLARE
+    appended     text := pg_catalog.current_setting('agent_sync.appended', true);
+    new_slug     text;
+    old_slug     text;
+    outbox_ctid  pg_catalog.tid; -- Of the appended row, if the daemon needs a notification.
+    safe         boolean; -- Whether an append cannot fail for a reason known here.
+    lock_timeout text;
+    warned       text;
+BEGIN
+    IF appended <> '' THEN
+        appended := CASE
+            WHEN pg_catalog.split_part(appended, ' ', 1)
+                = pg_catalog.pg_current_xact_id()::pg_catalog.text
+            THEN pg_catalog.split_part(appended, ' ', 2) ELSE '' END;
+        IF appended = '50' THEN
+            BEGIN
+                new_slug := NEW./* slug */slug;
+                /* filter */
+                -- This call comes first, because it opens the relation and so reads what others
+                -- have committed. Otherwise the checks would read an older state, and the append,
+                -- which PostgreSQL plans again after such a change, would fail.
+                safe := pg_catalog.pg_relation_is_updatable(
+                        'agent_sync.outbox'::pg_catalog.regclass, false) & 8 = 8
+                    AND pg_catalog.has_schema_privilege('agent_sync', 'USAGE')
+                    AND pg_catalog.has_table_privilege(
+                        'agent_sync.outbox'::pg_catalog.regclass, 'INSERT');
+            EXCEPTION WHEN OTHERS THEN
+                NULL; -- The guarded append below meets the same error and reports it.
+            END;
+            IF safe THEN
+                INSERT INTO agent_sync.outbox (slug) VALUES (new_slug);
+                IF OLD./* slug */slug IS DISTINCT FROM new_slug
+                    AND OLD./* slug */slug IS NOT NULL
+                THEN
+                    INSERT INTO agent_sync.outbox (slug) VALUES (OLD./* slug */slug);
+                END IF;
+                RETURN NULL;
+            END IF;
+        END IF;
+    END IF;
+
+    BEGIN
+        -- Inside the block, because reading the row fails if a column has been renamed.
+        new_slug := NEW./* slug */slug;
+        /* filter */
+        LOCK TABLE agent_sync.outbox IN ROW EXCLUSIVE MODE NOWAIT;
+        IF NOT /* notify */true
+            OR pg_catalog.pg_try_advisory_xact_lock_shared(1634169721, 2)
+               AND pg_catalog.current_setting('agent_sync.daemon', true) IS DISTINCT FROM 'on'
+        THEN
+            INSERT INTO agent_sync.outbox (slug) VALUES (new_slug);
+            IF NOT FOUND THEN
+                RAISE EXCEPTION 'another trigger keeps rows from agent_sync.outbox';
+            END IF;
+        ELSE
+            INSERT INTO agent_sync.outbox (slug) VALUES (new_slug) RETURNING ctid INTO outbox_ctid;
+            IF outbox_ctid IS NULL THEN
+                RAISE EXCEPTION 'another trigger keeps rows from agent_sync.outbox';
+            END IF;
+            -- A nearly full notification queue would fail the commit; the daemon's sweep finds the
+            -- row without a notification.
+            IF pg_catalog.pg_notification_queue_usage() < 0.5 THEN
+                IF COALESCE(appended, '') = ''
+                    AND NOT (OLD./* slug */slug IS DISTINCT FROM new_slug
+                             AND OLD./* slug */slug IS NOT NULL)
+                    AND pg_catalog.current_setting('agent_sync.daemon', true) IS DISTINCT FROM 'on'
+                THEN
+                    PERFORM pg_catalog.pg_notify('agent_sync_change', outbox_ctid::text);
+                ELSE
+                    PERFORM pg_catalog.pg_notify('agent_sync', '');
+                END IF;
+            END IF;
+        END IF;
+        IF OLD./* slug */slug IS DISTINCT FROM new_slug AND OLD./* slug */slug IS NOT NULL THEN
+            old_slug := OLD./* slug */slug;
+            INSERT INTO agent_sync.outbox (slug) VALUES (old_slug);
+        END IF;
+        IF COALESCE(appended, '') = '' THEN
+            appended := pg_catalog.set_config('agent_sync.appended',
+                pg_catalog.pg_current_xact_id()::pg_catalog.text || ' 1', true);
+        ELSIF appended = '49' THEN
+            IF EXISTS (
+                SELECT FROM pg_catalog.pg_class c
+                JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid
+                WHERE c.oid = pg_catalog.to_regclass('agent_sync.outbox')
+                  AND c.relkind = 'r' AND c.relchecks = 0
+                  AND NOT (c.relhasindex OR c.relhastriggers OR c.relhasrules OR c.relrowsecurity)
+                  AND a.attname = 'slug' AND a.atttypid = 'pg_catalog.text'::pg_catalog.regtype)
+            THEN
+                appended := pg_catalog.set_config('agent_sync.appended',
+                    pg_catalog.pg_current_xact_id()::pg_catalog.text || ' 50', true);
+            END IF;
+        ELSE
+            appended := pg_catalog.set_config('agent_sync.appended',
+                pg_catalog.pg_current_xact_id()::pg_catalog.text || ' '
+                || CASE WHEN appended ~ '^([0-9]|[1-3][0-9]|4[0-8])$'
+                        THEN (appended::integer + 1)::text ELSE '1' END, true);
+        END IF;
+    EXCEPTION WHEN OTHERS THEN
+        -- In a block of its own: PostgreSQL prepares the expressions here for the first time, which
+        -- may fail as well, for want of a lock slot.
+        BEGIN
+            -- Bound to the transaction, as agent_sync.appended is.
+            warned := COALESCE(pg_catalog.current_setting('agent_sync.warned', true), '');
+            IF warned NOT IN (pg_catalog.pg_current_xact_id()::pg_catalog.text || ' counted',
+                              pg_catalog.pg_current_xact_id()::pg_catalog.text || ' uncounted')
+            THEN
+                RAISE WARNING 'agent-sync could not note a change of "%": %', new_slug, SQLERRM
+                    USING ERRCODE = SQLSTATE,
+                    HINT = 'The row is saved. Run "agent-sync install" to repair the capture; '
+                           'the daemon then checks every agent.';
+            END IF;
+            -- One warning a transaction, but one count for each row: agent_sync.warned is a
+            -- setting, and any session can set it.
+            IF warned <> pg_catalog.pg_current_xact_id()::pg_catalog.text || ' uncounted' THEN
+                BEGIN
+                    -- NOWAIT does not exist for a sequence, which is locked only while it is
+                    -- altered or dropped.
+                    lock_timeout := pg_catalog.current_setting('lock_timeout');
+                    PERFORM pg_catalog.set_config('lock_timeout', '1ms', true);
+                    PERFORM pg_catalog.nextval('agent_sync.uncaptured');
+                    PERFORM pg_catalog.set_config('lock_timeout', lock_timeout, true);
+                    warned := pg_catalog.set_config('agent_sync.warned',
+                        pg_catalog.pg_current_xact_id()::pg_catalog.text || ' counted', true);
+                EXCEPTION WHEN OTHERS THEN
+                    warned := pg_catalog.set_config('agent_sync.warned',
+                        pg_catalog.pg_current_xact_id()::pg_catalog.text || ' uncounted', true);
+                    -- All objects of the schema may be locked, for instance by a REASSIGN OWNED
+                    -- that is rolled back and leaves no trace. A large object is not part of the
+                    -- schema, and its creation is committed with the save. The seal
+                    -- (store::queries::seal) covers large objects with this comment and the owner
+                    -- of this function, so the daemon checks every agent. The uninstall removes it.
+                    BEGIN
+                        EXECUTE pg_catalog.format('COMMENT ON LARGE OBJECT %s IS %L',
+                            pg_catalog.lo_create(0),
+                            'agent-sync: a save could be neither noted nor counted');
+                    EXCEPTION WHEN OTHERS THEN
+                        NULL; -- The notification below remains.
+                    END;
+                END;
+            END IF;
+            -- Neither noted nor counted: the schema itself is broken. A notification asks a
+            -- listening daemon for the slug (I7), even if the damage is repaired before the next
+            -- sweep. A transaction that may be prepared must not notify, and a nearly full queue
+            -- would fail the commit.
+            IF warned = pg_catalog.pg_current_xact_id()::pg_catalog.text || ' uncounted'
+                AND /* notify */true
+                AND pg_catalog.current_setting('max_prepared_transactions') = '0'
+                AND pg_catalog.pg_notification_queue_usage() < 0.5
+            THEN
+                BEGIN
+                    PERFORM pg_catalog.pg_notify('agent_sync', slug)
+                        FROM pg_catalog.unnest(ARRAY[new_slug, old_slug]) AS slug
+                        WHERE pg_catalog.octet_length(slug) < 8000;
+                EXCEPTION WHEN OTHERS THEN
+                    NULL; -- C4: the sweep finds the damage.
+                END;
+            END IF;
+        EXCEPTION WHEN OTHERS THEN
+            NULL; -- C4: the sweep finds the damage.
+        END;
+    END;
+    RETURN NULL;
+END
+$capture$;
+$text$, true);
+END
+$store$;
