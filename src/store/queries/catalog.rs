@@ -384,9 +384,11 @@ pub fn foreign_types() -> String {
     )
 }
 
-/// Whether the capture was installed to notify.
+/// Whether the capture was installed to notify: `sql/capture.sql` begins its condition with it.
 pub const INSTALLED_NOTIFY: &str = "
-    SELECT coalesce((SELECT (i.tables ->> 'notify')::boolean FROM agent_sync.install i), true)";
+    SELECT NOT EXISTS (SELECT FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
+                       WHERE n.nspname = 'agent_sync' AND f.proname = 'capture_agent'
+                         AND f.prosrc LIKE '%IF NOT false%')";
 
 /// Whether the outbox notes whose transaction made a change, for the history.
 pub const NOTES_CAUSE: &str = "
