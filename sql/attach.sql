@@ -299,7 +299,7 @@ BEGIN
         IF definition IS NOT NULL THEN
             RAISE EXCEPTION 'the function % is to get another owner, %, and triggers that no install has made call it: %',
                 found.name, found.due::regrole, definition
-                USING ERRCODE = 'dependent_objects_still_exist',
+                USING ERRCODE = 'object_in_use',
                 HINT = 'These triggers would run with the rights of the new owner. Drop them, and '
                        'run the install again.';
         END IF;
