@@ -1,6 +1,5 @@
 //! Holds the documentation to the code.
 //!
-//! - The settings reference is generated from the code.
 //! - The operating guide explains every warning and error by its exact text.
 //! - Every link leads to an existing file and heading.
 //! - Every cited number of the contract is defined, and every defined number is cited.
@@ -16,18 +15,6 @@ fn path(name: &str) -> PathBuf {
 
 fn read(name: &str) -> String {
     std::fs::read_to_string(path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
-}
-
-#[test]
-fn the_settings_reference_is_what_the_code_says() {
-    let made = agent_sync::settings::reference();
-    if std::env::var_os("UPDATE_DOCS").is_some() {
-        std::fs::write(path("docs/settings.md"), &made).unwrap();
-    }
-    assert!(
-        read("docs/settings.md") == made,
-        "docs/settings.md is out of date: UPDATE_DOCS=1 cargo test --test it docs makes it anew"
-    );
 }
 
 /// Every Rust file of the program.

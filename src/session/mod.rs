@@ -311,7 +311,7 @@ pub struct Limits {
 
 impl Limits {
     /// From the settings.
-    pub fn of(sync: &crate::settings::Sync) -> Self {
+    pub fn of(sync: &crate::settings::SyncSettings) -> Self {
         Self {
             statement_timeout: sync.statement_timeout,
             lock_timeout: sync.lock_timeout,
@@ -421,7 +421,7 @@ impl Session {
             .iter()
             .any(|host| matches!(host, Host::Unix(_)));
         let opening = async {
-            match database.tls() {
+            match database.tls {
                 // Who owns the directory of a socket is the server, and the driver lets nothing
                 // between itself and one.
                 Tls::Disable if is_socket => open(config, NoTls).await,
@@ -548,7 +548,7 @@ async fn with_fresh_secrets(database: &Database) -> Result<Cow<'_, Database>, Se
 
 /// What TLS connects with. The certificates are read off the event loop as well.
 async fn connector(database: &Database) -> Result<MakeRustlsConnect, SessionError> {
-    let (mode, roots) = (database.tls(), database.tls_root_cert.clone());
+    let (mode, roots) = (database.tls, database.tls_root_cert.clone());
     let making = tokio::task::spawn_blocking(move || tls::connector(mode, roots.as_deref()));
     Ok(making
         .await

@@ -1,8 +1,6 @@
-//! Durations as people write them in settings: a whole number and a unit, `500ms`, `15s`, `2m` or
-//! `1h`.
+//! Durations in settings: a whole number and one unit, as in `500ms`, `15s`, `2m` or `1h`.
 //!
-//! One unit only, and no bare numbers: whoever reads `timeout = 30` has to guess, and half of them
-//! guess wrong.
+//! A number without a unit is refused, because `timeout = 30` leaves its reader to guess.
 
 use std::time::Duration;
 
@@ -11,7 +9,7 @@ use serde::{Deserialize as _, Deserializer, de};
 /// The units, with their length in milliseconds.
 const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
 
-/// Reads a duration; nothing when the text is not one or overflows.
+/// Reads a duration; `None` if the text is none or overflows.
 pub(crate) fn parse(text: &str) -> Option<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -23,7 +21,7 @@ pub(crate) fn parse(text: &str) -> Option<Duration> {
         .map(Duration::from_millis)
 }
 
-/// Reads a duration out of a value that the schema has already accepted.
+/// Reads a duration from a value that the schema has accepted.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Duration, D::Error> {

@@ -1,19 +1,20 @@
 //! Settings from the environment: `AGENT_SYNC__SYNC__BATCH_SIZE=100` sets `sync.batch_size`.
 //!
-//! An empty variable counts as not set, because that is what container tools make of a variable
-//! they do not know. The process's own environment is never read here, so that tests can hand in
+//! An empty variable counts as not set, because container tools turn an unknown variable into an
+//! empty one. This module never reads the environment of the process, so that tests can pass
 //! another.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 
-use super::bases::Bases;
-use super::kind::Given;
-use super::layer::{Layer, variable};
+use super::layers::{Layer, variable};
+use super::paths::PathResolver;
 use super::problem::Problem;
-use super::schema::Place;
+use super::schema::Lookup;
+use super::value_type::RawValue;
 
-/// What every variable that holds a setting starts with.
+/// The start of every variable that holds a setting.
 const PREFIX: &str = "AGENT_SYNC__";
 
 /// An environment: variables by name, in the order of their names.
@@ -22,7 +23,7 @@ pub(crate) struct Environment(BTreeMap<String, OsString>);
 
 impl Environment {
     pub(crate) fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
-        // A name that is not UTF-8 is none of ours.
+        // No variable of agent-sync has a name that is not UTF-8.
         let named = variables
             .into_iter()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
@@ -41,13 +42,11 @@ impl Environment {
                 continue;
             };
             let origin = variable(name);
-            match value.to_str() {
-                Some(text) => take(rest, text, &origin, &mut layer),
-                None => {
-                    layer
-                        .problems
-                        .push(Problem::mismatch("", origin, "UTF-8", "another encoding"));
-                }
+            if let Some(text) = value.to_str() {
+                take(rest, text, &origin, &mut layer);
+            } else {
+                let problem = Problem::mismatch("", origin, "UTF-8", "another encoding");
+                layer.problems.push(problem);
             }
         }
         layer
@@ -58,21 +57,22 @@ fn take(rest: &str, text: &str, origin: &str, layer: &mut Layer) {
     let path: Vec<_> = rest.split("__").map(str::to_ascii_lowercase).collect();
     for length in 1..=path.len() {
         let last = length == path.len();
-        match layer.place(&path[..length], origin) {
-            Place::Key(key) if last => {
-                return layer.set(&path, key, Given::Word(text), origin, Bases::default());
+        match layer.lookup(&path[..length], origin) {
+            Lookup::Key(key) if last => {
+                let value = RawValue::Text(text);
+                return layer.set(&path, key, value, origin, PathResolver::default());
             }
-            Place::Section if last => return layer.not_a_table(&path, origin, "a value"),
-            Place::Unknown => return,
-            // A key with more behind it: the next turn finds that nothing is known there.
-            Place::Key(_) | Place::Section => {}
+            Lookup::Section if last => return layer.not_a_table(&path, origin, "a value"),
+            Lookup::Unknown => return,
+            // The next turn refuses the parts behind a key.
+            Lookup::Key(_) | Lookup::Section => {}
         }
     }
 }
 
-// Variables hold secrets, so an environment prints none of them.
-impl std::fmt::Debug for Environment {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+// A variable may hold a secret, so only the names are printed.
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.keys()).finish()
     }
 }

@@ -1,56 +1,52 @@
-//! Settings from a TOML file: every value with its line, every syntax error without the text around
+//! Settings from a TOML file: each value with its line, each syntax error without the text around
 //! it, which may be a secret.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::bases::Bases;
 use super::bounded;
-use super::kind::Given;
-use super::layer::Layer;
+use super::layers::Layer;
+use super::paths::PathResolver;
 use super::problem::Problem;
-use super::schema::Place;
+use super::schema::Lookup;
+use super::value_type::{RawValue, toml_type};
 
-/// Reads a file that is expected to exist. Its secret files may be `credentials`.
+/// Reads a file that must exist. `credentials` is the directory of the credentials from systemd.
 pub(crate) fn read(path: &Path, credentials: Option<&Path>) -> Layer {
     let mut layer = Layer::default();
     match bounded::read_text(path) {
-        Ok(text) => parse(
-            Reader {
-                path,
-                text: &text,
+        Ok(text) => {
+            let paths = PathResolver {
+                directory: path.parent(),
                 credentials,
-            },
-            &mut layer,
-        ),
-        Err(error) => layer.problems.push(
-            Problem::new(
-                "",
-                path.display().to_string(),
-                format!("cannot be read: {error}"),
-            )
-            .remedy("name a settings file that exists and that this user may read"),
-        ),
+            };
+            let text = &text;
+            Reader { path, text, paths }.parse(&mut layer);
+        }
+        Err(error) => {
+            let problem = cannot_be_read(path, &error);
+            let remedy = "name a settings file that exists and that this user may read";
+            layer.problems.push(problem.remedy(remedy));
+        }
     }
     layer
 }
 
-/// The drop-ins beside a file, in the order of their names; none where there is no such directory.
+fn cannot_be_read(path: &Path, error: &io::Error) -> Problem {
+    let source = path.display().to_string();
+    Problem::new("", source, format!("cannot be read: {error}"))
+}
+
+/// The drop-ins beside a file, in the order of their names; none if the directory is missing.
 pub(crate) fn drop_ins(beside: &Path) -> (Vec<PathBuf>, Option<Problem>) {
     let directory = beside.with_file_name("databases.d");
     let entries = match fs::read_dir(&directory).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return (Vec::new(), None),
-        Err(error) => {
-            let source = directory.display().to_string();
-            return (
-                Vec::new(),
-                Some(Problem::new("", source, format!("cannot be read: {error}"))),
-            );
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return (Vec::new(), None),
+        Err(error) => return (Vec::new(), Some(cannot_be_read(&directory, &error))),
     };
     let mut paths: Vec<_> = entries
         .into_iter()
@@ -61,8 +57,8 @@ pub(crate) fn drop_ins(beside: &Path) -> (Vec<PathBuf>, Option<Problem>) {
     (paths, None)
 }
 
-/// Hidden files are left alone: editors and configuration managers keep their half-written copies
-/// under such names.
+/// Hidden files are no drop-ins: editors and configuration managers give such names to half-written
+/// copies.
 fn is_drop_in(path: &Path) -> bool {
     path.extension()
         .is_some_and(|extension| extension == "toml")
@@ -71,83 +67,48 @@ fn is_drop_in(path: &Path) -> bool {
             .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
-fn parse(reader: Reader<'_>, layer: &mut Layer) {
-    let text = reader.text;
-    let (table, errors) = DeTable::parse_recoverable(text);
-    if errors.is_empty() {
-        reader.table(table.get_ref(), &mut Vec::new(), layer);
-    }
-    for error in errors {
-        let origin = reader.origin(error.span().map_or(text.len(), |span| span.start));
-        layer.problems.push(Problem::new(
-            "",
-            origin,
-            format!("is not TOML: {}", error.message()),
-        ));
-    }
-}
-
 #[derive(Clone, Copy)]
 struct Reader<'a> {
     path: &'a Path,
     text: &'a str,
-    credentials: Option<&'a Path>,
+    paths: PathResolver<'a>,
 }
 
 impl Reader<'_> {
-    fn origin(&self, offset: usize) -> String {
-        let before = self.text.as_bytes().iter().take(offset);
-        format!(
-            "{}:{}",
-            self.path.display(),
-            before.filter(|byte| **byte == b'\n').count() + 1
-        )
-    }
-
-    fn bases(&self) -> Bases<'_> {
-        Bases {
-            directory: self.path.parent(),
-            credentials: self.credentials,
+    fn parse(self, layer: &mut Layer) {
+        let (table, errors) = DeTable::parse_recoverable(self.text);
+        if errors.is_empty() {
+            self.table(table.get_ref(), &mut Vec::new(), layer);
+        }
+        for error in errors {
+            let at = error.span().map_or(self.text.len(), |span| span.start);
+            let what = format!("is not TOML: {}", error.message());
+            let problem = Problem::new("", self.origin(at), what);
+            layer.problems.push(problem);
         }
     }
 
-    fn table(&self, table: &DeTable<'_>, path: &mut Vec<String>, layer: &mut Layer) {
+    fn origin(self, offset: usize) -> String {
+        let before = self.text.as_bytes().iter().take(offset);
+        let line = before.filter(|byte| **byte == b'\n').count() + 1;
+        format!("{}:{line}", self.path.display())
+    }
+
+    fn table(self, table: &DeTable<'_>, path: &mut Vec<String>, layer: &mut Layer) {
         let mut entries: Vec<_> = table.iter().collect();
         entries.sort_by_key(|(key, _)| key.span().start);
         for (key, value) in entries {
             path.push(key.get_ref().to_string());
             let origin = self.origin(key.span().start);
-            match layer.place(path, &origin) {
-                Place::Key(key) => layer.set(path, key, given(value), &origin, self.bases()),
-                Place::Section => match value.get_ref() {
-                    DeValue::Table(inner) => self.table(inner, path, layer),
-                    other => layer.not_a_table(path, &origin, name(other)),
-                },
-                Place::Unknown => {}
+            match (layer.lookup(path, &origin), value.get_ref()) {
+                (Lookup::Key(key), value) => {
+                    layer.set(path, key, RawValue::Typed(value), &origin, self.paths);
+                }
+                (Lookup::Section, DeValue::Table(inner)) => self.table(inner, path, layer),
+                (Lookup::Section, other) => layer.not_a_table(path, &origin, toml_type(other)),
+                (Lookup::Unknown, _) => {}
             }
             path.pop();
         }
-    }
-}
-
-fn given<'a>(value: &'a Spanned<DeValue<'_>>) -> Given<'a> {
-    match value.get_ref() {
-        DeValue::String(text) => Given::Text(text),
-        DeValue::Boolean(value) => Given::Bool(*value),
-        DeValue::Integer(digits) => i64::from_str_radix(digits.as_str(), digits.radix())
-            .map_or(Given::Other("an integer that is too large"), Given::Integer),
-        other => Given::Other(name(other)),
-    }
-}
-
-fn name(value: &DeValue<'_>) -> &'static str {
-    match value {
-        DeValue::String(_) => "a string",
-        DeValue::Integer(_) => "an integer",
-        DeValue::Float(_) => "a float",
-        DeValue::Boolean(_) => "a boolean",
-        DeValue::Datetime(_) => "a date",
-        DeValue::Array(_) => "an array",
-        DeValue::Table(_) => "a table",
     }
 }

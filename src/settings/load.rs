@@ -1,32 +1,26 @@
-//! Puts the sources over one another and makes typed settings of the result, or reports everything
-//! that is wrong.
+//! Loads the settings: puts the sources over one another, makes typed settings of the result, and
+//! reports every mistake.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-
+use super::Settings;
 use super::connection::{Connection, connection, database_url, implied_by_url};
-use super::database::{Database, RawDatabase};
 use super::dsn;
-use super::entries::{Entry, entries};
+use super::effective::{Entry, entries};
 use super::env::Environment;
 use super::exposed::Exposed;
 use super::file;
-use super::layer::{DEFAULT, Layer, variable};
-use super::merged::{Merged, read};
+use super::layers::{DEFAULT, Layer, Values, variable};
 use super::problem::{Problem, SettingsError, is_withheld, shown};
 use super::secrets::SecretFiles;
-use super::{
-    Admin, Announce, Capture, History, Log, Reconcile, Reconnect, Rules, Settings, Shutdown, Sync,
-};
+use super::sections::Database;
 
-/// The settings file that is read when none is named and this one exists.
+/// The settings file if no other is named. It may be missing.
 const DEFAULT_FILE: &str = "/etc/agent-sync/agent-sync.toml";
 
-/// Where settings are looked for.
+/// The sources of settings.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     file: Option<(PathBuf, String)>,
@@ -35,8 +29,7 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Of this environment: the file is `config`, else `$AGENT_SYNC_CONFIG`, else `default_file`
-    /// when it exists.
+    /// The file is `config`, else `$AGENT_SYNC_CONFIG`, else `default_file` if it exists.
     pub fn new(
         config: Option<&Path>,
         default_file: Option<&Path>,
@@ -55,27 +48,27 @@ impl Sources {
         }
     }
 
-    /// Of this process.
+    /// The sources of this process.
     pub fn of_process(config: Option<&Path>) -> Self {
         Self::new(config, Some(Path::new(DEFAULT_FILE)), std::env::vars_os())
     }
 }
 
-/// Valid settings, and where each comes from.
+/// Valid settings, and the source of each.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// The settings.
     pub settings: Settings,
     /// Every value in force, in the order of the schema, databases by name; secrets are masked.
     pub entries: Vec<Entry>,
-    /// What the reader should know besides: that `DATABASE_URL` is set and not used.
+    /// Remarks for the reader: that `DATABASE_URL` is set and not used.
     pub notes: Vec<String>,
     /// The files with a secret that others can read or change.
     pub exposed: Vec<Exposed>,
 }
 
 impl Loaded {
-    /// Each of those files once, whatever databases have their secrets in it.
+    /// Each of those files once, even if several databases have secrets in it.
     pub fn exposed_files(&self) -> Vec<&Exposed> {
         let mut seen = BTreeSet::new();
         self.exposed
@@ -85,27 +78,7 @@ impl Loaded {
     }
 }
 
-/// All settings but the databases, in the shape of the file.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Global {
-    log: Log,
-    #[serde(default)]
-    rules: Rules,
-    capture: Capture,
-    #[serde(default)]
-    announce: Announce,
-    sync: Sync,
-    history: History,
-    reconcile: Reconcile,
-    reconnect: Reconnect,
-    shutdown: Shutdown,
-    admin: Admin,
-    #[serde(rename = "databases")]
-    _databases: Option<IgnoredAny>,
-}
-
-/// Loads settings; all mistakes come out together.
+/// Loads settings, or reports all mistakes at once.
 pub(super) fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
     let mut problems = Vec::new();
     let mut layers = files(sources, &mut problems);
@@ -118,102 +91,67 @@ pub(super) fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
         }
     }
     if problems.iter().any(|problem| problem.key.is_empty()) {
-        // Something could not be read at all, and what is missing for that reason only is not
-        // missing.
+        // A source is unreadable, so a key that seems to be missing may stand in it.
         return Err(SettingsError { problems });
     }
-    let notes = database_url(&sources.env, &mut names, &mut layers, &mut problems);
+    let mut given = Values::merged(layers.iter().map(|layer| &layer.values));
+    let note = database_url(&sources.env, &mut names, &mut given, &mut problems);
 
-    // A key that has a problem is not missing, and nothing that follows from it is worth a line of
-    // its own.
+    // A key with a problem is not missing.
     let reported: BTreeSet<_> = problems.iter().map(|problem| problem.key.clone()).collect();
-    let defaults = Layer::defaults(names.keys());
-    let first = Merged::of([&defaults].into_iter().chain(&layers));
-    let mut dsns = BTreeMap::new();
-    let mut implied = defaults;
+    let mut connections = BTreeMap::new();
+    let mut implied = Layer::default();
     for (name, origin) in &names {
-        if let Some(found) = connection(name, origin, &first, &reported, &mut problems) {
-            implied_by_url(name, &found, &first, &mut implied);
-            dsns.insert(name.clone(), found);
+        if let Some(found) = connection(name, origin, &given, &reported, &mut problems) {
+            let layer = implied_by_url(name, &found, &given);
+            implied.values = Values::merged([&implied.values, &layer.values]);
+            implied.problems.extend(layer.problems);
+            connections.insert(name.clone(), found);
         }
     }
     problems.append(&mut implied.problems);
 
-    let merged = Merged::of([&implied].into_iter().chain(&layers));
-    let sources = Merged::of(layers.iter());
-    let settings = typed(&merged, &sources, &names, &dsns, &mut problems);
-    shared(&merged, &dsns, &mut problems);
+    let values = Values::merged([&Values::defaults(names.keys()), &implied.values, &given]);
+    let settings = typed(&values, &given, &names, &connections, &mut problems);
+    refuse_shared(&values, &connections, &mut problems);
     let Some(settings) = settings.filter(|_| problems.is_empty()) else {
         return Err(SettingsError { problems });
     };
-    let entries = entries(&merged, &settings, &dsns);
-    let exposed = exposed(&merged, &dsns);
     Ok(Loaded {
+        entries: entries(&values, &settings, &connections),
+        exposed: exposed(&values, &connections),
+        notes: note.into_iter().collect(),
         settings,
-        entries,
-        notes,
-        exposed,
     })
 }
 
-/// The files with a secret that others can read or change: those of secrets, and the settings files
-/// that hold a password.
-fn exposed(merged: &Merged, dsns: &BTreeMap<String, Connection>) -> Vec<Exposed> {
-    let files_of = |name: &str, connection: &Connection| {
-        let path = |key: &str| format!("databases.{name}.{key}");
-        let secrets = ["url_file", "password_file"]
-            .into_iter()
-            .filter_map(|key| merged.text(&path(key)));
-        let mut files: Vec<_> = secrets.map(PathBuf::from).collect();
-        if connection.dsn.config.get_password().is_some() && merged.text(&path("url")).is_some() {
-            // A line of a file; a variable has none.
-            let origin = merged.origin(&path("url"));
-            let line = origin
-                .rsplit_once(':')
-                .filter(|(_, line)| line.parse::<u32>().is_ok());
-            files.extend(line.map(|(file, _)| PathBuf::from(file)));
-        }
-        files
-    };
-    dsns.iter()
-        .flat_map(|(name, connection)| {
-            files_of(name, connection)
-                .into_iter()
-                .filter_map(|file| Exposed::of(name, &file))
-        })
-        .collect()
-}
-
+/// The layers of the settings file and of its drop-ins.
 fn files(sources: &Sources, problems: &mut Vec<Problem>) -> Vec<Layer> {
     let mut layers = Vec::new();
     let credentials = sources.env.get("CREDENTIALS_DIRECTORY").map(Path::new);
     let main = match (&sources.file, &sources.default_file) {
         (Some((path, named_by)), _) if is_withheld(&path.to_string_lossy()) => {
             let found = shown(&path.to_string_lossy());
-            let mistake =
-                Problem::mismatch("", named_by.clone(), "the path of the settings file", found);
-            problems.push(
-                mistake.remedy("a connection string goes into DATABASE_URL, or into the file"),
-            );
+            let expected = "the path of the settings file";
+            let problem = Problem::mismatch("", named_by, expected, found);
+            let remedy = "a connection string goes into DATABASE_URL, or into the file";
+            problems.push(problem.remedy(remedy));
             return layers;
         }
         (Some((path, named_by)), _) => {
             let mut layer = file::read(path, credentials);
-            for problem in layer
-                .problems
-                .iter_mut()
-                .filter(|problem| problem.key.is_empty())
-            {
-                // A file that cannot be read has no line to point at; who named it is what helps.
-                if problem.source == path.display().to_string() {
-                    problem.source = format!("{} ({named_by})", problem.source);
+            let place = path.display().to_string();
+            for problem in &mut layer.problems {
+                // A file that cannot be read has no lines; the place that names it helps instead.
+                if problem.key.is_empty() && problem.source == place {
+                    problem.source = format!("{place} ({named_by})");
                 }
             }
             layers.push(layer);
             path
         }
         (None, Some(path)) => {
-            // Where that cannot be found out, the attempt to read it says why.
+            // If its existence is unknown, the attempt to read it says why.
             if path.try_exists().unwrap_or(true) {
                 layers.push(file::read(path, credentials));
             }
@@ -227,89 +165,92 @@ fn files(sources: &Sources, problems: &mut Vec<Problem>) -> Vec<Layer> {
     layers
 }
 
+/// The typed settings. `given` has the values of the sources alone.
 fn typed(
-    merged: &Merged,
-    sources: &Merged,
+    values: &Values,
+    given: &Values,
     names: &BTreeMap<String, String>,
-    dsns: &BTreeMap<String, Connection>,
+    connections: &BTreeMap<String, Connection>,
     problems: &mut Vec<Problem>,
 ) -> Option<Settings> {
-    let global: Global = read(&merged.0, problems)?;
-    together(&global, merged, problems);
-    let mut databases = BTreeMap::new();
-    for (name, connection) in dsns {
-        let table = merged.get(&format!("databases.{name}"))?;
-        let raw: RawDatabase = read(table, problems)?;
-        let origin = |key: &str| merged.origin(&format!("databases.{name}.{key}"));
-        let files = SecretFiles::of(
-            name,
-            names.get(name).map_or(DEFAULT, |origin| origin),
-            sources,
-        );
-        let database = Database::build(
-            name,
-            raw,
-            connection.dsn.config.clone(),
-            files,
-            &origin,
-            problems,
-        );
-        databases.extend(database.map(|database| (name.clone(), database)));
+    let global = values.select(|key| (!key.starts_with("databases.")).then_some(key));
+    let mut settings: Settings = global.deserialize(problems)?;
+    let (sync, reconnect) = (&settings.sync, &settings.reconnect);
+    check_order(
+        sync.lock_timeout < sync.statement_timeout,
+        ["sync.lock_timeout", "sync.statement_timeout"],
+        ["shorter", "longer"],
+        values,
+        problems,
+    );
+    check_order(
+        reconnect.initial_delay <= reconnect.max_delay,
+        ["reconnect.initial_delay", "reconnect.max_delay"],
+        ["no longer", "no shorter"],
+        values,
+        problems,
+    );
+    for (name, connection) in connections {
+        let origin = names.get(name).map_or(DEFAULT, String::as_str);
+        let secrets = SecretFiles::of(name, origin, given);
+        let database = Database::build(name, values, connection, secrets, problems);
+        let named = database.map(|database| (name.clone(), database));
+        settings.databases.extend(named);
     }
-    let Global {
-        log,
-        rules,
-        capture,
-        sync,
-        announce,
-        history,
-        reconcile,
-        reconnect,
-        shutdown,
-        admin,
-        ..
-    } = global;
-    Some(Settings {
-        log,
-        rules,
-        capture,
-        sync,
-        announce,
-        history,
-        reconcile,
-        reconnect,
-        shutdown,
-        admin,
-        databases,
-    })
+    Some(settings)
+}
+
+/// Reports two durations in the wrong order. `relations` has the required relation of the first to
+/// the second, and of the second to the first.
+fn check_order(
+    fits: bool,
+    keys: [&str; 2],
+    relations: [&str; 2],
+    values: &Values,
+    problems: &mut Vec<Problem>,
+) {
+    // After a refused value its default is in force, which is no mistake.
+    if fits || problems.iter().any(|problem| keys.contains(&&*problem.key)) {
+        return;
+    }
+    // The message points at the one that a source sets.
+    let at = usize::from(values.origin(keys[0]) == DEFAULT);
+    let (key, other) = (keys[at], keys[1 - at]);
+    let expected = format!(
+        "a duration {} than {other} ({})",
+        relations[at],
+        values.text(other).unwrap_or_default()
+    );
+    let found = format!("{:?}", values.text(key).unwrap_or_default());
+    let problem = Problem::mismatch(key, values.origin(key), expected, found);
+    problems.push(problem.remedy("change one of the two"));
 }
 
 /// Reports databases that lead to one database: each install has one owner.
-fn shared(merged: &Merged, dsns: &BTreeMap<String, Connection>, problems: &mut Vec<Problem>) {
-    for (index, (name, connection)) in dsns.iter().enumerate() {
-        let first = dsns
-            .iter()
-            .take(index)
-            .find(|(_, other)| dsn::is_same_database(&connection.dsn.config, &other.dsn.config));
-        if let Some((other, first)) = first {
-            let path = |name: &str| {
-                let inline = merged.text(&format!("databases.{name}.url")).is_some();
-                format!(
-                    "databases.{name}.{}",
-                    if inline { "url" } else { "url_file" }
-                )
-            };
+fn refuse_shared(
+    values: &Values,
+    connections: &BTreeMap<String, Connection>,
+    problems: &mut Vec<Problem>,
+) {
+    let key = |name: &str| {
+        let url = format!("databases.{name}.url");
+        match values.get(&url) {
+            Some(_) => url,
+            None => format!("{url}_file"),
+        }
+    };
+    for (index, (name, connection)) in connections.iter().enumerate() {
+        let is_same = |(_, other): &(&String, &Connection)| {
+            dsn::is_same_database(&connection.dsn.config, &other.dsn.config)
+        };
+        if let Some((other, first)) = connections.iter().take(index).find(is_same) {
             let found = format!(
                 "the server and the database of {} ({})",
-                path(other),
+                key(other),
                 first.source
             );
-            let problem = Problem::mismatch(
-                path(name),
-                &connection.source,
-                "a database of its own",
-                found,
-            );
+            let expected = "a database of its own";
+            let problem = Problem::mismatch(key(name), &connection.source, expected, found);
             problems.push(problem.remedy(
                 "the two would share one install, and each would take changes of the other: keep \
                 one entry for each database",
@@ -318,52 +259,24 @@ fn shared(merged: &Merged, dsns: &BTreeMap<String, Connection>, problems: &mut V
     }
 }
 
-/// Checks what only makes sense together.
-fn together(global: &Global, merged: &Merged, problems: &mut Vec<Problem>) {
-    let mut compare = |fits: bool, key: &str, other: &str, relation: &str| {
-        // A value that was refused has left its default behind, which is nothing to complain about.
-        if !fits
-            && !problems
-                .iter()
-                .any(|problem| [key, other].contains(&&*problem.key))
-        {
-            // Of the two, the one that was set by hand is the one to point at.
-            let (at, relation) = match merged.origin(key) {
-                source if source == DEFAULT => (
-                    other,
-                    if relation == "shorter" {
-                        "longer"
-                    } else {
-                        "no shorter"
-                    },
-                ),
-                _ => (key, relation),
-            };
-            let than = if at == key { other } else { key };
-            let expected = format!(
-                "a duration {relation} than {than} ({})",
-                merged.text(than).unwrap_or_default()
-            );
-            let found = format!("{:?}", merged.text(at).unwrap_or_default());
-            problems.push(
-                Problem::mismatch(at, merged.origin(at), expected, found)
-                    .remedy("change one of the two"),
-            );
+/// The files that others can read or change: files with a secret, and settings files with a
+/// password in a URL.
+fn exposed(values: &Values, connections: &BTreeMap<String, Connection>) -> Vec<Exposed> {
+    let mut exposed = Vec::new();
+    for (name, connection) in connections {
+        let key = |key: &str| format!("databases.{name}.{key}");
+        let secrets = [key("url_file"), key("password_file")];
+        let mut files: Vec<_> = secrets.iter().filter_map(|key| values.text(key)).collect();
+        if connection.dsn.config.get_password().is_some() && values.get(&key("url")).is_some() {
+            // The origin is a line of a file, or a variable.
+            let line = connection.source.rsplit_once(':');
+            let line = line.filter(|(_, line)| line.parse::<u32>().is_ok());
+            files.extend(line.map(|(file, _)| file));
         }
-    };
-    let (sync, reconnect) = (&global.sync, &global.reconnect);
-    let fits = sync.lock_timeout < sync.statement_timeout;
-    compare(
-        fits,
-        "sync.lock_timeout",
-        "sync.statement_timeout",
-        "shorter",
-    );
-    let fits = reconnect.initial_delay <= reconnect.max_delay;
-    compare(
-        fits,
-        "reconnect.initial_delay",
-        "reconnect.max_delay",
-        "no longer",
-    );
+        let found = files
+            .into_iter()
+            .filter_map(|file| Exposed::of(name, Path::new(file)));
+        exposed.extend(found);
+    }
+    exposed
 }

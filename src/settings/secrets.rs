@@ -1,58 +1,55 @@
-//! Secrets in files, read again before each connection (G15): a rotated password needs no reload
-//! and no restart.
+//! Secrets in files, read again before each connection (G15): a rotated password needs neither a
+//! reload nor a restart.
 //!
-//! A database whose URL is in a file is made anew as a whole, by the code that loads settings, from
-//! what the sources say about it and the new URL. A database with a file for its password alone
-//! takes the new password.
+//! A database whose URL is in a file is built again from the new URL and the values of the sources,
+//! by the code that loads settings. A database with a file for its password alone takes the new
+//! password.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use config::{Value, ValueKind};
-use secrecy::ExposeSecret as _;
-
 use super::connection::{connection, implied_by_url};
-use super::database::{Database, RawDatabase, read_secret};
-use super::layer::Layer;
-use super::merged::{Merged, read};
-use super::problem::SettingsError;
+use super::database::read_secret;
+use super::layers::Values;
+use super::problem::{Problem, SettingsError};
+use super::sections::Database;
 
-/// Where the secrets of a database are, and what it takes to make the database anew.
+/// The files with the secrets of a database, and the values to build it again.
 #[derive(Clone)]
 pub(super) struct SecretFiles {
     name: String,
-    /// Where the database is first named.
+    /// The place that first names the database.
     origin: String,
     /// The file of the URL.
     url: Option<PathBuf>,
     /// The file of the password.
     password: Option<PathBuf>,
-    /// What the sources say about this database, without any URL.
-    given: Arc<Layer>,
+    /// The values of the sources for this database. They hold no URL; without a file for the URL,
+    /// there are none.
+    given: Arc<Values>,
 }
 
 impl SecretFiles {
-    /// Those of a database, out of the merged sources; none where there is nothing to read again.
-    pub(super) fn of(name: &str, origin: &str, sources: &Merged) -> Option<Self> {
-        let file = |key: &str| {
-            sources
-                .text(&format!("databases.{name}.{key}"))
-                .map(PathBuf::from)
-        };
+    /// The files of a database; none if it has no such files.
+    pub(super) fn of(name: &str, origin: &str, sources: &Values) -> Option<Self> {
+        let section = format!("databases.{name}.");
+        let file = |key: &str| sources.text(&format!("{section}{key}")).map(PathBuf::from);
         let (url, password) = (file("url_file"), file("password_file"));
         if url.is_none() && password.is_none() {
             return None;
         }
-        let given = sources.get(&format!("databases.{name}")).cloned();
-        let given = Arc::new(Layer::of_database(name, given.filter(|_| url.is_some())));
+        let given = match url {
+            Some(_) => sources.select(|key| key.starts_with(&section).then_some(key)),
+            None => Values::default(),
+        };
         Some(Self {
             name: name.to_owned(),
             origin: origin.to_owned(),
             url,
             password,
-            given,
+            given: Arc::new(given),
         })
     }
 
@@ -61,58 +58,49 @@ impl SecretFiles {
         self.url.is_some() || self.password.is_some()
     }
 
-    /// The database as its files say now. Blocks on the files.
+    /// The database with the current content of its files. Blocks on the files.
     pub(super) fn read(&self, database: &Database) -> Result<Database, SettingsError> {
         let mut problems = Vec::new();
-        let made = match (&self.url, &self.password) {
+        let built = match (&self.url, &self.password) {
             (Some(_), _) => self.rebuild(&mut problems),
-            (None, Some(file)) => match read_secret(file, &self.key("password_file"), &self.origin)
-            {
-                Ok(password) => Some(database.with_password(password.expose_secret())),
-                Err(problem) => {
-                    problems.push(problem);
-                    None
-                }
-            },
+            (None, Some(file)) => {
+                let key = format!("databases.{}.password_file", self.name);
+                let password = read_secret(file, &key, &self.origin);
+                let built = password.map(|password| database.with_password(&password));
+                built.map_err(|problem| problems.push(problem)).ok()
+            }
             (None, None) => Some(database.clone()),
         };
-        made.filter(|_| problems.is_empty())
+        built
+            .filter(|_| problems.is_empty())
             .ok_or(SettingsError { problems })
     }
 
-    fn key(&self, key: &str) -> String {
-        format!("databases.{}.{key}", self.name)
-    }
-
-    fn rebuild(&self, problems: &mut Vec<super::Problem>) -> Option<Database> {
+    fn rebuild(&self, problems: &mut Vec<Problem>) -> Option<Database> {
         let name = &self.name;
-        let mut implied = Layer::defaults([name]);
-        let first = Merged::of([&implied, &*self.given].into_iter());
-        let found = connection(name, &self.origin, &first, &BTreeSet::new(), problems)?;
-        implied_by_url(name, &found, &first, &mut implied);
+        let found = connection(name, &self.origin, &self.given, &BTreeSet::new(), problems)?;
+        let mut implied = implied_by_url(name, &found, &self.given);
         problems.append(&mut implied.problems);
-        let merged = Merged::of([&implied, &*self.given].into_iter());
-        let raw: RawDatabase = read(merged.get(&format!("databases.{name}"))?, problems)?;
-        let origin = |key: &str| merged.origin(&format!("databases.{name}.{key}"));
-        let files = Some(self.clone());
-        Database::build(name, raw, found.dsn.config, files, &origin, problems)
+        let defaults = Values::defaults([name]);
+        let values = Values::merged([&defaults, &implied.values, &self.given]);
+        Database::build(name, &values, &found, Some(self.clone()), problems)
     }
 }
 
-/// Equal where the same files are read and the same is made of them. Lines of the settings file may
-/// have moved.
+/// Equal if the same files are read, and the same database is built of them. Lines of the settings
+/// file may differ.
 impl PartialEq for SecretFiles {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name
             && self.url == other.url
             && self.password == other.password
-            && self.given.same_values(&other.given)
+            && self.given.equal(&other.given)
     }
 }
 
 impl Eq for SecretFiles {}
 
-// The layer holds no secret; it is left out because it repeats the settings.
+// The values repeat the settings.
 impl fmt::Debug for SecretFiles {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { url, password, .. } = self;
@@ -120,18 +108,5 @@ impl fmt::Debug for SecretFiles {
             .field("url", url)
             .field("password", password)
             .finish_non_exhaustive()
-    }
-}
-
-/// Whether two values are the same, wherever they come from.
-pub(super) fn same(one: &Value, other: &Value) -> bool {
-    match (&one.kind, &other.kind) {
-        (ValueKind::Table(one), ValueKind::Table(other)) => {
-            one.len() == other.len()
-                && one
-                    .iter()
-                    .all(|(key, value)| other.get(key).is_some_and(|other| same(value, other)))
-        }
-        (one, other) => one == other,
     }
 }

@@ -1,10 +1,10 @@
-//! What somebody who typed an unknown key most likely meant.
+//! The known key that is closest to an unknown one.
 
 use super::schema;
 
-/// The remedy for an unknown key: a key of nearly that name, else what is known in its place.
+/// The remedy for an unknown key: a key of a similar name, else the names that are known there.
 ///
-/// `path` ends at the first part that is not known. `spell` writes a path the way its source does.
+/// `path` ends at its first unknown part. `spell` writes a path in the notation of its source.
 pub(crate) fn remedy(path: &[String], spell: impl Fn(&[String]) -> String) -> String {
     let Some((wrong, parent)) = path.split_last() else {
         return String::new();
@@ -18,11 +18,8 @@ pub(crate) fn remedy(path: &[String], spell: impl Fn(&[String]) -> String) -> St
     if let Some((_, name)) = near {
         return format!("did you mean `{}`?", spell(&sibling(parent, name)));
     }
-    // A key of that very name in another section: what a forgotten or misplaced section header
-    // leads to.
-    let elsewhere = schema::KEYS
-        .iter()
-        .find(|key| key.path.rsplit('.').next() == Some(wrong.as_str()));
+    // A forgotten or misplaced section header puts a key into another section.
+    let elsewhere = schema::keys().find(|key| key.path.rsplit('.').next() == Some(wrong.as_str()));
     if let Some(key) = elsewhere {
         let database = parent
             .get(1)
@@ -41,37 +38,18 @@ pub(crate) fn remedy(path: &[String], spell: impl Fn(&[String]) -> String) -> St
     format!("known here: {}", known.join(", "))
 }
 
-/// How far a word is from a name, or from the beginning of it: `password` is near to
+/// The distance of a word from a name, or from the start of it: `password` is close to
 /// `password_file`.
 fn likeness(wrong: &str, name: &str) -> usize {
-    let whole = distance(wrong, name);
+    let whole = strsim::osa_distance(wrong, name);
     match name.get(..wrong.len()) {
-        Some(start) if wrong.len() > 3 => whole.min(distance(wrong, start) + 1),
+        Some(start) if wrong.len() > 3 => whole.min(strsim::osa_distance(wrong, start) + 1),
         _ => whole,
     }
 }
 
 fn sibling(parent: &[String], name: &str) -> Vec<String> {
     parent.iter().cloned().chain([name.to_owned()]).collect()
-}
-
-/// How many letters to insert, drop, replace or swap to get from one word to the other.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<_>, Vec<_>) = (a.chars().collect(), b.chars().collect());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let replaced = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = replaced.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
 }
 
 #[cfg(test)]

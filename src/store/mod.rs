@@ -237,7 +237,7 @@ impl Store {
     pub const PATIENCE: Duration = Duration::from_secs(5);
 
     /// How long an answer may take in all.
-    pub fn patience(sync: &crate::settings::Sync) -> Duration {
+    pub fn patience(sync: &crate::settings::SyncSettings) -> Duration {
         sync.statement_timeout + Self::PATIENCE
     }
 

@@ -12,13 +12,13 @@ use super::database::{Context, keep_in_sync};
 use super::survey::{Told, report_change, report_drift};
 use crate::mapping::Rules;
 use crate::observe::{Board, pulse};
-use crate::settings::{Announce, Capture, Database, History, Reconnect, Settings, Sync};
+use crate::settings::{Announce, Capture, Database, History, Reconnect, Settings, SyncSettings};
 
 /// What holds for every database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Batches and waits.
-    pub sync: Sync,
+    pub sync: SyncSettings,
     /// What the triggers capture, and whether they notify.
     pub capture: Capture,
     /// The pauses between attempts.

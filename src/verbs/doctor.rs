@@ -101,7 +101,7 @@ async fn connection(session: &Session, database: &Database, settings: &Settings)
         report::value(session.client(), patience, report::NEARBY, &NONE).await;
     let own = format!("a session of its own, {target}");
     let unverified = |how: &str| Note::warn("connection", format!("{own}; {how}"), VERIFY);
-    match (database.tls(), nearby) {
+    match (database.tls, nearby) {
         (_, Err(error)) => Note::unanswered("connection", &error),
         (Tls::VerifyFull, _) => Note::pass(
             "connection",

@@ -54,7 +54,7 @@ fn s12_tls_is_what_is_set_else_what_the_url_says_else_what_is_safe_there() {
         ("host=db.example.com sslmode=verify-full", Tls::VerifyFull),
     ] {
         let database = database(url);
-        assert_eq!(database.tls(), tls, "{url}");
+        assert_eq!(database.tls, tls, "{url}");
         let mode = if tls == Tls::Disable {
             SslMode::Disable
         } else {
@@ -85,8 +85,7 @@ fn s12_tls_is_what_is_set_else_what_the_url_says_else_what_is_safe_there() {
         let variables = variables(url, ("AGENT_SYNC__DATABASES__DEFAULT__TLS", tls));
         let loaded = load("", &variables).unwrap();
         assert_eq!(
-            loaded.settings.databases["default"].tls(),
-            expected,
+            loaded.settings.databases["default"].tls, expected,
             "{url} {tls}"
         );
     }
@@ -99,7 +98,7 @@ fn s12_tls_is_what_is_set_else_what_the_url_says_else_what_is_safe_there() {
         )],
     )
     .unwrap();
-    assert_eq!(loaded.settings.databases["default"].tls(), Tls::VerifyFull);
+    assert_eq!(loaded.settings.databases["default"].tls, Tls::VerifyFull);
     assert_eq!(
         source(&loaded, "databases.default.tls_root_cert"),
         "environment variable DATABASE_URL, sslrootcert"
@@ -153,7 +152,7 @@ fn the_roots_of_the_system_are_asked_as_in_libpq() {
         let loaded = load("", &variables).unwrap();
         let database = &loaded.settings.databases["default"];
         assert_eq!(
-            (database.tls(), &database.tls_root_cert),
+            (database.tls, &database.tls_root_cert),
             (Tls::VerifyFull, &None),
             "{url} {tls}"
         );
@@ -227,7 +226,7 @@ fn a_secret_in_a_file_makes_no_other_database_and_all_else_in_the_file_does() {
             "{text}: read again, it is what loading it gives"
         );
         assert_eq!(again.connect_config(), now().connect_config(), "{text}");
-        assert_eq!(again.tls(), now().tls(), "{text}");
+        assert_eq!(again.tls, now().tls, "{text}");
     }
     put(URL);
     std::fs::write(

@@ -4,13 +4,11 @@ use std::fs;
 
 use agent_sync::settings::{Loaded, Settings, Sources, Tls};
 
-use super::{database, directory, load, load_in};
-
-const DOCUMENTED: &str = include_str!("../../config/agent-sync.toml");
+use super::{database, directory, load, load_in, read};
 
 #[test]
 fn the_documented_file_changes_nothing() {
-    let loaded = load(DOCUMENTED, &[]).unwrap();
+    let loaded = load(&sample(), &[]).unwrap();
     let defaults = Settings::load_from(&Sources::default()).unwrap();
     assert_eq!(loaded.settings, defaults.settings);
     let keys = |loaded: &Loaded| {
@@ -26,6 +24,21 @@ fn the_documented_file_changes_nothing() {
     }
 }
 
+fn sample() -> String {
+    read("config/agent-sync.toml")
+}
+
+/// The sample file with every setting turned on.
+pub(super) fn turned_on() -> String {
+    let on = |line: &str| {
+        line.strip_prefix('#')
+            .filter(|rest| !rest.starts_with([' ', ':']))
+            .unwrap_or(line)
+            .to_owned()
+    };
+    sample().lines().map(on).collect::<Vec<_>>().join("\n")
+}
+
 #[test]
 fn the_documented_databases_hold_the_defaults_when_they_are_turned_on() {
     let directory = directory(&[
@@ -37,14 +50,7 @@ fn the_documented_databases_hold_the_defaults_when_they_are_turned_on() {
         ("supabase-ca.crt", "-----BEGIN CERTIFICATE-----"),
     ]);
     let place = format!("{}/", directory.path().display());
-    let on = |line: &str| {
-        line.strip_prefix('#')
-            .filter(|rest| !rest.starts_with(' '))
-            .unwrap_or(line)
-            .to_owned()
-    };
-    let text = DOCUMENTED.lines().map(on).collect::<Vec<_>>().join("\n");
-    let text = text
+    let text = turned_on()
         .replace("/run/secrets/", &place)
         .replace("/etc/agent-sync/", &place);
     fs::write(directory.path().join("agent-sync.toml"), text).unwrap();
@@ -55,8 +61,8 @@ fn the_documented_databases_hold_the_defaults_when_they_are_turned_on() {
     let (documented, plain) = (&loaded.settings.databases["platform"], database(url));
     assert_eq!(documented.connect_config(), plain.connect_config());
     assert_eq!(
-        (documented.tls(), &documented.tls_root_cert),
-        (plain.tls(), &plain.tls_root_cert)
+        (documented.tls, &documented.tls_root_cert),
+        (plain.tls, &plain.tls_root_cert)
     );
     assert_eq!(
         (&documented.agents, &documented.configurations),
@@ -64,6 +70,6 @@ fn the_documented_databases_hold_the_defaults_when_they_are_turned_on() {
     );
 
     let supabase = &loaded.settings.databases["supabase"];
-    assert_eq!(supabase.tls(), Tls::VerifyFull);
+    assert_eq!(supabase.tls, Tls::VerifyFull);
     assert!(supabase.tls_root_cert.is_some());
 }

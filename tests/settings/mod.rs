@@ -3,13 +3,16 @@
 
 mod databases;
 mod documented;
+mod generated;
 mod mistakes;
+mod schemas;
 mod sources;
 mod verb;
 
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use agent_sync::settings::{Database, Loaded, Settings, Sources};
 use tempfile::TempDir;
@@ -25,6 +28,12 @@ fn directory(files: &[(&str, &str)]) -> TempDir {
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
     }
     directory
+}
+
+/// A file of the repository.
+fn read(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 fn environment(variables: &[(&str, &str)]) -> Vec<(OsString, OsString)> {

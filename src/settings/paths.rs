@@ -1,29 +1,29 @@
-//! Where the relative paths of a settings file lead: beside the file, and for secrets first among
-//! the credentials that systemd has loaded for the service.
+//! Relative paths of a settings file: they start at the directory of the file, and for secrets
+//! first at the credentials that systemd has loaded for the service.
 //!
 //! So one settings file serves the service, which may read its credentials and nothing else, and
-//! root at the command line, who reads the files that these are loaded from.
+//! root at the command line, who reads the files behind the credentials.
 
 use std::path::{Component, Path, PathBuf};
 
-use super::kind::Kind;
+use super::value_type::ValueType;
 
-/// The places; where there are none, a path is left as it is.
+/// Resolves relative paths. Without directories it leaves a path as it is.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Bases<'a> {
+pub(crate) struct PathResolver<'a> {
     /// The directory of the settings file.
     pub(crate) directory: Option<&'a Path>,
     /// The directory of the credentials.
     pub(crate) credentials: Option<&'a Path>,
 }
 
-impl Bases<'_> {
-    /// Where a path leads that a key of this kind holds.
-    pub(crate) fn resolve(self, kind: Kind, text: &str) -> PathBuf {
+impl PathResolver<'_> {
+    /// Resolves the path in a value of this type.
+    pub(crate) fn resolve(self, value_type: ValueType, text: &str) -> PathBuf {
         let credential = self
             .credentials
-            .filter(|_| kind == Kind::SecretFile)
-            .zip(name(text));
+            .filter(|_| value_type == ValueType::SecretFile)
+            .zip(credential_name(text));
         let loaded = credential
             .map(|(directory, name)| directory.join(name))
             .filter(|path| path.exists());
@@ -34,10 +34,10 @@ impl Bases<'_> {
     }
 }
 
-/// What systemd calls the credential of a relative path when it loads a whole directory:
-/// `secrets_platform.url` for `./secrets/platform.url`, and for `../secrets/platform.url`, as a
-/// file in `databases.d` has it.
-fn name(text: &str) -> Option<String> {
+/// The name of the credential for a relative path when systemd loads a whole directory:
+/// `secrets_platform.url` for `./secrets/platform.url`, and for `../secrets/platform.url` in a file
+/// of `databases.d`.
+fn credential_name(text: &str) -> Option<String> {
     let mut parts = Vec::new();
     for component in Path::new(text).components() {
         match component {
@@ -60,27 +60,31 @@ mod tests {
         let (directory, credentials) = (Path::new("/etc/agent-sync"), tempfile::tempdir().unwrap());
         let loaded = credentials.path().join("secrets_platform.url");
         std::fs::write(&loaded, "").unwrap();
-        let bases = Bases {
+        let paths = PathResolver {
             directory: Some(directory),
             credentials: Some(credentials.path()),
         };
-        for (kind, text, expected) in [
-            (Kind::SecretFile, "./secrets/platform.url", &*loaded),
+        for (value_type, text, expected) in [
+            (ValueType::SecretFile, "./secrets/platform.url", &*loaded),
             (
-                Kind::SecretFile,
+                ValueType::SecretFile,
                 "./secrets/other.url",
                 Path::new("/etc/agent-sync/./secrets/other.url"),
             ),
             (
-                Kind::Path,
+                ValueType::Path,
                 "./secrets/platform.url",
                 Path::new("/etc/agent-sync/./secrets/platform.url"),
             ),
         ] {
-            assert_eq!(bases.resolve(kind, text), expected, "{kind:?} {text}");
+            assert_eq!(
+                paths.resolve(value_type, text),
+                expected,
+                "{value_type:?} {text}"
+            );
         }
         assert_eq!(
-            Bases::default().resolve(Kind::Path, "./x"),
+            PathResolver::default().resolve(ValueType::Path, "./x"),
             Path::new("./x"),
             "left as it is"
         );
@@ -97,7 +101,7 @@ mod tests {
             (".", None),
             ("..", None),
         ] {
-            assert_eq!(name(text).as_deref(), expected, "{text}");
+            assert_eq!(credential_name(text).as_deref(), expected, "{text}");
         }
     }
 }

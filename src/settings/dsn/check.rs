@@ -1,0 +1,102 @@
+//! The check of a parsed connection string.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use tokio_postgres::config::Host;
+
+use super::{FORM, Mistake};
+
+const PLAIN: &str = "write a password as in `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, \
+    percent-encoded, or put it into password_file; a user or a database that has such a name takes \
+    another one: ALTER ROLE … RENAME, ALTER DATABASE … RENAME";
+
+/// Refuses what `tokio_postgres` would refuse at the connection, and names that may hold a part of
+/// a secret.
+pub(super) fn check(config: &tokio_postgres::Config) -> Result<(), Mistake> {
+    let (hosts, addresses, ports) = (
+        config.get_hosts().len(),
+        config.get_hostaddrs().len(),
+        config.get_ports().len(),
+    );
+    if hosts.max(addresses) == 0 || config.get_hosts().contains(&Host::Tcp(String::new())) {
+        let what =
+            format!("{FORM}, found none of a host, an address and the directory of a socket");
+        return Err(Mistake::new(
+            what,
+            "name the host, or the directory of the Unix socket as `host=/run/postgresql`",
+        ));
+    }
+    if (hosts > 0 && addresses > 0 && hosts != addresses)
+        || (ports > 1 && ports != hosts.max(addresses))
+    {
+        return Err(Mistake::new(
+            "expected as many ports and addresses as hosts, found another number",
+            "name one port and one address for each host",
+        ));
+    }
+    // Messages print names, and a name with another character is a mangled connection string.
+    let hosts = config.get_hosts().iter().filter_map(|host| match host {
+        Host::Tcp(name) if is_address(name) => None,
+        Host::Tcp(name) => odd(name, "._-").map(|found| ("host", found)),
+        // The sockets of some proxies have colons in their names.
+        Host::Unix(path) => odd(&path.to_string_lossy(), "._-/:@+~,").map(|found| ("host", found)),
+    });
+    let user = config
+        .get_user()
+        .and_then(|name| odd(name, "._-@+$"))
+        .map(|found| ("user", found));
+    let database = config
+        .get_dbname()
+        .and_then(|name| odd(name, "._-+$"))
+        .map(|found| ("database", found));
+    let found = user.into_iter().chain(hosts).chain(database).next();
+    found.map_or(Ok(()), |(which, found)| {
+        let what = format!(
+            "expected a plain name as the {which}, found one with {found}, which may hold a \
+            password"
+        );
+        Err(Mistake::new(what, PLAIN))
+    })
+}
+
+/// Whether a host is an address, with or without the interface of a link-local one.
+fn is_address(name: &str) -> bool {
+    let plain = |zone: &str| {
+        zone.chars()
+            .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    };
+    match name.split_once('%') {
+        Some((address, zone)) => address.parse::<Ipv6Addr>().is_ok() && plain(zone),
+        None => name.parse::<IpAddr>().is_ok(),
+    }
+}
+
+/// The first character of a name that is no letter, no digit and not `allowed`. In practice no name
+/// of a host, a user or a database has such a character. A mistyped connection string leaves one in
+/// a name: a separator, or a character that looks like one.
+fn odd(name: &str, allowed: &str) -> Option<String> {
+    if name.contains("://") {
+        return Some("another connection string".to_owned());
+    }
+    let c = name
+        .chars()
+        .find(|c| !c.is_alphanumeric() && !allowed.contains(*c))?;
+    let ascii = look_alike(c);
+    Some(match ascii {
+        _ if c.is_whitespace() => "white space".to_owned(),
+        _ if !ascii.is_ascii_graphic() => "a character that no such name has".to_owned(),
+        _ if c == ascii => format!("`{ascii}`"),
+        _ => format!("what looks like `{ascii}`"),
+    })
+}
+
+/// The ASCII character that a character looks like, as a full-width form or another colon does.
+fn look_alike(c: char) -> char {
+    match c {
+        '\u{FF01}'..='\u{FF5E}' => u8::try_from(u32::from(c) - 0xFEE0).map_or(c, char::from),
+        '\u{2236}' | '\u{A789}' | '\u{FE13}' | '\u{FE55}' => ':',
+        '\u{FE54}' => ';',
+        '\u{FE66}' => '=',
+        _ => c,
+    }
+}

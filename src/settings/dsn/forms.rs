@@ -1,0 +1,130 @@
+//! The two forms of a connection string, a URL and `key=value` pairs: reading and writing.
+
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use super::{ENCODE, FORM, Mistake, PORT, not_a_dsn};
+
+pub(super) type Pairs = Vec<(String, String)>;
+
+/// Splits a URL into the part before the `?`, which is checked, and the parameters behind it.
+pub(super) fn from_url(scheme: &str, rest: &str) -> Result<(String, Pairs), Mistake> {
+    // The first `@` ends the credentials. An `@` in the wrong place would put half a password into
+    // the name of a host or a user, which messages print, so any doubt leads to a refusal.
+    let (credentials, address) = rest
+        .split_once('@')
+        .map_or((None, rest), |(credentials, address)| {
+            (Some(credentials), address)
+        });
+    let user = credentials.map_or("", |text| text.split(':').next().unwrap_or_default());
+    if address.contains('@') || user.contains(['/', '?']) {
+        return Err(Mistake::new(
+            format!("{FORM}, found an `@` in the wrong place"),
+            ENCODE,
+        ));
+    }
+    let (address, query) = address.split_once('?').unwrap_or((address, ""));
+    // A connection string within another has its password in the place of a host or a database,
+    // which messages print.
+    if address.contains("://") {
+        return Err(not_a_dsn());
+    }
+    let base = format!(
+        "{scheme}{}{address}",
+        credentials
+            .map(|text| format!("{text}@"))
+            .unwrap_or_default()
+    );
+    base.parse::<tokio_postgres::Config>().map_err(|_| {
+        let is_plain = credentials.is_none_or(|text| !text.contains(['/', '?', '#']));
+        if is_plain && ports(address).any(|port| !matches!(port.parse::<u16>(), Ok(1..))) {
+            Mistake::new(format!("{FORM}, found a port that is none"), PORT)
+        } else {
+            not_a_dsn()
+        }
+    })?;
+    let mut pairs = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let decoded = pair
+            .split_once('=')
+            .and_then(|(name, value)| Some((decode(name)?, decode(value)?)));
+        pairs.push(decoded.ok_or_else(not_a_dsn)?);
+    }
+    Ok((base, pairs))
+}
+
+/// The ports in the address of a URL, as text.
+fn ports(address: &str) -> impl Iterator<Item = &str> {
+    let hosts = address.split('/').next().unwrap_or_default();
+    hosts.split(',').filter_map(|host| {
+        let behind = host.rsplit_once(']').map_or(host, |(_, behind)| behind);
+        behind.split_once(':').map(|(_, port)| port)
+    })
+}
+
+/// Percent-decodes; `None` if the result is not UTF-8.
+fn decode(text: &str) -> Option<String> {
+    let decoded = percent_decode_str(text).decode_utf8().ok()?;
+    Some(decoded.into_owned())
+}
+
+/// Parses `key=value` pairs with the quotes and backslashes of libpq; `None` if the text is no such
+/// pairs.
+pub(super) fn pairs(text: &str) -> Option<Pairs> {
+    let mut pairs = Vec::new();
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let (name, tail) = rest.split_once('=')?;
+        let name = name.trim_end();
+        if name.is_empty() || name.contains(char::is_whitespace) {
+            return None;
+        }
+        let tail = tail.trim_start();
+        let (quoted, tail) = tail
+            .strip_prefix('\'')
+            .map_or((false, tail), |tail| (true, tail));
+        let mut value = String::new();
+        let mut chars = tail.chars();
+        let mut closed = !quoted;
+        while let Some(c) = chars.next() {
+            match c {
+                '\\' => value.push(chars.next()?),
+                '\'' if quoted => {
+                    closed = true;
+                    break;
+                }
+                c if !quoted && c.is_whitespace() => break,
+                c => value.push(c),
+            }
+        }
+        if !closed || (value.is_empty() && !quoted) {
+            return None;
+        }
+        pairs.push((name.to_owned(), value));
+        rest = chars.as_str().trim_start();
+    }
+    (!pairs.is_empty()).then_some(pairs)
+}
+
+/// A parameter in the form `key='value' `.
+pub(super) fn pair(name: &str, value: &str) -> String {
+    let value = value.replace('\\', "\\\\").replace('\'', "\\'");
+    format!("{name}='{value}' ")
+}
+
+/// A URL with parameters.
+pub(super) fn with_parameters(mut url: String, parameters: &[(&str, String)]) -> String {
+    let mut separator = '?';
+    for (name, value) in parameters {
+        // In a URL, the driver takes the value of `host` for a single host.
+        let values: Vec<_> = match *name {
+            "host" => value.split(',').collect(),
+            _ => vec![value.as_str()],
+        };
+        for value in values {
+            let value = utf8_percent_encode(value, NON_ALPHANUMERIC);
+            url = format!("{url}{separator}{name}={value}");
+            separator = '&';
+        }
+    }
+    url
+}

@@ -1,0 +1,82 @@
+//! The settings in force, as `agent-sync config` prints them: every value with its source, and no
+//! secret.
+
+use std::collections::BTreeMap;
+
+use config::ValueKind;
+
+use super::Settings;
+use super::connection::Connection;
+use super::layers::{DEFAULT, Values};
+use super::schema::{self, Key};
+
+/// The text in place of a secret.
+const MASK: &str = "********";
+
+/// A value in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The dotted key.
+    pub key: String,
+    /// The value; a mask for a secret.
+    pub value: serde_json::Value,
+    /// Its source.
+    pub source: String,
+    /// Whether a source can set the key. Other keys follow from the settings.
+    pub settable: bool,
+}
+
+/// Every value in force, in the order of the schema, databases by name.
+pub(crate) fn entries(
+    values: &Values,
+    settings: &Settings,
+    connections: &BTreeMap<String, Connection>,
+) -> Vec<Entry> {
+    let (of_databases, global): (Vec<_>, Vec<_>) =
+        schema::keys().partition(|key| key.is_of_database());
+    let mut entries: Vec<_> = global
+        .into_iter()
+        .filter_map(|key| entry(values, key, key.path.to_owned()))
+        .collect();
+    for (name, database) in &settings.databases {
+        let path = |key: &str| format!("databases.{name}.{key}");
+        let derived = |key: &str, value: &str, source: &str| Entry {
+            key: path(key),
+            value: value.into(),
+            source: source.to_owned(),
+            settable: false,
+        };
+        let url = connections
+            .get(name)
+            .map_or(DEFAULT, |connection| &connection.source);
+        entries.push(derived("target", &database.target(), url));
+        if values.get(&path("url")).is_none() {
+            entries.push(derived("url", MASK, url));
+        }
+        if database.has_password() {
+            let file = values
+                .text(&path("password_file"))
+                .map(|file| format!("secret file {file}"));
+            entries.push(derived("password", MASK, file.as_deref().unwrap_or(url)));
+        }
+        let own = of_databases.iter();
+        entries.extend(own.filter_map(|key| entry(values, key, key.path.replace('*', name))));
+    }
+    entries
+}
+
+fn entry(values: &Values, key: &Key, path: String) -> Option<Entry> {
+    let value = match values.get(&path)? {
+        _ if key.value_type.is_secret() => MASK.into(),
+        ValueKind::Boolean(value) => (*value).into(),
+        ValueKind::I64(value) => (*value).into(),
+        ValueKind::String(text) => text.as_str().into(),
+        _ => return None,
+    };
+    Some(Entry {
+        value,
+        source: values.origin(&path).to_owned(),
+        key: path,
+        settable: true,
+    })
+}

@@ -1,0 +1,382 @@
+//! The sections of the settings. Each setting is named here and nowhere else in the program: its
+//! field, the values that it takes, its default and its documentation.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+
+use super::database::Access;
+use super::duration;
+use super::schema::DefaultValue::{Bool, Integer, Text, Unset};
+use super::schema::Key;
+use super::value_type::{self, ValueType, duration, integer};
+
+/// Declares a section: the type that holds its values, and the description of its keys.
+///
+/// A setting has the form `field: type = value type, default, documentation;`. Fields behind `and`
+/// are no keys.
+macro_rules! section {
+    (
+        $(#[$on_section:meta])*
+        $section:ident = $path:literal {
+            $(
+                $(#[$on_field:meta])*
+                $field:ident: $type:ty = $value_type:expr, $default:expr, $doc:literal;
+            )+
+        }
+        $(and { $( $(#[$on_other:meta])* $visibility:vis $other:ident: $other_type:ty, )+ })?
+    ) => {
+        $(#[$on_section])*
+        #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct $section {
+            $( #[doc = $doc] $(#[$on_field])* pub $field: $type, )+
+            $($( $(#[$on_other])* $visibility $other: $other_type, )+)?
+        }
+
+        impl $section {
+            pub(super) const KEYS: &[Key] = &[$(Key {
+                path: concat!($path, ".", stringify!($field)),
+                value_type: $value_type,
+                default: $default,
+                doc: $doc,
+            },)+];
+        }
+    };
+}
+
+section! {
+    /// The log.
+    Log = "log" {
+        format: LogFormat = ValueType::OneOf(&["auto", "pretty", "json"]), Text("auto"),
+            "The form of a log line: \"pretty\" for people, \"json\" for machines, \"auto\" for \
+            pretty on a terminal and in systemd's journal, and JSON elsewhere. In the journal, \
+            each line has its priority.";
+        level: String = ValueType::LogLevel, Text("info"),
+            "The least severe level that is logged (off, error, warn, info, debug, trace), or a \
+            list by module such as \"info,agent_sync=debug\".";
+    }
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// `Pretty` on a terminal and in systemd's journal, `Json` elsewhere.
+    Auto,
+    /// For people.
+    Pretty,
+    /// For machines.
+    Json,
+}
+
+section! {
+    /// The rules of the mapping.
+    #[derive(Default)]
+    Rules = "rules" {
+        file: Option<PathBuf> = ValueType::Path, Unset("/etc/agent-sync/providers.toml"),
+            "The rules that say which voice setting goes where for which provider. Not set: the \
+            rules built into the program.";
+    }
+}
+
+section! {
+    /// The triggers.
+    #[derive(Copy)]
+    Capture = "capture" {
+        notify: bool = ValueType::Bool, Bool(true),
+            "Whether the triggers wake the daemon with NOTIFY. Set it to false where prepared \
+            transactions (two-phase commit) are in use: the daemon then polls, see \
+            sync.poll_interval.";
+        configurations: bool = ValueType::Bool, Bool(true),
+            "Whether a configuration that is created after its agent, or moved to another agent, \
+            is brought in sync at once.";
+    }
+}
+
+section! {
+    /// How changes are applied.
+    #[derive(Copy)]
+    SyncSettings = "sync" {
+        batch_size: u32 = integer(1, 10_000), Integer(500),
+            "How many agents one transaction takes at most. It bounds the daemon's memory and how \
+            long row locks are held.";
+        #[serde(with = "duration")]
+        sweep_interval: Duration = duration("1s", "1h"), Text("30s"),
+            "How often the outbox, the triggers and the retries are looked at without being \
+            woken.";
+        #[serde(with = "duration")]
+        poll_interval: Duration = duration("10ms", "1m"), Text("1s"),
+            "How often the outbox is looked at when capture.notify is false.";
+        #[serde(with = "duration")]
+        probe_interval: Duration = duration("10ms", "1h"), Text("5s"),
+            "How often a connection on which nothing happens is probed with an empty query. A \
+            connection that has died without a word is noticed after this and sync.probe_timeout \
+            at most. Raise it, and sync.sweep_interval with it, for a serverless database that \
+            such queries would keep awake.";
+        #[serde(with = "duration")]
+        probe_timeout: Duration = duration("10ms", "1m"), Text("5s"),
+            "How long the answer to a probe may take before the connection counts as lost.";
+        #[serde(with = "duration")]
+        lock_timeout: Duration = duration("1ms", "1m"), Text("500ms"),
+            "How long to wait for a row that somebody else has locked before its agent is put off. \
+            It must be shorter than sync.statement_timeout.";
+        #[serde(with = "duration")]
+        statement_timeout: Duration = duration("100ms", "1h"), Text("30s"),
+            "How long one statement of the daemon may take.";
+    }
+}
+
+section! {
+    /// The announcement of changed configurations.
+    #[derive(Default)]
+    Announce = "announce" {
+        channel: Option<String> = ValueType::Identifier, Unset("configuration_changed"),
+            "A channel to NOTIFY with the slug of every configuration that was written, so that \
+            runtimes can drop what they have cached. Not set: nobody is told. Nor is anybody while \
+            the server's queue of notifications is half full, as it gets where a listener is stuck \
+            in a transaction: the configurations are written all the same.";
+    }
+}
+
+section! {
+    /// The history of writes.
+    #[derive(Copy)]
+    History = "history" {
+        enabled: bool = ValueType::Bool, Bool(false),
+            "Whether what is written is kept in agent_sync.history, with the application_name and \
+            the role of the transaction that caused it. Costs a drain of many agents about a \
+            quarter. Run `agent-sync install` after a change of it.";
+        #[serde(with = "duration")]
+        keep: Duration = duration("1h", "87600h"), Text("720h"), "How long a write is kept there.";
+        max_rows: u32 = integer(1, 100_000_000), Integer(10_000),
+            "How many writes are kept there, the latest of them.";
+    }
+}
+
+section! {
+    /// What `agent-sync reconcile` does without a question.
+    #[derive(Copy)]
+    Reconcile = "reconcile" {
+        confirm_above: u32 = integer(0, 1_000_000_000), Integer(100),
+            "Above how many configurations `agent-sync reconcile` asks before it touches them; \
+            without a terminal to ask on, it wants --yes.";
+    }
+}
+
+section! {
+    /// The waits before a lost connection is opened again.
+    #[derive(Copy)]
+    Reconnect = "reconnect" {
+        #[serde(with = "duration")]
+        initial_delay: Duration = duration("10ms", "1m"), Text("100ms"),
+            "How long to wait before the first attempt to reconnect. Each further wait is about \
+            twice as long, with jitter.";
+        #[serde(with = "duration")]
+        max_delay: Duration = duration("100ms", "1h"), Text("30s"),
+            "The longest wait between two attempts to reconnect.";
+    }
+}
+
+section! {
+    /// How the daemon stops.
+    #[derive(Copy)]
+    Shutdown = "shutdown" {
+        #[serde(with = "duration")]
+        grace_period: Duration = duration("100ms", "5s"), Text("4s"),
+            "How long a running batch may take to finish once the daemon is told to stop; then the \
+            server undoes it.";
+    }
+}
+
+section! {
+    /// Where the daemon serves its state over HTTP (I8).
+    Admin = "admin" {
+        #[serde(deserialize_with = "listen")]
+        listen: Option<SocketAddr> = ValueType::Listen, Text("127.0.0.1:9878"),
+            "The address and port at which /livez, /readyz, /metrics, /status and the status page \
+            are served over HTTP, to whoever can reach it: names of databases, their hosts and \
+            users, slugs and reasons; no secret and no value of a row. With 0.0.0.0, a firewall or \
+            a NetworkPolicy has to say who that is. Port 0 takes one that is free, and the log \
+            says which. \"off\" serves nothing there.";
+        socket: PathBuf = ValueType::Path, Text("/run/agent-sync/admin.sock"),
+            "A Unix socket at which the same is served, to root and to the user of the daemon. \
+            `agent-sync probe` asks there: any program of the host can take the port, but none can \
+            make a socket in a folder that is the daemon's own. Where the folder is not there, nor \
+            is the socket; then `probe` asks at admin.listen, and says that it cannot tell whose \
+            answer it is.";
+    }
+}
+
+/// Reads an address from a value that the schema has accepted.
+fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text == value_type::OFF {
+        return Ok(None);
+    }
+    text.parse()
+        .map(Some)
+        .map_err(|_| de::Error::custom("not an address and a port"))
+}
+
+/// The keys of the connection string of a database. No field holds them: `connection` reads the
+/// string, and keeps the parts without secrets.
+pub(super) const CONNECTION_STRING: &[Key] = &[
+    Key {
+        path: "databases.*.url",
+        value_type: ValueType::Url,
+        default: Unset("postgres://agent_sync@db.example.com:5432/platform"),
+        doc: "Where the database is, as a URL or as key=value pairs. Special characters in user \
+            and password are percent-encoded in a URL. Either url or url_file is needed; \
+            PGPASSWORD, ~/.pgpass and other PG* variables are not read.",
+    },
+    Key {
+        path: "databases.*.url_file",
+        value_type: ValueType::SecretFile,
+        default: Unset("/run/secrets/platform_url"),
+        doc: "A file that holds the URL, such as a Docker secret. A relative path is relative to \
+            the settings file; where systemd has loaded credentials, \"./secrets/platform.url\" is \
+            first looked for among them, as secrets_platform.url. The file is read again before \
+            each connection, so a changed URL needs neither a reload nor a restart.",
+    },
+];
+
+/// The modes of `tls`, from the weakest to the strongest.
+pub(super) const TLS_MODES: &[&str] = &["disable", "require", "verify-ca", "verify-full"];
+
+/// How a connection is encrypted. It is never negotiated down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Tls {
+    /// In the clear.
+    Disable,
+    /// Encrypted; the certificate is not verified.
+    Require,
+    /// The certificate is signed by a known authority.
+    VerifyCa,
+    /// The certificate is signed by a known authority and made out to the host.
+    VerifyFull,
+}
+
+section! {
+    /// A database under `[databases.NAME]`.
+    ///
+    /// The password stays inside the configuration of the driver, which neither prints it nor hands
+    /// it out; the connection string is not kept. Two databases are equal if a connection to one
+    /// serves as a connection to the other: a reload compares them. A password counts if it stands
+    /// in the settings. A password from a file does not count: the next connection reads the file,
+    /// and an open session needs no password.
+    Database = "databases.*" {
+        password_file: Option<PathBuf> =
+            ValueType::SecretFile, Unset("/run/secrets/platform_password"),
+            "A file that holds the password; it takes precedence over a password in the URL. The \
+            file is read again before each connection, so a changed password needs neither a \
+            reload nor a restart.";
+        tls: Tls = ValueType::OneOf(TLS_MODES), Unset("verify-full"),
+            "How the connection is encrypted: \"disable\"; \"require\" (encrypted, but whoever \
+            answers is believed); \"verify-ca\" (the certificate must be signed by a known \
+            authority); \"verify-full\" (and be made out to the host). Not set: the URL's sslmode, \
+            else \"disable\" for Unix sockets and loopback addresses without a tls_root_cert, else \
+            \"verify-full\". A server of another host that is not verified gets no password in the \
+            clear and none as an MD5 hash; \"verify-ca\" verifies it with a tls_root_cert alone.";
+        tls_root_cert: Option<PathBuf> = ValueType::Path, Unset("/etc/agent-sync/root.crt"),
+            "The authorities to trust, as a PEM file. Not set: the URL's sslrootcert, else those \
+            of the operating system.";
+        #[serde(with = "duration")]
+        connect_timeout: Duration = duration("100ms", "5m"), Text("10s"),
+            "How long an attempt to connect to one address may take. In the URL: connect_timeout, \
+            in seconds.";
+        #[serde(with = "duration")]
+        tcp_user_timeout: Duration = duration("1s", "10m"), Text("15s"),
+            "How long sent data may stay unacknowledged before the connection counts as lost. In \
+            the URL: tcp_user_timeout, in milliseconds.";
+        #[serde(with = "duration")]
+        keepalives_idle: Duration = duration("1s", "2h"), Text("5s"),
+            "How long a connection may be silent before it is probed. In the URL: keepalives_idle, \
+            in seconds.";
+        #[serde(with = "duration")]
+        keepalives_interval: Duration = duration("1s", "1h"), Text("3s"),
+            "How long to wait between probes. In the URL: keepalives_interval, in seconds.";
+        keepalives_count: u32 = integer(1, 100), Integer(3),
+            "How many probes may stay unanswered before the connection counts as lost. In the URL: \
+            keepalives_count.";
+    }
+    and {
+        /// The name in settings, logs and metrics.
+        #[serde(skip)]
+        pub name: String,
+        /// The table that people edit.
+        pub agents: AgentsTable,
+        /// The table that the runtime reads.
+        pub configurations: ConfigurationsTable,
+        #[serde(skip)]
+        pub(super) access: Access,
+    }
+}
+
+section! {
+    /// The table that people edit.
+    AgentsTable = "databases.*.agents" {
+        schema: String = ValueType::Identifier, Text("public"),
+            "The schema of the table that people edit.";
+        table: String = ValueType::Identifier, Text("agents"), "The table that people edit.";
+    }
+    and {
+        /// The names of its columns.
+        pub columns: AgentsColumns,
+    }
+}
+
+section! {
+    /// The names of the columns of the agents.
+    AgentsColumns = "databases.*.agents.columns" {
+        slug: String = ValueType::Identifier, Text("slug"), "What an agent is known by; required.";
+        name: String = ValueType::Identifier, Text("name"), "The agent's name.";
+        system_prompt: String = ValueType::Identifier, Text("system_prompt"),
+            "The agent's system prompt.";
+        agent_image: String = ValueType::Identifier, Text("agent_image"), "The agent's image.";
+        voice_settings: String = ValueType::Identifier, Text("voice_settings"),
+            "The agent's voice settings; required.";
+    }
+}
+
+section! {
+    /// The table that the runtime reads.
+    ConfigurationsTable = "databases.*.configurations" {
+        schema: String = ValueType::Identifier, Text("public"),
+            "The schema of the table that the runtime reads.";
+        table: String = ValueType::Identifier, Text("agent_configurations"),
+            "The table that the runtime reads.";
+    }
+    and {
+        /// The names of its columns.
+        pub columns: ConfigurationsColumns,
+    }
+}
+
+section! {
+    /// The names of the columns of the configurations.
+    ConfigurationsColumns = "databases.*.configurations.columns" {
+        agent_slug: String = ValueType::Identifier, Text("agent_slug"),
+            "Which agent the row is for; required.";
+        agent_name: String = ValueType::Identifier, Text("agent_name"), "Takes the agent's name.";
+        system_prompt: String = ValueType::Identifier, Text("system_prompt"),
+            "Takes the agent's system prompt.";
+        agent_image: String = ValueType::Identifier, Text("agent_image"),
+            "Takes the agent's image.";
+        voice_id: String = ValueType::Identifier, Text("voice_id"),
+            "Takes the voice of the voice settings.";
+        temperature: String = ValueType::Identifier, Text("temperature"),
+            "Takes the temperature of the voice settings.";
+        provider_config: String = ValueType::Identifier, Text("provider_config"),
+            "Takes the sections that the rules compute; required.";
+        voice_settings: String = ValueType::Identifier, Text("voice_settings"),
+            "Takes the voice settings.";
+        updated_at: String = ValueType::Identifier, Text("updated_at"),
+            "Takes the time of the change.";
+        last_updated: String = ValueType::Identifier, Text("last_updated"),
+            "Takes the time of the change.";
+    }
+}

@@ -1,0 +1,324 @@
+//! The value types of settings, and the check of a value from TOML, from the environment or from a
+//! connection string.
+
+use std::net::SocketAddr;
+
+use config::ValueKind;
+use toml::de::DeValue;
+
+use super::duration;
+use super::problem::{is_withheld, shown};
+
+/// The word that switches off a key with a [`ValueType::Listen`].
+pub(crate) const OFF: &str = "off";
+
+/// The values that a key takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueType {
+    /// `true` or `false`.
+    Bool,
+    /// A whole number.
+    Integer {
+        /// The least.
+        min: i64,
+        /// The greatest.
+        max: i64,
+    },
+    /// A whole number and a unit.
+    Duration {
+        /// The shortest.
+        min: &'static str,
+        /// The longest.
+        max: &'static str,
+    },
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// Directives of a log filter.
+    LogLevel,
+    /// A path. A relative one starts at the directory of the file that names it.
+    Path,
+    /// The path of a file with a secret. It must start like a path, so that a secret in its place
+    /// is refused and not shown.
+    SecretFile,
+    /// A connection string. No message quotes it.
+    Url,
+    /// The name of a schema, table, column or channel, without quotes.
+    Identifier,
+    /// An address and a port to listen on, or "off".
+    Listen,
+}
+
+pub(crate) const fn integer(min: i64, max: i64) -> ValueType {
+    ValueType::Integer { min, max }
+}
+
+pub(crate) const fn duration(min: &'static str, max: &'static str) -> ValueType {
+    ValueType::Duration { min, max }
+}
+
+/// A value as its source gives it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum RawValue<'a> {
+    /// A value with the type that TOML gives it.
+    Typed(&'a DeValue<'a>),
+    /// Text from a source without types: it takes the type of the key.
+    Text(&'a str),
+    /// Text from a secret: it takes the type of the key, and no message quotes it.
+    SecretText(&'a str),
+}
+
+/// The reason why a value does not fit.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Mismatch {
+    pub(crate) expected: String,
+    pub(crate) found: String,
+}
+
+impl ValueType {
+    /// Checks a value, and returns it in the form that the settings are deserialized from.
+    pub(crate) fn check(self, value: RawValue<'_>) -> Result<ValueKind, Mismatch> {
+        self.accept(value).ok_or_else(|| Mismatch {
+            expected: self.expected(),
+            found: self.found(value),
+        })
+    }
+
+    fn accept(self, value: RawValue<'_>) -> Option<ValueKind> {
+        use RawValue::{SecretText, Text, Typed};
+        match (self, value) {
+            (Self::Bool, Typed(DeValue::Boolean(value))) => Some((*value).into()),
+            (Self::Bool, Text(text) | SecretText(text)) => {
+                text.parse::<bool>().ok().map(Into::into)
+            }
+            (Self::Integer { min, max }, value) => {
+                let number = match value {
+                    Typed(value) => integer_of(value)?,
+                    Text(text) | SecretText(text) => text.parse().ok()?,
+                };
+                (min..=max).contains(&number).then(|| number.into())
+            }
+            (Self::Bool, _) => None,
+            (_, Typed(DeValue::String(text))) => self.accept_text(text),
+            (_, Typed(_)) => None,
+            (_, Text(text) | SecretText(text)) => self.accept_text(text),
+        }
+    }
+
+    fn accept_text(self, text: &str) -> Option<ValueKind> {
+        let fits = match self {
+            Self::Bool | Self::Integer { .. } => false,
+            Self::Duration { min, max } => {
+                let value = duration::parse(text);
+                value.is_some() && value >= duration::parse(min) && value <= duration::parse(max)
+            }
+            Self::OneOf(words) => words.contains(&text),
+            Self::LogLevel => text.split(',').all(is_directive),
+            // A message names the path of a file that cannot be read.
+            Self::Path => is_name(text),
+            Self::SecretFile => {
+                let starts_like_a_path = |start: &&str| text.starts_with(*start);
+                ["/", "./", "../"].iter().any(starts_like_a_path) && is_name(text)
+            }
+            Self::Url => !text.is_empty(),
+            // Names are printed as well.
+            Self::Identifier => text.len() <= 63 && is_name(text),
+            Self::Listen => text == OFF || text.parse::<SocketAddr>().is_ok(),
+        };
+        fits.then(|| text.into())
+    }
+
+    /// Whether every output of the settings withholds values of this type.
+    pub(crate) fn is_secret(self) -> bool {
+        self == Self::Url
+    }
+
+    /// The values of this type, in words.
+    pub fn expected(self) -> String {
+        match self {
+            Self::Bool => "true or false".to_owned(),
+            Self::Integer { min, max } => format!("an integer from {min} to {max}"),
+            Self::Duration { min, max } => format!("a duration from \"{min}\" to \"{max}\""),
+            Self::OneOf(words) => one_of(words),
+            Self::LogLevel => "off, error, warn, info, debug or trace, or a list such as \
+                \"info,agent_sync=debug\""
+                .to_owned(),
+            Self::Path => "the path of a file".to_owned(),
+            Self::SecretFile => "the path of a file, starting with `/`, `./` or `../`".to_owned(),
+            Self::Url => "a connection string".to_owned(),
+            Self::Identifier => "a name of 1 to 63 bytes".to_owned(),
+            Self::Listen => "an IP address and a port, or \"off\"".to_owned(),
+        }
+    }
+
+    fn found(self, value: RawValue<'_>) -> String {
+        let text = match value {
+            RawValue::SecretText(_) => return "a value that is not shown".to_owned(),
+            RawValue::Typed(DeValue::String(text)) => text,
+            RawValue::Text(text) => text,
+            RawValue::Typed(value) => return self.found_typed(value),
+        };
+        match text {
+            "" => "an empty string".to_owned(),
+            _ if self.holds_secrets() => "a string that is not shown".to_owned(),
+            _ => shown(text),
+        }
+    }
+
+    fn found_typed(self, value: &DeValue<'_>) -> String {
+        match (value, integer_of(value)) {
+            (DeValue::Boolean(value), _) if !self.holds_secrets() => value.to_string(),
+            (DeValue::Integer(_), None) => "an integer that is too large".to_owned(),
+            (_, Some(value)) if !self.holds_secrets() => value.to_string(),
+            _ => toml_type(value).to_owned(),
+        }
+    }
+
+    /// Whether a value of this type is a secret, or the name of a file with one.
+    fn holds_secrets(self) -> bool {
+        matches!(self, Self::Url | Self::SecretFile)
+    }
+}
+
+/// The name of the type of a value, with its article.
+pub(crate) fn toml_type(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+fn integer_of(value: &DeValue<'_>) -> Option<i64> {
+    let digits = value.as_integer()?;
+    i64::from_str_radix(digits.as_str(), digits.radix()).ok()
+}
+
+/// Whether a text can name something in messages: a connection string is refused and not shown.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains('\0') && !is_withheld(text)
+}
+
+fn one_of(words: &[&str]) -> String {
+    let quoted: Vec<_> = words.iter().map(|word| format!("\"{word}\"")).collect();
+    match quoted.split_last() {
+        Some((last, first)) if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => quoted.concat(),
+    }
+}
+
+/// Whether the text is `LEVEL` or `TARGET=LEVEL`, the part of the filter language that a settings
+/// file needs.
+fn is_directive(text: &str) -> bool {
+    let (target, level) = text.trim().split_once('=').unwrap_or(("any", text.trim()));
+    let level = level.to_ascii_lowercase();
+    !target.is_empty()
+        && target
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_:-".contains(c))
+        && ["off", "error", "warn", "info", "debug", "trace"].contains(&level.as_str())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// Checks a value in the notation of TOML.
+    fn check(value_type: ValueType, toml: &str) -> Result<ValueKind, Mismatch> {
+        let value = DeValue::parse(toml).unwrap();
+        value_type.check(RawValue::Typed(value.get_ref()))
+    }
+
+    /// Whether a text in quotes fits.
+    fn fits(value_type: ValueType, text: &str) -> bool {
+        check(value_type, &format!("\"{text}\"")).is_ok()
+    }
+
+    #[test]
+    fn the_environment_takes_the_type_of_the_key() {
+        let text = |value_type: ValueType, text| value_type.check(RawValue::Text(text));
+        assert_eq!(text(ValueType::Bool, "true"), Ok(true.into()));
+        assert_eq!(text(integer(1, 9), "7"), Ok(7_i64.into()));
+        assert_eq!(text(ValueType::OneOf(&["7"]), "7"), Ok("7".into()));
+    }
+
+    #[test]
+    fn a_file_has_types_of_its_own() {
+        assert!(check(ValueType::Bool, "\"true\"").is_err());
+        assert!(check(integer(1, 9), "\"7\"").is_err());
+        assert!(check(ValueType::OneOf(&["7"]), "7").is_err());
+    }
+
+    #[test]
+    fn bounds_are_inclusive() {
+        for (value, expected) in [(0, false), (1, true), (9, true), (10, false)] {
+            let found = check(integer(1, 9), &value.to_string());
+            assert_eq!(found.is_ok(), expected, "{value}");
+        }
+        for (value, expected) in [
+            ("999ms", false),
+            ("1s", true),
+            ("60s", true),
+            ("61s", false),
+        ] {
+            assert_eq!(fits(duration("1s", "1m"), value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn log_levels_are_levels_and_lists_of_them() {
+        for (text, expected) in [
+            ("info", true),
+            ("WARN", true),
+            ("info,agent_sync::sync=debug", true),
+            ("info, tokio_postgres=off", true),
+            ("", false),
+            ("verbose", false),
+            ("info,", false),
+            ("=info", false),
+            ("agent sync=info", false),
+        ] {
+            assert_eq!(fits(ValueType::LogLevel, text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_to_listen_on_has_a_port_and_no_name() {
+        for (text, expected) in [
+            ("127.0.0.1:9878", true),
+            ("0.0.0.0:0", true),
+            ("[::1]:9878", true),
+            ("off", true),
+            ("127.0.0.1", false),
+            (":9878", false),
+            ("localhost:9878", false),
+            ("::1:9878", false),
+            ("127.0.0.1:99999", false),
+            ("", false),
+        ] {
+            assert_eq!(fits(ValueType::Listen, text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_mismatch_quotes_a_secret() {
+        for value_type in [ValueType::Url, ValueType::SecretFile] {
+            let secrets =
+                ["true", "12345", "\"hunter2\""].map(|toml| DeValue::parse(toml).unwrap());
+            let typed = secrets.iter().map(|value| RawValue::Typed(value.get_ref()));
+            for value in typed.chain([RawValue::SecretText("hunter2"), RawValue::Text("hunter2")]) {
+                let found = value_type.found(value);
+                assert!(
+                    ["true", "12345", "hunter2"]
+                        .iter()
+                        .all(|secret| !found.contains(secret)),
+                    "{found}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The files that are generated from the declarations of the settings: `config/agent-sync.toml`,
+//! `config/agent-sync.schema.json` and `docs/settings.md`. `UPDATE_DOCS=1` writes them.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use agent_sync::settings::ValueType;
+use agent_sync::settings::schema::{DefaultValue, Key, keys};
+use serde_json::{Map, Value, json};
+
+/// Compares a file with the generated text.
+fn assert_current(name: &str, made: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, made).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(&path).is_ok_and(|text| text == made),
+        "{name} is out of date: UPDATE_DOCS=1 cargo test --test it generated writes it"
+    );
+}
+
+#[test]
+fn the_reference_is_current() {
+    assert_current("docs/settings.md", &reference());
+}
+
+#[test]
+fn the_sample_file_is_current() {
+    assert_current("config/agent-sync.toml", &sample());
+}
+
+#[test]
+fn the_json_schema_is_current() {
+    let text = serde_json::to_string_pretty(&json_schema()).unwrap();
+    assert_current("config/agent-sync.schema.json", &(text + "\n"));
+}
+
+/// The section and the name of a key.
+fn split(key: &Key) -> (&'static str, &'static str) {
+    key.path.rsplit_once('.').unwrap()
+}
+
+const REFERENCE: &str = "\
+# Settings
+
+<!-- Generated from the code by `UPDATE_DOCS=1 cargo test --test it generated`. -->
+
+The sources, the later over the earlier: built-in defaults; the file (`--config`, else
+`$AGENT_SYNC_CONFIG`, else `/etc/agent-sync/agent-sync.toml`); `databases.d/*.toml` beside it, in
+the order of their names; the environment. `AGENT_SYNC__SYNC__BATCH_SIZE=100` sets
+`sync.batch_size`, and `AGENT_SYNC__DATABASES__MAIN__URL=…` the URL of the database `main`.
+`DATABASE_URL` alone defines one database named `default`. An unknown key or a value of the wrong
+type is an error, and all errors are reported at once. `agent-sync config` prints the values in
+force and the source of each.
+
+A duration is a whole number and a unit: `500ms`, `15s`, `2m`, `1h`.
+[`config/agent-sync.toml`](../config/agent-sync.toml) has the same keys as a file to copy from, and
+[`config/agent-sync.schema.json`](../config/agent-sync.schema.json) describes that file to editors.
+";
+
+fn reference() -> String {
+    let mut text = REFERENCE.to_owned();
+    let mut last = "";
+    for key in keys() {
+        let (section, name) = split(key);
+        if section != last {
+            last = section;
+            let title = section.replace('*', "NAME");
+            let head = "| key | what it can be | default | what it does |\n|---|---|---|---|";
+            writeln!(text, "\n## `[{title}]`\n\n{head}").unwrap();
+        }
+        let default = match key.default {
+            DefaultValue::Unset(example) => format!("not set; for example `\"{example}\"`"),
+            _ => format!("`{}`", key.example()),
+        };
+        let expected = key.value_type.expected().replace('|', "\\|");
+        let doc = key.doc.replace('|', "\\|");
+        writeln!(text, "| `{name}` | {expected} | {default} | {doc} |").unwrap();
+    }
+    text
+}
+
+const SAMPLE: &str = "\
+#:schema ./agent-sync.schema.json
+#
+# agent-sync: every setting, at its default.
+#
+# Copy the settings to change into /etc/agent-sync/agent-sync.toml, or name another file with
+# --config or AGENT_SYNC_CONFIG. The files of databases.d beside it go over it, in the order of
+# their names, and the environment goes over those: AGENT_SYNC__SYNC__BATCH_SIZE=100 sets
+# sync.batch_size. `agent-sync config` prints the values in force and the source of each.
+#
+# \"# \" starts an explanation. \"#\" without a space turns a setting off; remove it to turn the
+# setting on.
+";
+
+const DATABASES: &str = "
+# A database. There can be any number of them, each under its own name (a-z, 0-9, _ and -). Logs and
+# metrics use that name. The environment reaches only names without a hyphen. If no database is
+# configured, DATABASE_URL defines one with the name default.
+#
+# Name tables and columns only if they differ from these names. A column that is not in the database
+# is left out of the mapping, unless it is required.
+";
+
+const SUPABASE: &str = "
+# A database of Supabase. The direct host (db.PROJECT.supabase.co) has only an IPv6 address. Without
+# IPv6, use the session pooler (port 5432), never the transaction pooler (port 6543), which drops
+# LISTEN. The database settings of the project offer the certificate of Supabase's own authority.
+";
+
+/// The keys that the sample shows for Supabase, with their values; the first database has the other
+/// keys.
+const SUPABASE_KEYS: [(&str, &str); 2] = [
+    ("databases.*.url_file", "\"/run/secrets/supabase_url\""),
+    (
+        "databases.*.tls_root_cert",
+        "\"/etc/agent-sync/supabase-ca.crt\"",
+    ),
+];
+
+fn sample() -> String {
+    let mut text = SAMPLE.to_owned();
+    let mut last = "";
+    for key in keys() {
+        if SUPABASE_KEYS.iter().any(|(path, _)| *path == key.path) {
+            continue;
+        }
+        let (section, _) = split(key);
+        let off = if key.is_of_database() { "#" } else { "" };
+        if section != last {
+            if section == "databases.*" {
+                text += DATABASES;
+            }
+            last = section;
+            let title = section.replace('*', "platform");
+            writeln!(text, "\n{off}[{title}]").unwrap();
+        } else {
+            text.push('\n');
+        }
+        text += &setting(key, &key.example());
+    }
+    text += SUPABASE;
+    text += "\n#[databases.supabase]\n";
+    for (path, value) in SUPABASE_KEYS {
+        let key = keys().find(|key| key.path == path).unwrap();
+        text += &setting(key, value);
+        text.push('\n');
+    }
+    text + "#tls = \"verify-full\"\n"
+}
+
+/// A setting with its documentation as a comment, wrapped at 100 columns.
+fn setting(key: &Key, value: &str) -> String {
+    let mut text = String::new();
+    let mut line = "#".to_owned();
+    for word in key.doc.split(' ') {
+        if line.len() + 1 + word.len() > 100 {
+            text += &format!("{line}\n");
+            "#".clone_into(&mut line);
+        }
+        line += &format!(" {word}");
+    }
+    let is_off = key.is_of_database() || matches!(key.default, DefaultValue::Unset(_));
+    let off = if is_off { "#" } else { "" };
+    let (_, name) = split(key);
+    format!("{text}{line}\n{off}{name} = {value}\n")
+}
+
+/// The pattern of the name of a database.
+const DATABASE_NAME: &str = "^[a-z0-9_-]{1,63}$";
+
+fn json_schema() -> Value {
+    let mut root = section();
+    for key in keys() {
+        let (path, name) = split(key);
+        let mut properties = root["properties"].as_object_mut().unwrap();
+        let mut parts = path.split('.').peekable();
+        while let Some(part) = parts.next() {
+            let below = properties
+                .entry(part)
+                .or_insert_with(|| match parts.peek() {
+                    Some(&"*") => json!({ "type": "object", "additionalProperties": false,
+                    "patternProperties": { DATABASE_NAME: section() } }),
+                    _ => section(),
+                });
+            let below = match parts.next_if_eq(&"*") {
+                Some(_) => &mut below["patternProperties"][DATABASE_NAME],
+                None => below,
+            };
+            properties = below["properties"].as_object_mut().unwrap();
+        }
+        properties.insert(name.to_owned(), property(key).into());
+    }
+    root["$schema"] = "http://json-schema.org/draft-07/schema#".into();
+    root["title"] = "The settings of agent-sync".into();
+    root
+}
+
+fn section() -> Value {
+    json!({ "type": "object", "additionalProperties": false, "properties": {} })
+}
+
+fn property(key: &Key) -> Map<String, Value> {
+    let value = match key.value_type {
+        ValueType::Bool => json!({ "type": "boolean" }),
+        ValueType::Integer { min, max } => {
+            json!({ "type": "integer", "minimum": min, "maximum": max })
+        }
+        ValueType::Duration { .. } => json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$" }),
+        ValueType::OneOf(words) => json!({ "type": "string", "enum": words }),
+        ValueType::Identifier => json!({ "type": "string", "minLength": 1, "maxLength": 63 }),
+        ValueType::SecretFile => json!({ "type": "string", "pattern": "^(/|\\./|\\.\\./)" }),
+        ValueType::Listen => json!({ "type": "string", "pattern": "^(off|.+:[0-9]{1,5})$" }),
+        ValueType::LogLevel | ValueType::Path | ValueType::Url => {
+            json!({ "type": "string", "minLength": 1 })
+        }
+    };
+    let Value::Object(mut property) = value else {
+        unreachable!()
+    };
+    let mut description = key.doc.to_owned();
+    if let ValueType::Duration { min, max } = key.value_type {
+        write!(description, " From {min} to {max}.").unwrap();
+    }
+    property.insert("description".to_owned(), description.into());
+    let (name, value) = match key.default {
+        DefaultValue::Bool(value) => ("default", value.into()),
+        DefaultValue::Integer(value) => ("default", value.into()),
+        DefaultValue::Text(text) => ("default", text.into()),
+        DefaultValue::Unset(text) => ("examples", json!([text])),
+    };
+    property.insert(name.to_owned(), value);
+    property
+}
