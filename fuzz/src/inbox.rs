@@ -11,7 +11,7 @@ use std::future::Future as _;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use agent_sync::session::{Asked, Inbox};
+use agent_sync::session::{Inbox, News};
 
 /// The inbox as it should be: a set, and whether anything has come.
 #[derive(Default)]
@@ -61,17 +61,21 @@ fn deliver(inbox: &Inbox, expected: &mut Expected, payload: &str) {
 fn take(inbox: &Inbox, expected: &mut Expected) {
     let slugs: Vec<_> = std::mem::take(&mut expected.slugs).into_iter().collect();
     let all = std::mem::take(&mut expected.too_many);
-    expected.woken = false;
-    match inbox.take() {
+    let woken = std::mem::take(&mut expected.woken);
+    let (news, first) = inbox.take();
+    if all {
         // Of more slugs than are kept, the first are.
-        Asked::Everything(first) => {
-            assert!(
-                all && first.len() == Inbox::CAPACITY
-                    && first.iter().all(|slug| slugs.contains(slug))
-            );
-        }
-        asked => assert_eq!((asked, all), (Asked::Slugs(slugs), false)),
+        assert_eq!(news, News::Everything);
+        assert_eq!(first.len(), Inbox::CAPACITY);
+        assert!(first.iter().all(|slug| slugs.contains(slug)));
+        return;
     }
+    let kind = match (woken, slugs.is_empty()) {
+        (false, _) => News::Nothing,
+        (true, true) => News::WakeUp,
+        (true, false) => News::Slugs,
+    };
+    assert_eq!((news, first), (kind, slugs));
 }
 
 fn agrees(inbox: &Inbox, expected: &Expected) {

@@ -2,8 +2,8 @@
 //! (C6), and of the slugs that were asked for by name (I7) the first thousand are kept; past that,
 //! every agent is looked at as well.
 //!
-//! A writer's only change names its place in the outbox, which saves looking for it. It is a hint,
-//! and kept only as long as nothing else arrives: then there is more to look for.
+//! A notification of one change has the ctid of its outbox row. The ctid is a hint, and is kept only
+//! while nothing else arrives.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,27 +22,41 @@ pub struct Inbox {
 
 #[derive(Debug, Default)]
 struct State {
-    woken: bool,
-    /// The place of the change that was told of, while that is all that has arrived.
-    change: Option<RowId>,
-    asked: BTreeSet<String>,
-    /// Whether more was asked for than is kept.
-    overflowed: bool,
+    news: News<RowId>,
+    slugs: BTreeSet<String>,
     /// The token of the probe that is to arrive (`session::proof`).
     expected: Option<String>,
     /// Why the connection ended.
     closed: Option<String>,
 }
 
-/// What was asked for.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Asked {
-    /// These slugs; none if it was a wake-up and no more.
-    Slugs(Vec<String>),
-    /// More slugs than are kept, of which these came first.
-    Everything(Vec<String>),
-    /// A look at the one change that has come, at this place of the outbox.
-    Change(RowId),
+/// The kind of the notifications that have arrived since the last look. `T` is a ctid.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum News<T> {
+    /// No notification.
+    #[default]
+    Nothing,
+    /// One change, in the outbox row at this ctid.
+    Change(T),
+    /// Changes somewhere in the outbox.
+    WakeUp,
+    /// Requests for slugs, and perhaps changes.
+    Slugs,
+    /// Requests for more slugs than the inbox keeps, and perhaps changes.
+    Everything,
+}
+
+impl<T> News<T> {
+    /// The kind of both together. A ctid is kept only while nothing else has arrived.
+    #[must_use]
+    pub fn and(self, more: Self) -> Self {
+        match (self, more) {
+            (Self::Nothing, news) | (news, Self::Nothing) => news,
+            (Self::Everything, _) | (_, Self::Everything) => Self::Everything,
+            (Self::Slugs, _) | (_, Self::Slugs) => Self::Slugs,
+            _ => Self::WakeUp,
+        }
+    }
 }
 
 impl Inbox {
@@ -50,31 +64,27 @@ impl Inbox {
     /// memory.
     pub const CAPACITY: usize = 1000;
 
-    /// Takes a notification in.
+    /// Takes in a notification. Its payload is a slug, or empty.
     pub fn deliver(&self, payload: &str) {
         let mut state = self.lock();
-        state.woken = true;
-        state.change = None;
-        if !payload.is_empty() && !state.asked.contains(payload) {
-            if state.asked.len() < Self::CAPACITY {
-                state.asked.insert(payload.to_owned());
-            } else {
-                state.overflowed = true;
-            }
-        }
+        let news = if payload.is_empty() || state.slugs.contains(payload) {
+            News::WakeUp
+        } else if state.slugs.len() < Self::CAPACITY {
+            state.slugs.insert(payload.to_owned());
+            News::Slugs
+        } else {
+            News::Everything
+        };
+        state.news = state.news.and(news);
         drop(state);
         self.arrival.notify_one();
     }
 
-    /// Takes in the place of a change; what is no place is a wake-up.
+    /// Takes in the ctid of a change. Any other payload is a wake-up.
     pub(super) fn deliver_change(&self, payload: &str) {
+        let news = payload.parse().map_or(News::WakeUp, News::Change);
         let mut state = self.lock();
-        state.change = if state.woken {
-            None
-        } else {
-            payload.parse().ok()
-        };
-        state.woken = true;
+        state.news = state.news.and(news);
         drop(state);
         self.arrival.notify_one();
     }
@@ -120,7 +130,7 @@ impl Inbox {
         loop {
             {
                 let state = self.lock();
-                if state.woken || state.closed.is_some() {
+                if state.news != News::Nothing || state.closed.is_some() {
                     return;
                 }
             }
@@ -128,9 +138,9 @@ impl Inbox {
         }
     }
 
-    /// Whether anything has arrived since one looked last.
+    /// Whether a notification has arrived since the last look.
     pub fn has_news(&self) -> bool {
-        self.lock().woken
+        self.lock().news != News::Nothing
     }
 
     /// Whether the connection is gone.
@@ -143,19 +153,11 @@ impl Inbox {
         self.lock().closed.clone().unwrap_or_default()
     }
 
-    /// Takes what has arrived.
-    pub fn take(&self) -> Asked {
+    /// Takes the kind of the notifications, and the requested slugs.
+    pub fn take(&self) -> (News<RowId>, Vec<String>) {
         let mut state = self.lock();
-        state.woken = false;
-        if let Some(place) = state.change.take() {
-            return Asked::Change(place);
-        }
-        let asked = std::mem::take(&mut state.asked).into_iter().collect();
-        if std::mem::take(&mut state.overflowed) {
-            Asked::Everything(asked)
-        } else {
-            Asked::Slugs(asked)
-        }
+        let slugs = std::mem::take(&mut state.slugs);
+        (std::mem::take(&mut state.news), slugs.into_iter().collect())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -177,7 +179,7 @@ mod tests {
             inbox.deliver("");
         }
         inbox.arrival().await;
-        assert_eq!(inbox.take(), Asked::Slugs(Vec::new()));
+        assert_eq!(inbox.take(), (News::WakeUp, Vec::new()));
         let nothing =
             tokio::time::timeout(std::time::Duration::from_millis(1), inbox.arrival()).await;
         assert!(nothing.is_err(), "the wake-ups were taken together");
@@ -186,9 +188,9 @@ mod tests {
     #[test]
     fn a_change_is_named_only_while_it_is_all_that_has_arrived() {
         let inbox = Inbox::default();
-        let (wake_up, place) = (Asked::Slugs(Vec::new()), "(7,12)".parse().unwrap());
+        let tid = "(7,12)".parse().unwrap();
         inbox.deliver_change("(7,12)");
-        assert_eq!(inbox.take(), Asked::Change(place));
+        assert_eq!(inbox.take(), (News::Change(tid), Vec::new()));
         for others in [
             ["(7,12)", "(7,13)"],
             ["", "(7,12)"],
@@ -202,14 +204,17 @@ mod tests {
                     inbox.deliver_change(payload);
                 }
             }
-            assert_eq!(inbox.take(), wake_up, "{others:?}");
+            assert_eq!(inbox.take(), (News::WakeUp, Vec::new()), "{others:?}");
         }
-        inbox.deliver_change("no place");
-        assert_eq!(inbox.take(), wake_up);
+        inbox.deliver_change("no ctid");
+        assert_eq!(inbox.take(), (News::WakeUp, Vec::new()));
         inbox.deliver_change("(7,12)");
         inbox.deliver("asked-for");
-        assert_eq!(inbox.take(), Asked::Slugs(vec!["asked-for".to_owned()]));
+        inbox.deliver("");
+        let slugs = vec!["asked-for".to_owned()];
+        assert_eq!(inbox.take(), (News::Slugs, slugs));
         assert!(!inbox.has_news());
+        assert_eq!(inbox.take(), (News::Nothing, Vec::new()));
     }
 
     #[tokio::test]
@@ -231,11 +236,10 @@ mod tests {
             inbox.deliver(&format!("agent-{number}"));
             inbox.deliver("agent-0");
         }
-        let Asked::Everything(first) = inbox.take() else {
-            panic!("more was asked for than is kept")
-        };
-        assert_eq!(first.len(), Inbox::CAPACITY);
+        inbox.deliver("");
+        let (news, first) = inbox.take();
+        assert_eq!((news, first.len()), (News::Everything, Inbox::CAPACITY));
         inbox.deliver("one");
-        assert_eq!(inbox.take(), Asked::Slugs(vec!["one".to_owned()]));
+        assert_eq!(inbox.take(), (News::Slugs, vec!["one".to_owned()]));
     }
 }

@@ -34,7 +34,7 @@ use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use guard::PasswordRequest;
-pub use inbox::{Asked, Inbox};
+pub use inbox::{Inbox, News};
 pub use proof::Backend;
 pub use tls::TlsError;
 

@@ -93,7 +93,7 @@ impl StoreError {
 }
 
 /// What happens to the lock that tells writers that the daemon sleeps (C6), just before a claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Idle {
     /// Nothing.
     Keep,

@@ -1,22 +1,12 @@
-//! Taking the outbox apart, batch by batch, front to back.
+//! Processes the outbox in batches, from the front to the end.
 //!
-//! The end of a drain is the protocol of the sleeping consumer (C6). Whoever commits while the lock
-//! of the sleeper is held has notified; so once it is held, one pass from the front to the end has
-//! seen all that nobody notifies of, and the daemon may sleep. While a writer in flight that did
-//! not notify is in the way of the lock, the pass is made again after a pause
-//! (`attempt::Attempt::poll`): how long that takes is up to the writer, so the database counts as
-//! caught up meanwhile. A lone change is therefore one pass, with the lock held throughout: the
-//! lock is released only when there is more to do, so that those who save in the meantime need not
-//! notify. `tests/model` has the same steps under the same names, those of a lone change as well,
-//! and checks them in every order: whoever changes the one changes the other.
+//! [`Protocol`] decides when to scan, when to sleep and what happens to the idle lock; this module
+//! executes its commands.
 //!
-//! The outbox has no index: a batch reads on from the place where the last one ended, so that a
-//! backlog drains in linear time, however many dead rows lie in front. A row can appear behind that
-//! place (a long transaction commits, or freed space is used again), so nothing is called empty
-//! before one pass from the very front has found nothing.
-//!
-//! While the lock is held since a whole pass, a change whose place is known needs no pass at all
-//! ([`super::lone`]).
+//! The outbox has no index: a batch reads on from the end of the last one, so that a backlog drains
+//! in linear time, however many dead rows lie in front. A row can appear behind that position (a
+//! long transaction commits, or freed space is used again), so the outbox counts as empty only after
+//! a scan from the front has found nothing.
 //!
 //! A batch that fails is tried write by write in the same transaction (`probe`): what PostgreSQL
 //! refuses is set aside as a problem, what waits for a lock is left for later, and the rest is
@@ -39,6 +29,7 @@ use probe::{PROBES, PROBES_OF_SLOW};
 use super::attempt::AttemptError;
 use super::decide::{Decision, Refusal, Settled, decide};
 use super::pace::Pace;
+use super::protocol::{Command, Input, Next, Protocol};
 use super::slow::Slow;
 use super::{large, lone, report};
 use crate::mapping::Rules;
@@ -57,8 +48,7 @@ const TRANSIENT_LIMIT: u32 = 20;
 /// the database.
 const FAULT_LIMIT: u32 = 3;
 
-/// The first and the longest pause between looks at the outbox while a writer that did not notify
-/// is in flight.
+/// The first and the longest pause between scans of the outbox while a writer blocks the idle lock.
 const POLL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
 
 /// What one drain works with.
@@ -68,27 +58,23 @@ pub(super) struct Tools<'a> {
     pub(super) store: &'a Store,
     pub(super) rules: &'a Rules,
     pub(super) observer: &'a Observer,
-    /// Whether writers notify a sleeping daemon (C6); if not, it polls.
-    pub(super) may_sleep: bool,
     /// The channel to tell of configurations that were written.
     pub(super) announce: Option<&'a str>,
     /// What code of others runs in the session when a configuration is written.
     pub(super) foreign_code: ForeignCode,
 }
 
-/// Where the drain stands.
+/// The state of the drain.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Drain {
-    pass: Pass,
-    lock: SleeperLock,
-    /// Whether a whole pass has found nothing since the lock is held, and nothing has been put into
-    /// the outbox without notifying.
-    knows_all: bool,
-    /// The place of the one change that has come since, as its writer says.
-    change: Option<RowId>,
+    protocol: Protocol,
+    command: Command<RowId>,
+    /// The position that the next batch reads on from.
+    from: RowId,
+    scan_began: Instant,
     pace: Pace,
-    poll: Duration,
+    poll_pause: Duration,
     /// When the server was last told to write a batch.
     finishing: Instant,
     /// How often in a row a batch has met a transient fault, and single rows one that is not about
@@ -113,72 +99,39 @@ pub(super) struct Drain {
     dangerous: Option<String>,
 }
 
-/// One pass over the outbox, from the front to the end.
-#[derive(Debug)]
-struct Pass {
-    began: Instant,
-    /// The place that the next batch reads on from.
-    from: RowId,
-    took_any: bool,
-    /// Whether it met anything that others have locked.
-    met_busy: bool,
-}
-
-impl Pass {
-    fn begin() -> Self {
-        Self {
-            began: Instant::now(),
-            from: RowId::START,
-            took_any: false,
-            met_busy: false,
-        }
-    }
-}
-
-/// Where this session stands with the lock that tells writers that the daemon sleeps (C6).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SleeperLock {
-    /// It is free: writers do not notify.
-    Free,
-    /// It is free, and the next pass begins by taking it, unless a writer in flight is in the way.
-    Wanted,
-    /// It is held: writers notify.
-    Held,
-    /// It may be held, and the next batch begins by releasing it: there is more to do.
-    Unwanted,
-}
-
 /// What one step of the drain came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Drained {
     /// There may be more.
     More,
-    /// There is nothing more that could be taken, but a writer in flight that did not notify keeps
-    /// the daemon from going to sleep.
-    Awake {
+    /// Nothing more can be taken, and a writer blocks the idle lock.
+    Poll {
         /// Whether something is left that others have locked.
         busy: bool,
-        /// For how long to wait before the next look at the outbox.
+        /// The pause before the next scan.
         pause: Duration,
     },
     /// Another session has a table locked; nothing has happened.
     Locked,
-    /// There is nothing more that could be taken; the lock of the sleeper is held, if it is wanted.
-    Nothing {
+    /// Nothing more can be taken. The idle lock is held, if writers notify.
+    Sleep {
         /// Whether something is left that others have locked.
         busy: bool,
     },
 }
 
 impl Drain {
-    pub(super) fn new(batch_size: u32, statement_timeout: Duration) -> Self {
+    /// With `may_sleep`, writers notify a sleeping daemon (C6); without, it never takes the idle
+    /// lock.
+    pub(super) fn new(batch_size: u32, statement_timeout: Duration, may_sleep: bool) -> Self {
+        let mut protocol = Protocol::new(may_sleep);
         Self {
-            pass: Pass::begin(),
-            lock: SleeperLock::Free,
-            knows_all: false,
-            change: None,
+            command: protocol.next(Input::Unannounced),
+            protocol,
+            from: RowId::START,
+            scan_began: Instant::now(),
             pace: Pace::new(batch_size),
-            poll: POLL.0,
+            poll_pause: POLL.0,
             finishing: Instant::now(),
             transient: 0,
             faults: 0,
@@ -229,112 +182,95 @@ impl Drain {
         std::mem::take(&mut self.wrote)
     }
 
-    /// Whether the lock that tells writers that the daemon sleeps is held for certain. Of one that
-    /// is unwanted, that is not known: the statement that takes or releases it may have failed, and
-    /// nothing counts on it.
-    pub(super) fn holds_idle(&self) -> bool {
-        self.lock == SleeperLock::Held
+    /// Whether the session certainly holds the idle lock.
+    pub(super) fn holds_idle_lock(&self) -> bool {
+        self.protocol.holds_idle_lock()
     }
 
-    /// Says that there is more to do already: the lock of the sleeper is released with the next
-    /// batch.
-    pub(super) fn stay_awake(&mut self) {
-        if self.lock == SleeperLock::Held {
-            self.lock = SleeperLock::Unwanted;
+    /// Passes a fact to the protocol.
+    pub(super) fn tell(&mut self, input: Input<RowId>) {
+        match self.protocol.next(input) {
+            Command::Continue => {}
+            command => self.command = command,
         }
     }
 
-    /// Says that a writer has named the place of its change, and that no more has come.
-    pub(super) fn look_at(&mut self, change: RowId) {
-        self.change = Some(change);
-    }
-
-    /// Says that there may be rows in the outbox that nobody has notified of.
-    pub(super) fn look_everywhere(&mut self) {
-        self.knows_all = false;
-    }
-
-    /// One batch.
+    /// One batch, or one change by the fast path.
     pub(super) async fn step(&mut self, tools: Tools<'_>) -> Result<Drained, AttemptError> {
-        if let Some(place) = self.change.take() {
-            // Until this is done, or a whole pass has been made instead, there is a row that was
-            // not looked at.
-            let knows_all = std::mem::replace(&mut self.knows_all, false);
-            if knows_all
-                && self.lock == SleeperLock::Held
-                && tools.announce.is_none()
-                && tools.foreign_code != ForeignCode::WithTheCommit
-                && let Some(totals) = Box::pin(lone::run(tools, place, &self.slow)).await?
-            {
-                self.knows_all = true;
+        if let Command::FastPath(tid) = self.command {
+            let totals = Box::pin(lone::run(tools, tid, &self.slow)).await?;
+            let done = totals.is_some();
+            self.tell(Input::FastPathEnded { done });
+            if let Some(totals) = totals {
                 self.add(totals);
-                return Ok(Drained::Nothing { busy: false });
             }
         }
-        // On the heap: a batch is large compared with the rest of the loop.
-        let end = match Box::pin(self.batch(tools)).await? {
-            Batch::Again => return Ok(Drained::More), // With other limits.
-            Batch::Locked => return Ok(Drained::Locked),
-            Batch::Done(end) => end,
-        };
-        if end.is_cut {
-            return Ok(Drained::More); // From the same place on.
+        let mut scan = Duration::ZERO;
+        if let Command::Claim(action) = self.command {
+            // On the heap: a batch is large compared with the rest of the loop.
+            let batch = Box::pin(self.batch(tools, action)).await?;
+            scan = self.scan_began.elapsed();
+            self.batch_ended(tools, batch).await?;
+            if let Batch::Locked = batch {
+                return Ok(Drained::Locked);
+            }
         }
+        Ok(match self.command {
+            Command::Poll { saw_locked: busy } => {
+                let pause = self.poll_pause;
+                // A scan that takes long, over many dead rows, is not repeated all the time.
+                self.poll_pause = (pause * 2).min(POLL.1.max(scan / 4));
+                Drained::Poll { busy, pause }
+            }
+            Command::Sleep { saw_locked: busy } => Drained::Sleep { busy },
+            Command::Claim(_) | Command::FastPath(_) | Command::Continue => Drained::More,
+        })
+    }
+
+    /// Passes the end of a batch to the protocol.
+    async fn batch_ended(&mut self, tools: Tools<'_>, batch: Batch) -> Result<(), AttemptError> {
+        let end = match batch {
+            Batch::Done(end) if !end.is_cut => end,
+            Batch::Done(_) | Batch::Again | Batch::Locked => {
+                self.tell(Input::BatchEnded(Next::Same));
+                return Ok(());
+            }
+            Batch::Left(last) => {
+                self.from = last.next();
+                self.tell(Input::BatchEnded(Next::Further));
+                return Ok(());
+            }
+        };
         if !end.is_last {
-            self.pass.from = end.last.next();
-            return Ok(Drained::More);
+            self.from = end.last.next();
+            self.tell(Input::BatchEnded(Next::Further));
+            return Ok(());
         }
         self.has_begun = true;
         self.settled.clear();
-        let pass = std::mem::replace(&mut self.pass, Pass::begin());
+        (self.from, self.scan_began) = (RowId::START, Instant::now());
         if let Some(slug) = self.dangerous.take() {
-            tools
-                .store
-                .note_dangerous(tools.session.client(), &slug)
-                .await?;
+            self.tell(Input::BatchEnded(Next::Front));
+            let client = tools.session.client();
+            tools.store.note_dangerous(client, &slug).await?;
             self.has_begun = false;
-            return Ok(Drained::More);
-        }
-        if self.slow.begin_one(Instant::now()) {
-            return Ok(Drained::More);
-        }
-        let nothing = Drained::Nothing {
-            busy: pass.met_busy,
-        };
-        match self.lock {
-            // Held from the front to the end: whatever has come since has notified.
-            SleeperLock::Held => {
-                self.knows_all = !pass.met_busy;
-                return Ok(nothing);
+        } else if self.slow.begin_one(Instant::now()) {
+            self.tell(Input::BatchEnded(Next::Front));
+        } else {
+            self.tell(Input::BatchEnded(Next::End));
+            if !matches!(self.command, Command::Poll { .. }) {
+                self.poll_pause = POLL.0;
             }
-            _ if pass.took_any => self.poll = POLL.0,
-            _ if !tools.may_sleep => return Ok(nothing),
-            // It was wanted from the beginning of this pass, so a writer that did not notify is in
-            // flight.
-            SleeperLock::Wanted => {
-                let pause = self.poll;
-                // A pass that takes long, over many dead rows, is not made over and over.
-                self.poll = (self.poll * 2).min(POLL.1.max(pass.began.elapsed() / 4));
-                return Ok(Drained::Awake {
-                    busy: pass.met_busy,
-                    pause,
-                });
-            }
-            SleeperLock::Free | SleeperLock::Unwanted => {}
         }
-        if self.lock == SleeperLock::Free {
-            self.lock = SleeperLock::Wanted;
-        }
-        Ok(Drained::More)
+        Ok(())
     }
 
     /// Takes one batch and ends it.
-    async fn batch(&mut self, tools: Tools<'_>) -> Result<Batch, AttemptError> {
+    async fn batch(&mut self, tools: Tools<'_>, action: Idle) -> Result<Batch, AttemptError> {
         let Tools {
             session,
             store,
             rules,
-            may_sleep,
             announce,
             ..
         } = tools;
@@ -342,32 +278,19 @@ impl Drain {
         if !self.has_noted {
             self.note_first(tools).await?;
         }
-        let idle = match self.lock {
-            SleeperLock::Unwanted => Idle::Release,
-            SleeperLock::Held if self.pass.took_any => Idle::Release,
-            SleeperLock::Wanted if may_sleep && self.pass.from == RowId::START => Idle::Try,
-            _ => Idle::Keep,
-        };
         let read = Instant::now();
         let alone = self.slow.alone().map(str::to_owned);
-        let claim = self.claim(idle, self.pace.is_careful(), alone.as_deref());
+        let claim = self.claim(action, self.pace.is_careful(), alone.as_deref());
         let begun = match store.begin(client, claim).await {
             Ok(Some(begun)) => begun,
             Ok(None) => return Err(AttemptError::LostLead),
             Err(error) => {
-                if idle != Idle::Keep {
-                    // Whether it was taken or released is not known; releasing one that is not held
-                    // does no harm.
-                    self.lock = SleeperLock::Unwanted;
-                }
+                self.tell(Input::ClaimFailed { action });
                 return self.claim_failed(tools, error).await;
             }
         };
-        match idle {
-            Idle::Release => self.lock = SleeperLock::Free,
-            Idle::Try if begun.got_idle => self.lock = SleeperLock::Held,
-            Idle::Try | Idle::Keep => {}
-        }
+        let got_lock = begun.got_idle;
+        self.tell(Input::Claimed { action, got_lock });
         let claimed = begun.claimed;
         let mut decision = decide(
             rules,
@@ -421,7 +344,7 @@ impl Drain {
     fn claim<'a>(&self, idle: Idle, careful: bool, alone: Option<&'a str>) -> Claim<'a> {
         let (part, limit) = match alone {
             Some(slug) => (Part::Slug(slug), 1),
-            None if self.has_begun => (Part::From(self.pass.from), self.pace.limit()),
+            None if self.has_begun => (Part::From(self.from), self.pace.limit()),
             None => (Part::First, 1),
         };
         Claim {
@@ -436,7 +359,7 @@ impl Drain {
     /// Remembers that slugs stay in the outbox, and one of them.
     fn note_left(&mut self, decision: &Decision<'_>) {
         if let Some(slug) = decision.left {
-            self.pass.met_busy = true;
+            self.tell(Input::SawLocked);
             self.left.get_or_insert_with(|| slug.to_owned());
         }
         if let Some(slug) = decision.dangerous {
@@ -447,7 +370,7 @@ impl Drain {
     /// Notes the agent that this connection begins with, or sets it aside.
     async fn note_first(&mut self, tools: Tools<'_>) -> Result<(), AttemptError> {
         let Tools { session, store, .. } = tools;
-        match store.note_first(session.client(), self.pass.from).await? {
+        match store.note_first(session.client(), self.from).await? {
             Tried::First => self.has_begun = false,
             Tried::Nothing => self.has_begun = true,
             Tried::TooOften { times } => {
@@ -489,7 +412,7 @@ impl Drain {
             remedy,
         });
         self.set_aside = true;
-        self.pass.took_any = true;
+        self.tell(Input::TookRows);
         self.has_begun = true;
     }
 
@@ -502,7 +425,7 @@ impl Drain {
         end: End,
         read: Instant,
     ) -> Result<(), AttemptError> {
-        self.pass.took_any = true;
+        self.tell(Input::TookRows);
         (self.transient, self.faults) = (0, 0);
         self.pace.went_well(
             end.looked_at,
@@ -575,7 +498,7 @@ impl Drain {
                 );
                 let set_aside = if self.has_begun {
                     store
-                        .set_aside_first(session.client(), self.pass.from, &detail, sqlstate)
+                        .set_aside_first(session.client(), self.from, &detail, sqlstate)
                         .await?
                 } else {
                     store
@@ -646,13 +569,15 @@ impl Drain {
             Refusal::Locked | Refusal::Slow => {
                 // Nobody's problem: it stays in the outbox, its neighbours go on, and it is looked
                 // at again.
-                self.pass.met_busy = true;
+                self.tell(Input::SawLocked);
                 self.left.get_or_insert_with(|| slug.to_owned());
-                if self.has_begun && !is_alone {
-                    self.pass.from = end.last.next();
-                }
+                let goes_on = self.has_begun && !is_alone;
                 self.forget_first(tools).await?;
-                Ok(Batch::Again)
+                Ok(if goes_on {
+                    Batch::Left(end.last)
+                } else {
+                    Batch::Again
+                })
             }
             Refusal::Failed { .. } if class == Class::Fault && self.faults >= FAULT_LIMIT => {
                 Err(error.into())
@@ -711,6 +636,8 @@ enum Batch {
     Done(End),
     /// It is to be done again, with other limits.
     Again,
+    /// Its one slug stays in the outbox; the next batch begins behind this row.
+    Left(RowId),
     /// Another session has a table locked.
     Locked,
 }

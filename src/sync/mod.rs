@@ -5,7 +5,8 @@
 //!   (G8).
 //! - `attempt` is the life of one connection: connect, stand by, catch up, wait, drain. Its phases
 //!   are documented there; `attempt::sweep` is the slow round.
-//! - `drain` takes the outbox apart, batch by batch.
+//! - `drain` processes the outbox, batch by batch.
+//! - `protocol` decides when to scan, poll or sleep. It is pure.
 //! - `large` does the one slug that is too heavy for a batch, page by page.
 //! - `lone` does the one change that a writer has named, the short way.
 //! - `slow` remembers whose write takes long, and `pace` how much a batch takes.
@@ -27,6 +28,7 @@ mod large;
 mod lone;
 mod look;
 mod pace;
+pub mod protocol;
 mod report;
 mod slow;
 mod stand_in;

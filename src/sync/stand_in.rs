@@ -14,6 +14,7 @@ use super::attempt::{self, AttemptError};
 use super::database::Context;
 use super::drain::{Drain, Drained, Tools};
 use super::fleet::Options;
+use super::protocol::Input;
 use crate::mapping::Rules;
 use crate::observe::Observer;
 use crate::session::Session;
@@ -53,6 +54,8 @@ impl StandIn {
         let drain = Drain::new(
             context.options.sync.batch_size,
             context.options.sync.statement_timeout,
+            // It works until it is told to stop, and nobody has to wake it.
+            false,
         );
         Ok(Some(Self {
             context,
@@ -71,12 +74,11 @@ impl StandIn {
             store: &self.store,
             rules: &self.rules,
             observer: &self.context.observer,
-            // It works until it is told to stop, and nobody has to wake it.
-            may_sleep: false,
             announce: self.context.options.announce.channel.as_deref(),
             foreign_code: ForeignCode::WithTheCommit,
         };
-        if let Drained::Nothing { .. } = self.drain.step(tools).await? {
+        if let Drained::Sleep { .. } = self.drain.step(tools).await? {
+            self.drain.tell(Input::Unannounced);
             tokio::time::sleep(BUSY_PAUSE).await;
             return Ok(false);
         }

@@ -1,9 +1,11 @@
 //! What may go wrong: sessions that end, statements that fail, notifications that get lost or were
 //! never called for, rows that others have locked, an outbox that others rewrite.
 
-use super::notes::Note;
+use agent_sync::sync::protocol::{Input, Next};
+
+use super::notes::change;
 use super::outbox::{PLACES, rewrite, take_out};
-use super::state::{Daemon, Fault, Idle, Model, Phase, SAVED, SleeperLock, State, Step};
+use super::state::{Daemon, Fault, Model, Phase, SAVED, State, Step};
 use super::writer::signal;
 
 impl Model {
@@ -13,32 +15,26 @@ impl Model {
         if state.crashes > 0 && daemon.phase != Phase::Standby {
             let mut after = *state;
             after.crashes -= 1;
-            let knows_all = daemon.knows_all && self.has(Fault::KnowsAllAfterReconnect);
-            after.daemons[index] = Daemon {
-                knows_all,
-                ..Daemon::STANDBY
-            };
+            after.daemons[index] = Daemon::STANDBY;
+            if self.has(Fault::KnowsAllAfterReconnect) {
+                after.daemons[index].protocol = daemon.protocol;
+            }
             next.push((Step::Crash(index), after));
         }
         if state.failures > 0 {
             let (mut after, mut failed) = (*state, daemon);
             after.failures -= 1;
-            failed.phase = Phase::Draining;
             failed.forget_batch();
             match daemon.phase {
                 Phase::Begun => {
-                    if daemon.idle == Idle::Try {
-                        let trusted = self.has(Fault::TrustsLostAnswer);
-                        failed.lock = if trusted {
-                            SleeperLock::Held
-                        } else {
-                            SleeperLock::Unwanted
-                        };
-                    }
+                    let action = daemon.idle;
+                    self.tell(&mut failed, Input::ClaimFailed { action });
+                    self.tell(&mut failed, Input::BatchEnded(Next::Same));
                     after.daemons[index] = failed;
                     next.push((Step::ClaimFails(index), after));
                 }
                 Phase::Locked if daemon.rows.count_ones() > 1 => {
+                    self.tell(&mut failed, Input::BatchEnded(Next::Same));
                     after.daemons[index] = failed;
                     next.push((Step::WriteFails(index), after));
                 }
@@ -47,13 +43,15 @@ impl Model {
                     // on from where it was.
                     take_out(&mut after.outbox, daemon.rows);
                     after.set_aside |= daemon.slugs;
-                    failed.took_any = true;
                     failed.noted |= daemon.slugs;
+                    self.tell(&mut failed, Input::TookRows);
+                    self.tell(&mut failed, Input::BatchEnded(Next::Same));
                     after.daemons[index] = failed;
                     next.push((Step::SetAside(index), after));
                 }
                 // An ordinary batch will meet the same, and knows what to do about it.
                 Phase::Told | Phase::HasReadLone => {
+                    self.end_lone(&mut failed, false);
                     after.daemons[index] = failed;
                     next.push((Step::LoneFails(index), after));
                 }
@@ -97,7 +95,7 @@ impl Model {
                     strays: state.strays - 1,
                     ..*state
                 };
-                signal(&mut after, Note::change(place));
+                signal(&mut after, change(place));
                 next.push((Step::Stray(place), after));
             }
         }

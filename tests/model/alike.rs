@@ -12,17 +12,19 @@
 //!   nobody but the leader takes rows, so no other comes to stand at the place of one that it has
 //!   read. Nor do places that nobody thinks of: those behind them move up.
 
-use super::notes::Note;
+use agent_sync::session::News;
+
+use super::notes::place;
 use super::outbox::Row;
-use super::state::{DAEMONS, Model, Phase, SleeperLock, State, WRITERS};
+use super::state::{DAEMONS, Model, Phase, State, WRITERS};
 
 impl Model {
     /// The state that stands for this one.
     pub(super) fn stand_in(&self, mut state: State) -> State {
         for daemon in &mut state.daemons {
-            let may_believe = daemon.phase == Phase::Resting && daemon.lock == SleeperLock::Held;
-            if !may_believe && daemon.news.place().is_some() {
-                daemon.news = Note::WAKE_UP;
+            let may_believe = daemon.phase == Phase::Resting && daemon.protocol.holds_idle_lock();
+            if !may_believe && place(daemon.news).is_some() {
+                daemon.news = News::WakeUp;
             }
             if self.rewrites == 0 {
                 daemon.lone = daemon.lone.anonymous();
@@ -32,7 +34,8 @@ impl Model {
             state.outbox = state.outbox.map(Row::anonymous);
             Self::without_gaps(&mut state);
         }
-        if self.daemons == DAEMONS && state.daemons[0].bits() < state.daemons[1].bits() {
+        let [one, other] = &state.daemons;
+        if self.daemons == DAEMONS && (one.bits(), one.protocol) < (other.bits(), other.protocol) {
             state.daemons.swap(0, 1);
         }
         for (one, next) in (1..WRITERS).map(|next| (next - 1, next)) {

@@ -4,9 +4,76 @@
 //! Each test expects the promise that is broken first, and the step that the story cannot do
 //! without.
 
+use agent_sync::session::News;
+use agent_sync::store::Idle;
+use agent_sync::sync::protocol::{Command, Input, Next};
+
 use super::explore::{TRAPPED, explore};
 use super::protocol::{ASLEEP, EDIT, LOST, MIXED, STALE};
-use super::state::{Fault, Model, Script};
+use super::state::{Daemon, Fault, Model, Phase, Script};
+
+impl Model {
+    /// Passes an input to the protocol. A mutant changes the input, or the command that follows.
+    pub(super) fn next(&self, daemon: &mut Daemon, input: Input<u8>) -> Command<u8> {
+        let Some(fault) = self.fault else {
+            return daemon.protocol.next(input);
+        };
+        let input = match (fault, input) {
+            (
+                Fault::TrustsLostAnswer,
+                Input::ClaimFailed {
+                    action: action @ Idle::Try,
+                },
+            ) => Input::Claimed {
+                action,
+                got_lock: true,
+            },
+            (Fault::TakesLockMidPass, Input::BatchEnded(Next::Further)) => {
+                Input::BatchEnded(Next::Same)
+            }
+            (Fault::KnowsAllDespiteRetry, Input::Unannounced) if daemon.phase == Phase::Told => {
+                return Command::Continue;
+            }
+            (Fault::KnowsAllAfterReconnect, Input::Unannounced)
+                if daemon.phase == Phase::CatchUp && daemon.protocol.holds_idle_lock() =>
+            {
+                Input::FastPathEnded { done: true }
+            }
+            _ => input,
+        };
+        let command = daemon.protocol.next(input);
+        match (fault, input, command) {
+            (Fault::SleepsWithoutLock, _, Command::Poll { saw_locked }) => {
+                Command::Sleep { saw_locked }
+            }
+            (Fault::SleepsWithoutSecondPass, Input::Claimed { .. }, _)
+                if daemon.idle == Idle::Try && daemon.protocol.holds_idle_lock() =>
+            {
+                daemon.protocol.next(Input::BatchEnded(Next::End))
+            }
+            (Fault::GoesShortUnknowing, Input::Woken { news, .. }, Command::Claim(_))
+                if daemon.protocol.holds_idle_lock() =>
+            {
+                match news {
+                    News::Change(tid) => Command::FastPath(tid),
+                    _ => command,
+                }
+            }
+            (Fault::KnowsAllDespiteBusy, _, Command::Sleep { saw_locked: true }) => {
+                daemon
+                    .protocol
+                    .next(Input::<u8>::FastPathEnded { done: true });
+                command
+            }
+            (Fault::RestsAfterRetry, Input::Unannounced, _) if daemon.phase == Phase::Waiting => {
+                Command::Sleep {
+                    saw_locked: daemon.busy,
+                }
+            }
+            _ => command,
+        }
+    }
+}
 
 /// As small as it can be for all of these.
 const SMALL: Model = Model {

@@ -1,9 +1,13 @@
-//! The steps of a daemon: its loop (`sync::attempt`), its drain (`sync::drain`), and what the
-//! server does for it.
+//! The steps of a daemon: the execution of the commands of `sync::protocol`, as `sync::attempt` and
+//! `sync::drain` do it, and the work of the server.
 
-use super::notes::Note;
+use agent_sync::session::News;
+use agent_sync::store::Idle;
+use agent_sync::sync::protocol::{Command, Input, Next};
+
+use super::notes::{change, place};
 use super::outbox::{PLACES, enqueue, take_out, visible};
-use super::state::{Daemon, Fault, Idle, Model, Phase, SHARES, SLUGS, SleeperLock, State, Step};
+use super::state::{Daemon, Fault, Model, Phase, SHARES, SLUGS, State, Step};
 
 impl Model {
     pub(super) fn daemon(&self, state: &State, index: usize, next: &mut Vec<(Step, State)>) {
@@ -17,11 +21,11 @@ impl Model {
         if !daemon.coming.is_empty() {
             take(Step::Deliver(index), &|_, daemon| {
                 let note = daemon.coming.pop();
-                if self.has(Fault::SwallowsOthers) && note.place().is_some() {
-                    daemon.news = note;
+                daemon.news = if self.has(Fault::SwallowsOthers) && place(note).is_some() {
+                    note
                 } else {
-                    daemon.news.deliver(note);
-                }
+                    daemon.news.and(note)
+                };
             });
         }
         match daemon.phase {
@@ -35,16 +39,11 @@ impl Model {
             }
             Phase::CatchUp => take(Step::Listen(index), &|_, daemon| {
                 daemon.listens = !self.has(Fault::ListensAfterCatchUp);
-                daemon.phase = Phase::Draining;
-                if daemon.knows_all {
-                    // The fault: only then is it known before the catch-up.
-                    (daemon.lock, daemon.phase) = (SleeperLock::Held, Phase::Waiting);
-                }
+                self.tell(daemon, Input::Unannounced);
             }),
-            Phase::Draining => match self.idle(&daemon) {
+            Phase::Draining => match daemon.idle {
                 Idle::Keep => self.claim(state, index, &mut take),
                 idle => take(Step::Idle(index, idle), &|state, daemon| {
-                    daemon.idle = idle;
                     daemon.phase = Phase::Begun;
                     daemon.has_idle = idle == Idle::Try && (daemon.has_idle || can_sleep(state));
                 }),
@@ -61,7 +60,9 @@ impl Model {
                     taken | daemon.locked
                 });
                 daemon.locked = daemon.slugs & !taken;
-                daemon.busy |= daemon.slugs & taken != 0;
+                if daemon.slugs & taken != 0 {
+                    self.tell(daemon, Input::SawLocked);
+                }
                 daemon.phase = Phase::Locked;
                 if daemon.locked == 0 {
                     self.end(daemon);
@@ -81,7 +82,7 @@ impl Model {
                 state.set_aside &= !daemon.locked;
                 let taken = taken(state, daemon);
                 take_out(&mut state.outbox, taken);
-                daemon.took_any = true;
+                self.tell(daemon, Input::TookRows);
                 self.end(daemon);
             }),
             Phase::Told | Phase::HasReadLone => self.lone(state, index, &mut take),
@@ -95,6 +96,7 @@ impl Model {
                         retry(state, state.set_aside);
                         daemon.noted = 0;
                         self.wake_up(daemon);
+                        self.tell(daemon, Input::Unannounced);
                     });
                 }
             }
@@ -104,25 +106,23 @@ impl Model {
                 for (step, due) in [(Step::Wait(index), 0), (Step::Retry(index), due)] {
                     take(step, &|state, daemon| {
                         retry(state, due);
-                        (daemon.noted, daemon.knows_all) = (0, false);
-                        if !self.has(Fault::RestsAfterRetry) {
-                            daemon.phase = Phase::Draining;
-                        }
+                        daemon.noted = 0;
+                        self.tell(daemon, Input::Unannounced);
                     });
                 }
             }
             Phase::Waiting => take(Step::Wait(index), &|_, daemon| {
                 daemon.listens = true;
                 if self.has(Fault::TakesInboxAfterDrain) {
-                    daemon.news = Note::NONE;
+                    daemon.news = News::Nothing;
                 }
-                if !daemon.news.is_none() && daemon.lock == SleeperLock::Held {
-                    daemon.lock = SleeperLock::Unwanted; // Drain::stay_awake
+                if daemon.news != News::Nothing {
+                    self.tell(daemon, Input::ArrivedBeforeSleep);
                 }
                 daemon.phase = Phase::Resting;
             }),
             Phase::Resting => {
-                let is_woken = !daemon.news.is_none() || daemon.busy;
+                let is_woken = daemon.news != News::Nothing || daemon.busy;
                 if is_woken {
                     take(Step::Take(index), &|_, daemon| self.wake_up(daemon));
                 }
@@ -130,49 +130,46 @@ impl Model {
                 if state.set_aside != 0 {
                     take(Step::Retry(index), &|state, daemon| {
                         retry(state, state.set_aside);
-                        daemon.knows_all &= self.has(Fault::KnowsAllDespiteRetry);
                         self.wake_up(daemon);
+                        self.tell(daemon, Input::Unannounced);
                     });
                 } else if !is_woken && state.was_lost && !self.has(Fault::NeverSweeps) {
                     take(Step::Sweep(index), &|_, daemon| {
-                        daemon.knows_all = false;
                         self.wake_up(daemon);
+                        self.tell(daemon, Input::Unannounced);
                     });
                 }
             }
         }
     }
 
-    /// What the loop does with what it was asked (`attempt::Attempt::wait`), and whether that goes
-    /// the short way.
-    fn wake_up(&self, daemon: &mut Daemon) {
-        daemon.told = daemon.news;
-        if !self.has(Fault::TakesInboxAfterDrain) {
-            daemon.news = Note::NONE;
-        }
-        // What is known is known anew when the pass that follows is over, and nobody asks for it
-        // before.
-        let knows_all =
-            std::mem::take(&mut daemon.knows_all) || self.has(Fault::GoesShortUnknowing);
-        daemon.busy = false;
-        if daemon.told.place().is_some() && knows_all && daemon.lock == SleeperLock::Held {
-            daemon.phase = Phase::Told;
-        } else {
-            daemon.told = Note::NONE;
-            daemon.phase = Phase::Draining;
+    /// Passes an input to the protocol, and notes the command as the daemon's next step.
+    pub(super) fn tell(&self, daemon: &mut Daemon, input: Input<u8>) {
+        match self.next(daemon, input) {
+            Command::Continue => {}
+            Command::Claim(action) => {
+                (daemon.idle, daemon.busy, daemon.told) = (action, false, News::Nothing);
+                daemon.phase = Phase::Draining;
+            }
+            Command::FastPath(tid) => {
+                (daemon.told, daemon.busy) = (change(usize::from(tid)), false);
+                daemon.phase = Phase::Told;
+            }
+            Command::Poll { .. } => daemon.phase = Phase::Polling,
+            Command::Sleep { saw_locked } => {
+                (daemon.phase, daemon.busy) = (Phase::Waiting, saw_locked);
+            }
         }
     }
 
-    /// What happens to the lock of the sleeper before a claim: `drain::Drain::batch`.
-    fn idle(&self, daemon: &Daemon) -> Idle {
-        match daemon.lock {
-            SleeperLock::Unwanted => Idle::Release,
-            SleeperLock::Held if daemon.took_any => Idle::Release,
-            SleeperLock::Wanted if daemon.from == 0 || self.has(Fault::TakesLockMidPass) => {
-                Idle::Try
-            }
-            _ => Idle::Keep,
+    /// The end of the sleep or of the pause.
+    fn wake_up(&self, daemon: &mut Daemon) {
+        let news = daemon.news;
+        if !self.has(Fault::TakesInboxAfterDrain) {
+            daemon.news = News::Nothing;
         }
+        let fast_path = true;
+        self.tell(daemon, Input::Woken { news, fast_path });
     }
 
     /// One statement: the outbox from a place on, and the agents that it is about, in one snapshot.
@@ -205,57 +202,29 @@ impl Model {
                     daemon.seen[slug] = 0;
                 }
             }
-            match daemon.idle {
-                Idle::Release => daemon.lock = SleeperLock::Free,
-                Idle::Try if daemon.has_idle => daemon.lock = SleeperLock::Held,
-                Idle::Try | Idle::Keep => {}
-            }
-            if self.has(Fault::SleepsWithoutSecondPass)
-                && daemon.lock == SleeperLock::Held
-                && daemon.idle == Idle::Try
-            {
-                daemon.forget_batch();
-                daemon.begin_pass();
-                daemon.phase = Phase::Waiting;
-                return;
-            }
             daemon.phase = Phase::Claimed;
-            if daemon.rows == 0 {
+            let (action, got_lock) = (daemon.idle, daemon.has_idle);
+            self.tell(daemon, Input::Claimed { action, got_lock });
+            if daemon.phase == Phase::Waiting {
+                daemon.forget_batch(); // A mutant sleeps without the scan.
+            } else if daemon.rows == 0 {
                 self.end(daemon);
             }
         });
     }
 
-    /// The end of a batch, and perhaps of a pass: `drain::Drain::step`.
+    /// The end of a batch, and perhaps of a scan.
     fn end(&self, daemon: &mut Daemon) {
         let (rows, last) = (daemon.rows, u8::BITS - daemon.rows.leading_zeros());
         daemon.forget_batch();
-        daemon.phase = Phase::Draining;
-        if rows.count_ones() >= self.limit {
+        let next = if rows.count_ones() >= self.limit {
             daemon.from = u8::try_from(last).unwrap();
-            return;
-        }
-        let took_any = daemon.took_any;
-        daemon.begin_pass();
-        match daemon.lock {
-            SleeperLock::Wanted if !took_any => {
-                let sleeps = self.has(Fault::SleepsWithoutLock);
-                daemon.phase = if sleeps {
-                    Phase::Waiting
-                } else {
-                    Phase::Polling
-                };
-            }
-            SleeperLock::Held => {
-                daemon.phase = Phase::Waiting;
-                daemon.knows_all = !daemon.busy || self.has(Fault::KnowsAllDespiteBusy);
-            }
-            SleeperLock::Free => daemon.lock = SleeperLock::Wanted,
-            SleeperLock::Wanted | SleeperLock::Unwanted => {}
-        }
-        if daemon.phase != Phase::Waiting {
-            daemon.busy = false;
-        }
+            Next::Further
+        } else {
+            daemon.from = 0;
+            Next::End
+        };
+        self.tell(daemon, Input::BatchEnded(next));
     }
 }
 

@@ -1,11 +1,13 @@
 //! The steps of a lone change (`sync::lone`): two statements, each a transaction of its own.
 
+use agent_sync::sync::protocol::Input;
+
+use super::notes::place;
 use super::outbox::Row;
-use super::state::{Daemon, Fault, Model, Phase, SLUGS, SleeperLock, State, Step};
+use super::state::{Daemon, Fault, Model, Phase, SLUGS, State, Step};
 
 impl Model {
-    /// What comes of a name that was taken from the inbox, when it may be believed:
-    /// `drain::Drain::step`.
+    /// The fast path, for the place that a notification named.
     pub(super) fn lone(
         &self,
         state: &State,
@@ -13,21 +15,21 @@ impl Model {
         take: &mut impl FnMut(Step, &dyn Fn(&mut State, &mut Daemon)),
     ) {
         let daemon = state.daemons[index];
-        let place = daemon.told.place().expect("a place");
+        let place = place(daemon.told).expect("a place");
         match daemon.phase {
             // One snapshot: the row at the place, its agent, and its configuration, of which
             // nothing is locked.
             Phase::Told => take(Step::ReadLone(index), &|state, daemon| {
                 if self.has(Fault::ReleasesLockForLone) {
-                    (daemon.has_idle, daemon.lock) = (false, SleeperLock::Free);
+                    daemon.has_idle = false;
                 }
                 let row = state.outbox[place];
                 if !row.is_visible() {
-                    return Self::end_lone(daemon, self.has(Fault::TrustsPlace));
+                    return self.end_lone(daemon, self.has(Fault::TrustsPlace));
                 }
                 if state.set_aside & (1 << row.slug()) != 0 {
                     // There is a problem to clear.
-                    return Self::end_lone(daemon, false);
+                    return self.end_lone(daemon, false);
                 }
                 daemon.lone = row;
                 daemon.seen[row.slug()] = state.agents[row.slug()];
@@ -53,32 +55,26 @@ impl Model {
                     let holds = daemon.is_intact || self.has(Fault::WritesAnyVersion);
                     let is_another = daemon.is_moved && !self.has(Fault::WritesAnyPlace);
                     if is_locked || !holds || is_another || !is_there {
-                        return Self::end_lone(daemon, self.has(Fault::TrustsWrite));
+                        return self.end_lone(daemon, self.has(Fault::TrustsWrite));
                     }
                     state.is_mixed_up |= daemon.is_moved;
                     state.lost_edit |= !daemon.is_intact;
                     state.write(slug, daemon.seen[slug]);
                 }
                 if !is_there {
-                    return Self::end_lone(daemon, self.has(Fault::TrustsWrite));
+                    return self.end_lone(daemon, self.has(Fault::TrustsWrite));
                 }
                 state.outbox[place] = Row::NONE;
-                Self::end_lone(daemon, true);
+                self.end_lone(daemon, true);
             }),
             _ => {}
         }
     }
 
-    /// The end of it: it is done, or believed to be, and all is known again; or it is left to an
-    /// ordinary batch.
-    fn end_lone(daemon: &mut Daemon, knows_all: bool) {
+    /// The end of the fast path: the change is done, or believed to be; or it is left to a batch.
+    pub(super) fn end_lone(&self, daemon: &mut Daemon, done: bool) {
         daemon.forget_batch();
-        daemon.knows_all = knows_all;
-        daemon.phase = if knows_all {
-            Phase::Waiting
-        } else {
-            Phase::Draining
-        };
+        self.tell(daemon, Input::FastPathEnded { done });
     }
 
     /// Whether it is the row that was read that stands at its place.

@@ -1,53 +1,43 @@
-//! Notifications: what they say, those that are on their way, and the inbox in which they end
-//! (`session::Inbox`).
+//! Notifications: those that are on their way. The inbox in which they end is the daemon's own code
+//! (`session::News`).
 
-/// What a notification says, and what an inbox holds (`session::Asked`).
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-pub(super) struct Note(u8);
+use agent_sync::session::News;
 
-impl Note {
-    /// Nothing has come.
-    pub(super) const NONE: Self = Self(0);
-    /// `agent_sync`: there is something to do.
-    pub(super) const WAKE_UP: Self = Self(1);
+/// The content of one notification, and of an inbox. A ctid is a place of the outbox.
+pub(super) type Note = News<u8>;
 
-    /// `agent_sync_change`: there is something to do at this place.
-    pub(super) fn change(place: usize) -> Self {
-        Self(u8::try_from(place).unwrap() + 2)
-    }
+/// The notification of a change at this place.
+pub(super) fn change(place: usize) -> Note {
+    News::Change(u8::try_from(place).unwrap())
+}
 
-    pub(super) fn is_none(self) -> bool {
-        self == Self::NONE
-    }
-
-    /// The place that it names.
-    pub(super) fn place(self) -> Option<usize> {
-        self.0.checked_sub(2).map(usize::from)
-    }
-
-    /// The same with other names for the places.
-    pub(super) fn renamed(self, name: impl Fn(usize) -> usize) -> Self {
-        self.place().map_or(self, |place| Self::change(name(place)))
-    }
-
-    pub(super) fn bits(self) -> u8 {
-        self.0
-    }
-
-    /// `Inbox::deliver` and `Inbox::deliver_change`: a place is kept only while it is all that has
-    /// arrived.
-    pub(super) fn deliver(&mut self, note: Self) {
-        *self = if self.is_none() { note } else { Self::WAKE_UP };
+/// The place in it.
+pub(super) fn place(note: Note) -> Option<usize> {
+    match note {
+        News::Change(place) => Some(usize::from(place)),
+        _ => None,
     }
 }
 
-impl std::fmt::Debug for Note {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match (self.place(), self.is_none()) {
-            (Some(place), _) => write!(f, "change({place})"),
-            (None, true) => write!(f, "-"),
-            (None, false) => write!(f, "wake-up"),
-        }
+/// The same with other names for the places.
+pub(super) fn renamed(note: Note, name: impl Fn(usize) -> usize) -> Note {
+    place(note).map_or(note, |place| change(name(place)))
+}
+
+/// It in three bits.
+pub(super) fn bits(note: Note) -> u8 {
+    match note {
+        News::Nothing => 0,
+        News::Change(place) => place + 2,
+        News::WakeUp | News::Slugs | News::Everything => 1,
+    }
+}
+
+fn from_bits(bits: u8) -> Note {
+    match bits {
+        0 => News::Nothing,
+        1 => News::WakeUp,
+        place => News::Change(place - 2),
     }
 }
 
@@ -68,14 +58,15 @@ impl Notes {
         let length = (u32::BITS - self.0.leading_zeros()).div_ceil(3);
         assert!(length < 10, "more notifications than there is room for");
         let last = length.checked_sub(1).map(|last| self.0 >> (3 * last));
-        if note != Note::WAKE_UP || last != Some(u32::from(note.0)) {
-            self.0 |= u32::from(note.0) << (3 * length);
+        let bits = u32::from(bits(note));
+        if note != News::WakeUp || last != Some(bits) {
+            self.0 |= bits << (3 * length);
         }
     }
 
     /// Takes the first.
     pub(super) fn pop(&mut self) -> Note {
-        let first = Note(u8::try_from(self.0 & 7).unwrap());
+        let first = from_bits(u8::try_from(self.0 & 7).unwrap());
         self.0 >>= 3;
         first
     }
@@ -84,7 +75,7 @@ impl Notes {
     pub(super) fn places(mut self) -> u8 {
         let mut places = 0;
         while !self.is_empty() {
-            places |= self.pop().place().map_or(0, |place| 1 << place);
+            places |= place(self.pop()).map_or(0, |place| 1 << place);
         }
         places
     }
@@ -93,7 +84,7 @@ impl Notes {
     pub(super) fn renamed(mut self, name: impl Fn(usize) -> usize) -> Self {
         let mut renamed = Self::NONE;
         while !self.is_empty() {
-            renamed.push(self.pop().renamed(&name));
+            renamed.push(self::renamed(self.pop(), &name));
         }
         renamed
     }

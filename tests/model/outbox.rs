@@ -1,6 +1,6 @@
 //! The outbox: rows that stand at places, which are used again.
 
-use super::notes::Note;
+use super::notes::{Note, place, renamed as rename};
 use super::state::{Model, State};
 
 /// How many places there are, for as many rows as are ever there at once.
@@ -180,7 +180,7 @@ impl Model {
     /// The places that are taken, told of, or have been read.
     pub(super) fn touched(state: &State) -> u8 {
         let taken = places(state.outbox, |row| !row.is_none());
-        let told = |note: Note| note.place().map_or(0, |place| 1 << place);
+        let told = |note: Note| place(note).map_or(0, |place| 1 << place);
         let daemons = state.daemons.iter().map(|daemon| {
             let read = daemon.rows | (1 << daemon.from) >> 1;
             read | daemon.coming.places() | told(daemon.news) | told(daemon.told)
@@ -213,10 +213,10 @@ impl Model {
             daemon.from = u8::try_from(before(usize::from(daemon.from))).unwrap();
             daemon.coming = daemon.coming.renamed(renamed);
             (daemon.news, daemon.told) =
-                (daemon.news.renamed(renamed), daemon.told.renamed(renamed));
+                (rename(daemon.news, renamed), rename(daemon.told, renamed));
         }
         for writer in &mut state.writers {
-            writer.names = writer.names.renamed(renamed);
+            writer.names = rename(writer.names, renamed);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Capture, sleeping consumer, leadership, batch, lone change and crash, as small as they can be
 //! without losing what matters.
 //!
-//! The steps of a writer have the names of what `sql/capture.sql` does, and those of a daemon the
-//! names in `sync::attempt`, `sync::drain`, `sync::lone` and `store`. One step is what nothing can
-//! come between: one statement, or one moment of a commit.
+//! The steps of a writer have the names of what `sql/capture.sql` does. Those of a daemon execute the
+//! commands of `sync::protocol`, as `sync::attempt`, `sync::drain` and `sync::lone` do. One step is
+//! what nothing can come between: one statement, or one moment of a commit.
 //!
 //! ```text
 //! a writer:  Save ─► Look ─► … Savepoint, RollBackTo, Release … ─► Commit ─► Settle       (or Abort, at any time)

@@ -2,7 +2,11 @@
 
 use std::hash::{Hash, Hasher};
 
-use super::notes::{Note, Notes};
+use agent_sync::session::News;
+use agent_sync::store::Idle;
+use agent_sync::sync::protocol::Protocol;
+
+use super::notes::{Note, Notes, bits};
 use super::outbox::{Outbox, Row};
 
 /// How many agents there are, each with its configuration.
@@ -200,7 +204,7 @@ impl Writer {
         inner: None,
         saves: 0,
         savepoints: 0,
-        names: Note::NONE,
+        names: News::Nothing,
     };
 
     pub(super) fn has(self, what: Level) -> bool {
@@ -217,7 +221,7 @@ impl Writer {
             savepoints,
             names,
         } = self;
-        let rest = saves << 6 | savepoints << 4 | names.bits();
+        let rest = saves << 6 | savepoints << 4 | bits(names);
         u32::from_be_bytes([stage as u8, outer, inner.unwrap_or(255), rest])
     }
 
@@ -250,23 +254,6 @@ pub(super) enum Phase {
     Resting,
 }
 
-/// `drain::SleeperLock`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum SleeperLock {
-    Free,
-    Wanted,
-    Held,
-    Unwanted,
-}
-
-/// `store::Idle`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Idle {
-    Keep,
-    Release,
-    Try,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Daemon {
@@ -279,13 +266,13 @@ pub(super) struct Daemon {
     /// The notifications on their way, and what is in the inbox.
     pub(super) coming: Notes,
     pub(super) news: Note,
-    /// `drain::Drain`
-    pub(super) lock: SleeperLock,
+    /// The code under test, and its last command: the action on the idle lock that the next batch
+    /// begins with, and whether the daemon sleeps with locked rows left.
+    pub(super) protocol: Protocol,
     pub(super) idle: Idle,
-    pub(super) from: u8,
-    pub(super) took_any: bool,
     pub(super) busy: bool,
-    pub(super) knows_all: bool,
+    /// The place that the next batch reads on from.
+    pub(super) from: u8,
     /// The agents that were set aside since the daemon rested last (`Drain::take_set_aside`), as a
     /// set.
     pub(super) noted: u8,
@@ -312,90 +299,72 @@ impl Daemon {
         listens: false,
         has_idle: false,
         coming: Notes::NONE,
-        news: Note::NONE,
-        lock: SleeperLock::Free,
+        news: News::Nothing,
+        protocol: Protocol::new(true),
         idle: Idle::Keep,
-        from: 0,
-        took_any: false,
         busy: false,
-        knows_all: false,
+        from: 0,
         noted: 0,
         rows: 0,
         slugs: 0,
         seen: [0; SLUGS],
         locked: 0,
-        told: Note::NONE,
+        told: News::Nothing,
         lone: Row::NONE,
         differs: false,
         is_intact: false,
         is_moved: false,
     };
 
-    /// All of it in two numbers.
+    /// All of it but the protocol, in two numbers.
     pub(super) fn bits(self) -> [u64; 2] {
         let Self {
             phase,
-            lock,
             idle,
             from,
             rows,
             slugs,
             seen,
             locked,
-            told,
-            lone,
-            coming,
-            ..
-        } = self;
-        let Self {
-            leads,
-            listens,
-            has_idle,
-            news,
-            took_any,
-            busy,
-            ..
-        } = self;
-        let Self {
-            knows_all,
             noted,
-            differs,
-            is_intact,
-            is_moved,
             ..
         } = self;
         let flags = [
-            leads, listens, has_idle, took_any, busy, knows_all, differs, is_intact,
+            self.leads,
+            self.listens,
+            self.has_idle,
+            self.busy,
+            self.differs,
+            self.is_intact,
+            self.is_moved,
         ];
         let flags = flags
             .into_iter()
             .fold(0, |flags, flag| flags << 1 | u8::from(flag));
         let parts = [
-            phase as u8 | (lock as u8) << 4 | (idle as u8) << 6,
-            from | news.bits() << 4,
+            phase as u8 | (idle as u8) << 6,
+            from | bits(self.news) << 4,
             rows,
-            slugs | locked << 2 | told.bits() << 4,
+            slugs | locked << 2 | bits(self.told) << 4,
             seen[0] | seen[1] << 4,
-            lone.bits() | noted << 5,
+            self.lone.bits() | noted << 5,
             flags,
-            u8::from(is_moved),
         ];
-        [pack(&parts), u64::from(coming.bits())]
+        [pack(&parts), u64::from(self.coming.bits())]
     }
 
     pub(super) fn is_asleep(&self) -> bool {
-        self.phase == Phase::Resting && !self.busy && self.news.is_none() && self.coming.is_empty()
+        self.phase == Phase::Resting
+            && !self.busy
+            && self.news == News::Nothing
+            && self.coming.is_empty()
     }
 
     pub(super) fn forget_batch(&mut self) {
         (self.rows, self.slugs, self.seen, self.locked) = (0, 0, [0; SLUGS], 0);
         (self.told, self.lone, self.differs, self.is_intact) =
-            (Note::NONE, Row::NONE, false, false);
+            (News::Nothing, Row::NONE, false, false);
         (self.idle, self.is_moved) = (Idle::Keep, false);
-    }
-
-    pub(super) fn begin_pass(&mut self) {
-        (self.from, self.took_any) = (0, false);
     }
 }
 
@@ -437,6 +406,7 @@ impl Hash for State {
             let [one, other] = daemon.bits();
             hasher.write_u64(one);
             hasher.write_u64(other);
+            daemon.protocol.hash(hasher);
         }
         let Self {
             outbox,

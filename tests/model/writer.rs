@@ -1,7 +1,9 @@
 //! The steps of a writer: what `sql/capture.sql` does in its transaction, and what becomes of that
 //! at its end.
 
-use super::notes::Note;
+use agent_sync::session::News;
+
+use super::notes::{Note, change};
 use super::outbox::{Outbox, Row, Stand, place_of, turn};
 use super::state::{
     APPENDED, Fault, LOOKED, Model, NAMES, NOTIFIES, SAVED, SHARES, SLUGS, Stage, State, Step,
@@ -51,7 +53,7 @@ impl Model {
                             writer.outer |= inner & (LOOKED | APPENDED);
                         }
                         if !writer.has(NAMES) {
-                            writer.names = Note::NONE;
+                            writer.names = News::Nothing;
                         }
                     });
                     take(Step::Release(index), &|state, writer| {
@@ -88,9 +90,9 @@ impl Model {
                 if sleeps {
                     let place = place_of(state.outbox, index).filter(|_| is_first && is_one);
                     if self.has(Fault::NotifiesBeforeAppend) {
-                        signal(state, place.map_or(Note::WAKE_UP, Note::change));
+                        signal(state, place.map_or(News::WakeUp, change));
                     } else if let Some(place) = place {
-                        writer.names = Note::change(place);
+                        writer.names = change(place);
                         *writer.level() |= NAMES;
                     }
                     // In bulk, more appends follow at once.
@@ -122,7 +124,7 @@ impl Model {
                     signal(state, writer.names);
                 }
                 if writer.has(NOTIFIES) {
-                    signal(state, Note::WAKE_UP);
+                    signal(state, News::WakeUp);
                 }
                 *writer = Writer::DONE;
             }),

@@ -31,15 +31,16 @@ use tokio::task::JoinSet;
 use super::database::{Context, Health};
 use super::drain::{Drain, Drained, Tools};
 use super::look::Look;
+use super::protocol::Input;
 use crate::install;
 use crate::mapping::Rules;
 use crate::observe::{self, Event, Totals, WakeUp, pulse};
-use crate::session::{Asked, Backend, Limits, Session, SessionError};
+use crate::session::{Backend, Limits, News, Session, SessionError};
 use crate::store::failure::{self, Class};
 use crate::store::identifier::Literal;
 use crate::store::{
-    self, Finding, ForeignCode, Layout, LayoutError, Leader, Mapping, Owners, Store, StoreError,
-    checks,
+    self, Finding, ForeignCode, Layout, LayoutError, Leader, Mapping, Owners, RowId, Store,
+    StoreError, checks,
 };
 
 /// How often a standby tries for the leader's lock. It must not wait in the lock function: a
@@ -352,7 +353,11 @@ pub(super) async fn run(
         stop,
         session,
         store,
-        drain: Drain::new(batch_size, context.options.sync.statement_timeout),
+        drain: Drain::new(
+            batch_size,
+            context.options.sync.statement_timeout,
+            context.options.capture.notify,
+        ),
         next_sweep: Instant::now(),
         has_swept: false,
         next_retry: None,
@@ -493,8 +498,7 @@ impl Attempt<'_> {
     async fn wait_for_lock(&mut self, phase: Phase) -> Phase {
         self.pause_for_lock().await;
         self.owes_sweep = true;
-        self.drain.look_everywhere();
-        self.drain.stay_awake();
+        self.drain.tell(Input::Interrupted);
         self.next_sweep = self.next_sweep.min(Instant::now() + FIRST_SWEEP);
         match phase {
             Phase::Standby | Phase::CatchUp => phase,
@@ -708,7 +712,6 @@ impl Attempt<'_> {
             store: &self.store,
             rules: &self.rules,
             observer: &self.context.observer,
-            may_sleep: self.context.options.capture.notify,
             announce: self.context.options.announce.channel.as_deref(),
             foreign_code: self.foreign_code,
         };
@@ -722,8 +725,8 @@ impl Attempt<'_> {
                 self.pause_for_lock().await;
                 return Ok(Phase::Draining);
             }
-            Drained::Awake { busy, pause } => (busy, Phase::Polling { pause }),
-            Drained::Nothing { busy } => (busy, Phase::Waiting { busy }),
+            Drained::Poll { busy, pause } => (busy, Phase::Polling { pause }),
+            Drained::Sleep { busy } => (busy, Phase::Waiting { busy }),
         };
         self.no_lock();
         if !self.has_swept {
@@ -767,7 +770,7 @@ impl Attempt<'_> {
         let state = self.store.session_state(self.session.client()).await?;
         let changed = if !state.listens {
             "the channels that it listens on (UNLISTEN)"
-        } else if !state.leads || self.drain.holds_idle() && !state.holds_idle {
+        } else if !state.leads || self.drain.holds_idle_lock() && !state.holds_idle {
             "the locks that it holds (pg_advisory_unlock)"
         } else if state.settings != self.settings {
             "its settings (SET)"
@@ -782,18 +785,18 @@ impl Attempt<'_> {
     /// such a pass may end in sleep.
     async fn poll(&mut self, pause: Duration) -> Result<Phase, AttemptError> {
         self.pause(Instant::now() + pause).await;
-        let asked = self.session.inbox().take();
+        let (news, slugs) = self.session.inbox().take();
         let retry = self.is_retry_due();
-        // That it looks again by itself is no wake-up: it does not sleep.
-        let cause = match &asked {
-            Asked::Slugs(slugs) if slugs.is_empty() => retry.then_some(WakeUp::Retry),
-            Asked::Slugs(_) | Asked::Everything(_) => Some(WakeUp::Request),
-            Asked::Change(_) => Some(WakeUp::Notification),
+        // Another scan is no wake-up: the daemon does not sleep.
+        let cause = match news {
+            News::Nothing | News::WakeUp => retry.then_some(WakeUp::Retry),
+            News::Slugs | News::Everything => Some(WakeUp::Request),
+            News::Change(_) => Some(WakeUp::Notification),
         };
         if let Some(cause) = cause {
             self.tell_woken(cause);
         }
-        self.serve(asked).await?;
+        self.serve(news, &slugs).await?;
         // Of what has just been set aside, it is only now found out when it will be due.
         if self.drain.take_set_aside() || retry {
             self.enqueue_retries().await?;
@@ -823,21 +826,21 @@ impl Attempt<'_> {
             wake_up_at = wake_up_at.min(Instant::now() + self.context.options.sync.poll_interval);
         }
         if self.session.inbox().has_news() {
-            self.drain.stay_awake();
+            self.drain.tell(Input::ArrivedBeforeSleep);
         }
         let in_time = self.rest(wake_up_at).await?;
 
-        let asked = self.session.inbox().take();
+        let (news, slugs) = self.session.inbox().take();
         let retry = self.is_retry_due();
-        let cause = match &asked {
-            Asked::Slugs(slugs) if slugs.is_empty() => self.cause(in_time, retry, busy),
-            Asked::Slugs(_) | Asked::Everything(_) => WakeUp::Request,
-            Asked::Change(_) => WakeUp::Notification,
+        let cause = match news {
+            News::Nothing | News::WakeUp => self.cause(in_time, retry, busy),
+            News::Slugs | News::Everything => WakeUp::Request,
+            News::Change(_) => WakeUp::Notification,
         };
         self.tell_woken(cause);
-        self.serve(asked).await?;
+        self.serve(news, &slugs).await?;
         if in_time {
-            self.drain.look_everywhere();
+            self.drain.tell(Input::Unannounced);
         }
         if retry {
             self.enqueue_retries().await?;
@@ -855,25 +858,22 @@ impl Attempt<'_> {
         }
     }
 
-    /// Puts what was asked for into the outbox.
-    async fn serve(&mut self, asked: Asked) -> Result<(), AttemptError> {
-        self.health.noticed.owes_everything |= matches!(asked, Asked::Everything(_));
-        let slugs = match asked {
-            Asked::Slugs(slugs) | Asked::Everything(slugs) => slugs,
-            Asked::Change(place) => {
-                self.drain.look_at(place);
-                return Ok(());
-            }
-        };
+    /// Passes the news to the drain, and puts the requested slugs into the outbox.
+    async fn serve(&mut self, news: News<RowId>, slugs: &[String]) -> Result<(), AttemptError> {
+        // PostgreSQL limits the time of no commit, so a change takes the fast path only where no
+        // code of others runs with it (G5).
+        let fast_path = self.context.options.announce.channel.is_none()
+            && self.foreign_code != ForeignCode::WithTheCommit;
+        self.drain.tell(Input::Woken { news, fast_path });
+        if let News::Change(_) = news {
+            return Ok(());
+        }
+        self.health.noticed.owes_everything |= news == News::Everything;
         if !slugs.is_empty() {
             self.store.verify_parts(self.session.client()).await?;
             // What was asked for is asked for once, so it is kept until the outbox can be written
             // to.
-            while let Err(error) = self
-                .store
-                .enqueue_known(self.session.client(), &slugs)
-                .await
-            {
+            while let Err(error) = self.store.enqueue_known(self.session.client(), slugs).await {
                 if error.class() != Some(Class::Locked) || *self.stop.borrow() {
                     return Err(error.into());
                 }
@@ -918,7 +918,7 @@ impl Attempt<'_> {
     }
 
     async fn enqueue_retries(&mut self) -> Result<(), AttemptError> {
-        self.drain.look_everywhere();
+        self.drain.tell(Input::Unannounced);
         self.store.verify_parts(self.session.client()).await?;
         let pause = self.store.enqueue_retries(self.session.client()).await?;
         self.next_retry = pause.map(|pause| Instant::now() + pause);
