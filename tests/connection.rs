@@ -137,7 +137,7 @@ async fn a_sleeping_daemon_probes_without_waking_up() {
         is_probed(&platform).await;
         assert!(
             platform.value::<bool>(sleeps).await,
-            "the daemon keeps the lock of the sleeper"
+            "the daemon keeps the idle lock"
         );
     }
     assert_eq!(daemon.lines("batch committed").len(), batches);

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use agent_sync::mapping::{Rules, Targets, plan};
 use agent_sync::store::path;
-use agent_sync::store::{Claim, Idle, Outcome, Part, Problem, ProblemKind, RowId, Store, Taken};
+use agent_sync::store::{
+    Claim, IdleLockAction, Outcome, Part, Problem, ProblemKind, RowId, Store, Taken,
+};
 use tokio_postgres::Client;
 
 use crate::support::Platform;
@@ -229,7 +231,7 @@ async fn g13_a_lone_change_without_a_write_takes_no_other_row() {
 async fn g13_a_batch_lets_no_table_be_rewritten_between_its_statements() {
     for_each_rewrite!(platform, store, client, what, statements, {
         let claim = Claim {
-            idle: Idle::Keep,
+            idle_lock: IdleLockAction::Keep,
             part: Part::From(RowId::START),
             limit: 3,
             budget: 1 << 20,

@@ -637,8 +637,8 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         &foreign_types,
         &bare_survey,
         queries::TRY_LEAD,
-        queries::TRY_SLEEP,
-        queries::AWAKE,
+        queries::TRY_IDLE_LOCK,
+        queries::RELEASE_IDLE_LOCK,
         queries::ENQUEUE,
         &note,
         &clear,
@@ -728,8 +728,8 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
     }
     for lock in [
         queries::TRY_LEAD,
-        queries::TRY_SLEEP,
-        queries::AWAKE,
+        queries::TRY_IDLE_LOCK,
+        queries::RELEASE_IDLE_LOCK,
         report::DAEMONS,
         report::WAKE,
         report::LED,

@@ -92,15 +92,14 @@ impl StoreError {
     }
 }
 
-/// What happens to the lock that tells writers that the daemon sleeps (C6), just before a claim.
+/// The action on the idle lock before a claim (C6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Idle {
-    /// Nothing.
+pub enum IdleLockAction {
+    /// None.
     Keep,
-    /// It is released: the daemon has woken up.
+    /// Release the lock: the daemon has more work.
     Release,
-    /// It is taken if no writer is in the way: the daemon is about to sleep, and this is its last
-    /// look.
+    /// Take the lock, unless a writer blocks it.
     Try,
 }
 
@@ -227,8 +226,8 @@ pub struct Store {
     take: Statement,
     note_problems: Statement,
     clear_problems: Statement,
-    try_sleep: Statement,
-    awake: Statement,
+    try_idle_lock: Statement,
+    release_idle_lock: Statement,
     lone: Option<lone::Statements>,
 }
 
@@ -274,8 +273,8 @@ impl Store {
                 client.prepare_typed(&take, &[Type::TID_ARRAY, Type::XID_ARRAY, Type::TEXT_ARRAY]),
                 client.prepare(&note),
                 client.prepare(&clear),
-                client.prepare(queries::TRY_SLEEP),
-                client.prepare(queries::AWAKE),
+                client.prepare(queries::TRY_IDLE_LOCK),
+                client.prepare(queries::RELEASE_IDLE_LOCK),
                 lone::Statements::prepare(client, &layout, history, parts),
             )
         };
@@ -290,8 +289,8 @@ impl Store {
             take,
             note_problems,
             clear_problems,
-            try_sleep,
-            awake,
+            try_idle_lock,
+            release_idle_lock,
             lone,
         ) = within(patience, Box::pin(prepared)).await?;
         Ok(Self {
@@ -309,8 +308,8 @@ impl Store {
             take,
             note_problems,
             clear_problems,
-            try_sleep,
-            awake,
+            try_idle_lock,
+            release_idle_lock,
             lone,
         })
     }

@@ -13,7 +13,7 @@ use tokio_postgres::{Client, Error};
 
 use super::batch::{Claimed, Outcome, Problem, Taken};
 use super::row_id::{Place, RowId};
-use super::{Idle, Store, StoreError, path, queries, within};
+use super::{IdleLockAction, Store, StoreError, path, queries, within};
 use crate::mapping::Changes;
 
 /// Fires deferred triggers and checks deferred constraints, as COMMIT does, but within the time
@@ -37,7 +37,7 @@ const IDLE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {
     /// What happens to the idle lock before.
-    pub idle: Idle,
+    pub idle_lock: IdleLockAction,
     /// Which rows.
     pub part: Part<'a>,
     /// The most rows to read from a place on.
@@ -71,7 +71,7 @@ pub enum Part<'a> {
 #[derive(Debug)]
 pub struct Begun {
     /// Whether the idle lock is now held, if it was asked for.
-    pub got_idle: bool,
+    pub got_idle_lock: bool,
     /// What was read.
     pub claimed: Claimed,
 }
@@ -85,7 +85,7 @@ impl Store {
         claim: Claim<'_>,
     ) -> Result<Option<Begun>, StoreError> {
         let Claim {
-            idle,
+            idle_lock,
             part,
             limit,
             budget,
@@ -103,15 +103,18 @@ impl Store {
             Part::Slug(slug) => (&self.claim_slug, vec![slug, &budget]),
         };
         let lock = async {
-            match idle {
-                Idle::Keep => Ok(false),
-                Idle::Release => client.execute(&self.awake, &[]).await.map(|_| false),
-                Idle::Try => client.query_one(&self.try_sleep, &[]).await?.try_get(0),
+            match idle_lock {
+                IdleLockAction::Keep => Ok(false),
+                IdleLockAction::Release => client
+                    .execute(&self.release_idle_lock, &[])
+                    .await
+                    .map(|_| false),
+                IdleLockAction::Try => client.query_one(&self.try_idle_lock, &[]).await?.try_get(0),
             }
         };
         let together = async {
             // All are sent at their first poll, in this order, and answered in this order.
-            let (got_idle, begun, lead, rows) = tokio::join!(
+            let (got_idle_lock, begun, lead, rows) = tokio::join!(
                 biased;
                 lock,
                 client.batch_execute(opening),
@@ -123,7 +126,7 @@ impl Store {
             Ok((
                 leads,
                 Begun {
-                    got_idle: got_idle?,
+                    got_idle_lock: got_idle_lock?,
                     claimed: Claimed::new(rows?)?,
                 },
             ))

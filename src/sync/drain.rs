@@ -37,8 +37,8 @@ use crate::observe::{Event, Observer, Totals, pulse};
 use crate::session::Session;
 use crate::store::failure::{self, Class};
 use crate::store::{
-    CONNECTION_ENDED, Claim, Claimed, ForeignCode, Idle, Part, Problem, ProblemKind, RowId, Store,
-    StoreError, Tried,
+    CONNECTION_ENDED, Claim, Claimed, ForeignCode, IdleLockAction, Part, Problem, ProblemKind,
+    RowId, Store, StoreError, Tried,
 };
 
 /// How often in a row a batch may meet a transient fault before the connection is given up.
@@ -266,7 +266,11 @@ impl Drain {
     }
 
     /// Takes one batch and ends it.
-    async fn batch(&mut self, tools: Tools<'_>, action: Idle) -> Result<Batch, AttemptError> {
+    async fn batch(
+        &mut self,
+        tools: Tools<'_>,
+        action: IdleLockAction,
+    ) -> Result<Batch, AttemptError> {
         let Tools {
             session,
             store,
@@ -289,7 +293,7 @@ impl Drain {
                 return self.claim_failed(tools, error).await;
             }
         };
-        let got_lock = begun.got_idle;
+        let got_lock = begun.got_idle_lock;
         self.tell(Input::Claimed { action, got_lock });
         let claimed = begun.claimed;
         let mut decision = decide(
@@ -341,14 +345,19 @@ impl Drain {
         }
     }
 
-    fn claim<'a>(&self, idle: Idle, careful: bool, alone: Option<&'a str>) -> Claim<'a> {
+    fn claim<'a>(
+        &self,
+        idle_lock: IdleLockAction,
+        careful: bool,
+        alone: Option<&'a str>,
+    ) -> Claim<'a> {
         let (part, limit) = match alone {
             Some(slug) => (Part::Slug(slug), 1),
             None if self.has_begun => (Part::From(self.from), self.pace.limit()),
             None => (Part::First, 1),
         };
         Claim {
-            idle,
+            idle_lock,
             part,
             limit,
             budget: self.pace.budget(),

@@ -4,7 +4,7 @@
 //! Not where triggers of others run with the commit, because PostgreSQL limits the time of no
 //! commit; a batch fires them before it (G5).
 //!
-//! Only while the lock of the sleeper is held since a whole pass over the outbox: then whoever
+//! Only while the idle lock is held since a whole pass over the outbox: then whoever
 //! commits notifies, and a writer whose one change is all there is names its place. So no other row
 //! needs looking for. A name is a hint and no more: it is believed if there is a row at that place,
 //! and whatever is not simple is done by an ordinary batch. `tests/model` has both statements as

@@ -13,7 +13,7 @@
 //! known, so that writers need not notify meanwhile.
 
 use crate::session::News;
-use crate::store::Idle;
+use crate::store::IdleLockAction;
 
 /// The state of the protocol for one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,14 +56,14 @@ pub enum Input<T> {
     /// The server has answered a claim.
     Claimed {
         /// The action on the idle lock that preceded the claim.
-        action: Idle,
-        /// Whether [`Idle::Try`] has taken the lock.
+        action: IdleLockAction,
+        /// Whether [`IdleLockAction::Try`] has taken the lock.
         got_lock: bool,
     },
     /// A claim failed, so the effect of the action on the idle lock is unknown.
     ClaimFailed {
         /// The action on the idle lock that preceded the claim.
-        action: Idle,
+        action: IdleLockAction,
     },
     /// The batch has taken rows out of the outbox.
     TookRows,
@@ -110,7 +110,7 @@ pub enum Command<T> {
     /// Continue with the running batch, or with the command before.
     Continue,
     /// Process one batch, which begins with this action on the idle lock.
-    Claim(Idle),
+    Claim(IdleLockAction),
     /// Process the change at this ctid by the fast path.
     FastPath(T),
     /// Pause, and scan again: a writer blocks the idle lock.
@@ -153,7 +153,7 @@ impl Protocol {
         match input {
             Input::Claimed { action, got_lock } => self.claimed(action, got_lock),
             // Release does no harm where the lock is not held.
-            Input::ClaimFailed { action } if action != Idle::Keep => {
+            Input::ClaimFailed { action } if action != IdleLockAction::Keep => {
                 self.idle_lock = IdleLock::ReleaseNext;
             }
             Input::ClaimFailed { .. } => {}
@@ -175,25 +175,25 @@ impl Protocol {
         Command::Continue
     }
 
-    fn claimed(&mut self, action: Idle, got_lock: bool) {
+    fn claimed(&mut self, action: IdleLockAction, got_lock: bool) {
         match action {
-            Idle::Release => self.idle_lock = IdleLock::Released,
-            Idle::Try if got_lock => {
+            IdleLockAction::Release => self.idle_lock = IdleLock::Released,
+            IdleLockAction::Try if got_lock => {
                 self.idle_lock = IdleLock::Held {
                     outbox_scanned: false,
                 };
             }
-            Idle::Try | Idle::Keep => {}
+            IdleLockAction::Try | IdleLockAction::Keep => {}
         }
     }
 
     fn claim<T>(&self) -> Command<T> {
         Command::Claim(match self.idle_lock {
-            IdleLock::ReleaseNext => Idle::Release,
+            IdleLock::ReleaseNext => IdleLockAction::Release,
             // A second batch: there is more work.
-            IdleLock::Held { .. } if self.scan.took_any => Idle::Release,
-            IdleLock::Wanted if self.may_sleep && self.scan.at_front => Idle::Try,
-            _ => Idle::Keep,
+            IdleLock::Held { .. } if self.scan.took_any => IdleLockAction::Release,
+            IdleLock::Wanted if self.may_sleep && self.scan.at_front => IdleLockAction::Try,
+            _ => IdleLockAction::Keep,
         })
     }
 
@@ -295,7 +295,7 @@ mod tests {
             let Command::Claim(action) = self.command else {
                 panic!("no batch is due: {:?}", self.command);
             };
-            let got_lock = action == Idle::Try && !self.is_blocked;
+            let got_lock = action == IdleLockAction::Try && !self.is_blocked;
             self.tell(Input::Claimed { action, got_lock });
             if takes_rows {
                 self.tell(Input::TookRows);
@@ -317,9 +317,9 @@ mod tests {
     }
 
     const SLEEP: Command<u8> = Command::Sleep { saw_locked: false };
-    const KEEP: Command<u8> = Command::Claim(Idle::Keep);
-    const TRY: Command<u8> = Command::Claim(Idle::Try);
-    const RELEASE: Command<u8> = Command::Claim(Idle::Release);
+    const KEEP: Command<u8> = Command::Claim(IdleLockAction::Keep);
+    const TRY: Command<u8> = Command::Claim(IdleLockAction::Try);
+    const RELEASE: Command<u8> = Command::Claim(IdleLockAction::Release);
 
     #[test]
     fn c6_sleep_follows_a_full_scan_under_the_lock() {
@@ -380,7 +380,7 @@ mod tests {
     fn c6_an_unknown_lock_is_released() {
         let mut daemon = Daemon::new(true);
         daemon.batch(false, Next::End);
-        let action = Idle::Try;
+        let action = IdleLockAction::Try;
         daemon.tell(Input::ClaimFailed { action });
         assert!(!daemon.protocol.holds_idle_lock());
         assert_eq!(daemon.tell(Input::BatchEnded(Next::Same)), RELEASE);

@@ -27,7 +27,7 @@ impl Model {
             failed.forget_batch();
             match daemon.phase {
                 Phase::Begun => {
-                    let action = daemon.idle;
+                    let action = daemon.idle_action;
                     self.tell(&mut failed, Input::ClaimFailed { action });
                     self.tell(&mut failed, Input::BatchEnded(Next::Same));
                     after.daemons[index] = failed;

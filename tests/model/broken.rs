@@ -5,7 +5,7 @@
 //! without.
 
 use agent_sync::session::News;
-use agent_sync::store::Idle;
+use agent_sync::store::IdleLockAction;
 use agent_sync::sync::protocol::{Command, Input, Next};
 
 use super::explore::{TRAPPED, explore};
@@ -22,7 +22,7 @@ impl Model {
             (
                 Fault::TrustsLostAnswer,
                 Input::ClaimFailed {
-                    action: action @ Idle::Try,
+                    action: action @ IdleLockAction::Try,
                 },
             ) => Input::Claimed {
                 action,
@@ -47,7 +47,8 @@ impl Model {
                 Command::Sleep { saw_locked }
             }
             (Fault::SleepsWithoutSecondPass, Input::Claimed { .. }, _)
-                if daemon.idle == Idle::Try && daemon.protocol.holds_idle_lock() =>
+                if daemon.idle_action == IdleLockAction::Try
+                    && daemon.protocol.holds_idle_lock() =>
             {
                 daemon.protocol.next(Input::BatchEnded(Next::End))
             }
@@ -119,7 +120,7 @@ fn sleeping_without_a_second_pass_loses_a_wake_up() {
         Fault::SleepsWithoutSecondPass,
         SMALL,
         ASLEEP,
-        "Idle(0, Try)",
+        "IdleLock(0, Try)",
     );
 }
 
@@ -131,7 +132,7 @@ fn sleeping_without_the_lock_because_a_writer_is_in_the_way_loses_a_wake_up() {
 #[test]
 fn taking_the_lock_in_the_middle_of_a_pass_loses_a_wake_up() {
     let model = Model { limit: 1, ..SMALL };
-    breaks(Fault::TakesLockMidPass, model, ASLEEP, "Idle(0, Try)");
+    breaks(Fault::TakesLockMidPass, model, ASLEEP, "IdleLock(0, Try)");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! `sync::drain` do it, and the work of the server.
 
 use agent_sync::session::News;
-use agent_sync::store::Idle;
+use agent_sync::store::IdleLockAction;
 use agent_sync::sync::protocol::{Command, Input, Next};
 
 use super::notes::{change, place};
@@ -41,11 +41,12 @@ impl Model {
                 daemon.listens = !self.has(Fault::ListensAfterCatchUp);
                 self.tell(daemon, Input::Unannounced);
             }),
-            Phase::Draining => match daemon.idle {
-                Idle::Keep => self.claim(state, index, &mut take),
-                idle => take(Step::Idle(index, idle), &|state, daemon| {
+            Phase::Draining => match daemon.idle_action {
+                IdleLockAction::Keep => self.claim(state, index, &mut take),
+                action => take(Step::IdleLock(index, action), &|state, daemon| {
                     daemon.phase = Phase::Begun;
-                    daemon.has_idle = idle == Idle::Try && (daemon.has_idle || can_sleep(state));
+                    daemon.has_idle_lock =
+                        action == IdleLockAction::Try && (daemon.has_idle_lock || can_sleep(state));
                 }),
             },
             Phase::Begun | Phase::HasReadAgents => self.claim(state, index, &mut take),
@@ -148,7 +149,7 @@ impl Model {
         match self.next(daemon, input) {
             Command::Continue => {}
             Command::Claim(action) => {
-                (daemon.idle, daemon.busy, daemon.told) = (action, false, News::Nothing);
+                (daemon.idle_action, daemon.busy, daemon.told) = (action, false, News::Nothing);
                 daemon.phase = Phase::Draining;
             }
             Command::FastPath(tid) => {
@@ -203,7 +204,7 @@ impl Model {
                 }
             }
             daemon.phase = Phase::Claimed;
-            let (action, got_lock) = (daemon.idle, daemon.has_idle);
+            let (action, got_lock) = (daemon.idle_action, daemon.has_idle_lock);
             self.tell(daemon, Input::Claimed { action, got_lock });
             if daemon.phase == Phase::Waiting {
                 daemon.forget_batch(); // A mutant sleeps without the scan.
@@ -245,9 +246,9 @@ fn taken(state: &State, daemon: &Daemon) -> u8 {
         & daemon.rows
 }
 
-/// Whether nobody is in the way of a daemon that wants the lock of the sleeper: another daemon, or
+/// Whether nobody is in the way of a daemon that wants the idle lock: another daemon, or
 /// a writer that shares it.
 fn can_sleep(state: &State) -> bool {
-    state.daemons.iter().all(|daemon| !daemon.has_idle)
+    state.daemons.iter().all(|daemon| !daemon.has_idle_lock)
         && !state.writers.iter().any(|writer| writer.has(SHARES))
 }

@@ -21,7 +21,7 @@ impl Model {
             // nothing is locked.
             Phase::Told => take(Step::ReadLone(index), &|state, daemon| {
                 if self.has(Fault::ReleasesLockForLone) {
-                    daemon.has_idle = false;
+                    daemon.has_idle_lock = false;
                 }
                 let row = state.outbox[place];
                 if !row.is_visible() {

@@ -7,10 +7,10 @@
 //!
 //! ```text
 //! a writer:  Save ─► Look ─► … Savepoint, RollBackTo, Release … ─► Commit ─► Settle       (or Abort, at any time)
-//! a daemon:  TryLead ─► Listen ─► ┌► Idle ─► Claim ─► LockRows ─► Finish ─┐ ─► Wait ─► Take ─┐
-//!                                 │└──────────────────────────────────────┘                 │
-//!                                 ├─────────────────────────────────────────────────────────┤
-//!                                 └────────── FinishLone ◄── ReadLone ◄─────────────────────┘
+//! a daemon:  TryLead ─► Listen ─► ┌► IdleLock ─► Claim ─► LockRows ─► Finish ─┐ ─► Wait ─► Take ─┐
+//!                                 │└──────────────────────────────────────────┘                 │
+//!                                 ├─────────────────────────────────────────────────────────────┤
+//!                                 └────────── FinishLone ◄── ReadLone ◄─────────────────────────┘
 //! ```
 //!
 //! Where a pass has found nothing and a writer is in the way of the lock, the daemon goes from the
@@ -147,7 +147,7 @@ impl System for Model {
             && state
                 .daemons
                 .iter()
-                .any(|daemon| daemon.is_asleep() && daemon.has_idle)
+                .any(|daemon| daemon.is_asleep() && daemon.has_idle_lock)
     }
 
     fn is_fair(&self, step: Step) -> bool {

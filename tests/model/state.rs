@@ -3,7 +3,7 @@
 use std::hash::{Hash, Hasher};
 
 use agent_sync::session::News;
-use agent_sync::store::Idle;
+use agent_sync::store::IdleLockAction;
 use agent_sync::sync::protocol::Protocol;
 
 use super::notes::{Note, Notes, bits};
@@ -95,7 +95,7 @@ impl Script {
 pub enum Fault {
     /// None, and no state stands for another that is alike.
     TellsAllApart,
-    /// The daemon takes the lock of the sleeper and sleeps, without the pass over the outbox in
+    /// The daemon takes the idle lock and sleeps, without the pass over the outbox in
     /// between.
     SleepsWithoutSecondPass,
     /// It goes to sleep without the lock when a writer is in the way of it.
@@ -143,7 +143,7 @@ pub enum Fault {
     RestsAfterRetry,
     /// What was known is held to be so over another connection.
     KnowsAllAfterReconnect,
-    /// The lock of the sleeper is released on the short way, as it is for a batch, and the daemon
+    /// The idle lock is released on the short way, as it is for a batch, and the daemon
     /// goes back to sleep.
     ReleasesLockForLone,
     /// Where no row is at the place that was named, all is held to be done.
@@ -164,7 +164,7 @@ pub enum Fault {
 /// What a transaction, or a savepoint in it, has done so far: a set of these.
 pub(super) type Level = u8;
 pub(super) const SAVED: Level = 1;
-/// It shares the lock of the sleeper.
+/// It shares the idle lock.
 pub(super) const SHARES: Level = 2;
 /// It will notify that there is something to do.
 pub(super) const NOTIFIES: Level = 4;
@@ -236,7 +236,7 @@ pub(super) enum Phase {
     Standby,
     CatchUp,
     Draining,
-    /// The lock of the sleeper has been seen to, the claim comes next.
+    /// The idle lock has been seen to, the claim comes next.
     Begun,
     /// The agents are read, the outbox comes next: only where that is the fault.
     HasReadAgents,
@@ -258,18 +258,18 @@ pub(super) enum Phase {
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Daemon {
     pub(super) phase: Phase,
-    /// What the server knows of its session: that it has the leader's lock, listens, and has the
-    /// lock of the sleeper.
+    /// The state of its session on the server: whether it has the leader lock, listens, and has
+    /// the idle lock.
     pub(super) leads: bool,
     pub(super) listens: bool,
-    pub(super) has_idle: bool,
+    pub(super) has_idle_lock: bool,
     /// The notifications on their way, and what is in the inbox.
     pub(super) coming: Notes,
     pub(super) news: Note,
     /// The code under test, and its last command: the action on the idle lock that the next batch
     /// begins with, and whether the daemon sleeps with locked rows left.
     pub(super) protocol: Protocol,
-    pub(super) idle: Idle,
+    pub(super) idle_action: IdleLockAction,
     pub(super) busy: bool,
     /// The place that the next batch reads on from.
     pub(super) from: u8,
@@ -297,11 +297,11 @@ impl Daemon {
         phase: Phase::Standby,
         leads: false,
         listens: false,
-        has_idle: false,
+        has_idle_lock: false,
         coming: Notes::NONE,
         news: News::Nothing,
         protocol: Protocol::new(true),
-        idle: Idle::Keep,
+        idle_action: IdleLockAction::Keep,
         busy: false,
         from: 0,
         noted: 0,
@@ -320,7 +320,7 @@ impl Daemon {
     pub(super) fn bits(self) -> [u64; 2] {
         let Self {
             phase,
-            idle,
+            idle_action,
             from,
             rows,
             slugs,
@@ -332,7 +332,7 @@ impl Daemon {
         let flags = [
             self.leads,
             self.listens,
-            self.has_idle,
+            self.has_idle_lock,
             self.busy,
             self.differs,
             self.is_intact,
@@ -342,7 +342,7 @@ impl Daemon {
             .into_iter()
             .fold(0, |flags, flag| flags << 1 | u8::from(flag));
         let parts = [
-            phase as u8 | (idle as u8) << 6,
+            phase as u8 | (idle_action as u8) << 6,
             from | bits(self.news) << 4,
             rows,
             slugs | locked << 2 | bits(self.told) << 4,
@@ -364,7 +364,7 @@ impl Daemon {
         (self.rows, self.slugs, self.seen, self.locked) = (0, 0, [0; SLUGS], 0);
         (self.told, self.lone, self.differs, self.is_intact) =
             (News::Nothing, Row::NONE, false, false);
-        (self.idle, self.is_moved) = (Idle::Keep, false);
+        (self.idle_action, self.is_moved) = (IdleLockAction::Keep, false);
     }
 }
 
@@ -468,7 +468,7 @@ pub enum Step {
     Abort(usize),
     TryLead(usize),
     Listen(usize),
-    Idle(usize, Idle),
+    IdleLock(usize, IdleLockAction),
     ReadAgents(usize),
     Claim(usize),
     LockRows(usize),

@@ -84,7 +84,7 @@ impl Model {
             }
             Stage::InTrigger => take(Step::Look(index), &|state, writer| {
                 writer.stage = Stage::Open;
-                let sleeps = state.daemons.iter().any(|daemon| daemon.has_idle);
+                let sleeps = state.daemons.iter().any(|daemon| daemon.has_idle_lock);
                 let is_first = !writer.has(APPENDED);
                 let is_one = !script.renames || self.has(Fault::RenameNamesPlace);
                 if sleeps {

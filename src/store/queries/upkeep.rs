@@ -9,11 +9,11 @@ pub const TRY_LEAD: &str = "SELECT pg_try_advisory_lock(1634169721, 1)";
 /// Keeps the leader's lock to the end of the transaction: false if another session has taken it.
 pub(in crate::store) const KEEP_LEAD: &str = "pg_catalog.pg_try_advisory_xact_lock(1634169721, 1)";
 
-/// Takes the lock that tells writers that the daemon sleeps, so that they notify.
-pub const TRY_SLEEP: &str = "SELECT pg_try_advisory_lock(1634169721, 2)";
+/// Takes the idle lock, if it is free: from then on, writers notify.
+pub const TRY_IDLE_LOCK: &str = "SELECT pg_try_advisory_lock(1634169721, 2)";
 
-/// Releases it.
-pub const AWAKE: &str = "SELECT pg_advisory_unlock(1634169721, 2)";
+/// Releases the idle lock.
+pub const RELEASE_IDLE_LOCK: &str = "SELECT pg_advisory_unlock(1634169721, 2)";
 
 /// Who holds the leader's lock, and whether the work is done. The columns: the process, its role,
 /// and whether that role could be a daemon's; for how long the oldest of the first rows of the

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use super::{Batch, Drain, End, Tools};
 use crate::observe::pulse;
 use crate::store::failure::{self, Class};
-use crate::store::{Idle, Outcome, StoreError};
+use crate::store::{IdleLockAction, Outcome, StoreError};
 use crate::sync::attempt::AttemptError;
 use crate::sync::decide::{Decision, Refusal, decide};
 
@@ -43,7 +43,7 @@ impl Drain {
         store.abandon(client).await?;
         let read = Instant::now();
         let alone = self.slow.alone().map(str::to_owned);
-        let claim = self.claim(Idle::Keep, true, alone.as_deref());
+        let claim = self.claim(IdleLockAction::Keep, true, alone.as_deref());
         let begun = match store.begin(client, claim).await {
             Ok(Some(begun)) => begun,
             Ok(None) => return Err(AttemptError::LostLead),
