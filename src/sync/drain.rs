@@ -31,7 +31,7 @@ use super::decide::{Decision, Refusal, Settled, decide};
 use super::pace::Pace;
 use super::protocol::{Command, Input, Next, Protocol};
 use super::slow::Slow;
-use super::{large, lone, report};
+use super::{fast_path, large, report};
 use crate::mapping::Rules;
 use crate::observe::{Event, Observer, Totals, pulse};
 use crate::session::Session;
@@ -198,7 +198,7 @@ impl Drain {
     /// One batch, or one change by the fast path.
     pub(super) async fn step(&mut self, tools: Tools<'_>) -> Result<Drained, AttemptError> {
         if let Command::FastPath(tid) = self.command {
-            let totals = Box::pin(lone::run(tools, tid, &self.slow)).await?;
+            let totals = Box::pin(fast_path::run(tools, tid, &self.slow)).await?;
             let done = totals.is_some();
             self.tell(Input::FastPathEnded { done });
             if let Some(totals) = totals {

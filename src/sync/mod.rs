@@ -8,7 +8,7 @@
 //! - `drain` processes the outbox, batch by batch.
 //! - `protocol` decides when to scan, poll or sleep. It is pure.
 //! - `large` does the one slug that is too heavy for a batch, page by page.
-//! - `lone` does the one change that a writer has named, the short way.
+//! - `fast_path` processes one change that a notification names, without a batch.
 //! - `slow` remembers whose write takes long, and `pace` how much a batch takes.
 //! - `decide` is where the mapping meets the store.
 //! - `stand_in` drains for a moment where no daemon leads.
@@ -23,9 +23,9 @@ mod backoff;
 mod database;
 mod decide;
 mod drain;
+mod fast_path;
 mod fleet;
 mod large;
-mod lone;
 mod look;
 mod pace;
 pub mod protocol;

@@ -50,10 +50,10 @@ impl Model {
                     next.push((Step::SetAside(index), after));
                 }
                 // An ordinary batch will meet the same, and knows what to do about it.
-                Phase::Told | Phase::HasReadLone => {
-                    self.end_lone(&mut failed, false);
+                Phase::FastPath | Phase::HasReadSingle => {
+                    self.end_fast_path(&mut failed, false);
                     after.daemons[index] = failed;
-                    next.push((Step::LoneFails(index), after));
+                    next.push((Step::FastPathFails(index), after));
                 }
                 _ => {}
             }
@@ -108,7 +108,7 @@ impl Model {
             for daemon in after
                 .daemons
                 .iter_mut()
-                .filter(|daemon| daemon.phase == Phase::HasReadLone)
+                .filter(|daemon| daemon.phase == Phase::HasReadSingle)
             {
                 daemon.is_moved ^= true;
             }

@@ -27,7 +27,7 @@ impl Model {
                 daemon.news = News::WakeUp;
             }
             if self.rewrites == 0 {
-                daemon.lone = daemon.lone.anonymous();
+                daemon.single = daemon.single.anonymous();
             }
         }
         if self.rewrites == 0 {
@@ -45,7 +45,7 @@ impl Model {
                 state.writers.swap(one, next);
                 state.outbox = state.outbox.map(|row| row.exchanged(one, next));
                 for daemon in &mut state.daemons {
-                    daemon.lone = daemon.lone.exchanged(one, next);
+                    daemon.single = daemon.single.exchanged(one, next);
                 }
             }
         }

@@ -31,7 +31,9 @@ impl Model {
             (Fault::TakesLockMidPass, Input::BatchEnded(Next::Further)) => {
                 Input::BatchEnded(Next::Same)
             }
-            (Fault::KnowsAllDespiteRetry, Input::Unannounced) if daemon.phase == Phase::Told => {
+            (Fault::KnowsAllDespiteRetry, Input::Unannounced)
+                if daemon.phase == Phase::FastPath =>
+            {
                 return Command::Continue;
             }
             (Fault::KnowsAllAfterReconnect, Input::Unannounced)
@@ -52,7 +54,7 @@ impl Model {
             {
                 daemon.protocol.next(Input::BatchEnded(Next::End))
             }
-            (Fault::GoesShortUnknowing, Input::Woken { news, .. }, Command::Claim(_))
+            (Fault::TakesFastPathUnscanned, Input::Woken { news, .. }, Command::Claim(_))
                 if daemon.protocol.holds_idle_lock() =>
             {
                 match news {
@@ -243,7 +245,12 @@ fn a_second_append_that_does_not_notify_loses_a_wake_up() {
         writers: [BOTH, Script::NONE, Script::NONE],
         ..SMALL
     };
-    breaks(Fault::SecondAppendIsSilent, model, ASLEEP, "FinishLone(0)");
+    breaks(
+        Fault::SecondAppendIsSilent,
+        model,
+        ASLEEP,
+        "FinishSingle(0)",
+    );
 }
 
 #[test]
@@ -256,26 +263,26 @@ fn a_rename_that_names_one_of_its_places_loses_a_wake_up() {
         writers: [rename, Script::NONE, Script::NONE],
         ..SMALL
     };
-    breaks(Fault::RenameNamesPlace, model, ASLEEP, "FinishLone(0)");
+    breaks(Fault::RenameNamesPlace, model, ASLEEP, "FinishSingle(0)");
 }
 
 #[test]
 fn an_inbox_in_which_one_place_hides_another_loses_a_wake_up() {
-    breaks(Fault::SwallowsOthers, SMALL, ASLEEP, "FinishLone(0)");
+    breaks(Fault::SwallowsOthers, SMALL, ASLEEP, "FinishSingle(0)");
 }
 
 #[test]
 fn going_the_short_way_without_knowing_all_loses_a_wake_up() {
     let writers = [Script::save(0), Script::save(1), Script::NONE];
     breaks(
-        Fault::GoesShortUnknowing,
+        Fault::TakesFastPathUnscanned,
         Model {
             writers,
             edits: 1,
             ..SMALL
         },
         ASLEEP,
-        "FinishLone(0)",
+        "FinishSingle(0)",
     );
 }
 
@@ -290,7 +297,7 @@ fn knowing_all_in_spite_of_rows_that_are_busy_loses_a_wake_up() {
             ..SMALL
         },
         ASLEEP,
-        "FinishLone(0)",
+        "FinishSingle(0)",
     );
 }
 
@@ -339,8 +346,13 @@ fn knowing_all_over_another_connection_loses_a_wake_up() {
 }
 
 #[test]
-fn releasing_the_lock_for_a_lone_change_loses_a_wake_up() {
-    breaks(Fault::ReleasesLockForLone, SMALL, ASLEEP, "FinishLone(0)");
+fn releasing_the_lock_for_the_fast_path_loses_a_wake_up() {
+    breaks(
+        Fault::ReleasesLockForFastPath,
+        SMALL,
+        ASLEEP,
+        "FinishSingle(0)",
+    );
 }
 
 #[test]
@@ -352,17 +364,17 @@ fn believing_that_nothing_is_to_do_where_no_row_is_loses_a_wake_up() {
             ..SMALL
         },
         ASLEEP,
-        "ReadLone(0)",
+        "ReadSingle(0)",
     );
 }
 
 #[test]
-fn believing_that_a_lone_change_is_written_loses_a_wake_up() {
+fn believing_that_the_fast_path_is_written_loses_a_wake_up() {
     breaks(
         Fault::TrustsWrite,
         Model { edits: 1, ..SMALL },
         ASLEEP,
-        "FinishLone(0)",
+        "FinishSingle(0)",
     );
 }
 
@@ -396,7 +408,7 @@ fn taking_the_row_of_another_agent_loses_a_change() {
         rewrites: 1,
         ..SMALL
     };
-    breaks(Fault::TakesAnySlug, model, LOST, "FinishLone(0)");
+    breaks(Fault::TakesAnySlug, model, LOST, "FinishSingle(0)");
 }
 
 #[test]

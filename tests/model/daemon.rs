@@ -86,7 +86,7 @@ impl Model {
                 self.tell(daemon, Input::TookRows);
                 self.end(daemon);
             }),
-            Phase::Told | Phase::HasReadLone => self.lone(state, index, &mut take),
+            Phase::FastPath | Phase::HasReadSingle => self.fast_path(state, index, &mut take),
             Phase::Polling => {
                 take(Step::Poll(index), &|_, daemon| {
                     daemon.noted = 0;
@@ -154,7 +154,7 @@ impl Model {
             }
             Command::FastPath(tid) => {
                 (daemon.told, daemon.busy) = (change(usize::from(tid)), false);
-                daemon.phase = Phase::Told;
+                daemon.phase = Phase::FastPath;
             }
             Command::Poll { .. } => daemon.phase = Phase::Polling,
             Command::Sleep { saw_locked } => {

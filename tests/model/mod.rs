@@ -2,8 +2,8 @@
 //! order in which its steps can come.
 //!
 //! - `protocol` is the model as a whole: what is taken for granted, and what is promised. `state`
-//!   is what there is; the steps are those of a `writer`, of a `daemon` and its `lone` changes, and
-//!   of `adversity`. The `outbox` has rows, and `notes` are notifications.
+//!   is what there is; the steps are those of a `writer`, of a `daemon` and its `fast_path`, and of
+//!   `adversity`. The `outbox` has rows, and `notes` are notifications.
 //! - The decisions of a daemon are not modelled: the model calls `sync::protocol` and
 //!   `session::News`, and executes their commands.
 //! - `explore` is the checker, and `alike` says which states it need not tell apart.
@@ -18,7 +18,7 @@ mod alike;
 mod broken;
 mod daemon;
 mod explore;
-mod lone;
+mod fast_path;
 mod notes;
 mod outbox;
 mod promises;

@@ -1,8 +1,8 @@
-//! Capture, sleeping consumer, leadership, batch, lone change and crash, as small as they can be
+//! Capture, sleeping consumer, leadership, batch, change by the fast path and crash, as small as they can be
 //! without losing what matters.
 //!
 //! The steps of a writer have the names of what `sql/capture.sql` does. Those of a daemon execute the
-//! commands of `sync::protocol`, as `sync::attempt`, `sync::drain` and `sync::lone` do. One step is
+//! commands of `sync::protocol`, as `sync::attempt`, `sync::drain` and `sync::fast_path` do. One step is
 //! what nothing can come between: one statement, or one moment of a commit.
 //!
 //! ```text
@@ -10,13 +10,13 @@
 //! a daemon:  TryLead ─► Listen ─► ┌► IdleLock ─► Claim ─► LockRows ─► Finish ─┐ ─► Wait ─► Take ─┐
 //!                                 │└──────────────────────────────────────────┘                 │
 //!                                 ├─────────────────────────────────────────────────────────────┤
-//!                                 └────────── FinishLone ◄── ReadLone ◄─────────────────────────┘
+//!                                 └────────── FinishSingle ◄── ReadSingle ◄─────────────────────────┘
 //! ```
 //!
 //! Where a pass has found nothing and a writer is in the way of the lock, the daemon goes from the
 //! end of the pass to `Poll`, takes what is in the inbox, and begins another pass.
 //!
-//! A lone change goes from `Take` to `ReadLone` and `FinishLone`, and straight back to `Wait` when
+//! A change by the fast path goes from `Take` to `ReadSingle` and `FinishSingle`, and straight back to `Wait` when
 //! it is done; when it comes to nothing, a pass follows.
 //!
 //! What is taken for granted of PostgreSQL: a statement sees one snapshot; what a transaction did,
@@ -26,7 +26,7 @@
 //! that go to one session arrive one by one, in the order in which they set out.
 //!
 //! What is not in it: configurations that are missing or rejected and agents that are gone, with
-//! which a lone change has nothing to write or is left to a batch; and two saves that come to the
+//! which a change by the fast path has nothing to write or is left to a batch; and two saves that come to the
 //! same configuration. In one transaction it makes no difference whether the trigger looks before
 //! it appends or after.
 //!
@@ -152,7 +152,7 @@ impl System for Model {
 
     fn is_fair(&self, step: Step) -> bool {
         use Step::{
-            ClaimFails, Crash, Edit, LoneFails, Lose, Move, Rewrite, SetAside, Stray, Tidy,
+            ClaimFails, Crash, Edit, FastPathFails, Lose, Move, Rewrite, SetAside, Stray, Tidy,
             WriteFails,
         };
         !matches!(
@@ -161,7 +161,7 @@ impl System for Model {
                 | ClaimFails(_)
                 | WriteFails(_)
                 | SetAside(_)
-                | LoneFails(_)
+                | FastPathFails(_)
                 | Lose(_)
                 | Stray(_)
                 | Edit

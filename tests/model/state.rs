@@ -132,8 +132,8 @@ pub enum Fault {
     RenameNamesPlace,
     /// The inbox keeps the place that came last, whatever else has come.
     SwallowsOthers,
-    /// A change goes the short way whether or not all else is known.
-    GoesShortUnknowing,
+    /// A change takes the fast path whether or not all else is known.
+    TakesFastPathUnscanned,
     /// All is held to be known after a pass that has left rows which others have locked.
     KnowsAllDespiteBusy,
     /// Rows are put into the outbox to be tried again, and all is held to be known as before.
@@ -143,12 +143,12 @@ pub enum Fault {
     RestsAfterRetry,
     /// What was known is held to be so over another connection.
     KnowsAllAfterReconnect,
-    /// The idle lock is released on the short way, as it is for a batch, and the daemon
+    /// The idle lock is released on the fast path, as it is for a batch, and the daemon
     /// goes back to sleep.
-    ReleasesLockForLone,
+    ReleasesLockForFastPath,
     /// Where no row is at the place that was named, all is held to be done.
     TrustsPlace,
-    /// Where the write of a lone change came to nothing, all is held to be done.
+    /// Where the write of a change by the fast path came to nothing, all is held to be done.
     TrustsWrite,
     /// The write is not held to the version of the configuration.
     WritesAnyVersion,
@@ -156,7 +156,7 @@ pub enum Fault {
     TakesAnyVersion,
     /// Nor, if that is kept, to its slug.
     TakesAnySlug,
-    /// The write of a lone change is held to the place and version of a configuration, and not to
+    /// The write of a change by the fast path is held to the place and version of a configuration, and not to
     /// its slug.
     WritesAnyPlace,
 }
@@ -244,10 +244,10 @@ pub(super) enum Phase {
     Locked,
     /// The outbox rows are gone, the write comes next: only where that is the fault.
     Acknowledged,
-    /// A change goes the short way, and its place is to be read.
-    Told,
+    /// A change takes the fast path, and its place is to be read.
+    FastPath,
     /// It is read, the write comes next.
-    HasReadLone,
+    HasReadSingle,
     /// A pass has found nothing, and a writer keeps the daemon awake.
     Polling,
     Waiting,
@@ -282,10 +282,10 @@ pub(super) struct Daemon {
     pub(super) slugs: u8,
     pub(super) seen: [u8; SLUGS],
     pub(super) locked: u8,
-    /// The lone change: the place that was named, the row there, whether its configuration has to
+    /// The change by the fast path: the place that was named, the row there, whether its configuration has to
     /// be written, and whether that is still the version that was read.
     pub(super) told: Note,
-    pub(super) lone: Row,
+    pub(super) single: Row,
     pub(super) differs: bool,
     pub(super) is_intact: bool,
     /// Whether the configuration of another agent stands now where the one that was read has stood.
@@ -310,7 +310,7 @@ impl Daemon {
         seen: [0; SLUGS],
         locked: 0,
         told: News::Nothing,
-        lone: Row::NONE,
+        single: Row::NONE,
         differs: false,
         is_intact: false,
         is_moved: false,
@@ -347,7 +347,7 @@ impl Daemon {
             rows,
             slugs | locked << 2 | bits(self.told) << 4,
             seen[0] | seen[1] << 4,
-            self.lone.bits() | noted << 5,
+            self.single.bits() | noted << 5,
             flags,
         ];
         [pack(&parts), u64::from(self.coming.bits())]
@@ -362,7 +362,7 @@ impl Daemon {
 
     pub(super) fn forget_batch(&mut self) {
         (self.rows, self.slugs, self.seen, self.locked) = (0, 0, [0; SLUGS], 0);
-        (self.told, self.lone, self.differs, self.is_intact) =
+        (self.told, self.single, self.differs, self.is_intact) =
             (News::Nothing, Row::NONE, false, false);
         (self.idle_action, self.is_moved) = (IdleLockAction::Keep, false);
     }
@@ -474,8 +474,8 @@ pub enum Step {
     LockRows(usize),
     Acknowledge(usize),
     Finish(usize),
-    ReadLone(usize),
-    FinishLone(usize),
+    ReadSingle(usize),
+    FinishSingle(usize),
     Poll(usize),
     Wait(usize),
     Take(usize),
@@ -485,7 +485,7 @@ pub enum Step {
     ClaimFails(usize),
     WriteFails(usize),
     SetAside(usize),
-    LoneFails(usize),
+    FastPathFails(usize),
     Retry(usize),
     Lose(usize),
     Stray(usize),

@@ -1,18 +1,14 @@
-//! A lone change, done the short way: the row of the outbox that a writer has named is read, and
-//! what it comes to is written, in two round trips and nothing else (`store::lone`).
+//! The fast path: one change, whose outbox row a notification names, in two statements without a
+//! transaction block (`store::lone`).
 //!
-//! Not where triggers of others run with the commit, because PostgreSQL limits the time of no
-//! commit; a batch fires them before it (G5).
+//! [`super::protocol`] permits it only while the idle lock has been held since a full scan of the
+//! outbox: then every change is announced, and no other row needs a scan. It is not permitted where
+//! triggers of others run with the commit, because PostgreSQL limits the time of no commit; a batch
+//! fires them before it (G5). `tests/model` has both statements as steps.
 //!
-//! Only while the idle lock is held since a whole pass over the outbox: then whoever
-//! commits notifies, and a writer whose one change is all there is names its place. So no other row
-//! needs looking for. A name is a hint and no more: it is believed if there is a row at that place,
-//! and whatever is not simple is done by an ordinary batch. `tests/model` has both statements as
-//! steps, `ReadLone` and `FinishLone`.
-//!
-//! A row that has another's place is no loss either: whoever notifies of a row stands for one more
-//! look, so while rows are left, so are names, and the last that finds nothing at its place ends in
-//! a pass.
+//! The ctid is a hint. Without a row there, and in any case that is not simple, an ordinary batch
+//! processes the change. If the ctid has been reused, nothing is lost: each notification causes one
+//! lookup, and a lookup that finds nothing ends in a full scan.
 
 use std::time::Instant;
 
@@ -24,7 +20,7 @@ use super::slow::Slow;
 use crate::observe::Totals;
 use crate::store::{RowId, StoreError};
 
-/// Does the change at this place; what it came to, or none if it is for an ordinary batch to do.
+/// Processes the change at this ctid. None if an ordinary batch has to do it.
 pub(super) async fn run(
     tools: Tools<'_>,
     place: RowId,

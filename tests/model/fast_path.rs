@@ -1,4 +1,4 @@
-//! The steps of a lone change (`sync::lone`): two statements, each a transaction of its own.
+//! the steps of the fast path (`sync::fast_path`): two statements, each a transaction of its own.
 
 use agent_sync::sync::protocol::Input;
 
@@ -8,7 +8,7 @@ use super::state::{Daemon, Fault, Model, Phase, SLUGS, State, Step};
 
 impl Model {
     /// The fast path, for the place that a notification named.
-    pub(super) fn lone(
+    pub(super) fn fast_path(
         &self,
         state: &State,
         index: usize,
@@ -19,29 +19,29 @@ impl Model {
         match daemon.phase {
             // One snapshot: the row at the place, its agent, and its configuration, of which
             // nothing is locked.
-            Phase::Told => take(Step::ReadLone(index), &|state, daemon| {
-                if self.has(Fault::ReleasesLockForLone) {
+            Phase::FastPath => take(Step::ReadSingle(index), &|state, daemon| {
+                if self.has(Fault::ReleasesLockForFastPath) {
                     daemon.has_idle_lock = false;
                 }
                 let row = state.outbox[place];
                 if !row.is_visible() {
-                    return self.end_lone(daemon, self.has(Fault::TrustsPlace));
+                    return self.end_fast_path(daemon, self.has(Fault::TrustsPlace));
                 }
                 if state.set_aside & (1 << row.slug()) != 0 {
                     // There is a problem to clear.
-                    return self.end_lone(daemon, false);
+                    return self.end_fast_path(daemon, false);
                 }
-                daemon.lone = row;
+                daemon.single = row;
                 daemon.seen[row.slug()] = state.agents[row.slug()];
                 daemon.differs = state.agents[row.slug()] != state.configurations[row.slug()];
                 daemon.is_intact = daemon.differs;
-                daemon.phase = Phase::HasReadLone;
+                daemon.phase = Phase::HasReadSingle;
             }),
             // If there is something to write, it is held to the agent and the version of the
             // configuration; and the row to its own.
-            Phase::HasReadLone => take(Step::FinishLone(index), &|state, daemon| {
-                let slug = daemon.lone.slug();
-                let is_there = self.is_same(state.outbox[place], daemon.lone);
+            Phase::HasReadSingle => take(Step::FinishSingle(index), &|state, daemon| {
+                let slug = daemon.single.slug();
+                let is_there = self.is_same(state.outbox[place], daemon.single);
                 if daemon.differs {
                     let others = state
                         .daemons
@@ -55,24 +55,24 @@ impl Model {
                     let holds = daemon.is_intact || self.has(Fault::WritesAnyVersion);
                     let is_another = daemon.is_moved && !self.has(Fault::WritesAnyPlace);
                     if is_locked || !holds || is_another || !is_there {
-                        return self.end_lone(daemon, self.has(Fault::TrustsWrite));
+                        return self.end_fast_path(daemon, self.has(Fault::TrustsWrite));
                     }
                     state.is_mixed_up |= daemon.is_moved;
                     state.lost_edit |= !daemon.is_intact;
                     state.write(slug, daemon.seen[slug]);
                 }
                 if !is_there {
-                    return self.end_lone(daemon, self.has(Fault::TrustsWrite));
+                    return self.end_fast_path(daemon, self.has(Fault::TrustsWrite));
                 }
                 state.outbox[place] = Row::NONE;
-                self.end_lone(daemon, true);
+                self.end_fast_path(daemon, true);
             }),
             _ => {}
         }
     }
 
     /// The end of the fast path: the change is done, or believed to be; or it is left to a batch.
-    pub(super) fn end_lone(&self, daemon: &mut Daemon, done: bool) {
+    pub(super) fn end_fast_path(&self, daemon: &mut Daemon, done: bool) {
         daemon.forget_batch();
         self.tell(daemon, Input::FastPathEnded { done });
     }
@@ -99,7 +99,7 @@ impl State {
         for daemon in self
             .daemons
             .iter_mut()
-            .filter(|daemon| daemon.lone.slug() == slug)
+            .filter(|daemon| daemon.single.slug() == slug)
         {
             daemon.is_intact = false;
         }
