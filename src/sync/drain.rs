@@ -12,7 +12,7 @@
 //! refuses is set aside as a problem, what waits for a lock is left for later, and the rest is
 //! written. Where that does not find the culprit (an error at the commit, a statement that takes
 //! too long, a row that cannot even be read), the batch is halved, down to one row
-//! ([`super::pace`]). Whatever the error, one row never stops the others (G5). What an error means
+//! ([`super::batch_size`]). Whatever the error, one row never stops the others (G5). What an error means
 //! is in `store::failure`.
 //!
 //! A write that takes long is left out as well, and tried alone ([`super::slow`]).
@@ -27,8 +27,8 @@ use std::time::{Duration, Instant};
 use probe::{PROBES, PROBES_OF_SLOW};
 
 use super::attempt::AttemptError;
+use super::batch_size::BatchSize;
 use super::decide::{Decision, Refusal, Settled, decide};
-use super::pace::Pace;
 use super::protocol::{Command, Input, Next, Protocol};
 use super::slow::Slow;
 use super::{fast_path, large, report};
@@ -73,7 +73,7 @@ pub(super) struct Drain {
     /// The position that the next batch reads on from.
     from: RowId,
     scan_began: Instant,
-    pace: Pace,
+    batch_size: BatchSize,
     poll_pause: Duration,
     /// When the server was last told to write a batch.
     finishing: Instant,
@@ -130,7 +130,7 @@ impl Drain {
             protocol,
             from: RowId::START,
             scan_began: Instant::now(),
-            pace: Pace::new(batch_size),
+            batch_size: BatchSize::new(batch_size),
             poll_pause: POLL.0,
             finishing: Instant::now(),
             transient: 0,
@@ -284,7 +284,7 @@ impl Drain {
         }
         let read = Instant::now();
         let alone = self.slow.alone().map(str::to_owned);
-        let claim = self.claim(action, self.pace.is_careful(), alone.as_deref());
+        let claim = self.claim(action, self.batch_size.is_bisecting(), alone.as_deref());
         let begun = match store.begin(client, claim).await {
             Ok(Some(begun)) => begun,
             Ok(None) => return Err(AttemptError::LostLead),
@@ -311,7 +311,7 @@ impl Drain {
         if decision.heavy > 0 && !decision.takes_any() {
             if claim.limit > 1 {
                 store.abandon(client).await?;
-                self.pace.was_too_heavy(0, decision.heavy);
+                self.batch_size.on_too_heavy(0, decision.heavy);
                 return Ok(Batch::Again);
             }
             let budget = claim.budget;
@@ -353,14 +353,14 @@ impl Drain {
     ) -> Claim<'a> {
         let (part, limit) = match alone {
             Some(slug) => (Part::Slug(slug), 1),
-            None if self.has_begun => (Part::From(self.from), self.pace.limit()),
+            None if self.has_begun => (Part::From(self.from), self.batch_size.limit()),
             None => (Part::First, 1),
         };
         Claim {
             idle_lock,
             part,
             limit,
-            budget: self.pace.budget(),
+            budget: self.batch_size.budget(),
             careful,
         }
     }
@@ -436,7 +436,7 @@ impl Drain {
     ) -> Result<(), AttemptError> {
         self.tell(Input::TookRows);
         (self.transient, self.faults) = (0, 0);
-        self.pace.went_well(
+        self.batch_size.on_success(
             end.looked_at,
             decision.slugs,
             decision.heavy,
@@ -486,7 +486,7 @@ impl Drain {
         let limit = if self.slow.alone().is_some() || !self.has_begun {
             1
         } else {
-            self.pace.limit()
+            self.batch_size.limit()
         };
         if class != Class::Locked && self.slow.alone().is_some() {
             self.slow.end_one(); // Whatever it is, the slug meets it among the others.
@@ -495,7 +495,7 @@ impl Drain {
         match class {
             Class::Locked => Ok(Batch::Locked),
             Class::Transient if self.pause_after_transient(tools, cause).await => Ok(Batch::Again),
-            _ if self.pace.went_wrong(limit as usize) => Ok(Batch::Again),
+            _ if self.batch_size.on_failure(limit as usize) => Ok(Batch::Again),
             Class::Transient => Err(error.into()),
             Class::Fault if self.faults >= FAULT_LIMIT => Err(error.into()),
             _ => {
@@ -555,7 +555,7 @@ impl Drain {
         }
         store.abandon(session.client()).await?;
         let is_alone = self.slow.alone().is_some();
-        if decision.slugs > 1 && self.pace.went_wrong(end.looked_at) {
+        if decision.slugs > 1 && self.batch_size.on_failure(end.looked_at) {
             return Ok(Batch::Again);
         }
         // One slug, and so the culprit.

@@ -9,7 +9,7 @@
 //! - `protocol` decides when to scan, poll or sleep. It is pure.
 //! - `large` does the one slug that is too heavy for a batch, page by page.
 //! - `fast_path` processes one change that a notification names, without a batch.
-//! - `slow` remembers whose write takes long, and `pace` how much a batch takes.
+//! - `slow` remembers the slow writes, and `batch_size` limits the next batch.
 //! - `decide` is where the mapping meets the store.
 //! - `stand_in` drains for a moment where no daemon leads.
 //! - `look` asks the database now and then what is waiting, for those who ask the daemon.
@@ -20,6 +20,7 @@
 
 mod attempt;
 mod backoff;
+mod batch_size;
 mod database;
 mod decide;
 mod drain;
@@ -27,7 +28,6 @@ mod fast_path;
 mod fleet;
 mod large;
 mod look;
-mod pace;
 pub mod protocol;
 mod report;
 mod slow;

@@ -93,7 +93,7 @@ impl Drain {
                 self.committed(tools, &decision, &unchanged, end, read)
                     .await?;
                 if probes == PROBES_OF_SLOW {
-                    self.pace.was_too_heavy(decision.slugs, refused.len());
+                    self.batch_size.on_too_heavy(decision.slugs, refused.len());
                 }
                 Ok(Some(Batch::Done(end)))
             }

@@ -1,14 +1,14 @@
-//! How much the next batch takes, in rows and in bytes (G5, G12).
+//! The size of the next batch, in rows and in bytes (G5, G12).
 //!
-//! Rows: one at first, more while it goes well, fewer when a batch was too heavy or failed. So a
-//! batch that cannot be written as a whole is narrowed down to the row that is to blame, and a
-//! connection that begins with what the last one died of begins with little. Bytes: the server
-//! sends no more than the budget (`store::queries::claim`), whatever the agents hold. The budget
-//! follows the link: it grows while a batch is quick, and shrinks when one takes long.
+//! Rows: one at first, more after each success, fewer after a batch that was too heavy or failed.
+//! So a failing batch is bisected down to the row that causes the failure, and a connection that
+//! begins after a lost one begins with little. Bytes: the server sends no more than the budget
+//! (`store::queries::claim`). The budget follows the link: it grows while a batch is quick, and
+//! shrinks when one takes long.
 
 use std::time::Duration;
 
-/// What the batches of a connection may weigh at first, at least and at most, in bytes.
+/// The budget of a batch at first, at least and at most, in bytes.
 const BUDGET: (usize, usize, usize) = (1024 * 1024, 64 * 1024, 8 * 1024 * 1024);
 
 /// A batch that takes less than the first is quick, and one that takes more than the second is
@@ -17,23 +17,23 @@ const QUICK: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 
 /// The size of the next batch.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct BatchSize {
     limit: u32,
     most: u32,
     budget: usize,
-    careful: bool,
+    bisecting: bool,
     /// Whether the last batches were light: after a heavy one the rows grow slowly, for what is
     /// left out was read in vain.
     light: bool,
 }
 
-impl Pace {
+impl BatchSize {
     pub(super) fn new(most: u32) -> Self {
         Self {
             limit: 1,
             most,
             budget: BUDGET.0,
-            careful: false,
+            bisecting: false,
             light: true,
         }
     }
@@ -43,22 +43,21 @@ impl Pace {
         self.limit
     }
 
-    /// What they may weigh, in bytes.
+    /// Their budget, in bytes.
     pub(super) fn budget(&self) -> usize {
         self.budget
     }
 
-    /// Whether a batch has failed and its culprit is being looked for: then nothing is waited for
-    /// long.
-    pub(super) fn is_careful(&self) -> bool {
-        self.careful
+    /// Whether a failed batch is being bisected: then no lock is waited for long.
+    pub(super) fn is_bisecting(&self) -> bool {
+        self.bisecting
     }
 
     /// A batch of this many rows is committed, after so long; `heavy` slugs of it were left out,
     /// and `slugs` were done.
-    pub(super) fn went_well(&mut self, rows: usize, slugs: usize, heavy: usize, took: Duration) {
+    pub(super) fn on_success(&mut self, rows: usize, slugs: usize, heavy: usize, took: Duration) {
         if heavy > 0 {
-            self.was_too_heavy(slugs, heavy);
+            self.on_too_heavy(slugs, heavy);
         } else if rows >= self.limit as usize {
             let more = if self.light {
                 self.limit
@@ -66,7 +65,7 @@ impl Pace {
                 self.limit.div_ceil(8)
             };
             self.limit = self.limit.saturating_add(more).min(self.most);
-            self.careful &= self.limit < self.most;
+            self.bisecting &= self.limit < self.most;
             self.light |= self.limit == self.most;
         }
         if took > QUICK.1 {
@@ -77,7 +76,7 @@ impl Pace {
     }
 
     /// The batch would have been too heavy with these slugs; without them, so many are left.
-    pub(super) fn was_too_heavy(&mut self, slugs: usize, heavy: usize) {
+    pub(super) fn on_too_heavy(&mut self, slugs: usize, heavy: usize) {
         self.light = false;
         let (limit, part) = (u64::from(self.limit), slugs as u64);
         let fitting = limit * part / (part + heavy as u64).max(1);
@@ -87,11 +86,11 @@ impl Pace {
     }
 
     /// A batch of this many rows has failed. False if it was a single row, which cannot be divided.
-    pub(super) fn went_wrong(&mut self, rows: usize) -> bool {
+    pub(super) fn on_failure(&mut self, rows: usize) -> bool {
         if rows <= 1 {
             return false;
         }
-        self.careful = true;
+        self.bisecting = true;
         self.limit = u32::try_from(rows / 2)
             .unwrap_or(self.most)
             .clamp(1, self.most);
@@ -105,54 +104,54 @@ mod tests {
 
     const SHORT: Duration = Duration::from_millis(1);
 
-    fn settle(pace: &mut Pace) -> u32 {
+    fn settle(batch_size: &mut BatchSize) -> u32 {
         for _ in 0..60 {
-            let rows = pace.limit() as usize;
-            pace.went_well(rows, rows, 0, SHORT);
+            let rows = batch_size.limit() as usize;
+            batch_size.on_success(rows, rows, 0, SHORT);
         }
-        pace.limit()
+        batch_size.limit()
     }
 
     #[test]
     fn batches_begin_with_one_row_and_grow_to_the_most_that_is_set() {
-        let mut pace = Pace::new(500);
-        assert_eq!(pace.limit(), 1);
-        assert_eq!(settle(&mut pace), 500);
-        assert_eq!(settle(&mut Pace::new(5)), 5);
+        let mut batch_size = BatchSize::new(500);
+        assert_eq!(batch_size.limit(), 1);
+        assert_eq!(settle(&mut batch_size), 500);
+        assert_eq!(settle(&mut BatchSize::new(5)), 5);
     }
 
     #[test]
     fn a_small_batch_says_nothing_about_a_large_one() {
-        let mut pace = Pace::new(500);
-        settle(&mut pace);
-        pace.went_well(1, 1, 0, SHORT);
-        assert_eq!(pace.limit(), 500);
+        let mut batch_size = BatchSize::new(500);
+        settle(&mut batch_size);
+        batch_size.on_success(1, 1, 0, SHORT);
+        assert_eq!(batch_size.limit(), 500);
     }
 
     #[test]
     fn a_heavy_batch_is_followed_by_one_of_as_many_rows_as_fit() {
-        let mut pace = Pace::new(500);
-        settle(&mut pace);
-        pace.went_well(500, 4, 496, SHORT);
-        assert_eq!(pace.limit(), 4);
-        pace.was_too_heavy(0, 4);
-        assert_eq!(pace.limit(), 1, "there is always one");
+        let mut batch_size = BatchSize::new(500);
+        settle(&mut batch_size);
+        batch_size.on_success(500, 4, 496, SHORT);
+        assert_eq!(batch_size.limit(), 4);
+        batch_size.on_too_heavy(0, 4);
+        assert_eq!(batch_size.limit(), 1, "there is always one");
     }
 
     #[test]
     fn the_budget_follows_the_link_within_its_bounds() {
-        let mut pace = Pace::new(500);
+        let mut batch_size = BatchSize::new(500);
         for _ in 0..10 {
-            pace.went_well(500, 1, 1, SHORT);
+            batch_size.on_success(500, 1, 1, SHORT);
         }
-        assert_eq!(pace.budget(), BUDGET.2);
+        assert_eq!(batch_size.budget(), BUDGET.2);
         for _ in 0..10 {
-            pace.went_well(500, 1, 1, Duration::from_secs(2));
+            batch_size.on_success(500, 1, 1, Duration::from_secs(2));
         }
-        assert_eq!(pace.budget(), BUDGET.1);
-        pace.went_well(1, 1, 0, SHORT);
+        assert_eq!(batch_size.budget(), BUDGET.1);
+        batch_size.on_success(1, 1, 0, SHORT);
         assert_eq!(
-            pace.budget(),
+            batch_size.budget(),
             BUDGET.1,
             "a light batch says nothing about a heavy one"
         );
@@ -160,15 +159,15 @@ mod tests {
 
     #[test]
     fn a_failing_batch_is_halved_down_to_one_row_and_grows_again() {
-        let mut pace = Pace::new(500);
-        settle(&mut pace);
+        let mut batch_size = BatchSize::new(500);
+        settle(&mut batch_size);
         for expected in [250, 125, 62, 31, 15, 7, 3, 1] {
-            assert!(pace.went_wrong(pace.limit() as usize));
-            assert_eq!(pace.limit(), expected);
-            assert!(pace.is_careful());
+            assert!(batch_size.on_failure(batch_size.limit() as usize));
+            assert_eq!(batch_size.limit(), expected);
+            assert!(batch_size.is_bisecting());
         }
-        assert!(!pace.went_wrong(1));
-        assert_eq!(settle(&mut pace), 500);
-        assert!(!pace.is_careful());
+        assert!(!batch_size.on_failure(1));
+        assert_eq!(settle(&mut batch_size), 500);
+        assert!(!batch_size.is_bisecting());
     }
 }
