@@ -12,13 +12,14 @@
 //! - `slow` remembers the slow writes, and `batch_size` limits the next batch.
 //! - `decide` is where the mapping meets the store.
 //! - `stand_in` drains for a moment where no daemon leads.
-//! - `look` asks the database now and then what is waiting, for those who ask the daemon.
+//! - `backlog_poll` queries the backlog for the reports over HTTP.
 //! - `report` tells what a committed batch came to.
 //! - `survey` counts what differs after the rules have changed.
 //!
 //! The arrows point down that list, and from all of it to `session` and `store`.
 
 mod attempt;
+mod backlog_poll;
 mod backoff;
 mod batch_size;
 mod database;
@@ -27,7 +28,6 @@ mod drain;
 mod fast_path;
 mod fleet;
 mod large;
-mod look;
 pub mod protocol;
 mod report;
 mod slow;

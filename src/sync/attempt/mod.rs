@@ -28,9 +28,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::backlog_poll::BacklogPoll;
 use super::database::{Context, Health};
 use super::drain::{Drain, Drained, Tools};
-use super::look::Look;
 use super::protocol::Input;
 use crate::install;
 use crate::mapping::Rules;
@@ -249,7 +249,7 @@ struct Attempt<'a> {
     next_sweep: Instant,
     has_swept: bool,
     next_retry: Option<Instant>,
-    look: Look,
+    backlog_poll: BacklogPoll,
     busy_pause: Duration,
     /// Saves that could not be captured, and the transactions of them that are not over.
     uncaptured: Option<(i64, Vec<String>)>,
@@ -361,7 +361,7 @@ pub(super) async fn run(
         next_sweep: Instant::now(),
         has_swept: false,
         next_retry: None,
-        look: Look::new(),
+        backlog_poll: BacklogPoll::new(),
         busy_pause: BUSY_PAUSE,
         uncaptured: None,
         caught_up: false,
@@ -696,7 +696,7 @@ impl Attempt<'_> {
         if Instant::now() >= self.next_sweep {
             self.sweep_all().await?;
         }
-        self.look
+        self.backlog_poll
             .if_due(&self.store, &self.session, &self.context.observer)
             .await?;
         let rules = Arc::clone(&self.context.rules.borrow());
@@ -718,7 +718,7 @@ impl Attempt<'_> {
         let (busy, next) = match self.drain.step(tools).await? {
             Drained::More => {
                 self.no_lock();
-                self.look.expect_news();
+                self.backlog_poll.expect_news();
                 return Ok(Phase::Draining);
             }
             Drained::Locked => {
@@ -756,7 +756,7 @@ impl Attempt<'_> {
         }
         let totals = self.drain.take_totals();
         if busy || totals != Totals::default() {
-            self.look.expect_news();
+            self.backlog_poll.expect_news();
         }
         if !std::mem::replace(&mut self.caught_up, true) {
             self.health.healthy(&self.context.observer, totals);
@@ -809,10 +809,10 @@ impl Attempt<'_> {
             // What was set aside before may have become due by now, and nobody notifies of what
             // that puts into the outbox.
             self.enqueue_retries().await?;
-            self.look.expect_news();
+            self.backlog_poll.expect_news();
             return Ok(Phase::Draining);
         }
-        self.look
+        self.backlog_poll
             .if_due(&self.store, &self.session, &self.context.observer)
             .await?;
         let mut wake_up_at = self
@@ -935,7 +935,10 @@ impl Attempt<'_> {
         loop {
             let sync = &self.context.options.sync;
             let probe_at = until.min(Instant::now() + sync.probe_interval);
-            let probe_at = self.look.due().map_or(probe_at, |due| probe_at.min(due));
+            let probe_at = self
+                .backlog_poll
+                .due()
+                .map_or(probe_at, |due| probe_at.min(due));
             if !self.pause(probe_at).await {
                 return Ok(false);
             }
@@ -945,7 +948,7 @@ impl Attempt<'_> {
                 answer = self.session.probe(self.context.options.sync.probe_timeout) => answer?,
             }
             // Not before the probe, which notices a dead connection sooner.
-            self.look
+            self.backlog_poll
                 .if_due(&self.store, &self.session, &self.context.observer)
                 .await?;
             if Instant::now() >= until {

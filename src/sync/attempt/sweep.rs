@@ -121,7 +121,7 @@ impl Attempt<'_> {
             }
         }
         self.enqueue_retries().await?;
-        self.look.expect_news();
+        self.backlog_poll.expect_news();
         Ok(())
     }
 

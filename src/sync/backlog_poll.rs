@@ -1,9 +1,7 @@
-//! Now and then the loop that leads asks its database what is waiting and what is not in sync, for
-//! those who ask the daemon over HTTP.
+//! Polls the backlog and the number of agents that are not in sync, for the reports over HTTP.
 //!
-//! Only when something may have changed: while all is quiet, nothing is asked but with the sweep.
-//! And never for more than a small share of the time, whatever the outbox holds: an answer that
-//! took long is not asked for again soon.
+//! Only after a possible change: an idle database is queried only by the sweep. And only for a
+//! small share of the time: a query that took long is not repeated soon.
 
 use std::time::{Duration, Instant};
 
@@ -11,18 +9,18 @@ use crate::observe::{Event, Observer};
 use crate::session::Session;
 use crate::store::{Store, StoreError};
 
-/// The pause between two looks: this at least, and so many times what the last one took.
+/// The pause between two queries: this at least, and so many times the duration of the last one.
 const PAUSE: Duration = Duration::from_secs(1);
 const SHARE: u32 = 100;
 
-/// When to look again.
+/// The time of the next query.
 #[derive(Debug)]
-pub(super) struct Look {
+pub(super) struct BacklogPoll {
     not_before: Instant,
     news: bool,
 }
 
-impl Look {
+impl BacklogPoll {
     pub(super) fn new() -> Self {
         Self {
             not_before: Instant::now(),
@@ -35,12 +33,12 @@ impl Look {
         self.news = true;
     }
 
-    /// When to look, if something may have changed.
+    /// The time of the next query, if something may have changed.
     pub(super) fn due(&self) -> Option<Instant> {
         self.news.then_some(self.not_before)
     }
 
-    /// Looks, if something may have changed and it is time, and tells what there is.
+    /// Queries the backlog and reports it, if something may have changed and it is time.
     pub(super) async fn if_due(
         &mut self,
         store: &Store,
