@@ -1,7 +1,7 @@
 //! One batch as it comes out of the outbox, and as it goes back: typed rows in, arrays of
 //! parameters out.
 //!
-//! No choices are made here; those are made by `sync::decide`, between the two.
+//! No choices are made here; those are made by `sync::batch_plan`, between the two.
 
 use std::error::Error as StdError;
 

@@ -27,8 +27,8 @@ use std::time::{Duration, Instant};
 use probe::{PROBES, PROBES_OF_SLOW};
 
 use super::attempt::AttemptError;
+use super::batch_plan::{BatchPlan, Refusal, Settled, plan_batch};
 use super::batch_size::BatchSize;
-use super::decide::{Decision, Refusal, Settled, decide};
 use super::protocol::{Command, Input, Next, Protocol};
 use super::slow::Slow;
 use super::{fast_path, large, report};
@@ -296,7 +296,7 @@ impl Drain {
         let got_lock = begun.got_idle_lock;
         self.tell(Input::Claimed { action, got_lock });
         let claimed = begun.claimed;
-        let mut decision = decide(
+        let mut plan = plan_batch(
             rules,
             &store.layout().targets,
             &claimed,
@@ -306,20 +306,20 @@ impl Drain {
         )
         .await
         .map_err(StoreError::from)?;
-        let end = End::of(&claimed, claim, &decision);
-        self.note_left(&decision);
-        if decision.heavy > 0 && !decision.takes_any() {
+        let end = End::of(&claimed, claim, &plan);
+        self.note_left(&plan);
+        if plan.heavy > 0 && !plan.takes_any() {
             if claim.limit > 1 {
                 store.abandon(client).await?;
-                self.batch_size.on_too_heavy(0, decision.heavy);
+                self.batch_size.on_too_heavy(0, plan.heavy);
                 return Ok(Batch::Again);
             }
             let budget = claim.budget;
-            if let Err(error) = large::run(tools, &claimed, budget, &mut decision).await {
-                return self.write_failed(tools, error, &decision, end).await;
+            if let Err(error) = large::run(tools, &claimed, budget, &mut plan).await {
+                return self.write_failed(tools, error, &plan, end).await;
             }
         }
-        if !decision.takes_any() {
+        if !plan.takes_any() {
             self.slow.end_one();
             store.abandon(client).await?;
             self.forget_first(tools).await?;
@@ -329,7 +329,7 @@ impl Drain {
         match store
             .finish(
                 client,
-                &decision.outcome,
+                &plan.outcome,
                 announce,
                 self.slow.limit(tools.foreign_code),
             )
@@ -337,11 +337,10 @@ impl Drain {
         {
             Ok(unchanged) => {
                 self.slow.end_one();
-                self.committed(tools, &decision, &unchanged, end, read)
-                    .await?;
+                self.committed(tools, &plan, &unchanged, end, read).await?;
                 Ok(Batch::Done(end))
             }
-            Err(error) => self.write_failed(tools, error, &decision, end).await,
+            Err(error) => self.write_failed(tools, error, &plan, end).await,
         }
     }
 
@@ -366,12 +365,12 @@ impl Drain {
     }
 
     /// Remembers that slugs stay in the outbox, and one of them.
-    fn note_left(&mut self, decision: &Decision<'_>) {
-        if let Some(slug) = decision.left {
+    fn note_left(&mut self, plan: &BatchPlan<'_>) {
+        if let Some(slug) = plan.left {
             self.tell(Input::SawLocked);
             self.left.get_or_insert_with(|| slug.to_owned());
         }
-        if let Some(slug) = decision.dangerous {
+        if let Some(slug) = plan.dangerous {
             self.dangerous.get_or_insert_with(|| slug.to_owned());
         }
     }
@@ -429,31 +428,23 @@ impl Drain {
     async fn committed(
         &mut self,
         tools: Tools<'_>,
-        decision: &Decision<'_>,
+        plan: &BatchPlan<'_>,
         unchanged: &[String],
         end: End,
         read: Instant,
     ) -> Result<(), AttemptError> {
         self.tell(Input::TookRows);
         (self.transient, self.faults) = (0, 0);
-        self.batch_size.on_success(
-            end.looked_at,
-            decision.slugs,
-            decision.heavy,
-            read.elapsed(),
-        );
-        self.add(decision.totals);
-        self.settled.add(&decision.outcome.problems, read);
-        self.set_aside |= decision
-            .outcome
-            .problems
-            .iter()
-            .any(|problem| problem.retries);
+        self.batch_size
+            .on_success(end.looked_at, plan.slugs, plan.heavy, read.elapsed());
+        self.add(plan.totals);
+        self.settled.add(&plan.outcome.problems, read);
+        self.set_aside |= plan.outcome.problems.iter().any(|problem| problem.retries);
         let remedies = &tools.store.layout().remedies;
         report::committed(
             tools.observer,
             remedies,
-            decision,
+            plan,
             unchanged,
             end.looked_at,
             read.elapsed(),
@@ -529,7 +520,7 @@ impl Drain {
         &mut self,
         tools: Tools<'_>,
         error: StoreError,
-        decision: &Decision<'_>,
+        plan: &BatchPlan<'_>,
         end: End,
     ) -> Result<Batch, AttemptError> {
         let Tools { session, store, .. } = tools;
@@ -541,12 +532,12 @@ impl Drain {
             Class::Transient if self.pause_after_transient(tools, cause).await => {
                 return Ok(Batch::Again);
             }
-            Class::Row | Class::Fault | Class::Locked if decision.outcome.writes.len() > 1 => {
+            Class::Row | Class::Fault | Class::Locked if plan.outcome.writes.len() > 1 => {
                 if let Some(batch) = Box::pin(self.probe(tools, PROBES)).await? {
                     return Ok(batch);
                 }
             }
-            Class::Slow if decision.slugs > 1 => {
+            Class::Slow if plan.slugs > 1 => {
                 if let Some(batch) = Box::pin(self.probe(tools, PROBES_OF_SLOW)).await? {
                     return Ok(batch);
                 }
@@ -555,11 +546,11 @@ impl Drain {
         }
         store.abandon(session.client()).await?;
         let is_alone = self.slow.alone().is_some();
-        if decision.slugs > 1 && self.batch_size.on_failure(end.looked_at) {
+        if plan.slugs > 1 && self.batch_size.on_failure(end.looked_at) {
             return Ok(Batch::Again);
         }
         // One slug, and so the culprit.
-        let Some(&slug) = decision.outcome.taken.slugs.first() else {
+        let Some(&slug) = plan.outcome.taken.slugs.first() else {
             return Err(error.into());
         };
         let refusal = match class {
@@ -606,7 +597,7 @@ impl Drain {
                 let unchanged = store
                     .set_aside(
                         session.client(),
-                        &decision.outcome.taken,
+                        &plan.outcome.taken,
                         std::slice::from_ref(&problem),
                     )
                     .await?;
@@ -664,11 +655,11 @@ struct End {
 }
 
 impl End {
-    fn of(claimed: &Claimed, claim: Claim<'_>, decision: &Decision<'_>) -> Self {
+    fn of(claimed: &Claimed, claim: Claim<'_>, plan: &BatchPlan<'_>) -> Self {
         Self {
             looked_at: claimed.looked_at,
             last: claimed.last,
-            is_cut: claim.is_one() || decision.heavy > 0 && decision.takes_any(),
+            is_cut: claim.is_one() || plan.heavy > 0 && plan.takes_any(),
             is_last: claimed.looked_at < claim.limit as usize,
         }
     }

@@ -13,7 +13,7 @@
 use std::time::Instant;
 
 use super::attempt::AttemptError;
-use super::decide::{Settled, decide};
+use super::batch_plan::{Settled, plan_batch};
 use super::drain::Tools;
 use super::report;
 use super::slow::Slow;
@@ -53,7 +53,7 @@ async fn attempt(
         return Ok(None);
     };
     let read = Instant::now();
-    let decision = decide(
+    let plan = plan_batch(
         rules,
         &store.layout().targets,
         &claimed,
@@ -62,7 +62,7 @@ async fn attempt(
         false,
     )
     .await?;
-    let outcome = &decision.outcome;
+    let outcome = &plan.outcome;
     let is_simple = outcome.problems.is_empty() && outcome.cleared.is_empty();
     let (Some(&slug), true) = (outcome.taken.slugs.first(), is_simple) else {
         return Ok(None);
@@ -84,10 +84,10 @@ async fn attempt(
     report::committed(
         observer,
         &store.layout().remedies,
-        &decision,
+        &plan,
         &[],
         claimed.looked_at,
         read.elapsed(),
     );
-    Ok(Some(decision.totals))
+    Ok(Some(plan.totals))
 }

@@ -5,7 +5,7 @@
 //! Invariant: the rows of the outbox are taken with the commit, so the slug is done as a whole or
 //! not at all.
 
-use super::decide::{AMBIGUOUS, Decision, judge};
+use super::batch_plan::{AMBIGUOUS, BatchPlan, plan_slug};
 use super::drain::Tools;
 use crate::store::{Claimed, HEAVIEST, Place, ProblemKind, StoreError, too_heavy};
 
@@ -14,7 +14,7 @@ pub(super) async fn run<'a>(
     tools: Tools<'_>,
     claimed: &'a Claimed,
     budget: usize,
-    decision: &mut Decision<'a>,
+    plan: &mut BatchPlan<'a>,
 ) -> Result<(), StoreError> {
     let Tools {
         session,
@@ -32,11 +32,11 @@ pub(super) async fn run<'a>(
         return Ok(());
     };
     if group.is_busy()? {
-        decision.leave(slug);
+        plan.leave(slug);
         return Ok(());
     }
-    decision.heavy = 0;
-    decision.take(group, slug)?;
+    plan.heavy = 0;
+    plan.take(group, slug)?;
     let configurations = group.places_of_configurations()?;
     let heaviest = configurations
         .iter()
@@ -45,24 +45,24 @@ pub(super) async fn run<'a>(
     if heaviest > f64::from(HEAVIEST) {
         // What the agent is by itself ends with a save, which the trigger captures.
         let retries = group.weight_of_agent()? <= f64::from(HEAVIEST);
-        decision.note_with(slug, ProblemKind::Rejected, too_heavy(heaviest), retries);
+        plan.note_with(slug, ProblemKind::Rejected, too_heavy(heaviest), retries);
         return Ok(());
     }
     for page in pages(&configurations, budget) {
         let read = store.read_page(session.client(), slug, &page).await?;
-        let mut of_page = Decision::default();
+        let mut of_page = BatchPlan::default();
         for group in read.groups() {
             if group.is_ambiguous()? {
-                decision.note(slug, ProblemKind::Ambiguous, AMBIGUOUS);
+                plan.note(slug, ProblemKind::Ambiguous, AMBIGUOUS);
                 return Ok(());
             }
-            judge(rules, &store.layout().targets, group, slug, &mut of_page)?;
+            plan_slug(rules, &store.layout().targets, group, slug, &mut of_page)?;
         }
         store.write_page(session.client(), &of_page.outcome).await?;
-        decision.absorb(slug, of_page);
+        plan.absorb(slug, of_page);
     }
-    if decision.outcome.problems.is_empty() && group.has_problem()? {
-        decision.outcome.cleared.push(slug.to_owned());
+    if plan.outcome.problems.is_empty() && group.has_problem()? {
+        plan.outcome.cleared.push(slug.to_owned());
     }
     Ok(())
 }

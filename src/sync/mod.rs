@@ -10,7 +10,7 @@
 //! - `large` does the one slug that is too heavy for a batch, page by page.
 //! - `fast_path` processes one change that a notification names, without a batch.
 //! - `slow` remembers the slow writes, and `batch_size` limits the next batch.
-//! - `decide` is where the mapping meets the store.
+//! - `batch_plan` runs the mapping for each slug of a claim.
 //! - `stand_in` drains for a moment where no daemon leads.
 //! - `backlog_poll` queries the backlog for the reports over HTTP.
 //! - `report` tells what a committed batch came to.
@@ -21,9 +21,9 @@
 mod attempt;
 mod backlog_poll;
 mod backoff;
+mod batch_plan;
 mod batch_size;
 mod database;
-mod decide;
 mod drain;
 mod fast_path;
 mod fleet;

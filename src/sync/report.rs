@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use super::decide::Decision;
+use super::batch_plan::BatchPlan;
 use crate::mapping::Changes;
 use crate::observe::{Columns, Committed, Event, Observer};
 use crate::store::{LONGEST_SLUG, ProblemKind, Remedies};
@@ -17,12 +17,12 @@ const NOT_TEXT: &str = "(not shown)";
 pub(super) fn committed(
     observer: &Observer,
     remedies: &Remedies,
-    decision: &Decision<'_>,
+    plan: &BatchPlan<'_>,
     unchanged: &[String],
     rows: usize,
     took: Duration,
 ) {
-    let outcome = &decision.outcome;
+    let outcome = &plan.outcome;
     let unchanged: HashSet<&str> = unchanged.iter().map(String::as_str).collect();
     for problem in &outcome.problems {
         let slug = problem.slug.as_str();
@@ -80,7 +80,7 @@ pub(super) fn committed(
             remedy: &remedy,
         });
     }
-    for (slug, remark) in &decision.remarks {
+    for (slug, remark) in &plan.remarks {
         observer.tell(&Event::Mapped {
             slug,
             warning: remark,
@@ -93,11 +93,11 @@ pub(super) fn committed(
     let batch = Committed {
         rows,
         written: &written,
-        ages: &decision.ages,
+        ages: &plan.ages,
         took,
     };
     observer.tell(&Event::Batch {
-        totals: decision.totals,
+        totals: plan.totals,
         batch,
     });
 }

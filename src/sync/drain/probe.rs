@@ -12,7 +12,7 @@ use crate::observe::pulse;
 use crate::store::failure::{self, Class};
 use crate::store::{IdleLockAction, Outcome, StoreError};
 use crate::sync::attempt::AttemptError;
-use crate::sync::decide::{Decision, Refusal, decide};
+use crate::sync::batch_plan::{BatchPlan, Refusal, plan_batch};
 
 /// How many writes are tried in one round trip when a batch has failed, and for how long in all.
 pub(super) const PROBES: (usize, Duration) = (16, Duration::from_secs(1));
@@ -50,7 +50,7 @@ impl Drain {
             Err(error) => return self.claim_failed(tools, error).await.map(Some),
         };
         let claimed = begun.claimed;
-        let mut decision = decide(
+        let mut plan = plan_batch(
             rules,
             &store.layout().targets,
             &claimed,
@@ -60,14 +60,14 @@ impl Drain {
         )
         .await
         .map_err(StoreError::from)?;
-        let end = End::of(&claimed, claim, &decision);
-        let refused = find_refused(tools, &decision, probes).await?;
+        let end = End::of(&claimed, claim, &plan);
+        let refused = find_refused(tools, &plan, probes).await?;
         let failed = refused
             .iter()
             .filter(|(_, refusal)| matches!(refusal, Refusal::Failed { .. }))
             .count();
         let is_fault = refused.iter().any(|(_, refusal)| refusal.is_fault());
-        if refused.is_empty() || is_fault && failed == decision.outcome.writes.len() {
+        if refused.is_empty() || is_fault && failed == plan.outcome.writes.len() {
             // Each can be written, so it is what they come to together; or none can, so it is the
             // database: halved, it becomes clear.
             store.abandon(client).await?;
@@ -76,24 +76,23 @@ impl Drain {
         let slow = refused
             .iter()
             .filter(|(_, refusal)| *refusal == Refusal::Slow);
-        for slug in slow.filter_map(|(index, _)| decision.outcome.changed.get(*index)) {
+        for slug in slow.filter_map(|(index, _)| plan.outcome.changed.get(*index)) {
             self.slow.add(slug, Instant::now());
         }
-        decision.without(&refused);
-        self.note_left(&decision);
-        if !decision.takes_any() {
+        plan.without(&refused);
+        self.note_left(&plan);
+        if !plan.takes_any() {
             store.abandon(client).await?;
             return Ok(Some(Batch::Done(end)));
         }
         match store
-            .finish(client, &decision.outcome, announce, Some(self.slow.time()))
+            .finish(client, &plan.outcome, announce, Some(self.slow.time()))
             .await
         {
             Ok(unchanged) => {
-                self.committed(tools, &decision, &unchanged, end, read)
-                    .await?;
+                self.committed(tools, &plan, &unchanged, end, read).await?;
                 if probes == PROBES_OF_SLOW {
-                    self.batch_size.on_too_heavy(decision.slugs, refused.len());
+                    self.batch_size.on_too_heavy(plan.slugs, refused.len());
                 }
                 Ok(Some(Batch::Done(end)))
             }
@@ -112,13 +111,13 @@ impl Drain {
 /// What there is no time to try counts as locked: it stays in the outbox.
 async fn find_refused(
     tools: Tools<'_>,
-    decision: &Decision<'_>,
+    plan: &BatchPlan<'_>,
     (probes, probing): (usize, Duration),
 ) -> Result<Vec<(usize, Refusal)>, AttemptError> {
     let Tools { session, store, .. } = tools;
     let Outcome {
         writes, changed, ..
-    } = &decision.outcome;
+    } = &plan.outcome;
     let began = Instant::now();
     let mut refused = Vec::new();
     store.limit_time(session.client(), QUICK).await?;

@@ -71,7 +71,7 @@ impl Settled {
 
 /// What a batch comes to, and what there is to tell about it once it is committed.
 #[derive(Debug, Default)]
-pub(super) struct Decision<'a> {
+pub(super) struct BatchPlan<'a> {
     /// What the store is to do.
     pub(super) outcome: Outcome<'a>,
     /// The numbers.
@@ -90,7 +90,7 @@ pub(super) struct Decision<'a> {
     pub(super) left: Option<&'a str>,
 }
 
-impl<'a> Decision<'a> {
+impl<'a> BatchPlan<'a> {
     /// Whether a slug other than the busy and the heavy ones was taken.
     pub(super) fn takes_any(&self) -> bool {
         !self.outcome.taken.places.is_empty() || !self.outcome.not_text.0.is_empty()
@@ -142,7 +142,7 @@ impl<'a> Decision<'a> {
     }
 
     /// Adds what a page of the slug has come to, whose writes are made already.
-    pub(super) fn absorb(&mut self, slug: &'a str, page: Decision<'_>) {
+    pub(super) fn absorb(&mut self, slug: &'a str, page: BatchPlan<'_>) {
         self.totals.add(page.totals);
         if page.totals.written > 0 && self.outcome.changed.is_empty() {
             self.outcome.changed.push(slug);
@@ -253,15 +253,15 @@ impl Refusal {
 }
 
 /// Decides on every slug.
-pub(super) async fn decide<'a>(
+pub(super) async fn plan_batch<'a>(
     rules: &Rules,
     targets: &Targets,
     claimed: &'a Claimed,
     settled: &Settled,
     slow: &Slow,
     is_one: bool,
-) -> Result<Decision<'a>, Error> {
-    let mut decision = Decision::default();
+) -> Result<BatchPlan<'a>, Error> {
+    let mut batch = BatchPlan::default();
     let mut turn = Instant::now();
     for group in claimed.groups() {
         if turn.elapsed() >= TURN {
@@ -269,39 +269,39 @@ pub(super) async fn decide<'a>(
             turn = Instant::now();
         }
         let Ok(slug) = group.slug() else {
-            decision.outcome.not_text.0.extend(group.places()?);
-            decision.outcome.not_text.1.extend(group.versions()?);
-            decision.totals.rejected += 1;
-            decision.slugs += 1;
+            batch.outcome.not_text.0.extend(group.places()?);
+            batch.outcome.not_text.1.extend(group.versions()?);
+            batch.totals.rejected += 1;
+            batch.slugs += 1;
             continue;
         };
         if settled.covers(slug, group.ages()?.1) {
-            decision.take(group, slug)?;
+            batch.take(group, slug)?;
         } else if group.is_ambiguous()? {
-            decision.take(group, slug)?;
-            decision.note(slug, ProblemKind::Ambiguous, AMBIGUOUS);
+            batch.take(group, slug)?;
+            batch.note(slug, ProblemKind::Ambiguous, AMBIGUOUS);
         } else if !is_one && group.ends_connections()? {
-            decision.dangerous.get_or_insert(slug);
-            decision.leave(slug);
+            batch.dangerous.get_or_insert(slug);
+            batch.leave(slug);
         } else if slow.must_wait(slug) || group.is_busy()? {
-            decision.leave(slug);
+            batch.leave(slug);
         } else if !group.fits()? && group.has_contents()? {
-            decision.heavy += 1;
+            batch.heavy += 1;
         } else {
-            decision.take(group, slug)?;
-            judge(rules, targets, group, slug, &mut decision)?;
+            batch.take(group, slug)?;
+            plan_slug(rules, targets, group, slug, &mut batch)?;
         }
     }
-    Ok(decision)
+    Ok(batch)
 }
 
 /// Decides on one slug, which is taken already: adds its writes, and its problem or the end of one.
-pub(super) fn judge<'a>(
+pub(super) fn plan_slug<'a>(
     rules: &Rules,
     targets: &Targets,
     group: Group<'a>,
     slug: &'a str,
-    decision: &mut Decision<'a>,
+    batch: &mut BatchPlan<'a>,
 ) -> Result<(), Error> {
     let may_be_hidden = group.may_be_hidden()?.unwrap_or(false);
     let mut rejection: Option<(String, bool)> = None;
@@ -311,10 +311,10 @@ pub(super) fn judge<'a>(
             Ok(Pair { agent: None, .. }) if may_be_hidden => {
                 let detail =
                     "no agent with this slug is visible, and row-level security may hide it";
-                decision.note(slug, ProblemKind::Failed, detail);
+                batch.note(slug, ProblemKind::Failed, detail);
                 return Ok(());
             }
-            Ok(Pair { agent: None, .. }) => decision.totals.gone += 1,
+            Ok(Pair { agent: None, .. }) => batch.totals.gone += 1,
             Ok(Pair {
                 configuration: None,
                 ..
@@ -331,7 +331,7 @@ pub(super) fn judge<'a>(
                         "no configuration has this slug",
                     )
                 };
-                decision.note(slug, kind, detail);
+                batch.note(slug, kind, detail);
                 return Ok(());
             }
             Ok(Pair {
@@ -341,16 +341,16 @@ pub(super) fn judge<'a>(
                 Ok(plan) => {
                     for warning in plan.warnings {
                         let remark = (slug, warning.to_string());
-                        if !decision.remarks.contains(&remark) {
-                            decision.remarks.push(remark);
+                        if !batch.remarks.contains(&remark) {
+                            batch.remarks.push(remark);
                         }
                     }
                     if plan.changes.is_empty() {
-                        decision.totals.unchanged += 1;
+                        batch.totals.unchanged += 1;
                     } else {
-                        decision.totals.written += 1;
-                        decision.outcome.changed.push(slug);
-                        decision.outcome.writes.push((place, plan.changes));
+                        batch.totals.written += 1;
+                        batch.outcome.changed.push(slug);
+                        batch.outcome.writes.push((place, plan.changes));
                     }
                 }
                 Err(rejected) => {
@@ -360,9 +360,9 @@ pub(super) fn judge<'a>(
         }
     }
     if let Some((reasons, retries)) = rejection {
-        decision.note_with(slug, ProblemKind::Rejected, reasons, retries);
+        batch.note_with(slug, ProblemKind::Rejected, reasons, retries);
     } else if group.has_problem()? {
-        decision.outcome.cleared.push(slug.to_owned());
+        batch.outcome.cleared.push(slug.to_owned());
     }
     Ok(())
 }
