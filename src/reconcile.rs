@@ -1,5 +1,5 @@
 //! Bringing slugs in sync through the daemon's ordinary path: the outbox. Where no daemon leads, a
-//! stand-in drains it.
+//! one-shot drain processes it.
 //!
 //! Slugs go in a portion at a time, so that the outbox of a busy daemon is never flooded; a portion
 //! is over when none of its slugs is in the outbox any more, and then what became of them is looked
@@ -20,7 +20,7 @@ use crate::session::Session;
 use crate::settings::{Database, Settings};
 use crate::store::{Layout, Store, StoreError, report, within};
 use crate::survey::{Findings, Scope, Verdict, survey};
-use crate::sync::{AttemptError, Options, StandIn};
+use crate::sync::{AttemptError, OneShotDrain, Options};
 
 /// How many slugs go into the outbox at a time.
 const PORTION: usize = 1000;
@@ -38,9 +38,9 @@ const GRACE: Duration = Duration::from_millis(1500);
 /// Why it could not be done.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
-    /// The stand-in for the daemon could not work.
+    /// The one-shot drain failed.
     #[error(transparent)]
-    StandIn(#[from] AttemptError),
+    Drain(#[from] AttemptError),
     /// A question was not answered.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -99,7 +99,7 @@ pub struct Reconciler<'a> {
     rules: Arc<Rules>,
     layout: Layout,
     session: Session,
-    stand_in: Option<StandIn>,
+    oneshot: Option<OneShotDrain>,
 }
 
 impl<'a> Reconciler<'a> {
@@ -120,7 +120,7 @@ impl<'a> Reconciler<'a> {
             rules,
             layout,
             session,
-            stand_in: None,
+            oneshot: None,
         }
     }
 
@@ -144,13 +144,13 @@ impl<'a> Reconciler<'a> {
 
     /// Whether this process does the work that is a daemon's.
     pub fn stands_in(&self) -> bool {
-        self.stand_in.is_some()
+        self.oneshot.is_some()
     }
 
     /// Gives back what it has taken.
     pub async fn end(self) -> Result<(), ReconcileError> {
-        match self.stand_in {
-            Some(stand_in) => Ok(stand_in.step_out().await?),
+        match self.oneshot {
+            Some(oneshot) => Ok(oneshot.release().await?),
             None => Ok(()),
         }
     }
@@ -188,8 +188,8 @@ impl<'a> Reconciler<'a> {
             // A look costs a scan of the outbox: of a long one, looks are few.
             let until = Instant::now() + pause.max(began.elapsed() * 4);
             pause = (pause * 2).min(LOOK.1);
-            if let Some(stand_in) = &mut self.stand_in {
-                while stand_in.work().await? && Instant::now() < until {}
+            if let Some(oneshot) = &mut self.oneshot {
+                while oneshot.drain_batch().await? && Instant::now() < until {}
                 continue;
             }
             if report::value(self.session.client(), self.patience(), report::LED, &[]).await? {
@@ -198,7 +198,7 @@ impl<'a> Reconciler<'a> {
                 // A daemon that stands by, or comes back, is left to take over.
                 let since = *unled.get_or_insert_with(Instant::now);
                 if since.elapsed() >= GRACE || !self.anybody_waits().await? {
-                    self.step_in().await?;
+                    self.acquire().await?;
                     continue;
                 }
             }
@@ -206,11 +206,11 @@ impl<'a> Reconciler<'a> {
         }
     }
 
-    async fn step_in(&mut self) -> Result<(), ReconcileError> {
+    async fn acquire(&mut self) -> Result<(), ReconcileError> {
         let options = Options::of(self.settings);
         // On the heap: to connect is large compared with the rest.
-        let stepping_in = StandIn::step_in(self.database, options, Arc::clone(&self.rules));
-        self.stand_in = Box::pin(stepping_in).await?;
+        let acquiring = OneShotDrain::acquire(self.database, options, Arc::clone(&self.rules));
+        self.oneshot = Box::pin(acquiring).await?;
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use std::time::Duration;
 use agent_sync::mapping::Rules;
 use agent_sync::observe::{Board, Phase};
 use agent_sync::settings::{Settings, Sources};
-use agent_sync::sync::{Context, Options, StandIn, keep_in_sync};
+use agent_sync::sync::{Context, OneShotDrain, Options, keep_in_sync};
 use tokio::sync::watch;
 
 use crate::support::Platform;
@@ -223,12 +223,12 @@ async fn g1_g2_a_drain_can_be_dropped_at_every_point_and_its_session_goes_on_or_
     let platform = platform().await;
     let settings = settings(&platform);
     let database = settings.databases["default"].clone();
-    let step_in = async || {
+    let acquire = async || {
         let rules = Arc::new(Rules::embedded().clone());
-        let stand_in = StandIn::step_in(&database, Options::of(&settings), rules)
+        let oneshot = OneShotDrain::acquire(&database, Options::of(&settings), rules)
             .await
             .unwrap();
-        stand_in.expect("nobody else leads")
+        oneshot.expect("nobody else leads")
     };
     let (mut polls, mut went_on, mut said_no) = (0, 0, 0);
     loop {
@@ -236,15 +236,15 @@ async fn g1_g2_a_drain_can_be_dropped_at_every_point_and_its_session_goes_on_or_
         let before = voices(&platform).await;
         save(&platform, polls).await;
         // GIVEN a session with the leader's lock
-        let mut stand_in = step_in().await;
+        let mut oneshot = acquire().await;
         // WHEN its drain is dropped after so many polls
-        let drained = async { while stand_in.work().await.unwrap() {} };
+        let drained = async { while oneshot.drain_batch().await.unwrap() {} };
         let ended = cut(drained, polls, || false).await.is_some();
         holds(&platform, polls, &before).await;
         // THEN the same session goes on to the end, in no transaction but its own, or says that it
         // cannot
         let rest = async {
-            while stand_in.work().await? {}
+            while oneshot.drain_batch().await? {}
             Ok::<(), agent_sync::sync::AttemptError>(())
         };
         match tokio::time::timeout(Duration::from_secs(60), rest)
@@ -261,15 +261,15 @@ async fn g1_g2_a_drain_can_be_dropped_at_every_point_and_its_session_goes_on_or_
                     "a transaction is left open after {polls} polls"
                 );
                 went_on += 1;
-                drop(stand_in);
+                drop(oneshot);
             }
             Err(error) => {
                 eprintln!("after {polls} polls: {error}");
                 said_no += 1;
-                drop(stand_in);
+                drop(oneshot);
                 platform.holds(GONE).await;
-                let mut next = step_in().await;
-                while next.work().await.unwrap() {}
+                let mut next = acquire().await;
+                while next.drain_batch().await.unwrap() {}
             }
         }
         holds(&platform, polls, &before).await;

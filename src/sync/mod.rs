@@ -11,7 +11,7 @@
 //! - `fast_path` processes one change that a notification names, without a batch.
 //! - `slow` remembers the slow writes, and `batch_size` limits the next batch.
 //! - `batch_plan` runs the mapping for each slug of a claim.
-//! - `stand_in` drains for a moment where no daemon leads.
+//! - `oneshot` drains the outbox for a command, where no daemon leads.
 //! - `backlog_poll` queries the backlog for the reports over HTTP.
 //! - `report` tells what a committed batch came to.
 //! - `survey` counts what differs after the rules have changed.
@@ -28,13 +28,13 @@ mod drain;
 mod fast_path;
 mod fleet;
 mod large;
+mod oneshot;
 pub mod protocol;
 mod report;
 mod slow;
-mod stand_in;
 mod survey;
 
 pub use attempt::AttemptError;
 pub use database::{Context, keep_in_sync};
 pub use fleet::{Fleet, Options, Reloaded};
-pub use stand_in::StandIn;
+pub use oneshot::OneShotDrain;

@@ -387,7 +387,7 @@ fn given_up(database: &Database, error: ReconcileError, left: i64) -> anyhow::Er
             "see who holds the locks: SELECT * FROM pg_locks JOIN pg_stat_activity USING \
             (pid)",
         ),
-        ReconcileError::StandIn(cause) => Fault::unavailable(what).remedy(cause.remedy()),
+        ReconcileError::Drain(cause) => Fault::unavailable(what).remedy(cause.remedy()),
         ReconcileError::Store(StoreError::Postgres(cause)) => {
             let policy = failure::policy(cause);
             let exit = if policy.class == Class::Connection {

@@ -1,7 +1,7 @@
 //! The daemon's work, done for a moment by a verb where no daemon leads: the leader's lock, and the
 //! ordinary drain.
 //!
-//! Invariant: nobody writes but the holder of the leader's lock (G2), so a stand-in that does not
+//! Invariant: nobody writes but the holder of the leader's lock (G2), so a one-shot drain that does not
 //! get it does nothing. It does not sleep, listen, sweep or retry: what it leaves, the next daemon
 //! finds.
 
@@ -25,7 +25,7 @@ use crate::store::{ForeignCode, Store, report};
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Holds the leader's lock of a database.
-pub struct StandIn {
+pub struct OneShotDrain {
     context: Context,
     rules: Arc<Rules>,
     session: Session,
@@ -33,9 +33,9 @@ pub struct StandIn {
     drain: Drain,
 }
 
-impl StandIn {
+impl OneShotDrain {
     /// Steps in, unless somebody leads.
-    pub async fn step_in(
+    pub async fn acquire(
         database: &Database,
         options: Options,
         rules: Arc<Rules>,
@@ -68,7 +68,7 @@ impl StandIn {
 
     /// One batch of what is in the outbox. False, after a pause, where nothing is left but what
     /// others have locked.
-    pub async fn work(&mut self) -> Result<bool, AttemptError> {
+    pub async fn drain_batch(&mut self) -> Result<bool, AttemptError> {
         let tools = Tools {
             session: &self.session,
             store: &self.store,
@@ -86,7 +86,7 @@ impl StandIn {
     }
 
     /// Gives the lock back, so that whoever waits for it has it at once.
-    pub async fn step_out(mut self) -> Result<(), AttemptError> {
+    pub async fn release(mut self) -> Result<(), AttemptError> {
         if let Some(at) = self.drain.take_last_write() {
             self.store
                 .note_last_sync(self.session.client(), at.elapsed())
