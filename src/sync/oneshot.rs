@@ -1,9 +1,8 @@
-//! The daemon's work, done for a moment by a verb where no daemon leads: the leader's lock, and the
-//! ordinary drain.
+//! The one-shot drain: a command drains the outbox itself where no daemon leads. It takes the leader
+//! lock and runs the ordinary drain.
 //!
-//! Invariant: nobody writes but the holder of the leader's lock (G2), so a one-shot drain that does not
-//! get it does nothing. It does not sleep, listen, sweep or retry: what it leaves, the next daemon
-//! finds.
+//! Invariant: only the holder of the leader lock writes (G2), so a one-shot drain that does not get
+//! it does nothing. It does not sleep, listen, sweep or retry; the next daemon finds the rest.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +20,8 @@ use crate::session::Session;
 use crate::settings::Database;
 use crate::store::{ForeignCode, Store, report};
 
-/// How long others get to let go of a row that is in the way, before it is looked at again.
-const BUSY_PAUSE: Duration = Duration::from_millis(50);
+/// The pause before another scan, where nothing is left but rows that others have locked.
+const LOCKED_PAUSE: Duration = Duration::from_millis(50);
 
 /// Holds the leader's lock of a database.
 pub struct OneShotDrain {
@@ -34,7 +33,7 @@ pub struct OneShotDrain {
 }
 
 impl OneShotDrain {
-    /// Steps in, unless somebody leads.
+    /// Takes the leader lock. None if another session has it.
     pub async fn acquire(
         database: &Database,
         options: Options,
@@ -79,13 +78,13 @@ impl OneShotDrain {
         };
         if let Drained::Sleep { .. } = self.drain.step(tools).await? {
             self.drain.tell(Input::Unannounced);
-            tokio::time::sleep(BUSY_PAUSE).await;
+            tokio::time::sleep(LOCKED_PAUSE).await;
             return Ok(false);
         }
         Ok(true)
     }
 
-    /// Gives the lock back, so that whoever waits for it has it at once.
+    /// Releases the leader lock, so that a standby can take it at once.
     pub async fn release(mut self) -> Result<(), AttemptError> {
         if let Some(at) = self.drain.take_last_write() {
             self.store
