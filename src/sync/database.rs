@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
-use super::attempt;
 use super::backoff::Backoff;
+use super::connection;
 use super::fleet::Options;
 use crate::mapping::Rules;
 use crate::observe::{Event, Observer, Phase, Totals, pulse};
@@ -164,7 +164,7 @@ pub async fn keep_in_sync(context: Context, mut stop: watch::Receiver<bool>) {
     let mut backoff = Backoff::new(reconnect.initial_delay, reconnect.max_delay);
     let mut health = Health::default();
     context.observer.tell(&Event::Phase(Phase::Connecting));
-    while let Err(error) = Box::pin(attempt::run(&context, &mut health, stop.clone())).await {
+    while let Err(error) = Box::pin(connection::run(&context, &mut health, stop.clone())).await {
         let was_healthy = health.healthy.is_some();
         if let Some(since) = health.healthy.take() {
             backoff.lost_after(since.elapsed());

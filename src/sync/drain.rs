@@ -26,9 +26,9 @@ use std::time::{Duration, Instant};
 
 use probe::{PROBES, PROBES_OF_SLOW};
 
-use super::attempt::AttemptError;
 use super::batch_plan::{BatchPlan, Refusal, Settled, plan_batch};
 use super::batch_size::BatchSize;
+use super::connection::AttemptError;
 use super::protocol::{Command, Input, Next, Protocol};
 use super::slow::Slow;
 use super::{fast_path, large, report};

@@ -12,8 +12,8 @@
 
 use std::time::Instant;
 
-use super::attempt::AttemptError;
 use super::batch_plan::{Settled, plan_batch};
+use super::connection::AttemptError;
 use super::drain::Tools;
 use super::report;
 use super::slow::Slow;

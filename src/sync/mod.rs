@@ -3,8 +3,8 @@
 //! - `fleet` runs one task a database and stops them together.
 //! - `database` keeps one database in sync for good: attempt after attempt, with backoff in between
 //!   (G8).
-//! - `attempt` is the life of one connection: connect, stand by, catch up, wait, drain. Its phases
-//!   are documented there; `attempt::sweep` is the slow round.
+//! - `connection` is the life of one connection: connect, stand by, catch up, wait, drain. Its phases
+//!   are documented there; `connection::sweep` is the slow round.
 //! - `drain` processes the outbox, batch by batch.
 //! - `protocol` decides when to scan, poll or sleep. It is pure.
 //! - `large` does the one slug that is too heavy for a batch, page by page.
@@ -18,11 +18,11 @@
 //!
 //! The arrows point down that list, and from all of it to `session` and `store`.
 
-mod attempt;
 mod backlog_poll;
 mod backoff;
 mod batch_plan;
 mod batch_size;
+mod connection;
 mod database;
 mod drain;
 mod fast_path;
@@ -34,7 +34,7 @@ mod report;
 mod slow;
 mod survey;
 
-pub use attempt::AttemptError;
+pub use connection::AttemptError;
 pub use database::{Context, keep_in_sync};
 pub use fleet::{Fleet, Options, Reloaded};
 pub use oneshot::OneShotDrain;

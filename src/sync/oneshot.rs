@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::attempt::{self, AttemptError};
+use super::connection::{self, AttemptError};
 use super::database::Context;
 use super::drain::{Drain, Drained, Tools};
 use super::fleet::Options;
@@ -42,7 +42,7 @@ impl OneShotDrain {
         let (_, kept) = watch::channel(Arc::clone(&rules));
         let observer = Observer::new(&*database.name);
         let context = Context::new(database.clone(), options, kept, observer);
-        let (session, store) = Box::pin(attempt::connect(&context)).await?;
+        let (session, store) = Box::pin(connection::connect(&context)).await?;
         if !store.try_lead(session.client()).await? {
             return Ok(None);
         }

@@ -2,7 +2,7 @@
 //! again, to poll or to sleep, and when a change takes the fast path.
 //!
 //! Pure: no I/O and no clock. [`Protocol::next`] takes an input, which is one fact, and returns the
-//! command that follows from it. `sync::drain` and `sync::attempt` execute the commands.
+//! command that follows from it. `sync::drain` and `sync::connection` execute the commands.
 //! `tests/model` calls the same code, in every order of its inputs.
 //!
 //! While the daemon holds the idle lock, every writer sends NOTIFY. So one full scan of the outbox

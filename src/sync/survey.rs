@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::attempt::AttemptError;
+use super::connection::AttemptError;
 use super::database::Context;
 use crate::mapping::Rules;
 use crate::observe::{Event, Totals};

@@ -1,4 +1,4 @@
-//! The steps of a daemon: the execution of the commands of `sync::protocol`, as `sync::attempt` and
+//! The steps of a daemon: the execution of the commands of `sync::protocol`, as `sync::connection` and
 //! `sync::drain` do it, and the work of the server.
 
 use agent_sync::session::News;

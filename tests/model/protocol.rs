@@ -2,7 +2,7 @@
 //! without losing what matters.
 //!
 //! The steps of a writer have the names of what `sql/capture.sql` does. Those of a daemon execute the
-//! commands of `sync::protocol`, as `sync::attempt`, `sync::drain` and `sync::fast_path` do. One step is
+//! commands of `sync::protocol`, as `sync::connection`, `sync::drain` and `sync::fast_path` do. One step is
 //! what nothing can come between: one statement, or one moment of a commit.
 //!
 //! ```text

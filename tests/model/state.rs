@@ -230,7 +230,7 @@ impl Writer {
     }
 }
 
-/// Where a daemon's loop is (`attempt::Phase`, and inside a batch).
+/// Where a daemon's loop is (`connection::Phase`, and inside a batch).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Phase {
     Standby,

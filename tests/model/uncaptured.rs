@@ -2,7 +2,7 @@
 //! what they saved is visible later.
 //!
 //! Savers count, become visible or are rolled back, and release their locks. The daemon is
-//! `Attempt::make_good` in each of its sweeps: it reads the count, lists the holders of the locks,
+//! `ConnectionLoop::make_good` in each of its sweeps: it reads the count, lists the holders of the locks,
 //! enqueues what is visible, and settles the count when none of those listed is left. The promise:
 //! a save that is settled was visible to a look at every agent.
 //!

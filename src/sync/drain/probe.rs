@@ -11,8 +11,8 @@ use super::{Batch, Drain, End, Tools};
 use crate::observe::pulse;
 use crate::store::failure::{self, Class};
 use crate::store::{IdleLockAction, Outcome, StoreError};
-use crate::sync::attempt::AttemptError;
 use crate::sync::batch_plan::{BatchPlan, Refusal, plan_batch};
+use crate::sync::connection::AttemptError;
 
 /// How many writes are tried in one round trip when a batch has failed, and for how long in all.
 pub(super) const PROBES: (usize, Duration) = (16, Duration::from_secs(1));

@@ -239,7 +239,7 @@ enum Phase {
 
 /// One connection and what is known about the database behind it.
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
-struct Attempt<'a> {
+struct ConnectionLoop<'a> {
     context: &'a Context,
     health: &'a mut Health,
     stop: watch::Receiver<bool>,
@@ -347,7 +347,7 @@ pub(super) async fn run(
         server_version,
         target,
     });
-    let mut attempt = Attempt {
+    let mut connection = ConnectionLoop {
         context,
         health,
         stop,
@@ -375,18 +375,18 @@ pub(super) async fn run(
         owes_sweep: false,
     };
     let mut phase = Phase::Standby;
-    while !*attempt.stop.borrow() {
-        phase = match attempt.step(phase).await {
-            Err(error) if error.is_locked() => attempt.wait_for_lock(phase).await,
-            Err(error) => return Err(attempt.ended(error)),
+    while !*connection.stop.borrow() {
+        phase = match connection.step(phase).await {
+            Err(error) if error.is_locked() => connection.wait_for_lock(phase).await,
+            Err(error) => return Err(connection.ended(error)),
             Ok(next) => next,
         };
     }
-    if let Some(at) = attempt.drain.take_last_write() {
+    if let Some(at) = connection.drain.take_last_write() {
         // The last courtesy of a daemon that is told to stop, and nothing to wait long for.
-        let noting = attempt
+        let noting = connection
             .store
-            .note_last_sync(attempt.session.client(), at.elapsed());
+            .note_last_sync(connection.session.client(), at.elapsed());
         let _ = pulse::timeout(FAREWELL, noting).await;
     }
     Ok(())
@@ -441,7 +441,7 @@ pub(super) async fn connect(context: &Context) -> Result<(Session, Store), Attem
     Ok((session, store))
 }
 
-impl Attempt<'_> {
+impl ConnectionLoop<'_> {
     async fn step(&mut self, phase: Phase) -> Result<Phase, AttemptError> {
         if self.session.inbox().is_closed() {
             return Err(AttemptError::Closed(self.session.inbox().cause()));

@@ -3,7 +3,7 @@
 //! It looks whether server, install and triggers are still what they should be, makes good what a
 //! broken capture missed (G1), tries again what failed, and keeps house.
 
-use super::{Attempt, AttemptError, refuse};
+use super::{AttemptError, ConnectionLoop, refuse};
 use crate::install;
 use crate::observe::{self, Event};
 use crate::store::{CaptureFault, FaultKind, Finding, Installed, Store, checks};
@@ -11,7 +11,7 @@ use crate::store::{CaptureFault, FaultKind, Finding, Installed, Store, checks};
 /// How many portions of the history a sweep deletes at most; the rest is for the next.
 const PRUNED: u32 = 10;
 
-impl Attempt<'_> {
+impl ConnectionLoop<'_> {
     /// The slow round: what no notification tells of.
     pub(super) async fn sweep(&mut self) -> Result<(), AttemptError> {
         let (client, store, observer) =
