@@ -91,7 +91,7 @@ pub(super) struct BatchPlan<'a> {
 }
 
 impl<'a> BatchPlan<'a> {
-    /// Whether a slug other than the busy and the heavy ones was taken.
+    /// Whether a slug other than the locked and the heavy ones was taken.
     pub(super) fn takes_any(&self) -> bool {
         !self.outcome.taken.places.is_empty() || !self.outcome.not_text.0.is_empty()
     }

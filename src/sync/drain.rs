@@ -107,7 +107,7 @@ pub(super) enum Drained {
     /// Nothing more can be taken, and a writer blocks the idle lock.
     Poll {
         /// Whether something is left that others have locked.
-        busy: bool,
+        saw_locked: bool,
         /// The pause before the next scan.
         pause: Duration,
     },
@@ -116,7 +116,7 @@ pub(super) enum Drained {
     /// Nothing more can be taken. The idle lock is held, if writers notify.
     Sleep {
         /// Whether something is left that others have locked.
-        busy: bool,
+        saw_locked: bool,
     },
 }
 
@@ -216,13 +216,13 @@ impl Drain {
             }
         }
         Ok(match self.command {
-            Command::Poll { saw_locked: busy } => {
+            Command::Poll { saw_locked } => {
                 let pause = self.poll_pause;
                 // A scan that takes long, over many dead rows, is not repeated all the time.
                 self.poll_pause = (pause * 2).min(POLL.1.max(scan / 4));
-                Drained::Poll { busy, pause }
+                Drained::Poll { saw_locked, pause }
             }
-            Command::Sleep { saw_locked: busy } => Drained::Sleep { busy },
+            Command::Sleep { saw_locked } => Drained::Sleep { saw_locked },
             Command::Claim(_) | Command::FastPath(_) | Command::Continue => Drained::More,
         })
     }

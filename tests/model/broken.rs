@@ -70,7 +70,7 @@ impl Model {
             }
             (Fault::RestsAfterRetry, Input::Unannounced, _) if daemon.phase == Phase::Waiting => {
                 Command::Sleep {
-                    saw_locked: daemon.busy,
+                    saw_locked: daemon.saw_locked,
                 }
             }
             _ => command,

@@ -123,7 +123,7 @@ impl Model {
                 daemon.phase = Phase::Resting;
             }),
             Phase::Resting => {
-                let is_woken = daemon.news != News::Nothing || daemon.busy;
+                let is_woken = daemon.news != News::Nothing || daemon.saw_locked;
                 if is_woken {
                     take(Step::Take(index), &|_, daemon| self.wake_up(daemon));
                 }
@@ -149,16 +149,17 @@ impl Model {
         match self.next(daemon, input) {
             Command::Continue => {}
             Command::Claim(action) => {
-                (daemon.idle_action, daemon.busy, daemon.told) = (action, false, News::Nothing);
+                (daemon.idle_action, daemon.saw_locked, daemon.told) =
+                    (action, false, News::Nothing);
                 daemon.phase = Phase::Draining;
             }
             Command::FastPath(tid) => {
-                (daemon.told, daemon.busy) = (change(usize::from(tid)), false);
+                (daemon.told, daemon.saw_locked) = (change(usize::from(tid)), false);
                 daemon.phase = Phase::FastPath;
             }
             Command::Poll { .. } => daemon.phase = Phase::Polling,
             Command::Sleep { saw_locked } => {
-                (daemon.phase, daemon.busy) = (Phase::Waiting, saw_locked);
+                (daemon.phase, daemon.saw_locked) = (Phase::Waiting, saw_locked);
             }
         }
     }

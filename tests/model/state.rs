@@ -270,7 +270,7 @@ pub(super) struct Daemon {
     /// begins with, and whether the daemon sleeps with locked rows left.
     pub(super) protocol: Protocol,
     pub(super) idle_action: IdleLockAction,
-    pub(super) busy: bool,
+    pub(super) saw_locked: bool,
     /// The place that the next batch reads on from.
     pub(super) from: u8,
     /// The agents that were set aside since the daemon rested last (`Drain::take_set_aside`), as a
@@ -302,7 +302,7 @@ impl Daemon {
         news: News::Nothing,
         protocol: Protocol::new(true),
         idle_action: IdleLockAction::Keep,
-        busy: false,
+        saw_locked: false,
         from: 0,
         noted: 0,
         rows: 0,
@@ -333,7 +333,7 @@ impl Daemon {
             self.leads,
             self.listens,
             self.has_idle_lock,
-            self.busy,
+            self.saw_locked,
             self.differs,
             self.is_intact,
             self.is_moved,
@@ -355,7 +355,7 @@ impl Daemon {
 
     pub(super) fn is_asleep(&self) -> bool {
         self.phase == Phase::Resting
-            && !self.busy
+            && !self.saw_locked
             && self.news == News::Nothing
             && self.coming.is_empty()
     }

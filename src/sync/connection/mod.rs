@@ -53,7 +53,7 @@ const FIRST_SWEEP: Duration = Duration::from_secs(1);
 
 /// The first pause before another look at rows that others have locked; it doubles up to
 /// `sync.lock_timeout`.
-const BUSY_PAUSE: Duration = Duration::from_millis(20);
+const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 
 /// What to do about code of others that runs in the session of the daemon.
 const FOREIGN_CODE: &str = "Look for UNLISTEN, pg_advisory_unlock_all() or SET in the triggers of \
@@ -233,7 +233,7 @@ enum Phase {
     /// Asleep until a notification, the next sweep or the next retry.
     Waiting {
         /// Whether something is left that others have locked.
-        busy: bool,
+        saw_locked: bool,
     },
 }
 
@@ -250,7 +250,7 @@ struct ConnectionLoop<'a> {
     has_swept: bool,
     next_retry: Option<Instant>,
     backlog_poll: BacklogPoll,
-    busy_pause: Duration,
+    locked_pause: Duration,
     /// Saves that could not be captured, and the transactions of them that are not over.
     uncaptured: Option<(i64, Vec<String>)>,
     caught_up: bool,
@@ -362,7 +362,7 @@ pub(super) async fn run(
         has_swept: false,
         next_retry: None,
         backlog_poll: BacklogPoll::new(),
-        busy_pause: BUSY_PAUSE,
+        locked_pause: LOCKED_PAUSE,
         uncaptured: None,
         caught_up: false,
         settings: String::new(),
@@ -464,7 +464,7 @@ impl ConnectionLoop<'_> {
             Phase::CatchUp => self.catch_up().await,
             Phase::Draining => self.drain().await,
             Phase::Polling { pause } => self.poll(pause).await,
-            Phase::Waiting { busy } => self.wait(busy).await,
+            Phase::Waiting { saw_locked } => self.wait(saw_locked).await,
         }
     }
 
@@ -715,7 +715,7 @@ impl ConnectionLoop<'_> {
             announce: self.context.options.announce.channel.as_deref(),
             foreign_code: self.foreign_code,
         };
-        let (busy, next) = match self.drain.step(tools).await? {
+        let (saw_locked, next) = match self.drain.step(tools).await? {
             Drained::More => {
                 self.no_lock();
                 self.backlog_poll.expect_news();
@@ -725,8 +725,8 @@ impl ConnectionLoop<'_> {
                 self.pause_for_lock().await;
                 return Ok(Phase::Draining);
             }
-            Drained::Poll { busy, pause } => (busy, Phase::Polling { pause }),
-            Drained::Sleep { busy } => (busy, Phase::Waiting { busy }),
+            Drained::Poll { saw_locked, pause } => (saw_locked, Phase::Polling { pause }),
+            Drained::Sleep { saw_locked } => (saw_locked, Phase::Waiting { saw_locked }),
         };
         self.no_lock();
         if !self.has_swept {
@@ -737,7 +737,7 @@ impl ConnectionLoop<'_> {
             self.verify_session().await?;
         }
         let left = self.drain.take_left();
-        if busy {
+        if saw_locked {
             let (since, told) = self.left_since.get_or_insert((Instant::now(), false));
             if let Some(slug) = left
                 && !*told
@@ -751,11 +751,11 @@ impl ConnectionLoop<'_> {
             }
         } else {
             self.left_since = None;
-            self.busy_pause = BUSY_PAUSE;
+            self.locked_pause = LOCKED_PAUSE;
             self.context.observer.tell(&Event::Emptied);
         }
         let totals = self.drain.take_totals();
-        if busy || totals != Totals::default() {
+        if saw_locked || totals != Totals::default() {
             self.backlog_poll.expect_news();
         }
         if !std::mem::replace(&mut self.caught_up, true) {
@@ -804,7 +804,7 @@ impl ConnectionLoop<'_> {
         Ok(Phase::Draining)
     }
 
-    async fn wait(&mut self, busy: bool) -> Result<Phase, AttemptError> {
+    async fn wait(&mut self, saw_locked: bool) -> Result<Phase, AttemptError> {
         if self.drain.take_set_aside() {
             // What was set aside before may have become due by now, and nobody notifies of what
             // that puts into the outbox.
@@ -818,9 +818,9 @@ impl ConnectionLoop<'_> {
         let mut wake_up_at = self
             .next_sweep
             .min(self.next_retry.unwrap_or(self.next_sweep));
-        if busy {
-            wake_up_at = wake_up_at.min(Instant::now() + self.busy_pause);
-            self.busy_pause = (self.busy_pause * 2).min(self.context.options.sync.lock_timeout);
+        if saw_locked {
+            wake_up_at = wake_up_at.min(Instant::now() + self.locked_pause);
+            self.locked_pause = (self.locked_pause * 2).min(self.context.options.sync.lock_timeout);
         }
         if !self.context.options.capture.notify || self.health.noticed.is_deaf() {
             wake_up_at = wake_up_at.min(Instant::now() + self.context.options.sync.poll_interval);
@@ -833,7 +833,7 @@ impl ConnectionLoop<'_> {
         let (news, slugs) = self.session.inbox().take();
         let retry = self.is_retry_due();
         let cause = match news {
-            News::Nothing | News::WakeUp => self.cause(in_time, retry, busy),
+            News::Nothing | News::WakeUp => self.cause(in_time, retry, saw_locked),
             News::Slugs | News::Everything => WakeUp::Request,
             News::Change(_) => WakeUp::Notification,
         };
@@ -903,14 +903,14 @@ impl ConnectionLoop<'_> {
     }
 
     /// Why the loop woke up, if nobody asked for a slug.
-    fn cause(&self, in_time: bool, retry: bool, busy: bool) -> WakeUp {
+    fn cause(&self, in_time: bool, retry: bool, saw_locked: bool) -> WakeUp {
         if !in_time {
             WakeUp::Notification
         } else if retry {
             WakeUp::Retry
         } else if Instant::now() >= self.next_sweep {
             WakeUp::Sweep
-        } else if busy {
+        } else if saw_locked {
             WakeUp::Busy
         } else {
             WakeUp::Poll
