@@ -58,8 +58,8 @@ fn named_tests_exist(page: &str, least: usize) {
 }
 
 #[test]
-fn the_page_counts_the_models_that_are_broken() {
-    let broken = include_str!("model/broken.rs").matches("#[test]").count();
+fn the_page_counts_the_mutants() {
+    let mutants = include_str!("model/mutants.rs").matches("#[test]").count();
     let (page, architecture) = (PAGE, include_str!("../ARCHITECTURE.md"));
     for (name, text) in [
         ("docs/reliability.md", page),
@@ -67,8 +67,8 @@ fn the_page_counts_the_models_that_are_broken() {
     ] {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(
-            text.contains(&format!(" {broken} models with one thing done wrong")),
-            "{name} does not say {broken} models"
+            text.contains(&format!(" {mutants} models with one thing done wrong")),
+            "{name} does not say {mutants} models"
         );
     }
 }

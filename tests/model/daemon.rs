@@ -7,7 +7,7 @@ use agent_sync::sync::protocol::{Command, Input, Next};
 
 use super::notes::{change, place};
 use super::outbox::{PLACES, enqueue, take_out, visible};
-use super::state::{Daemon, Fault, Model, Phase, SHARES, SLUGS, State, Step};
+use super::state::{Daemon, Model, Mutation, Phase, SHARES, SLUGS, State, Step};
 
 impl Model {
     pub(super) fn daemon(&self, state: &State, index: usize, next: &mut Vec<(Step, State)>) {
@@ -21,7 +21,7 @@ impl Model {
         if !daemon.coming.is_empty() {
             take(Step::Deliver(index), &|_, daemon| {
                 let note = daemon.coming.pop();
-                daemon.news = if self.has(Fault::SwallowsOthers) && place(note).is_some() {
+                daemon.news = if self.has(Mutation::SwallowsOthers) && place(note).is_some() {
                     note
                 } else {
                     daemon.news.and(note)
@@ -31,14 +31,14 @@ impl Model {
         match daemon.phase {
             Phase::Standby => {
                 let is_free = state.daemons.iter().all(|daemon| !daemon.leads);
-                if is_free || self.has(Fault::LeadsWithoutLock) {
+                if is_free || self.has(Mutation::LeadsWithoutLock) {
                     take(Step::TryLead(index), &|_, daemon| {
                         (daemon.leads, daemon.phase) = (true, Phase::CatchUp);
                     });
                 }
             }
             Phase::CatchUp => take(Step::Listen(index), &|_, daemon| {
-                daemon.listens = !self.has(Fault::ListensAfterCatchUp);
+                daemon.listens = !self.has(Mutation::ListensAfterCatchUp);
                 self.tell(daemon, Input::Unannounced);
             }),
             Phase::Draining => match daemon.idle_action {
@@ -69,7 +69,7 @@ impl Model {
                     self.end(daemon);
                 }
             }),
-            Phase::Locked if self.has(Fault::AcknowledgesBeforeWrite) => {
+            Phase::Locked if self.has(Mutation::AcknowledgesBeforeWrite) => {
                 take(Step::Acknowledge(index), &|state, daemon| {
                     let taken = taken(state, daemon);
                     take_out(&mut state.outbox, taken);
@@ -114,7 +114,7 @@ impl Model {
             }
             Phase::Waiting => take(Step::Wait(index), &|_, daemon| {
                 daemon.listens = true;
-                if self.has(Fault::TakesInboxAfterDrain) {
+                if self.has(Mutation::TakesInboxAfterDrain) {
                     daemon.news = News::Nothing;
                 }
                 if daemon.news != News::Nothing {
@@ -134,7 +134,7 @@ impl Model {
                         self.wake_up(daemon);
                         self.tell(daemon, Input::Unannounced);
                     });
-                } else if !is_woken && state.was_lost && !self.has(Fault::NeverSweeps) {
+                } else if !is_woken && state.was_lost && !self.has(Mutation::NeverSweeps) {
                     take(Step::Sweep(index), &|_, daemon| {
                         self.wake_up(daemon);
                         self.tell(daemon, Input::Unannounced);
@@ -167,7 +167,7 @@ impl Model {
     /// The end of the sleep or of the pause.
     fn wake_up(&self, daemon: &mut Daemon) {
         let news = daemon.news;
-        if !self.has(Fault::TakesInboxAfterDrain) {
+        if !self.has(Mutation::TakesInboxAfterDrain) {
             daemon.news = News::Nothing;
         }
         let fast_path = true;
@@ -181,7 +181,9 @@ impl Model {
         index: usize,
         take: &mut impl FnMut(Step, &dyn Fn(&mut State, &mut Daemon)),
     ) {
-        if self.has(Fault::ReadsAgentsFirst) && state.daemons[index].phase != Phase::HasReadAgents {
+        if self.has(Mutation::ReadsAgentsFirst)
+            && state.daemons[index].phase != Phase::HasReadAgents
+        {
             return take(Step::ReadAgents(index), &|state, daemon| {
                 daemon.seen = state.agents;
                 daemon.phase = Phase::HasReadAgents;
@@ -197,7 +199,7 @@ impl Model {
             }
             for slug in 0..SLUGS {
                 let reads = daemon.slugs & (1 << slug) != 0;
-                if !self.has(Fault::ReadsAgentsFirst) {
+                if !self.has(Mutation::ReadsAgentsFirst) {
                     daemon.seen[slug] = state.agents[slug];
                 }
                 if !reads {

@@ -4,7 +4,7 @@ use agent_sync::sync::protocol::Input;
 
 use super::notes::place;
 use super::outbox::Row;
-use super::state::{Daemon, Fault, Model, Phase, SLUGS, State, Step};
+use super::state::{Daemon, Model, Mutation, Phase, SLUGS, State, Step};
 
 impl Model {
     /// The fast path, for the place that a notification named.
@@ -20,12 +20,12 @@ impl Model {
             // One snapshot: the row at the place, its agent, and its configuration, of which
             // nothing is locked.
             Phase::FastPath => take(Step::ReadSingle(index), &|state, daemon| {
-                if self.has(Fault::ReleasesLockForFastPath) {
+                if self.has(Mutation::ReleasesLockForFastPath) {
                     daemon.has_idle_lock = false;
                 }
                 let row = state.outbox[place];
                 if !row.is_visible() {
-                    return self.end_fast_path(daemon, self.has(Fault::TrustsPlace));
+                    return self.end_fast_path(daemon, self.has(Mutation::TrustsPlace));
                 }
                 if state.set_aside & (1 << row.slug()) != 0 {
                     // There is a problem to clear.
@@ -52,17 +52,17 @@ impl Model {
                         .fold(state.is_edited && slug == 0, |locked, (_, other)| {
                             locked || other.locked & (1 << slug) != 0
                         });
-                    let holds = daemon.is_intact || self.has(Fault::WritesAnyVersion);
-                    let is_another = daemon.is_moved && !self.has(Fault::WritesAnyPlace);
+                    let holds = daemon.is_intact || self.has(Mutation::WritesAnyVersion);
+                    let is_another = daemon.is_moved && !self.has(Mutation::WritesAnyPlace);
                     if is_locked || !holds || is_another || !is_there {
-                        return self.end_fast_path(daemon, self.has(Fault::TrustsWrite));
+                        return self.end_fast_path(daemon, self.has(Mutation::TrustsWrite));
                     }
                     state.is_mixed_up |= daemon.is_moved;
                     state.lost_edit |= !daemon.is_intact;
                     state.write(slug, daemon.seen[slug]);
                 }
                 if !is_there {
-                    return self.end_fast_path(daemon, self.has(Fault::TrustsWrite));
+                    return self.end_fast_path(daemon, self.has(Mutation::TrustsWrite));
                 }
                 state.outbox[place] = Row::NONE;
                 self.end_fast_path(daemon, true);
@@ -80,8 +80,8 @@ impl Model {
     /// Whether it is the row that was read that stands at its place.
     fn is_same(&self, now: Row, read: Row) -> bool {
         now.is_visible()
-            && (now.writer() == read.writer() || self.has(Fault::TakesAnyVersion))
-            && (now.slug() == read.slug() || self.has(Fault::TakesAnySlug))
+            && (now.writer() == read.writer() || self.has(Mutation::TakesAnyVersion))
+            && (now.slug() == read.slug() || self.has(Mutation::TakesAnySlug))
     }
 }
 

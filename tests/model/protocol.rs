@@ -92,10 +92,10 @@ impl System for Model {
         }
         for daemon in 0..self.daemons {
             self.daemon(state, daemon, next);
-            self.adversity(state, daemon, next);
+            self.faults(state, daemon, next);
         }
         Self::others(state, next);
-        if self.fault.is_none() {
+        if self.mutation.is_none() {
             for (_, state) in next {
                 *state = self.stand_in(*state);
             }

@@ -40,7 +40,7 @@ pub struct Model {
     /// one, and exchange their places.
     pub moves: u8,
     /// What is done otherwise than it should be.
-    pub fault: Option<Fault>,
+    pub mutation: Option<Mutation>,
 }
 
 /// What a writer may do in its transaction, at most.
@@ -92,16 +92,16 @@ impl Script {
 
 /// One thing that is done otherwise; the checker has to find out what comes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum Mutation {
     /// None, and no state stands for another that is alike.
     TellsAllApart,
     /// The daemon takes the idle lock and sleeps, without the pass over the outbox in
     /// between.
-    SleepsWithoutSecondPass,
+    SleepsWithoutSecondScan,
     /// It goes to sleep without the lock when a writer is in the way of it.
     SleepsWithoutLock,
     /// It takes that lock before any batch, and not only before the first of a pass.
-    TakesLockMidPass,
+    TakesLockMidScan,
     /// It forgets the wake-ups at the end of a drain, and not before it.
     TakesInboxAfterDrain,
     /// It listens when it is about to sleep for the first time, and not before the catch-up.
@@ -135,14 +135,14 @@ pub enum Fault {
     /// A change takes the fast path whether or not all else is known.
     TakesFastPathUnscanned,
     /// All is held to be known after a pass that has left rows which others have locked.
-    KnowsAllDespiteBusy,
+    ScannedDespiteLocked,
     /// Rows are put into the outbox to be tried again, and all is held to be known as before.
-    KnowsAllDespiteRetry,
+    ScannedDespiteRetry,
     /// When a failure has been noted, rows that are due again are put into the outbox, and the
     /// daemon goes to sleep.
     RestsAfterRetry,
     /// What was known is held to be so over another connection.
-    KnowsAllAfterReconnect,
+    ScannedAfterReconnect,
     /// The idle lock is released on the fast path, as it is for a batch, and the daemon
     /// goes back to sleep.
     ReleasesLockForFastPath,
@@ -179,7 +179,7 @@ pub(super) const APPENDED: Level = 32;
 pub(super) enum Stage {
     Open,
     /// In the trigger, between the append and the look (or the other way round, if that is the
-    /// fault).
+    /// mutant).
     InTrigger,
     /// Its rows can be seen, or will be in this moment; it still has its locks.
     Committed,
@@ -238,11 +238,11 @@ pub(super) enum Phase {
     Draining,
     /// The idle lock has been seen to, the claim comes next.
     Begun,
-    /// The agents are read, the outbox comes next: only where that is the fault.
+    /// The agents are read, the outbox comes next: only in a mutant.
     HasReadAgents,
     Claimed,
     Locked,
-    /// The outbox rows are gone, the write comes next: only where that is the fault.
+    /// The outbox rows are gone, the write comes next: only in a mutant.
     Acknowledged,
     /// A change takes the fast path, and its place is to be read.
     FastPath,
@@ -497,7 +497,7 @@ pub enum Step {
 }
 
 impl Model {
-    pub(super) fn has(&self, fault: Fault) -> bool {
-        self.fault == Some(fault)
+    pub(super) fn has(&self, mutation: Mutation) -> bool {
+        self.mutation == Some(mutation)
     }
 }

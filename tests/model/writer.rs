@@ -6,7 +6,7 @@ use agent_sync::session::News;
 use super::notes::{Note, change};
 use super::outbox::{Outbox, Row, Stand, place_of, turn};
 use super::state::{
-    APPENDED, Fault, LOOKED, Model, NAMES, NOTIFIES, SAVED, SHARES, SLUGS, Stage, State, Step,
+    APPENDED, LOOKED, Model, Mutation, NAMES, NOTIFIES, SAVED, SHARES, SLUGS, Stage, State, Step,
     WRITERS, Writer,
 };
 
@@ -49,7 +49,7 @@ impl Model {
                     take(Step::RollBackTo(index), &|state, writer| {
                         turn(&mut state.outbox, index, Stand::Inner, None);
                         writer.inner = None;
-                        if self.has(Fault::RemembersAcrossRollback) {
+                        if self.has(Mutation::RemembersAcrossRollback) {
                             writer.outer |= inner & (LOOKED | APPENDED);
                         }
                         if !writer.has(NAMES) {
@@ -73,7 +73,7 @@ impl Model {
                         return;
                     }
                     writer.stage = Stage::Committed;
-                    if self.has(Fault::UnlocksBeforeVisible) {
+                    if self.has(Mutation::UnlocksBeforeVisible) {
                         writer.outer &= !SHARES;
                         writer.inner = writer.inner.map(|inner| inner & !SHARES);
                     } else {
@@ -86,10 +86,10 @@ impl Model {
                 writer.stage = Stage::Open;
                 let sleeps = state.daemons.iter().any(|daemon| daemon.has_idle_lock);
                 let is_first = !writer.has(APPENDED);
-                let is_one = !script.renames || self.has(Fault::RenameNamesPlace);
+                let is_one = !script.renames || self.has(Mutation::RenameNamesPlace);
                 if sleeps {
                     let place = place_of(state.outbox, index).filter(|_| is_first && is_one);
-                    if self.has(Fault::NotifiesBeforeAppend) {
+                    if self.has(Mutation::NotifiesBeforeAppend) {
                         signal(state, place.map_or(News::WakeUp, change));
                     } else if let Some(place) = place {
                         writer.names = change(place);
@@ -97,11 +97,11 @@ impl Model {
                     }
                     // In bulk, more appends follow at once.
                     let notifies = place.is_none() || script.in_bulk;
-                    let is_silent = self.has(Fault::SecondAppendIsSilent) && !is_first
-                        || self.has(Fault::NotifiesBeforeAppend);
+                    let is_silent = self.has(Mutation::SecondAppendIsSilent) && !is_first
+                        || self.has(Mutation::NotifiesBeforeAppend);
                     *writer.level() |= if notifies && !is_silent { NOTIFIES } else { 0 };
                 } else {
-                    *writer.level() |= if self.has(Fault::OnlyPeeksAtLock) {
+                    *writer.level() |= if self.has(Mutation::OnlyPeeksAtLock) {
                         0
                     } else {
                         SHARES
@@ -117,7 +117,7 @@ impl Model {
                 }
             }),
             Stage::Committed => take(Step::Settle(index), &|state, writer| {
-                if self.has(Fault::UnlocksBeforeVisible) {
+                if self.has(Mutation::UnlocksBeforeVisible) {
                     Self::make_visible(state, index);
                 }
                 if writer.has(NAMES) {

@@ -1,4 +1,4 @@
-//! The model as it is: what is promised holds in every state, and comes to pass from every state.
+//! The properties of the model: each promise holds in every state, and is kept from every state.
 //!
 //! The tests are of sizes that every run has time for. `make model` adds the large one, and prints
 //! how much each has looked at.
@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use super::explore::explore;
-use super::state::{Fault, Model, Script};
+use super::state::{Model, Mutation, Script};
 
 /// More states than any of these has.
 const MOST: usize = 40_000_000;
@@ -30,7 +30,7 @@ const MODEL: Model = Model {
     strays: 0,
     rewrites: 0,
     moves: 0,
-    fault: None,
+    mutation: None,
 };
 
 /// Explores, says how much that was, and expects no violation.
@@ -269,7 +269,7 @@ fn states_that_are_alike_come_to_the_same_when_they_are_told_apart() {
         let model = Model { writers, ..model };
         let apart = explore(
             &Model {
-                fault: Some(Fault::TellsAllApart),
+                mutation: Some(Mutation::TellsAllApart),
                 ..model
             },
             MOST,

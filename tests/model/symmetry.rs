@@ -1,8 +1,6 @@
-//! Which states are alike, so that one of them stands for all: what can come of them differs in
-//! names alone.
+//! Equivalent states: one of them represents all, because their futures differ in names alone.
 //!
-//! Only the model as it is makes use of that; where something is done wrong, each story is told as
-//! it goes.
+//! A mutant makes no use of it, so that its story is complete.
 //!
 //! - Daemons have no names, nor have writers that do the same.
 //! - A place in an inbox makes a difference only if the daemon might believe it when it looks: it

@@ -1,22 +1,22 @@
-//! What may go wrong: sessions that end, statements that fail, notifications that get lost or were
-//! never called for, rows that others have locked, an outbox that others rewrite.
+//! Faults: sessions that end, statements that fail, notifications that are lost or stray, rows that
+//! others have locked, and tables that others rewrite.
 
 use agent_sync::sync::protocol::{Input, Next};
 
 use super::notes::change;
 use super::outbox::{PLACES, rewrite, take_out};
-use super::state::{Daemon, Fault, Model, Phase, SAVED, State, Step};
+use super::state::{Daemon, Model, Mutation, Phase, SAVED, State, Step};
 use super::writer::signal;
 
 impl Model {
     /// What may go wrong with a daemon.
-    pub(super) fn adversity(&self, state: &State, index: usize, next: &mut Vec<(Step, State)>) {
+    pub(super) fn faults(&self, state: &State, index: usize, next: &mut Vec<(Step, State)>) {
         let daemon = state.daemons[index];
         if state.crashes > 0 && daemon.phase != Phase::Standby {
             let mut after = *state;
             after.crashes -= 1;
             after.daemons[index] = Daemon::STANDBY;
-            if self.has(Fault::KnowsAllAfterReconnect) {
+            if self.has(Mutation::ScannedAfterReconnect) {
                 after.daemons[index].protocol = daemon.protocol;
             }
             next.push((Step::Crash(index), after));

@@ -1,8 +1,6 @@
-//! One thing after the other done wrong: the checker has to find out what comes of it, or it would
-//! not find anything.
+//! Mutants: models with one thing wrong. The checker has to refute each, or it would find nothing.
 //!
-//! Each test expects the promise that is broken first, and the step that the story cannot do
-//! without.
+//! Each test names the promise that is broken first, and a step that the story needs.
 
 use agent_sync::session::News;
 use agent_sync::store::IdleLockAction;
@@ -10,17 +8,17 @@ use agent_sync::sync::protocol::{Command, Input, Next};
 
 use super::explore::{TRAPPED, explore};
 use super::protocol::{ASLEEP, EDIT, LOST, MIXED, STALE};
-use super::state::{Daemon, Fault, Model, Phase, Script};
+use super::state::{Daemon, Model, Mutation, Phase, Script};
 
 impl Model {
     /// Passes an input to the protocol. A mutant changes the input, or the command that follows.
     pub(super) fn next(&self, daemon: &mut Daemon, input: Input<u8>) -> Command<u8> {
-        let Some(fault) = self.fault else {
+        let Some(mutation) = self.mutation else {
             return daemon.protocol.next(input);
         };
-        let input = match (fault, input) {
+        let input = match (mutation, input) {
             (
-                Fault::TrustsLostAnswer,
+                Mutation::TrustsLostAnswer,
                 Input::ClaimFailed {
                     action: action @ IdleLockAction::Try,
                 },
@@ -28,15 +26,15 @@ impl Model {
                 action,
                 got_lock: true,
             },
-            (Fault::TakesLockMidPass, Input::BatchEnded(Next::Further)) => {
+            (Mutation::TakesLockMidScan, Input::BatchEnded(Next::Further)) => {
                 Input::BatchEnded(Next::Same)
             }
-            (Fault::KnowsAllDespiteRetry, Input::Unannounced)
+            (Mutation::ScannedDespiteRetry, Input::Unannounced)
                 if daemon.phase == Phase::FastPath =>
             {
                 return Command::Continue;
             }
-            (Fault::KnowsAllAfterReconnect, Input::Unannounced)
+            (Mutation::ScannedAfterReconnect, Input::Unannounced)
                 if daemon.phase == Phase::CatchUp && daemon.protocol.holds_idle_lock() =>
             {
                 Input::FastPathEnded { done: true }
@@ -44,17 +42,17 @@ impl Model {
             _ => input,
         };
         let command = daemon.protocol.next(input);
-        match (fault, input, command) {
-            (Fault::SleepsWithoutLock, _, Command::Poll { saw_locked }) => {
+        match (mutation, input, command) {
+            (Mutation::SleepsWithoutLock, _, Command::Poll { saw_locked }) => {
                 Command::Sleep { saw_locked }
             }
-            (Fault::SleepsWithoutSecondPass, Input::Claimed { .. }, _)
+            (Mutation::SleepsWithoutSecondScan, Input::Claimed { .. }, _)
                 if daemon.idle_action == IdleLockAction::Try
                     && daemon.protocol.holds_idle_lock() =>
             {
                 daemon.protocol.next(Input::BatchEnded(Next::End))
             }
-            (Fault::TakesFastPathUnscanned, Input::Woken { news, .. }, Command::Claim(_))
+            (Mutation::TakesFastPathUnscanned, Input::Woken { news, .. }, Command::Claim(_))
                 if daemon.protocol.holds_idle_lock() =>
             {
                 match news {
@@ -62,13 +60,15 @@ impl Model {
                     _ => command,
                 }
             }
-            (Fault::KnowsAllDespiteBusy, _, Command::Sleep { saw_locked: true }) => {
+            (Mutation::ScannedDespiteLocked, _, Command::Sleep { saw_locked: true }) => {
                 daemon
                     .protocol
                     .next(Input::<u8>::FastPathEnded { done: true });
                 command
             }
-            (Fault::RestsAfterRetry, Input::Unannounced, _) if daemon.phase == Phase::Waiting => {
+            (Mutation::RestsAfterRetry, Input::Unannounced, _)
+                if daemon.phase == Phase::Waiting =>
+            {
                 Command::Sleep {
                     saw_locked: daemon.saw_locked,
                 }
@@ -90,36 +90,39 @@ const SMALL: Model = Model {
     strays: 0,
     rewrites: 0,
     moves: 0,
-    fault: None,
+    mutation: None,
 };
 
-/// Expects that this promise is broken, by a story with this step in it; and that without the fault
+/// Expects that this promise is broken, by a story with this step in it; and that without the mutation
 /// all is well.
-fn breaks(fault: Fault, model: Model, promise: &str, step: &str) {
+fn breaks(mutation: Mutation, model: Model, promise: &str, step: &str) {
     let sound = explore(&model, 1_000_000).violation;
-    assert!(sound.is_none(), "it is broken without the fault: {sound:?}");
+    assert!(
+        sound.is_none(),
+        "it is broken without the mutation: {sound:?}"
+    );
     let violation = explore(
         &Model {
-            fault: Some(fault),
+            mutation: Some(mutation),
             ..model
         },
         1_000_000,
     )
     .violation;
-    let violation = violation.unwrap_or_else(|| panic!("{fault:?} is not noticed"));
+    let violation = violation.unwrap_or_else(|| panic!("{mutation:?} is not noticed"));
     let story = violation.story.join("\n");
     assert_eq!(violation.promise, promise, "{story}");
     assert!(
         violation.story.iter().any(|taken| taken == step),
         "{step} is not in the story:\n{story}"
     );
-    eprintln!("{fault:?}: {promise}\n{story}\n");
+    eprintln!("{mutation:?}: {promise}\n{story}\n");
 }
 
 #[test]
-fn sleeping_without_a_second_pass_loses_a_wake_up() {
+fn sleeping_without_a_second_scan_loses_a_wake_up() {
     breaks(
-        Fault::SleepsWithoutSecondPass,
+        Mutation::SleepsWithoutSecondScan,
         SMALL,
         ASLEEP,
         "IdleLock(0, Try)",
@@ -128,23 +131,28 @@ fn sleeping_without_a_second_pass_loses_a_wake_up() {
 
 #[test]
 fn sleeping_without_the_lock_because_a_writer_is_in_the_way_loses_a_wake_up() {
-    breaks(Fault::SleepsWithoutLock, SMALL, ASLEEP, "Commit(0)");
+    breaks(Mutation::SleepsWithoutLock, SMALL, ASLEEP, "Commit(0)");
 }
 
 #[test]
-fn taking_the_lock_in_the_middle_of_a_pass_loses_a_wake_up() {
+fn taking_the_lock_in_the_middle_of_a_scan_loses_a_wake_up() {
     let model = Model { limit: 1, ..SMALL };
-    breaks(Fault::TakesLockMidPass, model, ASLEEP, "IdleLock(0, Try)");
+    breaks(
+        Mutation::TakesLockMidScan,
+        model,
+        ASLEEP,
+        "IdleLock(0, Try)",
+    );
 }
 
 #[test]
 fn forgetting_wake_ups_after_the_drain_loses_one() {
-    breaks(Fault::TakesInboxAfterDrain, SMALL, ASLEEP, "Deliver(0)");
+    breaks(Mutation::TakesInboxAfterDrain, SMALL, ASLEEP, "Deliver(0)");
 }
 
 #[test]
 fn listening_after_the_catch_up_loses_a_wake_up() {
-    breaks(Fault::ListensAfterCatchUp, SMALL, ASLEEP, "Settle(0)");
+    breaks(Mutation::ListensAfterCatchUp, SMALL, ASLEEP, "Settle(0)");
 }
 
 #[test]
@@ -153,17 +161,17 @@ fn holding_a_lock_for_taken_after_an_error_loses_a_wake_up() {
         failures: 1,
         ..SMALL
     };
-    breaks(Fault::TrustsLostAnswer, model, ASLEEP, "ClaimFails(0)");
+    breaks(Mutation::TrustsLostAnswer, model, ASLEEP, "ClaimFails(0)");
 }
 
 #[test]
 fn notifying_before_the_append_loses_a_wake_up() {
-    breaks(Fault::NotifiesBeforeAppend, SMALL, ASLEEP, "Deliver(0)");
+    breaks(Mutation::NotifiesBeforeAppend, SMALL, ASLEEP, "Deliver(0)");
 }
 
 #[test]
 fn looking_without_sharing_the_lock_loses_a_wake_up() {
-    breaks(Fault::OnlyPeeksAtLock, SMALL, ASLEEP, "Look(0)");
+    breaks(Mutation::OnlyPeeksAtLock, SMALL, ASLEEP, "Look(0)");
 }
 
 #[test]
@@ -179,7 +187,7 @@ fn remembering_a_look_across_a_rollback_to_a_savepoint_loses_a_wake_up() {
         ..SMALL
     };
     breaks(
-        Fault::RemembersAcrossRollback,
+        Mutation::RemembersAcrossRollback,
         model,
         ASLEEP,
         "RollBackTo(0)",
@@ -188,13 +196,13 @@ fn remembering_a_look_across_a_rollback_to_a_savepoint_loses_a_wake_up() {
 
 #[test]
 fn a_database_that_unlocks_before_rows_are_visible_loses_a_wake_up() {
-    breaks(Fault::UnlocksBeforeVisible, SMALL, ASLEEP, "Settle(0)");
+    breaks(Mutation::UnlocksBeforeVisible, SMALL, ASLEEP, "Settle(0)");
 }
 
 #[test]
 fn two_leaders_overwrite_a_newer_value_with_a_stale_one() {
     breaks(
-        Fault::LeadsWithoutLock,
+        Mutation::LeadsWithoutLock,
         Model {
             daemons: 2,
             ..SMALL
@@ -207,7 +215,7 @@ fn two_leaders_overwrite_a_newer_value_with_a_stale_one() {
 #[test]
 fn acknowledging_before_the_write_loses_a_change_in_a_crash() {
     breaks(
-        Fault::AcknowledgesBeforeWrite,
+        Mutation::AcknowledgesBeforeWrite,
         Model {
             crashes: 1,
             ..SMALL
@@ -219,13 +227,13 @@ fn acknowledging_before_the_write_loses_a_change_in_a_crash() {
 
 #[test]
 fn reading_the_agents_before_the_outbox_loses_a_change() {
-    breaks(Fault::ReadsAgentsFirst, SMALL, LOST, "ReadAgents(0)");
+    breaks(Mutation::ReadsAgentsFirst, SMALL, LOST, "ReadAgents(0)");
 }
 
 #[test]
 fn a_lost_notification_is_a_trap_without_the_slow_sweep() {
     breaks(
-        Fault::NeverSweeps,
+        Mutation::NeverSweeps,
         Model { losses: 1, ..SMALL },
         TRAPPED,
         "Lose(0)",
@@ -246,7 +254,7 @@ fn a_second_append_that_does_not_notify_loses_a_wake_up() {
         ..SMALL
     };
     breaks(
-        Fault::SecondAppendIsSilent,
+        Mutation::SecondAppendIsSilent,
         model,
         ASLEEP,
         "FinishSingle(0)",
@@ -263,19 +271,19 @@ fn a_rename_that_names_one_of_its_places_loses_a_wake_up() {
         writers: [rename, Script::NONE, Script::NONE],
         ..SMALL
     };
-    breaks(Fault::RenameNamesPlace, model, ASLEEP, "FinishSingle(0)");
+    breaks(Mutation::RenameNamesPlace, model, ASLEEP, "FinishSingle(0)");
 }
 
 #[test]
 fn an_inbox_in_which_one_place_hides_another_loses_a_wake_up() {
-    breaks(Fault::SwallowsOthers, SMALL, ASLEEP, "FinishSingle(0)");
+    breaks(Mutation::SwallowsOthers, SMALL, ASLEEP, "FinishSingle(0)");
 }
 
 #[test]
-fn going_the_short_way_without_knowing_all_loses_a_wake_up() {
+fn taking_the_fast_path_without_a_scan_loses_a_wake_up() {
     let writers = [Script::save(0), Script::save(1), Script::NONE];
     breaks(
-        Fault::TakesFastPathUnscanned,
+        Mutation::TakesFastPathUnscanned,
         Model {
             writers,
             edits: 1,
@@ -287,10 +295,10 @@ fn going_the_short_way_without_knowing_all_loses_a_wake_up() {
 }
 
 #[test]
-fn knowing_all_in_spite_of_rows_that_are_busy_loses_a_wake_up() {
+fn taking_the_outbox_for_scanned_in_spite_of_locked_rows_loses_a_wake_up() {
     let writers = [Script::save(0), Script::save(1), Script::NONE];
     breaks(
-        Fault::KnowsAllDespiteBusy,
+        Mutation::ScannedDespiteLocked,
         Model {
             writers,
             edits: 1,
@@ -302,10 +310,10 @@ fn knowing_all_in_spite_of_rows_that_are_busy_loses_a_wake_up() {
 }
 
 #[test]
-fn knowing_all_in_spite_of_a_retry_loses_a_wake_up() {
+fn taking_the_outbox_for_scanned_in_spite_of_a_retry_loses_a_wake_up() {
     let writers = [Script::save(0), Script::save(1), Script::NONE];
     breaks(
-        Fault::KnowsAllDespiteRetry,
+        Mutation::ScannedDespiteRetry,
         Model {
             writers,
             failures: 1,
@@ -320,7 +328,7 @@ fn knowing_all_in_spite_of_a_retry_loses_a_wake_up() {
 fn sleeping_when_rows_were_put_into_the_outbox_to_be_tried_again_leaves_them_there() {
     let writers = [Script::save(0), Script::save(1), Script::NONE];
     breaks(
-        Fault::RestsAfterRetry,
+        Mutation::RestsAfterRetry,
         Model {
             writers,
             failures: 2,
@@ -333,9 +341,9 @@ fn sleeping_when_rows_were_put_into_the_outbox_to_be_tried_again_leaves_them_the
 }
 
 #[test]
-fn knowing_all_over_another_connection_loses_a_wake_up() {
+fn taking_the_outbox_for_scanned_over_another_connection_loses_a_wake_up() {
     breaks(
-        Fault::KnowsAllAfterReconnect,
+        Mutation::ScannedAfterReconnect,
         Model {
             crashes: 1,
             ..SMALL
@@ -348,7 +356,7 @@ fn knowing_all_over_another_connection_loses_a_wake_up() {
 #[test]
 fn releasing_the_lock_for_the_fast_path_loses_a_wake_up() {
     breaks(
-        Fault::ReleasesLockForFastPath,
+        Mutation::ReleasesLockForFastPath,
         SMALL,
         ASLEEP,
         "FinishSingle(0)",
@@ -358,7 +366,7 @@ fn releasing_the_lock_for_the_fast_path_loses_a_wake_up() {
 #[test]
 fn believing_that_nothing_is_to_do_where_no_row_is_loses_a_wake_up() {
     breaks(
-        Fault::TrustsPlace,
+        Mutation::TrustsPlace,
         Model {
             rewrites: 1,
             ..SMALL
@@ -371,7 +379,7 @@ fn believing_that_nothing_is_to_do_where_no_row_is_loses_a_wake_up() {
 #[test]
 fn believing_that_the_fast_path_is_written_loses_a_wake_up() {
     breaks(
-        Fault::TrustsWrite,
+        Mutation::TrustsWrite,
         Model { edits: 1, ..SMALL },
         ASLEEP,
         "FinishSingle(0)",
@@ -381,7 +389,7 @@ fn believing_that_the_fast_path_is_written_loses_a_wake_up() {
 #[test]
 fn writing_over_another_version_of_a_configuration_loses_an_edit() {
     breaks(
-        Fault::WritesAnyVersion,
+        Mutation::WritesAnyVersion,
         Model { edits: 1, ..SMALL },
         EDIT,
         "EndEdit",
@@ -391,7 +399,7 @@ fn writing_over_another_version_of_a_configuration_loses_an_edit() {
 #[test]
 fn taking_another_version_of_a_row_loses_a_change() {
     breaks(
-        Fault::TakesAnyVersion,
+        Mutation::TakesAnyVersion,
         Model {
             rewrites: 1,
             ..SMALL
@@ -408,13 +416,13 @@ fn taking_the_row_of_another_agent_loses_a_change() {
         rewrites: 1,
         ..SMALL
     };
-    breaks(Fault::TakesAnySlug, model, LOST, "FinishSingle(0)");
+    breaks(Mutation::TakesAnySlug, model, LOST, "FinishSingle(0)");
 }
 
 #[test]
 fn writing_at_a_place_where_the_configuration_of_another_agent_stands_mixes_them_up() {
     breaks(
-        Fault::WritesAnyPlace,
+        Mutation::WritesAnyPlace,
         Model { moves: 1, ..SMALL },
         MIXED,
         "Move",
