@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one module a subject.
 #![allow(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::print_stderr,

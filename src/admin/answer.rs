@@ -1,6 +1,7 @@
 //! From a request to its answer: the paths, the methods, and the headers that every answer has.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -8,6 +9,7 @@ use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
 use super::host::is_for_us;
+use super::limits::Limits;
 use super::{health, metrics, page, status};
 use crate::observe::Board;
 use crate::show::Clean;
@@ -27,6 +29,20 @@ const PATHS: &[(&str, &str)] = &[
 /// What a browser may do with an answer: show it, and nothing besides. The page brings a policy of
 /// its own.
 const POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+
+/// An answer up to this size, in bytes, does not count as unread. The connections are bounded, and
+/// so the probes always have room.
+const SMALL: usize = 64 * 1024;
+
+const TOO_MUCH_UNREAD: &[u8] =
+    b"clients have not read the answers of before; read them, or ask again later\n";
+
+/// What the answers are made from.
+#[derive(Debug, Default)]
+pub(super) struct Source {
+    pub(super) board: Arc<Board>,
+    pub(super) limits: Limits,
+}
 
 /// An answer before it has its headers.
 pub(super) struct Answer {
@@ -62,10 +78,10 @@ impl Answer {
 
 /// Answers a request that came in at this address, or at the Unix socket. Its body, if it has one,
 /// is not read.
-pub(super) fn answer<B>(
+pub(super) async fn answer<B>(
     request: &Request<B>,
     local: Option<SocketAddr>,
-    board: &Board,
+    source: &Source,
 ) -> Response<Full<Bytes>> {
     let host = request.headers().get(header::HOST);
     let answer = if !is_for_us(host, local) {
@@ -83,26 +99,28 @@ pub(super) fn answer<B>(
         route(
             request.uri().path(),
             request.uri().query().unwrap_or_default(),
-            board,
+            source,
         )
+        .await
     };
-    respond(answer)
+    respond(answer, &source.limits)
 }
 
-fn route(path: &str, query: &str, board: &Board) -> Answer {
+async fn route(path: &str, query: &str, source: &Source) -> Answer {
+    let Source { board, limits } = source;
     match path {
         "/" => page::page(),
         "/livez" => health::live(&board.snapshot()),
         "/readyz" => health::ready(&board.snapshot()),
-        "/metrics" => Answer::of(
-            metrics::CONTENT_TYPE,
-            &metrics::exposition(&board.snapshot()),
-        ),
+        "/metrics" => {
+            let made = async { metrics::exposition(&board.snapshot()) };
+            Answer::of(metrics::CONTENT_TYPE, &limits.in_turn(made).await)
+        }
         "/status" => match status::Wanted::parse(query) {
-            Ok(wanted) => Answer::of(
-                "application/json",
-                &status::status(&board.snapshot(), &wanted),
-            ),
+            Ok(wanted) => {
+                let made = async { status::status(&board.snapshot(), &wanted) };
+                Answer::of("application/json", &limits.in_turn(made).await)
+            }
             Err(mistake) => Answer::text(StatusCode::BAD_REQUEST, mistake + "\n"),
         },
         _ => {
@@ -118,14 +136,21 @@ fn route(path: &str, query: &str, board: &Board) -> Answer {
     }
 }
 
-fn respond(answer: Answer) -> Response<Full<Bytes>> {
+fn respond(answer: Answer, limits: &Limits) -> Response<Full<Bytes>> {
     let Answer {
-        status,
+        mut status,
         content_type,
         policy,
         body,
     } = answer;
-    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+    let body = match body.to_string() {
+        small if small.len() <= SMALL => Bytes::from(small),
+        large => limits.body(large).unwrap_or_else(|| {
+            status = StatusCode::SERVICE_UNAVAILABLE;
+            Bytes::from_static(TOO_MUCH_UNREAD)
+        }),
+    };
+    let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     let mut set = |name: HeaderName, value: &'static str| {
         response
@@ -157,11 +182,15 @@ mod tests {
             .uri(path)
             .body(())
             .unwrap_or_default();
-        answer(
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(answer(
             &request,
             Some(SocketAddr::from(([127, 0, 0, 1], 9878))),
-            &Board::default(),
-        )
+            &Source::default(),
+        ))
     }
 
     #[test]

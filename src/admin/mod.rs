@@ -8,7 +8,8 @@
 //!
 //! - `server` listens at the port and at the Unix socket, and bounds what a client can take;
 //!   `socket` makes the socket.
-//! - `answer` knows the paths, and what every answer says about itself; `host` whom it is for.
+//! - `answer` has the paths and the headers of every answer; `host` checks the header Host;
+//!   `limits` bounds answers that can be large.
 //! - `health`, `metrics` and `status` are the answers; `process` and `time` help them; `page` is
 //!   the page.
 //! - `ask` is the other side: one question to a running daemon, for `agent-sync probe`. At the port
@@ -22,6 +23,7 @@ mod answer;
 pub mod ask;
 mod health;
 mod host;
+mod limits;
 pub mod metrics;
 mod page;
 mod process;
@@ -36,6 +38,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::error;
 
+use self::answer::Source;
+use self::limits::Limits;
 use crate::observe::Board;
 use crate::settings;
 
@@ -56,10 +60,14 @@ impl Admin {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?;
+            let source = Arc::new(Source {
+                board,
+                limits: Limits::default(),
+            });
             runtime.block_on(async {
                 tokio::join!(
-                    server::serve(address, &board),
-                    server::serve_socket(path, &board)
+                    server::serve(address, &source),
+                    server::serve_socket(path, &source)
                 )
             });
             Ok::<_, std::io::Error>(())

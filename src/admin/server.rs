@@ -20,13 +20,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info, warn};
 
-use super::answer::answer;
+use super::answer::{Source, answer};
 use super::socket::Socket;
-use crate::observe::Board;
 
 /// How many connections there are at most.
 const CONNECTIONS: usize = 64;
@@ -50,7 +49,7 @@ const BIND_PAUSE: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves at a port until nobody can say any more at which.
-pub(super) async fn serve(listen: watch::Receiver<Option<SocketAddr>>, board: &Arc<Board>) {
+pub(super) async fn serve(listen: watch::Receiver<Option<SocketAddr>>, source: &Arc<Source>) {
     follow(listen, async |address| {
         let Some(address) = address else {
             return std::future::pending().await;
@@ -59,19 +58,19 @@ pub(super) async fn serve(listen: watch::Receiver<Option<SocketAddr>>, board: &A
         let local = listener.local_addr().unwrap_or(address);
         info!(address = %local, "serving /livez, /readyz, /metrics, /status and the status page \
             over HTTP");
-        attend(async || Ok(listener.accept().await?.0), Some(local), board).await;
+        attend(async || Ok(listener.accept().await?.0), Some(local), source).await;
     })
     .await;
 }
 
 /// The same at a Unix socket.
-pub(super) async fn serve_socket(socket: watch::Receiver<PathBuf>, board: &Arc<Board>) {
+pub(super) async fn serve_socket(socket: watch::Receiver<PathBuf>, source: &Arc<Source>) {
     follow(socket, async |path| {
         let Some(socket) = make(&path).await else {
             return std::future::pending().await;
         };
         info!(socket = %path.display(), "serving the same at the Unix socket");
-        attend(async || socket.accept().await, None, board).await;
+        attend(async || socket.accept().await, None, source).await;
     })
     .await;
 }
@@ -92,7 +91,7 @@ async fn follow<T: Clone>(mut places: watch::Receiver<T>, serve_at: impl AsyncFn
 async fn attend<S>(
     accept: impl AsyncFn() -> io::Result<S>,
     local: Option<SocketAddr>,
-    board: &Arc<Board>,
+    source: &Arc<Source>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -111,7 +110,7 @@ async fn attend<S>(
         {
             oldest.abort();
         }
-        open.push_back(connections.spawn(connection(stream, local, Arc::clone(board))));
+        open.push_back(connections.spawn(connection(stream, local, Arc::clone(source))));
     }
 }
 
@@ -161,12 +160,15 @@ async fn make(path: &Path) -> Option<Socket> {
     }
 }
 
-async fn connection<S>(stream: S, local: Option<SocketAddr>, board: Arc<Board>)
+async fn connection<S>(stream: S, local: Option<SocketAddr>, source: Arc<Source>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let service = service_fn(|request| {
-        std::future::ready(Ok::<_, Infallible>(answer(&request, local, &board)))
+    let source = source.as_ref();
+    let service = service_fn(|request| async move {
+        // A client that sends its requests without waiting gets one answer in its turn.
+        yield_now().await;
+        Ok::<_, Infallible>(answer(&request, local, source).await)
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -2,7 +2,8 @@
 //!
 //! The names of the fields are part of the interface: fields are added, and never renamed or given
 //! another meaning. Times are RFC 3339 in UTC; what is not known is null. Lists are bounded:
-//! `?problems=N` and `?changes=N` say how many of each a database may list.
+//! `?problems=N` and `?changes=N` say how many of each a database may list, and all databases
+//! together list at most 1,000 of each.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -43,7 +44,19 @@ impl Wanted {
         }
         Ok(wanted)
     }
+
+    /// The part of each of so many databases: all of them together list a bounded number.
+    fn of_each(&self, databases: usize) -> Self {
+        let part = (LISTED / databases.max(1)).max(1);
+        Self {
+            problems: self.problems.min(part),
+            changes: self.changes.min(part),
+        }
+    }
 }
+
+/// The number of problems, and of changes, that all databases list together.
+const LISTED: usize = 1000;
 
 #[derive(Serialize)]
 struct Status<'a> {
@@ -200,10 +213,11 @@ struct Change<'a> {
 
 /// The whole of it.
 pub(super) fn status(snapshot: &Snapshot, wanted: &Wanted) -> String {
+    let wanted = wanted.of_each(snapshot.databases.len());
     let databases: Vec<_> = snapshot
         .databases
         .iter()
-        .map(|(name, state)| database(name, state, snapshot, wanted))
+        .map(|(name, state)| database(name, state, snapshot, &wanted))
         .collect();
     let status = Status {
         version: env!("CARGO_PKG_VERSION"),

@@ -58,6 +58,12 @@ const DATA_ROW: u8 = b'D';
 /// The length of the head of a message: its tag and its length.
 const HEAD: usize = 5;
 
+/// The tags of `ErrorResponse` and `NoticeResponse`, whose text is never shown whole, and the most
+/// bytes of one: the driver copies every field.
+const ERROR: u8 = b'E';
+const NOTICE: u8 = b'N';
+const TEXT: u64 = 256 * 1024;
+
 /// The memory of the driver for a message besides its bytes, and for each column of a row: an answer
 /// of many empty messages, or of rows of nulls, takes far more memory than it has bytes.
 const MESSAGE: u64 = 128;
@@ -166,10 +172,10 @@ impl Reader {
         }
         // Of a message of authentication that is not kept whole, it would not be known what it asks
         // for.
-        let most = if self.withholds && tag == AUTHENTICATION {
-            KEPT as u64
-        } else {
-            self.most
+        let most = match tag {
+            AUTHENTICATION if self.withholds => KEPT as u64,
+            ERROR | NOTICE => TEXT.min(self.most),
+            _ => self.most,
         };
         if self.sum > self.most || self.rest > most {
             self.refused = Some(Refusal::TooMuch(TooMuch { most }));
@@ -403,7 +409,7 @@ pub(super) fn in_the_clear(config: &Config) -> Config {
 mod tests {
     use super::*;
 
-    const NOTICE: &[u8] = b"N\0\0\0\x0bSNOTICE";
+    const A_NOTICE: &[u8] = b"N\0\0\0\x0bSNOTICE";
     const SASL: &[u8] = b"R\0\0\0\x17\0\0\0\x0aSCRAM-SHA-256\0\0";
     const OK: &[u8] = b"R\0\0\0\x08\0\0\0\0";
     const CLEARTEXT: &[u8] = b"R\0\0\0\x08\0\0\0\x03";
@@ -440,9 +446,9 @@ mod tests {
             for (messages, expected) in [
                 (&[CLEARTEXT][..], Err(Cleartext)),
                 (&[MD5], Err(Md5)),
-                (&[NOTICE, NOTICE, MD5], Err(Md5)),
+                (&[A_NOTICE, A_NOTICE, MD5], Err(Md5)),
                 (&[SASL, CLEARTEXT], Err(Cleartext)),
-                (&[SASL, NOTICE], Ok(false)),
+                (&[SASL, A_NOTICE], Ok(false)),
                 (&[SASL, OK], Ok(true)),
                 (&[SASL, &scram("4096"), OK], Ok(true)),
                 (&[SASL, &scram("4095"), OK], Err(WeakScram(4095))),
@@ -466,11 +472,11 @@ mod tests {
         const READY_FOR_QUERY: &[u8] = b"Z\0\0\0\x05I";
         let row = [b"D\0\x01\0\x04".to_vec(), vec![0; 65_536]].concat();
         let note = [b"A\0\x01\0\x04".to_vec(), vec![0; 65_536]].concat();
-        let small = |number: usize| NOTICE.repeat(number);
+        let small = |number: usize| A_NOTICE.repeat(number);
         let empty = |number: usize| b"I\0\0\0\x04".repeat(number);
         // 65,535 nulls: 256 KiB on the wire, 1.8 MB in the driver.
         let nulls = [b"D\0\x04\0\x02\xff\xff".to_vec(), vec![0xff; 262_140]].concat();
-        let taken = NOTICE.len() + 128;
+        let taken = A_NOTICE.len() + 128;
         for size in [1, 7, 4096, 1 << 24] {
             for (messages, fits) in [
                 // A length of two gigabytes is refused with the head of the message.
@@ -479,6 +485,10 @@ mod tests {
                 // Before the session is ready, a megabyte in all.
                 (small(1024 * 1024 / taken), true),
                 (small(1024 * 1024 / taken + 1), false),
+                // The text of an error or a notice has a limit of its own.
+                ([READY_FOR_QUERY, b"E\0\x04\0\x04"].concat(), true),
+                ([READY_FOR_QUERY, b"E\0\x04\0\x05"].concat(), false),
+                ([READY_FOR_QUERY, b"N\0\x04\0\x05"].concat(), false),
                 // Each message takes memory besides its bytes, and so does each column of a row.
                 ([READY_FOR_QUERY, &empty(15_000)].concat(), true),
                 ([READY_FOR_QUERY, &empty(16_000)].concat(), false),

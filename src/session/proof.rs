@@ -191,7 +191,7 @@ async fn ask_within(
         _ => None,
     });
     let text = |index| {
-        row.and_then(|row| row.get(index))
+        row.and_then(|row| row.try_get(index).ok().flatten())
             .unwrap_or_default()
             .to_owned()
     };
