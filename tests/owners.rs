@@ -233,7 +233,7 @@ async fn s4_a_former_owner_keeps_no_way_to_the_rights_of_the_new_one() {
     let said = platform.says(&["install"]).await;
     assert_eq!(said.code, 1, "{said:?}");
     assert!(
-        said.err.contains("trap on public.trap") && said.err.contains("Drop these triggers"),
+        said.err.contains("trap on public.trap") && said.err.contains("Drop them, and"),
         "{said:?}"
     );
     platform.run("DROP TABLE public.trap").await;

@@ -538,7 +538,7 @@ mod tests {
         let binding = |_: &tokio::io::DuplexStream| ChannelBinding::none();
         let mut stream = Guarded {
             inner: client,
-            reader: Reader::new(true, 99),
+            reader: Reader::new(true, 999),
             binding,
         };
         server.write_all(CLEARTEXT).await.ok();
