@@ -254,8 +254,18 @@ async fn s20_neither_side_of_the_socket_trusts_another_user() {
     // A daemon of another user, in a folder of root that everybody can write to.
     let folder = tempfile::tempdir().unwrap();
     let socket = open(&folder, 0o1777);
-    let mut command = platform.command(&["run"]);
-    std::os::unix::process::CommandExt::uid(&mut command, NOBODY).env(SOCKET, &socket);
+    let of_root = platform.command(&["run"]);
+    let mut command = std::process::Command::new("setpriv");
+    command
+        .args([&format!("--reuid={NOBODY}"), "--clear-groups"])
+        .arg(of_root.get_program())
+        .args(of_root.get_args())
+        .envs(
+            of_root
+                .get_envs()
+                .filter_map(|(name, value)| Some((name, value?))),
+        )
+        .env(SOCKET, &socket);
     let daemon = Daemon::start(command);
     daemon.logged("serving the same at the Unix socket").await;
     let (code, _, error) = probe("live", &[], &[(SOCKET, &socket)]).await;
