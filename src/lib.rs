@@ -9,6 +9,7 @@ pub const VERSION: &str = env!("AGENT_SYNC_VERSION");
 
 pub mod admin;
 pub mod cli;
+pub mod columns;
 pub mod exit;
 pub mod install;
 pub mod mapping;

@@ -8,7 +8,8 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use agent_sync::mapping::{self, Agent, Configuration, Rules, Targets};
+use agent_sync::columns::{AgentColumn, Column, MappedColumn as _, PerAgentColumn, PerColumn};
+use agent_sync::mapping::{self, Rules, Targets};
 use anyhow::Context as _;
 
 use crate::support::database::Flavour;
@@ -18,24 +19,16 @@ use crate::support::stats::Pair;
 
 /// The texts of an agent and of its configuration.
 struct Texts {
-    agent: [Option<String>; 4],
-    configuration: [Option<String>; 7],
+    agent: PerAgentColumn<Option<String>>,
+    configuration: PerColumn<Option<String>>,
 }
 
 impl Texts {
-    fn agent(&self) -> Agent<'_> {
-        self.agent.each_ref().map(Option::as_deref).into()
-    }
-
-    fn configuration(&self) -> Configuration<'_> {
-        self.configuration.each_ref().map(Option::as_deref).into()
-    }
-
     fn json(&self) -> impl Iterator<Item = &str> {
         [
-            &self.agent[3],
-            &self.configuration[5],
-            &self.configuration[6],
+            &self.agent[AgentColumn::VoiceSettings],
+            &self.configuration[Column::ProviderConfig],
+            &self.configuration[Column::VoiceSettings],
         ]
         .into_iter()
         .filter_map(Option::as_deref)
@@ -101,8 +94,8 @@ fn plan(texts: &Texts) -> Result<mapping::Plan<'_>, mapping::Rejection> {
     mapping::plan(
         Rules::embedded(),
         &Targets::all(),
-        &texts.agent(),
-        &texts.configuration(),
+        &texts.agent.as_deref(),
+        &texts.configuration.as_deref(),
     )
 }
 
@@ -126,27 +119,29 @@ fn per_agent(texts: &[Texts], span: Duration, work: impl Fn(&Texts)) -> f64 {
 
 /// A hundred agents with their configurations, in the text that the daemon reads.
 async fn texts(client: &tokio_postgres::Client) -> anyhow::Result<Vec<Texts>> {
-    let query = "SELECT a.name, a.system_prompt, a.agent_image, a.voice_settings::text,
-          c.agent_name, c.system_prompt,
-            c.agent_image, c.voice_id, c.temperature::text, c.provider_config::text,
-              c.voice_settings::text
-        FROM agents a JOIN agent_configurations c ON c.agent_slug = a.slug
-          ORDER BY length(a.slug), a.slug LIMIT 100";
+    let columns: Vec<String> = AgentColumn::ALL
+        .map(|column| format!("a.{}::text", column.name()))
+        .into_iter()
+        .chain(Column::ALL.map(|column| format!("c.{}::text", column.name())))
+        .collect();
+    let query = format!(
+        "SELECT {} FROM agents a JOIN agent_configurations c ON c.agent_slug = a.slug
+         ORDER BY length(a.slug), a.slug LIMIT 100",
+        columns.join(", ")
+    );
     let mut texts = Vec::new();
-    for row in client.query(query, &[]).await? {
-        let get = |index| row.try_get::<_, Option<String>>(index);
-        texts.push(Texts {
-            agent: [get(0)?, get(1)?, get(2)?, get(3)?],
-            configuration: [
-                get(4)?,
-                get(5)?,
-                get(6)?,
-                get(7)?,
-                get(8)?,
-                get(9)?,
-                get(10)?,
-            ],
-        });
+    for row in client.query(&query, &[]).await? {
+        let mut of = Texts {
+            agent: PerAgentColumn::default(),
+            configuration: PerColumn::default(),
+        };
+        for column in AgentColumn::ALL {
+            of.agent[column] = row.try_get(column.index())?;
+        }
+        for column in Column::ALL {
+            of.configuration[column] = row.try_get(AgentColumn::ALL.len() + column.index())?;
+        }
+        texts.push(of);
     }
     anyhow::ensure!(!texts.is_empty(), "the platform has no agents");
     Ok(texts)

@@ -5,7 +5,8 @@
 //! have the size that they have in production. For tables of a million agents there are short
 //! prompts, of some 300 bytes, to keep the time bearable.
 
-use agent_sync::mapping::{self, Changes, Configuration, Rules, Targets};
+use agent_sync::columns::{AgentColumn, Column};
+use agent_sync::mapping::{self, Configuration, Rules, Targets};
 use anyhow::Context as _;
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -71,21 +72,17 @@ pub fn agent(number: u32, prompt: Prompt) -> anyhow::Result<Agent> {
 
 /// The `provider_config` that the mapping makes of a configuration's own one.
 fn in_sync(made: &Agent, config: &str) -> anyhow::Result<String> {
-    let agent = mapping::Agent {
-        voice_settings: Some(&made.voice_settings),
-        ..mapping::Agent::default()
-    };
-    let configuration = Configuration {
-        provider_config: Some(config),
-        ..Configuration::default()
-    };
+    let agent =
+        mapping::Agent::default().with(AgentColumn::VoiceSettings, Some(&made.voice_settings));
+    let configuration = Configuration::default().with(Column::ProviderConfig, Some(config));
     let plan = mapping::plan(Rules::embedded(), &Targets::all(), &agent, &configuration);
-    let Changes {
-        provider_config, ..
-    } = plan
+    let changes = plan
         .context("the generated agent cannot be mapped")?
         .changes;
-    provider_config.context("the generated agent has nothing to map")
+    let written = changes[Column::ProviderConfig].as_deref();
+    Ok(written
+        .context("the generated agent has nothing to map")?
+        .to_owned())
 }
 
 /// One of six providers in turn; the second and third of them call the voice `voice_id`, which the

@@ -5,8 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use agent_sync::mapping::{Configuration, Rules};
-use agent_sync::show::{self, Diff};
+use agent_sync::columns::{Column, MappedColumn as _, PerColumn};
+use agent_sync::mapping::{self, Diff, Rules};
 use agent_sync_testbed::{Cluster, TABLES};
 use anyhow::Context as _;
 use tokio_postgres::{Client, NoTls, Statement};
@@ -139,14 +139,15 @@ impl Platform {
 
     /// The configuration of an agent; none of its columns is set if there is none.
     pub(crate) async fn configuration(&self, slug: &str) -> anyhow::Result<Columns> {
-        let query = "SELECT agent_name, system_prompt, agent_image, voice_id, temperature::text,
-              provider_config::text,
-                voice_settings::text
-            FROM agent_configurations c WHERE c.agent_slug = $1";
+        let columns = Column::ALL.map(|column| format!("{}::text", column.name()));
+        let query = format!(
+            "SELECT {} FROM agent_configurations c WHERE c.agent_slug = $1",
+            columns.join(", ")
+        );
         let mut columns = Columns::default();
-        if let Some(row) = self.observer.query_opt(query, &[&slug]).await? {
-            for (index, column) in columns.iter_mut().enumerate() {
-                *column = row.try_get(index)?;
+        if let Some(row) = self.observer.query_opt(&query, &[&slug]).await? {
+            for column in Column::ALL {
+                columns[column] = row.try_get(column.name())?;
             }
         }
         Ok(columns)
@@ -154,19 +155,11 @@ impl Platform {
 }
 
 /// The columns of a configuration that agent-sync writes, as text.
-pub(crate) type Columns = [Option<String>; 7];
+pub(crate) type Columns = PerColumn<Option<String>>;
 
-/// What is different between two states of a configuration.
+/// The difference between two states of a configuration.
 pub(crate) fn diff(before: &Columns, after: &Columns) -> Diff {
-    show::diff(
-        Rules::embedded(),
-        &configuration(before),
-        &configuration(after),
-    )
-}
-
-fn configuration(columns: &Columns) -> Configuration<'_> {
-    columns.each_ref().map(Option::as_deref).into()
+    mapping::diff(Rules::embedded(), &before.as_deref(), &after.as_deref())
 }
 
 async fn connect(url: &str) -> anyhow::Result<Client> {

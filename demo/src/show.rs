@@ -7,9 +7,9 @@ use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _, stdout};
 use std::time::Duration;
 
-use agent_sync::show::{
-    BOLD, CYAN, DIM, Diff, Difference, GREEN, RED, WIDTH, YELLOW, diff_lines, shorten, wrap,
-};
+use agent_sync::columns::Column;
+use agent_sync::mapping::{Diff, Difference};
+use agent_sync::show::{BOLD, CYAN, DIM, GREEN, RED, WIDTH, YELLOW, diff_lines, shorten, wrap};
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
 
@@ -109,7 +109,7 @@ impl Screen {
         // do.
         let (settings, others): (Vec<_>, Vec<_>) =
             diff.differences.iter().partition(|difference| {
-                difference.column == "voice_settings" && difference.inside.is_some()
+                difference.column == Column::VoiceSettings && difference.inside.is_some()
             });
         let others: Vec<_> = others
             .into_iter()
@@ -208,7 +208,7 @@ impl Screen {
 /// The place in `provider_config` where it says enough, else the column and the place in it.
 fn path(difference: &Difference) -> String {
     match &difference.inside {
-        Some(inside) if difference.column == "provider_config" => inside.clone(),
+        Some(inside) if difference.column == Column::ProviderConfig => inside.clone(),
         _ => difference.path(),
     }
 }

@@ -14,9 +14,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agent_sync::mapping::{
-    Agent, Changes, Configuration, NumberColumn, Rules, Targets, check, plan,
-};
+use agent_sync::columns::{AgentColumn, Column, MappedColumn as _, PerColumn};
+use agent_sync::mapping::{Agent, Changes, NumberColumn, Rules, Targets, check, plan};
 use toml::de::{DeTable, DeValue};
 
 use super::document;
@@ -37,16 +36,7 @@ pub struct Input {
 }
 
 /// The columns of a configuration.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Row {
-    pub agent_name: Option<String>,
-    pub system_prompt: Option<String>,
-    pub agent_image: Option<String>,
-    pub voice_id: Option<String>,
-    pub temperature: Option<String>,
-    pub provider_config: Option<String>,
-    pub voice_settings: Option<String>,
-}
+pub type Row = PerColumn<Option<String>>;
 
 /// The target.
 pub fn mapping(data: &[u8]) {
@@ -70,14 +60,12 @@ impl Input {
             agent_name,
             rules,
         ] = std::array::from_fn(|_| parts.next());
-        let row = Row {
-            agent_name,
-            voice_id,
-            temperature,
-            provider_config,
-            voice_settings,
-            ..Row::default()
-        };
+        let row = Row::default()
+            .with(Column::AgentName, agent_name)
+            .with(Column::VoiceId, voice_id)
+            .with(Column::Temperature, temperature)
+            .with(Column::ProviderConfig, provider_config)
+            .with(Column::VoiceSettings, voice_settings);
         Self {
             settings,
             name,
@@ -89,12 +77,11 @@ impl Input {
     }
 
     fn agent(&self) -> Agent<'_> {
-        Agent {
-            name: self.name.as_deref(),
-            system_prompt: self.prompt.as_deref(),
-            agent_image: self.prompt.as_deref(),
-            voice_settings: self.settings.as_deref(),
-        }
+        Agent::default()
+            .with(AgentColumn::Name, self.name.as_deref())
+            .with(AgentColumn::SystemPrompt, self.prompt.as_deref())
+            .with(AgentColumn::AgentImage, self.prompt.as_deref())
+            .with(AgentColumn::VoiceSettings, self.settings.as_deref())
     }
 }
 
@@ -104,17 +91,21 @@ impl Input {
 fn targets(letters: &str) -> Targets {
     let has = |letter: char| letters.contains(letter);
     Targets {
-        agent_name: !has('n'),
-        system_prompt: !has('p'),
-        agent_image: !has('i'),
-        voice_settings: !has('v'),
-        voice_id: !has('d'),
-        temperature: (!has('t')).then(|| match () {
+        exist: PerColumn::from_fn(|column| !match column {
+            Column::AgentName => has('n'),
+            Column::SystemPrompt => has('p'),
+            Column::AgentImage => has('i'),
+            Column::VoiceSettings => has('v'),
+            Column::VoiceId => has('d'),
+            Column::Temperature => has('t'),
+            Column::ProviderConfig => false,
+        }),
+        temperature: match () {
             () if has('4') => NumberColumn::Float4,
             () if has('N') => NumberColumn::Numeric { scale: None },
             () if has('1') => NumberColumn::Numeric { scale: Some(1) },
             () => NumberColumn::Float8,
-        }),
+        },
     }
 }
 
@@ -128,7 +119,7 @@ pub fn holds(input: &Input) {
     let rules = own.as_ref().unwrap_or_else(|| Rules::embedded());
     let (targets, agent) = (targets(&input.columns), input.agent());
     let checked = check(rules, &targets, &agent);
-    let first = match plan(rules, &targets, &agent, &input.row.borrowed()) {
+    let first = match plan(rules, &targets, &agent, &input.row.as_deref()) {
         Ok(first) => first,
         Err(rejection) => {
             assert!(!rejection.mistakes.is_empty(), "rejected for no reason");
@@ -144,10 +135,10 @@ pub fn holds(input: &Input) {
     );
     for jsonb in [false, true] {
         let mut after = input.row.clone();
-        if !after.apply(&first.changes, &targets, jsonb) {
+        if !apply(&mut after, &first.changes, &targets, jsonb) {
             continue;
         }
-        match plan(rules, &targets, &agent, &after.borrowed()) {
+        match plan(rules, &targets, &agent, &after.as_deref()) {
             Ok(second) => {
                 assert!(
                     second.changes.is_empty(),
@@ -160,7 +151,7 @@ pub fn holds(input: &Input) {
             Err(rejection) => panic!("M8: {after:?} was written, and is refused: {rejection}"),
         }
     }
-    if let Some(written) = &first.changes.provider_config {
+    if let Some(written) = &first.changes[Column::ProviderConfig] {
         keeps_what_is_foreign(&Owned::of(input.rules.as_deref()), input, written);
     }
 }
@@ -170,8 +161,8 @@ pub fn holds(input: &Input) {
 fn tells_no_text(input: &Input, reasons: &str) {
     let columns = [
         &input.settings,
-        &input.row.provider_config,
-        &input.row.voice_settings,
+        &input.row[Column::ProviderConfig],
+        &input.row[Column::VoiceSettings],
     ];
     let mut texts = Vec::new();
     for column in columns.into_iter().flatten() {
@@ -266,7 +257,7 @@ fn keeps_what_is_foreign(owned: &Owned, input: &Input, written: &str) {
         written.starts_with('{'),
         "what is written is no object: {written}"
     );
-    let Some(before) = document::object(input.row.provider_config.as_deref()) else {
+    let Some(before) = document::object(input.row[Column::ProviderConfig].as_deref()) else {
         return;
     };
     if !document::is_text(written) {
@@ -320,66 +311,30 @@ fn keeps_what_is_foreign(owned: &Owned, input: &Input, written: &str) {
     }
 }
 
-impl Row {
-    fn borrowed(&self) -> Configuration<'_> {
-        Configuration {
-            agent_name: self.agent_name.as_deref(),
-            system_prompt: self.system_prompt.as_deref(),
-            agent_image: self.agent_image.as_deref(),
-            voice_id: self.voice_id.as_deref(),
-            temperature: self.temperature.as_deref(),
-            provider_config: self.provider_config.as_deref(),
-            voice_settings: self.voice_settings.as_deref(),
-        }
-    }
-
-    /// What an UPDATE does. Says whether it can be foretold: a number that the column refuses
-    /// cannot, nor can a `jsonb` that was given strings that are no text.
-    fn apply(&mut self, changes: &Changes<'_>, targets: &Targets, jsonb: bool) -> bool {
-        let set = |column: &mut Option<String>, change: Option<&str>| {
-            if let Some(change) = change {
-                *column = Some(change.to_owned());
+/// What an UPDATE does. Says whether it can be foretold: a number that the column refuses cannot,
+/// nor can a `jsonb` that was given strings that are no text.
+fn apply(row: &mut Row, changes: &Changes<'_>, targets: &Targets, jsonb: bool) -> bool {
+    for (column, text) in changes.present() {
+        let mut stored = Some(text.to_string());
+        if jsonb && column.is_json() {
+            if !document::is_text(text) {
+                return false;
             }
-        };
-        set(&mut self.agent_name, changes.agent_name);
-        set(&mut self.system_prompt, changes.system_prompt);
-        set(&mut self.agent_image, changes.agent_image);
-        set(&mut self.voice_id, changes.voice_id.as_deref());
-        set(&mut self.voice_settings, changes.voice_settings.as_deref());
-        set(
-            &mut self.provider_config,
-            changes.provider_config.as_deref(),
-        );
-        if jsonb {
-            let written = [
-                (&mut self.voice_settings, changes.voice_settings.is_some()),
-                (&mut self.provider_config, changes.provider_config.is_some()),
-            ];
-            for (column, written) in written {
-                if let Some(text) = column.as_mut().filter(|_| written) {
-                    if !document::is_text(text) {
-                        return false;
-                    }
-                    *text = document::jsonb(text);
-                }
+            stored = Some(document::jsonb(text));
+        }
+        if column == Column::Temperature {
+            stored = number(targets.temperature, text);
+            if stored.is_none() {
+                return false;
             }
         }
-        let Some(wanted) = changes.temperature.as_deref() else {
-            return true;
-        };
-        let Some(stored) = targets
-            .temperature
-            .and_then(|column| stored(column, wanted))
-        else {
-            return false;
-        };
-        self.temperature = Some(stored);
-        true
+        row[column] = stored;
     }
+    true
 }
 
 /// What a column prints of a number that was written to it, where that is certain.
-fn stored(column: NumberColumn, number: &str) -> Option<String> {
+fn number(column: NumberColumn, number: &str) -> Option<String> {
     // A number that is no zero and becomes one, or has no end, is refused by PostgreSQL.
     let kept = |is_zero: bool, is_finite: bool| {
         let digits = number.split(['e', 'E']).next().unwrap_or_default();

@@ -3,6 +3,7 @@
 //! What must hold: it is read or refused, and refused with every mistake at a place that exists.
 //! Rules that are read map a few agents as any rules do (see `mapping`).
 
+use agent_sync::columns::Column;
 use agent_sync::mapping::Rules;
 
 use super::mapping::{Input, Row, holds};
@@ -41,10 +42,7 @@ pub fn rules(data: &[u8]) {
         return;
     }
     for agent in AGENTS {
-        let row = Row {
-            provider_config: Some(CONFIG.to_owned()),
-            ..Row::default()
-        };
+        let row = Row::default().with(Column::ProviderConfig, Some(CONFIG.to_owned()));
         let (settings, rules) = (Some((*agent).to_owned()), Some(text.to_owned()));
         holds(&Input {
             settings,

@@ -4,19 +4,19 @@
 //!
 //! The only input that people cannot read; it is printed when it fails.
 
+use agent_sync::columns::Column;
+
 use super::mapping::{Input, Row, holds};
 
 /// The target.
 pub fn shaped(data: &[u8]) {
     let mut choices = Choices(data);
-    let row = Row {
-        agent_name: choices.maybe(text),
-        voice_id: choices.maybe(text),
-        temperature: choices.maybe(number),
-        provider_config: choices.maybe(config),
-        voice_settings: choices.maybe(settings),
-        ..Row::default()
-    };
+    let row = Row::default()
+        .with(Column::AgentName, choices.maybe(text))
+        .with(Column::VoiceId, choices.maybe(text))
+        .with(Column::Temperature, choices.maybe(number))
+        .with(Column::ProviderConfig, choices.maybe(config))
+        .with(Column::VoiceSettings, choices.maybe(settings));
     let input = Input {
         columns: choices
             .pick(&["", "4", "N", "1", "t", "v", "d", "nv"])

@@ -4,6 +4,7 @@
 //! transaction and told the names of the tables. Invariant: what has to change is decided in SQL,
 //! so every way to install comes to the same.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -91,34 +92,18 @@ impl<'a> Plan<'a> {
     /// The names of tables and columns, as `sql/names.sql` reads them.
     fn tables(&self) -> String {
         let (agents, configurations) = (self.agents, self.configurations);
-        let (read, written) = (&agents.columns, &configurations.columns);
+        let read: BTreeMap<_, _> = agents.columns.named().collect();
+        let written: BTreeMap<_, _> = configurations.columns.named().collect();
         json!({
             "agents": {
                 "schema": agents.schema,
                 "table": agents.table,
-                "columns": {
-                    "slug": read.slug,
-                    "name": read.name,
-                    "system_prompt": read.system_prompt,
-                    "agent_image": read.agent_image,
-                    "voice_settings": read.voice_settings,
-                },
+                "columns": read,
             },
             "configurations": {
                 "schema": configurations.schema,
                 "table": configurations.table,
-                "columns": {
-                    "agent_slug": written.agent_slug,
-                    "agent_name": written.agent_name,
-                    "system_prompt": written.system_prompt,
-                    "agent_image": written.agent_image,
-                    "voice_id": written.voice_id,
-                    "temperature": written.temperature,
-                    "provider_config": written.provider_config,
-                    "voice_settings": written.voice_settings,
-                    "updated_at": written.updated_at,
-                    "last_updated": written.last_updated,
-                },
+                "columns": written,
             },
             "capture_configurations": self.capture_configurations,
             "notify": self.notify,

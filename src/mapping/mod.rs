@@ -22,6 +22,7 @@
 
 mod decimal;
 mod decode;
+mod diff;
 pub(crate) mod json;
 mod kind;
 mod plan;
@@ -34,10 +35,9 @@ mod show;
 mod tokens;
 mod voice_settings;
 
-pub(crate) use decode::object;
+pub use diff::{Diff, Difference, Fields, Value, diff, fields_of, fields_of_agent};
 pub use plan::{Agent, Changes, Configuration, NumberColumn, Plan, Targets, check, plan};
 pub use reasons::{Mistake, Rejection, Warning};
 pub use rules::Rules;
 pub use rules_file::{RulesError, RulesMistake};
-pub(crate) use same::same;
 pub(crate) use show::{describe, disturbs, escape, quoted};

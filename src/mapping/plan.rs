@@ -11,108 +11,35 @@ use super::rules::Rules;
 use super::same::same;
 use super::section;
 use super::voice_settings::VoiceSettings;
+use crate::columns::{AgentColumn, Column, Content, MappedColumn as _, PerAgentColumn, PerColumn};
 
-/// What M1 reads of a row of `agents`. A null column and a column that does not exist (T3) are
-/// `None` alike.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Agent<'a> {
-    /// `name`
-    pub name: Option<&'a str>,
-    /// `system_prompt`
-    pub system_prompt: Option<&'a str>,
-    /// `agent_image`
-    pub agent_image: Option<&'a str>,
-    /// The JSON text of `voice_settings`.
-    pub voice_settings: Option<&'a str>,
-}
+/// The mapped columns of a row of `agents`, as text. A null column and a column that does not exist
+/// (T3) are both `None`.
+pub type Agent<'a> = PerAgentColumn<Option<&'a str>>;
 
-/// What M1 writes of a row of `agent_configurations`, as it is now: the text of each column, `None`
-/// for null.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Configuration<'a> {
-    /// `agent_name`
-    pub agent_name: Option<&'a str>,
-    /// `system_prompt`
-    pub system_prompt: Option<&'a str>,
-    /// `agent_image`
-    pub agent_image: Option<&'a str>,
-    /// `voice_id`
-    pub voice_id: Option<&'a str>,
-    /// The text of the number in `temperature`, as `PostgreSQL` prints it.
-    pub temperature: Option<&'a str>,
-    /// The JSON text of `provider_config`.
-    pub provider_config: Option<&'a str>,
-    /// The JSON text of `voice_settings`.
-    pub voice_settings: Option<&'a str>,
-}
+/// The mapped columns of a row of `agent_configurations` before the write, as text, `None` for
+/// null. A number is the text that `PostgreSQL` prints.
+pub type Configuration<'a> = PerColumn<Option<&'a str>>;
 
-impl<'a> From<[Option<&'a str>; 4]> for Agent<'a> {
-    /// The columns in the order of the fields.
-    fn from(columns: [Option<&'a str>; 4]) -> Self {
-        let [name, system_prompt, agent_image, voice_settings] = columns;
-        Self {
-            name,
-            system_prompt,
-            agent_image,
-            voice_settings,
-        }
-    }
-}
+/// The columns to write, as text. A column that is `None` keeps its value. The text of a JSON
+/// column is an object, and that of a number is a JSON number.
+pub type Changes<'a> = PerColumn<Option<Cow<'a, str>>>;
 
-impl<'a> From<[Option<&'a str>; 7]> for Configuration<'a> {
-    /// The columns in the order of the fields.
-    fn from(columns: [Option<&'a str>; 7]) -> Self {
-        let [
-            agent_name,
-            system_prompt,
-            agent_image,
-            voice_id,
-            temperature,
-            provider_config,
-            voice_settings,
-        ] = columns;
-        Self {
-            agent_name,
-            system_prompt,
-            agent_image,
-            voice_id,
-            temperature,
-            provider_config,
-            voice_settings,
-        }
-    }
-}
-
-/// Which target columns exist (T3); a column that does not is never changed. `provider_config`
-/// always exists.
+/// The target columns of a database (T3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-// Each is a fact of the catalog, and they do not exclude each other.
-#[allow(clippy::struct_excessive_bools)]
 pub struct Targets {
-    /// `agent_name`
-    pub agent_name: bool,
-    /// `system_prompt`
-    pub system_prompt: bool,
-    /// `agent_image`
-    pub agent_image: bool,
-    /// `voice_settings`
-    pub voice_settings: bool,
-    /// `voice_id`
-    pub voice_id: bool,
-    /// `temperature`, and how it compares numbers.
-    pub temperature: Option<NumberColumn>,
+    /// Whether each column exists. A column that does not exist is never changed.
+    pub exist: PerColumn<bool>,
+    /// The type of `temperature`, where the column exists.
+    pub temperature: NumberColumn,
 }
 
 impl Targets {
     /// Every column of M1, with `temperature` in double precision.
     pub fn all() -> Self {
         Self {
-            agent_name: true,
-            system_prompt: true,
-            agent_image: true,
-            voice_settings: true,
-            voice_id: true,
-            temperature: Some(NumberColumn::Float8),
+            exist: PerColumn::from_fn(|_| true),
+            temperature: NumberColumn::Float8,
         }
     }
 }
@@ -154,32 +81,6 @@ fn equal<T: FromStr + PartialEq>(current: &str, wanted: &str) -> bool {
     matches!((current.parse::<T>(), wanted.parse::<T>()), (Ok(current), Ok(wanted)) if current == wanted)
 }
 
-/// The columns to write, in the order of M1. What is `None` stays as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Changes<'a> {
-    /// `agent_name`
-    pub agent_name: Option<&'a str>,
-    /// `system_prompt`
-    pub system_prompt: Option<&'a str>,
-    /// `agent_image`
-    pub agent_image: Option<&'a str>,
-    /// The JSON text of `voice_settings`: always an object.
-    pub voice_settings: Option<Cow<'a, str>>,
-    /// `voice_id`
-    pub voice_id: Option<String>,
-    /// `temperature`, as the text of a JSON number.
-    pub temperature: Option<String>,
-    /// The JSON text of `provider_config`: always an object.
-    pub provider_config: Option<String>,
-}
-
-impl Changes<'_> {
-    /// Whether the configuration is in sync: nothing is written, not even a timestamp (M8).
-    pub fn is_empty(&self) -> bool {
-        *self == Changes::default()
-    }
-}
-
 /// What is to be done for one configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan<'a> {
@@ -201,64 +102,51 @@ pub fn plan<'a>(
     let mut plan = Plan::default();
     let changes = &mut plan.changes;
 
-    let name = agent.name.filter(|name| !name.is_empty());
-    changes.agent_name = column(
-        targets.agent_name,
-        "name",
-        name,
-        configuration.agent_name,
-        &mut mistakes,
-    );
-    changes.system_prompt = column(
-        targets.system_prompt,
-        "system_prompt",
-        agent.system_prompt,
-        configuration.system_prompt,
-        &mut mistakes,
-    );
-    changes.agent_image = column(
-        targets.agent_image,
-        "agent_image",
-        agent.agent_image,
-        configuration.agent_image,
-        &mut mistakes,
-    );
+    for (column, source) in Column::copied_texts() {
+        let value = agent[source].filter(|_| targets.exist[column]);
+        let value = value.filter(|text| column.content() != Content::Name || !text.is_empty());
+        changes[column] = copy(source, value, configuration[column], &mut mistakes);
+    }
 
-    let source = decode("voice_settings", agent.voice_settings, &mut mistakes);
+    let source = decode(
+        AgentColumn::VoiceSettings.name(),
+        agent[AgentColumn::VoiceSettings],
+        &mut mistakes,
+    );
     let current = decode(
-        "provider_config",
-        configuration.provider_config,
+        Column::ProviderConfig.name(),
+        configuration[Column::ProviderConfig],
         &mut mistakes,
     );
     if let Decoded::Object(source) = source {
         let settings = VoiceSettings::new(rules, &source);
-        if targets.voice_id
-            && let Some(voice_id) = settings.read("voice_id", &mut mistakes)
+        if targets.exist[Column::VoiceId]
+            && let Some(voice_id) = settings.read(Column::VoiceId.name(), &mut mistakes)
         {
             let voice_id = json::text(&voice_id);
-            changes.voice_id = voice_id
-                .filter(|id| configuration.voice_id != Some(&**id))
-                .map(Cow::into_owned);
+            changes[Column::VoiceId] = voice_id
+                .filter(|id| configuration[Column::VoiceId] != Some(&**id))
+                .map(|id| Cow::Owned(id.into_owned()));
         }
-        if let Some(column) = targets.temperature
-            && let Some(wanted) = settings.read("temperature", &mut mistakes)
-            && !configuration
-                .temperature
-                .is_some_and(|now| column.holds(now, &wanted))
+        if targets.exist[Column::Temperature]
+            && let Some(wanted) = settings.read(Column::Temperature.name(), &mut mistakes)
+            && !configuration[Column::Temperature]
+                .is_some_and(|now| targets.temperature.holds(now, &wanted))
         {
-            changes.temperature = Some(wanted.into_owned());
+            changes[Column::Temperature] = Some(Cow::Owned(wanted.into_owned()));
         }
-        changes.provider_config = sections(
+        changes[Column::ProviderConfig] = sections(
             rules,
             &settings,
             &current,
             &mut mistakes,
             &mut plan.warnings,
-        );
-        if targets.voice_settings && !settings.is_empty() {
+        )
+        .map(Cow::Owned);
+        if targets.exist[Column::VoiceSettings] && !settings.is_empty() {
             settings.check_storable(&mut mistakes);
-            if !holds(configuration.voice_settings, &source) {
-                changes.voice_settings = Some(source.clone());
+            if !holds(configuration[Column::VoiceSettings], &source) {
+                changes[Column::VoiceSettings] = Some(source.clone());
             }
         }
     }
@@ -275,20 +163,21 @@ pub fn check(
     plan(rules, targets, agent, &Configuration::default()).map(|plan| plan.warnings)
 }
 
-/// A column that is copied as it is, when it is there and differs.
-fn column<'a>(
-    exists: bool,
-    path: &str,
-    source: Option<&'a str>,
+/// The text to write to a column that is copied: none where the source is not set or the column
+/// holds it already.
+fn copy<'a>(
+    source: AgentColumn,
+    value: Option<&'a str>,
     current: Option<&str>,
     mistakes: &mut Mistakes,
-) -> Option<&'a str> {
-    let source = source.filter(|_| exists)?;
-    // Whether an agent can be mapped does not depend on what its configuration has.
-    if source.contains('\0') {
-        mistakes.add(path, "text that PostgreSQL can store", "the character NUL");
+) -> Option<Cow<'a, str>> {
+    let value = value?;
+    // The check ignores the current value: whether an agent is valid depends on the agent alone.
+    if value.contains('\0') {
+        let expected = "text that PostgreSQL can store";
+        mistakes.add(source.name(), expected, "the character NUL");
     }
-    (current != Some(source)).then_some(source)
+    (current != Some(value)).then_some(Cow::Borrowed(value))
 }
 
 /// The text of `provider_config` with every wanted section in it; `None` if they are all there
@@ -324,7 +213,7 @@ fn holds(current: Option<&str>, wanted: &str) -> bool {
         return true;
     }
     let mut unread = Mistakes::default();
-    match decode("voice_settings", current, &mut unread) {
+    match decode(Column::VoiceSettings.name(), current, &mut unread) {
         Decoded::Object(current) => same(&current, wanted),
         Decoded::NotSet | Decoded::Mistake => false,
     }

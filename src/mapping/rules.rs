@@ -5,14 +5,12 @@
 //! nothing is checked again.
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 
 use super::kind::Kind;
-use super::rules_file::{self, RulesError};
-use super::section::PROVIDER;
+use crate::columns::Column;
 
-/// The file that the rules come from when no other is configured.
-const EMBEDDED: &str = include_str!("../../config/providers.toml");
+/// The key of a section that names the provider; agent-sync owns it in every section.
+pub(super) const PROVIDER: &str = "provider";
 
 /// The rules in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,23 +48,6 @@ pub(super) struct Field {
 }
 
 impl Rules {
-    /// The rules that agent-sync comes with.
-    ///
-    /// # Panics
-    /// Never: a test reads the file, which is part of the binary.
-    pub fn embedded() -> &'static Self {
-        static RULES: LazyLock<Rules> = LazyLock::new(|| match Rules::parse(EMBEDDED) {
-            Ok(rules) => rules,
-            Err(error) => unreachable!("config/providers.toml: {error}"),
-        });
-        &RULES
-    }
-
-    /// Reads a rules file, and reports every mistake in it, not only the first.
-    pub fn parse(text: &str) -> Result<Self, RulesError> {
-        rules_file::parse(text)
-    }
-
     /// Whether this is a section of `provider_config` that agent-sync owns parts of.
     pub(crate) fn has_section(&self, name: &str) -> bool {
         self.sections.iter().any(|section| section.name == name)
@@ -88,7 +69,7 @@ impl Rules {
                 .chain(fields.map(|field| &field.from))
                 .any(|name| name == setting)
         };
-        ["voice_id", "temperature"].contains(&setting) || self.sections.iter().any(read)
+        Column::from_settings().any(|(_, name)| name == setting) || self.sections.iter().any(read)
     }
 
     /// The type of a setting.

@@ -5,13 +5,10 @@ use std::borrow::Cow;
 
 use super::json::{self, Object};
 use super::reasons::{Mistakes, Warning};
-use super::rules::Section;
+use super::rules::{PROVIDER, Section};
 use super::same::same;
 use super::show::describe;
 use super::voice_settings::VoiceSettings;
-
-/// The key of a section that names the provider; agent-sync owns it in every section.
-pub(super) const PROVIDER: &str = "provider";
 
 /// What a section shall say. Values are JSON text.
 #[derive(Debug)]

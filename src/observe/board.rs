@@ -309,6 +309,7 @@ fn remember(state: &mut State, slug: &str, outcome: Outcome, columns: Columns) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::columns::Column;
 
     fn state(board: &Board) -> State {
         board.snapshot().databases.remove(0).1
@@ -321,7 +322,7 @@ mod tests {
         let slugs: Vec<String> = (0..5000).map(|number| format!("{number:0>500}")).collect();
         let written: Vec<_> = slugs
             .iter()
-            .map(|slug| (slug.as_str(), Columns::of([true; 7])))
+            .map(|slug| (slug.as_str(), Column::ALL.into_iter().collect()))
             .collect();
         for _ in 0..3 {
             let batch = Committed {

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::event::Totals;
 use super::histogram::{Histogram, LATENCY, ROWS};
 use super::hour::Hour;
+use crate::columns::{Column, MappedColumn as _, PerColumn};
 
 /// How many problems are listed.
 pub const PROBLEMS: usize = 1000;
@@ -147,38 +148,32 @@ impl Outcome {
     }
 }
 
-/// A set of the columns that M1 writes, by the names that the mapping calls them.
+/// A set of mapped columns.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Columns(u8);
 
-impl Columns {
-    const NAMES: [&'static str; 7] = [
-        "agent_name",
-        "system_prompt",
-        "agent_image",
-        "voice_id",
-        "temperature",
-        "provider_config",
-        "voice_settings",
-    ];
+// One bit for each column.
+const _: () = assert!(Column::ALL.len() <= u8::BITS as usize);
 
-    /// Of the columns that the flags stand for, in the order of M1's table of configurations.
-    pub fn of(changed: [bool; 7]) -> Self {
-        Self(
-            changed
-                .iter()
-                .rev()
-                .fold(0, |set, flag| set << 1 | u8::from(*flag)),
-        )
+impl Columns {
+    /// The columns that have a value.
+    pub fn of<T>(values: &PerColumn<Option<T>>) -> Self {
+        values.present().map(|(column, _)| column).collect()
     }
 
-    /// Their names.
+    /// The names of the columns.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        Self::NAMES
+        Column::ALL
             .into_iter()
-            .enumerate()
-            .filter(move |(bit, _)| self.0 >> bit & 1 == 1)
-            .map(|(_, name)| name)
+            .filter(move |column| self.0 >> column.index() & 1 == 1)
+            .map(Column::name)
+    }
+}
+
+impl FromIterator<Column> for Columns {
+    fn from_iter<I: IntoIterator<Item = Column>>(columns: I) -> Self {
+        let bits = columns.into_iter().map(|column| 1 << column.index());
+        Self(bits.fold(0, |set, bit| set | bit))
     }
 }
 

@@ -11,9 +11,10 @@ use tokio_postgres::{Client, Row};
 use super::look::Look;
 use super::note::Level;
 use super::problem;
-use crate::mapping::{Configuration, Rules};
+use crate::columns::Column;
+use crate::mapping::{Configuration, Difference, Rules, Value, diff, fields_of, fields_of_agent};
 use crate::settings::Database;
-use crate::show::{Difference, Value, age, diff, fields_of, plural};
+use crate::show::{age, plural};
 use crate::store::report::{self, Surveyed};
 use crate::store::{Layout, StoreError, within};
 use crate::survey::{Findings, Scope, Verdict, survey};
@@ -66,10 +67,8 @@ impl Write {
     fn of(rules: &Rules, row: &Row) -> Result<Self, tokio_postgres::Error> {
         let state = |column| {
             let provider_config = row.try_get(column)?;
-            Ok::<_, tokio_postgres::Error>(Configuration {
-                provider_config,
-                ..Configuration::default()
-            })
+            let state = Configuration::default().with(Column::ProviderConfig, provider_config);
+            Ok::<_, tokio_postgres::Error>(state)
         };
         Ok(Self {
             since: Since {
@@ -221,18 +220,7 @@ async fn saved(
     for row in &rows {
         let row = Surveyed::of(row)?;
         // A value that is no text cannot be shown.
-        let saved = row.agent.unwrap_or_default();
-        // The agent's columns have the names of those that they go to, but for the name.
-        let as_saved = Configuration {
-            agent_name: saved.name,
-            system_prompt: saved.system_prompt,
-            agent_image: saved.agent_image,
-            voice_settings: saved.voice_settings,
-            ..Configuration::default()
-        };
-        let named =
-            |(path, value): (String, Value)| (path.replacen("agent_name", "name", 1), value);
-        agent = Some(fields_of(rules, &as_saved).into_iter().map(named).collect());
+        agent = Some(fields_of_agent(rules, &row.agent.unwrap_or_default()));
         let configuration = row.configuration.and_then(Result::ok);
         configurations.extend(configuration.map(|configuration| fields_of(rules, &configuration)));
     }

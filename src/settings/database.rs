@@ -7,12 +7,13 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tokio_postgres::config::{Host, SslMode};
 
 use super::bounded;
+use super::columns::ConfigurationsColumns;
 use super::connection::Connection;
 use super::dsn;
 use super::layers::{DEFAULT, Values};
 use super::problem::{Problem, SettingsError};
 use super::secrets::SecretFiles;
-use super::sections::{ConfigurationsColumns, Database, Tls};
+use super::sections::{Database, Tls};
 
 /// Everything about a connection that no setting holds by itself: addresses, user and password, and
 /// the files with secrets.

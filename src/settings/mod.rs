@@ -4,7 +4,8 @@
 //! Sources, the later over the earlier: built-in defaults; the parameters of the connection string,
 //! such as `sslmode`; the settings file; `databases.d/*.toml` beside it; the environment.
 //!
-//! - `sections` declares every setting once: type, value type, default and documentation.
+//! - `sections` declares every setting once: type, value type, default and documentation; `columns`
+//!   declares the names of the columns.
 //! - `schema` finds keys by their path; `value_type` checks values; `suggest` finds similar keys.
 //! - `file` and `env` read a source into a layer of `layers`; `paths` resolves its relative paths.
 //! - `connection` and `dsn` read connection strings; `secrets` reads files with secrets again.
@@ -14,6 +15,7 @@
 //! prints a secret: not `Debug`, not a [`Problem`], not `agent-sync config`.
 
 pub(crate) mod bounded;
+mod columns;
 mod connection;
 mod database;
 mod dsn;
@@ -39,6 +41,7 @@ use serde::Deserialize;
 
 use self::problem::shown;
 
+pub use columns::{AgentsColumns, ConfigurationsColumns};
 pub(crate) use dsn::is_local;
 pub use effective::Entry;
 pub use exposed::Exposed;
@@ -46,9 +49,8 @@ pub use load::{Loaded, Sources};
 pub(crate) use problem::WITHHELD;
 pub use problem::{Problem, SettingsError, is_withheld};
 pub use sections::{
-    Admin, AgentsColumns, AgentsTable, Announce, Capture, ConfigurationsColumns,
-    ConfigurationsTable, Database, History, Log, LogFormat, Reconcile, Reconnect, Rules, Shutdown,
-    SyncSettings, Tls,
+    Admin, AgentsTable, Announce, Capture, ConfigurationsTable, Database, History, Log, LogFormat,
+    Reconcile, Reconnect, Rules, Shutdown, SyncSettings, Tls,
 };
 pub use value_type::ValueType;
 

@@ -4,10 +4,10 @@
 //! Everything else follows from them: the refusal of unknown keys and wrong values, the built-in
 //! defaults, `config/agent-sync.toml`, `docs/settings.md` and the JSON Schema.
 
+use super::columns::{AgentsColumns, ConfigurationsColumns};
 use super::sections::{
-    Admin, AgentsColumns, AgentsTable, Announce, CONNECTION_STRING, Capture, ConfigurationsColumns,
-    ConfigurationsTable, Database, History, Log, Reconcile, Reconnect, Rules, Shutdown,
-    SyncSettings,
+    Admin, AgentsTable, Announce, CONNECTION_STRING, Capture, ConfigurationsTable, Database,
+    History, Log, Reconcile, Reconnect, Rules, Shutdown, SyncSettings,
 };
 use super::value_type::ValueType;
 

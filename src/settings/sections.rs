@@ -1,5 +1,6 @@
 //! The sections of the settings. Each setting is named here and nowhere else in the program: its
-//! field, the values that it takes, its default and its documentation.
+//! field, the values that it takes, its default and its documentation. The names of the columns of
+//! the two tables are in `columns`.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
 
+use super::columns::{AgentsColumns, ConfigurationsColumns};
 use super::database::Access;
 use super::duration;
 use super::schema::DefaultValue::{Bool, Integer, Text, Unset};
@@ -330,19 +332,6 @@ section! {
 }
 
 section! {
-    /// The names of the columns of the agents.
-    AgentsColumns = "databases.*.agents.columns" {
-        slug: String = ValueType::Identifier, Text("slug"), "What an agent is known by; required.";
-        name: String = ValueType::Identifier, Text("name"), "The agent's name.";
-        system_prompt: String = ValueType::Identifier, Text("system_prompt"),
-            "The agent's system prompt.";
-        agent_image: String = ValueType::Identifier, Text("agent_image"), "The agent's image.";
-        voice_settings: String = ValueType::Identifier, Text("voice_settings"),
-            "The agent's voice settings; required.";
-    }
-}
-
-section! {
     /// The table that the runtime reads.
     ConfigurationsTable = "databases.*.configurations" {
         schema: String = ValueType::Identifier, Text("public"),
@@ -353,30 +342,5 @@ section! {
     and {
         /// The names of its columns.
         pub columns: ConfigurationsColumns,
-    }
-}
-
-section! {
-    /// The names of the columns of the configurations.
-    ConfigurationsColumns = "databases.*.configurations.columns" {
-        agent_slug: String = ValueType::Identifier, Text("agent_slug"),
-            "Which agent the row is for; required.";
-        agent_name: String = ValueType::Identifier, Text("agent_name"), "Takes the agent's name.";
-        system_prompt: String = ValueType::Identifier, Text("system_prompt"),
-            "Takes the agent's system prompt.";
-        agent_image: String = ValueType::Identifier, Text("agent_image"),
-            "Takes the agent's image.";
-        voice_id: String = ValueType::Identifier, Text("voice_id"),
-            "Takes the voice of the voice settings.";
-        temperature: String = ValueType::Identifier, Text("temperature"),
-            "Takes the temperature of the voice settings.";
-        provider_config: String = ValueType::Identifier, Text("provider_config"),
-            "Takes the sections that the rules compute; required.";
-        voice_settings: String = ValueType::Identifier, Text("voice_settings"),
-            "Takes the voice settings.";
-        updated_at: String = ValueType::Identifier, Text("updated_at"),
-            "Takes the time of the change.";
-        last_updated: String = ValueType::Identifier, Text("last_updated"),
-            "Takes the time of the change.";
     }
 }

@@ -4,38 +4,19 @@
 //! No choices are made here; those are made by `sync::batch_plan`, between the two.
 
 use std::error::Error as StdError;
+use std::fmt::Display;
 
 use postgres_types::{FromSql, Type, accepts};
+use tokio_postgres::row::RowIndex;
 use tokio_postgres::{Error, Row};
 
-use super::queries::HEAVIEST;
+use super::queries::{HEAVIEST, is_result_name};
 use super::row_id::{Place, RowId, Version};
+use crate::columns::{MappedColumn, Per};
 use crate::mapping::{Agent, Changes, Configuration};
 
 /// The SQLSTATE (`connection_failure`) of the problem of an agent on which connections have ended.
 pub const CONNECTION_ENDED: &str = "08006";
-
-/// The columns of [`super::queries::claim`], by their places.
-mod column {
-    pub(super) const SLUG: usize = 0;
-    pub(super) const TARGETS: usize = 1;
-    pub(super) const PROBLEM: usize = 2;
-    pub(super) const PLACES: usize = 3;
-    pub(super) const VERSIONS: usize = 4;
-    pub(super) const AGE: usize = 5;
-    pub(super) const AGE_OF_LATEST: usize = 6;
-    pub(super) const FITS: usize = 7;
-    pub(super) const WEIGHT: usize = 8;
-    pub(super) const FOUND: usize = 9;
-    pub(super) const AGENT: usize = 10;
-    pub(super) const HIDDEN: usize = 14;
-    pub(super) const PLACE: usize = 15;
-    pub(super) const RELATION: usize = 16;
-    pub(super) const CONFIGURATION: usize = 17;
-    pub(super) const VERSION: usize = 24;
-    /// Where it was weighed exactly.
-    pub(super) const WEIGHT_OF_AGENT: usize = 25;
-}
 
 /// The rows of [`super::queries::claim`].
 #[derive(Debug)]
@@ -127,7 +108,7 @@ impl<'a> FromSql<'a> for Lossy {
 }
 
 /// A text of a row, with a replacement character for each byte that is no UTF-8.
-pub(super) fn lossy(row: &Row, column: usize) -> Result<String, Error> {
+pub(super) fn lossy(row: &Row, column: impl RowIndex + Display) -> Result<String, Error> {
     row.try_get::<_, Lossy>(column).map(|text| text.0)
 }
 
@@ -168,16 +149,16 @@ impl Claimed {
         let [row] = self.rows.as_slice() else {
             return None;
         };
-        if !row.try_get::<_, bool>(column::FITS).ok()? {
+        if !row.try_get::<_, bool>("fits").ok()? {
             return None;
         }
-        let changes: Vec<Version> = row.try_get(column::VERSIONS).ok()?;
+        let changes: Vec<Version> = row.try_get("versions").ok()?;
         let [change] = changes.as_slice() else {
             return None;
         };
         Some(Versions {
             change: *change,
-            configuration: row.try_get(column::VERSION).ok()?,
+            configuration: row.try_get("version").ok()?,
         })
     }
 }
@@ -194,7 +175,7 @@ impl<'a> Group<'a> {
     pub fn places(&self) -> Result<Vec<RowId>, Error> {
         Ok(self
             .first
-            .try_get::<_, Option<_>>(column::PLACES)?
+            .try_get::<_, Option<_>>("places")?
             .unwrap_or_default())
     }
 
@@ -202,7 +183,7 @@ impl<'a> Group<'a> {
     pub fn versions(&self) -> Result<Vec<Version>, Error> {
         Ok(self
             .first
-            .try_get::<_, Option<_>>(column::VERSIONS)?
+            .try_get::<_, Option<_>>("versions")?
             .unwrap_or_default())
     }
 
@@ -218,15 +199,15 @@ impl<'a> Group<'a> {
 
     /// The SQLSTATE of the problem that is noted for it, empty if that has none.
     fn problem(&self) -> Result<Option<&'a str>, Error> {
-        self.first.try_get(column::PROBLEM)
+        self.first.try_get("problem")
     }
 
     /// How long its oldest row had been in the outbox, and its latest, in seconds, by the clock of
     /// the server.
     pub fn ages(&self) -> Result<(Option<f64>, Option<f64>), Error> {
         Ok((
-            self.first.try_get(column::AGE)?,
-            self.first.try_get(column::AGE_OF_LATEST)?,
+            self.first.try_get("age")?,
+            self.first.try_get("age_of_latest")?,
         ))
     }
 
@@ -234,7 +215,7 @@ impl<'a> Group<'a> {
     pub fn fits(&self) -> Result<bool, Error> {
         self.rows
             .iter()
-            .try_fold(true, |all, row| Ok(all && row.try_get(column::FITS)?))
+            .try_fold(true, |all, row| Ok(all && row.try_get("fits")?))
     }
 
     /// Whether there is anything to map: an agent and a configuration of it.
@@ -255,7 +236,7 @@ impl<'a> Group<'a> {
 
     /// Whether a configuration is locked by another session: then there are more than came.
     pub fn is_busy(&self) -> Result<bool, Error> {
-        let targets: Option<i64> = self.first.try_get(column::TARGETS)?;
+        let targets: Option<i64> = self.first.try_get("targets")?;
         let found = self.places_of_configurations()?.len();
         Ok(targets.is_some_and(|targets| targets.unsigned_abs() > found as u64))
     }
@@ -265,7 +246,7 @@ impl<'a> Group<'a> {
         let mut places = Vec::with_capacity(self.rows.len());
         for row in self.rows {
             if let Some(place) = place(row)? {
-                places.push((place, row.try_get(column::WEIGHT)?));
+                places.push((place, row.try_get("weight")?));
             }
         }
         Ok(places)
@@ -274,18 +255,18 @@ impl<'a> Group<'a> {
     /// What the agent weighs by itself, whatever its configurations are, in bytes. Of a claim that
     /// weighs exactly.
     pub fn weight_of_agent(&self) -> Result<f64, Error> {
-        self.first.try_get(column::WEIGHT_OF_AGENT)
+        self.first.try_get("own")
     }
 
     /// Whether a row that was not found may be there all the same, hidden by a policy; None where
     /// all was found.
     pub fn may_be_hidden(&self) -> Result<Option<bool>, Error> {
-        self.first.try_get(column::HIDDEN)
+        self.first.try_get("hidden")
     }
 
     /// Whether an agent was found.
     pub fn is_found(&self) -> Result<bool, Error> {
-        self.first.try_get(column::FOUND)
+        self.first.try_get("found")
     }
 
     /// The agent with each of its configurations, or once alone.
@@ -297,15 +278,15 @@ impl<'a> Group<'a> {
 }
 
 fn slug_bytes(row: &Row) -> Option<&[u8]> {
-    row.try_get::<_, Bytes<'_>>(column::SLUG)
+    row.try_get::<_, Bytes<'_>>("slug")
         .ok()
         .map(|bytes| bytes.0)
 }
 
 fn place(row: &Row) -> Result<Option<Place>, Error> {
-    Ok(match row.try_get(column::PLACE)? {
+    Ok(match row.try_get("place")? {
         Some(place) => Some(Place {
-            relation: row.try_get(column::RELATION)?,
+            relation: row.try_get("relation")?,
             row: place,
         }),
         None => None,
@@ -317,14 +298,14 @@ fn pair(row: &Row) -> Result<Result<Pair<'_>, NotText>, Error> {
         agent: None,
         configuration: None,
     };
-    if row.try_get(column::FOUND)? {
-        match agent(row, column::AGENT)? {
+    if row.try_get("found")? {
+        match columns(row)? {
             Ok(agent) => pair.agent = Some(agent),
             Err(mistake) => return Ok(Err(mistake)),
         }
     }
     if let Some(place) = place(row)? {
-        match configuration(row, column::CONFIGURATION)? {
+        match columns(row)? {
             Ok(configuration) => pair.configuration = Some((place, configuration)),
             Err(mistake) => return Ok(Err(mistake)),
         }
@@ -332,42 +313,26 @@ fn pair(row: &Row) -> Result<Result<Pair<'_>, NotText>, Error> {
     Ok(Ok(pair))
 }
 
-/// Reads the columns of an agent, of which this is the first.
-pub(super) fn agent(row: &Row, first: usize) -> Result<Result<Agent<'_>, NotText>, Error> {
-    const NAMES: [&str; 4] = ["name", "system_prompt", "agent_image", "voice_settings"];
-    Ok(columns(row, first, NAMES)?.map(Into::into))
-}
-
-/// Reads the columns of a configuration, of which this is the first.
-pub(super) fn configuration(
+/// The mapped columns of one table in a row. A column that the query leaves out is `None`.
+pub(super) fn columns<C: MappedColumn, const N: usize>(
     row: &Row,
-    first: usize,
-) -> Result<Result<Configuration<'_>, NotText>, Error> {
-    const NAMES: [&str; 7] = [
-        "agent_name",
-        "system_prompt",
-        "agent_image",
-        "voice_id",
-        "temperature",
-        "provider_config",
-        "voice_settings",
-    ];
-    Ok(columns(row, first, NAMES)?.map(Into::into))
-}
-
-fn columns<'a, const N: usize>(
-    row: &'a Row,
-    first: usize,
-    names: [&'static str; N],
-) -> Result<Result<[Option<&'a str>; N], NotText>, Error> {
-    let mut columns = [None; N];
-    for (index, (column, name)) in columns.iter_mut().zip(names).enumerate() {
-        let Some(bytes) = row.try_get::<_, Option<Bytes<'_>>>(first + index)? else {
+) -> Result<Result<Per<C, Option<&str>, N>, NotText>, Error> {
+    let mut columns = Per::default();
+    for column in C::ALL.iter().copied() {
+        let mut results = row.columns().iter();
+        let Some(index) = results.position(|result| is_result_name(result.name(), column)) else {
+            continue;
+        };
+        let Some(bytes) = row.try_get::<_, Option<Bytes<'_>>>(index)? else {
             continue;
         };
         match str::from_utf8(bytes.0) {
-            Ok(text) => *column = Some(text),
-            Err(_) => return Ok(Err(NotText { column: name })),
+            Ok(text) => columns[column] = Some(text),
+            Err(_) => {
+                return Ok(Err(NotText {
+                    column: column.name(),
+                }));
+            }
         }
     }
     Ok(Ok(columns))
@@ -442,18 +407,10 @@ pub struct Outcome<'a> {
 impl Outcome<'_> {
     /// How many bytes of values it writes.
     pub fn bytes(&self) -> usize {
-        let weigh = |changes: &Changes<'_>| {
-            let texts = [
-                changes.agent_name,
-                changes.system_prompt,
-                changes.agent_image,
-                changes.voice_id.as_deref(),
-                changes.temperature.as_deref(),
-                changes.provider_config.as_deref(),
-                changes.voice_settings.as_deref(),
-            ];
-            texts.into_iter().flatten().map(str::len).sum::<usize>()
-        };
-        self.writes.iter().map(|(_, changes)| weigh(changes)).sum()
+        let values = self
+            .writes
+            .iter()
+            .flat_map(|(_, changes)| changes.present());
+        values.map(|(_, text)| text.len()).sum()
     }
 }

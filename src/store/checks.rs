@@ -792,30 +792,13 @@ pub async fn types(
     layout: &Layout,
 ) -> Result<Vec<Finding>, StoreError> {
     let (read, written) = (&database.agents.columns, &database.configurations.columns);
-    let read = [
-        &read.slug,
-        &read.name,
-        &read.system_prompt,
-        &read.agent_image,
-        &read.voice_settings,
-    ];
-    let written = [
-        &written.agent_slug,
-        &written.agent_name,
-        &written.system_prompt,
-        &written.agent_image,
-        &written.voice_id,
-        &written.temperature,
-        &written.provider_config,
-        &written.voice_settings,
-        &written.updated_at,
-        &written.last_updated,
-    ];
+    let read: Vec<&str> = read.named().map(|(_, name)| name).collect();
+    let written: Vec<&str> = written.named().map(|(_, name)| name).collect();
     let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
         (&layout.agents.table, Type::TEXT),
-        (&&read[..], Type::TEXT_ARRAY),
+        (&read, Type::TEXT_ARRAY),
         (&layout.configurations.table, Type::TEXT),
-        (&&written[..], Type::TEXT_ARRAY),
+        (&written, Type::TEXT_ARRAY),
     ];
     let rows = within(
         patience,
@@ -1038,10 +1021,8 @@ fn needs(database: &Database, layout: &Layout) -> Vec<Need> {
     ];
     on("agent_sync", "install", "UPDATE", noted.to_vec());
 
-    let optional = [&agents.name, &agents.system_prompt, &agents.agent_image];
-    let read = [&agents.slug, &agents.voice_settings]
-        .into_iter()
-        .chain(optional.into_iter().flatten());
+    let mapped = agents.columns.present().map(|(_, column)| column);
+    let read = std::iter::once(&agents.slug).chain(mapped);
     let read = read.map(|column| column.name.as_str()).collect();
     on(
         &database.agents.schema,
@@ -1050,18 +1031,8 @@ fn needs(database: &Database, layout: &Layout) -> Vec<Need> {
         read,
     );
 
-    let optional = [
-        &configurations.agent_name,
-        &configurations.system_prompt,
-        &configurations.agent_image,
-        &configurations.voice_id,
-        &configurations.temperature,
-        &configurations.voice_settings,
-    ];
-    let written = [&configurations.provider_config]
-        .into_iter()
-        .chain(optional.into_iter().flatten());
-    let written: Vec<&str> = written.map(|column| column.name.as_str()).collect();
+    let mapped = configurations.columns.present();
+    let written: Vec<&str> = mapped.map(|(_, column)| column.name.as_str()).collect();
     let place = [
         "\"ctid\"",
         "\"tableoid\"",

@@ -13,12 +13,13 @@ use super::checks::Finding;
 use super::identifier::{Quoted, plain};
 use super::remedy::Remedies;
 use super::{StoreError, queries, within};
+use crate::columns::{Column, MappedColumn, Per, PerAgentColumn, PerColumn};
 use crate::mapping::{NumberColumn, Rules, Targets};
 use crate::settings::{AgentsTable, ConfigurationsTable};
 
 /// One column that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
+pub struct SqlColumn {
     /// The name, quoted.
     pub name: String,
     /// Its type for a reader.
@@ -29,7 +30,7 @@ pub struct Column {
     pub cast: String,
 }
 
-impl Column {
+impl SqlColumn {
     /// Whether it is `jsonb`, or a domain over it.
     pub fn is_jsonb(&self) -> bool {
         self.cast == "pg_catalog.jsonb"
@@ -52,7 +53,7 @@ enum Lookup {
 }
 
 impl Lookup {
-    fn sql(self, alias: &str, column: &Column) -> String {
+    fn sql(self, alias: &str, column: &SqlColumn) -> String {
         let column = &column.name;
         match self {
             Self::Column => format!("{alias}.{column}"),
@@ -69,20 +70,14 @@ pub struct Agents {
     /// Schema and name, quoted.
     pub table: String,
     /// What an agent is known by.
-    pub slug: Column,
+    pub slug: SqlColumn,
     /// Whether an index finds it.
     pub slug_is_indexed: bool,
     /// Whether a unique index keeps it from being met twice (T5).
     pub slug_is_unique: bool,
     lookup: Lookup,
-    /// Its settings.
-    pub voice_settings: Column,
-    /// Its name.
-    pub name: Option<Column>,
-    /// Its prompt.
-    pub system_prompt: Option<Column>,
-    /// Its image.
-    pub agent_image: Option<Column>,
+    /// The mapped columns that exist.
+    pub columns: PerAgentColumn<Option<SqlColumn>>,
 }
 
 /// The table of the configurations.
@@ -91,7 +86,7 @@ pub struct Configurations {
     /// Schema and name, quoted.
     pub table: String,
     /// Which agent the row is for.
-    pub agent_slug: Column,
+    pub agent_slug: SqlColumn,
     /// Whether an index finds it: if not, looking for slugs is a scan of the table (T2).
     pub agent_slug_is_indexed: bool,
     lookup: Lookup,
@@ -100,22 +95,10 @@ pub struct Configurations {
     pub has_children: bool,
     /// The primary key, as far as the role may read it; quoted.
     pub key: Vec<String>,
-    /// What the runtime reads.
-    pub provider_config: Column,
-    /// The other columns of M1, as far as they exist.
-    pub agent_name: Option<Column>,
-    /// See M1.
-    pub system_prompt: Option<Column>,
-    /// See M1.
-    pub agent_image: Option<Column>,
-    /// See M1.
-    pub voice_id: Option<Column>,
-    /// See M1.
-    pub temperature: Option<Column>,
-    /// See M1.
-    pub voice_settings: Option<Column>,
+    /// The mapped columns that exist and can be written.
+    pub columns: PerColumn<Option<SqlColumn>>,
     /// The columns that take the clock of the transaction.
-    pub clocks: Vec<Column>,
+    pub clocks: Vec<SqlColumn>,
 }
 
 impl Agents {
@@ -220,13 +203,13 @@ impl LayoutError {
 /// library orders text otherwise than when the collation was made: its name, none for that of the
 /// database, and the two versions; whether it is unique by itself; and whether its type holds slugs
 /// (T7; `sql/attach.sql` has the same types); whether its collation takes different texts for
-/// equal, and which it is; and its type as [`Column::cast`] has it. Those of the primary key come
+/// equal, and which it is; and its type as [`SqlColumn::cast`] has it. Those of the primary key come
 /// first, in its order. The table is looked up in the catalog, which needs no privilege: what the
 /// role lacks is for `checks` to say.
 pub(super) const COLUMNS: &str = "
-    SELECT a.attname::text,
-           pg_catalog.format_type(a.atttypid, -1),
-           coalesce(base.modifier, a.atttypmod),
+    SELECT a.attname::text AS name,
+           pg_catalog.format_type(a.atttypid, -1) AS sql_type,
+           coalesce(base.modifier, a.atttypmod) AS modifier,
            a.attgenerated <> '' AS generated,
            EXISTS (SELECT FROM pg_catalog.pg_index i
                    JOIN pg_catalog.pg_class index ON index.oid = i.indexrelid
@@ -235,20 +218,23 @@ pub(super) const COLUMNS: &str = "
                    WHERE i.indrelid = a.attrelid AND i.indisvalid AND i.indpred IS NULL
                      AND i.indkey[0] = a.attnum
                      -- In another collation it does not find what the column takes for equal.
-                     AND i.indcollation[0] = a.attcollation),
-           EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = a.attrelid),
+                     AND i.indcollation[0] = a.attcollation) AS indexed,
+           EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = a.attrelid)
+             AS has_children,
            EXISTS (SELECT FROM pg_catalog.pg_index i
                    WHERE i.indrelid = a.attrelid AND i.indisprimary AND a.attnum = ANY (i.indkey))
-               AND pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT'),
-           stale.name, stale.recorded, stale.actual,
+               AND pg_catalog.has_column_privilege(a.attrelid, a.attnum, 'SELECT') AS of_key,
+           stale.name AS collation_name, stale.recorded, stale.actual,
            EXISTS (SELECT FROM pg_catalog.pg_index i
                    WHERE i.indrelid = a.attrelid AND i.indisunique AND i.indisvalid
                      AND i.indpred IS NULL
-                     AND i.indexprs IS NULL AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum),
+                     AND i.indexprs IS NULL AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum)
+             AS is_unique,
            -- A unique index of a table says nothing of the rows of its children; one of a partitioned table does.
            EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = a.attrelid
-             AND c.relkind <> 'p'),
-           pg_catalog.format_type(coalesce(base.type, a.atttypid), -1), c.relkind = 'p',
+             AND c.relkind <> 'p') AS has_others,
+           pg_catalog.format_type(coalesce(base.type, a.atttypid), -1) AS base_type,
+           c.relkind = 'p' AS partitioned,
            EXISTS (WITH RECURSIVE base (type) AS (
                        SELECT a.atttypid
                        UNION ALL
@@ -259,9 +245,9 @@ pub(super) const COLUMNS: &str = "
                      'pg_catalog.bpchar'::regtype)
                       OR t.typname = 'citext' AND t.typtype = 'b') AS holds_slugs,
            EXISTS (SELECT FROM pg_catalog.pg_collation l WHERE l.oid = a.attcollation
-             AND NOT l.collisdeterministic),
-           a.attcollation,
-           pg_catalog.format('%I.%I', stored_schema.nspname, stored.typname)
+             AND NOT l.collisdeterministic) AS is_lenient,
+           a.attcollation AS collation,
+           pg_catalog.format('%I.%I', stored_schema.nspname, stored.typname) AS cast_type
     FROM pg_catalog.pg_attribute a
     JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -377,38 +363,38 @@ impl Table {
             .iter()
             .map(|row| {
                 Ok(Found {
-                    name: row.try_get(0)?,
-                    sql_type: row.try_get(1)?,
-                    cast: row.try_get(17)?,
-                    modifier: row.try_get(2)?,
-                    generated: row.try_get(3)?,
-                    indexed: row.try_get(4)?,
-                    of_key: row.try_get(6)?,
-                    stale: match row.try_get(8)? {
+                    name: row.try_get("name")?,
+                    sql_type: row.try_get("sql_type")?,
+                    cast: row.try_get("cast_type")?,
+                    modifier: row.try_get("modifier")?,
+                    generated: row.try_get("generated")?,
+                    indexed: row.try_get("indexed")?,
+                    of_key: row.try_get("of_key")?,
+                    stale: match row.try_get("recorded")? {
                         Some(recorded) => Some(Stale {
-                            collation: row.try_get(7)?,
+                            collation: row.try_get("collation_name")?,
                             recorded,
-                            actual: row.try_get(9)?,
+                            actual: row.try_get("actual")?,
                         }),
                         None => None,
                     },
-                    unique: row.try_get(10)?,
-                    has_others: row.try_get(11)?,
-                    base_type: row.try_get(12)?,
-                    holds_slugs: row.try_get(14)?,
-                    is_lenient: row.try_get(15)?,
-                    collation: row.try_get(16)?,
+                    unique: row.try_get("is_unique")?,
+                    has_others: row.try_get("has_others")?,
+                    base_type: row.try_get("base_type")?,
+                    holds_slugs: row.try_get("holds_slugs")?,
+                    is_lenient: row.try_get("is_lenient")?,
+                    collation: row.try_get("collation")?,
                 })
             })
             .collect::<Result<_, StoreError>>()?;
         let quoted = format!("{}.{}", Quoted(schema), Quoted(table));
         let has_children = rows
             .first()
-            .map_or(Ok(false), |row| row.try_get(5))
+            .map_or(Ok(false), |row| row.try_get("has_children"))
             .map_err(StoreError::from)?;
         let partitioned = rows
             .first()
-            .map_or(Ok(false), |row| row.try_get(13))
+            .map_or(Ok(false), |row| row.try_get("partitioned"))
             .map_err(StoreError::from)?;
         let plain = format!("{}.{}", plain(schema), plain(table));
         Ok(Self {
@@ -484,7 +470,7 @@ impl Table {
         })
     }
 
-    fn required(&self, name: &str) -> Result<Column, LayoutError> {
+    fn required(&self, name: &str) -> Result<SqlColumn, LayoutError> {
         let found = self.find(name).ok_or_else(|| LayoutError::NoColumn {
             table: self.shown.clone(),
             column: name.to_owned(),
@@ -493,7 +479,7 @@ impl Table {
     }
 
     /// The required column that holds the slug.
-    fn slug(&self, name: &str) -> Result<Column, LayoutError> {
+    fn slug(&self, name: &str) -> Result<SqlColumn, LayoutError> {
         let column = self.required(name)?;
         if self.find(name).is_some_and(|found| found.holds_slugs) {
             return Ok(column);
@@ -505,7 +491,27 @@ impl Table {
         })
     }
 
-    fn optional(&mut self, name: &str) -> Option<Column> {
+    /// The mapped columns that exist. A required column that does not is an error; `optional` finds
+    /// the others.
+    fn mapped<C: MappedColumn, const N: usize>(
+        &mut self,
+        names: &Per<C, String, N>,
+        mut optional: impl FnMut(&mut Self, C, &str) -> Option<SqlColumn>,
+    ) -> Result<Per<C, Option<SqlColumn>, N>, LayoutError> {
+        for (_, name) in names.iter().filter(|(column, _)| column.is_required()) {
+            self.required(name)?;
+        }
+        Ok(Per::from_fn(|column: C| {
+            let name = &names[column];
+            if column.is_required() {
+                self.find(name).map(Found::column)
+            } else {
+                optional(self, column, name)
+            }
+        }))
+    }
+
+    fn optional(&mut self, name: &str) -> Option<SqlColumn> {
         let column = self.find(name).map(Found::column);
         if column.is_none() {
             self.missing.push(format!("{}.{name}", self.shown));
@@ -519,7 +525,7 @@ impl Table {
         name: &str,
         fits: fn(&Found) -> bool,
         finding: fn(String, String, String) -> Finding,
-    ) -> (Option<Column>, Option<Finding>) {
+    ) -> (Option<SqlColumn>, Option<Finding>) {
         let column = self.writable(name);
         match self
             .find(name)
@@ -539,7 +545,7 @@ impl Table {
 
     /// One that holds a number, or text that may be one. In another type it would be written at
     /// every look, if it could be written at all.
-    fn number(&mut self, name: &str) -> (Option<Column>, Option<Finding>) {
+    fn number(&mut self, name: &str) -> (Option<SqlColumn>, Option<Finding>) {
         self.fitting(name, Found::holds_numbers, |table, column, of_type| {
             Finding::NoNumber {
                 table,
@@ -550,7 +556,7 @@ impl Table {
     }
 
     /// One that holds a time.
-    fn time(&mut self, name: &str) -> (Option<Column>, Option<Finding>) {
+    fn time(&mut self, name: &str) -> (Option<SqlColumn>, Option<Finding>) {
         self.fitting(name, Found::holds_times, |table, column, of_type| {
             Finding::NoTime {
                 table,
@@ -563,7 +569,7 @@ impl Table {
     /// An optional column that is written: one that PostgreSQL computes itself is as good as none,
     /// and so is one of the type `name`, which cuts off what is longer than 63 bytes without a
     /// word.
-    fn writable(&mut self, name: &str) -> Option<Column> {
+    fn writable(&mut self, name: &str) -> Option<SqlColumn> {
         let found = self.find(name);
         let generated = found.is_some_and(|found| found.generated);
         let cuts_off = found.is_some_and(|found| found.base_type == "name");
@@ -605,8 +611,8 @@ impl Found {
         matches!(self.base_type.as_str(), "text" | "character varying")
     }
 
-    fn column(&self) -> Column {
-        Column {
+    fn column(&self) -> SqlColumn {
+        SqlColumn {
             name: Quoted(&self.name).to_string(),
             sql_type: self.sql_type.clone(),
             cast: self.cast.clone(),
@@ -643,21 +649,21 @@ impl Layout {
             slug_is_indexed: from.finds(&agents.columns.slug),
             slug_is_unique: from.is_unique(&agents.columns.slug),
             lookup: from.lookup(&agents.columns.slug),
-            voice_settings: from.required(&agents.columns.voice_settings)?,
-            name: from.optional(&agents.columns.name),
-            system_prompt: from.optional(&agents.columns.system_prompt),
-            agent_image: from.optional(&agents.columns.agent_image),
+            columns: from.mapped(&agents.columns.mapped, |table, _, name| {
+                table.optional(name)
+            })?,
         };
-        let columns = &configurations.columns;
-        let times = [&columns.updated_at, &columns.last_updated].map(|name| to.time(name));
+        let names = &configurations.columns;
+        let times = [&names.updated_at, &names.last_updated].map(|name| to.time(name));
         let (clocks, no_times): (Vec<_>, Vec<_>) = times.into_iter().unzip();
         let clocks = clocks.into_iter().flatten().collect();
-        let (temperature, no_number) = to.number(&columns.temperature);
+        let temperature = &names.mapped[Column::Temperature];
+        let (mut number, no_number) = to.number(temperature);
         let target = Configurations {
             table: to.quoted.clone(),
-            agent_slug: to.slug(&columns.agent_slug)?,
-            agent_slug_is_indexed: to.finds(&columns.agent_slug),
-            lookup: to.lookup(&columns.agent_slug),
+            agent_slug: to.slug(&names.agent_slug)?,
+            agent_slug_is_indexed: to.finds(&names.agent_slug),
+            lookup: to.lookup(&names.agent_slug),
             has_children: to.has_children,
             key: to
                 .found
@@ -665,31 +671,22 @@ impl Layout {
                 .filter(|found| found.of_key)
                 .map(|found| found.column().name)
                 .collect(),
-            provider_config: to.required(&columns.provider_config)?,
-            agent_name: to.writable(&columns.agent_name),
-            system_prompt: to.writable(&columns.system_prompt),
-            agent_image: to.writable(&columns.agent_image),
-            voice_id: to.writable(&columns.voice_id),
-            temperature,
-            voice_settings: to.writable(&columns.voice_settings),
+            columns: to.mapped(&names.mapped, |table, column, name| match column {
+                Column::Temperature => number.take(),
+                _ => table.writable(name),
+            })?,
             clocks,
         };
         let targets = Targets {
-            agent_name: target.agent_name.is_some(),
-            system_prompt: target.system_prompt.is_some(),
-            agent_image: target.agent_image.is_some(),
-            voice_settings: target.voice_settings.is_some(),
-            voice_id: target.voice_id.is_some(),
-            temperature: target
-                .temperature
-                .as_ref()
-                .and(to.find(&columns.temperature))
-                .map(comparison),
+            exist: target.columns.as_ref().map(Option::is_some),
+            temperature: to
+                .find(temperature)
+                .map_or(NumberColumn::Float8, comparison),
         };
         let slug = &agents.columns.slug;
         let scans = [
             from.scan(slug),
-            to.scan(&columns.agent_slug),
+            to.scan(&names.agent_slug),
             from.repeats(slug),
             no_number,
         ];
@@ -700,7 +697,7 @@ impl Layout {
             .chain(std::mem::take(&mut to.cut_off))
             .collect();
         let collation = |table: &Table, name: &str| table.find(name).map(|found| found.collation);
-        let collations_differ = collation(&from, slug) != collation(&to, &columns.agent_slug);
+        let collations_differ = collation(&from, slug) != collation(&to, &names.agent_slug);
         let missing = from.missing.into_iter().chain(to.missing).collect();
         let remedies = Remedies::new(configurations);
         Ok(Self {
@@ -720,36 +717,13 @@ impl Layout {
     /// What the mapping is made of: the rules, and the columns that it reads and writes. It means
     /// nothing but that it is the same or another one.
     pub fn mapping_key(&self, rules: &Rules) -> String {
-        let Agents {
-            slug,
-            voice_settings,
-            name,
-            system_prompt,
-            agent_image,
-            ..
-        } = &self.agents;
-        let from = [
-            Some(slug),
-            Some(voice_settings),
-            name.as_ref(),
-            system_prompt.as_ref(),
-            agent_image.as_ref(),
-        ];
-        let to = &self.configurations;
-        let optional = [
-            &to.agent_name,
-            &to.system_prompt,
-            &to.agent_image,
-            &to.voice_id,
-            &to.temperature,
-            &to.voice_settings,
-        ];
-        let to = [Some(&to.agent_slug), Some(&to.provider_config)]
-            .into_iter()
-            .chain(optional.map(Option::as_ref));
-        let names: Vec<_> = from
-            .into_iter()
-            .chain(to)
+        let (from, to) = (&self.agents, &self.configurations);
+        let read = std::iter::once(Some(&from.slug))
+            .chain(from.columns.values().iter().map(Option::as_ref));
+        let written = std::iter::once(Some(&to.agent_slug))
+            .chain(to.columns.values().iter().map(Option::as_ref));
+        let names: Vec<_> = read
+            .chain(written)
             .map(|column| column.map(|column| &column.name))
             .collect();
         format!("{rules:?} {names:?}")

@@ -16,6 +16,7 @@ use tokio_postgres::{Client, Error, Statement};
 use super::batch::{Claimed, Versions};
 use super::row_id::{Place, RowId};
 use super::{Layout, Parts, StoreError, path, queries, within};
+use crate::columns::Column;
 use crate::mapping::Changes;
 
 /// The most bytes that a value of a lone change may take as it is stored; a heavier one is left to
@@ -42,9 +43,15 @@ impl Statements {
             return Ok(None);
         };
         let write = queries::write_lone(layout, history);
-        let mut types = vec![Type::TEXT; 13];
-        (types[0], types[8], types[9]) = (Type::TID, Type::OID, Type::XID);
-        (types[10], types[11]) = (Type::TID, Type::XID);
+        let mut types = vec![
+            Type::TID,
+            Type::OID,
+            Type::XID,
+            Type::TID,
+            Type::XID,
+            Type::TEXT,
+        ];
+        types.extend(Column::ALL.map(|_| Type::TEXT));
         let (claim, write, take) = tokio::try_join!(
             client.prepare_typed(&claim, &[Type::TID, Type::INT4]),
             client.prepare_typed(&write, &types),
@@ -94,22 +101,19 @@ impl super::Store {
                 within(self.patience, client.execute(&statements.take, &taken)).await?
             }
             Some((target, changes)) => {
-                let values: [&(dyn ToSql + Sync); 13] = [
+                let texts = changes.as_deref();
+                let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![
                     &target.row,
-                    &changes.agent_name,
-                    &changes.system_prompt,
-                    &changes.agent_image,
-                    &changes.voice_id,
-                    &changes.temperature,
-                    &changes.provider_config,
-                    &changes.voice_settings.as_deref(),
                     &target.relation,
                     &version.configuration,
                     &place,
                     &version.change,
                     &slug,
                 ];
-                let writing = client.execute(&statements.write, &values);
+                for text in texts.values() {
+                    parameters.push(text);
+                }
+                let writing = client.execute(&statements.write, &parameters);
                 within(self.patience, self.within_time(client, limit, writing)).await?
             }
         };

@@ -44,6 +44,7 @@ pub use row_id::{Place, RowId, Version};
 pub use transaction::{Begun, Claim, Part};
 pub use trust::{Owners, Parts, owners};
 
+use crate::columns::Column;
 use crate::mapping::Rules;
 use crate::observe::pulse;
 use crate::settings::History;
@@ -256,9 +257,15 @@ impl Store {
         let (first, page) = (queries::claim_first(&layout), queries::claim_page(&layout));
         let (write, take) = (queries::write(&layout, history), queries::take());
         let (note, clear) = (queries::note_problems(), queries::clear_problems());
-        let mut write_types = vec![Type::TEXT_ARRAY; 13];
-        (write_types[0], write_types[8]) = (Type::TID_ARRAY, Type::OID_ARRAY);
-        (write_types[10], write_types[11]) = (Type::TID_ARRAY, Type::XID_ARRAY);
+        let mut write_types = vec![
+            Type::TID_ARRAY,
+            Type::OID_ARRAY,
+            Type::TEXT_ARRAY,
+            Type::TID_ARRAY,
+            Type::XID_ARRAY,
+            Type::TEXT_ARRAY,
+        ];
+        write_types.extend(Column::ALL.map(|_| Type::TEXT_ARRAY));
         let patience = statement_timeout + Self::PATIENCE;
         let (keep_lead, is_same) = (parts.held(queries::KEEP_LEAD), parts.held("true"));
         let prepared = async {

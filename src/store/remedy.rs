@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use super::failure;
 use super::identifier::{plain, readable};
+use crate::columns::Column;
 use crate::settings::ConfigurationsTable;
 
 /// The remedies in one database.
@@ -22,7 +23,7 @@ impl Remedies {
             plain(&table.schema),
             plain(&table.table),
             plain(&table.columns.agent_slug),
-            plain(&table.columns.provider_config),
+            plain(&table.columns.mapped[Column::ProviderConfig]),
         );
         Self { insert }
     }

@@ -208,14 +208,17 @@ pub fn survey(layout: &Layout, noted: bool) -> String {
     );
     let (said, from) = if noted {
         (
-            "o.slug IS NOT NULL, p.kind, p.detail, p.sqlstate",
+            "o.slug IS NOT NULL AS pending, p.kind, p.detail, p.sqlstate",
             format!(
                 "LEFT JOIN (SELECT DISTINCT slug FROM agent_sync.outbox) o ON o.slug = {slug}
                  LEFT JOIN agent_sync.problem p ON p.slug = {slug}"
             ),
         )
     } else {
-        ("false, NULL::text, NULL::text, NULL::text", String::new())
+        (
+            "false AS pending, NULL::text AS kind, NULL::text AS detail, NULL::text AS sqlstate",
+            String::new(),
+        )
     };
     let own_collation = if layout.collations_differ {
         " COLLATE \"C\""
@@ -240,7 +243,8 @@ pub fn survey(layout: &Layout, noted: bool) -> String {
         ("shared.agents", counted)
     };
     format!(
-        "SELECT a.{own}::text, {said}, {}, c.ctid IS NOT NULL, {}, {number}, heavy.weight
+        "SELECT a.{own}::text AS slug, {said}, {}, c.ctid IS NOT NULL AS is_configured, {},
+                {number} AS agents, heavy.weight
          FROM {} a LEFT JOIN {} c ON {of} = {slug}{own_collation}
          {from} {counting} CROSS JOIN LATERAL {}
          WHERE a.{own} IS NOT NULL AND {asked}
@@ -286,26 +290,26 @@ pub struct Noted {
 impl<'a> Surveyed<'a> {
     /// Reads a row.
     pub fn of(row: &'a Row) -> Result<Self, Error> {
-        let kind: Option<String> = row.try_get(2)?;
+        let kind: Option<String> = row.try_get("kind")?;
         let noted = match kind {
             Some(kind) => Some(Noted {
                 kind,
-                detail: row.try_get(3)?,
-                sqlstate: row.try_get(4)?,
+                detail: row.try_get("detail")?,
+                sqlstate: row.try_get("sqlstate")?,
             }),
             None => None,
         };
-        let configuration = if row.try_get(9)? {
-            Some(batch::configuration(row, 10)?)
+        let configuration = if row.try_get("is_configured")? {
+            Some(batch::columns(row)?)
         } else {
             None
         };
-        let agent = batch::agent(row, 5)?;
-        let (slug, agents) = (batch::lossy(row, 0)?, row.try_get(17)?);
-        let weight = row.try_get(18)?;
+        let agent = batch::columns(row)?;
+        let (slug, agents) = (batch::lossy(row, "slug")?, row.try_get("agents")?);
+        let weight = row.try_get("weight")?;
         Ok(Self {
             slug,
-            pending: row.try_get(1)?,
+            pending: row.try_get("pending")?,
             noted,
             agent,
             configuration,
@@ -381,10 +385,9 @@ pub(super) async fn capture_faults(
 ) -> Result<Vec<CaptureFault>, StoreError> {
     let [relations, names] = triggers;
     let agents = &layout.agents;
-    let watched: Vec<&str> = [&agents.name, &agents.system_prompt, &agents.agent_image]
-        .into_iter()
-        .flatten()
-        .chain([&agents.slug, &agents.voice_settings])
+    let mapped = agents.columns.present().map(|(_, column)| column);
+    let watched: Vec<&str> = std::iter::once(&agents.slug)
+        .chain(mapped)
         .map(|column| column.name.as_str())
         .collect();
     let parameters: &[(&(dyn ToSql + Sync), Type)] = &[

@@ -14,6 +14,7 @@ use tokio_postgres::{Client, Error};
 use super::batch::{Claimed, Outcome, Problem, Taken};
 use super::row_id::{Place, RowId};
 use super::{IdleLockAction, Store, StoreError, path, queries, within};
+use crate::columns::PerColumn;
 use crate::mapping::Changes;
 
 /// Fires deferred triggers and checks deferred constraints, as COMMIT does, but within the time
@@ -397,48 +398,22 @@ impl Store {
     ) -> Result<(), Error> {
         let rows: Vec<RowId> = writes.iter().map(|(place, _)| place.row).collect();
         let relations: Vec<u32> = writes.iter().map(|(place, _)| place.relation).collect();
-        macro_rules! column {
-            ($name:ident) => {
-                writes
-                    .iter()
-                    .map(|(_, changes)| changes.$name.as_deref())
-                    .collect::<Vec<Option<&str>>>()
-            };
-        }
-        let (voice_id, temperature) = (column!(voice_id), column!(temperature));
-        let (provider_config, voice_settings) = (column!(provider_config), column!(voice_settings));
-        let agent_name: Vec<_> = writes
+        let texts: Vec<_> = writes
             .iter()
-            .map(|(_, changes)| changes.agent_name)
+            .map(|(_, changes)| changes.as_deref())
             .collect();
-        let system_prompt: Vec<_> = writes
-            .iter()
-            .map(|(_, changes)| changes.system_prompt)
-            .collect();
-        let agent_image: Vec<_> = writes
-            .iter()
-            .map(|(_, changes)| changes.agent_image)
-            .collect();
+        let values: PerColumn<Vec<_>> =
+            PerColumn::from_fn(|column| texts.iter().map(|texts| texts[column]).collect());
         let Taken {
             places,
             versions,
             slugs,
         } = taken;
-        let parameters: [&(dyn ToSql + Sync); 13] = [
-            &rows,
-            &agent_name,
-            &system_prompt,
-            &agent_image,
-            &voice_id,
-            &temperature,
-            &provider_config,
-            &voice_settings,
-            &relations,
-            &changed,
-            places,
-            versions,
-            slugs,
-        ];
+        let mut parameters: Vec<&(dyn ToSql + Sync)> =
+            vec![&rows, &relations, &changed, places, versions, slugs];
+        for values in values.values() {
+            parameters.push(values);
+        }
         client.execute(&self.write, &parameters).await.map(drop)
     }
 

@@ -1,7 +1,6 @@
 //! What the mapping says of one agent and all its configurations. Pure.
 
-use crate::mapping::{self, Agent, Changes, Configuration, Rules, Targets};
-use crate::show::{Diff, diff};
+use crate::mapping::{self, Agent, Changes, Configuration, Diff, Rules, Targets, diff};
 use crate::store::report::{Noted, Surveyed};
 use crate::store::{StoreError, failure, too_heavy};
 
@@ -187,20 +186,10 @@ impl Findings {
     }
 }
 
-/// The configuration as it would be.
+/// The configuration after the changes.
 fn changed<'a>(current: &Configuration<'a>, changes: &'a Changes<'a>) -> Configuration<'a> {
-    Configuration {
-        agent_name: changes.agent_name.or(current.agent_name),
-        system_prompt: changes.system_prompt.or(current.system_prompt),
-        agent_image: changes.agent_image.or(current.agent_image),
-        voice_id: changes.voice_id.as_deref().or(current.voice_id),
-        temperature: changes.temperature.as_deref().or(current.temperature),
-        provider_config: changes
-            .provider_config
-            .as_deref()
-            .or(current.provider_config),
-        voice_settings: changes.voice_settings.as_deref().or(current.voice_settings),
-    }
+    let changes = changes.as_deref();
+    Configuration::from_fn(|column| changes[column].or(current[column]))
 }
 
 fn add_new(all: &mut Vec<String>, more: impl Iterator<Item = String>) {

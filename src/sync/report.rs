@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::batch_plan::BatchPlan;
-use crate::mapping::Changes;
 use crate::observe::{Columns, Committed, Event, Observer};
 use crate::store::{LONGEST_SLUG, ProblemKind, Remedies};
 
@@ -88,7 +87,7 @@ pub(super) fn committed(
     }
     let written = outcome.changed.iter().zip(&outcome.writes);
     let written: Vec<_> = written
-        .map(|(slug, (_, changes))| (*slug, columns(changes)))
+        .map(|(slug, (_, changes))| (*slug, Columns::of(changes)))
         .collect();
     let batch = Committed {
         rows,
@@ -100,17 +99,4 @@ pub(super) fn committed(
         totals: plan.totals,
         batch,
     });
-}
-
-/// Which columns are written, and not what.
-fn columns(changes: &Changes<'_>) -> Columns {
-    Columns::of([
-        changes.agent_name.is_some(),
-        changes.system_prompt.is_some(),
-        changes.agent_image.is_some(),
-        changes.voice_id.is_some(),
-        changes.temperature.is_some(),
-        changes.provider_config.is_some(),
-        changes.voice_settings.is_some(),
-    ])
 }

@@ -11,9 +11,10 @@ use std::path::Path;
 
 use anyhow::Context;
 
+use crate::columns::{Column, Content, MappedColumn, Per, PerAgentColumn, PerColumn};
 use crate::exit::{Exit, Fault};
 use crate::mapping::json::{self, Object};
-use crate::mapping::{self, Agent, Changes, Configuration, Mistake, Rules, Targets, Warning};
+use crate::mapping::{self, Changes, Mistake, Rules, Targets, Warning};
 use crate::show::Clean;
 
 /// The most that is read from standard input.
@@ -46,7 +47,7 @@ pub fn render(config: Option<&Path>) -> anyhow::Result<Exit> {
 /// rejected.
 pub fn render_with(rules: &Rules, input: &str) -> anyhow::Result<Rendered> {
     let input = Input::parse(input)?;
-    let (agent, configuration) = (input.agent(), input.configuration());
+    let (agent, configuration) = (input.agent.as_deref(), input.configuration.as_deref());
     let plan =
         mapping::plan(rules, &Targets::all(), &agent, &configuration).context(Fault::new(
             Exit::Failed,
@@ -73,58 +74,27 @@ fn read(stdin: impl Read) -> anyhow::Result<String> {
     String::from_utf8(bytes).context(Fault::usage("standard input: expected UTF-8").remedy(SHAPE))
 }
 
-/// The columns to write, in the order of M1.
+/// The columns to write.
 fn columns(changes: &Changes<'_>) -> String {
-    let text = |text: &str| json::quote(text);
-    let columns = [
-        ("agent_name", changes.agent_name.map(text)),
-        ("system_prompt", changes.system_prompt.map(text)),
-        ("agent_image", changes.agent_image.map(text)),
-        (
-            "voice_settings",
-            changes.voice_settings.as_deref().map(str::to_owned),
-        ),
-        ("voice_id", changes.voice_id.as_deref().map(text)),
-        ("temperature", changes.temperature.clone()),
-        ("provider_config", changes.provider_config.clone()),
-    ];
-    let members = columns
-        .into_iter()
-        .filter_map(|(name, value)| Some(format!("\"{name}\":{}", value?)));
-    format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+    let mut members = Vec::new();
+    for column in Column::in_reports() {
+        if let Some(text) = &changes[column] {
+            let value = match column.content() {
+                Content::Number | Content::Json => text.to_string(),
+                Content::Name | Content::Prompt | Content::Address => json::quote(text),
+            };
+            members.push(format!("\"{}\":{value}", column.name()));
+        }
+    }
+    format!("{{{}}}", members.join(","))
 }
 
 /// The input, every column as the text that a database would give.
 #[derive(Debug, Default)]
 struct Input {
-    agent: [Option<String>; 4],
-    configuration: [Option<String>; 7],
+    agent: PerAgentColumn<Option<String>>,
+    configuration: PerColumn<Option<String>>,
 }
-
-/// How a column is given in the input.
-#[derive(Debug, Clone, Copy)]
-enum Column {
-    Text,
-    Number,
-    Json,
-}
-
-const AGENT: [(&str, Column); 4] = [
-    ("name", Column::Text),
-    ("system_prompt", Column::Text),
-    ("agent_image", Column::Text),
-    ("voice_settings", Column::Json),
-];
-
-const CONFIGURATION: [(&str, Column); 7] = [
-    ("agent_name", Column::Text),
-    ("system_prompt", Column::Text),
-    ("agent_image", Column::Text),
-    ("voice_id", Column::Text),
-    ("temperature", Column::Number),
-    ("provider_config", Column::Json),
-    ("voice_settings", Column::Json),
-];
 
 impl Input {
     fn parse(text: &str) -> anyhow::Result<Self> {
@@ -136,12 +106,11 @@ impl Input {
         if raw.starts_with('{') {
             let rows = Object::of(raw);
             match rows.get("agent") {
-                Some(agent) => input.agent = row("agent", agent, AGENT, &mut mistakes),
+                Some(agent) => input.agent = row("agent", agent, &mut mistakes),
                 None => mistakes.push(mistake("agent", "an object", "nothing")),
             }
             if let Some(configuration) = rows.get("configuration").filter(|&raw| raw != "null") {
-                input.configuration =
-                    row("configuration", configuration, CONFIGURATION, &mut mistakes);
+                input.configuration = row("configuration", configuration, &mut mistakes);
             }
         } else {
             mistakes.push(mistake(
@@ -157,42 +126,33 @@ impl Input {
         Err(reasons)
             .context(Fault::usage("standard input has not the shape of an agent").remedy(SHAPE))
     }
-
-    fn agent(&self) -> Agent<'_> {
-        self.agent.each_ref().map(Option::as_deref).into()
-    }
-
-    fn configuration(&self) -> Configuration<'_> {
-        self.configuration.each_ref().map(Option::as_deref).into()
-    }
 }
 
 /// The columns of a row; what is wrong with them is noted.
-fn row<const N: usize>(
+fn row<C: MappedColumn, const N: usize>(
     name: &str,
     raw: &str,
-    columns: [(&str, Column); N],
     mistakes: &mut Vec<Mistake>,
-) -> [Option<String>; N] {
+) -> Per<C, Option<String>, N> {
     if !raw.starts_with('{') {
         mistakes.push(mistake(name, "an object", mapping::describe(raw)));
     }
     let row = Object::of(raw);
-    columns.map(|(column, kind)| {
-        let raw = row.get(column).filter(|&raw| raw != "null")?;
+    Per::from_fn(|column: C| {
+        let raw = row.get(column.name()).filter(|&raw| raw != "null")?;
         let text = json::text(raw).map(std::borrow::Cow::into_owned);
-        let (value, expected) = match kind {
-            Column::Text => (text, "text or null"),
-            Column::Number if raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
+        let (value, expected) = match column.content() {
+            Content::Name | Content::Prompt | Content::Address => (text, "text or null"),
+            Content::Number if raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
                 (Some(raw.to_owned()), "")
             }
-            Column::Number => (text, "a number or null"),
+            Content::Number => (text, "a number or null"),
             // A string is taken as it is: the mapping reads JSON in either form.
-            Column::Json => (Some(raw.to_owned()), ""),
+            Content::Json => (Some(raw.to_owned()), ""),
         };
         if value.is_none() {
             mistakes.push(mistake(
-                &format!("{name}.{column}"),
+                &format!("{name}.{}", column.name()),
                 expected,
                 mapping::describe(raw),
             ));

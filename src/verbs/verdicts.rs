@@ -63,7 +63,7 @@ pub(super) fn object(database: &str, findings: &Findings) -> impl serde::Seriali
     #[derive(serde::Serialize)]
     struct Differing<'a> {
         configuration: usize,
-        differences: &'a [crate::show::Difference],
+        differences: &'a [crate::mapping::Difference],
     }
     #[derive(serde::Serialize)]
     struct Object<'a> {

@@ -8,12 +8,11 @@ use serde_json::value::to_raw_value;
 use super::page::Page;
 use crate::cli::Why;
 use crate::exit::{Exit, Fault};
-use crate::mapping::Rules;
+use crate::mapping::{Difference, Fields, Rules, Value};
 use crate::report::{Conclusion, Level, Look, Story, conclude, look, story};
 use crate::settings::{Database, Settings};
 use crate::show::{
-    BOLD, CYAN, Clean, DIM, Fields, GREEN, RED, Value, WIDTH, YELLOW, age, diff_lines, indented,
-    quoted, shorten,
+    BOLD, CYAN, Clean, DIM, GREEN, RED, WIDTH, YELLOW, age, diff_lines, indented, quoted, shorten,
 };
 use crate::store::Store;
 
@@ -294,7 +293,7 @@ fn object(
         agent: Option<Fields<'a>>,
         configurations: Vec<Fields<'a>>,
         verdict: Option<&'static str>,
-        differing: Vec<&'a [crate::show::Difference]>,
+        differing: Vec<&'a [Difference]>,
         reasons: &'a [String],
         remarks: &'a [String],
         pending: &'a Option<crate::report::Since>,

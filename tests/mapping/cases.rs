@@ -1,10 +1,14 @@
 //! The cases of `tests/cases/mapping`: agent and configuration as a database gives them, and what
 //! is written.
 
+use std::collections::BTreeMap;
+
+use agent_sync::columns::{AgentColumn, Column, MappedColumn, Per, PerAgentColumn, PerColumn};
 use agent_sync::mapping::{
     Agent, Changes, Configuration, NumberColumn, Plan, Rules, Targets, check, plan,
 };
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,11 +29,11 @@ struct Case {
     temperature: Option<String>,
     /// A rules file; the embedded one if it does not say.
     rules: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "columns")]
     agent: AgentText,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "columns")]
     configuration: ConfigurationText,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "columns")]
     changes: ConfigurationText,
     #[serde(default)]
     warnings: Vec<String>,
@@ -37,107 +41,54 @@ struct Case {
     rejected: Vec<String>,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields)]
-struct AgentText {
-    name: Option<String>,
-    system_prompt: Option<String>,
-    agent_image: Option<String>,
-    voice_settings: Option<String>,
+/// The columns of an agent, as text.
+type AgentText = PerAgentColumn<Option<String>>;
+
+/// The columns of a configuration, as text.
+pub(super) type ConfigurationText = PerColumn<Option<String>>;
+
+/// Reads columns by their names.
+fn columns<'de, D, C, const N: usize>(from: D) -> Result<Per<C, Option<String>, N>, D::Error>
+where
+    D: Deserializer<'de>,
+    C: MappedColumn,
+{
+    let mut given = BTreeMap::<String, String>::deserialize(from)?;
+    let columns = Per::from_fn(|column: C| given.remove(column.name()));
+    match given.keys().next() {
+        Some(unknown) => Err(D::Error::custom(format!("no such column: {unknown}"))),
+        None => Ok(columns),
+    }
 }
 
-#[derive(Deserialize, Default, Debug, Clone, PartialEq)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ConfigurationText {
-    pub(super) agent_name: Option<String>,
-    pub(super) system_prompt: Option<String>,
-    pub(super) agent_image: Option<String>,
-    pub(super) voice_settings: Option<String>,
-    pub(super) voice_id: Option<String>,
-    pub(super) temperature: Option<String>,
-    pub(super) provider_config: Option<String>,
-}
-
-impl ConfigurationText {
-    pub(super) fn row(&self) -> Configuration<'_> {
-        Configuration {
-            agent_name: self.agent_name.as_deref(),
-            system_prompt: self.system_prompt.as_deref(),
-            agent_image: self.agent_image.as_deref(),
-            voice_id: self.voice_id.as_deref(),
-            temperature: self.temperature.as_deref(),
-            provider_config: self.provider_config.as_deref(),
-            voice_settings: self.voice_settings.as_deref(),
-        }
-    }
-
-    fn of(changes: &Changes<'_>) -> Self {
-        let mut none = Self::default();
-        none.apply(changes);
-        none
-    }
-
-    /// What an UPDATE would do.
-    pub(super) fn apply(&mut self, changes: &Changes<'_>) {
-        fn set(column: &mut Option<String>, change: Option<&str>) {
-            if let Some(change) = change {
-                *column = Some(change.to_owned());
-            }
-        }
-        set(&mut self.agent_name, changes.agent_name);
-        set(&mut self.system_prompt, changes.system_prompt);
-        set(&mut self.agent_image, changes.agent_image);
-        set(&mut self.voice_settings, changes.voice_settings.as_deref());
-        set(&mut self.voice_id, changes.voice_id.as_deref());
-        set(&mut self.temperature, changes.temperature.as_deref());
-        set(
-            &mut self.provider_config,
-            changes.provider_config.as_deref(),
-        );
+/// What an UPDATE would do.
+pub(super) fn apply(row: &mut ConfigurationText, changes: &Changes<'_>) {
+    for (column, text) in changes.present() {
+        row[column] = Some(text.to_string());
     }
 }
 
 impl Case {
-    fn agent(&self) -> Agent<'_> {
-        Agent {
-            name: self.agent.name.as_deref(),
-            system_prompt: self.agent.system_prompt.as_deref(),
-            agent_image: self.agent.agent_image.as_deref(),
-            voice_settings: self.agent.voice_settings.as_deref(),
-        }
-    }
-
     fn targets(&self, of_file: Option<&Vec<String>>) -> Targets {
         let Some(columns) = self.columns.as_ref().or(of_file) else {
             return Targets::all();
         };
-        let known = [
-            "agent_name",
-            "system_prompt",
-            "agent_image",
-            "voice_settings",
-            "voice_id",
-            "temperature",
-        ];
-        assert!(
-            columns.iter().all(|column| known.contains(&&**column)),
-            "{}: {columns:?}",
-            self.name
-        );
-        let has = |name: &str| columns.iter().any(|column| column == name);
+        let known = |name: &String| {
+            let mut optional = Column::ALL.iter().filter(|column| !column.is_required());
+            optional.any(|column| column.name() == name)
+        };
+        assert!(columns.iter().all(known), "{}: {columns:?}", self.name);
         Targets {
-            agent_name: has("agent_name"),
-            system_prompt: has("system_prompt"),
-            agent_image: has("agent_image"),
-            voice_settings: has("voice_settings"),
-            voice_id: has("voice_id"),
-            temperature: has("temperature").then(|| match self.temperature.as_deref() {
+            exist: PerColumn::from_fn(|column: Column| {
+                column.is_required() || columns.iter().any(|name| name == column.name())
+            }),
+            temperature: match self.temperature.as_deref() {
                 None | Some("float8") => NumberColumn::Float8,
                 Some("float4") => NumberColumn::Float4,
                 Some("numeric") => NumberColumn::Numeric { scale: None },
                 Some("numeric(3,1)") => NumberColumn::Numeric { scale: Some(1) },
                 Some(other) => panic!("{}: no such type: {other}", self.name),
-            }),
+            },
         }
     }
 
@@ -148,11 +99,13 @@ impl Case {
             .as_deref()
             .map(|text| Rules::parse(text).unwrap());
         let rules = own.as_ref().unwrap_or_else(|| Rules::embedded());
-        let agent = self.agent();
+        let agent = self.agent.as_deref();
         let (changes, warnings, rejected) =
-            match plan(rules, targets, &agent, &self.configuration.row()) {
+            match plan(rules, targets, &agent, &self.configuration.as_deref()) {
                 Ok(Plan { changes, warnings }) => {
-                    (ConfigurationText::of(&changes), warnings, Vec::new())
+                    let mut written = ConfigurationText::default();
+                    apply(&mut written, &changes);
+                    (written, warnings, Vec::new())
                 }
                 Err(rejection) => (ConfigurationText::default(), Vec::new(), rejection.mistakes),
             };
@@ -168,17 +121,18 @@ impl Case {
         // Every case is a case of M8, too.
         if rejected.is_empty() {
             let mut after = self.configuration.clone();
-            after.apply(
-                &plan(rules, targets, &agent, &self.configuration.row())
+            apply(
+                &mut after,
+                &plan(rules, targets, &agent, &self.configuration.as_deref())
                     .unwrap()
                     .changes,
             );
             if self.temperature.as_deref() == Some("numeric(3,1)") {
-                after.temperature = after
-                    .temperature
+                after[Column::Temperature] = after[Column::Temperature]
+                    .take()
                     .map(|text| format!("{:.1}", text.parse::<f64>().unwrap()));
             }
-            let again = plan(rules, targets, &agent, &after.row()).unwrap();
+            let again = plan(rules, targets, &agent, &after.as_deref()).unwrap();
             if !again.changes.is_empty() {
                 return Some(format!(
                     "it is not in sync after it was written: {:#?}",
@@ -233,14 +187,8 @@ fn nested(key: &str, depth: usize) -> String {
 #[test]
 fn nesting_is_read_down_to_a_limit_on_both_sides() {
     let map = |settings: &str, config: &str| {
-        let agent = Agent {
-            voice_settings: Some(settings),
-            ..Agent::default()
-        };
-        let row = Configuration {
-            provider_config: Some(config),
-            ..Configuration::default()
-        };
+        let agent = Agent::default().with(AgentColumn::VoiceSettings, Some(settings));
+        let row = Configuration::default().with(Column::ProviderConfig, Some(config));
         plan(Rules::embedded(), &Targets::all(), &agent, &row)
             .map(|_| ())
             .map_err(|error| error.to_string())
@@ -261,13 +209,14 @@ fn a_value_is_not_written_so_deep_that_it_could_not_be_read_again() {
     let rules = Rules::parse(rules).unwrap();
     let map = |depth: usize| {
         let settings = format!("{{\"p\":\"q\",\"deep\":{}}}", nested("a", depth));
-        let agent = Agent {
-            voice_settings: Some(&settings),
-            ..Agent::default()
-        };
+        let agent = Agent::default().with(AgentColumn::VoiceSettings, Some(&settings));
         let mut row = ConfigurationText::default();
-        row.apply(&plan(&rules, &Targets::all(), &agent, &row.clone().row())?.changes);
-        plan(&rules, &Targets::all(), &agent, &row.row()).map(|plan| plan.changes.is_empty())
+        let before = row.clone();
+        apply(
+            &mut row,
+            &plan(&rules, &Targets::all(), &agent, &before.as_deref())?.changes,
+        );
+        plan(&rules, &Targets::all(), &agent, &row.as_deref()).map(|plan| plan.changes.is_empty())
     };
     assert_eq!(map(125), Ok(true));
     let expected =
@@ -278,10 +227,7 @@ fn a_value_is_not_written_so_deep_that_it_could_not_be_read_again() {
 #[test]
 fn an_agent_without_a_configuration_is_checked_all_the_same() {
     let check = |settings| {
-        let agent = Agent {
-            voice_settings: Some(settings),
-            ..Agent::default()
-        };
+        let agent = Agent::default().with(AgentColumn::VoiceSettings, Some(settings));
         check(Rules::embedded(), &Targets::all(), &agent).map(|warnings| warnings.len())
     };
     assert_eq!(check(r#"{"provider":"acme"}"#), Ok(1));

@@ -1,11 +1,12 @@
 //! What holds for every agent and every configuration: M5, M7 and M8 on made-up input.
 
+use agent_sync::columns::{AgentColumn, Column};
 use agent_sync::mapping::{Agent, Configuration, Rules, Targets, plan};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::cases::ConfigurationText;
+use super::cases::{ConfigurationText, apply};
 
 fn quote(text: &str) -> String {
     serde_json::to_string(text).unwrap()
@@ -175,25 +176,21 @@ fn configuration() -> impl Strategy<Value = ConfigurationText> {
     )
         .prop_map(
             |(agent_name, voice_id, temperature, provider_config, voice_settings)| {
-                ConfigurationText {
-                    agent_name,
-                    voice_settings,
-                    voice_id,
-                    temperature,
-                    provider_config,
-                    ..ConfigurationText::default()
-                }
+                ConfigurationText::default()
+                    .with(Column::AgentName, agent_name)
+                    .with(Column::VoiceId, voice_id)
+                    .with(Column::Temperature, temperature)
+                    .with(Column::ProviderConfig, provider_config)
+                    .with(Column::VoiceSettings, voice_settings)
             },
         )
 }
 
 fn agent<'a>(name: Option<&'a str>, settings: Option<&'a str>) -> Agent<'a> {
-    Agent {
-        name,
-        system_prompt: name,
-        agent_image: None,
-        voice_settings: settings,
-    }
+    Agent::default()
+        .with(AgentColumn::Name, name)
+        .with(AgentColumn::SystemPrompt, name)
+        .with(AgentColumn::VoiceSettings, settings)
 }
 
 /// A section with its foreign members in between what is agent-sync's.
@@ -224,9 +221,9 @@ proptest! {
     ) {
         let agent = agent(name.as_deref(), settings.as_deref());
         let before = row.clone();
-        if let Ok(first) = plan(Rules::embedded(), &Targets::all(), &agent, &before.row()) {
-            row.apply(&first.changes);
-            let second = plan(Rules::embedded(), &Targets::all(), &agent, &row.row());
+        if let Ok(first) = plan(Rules::embedded(), &Targets::all(), &agent, &before.as_deref()) {
+            apply(&mut row, &first.changes);
+            let second = plan(Rules::embedded(), &Targets::all(), &agent, &row.as_deref());
             let second = second.map_err(|error| TestCaseError::fail(format!("{row:?}: {error}")))?;
             prop_assert!(second.changes.is_empty(), "{:?} after \
                 {:?}", second.changes, first.changes);
@@ -236,8 +233,8 @@ proptest! {
 
     #[test]
     fn every_json_that_is_written_is_an_object(settings in settings(), row in configuration()) {
-        if let Ok(plan) = plan(Rules::embedded(), &Targets::all(), &agent(None, Some(&settings)), &row.row()) {
-            for json in [plan.changes.provider_config.as_deref(), plan.changes.voice_settings.as_deref()] {
+        if let Ok(plan) = plan(Rules::embedded(), &Targets::all(), &agent(None, Some(&settings)), &row.as_deref()) {
+            for json in [plan.changes[Column::ProviderConfig].as_deref(), plan.changes[Column::VoiceSettings].as_deref()] {
                 let raw = json.map(serde_json::from_str::<&serde_json::value::RawValue>).transpose().unwrap();
                 let object = raw.is_none_or(|raw| raw.get().starts_with('{'));
                 prop_assert!(object, "{:?}", raw);
@@ -252,8 +249,8 @@ proptest! {
         config in option::of(prop_oneof![column(), any::<String>()]),
         mut row in configuration(),
     ) {
-        row.provider_config = config;
-        let _ = plan(Rules::embedded(), &Targets::all(), &agent(name.as_deref(), settings.as_deref()), &row.row());
+        row[Column::ProviderConfig] = config;
+        let _ = plan(Rules::embedded(), &Targets::all(), &agent(name.as_deref(), settings.as_deref()), &row.as_deref());
     }
 
     #[test]
@@ -266,10 +263,11 @@ proptest! {
         let old = if changes_provider { "groq" } else { "openai" };
         let own = format!("\"provider\":\"{old}\",\"model\":\"old\"");
         let config = around(&top, &format!("\"llm\":{}", around(&inner, &own)));
-        let row = Configuration { provider_config: Some(&config), ..Configuration::default() };
+        let row = Configuration::default().with(Column::ProviderConfig, Some(&config));
         // WHEN the section is written
         let agent = agent(None, Some(r#"{"llm_provider":"openai","llm_model":"new"}"#));
-        let written = plan(Rules::embedded(), &Targets::all(), &agent, &row).unwrap().changes.provider_config;
+        let changes = plan(Rules::embedded(), &Targets::all(), &agent, &row).unwrap().changes;
+        let written = changes[Column::ProviderConfig].as_deref();
         // THEN everything foreign stands where it stood, byte for byte
         let expected = if changes_provider {
             // The model of the old provider goes, the new one comes at the end.
@@ -278,7 +276,8 @@ proptest! {
         } else {
             around(&inner, "\"provider\":\"openai\",\"model\":\"new\"")
         };
-        prop_assert_eq!(written, Some(around(&top, &format!("\"llm\":{expected}"))));
+        let expected = around(&top, &format!("\"llm\":{expected}"));
+        prop_assert_eq!(written, Some(&*expected));
     }
 
     #[test]
@@ -286,7 +285,7 @@ proptest! {
         let settings = format!("{{\"provider\":\"speechify\",\"llm_provider\":\"x\",{name}:{}}}", quote(&secret));
         let config = format!("{{{name}:{}}}", quote(&secret));
         for (settings, config) in [(&settings, &config), (&secret, &config), (&settings, &secret), (&quote(&secret), &secret)] {
-            let row = Configuration { provider_config: Some(config), ..Configuration::default() };
+            let row = Configuration::default().with(Column::ProviderConfig, Some(config));
             if let Err(error) = plan(Rules::embedded(), &Targets::all(), &agent(None, Some(settings)), &row) {
                 prop_assert!(!error.to_string().contains(&secret), "{error}");
             }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use agent_sync::columns::Column;
 use agent_sync::settings::{LogFormat, Settings, Sources};
 
 use super::{URL, directory, environment, load, load_in, source};
@@ -170,7 +171,10 @@ fn the_environment_sets_any_key_and_is_coerced() {
     let database = &settings.databases["eu_1"];
     assert_eq!(database.keepalives_count, 5);
     assert_eq!(database.configurations.columns.agent_slug, "slug");
-    assert_eq!(database.configurations.columns.agent_name, "agent_name");
+    assert_eq!(
+        database.configurations.columns.mapped[Column::AgentName],
+        "agent_name"
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The reader of a rules file: TOML text → [`Rules`], or every mistake in it (M9).
+//! The reader of a rules file: TOML text → [`Rules`], or every mistake in it (M9). The rules that
+//! agent-sync comes with are read in the same way.
 //!
 //! It walks the document with its spans instead of deserializing it, because an operator who edits
 //! the file wants to see all mistakes at once, each with its line. The format is explained at the
@@ -11,6 +12,7 @@ mod settings;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use toml::de::DeTable;
 
@@ -20,8 +22,11 @@ use self::error::Mistakes;
 use self::node::{Entries, Node};
 use super::json;
 use super::kind::Kind;
-use super::rules::{Field, Rule, Rules, Section};
-use super::section::PROVIDER;
+use super::rules::{Field, PROVIDER, Rule, Rules, Section};
+use crate::columns::{Column, Content, MappedColumn as _};
+
+/// The file that the rules come from when no other is configured.
+const EMBEDDED: &str = include_str!("../../../config/providers.toml");
 
 /// Far more than any honest rules file; it keeps a wrong path in the settings from being read for
 /// long.
@@ -30,40 +35,54 @@ const MAX_SIZE: usize = 256 * 1024;
 /// The most syntax errors that are reported: after a few the rest are echoes.
 const MAX_SYNTAX_ERRORS: usize = 10;
 
-/// Reads a rules file.
-pub(super) fn parse(text: &str) -> Result<Rules, RulesError> {
-    let mut mistakes = Mistakes::of(text);
-    if text.len() > MAX_SIZE {
-        mistakes.add(
-            &(0..0),
-            "",
-            format!("at most {MAX_SIZE} bytes"),
-            format!("{} bytes", text.len()),
-        );
-        return Err(mistakes.into_error());
+impl Rules {
+    /// The rules that agent-sync comes with.
+    ///
+    /// # Panics
+    /// Never: a test reads the file, which is part of the binary.
+    pub fn embedded() -> &'static Self {
+        static RULES: LazyLock<Rules> = LazyLock::new(|| match Rules::parse(EMBEDDED) {
+            Ok(rules) => rules,
+            Err(error) => unreachable!("config/providers.toml: {error}"),
+        });
+        &RULES
     }
-    let (document, errors) = DeTable::parse_recoverable(text);
-    for error in errors.iter().take(MAX_SYNTAX_ERRORS) {
-        mistakes.add(
-            &error.span().unwrap_or(0..0),
-            "",
-            "TOML",
-            error.message().replace('\n', ", "),
-        );
-    }
-    if !errors.is_empty() {
-        return Err(mistakes.into_error());
-    }
-    let mut reader = Reader {
-        mistakes,
-        settings: BTreeMap::new(),
-        read: Vec::new(),
-    };
-    let rules = reader.document(document.get_ref());
-    if reader.mistakes.is_empty() {
-        Ok(rules)
-    } else {
-        Err(reader.mistakes.into_error())
+
+    /// Reads a rules file, and reports every mistake in it, not only the first.
+    pub fn parse(text: &str) -> Result<Self, RulesError> {
+        let mut mistakes = Mistakes::of(text);
+        if text.len() > MAX_SIZE {
+            mistakes.add(
+                &(0..0),
+                "",
+                format!("at most {MAX_SIZE} bytes"),
+                format!("{} bytes", text.len()),
+            );
+            return Err(mistakes.into_error());
+        }
+        let (document, errors) = DeTable::parse_recoverable(text);
+        for error in errors.iter().take(MAX_SYNTAX_ERRORS) {
+            mistakes.add(
+                &error.span().unwrap_or(0..0),
+                "",
+                "TOML",
+                error.message().replace('\n', ", "),
+            );
+        }
+        if !errors.is_empty() {
+            return Err(mistakes.into_error());
+        }
+        let mut reader = Reader {
+            mistakes,
+            settings: BTreeMap::new(),
+            read: Vec::new(),
+        };
+        let rules = reader.document(document.get_ref());
+        if reader.mistakes.is_empty() {
+            Ok(rules)
+        } else {
+            Err(reader.mistakes.into_error())
+        }
     }
 }
 
@@ -94,10 +113,17 @@ impl Reader<'_> {
                 settings::kind(node, &mut self.mistakes),
             );
         }
-        self.column("voice_id", &settings, "text", |kind| *kind == Kind::Text);
-        self.column("temperature", &settings, "a number", |kind| {
-            matches!(kind, Kind::Number { .. })
-        });
+        for (column, setting) in Column::from_settings() {
+            let is_number = column.content() == Content::Number;
+            let expected = if is_number { "a number" } else { "text" };
+            self.column(setting, &settings, expected, |kind| {
+                if is_number {
+                    matches!(kind, Kind::Number { .. })
+                } else {
+                    *kind == Kind::Text
+                }
+            });
+        }
 
         if sections.is_empty() {
             self.mistakes

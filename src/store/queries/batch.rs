@@ -2,8 +2,9 @@
 
 use super::claimed::claimed;
 use super::columns::{
-    As, HISTORY, Weighed, agent_columns, assignments, configuration_columns, noted, written,
+    As, HISTORY, Weighed, agent_columns, assignments, configuration_columns, noted, parameter,
 };
+use crate::columns::{Column, MappedColumn as _};
 use crate::store::layout::{Agents, Configurations, Layout};
 
 /// Reads up to `$2` rows of the outbox, from the place `$1` on, and the agents and configurations
@@ -173,10 +174,10 @@ pub(super) fn configuration_as_it_is(configurations: &Configurations) -> String 
     format!("c.tableoid AS relation, c.ctid AS place, c.xmin AS version, {columns}")
 }
 
-/// Writes a batch: `$1` the places of the configurations, `$2` to `$8` what to write, null for what
-/// stays as it is, `$9` the relations that the places are in, and `$10` the slugs that they are
-/// for. Takes the rows of the outbox at the places `$11`, of the versions `$12` and with the slugs
-/// `$13`.
+/// Writes a batch: the configurations at the places `$1`, in the relations `$2`, for the slugs `$3`.
+/// Takes the rows of the outbox at the places `$4`, of the versions `$5` and with the slugs `$6`.
+/// The values of the mapped columns are the [parameters](parameter) after these, null for a column
+/// that keeps its value.
 ///
 /// Identity (G13): a configuration is the row that [`claim`] has locked in the same transaction, so
 /// no rewrite of the table and no other session can have moved it; and it must be for the slug that
@@ -194,19 +195,15 @@ pub(super) fn configuration_as_it_is(configurations: &Configurations) -> String 
 /// all that it looks up (`store::path`).
 pub fn write(layout: &Layout, history: bool) -> String {
     let configurations = &layout.configurations;
-    let names: Vec<&str> = written(configurations)
-        .iter()
-        .map(|(name, _)| *name)
-        .collect();
+    let names = Column::ALL.map(Column::name).join(", ");
+    let values = Column::ALL
+        .map(|column| unnest(&parameter(column), "text"))
+        .join(", ");
     let rows = format!(
-        "ROWS FROM ({}) AS u (place, {}, relation, slug)",
-        unnest(
-            1,
-            &[
-                "tid", "text", "text", "text", "text", "text", "text", "text", "oid", "text"
-            ]
-        ),
-        names.join(", ")
+        "ROWS FROM ({}, {}, {}, {values}) AS u (place, relation, slug, {names})",
+        unnest("$1", "tid"),
+        unnest("$2", "oid"),
+        unnest("$3", "text"),
     );
     let these = format!(
         "c.ctid {EQUALS} ANY ($1) AND c.ctid {EQUALS} u.place AND c.tableoid {EQUALS} u.relation \
@@ -221,12 +218,17 @@ pub fn write(layout: &Layout, history: bool) -> String {
     } else {
         ("", String::new())
     };
-    let taken = unnest(11, &["tid", "xid", "text"]);
+    let taken = [
+        unnest("$4", "tid"),
+        unnest("$5", "xid"),
+        unnest("$6", "text"),
+    ]
+    .join(", ");
     format!(
         "WITH taken AS (
          DELETE FROM agent_sync.outbox o
          USING ROWS FROM ({taken}) AS t (place, version, slug)
-         WHERE o.ctid {EQUALS} ANY ($11) AND {THIS_CHANGE} {returned}
+         WHERE o.ctid {EQUALS} ANY ($4) AND {THIS_CHANGE} {returned}
          ){noted}, written AS (
          UPDATE {} c SET {}
          FROM {rows}
@@ -235,18 +237,13 @@ pub fn write(layout: &Layout, history: bool) -> String {
          SELECT 1 OPERATOR(pg_catalog./) (pg_catalog.count(*) {EQUALS}
            pg_catalog.cardinality($1))::pg_catalog.int4 FROM written",
         configurations.table,
-        assignments(configurations, |_, name| format!("u.{name}")),
+        assignments(configurations, |column| format!("u.{}", column.name())),
     )
 }
 
-/// The arrays of these types that are the parameters from the one with this number on, each as a
-/// column.
-fn unnest(first: usize, types: &[&str]) -> String {
-    let arrays = types
-        .iter()
-        .zip(first..)
-        .map(|(of_type, index)| format!("pg_catalog.unnest(${index}::pg_catalog.{of_type}[])"));
-    arrays.collect::<Vec<_>>().join(", ")
+/// An array of this type as a column.
+fn unnest(parameter: &str, of_type: &str) -> String {
+    format!("pg_catalog.unnest({parameter}::pg_catalog.{of_type}[])")
 }
 
 /// "=" in a statement that runs under the path of the role.
@@ -272,7 +269,7 @@ fn note_history(configurations: &Configurations, rows: &str, these: &str) -> Str
            ON cause.slug {EQUALS} c.{slug}::pg_catalog.text
          ON CONFLICT DO NOTHING
          )",
-        noted(configurations, "c", |_, name| format!("u.{name}")),
+        noted(configurations, "c", |column| format!("u.{}", column.name())),
     )
 }
 

@@ -1,8 +1,11 @@
 //! What a claim returns: the columns that `batch::Claimed` reads, of rows that were joined already.
 
-use super::columns::{Weighed, in_time, settings_text, settings_weight};
+use super::columns::{
+    Weighed, in_time, result_name, settings, settings_text, settings_weight, weighed_columns,
+};
 use super::hidden::rows_may_be_hidden;
-use crate::store::layout::{Column, Layout};
+use crate::columns::{AgentColumn, Column, Content, MappedColumn as _};
+use crate::store::layout::{Layout, SqlColumn};
 
 /// The most bytes of a slug. What is longer is set aside, and never sent.
 pub const LONGEST_SLUG: usize = 8192;
@@ -46,64 +49,29 @@ pub(super) fn claimed(
         rows_may_be_hidden(&agents.table),
         rows_may_be_hidden(&configurations.table),
     );
-    let copied = copied();
     // A slug that is too long for anything else is not sent either (G12): null is for what is no
     // slug, and is set aside.
     let slug = format!("CASE WHEN octet_length(w.slug) <= {LONGEST_SLUG} THEN w.slug END");
-    let sent = |value: String| format!("CASE WHEN t.fits THEN {value} END");
-    let [name, system_prompt, agent_image, voice_id] =
-        ["name", "system_prompt", "agent_image", "voice_id"].map(|name| sent(format!("w.{name}")));
-    let settings = [
-        ("agent_settings", Some(&agents.voice_settings)),
-        ("provider_config", Some(&configurations.provider_config)),
-        ("voice_settings", configurations.voice_settings.as_ref()),
-    ];
-    let texts = settings.map(|(name, _)| {
-        format!(
-            "CASE WHEN w.fits THEN {} END AS {name}",
-            settings_text(&format!("w.{name}"))
-        )
+    let contents = Contents::of(layout);
+    let (weight, own, weigh) = contents.weight(weighed);
+    let as_text = contents.settings().map(|(name, _)| {
+        let text = settings_text(&format!("w.{name}"));
+        format!("CASE WHEN w.fits THEN {text} END AS {name}")
     });
-    let length: Vec<String> = settings
-        .iter()
-        .map(|(name, _)| format!("coalesce(octet_length(x.{name}), 0)"))
-        .collect();
-    let [agent_settings, provider_config, voice_settings] =
-        settings.map(|(name, _)| sent(format!("t.{name}")));
-    let (weight, own, weigh) = match weighed {
-        Weighed::Before => ("float8 'infinity'".to_owned(), "", String::new()),
-        Weighed::ByEstimate => (
-            weight(&[&["slug"], &OTHERS[..]].concat(), &settings, weighed),
-            "",
-            String::new(),
-        ),
-        // By itself, an agent weighs what its slug and its settings do: its other columns count
-        // only where they differ.
-        Weighed::Exactly => {
-            let (agent, configuration) = settings.split_at(1);
-            let own = weight(&["slug"], agent, weighed);
-            (
-                format!(
-                    "own.weight AS own, own.weight + {}",
-                    weight(&OTHERS, configuration, weighed)
-                ),
-                ", w.own",
-                format!(" CROSS JOIN LATERAL (SELECT {own} AS weight OFFSET 0) AS own"),
-            )
-        }
-    };
+    let lengths = contents
+        .settings()
+        .map(|(name, _)| format!("coalesce(octet_length(x.{name}), 0)"));
     format!(
-        "SELECT {slug}, w.targets, w.problem,
-                CASE WHEN NOT w.goes_on THEN w.places END, CASE WHEN NOT w.goes_on
-                  THEN w.versions END, w.age, w.age_of_latest, t.fits, w.weight,
-                w.found, {name}, {system_prompt}, {agent_image}, {agent_settings}, w.hidden,
-                w.place, w.relation, NULL::text, NULL::text, NULL::text,
-                {voice_id}, w.temperature, {provider_config}, {voice_settings}, w.version{own}
+        "SELECT {slug} AS slug, w.targets, w.problem,
+                CASE WHEN NOT w.goes_on THEN w.places END AS places,
+                CASE WHEN NOT w.goes_on THEN w.versions END AS versions,
+                w.age, w.age_of_latest, t.fits, w.weight, w.found, w.hidden,
+                w.place, w.relation, w.version, {}{own}
          FROM (
              SELECT i.*, sum(i.weight) OVER so_far <= {budget}{} AS fits,
                     lag(i.slug) OVER so_far IS NOT DISTINCT FROM i.slug AS goes_on
              FROM (
-                 SELECT j.*, {} AS weight
+                 SELECT j.*, {weight} AS weight
                  FROM (
                      SELECT changed.slug, {targets} AS targets,
                             {PROBLEM} AS problem,
@@ -111,13 +79,9 @@ pub(super) fn claimed(
                             extract(epoch FROM clock_timestamp() - changed.at)::float8 AS age,
                             extract(epoch FROM clock_timestamp() - changed.latest)::float8 AS
                               age_of_latest,
-                            agent.found IS NOT NULL AS found, {} AS name, {} AS system_prompt, {}
-                              AS agent_image,
-                            agent.voice_settings AS agent_settings, {hidden} AS hidden,
+                            agent.found IS NOT NULL AS found, {hidden} AS hidden,
                             configuration.place, configuration.relation, configuration.version,
-                              configuration.voice_id,
-                            configuration.temperature, configuration.provider_config,
-                              configuration.voice_settings
+                            {}
                      FROM {from}
                      OFFSET 0
                  ) AS j{weigh} OFFSET 0
@@ -126,44 +90,124 @@ pub(super) fn claimed(
          ) AS w CROSS JOIN LATERAL (
              SELECT x.*, w.fits AND {} <= w.weight AS fits FROM (SELECT {} OFFSET 0) AS x OFFSET 0
          ) AS t",
+        contents.sent(),
         in_time(weighed),
-        weight,
-        copied[0],
-        copied[1],
-        copied[2],
-        length.join(" + "),
-        texts.join(", "),
+        as_they_are().join(", "),
+        lengths.collect::<Vec<_>>().join(" + "),
+        as_text.collect::<Vec<_>>().join(", "),
     )
 }
 
-/// The columns that are copied as they are, each only where it differs: a prompt is larger than all
-/// the rest, and mostly the same on both sides. To the mapping a column that is the same and one
-/// that is not set are one thing: nothing to write (M1).
-pub(super) fn copied() -> [String; 3] {
-    [
-        ("name", "agent_name"),
-        ("system_prompt", "system_prompt"),
-        ("agent_image", "agent_image"),
-    ]
-    .map(|(from, to)| {
-        format!(
+/// The values whose contents are sent only within the budget, by their names.
+struct Contents<'a> {
+    texts: Vec<String>,
+    of_agent: Vec<(String, &'a SqlColumn)>,
+    of_configuration: Vec<(String, &'a SqlColumn)>,
+}
+
+impl<'a> Contents<'a> {
+    fn of(layout: &'a Layout) -> Self {
+        let texts = weighed_columns().filter(|column| !column.is_json());
+        let of_agent = settings(&layout.agents.columns);
+        let of_configuration = settings(&layout.configurations.columns);
+        Self {
+            texts: copied()
+                .map(|(name, _)| name)
+                .chain(texts.map(result_name))
+                .collect(),
+            of_agent: of_agent
+                .map(|(column, found)| (result_name(column), found))
+                .collect(),
+            of_configuration: of_configuration
+                .map(|(column, found)| (result_name(column), found))
+                .collect(),
+        }
+    }
+
+    /// The columns of settings.
+    fn settings(&self) -> impl Iterator<Item = &(String, &'a SqlColumn)> {
+        self.of_agent.iter().chain(&self.of_configuration)
+    }
+
+    /// The weight of a row `j`; the columns that are sent with it; and the source of its parts.
+    fn weight(&self, weighed: Weighed) -> (String, &'static str, String) {
+        let slug = ["slug".to_owned()];
+        match weighed {
+            Weighed::Before => ("float8 'infinity'".to_owned(), "", String::new()),
+            Weighed::ByEstimate => {
+                let texts = [&slug[..], &self.texts].concat();
+                let settings = [&self.of_agent[..], &self.of_configuration].concat();
+                (weight(&texts, &settings, weighed), "", String::new())
+            }
+            // By itself, an agent weighs what its slug and its settings do: its other columns count
+            // only where they differ.
+            Weighed::Exactly => {
+                let own = weight(&slug, &self.of_agent, weighed);
+                let rest = weight(&self.texts, &self.of_configuration, weighed);
+                (
+                    format!("own.weight AS own, own.weight + {rest}"),
+                    ", w.own",
+                    format!(" CROSS JOIN LATERAL (SELECT {own} AS weight OFFSET 0) AS own"),
+                )
+            }
+        }
+    }
+
+    /// The mapped columns of the result: the contents of a row that fits, and the numbers.
+    fn sent(&self) -> String {
+        let texts = self
+            .texts
+            .iter()
+            .map(|name| format!("CASE WHEN t.fits THEN w.{name} END AS {name}"));
+        let settings = self
+            .settings()
+            .map(|(name, _)| format!("CASE WHEN t.fits THEN t.{name} END AS {name}"));
+        let numbers = Column::ALL
+            .into_iter()
+            .filter(|column| column.content() == Content::Number)
+            .map(|column| format!("w.{}", result_name(column)));
+        let columns: Vec<String> = texts.chain(settings).chain(numbers).collect();
+        columns.join(", ")
+    }
+}
+
+/// The values of the mapped columns in the innermost query, of the rows `agent` and
+/// `configuration`.
+fn as_they_are() -> Vec<String> {
+    let mut values: Vec<String> = copied()
+        .map(|(name, value)| format!("{value} AS {name}"))
+        .collect();
+    let agent_settings = AgentColumn::ALL
+        .into_iter()
+        .filter(|column| column.is_json());
+    values.extend(agent_settings.map(|column| format!("agent.{}", result_name(column))));
+    let compared = Column::compared_by_mapping();
+    values.extend(compared.map(|column| format!("configuration.{}", result_name(column))));
+    values
+}
+
+/// The texts that are copied as they are, under the name of the agent's column, each only where it
+/// differs: a prompt is larger than all the rest, and mostly the same on both sides. To the mapping,
+/// a column that is the same and one that is not set are both nothing to write (M1).
+pub(super) fn copied() -> impl Iterator<Item = (String, String)> {
+    Column::copied_texts().map(|(column, source)| {
+        let (from, to) = (result_name(source), result_name(column));
+        let value = format!(
             "CASE WHEN agent.{from} COLLATE \"C\" IS DISTINCT FROM configuration.{to} THEN \
             agent.{from} END"
-        )
+        );
+        (from, value)
     })
 }
 
-/// The columns of text, beside the slug, whose contents come.
-const OTHERS: [&str; 4] = ["name", "system_prompt", "agent_image", "voice_id"];
-
 /// What these columns of text and of settings of the row `j` weigh, in bytes.
-fn weight(texts: &[&str], settings: &[(&str, Option<&Column>)], weighed: Weighed) -> String {
+fn weight(texts: &[String], settings: &[(String, &SqlColumn)], weighed: Weighed) -> String {
     let texts = texts
         .iter()
         .map(|name| format!("coalesce(octet_length(j.{name}), 0)"));
-    let settings: Vec<(String, &Column)> = settings
+    let settings: Vec<(String, &SqlColumn)> = settings
         .iter()
-        .filter_map(|(name, column)| Some((format!("j.{name}"), (*column)?)))
+        .map(|(name, column)| (format!("j.{name}"), *column))
         .collect();
     let settings = settings_weight(&settings, weighed);
     format!(

@@ -1,8 +1,8 @@
-//! The columns of the two tables as they stand in queries: what is read, what is written, and what
-//! of it is noted.
+//! The mapped columns in queries: the columns that are read, those that are written, and those that
+//! the history notes.
 
-use crate::store::identifier::Quoted;
-use crate::store::layout::{Agents, Column, Configurations};
+use crate::columns::{Column, Content, MappedColumn, Per};
+use crate::store::layout::{Agents, Configurations, SqlColumn};
 
 /// The form in which the settings come, which are JSON of any size: as text, or as they are stored,
 /// so that they can be weighed before they are fetched and converted. All other columns are text in
@@ -15,43 +15,60 @@ pub(in crate::store) enum As {
     Stored,
 }
 
-/// What is read of an agent, in the order of `batch::Claimed`.
+/// The number of the first parameter of a write that is the value of a mapped column. The values
+/// are the last parameters, in the order of the columns.
+const FIRST_VALUE: usize = 7;
+
+/// The parameter with the value of a mapped column.
+pub(super) fn parameter(column: Column) -> String {
+    format!("${}", FIRST_VALUE + column.index())
+}
+
+/// The name of a mapped column in the result of a query, and in its subqueries.
+pub(super) fn result_name<C: MappedColumn>(column: C) -> String {
+    format!("{}_{}", C::TABLE, column.name())
+}
+
+/// Whether this is the [name](result_name) of the column.
+pub(in crate::store) fn is_result_name<C: MappedColumn>(name: &str, column: C) -> bool {
+    name.strip_prefix(C::TABLE)
+        .and_then(|name| name.strip_prefix('_'))
+        .is_some_and(|name| name == column.name())
+}
+
+/// The mapped columns of the agent `a`.
 pub(in crate::store) fn agent_columns(agents: &Agents, form: As) -> String {
-    let columns = [
-        ("name", agents.name.as_ref()),
-        ("system_prompt", agents.system_prompt.as_ref()),
-        ("agent_image", agents.agent_image.as_ref()),
-        ("voice_settings", Some(&agents.voice_settings)),
-    ];
-    columns
-        .map(|(name, column)| read("a", column, name, form))
-        .join(", ")
+    read("a", &agents.columns, form)
 }
 
-/// What is read of a configuration: what can be written, in the same order.
+/// The mapped columns of the configuration `c`.
 pub(in crate::store) fn configuration_columns(configurations: &Configurations, form: As) -> String {
-    written(configurations)
-        .map(|(name, column)| read("c", column, name, form))
-        .join(", ")
+    read("c", &configurations.columns, form)
 }
 
-/// A column under a fixed name, null where it does not exist.
-fn read(alias: &str, column: Option<&Column>, name: &str, form: As) -> String {
-    let is_settings = matches!(name, "voice_settings" | "provider_config");
-    match column {
-        Some(column) if form == As::Stored && is_settings => {
-            format!("{alias}.{} AS {}", column.name, Quoted(name))
+/// The mapped columns of a table under their [names](result_name), null where they do not exist.
+fn read<C: MappedColumn, const N: usize>(
+    alias: &str,
+    columns: &Per<C, Option<SqlColumn>, N>,
+    form: As,
+) -> String {
+    let columns = columns.iter().map(|(column, found)| {
+        let name = result_name(column);
+        match found {
+            Some(found) if form == As::Stored && column.is_json() => {
+                format!("{alias}.{} AS {name}", found.name)
+            }
+            Some(found) if form == As::BoundedText && found.is_jsonb() => {
+                format!(
+                    "CASE WHEN heavy.weight IS NULL THEN {alias}.{}::text END AS {name}",
+                    found.name
+                )
+            }
+            Some(found) => format!("{alias}.{}::text AS {name}", found.name),
+            None => format!("NULL::text AS {name}"),
         }
-        Some(column) if form == As::BoundedText && column.is_jsonb() => {
-            format!(
-                "CASE WHEN heavy.weight IS NULL THEN {alias}.{}::text END AS {}",
-                column.name,
-                Quoted(name)
-            )
-        }
-        Some(column) => format!("{alias}.{}::text AS {}", column.name, Quoted(name)),
-        None => format!("NULL::text AS {}", Quoted(name)),
-    }
+    });
+    columns.collect::<Vec<_>>().join(", ")
 }
 
 /// The most that an agent and one of its configurations may weigh together, in bytes. What is
@@ -93,7 +110,7 @@ pub(super) fn settings_text(value: &str) -> String {
 }
 
 /// What these values, which were read [as stored](As::Stored), weigh as text, in bytes.
-pub(super) fn settings_weight(values: &[(String, &Column)], weighed: Weighed) -> Vec<String> {
+pub(super) fn settings_weight(values: &[(String, &SqlColumn)], weighed: Weighed) -> Vec<String> {
     let each = values.iter().map(|(value, column)| match weighed {
         _ if matches!(column.sql_type.as_str(), "text" | "character varying") => {
             format!("coalesce(octet_length({value}), 0)")
@@ -142,26 +159,37 @@ fn too_heavy(value: &str) -> String {
     )
 }
 
+/// The columns of a configuration whose contents are sent and weighed. A number is sent without.
+pub(super) fn weighed_columns() -> impl Iterator<Item = Column> {
+    Column::compared_by_mapping().filter(|column| column.content() != Content::Number)
+}
+
+/// The columns of JSON that exist.
+pub(super) fn settings<C: MappedColumn, const N: usize>(
+    columns: &Per<C, Option<SqlColumn>, N>,
+) -> impl Iterator<Item = (C, &SqlColumn)> {
+    columns.present().filter(|(column, _)| column.is_json())
+}
+
 /// What the heaviest of the settings of an agent `a` and its configuration `c` weighs at least, if
 /// that is more than any agent may; or else null: to be joined as a row `heavy (weight)`.
 pub(in crate::store) fn heavy(agents: &Agents, configurations: &Configurations) -> String {
-    let settings = [
-        ("a", Some(&agents.voice_settings)),
-        ("c", Some(&configurations.provider_config)),
-        ("c", configurations.voice_settings.as_ref()),
-    ];
-    let weights = settings.into_iter().filter_map(|(alias, column)| {
-        let column = column.filter(|column| column.is_jsonb())?;
-        let value = format!("{alias}.{}", column.name);
-        Some(format!(
-            "CASE WHEN {} THEN NULL WHEN pg_column_size({value}) > {HEAVIEST}
+    let of_agent = settings(&agents.columns).map(|(_, column)| ("a", column));
+    let of_configuration = settings(&configurations.columns).map(|(_, column)| ("c", column));
+    let settings = of_agent.chain(of_configuration);
+    let weights = settings
+        .filter(|(_, column)| column.is_jsonb())
+        .map(|(alias, column)| {
+            let value = format!("{alias}.{}", column.name);
+            format!(
+                "CASE WHEN {} THEN NULL WHEN pg_column_size({value}) > {HEAVIEST}
                   THEN pg_column_size({value})
                   ELSE (SELECT {} FROM (SELECT {} AS flat OFFSET 0) AS v) END",
-            is_plain(&value),
-            too_heavy("v.flat"),
-            flat(&value)
-        ))
-    });
+                is_plain(&value),
+                too_heavy("v.flat"),
+                flat(&value)
+            )
+        });
     let weights: Vec<String> = weights.chain(["NULL::float8".to_owned()]).collect();
     format!(
         "(SELECT greatest({}) AS weight OFFSET 0) AS heavy",
@@ -219,7 +247,7 @@ fn estimate(value: &str) -> String {
 
 /// What the numbers of these values weigh together, where they are looked at: those that are larger
 /// do not fit into a batch anyway.
-fn estimate_of_numbers(values: &[(String, &Column)]) -> Option<String> {
+fn estimate_of_numbers(values: &[(String, &SqlColumn)]) -> Option<String> {
     let values: Vec<&String> = values
         .iter()
         .filter(|(_, column)| column.is_jsonb())
@@ -268,40 +296,17 @@ pub(super) fn in_time(weighed: Weighed) -> String {
     }
 }
 
-/// What a batch can write, in the order of the parameters of [`super::write()`].
-pub(super) fn written(configurations: &Configurations) -> [(&'static str, Option<&Column>); 7] {
-    [
-        ("agent_name", configurations.agent_name.as_ref()),
-        ("system_prompt", configurations.system_prompt.as_ref()),
-        ("agent_image", configurations.agent_image.as_ref()),
-        ("voice_id", configurations.voice_id.as_ref()),
-        ("temperature", configurations.temperature.as_ref()),
-        ("provider_config", Some(&configurations.provider_config)),
-        ("voice_settings", configurations.voice_settings.as_ref()),
-    ]
-}
-
-/// What a write sets: each column to what `value` gives for its index and name, if that is not
-/// null, and the clocks. Every name is qualified (`store::path`).
+/// The assignments of a write: each column to its `value`, if that is not null, and the clocks to
+/// the time of the transaction. Every name is qualified (`store::path`).
 pub(super) fn assignments(
     configurations: &Configurations,
-    value: impl Fn(usize, &str) -> String,
+    value: impl Fn(Column) -> String,
 ) -> String {
-    let columns =
-        written(configurations)
-            .into_iter()
-            .enumerate()
-            .filter_map(|(index, (name, column))| {
-                let Column {
-                    name: own, cast, ..
-                } = column?;
-                // No coalesce: null may not be a value of the type, as in a domain that is NOT
-                // NULL.
-                let value = value(index, name);
-                Some(format!(
-                    "{own} = CASE WHEN {value} IS NULL THEN c.{own} ELSE {value}::{cast} END"
-                ))
-            });
+    let columns = configurations.columns.present().map(|(column, found)| {
+        let (name, cast, value) = (&found.name, &found.cast, value(column));
+        // No coalesce: null may not be a value of the type, as in a domain that is NOT NULL.
+        format!("{name} = CASE WHEN {value} IS NULL THEN c.{name} ELSE {value}::{cast} END")
+    });
     let clocks = configurations
         .clocks
         .iter()
@@ -313,13 +318,13 @@ pub(super) fn assignments(
 pub(super) const HISTORY: &str = "INSERT INTO agent_sync.history (slug, configuration, columns, \
     before, after, application_name, role)";
 
-/// What is noted of a write of the configuration called `row`, as it was before: its key, which
-/// columns, and the `provider_config` before and after. `value` gives what is written, for the
-/// index and name of a column. Every name is qualified (`store::path`).
+/// The history of a write of the configuration called `row`, as it was before: its key, the written
+/// columns, and `provider_config` before and after. `value` gives the text that is written to a
+/// column. Every name is qualified (`store::path`).
 pub(super) fn noted(
     configurations: &Configurations,
     row: &str,
-    value: impl Fn(usize, &str) -> String,
+    value: impl Fn(Column) -> String,
 ) -> String {
     let key: Vec<_> = configurations
         .key
@@ -331,28 +336,20 @@ pub(super) fn noted(
         [one] => one.clone(),
         several => format!("pg_catalog.concat_ws(',', {})", several.join(", ")),
     };
-    let written = written(configurations);
-    let columns = written
-        .iter()
-        .enumerate()
-        .filter(|(_, (_, column))| column.is_some());
-    let columns: Vec<_> = columns
-        .map(|(index, (name, _))| {
-            format!(
-                "CASE WHEN {} IS NOT NULL THEN '{name}' END",
-                value(index, name)
-            )
-        })
-        .collect();
-    let after = written
-        .iter()
-        .position(|(name, _)| *name == "provider_config")
-        .unwrap_or_default();
-    let after = value(after, "provider_config");
+    let columns = configurations.columns.present().map(|(column, _)| {
+        let (value, name) = (value(column), column.name());
+        format!("CASE WHEN {value} IS NOT NULL THEN '{name}' END")
+    });
+    let columns = columns.collect::<Vec<_>>().join(", ");
+    let after = value(Column::ProviderConfig);
+    let before = configurations.columns[Column::ProviderConfig]
+        .as_ref()
+        .map_or_else(
+            || "NULL".to_owned(),
+            |column| format!("{row}.{}::pg_catalog.text", column.name),
+        );
     format!(
-        "{key}, pg_catalog.array_remove(ARRAY[{}], NULL),
-         CASE WHEN {after} IS NOT NULL THEN {row}.{}::pg_catalog.text END, {after}",
-        columns.join(", "),
-        configurations.provider_config.name,
+        "{key}, pg_catalog.array_remove(ARRAY[{columns}], NULL),
+         CASE WHEN {after} IS NOT NULL THEN {before} END, {after}"
     )
 }

@@ -4,10 +4,12 @@
 use super::batch::{EQUALS, configuration_as_it_is};
 use super::claimed::{LONGEST_SLUG, PROBLEM, copied};
 use super::columns::{
-    As, HISTORY, agent_columns, assignments, is_plain, noted, numbers, settings_text,
+    As, HISTORY, agent_columns, assignments, is_plain, noted, numbers, parameter, result_name,
+    settings, settings_text, weighed_columns,
 };
 use super::upkeep::KEEP_LEAD;
-use crate::store::layout::{Column, Layout};
+use crate::columns::{AgentColumn, Column, Content, MappedColumn};
+use crate::store::layout::{Layout, SqlColumn};
 
 /// The most bytes that the numbers of a value of `jsonb` take where there are few: some forty
 /// numbers, whose text has 6 MB at most.
@@ -35,28 +37,27 @@ pub fn claim_lone(layout: &Layout, condition: &str) -> Option<String> {
     if !(agents.slug_is_indexed && configurations.agent_slug_is_indexed) {
         return None;
     }
-    let columns = [&agents.name, &agents.system_prompt, &agents.agent_image];
-    let of_agent = columns
-        .into_iter()
-        .flatten()
-        .chain([&agents.voice_settings]);
-    let columns = [&configurations.voice_id, &configurations.voice_settings];
-    let of_configuration = columns
-        .into_iter()
-        .flatten()
-        .chain([&configurations.provider_config]);
     let sent =
         |value: &str| format!("CASE WHEN agent.fits AND configuration.fits THEN {value} END");
-    let [name, system_prompt, agent_image] = copied().map(|value| sent(&value));
+    let mut values: Vec<String> = copied()
+        .map(|(name, value)| format!("{} AS {name}", sent(&value)))
+        .collect();
+    let agent_settings = AgentColumn::ALL
+        .into_iter()
+        .filter(|column| column.is_json());
+    values.extend(agent_settings.map(|column| value_of("agent", column, sent)));
+    let compared = Column::compared_by_mapping();
+    values.extend(compared.map(|column| value_of("configuration", column, sent)));
+    let of_configuration =
+        weighed_columns().filter_map(|column| configurations.columns[column].as_ref());
     Some(format!(
-        "SELECT changed.slug, NULL::int8,
-                {PROBLEM},
-                ARRAY[changed.place], ARRAY[changed.version],
-                date_part('epoch', clock_timestamp() - changed.at), NULL::float8, agent.fits
-                  AND configuration.fits, 0::float8,
-                true, {name}, {system_prompt}, {agent_image}, {}, NULL::bool,
-                configuration.place, configuration.relation, NULL::text, NULL::text, NULL::text,
-                {}, configuration.temperature, {}, {}, configuration.version
+        "SELECT changed.slug, NULL::int8 AS targets, {PROBLEM} AS problem,
+                ARRAY[changed.place] AS places, ARRAY[changed.version] AS versions,
+                date_part('epoch', clock_timestamp() - changed.at) AS age,
+                NULL::float8 AS age_of_latest,
+                agent.fits AND configuration.fits AS fits, 0::float8 AS weight, true AS found,
+                NULL::bool AS hidden, configuration.place, configuration.relation,
+                configuration.version, {}
          FROM (SELECT o.slug, o.ctid AS place, o.xmin AS version, o.at FROM agent_sync.outbox o
                WHERE o.ctid = $1 AND octet_length(o.slug) <= {LONGEST_SLUG}
                  AND {condition}) AS changed
@@ -66,29 +67,37 @@ pub fn claim_lone(layout: &Layout, condition: &str) -> Option<String> {
          JOIN LATERAL (
              SELECT {}, {} <= $2 AND {} AS fits FROM {} c WHERE {} = changed.slug LIMIT 2
          ) AS configuration ON true",
-        sent(&settings_text("agent.voice_settings")),
-        sent("configuration.voice_id"),
-        sent(&settings_text("configuration.provider_config")),
-        sent(&settings_text("configuration.voice_settings")),
+        values.join(", "),
         agent_columns(agents, As::Stored),
-        largest("a", of_agent),
-        short("a", std::iter::once(&agents.voice_settings)),
+        largest("a", agents.columns.present().map(|(_, found)| found)),
+        short("a", settings(&agents.columns).map(|(_, found)| found)),
         agents.table,
         agents.lookup("a"),
         configuration_as_it_is(configurations),
         largest("c", of_configuration),
         short(
             "c",
-            std::iter::once(&configurations.provider_config).chain(&configurations.voice_settings)
+            settings(&configurations.columns).map(|(_, found)| found)
         ),
         configurations.table,
         configurations.lookup("c"),
     ))
 }
 
+/// The value of a mapped column of the row `alias`, under its name: `sent`, but for a number.
+fn value_of<C: MappedColumn>(alias: &str, column: C, sent: impl Fn(&str) -> String) -> String {
+    let name = result_name(column);
+    let value = format!("{alias}.{name}");
+    match column.content() {
+        Content::Number => format!("{value} AS {name}"),
+        Content::Json => format!("{} AS {name}", sent(&settings_text(&value))),
+        _ => format!("{} AS {name}", sent(&value)),
+    }
+}
+
 /// Whether the text of these settings is not much longer than what may be stored of them. Of
 /// `jsonb` that is not small, text is made only where there are few numbers in it.
-fn short<'a>(alias: &str, settings: impl Iterator<Item = &'a Column>) -> String {
+fn short<'a>(alias: &str, settings: impl Iterator<Item = &'a SqlColumn>) -> String {
     let lengths: Vec<String> = settings
         .map(|column| {
             let value = format!("{alias}.{}", column.name);
@@ -107,21 +116,22 @@ fn short<'a>(alias: &str, settings: impl Iterator<Item = &'a Column>) -> String 
 }
 
 /// How many bytes the largest of these values takes as it is stored, which its header says.
-fn largest<'a>(alias: &str, columns: impl Iterator<Item = &'a Column>) -> String {
+fn largest<'a>(alias: &str, columns: impl Iterator<Item = &'a SqlColumn>) -> String {
     let sizes: Vec<String> = columns
         .map(|column| format!("pg_column_size({alias}.{})", column.name))
         .collect();
     format!("coalesce(greatest({}), 0)", sizes.join(", "))
 }
 
-/// Writes one configuration that was read by [`claim_lone`], in a transaction of its own: `$1` its
-/// place, `$2` to `$8` what to write, `$9` its relation, `$10` its version; and takes the row of
-/// the outbox at the place `$11`, of the version `$12` and the slug `$13`, which it counts.
+/// Writes one configuration that was read by [`claim_lone`], in a transaction of its own: the row
+/// at the place `$1` in the relation `$2`, of the version `$3`. Takes the row of the outbox at the
+/// place `$4`, of the version `$5` and the slug `$6`, and counts it. The values of the mapped
+/// columns are the [parameters](parameter) after these.
 ///
 /// Identity (G13): nothing is locked between the two statements, so both tables may be rewritten in
 /// between. VACUUM FULL and CLUSTER move rows and keep their versions, and rows that one
 /// transaction wrote share a version: so a place and a version name no row. The configuration is
-/// the one that is for the slug `$13`, of which [`claim_lone`] has found just one, and is still the
+/// the one that is for the slug `$6`, of which [`claim_lone`] has found just one, and is still the
 /// version that was read: another row for this slug has another version, or it would have been
 /// found as well. The row of the outbox is held to place, version and slug likewise; another row
 /// with all three is of the same transaction and the same agent, and so is about the same change.
@@ -136,17 +146,18 @@ fn largest<'a>(alias: &str, columns: impl Iterator<Item = &'a Column>) -> String
 pub fn write_lone(layout: &Layout, history: bool) -> String {
     let configurations = &layout.configurations;
     let (table, slug) = (&configurations.table, configurations.exact("c"));
-    let value = |index: usize, _: &str| format!("${}::pg_catalog.text", index + 2);
-    let change = format!("o.ctid {EQUALS} $11 AND o.xmin {EQUALS} $12 AND o.slug {EQUALS} $13");
+    let value = |column| format!("{}::pg_catalog.text", parameter(column));
+    let change = format!("o.ctid {EQUALS} $4 AND o.xmin {EQUALS} $5 AND o.slug {EQUALS} $6");
     let configuration =
-        format!("c.ctid {EQUALS} $1 AND c.tableoid {EQUALS} $9 AND {slug} {EQUALS} $13");
+        format!("c.ctid {EQUALS} $1 AND c.tableoid {EQUALS} $2 AND {slug} {EQUALS} $6");
     let take = format!("DELETE FROM agent_sync.outbox o USING written WHERE {change}");
     let (seen, take) = if history {
         let note = noted(configurations, "locked", value);
+        let before = configurations.columns[Column::ProviderConfig].as_ref();
         let columns = configurations
             .key
             .iter()
-            .chain([&configurations.provider_config.name]);
+            .chain(before.map(|column| &column.name));
         (
             columns
                 .map(|column| format!("c.{column}"))
@@ -155,7 +166,7 @@ pub fn write_lone(layout: &Layout, history: bool) -> String {
             format!(
                 ", taken AS ({take} RETURNING o.application_name, o.role)
                  {HISTORY}
-                 SELECT $13, {note}, taken.application_name, taken.role FROM taken, locked
+                 SELECT $6, {note}, taken.application_name, taken.role FROM taken, locked
                  ON CONFLICT DO NOTHING"
             ),
         )
@@ -164,7 +175,7 @@ pub fn write_lone(layout: &Layout, history: bool) -> String {
     };
     format!(
         "WITH locked AS MATERIALIZED (
-         SELECT {seen} FROM {table} c WHERE {configuration} AND c.xmin {EQUALS} $10
+         SELECT {seen} FROM {table} c WHERE {configuration} AND c.xmin {EQUALS} $3
              AND EXISTS (SELECT FROM agent_sync.outbox o WHERE {change})
              AND ({KEEP_LEAD})
          FOR NO KEY UPDATE OF c SKIP LOCKED

@@ -20,7 +20,7 @@ pub use batch::*;
 pub use catalog::*;
 pub use claimed::LONGEST_SLUG;
 pub use columns::HEAVIEST;
-pub(super) use columns::{As, agent_columns, configuration_columns, heavy};
+pub(super) use columns::{As, agent_columns, configuration_columns, heavy, is_result_name};
 pub use lone::*;
 pub use problems::*;
 pub use session::*;
