@@ -131,7 +131,7 @@ async fn look(
     rules: &Rules,
     scope: Scope<'_>,
     (after, upto): (Option<&str>, Option<&str>),
-    mut tell: impl FnMut(&Findings) -> ControlFlow<()>,
+    tell: impl FnMut(&Findings) -> ControlFlow<()>,
 ) -> Result<(), StoreError> {
     let patience = LONGEST + Duration::from_secs(5);
     let snapshot = client
@@ -139,7 +139,24 @@ async fn look(
         .read_only(true)
         .isolation_level(IsolationLevel::RepeatableRead);
     let transaction = within(patience, snapshot.start()).await?;
-    prepare_for_all(&transaction).await?;
+    let outcome = read(&transaction, layout, rules, scope, (after, upto), tell).await;
+    // What is told may wait for a reader at once, and then nothing is sent to the server. After an
+    // error, the error is what counts.
+    let ended = within(patience, transaction.rollback()).await;
+    outcome.and(ended)
+}
+
+/// The same within a transaction.
+async fn read(
+    transaction: &Transaction<'_>,
+    layout: &Layout,
+    rules: &Rules,
+    scope: Scope<'_>,
+    (after, upto): (Option<&str>, Option<&str>),
+    mut tell: impl FnMut(&Findings) -> ControlFlow<()>,
+) -> Result<(), StoreError> {
+    let patience = LONGEST + Duration::from_secs(5);
+    prepare_for_all(transaction).await?;
     let query = report::survey(layout, scope.noted);
     let statement = within(
         patience,
