@@ -169,6 +169,54 @@ async fn g3_a_rename_that_cascades_waits_a_second_and_no_longer_for_a_daemon_tha
         .await;
 }
 
+/// GIVEN a foreign key that cascades, and a trigger of others on the configurations, WHEN the daemon
+/// has written and then hangs in a batch, THEN a rename waits no longer than without the trigger.
+#[tokio::test]
+async fn g3_a_rename_that_cascades_waits_a_second_also_after_a_trigger_of_others_has_run() {
+    use crate::support::proxy::{Proxy, Snap};
+
+    let cluster = crate::support::tcp_cluster();
+    let platform = Platform::with_tables(cluster, crate::support::platform::TABLES).await;
+    platform
+        .run(
+            "ALTER TABLE agent_configurations ADD FOREIGN KEY (agent_slug) REFERENCES agents \
+            (slug) ON UPDATE CASCADE ON DELETE CASCADE;
+             CREATE FUNCTION public.theirs() RETURNS trigger LANGUAGE plpgsql AS
+                 $$ BEGIN RETURN NULL; END $$;
+             CREATE TRIGGER theirs AFTER UPDATE ON agent_configurations
+               FOR EACH ROW EXECUTE FUNCTION public.theirs()",
+        )
+        .await;
+    platform.install();
+    for slug in ["a", "b", "c"] {
+        platform.save(slug, "{}").await;
+        platform.configure(slug).await;
+    }
+    let proxy = Proxy::start(cluster.port()).await;
+    let mut command = platform.command(&["run"]);
+    command.env("DATABASE_URL", proxy.url(platform.name()));
+    let daemon = Daemon::start(command);
+    daemon.logged("caught up").await;
+    for name in ["once", "again"] {
+        platform
+            .run(&format!("UPDATE agents SET name = '{name}'"))
+            .await;
+        platform
+            .holds(&format!(
+                "SELECT bool_and(agent_name = '{name}') FROM agent_configurations"
+            ))
+            .await;
+        platform.drained().await;
+    }
+    assert_eq!(daemon.lines("database unavailable").len(), 0);
+    proxy.trap(b"BEGIN", Snap::Deaf);
+    platform.run("UPDATE agents SET name = 'new'").await;
+    proxy.sprung().await;
+    platform
+        .run("SET lock_timeout = '4s'; UPDATE agents SET slug = 'd' WHERE slug = 'a'")
+        .await;
+}
+
 #[tokio::test]
 async fn g14_tables_that_change_under_the_daemon_are_read_again_within_one_sweep() {
     let synced =

@@ -92,7 +92,7 @@ impl Store {
 
     /// Whether a save of an agent can wait for a batch, because a foreign key of the configurations
     /// cascades. If so, the session holds its locks for less time.
-    pub async fn holds_up_cascades(&self, client: &Client) -> Result<bool, StoreError> {
+    pub async fn holds_up_cascades(&mut self, client: &Client) -> Result<bool, StoreError> {
         let tables: [(&(dyn ToSql + Sync), Type); 2] = [
             (&self.layout.agents.table, Type::TEXT),
             (&self.layout.configurations.table, Type::TEXT),
@@ -105,6 +105,9 @@ impl Store {
         let cascades: bool = row.try_get(0)?;
         if cascades {
             within(self.patience, client.batch_execute(queries::SHORT_IDLE)).await?;
+            // It is set again with the others after code of others has run.
+            self.usual_settings.push_str("; ");
+            self.usual_settings.push_str(queries::SHORT_IDLE);
         }
         Ok(cascades)
     }

@@ -336,7 +336,7 @@ pub(super) async fn run(
         _ = connecting.wait_for(|stop| *stop) => return Ok(()),
         connected = connect(context) => connected,
     };
-    let (session, store) = connected?;
+    let (session, mut store) = connected?;
     let mut batch_size = context.options.sync.batch_size;
     if store.holds_up_cascades(session.client()).await? {
         batch_size = batch_size.min(SMALL_BATCH);
