@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES, connect};
 use crate::support::proxy::{Proxy, Snap};
-use crate::support::{Daemon, Platform, Said, eventually, tcp_cluster};
+use crate::support::{Daemon, Platform, Said, eventually, http, tcp_cluster};
 
 const LIMITS: Limits = Limits {
     statement_timeout: Duration::from_secs(30),
@@ -570,4 +570,43 @@ async fn g9_the_lock_of_a_daemon_that_is_silent_is_freed() {
             proxy.flow();
         }
     }
+}
+
+/// GIVEN a name that leads to another server, which refuses the daemon, WHEN the connection to the
+/// former one goes on, THEN log and status tell it with the cause and a remedy, and status no more
+/// once the name leads back.
+#[tokio::test]
+async fn g14_another_server_that_refuses_the_daemon_is_told() {
+    let (platform, proxy) = behind_a_proxy().await;
+    let other = Cluster::start(Options {
+        tcp: true,
+        ..Options::default()
+    })
+    .unwrap();
+    let mut command = http::command(&platform);
+    command.env("DATABASE_URL", proxy.url(platform.name()));
+    let daemon = Daemon::start(command);
+    daemon.logged("caught up").await;
+    let address = http::address(&daemon).await;
+    // It has no database of that name.
+    proxy.lead_to(other.port());
+    let line = daemon
+        .logged("a new connection to this database fails")
+        .await;
+    assert!(line["cause"].as_str().unwrap().contains("3D000"), "{line}");
+    assert!(!line["remedy"].as_str().unwrap().is_empty(), "{line}");
+    let is_told = async || {
+        let (_, status) = http::get(address, "/status").await;
+        status.contains("a new connection to this database fails")
+    };
+    eventually("the finding is told", is_told).await;
+    assert_eq!(http::get(address, "/readyz").await.0, 200);
+    proxy.lead_to(tcp_cluster().port());
+    eventually("the finding is over", async || !is_told().await).await;
+    assert_eq!(
+        daemon
+            .lines("a new connection to this database fails")
+            .len(),
+        1
+    );
 }

@@ -209,6 +209,13 @@ pub enum Event<'a> {
         /// For how long there have been such agents.
         since: Duration,
     },
+    /// No new connection is possible, for a while now, beside the present one.
+    NewConnectionFails {
+        /// Why.
+        cause: &'a str,
+        /// What the operator can do.
+        remedy: &'a str,
+    },
     /// The tables have changed, and are looked at again.
     LayoutChanged {
         /// What the server said.
@@ -664,6 +671,14 @@ impl Observer {
                         that takes long or raises 55P03 (pg_locks, pg_stat_activity).",
                     "an agent cannot be brought in sync yet: its configuration is locked, or \
                     writing it takes long; it is tried again and again"
+                );
+            }
+            Event::NewConnectionFails { cause, remedy } => {
+                warn!(
+                    database,
+                    cause,
+                    remedy,
+                    "a new connection to this database fails, and the present one goes on"
                 );
             }
             Event::LayoutChanged { cause } => {

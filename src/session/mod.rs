@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_postgres::config::Host;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -160,6 +161,14 @@ impl SessionError {
                 "Give the direct address of the server, or that of a pooler in session mode: \
                 LISTEN and locks need a session of their own."
             }
+        }
+    }
+
+    /// Whether the server, or the role, has no connection left.
+    pub fn is_for_want_of_places(&self) -> bool {
+        match self {
+            Self::Postgres(error) => error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS),
+            _ => false,
         }
     }
 

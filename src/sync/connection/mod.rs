@@ -19,6 +19,7 @@
 //! the database counts as caught up, and whoever asks is served (I4, I7). Invariant: nobody writes
 //! but the holder of the leader's lock, by the session that holds it (G2).
 
+mod elsewhere;
 mod sweep;
 
 use std::borrow::Cow;
@@ -26,8 +27,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
+use self::elsewhere::Elsewhere;
 use super::backlog_poll::BacklogPoll;
 use super::database::{Context, Health};
 use super::drain::{Drain, Drained, Tools};
@@ -35,7 +36,7 @@ use super::protocol::Input;
 use crate::install;
 use crate::mapping::Rules;
 use crate::observe::{self, Event, Totals, WakeUp, pulse};
-use crate::session::{Backend, Limits, News, Session, SessionError};
+use crate::session::{Limits, News, Session, SessionError};
 use crate::store::failure::{self, Class};
 use crate::store::identifier::Literal;
 use crate::store::{
@@ -268,8 +269,10 @@ struct ConnectionLoop<'a> {
     /// When it was last looked at whether the session that leads does its work, and how many
     /// changes had been taken by then.
     leader_seen: Option<(Instant, i64)>,
-    /// The look at where a new connection leads, while it runs.
-    elsewhere: JoinSet<Option<Backend>>,
+    /// The looks at where a new connection leads.
+    elsewhere: Elsewhere,
+    /// What is wrong, as found last.
+    in_force: Vec<observe::Finding>,
     /// Whether what was locked was asked for by something else than a batch, of which the next
     /// sweep is the proof.
     owes_sweep: bool,
@@ -371,7 +374,8 @@ pub(super) async fn run(
         locked_since: None,
         left_since: None,
         leader_seen: None,
-        elsewhere: JoinSet::new(),
+        elsewhere: Elsewhere::default(),
+        in_force: Vec::new(),
         owes_sweep: false,
     };
     let mut phase = Phase::Standby;
@@ -446,16 +450,7 @@ impl ConnectionLoop<'_> {
         if self.session.inbox().is_closed() {
             return Err(AttemptError::Closed(self.session.inbox().cause()));
         }
-        if let Some(Ok(Some(other))) = self.elsewhere.try_join_next() {
-            let own = self.session.backend();
-            if other == *own {
-                // At the start no second connection was to be had (`session::proof`).
-                return Err(SessionError::Pooler.into());
-            }
-            if other.server != own.server {
-                return Err(AttemptError::Moved);
-            }
-        }
+        self.judge_elsewhere()?;
         if let Some(phase) = self.shown(phase) {
             self.context.observer.tell(&Event::Phase(phase));
         }
@@ -553,17 +548,6 @@ impl ConnectionLoop<'_> {
         Ok(())
     }
 
-    /// Looks, beside the work, whether a new connection would lead to another server: the name may
-    /// have been given to another one, which an open connection does not notice. That no connection
-    /// is to be had says nothing.
-    fn look_elsewhere(&mut self) {
-        if self.elsewhere.is_empty() {
-            let database = self.context.database.clone();
-            self.elsewhere
-                .spawn(async move { Session::backend_of_a_new_one(&database).await.ok() });
-        }
-    }
-
     /// The tables can be worked on.
     fn no_lock(&mut self) {
         if self.owes_sweep {
@@ -634,10 +618,8 @@ impl ConnectionLoop<'_> {
                 remedy: OTHER_MAPPING,
             });
         }
-        let findings: Vec<_> = finding.iter().cloned().chain(other).collect();
-        self.context.observer.tell(&Event::InForce {
-            findings: &findings,
-        });
+        self.in_force = finding.iter().cloned().chain(other).collect();
+        self.tell_in_force();
         match &finding {
             Some(finding) if !self.health.noticed.leader_hangs => {
                 self.context.observer.tell(&Event::LeaderHangs { finding });

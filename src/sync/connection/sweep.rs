@@ -126,7 +126,7 @@ impl ConnectionLoop<'_> {
     }
 
     /// Tells everything that is wrong now, said before or not, for those who ask.
-    fn tell_what_is_wrong(&self, faults: &[CaptureFault], findings: &[Finding]) {
+    fn tell_what_is_wrong(&mut self, faults: &[CaptureFault], findings: &[Finding]) {
         let faults = faults.iter().map(|fault| observe::Finding {
             what: fault.to_string(),
             remedy: fault.remedy().to_owned(),
@@ -137,10 +137,8 @@ impl ConnectionLoop<'_> {
             remedy: finding.remedy().into_owned(),
             misses_changes: finding.misses_changes(),
         });
-        let findings: Vec<_> = faults.chain(findings).collect();
-        self.context.observer.tell(&Event::InForce {
-            findings: &findings,
-        });
+        self.in_force = faults.chain(findings).collect();
+        self.tell_in_force();
     }
 
     /// Looks at every agent on account of saves that could not be captured (G1); the first start

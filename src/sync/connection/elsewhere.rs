@@ -1,0 +1,99 @@
+//! The look at where a new connection leads, beside the work: the name of the server may have been
+//! given to another one, which an open connection does not notice (G14).
+//!
+//! On another server, the loop ends. Where no new connection is possible twice in a row, this is
+//! told with the cause, because the other server may refuse the daemon for good; once can be a
+//! restart.
+
+use tokio::task::JoinSet;
+
+use super::{AttemptError, ConnectionLoop};
+use crate::observe::{self, Event};
+use crate::session::{Backend, Session, SessionError};
+
+/// The number of looks without a connection, one after the other, that is worth a word.
+const WORTH_A_WORD: u32 = 2;
+
+/// The looks of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Elsewhere {
+    running: JoinSet<Result<Backend, SessionError>>,
+    /// The looks since the last one that had a connection.
+    failed: u32,
+    /// Why no new connection is possible, where it is known.
+    refusal: Option<observe::Finding>,
+}
+
+impl ConnectionLoop<'_> {
+    /// Begins a look, unless one is running.
+    pub(super) fn look_elsewhere(&mut self) {
+        if self.elsewhere.running.is_empty() {
+            let database = self.context.database.clone();
+            self.elsewhere
+                .running
+                .spawn(async move { Session::backend_of_a_new_one(&database).await });
+        }
+    }
+
+    /// Takes the result of a look that has ended. An error if this connection is not the one to
+    /// work with.
+    pub(super) fn judge_elsewhere(&mut self) -> Result<(), AttemptError> {
+        match self.elsewhere.running.try_join_next() {
+            Some(Ok(Ok(other))) => {
+                self.elsewhere.failed = 0;
+                if self.elsewhere.refusal.take().is_some() {
+                    self.tell_in_force();
+                }
+                let own = self.session.backend();
+                if other == *own {
+                    // At the start no second connection was to be had (`session::proof`).
+                    return Err(SessionError::Pooler.into());
+                }
+                if other.server != own.server {
+                    return Err(AttemptError::Moved);
+                }
+            }
+            // The present connection may have the last place.
+            Some(Ok(Err(error))) if !error.is_for_want_of_places() => self.note_refusal(&error),
+            Some(Ok(Err(_)) | Err(_)) | None => {}
+        }
+        Ok(())
+    }
+
+    fn note_refusal(&mut self, error: &SessionError) {
+        self.elsewhere.failed = self.elsewhere.failed.saturating_add(1);
+        if self.elsewhere.failed < WORTH_A_WORD {
+            return;
+        }
+        let (cause, remedy) = (error.to_string(), error.remedy());
+        let refusal = observe::Finding {
+            what: format!(
+                "a new connection to this database fails, and the present one goes on: {cause}"
+            ),
+            remedy: remedy.to_owned(),
+            misses_changes: false,
+        };
+        if self.elsewhere.refusal.as_ref() == Some(&refusal) {
+            return;
+        }
+        self.context.observer.tell(&Event::NewConnectionFails {
+            cause: &cause,
+            remedy,
+        });
+        self.elsewhere.refusal = Some(refusal);
+        self.tell_in_force();
+    }
+
+    /// Tells everything that is wrong now, said before or not, for those who ask.
+    pub(super) fn tell_in_force(&self) {
+        let findings: Vec<_> = self
+            .in_force
+            .iter()
+            .chain(&self.elsewhere.refusal)
+            .cloned()
+            .collect();
+        self.context.observer.tell(&Event::InForce {
+            findings: &findings,
+        });
+    }
+}
