@@ -183,3 +183,47 @@ async fn status_watches_until_nobody_reads() {
     drop((lines, daemon));
     assert!(child.wait().unwrap().success());
 }
+
+/// GIVEN a save that could not be noted, WHEN its transaction stays open, THEN `status` names the
+/// transaction and the statement that ends it, and that statement works.
+#[tokio::test]
+async fn g7_a_transaction_that_is_waited_for_is_named_with_the_statement_that_ends_it() {
+    let platform = Platform::installed().await;
+    platform.save("a", "{}").await;
+    platform.configure("a").await;
+    let daemon = platform.brisk_daemon();
+    daemon.logged("caught up").await;
+    let (locker, saver) = (platform.connect().await, platform.connect().await);
+    locker
+        .batch_execute("BEGIN; LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
+    saver
+        .batch_execute("BEGIN; UPDATE agents SET name = 'unnoted'")
+        .await
+        .unwrap();
+    locker.batch_execute("ROLLBACK").await.unwrap();
+    let pid: i32 = saver
+        .query_one("SELECT pg_backend_pid()", &[])
+        .await
+        .unwrap()
+        .get(0);
+    let remedy = format!("SELECT pg_terminate_backend({pid});");
+    eventually("the transaction is named", async || {
+        let said = platform.says(&["status", "--json"]).await;
+        let trouble = &said.object()["trouble"];
+        trouble.as_array().unwrap().iter().any(|note| {
+            let (text, told) = (note["text"].as_str(), note["remedy"].as_str());
+            text.unwrap()
+                .contains(&format!("process {pid}, open since"))
+                && told.unwrap().contains(&remedy)
+        })
+    })
+    .await;
+    platform.run(&remedy).await;
+    eventually("nothing is missed any more", async || {
+        let said = platform.says(&["status"]).await;
+        !said.out.contains("yet to be looked at")
+    })
+    .await;
+}

@@ -319,6 +319,32 @@ impl<'a> Surveyed<'a> {
     }
 }
 
+/// Of the transactions of others that may have saved in the tables `$1` and `$2` and are not over
+/// ([`queries::SAVERS`]), the one that has been open for longest, where a daemon leads: its process,
+/// or its name where it is prepared; since when it has been open, and for how long.
+pub fn saver() -> String {
+    format!(
+        "WITH leader AS (
+            SELECT l.virtualtransaction AS holder FROM pg_locks l JOIN pg_database d
+              ON d.oid = l.database
+            WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 1
+              AND l.objsubid = 2 AND l.granted AND d.datname = current_database()
+         )
+         SELECT s.pid, p.gid, coalesce(s.xact_start, p.prepared),
+                extract(epoch FROM clock_timestamp() - coalesce(s.xact_start, p.prepared))::float8
+         FROM ({}) AS open (holder)
+         JOIN pg_locks l ON l.virtualtransaction = open.holder
+           AND l.locktype = CASE WHEN l.pid IS NULL THEN 'transactionid' ELSE 'virtualxid' END
+         LEFT JOIN pg_stat_activity s ON s.pid = l.pid
+         LEFT JOIN pg_prepared_xacts p ON l.pid IS NULL AND p.transaction = l.transactionid
+         WHERE EXISTS (SELECT FROM leader)
+           AND open.holder NOT IN (SELECT leader.holder FROM leader)
+           AND coalesce(s.pid::text, p.gid) IS NOT NULL
+         ORDER BY 3 LIMIT 1",
+        queries::SAVERS
+    )
+}
+
 /// What keeps the server from cleaning up, or the daemon from sleeping, and what the session has in
 /// force.
 ///

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
-use super::words::{in_trouble, missed, pending, same_mapping, who_leads};
+use super::words::{Saver, in_trouble, missed, pending, same_mapping, who_leads};
 use super::{Counted, Daemon, Group, Look, Outbox};
 use crate::install;
 use crate::mapping::Rules;
@@ -226,11 +226,41 @@ impl<'a> Asking<'a> {
                 };
                 let (seen, uncaptured): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
                 self.look.unsure = seen != uncaptured;
-                self.note(missed(seen, uncaptured, row.try_get(3)?));
+                let saver = if self.look.unsure {
+                    match self.saver().await {
+                        Ok(saver) => saver,
+                        Err(error) => return self.failed("missed", error),
+                    }
+                } else {
+                    None
+                };
+                self.note(missed(seen, uncaptured, row.try_get(3)?, saver.as_ref()));
                 Ok(())
             }
             Err(error) => self.failed("missed", error),
         }
+    }
+
+    /// The transaction of another session that the daemon waits for before it knows that no change
+    /// is missed.
+    async fn saver(&self) -> Result<Option<Saver>, StoreError> {
+        let Some(layout) = &self.look.layout else {
+            return Ok(None);
+        };
+        let tables: [(&(dyn ToSql + Sync), Type); 2] = [
+            (&layout.agents.table, Type::TEXT),
+            (&layout.configurations.table, Type::TEXT),
+        ];
+        let rows = self.ask(&report::saver(), &tables).await?;
+        let Some(row) = rows.first() else {
+            return Ok(None);
+        };
+        Ok(Some(Saver {
+            pid: row.try_get(0)?,
+            prepared: row.try_get(1)?,
+            since: row.try_get::<_, Option<SystemTime>>(2)?.map(time::rfc3339),
+            seconds: row.try_get(3)?,
+        }))
     }
 
     /// Whether the configurations were last in sync under the rules and columns of these settings

@@ -1,7 +1,7 @@
 //! What is said of what a look finds.
 
 use super::{Daemon, Group, Look, Outbox};
-use crate::report::note::Note;
+use crate::report::note::{Level, Note};
 use crate::report::problem;
 use crate::settings::Database;
 use crate::show::{age, plural, quoted};
@@ -11,8 +11,71 @@ use crate::store::identifier::Literal;
 /// How long a change may wait before it is worth a word.
 const OVERDUE: f64 = 60.0;
 
-/// Changes that the capture could not note.
-pub(super) fn missed(seen: i64, uncaptured: i64, may_have_jumped: bool) -> Note {
+/// How long a transaction may be open before it is worth a word.
+const LONG: f64 = 5.0;
+
+/// A transaction of another session that may have saved agents and is not over.
+pub(super) struct Saver {
+    /// Its process, unless it is prepared.
+    pub(super) pid: Option<i32>,
+    /// Its name, where it is prepared.
+    pub(super) prepared: Option<String>,
+    /// Since when it has been open, and for how many seconds, where PostgreSQL tells this role.
+    pub(super) since: Option<String>,
+    /// See `since`.
+    pub(super) seconds: Option<f64>,
+}
+
+impl Saver {
+    /// Which it is, and since when it has been open.
+    fn place(&self) -> String {
+        let which = match (&self.prepared, self.pid) {
+            (Some(name), _) => format!("the prepared transaction {}", quoted(name)),
+            (None, Some(pid)) => format!("the transaction of process {pid}"),
+            (None, None) => "a transaction".to_owned(),
+        };
+        match (&self.since, self.seconds) {
+            (Some(since), Some(seconds)) => {
+                format!("{which}, open since {since} ({})", age(seconds))
+            }
+            _ => which,
+        }
+    }
+
+    fn remedy(&self) -> String {
+        match (&self.prepared, self.pid) {
+            (Some(name), _) => {
+                let name = Literal(name);
+                format!("End the transaction: COMMIT PREPARED {name}; or ROLLBACK PREPARED {name};")
+            }
+            (None, pid) => format!(
+                "See what it does: SELECT * FROM pg_stat_activity WHERE pid = {pid}; wait for its \
+                end, or end it: SELECT pg_terminate_backend({pid});",
+                pid = pid.unwrap_or_default()
+            ),
+        }
+    }
+}
+
+/// Changes that the capture could not note. The daemon knows them all only once the `saver` is over.
+pub(super) fn missed(
+    seen: i64,
+    uncaptured: i64,
+    may_have_jumped: bool,
+    saver: Option<&Saver>,
+) -> Note {
+    let note = unseen(seen, uncaptured, may_have_jumped);
+    match saver.filter(|saver| saver.seconds.is_none_or(|seconds| seconds >= LONG)) {
+        Some(saver) if note.level > Level::Pass => Note::warn(
+            note.topic,
+            format!("{}; the daemon waits for {}", note.text, saver.place()),
+            saver.remedy(),
+        ),
+        _ => note,
+    }
+}
+
+fn unseen(seen: i64, uncaptured: i64, may_have_jumped: bool) -> Note {
     let remedy = "Nothing: once a daemon leads, and what else is said here is mended, it looks at \
         every agent.";
     match uncaptured - seen {
