@@ -1,4 +1,5 @@
--- agent-sync: makes the capture (C1-C6) and the view agent_sync.state for one pair of tables.
+-- agent-sync: makes the capture (C1-C6), the view agent_sync.state and its function
+-- agent_sync.slugs() for one pair of tables.
 --
 -- Run after capture.sql and tables.sql, in the same transaction. It can be run again at any time: it
 -- works out what should be there, and where that exists, it executes no DDL and takes no lock on the
@@ -13,12 +14,15 @@
 -- Making them runs no code of others.
 --
 -- Locks. CREATE TRIGGER and ALTER TABLE ... ENABLE ALWAYS TRIGGER take SHARE ROW EXCLUSIVE, which
--- blocks writers of the table. The wait is at most lock_timeout (2 s), and the lock is held for
--- milliseconds.
+-- blocks writers of the table; DROP TRIGGER takes ACCESS EXCLUSIVE. The wait for each lock is at
+-- most 200 ms. If one is not available, all of them are released for 200 ms, and then tried again,
+-- five times. So a long transaction on one table blocks writers of the other for at most 200 ms at a
+-- time.
 
 DO $attach$
 DECLARE
-    -- The triggers and functions as they are, in PostgreSQL's words.
+    -- The triggers and functions as they are, in PostgreSQL's words. Of partitions, only the
+    -- triggers that are not ALWAYS.
     existing_definitions CONSTANT text := $sql$
         SELECT coalesce(string_agg(part.described, E'\n' ORDER BY part.described COLLATE "C"), '')
         FROM (
@@ -26,11 +30,17 @@ DECLARE
             FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
             WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0
             UNION ALL
+            SELECT format('%s on %s %s', t.tgname, t.tgrelid::regclass, t.tgenabled)
+            FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
+            WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid <> 0
+              AND t.tgenabled <> 'A'
+            UNION ALL
             SELECT pg_get_functiondef(f.oid)
                    || has_function_privilege('public', f.oid, 'EXECUTE')::text
             FROM pg_proc f
             WHERE f.oid IN (to_regprocedure('agent_sync.capture_agent()'),
-                            to_regprocedure('agent_sync.capture_configuration()'))
+                            to_regprocedure('agent_sync.capture_configuration()'),
+                            to_regprocedure('agent_sync.slugs()'))
         ) AS part (described)
     $sql$;
     -- The daemon compares the same sums (store::queries::CAPTURE_FAULTS).
@@ -45,7 +55,7 @@ DECLARE
                                  ORDER BY pg_get_triggerdef(t.oid) COLLATE "C"))
         FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
         WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0
-          AND t.tgname IN ('agent_sync_insert', 'agent_sync_update')
+          AND t.tgname IN ('agent_sync_insert', 'agent_sync_update', 'agent_sync_delete')
     $sql$;
     -- The functions, each with its owner and the owner of its table ($1: agents, $2:
     -- configurations).
@@ -100,12 +110,13 @@ DECLARE
     differs        text; -- A condition: the row has changed in one of them.
     differs_most   text; -- The same for the two that change most often.
     configuration_differs text;
+    slug_collation text; -- A COLLATE clause for the view, or nothing.
     column_list    boolean; -- Whether the update trigger can have a column list.
     agent_event    text;
     agent_filter   text;
     making         text[] := '{}'; -- The statements for the functions,
     attaching      text[] := '{}'; -- for the triggers,
-    showing        text[]; -- and for the view.
+    showing        text[]; -- and for the view with its function.
     triggers       text[] := '{}'; -- "table.trigger" of each trigger that is wanted.
     -- Roles as set_config('role') takes them.
     acting         CONSTANT text := pg_catalog.current_setting('role'); -- Of the caller.
@@ -217,19 +228,45 @@ BEGIN
                                       format('%s.agent_sync_update', found.relation)];
     END LOOP;
 
+    -- An update that moves a row to another partition fires the triggers of a delete and an insert,
+    -- so the former slug is noted with the delete.
+    IF with_configs AND (SELECT c.relkind = 'p' FROM pg_class c WHERE c.oid = configs) THEN
+        attaching := attaching || ARRAY[
+            format('CREATE OR REPLACE TRIGGER agent_sync_delete AFTER DELETE ON %s FOR EACH ROW '
+                   'WHEN (OLD.%I IS NOT NULL) EXECUTE FUNCTION agent_sync.capture_configuration()',
+                   configs, agent_slug),
+            format('ALTER TABLE %s ENABLE ALWAYS TRIGGER agent_sync_delete', configs),
+            format('COMMENT ON TRIGGER agent_sync_delete ON %s IS %L', configs,
+                   'agent-sync: notes configurations that leave a partition or are deleted.')];
+        triggers := triggers || format('%s.agent_sync_delete', configs);
+    END IF;
+
+    SELECT CASE WHEN a.attcollation <> 'pg_catalog."default"'::regcollation
+                THEN format(' COLLATE %s', a.attcollation::regcollation) ELSE '' END
+        INTO slug_collation FROM pg_attribute a WHERE a.attrelid = agents AND a.attname = slug;
     showing := ARRAY[
+        -- A view that reads the table would keep the platform from dropping or altering it.
+        -- PostgreSQL tracks no dependency of the text of a function. It inlines this one, because
+        -- it is neither SECURITY DEFINER nor has settings.
+        format('CREATE OR REPLACE FUNCTION agent_sync.slugs() RETURNS SETOF text '
+               'LANGUAGE sql STABLE AS %L',
+               format(E'-- The slugs of the agents, for the view agent_sync.state.\n'
+                      'SELECT a.%I::pg_catalog.text FROM %s a', slug,
+                      current_setting('agent_sync.agents'))),
+        'GRANT EXECUTE ON FUNCTION agent_sync.slugs() TO PUBLIC',
+        'COMMENT ON FUNCTION agent_sync.slugs() IS ''The slugs of the agents, for the view agent_sync.state.''',
         format($view$
             CREATE OR REPLACE VIEW agent_sync.state AS
-            SELECT a.%1$I::text AS slug,
+            SELECT a.slug%1$s AS slug,
                    waiting.since IS NOT NULL AS pending,
                    p.kind AS problem,
                    COALESCE(waiting.since, p.since) AS since
-            FROM %2$s a
+            FROM agent_sync.slugs() AS a (slug)
             LEFT JOIN (SELECT o.slug, pg_catalog.min(o.at) AS since
                        FROM agent_sync.outbox o GROUP BY o.slug) waiting
-                ON waiting.slug = a.%1$I
-            LEFT JOIN agent_sync.problem p ON p.slug = a.%1$I
-            $view$, slug, agents),
+                ON waiting.slug = a.slug
+            LEFT JOIN agent_sync.problem p ON p.slug = a.slug
+            $view$, slug_collation),
         'COMMENT ON VIEW agent_sync.state IS ''One row per agent: whether a change is pending or a problem exists, and since when.''',
         'COMMENT ON COLUMN agent_sync.state.slug IS ''The slug of the agent.''',
         'COMMENT ON COLUMN agent_sync.state.pending IS ''Whether the daemon has yet to apply a noted change.''',
@@ -265,125 +302,140 @@ BEGIN
         RETURN;
     END IF;
 
-    -- Triggers of an earlier install that are no longer wanted, for instance on a table that was
-    -- renamed in the settings. A trigger of others that calls one of the functions stays.
-    FOR found IN
-        SELECT t.tgname, t.tgrelid::regclass AS relation
-        FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
-        WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0
-          AND f.proname IN ('capture_agent', 'capture_configuration')
-          AND (t.tgname IN ('agent_sync_insert', 'agent_sync_update')
-               OR starts_with(coalesce(obj_description(t.oid, 'pg_trigger'), ''),
-                              'agent-sync: notes '))
-          AND NOT format('%s.%I', t.tgrelid::regclass, t.tgname) = ANY (triggers)
-    LOOP
-        -- As the caller: the table may be neither of the two.
-        PERFORM set_config('role', acting, true);
-        EXECUTE format('DROP TRIGGER %I ON %s', found.tgname, found.relation);
-    END LOOP;
-    PERFORM set_config('role', keeper, true);
-    IF NOT with_configs AND to_regprocedure('agent_sync.capture_configuration()') IS NOT NULL THEN
-        retired := ARRAY(SELECT f.proowner FROM pg_proc f
-                         WHERE f.oid = to_regprocedure('agent_sync.capture_configuration()'));
-        DROP FUNCTION agent_sync.capture_configuration();
-    END IF;
-
-    -- A function of another owner is made anew. Its former owner may have granted it to others or
-    -- may have triggers that call it, and these would run with the rights of the new owner.
-    PERFORM set_config('role', acting, true);
-    FOR found IN EXECUTE misplaced USING agents, configs LOOP
-        retired := retired || found.owner;
-        SELECT string_agg(format('%I on %s', t.tgname, t.tgrelid::regclass), ', ') INTO definition
-            FROM pg_trigger t
-            WHERE t.tgfoid = found.oid AND t.tgrelid <> found.relation AND t.tgparentid = 0;
-        IF definition IS NOT NULL THEN
-            RAISE EXCEPTION 'the function % is to get another owner, %, and triggers that no install has made call it: %',
-                found.name, found.due::regrole, definition
-                USING ERRCODE = 'object_in_use',
-                HINT = 'These triggers would run with the rights of the new owner. Drop them, and '
-                       'run the install again.';
-        END IF;
-        BEGIN
-            EXECUTE format('DROP FUNCTION %s CASCADE', found.name);
-        EXCEPTION WHEN insufficient_privilege THEN
-            RAISE EXCEPTION 'the function % has to belong to the owner of the table %, %, and the role % cannot give it from % to that role: %',
-                found.name, found.relation, found.due::regrole, current_user,
-                found.owner::regrole, SQLERRM
-                USING ERRCODE = 'insufficient_privilege',
-                HINT = format('Run the install as a superuser, or as a role that can act as '
-                              'both: GRANT %1$s TO %2$I.', found.due::regrole, current_user);
-        END;
-    END LOOP;
-    PERFORM set_config('role', maker, true);
-    FOREACH definition IN ARRAY making LOOP
-        EXECUTE definition;
-    END LOOP;
-    FOR found IN EXECUTE misplaced USING agents, configs LOOP
-        -- ALTER FUNCTION ... OWNER needs CREATE on the schema for the new owner, for this moment.
-        PERFORM set_config('role', keeper, true);
-        incomplete := NOT has_schema_privilege(found.due, 'agent_sync', 'CREATE');
-        IF incomplete THEN
-            EXECUTE format('GRANT CREATE ON SCHEMA agent_sync TO %s', found.due::regrole);
-        END IF;
-        PERFORM set_config('role', maker, true);
-        BEGIN
-            EXECUTE format('ALTER FUNCTION %s OWNER TO %s', found.name, found.due::regrole);
-        EXCEPTION WHEN insufficient_privilege THEN
-            RAISE EXCEPTION 'the function % has to belong to the owner of the table %, %, and the role % cannot give it from % to that role: %',
-                found.name, found.relation, found.due::regrole, current_user,
-                found.owner::regrole, SQLERRM
-                USING ERRCODE = 'insufficient_privilege',
-                HINT = format('Run the install as a superuser, or as a role that can act as '
-                              'both: GRANT %1$s TO %2$I.', found.due::regrole, current_user);
-        END;
-        IF incomplete THEN
-            PERFORM set_config('role', keeper, true);
-            EXECUTE format('REVOKE CREATE ON SCHEMA agent_sync FROM %s', found.due::regrole);
-        END IF;
-    END LOOP;
-
-    PERFORM set_config('role', keeper, true);
-    FOR found IN EXECUTE unable USING agents, configs LOOP
-        EXECUTE format('GRANT USAGE ON SCHEMA agent_sync TO %s', found.owner::regrole);
-        -- The owner of the schema regains the privilege on the whole table.
-        EXECUTE format('GRANT SELECT %s, INSERT ON agent_sync.outbox TO %s',
-                       CASE WHEN pg_get_userbyid(found.owner) = current_user THEN ''
-                            ELSE '(ctid)' END, found.owner::regrole);
-        EXECUTE format('GRANT USAGE ON SEQUENCE agent_sync.uncaptured TO %s', found.owner::regrole);
-    END LOOP;
-    -- A GRANT by a role without the grant option is only a warning.
-    FOR found IN EXECUTE unable USING agents, configs LOOP
-        RAISE EXCEPTION 'the role % cannot be given what the capture needs to write to agent_sync.outbox',
-            found.owner::regrole
-            USING ERRCODE = 'insufficient_privilege',
-            HINT = 'Run the install as the owner of all that is in the schema agent_sync, or as a '
-                   'superuser.';
-    END LOOP;
-    -- A former owner of a function keeps none of these privileges. grant.sql sees to the role of a
-    -- daemon.
-    FOR found IN
-        SELECT DISTINCT r.role::regrole AS owner
-        FROM unnest(retired) AS r (role) JOIN pg_roles p ON p.oid = r.role
-        WHERE NOT EXISTS (SELECT FROM pg_proc f
-                          WHERE f.pronamespace = 'agent_sync'::regnamespace
-                            AND f.proowner = r.role)
-          AND NOT EXISTS (SELECT FROM pg_namespace n
-                          WHERE n.nspname = 'agent_sync' AND n.nspowner = r.role)
-          AND NOT EXISTS (SELECT FROM agent_sync.role d WHERE d.name = p.rolname)
-    LOOP
-        EXECUTE format('REVOKE INSERT, SELECT (ctid) ON agent_sync.outbox FROM %s', found.owner);
-        EXECUTE format('REVOKE USAGE ON SEQUENCE agent_sync.uncaptured FROM %s', found.owner);
-        EXECUTE format('REVOKE USAGE ON SCHEMA agent_sync FROM %s', found.owner);
-    END LOOP;
-
-    PERFORM set_config('role', maker, true);
-    FOREACH definition IN ARRAY attaching LOOP
-        EXECUTE definition;
-    END LOOP;
-    PERFORM set_config('role', keeper, true);
     FOREACH definition IN ARRAY showing LOOP
         EXECUTE definition;
     END LOOP;
+
+    -- The two tables are locked from here on, so no wait is longer than this.
+    PERFORM set_config('lock_timeout', '200ms', true);
+    FOR attempt IN 1 .. 5 LOOP
+        BEGIN
+            retired := '{}';
+            -- Triggers of an earlier install that are no longer wanted, for instance on a table that was
+            -- renamed in the settings. A trigger of others that calls one of the functions stays.
+            FOR found IN
+                SELECT t.tgname, t.tgrelid::regclass AS relation
+                FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
+                WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0
+                  AND f.proname IN ('capture_agent', 'capture_configuration')
+                  AND (t.tgname IN ('agent_sync_insert', 'agent_sync_update', 'agent_sync_delete')
+                       OR starts_with(coalesce(obj_description(t.oid, 'pg_trigger'), ''),
+                                      'agent-sync: notes '))
+                  AND NOT format('%s.%I', t.tgrelid::regclass, t.tgname) = ANY (triggers)
+            LOOP
+                -- As the caller: the table may be neither of the two.
+                PERFORM set_config('role', acting, true);
+                EXECUTE format('DROP TRIGGER %I ON %s', found.tgname, found.relation);
+            END LOOP;
+            PERFORM set_config('role', keeper, true);
+            IF NOT with_configs AND to_regprocedure('agent_sync.capture_configuration()') IS NOT NULL THEN
+                retired := ARRAY(SELECT f.proowner FROM pg_proc f
+                                 WHERE f.oid = to_regprocedure('agent_sync.capture_configuration()'));
+                DROP FUNCTION agent_sync.capture_configuration();
+            END IF;
+
+            -- A function of another owner is made anew. Its former owner may have granted it to others or
+            -- may have triggers that call it, and these would run with the rights of the new owner.
+            PERFORM set_config('role', acting, true);
+            FOR found IN EXECUTE misplaced USING agents, configs LOOP
+                retired := retired || found.owner;
+                SELECT string_agg(format('%I on %s', t.tgname, t.tgrelid::regclass), ', ') INTO definition
+                    FROM pg_trigger t
+                    WHERE t.tgfoid = found.oid AND t.tgrelid <> found.relation AND t.tgparentid = 0;
+                IF definition IS NOT NULL THEN
+                    RAISE EXCEPTION 'the function % is to get another owner, %, and triggers that no install has made call it: %',
+                        found.name, found.due::regrole, definition
+                        USING ERRCODE = 'object_in_use',
+                        HINT = 'These triggers would run with the rights of the new owner. Drop them, and '
+                               'run the install again.';
+                END IF;
+                BEGIN
+                    EXECUTE format('DROP FUNCTION %s CASCADE', found.name);
+                EXCEPTION WHEN insufficient_privilege THEN
+                    RAISE EXCEPTION 'the function % has to belong to the owner of the table %, %, and the role % cannot give it from % to that role: %',
+                        found.name, found.relation, found.due::regrole, current_user,
+                        found.owner::regrole, SQLERRM
+                        USING ERRCODE = 'insufficient_privilege',
+                        HINT = format('Run the install as a superuser, or as a role that can act as '
+                                      'both: GRANT %1$s TO %2$I.', found.due::regrole, current_user);
+                END;
+            END LOOP;
+            PERFORM set_config('role', maker, true);
+            FOREACH definition IN ARRAY making LOOP
+                EXECUTE definition;
+            END LOOP;
+            FOR found IN EXECUTE misplaced USING agents, configs LOOP
+                -- ALTER FUNCTION ... OWNER needs CREATE on the schema for the new owner, for this moment.
+                PERFORM set_config('role', keeper, true);
+                incomplete := NOT has_schema_privilege(found.due, 'agent_sync', 'CREATE');
+                IF incomplete THEN
+                    EXECUTE format('GRANT CREATE ON SCHEMA agent_sync TO %s', found.due::regrole);
+                END IF;
+                PERFORM set_config('role', maker, true);
+                BEGIN
+                    EXECUTE format('ALTER FUNCTION %s OWNER TO %s', found.name, found.due::regrole);
+                EXCEPTION WHEN insufficient_privilege THEN
+                    RAISE EXCEPTION 'the function % has to belong to the owner of the table %, %, and the role % cannot give it from % to that role: %',
+                        found.name, found.relation, found.due::regrole, current_user,
+                        found.owner::regrole, SQLERRM
+                        USING ERRCODE = 'insufficient_privilege',
+                        HINT = format('Run the install as a superuser, or as a role that can act as '
+                                      'both: GRANT %1$s TO %2$I.', found.due::regrole, current_user);
+                END;
+                IF incomplete THEN
+                    PERFORM set_config('role', keeper, true);
+                    EXECUTE format('REVOKE CREATE ON SCHEMA agent_sync FROM %s', found.due::regrole);
+                END IF;
+            END LOOP;
+
+            PERFORM set_config('role', keeper, true);
+            FOR found IN EXECUTE unable USING agents, configs LOOP
+                EXECUTE format('GRANT USAGE ON SCHEMA agent_sync TO %s', found.owner::regrole);
+                -- The owner of the schema regains the privilege on the whole table.
+                EXECUTE format('GRANT SELECT %s, INSERT ON agent_sync.outbox TO %s',
+                               CASE WHEN pg_get_userbyid(found.owner) = current_user THEN ''
+                                    ELSE '(ctid)' END, found.owner::regrole);
+                EXECUTE format('GRANT USAGE ON SEQUENCE agent_sync.uncaptured TO %s', found.owner::regrole);
+            END LOOP;
+            -- A GRANT by a role without the grant option is only a warning.
+            FOR found IN EXECUTE unable USING agents, configs LOOP
+                RAISE EXCEPTION 'the role % cannot be given what the capture needs to write to agent_sync.outbox',
+                    found.owner::regrole
+                    USING ERRCODE = 'insufficient_privilege',
+                    HINT = 'Run the install as the owner of all that is in the schema agent_sync, or as a '
+                           'superuser.';
+            END LOOP;
+            -- A former owner of a function keeps none of these privileges. grant.sql sees to the role of a
+            -- daemon.
+            FOR found IN
+                SELECT DISTINCT r.role::regrole AS owner
+                FROM unnest(retired) AS r (role) JOIN pg_roles p ON p.oid = r.role
+                WHERE NOT EXISTS (SELECT FROM pg_proc f
+                                  WHERE f.pronamespace = 'agent_sync'::regnamespace
+                                    AND f.proowner = r.role)
+                  AND NOT EXISTS (SELECT FROM pg_namespace n
+                                  WHERE n.nspname = 'agent_sync' AND n.nspowner = r.role)
+                  AND NOT EXISTS (SELECT FROM agent_sync.role d WHERE d.name = p.rolname)
+            LOOP
+                EXECUTE format('REVOKE INSERT, SELECT (ctid) ON agent_sync.outbox FROM %s', found.owner);
+                EXECUTE format('REVOKE USAGE ON SEQUENCE agent_sync.uncaptured FROM %s', found.owner);
+                EXECUTE format('REVOKE USAGE ON SCHEMA agent_sync FROM %s', found.owner);
+            END LOOP;
+
+            PERFORM set_config('role', maker, true);
+            FOREACH definition IN ARRAY attaching LOOP
+                EXECUTE definition;
+            END LOOP;
+            EXIT;
+        EXCEPTION WHEN lock_not_available THEN
+            -- The locks of this attempt are released.
+            IF attempt = 5 THEN
+                RAISE;
+            END IF;
+            PERFORM pg_sleep(0.2);
+        END;
+    END LOOP;
+    PERFORM set_config('role', keeper, true);
 
     FOR found IN EXECUTE forbidden LOOP
         RAISE EXCEPTION 'the role % may not execute %, which the capture calls: every save of an agent would fail',

@@ -17,8 +17,9 @@
 -- The role can then SELECT the columns of the agents that are mapped; SELECT the columns of the
 -- configurations that are compared, and of their primary key; UPDATE those that are written; and
 -- use the tables in the schema agent_sync. The places and versions of the rows (ctid, tableoid,
--- xmin) need a grant like columns do. Other columns, API keys among them, it cannot read. What the
--- role could do before is left alone.
+-- xmin) need a grant like columns do. It can use the schemas of all these, and of the types of the
+-- columns that are written. Other columns, API keys among them, it cannot read. What the role could
+-- do before is left alone.
 --
 -- Row-level security is not touched: see docs/operating.md for the policies that the role needs
 -- where it is enabled.
@@ -42,7 +43,8 @@ DECLARE
     held     boolean;
     statement text;
 BEGIN
-    PERFORM pg_catalog.set_config('lock_timeout', '2s', true);
+    -- attach.sql may have locked the two tables in this transaction.
+    PERFORM pg_catalog.set_config('lock_timeout', '200ms', true);
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     PERFORM pg_catalog.set_config('quote_all_identifiers', 'off', true);
     PERFORM pg_catalog.pg_advisory_xact_lock(1634169721, 3);
@@ -124,6 +126,18 @@ BEGIN
             FROM pg_namespace n
             WHERE n.nspname = 'agent_sync' OR n.oid IN (SELECT c.relnamespace FROM pg_class c
               WHERE c.oid IN (agents, configs))
+               -- A value is cast to the type of its column, or the type under its domain, by name.
+               OR n.oid IN (
+                  WITH RECURSIVE stored (type) AS (
+                      SELECT a.atttypid FROM pg_attribute a
+                      WHERE a.attrelid = configs AND a.attname = ANY (write_configs)
+                        AND NOT a.attisdropped
+                      UNION
+                      SELECT t.typbasetype FROM stored s JOIN pg_type t ON t.oid = s.type
+                        AND t.typtype = 'd')
+                  SELECT t.typnamespace FROM stored s JOIN pg_type t ON t.oid = s.type
+                    AND t.typtype <> 'd'
+                  WHERE t.typnamespace <> 'pg_catalog'::regnamespace)
             UNION ALL
             SELECT o.privilege, 'relation', n.nspname, c.relname, '', c.oid, 0
             FROM (VALUES ('outbox', 'SELECT'), ('outbox', 'INSERT'), ('outbox', 'DELETE'),

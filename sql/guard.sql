@@ -45,9 +45,12 @@ BEGIN
         SELECT t.tgname AS name, t.tgrelid::regclass AS relation, t.tgfoid::regprocedure AS calls
         FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid JOIN pg_namespace n
           ON n.oid = f.pronamespace
-        WHERE t.tgname IN ('agent_sync_insert', 'agent_sync_update')
-          AND (t.tgrelid = to_regclass(asked[1])
-               OR t.tgrelid = to_regclass(asked[2])
+        WHERE (t.tgname IN ('agent_sync_insert', 'agent_sync_update')
+               AND t.tgrelid = to_regclass(asked[1])
+               OR (t.tgname IN ('agent_sync_insert', 'agent_sync_update')
+                   OR t.tgname = 'agent_sync_delete' AND EXISTS (SELECT FROM pg_class c
+                     WHERE c.oid = t.tgrelid AND c.relkind = 'p'))
+                 AND t.tgrelid = to_regclass(asked[2])
                  AND (given -> 'capture_configurations')::boolean)
           AND NOT (n.nspname = 'agent_sync' AND f.proname IN ('capture_agent',
             'capture_configuration'))

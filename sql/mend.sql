@@ -26,7 +26,11 @@ BEGIN
         WHERE n.nspname = 'agent_sync' AND c.relowner <> n.nspowner
           AND c.relname IN ('outbox', 'problem', 'install', 'history', 'role', 'granted',
             'uncaptured', 'state') AND c.relkind IN ('r', 'v', 'S')
-        ORDER BY c.relname
+        UNION ALL
+        SELECT format('ALTER FUNCTION %s OWNER TO %s', f.oid::regprocedure, n.nspowner::regrole)
+        FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
+        WHERE f.oid = to_regprocedure('agent_sync.slugs()') AND f.proowner <> n.nspowner
+        ORDER BY 1
     LOOP
         patience := current_setting('lock_timeout');
         PERFORM set_config('lock_timeout', '200ms', true);

@@ -31,7 +31,8 @@
 -- daemon included.
 --
 -- Only the catalog is read, which runs nobody's code. Nothing is changed but privileges on the
--- schema and what is in it that its owner has lost. The files that follow act as the owner of the
+-- schema and what is in it that its owner has lost, and the name of a table of an install that
+-- somebody has renamed: it gets its own name back. The files that follow act as the owner of the
 -- schema.
 
 DO $proof$
@@ -44,6 +45,7 @@ DECLARE
     asked   text[]; -- The two tables: schema, name, schema, name.
     named   oid[]; -- Who runs this, and the owners of the tables.
     trusted oid[]; -- Who may own what stands in the schema: these, and who is worth as much.
+    renamed jsonb; -- The tables of agent-sync under other names: the OID, and its own name.
     mine    oid[]; -- The tables of agent-sync.
     strange record;
     whole   boolean := false; -- Whether the table agent_sync.install is ours.
@@ -60,6 +62,20 @@ BEGIN
     SELECT r.rolsuper INTO rooted FROM pg_roles r WHERE r.rolname = current_user;
     asked := ARRAY[given #>> '{agents,schema}', given #>> '{agents,table}',
                    given #>> '{configurations,schema}', given #>> '{configurations,table}'];
+    -- The index of a constraint keeps its name when its table is renamed, and keeps another table of
+    -- that kind from being made.
+    SELECT coalesce(jsonb_object_agg(i.indrelid::text, split_part(x.relname, '_', 1)), '{}')
+        INTO renamed
+        FROM pg_class x JOIN pg_index i ON i.indexrelid = x.oid JOIN pg_class t ON t.oid = i.indrelid
+        WHERE x.relnamespace = home AND t.relkind = 'r'
+          AND x.relname IN ('install_pkey', 'problem_pkey', 'problem_slug_is_unique', 'role_pkey',
+            'granted_pkey', 'history_pkey')
+          AND NOT EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = home
+            AND c.relname = split_part(x.relname, '_', 1));
+    mine := ARRAY(SELECT c.oid FROM pg_class c
+                  WHERE c.relnamespace = home AND c.relkind = 'r'
+                    AND (c.relname IN ('install', 'outbox', 'problem', 'role', 'granted', 'history')
+                         OR renamed ? c.oid::text));
     named := ARRAY(
         SELECT r.oid FROM pg_roles r WHERE r.rolname IN (current_user, session_user)
         UNION
@@ -142,8 +158,7 @@ BEGIN
         END IF;
         FOR strange IN
             SELECT c.relname AS name FROM pg_class c
-            WHERE c.relnamespace = home AND c.relkind = 'r'
-              AND c.relname IN ('install', 'role', 'granted', 'history')
+            WHERE c.oid = ANY (mine) AND c.relname NOT IN ('outbox', 'problem')
             ORDER BY c.relname
         LOOP
             EXECUTE format('LOCK TABLE agent_sync.%I IN SHARE UPDATE EXCLUSIVE MODE', strange.name);
@@ -152,8 +167,9 @@ BEGIN
         -- PostgreSQL looks the names up again after it has waited for a lock.
         SELECT string_agg(c.relname, ', ' ORDER BY c.relname) AS found INTO strange
             FROM pg_class c
-            WHERE c.relnamespace = home AND c.relkind = 'r'
-              AND c.relname IN ('install', 'role', 'granted', 'history')
+            WHERE (c.relnamespace = home AND c.relkind = 'r'
+                   AND c.relname IN ('install', 'role', 'granted', 'history')
+                   OR renamed ? c.oid::text)
               AND NOT EXISTS (SELECT FROM pg_locks l
                               WHERE l.pid = pg_backend_pid() AND l.locktype = 'relation'
                                 AND l.relation = c.oid
@@ -191,10 +207,6 @@ BEGIN
         EXECUTE format('GRANT ALL ON %s agent_sync.%I TO %I', strange.kind, strange.name, owner);
     END LOOP;
 
-    mine := ARRAY(SELECT c.oid FROM pg_class c
-                  WHERE c.relnamespace = home AND c.relkind = 'r'
-                    AND c.relname IN ('install', 'outbox', 'problem', 'role', 'granted',
-                      'history'));
     -- What PostgreSQL brings itself is pinned, and pg_depend has no row for it: so whatever is
     -- there is of somebody else's making.
     WITH part (class, oid) AS (
@@ -276,7 +288,8 @@ BEGIN
                          WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
                          UNION ALL SELECT 'minimum ' || s.seqmin FROM pg_sequence s
                            WHERE s.seqrelid = c.oid) AS has
-            FROM part p JOIN pg_class c ON c.relnamespace = home AND c.relname = p.name
+            FROM part p JOIN pg_class c ON c.relnamespace = home
+              AND coalesce(renamed ->> c.oid::text, c.relname) = p.name
         )
         SELECT m.name, m.kind_name, m.found = m.kind AS fits,
                array_to_string(ARRAY(SELECT n FROM unnest(m.needed) AS n
@@ -308,13 +321,16 @@ BEGIN
     FOR strange IN
         SELECT f.oid::regprocedure AS name
         FROM pg_proc f
-        JOIN (VALUES ('capture_agent', 'Notes a changed agent in agent_sync.outbox'),
-                     ('capture_configuration', 'Notes a new configuration in agent_sync.outbox')) AS
-                       part (name, says)
+        JOIN (VALUES ('capture_agent', 'Notes a changed agent in agent_sync.outbox',
+                '-- Notes the slug of the changed row in the outbox, and wakes the daemon if it sleeps.'),
+            ('capture_configuration', 'Notes a new configuration in agent_sync.outbox',
+                '-- Notes the slug of the changed row in the outbox, and wakes the daemon if it sleeps.'),
+            ('slugs', 'The slugs of the agents', '-- The slugs of the agents')) AS
+                part (name, says, body)
             ON part.name = f.proname
         WHERE f.pronamespace = home AND f.pronargs = 0
           AND NOT starts_with(coalesce(obj_description(f.oid, 'pg_proc'), ''), part.says)
-          AND strpos(f.prosrc, '-- Notes the slug of the changed row in the outbox, and wakes the daemon if it sleeps.') = 0
+          AND strpos(f.prosrc, part.body) = 0
     LOOP
         RAISE EXCEPTION
           'the function % was not made by an install of agent-sync: expected the comment or the body of an install, found neither',
@@ -338,6 +354,16 @@ BEGIN
                   'agent-sync keeps its tables in a schema of this name: rename that schema, or move what is in it into another one. Then run this again.';
         END IF;
     END IF;
+
+    FOR strange IN
+        SELECT c.oid::regclass AS relation, renamed ->> c.oid::text AS name FROM pg_class c
+        WHERE renamed ? c.oid::text
+    LOOP
+        PERFORM set_config('role', owner, true)
+            WHERE owner <> current_user;
+        EXECUTE format('ALTER TABLE %s RENAME TO %I', strange.relation, strange.name);
+        PERFORM set_config('role', acting, true);
+    END LOOP;
 
     -- What the proof is about: the schema, or 0 where there is none, and this transaction.
     PERFORM set_config('agent_sync.proven', concat(coalesce(home, 0), ' ', now()), true);

@@ -12,8 +12,9 @@
 -- depends on it by now: another database that it is used in (the last uninstall drops it), or what
 -- somebody gave it.
 --
--- Locks: DROP TRIGGER takes ACCESS EXCLUSIVE on the two tables. It is waited for no longer than
--- lock_timeout (2 s), and held for milliseconds.
+-- Locks: DROP TRIGGER takes ACCESS EXCLUSIVE on the two tables. Each lock is awaited for 200 ms at
+-- most. When one is not available, all of them are released for 200 ms, and then tried again, five
+-- times.
 
 DO $uninstall$
 DECLARE
@@ -50,18 +51,6 @@ BEGIN
     THEN
         RETURN;
     END IF;
-
-    FOR made IN
-        SELECT t.tgname, t.tgrelid::regclass AS relation
-        FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
-        WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0
-          AND f.proname IN ('capture_agent', 'capture_configuration')
-          AND (t.tgname IN ('agent_sync_insert', 'agent_sync_update')
-               OR starts_with(coalesce(obj_description(t.oid, 'pg_trigger'), ''),
-                 'agent-sync: notes '))
-    LOOP
-        EXECUTE format('DROP TRIGGER %I ON %s', made.tgname, made.relation);
-    END LOOP;
 
     -- What is noted is data of the owner of the schema, and is taken away with the rights of that
     -- role. A role that an install made says so in its comment, and not in a table: of such a one
@@ -119,18 +108,45 @@ BEGIN
         PERFORM lo_unlink(made.oid);
     END LOOP;
 
-    PERFORM set_config('role', keeper, true);
-    DROP VIEW IF EXISTS agent_sync.state;
-    DROP FUNCTION IF EXISTS agent_sync.capture_agent();
-    DROP FUNCTION IF EXISTS agent_sync.capture_configuration();
-    DROP SEQUENCE IF EXISTS agent_sync.uncaptured;
-    DROP TABLE IF EXISTS agent_sync.problem;
-    DROP TABLE IF EXISTS agent_sync.outbox;
-    DROP TABLE IF EXISTS agent_sync.history;
-    DROP TABLE IF EXISTS agent_sync.role;
-    DROP TABLE IF EXISTS agent_sync.granted;
-    DROP TABLE IF EXISTS agent_sync.install;
-    DROP SCHEMA agent_sync;
+    PERFORM set_config('lock_timeout', '200ms', true);
+    FOR attempt IN 1 .. 5 LOOP
+        BEGIN
+            -- A save needs none of these.
+            PERFORM set_config('role', keeper, true);
+            DROP VIEW IF EXISTS agent_sync.state;
+            DROP FUNCTION IF EXISTS agent_sync.slugs();
+            DROP TABLE IF EXISTS agent_sync.problem;
+            DROP TABLE IF EXISTS agent_sync.history;
+            DROP TABLE IF EXISTS agent_sync.role;
+            DROP TABLE IF EXISTS agent_sync.granted;
+            DROP TABLE IF EXISTS agent_sync.install;
+            PERFORM set_config('role', acting, true);
+            FOR made IN
+                SELECT t.tgname, t.tgrelid::regclass AS relation
+                FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
+                WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0
+                  AND f.proname IN ('capture_agent', 'capture_configuration')
+                  AND (t.tgname IN ('agent_sync_insert', 'agent_sync_update', 'agent_sync_delete')
+                       OR starts_with(coalesce(obj_description(t.oid, 'pg_trigger'), ''),
+                         'agent-sync: notes '))
+            LOOP
+                EXECUTE format('DROP TRIGGER %I ON %s', made.tgname, made.relation);
+            END LOOP;
+            PERFORM set_config('role', keeper, true);
+            DROP FUNCTION IF EXISTS agent_sync.capture_agent();
+            DROP FUNCTION IF EXISTS agent_sync.capture_configuration();
+            DROP SEQUENCE IF EXISTS agent_sync.uncaptured;
+            DROP TABLE IF EXISTS agent_sync.outbox;
+            DROP SCHEMA agent_sync;
+            EXIT;
+        EXCEPTION WHEN lock_not_available THEN
+            -- The locks of this attempt are released, and writers get in between.
+            IF attempt = 5 THEN
+                RAISE;
+            END IF;
+            PERFORM pg_sleep(0.2);
+        END;
+    END LOOP;
     PERFORM set_config('role', acting, true);
 
     FOREACH name IN ARRAY roles LOOP

@@ -1056,3 +1056,49 @@ async fn g14_rows_that_a_trigger_of_others_keeps_from_the_outbox_are_counted() {
         assert!(after > before, "{before} {after}");
     }
 }
+
+/// GIVEN partitioned configurations, WHEN one statement moves a configuration to another partition
+/// and gives it to another agent, THEN both agents are noted.
+#[tokio::test]
+async fn c2_a_configuration_that_moves_between_partitions_notes_both_slugs() {
+    let tables = TABLES
+        .replace(
+            "last_updated        timestamptz NOT NULL DEFAULT '2020-01-01'\n);",
+            "last_updated        timestamptz NOT NULL DEFAULT '2020-01-01',
+             region text NOT NULL DEFAULT 'eu') PARTITION BY LIST (region);
+             CREATE TABLE configurations_eu PARTITION OF agent_configurations FOR VALUES IN ('eu');
+             CREATE TABLE configurations_us PARTITION OF agent_configurations FOR VALUES IN ('us');",
+        )
+        .replace(
+            "id                  uuid PRIMARY KEY DEFAULT",
+            "id                  uuid NOT NULL DEFAULT",
+        );
+    let platform = Platform::with_tables(crate::support::cluster(), &tables).await;
+    platform.install();
+    let _daemon = platform.caught_up_daemon().await;
+    for slug in ["old", "new"] {
+        platform.save(slug, "{}").await;
+    }
+    platform.configure("old").await;
+    platform
+        .holds("SELECT agent_name = 'Agent old' IS TRUE FROM agent_configurations")
+        .await;
+    platform
+        .run("UPDATE agent_configurations SET region = 'us', agent_slug = 'new'")
+        .await;
+    platform
+        .holds("SELECT agent_name = 'Agent new' IS TRUE FROM agent_configurations")
+        .await;
+    platform
+        .holds("SELECT array_agg(slug) = ARRAY['old'] FROM agent_sync.problem")
+        .await;
+    platform.run("DELETE FROM agent_configurations").await;
+    platform
+        .holds("SELECT array_agg(slug ORDER BY slug) = ARRAY['new', 'old'] FROM agent_sync.problem")
+        .await;
+    platform
+        .run("ALTER TABLE agent_configurations DISABLE TRIGGER agent_sync_delete")
+        .await;
+    let said = platform.says(&["doctor"]).await;
+    assert!(said.out.contains("agent_sync_delete"), "{said:?}");
+}

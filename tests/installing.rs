@@ -1,6 +1,6 @@
 //! `install`, `install --print`, `uninstall` (I6), through the binary.
 
-use crate::support::platform::{EXAMPLE, EXPECTED};
+use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
 use crate::support::{Daemon, Platform, Said};
 
 /// Everything in the catalog that an install could leave behind or change.
@@ -961,7 +961,7 @@ async fn t6_an_install_for_other_tables_is_refused_and_the_first_goes_on() {
     ] {
         let platform = Platform::new().await;
         for schema in ["one", "two"] {
-            let tables = crate::support::platform::TABLES;
+            let tables = TABLES;
             platform
                 .run(&format!(
                     "CREATE SCHEMA {schema}; SET search_path = {schema}; {tables}"
@@ -1424,4 +1424,66 @@ async fn a_database_with_thousands_of_tables_is_installed_into_and_looked_at() {
     let said = Said::of(command("doctor")).await;
     assert!(said.out.contains("0 faults"), "{said:?}");
     assert!(daemon.lines("database unavailable").is_empty());
+}
+
+/// GIVEN a table of an install that was renamed, WHEN the install is run again, THEN the table has
+/// its name and its rows, and the uninstall takes it away under the other name as well.
+#[tokio::test]
+async fn i6_a_table_that_was_renamed_gets_its_name_back() {
+    let platform = Platform::installed().await;
+    platform
+        .run("INSERT INTO agent_sync.problem (slug, kind, detail) VALUES ('kept', 'failed', '')")
+        .await;
+    let before = catalog(&platform).await;
+    for table in ["install", "problem", "role", "granted", "history"] {
+        platform
+            .run(&format!(
+                "ALTER TABLE agent_sync.{table} RENAME TO {table}_of_before"
+            ))
+            .await;
+        let (code, _, error) = run(&platform, &["install"]);
+        assert_eq!(code, 0, "{table}: {error}");
+        assert_eq!(before, catalog(&platform).await, "{table}");
+    }
+    platform
+        .holds("SELECT count(*) = 1 FROM agent_sync.problem WHERE slug = 'kept'")
+        .await;
+    platform
+        .run("ALTER TABLE agent_sync.history RENAME TO \"Of before\"")
+        .await;
+    let (code, _, error) = run(&platform, &["uninstall", "--yes"]);
+    assert_eq!(code, 0, "{error}");
+    platform
+        .holds("SELECT to_regnamespace('agent_sync') IS NULL")
+        .await;
+}
+
+/// GIVEN partitioned agents, WHEN the trigger of one partition is switched off, or on and not
+/// always, THEN the remedy, an install, mends it.
+#[tokio::test]
+async fn g14_install_mends_the_trigger_of_one_partition() {
+    let tables = TABLES.replace(
+        "updated_at      timestamptz NOT NULL DEFAULT now()\n);",
+        "updated_at      timestamptz NOT NULL DEFAULT now()\n) PARTITION BY LIST (slug);
+         CREATE TABLE agents_a PARTITION OF agents FOR VALUES IN ('a');
+         CREATE TABLE agents_b PARTITION OF agents FOR VALUES IN ('b');",
+    );
+    let tables = tables.replacen("PRIMARY KEY DEFAULT", "NOT NULL DEFAULT", 1);
+    let platform = Platform::with_tables(crate::support::cluster(), &tables).await;
+    platform.install();
+    for state in ["DISABLE", "ENABLE", "ENABLE REPLICA"] {
+        platform
+            .run(&format!(
+                "ALTER TABLE agents_a {state} TRIGGER agent_sync_update"
+            ))
+            .await;
+        let said = platform.says(&["doctor"]).await;
+        assert!(said.out.contains("agents_a.agent_sync_update"), "{said:?}");
+        platform.install();
+        platform
+            .holds("SELECT bool_and(tgenabled = 'A') FROM pg_trigger WHERE tgname ~ '^agent_sync_'")
+            .await;
+        let said = platform.says(&["doctor"]).await;
+        assert!(said.out.contains("  pass  capture"), "{said:?}");
+    }
 }

@@ -32,6 +32,7 @@ mod history;
 mod identity;
 mod installing;
 mod keys;
+mod locking;
 mod lone;
 mod mapping;
 mod migrations;

@@ -73,7 +73,7 @@ async fn function_owners(platform: &Platform) -> String {
         .value(
             "SELECT string_agg(proname || ' ' || proowner::regrole, ', ' ORDER BY proname)
                   FROM pg_proc
-             WHERE pronamespace = 'agent_sync'::regnamespace",
+             WHERE pronamespace = 'agent_sync'::regnamespace AND proname LIKE 'capture%'",
         )
         .await
 }

@@ -599,3 +599,43 @@ async fn settings_of_a_role_that_change_what_sql_means_are_nothing_to_the_daemon
         );
     }
 }
+
+/// GIVEN a mapped column of a type in a schema that is closed to others, WHEN a role is given what
+/// the daemon needs, THEN the daemon can write the column; what it loses of that is told by
+/// `doctor`, and the uninstall leaves no trace.
+#[tokio::test]
+async fn g10_the_role_can_use_the_schema_of_the_type_of_a_column() {
+    let platform = Platform::new().await;
+    let role = unique(&platform, "typed").await;
+    platform
+        .run(
+            "CREATE SCHEMA kinds; GRANT USAGE ON SCHEMA kinds TO current_user;
+             CREATE TYPE kinds.voice AS ENUM ('test-voice-123', 'other');
+             CREATE DOMAIN public.voice AS kinds.voice;
+             ALTER TABLE agent_configurations ALTER voice_id TYPE public.voice USING NULL",
+        )
+        .await;
+    let before = privileges(&platform, &role).await;
+    run(platform.command(&["install", "--role", &role]));
+    let daemon = Daemon::start(command_as(&platform, &role, &["run"]));
+    daemon.logged("caught up").await;
+    platform.configure("a").await;
+    platform.save("a", EXAMPLE).await;
+    platform.becomes("a", EXPECTED).await;
+    platform
+        .holds("SELECT voice_id::text = 'test-voice-123' FROM agent_configurations")
+        .await;
+    drop(daemon);
+
+    platform
+        .run(&format!("REVOKE USAGE ON SCHEMA kinds FROM {role}"))
+        .await;
+    let said = platform.says_as(&role, &["doctor"]).await;
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(said.out.contains("USAGE ON SCHEMA kinds"), "{said:?}");
+    run(platform.command(&["install"]));
+    let said = platform.says_as(&role, &["doctor"]).await;
+    assert!(!said.out.contains("kinds"), "{said:?}");
+    run(platform.command(&["uninstall", "--yes"]));
+    assert_eq!(before, privileges(&platform, &role).await);
+}

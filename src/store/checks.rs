@@ -400,9 +400,10 @@ impl Finding {
                 format!("CREATE INDEX{concurrently} ON {table} ({column});").into()
             }
             Self::Scans { table, column, .. } => format!(
-                "Make it text: DROP VIEW IF EXISTS agent_sync.state; DROP TRIGGER IF EXISTS \
-                agent_sync_insert ON {table}; DROP TRIGGER IF EXISTS agent_sync_update ON {table}; \
-                ALTER TABLE {table} ALTER COLUMN {column} TYPE text; then run `agent-sync install`."
+                "Make it text: DROP TRIGGER IF EXISTS agent_sync_insert ON {table}; DROP TRIGGER IF \
+                EXISTS agent_sync_update ON {table}; DROP TRIGGER IF EXISTS agent_sync_delete ON \
+                {table}; ALTER TABLE {table} ALTER COLUMN {column} TYPE text; then run `agent-sync \
+                install`."
             )
             .into(),
             Self::QueueFull { .. } => {

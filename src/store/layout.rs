@@ -93,6 +93,8 @@ pub struct Configurations {
     /// Whether it has partitions or children, so that a row's place is only unique together with
     /// its relation.
     pub has_children: bool,
+    /// Whether it is partitioned, so that an update may be a delete and an insert to its triggers.
+    pub is_partitioned: bool,
     /// The primary key, as far as the role may read it; quoted.
     pub key: Vec<String>,
     /// The mapped columns that exist and can be written.
@@ -665,6 +667,7 @@ impl Layout {
             agent_slug_is_indexed: to.finds(&names.agent_slug),
             lookup: to.lookup(&names.agent_slug),
             has_children: to.has_children,
+            is_partitioned: to.partitioned,
             key: to
                 .found
                 .iter()

@@ -635,12 +635,16 @@ pub async fn note_mapping(
 /// The triggers that `sql/attach.sql` makes: their tables, and their names.
 fn expected_triggers(layout: &Layout, configurations: bool) -> [Vec<String>; 2] {
     let mut tables = vec![layout.agents.table.clone(); 2];
+    let mut names = vec!["agent_sync_insert", "agent_sync_update"];
     if configurations {
         tables.extend(vec![layout.configurations.table.clone(); 2]);
+        names.extend(["agent_sync_insert", "agent_sync_update"]);
+        if layout.configurations.is_partitioned {
+            tables.push(layout.configurations.table.clone());
+            names.push("agent_sync_delete");
+        }
     }
-    let names = ["agent_sync_insert", "agent_sync_update"].map(str::to_owned);
-    let names = names.iter().cycle().take(tables.len()).cloned().collect();
-    [tables, names]
+    [tables, names.into_iter().map(str::to_owned).collect()]
 }
 
 /// An answer, or an error when it takes too long.

@@ -39,8 +39,9 @@ pub const CAPTURE_FAULTS: &str = "
                     WHEN t.tgenabled = 'D' THEN 'disabled'
                     WHEN t.tgenabled = 'R' THEN
                       'enabled for replication alone (ENABLE REPLICA TRIGGER), so it sees no ordinary save'
-                    -- AFTER, for each row: INSERT, or UPDATE.
-                    WHEN t.tgtype <> CASE need.name WHEN 'agent_sync_insert' THEN 5 ELSE 17 END
+                    -- AFTER, for each row: INSERT, DELETE, or UPDATE.
+                    WHEN t.tgtype <> CASE need.name WHEN 'agent_sync_insert' THEN 5
+                                       WHEN 'agent_sync_delete' THEN 9 ELSE 17 END
                         OR f.pronamespace <> 'agent_sync'::regnamespace
                           THEN 'not the one that the install has made'
                     WHEN NOT f.prosecdef THEN
@@ -110,7 +111,7 @@ pub const CAPTURE_FAULTS: &str = "
             ORDER BY pg_get_triggerdef(t.oid) COLLATE \"C\"))
           FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
           WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0
-            AND t.tgname IN ('agent_sync_insert', 'agent_sync_update'))
+            AND t.tgname IN ('agent_sync_insert', 'agent_sync_update', 'agent_sync_delete'))
     UNION ALL
     SELECT format('%I.%I.%I', n.nspname, c.relname, coalesce(t.tgname, need.name)),
            CASE WHEN t.oid IS NULL THEN 'missing' WHEN t.tgenabled = 'D' THEN 'disabled'
@@ -614,9 +615,10 @@ pub const OWN_ROWS_HIDDEN: &str = "
 
 /// Of the privileges `$4` on schemas `$1`, relations `$2` and quoted columns `$3`, those that the
 /// role lacks: in words, as the statement that grants them, and the role; one row for each object
-/// and kind of privilege.
+/// and kind of privilege. A value is cast to the type of its column, or the type under its domain,
+/// by name, so USAGE on the schemas of these types belongs to them where the column is updated.
 pub const MISSING_PRIVILEGES: &str = "
-    WITH need AS (
+    WITH RECURSIVE named AS (
         SELECT DISTINCT n.oid AS schema, c.oid AS relation, c.relkind, a.attnum, a.attname,
           u.privilege,
                CASE WHEN u.relation IS NULL THEN format('SCHEMA %I', u.schema)
@@ -630,6 +632,18 @@ pub const MISSING_PRIVILEGES: &str = "
         LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
             AND '\"' || replace(a.attname, '\"', '\"\"') || '\"' = u.attribute
         WHERE (u.relation IS NULL) = (c.oid IS NULL) AND (u.attribute IS NULL) = (a.attnum IS NULL)
+    ), stored (type) AS (
+        SELECT a.atttypid FROM named n JOIN pg_attribute a ON a.attrelid = n.relation
+          AND a.attnum = n.attnum
+        WHERE n.privilege = 'UPDATE'
+        UNION
+        SELECT t.typbasetype FROM stored s JOIN pg_type t ON t.oid = s.type AND t.typtype = 'd'
+    ), need AS (
+        SELECT * FROM named
+        UNION
+        SELECT n.oid, NULL, NULL, NULL, NULL, 'USAGE', format('SCHEMA %I', n.nspname)
+        FROM stored s JOIN pg_type t ON t.oid = s.type AND t.typtype <> 'd'
+        JOIN pg_namespace n ON n.oid = t.typnamespace
     ), lacking AS (
         SELECT object, privilege, string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS columns
         FROM need
