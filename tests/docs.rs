@@ -408,6 +408,35 @@ fn a_citation_is_told_from_what_looks_like_one() {
     );
 }
 
+#[test]
+fn the_guide_to_a_mapped_column_names_every_file_that_lists_them() {
+    let guide = read("docs/how-to.md");
+    let (_, steps) = guide.split_once("\n## Add a mapped column\n").unwrap();
+    let (steps, _) = steps.split_once("\n## ").unwrap();
+    let listed: BTreeSet<String> = steps
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .map(|line| line.split('`').nth(1).unwrap().to_owned())
+        .collect();
+
+    let mut all = Vec::new();
+    for folder in ["src", "sql"] {
+        files(&path(folder), &mut all);
+    }
+    // One of the mapped columns, which nothing but a list of them names.
+    let named: BTreeSet<String> = all
+        .iter()
+        .filter(|file| {
+            let text = std::fs::read_to_string(file).unwrap();
+            let code = text.split("\n#[cfg(test)]\nmod ").next().unwrap();
+            code.contains("agent_image")
+        })
+        .map(|file| file.strip_prefix(path("")).unwrap().display().to_string())
+        .collect();
+    assert_eq!(named, listed, "docs/how-to.md, Add a mapped column");
+    assert!(named.len() <= 4, "{named:?}");
+}
+
 /// The words in backquotes in a cell of a table, without endings of files.
 fn names(cell: &str) -> BTreeSet<String> {
     let quoted = cell.split('`').skip(1).step_by(2);
