@@ -48,7 +48,7 @@ impl Values {
     }
 
     /// The built-in defaults of the program and of these databases.
-    pub(crate) fn defaults<'a>(databases: impl IntoIterator<Item = &'a String> + Clone) -> Self {
+    pub(crate) fn defaults(databases: &[&String]) -> Self {
         let mut values = Self::default();
         for key in schema::keys() {
             let value: ValueKind = match key.default {
@@ -58,7 +58,7 @@ impl Values {
                 DefaultValue::Unset(_) => continue,
             };
             if key.is_of_database() {
-                for name in databases.clone() {
+                for name in databases {
                     values.insert(key.path.replace('*', name), value.clone(), DEFAULT);
                 }
             } else {
@@ -243,9 +243,12 @@ fn named(path: &[String]) -> String {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
     let parts: Vec<_> = path
         .iter()
-        .map(|part| match part.bytes().all(is_plain) {
-            true => part.clone(),
-            false => shown(part),
+        .map(|part| {
+            if part.bytes().all(is_plain) {
+                part.clone()
+            } else {
+                shown(part)
+            }
         })
         .collect();
     parts.join(".")

@@ -111,7 +111,11 @@ pub(super) fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
     }
     problems.append(&mut implied.problems);
 
-    let values = Values::merged([&Values::defaults(names.keys()), &implied.values, &given]);
+    let values = Values::merged([
+        &Values::defaults(&names.keys().collect::<Vec<_>>()),
+        &implied.values,
+        &given,
+    ]);
     let settings = typed(&values, &given, &names, &connections, &mut problems);
     refuse_shared(&values, &connections, &mut problems);
     let Some(settings) = settings.filter(|_| problems.is_empty()) else {
@@ -194,8 +198,8 @@ fn typed(
         let origin = names.get(name).map_or(DEFAULT, String::as_str);
         let secrets = SecretFiles::of(name, origin, given);
         let database = Database::build(name, values, connection, secrets, problems);
-        let named = database.map(|database| (name.clone(), database));
-        settings.databases.extend(named);
+        let entry = database.map(|database| (name.clone(), database));
+        settings.databases.extend(entry);
     }
     Some(settings)
 }

@@ -81,7 +81,7 @@ impl SecretFiles {
         let found = connection(name, &self.origin, &self.given, &BTreeSet::new(), problems)?;
         let mut implied = implied_by_url(name, &found, &self.given);
         problems.append(&mut implied.problems);
-        let defaults = Values::defaults([name]);
+        let defaults = Values::defaults(&[name]);
         let values = Values::merged([&defaults, &implied.values, &self.given]);
         Database::build(name, &values, &found, Some(self.clone()), problems)
     }

@@ -33,6 +33,7 @@ macro_rules! section {
         $(#[$on_section])*
         #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
         #[serde(deny_unknown_fields)]
+        #[allow(clippy::doc_markdown, reason = "the sample file has the same text, without marks")]
         pub struct $section {
             $( #[doc = $doc] $(#[$on_field])* pub $field: $type, )+
             $($( $(#[$on_other])* $visibility $other: $other_type, )+)?

@@ -129,15 +129,15 @@ fn sample() -> String {
         }
         let (section, _) = split(key);
         let off = if key.is_of_database() { "#" } else { "" };
-        if section != last {
+        if section == last {
+            text.push('\n');
+        } else {
             if section == "databases.*" {
                 text += DATABASES;
             }
             last = section;
             let title = section.replace('*', "platform");
             writeln!(text, "\n{off}[{title}]").unwrap();
-        } else {
-            text.push('\n');
         }
         text += &setting(key, &key.example());
     }
@@ -157,10 +157,10 @@ fn setting(key: &Key, value: &str) -> String {
     let mut line = "#".to_owned();
     for word in key.doc.split(' ') {
         if line.len() + 1 + word.len() > 100 {
-            text += &format!("{line}\n");
+            writeln!(text, "{line}").unwrap();
             "#".clone_into(&mut line);
         }
-        line += &format!(" {word}");
+        write!(line, " {word}").unwrap();
     }
     let is_off = key.is_of_database() || matches!(key.default, DefaultValue::Unset(_));
     let off = if is_off { "#" } else { "" };
