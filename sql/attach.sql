@@ -8,8 +8,9 @@
 -- Owners. The capture functions are SECURITY DEFINER and belong to the owners of the tables that
 -- they serve. The owner of a table decides what the names in the body of such a function mean (a
 -- column, its type, the casts of that type), and so gains no rights but its own. This owner gets
--- USAGE on the schema, INSERT on the outbox with SELECT of its ctid, and USAGE of the sequence. The
--- owner of the schema makes all objects of the schema. It also makes the triggers and functions,
+-- USAGE on the schema, INSERT on the outbox with SELECT of its ctid, and USAGE of the sequence:
+-- INSERT of the slug alone would not do, because LOCK TABLE needs it for the table. The owner of
+-- the schema makes all objects of the schema. It also makes the triggers and functions,
 -- where it can act as the owners of the tables; otherwise the role that runs this file makes them.
 -- Making them runs no code of others.
 --
@@ -258,11 +259,12 @@ BEGIN
         format($view$
             CREATE OR REPLACE VIEW agent_sync.state AS
             SELECT a.slug%1$s AS slug,
-                   waiting.since IS NOT NULL AS pending,
+                   waiting.slug IS NOT NULL AS pending,
                    p.kind AS problem,
                    COALESCE(waiting.since, p.since) AS since
             FROM agent_sync.slugs() AS a (slug)
-            LEFT JOIN (SELECT o.slug, pg_catalog.min(o.at) AS since
+            LEFT JOIN (SELECT o.slug,
+                              pg_catalog.min(o.at) FILTER (WHERE pg_catalog.isfinite(o.at)) AS since
                        FROM agent_sync.outbox o GROUP BY o.slug) waiting
                 ON waiting.slug = a.slug
             LEFT JOIN agent_sync.problem p ON p.slug = a.slug

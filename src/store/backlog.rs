@@ -24,7 +24,7 @@ const DETAIL: i32 = 500;
 pub const COUNTS: &str = "
     SELECT o.rows, o.oldest, p.missing, p.rejected, p.failed, p.ambiguous
     FROM (SELECT count(*) AS rows, extract(epoch
-      FROM clock_timestamp() - min(o.at))::float8 AS oldest
+      FROM clock_timestamp() - min(o.at) FILTER (WHERE isfinite(o.at)))::float8 AS oldest
           FROM (SELECT at FROM agent_sync.outbox LIMIT $1) AS o) AS o,
          (SELECT count(*) FILTER (WHERE p.kind = 'missing_configuration') AS missing,
                  count(*) FILTER (WHERE p.kind = 'rejected') AS rejected,

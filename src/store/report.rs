@@ -56,12 +56,13 @@ pub const DAEMONS: &str = "
     ORDER BY d.leads DESC, d.backend_start, d.pid";
 
 /// How much is in the outbox, counted up to `$1` rows: rows, slugs, since when the oldest of them
-/// waits, and for how long.
+/// waits, and for how long. A row with an infinite time has come now.
 pub const OUTBOX: &str = "
     SELECT count(*), count(DISTINCT o.slug),
            min(o.at),
            extract(epoch FROM clock_timestamp() - min(o.at))::float8
-    FROM (SELECT o.slug, o.at FROM agent_sync.outbox o LIMIT $1::int8) o";
+    FROM (SELECT o.slug, CASE WHEN isfinite(o.at) THEN o.at ELSE now() END AS at
+          FROM agent_sync.outbox o LIMIT $1::int8) o";
 
 /// What stands in the way of which agents: kind, SQLSTATE, how many, three of them (of a slug that
 /// is longer than any may be, the beginning), since when and for how long, and the latest reason.
@@ -91,11 +92,12 @@ pub const PROBLEM_OF: &str = "
     FROM agent_sync.problem p WHERE p.slug = $1::text";
 
 /// Since when the slug `$1` has been waiting in the outbox, and for how long; nulls if it is not in
-/// it.
+/// it. A row with an infinite time has come now.
 pub const PENDING_OF: &str = "
     SELECT min(o.at),
            extract(epoch FROM clock_timestamp() - min(o.at))::float8
-    FROM agent_sync.outbox o WHERE o.slug = $1::text";
+    FROM (SELECT CASE WHEN isfinite(o.at) THEN o.at ELSE now() END AS at
+          FROM agent_sync.outbox o WHERE o.slug = $1::text) AS o";
 
 /// What was written last for the slug `$1`, the latest first, `$2` of it: when, how long ago, which
 /// configuration, which columns, `provider_config` before and after, and the application and the

@@ -100,7 +100,8 @@ fn claim_of(layout: &Layout, rows: &str, limit: &str, budget: &str, weighed: Wei
         "WITH changed AS (
              SELECT o.slug, array_agg(o.place) AS places, array_agg(o.version) AS versions,
                     min(o.at) AS at, max(o.at) AS latest
-             FROM (SELECT ctid AS place, xmin AS version, slug, at FROM agent_sync.outbox
+             FROM (SELECT ctid AS place, xmin AS version, slug,
+                     CASE WHEN isfinite(at) THEN at END AS at FROM agent_sync.outbox
                WHERE {rows} LIMIT {limit}) AS o
              GROUP BY o.slug
          ){agent_table}{configuration_tables}

@@ -53,7 +53,8 @@ pub fn claim_lone(layout: &Layout, condition: &str) -> Option<String> {
     Some(format!(
         "SELECT changed.slug, NULL::int8 AS targets, {PROBLEM} AS problem,
                 ARRAY[changed.place] AS places, ARRAY[changed.version] AS versions,
-                date_part('epoch', clock_timestamp() - changed.at) AS age,
+                CASE WHEN isfinite(changed.at)
+                  THEN date_part('epoch', clock_timestamp() - changed.at) END AS age,
                 NULL::float8 AS age_of_latest,
                 agent.fits AND configuration.fits AS fits, 0::float8 AS weight, true AS found,
                 NULL::bool AS hidden, configuration.place, configuration.relation,

@@ -25,7 +25,8 @@ pub const LEADER: &str = "
            holder.quiet, pg_stat_get_tuples_deleted(to_regclass('agent_sync.outbox')::oid),
              holder.gid, holder.owner
     FROM (SELECT extract(epoch FROM clock_timestamp() - min(o.at))::float8 AS seconds
-          FROM (SELECT o.at FROM agent_sync.outbox o LIMIT 1000) AS o) AS oldest
+          FROM (SELECT o.at FROM agent_sync.outbox o LIMIT 1000) AS o
+          WHERE isfinite(o.at)) AS oldest
     LEFT JOIN LATERAL (
         SELECT l.pid, s.usename::text AS role,
                has_table_privilege(s.usesysid, to_regclass('agent_sync.outbox')::oid, 'DELETE')
