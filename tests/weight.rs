@@ -446,3 +446,124 @@ async fn s3_check_and_why_say_that_an_agent_is_too_heavy() {
         );
     }
 }
+
+/// The indexes with which configurations are looked up, and the tables without one.
+const INDEXES: [&str; 2] = ["", "DROP INDEX agent_configurations_agent_slug_idx;"];
+
+#[tokio::test]
+async fn g12_an_agent_with_more_configurations_than_one_may_have_delays_nobody() {
+    for index in INDEXES {
+        let platform = Platform::installed().await;
+        let daemon = platform.caught_up_daemon().await;
+        platform
+            .run(&format!(
+                "{index} INSERT INTO agents (slug, name) VALUES ('many', 'n'), ('other', 'n');
+                 INSERT INTO agent_configurations (agent_slug) VALUES ('other');
+                 INSERT INTO agent_configurations (agent_slug) SELECT 'many'
+                   FROM generate_series(1, 100000)"
+            ))
+            .await;
+        platform
+            .holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'many')")
+            .await;
+        let (kind, detail) = platform.problem("many").await.unwrap();
+        assert_eq!(kind, "rejected");
+        assert!(
+            detail.contains("expected at most 10000 for one agent")
+                && detail.contains("delete those that are not in use"),
+            "{detail}"
+        );
+        let said = platform.says(&["why", "many"]).await;
+        assert!(said.out.contains("at most 10000"), "{said:?}");
+        platform.drained().await;
+        // Whoever saves that agent costs the others nothing.
+        let began = std::time::Instant::now();
+        for round in 0..3 {
+            platform
+                .run(&format!("UPDATE agents SET name = 'n{round}'"))
+                .await;
+            platform
+                .holds(&format!(
+                    "SELECT agent_name = 'n{round}' IS TRUE FROM agent_configurations WHERE \
+                    agent_slug = 'other'"
+                ))
+                .await;
+        }
+        let took = began.elapsed();
+        assert!(took < std::time::Duration::from_secs(5), "{took:?}");
+        let peak = daemon.peak_memory_kib();
+        assert!(peak < MOST_KIB, "{peak} KiB");
+        assert!(daemon.lines("database unavailable").is_empty());
+        let written = "SELECT count(*) FROM agent_configurations WHERE agent_slug = 'many' AND \
+            agent_name IS NOT NULL";
+        assert_eq!(platform.value::<i64>(written).await, 0);
+        // The daemon notices by itself that there are fewer.
+        platform
+            .run(
+                "DELETE FROM agent_configurations WHERE agent_slug = 'many' AND id NOT IN (SELECT \
+                id FROM agent_configurations WHERE agent_slug = 'many' LIMIT 3)",
+            )
+            .await;
+        platform
+            .holds(
+                "SELECT count(*) = 3 AND bool_and(agent_name = 'n2' IS TRUE) FROM \
+                agent_configurations WHERE agent_slug = 'many'",
+            )
+            .await;
+        platform
+            .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn g12_agents_with_as_many_configurations_as_one_may_have_are_in_sync() {
+    for index in INDEXES {
+        let (_platform, _daemon) = fits(&format!(
+            "{index} INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'n'
+               FROM generate_series(1, 5) i;
+             INSERT INTO agent_configurations (agent_slug) SELECT slug
+               FROM agents, generate_series(1, 10000);
+             INSERT INTO agents (slug, name) SELECT 'light-' || i, 'n'
+               FROM generate_series(1, 1000) i;
+             INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents
+               WHERE slug LIKE 'light-%';
+             INSERT INTO agent_configurations (agent_slug) SELECT 'nobody'
+               FROM generate_series(1, 20000)"
+        ))
+        .await;
+    }
+}
+
+/// GIVEN an agent with more configurations than fit, of which another session has one locked, WHEN
+/// it is saved with others, THEN the others are in sync, and it is in sync when the lock is gone.
+#[tokio::test]
+async fn g5_an_agent_with_many_configurations_waits_for_a_lock_beside_the_others() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'n' FROM generate_series(1, 30) i;
+             INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents;
+             INSERT INTO agent_configurations (agent_slug) SELECT 'agent-7'
+               FROM generate_series(1, 9000)",
+        )
+        .await;
+    let _daemon = platform.caught_up_daemon().await;
+    platform.drained().await;
+    let holder = platform.connect().await;
+    holder
+        .batch_execute(
+            "BEGIN; SELECT FROM agent_configurations WHERE agent_slug = 'agent-7' OFFSET 8000 LIMIT \
+            1 FOR UPDATE",
+        )
+        .await
+        .unwrap();
+    platform.run("UPDATE agents SET name = 'm'").await;
+    platform
+        .holds("SELECT count(*) = 29 FROM agent_configurations WHERE agent_name = 'm'")
+        .await;
+    holder.batch_execute("COMMIT").await.unwrap();
+    platform
+        .holds("SELECT count(*) = 9030 FROM agent_configurations WHERE agent_name = 'm'")
+        .await;
+}

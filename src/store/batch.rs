@@ -10,7 +10,7 @@ use postgres_types::{FromSql, Type, accepts};
 use tokio_postgres::row::RowIndex;
 use tokio_postgres::{Error, Row};
 
-use super::queries::{HEAVIEST, is_result_name};
+use super::queries::{HEAVIEST, MOST_CONFIGURATIONS, is_result_name};
 use super::row_id::{Place, RowId, Version};
 use crate::columns::{MappedColumn, Per};
 use crate::mapping::{Agent, Changes, Configuration};
@@ -234,11 +234,22 @@ impl<'a> Group<'a> {
         Ok(same > 1)
     }
 
-    /// Whether a configuration is locked by another session: then there are more than came.
+    /// Whether the agent has more configurations than one may have: then none of them came.
+    pub fn has_too_many(&self) -> Result<bool, Error> {
+        Ok(self.is_found()? && self.targets()? > u64::from(MOST_CONFIGURATIONS))
+    }
+
+    /// Whether a configuration of the agent is locked by another session: then there are more than
+    /// came. Of a slug that fits.
     pub fn is_busy(&self) -> Result<bool, Error> {
-        let targets: Option<i64> = self.first.try_get("targets")?;
         let found = self.places_of_configurations()?.len();
-        Ok(targets.is_some_and(|targets| targets.unsigned_abs() > found as u64))
+        Ok(self.is_found()? && self.targets()? > found as u64)
+    }
+
+    /// How many configurations the slug has, where they were counted.
+    fn targets(&self) -> Result<u64, Error> {
+        let targets: Option<i64> = self.first.try_get("targets")?;
+        Ok(targets.unwrap_or_default().unsigned_abs())
     }
 
     /// Where its configurations stand, with what each weighs together with the agent, in bytes.
@@ -368,6 +379,14 @@ pub fn too_heavy(weight: f64) -> String {
     format!(
         "the agent and its configuration: expected at most {HEAVIEST} bytes together, found about \
         {weight}"
+    )
+}
+
+/// Why an agent is rejected that has more than [`MOST_CONFIGURATIONS`].
+pub fn too_many() -> String {
+    format!(
+        "the configurations: expected at most {MOST_CONFIGURATIONS} for one agent, found more, and \
+        none is written; delete those that are not in use, or give them the slugs of other agents"
     )
 }
 

@@ -34,11 +34,12 @@ use tokio_postgres::{Client, Statement};
 pub use attempt::{ForeignCode, Tried};
 pub use batch::CONNECTION_ENDED;
 pub use batch::{
-    Claimed, Group, Lossy, NotText, Outcome, Pair, Problem, ProblemKind, Taken, Versions, too_heavy,
+    Claimed, Group, Lossy, NotText, Outcome, Pair, Problem, ProblemKind, Taken, Versions,
+    too_heavy, too_many,
 };
 pub use checks::Finding;
 pub use layout::{Layout, LayoutError};
-pub use queries::{HEAVIEST, LONGEST_SLUG};
+pub use queries::{HEAVIEST, LONGEST_SLUG, MOST_CONFIGURATIONS};
 pub use remedy::Remedies;
 pub use row_id::{Place, RowId, Version};
 pub use transaction::{Begun, Claim, Part};

@@ -2,7 +2,7 @@
 
 use crate::mapping::{self, Agent, Changes, Configuration, Diff, Rules, Targets, diff};
 use crate::store::report::{Noted, Surveyed};
-use crate::store::{StoreError, failure, too_heavy};
+use crate::store::{MOST_CONFIGURATIONS, StoreError, failure, too_heavy, too_many};
 
 /// How an agent stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,6 +119,11 @@ impl Findings {
             return;
         };
         self.configurations += 1;
+        if self.configurations > MOST_CONFIGURATIONS as usize {
+            self.differing.clear();
+            add_new(&mut self.mistakes, std::iter::once(too_many()));
+            return;
+        }
         if let Some(weight) = row.weight {
             add_new(&mut self.mistakes, std::iter::once(too_heavy(weight)));
             return;

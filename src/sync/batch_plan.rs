@@ -17,7 +17,7 @@ use super::slow::Slow;
 use crate::mapping::{Rules, Targets, plan};
 use crate::observe::Totals;
 use crate::store::failure;
-use crate::store::{Claimed, Group, Outcome, Pair, Problem, ProblemKind};
+use crate::store::{Claimed, Group, Outcome, Pair, Problem, ProblemKind, too_many};
 
 /// The most slugs whose write failed that are remembered in a pass (G12).
 const REMEMBERED: usize = 10_000;
@@ -283,10 +283,16 @@ pub(super) async fn plan_batch<'a>(
         } else if !is_one && group.ends_connections()? {
             batch.dangerous.get_or_insert(slug);
             batch.leave(slug);
-        } else if slow.must_wait(slug) || group.is_busy()? {
+        } else if slow.must_wait(slug) {
             batch.leave(slug);
+        } else if group.has_too_many()? {
+            batch.take(group, slug)?;
+            // A configuration that is deleted is captured by no trigger.
+            batch.note_with(slug, ProblemKind::Rejected, too_many(), true);
         } else if !group.fits()? && group.has_contents()? {
             batch.heavy += 1;
+        } else if group.is_busy()? {
+            batch.leave(slug);
         } else {
             batch.take(group, slug)?;
             plan_slug(rules, targets, group, slug, &mut batch)?;

@@ -2,7 +2,8 @@
 
 use super::claimed::claimed;
 use super::columns::{
-    As, HISTORY, Weighed, agent_columns, assignments, configuration_columns, noted, parameter,
+    As, HISTORY, MOST_CONFIGURATIONS, Weighed, agent_columns, assignments, configuration_columns,
+    noted, parameter,
 };
 use crate::columns::{Column, MappedColumn as _};
 use crate::store::layout::{Agents, Configurations, Layout};
@@ -17,7 +18,10 @@ use crate::store::layout::{Agents, Configurations, Layout};
 /// which marks it as busy. A slug that two agents share has each configuration twice.
 ///
 /// The server weighs before it sends (G12): it adds up what the rows weigh in the order in which it
-/// returns them, and the contents of a row come only while the sum is at most `$3` bytes.
+/// returns them, and the contents of a row come only while the sum is at most `$3` bytes. Of a slug
+/// that does not fit, only one row without contents comes.
+///
+/// A slug with more than [`MOST_CONFIGURATIONS`] comes without any of them: none is read or locked.
 ///
 /// Mostly a batch is small, and PostgreSQL spends more time on making a plan ready than on running
 /// it: so where indexes allow, the plan is three look-ups for each slug. Where they do not, the
@@ -71,11 +75,16 @@ fn claim_of(layout: &Layout, rows: &str, limit: &str, budget: &str, weighed: Wei
         (table, "agent ON agent.slug = changed.slug".to_owned())
     };
     let (configuration_tables, configuration) = if configurations.agent_slug_is_indexed {
+        // Counted no further than the bound.
         let target = format!(
-            "LATERAL (SELECT count(*) AS rows FROM {from_configurations} c WHERE {slug} = \
-            changed.slug) target ON true"
+            "LATERAL (SELECT count(*) AS rows FROM (SELECT FROM {from_configurations} c
+                 WHERE {slug} = changed.slug LIMIT {MOST_CONFIGURATIONS} + 1) AS counted) target \
+            ON true"
         );
-        let locked = configuration_by_index(configurations, "FOR NO KEY UPDATE SKIP LOCKED");
+        let locked = configuration_by_index(
+            configurations,
+            &format!("AND target.rows <= {MOST_CONFIGURATIONS} FOR NO KEY UPDATE OF c SKIP LOCKED"),
+        );
         (String::new(), format!("{target} LEFT JOIN {locked}"))
     } else {
         let tables = format!(
@@ -84,7 +93,8 @@ fn claim_of(layout: &Layout, rows: &str, limit: &str, budget: &str, weighed: Wei
                  WHERE {slug} IN (SELECT slug FROM changed) GROUP BY 1
              ), configuration AS MATERIALIZED (
                  SELECT {slug} AS slug, {} FROM {from_configurations} c
-                 WHERE {slug} IN (SELECT slug FROM changed) FOR NO KEY UPDATE OF c SKIP LOCKED)",
+                 WHERE {slug} IN (SELECT slug FROM target WHERE rows <= {MOST_CONFIGURATIONS})
+                 FOR NO KEY UPDATE OF c SKIP LOCKED)",
             configuration_as_it_is(configurations)
         );
         let joins = "target ON target.slug = changed.slug LEFT JOIN configuration ON \

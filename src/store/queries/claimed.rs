@@ -1,7 +1,7 @@
 //! What a claim returns: the columns that `batch::Claimed` reads, of rows that were joined already.
 
 use super::columns::{
-    Weighed, in_time, result_name, settings, settings_text, settings_weight, weighed_columns,
+    ROW, Weighed, in_time, result_name, settings, settings_text, settings_weight, weighed_columns,
 };
 use super::hidden::rows_may_be_hidden;
 use crate::columns::{AgentColumn, Column, Content, MappedColumn as _};
@@ -28,6 +28,9 @@ pub(super) const PROBLEM: &str = "(SELECT coalesce(p.sqlstate, '') FROM agent_sy
 ///
 /// What was weighed by estimate is held to it: a row whose text is longer than it weighed has no
 /// contents either, and does not fit, so that it is claimed alone and weighed exactly.
+///
+/// What was not weighed exactly comes only as far as it fits, with one row more of the slug that
+/// does not, and the first row of each slug behind it: so the rows are bounded as well.
 ///
 /// "Not found" is no proof of "not there" (G14): a policy may hide the row. So a row with something
 /// not found says whether row-level security may hide rows of that table from this role; the
@@ -61,6 +64,11 @@ pub(super) fn claimed(
     let lengths = contents
         .settings()
         .map(|(name, _)| format!("coalesce(octet_length(x.{name}), 0)"));
+    let bounded = if weighed == Weighed::ByEstimate {
+        " WHERE w.begins OR NOT w.goes_on"
+    } else {
+        ""
+    };
     format!(
         "SELECT {slug} AS slug, w.targets, w.problem,
                 CASE WHEN NOT w.goes_on THEN w.places END AS places,
@@ -68,7 +76,8 @@ pub(super) fn claimed(
                 w.age, w.age_of_latest, t.fits, w.weight, w.found, w.hidden,
                 w.place, w.relation, w.version, {}{own}
          FROM (
-             SELECT i.*, sum(i.weight) OVER so_far <= {budget}{} AS fits,
+             SELECT i.*, sum(i.weight + {ROW}) OVER so_far <= {budget}{} AS fits,
+                    coalesce(sum(i.weight + {ROW}) OVER before, 0) <= {budget} AS begins,
                     lag(i.slug) OVER so_far IS NOT DISTINCT FROM i.slug AS goes_on
              FROM (
                  SELECT j.*, {weight} AS weight
@@ -86,10 +95,11 @@ pub(super) fn claimed(
                      OFFSET 0
                  ) AS j{weigh} OFFSET 0
              ) AS i
-             WINDOW so_far AS (ROWS UNBOUNDED PRECEDING)
+             WINDOW so_far AS (ROWS UNBOUNDED PRECEDING),
+                    before AS (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
          ) AS w CROSS JOIN LATERAL (
              SELECT x.*, w.fits AND {} <= w.weight AS fits FROM (SELECT {} OFFSET 0) AS x OFFSET 0
-         ) AS t",
+         ) AS t{bounded}",
         contents.sent(),
         in_time(weighed),
         as_they_are().join(", "),

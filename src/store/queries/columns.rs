@@ -75,6 +75,12 @@ fn read<C: MappedColumn, const N: usize>(
 /// heavier is rejected and not read.
 pub const HEAVIEST: u32 = 16 * 1024 * 1024;
 
+/// The most configurations of one agent. An agent with more is rejected, and none of them is read.
+pub const MOST_CONFIGURATIONS: u32 = 10_000;
+
+/// What a row weighs by itself, whatever it holds, in bytes: about what the client needs for it.
+pub(super) const ROW: u32 = 256;
+
 /// The most bytes of uncompressed `jsonb` whose text is made without a look at its numbers: those
 /// of 1 KiB have 10 MB of text at most.
 const PLAIN: u32 = 1024;
