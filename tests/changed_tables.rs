@@ -1056,3 +1056,91 @@ async fn s8_requests_by_notify_are_bounded_in_what_they_cost() {
         .sum();
     assert_eq!(gone, 0, "no slug that nobody has was put into the outbox");
 }
+
+/// GIVEN agents with a problem of each kind, WHEN anybody asks for them again and again, THEN
+/// nothing is noted or logged, but what has changed is.
+#[tokio::test]
+async fn s8_a_request_for_an_agent_with_an_unchanged_problem_notes_and_logs_nothing() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "ALTER TABLE agent_configurations ADD CONSTRAINT no_bad CHECK (agent_name <> 'bad');
+             INSERT INTO agents (slug, name, voice_settings) VALUES ('failed', 'bad', '{}'),
+               ('rejected', 'n', '[]'), ('missing', 'n', '{}'), ('well', 'n', '{}'),
+               ('edited', 'n', '{}');
+             INSERT INTO agent_configurations (agent_slug) VALUES ('failed'), ('rejected'),
+               ('well'), ('edited');
+             UPDATE agent_configurations SET provider_config = '[]' WHERE agent_slug = 'edited'",
+        )
+        .await;
+    let daemon = platform.caught_up_daemon().await;
+    platform
+        .holds("SELECT count(*) = 4 FROM agent_sync.problem")
+        .await;
+    platform.drained().await;
+    // None is due for now.
+    platform
+        .run(
+            "UPDATE agent_sync.problem SET attempts = 1, next_attempt = now() + interval '4 minutes'
+             WHERE next_attempt IS NOT NULL",
+        )
+        .await;
+    const NOTED: &str = "SELECT string_agg(concat_ws(' ', slug, ctid, xmin, attempts, last_seen), \
+        ', ' ORDER BY slug) FROM agent_sync.problem";
+    let logged = || {
+        [
+            "agent rejected",
+            "no configuration has",
+            "configuration could not be written",
+        ]
+        .map(|message| daemon.lines(message).len())
+    };
+    let (noted, told) = (platform.value::<String>(NOTED).await, logged());
+    let ask = async || {
+        platform
+            .run(
+                "BEGIN; UPDATE agent_configurations SET agent_name = 'edited by hand'
+                   WHERE agent_slug = 'well';
+                 SELECT pg_notify('agent_sync', slug) FROM agents; COMMIT",
+            )
+            .await;
+        platform
+            .holds("SELECT agent_name = 'n' FROM agent_configurations WHERE agent_slug = 'well'")
+            .await;
+        platform.drained().await;
+    };
+    for _ in 0..10 {
+        ask().await;
+    }
+    assert_eq!(platform.value::<String>(NOTED).await, noted);
+    assert_eq!(logged(), told);
+    // More than are kept, so every agent is looked at.
+    platform
+        .run(
+            "UPDATE agent_configurations SET agent_name = 'edited by hand'
+               WHERE agent_slug = 'well';
+             SELECT pg_notify('agent_sync', 'nobody-' || i) FROM generate_series(1, 1100) i",
+        )
+        .await;
+    platform
+        .holds("SELECT agent_name = 'n' FROM agent_configurations WHERE agent_slug = 'well'")
+        .await;
+    platform.drained().await;
+    assert_eq!(platform.value::<String>(NOTED).await, noted);
+    assert_eq!(logged(), told);
+    // A request finds what has changed.
+    platform
+        .run(
+            "ALTER TABLE agent_configurations RENAME CONSTRAINT no_bad TO no_worse;
+             UPDATE agent_configurations SET provider_config = '{}' WHERE agent_slug = 'edited'",
+        )
+        .await;
+    ask().await;
+    platform
+        .holds(
+            "SELECT count(*) = 3 AND bool_or(slug = 'failed' AND attempts = 2
+               AND detail LIKE '%no_worse%') FROM agent_sync.problem",
+        )
+        .await;
+    assert!(daemon.lines("configuration could not be written").len() > told[2]);
+}

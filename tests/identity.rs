@@ -290,6 +290,7 @@ async fn g13_an_agent_is_set_aside_with_its_own_rows_alone() {
         let before = others(platform.outbox().await);
         let problem = Problem {
             retries: true,
+            asked: false,
             slug: "a5".to_owned(),
             kind: ProblemKind::Failed,
             detail: "no".to_owned(),

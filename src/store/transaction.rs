@@ -440,10 +440,11 @@ impl Store {
             .map(|problem| problem.sqlstate.as_deref())
             .collect();
         let retries: Vec<bool> = problems.iter().map(|problem| problem.retries).collect();
+        let asked: Vec<bool> = problems.iter().map(|problem| problem.asked).collect();
         let rows = client
             .query(
                 &self.note_problems,
-                &[&slugs, &kinds, &details, &states, &retries],
+                &[&slugs, &kinds, &details, &states, &retries, &asked],
             )
             .await?;
         let mut unchanged = Vec::new();

@@ -8,7 +8,7 @@
 //! nothing is written for a slug that more than one agent has (T5, G13). Invariant: what is not
 //! found is taken for what is not there only where no policy can hide it (G14).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Error;
@@ -66,6 +66,32 @@ impl Settled {
             .get(slug)
             .zip(age)
             .is_some_and(|(read, age)| age > read.elapsed())
+    }
+}
+
+/// The agents that somebody has asked for (I7), until a pass has looked at them.
+#[derive(Debug, Default)]
+pub(super) struct Requested {
+    slugs: BTreeSet<String>,
+    everything: bool,
+}
+
+impl Requested {
+    /// Adds these.
+    pub(super) fn add(&mut self, slugs: &[String]) {
+        self.slugs.extend(slugs.iter().cloned());
+    }
+
+    /// Adds every agent.
+    pub(super) fn add_everything(&mut self) {
+        self.everything = true;
+    }
+
+    /// Says of each of the problems whether somebody has asked for its agent.
+    pub(super) fn mark(&self, problems: &mut [Problem]) {
+        for problem in problems {
+            problem.asked = self.everything || self.slugs.contains(&problem.slug);
+        }
     }
 }
 
@@ -138,6 +164,7 @@ impl<'a> BatchPlan<'a> {
             detail: detail.into(),
             sqlstate: None,
             retries,
+            asked: false,
         });
     }
 
@@ -186,6 +213,7 @@ impl<'a> BatchPlan<'a> {
                         detail,
                         sqlstate,
                         retries: true,
+                        asked: false,
                     };
                     self.outcome.problems.push(problem);
                 }

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use probe::{PROBES, PROBES_OF_SLOW};
 
-use super::batch_plan::{BatchPlan, Refusal, Settled, plan_batch};
+use super::batch_plan::{BatchPlan, Refusal, Requested, Settled, plan_batch};
 use super::batch_size::BatchSize;
 use super::connection::AttemptError;
 use super::protocol::{Command, Input, Next, Protocol};
@@ -91,6 +91,7 @@ pub(super) struct Drain {
     has_begun: bool,
     /// The slugs whose write has failed in this pass.
     settled: Settled,
+    requested: Requested,
     /// The slugs whose write takes long.
     slow: Slow,
     /// A slug that was left in the outbox since this was last asked.
@@ -142,6 +143,7 @@ impl Drain {
             has_noted: false,
             has_begun: false,
             settled: Settled::default(),
+            requested: Requested::default(),
             slow: Slow::new(statement_timeout),
             left: None,
             dangerous: None,
@@ -193,6 +195,16 @@ impl Drain {
             Command::Continue => {}
             command => self.command = command,
         }
+    }
+
+    /// Notes that somebody has asked for these slugs, which are in the outbox.
+    pub(super) fn was_asked(&mut self, slugs: &[String]) {
+        self.requested.add(slugs);
+    }
+
+    /// Notes that somebody has asked for every agent.
+    pub(super) fn was_asked_for_everything(&mut self) {
+        self.requested.add_everything();
     }
 
     /// One batch, or one change by the fast path.
@@ -248,6 +260,7 @@ impl Drain {
         }
         self.has_begun = true;
         self.settled.clear();
+        self.requested = Requested::default();
         (self.from, self.scan_began) = (RowId::START, Instant::now());
         if let Some(slug) = self.dangerous.take() {
             self.tell(Input::BatchEnded(Next::Front));
@@ -325,6 +338,7 @@ impl Drain {
             self.forget_first(tools).await?;
             return Ok(Batch::Done(end));
         }
+        self.requested.mark(&mut plan.outcome.problems);
         self.finishing = Instant::now();
         match store
             .finish(
@@ -586,13 +600,15 @@ impl Drain {
                 detail, sqlstate, ..
             } => {
                 self.faults += u32::from(class == Class::Fault);
-                let problem = Problem {
+                let mut problem = Problem {
                     slug: slug.to_owned(),
                     kind: ProblemKind::Failed,
                     detail: detail.clone(),
                     sqlstate: Some(sqlstate.clone()),
                     retries: true,
+                    asked: false,
                 };
+                self.requested.mark(std::slice::from_mut(&mut problem));
                 let read = Instant::now();
                 let unchanged = store
                     .set_aside(

@@ -9,18 +9,35 @@ use super::claimed::LONGEST_SLUG;
 /// Looks up the problems of the slugs of `given`: where each stands. The row is used in the same
 /// statement, and held to its slug.
 const KNOWN: &str = "known AS MATERIALIZED (
-        SELECT g.slug, p.place, p.kind, p.detail, p.sqlstate, p.attempts FROM given g
-        JOIN LATERAL (SELECT q.ctid AS place, q.kind, q.detail, q.sqlstate, q.attempts
+        SELECT g.slug, p.* FROM given g
+        JOIN LATERAL (SELECT q.ctid AS place, q.kind, q.detail, q.sqlstate, q.attempts,
+                             q.next_attempt
                       FROM agent_sync.problem q WHERE q.slug = g.slug OFFSET 0) AS p ON true)";
 
+/// Whether the given problem `g` is the noted one, `k`: it is of the same kind for the same reason.
+/// Of a refused write, the reason is the SQLSTATE and the object that it is about, which stand
+/// together in the detail; the words before them are only words.
+const IS_SAME: &str = "coalesce(k.kind = g.kind AND k.sqlstate IS NOT DISTINCT FROM g.sqlstate
+     AND CASE WHEN g.sqlstate IS NULL THEN k.detail = g.detail
+              ELSE substring(k.detail FROM '[(]SQLSTATE.*') IS NOT DISTINCT
+                FROM substring(g.detail FROM '[(]SQLSTATE.*') END, false)";
+
+/// Whether the given problem `g` is looked at only because somebody asked for its slug, is the
+/// noted one, and waits for its next attempt as before: then nothing is written or logged (S8). A
+/// problem that was due has no time of its next attempt.
+fn is_old_news() -> String {
+    format!("(g.asked AND {IS_SAME} AND (k.next_attempt IS NOT NULL) = g.retries)")
+}
+
 /// Notes the problems in the query `given`, with the columns
-/// `slug, kind, detail, sqlstate, retries`; the slugs are distinct. `with` holds common table
-/// expressions that come before. Gives the slugs, and whether each problem is to be logged: a new
-/// or changed one is, an unchanged one at its 2nd, 4th, 8th … attempt (G5, S8).
+/// `slug, kind, detail, sqlstate, retries, asked`; the slugs are distinct. `with` holds common
+/// table expressions that come before. Gives the slugs, and whether each problem is to be logged: a
+/// new or changed one is, an unchanged one at its 2nd, 4th, 8th … attempt (G5, S8).
 ///
 /// `since` stays while the kind does. What `retries` is tried again after 2 s, doubling to 5
 /// minutes.
 fn note(with: &str, given: &str) -> String {
+    let is_old_news = is_old_news();
     format!(
         "WITH {with} given AS MATERIALIZED ({given}), {KNOWN}, updated AS (
              UPDATE agent_sync.problem p SET
@@ -34,7 +51,7 @@ fn note(with: &str, given: &str) -> String {
                      interval '2 seconds' * power(2::float8, least(p.attempts, 20)::float8)) END
              FROM given g JOIN known k ON k.slug = g.slug
              WHERE p.ctid = ANY (ARRAY(SELECT known.place FROM known)) AND p.ctid = k.place
-               AND p.slug = k.slug
+               AND p.slug = k.slug AND NOT {is_old_news}
          ), inserted AS (
              INSERT INTO agent_sync.problem (slug, kind, detail, sqlstate, next_attempt)
              SELECT g.slug, g.kind, g.detail, g.sqlstate, CASE WHEN g.retries
@@ -42,21 +59,19 @@ fn note(with: &str, given: &str) -> String {
              FROM given g LEFT JOIN known k ON k.slug = g.slug WHERE k.slug IS NULL
          )
          SELECT g.slug,
-             k.slug IS NULL OR k.kind <> g.kind OR k.detail <> g.detail OR k.sqlstate IS DISTINCT
-               FROM g.sqlstate
-             OR (k.attempts + 1) & k.attempts = 0 AS is_news
+             NOT {IS_SAME} OR (k.attempts + 1) & k.attempts = 0 AND NOT {is_old_news} AS is_news
          FROM given g LEFT JOIN known k ON k.slug = g.slug"
     )
 }
 
 /// Notes problems: `$1` the slugs, `$2` the kinds, `$3` the reasons, `$4` the SQLSTATEs, `$5`
-/// whether it is tried again.
+/// whether it is tried again, `$6` whether somebody asked for the slug.
 pub fn note_problems() -> String {
     note(
         "",
-        "SELECT u.slug, u.kind, u.detail, u.sqlstate, u.retries
-         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bool[]) AS u (slug,
-           kind, detail, sqlstate, retries)",
+        "SELECT u.slug, u.kind, u.detail, u.sqlstate, u.retries, u.asked
+         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bool[], $6::bool[]) AS u
+           (slug, kind, detail, sqlstate, retries, asked)",
     )
 }
 
@@ -86,7 +101,7 @@ pub fn set_aside_not_text() -> String {
                      THEN 'slug: expected at most {LONGEST_SLUG} bytes, found ' ||
                        octet_length(taken.slug)
                      ELSE 'slug: expected text in UTF-8, found other bytes' END AS detail,
-                       NULL::text AS sqlstate, false AS retries
+                       NULL::text AS sqlstate, false AS retries, false AS asked
              FROM taken"
         ),
     )
@@ -136,7 +151,7 @@ pub fn set_aside_first() -> String {
          ), taken AS (
              DELETE FROM agent_sync.outbox o USING tried WHERE o.slug = tried.slug), ",
         "SELECT tried.slug, 'failed' AS kind, $1::text AS detail, $2::text AS sqlstate, true AS \
-        retries FROM tried",
+        retries, false AS asked FROM tried",
     )
 }
 
@@ -150,6 +165,6 @@ pub fn set_aside_unreadable() -> String {
              WHERE o.ctid = ANY (ARRAY(SELECT first.place FROM first)) AND o.slug = first.slug
              RETURNING o.slug), ",
         "SELECT taken.slug, 'failed' AS kind, $2::text AS detail, $3::text AS sqlstate, true AS \
-        retries FROM taken",
+        retries, false AS asked FROM taken",
     )
 }

@@ -861,6 +861,7 @@ impl ConnectionLoop<'_> {
                 }
                 self.pause_for_lock().await;
             }
+            self.drain.was_asked(slugs);
         }
         self.look_at_everything().await
     }
@@ -879,6 +880,7 @@ impl ConnectionLoop<'_> {
         self.store.verify_parts(self.session.client()).await?;
         self.context.observer.tell(&Event::AskedForTooMany);
         self.store.enqueue_absent(self.session.client()).await?;
+        self.drain.was_asked_for_everything();
         let noticed = &mut self.health.noticed;
         (noticed.owes_everything, noticed.everything_at) = (false, Some(Instant::now()));
         Ok(())

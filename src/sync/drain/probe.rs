@@ -80,6 +80,7 @@ impl Drain {
             self.slow.add(slug, Instant::now());
         }
         plan.without(&refused);
+        self.requested.mark(&mut plan.outcome.problems);
         self.note_left(&plan);
         if !plan.takes_any() {
             store.abandon(client).await?;
