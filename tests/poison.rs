@@ -532,3 +532,100 @@ async fn g12_an_agent_of_very_many_values_is_rejected() {
         )
     );
 }
+
+/// GIVEN rows of the outbox whose time is infinite, WHEN anybody reads the outbox, THEN the time
+/// counts as unknown, and the agents are brought in sync.
+#[tokio::test]
+async fn g5_an_infinite_time_in_the_outbox_is_an_unknown_one() {
+    const ROWS: &str = "INSERT INTO agent_sync.outbox (slug, at) SELECT slug, at FROM agents,
+        unnest(ARRAY['-infinity', 'infinity', now()]::timestamptz[]) AS u (at)";
+    let platform = platform(3).await;
+    platform.run(ROWS).await;
+    platform
+        .run("DELETE FROM agent_sync.outbox WHERE slug = 'agent-1' AND isfinite(at)")
+        .await;
+    assert_eq!(platform.says(&["status"]).await.code, 0);
+    let said = platform.says(&["why", "agent-1"]).await;
+    assert!(said.out.contains("pending  since"), "{said:?}");
+    platform
+        .holds("SELECT count(*) = 3 FROM agent_sync.state WHERE pending")
+        .await;
+    let daemon = platform.caught_up_daemon().await;
+    platform
+        .holds("SELECT count(*) = 3 FROM agent_configurations WHERE agent_name = 'n'")
+        .await;
+    platform.drained().await;
+    // While it sleeps: one row, and several.
+    for rows in [
+        "WITH added AS (INSERT INTO agent_sync.outbox (slug, at) VALUES ('agent-2', '-infinity')
+             RETURNING ctid)
+         SELECT pg_notify('agent_sync_change', ctid::text) FROM added",
+        &format!("{ROWS}; NOTIFY agent_sync, ''"),
+    ] {
+        platform
+            .run(&format!(
+                "BEGIN; UPDATE agent_configurations SET agent_name = 'edited'
+                   WHERE agent_slug = 'agent-2'; {rows}; COMMIT"
+            ))
+            .await;
+        platform
+            .holds("SELECT count(*) = 3 FROM agent_configurations WHERE agent_name = 'n'")
+            .await;
+        platform.drained().await;
+    }
+    assert_eq!(
+        platform
+            .value::<i64>("SELECT count(*) FROM agent_sync.problem")
+            .await,
+        0
+    );
+    assert!(daemon.lines("database unavailable").is_empty());
+}
+
+/// The words before the SQLSTATE are no cause: a refused write whose SQLSTATE and place are the
+/// same is the same problem.
+#[tokio::test]
+async fn g5_a_refused_write_is_known_by_its_code_and_place_and_not_by_words() {
+    let platform = Platform::installed().await;
+    let note = async |detail: &str, sqlstate: Option<&str>| {
+        let (slugs, kinds, details) = (["a"].as_slice(), ["failed"].as_slice(), [detail]);
+        let (states, retries, asked) = ([sqlstate], [true].as_slice(), [false].as_slice());
+        let note = agent_sync::store::queries::note_problems();
+        let row = platform
+            .client
+            .query_one(
+                &note,
+                &[
+                    &slugs,
+                    &kinds,
+                    &&details[..],
+                    &&states[..],
+                    &retries,
+                    &asked,
+                ],
+            )
+            .await
+            .unwrap();
+        // The second, fourth and eighth attempt are told whatever they are.
+        platform
+            .run("UPDATE agent_sync.problem SET attempts = 2")
+            .await;
+        row.get::<_, bool>(1)
+    };
+    let constraint = "PostgreSQL refused the write: a check constraint forbids it (SQLSTATE 23514, \
+        table t, constraint c)";
+    assert!(note(constraint, Some("23514")).await, "it is new");
+    assert!(!note(constraint, Some("23514")).await);
+    assert!(!note(&constraint.replace("check", "other"), Some("23514")).await);
+    assert!(
+        note(
+            &constraint.replace("constraint c", "constraint d"),
+            Some("23514")
+        )
+        .await
+    );
+    assert!(note("it ended 3 times", Some("08006")).await);
+    assert!(!note("it ended 4 times", Some("08006")).await);
+    assert!(note("no agent is visible", None).await);
+    assert!(note("no configuration is visible", None).await);
+}
