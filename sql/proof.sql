@@ -55,7 +55,29 @@ BEGIN
     PERFORM pg_catalog.set_config('quote_all_identifiers', 'off', true);
     -- No lock is waited for longer than this; and two installs at once would trip over each other.
     PERFORM pg_catalog.set_config('lock_timeout', '2s', true);
-    PERFORM pg_catalog.pg_advisory_xact_lock(1634169721, 3);
+    BEGIN
+        PERFORM pg_catalog.pg_advisory_xact_lock(1634169721, 3);
+    EXCEPTION WHEN lock_not_available THEN
+        SELECT format('process %s (role %s, application %s)', l.pid, coalesce(s.usename, '?'),
+                      coalesce(quote_literal(nullif(s.application_name, '')), 'without a name')) AS
+                 holder,
+               format('SELECT pg_terminate_backend(%s);', l.pid) AS remedy
+            INTO strange
+            FROM pg_locks l LEFT JOIN pg_stat_activity s ON s.pid = l.pid
+            WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid = 3
+              AND l.objsubid = 2 AND l.granted AND l.pid IS NOT NULL
+              AND l.database = (SELECT d.oid FROM pg_database d
+                WHERE d.datname = current_database())
+            LIMIT 1;
+        RAISE EXCEPTION
+          'the lock of an install (advisory, 1634169721, 3) is held in this database by %',
+          coalesce(strange.holder, 'a session that has just ended, or a prepared transaction')
+            USING ERRCODE = 'lock_not_available',
+            HINT =
+              concat('Another install or uninstall may be under way: run this again when it is done. If that session is none, end it first',
+                     coalesce(': ' || strange.remedy,
+                       '; a prepared transaction: SELECT * FROM pg_prepared_xacts;'));
+    END;
 
     SELECT n.oid, pg_get_userbyid(n.nspowner) INTO home, owner FROM pg_namespace n
       WHERE n.nspname = 'agent_sync';

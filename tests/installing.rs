@@ -344,6 +344,37 @@ async fn i6_a_database_that_is_away_keeps_no_other_from_being_installed() {
 
 /// GIVEN somebody who holds a table, WHEN it is installed, THEN that is what the message is about.
 #[tokio::test]
+async fn s7_a_session_that_holds_the_lock_of_the_install_is_named_with_a_remedy() {
+    let platform = Platform::new().await;
+    let role = format!("squatter_{}", platform.name());
+    platform.run(&format!("CREATE ROLE {role} LOGIN")).await;
+    let (squatter, _) = crate::support::platform::connect(&platform.url_as(&role)).await;
+    squatter
+        .batch_execute("SET application_name = 'idler'; SELECT pg_advisory_lock(1634169721, 3)")
+        .await
+        .unwrap();
+    let pid: i32 = squatter
+        .query_one("SELECT pg_backend_pid()", &[])
+        .await
+        .unwrap()
+        .get(0);
+    let said = platform.says(&["install"]).await;
+    assert_eq!(said.code, 1, "{said:?}");
+    for part in [
+        format!("process {pid} (role {role}, application 'idler')"),
+        format!("SELECT pg_terminate_backend({pid});"),
+        "SQLSTATE 55P03".to_owned(),
+    ] {
+        assert!(said.err.contains(&part), "{part}: {}", said.err);
+    }
+    squatter
+        .batch_execute("SELECT pg_advisory_unlock(1634169721, 3)")
+        .await
+        .unwrap();
+    platform.install();
+}
+
+#[tokio::test]
 async fn i6_an_install_that_gets_no_lock_says_so() {
     let platform = Platform::new().await;
     let holder = platform.connect().await;

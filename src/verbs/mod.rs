@@ -257,7 +257,7 @@ fn remedy_of_refusal(error: &tokio_postgres::Error, db: &DbError) -> String {
             "give the address of the primary, and a role and database that are not read-only"
         }
         ("2BP01", _) => "move what others have put into the schema agent_sync, or drop it",
-        ("55P03", _) => {
+        ("55P03", None) => {
             "run it again when whoever holds one of the tables is done: SELECT * FROM pg_locks \
             JOIN pg_stat_activity USING (pid)"
         }
