@@ -2,7 +2,7 @@
 //! restart.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -590,4 +590,70 @@ async fn g15_a_reload_keeps_a_session_whose_secret_has_changed_and_counts_drift_
     daemon.signal("HUP");
     daemon.logged_times("caught up", 2).await;
     world.is_served().await;
+}
+
+/// GIVEN a secret in a file that only its owner can read, WHEN another user owns it or can replace
+/// it by its directory, THEN that is reported, with the command that ends it.
+#[tokio::test]
+async fn s16_a_file_with_a_secret_that_others_can_replace_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let (inner, linked) = (folder.path().join("inner"), folder.path().join("linked"));
+    fs::create_dir(&inner).unwrap();
+    fs::create_dir(&linked).unwrap();
+    let (file, link) = (inner.join("url"), linked.join("url"));
+    fs::write(&file, "postgres://app:pass@127.0.0.1:1/x").unwrap();
+    symlink(&file, &link).unwrap();
+    let mode =
+        |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let says = async |named: &Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
+        command
+            .env_clear()
+            .arg("config")
+            .env("AGENT_SYNC__DATABASES__MAIN__URL_FILE", named);
+        Said::of(command).await.out
+    };
+    mode(&file, 0o600);
+    for (of_inner, of_linked, told) in [
+        (0o755, 0o755, [false, false]),
+        (0o1777, 0o755, [false, false]),
+        (0o777, 0o755, [true, true]),
+        (0o755, 0o777, [false, true]),
+    ] {
+        mode(&inner, of_inner);
+        mode(&linked, of_linked);
+        for (named, told) in [&file, &link].into_iter().zip(told) {
+            let warning = format!(
+                "# warning: {} holds a secret, and every user of this machine can write to its \
+                directory, and so replace it\n",
+                named.display()
+            );
+            let said = says(named).await;
+            assert_eq!(
+                said.contains(&warning),
+                told,
+                "{of_inner:o} {of_linked:o}: {said}"
+            );
+            assert_eq!(said.contains("# warning"), told, "{said}");
+        }
+    }
+    mode(&linked, 0o755);
+    // Only root can give a file away.
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        eprintln!("skipped: another owner of the file, which takes root");
+        return;
+    }
+    for (path, what) in [
+        (&file, "owns it"),
+        (&inner, "owns its directory, and so can replace it"),
+    ] {
+        chown(path, Some(4321), None).unwrap();
+        let said = says(&file).await;
+        let warning = format!(
+            "holds a secret, and a user who is neither root nor the one of this program {what}\n"
+        );
+        assert!(said.contains(&warning), "{said}");
+        chown(path, Some(0), None).unwrap();
+    }
+    assert!(!says(&file).await.contains("# warning"));
 }

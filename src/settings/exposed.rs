@@ -6,9 +6,13 @@
 //! folder such as `..2026_01_31`. Modes of 0444 and 0644 are usual there, and nobody else is in
 //! that place. A file that its group can only read is in order: that is how a settings file belongs
 //! to root and to the group of the daemon.
+//!
+//! Elsewhere, the owner of the file counts as well, and so do the mode and the owner of each folder
+//! that leads to it by its name or is the end of a link: the owner of a folder, and every user where
+//! all can write to it, can put another file in the place of this one.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use super::problem::shown;
@@ -22,18 +26,43 @@ pub struct Exposed {
     pub file: PathBuf,
     /// Who can do what.
     pub access: &'static str,
+    /// The command that takes that away.
+    mend: String,
 }
 
 impl Exposed {
     /// What is said of the file, if there is anything to say.
     pub(super) fn of(database: &str, file: &Path) -> Option<Self> {
-        let mode = fs::metadata(file).ok()?.permissions().mode();
-        let provided = fs::canonicalize(file).is_ok_and(|file| is_provided(&file));
-        let access = access(mode, provided)?;
-        Some(Self {
+        let metadata = fs::metadata(file).ok()?;
+        let real = fs::canonicalize(file).ok();
+        let provided = real.as_deref().is_some_and(is_provided);
+        let exposed = |access, mend| Self {
             database: database.to_owned(),
             file: file.to_owned(),
             access,
+            mend,
+        };
+        if let Some(access) = access(metadata.mode(), provided) {
+            return Some(exposed(access, command("chmod g-w,o-rwx", file)));
+        }
+        if provided {
+            return None;
+        }
+        if is_of_another(&metadata) {
+            return Some(exposed(OWNED, command("chown root", file)));
+        }
+        let folders = [Some(file), real.as_deref()].into_iter().flatten();
+        folders.filter_map(Path::parent).find_map(|folder| {
+            let folder = if folder.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                folder
+            };
+            let metadata = fs::metadata(folder).ok()?;
+            if is_open(metadata.mode()) {
+                return Some(exposed(OPEN_FOLDER, command("chmod o-w", folder)));
+            }
+            is_of_another(&metadata).then(|| exposed(OWNED_FOLDER, command("chown root", folder)))
         })
     }
 
@@ -48,12 +77,36 @@ impl Exposed {
 
     /// What the operator can do.
     pub fn remedy(&self) -> String {
-        let file = shown(&self.file.display().to_string());
-        format!(
-            "Take that away: chmod g-w,o-rwx {file}; and change the secret if somebody may have \
-            seen it."
-        )
+        let mend = &self.mend;
+        format!("Take that away: {mend}; and change the secret if somebody may have seen it.")
     }
+}
+
+const OWNED: &str = "a user who is neither root nor the one of this program owns it";
+const OWNED_FOLDER: &str = "a user who is neither root nor the one of this program owns its \
+    directory, and so can replace it";
+const OPEN_FOLDER: &str =
+    "every user of this machine can write to its directory, and so replace it";
+
+/// The owner that Linux shows where the real one has no number here, in a container without root.
+const OVERFLOW: u32 = 65534;
+
+fn command(words: &str, path: &Path) -> String {
+    format!("{words} {}", shown(&path.display().to_string()))
+}
+
+/// Whether it belongs to somebody besides root and the user of this process, as far as that is
+/// seen.
+fn is_of_another(metadata: &Metadata) -> bool {
+    let own = fs::metadata("/proc/self").map(|process| process.uid());
+    let owner = metadata.uid();
+    owner != 0 && owner != OVERFLOW && own.is_ok_and(|own| own != owner)
+}
+
+/// Whether every user can replace what is in a folder of this mode. With the sticky bit, as in
+/// `/tmp`, only the owner of a file can.
+fn is_open(mode: u32) -> bool {
+    mode & 0o002 != 0 && mode & 0o1000 == 0
 }
 
 /// Who can do too much with a file of this mode.
@@ -99,6 +152,20 @@ mod tests {
                 (elsewhere, provided),
                 "{mode:o}"
             );
+        }
+    }
+
+    #[test]
+    fn s16_a_folder_is_open_where_everybody_can_replace_what_is_in_it() {
+        for (mode, open) in [
+            (0o755, false),
+            (0o775, false),
+            (0o1777, false),
+            (0o777, true),
+            (0o757, true),
+            (0o702, true),
+        ] {
+            assert_eq!(is_open(mode), open, "{mode:o}");
         }
     }
 
