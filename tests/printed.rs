@@ -176,6 +176,83 @@ async fn s10_the_log_and_http_hold_nothing_that_disturbs() {
     }
 }
 
+/// GIVEN agents whose slug, name, settings and configuration hold a connection string with a
+/// password, WHEN anything is printed, logged or served, THEN the password is masked.
+#[tokio::test]
+async fn g11_a_password_in_a_connection_string_of_a_row_is_masked_everywhere() {
+    const URL: &str = "postgres://app:hunter2@db.example.com/platform";
+    let platform = Platform::installed().await;
+    let settings = serde_json::json!({ "provider": URL, "voice_id": URL, URL: URL }).to_string();
+    platform.save(URL, &settings).await;
+    platform.save("known", &settings).await;
+    platform
+        .save(
+            "rejected",
+            r#"{"temperature": "postgres://app:hunter2@db"}"#,
+        )
+        .await;
+    platform
+        .run(
+            "INSERT INTO agent_configurations (agent_slug, provider_config, voice_id)
+             SELECT s, '{\"tts\": {\"provider\": \"postgres://app:hunter2@old\"}}',
+               'postgres://app:hunter2@old' FROM unnest(ARRAY['known', 'rejected']) s",
+        )
+        .await;
+    let drifted = platform.says(&["check", "--json", "known"]).await;
+    assert!(
+        drifted.out.contains("app:********@") && !drifted.out.contains("hunter2"),
+        "{drifted:?}"
+    );
+    let daemon = Daemon::start(http::command(&platform));
+    daemon.logged("caught up").await;
+    platform
+        .holds("SELECT count(*) = 2 FROM agent_sync.problem")
+        .await;
+    let log = format!("{:?}", daemon.log());
+    assert!(log.contains("app:********@"), "{log}");
+    assert!(!log.contains("hunter2"), "{log}");
+    for arguments in [
+        &["check"][..],
+        &["check", "--json"],
+        &["why", "known"],
+        &["why", "known", "--json"],
+        &["why", "rejected"],
+        &["status"],
+        &["status", "--json"],
+        &["doctor"],
+        &["reconcile", "--all", "--dry-run"],
+    ] {
+        let said = platform.says(arguments).await;
+        assert!(
+            !format!("{said:?}").contains("hunter2"),
+            "{arguments:?}: {said:?}"
+        );
+    }
+    let address = http::address(&daemon).await;
+    for path in ["/readyz", "/status", "/metrics"] {
+        let body = http::get(address, path).await.1;
+        assert!(!body.contains("hunter2"), "{path}: {body}");
+    }
+    // What `render` is given it gives back as it is.
+    let input = serde_json::json!({
+        "agent": { "slug": "a", "voice_settings": settings },
+        "configuration": { "agent_slug": "a" },
+    });
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), input.to_string()).unwrap();
+    let mut command = std::process::Command::new("/bin/sh");
+    command
+        .env_clear()
+        .args([
+            "-c",
+            "exec \"$0\" render <\"$1\"",
+            env!("CARGO_BIN_EXE_agent-sync"),
+        ])
+        .arg(file.path());
+    let said = Said::of(command).await;
+    assert!(said.out.contains(URL), "{said:?}");
+}
+
 #[tokio::test]
 async fn s10_probe_cleans_whatever_answers_on_the_port() {
     for status in ["200 OK", "503 Service Unavailable"] {

@@ -5,6 +5,8 @@
 //! which only this module makes. A control character (C0, C1), a mark that turns the direction of
 //! writing and a separator of lines or paragraphs becomes `\u` and four hexadecimal digits. In JSON
 //! that is the same text; everywhere else the reader sees that the character is there.
+//!
+//! The password of a connection string of PostgreSQL becomes `********` (G11): a row may hold one.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -18,11 +20,16 @@ pub struct Clean<'a>(Cow<'a, str>);
 impl<'a> Clean<'a> {
     /// A name, a path or a sentence: what comes out is one line.
     pub fn line(text: &'a str) -> Self {
-        Self(replaced(text, |_| false))
+        Self(masked(replaced(text, |_| false)))
     }
 
     /// Text of several lines, such as JSON: line feeds and tabs stay.
     pub fn lines(text: &'a str) -> Self {
+        Self(masked(replaced(text, |c| c == '\n' || c == '\t')))
+    }
+
+    /// The same with all passwords: what `render` makes of its own input.
+    pub(crate) fn result(text: &'a str) -> Self {
         Self(replaced(text, |c| c == '\n' || c == '\t'))
     }
 
@@ -106,9 +113,129 @@ fn replaced(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
     out.into()
 }
 
+/// What is shown for a password.
+const MASK: &str = "********";
+
+/// What is before it in the query of a URL.
+const PASSWORD: &str = "password=";
+
+/// How a connection string of PostgreSQL begins; JSON may have its slashes escaped.
+const SCHEMES: [&str; 4] = [
+    "postgres://",
+    "postgresql://",
+    r"postgres:\/\/",
+    r"postgresql:\/\/",
+];
+
+/// The text with the password of each connection string replaced.
+fn masked(text: Cow<'_, str>) -> Cow<'_, str> {
+    let mut out = String::new();
+    let mut copied = 0;
+    for (colon, _) in text.match_indices(':') {
+        let Some(scheme) = SCHEMES.iter().find(|scheme| is_at(&text, colon, scheme)) else {
+            continue;
+        };
+        let begin = colon + scheme.len() - scheme.find(':').unwrap_or_default();
+        let ends = |c: char| c.is_whitespace() || matches!(c, '"' | '\'' | '<' | '>' | '`');
+        let url = text[begin..].split(ends).next().unwrap_or_default();
+        if begin >= copied
+            && let Some(masked) = without_password(url)
+        {
+            out.push_str(&text[copied..begin]);
+            out.push_str(&masked);
+            copied = begin + url.len();
+        }
+    }
+    if copied == 0 {
+        return text;
+    }
+    out.push_str(&text[copied..]);
+    out.into()
+}
+
+/// What follows the scheme of a connection string, if there is a password in it: behind the user,
+/// or behind `password=`. What is not encoded as it should be belongs to the password.
+fn without_password(url: &str) -> Option<String> {
+    let mut masked = url.to_owned();
+    if let Some(at) = url.rfind('@')
+        && let Some(colon) = url[..at].find(':')
+    {
+        masked.replace_range(colon + 1..at, MASK);
+    }
+    if let Some(key) = masked.to_ascii_lowercase().find(PASSWORD) {
+        let value = key + PASSWORD.len();
+        let end = masked[value..]
+            .find('&')
+            .map_or(masked.len(), |end| value + end);
+        masked.replace_range(value..end, MASK);
+    }
+    (masked != url).then_some(masked)
+}
+
+/// Whether the text has this scheme, with its colon there, in any case.
+fn is_at(text: &str, colon: usize, scheme: &str) -> bool {
+    let start = colon.checked_sub(scheme.find(':').unwrap_or_default());
+    start
+        .and_then(|start| text.get(start..start + scheme.len()))
+        .is_some_and(|found| found.eq_ignore_ascii_case(scheme))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn g11_the_password_of_a_connection_string_is_masked_wherever_it_stands() {
+        for (text, shown) in [
+            (
+                "postgres://app:hunter2@db.example.com/platform",
+                "postgres://app:********@db.example.com/platform",
+            ),
+            (
+                "POSTGRESQL://app:hunter2@db",
+                "POSTGRESQL://app:********@db",
+            ),
+            (
+                r#"{"url":"postgresql://app:hunter2@db","b":"c@d"}"#,
+                r#"{"url":"postgresql://app:********@db","b":"c@d"}"#,
+            ),
+            (
+                r#"{"url":"postgres:\/\/app:hunter2@db\/x"}"#,
+                r#"{"url":"postgres:\/\/app:********@db\/x"}"#,
+            ),
+            (
+                "see postgres://a:hunter2@b and postgres://c:hunter2@d",
+                "see postgres://a:********@b and postgres://c:********@d",
+            ),
+            ("postgres://app:hunt/er@2@db", "postgres://app:********@db"),
+            ("postgres://:hunter2@db", "postgres://:********@db"),
+            (
+                "postgres://app@db/x?Password=hunter2&sslmode=require",
+                "postgres://app@db/x?Password=********&sslmode=require",
+            ),
+            (
+                "postgres://app:hunter2@db/x?password=hunter2",
+                "postgres://app:********@db/x?password=********",
+            ),
+        ] {
+            assert_eq!(Clean::line(text).as_str(), shown);
+            assert_eq!(Clean::lines(text).as_str(), shown);
+            assert_eq!(Clean::styled(text).as_str(), shown);
+            assert_eq!(Clean::line(shown).as_str(), shown, "masked once");
+            assert_eq!(Clean::result(text).as_str(), text);
+        }
+        for text in [
+            "postgres://app@db/platform",
+            "postgres://db:5432/platform",
+            "https://app:hunter2@example.com/",
+            "postgres: see a@b",
+            "://",
+            "postgres://",
+            "é:/postgres:// x@y",
+        ] {
+            assert_eq!(Clean::line(text).as_str(), text);
+        }
+    }
 
     /// C0 and C1, the marks that turn the direction of writing, and the separators.
     fn harmful() -> impl Iterator<Item = char> {

@@ -28,6 +28,11 @@ pub(super) fn say(line: impl std::fmt::Display) -> anyhow::Result<()> {
     print(&Clean::lines(&format!("{line}\n")))
 }
 
+/// Prints what a program is to read to the letter, made of what it has given itself.
+pub(super) fn say_result(text: &str) -> anyhow::Result<()> {
+    print(&Clean::result(&format!("{text}\n")))
+}
+
 /// Prints what a program is to read to the letter, and what comes neither from a row nor from the
 /// network.
 pub(super) fn say_verbatim(text: &str) -> anyhow::Result<()> {

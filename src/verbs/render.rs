@@ -39,7 +39,7 @@ pub fn render(config: Option<&Path>) -> anyhow::Result<Exit> {
     for warning in &rendered.warnings {
         super::output::say_aside(&Clean::lines(&format!("agent-sync: warning: {warning}\n")));
     }
-    super::output::say(json::print(&rendered.columns, io::stdout().is_terminal()))?;
+    super::output::say_result(&json::print(&rendered.columns, io::stdout().is_terminal()))?;
     Ok(Exit::Done)
 }
 
