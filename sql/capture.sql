@@ -41,8 +41,9 @@ $capture$
 -- superfluous notification, which asks for a scan.
 --
 -- agent_sync.appended, local to the (sub)transaction, counts the guarded appends. It begins with
--- the number of the transaction, so a value of an earlier transaction or of the session counts as
--- nothing.
+-- the number of the transaction and the microsecond of its beginning, so a value of an earlier
+-- transaction or of the session counts as nothing. Any session can foretell the number, also for
+-- another client of a pooler, and none can foretell the time.
 --
 -- Cost. PostgreSQL prepares every expression once a transaction, and that is most of the cost of a
 -- save of one row. So rare work has a branch of its own, and functions are called by assignment,
@@ -61,11 +62,12 @@ DECLARE
     safe         boolean; -- Whether an append cannot fail for a reason known here.
     lock_timeout text;
     warned       text;
+    mark         text; -- The number and the time of this transaction.
 BEGIN
     IF appended <> '' THEN
-        appended := CASE
-            WHEN pg_catalog.split_part(appended, ' ', 1)
-                = pg_catalog.pg_current_xact_id()::pg_catalog.text
+        mark := pg_catalog.pg_current_xact_id()::pg_catalog.text || ':'
+            || pg_catalog.extract('epoch', pg_catalog.transaction_timestamp())::pg_catalog.text;
+        appended := CASE WHEN pg_catalog.split_part(appended, ' ', 1) = mark
             THEN pg_catalog.split_part(appended, ' ', 2) ELSE '' END;
         IF appended = '50' THEN
             BEGIN
@@ -132,7 +134,9 @@ BEGIN
         END IF;
         IF COALESCE(appended, '') = '' THEN
             appended := pg_catalog.set_config('agent_sync.appended',
-                pg_catalog.pg_current_xact_id()::pg_catalog.text || ' 1', true);
+                pg_catalog.pg_current_xact_id()::pg_catalog.text || ':'
+                || pg_catalog.extract('epoch', pg_catalog.transaction_timestamp())::pg_catalog.text
+                || ' 1', true);
         ELSIF appended = '49' THEN
             IF EXISTS (
                 SELECT FROM pg_catalog.pg_class c
@@ -142,12 +146,11 @@ BEGIN
                   AND NOT (c.relhasindex OR c.relhastriggers OR c.relhasrules OR c.relrowsecurity)
                   AND a.attname = 'slug' AND a.atttypid = 'pg_catalog.text'::pg_catalog.regtype)
             THEN
-                appended := pg_catalog.set_config('agent_sync.appended',
-                    pg_catalog.pg_current_xact_id()::pg_catalog.text || ' 50', true);
+                appended := pg_catalog.set_config('agent_sync.appended', mark || ' 50', true);
             END IF;
         ELSE
             appended := pg_catalog.set_config('agent_sync.appended',
-                pg_catalog.pg_current_xact_id()::pg_catalog.text || ' '
+                mark || ' '
                 || CASE WHEN appended ~ '^([0-9]|[1-3][0-9]|4[0-8])$'
                         THEN (appended::integer + 1)::text ELSE '1' END, true);
         END IF;
@@ -156,10 +159,10 @@ BEGIN
         -- may fail as well, for want of a lock slot.
         BEGIN
             -- Bound to the transaction, as agent_sync.appended is.
+            mark := pg_catalog.pg_current_xact_id()::pg_catalog.text || ':'
+                || pg_catalog.extract('epoch', pg_catalog.transaction_timestamp())::pg_catalog.text;
             warned := COALESCE(pg_catalog.current_setting('agent_sync.warned', true), '');
-            IF warned NOT IN (pg_catalog.pg_current_xact_id()::pg_catalog.text || ' counted',
-                              pg_catalog.pg_current_xact_id()::pg_catalog.text || ' uncounted')
-            THEN
+            IF warned NOT IN (mark || ' counted', mark || ' uncounted') THEN
                 RAISE WARNING 'agent-sync could not note a change of "%": %', new_slug, SQLERRM
                     USING ERRCODE = SQLSTATE,
                     HINT = 'The row is saved. Run "agent-sync install" to repair the capture; '
@@ -167,7 +170,7 @@ BEGIN
             END IF;
             -- One warning a transaction, but one count for each row: agent_sync.warned is a
             -- setting, and any session can set it.
-            IF warned <> pg_catalog.pg_current_xact_id()::pg_catalog.text || ' uncounted' THEN
+            IF warned <> mark || ' uncounted' THEN
                 BEGIN
                     -- NOWAIT does not exist for a sequence, which is locked only while it is
                     -- altered or dropped.
@@ -175,11 +178,9 @@ BEGIN
                     PERFORM pg_catalog.set_config('lock_timeout', '1ms', true);
                     PERFORM pg_catalog.nextval('agent_sync.uncaptured');
                     PERFORM pg_catalog.set_config('lock_timeout', lock_timeout, true);
-                    warned := pg_catalog.set_config('agent_sync.warned',
-                        pg_catalog.pg_current_xact_id()::pg_catalog.text || ' counted', true);
+                    warned := pg_catalog.set_config('agent_sync.warned', mark || ' counted', true);
                 EXCEPTION WHEN OTHERS THEN
-                    warned := pg_catalog.set_config('agent_sync.warned',
-                        pg_catalog.pg_current_xact_id()::pg_catalog.text || ' uncounted', true);
+                    warned := pg_catalog.set_config('agent_sync.warned', mark || ' uncounted', true);
                     -- All objects of the schema may be locked, for instance by a REASSIGN OWNED
                     -- that is rolled back and leaves no trace. A large object is not part of the
                     -- schema, and its creation is committed with the save. The seal
@@ -198,7 +199,7 @@ BEGIN
             -- listening daemon for the slug (I7), even if the damage is repaired before the next
             -- sweep. A transaction that may be prepared must not notify, and a nearly full queue
             -- would fail the commit.
-            IF warned = pg_catalog.pg_current_xact_id()::pg_catalog.text || ' uncounted'
+            IF warned = mark || ' uncounted'
                 AND /* notify */true
                 AND pg_catalog.current_setting('max_prepared_transactions') = '0'
                 AND pg_catalog.pg_notification_queue_usage() < 0.5

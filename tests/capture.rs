@@ -854,6 +854,49 @@ async fn s6_c4_c6_what_a_session_sets_is_not_believed() {
     }
 }
 
+/// GIVEN a sleeping daemon and a session whose settings name the transaction that comes next, as
+/// anybody can foretell it, WHEN that transaction saves, THEN the daemon is notified all the same.
+#[tokio::test]
+async fn s6_c6_a_number_that_was_foretold_is_not_believed() {
+    let platform = Platform::installed().await;
+    platform
+        .run("INSERT INTO agents (slug, name) VALUES ('a', 'n')")
+        .await;
+    let sleeper = platform.connect().await;
+    sleeper
+        .batch_execute("SELECT pg_advisory_lock(1634169721, 2)")
+        .await
+        .unwrap();
+    platform
+        .run("LISTEN agent_sync; LISTEN agent_sync_change")
+        .await;
+    let mut foretold = false;
+    while !foretold {
+        cleared(&platform).await;
+        let next: String = platform
+            .value("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
+            .await;
+        platform
+            .run(&format!(
+                "SET agent_sync.appended = '{next} 50'; SET agent_sync.warned = '{next} uncounted'"
+            ))
+            .await;
+        platform.run("UPDATE agents SET name = name || 'x'").await;
+        // Something else of the server may have taken the number.
+        foretold = platform
+            .value(&format!("SELECT bool_and(xmin = '{next}') FROM agents"))
+            .await;
+    }
+    let place: String = platform
+        .value("SELECT min(ctid)::text FROM agent_sync.outbox")
+        .await;
+    eventually("the daemon is notified", async || {
+        platform.run("SELECT 1").await;
+        platform.notices() == [format!("NOTIFY agent_sync_change {place:?}")]
+    })
+    .await;
+}
+
 /// GIVEN the session of the daemon, which holds the lock that tells that it sleeps, WHEN a trigger
 /// of the platform saves an agent there, THEN the daemon is notified, and no place is told; a
 /// session that is not marked so finds the lock free and stays quiet.

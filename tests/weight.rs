@@ -497,13 +497,16 @@ async fn g12_an_agent_with_more_configurations_than_one_may_have_delays_nobody()
         let written = "SELECT count(*) FROM agent_configurations WHERE agent_slug = 'many' AND \
             agent_name IS NOT NULL";
         assert_eq!(platform.value::<i64>(written).await, 0);
-        // The daemon notices by itself that there are fewer.
+        // It is tried again by itself, and at once when somebody asks for it.
         platform
             .run(
                 "DELETE FROM agent_configurations WHERE agent_slug = 'many' AND id NOT IN (SELECT \
                 id FROM agent_configurations WHERE agent_slug = 'many' LIMIT 3)",
             )
             .await;
+        let retried = "SELECT next_attempt IS NOT NULL FROM agent_sync.problem";
+        assert!(platform.value::<bool>(retried).await);
+        platform.run("NOTIFY agent_sync, 'many'").await;
         platform
             .holds(
                 "SELECT count(*) = 3 AND bool_and(agent_name = 'n2' IS TRUE) FROM \
