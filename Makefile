@@ -1,7 +1,7 @@
 # Two commands do everything: `make demo` and `make test`. Both see to it that PostgreSQL's server programs are there.
 # `make storm`, `make model` and `make matrix` are the long versions of what the suite does in short.
 
-.PHONY: demo test test-million storm model matrix fuzz fuzz-keep bench bench-quick lint deny sbom reproduce deb system-test postgres
+.PHONY: demo test test-shadow test-million storm model matrix fuzz fuzz-keep bench bench-quick lint deny sbom reproduce deb system-test postgres
 
 # The main job, live, on a throwaway PostgreSQL.
 demo: postgres
@@ -14,6 +14,12 @@ test:
 	@if cargo nextest --version >/dev/null 2>&1; \
 		then cargo nextest run --workspace --locked --no-fail-fast --test-threads $$(( $$(nproc) + 2 )); \
 		else cargo test --workspace --locked --no-fail-fast; fi
+
+# A part of the suite with names of somebody else first in the search path, and PUBLIC allowed to create in `public`, as it is before
+# PostgreSQL 15: `make test-shadow VERSION=14` for a version whose server programs come from npm.
+test-shadow:
+	@sh scripts/postgres.sh
+	@if [ -n "$(VERSION)" ]; then sh scripts/matrix.sh --shadow $(VERSION); else sh scripts/shadow.sh; fi
 
 # `check` over a million agents, of which `make test` has 50,000: some minutes.
 test-million:

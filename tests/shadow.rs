@@ -1,45 +1,16 @@
 //! Names that somebody else has put where a search path finds them (S1). Nothing that agent-sync
 //! runs looks one up there.
 
-use std::collections::BTreeSet;
-use std::path::Path;
 use std::process::Command;
 
 use agent_sync::store::queries;
 
-use crate::support::{Daemon, Platform, Said};
-
-/// What the role of the daemon finds first in its search path.
-const SHADOW: &str = include_str!("support/shadow.sql");
-
-/// Every word in the sources that a parenthesis follows: the functions that the statements may call
-/// are among them.
-fn called() -> String {
-    let mut sources = Vec::new();
-    crate::docs::sources(
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
-        &mut sources,
-    );
-    let words = sources
-        .iter()
-        .flat_map(|text| text.split('(').filter_map(last_word));
-    let names: BTreeSet<&str> = words.collect();
-    names.into_iter().collect::<Vec<_>>().join(" ")
-}
-
-/// The word that ends this text.
-fn last_word(text: &str) -> Option<&str> {
-    text.rsplit(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
-        .next()
-        .filter(|word| !word.is_empty())
-}
+use crate::support::{Daemon, Platform, Said, shadow};
 
 /// A platform whose every role has the schema `shadow` first in its path.
 async fn platform() -> Platform {
     let platform = Platform::new().await;
-    platform
-        .run(&format!("SET shadow.names = '{}'; {SHADOW}", called()))
-        .await;
+    platform.run(&shadow::statements()).await;
     platform
 }
 
@@ -66,12 +37,24 @@ async fn says(platform: &Platform, arguments: &[&str], code: i32) {
 }
 
 async fn assert_none_called(platform: &Platform, by: &str) {
-    assert!(
-        !platform
-            .value::<bool>("SELECT is_called FROM shadow.calls")
-            .await,
-        "by {by}"
-    );
+    assert!(!shadow::is_called(&platform.client).await, "by {by}");
+}
+
+/// Whatever runs with `AGENT_SYNC_TEST_SHADOW` fails where a name of somebody else is called.
+#[tokio::test]
+async fn s1_a_test_in_whose_database_a_shadow_was_called_fails() {
+    let platform = platform().await;
+    let watch = async || {
+        shadow::Watch::begin(&platform.client, platform.name(), platform.url.clone()).await
+    };
+    drop(watch().await);
+    let session = platform.connect().await;
+    session
+        .batch_execute("SET search_path = shadow, public; SELECT 1::int2 & 1")
+        .await
+        .unwrap_err();
+    let watch = watch().await;
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(watch))).unwrap_err();
 }
 
 #[tokio::test]
@@ -288,7 +271,7 @@ fn unqualified(statement: &str) -> Vec<String> {
         let wrong = match letter {
             // The call of a function, or the columns of an alias.
             '(' => {
-                let name = last_word(before.trim_end()).unwrap_or_default();
+                let name = shadow::last_word(before.trim_end()).unwrap_or_default();
                 let prefix = &before[..before.trim_end().len() - name.len()];
                 !(name.is_empty()
                     || prefix.ends_with('.')

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::{Client, NoTls};
 
+use crate::support::shadow;
+
 /// How long to wait for a server that is being restarted.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -30,6 +32,10 @@ impl Link {
             match tokio_postgres::connect(&self.url, NoTls).await {
                 Ok((client, connection)) => {
                     tokio::spawn(connection);
+                    if shadow::is_wanted() {
+                        // An error ends the connection, and the next one is tried.
+                        let _ = client.batch_execute(shadow::USUAL_PATH).await;
+                    }
                     self.client = Some(client);
                 }
                 Err(error) => {

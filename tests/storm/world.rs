@@ -13,6 +13,7 @@ use super::words::{owned, quote, rest};
 use super::writers::{AGENTS, CROWD};
 use crate::support::platform::TABLES;
 use crate::support::proxy::Proxy;
+use crate::support::shadow::{self, Watch};
 use crate::support::{Daemon, PATIENCE};
 
 /// The server's settings: a commit is on its way to the disk, so that an immediate restart loses
@@ -29,6 +30,8 @@ const RULES: &str = include_str!("../../config/providers.toml");
 /// Everything that the nemesis can reach.
 #[allow(clippy::struct_excessive_bools)] // Each is a fact of its own.
 pub struct World {
+    /// Where the tests run with names of others; it looks before the cluster ends.
+    _watch: Option<Watch>,
     pub cluster: Cluster,
     pub proxy: Proxy,
     pub admin: Link,
@@ -61,9 +64,20 @@ impl World {
                 storm_daemon LOGIN",
             )
             .await;
+        let shadow = if shadow::is_wanted() {
+            shadow::copy_of_template(&cluster, postgres.client().await).await
+        } else {
+            String::new()
+        };
         postgres
-            .run("CREATE DATABASE storm OWNER storm_owner")
+            .run(&format!("CREATE DATABASE storm OWNER storm_owner {shadow}"))
             .await;
+        let watch = if shadow::is_wanted() {
+            let admin = postgres.client().await;
+            Some(Watch::begin(admin, "storm", cluster.url("storm")).await)
+        } else {
+            None
+        };
         let mut admin = Link::to(&cluster.url("storm"), "storm nemesis");
         admin.run("ALTER SCHEMA public OWNER TO storm_owner").await;
         admin
@@ -83,6 +97,7 @@ impl World {
             needs_sweep: false,
             two_phase,
             batch_size: [1, 7, 50, 500][rng.usize(..4)],
+            _watch: watch,
         };
         world.write_rules(world.variant);
         let installed = world

@@ -7,6 +7,7 @@
 
 pub mod http;
 pub mod platform;
+pub mod shadow;
 pub mod verb;
 
 use std::sync::OnceLock;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, NoTls, Row};
 
+use super::shadow::{self, Watch};
 use super::{Daemon, eventually};
 
 /// The tables of `platform.sql`.
@@ -33,6 +34,8 @@ pub struct Platform {
     pub url: String,
     /// The messages that the server sent besides its answers.
     notices: Arc<Mutex<Vec<String>>>,
+    /// Where the tests run with names of others.
+    _watch: Option<Watch>,
 }
 
 impl Platform {
@@ -50,17 +53,28 @@ impl Platform {
             NUMBER.fetch_add(1, Ordering::Relaxed)
         );
         let (admin, _) = connect(&cluster.url("postgres")).await;
+        let url = cluster.url(&name);
+        let options = if shadow::is_wanted() {
+            shadow::copy_of_template(cluster, &admin).await
+        } else {
+            String::new()
+        };
         admin
-            .batch_execute(&format!("CREATE DATABASE {name}"))
+            .batch_execute(&format!("CREATE DATABASE {name} {options}"))
             .await
             .unwrap();
-        let url = cluster.url(&name);
+        let watch = if shadow::is_wanted() {
+            Some(Watch::begin(&admin, &name, url.clone()).await)
+        } else {
+            None
+        };
         let (client, notices) = connect(&url).await;
         client.batch_execute(tables).await.unwrap();
         Self {
             client,
             url,
             notices,
+            _watch: watch,
         }
     }
 
@@ -304,5 +318,8 @@ pub async fn connect(url: &str) -> (Client, Arc<Mutex<Vec<String>>>) {
             }
         }
     });
+    if shadow::is_wanted() {
+        client.batch_execute(shadow::USUAL_PATH).await.unwrap();
+    }
     (client, notices)
 }
