@@ -61,6 +61,20 @@ BEGIN
                    'configurations.columns).';
     END LOOP;
 
+    FOR wrong IN
+        SELECT a.attrelid::regclass AS relation, quote_ident(a.attname) AS col
+        FROM pg_attribute a
+        WHERE a.attrelid = configs AND a.attgenerated <> ''
+          AND a.attname = given #>> '{configurations,columns,provider_config}'
+    LOOP
+        RAISE EXCEPTION 'the column %.% is GENERATED, so PostgreSQL refuses every write of it',
+            wrong.relation, wrong.col
+            USING ERRCODE = 'generated_always',
+            HINT = format('Name another column in the settings of this database, or make it an '
+                          'ordinary one: ALTER TABLE %s ALTER COLUMN %s DROP EXPRESSION.',
+                          wrong.relation, wrong.col);
+    END LOOP;
+
     -- T7: the daemon compares slugs as text; store::layout has the same types.
     FOR wrong IN
         SELECT a.attrelid::regclass AS relation, quote_ident(a.attname) AS col,

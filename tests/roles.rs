@@ -186,6 +186,9 @@ async fn g4_generated_columns_are_granted_where_they_are_read_and_only_there() {
         .await;
     run(platform.command(&["install", "--role", &role]));
     let daemon = Daemon::start(command_as(&platform, &role, &["run"]));
+    daemon
+        .logged("system_prompt of public.agent_configurations is GENERATED")
+        .await;
     daemon.logged("caught up").await;
     platform
         .run("INSERT INTO agent_configurations (handle) VALUES ('A'), ('B')")
@@ -209,6 +212,27 @@ async fn g4_generated_columns_are_granted_where_they_are_read_and_only_there() {
     assert!(!platform.value::<bool>(&may.replace("{role}", &role)).await);
     let said = run(platform.command(&["install", "--role", &role]));
     assert!(said.contains("nothing to change"), "{said}");
+}
+
+/// GIVEN a `provider_config` that PostgreSQL computes, WHEN the install runs, or the column becomes
+/// one under a daemon, THEN both say so, and what to do.
+#[tokio::test]
+async fn t3_a_generated_provider_config_is_refused() {
+    const COMPUTE: &str = "ALTER TABLE agent_configurations DROP COLUMN provider_config,
+        ADD COLUMN provider_config jsonb GENERATED ALWAYS AS ('{}'::jsonb) STORED";
+    let platform = Platform::installed().await;
+    let daemon = platform.caught_up_daemon().await;
+    platform.run(COMPUTE).await;
+    let line = daemon.logged("database unavailable").await;
+    assert!(
+        line["cause"].as_str().unwrap().contains("is GENERATED"),
+        "{line}"
+    );
+    let said = platform.says(&["install"]).await;
+    assert!(
+        said.code == 1 && said.err.contains("is GENERATED") && said.err.contains("DROP EXPRESSION"),
+        "{said:?}"
+    );
 }
 
 #[tokio::test]

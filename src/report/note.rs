@@ -78,6 +78,7 @@ impl Note {
             Finding::NoNumber { .. }
             | Finding::NoTime { .. }
             | Finding::CutsOff { .. }
+            | Finding::Generated { .. }
             | Finding::Unlogged { .. }
             | Finding::HasRule { .. } => "tables",
             Finding::Unpublishable { .. } => "publication",

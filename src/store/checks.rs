@@ -199,8 +199,14 @@ pub enum Finding {
         /// The table, as `schema.name`.
         table: String,
     },
-    /// A column that is written has the type `name`, so PostgreSQL would cut off what is longer,
-    /// without a word.
+    /// PostgreSQL computes a target column, so the daemon cannot write it.
+    Generated {
+        /// The table, as `schema.name`.
+        table: String,
+        /// The column.
+        column: String,
+    },
+    /// A target column has the type `name`, in which PostgreSQL cuts off text after 63 bytes.
     CutsOff {
         /// The table, as `schema.name`.
         table: String,
@@ -262,6 +268,7 @@ impl Finding {
                 | Self::NoTime { .. }
                 | Self::Lacks { .. }
                 | Self::CutsOff { .. }
+                | Self::Generated { .. }
                 | Self::Unlogged { .. }
                 | Self::CollationChanged { .. }
                 | Self::PreparedTransactions { .. }
@@ -298,6 +305,7 @@ impl Finding {
             | Self::NoTime { .. }
             | Self::Lacks { .. }
             | Self::CutsOff { .. }
+            | Self::Generated { .. }
             | Self::Unlogged { .. }
             | Self::CollationChanged { .. }
             | Self::PreparedTransactions { .. }
@@ -422,6 +430,11 @@ impl Finding {
             } => format!(
                 "Give it a primary key, or: ALTER TABLE {table} REPLICA IDENTITY \
                 FULL;"
+            )
+            .into(),
+            Self::Generated { table, column } => format!(
+                "None, if PostgreSQL is to compute it. Otherwise: ALTER TABLE {table} ALTER COLUMN \
+                {column} DROP EXPRESSION; or name another column in the settings of this database."
             )
             .into(),
             Self::CutsOff { table, column } => format!(
@@ -582,6 +595,10 @@ impl Display for Finding {
                 out,
                 "the table {table} is UNLOGGED, so a crash of \
                 the server empties it without a word"
+            ),
+            Self::Generated { table, column } => write!(
+                out,
+                "{column} of {table} is GENERATED, so PostgreSQL computes it and it is left out"
             ),
             Self::CutsOff { table, column } => write!(
                 out,

@@ -170,6 +170,12 @@ pub enum LayoutError {
         /// The column's name.
         column: String,
     },
+    /// PostgreSQL computes the required column, so nothing can be written to it.
+    #[error("the column {column} is GENERATED, so PostgreSQL refuses every write of it")]
+    Generated {
+        /// Schema, table and column.
+        column: String,
+    },
     /// Slugs of this type cannot be compared as text (T7).
     #[error(
         "the slug column {column} has the type {of_type}; agent-sync needs text, varchar, char, \
@@ -190,6 +196,10 @@ impl LayoutError {
             Self::Store(error) => error.remedy(),
             Self::NoTable { .. } | Self::NoColumn { .. } => {
                 "Check the names of tables and columns in the settings of this database."
+            }
+            Self::Generated { .. } => {
+                "Name another column in the settings of this database, or make it an ordinary one: \
+                ALTER TABLE ... ALTER COLUMN ... DROP EXPRESSION."
             }
             Self::SlugType { .. } => {
                 "Name a column of such a type in the settings of this database \
@@ -346,7 +356,7 @@ struct Table {
     partitioned: bool,
     found: Vec<Found>,
     missing: Vec<String>,
-    cut_off: Vec<Finding>,
+    left_out: Vec<Finding>,
 }
 
 impl Table {
@@ -407,7 +417,7 @@ impl Table {
             partitioned,
             found,
             missing: Vec::new(),
-            cut_off: Vec::new(),
+            left_out: Vec::new(),
         })
     }
 
@@ -568,18 +578,17 @@ impl Table {
         })
     }
 
-    /// An optional column that is written: one that PostgreSQL computes itself is as good as none,
-    /// and so is one of the type `name`, which cuts off what is longer than 63 bytes without a
-    /// word.
+    /// An optional column that is written. One that PostgreSQL computes is left out, and so is one of
+    /// the type `name`, which cuts off text after 63 bytes.
     fn writable(&mut self, name: &str) -> Option<SqlColumn> {
         let found = self.find(name);
         let generated = found.is_some_and(|found| found.generated);
         let cuts_off = found.is_some_and(|found| found.base_type == "name");
-        if cuts_off {
-            self.cut_off.push(Finding::CutsOff {
-                table: self.plain.clone(),
-                column: plain(name),
-            });
+        let (table, column) = (self.plain.clone(), plain(name));
+        if generated {
+            self.left_out.push(Finding::Generated { table, column });
+        } else if cuts_off {
+            self.left_out.push(Finding::CutsOff { table, column });
         }
         self.optional(name).filter(|_| !generated && !cuts_off)
     }
@@ -659,6 +668,15 @@ impl Layout {
         let times = [&names.updated_at, &names.last_updated].map(|name| to.time(name));
         let (clocks, no_times): (Vec<_>, Vec<_>) = times.into_iter().unzip();
         let clocks = clocks.into_iter().flatten().collect();
+        let provider_config = &names.mapped[Column::ProviderConfig];
+        if to
+            .find(provider_config)
+            .is_some_and(|found| found.generated)
+        {
+            return Err(LayoutError::Generated {
+                column: format!("{}.{}", to.plain, plain(provider_config)),
+            });
+        }
         let temperature = &names.mapped[Column::Temperature];
         let (mut number, no_number) = to.number(temperature);
         let target = Configurations {
@@ -697,7 +715,7 @@ impl Layout {
             .into_iter()
             .chain(no_times)
             .flatten()
-            .chain(std::mem::take(&mut to.cut_off))
+            .chain(std::mem::take(&mut to.left_out))
             .collect();
         let collation = |table: &Table, name: &str| table.find(name).map(|found| found.collation);
         let collations_differ = collation(&from, slug) != collation(&to, &names.agent_slug);
