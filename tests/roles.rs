@@ -221,7 +221,8 @@ async fn t3_a_generated_provider_config_is_refused() {
     const COMPUTE: &str = "ALTER TABLE agent_configurations DROP COLUMN provider_config,
         ADD COLUMN provider_config jsonb GENERATED ALWAYS AS ('{}'::jsonb) STORED";
     let platform = Platform::installed().await;
-    let daemon = platform.caught_up_daemon().await;
+    let daemon = platform.brisk_daemon();
+    daemon.logged("caught up").await;
     platform.run(COMPUTE).await;
     let line = daemon.logged("database unavailable").await;
     assert!(
