@@ -350,12 +350,12 @@ mod tests {
 
     #[test]
     fn every_column_is_listed_once_at_its_index() {
-        fn check<C: MappedColumn + fmt::Debug>(last: C) {
+        fn check<C: MappedColumn>() {
             let indexes: Vec<_> = C::ALL.iter().map(|column| column.index()).collect();
-            assert_eq!(indexes, (0..=last.index()).collect::<Vec<_>>());
+            assert_eq!(indexes, (0..C::ALL.len()).collect::<Vec<_>>());
         }
-        check(AgentColumn::VoiceSettings);
-        check(Column::VoiceSettings);
+        check::<AgentColumn>();
+        check::<Column>();
     }
 
     #[test]

@@ -150,10 +150,10 @@ impl Outcome {
 
 /// A set of mapped columns.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Columns(u8);
+pub struct Columns(u32);
 
 // One bit for each column.
-const _: () = assert!(Column::ALL.len() <= u8::BITS as usize);
+const _: () = assert!(Column::ALL.len() <= u32::BITS as usize);
 
 impl Columns {
     /// The columns that have a value.
