@@ -1118,10 +1118,16 @@ async fn s8_a_request_for_an_agent_with_an_unchanged_problem_notes_and_logs_noth
     platform
         .run(
             "UPDATE agent_configurations SET agent_name = 'edited by hand'
-               WHERE agent_slug = 'well';
-             SELECT pg_notify('agent_sync', 'nobody-' || i) FROM generate_series(1, 1100) i",
+               WHERE agent_slug = 'well'",
         )
         .await;
+    crate::support::eventually("more are asked for than are kept", async || {
+        platform
+            .run("SELECT pg_notify('agent_sync', 'nobody-' || i) FROM generate_series(1, 5000) i")
+            .await;
+        !daemon.lines("more slugs were asked for").is_empty()
+    })
+    .await;
     platform
         .holds("SELECT agent_name = 'n' FROM agent_configurations WHERE agent_slug = 'well'")
         .await;
