@@ -8,61 +8,28 @@
 //! long transaction commits, or freed space is used again), so the outbox counts as empty only after
 //! a scan from the front has found nothing.
 //!
-//! A batch that fails is tried write by write in the same transaction (`probe`): what PostgreSQL
-//! refuses is set aside as a problem, what waits for a lock is left for later, and the rest is
-//! written. Where that does not find the culprit (an error at the commit, a statement that takes
-//! too long, a row that cannot even be read), the batch is halved, down to one row
-//! ([`super::batch_size`]). Whatever the error, one row never stops the others (G5). What an error means
-//! is in `store::failure`.
-//!
-//! A write that takes long is left out as well, and tried alone ([`super::slow`]).
-//!
-//! A lock on a whole table is nobody's fault either: the claim is made again until the lock is gone
-//! (G16).
+//! A failed batch is the subject of `drain::failure`. Whatever the error, one row never stops the
+//! others (G5). A slow write is tried alone ([`super::slow`]), and a lock on a whole table is waited
+//! for (G16).
 
+mod failure;
+mod first;
 mod probe;
 
 use std::time::{Duration, Instant};
 
-use probe::{PROBES, PROBES_OF_SLOW};
-
-use super::batch_plan::{BatchPlan, Refusal, Requested, Settled, plan_batch};
+use super::batch_plan::{BatchPlan, Requested, Settled, plan_batch};
 use super::batch_size::BatchSize;
-use super::connection::AttemptError;
+use super::context::Tools;
+use super::error::AttemptError;
 use super::protocol::{Command, Input, Next, Protocol};
 use super::slow::Slow;
 use super::{fast_path, large, report};
-use crate::mapping::Rules;
-use crate::observe::{Event, Observer, Totals, pulse};
-use crate::session::Session;
-use crate::store::failure::{self, Class};
-use crate::store::{
-    CONNECTION_ENDED, Claim, Claimed, ForeignCode, IdleLockAction, Part, Problem, ProblemKind,
-    RowId, Store, StoreError, Tried,
-};
-
-/// How often in a row a batch may meet a transient fault before the connection is given up.
-const TRANSIENT_LIMIT: u32 = 20;
-
-/// How many single rows in a row may fail on what is not about rows, before it is taken to be about
-/// the database.
-const FAULT_LIMIT: u32 = 3;
+use crate::observe::Totals;
+use crate::store::{Claim, Claimed, IdleLockAction, Part, RowId, StoreError};
 
 /// The first and the longest pause between scans of the outbox while a writer blocks the idle lock.
 const POLL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
-
-/// What one drain works with.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Tools<'a> {
-    pub(super) session: &'a Session,
-    pub(super) store: &'a Store,
-    pub(super) rules: &'a Rules,
-    pub(super) observer: &'a Observer,
-    /// The channel to tell of configurations that were written.
-    pub(super) announce: Option<&'a str>,
-    /// What code of others runs in the session when a configuration is written.
-    pub(super) foreign_code: ForeignCode,
-}
 
 /// The state of the drain.
 #[derive(Debug)]
@@ -100,7 +67,7 @@ pub(super) struct Drain {
     dangerous: Option<String>,
 }
 
-/// What one step of the drain came to.
+/// The result of one step of the drain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Drained {
     /// There may be more.
@@ -173,13 +140,12 @@ impl Drain {
         std::mem::take(&mut self.set_aside)
     }
 
-    /// A slug that was left in the outbox since this was last asked: locked by others, or slow.
+    /// A slug that was left in the outbox since this was last asked.
     pub(super) fn take_left(&mut self) -> Option<String> {
         self.left.take()
     }
 
-    /// Whether a configuration was written since this was last asked, so that triggers of others
-    /// have run in the session.
+    /// Whether a configuration was written since this was last asked.
     pub(super) fn take_wrote(&mut self) -> bool {
         std::mem::take(&mut self.wrote)
     }
@@ -241,22 +207,22 @@ impl Drain {
 
     /// Passes the end of a batch to the protocol.
     async fn batch_ended(&mut self, tools: Tools<'_>, batch: Batch) -> Result<(), AttemptError> {
-        let end = match batch {
-            Batch::Done(end) if !end.is_cut => end,
-            Batch::Done(_) | Batch::Again | Batch::Locked => {
-                self.tell(Input::BatchEnded(Next::Same));
-                return Ok(());
-            }
-            Batch::Left(last) => {
+        match batch {
+            Batch::Done(end) if end.is_last && !end.is_cut => {}
+            Batch::Left(last)
+            | Batch::Done(End {
+                is_cut: false,
+                last,
+                ..
+            }) => {
                 self.from = last.next();
                 self.tell(Input::BatchEnded(Next::Further));
                 return Ok(());
             }
-        };
-        if !end.is_last {
-            self.from = end.last.next();
-            self.tell(Input::BatchEnded(Next::Further));
-            return Ok(());
+            Batch::Done(_) | Batch::Again | Batch::Locked => {
+                self.tell(Input::BatchEnded(Next::Same));
+                return Ok(());
+            }
         }
         self.has_begun = true;
         self.settled.clear();
@@ -284,14 +250,8 @@ impl Drain {
         tools: Tools<'_>,
         action: IdleLockAction,
     ) -> Result<Batch, AttemptError> {
-        let Tools {
-            session,
-            store,
-            rules,
-            announce,
-            ..
-        } = tools;
-        let client = session.client();
+        let Tools { store, rules, .. } = tools;
+        let client = tools.session.client();
         if !self.has_noted {
             self.note_first(tools).await?;
         }
@@ -327,8 +287,7 @@ impl Drain {
                 self.batch_size.on_too_heavy(0, plan.heavy);
                 return Ok(Batch::Again);
             }
-            let budget = claim.budget;
-            if let Err(error) = large::run(tools, &claimed, budget, &mut plan).await {
+            if let Err(error) = large::run(tools, &claimed, claim.budget, &mut plan).await {
                 return self.write_failed(tools, error, &plan, end).await;
             }
         }
@@ -344,7 +303,7 @@ impl Drain {
             .finish(
                 client,
                 &plan.outcome,
-                announce,
+                tools.announce,
                 self.slow.limit(tools.foreign_code),
             )
             .await
@@ -361,7 +320,7 @@ impl Drain {
     fn claim<'a>(
         &self,
         idle_lock: IdleLockAction,
-        careful: bool,
+        bisecting: bool,
         alone: Option<&'a str>,
     ) -> Claim<'a> {
         let (part, limit) = match alone {
@@ -374,11 +333,11 @@ impl Drain {
             part,
             limit,
             budget: self.batch_size.budget(),
-            careful,
+            careful: bisecting,
         }
     }
 
-    /// Remembers that slugs stay in the outbox, and one of them.
+    /// Notes that slugs stay in the outbox.
     fn note_left(&mut self, plan: &BatchPlan<'_>) {
         if let Some(slug) = plan.left {
             self.tell(Input::SawLocked);
@@ -387,55 +346,6 @@ impl Drain {
         if let Some(slug) = plan.dangerous {
             self.dangerous.get_or_insert_with(|| slug.to_owned());
         }
-    }
-
-    /// Notes the agent that this connection begins with, or sets it aside.
-    async fn note_first(&mut self, tools: Tools<'_>) -> Result<(), AttemptError> {
-        let Tools { session, store, .. } = tools;
-        match store.note_first(session.client(), self.from).await? {
-            Tried::First => self.has_begun = false,
-            Tried::Nothing => self.has_begun = true,
-            Tried::TooOften { times } => {
-                let detail = format!(
-                    "the connection ended {times} times in a row while this agent was brought in \
-                    sync"
-                );
-                let slug = store
-                    .set_aside_noted(session.client(), &detail, Some(CONNECTION_ENDED))
-                    .await?;
-                self.was_set_aside(
-                    tools,
-                    &slug.unwrap_or_default(),
-                    false,
-                    &detail,
-                    CONNECTION_ENDED,
-                );
-            }
-        }
-        self.has_noted = true;
-        Ok(())
-    }
-
-    /// The write of an agent has failed, and is noted.
-    fn was_set_aside(
-        &mut self,
-        tools: Tools<'_>,
-        slug: &str,
-        known: bool,
-        detail: &str,
-        sqlstate: &str,
-    ) {
-        let remedy = failure::remedy(sqlstate);
-        tools.observer.tell(&Event::Failed {
-            slug,
-            known,
-            detail,
-            sqlstate,
-            remedy,
-        });
-        self.set_aside = true;
-        self.tell(Input::TookRows);
-        self.has_begun = true;
     }
 
     /// A batch is committed: notes it, and tells of it.
@@ -464,184 +374,6 @@ impl Drain {
             read.elapsed(),
         );
         self.forget_first(tools).await
-    }
-
-    /// The first batch of the connection is over, and the connection is not.
-    async fn forget_first(&mut self, tools: Tools<'_>) -> Result<(), AttemptError> {
-        if !std::mem::replace(&mut self.has_begun, true) {
-            tools.store.forget_first(tools.session.client()).await?;
-        }
-        Ok(())
-    }
-
-    /// What to do when a batch could not be taken: try another one, or give up the connection.
-    async fn claim_failed(
-        &mut self,
-        tools: Tools<'_>,
-        error: StoreError,
-    ) -> Result<Batch, AttemptError> {
-        let Tools { session, store, .. } = tools;
-        let (StoreError::Postgres(cause), Some(class)) = (&error, error.class()) else {
-            return Err(error.into());
-        };
-        if matches!(class, Class::Connection | Class::Layout) {
-            return Err(error.into());
-        }
-        store.abandon(session.client()).await?;
-        let limit = if self.slow.alone().is_some() || !self.has_begun {
-            1
-        } else {
-            self.batch_size.limit()
-        };
-        if class != Class::Locked && self.slow.alone().is_some() {
-            self.slow.end_one(); // Whatever it is, the slug meets it among the others.
-            return Ok(Batch::Again);
-        }
-        match class {
-            Class::Locked => Ok(Batch::Locked),
-            Class::Transient if self.pause_after_transient(tools, cause).await => Ok(Batch::Again),
-            _ if self.batch_size.on_failure(limit as usize) => Ok(Batch::Again),
-            Class::Transient => Err(error.into()),
-            Class::Fault if self.faults >= FAULT_LIMIT => Err(error.into()),
-            _ => {
-                // A single row that cannot even be read with what it is about.
-                self.faults += u32::from(class == Class::Fault);
-                let (detail, sqlstate) = (
-                    failure::describe_write(cause),
-                    cause.code().map_or("", |state| state.code()),
-                );
-                let set_aside = if self.has_begun {
-                    store
-                        .set_aside_first(session.client(), self.from, &detail, sqlstate)
-                        .await?
-                } else {
-                    store
-                        .set_aside_noted(session.client(), &detail, Some(sqlstate))
-                        .await?
-                };
-                let Some(slug) = set_aside else {
-                    return Err(error.into());
-                };
-                self.was_set_aside(tools, &slug, false, &detail, sqlstate);
-                Ok(Batch::Again)
-            }
-        }
-    }
-
-    /// What to do when a batch could not be written: find the writes that are to blame and do
-    /// without them, or try a smaller one.
-    async fn write_failed(
-        &mut self,
-        tools: Tools<'_>,
-        error: StoreError,
-        plan: &BatchPlan<'_>,
-        end: End,
-    ) -> Result<Batch, AttemptError> {
-        let Tools { session, store, .. } = tools;
-        let (StoreError::Postgres(cause), Some(class)) = (&error, error.class()) else {
-            return Err(error.into());
-        };
-        match class {
-            Class::Connection | Class::Layout => return Err(error.into()),
-            Class::Transient if self.pause_after_transient(tools, cause).await => {
-                return Ok(Batch::Again);
-            }
-            Class::Row | Class::Fault | Class::Locked if plan.outcome.writes.len() > 1 => {
-                if let Some(batch) = Box::pin(self.probe(tools, PROBES)).await? {
-                    return Ok(batch);
-                }
-            }
-            Class::Slow if plan.slugs > 1 => {
-                if let Some(batch) = Box::pin(self.probe(tools, PROBES_OF_SLOW)).await? {
-                    return Ok(batch);
-                }
-            }
-            _ => {}
-        }
-        store.abandon(session.client()).await?;
-        let is_alone = self.slow.alone().is_some();
-        if plan.slugs > 1 && self.batch_size.on_failure(end.looked_at) {
-            return Ok(Batch::Again);
-        }
-        // One slug, and so the culprit.
-        let Some(&slug) = plan.outcome.taken.slugs.first() else {
-            return Err(error.into());
-        };
-        let refusal = match class {
-            // A trigger may raise 57014 itself, and somebody may have cancelled the write: then it
-            // took less.
-            Class::Slow
-                if self.finishing.elapsed() >= self.slow.time().mul_f64(0.9)
-                    && self.slow.took_too_long(slug, Instant::now()) =>
-            {
-                Refusal::Slow
-            }
-            _ => Refusal::of(cause),
-        };
-        self.slow.end_one();
-        match refusal {
-            Refusal::Locked | Refusal::Slow => {
-                // Nobody's problem: it stays in the outbox, its neighbours go on, and it is looked
-                // at again.
-                self.tell(Input::SawLocked);
-                self.left.get_or_insert_with(|| slug.to_owned());
-                let goes_on = self.has_begun && !is_alone;
-                self.forget_first(tools).await?;
-                Ok(if goes_on {
-                    Batch::Left(end.last)
-                } else {
-                    Batch::Again
-                })
-            }
-            Refusal::Failed { .. } if class == Class::Fault && self.faults >= FAULT_LIMIT => {
-                Err(error.into())
-            }
-            Refusal::Failed {
-                detail, sqlstate, ..
-            } => {
-                self.faults += u32::from(class == Class::Fault);
-                let mut problem = Problem {
-                    slug: slug.to_owned(),
-                    kind: ProblemKind::Failed,
-                    detail: detail.clone(),
-                    sqlstate: Some(sqlstate.clone()),
-                    retries: true,
-                    asked: false,
-                };
-                self.requested.mark(std::slice::from_mut(&mut problem));
-                let read = Instant::now();
-                let unchanged = store
-                    .set_aside(
-                        session.client(),
-                        &plan.outcome.taken,
-                        std::slice::from_ref(&problem),
-                    )
-                    .await?;
-                self.settled.add(&[problem], read);
-                self.transient = 0;
-                self.forget_first(tools).await?;
-                self.was_set_aside(tools, slug, !unchanged.is_empty(), &detail, &sqlstate);
-                Ok(Batch::Again)
-            }
-        }
-    }
-
-    /// Waits a little before the same is done again; false when it has been done often enough.
-    async fn pause_after_transient(
-        &mut self,
-        tools: Tools<'_>,
-        cause: &tokio_postgres::Error,
-    ) -> bool {
-        if self.transient >= TRANSIENT_LIMIT {
-            return false;
-        }
-        tools.observer.tell(&Event::Retrying {
-            cause: &failure::describe(cause),
-        });
-        self.transient += 1;
-        let pause = POLL.0.saturating_mul(1 << self.transient.min(7));
-        pulse::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
-        true
     }
 }
 

@@ -13,8 +13,8 @@
 use std::time::Instant;
 
 use super::batch_plan::{Settled, plan_batch};
-use super::connection::AttemptError;
-use super::drain::Tools;
+use super::context::Tools;
+use super::error::AttemptError;
 use super::report;
 use super::slow::Slow;
 use crate::observe::Totals;

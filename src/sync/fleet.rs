@@ -8,48 +8,12 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::database::{Context, keep_in_sync};
+use super::context::{Context, Options};
+use super::database::keep_in_sync;
 use super::survey::{Told, report_change, report_drift};
 use crate::mapping::Rules;
 use crate::observe::{Board, pulse};
-use crate::settings::{Announce, Capture, Database, History, Reconnect, Settings, SyncSettings};
-
-/// What holds for every database.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Options {
-    /// Batches and waits.
-    pub sync: SyncSettings,
-    /// What the triggers capture, and whether they notify.
-    pub capture: Capture,
-    /// The pauses between attempts.
-    pub reconnect: Reconnect,
-    /// Whom to tell of changed configurations.
-    pub announce: Announce,
-    /// What is kept of what was written.
-    pub history: History,
-}
-
-impl Options {
-    /// From the settings.
-    pub fn of(settings: &Settings) -> Self {
-        let Settings {
-            sync,
-            capture,
-            reconnect,
-            announce,
-            history,
-            ..
-        } = settings;
-        let announce = announce.clone();
-        Self {
-            sync: *sync,
-            capture: *capture,
-            reconnect: *reconnect,
-            announce,
-            history: *history,
-        }
-    }
-}
+use crate::settings::Database;
 
 /// The running tasks.
 #[derive(Debug)]

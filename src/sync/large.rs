@@ -6,7 +6,7 @@
 //! not at all.
 
 use super::batch_plan::{AMBIGUOUS, BatchPlan, plan_slug};
-use super::drain::Tools;
+use super::context::Tools;
 use crate::store::{Claimed, HEAVIEST, Place, ProblemKind, StoreError, too_heavy};
 
 /// Brings the one slug of a claim in sync, but for what the commit of the batch does.

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::connection::{self, AttemptError};
-use super::database::Context;
-use super::drain::{Drain, Drained, Tools};
-use super::fleet::Options;
+use super::connection;
+use super::context::{Context, Options, Tools};
+use super::drain::{Drain, Drained};
+use super::error::AttemptError;
 use super::protocol::Input;
 use crate::mapping::Rules;
 use crate::observe::Observer;

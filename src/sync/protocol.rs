@@ -7,10 +7,8 @@
 //!
 //! While the daemon holds the idle lock, every writer sends NOTIFY. So one full scan of the outbox
 //! after taking the lock finds everything that is not announced, and the daemon can sleep. An open
-//! transaction that saved an agent blocks the lock; then the daemon polls.
-//!
-//! Invariant: the lock is taken only at the front of a scan, and released only when more work is
-//! known, so that writers need not notify meanwhile.
+//! transaction that saved an agent blocks the lock; then the daemon polls. Invariant: the lock is
+//! taken only at the front of a scan, and released only when more work is known.
 
 use crate::session::News;
 use crate::store::IdleLockAction;
@@ -91,14 +89,14 @@ pub enum Input<T> {
     Interrupted,
 }
 
-/// The part of the outbox that is next when a batch is over.
+/// The part of the outbox that follows a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {
     /// The same part: the batch is repeated, or was cut.
     Same,
     /// The part behind it.
     Further,
-    /// A new scan from the front, for another reason than the state of the outbox.
+    /// A new scan from the front, whatever the last one has found.
     Front,
     /// None: the scan has reached the end.
     End,
@@ -144,7 +142,7 @@ impl Protocol {
     }
 
     /// Whether the session certainly holds the idle lock.
-    pub fn holds_idle_lock(&self) -> bool {
+    pub fn holds_idle_lock(self) -> bool {
         matches!(self.idle_lock, IdleLock::Held { .. })
     }
 
@@ -153,10 +151,11 @@ impl Protocol {
         match input {
             Input::Claimed { action, got_lock } => self.claimed(action, got_lock),
             // Release does no harm where the lock is not held.
-            Input::ClaimFailed { action } if action != IdleLockAction::Keep => {
-                self.idle_lock = IdleLock::ReleaseNext;
+            Input::ClaimFailed { action } => {
+                if action != IdleLockAction::Keep {
+                    self.idle_lock = IdleLock::ReleaseNext;
+                }
             }
-            Input::ClaimFailed { .. } => {}
             Input::TookRows => self.scan.took_any = true,
             Input::SawLocked => self.scan.saw_locked = true,
             Input::ArrivedBeforeSleep => self.release_next(),
@@ -187,7 +186,7 @@ impl Protocol {
         }
     }
 
-    fn claim<T>(&self) -> Command<T> {
+    fn claim<T>(self) -> Command<T> {
         Command::Claim(match self.idle_lock {
             IdleLock::ReleaseNext => IdleLockAction::Release,
             // A second batch: there is more work.
@@ -208,11 +207,8 @@ impl Protocol {
     }
 
     fn scan_ended<T>(&mut self) -> Command<T> {
-        let Scan {
-            took_any,
-            saw_locked,
-            ..
-        } = std::mem::replace(&mut self.scan, Scan::NEW);
+        let scan = std::mem::replace(&mut self.scan, Scan::NEW);
+        let (took_any, saw_locked) = (scan.took_any, scan.saw_locked);
         match self.idle_lock {
             // Held from the front to the end: every row since then is announced.
             IdleLock::Held { .. } => {
@@ -248,7 +244,7 @@ impl Protocol {
         }
     }
 
-    /// Whether the fast path was possible until now: the outbox has to be scanned again.
+    /// Ends the state that the fast path requires, and returns whether it was there.
     fn forget_scan(&mut self) -> bool {
         match &mut self.idle_lock {
             IdleLock::Held { outbox_scanned } => std::mem::take(outbox_scanned),
@@ -277,10 +273,9 @@ mod tests {
     impl Daemon {
         fn new(may_sleep: bool) -> Self {
             let mut protocol = Protocol::new(may_sleep);
-            let command = protocol.next(Input::Unannounced);
             Self {
+                command: protocol.next(Input::Unannounced),
                 protocol,
-                command,
                 is_blocked: false,
             }
         }
@@ -328,23 +323,15 @@ mod tests {
         assert_eq!(daemon.batch(true, Next::Further), KEEP);
         assert_eq!(daemon.batch(true, Next::End), TRY, "after the first scan");
         assert_eq!(daemon.batch(false, Next::End), SLEEP);
-        assert!(daemon.protocol.holds_idle_lock());
-    }
-
-    #[test]
-    fn c6_the_lock_is_not_taken_in_the_middle_of_a_scan() {
-        let mut daemon = Daemon::new(true);
-        daemon.is_blocked = true;
-        assert_eq!(daemon.batch(false, Next::End), TRY);
-        assert_eq!(daemon.batch(true, Next::Further), KEEP);
-        assert_eq!(daemon.batch(true, Next::End), TRY);
     }
 
     #[test]
     fn a_writer_that_blocks_the_lock_makes_the_daemon_poll() {
         let mut daemon = Daemon::new(true);
         daemon.is_blocked = true;
-        daemon.batch(false, Next::End);
+        assert_eq!(daemon.batch(false, Next::End), TRY);
+        assert_eq!(daemon.batch(true, Next::Further), KEEP, "not at the front");
+        assert_eq!(daemon.batch(true, Next::End), TRY);
         let poll = Command::Poll { saw_locked: false };
         assert_eq!(daemon.batch(false, Next::End), poll);
         assert_eq!(daemon.wake(News::Change(7)), TRY, "no fast path");
@@ -357,23 +344,19 @@ mod tests {
         let mut daemon = Daemon::new(false);
         assert_eq!(daemon.batch(true, Next::End), KEEP);
         assert_eq!(daemon.batch(false, Next::End), SLEEP);
-        assert_eq!(daemon.wake(News::Nothing), KEEP);
-        assert!(!daemon.protocol.holds_idle_lock());
     }
 
     #[test]
-    fn a_second_batch_of_a_scan_releases_the_lock() {
+    fn more_work_releases_the_lock() {
         let mut daemon = Daemon::asleep();
         assert_eq!(daemon.wake(News::WakeUp), KEEP);
-        assert_eq!(daemon.batch(true, Next::Further), RELEASE);
+        assert_eq!(daemon.batch(true, Next::Further), RELEASE, "a second batch");
         assert_eq!(daemon.batch(true, Next::End), TRY);
-    }
 
-    #[test]
-    fn news_before_the_sleep_releases_the_lock() {
         let mut daemon = Daemon::asleep();
         daemon.tell(Input::ArrivedBeforeSleep);
         assert_eq!(daemon.wake(News::Change(7)), RELEASE);
+        assert_eq!(Daemon::asleep().tell(Input::Interrupted), RELEASE);
     }
 
     #[test]
@@ -382,7 +365,6 @@ mod tests {
         daemon.batch(false, Next::End);
         let action = IdleLockAction::Try;
         daemon.tell(Input::ClaimFailed { action });
-        assert!(!daemon.protocol.holds_idle_lock());
         assert_eq!(daemon.tell(Input::BatchEnded(Next::Same)), RELEASE);
         assert_eq!(daemon.batch(false, Next::End), TRY);
     }
@@ -402,9 +384,7 @@ mod tests {
 
     #[test]
     fn the_fast_path_needs_a_full_scan_and_permission() {
-        for news in [News::Nothing, News::WakeUp, News::Slugs, News::Everything] {
-            assert_eq!(Daemon::asleep().wake(news), KEEP);
-        }
+        assert_eq!(Daemon::asleep().wake(News::Slugs), KEEP);
         let (news, fast_path) = (News::Change(7), false);
         let forbidden = Input::Woken { news, fast_path };
         assert_eq!(Daemon::asleep().tell(forbidden), KEEP);
@@ -413,15 +393,7 @@ mod tests {
         daemon.wake(news);
         assert_eq!(daemon.tell(Input::Unannounced), KEEP);
         daemon.tell(Input::SawLocked);
-        let sleep = Command::Sleep { saw_locked: true };
-        assert_eq!(daemon.tell(Input::BatchEnded(Next::End)), sleep);
+        daemon.tell(Input::BatchEnded(Next::End));
         assert_eq!(daemon.wake(news), KEEP, "a locked row is left");
-    }
-
-    #[test]
-    fn g16_an_interrupted_statement_releases_the_lock() {
-        let mut daemon = Daemon::asleep();
-        daemon.wake(News::Change(7));
-        assert_eq!(daemon.tell(Input::Interrupted), RELEASE);
     }
 }

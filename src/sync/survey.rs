@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-use super::connection::AttemptError;
-use super::database::Context;
+use super::context::Context;
+use super::error::AttemptError;
 use crate::mapping::Rules;
 use crate::observe::{Event, Totals};
 use crate::session::{Limits, Session};

@@ -93,8 +93,8 @@ const SMALL: Model = Model {
     mutation: None,
 };
 
-/// Expects that this promise is broken, by a story with this step in it; and that without the mutation
-/// all is well.
+/// Expects that the mutant breaks this promise, by a story with this step in it, and that the model
+/// without the mutation breaks none.
 fn breaks(mutation: Mutation, model: Model, promise: &str, step: &str) {
     let sound = explore(&model, 1_000_000).violation;
     assert!(

@@ -1,9 +1,9 @@
-//! Capture, sleeping consumer, leadership, batch, change by the fast path and crash, as small as they can be
-//! without losing what matters.
+//! Capture, idle lock, leadership, batch, fast path and crash, as small as they can be without losing
+//! what matters.
 //!
 //! The steps of a writer have the names of what `sql/capture.sql` does. Those of a daemon execute the
-//! commands of `sync::protocol`, as `sync::connection`, `sync::drain` and `sync::fast_path` do. One step is
-//! what nothing can come between: one statement, or one moment of a commit.
+//! commands of `sync::protocol`, as `sync::connection`, `sync::drain` and `sync::fast_path` do. One
+//! step is what nothing can come between: one statement, or one moment of a commit.
 //!
 //! ```text
 //! a writer:  Save ─► Look ─► … Savepoint, RollBackTo, Release … ─► Commit ─► Settle       (or Abort, at any time)
@@ -16,7 +16,7 @@
 //! Where a pass has found nothing and a writer is in the way of the lock, the daemon goes from the
 //! end of the pass to `Poll`, takes what is in the inbox, and begins another pass.
 //!
-//! A change by the fast path goes from `Take` to `ReadSingle` and `FinishSingle`, and straight back to `Wait` when
+//! A change on the fast path goes from `Take` to `ReadSingle` and `FinishSingle`, and straight back to `Wait` when
 //! it is done; when it comes to nothing, a pass follows.
 //!
 //! What is taken for granted of PostgreSQL: a statement sees one snapshot; what a transaction did,

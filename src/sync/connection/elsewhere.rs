@@ -7,9 +7,10 @@
 
 use tokio::task::JoinSet;
 
-use super::{AttemptError, ConnectionLoop};
+use super::ConnectionLoop;
 use crate::observe::{self, Event};
 use crate::session::{Backend, Session, SessionError};
+use crate::sync::error::AttemptError;
 
 /// The number of looks without a connection, one after the other, that is worth a word.
 const WORTH_A_WORD: u32 = 2;

@@ -1,38 +1,101 @@
-//! The sweep: the slow round of an attempt, for what no notification tells of.
+//! The sweep: the periodic check, for everything that no notification announces.
 //!
-//! It looks whether server, install and triggers are still what they should be, makes good what a
-//! broken capture missed (G1), tries again what failed, and keeps house.
+//! It checks the server, the install and the capture, repairs missed changes (G1), puts due retries
+//! into the outbox, and deletes what is old.
 
-use super::{AttemptError, ConnectionLoop, refuse};
+use std::time::Instant;
+
+use super::ConnectionLoop;
 use crate::install;
 use crate::observe::{self, Event};
-use crate::store::{CaptureFault, FaultKind, Finding, Installed, Store, checks};
+use crate::store::{self, CaptureFault, FaultKind, Finding, Installed, Store, checks};
+use crate::sync::error::{AttemptError, refuse};
 
 /// How many portions of the history a sweep deletes at most; the rest is for the next.
 const PRUNED: u32 = 10;
 
+/// The capture as the sweep finds it.
+struct Capture {
+    faults: Vec<CaptureFault>,
+    findings: Vec<Finding>,
+    /// Whether changes may be missed.
+    misses: bool,
+}
+
 impl ConnectionLoop<'_> {
-    /// The slow round: what no notification tells of.
-    pub(super) async fn sweep(&mut self) -> Result<(), AttemptError> {
-        let (client, store, observer) =
-            (self.session.client(), &self.store, &self.context.observer);
+    /// The sweep, and what is only looked at as often.
+    pub(super) async fn sweep_all(&mut self) -> Result<(), AttemptError> {
+        self.next_sweep = Instant::now() + self.context.options.sync.sweep_interval;
+        self.has_swept = true;
+        // Code of others may run in ways that no catalog shows, such as a function of PostgreSQL
+        // that runs SQL text.
+        self.verify_session().await?;
         let patience = Store::patience(&self.context.options.sync);
-        let own =
-            checks::own_tables(client, patience, &self.context.database, install::VERSION).await?;
+        self.session.plan_as_usual(patience).await?;
+        // The schema may be another one by now.
+        let owners = store::owners(self.session.client(), patience, &self.context.database).await?;
+        refuse(owners.untrusted.into_iter().collect())?;
+        self.store.verify_parts(self.session.client()).await?;
+        let swept = self.sweep_tables().await;
+        // Also after a lock that was not had, which ends no session.
+        if swept.as_ref().err().is_none_or(AttemptError::is_locked) {
+            self.session.plan_for_batches(patience).await?;
+        }
+        swept
+    }
+
+    async fn sweep_tables(&mut self) -> Result<(), AttemptError> {
+        self.sweep().await?;
+        self.look_at_everything().await?;
+        self.look_elsewhere();
+        self.foreign_code = self.store.foreign_code(self.session.client()).await?;
+        self.owes_sweep = false;
+        Ok(())
+    }
+
+    /// The sweep itself.
+    async fn sweep(&mut self) -> Result<(), AttemptError> {
+        let (installed, resealed) = self.check_install().await?;
+        let capture = self.check_capture().await?;
+        let looked = self.resync_if_missed(installed, resealed, &capture).await;
+        self.report_findings(&capture);
+        looked?;
+        let store = &self.store;
+        // No trigger captures changes in such a child, so every sweep has to.
+        let lacks_child = |fault: &CaptureFault| fault.kind == FaultKind::Child;
+        if capture.faults.iter().any(lacks_child) {
+            store.enqueue_absent(self.session.client()).await?;
+        }
+        self.report_in_force(&capture);
+        if capture.misses {
+            self.store.distrust(self.session.client()).await?;
+        }
+        self.keep_house().await?;
+        self.enqueue_retries().await?;
+        self.backlog_poll.expect_news();
+        Ok(())
+    }
+
+    /// Checks the server, the install and the tables. Returns the record of the install, and whether
+    /// the seal is new: then, whether another one was known before.
+    async fn check_install(&mut self) -> Result<(Installed, Option<bool>), AttemptError> {
+        let (client, store) = (self.session.client(), &self.store);
+        let database = &self.context.database;
+        let patience = Store::patience(&self.context.options.sync);
+        let own = checks::own_tables(client, patience, database, install::VERSION).await?;
         refuse(own.into_iter().collect())?;
         let resealed = store.seal(client).await?;
-        let mut installed = store
+        let installed = store
             .installed(client)
             .await?
             .ok_or_else(|| AttemptError::Unfit(vec![Finding::NoRecord]))?;
-
         refuse(checks::server(client, patience).await?)?;
         refuse(checks::publications(client, patience, store.layout()).await?)?;
-        refuse(checks::types(client, patience, &self.context.database, store.layout()).await?)?;
+        refuse(checks::types(client, patience, database, store.layout()).await?)?;
         if let Some(known_before) = resealed {
             self.uncaptured = None;
             if known_before {
-                observer.tell(&Event::CaptureTouched);
+                self.context.observer.tell(&Event::CaptureTouched);
             }
         }
         if !store.is_current(client).await? {
@@ -40,35 +103,58 @@ impl ConnectionLoop<'_> {
             // agent is to be looked at.
             return Err(AttemptError::TablesChanged);
         }
-        let faults = store.capture_faults(client).await?;
+        Ok((installed, resealed))
+    }
+
+    /// Checks the capture and all that it depends on.
+    async fn check_capture(&self) -> Result<Capture, AttemptError> {
+        let (client, store) = (self.session.client(), &self.store);
         let options = &self.context.options;
+        let faults = store.capture_faults(client).await?;
         let findings = store
             .cautions(client, options.capture.notify, options.history.enabled)
             .await?;
         let misses = !faults.is_empty() || findings.iter().any(Finding::misses_changes);
+        Ok(Capture {
+            faults,
+            findings,
+            misses,
+        })
+    }
+
+    /// Repairs missed changes. While changes are missed, every agent is looked at once, and again
+    /// when saves were counted, or were not over.
+    async fn resync_if_missed(
+        &mut self,
+        mut installed: Installed,
+        resealed: Option<bool>,
+        capture: &Capture,
+    ) -> Result<(), AttemptError> {
+        let misses = capture.misses;
         let was_missing = std::mem::replace(&mut self.health.noticed.misses_changes, misses);
         let mended =
             was_missing && !misses && !(self.health.is_first() && installed.uncaptured_seen < 0);
         if mended {
-            observer.tell(&Event::CaptureMended);
-            store.distrust(client).await?;
+            self.context.observer.tell(&Event::CaptureMended);
+            self.store.distrust(self.session.client()).await?;
             installed.uncaptured_seen = -1;
             self.uncaptured = None;
         }
-        // While changes are missed, every agent is looked at once, and again when saves were
-        // counted, or were not over.
         let counted = self
             .uncaptured
             .as_ref()
             .is_none_or(|(saves, left)| *saves != installed.uncaptured || !left.is_empty());
-        let looked = if !misses || counted {
-            self.make_good(installed, mended || resealed == Some(true))
-                .await
-        } else {
-            Ok(())
-        };
+        if misses && !counted {
+            return Ok(());
+        }
+        self.make_good(installed, mended || resealed == Some(true))
+            .await
+    }
+
+    /// Reports the faults and findings that are new.
+    fn report_findings(&mut self, capture: &Capture) {
         let observer = &self.context.observer;
-        for fault in self.health.noticed.untold_faults(&faults) {
+        for fault in self.health.noticed.untold_faults(&capture.faults) {
             let CaptureFault {
                 trigger,
                 fault: what,
@@ -90,55 +176,45 @@ impl ConnectionLoop<'_> {
                 },
             });
         }
-        for finding in self.health.noticed.untold_findings(&findings) {
+        for finding in self.health.noticed.untold_findings(&capture.findings) {
             let (finding, remedy) = (finding.to_string(), finding.remedy());
             observer.tell(&Event::Found {
                 finding: &finding,
                 remedy: &remedy,
             });
         }
-        looked?;
-        // Of what no trigger tells, every sweep has to.
-        if faults.iter().any(|fault| fault.kind == FaultKind::Child) {
-            self.store.enqueue_absent(self.session.client()).await?;
-        }
-        self.tell_what_is_wrong(&faults, &findings);
-        if misses {
-            self.store.distrust(self.session.client()).await?;
-        }
-
-        let (client, store) = (self.session.client(), &self.store);
-        store.sweep_problems(client).await?;
-        if let Some(at) = self.drain.take_last_write() {
-            store.note_last_sync(client, at.elapsed()).await?;
-        }
-        for _ in 0..PRUNED {
-            if !store
-                .prune_history(client, &self.context.options.history)
-                .await?
-            {
-                break;
-            }
-        }
-        self.enqueue_retries().await?;
-        self.backlog_poll.expect_news();
-        Ok(())
     }
 
-    /// Tells everything that is wrong now, said before or not, for those who ask.
-    fn tell_what_is_wrong(&mut self, faults: &[CaptureFault], findings: &[Finding]) {
-        let faults = faults.iter().map(|fault| observe::Finding {
+    /// Reports everything that is wrong now, for the status.
+    fn report_in_force(&mut self, capture: &Capture) {
+        let faults = capture.faults.iter().map(|fault| observe::Finding {
             what: fault.to_string(),
             remedy: fault.remedy().to_owned(),
             misses_changes: true,
         });
-        let findings = findings.iter().map(|finding| observe::Finding {
+        let findings = capture.findings.iter().map(|finding| observe::Finding {
             what: finding.to_string(),
             remedy: finding.remedy().into_owned(),
             misses_changes: finding.misses_changes(),
         });
         self.in_force = faults.chain(findings).collect();
         self.tell_in_force();
+    }
+
+    /// Deletes what is old, and notes the time of the last write.
+    async fn keep_house(&mut self) -> Result<(), AttemptError> {
+        let (client, store) = (self.session.client(), &self.store);
+        store.sweep_problems(client).await?;
+        if let Some(at) = self.drain.take_last_write() {
+            store.note_last_sync(client, at.elapsed()).await?;
+        }
+        let history = &self.context.options.history;
+        for _ in 0..PRUNED {
+            if !store.prune_history(client, history).await? {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Looks at every agent on account of saves that could not be captured (G1); the first start

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::{Batch, Drain, End, Tools};
+use super::{Batch, Drain, End};
 use crate::observe::pulse;
 use crate::store::failure::{self, Class};
 use crate::store::{IdleLockAction, Outcome, StoreError};
 use crate::sync::batch_plan::{BatchPlan, Refusal, plan_batch};
-use crate::sync::connection::AttemptError;
+use crate::sync::context::Tools;
+use crate::sync::error::AttemptError;
 
 /// How many writes are tried in one round trip when a batch has failed, and for how long in all.
 pub(super) const PROBES: (usize, Duration) = (16, Duration::from_secs(1));

@@ -1,0 +1,144 @@
+//! The standby: it tries to take over, and checks that the leader works (G14).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{ConnectionLoop, LEFT_PATIENCE, Phase};
+use crate::observe::{self, Event, pulse};
+use crate::session::SessionError;
+use crate::store::identifier::Literal;
+use crate::store::{Leader, Mapping};
+use crate::sync::error::AttemptError;
+
+/// How often a standby tries for the leader's lock. It must not wait in the lock function: a
+/// waiting statement holds a snapshot, and that keeps vacuum from cleaning up in the whole cluster.
+const STANDBY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The shortest and the longest time between two looks of a standby at the leader. The server
+/// counts what was taken with a delay of a second.
+const LEADER_LOOKS: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(30));
+
+/// What can be done about two daemons with different mappings.
+const OTHER_MAPPING: &str = "Give all daemons of a database the same rules and the same names of \
+    tables and columns, and name a database once in the settings.";
+
+/// What is wrong with who leads, if anything is. That it does nothing (`hangs`) matters only where
+/// a change has been waiting for long.
+fn idle_leader(leader: &Leader, hangs: bool) -> Option<observe::Finding> {
+    if let Some((gid, owner)) = &leader.prepared {
+        return Some(observe::Finding {
+            what: format!(
+                "the prepared transaction {gid} of the role {owner} holds the leader's lock and is \
+                no daemon; changes are not applied"
+            ),
+            remedy: format!(
+                "ROLLBACK PREPARED {}; and keep the role {owner} out of this database.",
+                Literal(gid)
+            ),
+            misses_changes: true,
+        });
+    }
+    let pid = leader.pid?;
+    let role = leader.role.as_deref().unwrap_or("?");
+    if !leader.is_able {
+        return Some(observe::Finding {
+            what: format!(
+                "process {pid} of the role {role} holds the leader's lock and is no daemon, for \
+                its role may not take changes; they are not applied"
+            ),
+            remedy: format!(
+                "SELECT pg_terminate_backend({pid}); and keep the role {role} out of this database."
+            ),
+            misses_changes: true,
+        });
+    }
+    let waiting = leader.oldest.filter(|age| hangs && *age >= LEFT_PATIENCE)?;
+    Some(observe::Finding {
+        what: format!(
+            "process {pid} of the role {role} leads and applies no changes; the oldest has been \
+            waiting for {} s",
+            waiting.as_secs()
+        ),
+        remedy: format!(
+            "See in pg_stat_activity what it waits for. If it hangs, let another daemon lead: \
+            SELECT pg_terminate_backend({pid});"
+        ),
+        misses_changes: true,
+    })
+}
+
+impl ConnectionLoop<'_> {
+    /// Tries for the leader lock once.
+    pub(super) async fn stand_by(&mut self) -> Result<Phase, AttemptError> {
+        // The question is the probe of a standby (G9), so its answer must not take longer than a
+        // probe's.
+        let patience = self.context.options.sync.probe_timeout;
+        let asking = self.store.try_lead(self.session.client());
+        let leads = pulse::timeout(patience, asking)
+            .await
+            .map_err(|_| SessionError::Dead(patience))??;
+        if leads {
+            return Ok(Phase::CatchUp);
+        }
+        self.context
+            .observer
+            .tell(&Event::Phase(observe::Phase::Standby));
+        self.look_at_leader().await?;
+        if self.health.standing_by() {
+            self.context.observer.tell(&Event::StandingBy);
+        }
+        let pause = STANDBY_INTERVAL.mul_f64(0.75 + fastrand::f64() / 2.0);
+        self.pause(Instant::now() + pause).await;
+        Ok(Phase::Standby)
+    }
+
+    /// Looks whether whoever leads does the work: it may be no daemon at all, or one that hangs.
+    /// Then changes are not applied, and this daemon, which cannot take over, is not ready (G14).
+    async fn look_at_leader(&mut self) -> Result<(), AttemptError> {
+        let before = self.leader_seen;
+        let interval = self
+            .context
+            .options
+            .sync
+            .sweep_interval
+            .clamp(LEADER_LOOKS.0, LEADER_LOOKS.1);
+        if before.is_some_and(|(at, _)| at.elapsed() < interval) {
+            return Ok(());
+        }
+        self.look_elsewhere();
+        let leader = self.store.leader(self.session.client()).await?;
+        self.leader_seen = Some((Instant::now(), leader.taken));
+        let hangs = match leader.quiet {
+            Some(quiet) => quiet >= LEFT_PATIENCE / 2,
+            None => before.is_some_and(|(_, taken)| taken == leader.taken),
+        };
+        let finding = idle_leader(&leader, hangs);
+        let rules = Arc::clone(&self.context.rules.borrow());
+        let is_other = self.store.mapping(self.session.client(), &rules).await? == Mapping::Other;
+        let other = is_other.then(|| observe::Finding {
+            what: "the daemon that leads works with other rules or columns than this one"
+                .to_owned(),
+            remedy: OTHER_MAPPING.to_owned(),
+            misses_changes: false,
+        });
+        let was_other = std::mem::replace(&mut self.health.noticed.other_mapping, is_other);
+        if is_other && !was_other {
+            self.context.observer.tell(&Event::OtherMapping {
+                remedy: OTHER_MAPPING,
+            });
+        }
+        self.in_force = finding.iter().cloned().chain(other).collect();
+        self.tell_in_force();
+        match &finding {
+            Some(finding) if !self.health.noticed.leader_hangs => {
+                self.context.observer.tell(&Event::LeaderHangs { finding });
+            }
+            None if self.health.noticed.leader_hangs => {
+                self.context.observer.tell(&Event::LeaderWorks);
+            }
+            _ => {}
+        }
+        self.health.noticed.leader_hangs = finding.is_some();
+        Ok(())
+    }
+}

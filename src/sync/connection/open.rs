@@ -1,0 +1,62 @@
+//! Opens a connection: session, checks, layout and prepared statements.
+
+use std::time::Duration;
+
+use crate::install;
+use crate::session::{Limits, Session};
+use crate::store::{self, Layout, Owners, Store, checks};
+use crate::sync::context::Context;
+use crate::sync::error::{AttemptError, refuse};
+
+/// A third of the shortest time after which the server takes a daemon that says nothing for gone.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(5);
+
+/// Opens a connection, or refuses a database that does not fit (G10).
+pub(in crate::sync) async fn connect(context: &Context) -> Result<(Session, Store), AttemptError> {
+    let sync = &context.options.sync;
+    let limits = Limits::of(sync);
+    let database = &context.database;
+    let patience = Store::patience(sync);
+    let session = Session::connect(database, limits).await?;
+    refuse(checks::server(session.client(), patience).await?)?;
+    // A daemon that is gone, behind a proxy that answers for it, must not keep the leader's lock
+    // (G9): it asks its session for a sign of life at every probe, so one that is silent for
+    // several is gone.
+    let silence = 3 * (sync.probe_interval + sync.probe_timeout).max(SHORTEST_SILENCE);
+    session.end_after(silence, patience).await?;
+    let layout = Layout::read(
+        session.client(),
+        patience,
+        &database.agents,
+        &database.configurations,
+    )
+    .await?;
+    refuse(
+        checks::install(
+            session.client(),
+            patience,
+            database,
+            &layout,
+            install::VERSION,
+        )
+        .await?,
+    )?;
+    let Owners { parts, untrusted } = store::owners(session.client(), patience, database).await?;
+    refuse(untrusted.into_iter().collect())?;
+    let (captured, history) = (
+        context.options.capture.configurations,
+        context.options.history.enabled,
+    );
+    let (limit, usual) = (sync.statement_timeout, session.settings_for_batches());
+    let store = Store::prepare(
+        session.client(),
+        layout,
+        captured,
+        history,
+        limit,
+        usual,
+        &parts,
+    )
+    .await?;
+    Ok((session, store))
+}

@@ -1,0 +1,56 @@
+//! Locks of other sessions on whole tables: the loop waits for them on the same connection (G16).
+
+use std::time::{Duration, Instant};
+
+use super::{ConnectionLoop, FIRST_SWEEP, Phase};
+use crate::observe::{Event, pulse};
+use crate::sync::protocol::Input;
+
+/// How long a lock of another session goes unmentioned, and the pause between two tries.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// See [`LOCK_PATIENCE`].
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+impl ConnectionLoop<'_> {
+    /// Another session has locked what the loop asked for. The loop tries again shortly, and looks
+    /// at everything then, for it is not known how far it came (G16).
+    pub(super) async fn wait_for_lock(&mut self, phase: Phase) -> Phase {
+        self.pause_for_lock().await;
+        self.owes_sweep = true;
+        self.drain.tell(Input::Interrupted);
+        self.next_sweep = self.next_sweep.min(Instant::now() + FIRST_SWEEP);
+        match phase {
+            Phase::Standby | Phase::CatchUp => phase,
+            Phase::Draining | Phase::Polling { .. } | Phase::Waiting { .. } => Phase::Draining,
+        }
+    }
+
+    /// A short pause, and a word when the lock has lasted.
+    pub(super) async fn pause_for_lock(&mut self) {
+        let now = Instant::now();
+        let (since, told) = self.locked_since.get_or_insert((now, false));
+        if !*told && now - *since >= LOCK_PATIENCE {
+            *told = true;
+            self.context.observer.tell(&Event::LockedOut {
+                since: now - *since,
+            });
+        }
+        tokio::select! {
+            biased;
+            _ = self.stop.wait_for(|stop| *stop) => {}
+            () = pulse::sleep(LOCK_PAUSE) => {}
+        }
+    }
+
+    /// The tables can be worked on.
+    pub(super) fn no_lock(&mut self) {
+        if self.owes_sweep {
+            return;
+        }
+        if let Some((since, true)) = self.locked_since.take() {
+            self.context.observer.tell(&Event::LockGone {
+                lasted: since.elapsed(),
+            });
+        }
+    }
+}

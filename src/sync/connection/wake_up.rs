@@ -1,0 +1,210 @@
+//! The sleep and the pauses of the loop, and the service after a wake-up.
+
+use std::time::{Duration, Instant};
+
+use super::{ConnectionLoop, Phase};
+use crate::observe::{Event, WakeUp, pulse};
+use crate::session::News;
+use crate::store::failure::Class;
+use crate::store::{ForeignCode, RowId};
+use crate::sync::error::AttemptError;
+use crate::sync::protocol::Input;
+
+/// The first pause before another look at rows that others have locked; it doubles up to
+/// `sync.lock_timeout`.
+pub(super) const LOCKED_PAUSE: Duration = Duration::from_millis(20);
+
+/// How often every agent is looked at because somebody asked for more slugs than are kept.
+const EVERYTHING: Duration = Duration::from_secs(600);
+
+impl ConnectionLoop<'_> {
+    /// A pause between two scans, in which requests are served as during a sleep (I7) and due
+    /// retries are put into the outbox, before the next scan begins.
+    pub(super) async fn poll(&mut self, pause: Duration) -> Result<Phase, AttemptError> {
+        self.pause(Instant::now() + pause).await;
+        let retry = self.is_retry_due();
+        // Another scan is no wake-up: the daemon does not sleep.
+        self.take_news(retry.then_some(WakeUp::Retry)).await?;
+        // Of what has just been set aside, it is only now found out when it will be due.
+        if self.drain.take_set_aside() || retry {
+            self.enqueue_retries().await?;
+        }
+        Ok(Phase::Draining)
+    }
+
+    /// The sleep, until a notification arrives or something is due.
+    pub(super) async fn wait(&mut self, saw_locked: bool) -> Result<Phase, AttemptError> {
+        if self.drain.take_set_aside() {
+            // What was set aside before may have become due by now, and nobody notifies of what
+            // that puts into the outbox.
+            self.enqueue_retries().await?;
+            self.backlog_poll.expect_news();
+            return Ok(Phase::Draining);
+        }
+        self.backlog_poll
+            .if_due(&self.store, &self.session, &self.context.observer)
+            .await?;
+        let mut wake_up_at = self
+            .next_sweep
+            .min(self.next_retry.unwrap_or(self.next_sweep));
+        if saw_locked {
+            wake_up_at = wake_up_at.min(Instant::now() + self.locked_pause);
+            self.locked_pause = (self.locked_pause * 2).min(self.context.options.sync.lock_timeout);
+        }
+        if !self.context.options.capture.notify || self.health.noticed.is_deaf() {
+            wake_up_at = wake_up_at.min(Instant::now() + self.context.options.sync.poll_interval);
+        }
+        if self.session.inbox().has_news() {
+            self.drain.tell(Input::ArrivedBeforeSleep);
+        }
+        let in_time = self.rest(wake_up_at).await?;
+
+        let retry = self.is_retry_due();
+        let cause = self.cause(in_time, retry, saw_locked);
+        self.take_news(Some(cause)).await?;
+        if in_time {
+            self.drain.tell(Input::Unannounced);
+        }
+        if retry {
+            self.enqueue_retries().await?;
+        }
+        Ok(Phase::Draining)
+    }
+
+    /// Takes the news out of the inbox, reports the wake-up, and serves the requests. Without news
+    /// of a kind of its own, the wake-up has another `cause`.
+    async fn take_news(&mut self, cause: Option<WakeUp>) -> Result<(), AttemptError> {
+        let (news, slugs) = self.session.inbox().take();
+        let cause = match news {
+            News::Nothing | News::WakeUp => cause,
+            News::Slugs | News::Everything => Some(WakeUp::Request),
+            News::Change(_) => Some(WakeUp::Notification),
+        };
+        if let Some(cause) = cause {
+            self.tell_woken(cause);
+        }
+        self.serve(news, &slugs).await
+    }
+
+    fn is_retry_due(&self) -> bool {
+        self.next_retry.is_some_and(|due| Instant::now() >= due)
+    }
+
+    fn tell_woken(&self, cause: WakeUp) {
+        if !*self.stop.borrow() && !self.session.inbox().is_closed() {
+            self.context.observer.tell(&Event::Woken { cause });
+        }
+    }
+
+    /// Passes the news to the drain, and puts the requested slugs into the outbox.
+    async fn serve(&mut self, news: News<RowId>, slugs: &[String]) -> Result<(), AttemptError> {
+        // PostgreSQL limits the time of no commit, so a change takes the fast path only where no
+        // code of others runs with it (G5).
+        let fast_path = self.context.options.announce.channel.is_none()
+            && self.foreign_code != ForeignCode::WithTheCommit;
+        self.drain.tell(Input::Woken { news, fast_path });
+        if let News::Change(_) = news {
+            return Ok(());
+        }
+        self.health.noticed.owes_everything |= news == News::Everything;
+        if !slugs.is_empty() {
+            self.store.verify_parts(self.session.client()).await?;
+            // What was asked for is asked for once, so it is kept until the outbox can be written
+            // to.
+            while let Err(error) = self.store.enqueue_known(self.session.client(), slugs).await {
+                if error.class() != Some(Class::Locked) || *self.stop.borrow() {
+                    return Err(error.into());
+                }
+                self.pause_for_lock().await;
+            }
+            self.drain.was_asked(slugs);
+        }
+        self.look_at_everything().await
+    }
+
+    /// Looks at every agent, if more were asked for than are kept, and at most once in
+    /// [`EVERYTHING`]: anybody may ask, and each look is work.
+    pub(super) async fn look_at_everything(&mut self) -> Result<(), AttemptError> {
+        let noticed = &mut self.health.noticed;
+        if !noticed.owes_everything
+            || noticed
+                .everything_at
+                .is_some_and(|at| at.elapsed() < EVERYTHING)
+        {
+            return Ok(());
+        }
+        self.store.verify_parts(self.session.client()).await?;
+        self.context.observer.tell(&Event::AskedForTooMany);
+        self.store.enqueue_absent(self.session.client()).await?;
+        self.drain.was_asked_for_everything();
+        let noticed = &mut self.health.noticed;
+        (noticed.owes_everything, noticed.everything_at) = (false, Some(Instant::now()));
+        Ok(())
+    }
+
+    /// Why the loop woke up, if nobody asked for a slug.
+    fn cause(&self, in_time: bool, retry: bool, saw_locked: bool) -> WakeUp {
+        if !in_time {
+            WakeUp::Notification
+        } else if retry {
+            WakeUp::Retry
+        } else if Instant::now() >= self.next_sweep {
+            WakeUp::Sweep
+        } else if saw_locked {
+            WakeUp::Busy
+        } else {
+            WakeUp::Poll
+        }
+    }
+
+    pub(super) async fn enqueue_retries(&mut self) -> Result<(), AttemptError> {
+        self.drain.tell(Input::Unannounced);
+        self.store.verify_parts(self.session.client()).await?;
+        let pause = self.store.enqueue_retries(self.session.client()).await?;
+        self.next_retry = pause.map(|pause| Instant::now() + pause);
+        Ok(())
+    }
+
+    /// Until something arrives, the connection is gone, it is time, or the daemon is told to stop.
+    ///
+    /// A notification shows that the connection is alive. Without one, it is probed every
+    /// `sync.probe_interval`, and once more when it is time: so nothing else is ever asked of a
+    /// connection that has been dead for long (G9). A probe wakes nobody: writers go on notifying,
+    /// and no batch is begun. Says whether it is time.
+    async fn rest(&mut self, until: Instant) -> Result<bool, AttemptError> {
+        loop {
+            let sync = &self.context.options.sync;
+            let probe_at = until.min(Instant::now() + sync.probe_interval);
+            let probe_at = self
+                .backlog_poll
+                .due()
+                .map_or(probe_at, |due| probe_at.min(due));
+            if !self.pause(probe_at).await {
+                return Ok(false);
+            }
+            tokio::select! {
+                biased;
+                _ = self.stop.wait_for(|stop| *stop) => return Ok(false),
+                answer = self.session.probe(self.context.options.sync.probe_timeout) => answer?,
+            }
+            // Not before the probe, which notices a dead connection sooner.
+            self.backlog_poll
+                .if_due(&self.store, &self.session, &self.context.observer)
+                .await?;
+            if Instant::now() >= until {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// The same without probes. Says whether it is time.
+    pub(super) async fn pause(&mut self, until: Instant) -> bool {
+        pulse::promise(until.saturating_duration_since(Instant::now()));
+        tokio::select! {
+            biased;
+            _ = self.stop.wait_for(|stop| *stop) => false,
+            () = self.session.inbox().arrival() => false,
+            () = tokio::time::sleep_until(until.into()) => true,
+        }
+    }
+}

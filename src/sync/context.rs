@@ -1,0 +1,92 @@
+//! The inputs of the work on one database: settings, rules and observers.
+
+use std::sync::Arc;
+
+use tokio::sync::{Notify, watch};
+
+use crate::mapping::Rules;
+use crate::observe::Observer;
+use crate::session::Session;
+use crate::settings::{Announce, Capture, Database, History, Reconnect, Settings, SyncSettings};
+use crate::store::{ForeignCode, Store};
+
+/// What holds for every database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Batches and waits.
+    pub sync: SyncSettings,
+    /// What the triggers capture, and whether they notify.
+    pub capture: Capture,
+    /// The pauses between attempts.
+    pub reconnect: Reconnect,
+    /// Whom to tell of changed configurations.
+    pub announce: Announce,
+    /// What is kept of what was written.
+    pub history: History,
+}
+
+impl Options {
+    /// From the settings.
+    pub fn of(settings: &Settings) -> Self {
+        let Settings {
+            sync,
+            capture,
+            reconnect,
+            announce,
+            history,
+            ..
+        } = settings;
+        let announce = announce.clone();
+        Self {
+            sync: *sync,
+            capture: *capture,
+            reconnect: *reconnect,
+            announce,
+            history: *history,
+        }
+    }
+}
+
+/// What stays the same from attempt to attempt.
+#[derive(Debug, Clone)]
+pub struct Context {
+    pub(super) database: Database,
+    pub(super) options: Options,
+    /// The rules in force: a reload changes them under a running attempt.
+    pub(super) rules: watch::Receiver<Arc<Rules>>,
+    pub(super) observer: Observer,
+    /// Told when the rules or the columns are not those under which the configurations were last in
+    /// sync.
+    pub(super) mapping_changed: Arc<Notify>,
+}
+
+impl Context {
+    /// Of one database, with the rules and whoever is told what happens.
+    pub fn new(
+        database: Database,
+        options: Options,
+        rules: watch::Receiver<Arc<Rules>>,
+        observer: Observer,
+    ) -> Self {
+        Self {
+            database,
+            options,
+            rules,
+            observer,
+            mapping_changed: Arc::default(),
+        }
+    }
+}
+
+/// What one drain works with.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tools<'a> {
+    pub(super) session: &'a Session,
+    pub(super) store: &'a Store,
+    pub(super) rules: &'a Rules,
+    pub(super) observer: &'a Observer,
+    /// The channel to tell of configurations that were written.
+    pub(super) announce: Option<&'a str>,
+    /// What code of others runs in the session when a configuration is written.
+    pub(super) foreign_code: ForeignCode,
+}

@@ -1,0 +1,248 @@
+//! The reaction to a failed batch. `store::failure` classifies the errors.
+//!
+//! The writes of the batch are tried one by one in the same transaction (`probe`): a refused write
+//! becomes a problem, a write that waits for a lock stays in the outbox, and the others are kept.
+//! Where that does not find the cause (an error at the commit, a slow statement, a row that cannot
+//! be read), the batch is bisected down to one row ([`crate::sync::batch_size`]).
+
+use std::time::Instant;
+
+use super::probe::{PROBES, PROBES_OF_SLOW};
+use super::{Batch, Drain, End, POLL};
+use crate::observe::{Event, pulse};
+use crate::store::failure::{self, Class};
+use crate::store::{Problem, ProblemKind, StoreError};
+use crate::sync::batch_plan::{BatchPlan, Refusal};
+use crate::sync::context::Tools;
+use crate::sync::error::AttemptError;
+use crate::sync::protocol::Input;
+
+/// How often in a row a batch may meet a transient fault before the connection is given up.
+const TRANSIENT_LIMIT: u32 = 20;
+
+/// How many single rows in a row may fail on what is not about rows, before it is taken to be about
+/// the database.
+const FAULT_LIMIT: u32 = 3;
+
+impl Drain {
+    /// What to do when a batch could not be taken: try another one, or give up the connection.
+    pub(super) async fn claim_failed(
+        &mut self,
+        tools: Tools<'_>,
+        error: StoreError,
+    ) -> Result<Batch, AttemptError> {
+        let Tools { session, store, .. } = tools;
+        let (StoreError::Postgres(cause), Some(class)) = (&error, error.class()) else {
+            return Err(error.into());
+        };
+        if matches!(class, Class::Connection | Class::Layout) {
+            return Err(error.into());
+        }
+        store.abandon(session.client()).await?;
+        let limit = if self.slow.alone().is_some() || !self.has_begun {
+            1
+        } else {
+            self.batch_size.limit()
+        };
+        if class != Class::Locked && self.slow.alone().is_some() {
+            self.slow.end_one(); // Whatever it is, the slug meets it among the others.
+            return Ok(Batch::Again);
+        }
+        match class {
+            Class::Locked => Ok(Batch::Locked),
+            Class::Transient if self.pause_after_transient(tools, cause).await => Ok(Batch::Again),
+            _ if self.batch_size.on_failure(limit as usize) => Ok(Batch::Again),
+            Class::Transient => Err(error.into()),
+            Class::Fault if self.faults >= FAULT_LIMIT => Err(error.into()),
+            _ => {
+                // A single row that cannot even be read with what it is about.
+                self.faults += u32::from(class == Class::Fault);
+                let (detail, sqlstate) = (
+                    failure::describe_write(cause),
+                    cause.code().map_or("", |state| state.code()),
+                );
+                let set_aside = if self.has_begun {
+                    store
+                        .set_aside_first(session.client(), self.from, &detail, sqlstate)
+                        .await?
+                } else {
+                    store
+                        .set_aside_noted(session.client(), &detail, Some(sqlstate))
+                        .await?
+                };
+                let Some(slug) = set_aside else {
+                    return Err(error.into());
+                };
+                self.was_set_aside(tools, &slug, false, &detail, sqlstate);
+                Ok(Batch::Again)
+            }
+        }
+    }
+
+    /// What to do when a batch could not be written: find the writes that are to blame and do
+    /// without them, or try a smaller one.
+    pub(super) async fn write_failed(
+        &mut self,
+        tools: Tools<'_>,
+        error: StoreError,
+        plan: &BatchPlan<'_>,
+        end: End,
+    ) -> Result<Batch, AttemptError> {
+        let Tools { session, store, .. } = tools;
+        let (StoreError::Postgres(cause), Some(class)) = (&error, error.class()) else {
+            return Err(error.into());
+        };
+        match class {
+            Class::Connection | Class::Layout => return Err(error.into()),
+            Class::Transient if self.pause_after_transient(tools, cause).await => {
+                return Ok(Batch::Again);
+            }
+            Class::Row | Class::Fault | Class::Locked if plan.outcome.writes.len() > 1 => {
+                if let Some(batch) = Box::pin(self.probe(tools, PROBES)).await? {
+                    return Ok(batch);
+                }
+            }
+            Class::Slow if plan.slugs > 1 => {
+                if let Some(batch) = Box::pin(self.probe(tools, PROBES_OF_SLOW)).await? {
+                    return Ok(batch);
+                }
+            }
+            _ => {}
+        }
+        store.abandon(session.client()).await?;
+        if plan.slugs > 1 && self.batch_size.on_failure(end.looked_at) {
+            return Ok(Batch::Again);
+        }
+        self.slug_failed(tools, error, plan, end).await
+    }
+
+    /// The write of a single slug has failed: it stays in the outbox, or becomes a problem.
+    async fn slug_failed(
+        &mut self,
+        tools: Tools<'_>,
+        error: StoreError,
+        plan: &BatchPlan<'_>,
+        end: End,
+    ) -> Result<Batch, AttemptError> {
+        let (StoreError::Postgres(cause), Some(class)) = (&error, error.class()) else {
+            return Err(error.into());
+        };
+        let is_alone = self.slow.alone().is_some();
+        // One slug, and so the culprit.
+        let Some(&slug) = plan.outcome.taken.slugs.first() else {
+            return Err(error.into());
+        };
+        let refusal = match class {
+            // A trigger may raise 57014 itself, and somebody may have cancelled the write: then it
+            // took less.
+            Class::Slow
+                if self.finishing.elapsed() >= self.slow.time().mul_f64(0.9)
+                    && self.slow.took_too_long(slug, Instant::now()) =>
+            {
+                Refusal::Slow
+            }
+            _ => Refusal::of(cause),
+        };
+        self.slow.end_one();
+        match refusal {
+            Refusal::Locked | Refusal::Slow => {
+                // Nobody's problem: it stays in the outbox, its neighbours go on, and it is looked
+                // at again.
+                self.tell(Input::SawLocked);
+                self.left.get_or_insert_with(|| slug.to_owned());
+                let goes_on = self.has_begun && !is_alone;
+                self.forget_first(tools).await?;
+                Ok(if goes_on {
+                    Batch::Left(end.last)
+                } else {
+                    Batch::Again
+                })
+            }
+            Refusal::Failed { .. } if class == Class::Fault && self.faults >= FAULT_LIMIT => {
+                Err(error.into())
+            }
+            Refusal::Failed {
+                detail, sqlstate, ..
+            } => {
+                self.faults += u32::from(class == Class::Fault);
+                self.set_slug_aside(tools, plan, slug, &detail, &sqlstate)
+                    .await?;
+                Ok(Batch::Again)
+            }
+        }
+    }
+
+    /// Takes the rows of a slug out of the outbox, with a problem that is retried.
+    async fn set_slug_aside(
+        &mut self,
+        tools: Tools<'_>,
+        plan: &BatchPlan<'_>,
+        slug: &str,
+        detail: &str,
+        sqlstate: &str,
+    ) -> Result<(), AttemptError> {
+        let mut problem = Problem {
+            slug: slug.to_owned(),
+            kind: ProblemKind::Failed,
+            detail: detail.to_owned(),
+            sqlstate: Some(sqlstate.to_owned()),
+            retries: true,
+            asked: false,
+        };
+        self.requested.mark(std::slice::from_mut(&mut problem));
+        let read = Instant::now();
+        let unchanged = tools
+            .store
+            .set_aside(
+                tools.session.client(),
+                &plan.outcome.taken,
+                std::slice::from_ref(&problem),
+            )
+            .await?;
+        self.settled.add(&[problem], read);
+        self.transient = 0;
+        self.forget_first(tools).await?;
+        self.was_set_aside(tools, slug, !unchanged.is_empty(), detail, sqlstate);
+        Ok(())
+    }
+
+    /// Waits a little before the same is done again; false when it has been done often enough.
+    async fn pause_after_transient(
+        &mut self,
+        tools: Tools<'_>,
+        cause: &tokio_postgres::Error,
+    ) -> bool {
+        if self.transient >= TRANSIENT_LIMIT {
+            return false;
+        }
+        tools.observer.tell(&Event::Retrying {
+            cause: &failure::describe(cause),
+        });
+        self.transient += 1;
+        let pause = POLL.0.saturating_mul(1 << self.transient.min(7));
+        pulse::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
+        true
+    }
+
+    /// The write of an agent has failed, and is noted.
+    pub(super) fn was_set_aside(
+        &mut self,
+        tools: Tools<'_>,
+        slug: &str,
+        known: bool,
+        detail: &str,
+        sqlstate: &str,
+    ) {
+        let remedy = failure::remedy(sqlstate);
+        tools.observer.tell(&Event::Failed {
+            slug,
+            known,
+            detail,
+            sqlstate,
+            remedy,
+        });
+        self.set_aside = true;
+        self.tell(Input::TookRows);
+        self.has_begun = true;
+    }
+}

@@ -1,0 +1,44 @@
+//! The first agent of a connection: it is noted before it is tried, so that an agent on which
+//! connections end is known and set aside (`store::attempt`).
+
+use super::Drain;
+use crate::store::{CONNECTION_ENDED, Tried};
+use crate::sync::context::Tools;
+use crate::sync::error::AttemptError;
+
+impl Drain {
+    /// Notes the agent that this connection begins with, or sets it aside.
+    pub(super) async fn note_first(&mut self, tools: Tools<'_>) -> Result<(), AttemptError> {
+        let Tools { session, store, .. } = tools;
+        match store.note_first(session.client(), self.from).await? {
+            Tried::First => self.has_begun = false,
+            Tried::Nothing => self.has_begun = true,
+            Tried::TooOften { times } => {
+                let detail = format!(
+                    "the connection ended {times} times in a row while this agent was brought in \
+                    sync"
+                );
+                let slug = store
+                    .set_aside_noted(session.client(), &detail, Some(CONNECTION_ENDED))
+                    .await?;
+                self.was_set_aside(
+                    tools,
+                    &slug.unwrap_or_default(),
+                    false,
+                    &detail,
+                    CONNECTION_ENDED,
+                );
+            }
+        }
+        self.has_noted = true;
+        Ok(())
+    }
+
+    /// The first batch of the connection is over, and the connection is not.
+    pub(super) async fn forget_first(&mut self, tools: Tools<'_>) -> Result<(), AttemptError> {
+        if !std::mem::replace(&mut self.has_begun, true) {
+            tools.store.forget_first(tools.session.client()).await?;
+        }
+        Ok(())
+    }
+}

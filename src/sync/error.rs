@@ -1,0 +1,143 @@
+//! The reasons for the end of a connection, and their remedies.
+
+use std::borrow::Cow;
+
+use crate::session::SessionError;
+use crate::store::failure::{self, Class};
+use crate::store::{Finding, LayoutError, StoreError};
+
+/// What to do about code of others that runs in the session of the daemon.
+const FOREIGN_CODE: &str = "Look for UNLISTEN, pg_advisory_unlock_all() or SET in the triggers of \
+    the configurations, and in what they call: they run in the daemon's session. The daemon \
+    connects again.";
+
+/// Why an attempt ended.
+#[derive(Debug, thiserror::Error)]
+pub enum AttemptError {
+    /// There is no connection.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The tables are not as the settings say.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// The server said no, or nothing.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The connection ended.
+    #[error("the connection was lost: {0}")]
+    Closed(String),
+    /// Another session has the leader's lock, which this session has held.
+    #[error("this session has lost the leader's lock, and another session has taken it")]
+    LostLead,
+    /// The tables are not what they were when the connection began.
+    #[error("the tables have changed")]
+    TablesChanged,
+    /// The name of the server leads to another one.
+    #[error(
+        "the address of this database leads to another server now, and this connection to the one \
+        before"
+    )]
+    Moved,
+    /// The session is not as the daemon has set it up.
+    #[error("something in this session has changed {0}")]
+    SessionChanged(&'static str),
+    /// The database is not fit to be worked in (G10).
+    #[error("{}", joined(.0, "; ", Finding::to_string))]
+    Unfit(Vec<Finding>),
+}
+
+impl AttemptError {
+    /// What the operator can do.
+    pub fn remedy(&self) -> Cow<'static, str> {
+        let remedy = match self {
+            Self::Unfit(findings) => {
+                return joined(findings, " ", |finding| finding.remedy().into_owned()).into();
+            }
+            Self::Session(error) => error.remedy(),
+            Self::Layout(error) => error.remedy(),
+            Self::Store(error) => error.remedy(),
+            Self::Closed(_) => failure::REACH,
+            Self::TablesChanged => "Nothing: the tables are looked at again.",
+            Self::Moved => {
+                "Nothing: the daemon connects to the other one. Switch the former one off, so that \
+                nobody saves there."
+            }
+            Self::LostLead | Self::SessionChanged(_) => FOREIGN_CODE,
+        };
+        remedy.into()
+    }
+
+    /// Whether another session holds a lock on what it is about: no fault of the connection (G16).
+    pub(super) fn is_locked(&self) -> bool {
+        self.class() == Some(Class::Locked)
+    }
+
+    /// Whether the tables have changed under the statements of the connection.
+    pub(super) fn is_layout_change(&self) -> bool {
+        matches!(self, Self::TablesChanged) || self.class() == Some(Class::Layout)
+    }
+
+    /// Whether the daemon itself has seen that the tables have changed, before a statement failed
+    /// on it.
+    pub(super) fn has_seen_a_change(&self) -> bool {
+        matches!(self, Self::TablesChanged)
+    }
+
+    fn class(&self) -> Option<Class> {
+        match self {
+            Self::Store(error) | Self::Layout(LayoutError::Store(error)) => error.class(),
+            Self::Session(SessionError::Postgres(error)) if error.as_db_error().is_some() => {
+                Some(failure::policy(error).class)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether changes may have been missed on account of it, so that every agent has to be looked
+    /// at afterwards.
+    pub(crate) fn misses_changes(&self) -> bool {
+        match self {
+            Self::Unfit(findings) => findings.iter().any(Finding::misses_changes),
+            // What the daemon needs is gone, or closed to it; it is likely to be so for the
+            // capture.
+            Self::Store(StoreError::Postgres(error)) => error
+                .code()
+                .is_some_and(|code| code.code().starts_with("42") || code.code() == "3F000"),
+            _ => false,
+        }
+    }
+
+    /// Whether it is worth telling in the middle of an outage that began for another reason.
+    pub(crate) fn is_finding(&self) -> bool {
+        match self {
+            Self::Unfit(_)
+            | Self::Session(
+                SessionError::Pooler | SessionError::Secret(_) | SessionError::Password(_),
+            ) => true,
+            Self::Layout(error) => !matches!(error, LayoutError::Store(_)),
+            // A server that answers, and will go on to say no: to the user, the password or the
+            // database.
+            Self::Session(SessionError::Postgres(error)) => {
+                error.code().is_some() && failure::policy(error).class == Class::Fault
+            }
+            _ => false,
+        }
+    }
+}
+
+fn joined(findings: &[Finding], separator: &str, part: impl Fn(&Finding) -> String) -> String {
+    findings
+        .iter()
+        .map(part)
+        .collect::<Vec<_>>()
+        .join(separator)
+}
+
+/// Ends the attempt where nothing can be done.
+pub(super) fn refuse(findings: Vec<Finding>) -> Result<(), AttemptError> {
+    if findings.is_empty() {
+        Ok(())
+    } else {
+        Err(AttemptError::Unfit(findings))
+    }
+}

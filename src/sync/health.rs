@@ -1,0 +1,115 @@
+//! The health of one database over all its connections: outages, and the faults that are known and
+//! reported.
+
+use std::time::Instant;
+
+use crate::observe::{Event, Observer, Totals};
+use crate::store::{CaptureFault, Finding};
+
+/// How the database is doing, over all attempts.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    /// Since when it has been unavailable.
+    pub(super) outage: Option<Instant>,
+    /// Since when the running attempt has done its work.
+    pub(super) healthy: Option<Instant>,
+    was_standing_by: bool,
+    has_led: bool,
+    pub(super) was_healthy: bool,
+    /// What is wrong with the database itself.
+    pub(super) noticed: Noticed,
+    /// The cause of the outage that was told last.
+    pub(super) told: Option<String>,
+}
+
+/// What has been found wrong and told, and is still so, over all attempts.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is about something else"
+)]
+#[derive(Debug, Default)]
+pub(super) struct Noticed {
+    /// Whether changes may have been missed since every agent was last looked at, as far as this
+    /// process knows.
+    pub(super) misses_changes: bool,
+    faults: Vec<CaptureFault>,
+    findings: Vec<Finding>,
+    missing: Vec<String>,
+    /// Whether another session leads, and changes have been waiting for a while.
+    pub(super) leader_hangs: bool,
+    /// When every agent was last looked at on account of those who ask for slugs, and whether that
+    /// is to be done again.
+    pub(super) everything_at: Option<Instant>,
+    pub(super) owes_everything: bool,
+    /// Whether it works under another mapping.
+    pub(super) other_mapping: bool,
+}
+
+impl Noticed {
+    /// Whether the triggers do not notify, as found last.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.findings
+            .iter()
+            .any(|finding| matches!(finding, Finding::QueueFull { .. }))
+    }
+
+    /// Whether other columns are missing than before.
+    pub(super) fn has_news_of_missing(&mut self, missing: &[String]) -> bool {
+        std::mem::replace(&mut self.missing, missing.to_vec()) != missing
+    }
+
+    /// Of the faults that there are, those that have not been told.
+    pub(super) fn untold_faults<'a>(
+        &mut self,
+        faults: &'a [CaptureFault],
+    ) -> Vec<&'a CaptureFault> {
+        let told = std::mem::replace(&mut self.faults, faults.to_vec());
+        faults
+            .iter()
+            .filter(|fault| !told.contains(fault))
+            .collect()
+    }
+
+    /// The same for findings.
+    pub(super) fn untold_findings<'a>(&mut self, findings: &'a [Finding]) -> Vec<&'a Finding> {
+        let told = std::mem::replace(&mut self.findings, findings.to_vec());
+        findings
+            .iter()
+            .filter(|finding| !told.contains(finding))
+            .collect()
+    }
+}
+
+impl Health {
+    /// Whether no attempt has been healthy before.
+    pub(super) fn is_first(&self) -> bool {
+        !self.was_healthy
+    }
+
+    /// Notes that the connection leads. True the first time: the reports of a start are not repeated.
+    pub(super) fn note_lead(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_led, true)
+    }
+
+    /// Says that the attempt stands by, in good health. True the first time in a row.
+    pub(super) fn standing_by(&mut self) -> bool {
+        self.healthy.get_or_insert_with(Instant::now);
+        !std::mem::replace(&mut self.was_standing_by, true)
+    }
+
+    /// Notes that the connection has caught up.
+    pub(super) fn mark_caught_up(&mut self, observer: &Observer, totals: Totals) {
+        self.healthy = Some(Instant::now());
+        self.was_standing_by = false;
+        match self.outage.take() {
+            Some(since) if self.was_healthy => {
+                observer.tell(&Event::Recovered {
+                    outage: since.elapsed(),
+                    totals,
+                });
+            }
+            _ => observer.tell(&Event::CaughtUp { totals }),
+        }
+        self.was_healthy = true;
+    }
+}
