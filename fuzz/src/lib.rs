@@ -1,8 +1,8 @@
 //! What the fuzz targets do: bytes in, a panic where a promise is broken.
 //!
 //! Each target is a function of this module. `fuzz/targets/` feeds it from a fuzzer, and
-//! `tests/corpora.rs` from the corpora in `fuzz/corpus/`, so that every input that was ever worth
-//! keeping is tried by every run of the tests.
+//! `tests/chaos/corpora.rs` from the corpora in `fuzz/corpus/`, so that every input that was ever
+//! worth keeping is tried by every run of the tests.
 //!
 //! Inputs are text that people can read and write, wherever that is possible: see the header of
 //! each file.

@@ -11,7 +11,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::connection::{database, session};
+use crate::outage::connection::{database, session};
 use crate::support::{Said, own_address};
 
 /// The name that the server's certificate is made out to.

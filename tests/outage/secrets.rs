@@ -529,7 +529,7 @@ async fn s16_files_with_a_secret_that_others_can_read_or_change_are_told() {
 async fn g15_a_reload_keeps_a_session_whose_secret_has_changed_and_counts_drift_with_the_new_one() {
     let world = World::new().await;
     let secret = How::Rewritten.put(world.folder.path(), "old\n");
-    let rules = include_str!("../config/providers.toml");
+    let rules = include_str!("../../config/providers.toml");
     fs::write(world.path("rules.toml"), rules).unwrap();
     let settings = format!(
         "[rules]\nfile = './rules.toml'\n[databases.main]\nurl = '{}'\npassword_file = '{}'\n",

@@ -2,22 +2,15 @@
 
 use std::path::Path;
 
-const PAGE: &str = include_str!("../docs/reliability.md");
+const PAGE: &str = include_str!("../../docs/reliability.md");
 
-/// The source of a module of this binary, with the files that it is divided into.
+/// The source of a module of this binary, such as `sync::keys`.
 fn source(module: &str) -> Option<String> {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    if let Ok(source) = std::fs::read_to_string(tests.join(format!("{module}.rs"))) {
-        return Some(source);
-    }
-    let files = std::fs::read_dir(tests.join(module))
-        .ok()?
-        .map(|file| file.unwrap().path());
-    Some(
-        files
-            .filter_map(|file| std::fs::read_to_string(file).ok())
-            .collect(),
-    )
+    let module = module.replace("::", "/");
+    std::fs::read_to_string(tests.join(format!("{module}.rs")))
+        .or_else(|_| std::fs::read_to_string(tests.join(module).join("mod.rs")))
+        .ok()
 }
 
 #[test]
@@ -27,7 +20,7 @@ fn every_test_that_the_page_names_exists() {
 
 #[test]
 fn every_test_that_the_page_about_security_names_exists() {
-    named_tests_exist(include_str!("../docs/security.md"), 15);
+    named_tests_exist(include_str!("../../docs/security.md"), 15);
 }
 
 fn named_tests_exist(page: &str, least: usize) {
@@ -35,7 +28,7 @@ fn named_tests_exist(page: &str, least: usize) {
         .split('`')
         .skip(1)
         .step_by(2)
-        .filter_map(|code| code.split_once("::"))
+        .filter_map(|code| code.rsplit_once("::"))
         .filter(|(module, _)| *module != "module")
         .collect();
     assert!(named.len() > least, "only {} tests are named", named.len());
@@ -59,8 +52,10 @@ fn named_tests_exist(page: &str, least: usize) {
 
 #[test]
 fn the_page_counts_the_mutants() {
-    let mutants = include_str!("model/mutants.rs").matches("#[test]").count();
-    let (page, architecture) = (PAGE, include_str!("../ARCHITECTURE.md"));
+    let mutants = include_str!("../model/mutants.rs")
+        .matches("#[test]")
+        .count();
+    let (page, architecture) = (PAGE, include_str!("../../ARCHITECTURE.md"));
     for (name, text) in [
         ("docs/reliability.md", page),
         ("ARCHITECTURE.md", architecture),

@@ -807,16 +807,16 @@ async fn with_a_stranger() -> (Platform, String, String) {
 #[tokio::test]
 async fn s5_a_schema_that_comes_between_two_steps_is_not_used() {
     const PROOF: &str = concat!(
-        include_str!("../sql/names.sql"),
-        include_str!("../sql/proof.sql")
+        include_str!("../../sql/names.sql"),
+        include_str!("../../sql/proof.sql")
     );
     for (next, view) in [
         (
-            include_str!("../sql/guard.sql"),
+            include_str!("../../sql/guard.sql"),
             "CREATE VIEW agent_sync.install AS SELECT app.evil() AS version, '{}'::jsonb AS tables",
         ),
         (
-            include_str!("../sql/uninstall.sql"),
+            include_str!("../../sql/uninstall.sql"),
             "CREATE VIEW agent_sync.role AS SELECT app.evil()::text AS name",
         ),
     ] {
@@ -847,7 +847,7 @@ async fn s5_a_schema_that_comes_between_two_steps_is_not_used() {
     // From the next step on, nobody else can make it.
     let (platform, _, mallory) = with_a_stranger().await;
     let superuser = platform.connect().await;
-    for step in ["BEGIN", PROOF, include_str!("../sql/guard.sql")] {
+    for step in ["BEGIN", PROOF, include_str!("../../sql/guard.sql")] {
         superuser.batch_execute(step).await.unwrap();
     }
     let (stranger, _) = crate::support::platform::connect(&platform.url_as(&mallory)).await;

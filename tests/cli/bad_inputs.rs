@@ -145,20 +145,20 @@ async fn prepared(cluster: &Cluster, case: &Case, sql: &str) -> Platform {
 
 #[tokio::test]
 async fn i2_a_command_line_that_cannot_be_meant_is_answered_with_what_can() {
-    check(include_str!("cases/bad_inputs/command_line.toml")).await;
+    check(include_str!("../cases/bad_inputs/command_line.toml")).await;
 }
 
 #[tokio::test]
 async fn i3_a_file_that_is_not_what_it_should_be_is_named_with_what_was_expected() {
-    check(include_str!("cases/bad_inputs/files.toml")).await;
+    check(include_str!("../cases/bad_inputs/files.toml")).await;
 }
 
 #[tokio::test]
 async fn g11_a_server_that_does_not_let_us_in_is_told_without_a_secret() {
-    check(include_str!("cases/bad_inputs/connections.toml")).await;
+    check(include_str!("../cases/bad_inputs/connections.toml")).await;
 }
 
 #[tokio::test]
 async fn g10_a_database_that_is_not_as_it_should_be_is_told_with_the_remedy() {
-    check(include_str!("cases/bad_inputs/catalog.toml")).await;
+    check(include_str!("../cases/bad_inputs/catalog.toml")).await;
 }

@@ -452,7 +452,7 @@ async fn i4_rules_that_become_a_pipe_hold_up_neither_the_end_nor_the_next_reload
     let folder = tempfile::tempdir().unwrap();
     let rules = folder.path().join("rules.toml");
     for to_the_end in [true, false] {
-        std::fs::write(&rules, include_str!("../config/providers.toml")).unwrap();
+        std::fs::write(&rules, include_str!("../../config/providers.toml")).unwrap();
         let platform = Platform::installed().await;
         let mut command = platform.command(&["run"]);
         command.env("AGENT_SYNC__RULES__FILE", &rules);
@@ -477,7 +477,7 @@ async fn i4_rules_that_become_a_pipe_hold_up_neither_the_end_nor_the_next_reload
                 "{line}"
             );
             std::fs::remove_file(&rules).unwrap();
-            std::fs::write(&rules, include_str!("../config/providers.toml")).unwrap();
+            std::fs::write(&rules, include_str!("../../config/providers.toml")).unwrap();
             daemon.signal("HUP");
             daemon.logged("settings reloaded").await;
         }

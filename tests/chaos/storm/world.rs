@@ -25,7 +25,7 @@ const SERVER: [&str; 2] = [
 ];
 
 /// The rules that the program comes with; the variants differ in what the oracle knows.
-const RULES: &str = include_str!("../../config/providers.toml");
+const RULES: &str = include_str!("../../../config/providers.toml");
 
 /// Everything that the nemesis can reach.
 #[allow(clippy::struct_excessive_bools)] // Each is a fact of its own.

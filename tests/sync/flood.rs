@@ -103,7 +103,7 @@ async fn configurations_that_differ_after_a_change_of_the_rules_are_told_until_t
     let folder = tempfile::tempdir().unwrap();
     let (file, rules) = (
         folder.path().join("rules.toml"),
-        include_str!("../config/providers.toml"),
+        include_str!("../../config/providers.toml"),
     );
     std::fs::write(&file, rules).unwrap();
     for slug in ["a", "b", "c"] {

@@ -89,11 +89,14 @@ fn seeds() -> Vec<(&'static str, String)> {
                 .filter_map(|case| Some(("rules", case.rules?))),
         );
     }
-    seeds.push(("rules", include_str!("../config/providers.toml").to_owned()));
-    let mistakes = include_str!("cases/settings/mistakes.txt")
+    seeds.push((
+        "rules",
+        include_str!("../../config/providers.toml").to_owned(),
+    ));
+    let mistakes = include_str!("../cases/settings/mistakes.txt")
         .split("\n\n")
         .skip(1);
-    for case in mistakes.chain([include_str!("../config/agent-sync.toml")]) {
+    for case in mistakes.chain([include_str!("../../config/agent-sync.toml")]) {
         // Passwords stand where the target expects them.
         let case = case
             .replace("://app:p@ss", "://app:hunter2@")

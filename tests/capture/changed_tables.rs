@@ -345,7 +345,7 @@ async fn i1_slugs_in_two_collations_are_compared_by_every_verb() {
 
 /// Two files of rules, of which the second has another model for a section that the example has.
 fn two_rules(folder: &std::path::Path) -> [std::path::PathBuf; 2] {
-    let rules = include_str!("../config/providers.toml");
+    let rules = include_str!("../../config/providers.toml");
     let files = [folder.join("one.toml"), folder.join("two.toml")];
     std::fs::write(&files[0], rules).unwrap();
     std::fs::write(&files[1], rules.replace("\"nova-2\"", "\"nova-3\"")).unwrap();
@@ -426,7 +426,7 @@ async fn g14_what_was_written_under_other_rules_is_told_after_a_rollback() {
 async fn g7_agents_that_new_rules_reject_are_told_until_they_are_noted() {
     let folder = tempfile::tempdir().unwrap();
     let strict = folder.path().join("strict.toml");
-    let rules = include_str!("../config/providers.toml");
+    let rules = include_str!("../../config/providers.toml");
     std::fs::write(&strict, rules.replacen("max = 1", "max = 0.3", 1)).unwrap();
     assert_ne!(std::fs::read_to_string(&strict).unwrap(), rules);
     let platform = without_image().await;

@@ -1,0 +1,5 @@
+//! Faults that a search finds: random, at every point, and from the fuzzers.
+
+mod cancellation;
+mod corpora;
+mod storm;

@@ -1,0 +1,13 @@
+//! The commands, and what they print.
+
+mod asking;
+mod bad_inputs;
+mod check;
+mod doctor;
+mod help;
+mod printed;
+mod reconcile;
+mod scale;
+mod status;
+mod story;
+mod why;

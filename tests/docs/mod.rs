@@ -1,0 +1,4 @@
+//! The documentation agrees with the code and with the tests.
+
+mod code;
+mod reliability;

@@ -1,0 +1,7 @@
+//! `install` and `uninstall`: objects, owners, roles and versions.
+
+mod lifecycle;
+mod locking;
+mod owners;
+mod roles;
+mod upgrades;
