@@ -34,8 +34,9 @@ async fn image_arrives(platform: &Platform, image: &str) {
         .await;
 }
 
+/// A standby that takes over works with the tables as they are.
 #[tokio::test]
-async fn g2_a_standby_that_takes_over_works_with_the_tables_as_they_are() {
+async fn g2_a_new_leader_works_with_the_tables_as_they_are() {
     for change in [
         "ALTER TABLE agent_configurations ADD COLUMN agent_image text",
         "ALTER TABLE agent_configurations ADD COLUMN image text; ALTER TABLE agent_configurations \
@@ -78,8 +79,9 @@ async fn g2_a_column_that_comes_just_after_the_connection_is_written() {
         .await;
 }
 
+/// A collation that comes under a running daemon mixes up no agents.
 #[tokio::test]
-async fn g13_a_collation_that_comes_under_a_running_daemon_mixes_up_no_agents() {
+async fn g13_a_new_collation_mixes_up_no_agents() {
     let platform = without_image().await;
     let daemon = platform.caught_up_daemon().await;
     platform.drained().await;
@@ -172,8 +174,9 @@ async fn g14_a_column_that_goes_is_told_while_the_daemon_runs() {
     );
 }
 
+/// A capture that is not as it was made is told until it is mended.
 #[tokio::test]
-async fn g14_a_capture_that_is_not_as_it_was_made_is_told_until_it_is_mended() {
+async fn g14_an_altered_capture_is_told_until_it_is_mended() {
     let body = |body: &str| {
         format!(
             "CREATE OR REPLACE FUNCTION agent_sync.capture_agent() RETURNS trigger LANGUAGE
@@ -286,8 +289,9 @@ async fn g14_a_rule_in_the_way_is_named_and_its_end_is_noticed() {
     }
 }
 
+/// Other rules or columns at a restart are told until nothing differs.
 #[tokio::test]
-async fn g2_other_rules_or_columns_at_a_restart_are_told_until_nothing_differs() {
+async fn g2_other_rules_at_a_restart_are_told_until_nothing_differs() {
     let platform = without_image().await;
     platform.save("a", EXAMPLE).await;
     platform.caught_up_daemon().await.terminate().await;
@@ -369,7 +373,7 @@ fn stt_model_is(model: &str, slug: &str) -> String {
 /// same daemon after a reload, by another daemon or by `reconcile`, and the first mapping is in
 /// force again, THEN the daemon says that one differs, at every start.
 #[tokio::test]
-async fn g14_what_was_written_under_other_rules_is_told_after_a_rollback() {
+async fn g14_writes_under_other_rules_are_told_after_a_rollback() {
     for written_by in ["a reload", "another daemon", "reconcile"] {
         let folder = tempfile::tempdir().unwrap();
         let [one, two] = two_rules(folder.path());
@@ -422,8 +426,9 @@ async fn g14_what_was_written_under_other_rules_is_told_after_a_rollback() {
     }
 }
 
+/// Agents that new rules reject are told until they are noted.
 #[tokio::test]
-async fn g7_agents_that_new_rules_reject_are_told_until_they_are_noted() {
+async fn g7_agents_that_new_rules_reject_are_told_until_noted() {
     let folder = tempfile::tempdir().unwrap();
     let strict = folder.path().join("strict.toml");
     let rules = include_str!("../../config/providers.toml");
@@ -461,7 +466,7 @@ async fn g7_agents_that_new_rules_reject_are_told_until_they_are_noted() {
 /// type, WHEN a value of it is renamed, THEN their configurations have the new name within one
 /// sweep: the rows have changed, and no trigger has fired.
 #[tokio::test]
-async fn g14_a_value_of_an_enum_that_is_renamed_is_a_change_of_every_agent() {
+async fn g14_a_renamed_enum_value_changes_every_agent() {
     for (column, value, name) in [
         ("mood", "'calm'", "brave"),
         ("moody", "'calm'", "brave"),
@@ -506,8 +511,9 @@ async fn g14_a_value_of_an_enum_that_is_renamed_is_a_change_of_every_agent() {
     }
 }
 
+/// A session that leads and does nothing is told by the standby.
 #[tokio::test]
-async fn g14_a_session_that_leads_and_does_nothing_is_told_by_the_standby() {
+async fn g14_an_idle_leader_is_told_by_the_standby() {
     let platform = without_image().await;
     let stranger = platform.connect().await;
     stranger
@@ -535,8 +541,9 @@ async fn g14_a_session_that_leads_and_does_nothing_is_told_by_the_standby() {
         .await;
 }
 
+/// A role that cannot be a daemon and holds the leaders lock is named everywhere.
 #[tokio::test]
-async fn s7_a_role_that_cannot_be_a_daemon_and_holds_the_leaders_lock_is_named_everywhere() {
+async fn s7_a_strange_holder_of_the_leader_lock_is_named() {
     let platform = without_image().await;
     let role = format!("mallory_{}", platform.name());
     platform.run(&format!("CREATE ROLE {role} LOGIN")).await;
@@ -579,7 +586,7 @@ async fn s7_a_role_that_cannot_be_a_daemon_and_holds_the_leaders_lock_is_named_e
 
 /// A lock of a prepared transaction has no process, and outlives a restart of the server.
 #[tokio::test]
-async fn s7_a_prepared_transaction_that_holds_the_leaders_lock_is_named_everywhere() {
+async fn s7_a_prepared_holder_of_the_leader_lock_is_named() {
     let own = Cluster::start(Options {
         settings: "max_prepared_transactions = 5",
         ..Options::default()
@@ -811,8 +818,9 @@ async fn g3_what_others_make_on_the_outbox_is_a_fault_of_the_capture() {
     }
 }
 
+/// A partitioned table with another owner is a fault until it is installed again.
 #[tokio::test]
-async fn g14_a_partitioned_table_with_another_owner_is_a_fault_until_it_is_installed_again() {
+async fn g14_a_partitioned_table_with_another_owner_is_a_fault() {
     let platform = Platform::new().await;
     let role = format!("owner_{}", platform.name());
     platform
@@ -939,7 +947,7 @@ async fn c4_what_fails_in_the_capture_after_a_failure_fails_no_save() {
 /// it, WHEN an agent is saved meanwhile and no daemon listens, THEN the daemon that comes looks at
 /// every agent; and an uninstall leaves nothing of it.
 #[tokio::test]
-async fn g1_a_save_that_can_be_neither_noted_nor_counted_leaves_a_trace() {
+async fn g1_a_save_neither_noted_nor_counted_leaves_a_trace() {
     for by_reassigning in [false, true] {
         let platform = without_image().await;
         let [owner, heir] = ["owner", "heir"].map(|what| format!("{what}_{}", platform.name()));
@@ -1060,7 +1068,7 @@ async fn s8_requests_by_notify_are_bounded_in_what_they_cost() {
 /// GIVEN agents with a problem of each kind, WHEN anybody asks for them again and again, THEN
 /// nothing is noted or logged, but what has changed is.
 #[tokio::test]
-async fn s8_a_request_for_an_agent_with_an_unchanged_problem_notes_and_logs_nothing() {
+async fn s8_a_request_about_an_unchanged_problem_logs_nothing() {
     let platform = Platform::installed().await;
     platform
         .run(

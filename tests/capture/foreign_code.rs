@@ -26,8 +26,9 @@ async fn make_trigger(platform: &Platform, statements: &str) {
         .await;
 }
 
+/// A trigger that changes the session does not make the daemon deaf.
 #[tokio::test]
-async fn g14_a_trigger_that_changes_the_session_does_not_make_the_daemon_deaf() {
+async fn g14_a_trigger_cannot_make_the_daemon_deaf() {
     for statements in [
         "UNLISTEN *;",
         "PERFORM pg_advisory_unlock_all();",
@@ -76,8 +77,9 @@ async fn g2_a_daemon_that_has_lost_the_lead_writes_nothing() {
     platform.drained().await;
 }
 
+/// A trigger that saves another agent in the daemons own write wakes it.
 #[tokio::test]
-async fn g14_a_trigger_that_saves_another_agent_in_the_daemons_own_write_wakes_it() {
+async fn g14_a_save_within_the_daemons_own_write_wakes_it() {
     for timing in ["AFTER", "BEFORE"] {
         let platform = Platform::installed().await;
         for slug in ["a", "b"] {
@@ -117,7 +119,7 @@ async fn g14_a_trigger_that_saves_another_agent_in_the_daemons_own_write_wakes_i
 /// how statements are planned, WHEN more agents are written in the same session, THEN they are
 /// written as before.
 #[tokio::test]
-async fn g14_what_a_trigger_sets_in_the_session_is_nothing_to_the_next_statement() {
+async fn g14_a_trigger_does_not_change_the_next_statement() {
     for (set, lone) in [
         (
             "PERFORM set_config('bytea_output', 'escape', false);",

@@ -75,8 +75,9 @@ async fn g16_a_lock_on_a_table_is_waited_out_and_is_no_outage() {
     }
 }
 
+/// A column that changes under the daemon is no outage and nobodys problem.
 #[tokio::test]
-async fn g14_a_column_that_changes_under_the_daemon_is_no_outage_and_nobodys_problem() {
+async fn g14_a_column_change_is_neither_outage_nor_problem() {
     for (before, change) in [
         (
             "ALTER TABLE agent_configurations ALTER COLUMN provider_config TYPE text USING \
@@ -134,8 +135,9 @@ async fn g14_a_column_that_changes_under_the_daemon_is_no_outage_and_nobodys_pro
     }
 }
 
+/// A rename that cascades waits a second and no longer for a daemon that hangs.
 #[tokio::test]
-async fn g3_a_rename_that_cascades_waits_a_second_and_no_longer_for_a_daemon_that_hangs() {
+async fn g3_a_cascading_rename_waits_a_second_for_a_hung_daemon() {
     use crate::support::proxy::{Proxy, Snap};
 
     let cluster = crate::support::tcp_cluster();
@@ -172,7 +174,7 @@ async fn g3_a_rename_that_cascades_waits_a_second_and_no_longer_for_a_daemon_tha
 /// GIVEN a foreign key that cascades, and a trigger of others on the configurations, WHEN the daemon
 /// has written and then hangs in a batch, THEN a rename waits no longer than without the trigger.
 #[tokio::test]
-async fn g3_a_rename_that_cascades_waits_a_second_also_after_a_trigger_of_others_has_run() {
+async fn g3_a_foreign_trigger_does_not_delay_a_cascading_rename() {
     use crate::support::proxy::{Proxy, Snap};
 
     let cluster = crate::support::tcp_cluster();
@@ -217,8 +219,9 @@ async fn g3_a_rename_that_cascades_waits_a_second_also_after_a_trigger_of_others
         .await;
 }
 
+/// Tables that change under the daemon are read again within one sweep.
 #[tokio::test]
-async fn g14_tables_that_change_under_the_daemon_are_read_again_within_one_sweep() {
+async fn g14_changed_tables_are_read_again_within_one_sweep() {
     let synced =
         "SELECT bool_and(c.agent_name = a.name AND c.voice_id = a.voice_settings ->> 'voice_id'
             AND c.provider_config #>> '{tts,voice}' = a.voice_settings ->> 'voice_id') IS TRUE
@@ -266,8 +269,9 @@ async fn g14_tables_that_change_under_the_daemon_are_read_again_within_one_sweep
     }
 }
 
+/// An outbox that may lose changes is a fault of the capture.
 #[tokio::test]
-async fn g14_an_outbox_that_may_lose_changes_is_a_fault_of_the_capture() {
+async fn g14_an_outbox_that_may_lose_changes_is_a_fault() {
     for (harm, cure) in [
         (
             "CREATE FUNCTION public.eat() RETURNS trigger LANGUAGE plpgsql AS
@@ -340,8 +344,9 @@ async fn a_domain_that_takes_no_null_is_written_like_any_other_type() {
         .await;
 }
 
+/// A temporary child and another owner are no faults of the capture.
 #[tokio::test]
-async fn g14_a_temporary_child_and_another_owner_are_no_faults_of_the_capture() {
+async fn g14_a_temporary_child_or_another_owner_is_no_fault() {
     let (platform, daemon) = platform().await;
     let holder = platform.connect().await;
     holder

@@ -134,8 +134,9 @@ async fn c1_every_mapped_column_is_watched_by_itself() {
     }
 }
 
+/// A configuration that comes later or changes hands is noted.
 #[tokio::test]
-async fn c2_a_configuration_that_comes_later_or_changes_hands_is_noted() {
+async fn c2_a_later_or_reassigned_configuration_is_noted() {
     let platform = Platform::installed().await;
     platform.configure("a").await;
     assert_eq!(platform.outbox().await, ["a"]);
@@ -326,8 +327,9 @@ async fn c4_a_save_waits_for_no_lock() {
     );
 }
 
+/// A privilege lost in the middle of a transaction fails no save.
 #[tokio::test]
-async fn c4_a_privilege_lost_in_the_middle_of_a_transaction_fails_no_save() {
+async fn c4_a_privilege_lost_in_a_transaction_fails_no_save() {
     let platform = Platform::new().await;
     platform
         .run(
@@ -378,7 +380,7 @@ async fn c4_a_privilege_lost_in_the_middle_of_a_transaction_fails_no_save() {
 /// the rows, THEN it succeeds, with one warning, and what could not be noted is counted. Nothing
 /// but the append itself makes the writer learn of the REVOKE.
 #[tokio::test]
-async fn c4_a_privilege_lost_in_the_middle_of_a_statement_fails_no_save() {
+async fn c4_a_privilege_lost_in_a_statement_fails_no_save() {
     let platform = Platform::installed().await;
     platform
         .run(
@@ -426,8 +428,9 @@ async fn c4_a_privilege_lost_in_the_middle_of_a_statement_fails_no_save() {
     );
 }
 
+/// Roles that edit agents need no grants and cannot hijack the capture.
 #[tokio::test]
-async fn c4_roles_that_edit_agents_need_no_grants_and_cannot_hijack_the_capture() {
+async fn c4_writers_need_no_grants_and_cannot_hijack_the_capture() {
     let platform = Platform::installed().await;
     platform
         .run(
@@ -509,8 +512,9 @@ async fn c5_a_bulk_statement_is_one_wake_up_and_few_subtransactions() {
     .await;
 }
 
+/// Writers notify only a sleeping daemon and keep an awake one from sleeping.
 #[tokio::test]
-async fn c6_writers_notify_only_a_sleeping_daemon_and_keep_an_awake_one_from_sleeping() {
+async fn c6_writers_notify_a_sleeping_daemon_only() {
     let platform = Platform::installed().await;
     platform
         .run("LISTEN agent_sync; LISTEN agent_sync_change")
@@ -553,8 +557,9 @@ async fn c6_writers_notify_only_a_sleeping_daemon_and_keep_an_awake_one_from_sle
     .await;
 }
 
+/// A lone change tells its place and any more only that there is more.
 #[tokio::test]
-async fn c6_a_lone_change_tells_its_place_and_any_more_only_that_there_is_more() {
+async fn c6_a_lone_change_sends_its_row_and_several_send_none() {
     let platform = Platform::installed().await;
     platform
         .run("INSERT INTO agents (slug) VALUES ('a'), ('b'), ('c')")
@@ -682,7 +687,7 @@ async fn c4_a_save_succeeds_after_the_slug_was_renamed() {
 /// the capture reads, as a migration does, THEN what it saves afterwards is saved, and noted where
 /// it can be, or else counted, with one warning.
 #[tokio::test]
-async fn c4_a_column_renamed_in_the_middle_of_a_transaction_fails_no_save() {
+async fn c4_a_column_renamed_in_a_transaction_fails_no_save() {
     const UPDATE: &str = "UPDATE agents SET name = name || 'x'";
     const INSERT: &str =
         "INSERT INTO agents (slug) SELECT 'b-' || n FROM generate_series(1, 200) n";
@@ -763,8 +768,9 @@ async fn c4_a_column_renamed_in_the_middle_of_a_transaction_fails_no_save() {
     }
 }
 
+/// A schema renamed in the middle of a transaction fails no save.
 #[tokio::test]
-async fn c4_a_schema_renamed_in_the_middle_of_a_transaction_fails_no_save() {
+async fn c4_a_schema_renamed_in_a_transaction_fails_no_save() {
     let platform = Platform::installed().await;
     platform
         .run("BEGIN; INSERT INTO agents (slug) SELECT 'agent-' || i FROM generate_series(1, 200) i")
@@ -974,7 +980,7 @@ async fn c6_g2_a_save_in_the_session_of_the_daemon_notifies_it() {
 /// may have moved by what PostgreSQL had reserved, and its `log_cnt` is 0, as its comment says;
 /// after a restart in order it stays as it was.
 #[tokio::test]
-async fn g1_a_crash_of_the_server_is_told_apart_from_saves_that_were_not_noted() {
+async fn g1_a_server_crash_is_told_from_missed_saves() {
     let own = Cluster::start(Options::default()).unwrap();
     let platform = Platform::with_tables(&own, TABLES).await;
     platform.install();
@@ -1010,8 +1016,9 @@ async fn g1_a_crash_of_the_server_is_told_apart_from_saves_that_were_not_noted()
     );
 }
 
+/// A configuration that loses its slug is noted for the agent that it had.
 #[tokio::test]
-async fn c2_a_configuration_that_loses_its_slug_is_noted_for_the_agent_that_it_had() {
+async fn c2_a_configuration_that_loses_its_slug_is_noted() {
     let platform = Platform::installed().await;
     platform.save("a", "{}").await;
     platform.configure("a").await;
@@ -1074,7 +1081,7 @@ async fn c1_a_domain_over_jsonb_is_compared_as_jsonb() {
 
 /// From the second such trigger on, no row of the catalog moves.
 #[tokio::test]
-async fn g14_rows_that_a_trigger_of_others_keeps_from_the_outbox_are_counted() {
+async fn g14_rows_kept_from_the_outbox_by_a_trigger_are_counted() {
     let platform = Platform::installed().await;
     platform
         .run("INSERT INTO agents (slug, name) VALUES ('a', 'n')")
@@ -1103,7 +1110,7 @@ async fn g14_rows_that_a_trigger_of_others_keeps_from_the_outbox_are_counted() {
 /// GIVEN partitioned configurations, WHEN one statement moves a configuration to another partition
 /// and gives it to another agent, THEN both agents are noted.
 #[tokio::test]
-async fn c2_a_configuration_that_moves_between_partitions_notes_both_slugs() {
+async fn c2_a_change_of_partition_notes_both_slugs() {
     let tables = TABLES
         .replace(
             "last_updated        timestamptz NOT NULL DEFAULT '2020-01-01'\n);",

@@ -218,8 +218,9 @@ async fn g1_g2_the_daemon_can_be_dropped_at_every_point_of_its_life() {
     assert!(polls > 40, "{polls} points are not all of them");
 }
 
+/// A drain can be dropped at every point and its session goes on or says no.
 #[tokio::test]
-async fn g1_g2_a_drain_can_be_dropped_at_every_point_and_its_session_goes_on_or_says_no() {
+async fn g1_g2_a_drain_can_be_dropped_at_every_point() {
     let platform = platform().await;
     let settings = settings(&platform);
     let database = settings.databases["default"].clone();

@@ -72,8 +72,9 @@ async fn is_installed(platform: &Platform) -> bool {
         .await
 }
 
+/// Uninstall names what is lost and does nothing without an answer.
 #[tokio::test]
-async fn uninstall_names_what_is_lost_and_does_nothing_without_an_answer() {
+async fn uninstall_names_what_is_lost_and_waits_for_an_answer() {
     let platform = Platform::new().await;
     let role = format!("made_for_{}", platform.name());
     assert_eq!(platform.says(&["install", "--role", &role]).await.code, 0);
@@ -170,8 +171,9 @@ async fn uninstall_takes_several_databases_only_if_all_are_asked_for() {
     );
 }
 
+/// A database URL that is not used is told and verbs that write want a name.
 #[tokio::test]
-async fn a_database_url_that_is_not_used_is_told_and_verbs_that_write_want_a_name() {
+async fn an_unused_database_url_is_told_and_writers_want_a_name() {
     let platform = Platform::installed().await;
     let folder = settings(&[("main", &platform)]);
     let with = |arguments: &[&str]| {
@@ -211,8 +213,9 @@ async fn a_database_url_that_is_not_used_is_told_and_verbs_that_write_want_a_nam
     }
 }
 
+/// Reconcile asks with the place and tells each database under its own name.
 #[tokio::test]
-async fn reconcile_asks_with_the_place_and_tells_each_database_under_its_own_name() {
+async fn reconcile_names_each_database_when_it_asks_and_reports() {
     let [one, two] = [Platform::installed().await, Platform::installed().await];
     for (platform, number) in [(&one, 3), (&two, 2)] {
         platform

@@ -143,22 +143,26 @@ async fn prepared(cluster: &Cluster, case: &Case, sql: &str) -> Platform {
     platform
 }
 
+/// A command line that cannot be meant is answered with what can.
 #[tokio::test]
-async fn i2_a_command_line_that_cannot_be_meant_is_answered_with_what_can() {
+async fn i2_a_mistaken_command_line_is_answered_with_a_remedy() {
     check(include_str!("../cases/bad_inputs/command_line.toml")).await;
 }
 
+/// A file that is not what it should be is named with what was expected.
 #[tokio::test]
-async fn i3_a_file_that_is_not_what_it_should_be_is_named_with_what_was_expected() {
+async fn i3_a_bad_file_is_named_with_what_was_expected() {
     check(include_str!("../cases/bad_inputs/files.toml")).await;
 }
 
+/// A server that does not let us in is told without a secret.
 #[tokio::test]
-async fn g11_a_server_that_does_not_let_us_in_is_told_without_a_secret() {
+async fn g11_a_refused_login_is_told_without_a_secret() {
     check(include_str!("../cases/bad_inputs/connections.toml")).await;
 }
 
+/// A database that is not as it should be is told with the remedy.
 #[tokio::test]
-async fn g10_a_database_that_is_not_as_it_should_be_is_told_with_the_remedy() {
+async fn g10_a_bad_database_is_told_with_the_remedy() {
     check(include_str!("../cases/bad_inputs/catalog.toml")).await;
 }

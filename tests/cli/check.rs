@@ -106,8 +106,9 @@ const INDEPENDENT: &str = r#"
                       WHEN bool_or(differs) THEN 'drifted' ELSE 'in_sync' END
     FROM judged GROUP BY slug"#;
 
+/// Check agrees with an independent judgement in SQL about every agent.
 #[tokio::test]
-async fn check_agrees_with_an_independent_judgement_in_sql_about_every_agent() {
+async fn check_agrees_with_independent_sql_about_every_agent() {
     let platform = Platform::new().await;
     platform.run(ALL_KINDS).await;
     platform.run(THIN_OUT).await;
@@ -172,8 +173,9 @@ fn text(object: &Value, key: &str) -> String {
     object[key].as_str().unwrap().to_owned()
 }
 
+/// Check shows each difference on 80 columns without prompts and keys.
 #[tokio::test]
-async fn check_shows_each_difference_on_80_columns_without_prompts_and_keys() {
+async fn check_fits_80_columns_and_shows_no_prompts_or_keys() {
     let platform = Platform::installed().await;
     platform
         .save(
@@ -322,8 +324,9 @@ async fn i2_check_exits_with_0_2_64_or_69() {
     assert!(!said.err.contains("hunter2"), "{}", said.err);
 }
 
+/// Of a database that cannot be reached it is not said that no agent has a slug.
 #[tokio::test]
-async fn i2_of_a_database_that_cannot_be_reached_it_is_not_said_that_no_agent_has_a_slug() {
+async fn i2_an_unreachable_database_has_no_unknown_slugs() {
     let platform = Platform::installed().await;
     for verb in [&["check", "nobody"][..], &["reconcile", "nobody", "--yes"]] {
         let mut command = platform.command(verb);
@@ -409,8 +412,9 @@ async fn g10_check_warns_where_row_level_security_may_hide_rows() {
     assert!(said.err.contains("try: CREATE POLICY"), "{}", said.err);
 }
 
+/// Check takes the same memory for 200 000 agents as for a tenth of them.
 #[tokio::test]
-async fn g12_check_takes_the_same_memory_for_200_000_agents_as_for_a_tenth_of_them() {
+async fn g12_the_memory_of_check_does_not_grow_with_agents() {
     let platform = Platform::installed().await;
     let fill = |from: u32, to: u32| {
         format!(
@@ -541,8 +545,9 @@ async fn a_standby_can_be_checked_and_is_said_to_be_one() {
     );
 }
 
+/// Agents that share a slug are ambiguous and nothing is proposed for them.
 #[tokio::test]
-async fn t5_agents_that_share_a_slug_are_ambiguous_and_nothing_is_proposed_for_them() {
+async fn t5_agents_that_share_a_slug_are_ambiguous() {
     for key in [
         "UNIQUE (slug, client_id)",
         "UNIQUE (lower(slug))",

@@ -28,8 +28,9 @@ async fn no_trace(platform: &Platform) {
         .await;
 }
 
+/// A healthy database passes everything with a daemon in its own role.
 #[tokio::test]
-async fn a_healthy_database_passes_everything_with_a_daemon_in_its_own_role() {
+async fn a_healthy_database_passes_every_check() {
     let platform = Platform::new().await;
     let role = format!("doctor_{}", platform.name());
     assert_eq!(platform.says(&["install", "--role", &role]).await.code, 0);
@@ -112,8 +113,9 @@ async fn the_round_trip_waits_for_a_daemon_that_polls() {
     no_trace(&platform).await;
 }
 
+/// The round trip takes a sleeping and a waking daemon and leaves no trace.
 #[tokio::test]
-async fn the_round_trip_takes_a_sleeping_and_a_waking_daemon_and_leaves_no_trace() {
+async fn the_round_trip_works_asleep_or_awake_without_a_trace() {
     let platform = Platform::installed().await;
     platform.save("a", EXAMPLE).await;
     let _daemon = platform.caught_up_daemon().await;
@@ -166,8 +168,9 @@ async fn the_round_trip_is_not_tried_where_no_daemon_leads() {
     assert_eq!(platform.outbox().await, Vec::<String>::new());
 }
 
+/// The round trip finds a daemon that hangs and takes its canary back.
 #[tokio::test]
-async fn the_round_trip_finds_a_daemon_that_hangs_and_takes_its_canary_back() {
+async fn the_round_trip_finds_a_hanging_daemon() {
     let platform = Platform::installed().await;
     let daemon = platform.caught_up_daemon().await;
     daemon.signal("STOP");
@@ -227,8 +230,9 @@ async fn everything_is_told_though_much_is_broken() {
     }
 }
 
+/// A publication that keeps the daemon from working is found and its remedy works.
 #[tokio::test]
-async fn a_publication_that_keeps_the_daemon_from_working_is_found_and_its_remedy_works() {
+async fn a_harmful_publication_is_found_and_its_remedy_works() {
     let platform = Platform::installed().await;
     platform.save("a", EXAMPLE).await;
     platform.configure("a").await;
@@ -336,8 +340,9 @@ async fn doctor_blames_nobody_elsewhere_and_says_what_it_is_not_shown() {
     }
 }
 
+/// Doctor exits with 69 where there is no connection and says why.
 #[tokio::test]
-async fn i2_doctor_exits_with_69_where_there_is_no_connection_and_says_why() {
+async fn i2_doctor_exits_with_69_without_a_connection() {
     let platform = Platform::installed().await;
     let mut command = platform.command(&["doctor"]);
     command.env("DATABASE_URL", "postgres://nobody:hunter2@127.0.0.1:1/none");

@@ -168,8 +168,9 @@ fn the_manual_page_tells_of_every_verb_and_its_options() {
     }
 }
 
+/// Results that cannot be written are a failure and a reader that has gone is none.
 #[test]
-fn results_that_cannot_be_written_are_a_failure_and_a_reader_that_has_gone_is_none() {
+fn unwritable_results_fail_and_a_closed_pipe_does_not() {
     let verbs: [&[&str]; 5] = [
         &["man"],
         &["completions", "bash"],

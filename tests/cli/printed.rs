@@ -73,8 +73,9 @@ async fn hostile() -> Platform {
     platform
 }
 
+/// Keys and names from rows reach no terminal and no reader raw.
 #[tokio::test]
-async fn s10_keys_and_names_from_rows_reach_no_terminal_and_no_reader_raw() {
+async fn s10_keys_and_names_from_rows_are_never_shown_raw() {
     let platform = hostile().await;
     for arguments in [
         &["check"][..],
@@ -179,7 +180,7 @@ async fn s10_the_log_and_http_hold_nothing_that_disturbs() {
 /// GIVEN agents whose slug, name, settings and configuration hold a connection string with a
 /// password, WHEN anything is printed, logged or served, THEN the password is masked.
 #[tokio::test]
-async fn g11_a_password_in_a_connection_string_of_a_row_is_masked_everywhere() {
+async fn g11_a_password_in_a_row_is_masked_everywhere() {
     const URL: &str = "postgres://app:hunter2@db.example.com/platform";
     let platform = Platform::installed().await;
     let settings = serde_json::json!({ "provider": URL, "voice_id": URL, URL: URL }).to_string();
@@ -280,8 +281,9 @@ async fn s10_probe_cleans_whatever_answers_on_the_port() {
     }
 }
 
+/// A connection string as a slug or a name is withheld wherever it is told.
 #[tokio::test]
-async fn s15_a_connection_string_as_a_slug_or_a_name_is_withheld_wherever_it_is_told() {
+async fn s15_a_connection_string_as_a_slug_or_name_is_withheld() {
     let platform = Platform::installed().await;
     for text in [
         "postgres://app:hunter2@db.example.com/platform",
@@ -372,8 +374,9 @@ fn s10_nothing_is_written_but_by_those_that_take_clean_text() {
     }
 }
 
+/// No expression of the platform puts a value into a failure.
 #[tokio::test]
-async fn s13_no_expression_of_the_platform_puts_a_value_into_a_failure() {
+async fn s13_no_platform_expression_puts_a_value_into_a_failure() {
     const SECRET: &str = "sk-secret-openai";
     for (expression, sqlstate) in [
         ("openai_api_key::regconfig::oid > 0", "42704"),
@@ -445,8 +448,9 @@ async fn s13_no_expression_of_the_platform_puts_a_value_into_a_failure() {
     }
 }
 
+/// A function cannot tell a value as the name of a constraint.
 #[tokio::test]
-async fn s13_a_function_cannot_tell_a_value_as_the_name_of_a_constraint() {
+async fn s13_a_function_cannot_show_a_value_as_a_constraint_name() {
     let platform = Platform::installed().await;
     platform.save("a", EXAMPLE).await;
     platform.configure("a").await;
@@ -488,8 +492,9 @@ async fn s13_a_failure_names_the_table_and_the_constraint() {
     );
 }
 
+/// No verb tells what an expression of the platform says of a row.
 #[tokio::test]
-async fn s13_no_verb_tells_what_an_expression_of_the_platform_says_of_a_row() {
+async fn s13_no_command_shows_the_errors_of_platform_expressions() {
     let platform = Platform::new().await;
     let role = format!("daemon_{}", platform.name());
     assert_eq!(platform.says(&["install", "--role", &role]).await.code, 0);

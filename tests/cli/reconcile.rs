@@ -51,8 +51,9 @@ async fn leader(platform: &Platform) -> Option<i32> {
         .map(|row| row.get(0))
 }
 
+/// Reconcile hands what differs to a daemon that sleeps or works.
 #[tokio::test]
-async fn reconcile_hands_what_differs_to_a_daemon_that_sleeps_or_works() {
+async fn reconcile_hands_differences_to_the_daemon() {
     let platform = in_sync(3000).await;
     let daemon = platform.caught_up_daemon().await;
     let session = leader(&platform).await;
@@ -106,8 +107,9 @@ async fn reconcile_hands_what_differs_to_a_daemon_that_sleeps_or_works() {
     );
 }
 
+/// Reconcile does the work itself where no daemon leads and gives the lock back.
 #[tokio::test]
-async fn reconcile_does_the_work_itself_where_no_daemon_leads_and_gives_the_lock_back() {
+async fn reconcile_works_itself_where_no_daemon_leads() {
     let platform = in_sync(1500).await;
     drift(&platform, "").await;
     // A change that nobody has applied yet is in the outbox.
@@ -161,8 +163,9 @@ async fn reconcile_steps_in_when_the_daemon_dies_meanwhile() {
     assert_eq!(by_hand(&platform).await, 0);
 }
 
+/// Reconcile gives up on a daemon that hangs and loses nothing by it.
 #[tokio::test]
-async fn reconcile_gives_up_on_a_daemon_that_hangs_and_loses_nothing_by_it() {
+async fn reconcile_gives_up_on_a_hanging_daemon_without_loss() {
     let platform = in_sync(3).await;
     let daemon = platform.caught_up_daemon().await;
     daemon.signal("STOP");
@@ -251,8 +254,9 @@ async fn reconcile_tells_what_cannot_be_brought_in_sync_and_why() {
     }
 }
 
+/// Reconcile asks before it touches many and refuses where it cannot ask.
 #[tokio::test]
-async fn reconcile_asks_before_it_touches_many_and_refuses_where_it_cannot_ask() {
+async fn reconcile_asks_before_many_or_refuses() {
     let platform = in_sync(12).await;
     drift(&platform, "").await;
     let command = |arguments: &[&str]| {
@@ -294,8 +298,9 @@ async fn reconcile_asks_before_it_touches_many_and_refuses_where_it_cannot_ask()
     assert_eq!(by_hand(&platform).await, 0);
 }
 
+/// Reconcile wants slugs or all and a dry run changes nothing.
 #[tokio::test]
-async fn i1_reconcile_wants_slugs_or_all_and_a_dry_run_changes_nothing() {
+async fn i1_reconcile_wants_slugs_or_all_and_has_a_dry_run() {
     let platform = in_sync(2).await;
     let said = platform.says(&["reconcile"]).await;
     assert_eq!(said.code, 64);

@@ -45,8 +45,9 @@ const VERDICTS: &str = "
          FROM a.voice_settings ->> 'voice_id'
        OR c.provider_config #>> '{tts,voice}' IS DISTINCT FROM a.voice_settings ->> 'voice_id'";
 
+/// Check is of the opinion of an independent query in constant memory.
 #[tokio::test]
-async fn check_is_of_the_opinion_of_an_independent_query_in_constant_memory() {
+async fn check_agrees_with_a_query_in_constant_memory() {
     let number: u32 =
         std::env::var("AGENT_SYNC_TEST_AGENTS").map_or(50_000, |number| number.parse().unwrap());
     let (_, small) = checked(number / 10).await;

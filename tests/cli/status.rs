@@ -14,8 +14,9 @@ async fn status(platform: &Platform) -> Value {
     said.object()
 }
 
+/// Status tells phase leader and numbers with and without a daemon.
 #[tokio::test]
-async fn status_tells_phase_leader_and_numbers_with_and_without_a_daemon() {
+async fn status_shows_phase_leader_and_numbers() {
     let platform = Platform::installed().await;
     platform.save("synced", EXAMPLE).await;
     platform.configure("synced").await;
@@ -130,8 +131,9 @@ async fn status_tells_phase_leader_and_numbers_with_and_without_a_daemon() {
     drop(second);
 }
 
+/// Status shows the others and exits with 69 where a database is down.
 #[tokio::test]
-async fn i2_status_shows_the_others_and_exits_with_69_where_a_database_is_down() {
+async fn i2_status_exits_with_69_and_shows_the_other_databases() {
     let platform = Platform::installed().await;
     let _daemon = platform.caught_up_daemon().await;
     let mut command = platform.command(&["status"]);
@@ -187,7 +189,7 @@ async fn status_watches_until_nobody_reads() {
 /// GIVEN a save that could not be noted, WHEN its transaction stays open, THEN `status` names the
 /// transaction and the statement that ends it, and that statement works.
 #[tokio::test]
-async fn g7_a_transaction_that_is_waited_for_is_named_with_the_statement_that_ends_it() {
+async fn g7_a_blocking_transaction_is_named_with_a_remedy() {
     let platform = Platform::installed().await;
     platform.save("a", "{}").await;
     platform.configure("a").await;

@@ -188,19 +188,21 @@ const DOWN: &str = "error connecting to server";
 /// A change of the agent, which may meet a capture that is broken.
 const SAVE: &str = r#"UPDATE agents SET voice_settings = '{"temperature": 0.5}'"#;
 
+/// What stops a database is the same story everywhere and its remedy works.
 #[tokio::test]
-async fn g7_what_stops_a_database_is_the_same_story_everywhere_and_its_remedy_works() {
+async fn g7_a_stopped_database_is_one_story_with_a_remedy() {
     one_story(|weight| weight == Fatal).await;
 }
 
+/// What is found wrong is the same story everywhere and its remedy works.
 #[tokio::test]
-async fn g7_what_is_found_wrong_is_the_same_story_everywhere_and_its_remedy_works() {
+async fn g7_a_finding_is_one_story_with_a_remedy() {
     one_story(|weight| matches!(weight, Misses | Caution)).await;
 }
 
+/// What keeps an agent from being in sync is the same story everywhere and its remedy works.
 #[tokio::test]
-async fn g7_what_keeps_an_agent_from_being_in_sync_is_the_same_story_everywhere_and_its_remedy_works()
- {
+async fn g7_an_agent_out_of_sync_is_one_story_with_a_remedy() {
     one_story(|weight| matches!(weight, Agent(_))).await;
 }
 

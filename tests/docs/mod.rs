@@ -2,3 +2,5 @@
 
 mod code;
 mod reliability;
+
+pub use code::sources;

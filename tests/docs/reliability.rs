@@ -51,6 +51,19 @@ fn named_tests_exist(page: &str, least: usize) {
 }
 
 #[test]
+fn the_guide_to_the_tests_lists_every_folder() {
+    let guide = include_str!("../README.md");
+    for line in include_str!("../main.rs").lines() {
+        let module = line
+            .strip_prefix("mod ")
+            .map(|rest| rest.trim_end_matches(';'));
+        if let Some(module) = module.filter(|module| *module != "fuzz_targets") {
+            assert!(guide.contains(&format!("`{module}/`")), "{module}");
+        }
+    }
+}
+
+#[test]
 fn the_page_counts_the_mutants() {
     let mutants = include_str!("../model/mutants.rs")
         .matches("#[test]")

@@ -292,8 +292,9 @@ async fn s20_neither_side_of_the_socket_trusts_another_user() {
     );
 }
 
+/// The socket is there without a port and moves with a reload.
 #[tokio::test]
-async fn s20_the_socket_is_there_without_a_port_and_moves_with_a_reload() {
+async fn s20_the_socket_needs_no_port_and_moves_with_a_reload() {
     let platform = Platform::installed().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("agent-sync.toml");
@@ -340,8 +341,9 @@ async fn s20_the_socket_is_there_without_a_port_and_moves_with_a_reload() {
     assert_eq!(line["cause"], "something else is there, and no socket");
 }
 
+/// A port that is taken keeps nobody from syncing and is had when it is free.
 #[tokio::test]
-async fn a_port_that_is_taken_keeps_nobody_from_syncing_and_is_had_when_it_is_free() {
+async fn a_port_in_use_stops_no_sync_and_is_taken_when_free() {
     let platform = Platform::installed().await;
     platform.configure("a").await;
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -370,8 +372,9 @@ async fn a_port_that_is_taken_keeps_nobody_from_syncing_and_is_had_when_it_is_fr
     assert_eq!(get(address, "/livez").await.0, 200);
 }
 
+/// A reload serves at another address or nowhere and disturbs no database.
 #[tokio::test]
-async fn i4_a_reload_serves_at_another_address_or_nowhere_and_disturbs_no_database() {
+async fn i4_a_reload_moves_the_listener_and_no_database() {
     let platform = Platform::installed().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("agent-sync.toml");
@@ -475,9 +478,9 @@ async fn requests_that_are_not_understood_are_answered_with_what_is() {
     assert!(!answer.to_lowercase().contains("\r\nserver:"), "{answer}");
 }
 
+/// Silent clients by the thousand keep nobody from being served and no agent from being synced.
 #[tokio::test]
-async fn silent_clients_by_the_thousand_keep_nobody_from_being_served_and_no_agent_from_being_synced()
- {
+async fn thousands_of_silent_clients_hold_nothing_up() {
     let platform = Platform::installed().await;
     let (daemon, address) = serving(&platform).await;
     platform.configure("a").await;

@@ -60,8 +60,9 @@ fn inside<'a>(page: &'a str, id: &str) -> &'a str {
     rest.split_once('>').map_or(rest, |(_, rest)| rest)
 }
 
+/// The page tells what is not in sync and runs nothing that a slug holds.
 #[tokio::test]
-async fn the_page_tells_what_is_not_in_sync_and_runs_nothing_that_a_slug_holds() {
+async fn the_page_runs_nothing_that_a_slug_holds() {
     let platform = Platform::installed().await;
     let (_daemon, address) = serving(&platform).await;
     platform.configure("reception").await;

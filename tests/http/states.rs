@@ -7,8 +7,9 @@ use crate::support::platform::{EXAMPLE, EXPECTED, TABLES, connect};
 use crate::support::proxy::Proxy;
 use crate::support::{Daemon, Platform, cluster, eventually, tcp_cluster};
 
+/// Each kind of problem is counted listed and over when it is mended.
 #[tokio::test]
-async fn g6_g7_each_kind_of_problem_is_counted_listed_and_over_when_it_is_mended() {
+async fn g6_g7_each_kind_of_problem_is_counted_listed_and_ends() {
     let platform = Platform::installed().await;
     let (_daemon, address) = serving(&platform).await;
     platform.configure("bad").await;
@@ -90,8 +91,9 @@ async fn g6_g7_each_kind_of_problem_is_counted_listed_and_over_when_it_is_mended
     );
 }
 
+/// A save is counted with its latency its cause and its columns and not its values.
 #[tokio::test]
-async fn a_save_is_counted_with_its_latency_its_cause_and_its_columns_and_not_its_values() {
+async fn a_save_is_counted_without_its_values() {
     let platform = Platform::installed().await;
     let (_daemon, address) = serving(&platform).await;
     platform.configure("a").await;
@@ -160,8 +162,9 @@ async fn a_save_is_counted_with_its_latency_its_cause_and_its_columns_and_not_it
     assert!(minute["p99_seconds"].as_f64().unwrap() > 0.0);
 }
 
+/// The backlog of a daemon that is kept from working is told with its age.
 #[tokio::test]
-async fn the_backlog_of_a_daemon_that_is_kept_from_working_is_told_with_its_age() {
+async fn the_backlog_of_a_blocked_daemon_has_an_age() {
     let platform = Platform::installed().await;
     let (_daemon, address) = serving(&platform).await;
     platform.configure("a").await;
@@ -185,8 +188,9 @@ async fn the_backlog_of_a_daemon_that_is_kept_from_working_is_told_with_its_age(
     metric_becomes(address, oldest, 0.0).await;
 }
 
+/// A database that is down is not ready says why and how long and comes back.
 #[tokio::test]
-async fn a_database_that_is_down_is_not_ready_says_why_and_how_long_and_comes_back() {
+async fn a_database_that_is_down_is_not_ready_and_says_why() {
     let platform = Platform::installed().await;
     let (_daemon, address) = serving(&platform).await;
     let (admin, _) = connect(&cluster().url("postgres")).await;
@@ -269,8 +273,9 @@ async fn a_database_that_is_down_is_not_ready_says_why_and_how_long_and_comes_ba
     );
 }
 
+/// A server that hangs makes the database unready and not the daemon dead.
 #[tokio::test]
-async fn a_server_that_hangs_makes_the_database_unready_and_not_the_daemon_dead() {
+async fn a_hanging_server_makes_unready_and_not_dead() {
     let platform = Platform::with_tables(tcp_cluster(), TABLES).await;
     platform.install();
     let proxy = Proxy::start(tcp_cluster().port()).await;
@@ -296,8 +301,9 @@ async fn a_server_that_hangs_makes_the_database_unready_and_not_the_daemon_dead(
     .await;
 }
 
+/// A broken capture is not ready and a finding until it is mended.
 #[tokio::test]
-async fn g1_a_broken_capture_is_not_ready_and_a_finding_until_it_is_mended() {
+async fn g1_a_broken_capture_is_a_finding_and_not_ready() {
     let platform = Platform::installed().await;
     let (_daemon, address) = serving(&platform).await;
     let findings = "agent_sync_findings{database=\"default\",misses_changes=\"true\"}";
@@ -323,8 +329,9 @@ async fn g1_a_broken_capture_is_not_ready_and_a_finding_until_it_is_mended() {
     .await;
 }
 
+/// Each database has its own line and one that is away hides no other.
 #[tokio::test]
-async fn each_database_has_its_own_line_and_one_that_is_away_hides_no_other() {
+async fn each_database_has_a_line_whichever_is_away() {
     let platform = Platform::installed().await;
     let mut command = command(&platform);
     command
@@ -361,8 +368,9 @@ async fn each_database_has_its_own_line_and_one_that_is_away_hides_no_other() {
     );
 }
 
+/// A standby is ready and tells nothing of what only the leader knows.
 #[tokio::test]
-async fn a_standby_is_ready_and_tells_nothing_of_what_only_the_leader_knows() {
+async fn a_standby_is_ready_and_reports_only_what_it_knows() {
     let platform = Platform::installed().await;
     let (leader, _) = serving(&platform).await;
     let standby = Daemon::start(command(&platform));

@@ -99,8 +99,9 @@ async fn starting(connect_timeout: &str) -> (Daemon, Ear, Proxy) {
     (Daemon::start(command), ear.kept(folder), proxy)
 }
 
+/// A supervisor hears of the start the state reloads and the end.
 #[tokio::test]
-async fn i4_a_supervisor_hears_of_the_start_the_state_reloads_and_the_end() {
+async fn i4_a_supervisor_hears_of_start_state_reload_and_end() {
     let platform = Platform::installed().await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
@@ -188,7 +189,7 @@ async fn i4_nothing_is_said_after_the_end_however_long_it_takes() {
 /// GIVEN a daemon that has not started yet, WHEN settings are to be read again, THEN the supervisor
 /// hears of no reload, whose end would say READY=1.
 #[tokio::test]
-async fn i4_a_reload_before_the_start_is_over_says_nothing_of_being_ready() {
+async fn i4_a_reload_during_the_start_does_not_say_ready() {
     let (daemon, ear, proxy) = starting("30s").await;
     ear.hears("EXTEND_TIMEOUT_USEC=60000000").await;
     daemon.signal("HUP");
@@ -235,8 +236,9 @@ async fn an_abstract_socket_will_do() {
     ear.hears("READY=1").await;
 }
 
+/// A start takes as long as it takes and an outage does not hold it up.
 #[tokio::test]
-async fn a_start_takes_as_long_as_it_takes_and_an_outage_does_not_hold_it_up() {
+async fn a_start_has_no_limit_and_an_outage_does_not_delay_it() {
     let (daemon, ear, proxy) = starting("2s").await;
     ear.hears("EXTEND_TIMEOUT_USEC=60000000").await;
     daemon.logged("database unavailable").await;
@@ -316,9 +318,9 @@ async fn starts_beside_a_save_that_is_not_over(platform: &Platform, end_it: impl
     .await;
 }
 
+/// A start beside a transaction that has saved an agent is ready and serves everybody else.
 #[tokio::test]
-async fn i4_i7_a_start_beside_a_transaction_that_has_saved_an_agent_is_ready_and_serves_everybody_else()
- {
+async fn i4_i7_a_start_beside_an_open_save_is_ready() {
     let platform = Platform::installed().await;
     let other = platform.connect().await;
     let save =
@@ -330,8 +332,9 @@ async fn i4_i7_a_start_beside_a_transaction_that_has_saved_an_agent_is_ready_and
     .await;
 }
 
+/// A start beside a prepared transaction is ready and serves everybody else.
 #[tokio::test]
-async fn i4_i7_a_start_beside_a_prepared_transaction_is_ready_and_serves_everybody_else() {
+async fn i4_i7_a_start_beside_a_prepared_transaction_is_ready() {
     let settings = "max_prepared_transactions = 5";
     let own = Cluster::start(Options {
         settings,
@@ -448,7 +451,7 @@ async fn in_the_journal_every_line_has_its_priority_and_no_time() {
 /// GIVEN rules that become a pipe, WHEN they are to be read again, THEN the reload is refused at
 /// once, and the next one works; and the daemon ends when it is told to.
 #[tokio::test]
-async fn i4_rules_that_become_a_pipe_hold_up_neither_the_end_nor_the_next_reload() {
+async fn i4_rules_that_become_a_pipe_hold_nothing_up() {
     let folder = tempfile::tempdir().unwrap();
     let rules = folder.path().join("rules.toml");
     for to_the_end in [true, false] {

@@ -283,8 +283,9 @@ async fn i6_the_files_can_be_run_by_psql() {
     );
 }
 
+/// Install waits for a busy table only so long and then says so.
 #[tokio::test]
-async fn i6_install_waits_for_a_busy_table_only_so_long_and_then_says_so() {
+async fn i6_install_waits_for_a_busy_table_up_to_a_limit() {
     let platform = Platform::new().await;
     let writer = platform.connect().await;
     writer
@@ -320,7 +321,7 @@ async fn i6_uninstall_stops_at_what_belongs_to_somebody_else() {
 /// GIVEN two databases of which one is away, WHEN it is installed and uninstalled in both, THEN the
 /// other one has it all the same.
 #[tokio::test]
-async fn i6_a_database_that_is_away_keeps_no_other_from_being_installed() {
+async fn i6_an_absent_database_stops_no_other_install() {
     let platform = Platform::new().await;
     for (arguments, done) in [
         (&["install"][..], "there: installed"),
@@ -344,7 +345,7 @@ async fn i6_a_database_that_is_away_keeps_no_other_from_being_installed() {
 
 /// GIVEN somebody who holds a table, WHEN it is installed, THEN that is what the message is about.
 #[tokio::test]
-async fn s7_a_session_that_holds_the_lock_of_the_install_is_named_with_a_remedy() {
+async fn s7_a_holder_of_the_install_lock_is_named_with_a_remedy() {
     let platform = Platform::new().await;
     let role = format!("squatter_{}", platform.name());
     platform.run(&format!("CREATE ROLE {role} LOGIN")).await;
@@ -684,7 +685,7 @@ async fn restored(options: &[&str]) -> Option<(Platform, Said)> {
 /// GIVEN tables of agent-sync with row-level security, WHEN it is installed, THEN it is off there,
 /// nowhere else, and a daemon with a role of its own works.
 #[tokio::test]
-async fn i6_g14_install_switches_row_level_security_off_on_its_own_tables() {
+async fn i6_g14_install_disables_row_security_on_its_tables() {
     let every_new_table = "
         CREATE FUNCTION public.secure() RETURNS event_trigger LANGUAGE plpgsql AS $$
         DECLARE made record; BEGIN
@@ -817,8 +818,9 @@ const TAKEN: &[(&str, &str)] = &[
     ),
 ];
 
+/// What stood under our names before is refused by name and left alone.
 #[tokio::test]
-async fn i6_what_stood_under_our_names_before_is_refused_by_name_and_left_alone() {
+async fn i6_foreign_objects_with_our_names_are_refused_and_kept() {
     for (before, named) in TAKEN {
         let platform = Platform::new().await;
         platform
@@ -877,8 +879,9 @@ async fn i6_what_stood_under_our_names_before_is_refused_by_name_and_left_alone(
     }
 }
 
+/// A schema that was made for the install is used and an empty one is left alone.
 #[tokio::test]
-async fn i6_a_schema_that_was_made_for_the_install_is_used_and_an_empty_one_is_left_alone() {
+async fn i6_a_schema_made_for_the_install_is_used() {
     let platform = Platform::new().await;
     platform
         .run("CREATE SCHEMA agent_sync; COMMENT ON SCHEMA agent_sync IS 'for the tool'")
@@ -909,8 +912,9 @@ async fn i6_a_schema_that_was_made_for_the_install_is_used_and_an_empty_one_is_l
     );
 }
 
+/// A trigger of somebody that calls our function is never dropped.
 #[tokio::test]
-async fn i6_a_trigger_of_somebody_that_calls_our_function_is_never_dropped() {
+async fn i6_a_foreign_trigger_that_calls_our_function_is_kept() {
     let platform = Platform::installed().await;
     platform
         .run(
@@ -981,8 +985,9 @@ async fn install_for(
     Said::of(command).await
 }
 
+/// An install for other tables is refused and the first goes on.
 #[tokio::test]
-async fn t6_an_install_for_other_tables_is_refused_and_the_first_goes_on() {
+async fn t6_an_install_for_other_tables_is_refused() {
     let tables = ("agents", "agent_configurations");
     for (first, second) in [
         ("one", "two"),
@@ -1039,8 +1044,9 @@ async fn t6_an_install_for_other_tables_is_refused_and_the_first_goes_on() {
     }
 }
 
+/// Tables that were renamed moved or swapped keep their install.
 #[tokio::test]
-async fn t6_tables_that_were_renamed_moved_or_swapped_keep_their_install() {
+async fn t6_renamed_moved_or_swapped_tables_keep_their_install() {
     let (agents, configurations) = (("public", "agents"), ("public", "agent_configurations"));
     for (change, agents, configurations) in [
         (
@@ -1347,8 +1353,9 @@ async fn t7_slugs_of_every_kind_of_text_are_in_sync() {
     }
 }
 
+/// The owner of a partitioned table makes partitions after an install by a superuser.
 #[tokio::test]
-async fn g3_the_owner_of_a_partitioned_table_makes_partitions_after_an_install_by_a_superuser() {
+async fn g3_an_owner_adds_partitions_after_a_superuser_installed() {
     let platform = Platform::new().await;
     let owner = format!("app_{}", platform.name());
     platform
@@ -1429,7 +1436,7 @@ async fn s19_a_role_whose_name_is_too_long_is_refused() {
 /// The planner of a session that works on batches would read the whole catalog once for each of its
 /// rows.
 #[tokio::test]
-async fn a_database_with_thousands_of_tables_is_installed_into_and_looked_at() {
+async fn a_database_with_thousands_of_tables_is_handled() {
     let platform = Platform::new().await;
     platform
         .run(

@@ -49,7 +49,7 @@ async fn longest_hold(platform: &Platform, held: &str, arguments: &[&str]) -> (f
 /// writers of the other table are not stopped for the length of a wait, and it succeeds once the
 /// transaction is over.
 #[tokio::test]
-async fn i6_g3_an_install_that_waits_for_one_table_does_not_stop_writers_of_the_other() {
+async fn i6_g3_an_install_that_waits_stops_no_other_writers() {
     let platform = Platform::new().await;
     for (arguments, held) in [
         (&["install"][..], "agent_configurations"),

@@ -4,4 +4,4 @@ mod lifecycle;
 mod locking;
 mod owners;
 mod roles;
-mod upgrades;
+pub mod upgrades;

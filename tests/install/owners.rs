@@ -106,7 +106,7 @@ const NEEDED: &str = "agent_sync.outbox.ctid SELECT, outbox INSERT, schema USAGE
 /// owner of its table, who has what it needs and no more; and what such an owner gets the function
 /// to call runs with no rights but its own.
 #[tokio::test]
-async fn s4_a_superuser_who_installs_hands_nothing_to_the_owners_of_the_tables() {
+async fn s4_an_install_by_a_superuser_gives_owners_nothing() {
     for printed in [false, true] {
         let (platform, [agents, configs]) = owned().await;
         if printed {
@@ -171,7 +171,7 @@ async fn s4_a_superuser_who_installs_hands_nothing_to_the_owners_of_the_tables()
 /// the table, THEN the large object that tells of it is known by that owner, and the uninstall
 /// removes it.
 #[tokio::test]
-async fn s4_what_a_function_leaves_of_a_lost_save_belongs_to_the_owner_of_the_table() {
+async fn s4_the_trace_of_a_lost_save_belongs_to_the_table_owner() {
     let (platform, [agents, _]) = owned().await;
     platform.install();
     platform
@@ -250,7 +250,7 @@ async fn s4_a_former_owner_keeps_no_way_to_the_rights_of_the_new_one() {
 /// and name both, and an install gives them to that owner, whatever came before; who owned them has
 /// nothing left.
 #[tokio::test]
-async fn s4_functions_of_another_owner_are_told_and_given_to_the_owner_of_the_table() {
+async fn s4_functions_of_another_owner_go_to_the_table_owner() {
     let (platform, [agents, configs]) = owned().await;
     platform.install();
     platform
@@ -333,7 +333,7 @@ async fn s4_functions_of_another_owner_are_told_and_given_to_the_owner_of_the_ta
 /// GIVEN an ordinary role that can act as the owners of both tables, WHEN it installs, THEN it
 /// gives the functions to them; one that can act as one of them alone is refused.
 #[tokio::test]
-async fn s4_a_role_that_can_act_as_both_owners_installs_and_gives_the_functions_away() {
+async fn s4_a_role_of_both_owners_installs_and_gives_functions() {
     let (platform, [agents, configs]) = owned().await;
     let deploy = unique(&platform, "deploy");
     platform
@@ -860,7 +860,7 @@ async fn s5_a_schema_that_comes_between_two_steps_is_not_used() {
 /// GIVEN an install of the owner, WHEN the owner puts another schema in its place while a member of
 /// it waits for a lock, THEN the member is told so, and runs nothing of it.
 #[tokio::test]
-async fn s5_a_schema_that_is_replaced_while_a_lock_is_waited_for_is_not_used() {
+async fn s5_a_schema_replaced_during_a_lock_wait_is_not_used() {
     let (platform, owner) = installed_by_its_owner().await;
     let member = member_of(&platform, &owner).await;
     let tables = ["install", "role", "granted", "history"];
@@ -974,7 +974,7 @@ async fn s5_a_daemon_of_few_rights_uses_no_schema_of_a_stranger() {
 /// same form, THEN neither a request, nor a change, nor a save has the daemon use them: it holds
 /// the names to the tables that it has looked at.
 #[tokio::test]
-async fn s5_a_daemon_that_waits_uses_no_tables_that_a_stranger_has_made_since() {
+async fn s5_a_waiting_daemon_uses_no_tables_of_a_stranger() {
     for wake in [
         "NOTIFY agent_sync, 'a'",
         "NOTIFY agent_sync",

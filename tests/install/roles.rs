@@ -65,8 +65,9 @@ async fn privileges(platform: &Platform, role: &str) -> String {
         .await
 }
 
+/// The role that install makes does the job and can do nothing else.
 #[tokio::test]
-async fn g4_the_role_that_install_makes_does_the_job_and_can_do_nothing_else() {
+async fn g4_the_role_of_install_can_do_its_job_and_nothing_else() {
     let platform = Platform::new().await;
     let role = unique(&platform, "daemon").await;
     let said = run(platform.command(&["install", "--role", &role]));
@@ -168,7 +169,7 @@ async fn g4_the_role_that_install_makes_does_the_job_and_can_do_nothing_else() {
 
 /// What PostgreSQL computes is read as any other column, and written by nobody.
 #[tokio::test]
-async fn g4_generated_columns_are_granted_where_they_are_read_and_only_there() {
+async fn g4_generated_columns_are_granted_only_where_read() {
     let platform = Platform::new().await;
     let role = unique(&platform, "generated").await;
     platform
@@ -237,7 +238,7 @@ async fn t3_a_generated_provider_config_is_refused() {
 }
 
 #[tokio::test]
-async fn i6_install_grants_a_role_only_what_it_lacks_and_uninstall_leaves_no_trace_of_it() {
+async fn i6_install_grants_what_is_missing_and_uninstall_revokes() {
     let platform = Platform::new().await;
     let role = unique(&platform, "Odd \"role\"").await;
     let before = privileges(&platform, &role).await;
@@ -288,8 +289,9 @@ async fn i6_a_role_that_was_there_before_keeps_what_it_had() {
     assert_eq!(before, privileges(&platform, &role).await);
 }
 
+/// A role that serves two databases goes with the last uninstall.
 #[tokio::test]
-async fn i6_a_role_that_serves_two_databases_goes_with_the_last_uninstall() {
+async fn i6_a_role_of_two_databases_goes_with_the_last_uninstall() {
     let (one, other) = (Platform::new().await, Platform::new().await);
     let role = unique(&one, "shared").await;
     let there = format!("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}')");
@@ -381,8 +383,9 @@ async fn saves_are_synced(platform: &Platform, roles: &[String], round: &str) {
     }
 }
 
+/// A Supabase set up is synced by the owner of the tables and by a role with policies.
 #[tokio::test]
-async fn a_supabase_set_up_is_synced_by_the_owner_of_the_tables_and_by_a_role_with_policies() {
+async fn a_supabase_setup_syncs_by_owner_or_by_policies() {
     let platform = Platform::new().await;
     let roles = supabase(&platform).await;
     let (owner, daemon_role) = (
@@ -496,8 +499,9 @@ async fn saves_are_saved(platform: &Platform, roles: &[String]) {
     }
 }
 
+/// Row security on our own tables is told and stops what it blinds.
 #[tokio::test]
-async fn g14_row_security_on_our_own_tables_is_told_and_stops_what_it_blinds() {
+async fn g14_row_security_on_our_tables_is_told() {
     for (table, fatal) in [
         ("outbox", true),
         ("problem", true),
@@ -555,8 +559,9 @@ async fn g14_row_security_on_our_own_tables_is_told_and_stops_what_it_blinds() {
     }
 }
 
+/// Row security on our own tables is nothing to the owner and to a role that bypasses it.
 #[tokio::test]
-async fn row_security_on_our_own_tables_is_nothing_to_the_owner_and_to_a_role_that_bypasses_it() {
+async fn row_security_does_not_affect_owners_and_bypassers() {
     let platform = Platform::new().await;
     let role = unique(&platform, "bypasses").await;
     run(platform.command(&["install", "--role", &role]));
@@ -587,8 +592,9 @@ async fn row_security_on_our_own_tables_is_nothing_to_the_owner_and_to_a_role_th
     }
 }
 
+/// Settings of a role that change what SQL means are nothing to the daemon.
 #[tokio::test]
-async fn settings_of_a_role_that_change_what_sql_means_are_nothing_to_the_daemon() {
+async fn settings_of_a_role_do_not_affect_the_daemon() {
     for setting in [
         "quote_all_identifiers = on",
         "row_security = off",

@@ -58,8 +58,9 @@ fn told(line: &serde_json::Value) -> [&str; 2] {
     ["cause", "remedy"].map(|field| line[field].as_str().unwrap())
 }
 
+/// A daemon that meets an older schema says so and goes on once it is upgraded.
 #[tokio::test]
-async fn i6_a_daemon_that_meets_an_older_schema_says_so_and_goes_on_once_it_is_upgraded() {
+async fn i6_a_daemon_waits_for_the_upgrade_of_an_older_schema() {
     let platform = with_an_older_schema().await;
     platform.configure("before").await;
     platform.save("before", EXAMPLE).await;
@@ -90,9 +91,9 @@ async fn i6_a_daemon_that_meets_an_older_schema_says_so_and_goes_on_once_it_is_u
     );
 }
 
+/// A running daemon that meets a newer schema says so lets go and goes on when it fits again.
 #[tokio::test]
-async fn i6_a_running_daemon_that_meets_a_newer_schema_says_so_lets_go_and_goes_on_when_it_fits_again()
- {
+async fn i6_a_running_daemon_lets_go_of_a_newer_schema() {
     let platform = Platform::installed().await;
     let daemon = watchful(&platform);
     daemon.logged("caught up").await;

@@ -202,8 +202,9 @@ fn nesting_is_read_down_to_a_limit_on_both_sides() {
     );
 }
 
+/// A value is not written so deep that it could not be read again.
 #[test]
-fn a_value_is_not_written_so_deep_that_it_could_not_be_read_again() {
+fn a_value_is_not_written_too_deep_to_be_read_again() {
     let rules = "settings.temperature.type = 'number'\nsettings.deep.type = 'json'\n\
         x.provider_from = ['p']\nx.other.fields.y = 'deep'";
     let rules = Rules::parse(rules).unwrap();

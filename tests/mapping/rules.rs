@@ -51,8 +51,9 @@ fn the_embedded_rules_are_those_of_the_file_in_the_repository() {
     assert_eq!(Rules::parse(EMBEDDED).as_ref(), Ok(Rules::embedded()));
 }
 
+/// The provider that the file adds in its header can be added so.
 #[test]
-fn the_provider_that_the_file_adds_in_its_header_can_be_added_so() {
+fn the_example_provider_of_the_header_can_be_added() {
     let (_, example) = EMBEDDED
         .split_once("which calls the voice \"speaker\":\n#\n")
         .unwrap();

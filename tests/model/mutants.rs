@@ -129,8 +129,9 @@ fn sleeping_without_a_second_scan_loses_a_wake_up() {
     );
 }
 
+/// Sleeping without the lock because a writer is in the way loses a wake up.
 #[test]
-fn sleeping_without_the_lock_because_a_writer_is_in_the_way_loses_a_wake_up() {
+fn sleeping_without_the_lock_loses_a_wake_up() {
     breaks(Mutation::SleepsWithoutLock, SMALL, ASLEEP, "Commit(0)");
 }
 
@@ -174,8 +175,9 @@ fn looking_without_sharing_the_lock_loses_a_wake_up() {
     breaks(Mutation::OnlyPeeksAtLock, SMALL, ASLEEP, "Look(0)");
 }
 
+/// Remembering a look across a rollback to a savepoint loses a wake up.
 #[test]
-fn remembering_a_look_across_a_rollback_to_a_savepoint_loses_a_wake_up() {
+fn remembering_a_look_across_a_savepoint_loses_a_wake_up() {
     let bulk = Script {
         saves: 2,
         savepoints: 1,
@@ -194,8 +196,9 @@ fn remembering_a_look_across_a_rollback_to_a_savepoint_loses_a_wake_up() {
     );
 }
 
+/// A database that unlocks before rows are visible loses a wake up.
 #[test]
-fn a_database_that_unlocks_before_rows_are_visible_loses_a_wake_up() {
+fn unlocking_before_rows_are_visible_loses_a_wake_up() {
     breaks(Mutation::UnlocksBeforeVisible, SMALL, ASLEEP, "Settle(0)");
 }
 
@@ -294,8 +297,9 @@ fn taking_the_fast_path_without_a_scan_loses_a_wake_up() {
     );
 }
 
+/// Taking the outbox for scanned in spite of locked rows loses a wake up.
 #[test]
-fn taking_the_outbox_for_scanned_in_spite_of_locked_rows_loses_a_wake_up() {
+fn ignoring_locked_rows_of_a_scan_loses_a_wake_up() {
     let writers = [Script::save(0), Script::save(1), Script::NONE];
     breaks(
         Mutation::ScannedDespiteLocked,
@@ -309,8 +313,9 @@ fn taking_the_outbox_for_scanned_in_spite_of_locked_rows_loses_a_wake_up() {
     );
 }
 
+/// Taking the outbox for scanned in spite of a retry loses a wake up.
 #[test]
-fn taking_the_outbox_for_scanned_in_spite_of_a_retry_loses_a_wake_up() {
+fn ignoring_a_retry_after_a_scan_loses_a_wake_up() {
     let writers = [Script::save(0), Script::save(1), Script::NONE];
     breaks(
         Mutation::ScannedDespiteRetry,
@@ -324,8 +329,9 @@ fn taking_the_outbox_for_scanned_in_spite_of_a_retry_loses_a_wake_up() {
     );
 }
 
+/// Sleeping when rows were put into the outbox to be tried again leaves them there.
 #[test]
-fn sleeping_when_rows_were_put_into_the_outbox_to_be_tried_again_leaves_them_there() {
+fn sleeping_after_requeuing_rows_leaves_them_there() {
     let writers = [Script::save(0), Script::save(1), Script::NONE];
     breaks(
         Mutation::RestsAfterRetry,
@@ -340,8 +346,9 @@ fn sleeping_when_rows_were_put_into_the_outbox_to_be_tried_again_leaves_them_the
     );
 }
 
+/// Taking the outbox for scanned over another connection loses a wake up.
 #[test]
-fn taking_the_outbox_for_scanned_over_another_connection_loses_a_wake_up() {
+fn keeping_a_scan_across_connections_loses_a_wake_up() {
     breaks(
         Mutation::ScannedAfterReconnect,
         Model {
@@ -363,8 +370,9 @@ fn releasing_the_lock_for_the_fast_path_loses_a_wake_up() {
     );
 }
 
+/// Believing that nothing is to do where no row is loses a wake up.
 #[test]
-fn believing_that_nothing_is_to_do_where_no_row_is_loses_a_wake_up() {
+fn believing_an_empty_scan_loses_a_wake_up() {
     breaks(
         Mutation::TrustsPlace,
         Model {
@@ -386,8 +394,9 @@ fn believing_that_the_fast_path_is_written_loses_a_wake_up() {
     );
 }
 
+/// Writing over another version of a configuration loses an edit.
 #[test]
-fn writing_over_another_version_of_a_configuration_loses_an_edit() {
+fn overwriting_another_version_loses_an_edit() {
     breaks(
         Mutation::WritesAnyVersion,
         Model { edits: 1, ..SMALL },
@@ -419,8 +428,9 @@ fn taking_the_row_of_another_agent_loses_a_change() {
     breaks(Mutation::TakesAnySlug, model, LOST, "FinishSingle(0)");
 }
 
+/// Writing at a place where the configuration of another agent stands mixes them up.
 #[test]
-fn writing_at_a_place_where_the_configuration_of_another_agent_stands_mixes_them_up() {
+fn writing_at_the_row_of_another_agent_mixes_agents_up() {
     breaks(
         Mutation::WritesAnyPlace,
         Model { moves: 1, ..SMALL },

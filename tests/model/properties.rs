@@ -48,8 +48,9 @@ fn holds(name: &str, least: usize, model: Model) {
     assert!(states >= least, "the model has shrunk to {states} states");
 }
 
+/// Hold with writers that roll back to savepoints and abort.
 #[test]
-fn g1_g2_c6_hold_with_writers_that_roll_back_to_savepoints_and_abort() {
+fn g1_g2_c6_hold_with_savepoints_and_aborts() {
     let writers = [HESITANT, HESITANT, Script::save(1)];
     holds("savepoints", 1_000_000, Model { writers, ..MODEL });
 }
@@ -153,8 +154,9 @@ const RENAME: Script = Script {
     ..Script::save(0)
 };
 
+/// Hold with transactions that append more than one row.
 #[test]
-fn g1_g2_c6_hold_with_transactions_that_append_more_than_one_row() {
+fn g1_g2_c6_hold_with_transactions_of_several_rows() {
     let writers = [BOTH, Script::save(0), Script::save(1)];
     holds("two appends", 300_000, Model { writers, ..MODEL });
     holds(
@@ -231,8 +233,9 @@ fn g13_holds_with_configurations_that_are_rewritten() {
     );
 }
 
+/// Hold with configurations that others edit and statements that fail.
 #[test]
-fn g2_g4_hold_with_configurations_that_others_edit_and_statements_that_fail() {
+fn g2_g4_hold_with_edits_of_others_and_failing_statements() {
     let writers = [Script::save(0), Script::save(0), Script::save(1)];
     holds(
         "edits",
@@ -246,8 +249,9 @@ fn g2_g4_hold_with_configurations_that_others_edit_and_statements_that_fail() {
     );
 }
 
+/// States that are alike come to the same when they are told apart.
 #[test]
-fn states_that_are_alike_come_to_the_same_when_they_are_told_apart() {
+fn states_that_are_alike_have_the_same_outcomes() {
     let writers = [Script::save(0), Script::save(0), Script::NONE];
     for model in [
         Model {
@@ -315,9 +319,10 @@ fn g1_g2_c6_hold_with_all_of_it_at_once() {
     );
 }
 
+/// Hold with three writers that roll back to savepoints and abort.
 #[test]
 #[ignore = "takes minutes and 4 GB: make model"]
-fn g1_g2_c6_hold_with_three_writers_that_roll_back_to_savepoints_and_abort() {
+fn g1_g2_c6_hold_with_three_writers_savepoints_and_aborts() {
     let writers = [
         HESITANT,
         HESITANT,

@@ -319,8 +319,9 @@ fn g1_a_save_that_was_counted_is_looked_at_after_it_is_visible() {
     );
 }
 
+/// A barrier of transaction numbers loses a save on a quiet server.
 #[test]
-fn a_barrier_of_transaction_numbers_loses_a_save_on_a_quiet_server() {
+fn a_barrier_of_transaction_numbers_loses_a_save() {
     let violation = explore(
         &Model {
             fault: Some(Fault::Numbers),

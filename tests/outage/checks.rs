@@ -121,8 +121,9 @@ async fn a_missing_stale_or_damaged_install_is_told_with_its_remedy() {
     }
 }
 
+/// Missing privileges are told all at once with the grants that mend them.
 #[tokio::test]
-async fn missing_privileges_are_told_all_at_once_with_the_grants_that_mend_them() {
+async fn missing_privileges_are_told_at_once_with_their_grants() {
     let platform = Platform::installed().await;
     let role = format!(
         "poor_{}",
@@ -181,8 +182,9 @@ async fn missing_privileges_are_told_all_at_once_with_the_grants_that_mend_them(
     daemon.logged("caught up").await;
 }
 
+/// Prepared transactions and notifications are warned of once.
 #[tokio::test]
-async fn g3_prepared_transactions_and_notifications_are_warned_of_once() {
+async fn g3_prepared_transactions_are_warned_of_once() {
     let own = Cluster::start(Options {
         settings: "max_prepared_transactions = 5",
         ..Options::default()
@@ -479,8 +481,9 @@ async fn saving_an_agent_succeeds_whatever_state_the_install_is_in() {
     }
 }
 
+/// An install without its record is told at the start in a sweep and by doctor.
 #[tokio::test]
-async fn g14_an_install_without_its_record_is_told_at_the_start_in_a_sweep_and_by_doctor() {
+async fn g14_an_install_without_its_record_is_told() {
     let platform = Platform::installed().await;
     let record = "the install has no record of itself, as after a copy of the schema alone";
     let running = platform.brisk_daemon();
@@ -587,8 +590,9 @@ async fn t6_tables_that_the_install_was_not_made_for_are_refused() {
     );
 }
 
+/// An index in an order that the collation no longer has is told and not used.
 #[tokio::test]
-async fn g14_an_index_in_an_order_that_the_collation_no_longer_has_is_told_and_not_used() {
+async fn g14_an_index_of_an_outdated_collation_is_not_used() {
     for (collated, told) in [
         (&["agents ALTER COLUMN slug"][..], 1),
         (&["agent_configurations ALTER COLUMN agent_slug"], 1),
@@ -701,8 +705,9 @@ async fn g14_an_index_in_an_order_that_the_collation_no_longer_has_is_told_and_n
     }
 }
 
+/// A queue of notifications that is full keeps no daemon from connecting and is told.
 #[tokio::test]
-async fn g8_a_queue_of_notifications_that_is_full_keeps_no_daemon_from_connecting_and_is_told() {
+async fn g8_a_full_notification_queue_stops_no_connection() {
     let version = Platform::new()
         .await
         .value::<i32>("SELECT current_setting('server_version_num')::int")

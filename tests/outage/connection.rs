@@ -107,8 +107,9 @@ async fn half_open_standby_is_noticed() {
     standby.logged("caught up").await;
 }
 
+/// A leader that cannot be heard is stood by for until the server lets it go.
 #[tokio::test]
-async fn a_leader_that_cannot_be_heard_is_stood_by_for_until_the_server_lets_it_go() {
+async fn a_silent_leader_is_waited_for_until_the_server_drops_it() {
     let (platform, proxy) = behind_a_proxy().await;
     let daemon = daemon(&platform, &proxy);
     daemon.logged("caught up").await;
@@ -342,8 +343,9 @@ async fn both_ends_notice_when_the_other_has_vanished() {
     );
 }
 
+/// No time out of the database ends a session or a transaction of ours.
 #[tokio::test]
-async fn no_time_out_of_the_database_ends_a_session_or_a_transaction_of_ours() {
+async fn no_timeout_of_the_database_ends_a_session() {
     let platform = Platform::installed().await;
     let has_both = platform
         .value::<bool>("SELECT EXISTS (SELECT FROM pg_settings WHERE name = 'transaction_timeout')")

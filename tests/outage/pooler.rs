@@ -137,8 +137,9 @@ async fn transaction_pooler_is_refused_with_a_remedy() {
     }
 }
 
+/// Transaction pooler is refused though it lends another backend every time.
 #[tokio::test]
-async fn transaction_pooler_is_refused_though_it_lends_another_backend_every_time() {
+async fn a_transaction_pooler_with_changing_backends_is_refused() {
     let platform = Platform::installed().await;
     let settings = "pool_mode = transaction\nserver_round_robin = 1";
     let Some(pooler) = Pooler::start(cluster(), settings).await else {

@@ -163,8 +163,9 @@ async fn g1_a_kill_in_the_middle_of_a_backlog_loses_nothing() {
     assert_eq!(platform.value::<i64>(synced).await, 20_000);
 }
 
+/// A broken capture is reported and mended with every agent in sync.
 #[tokio::test]
-async fn g1_a_broken_capture_is_reported_and_mended_with_every_agent_in_sync() {
+async fn g1_a_broken_capture_is_reported_and_mended() {
     for (breaking, mending) in [
         (
             "ALTER TABLE agents DISABLE TRIGGER agent_sync_update",
@@ -205,7 +206,7 @@ async fn g1_a_broken_capture_is_reported_and_mended_with_every_agent_in_sync() {
 /// safely, THEN that is a fault of the capture, and what was saved meanwhile, by a role without
 /// privileges and with no daemon there to be notified, is made good.
 #[tokio::test]
-async fn g1_a_capture_function_that_is_not_as_it_was_made_is_a_fault_and_made_good() {
+async fn g1_an_altered_capture_function_is_a_fault_and_made_good() {
     for (change, fault, mending) in [
         (
             "SECURITY INVOKER",
@@ -281,8 +282,9 @@ async fn g1_a_capture_function_that_is_not_as_it_was_made_is_a_fault_and_made_go
     }
 }
 
+/// A before trigger that comes after the install is a fault until installed again.
 #[tokio::test]
-async fn g1_a_before_trigger_that_comes_after_the_install_is_a_fault_until_installed_again() {
+async fn g1_a_later_before_trigger_is_a_fault_until_installed_again() {
     let (platform, daemon) = watched().await;
     platform
         .run(
@@ -331,8 +333,9 @@ async fn g1_saves_that_met_a_broken_outbox_are_made_good() {
     );
 }
 
+/// A save that met a broken outbox and commits late is made good.
 #[tokio::test]
-async fn g1_a_save_that_met_a_broken_outbox_and_commits_late_is_made_good() {
+async fn g1_a_late_save_that_met_a_broken_outbox_is_made_good() {
     let (platform, daemon) = watched().await;
     platform.run("BEGIN").await;
     platform.run("UPDATE agents SET enabled = false").await;
@@ -364,8 +367,9 @@ async fn g1_a_save_that_met_a_broken_outbox_and_commits_late_is_made_good() {
         .await;
 }
 
+/// A counted save that is open on a quiet server is made good when it commits.
 #[tokio::test]
-async fn g1_a_counted_save_that_is_open_on_a_quiet_server_is_made_good_when_it_commits() {
+async fn g1_an_open_counted_save_on_a_quiet_server_is_made_good() {
     // The server is quiet, so a cluster of its own; the transaction is prepared as well.
     let own = Cluster::start(Options {
         settings: "max_prepared_transactions = 5",
@@ -430,8 +434,9 @@ async fn g1_a_counted_save_that_is_open_on_a_quiet_server_is_made_good_when_it_c
     }
 }
 
+/// A counted save that commits late is made good while a fault stands.
 #[tokio::test]
-async fn g1_a_counted_save_that_commits_late_is_made_good_while_a_fault_stands() {
+async fn g1_a_late_counted_save_is_made_good_during_a_fault() {
     let (platform, daemon) = watched().await;
     platform
         .run("ALTER TABLE agents ENABLE TRIGGER agent_sync_insert")
@@ -812,8 +817,9 @@ const SEALED: &[(&str, &str)] = &[
     ),
 ];
 
+/// What was hidden from the triggers for a moment is made good.
 #[tokio::test]
-async fn g14_what_was_hidden_from_the_triggers_for_a_moment_is_made_good() {
+async fn g14_saves_hidden_from_the_triggers_are_made_good() {
     let enable = "ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_insert; ALTER TABLE agents \
         ENABLE ALWAYS TRIGGER agent_sync_update";
     for (what, statements) in SEALED {
@@ -850,8 +856,9 @@ async fn g14_what_was_hidden_from_the_triggers_for_a_moment_is_made_good() {
     }
 }
 
+/// Rows that come by attach partition are in sync within one sweep.
 #[tokio::test]
-async fn g14_rows_that_come_by_attach_partition_are_in_sync_within_one_sweep() {
+async fn g14_rows_of_an_attached_partition_sync_within_one_sweep() {
     let platform = Platform::new().await;
     platform
         .run(
@@ -932,8 +939,9 @@ async fn g14_rows_that_come_by_attach_partition_are_in_sync_within_one_sweep() {
     daemon.logged("a trigger is enabled but not ALWAYS").await;
 }
 
+/// Saves in a child table are a fault and in sync within one sweep.
 #[tokio::test]
-async fn g14_saves_in_a_child_table_are_a_fault_and_in_sync_within_one_sweep() {
+async fn g14_saves_in_a_child_table_sync_within_one_sweep() {
     let platform = Platform::new().await;
     platform
         .run("CREATE TABLE child () INHERITS (agents); CREATE TABLE grandchild () INHERITS (child)")
@@ -987,9 +995,9 @@ async fn g14_saves_in_a_child_table_are_a_fault_and_in_sync_within_one_sweep() {
     );
 }
 
+/// A second time with the triggers disabled is made good while the fault of the first stands.
 #[tokio::test]
-async fn g14_a_second_time_with_the_triggers_disabled_is_made_good_while_the_fault_of_the_first_stands()
- {
+async fn g14_triggers_disabled_twice_are_made_good_during_a_fault() {
     let (platform, daemon) = watched().await;
     for name in ["first", "second", "third"] {
         platform
@@ -1106,8 +1114,9 @@ async fn sigkill_at_any_point_loses_nothing() {
     );
 }
 
+/// A crash of the server is not told as saves that could not be captured.
 #[tokio::test]
-async fn a_crash_of_the_server_is_not_told_as_saves_that_could_not_be_captured() {
+async fn a_server_crash_is_not_told_as_missed_saves() {
     let own = Cluster::start(Options::default()).unwrap();
     let platform = Platform::with_tables(&own, TABLES).await;
     platform.install();
@@ -1182,7 +1191,7 @@ async fn a_retry_that_a_clock_set_back_has_put_far_off_is_due() {
 
 /// A sequence that was set back gives its first number again, and `last_value` does not move.
 #[tokio::test]
-async fn g1_a_save_that_is_counted_after_the_count_was_set_back_is_made_good() {
+async fn g1_a_save_counted_after_a_reset_is_made_good() {
     for set_back in [
         "SELECT setval('agent_sync.uncaptured', 1, false)",
         "ALTER SEQUENCE agent_sync.uncaptured RESTART",

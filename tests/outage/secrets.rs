@@ -158,8 +158,9 @@ impl How {
     }
 }
 
+/// The next connection uses a rotated secret without a signal.
 #[tokio::test]
-async fn g15_the_next_connection_uses_a_rotated_secret_without_a_signal() {
+async fn g15_the_next_connection_uses_a_rotated_secret() {
     for (what, how) in [
         (What::Password, How::Rewritten),
         (What::Password, How::Renamed),
@@ -192,8 +193,9 @@ async fn g15_the_next_connection_uses_a_rotated_secret_without_a_signal() {
     }
 }
 
+/// A secret that is late is used by the first attempt after it has arrived.
 #[tokio::test]
-async fn g15_a_secret_that_is_late_is_used_by_the_first_attempt_after_it_has_arrived() {
+async fn g15_a_late_secret_is_used_by_the_next_attempt() {
     let world = World::new().await;
     let file = How::Rewritten.put(world.folder.path(), "old\n");
     let daemon = Daemon::start(world.command("run", What::Password, &file));
@@ -211,8 +213,9 @@ async fn g15_a_secret_that_is_late_is_used_by_the_first_attempt_after_it_has_arr
     world.is_served().await;
 }
 
+/// An unusable secret file is named and read again until it is in order.
 #[tokio::test]
-async fn g15_an_unusable_secret_file_is_named_and_read_again_until_it_is_in_order() {
+async fn g15_an_unusable_secret_file_is_named_and_read_again() {
     let world = World::new().await;
     let (password, url) = (
         world.content(What::Password, "old"),
@@ -353,7 +356,7 @@ async fn s16_a_secret_that_is_no_regular_file_is_refused_at_once() {
 
 /// The other files that settings name.
 #[tokio::test]
-async fn s16_settings_and_rules_that_are_no_regular_files_are_refused_at_once() {
+async fn s16_settings_that_are_no_regular_file_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (mut found, _socket) = no_files(folder.path());
     let large = folder.path().join("large.toml");
@@ -379,8 +382,9 @@ async fn s16_settings_and_rules_that_are_no_regular_files_are_refused_at_once() 
     }
 }
 
+/// A secret that becomes a pipe is named and does not hang the daemon.
 #[tokio::test]
-async fn s16_a_secret_that_becomes_a_pipe_is_named_and_does_not_hang_the_daemon() {
+async fn s16_a_secret_that_becomes_a_pipe_hangs_nothing() {
     let world = World::new().await;
     let file = How::Renamed.put(world.folder.path(), "old\n");
     let daemon = Daemon::start(world.command("run", What::Password, &file));
@@ -411,8 +415,9 @@ async fn s16_a_secret_that_becomes_a_pipe_is_named_and_does_not_hang_the_daemon(
     world.is_served().await;
 }
 
+/// Files with a secret that others can read or change are told.
 #[tokio::test]
-async fn s16_files_with_a_secret_that_others_can_read_or_change_are_told() {
+async fn s16_secret_files_open_to_others_are_told() {
     const MESSAGE: &str = "others can read or change a file that holds a secret";
     let world = World::new().await;
     let mode =
@@ -525,8 +530,9 @@ async fn s16_files_with_a_secret_that_others_can_read_or_change_are_told() {
     );
 }
 
+/// A reload keeps a session whose secret has changed and counts drift with the new one.
 #[tokio::test]
-async fn g15_a_reload_keeps_a_session_whose_secret_has_changed_and_counts_drift_with_the_new_one() {
+async fn g15_a_reload_keeps_a_session_with_a_changed_secret() {
     let world = World::new().await;
     let secret = How::Rewritten.put(world.folder.path(), "old\n");
     let rules = include_str!("../../config/providers.toml");

@@ -193,8 +193,9 @@ async fn tls_is_never_negotiated_down() {
     assert!(error.remedy().contains("tls"), "{}", error.remedy());
 }
 
+/// SCRAM over TLS binds to the channel and never tells the password.
 #[tokio::test]
-async fn scram_over_tls_binds_to_the_channel_and_never_tells_the_password() {
+async fn scram_over_tls_binds_to_the_channel() {
     let server = Server::get();
     server.has_role("scram", "scram-sha-256").await;
     let (right, wrong) = (server.file("right"), server.file("wrong"));
@@ -326,8 +327,9 @@ impl Impostor {
     }
 }
 
+/// A server that is not verified gets no password in the clear and no hash.
 #[tokio::test]
-async fn s12_a_server_that_is_not_verified_gets_no_password_in_the_clear_and_no_hash() {
+async fn s12_an_unverified_server_gets_no_password_and_no_hash() {
     let Some(own) = own_address() else { return };
     for (request, asked) in [
         (CLEARTEXT, PasswordRequest::Cleartext),
@@ -378,7 +380,7 @@ async fn s12_a_server_that_is_not_verified_gets_no_password_in_the_clear_and_no_
 /// Such a server may be a program of another user that has taken the port while PostgreSQL
 /// restarts.
 #[tokio::test]
-async fn s12_a_server_of_this_machine_that_sends_without_end_is_refused() {
+async fn s12_a_local_server_that_sends_without_end_is_refused() {
     const HUGE: &[u8] = b"R\x7f\xff\xff\xf0";
     let local = IpAddr::from([127, 0, 0, 1]);
     let impostor = Impostor::start(local, HUGE);
@@ -393,8 +395,9 @@ async fn s12_a_server_of_this_machine_that_sends_without_end_is_refused() {
     }
 }
 
+/// Another host is verified where nothing is set and the refusal says what to do.
 #[tokio::test]
-async fn s12_another_host_is_verified_where_nothing_is_set_and_the_refusal_says_what_to_do() {
+async fn s12_another_host_is_verified_by_default() {
     let Some(own) = own_address() else { return };
     let impostor = Impostor::start(own, CLEARTEXT);
     let (error, got) = impostor.session(own, &[]).await;
@@ -415,8 +418,9 @@ async fn s12_another_host_is_verified_where_nothing_is_set_and_the_refusal_says_
     }
 }
 
+/// A server that is not verified is let in by SCRAM and doctor says what it is.
 #[tokio::test]
-async fn s12_a_server_that_is_not_verified_is_let_in_by_scram_and_doctor_says_what_it_is() {
+async fn s12_an_unverified_server_is_used_with_scram() {
     let Some(own) = own_address() else { return };
     let server = Server::get();
     server.has_role("scram", "scram-sha-256").await;

@@ -61,9 +61,9 @@ fn the_metrics_reference_is_what_the_code_says() {
     );
 }
 
+/// Every metric that the alerts the dashboard and the reference name exists in a real scrape.
 #[tokio::test]
-async fn every_metric_that_the_alerts_the_dashboard_and_the_reference_name_exists_in_a_real_scrape()
-{
+async fn every_named_metric_exists_in_a_real_scrape() {
     let platform = Platform::installed().await;
     let rules = tempfile::tempdir().unwrap();
     let file = rules.path().join("rules.toml");
@@ -140,8 +140,9 @@ async fn every_metric_that_the_alerts_the_dashboard_and_the_reference_name_exist
     );
 }
 
+/// The alerts fire when they should and the dashboard asks what can be asked.
 #[test]
-fn the_alerts_fire_when_they_should_and_the_dashboard_asks_what_can_be_asked() {
+fn the_alerts_fire_and_the_dashboard_queries_are_valid() {
     let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).unwrap();
     let queries = queries(&dashboard);
     assert!(queries.len() > 15);

@@ -12,8 +12,9 @@ const UNITS: [&str; 3] = [
     "packaging/agent-sync-container.service",
 ];
 
+/// Every unit waits for nobody and gives up only where a restart changes nothing.
 #[test]
-fn every_unit_waits_for_nobody_and_gives_up_only_where_a_restart_changes_nothing() {
+fn every_unit_restarts_unless_a_restart_changes_nothing() {
     for name in UNITS {
         let unit = read(name);
         let usage = format!("RestartPreventExitStatus={}", Exit::Usage as u8);

@@ -34,8 +34,9 @@ fn secret_files_lose_one_line_feed_and_override_the_url() {
     assert!(source(&loaded, "databases.a.password").ends_with("secrets/password"));
 }
 
+/// TLS is what is set else what the URL says else what is safe there.
 #[test]
-fn s12_tls_is_what_is_set_else_what_the_url_says_else_what_is_safe_there() {
+fn s12_tls_is_set_or_from_the_url_or_safe() {
     for (url, tls) in [
         ("postgres://db.example.com/x", Tls::VerifyFull),
         ("postgres://10.0.0.1/x", Tls::VerifyFull),
@@ -105,8 +106,9 @@ fn s12_tls_is_what_is_set_else_what_the_url_says_else_what_is_safe_there() {
     );
 }
 
+/// A server counts as verified by its name or by authorities of ones own.
 #[test]
-fn s12_a_server_counts_as_verified_by_its_name_or_by_authorities_of_ones_own() {
+fn s12_a_server_is_verified_by_name_or_own_authority() {
     let root = directory(&[("root.crt", "-----BEGIN CERTIFICATE-----")]);
     let root = root.path().join("root.crt").display().to_string();
     for (mode, root, verified) in [
@@ -159,8 +161,9 @@ fn the_roots_of_the_system_are_asked_as_in_libpq() {
     }
 }
 
+/// Parameters of the URL override defaults and yield to settings.
 #[test]
-fn parameters_of_the_url_override_defaults_and_yield_to_settings() {
+fn url_parameters_override_defaults_and_yield_to_settings() {
     let url = "postgres://a@b/c?connect_timeout=3&tcp_user_timeout=9000&keepalives_idle=4&keepalives_count=2";
     let loaded = load(
         "",
@@ -193,8 +196,9 @@ fn databases_differ_when_only_their_passwords_do() {
     );
 }
 
+/// A secret in a file makes no other database and all else in the file does.
 #[test]
-fn a_secret_in_a_file_makes_no_other_database_and_all_else_in_the_file_does() {
+fn a_changed_secret_is_the_same_database() {
     let directory = directory(&[
         (
             "agent-sync.toml",
@@ -282,8 +286,9 @@ fn databases_are_selected_by_name() {
     assert_eq!(error.remedy(), remedy);
 }
 
+/// A relative secret is a credential where one of its name is loaded.
 #[test]
-fn a_relative_secret_is_a_credential_where_one_of_its_name_is_loaded() {
+fn a_relative_secret_is_a_loaded_credential() {
     let directory = directory(&[
         (
             "agent-sync.toml",

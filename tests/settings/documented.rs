@@ -39,8 +39,9 @@ pub(super) fn turned_on() -> String {
     sample().lines().map(on).collect::<Vec<_>>().join("\n")
 }
 
+/// The documented databases hold the defaults when they are turned on.
 #[test]
-fn the_documented_databases_hold_the_defaults_when_they_are_turned_on() {
+fn the_documented_databases_hold_the_defaults() {
     let directory = directory(&[
         ("platform_password", "pw"),
         (

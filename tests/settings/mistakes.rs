@@ -5,8 +5,9 @@ use agent_sync::settings::{Settings, Sources};
 use super::verb::run;
 use super::{URL, directory, environment, load, load_in};
 
+/// Every mistake says where it is what was expected and what to do.
 #[test]
-fn every_mistake_says_where_it_is_what_was_expected_and_what_to_do() {
+fn every_mistake_says_where_it_is_and_what_to_do() {
     let mut cases = 0;
     let mut wrong = Vec::new();
     for case in include_str!("../cases/settings/mistakes.txt")
@@ -39,8 +40,9 @@ fn every_mistake_says_where_it_is_what_was_expected_and_what_to_do() {
     assert!(cases >= 20, "the cases are not read");
 }
 
+/// A password in the wrong place of a connection string is refused and never told.
 #[test]
-fn s14_a_password_in_the_wrong_place_of_a_connection_string_is_refused_and_never_told() {
+fn s14_a_misplaced_password_is_refused_and_not_shown() {
     const SOURCE: &str = "environment variable DATABASE_URL: databases.default.url: ";
     let (mut refused, mut taken, mut wrong) = (0, 0, Vec::new());
     for case in include_str!("../cases/settings/connection_strings.txt")

@@ -85,8 +85,9 @@ fn each_source_overrides_the_ones_before_it() {
     assert_eq!(source(&loaded, "sync.poll_interval"), "default");
 }
 
+/// The file is the one of the command line else of the environment else the default.
 #[test]
-fn the_file_is_the_one_of_the_command_line_else_of_the_environment_else_the_default() {
+fn the_file_is_from_the_arguments_the_environment_or_default() {
     let directory = directory(&[
         ("typed.toml", "sync.batch_size = 1"),
         ("variable.toml", "sync.batch_size = 2"),
@@ -108,8 +109,9 @@ fn the_file_is_the_one_of_the_command_line_else_of_the_environment_else_the_defa
     assert_eq!(batch_size(None, ""), 3);
 }
 
+/// A file that was named must exist and the default one need not.
 #[test]
-fn a_file_that_was_named_must_exist_and_the_default_one_need_not() {
+fn a_named_file_must_exist_and_the_default_need_not() {
     let directory = directory(&[("databases.d/one.toml", "databases.one.url = \"host=/tmp\"")]);
     let missing = directory.path().join("missing.toml");
     let loaded = Settings::load_from(&Sources::new(None, Some(&missing), [])).unwrap();
@@ -177,8 +179,9 @@ fn the_environment_sets_any_key_and_is_coerced() {
     );
 }
 
+/// Database URL defines the database default where there is no other.
 #[test]
-fn database_url_defines_the_database_default_where_there_is_no_other() {
+fn database_url_alone_defines_the_database_default() {
     let loaded = load("", &[("DATABASE_URL", URL)]).unwrap();
     assert_eq!(
         loaded.settings.databases.keys().collect::<Vec<_>>(),
@@ -211,8 +214,9 @@ fn database_url_defines_the_database_default_where_there_is_no_other() {
     );
 }
 
+/// Database URL is ignored beside other databases and the notes say so.
 #[test]
-fn database_url_is_ignored_beside_other_databases_and_the_notes_say_so() {
+fn database_url_is_ignored_beside_other_databases() {
     let loaded = load("databases.eu.url = \"host=/tmp\"", &[("DATABASE_URL", URL)]).unwrap();
     assert_eq!(loaded.settings.databases.keys().collect::<Vec<_>>(), ["eu"]);
     assert_eq!(loaded.notes.len(), 1);

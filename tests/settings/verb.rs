@@ -165,8 +165,9 @@ fn the_verb_survives_a_reader_that_has_gone() {
     );
 }
 
+/// The check prints nothing and refuses what the daemon would refuse.
 #[test]
-fn the_check_prints_nothing_and_refuses_what_the_daemon_would_refuse() {
+fn the_check_refuses_what_the_daemon_would_refuse() {
     let directory = directory(&[("rules.toml", "nonsense = 1")]);
     let rules = directory.path().join("rules.toml");
     let database = ("DATABASE_URL", URL);

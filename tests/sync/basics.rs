@@ -46,8 +46,9 @@ async fn m8_an_agent_that_changes_nothing_writes_nothing() {
     assert_eq!(before, platform.value::<String>(row).await);
 }
 
+/// A missing configuration is a warning and a problem until it comes.
 #[tokio::test]
-async fn g6_a_missing_configuration_is_a_warning_and_a_problem_until_it_comes() {
+async fn g6_a_missing_configuration_is_a_warning_and_a_problem() {
     let platform = Platform::installed().await;
     let daemon = platform.caught_up_daemon().await;
     platform.save("lonely", EXAMPLE).await;
@@ -90,8 +91,7 @@ async fn g6_a_missing_configuration_is_a_warning_and_a_problem_until_it_comes() 
 
 /// What is wrong with a configuration is captured by no trigger, so the agent is tried again.
 #[tokio::test]
-async fn m7_a_corrected_configuration_is_in_sync_by_itself_and_s8_an_unchanged_problem_is_told_less_and_less()
- {
+async fn m7_s8_a_problem_is_told_less_and_less_until_corrected() {
     let platform = Platform::installed().await;
     platform.save("a", EXAMPLE).await;
     platform.configure("a").await;
@@ -270,8 +270,9 @@ async fn i7_a_notification_with_a_slug_asks_for_that_slug() {
     platform.becomes("a", EXPECTED).await;
 }
 
+/// Changes made while the daemon is stopped are applied once at its start.
 #[tokio::test]
-async fn changes_made_while_the_daemon_is_stopped_are_applied_once_at_its_start() {
+async fn changes_during_a_stop_are_applied_once_at_the_start() {
     let platform = Platform::installed().await;
     platform
         .run(
@@ -424,8 +425,9 @@ async fn the_log_is_json_in_a_pipe_and_readable_when_asked_for() {
     );
 }
 
+/// A row that PostgreSQL refuses is set aside and its neighbours go through.
 #[tokio::test]
-async fn g5_a_row_that_postgresql_refuses_is_set_aside_and_its_neighbours_go_through() {
+async fn g5_a_refused_row_is_set_aside_and_its_neighbours_go_on() {
     let platform = Platform::installed().await;
     platform
         .run(
@@ -467,8 +469,9 @@ async fn g5_a_row_that_postgresql_refuses_is_set_aside_and_its_neighbours_go_thr
     );
 }
 
+/// A locked configuration waits for its holder and keeps his edit.
 #[tokio::test]
-async fn g4_a_locked_configuration_waits_for_its_holder_and_keeps_his_edit() {
+async fn g4_a_locked_configuration_keeps_the_edit_of_the_holder() {
     let platform = Platform::installed().await;
     let _daemon = platform.caught_up_daemon().await;
     platform.save("a", "{}").await;

@@ -80,8 +80,9 @@ async fn t3_only_four_columns_are_required() {
     platform.holds(&expected).await;
 }
 
+/// Every type of JSON number and clock is written as what it is.
 #[tokio::test]
-async fn t2_every_type_of_json_number_and_clock_is_written_as_what_it_is() {
+async fn t2_each_type_of_json_number_and_clock_is_kept() {
     for (json, temperature, clock, slug) in [
         ("jsonb", "numeric(3,1)", "timestamp", "varchar(80)"),
         ("json", "real", "timestamptz", "text"),
@@ -222,8 +223,9 @@ async fn t3_tables_and_columns_may_have_other_names() {
         .await;
 }
 
+/// JSON that was encoded twice is read and comes out as an object.
 #[tokio::test]
-async fn t4_json_that_was_encoded_twice_is_read_and_comes_out_as_an_object() {
+async fn t4_double_encoded_json_is_read_and_written_as_an_object() {
     let platform = Platform::installed().await;
     platform
         .client
@@ -244,8 +246,9 @@ async fn t4_json_that_was_encoded_twice_is_read_and_comes_out_as_an_object() {
     assert_eq!(platform.value::<String>(real).await, "objectobject");
 }
 
+/// A name that is too long for its column is a problem and not cut off.
 #[tokio::test]
-async fn a_name_that_is_too_long_for_its_column_is_a_problem_and_not_cut_off() {
+async fn a_name_too_long_for_its_column_is_a_problem() {
     let tables = TABLES.replace("agent_name          text", "agent_name varchar(5)");
     let platform = Platform::with_tables(cluster(), &tables).await;
     let daemon = daemon(&platform, &[]).await;
@@ -305,8 +308,9 @@ async fn t2_configurations_may_be_partitioned() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("nothing to change"));
 }
 
+/// A temperature in a domain is compared as what it is stored as.
 #[tokio::test]
-async fn a_temperature_in_a_domain_is_compared_as_what_it_is_stored_as() {
+async fn a_temperature_in_a_domain_is_compared_as_stored() {
     for domain in ["real", "numeric(3,1)", "double precision"] {
         let platform = Platform::new().await;
         platform
@@ -426,7 +430,7 @@ async fn m7_a_column_of_the_type_name_is_left_out_and_said_to_be() {
 
 /// The settings name another key than the install, and no install follows.
 #[tokio::test]
-async fn g14_an_install_for_another_slug_column_is_a_fault_of_the_capture() {
+async fn g14_an_install_for_another_slug_column_is_a_fault() {
     for (named, relation) in [
         (
             [

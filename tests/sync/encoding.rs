@@ -141,8 +141,9 @@ async fn s22_an_agent_is_rejected_in_latin1_whatever_its_reason_holds() {
     assert_eq!(daemon.lines("database unavailable").len(), 0);
 }
 
+/// A character that the encoding cannot hold is named as what it is.
 #[tokio::test]
-async fn g14_a_character_that_the_encoding_cannot_hold_is_named_as_what_it_is() {
+async fn g14_a_character_outside_the_encoding_is_named() {
     let platform = encoded("latin1json", "LATIN1").await;
     assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0);
     platform

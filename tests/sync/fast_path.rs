@@ -85,8 +85,9 @@ async fn written_after(platform: &Platform, store: &Store, place: RowId, meanwhi
     done
 }
 
+/// A lone change is written only over what it was computed from.
 #[tokio::test]
-async fn g4_a_lone_change_is_written_only_over_what_it_was_computed_from() {
+async fn g4_a_lone_change_overwrites_only_what_it_has_read() {
     for meanwhile in [
         "UPDATE agent_configurations SET provider_config = '{\"mine\": 1}'",
         "UPDATE agent_configurations SET notes = 'mine'",
@@ -158,8 +159,9 @@ async fn g1_a_lone_change_takes_no_row_of_the_outbox_but_its_own() {
     assert_eq!(platform.outbox().await, ["b"]);
 }
 
+/// A lone change is not written without its row of the outbox.
 #[tokio::test]
-async fn g1_a_lone_change_is_not_written_without_its_row_of_the_outbox() {
+async fn g1_a_lone_change_needs_its_row_of_the_outbox() {
     for slug in ["a", "b"] {
         let (platform, store, place) = changed().await;
         // What stands at its place now is another row, be it of the same agent.
@@ -182,8 +184,9 @@ async fn g1_a_lone_change_is_not_written_without_its_row_of_the_outbox() {
     }
 }
 
+/// A lone change is done the short way and more than one the ordinary way.
 #[tokio::test]
-async fn a_lone_change_is_done_the_short_way_and_more_than_one_the_ordinary_way() {
+async fn one_change_takes_the_fast_path_and_several_do_not() {
     let platform = Platform::installed().await;
     platform.save("a", "{}").await;
     platform.configure("a").await;

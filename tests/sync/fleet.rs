@@ -95,8 +95,9 @@ async fn unreachable_database_delays_no_other() {
     daemon.logged_times("caught up", 3).await;
 }
 
+/// Reload adds and removes databases without disturbing the rest.
 #[tokio::test]
-async fn reload_adds_and_removes_databases_without_disturbing_the_rest() {
+async fn a_reload_adds_and_removes_databases_only() {
     let [stays, goes, comes] = [
         Platform::installed().await,
         Platform::installed().await,
@@ -186,8 +187,9 @@ async fn a_bad_reload_changes_nothing_and_says_why() {
     );
 }
 
+/// Changed rules enqueue nothing and say how many configurations differ.
 #[tokio::test]
-async fn changed_rules_enqueue_nothing_and_say_how_many_configurations_differ() {
+async fn changed_rules_enqueue_nothing_and_count_differences() {
     let platform = Platform::installed().await;
     platform
         .run(
@@ -404,8 +406,9 @@ async fn announced_slugs_are_those_whose_configuration_was_written() {
     );
 }
 
+/// A queue of notifications that is full keeps no configuration from being written.
 #[tokio::test]
-async fn a_queue_of_notifications_that_is_full_keeps_no_configuration_from_being_written() {
+async fn a_full_notification_queue_stops_no_write() {
     let version = Platform::new()
         .await
         .value::<i32>("SELECT current_setting('server_version_num')::int")
@@ -541,8 +544,9 @@ async fn crowd(databases: usize) -> (Cluster, Vec<Client>, File) {
     (cluster, clients, File::new(&text))
 }
 
+/// Three daemons in two hundred databases converge whoever is killed.
 #[tokio::test]
-async fn three_daemons_in_two_hundred_databases_converge_whoever_is_killed() {
+async fn three_daemons_in_two_hundred_databases_converge() {
     const DATABASES: usize = 200;
     let (cluster, clients, file) = crowd(DATABASES).await;
     let mut daemons = [file.daemon(), file.daemon(), file.daemon()];

@@ -38,8 +38,9 @@ fn agents(daemon: &Daemon, one: &str, summary: &str) -> (usize, u64) {
     (told, counted)
 }
 
+/// A backlog of agents that are not in sync is a few lines and the numbers add up.
 #[tokio::test]
-async fn a_backlog_of_agents_that_are_not_in_sync_is_a_few_lines_and_the_numbers_add_up() {
+async fn a_large_backlog_is_a_few_lines_that_add_up() {
     for (sql, one, summary, metric_name) in [
         (
             "INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'x' FROM generate_series(1, \
@@ -97,8 +98,9 @@ async fn a_backlog_of_agents_that_are_not_in_sync_is_a_few_lines_and_the_numbers
     }
 }
 
+/// Configurations that differ after a change of the rules are told until they are in sync.
 #[tokio::test]
-async fn configurations_that_differ_after_a_change_of_the_rules_are_told_until_they_are_in_sync() {
+async fn differences_after_new_rules_are_told_until_in_sync() {
     let platform = Platform::installed().await;
     let folder = tempfile::tempdir().unwrap();
     let (file, rules) = (

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
+use crate::install::upgrades::with_an_older_schema;
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
 use crate::support::{Daemon, Platform, Said, eventually};
-use crate::upgrading::with_an_older_schema;
 
 /// Rows of the history, as text.
 async fn rows(platform: &Platform, select: &str) -> Vec<String> {
@@ -40,8 +40,9 @@ async fn caught_up(platform: &Platform) -> Daemon {
     daemon
 }
 
+/// A write is kept with its cause and what it changed and without prompts.
 #[tokio::test]
-async fn g11_a_write_is_kept_with_its_cause_and_what_it_changed_and_without_prompts() {
+async fn g11_a_write_is_kept_with_its_cause_without_prompts() {
     let platform = kept(TABLES).await;
     let role = format!("ui_{}", platform.name());
     platform
@@ -200,8 +201,9 @@ async fn of_several_saves_the_latest_is_the_cause() {
     assert_eq!(rows(&platform, cause).await, ["later|two"]);
 }
 
+/// The history is bounded by rows and by age and pruned in portions.
 #[tokio::test]
-async fn the_history_is_bounded_by_rows_and_by_age_and_pruned_in_portions() {
+async fn the_history_is_bounded_and_pruned_in_portions() {
     let platform = Platform::installed().await;
     platform
         .run(
@@ -230,8 +232,9 @@ async fn the_history_is_bounded_by_rows_and_by_age_and_pruned_in_portions() {
         .await;
 }
 
+/// A history that is off costs neither saves nor batches anything.
 #[tokio::test]
-async fn a_history_that_is_off_costs_neither_saves_nor_batches_anything() {
+async fn a_history_that_is_off_costs_nothing() {
     let platform = Platform::new().await;
     let defaults =
         "SELECT count(*) FROM pg_attrdef d WHERE d.adrelid = 'agent_sync.outbox'::regclass";
@@ -411,7 +414,7 @@ async fn i6_an_older_schema_is_upgraded_under_a_running_daemon() {
 /// GIVEN a history whose sequence was set back, WHEN agents are saved, alone or many, THEN they are
 /// in sync; and an install mends the sequence.
 #[tokio::test]
-async fn g5_a_history_whose_numbers_are_taken_keeps_nothing_from_being_written() {
+async fn g5_a_history_out_of_numbers_stops_no_write() {
     let platform = kept(TABLES).await;
     for slug in ["a", "b"] {
         platform.configure(slug).await;

@@ -157,8 +157,9 @@ async fn place_of(platform: &Platform, slug: &str) -> RowId {
     platform.value::<String>(&place).await.parse().unwrap()
 }
 
+/// A lone change is held to its agent whatever moves rows between its statements.
 #[tokio::test]
-async fn g13_a_lone_change_is_held_to_its_agent_whatever_moves_rows_between_its_statements() {
+async fn g13_a_lone_change_is_held_to_its_agent() {
     for_each_rewrite!(platform, store, client, what, statements, {
         let place = place_of(&platform, "a3").await;
         let claimed = store.read_lone(&client, place).await.unwrap().unwrap();
@@ -227,8 +228,9 @@ async fn g13_a_lone_change_without_a_write_takes_no_other_row() {
     });
 }
 
+/// A batch lets no table be rewritten between its statements.
 #[tokio::test]
-async fn g13_a_batch_lets_no_table_be_rewritten_between_its_statements() {
+async fn g13_no_table_is_rewritten_within_a_batch() {
     for_each_rewrite!(platform, store, client, what, statements, {
         let claim = Claim {
             idle_lock: IdleLockAction::Keep,
@@ -301,8 +303,9 @@ async fn g13_an_agent_is_set_aside_with_its_own_rows_alone() {
     });
 }
 
+/// A configuration that moves between partitions is not taken for another.
 #[tokio::test]
-async fn g13_a_configuration_that_moves_between_partitions_is_not_taken_for_another() {
+async fn g13_a_configuration_that_changes_partition_is_the_same() {
     let tables = TABLES
         .replace(
             "agent_slug          text,",

@@ -3,8 +3,9 @@
 
 use crate::support::{Daemon, Platform};
 
+/// Nothing is written for a slug that two agents have and it clears itself.
 #[tokio::test]
-async fn t5_nothing_is_written_for_a_slug_that_two_agents_have_and_it_clears_itself() {
+async fn t5_nothing_is_written_for_a_slug_of_two_agents() {
     for configurations in [1, 3] {
         let platform = Platform::new().await;
         platform
@@ -69,8 +70,9 @@ async fn t5_nothing_is_written_for_a_slug_that_two_agents_have_and_it_clears_its
     }
 }
 
+/// Two agents with one slug and no configuration are ambiguous and not missing.
 #[tokio::test]
-async fn t5_two_agents_with_one_slug_and_no_configuration_are_ambiguous_and_not_missing() {
+async fn t5_agents_with_one_slug_are_ambiguous_and_not_missing() {
     let platform = Platform::new().await;
     platform
         .run("ALTER TABLE agents DROP CONSTRAINT agents_slug_key")
@@ -218,8 +220,9 @@ async fn g14_a_role_that_may_see_more_brings_in_sync_what_was_hidden() {
     }
 }
 
+/// A configuration that a policy hides is not taken for missing.
 #[tokio::test]
-async fn g14_a_configuration_that_a_policy_hides_is_not_taken_for_missing() {
+async fn g14_a_hidden_configuration_is_not_taken_for_missing() {
     let platform = Platform::installed().await;
     platform.save("a", "{}").await;
     platform.configure("a").await;
@@ -245,8 +248,9 @@ async fn g14_a_configuration_that_a_policy_hides_is_not_taken_for_missing() {
         .await;
 }
 
+/// Agents that are swapped away for a moment are looked at when they are back.
 #[tokio::test]
-async fn g14_agents_that_are_swapped_away_for_a_moment_are_looked_at_when_they_are_back() {
+async fn g14_agents_swapped_away_are_checked_on_return() {
     let platform = Platform::installed().await;
     for slug in ["a", "b"] {
         platform.save(slug, "{}").await;
@@ -281,8 +285,9 @@ async fn g14_agents_that_are_swapped_away_for_a_moment_are_looked_at_when_they_a
     drop(daemon);
 }
 
+/// Slugs that a collation takes for equal are different agents.
 #[tokio::test]
-async fn g13_slugs_that_a_collation_takes_for_equal_are_different_agents() {
+async fn g13_slugs_equal_under_a_collation_are_different_agents() {
     for columns in [
         "ALTER TABLE agent_configurations ALTER COLUMN agent_slug TYPE text COLLATE lenient",
         "ALTER TABLE agents ALTER COLUMN slug TYPE text COLLATE lenient",

@@ -32,8 +32,9 @@ fn eager(platform: &Platform) -> Daemon {
     Daemon::start(command)
 }
 
+/// An agent that is saved ten thousand times is tried once and counted once.
 #[tokio::test]
-async fn g5_an_agent_that_is_saved_ten_thousand_times_is_tried_once_and_counted_once() {
+async fn g5_ten_thousand_saves_of_one_agent_are_one_attempt() {
     let platform = Platform::installed().await;
     platform.run(AGENTS).await;
     platform
@@ -76,8 +77,9 @@ async fn g5_an_agent_that_is_saved_ten_thousand_times_is_tried_once_and_counted_
         .await;
 }
 
+/// A thousand refused agents are each tried once and their neighbours go on.
 #[tokio::test]
-async fn g5_a_thousand_refused_agents_are_each_tried_once_and_their_neighbours_go_on() {
+async fn g5_a_thousand_refused_agents_are_each_tried_once() {
     let platform = Platform::installed().await;
     platform
         .run(
@@ -149,8 +151,9 @@ async fn g5_a_refused_configuration_keeps_none_of_its_siblings_stale() {
     assert_eq!(platform.problem("agent-3").await.unwrap().0, "failed");
 }
 
+/// An agent that ends every connection is set aside and the others go on.
 #[tokio::test]
-async fn g5_an_agent_that_ends_every_connection_is_set_aside_and_the_others_go_on() {
+async fn g5_an_agent_that_ends_every_connection_is_set_aside() {
     for statements in [
         "PERFORM pg_terminate_backend(pg_backend_pid());",
         "PERFORM set_config('idle_in_transaction_session_timeout', '1ms', true); PERFORM \
@@ -223,8 +226,9 @@ async fn g5_an_agent_that_ends_every_connection_is_set_aside_and_the_others_go_o
     }
 }
 
+/// An agent that two crashes have begun with is not tried a third time.
 #[tokio::test]
-async fn g5_an_agent_that_two_crashes_have_begun_with_is_not_tried_a_third_time() {
+async fn g5_an_agent_that_crashed_twice_is_not_tried_again() {
     let platform = Platform::installed().await;
     platform.run(AGENTS).await;
     platform

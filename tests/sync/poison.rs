@@ -115,8 +115,9 @@ async fn poison_row_does_not_block_its_neighbours() {
     }
 }
 
+/// A slow write keeps nobody waiting and is made when there is time.
 #[tokio::test]
-async fn a_slow_write_keeps_nobody_waiting_and_is_made_when_there_is_time() {
+async fn a_slow_write_keeps_no_other_waiting() {
     // Before the write, at the commit, and for one of many rows or the only one there is.
     for (timing, sleeps) in [
         ("BEFORE UPDATE", 3600),
@@ -201,8 +202,9 @@ async fn a_write_that_takes_longer_than_is_set_stands_as_a_problem() {
         .await;
 }
 
+/// A write that is due again when another one fails is tried at once.
 #[tokio::test]
-async fn a_write_that_is_due_again_when_another_one_fails_is_tried_at_once() {
+async fn a_write_due_again_is_tried_at_once_when_another_fails() {
     let platform = platform(3).await;
     let _daemon = platform.caught_up_daemon().await;
     platform.drained().await;
@@ -468,7 +470,7 @@ async fn g5_an_agent_with_a_slug_of_any_length_is_set_aside() {
 /// together, THEN they are found out together, as with any other code, and not one after the other
 /// with a pause.
 #[tokio::test]
-async fn g5_many_writes_that_a_trigger_refuses_with_40001_are_set_aside_together() {
+async fn g5_many_writes_refused_with_40001_are_set_aside_together() {
     for code in ["40001", "40P01", "P0001"] {
         let platform = platform(40).await;
         platform
@@ -585,7 +587,7 @@ async fn g5_an_infinite_time_in_the_outbox_is_an_unknown_one() {
 /// The words before the SQLSTATE are no cause: a refused write whose SQLSTATE and place are the
 /// same is the same problem.
 #[tokio::test]
-async fn g5_a_refused_write_is_known_by_its_code_and_place_and_not_by_words() {
+async fn g5_a_refused_write_is_known_by_its_code_and_place() {
     let platform = Platform::installed().await;
     let note = async |detail: &str, sqlstate: Option<&str>| {
         let (slugs, kinds, details) = (["a"].as_slice(), ["failed"].as_slice(), [detail]);

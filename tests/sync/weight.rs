@@ -28,8 +28,9 @@ async fn fits(agents: &str) -> (Platform, Daemon) {
     (platform, daemon)
 }
 
+/// The first batch of a connection weighs what any other does.
 #[tokio::test]
-async fn g12_the_first_batch_of_a_connection_weighs_what_any_other_does() {
+async fn g12_the_first_batch_of_a_connection_is_bounded_too() {
     let image = random(4 * 1024 * 1024);
     fits(&format!(
         "INSERT INTO agents (slug, name, agent_image) SELECT 'agent-' || i, 'n', {image}
@@ -298,8 +299,9 @@ async fn rejected_once(settings: &str) {
         .await;
 }
 
+/// Agents with gigabytes of digits are rejected once and cost their neighbours nothing.
 #[tokio::test]
-async fn s3_agents_with_gigabytes_of_digits_are_rejected_once_and_cost_their_neighbours_nothing() {
+async fn s3_agents_with_gigabytes_of_digits_are_rejected_once() {
     rejected_once(&settings_with(LARGE, 7000)).await;
 }
 
@@ -345,7 +347,7 @@ async fn s3_a_configuration_with_gigabytes_of_digits_is_tried_again() {
 /// What is not too heavy is in sync whatever numbers are in it, and what is others' keeps every
 /// digit.
 #[tokio::test]
-async fn s3_documents_with_large_and_small_numbers_are_written_digit_for_digit() {
+async fn s3_large_and_small_numbers_are_written_digit_for_digit() {
     let (platform, daemon) = with_neighbour("30s").await;
     let theirs = "jsonb_build_object('text', (SELECT string_agg(md5(j::text), '')
           FROM generate_series(1, 100) j),
@@ -450,8 +452,9 @@ async fn s3_check_and_why_say_that_an_agent_is_too_heavy() {
 /// The indexes with which configurations are looked up, and the tables without one.
 const INDEXES: [&str; 2] = ["", "DROP INDEX agent_configurations_agent_slug_idx;"];
 
+/// An agent with more configurations than one may have delays nobody.
 #[tokio::test]
-async fn g12_an_agent_with_more_configurations_than_one_may_have_delays_nobody() {
+async fn g12_an_agent_with_too_many_configurations_delays_none() {
     for index in INDEXES {
         let platform = Platform::installed().await;
         let daemon = platform.caught_up_daemon().await;
@@ -519,8 +522,9 @@ async fn g12_an_agent_with_more_configurations_than_one_may_have_delays_nobody()
     }
 }
 
+/// Agents with as many configurations as one may have are in sync.
 #[tokio::test]
-async fn g12_agents_with_as_many_configurations_as_one_may_have_are_in_sync() {
+async fn g12_agents_with_the_most_configurations_are_in_sync() {
     for index in INDEXES {
         let (_platform, _daemon) = fits(&format!(
             "{index} INSERT INTO agents (slug, name) SELECT 'agent-' || i, 'n'
@@ -541,7 +545,7 @@ async fn g12_agents_with_as_many_configurations_as_one_may_have_are_in_sync() {
 /// GIVEN an agent with more configurations than fit, of which another session has one locked, WHEN
 /// it is saved with others, THEN the others are in sync, and it is in sync when the lock is gone.
 #[tokio::test]
-async fn g5_an_agent_with_many_configurations_waits_for_a_lock_beside_the_others() {
+async fn g5_many_configurations_wait_for_a_lock_beside_the_others() {
     let platform = Platform::installed().await;
     platform
         .run(
