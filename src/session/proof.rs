@@ -182,8 +182,10 @@ async fn ask_within(
         format!("{statement}; ")
     };
     let query = format!(
-        "{statement}SELECT pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()), \
-        pg_catalog.pg_backend_pid(){column}"
+        "{statement}SELECT pg_catalog.concat(pg_catalog.date_part('epoch', \
+        pg_catalog.pg_postmaster_start_time()), ' ', (SELECT d.oid \
+        FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) \
+        pg_catalog.current_database())), pg_catalog.pg_backend_pid(){column}"
     );
     let answer = within(patience, client.simple_query(&query)).await?;
     let row = answer.iter().find_map(|message| match message {

@@ -116,6 +116,9 @@ fn replaced(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
 /// What is shown for a password.
 const MASK: &str = "********";
 
+/// What the examples in messages have for a password.
+const PLACEHOLDER: &str = "PASSWORD";
+
 /// What is before it in the query of a URL.
 const PASSWORD: &str = "password=";
 
@@ -159,6 +162,7 @@ fn without_password(url: &str) -> Option<String> {
     let mut masked = url.to_owned();
     if let Some(at) = url.rfind('@')
         && let Some(colon) = url[..at].find(':')
+        && &url[colon + 1..at] != PLACEHOLDER
     {
         masked.replace_range(colon + 1..at, MASK);
     }
@@ -209,6 +213,10 @@ mod tests {
             ),
             ("postgres://app:hunt/er@2@db", "postgres://app:********@db"),
             ("postgres://:hunter2@db", "postgres://:********@db"),
+            (
+                "postgres://USER:PASSWORD@HOST",
+                "postgres://USER:PASSWORD@HOST",
+            ),
             (
                 "postgres://app@db/x?Password=hunter2&sslmode=require",
                 "postgres://app@db/x?Password=********&sslmode=require",

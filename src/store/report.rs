@@ -126,6 +126,13 @@ pub const STILL_PENDING: &str = "
 /// Puts slugs into the outbox; with [`WAKE`] in the same transaction.
 pub const SEND: &str = queries::ENQUEUE;
 
+/// Whether another session waits for a lock that this transaction holds.
+pub const BLOCKS: &str = "
+    SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l
+                   WHERE NOT l.granted AND l.locktype = 'relation'
+                     AND pg_catalog.pg_backend_pid()
+                         OPERATOR(pg_catalog.=) ANY (pg_catalog.pg_blocking_pids(l.pid)))";
+
 /// Wakes the daemon the way the trigger does (C6): with a notification only if it sleeps; and
 /// otherwise it cannot go to sleep before it has seen what this transaction has put into the
 /// outbox.

@@ -1,8 +1,9 @@
 //! Looking at every agent without touching anything: what the daemon would write, by the same
 //! mapping.
 //!
-//! Unless an agent cannot be read, all of it is one read-only transaction with one snapshot, so
-//! what is counted together belongs together. The rows come through a portal, a bounded number of
+//! Unless an agent cannot be read, or DDL waits for a lock of the transaction, all of it is one
+//! read-only transaction with one snapshot, so what is counted together belongs together. A save
+//! waits behind DDL that waits, so the transaction ends then, and another one goes on (G3). The rows come through a portal, a bounded number of
 //! bytes at a time, in the order of the slugs: memory does not depend on how many agents there are
 //! (G12).
 //!
@@ -13,7 +14,7 @@
 mod verdict;
 
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, IsolationLevel, Transaction};
@@ -35,6 +36,17 @@ const BYTES: usize = 2 * 1024 * 1024;
 
 /// The most rows at a time, and how many are asked for first.
 const ROWS: (usize, usize) = (32, 1);
+
+/// How often the transaction looks whether DDL waits for it.
+const YIELD: Duration = Duration::from_secs(1);
+
+/// How a transaction has ended.
+enum Ended {
+    /// With the last agent, or because nothing more is wanted.
+    Complete,
+    /// Early, because another session waits for its locks.
+    Yielded,
+}
 
 /// What is looked at.
 #[derive(Debug, Clone, Copy)]
@@ -82,8 +94,12 @@ pub async fn survey(
             flow
         });
         let (error, narrower) = match outcome.await {
-            Ok(()) if ends => return Ok(()),
-            Ok(()) => {
+            Ok(Ended::Yielded) => {
+                after = told.or(after);
+                continue;
+            }
+            Ok(_) if ends => return Ok(()),
+            Ok(_) => {
                 (after, number) = (upto, number.map(|number| NARROWED.1.min(number * 2)));
                 continue;
             }
@@ -132,7 +148,7 @@ async fn look(
     scope: Scope<'_>,
     (after, upto): (Option<&str>, Option<&str>),
     tell: impl FnMut(&Findings) -> ControlFlow<()>,
-) -> Result<(), StoreError> {
+) -> Result<Ended, StoreError> {
     let patience = LONGEST + Duration::from_secs(5);
     let snapshot = client
         .build_transaction()
@@ -143,7 +159,7 @@ async fn look(
     // What is told may wait for a reader at once, and then nothing is sent to the server. After an
     // error, the error is what counts.
     let ended = within(patience, transaction.rollback()).await;
-    outcome.and(ended)
+    outcome.and_then(|outcome| ended.map(|()| outcome))
 }
 
 /// The same within a transaction.
@@ -154,7 +170,7 @@ async fn read(
     scope: Scope<'_>,
     (after, upto): (Option<&str>, Option<&str>),
     mut tell: impl FnMut(&Findings) -> ControlFlow<()>,
-) -> Result<(), StoreError> {
+) -> Result<Ended, StoreError> {
     let patience = LONGEST + Duration::from_secs(5);
     prepare_for_all(transaction).await?;
     let query = report::survey(layout, scope.noted);
@@ -170,6 +186,7 @@ async fn read(
     .await?;
 
     let mut rows_at_a_time = ROWS.1;
+    let mut looked = Instant::now();
     let mut one: Option<Findings> = None;
     loop {
         let most = i32::try_from(rows_at_a_time).unwrap_or(i32::MAX);
@@ -185,7 +202,7 @@ async fn read(
                     if let Some(findings) = one.replace(next)
                         && tell(&findings).is_break()
                     {
-                        return Ok(());
+                        return Ok(Ended::Complete);
                     }
                 }
             }
@@ -194,7 +211,14 @@ async fn read(
             if let Some(findings) = one {
                 let _ = tell(&findings);
             }
-            return Ok(());
+            return Ok(Ended::Complete);
+        }
+        if looked.elapsed() > YIELD {
+            looked = Instant::now();
+            let blocks = within(patience, transaction.query_typed_one(report::BLOCKS, &[])).await?;
+            if blocks.try_get(0)? {
+                return Ok(Ended::Yielded);
+            }
         }
         let bytes: usize = rows.iter().map(tokio_postgres::Row::raw_size_bytes).sum();
         let fitting = BYTES / (bytes / rows.len().max(1)).max(1);

@@ -34,8 +34,8 @@ pub enum AttemptError {
     TablesChanged,
     /// The name of the server leads to another one.
     #[error(
-        "the address of this database leads to another server now, and this connection to the one \
-        before"
+        "the address of this database leads to another server or database now, and this connection \
+        to the one before"
     )]
     Moved,
     /// The session is not as the daemon has set it up.

@@ -524,7 +524,7 @@ async fn g14_a_daemon_follows_the_name_of_its_server() {
             line["cause"]
                 .as_str()
                 .unwrap()
-                .contains("leads to another server now"),
+                .contains("leads to another server or database now"),
             "{line}"
         );
         client
@@ -541,6 +541,30 @@ async fn g14_a_daemon_follows_the_name_of_its_server() {
         })
         .await;
     }
+}
+
+/// GIVEN a URL in a file, WHEN the file names another database of the same server, THEN the daemon
+/// follows within a sweep or two.
+#[tokio::test]
+async fn g15_a_daemon_follows_the_name_of_its_database() {
+    let platform = Platform::installed().await;
+    let other = Platform::installed().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("url");
+    std::fs::write(&file, &platform.url).unwrap();
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let mut command = platform.command(&["run"]);
+    command
+        .env_remove("DATABASE_URL")
+        .env("AGENT_SYNC__DATABASES__DEFAULT__URL_FILE", &file)
+        .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
+    let daemon = Daemon::start(command);
+    daemon.logged("caught up").await;
+    std::fs::write(&file, &other.url).unwrap();
+    daemon.logged("database unavailable").await;
+    other.configure("a").await;
+    other.save("a", crate::support::platform::EXAMPLE).await;
+    other.becomes("a", crate::support::platform::EXPECTED).await;
 }
 
 /// GIVEN a daemon that hangs, or whose host is gone behind a proxy that answers for it, WHEN

@@ -622,6 +622,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         report::STILL_PENDING,
         report::SEND,
         report::WAKE,
+        report::BLOCKS,
         report::TAKE_BACK,
         report::FORGET_CANARY,
         report::LED,
