@@ -1,7 +1,7 @@
 //! Rows that cannot be written, and rows that keep others waiting (G5, G12): neighbours go through,
 //! the log tells no values (G11), and what is not in sync stands as a problem (G7).
 
-use crate::support::platform::EXAMPLE;
+use crate::support::platform::{EXAMPLE, EXPECTED};
 use crate::support::{Daemon, Platform};
 
 /// A platform with this many agents `agent-1`, … named `n`, each with a configuration.
@@ -630,4 +630,38 @@ async fn g5_a_refused_write_is_known_by_its_code_and_place() {
     assert!(!note("it ended 4 times", Some("08006")).await);
     assert!(note("no agent is visible", None).await);
     assert!(note("no configuration is visible", None).await);
+}
+
+/// GIVEN a trigger that fails for one row as PostgreSQL fails where a column is gone, WHEN that
+/// agent and another are saved, THEN one is `failed`, the other is in sync, and the connection goes
+/// on (G5).
+#[tokio::test]
+async fn g5_a_trigger_that_fails_like_a_changed_table_is_a_row_s_problem() {
+    let platform = Platform::installed().await;
+    let daemon = platform.caught_up_daemon().await;
+    platform
+        .run(
+            "ALTER TABLE agent_configurations ADD COLUMN words tsvector, ADD COLUMN gone text;
+             CREATE TRIGGER words BEFORE UPDATE ON agent_configurations FOR EACH ROW
+               WHEN (NEW.agent_slug = 'bad') EXECUTE FUNCTION
+               tsvector_update_trigger(words, 'pg_catalog.english', agent_name, gone);
+             ALTER TABLE agent_configurations DROP COLUMN gone",
+        )
+        .await;
+    for slug in ["bad", "good"] {
+        platform.configure(slug).await;
+    }
+    // The daemon looks at the changed table before anything is saved.
+    platform.save("good", EXAMPLE).await;
+    platform.becomes("good", EXPECTED).await;
+    let before = daemon.lines("database unavailable").len();
+    for slug in ["bad", "good"] {
+        platform.save(slug, "{}").await;
+    }
+    platform
+        .holds("SELECT sqlstate = '42703' FROM agent_sync.problem WHERE slug = 'bad'")
+        .await;
+    platform.save("good", EXAMPLE).await;
+    platform.becomes("good", EXPECTED).await;
+    assert_eq!(daemon.lines("database unavailable").len(), before);
 }

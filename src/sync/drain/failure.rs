@@ -92,8 +92,20 @@ impl Drain {
         let (StoreError::Postgres(cause), Some(class)) = (&error, error.class()) else {
             return Err(error.into());
         };
+        let class = match class {
+            // A trigger can raise the same error. Then the tables are as they were, and the row is
+            // to blame.
+            Class::Layout => {
+                store.abandon(session.client()).await?;
+                if !store.is_current(session.client()).await? {
+                    return Err(error.into());
+                }
+                Class::Row
+            }
+            class => class,
+        };
         match class {
-            Class::Connection | Class::Layout => return Err(error.into()),
+            Class::Connection => return Err(error.into()),
             Class::Transient if self.pause_after_transient(tools, cause).await => {
                 return Ok(Batch::Again);
             }
