@@ -659,7 +659,10 @@ async fn g5_a_trigger_that_fails_like_a_changed_table_is_a_row_s_problem() {
         platform.save(slug, "{}").await;
     }
     platform
-        .holds("SELECT sqlstate = '42703' FROM agent_sync.problem WHERE slug = 'bad'")
+        .holds(
+            "SELECT EXISTS (SELECT FROM agent_sync.problem
+                 WHERE slug = 'bad' AND sqlstate = '42703')",
+        )
         .await;
     platform.save("good", EXAMPLE).await;
     platform.becomes("good", EXPECTED).await;
