@@ -173,6 +173,7 @@ fn respond(answer: Answer, limits: &Limits) -> Response<Full<Bytes>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

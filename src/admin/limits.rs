@@ -52,9 +52,9 @@ impl Limits {
     pub(super) async fn in_turn<T>(&self, make: impl Future<Output = T>) -> T {
         let _turn = self.turn.lock().await;
         let begin = Instant::now();
-        let made = make.await;
+        let answer = make.await;
         sleep(begin.elapsed()).await;
-        made
+        answer
     }
 
     /// The body of an answer, or nothing if too much is unread already.
@@ -69,6 +69,7 @@ impl Limits {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

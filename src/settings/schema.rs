@@ -1,6 +1,6 @@
 //! The description of every key: its name, value type, default and documentation.
 //!
-//! [`sections`](super::sections) declares the keys together with the fields that hold their values.
+//! `sections` declares the keys together with the fields that hold their values.
 //! Everything else follows from them: the refusal of unknown keys and wrong values, the built-in
 //! defaults, `config/agent-sync.toml`, `docs/settings.md` and the JSON Schema.
 

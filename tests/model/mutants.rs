@@ -52,14 +52,14 @@ impl Model {
             {
                 daemon.protocol.next(Input::BatchEnded(Next::End))
             }
-            (Mutation::TakesFastPathUnscanned, Input::Woken { news, .. }, Command::Claim(_))
-                if daemon.protocol.holds_idle_lock() =>
-            {
-                match news {
-                    News::Change(tid) => Command::FastPath(tid),
-                    _ => command,
-                }
-            }
+            (
+                Mutation::TakesFastPathUnscanned,
+                Input::Woken {
+                    news: News::Change(tid),
+                    ..
+                },
+                Command::Claim(_),
+            ) if daemon.protocol.holds_idle_lock() => Command::FastPath(tid),
             (Mutation::ScannedDespiteLocked, _, Command::Sleep { saw_locked: true }) => {
                 daemon
                     .protocol

@@ -187,7 +187,7 @@ pub(super) fn configuration_as_it_is(configurations: &Configurations) -> String 
 
 /// Writes a batch: the configurations at the places `$1`, in the relations `$2`, for the slugs `$3`.
 /// Takes the rows of the outbox at the places `$4`, of the versions `$5` and with the slugs `$6`.
-/// The values of the mapped columns are the [parameters](parameter) after these, null for a column
+/// The values of the mapped columns are the parameters (`parameter`) after these, null for a column
 /// that keeps its value.
 ///
 /// Identity (G13): a configuration is the row that [`claim`] has locked in the same transaction, so

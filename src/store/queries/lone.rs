@@ -127,7 +127,7 @@ fn largest<'a>(alias: &str, columns: impl Iterator<Item = &'a SqlColumn>) -> Str
 /// Writes one configuration that was read by [`claim_lone`], in a transaction of its own: the row
 /// at the place `$1` in the relation `$2`, of the version `$3`. Takes the row of the outbox at the
 /// place `$4`, of the version `$5` and the slug `$6`, and counts it. The values of the mapped
-/// columns are the [parameters](parameter) after these.
+/// columns are the parameters (`parameter`) after these.
 ///
 /// Identity (G13): nothing is locked between the two statements, so both tables may be rewritten in
 /// between. VACUUM FULL and CLUSTER move rows and keep their versions, and rows that one
