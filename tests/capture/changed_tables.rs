@@ -1093,7 +1093,7 @@ async fn s8_a_request_about_an_unchanged_problem_logs_nothing() {
              WHERE next_attempt IS NOT NULL",
         )
         .await;
-    let noted = "SELECT string_agg(concat_ws(' ', slug, ctid, xmin, attempts, last_seen), \
+    let query = "SELECT string_agg(concat_ws(' ', slug, ctid, xmin, attempts, last_seen), \
         ', ' ORDER BY slug) FROM agent_sync.problem";
     let logged = || {
         [
@@ -1103,7 +1103,7 @@ async fn s8_a_request_about_an_unchanged_problem_logs_nothing() {
         ]
         .map(|message| daemon.lines(message).len())
     };
-    let (noted, told) = (platform.value::<String>(noted).await, logged());
+    let (noted, told) = (platform.value::<String>(query).await, logged());
     let ask = async || {
         platform
             .run(
@@ -1120,7 +1120,7 @@ async fn s8_a_request_about_an_unchanged_problem_logs_nothing() {
     for _ in 0..10 {
         ask().await;
     }
-    assert_eq!(platform.value::<String>(noted).await, noted);
+    assert_eq!(platform.value::<String>(query).await, noted);
     assert_eq!(logged(), told);
     // More than are kept, so every agent is looked at.
     platform
@@ -1140,7 +1140,7 @@ async fn s8_a_request_about_an_unchanged_problem_logs_nothing() {
         .holds("SELECT agent_name = 'n' FROM agent_configurations WHERE agent_slug = 'well'")
         .await;
     platform.drained().await;
-    assert_eq!(platform.value::<String>(noted).await, noted);
+    assert_eq!(platform.value::<String>(query).await, noted);
     assert_eq!(logged(), told);
     // A request finds what has changed.
     platform
