@@ -40,30 +40,29 @@ pub enum Verb {
   agent-sync run --database platform    one of them
   kill -HUP PID                         read settings and rules again")]
     Run(Databases),
-    /// Put the capture into a database: schema agent_sync and its triggers
+    /// Install the capture in a database: schema agent_sync and its triggers
     #[command(after_help = "Examples:
   agent-sync install                           as the owner of the two tables
   agent-sync install --role agent_sync_daemon  and let this role be the daemon's
   agent-sync install --print > install.sql     for a migration or an SQL editor")]
     Install(Install),
-    /// Take everything that install made out of a database
+    /// Remove everything that install created
     #[command(
-        after_help = "It names the databases and what is lost (changes that are not yet in sync,
-roles that an install made), and asks. Without a terminal to ask on it wants
---yes.
+        after_help = "It lists the databases and the losses (changes that are not in sync yet, roles
+that an install created), and asks. Without a terminal, it needs --yes.
 
 Examples:
   agent-sync uninstall --database platform
   agent-sync uninstall --all --yes"
     )]
     Uninstall(Uninstall),
-    /// Compare every configuration with what its agent says, and change nothing
+    /// Compare every configuration with its agent, without changes
     #[command(
         after_help = "Exits with 0 if all is in sync, and with 2 if something stays out of sync
-unless somebody acts: a configuration that differs or is missing, an agent that is
-rejected, a slug that no agent has. What is in the outbox is pending, and does
-not count while a daemon leads, which is about to do it. Exits with 69 if a
-database is unavailable.
+until it is corrected: a configuration that differs or is missing, an agent
+that is rejected, a slug without an agent. A change in the outbox is pending,
+and does not count while a daemon leads. Exits with 69 if a database is
+unavailable.
 
 Examples:
   agent-sync check                                 all agents of all databases
@@ -71,12 +70,12 @@ Examples:
   agent-sync check --json | jq -r 'select(.verdict == \"drifted\").slug'"
     )]
     Check(Check),
-    /// Bring configurations in sync that are not
+    /// Sync configurations that differ from their agents
     #[command(
-        after_help = "The slugs go through the outbox, as if their agents had been saved, and the
-daemon does the work; where none leads, this command does it. It waits until all
-is done, and says what could not be. Above reconcile.confirm_above
-configurations it asks first.
+        after_help = "The slugs go through the outbox, as if their agents had been saved. The
+leading daemon processes them, or this command if no daemon leads. It waits
+for the end and reports failures. Above reconcile.confirm_above configurations
+it asks first.
 
 Examples:
   agent-sync reconcile reception       one agent
@@ -84,14 +83,14 @@ Examples:
   agent-sync reconcile --all --yes     everything, without asking"
     )]
     Reconcile(Reconcile),
-    /// Say how each database is doing: one line each, and what to do
+    /// Show the state of each database in one line, with remedies
     #[command(
-        after_help = "It asks the databases, and needs no daemon. NO PROBLEM is how many agents
-have neither a change waiting nor a problem noted. What somebody edited by hand,
-or other rules would write, is not in it: `agent-sync check` compares each.
-PHASE is asleep or awake (the daemon), unled (no daemon leads), unfit (something
-is broken) or down (not reached). MISS, REJ and FAIL: agents without a
-configuration, rejected, and those whose write PostgreSQL refused.
+        after_help = "It queries the databases and needs no daemon. NO PROBLEM counts the agents
+without a pending change or a problem. It does not show edits by hand or the
+effect of other rules: `agent-sync check` compares each agent. PHASE is asleep
+or awake (the daemon), unled (no daemon leads), unfit (something is broken) or
+down (not reached). MISS, REJ and FAIL: agents without a configuration,
+rejected, and those whose write PostgreSQL refused.
 
 Examples:
   agent-sync status
@@ -99,16 +98,16 @@ Examples:
   agent-sync status --json | jq 'select(.outbox.oldest_seconds > 60)'"
     )]
     Status(Status),
-    /// Tell the story of one agent: as saved, as configured, and why it is not in sync
+    /// Explain one agent: as saved, as configured, and why it is not in sync
     #[command(after_help = "Examples:
   agent-sync why reception
   agent-sync why reception --database platform --json")]
     Why(Why),
     /// Examine each database, from the connection to a round trip through the daemon
     #[command(
-        after_help = "Changes nothing of yours: the round trip is a slug that no agent has, which
-the daemon drops. Run it with the settings of the daemon, as the role that it
-connects with. Exits with 2 on a fault, and with 69 if there is no connection.
+        after_help = "It changes no data: the round trip uses a slug without an agent, which the
+daemon drops. Run it with the settings of the daemon, as the role of the
+daemon. Exits with 2 on a fault, and with 69 if there is no connection.
 
 Examples:
   agent-sync doctor
@@ -127,9 +126,9 @@ Examples:
     Config(Config),
     /// Ask the running daemon over HTTP whether it is live or ready
     #[command(
-        after_help = "Exits with 0 for yes, 1 for no, and 69 without an answer. It asks at the Unix
-socket admin.socket, which is the daemon's own. Where there is none, it asks at
-the port admin.listen, and says that another program may have answered.
+        after_help = "Exits with 0 for yes, 1 for no, and 69 without an answer. It uses the Unix
+socket admin.socket, which belongs to the daemon. Without the socket it uses
+the port admin.listen, and warns that another program may have answered.
 
 Examples:
   agent-sync probe ready

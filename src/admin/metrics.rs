@@ -95,7 +95,7 @@ const METRICS: &[Metric] = &[
         unit: "",
         label: None,
         help: "Whether the database is served, as /readyz says: this daemon leads and has caught \
-            up, or it stands by; and nothing is found that makes changes be missed.",
+            up, or it stands by, and no finding means missed changes.",
         read: Read::Database(|state, _| Some(flag(unready(state).is_empty()))),
     },
     Metric {
@@ -115,8 +115,7 @@ const METRICS: &[Metric] = &[
             "phase",
             "connecting, standby, catching_up, draining, waiting or lost",
         )),
-        help: "What the loop of the database is doing: 1 for the phase that it is in, 0 for the \
-            others.",
+        help: "The phase of the loop of the database: 1 for the present phase, 0 for the others.",
         read: Read::Each(|state| {
             Phase::ALL
                 .map(|phase| (phase.name(), flag(phase == state.phase)))
@@ -131,7 +130,7 @@ const METRICS: &[Metric] = &[
             "result",
             "synced, unchanged, missing, rejected, failed or gone",
         )),
-        help: "Agents looked at, by what came of it; one with several configurations counts for \
+        help: "Processed agents by result. An agent with several configurations counts once for \
             each that was synced (written) or unchanged. missing: no configuration has the slug; \
             rejected: the settings cannot be mapped; failed: PostgreSQL refused the write; gone: \
             there is no such agent any more.",
@@ -213,8 +212,8 @@ const METRICS: &[Metric] = &[
             "kind",
             "missing_configuration, rejected, ambiguous or failed",
         )),
-        help: "Agents that are not in sync and that an agent or a configuration has to be mended \
-            for, counted up to 100000.",
+        help: "Agents that are out of sync until the agent or a configuration is corrected, \
+            counted up to 100000.",
         read: Read::Each(|state| {
             let kinds = backlog(state).map(|backlog| backlog.problems.each());
             kinds
@@ -272,8 +271,8 @@ const METRICS: &[Metric] = &[
         kind: Kind::Counter,
         unit: "",
         label: Some(("cause", "notification, request, sweep, retry, poll or busy")),
-        help: "Times that the sleeping loop woke up, by cause. request: somebody asked for a slug \
-            by NOTIFY; retry: for a failed write; busy: for what somebody else had locked.",
+        help: "Wake-ups of the sleeping loop by cause. request: a slug was requested by NOTIFY; \
+            retry: for a failed write; busy: for rows that another session had locked.",
         read: Read::Each(|state| {
             let counts = state.wake_ups.iter();
             WakeUp::ALL

@@ -126,8 +126,8 @@ async fn bind(address: SocketAddr) -> TcpListener {
                 %cause,
                 remedy = "see what else listens there, or set admin.listen to another address, or \
                     to \"off\"",
-                "cannot serve over HTTP: no probes and no metrics until this is mended; databases \
-                are synced all the same"
+                "cannot serve over HTTP: no probes and no metrics until this is repaired; the \
+                databases are synced"
             ),
         }
         told = true;

@@ -198,6 +198,8 @@ impl Cell {
             // The rules are others than those of the last comparison.
             Event::DriftUnknown { .. } => state.compared = None,
             Event::Backlog { backlog } => state.backlog = Some(Arc::clone(backlog)),
+            // The last reading is from before the lock.
+            Event::LockedOut { .. } => state.backlog = None,
             Event::Emptied => empty_outbox(state),
             Event::Batch { totals, batch } => {
                 let minute = Arc::make_mut(&mut state.hour).at(minute());

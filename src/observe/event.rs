@@ -252,6 +252,10 @@ pub enum Event<'a> {
 }
 
 impl Event<'_> {
+    /// The remedy of [`Event::LockedOut`].
+    pub const LOCKED_OUT_REMEDY: &'static str = "Wait for its end, or find it: SELECT pid, query \
+        FROM pg_stat_activity WHERE pid = ANY (pg_blocking_pids(PID of agent-sync));";
+
     /// Whether it is about a problem that was noted before and has not changed.
     pub(super) fn is_known(&self) -> bool {
         matches!(
@@ -435,7 +439,7 @@ impl Observer {
             Event::Lost { cause, remedy } => {
                 warn!(
                     database,
-                    cause, remedy, "database unavailable; trying again until it is back"
+                    cause, remedy, "database unavailable; the daemon retries until it is back"
                 );
             }
             Event::StillLost { cause, pause, .. } => {
@@ -501,7 +505,7 @@ impl Observer {
                     detail,
                     sqlstate,
                     remedy,
-                    "configuration could not be written; trying again"
+                    "configuration could not be written; the daemon retries"
                 );
             }
             Event::Mapped { slug, warning } => warn!(database, slug, "{warning}"),
@@ -527,7 +531,7 @@ impl Observer {
             } => {
                 error!(
                     database,
-                    trigger, fault, remedy, "capture broken: changes are not noticed"
+                    trigger, fault, remedy, "capture broken: changes are missed"
                 );
             }
             Event::CaptureSleeps { trigger, remedy } => {
@@ -550,8 +554,8 @@ impl Observer {
                     trigger,
                     fault,
                     remedy,
-                    "saves in a partition or child table are not noticed; every agent is looked at \
-                    in each sweep"
+                    "saves in a partition or child table are not noticed; each sweep checks every \
+                    agent"
                 );
             }
             Event::Found { finding, remedy } => warn!(database, remedy, "{finding}"),
@@ -559,33 +563,32 @@ impl Observer {
                 warn!(
                     database,
                     "the tables, their triggers or policies were changed, and changes may have \
-                    been missed; looking at every agent"
+                    been missed; checking every agent"
                 );
             }
-            Event::CaptureMended => info!(
-                database,
-                "changes are noticed again; looking at every agent"
-            ),
+            Event::CaptureMended => {
+                info!(database, "the capture works again; checking every agent")
+            }
             Event::Uncaptured { saves } => {
                 warn!(
                     database,
-                    saves, "changes were saved that could not be captured; looking at every agent"
+                    saves, "changes were saved that could not be captured; checking every agent"
                 );
             }
             Event::CountJumped => warn!(
                 database,
                 "the server may have crashed: the count of saves that could not be captured has \
-                moved; looking at every agent"
+                moved; checking every agent"
             ),
             Event::FirstStart => info!(
                 database,
-                "first start after an install, or changes may have been missed; looking at every \
+                "first start after an install, or changes may have been missed; checking every \
                 agent"
             ),
             Event::AskedForTooMany => {
                 warn!(
                     database,
-                    "more slugs were asked for at once than are kept; looking at every agent"
+                    "more slugs were requested at once than the daemon keeps; checking every agent"
                 );
             }
             Event::RulesChanged { totals } => {
@@ -606,7 +609,7 @@ impl Observer {
                         rejected,
                         remedy,
                         "the mapping has changed; agents whose configurations now differ, or that \
-                        are now rejected, stay as they are until saved or asked for"
+                        are now rejected, stay as they are until they are saved or requested"
                     );
                 } else {
                     info!(
@@ -623,8 +626,8 @@ impl Observer {
                 warn!(
                     database,
                     cause,
-                    "the mapping has changed; how many configurations now differ could not be \
-                    found out"
+                    "the mapping has changed; the number of configurations that now differ is \
+                    unknown"
                 );
             }
             Event::LockedOut { since } => {
@@ -632,8 +635,7 @@ impl Observer {
                 warn!(
                     database,
                     seconds,
-                    remedy = "Wait for its end, or find it: SELECT pid, query FROM \
-                        pg_stat_activity WHERE pid = ANY (pg_blocking_pids(PID of agent-sync));",
+                    remedy = Event::LOCKED_OUT_REMEDY,
                     "another session holds a lock on a table; changes wait for its end"
                 );
             }
@@ -669,8 +671,8 @@ impl Observer {
                     remedy = "List them: SELECT slug, since FROM agent_sync.state WHERE pending; \
                         then find the session that holds its configuration locked, or the trigger \
                         that takes long or raises 55P03 (pg_locks, pg_stat_activity).",
-                    "an agent cannot be brought in sync yet: its configuration is locked, or \
-                    writing it takes long; it is tried again and again"
+                    "an agent is not in sync yet: its configuration is locked, or the write is \
+                    slow; the daemon retries"
                 );
             }
             Event::NewConnectionFails { cause, remedy } => {

@@ -119,11 +119,7 @@ impl Note {
 
     /// A question about this topic was not answered.
     pub fn unanswered(topic: &'static str, error: &StoreError) -> Self {
-        Self::fail(
-            topic,
-            format!("this could not be found out: {error}"),
-            error.remedy(),
-        )
+        Self::fail(topic, format!("this is unknown: {error}"), error.remedy())
     }
 }
 

@@ -112,7 +112,7 @@ impl SessionError {
         match self {
             Self::Tls(_) => "Check tls_root_cert of this database.",
             Self::Secret(_) => {
-                "Mend the file. Each attempt to connect reads it again, without a reload or a \
+                "Correct the file. Each attempt to connect reads it again, without a reload or a \
                 restart."
             }
             Self::SlowSecret(_) => {
@@ -127,16 +127,16 @@ impl SessionError {
             )) => {
                 "Connect by a name that the certificate is made out to, or set tls = \"verify-ca\" \
                 with a tls_root_cert. If the server cannot be verified, choose tls = \"require\": \
-                it encrypts and believes whoever answers."
+                it encrypts and trusts any server that answers."
             }
             Self::Certificate(Error::InvalidCertificate(Wrong::UnknownIssuer)) => {
                 "Set tls_root_cert to the certificate of the authority that signed the server's. \
-                If the server cannot be verified, choose tls = \"require\": it encrypts and \
-                believes whoever answers."
+                If the server cannot be verified, choose tls = \"require\": it encrypts and trusts \
+                any server that answers."
             }
             Self::Certificate(_) => {
-                "Mend the certificate of the server. If the server cannot be verified, choose tls \
-                = \"require\": it encrypts and believes whoever answers."
+                "Correct the certificate of the server. If the server cannot be verified, choose \
+                tls = \"require\": it encrypts and trusts any server that answers."
             }
             Self::Password(_) => {
                 "Set tls = \"verify-full\", and tls_root_cert where the authority is not a public \

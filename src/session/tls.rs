@@ -111,7 +111,7 @@ fn roots(root_cert: Option<&Path>) -> Result<RootCertStore, TlsError> {
     }
 }
 
-/// `require`: encrypted, and whoever answers is believed, as in libpq.
+/// `require`: encrypted, and any server that answers is trusted, as in libpq.
 #[derive(Debug)]
 struct Unverified(Arc<CryptoProvider>);
 

@@ -95,7 +95,7 @@ section! {
             sync.poll_interval.";
         configurations: bool = ValueType::Bool, Bool(true),
             "Whether a configuration that is created after its agent, or moved to another agent, \
-            is brought in sync at once.";
+            is synced at once.";
     }
 }
 
@@ -108,24 +108,23 @@ section! {
             long row locks are held.";
         #[serde(with = "duration")]
         sweep_interval: Duration = duration("1s", "1h"), Text("30s"),
-            "How often the outbox, the triggers and the retries are looked at without being \
-            woken.";
+            "The interval of the sweep, which checks the outbox, the triggers and the retries \
+            without a wake-up.";
         #[serde(with = "duration")]
         poll_interval: Duration = duration("10ms", "1m"), Text("1s"),
-            "How often the outbox is looked at when capture.notify is false.";
+            "The interval of the scans of the outbox when capture.notify is false.";
         #[serde(with = "duration")]
         probe_interval: Duration = duration("10ms", "1h"), Text("5s"),
-            "How often a connection on which nothing happens is probed with an empty query. A \
-            connection that has died without a word is noticed after this and sync.probe_timeout \
-            at most. Raise it, and sync.sweep_interval with it, for a serverless database that \
-            such queries would keep awake.";
+            "The interval at which an idle connection is probed with an empty query. A dead \
+            connection is noticed within this and sync.probe_timeout. Raise it, and \
+            sync.sweep_interval with it, for a serverless database, which such queries keep awake.";
         #[serde(with = "duration")]
         probe_timeout: Duration = duration("10ms", "1m"), Text("5s"),
             "How long the answer to a probe may take before the connection counts as lost.";
         #[serde(with = "duration")]
         lock_timeout: Duration = duration("1ms", "1m"), Text("500ms"),
-            "How long to wait for a row that somebody else has locked before its agent is put off. \
-            It must be shorter than sync.statement_timeout.";
+            "The wait for a row that another session has locked, before its agent is put off. It \
+            must be shorter than sync.statement_timeout.";
         #[serde(with = "duration")]
         statement_timeout: Duration = duration("100ms", "1h"), Text("30s"),
             "How long one statement of the daemon may take.";
@@ -138,9 +137,9 @@ section! {
     Announce = "announce" {
         channel: Option<String> = ValueType::Identifier, Unset("configuration_changed"),
             "A channel to NOTIFY with the slug of every configuration that was written, so that \
-            runtimes can drop what they have cached. Not set: nobody is told. Nor is anybody while \
-            the server's queue of notifications is half full, as it gets where a listener is stuck \
-            in a transaction: the configurations are written all the same.";
+            runtimes can drop what they have cached. Not set: no notification is sent. None is \
+            sent either while the notification queue of the server is half full, as when a \
+            listener is stuck in a transaction; the configurations are still written.";
     }
 }
 
@@ -189,8 +188,8 @@ section! {
     Shutdown = "shutdown" {
         #[serde(with = "duration")]
         grace_period: Duration = duration("100ms", "5s"), Text("4s"),
-            "How long a running batch may take to finish once the daemon is told to stop; then the \
-            server undoes it.";
+            "The time for a running batch to finish when the daemon stops; then the server rolls \
+            it back.";
     }
 }
 
@@ -200,10 +199,10 @@ section! {
         #[serde(deserialize_with = "listen")]
         listen: Option<SocketAddr> = ValueType::Listen, Text("127.0.0.1:9878"),
             "The address and port at which /livez, /readyz, /metrics, /status and the status page \
-            are served over HTTP, to whoever can reach it: names of databases, their hosts and \
-            users, slugs and reasons; no secret and no value of a row. With 0.0.0.0, a firewall or \
-            a NetworkPolicy has to say who that is. Port 0 takes one that is free, and the log \
-            says which. \"off\" serves nothing there.";
+            are served over HTTP. They show names of databases, their hosts and users, slugs and \
+            reasons, and no secret or value of a row. With 0.0.0.0, limit the clients by a \
+            firewall or a NetworkPolicy. Port 0 takes a free port, which the log names. \"off\" \
+            serves nothing there.";
         socket: PathBuf = ValueType::Path, Text("/run/agent-sync/admin.sock"),
             "A Unix socket at which the same is served, to root and to the user of the daemon. \
             `agent-sync probe` asks there: any program of the host can take the port, but none can \
@@ -278,8 +277,8 @@ section! {
             file is read again before each connection, so a changed password needs neither a \
             reload nor a restart.";
         tls: Tls = ValueType::OneOf(TLS_MODES), Unset("verify-full"),
-            "How the connection is encrypted: \"disable\"; \"require\" (encrypted, but whoever \
-            answers is believed); \"verify-ca\" (the certificate must be signed by a known \
+            "How the connection is encrypted: \"disable\"; \"require\" (encrypted, and any server \
+            that answers is trusted); \"verify-ca\" (the certificate must be signed by a known \
             authority); \"verify-full\" (and be made out to the host). Not set: the URL's sslmode, \
             else \"disable\" for Unix sockets and loopback addresses without a tls_root_cert, else \
             \"verify-full\". A server of another host that is not verified gets no password in the \

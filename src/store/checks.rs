@@ -408,10 +408,10 @@ impl Finding {
                 format!("CREATE INDEX{concurrently} ON {table} ({column});").into()
             }
             Self::Scans { table, column, .. } => format!(
-                "Make it text: DROP TRIGGER IF EXISTS agent_sync_insert ON {table}; DROP TRIGGER IF \
-                EXISTS agent_sync_update ON {table}; DROP TRIGGER IF EXISTS agent_sync_delete ON \
-                {table}; ALTER TABLE {table} ALTER COLUMN {column} TYPE text; then run `agent-sync \
-                install`."
+                "Make it text: DROP TRIGGER IF EXISTS agent_sync_insert ON {table}; DROP TRIGGER \
+                IF EXISTS agent_sync_update ON {table}; DROP TRIGGER IF EXISTS agent_sync_delete \
+                ON {table}; ALTER TABLE {table} ALTER COLUMN {column} TYPE text; then run \
+                `agent-sync install`."
             )
             .into(),
             Self::QueueFull { .. } => {
@@ -554,7 +554,7 @@ impl Display for Finding {
             } => write!(
                 out,
                 "row-level security of {table} may hide rows from the role {role} ({command}), and \
-                what it hides is not kept in sync"
+                hidden rows are not synced"
             ),
             Self::Scans {
                 table,
@@ -593,8 +593,7 @@ impl Display for Finding {
             }
             Self::Unlogged { table } => write!(
                 out,
-                "the table {table} is UNLOGGED, so a crash of \
-                the server empties it without a word"
+                "the table {table} is UNLOGGED, so a crash of the server empties it"
             ),
             Self::Generated { table, column } => write!(
                 out,
@@ -642,8 +641,7 @@ impl Display for Finding {
             Self::Lacks { parts } => {
                 write!(
                     out,
-                    "the install lacks {}; the daemon does without, and the commands do \
-                    not",
+                    "the install lacks {}; the commands need them, the daemon does not",
                     parts.join(", ")
                 )
             }

@@ -53,13 +53,13 @@ const POLICIES: &[(&str, Class, &str)] = &[
     (
         "25P03",
         Class::Connection,
-        "Nothing: the server ended a transaction that idled, and it is done again.",
+        "None: the server ended an idle transaction, and the daemon repeats it.",
     ),
     (
         "25P04",
         Class::Connection,
-        "Nothing: the server ended a transaction that took longer than its transaction_timeout, \
-        and it is done again.",
+        "None: the server ended a transaction that exceeded its transaction_timeout, and the \
+        daemon repeats it.",
     ),
     (
         "28",
@@ -72,7 +72,7 @@ const POLICIES: &[(&str, Class, &str)] = &[
         "Check the name of the database in its URL.",
     ),
     ("3F000", Class::Fault, INSTALL),
-    ("40", Class::Transient, "Nothing: it is tried again."),
+    ("40", Class::Transient, "None: the daemon retries."),
     (
         "42501",
         Class::Fault,
@@ -96,7 +96,7 @@ const POLICIES: &[(&str, Class, &str)] = &[
     (
         "55P03",
         Class::Locked,
-        "Nothing: somebody holds a lock on the row, and it is tried again.",
+        "None: another session holds a lock on the row or the table, and the daemon retries.",
     ),
     (
         "57014",
@@ -104,11 +104,7 @@ const POLICIES: &[(&str, Class, &str)] = &[
         "Raise sync.statement_timeout, or see what makes the statement slow: of a write, perhaps a \
         trigger.",
     ),
-    (
-        "55000",
-        Class::Fault,
-        "Mend what the message names: as it is, PostgreSQL does not do it.",
-    ),
+    ("55000", Class::Fault, "Correct the object in the message."),
     ("57", Class::Connection, REACH),
     (
         "58",
@@ -119,8 +115,8 @@ const POLICIES: &[(&str, Class, &str)] = &[
     ("XX", Class::Fault, "The server has a fault: see its log."),
 ];
 
-const CHANGED: &str = "Nothing: the tables have changed, and are looked at again. If this stays, \
-    check the names and types of their columns in the settings of this database.";
+const CHANGED: &str = "None: the tables have changed, and the daemon reads them again. If this \
+    stays, check the names and types of their columns in the settings of this database.";
 /// There is no connection.
 pub const REACH: &str = "See whether the server is up and can be reached from here.";
 /// There is one, and no answer.
@@ -128,13 +124,12 @@ pub const SILENT: &str = "See whether the server can be reached from here, and w
     SELECT * FROM pg_stat_activity;";
 const INSTALL: &str = "Run `agent-sync install` for this database, and check the names of its \
     tables and columns in the settings.";
-const REFUSED: &str = "Mend the row or what refuses it; it is tried again by itself, and at once \
-    when the agent is saved.";
+const REFUSED: &str = "Correct the row, or the constraint or trigger that refuses it. The daemon \
+    retries, at once when the agent is saved.";
 const ENDED: &str = "See the server's log for what ended the connection: a trigger, a crash, or a \
-    time limit of the server or of a proxy. It is tried again by itself, and at once when the \
-    agent is saved.";
+    time limit of the server or of a proxy. The daemon retries, at once when the agent is saved.";
 const NO_STATE: &str =
-    "See what else is wrong with this database (`agent-sync doctor`); it is tried again by itself.";
+    "See what else is wrong with this database (`agent-sync doctor`); the daemon retries.";
 const UNKNOWN: Policy = Policy {
     class: Class::Fault,
     remedy: "See the server's log.",

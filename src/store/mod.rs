@@ -180,7 +180,7 @@ impl Display for CaptureFault {
             FaultKind::Child => write!(
                 out,
                 "the trigger {trigger} is {fault}: saves in this partition or child are not \
-                noticed, and every agent is looked at in each sweep"
+                noticed, and each sweep checks every agent"
             ),
         }
     }

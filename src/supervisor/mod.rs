@@ -55,8 +55,8 @@ impl Supervisor {
         let socket = match Socket::open(&name) {
             Ok(socket) => Arc::new(socket),
             Err(error) => {
-                warn!(%error, "the socket of NOTIFY_SOCKET cannot be used; the supervisor is told \
-                    nothing");
+                warn!(%error, "the socket of NOTIFY_SOCKET cannot be used; the supervisor gets no \
+                    state");
                 return Self::default();
             }
         };
@@ -153,7 +153,7 @@ async fn attend(
                     database,
                     seconds,
                     phase,
-                    "no sign of life from this database's task; the watchdog is not fed"
+                    "no progress of the task of this database; the watchdog gets no signal"
                 );
             }
         }

@@ -69,7 +69,7 @@ impl Socket {
             Err(_) => format!("it has not been read for {PATIENCE:?}"),
         };
         if !self.failed.swap(true, Ordering::Relaxed) {
-            warn!(error, "the supervisor could not be told how the daemon is");
+            warn!(error, "the state could not be sent to the supervisor");
         }
     }
 }

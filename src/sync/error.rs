@@ -57,10 +57,10 @@ impl AttemptError {
             Self::Layout(error) => error.remedy(),
             Self::Store(error) => error.remedy(),
             Self::Closed(_) => failure::REACH,
-            Self::TablesChanged => "Nothing: the tables are looked at again.",
+            Self::TablesChanged => "None: the daemon reads the tables again.",
             Self::Moved => {
-                "Nothing: the daemon connects to the other one. Switch the former one off, so that \
-                nobody saves there."
+                "None: the daemon connects to the other one. Switch the former one off, so that no \
+                agent is saved there."
             }
             Self::LostLead | Self::SessionChanged(_) => FOREIGN_CODE,
         };

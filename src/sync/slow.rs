@@ -146,7 +146,7 @@ mod tests {
             }
         }
         assert_eq!(times, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000]);
-        assert!(slow.begin_one(now), "what has failed is tried again, alone");
+        assert!(slow.begin_one(now), "a failed write is retried alone");
         slow.end_one();
         assert!(!slow.must_wait("a"));
     }

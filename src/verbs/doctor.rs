@@ -87,7 +87,7 @@ async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>
         Note::warn(
             "round trip",
             "not tried, because of what is broken above",
-            "Mend that, and run this again.",
+            "Repair that, and run this again.",
         )
     });
     notes
@@ -120,9 +120,10 @@ async fn connection(session: &Session, database: &Database, settings: &Settings)
             format!("{own}; on this machine, not encrypted"),
         ),
         (Tls::Require, Ok(true)) => Note::pass("connection", format!("{own}; encrypted")),
-        (Tls::Require, Ok(false)) => {
-            unverified("encrypted, but the server is not verified: whoever answers is believed")
-        }
+        (Tls::Require, Ok(false)) => unverified(
+            "encrypted, but the server is not verified: any server that answers is \
+            trusted",
+        ),
         (Tls::Disable, Ok(false)) => {
             unverified("not encrypted, the server not verified, and not on this machine")
         }

@@ -258,8 +258,8 @@ fn remedy_of_refusal(error: &tokio_postgres::Error, db: &DbError) -> String {
         }
         ("2BP01", _) => "move what others have put into the schema agent_sync, or drop it",
         ("55P03", None) => {
-            "run it again when whoever holds one of the tables is done: SELECT * FROM pg_locks \
-            JOIN pg_stat_activity USING (pid)"
+            "run it again when the session that holds one of the tables has ended: SELECT * FROM \
+            pg_locks JOIN pg_stat_activity USING (pid)"
         }
         ("42501", None) => {
             "run it as the role that owns the two tables (and the schema agent_sync, if it is \

@@ -123,8 +123,8 @@ async fn serve(
                 supervisor.reloaded().await;
             }
             () = fleet.failure() => {
-                error!("a database's task ended though it was not told to; the process ends, to be \
-                    started afresh");
+                error!("the task of a database ended unexpectedly; the process ends and has to be \
+                    started again");
                 return Ok(Exit::Failed);
             }
         }
@@ -133,8 +133,7 @@ async fn serve(
     supervisor.stopping().await;
     if !fleet.stop(grace).await {
         warn!(
-            "a batch did not end in time; the server undoes it, and it is done again at the next \
-            start"
+            "a batch did not end in time; the server rolls it back, and the next start repeats it"
         );
     }
     Ok(Exit::Done)
@@ -162,9 +161,9 @@ fn tell_dropped(logging: &Logging, told: &mut usize) {
         *told = dropped;
         warn!(
             lines,
-            remedy = "Nothing was wrong with the databases. See whether what reads the daemon's \
+            remedy = "The databases were not the cause. See whether what reads the daemon's \
                 standard error keeps up.",
-            "lines of the log were dropped, because nobody read them"
+            "lines of the log were dropped, because no program read them"
         );
     }
 }

@@ -243,7 +243,7 @@ async fn g14_an_altered_capture_is_told_until_it_is_mended() {
         let said = platform.says(&["doctor"]).await;
         assert_eq!(said.code, 2, "{change}: {said:?}");
         platform.install();
-        daemon.logged("changes are noticed again").await;
+        daemon.logged("the capture works again").await;
         assert_eq!(platform.says(&["doctor"]).await.code, 0, "{change}");
     }
 }
@@ -813,7 +813,7 @@ async fn g3_what_others_make_on_the_outbox_is_a_fault_of_the_capture() {
         assert!(line["fault"].as_str().unwrap().contains(what), "{line}");
         assert_eq!(platform.says(&["doctor"]).await.code, 2);
         platform.run(line["remedy"].as_str().unwrap()).await;
-        daemon.logged("changes are noticed again").await;
+        daemon.logged("the capture works again").await;
         assert_eq!(platform.says(&["doctor"]).await.code, 0, "{made}");
     }
 }
@@ -845,7 +845,7 @@ async fn g14_a_partitioned_table_with_another_owner_is_a_fault() {
         "{line}"
     );
     platform.install();
-    daemon.logged("changes are noticed again").await;
+    daemon.logged("the capture works again").await;
     platform
         .run(&format!(
             "SET ROLE {role}; CREATE TABLE agents_a PARTITION OF agents FOR VALUES IN ('a'); RESET \
@@ -916,7 +916,7 @@ async fn c4_a_function_that_the_capture_may_not_call_is_named() {
             "{line}"
         );
         platform.run(line["remedy"].as_str().unwrap()).await;
-        daemon.logged("changes are noticed again").await;
+        daemon.logged("the capture works again").await;
     }
 }
 
@@ -1056,7 +1056,7 @@ async fn s8_requests_by_notify_are_bounded_in_what_they_cost() {
         .await;
         platform.drained().await;
     }
-    assert_eq!(daemon.lines("more slugs were asked for").len(), 1);
+    assert_eq!(daemon.lines("more slugs were requested").len(), 1);
     let gone: u64 = daemon
         .lines("batch committed")
         .iter()
@@ -1133,7 +1133,7 @@ async fn s8_a_request_about_an_unchanged_problem_logs_nothing() {
         platform
             .run("SELECT pg_notify('agent_sync', 'nobody-' || i) FROM generate_series(1, 5000) i")
             .await;
-        !daemon.lines("more slugs were asked for").is_empty()
+        !daemon.lines("more slugs were requested").is_empty()
     })
     .await;
     platform

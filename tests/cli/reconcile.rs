@@ -225,7 +225,7 @@ async fn reconcile_tells_what_cannot_be_brought_in_sync_and_why() {
             "voice_settings.temperature: expected a number from 0 to 2",
             "failed    refused",
             "constraint short",
-            "try: Mend the row",
+            "try: Correct the row",
             "default: 1 synced, 1 unchanged, 1 missing, 1 rejected, 1 failed",
         ] {
             assert!(said.out.contains(line), "{line} in:\n{}", said.out);

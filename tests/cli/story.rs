@@ -161,8 +161,8 @@ const DAMAGES: &[Damage] = &[
             {save}",
         text: "constraint warm",
         mending: Words(
-            "Mend the row or what refuses it; it is tried again by itself, and at once when the \
-            agent is saved.",
+            "Correct the row, or the constraint or trigger that refuses it. The daemon retries, at \
+            once when the agent is saved.",
             "ALTER TABLE agent_configurations DROP CONSTRAINT warm; {save}",
         ),
         weight: Agent("failed"),
@@ -174,8 +174,8 @@ const DAMAGES: &[Damage] = &[
                 FOR EACH ROW EXECUTE FUNCTION no(); {save}",
         text: "raised by a trigger or function (SQLSTATE 42501",
         mending: Words(
-            "Mend the row or what refuses it; it is tried again by itself, and at once when the \
-            agent is saved.",
+            "Correct the row, or the constraint or trigger that refuses it. The daemon retries, at \
+            once when the agent is saved.",
             "DROP TRIGGER no ON agent_configurations; {save}",
         ),
         weight: Agent("failed"),

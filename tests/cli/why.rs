@@ -154,7 +154,7 @@ async fn the_remedy_of_each_problem_of_an_agent_works() {
         "{conclusion}"
     );
     assert!(
-        text(&story, "remedy").starts_with("Mend the row or what refuses it"),
+        text(&story, "remedy").starts_with("Correct the row, or the constraint or trigger"),
         "{story}"
     );
     platform

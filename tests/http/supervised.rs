@@ -358,7 +358,7 @@ async fn a_supervisor_that_is_not_there_holds_nothing_up() {
     let platform = Platform::installed().await;
     let daemon = Daemon::start(supervised(&platform, "/nowhere/notify"));
     daemon.logged("caught up").await;
-    daemon.logged("the supervisor could not be told").await;
+    daemon.logged("the state could not be sent").await;
     assert!(daemon.terminate().await.success());
 }
 

@@ -214,7 +214,7 @@ async fn s4_the_trace_of_a_lost_save_belongs_to_the_table_owner() {
 /// GIVEN a former owner who has a trigger and a grant of the capture function, WHEN the install gives
 /// the function to a new owner, THEN it refuses while the trigger exists, and the grant is gone.
 #[tokio::test]
-async fn s4_a_former_owner_keeps_no_way_to_the_rights_of_the_new_one() {
+async fn s4_a_former_owner_gets_no_rights_of_the_new_one() {
     let (platform, [agents, configs]) = owned().await;
     platform.install();
     run_as(

@@ -88,7 +88,7 @@ async fn g8_a_server_restart_is_two_log_lines_and_nothing_is_lost() {
             told,
             [
                 json!("database available again, caught up"),
-                json!("database unavailable; trying again until it is back")
+                json!("database unavailable; the daemon retries until it is back")
             ],
             "{mode}"
         );
@@ -780,7 +780,7 @@ async fn g1_a_capture_that_was_off_for_a_moment_is_made_good() {
             "{line}"
         );
         platform.install();
-        daemon.logged("changes are noticed again").await;
+        daemon.logged("the capture works again").await;
     }
 }
 
@@ -933,7 +933,7 @@ async fn g14_rows_of_an_attached_partition_sync_within_one_sweep() {
             .await;
     }
     platform.run(line["remedy"].as_str().unwrap()).await;
-    daemon.logged("changes are noticed again").await;
+    daemon.logged("the capture works again").await;
     platform
         .run("ALTER TABLE us ENABLE TRIGGER agent_sync_update")
         .await;

@@ -451,7 +451,7 @@ async fn s12_an_unverified_server_is_used_with_scram() {
         (
             &[(TLS, "require")][..],
             "warn",
-            "encrypted, but the server is not verified: whoever answers is believed",
+            "encrypted, but the server is not verified: any server that answers is trusted",
         ),
         (
             &[(TLS, "disable")],

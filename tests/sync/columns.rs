@@ -478,6 +478,6 @@ async fn g14_an_install_for_another_slug_column_is_a_fault() {
         .await;
         assert_eq!(Said::of(command("doctor")).await.code, 2);
         assert_eq!(Said::of(command("install")).await.code, 0);
-        daemon.logged("changes are noticed again").await;
+        daemon.logged("the capture works again").await;
     }
 }

@@ -636,7 +636,7 @@ async fn g5_a_refused_write_is_known_by_its_code_and_place() {
 /// agent and another are saved, THEN one is `failed`, the other is in sync, and the connection goes
 /// on (G5).
 #[tokio::test]
-async fn g5_a_trigger_that_fails_like_a_changed_table_is_a_row_s_problem() {
+async fn g5_a_trigger_error_like_a_changed_table_is_of_its_row() {
     let platform = Platform::installed().await;
     let daemon = platform.caught_up_daemon().await;
     platform

@@ -211,7 +211,7 @@ impl<'a> Asking<'a> {
             Ok(faults) => self.look.notes.extend(faults.iter().map(|fault| {
                 let text = match fault.kind {
                     FaultKind::Broken | FaultKind::Outbox => {
-                        format!("capture broken: changes are not noticed, because {fault}")
+                        format!("capture broken: changes are missed, because {fault}")
                     }
                     FaultKind::Sleeps | FaultKind::Child => fault.to_string(),
                 };

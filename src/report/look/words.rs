@@ -76,7 +76,7 @@ pub(super) fn missed(
 }
 
 fn unseen(seen: i64, uncaptured: i64, may_have_jumped: bool) -> Note {
-    let remedy = "Nothing: once a daemon leads, and what else is said here is mended, it looks at \
+    let remedy = "None: once a daemon leads, and the other faults are repaired, it looks at \
         every agent.";
     match uncaptured - seen {
         0 => Note::pass("missed", "no change has been missed"),

@@ -92,6 +92,7 @@ impl ConnectionLoop<'_> {
             .iter()
             .chain(&self.elsewhere.refusal)
             .cloned()
+            .chain(self.lock_in_force())
             .collect();
         self.context.observer.tell(&Event::InForce {
             findings: &findings,

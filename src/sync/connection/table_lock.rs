@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{ConnectionLoop, FIRST_SWEEP, Phase};
-use crate::observe::{Event, pulse};
+use crate::observe::{Event, Finding, pulse};
 use crate::sync::protocol::Input;
 
 /// How long a lock of another session goes unmentioned, and the pause between two tries.
@@ -34,6 +34,7 @@ impl ConnectionLoop<'_> {
             self.context.observer.tell(&Event::LockedOut {
                 since: now - *since,
             });
+            self.tell_in_force();
         }
         tokio::select! {
             biased;
@@ -51,6 +52,20 @@ impl ConnectionLoop<'_> {
             self.context.observer.tell(&Event::LockGone {
                 lasted: since.elapsed(),
             });
+            self.tell_in_force();
         }
+    }
+
+    /// The lock as a finding, once it was reported.
+    pub(super) fn lock_in_force(&self) -> Option<Finding> {
+        let (_, true) = self.locked_since? else {
+            return None;
+        };
+        Some(Finding {
+            what: "a lock of another session on a table keeps changes from being applied"
+                .to_owned(),
+            remedy: Event::LOCKED_OUT_REMEDY.to_owned(),
+            misses_changes: false,
+        })
     }
 }
