@@ -567,7 +567,7 @@ impl Observer {
                 );
             }
             Event::CaptureMended => {
-                info!(database, "the capture works again; checking every agent")
+                info!(database, "the capture works again; checking every agent");
             }
             Event::Uncaptured { saves } => {
                 warn!(
