@@ -1,82 +1,80 @@
--- agent-sync: keeps an install from being run over a later one, over one for other tables, and over
--- triggers of somebody else. Run after proof.sql and before the other files, in the same
--- transaction.
+-- agent-sync: refuses to install over a later version, over an install for other tables, and over
+-- triggers of others. Run after proof.sql, in the same transaction. It also creates the schema.
 --
--- The program says which version of the schema it works with:
+-- The setting agent_sync.version is the schema version of the program. Without it, the version is
+-- not checked:
 --
 --     SELECT set_config('agent_sync.version', '1', true);
---
--- Where nobody has said so, that is not checked. The tables are those of agent_sync.tables: see
--- attach.sql.
 
 DO $guard$
 DECLARE
-    acting    CONSTANT text := pg_catalog.current_setting('role'); -- What SET ROLE says, to go back to.
+    acting    CONSTANT text := pg_catalog.current_setting('role'); -- Of the caller.
     program   integer := nullif(pg_catalog.current_setting('agent_sync.version', true), '');
     given     CONSTANT jsonb := pg_catalog.current_setting('agent_sync.tables');
     asked     CONSTANT text[] := ARRAY[pg_catalog.current_setting('agent_sync.agents'),
                                        pg_catalog.current_setting('agent_sync.configurations')];
     served    text[];
     installed record;
-    standing  record;
+    found     record;
 BEGIN
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     PERFORM pg_catalog.set_config('quote_all_identifiers', 'off', true);
 
-    IF current_setting('agent_sync.proven', true) IS DISTINCT
-      FROM concat(coalesce(to_regnamespace('agent_sync')::oid, 0), ' ', now()) THEN
-        RAISE EXCEPTION
-          'this transaction has no proof that what stands in the schema agent_sync was made by an install of agent-sync'
+    IF current_setting('agent_sync.proven', true) IS DISTINCT FROM
+        concat(coalesce(to_regnamespace('agent_sync')::oid, 0), ' ', now())
+    THEN
+        RAISE EXCEPTION 'this transaction has no proof that an install of agent-sync made the schema agent_sync'
             USING ERRCODE = 'object_not_in_prerequisite_state',
-            HINT =
-              'If sql/proof.sql ran just before, in the same transaction, another session has made or replaced the schema meanwhile: see who did, and run this again. Otherwise run sql/proof.sql first.';
+            HINT = 'If sql/proof.sql ran just before, in the same transaction, another session has '
+                   'created or replaced the schema since then: find that session, and run this '
+                   'again. Otherwise run sql/proof.sql first.';
     END IF;
-    -- Before anything is looked up in it. Nobody else can make a schema of this name from here on.
+    -- Before any name is looked up in it. No other session can create a schema of this name now.
     IF to_regnamespace('agent_sync') IS NULL THEN
         CREATE SCHEMA agent_sync;
         REVOKE ALL ON SCHEMA agent_sync FROM PUBLIC;
         COMMENT ON SCHEMA agent_sync IS
-            'agent-sync: keeps the agent configurations in step with the agents. Remove it with "agent-sync uninstall".';
+            'agent-sync: keeps the agent configurations in step with the agents. '
+            'Remove it with "agent-sync uninstall".';
     END IF;
 
-    -- CREATE OR REPLACE TRIGGER would take the place of somebody's trigger, and the uninstall would
-    -- drop it.
-    FOR standing IN
+    -- CREATE OR REPLACE TRIGGER would replace a trigger of others, and the uninstall would drop it.
+    FOR found IN
         SELECT t.tgname AS name, t.tgrelid::regclass AS relation, t.tgfoid::regprocedure AS calls
-        FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid JOIN pg_namespace n
-          ON n.oid = f.pronamespace
-        WHERE (t.tgname IN ('agent_sync_insert', 'agent_sync_update')
-               AND t.tgrelid = to_regclass(asked[1])
-               OR (t.tgname IN ('agent_sync_insert', 'agent_sync_update')
-                   OR t.tgname = 'agent_sync_delete' AND EXISTS (SELECT FROM pg_class c
-                     WHERE c.oid = t.tgrelid AND c.relkind = 'p'))
-                 AND t.tgrelid = to_regclass(asked[2])
-                 AND (given -> 'capture_configurations')::boolean)
-          AND NOT (n.nspname = 'agent_sync' AND f.proname IN ('capture_agent',
-            'capture_configuration'))
+        FROM pg_trigger t
+        JOIN pg_class c ON c.oid = t.tgrelid
+        JOIN pg_proc f ON f.oid = t.tgfoid
+        JOIN pg_namespace n ON n.oid = f.pronamespace
+        WHERE (t.tgrelid = to_regclass(asked[1])
+                   AND t.tgname IN ('agent_sync_insert', 'agent_sync_update')
+               OR t.tgrelid = to_regclass(asked[2])
+                   AND (given -> 'capture_configurations')::boolean
+                   AND (t.tgname IN ('agent_sync_insert', 'agent_sync_update')
+                        OR t.tgname = 'agent_sync_delete' AND c.relkind = 'p'))
+          AND NOT (n.nspname = 'agent_sync'
+                   AND f.proname IN ('capture_agent', 'capture_configuration'))
         ORDER BY 2, 1
     LOOP
-        RAISE EXCEPTION
-          'the table % has a trigger % that was not made by an install of agent-sync: it calls %',
-            standing.relation, quote_ident(standing.name), standing.calls
+        RAISE EXCEPTION 'the table % has a trigger % that was not made by an install of agent-sync: it calls %',
+            found.relation, quote_ident(found.name), found.calls
             USING ERRCODE = 'duplicate_object',
-            HINT =
-              format('The install makes a trigger of this name. Rename the other one (ALTER TRIGGER %I ON %s RENAME TO ...), or drop it if it has served its time. Then run the install again.',
-                          standing.name, standing.relation);
+            HINT = format('The install makes a trigger of this name. Rename the other one (ALTER '
+                          'TRIGGER %I ON %s RENAME TO ...), or drop it. Then run the install again.',
+                          found.name, found.relation);
     END LOOP;
 
-    -- What the owner of the schema has taken from itself, who is acted as from here on.
-    FOR standing IN
+    -- The owner of the schema may have revoked its own privileges.
+    FOR found IN
         SELECT n.nspowner::regrole AS owner FROM pg_namespace n
         WHERE n.nspname = 'agent_sync'
           AND NOT (has_schema_privilege(n.nspowner, n.oid, 'USAGE')
-            AND has_schema_privilege(n.nspowner, n.oid, 'CREATE'))
+                   AND has_schema_privilege(n.nspowner, n.oid, 'CREATE'))
     LOOP
-        EXECUTE format('GRANT USAGE, CREATE ON SCHEMA agent_sync TO %s', standing.owner);
+        EXECUTE format('GRANT USAGE, CREATE ON SCHEMA agent_sync TO %s', found.owner);
     END LOOP;
     PERFORM set_config('role', pg_get_userbyid(n.nspowner), true)
-        FROM pg_namespace n WHERE n.nspname = 'agent_sync'
-          AND pg_get_userbyid(n.nspowner) <> current_user;
+        FROM pg_namespace n
+        WHERE n.nspname = 'agent_sync' AND pg_get_userbyid(n.nspowner) <> current_user;
     IF to_regclass('agent_sync.install') IS NULL THEN
         PERFORM set_config('role', acting, true);
         RETURN;
@@ -85,35 +83,36 @@ BEGIN
     PERFORM set_config('role', acting, true);
     IF installed.version > program THEN
         RAISE EXCEPTION 'the installed schema has version %, and this program works with version %',
-          installed.version, program
-            USING HINT =
-              'Run the install of the version of agent-sync that installed it, or of a later one.';
+            installed.version, program
+            USING HINT = 'Run the install of the version of agent-sync that installed it, or of a '
+                         'later one.';
     END IF;
 
-    -- One install has one outbox, so it serves one pair of tables. The settings may name other
-    -- tables once those of the install have been renamed, or have gone. While a trigger stands on a
-    -- table that still has its old name, the install is somebody else's.
+    -- T6: one install has one outbox, so it serves one pair of tables. The settings may name other
+    -- tables once those of the install have been renamed or dropped. While a table with its old name
+    -- has a trigger of the install, the install serves another pair.
     served := ARRAY[
         format('%I.%I', coalesce(installed.tables #>> '{agents,schema}', 'public'),
-          coalesce(installed.tables #>> '{agents,table}', 'agents')),
+                        coalesce(installed.tables #>> '{agents,table}', 'agents')),
         format('%I.%I', coalesce(installed.tables #>> '{configurations,schema}', 'public'),
                         coalesce(installed.tables #>> '{configurations,table}',
-                          'agent_configurations'))];
+                                 'agent_configurations'))];
     IF served <> asked AND EXISTS (
-        SELECT FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid JOIN pg_namespace n
-          ON n.oid = f.pronamespace
+        SELECT FROM pg_trigger t
+        JOIN pg_proc f ON f.oid = t.tgfoid
+        JOIN pg_namespace n ON n.oid = f.pronamespace
         WHERE n.nspname = 'agent_sync' AND f.proname IN ('capture_agent', 'capture_configuration')
           AND t.tgparentid = 0
           AND t.tgrelid IN (to_regclass(served[1]), to_regclass(served[2]))
-          AND t.tgrelid IS DISTINCT FROM to_regclass(asked[1]) AND t.tgrelid IS DISTINCT
-            FROM to_regclass(asked[2]))
+          AND t.tgrelid IS DISTINCT FROM to_regclass(asked[1])
+          AND t.tgrelid IS DISTINCT FROM to_regclass(asked[2]))
     THEN
-        RAISE EXCEPTION
-          'the install in this database serves % and %, and this one was asked for % and %',
-          served[1], served[2], asked[1], asked[2]
+        RAISE EXCEPTION 'the install in this database serves % and %, and this one was asked for % and %',
+            served[1], served[2], asked[1], asked[2]
             USING ERRCODE = 'object_in_use',
-            HINT =
-              'One install serves one pair of tables. Keep each pair in a database of its own; or, if these tables take the place of the others, run "agent-sync uninstall" with the settings of the others first.';
+            HINT = 'One install serves one pair of tables. Keep each pair in a database of its own; '
+                   'or, if these tables take the place of the others, run "agent-sync uninstall" '
+                   'with the settings of the others first.';
     END IF;
 END
 $guard$;

@@ -6,54 +6,47 @@
 --         -f 0001_schema.sql -f mend.sql -f capture.sql -f tables.sql -f attach.sql -f grant.sql \
 --         "$DATABASE_URL"
 --
--- Proof is the comment that the install gives to each object. Where comments were stripped, as by
--- pg_dump --no-comments, it is the exact structure: the kind, the columns and their types. What has
--- neither belongs to somebody else: the error names it, and nothing is changed.
+-- Proof is the comment that the install gives to each object. Without comments, as after pg_dump
+-- --no-comments, it is the exact structure: the kind, the columns and their types. An object with
+-- neither belongs to others: the error names it, and nothing is changed. An empty schema agent_sync
+-- proves nothing and does no harm: the install uses it, and the uninstall leaves it.
 --
--- A schema agent_sync without anything in it proves nothing and is in nobody's way: the install
--- uses it, and the uninstall leaves it.
+-- The proof concerns the schema that has the name at this moment. guard.sql and uninstall.sql refuse
+-- another one. Where there is none, guard.sql creates it, or fails if another session has done so.
 --
--- The proof is about the schema that has the name at this moment. guard.sql and uninstall.sql,
--- which come next, refuse another one; and where there is none, guard.sql makes it, or fails if
--- somebody else has done so in between.
+-- A comment can be forged, so the owners count as well. The schema and every object in it must belong
+-- to the caller, to the owner of one of the two tables, or to a role that can act as that owner.
+-- Where a superuser runs this file, they must belong to superusers: the owner of an object can run
+-- code in the session of its user, and SET ROLE does not stop such code, because it can return to the
+-- role of the session. So the error tells a superuser to run the install as the other role.
 --
--- A comment can be forged, so that is not all. The schema and every object in it must belong to the
--- role that runs this, to the owner of one of the two tables (those of agent_sync.tables: see
--- attach.sql) or to a role that can act as that owner. Where a superuser runs this, they must
--- belong to superusers: whoever owns an object can have code run by whoever uses it, and SET ROLE
--- does not keep that code from the rights of the superuser, because it can go back to the role of
--- the session. So a superuser who meets an install of another role is told to run this as that
--- role.
+-- The tables of agent-sync must have no trigger, rule, child table or expression of others. Where the
+-- caller is not the owner of the schema, the tables are locked until the end of the transaction, so
+-- that none is added. Reads and writes continue, those of the daemon included.
 --
--- No trigger, rule, child table or expression of others may stand on the tables of agent-sync.
--- While a role that can act as the schema's owner runs this, the tables are locked so that nothing
--- of the kind can be added before the end of the transaction. Reads and writes go on, those of the
--- daemon included.
---
--- Only the catalog is read, which runs nobody's code. Nothing is changed but privileges on the
--- schema and what is in it that its owner has lost, and the name of a table of an install that
--- somebody has renamed: it gets its own name back. The files that follow act as the owner of the
--- schema.
+-- This file reads the catalog alone, which runs no code of others. It changes two things: the owner
+-- of the schema regains lost privileges on its objects, and a renamed table of the install regains
+-- its name.
 
 DO $proof$
 DECLARE
-    acting  CONSTANT text := pg_catalog.current_setting('role'); -- What SET ROLE says, to go back to.
+    acting  CONSTANT text := pg_catalog.current_setting('role'); -- Of the caller.
     home    oid;
     owner   name; -- Of the schema.
     given   CONSTANT jsonb := pg_catalog.current_setting('agent_sync.tables');
     rooted  boolean; -- Whether a superuser runs this.
     asked   text[]; -- The two tables: schema, name, schema, name.
-    named   oid[]; -- Who runs this, and the owners of the tables.
-    trusted oid[]; -- Who may own what stands in the schema: these, and who is worth as much.
-    renamed jsonb; -- The tables of agent-sync under other names: the OID, and its own name.
+    named   oid[]; -- The caller, and the owners of the tables.
+    trusted oid[]; -- The roles that may own objects in the schema: these and their equals.
+    renamed jsonb; -- The renamed tables of agent-sync: the OID, and the original name.
     mine    oid[]; -- The tables of agent-sync.
     strange record;
-    whole   boolean := false; -- Whether the table agent_sync.install is ours.
+    whole   boolean := false; -- Whether an install made the table agent_sync.install.
     held    text;
 BEGIN
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     PERFORM pg_catalog.set_config('quote_all_identifiers', 'off', true);
-    -- No lock is waited for longer than this; and two installs at once would trip over each other.
+    -- The longest wait for a lock. The advisory lock admits one install at a time.
     PERFORM pg_catalog.set_config('lock_timeout', '2s', true);
     BEGIN
         PERFORM pg_catalog.pg_advisory_xact_lock(1634169721, 3);
@@ -114,7 +107,7 @@ BEGIN
             HINT =
               format('Nothing of it was run. Connect as the role %1$I (the user in the URL), and run this again. To take agent-sync out by hand: DROP SCHEMA agent_sync CASCADE;', owner);
     END IF;
-    -- Whoever can act as the owner of a table could have made the same as that owner.
+    -- A role that can act as the owner of a table could have made the same objects.
     trusted := CASE WHEN rooted THEN '{}' ELSE named END || ARRAY(
         SELECT r.oid FROM pg_roles r
         WHERE CASE WHEN r.rolsuper THEN rooted
@@ -124,8 +117,8 @@ BEGIN
                                   asked[4]))
                                   AND pg_has_role(r.oid, c.relowner, 'MEMBER')) END);
 
-    -- The capture functions may belong to anybody: attach.sql replaces their bodies and gives them
-    -- to the owners of the tables, and nothing calls them here.
+    -- The capture functions may belong to any role: attach.sql makes them anew for the owners of the
+    -- tables, and nothing calls them here.
     SELECT string_agg(format('%s (%I)', o.what, pg_get_userbyid(o.owner)), ', '
       ORDER BY o.place, o.what) AS found
         INTO strange
@@ -229,8 +222,8 @@ BEGIN
         EXECUTE format('GRANT ALL ON %s agent_sync.%I TO %I', strange.kind, strange.name, owner);
     END LOOP;
 
-    -- What PostgreSQL brings itself is pinned, and pg_depend has no row for it: so whatever is
-    -- there is of somebody else's making.
+    -- The objects of PostgreSQL itself are pinned, and pg_depend has no row for them. So each row is
+    -- about an object of others.
     WITH part (class, oid) AS (
         SELECT 'pg_class'::regclass, m.oid FROM unnest(mine) AS m (oid)
         UNION ALL SELECT 'pg_class'::regclass, i.indexrelid FROM pg_index i
@@ -283,14 +276,14 @@ BEGIN
                    'last_seen timestamp with time zone', 'attempts integer',
                      'next_attempt timestamp with time zone'],
              '{}'),
-            ('role', 'r', 'table', 'The roles that daemons connect with',
+            ('role', 'r', 'table', 'The roles of daemons',
              ARRAY['name text'],
              '{}'),
-            ('granted', 'r', 'table', 'What grant.sql has granted',
+            ('granted', 'r', 'table', 'The privileges that grant.sql has granted',
              ARRAY['role text', 'privilege text', 'kind text', 'schema text', 'object text',
                'column text'],
              '{}'),
-            ('history', 'r', 'table', 'What the daemon has written lately',
+            ('history', 'r', 'table', 'The latest writes of the daemon',
              ARRAY['id bigint', 'at timestamp with time zone', 'slug text', 'configuration text',
                'columns text[]', 'before text',
                    'after text', 'application_name text', 'role text'],
@@ -387,7 +380,7 @@ BEGIN
         PERFORM set_config('role', acting, true);
     END LOOP;
 
-    -- What the proof is about: the schema, or 0 where there is none, and this transaction.
+    -- The subject of the proof: the schema, or 0 where there is none, and this transaction.
     PERFORM set_config('agent_sync.proven', concat(coalesce(home, 0), ' ', now()), true);
 END
 $proof$;

@@ -1,16 +1,15 @@
--- agent-sync: takes out everything that the install made, and nothing else.
+-- agent-sync: removes everything that the install made, and nothing else.
 --
---     psql -1 -v ON_ERROR_STOP=1 -f sql/proof.sql -f sql/uninstall.sql "$DATABASE_URL"
---
--- It acts as the owner of the schema where it can, and runs no text that stands in a table.
+--     cd sql && psql -1 -v ON_ERROR_STOP=1 -f names.sql -f proof.sql -f uninstall.sql "$DATABASE_URL"
 --
 -- `agent-sync uninstall` does the same. Where nothing is installed it changes nothing. An object of
--- somebody else's that has one of our names, or depends on the schema agent_sync, stops it with an
--- error, and then nothing is removed.
+-- others that has one of the names, or depends on the schema agent_sync, is an error, and then
+-- nothing is removed. The file acts as the owner of the schema where it can, and runs no text of a
+-- table.
 --
--- What grant.sql granted is revoked. A role that grant.sql made is dropped, unless something else
--- depends on it by now: another database that it is used in (the last uninstall drops it), or what
--- somebody gave it.
+-- The privileges that grant.sql granted are revoked. A role that grant.sql created is dropped, unless
+-- something else depends on it: another database that uses it (the last uninstall drops it), or a
+-- privilege from others.
 --
 -- Locks: DROP TRIGGER takes ACCESS EXCLUSIVE on the two tables. Each lock is awaited for 200 ms at
 -- most. When one is not available, all of them are released for 200 ms, and then tried again, five
@@ -18,33 +17,37 @@
 
 DO $uninstall$
 DECLARE
-    made_by_us CONSTANT text := 'agent-sync: the role of the daemon; made by "agent-sync install --role".';
-    made   record;
-    acting  CONSTANT text := pg_catalog.current_setting('role'); -- What SET ROLE says, to go back to.
-    keeper  text; -- The role that owns the schema, as set_config('role') takes it; or what acting is, where it is the same.
+    created_role CONSTANT text :=
+        'agent-sync: the role of the daemon; made by "agent-sync install --role".';
+    found   record;
+    -- Roles as set_config('role') takes them.
+    acting  CONSTANT text := pg_catalog.current_setting('role'); -- Of the caller.
+    keeper  text; -- The owner of the schema, or "acting" where it is the same role.
     granted jsonb := '[]';
-    roles  text[] := '{}';
-    name   text;
+    roles   text[] := '{}';
+    name    text;
 BEGIN
     PERFORM pg_catalog.set_config('lock_timeout', '2s', true);
     PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
     PERFORM pg_catalog.set_config('quote_all_identifiers', 'off', true);
     PERFORM pg_catalog.pg_advisory_xact_lock(1634169721, 3);
 
-    IF current_setting('agent_sync.proven', true) IS DISTINCT
-      FROM concat(coalesce(to_regnamespace('agent_sync')::oid, 0), ' ', now()) THEN
-        RAISE EXCEPTION
-          'this transaction has no proof that what stands in the schema agent_sync was made by an install of agent-sync'
+    IF current_setting('agent_sync.proven', true) IS DISTINCT FROM
+        concat(coalesce(to_regnamespace('agent_sync')::oid, 0), ' ', now())
+    THEN
+        RAISE EXCEPTION 'this transaction has no proof that an install of agent-sync made the schema agent_sync'
             USING ERRCODE = 'object_not_in_prerequisite_state',
-            HINT =
-              'If sql/proof.sql ran just before, in the same transaction, another session has made or replaced the schema meanwhile: see who did, and run this again. Otherwise run sql/proof.sql first.';
+            HINT = 'If sql/proof.sql ran just before, in the same transaction, another session has '
+                   'created or replaced the schema since then: find that session, and run this '
+                   'again. Otherwise run sql/proof.sql first.';
     END IF;
     IF to_regnamespace('agent_sync') IS NULL THEN
         RETURN;
     END IF;
     -- A schema of this name that is empty and was not made by an install.
-    IF NOT starts_with(coalesce(obj_description(to_regnamespace('agent_sync'), 'pg_namespace'), ''),
-      'agent-sync: ')
+    IF NOT starts_with(
+            coalesce(obj_description(to_regnamespace('agent_sync'), 'pg_namespace'), ''),
+            'agent-sync: ')
         AND NOT EXISTS (SELECT FROM pg_depend d
                         WHERE d.refclassid = 'pg_namespace'::regclass
                           AND d.refobjid = to_regnamespace('agent_sync') AND d.deptype = 'n')
@@ -52,66 +55,65 @@ BEGIN
         RETURN;
     END IF;
 
-    -- What is noted is data of the owner of the schema, and is taken away with the rights of that
-    -- role. A role that an install made says so in its comment, and not in a table: of such a one
-    -- whoever runs this takes what is noted.
+    -- agent_sync.granted is data of the owner of the schema, so its privileges are revoked with the
+    -- rights of that role. A role that an install created has a comment that says so, which no table
+    -- can forge: its privileges are revoked with the rights of the caller.
     SELECT CASE WHEN pg_get_userbyid(n.nspowner) = current_user THEN acting
-      ELSE pg_get_userbyid(n.nspowner)::text END
+                ELSE pg_get_userbyid(n.nspowner)::text END
         INTO keeper FROM pg_namespace n WHERE n.nspname = 'agent_sync';
     PERFORM set_config('role', keeper, true);
     IF to_regclass('agent_sync.role') IS NOT NULL THEN
-        roles := ARRAY(SELECT p.rolname::text FROM agent_sync.role r JOIN pg_roles p
-          ON p.rolname = r.name ORDER BY 1);
+        roles := ARRAY(SELECT p.rolname::text FROM agent_sync.role r
+                       JOIN pg_roles p ON p.rolname = r.name ORDER BY 1);
     END IF;
     IF to_regclass('agent_sync.granted') IS NOT NULL THEN
-        SELECT coalesce(jsonb_agg(to_jsonb(g)), '[]') INTO granted FROM agent_sync.granted g
-          JOIN pg_roles p ON p.rolname = g.role;
+        SELECT coalesce(jsonb_agg(to_jsonb(g)), '[]') INTO granted
+            FROM agent_sync.granted g JOIN pg_roles p ON p.rolname = g.role;
     END IF;
-    FOR made IN
-        SELECT g.*, shobj_description(p.oid, 'pg_authid') IS NOT DISTINCT FROM made_by_us AS ours
+    FOR found IN
+        SELECT g.*, shobj_description(p.oid, 'pg_authid') IS NOT DISTINCT FROM created_role AS ours
         FROM jsonb_to_recordset(granted) AS g (role text, privilege text, kind text, schema text,
-          object text, "column" text)
+                                               object text, "column" text)
         JOIN pg_roles p ON p.rolname = g.role
-        -- Words of SQL cannot be quoted as names are.
+        -- A keyword cannot be quoted as a name.
         WHERE g.privilege IN ('CONNECT', 'USAGE', 'SELECT', 'INSERT', 'UPDATE', 'DELETE')
-          AND g.schema <> 'agent_sync' -- That goes with its object.
+          AND g.schema <> 'agent_sync' -- Such a privilege goes with its object.
     LOOP
-        PERFORM set_config('role', CASE WHEN made.ours THEN acting ELSE keeper END, true);
+        PERFORM set_config('role', CASE WHEN found.ours THEN acting ELSE keeper END, true);
         BEGIN
-            EXECUTE format('REVOKE %s%s ON %s FROM %I', made.privilege,
-                CASE WHEN made."column" = '' THEN '' ELSE format(' (%I)', made."column") END,
-                CASE made.kind WHEN 'database' THEN format('DATABASE %I', current_database())
-                               WHEN 'schema' THEN format('SCHEMA %I', made.schema)
-                               ELSE format('%I.%I', made.schema, made.object) END, made.role);
+            EXECUTE format('REVOKE %s%s ON %s FROM %I', found.privilege,
+                CASE WHEN found."column" = '' THEN '' ELSE format(' (%I)', found."column") END,
+                CASE found.kind WHEN 'database' THEN format('DATABASE %I', current_database())
+                               WHEN 'schema' THEN format('SCHEMA %I', found.schema)
+                               ELSE format('%I.%I', found.schema, found.object) END, found.role);
         EXCEPTION
             WHEN undefined_table OR undefined_column OR invalid_schema_name OR undefined_object THEN
-                NULL; -- It went with its object.
+                NULL; -- The privilege has gone with its object.
             WHEN insufficient_privilege THEN
                 RAISE NOTICE 'agent-sync leaves the role % a privilege that % cannot revoke: %',
-                  made.role, current_user, SQLERRM;
+                    found.role, current_user, SQLERRM;
         END;
     END LOOP;
     PERFORM set_config('role', acting, true);
 
-    -- What the capture made where a save could be neither noted nor counted.
-    FOR made IN
-        SELECT m.oid FROM pg_largeobject_metadata m JOIN pg_description d ON d.objoid = m.oid
-          AND d.classoid = 'pg_largeobject'::regclass
+    -- The large objects of the capture, one for each save that could be neither noted nor counted.
+    FOR found IN
+        SELECT m.oid FROM pg_largeobject_metadata m
+        JOIN pg_description d ON d.objoid = m.oid AND d.classoid = 'pg_largeobject'::regclass
         WHERE d.description = 'agent-sync: a save could be neither noted nor counted'
           AND pg_has_role(m.lomowner, 'USAGE')
-          -- The functions belonged to the owner of the schema once.
           AND (m.lomowner IN (SELECT f.proowner FROM pg_proc f
-            WHERE f.pronamespace = 'agent_sync'::regnamespace)
+                              WHERE f.pronamespace = 'agent_sync'::regnamespace)
                OR m.lomowner = (SELECT n.nspowner FROM pg_namespace n
-                 WHERE n.nspname = 'agent_sync'))
+                                WHERE n.nspname = 'agent_sync'))
     LOOP
-        PERFORM lo_unlink(made.oid);
+        PERFORM lo_unlink(found.oid);
     END LOOP;
 
     PERFORM set_config('lock_timeout', '200ms', true);
     FOR attempt IN 1 .. 5 LOOP
         BEGIN
-            -- A save needs none of these.
+            -- First the objects that no save needs.
             PERFORM set_config('role', keeper, true);
             DROP VIEW IF EXISTS agent_sync.state;
             DROP FUNCTION IF EXISTS agent_sync.slugs();
@@ -121,16 +123,16 @@ BEGIN
             DROP TABLE IF EXISTS agent_sync.granted;
             DROP TABLE IF EXISTS agent_sync.install;
             PERFORM set_config('role', acting, true);
-            FOR made IN
+            FOR found IN
                 SELECT t.tgname, t.tgrelid::regclass AS relation
                 FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
                 WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0
                   AND f.proname IN ('capture_agent', 'capture_configuration')
                   AND (t.tgname IN ('agent_sync_insert', 'agent_sync_update', 'agent_sync_delete')
                        OR starts_with(coalesce(obj_description(t.oid, 'pg_trigger'), ''),
-                         'agent-sync: notes '))
+                                      'agent-sync: notes '))
             LOOP
-                EXECUTE format('DROP TRIGGER %I ON %s', made.tgname, made.relation);
+                EXECUTE format('DROP TRIGGER %I ON %s', found.tgname, found.relation);
             END LOOP;
             PERFORM set_config('role', keeper, true);
             DROP FUNCTION IF EXISTS agent_sync.capture_agent();
@@ -150,13 +152,15 @@ BEGIN
     PERFORM set_config('role', acting, true);
 
     FOREACH name IN ARRAY roles LOOP
-        IF EXISTS (SELECT FROM pg_roles r WHERE r.rolname = name
-          AND shobj_description(r.oid, 'pg_authid') = made_by_us) THEN
+        IF EXISTS (SELECT FROM pg_roles r
+                   WHERE r.rolname = name
+                     AND shobj_description(r.oid, 'pg_authid') = created_role)
+        THEN
             BEGIN
                 EXECUTE format('DROP ROLE %I', name);
-            EXCEPTION WHEN dependent_objects_still_exist OR object_in_use OR insufficient_privilege
-              THEN
-                RAISE NOTICE 'agent-sync leaves the role %, which it made: %', name, SQLERRM;
+            EXCEPTION
+                WHEN dependent_objects_still_exist OR object_in_use OR insufficient_privilege THEN
+                    RAISE NOTICE 'agent-sync leaves the role %, which it made: %', name, SQLERRM;
             END;
         END IF;
     END LOOP;

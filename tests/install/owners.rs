@@ -833,7 +833,7 @@ async fn s5_a_schema_that_comes_between_two_steps_is_not_used() {
         let error = superuser.batch_execute(next).await.unwrap_err();
         let message = error.as_db_error().unwrap().message();
         assert!(
-            message.contains("no proof that what stands in the schema agent_sync"),
+            message.contains("no proof that an install of agent-sync made the schema agent_sync"),
             "{error:?}"
         );
         superuser.batch_execute("ROLLBACK").await.unwrap();
