@@ -42,7 +42,7 @@ pub use tls::TlsError;
 use self::guard::{Guard, InTheClear};
 use crate::observe::pulse;
 use crate::settings::{self, Database, SettingsError, Tls};
-use crate::store::{self, Finding, StoreError, checks, failure, path, within};
+use crate::store::{self, Finding, StoreError, failure, finding, path, within};
 
 /// The channel of wake-ups (empty payload) and of requests for a slug (I7).
 pub const CHANNEL: &str = "agent_sync";
@@ -143,7 +143,7 @@ impl SessionError {
                 one; or have the server ask for SCRAM: password_encryption = 'scram-sha-256', the \
                 password set again, and scram-sha-256 in pg_hba.conf."
             }
-            Self::Untrusted(_) => checks::STRANGERS,
+            Self::Untrusted(_) => finding::STRANGERS,
             Self::ReadOnly => "Name the primary among the hosts of this database.",
             Self::Postgres(error)
                 if error.code().is_some()

@@ -9,7 +9,7 @@ use std::time::Duration;
 use postgres_types::{ToSql, Type};
 use tokio_postgres::Client;
 
-use super::checks::Finding;
+use super::finding::Finding;
 use super::identifier::{Quoted, plain};
 use super::remedy::Remedies;
 use super::{StoreError, queries, within};

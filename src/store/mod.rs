@@ -14,6 +14,7 @@ pub mod backlog;
 mod batch;
 pub mod checks;
 pub mod failure;
+pub mod finding;
 pub mod identifier;
 mod layout;
 mod lone;
@@ -37,7 +38,7 @@ pub use batch::{
     Claimed, Group, Lossy, NotText, Outcome, Pair, Problem, ProblemKind, Taken, Versions,
     too_heavy, too_many,
 };
-pub use checks::Finding;
+pub use finding::Finding;
 pub use layout::{Layout, LayoutError};
 pub use queries::{HEAVIEST, LONGEST_SLUG, MOST_CONFIGURATIONS};
 pub use remedy::Remedies;

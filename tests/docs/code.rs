@@ -111,7 +111,7 @@ fn sayable() -> BTreeSet<String> {
         // What is said in its place: findings, and remarks of the mapping.
         .filter(|text| text != "…")
         .collect();
-    let checks = read("src/store/checks.rs");
+    let checks = read("src/store/finding.rs");
     let (_, display) = checks.split_once("impl Display for Finding").unwrap();
     let (display, _) = display.split_once("\n}\n").unwrap();
     said.extend(literals(display).into_iter().filter(|text| text.len() > 10));
