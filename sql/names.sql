@@ -9,6 +9,8 @@
 
 -- Before any name of a type or a function is looked up, here and in the files that follow.
 SET LOCAL search_path = pg_catalog, pg_temp;
+-- Otherwise format('%I') quotes every name, and the definitions would differ from those of before.
+SET LOCAL quote_all_identifiers = off;
 
 DO $names$
 DECLARE

@@ -393,7 +393,7 @@ async fn i6_an_install_that_gets_no_lock_says_so() {
     );
     assert!(
         said.err
-            .contains("try: run it again when whoever holds one of the tables is done"),
+            .contains("try: run it again when the session that holds one of the tables has ended"),
         "{}",
         said.err
     );
