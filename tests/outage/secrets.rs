@@ -576,7 +576,9 @@ async fn g15_a_reload_keeps_a_session_with_a_changed_secret() {
     );
     daemon.logged("the mapping has changed").await;
     assert!(
-        daemon.lines("the mapping has changed; the number").is_empty(),
+        daemon
+            .lines("the mapping has changed; the number")
+            .is_empty(),
         "{:?}",
         daemon.log()
     );
