@@ -1,8 +1,7 @@
 //! agent-sync keeps `agent_configurations` in step with `agents`.
 //!
-//! `ARCHITECTURE.md` is the map of this crate: what each module is for, which way the arrows point,
-//! and the invariants that hold between them. What the product promises is numbered there (T1, M3,
-//! G2 …) and cited here.
+//! `ARCHITECTURE.md` is the map of the modules and their dependencies. `docs/contract.md` numbers the
+//! promises of the product (T1, M3, G2 …), which the code cites.
 
 /// The version, with the commit that it was built from where that is known.
 pub const VERSION: &str = env!("AGENT_SYNC_VERSION");
