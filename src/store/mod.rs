@@ -1,13 +1,13 @@
-//! Every runtime query, typed: the one place where SQL meets the daemon.
+//! Every runtime query, typed: the one place with SQL for the daemon.
 //!
 //! A [`Store`] belongs to one session: its statements are prepared on it. Every wait is bounded by
-//! [`Store::PATIENCE`] on top of the server's own `statement_timeout`, so that a server that has
-//! gone quiet is an error and not a hang.
+//! [`Store::PATIENCE`] on top of the server's own `statement_timeout`, so that a
+//! silent server is an error and not a hang.
 //!
-//! Invariant: a batch is one transaction and two round trips (`transaction`). What can be sent
-//! together is sent together, and the server does it in the order in which it was sent. A lone
-//! change is two statements (`lone`). Invariant: nothing here decides what to write. `mapping`
-//! does, and `sync` joins the two.
+//! Invariants:
+//! - A batch is one transaction and two round trips (`transaction`): statements are sent together, and
+//!   the server executes them in that order. The fast path is two statements (`lone`).
+//! - Nothing here decides the values to write. `mapping` does, and `sync` connects the two.
 
 mod attempt;
 pub mod backlog;
@@ -51,12 +51,12 @@ use crate::mapping::Rules;
 use crate::observe::pulse;
 use crate::settings::History;
 
-/// Why a query did not give an answer.
+/// Why a query failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The server said no, or the connection is gone.
+    /// The server refused, or the connection is gone.
     #[error("{}", failure::describe(.0))]
-    // Not a source: a chain of causes would tell the words of the server, which can hold values of
+    // Not a source: a chain of causes would show the text of the server, which can quote values of
     // rows (S13).
     Postgres(tokio_postgres::Error),
     /// The server did not answer in time.
@@ -106,59 +106,59 @@ pub enum IdleLockAction {
     Try,
 }
 
-/// What the table `agent_sync.install` says.
+/// The counts of missed changes, from `agent_sync.install` and its sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Installed {
-    /// Saves that could not be captured and for which every agent has been brought in sync since.
+    /// The missed changes up to which every agent has been checked.
     pub uncaptured_seen: i64,
-    /// Saves that could not be captured.
+    /// The missed changes so far.
     pub uncaptured: i64,
     /// Whether a crash of the server may have moved that number.
     pub may_have_jumped: bool,
 }
 
-/// Who holds the leader's lock, and whether changes are applied.
+/// The holder of the leader lock, and whether it applies changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leader {
     /// The process on the server; nothing if nobody holds the lock.
     pub pid: Option<i32>,
     /// Its role, as far as the server tells.
     pub role: Option<String>,
-    /// Whether that role may do what a daemon does.
+    /// Whether that role has the privileges of a daemon.
     pub is_able: bool,
     /// The prepared transaction that holds the lock, and its role: no daemon prepares one.
     pub prepared: Option<(String, String)>,
     /// For how long the oldest change has been waiting.
     pub oldest: Option<Duration>,
-    /// For how long its session has done nothing; nothing if that is hidden from this role.
+    /// The idle time of its session; none if that is hidden from this role.
     pub quiet: Option<Duration>,
     /// How many changes have been taken so far.
     pub taken: i64,
 }
 
-/// A trigger that does not do its work.
+/// A fault of a trigger of the capture.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaptureFault {
     /// `schema.table.trigger`
     pub trigger: String,
-    /// What is wrong with it.
+    /// The fault.
     pub fault: String,
-    /// What comes of it.
+    /// The consequence.
     pub kind: FaultKind,
-    /// What to do, where `agent-sync install` does not mend it.
+    /// The remedy, where `agent-sync install` does not repair it.
     special: Option<String>,
 }
 
-/// What comes of a fault of the capture.
+/// The consequence of a fault of the capture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultKind {
-    /// Changes are not noticed.
+    /// Changes are missed.
     Broken,
-    /// Those made with `session_replication_role = replica` are not noticed; all others are.
+    /// Changes with `session_replication_role = replica` are missed.
     Sleeps,
-    /// Those in one partition or child are not noticed.
+    /// Changes in one partition or child are missed.
     Child,
-    /// The table that changes are noted in may lose them.
+    /// The outbox may lose changes.
     Outbox,
 }
 
@@ -243,8 +243,8 @@ impl Store {
         sync.statement_timeout + Self::PATIENCE
     }
 
-    /// Prepares the queries that run often. `usual_settings` are the statements that set what the
-    /// session counts on, for after code of others has run in it.
+    /// Prepares the frequent queries. `usual_settings` are the statements that restore the settings of
+    /// the session after code of others has run in it.
     pub async fn prepare(
         client: &Client,
         layout: Layout,
@@ -323,7 +323,7 @@ impl Store {
         })
     }
 
-    /// What the tables look like.
+    /// The layout of the tables.
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -333,20 +333,20 @@ impl Store {
         self.patience
     }
 
-    /// Fails, as if a table were missing, where the names of our tables mean others than those that
-    /// this store was made for (S5).
+    /// Fails, as if a table were missing, if the names of the tables of agent-sync mean other tables
+    /// than those of this store (S5).
     pub async fn verify_parts(&self, client: &Client) -> Result<(), StoreError> {
         within(self.patience, client.query_one(&self.is_same, &[]))
             .await
             .map(drop)
     }
 
-    /// Tries to become the one daemon that writes to this database.
+    /// Tries to take the leader lock.
     pub async fn try_lead(&self, client: &Client) -> Result<bool, StoreError> {
         self.scalar(client, queries::TRY_LEAD).await
     }
 
-    /// Who leads, and whether the work is done.
+    /// The leader, and whether it works.
     pub async fn leader(&self, client: &Client) -> Result<Leader, StoreError> {
         let row = within(self.patience, client.query_typed_one(queries::LEADER, &[])).await?;
         let age =
@@ -369,8 +369,7 @@ impl Store {
         })
     }
 
-    /// Puts those of the slugs into the outbox that an agent has, or a problem: somebody asked for
-    /// them (I7).
+    /// Puts requested slugs into the outbox, if they have an agent or a problem (I7).
     pub async fn enqueue_known(&self, client: &Client, slugs: &[String]) -> Result<(), StoreError> {
         self.run(
             client,
@@ -386,15 +385,15 @@ impl Store {
             .await
     }
 
-    /// Puts every agent into the outbox that is not in it.
+    /// Puts every agent into the outbox that is not there yet.
     pub async fn enqueue_absent(&self, client: &Client) -> Result<(), StoreError> {
         self.run(client, &queries::enqueue_absent(&self.layout), &[])
             .await
     }
 
-    /// Puts every agent into the outbox on account of `uncaptured` saves that could not be
-    /// captured, and says in `agent_sync.install` that these are made good. Only for a caller that
-    /// has seen all their [savers](Store::savers) over.
+    /// Puts every agent into the outbox because of `uncaptured` missed changes, and notes in
+    /// `agent_sync.install` that they are settled. The caller has waited for the end of all their
+    /// [savers](Store::savers).
     pub async fn enqueue_uncaptured(
         &self,
         client: &Client,
@@ -408,7 +407,7 @@ impl Store {
         .await
     }
 
-    /// The transactions of others that may have saved and are not over: see [`queries::SAVERS`].
+    /// The open transactions of others that may have saved: see [`queries::SAVERS`].
     pub async fn savers(&self, client: &Client) -> Result<Vec<String>, StoreError> {
         let tables: [(&(dyn ToSql + Sync), Type); 2] = [
             (&self.layout.agents.table, Type::TEXT),
@@ -421,7 +420,7 @@ impl Store {
             .collect::<Result<_, _>>()?)
     }
 
-    /// Puts the problems that are worth another look into the outbox.
+    /// Puts the problems that a new check may clear into the outbox.
     pub async fn sweep_problems(&self, client: &Client) -> Result<(), StoreError> {
         self.run(client, &queries::enqueue_orphans(&self.layout), &[])
             .await?;
@@ -431,15 +430,14 @@ impl Store {
             .await
     }
 
-    /// Puts the failed writes that are due into the outbox; says how long until the next is, if
-    /// there is one.
+    /// Puts the failed writes that are due into the outbox. Returns the time until the next one.
     pub async fn enqueue_retries(&self, client: &Client) -> Result<Option<Duration>, StoreError> {
         self.run(client, queries::ENQUEUE_RETRIES, &[]).await?;
         let seconds: Option<f64> = self.scalar(client, queries::NEXT_RETRY).await?;
         Ok(seconds.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.01, 3600.0))))
     }
 
-    /// Notes in `agent_sync.install` how long ago a configuration was last written.
+    /// Notes in `agent_sync.install` when a configuration was last written.
     pub async fn note_last_sync(&self, client: &Client, ago: Duration) -> Result<(), StoreError> {
         self.run(
             client,
@@ -449,8 +447,7 @@ impl Store {
         .await
     }
 
-    /// Deletes one portion of what the history need not keep any more. Says whether there may be
-    /// more.
+    /// Deletes one portion of the expired history. Returns whether there may be more.
     pub async fn prune_history(
         &self,
         client: &Client,
@@ -471,7 +468,7 @@ impl Store {
         Ok(pruned >= PORTION.unsigned_abs())
     }
 
-    /// What the install says of itself; nothing if it has no record.
+    /// The counts of missed changes; none if the install has no record.
     pub async fn installed(&self, client: &Client) -> Result<Option<Installed>, StoreError> {
         let row = within(self.patience, client.query_typed_opt(queries::INSTALL, &[])).await?;
         let installed = row.map(|row| {
@@ -484,12 +481,12 @@ impl Store {
         installed.transpose()
     }
 
-    /// Says in `agent_sync.install` that changes may have been missed: see [`queries::DISTRUST`].
+    /// Notes in `agent_sync.install` that changes may have been missed: see [`queries::DISTRUST`].
     pub async fn distrust(&self, client: &Client) -> Result<(), StoreError> {
         self.run(client, queries::DISTRUST, &[]).await
     }
 
-    /// What does not keep the daemon from working, and should be known.
+    /// The findings that do not stop the daemon.
     pub async fn cautions(
         &self,
         client: &Client,
@@ -499,9 +496,8 @@ impl Store {
         checks::cautions(client, self.patience, &self.layout, notify, history).await
     }
 
-    /// Whether every configuration is in sync under this mapping, or is going to be, as far as is
-    /// noted. Notes the latter, or else that from now on not all of them are in sync under one
-    /// mapping: so it comes before the first write.
+    /// Whether every configuration is in sync under this mapping, or will be, as far as is noted. Notes
+    /// the latter, or that the mappings are mixed from now on. So it precedes the first write.
     pub async fn knows_mapping(&self, client: &Client, rules: &Rules) -> Result<bool, StoreError> {
         let key = self.layout.mapping_key(rules);
         match mapping(client, self.patience, &key).await? {
@@ -515,7 +511,7 @@ impl Store {
         Ok(true)
     }
 
-    /// How what is noted of the mapping compares with this one.
+    /// Compares the noted mapping with this one.
     pub async fn mapping(&self, client: &Client, rules: &Rules) -> Result<Mapping, StoreError> {
         mapping(client, self.patience, &self.layout.mapping_key(rules)).await
     }
@@ -528,8 +524,8 @@ impl Store {
         Ok(version == self.layout.version)
     }
 
-    /// Notes what the capture rests on as it is. Some if it is not as it was noted before, and so
-    /// every agent is to be looked at; with whether there was such a note.
+    /// Notes the seal: a hash over the catalog rows that the capture depends on. Some if it has
+    /// changed, so that every agent has to be checked; with whether there was an earlier seal.
     pub async fn seal(&self, client: &Client) -> Result<Option<bool>, StoreError> {
         let tables: [(&(dyn ToSql + Sync), Type); 2] = [
             (&self.layout.agents.table, Type::TEXT),
@@ -543,7 +539,7 @@ impl Store {
         Ok(changed.map(|row| row.try_get(0)).transpose()?)
     }
 
-    /// The triggers that do not do their work.
+    /// The faults of the triggers.
     pub async fn capture_faults(&self, client: &Client) -> Result<Vec<CaptureFault>, StoreError> {
         report::capture_faults(client, self.patience, &self.layout, &self.triggers).await
     }
@@ -568,20 +564,20 @@ impl Store {
     }
 }
 
-/// How the mapping under which the configurations were last in sync compares with another one.
+/// The mapping under which the configurations were last in sync, compared with another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mapping {
     /// It is the same.
     Same,
     /// It is another one.
     Other,
-    /// There is not one: some may be in sync under one mapping, and some under another.
+    /// The mappings are mixed: some may be in sync under one, and some under another.
     Mixed,
-    /// None is noted, or every agent is about to be looked at.
+    /// None is noted, or every agent is about to be checked.
     Unknown,
 }
 
-/// How what is noted of the mapping compares with that of this [key](Layout::mapping_key).
+/// Compares the noted mapping with that of this [key](Layout::mapping_key).
 pub async fn mapping(
     client: &Client,
     patience: Duration,
@@ -604,7 +600,7 @@ pub async fn mapping(
     })
 }
 
-/// What is noted of the mapping; nothing if there is no record.
+/// The noted mapping; none if there is no record.
 pub async fn noted_mapping(
     client: &Client,
     patience: Duration,
@@ -618,7 +614,7 @@ pub async fn noted_mapping(
 }
 
 /// Notes that every configuration is in sync under the mapping with this
-/// [key](Layout::mapping_key), unless something else than `before` is noted.
+/// [key](Layout::mapping_key), unless another than `before` is noted.
 pub async fn note_mapping(
     client: &Client,
     patience: Duration,

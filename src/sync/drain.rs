@@ -42,18 +42,18 @@ pub(super) struct Drain {
     scan_began: Instant,
     batch_size: BatchSize,
     poll_pause: Duration,
-    /// When the server was last told to write a batch.
+    /// When a batch was last sent to be written.
     finishing: Instant,
-    /// How often in a row a batch has met a transient fault, and single rows one that is not about
-    /// rows.
+    /// The number of transient errors of batches in a row, and of errors of single rows that are not
+    /// about the row.
     transient: u32,
     faults: u32,
     totals: Totals,
     last_write: Option<Instant>,
     wrote: bool,
     set_aside: bool,
-    /// Whether the agent that this connection begins with is noted, and whether it is done, or
-    /// there was none (`store::attempt`).
+    /// Whether the first agent of this connection is noted and done, or there was none
+    /// (`store::attempt`).
     has_noted: bool,
     has_begun: bool,
     /// The slugs whose write has failed in this pass.
@@ -117,12 +117,12 @@ impl Drain {
         }
     }
 
-    /// What it came to since this was last asked.
+    /// The totals since the last call.
     pub(super) fn take_totals(&mut self) -> Totals {
         std::mem::take(&mut self.totals)
     }
 
-    /// When a configuration was last written, if one was since this was last asked.
+    /// When a configuration was last written, if one was since the last call.
     pub(super) fn take_last_write(&mut self) -> Option<Instant> {
         self.last_write.take()
     }
@@ -135,17 +135,17 @@ impl Drain {
         self.totals.add(totals);
     }
 
-    /// Whether a failed write was set aside since this was last asked.
+    /// Whether a failed write was set aside since the last call.
     pub(super) fn take_set_aside(&mut self) -> bool {
         std::mem::take(&mut self.set_aside)
     }
 
-    /// A slug that was left in the outbox since this was last asked.
+    /// A slug that was left in the outbox since the last call.
     pub(super) fn take_left(&mut self) -> Option<String> {
         self.left.take()
     }
 
-    /// Whether a configuration was written since this was last asked.
+    /// Whether a configuration was written since the last call.
     pub(super) fn take_wrote(&mut self) -> bool {
         std::mem::take(&mut self.wrote)
     }
@@ -163,12 +163,12 @@ impl Drain {
         }
     }
 
-    /// Notes that somebody has asked for these slugs, which are in the outbox.
+    /// Notes a request for these slugs, which are in the outbox.
     pub(super) fn was_asked(&mut self, slugs: &[String]) {
         self.requested.add(slugs);
     }
 
-    /// Notes that somebody has asked for every agent.
+    /// Notes a request for every agent.
     pub(super) fn was_asked_for_everything(&mut self) {
         self.requested.add_everything();
     }
@@ -348,7 +348,7 @@ impl Drain {
         }
     }
 
-    /// A batch is committed: notes it, and tells of it.
+    /// Notes and reports a committed batch.
     async fn committed(
         &mut self,
         tools: Tools<'_>,
@@ -377,12 +377,12 @@ impl Drain {
     }
 }
 
-/// What came of a batch.
+/// The result of a batch.
 #[derive(Debug, Clone, Copy)]
 enum Batch {
     /// It is committed, or there was nothing to commit.
     Done(End),
-    /// It is to be done again, with other limits.
+    /// It has to be repeated, with other limits.
     Again,
     /// Its one slug stays in the outbox; the next batch begins behind this row.
     Left(RowId),
@@ -390,7 +390,7 @@ enum Batch {
     Locked,
 }
 
-/// How far a batch came.
+/// The end of a batch.
 #[derive(Debug, Clone, Copy)]
 struct End {
     looked_at: usize,
