@@ -1,4 +1,4 @@
-//! The events, and how each is told.
+//! The events, and the log line of each.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,14 +9,14 @@ use super::board::Cell;
 use super::flood::{Kind, Manner};
 use super::state::{self, Backlog, Columns, Finding, Phase, WakeUp};
 
-/// Something that happened in one database.
+/// An event of one database.
 #[derive(Debug)]
 pub enum Event<'a> {
     /// The daemon is connected, and another one leads.
     StandingBy,
-    /// This daemon leads from now on.
+    /// This daemon leads now.
     Leading {
-        /// Where the database is, without secrets.
+        /// The address of the database, without secrets.
         server: &'a str,
     },
     /// Optional columns that the tables do not have (T3).
@@ -26,179 +26,179 @@ pub enum Event<'a> {
         /// As `schema.table.column`.
         columns: &'a [String],
     },
-    /// Everything that was waiting at the start is done.
+    /// The first drain after the connect has ended.
     CaughtUp {
-        /// What it came to.
+        /// Its totals.
         totals: Totals,
     },
-    /// The connection is lost, or could not be made. Said once an outage (G8).
+    /// The connection is lost, or could not be made. One event an outage (G8).
     Lost {
-        /// Why.
+        /// The cause.
         cause: &'a str,
-        /// What to do.
+        /// The remedy.
         remedy: &'a str,
     },
     /// An attempt during an outage failed as well.
     StillLost {
-        /// Why.
+        /// The cause.
         cause: &'a str,
-        /// What to do.
+        /// The remedy.
         remedy: &'a str,
-        /// How long until the next.
+        /// The pause before the next one.
         pause: Duration,
     },
     /// The outage is over.
     Recovered {
-        /// How long it lasted.
+        /// Its duration.
         outage: Duration,
-        /// What the catch-up came to.
+        /// The totals of the catch-up.
         totals: Totals,
     },
     /// No configuration has the slug (G6).
     MissingConfiguration {
         /// The slug.
         slug: &'a str,
-        /// Whether it is noted already, unchanged, and need not be logged.
+        /// Whether the same problem is already noted, and needs no log line.
         known: bool,
-        /// What to do.
+        /// The remedy.
         remedy: &'a str,
     },
     /// The agent's settings cannot be mapped (M7).
     Rejected {
         /// The slug.
         slug: &'a str,
-        /// Whether it is noted already, unchanged, and need not be logged.
+        /// Whether the same problem is already noted, and needs no log line.
         known: bool,
         /// Every mistake.
         reasons: &'a str,
-        /// What to do.
+        /// The remedy.
         remedy: &'a str,
     },
     /// More than one agent has the slug (T5).
     Ambiguous {
         /// The slug.
         slug: &'a str,
-        /// Whether it is noted already, unchanged, and need not be logged.
+        /// Whether the same problem is already noted, and needs no log line.
         known: bool,
-        /// What to do.
+        /// The remedy.
         remedy: &'a str,
     },
     /// PostgreSQL refused the write (G5).
     Failed {
         /// The slug.
         slug: &'a str,
-        /// Whether it is noted already, unchanged, and need not be logged.
+        /// Whether the same problem is already noted, and needs no log line.
         known: bool,
-        /// What PostgreSQL said, without values.
+        /// The SQLSTATE and the place, without values.
         detail: &'a str,
         /// The SQLSTATE.
         sqlstate: &'a str,
-        /// What to do.
+        /// The remedy.
         remedy: &'a str,
     },
-    /// The mapping has something to say about an agent that it mapped.
+    /// A warning of the mapping about an agent that it mapped.
     Mapped {
         /// The slug.
         slug: &'a str,
-        /// What.
+        /// The text.
         warning: &'a str,
     },
     /// A batch is committed.
     Batch {
-        /// What it came to.
+        /// Its totals.
         totals: Totals,
-        /// What else there is to know about it.
+        /// Its details.
         batch: Committed<'a>,
     },
-    /// Two transactions got in each other's way; the batch is done again.
+    /// Two transactions conflicted; the batch is repeated.
     Retrying {
-        /// What PostgreSQL said.
+        /// The error of PostgreSQL.
         cause: &'a str,
     },
     /// A trigger of the capture is missing or disabled (G1).
     CaptureBroken {
         /// `schema.table.trigger`
         trigger: &'a str,
-        /// What is wrong.
+        /// The fault.
         fault: &'a str,
-        /// What to do.
+        /// The remedy.
         remedy: &'a str,
     },
-    /// A trigger of the capture sleeps while `session_replication_role` is `replica`.
+    /// A trigger of the capture does not fire while `session_replication_role` is `replica`.
     CaptureSleeps {
         /// `schema.table.trigger`
         trigger: &'a str,
-        /// What to do.
+        /// The remedy.
         remedy: &'a str,
     },
     /// A partition or child of a table has no trigger that works (G1).
     CaptureLacksChild {
         /// `schema.table.trigger`
         trigger: &'a str,
-        /// What is wrong.
+        /// The fault.
         fault: &'a str,
-        /// What to do.
+        /// The remedy.
         remedy: &'a str,
     },
-    /// Something that does not keep the daemon from working, and should be known (G10).
+    /// A finding that does not stop the daemon (G10).
     Found {
-        /// What.
+        /// The text.
         finding: &'a str,
-        /// What to do.
+        /// The remedy.
         remedy: &'a str,
     },
-    /// The tables, their triggers or policies are others than before, and every agent is looked at.
+    /// The tables, their triggers or policies have changed, and every agent is checked.
     CaptureTouched,
-    /// No changes are missed any more, and every agent is looked at.
+    /// Changes are no longer missed, and every agent is checked.
     CaptureMended,
-    /// Saves that could not be captured, so every agent is looked at.
+    /// Saves that could not be captured, so every agent is checked.
     Uncaptured {
-        /// How many.
+        /// The number.
         saves: i64,
     },
-    /// The count of such saves has moved, as a crash of the server moves it.
+    /// The count of such saves has moved, as by a crash of the server.
     CountJumped,
-    /// The first start after an install: every agent is looked at.
+    /// The first start after an install: every agent is checked.
     FirstStart,
-    /// More slugs were asked for by NOTIFY than are kept, so every agent is looked at (I7).
+    /// NOTIFY requested more slugs than the daemon keeps, so every agent is checked (I7).
     AskedForTooMany,
-    /// The rules have changed; nothing is written on that account.
+    /// The rules have changed; this writes nothing.
     RulesChanged {
-        /// What there is now: `written` counts what would be.
+        /// The totals now; `written` counts configurations that would be written.
         totals: Totals,
     },
     /// Every configuration has been compared once more, because some differed after a change of the
-    /// rules. For the board alone.
+    /// rules. For the registry alone.
     Compared {
-        /// What there is now: `written` counts what would be.
+        /// The totals now; `written` counts configurations that would be written.
         totals: Totals,
     },
-    /// The rules have changed, and what that comes to could not be found out.
+    /// The rules have changed, and the number of configurations that differ is unknown.
     DriftUnknown {
-        /// Why.
+        /// The cause.
         cause: &'a str,
     },
     /// Another session has held a lock on a table for a while. Nothing is lost, and the daemon
     /// waits for its end (G16).
     LockedOut {
-        /// For how long.
+        /// The time since then.
         since: Duration,
     },
-    /// That lock is gone.
+    /// That lock has ended.
     LockGone {
         /// How long it lasted.
         lasted: Duration,
     },
-    /// Another session leads, and changes are not applied all the same.
+    /// Another session leads, and changes are not applied.
     LeaderHangs {
-        /// Which session, and what can be done.
+        /// The session and the remedy.
         finding: &'a Finding,
     },
-    /// They wait no more.
+    /// Changes are applied again.
     LeaderWorks,
-    /// The daemon that leads has other rules or columns than this one.
+    /// The leading daemon has other rules or columns than this one.
     OtherMapping {
-        /// What can be done.
+        /// The remedy.
         remedy: &'a str,
     },
     /// Agents have been waiting in the outbox for a while, because others hold locks on their
@@ -206,47 +206,47 @@ pub enum Event<'a> {
     Left {
         /// One of them.
         slug: &'a str,
-        /// For how long there have been such agents.
+        /// The time since the first of them.
         since: Duration,
     },
-    /// No new connection is possible, for a while now, beside the present one.
+    /// A new connection has failed repeatedly beside the present one.
     NewConnectionFails {
-        /// Why.
+        /// The cause.
         cause: &'a str,
-        /// What the operator can do.
+        /// The remedy.
         remedy: &'a str,
     },
-    /// The tables have changed, and are looked at again.
+    /// The tables have changed, and are read again.
     LayoutChanged {
-        /// What the server said.
+        /// The error of the server.
         cause: &'a str,
     },
-    /// The daemon has let go of the database.
+    /// The daemon has released the database.
     Stopped,
-    /// The loop is in a phase. For the board alone, like all that follow.
+    /// The loop is in a phase. For the registry alone, like all that follow.
     Phase(Phase),
-    /// There is a connection, and the database can be worked in.
+    /// There is a connection, and the checks have passed.
     Connected {
-        /// What the server calls its version.
+        /// The version of the server.
         server_version: &'a str,
-        /// Where the session leads, without secrets.
+        /// The address of the session, without secrets.
         target: &'a str,
     },
     /// The sleeping loop has woken up.
     Woken {
-        /// Why.
+        /// The cause.
         cause: WakeUp,
     },
-    /// A whole pass over the outbox has found nothing.
+    /// A scan of the outbox has found nothing.
     Emptied,
-    /// What is waiting and what is not in sync.
+    /// The backlog: pending changes and problems.
     Backlog {
-        /// As the database says.
+        /// As read from the database.
         backlog: &'a Arc<Backlog>,
     },
-    /// Everything that is wrong with the database now.
+    /// The findings in force.
     InForce {
-        /// All of it; nothing where nothing is.
+        /// All findings; empty if there are none.
         findings: &'a [Finding],
     },
 }
@@ -256,7 +256,7 @@ impl Event<'_> {
     pub const LOCKED_OUT_REMEDY: &'static str = "Wait for its end, or find it: SELECT pid, query \
         FROM pg_stat_activity WHERE pid = ANY (pg_blocking_pids(PID of agent-sync));";
 
-    /// Whether it is about a problem that was noted before and has not changed.
+    /// Whether it is about an unchanged problem.
     pub(super) fn is_known(&self) -> bool {
         matches!(
             self,
@@ -268,29 +268,28 @@ impl Event<'_> {
     }
 }
 
-/// A committed batch besides its totals. No value of a row is among it.
+/// The details of a committed batch, without any value of a row.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Committed<'a> {
     /// The rows of the outbox that it took.
     pub rows: usize,
-    /// The slugs whose configuration was written, and which columns.
+    /// The slugs whose configuration was written, with the columns.
     pub written: &'a [(&'a str, Columns)],
-    /// For each slug, how long its oldest change had been in the outbox when it was taken, in
-    /// seconds.
+    /// For each slug, the age of its oldest change at the claim, in seconds.
     pub ages: &'a [f64],
-    /// How long it took from there to the commit.
+    /// The time from the claim to the commit.
     pub took: Duration,
 }
 
 impl Committed<'_> {
-    /// For each slug, how long after its change it was in sync, in seconds.
+    /// For each slug, the time from its change to its sync, in seconds.
     pub(super) fn latencies(&self) -> impl Iterator<Item = f64> {
         let took = self.took.as_secs_f64();
         self.ages.iter().map(move |age| age + took)
     }
 }
 
-/// What batches come to, in slugs but for `written`.
+/// The totals of batches: slugs, except `written`.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
     /// Configurations that were written.
@@ -303,7 +302,7 @@ pub struct Totals {
     pub rejected: u64,
     /// Slugs without an agent: deleted or renamed.
     pub gone: u64,
-    /// Slugs whose configuration somebody else has locked; they stay in the outbox.
+    /// Slugs whose configuration another session has locked; they stay in the outbox.
     pub busy: u64,
 }
 
@@ -319,7 +318,7 @@ impl Totals {
     }
 }
 
-/// Tells the events of one database: to the log, and to the board.
+/// Sends the events of one database to the log and to the registry.
 #[derive(Debug, Clone)]
 pub struct Observer {
     database: String,
@@ -327,7 +326,7 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// For the database that the settings call `database`, with a board that nobody sees.
+    /// For the database with this name in the settings, without a registry.
     pub fn new(database: impl Into<String>) -> Self {
         Self {
             database: database.into(),
@@ -335,7 +334,7 @@ impl Observer {
         }
     }
 
-    /// With a place on a board.
+    /// With a slot of a registry.
     pub(super) fn of(database: &str, cell: Arc<Cell>) -> Self {
         Self {
             database: database.to_owned(),
@@ -343,13 +342,13 @@ impl Observer {
         }
     }
 
-    /// Gives a sign of life, and promises the next one within this time: see
+    /// Sends a heartbeat, and expects the next one within this time: see
     /// [`super::verdict::stuck`].
     pub(crate) fn alive(&self, within: Duration) {
         self.cell.alive(within);
     }
 
-    /// Tells how many agents of a kind had no line of their own.
+    /// Logs the number of agents of a kind without a line of their own.
     fn sum_up(&self, kind: Kind, agents: u64) {
         let database = self.database.as_str();
         match kind {
@@ -386,7 +385,7 @@ impl Observer {
         }
     }
 
-    /// Tells one event.
+    /// Sends one event.
     #[allow(clippy::too_many_lines, reason = "one arm an event, in one place")]
     pub fn tell(&self, event: &Event<'_>) {
         self.cell.note(event);

@@ -1,17 +1,16 @@
 //! One connection to one database: TLS, session settings, notifications.
 //!
-//! Authority: everything that the daemon does in a database goes through one session, so
-//! leadership, LISTEN and the running batch live and die together: when the connection is lost, the
-//! server has released the locks and undone the batch in that instant (design: one connection per
-//! database does everything).
+//! One connection for each database does everything. So the leader lock, LISTEN and the running
+//! batch end together: when the connection is lost, the server releases the locks and rolls the
+//! batch back.
 //!
 //! The driver half of the connection runs as a task of its own; it hands notifications to the
 //! [`Inbox`] and marks it closed when the connection ends. Dropping the session aborts the driver,
 //! which closes the socket.
 //!
-//! Every address of the server is tried (`dial`), and what answers is held to be a backend of our
-//! own only on proof (`proof`); so no session is ever had through a pooler in transaction mode. A
-//! server that nothing verifies gets no password (`guard`).
+//! `dial` tries every address of the server. `proof` checks that the session has a backend of its
+//! own, so a pooler in transaction mode is refused. `guard` sends no password to an unverified
+//! server.
 
 mod dial;
 mod guard;
@@ -47,11 +46,10 @@ use crate::store::{self, Finding, StoreError, failure, finding, path, within};
 /// The channel of wake-ups (empty payload) and of requests for a slug (I7).
 pub const CHANNEL: &str = "agent_sync";
 
-/// The channel on which a writer that changed one agent, and no more, names the place of the change
-/// in the outbox.
+/// The channel on which a writer that changed one agent sends the ctid of its row in the outbox.
 pub const CHANGES: &str = "agent_sync_change";
 
-/// Why there is no session.
+/// Why a connection failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SessionError {
     /// The certificates of the settings could not be used.
@@ -66,9 +64,9 @@ pub enum SessionError {
     /// The name of the server has no address.
     #[error("the host {name} is not found: {cause}")]
     Name {
-        /// As it stands in the settings.
+        /// The name in the settings.
         name: String,
-        /// What the system says.
+        /// The error of the resolver.
         cause: std::io::Error,
     },
     /// The server's certificate is not accepted, or no TLS can be agreed on.
@@ -80,10 +78,10 @@ pub enum SessionError {
         verified and asks for the password {0}; the password was not sent"
     )]
     Password(PasswordRequest),
-    /// No server of those named takes writes.
+    /// None of the named servers takes writes.
     #[error("the server takes no writes, and target_session_attrs asks for one that does")]
     ReadOnly,
-    /// The server could not be reached, or said no.
+    /// The server could not be reached, or refused.
     #[error("{}", failure::describe(.0))]
     Postgres(tokio_postgres::Error),
     /// It did not answer in time.
@@ -97,10 +95,10 @@ pub enum SessionError {
         "notifications do not arrive: the connection goes through a pooler in transaction mode"
     )]
     Pooler,
-    /// The session would use objects that somebody else may have prepared (S5).
+    /// The session would use objects that others may have prepared (S5).
     #[error("{0}")]
     Untrusted(Box<Finding>),
-    /// A connection that was in order does not answer any more (G9).
+    /// An open connection does not answer any more (G9).
     #[error("the connection is dead: a probe was not answered within {0:?}")]
     Dead(Duration),
 }
@@ -172,7 +170,7 @@ impl SessionError {
         }
     }
 
-    /// Whether a server has answered: that is worth more than what the next address has to say.
+    /// Whether a server has answered. Such an error says more than that of the next address.
     fn is_answer(&self) -> bool {
         match self {
             Self::Postgres(error) => error.code().is_some(),
@@ -185,7 +183,7 @@ impl SessionError {
 impl From<tokio_postgres::Error> for SessionError {
     fn from(error: tokio_postgres::Error) -> Self {
         match sources::<io::Error>(&error) {
-            // The driver says so of a server that target_session_attrs rules out.
+            // The error of the driver for a server that target_session_attrs excludes.
             Some(cause)
                 if cause.kind() == io::ErrorKind::PermissionDenied
                     && cause.raw_os_error().is_none() =>
@@ -228,35 +226,32 @@ fn sources<T: Error + 'static>(error: &tokio_postgres::Error) -> Option<&T> {
     None
 }
 
-/// What is set for every session. A server older than 14 has no `idle_session_timeout`, that it is
-/// too old is said by the checks, which come after; and one older than 17 has no
-/// `transaction_timeout`.
+/// The settings of every session. A server older than 14 has no `idle_session_timeout`, and the
+/// later checks refuse it. A server older than 17 has no `transaction_timeout`.
 ///
-/// The `search_path` comes first, so that no name in any statement is looked up in a schema that
-/// others can create in. The platform's own triggers, which run in this session when a
-/// configuration is written, count on that of the role: see `store::path`.
+/// The `search_path` comes first, so that no statement looks up a name in a schema where others can
+/// create objects. The platform's own triggers run in this session when a configuration is written,
+/// and rely on the path of the role: see `store::path`.
 ///
 /// A database with the encoding `SQL_ASCII` holds any bytes, and its server refuses to send those
-/// that are no UTF-8; so there the bytes come as they are, and whoever reads them sees what is
+/// that are no UTF-8; so there the bytes come as they are, and the reader checks them.
+///
+/// The settings of the planner are in `planner`. The timeouts: no statement waits for long, and the
+/// server notices a dead daemon and frees its locks, also in the middle of a statement (G9). A
+/// session that waits for notifications must survive, and so must a check of many agents, which is
+/// one long transaction. Between the two halves of a batch the daemon computes for milliseconds; if
+/// that takes seconds, it hangs and holds row locks.
+///
+/// Settings of the role or database that change the meaning of a statement or of an answer get
+/// their defaults. `session_replication_role` stays, because it decides which triggers of the
+/// platform fire, and only a superuser may set it. `DateStyle`, `IntervalStyle` and `TimeZone`
+/// stay, because triggers of the platform may rely on them, and no statement here reads a time from
 /// text.
 ///
-/// The planner's settings are in `planner`. The time-outs: nothing in a session of ours waits for
-/// long, and the server notices a vanished daemon and frees its locks, in the middle of a statement
-/// as well (G9); but a session that waits for notifications must not be ended for it, nor a check
-/// of many agents, which is one long transaction. Between the two halves of a batch the daemon
-/// computes for milliseconds; if it takes seconds, it hangs, and holds row locks.
+/// `agent_sync.daemon` tells the capture that it runs in the daemon's own session, where the idle
+/// lock is always free. A trigger of the platform that saves an agent there has to notify.
 ///
-/// What a role or database may have set for others, and changes what our statements mean or what
-/// the server says, is set to what is usual. `session_replication_role` is left alone, which only a
-/// superuser may set: the platform's triggers fire for our writes as it says. `DateStyle`,
-/// `IntervalStyle` and `TimeZone` are as the role has them, for the platform's triggers may count
-/// on them, and no statement of ours reads a time from text.
-///
-/// `agent_sync.daemon` tells the trigger of the capture that it runs in the daemon's own session,
-/// where its look for a sleeping daemon would meet the session's own lock: a trigger of the
-/// platform that saves an agent inside our write has to notify.
-///
-/// These are what is set again after code of others has run in the session.
+/// The daemon restores these settings after code of others has run in the session.
 fn usual_settings(database: &Database, limits: Limits) -> String {
     format!(
         "{};
@@ -295,11 +290,11 @@ fn usual_settings(database: &Database, limits: Limits) -> String {
     )
 }
 
-/// The most bytes that a server sends a daemon in one answer: a batch is 8 MiB, an agent with its
-/// configuration 16 MiB, and the rest small.
+/// The most memory for one answer of a server: a batch is 8 MiB, an agent with its configuration
+/// 16 MiB, and other answers are small.
 const MOST: u64 = 64 * 1024 * 1024;
 
-/// What is set once, because not every server has it.
+/// The settings that not every server has.
 const SET_ONCE: &str = "
     SELECT set_config(name, '0', false) FROM pg_settings
       WHERE name IN ('idle_session_timeout', 'transaction_timeout');
@@ -309,7 +304,7 @@ const SET_ONCE: &str = "
     SELECT set_config('client_encoding', 'SQL_ASCII', false)
       WHERE current_setting('server_encoding') = 'SQL_ASCII'";
 
-/// How long statements and locks are waited for.
+/// The timeouts of statements and locks.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// The server's `statement_timeout`.
@@ -336,20 +331,20 @@ pub struct Session {
     driver: JoinHandle<()>,
     server_version: String,
     target: String,
-    /// Which process of which server it is.
+    /// The process and the server.
     backend: Backend,
     usual_settings: String,
 }
 
 impl Session {
-    /// Connects to the first server that will have us, proves that the session is our own, and sets
-    /// it up.
+    /// Connects to the first server that accepts, checks that the session has a backend of its own,
+    /// and sets it up.
     pub async fn connect(database: &Database, limits: Limits) -> Result<Self, SessionError> {
         let program = format!("agent-sync/{}", env!("CARGO_PKG_VERSION"));
         Self::connect_bounded(&program, database, limits, MOST).await
     }
 
-    /// The same for a verb that is no daemon, so that nobody takes it for one: `agent-sync check`.
+    /// The same for a command, whose sessions have a name of their own: `agent-sync check`.
     pub async fn connect_as(
         program: &str,
         database: &Database,
@@ -380,8 +375,8 @@ impl Session {
         Ok(session)
     }
 
-    /// Where a new connection leads: the name of the server may lead elsewhere by now, and an open
-    /// connection does not notice.
+    /// The server of a new connection. The name of the server may lead to another one by now, which
+    /// an open connection does not notice.
     pub async fn backend_of_a_new_one(database: &Database) -> Result<Backend, SessionError> {
         let database = &*with_fresh_secrets(database).await?;
         let mut config = database.connect_config();
@@ -390,7 +385,7 @@ impl Session {
         proof::backend(&session).await
     }
 
-    /// Tries every address of every host, and says which it was.
+    /// Tries every address of every host, and returns the one that answered.
     async fn find(
         database: &Database,
         config: &Config,
@@ -423,7 +418,7 @@ impl Session {
         patience: Duration,
         most: u64,
     ) -> Result<Self, SessionError> {
-        // One address: what goes to this machine is seen by nobody on the way.
+        // One address: a connection to this machine crosses no network.
         let withholds = !database.is_server_verified() && !settings::is_local(config);
         let is_socket = config
             .get_hosts()
@@ -431,8 +426,8 @@ impl Session {
             .any(|host| matches!(host, Host::Unix(_)));
         let opening = async {
             match database.tls {
-                // Who owns the directory of a socket is the server, and the driver lets nothing
-                // between itself and one.
+                // The owner of the directory of a socket is the server, and the driver takes no
+                // stream around a socket.
                 Tls::Disable if is_socket => open(config, NoTls).await,
                 Tls::Disable => {
                     open(&guard::in_the_clear(config), InTheClear { withholds, most }).await
@@ -451,8 +446,8 @@ impl Session {
             .map_err(|_| SessionError::Silent(patience))?
     }
 
-    /// The session, unless it would use objects of the schema `agent_sync` that somebody else may
-    /// have prepared.
+    /// The session, unless it would use objects of the schema `agent_sync` that others may have
+    /// prepared.
     pub async fn trusted(self, database: &Database) -> Result<Self, SessionError> {
         match store::owners(&self.client, database.connect_timeout, database)
             .await?
@@ -473,34 +468,34 @@ impl Session {
         &mut self.client
     }
 
-    /// Where notifications arrive.
+    /// The inbox of the notifications.
     pub fn inbox(&self) -> &Inbox {
         &self.inbox
     }
 
-    /// What the server calls its version.
+    /// The version of the server.
     pub fn server_version(&self) -> &str {
         &self.server_version
     }
 
-    /// Where the database is, without secrets, as the connection string of this session says.
+    /// The address of the database, without secrets.
     pub fn target(&self) -> &str {
         &self.target
     }
 
-    /// Has the server end the session, and free its locks, when it hears nothing for so long.
+    /// Lets the server end the session and free its locks after so long without a message.
     pub async fn end_after(&self, silence: Duration, patience: Duration) -> Result<(), StoreError> {
         let set = format!("SET idle_session_timeout = {}", silence.as_millis());
         within(patience, self.client.batch_execute(&set)).await
     }
 
-    /// Which process of which server it leads to.
+    /// The process and the server of this session.
     pub fn backend(&self) -> &Backend {
         &self.backend
     }
 
-    /// The statements that set what a session that runs batches counts on, for after code of others
-    /// has run in it.
+    /// The statements that restore the settings of a session with batches after code of others has
+    /// run in it.
     pub fn settings_for_batches(&self) -> String {
         format!("{}; {}", self.usual_settings, planner::FOR_BATCHES)
     }
@@ -515,7 +510,7 @@ impl Session {
         within(patience, self.client.batch_execute(planner::USUAL)).await
     }
 
-    /// Listens on the channels. What was sent before is not heard: catch up afterwards.
+    /// Listens on the channels. Earlier notifications are lost: catch up afterwards.
     pub async fn listen(&self, patience: Duration) -> Result<(), StoreError> {
         within(
             patience,
@@ -525,7 +520,7 @@ impl Session {
         .await
     }
 
-    /// Asks for a sign of life: the emptiest query there is, which begins no transaction.
+    /// Probes the connection with an empty query, which begins no transaction.
     pub async fn probe(&self, patience: Duration) -> Result<(), SessionError> {
         match within(patience, self.client.batch_execute("")).await {
             Err(StoreError::Silent(patience)) => Err(SessionError::Dead(patience)),
@@ -540,8 +535,8 @@ impl Drop for Session {
     }
 }
 
-/// The database as its files of secrets say now (G15). They are read off the event loop, for a slow
-/// disk must not hold up the other databases.
+/// The database with the present secrets of its files (G15). They are read off the event loop,
+/// because a slow disk must not delay the other databases.
 async fn with_fresh_secrets(database: &Database) -> Result<Cow<'_, Database>, SessionError> {
     if !database.has_secret_files() {
         return Ok(Cow::Borrowed(database));
@@ -550,12 +545,12 @@ async fn with_fresh_secrets(database: &Database) -> Result<Cow<'_, Database>, Se
     let reading = tokio::task::spawn_blocking(move || stale.with_secrets_read_again());
     match pulse::timeout(patience, reading).await {
         Ok(Ok(read)) => read.map(Cow::Owned).map_err(SessionError::Secret),
-        // Not read within the patience, or the process ends.
+        // Not read in time, or the process ends.
         Ok(Err(_)) | Err(_) => Err(SessionError::SlowSecret(patience)),
     }
 }
 
-/// What TLS connects with. The certificates are read off the event loop as well.
+/// The TLS connector. The certificates are read off the event loop as well.
 async fn connector(database: &Database) -> Result<MakeRustlsConnect, SessionError> {
     let (mode, roots) = (database.tls, database.tls_root_cert.clone());
     let making = tokio::task::spawn_blocking(move || tls::connector(mode, roots.as_deref()));
@@ -607,8 +602,8 @@ where
     })
 }
 
-/// What `pg_stat_activity` shows: the program, its version, and what the settings call the
-/// database.
+/// The application name in `pg_stat_activity`: the program, its version, and the name of the
+/// database in the settings.
 fn application_name(program: &str, database: &str) -> String {
     // PostgreSQL keeps 63 bytes.
     let mut name = format!("{program} {database}");

@@ -5,8 +5,8 @@
 //! silent server is an error and not a hang.
 //!
 //! Invariants:
-//! - A batch is one transaction and two round trips (`transaction`): statements are sent together, and
-//!   the server executes them in that order. The fast path is two statements (`lone`).
+//! - A batch is one transaction and two round trips (`transaction`): statements are sent together,
+//!   and the server executes them in that order. The fast path is two statements (`lone`).
 //! - Nothing here decides the values to write. `mapping` does, and `sync` connects the two.
 
 mod attempt;
@@ -243,8 +243,8 @@ impl Store {
         sync.statement_timeout + Self::PATIENCE
     }
 
-    /// Prepares the frequent queries. `usual_settings` are the statements that restore the settings of
-    /// the session after code of others has run in it.
+    /// Prepares the frequent queries. `usual_settings` are the statements that restore the settings
+    /// of the session after code of others has run in it.
     pub async fn prepare(
         client: &Client,
         layout: Layout,
@@ -333,8 +333,8 @@ impl Store {
         self.patience
     }
 
-    /// Fails, as if a table were missing, if the names of the tables of agent-sync mean other tables
-    /// than those of this store (S5).
+    /// Fails, as if a table were missing, if the names of the tables of agent-sync mean other
+    /// tables than those of this store (S5).
     pub async fn verify_parts(&self, client: &Client) -> Result<(), StoreError> {
         within(self.patience, client.query_one(&self.is_same, &[]))
             .await
@@ -496,8 +496,9 @@ impl Store {
         checks::cautions(client, self.patience, &self.layout, notify, history).await
     }
 
-    /// Whether every configuration is in sync under this mapping, or will be, as far as is noted. Notes
-    /// the latter, or that the mappings are mixed from now on. So it precedes the first write.
+    /// Whether every configuration is in sync under this mapping, or will be, as far as is noted.
+    /// Notes the latter, or that the mappings are mixed from now on. So it precedes the first
+    /// write.
     pub async fn knows_mapping(&self, client: &Client, rules: &Rules) -> Result<bool, StoreError> {
         let key = self.layout.mapping_key(rules);
         match mapping(client, self.patience, &key).await? {
