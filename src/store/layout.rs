@@ -1,6 +1,6 @@
-//! What the two tables look like in this database (T3): read from the catalog, never assumed.
+//! The layout of the two tables in this database (T3), read from the catalog.
 //!
-//! A column that does not exist is left out of every query, and the mapping is told so. Types are
+//! A column that does not exist is left out of every query and of the mapping. Types are
 //! PostgreSQL's own names for them, so that text parameters can be cast to the type of the column
 //! that they are for.
 
@@ -69,7 +69,7 @@ impl Lookup {
 pub struct Agents {
     /// Schema and name, quoted.
     pub table: String,
-    /// What an agent is known by.
+    /// The slug column.
     pub slug: SqlColumn,
     /// Whether an index finds it.
     pub slug_is_indexed: bool,
@@ -85,9 +85,9 @@ pub struct Agents {
 pub struct Configurations {
     /// Schema and name, quoted.
     pub table: String,
-    /// Which agent the row is for.
+    /// The column with the slug of the agent.
     pub agent_slug: SqlColumn,
-    /// Whether an index finds it: if not, looking for slugs is a scan of the table (T2).
+    /// Whether an index finds it. If not, a lookup of slugs scans the table (T2).
     pub agent_slug_is_indexed: bool,
     lookup: Lookup,
     /// Whether it has partitions or children, so that a row's place is only unique together with
@@ -127,26 +127,26 @@ impl Configurations {
     }
 }
 
-/// Both tables, and what was found missing.
+/// Both tables, and the columns that are missing.
 #[derive(Debug, Clone)]
 pub struct Layout {
     /// The table of the agents.
     pub agents: Agents,
     /// The table of the configurations.
     pub configurations: Configurations,
-    /// Which target columns exist, as the mapping wants to know it.
+    /// The existing target columns, for the mapping.
     pub targets: Targets,
-    /// Whether the two slugs have different collations, so that PostgreSQL compares them only if it
-    /// is told in which.
+    /// Whether the two slugs have different collations, so that a comparison needs a COLLATE
+    /// clause.
     pub collations_differ: bool,
-    /// What it was read from: see [`queries::layout_version`].
+    /// The version of the catalog rows behind it: see [`queries::layout_version`].
     pub version: String,
     /// The optional columns that do not exist (T3), as `table.column`.
     pub missing: Vec<String>,
     /// In which tables no index finds a slug, or none keeps slugs apart; and what is left out for
     /// its type.
     pub scans: Vec<Finding>,
-    /// What can be done about an agent that is not in sync.
+    /// The remedies for an agent that is not in sync.
     pub remedies: Remedies,
 }
 
@@ -190,7 +190,7 @@ pub enum LayoutError {
 }
 
 impl LayoutError {
-    /// What the operator can do.
+    /// The remedy.
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Store(error) => error.remedy(),
@@ -215,9 +215,9 @@ impl LayoutError {
 /// library orders text otherwise than when the collation was made: its name, none for that of the
 /// database, and the two versions; whether it is unique by itself; and whether its type holds slugs
 /// (T7; `sql/attach.sql` has the same types); whether its collation takes different texts for
-/// equal, and which it is; and its type as [`SqlColumn::cast`] has it. Those of the primary key come
-/// first, in its order. The table is looked up in the catalog, which needs no privilege: what the
-/// role lacks is for `checks` to say.
+/// equal, and which it is; and its type as [`SqlColumn::cast`] has it. Those of the primary key
+/// come first, in its order. The table is looked up in the catalog, which needs no privilege: what
+/// the role lacks is for `checks` to say.
 pub(super) const COLUMNS: &str = "
     SELECT a.attname::text AS name,
            pg_catalog.format_type(a.atttypid, -1) AS sql_type,
@@ -578,8 +578,8 @@ impl Table {
         })
     }
 
-    /// An optional column that is written. One that PostgreSQL computes is left out, and so is one of
-    /// the type `name`, which cuts off text after 63 bytes.
+    /// An optional column that is written. One that PostgreSQL computes is left out, and so is one
+    /// of the type `name`, which cuts off text after 63 bytes.
     fn writable(&mut self, name: &str) -> Option<SqlColumn> {
         let found = self.find(name);
         let generated = found.is_some_and(|found| found.generated);

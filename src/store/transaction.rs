@@ -1,10 +1,10 @@
 //! The transaction of a batch: begun with a claim, ended by a commit that takes the claimed rows
 //! out of the outbox.
 //!
-//! Invariant: nobody writes but the holder of the leader's lock (G2). The session holds it, but
-//! code of others runs in the session: a trigger on the configurations may release all locks of the
-//! session. So each batch takes the lock once more, for its own transaction, which costs nothing
-//! while the session has it, and fails when another session has it.
+//! Invariant: only the holder of the leader lock writes (G2). The session holds it, but a trigger
+//! of others on the configurations may release all locks of the session. So each batch takes the
+//! lock again for its own transaction. This costs nothing while the session holds it, and fails
+//! when another session does.
 
 use std::time::Duration;
 
@@ -27,31 +27,29 @@ const LIGHT: usize = 256 * 1024;
 /// The slowest link that a batch is given time for, in bytes a millisecond.
 const SLOWEST: usize = 64;
 
-/// The most time that the server waits for the rest of a batch, and holds its locks meanwhile.
+/// The longest time that the server waits for the rest of a batch and holds its locks.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// What the server waits for anyhow while a transaction is idle; `session::session_settings` sets
-/// it.
+/// The idle timeout of a transaction, as `session::session_settings` sets it.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// Which part of the outbox a batch is about, and how much of it.
+/// The part of the outbox for a batch, and its limits.
 #[derive(Debug, Clone, Copy)]
 pub struct Claim<'a> {
-    /// What happens to the idle lock before.
+    /// The action on the idle lock before the claim.
     pub idle_lock: IdleLockAction,
-    /// Which rows.
+    /// The rows.
     pub part: Part<'a>,
-    /// The most rows to read from a place on.
+    /// The most rows to read from a position on.
     pub limit: u32,
     /// The most bytes that the server sends.
     pub budget: usize,
-    /// Whether the writes of this batch wait for no lock longer than 20 ms: one was in the way
-    /// before.
+    /// Whether the writes wait at most 20 ms for a lock, because a lock has failed a batch before.
     pub careful: bool,
 }
 
 impl Claim<'_> {
-    /// Whether it is about one slug, and no other.
+    /// Whether it is a batch of one slug.
     pub fn is_one(&self) -> bool {
         !matches!(self.part, Part::From(_))
     }
@@ -60,25 +58,25 @@ impl Claim<'_> {
 /// Rows of the outbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part<'a> {
-    /// Those from this place on.
+    /// The rows from this position on.
     From(RowId),
-    /// All of the slug that is noted as the first of the connection.
+    /// All rows of the slug that is noted as the first of the connection.
     First,
-    /// All of this slug.
+    /// All rows of this slug.
     Slug(&'a str),
 }
 
 /// A transaction that has begun; it must be ended by [`Store::finish`] or [`Store::abandon`].
 #[derive(Debug)]
 pub struct Begun {
-    /// Whether the idle lock is now held, if it was asked for.
+    /// Whether the idle lock is held now, if the claim asked for it.
     pub got_idle_lock: bool,
-    /// What was read.
+    /// The rows that were read.
     pub claimed: Claimed,
 }
 
 impl Store {
-    /// Begins a batch: reads rows of the outbox and what they are about. None, and no transaction,
+    /// Begins a batch: reads rows of the outbox with their agents. None, and no transaction,
     /// if another session has the leader's lock.
     pub async fn begin(
         &self,
@@ -223,16 +221,16 @@ impl Store {
         within(self.patience, client.batch_execute(&set_time(time))).await
     }
 
-    /// Ends a batch: takes its rows out of the outbox, writes its outcome, tells the channel
-    /// `announce` of it, and commits, in one round trip. It is an error, and writes nothing, if a
-    /// row could not be written, or a statement takes longer than `time`. There is such a limit
-    /// where code of others may run with the write, which then has the path of the role.
+    /// Ends a batch in one round trip: deletes its rows from the outbox, writes its outcome,
+    /// notifies the channel `announce`, and commits. If a row could not be written, or a statement
+    /// takes longer than `time`, it is an error and writes nothing. The limit exists where code of
+    /// others may run with the write, which then has the path of the role.
     ///
-    /// Gives the slugs whose problem is unchanged, and need not be logged again.
+    /// Returns the slugs whose problem is unchanged and needs no log line.
     ///
-    /// After an error nothing of the batch has happened, unless it was the connection that failed:
-    /// then the commit may or may not have arrived, and either is well, because the batch is
-    /// idempotent and the outbox is part of it.
+    /// After an error nothing of the batch has happened. If the connection failed, the commit may
+    /// have arrived; both cases are safe, because the batch is idempotent and the outbox is part of
+    /// it.
     pub async fn finish(
         &self,
         client: &Client,
@@ -256,14 +254,14 @@ impl Store {
                 None => Ok(()),
             }
         };
-        // What code of others has set in the session is nothing to the statements after it.
+        // Settings that code of others made in the session must not affect the next statements.
         let usual = async {
             match time {
                 Some(_) => client.batch_execute(&self.usual_settings).await,
                 None => Ok(()),
             }
         };
-        // Without a limit, what is deferred is left to the commit.
+        // Without a limit, deferred triggers run at the commit.
         let fire = async {
             match time {
                 Some(time) => {
@@ -458,7 +456,7 @@ impl Store {
     }
 
     /// Lets the server wait longer for the rest of a heavy write that comes over a slow link: the
-    /// transaction counts as idle until all of it has arrived. Says how long the answer may take.
+    /// transaction counts as idle until all of it has arrived. Returns the time for the answer.
     async fn extend_idle(&self, client: &Client, bytes: usize) -> Result<Duration, StoreError> {
         if bytes <= LIGHT {
             return Ok(self.patience);

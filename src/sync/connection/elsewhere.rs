@@ -85,7 +85,7 @@ impl ConnectionLoop<'_> {
         self.tell_in_force();
     }
 
-    /// Tells everything that is wrong now, said before or not, for those who ask.
+    /// Publishes all findings in force, reported before or not.
     pub(super) fn tell_in_force(&self) {
         let findings: Vec<_> = self
             .in_force

@@ -10,19 +10,19 @@ use crate::store::identifier::Literal;
 use crate::store::{Leader, Mapping};
 use crate::sync::error::AttemptError;
 
-/// How often a standby tries for the leader's lock. It must not wait in the lock function: a
-/// waiting statement holds a snapshot, and that keeps vacuum from cleaning up in the whole cluster.
+/// The interval at which a standby tries for the leader lock. It must not wait in the lock
+/// function: a waiting statement holds a snapshot, which holds back vacuum in the whole cluster.
 const STANDBY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The shortest and the longest time between two looks of a standby at the leader. The server
-/// counts what was taken with a delay of a second.
+/// The shortest and the longest time between two checks of the leader by a standby. The statistics
+/// of the server are a second late.
 const LEADER_LOOKS: (Duration, Duration) = (Duration::from_secs(3), Duration::from_secs(30));
 
-/// What can be done about two daemons with different mappings.
+/// The remedy for two daemons with different mappings.
 const OTHER_MAPPING: &str = "Give all daemons of a database the same rules and the same names of \
     tables and columns, and name a database once in the settings.";
 
-/// What is wrong with who leads, if anything is. That it does nothing (`hangs`) matters only where
+/// A fault of the leader, if there is one. A leader that does nothing (`hangs`) is a fault only if
 /// a change has been waiting for long.
 fn idle_leader(leader: &Leader, hangs: bool) -> Option<observe::Finding> {
     if let Some((gid, owner)) = &leader.prepared {
@@ -92,7 +92,7 @@ impl ConnectionLoop<'_> {
         Ok(Phase::Standby)
     }
 
-    /// Looks whether whoever leads does the work: it may be no daemon at all, or one that hangs.
+    /// Checks that the leader works: it may be no daemon, or a daemon that hangs.
     /// Then changes are not applied, and this daemon, which cannot take over, is not ready (G14).
     async fn look_at_leader(&mut self) -> Result<(), AttemptError> {
         let before = self.leader_seen;

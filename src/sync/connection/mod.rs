@@ -1,4 +1,4 @@
-//! The life of one connection, which keeps one database in sync until it fails or is told to stop.
+//! The life of one connection, which keeps one database in sync until it fails or the daemon stops.
 //!
 //! ```text
 //! Connecting ──► Standby ──► CatchUp ──► Draining ◄──► Waiting
@@ -7,15 +7,17 @@
 //!         another daemon leads           Polling
 //! ```
 //!
-//! Any error ends the connection; the next one begins after a pause that [`super::database`] decides
-//! on. So there is no state to repair: the server has released the
-//! locks and undone the running batch.
+//! Any error ends the connection; the next one begins after a pause that [`super::database`]
+//! decides on. So there is no state to repair: the server has released the locks and rolled back
+//! the running batch.
 //!
-//! Invariant: LISTEN comes before the catch-up, and the catch-up asks for nothing but what is in
-//! the outbox, so what was saved while nobody listened is found there (G1). Invariant: an open
-//! transaction of another session delays only the rows that it changed or locked. If it blocks the
-//! idle lock, the daemon polls; the database counts as caught up, and requests are served (I4, I7).
-//! Invariant: only the holder of the leader lock writes, by the session that holds it (G2).
+//! Invariants:
+//! - LISTEN comes before the catch-up, which scans the outbox. So it finds every change that was
+//!   saved while no daemon listened (G1).
+//! - An open transaction of another session delays only the rows that it changed or locked. If it
+//!   blocks the idle lock, the daemon polls; the database counts as caught up, and requests are
+//!   served (I4, I7).
+//! - Only the holder of the leader lock writes, in the session that holds it (G2).
 
 mod elsewhere;
 mod leader;
@@ -43,20 +45,19 @@ use crate::observe::{self, Event, Totals, pulse};
 use crate::session::Session;
 use crate::store::{ForeignCode, Store, StoreError};
 
-/// For how long what was waiting goes before the first sweep, which asks a dozen things of a
-/// session that has just begun.
+/// The delay of the first sweep, which sends a dozen queries: waiting changes go first.
 const FIRST_SWEEP: Duration = Duration::from_secs(1);
 
-/// How long agents that wait for a lock of others, or for a slow write, go unmentioned.
+/// The time until agents that wait for a lock or a slow write are reported.
 const LEFT_PATIENCE: Duration = Duration::from_secs(60);
 
-/// The most rows of a batch where a save of an agent can wait for it.
+/// The most rows of a batch if a save of an agent can wait for it.
 const SMALL_BATCH: u32 = 50;
 
-/// How long the end of a daemon may take to say when it wrote last.
+/// The time limit for the last note of a daemon that stops.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// What the loop is doing.
+/// The phase of the loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// Another daemon leads; try to take over about once a second.
@@ -95,30 +96,30 @@ struct ConnectionLoop<'a> {
     /// Saves that could not be captured, and the transactions of them that are not over.
     uncaptured: Option<(i64, Vec<String>)>,
     caught_up: bool,
-    /// The settings of the session, as they were when it began to lead; and what code of others
-    /// runs in it when a configuration is written.
+    /// The settings of the session at the beginning of the lead, and the code of others that runs
+    /// in it when a configuration is written.
     settings: String,
     foreign_code: ForeignCode,
     /// The rules under which it writes. That they are in force is noted before they are used.
     rules: Arc<Rules>,
-    /// Since when another session holds a lock on a table, and whether that was told.
+    /// The beginning of a lock of another session on a table, and whether it was reported.
     locked_since: Option<(Instant, bool)>,
-    /// Since when there has been an agent that waits for a lock on its configuration, or for its
-    /// slow write, and whether that was told.
+    /// The time since which an agent has waited for a lock on its configuration or a slow write,
+    /// and whether that was reported.
     left_since: Option<(Instant, bool)>,
     /// When it was last looked at whether the session that leads does its work, and how many
     /// changes had been taken by then.
     leader_seen: Option<(Instant, i64)>,
     /// The looks at where a new connection leads.
     elsewhere: Elsewhere,
-    /// What is wrong, as found last.
+    /// The findings of the last sweep.
     in_force: Vec<observe::Finding>,
     /// Whether what was locked was asked for by something else than a batch, of which the next
     /// sweep is the proof.
     owes_sweep: bool,
 }
 
-/// Keeps the database in sync over one connection. Returns when told to stop.
+/// Keeps the database in sync over one connection. Returns when the daemon stops.
 pub(super) async fn run(
     context: &Context,
     health: &mut Health,

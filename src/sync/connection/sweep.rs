@@ -1,7 +1,7 @@
 //! The sweep: the periodic check, for everything that no notification announces.
 //!
 //! It checks the server, the install and the capture, repairs missed changes (G1), puts due retries
-//! into the outbox, and deletes what is old.
+//! into the outbox, and deletes old history.
 
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ struct Capture {
 }
 
 impl ConnectionLoop<'_> {
-    /// The sweep, and what is only looked at as often.
+    /// The sweep, and the checks with the same interval.
     pub(super) async fn sweep_all(&mut self) -> Result<(), AttemptError> {
         self.next_sweep = Instant::now() + self.context.options.sync.sweep_interval;
         self.has_swept = true;
@@ -76,8 +76,8 @@ impl ConnectionLoop<'_> {
         Ok(())
     }
 
-    /// Checks the server, the install and the tables. Returns the record of the install, and whether
-    /// the seal is new: then, whether another one was known before.
+    /// Checks the server, the install and the tables. Returns the record of the install, and
+    /// whether the seal is new: then, whether another one was known before.
     async fn check_install(&mut self) -> Result<(Installed, Option<bool>), AttemptError> {
         let (client, store) = (self.session.client(), &self.store);
         let database = &self.context.database;
@@ -122,8 +122,8 @@ impl ConnectionLoop<'_> {
         })
     }
 
-    /// Repairs missed changes. While changes are missed, every agent is looked at once, and again
-    /// when saves were counted, or were not over.
+    /// Repairs missed changes. While changes are missed, every agent is checked once, and again
+    /// when saves were counted or were still open.
     async fn resync_if_missed(
         &mut self,
         mut installed: Installed,
@@ -201,7 +201,7 @@ impl ConnectionLoop<'_> {
         self.tell_in_force();
     }
 
-    /// Deletes what is old, and notes the time of the last write.
+    /// Deletes old history, and notes the time of the last write.
     async fn keep_house(&mut self) -> Result<(), AttemptError> {
         let (client, store) = (self.session.client(), &self.store);
         store.sweep_problems(client).await?;
@@ -217,8 +217,8 @@ impl ConnectionLoop<'_> {
         Ok(())
     }
 
-    /// Looks at every agent on account of saves that could not be captured (G1); the first start
-    /// after an install counts as one of them. Says so unless it is `told` already.
+    /// Checks every agent because of saves that could not be captured (G1); the first start after
+    /// an install counts as one of them. Reports it unless it is `told` already.
     ///
     /// The count grows when a save is made, and what was saved is visible only after its commit. So
     /// what is visible is enqueued at once, and the count is settled only by a statement that sees

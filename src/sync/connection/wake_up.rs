@@ -14,7 +14,7 @@ use crate::sync::protocol::Input;
 /// `sync.lock_timeout`.
 pub(super) const LOCKED_PAUSE: Duration = Duration::from_millis(20);
 
-/// How often every agent is looked at because somebody asked for more slugs than are kept.
+/// The interval at which requests for too many slugs may cause a check of every agent.
 const EVERYTHING: Duration = Duration::from_secs(600);
 
 impl ConnectionLoop<'_> {
@@ -25,7 +25,7 @@ impl ConnectionLoop<'_> {
         let retry = self.is_retry_due();
         // Another scan is no wake-up: the daemon does not sleep.
         self.take_news(retry.then_some(WakeUp::Retry)).await?;
-        // Of what has just been set aside, it is only now found out when it will be due.
+        // The due time of the writes that were just set aside is known only now.
         if self.drain.take_set_aside() || retry {
             self.enqueue_retries().await?;
         }
@@ -35,8 +35,8 @@ impl ConnectionLoop<'_> {
     /// The sleep, until a notification arrives or something is due.
     pub(super) async fn wait(&mut self, saw_locked: bool) -> Result<Phase, AttemptError> {
         if self.drain.take_set_aside() {
-            // What was set aside before may have become due by now, and nobody notifies of what
-            // that puts into the outbox.
+            // A write that was set aside may be due by now, and no writer notifies of the row that
+            // the retry puts into the outbox.
             self.enqueue_retries().await?;
             self.backlog_poll.expect_news();
             return Ok(Phase::Draining);
@@ -109,8 +109,7 @@ impl ConnectionLoop<'_> {
         self.health.noticed.owes_everything |= news == News::Everything;
         if !slugs.is_empty() {
             self.store.verify_parts(self.session.client()).await?;
-            // What was asked for is asked for once, so it is kept until the outbox can be written
-            // to.
+            // A request is sent once, so it is kept until the outbox can be written.
             while let Err(error) = self.store.enqueue_known(self.session.client(), slugs).await {
                 if error.class() != Some(Class::Locked) || *self.stop.borrow() {
                     return Err(error.into());
@@ -122,8 +121,8 @@ impl ConnectionLoop<'_> {
         self.look_at_everything().await
     }
 
-    /// Looks at every agent, if more were asked for than are kept, and at most once in
-    /// [`EVERYTHING`]: anybody may ask, and each look is work.
+    /// Checks every agent, if more slugs were requested than the daemon keeps, and at most once in
+    /// [`EVERYTHING`]: any role may send requests, and each check is work.
     pub(super) async fn look_at_everything(&mut self) -> Result<(), AttemptError> {
         let noticed = &mut self.health.noticed;
         if !noticed.owes_everything
@@ -142,7 +141,7 @@ impl ConnectionLoop<'_> {
         Ok(())
     }
 
-    /// Why the loop woke up, if nobody asked for a slug.
+    /// The cause of the wake-up, if no slug was requested.
     fn cause(&self, in_time: bool, retry: bool, saw_locked: bool) -> WakeUp {
         if !in_time {
             WakeUp::Notification
@@ -165,12 +164,12 @@ impl ConnectionLoop<'_> {
         Ok(())
     }
 
-    /// Until something arrives, the connection is gone, it is time, or the daemon is told to stop.
+    /// Waits until something arrives, the connection is gone, it is time, or the daemon stops.
     ///
     /// A notification shows that the connection is alive. Without one, it is probed every
-    /// `sync.probe_interval`, and once more when it is time: so nothing else is ever asked of a
-    /// connection that has been dead for long (G9). A probe wakes nobody: writers go on notifying,
-    /// and no batch is begun. Says whether it is time.
+    /// `sync.probe_interval`, and once more when it is time. So no other query is sent over a
+    /// connection that has been dead for long (G9). A probe begins no batch, and writers keep
+    /// notifying. Returns whether it is time.
     async fn rest(&mut self, until: Instant) -> Result<bool, AttemptError> {
         loop {
             let sync = &self.context.options.sync;
@@ -197,7 +196,7 @@ impl ConnectionLoop<'_> {
         }
     }
 
-    /// The same without probes. Says whether it is time.
+    /// The same without probes. Returns whether it is time.
     pub(super) async fn pause(&mut self, until: Instant) -> bool {
         pulse::promise(until.saturating_duration_since(Instant::now()));
         tokio::select! {
