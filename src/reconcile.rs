@@ -136,7 +136,7 @@ impl<'a> Reconciler<'a> {
             if portion.is_empty() {
                 return Ok(());
             }
-            report::send(self.session.client(), self.patience(), &portion).await?;
+            report::send(self.session.client(), self.time_limit(), &portion).await?;
             self.until_done(&portion).await?;
             self.look_up(&portion, &mut tell).await?;
         }
@@ -155,8 +155,8 @@ impl<'a> Reconciler<'a> {
         }
     }
 
-    fn patience(&self) -> Duration {
-        Store::patience(&self.settings.sync)
+    fn time_limit(&self) -> Duration {
+        Store::time_limit_of(&self.settings.sync)
     }
 
     /// Waits until a daemon has done the portion, or does it.
@@ -192,7 +192,7 @@ impl<'a> Reconciler<'a> {
                 while oneshot.drain_batch().await? && Instant::now() < until {}
                 continue;
             }
-            if report::value(self.session.client(), self.patience(), report::LED, &[]).await? {
+            if report::value(self.session.client(), self.time_limit(), report::LED, &[]).await? {
                 unled = None;
             } else {
                 // A daemon that stands by, or comes back, is left to take over.
@@ -217,7 +217,7 @@ impl<'a> Reconciler<'a> {
     /// Whether there is a daemon at all.
     async fn anybody_waits(&self) -> Result<bool, StoreError> {
         let client = self.session.client();
-        let daemons = within(self.patience(), client.query_typed(report::DAEMONS, &[])).await?;
+        let daemons = within(self.time_limit(), client.query_typed(report::DAEMONS, &[])).await?;
         Ok(!daemons.is_empty())
     }
 
@@ -228,7 +228,7 @@ impl<'a> Reconciler<'a> {
             .session
             .client()
             .query_typed_one(report::STILL_PENDING, &slugs);
-        let row = within(self.patience(), asked).await?;
+        let row = within(self.time_limit(), asked).await?;
         Ok((row.try_get(0)?, row.try_get(1)?))
     }
 

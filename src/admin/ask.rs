@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 /// How long the whole of it may take; a probe of a container has little time itself.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIME_LIMIT: Duration = Duration::from_secs(3);
 
 /// How much of an answer is read: far more than there is.
 const MOST: u64 = 1024 * 1024;
@@ -23,7 +23,7 @@ pub enum AskError {
     #[error("{0}")]
     Network(#[from] std::io::Error),
     /// It took too long.
-    #[error("no answer within {PATIENCE:?}")]
+    #[error("no answer within {TIME_LIMIT:?}")]
     Silent,
     /// A program of another user listens there.
     #[error(
@@ -47,7 +47,7 @@ pub async fn ask(address: SocketAddr, path: &str) -> Result<(u16, String), AskEr
         )
         .await
     };
-    tokio::time::timeout(PATIENCE, asking)
+    tokio::time::timeout(TIME_LIMIT, asking)
         .await
         .map_err(|_| AskError::Silent)?
 }
@@ -70,7 +70,7 @@ pub async fn ask_socket(socket: &Path, path: &str) -> Result<(u16, String), AskE
         }
         exchange(stream, "localhost", path).await
     };
-    tokio::time::timeout(PATIENCE, asking)
+    tokio::time::timeout(TIME_LIMIT, asking)
         .await
         .map_err(|_| AskError::Silent)?
 }

@@ -13,7 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
 /// How long a daemon that may be there is given to take a connection.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIME_LIMIT: Duration = Duration::from_secs(1);
 
 /// A socket that is listened at. Dropping it takes the file away.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ async fn is_left_behind(path: &Path) -> io::Result<()> {
     if !fs::symlink_metadata(path)?.file_type().is_socket() {
         return Err(io::Error::other("something else is there, and no socket"));
     }
-    match timeout(PATIENCE, UnixStream::connect(path)).await {
+    match timeout(TIME_LIMIT, UnixStream::connect(path)).await {
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
         Ok(Err(error)) => Err(error),
         // One that hangs is there as well.

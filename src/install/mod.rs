@@ -164,10 +164,10 @@ fn quote_of(text: &str) -> String {
 /// Installs, in one transaction.
 pub async fn install(
     client: &Client,
-    patience: Duration,
+    time_limit: Duration,
     plan: &Plan<'_>,
 ) -> Result<Done, StoreError> {
-    transact(client, patience, &plan.settings(), STEPS)
+    transact(client, time_limit, &plan.settings(), STEPS)
         .await
         .map(|(done, _)| done)
 }
@@ -192,18 +192,18 @@ pub struct Roles {
 /// Takes everything out, in one transaction.
 pub async fn uninstall(
     client: &Client,
-    patience: Duration,
+    time_limit: Duration,
     plan: &Plan<'_>,
 ) -> Result<(Done, Roles), StoreError> {
     let (done, before) = transact(
         client,
-        patience,
+        time_limit,
         &plan.settings(),
         &[NAMES, PROOF, UNINSTALL],
     )
     .await?;
     let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&before, Type::TEXT_ARRAY)];
-    let kept = names(&within(patience, client.query_typed(KEPT, &parameters)).await?)?;
+    let kept = names(&within(time_limit, client.query_typed(KEPT, &parameters)).await?)?;
     let dropped = before
         .into_iter()
         .filter(|role| !kept.contains(role))
@@ -229,13 +229,13 @@ fn names(rows: &[Row]) -> Result<Vec<String>, Error> {
 /// tries again when a lock could not be had at once: a long transaction holds one of the tables.
 async fn transact(
     client: &Client,
-    patience: Duration,
+    time_limit: Duration,
     settings: &[(&str, String)],
     steps: &[&str],
 ) -> Result<(Done, Vec<String>), StoreError> {
     let mut attempt = 1;
     loop {
-        match within(patience, once(client, settings, steps)).await {
+        match within(time_limit, once(client, settings, steps)).await {
             Err(StoreError::Postgres(error))
                 if attempt < ATTEMPTS && error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) =>
             {

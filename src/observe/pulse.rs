@@ -27,9 +27,9 @@ pub fn promise(within: Duration) {
 }
 
 /// Waits no longer than this.
-pub async fn timeout<F: Future>(patience: Duration, answer: F) -> Result<F::Output, Elapsed> {
-    promise(patience);
-    tokio::time::timeout(patience, answer).await
+pub async fn timeout<F: Future>(time_limit: Duration, answer: F) -> Result<F::Output, Elapsed> {
+    promise(time_limit);
+    tokio::time::timeout(time_limit, answer).await
 }
 
 /// Waits for so long.

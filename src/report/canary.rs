@@ -18,7 +18,7 @@ use crate::store::failure;
 use crate::store::{Store, StoreError, report, within};
 
 /// How long a daemon gets that is awake, or is woken.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// The first and the longest pause between two looks.
 const LOOK: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(20));
@@ -26,7 +26,7 @@ const LOOK: (Duration, Duration) = (Duration::from_micros(200), Duration::from_m
 /// How long the daemon gets. One that nobody wakes may first sleep for a whole
 /// `sync.poll_interval`.
 fn limit(settings: &Settings) -> Duration {
-    PATIENCE
+    TIME_LIMIT
         + if settings.capture.notify {
             Duration::ZERO
         } else {
@@ -36,8 +36,8 @@ fn limit(settings: &Settings) -> Duration {
 
 /// Sends one, and says what became of it.
 pub async fn canary(client: &Client, settings: &Settings) -> Note {
-    let (patience, limit) = (Store::patience(&settings.sync), limit(settings));
-    match report::value(client, patience, report::LED, &[]).await {
+    let (time_limit, limit) = (Store::time_limit_of(&settings.sync), limit(settings));
+    match report::value(client, time_limit, report::LED, &[]).await {
         Ok(true) => {}
         Ok(false) => {
             return Note::warn(
@@ -50,26 +50,26 @@ pub async fn canary(client: &Client, settings: &Settings) -> Note {
     }
     let slug = format!("agent-sync doctor {:016x}", fastrand::u64(..));
     let began = Instant::now();
-    let sent = report::send(client, patience, &[&slug]).await;
+    let sent = report::send(client, time_limit, &[&slug]).await;
     let outcome = match sent {
-        Ok(()) => wait(client, patience, &slug, began, limit).await,
+        Ok(()) => wait(client, time_limit, &slug, began, limit).await,
         Err(error) => Err(error),
     };
     match outcome {
         Ok(Outcome::Back(after)) => {
             // There is none, unless row-level security may hide agents from the daemon.
-            let _ = delete(client, patience, report::FORGET_CANARY, &slug).await;
+            let _ = delete(client, time_limit, report::FORGET_CANARY, &slug).await;
             Note::pass(
                 "round trip",
                 format!("outbox, wake-up and daemon took {} together", time(after)),
             )
         }
         Ok(outcome) => {
-            let back = delete(client, patience, report::TAKE_BACK, &slug).await;
+            let back = delete(client, time_limit, report::TAKE_BACK, &slug).await;
             missing(&outcome, limit, back.is_ok())
         }
         Err(error) => {
-            let _ = delete(client, patience, report::TAKE_BACK, &slug).await;
+            let _ = delete(client, time_limit, report::TAKE_BACK, &slug).await;
             refused(&error)
         }
     }
@@ -86,7 +86,7 @@ enum Outcome {
 
 async fn wait(
     client: &Client,
-    patience: Duration,
+    time_limit: Duration,
     slug: &str,
     began: Instant,
     limit: Duration,
@@ -96,7 +96,7 @@ async fn wait(
     let (mut pause, mut before) = (LOOK.0, None);
     loop {
         let row = within(
-            patience,
+            time_limit,
             client.query_typed_one(report::STILL_PENDING, &slugs),
         )
         .await?;
@@ -120,12 +120,12 @@ async fn wait(
 /// Deletes what there is of the canary: its row of the outbox, or its problem.
 async fn delete(
     client: &Client,
-    patience: Duration,
+    time_limit: Duration,
     statement: &str,
     slug: &str,
 ) -> Result<(), StoreError> {
     let slug: [(&(dyn ToSql + Sync), Type); 1] = [(&slug, Type::TEXT)];
-    within(patience, client.execute_typed(statement, &slug))
+    within(time_limit, client.execute_typed(statement, &slug))
         .await
         .map(drop)
 }

@@ -21,20 +21,20 @@ pub struct Loss {
 /// first: somebody else's view of one of our names would run their code.
 pub async fn loss(
     client: &Client,
-    patience: Duration,
+    time_limit: Duration,
     plan: &Plan<'_>,
 ) -> Result<Option<Loss>, StoreError> {
     let loss = async {
-        within(patience, install::prove(client, plan)).await?;
-        read(client, patience).await
+        within(time_limit, install::prove(client, plan)).await?;
+        read(client, time_limit).await
     };
     let loss = loss.await;
-    within(patience, client.batch_execute("ROLLBACK")).await?;
+    within(time_limit, client.batch_execute("ROLLBACK")).await?;
     loss
 }
 
-async fn read(client: &Client, patience: Duration) -> Result<Option<Loss>, StoreError> {
-    let there = within(patience, client.query_typed_one(THERE, &[])).await?;
+async fn read(client: &Client, time_limit: Duration) -> Result<Option<Loss>, StoreError> {
+    let there = within(time_limit, client.query_typed_one(THERE, &[])).await?;
     let (schema, outbox, roles): (bool, bool, bool) =
         (there.try_get(0)?, there.try_get(1)?, there.try_get(2)?);
     if !schema {
@@ -44,10 +44,10 @@ async fn read(client: &Client, patience: Duration) -> Result<Option<Loss>, Store
         pending: None,
         roles: Vec::new(),
     };
-    if outbox && let Some(rows) = readable(client, PENDING, patience).await? {
+    if outbox && let Some(rows) = readable(client, PENDING, time_limit).await? {
         loss.pending = rows.first().map(|row| row.try_get(0)).transpose()?;
     }
-    if roles && let Some(rows) = readable(client, ROLES, patience).await? {
+    if roles && let Some(rows) = readable(client, ROLES, time_limit).await? {
         loss.roles = rows
             .iter()
             .map(|row| row.try_get(0))
@@ -61,10 +61,10 @@ async fn read(client: &Client, patience: Duration) -> Result<Option<Loss>, Store
 async fn readable(
     client: &Client,
     query: &str,
-    patience: Duration,
+    time_limit: Duration,
 ) -> Result<Option<Vec<Row>>, StoreError> {
-    within(patience, client.batch_execute("SAVEPOINT asking")).await?;
-    match within(patience, client.query_typed(query, &[])).await {
+    within(time_limit, client.batch_execute("SAVEPOINT asking")).await?;
+    match within(time_limit, client.query_typed(query, &[])).await {
         Ok(answer) => Ok(Some(answer)),
         Err(StoreError::Postgres(error))
             if [
@@ -76,7 +76,7 @@ async fn readable(
             .any(|known| error.code() == Some(known)) =>
         {
             within(
-                patience,
+                time_limit,
                 client.batch_execute("ROLLBACK TO SAVEPOINT asking"),
             )
             .await?;

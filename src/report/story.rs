@@ -123,7 +123,7 @@ pub struct Conclusion {
 /// Finds it out.
 pub async fn story(
     client: &mut Client,
-    patience: Duration,
+    time_limit: Duration,
     rules: &Rules,
     layout: &Layout,
     installed: bool,
@@ -132,17 +132,17 @@ pub async fn story(
     let own: [(&(dyn ToSql + Sync), Type); 1] = [(&slug, Type::TEXT)];
     let rows = report::value(
         client,
-        patience,
+        time_limit,
         &report::count_configurations(layout),
         &own,
     )
     .await?;
     let (mut pending, mut problem, mut history) = (None, None, Vec::new());
     if installed {
-        let row = within(patience, client.query_typed_one(report::PENDING_OF, &own)).await?;
+        let row = within(time_limit, client.query_typed_one(report::PENDING_OF, &own)).await?;
         pending = since(row.try_get(0)?, row.try_get(1)?);
         if let Some(row) =
-            within(patience, client.query_typed_opt(report::PROBLEM_OF, &own)).await?
+            within(time_limit, client.query_typed_opt(report::PROBLEM_OF, &own)).await?
         {
             problem = since(row.try_get(3)?, row.try_get(4)?).map(|since| {
                 Ok::<_, StoreError>(Problem {
@@ -159,13 +159,13 @@ pub async fn story(
     let problem = problem.transpose()?;
     if installed {
         let latest: [(&(dyn ToSql + Sync), Type); 2] = [(&slug, Type::TEXT), (&LATEST, Type::INT8)];
-        let rows = within(patience, client.query_typed(report::HISTORY_OF, &latest)).await?;
+        let rows = within(time_limit, client.query_typed(report::HISTORY_OF, &latest)).await?;
         history = rows
             .iter()
             .map(|row| Write::of(rules, row))
             .collect::<Result<_, _>>()?;
     }
-    let (agent, configurations) = saved(client, patience, rules, layout, slug).await?;
+    let (agent, configurations) = saved(client, time_limit, rules, layout, slug).await?;
     let mut findings = None;
     let scope = Scope {
         slugs: Some(&[slug]),
@@ -193,7 +193,7 @@ type Fields = Vec<(String, Value)>;
 /// The agent and its configurations as they are.
 async fn saved(
     client: &Client,
-    patience: Duration,
+    time_limit: Duration,
     rules: &Rules,
     layout: &Layout,
     slug: &str,
@@ -206,7 +206,7 @@ async fn saved(
         (&no_bound, Type::TEXT),
     ];
     let rows = match within(
-        patience,
+        time_limit,
         client.query_typed(&report::survey(layout, false), &scope),
     )
     .await

@@ -38,7 +38,7 @@ pub(super) fn hosts(all: &Config) -> Vec<Config> {
 /// One configuration an address of the host; the name stays, for the certificate is made out to it.
 pub(super) async fn addresses(
     host: Config,
-    patience: Duration,
+    time_limit: Duration,
 ) -> Result<Vec<Config>, SessionError> {
     let [Host::Tcp(name)] = host.get_hosts() else {
         return Ok(vec![host]);
@@ -47,9 +47,9 @@ pub(super) async fn addresses(
         return Ok(vec![host]);
     }
     let port = host.get_ports().first().copied().unwrap_or(5432);
-    let found = pulse::timeout(patience, tokio::net::lookup_host((name.as_str(), port)))
+    let found = pulse::timeout(time_limit, tokio::net::lookup_host((name.as_str(), port)))
         .await
-        .map_err(|_| SessionError::Silent(patience))?
+        .map_err(|_| SessionError::Silent(time_limit))?
         .map_err(|cause| SessionError::Name {
             name: name.clone(),
             cause,

@@ -209,7 +209,7 @@ impl From<StoreError> for SessionError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Postgres(error) => error.into(),
-            StoreError::Silent(patience) => Self::Silent(patience),
+            StoreError::Silent(time_limit) => Self::Silent(time_limit),
         }
     }
 }
@@ -391,10 +391,10 @@ impl Session {
         config: &Config,
         most: u64,
     ) -> Result<(Self, Config), SessionError> {
-        let patience = database.connect_timeout;
-        let mut refused = SessionError::Silent(patience);
+        let time_limit = database.connect_timeout;
+        let mut refused = SessionError::Silent(time_limit);
         for host in dial::hosts(config) {
-            let addresses = match dial::addresses(host, patience).await {
+            let addresses = match dial::addresses(host, time_limit).await {
                 Ok(addresses) => addresses,
                 Err(error) => {
                     refused = if refused.is_answer() { refused } else { error };
@@ -402,7 +402,7 @@ impl Session {
                 }
             };
             for address in addresses {
-                match Self::dial(database, &address, patience, most).await {
+                match Self::dial(database, &address, time_limit, most).await {
                     Ok(session) => return Ok((session, address)),
                     Err(error) => refused = if refused.is_answer() { refused } else { error },
                 }
@@ -415,7 +415,7 @@ impl Session {
     async fn dial(
         database: &Database,
         config: &Config,
-        patience: Duration,
+        time_limit: Duration,
         most: u64,
     ) -> Result<Self, SessionError> {
         // One address: a connection to this machine crosses no network.
@@ -441,9 +441,9 @@ impl Session {
                 }
             }
         };
-        pulse::timeout(patience, opening)
+        pulse::timeout(time_limit, opening)
             .await
-            .map_err(|_| SessionError::Silent(patience))?
+            .map_err(|_| SessionError::Silent(time_limit))?
     }
 
     /// The session, unless it would use objects of the schema `agent_sync` that others may have
@@ -484,9 +484,13 @@ impl Session {
     }
 
     /// Lets the server end the session and free its locks after so long without a message.
-    pub async fn end_after(&self, silence: Duration, patience: Duration) -> Result<(), StoreError> {
+    pub async fn end_after(
+        &self,
+        silence: Duration,
+        time_limit: Duration,
+    ) -> Result<(), StoreError> {
         let set = format!("SET idle_session_timeout = {}", silence.as_millis());
-        within(patience, self.client.batch_execute(&set)).await
+        within(time_limit, self.client.batch_execute(&set)).await
     }
 
     /// The process and the server of this session.
@@ -501,19 +505,19 @@ impl Session {
     }
 
     /// Sets the planner for the statements of batches: see `planner`.
-    pub async fn plan_for_batches(&self, patience: Duration) -> Result<(), StoreError> {
-        within(patience, self.client.batch_execute(planner::FOR_BATCHES)).await
+    pub async fn plan_for_batches(&self, time_limit: Duration) -> Result<(), StoreError> {
+        within(time_limit, self.client.batch_execute(planner::FOR_BATCHES)).await
     }
 
     /// Sets the planner for everything else.
-    pub async fn plan_as_usual(&self, patience: Duration) -> Result<(), StoreError> {
-        within(patience, self.client.batch_execute(planner::USUAL)).await
+    pub async fn plan_as_usual(&self, time_limit: Duration) -> Result<(), StoreError> {
+        within(time_limit, self.client.batch_execute(planner::USUAL)).await
     }
 
     /// Listens on the channels. Earlier notifications are lost: catch up afterwards.
-    pub async fn listen(&self, patience: Duration) -> Result<(), StoreError> {
+    pub async fn listen(&self, time_limit: Duration) -> Result<(), StoreError> {
         within(
-            patience,
+            time_limit,
             self.client
                 .batch_execute(&format!("LISTEN {CHANNEL}; LISTEN {CHANGES}")),
         )
@@ -521,9 +525,9 @@ impl Session {
     }
 
     /// Probes the connection with an empty query, which begins no transaction.
-    pub async fn probe(&self, patience: Duration) -> Result<(), SessionError> {
-        match within(patience, self.client.batch_execute("")).await {
-            Err(StoreError::Silent(patience)) => Err(SessionError::Dead(patience)),
+    pub async fn probe(&self, time_limit: Duration) -> Result<(), SessionError> {
+        match within(time_limit, self.client.batch_execute("")).await {
+            Err(StoreError::Silent(time_limit)) => Err(SessionError::Dead(time_limit)),
             answer => Ok(answer?),
         }
     }
@@ -541,12 +545,12 @@ async fn with_fresh_secrets(database: &Database) -> Result<Cow<'_, Database>, Se
     if !database.has_secret_files() {
         return Ok(Cow::Borrowed(database));
     }
-    let (stale, patience) = (database.clone(), database.connect_timeout);
+    let (stale, time_limit) = (database.clone(), database.connect_timeout);
     let reading = tokio::task::spawn_blocking(move || stale.with_secrets_read_again());
-    match pulse::timeout(patience, reading).await {
+    match pulse::timeout(time_limit, reading).await {
         Ok(Ok(read)) => read.map(Cow::Owned).map_err(SessionError::Secret),
         // Not read in time, or the process ends.
-        Ok(Err(_)) | Err(_) => Err(SessionError::SlowSecret(patience)),
+        Ok(Err(_)) | Err(_) => Err(SessionError::SlowSecret(time_limit)),
     }
 }
 

@@ -31,7 +31,7 @@ use crate::store::within;
 pub(super) const CHANNEL: &str = "agent_sync_probe";
 
 /// How long one answer, and the notification, may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIME_LIMIT: Duration = Duration::from_secs(5);
 
 /// How long LISTEN may take: a session that begins to listen reads the queue from where the slowest
 /// of its database is, which is long where somebody holds the queue up.
@@ -100,7 +100,7 @@ async fn arrives(
         }
         sent => sent?,
     }
-    match pulse::timeout(PATIENCE, inbox.heard()).await {
+    match pulse::timeout(TIME_LIMIT, inbox.heard()).await {
         Ok(()) if !inbox.is_closed() => Ok(()),
         Ok(()) => Err(SessionError::Closed(inbox.cause())),
         Err(_) => Err(SessionError::Pooler),
@@ -159,19 +159,19 @@ async fn from_elsewhere(
 async fn second(database: &Database, config: &Config) -> Result<Session, SessionError> {
     let mut config = config.clone();
     config.application_name("agent-sync probe");
-    let patience = PATIENCE.min(database.connect_timeout);
-    Session::dial(database, &config, patience, super::MOST).await
+    let time_limit = TIME_LIMIT.min(database.connect_timeout);
+    Session::dial(database, &config, time_limit, super::MOST).await
 }
 
 /// Runs a statement, and says in which backend that was. In the simple protocol, because poolers
 /// are at odds with prepared statements.
 async fn ask(client: &Client, statement: &str, column: &str) -> Result<Backend, SessionError> {
-    ask_within(PATIENCE, client, statement, column).await
+    ask_within(TIME_LIMIT, client, statement, column).await
 }
 
 /// The same with another limit.
 async fn ask_within(
-    patience: Duration,
+    time_limit: Duration,
     client: &Client,
     statement: &str,
     column: &str,
@@ -187,7 +187,7 @@ async fn ask_within(
         FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) \
         pg_catalog.current_database())), pg_catalog.pg_backend_pid(){column}"
     );
-    let answer = within(patience, client.simple_query(&query)).await?;
+    let answer = within(time_limit, client.simple_query(&query)).await?;
     let row = answer.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,

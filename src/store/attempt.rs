@@ -62,7 +62,7 @@ impl Store {
     /// The state of the session.
     pub async fn session_state(&self, client: &Client) -> Result<SessionState, StoreError> {
         let row = within(
-            self.patience,
+            self.time_limit,
             client.query_typed_one(queries::SESSION_STATE, &[]),
         )
         .await?;
@@ -79,7 +79,7 @@ impl Store {
         let table: [(&(dyn ToSql + Sync), Type); 1] =
             [(&self.layout.configurations.table, Type::TEXT)];
         let found = within(
-            self.patience,
+            self.time_limit,
             client.query_typed_one(queries::RUNS_FOREIGN_CODE, &table),
         )
         .await?;
@@ -98,13 +98,13 @@ impl Store {
             (&self.layout.configurations.table, Type::TEXT),
         ];
         let row = within(
-            self.patience,
+            self.time_limit,
             client.query_typed_one(queries::CASCADES, &tables),
         )
         .await?;
         let cascades: bool = row.try_get(0)?;
         if cascades {
-            within(self.patience, client.batch_execute(queries::SHORT_IDLE)).await?;
+            within(self.time_limit, client.batch_execute(queries::SHORT_IDLE)).await?;
             // It is set again with the others after code of others has run.
             self.usual_settings.push_str("; ");
             self.usual_settings.push_str(queries::SHORT_IDLE);
@@ -132,7 +132,7 @@ impl Store {
             (&TRIES, Type::INT4),
         ];
         let noted = client.query_typed_opt(queries::NOTE_FIRST, &parameters);
-        let Some(row) = within(self.patience, noted).await? else {
+        let Some(row) = within(self.time_limit, noted).await? else {
             return Ok(Tried::Nothing);
         };
         let tries: i32 = row.try_get(0)?;
@@ -159,7 +159,7 @@ impl Store {
             [(&detail, Type::TEXT), (&sqlstate, Type::TEXT)];
         let set_aside = queries::set_aside_first();
         let row = within(
-            self.patience,
+            self.time_limit,
             client.query_typed_opt(&set_aside, &parameters),
         )
         .await?;
@@ -182,7 +182,7 @@ impl Store {
         ];
         let set_aside = queries::set_aside_unreadable();
         let row = within(
-            self.patience,
+            self.time_limit,
             client.query_typed_opt(&set_aside, &parameters),
         )
         .await?;

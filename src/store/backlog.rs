@@ -51,7 +51,7 @@ impl Store {
             (&DETAIL, Type::INT4),
         ];
         let taken = Instant::now();
-        let (counts, problems) = within(self.patience, async {
+        let (counts, problems) = within(self.time_limit, async {
             tokio::try_join!(
                 client.query_typed_one(COUNTS, &limit),
                 client.query_typed(LATEST_PROBLEMS, &limits),

@@ -21,8 +21,8 @@ const OLDEST: i32 = 140_000;
 
 /// Whether the server will do; to be asked before anything else, for the other checks need one that
 /// does.
-pub async fn server(client: &Client, patience: Duration) -> Result<Vec<Finding>, StoreError> {
-    let row = within(patience, client.query_typed_one(queries::SERVER, &[])).await?;
+pub async fn server(client: &Client, time_limit: Duration) -> Result<Vec<Finding>, StoreError> {
+    let row = within(time_limit, client.query_typed_one(queries::SERVER, &[])).await?;
     let (version, number): (String, i32) = (row.try_get(0)?, row.try_get(1)?);
     Ok(judge_server(
         version,
@@ -46,12 +46,12 @@ fn judge_server(version: String, number: i32, standby: bool, read_only: bool) ->
 /// the commands read.
 async fn missing_parts(
     client: &Client,
-    patience: Duration,
+    time_limit: Duration,
     of_daemon: bool,
 ) -> Result<Vec<String>, StoreError> {
     let of_daemon: [(&(dyn ToSql + Sync), Type); 1] = [(&of_daemon, Type::BOOL)];
     let rows = within(
-        patience,
+        time_limit,
         client.query_typed(queries::MISSING_PARTS, &of_daemon),
     )
     .await?;
@@ -65,30 +65,32 @@ async fn missing_parts(
 /// the two tables.
 pub async fn install(
     client: &Client,
-    patience: Duration,
+    time_limit: Duration,
     database: &Database,
     layout: &Layout,
     expected: i32,
 ) -> Result<Vec<Finding>, StoreError> {
-    let missing = missing_parts(client, patience, true).await?;
+    let missing = missing_parts(client, time_limit, true).await?;
     if missing.iter().any(|name| name == "agent_sync.install") {
         return Ok(vec![Finding::NotInstalled]);
     }
     // After it is known to be there, and before anything of it is used.
-    if let Some(untrusted) = trust::owners(client, patience, database).await?.untrusted {
+    if let Some(untrusted) = trust::owners(client, time_limit, database).await?.untrusted {
         return Ok(vec![untrusted]);
     }
     // What hides the record of the install has to be known before it is read.
-    let hidden = own_rows(client, patience).await?.filter(Finding::is_fatal);
+    let hidden = own_rows(client, time_limit)
+        .await?
+        .filter(Finding::is_fatal);
     if hidden.is_some() {
         return Ok(hidden
             .into_iter()
-            .chain(privileges(client, patience, database, layout).await?)
+            .chain(privileges(client, time_limit, database, layout).await?)
             .collect());
     }
     // Then the version, for another version has other parts, which are no less whole for that.
     let mut findings = Vec::new();
-    match record(client, patience).await? {
+    match record(client, time_limit).await? {
         Record::Closed => {}
         Record::Missing => findings.push(Finding::NoRecord),
         Record::Of { version, .. } if version != expected => {
@@ -101,7 +103,7 @@ pub async fn install(
     }
     if !missing.is_empty() {
         // An older install lacks what came later.
-        if let Ok(row) = within(patience, client.query_typed_one(queries::INSTALL, &[])).await
+        if let Ok(row) = within(time_limit, client.query_typed_one(queries::INSTALL, &[])).await
             && row.try_get::<_, i32>(0)? < expected
         {
             return Ok(vec![Finding::OtherVersion {
@@ -111,23 +113,23 @@ pub async fn install(
         }
         findings.push(Finding::Incomplete { missing });
     }
-    findings.extend(privileges(client, patience, database, layout).await?);
+    findings.extend(privileges(client, time_limit, database, layout).await?);
     let table: [(&(dyn ToSql + Sync), Type); 1] = [(&layout.configurations.table, Type::TEXT)];
-    for row in within(patience, client.query_typed(&queries::rules(), &table)).await? {
+    for row in within(time_limit, client.query_typed(&queries::rules(), &table)).await? {
         findings.push(Finding::HasRule {
             table: row.try_get(0)?,
             rule: row.try_get(1)?,
         });
     }
-    findings.extend(publications(client, patience, layout).await?);
-    findings.extend(types(client, patience, database, layout).await?);
+    findings.extend(publications(client, time_limit, layout).await?);
+    findings.extend(types(client, time_limit, database, layout).await?);
     Ok(findings)
 }
 
 /// The columns whose types belong to strangers.
 pub async fn types(
     client: &Client,
-    patience: Duration,
+    time_limit: Duration,
     database: &Database,
     layout: &Layout,
 ) -> Result<Vec<Finding>, StoreError> {
@@ -141,7 +143,7 @@ pub async fn types(
         (&written, Type::TEXT_ARRAY),
     ];
     let rows = within(
-        patience,
+        time_limit,
         client.query_typed(&queries::foreign_types(), &parameters),
     )
     .await?;
@@ -160,11 +162,15 @@ pub async fn types(
 /// The tables that a publication keeps the daemon from writing to.
 pub async fn publications(
     client: &Client,
-    patience: Duration,
+    time_limit: Duration,
     layout: &Layout,
 ) -> Result<Vec<Finding>, StoreError> {
     let table: [(&(dyn ToSql + Sync), Type); 1] = [(&layout.configurations.table, Type::TEXT)];
-    let rows = within(patience, client.query_typed(queries::UNPUBLISHABLE, &table)).await?;
+    let rows = within(
+        time_limit,
+        client.query_typed(queries::UNPUBLISHABLE, &table),
+    )
+    .await?;
     let finding = |row: &Row| {
         Ok(Finding::Unpublishable {
             table: row.try_get(0)?,
@@ -187,8 +193,8 @@ enum Record {
     },
 }
 
-async fn record(client: &Client, patience: Duration) -> Result<Record, StoreError> {
-    match within(patience, client.query_typed_opt(queries::VERSION, &[])).await {
+async fn record(client: &Client, time_limit: Duration) -> Result<Record, StoreError> {
+    match within(time_limit, client.query_typed_opt(queries::VERSION, &[])).await {
         Err(StoreError::Postgres(error))
             if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
         {
@@ -228,8 +234,12 @@ fn other_tables(database: &Database, installed: (String, String)) -> Option<Find
 }
 
 /// Whether the role is kept from rows of the tables of agent-sync.
-async fn own_rows(client: &Client, patience: Duration) -> Result<Option<Finding>, StoreError> {
-    let rows = within(patience, client.query_typed(queries::OWN_ROWS_HIDDEN, &[])).await?;
+async fn own_rows(client: &Client, time_limit: Duration) -> Result<Option<Finding>, StoreError> {
+    let rows = within(
+        time_limit,
+        client.query_typed(queries::OWN_ROWS_HIDDEN, &[]),
+    )
+    .await?;
     let Some(first) = rows.first() else {
         return Ok(None);
     };
@@ -247,14 +257,17 @@ async fn own_rows(client: &Client, patience: Duration) -> Result<Option<Finding>
 /// and the record of an install of the `expected` version for the tables of the settings.
 pub async fn own_tables(
     client: &Client,
-    patience: Duration,
+    time_limit: Duration,
     database: &Database,
     expected: i32,
 ) -> Result<Option<Finding>, StoreError> {
-    if let Some(hidden) = own_rows(client, patience).await?.filter(Finding::is_fatal) {
+    if let Some(hidden) = own_rows(client, time_limit)
+        .await?
+        .filter(Finding::is_fatal)
+    {
         return Ok(Some(hidden));
     }
-    Ok(match record(client, patience).await? {
+    Ok(match record(client, time_limit).await? {
         Record::Closed => None,
         Record::Missing => Some(Finding::NoRecord),
         Record::Of { version: found, .. } if found != expected => {
@@ -267,7 +280,7 @@ pub async fn own_tables(
 /// What the role may not do and must, all at once.
 async fn privileges(
     client: &Client,
-    patience: Duration,
+    time_limit: Duration,
     database: &Database,
     layout: &Layout,
 ) -> Result<Option<Finding>, StoreError> {
@@ -283,7 +296,7 @@ async fn privileges(
         (&privileges, Type::TEXT_ARRAY),
     ];
     let rows = within(
-        patience,
+        time_limit,
         client.query_typed(queries::MISSING_PRIVILEGES, &parameters),
     )
     .await?;
@@ -405,7 +418,7 @@ fn needs(database: &Database, layout: &Layout) -> Vec<Need> {
 /// What does not keep the daemon from working, and should be known.
 pub async fn cautions(
     client: &Client,
-    patience: Duration,
+    time_limit: Duration,
     layout: &Layout,
     notify: bool,
     history: bool,
@@ -414,7 +427,11 @@ pub async fn cautions(
         (&layout.agents.table, Type::TEXT),
         (&layout.configurations.table, Type::TEXT),
     ];
-    let rows = within(patience, client.query_typed(queries::HIDDEN_ROWS, &tables)).await?;
+    let rows = within(
+        time_limit,
+        client.query_typed(queries::HIDDEN_ROWS, &tables),
+    )
+    .await?;
     let mut findings = rows
         .iter()
         .map(|row| {
@@ -426,17 +443,17 @@ pub async fn cautions(
         })
         .collect::<Result<Vec<_>, StoreError>>()?;
     findings.extend(
-        own_rows(client, patience)
+        own_rows(client, time_limit)
             .await?
             .filter(|finding| !finding.is_fatal()),
     );
-    for row in within(patience, client.query_typed(queries::UNLOGGED, &tables)).await? {
+    for row in within(time_limit, client.query_typed(queries::UNLOGGED, &tables)).await? {
         findings.push(Finding::Unlogged {
             table: row.try_get(0)?,
         });
     }
     let row = within(
-        patience,
+        time_limit,
         client.query_typed_one(queries::NOTIFICATION_QUEUE, &[]),
     )
     .await?;
@@ -446,14 +463,19 @@ pub async fn cautions(
             holder: row.try_get(2)?,
         });
     }
-    let row = within(patience, client.query_typed_one(queries::SERVER, &[])).await?;
+    let row = within(time_limit, client.query_typed_one(queries::SERVER, &[])).await?;
     let max: i32 = row.try_get(4)?;
     if row.try_get(5)? {
         findings.push(Finding::Superuser {
             role: row.try_get(6)?,
         });
     }
-    for row in within(patience, client.query_typed(queries::LENDS_RIGHTS, &tables)).await? {
+    for row in within(
+        time_limit,
+        client.query_typed(queries::LENDS_RIGHTS, &tables),
+    )
+    .await?
+    {
         findings.push(Finding::LendsRights {
             function: row.try_get(0)?,
             owner: row.try_get(1)?,
@@ -462,7 +484,7 @@ pub async fn cautions(
         });
     }
     findings.extend(layout.scans.iter().cloned());
-    let parts = missing_parts(client, patience, false).await?;
+    let parts = missing_parts(client, time_limit, false).await?;
     if !parts.is_empty() {
         findings.push(Finding::Lacks { parts });
     }
@@ -470,7 +492,7 @@ pub async fn cautions(
         findings.push(Finding::PreparedTransactions { max });
     }
     let row = within(
-        patience,
+        time_limit,
         client.query_typed_one(queries::INSTALLED_NOTIFY, &[]),
     )
     .await?;
@@ -479,9 +501,12 @@ pub async fn cautions(
         findings.push(Finding::OtherNotify { installed });
     }
     if history
-        && !within(patience, client.query_typed_one(queries::NOTES_CAUSE, &[]))
-            .await?
-            .try_get::<_, bool>(0)?
+        && !within(
+            time_limit,
+            client.query_typed_one(queries::NOTES_CAUSE, &[]),
+        )
+        .await?
+        .try_get::<_, bool>(0)?
     {
         findings.push(Finding::HistoryWithoutCause);
     }

@@ -333,14 +333,14 @@ struct Stale {
 /// Which version of the tables there is now.
 pub(super) async fn version(
     client: &Client,
-    patience: Duration,
+    time_limit: Duration,
     agents: &str,
     configurations: &str,
 ) -> Result<String, StoreError> {
     let tables: [(&(dyn ToSql + Sync), Type); 2] =
         [(&agents, Type::TEXT), (&configurations, Type::TEXT)];
     let row = within(
-        patience,
+        time_limit,
         client.query_typed_one(&queries::layout_version(), &tables),
     )
     .await?;
@@ -362,12 +362,12 @@ struct Table {
 impl Table {
     async fn read(
         client: &Client,
-        patience: Duration,
+        time_limit: Duration,
         schema: &str,
         table: &str,
     ) -> Result<Self, LayoutError> {
         let shown = format!("{schema}.{table}");
-        let rows = within(patience, client.query(COLUMNS, &[&schema, &table])).await?;
+        let rows = within(time_limit, client.query(COLUMNS, &[&schema, &table])).await?;
         if rows.is_empty() {
             return Err(LayoutError::NoTable { table: shown });
         }
@@ -635,7 +635,7 @@ impl Layout {
     /// Reads the catalog.
     pub async fn read(
         client: &Client,
-        patience: Duration,
+        time_limit: Duration,
         agents: &AgentsTable,
         configurations: &ConfigurationsTable,
     ) -> Result<Self, LayoutError> {
@@ -645,11 +645,11 @@ impl Layout {
             quoted(&agents.schema, &agents.table),
             quoted(&configurations.schema, &configurations.table),
         );
-        let version = version(client, patience, &agents_table, &configurations_table).await?;
-        let mut from = Table::read(client, patience, &agents.schema, &agents.table).await?;
+        let version = version(client, time_limit, &agents_table, &configurations_table).await?;
+        let mut from = Table::read(client, time_limit, &agents.schema, &agents.table).await?;
         let mut to = Table::read(
             client,
-            patience,
+            time_limit,
             &configurations.schema,
             &configurations.table,
         )

@@ -73,7 +73,7 @@ impl super::Store {
             return Ok(None);
         };
         let rows = within(
-            self.patience,
+            self.time_limit,
             client.query(&statements.claim, &[&place, &LIGHT]),
         )
         .await?;
@@ -98,7 +98,7 @@ impl super::Store {
         let done = match write {
             None => {
                 let taken: [&(dyn ToSql + Sync); 3] = [&place, &version.change, &slug];
-                within(self.patience, client.execute(&statements.take, &taken)).await?
+                within(self.time_limit, client.execute(&statements.take, &taken)).await?
             }
             Some((target, changes)) => {
                 let texts = changes.as_deref();
@@ -114,7 +114,7 @@ impl super::Store {
                     parameters.push(text);
                 }
                 let writing = client.execute(&statements.write, &parameters);
-                within(self.patience, self.within_time(client, limit, writing)).await?
+                within(self.time_limit, self.within_time(client, limit, writing)).await?
             }
         };
         Ok(done == 1)

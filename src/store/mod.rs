@@ -1,7 +1,7 @@
 //! Every runtime query, typed: the one place with SQL for the daemon.
 //!
 //! A [`Store`] belongs to one session: its statements are prepared on it. Every wait is bounded by
-//! [`Store::PATIENCE`] on top of the server's own `statement_timeout`, so that a
+//! [`Store::TIME_LIMIT`] on top of the server's own `statement_timeout`, so that a
 //! silent server is an error and not a hang.
 //!
 //! Invariants:
@@ -218,7 +218,7 @@ pub struct Store {
     layout: Layout,
     triggers: [Vec<String>; 2],
     usual_settings: String,
-    patience: Duration,
+    time_limit: Duration,
     claim: Statement,
     claim_first: Statement,
     claim_slug: Statement,
@@ -236,11 +236,11 @@ pub struct Store {
 
 impl Store {
     /// How long an answer may take beyond the server's own `statement_timeout`.
-    pub const PATIENCE: Duration = Duration::from_secs(5);
+    pub const TIME_LIMIT: Duration = Duration::from_secs(5);
 
     /// How long an answer may take in all.
-    pub fn patience(sync: &crate::settings::SyncSettings) -> Duration {
-        sync.statement_timeout + Self::PATIENCE
+    pub fn time_limit_of(sync: &crate::settings::SyncSettings) -> Duration {
+        sync.statement_timeout + Self::TIME_LIMIT
     }
 
     /// Prepares the frequent queries. `usual_settings` are the statements that restore the settings
@@ -268,7 +268,7 @@ impl Store {
             Type::TEXT_ARRAY,
         ];
         write_types.extend(Column::ALL.map(|_| Type::TEXT_ARRAY));
-        let patience = statement_timeout + Self::PATIENCE;
+        let time_limit = statement_timeout + Self::TIME_LIMIT;
         let (keep_lead, is_same) = (parts.held(queries::KEEP_LEAD), parts.held("true"));
         let prepared = async {
             tokio::try_join!(
@@ -301,12 +301,12 @@ impl Store {
             try_idle_lock,
             release_idle_lock,
             lone,
-        ) = within(patience, Box::pin(prepared)).await?;
+        ) = within(time_limit, Box::pin(prepared)).await?;
         Ok(Self {
             layout,
             triggers,
             usual_settings,
-            patience,
+            time_limit,
             claim,
             claim_first,
             claim_slug,
@@ -330,13 +330,13 @@ impl Store {
 
     /// How long an answer may take.
     pub fn time_limit(&self) -> Duration {
-        self.patience
+        self.time_limit
     }
 
     /// Fails, as if a table were missing, if the names of the tables of agent-sync mean other
     /// tables than those of this store (S5).
     pub async fn verify_parts(&self, client: &Client) -> Result<(), StoreError> {
-        within(self.patience, client.query_one(&self.is_same, &[]))
+        within(self.time_limit, client.query_one(&self.is_same, &[]))
             .await
             .map(drop)
     }
@@ -348,7 +348,11 @@ impl Store {
 
     /// The leader, and whether it works.
     pub async fn leader(&self, client: &Client) -> Result<Leader, StoreError> {
-        let row = within(self.patience, client.query_typed_one(queries::LEADER, &[])).await?;
+        let row = within(
+            self.time_limit,
+            client.query_typed_one(queries::LEADER, &[]),
+        )
+        .await?;
         let age =
             |seconds: Option<f64>| seconds.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
         Ok(Leader {
@@ -413,7 +417,11 @@ impl Store {
             (&self.layout.agents.table, Type::TEXT),
             (&self.layout.configurations.table, Type::TEXT),
         ];
-        let rows = within(self.patience, client.query_typed(queries::SAVERS, &tables)).await?;
+        let rows = within(
+            self.time_limit,
+            client.query_typed(queries::SAVERS, &tables),
+        )
+        .await?;
         Ok(rows
             .iter()
             .map(|row| row.try_get(0))
@@ -461,7 +469,7 @@ impl Store {
             (&PORTION, Type::INT8),
         ];
         let pruned = within(
-            self.patience,
+            self.time_limit,
             client.execute_typed(queries::PRUNE_HISTORY, &parameters),
         )
         .await?;
@@ -470,7 +478,11 @@ impl Store {
 
     /// The counts of missed changes; none if the install has no record.
     pub async fn installed(&self, client: &Client) -> Result<Option<Installed>, StoreError> {
-        let row = within(self.patience, client.query_typed_opt(queries::INSTALL, &[])).await?;
+        let row = within(
+            self.time_limit,
+            client.query_typed_opt(queries::INSTALL, &[]),
+        )
+        .await?;
         let installed = row.map(|row| {
             Ok::<_, StoreError>(Installed {
                 uncaptured_seen: row.try_get(1)?,
@@ -493,7 +505,7 @@ impl Store {
         notify: bool,
         history: bool,
     ) -> Result<Vec<Finding>, StoreError> {
-        checks::cautions(client, self.patience, &self.layout, notify, history).await
+        checks::cautions(client, self.time_limit, &self.layout, notify, history).await
     }
 
     /// Whether every configuration is in sync under this mapping, or will be, as far as is noted.
@@ -501,9 +513,9 @@ impl Store {
     /// write.
     pub async fn knows_mapping(&self, client: &Client, rules: &Rules) -> Result<bool, StoreError> {
         let key = self.layout.mapping_key(rules);
-        match mapping(client, self.patience, &key).await? {
+        match mapping(client, self.time_limit, &key).await? {
             Mapping::Same => return Ok(true),
-            Mapping::Unknown => note_mapping(client, self.patience, &key, None).await?,
+            Mapping::Unknown => note_mapping(client, self.time_limit, &key, None).await?,
             Mapping::Other | Mapping::Mixed => {
                 self.run(client, queries::MIX_MAPPINGS, &[]).await?;
                 return Ok(false);
@@ -514,14 +526,14 @@ impl Store {
 
     /// Compares the noted mapping with this one.
     pub async fn mapping(&self, client: &Client, rules: &Rules) -> Result<Mapping, StoreError> {
-        mapping(client, self.patience, &self.layout.mapping_key(rules)).await
+        mapping(client, self.time_limit, &self.layout.mapping_key(rules)).await
     }
 
     /// Whether the tables are still those that the statements of this connection were made for.
     pub async fn is_current(&self, client: &Client) -> Result<bool, StoreError> {
         let (agents, configurations) =
             (&self.layout.agents.table, &self.layout.configurations.table);
-        let version = layout::version(client, self.patience, agents, configurations).await?;
+        let version = layout::version(client, self.time_limit, agents, configurations).await?;
         Ok(version == self.layout.version)
     }
 
@@ -533,7 +545,7 @@ impl Store {
             (&self.layout.configurations.table, Type::TEXT),
         ];
         let changed = within(
-            self.patience,
+            self.time_limit,
             client.query_typed_opt(&queries::seal(), &tables),
         )
         .await?;
@@ -542,7 +554,7 @@ impl Store {
 
     /// The faults of the triggers.
     pub async fn capture_faults(&self, client: &Client) -> Result<Vec<CaptureFault>, StoreError> {
-        report::capture_faults(client, self.patience, &self.layout, &self.triggers).await
+        report::capture_faults(client, self.time_limit, &self.layout, &self.triggers).await
     }
 
     async fn run(
@@ -551,7 +563,7 @@ impl Store {
         query: &str,
         parameters: &[(&(dyn ToSql + Sync), Type)],
     ) -> Result<(), StoreError> {
-        within(self.patience, client.execute_typed(query, parameters))
+        within(self.time_limit, client.execute_typed(query, parameters))
             .await
             .map(drop)
     }
@@ -560,7 +572,7 @@ impl Store {
     where
         T: for<'a> postgres_types::FromSql<'a>,
     {
-        let row = within(self.patience, client.query_typed_one(query, &[])).await?;
+        let row = within(self.time_limit, client.query_typed_one(query, &[])).await?;
         Ok(row.try_get(0)?)
     }
 }
@@ -581,12 +593,12 @@ pub enum Mapping {
 /// Compares the noted mapping with that of this [key](Layout::mapping_key).
 pub async fn mapping(
     client: &Client,
-    patience: Duration,
+    time_limit: Duration,
     key: &str,
 ) -> Result<Mapping, StoreError> {
     let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&key, Type::TEXT)];
     let Some(row) = within(
-        patience,
+        time_limit,
         client.query_typed_opt(queries::MAPPING, &parameters),
     )
     .await?
@@ -604,10 +616,10 @@ pub async fn mapping(
 /// The noted mapping; none if there is no record.
 pub async fn noted_mapping(
     client: &Client,
-    patience: Duration,
+    time_limit: Duration,
 ) -> Result<Option<String>, StoreError> {
     let row = within(
-        patience,
+        time_limit,
         client.query_typed_opt(queries::NOTED_MAPPING, &[]),
     )
     .await?;
@@ -618,13 +630,13 @@ pub async fn noted_mapping(
 /// [key](Layout::mapping_key), unless another than `before` is noted.
 pub async fn note_mapping(
     client: &Client,
-    patience: Duration,
+    time_limit: Duration,
     key: &str,
     before: Option<&str>,
 ) -> Result<(), StoreError> {
     let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&key, Type::TEXT), (&before, Type::TEXT)];
     within(
-        patience,
+        time_limit,
         client.execute_typed(queries::NOTE_MAPPING, &parameters),
     )
     .await
@@ -648,11 +660,11 @@ fn expected_triggers(layout: &Layout, configurations: bool) -> [Vec<String>; 2] 
 
 /// An answer, or an error when it takes too long.
 pub async fn within<T>(
-    patience: Duration,
+    time_limit: Duration,
     answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
 ) -> Result<T, StoreError> {
-    match pulse::timeout(patience, answer).await {
+    match pulse::timeout(time_limit, answer).await {
         Ok(answer) => Ok(answer?),
-        Err(_) => Err(StoreError::Silent(patience)),
+        Err(_) => Err(StoreError::Silent(time_limit)),
     }
 }

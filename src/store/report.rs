@@ -414,7 +414,7 @@ pub const TABLES: &str = "
 /// and their names.
 pub(super) async fn capture_faults(
     client: &Client,
-    patience: Duration,
+    time_limit: Duration,
     layout: &Layout,
     triggers: &[Vec<String>; 2],
 ) -> Result<Vec<CaptureFault>, StoreError> {
@@ -434,7 +434,7 @@ pub(super) async fn capture_faults(
     ];
     let ask = || {
         within(
-            patience,
+            time_limit,
             client.query_typed(queries::CAPTURE_FAULTS, parameters),
         )
     };
@@ -454,16 +454,16 @@ pub(super) async fn capture_faults(
 /// The same for those that `agent-sync install` makes.
 pub async fn broken_triggers(
     client: &Client,
-    patience: Duration,
+    time_limit: Duration,
     layout: &Layout,
     capture_configurations: bool,
 ) -> Result<Vec<CaptureFault>, StoreError> {
     let triggers = super::expected_triggers(layout, capture_configurations);
-    capture_faults(client, patience, layout, &triggers).await
+    capture_faults(client, time_limit, layout, &triggers).await
 }
 
 /// Puts slugs into the outbox and wakes the daemon, as a save does.
-pub async fn send(client: &Client, patience: Duration, slugs: &[&str]) -> Result<(), StoreError> {
+pub async fn send(client: &Client, time_limit: Duration, slugs: &[&str]) -> Result<(), StoreError> {
     let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&slugs, Type::TEXT_ARRAY)];
     let together = async {
         // In one round trip. After an error PostgreSQL takes COMMIT for ROLLBACK.
@@ -479,22 +479,24 @@ pub async fn send(client: &Client, patience: Duration, slugs: &[&str]) -> Result
         woken?;
         committed
     };
-    within(patience, together).await
+    within(time_limit, together).await
 }
 
 /// One value.
 pub async fn value<T>(
     client: &Client,
-    patience: Duration,
+    time_limit: Duration,
     query: &str,
     parameters: &[(&(dyn ToSql + Sync), Type)],
 ) -> Result<T, StoreError>
 where
     T: for<'a> postgres_types::FromSql<'a>,
 {
-    Ok(within(patience, client.query_typed_one(query, parameters))
-        .await?
-        .try_get(0)?)
+    Ok(
+        within(time_limit, client.query_typed_one(query, parameters))
+            .await?
+            .try_get(0)?,
+    )
 }
 
 #[cfg(test)]

@@ -130,7 +130,7 @@ impl Store {
                 },
             ))
         };
-        let (leads, begun) = within(self.patience, together).await?;
+        let (leads, begun) = within(self.time_limit, together).await?;
         if leads {
             return Ok(Some(begun));
         }
@@ -142,7 +142,7 @@ impl Store {
     /// slug has, and what they weigh.
     pub async fn claim_slug(&self, client: &Client, slug: &str) -> Result<Claimed, StoreError> {
         let rows = within(
-            self.patience,
+            self.time_limit,
             client.query(&self.claim_slug, &[&slug, &0.0_f64]),
         )
         .await?;
@@ -159,7 +159,7 @@ impl Store {
         let places: Vec<RowId> = page.iter().map(|place| place.row).collect();
         let relations: Vec<u32> = page.iter().map(|place| place.relation).collect();
         let rows = within(
-            self.patience,
+            self.time_limit,
             client.query(&self.claim_page, &[&slug, &places, &relations]),
         )
         .await?;
@@ -176,7 +176,7 @@ impl Store {
         if outcome.writes.is_empty() {
             return Ok(());
         }
-        let patience = self.extend_idle(client, outcome.bytes()).await?;
+        let time_limit = self.extend_idle(client, outcome.bytes()).await?;
         let nothing = Taken::default();
         let writing = async {
             let (set, written, reset) = tokio::join!(
@@ -189,7 +189,7 @@ impl Store {
             written?;
             reset
         };
-        within(patience, writing).await
+        within(time_limit, writing).await
     }
 
     /// Tries one write within the claimed transaction, and undoes it, so that its error is known
@@ -218,7 +218,7 @@ impl Store {
 
     /// Limits the time that each further statement of the transaction may take.
     pub async fn limit_time(&self, client: &Client, time: Duration) -> Result<(), StoreError> {
-        within(self.patience, client.batch_execute(&set_time(time))).await
+        within(self.time_limit, client.batch_execute(&set_time(time))).await
     }
 
     /// Ends a batch in one round trip: deletes its rows from the outbox, writes its outcome,
@@ -272,7 +272,7 @@ impl Store {
                 None => Ok(()),
             }
         };
-        let patience = self.extend_idle(client, outcome.bytes()).await?;
+        let time_limit = self.extend_idle(client, outcome.bytes()).await?;
         let write = async {
             if !writes.is_empty() {
                 return self.write(client, writes, changed, taken).await;
@@ -345,12 +345,12 @@ impl Store {
             Ok(unchanged)
         };
         // On the heap: several statements at once are large compared with the rest of the loop.
-        within(patience, Box::pin(together)).await
+        within(time_limit, Box::pin(together)).await
     }
 
     /// Ends a batch without a trace, also after an error.
     pub async fn abandon(&self, client: &Client) -> Result<(), StoreError> {
-        within(self.patience, client.batch_execute("ROLLBACK")).await
+        within(self.time_limit, client.batch_execute("ROLLBACK")).await
     }
 
     /// Takes the rows of a slug that cannot be brought in sync out of the outbox, and notes why, in
@@ -382,7 +382,7 @@ impl Store {
             committed?;
             Ok(unchanged)
         };
-        within(self.patience, together).await
+        within(self.time_limit, together).await
     }
 
     /// Writes, each configuration by its place, relation and slug, and takes the rows of the
@@ -459,15 +459,15 @@ impl Store {
     /// transaction counts as idle until all of it has arrived. Returns the time for the answer.
     async fn extend_idle(&self, client: &Client, bytes: usize) -> Result<Duration, StoreError> {
         if bytes <= LIGHT {
-            return Ok(self.patience);
+            return Ok(self.time_limit);
         }
         let sending = Duration::from_millis((bytes / SLOWEST) as u64).min(LONGEST);
         let setting = format!(
             "SET LOCAL idle_in_transaction_session_timeout = {}",
             (IDLE + sending).as_millis()
         );
-        within(self.patience, client.batch_execute(&setting)).await?;
-        Ok(self.patience + sending)
+        within(self.time_limit, client.batch_execute(&setting)).await?;
+        Ok(self.time_limit + sending)
     }
 }
 

@@ -107,7 +107,7 @@ pub struct Owners {
 /// Asks the catalog.
 pub async fn owners(
     client: &Client,
-    patience: Duration,
+    time_limit: Duration,
     database: &Database,
 ) -> Result<Owners, StoreError> {
     let (agents, configurations) = (&database.agents, &database.configurations);
@@ -117,7 +117,7 @@ pub async fn owners(
         (&configurations.schema, Type::TEXT),
         (&configurations.table, Type::TEXT),
     ];
-    let row = within(patience, client.query_typed_one(OWNERS, &tables)).await?;
+    let row = within(time_limit, client.query_typed_one(OWNERS, &tables)).await?;
     let untrusted: Option<String> = row.try_get(0)?;
     let parts: Vec<u32> = row.try_get(1)?;
     let parts = Parts(parts.try_into().unwrap_or_default());

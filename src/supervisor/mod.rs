@@ -60,7 +60,7 @@ impl Supervisor {
                 return Self::default();
             }
         };
-        let patience = watchdog(
+        let time_limit = watchdog(
             variable("WATCHDOG_USEC"),
             variable("WATCHDOG_PID"),
             std::process::id(),
@@ -70,7 +70,7 @@ impl Supervisor {
             Arc::clone(&socket),
             board,
             Arc::clone(&ready),
-            patience,
+            time_limit,
         ));
         Self {
             line: Some(Line {
@@ -130,7 +130,7 @@ fn watchdog(micros: Option<OsString>, pid: Option<OsString>, own: u32) -> Option
 /// How often the board is looked at, so that the watchdog is fed in time. The protocol asks for
 /// half of its time; a machine may be busy.
 fn pulse(watchdog: Option<Duration>) -> Duration {
-    watchdog.map_or(RUNNING, |patience| RUNNING.min(patience / 4))
+    watchdog.map_or(RUNNING, |time_limit| RUNNING.min(time_limit / 4))
 }
 
 /// Tells what the board says, for as long as the daemon runs.

@@ -1,7 +1,7 @@
 //! The socket of the supervisor: one datagram a message, to a path or to an abstract name (`@…`).
 //!
 //! Invariant: nothing here blocks, and a supervisor that does not read is waited for no longer than
-//! [`PATIENCE`].
+//! [`TIME_LIMIT`].
 
 use std::ffi::OsStr;
 use std::io;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use tracing::warn;
 
 /// How long a full socket is waited for, and how often it is tried meanwhile.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIME_LIMIT: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The socket. The address is used anew for every message, because a supervisor may be started
@@ -50,7 +50,7 @@ impl Socket {
 
     /// Sends a message. That it could not be sent is said once, until one can be sent again.
     pub(super) async fn say(&self, text: &str) {
-        let sent = tokio::time::timeout(PATIENCE, async {
+        let sent = tokio::time::timeout(TIME_LIMIT, async {
             loop {
                 match self.own.send_to_addr(text.as_bytes(), &self.to) {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -66,7 +66,7 @@ impl Socket {
                 return;
             }
             Ok(Err(error)) => error.to_string(),
-            Err(_) => format!("it has not been read for {PATIENCE:?}"),
+            Err(_) => format!("it has not been read for {TIME_LIMIT:?}"),
         };
         if !self.failed.swap(true, Ordering::Relaxed) {
             warn!(error, "the state could not be sent to the supervisor");
@@ -100,7 +100,7 @@ mod tests {
             }
         };
         assert!(
-            tokio::time::timeout(PATIENCE * 20, all).await.is_ok(),
+            tokio::time::timeout(TIME_LIMIT * 20, all).await.is_ok(),
             "it never gave up"
         );
     }

@@ -149,16 +149,16 @@ async fn look(
     (after, upto): (Option<&str>, Option<&str>),
     tell: impl FnMut(&Findings) -> ControlFlow<()>,
 ) -> Result<Ended, StoreError> {
-    let patience = LONGEST + Duration::from_secs(5);
+    let time_limit = LONGEST + Duration::from_secs(5);
     let snapshot = client
         .build_transaction()
         .read_only(true)
         .isolation_level(IsolationLevel::RepeatableRead);
-    let transaction = within(patience, snapshot.start()).await?;
+    let transaction = within(time_limit, snapshot.start()).await?;
     let outcome = read(&transaction, layout, rules, scope, (after, upto), tell).await;
     // What is told may wait for a reader at once, and then nothing is sent to the server. After an
     // error, the error is what counts.
-    let ended = within(patience, transaction.rollback()).await;
+    let ended = within(time_limit, transaction.rollback()).await;
     outcome.and_then(|outcome| ended.map(|()| outcome))
 }
 
@@ -171,16 +171,16 @@ async fn read(
     (after, upto): (Option<&str>, Option<&str>),
     mut tell: impl FnMut(&Findings) -> ControlFlow<()>,
 ) -> Result<Ended, StoreError> {
-    let patience = LONGEST + Duration::from_secs(5);
+    let time_limit = LONGEST + Duration::from_secs(5);
     prepare_for_all(transaction).await?;
     let query = report::survey(layout, scope.noted);
     let statement = within(
-        patience,
+        time_limit,
         transaction.prepare_typed(&query, &[Type::TEXT_ARRAY, Type::TEXT, Type::TEXT]),
     )
     .await?;
     let portal = within(
-        patience,
+        time_limit,
         transaction.bind(&statement, &[&scope.slugs, &after, &upto]),
     )
     .await?;
@@ -190,7 +190,7 @@ async fn read(
     let mut one: Option<Findings> = None;
     loop {
         let most = i32::try_from(rows_at_a_time).unwrap_or(i32::MAX);
-        let rows = within(patience, transaction.query_portal(&portal, most)).await?;
+        let rows = within(time_limit, transaction.query_portal(&portal, most)).await?;
         for row in &rows {
             let row = Surveyed::of(row)?;
             match &mut one {
@@ -215,7 +215,8 @@ async fn read(
         }
         if looked.elapsed() > YIELD {
             looked = Instant::now();
-            let blocks = within(patience, transaction.query_typed_one(report::BLOCKS, &[])).await?;
+            let blocks =
+                within(time_limit, transaction.query_typed_one(report::BLOCKS, &[])).await?;
             if blocks.try_get(0)? {
                 return Ok(Ended::Yielded);
             }

@@ -48,7 +48,7 @@ impl OneShotDrain {
         }
         store.knows_mapping(session.client(), &rules).await?;
         session
-            .plan_for_batches(Store::patience(&context.options.sync))
+            .plan_for_batches(Store::time_limit_of(&context.options.sync))
             .await?;
         let drain = Drain::new(
             context.options.sync.batch_size,
@@ -91,9 +91,9 @@ impl OneShotDrain {
                 .note_last_sync(self.session.client(), at.elapsed())
                 .await?;
         }
-        let patience = Store::patience(&self.context.options.sync);
+        let time_limit = Store::time_limit_of(&self.context.options.sync);
         let _: bool =
-            report::value(self.session.client(), patience, report::STAND_DOWN, &[]).await?;
+            report::value(self.session.client(), time_limit, report::STAND_DOWN, &[]).await?;
         Ok(())
     }
 }

@@ -106,15 +106,18 @@ async fn count(context: &Context, rules: &Rules) -> Result<Totals, AttemptError>
         .await?
         .trusted(&context.database)
         .await?;
-    let (database, patience) = (&context.database, Store::patience(&context.options.sync));
+    let (database, time_limit) = (
+        &context.database,
+        Store::time_limit_of(&context.options.sync),
+    );
     let layout = Layout::read(
         session.client(),
-        patience,
+        time_limit,
         &database.agents,
         &database.configurations,
     )
     .await?;
-    let noted = noted_mapping(session.client(), patience).await?;
+    let noted = noted_mapping(session.client(), time_limit).await?;
     let mut tally = Tally::default();
     let everything = Scope {
         slugs: None,
@@ -137,7 +140,7 @@ async fn count(context: &Context, rules: &Rules) -> Result<Totals, AttemptError>
     let differing = tally.differing + tally.misnoted;
     if differing == 0 && noted.is_some() {
         let key = layout.mapping_key(rules);
-        note_mapping(session.client(), patience, &key, noted.as_deref()).await?;
+        note_mapping(session.client(), time_limit, &key, noted.as_deref()).await?;
     }
     let total = |number: i64| u64::try_from(number).unwrap_or(0);
     Ok(Totals {

@@ -99,8 +99,8 @@ impl<'a> Checker<'a> {
     pub(super) async fn database(&mut self, database: &Database) -> anyhow::Result<Exit> {
         let mut session = super::look("check", database, self.settings).await?;
         let checked = self.survey(database, session.client_mut()).await?;
-        let patience = Store::patience(&self.settings.sync);
-        let led = report::value(session.client(), patience, report::LED, &[]).await;
+        let time_limit = Store::time_limit_of(&self.settings.sync);
+        let led = report::value(session.client(), time_limit, report::LED, &[]).await;
         let led = led.map_err(|error| super::unanswered(database, error))?;
         let Tally {
             pending,
@@ -121,18 +121,23 @@ impl<'a> Checker<'a> {
         database: &Database,
         client: &mut tokio_postgres::Client,
     ) -> anyhow::Result<Checked> {
-        let patience = Store::patience(&self.settings.sync);
-        let layout =
-            Layout::read(client, patience, &database.agents, &database.configurations).await;
+        let time_limit = Store::time_limit_of(&self.settings.sync);
+        let layout = Layout::read(
+            client,
+            time_limit,
+            &database.agents,
+            &database.configurations,
+        )
+        .await;
         let layout = layout.map_err(|error| super::no_layout(database, error))?;
         let unanswered = |error| super::unanswered(database, error);
         self.caution(database, client, &layout)
             .await
             .map_err(unanswered)?;
-        let noted = noted(client, patience).await.map_err(unanswered)?;
+        let noted = noted(client, time_limit).await.map_err(unanswered)?;
         if noted {
             // After it is known to be there, and before anything of it is used.
-            let owners = owners(client, patience, database)
+            let owners = owners(client, time_limit, database)
                 .await
                 .map_err(unanswered)?;
             if let Some(untrusted) = owners.untrusted {
@@ -221,8 +226,8 @@ impl<'a> Checker<'a> {
         client: &tokio_postgres::Client,
         layout: &Layout,
     ) -> Result<(), StoreError> {
-        let patience = Store::patience(&self.settings.sync);
-        for finding in checks::cautions(client, patience, layout, false, false).await? {
+        let time_limit = Store::time_limit_of(&self.settings.sync);
+        for finding in checks::cautions(client, time_limit, layout, false, false).await? {
             if matches!(&finding, Finding::RowsMayBeHidden { command, .. } if command == "SELECT") {
                 self.page
                     .note(format_args!("database {}: {finding}", database.name));
@@ -241,11 +246,11 @@ impl<'a> Checker<'a> {
         if !self.slugs.is_empty() {
             return Ok(i64::try_from(self.slugs.len()).unwrap_or(0));
         }
-        let patience = Store::patience(&self.settings.sync);
+        let time_limit = Store::time_limit_of(&self.settings.sync);
         let table = &layout.agents.table;
         report::value(
             client,
-            patience,
+            time_limit,
             report::ESTIMATE,
             &[(table, postgres_types::Type::TEXT)],
         )
@@ -374,7 +379,7 @@ impl<'a> Checker<'a> {
 /// Whether the outbox and the problems can be read here.
 async fn noted(
     client: &tokio_postgres::Client,
-    patience: std::time::Duration,
+    time_limit: std::time::Duration,
 ) -> Result<bool, StoreError> {
     for name in ["agent_sync.outbox", "agent_sync.problem"] {
         let name = [(
@@ -382,7 +387,7 @@ async fn noted(
             postgres_types::Type::TEXT,
         )];
         let readable: Option<bool> =
-            report::value(client, patience, report::READABLE, &name).await?;
+            report::value(client, time_limit, report::READABLE, &name).await?;
         if readable != Some(true) {
             return Ok(false);
         }

@@ -67,7 +67,7 @@ async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>
         Ok(session) => session,
         Err(error) => return vec![Note::unreachable(&error)],
     };
-    let patience = Store::patience(&settings.sync);
+    let time_limit = Store::time_limit_of(&settings.sync);
     let mut notes = vec![connection(&session, database, settings).await];
     let look = look(session.client(), database, settings, rules).await;
     let fit = look.installed;
@@ -80,7 +80,7 @@ async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>
         ));
         return notes;
     }
-    notes.extend(upkeep(session.client(), patience, look.layout.is_some()).await);
+    notes.extend(upkeep(session.client(), time_limit, look.layout.is_some()).await);
     notes.push(if fit {
         canary(session.client(), settings).await
     } else {
@@ -96,9 +96,9 @@ async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>
 /// How the connection is, which is there and proven to be a session of our own.
 async fn connection(session: &Session, database: &Database, settings: &Settings) -> Note {
     let target = database.target();
-    let patience = Store::patience(&settings.sync);
+    let time_limit = Store::time_limit_of(&settings.sync);
     let nearby: Result<bool, _> =
-        report::value(session.client(), patience, report::NEARBY, &NONE).await;
+        report::value(session.client(), time_limit, report::NEARBY, &NONE).await;
     let own = format!("a session of its own, {target}");
     let unverified = |how: &str| Note::warn("connection", format!("{own}; {how}"), VERIFY);
     match (database.tls, nearby) {

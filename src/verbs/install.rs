@@ -50,8 +50,8 @@ pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
 
 async fn one(database: &Database, settings: &Settings, plan: &Plan<'_>) -> anyhow::Result<Exit> {
     let session = super::connect(database, settings).await?;
-    let patience = Store::patience(&settings.sync);
-    let done = install::install(session.client(), patience, plan)
+    let time_limit = Store::time_limit_of(&settings.sync);
+    let done = install::install(session.client(), time_limit, plan)
         .await
         .map_err(|error| super::refused(database, "not installed; nothing was changed", error))?;
     let outcome = match done {

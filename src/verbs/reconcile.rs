@@ -118,16 +118,16 @@ async fn plan<'a>(
         );
         return Err(Fault::new(Exit::Failed, what).into());
     }
-    let patience = Store::patience(&settings.sync);
+    let time_limit = Store::time_limit_of(&settings.sync);
     let unanswered = |error| super::unanswered(database, error);
-    let led: bool = report::value(session.client(), patience, report::LED, &[])
+    let led: bool = report::value(session.client(), time_limit, report::LED, &[])
         .await
         .map_err(unanswered)?;
     let mut touches = checked.tally.differing;
     if !led && !checked.todo.is_empty() {
         let limit: [(&(dyn postgres_types::ToSql + Sync), _); 1] =
             [(&i64::MAX, postgres_types::Type::INT8)];
-        let pending: i64 = report::value(session.client(), patience, report::OUTBOX, &limit)
+        let pending: i64 = report::value(session.client(), time_limit, report::OUTBOX, &limit)
             .await
             .map_err(unanswered)?;
         touches = checked.tally.drifted + pending;
@@ -225,10 +225,10 @@ async fn bring_in_sync(
     let mut stood_in = false;
     if !todo.is_empty() {
         let session = super::look("reconcile", database, settings).await?;
-        let patience = Store::patience(&settings.sync);
+        let time_limit = Store::time_limit_of(&settings.sync);
         let layout = Layout::read(
             session.client(),
-            patience,
+            time_limit,
             &database.agents,
             &database.configurations,
         )

@@ -95,7 +95,12 @@ impl<'a> Work<'a> {
         let session = super::connect(database, settings).await?;
         let loss = if asks {
             let plan = Plan::of(database, settings, None);
-            let loss = loss(session.client(), Store::patience(&settings.sync), &plan).await;
+            let loss = loss(
+                session.client(),
+                Store::time_limit_of(&settings.sync),
+                &plan,
+            )
+            .await;
             loss.map_err(|error| refused(database, error))?
         } else {
             None
@@ -138,11 +143,12 @@ impl<'a> Work<'a> {
         let Self {
             database, session, ..
         } = self;
-        let patience = Store::patience(&settings.sync);
+        let time_limit = Store::time_limit_of(&settings.sync);
         let plan = Plan::of(database, settings, None);
-        let (done, Roles { dropped, kept }) = install::uninstall(session.client(), patience, &plan)
-            .await
-            .map_err(|error| refused(database, error))?;
+        let (done, Roles { dropped, kept }) =
+            install::uninstall(session.client(), time_limit, &plan)
+                .await
+                .map_err(|error| refused(database, error))?;
         let outcome = match done {
             Done::Changed => "uninstalled",
             Done::Nothing => "nothing is installed",

@@ -88,10 +88,10 @@ async fn find_out(
             None => fault.into(),
         });
     };
-    let patience = Store::patience(&settings.sync);
+    let time_limit = Store::time_limit_of(&settings.sync);
     let story = story(
         session.client_mut(),
-        patience,
+        time_limit,
         rules,
         layout,
         look.installed,

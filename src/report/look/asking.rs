@@ -71,8 +71,8 @@ impl<'a> Asking<'a> {
         Ok(())
     }
 
-    fn patience(&self) -> Duration {
-        Store::patience(&self.settings.sync)
+    fn time_limit(&self) -> Duration {
+        Store::time_limit_of(&self.settings.sync)
     }
 
     fn note(&mut self, note: Note) {
@@ -90,7 +90,11 @@ impl<'a> Asking<'a> {
         query: &str,
         parameters: &[(&(dyn ToSql + Sync), Type)],
     ) -> Result<Vec<Row>, StoreError> {
-        within(self.patience(), self.client.query_typed(query, parameters)).await
+        within(
+            self.time_limit(),
+            self.client.query_typed(query, parameters),
+        )
+        .await
     }
 
     async fn list<T>(
@@ -108,9 +112,9 @@ impl<'a> Asking<'a> {
 
     async fn server(&mut self) -> Result<(), StoreError> {
         let asked = async {
-            let findings = checks::server(self.client, self.patience()).await?;
+            let findings = checks::server(self.client, self.time_limit()).await?;
             let row = within(
-                self.patience(),
+                self.time_limit(),
                 self.client.query_typed_one(queries::SERVER, &[]),
             )
             .await?;
@@ -135,7 +139,7 @@ impl<'a> Asking<'a> {
             configurations,
             ..
         } = self.database;
-        match Layout::read(self.client, self.patience(), agents, configurations).await {
+        match Layout::read(self.client, self.time_limit(), agents, configurations).await {
             Ok(layout) => {
                 let name =
                     |schema: &str, table: &str| format!("{}.{}", plain(schema), plain(table));
@@ -165,10 +169,10 @@ impl<'a> Asking<'a> {
         let Some(layout) = &self.look.layout else {
             return Ok(());
         };
-        let patience = self.patience();
+        let time_limit = self.time_limit();
         match checks::install(
             self.client,
-            patience,
+            time_limit,
             self.database,
             layout,
             install::VERSION,
@@ -201,7 +205,8 @@ impl<'a> Asking<'a> {
             return Ok(());
         };
         let configurations = self.settings.capture.configurations;
-        match report::broken_triggers(self.client, self.patience(), layout, configurations).await {
+        match report::broken_triggers(self.client, self.time_limit(), layout, configurations).await
+        {
             Ok(faults) if faults.is_empty() => {
                 self.note(Note::pass(
                     "capture",
@@ -269,7 +274,7 @@ impl<'a> Asking<'a> {
         let (Some(layout), Some(rules)) = (&self.look.layout, self.rules) else {
             return Ok(());
         };
-        match mapping(self.client, self.patience(), &layout.mapping_key(rules)).await {
+        match mapping(self.client, self.time_limit(), &layout.mapping_key(rules)).await {
             Ok(noted) => {
                 self.look.notes.extend(same_mapping(noted));
                 Ok(())
@@ -283,7 +288,7 @@ impl<'a> Asking<'a> {
             return Ok(());
         };
         let (notify, history) = (self.settings.capture.notify, self.settings.history.enabled);
-        match checks::cautions(self.client, self.patience(), layout, notify, history).await {
+        match checks::cautions(self.client, self.time_limit(), layout, notify, history).await {
             Ok(findings) => {
                 let found: Vec<_> = findings.iter().map(Note::finding).collect();
                 for (topic, text) in [
@@ -385,7 +390,8 @@ impl<'a> Asking<'a> {
         let limit: [(&(dyn ToSql + Sync), Type); 1] = [(&(COUNTED + 1), Type::INT8)];
         let query = report::count_agents(layout);
         let asked = async {
-            let counted: i64 = report::value(self.client, self.patience(), &query, &limit).await?;
+            let counted: i64 =
+                report::value(self.client, self.time_limit(), &query, &limit).await?;
             if counted <= COUNTED {
                 return Ok(Counted {
                     number: counted,
@@ -394,7 +400,7 @@ impl<'a> Asking<'a> {
             }
             let table: [(&(dyn ToSql + Sync), Type); 1] = [(&layout.agents.table, Type::TEXT)];
             let about: i64 =
-                report::value(self.client, self.patience(), report::ESTIMATE, &table).await?;
+                report::value(self.client, self.time_limit(), report::ESTIMATE, &table).await?;
             Ok(Counted {
                 number: about.max(counted),
                 exact: false,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{ConnectionLoop, LEFT_PATIENCE, Phase};
+use super::{ConnectionLoop, Phase, REPORT_LEFT_AFTER};
 use crate::observe::{self, Event, pulse};
 use crate::session::SessionError;
 use crate::store::identifier::Literal;
@@ -52,7 +52,9 @@ fn idle_leader(leader: &Leader, hangs: bool) -> Option<observe::Finding> {
             misses_changes: true,
         });
     }
-    let waiting = leader.oldest.filter(|age| hangs && *age >= LEFT_PATIENCE)?;
+    let waiting = leader
+        .oldest
+        .filter(|age| hangs && *age >= REPORT_LEFT_AFTER)?;
     Some(observe::Finding {
         what: format!(
             "process {pid} of the role {role} leads and applies no changes; the oldest has been \
@@ -72,11 +74,11 @@ impl ConnectionLoop<'_> {
     pub(super) async fn stand_by(&mut self) -> Result<Phase, AttemptError> {
         // The question is the probe of a standby (G9), so its answer must not take longer than a
         // probe's.
-        let patience = self.context.options.sync.probe_timeout;
+        let time_limit = self.context.options.sync.probe_timeout;
         let asking = self.store.try_lead(self.session.client());
-        let leads = pulse::timeout(patience, asking)
+        let leads = pulse::timeout(time_limit, asking)
             .await
-            .map_err(|_| SessionError::Dead(patience))??;
+            .map_err(|_| SessionError::Dead(time_limit))??;
         if leads {
             return Ok(Phase::CatchUp);
         }
@@ -109,7 +111,7 @@ impl ConnectionLoop<'_> {
         let leader = self.store.leader(self.session.client()).await?;
         self.leader_seen = Some((Instant::now(), leader.taken));
         let hangs = match leader.quiet {
-            Some(quiet) => quiet >= LEFT_PATIENCE / 2,
+            Some(quiet) => quiet >= REPORT_LEFT_AFTER / 2,
             None => before.is_some_and(|(_, taken)| taken == leader.taken),
         };
         let finding = idle_leader(&leader, hangs);

@@ -49,7 +49,7 @@ use crate::store::{ForeignCode, Store, StoreError};
 const FIRST_SWEEP: Duration = Duration::from_secs(1);
 
 /// The time until agents that wait for a lock or a slow write are reported.
-const LEFT_PATIENCE: Duration = Duration::from_secs(60);
+const REPORT_LEFT_AFTER: Duration = Duration::from_secs(60);
 
 /// The most rows of a batch if a save of an agent can wait for it.
 const SMALL_BATCH: u32 = 50;
@@ -259,10 +259,10 @@ impl ConnectionLoop<'_> {
                 have_gone: !is_first_lead,
             });
         }
-        let patience = Store::patience(&self.context.options.sync);
-        self.session.listen(patience).await?;
+        let time_limit = Store::time_limit_of(&self.context.options.sync);
+        self.session.listen(time_limit).await?;
         self.foreign_code = self.store.foreign_code(self.session.client()).await?;
-        self.session.plan_for_batches(patience).await?;
+        self.session.plan_for_batches(time_limit).await?;
         self.settings = self
             .store
             .session_state(self.session.client())
@@ -327,7 +327,7 @@ impl ConnectionLoop<'_> {
             let (since, told) = self.left_since.get_or_insert((Instant::now(), false));
             if let Some(slug) = left
                 && !*told
-                && since.elapsed() >= LEFT_PATIENCE
+                && since.elapsed() >= REPORT_LEFT_AFTER
             {
                 *told = true;
                 self.context.observer.tell(&Event::Left {

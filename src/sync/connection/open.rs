@@ -16,17 +16,17 @@ pub(in crate::sync) async fn connect(context: &Context) -> Result<(Session, Stor
     let sync = &context.options.sync;
     let limits = Limits::of(sync);
     let database = &context.database;
-    let patience = Store::patience(sync);
+    let time_limit = Store::time_limit_of(sync);
     let session = Session::connect(database, limits).await?;
-    refuse(checks::server(session.client(), patience).await?)?;
+    refuse(checks::server(session.client(), time_limit).await?)?;
     // A daemon that is gone, behind a proxy that answers for it, must not keep the leader's lock
     // (G9): it asks its session for a sign of life at every probe, so one that is silent for
     // several is gone.
     let silence = 3 * (sync.probe_interval + sync.probe_timeout).max(SHORTEST_SILENCE);
-    session.end_after(silence, patience).await?;
+    session.end_after(silence, time_limit).await?;
     let layout = Layout::read(
         session.client(),
-        patience,
+        time_limit,
         &database.agents,
         &database.configurations,
     )
@@ -34,14 +34,14 @@ pub(in crate::sync) async fn connect(context: &Context) -> Result<(Session, Stor
     refuse(
         checks::install(
             session.client(),
-            patience,
+            time_limit,
             database,
             &layout,
             install::VERSION,
         )
         .await?,
     )?;
-    let Owners { parts, untrusted } = store::owners(session.client(), patience, database).await?;
+    let Owners { parts, untrusted } = store::owners(session.client(), time_limit, database).await?;
     refuse(untrusted.into_iter().collect())?;
     let (captured, history) = (
         context.options.capture.configurations,

@@ -30,16 +30,17 @@ impl ConnectionLoop<'_> {
         // Code of others may run in ways that no catalog shows, such as a function of PostgreSQL
         // that runs SQL text.
         self.verify_session().await?;
-        let patience = Store::patience(&self.context.options.sync);
-        self.session.plan_as_usual(patience).await?;
+        let time_limit = Store::time_limit_of(&self.context.options.sync);
+        self.session.plan_as_usual(time_limit).await?;
         // The schema may be another one by now.
-        let owners = store::owners(self.session.client(), patience, &self.context.database).await?;
+        let owners =
+            store::owners(self.session.client(), time_limit, &self.context.database).await?;
         refuse(owners.untrusted.into_iter().collect())?;
         self.store.verify_parts(self.session.client()).await?;
         let swept = self.sweep_tables().await;
         // Also after a lock that was not had, which ends no session.
         if swept.as_ref().err().is_none_or(AttemptError::is_locked) {
-            self.session.plan_for_batches(patience).await?;
+            self.session.plan_for_batches(time_limit).await?;
         }
         swept
     }
@@ -81,17 +82,17 @@ impl ConnectionLoop<'_> {
     async fn check_install(&mut self) -> Result<(Installed, Option<bool>), AttemptError> {
         let (client, store) = (self.session.client(), &self.store);
         let database = &self.context.database;
-        let patience = Store::patience(&self.context.options.sync);
-        let own = checks::own_tables(client, patience, database, install::VERSION).await?;
+        let time_limit = Store::time_limit_of(&self.context.options.sync);
+        let own = checks::own_tables(client, time_limit, database, install::VERSION).await?;
         refuse(own.into_iter().collect())?;
         let resealed = store.seal(client).await?;
         let installed = store
             .installed(client)
             .await?
             .ok_or_else(|| AttemptError::Unfit(vec![Finding::NoRecord]))?;
-        refuse(checks::server(client, patience).await?)?;
-        refuse(checks::publications(client, patience, store.layout()).await?)?;
-        refuse(checks::types(client, patience, database, store.layout()).await?)?;
+        refuse(checks::server(client, time_limit).await?)?;
+        refuse(checks::publications(client, time_limit, store.layout()).await?)?;
+        refuse(checks::types(client, time_limit, database, store.layout()).await?)?;
         if let Some(known_before) = resealed {
             self.uncaptured = None;
             if known_before {

@@ -7,8 +7,8 @@ use crate::observe::{Event, Finding, pulse};
 use crate::sync::protocol::Input;
 
 /// How long a lock of another session goes unmentioned, and the pause between two tries.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
-/// See [`LOCK_PATIENCE`].
+const REPORT_LOCK_AFTER: Duration = Duration::from_secs(5);
+/// See [`REPORT_LOCK_AFTER`].
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 impl ConnectionLoop<'_> {
@@ -29,7 +29,7 @@ impl ConnectionLoop<'_> {
     pub(super) async fn pause_for_lock(&mut self) {
         let now = Instant::now();
         let (since, told) = self.locked_since.get_or_insert((now, false));
-        if !*told && now - *since >= LOCK_PATIENCE {
+        if !*told && now - *since >= REPORT_LOCK_AFTER {
             *told = true;
             self.context.observer.tell(&Event::LockedOut {
                 since: now - *since,
