@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::store::RowId;
+use crate::store::Tid;
 
 /// What has arrived since one looked last.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ pub struct Inbox {
 
 #[derive(Debug, Default)]
 struct State {
-    news: News<RowId>,
+    news: News<Tid>,
     slugs: BTreeSet<String>,
     /// The token of the probe that is to arrive (`session::proof`).
     expected: Option<String>,
@@ -154,7 +154,7 @@ impl Inbox {
     }
 
     /// Takes the kind of the notifications, and the requested slugs.
-    pub fn take(&self) -> (News<RowId>, Vec<String>) {
+    pub fn take(&self) -> (News<Tid>, Vec<String>) {
         let mut state = self.lock();
         let slugs = std::mem::take(&mut state.slugs);
         (std::mem::take(&mut state.news), slugs.into_iter().collect())

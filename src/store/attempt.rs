@@ -13,7 +13,7 @@ use postgres_types::{ToSql, Type};
 use tokio_postgres::Client;
 
 use super::batch::{CONNECTION_ENDED, lossy};
-use super::{RowId, Store, StoreError, queries, within};
+use super::{Store, StoreError, Tid, queries, within};
 
 /// How many connections may end on an agent before it is set aside.
 const TRIES: i32 = 2;
@@ -125,7 +125,7 @@ impl Store {
 
     /// Notes the slug that the connection begins with, which is that of the first row of the outbox
     /// from a place on unless the last connection has ended on another.
-    pub async fn note_first(&self, client: &Client, from: RowId) -> Result<Tried, StoreError> {
+    pub async fn note_first(&self, client: &Client, from: Tid) -> Result<Tried, StoreError> {
         let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
             (&from, Type::TID),
             (&CONNECTION_ENDED, Type::TEXT),
@@ -171,7 +171,7 @@ impl Store {
     pub async fn set_aside_first(
         &self,
         client: &Client,
-        from: RowId,
+        from: Tid,
         detail: &str,
         sqlstate: &str,
     ) -> Result<Option<String>, StoreError> {

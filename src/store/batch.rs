@@ -11,7 +11,7 @@ use tokio_postgres::row::RowIndex;
 use tokio_postgres::{Error, Row};
 
 use super::queries::{HEAVIEST, MOST_CONFIGURATIONS, is_result_name};
-use super::row_id::{Place, RowId, Version};
+use super::tid::{RowRef, Tid, Version};
 use crate::columns::{MappedColumn, Per};
 use crate::mapping::{Agent, Changes, Configuration};
 
@@ -25,10 +25,10 @@ pub struct Claimed {
     /// The number of outbox rows looked at; fewer than asked for means that the end was reached.
     pub looked_at: usize,
     /// The place of the last of them.
-    pub last: RowId,
+    pub last: Tid,
 }
 
-/// Which versions a lone change was computed from.
+/// Which versions a single change was computed from.
 #[derive(Debug, Clone, Copy)]
 pub struct Versions {
     /// Of the row of the outbox.
@@ -41,7 +41,7 @@ pub struct Versions {
 #[derive(Debug, Default)]
 pub struct Taken<'a> {
     /// The places.
-    pub places: Vec<RowId>,
+    pub places: Vec<Tid>,
     /// The versions.
     pub versions: Vec<Version>,
     /// The slugs.
@@ -73,7 +73,7 @@ pub struct Pair<'a> {
     /// The agent, unless none was found.
     pub agent: Option<Agent<'a>>,
     /// The configuration and its place, unless none was found.
-    pub configuration: Option<(Place, Configuration<'a>)>,
+    pub configuration: Option<(RowRef, Configuration<'a>)>,
 }
 
 /// A column holds bytes that are no text: a database with the encoding `SQL_ASCII` takes any.
@@ -118,9 +118,9 @@ impl Claimed {
         let mut claimed = Self {
             rows,
             looked_at: 0,
-            last: RowId::START,
+            last: Tid::START,
         };
-        let (mut looked_at, mut last) = (0, RowId::START);
+        let (mut looked_at, mut last) = (0, Tid::START);
         for group in claimed.groups() {
             let places = group.places()?;
             looked_at += places.len();
@@ -143,7 +143,7 @@ impl Claimed {
         })
     }
 
-    /// The versions of the rows, if this is what [`super::queries::claim_lone`] has read, there is
+    /// The versions of the rows, if this is what [`super::queries::claim_change`] has read, there is
     /// just one, and it came whole.
     pub fn only_versions(&self) -> Option<Versions> {
         let [row] = self.rows.as_slice() else {
@@ -172,7 +172,7 @@ impl<'a> Group<'a> {
     }
 
     /// Where its rows of the outbox stand.
-    pub fn places(&self) -> Result<Vec<RowId>, Error> {
+    pub fn places(&self) -> Result<Vec<Tid>, Error> {
         Ok(self
             .first
             .try_get::<_, Option<_>>("places")?
@@ -253,7 +253,7 @@ impl<'a> Group<'a> {
     }
 
     /// Where its configurations stand, with what each weighs together with the agent, in bytes.
-    pub fn places_of_configurations(&self) -> Result<Vec<(Place, f64)>, Error> {
+    pub fn places_of_configurations(&self) -> Result<Vec<(RowRef, f64)>, Error> {
         let mut places = Vec::with_capacity(self.rows.len());
         for row in self.rows {
             if let Some(place) = place(row)? {
@@ -294,9 +294,9 @@ fn slug_bytes(row: &Row) -> Option<&[u8]> {
         .map(|bytes| bytes.0)
 }
 
-fn place(row: &Row) -> Result<Option<Place>, Error> {
+fn place(row: &Row) -> Result<Option<RowRef>, Error> {
     Ok(match row.try_get("place")? {
-        Some(place) => Some(Place {
+        Some(place) => Some(RowRef {
             relation: row.try_get("relation")?,
             row: place,
         }),
@@ -415,7 +415,7 @@ pub struct Outcome<'a> {
     /// The rows of the outbox that it takes.
     pub taken: Taken<'a>,
     /// The rows to write, and what.
-    pub writes: Vec<(Place, Changes<'a>)>,
+    pub writes: Vec<(RowRef, Changes<'a>)>,
     /// The slug of each of them.
     pub changed: Vec<&'a str>,
     /// The problems to note.
@@ -423,7 +423,7 @@ pub struct Outcome<'a> {
     /// The slugs whose problem is over.
     pub cleared: Vec<String>,
     /// The rows of the outbox whose slug is no text.
-    pub not_text: (Vec<RowId>, Vec<Version>),
+    pub not_text: (Vec<Tid>, Vec<Version>),
 }
 
 impl Outcome<'_> {

@@ -6,7 +6,7 @@
 //!
 //! Invariants:
 //! - A batch is one transaction and two round trips (`transaction`): statements are sent together,
-//!   and the server executes them in that order. The fast path is two statements (`lone`).
+//!   and the server executes them in that order. The fast path is two statements (`fast_path`).
 //! - Nothing here decides the values to write. `mapping` does, and `sync` connects the two.
 
 mod attempt;
@@ -14,15 +14,15 @@ pub mod backlog;
 mod batch;
 pub mod checks;
 pub mod failure;
+mod fast_path;
 pub mod finding;
 pub mod identifier;
 mod layout;
-mod lone;
 pub mod path;
 pub mod queries;
 mod remedy;
 pub mod report;
-mod row_id;
+mod tid;
 mod transaction;
 mod trust;
 
@@ -42,7 +42,7 @@ pub use finding::Finding;
 pub use layout::{Layout, LayoutError};
 pub use queries::{HEAVIEST, LONGEST_SLUG, MOST_CONFIGURATIONS};
 pub use remedy::Remedies;
-pub use row_id::{Place, RowId, Version};
+pub use tid::{RowRef, Tid, Version};
 pub use transaction::{Begun, Claim, Part};
 pub use trust::{Owners, Parts, owners};
 
@@ -231,7 +231,7 @@ pub struct Store {
     clear_problems: Statement,
     try_idle_lock: Statement,
     release_idle_lock: Statement,
-    lone: Option<lone::Statements>,
+    fast_path: Option<fast_path::Statements>,
 }
 
 impl Store {
@@ -284,7 +284,7 @@ impl Store {
                 client.prepare(&clear),
                 client.prepare(queries::TRY_IDLE_LOCK),
                 client.prepare(queries::RELEASE_IDLE_LOCK),
-                lone::Statements::prepare(client, &layout, history, parts),
+                fast_path::Statements::prepare(client, &layout, history, parts),
             )
         };
         let (
@@ -300,7 +300,7 @@ impl Store {
             clear_problems,
             try_idle_lock,
             release_idle_lock,
-            lone,
+            fast_path,
         ) = within(time_limit, Box::pin(prepared)).await?;
         Ok(Self {
             layout,
@@ -319,7 +319,7 @@ impl Store {
             clear_problems,
             try_idle_lock,
             release_idle_lock,
-            lone,
+            fast_path,
         })
     }
 

@@ -6,7 +6,7 @@
 //!
 //! Code of others that runs with a write of a configuration counts on the path of the role, so such
 //! a write runs under `OF_THE_ROLE`. It names the schema of everything that it looks up
-//! (`queries::write`, `queries::write_lone`).
+//! (`queries::write`, `queries::write_change`).
 
 /// The path of the session.
 pub const OURS: &str = "SET search_path = pg_catalog, pg_temp";

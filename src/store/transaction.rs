@@ -12,7 +12,7 @@ use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
 use super::batch::{Claimed, Outcome, Problem, Taken};
-use super::row_id::{Place, RowId};
+use super::tid::{RowRef, Tid};
 use super::{IdleLockAction, Store, StoreError, path, queries, within};
 use crate::columns::PerColumn;
 use crate::mapping::Changes;
@@ -59,7 +59,7 @@ impl Claim<'_> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part<'a> {
     /// The rows from this position on.
-    From(RowId),
+    From(Tid),
     /// All rows of the slug that is noted as the first of the connection.
     First,
     /// All rows of this slug.
@@ -154,9 +154,9 @@ impl Store {
         &self,
         client: &Client,
         slug: &str,
-        page: &[Place],
+        page: &[RowRef],
     ) -> Result<Claimed, StoreError> {
-        let places: Vec<RowId> = page.iter().map(|place| place.row).collect();
+        let places: Vec<Tid> = page.iter().map(|place| place.row).collect();
         let relations: Vec<u32> = page.iter().map(|place| place.relation).collect();
         let rows = within(
             self.time_limit,
@@ -198,7 +198,7 @@ impl Store {
         &self,
         client: &Client,
         slug: &str,
-        write: &(Place, Changes<'_>),
+        write: &(RowRef, Changes<'_>),
     ) -> Result<Result<(), Error>, Error> {
         let nothing = Taken::default();
         let slugs = [slug];
@@ -390,11 +390,11 @@ impl Store {
     async fn write(
         &self,
         client: &Client,
-        writes: &[(Place, Changes<'_>)],
+        writes: &[(RowRef, Changes<'_>)],
         changed: &[&str],
         taken: &Taken<'_>,
     ) -> Result<(), Error> {
-        let rows: Vec<RowId> = writes.iter().map(|(place, _)| place.row).collect();
+        let rows: Vec<Tid> = writes.iter().map(|(place, _)| place.row).collect();
         let relations: Vec<u32> = writes.iter().map(|(place, _)| place.relation).collect();
         let texts: Vec<_> = writes
             .iter()

@@ -26,7 +26,7 @@ use super::protocol::{Command, Input, Next, Protocol};
 use super::slow::Slow;
 use super::{fast_path, large, report};
 use crate::observe::Totals;
-use crate::store::{Claim, Claimed, IdleLockAction, Part, RowId, StoreError};
+use crate::store::{Claim, Claimed, IdleLockAction, Part, StoreError, Tid};
 
 /// The first and the longest pause between scans of the outbox while a writer blocks the idle lock.
 const POLL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
@@ -36,9 +36,9 @@ const POLL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mil
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Drain {
     protocol: Protocol,
-    command: Command<RowId>,
+    command: Command<Tid>,
     /// The position that the next batch reads on from.
-    from: RowId,
+    from: Tid,
     scan_began: Instant,
     batch_size: BatchSize,
     poll_pause: Duration,
@@ -96,7 +96,7 @@ impl Drain {
         Self {
             command: protocol.next(Input::Unannounced),
             protocol,
-            from: RowId::START,
+            from: Tid::START,
             scan_began: Instant::now(),
             batch_size: BatchSize::new(batch_size),
             poll_pause: POLL.0,
@@ -156,7 +156,7 @@ impl Drain {
     }
 
     /// Passes a fact to the protocol.
-    pub(super) fn tell(&mut self, input: Input<RowId>) {
+    pub(super) fn tell(&mut self, input: Input<Tid>) {
         match self.protocol.next(input) {
             Command::Continue => {}
             command => self.command = command,
@@ -227,7 +227,7 @@ impl Drain {
         self.has_begun = true;
         self.settled.clear();
         self.requested = Requested::default();
-        (self.from, self.scan_began) = (RowId::START, Instant::now());
+        (self.from, self.scan_began) = (Tid::START, Instant::now());
         if let Some(slug) = self.dangerous.take() {
             self.tell(Input::BatchEnded(Next::Front));
             let client = tools.session.client();
@@ -385,7 +385,7 @@ enum Batch {
     /// It has to be repeated, with other limits.
     Again,
     /// Its one slug stays in the outbox; the next batch begins behind this row.
-    Left(RowId),
+    Left(Tid),
     /// Another session has a table locked.
     Locked,
 }
@@ -394,7 +394,7 @@ enum Batch {
 #[derive(Debug, Clone, Copy)]
 struct End {
     looked_at: usize,
-    last: RowId,
+    last: Tid,
     /// Whether the next batch begins at the same place: slugs were left out, because the batch
     /// would have been too heavy, or it was about the first slug of the connection alone.
     is_cut: bool,

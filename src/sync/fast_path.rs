@@ -1,5 +1,5 @@
 //! The fast path: one change, whose outbox row a notification names, in two statements without a
-//! transaction block (`store::lone`).
+//! transaction block (`store::fast_path`).
 //!
 //! [`super::protocol`] permits it only while the idle lock has been held since a full scan of the
 //! outbox: then every change is announced, and no other row needs a scan. It is not permitted where
@@ -18,12 +18,12 @@ use super::error::AttemptError;
 use super::report;
 use super::slow::Slow;
 use crate::observe::Totals;
-use crate::store::{RowId, StoreError};
+use crate::store::{StoreError, Tid};
 
 /// Processes the change at this ctid. None if an ordinary batch has to do it.
 pub(super) async fn run(
     tools: Tools<'_>,
-    place: RowId,
+    place: Tid,
     slow: &Slow,
 ) -> Result<Option<Totals>, AttemptError> {
     match attempt(tools, place, slow).await {
@@ -34,11 +34,7 @@ pub(super) async fn run(
     }
 }
 
-async fn attempt(
-    tools: Tools<'_>,
-    place: RowId,
-    slow: &Slow,
-) -> Result<Option<Totals>, StoreError> {
+async fn attempt(tools: Tools<'_>, place: Tid, slow: &Slow) -> Result<Option<Totals>, StoreError> {
     let Tools {
         session,
         store,
@@ -46,7 +42,7 @@ async fn attempt(
         observer,
         ..
     } = tools;
-    let Some(claimed) = store.read_lone(session.client(), place).await? else {
+    let Some(claimed) = store.read_change(session.client(), place).await? else {
         return Ok(None);
     };
     let Some(versions) = claimed.only_versions() else {
@@ -69,7 +65,7 @@ async fn attempt(
     };
     let limit = slow.limit(tools.foreign_code);
     if !store
-        .finish_lone(
+        .finish_change(
             session.client(),
             slug,
             place,

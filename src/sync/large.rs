@@ -7,7 +7,7 @@
 
 use super::batch_plan::{AMBIGUOUS, BatchPlan, plan_slug};
 use super::context::Tools;
-use crate::store::{Claimed, HEAVIEST, Place, ProblemKind, StoreError, too_heavy};
+use crate::store::{Claimed, HEAVIEST, ProblemKind, RowRef, StoreError, too_heavy};
 
 /// Brings the one slug of a claim in sync, but for what the commit of the batch does.
 pub(super) async fn run<'a>(
@@ -69,9 +69,9 @@ pub(super) async fn run<'a>(
 
 /// Divides configurations into pages that weigh no more than the budget, if they have more than
 /// one.
-fn pages(configurations: &[(Place, f64)], budget: usize) -> Vec<Vec<Place>> {
+fn pages(configurations: &[(RowRef, f64)], budget: usize) -> Vec<Vec<RowRef>> {
     let budget = u32::try_from(budget).map_or(f64::MAX, f64::from);
-    let mut pages: Vec<Vec<Place>> = Vec::new();
+    let mut pages: Vec<Vec<RowRef>> = Vec::new();
     let mut sum = f64::INFINITY;
     for (place, weight) in configurations {
         sum += weight;
@@ -89,13 +89,13 @@ fn pages(configurations: &[(Place, f64)], budget: usize) -> Vec<Vec<Place>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::RowId;
+    use crate::store::Tid;
 
     #[test]
     fn a_page_is_as_heavy_as_the_budget_allows_and_has_one_configuration_at_least() {
-        let place = Place {
+        let place = RowRef {
             relation: 1,
-            row: RowId::START,
+            row: Tid::START,
         };
         let sizes = |weights: &[f64]| -> Vec<usize> {
             let configurations: Vec<_> = weights.iter().map(|weight| (place, *weight)).collect();

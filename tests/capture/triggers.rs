@@ -559,9 +559,9 @@ async fn c6_writers_notify_a_sleeping_daemon_only() {
     .await;
 }
 
-/// A lone change tells its place and any more only that there is more.
+/// A single change tells its place and any more only that there is more.
 #[tokio::test]
-async fn c6_a_lone_change_sends_its_row_and_several_send_none() {
+async fn c6_a_single_change_sends_its_row_and_several_send_none() {
     let platform = Platform::installed().await;
     platform
         .run("INSERT INTO agents (slug) VALUES ('a'), ('b'), ('c')")

@@ -148,11 +148,11 @@ async fn a_sleeping_daemon_probes_without_waking_up() {
     );
 }
 
-/// The last that is sent of a batch, and of a lone change, which is committed as soon as it is
+/// The last that is sent of a batch, and of a single change, which is committed as soon as it is
 /// written.
 const ENDS: [(&[u8], &str); 2] = [
     (b"COMMIT\0", "a batch"),
-    (b"test-voice-123", "a lone change"),
+    (b"test-voice-123", "a single change"),
 ];
 
 /// Saves an agent: with another one, so that it is no lone change, or by itself.

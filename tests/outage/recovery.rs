@@ -576,11 +576,11 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         (queries::seal(), queries::layout_version(), queries::rules());
     let (problems, known) = (report::problems(), queries::enqueue_known(&layout));
     let bare_write = queries::write(&layout, false);
-    let (claim_lone, write_lone) = (
-        queries::claim_lone(&layout, "true").unwrap(),
-        queries::write_lone(&layout, true),
+    let (claim_change, write_change) = (
+        queries::claim_change(&layout, "true").unwrap(),
+        queries::write_change(&layout, true),
     );
-    let bare_write_lone = queries::write_lone(&layout, false);
+    let bare_write_change = queries::write_change(&layout, false);
     let (all, orphans) = (
         queries::enqueue_all(&layout),
         queries::enqueue_orphans(&layout),
@@ -691,9 +691,9 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         backlog::LATEST_PROBLEMS,
         &claim,
         &write,
-        &claim_lone,
-        &write_lone,
-        &bare_write_lone,
+        &claim_change,
+        &write_change,
+        &bare_write_change,
         queries::TAKE_LONE,
         &all,
         &orphans,

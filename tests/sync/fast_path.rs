@@ -1,17 +1,17 @@
-//! The short way for a lone change: its two statements by themselves, and the daemon that uses
+//! The short way for a single change: its two statements by themselves, and the daemon that uses
 //! them.
 
 use std::time::Duration;
 
 use agent_sync::mapping::{Changes, Rules, Targets, plan};
-use agent_sync::store::{RowId, Store, path};
+use agent_sync::store::{Store, Tid, path};
 
 use crate::support::platform::{EXAMPLE, EXPECTED};
 use crate::support::{Platform, eventually};
 
 /// A platform with one agent that is not in sync and the row of the outbox that says so, and the
 /// statements.
-async fn changed() -> (Platform, Store, RowId) {
+async fn changed() -> (Platform, Store, Tid) {
     let platform = Platform::installed().await;
     platform.save("a", EXAMPLE).await;
     platform.configure("a").await;
@@ -42,9 +42,9 @@ async fn changed() -> (Platform, Store, RowId) {
 }
 
 /// Reads the change, lets something happen, and writes it. Whether it was written.
-async fn written_after(platform: &Platform, store: &Store, place: RowId, meanwhile: &str) -> bool {
+async fn written_after(platform: &Platform, store: &Store, place: Tid, meanwhile: &str) -> bool {
     let claimed = store
-        .read_lone(&platform.client, place)
+        .read_change(&platform.client, place)
         .await
         .unwrap()
         .unwrap();
@@ -74,7 +74,7 @@ async fn written_after(platform: &Platform, store: &Store, place: RowId, meanwhi
     }
     let write = (target, changes);
     let done = store
-        .finish_lone(&platform.client, "a", place, version, Some(&write), None)
+        .finish_change(&platform.client, "a", place, version, Some(&write), None)
         .await
         .unwrap();
     assert_eq!(
@@ -85,9 +85,9 @@ async fn written_after(platform: &Platform, store: &Store, place: RowId, meanwhi
     done
 }
 
-/// A lone change is written only over what it was computed from.
+/// A single change is written only over what it was computed from.
 #[tokio::test]
-async fn g4_a_lone_change_overwrites_only_what_it_has_read() {
+async fn g4_a_single_change_overwrites_only_what_it_has_read() {
     for meanwhile in [
         "UPDATE agent_configurations SET provider_config = '{\"mine\": 1}'",
         "UPDATE agent_configurations SET notes = 'mine'",
@@ -124,13 +124,13 @@ async fn g4_a_lone_change_overwrites_only_what_it_has_read() {
 }
 
 #[tokio::test]
-async fn g1_a_lone_change_takes_no_row_of_the_outbox_but_its_own() {
+async fn g1_a_single_change_takes_no_row_of_the_outbox_but_its_own() {
     let (platform, store, place) = changed().await;
     // A rewrite of the outbox moves rows: at the place now stands another.
     let rewritten = "DELETE FROM agent_sync.outbox; INSERT INTO agent_sync.outbox (slug) VALUES \
         ('b'); VACUUM FULL agent_sync.outbox";
     let claimed = store
-        .read_lone(&platform.client, place)
+        .read_change(&platform.client, place)
         .await
         .unwrap()
         .unwrap();
@@ -146,22 +146,22 @@ async fn g1_a_lone_change_takes_no_row_of_the_outbox_but_its_own() {
             let now: String = platform
                 .value("SELECT ctid::text FROM agent_sync.outbox")
                 .await;
-            now.parse::<RowId>().unwrap() == place
+            now.parse::<Tid>().unwrap() == place
         },
     )
     .await;
     assert!(
         !store
-            .finish_lone(&platform.client, "a", place, version, None, None)
+            .finish_change(&platform.client, "a", place, version, None, None)
             .await
             .unwrap()
     );
     assert_eq!(platform.outbox().await, ["b"]);
 }
 
-/// A lone change is not written without its row of the outbox.
+/// A single change is not written without its row of the outbox.
 #[tokio::test]
-async fn g1_a_lone_change_needs_its_row_of_the_outbox() {
+async fn g1_a_single_change_needs_its_row_of_the_outbox() {
     for slug in ["a", "b"] {
         let (platform, store, place) = changed().await;
         // What stands at its place now is another row, be it of the same agent.
@@ -184,7 +184,7 @@ async fn g1_a_lone_change_needs_its_row_of_the_outbox() {
     }
 }
 
-/// A lone change is done the short way and more than one the ordinary way.
+/// A single change is done the short way and more than one the ordinary way.
 #[tokio::test]
 async fn one_change_takes_the_fast_path_and_several_do_not() {
     let platform = Platform::installed().await;
@@ -199,7 +199,7 @@ async fn one_change_takes_the_fast_path_and_several_do_not() {
     // The daemon counts its backlog a second after a change, which is its last statement then.
     let round = std::cell::Cell::new(0);
     eventually(
-        "the write of a lone change was the last statement",
+        "the write of a single change was the last statement",
         async || {
             round.set(round.get() + 1);
             let voice = round.get();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use agent_sync::mapping::{Rules, Targets, plan};
 use agent_sync::store::path;
 use agent_sync::store::{
-    Claim, IdleLockAction, Outcome, Part, Problem, ProblemKind, RowId, Store, Taken,
+    Claim, IdleLockAction, Outcome, Part, Problem, ProblemKind, Store, Taken, Tid,
 };
 use tokio_postgres::Client;
 
@@ -152,17 +152,17 @@ macro_rules! for_each_rewrite {
     };
 }
 
-async fn place_of(platform: &Platform, slug: &str) -> RowId {
+async fn place_of(platform: &Platform, slug: &str) -> Tid {
     let place = format!("SELECT ctid::text FROM agent_sync.outbox WHERE slug = '{slug}'");
     platform.value::<String>(&place).await.parse().unwrap()
 }
 
-/// A lone change is held to its agent whatever moves rows between its statements.
+/// A single change is held to its agent whatever moves rows between its statements.
 #[tokio::test]
-async fn g13_a_lone_change_is_held_to_its_agent() {
+async fn g13_a_single_change_is_held_to_its_agent() {
     for_each_rewrite!(platform, store, client, what, statements, {
         let place = place_of(&platform, "a3").await;
-        let claimed = store.read_lone(&client, place).await.unwrap().unwrap();
+        let claimed = store.read_change(&client, place).await.unwrap().unwrap();
         let versions = claimed.only_versions().unwrap();
         let pair = claimed
             .groups()
@@ -187,7 +187,7 @@ async fn g13_a_lone_change_is_held_to_its_agent() {
         );
         let write = (target, planned.changes);
         let done = store
-            .finish_lone(&client, "a3", place, versions, Some(&write), None)
+            .finish_change(&client, "a3", place, versions, Some(&write), None)
             .await;
         let said = "SELECT count(*) FROM agent_configurations WHERE agent_name IS NOT NULL";
         assert_eq!(
@@ -199,15 +199,15 @@ async fn g13_a_lone_change_is_held_to_its_agent() {
 }
 
 #[tokio::test]
-async fn g13_a_lone_change_without_a_write_takes_no_other_row() {
+async fn g13_a_single_change_without_a_write_takes_no_other_row() {
     for_each_rewrite!(platform, store, client, what, statements, {
         let place = place_of(&platform, "a4").await;
-        let claimed = store.read_lone(&client, place).await.unwrap().unwrap();
+        let claimed = store.read_change(&client, place).await.unwrap().unwrap();
         let versions = claimed.only_versions().unwrap();
         assert!(rewrite(&platform, &statements).await, "{what}");
         let before = platform.outbox().await;
         let done = store
-            .finish_lone(&client, "a4", place, versions, None, None)
+            .finish_change(&client, "a4", place, versions, None, None)
             .await
             .unwrap();
         let others = |slugs: Vec<String>| {
@@ -234,7 +234,7 @@ async fn g13_no_table_is_rewritten_within_a_batch() {
     for_each_rewrite!(platform, store, client, what, statements, {
         let claim = Claim {
             idle_lock: IdleLockAction::Keep,
-            part: Part::From(RowId::START),
+            part: Part::From(Tid::START),
             limit: 3,
             budget: 1 << 20,
             careful: false,
@@ -275,7 +275,7 @@ async fn g13_no_table_is_rewritten_within_a_batch() {
 async fn g13_an_agent_is_set_aside_with_its_own_rows_alone() {
     for_each_rewrite!(platform, store, client, what, statements, {
         let place = place_of(&platform, "a5").await;
-        let claimed = store.read_lone(&client, place).await.unwrap().unwrap();
+        let claimed = store.read_change(&client, place).await.unwrap().unwrap();
         let group = claimed.groups().next().unwrap();
         let taken = Taken {
             places: group.places().unwrap(),
@@ -362,7 +362,7 @@ async fn g13_a_configuration_that_changes_partition_is_the_same() {
             .await
             .unwrap();
         let place = place_of(&platform, "a3").await;
-        let claimed = store.read_lone(&client, place).await.unwrap().unwrap();
+        let claimed = store.read_change(&client, place).await.unwrap().unwrap();
         let versions = claimed.only_versions().unwrap();
         let pair = claimed
             .groups()
@@ -386,7 +386,7 @@ async fn g13_a_configuration_that_changes_partition_is_the_same() {
         }
         let write = (target, planned.changes);
         let _ = store
-            .finish_lone(&client, "a3", place, versions, Some(&write), None)
+            .finish_change(&client, "a3", place, versions, Some(&write), None)
             .await;
         nothing_is_mixed_up(&platform, &statements.join("; ")).await;
     }

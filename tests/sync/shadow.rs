@@ -339,7 +339,7 @@ async fn s1_the_statements_that_write_name_the_schema_of_everything() {
     for history in [false, true] {
         for statement in [
             queries::write(&layout, history),
-            queries::write_lone(&layout, history),
+            queries::write_change(&layout, history),
         ] {
             assert_eq!(unqualified(&statement), Vec::<String>::new(), "{statement}");
         }

@@ -1,7 +1,7 @@
 //! The text of every query that the daemon runs. Values are always parameters; names come quoted
 //! from `store::layout`.
 //!
-//! Those that depend on the tables, [`claim`] and [`write()`] and their like for a lone change, are
+//! Those that depend on the tables, [`claim`] and [`write()`] and their like for a single change, are
 //! built once per connection. Their plans must be good for one row and for a thousand, and
 //! PostgreSQL plans them once without knowing the number (see `session::session_settings`): so rows
 //! are looked up by index wherever there is one, whatever the number.
@@ -10,8 +10,8 @@ mod batch;
 mod catalog;
 mod claimed;
 mod columns;
+mod fast_path;
 mod hidden;
-mod lone;
 mod problems;
 mod session;
 mod upkeep;
@@ -21,7 +21,7 @@ pub use catalog::*;
 pub use claimed::LONGEST_SLUG;
 pub(super) use columns::{As, agent_columns, configuration_columns, heavy, is_result_name};
 pub use columns::{HEAVIEST, MOST_CONFIGURATIONS};
-pub use lone::*;
+pub use fast_path::*;
 pub use problems::*;
 pub use session::*;
 pub use upkeep::*;

@@ -6,7 +6,7 @@ use super::{ConnectionLoop, Phase};
 use crate::observe::{Event, WakeUp, pulse};
 use crate::session::News;
 use crate::store::failure::Class;
-use crate::store::{ForeignCode, RowId};
+use crate::store::{ForeignCode, Tid};
 use crate::sync::error::AttemptError;
 use crate::sync::protocol::Input;
 
@@ -97,7 +97,7 @@ impl ConnectionLoop<'_> {
     }
 
     /// Passes the news to the drain, and puts the requested slugs into the outbox.
-    async fn serve(&mut self, news: News<RowId>, slugs: &[String]) -> Result<(), AttemptError> {
+    async fn serve(&mut self, news: News<Tid>, slugs: &[String]) -> Result<(), AttemptError> {
         // PostgreSQL limits the time of no commit, so a change takes the fast path only where no
         // code of others runs with it (G5).
         let fast_path = self.context.options.announce.channel.is_none()

@@ -1,10 +1,10 @@
-//! Where a row stands in its table (PostgreSQL's `tid`, the type of the system column `ctid`), and
-//! which version of it (`xmin`).
+//! The position of a row in its table (`tid`, the type of the system column `ctid`), and its
+//! version (`xmin`).
 //!
-//! Neither names a row by itself (G13): VACUUM FULL and CLUSTER move rows and keep their versions,
-//! a place is used again, and all rows that one transaction wrote have one version. A place names a
-//! row only within a transaction that has locked the row and the table; every statement that uses
-//! one says what else it holds the row to.
+//! Neither identifies a row (G13): VACUUM FULL and CLUSTER move rows and keep their versions, a
+//! position is used again, and all rows that one transaction wrote have one version. A position
+//! identifies a row only within a transaction that has locked the row and the table. So every
+//! statement that uses one also compares the slug and the version.
 
 use std::error::Error;
 use std::str::FromStr;
@@ -12,30 +12,30 @@ use std::str::FromStr;
 use postgres_types::private::BytesMut;
 use postgres_types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
 
-/// A row among all: its relation, which differs from partition to partition, and its place there.
+/// A reference to a row: its relation, which differs between partitions, and its position there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub struct RowRef {
     /// The `tableoid`.
     pub relation: u32,
     /// The `ctid`.
-    pub row: RowId,
+    pub row: Tid,
 }
 
-/// A row's place: the block, and the place in the block.
+/// A position: the block, and the item in the block.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RowId {
+pub struct Tid {
     block: u32,
     offset: u16,
 }
 
-impl RowId {
-    /// The place before every row.
+impl Tid {
+    /// The position before every row.
     pub const START: Self = Self {
         block: 0,
         offset: 0,
     };
 
-    /// The next place that a row could have.
+    /// The next possible position.
     #[must_use]
     pub fn next(self) -> Self {
         match self.offset.checked_add(1) {
@@ -73,7 +73,7 @@ impl ToSql for Version {
     to_sql_checked!();
 }
 
-impl FromStr for RowId {
+impl FromStr for Tid {
     type Err = NoPlace;
 
     /// From the form that PostgreSQL prints: `(block,offset)`.
@@ -96,7 +96,7 @@ impl FromStr for RowId {
 #[error("expected the place of a row, like (0,1)")]
 pub struct NoPlace;
 
-impl<'a> FromSql<'a> for RowId {
+impl<'a> FromSql<'a> for Tid {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
         let &[b0, b1, b2, b3, o0, o1] = raw else {
             return Err(format!("expected a tid of 6 bytes, found {}", raw.len()).into());
@@ -110,7 +110,7 @@ impl<'a> FromSql<'a> for RowId {
     accepts!(TID);
 }
 
-impl ToSql for RowId {
+impl ToSql for Tid {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         out.extend_from_slice(&self.block.to_be_bytes());
         out.extend_from_slice(&self.offset.to_be_bytes());

@@ -1,10 +1,10 @@
-//! A lone change: one row of the outbox, read and brought in sync by two statements, without a
+//! A single change: one row of the outbox, read and brought in sync by two statements, without a
 //! transaction around them.
 //!
 //! It is what happens most, and half the work of a batch of one is what makes batches of many safe:
 //! BEGIN and COMMIT, the lock of the configuration, and the count that tells whether somebody else
 //! holds another. Here none is needed, because what is written is held to the versions of the rows
-//! that it was computed from ([`queries::write_lone`]).
+//! that it was computed from ([`queries::write_change`]).
 //!
 //! Invariant: whatever is not as simple as that is left as it was, and the ordinary batch does it.
 
@@ -14,16 +14,16 @@ use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Statement};
 
 use super::batch::{Claimed, Versions};
-use super::row_id::{Place, RowId};
+use super::tid::{RowRef, Tid};
 use super::{Layout, Parts, StoreError, path, queries, within};
 use crate::columns::Column;
 use crate::mapping::Changes;
 
-/// The most bytes that a value of a lone change may take as it is stored; a heavier one is left to
+/// The most bytes that a value of a single change may take as it is stored; a heavier one is left to
 /// an ordinary batch. Compressed, that is a few megabytes at most.
 const LIGHT: i32 = 32 * 1024;
 
-/// The statements of a lone change, prepared.
+/// The statements of a single change, prepared.
 #[derive(Debug)]
 pub(super) struct Statements {
     claim: Statement,
@@ -39,10 +39,10 @@ impl Statements {
         history: bool,
         parts: &Parts,
     ) -> Result<Option<Self>, tokio_postgres::Error> {
-        let Some(claim) = queries::claim_lone(layout, &parts.condition()) else {
+        let Some(claim) = queries::claim_change(layout, &parts.condition()) else {
             return Ok(None);
         };
-        let write = queries::write_lone(layout, history);
+        let write = queries::write_change(layout, history);
         let mut types = vec![
             Type::TID,
             Type::OID,
@@ -64,12 +64,12 @@ impl Statements {
 impl super::Store {
     /// Reads the row of the outbox at this place, and what it is about; nothing if there is none
     /// there any more, or if the tables have no index for it.
-    pub async fn read_lone(
+    pub async fn read_change(
         &self,
         client: &Client,
-        place: RowId,
+        place: Tid,
     ) -> Result<Option<Claimed>, StoreError> {
-        let Some(statements) = &self.lone else {
+        let Some(statements) = &self.fast_path else {
             return Ok(None);
         };
         let rows = within(
@@ -83,16 +83,16 @@ impl super::Store {
     /// Writes what has to be written, if anything, and takes the row out of the outbox. False if a
     /// row is not what it was any more, or is locked: then nothing has happened. It is an error if
     /// the write takes longer than the limit, if there is one.
-    pub async fn finish_lone(
+    pub async fn finish_change(
         &self,
         client: &Client,
         slug: &str,
-        place: RowId,
+        place: Tid,
         version: Versions,
-        write: Option<&(Place, Changes<'_>)>,
+        write: Option<&(RowRef, Changes<'_>)>,
         limit: Option<Duration>,
     ) -> Result<bool, StoreError> {
-        let Some(statements) = &self.lone else {
+        let Some(statements) = &self.fast_path else {
             return Ok(false);
         };
         let done = match write {

@@ -1,4 +1,4 @@
-//! The queries of a lone change (`store::lone`): the same for one row, without locks held from the
+//! The queries of a single change (`store::fast_path`): the same for one row, without locks held from the
 //! one to the other.
 
 use super::batch::{EQUALS, configuration_as_it_is};
@@ -15,7 +15,7 @@ use crate::store::layout::{Layout, SqlColumn};
 /// numbers, whose text has 6 MB at most.
 const FEW: u32 = 512;
 
-/// More bytes of text than a lone change may have.
+/// More bytes of text than a single change may have.
 const TOO_LONG: u32 = 1 << 24;
 
 /// Reads the one row of the outbox at the place `$1` and what it is about, as [`super::claim`] does
@@ -28,7 +28,7 @@ const TOO_LONG: u32 = 1 << 24;
 /// no contents where a value takes more than `$2` bytes as it is stored, or the settings much more
 /// as text. All that is for an ordinary batch. A second agent or configuration is there only to
 /// tell that there is one.
-pub fn claim_lone(layout: &Layout, condition: &str) -> Option<String> {
+pub fn claim_change(layout: &Layout, condition: &str) -> Option<String> {
     let Layout {
         agents,
         configurations,
@@ -124,7 +124,7 @@ fn largest<'a>(alias: &str, columns: impl Iterator<Item = &'a SqlColumn>) -> Str
     format!("coalesce(greatest({}), 0)", sizes.join(", "))
 }
 
-/// Writes one configuration that was read by [`claim_lone`], in a transaction of its own: the row
+/// Writes one configuration that was read by [`claim_change`], in a transaction of its own: the row
 /// at the place `$1` in the relation `$2`, of the version `$3`. Takes the row of the outbox at the
 /// place `$4`, of the version `$5` and the slug `$6`, and counts it. The values of the mapped
 /// columns are the parameters (`parameter`) after these.
@@ -132,7 +132,7 @@ fn largest<'a>(alias: &str, columns: impl Iterator<Item = &'a SqlColumn>) -> Str
 /// Identity (G13): nothing is locked between the two statements, so both tables may be rewritten in
 /// between. VACUUM FULL and CLUSTER move rows and keep their versions, and rows that one
 /// transaction wrote share a version: so a place and a version name no row. The configuration is
-/// the one that is for the slug `$6`, of which [`claim_lone`] has found just one, and is still the
+/// the one that is for the slug `$6`, of which [`claim_change`] has found just one, and is still the
 /// version that was read: another row for this slug has another version, or it would have been
 /// found as well. The row of the outbox is held to place, version and slug likewise; another row
 /// with all three is of the same transaction and the same agent, and so is about the same change.
@@ -144,7 +144,7 @@ fn largest<'a>(alias: &str, columns: impl Iterator<Item = &'a SqlColumn>) -> Str
 /// With `history`, notes what is written as well, and counts that: the same number.
 ///
 /// It names the schema of all that it looks up, as [`super::write()`] does.
-pub fn write_lone(layout: &Layout, history: bool) -> String {
+pub fn write_change(layout: &Layout, history: bool) -> String {
     let configurations = &layout.configurations;
     let (table, slug) = (&configurations.table, configurations.exact("c"));
     let value = |column| format!("{}::pg_catalog.text", parameter(column));
@@ -189,6 +189,6 @@ pub fn write_lone(layout: &Layout, history: bool) -> String {
     )
 }
 
-/// Takes one row of the outbox that [`claim_lone`] has read, when there is nothing to write.
+/// Takes one row of the outbox that [`claim_change`] has read, when there is nothing to write.
 pub const TAKE_LONE: &str =
     "DELETE FROM agent_sync.outbox o WHERE o.ctid = $1 AND o.xmin = $2 AND o.slug = $3";
