@@ -13,6 +13,7 @@
 //! server.
 
 mod dial;
+mod error;
 mod guard;
 mod inbox;
 mod planner;
@@ -20,19 +21,17 @@ mod proof;
 mod tls;
 
 use std::borrow::Cow;
-use std::error::Error;
 use std::future::poll_fn;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio_postgres::config::Host;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+pub use error::SessionError;
 pub use guard::PasswordRequest;
 pub use inbox::{Inbox, News};
 pub use proof::Backend;
@@ -40,191 +39,14 @@ pub use tls::TlsError;
 
 use self::guard::{Guard, InTheClear};
 use crate::observe::pulse;
-use crate::settings::{self, Database, SettingsError, Tls};
-use crate::store::{self, Finding, StoreError, failure, finding, path, within};
+use crate::settings::{self, Database, Tls};
+use crate::store::{self, StoreError, failure, path, within};
 
 /// The channel of wake-ups (empty payload) and of requests for a slug (I7).
 pub const CHANNEL: &str = "agent_sync";
 
 /// The channel on which a writer that changed one agent sends the ctid of its row in the outbox.
 pub const CHANGES: &str = "agent_sync_change";
-
-/// Why a connection failed.
-#[derive(Debug, thiserror::Error)]
-pub enum SessionError {
-    /// The certificates of the settings could not be used.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
-    /// A file with a secret could not be read, or holds no secret of its kind (G15).
-    #[error("{0}")]
-    Secret(SettingsError),
-    /// A file with a secret was not read in time.
-    #[error("the files with the secrets of this database were not read within {0:?}")]
-    SlowSecret(Duration),
-    /// The name of the server has no address.
-    #[error("the host {name} is not found: {cause}")]
-    Name {
-        /// The name in the settings.
-        name: String,
-        /// The error of the resolver.
-        cause: std::io::Error,
-    },
-    /// The server's certificate is not accepted, or no TLS can be agreed on.
-    #[error("the server's certificate is not accepted: {}", tls::rejection(.0))]
-    Certificate(rustls::Error),
-    /// The server asks for a password that must not be sent to a server that is not verified (S12).
-    #[error(
-        "expected a server that is verified, or one that asks for SCRAM, and found one that is not \
-        verified and asks for the password {0}; the password was not sent"
-    )]
-    Password(PasswordRequest),
-    /// None of the named servers takes writes.
-    #[error("the server takes no writes, and target_session_attrs asks for one that does")]
-    ReadOnly,
-    /// The server could not be reached, or refused.
-    #[error("{}", failure::describe(.0))]
-    Postgres(tokio_postgres::Error),
-    /// It did not answer in time.
-    #[error("no answer within {0:?}")]
-    Silent(Duration),
-    /// The connection ended.
-    #[error("the connection was lost: {0}")]
-    Closed(String),
-    /// Notifications do not arrive (G10).
-    #[error(
-        "notifications do not arrive: the connection goes through a pooler in transaction mode"
-    )]
-    Pooler,
-    /// The session would use objects that others may have prepared (S5).
-    #[error("{0}")]
-    Untrusted(Box<Finding>),
-    /// An open connection does not answer any more (G9).
-    #[error("the connection is dead: a probe was not answered within {0:?}")]
-    Dead(Duration),
-}
-
-impl SessionError {
-    /// What the operator can do.
-    pub fn remedy(&self) -> &'static str {
-        use rustls::{CertificateError as Wrong, Error};
-        match self {
-            Self::Tls(_) => "Check tls_root_cert of this database.",
-            Self::Secret(_) => {
-                "Correct the file. Each attempt to connect reads it again, without a reload or a \
-                restart."
-            }
-            Self::SlowSecret(_) => {
-                "See whether the disk or mount that holds url_file and password_file of this \
-                database answers."
-            }
-            Self::Name { .. } => {
-                "Check the host in the URL of this database, and the name service."
-            }
-            Self::Certificate(Error::InvalidCertificate(
-                Wrong::NotValidForName | Wrong::NotValidForNameContext { .. },
-            )) => {
-                "Connect by a name that the certificate is made out to, or set tls = \"verify-ca\" \
-                with a tls_root_cert. If the server cannot be verified, choose tls = \"require\": \
-                it encrypts and trusts any server that answers."
-            }
-            Self::Certificate(Error::InvalidCertificate(Wrong::UnknownIssuer)) => {
-                "Set tls_root_cert to the certificate of the authority that signed the server's. \
-                If the server cannot be verified, choose tls = \"require\": it encrypts and trusts \
-                any server that answers."
-            }
-            Self::Certificate(_) => {
-                "Correct the certificate of the server. If the server cannot be verified, choose \
-                tls = \"require\": it encrypts and trusts any server that answers."
-            }
-            Self::Password(_) => {
-                "Set tls = \"verify-full\", and tls_root_cert where the authority is not a public \
-                one; or have the server ask for SCRAM: password_encryption = 'scram-sha-256', the \
-                password set again, and scram-sha-256 in pg_hba.conf."
-            }
-            Self::Untrusted(_) => finding::STRANGERS,
-            Self::ReadOnly => "Name the primary among the hosts of this database.",
-            Self::Postgres(error)
-                if error.code().is_some()
-                    || error.is_closed()
-                    || sources::<io::Error>(error).is_some() =>
-            {
-                failure::policy(error).remedy
-            }
-            Self::Postgres(_) => {
-                "Check the URL, the password and tls of this database; the cause says which. A \
-                password stands in the URL or in password_file."
-            }
-            Self::Silent(_) | Self::Closed(_) | Self::Dead(_) => failure::REACH,
-            Self::Pooler => {
-                "Give the direct address of the server, or that of a pooler in session mode: \
-                LISTEN and locks need a session of their own."
-            }
-        }
-    }
-
-    /// Whether the server, or the role, has no connection left.
-    pub fn is_for_want_of_places(&self) -> bool {
-        match self {
-            Self::Postgres(error) => error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS),
-            _ => false,
-        }
-    }
-
-    /// Whether a server has answered. Such an error says more than that of the next address.
-    fn is_answer(&self) -> bool {
-        match self {
-            Self::Postgres(error) => error.code().is_some(),
-            Self::Certificate(_) | Self::Password(_) | Self::Pooler => true,
-            _ => false,
-        }
-    }
-}
-
-impl From<tokio_postgres::Error> for SessionError {
-    fn from(error: tokio_postgres::Error) -> Self {
-        match sources::<io::Error>(&error) {
-            // The error of the driver for a server that target_session_attrs excludes.
-            Some(cause)
-                if cause.kind() == io::ErrorKind::PermissionDenied
-                    && cause.raw_os_error().is_none() =>
-            {
-                Self::ReadOnly
-            }
-            Some(cause) => {
-                let inner = cause.get_ref();
-                if let Some(request) = inner.and_then(|inner| inner.downcast_ref()) {
-                    return Self::Password(*request);
-                }
-                match inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                    Some(certificate) => Self::Certificate(certificate.clone()),
-                    None => Self::Postgres(error),
-                }
-            }
-            None => Self::Postgres(error),
-        }
-    }
-}
-
-impl From<StoreError> for SessionError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Postgres(error) => error.into(),
-            StoreError::Silent(time_limit) => Self::Silent(time_limit),
-        }
-    }
-}
-
-/// The first cause of this type.
-fn sources<T: Error + 'static>(error: &tokio_postgres::Error) -> Option<&T> {
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        if let Some(found) = source.downcast_ref() {
-            return Some(found);
-        }
-        cause = source.source();
-    }
-    None
-}
 
 /// The settings of every session. A server older than 14 has no `idle_session_timeout`, and the
 /// later checks refuse it. A server older than 17 has no `transaction_timeout`.

@@ -1122,6 +1122,30 @@ async fn s8_a_request_about_an_unchanged_problem_logs_nothing() {
     }
     assert_eq!(platform.value::<String>(query).await, noted);
     assert_eq!(logged(), told);
+    // A request finds what has changed.
+    platform
+        .run(
+            "ALTER TABLE agent_configurations RENAME CONSTRAINT no_bad TO no_worse;
+             UPDATE agent_configurations SET provider_config = '{}' WHERE agent_slug = 'edited'",
+        )
+        .await;
+    ask().await;
+    platform
+        .holds(
+            "SELECT count(*) = 3 AND bool_or(slug = 'failed' AND attempts = 2
+               AND detail LIKE '%no_worse%') FROM agent_sync.problem",
+        )
+        .await;
+    assert!(daemon.lines("configuration could not be written").len() > told[2]);
+    platform.drained().await;
+    // The failed write is not retried meanwhile.
+    platform
+        .run(
+            "UPDATE agent_sync.problem SET next_attempt = now() + interval '4 minutes'
+             WHERE next_attempt IS NOT NULL",
+        )
+        .await;
+    let (noted, told) = (platform.value::<String>(query).await, logged());
     // More than are kept, so every agent is looked at.
     platform
         .run(
@@ -1142,19 +1166,4 @@ async fn s8_a_request_about_an_unchanged_problem_logs_nothing() {
     platform.drained().await;
     assert_eq!(platform.value::<String>(query).await, noted);
     assert_eq!(logged(), told);
-    // A request finds what has changed.
-    platform
-        .run(
-            "ALTER TABLE agent_configurations RENAME CONSTRAINT no_bad TO no_worse;
-             UPDATE agent_configurations SET provider_config = '{}' WHERE agent_slug = 'edited'",
-        )
-        .await;
-    ask().await;
-    platform
-        .holds(
-            "SELECT count(*) = 3 AND bool_or(slug = 'failed' AND attempts = 2
-               AND detail LIKE '%no_worse%') FROM agent_sync.problem",
-        )
-        .await;
-    assert!(daemon.lines("configuration could not be written").len() > told[2]);
 }
