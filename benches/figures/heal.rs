@@ -114,7 +114,9 @@ async fn kill(lab: &Lab, database: &Database, worker: Worker<'_>) -> anyhow::Res
 async fn take_over(lab: &Lab, database: &Database) -> anyhow::Result<f64> {
     let leader = Daemon::caught_up(lab, &[database]).await?;
     let standby = Daemon::start(lab, &[database])?;
-    standby.logged("standing by").await?;
+    standby
+        .logged("another daemon leads here; standing by")
+        .await?;
     let mut subject = Subject::open(database, Worker::Daemon(&standby)).await?;
     subject.sample().await?;
     // At no particular moment between two tries of the standby.
