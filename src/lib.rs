@@ -1,7 +1,7 @@
 //! agent-sync keeps `agent_configurations` in step with `agents`.
 //!
-//! `ARCHITECTURE.md` is the map of the modules and their dependencies. `docs/contract.md` numbers the
-//! promises of the product (T1, M3, G2 …), which the code cites.
+//! `ARCHITECTURE.md` is the map of the modules and their dependencies. `docs/contract.md` numbers
+//! the promises of the product (T1, M3, G2 …), which the code cites.
 
 /// The version, with the commit that it was built from where that is known.
 pub const VERSION: &str = env!("AGENT_SYNC_VERSION");

@@ -64,8 +64,8 @@ const ERROR: u8 = b'E';
 const NOTICE: u8 = b'N';
 const TEXT: u64 = 256 * 1024;
 
-/// The memory of the driver for a message besides its bytes, and for each column of a row: an answer
-/// of many empty messages, or of rows of nulls, takes far more memory than it has bytes.
+/// The memory of the driver for a message besides its bytes, and for each column of a row: an
+/// answer of many empty messages, or of rows of nulls, takes far more memory than it has bytes.
 const MESSAGE: u64 = 128;
 const COLUMN: u64 = 24;
 

@@ -2,8 +2,8 @@
 //! (C6), and of the slugs that were asked for by name (I7) the first thousand are kept; past that,
 //! every agent is looked at as well.
 //!
-//! A notification of one change has the ctid of its outbox row. The ctid is a hint, and is kept only
-//! while nothing else arrives.
+//! A notification of one change has the ctid of its outbox row. The ctid is a hint, and is kept
+//! only while nothing else arrives.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -5,12 +5,12 @@
 //!
 //! The outbox has no index: a batch reads on from the end of the last one, so that a backlog drains
 //! in linear time, however many dead rows lie in front. A row can appear behind that position (a
-//! long transaction commits, or freed space is used again), so the outbox counts as empty only after
-//! a scan from the front has found nothing.
+//! long transaction commits, or freed space is used again), so the outbox counts as empty only
+//! after a scan from the front has found nothing.
 //!
 //! A failed batch is the subject of `drain::failure`. Whatever the error, one row never stops the
-//! others (G5). A slow write is tried alone ([`super::slow`]), and a lock on a whole table is waited
-//! for (G16).
+//! others (G5). A slow write is tried alone ([`super::slow`]), and a lock on a whole table is
+//! waited for (G16).
 
 mod failure;
 mod first;
@@ -44,8 +44,8 @@ pub(super) struct Drain {
     poll_pause: Duration,
     /// When a batch was last sent to be written.
     finishing: Instant,
-    /// The number of transient errors of batches in a row, and of errors of single rows that are not
-    /// about the row.
+    /// The number of transient errors of batches in a row, and of errors of single rows that are
+    /// not about the row.
     transient: u32,
     faults: u32,
     totals: Totals,

@@ -1,5 +1,5 @@
-//! The queries of a single change (`store::fast_path`): the same for one row, without locks held from the
-//! one to the other.
+//! The queries of a single change (`store::fast_path`): the same for one row, without locks held
+//! from the one to the other.
 
 use super::batch::{EQUALS, configuration_as_it_is};
 use super::claimed::{LONGEST_SLUG, PROBLEM, copied};
@@ -132,8 +132,8 @@ fn largest<'a>(alias: &str, columns: impl Iterator<Item = &'a SqlColumn>) -> Str
 /// Identity (G13): nothing is locked between the two statements, so both tables may be rewritten in
 /// between. VACUUM FULL and CLUSTER move rows and keep their versions, and rows that one
 /// transaction wrote share a version: so a place and a version name no row. The configuration is
-/// the one that is for the slug `$6`, of which [`claim_change`] has found just one, and is still the
-/// version that was read: another row for this slug has another version, or it would have been
+/// the one that is for the slug `$6`, of which [`claim_change`] has found just one, and is still
+/// the version that was read: another row for this slug has another version, or it would have been
 /// found as well. The row of the outbox is held to place, version and slug likewise; another row
 /// with all three is of the same transaction and the same agent, and so is about the same change.
 ///
