@@ -113,13 +113,19 @@ async fn route(path: &str, query: &str, source: &Source) -> Answer {
         "/livez" => health::live(&board.snapshot()),
         "/readyz" => health::ready(&board.snapshot()),
         "/metrics" => {
-            let made = async { metrics::exposition(&board.snapshot()) };
-            Answer::of(metrics::CONTENT_TYPE, &limits.in_turn(made).await)
+            let made = async {
+                let text = metrics::exposition(&board.snapshot());
+                Answer::of(metrics::CONTENT_TYPE, &text)
+            };
+            limits.in_turn(made).await
         }
         "/status" => match status::Wanted::parse(query) {
             Ok(wanted) => {
-                let made = async { status::status(&board.snapshot(), &wanted) };
-                Answer::of("application/json", &limits.in_turn(made).await)
+                let made = async {
+                    let text = status::status(&board.snapshot(), &wanted);
+                    Answer::of("application/json", &text)
+                };
+                limits.in_turn(made).await
             }
             Err(mistake) => Answer::text(StatusCode::BAD_REQUEST, mistake + "\n"),
         },
@@ -143,7 +149,7 @@ fn respond(answer: Answer, limits: &Limits) -> Response<Full<Bytes>> {
         policy,
         body,
     } = answer;
-    let body = match body.to_string() {
+    let body = match body.into_string() {
         small if small.len() <= SMALL => Bytes::from(small),
         large => limits.body(large).unwrap_or_else(|| {
             status = StatusCode::SERVICE_UNAVAILABLE;

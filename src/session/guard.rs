@@ -168,7 +168,7 @@ impl Reader {
         // The length counts itself; the driver refuses one that is shorter.
         self.rest = u64::from(u32::from_be_bytes(length).saturating_sub(4));
         if tag != NOTIFICATION || self.most != self.later {
-            self.sum += HEAD as u64 + self.rest + MESSAGE;
+            self.take_memory(HEAD as u64 + self.rest + MESSAGE);
         }
         // Of a message of authentication that is not kept whole, it would not be known what it asks
         // for.
@@ -177,8 +177,16 @@ impl Reader {
             ERROR | NOTICE => TEXT.min(self.most),
             _ => self.most,
         };
-        if self.sum > self.most || self.rest > most {
+        if self.rest > most {
             self.refused = Some(Refusal::TooMuch(TooMuch { most }));
+        }
+    }
+
+    /// Adds to the memory for this answer.
+    fn take_memory(&mut self, bytes: u64) {
+        self.sum += bytes;
+        if self.sum > self.most {
+            self.refused = Some(Refusal::TooMuch(TooMuch { most: self.most }));
         }
     }
 
@@ -190,10 +198,7 @@ impl Reader {
         }
         self.body.extend(bytes.iter().take(missing));
         if let [high, low] = self.body[..] {
-            self.sum += COLUMN * u64::from(u16::from_be_bytes([high, low]));
-            if self.sum > self.most {
-                self.refused = Some(Refusal::TooMuch(TooMuch { most: self.most }));
-            }
+            self.take_memory(COLUMN * u64::from(u16::from_be_bytes([high, low])));
         }
     }
 

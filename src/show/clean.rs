@@ -67,6 +67,11 @@ impl<'a> Clean<'a> {
         &self.0
     }
 
+    /// The text as a string, without a copy where it is owned.
+    pub fn into_string(self) -> String {
+        self.0.into_owned()
+    }
+
     /// The text, which is nobody else's.
     pub fn into_owned(self) -> Clean<'static> {
         Clean(self.0.into_owned().into())
