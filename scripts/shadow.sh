@@ -2,13 +2,13 @@
 # Runs a part of the suite with names of somebody else first in the search path of the program (tests/support/shadow.rs), in databases
 # where every role may create in the schema public. One process runs it, so that the schema of these names is made once.
 #
-#     scripts/shadow.sh                # installing capture syncing changed_tables reconcile storm
-#     scripts/shadow.sh syncing        # some of them
+#     scripts/shadow.sh                # capture cli install outage sync chaos::storm
+#     scripts/shadow.sh sync           # some of them
 #
 # $PG_BINDIR names the server programs; `make test-shadow VERSION=14` has those of another version (scripts/matrix.sh).
 set -eu
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || set -- installing capture syncing changed_tables reconcile storm
+[ $# -gt 0 ] || set -- capture cli install outage sync chaos::storm
 AGENT_SYNC_TEST_SHADOW=1
 export AGENT_SYNC_TEST_SHADOW
 for module; do
@@ -17,4 +17,4 @@ for module; do
 done
 # This one has a session of its own look under the path of the database.
 cargo test --locked --test it -- --test-threads "$(($(nproc) + 2))" "$@" \
-    --skip capture::c4_roles_that_edit_agents_need_no_grants_and_cannot_hijack_the_capture
+    --skip c4_writers_need_no_grants_and_cannot_hijack_the_capture

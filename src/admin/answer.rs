@@ -8,7 +8,7 @@ use hyper::body::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::host::is_for_us;
+use super::host::{self, is_for_us};
 use super::limits::Limits;
 use super::{health, metrics, page, status};
 use crate::observe::Board;
@@ -83,8 +83,7 @@ pub(super) async fn answer<B>(
     local: Option<SocketAddr>,
     source: &Source,
 ) -> Response<Full<Bytes>> {
-    let host = request.headers().get(header::HOST);
-    let answer = if !is_for_us(host, local) {
+    let answer = if !is_for_us(host::named(request), local) {
         Answer::text(
             StatusCode::MISDIRECTED_REQUEST,
             "this daemon answers on a loopback address, and so only to localhost, 127.0.0.1 and \

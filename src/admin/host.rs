@@ -8,17 +8,26 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use hyper::header::HeaderValue;
+use hyper::Request;
+use hyper::header;
+use hyper::http::uri::Authority;
 
-/// Whether a request to this address with this `Host` is to be answered. Without a `Host` it is
+/// Whether a request to this address for all these hosts is to be answered. Without a host it is
 /// from no browser, nor is one that came in without an address, at the Unix socket.
-pub(super) fn is_for_us(host: Option<&HeaderValue>, local: Option<SocketAddr>) -> bool {
+pub(super) fn is_for_us<'a>(
+    mut hosts: impl Iterator<Item = &'a str>,
+    local: Option<SocketAddr>,
+) -> bool {
     let is_loopback_address = local.is_some_and(|local| local.ip().to_canonical().is_loopback());
-    let Some(host) = host.filter(|_| is_loopback_address) else {
-        return true;
-    };
-    host.to_str()
-        .is_ok_and(|host| is_loopback(without_port(host)))
+    !is_loopback_address || hosts.all(|host| is_loopback(without_port(host)))
+}
+
+/// The hosts that a request names: in each header `Host`, and in the target of the request line.
+pub(super) fn named<B>(request: &Request<B>) -> impl Iterator<Item = &str> {
+    let headers = request.headers().get_all(header::HOST).iter();
+    let headers = headers.map(|host| host.to_str().unwrap_or_default());
+    let target = request.uri().authority().map(Authority::as_str);
+    headers.chain(target)
 }
 
 fn without_port(host: &str) -> &str {
@@ -64,14 +73,16 @@ mod tests {
             ("10.0.0.1", false),
             ("", false),
         ] {
-            let host = HeaderValue::from_static(host);
-            assert_eq!(is_for_us(Some(&host), Some(loopback)), answered, "{host:?}");
-            assert!(is_for_us(
-                Some(&host),
-                Some(SocketAddr::from(([0, 0, 0, 0], 9878)))
-            ));
-            assert!(is_for_us(Some(&host), None));
+            let any_address = SocketAddr::from(([0, 0, 0, 0], 9878));
+            for (local, expected) in [
+                (Some(loopback), answered),
+                (Some(any_address), true),
+                (None, true),
+            ] {
+                let hosts = ["localhost", host].into_iter();
+                assert_eq!(is_for_us(hosts, local), expected, "{host:?} at {local:?}");
+            }
         }
-        assert!(is_for_us(None, Some(loopback)));
+        assert!(is_for_us(std::iter::empty(), Some(loopback)));
     }
 }

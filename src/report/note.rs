@@ -81,7 +81,7 @@ impl Note {
             | Finding::Generated { .. }
             | Finding::Unlogged { .. }
             | Finding::HasRule { .. } => "tables",
-            Finding::Unpublishable { .. } => "publication",
+            Finding::Unpublishable { .. } | Finding::PublishedInPart { .. } => "publication",
             Finding::QueueFull { .. } => "notifications",
             Finding::Scans { .. } | Finding::CollationChanged { .. } => "index",
             Finding::PreparedTransactions { .. } | Finding::OtherNotify { .. } => "two-phase",

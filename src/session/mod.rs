@@ -166,7 +166,17 @@ impl Session {
         Self::connect_bounded(&program, database, limits, MOST).await
     }
 
-    /// The same for a command, whose sessions have a name of their own: `agent-sync check`.
+    /// A further connection of the daemon, under this name.
+    pub async fn connect_further(
+        program: &str,
+        database: &Database,
+        limits: Limits,
+    ) -> Result<Self, SessionError> {
+        Self::connect_bounded(program, database, limits, MOST).await
+    }
+
+    /// The connection of a command, whose sessions have a name of their own: `agent-sync check`.
+    /// The memory for an answer has no bound, because no other database suffers.
     pub async fn connect_as(
         program: &str,
         database: &Database,

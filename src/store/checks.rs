@@ -171,13 +171,25 @@ pub async fn publications(
         client.query_typed(queries::UNPUBLISHABLE, &table),
     )
     .await?;
-    let finding = |row: &Row| {
-        Ok(Finding::Unpublishable {
+    let mut findings = Vec::new();
+    for row in &rows {
+        findings.push(Finding::Unpublishable {
             table: row.try_get(0)?,
             is_ours: row.try_get(1)?,
-        })
-    };
-    rows.iter().map(finding).collect()
+        });
+    }
+    let rows = within(
+        time_limit,
+        client.query_typed(queries::PUBLISHED_IN_PART, &table),
+    )
+    .await?;
+    for row in &rows {
+        findings.push(Finding::PublishedInPart {
+            table: row.try_get(0)?,
+            publication: row.try_get(1)?,
+        });
+    }
+    Ok(findings)
 }
 
 /// What the install says of itself.

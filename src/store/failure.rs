@@ -4,7 +4,7 @@
 //! It matches codes, never texts. Appendix A of PostgreSQL's manual lists the codes.
 
 use tokio_postgres::Error;
-use tokio_postgres::error::DbError;
+use tokio_postgres::error::{DbError, SqlState};
 
 use super::identifier::plain;
 
@@ -88,9 +88,15 @@ const POLICIES: &[(&str, Class, &str)] = &[
     ("42", Class::Fault, INSTALL),
     ("44", Class::Row, REFUSED),
     (
+        "53300",
+        Class::Fault,
+        "Too many connections: raise max_connections of the server, or the connection limit of the \
+        role (ALTER ROLE … CONNECTION LIMIT) or of the database, or end sessions of others.",
+    ),
+    (
         "53",
         Class::Fault,
-        "The server is out of disk, memory or connections: see its log.",
+        "The server is out of disk or memory: see its log.",
     ),
     ("54", Class::Row, "Shorten what the agent holds."),
     (
@@ -126,6 +132,9 @@ const INSTALL: &str = "Run `agent-sync install` for this database, and check the
     tables and columns in the settings.";
 const REFUSED: &str = "Correct the row, or the constraint or trigger that refuses it. The daemon \
     retries, at once when the agent is saved.";
+const RIGHTS: &str = "A trigger, a policy or a constraint of these tables needs a privilege that \
+    the role of the daemon lacks, and the server's log names the object. Grant it to the role, or \
+    declare the function of the trigger SECURITY DEFINER. The daemon retries.";
 const ENDED: &str = "See the server's log for what ended the connection: a trigger, a crash, or a \
     time limit of the server or of a proxy. The daemon retries, at once when the agent is saved.";
 const NO_STATE: &str =
@@ -156,7 +165,7 @@ pub fn policy(error: &Error) -> Policy {
         {
             Policy {
                 class: Class::Row,
-                remedy: REFUSED,
+                remedy: remedy(code),
             }
         }
         _ => policy,
@@ -176,6 +185,7 @@ pub fn remedy(sqlstate: &str) -> &'static str {
         .find(|(prefix, ..)| sqlstate.starts_with(prefix));
     match known {
         Some(_) if sqlstate == super::CONNECTION_ENDED => ENDED,
+        Some(_) if sqlstate == SqlState::INSUFFICIENT_PRIVILEGE.code() => RIGHTS,
         Some((_, Class::Connection | Class::Layout, _)) => REFUSED,
         Some(_) if OF_THE_ROW.iter().any(|prefix| sqlstate.starts_with(prefix)) => REFUSED,
         Some((.., remedy)) => remedy,
@@ -302,7 +312,10 @@ fn condition(code: &str) -> &'static str {
     match code {
         "22001" => "text too long for the column",
         "22003" => "number out of the range of the column",
-        "22012" => "another trigger kept the row from being written",
+        "22012" => {
+            "a trigger kept the row from being written, or an expression on the table divides by \
+            zero"
+        }
         "22P02" | "22P03" => "not a value of the column's type",
         "22P05" | "22021" => "a character that the database cannot hold",
         "23502" => "a value is required",

@@ -210,6 +210,14 @@ pub enum Finding {
         /// Whether it is one of agent-sync's own.
         is_ours: bool,
     },
+    /// A publication keeps the daemon from writing to a table, because of its row filter or column
+    /// list.
+    PublishedInPart {
+        /// The table.
+        table: String,
+        /// The publication, quoted.
+        publication: String,
+    },
     /// The capture was installed with another `capture.notify` than the settings have.
     OtherNotify {
         /// What the install was made with.
@@ -274,6 +282,7 @@ impl Finding {
             | Self::OtherTables { .. }
             | Self::Unprivileged { .. }
             | Self::Unpublishable { .. }
+            | Self::PublishedInPart { .. }
             | Self::RowsMayBeHidden { .. } => true,
             Self::OwnRowsHidden { .. } => self.is_fatal(),
             Self::ServerTooOld { .. }
@@ -415,6 +424,12 @@ impl Finding {
             } => format!(
                 "Give it a primary key, or: ALTER TABLE {table} REPLICA IDENTITY \
                 FULL;"
+            )
+            .into(),
+            Self::PublishedInPart { table, publication } => format!(
+                "ALTER PUBLICATION {publication} DROP TABLE {table}; then add it again with a \
+                filter that reads only columns of the replica identity, and a column list that has \
+                all of them."
             )
             .into(),
             Self::Generated { table, column } => format!(
@@ -576,6 +591,11 @@ impl Display for Finding {
                     PostgreSQL refuses every update of it"
                 )
             }
+            Self::PublishedInPart { table, publication } => write!(
+                out,
+                "the publication {publication} has a row filter or column list for {table} that \
+                does not fit its replica identity, so PostgreSQL refuses every update of it"
+            ),
             Self::Unlogged { table } => write!(
                 out,
                 "the table {table} is UNLOGGED, so a crash of the server empties it"

@@ -162,6 +162,14 @@ pub enum LayoutError {
         /// Schema and name.
         table: String,
     },
+    /// The name is that of a view or of a foreign table, on which no trigger sees a change.
+    #[error("expected a table {table}, and it is a {kind}")]
+    NotATable {
+        /// Schema and name.
+        table: String,
+        /// What it is.
+        kind: String,
+    },
     /// A required column is not there.
     #[error("expected a column {column} in the table {table}, and it has none")]
     NoColumn {
@@ -196,6 +204,11 @@ impl LayoutError {
             Self::Store(error) => error.remedy(),
             Self::NoTable { .. } | Self::NoColumn { .. } => {
                 "Check the names of tables and columns in the settings of this database."
+            }
+            Self::NotATable { .. } => {
+                "Triggers see changes of tables only: name the table behind it in the settings of \
+                this database (agents, configurations), or give the table its name back; then run \
+                `agent-sync install`."
             }
             Self::Generated { .. } => {
                 "Name another column in the settings of this database, or make it an ordinary one: \
@@ -247,6 +260,8 @@ pub(super) const COLUMNS: &str = "
              AND c.relkind <> 'p') AS has_others,
            pg_catalog.format_type(coalesce(base.type, a.atttypid), -1) AS base_type,
            c.relkind = 'p' AS partitioned,
+           CASE c.relkind WHEN 'v' THEN 'view' WHEN 'm' THEN 'materialized view'
+             WHEN 'f' THEN 'foreign table' END AS kind,
            EXISTS (WITH RECURSIVE base (type) AS (
                        SELECT a.atttypid
                        UNION ALL
@@ -370,6 +385,10 @@ impl Table {
         let rows = within(time_limit, client.query(COLUMNS, &[&schema, &table])).await?;
         if rows.is_empty() {
             return Err(LayoutError::NoTable { table: shown });
+        }
+        let kind = rows.first().map(|row| row.try_get("kind")).transpose();
+        if let Some(kind) = kind.map_err(StoreError::from)?.flatten() {
+            return Err(LayoutError::NotATable { table: shown, kind });
         }
         let found = rows
             .iter()

@@ -22,22 +22,24 @@ use crate::mapping::{Agent, Configuration};
 /// PostgreSQL tells less of.
 pub const DAEMONS: &str = "
     WITH lock AS (
-        SELECT l.pid, l.objid, l.virtualtransaction AS holder FROM pg_locks l JOIN pg_database d
-          ON d.oid = l.database
-        WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objid IN (1, 2)
-          AND l.objsubid = 2
-          AND l.granted AND l.mode = 'ExclusiveLock' AND d.datname = current_database()
+        -- A saver holds the idle lock shared for a moment. No daemon holds the leader lock shared.
+        SELECT l.pid, l.objid, l.virtualtransaction AS holder, l.mode = 'ShareLock' AS is_shared
+        FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+        WHERE l.locktype = 'advisory' AND l.classid = 1634169721 AND l.objsubid = 2
+          AND (l.objid = 1 OR l.objid = 2 AND l.mode = 'ExclusiveLock')
+          AND l.granted AND d.datname = current_database()
     ), session AS (
-        SELECT lock.pid, lock.objid FROM lock WHERE lock.pid IS NOT NULL
+        SELECT lock.pid, lock.objid, lock.is_shared FROM lock WHERE lock.pid IS NOT NULL
     )
     SELECT * FROM (SELECT s.pid, coalesce(s.client_hostname, host(s.client_addr)),
       s.backend_start IS NOT NULL, s.usename::text,
            s.application_name, s.backend_start,
            extract(epoch FROM clock_timestamp() - s.backend_start)::float8,
-           s.pid IN (SELECT session.pid FROM session WHERE session.objid = 1)
-             AND role.is_able AS leads,
+           s.pid IN (SELECT session.pid FROM session
+             WHERE session.objid = 1 AND NOT session.is_shared) AND role.is_able AS leads,
            s.pid IN (SELECT session.pid FROM session WHERE session.objid = 2) AS sleeps,
-           NOT role.is_able,
+           s.pid IN (SELECT session.pid FROM session
+             WHERE session.objid = 1 AND (session.is_shared OR NOT role.is_able)),
            extract(epoch FROM clock_timestamp() - s.state_change)::float8
     FROM pg_stat_activity s CROSS JOIN LATERAL (
         SELECT coalesce(has_table_privilege(s.usesysid, to_regclass('agent_sync.outbox')::oid,

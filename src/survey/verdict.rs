@@ -2,7 +2,7 @@
 
 use crate::mapping::{self, Agent, Changes, Configuration, Diff, Rules, Targets, diff};
 use crate::store::report::{Noted, Surveyed};
-use crate::store::{MOST_CONFIGURATIONS, StoreError, failure, too_heavy, too_many};
+use crate::store::{LONGEST_SLUG, MOST_CONFIGURATIONS, StoreError, failure, too_heavy, too_many};
 
 /// How an agent stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -113,6 +113,12 @@ impl Findings {
                 [format!("{} agents have this slug", self.agents)].into_iter(),
             );
             self.configurations = 1;
+            return;
+        }
+        let length = self.slug.len();
+        if length > LONGEST_SLUG {
+            let mistake = format!("slug: expected at most {LONGEST_SLUG} bytes, found {length}");
+            add_new(&mut self.mistakes, std::iter::once(mistake));
             return;
         }
         let Some(configuration) = &row.configuration else {

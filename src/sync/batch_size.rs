@@ -8,8 +8,10 @@
 
 use std::time::Duration;
 
+use super::heavy::LIGHT;
+
 /// The budget of a batch at first, at least and at most, in bytes.
-const BUDGET: (usize, usize, usize) = (1024 * 1024, 64 * 1024, 8 * 1024 * 1024);
+const BUDGET: (usize, usize, usize) = (LIGHT, 64 * 1024, 8 * 1024 * 1024);
 
 /// A batch that takes less than the first is quick, and one that takes more than the second is
 /// slow.
@@ -43,9 +45,18 @@ impl BatchSize {
         self.limit
     }
 
-    /// Their budget, in bytes.
-    pub(super) fn budget(&self) -> usize {
-        self.budget
+    /// Their budget, in bytes: at most what is light, unless it is the turn of the connection.
+    pub(super) fn budget(&self, has_turn: bool) -> usize {
+        if has_turn {
+            self.budget
+        } else {
+            self.budget.min(LIGHT)
+        }
+    }
+
+    /// Whether the turn would let the next batch take more.
+    pub(super) fn wants_turn(&self) -> bool {
+        !self.light && self.budget > LIGHT
     }
 
     /// Whether a failed batch is being bisected: then no lock is waited for long.
@@ -144,14 +155,16 @@ mod tests {
         for _ in 0..10 {
             batch_size.on_success(500, 1, 1, SHORT);
         }
-        assert_eq!(batch_size.budget(), BUDGET.2);
+        assert_eq!(batch_size.budget(true), BUDGET.2);
+        assert_eq!(batch_size.budget(false), LIGHT);
+        assert!(batch_size.wants_turn());
         for _ in 0..10 {
             batch_size.on_success(500, 1, 1, Duration::from_secs(2));
         }
-        assert_eq!(batch_size.budget(), BUDGET.1);
+        assert_eq!(batch_size.budget(true), BUDGET.1);
         batch_size.on_success(1, 1, 0, SHORT);
         assert_eq!(
-            batch_size.budget(),
+            batch_size.budget(true),
             BUDGET.1,
             "a light batch says nothing about a heavy one"
         );

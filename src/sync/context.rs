@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, watch};
 
+use super::heavy::HeavyWork;
 use crate::mapping::Rules;
 use crate::observe::Observer;
 use crate::session::Session;
@@ -58,6 +59,16 @@ pub struct Context {
     /// Told when the rules or the columns are not those under which the configurations were last in
     /// sync.
     pub(super) mapping_changed: Arc<Notify>,
+    pub(super) turns: Turns,
+}
+
+/// The turns that the databases of the process take.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Turns {
+    /// Of heavy batches.
+    pub(super) batches: HeavyWork,
+    /// Of checks of all agents: each of their answers may hold the largest agent.
+    pub(super) checks: HeavyWork,
 }
 
 impl Context {
@@ -74,7 +85,14 @@ impl Context {
             rules,
             observer,
             mapping_changed: Arc::default(),
+            turns: Turns::default(),
         }
+    }
+
+    /// The same with the turns of the process that the database is part of.
+    pub(super) fn with_turns(mut self, turns: &Turns) -> Self {
+        self.turns = turns.clone();
+        self
     }
 }
 
@@ -89,4 +107,6 @@ pub(super) struct Tools<'a> {
     pub(super) announce: Option<&'a str>,
     /// What code of others runs in the session when a configuration is written.
     pub(super) foreign_code: ForeignCode,
+    /// The turn of heavy batches.
+    pub(super) heavy: &'a HeavyWork,
 }

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use super::backoff::Backoff;
 use super::connection;
 use super::context::Context;
+use super::error::AttemptError;
 use super::health::Health;
 use crate::observe::{Event, Phase, pulse};
 
@@ -23,6 +24,9 @@ pub async fn keep_in_sync(context: Context, mut stop: watch::Receiver<bool>) {
     let mut health = Health::default();
     context.observer.tell(&Event::Phase(Phase::Connecting));
     while let Err(error) = Box::pin(connection::run(&context, &mut health, stop.clone())).await {
+        if matches!(error, AttemptError::Renewed) {
+            continue;
+        }
         let was_healthy = health.healthy.is_some();
         if let Some(since) = health.healthy.take() {
             backoff.lost_after(since.elapsed());

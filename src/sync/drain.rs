@@ -22,6 +22,7 @@ use super::batch_plan::{BatchPlan, Requested, Settled, plan_batch};
 use super::batch_size::BatchSize;
 use super::context::Tools;
 use super::error::AttemptError;
+use super::heavy::Turn;
 use super::protocol::{Command, Input, Next, Protocol};
 use super::slow::Slow;
 use super::{fast_path, large, report};
@@ -65,6 +66,8 @@ pub(super) struct Drain {
     left: Option<String>,
     /// A slug that was left because connections have ended on it.
     dangerous: Option<String>,
+    /// The turn of heavy work, from its first heavy batch to the end of the connection.
+    turn: Option<Turn>,
 }
 
 /// The result of one step of the drain.
@@ -114,6 +117,7 @@ impl Drain {
             slow: Slow::new(statement_timeout),
             left: None,
             dangerous: None,
+            turn: None,
         }
     }
 
@@ -143,6 +147,14 @@ impl Drain {
     /// A slug that was left in the outbox since the last call.
     pub(super) fn take_left(&mut self) -> Option<String> {
         self.left.take()
+    }
+
+    /// Whether the connection has to end, so that another database has the turn of heavy work, and
+    /// the memory of this one is released.
+    pub(super) fn owes_turn(&self, is_done: bool) -> bool {
+        self.turn
+            .as_ref()
+            .is_some_and(|turn| is_done || turn.is_over())
     }
 
     /// Whether a configuration was written since the last call.
@@ -256,6 +268,9 @@ impl Drain {
             self.note_first(tools).await?;
         }
         let read = Instant::now();
+        if self.turn.is_none() && self.batch_size.wants_turn() {
+            self.turn = tools.heavy.try_begin();
+        }
         let alone = self.slow.alone().map(str::to_owned);
         let claim = self.claim(action, self.batch_size.is_bisecting(), alone.as_deref());
         let begun = match store.begin(client, claim).await {
@@ -287,6 +302,10 @@ impl Drain {
                 self.batch_size.on_too_heavy(0, plan.heavy);
                 return Ok(Batch::Again);
             }
+            if self.turn.is_none() {
+                store.abandon(client).await?;
+                return self.wait_for_turn(tools, &claimed, end).await;
+            }
             if let Err(error) = large::run(tools, &claimed, claim.budget, &mut plan).await {
                 return self.write_failed(tools, error, &plan, end).await;
             }
@@ -317,6 +336,28 @@ impl Drain {
         }
     }
 
+    /// Repeats the claim of a heavy slug once it is the turn of this connection, or leaves the slug
+    /// for later.
+    async fn wait_for_turn(
+        &mut self,
+        tools: Tools<'_>,
+        claimed: &Claimed,
+        end: End,
+    ) -> Result<Batch, AttemptError> {
+        self.turn = tools.heavy.begin().await;
+        if self.turn.is_some() {
+            return Ok(Batch::Again);
+        }
+        let mut left = BatchPlan::default();
+        if let Some(Ok(slug)) = claimed.groups().next().map(|group| group.slug()) {
+            left.leave(slug);
+        }
+        self.note_left(&left);
+        self.slow.end_one();
+        self.forget_first(tools).await?;
+        Ok(Batch::Done(end))
+    }
+
     fn claim<'a>(
         &self,
         idle_lock: IdleLockAction,
@@ -332,7 +373,7 @@ impl Drain {
             idle_lock,
             part,
             limit,
-            budget: self.batch_size.budget(),
+            budget: self.batch_size.budget(self.turn.is_some()),
             careful: bisecting,
         }
     }

@@ -38,6 +38,9 @@ pub enum AttemptError {
         to the one before"
     )]
     Moved,
+    /// The connection has done heavy work, whose memory is released with it.
+    #[error("the connection ends to release the memory of large agents")]
+    Renewed,
     /// The session is not as the daemon has set it up.
     #[error("something in this session has changed {0}")]
     SessionChanged(&'static str),
@@ -58,6 +61,7 @@ impl AttemptError {
             Self::Store(error) => error.remedy(),
             Self::Closed(_) => failure::REACH,
             Self::TablesChanged => "None: the daemon reads the tables again.",
+            Self::Renewed => "None: the daemon connects again at once.",
             Self::Moved => {
                 "None: the daemon connects to the other one. Switch the former one off, so that no \
                 agent is saved there."

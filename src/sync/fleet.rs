@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::context::{Context, Options};
+use super::context::{Context, Options, Turns};
 use super::database::keep_in_sync;
 use super::survey::{Told, report_change, report_drift};
 use crate::mapping::Rules;
@@ -21,6 +21,7 @@ pub struct Fleet {
     options: Options,
     rules: watch::Sender<Arc<Rules>>,
     board: Arc<Board>,
+    turns: Turns,
     members: BTreeMap<String, Member>,
     /// Each task says which run of which member has ended.
     tasks: JoinSet<u64>,
@@ -74,6 +75,7 @@ impl Fleet {
             options,
             rules,
             board,
+            turns: Turns::default(),
             members,
             tasks,
             runs: 0,
@@ -208,5 +210,6 @@ impl Fleet {
             self.rules.subscribe(),
             observer,
         )
+        .with_turns(&self.turns)
     }
 }

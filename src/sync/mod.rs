@@ -11,6 +11,7 @@
 //! - `drain` processes the outbox, batch by batch.
 //! - `fast_path` processes one change that a notification names, without a batch.
 //! - `protocol` decides when to scan, poll or sleep. It is pure.
+//! - `heavy` gives one database at a time the turn to use much memory.
 //! - `large` processes the one slug that is too heavy for a batch, page by page.
 //! - `report` turns a committed batch into events.
 //! - `batch_plan` runs the mapping for each slug of a claim.
@@ -31,6 +32,7 @@ mod error;
 mod fast_path;
 mod fleet;
 mod health;
+mod heavy;
 mod large;
 mod oneshot;
 pub mod protocol;

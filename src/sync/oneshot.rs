@@ -75,6 +75,7 @@ impl OneShotDrain {
             observer: &self.context.observer,
             announce: self.context.options.announce.channel.as_deref(),
             foreign_code: ForeignCode::WithTheCommit,
+            heavy: &self.context.turns.batches,
         };
         if let Drained::Sleep { .. } = self.drain.step(tools).await? {
             self.drain.tell(Input::Unannounced);

@@ -42,7 +42,7 @@ pub(super) async fn report_drift(context: Context, mut stop: watch::Receiver<boo
             biased;
             _ = stop.wait_for(|stop| *stop) => return,
             _ = others.changed() => return,
-            counted = count(&context, &rules) => counted,
+            counted = count_in_turn(&context, &rules) => counted,
         };
         match counted {
             Ok(totals) if is_told => context.observer.tell(&Event::Compared { totals }),
@@ -100,9 +100,14 @@ pub(super) async fn report_change(
     }
 }
 
+async fn count_in_turn(context: &Context, rules: &Rules) -> Result<Totals, AttemptError> {
+    let _turn = context.turns.checks.wait().await;
+    count(context, rules).await
+}
+
 async fn count(context: &Context, rules: &Rules) -> Result<Totals, AttemptError> {
     let limits = Limits::of(&context.options.sync);
-    let mut session = Session::connect_as("agent-sync comparison", &context.database, limits)
+    let mut session = Session::connect_further("agent-sync comparison", &context.database, limits)
         .await?
         .trusted(&context.database)
         .await?;

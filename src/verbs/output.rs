@@ -9,8 +9,9 @@ use anstream::{AutoStream, ColorChoice};
 use anyhow::Context as _;
 
 use crate::exit::{Exit, Fault};
+use crate::mapping::RulesError;
 use crate::observe::journal;
-use crate::settings;
+use crate::settings::{self, SettingsError};
 use crate::show::Clean;
 
 /// Prints results that are ready as a whole, to the last line feed.
@@ -61,7 +62,10 @@ pub fn report(error: &anyhow::Error) -> Exit {
     let fault = error.downcast_ref::<Fault>();
     let mut text = format!("agent-sync: {error}\n");
     for cause in error.chain().skip(1) {
-        let cause = cause.to_string().replace('\n', "\n    ");
+        // The mistakes in a file stand one a line. Other text, such as that of a server, is one.
+        let is_list = cause.is::<SettingsError>() || cause.is::<RulesError>();
+        let between = if is_list { "\n    " } else { " " };
+        let cause = cause.to_string().replace('\n', between);
         // Some errors include the text of their causes, and "db error" only announces the next one.
         let message = cause.strip_prefix("ERROR: ").unwrap_or(&cause);
         if !text.contains(message) && cause != "db error" {

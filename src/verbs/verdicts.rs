@@ -1,8 +1,11 @@
 //! One agent and how it stands, as `check` and `reconcile` tell of it: for people, and for
 //! machines.
 
-use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, diff_lines, indented, quoted};
+use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, diff_lines, indented, quoted, shorten};
 use crate::survey::{Findings, Verdict};
+
+/// The most characters of a slug in a text for people. JSON has all of it.
+const LONGEST_SLUG_SHOWN: usize = 400;
 
 /// An agent for people.
 pub(super) fn lines(findings: &Findings) -> Vec<String> {
@@ -15,7 +18,7 @@ pub(super) fn lines(findings: &Findings) -> Vec<String> {
         Verdict::Rejected => ("rejected", RED),
         Verdict::Ambiguous => ("ambiguous", RED),
     };
-    let slug = quoted(&findings.slug);
+    let slug = shorten(&quoted(&findings.slug), LONGEST_SLUG_SHOWN);
     let more = match verdict {
         Verdict::Missing => "  no configuration has this slug",
         Verdict::Pending => "  saved, and the daemon has yet to look at it",

@@ -544,12 +544,18 @@ async fn g14_an_idle_leader_is_told_by_the_standby() {
 /// A role that cannot be a daemon and holds the leaders lock is named everywhere.
 #[tokio::test]
 async fn s7_a_strange_holder_of_the_leader_lock_is_named() {
+    for lock in ["pg_advisory_lock", "pg_advisory_lock_shared"] {
+        is_named_while_it_holds_the_leader_lock(lock).await;
+    }
+}
+
+async fn is_named_while_it_holds_the_leader_lock(lock: &str) {
     let platform = without_image().await;
     let role = format!("mallory_{}", platform.name());
     platform.run(&format!("CREATE ROLE {role} LOGIN")).await;
     let (mallory, _) = crate::support::platform::connect(&platform.url_as(&role)).await;
     mallory
-        .batch_execute("SELECT pg_advisory_lock(1634169721, 1)")
+        .batch_execute(&format!("SELECT {lock}(1634169721, 1)"))
         .await
         .unwrap();
     let daemon = Daemon::start(http::command(&platform));

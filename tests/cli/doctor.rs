@@ -230,6 +230,55 @@ async fn everything_is_told_though_much_is_broken() {
     }
 }
 
+/// A row filter or a column list that PostgreSQL refuses updates for is found, as PostgreSQL does.
+#[tokio::test]
+async fn g10_a_publication_with_an_unfit_filter_or_list_is_named() {
+    let platform = Platform::installed().await;
+    if platform
+        .value::<bool>("SELECT current_setting('server_version_num')::int < 150000")
+        .await
+    {
+        return; // PostgreSQL 14 publishes whole tables.
+    }
+    platform.save("a", EXAMPLE).await;
+    platform.configure("a").await;
+    let daemon = platform.brisk_daemon();
+    daemon.logged("caught up").await;
+    for (part, fits) in [
+        ("(id, agent_slug)", true),
+        ("(agent_slug)", false),
+        ("WHERE (id IS NOT NULL)", true),
+        ("WHERE (agent_slug <> 'x')", false),
+        ("(id) WHERE (agent_slug <> 'x')", false),
+    ] {
+        platform
+            .run(&format!(
+                "DROP PUBLICATION IF EXISTS part;
+                 CREATE PUBLICATION part FOR TABLE agent_configurations {part}"
+            ))
+            .await;
+        let refused = platform
+            .client
+            .execute(
+                "UPDATE agent_configurations SET agent_name = agent_name",
+                &[],
+            )
+            .await;
+        assert_eq!(refused.is_ok(), fits, "{part}: {refused:?}");
+        let (_, object) = doctor(&platform).await;
+        let check = check(&object, "publication");
+        let level = if fits { "pass" } else { "fail" };
+        assert_eq!(check["level"], level, "{part}: {object}");
+        if !fits {
+            let remedy = check["remedy"].as_str().unwrap();
+            let (sql, _) = remedy.split_once(';').unwrap();
+            platform.run(sql).await;
+            platform.save("a", EXAMPLE).await;
+            platform.drained().await;
+        }
+    }
+}
+
 /// A publication that keeps the daemon from working is found and its remedy works.
 #[tokio::test]
 async fn a_harmful_publication_is_found_and_its_remedy_works() {

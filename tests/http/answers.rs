@@ -456,6 +456,15 @@ async fn requests_that_are_not_understood_are_answered_with_what_is() {
             "{answer}"
         );
     }
+    // Every name that the request has counts.
+    for head in [
+        "GET /status HTTP/1.1\r\nHost: localhost\r\nHost: evil.example",
+        "GET /status HTTP/1.1\r\nHost: evil.example\r\nHost: localhost",
+        "GET http://evil.example/status HTTP/1.1\r\nHost: localhost",
+    ] {
+        let answer = ask(head).await;
+        assert!(answer.starts_with("HTTP/1.1 421 "), "{head}: {answer}");
+    }
     let answer = ask(&format!(
         "GET /livez HTTP/1.1\r\nHost: localhost\r\nX: {}",
         "x".repeat(1_000_000)

@@ -237,6 +237,58 @@ async fn t3_a_generated_provider_config_is_refused() {
     );
 }
 
+/// GIVEN a table that was renamed, WHEN a view takes its name, THEN the daemon and the commands say
+/// that it is a view.
+#[tokio::test]
+async fn g10_a_view_in_place_of_a_table_is_named() {
+    for table in ["agents", "agent_configurations"] {
+        let platform = Platform::installed().await;
+        let daemon = platform.brisk_daemon();
+        daemon.logged("caught up").await;
+        platform
+            .run(&format!(
+                "ALTER TABLE {table} RENAME TO renamed;
+                 CREATE VIEW {table} AS SELECT * FROM renamed"
+            ))
+            .await;
+        let line = daemon.logged("database unavailable").await;
+        let cause = format!("expected a table public.{table}, and it is a view");
+        assert_eq!(line["cause"].as_str(), Some(cause.as_str()), "{line}");
+        for command in ["check", "doctor", "status"] {
+            let said = platform.says(&[command]).await;
+            let all = format!("{}{}", said.out, said.err);
+            let words: Vec<_> = all.split_whitespace().collect();
+            assert!(
+                words.join(" ").contains("it is a view"),
+                "{command}: {said:?}"
+            );
+            assert!(!all.contains("CREATE UNIQUE INDEX"), "{command}: {said:?}");
+        }
+        platform
+            .run(&format!(
+                "DROP VIEW {table}; ALTER TABLE renamed RENAME TO {table}"
+            ))
+            .await;
+        daemon.logged("recovered").await;
+    }
+}
+
+/// The remedy for too many connections names the limits of the role and of the database.
+#[tokio::test]
+async fn g10_the_connection_limit_of_a_role_is_named() {
+    let platform = Platform::installed().await;
+    let role = unique(&platform, "limited").await;
+    platform
+        .run(&format!("CREATE ROLE {role} LOGIN CONNECTION LIMIT 0"))
+        .await;
+    let output = command_as(&platform, &role, &["check"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("53300") && said.contains("CONNECTION LIMIT"),
+        "{said}"
+    );
+}
+
 #[tokio::test]
 async fn i6_install_grants_what_is_missing_and_uninstall_revokes() {
     let platform = Platform::new().await;

@@ -661,6 +661,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         queries::NOTED_MAPPING,
         queries::UNLOGGED,
         queries::UNPUBLISHABLE,
+        queries::PUBLISHED_IN_PART,
         &known,
         queries::FORGET_FIRST,
         queries::SESSION_STATE,

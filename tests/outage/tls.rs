@@ -21,7 +21,6 @@ const NAME: &str = "db.test";
 /// the first.
 struct Server {
     cluster: Cluster,
-    folder: tempfile::TempDir,
 }
 
 impl Server {
@@ -59,21 +58,21 @@ impl Server {
                 ],
             })
             .unwrap();
-            let folder = tempfile::tempdir().unwrap();
+            // In the folder of the server, which goes with the server: a static is never dropped.
             for (name, content) in [
                 ("ours.crt", ours.pem()),
                 ("theirs.crt", theirs.pem()),
                 ("right", "s3cret\n".to_owned()),
                 ("wrong", "gu3ssed\n".to_owned()),
             ] {
-                std::fs::write(folder.path().join(name), content).unwrap();
+                std::fs::write(cluster.folder().join(name), content).unwrap();
             }
-            Self { cluster, folder }
+            Self { cluster }
         })
     }
 
     fn file(&self, name: &str) -> String {
-        self.folder.path().join(name).display().to_string()
+        self.cluster.folder().join(name).display().to_string()
     }
 
     /// Makes a role, if it is not there, with a password that is kept so.

@@ -574,3 +574,53 @@ async fn three_daemons_in_two_hundred_databases_converge() {
     drop(daemons);
     drop(cluster);
 }
+
+/// GIVEN large agents in several databases at once, WHEN one daemon applies all of them, THEN its
+/// memory stays within the bound of one database, and a small change elsewhere does not wait for
+/// the end.
+#[tokio::test]
+async fn g12_large_agents_in_many_databases_share_one_bound() {
+    const MOST_KIB: u64 = 224 * 1024;
+    let mut platforms = Vec::new();
+    for _ in 0..6 {
+        let platform = Platform::installed().await;
+        platform
+            .run(
+                "INSERT INTO agents (slug, name) SELECT 'large-' || i, 'n' FROM generate_series(1, 3) i;
+                 INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
+            )
+            .await;
+        platforms.push(platform);
+    }
+    let light = Platform::installed().await;
+    light.configure("light").await;
+    let mut settings = table("light", &light);
+    for (number, platform) in platforms.iter().enumerate() {
+        settings += &table(&format!("large{number}"), platform);
+    }
+    let file = File::new(&settings);
+    let daemon = file.daemon();
+    daemon.logged_times("caught up", 7).await;
+    for platform in &platforms {
+        platform
+            .run(
+                "WITH large AS MATERIALIZED (SELECT string_agg(md5(random()::text || n), '') AS text
+                   FROM generate_series(1, 400000) n)
+                 UPDATE agents SET system_prompt = large.text FROM large",
+            )
+            .await;
+    }
+    light.save("light", EXAMPLE).await;
+    light.becomes("light", EXPECTED).await;
+    for platform in &platforms {
+        platform.drained().await;
+        platform
+            .holds(
+                "SELECT count(*) = 3 FROM agent_configurations WHERE length(system_prompt) > 12000000",
+            )
+            .await;
+    }
+    let peak = daemon.peak_memory_kib();
+    assert!(peak < MOST_KIB, "{peak} KiB");
+    assert_eq!(daemon.lines("database unavailable").len(), 0);
+}

@@ -74,6 +74,15 @@ async fn poison_row_does_not_block_its_neighbours() {
             (Some("agent-3"), Some(sqlstate)),
             "{statements}"
         );
+        // The privilege is missing in the trigger, so no row can be corrected.
+        assert_eq!(
+            sqlstate == "42501",
+            line["remedy"]
+                .as_str()
+                .unwrap()
+                .contains("SECURITY DEFINER"),
+            "{line}"
+        );
         let problem = "SELECT string_agg(slug || kind || sqlstate, ',') FROM agent_sync.problem";
         assert_eq!(
             platform.value::<String>(problem).await,

@@ -171,6 +171,17 @@ async fn g12_slugs_of_any_length_are_set_aside_unread() {
     assert!(peak < MOST_KIB, "{peak} KiB");
     let said = platform.says(&["status"]).await;
     assert!(said.out.len() < 10_000, "{} bytes", said.out.len());
+    // `check` agrees with the daemon, and shows the beginning of such a slug.
+    let said = platform.says(&["check"]).await;
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(
+        said.out
+            .contains("slug: expected at most 8192 bytes, found 10000")
+            && said.out.contains("100 rejected")
+            && said.out.len() < 200_000,
+        "{:.2000}",
+        said.out
+    );
 }
 
 /// `jsonb` stores a number with an exponent in a few bytes, and its text has all the digits.

@@ -146,8 +146,8 @@ pub(super) fn who_leads(look: &Look) -> Note {
         return Note::fail(
             "daemon",
             format!(
-                "process {} of the role {} holds the leader's lock and is no daemon, for its role \
-                may not take changes; they are not applied",
+                "process {} of the role {} holds the leader lock and is no daemon (its role may not \
+                take changes, or the lock is shared), so changes are not applied",
                 other.pid,
                 quoted(role)
             ),

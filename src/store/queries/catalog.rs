@@ -322,6 +322,38 @@ pub const UNPUBLISHABLE: &str = "
           ELSE false END
     ORDER BY 1";
 
+/// The quoted table `$1`, its partitions and children of which a publication has a row filter or a
+/// column list that does not fit the replica identity, so that PostgreSQL refuses updates (42P10):
+/// a filter reads the identity alone, and a list has all of it. The table and the publication. The
+/// two columns of the catalog exist since PostgreSQL 15.
+pub const PUBLISHED_IN_PART: &str = "
+    WITH RECURSIVE written (relation) AS (
+        SELECT to_regclass($1::text)::oid
+        UNION
+        SELECT i.inhrelid FROM written w JOIN pg_inherits i ON i.inhparent = w.relation
+    ), part AS (
+        SELECT c.oid, p.pubname, to_jsonb(r) ->> 'prqual' AS filter, to_jsonb(r) -> 'prattrs' AS list,
+               c.relreplident = 'f' AS is_full,
+               CASE c.relreplident
+                   WHEN 'f' THEN ARRAY(SELECT a.attnum FROM pg_attribute a
+                     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+                   ELSE (SELECT i.indkey::int2[] FROM pg_index i WHERE i.indrelid = c.oid
+                     AND CASE c.relreplident WHEN 'd' THEN i.indisprimary
+                       ELSE i.indisreplident END) END AS key
+        FROM written w JOIN pg_class c ON c.oid = w.relation
+        JOIN pg_publication_rel r ON r.prrelid = c.oid
+        JOIN pg_publication p ON p.oid = r.prpubid AND p.pubupdate
+    )
+    SELECT p.oid::regclass::text, quote_ident(p.pubname)
+    FROM part p
+    WHERE NOT p.is_full
+        AND EXISTS (SELECT FROM regexp_matches(p.filter, ':varattno (\\d+)', 'g') AS m (found)
+          WHERE m.found[1]::int2 <> ALL (p.key))
+       OR p.list <> 'null'
+        AND EXISTS (SELECT FROM unnest(p.key) AS k (number)
+          WHERE NOT p.list @> to_jsonb(k.number))
+    ORDER BY 1, 2";
+
 /// Whether the queue of notifications is so full that the triggers do not notify, how full it is in
 /// percent, and the session of anybody's that has been in a transaction for longest. Asking has
 /// PostgreSQL clean the queue up.

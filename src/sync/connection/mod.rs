@@ -294,8 +294,16 @@ impl ConnectionLoop<'_> {
             observer: &self.context.observer,
             announce: self.context.options.announce.channel.as_deref(),
             foreign_code: self.foreign_code,
+            heavy: &self.context.turns.batches,
         };
-        let (saw_locked, next) = match self.drain.step(tools).await? {
+        let drained = self.drain.step(tools).await?;
+        let is_done = matches!(drained, Drained::Sleep { .. } | Drained::Poll { .. });
+        // A request is sent once, so it is served first.
+        let is_done = is_done && !self.session.inbox().has_news();
+        if self.has_swept && self.drain.owes_turn(is_done) {
+            return Err(AttemptError::Renewed);
+        }
+        let (saw_locked, next) = match drained {
             Drained::More => {
                 self.no_lock();
                 self.backlog_poll.expect_news();
