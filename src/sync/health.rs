@@ -1,7 +1,7 @@
 //! The health of one database over all its connections: outages, and the faults that are known and
 //! reported.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::observe::{Event, Observer, Totals};
 use crate::store::{CaptureFault, Finding};
@@ -43,6 +43,45 @@ pub(super) struct Noticed {
     pub(super) owes_everything: bool,
     /// Whether it works under another mapping.
     pub(super) other_mapping: bool,
+    pub(super) uncaptured: Uncaptured,
+}
+
+/// The saves that could not be captured, as far as they are reported: at once, and then at most
+/// once in [`Uncaptured::PAUSE`], because each save may be one of them.
+#[derive(Debug, Default)]
+pub(super) struct Uncaptured {
+    /// The count of the install up to which they are reported or unreported.
+    counted: i64,
+    unreported: i64,
+    reported_at: Option<Instant>,
+    /// Whether the present reset of the count is reported.
+    pub(super) is_reset_reported: bool,
+}
+
+impl Uncaptured {
+    const PAUSE: Duration = Duration::from_secs(60);
+
+    /// Adds the saves between these counts of the install, each save once.
+    pub(super) fn add(&mut self, from: i64, upto: i64) {
+        if upto < self.counted {
+            // Another install.
+            self.counted = from;
+        }
+        self.unreported += (upto - from.max(self.counted)).max(0);
+        self.counted = upto;
+    }
+
+    /// The number of saves that are due to be reported.
+    pub(super) fn take_due(&mut self) -> Option<i64> {
+        let is_due = self
+            .reported_at
+            .is_none_or(|at| at.elapsed() >= Self::PAUSE);
+        if self.unreported == 0 || !is_due {
+            return None;
+        }
+        self.reported_at = Some(Instant::now());
+        Some(std::mem::take(&mut self.unreported))
+    }
 }
 
 impl Noticed {
@@ -111,5 +150,31 @@ impl Health {
             _ => observer.tell(&Event::CaughtUp { totals }),
         }
         self.was_healthy = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Uncaptured;
+
+    #[test]
+    fn each_save_that_could_not_be_captured_is_reported_once_and_not_one_by_one() {
+        let mut uncaptured = Uncaptured::default();
+        assert_eq!(uncaptured.take_due(), None);
+        uncaptured.add(0, 3);
+        assert_eq!(uncaptured.take_due(), Some(3));
+        // The next connection meets the same count.
+        uncaptured.add(0, 3);
+        assert_eq!(uncaptured.take_due(), None);
+        // More of them within the pause come with the next report.
+        uncaptured.add(0, 5);
+        uncaptured.add(5, 6);
+        assert_eq!(uncaptured.take_due(), None);
+        uncaptured.reported_at = None;
+        assert_eq!(uncaptured.take_due(), Some(3));
+        // A new install counts from its beginning.
+        uncaptured.add(0, 1);
+        uncaptured.reported_at = None;
+        assert_eq!(uncaptured.take_due(), Some(1));
     }
 }

@@ -269,7 +269,7 @@ async fn g10_a_view_in_place_of_a_table_is_named() {
                 "DROP VIEW {table}; ALTER TABLE renamed RENAME TO {table}"
             ))
             .await;
-        daemon.logged("recovered").await;
+        daemon.logged("database available again").await;
     }
 }
 

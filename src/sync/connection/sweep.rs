@@ -238,11 +238,15 @@ impl ConnectionLoop<'_> {
             uncaptured_seen: seen,
             may_have_jumped,
         } = installed;
+        let observer = &self.context.observer;
+        let reported = &mut self.health.noticed.uncaptured;
         if saves == seen {
+            if let Some(saves) = reported.take_due() {
+                observer.tell(&Event::Uncaptured { saves });
+            }
             return Ok(());
         }
-        let (client, store, observer) =
-            (self.session.client(), &self.store, &self.context.observer);
+        let (client, store) = (self.session.client(), &self.store);
         let known = self.uncaptured.take();
         let open = store.savers(client).await?;
         let (left, is_new) = match known {
@@ -251,20 +255,28 @@ impl ConnectionLoop<'_> {
                 (left, false)
             }
             known => {
-                if !told {
-                    observer.tell(&match known.map_or(seen, |(before, _)| before) {
-                        ..0 => Event::FirstStart,
-                        _ if may_have_jumped => Event::CountJumped,
-                        before => Event::Uncaptured {
-                            saves: saves - before,
-                        },
+                let before = known.map_or(seen, |(before, _)| before);
+                let is_reset = before < 0 || may_have_jumped;
+                if is_reset && !told && !reported.is_reset_reported {
+                    observer.tell(if before < 0 {
+                        &Event::FirstStart
+                    } else {
+                        &Event::CountJumped
                     });
+                }
+                reported.is_reset_reported |= is_reset;
+                if !is_reset && !told {
+                    reported.add(before, saves);
+                }
+                if let Some(saves) = reported.take_due() {
+                    observer.tell(&Event::Uncaptured { saves });
                 }
                 (open, true)
             }
         };
         if left.is_empty() {
             store.enqueue_uncaptured(client, saves).await?;
+            self.health.noticed.uncaptured.is_reset_reported = false;
         } else if is_new {
             store.enqueue_all(client).await?;
         }
