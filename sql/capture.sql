@@ -1,12 +1,13 @@
 -- agent-sync: the trigger function of the capture (C1-C6).
 --
 -- attach.sql makes agent_sync.capture_agent() and agent_sync.capture_configuration() from the
--- statement below. It replaces the name after the placeholder "function", each name after the
--- placeholder "slug", the value after the placeholder "notify" (the setting capture.notify), and the
--- placeholder "filter", which becomes a statement: for agents it returns when no mapped column has
--- changed, for configurations it takes the former slug of a row that has no slug any more. As it is
--- written here, the statement makes the function for agents with the
--- usual column name. This file runs nothing; it hands the text to attach.sql.
+-- statement below, with these replacements:
+--   /* function */  the name behind it
+--   /* slug */      the name behind it, by the slug column of the table
+--   /* notify */    the value behind it, by capture.notify
+--   /* filter */    itself, by a statement. Agents: return if no mapped column has changed.
+--                   Configurations: take the former slug if the row has none any more.
+-- This file runs nothing. It passes the text to attach.sql.
 
 DO $store$
 BEGIN
