@@ -1,5 +1,5 @@
-//! One question to a running daemon over HTTP, and its answer: the client half, for
-//! `agent-sync probe`. So small that it needs no crate, and a container needs no shell and no curl.
+//! A minimal HTTP client for `agent-sync probe`, without a crate: one request to a running daemon.
+//! So a container needs neither a shell nor curl.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -10,33 +10,33 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
-/// How long the whole of it may take; a probe of a container has little time itself.
+/// The time limit of a request; a container probe has little time itself.
 const TIME_LIMIT: Duration = Duration::from_secs(3);
 
-/// How much of an answer is read: far more than there is.
+/// The limit of an answer, in bytes; answers are far smaller.
 const MOST: u64 = 1024 * 1024;
 
-/// Why there is no answer.
+/// The reason why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// Nobody listens there, or the connection broke.
+    /// Nothing listens at the address, or the connection broke.
     #[error("{0}")]
     Network(#[from] std::io::Error),
-    /// It took too long.
+    /// The time limit has passed.
     #[error("no answer within {TIME_LIMIT:?}")]
     Silent,
-    /// A program of another user listens there.
+    /// The socket belongs to a program of another user.
     #[error(
         "a program of the user {0} listens there: expected root, this user, or the owner of the \
         directory"
     )]
-    Stranger(u32),
-    /// Something else listens there.
+    OtherUser(u32),
+    /// The answer is not HTTP.
     #[error("what answers there does not speak HTTP")]
     NotHttp,
 }
 
-/// Asks for a path at this address; the status and the text of the answer.
+/// Sends a request for a path to this address. Returns the status and the body of the answer.
 pub async fn ask(address: SocketAddr, path: &str) -> Result<(u16, String), AskError> {
     let address = reachable(address);
     let asking = async {
@@ -52,13 +52,14 @@ pub async fn ask(address: SocketAddr, path: &str) -> Result<(u16, String), AskEr
         .map_err(|_| AskError::Silent)?
 }
 
-/// The same at the Unix socket, of a program of a user who may make files beside it.
+/// Sends a request to the Unix socket. The server's user has to be root, this user or the owner of
+/// the socket's directory.
 pub async fn ask_socket(socket: &Path, path: &str) -> Result<(u16, String), AskError> {
     let asking = async {
         let stream = UnixStream::connect(socket).await?;
         let user = stream.peer_cred()?.uid();
         let beside = socket.parent().unwrap_or(Path::new("/"));
-        // This process belongs to its user.
+        // The owner of `/proc/self` is the user of this process.
         let trusted = [Path::new("/proc/self"), beside].map(fs::metadata);
         if user != 0
             && !trusted
@@ -66,7 +67,7 @@ pub async fn ask_socket(socket: &Path, path: &str) -> Result<(u16, String), AskE
                 .flatten()
                 .any(|owner| owner.uid() == user)
         {
-            return Err(AskError::Stranger(user));
+            return Err(AskError::OtherUser(user));
         }
         exchange(stream, "localhost", path).await
     };
@@ -75,7 +76,7 @@ pub async fn ask_socket(socket: &Path, path: &str) -> Result<(u16, String), AskE
         .map_err(|_| AskError::Silent)?
 }
 
-/// A daemon that listens on every address is asked by way of loopback.
+/// The address to connect to: loopback if the daemon listens on every address.
 pub fn reachable(mut address: SocketAddr) -> SocketAddr {
     if address.ip().is_unspecified() {
         address.set_ip(match address.ip() {
@@ -91,7 +92,7 @@ async fn exchange(
     host: &str,
     path: &str,
 ) -> Result<(u16, String), AskError> {
-    // With HTTP/1.0 the answer ends with the connection, and comes in one piece.
+    // An HTTP/1.0 answer ends with the connection and is never chunked.
     let request = format!("GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();

@@ -1,5 +1,5 @@
-//! `/livez` and `/readyz`: one line a database, for whoever looks at a failing probe. The rules are
-//! `observe::verdict`'s.
+//! `/livez` and `/readyz`: the state of each database, with reasons and remedies as text.
+//! `observe::verdict` has the rules.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::observe::Snapshot;
 use crate::observe::verdict::{stuck, unready};
 use crate::show::Clean;
 
-/// Whether every loop makes progress.
+/// Answers 200 while the loop of every database makes progress.
 pub(super) fn live(snapshot: &Snapshot) -> Answer {
     let mut lines = String::new();
     for (name, state) in &snapshot.databases {
@@ -29,7 +29,7 @@ pub(super) fn live(snapshot: &Snapshot) -> Answer {
     }
 }
 
-/// Whether every database is served.
+/// Answers 200 while every database is served.
 pub(super) fn ready(snapshot: &Snapshot) -> Answer {
     let mut lines = String::new();
     let mut status = StatusCode::OK;
@@ -50,7 +50,7 @@ pub(super) fn ready(snapshot: &Snapshot) -> Answer {
     Answer::text(status, lines)
 }
 
-/// What a reason names comes from the catalog, and each database has a line.
+/// Escapes line feeds, because a reason contains names of the catalog and each reason has one line.
 fn one_line(text: &str) -> String {
     Clean::line(&text.replace('\n', "; ")).to_string()
 }

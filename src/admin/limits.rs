@@ -22,7 +22,7 @@ pub(super) struct Limits {
     unread: Arc<Semaphore>,
 }
 
-/// The text of an answer, which counts as unread until the server drops it.
+/// The text of an answer. It counts as unread until the server drops it.
 struct Unread {
     text: String,
     _permit: OwnedSemaphorePermit,
@@ -48,7 +48,7 @@ impl Limits {
         }
     }
 
-    /// Makes an answer when it is its turn, and rests afterwards for as long as that took.
+    /// Makes an answer after the earlier ones, and then pauses for the time that it took.
     pub(super) async fn in_turn<T>(&self, make: impl Future<Output = T>) -> T {
         let _turn = self.turn.lock().await;
         let begin = Instant::now();
@@ -57,7 +57,7 @@ impl Limits {
         answer
     }
 
-    /// The body of an answer, or nothing if too much is unread already.
+    /// The body of an answer, or `None` if too many bytes are unread.
     pub(super) fn body(&self, text: String) -> Option<Bytes> {
         let size = u32::try_from(text.len().div_ceil(1024)).ok()?;
         let permit = Arc::clone(&self.unread).try_acquire_many_owned(size).ok()?;

@@ -1,23 +1,22 @@
-//! Saying over HTTP how the daemon is doing (I8): `/livez`, `/readyz`, `/metrics`, `/status`, and
+//! Reports the state of the daemon over HTTP (I8): `/livez`, `/readyz`, `/metrics`, `/status`, and
 //! the status page at `/`.
 //!
-//! Authority: none. Everything is read from the [`Board`]; nothing here touches PostgreSQL, waits
-//! for a loop, or changes anything. It runs in a thread of its own with an event loop of its own,
-//! so a request costs no database a moment, and a loop that hangs does not keep anybody from being
-//! told so.
+//! Authority: none. All data is a snapshot of the [`Board`]; this module neither accesses
+//! PostgreSQL nor waits for a database task nor changes anything. It has its own thread with its
+//! own event loop, so requests do not delay the databases, and a hung task is still reported.
 //!
-//! - `server` listens at the port and at the Unix socket, and bounds what a client can take;
-//!   `socket` makes the socket.
-//! - `answer` has the paths and the headers of every answer; `host` checks the header Host;
-//!   `limits` bounds answers that can be large.
-//! - `health`, `metrics` and `status` are the answers; `process` and `time` help them; `page` is
-//!   the page.
-//! - `ask` is the other side: one question to a running daemon, for `agent-sync probe`. At the port
-//!   anybody can answer; at the socket only the daemon can (S20).
+//! - `server` listens at the port and the Unix socket and limits clients; `socket` creates the
+//!   socket.
+//! - `answer` has the paths and the headers of every answer; `host` checks the header `Host`;
+//!   `limits` limits large answers.
+//! - `health`, `metrics` and `status` are the answers; `process` reads the process metrics; `page`
+//!   is the status page.
+//! - `ask` is the client of `agent-sync probe`. Any program can listen at the port; only the daemon
+//!   can create the socket (S20).
 //!
 //! Invariant: no secret and no value of a row is served, because the board has none (G11). On
-//! failure: a port that cannot be had is an ERROR in the log, and is tried again; the databases are
-//! synced all the same.
+//! failure: a port that cannot be bound is logged as an error and tried again; the databases are
+//! synced meanwhile.
 
 mod answer;
 pub mod ask;
@@ -43,7 +42,7 @@ use self::limits::Limits;
 use crate::observe::Board;
 use crate::settings;
 
-/// The running server. Dropping it ends it.
+/// The running server. Dropping it stops the server.
 #[derive(Debug)]
 pub struct Admin {
     listen: watch::Sender<Option<SocketAddr>>,
@@ -51,7 +50,7 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Serves the board where the settings say.
+    /// Starts the server at the addresses of the settings.
     pub fn start(settings: &settings::Admin, board: Arc<Board>) -> Self {
         let (listen, address) = watch::channel(settings.listen);
         let (socket, path) = watch::channel(settings.socket.clone());
@@ -78,7 +77,7 @@ impl Admin {
         Self { listen, socket }
     }
 
-    /// Goes on elsewhere, if it is elsewhere.
+    /// Moves to the addresses of the new settings, if they differ.
     pub fn reload(&self, settings: &settings::Admin) {
         let settings::Admin { listen, socket } = settings;
         self.listen

@@ -1,15 +1,14 @@
-//! What the process itself takes, as the kernel says. Where it does not say (no `/proc`), it is
-//! left out.
+//! The resource use of the process, from `/proc`. Every value is `None` without `/proc`.
 
 use std::fs;
 
-/// How many ticks of `/proc/self/stat` are a second: on every Linux that Rust runs on.
+/// The ticks per second in `/proc/self/stat`; 100 on every Linux that Rust supports.
 const TICKS: f64 = 100.0;
 
-/// The time that it has computed, in seconds.
+/// The CPU time of the process, in seconds.
 pub(super) fn cpu_seconds() -> Option<f64> {
     let stat = fs::read_to_string("/proc/self/stat").ok()?;
-    // The name of the program comes second, in parentheses, and may hold anything.
+    // The second field is the program's name in parentheses and may contain any character.
     let (_, fields) = stat.rsplit_once(')')?;
     let mut times = fields
         .split_whitespace()
@@ -18,7 +17,7 @@ pub(super) fn cpu_seconds() -> Option<f64> {
     Some((times.next()? + times.next()?) / TICKS)
 }
 
-/// The memory that it has in use, in bytes.
+/// The resident memory, in bytes.
 pub(super) fn resident_memory_bytes() -> Option<f64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status
@@ -31,9 +30,9 @@ pub(super) fn resident_memory_bytes() -> Option<f64> {
         .map(|kib| kib * 1024.0)
 }
 
-/// The files and sockets that it has open.
+/// The number of open file descriptors.
 pub(super) fn open_fds() -> Option<f64> {
-    // One of them is the folder that is being read.
+    // One of them belongs to this reading of the directory.
     let count = fs::read_dir("/proc/self/fd")
         .ok()?
         .count()
@@ -41,7 +40,7 @@ pub(super) fn open_fds() -> Option<f64> {
     u32::try_from(count).ok().map(f64::from)
 }
 
-/// How many it may have open.
+/// The limit of open file descriptors.
 pub(super) fn max_fds() -> Option<f64> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
     let line = limits

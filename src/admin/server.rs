@@ -1,9 +1,8 @@
-//! The listener, and the bounds on what a client can take: how many connections there are, how
-//! large the head of a request is, how long it takes to arrive, and how long a connection lives.
+//! The listeners and their limits: the number of connections, the size of a request head, the time
+//! for its arrival, and the life of a connection.
 //!
-//! One connection too many costs the oldest its place, and not the newest: answers take
-//! milliseconds, so whatever is old has said nothing, or is being kept open. So a crowd of silent
-//! clients keeps nobody from being served.
+//! A connection beyond the limit closes the oldest one. Answers take milliseconds, so an old
+//! connection is silent or kept open on purpose, and silent clients cannot block new ones.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -27,28 +26,26 @@ use tracing::{debug, error, info, warn};
 use super::answer::{Source, answer};
 use super::socket::Socket;
 
-/// How many connections there are at most.
+/// The largest number of connections.
 const CONNECTIONS: usize = 64;
 
-/// How long the head of a request may take to arrive, and a connection may be idle between two
-/// requests.
+/// The time limit for a request head, and for an idle connection between two requests.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 
-/// How large the head may be, and how many headers it may have.
+/// The limits of a request head: its size in bytes, and its number of headers.
 const HEAD_SIZE: usize = 16 * 1024;
 const HEADERS: usize = 64;
 
-/// How long a connection lives; a client that wants more makes another one. An answer that is being
-/// sent then has a little more time.
+/// The life of a connection, and the additional time for an answer in transit. A client can connect
+/// again.
 const LIFE: Duration = Duration::from_secs(120);
 const GRACE: Duration = Duration::from_secs(10);
 
-/// The pause before a port that could not be had is tried again, and after a connection could not
-/// be accepted.
+/// The pause before another attempt to bind, and after a failed accept.
 const BIND_PAUSE: Duration = Duration::from_secs(5);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves at a port until nobody can say any more at which.
+/// Serves at the port of the settings until the sender of the settings is dropped.
 pub(super) async fn serve(listen: watch::Receiver<Option<SocketAddr>>, source: &Arc<Source>) {
     follow(listen, async |address| {
         let Some(address) = address else {
@@ -63,7 +60,7 @@ pub(super) async fn serve(listen: watch::Receiver<Option<SocketAddr>>, source: &
     .await;
 }
 
-/// The same at a Unix socket.
+/// Serves at the Unix socket of the settings until the sender of the settings is dropped.
 pub(super) async fn serve_socket(socket: watch::Receiver<PathBuf>, source: &Arc<Source>) {
     follow(socket, async |path| {
         let Some(socket) = make(&path).await else {
@@ -75,8 +72,8 @@ pub(super) async fn serve_socket(socket: watch::Receiver<PathBuf>, source: &Arc<
     .await;
 }
 
-/// Serves at one place after the other. When the place changes, the listener of the last one is
-/// dropped, and its connections.
+/// Runs `serve_at` with the latest address. A new address drops the listener and the connections of
+/// the old one.
 async fn follow<T: Clone>(mut places: watch::Receiver<T>, serve_at: impl AsyncFn(T)) {
     loop {
         let place = places.borrow_and_update().clone();
@@ -87,7 +84,7 @@ async fn follow<T: Clone>(mut places: watch::Receiver<T>, serve_at: impl AsyncFn
     }
 }
 
-/// Serves for good whoever connects.
+/// Accepts and serves connections forever.
 async fn attend<S>(
     accept: impl AsyncFn() -> io::Result<S>,
     local: Option<SocketAddr>,
@@ -99,7 +96,7 @@ async fn attend<S>(
     let mut open: VecDeque<AbortHandle> = VecDeque::with_capacity(CONNECTIONS);
     loop {
         let Ok(stream) = accept().await else {
-            // No file descriptor is left, perhaps; it passes.
+            // Usually no file descriptor is left; that passes.
             sleep(ACCEPT_PAUSE).await;
             continue;
         };
@@ -114,13 +111,13 @@ async fn attend<S>(
     }
 }
 
-/// Gets the port, sooner or later. It may be that of another daemon on this host.
+/// Binds the port, with attempts until it succeeds. Another daemon of this host may hold it.
 async fn bind(address: SocketAddr) -> TcpListener {
-    let mut told = false;
+    let mut reported = false;
     loop {
         match TcpListener::bind(address).await {
             Ok(listener) => return listener,
-            Err(cause) if told => debug!(%address, %cause, "still cannot serve over HTTP"),
+            Err(cause) if reported => debug!(%address, %cause, "still cannot serve over HTTP"),
             Err(cause) => error!(
                 %address,
                 %cause,
@@ -130,14 +127,15 @@ async fn bind(address: SocketAddr) -> TcpListener {
                 databases are synced"
             ),
         }
-        told = true;
+        reported = true;
         sleep(BIND_PAUSE).await;
     }
 }
 
-/// Makes the socket, sooner or later; never where its folder is not there.
+/// Creates the socket, with attempts until it succeeds. Returns `None` if its directory does not
+/// exist.
 async fn make(path: &Path) -> Option<Socket> {
-    let mut told = false;
+    let mut reported = false;
     loop {
         match Socket::make(path).await {
             Ok(socket) => return Some(socket),
@@ -145,7 +143,9 @@ async fn make(path: &Path) -> Option<Socket> {
                 debug!(socket = %path.display(), "no Unix socket: its folder is not there");
                 return None;
             }
-            Err(cause) if told => debug!(socket = %path.display(), %cause, "still no Unix socket"),
+            Err(cause) if reported => {
+                debug!(socket = %path.display(), %cause, "still no Unix socket");
+            }
             Err(cause) => warn!(
                 socket = %path.display(),
                 %cause,
@@ -155,7 +155,7 @@ async fn make(path: &Path) -> Option<Socket> {
                 program"
             ),
         }
-        told = true;
+        reported = true;
         sleep(BIND_PAUSE).await;
     }
 }
@@ -166,7 +166,7 @@ where
 {
     let source = source.as_ref();
     let service = service_fn(|request| async move {
-        // A client that sends its requests without waiting gets one answer in its turn.
+        // A client that pipelines requests gets one answer per turn of the event loop.
         yield_now().await;
         Ok::<_, Infallible>(answer(&request, local, source).await)
     });
@@ -179,7 +179,7 @@ where
     let mut served = pin!(served);
     if timeout(LIFE, served.as_mut()).await.is_err() {
         served.as_mut().graceful_shutdown();
-        // What a client does wrong is its own business.
+        // Errors of a client are not reported.
         let _ = timeout(GRACE, served).await;
     }
 }

@@ -1,7 +1,7 @@
-//! The Unix socket: where the daemon can be asked, and nobody else can answer (S20).
+//! The Unix socket of the daemon. Only the daemon can answer there (S20).
 //!
-//! That holds by its place: a folder in which only the daemon's user and root can make files. The
-//! socket itself has mode 0600.
+//! The protection is the directory: only the daemon's user and root can create files in it. The
+//! socket has mode 0600.
 
 use std::fs;
 use std::io;
@@ -12,10 +12,10 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
 
-/// How long a daemon that may be there is given to take a connection.
+/// The time that a possible other daemon has to accept a connection.
 const TIME_LIMIT: Duration = Duration::from_secs(1);
 
-/// A socket that is listened at. Dropping it takes the file away.
+/// A listening socket. Dropping it removes the file.
 #[derive(Debug)]
 pub(super) struct Socket {
     listener: UnixListener,
@@ -23,12 +23,12 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Makes it. One that is there and that nobody listens at was left behind by a daemon, and
-    /// makes way.
+    /// Creates the socket. Replaces a socket at which no process listens, as a killed daemon leaves
+    /// it.
     pub(super) async fn make(path: &Path) -> io::Result<Self> {
         let listener = match UnixListener::bind(path) {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                is_left_behind(path).await?;
+                check_unused(path).await?;
                 fs::remove_file(path)?;
                 UnixListener::bind(path)?
             }
@@ -58,20 +58,20 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // What cannot be taken away makes way for the next.
+        // A file that remains is replaced by the next daemon.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Says why the path is not to be had, unless nobody listens at it any more.
-async fn is_left_behind(path: &Path) -> io::Result<()> {
+/// Fails with the reason why the path is in use, unless it is a socket without a listener.
+async fn check_unused(path: &Path) -> io::Result<()> {
     if !fs::symlink_metadata(path)?.file_type().is_socket() {
         return Err(io::Error::other("something else is there, and no socket"));
     }
     match timeout(TIME_LIMIT, UnixStream::connect(path)).await {
         Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
         Ok(Err(error)) => Err(error),
-        // One that hangs is there as well.
+        // A hung process still owns the socket.
         Ok(Ok(_)) | Err(_) => Err(io::Error::other("another process listens there")),
     }
 }
@@ -94,7 +94,7 @@ mod tests {
         );
         drop(socket);
         assert!(!path.exists());
-        // Left behind by a daemon that was killed.
+        // A killed daemon leaves its socket.
         drop(std::os::unix::net::UnixListener::bind(&path)?);
         assert!(path.exists());
         drop(Socket::make(&path).await?);

@@ -1,9 +1,9 @@
-//! `/status`: everything on the board as JSON, for programs and for the status page.
+//! `/status`: the board as JSON, for programs and for the status page.
 //!
-//! The names of the fields are part of the interface: fields are added, and never renamed or given
-//! another meaning. Times are RFC 3339 in UTC; what is not known is null. Lists are bounded:
-//! `?problems=N` and `?changes=N` say how many of each a database may list, and all databases
-//! together list at most 1,000 of each.
+//! The field names are an interface: fields are added, and never renamed or given another meaning.
+//! Times are RFC 3339 in UTC; unknown values are null. Lists are bounded: `?problems=N` and
+//! `?changes=N` limit the lists of each database, and all databases together list at most 1,000 of
+//! each.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -17,7 +17,7 @@ use crate::observe::verdict::{stuck, unready};
 use crate::observe::{Kinds, Snapshot, State};
 use crate::time;
 
-/// How much is wanted.
+/// The requested lengths of the lists.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     problems: usize,
@@ -25,7 +25,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// Reads a query such as `problems=10&changes=0`.
+    /// Parses a query such as `problems=10&changes=0`.
     pub(super) fn parse(query: &str) -> Result<Self, String> {
         let mut wanted = Self {
             problems: 100,
@@ -45,7 +45,8 @@ impl Wanted {
         Ok(wanted)
     }
 
-    /// The part of each of so many databases: all of them together list a bounded number.
+    /// The lengths for each of this number of databases, so that all together stay below
+    /// [`LISTED`].
     fn of_each(&self, databases: usize) -> Self {
         let part = (LISTED / databases.max(1)).max(1);
         Self {
@@ -81,7 +82,7 @@ struct Database<'a> {
     phase_since: SystemTime,
     connected: bool,
     leader: bool,
-    /// Whether its loop makes progress.
+    /// Whether the task of the database makes progress.
     live: bool,
     ready: bool,
     not_ready: Vec<Reason>,
@@ -137,7 +138,7 @@ struct Compared {
 #[derive(Serialize)]
 struct Outbox {
     rows: u64,
-    /// There are more than are counted.
+    /// Whether the outbox has more rows than were counted.
     at_least: bool,
     oldest_seconds: Option<f64>,
 }
@@ -148,9 +149,9 @@ struct Problems<'a> {
     rejected: u64,
     ambiguous: u64,
     failed: u64,
-    /// There are more than are counted.
+    /// Whether there are more problems than were counted.
     at_least: bool,
-    /// The latest of them.
+    /// The latest problems.
     listed: Vec<OneProblem<'a>>,
 }
 
@@ -178,7 +179,7 @@ struct Agents {
 
 #[derive(Serialize)]
 struct Latencies {
-    /// Since the process began.
+    /// Since the start of the process.
     total: Latency,
     last_hour: Latency,
 }
@@ -191,7 +192,7 @@ struct Latency {
     max_seconds: Option<f64>,
 }
 
-/// One minute of the last hour, oldest first; the last one is not over.
+/// One minute of the last hour, oldest first; the last one is still running.
 #[derive(Serialize)]
 struct InMinute {
     #[serde(serialize_with = "time::serialize")]
@@ -211,7 +212,7 @@ struct Change<'a> {
     at: SystemTime,
 }
 
-/// The whole of it.
+/// The JSON text of the answer.
 pub(super) fn status(snapshot: &Snapshot, wanted: &Wanted) -> String {
     let wanted = wanted.of_each(snapshot.databases.len());
     let databases: Vec<_> = snapshot
@@ -227,7 +228,7 @@ pub(super) fn status(snapshot: &Snapshot, wanted: &Wanted) -> String {
         ready: databases.iter().all(|database| database.ready),
         databases,
     };
-    // Nothing in it can fail to be written: no map has keys but texts.
+    // Serialization cannot fail: all keys of maps are texts.
     serde_json::to_string(&status).unwrap_or_default()
 }
 
@@ -336,7 +337,7 @@ fn finding(found: &InForce) -> Finding<'_> {
     }
 }
 
-/// Configurations that are known to differ.
+/// The finding about configurations that differ, from the last comparison.
 fn drift(compared: &state::Compared) -> Option<Finding<'static>> {
     let (are, differ) = match compared.differing {
         0 => return None,
@@ -462,7 +463,7 @@ fn seconds(duration: Duration) -> f64 {
     rounded(duration.as_secs_f64())
 }
 
-/// To a tenth of a millisecond; more would be no truth.
+/// Rounds to a tenth of a millisecond, the precision of the measurement.
 fn rounded(seconds: f64) -> f64 {
     (seconds * 10_000.0).round() / 10_000.0
 }

@@ -1,9 +1,9 @@
-//! The board: what is known of every database at this moment, for whoever asks over HTTP.
+//! The status registry: the current state of every database, for HTTP and systemd.
 //!
-//! Authority: the events. The loops tell them, [`Cell::note`] is the one place that says what each
-//! does to the board, and readers take copies. So nobody who asks touches PostgreSQL, and nobody
-//! who asks can hold up a loop: the lock of a database is held for a few instructions. Invariant:
-//! memory is bounded, see [`super::state`].
+//! Authority: the events. The database tasks emit them, [`Cell::note`] alone applies them to the
+//! state, and readers get copies. So a reader neither accesses PostgreSQL nor delays a task: the
+//! lock of a database is held for a few instructions. Invariant: memory is bounded, see
+//! [`super::state`].
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,39 +16,39 @@ use super::state::{
     Trouble, WakeUp, brief,
 };
 
-/// How much of a slug, and of a sentence, is kept.
+/// The limits of a stored slug and a stored sentence, in bytes.
 const SLUG: usize = 128;
 const SENTENCE: usize = 2000;
 
-/// All databases.
+/// The states of all databases.
 #[derive(Debug)]
 pub struct Board {
     started: (SystemTime, Instant),
     databases: Mutex<BTreeMap<String, Arc<Cell>>>,
 }
 
-/// One database.
+/// The state of one database.
 #[derive(Debug)]
 pub(super) struct Cell {
-    /// The beginning of the first minute of the hour.
+    /// The start of the first minute of the last-hour ring: the start of the process.
     started: Instant,
     state: Mutex<State>,
     flood: Mutex<Flood>,
 }
 
-/// A copy of the board.
+/// A copy of all states.
 #[derive(Debug)]
 pub struct Snapshot {
-    /// When the process began.
+    /// The start of the process.
     pub started: (SystemTime, Instant),
-    /// When the copy was made.
+    /// The time of the copy.
     pub taken: (SystemTime, Instant),
-    /// The databases, by name.
+    /// The states, ordered by the names of the databases.
     pub databases: Vec<(String, State)>,
 }
 
 impl Snapshot {
-    /// The number of the running minute.
+    /// The number of the running minute since the start of the process.
     pub fn minute(&self) -> u64 {
         minute(self.started.1, self.taken.1)
     }
@@ -68,8 +68,8 @@ impl Default for Board {
 }
 
 impl Board {
-    /// Puts a database on the board and returns who tells its events. One that is there already
-    /// keeps what it has counted.
+    /// Adds a database and returns the observer of its events. A database that is already present
+    /// keeps its counts.
     pub fn observer(&self, database: &str, target: &str) -> Observer {
         let mut databases = lock(&self.databases);
         let cell = databases
@@ -79,15 +79,14 @@ impl Board {
         Observer::of(database, Arc::clone(cell))
     }
 
-    /// Whether there is no connection to this database, or none that can be worked with.
+    /// Whether the database is in the phase [`Phase::Lost`].
     pub fn is_lost(&self, database: &str) -> bool {
         lock(&self.databases)
             .get(database)
             .is_some_and(|cell| cell.lock().phase == Phase::Lost)
     }
 
-    /// Whether configurations of this database are known to differ from what the rules make of
-    /// their agents.
+    /// Whether the last comparison found configurations that differ.
     pub fn is_drifting(&self, database: &str) -> bool {
         let databases = lock(&self.databases);
         let compared = databases
@@ -96,12 +95,12 @@ impl Board {
         compared.is_some_and(|compared| compared.differing > 0)
     }
 
-    /// Takes a database off the board.
+    /// Removes a database.
     pub fn remove(&self, database: &str) {
         lock(&self.databases).remove(database);
     }
 
-    /// A copy of everything.
+    /// Copies all states.
     pub fn snapshot(&self) -> Snapshot {
         let databases: Vec<_> = lock(&self.databases)
             .iter()
@@ -119,8 +118,8 @@ impl Board {
     }
 }
 
-/// The locks are held for a few instructions that cannot panic; a poisoned state would be a sound
-/// one.
+/// Locks a mutex. The critical sections are a few instructions that cannot panic, so a poisoned
+/// state is still valid.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -138,18 +137,18 @@ impl Cell {
         lock(&self.state)
     }
 
-    /// A sign of life; the next one comes within this time.
+    /// Records a heartbeat; the next one is due within this time.
     pub(super) fn alive(&self, within: Duration) {
         let now = Instant::now();
         self.lock().alive = (now, now + within);
     }
 
-    /// How an event is to be told to people, who read only so many lines.
+    /// Decides how an event is logged, because the lines about single agents are limited.
     pub(super) fn meet(&self, event: &Event<'_>) -> Manner {
         lock(&self.flood).meet(event, Instant::now())
     }
 
-    /// What an event does to the board; many do nothing, for they are told to people alone.
+    /// Applies an event to the state. Many events only concern the log.
     pub(super) fn note(&self, event: &Event<'_>) {
         let minute = || minute(self.started, Instant::now());
         let mut state = self.lock();
@@ -160,11 +159,11 @@ impl Cell {
                 server_version,
                 target,
             } => {
-                // A connection string that is read again may lead elsewhere.
+                // A reloaded connection string may lead to another server.
                 if *state.target != *target {
                     state.target = target.into();
                 }
-                // The first one is no connection made again.
+                // The first connection is no reconnect.
                 state.reconnects += u64::from(state.server_version.is_some());
                 state.server_version = Some(server_version.into());
             }
@@ -182,7 +181,7 @@ impl Cell {
                     *count += 1;
                 }
             }
-            Event::InForce { findings } => take_over(state, findings),
+            Event::InForce { findings } => replace_findings(state, findings),
             Event::RulesChanged { totals } | Event::Compared { totals } => {
                 let Totals {
                     written: differing,
@@ -195,10 +194,10 @@ impl Cell {
                     equal,
                 });
             }
-            // The rules are others than those of the last comparison.
+            // The last comparison used other rules.
             Event::DriftUnknown { .. } => state.compared = None,
             Event::Backlog { backlog } => state.backlog = Some(Arc::clone(backlog)),
-            // The last reading is from before the lock.
+            // The last backlog is older than the lock.
             Event::LockedOut { .. } => state.backlog = None,
             Event::Emptied => empty_outbox(state),
             Event::Batch { totals, batch } => {
@@ -208,10 +207,10 @@ impl Cell {
                     minute.latency.add(seconds);
                     state.latency.add(seconds);
                 }
-                count(state, totals, batch);
+                count_batch(state, totals, batch);
             }
             Event::MissingConfiguration { slug, .. } => {
-                remember(
+                record_change(
                     state,
                     slug,
                     Outcome::MissingConfiguration,
@@ -219,29 +218,31 @@ impl Cell {
                 );
             }
             Event::Rejected { slug, .. } => {
-                remember(state, slug, Outcome::Rejected, Columns::default());
+                record_change(state, slug, Outcome::Rejected, Columns::default());
             }
             Event::Ambiguous { slug, .. } => {
-                remember(state, slug, Outcome::Ambiguous, Columns::default());
+                record_change(state, slug, Outcome::Ambiguous, Columns::default());
             }
             Event::Failed { slug, .. } => {
                 state.failed += 1;
                 Arc::make_mut(&mut state.hour).at(minute()).failed += 1;
-                remember(state, slug, Outcome::Failed, Columns::default());
+                record_change(state, slug, Outcome::Failed, Columns::default());
             }
             _ => {}
         }
     }
 }
 
-/// Begins a phase, unless it has begun. What only who leads can know is forgotten by who does not.
+/// Enters a phase, unless it is the current one. The backlog is dropped when the daemon does not
+/// lead, because only the leader reads it.
 fn enter(state: &mut State, phase: Phase) {
     if state.phase == phase {
         return;
     }
     let now = Instant::now();
     state.outage = state.outage(now);
-    // What is found by who stands by is about the leader, and what is found by who leads is not.
+    // The findings of a standby concern the leader, and those of a leader the database, so a change
+    // of role drops them.
     if phase == Phase::Standby || state.phase == Phase::Standby {
         state.findings = Arc::default();
     }
@@ -251,8 +252,8 @@ fn enter(state: &mut State, phase: Phase) {
     }
 }
 
-/// Takes over what is wrong now; what was wrong before keeps its time.
-fn take_over(state: &mut State, findings: &[Finding]) {
+/// Replaces the findings. A finding that is already known keeps its time.
+fn replace_findings(state: &mut State, findings: &[Finding]) {
     let known = |finding: &Finding| {
         state
             .findings
@@ -269,7 +270,7 @@ fn take_over(state: &mut State, findings: &[Finding]) {
         .collect();
 }
 
-/// The outbox was found to be empty, which is more recent than what was counted.
+/// Sets the backlog to zero rows, because a later scan found the outbox empty.
 fn empty_outbox(state: &mut State) {
     let Some(backlog) = state.backlog.as_mut().filter(|backlog| backlog.rows > 0) else {
         return;
@@ -282,20 +283,20 @@ fn empty_outbox(state: &mut State) {
     });
 }
 
-/// Counts a batch.
-fn count(state: &mut State, totals: Totals, batch: Committed<'_>) {
+/// Counts a batch and records its changes.
+fn count_batch(state: &mut State, totals: Totals, batch: Committed<'_>) {
     state.totals.add(totals);
     #[allow(clippy::cast_precision_loss, reason = "a batch is far smaller")]
     state.batch_rows.add(batch.rows as f64);
     state.last_sync = Some(SystemTime::now());
-    // Of a long one, only the last are kept.
+    // Only the last changes of a large batch are kept.
     let skipped = batch.written.len().saturating_sub(CHANGES);
     for (slug, columns) in batch.written.iter().skip(skipped) {
-        remember(state, slug, Outcome::Written, *columns);
+        record_change(state, slug, Outcome::Written, *columns);
     }
 }
 
-fn remember(state: &mut State, slug: &str, outcome: Outcome, columns: Columns) {
+fn record_change(state: &mut State, slug: &str, outcome: Outcome, columns: Columns) {
     let changes = Arc::make_mut(&mut state.changes);
     if changes.len() >= CHANGES {
         changes.pop_front();

@@ -1,12 +1,12 @@
-//! Lines about single agents, and a bound on them: of each kind the first few within some seconds
-//! are logged one by one, and the others are counted and told in one line. A backlog of a million
-//! agents without configurations is no million lines.
+//! Limits the log lines about single agents: the first few of each kind within a time window are
+//! logged, and the others are counted in one summary line. A backlog of a million agents without
+//! configurations does not cause a million lines.
 //!
-//! No timer runs. The end of the time is noticed by the next event of the kind, by the next empty
-//! outbox, or by the end of the session; so within one sweep.
+//! No timer runs. The next event of the kind, the next empty outbox or the end of the session ends
+//! the window, so it ends within one sweep.
 //!
-//! Invariant: the lines of single agents and the numbers of the summaries add up to the agents met.
-//! Beyond [`REMEMBERED`] different agents, one that is met again is counted again.
+//! Invariant: the logged lines and the numbers of the summaries add up to the agents met. Beyond
+//! [`REMEMBERED`] different agents, an agent that is met again is counted again.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -14,16 +14,16 @@ use std::time::{Duration, Instant};
 
 use super::event::Event;
 
-/// How many lines of a kind are logged one by one within [`WINDOW`].
-const TOLD: usize = 20;
+/// The number of lines of a kind that are logged within [`WINDOW`].
+const LOGGED: usize = 20;
 
-/// The time that the bound is about.
+/// The length of the time window.
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// How many agents are remembered for as long, so that one that is met again is not told again.
+/// The number of agents remembered in a window, so that the same event of an agent is logged once.
 const REMEMBERED: usize = 1024;
 
-/// The kinds of lines about a single agent.
+/// The kinds of events about a single agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Missing,
@@ -42,7 +42,7 @@ impl Kind {
         Self::Mapped,
     ];
 
-    /// What an event says of which agent, where it is about a single one.
+    /// The kind, the slug and the detail of an event about a single agent; `None` for other events.
     fn of<'a>(event: &Event<'a>) -> Option<(Self, &'a str, &'a str)> {
         match *event {
             Event::MissingConfiguration { slug, .. } => Some((Self::Missing, slug, "")),
@@ -55,34 +55,33 @@ impl Kind {
     }
 }
 
-/// How an event is to be told.
+/// How an event is logged.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Manner {
-    /// Whether it has no line of its own.
+    /// Whether the event gets no line of its own.
     pub(super) held: bool,
-    /// How many agents of each kind are to be told in a summary first, in the order of
-    /// [`Kind::ALL`].
+    /// The number of agents of each kind to log in a summary first, in the order of [`Kind::ALL`].
     pub(super) summaries: [u64; 5],
 }
 
-/// The lines of one database.
+/// The windows of one database, one for each kind.
 #[derive(Debug, Default)]
 pub(super) struct Flood([Window; 5]);
 
-/// The lines of one kind since some moment.
+/// The time window of one kind.
 #[derive(Debug, Default)]
 struct Window {
     began: Option<Instant>,
-    /// The agents that were met since the outbox was last empty: one that is met again, and
-    /// unchanged, is the same news.
+    /// Hashes of slug and detail of the agents met since the outbox was last empty; a repetition is
+    /// not logged.
     met: HashSet<u64>,
-    told: usize,
+    logged: usize,
     held: u64,
     summed_up: bool,
 }
 
 impl Flood {
-    /// Takes note of an event, and says how it is to be told.
+    /// Counts an event and decides how it is logged.
     pub(super) fn meet(&mut self, event: &Event<'_>, now: Instant) -> Manner {
         if event.is_known() {
             return Manner {
@@ -124,7 +123,8 @@ impl Window {
             .is_none_or(|began| now.saturating_duration_since(began) >= WINDOW)
     }
 
-    /// Begins anew once the time is over; says how many were held back until then.
+    /// Starts a new window if this one is over. Returns the number of lines held back in the old
+    /// one.
     fn renew(&mut self, now: Instant) -> u64 {
         if !self.is_over(now) {
             return 0;
@@ -139,7 +139,7 @@ impl Window {
         .held
     }
 
-    /// Whether this agent is to have no line of its own.
+    /// Whether this event gets no line of its own; counts it if so.
     fn holds(&mut self, agent: u64) -> bool {
         if self.met.contains(&agent) {
             return true;
@@ -147,8 +147,8 @@ impl Window {
         if self.met.len() < REMEMBERED {
             self.met.insert(agent);
         }
-        if self.told < TOLD {
-            self.told += 1;
+        if self.logged < LOGGED {
+            self.logged += 1;
             return false;
         }
         self.held += 1;
@@ -177,7 +177,7 @@ mod tests {
         let held = (0..5000)
             .filter(|number| missing(&mut flood, &number.to_string(), now).held)
             .count();
-        assert_eq!(held, 5000 - TOLD);
+        assert_eq!(held, 5000 - LOGGED);
         let rejected = Event::Rejected {
             slug: "0",
             known: false,
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn a_problem_that_is_noted_already_has_no_line_and_is_not_counted() {
         let (mut flood, now) = (Flood::default(), Instant::now());
-        for _ in 0..=TOLD {
+        for _ in 0..=LOGGED {
             let known = Event::Rejected {
                 slug: "a",
                 known: true,
@@ -273,7 +273,7 @@ mod tests {
             },
         ] {
             let (mut flood, now) = (Flood::default(), Instant::now());
-            for number in 0..=TOLD {
+            for number in 0..=LOGGED {
                 flood.meet(
                     &Event::Mapped {
                         slug: &number.to_string(),

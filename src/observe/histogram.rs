@@ -1,30 +1,29 @@
-//! Counting in buckets: how long, how many. Fixed bounds, so fixed memory, and what Prometheus
-//! wants to read.
+//! Histograms with fixed buckets, so with fixed memory, in the form of Prometheus.
 
-/// The bounds of latencies, in seconds.
+/// The bucket bounds of latencies, in seconds.
 pub const LATENCY: [f64; 19] = [
     0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0,
     120.0, 300.0, 600.0,
 ];
 
-/// The bounds of the sizes of batches, in rows of the outbox.
+/// The bucket bounds of batch sizes, in rows of the outbox.
 pub const ROWS: [f64; 13] = [
     1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 5000.0, 10_000.0,
 ];
 
-/// Values counted by the first bound that they do not exceed.
+/// Counts values by the first bound that they do not exceed.
 #[derive(Debug, Clone, Copy)]
 pub struct Histogram<const N: usize> {
     bounds: &'static [f64; N],
     counts: [u64; N],
-    /// Those above every bound.
+    /// The number of values above every bound.
     more: u64,
     sum: f64,
     max: f64,
 }
 
 impl<const N: usize> Histogram<N> {
-    /// Without a value.
+    /// An empty histogram.
     pub const fn new(bounds: &'static [f64; N]) -> Self {
         Self {
             bounds,
@@ -35,7 +34,7 @@ impl<const N: usize> Histogram<N> {
         }
     }
 
-    /// Takes a value in; one below zero, which only a clock that was set back can give, counts as
+    /// Adds a value. A negative value, which only a clock that was set back can cause, counts as
     /// zero.
     pub fn add(&mut self, value: f64) {
         let value = value.max(0.0);
@@ -48,7 +47,7 @@ impl<const N: usize> Histogram<N> {
         self.max = self.max.max(value);
     }
 
-    /// Takes in all the values of another one.
+    /// Adds all values of another histogram.
     pub fn merge(&mut self, other: &Self) {
         for (own, count) in self.counts.iter_mut().zip(&other.counts) {
             *own += count;
@@ -58,22 +57,22 @@ impl<const N: usize> Histogram<N> {
         self.max = self.max.max(other.max);
     }
 
-    /// How many values there are.
+    /// The number of values.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum::<u64>() + self.more
     }
 
-    /// What they add up to.
+    /// The sum of the values.
     pub fn sum(&self) -> f64 {
         self.sum
     }
 
-    /// The largest; nothing where there is none.
+    /// The largest value; `None` without values.
     pub fn max(&self) -> Option<f64> {
         (self.count() > 0).then_some(self.max)
     }
 
-    /// Each bound, with how many values do not exceed it.
+    /// Each bound with the number of values that do not exceed it.
     pub fn cumulative(&self) -> impl Iterator<Item = (f64, u64)> {
         let mut sum = 0;
         self.bounds
@@ -85,8 +84,8 @@ impl<const N: usize> Histogram<N> {
             })
     }
 
-    /// The value that the share `q` of the values does not exceed, as near as the buckets tell:
-    /// between two bounds, values are taken to be spread evenly. Nothing where there is no value.
+    /// The value that the share `q` of the values does not exceed, interpolated linearly within a
+    /// bucket. `None` without values.
     pub fn quantile(&self, q: f64) -> Option<f64> {
         let max = self.max()?;
         #[allow(clippy::cast_precision_loss, reason = "an estimate")]

@@ -1,23 +1,23 @@
-//! The last hour, minute by minute: how much was done and how long it took. A ring of 60, about 15
-//! KiB, which is allocated with the first batch; minutes are counted from the start of the process,
-//! so a clock that is set changes nothing.
+//! The counts and latencies of the last hour, minute by minute, in a ring of 60 minutes (about 15
+//! KiB) that is allocated with the first batch. Minutes are counted from the start of the process,
+//! so a changed clock has no effect.
 
 use super::event::Totals;
 use super::histogram::{Histogram, LATENCY};
 
-/// How many minutes are kept.
+/// The number of minutes in the ring.
 pub const MINUTES: usize = 60;
 
 /// One minute.
 #[derive(Debug, Clone, Copy)]
 pub struct Minute {
-    /// Which: 0 is the first of the process.
+    /// The number of the minute; 0 is the first of the process.
     pub number: u64,
-    /// What its batches came to.
+    /// The totals of its batches.
     pub totals: Totals,
     /// Writes that PostgreSQL refused.
     pub failed: u64,
-    /// How long after their change the slugs were in sync.
+    /// The latencies of its slugs, from the change to the commit of the configuration, in seconds.
     pub latency: Histogram<19>,
 }
 
@@ -32,18 +32,18 @@ impl Minute {
     }
 }
 
-/// The ring.
+/// The ring of the last 60 minutes.
 #[derive(Debug, Clone, Default)]
 pub struct Hour {
-    /// The minute `n` stands at `n % 60`, until its place is taken an hour later.
+    /// The minute `n` is at the index `n % 60`, until it is overwritten an hour later.
     ring: Vec<Minute>,
 }
 
 impl Hour {
-    /// The minute of this number, to count in.
+    /// The minute of this number, emptied if the slot held an older one.
     pub fn at(&mut self, number: u64) -> &mut Minute {
         if self.ring.is_empty() {
-            // Places that nothing was counted in pass for minutes of long ago.
+            // Empty slots have a number that no running minute has.
             self.ring = vec![Minute::new(u64::MAX); MINUTES];
         }
         let place = usize::try_from(number % MINUTES as u64).unwrap_or(0);
@@ -54,8 +54,8 @@ impl Hour {
         minute
     }
 
-    /// The hour that ends with this minute, oldest first; minutes before the start of the process
-    /// are left out.
+    /// The last 60 minutes up to this one, oldest first, without minutes before the start of the
+    /// process.
     pub fn until(&self, number: u64) -> impl Iterator<Item = Minute> {
         let first = number.saturating_sub(MINUTES as u64 - 1);
         (first..=number).map(|number| {

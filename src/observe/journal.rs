@@ -1,7 +1,7 @@
-//! Whether standard error goes to systemd's journal, and how a line says there how severe it is: by
-//! a `<4>` before it.
+//! Detects whether standard error is connected to systemd's journal, and prefixes each line with
+//! its severity, such as `<4>`.
 //!
-//! Without that, the journal takes every line for a remark, and nobody finds the one that matters.
+//! Without the prefix, the journal stores every line with the same priority.
 
 use std::fmt;
 use std::fs::File;
@@ -14,7 +14,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// Whether standard error is the stream that systemd says it has made for it.
+/// Whether standard error is the stream that `JOURNAL_STREAM` names.
 pub(super) fn is_stderr() -> bool {
     let stream = std::env::var("JOURNAL_STREAM").ok();
     stream
@@ -22,20 +22,20 @@ pub(super) fn is_stderr() -> bool {
         .is_some_and(|(stream, own)| is_of(&stream, own))
 }
 
-/// Device and inode of standard error.
+/// The device and inode of standard error.
 fn stderr() -> io::Result<(u64, u64)> {
     let metadata = File::from(io::stderr().as_fd().try_clone_to_owned()?).metadata()?;
     Ok((metadata.dev(), metadata.ino()))
 }
 
-/// Whether `device:inode` are these. The variable is inherited by processes whose standard error
-/// goes elsewhere.
+/// Whether `device:inode` equals this pair. Processes inherit the variable even if their standard
+/// error goes elsewhere.
 fn is_of(stream: &str, own: (u64, u64)) -> bool {
     let (device, inode) = stream.split_once(':').unwrap_or_default();
     (device.parse(), inode.parse()) == (Ok(own.0), Ok(own.1))
 }
 
-/// A text of several lines as it goes to standard error: in the journal, each of them is an error.
+/// An error text for standard error; in the journal, each line gets the priority of an error.
 pub fn error(text: &str) -> String {
     if is_stderr() {
         with_priority(Level::ERROR, text)
@@ -44,7 +44,7 @@ pub fn error(text: &str) -> String {
     }
 }
 
-/// The journal cuts at line feeds, so every line has its priority.
+/// Prefixes every line with the priority, because the journal splits messages at line feeds.
 fn with_priority(level: Level, text: &str) -> String {
     let priority = match level {
         Level::ERROR => "3",
@@ -57,7 +57,7 @@ fn with_priority(level: Level, text: &str) -> String {
         .collect()
 }
 
-/// Lines in another form, with their priority.
+/// Formats events with `F` and prefixes each line with its priority.
 pub(super) struct Prioritised<F>(pub(super) F);
 
 impl<S, N, F> FormatEvent<S, N> for Prioritised<F>

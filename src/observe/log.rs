@@ -1,8 +1,7 @@
-//! Where the log goes and in which form: standard error; for people on a terminal and in the
-//! journal, as JSON for everything else.
+//! The log on standard error: text on a terminal and in the journal, JSON otherwise.
 //!
-//! A thread of its own writes it, so that a reader of standard error who does not read on holds up
-//! no database. Lines that such a reader leaves no room for are dropped, and counted.
+//! A separate thread writes it, so a reader of standard error that stalls does not delay the
+//! databases. If the buffer is full, lines are dropped and counted.
 
 use std::io::{self, IsTerminal as _, Write, stderr};
 
@@ -18,20 +17,20 @@ use super::journal::{self, Prioritised};
 use crate::settings::{Log, LogFormat};
 use crate::show::Clean;
 
-/// How many lines wait for their reader at most.
+/// The largest number of buffered lines.
 const LINES: usize = 16 * 1024;
 
-/// The running log: its level can be changed, its form cannot. When it is dropped, what waits is
-/// written, if that takes no longer than a second.
+/// The running log. Its level can be changed, its format cannot. Dropping it writes the buffered
+/// lines, for at most a second.
 #[derive(Debug)]
 pub struct Logging {
     level: Handle<EnvFilter, Registry>,
     dropped: ErrorCounter,
-    _writes_what_waits: WorkerGuard,
+    _flush_on_drop: WorkerGuard,
 }
 
 impl Logging {
-    /// Starts the log. A second start in a process is ignored.
+    /// Starts the log. A second start in the same process is ignored.
     pub fn start(settings: &Log) -> Self {
         let (filter, level) = reload::Layer::new(filter(settings));
         let (writer, guard) = NonBlockingBuilder::default()
@@ -40,28 +39,28 @@ impl Logging {
             .thread_name("log")
             .finish(stderr());
         let dropped = writer.error_counter();
-        // Only a log that was started before can be in the way.
+        // It fails only if a log was started before.
         let _ = subscriber(settings, filter, writer).try_init();
         Self {
             level,
             dropped,
-            _writes_what_waits: guard,
+            _flush_on_drop: guard,
         }
     }
 
-    /// How many lines have been dropped so far.
+    /// The number of lines dropped so far.
     pub fn dropped(&self) -> usize {
         self.dropped.dropped_lines()
     }
 
-    /// Takes over the level of new settings.
+    /// Applies the level of new settings.
     pub fn reload(&self, settings: &Log) {
-        // The log goes on as it was if it is not ours to change.
+        // A log that was started elsewhere keeps its level.
         let _ = self.level.reload(filter(settings));
     }
 }
 
-/// A level that is not one was refused with the settings.
+/// The filter of the settings. The settings have already refused an invalid level.
 fn filter(settings: &Log) -> EnvFilter {
     EnvFilter::try_new(&settings.level).unwrap_or_else(|_| EnvFilter::new("info"))
 }
@@ -78,7 +77,7 @@ fn subscriber(
         LogFormat::Json => false,
     };
     let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    // A log that cannot be written must not end the work.
+    // A failed write of the log must not end the work.
     let lines = fmt::layer()
         .log_internal_errors(false)
         .with_writer(move || Cleaned(writer.clone()))
@@ -87,7 +86,7 @@ fn subscriber(
     let lines = if pretty {
         let form = form.compact();
         if journal {
-            // The journal has the time itself.
+            // The journal adds the time itself.
             lines.event_format(Prioritised(form.without_time())).boxed()
         } else {
             lines.event_format(form).boxed()
@@ -108,11 +107,11 @@ fn subscriber(
     Box::new(tracing_subscriber::registry().with(filter).with(lines))
 }
 
-/// A writer that lets through nothing that can disturb a terminal, whatever an event holds.
+/// A writer that escapes everything that can disturb a terminal.
 struct Cleaned<W>(W);
 
 impl<W: Write> Write for Cleaned<W> {
-    /// A formatted event comes in one piece, and goes out in one.
+    /// A formatted event arrives in one write and leaves in one write.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         self.0.write_all(
             Clean::styled(&String::from_utf8_lossy(event))

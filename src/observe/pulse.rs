@@ -1,9 +1,9 @@
-//! Signs of life: before a loop waits for anything, it says here how long that can take at most, so
-//! that [`super::verdict::stuck`] can tell a loop that hangs from one that waits.
+//! Heartbeats: before each wait, a database task announces the longest duration of the wait, so
+//! that [`super::verdict::stuck`] can tell a hung task from a waiting one.
 //!
-//! Whatever a loop waits for is bounded by [`timeout`] or [`sleep`], each time anew, so the promise
-//! is that of the one wait and never that of a round of many. Which loop it is, the task knows:
-//! [`of`]. Elsewhere, in a verb, nobody is told.
+//! [`timeout`] and [`sleep`] bound every wait, and each announcement is about one wait and never
+//! about a round of many. The observer is task-local, set by [`of`]. Outside of a database task, as
+//! in a command, these functions announce nothing.
 
 use std::time::Duration;
 
@@ -15,24 +15,24 @@ tokio::task_local! {
     static LOOP: Observer;
 }
 
-/// Runs a loop whose signs of life this observer tells.
+/// Runs a database task with this observer for its heartbeats.
 pub async fn of<F: Future>(observer: Observer, run: F) -> F::Output {
     LOOP.scope(observer, run).await
 }
 
-/// Says that the loop is alive, and that it will say so again within this time.
+/// Records a heartbeat; the next one is due within this time.
 pub fn promise(within: Duration) {
-    // Who is no loop has promised nothing to anybody.
+    // Outside of a database task there is no observer.
     let _ = LOOP.try_with(|observer| observer.alive(within));
 }
 
-/// Waits no longer than this.
+/// Waits for the answer with a time limit, and announces the limit.
 pub async fn timeout<F: Future>(time_limit: Duration, answer: F) -> Result<F::Output, Elapsed> {
     promise(time_limit);
     tokio::time::timeout(time_limit, answer).await
 }
 
-/// Waits for so long.
+/// Sleeps for the pause, and announces it.
 pub async fn sleep(pause: Duration) {
     promise(pause);
     tokio::time::sleep(pause).await;

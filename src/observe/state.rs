@@ -1,10 +1,10 @@
-//! What is known of one database: plain data, bounded in every part, without secrets and without
-//! values of rows (G11).
+//! The state of one database: plain data, bounded in every part, without secrets and without values
+//! of rows (G11).
 //!
-//! Bounds: a list that can grow is cut at [`PROBLEMS`], [`CHANGES`] or [`FINDINGS`], and a text at
-//! the lengths that `brief` is called with. A database without problems takes less than 64 KiB when
-//! all rings are full; one with a thousand of them at most 550 KiB more, for the list ends where
-//! its texts come to [`LISTED`].
+//! Bounds: lists are cut at [`PROBLEMS`], [`CHANGES`] or [`FINDINGS`] entries, and texts at the
+//! length passed to `brief`. A database without problems takes less than 64 KiB with full rings. A
+//! list of a thousand problems adds at most 550 KiB, because it ends where its texts reach
+//! [`LISTED`].
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -16,32 +16,32 @@ use super::histogram::{Histogram, LATENCY, ROWS};
 use super::hour::Hour;
 use crate::columns::{Column, MappedColumn as _, PerColumn};
 
-/// How many problems are listed.
+/// The largest number of listed problems.
 pub const PROBLEMS: usize = 1000;
 
-/// How many bytes their texts may come to.
+/// The limit of their texts together, in bytes.
 pub const LISTED: usize = 384 * 1024;
 
-/// How many of the latest changes are kept.
+/// The number of latest changes that are kept.
 pub const CHANGES: usize = 200;
 
-/// How many findings are kept; there are never more than a few.
+/// The largest number of findings that are kept; there are never more than a few.
 pub const FINDINGS: usize = 32;
 
-/// What the loop of a database is doing.
+/// The phase of a database task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// It connects for the first time.
+    /// The first connection attempt runs.
     Connecting,
     /// Another daemon leads.
     Standby,
-    /// It leads, and what was waiting when it began is not done yet.
+    /// This daemon leads, and the first drain after LISTEN is not finished.
     CatchingUp,
-    /// It leads, and batches run.
+    /// This daemon leads, and batches run.
     Draining,
-    /// It leads, and sleeps.
+    /// This daemon leads and sleeps.
     Waiting,
-    /// There is no connection, or the database cannot be worked in.
+    /// There is no connection, or the database is unusable.
     Lost,
 }
 
@@ -68,7 +68,7 @@ impl Phase {
         }
     }
 
-    /// Whether there is a connection that can be worked with.
+    /// Whether there is a usable connection.
     pub fn is_connected(self) -> bool {
         !matches!(self, Self::Connecting | Self::Lost)
     }
@@ -79,20 +79,20 @@ impl Phase {
     }
 }
 
-/// Why a sleeping loop woke up.
+/// The cause that ended the sleep of a database task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WakeUp {
-    /// A trigger notified.
+    /// A notification of a trigger.
     Notification,
-    /// Somebody asked for a slug (I7).
+    /// A request for a slug (I7).
     Request,
-    /// It was time for the slow round.
+    /// The periodic sweep was due.
     Sweep,
-    /// It was time to try a failed write again.
+    /// A retry of a failed write was due.
     Retry,
-    /// It was time to look, because nothing notifies.
+    /// A poll was due, because a writer blocks the idle lock or `capture.notify` is off.
     Poll,
-    /// It was time to look again at what others had locked.
+    /// Another attempt at rows that other sessions had locked was due.
     Busy,
 }
 
@@ -120,7 +120,7 @@ impl WakeUp {
     }
 }
 
-/// What became of one slug.
+/// The result of one slug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
     /// Its configuration was written.
@@ -136,7 +136,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Its name in JSON; the problems are called what `agent_sync.problem` calls them.
+    /// Its name in JSON; a problem has its name in `agent_sync.problem`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Written => "written",
@@ -156,7 +156,7 @@ pub struct Columns(u32);
 const _: () = assert!(Column::ALL.len() <= u32::BITS as usize);
 
 impl Columns {
-    /// The columns that have a value.
+    /// The columns with a value.
     pub fn of<T>(values: &PerColumn<Option<T>>) -> Self {
         values.present().map(|(column, _)| column).collect()
     }
@@ -180,48 +180,48 @@ impl FromIterator<Column> for Columns {
 /// One of the latest changes.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// When its batch was committed.
+    /// The time of the batch.
     pub at: SystemTime,
-    /// Of which agent.
+    /// The slug.
     pub slug: Arc<str>,
-    /// What became of it.
+    /// The result.
     pub outcome: Outcome,
-    /// What was written.
+    /// The written columns.
     pub columns: Columns,
 }
 
 /// The last error that ended an attempt.
 #[derive(Debug, Clone)]
 pub struct Trouble {
-    /// Why.
+    /// The cause.
     pub cause: Arc<str>,
-    /// What to do.
+    /// The remedy.
     pub remedy: Arc<str>,
-    /// When it was last met.
+    /// The time of its latest occurrence.
     pub at: SystemTime,
 }
 
-/// Something that is wrong with a database in which work goes on (G1, G10).
+/// A fault or a warning about a database that is being synced (G1, G10).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What.
+    /// What was found.
     pub what: String,
-    /// What to do.
+    /// The remedy.
     pub remedy: String,
-    /// Whether changes may be missed while it is so.
+    /// Whether changes may be missed until it is repaired.
     pub misses_changes: bool,
 }
 
-/// The same, with the time at which it was found.
+/// A finding with its time.
 #[derive(Debug, Clone)]
 pub struct InForce {
-    /// What.
+    /// The finding.
     pub finding: Finding,
-    /// Since when, as far as this process knows.
+    /// The time since which this process knows of it.
     pub since: SystemTime,
 }
 
-/// Why one slug is not in sync: a row of `agent_sync.problem`.
+/// The reason why one slug is not in sync: a row of `agent_sync.problem`.
 #[derive(Debug, Clone)]
 pub struct Problem {
     /// The slug.
@@ -230,17 +230,17 @@ pub struct Problem {
     pub kind: Box<str>,
     /// The reason, without prompts and keys.
     pub detail: Box<str>,
-    /// What to do.
+    /// The remedy.
     pub remedy: Cow<'static, str>,
-    /// Of a failed write.
+    /// The SQLSTATE of a failed write.
     pub sqlstate: Option<Box<str>>,
-    /// Since when.
+    /// The time since which it exists.
     pub since: SystemTime,
-    /// How often it has been met.
+    /// The number of attempts.
     pub attempts: i32,
 }
 
-/// How many problems there are of each kind.
+/// The numbers of problems by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Kinds {
     /// Slugs without a configuration.
@@ -254,7 +254,7 @@ pub struct Kinds {
 }
 
 impl Kinds {
-    /// Each kind by its name.
+    /// Each kind with its name.
     pub fn each(self) -> [(&'static str, u64); 4] {
         [
             (
@@ -267,67 +267,67 @@ impl Kinds {
         ]
     }
 
-    /// All of them.
+    /// The number of problems of all kinds.
     pub fn total(self) -> u64 {
         self.each().iter().map(|(_, count)| count).sum()
     }
 }
 
-/// What is waiting and what is not in sync, as the database says.
+/// The backlog of a database: its outbox and its problems, as last read.
 #[derive(Debug, Clone)]
 pub struct Backlog {
-    /// When it was asked.
+    /// The time of the reading.
     pub taken: Instant,
     /// The rows of the outbox.
     pub rows: u64,
     /// Whether there are more of them than are counted.
     pub more_rows: bool,
-    /// How long the oldest of them had been waiting then.
+    /// The age of the oldest row at that time.
     pub oldest: Option<Duration>,
-    /// The problems.
+    /// The numbers of problems.
     pub problems: Kinds,
     /// Whether there are more of them than are counted.
     pub more_problems: bool,
-    /// The latest of them.
+    /// The latest problems.
     pub listed: Vec<Problem>,
 }
 
-/// What to do about configurations that differ.
+/// The remedy for configurations that differ.
 pub const DRIFT_REMEDY: &str =
     "`agent-sync check` lists them, `agent-sync reconcile --all` brings them in sync.";
 
-/// What the last comparison of every configuration with its agent came to. It is made when the
-/// rules change, and again and again until nothing differs.
+/// The result of the last comparison of every configuration with the mapping of its agent. The
+/// daemon compares after a change of the rules, and repeats the comparison until nothing differs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compared {
-    /// When it was made.
+    /// The time of the comparison.
     pub at: SystemTime,
-    /// How many configurations differ from what the rules make of their agents.
+    /// The number of configurations that differ.
     pub differing: u64,
-    /// How many are in sync.
+    /// The number of configurations in sync.
     pub equal: u64,
 }
 
-/// Everything about one database.
+/// The state of one database.
 #[derive(Debug, Clone)]
 pub struct State {
-    /// Where it is, without secrets.
+    /// Its address and name, without secrets.
     pub target: Arc<str>,
-    /// The version of its server, once there has been a connection.
+    /// The version of its server, known after the first connection.
     pub server_version: Option<Arc<str>>,
-    /// What its loop is doing.
+    /// The phase of its task.
     pub phase: Phase,
-    /// Since when.
+    /// The start of the phase.
     pub since: (SystemTime, Instant),
-    /// When the loop last gave a sign of life, and when the next one is due at the latest.
+    /// The time of the last heartbeat, and the time at which the next one is due.
     pub alive: (Instant, Instant),
     /// The last error.
     pub trouble: Option<Trouble>,
-    /// What is wrong with it.
+    /// The current findings.
     pub findings: Arc<[InForce]>,
-    /// The last comparison, if one has been made.
+    /// The last comparison.
     pub compared: Option<Compared>,
-    /// What the batches came to.
+    /// The totals of all batches.
     pub totals: Totals,
     /// Writes that PostgreSQL refused.
     pub failed: u64,
@@ -335,24 +335,24 @@ pub struct State {
     pub wake_ups: [u64; 6],
     /// The sizes of the batches, in rows of the outbox.
     pub batch_rows: Histogram<13>,
-    /// How long after their change slugs were in sync, in seconds.
+    /// The latencies of slugs, from the change to the commit of the configuration, in seconds.
     pub latency: Histogram<19>,
     /// Connections after the first.
     pub reconnects: u64,
-    /// The time without a connection, up to the beginning of the phase.
+    /// The time without a connection before the current phase.
     pub outage: Duration,
-    /// When the last batch was committed.
+    /// The time of the last batch.
     pub last_sync: Option<SystemTime>,
-    /// What is waiting; known only to who leads.
+    /// The backlog; only the leader knows it.
     pub backlog: Option<Arc<Backlog>>,
-    /// The last hour. Shared with whoever reads it, and copied only if it changes meanwhile.
+    /// The last hour. Snapshots share it, and it is copied only if it changes while they do.
     pub hour: Arc<Hour>,
-    /// The latest changes, oldest first. Shared in the same way.
+    /// The latest changes, oldest first; shared in the same way.
     pub changes: Arc<VecDeque<Change>>,
 }
 
 impl State {
-    /// Of a database that nothing is known of.
+    /// The state of a database before its first connection.
     pub(super) fn new(target: &str) -> Self {
         let now = Instant::now();
         Self {
@@ -378,7 +378,7 @@ impl State {
         }
     }
 
-    /// The time without a connection in all.
+    /// The total time without a connection.
     pub fn outage(&self, now: Instant) -> Duration {
         match self.phase {
             Phase::Lost => self.outage + now.saturating_duration_since(self.since.1),
@@ -387,7 +387,7 @@ impl State {
     }
 }
 
-/// A text that is cut where it is longer than `most` bytes.
+/// The text, cut to at most `most` bytes at a character boundary.
 pub fn brief(text: &str, most: usize) -> &str {
     let mut end = most.min(text.len());
     while !text.is_char_boundary(end) {

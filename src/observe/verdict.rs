@@ -1,37 +1,36 @@
-//! Two answers out of what is known of a database: does its loop make progress, and is it served?
+//! The health checks of a database: does its task make progress, and is it served?
 //!
-//! They are about the present. A problem of a single agent concerns neither: it is listed, and its
-//! neighbours go on (G5).
+//! Both are about the present. A problem of a single agent affects neither: it is listed, and the
+//! other agents are synced (G5).
 
 use std::time::{Duration, Instant};
 
 use super::state::{Phase, State};
 
-/// How late a sign of life may be: the loops share one thread, and a machine may be busy.
+/// The allowed delay of a heartbeat: the tasks share one thread, and the machine may be busy.
 pub const SLACK: Duration = Duration::from_secs(15);
 
-/// How long the loop has given no sign of life, if that is longer than it may be; `/livez` and a
-/// watchdog want to know.
+/// The time since the last heartbeat if the task hangs, otherwise `None`; for `/livez` and the
+/// watchdog.
 ///
-/// Before a loop waits for anything, it says how long that can take at most ([`super::pulse`]),
-/// because every wait has a bound. A loop that has not been heard of by then, and for [`SLACK`]
-/// more, hangs.
+/// Before each wait, a task announces the longest duration of the wait ([`super::pulse`]). A task
+/// hangs if this time and [`SLACK`] have passed without another heartbeat.
 pub fn stuck(state: &State, now: Instant) -> Option<Duration> {
     let (last, due) = state.alive;
     (now > due + SLACK).then(|| now.saturating_duration_since(last))
 }
 
-/// Why a database is not served, and what to do about it where anything can be done.
+/// A reason why a database is not served, with its remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason {
-    /// Why.
+    /// The reason.
     pub why: String,
-    /// What to do.
+    /// The remedy, if there is one.
     pub remedy: Option<String>,
 }
 
-/// Every reason why changes do not reach, or may not reach, the configurations of this database
-/// through this daemon or the one that it stands by for; none when it is served.
+/// The reasons why changes do not reach, or may not reach, the configurations of this database
+/// through this daemon or the leader; empty if the database is served.
 pub fn unready(state: &State) -> Vec<Reason> {
     let simply = |why: &str| {
         vec![Reason {

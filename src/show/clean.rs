@@ -1,40 +1,42 @@
-//! What a terminal, a log and HTTP may see: the one place where text from a row, a file or the
-//! network is made harmless.
+//! Sanitizes text from rows, files and the network for terminals, the log and HTTP. This is the
+//! only place that does.
 //!
-//! The writers of standard output, of standard error, of the log and of HTTP take a [`Clean`],
-//! which only this module makes. A control character (C0, C1), a mark that turns the direction of
-//! writing and a separator of lines or paragraphs becomes `\u` and four hexadecimal digits. In JSON
-//! that is the same text; everywhere else the reader sees that the character is there.
+//! The writers of standard output, standard error, the log and HTTP take a [`Clean`], which only
+//! this module creates. Control characters (C0, C1), marks that change the writing direction, and
+//! line and paragraph separators become `\u` and four hexadecimal digits. In JSON that is the same
+//! text; elsewhere the reader sees that the character is there.
 //!
-//! The password of a connection string of PostgreSQL becomes `********` (G11): a row may hold one.
+//! Passwords in connection strings of PostgreSQL become `********` (G11), because a row may contain
+//! one.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use crate::mapping::disturbs;
 
-/// Text without anything that can disturb a terminal or forge a line.
+/// Sanitized text: it cannot disturb a terminal or forge a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clean<'a>(Cow<'a, str>);
 
 impl<'a> Clean<'a> {
-    /// A name, a path or a sentence: what comes out is one line.
+    /// Sanitizes a name, a path or a sentence to one line.
     pub fn line(text: &'a str) -> Self {
         Self(masked(replaced(text, |_| false)))
     }
 
-    /// Text of several lines, such as JSON: line feeds and tabs stay.
+    /// Sanitizes text of several lines, such as JSON: line feeds and tabs stay.
     pub fn lines(text: &'a str) -> Self {
         Self(masked(replaced(text, |c| c == '\n' || c == '\t')))
     }
 
-    /// The same with all passwords: what `render` makes of its own input.
+    /// Sanitizes text of several lines and keeps passwords: for `render`, which prints its own
+    /// input.
     pub(crate) fn result(text: &'a str) -> Self {
         Self(replaced(text, |c| c == '\n' || c == '\t'))
     }
 
-    /// Text of several lines with colours: the sequences that set colours and weight stay, and no
-    /// other.
+    /// Sanitizes text of several lines with colours: sequences for colours and weight stay, others
+    /// do not.
     pub fn styled(text: &'a str) -> Self {
         if !text.contains(ESCAPE) {
             return Self::lines(text);
@@ -56,8 +58,8 @@ impl<'a> Clean<'a> {
         Self(out.into())
     }
 
-    /// What a program is to read to the letter, made of settings and of this program alone: SQL,
-    /// completions, the manual page.
+    /// Passes text unchanged that comes from the settings and this program alone: SQL, completions,
+    /// the manual page.
     pub(crate) fn verbatim(text: &'a str) -> Self {
         Self(text.into())
     }
@@ -72,7 +74,7 @@ impl<'a> Clean<'a> {
         self.0.into_owned()
     }
 
-    /// The text, which is nobody else's.
+    /// The text as an owned value.
     pub fn into_owned(self) -> Clean<'static> {
         Clean(self.0.into_owned().into())
     }
@@ -86,13 +88,13 @@ impl fmt::Display for Clean<'_> {
 
 const ESCAPE: char = '\u{1b}';
 
-/// The length of the sequence that a text behind an escape begins with, if it is one that sets a
-/// colour or a weight.
+/// The length of the colour or weight sequence at the start of the text after an escape character;
+/// 0 if it is none.
 fn style(text: &str) -> usize {
     let Some(end) = text.strip_prefix('[').and_then(|rest| rest.find('m')) else {
         return 0;
     };
-    // Not among them: blinking, hidden text, backgrounds.
+    // Not included: blinking, hidden text, backgrounds.
     let plain = |code: &str| matches!(code.parse(), Ok(0..=4 | 22..=24 | 30..=37 | 39 | 90..=97));
     let codes = text.get(1..=end).unwrap_or_default();
     if codes.is_empty() || codes.split(';').all(plain) {
@@ -118,16 +120,16 @@ fn replaced(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
     out.into()
 }
 
-/// What is shown for a password.
+/// The replacement of a password.
 const MASK: &str = "********";
 
-/// What the examples in messages have for a password.
+/// The placeholder of a password in the examples of messages.
 const PLACEHOLDER: &str = "PASSWORD";
 
-/// What is before it in the query of a URL.
+/// The key of a password in the query of a URL.
 const PASSWORD: &str = "password=";
 
-/// How a connection string of PostgreSQL begins; JSON may have its slashes escaped.
+/// The beginnings of a connection string of PostgreSQL; JSON may have its slashes escaped.
 const SCHEMES: [&str; 4] = [
     "postgres://",
     "postgresql://",
@@ -135,7 +137,7 @@ const SCHEMES: [&str; 4] = [
     r"postgresql:\/\/",
 ];
 
-/// The text with the password of each connection string replaced.
+/// Replaces the password of each connection string.
 fn masked(text: Cow<'_, str>) -> Cow<'_, str> {
     let mut out = String::new();
     let mut copied = 0;
@@ -161,8 +163,9 @@ fn masked(text: Cow<'_, str>) -> Cow<'_, str> {
     out.into()
 }
 
-/// What follows the scheme of a connection string, if there is a password in it: behind the user,
-/// or behind `password=`. What is not encoded as it should be belongs to the password.
+/// The part of a connection string after the scheme with its passwords replaced; `None` without a
+/// password. A password follows the user or `password=`. Characters that should be encoded belong
+/// to the password.
 fn without_password(url: &str) -> Option<String> {
     let mut masked = url.to_owned();
     if let Some(at) = url.rfind('@')
@@ -181,7 +184,7 @@ fn without_password(url: &str) -> Option<String> {
     (masked != url).then_some(masked)
 }
 
-/// Whether the text has this scheme, with its colon there, in any case.
+/// Whether the text has this scheme, in any case, with its colon at this offset.
 fn is_at(text: &str, colon: usize, scheme: &str) -> bool {
     let start = colon.checked_sub(scheme.find(':').unwrap_or_default());
     start
@@ -250,7 +253,7 @@ mod tests {
         }
     }
 
-    /// C0 and C1, the marks that turn the direction of writing, and the separators.
+    /// C0 and C1, the marks that change the writing direction, and the separators.
     fn harmful() -> impl Iterator<Item = char> {
         let ranges = [
             '\0'..='\u{1f}',

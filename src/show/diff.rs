@@ -1,4 +1,4 @@
-//! Differences between two states of a configuration as lines of a terminal.
+//! Formats the differences between two configurations for a terminal.
 
 use std::fmt;
 
@@ -20,9 +20,9 @@ impl fmt::Display for Value {
     }
 }
 
-/// What differs, one line a field, in a room of this many columns.
+/// One line for each difference, at most `room` columns wide.
 pub fn diff_lines(differences: &[(String, &Difference)], room: usize) -> Vec<String> {
-    // The keys of JSON are whatever somebody has saved.
+    // JSON keys are user data.
     let clean = |path: &str| Clean::line(path).to_string();
     let differences: Vec<_> = differences
         .iter()
@@ -52,10 +52,10 @@ pub fn diff_lines(differences: &[(String, &Difference)], room: usize) -> Vec<Str
                     count(*new)
                 ),
                 (old, new) => {
-                    let said = |value: &Option<Value>| {
+                    let text_of = |value: &Option<Value>| {
                         value.as_ref().map(Value::to_string).unwrap_or_default()
                     };
-                    let (old, new) = fit(&said(old), &said(new), room.saturating_sub(3));
+                    let (old, new) = fit(&text_of(old), &text_of(new), room.saturating_sub(3));
                     format!("{YELLOW}~ {path}{YELLOW:#}  {RED}{old}{RED:#} → {GREEN}{new}{GREEN:#}")
                 }
             }

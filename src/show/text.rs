@@ -1,10 +1,10 @@
-//! Words, numbers and times as a person would write them, and lines that fit.
+//! Formats numbers, times and names for people, and wraps lines.
 
 use std::time::Duration;
 
 use super::Clean;
 
-/// A number with commas.
+/// A number with a comma after each group of three digits: `1,234`.
 pub fn count(number: impl Into<i128>) -> String {
     let number: i128 = number.into();
     let digits = number.unsigned_abs().to_string();
@@ -29,7 +29,7 @@ pub fn compact(number: i64) -> String {
     }
 }
 
-/// A number of things: "1 agent", "1,234 agents".
+/// A number with a noun: "1 agent", "1,234 agents".
 pub fn plural(number: i64, thing: &str) -> String {
     format!(
         "{} {thing}{}",
@@ -38,7 +38,7 @@ pub fn plural(number: i64, thing: &str) -> String {
     )
 }
 
-/// A short duration as a person would say it.
+/// A short duration with its unit: `1.2 ms`, `12 ms`, `1.23 s`.
 pub fn time(duration: Duration) -> String {
     let ms = duration.as_secs_f64() * 1000.0;
     match ms {
@@ -48,7 +48,7 @@ pub fn time(duration: Duration) -> String {
     }
 }
 
-/// How long ago, in one unit: `4s`, `12m`, `3h`, `5d`.
+/// An age in one unit, rounded down: `4s`, `12m`, `3h`, `5d`.
 #[allow(clippy::cast_possible_truncation, reason = "an age to read")]
 pub fn age(seconds: f64) -> String {
     match seconds.max(0.0) as i64 {
@@ -59,8 +59,7 @@ pub fn age(seconds: f64) -> String {
     }
 }
 
-/// A name as it may be shown: as it is where that is plain, in quotes and escaped where it could
-/// disturb a terminal.
+/// A name for the terminal: unchanged if it is plain, otherwise quoted and escaped.
 pub fn quoted(name: &str) -> String {
     let shown = crate::mapping::quoted(name);
     let plain =
@@ -68,7 +67,7 @@ pub fn quoted(name: &str) -> String {
     if plain { name.to_owned() } else { shown }
 }
 
-/// At most `room` characters.
+/// The text, cut to `room` characters with an ellipsis.
 pub fn shorten(text: &str, room: usize) -> String {
     if text.chars().count() <= room {
         return text.to_owned();
@@ -79,7 +78,8 @@ pub fn shorten(text: &str, room: usize) -> String {
         .collect()
 }
 
-/// Two texts in the room for both: what the one does not need, the other may take.
+/// Shortens two texts to `room` characters together. A short text leaves its unused half to the
+/// other.
 pub fn fit(one: &str, other: &str, room: usize) -> (String, String) {
     let (a, b) = (one.chars().count(), other.chars().count());
     let half = room / 2;
@@ -88,7 +88,7 @@ pub fn fit(one: &str, other: &str, room: usize) -> (String, String) {
     (shorten(one, for_one), shorten(other, for_other))
 }
 
-/// Lines of at most `width` characters, broken between words.
+/// Breaks text between words into lines of at most `width` characters.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -103,8 +103,7 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// The same with something in front of the first line, and as much white space in front of the
-/// others.
+/// Wraps sanitized text behind `lead`; the further lines are indented by the width of `lead`.
 pub fn indented(lead: &str, text: &str, width: usize) -> String {
     let indent = lead.chars().count();
     let lines = wrap(

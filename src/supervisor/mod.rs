@@ -1,17 +1,17 @@
-//! Telling the supervisor how the daemon is (I4): systemd, or whoever speaks its notification
-//! protocol.
+//! Reports the state of the daemon to its supervisor (I4): systemd, or another program with its
+//! notification protocol.
 //!
-//! - `socket` sends what is to be said to `$NOTIFY_SOCKET`.
-//! - `words` works out of the board what is to be said, and says nothing itself.
-//! - [`Supervisor`] joins the two, in a task on the event loop of the databases. So the watchdog is
-//!   fed only while that loop turns and no database's task hangs: a stopped process, a blocked loop
-//!   and a task that waits for good are all noticed.
+//! - `socket` sends messages to `$NOTIFY_SOCKET`.
+//! - `messages` computes the messages from the board and sends nothing itself.
+//! - [`Supervisor`] connects the two, in a task on the event loop of the databases. So the watchdog
+//!   gets signals only while that loop turns and no database task hangs: a stopped process, a
+//!   blocked loop and a task that waits forever are all noticed.
 //!
-//! Authority: none. Without a supervisor nothing is sent and nothing runs.
-//! On failure: what cannot be sent is a WARN, once; the databases are synced all the same.
+//! Authority: none. Without a supervisor nothing is sent and no task runs. On failure: a failed
+//! send is logged once as a warning; the databases are synced meanwhile.
 
+mod messages;
 mod socket;
-mod words;
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -23,21 +23,21 @@ use tokio::task::AbortHandle;
 use tracing::{error, warn};
 
 use crate::observe::Board;
+use messages::Messages;
 use socket::Socket;
-use words::Words;
 
-/// How often the board is looked at until the daemon is ready, and afterwards; the watchdog may
-/// want it more often.
+/// The interval of the snapshots until the daemon is ready, and afterwards; the watchdog may need a
+/// shorter one.
 const STARTING: Duration = Duration::from_millis(50);
 const RUNNING: Duration = Duration::from_secs(1);
 
-/// Whoever supervises the daemon, if anybody does.
+/// The supervisor of the daemon; without one, every method does nothing.
 #[derive(Debug, Default)]
 pub struct Supervisor {
     line: Option<Line>,
 }
 
-/// The line to it, and the task that uses it.
+/// The connection to the supervisor, and the task that uses it.
 #[derive(Debug)]
 struct Line {
     socket: Arc<Socket>,
@@ -46,7 +46,7 @@ struct Line {
 }
 
 impl Supervisor {
-    /// Looks for a supervisor in the environment, and begins to tell it what the board says.
+    /// Finds the supervisor in the environment and starts the task that reports the board.
     pub fn attend(board: Arc<Board>) -> Self {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let Some(name) = variable("NOTIFY_SOCKET") else {
@@ -81,30 +81,30 @@ impl Supervisor {
         }
     }
 
-    /// Says that settings are being read again, unless the start is not over yet.
+    /// Reports the start of a reload, unless the daemon is not ready yet.
     pub async fn reloading(&self) {
         if let Some(line) = self.ready_line() {
             let now = clock_gettime(ClockId::Monotonic);
             let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1000;
             line.socket
-                .say(&format!("RELOADING=1\nMONOTONIC_USEC={micros}\n"))
+                .send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}\n"))
                 .await;
         }
     }
 
-    /// Says that this is over, whatever came of it.
+    /// Reports the end of a reload, with or without success.
     pub async fn reloaded(&self) {
         if let Some(line) = self.ready_line() {
-            line.socket.say("READY=1\n").await;
+            line.socket.send("READY=1\n").await;
         }
     }
 
-    /// Says that the daemon is about to end, and nothing after that.
+    /// Reports that the daemon stops, and ends the task.
     pub async fn stopping(&self) {
         if let Some(line) = &self.line {
             line.attending.abort();
             line.socket
-                .say("STOPPING=1\nSTATUS=stopping after the running batch\n")
+                .send("STOPPING=1\nSTATUS=stopping after the running batch\n")
                 .await;
         }
     }
@@ -116,7 +116,7 @@ impl Supervisor {
     }
 }
 
-/// How long the watchdog waits, if there is one and it is meant for this process.
+/// The watchdog's time limit, if the watchdog is enabled for this process.
 fn watchdog(micros: Option<OsString>, pid: Option<OsString>, own: u32) -> Option<Duration> {
     let number = |text: OsString| text.to_str()?.parse::<u64>().ok();
     if pid.is_some_and(|pid| number(pid) != Some(own.into())) {
@@ -127,26 +127,26 @@ fn watchdog(micros: Option<OsString>, pid: Option<OsString>, own: u32) -> Option
         .map(Duration::from_micros)
 }
 
-/// How often the board is looked at, so that the watchdog is fed in time. The protocol asks for
-/// half of its time; a machine may be busy.
+/// The interval of the snapshots. The protocol asks for half of the watchdog's time; a quarter
+/// leaves a margin for a busy machine.
 fn pulse(watchdog: Option<Duration>) -> Duration {
     watchdog.map_or(RUNNING, |time_limit| RUNNING.min(time_limit / 4))
 }
 
-/// Tells what the board says, for as long as the daemon runs.
+/// Reports the board for as long as the daemon runs.
 async fn attend(
     socket: Arc<Socket>,
     board: Arc<Board>,
     ready: Arc<AtomicBool>,
     watchdog: Option<Duration>,
 ) {
-    let mut words = Words::new(watchdog.is_some());
-    let mut told = Vec::new();
+    let mut messages = Messages::new(watchdog.is_some());
+    let mut reported = Vec::new();
     let pulse = pulse(watchdog);
     loop {
-        let said = words.say(&board.snapshot());
-        for hang in &said.hanging {
-            if !told.contains(&hang.database) {
+        let message = messages.next_message(&board.snapshot());
+        for hang in &message.hanging {
+            if !reported.contains(&hang.database) {
                 let (database, seconds, phase) =
                     (&*hang.database, hang.silence.as_secs(), hang.phase);
                 error!(
@@ -157,13 +157,17 @@ async fn attend(
                 );
             }
         }
-        told = said.hanging.into_iter().map(|hang| hang.database).collect();
-        if !said.text.is_empty() {
-            socket.say(&said.text).await;
+        reported = message
+            .hanging
+            .into_iter()
+            .map(|hang| hang.database)
+            .collect();
+        if !message.text.is_empty() {
+            socket.send(&message.text).await;
         }
-        // Only now: a reload that says READY=1 must not overtake the first one.
-        ready.store(words.is_ready(), Ordering::Relaxed);
-        tokio::time::sleep(if words.is_ready() {
+        // Set after the send: the READY=1 of a reload must not overtake the first one.
+        ready.store(messages.is_ready(), Ordering::Relaxed);
+        tokio::time::sleep(if messages.is_ready() {
             pulse
         } else {
             pulse.min(STARTING)

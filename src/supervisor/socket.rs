@@ -1,7 +1,7 @@
-//! The socket of the supervisor: one datagram a message, to a path or to an abstract name (`@…`).
+//! The socket of the supervisor: one datagram for each message, to a path or to an abstract name
+//! (`@…`).
 //!
-//! Invariant: nothing here blocks, and a supervisor that does not read is waited for no longer than
-//! [`TIME_LIMIT`].
+//! Invariant: no call blocks the thread, and the wait for a full socket ends after [`TIME_LIMIT`].
 
 use std::ffi::OsStr;
 use std::io;
@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use tracing::warn;
 
-/// How long a full socket is waited for, and how often it is tried meanwhile.
+/// The time limit for a full socket, and the pause between two attempts.
 const TIME_LIMIT: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The socket. The address is used anew for every message, because a supervisor may be started
-/// afresh.
+/// The socket. Every message is sent to the address, because a restarted supervisor has a new
+/// socket there.
 #[derive(Debug)]
 pub(super) struct Socket {
     own: UnixDatagram,
@@ -27,7 +27,7 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Of this name, as `NOTIFY_SOCKET` has it.
+    /// Opens a socket for this name in the form of `NOTIFY_SOCKET`.
     pub(super) fn open(name: &OsStr) -> io::Result<Self> {
         let to = match name.as_bytes() {
             [b'@', rest @ ..] => SocketAddr::from_abstract_name(rest)?,
@@ -48,8 +48,8 @@ impl Socket {
         })
     }
 
-    /// Sends a message. That it could not be sent is said once, until one can be sent again.
-    pub(super) async fn say(&self, text: &str) {
+    /// Sends a message. The first of consecutive failures is logged.
+    pub(super) async fn send(&self, text: &str) {
         let sent = tokio::time::timeout(TIME_LIMIT, async {
             loop {
                 match self.own.send_to_addr(text.as_bytes(), &self.to) {
@@ -96,7 +96,7 @@ mod tests {
         let socket = Socket::open(path.as_os_str()).expect("a socket");
         let all = async {
             while !socket.failed.load(Ordering::Relaxed) {
-                socket.say("STATUS=x").await;
+                socket.send("STATUS=x").await;
             }
         };
         assert!(

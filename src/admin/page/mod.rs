@@ -1,10 +1,8 @@
-//! The status page at `/`: one document that needs nothing else, from here or from anywhere, but
-//! `/status`.
+//! The status page at `/`: one document that loads only `/status`.
 //!
-//! It is put together once from three files. Its policy (Content-Security-Policy) names the one
-//! style sheet and the one script by their hashes, so a browser runs nothing else: whatever a slug
-//! or a reason may hold is text. It loads nothing, sends nothing but the question for `/status`,
-//! and cannot be framed.
+//! It is assembled once from three files. Its content security policy names the style sheet and the
+//! script by their hashes, so a browser runs no other code and the text of a slug or a reason stays
+//! text. The page cannot be framed.
 
 use std::sync::OnceLock;
 
@@ -20,13 +18,13 @@ const DOCUMENT: &str = include_str!("index.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// The page and its policy.
+/// The document and its content security policy.
 struct Page {
     document: String,
     policy: String,
 }
 
-/// Answers with the page.
+/// The answer with the page.
 pub(super) fn page() -> Answer {
     static PAGE: OnceLock<Page> = OnceLock::new();
     let Page { document, policy } = PAGE.get_or_init(Page::new);
@@ -54,7 +52,7 @@ impl Page {
     }
 }
 
-/// What a policy calls an inline text by.
+/// The source expression of an inline text in the policy: its hash.
 fn source(text: &str) -> String {
     format!("sha256-{}", STANDARD.encode(Sha256::digest(text)))
 }
@@ -76,7 +74,7 @@ mod tests {
         }
         assert!(!policy.contains("unsafe") && !policy.contains('*'));
         for foreign in ["https://", "http://", "@import", "url("] {
-            let own = "http://www.w3.org/2000/svg"; // A name, which is not asked for.
+            let own = "http://www.w3.org/2000/svg"; // A namespace, which is not loaded.
             assert!(!document.replace(own, "").contains(foreign), "{foreign}");
         }
     }

@@ -1,7 +1,7 @@
-// The status page: asks /status every few seconds, and shows what it says.
+// The status page: reads /status every few seconds and shows it.
 //
-// Whatever comes from a database is put in as text, never as markup. What did not change is not touched, so that a
-// selection, the focus and an opened database stay as they are.
+// Values from a database are inserted as text, never as markup. Unchanged elements are not touched,
+// so the selection, the focus and opened databases stay.
 "use strict";
 
 const byId = (id) => document.getElementById(id);
@@ -14,13 +14,13 @@ const PHASES = {
   lost: "unavailable",
 };
 const KINDS = { missing_configuration: "No configuration", rejected: "Rejected", ambiguous: "Ambiguous slug", failed: "Write failed" };
-const PATIENCE = 5000;
+const TIMEOUT = 5000;
 
 let latest = null; // The last answer.
-let reached = null; // When it came.
+let reached = null; // The time of the last answer.
 let timer = 0;
 
-// Small words ---------------------------------------------------------------------------------------------------------
+// Helpers -------------------------------------------------------------------------------------------------------------
 
 function make(tag, className, text) {
   const element = document.createElement(tag);
@@ -58,7 +58,7 @@ function seconds(value) {
   return `${Math.round(value / 86400)} days`;
 }
 
-// Ages are by the clock of the daemon, whatever this machine's says.
+// Ages are computed with the daemon's clock; the clock of this machine may be wrong.
 function ago(time) {
   const age = (Date.parse(latest.now) - Date.parse(time)) / 1000;
   return age < 1.5 ? "just now" : `${seconds(age < 90 ? Math.round(age) : age)} ago`;
@@ -75,7 +75,7 @@ function refreshTimes() {
   for (const element of document.querySelectorAll("time")) setText(element, ago(element.dateTime));
 }
 
-// Calls `fill` when the data is not what it was called with before.
+// Calls `fill` if the data differs from the last call.
 function whenChanged(element, data, fill) {
   const key = JSON.stringify(data);
   if (element.shown === key) return;
@@ -183,7 +183,7 @@ function showDatabases(databases) {
     }
     const { parts } = row;
     const verdict = judge(database);
-    // Trouble opens a database once; whoever closes it again has seen it.
+    // A fault opens the details of a database once. The operator can close them again.
     if (verdict === "bad" && row.verdict !== "bad") row.root.open = true;
     row.verdict = verdict;
     row.database = database;
@@ -202,7 +202,7 @@ function showDatabases(databases) {
   const names = new Set(databases.map((database) => database.name));
   for (const [name, row] of rows) if (!names.has(name) && rows.delete(name)) row.root.remove();
   byId("databases").className = databases.length > 8 ? "many" : "";
-  // Moved only where the order is another one: what is moved loses the focus.
+  // Elements are moved only if the order changed, because a moved element loses the focus.
   const list = byId("databases");
   sorted.forEach(({ name }, index) => {
     const { root } = rows.get(name);
@@ -232,7 +232,7 @@ function chart(title, note, label) {
   return { root, picture };
 }
 
-// The left edge of a minute; the running one stands at the right.
+// The left edge of a minute; the running minute is at the right.
 const place = (index, minutes) => ((MINUTES - minutes.length + index) * WIDTH) / MINUTES;
 
 function keys(...words) {
@@ -277,7 +277,7 @@ function latencies(database) {
   const { root, picture } = chart("From save to sync", note, label);
   const highest = Math.max(...minutes.map((minute) => minute.p99_seconds || 0));
   for (const [className, field] of [["most", "p99_seconds"], ["half", "p50_seconds"]]) {
-    // A minute in which nothing was saved is a gap, and not a zero; one alone is a short dash.
+    // A minute without saves is a gap and not a zero; a minute between two gaps is a short dash.
     let path = "";
     let pen = false;
     minutes.forEach((minute, index) => {
@@ -365,7 +365,7 @@ function showChoices(databases) {
   document.body.classList.toggle("one", names.length < 2);
 }
 
-// The whole -----------------------------------------------------------------------------------------------------------
+// The page ------------------------------------------------------------------------------------------------------------
 
 function verdictOf({ databases }) {
   const bad = databases.filter((database) => judge(database) === "bad").length;
@@ -409,7 +409,7 @@ function showReachable(reachable) {
   setText(byId("unreachable"), `${shown}It is asked again and again.`);
 }
 
-// As much as can be shown, and no more than a fleet can send every few seconds.
+// The URL of /status with the lengths of the lists, which shrink as the number of databases grows.
 function question() {
   const databases = latest ? latest.databases.length || 1 : 1;
   const share = (all, least) => Math.max(Math.floor(all / databases), least);
@@ -420,7 +420,7 @@ async function ask() {
   clearTimeout(timer);
   if (document.hidden) return;
   const giveUp = new AbortController();
-  const patience = setTimeout(() => giveUp.abort(), PATIENCE);
+  const timeout = setTimeout(() => giveUp.abort(), TIMEOUT);
   try {
     const answer = await fetch(question(), { signal: giveUp.signal, cache: "no-store" });
     if (!answer.ok) throw new Error(answer.status);
@@ -432,7 +432,7 @@ async function ask() {
     showReachable(false);
     console.warn(error);
   } finally {
-    clearTimeout(patience);
+    clearTimeout(timeout);
     clearTimeout(timer);
     timer = setTimeout(ask, latest && latest.databases.length > 20 ? 10000 : 2000);
   }

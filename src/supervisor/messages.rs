@@ -1,4 +1,4 @@
-//! What the supervisor is told, worked out of the board: no socket, clock or log in it.
+//! The messages for the supervisor, computed from the board without socket, clock or log.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -7,33 +7,34 @@ use crate::observe::verdict::{stuck, unready};
 use crate::observe::{Phase, Snapshot, State, brief};
 use crate::show::Clean;
 
-/// How much longer a start may take each time that it is seen to go on, and how often that is said.
+/// The additional time that each message grants a running start, and the interval of these
+/// messages.
 const EXTENSION: Duration = Duration::from_secs(60);
 const EXTEND_EVERY: Duration = Duration::from_secs(5);
 
-/// How many bytes of a reason the status shows.
+/// The limit of a reason in the status line, in bytes.
 const REASON: usize = 160;
 
-/// What has been said so far.
+/// The messages sent so far.
 #[derive(Debug)]
-pub(super) struct Words {
-    /// Whether somebody waits for signs of life.
+pub(super) struct Messages {
+    /// Whether the watchdog is enabled.
     watchdog: bool,
     ready: bool,
     status: String,
     extended: Option<Instant>,
 }
 
-/// What is to be said now.
+/// The next message.
 #[derive(Debug, Default)]
-pub(super) struct Said {
-    /// The lines of one message; nothing where there is nothing to say.
+pub(super) struct Message {
+    /// The lines of the message; empty if there is nothing to send.
     pub(super) text: String,
-    /// The tasks that hang.
+    /// The hung tasks.
     pub(super) hanging: Vec<Hanging>,
 }
 
-/// A task that should have given a sign of life.
+/// A task whose heartbeat is overdue.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Hanging {
     pub(super) database: String,
@@ -41,7 +42,7 @@ pub(super) struct Hanging {
     pub(super) phase: &'static str,
 }
 
-impl Words {
+impl Messages {
     pub(super) fn new(watchdog: bool) -> Self {
         Self {
             watchdog,
@@ -51,14 +52,14 @@ impl Words {
         }
     }
 
-    /// Whether READY=1 has been said: once, when every database is in sync or is being tried again
-    /// (I4).
+    /// Whether READY=1 has been sent: once, when every database is in sync or is retried after a
+    /// failure (I4).
     pub(super) fn is_ready(&self) -> bool {
         self.ready
     }
 
-    /// What is to be said of this board.
-    pub(super) fn say(&mut self, board: &Snapshot) -> Said {
+    /// The next message, for this snapshot.
+    pub(super) fn next_message(&mut self, board: &Snapshot) -> Message {
         let mut text = String::new();
         let now = board.taken.1;
         let hanging: Vec<_> = board
@@ -86,7 +87,7 @@ impl Words {
         if self.watchdog && hanging.is_empty() {
             text.push_str("WATCHDOG=1\n");
         }
-        Said { text, hanging }
+        Message { text, hanging }
     }
 }
 
@@ -99,12 +100,12 @@ fn hanging((database, state): &(String, State), now: Instant) -> Option<Hanging>
     })
 }
 
-/// Whether a database has been brought in sync, or stands by, or is being tried again.
+/// Whether a database has caught up, stands by, or is retried after a failure.
 fn has_started(state: &State) -> bool {
     !matches!(state.phase, Phase::Connecting | Phase::CatchingUp)
 }
 
-/// One line for people.
+/// The status line.
 fn status(board: &Snapshot) -> String {
     let all = board.databases.len();
     let mut unserved = board.databases.iter().filter_map(|(name, state)| {
@@ -160,28 +161,36 @@ mod tests {
     #[test]
     fn i4_ready_is_said_once_and_only_when_every_database_is_in_sync_or_being_tried_again() {
         let (board, [one, two]) = board(["one", "two"]);
-        let mut words = Words::new(false);
-        let ready = |words: &mut Words| words.say(&board.snapshot()).text.contains("READY=1\n");
-        assert!(!ready(&mut words), "both connect");
+        let mut messages = Messages::new(false);
+        let ready = |messages: &mut Messages| {
+            messages
+                .next_message(&board.snapshot())
+                .text
+                .contains("READY=1\n")
+        };
+        assert!(!ready(&mut messages), "both connect");
         phase(&one, Phase::CatchingUp);
         phase(&two, Phase::Waiting);
-        assert!(!ready(&mut words), "one of them has not caught up");
+        assert!(!ready(&mut messages), "one of them has not caught up");
         one.tell(&Event::Lost {
             cause: "no route",
             remedy: "",
         });
-        assert!(ready(&mut words), "it is being tried again");
+        assert!(ready(&mut messages), "it is being tried again");
         phase(&one, Phase::CatchingUp);
-        assert!(!ready(&mut words) && words.is_ready(), "the start is over");
+        assert!(
+            !ready(&mut messages) && messages.is_ready(),
+            "the start is over"
+        );
     }
 
     #[test]
     fn a_start_is_given_time_while_it_goes_on_and_none_when_it_hangs() {
         let (board, [_one]) = board(["one"]);
-        let mut words = Words::new(false);
+        let mut messages = Messages::new(false);
         let mut extends = |board: &Snapshot| {
-            words
-                .say(board)
+            messages
+                .next_message(board)
                 .text
                 .contains("EXTEND_TIMEOUT_USEC=60000000\n")
         };
@@ -198,29 +207,30 @@ mod tests {
     #[test]
     fn the_watchdog_is_fed_until_one_task_of_many_hangs() {
         let (board, [one, _two]) = board(["one", "two"]);
-        let mut words = Words::new(true);
+        let mut messages = Messages::new(true);
         let mut later = board.snapshot();
-        assert!(words.say(&later).text.contains("WATCHDOG=1\n"));
+        assert!(messages.next_message(&later).text.contains("WATCHDOG=1\n"));
         later.taken.1 += Duration::from_secs(74);
         assert!(
-            words.say(&later).text.contains("WATCHDOG=1\n"),
+            messages.next_message(&later).text.contains("WATCHDOG=1\n"),
             "still within the promise"
         );
         one.alive(MINUTE * 5);
         let mut later = board.snapshot();
         later.taken.1 += MINUTE + SLACK + Duration::from_secs(1);
-        let said = words.say(&later);
-        assert!(!said.text.contains("WATCHDOG"), "{}", said.text);
+        let message = messages.next_message(&later);
+        assert!(!message.text.contains("WATCHDOG"), "{}", message.text);
         assert_eq!(
-            said.hanging
+            message
+                .hanging
                 .iter()
                 .map(|hang| &*hang.database)
                 .collect::<Vec<_>>(),
             ["two"]
         );
         assert!(
-            !Words::new(false)
-                .say(&board.snapshot())
+            !Messages::new(false)
+                .next_message(&board.snapshot())
                 .text
                 .contains("WATCHDOG"),
             "nobody waits for it"
@@ -232,11 +242,17 @@ mod tests {
         let (board, [one, two]) = board(["one", "two"]);
         phase(&one, Phase::Waiting);
         phase(&two, Phase::Standby);
-        let mut words = Words::new(false);
-        let said = words.say(&board.snapshot()).text;
-        assert!(said.ends_with("STATUS=2 of 2 databases served\n"), "{said}");
+        let mut messages = Messages::new(false);
+        let message = messages.next_message(&board.snapshot()).text;
         assert!(
-            !words.say(&board.snapshot()).text.contains("STATUS"),
+            message.ends_with("STATUS=2 of 2 databases served\n"),
+            "{message}"
+        );
+        assert!(
+            !messages
+                .next_message(&board.snapshot())
+                .text
+                .contains("STATUS"),
             "it has not changed"
         );
         let problems = Kinds {
@@ -260,10 +276,13 @@ mod tests {
             cause: &cause,
             remedy: "",
         });
-        let said = words.say(&board.snapshot()).text;
+        let message = messages.next_message(&board.snapshot()).text;
         let start = "STATUS=1 of 2 databases served; 2 agents not in sync; two: database \
             unavailable: no route x";
-        assert!(said.starts_with(start), "{said}");
-        assert!(said.len() < 300 && said.lines().count() == 1, "{said}");
+        assert!(message.starts_with(start), "{message}");
+        assert!(
+            message.len() < 300 && message.lines().count() == 1,
+            "{message}"
+        );
     }
 }
