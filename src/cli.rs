@@ -1,4 +1,4 @@
-//! What was typed. What it means is decided by the verbs and by [`crate::settings`].
+//! The command line. The commands and [`crate::settings`] interpret it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Keeps `agent_configurations` in step with `agents`, in every PostgreSQL database it is told of.
+/// Keeps `agent_configurations` in step with `agents`, in every configured PostgreSQL database.
 #[derive(Debug, Parser)]
 #[allow(clippy::doc_markdown, reason = "these comments are printed as help")]
 #[command(name = "agent-sync", version = crate::VERSION, max_term_width = 100, after_help = EXIT_CODES)]
@@ -15,35 +15,35 @@ pub struct Cli {
     /// exists]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
-    pub verb: Verb,
+    pub command: Command,
 }
 
 const EXIT_CODES: &str = "Exit codes:
   0   done; for check: in sync
   2   check found drift, or doctor found a fault
-  64  the command line or the settings are not what they should be
+  64  the command line, the settings or the input are invalid
   69  a database is unavailable
   1   anything else
 
-Something is not in sync? `agent-sync status` says how much and what to do, and
-`agent-sync why SLUG` says why.";
+Something is not in sync? `agent-sync status` shows the numbers with remedies,
+and `agent-sync why SLUG` explains one agent.";
 
-/// The verbs, one file each in `src/verbs/`.
+/// The commands, one file each in `src/verbs/`.
 #[derive(Debug, Subcommand)]
 #[allow(clippy::doc_markdown, reason = "these comments are printed as help")]
-pub enum Verb {
-    /// Keep the databases in sync until told to stop (SIGTERM or SIGINT)
+pub enum Command {
+    /// Keep the databases in sync until SIGTERM or SIGINT
     #[command(after_help = "Examples:
   agent-sync run                        every database of the settings
   agent-sync run --database platform    one of them
-  kill -HUP PID                         read settings and rules again")]
+  kill -HUP PID                         reload settings and rules")]
     Run(Databases),
     /// Install the capture in a database: schema agent_sync and its triggers
     #[command(after_help = "Examples:
   agent-sync install                           as the owner of the two tables
-  agent-sync install --role agent_sync_daemon  and let this role be the daemon's
+  agent-sync install --role agent_sync_daemon  and grant the role of the daemon
   agent-sync install --print > install.sql     for a migration or an SQL editor")]
     Install(Install),
     /// Remove everything that install created
@@ -79,7 +79,7 @@ it asks first.
 
 Examples:
   agent-sync reconcile reception       one agent
-  agent-sync reconcile --all --dry-run what would be done; the same as check
+  agent-sync reconcile --all --dry-run only show the differences, like check
   agent-sync reconcile --all --yes     everything, without asking"
     )]
     Reconcile(Reconcile),
@@ -148,7 +148,7 @@ Examples:
     Man,
 }
 
-/// Which databases a verb is about.
+/// The databases of a command.
 #[derive(Debug, Args)]
 pub struct Databases {
     /// Only this database; may be repeated [default: every database of the settings]
@@ -159,10 +159,10 @@ pub struct Databases {
 /// The arguments of `uninstall`.
 #[derive(Debug, Args)]
 pub struct Uninstall {
-    /// Which databases to uninstall from.
+    /// The databases to uninstall from.
     #[command(flatten)]
     pub databases: Databases,
-    /// From every database, where the settings have several
+    /// Uninstall from every database of the settings
     #[arg(long, conflicts_with = "names")]
     pub all: bool,
     /// Do not ask
@@ -170,10 +170,10 @@ pub struct Uninstall {
     pub yes: bool,
 }
 
-/// The arguments of a verb that reports.
+/// The arguments of a reporting command.
 #[derive(Debug, Args)]
 pub struct Reporting {
-    /// Which databases it is about.
+    /// The databases.
     #[command(flatten)]
     pub databases: Databases,
     /// Print JSON, one object a line
@@ -187,7 +187,7 @@ pub struct Check {
     /// Only these agents [default: all]
     #[arg(value_name = "SLUG")]
     pub slugs: Vec<String>,
-    /// Where, and in which form.
+    /// The databases, and the form of the output.
     #[command(flatten)]
     pub reporting: Reporting,
 }
@@ -201,13 +201,13 @@ pub struct Reconcile {
     /// Every agent
     #[arg(long)]
     pub all: bool,
-    /// Say what would be done, as check does, and change nothing
+    /// Only show the differences, like check
     #[arg(long)]
     pub dry_run: bool,
-    /// Do not ask, however many configurations it is about
+    /// Do not ask, for any number of configurations
     #[arg(long)]
     pub yes: bool,
-    /// Where, and in which form.
+    /// The databases, and the form of the output.
     #[command(flatten)]
     pub reporting: Reporting,
 }
@@ -215,10 +215,10 @@ pub struct Reconcile {
 /// The arguments of `status`.
 #[derive(Debug, Args)]
 pub struct Status {
-    /// Say it again every two seconds, until interrupted
+    /// Repeat every two seconds, until interrupted
     #[arg(long)]
     pub watch: bool,
-    /// Where, and in which form.
+    /// The databases, and the form of the output.
     #[command(flatten)]
     pub reporting: Reporting,
 }
@@ -229,7 +229,7 @@ pub struct Why {
     /// The agent
     #[arg(value_name = "SLUG")]
     pub slug: String,
-    /// Where, and in which form.
+    /// The databases, and the form of the output.
     #[command(flatten)]
     pub reporting: Reporting,
 }
@@ -237,14 +237,14 @@ pub struct Why {
 /// The arguments of `install`.
 #[derive(Debug, Args)]
 pub struct Install {
-    /// Which databases to install into.
+    /// The databases to install into.
     #[command(flatten)]
     pub databases: Databases,
     /// Print the SQL for a migration tool or an SQL editor instead of running it
     #[arg(long)]
     pub print: bool,
-    /// Give this role what the daemon needs and nothing more; if it does not exist, make it,
-    /// without a password
+    /// Grant this role exactly what the daemon needs; create it without a password if it does not
+    /// exist
     #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
     pub role: Option<String>,
 }
@@ -252,25 +252,25 @@ pub struct Install {
 /// The arguments of `probe`.
 #[derive(Debug, Args)]
 pub struct Probe {
-    /// live: every loop makes progress; ready: every database is served
+    /// live: the task of every database makes progress; ready: every database is served
     #[arg(value_enum)]
     pub question: Question,
-    /// Ask at this port instead; where it is every address, by loopback
+    /// Ask at this address instead; an unspecified address means loopback
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub listen: Option<SocketAddr>,
 }
 
-/// What `probe` asks.
+/// The question of `probe`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Question {
-    /// Whether every loop makes progress.
+    /// Whether the task of every database makes progress.
     Live,
     /// Whether every database is served.
     Ready,
 }
 
 impl Question {
-    /// The word that was typed.
+    /// Its name on the command line.
     pub fn word(self) -> &'static str {
         match self {
             Self::Live => "live",
@@ -278,7 +278,7 @@ impl Question {
         }
     }
 
-    /// Where it is answered (I8).
+    /// The path of its answer (I8).
     pub fn path(self) -> &'static str {
         match self {
             Self::Live => "/livez",

@@ -1,7 +1,7 @@
 //! The exit codes of the commands (I2), and the fault that carries one.
 //!
-//! Inside, errors have types where code decides on them. Commands turn them into `anyhow` chains. A
-//! [`Fault`] on such a chain, as context, gives the failed action, the remedy and the exit code.
+//! Errors have types where code decides on them. Commands turn them into `anyhow` chains. A
+//! [`Fault`] as the context of such a chain gives the failed action, the remedy and the exit code.
 
 use std::process::ExitCode;
 
@@ -10,11 +10,11 @@ use std::process::ExitCode;
 pub enum Exit {
     /// Done; for `check`, in sync.
     Done = 0,
-    /// Anything that has no code of its own.
+    /// Any other failure.
     Failed = 1,
     /// `check` found drift, or `doctor` found a fault.
     Drift = 2,
-    /// The command line, the settings or the input are not what they should be.
+    /// The command line, the settings or the input are invalid.
     Usage = 64,
     /// A database is unavailable.
     Unavailable = 69,
@@ -26,7 +26,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// What failed, which exit code says so, and what to do: put on an error chain with `anyhow`'s
+/// The failed action, the exit code and the remedy, added to an error chain with `anyhow`'s
 /// `context`.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{what}")]
@@ -34,12 +34,12 @@ pub struct Fault {
     /// The exit code of the process.
     pub exit: Exit,
     what: String,
-    /// What the reader can do about it: a sentence, or nothing where the cause says it all.
+    /// The remedy, as a sentence; `None` if the cause says it already.
     pub remedy: Option<String>,
 }
 
 impl Fault {
-    /// A fault of any kind.
+    /// A fault with this exit code.
     pub fn new(exit: Exit, what: impl Into<String>) -> Self {
         Self {
             exit,
@@ -48,17 +48,17 @@ impl Fault {
         }
     }
 
-    /// The command line, the settings or the input are wrong (exit 64).
+    /// A fault of the command line, the settings or the input (exit 64).
     pub fn usage(what: impl Into<String>) -> Self {
         Self::new(Exit::Usage, what)
     }
 
-    /// A database cannot be reached or used (exit 69).
+    /// A fault for a database that cannot be reached or used (exit 69).
     pub fn unavailable(what: impl Into<String>) -> Self {
         Self::new(Exit::Unavailable, what)
     }
 
-    /// The same fault with a sentence that says what to do.
+    /// Adds a remedy.
     #[must_use]
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());

@@ -1,8 +1,8 @@
-//! The binary: what was typed → a verb → an exit code, and one way to report an error.
+//! The binary: parses the command line, runs a command, reports its error and exits with its code.
 
 use std::process::ExitCode;
 
-use agent_sync::cli::{Cli, Verb};
+use agent_sync::cli::{Cli, Command};
 use agent_sync::exit::Exit;
 use agent_sync::verbs::{self, output};
 use clap::Parser;
@@ -19,20 +19,20 @@ fn main() -> ExitCode {
         }
     };
     let config = cli.config.as_deref();
-    let outcome = match cli.verb {
-        Verb::Run(args) => verbs::run::run(config, &args),
-        Verb::Install(args) => verbs::install::install(config, &args),
-        Verb::Uninstall(args) => verbs::uninstall::uninstall(config, &args),
-        Verb::Check(args) => verbs::check::check(config, &args),
-        Verb::Reconcile(args) => verbs::reconcile::reconcile(config, &args),
-        Verb::Status(args) => verbs::status::status(config, &args),
-        Verb::Why(args) => verbs::why::why(config, &args),
-        Verb::Doctor(args) => verbs::doctor::doctor(config, &args),
-        Verb::Render => verbs::render::render(config),
-        Verb::Config(args) => verbs::config::config(config, &args),
-        Verb::Probe(args) => verbs::probe::probe(config, &args),
-        Verb::Completions(args) => verbs::completions::completions(&args),
-        Verb::Man => verbs::man::man(),
+    let outcome = match cli.command {
+        Command::Run(args) => verbs::run::run(config, &args),
+        Command::Install(args) => verbs::install::install(config, &args),
+        Command::Uninstall(args) => verbs::uninstall::uninstall(config, &args),
+        Command::Check(args) => verbs::check::check(config, &args),
+        Command::Reconcile(args) => verbs::reconcile::reconcile(config, &args),
+        Command::Status(args) => verbs::status::status(config, &args),
+        Command::Why(args) => verbs::why::why(config, &args),
+        Command::Doctor(args) => verbs::doctor::doctor(config, &args),
+        Command::Render => verbs::render::render(config),
+        Command::Config(args) => verbs::config::config(config, &args),
+        Command::Probe(args) => verbs::probe::probe(config, &args),
+        Command::Completions(args) => verbs::completions::completions(&args),
+        Command::Man => verbs::man::man(),
     };
     outcome
         .unwrap_or_else(|error| output::report(&error))

@@ -1,11 +1,10 @@
-//! Times as people and programs read them, wherever they are told: RFC 3339, in UTC, to the
-//! millisecond.
+//! Formats times for output: RFC 3339, UTC, milliseconds.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serializer;
 
-/// For instance `2026-03-21T04:06:22.123Z`.
+/// Formats a time such as `2026-03-21T04:06:22.123Z`.
 pub fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
@@ -19,14 +18,14 @@ pub fn rfc3339(time: SystemTime) -> String {
     )
 }
 
-/// For serde.
+/// Serializes a time as RFC 3339.
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
 pub fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&rfc3339(*time))
 }
 
-/// Year, month and day of the day so many days after 1970-01-01. Years are counted from March, so
-/// that the day of a leap year comes last, in eras of 400 years.
+/// The year, month and day of the day `days` days after 1970-01-01. Years are counted from March,
+/// in eras of 400 years, so the leap day is the last day of a year.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468; // From 0000-03-01.
     let (era, day_of_era) = (days / 146_097, days % 146_097);
