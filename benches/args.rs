@@ -1,28 +1,27 @@
-//! What was typed.
+//! The command line of the benchmarks.
 
 use clap::{Parser, ValueEnum as _};
 
 use crate::figures::Figure;
 
-/// Measures agent-sync beside its floors and rivals, on a throwaway `PostgreSQL` that keeps its
-/// promises.
+/// Measures agent-sync beside its baselines, on a throwaway `PostgreSQL` with durable writes.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "figures")]
 pub struct Args {
-    /// Small tables and few rounds: proves in less than a minute that every figure works, and
-    /// measures nothing
+    /// Small tables and few rounds: proves in less than a minute that every figure works, without a
+    /// meaningful measurement
     #[arg(long)]
     pub quick: bool,
     /// Only these figures, separated by commas
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub only: Vec<Figure>,
-    /// How many rounds, instead of as many as each figure needs
+    /// The number of rounds, instead of the default of each figure
     #[arg(long, value_name = "N", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..1000))]
     pub rounds: Option<usize>,
-    /// Say which figures there are
+    /// List the figures
     #[arg(long)]
     pub list: bool,
-    /// What cargo says to every bench.
+    /// The argument that cargo passes to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
 }

@@ -1,9 +1,10 @@
-//! `make bench`: every figure of agent-sync beside its floor or its rival, in one run, interleaved.
+//! `make bench`: measures every figure of agent-sync beside its baseline, in one run, interleaved.
+//! A change of features needs none of this code.
 //!
-//! What each figure means and why its comparison is fair: `docs/performance.md`, and the header of
-//! each file in `figures/`. Progress goes to standard error; the table goes to standard output;
-//! `target/bench` gets the figures as JSON and as a plot. Nothing is left behind, however the run
-//! ends: see `agent_sync_testbed`.
+//! `docs/performance.md` and the header of each file in `figures/` say what a figure means and why
+//! its comparison is fair. Progress goes to standard error, the table to standard output, and
+//! `target/bench` gets the figures as JSON and as a plot. Nothing is left behind when the run ends:
+//! see `agent_sync_testbed`.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -56,8 +57,7 @@ fn main() -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Measures one figure after the other. One that fails does not keep the others from being
-/// measured.
+/// Measures the figures in turn. A failed figure does not stop the others.
 async fn measure(args: Args) -> anyhow::Result<Report> {
     let mut lab = Lab::start(args)?;
     let machine = lab.machine().await?;
@@ -101,7 +101,7 @@ async fn measure(args: Args) -> anyhow::Result<Report> {
     Ok(report)
 }
 
-/// `target/bench`, wherever the target folder is.
+/// The path of `target/bench`.
 fn output_folder() -> anyhow::Result<PathBuf> {
     let daemon = Path::new(env!("CARGO_BIN_EXE_agent-sync"));
     let target = daemon

@@ -1,14 +1,14 @@
-//! Many agents changed by one statement, until all configurations are in sync; beside one
-//! hand-written statement over sets.
+//! The time from one statement that changes many agents until all configurations are in sync;
+//! beside one hand-written statement over sets.
 //!
-//! Fair, because both sides begin with the same pages and the same change, both write the same
-//! columns of the same rows, and their results are compared: they must be equal. Both are measured
-//! by commit stamps, from the commit of the change to the commit of the last configuration. The
-//! hand-written statement is run at once by a client that waits for nothing; it validates nothing,
-//! notes nothing, and holds every row until it commits.
+//! Fair: both sides start with the same pages and the same change, write the same columns of the
+//! same rows, and must have equal results. Both are measured by commit timestamps, from the commit
+//! of the change to the commit of the last configuration. The hand-written statement runs
+//! immediately, in a client that waits for nothing. It does not validate, notes no problems, and
+//! holds every row lock until it commits.
 //!
-//! Informational: a client that runs one UPDATE for each notification, with a `provider_config`
-//! that it need not compute.
+//! Informational: a client that runs one UPDATE for each notification, with a precomputed
+//! `provider_config`.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::support::lab::Lab;
 use crate::support::listener::{Listener, Work};
 use crate::support::report::{Goal, Row, Unit, digits};
 use crate::support::stats::Pair;
-use crate::support::{PATIENCE, say, until};
+use crate::support::{TIMEOUT, say, until};
 
 const SET_BASED: &str = include_str!("../sql/set_based.sql");
 
@@ -111,17 +111,17 @@ async fn set_based(database: &Database) -> anyhow::Result<u64> {
         .context("the hand-written statement failed")
 }
 
-/// How long the client that runs an UPDATE for each notification takes, once.
+/// The time of the client that runs an UPDATE for each notification, measured once.
 async fn peer(lab: &mut Lab, agents: u32) -> anyhow::Result<f64> {
     let database = lab.database(agents, Flavour::Notifying).await?;
     let listener = Listener::start(&database, Work::Update)?;
     listener.will_write(r#"{"tts": {"provider": "elevenlabs", "voice_id": "voice"}}"#.to_owned());
     database.tidy().await?;
     database.change_all(1).await?;
-    let patience = PATIENCE + Duration::from_millis(20) * agents;
+    let time_limit = TIMEOUT + Duration::from_millis(20) * agents;
     until(
         "the per-row listener is done",
-        patience,
+        time_limit,
         Duration::from_millis(100),
         async || {
             listener.must_run()?;

@@ -1,9 +1,9 @@
-//! The daemon's processor time while 5,000 agents are saved per second; beside the server's for the
-//! same span.
+//! The daemon's CPU time while 5,000 agents are saved per second; beside the server's for the same
+//! span.
 //!
-//! Fair, because both come from the kernel's accounts of the same seconds. The server is all its
-//! processes together: those that save, the one that serves the daemon, and those in the
-//! background. pgbench counts on neither side.
+//! Fair: both values are the kernel's, for the same seconds. The server's value covers all its
+//! processes: the writers' backends, the daemon's backend and the background processes. pgbench
+//! counts on neither side.
 
 use std::time::{Duration, Instant};
 
@@ -16,11 +16,10 @@ use crate::support::report::{Goal, Row, Unit, digits};
 use crate::support::say;
 use crate::support::stats::{Pair, median};
 
-/// The saves per second that are asked of pgbench; how many the machine gave is in the label.
+/// The rate requested from pgbench, in saves per second; the label has the actual rate.
 const RATE: u32 = 5_000;
 
-/// How long the load runs before and after the span that is measured: half of the second that it
-/// runs longer.
+/// The time that the load runs before and after the measured span: half of its additional second.
 const MARGIN: Duration = Duration::from_millis(500);
 
 pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {

@@ -1,12 +1,12 @@
-//! How long it takes to be in sync again after a fault; beside a bare client that reconnects.
+//! The time until changes are in sync again after a fault; beside a bare client that reconnects.
 //!
-//! A change is saved as soon as the fault allows, and what counts is when it has arrived. Fair,
-//! because the bare client sees the same faults: one restart of the server hits both sides at once,
-//! and each side's session is killed in turn. It tries to reconnect at once and then with the
-//! daemon's pauses, listens, asks once for what it missed, and applies it; it takes no lock, makes
-//! sure of nothing, and has no standby, so the takeover has a time for its goal.
+//! A change is saved as soon as the fault allows, and the figure is the time of its arrival. Fair:
+//! the bare client has the same faults. One restart of the server affects both sides at once, and
+//! each side's session is killed in turn. The client reconnects immediately and then with the
+//! daemon's backoff, listens, queries once for missed changes, and applies them. It takes no lock,
+//! verifies nothing and has no standby, so the goal of the takeover is a time.
 //!
-//! Both sides are started anew before each fault, so that no pause has grown by an earlier one.
+//! Both sides are restarted before each fault, so no earlier fault has increased a backoff.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,12 +20,12 @@ use crate::support::listener::{Listener, Work};
 use crate::support::report::{Goal, Row, Unit, digits};
 use crate::support::sample::{Subject, Worker};
 use crate::support::stats::Pair;
-use crate::support::{PATIENCE, say, until};
+use crate::support::{TIMEOUT, say, until};
 
-/// How often a change is looked for.
-const GLANCE: Duration = Duration::from_millis(1);
+/// The interval of polling for a change.
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Everybody who works in a database: all but the bench itself.
+/// Ends every session of a database except those of the benchmark.
 const KILL: &str = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
     WHERE datname = $1 AND application_name <> 'bench' AND backend_type = 'client backend'";
 
@@ -97,7 +97,8 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
     ])
 }
 
-/// From the kill of a worker's session to the arrival of a change that is saved right afterwards.
+/// The time from the kill of a worker's session to the arrival of a change that is saved right
+/// afterwards.
 async fn kill(lab: &Lab, database: &Database, worker: Worker<'_>) -> anyhow::Result<f64> {
     let mut subject = Subject::open(database, worker).await?;
     subject.sample().await?;
@@ -106,11 +107,12 @@ async fn kill(lab: &Lab, database: &Database, worker: Worker<'_>) -> anyhow::Res
     let killed: i64 = admin.query_one(KILL, &[&database.name]).await?.try_get(0)?;
     anyhow::ensure!(killed > 0, "there was no session to kill");
     let (slug, voice) = subject.save().await?;
-    subject.wait(&slug, &voice, GLANCE).await?;
+    subject.wait(&slug, &voice, POLL_INTERVAL).await?;
     Ok(fault.elapsed().as_secs_f64())
 }
 
-/// From the kill of the leading daemon to the arrival of a change that is saved right afterwards.
+/// The time from the kill of the leading daemon to the arrival of a change that is saved right
+/// afterwards.
 async fn take_over(lab: &Lab, database: &Database) -> anyhow::Result<f64> {
     let leader = Daemon::caught_up(lab, &[database]).await?;
     let standby = Daemon::start(lab, &[database])?;
@@ -119,17 +121,17 @@ async fn take_over(lab: &Lab, database: &Database) -> anyhow::Result<f64> {
         .await?;
     let mut subject = Subject::open(database, Worker::Daemon(&standby)).await?;
     subject.sample().await?;
-    // At no particular moment between two tries of the standby.
+    // A random moment between two attempts of the standby.
     tokio::time::sleep(Duration::from_millis(fastrand::u64(..1000))).await;
     let fault = Instant::now();
     drop(leader);
     let (slug, voice) = subject.save().await?;
-    subject.wait(&slug, &voice, GLANCE).await?;
+    subject.wait(&slug, &voice, POLL_INTERVAL).await?;
     Ok(fault.elapsed().as_secs_f64())
 }
 
-/// A restart of the server: until a change that is saved at once has arrived, from when the server
-/// is up and from the fault.
+/// The times until a change has arrived that is saved right after a restart of the server: from the
+/// moment when the server accepts connections, and from the fault.
 async fn restart(lab: &Lab, ours: &Database, rival: &Database) -> anyhow::Result<(Pair, Pair)> {
     let daemon = Daemon::caught_up(lab, &[ours]).await?;
     let listener = Listener::start(rival, Work::UpdateForEver)?;
@@ -141,8 +143,7 @@ async fn restart(lab: &Lab, ours: &Database, rival: &Database) -> anyhow::Result
         Subject::open(database, worker).await?.sample().await?;
     }
 
-    // What the server has not written yet, it would write before it goes down, while both sides
-    // wait for it.
+    // Otherwise the shutdown writes the dirty pages while both sides wait for it.
     let witness = lab.admin().await?;
     witness.batch_execute("CHECKPOINT").await?;
     let cluster = Arc::clone(&lab.cluster);
@@ -151,17 +152,17 @@ async fn restart(lab: &Lab, ours: &Database, rival: &Database) -> anyhow::Result
         cluster.control(&["-m", "fast", "stop"])?;
         cluster.control(&["start"])
     });
-    until("the server goes down", PATIENCE, GLANCE, async || {
+    until("the server goes down", TIMEOUT, POLL_INTERVAL, async || {
         Ok(witness.is_closed().then_some(()))
     })
     .await?;
     let is_up = until(
         "the server is up again",
-        2 * PATIENCE,
+        2 * TIMEOUT,
         Duration::from_millis(5),
         async || Ok(connect(&ours.url).await.ok()),
     );
-    drop(is_up.await.with_context(|| lab.last_words())?);
+    drop(is_up.await.with_context(|| lab.end_of_log())?);
     let up = Instant::now();
 
     let [(ours, ours_worker), (rival, rival_worker)] = workers;
@@ -173,7 +174,7 @@ async fn restart(lab: &Lab, ours: &Database, rival: &Database) -> anyhow::Result
     let (change, other_change) = (subject.save().await?, other.save().await?);
     let arrival =
         async |subject: &Subject<'_>, (slug, voice): (String, String)| -> anyhow::Result<Instant> {
-            subject.wait(&slug, &voice, GLANCE).await?;
+            subject.wait(&slug, &voice, POLL_INTERVAL).await?;
             Ok(Instant::now())
         };
     let (ours, beside) = tokio::join!(arrival(subject, change), arrival(other, other_change));

@@ -1,8 +1,9 @@
-//! What a history costs: many agents changed by one statement, the writer's time and the drain;
-//! beside the same without a history.
+//! The cost of the history: the writer's time and the drain of one statement that changes many
+//! agents; beside the same without a history.
 //!
-//! Fair, because both sides are ours, begin with the same pages, take turns, and come to the same
-//! configurations. No goal: a history is off by default, because this is more than a tenth.
+//! Fair: both sides run agent-sync, start with the same pages, take turns, and have equal
+//! configurations at the end. No goal: the history is off by default, because it costs more than a
+//! tenth.
 
 use std::time::Duration;
 

@@ -1,10 +1,10 @@
-//! What the daemon takes while there is nothing to do: with one database, and for each further one.
+//! The resource use of an idle daemon: with one database, and for each further one.
 //!
-//! The daemon has its default settings. The span is longer than a sweep (30 s), so that it holds
-//! one, and several probes. Wake-ups are the voluntary context switches of all its threads. Memory
-//! is told twice: of a daemon that has just started, and of one that has brought every agent of
-//! each of its databases in sync once, for memory that was needed once may stay. A further database
-//! costs what a daemon with 51 has more than one with 1.
+//! The daemon has its default settings. The span is longer than a sweep (30 s), so it contains one
+//! sweep and several probes. Wake-ups are the voluntary context switches of all its threads. Memory
+//! is measured twice: just after the start, and after one drain of every agent of each database,
+//! because an allocator may keep memory. The cost of a further database is the difference between a
+//! daemon with 51 databases and one with 1, per database.
 
 use std::time::{Duration, Instant};
 
@@ -15,12 +15,12 @@ use crate::support::procfs;
 use crate::support::report::{Goal, Row, Unit, digits};
 use crate::support::say;
 
-/// What a daemon takes while idle.
+/// The resource use of an idle daemon.
 #[derive(Debug, Clone, Copy)]
 struct Idle {
     cpu_percent: f64,
     wakeups: f64,
-    /// RSS just after the start, RSS after a drain, and the part of that which is no file.
+    /// RSS just after the start, RSS after a drain, and the anonymous part of the latter.
     started_kib: f64,
     worked_kib: f64,
     anonymous_kib: f64,
@@ -34,8 +34,8 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
         databases.push(lab.database(agents, Flavour::Installed).await?);
     }
     let all: Vec<&Database> = databases.iter().collect();
-    // After an install every agent is looked at, at the start and once more with the next sweep.
-    // That is over then.
+    // After an install the daemon checks every agent, at the start and once more with the next
+    // sweep; both are over after this pause.
     let first = Daemon::caught_up(lab, &all).await?;
     tokio::time::sleep(Duration::from_secs(lab.scaled(35, 0))).await;
     drop(first);

@@ -1,11 +1,11 @@
-//! From the commit of an agent to its configuration, while nothing else goes on; beside a bare
+//! The time from the commit of an agent to its configuration, without other load; beside a bare
 //! listener.
 //!
-//! Fair, because both sides do the same change in the same kind of table and are measured by the
-//! same commit stamps (see `support::sample`); because samples alternate one by one; and because
-//! before each there is a pause in which the daemon goes to sleep, so that every sample includes
-//! waking it up. The listener knows what to write before the change is saved, and writes it by one
-//! prepared statement: it is the least that notification, reading and writing can take.
+//! Fair: both sides apply the same change to the same kind of table and are measured by the same
+//! commit timestamps (see `support::sample`). The samples alternate one by one. A pause before each
+//! lets the daemon go to sleep, so every sample includes the wake-up. The listener knows the values
+//! before the change is saved and writes them with one prepared statement: the least possible time
+//! for notification, read and write.
 
 use crate::support::daemon::Daemon;
 use crate::support::database::Flavour;
@@ -16,7 +16,7 @@ use crate::support::sample::{Subject, Worker};
 use crate::support::say;
 use crate::support::stats::{Pair, percentile};
 
-/// How many samples of each side are thrown away at the start: the first ones fill caches and
+/// The number of initial samples of each side that are discarded, because they fill caches and
 /// plans.
 const WARM_UP: usize = 5;
 

@@ -1,10 +1,9 @@
-//! From the commit of an agent to its configuration while 8 writers save other agents; beside the
-//! same while nothing goes on.
+//! The time from the commit of an agent to its configuration while 8 writers save other agents;
+//! beside the same without load.
 //!
-//! Fair, because idle and busy spans follow each other in the same run, in turn, on the same
-//! tables. The load is pgbench at a fixed rate, so that the machine is busy and not overwhelmed;
-//! whatever it saves, the daemon has to bring in sync as well. The agents that are sampled are
-//! never saved by the load.
+//! Fair: idle and busy spans alternate in the same run, on the same tables. The load is pgbench at
+//! a fixed rate, so the machine is busy but not overloaded, and the daemon has to sync the agents
+//! of the load as well. The load never saves the sampled agents.
 //!
 //! Informational: a bare listener under the same load.
 
@@ -21,11 +20,11 @@ use crate::support::sample::{Subject, Worker};
 use crate::support::say;
 use crate::support::stats::{Pair, median, percentile};
 
-/// Saves per second, of all 8 writers together.
+/// The saves per second of all 8 writers together.
 const RATE: u32 = 400;
 
-/// How long the load runs before the first sample and after the last one: half of the second that
-/// it runs longer.
+/// The time that the load runs before the first sample and after the last one: half of its
+/// additional second.
 const MARGIN: Duration = Duration::from_millis(500);
 
 pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
@@ -102,7 +101,7 @@ async fn sample_for(subject: &mut Subject<'_>, span: Duration) -> anyhow::Result
     Ok(samples)
 }
 
-/// The samples, and how many saves per second there were.
+/// The samples, and the actual saves per second.
 async fn under_load(
     lab: &Lab,
     database: &Database,
@@ -110,7 +109,7 @@ async fn under_load(
     script: &Path,
     seconds: u64,
 ) -> anyhow::Result<(Vec<f64>, f64)> {
-    // The last tenth of the agents is sampled.
+    // Only the last tenth of the agents is sampled.
     let agents = database.agents / 10 * 9;
     let load = Load {
         script: script.to_owned(),

@@ -1,9 +1,10 @@
-//! The mapping itself, in process, per agent; beside parsing the same JSON texts with `serde_json`.
+//! The time of the mapping for one agent, in process; beside parsing the same JSON texts with
+//! `serde_json`.
 //!
-//! Fair, because the texts are those of the tables, as PostgreSQL prints them, and both sides go
-//! over the same ones: the `voice_settings` and `provider_config` of an agent and its
-//! configuration. Parsing them into a tree is what the least careful program would begin with; the
-//! mapping reads, validates, compares and writes, and keeps every digit.
+//! Fair: the texts come from the tables, as PostgreSQL prints them, and both sides read the same
+//! ones: the `voice_settings` and `provider_config` of an agent and its configuration. A parse into
+//! a tree is the first step of the simplest program; the mapping reads, validates, compares and
+//! writes, and keeps every digit of a number.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -107,7 +108,7 @@ fn parse(texts: &Texts) {
     }
 }
 
-/// The nanoseconds that something takes for one agent, on average over a time.
+/// The nanoseconds of some work for one agent, averaged over a span.
 fn per_agent(texts: &[Texts], span: Duration, work: impl Fn(&Texts)) -> f64 {
     let (begun, mut passes) = (Instant::now(), 0_u32);
     while begun.elapsed() < span {
@@ -117,7 +118,7 @@ fn per_agent(texts: &[Texts], span: Duration, work: impl Fn(&Texts)) -> f64 {
     begun.elapsed().as_nanos() as f64 / f64::from(passes) / texts.len() as f64
 }
 
-/// A hundred agents with their configurations, in the text that the daemon reads.
+/// A hundred agents with their configurations, as the texts that the daemon reads.
 async fn texts(client: &tokio_postgres::Client) -> anyhow::Result<Vec<Texts>> {
     let columns: Vec<String> = AgentColumn::ALL
         .map(|column| format!("a.{}::text", column.name()))

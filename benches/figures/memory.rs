@@ -1,9 +1,8 @@
-//! The most memory of the daemon during the drain of a million agents; beside what it has while
-//! idle.
+//! The peak memory of the daemon during the drain of a million agents; beside its idle memory.
 //!
-//! Idle is a daemon that has caught up, found nothing to do, and written nothing yet: the least
-//! that it ever has. The peak is the kernel's own (`VmHWM`), reset just before. The drain is that
-//! of the figure `scale`, with its short prompts, where that was measured before in the same run.
+//! Idle is a daemon that has caught up, found nothing to do and written nothing yet: its lowest
+//! value. The peak is the kernel's (`VmHWM`), reset just before the drain. The drain is the one of
+//! the figure `scale`, with its short prompts, if that was measured before in the same run.
 
 use crate::support::daemon::Daemon;
 use crate::support::database::Flavour;

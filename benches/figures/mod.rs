@@ -1,4 +1,4 @@
-//! The figures, one file each, named as in `--only`.
+//! The figures, one file each, with the names of `--only`.
 
 mod bulk;
 mod cpu;
@@ -20,7 +20,7 @@ use crate::support::lab::Lab;
 use crate::support::report::Row;
 use crate::support::stats::in_turn;
 
-/// What can be measured, in the order of the table.
+/// The figures, in the order of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub enum Figure {
@@ -59,7 +59,7 @@ impl Figure {
         }
     }
 
-    /// What it is, in a line.
+    /// A description of one line.
     pub fn about(self) -> &'static str {
         match self {
             Self::Latency => "from the commit of an agent to its configuration, idle system",
@@ -78,7 +78,7 @@ impl Figure {
         }
     }
 
-    /// Measures it.
+    /// Measures the figure.
     pub async fn measure(self, lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
         match self {
             Self::Latency => latency::measure(lab).await,

@@ -1,12 +1,12 @@
 //! Single-row saves per second with 1, 8 and 32 clients (pgbench); beside the same without
 //! triggers, and beside the usual row trigger that notifies.
 //!
-//! Fair, because every side runs the same script on a copy of the same tables, and they take turns,
-//! a second each: see `pgbench::in_slices`. Nobody else works meanwhile; the daemon has drained
-//! before the next one begins. The goals are about the capture alone, with no daemon connected:
-//! what the trigger costs a writer. Shown beside them is the same while the daemon drains on the
-//! same processors. The rival has one client connected that listens and reads, and does nothing
-//! else.
+//! Fair: every side runs the same script on a copy of the same tables, in alternating slices of a
+//! second (see `pgbench::in_slices`). No other process works meanwhile; the daemon has drained
+//! before the next side starts. The goals are about the capture alone, without a connected daemon:
+//! the cost of the trigger for a writer. The table also has the same figures while the daemon
+//! drains on the same processors. The rival has one connected client that listens and reads, and
+//! does nothing else.
 
 use crate::support::daemon::Daemon;
 use crate::support::database::Flavour;

@@ -1,13 +1,14 @@
-//! Whether time is linear in what has changed, and latency flat in what has not.
+//! Whether the time of a drain is linear in the number of changed agents, and the latency
+//! independent of the size of the table.
 //!
-//! Drains: every agent of a table of 10,000, of 100,000 and of 1,000,000 is changed by one
-//! statement; what counts is the time per agent, beside that of 100,000. Latency: one change at a
-//! time in tables of 1,000, 100,000 and 1,000,000 agents, beside that of 1,000.
+//! Drains: one statement changes every agent of a table of 10,000, of 100,000 and of 1,000,000
+//! agents; the figure is the time per agent, beside that of 100,000. Latency: one change at a time
+//! in tables of 1,000, 100,000 and 1,000,000 agents, beside that of 1,000.
 //!
-//! Fair, because all tables come from the same generator and differ in nothing but their size.
-//! Their prompts are short (some 300 bytes), to keep the time bearable. The large drain stands
-//! between two of each other size, so that a machine that becomes slower or quicker does so for
-//! all; the samples of latency are taken in turn, by one daemon for all three.
+//! Fair: all tables come from the same generator and differ only in size. Their prompts are short
+//! (some 300 bytes), to limit the run time. The large drain runs between two of each other size, so
+//! a machine that becomes slower or faster affects all of them; the latency samples alternate, with
+//! one daemon for all three databases.
 
 use crate::support::daemon::Daemon;
 use crate::support::database::{Database, Flavour};
@@ -34,7 +35,7 @@ pub async fn measure(lab: &mut Lab) -> anyhow::Result<Vec<Row>> {
         );
     }
     let mut rows = latency(lab, [&databases[0], &databases[2], &databases[3]]).await?;
-    // Whoever starts next has no first look at every agent before it.
+    // The next daemon then has no first check of every agent.
     drop(Daemon::caught_up(lab, &[&databases[1]]).await?);
     rows.extend(drains(lab, &databases[1], &databases[2], &databases[3]).await?);
     Ok(rows)
@@ -132,8 +133,7 @@ async fn drains(
     ])
 }
 
-/// Changes every agent of a database, and watches a daemon that has done nothing before while it
-/// brings them in sync.
+/// Changes every agent of a database and measures a fresh daemon during the drain.
 pub async fn drain(lab: &Lab, database: &Database, number: i32) -> anyhow::Result<Drain> {
     let daemon = Daemon::caught_up(lab, &[database]).await?;
     database.tidy().await?;

@@ -1,8 +1,7 @@
-//! Saves per second that change nothing relevant, with 8 clients; beside the same without triggers.
+//! Saves per second that change no mapped column, with 8 clients; beside the same without triggers.
 //!
-//! Fair, because both sides run the same script on a copy of the same tables, in turn. The daemon
-//! is connected and asleep, as it would be; that it has nothing to do is checked: the outbox must
-//! not grow.
+//! Fair: both sides run the same script on a copy of the same tables, in turn. The daemon is
+//! connected and asleep, as in production. The benchmark checks that the outbox does not grow.
 
 use crate::support::daemon::Daemon;
 use crate::support::database::Flavour;

@@ -1,10 +1,10 @@
-//! The writer's own time for one statement that changes many agents, commit included; beside the
-//! same without triggers.
+//! The writer's time for one statement that changes many agents, commit included; beside the same
+//! without triggers.
 //!
-//! Fair, because both sides begin with the same pages, just vacuumed, after a checkpoint, and run
-//! the same statement. What the goal is about is the capture alone, with no daemon connected, so
-//! that nobody else uses the processors; beside it, informational, the same with a daemon that
-//! sleeps when the statement begins and drains once it has committed.
+//! Fair: both sides start with the same pages, just vacuumed and after a checkpoint, and run the
+//! same statement. The goal is about the capture alone, without a connected daemon that would use
+//! the processors. Informational: the same with a daemon that sleeps when the statement starts and
+//! drains after its commit.
 
 use crate::support::daemon::Daemon;
 use crate::support::database::Flavour;

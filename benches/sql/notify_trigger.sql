@@ -1,4 +1,4 @@
--- What everyone does: a row trigger that notifies with the key of the row.
+-- The usual solution: a row trigger that notifies with the key of the row.
 CREATE FUNCTION bench_notify() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM pg_notify('bench', NEW.slug);

@@ -1,11 +1,13 @@
--- The floor of a bulk change: the same mapping (M1-M4) for the same providers, written by hand as one statement over sets.
+-- The baseline of a bulk change: the same mapping (M1-M4) for the same providers, written by hand
+-- as one statement over sets.
 --
--- It writes the columns that the daemon writes, and only where something differs: `wanted` is what the sections must
--- contain, so a configuration that contains it, with the other columns equal, is in sync. It does not validate (M6, M7) and
--- reads no double-encoded JSON (T4), which spares it work that the daemon has to do.
+-- It writes the columns that the daemon writes, and only those that differ: `wanted` is the
+-- required content of the sections, so a configuration that contains it, with equal other columns,
+-- is in sync. It neither validates (M6, M7) nor reads double-encoded JSON (T4), which the daemon
+-- has to do.
 UPDATE agent_configurations c SET
     agent_name      = coalesce(nullif(a.name, ''), c.agent_name),
-    -- A prompt that is the same is kept as it is stored: PostgreSQL would compress the other copy anew.
+    -- An equal prompt is kept in its stored form; PostgreSQL would compress the other copy again.
     system_prompt   = CASE WHEN a.system_prompt IS NULL OR a.system_prompt = c.system_prompt THEN c.system_prompt
                            ELSE a.system_prompt END,
     agent_image     = coalesce(a.agent_image, c.agent_image),

@@ -1,4 +1,4 @@
-//! The daemon that is measured: the real binary, built like a release, as a process of its own.
+//! The measured daemon: the real binary in the release profile, as a separate process.
 
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::database::{Database, Flavour};
 use super::lab::Lab;
-use super::{PATIENCE, procfs, until};
+use super::{TIMEOUT, procfs, until};
 
 /// A running daemon. Dropping it kills it.
 pub struct Daemon {
@@ -19,8 +19,8 @@ pub struct Daemon {
     agents: u32,
 }
 
-/// The settings of the daemon: the defaults, but for its databases, and the history where one is
-/// kept.
+/// The settings of the daemon: the defaults with its databases, and the history if a database has
+/// one.
 fn settings(databases: &[&Database]) -> String {
     let keeps = databases
         .iter()
@@ -37,14 +37,14 @@ fn settings(databases: &[&Database]) -> String {
     text
 }
 
-/// The program with these arguments, and nothing of the environment of the bench.
+/// The program with these arguments and an empty environment.
 fn program(arguments: &[&OsStr]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
     command.env_clear().current_dir("/").args(arguments);
     command
 }
 
-/// `agent-sync install`.
+/// Runs `agent-sync install`.
 pub fn install(url: &str, flavour: Flavour) -> anyhow::Result<()> {
     let keeps = (flavour == Flavour::Keeping).to_string();
     let output = program(&["install".as_ref()])
@@ -63,7 +63,7 @@ pub fn install(url: &str, flavour: Flavour) -> anyhow::Result<()> {
 }
 
 impl Daemon {
-    /// Starts it for these databases.
+    /// Starts a daemon for these databases.
     pub fn start(lab: &Lab, databases: &[&Database]) -> anyhow::Result<Self> {
         let name = databases
             .first()
@@ -77,10 +77,10 @@ impl Daemon {
         })
     }
 
-    /// Starts it, and waits until it has looked at every agent and has nothing left to do.
+    /// Starts a daemon and waits until it has checked every agent and has nothing left to do.
     ///
-    /// The platform is in sync at the start, so a daemon that writes anything then is not measured:
-    /// the sides would differ.
+    /// Fails if the daemon writes anything then: the databases start in sync, and a write would
+    /// make the two sides unequal.
     pub async fn caught_up(lab: &Lab, databases: &[&Database]) -> anyhow::Result<Self> {
         let daemon = Self::start(lab, databases)?;
         daemon.catch_up().await?;
@@ -88,10 +88,10 @@ impl Daemon {
     }
 
     async fn catch_up(&self) -> anyhow::Result<()> {
-        let patience = PATIENCE + Duration::from_micros(500) * self.agents;
+        let time_limit = TIMEOUT + Duration::from_micros(500) * self.agents;
         let lines = until(
             "the daemon has caught up",
-            patience,
+            time_limit,
             Duration::from_millis(5),
             async || {
                 self.must_run()?;
@@ -99,7 +99,7 @@ impl Daemon {
                 Ok((lines.len() >= self.databases).then_some(lines))
             },
         );
-        let lines = lines.await.with_context(|| self.last_words())?;
+        let lines = lines.await.with_context(|| self.end_of_log())?;
         let written: u64 = lines
             .iter()
             .filter_map(|line| line["written"].as_u64())
@@ -111,32 +111,32 @@ impl Daemon {
         Ok(())
     }
 
-    /// Waits until it says this.
+    /// Waits until the daemon logs this message.
     pub async fn logged(&self, message: &str) -> anyhow::Result<()> {
         let what = format!("the daemon logs {message:?}");
-        let waiting = until(&what, PATIENCE, Duration::from_millis(5), async || {
+        let waiting = until(&what, TIMEOUT, Duration::from_millis(5), async || {
             self.must_run()?;
             Ok((!self.process.lines(message).is_empty()).then_some(()))
         });
-        waiting.await.with_context(|| self.last_words())
+        waiting.await.with_context(|| self.end_of_log())
     }
 
-    /// Its process.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.process.pid()
     }
 
-    /// Fails if it has ended, though nobody told it to.
+    /// Fails if the daemon has ended.
     pub fn must_run(&self) -> anyhow::Result<()> {
         anyhow::ensure!(
             procfs::is_alive(self.pid()),
             "the daemon has ended; {}",
-            self.last_words()
+            self.end_of_log()
         );
         Ok(())
     }
 
-    fn last_words(&self) -> String {
+    fn end_of_log(&self) -> String {
         let log = self.process.log();
         let last: Vec<String> = log[log.len().saturating_sub(3)..]
             .iter()

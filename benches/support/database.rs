@@ -1,4 +1,4 @@
-//! One database of the bench: the platform's tables, in one of these states.
+//! One database of the benchmarks: the platform's tables, in one of several states.
 
 use std::time::{Duration, Instant};
 
@@ -9,21 +9,21 @@ use tokio_postgres::{Client, NoTls};
 
 use super::daemon::Daemon;
 use super::generator::{self, Prompt};
-use super::{PATIENCE, until};
+use super::{TIMEOUT, until};
 
 const NOTIFY_TRIGGER: &str = include_str!("../sql/notify_trigger.sql");
 const CHANGE_ALL: &str = include_str!("../sql/change_all.sql");
 const DIGEST: &str = include_str!("../sql/digest.sql");
 const TOOK: &str = include_str!("../sql/took.sql");
 
-/// What hangs on the tables.
+/// The triggers on the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flavour {
-    /// Nothing.
+    /// None.
     Plain,
-    /// agent-sync, put there by `agent-sync install`.
+    /// Those of `agent-sync install`.
     Installed,
-    /// The same, with a history.
+    /// Those of `agent-sync install`, with a history.
     Keeping,
     /// The usual row trigger that notifies.
     Notifying,
@@ -61,7 +61,7 @@ impl Database {
         })
     }
 
-    /// One value.
+    /// The value of a query with one row and one column.
     pub async fn value<T: FromSqlOwned>(&self, sql: &str) -> anyhow::Result<T> {
         Ok(self
             .client
@@ -71,8 +71,8 @@ impl Database {
             .try_get(0)?)
     }
 
-    /// Brings it to the state in which every round begins: nothing waiting, no dead rows, and a
-    /// checkpoint just done.
+    /// Brings the database to the initial state of a round: an empty outbox, no dead rows, and a
+    /// finished checkpoint.
     pub async fn tidy(&self) -> anyhow::Result<()> {
         if matches!(self.flavour, Flavour::Installed | Flavour::Keeping) {
             self.client
@@ -87,7 +87,7 @@ impl Database {
         Ok(())
     }
 
-    /// Forgets what was captured while no daemon ran, where a figure is about the capture alone.
+    /// Empties the outbox after a figure about the capture alone.
     pub async fn forget_captured(&self) -> anyhow::Result<()> {
         Ok(self
             .client
@@ -95,7 +95,7 @@ impl Database {
             .await?)
     }
 
-    /// Changes every agent by one statement, and says how long that took, commit included.
+    /// Changes every agent with one statement and returns the duration, commit included.
     pub async fn change_all(&self, number: i32) -> anyhow::Result<Duration> {
         let change = self.client.prepare(CHANGE_ALL).await?;
         let begun = Instant::now();
@@ -109,13 +109,13 @@ impl Database {
         Ok(took)
     }
 
-    /// Waits until a daemon has done all there is to do. It looks rarely where looking takes long,
-    /// so as not to be in the way.
+    /// Waits until the daemon has drained the database. The polling interval grows with the
+    /// duration of a poll, so the polls do not disturb the daemon.
     pub async fn drained(&self, daemon: &Daemon) -> anyhow::Result<()> {
-        let patience = PATIENCE + Duration::from_millis(u64::from(self.agents));
+        let time_limit = TIMEOUT + Duration::from_millis(u64::from(self.agents));
         until(
             "the outbox is empty",
-            patience,
+            time_limit,
             Duration::from_millis(20),
             async || {
                 daemon.must_run()?;
@@ -133,8 +133,7 @@ impl Database {
         .await
     }
 
-    /// Fails unless every configuration has the settings of its agent and nothing stands as a
-    /// problem.
+    /// Fails unless every configuration has the settings of its agent and no problem is noted.
     pub async fn must_be_in_sync(&self) -> anyhow::Result<()> {
         let in_sync: i64 = self
             .value(
@@ -152,7 +151,7 @@ impl Database {
         Ok(())
     }
 
-    /// From the commit of the change of every agent to the last configuration's.
+    /// The time from the commit of the change of every agent to the last commit of a configuration.
     pub async fn took_by_commits(&self) -> anyhow::Result<Duration> {
         let seconds: f64 = self.value(TOOK).await?;
         anyhow::ensure!(
@@ -163,25 +162,25 @@ impl Database {
         Ok(Duration::from_secs_f64(seconds))
     }
 
-    /// What all configurations say, boiled down.
+    /// A digest of all configurations.
     pub async fn digest(&self) -> anyhow::Result<String> {
         self.value(DIGEST).await
     }
 }
 
-/// Connects. The connection says whose it is, so that a figure can tell it from the one of a
-/// daemon.
+/// Connects with the application name of the benchmark, which distinguishes its sessions from a
+/// daemon's.
 pub async fn connect(url: &str) -> anyhow::Result<Client> {
     let url = format!("{url}?application_name=bench&connect_timeout=10");
     let (client, connection) = tokio_postgres::connect(&url, NoTls)
         .await
         .context("could not connect to the throwaway PostgreSQL")?;
-    // It ends with the client; the client tells of its errors.
+    // The task ends with the client, which reports the errors.
     tokio::spawn(connection);
     Ok(client)
 }
 
-/// Makes the tables, and fills them with agents and with configurations that are in sync.
+/// Creates the tables and fills them with agents and configurations in sync.
 pub async fn fill(client: &Client, agents: u32, prompt: Prompt) -> anyhow::Result<()> {
     client.batch_execute(TABLES).await?;
     let agent_rows = client

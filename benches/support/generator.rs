@@ -1,9 +1,8 @@
-//! Believable agents, any number of them, always the same ones.
+//! Generates realistic agents, always the same ones for the same number.
 //!
-//! A system prompt is made of whole sentences about the business of the agent, some 1.5 kB of them,
-//! with their slots filled differently in each: text that compresses as text does, so that rows
-//! have the size that they have in production. For tables of a million agents there are short
-//! prompts, of some 300 bytes, to keep the time bearable.
+//! A system prompt consists of whole sentences about the business of the agent, some 1.5 kB with
+//! different values in each, so it compresses like real text and the rows have a realistic size.
+//! For tables of a million agents there are short prompts of some 300 bytes, to limit the run time.
 
 use agent_sync::columns::{AgentColumn, Column};
 use agent_sync::mapping::{self, Configuration, Rules, Targets};
@@ -11,14 +10,14 @@ use anyhow::Context as _;
 use fastrand::Rng;
 use serde_json::{Value, json};
 
-/// How long the system prompts are.
+/// The length of the system prompts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prompt {
     Full,
     Short,
 }
 
-/// A row of `agents`, and of `agent_configurations` in sync with it.
+/// A row of `agents` and the row of `agent_configurations` in sync with it.
 pub struct Agent {
     pub slug: String,
     pub name: String,
@@ -32,12 +31,12 @@ pub struct Agent {
     pub api_keys: [String; 6],
 }
 
-/// The slug of an agent by its number, from 1 on; the scripts of pgbench know this form.
+/// The slug of the agent with this number, from 1 on; the scripts of pgbench use the same form.
 pub fn slug(number: u32) -> String {
     format!("agent-{number}")
 }
 
-/// The agent of this number.
+/// The agent with this number.
 pub fn agent(number: u32, prompt: Prompt) -> anyhow::Result<Agent> {
     let mut rng = Rng::with_seed(u64::from(number));
     let name = pick(&mut rng, NAMES);
@@ -70,7 +69,7 @@ pub fn agent(number: u32, prompt: Prompt) -> anyhow::Result<Agent> {
     Ok(made)
 }
 
-/// The `provider_config` that the mapping makes of a configuration's own one.
+/// The `provider_config` that the mapping computes from a configuration's own one.
 fn in_sync(made: &Agent, config: &str) -> anyhow::Result<String> {
     let agent =
         mapping::Agent::default().with(AgentColumn::VoiceSettings, Some(&made.voice_settings));
@@ -85,8 +84,8 @@ fn in_sync(made: &Agent, config: &str) -> anyhow::Result<String> {
         .to_owned())
 }
 
-/// One of six providers in turn; the second and third of them call the voice `voice_id`, which the
-/// samples look at.
+/// One of six providers in turn. The second and the third call the voice `voice_id`, which the
+/// samples read.
 fn voice_settings(number: u32, rng: &mut Rng) -> Value {
     let hundredth = |rng: &mut Rng, most: u32| f64::from(rng.u32(1..most)) / 100.0;
     let mut settings = match number % 6 {
@@ -143,7 +142,7 @@ fn system_prompt(rng: &mut Rng, name: &str, business: &str, prompt: Prompt) -> S
     text
 }
 
-/// Appends a sentence with its slots filled.
+/// Appends a sentence with its placeholders filled.
 fn fill(sentence: &str, rng: &mut Rng, text: &mut String) {
     for (index, part) in sentence.split(['{', '}']).enumerate() {
         if index % 2 == 0 {

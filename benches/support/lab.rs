@@ -1,9 +1,9 @@
-//! The laboratory: one throwaway server that keeps its promises (`fsync` on), and the databases of
-//! the figures in it.
+//! The throwaway server of the benchmarks, with durable writes (`fsync` on), and the databases of
+//! the figures.
 //!
-//! What makes rounds alike: autovacuum is off and every round begins with VACUUM and CHECKPOINT
-//! instead, so that neither comes down on one side by chance. A database is a copy of one that was
-//! filled once, so both sides begin with the same pages.
+//! For equal rounds, autovacuum is off and every round starts with VACUUM and CHECKPOINT, so
+//! neither affects one side by chance. A database is a copy of a template that was filled once, so
+//! both sides start with the same pages.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use super::generator::Prompt;
 use super::report::Machine;
 use crate::args::Args;
 
-/// What a server has to promise in production, and room to work in. JIT off: it costs the
-/// hand-written statement more than it gives, and the daemon's session never uses it.
+/// Durable writes as in production, and enough memory. JIT is off: it costs the hand-written
+/// statement more than it gains, and the daemon's session never uses it.
 const SETTINGS: &str = "\
 fsync = on
 synchronous_commit = on
@@ -33,21 +33,21 @@ statement_timeout = 15min
 max_connections = 200
 ";
 
-/// What became of a drain of all agents of a database.
+/// The measurements of a drain of all agents of a database.
 #[derive(Debug, Clone, Copy)]
 pub struct Drain {
     pub agents: u32,
     pub seconds: f64,
-    /// The daemon's memory before, and the most during it.
+    /// The daemon's memory before the drain, and its peak during it.
     pub idle_kib: f64,
     pub peak_kib: f64,
 }
 
-/// The server, and what is in it.
+/// The server and its databases.
 pub struct Lab {
     pub args: Args,
     pub cluster: Arc<Cluster>,
-    /// The drains that were measured, for the figures that share them.
+    /// The measured drains, which several figures share.
     pub drains: Vec<Drain>,
     templates: Vec<(u32, Prompt, String)>,
     databases: Vec<String>,
@@ -71,22 +71,24 @@ impl Lab {
         })
     }
 
-    /// How many rounds: as many as were asked for, or as a figure needs; two at most in quick mode.
+    /// The number of rounds: that of the command line, or that of the figure; at most two in quick
+    /// mode.
     pub fn rounds(&self, usual: usize) -> usize {
         self.args.rounds.unwrap_or(self.scaled(usual, usual.min(2)))
     }
 
-    /// A size or a number: the real one, or the one that only proves that it works.
+    /// The real size, or the small one in quick mode.
     pub fn scaled<T>(&self, real: T, quick: T) -> T {
         if self.args.quick { quick } else { real }
     }
 
-    /// A new database with this many agents, in sync: a copy of one that is made once.
+    /// A new database with this number of agents in sync: a copy of a template.
     pub async fn database(&mut self, agents: u32, flavour: Flavour) -> anyhow::Result<Database> {
         self.copy(agents, Prompt::Full, flavour).await
     }
 
-    /// The same with prompts of this length.
+    /// A new database with this number of agents in sync and prompts of this length: a copy of a
+    /// template.
     pub async fn copy(
         &mut self,
         agents: u32,
@@ -109,7 +111,7 @@ impl Lab {
         Database::open(name, url, agents, flavour).await
     }
 
-    /// The same, made for itself: for a database that is too large to be copied.
+    /// A new database that is filled directly, because it is too large to copy.
     pub async fn unique(
         &mut self,
         agents: u32,
@@ -129,8 +131,7 @@ impl Lab {
             .await
             .context("could not fill the platform's tables")?;
         drop(client);
-        // A template must have no other session in it; the server may need a moment to see that
-        // ours is over.
+        // A template must have no other session; the server may need a moment to end the last one.
         self.alone(&name).await?;
         Ok(name)
     }
@@ -151,7 +152,7 @@ impl Lab {
         let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = $1";
         super::until(
             "a session is over",
-            super::PATIENCE,
+            super::TIMEOUT,
             Duration::from_millis(5),
             async || {
                 let left: i64 = admin.query_one(sessions, &[&name]).await?.try_get(0)?;
@@ -161,7 +162,7 @@ impl Lab {
         .await
     }
 
-    /// Drops the databases of a figure; those that others are copied from stay.
+    /// Drops the databases of a figure; the templates stay.
     pub async fn clear(&mut self) -> anyhow::Result<()> {
         let admin = self.admin().await?;
         for name in std::mem::take(&mut self.databases) {
@@ -180,7 +181,7 @@ impl Lab {
         Ok(())
     }
 
-    /// Where and when this is.
+    /// The machine and the time of the run.
     pub async fn machine(&self) -> anyhow::Result<Machine> {
         let admin = self.admin().await?;
         let row = admin
@@ -206,12 +207,12 @@ impl Lab {
         })
     }
 
-    /// A connection of the superuser's, to no database in particular.
+    /// A connection of the superuser to the database `postgres`.
     pub async fn admin(&self) -> anyhow::Result<tokio_postgres::Client> {
         database::connect(&self.cluster.url("postgres")).await
     }
 
-    /// The process that all of the server's processes are children of.
+    /// The process id of the postmaster, the parent of all processes of the server.
     pub fn postmaster(&self) -> anyhow::Result<u32> {
         let path = self.cluster.folder().join("data/postmaster.pid");
         let text = std::fs::read_to_string(&path)
@@ -222,8 +223,8 @@ impl Lab {
             .context("postmaster.pid does not begin with a number")
     }
 
-    /// The end of the server's log, for errors.
-    pub fn last_words(&self) -> String {
+    /// The end of the server's log, for error messages.
+    pub fn end_of_log(&self) -> String {
         let log = self.cluster.log();
         let last: Vec<&str> = log.lines().rev().take(5).collect();
         format!(
@@ -232,7 +233,7 @@ impl Lab {
         )
     }
 
-    /// A file that the server's programs can read; it goes away with the server.
+    /// Creates a file that the server's programs can read; it is removed with the server.
     pub fn file(&self, name: &str, content: &str) -> anyhow::Result<PathBuf> {
         let path = self.cluster.folder().join(name);
         std::fs::write(&path, content)

@@ -1,9 +1,9 @@
-//! The rivals: a client that listens to the usual row trigger, and does nothing more than it must.
+//! The rival: a client that listens to the usual row trigger and does the minimum of work.
 //!
-//! It has a thread and an event loop of its own, so that it shares none with what measures it, just
-//! as the daemon does not. It is as quick as such a client can be, and not as careful: no
-//! transaction, no check, no lock, no catch-up but after a lost connection, and its
-//! `provider_config` is computed before the change is saved.
+//! It has its own thread and event loop, shared with no measuring code, like the daemon. It is as
+//! fast as such a client can be, and less careful: no transaction, no check, no lock, a catch-up
+//! only after a lost connection, and a `provider_config` that is computed before the change is
+//! saved.
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,26 +14,26 @@ use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
-use super::{PATIENCE, database::Database};
+use super::{TIMEOUT, database::Database};
 
 const UPDATE: &str = "UPDATE agent_configurations SET provider_config = $2::text::jsonb, \
     updated_at = now() WHERE agent_slug = $1";
 
-/// What a client without a mark of its own would find its missed work by.
+/// The query for missed changes of a client that has no outbox.
 const CATCH_UP: &str = "SELECT slug FROM agents WHERE updated_at >= $1";
 
 /// The first and the longest pause between attempts to reconnect: the daemon's defaults.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 
-/// What it does with a notification.
+/// The reaction to a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// Reads it.
+    /// Reads the notification.
     Read,
-    /// Runs one prepared UPDATE, and gives up when the connection is lost.
+    /// Runs one prepared UPDATE; a lost connection ends the client.
     Update,
-    /// The same, and reconnects: at once, then with the daemon's pauses. After LISTEN, one query
-    /// for what it missed.
+    /// Runs one prepared UPDATE. A lost connection causes a reconnect, immediately and then with
+    /// the daemon's backoff, and one query for missed changes after LISTEN.
     UpdateForEver,
 }
 
@@ -45,7 +45,7 @@ pub struct Listener {
 }
 
 impl Listener {
-    /// Starts it, and waits until it listens.
+    /// Starts the client and waits until it listens.
     pub fn start(database: &Database, work: Work) -> anyhow::Result<Self> {
         let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = std::sync::mpsc::channel();
@@ -73,17 +73,17 @@ impl Listener {
             config,
         };
         is_ready
-            .recv_timeout(PATIENCE)
+            .recv_timeout(TIMEOUT)
             .context("the bare listener did not get as far as to listen")?;
         Ok(listener)
     }
 
-    /// The `provider_config` that it writes from now on.
+    /// Sets the `provider_config` that it writes from now on.
     pub fn will_write(&self, provider_config: String) {
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = provider_config;
     }
 
-    /// Fails if it has ended.
+    /// Fails if the client has ended.
     pub fn must_run(&self) -> anyhow::Result<()> {
         let ended = self.thread.as_ref().is_none_or(JoinHandle::is_finished);
         anyhow::ensure!(!ended, "the bare listener has ended");
@@ -100,7 +100,7 @@ impl Drop for Listener {
     }
 }
 
-/// What runs in its thread.
+/// The client in its thread.
 struct Bare {
     url: String,
     work: Work,
@@ -120,7 +120,8 @@ impl Bare {
                 return Err(error);
             }
             if listened {
-                // At once, and what was saved since this connection was made is looked for.
+                // Reconnects immediately; the catch-up covers the time since this connection was
+                // opened.
                 pause = BACKOFF.0;
                 since = begun;
             } else {
@@ -130,7 +131,7 @@ impl Bare {
         }
     }
 
-    /// One connection, until it is lost.
+    /// Works on one connection until it is lost.
     async fn connection(
         &self,
         since: SystemTime,

@@ -1,7 +1,7 @@
-//! What the figures stand on: a server, databases with a believable platform, the real daemon, its
-//! rivals, and the report.
+//! The common parts of the figures: a server, databases with a realistic platform, the real daemon,
+//! its rival, and the report.
 //!
-//! Every wait is bounded: those of the bench by [`until`], statements by the server's
+//! Every wait is bounded: those of the benchmark by [`until`], statements by the server's
 //! `statement_timeout`.
 
 pub mod daemon;
@@ -18,20 +18,19 @@ pub mod stats;
 
 use std::time::{Duration, Instant};
 
-/// How long what takes a moment may take.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// The time limit of short waits.
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Says what is going on.
+/// Prints the progress.
 pub fn say(text: impl std::fmt::Display) {
     eprintln!("  {text}");
 }
 
-/// Looks every `glance` until the outcome is there, and says what was waited for when it does not
-/// come.
+/// Polls until there is an outcome. Fails with `what` after the time limit.
 pub async fn until<T>(
     what: &str,
-    patience: Duration,
-    glance: Duration,
+    time_limit: Duration,
+    interval: Duration,
     mut look: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
 ) -> anyhow::Result<T> {
     let begun = Instant::now();
@@ -40,9 +39,9 @@ pub async fn until<T>(
             return Ok(outcome);
         }
         anyhow::ensure!(
-            begun.elapsed() < patience,
-            "waited {patience:?} in vain until {what}"
+            begun.elapsed() < time_limit,
+            "waited {time_limit:?} in vain until {what}"
         );
-        tokio::time::sleep(glance).await;
+        tokio::time::sleep(interval).await;
     }
 }

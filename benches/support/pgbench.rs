@@ -9,19 +9,19 @@ use super::database::Database;
 use super::lab::Lab;
 use super::stats;
 
-/// What it does to a database.
+/// The load on a database.
 #[derive(Debug, Clone)]
 pub struct Load {
     pub script: PathBuf,
     pub clients: u32,
     pub seconds: u64,
-    /// Transactions per second at most; none: as many as go.
+    /// The limit of transactions per second; `None` for no limit.
     pub rate: Option<u32>,
-    /// The agents it saves: those with a number up to this.
+    /// The load saves the agents with a number up to this.
     pub agents: u32,
 }
 
-/// Runs it to its end: transactions per second. A transaction that fails is an error.
+/// Runs pgbench to its end and returns the transactions per second. Fails if a transaction fails.
 pub fn start(
     lab: &Lab,
     database: &Database,
@@ -77,12 +77,10 @@ pub fn start(
     }
 }
 
-/// Lets several databases have the same load, a slice after the other, in turn: the mean of the
-/// rates of each.
+/// Runs the same load on several databases in alternating slices and returns the mean rate of each.
 ///
-/// A machine that is quicker or slower for a while is so for all of them; and only the first slice
-/// after a checkpoint writes whole pages to the log, so that what all sides have in common does not
-/// hide the difference.
+/// A faster or slower phase of the machine affects all sides. Only the first slice after a
+/// checkpoint writes full pages to the log, so this common cost does not hide the difference.
 pub async fn in_slices<const SIDES: usize>(
     lab: &Lab,
     databases: &[&Database; SIDES],

@@ -1,14 +1,13 @@
-//! The plot: the ratio of each figure that has a goal, as a bar on a logarithmic axis, with its
-//! goal.
+//! The plot: the ratio of each figure with a goal, as a bar on a logarithmic axis beside its goal.
 //!
-//! Written by hand: a bar, a whisker and a mark for each row are less than what a plotting crate
-//! would bring. The colours are readable on white and on dark backgrounds.
+//! The SVG is written directly: a bar, a whisker and a mark for each row need no plotting crate.
+//! The colours are readable on white and on dark backgrounds.
 
 use super::report::{Goal, Report, Row, digits, goal_text};
 use super::stats::{median, spread};
 
 const WIDTH: f64 = 960.0;
-/// Where the axis begins and ends.
+/// The start and the end of the axis.
 const AXIS: (f64, f64) = (400.0, 740.0);
 const LINE: f64 = 24.0;
 const TOP: f64 = 84.0;
@@ -23,7 +22,7 @@ const STYLE: &str = "\
     @media (prefers-color-scheme: dark)
       { text { fill: #adbac7 } .goal { stroke: #b083f0 } .spread { stroke: #adbac7 } }";
 
-/// A row as it is drawn: the ratio of the goal's kind, its spread, and the goal on the same axis.
+/// A drawn row: the ratio in the form of its goal, its spread, and the goal on the same axis.
 struct Bar<'a> {
     row: &'a Row,
     ratio: f64,
@@ -33,7 +32,7 @@ struct Bar<'a> {
 }
 
 impl<'a> Bar<'a> {
-    /// A row whose goal is a value is drawn as its ratio to that goal.
+    /// The bar of a row; a row whose goal is a value has its ratio to that goal.
     fn of(row: &'a Row) -> Option<Self> {
         let goal = row.goal.filter(|_| row.binding)?;
         let (ratios, mark) = match goal {

@@ -1,14 +1,15 @@
-//! What Linux says of a process in /proc: its time on the processor, its wake-ups, its memory.
+//! Reads the CPU time, the wake-ups and the memory of a process from /proc.
 
 use std::fs::read_to_string;
 use std::path::Path;
 
 use anyhow::Context as _;
 
-/// How many ticks of /proc/PID/stat a second has: 100 on every Linux there is (`USER_HZ`).
+/// The ticks per second in /proc/PID/stat; 100 on every Linux (`USER_HZ`).
 const TICKS: f64 = 100.0;
 
-/// The fields of /proc/PID/stat after the name, from the state on. None if the process is gone.
+/// The fields of /proc/PID/stat after the name, starting with the state; `None` if the process is
+/// gone.
 fn stat(pid: u32) -> Option<Vec<String>> {
     let text = read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = text.rsplit_once(')')?;
@@ -24,7 +25,7 @@ fn ticks(fields: &[String], which: std::ops::Range<usize>) -> u64 {
         .sum()
 }
 
-/// Whether the process runs: it is there, and no corpse.
+/// Whether the process exists and is no zombie.
 pub fn is_alive(pid: u32) -> bool {
     stat(pid).is_some_and(|fields| {
         fields
@@ -33,14 +34,13 @@ pub fn is_alive(pid: u32) -> bool {
     })
 }
 
-/// The processor time of a process so far in seconds, to 10 ms.
+/// The CPU time of a process so far, in seconds, with a resolution of 10 ms.
 pub fn cpu(pid: u32) -> anyhow::Result<f64> {
     let fields = stat(pid).with_context(|| format!("process {pid} is gone"))?;
     Ok(ticks(&fields, 11..13) as f64 / TICKS)
 }
 
-/// The processor time of a process and of all its children so far in seconds, also of those that
-/// have ended.
+/// The CPU time of a process and of all its children so far, in seconds, including ended ones.
 pub fn cpu_of_family(parent: u32) -> anyhow::Result<f64> {
     let fields = stat(parent).with_context(|| format!("process {parent} is gone"))?;
     let mut sum = ticks(&fields, 11..15);
@@ -49,7 +49,7 @@ pub fn cpu_of_family(parent: u32) -> anyhow::Result<f64> {
         let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        // A process may end while we read.
+        // A process may end during this loop.
         let Some(fields) = stat(pid) else { continue };
         if fields.get(1).and_then(|field| field.parse().ok()) == Some(parent) {
             sum += ticks(&fields, 11..13);
@@ -58,16 +58,16 @@ pub fn cpu_of_family(parent: u32) -> anyhow::Result<f64> {
     Ok(sum as f64 / TICKS)
 }
 
-/// What the threads of a process have done so far.
+/// The activity of the threads of a process so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Activity {
-    /// Time on the processor, to the nanosecond.
+    /// The CPU time, in seconds, with a resolution of 1 ns.
     pub cpu_seconds: f64,
-    /// How often they went to sleep, and so were woken up.
+    /// The number of voluntary context switches.
     pub wakeups: u64,
 }
 
-/// The activity of a process. Threads that have ended do not count; the daemon has none that do.
+/// The activity of a process. Ended threads do not count; the daemon has none.
 pub fn activity(pid: u32) -> anyhow::Result<Activity> {
     let mut sum = Activity::default();
     let mut nanoseconds = 0_u64;
@@ -86,7 +86,7 @@ pub fn activity(pid: u32) -> anyhow::Result<Activity> {
     Ok(sum)
 }
 
-/// A line of /proc/PID/status that says how much memory, in KiB.
+/// A memory value of /proc/PID/status, in KiB.
 pub fn memory_kib(pid: u32, what: &str) -> anyhow::Result<f64> {
     Ok(field(
         Path::new(&format!("/proc/{pid}/status")),
@@ -94,7 +94,7 @@ pub fn memory_kib(pid: u32, what: &str) -> anyhow::Result<f64> {
     )? as f64)
 }
 
-/// Makes the kernel forget the most memory that a process has had.
+/// Resets the kernel's peak memory of a process.
 pub fn reset_peak(pid: u32) -> anyhow::Result<()> {
     std::fs::write(format!("/proc/{pid}/clear_refs"), "5")
         .context("could not reset VmHWM of the daemon")

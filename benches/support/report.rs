@@ -1,10 +1,10 @@
-//! What was measured, as rows; and how they are shown: a table of at most 100 columns, and JSON.
+//! The measured rows, as a table of at most 100 columns and as JSON.
 
 use serde_json::{Value, json};
 
 use super::stats::{Pair, median, spread};
 
-/// What a value counts.
+/// The unit of a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unit {
     Milliseconds,
@@ -32,18 +32,18 @@ impl Unit {
     }
 }
 
-/// What would be good.
+/// The goal of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Goal {
-    /// The ratio of ours to what stands beside it, at most.
+    /// The largest ratio of ours to the baseline.
     RatioAtMost(f64),
-    /// The same, at least.
+    /// The smallest ratio of ours to the baseline.
     RatioAtLeast(f64),
-    /// Ours itself, at most.
+    /// The largest value of ours.
     AtMost(f64),
 }
 
-/// One figure: ours, and what stands beside it, of every round.
+/// One figure: the values of agent-sync and of its baseline for every round.
 #[derive(Debug, Clone)]
 pub struct Row {
     pub figure: &'static str,
@@ -53,12 +53,12 @@ pub struct Row {
     pub ours: Vec<f64>,
     pub beside: Vec<f64>,
     pub goal: Option<Goal>,
-    /// Whether the goal is this row's own, or only shown for comparison.
+    /// Whether the goal belongs to this row, or is shown for comparison only.
     pub binding: bool,
 }
 
 impl Row {
-    /// A row of pairs.
+    /// A row of values with a baseline.
     pub fn new(
         label: impl Into<String>,
         unit: Unit,
@@ -77,20 +77,20 @@ impl Row {
         }
     }
 
-    /// A row with nothing beside it.
+    /// A row without a baseline.
     pub fn alone(label: impl Into<String>, unit: Unit, ours: &[f64]) -> Self {
         let mut row = Self::new(label, unit, "", &[]);
         row.ours = ours.to_vec();
         row
     }
 
-    /// With a goal.
+    /// Sets the goal.
     pub fn goal(mut self, goal: Goal) -> Self {
         self.goal = Some(goal);
         self
     }
 
-    /// With a goal that is another row's, shown for comparison.
+    /// Sets a goal of another row, shown for comparison.
     pub fn goal_of_another(mut self, goal: Goal) -> Self {
         self.goal = Some(goal);
         self.binding = false;
@@ -106,7 +106,7 @@ impl Row {
             .collect()
     }
 
-    /// Whether the median meets the goal, if there is one.
+    /// Whether the median meets the goal; `None` without a goal.
     pub fn met(&self) -> Option<bool> {
         Some(match self.goal? {
             Goal::RatioAtMost(most) => median(&self.ratios()) <= most,
@@ -138,7 +138,7 @@ impl Row {
     }
 }
 
-/// Where and when it was measured.
+/// The machine and the time of the measurement.
 #[derive(Debug, Clone)]
 pub struct Machine {
     pub cores: usize,
@@ -148,7 +148,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// In one line.
+    /// The machine in one line.
     pub fn title(&self) -> String {
         let Self {
             cores,
@@ -160,12 +160,12 @@ impl Machine {
     }
 }
 
-/// Everything that was measured.
+/// All measurements.
 pub struct Report {
     pub machine: Machine,
     pub quick: bool,
     pub rows: Vec<Row>,
-    /// The figures that failed, and why.
+    /// The failed figures with their errors.
     pub failures: Vec<(&'static str, String)>,
 }
 
@@ -213,7 +213,7 @@ impl Report {
         text
     }
 
-    /// The same for machines, with every round.
+    /// The report as JSON, with every round.
     pub fn json(&self) -> Value {
         let Machine {
             cores,
@@ -282,7 +282,7 @@ fn line(row: &Row) -> String {
     format!("{}\n", text.trim_end())
 }
 
-/// A goal in a few characters.
+/// The short text of a goal.
 pub fn goal_text(goal: Goal, unit: Unit) -> String {
     match goal {
         Goal::RatioAtMost(most) => format!("≤ {most}"),

@@ -1,10 +1,9 @@
 //! Samples of the time from the commit of an agent to its configuration, one change at a time.
 //!
-//! What counts is the difference of the two commits' stamps, which the server takes
-//! (`track_commit_timestamp`), so nothing of the bench is in it: neither how it looks for the
-//! change nor how long its answers take. Both stamps are taken just before their commit is flushed;
-//! so one flush, the agent's, lies between them, and the configuration's own does not: on either
-//! side.
+//! A sample is the difference of the two commit timestamps of the server
+//! (`track_commit_timestamp`), so it includes neither the polls of the benchmark nor their
+//! duration. The server takes a timestamp just before the flush of its commit. So one flush, that
+//! of the agent, is within the sample, and that of the configuration is not: on both sides.
 
 use std::time::{Duration, Instant};
 
@@ -13,27 +12,27 @@ use tokio_postgres::{Client, Statement};
 use super::daemon::Daemon;
 use super::database::{Database, connect};
 use super::listener::Listener;
-use super::{PATIENCE, until};
+use super::{TIMEOUT, until};
 
 const LOOK: &str = include_str!("../sql/look.sql");
 const SAVE: &str = "UPDATE agents SET voice_settings = jsonb_set(voice_settings, '{voice_id}', \
     to_jsonb($2::text)), updated_at = now() WHERE slug = $1";
 
-/// Agents that nobody else saves meanwhile: the last of them, a tenth at most, that call their
+/// The sampled agents, which no other writer saves: the last ones, at most a tenth, that call their
 /// voice `voice_id`.
 const SUBJECTS: &str =
     "SELECT slug FROM agents WHERE voice_settings ->> 'provider' IN ('elevenlabs', 'cartesia')
     ORDER BY length(slug) DESC, slug DESC LIMIT greatest(1, least(500, (SELECT count(*)
       FROM agents) / 30))";
 
-/// Who brings configurations in sync.
+/// The worker that brings configurations in sync.
 #[derive(Clone, Copy)]
 pub enum Worker<'a> {
     Daemon(&'a Daemon),
     Listener(&'a Listener),
 }
 
-/// One side of a comparison: a database, who works in it, and who saves and looks.
+/// One side of a comparison: a database, its worker, and the connections for saves and polls.
 pub struct Subject<'a> {
     worker: Worker<'a>,
     writer: Client,
@@ -65,7 +64,7 @@ impl<'a> Subject<'a> {
         })
     }
 
-    /// Fails if whoever is to do the work has ended.
+    /// Fails if the worker has ended.
     pub fn must_run(&self) -> anyhow::Result<()> {
         match self.worker {
             Worker::Daemon(daemon) => daemon.must_run(),
@@ -73,7 +72,7 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// Saves the next agent with a voice that it never had. Returns what to look for.
+    /// Saves the next agent with a new voice. Returns the slug and the voice to poll for.
     pub async fn save(&mut self) -> anyhow::Result<(String, String)> {
         let slug = self.slugs[self.saved % self.slugs.len()].clone();
         self.saved += 1;
@@ -85,14 +84,15 @@ impl<'a> Subject<'a> {
         Ok((slug, voice))
     }
 
-    /// The time between the two commits in milliseconds, once both are there.
+    /// The time between the two commits in milliseconds; `None` until the configuration is
+    /// committed.
     pub async fn arrived(&self, slug: &str, voice: &str) -> anyhow::Result<Option<f64>> {
         let row = self.watcher.query_opt(&self.look, &[&slug, &voice]).await?;
         Ok(row.map(|row| row.try_get(0)).transpose()?)
     }
 
-    /// One sample, in milliseconds, after a pause in which everybody goes to sleep. The bench looks
-    /// for it gently, so as not to be in the way.
+    /// One sample, in milliseconds, after a pause in which the worker goes to sleep. The polls are
+    /// rare, so they do not disturb it.
     pub async fn sample(&mut self) -> anyhow::Result<f64> {
         tokio::time::sleep(Duration::from_micros(fastrand::u64(5_000..30_000))).await;
         let (slug, voice) = self.save().await?;
@@ -100,8 +100,8 @@ impl<'a> Subject<'a> {
         self.wait(&slug, &voice, Duration::from_millis(1)).await
     }
 
-    /// What a client sees, in milliseconds: from the answer to the save to the first look that
-    /// finds the change. It looks without a pause, which takes a processor from the others.
+    /// The latency seen by a client, in milliseconds: from the answer to the save to the first poll
+    /// that finds the change. It polls without a pause, which occupies a processor.
     pub async fn sample_as_seen(&mut self) -> anyhow::Result<f64> {
         tokio::time::sleep(Duration::from_micros(fastrand::u64(5_000..30_000))).await;
         let (slug, voice) = self.save().await?;
@@ -111,11 +111,11 @@ impl<'a> Subject<'a> {
     }
 
     /// Waits until a change has arrived.
-    pub async fn wait(&self, slug: &str, voice: &str, glance: Duration) -> anyhow::Result<f64> {
+    pub async fn wait(&self, slug: &str, voice: &str, interval: Duration) -> anyhow::Result<f64> {
         until(
             &format!("the change of {slug} has arrived"),
-            PATIENCE,
-            glance,
+            TIMEOUT,
+            interval,
             async || {
                 let arrived = self.arrived(slug, voice).await?;
                 if arrived.is_none() {
@@ -128,7 +128,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// The whole `provider_config` that a listener without any mapping writes.
+/// The complete `provider_config` that a listener without a mapping writes.
 fn precomputed(voice: &str) -> String {
     format!(
         r#"{{"llm": {{"model": "gpt-4o-mini", "provider": "openai", "max_tokens": 400, "temperature": 0.3}},

@@ -1,13 +1,13 @@
 //! Medians, percentiles and pairs.
 
-/// What one round gave for both sides.
+/// The values of one round for both sides.
 #[derive(Debug, Clone, Copy)]
 pub struct Pair {
     pub ours: f64,
     pub beside: f64,
 }
 
-/// The nearest-rank percentile of some values; NaN of none.
+/// The nearest-rank percentile; NaN without values.
 pub fn percentile(values: &[f64], percent: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -18,7 +18,7 @@ pub fn percentile(values: &[f64], percent: f64) -> f64 {
         .unwrap_or(f64::NAN)
 }
 
-/// The median; of an even number of values, the mean of the two in the middle.
+/// The median; the mean of the two middle values if their number is even.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -32,7 +32,7 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// The least and the greatest.
+/// The smallest and the largest value.
 pub fn spread(values: &[f64]) -> (f64, f64) {
     values.iter().fold(
         (f64::INFINITY, f64::NEG_INFINITY),
@@ -40,8 +40,7 @@ pub fn spread(values: &[f64]) -> (f64, f64) {
     )
 }
 
-/// The sides of a round in an order that changes with the round, so that no side always comes
-/// first.
+/// The order of the sides in a round, rotated with the round so that no side is always first.
 pub fn in_turn(sides: usize, round: usize) -> impl Iterator<Item = usize> {
     (0..sides).map(move |index| (index + round) % sides)
 }

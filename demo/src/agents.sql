@@ -1,8 +1,9 @@
--- The platform of the demo: ten believable agents, in the tables of testbed/tables.sql.
+-- The platform of the demo: ten realistic agents in the tables of testbed/tables.sql.
 --
--- One agent for each TTS provider; one that was just created and has no voice yet; one whose settings are stored
--- double-encoded, as a JSON string; one whose settings cannot be mapped; one without a configuration. The role web_ui
--- is the web UI: it may save agents, and that is all it may do. The keys are not keys of anything.
+-- One agent for each TTS provider, a new one without a voice, one with settings that are stored
+-- double-encoded as a JSON string, one with settings that cannot be mapped, and one without a
+-- configuration. The role web_ui is the web UI; it may save agents and nothing else. The keys are
+-- fictitious.
 
 CREATE ROLE web_ui LOGIN;
 
@@ -60,7 +61,7 @@ INSERT INTO agents (slug, name, description, system_prompt, agent_image, voice_s
  '{"provider": "openai", "voice_id": "coral", "model": "gpt-4o-mini-tts", "temperature": 0.7, "llm_provider": "openai",
    "llm_model": "gpt-4o-mini", "stt_provider": "deepgram"}', '{}');
 
--- Every agent but florist-bloom has a configuration, and every configuration is behind its agent in some way.
+-- Every agent but florist-bloom has a configuration, and each configuration is out of date.
 INSERT INTO agent_configurations (agent_slug, agent_name, provider_config, max_call_seconds,
     openai_api_key, groq_api_key, deepgram_api_key, elevenlabs_api_key, cartesia_api_key, speechify_api_key)
 SELECT slug, NULLIF(name, 'Clara'), CASE slug
@@ -79,7 +80,8 @@ SELECT slug, NULLIF(name, 'Clara'), CASE slug
     'el-demo-' || md5(slug || 3), 'ca-demo-' || md5(slug || 4), 'sp-demo-' || md5(slug || 5)
 FROM agents WHERE slug <> 'florist-bloom';
 
--- What the demo itself looks at. It is no part of the platform, and agent-sync knows nothing of it.
+-- The views that the demo reads. They are no part of the platform, and agent-sync does not know
+-- them.
 CREATE SCHEMA demo;
 
 CREATE FUNCTION demo.decoded(value jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
@@ -103,7 +105,7 @@ SELECT c.id, c.agent_slug, (to_jsonb(c)
                 speechify_voice_id,speechify_model,speechify_loudness_normalization,speechify_text_normalization}'),
             'provider_config', d.config - '{llm,stt,tts}'::text[]))::text AS parts
 FROM agent_configurations c CROSS JOIN LATERAL (SELECT demo.decoded(c.provider_config) AS config) d;
-COMMENT ON VIEW demo.foreign_parts IS 'All of a configuration that is none of the business of agent-sync, as text.';
+COMMENT ON VIEW demo.foreign_parts IS 'The parts of a configuration that agent-sync does not own, as text.';
 
 CREATE VIEW demo.out_of_step AS
 SELECT a.slug
@@ -124,7 +126,7 @@ WHERE c.id IS NULL
    OR c.provider_config #>> '{tts,provider}' IS DISTINCT FROM s.said ->> 'provider'
    OR COALESCE(c.provider_config #>> '{tts,voice}', c.provider_config #>> '{tts,voice_id}',
                c.provider_config #>> '{tts,speechify_voice_id}') IS DISTINCT FROM s.said ->> 'voice_id';
-COMMENT ON VIEW demo.out_of_step IS 'Agents whose configuration does not say what they say: the demo''s own judgement.';
+COMMENT ON VIEW demo.out_of_step IS 'Agents whose configuration differs, by a comparison of the demo''s own.';
 
 CREATE TABLE demo.before AS SELECT * FROM demo.foreign_parts;
-COMMENT ON TABLE demo.before IS 'The foreign parts of every configuration, as they were.';
+COMMENT ON TABLE demo.before IS 'The foreign parts of every configuration before the demo.';

@@ -1,5 +1,4 @@
-//! agent-sync as the demo uses it: commands that run to their end, and the daemon as a process of
-//! its own with its log.
+//! agent-sync as the demo uses it: commands, and the daemon as a separate process with its log.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -9,8 +8,8 @@ use agent_sync_testbed::Daemon as Process;
 use anyhow::Context as _;
 use serde_json::Value;
 
-/// How often a condition is looked at that nothing announces.
-const GLANCE: Duration = Duration::from_millis(1);
+/// The interval of polling a condition.
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
 /// The program agent-sync with the settings of the demo.
 #[derive(Debug, Clone)]
@@ -20,7 +19,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Where the program is: in the folder of the demo, into which cargo builds both.
+    /// The path of the program: in the directory of the demo, where cargo builds both.
     pub(crate) fn find() -> anyhow::Result<PathBuf> {
         let demo = std::env::current_exe().context("could not find the program that is running")?;
         let exe = demo.with_file_name("agent-sync");
@@ -32,10 +31,10 @@ impl Program {
         Ok(exe)
     }
 
-    /// The program with one database, which a settings file in `folder` names.
+    /// The program with one database, named in a settings file in `folder`.
     pub(crate) fn new(exe: PathBuf, folder: &Path, url: &str) -> anyhow::Result<Self> {
         let settings = folder.join("agent-sync.toml");
-        // The demo asks nothing over HTTP, and the port may be that of another daemon.
+        // The demo does not use HTTP, and another daemon may use the port.
         let text = format!(
             "[admin]\nlisten = \"off\"\n\n[databases.demo]\nurl = {}\n",
             Value::from(url)
@@ -44,7 +43,7 @@ impl Program {
         Ok(Self { exe, settings })
     }
 
-    /// Runs a command of agent-sync to its end, and returns its output.
+    /// Runs a command of agent-sync and returns its output.
     pub(crate) fn run(&self, name: &str) -> anyhow::Result<String> {
         let output = self.command(name).stdin(Stdio::null()).output();
         let output = output.with_context(|| format!("could not start `agent-sync {name}`"))?;
@@ -57,8 +56,7 @@ impl Program {
         Ok(text(&output.stdout))
     }
 
-    /// A command of agent-sync without the environment of the demo, whose settings are about other
-    /// databases.
+    /// A command of agent-sync without the environment of the demo, which may name other databases.
     fn command(&self, name: &str) -> Command {
         let mut command = Command::new(&self.exe);
         command
@@ -78,7 +76,7 @@ impl Program {
 pub(crate) struct Line(Value);
 
 impl Line {
-    /// A field as text; empty where there is none.
+    /// A field as text; empty if it is missing.
     pub(crate) fn text(&self, field: &str) -> String {
         match self.0.get(field) {
             Some(Value::String(text)) => text.clone(),
@@ -95,7 +93,7 @@ impl Line {
             .map(|key| (key.as_str(), self.text(key)))
     }
 
-    /// Whether it is this message, and about this slug where one is given.
+    /// Whether the line has this message, and this slug if one is given.
     fn is(&self, message: &str, slug: Option<&str>) -> bool {
         self.text("message").contains(message) && slug.is_none_or(|slug| self.text("slug") == slug)
     }
@@ -105,12 +103,12 @@ impl Line {
 #[derive(Debug)]
 pub(crate) struct Daemon {
     process: Process,
-    /// How many lines of its log [`Daemon::forget`] has put aside.
+    /// The number of log lines that [`Daemon::forget`] has skipped.
     forgotten: usize,
 }
 
 impl Daemon {
-    /// Starts it.
+    /// Starts the daemon.
     pub(crate) fn start(program: &Program) -> Self {
         Self {
             process: Process::spawn(&program.command("run")),
@@ -124,47 +122,47 @@ impl Daemon {
         lines.into_iter().map(Line).collect()
     }
 
-    /// Forgets its log so far, and returns the lines.
+    /// Returns the lines since the last call and skips them from now on.
     pub(crate) fn forget(&mut self) -> Vec<Line> {
         let lines = self.log();
         self.forgotten += lines.len();
         lines
     }
 
-    /// Waits for a line with this message, about this slug where one is given.
+    /// Waits for a line with this message, and this slug if one is given.
     pub(crate) async fn logged(
         &mut self,
         message: &str,
         slug: Option<&str>,
-        patience: Duration,
+        time_limit: Duration,
     ) -> Option<Line> {
         let start = Instant::now();
         loop {
-            let gives_up = self.has_ended() || start.elapsed() > patience;
+            let gives_up = self.has_ended() || start.elapsed() > time_limit;
             let found = self.log().into_iter().find(|line| line.is(message, slug));
             if found.is_some() || gives_up {
                 return found;
             }
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Whether it has ended.
+    /// Whether the process has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         !self.process.is_running()
     }
 
-    /// Sends SIGTERM and waits for the end: how it ended, or nothing if it did not in time.
-    pub(crate) async fn terminate(&mut self, patience: Duration) -> Option<ExitStatus> {
+    /// Sends SIGTERM and waits for the exit. Returns `None` after the time limit.
+    pub(crate) async fn terminate(&mut self, time_limit: Duration) -> Option<ExitStatus> {
         let start = Instant::now();
         if self.process.is_running() {
             self.process.signal("TERM");
         }
-        while start.elapsed() < patience {
+        while start.elapsed() < time_limit {
             if let Some(status) = self.process.exit_status() {
                 return Some(status);
             }
-            tokio::time::sleep(GLANCE).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
         None
     }

@@ -1,7 +1,7 @@
-//! `make demo`: agent-sync at work on a throwaway PostgreSQL.
+//! `make demo`: shows agent-sync on a throwaway PostgreSQL.
 
 mod daemon;
-mod encore;
+mod interactive;
 mod platform;
 mod show;
 mod steps;
@@ -15,24 +15,24 @@ use tokio::signal::unix::{SignalKind, signal};
 use daemon::Program;
 use story::Stage;
 
-/// Plays the demo. Interrupted, it cleans up and fails.
+/// Runs the demo. After an interrupt, it cleans up and fails.
 fn main() -> anyhow::Result<ExitCode> {
     let program = Program::find()?;
-    // Starting the server blocks. A signal that comes meanwhile ends this process, and the server's
+    // Starting the server blocks. A signal during the start ends this process, and the server's
     // keeper cleans up.
     let stage = Stage::set()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the operating system gave no event loop")?;
-    let came_true = runtime.block_on(async {
+    let passed = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         tokio::select! {
-            came_true = stage.play(program) => came_true,
+            passed = stage.play(program) => passed,
             _ = terminate.recv() => Ok(false),
         }
     })?;
-    Ok(if came_true {
+    Ok(if passed {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

@@ -1,7 +1,7 @@
 //! The platform's database: its tables, and three connections to it.
 //!
-//! `ui` is the web UI, which may save agents and nothing else; `operator` is everybody else who
-//! writes; `observer` only looks, so that what it sees is what the agent runtime would see.
+//! `ui` is the web UI, which may save agents and nothing else; `operator` is every other writer;
+//! `observer` only reads, so it sees the same data as the agent runtime.
 
 use std::time::{Duration, Instant};
 
@@ -15,13 +15,13 @@ use tokio_postgres::{Client, NoTls, Statement};
 pub(crate) const DATABASE: &str = "platform";
 const AGENTS: &str = include_str!("agents.sql");
 
-/// How long anything may take to come true.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// The time limit of every expected outcome.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// For so long the observer looks without a pause, to measure well; then it leaves the processor to
-/// others.
-const SHARP: Duration = Duration::from_millis(20);
-const GLANCE: Duration = Duration::from_millis(2);
+/// The time in which the observer polls without a pause, for a precise measurement; afterwards it
+/// pauses to release the processor.
+const BUSY_POLLING: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The connections.
 pub(crate) struct Platform {
@@ -30,12 +30,13 @@ pub(crate) struct Platform {
     pub(crate) observer: Client,
 }
 
-/// A change that was saved, and what came of it.
+/// A saved change and its outcome.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Saved {
-    /// How long its writer waited, commit included.
+    /// The duration of the writer's transaction, commit included.
     pub(crate) took: Duration,
-    /// How long after that the awaited outcome was seen; nothing if it was not seen in time.
+    /// The time from the commit until the outcome was visible; `None` if it was not visible in
+    /// time.
     pub(crate) visible: Option<Duration>,
 }
 
@@ -52,7 +53,7 @@ impl Platform {
         made.context("could not create the tables of the platform")?;
         let ui = connect(&url.replacen("postgres@", "web_ui@", 1)).await?;
         let observer = connect(&url).await?;
-        // Every look is a plan of its own otherwise, and the planning shows in the figures.
+        // Otherwise each poll is planned again, and the planning distorts the figures.
         observer
             .batch_execute("SET plan_cache_mode = force_generic_plan")
             .await?;
@@ -63,12 +64,12 @@ impl Platform {
         })
     }
 
-    /// Saves in a transaction, as a user interface does, and waits until `outcome`, a query, says
+    /// Saves in a transaction, like a user interface, and waits until the query `outcome` returns
     /// true.
     ///
-    /// The time runs from when the commit is sent, so it includes the commit, and to when the
-    /// observer has the answer in hand. An outcome that is there before the change would prove
-    /// nothing, and is an error.
+    /// The measured time starts when the commit is sent, so it includes the commit, and ends when
+    /// the observer has the answer. An outcome that is true before the change proves nothing and is
+    /// an error.
     pub(crate) async fn save(
         &self,
         writer: &Client,
@@ -76,10 +77,10 @@ impl Platform {
         outcome: &str,
     ) -> anyhow::Result<Saved> {
         let outcome = self.observer.prepare(outcome).await?;
-        // Also, the first execution of a statement takes longer.
+        // This also absorbs the slower first execution of the statement.
         anyhow::ensure!(
             !self.is_true(&outcome).await?,
-            "the outcome of a step is there before its change"
+            "the outcome of a step is true before its change"
         );
         let begun = Instant::now();
         writer.batch_execute("BEGIN").await?;
@@ -94,8 +95,8 @@ impl Platform {
         })
     }
 
-    /// Waits until a query says true, and returns when that was seen; nothing when it was not in
-    /// time.
+    /// Waits until a query returns true. Returns the time at which it did, or `None` after the time
+    /// limit.
     async fn until(&self, query: &Statement) -> anyhow::Result<Option<Instant>> {
         let begun = Instant::now();
         loop {
@@ -104,17 +105,17 @@ impl Platform {
             if is_true {
                 return Ok(Some(now));
             }
-            if now - begun > PATIENCE {
+            if now - begun > TIMEOUT {
                 return Ok(None);
             }
-            if now - begun > SHARP {
-                tokio::time::sleep(GLANCE).await;
+            if now - begun > BUSY_POLLING {
+                tokio::time::sleep(POLL_INTERVAL).await;
             }
         }
     }
 
     async fn is_true(&self, query: &Statement) -> anyhow::Result<bool> {
-        // No row, and null, are not true either.
+        // No row and null count as false.
         let row = self.observer.query_opt(query, &[]).await?;
         Ok(row
             .map(|row| row.try_get::<_, Option<bool>>(0))
@@ -166,7 +167,7 @@ async fn connect(url: &str) -> anyhow::Result<Client> {
     let (client, connection) = tokio_postgres::connect(url, NoTls)
         .await
         .context("could not connect to the throwaway PostgreSQL")?;
-    // It ends with the client; the client tells of its errors.
+    // The task ends with the client, which reports the errors.
     tokio::spawn(connection);
     Ok(client)
 }

@@ -1,7 +1,7 @@
-//! How the story looks: 80 columns, and colours where the terminal has them (`NO_COLOR` is
+//! The output of the demo: 80 columns, with colours if the terminal has them (`NO_COLOR` is
 //! respected).
 //!
-//! A reader that has gone away ends nothing but the showing: what cannot be written is dropped.
+//! A closed standard output does not end the demo; the output is dropped.
 
 use std::fmt::Display;
 use std::io::{IsTerminal as _, Write as _, stdout};
@@ -15,14 +15,13 @@ use anstyle::{AnsiColor, Style};
 
 use crate::daemon::Line;
 
-/// Where the message of a line of the log begins: after the time and the level.
+/// The column of the message in a log line, after time and level.
 const LOG_INDENT: usize = 19;
 const TITLE: Style = CYAN.bold();
 const CODE: Style = AnsiColor::Blue.on_default();
 
-/// How long a reader gets to take a step in before the next one scrolls it up. Nothing is waited
-/// for in it.
-const BREATH: Duration = Duration::from_millis(600);
+/// The pause before the next step on a terminal, for the reader. Nothing else waits for it.
+const READING_PAUSE: Duration = Duration::from_millis(600);
 
 /// Standard output.
 pub(crate) struct Screen {
@@ -40,25 +39,25 @@ impl Screen {
         }
     }
 
-    /// Whether somebody watches.
+    /// Whether standard output is a terminal.
     pub(crate) fn is_terminal() -> bool {
         stdout().is_terminal()
     }
 
-    /// How many steps did not come true.
+    /// The number of failed claims.
     pub(crate) fn failures(&self) -> usize {
         self.failures
     }
 
-    /// The heading of everything.
+    /// Prints the main heading.
     pub(crate) fn heading(&mut self, text: &str) {
         self.line(format_args!("\n{BOLD}{text}{BOLD:#}"));
     }
 
-    /// The title of the next step, after a breath where somebody watches.
+    /// Prints the title of the next step, on a terminal after a pause.
     pub(crate) async fn step(&mut self, title: &str) {
         if Self::is_terminal() && self.steps > 0 {
-            tokio::time::sleep(BREATH).await;
+            tokio::time::sleep(READING_PAUSE).await;
         }
         self.steps += 1;
         let number = self.steps;
@@ -73,14 +72,14 @@ impl Screen {
         }
     }
 
-    /// A sentence or two.
+    /// Prints a paragraph.
     pub(crate) fn say(&mut self, text: &str) {
         for text in wrap(text, WIDTH - 4) {
             self.line(format_args!("    {text}"));
         }
     }
 
-    /// The SQL that somebody runs.
+    /// Prints the SQL that a writer runs.
     pub(crate) fn sql(&mut self, who: &str, sql: &str) {
         self.line(format_args!("    {DIM}{who}:{DIM:#}"));
         for text in sql.lines() {
@@ -88,25 +87,25 @@ impl Screen {
         }
     }
 
-    /// A line to paste or to read as it is.
+    /// Prints a line of code.
     pub(crate) fn verbatim(&mut self, code: &str) {
         self.line(format_args!("      {CODE}{code}{CODE:#}"));
     }
 
-    /// Something of a program's that may be long.
+    /// Prints the output of a program, wrapped.
     pub(crate) fn code(&mut self, code: &str) {
         for text in wrap(code, WIDTH - 6) {
             self.verbatim(&text);
         }
     }
 
-    /// What became of the configuration of an agent.
+    /// Prints the differences of a configuration.
     pub(crate) fn diff(&mut self, slug: &str, diff: &Diff) {
         self.line(format_args!(
             "    {DIM}agent_configurations, {slug}:{DIM:#}"
         ));
-        // The voice settings are a copy of the agent's, which have just been shown: their keys will
-        // do.
+        // The voice settings are a copy of the agent's, which have just been printed, so their keys
+        // suffice.
         let (settings, others): (Vec<_>, Vec<_>) =
             diff.differences.iter().partition(|difference| {
                 difference.column == Column::VoiceSettings && difference.inside.is_some()
@@ -139,7 +138,7 @@ impl Screen {
         }
     }
 
-    /// A line of the daemon's log, in the way of its pretty form.
+    /// Prints a line of the daemon's log in its text format.
     pub(crate) fn log(&mut self, line: &Line) {
         let level = line.text("level");
         let colour = match level.as_str() {
@@ -163,7 +162,7 @@ impl Screen {
                 self.line(format_args!("{indent}{text}"));
             }
         }
-        // What is short goes together; what takes lines of its own gets them.
+        // Short fields share a line; long ones have their own.
         let (long, short): (Vec<_>, Vec<_>) = line
             .fields()
             .partition(|(_, value)| value.contains('\n') || value.len() > 40);
@@ -183,7 +182,7 @@ impl Screen {
         }
     }
 
-    /// Something that was looked at and found to be so, or not.
+    /// Prints the result of a claim, and counts a failure.
     pub(crate) fn verdict(&mut self, claim: &str, found: Result<(), String>) {
         let (mark, text, colour) = match found {
             Ok(()) => ("✓", claim.to_owned(), GREEN),
@@ -198,14 +197,14 @@ impl Screen {
         }
     }
 
-    /// One line.
+    /// Prints one line.
     pub(crate) fn line(&mut self, line: impl Display) {
         let _ = writeln!(self.out, "{line}");
         let _ = self.out.flush();
     }
 }
 
-/// The place in `provider_config` where it says enough, else the column and the place in it.
+/// The path inside of `provider_config` if that is enough, otherwise the column with the path.
 fn path(difference: &Difference) -> String {
     match &difference.inside {
         Some(inside) if difference.column == Column::ProviderConfig => inside.clone(),

@@ -1,17 +1,16 @@
-//! The story, step by step. Each step makes a change, and compares what became of it with what
-//! should have.
+//! The steps of the demo. Each one makes a change and compares the result with the expected one.
 
 use std::time::Duration;
 
 use agent_sync::show::{count, time};
 
-use crate::platform::{PATIENCE, diff};
+use crate::platform::{TIMEOUT, diff};
 use crate::story::{Scene, Story, Writer, rate};
 
-/// How many agents are imported, and changed by one statement.
+/// The number of agents that are imported and then changed by one statement.
 const MANY: i64 = 5_000;
 
-/// The worked example (M3): over an empty `provider_config`, these voice settings …
+/// The input of the worked example (M3), applied to an empty `provider_config`.
 const EXAMPLE: &str = r#"UPDATE agents SET updated_at = now(), voice_settings = '{
   "provider": "cartesia", "voice_id": "test-voice-123",
   "temperature": 0.9, "llm_provider": "groq",
@@ -19,16 +18,17 @@ const EXAMPLE: &str = r#"UPDATE agents SET updated_at = now(), voice_settings = 
   "model": "sonic-english", "output_format": "pcm_44100"}'
 WHERE slug = 'pizzeria-da-nino'"#;
 
-/// … give exactly this.
+/// The expected `provider_config` of the worked example.
 const EXAMPLE_GIVES: &str = r#"{"llm":{"provider":"groq","model":"mixtral-8x7b-32768","temperature":0.9},"tts":{"provider":"cartesia","voice_id":"test-voice-123","model":"sonic-english","output_format":"pcm_44100"},"stt":{"provider":"deepgram","model":"nova-2"}}"#;
 
-const PSQL: Writer = Writer::Operator("Somebody in psql runs");
+const PSQL: Writer = Writer::Operator("An operator runs in psql");
 
-/// Every agent whose configuration does not say what it says, by the judgement of the demo.
+/// The agents whose configuration differs, by the comparison of the demo.
 const OUT_OF_STEP: &str = "SELECT string_agg(slug, ', ' ORDER BY slug) FROM demo.out_of_step";
 const NOTHING_PENDING: &str = "SELECT NOT EXISTS (SELECT FROM agent_sync.state WHERE pending)";
 
-/// All of it, or up to the first step that does not come true: what follows builds on it.
+/// Runs all steps, or those up to the first failed claim, because later steps depend on earlier
+/// ones.
 pub(crate) async fn all(story: &mut Story) -> anyhow::Result<()> {
     for number in 1.. {
         match number {
@@ -39,8 +39,8 @@ pub(crate) async fn all(story: &mut Story) -> anyhow::Result<()> {
             5 => broken_settings(story).await?,
             6 => no_configuration(story).await?,
             7 => many_at_once(story).await?,
-            8 => while_it_was_away(story).await?,
-            9 => the_reckoning(story).await?,
+            8 => while_the_daemon_is_stopped(story).await?,
+            9 => final_check(story).await?,
             _ => break,
         }
         if story.screen.failures() > 0 {
@@ -66,7 +66,7 @@ async fn first_start(story: &mut Story) -> anyhow::Result<()> {
     let installed = story.program.run("install")?;
     story.screen.say("agent-sync install says:");
     for line in installed.lines() {
-        // The folder of the socket is long and says nothing.
+        // The directory of the socket is long and of no interest.
         story.screen.code(line.split(" (").next().unwrap_or(line));
     }
     story.screen.say("agent-sync run says:");
@@ -82,7 +82,7 @@ async fn first_start(story: &mut Story) -> anyhow::Result<()> {
     let expected = "florist-bloom missing_configuration, plumber-24h rejected";
     story
         .compare(
-            "agent_sync.problem says why, for each of the two",
+            "agent_sync.problem has the reason for each of the two",
             problems,
             expected,
         )
@@ -92,7 +92,7 @@ async fn first_start(story: &mut Story) -> anyhow::Result<()> {
 async fn worked_example(story: &mut Story) -> anyhow::Result<()> {
     story
         .screen
-        .step("Somebody chooses a voice in the web UI, which saves the agent and no more")
+        .step("A user chooses a voice in the web UI, which saves only the agent")
         .await;
     let outcome = format!(
         "SELECT provider_config = '{EXAMPLE_GIVES}' FROM agent_configurations WHERE agent_slug = \
@@ -105,7 +105,7 @@ async fn worked_example(story: &mut Story) -> anyhow::Result<()> {
         outcome: &outcome,
     };
     story.play(&scene).await?;
-    let claim = "provider_config is exactly what the worked example says";
+    let claim = "provider_config equals the worked example";
     story
         .compare(claim, &format!("SELECT ({outcome})::text"), "true")
         .await?;
@@ -119,7 +119,7 @@ async fn worked_example(story: &mut Story) -> anyhow::Result<()> {
 async fn another_provider(story: &mut Story) -> anyhow::Result<()> {
     story
         .screen
-        .step("A switch from ElevenLabs to OpenAI: nothing of the old provider survives")
+        .step("A switch from ElevenLabs to OpenAI removes every field of the old provider")
         .await;
     let scene = Scene {
         slug: "dr-weber-reception",
@@ -140,7 +140,7 @@ WHERE slug = 'dr-weber-reception'"#,
           \"telephony\": {\"number\": \"+49 30 5550142\", \"record\": false, \"transfer_to\": null},
           \"billing\": {\"per_minute\": 0.1000000000000000000001, \"account\": 12345678901234567890123}}')::text
         FROM agent_configurations WHERE agent_slug = 'dr-weber-reception'";
-    let claim = "what agent-sync does not own is as it was: llm.max_tokens, tts.speaking_rate, \
+    let claim = "the parts that agent-sync does not own are unchanged: llm.max_tokens, tts.speaking_rate, \
         telephony, and billing with every digit of its numbers";
     story.compare(claim, query, "true").await
 }
@@ -155,7 +155,7 @@ async fn double_encoded(story: &mut Story) -> anyhow::Result<()> {
     story.platform.operator.batch_execute(spoil).await?;
     let scene = Scene {
         slug: "haas-law-office",
-        writer: Writer::Operator("The script saves (it has spoilt provider_config before)"),
+        writer: Writer::Operator("The script saves (it has double-encoded provider_config before)"),
         sql: r#"UPDATE agents SET voice_settings = to_jsonb(text
   '{"provider": "openai", "voice_id": "onyx", "model": "tts-1-hd",
     "temperature": 0.2, "llm_provider": "openai", "llm_model": "gpt-4o",
@@ -180,7 +180,7 @@ WHERE slug = 'haas-law-office'"#,
 async fn broken_settings(story: &mut Story) -> anyhow::Result<()> {
     story
         .screen
-        .step("Settings that cannot be mapped: the save stands, and nothing is written")
+        .step("Settings that cannot be mapped: the save succeeds, and nothing is written")
         .await;
     let row =
         "SELECT to_jsonb(c)::text FROM agent_configurations c WHERE agent_slug = 'plumber-24h'";
@@ -194,10 +194,10 @@ WHERE slug = 'plumber-24h'"#;
     let saved = story.change(Writer::Ui, sql, outcome).await?;
     let claim = match saved.visible {
         Some(visible) => format!(
-            "saved; the problem is on record {} after the commit",
+            "saved; the problem is noted {} after the commit",
             time(visible)
         ),
-        None => "saved, and the problem is on record".to_owned(),
+        None => "saved, and the problem is noted".to_owned(),
     };
     story.screen.verdict(
         &claim,
@@ -208,11 +208,7 @@ WHERE slug = 'plumber-24h'"#;
     );
     story.logged("rejected", "plumber-24h").await;
     story
-        .compare(
-            "not one column of the configuration has changed",
-            row,
-            &before,
-        )
+        .compare("no column of the configuration has changed", row, &before)
         .await?;
 
     story.screen.say("Corrected:");
@@ -233,7 +229,7 @@ WHERE slug = 'plumber-24h'"#,
 async fn no_configuration(story: &mut Story) -> anyhow::Result<()> {
     story
         .screen
-        .step("An agent without a configuration: a warning, and no row is made up")
+        .step("An agent without a configuration causes a warning, and no row is created")
         .await;
     story.forget_log();
     let sql = "UPDATE agents SET name = 'Lily of Bloom' WHERE slug = 'florist-bloom'";
@@ -245,7 +241,7 @@ async fn no_configuration(story: &mut Story) -> anyhow::Result<()> {
         saved
             .visible
             .map(|_| ())
-            .ok_or_else(|| "the daemon did not look".to_owned()),
+            .ok_or_else(|| "the daemon did not process it".to_owned()),
     );
     story.logged("no configuration", "florist-bloom").await;
     let rows = "SELECT count(*)::text FROM agent_configurations WHERE agent_slug = 'florist-bloom'";
@@ -255,7 +251,7 @@ async fn no_configuration(story: &mut Story) -> anyhow::Result<()> {
 
     story
         .screen
-        .say("Now the configuration is created. Nobody touches the agent again:");
+        .say("The configuration is created. The agent is not saved again:");
     let scene = Scene {
         slug: "florist-bloom",
         writer: PSQL,
@@ -311,7 +307,7 @@ WHERE slug LIKE 'shop-%'";
     in_sync(story, "The update", saved.took, saved.visible).await
 }
 
-/// What a statement over many agents came to.
+/// Prints the result of a statement that changed many agents.
 async fn in_sync(
     story: &mut Story,
     what: &str,
@@ -321,24 +317,24 @@ async fn in_sync(
     story
         .screen
         .say(&format!("{what} itself took {}.", time(took)));
-    let in_time = visible.ok_or_else(|| format!("not within {}", time(PATIENCE)));
+    let in_time = visible.ok_or_else(|| format!("not within {}", time(TIMEOUT)));
     let rate = visible.map_or_else(|| count(MANY), |visible| rate(MANY, visible));
     story
         .screen
         .verdict(&format!("all in sync: {rate}"), in_time.map(|_| ()));
     story
         .compare(
-            "every configuration says what its agent says",
+            "every configuration matches its agent",
             OUT_OF_STEP,
             "nothing",
         )
         .await
 }
 
-async fn while_it_was_away(story: &mut Story) -> anyhow::Result<()> {
+async fn while_the_daemon_is_stopped(story: &mut Story) -> anyhow::Result<()> {
     story
         .screen
-        .step("The daemon is stopped; agents are saved all the same; it starts again")
+        .step("The daemon is stopped, agents are saved, and the daemon starts again")
         .await;
     story.stop_daemon().await;
     let sql = "UPDATE agents SET name = name || ' II', voice_settings = voice_settings
@@ -347,7 +343,7 @@ WHERE slug IN ('city-library', 'hotel-aurora', 'newsroom-tips')";
     let outcome = "SELECT count(*) = 3 FROM agent_sync.state WHERE pending";
     let saved = story.change(Writer::Ui, sql, outcome).await?;
     let claim = format!(
-        "saved in {}, daemon or not; agent_sync.state says that 3 are pending",
+        "saved in {} without a daemon; agent_sync.state shows 3 pending agents",
         time(saved.took)
     );
     story.screen.verdict(
@@ -363,17 +359,17 @@ WHERE slug IN ('city-library', 'hotel-aurora', 'newsroom-tips')";
     story.screen.diff("city-library", &diff(&before, &after));
     story
         .compare(
-            "every configuration says what its agent says",
+            "every configuration matches its agent",
             OUT_OF_STEP,
             "nothing",
         )
         .await
 }
 
-async fn the_reckoning(story: &mut Story) -> anyhow::Result<()> {
+async fn final_check(story: &mut Story) -> anyhow::Result<()> {
     story
         .screen
-        .step("The reckoning: what was to change has changed, and nothing else has")
+        .step("The final check: only the mapped columns have changed")
         .await;
     let foreign =
         "SELECT format('%s of %s are as they were', count(*) FILTER (WHERE f.parts = b.parts),
@@ -383,7 +379,7 @@ async fn the_reckoning(story: &mut Story) -> anyhow::Result<()> {
         .platform
         .number("SELECT count(*) FROM demo.before")
         .await?;
-    let claim = "API keys, other columns, and whatever else is in provider_config: untouched in \
+    let claim = "API keys, other columns, and the other parts of provider_config are unchanged in \
         every configuration that was there at the start";
     story
         .compare(
@@ -407,5 +403,5 @@ async fn the_reckoning(story: &mut Story) -> anyhow::Result<()> {
         )
         .await?;
     let problems = "SELECT count(*)::text FROM agent_sync.problem";
-    story.compare("no problem stands", problems, "0").await
+    story.compare("no problem is noted", problems, "0").await
 }

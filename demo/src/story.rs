@@ -1,13 +1,12 @@
-//! The demo: a short story in which agent-sync does its job on a real PostgreSQL, told on the
-//! terminal.
+//! The demo: a sequence of steps in which agent-sync does its job on a real PostgreSQL, printed on
+//! the terminal.
 //!
-//! Nothing is staged. The server is a throwaway one, the daemon is the real program as a process of
-//! its own, every change is a plain statement of somebody who knows nothing of agent-sync, and
-//! what a step claims is compared with what is in the tables. A step that does not come true is
-//! shown as such, and the demo fails.
+//! Nothing is simulated. The server is a throwaway one, the daemon is the real program in its own
+//! process, every change is an ordinary statement, and each claim is compared with the tables. A
+//! failed claim is shown as such, and the demo fails.
 //!
-//! Invariant: nothing is left behind, however the demo ends. The keeper of the cluster and the
-//! guard of the daemon each hold a pipe of this process, and clean up when it closes.
+//! Invariant: nothing is left behind when the demo ends for any reason. The keeper of the cluster
+//! and the guard of the daemon each hold a pipe of this process and clean up when it closes.
 
 use std::path::PathBuf;
 
@@ -17,31 +16,31 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_postgres::Client;
 
 use crate::daemon::{Daemon, Program};
-use crate::platform::{self, PATIENCE, Platform, Saved, diff};
+use crate::platform::{self, Platform, Saved, TIMEOUT, diff};
 use crate::show::Screen;
-use crate::{encore, steps};
+use crate::{interactive, steps};
 
-/// The throwaway server of a demo, and where the demo is shown.
+/// The throwaway server of the demo, and its output.
 pub(crate) struct Stage {
     cluster: Cluster,
     screen: Screen,
 }
 
 impl Stage {
-    /// Starts the server. It blocks, so it is done before there is an event loop.
+    /// Starts the server. This blocks, so it runs before the event loop.
     pub(crate) fn set() -> Result<Self, ClusterError> {
         let mut screen = Screen::new();
         screen.heading("agent-sync demo: agents are saved, and their configurations follow");
         let cluster = Cluster::start(Options::default())?;
         screen.say(
-            "A throwaway PostgreSQL is up. It goes away with this demo, and so does all that \
-            is in it.",
+            "A throwaway PostgreSQL is running. It is removed at the end of the demo, with all \
+            its data.",
         );
         Ok(Self { cluster, screen })
     }
 
-    /// Plays the story. Where somebody watches, the stage is theirs afterwards, until they have had
-    /// enough. Says whether everything came true.
+    /// Runs the steps, and on a terminal the interactive part until Ctrl-C. Returns whether every
+    /// claim was true.
     pub(crate) async fn play(self, program: PathBuf) -> anyhow::Result<bool> {
         let Self { cluster, screen } = self;
         let platform = Platform::create(&cluster).await?;
@@ -58,9 +57,9 @@ impl Stage {
             _ = interrupt.recv() => return Ok(false),
             outcome = steps::all(&mut story) => outcome?,
         }
-        story.say_how_it_went();
+        story.print_result();
         if Screen::is_terminal() {
-            encore::encore(&mut story, &cluster, &mut interrupt).await?;
+            interactive::interactive(&mut story, &cluster, &mut interrupt).await?;
         }
         story.stop_daemon().await;
         let folder = cluster.folder().to_owned();
@@ -77,7 +76,7 @@ impl Stage {
     }
 }
 
-/// What every step works with.
+/// The context of every step.
 pub(crate) struct Story {
     pub(crate) screen: Screen,
     pub(crate) platform: Platform,
@@ -85,27 +84,27 @@ pub(crate) struct Story {
     pub(crate) daemon: Option<Daemon>,
 }
 
-/// Who writes.
+/// The writer of a change.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Writer {
     /// The web UI, whose role may save agents and nothing else.
     Ui,
-    /// Anybody else: psql, a migration, another service.
+    /// Another writer: psql, a migration, another service.
     Operator(&'static str),
 }
 
-/// A change of one agent, and what is to come of it.
+/// A change of one agent and its expected outcome.
 pub(crate) struct Scene<'a> {
     pub(crate) slug: &'a str,
     pub(crate) writer: Writer,
     pub(crate) sql: &'a str,
-    /// A query that says true when it has come true.
+    /// A query that returns true when the outcome has happened.
     pub(crate) outcome: &'a str,
 }
 
 impl Story {
-    /// Plays a scene: shows the change, makes it, waits for the outcome, and shows what became of
-    /// the configuration.
+    /// Shows a change, makes it, waits for the outcome, and shows the differences of the
+    /// configuration.
     pub(crate) async fn play(&mut self, scene: &Scene<'_>) -> anyhow::Result<()> {
         let before = self.platform.configuration(scene.slug).await?;
         let saved = self.change(scene.writer, scene.sql, scene.outcome).await?;
@@ -121,7 +120,7 @@ impl Story {
             }
             None => self
                 .screen
-                .verdict(claim, Err(format!("not within {}", time(PATIENCE)))),
+                .verdict(claim, Err(format!("not within {}", time(TIMEOUT)))),
         }
         Ok(())
     }
@@ -141,7 +140,7 @@ impl Story {
         self.platform.save(client, sql, outcome).await
     }
 
-    /// Compares a value in the database with what it should be.
+    /// Compares a value in the database with the expected one.
     pub(crate) async fn compare(
         &mut self,
         claim: &str,
@@ -160,11 +159,11 @@ impl Story {
         Ok(())
     }
 
-    /// Starts the daemon and waits until it has caught up. Shows its own line about that.
+    /// Starts the daemon, waits until it has caught up, and shows its log line about that.
     pub(crate) async fn start_daemon(&mut self) -> anyhow::Result<()> {
         let begun = std::time::Instant::now();
         let daemon = self.daemon.insert(Daemon::start(&self.program));
-        let line = daemon.logged("caught up", None, PATIENCE).await;
+        let line = daemon.logged("caught up", None, TIMEOUT).await;
         let took = time(begun.elapsed());
         let Some(line) = line else {
             for line in daemon.log() {
@@ -184,13 +183,13 @@ impl Story {
         Ok(())
     }
 
-    /// Stops the daemon, if there is one.
+    /// Stops the daemon, if it runs.
     pub(crate) async fn stop_daemon(&mut self) {
         let Some(mut daemon) = self.daemon.take() else {
             return;
         };
         let begun = std::time::Instant::now();
-        let ended = daemon.terminate(PATIENCE).await;
+        let ended = daemon.terminate(TIMEOUT).await;
         let took = time(begun.elapsed());
         let found = match ended {
             Some(status) if status.success() => {
@@ -198,22 +197,18 @@ impl Story {
                 return self.screen.verdict(&claim, Ok(()));
             }
             Some(status) => status.to_string(),
-            None => format!("it runs on after {took}"),
+            None => format!("it still runs after {took}"),
         };
         self.screen
             .verdict("the daemon ends at SIGTERM, with exit code 0", Err(found));
     }
 
-    /// The last word on the story.
-    fn say_how_it_went(&mut self) {
+    /// Prints the overall result.
+    fn print_result(&mut self) {
         match self.screen.failures() {
-            0 => self.screen.heading("Everything came true."),
-            1 => self
-                .screen
-                .heading("One thing that should have come true did not."),
-            many => self.screen.heading(&format!(
-                "{many} things that should have come true did not."
-            )),
+            0 => self.screen.heading("Every claim is true."),
+            1 => self.screen.heading("One claim is false."),
+            many => self.screen.heading(&format!("{many} claims are false.")),
         }
     }
 
@@ -223,7 +218,7 @@ impl Story {
             return;
         };
         let claim = format!("the daemon warns about {slug}");
-        match daemon.logged(message, Some(slug), PATIENCE).await {
+        match daemon.logged(message, Some(slug), TIMEOUT).await {
             Some(line) => {
                 self.screen.say("The log of the daemon:");
                 self.screen.log(&line);
@@ -235,7 +230,7 @@ impl Story {
         }
     }
 
-    /// Leaves the lines of the log behind that were there before the next change.
+    /// Skips the lines logged so far.
     pub(crate) fn forget_log(&mut self) {
         if let Some(daemon) = &mut self.daemon {
             daemon.forget();
@@ -243,7 +238,7 @@ impl Story {
     }
 }
 
-/// How many in how long, and how many a second that is.
+/// A number, a duration, and the rate per second, as text.
 pub(crate) fn rate(number: i64, took: std::time::Duration) -> String {
     #[allow(
         clippy::cast_precision_loss,

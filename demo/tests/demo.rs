@@ -1,11 +1,10 @@
-//! The demo, watched by nobody: it ends by itself, everything comes true, and nothing is left
-//! behind.
+//! The demo without a terminal: it ends by itself, every claim is true, and nothing is left behind.
 #![allow(clippy::unwrap_used)]
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The demo with a folder of its own for what is temporary.
+/// The demo with its own directory for temporary files.
 fn demo(folder: &std::path::Path) -> Command {
     // The server may run as another user than the tests.
     let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o777);
@@ -35,10 +34,10 @@ fn the_story_comes_true_and_nothing_is_left_behind() {
     assert!(!out.contains('✗') && !out.contains('\u{1b}'), "{out}");
     for text in [
         "+ tts.output_format  \"pcm_44100\"",
-        "✓ provider_config is exactly what the worked example says",
-        "✓ what agent-sync does not own is as it was",
+        "✓ provider_config equals the worked example",
+        "✓ the parts that agent-sync does not own are unchanged",
         "✓ nothing is pending",
-        "Everything came true.",
+        "Every claim is true.",
         "✓ the server is stopped, and its folder is gone",
     ] {
         assert!(out.contains(text), "expected {text:?} in:\n{out}");
@@ -49,8 +48,8 @@ fn the_story_comes_true_and_nothing_is_left_behind() {
     assert_eq!(left_in(folder.path()), 0);
 }
 
-/// GIVEN a demo with its server and its daemon running, WHEN it is killed without notice, THEN both
-/// end, and the folder goes away.
+/// GIVEN a demo with a running server and daemon, WHEN it is killed, THEN both end, and the
+/// directory is removed.
 #[test]
 fn a_killed_demo_leaves_nothing_behind() {
     use std::io::{BufRead, BufReader};
@@ -69,15 +68,13 @@ fn a_killed_demo_leaves_nothing_behind() {
     wait_until_gone(folder.path());
 }
 
-/// GIVEN a demo whose server is about to start, WHEN it is killed without notice, THEN the server
-/// ends all the same.
+/// GIVEN a demo whose server is about to start, WHEN it is killed, THEN the server ends as well.
 #[test]
 fn a_demo_killed_while_its_server_starts_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     let mut child = demo(folder.path()).stdout(Stdio::null()).spawn().unwrap();
     let path = folder.path().display().to_string();
-    // The demo itself does not have the folder in its arguments; the shell that looks after the
-    // server does.
+    // The arguments of the keeper contain the directory; those of the demo do not.
     wait_until("the server is being started", || daemons_of(&path) > 0);
     child.kill().unwrap();
     child.wait().unwrap();
@@ -102,7 +99,7 @@ fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// How many processes were started with a path below this folder in their arguments.
+/// The number of processes with a path below this directory in their arguments.
 fn daemons_of(folder: &str) -> usize {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let arguments =

@@ -1,12 +1,12 @@
-//! A throwaway PostgreSQL: a cluster of its own in a temporary folder.
+//! A throwaway PostgreSQL cluster in a temporary directory.
 //!
-//! Authority: the keeper, a small shell that is the only one to start and stop the server. It holds
-//! one end of a pipe; when this process ends, however it ends, the other end closes, and the keeper
-//! stops the server and removes the folder. So nothing is left behind, not even after SIGKILL.
+//! Authority: the keeper, a small shell that alone starts and stops the server. It holds one end of
+//! a pipe; when this process ends for any reason, the other end closes, and the keeper stops the
+//! server and removes the directory. So nothing is left behind, not even after SIGKILL.
 //!
 //! PostgreSQL refuses to run as root: started by root, the server runs as `postgres` (or `nobody`)
-//! instead. The server trusts every local user; it listens on a socket in its own folder, and on
-//! TCP only when asked to.
+//! instead. The server trusts every local user. It listens on a socket in its directory, and on TCP
+//! only on request.
 
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -17,8 +17,8 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
-/// Makes and starts the server, says so, waits for the end of its standard input, and cleans up.
-/// Ctrl-C is not its business.
+/// Creates and starts the server, prints `ready`, waits for the end of its standard input, and
+/// cleans up. It ignores Ctrl-C.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP PIPE
 cd "$1" || exit 1
@@ -37,7 +37,7 @@ fi
 cd / && rm -rf "$1"
 "#;
 
-/// Settings of a cluster that nobody keeps: no wait for the disk, and room for many connections.
+/// The settings of a throwaway cluster: no wait for the disk, and many connections.
 const SETTINGS: &str = "\
 fsync = off
 synchronous_commit = off
@@ -48,43 +48,43 @@ log_min_messages = warning
 log_error_verbosity = verbose
 ";
 
-/// A cluster that cannot be started.
+/// The reason why a cluster cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
-    /// There are no server binaries.
+    /// No server programs were found.
     #[error(
         "expected PostgreSQL's server programs (initdb, pg_ctl, postgres) in $PG_BINDIR, on the \
         PATH or below /usr/lib/postgresql, and found none: install them, on Debian with `apt-get \
         install postgresql`"
     )]
     NoServer,
-    /// The account to run the server with does not exist.
+    /// There is no user to run the server as.
     #[error(
         "PostgreSQL refuses to run as root, and there is neither a user `postgres` nor `nobody` to \
         run it as"
     )]
     NoUser,
-    /// The server did not come up; its log says why.
+    /// The server did not start; the end of its log.
     #[error("the throwaway PostgreSQL did not start; the end of its log: {0}")]
     DidNotStart(String),
-    /// The operating system refused something.
+    /// A call of the operating system failed.
     #[error("could not {0}")]
     System(&'static str, #[source] std::io::Error),
 }
 
-/// How a cluster differs from the usual.
+/// The options of a cluster.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Options<'a> {
-    /// Whether it also listens on 127.0.0.1, on a port that was free.
+    /// Whether the server also listens on a free port of 127.0.0.1.
     pub tcp: bool,
-    /// More lines for `postgresql.conf`; the last one of a setting wins.
+    /// Additional lines for `postgresql.conf`; the last line of a setting wins.
     pub settings: &'a str,
-    /// Files of the server's own, such as certificates: their names and contents. They lie beside
-    /// its data folder, so that `settings` finds them as `../NAME`.
+    /// Files for the server, such as certificates: names and contents. They are in the parent of
+    /// the data directory, so `settings` refers to them as `../NAME`.
     pub files: &'a [(&'a str, &'a str)],
 }
 
-/// A running server. Dropping it stops the server and removes its folder.
+/// A running server. Dropping it stops the server and removes its directory.
 #[derive(Debug)]
 pub struct Cluster {
     keeper: Child,
@@ -95,13 +95,13 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Makes a cluster and starts it.
+    /// Creates a cluster and starts it.
     pub fn start(options: Options<'_>) -> Result<Self, ClusterError> {
         Self::make(options, None)
     }
 
-    /// Makes a streaming standby of this cluster and starts it; `control(&["promote"])` makes a
-    /// primary of it.
+    /// Creates a streaming standby of this cluster and starts it; `control(&["promote"])` promotes
+    /// it.
     pub fn standby(&self, options: Options<'_>) -> Result<Self, ClusterError> {
         Self::make(options, Some(self))
     }
@@ -128,7 +128,7 @@ impl Cluster {
         let mut keeper = command
             .spawn()
             .map_err(|error| ClusterError::System("start a shell", error))?;
-        // From here on the keeper removes the folder.
+        // From here on the keeper removes the directory.
         let folder = folder.keep();
 
         let mut answer = String::new();
@@ -151,29 +151,28 @@ impl Cluster {
         }
     }
 
-    /// The folder with the socket: what psql takes as `-h`.
+    /// The directory of the socket, the `-h` argument of psql.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The port: of TCP where there is one, and in the name of the socket.
+    /// The TCP port, or the port in the name of the socket.
     pub fn port(&self) -> u16 {
         self.tcp_port.unwrap_or(5432)
     }
 
-    /// A URL of one of its databases, by its socket, for its superuser.
+    /// The URL of a database over the socket, for the superuser.
     pub fn url(&self, database: &str) -> String {
         let folder = self.folder.display().to_string().replace('/', "%2F");
         format!("postgres://postgres@{folder}:{}/{database}", self.port())
     }
 
-    /// A URL of one of its databases, by TCP.
+    /// The URL of a database over TCP, for the superuser.
     pub fn tcp_url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port())
     }
 
-    /// Runs `pg_ctl` on it, for instance with `["-m", "fast", "restart"]`, and waits for the
-    /// outcome.
+    /// Runs `pg_ctl`, for instance with `["-m", "fast", "restart"]`, and waits for its end.
     pub fn control(&self, arguments: &[&str]) -> std::io::Result<()> {
         let status = self.controlling(arguments).status()?;
         if status.success() {
@@ -186,7 +185,7 @@ impl Cluster {
         }
     }
 
-    /// The command that [`Cluster::control`] runs, for a caller that must not block.
+    /// The command of [`Cluster::control`], for a caller that must not block.
     pub fn controlling(&self, arguments: &[&str]) -> Command {
         let mut command = as_user(Command::new(self.binaries.join("pg_ctl")), self.user);
         command
@@ -203,13 +202,13 @@ impl Cluster {
         command
     }
 
-    /// Whether a program is among those of this server.
+    /// Whether the server's installation has this program.
     pub fn has_program(&self, name: &str) -> bool {
         self.binaries.join(name).is_file()
     }
 
-    /// A client or server program, such as `psql`, to be run as the server's user: one that belongs
-    /// to this server, or else the one on the PATH.
+    /// A client or server program, such as `psql`, run as the server's user: from the server's
+    /// installation, or else from the PATH.
     pub fn program(&self, name: &str) -> Command {
         let own = self.binaries.join(name);
         let mut command = as_user(
@@ -229,13 +228,13 @@ impl Cluster {
 impl Drop for Cluster {
     fn drop(&mut self) {
         drop(self.keeper.stdin.take());
-        // The keeper bounds its own work; it ends when the server has stopped and the folder is
-        // gone.
+        // The keeper limits its own run time; it ends when the server is stopped and the directory
+        // removed.
         let _ = self.keeper.wait();
     }
 }
 
-/// Makes the folder of a server, with its settings and files.
+/// Creates the directory of a server with its settings and files.
 fn prepare(
     options: Options<'_>,
     tcp_port: Option<u16>,
@@ -248,7 +247,7 @@ fn prepare(
     let path = folder.path();
     let address = match tcp_port {
         Some(port) => format!("listen_addresses = '127.0.0.1'\nport = {port}\n"),
-        // The environment must not decide.
+        // Overrides PGPORT of the environment.
         None => "listen_addresses = ''\nport = 5432\n".to_owned(),
     };
     let settings = format!(
@@ -293,8 +292,7 @@ fn as_user(mut command: Command, user: Option<(u32, u32)>) -> Command {
     command
 }
 
-/// The account to run the server with: none when this process is not root, and so is itself good
-/// enough.
+/// The user for the server; `None` if this process is not root and can run it itself.
 fn server_user() -> Result<Option<(u32, u32)>, ClusterError> {
     let system = |error| ClusterError::System("read /etc/passwd", error);
     let status = std::fs::read_to_string("/proc/self/status").map_err(system)?;
@@ -319,7 +317,8 @@ fn server_user() -> Result<Option<(u32, u32)>, ClusterError> {
         .ok_or(ClusterError::NoUser)
 }
 
-/// The newest installed server, unless `$PG_BINDIR` or the `PATH` says which.
+/// The directory of the newest installed server programs, unless `$PG_BINDIR` or the `PATH` names
+/// one.
 fn find_binaries() -> Option<PathBuf> {
     let complete = |folder: &PathBuf| {
         ["initdb", "pg_ctl", "postgres"]
@@ -338,7 +337,7 @@ fn find_binaries() -> Option<PathBuf> {
             .and_then(Path::file_name)
             .and_then(|name| name.to_str()?.parse::<u32>().ok())
     };
-    // A link on the PATH leads to where the rest of the programs are.
+    // A link on the PATH leads to the directory of the other programs.
     let on_path = on_path.map(|folder| {
         let real = folder
             .join("postgres")

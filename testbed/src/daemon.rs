@@ -1,11 +1,11 @@
-//! The real daemon as a process of its own, with its log read line by line.
+//! The real daemon as a separate process, with its log read line by line.
 //!
-//! Authority: the guard, a shell that leaves a watcher behind and then becomes the daemon. The
-//! watcher holds one end of a pipe of this process. When this process ends, however it ends, the
-//! other end closes and the watcher kills the daemon. [`Daemon`] releases the watcher when the
-//! daemon has ended, so that the watcher never kills another process of the same number.
+//! Authority: the guard, a shell that starts a watcher and then becomes the daemon. The watcher
+//! holds one end of a pipe of this process. When this process ends for any reason, the other end
+//! closes and the watcher kills the daemon. [`Daemon`] releases the watcher when the daemon has
+//! ended, so the watcher never kills another process with the same number.
 //!
-//! The daemon has a process group of its own, so that a Ctrl-C at the terminal does not reach it.
+//! The daemon has its own process group, so Ctrl-C at the terminal does not reach it.
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write as _};
@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{PATIENCE, eventually};
+use super::{TIMEOUT, eventually};
 
-/// Its arguments are the environment of the daemon as `NAME=value`, the program and its arguments.
-/// `env` sets the environment, because a shell drops each name that it cannot use for a variable.
+/// The arguments are the environment of the daemon as `NAME=value`, the program and its arguments.
+/// `env` sets the environment, because a shell drops names that are no valid variables.
 const GUARD: &str = r#"
 exec 3<&0
 { read -r released || kill -s KILL "$$"; } <&3 >/dev/null 2>&1 &
@@ -37,15 +37,15 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts the daemon with a log of every detail. The log is JSON, because it does not go to a
+    /// Starts the daemon with the log level `debug`. The log is JSON, because standard error is no
     /// terminal.
     pub fn start(command: Command) -> Self {
         Self::start_at_level(command, Some("debug"))
     }
 
-    /// Starts the daemon with this level of the log, or with that of its settings.
+    /// Starts the daemon with this log level, or with that of its settings.
     pub fn start_at_level(mut command: Command, level: Option<&str>) -> Self {
-        // Many daemons run side by side, and most tests ask them nothing over HTTP.
+        // Many daemons run side by side, and most tests do not use HTTP.
         for (name, value) in [
             ("AGENT_SYNC__ADMIN__LISTEN", "off"),
             ("AGENT_SYNC__ADMIN__SOCKET", "/nonexistent/admin.sock"),
@@ -60,8 +60,7 @@ impl Daemon {
         Self::spawn(&command)
     }
 
-    /// Starts the daemon with the environment that the command sets, and with nothing of the
-    /// environment of this process.
+    /// Starts the daemon with the environment of the command alone, without that of this process.
     pub fn spawn(command: &Command) -> Self {
         let mut child = guarded(command)
             .stdin(Stdio::piped())
@@ -81,12 +80,12 @@ impl Daemon {
         }
     }
 
-    /// The number of its process.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// The most memory that it has had, in KiB.
+    /// The peak of its resident memory, in KiB.
     pub fn peak_memory_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status
@@ -96,17 +95,17 @@ impl Daemon {
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// Every line of its log so far. A line that is not JSON is the message of an object.
+    /// The lines of its log so far. A line that is no JSON becomes the message of an object.
     pub fn log(&self) -> Vec<Value> {
         self.log_after(0)
     }
 
-    /// The lines of its log after the first `seen` ones.
+    /// The lines of its log after the first `seen` lines.
     pub fn log_after(&self, seen: usize) -> Vec<Value> {
         self.log.lock().unwrap()[seen..].to_vec()
     }
 
-    /// The lines so far whose message begins with this.
+    /// The lines so far whose message starts with this text.
     pub fn lines(&self, message: &str) -> Vec<Value> {
         self.log()
             .into_iter()
@@ -114,12 +113,12 @@ impl Daemon {
             .collect()
     }
 
-    /// Waits for a line whose message begins with this, and returns the first.
+    /// Waits for a line whose message starts with this text, and returns the first.
     pub async fn logged(&self, message: &str) -> Value {
         self.logged_times(message, 1).await.remove(0)
     }
 
-    /// Waits for that many lines whose message begins with this.
+    /// Waits for this number of lines whose message starts with this text.
     pub async fn logged_times(&self, message: &str, times: usize) -> Vec<Value> {
         let what = format!("the daemon logs {message:?} {times} times");
         eventually(&what, async || self.lines(message).len() >= times).await;
@@ -136,12 +135,12 @@ impl Daemon {
         assert!(status.success());
     }
 
-    /// Whether it has not ended yet.
+    /// Whether the process runs.
     pub fn is_running(&mut self) -> bool {
         self.exit_status().is_none()
     }
 
-    /// How it ended, once its log is complete; nothing while it runs.
+    /// The exit status, once the log is complete; `None` while the process runs.
     pub fn exit_status(&mut self) -> Option<ExitStatus> {
         let status = self.child.try_wait().unwrap()?;
         self.release();
@@ -151,25 +150,25 @@ impl Daemon {
         Some(status)
     }
 
-    /// Sends SIGTERM, and waits for the end.
+    /// Sends SIGTERM and waits for the exit.
     pub async fn terminate(mut self) -> ExitStatus {
         self.signal("TERM");
         self.ended().await
     }
 
-    /// Waits for the end.
+    /// Waits for the exit.
     pub async fn ended(&mut self) -> ExitStatus {
         let start = Instant::now();
         loop {
             if let Some(status) = self.exit_status() {
                 return status;
             }
-            assert!(start.elapsed() < PATIENCE, "the daemon does not end");
+            assert!(start.elapsed() < TIMEOUT, "the daemon does not end");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
-    /// Ends the watcher.
+    /// Ends the watcher without killing the daemon.
     fn release(&mut self) {
         if let Some(mut watcher) = self.watcher.take() {
             let _ = watcher.write_all(b"released\n");
@@ -190,7 +189,7 @@ impl Drop for Daemon {
     }
 }
 
-/// The guard in front of a command.
+/// The command behind the guard.
 fn guarded(command: &Command) -> Command {
     let mut guard = Command::new("/bin/sh");
     guard.args(["-c", GUARD, "guard"]);
@@ -217,7 +216,7 @@ fn is_about(line: &Value, message: &str) -> bool {
 
 fn read(output: impl Read, log: &Mutex<Vec<Value>>) {
     for line in BufReader::new(output).lines().map_while(Result::ok) {
-        // A test of errors looks for text that is not JSON.
+        // Tests of errors search for text that is no JSON.
         let line = serde_json::from_str(&line).unwrap_or_else(|_| json!({ "message": line }));
         log.lock().unwrap().push(line);
     }

@@ -1,11 +1,11 @@
-//! What the tests, the benchmarks and the demo stand on: a throwaway PostgreSQL, the platform's
-//! tables, the daemon as a process of its own, and a proxy that misbehaves on demand.
+//! The test bed of the tests, the benchmarks and the demo: a throwaway PostgreSQL, the platform's
+//! tables, the daemon as a process, and a proxy that injects network faults.
 //!
-//! Invariant: nothing is left behind, however a process that uses this ends, SIGKILL included. The
+//! Invariant: nothing is left behind when the using process ends, not even after SIGKILL. The
 //! keeper of each [`Cluster`] and the guard of each [`Daemon`] hold one end of a pipe and clean up
 //! when it closes.
 //!
-//! It depends on nothing of agent-sync; the caller says which program is the daemon.
+//! It does not depend on agent-sync; the caller names the program of the daemon.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -27,10 +27,10 @@ pub use daemon::Daemon;
 /// The platform's two tables as they are in production (T1, T2).
 pub const TABLES: &str = include_str!("../tables.sql");
 
-/// The limit for every wait: far more time than any condition needs.
-pub const PATIENCE: Duration = Duration::from_secs(180);
+/// The time limit of every wait, far longer than any condition needs.
+pub const TIMEOUT: Duration = Duration::from_secs(180);
 
-/// Waits until the condition holds, and says what it waited for when it does not.
+/// Waits until the condition holds. Panics with `what` after [`TIMEOUT`].
 pub async fn eventually<F, C>(what: &str, mut condition: C)
 where
     C: FnMut() -> F,
@@ -39,8 +39,8 @@ where
     let start = Instant::now();
     while !condition().await {
         assert!(
-            start.elapsed() < PATIENCE,
-            "waited {PATIENCE:?} in vain: {what}"
+            start.elapsed() < TIMEOUT,
+            "waited {TIMEOUT:?} in vain: {what}"
         );
         tokio::time::sleep(Duration::from_millis(2)).await;
     }

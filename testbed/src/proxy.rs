@@ -1,5 +1,5 @@
-//! A TCP proxy that misbehaves on demand: it stalls, cuts, delays, and cuts or goes deaf around
-//! what a client sends.
+//! A TCP proxy that injects faults: it stalls, cuts or delays connections, and cuts them or drops
+//! the answers at given bytes of a client.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -11,12 +11,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
-/// What happens when a client sends the bytes of a trap. A trap springs once.
+/// The effect when a client sends the bytes of a trap. A trap works once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Snap {
-    /// They do not reach the server: the connection is cut before them.
+    /// The connection is cut before the bytes reach the server.
     Before,
-    /// They reach the server, and nothing comes back any more; nobody is told.
+    /// The bytes reach the server, and its answers are dropped without an error.
     Deaf,
 }
 
@@ -31,7 +31,7 @@ struct Shared {
     connections: Mutex<HashMap<usize, AbortHandle>>,
 }
 
-/// Stands between a client and a server. Dropping it cuts everything.
+/// A proxy between a client and a server. Dropping it cuts every connection.
 #[derive(Debug)]
 pub struct Proxy {
     shared: Arc<Shared>,
@@ -40,7 +40,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// In front of a port of this machine.
+    /// Starts a proxy for a port of this machine.
     pub async fn start(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -60,34 +60,34 @@ impl Proxy {
         }
     }
 
-    /// The URL of a database with the proxy in place of its server.
+    /// The URL of a database through the proxy.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// Leads new connections to another port; those that there are stay.
+    /// Routes new connections to another port; existing ones stay.
     pub fn lead_to(&self, server: u16) {
         *self.shared.server.lock().unwrap() = format!("127.0.0.1:{server}");
     }
 
-    /// Swallows every byte in both directions until [`Proxy::flow`], without a word to either side.
+    /// Holds every byte in both directions until [`Proxy::flow`], without an error on either side.
     pub fn stall(&self) {
         self.shared.flowing.send_replace(false);
     }
 
-    /// Lets flow what was held up, and everything after it.
+    /// Releases the held bytes and everything after them.
     pub fn flow(&self) {
         self.shared.flowing.send_replace(true);
     }
 
-    /// Cuts every connection there is; new ones are welcome.
+    /// Cuts every connection; new ones are accepted.
     pub fn cut(&self) {
         for (_, connection) in self.shared.connections.lock().unwrap().drain() {
             connection.abort();
         }
     }
 
-    /// Holds up every piece of data, in each direction, for so long.
+    /// Delays every chunk of data in each direction by this time.
     pub fn delay(&self, delay: Duration) {
         *self.shared.delay.lock().unwrap() = delay;
     }
@@ -98,7 +98,7 @@ impl Proxy {
         *self.shared.trap.lock().unwrap() = Some((bytes.to_owned(), snap));
     }
 
-    /// Takes the trap away, sprung or not.
+    /// Removes the trap.
     pub fn disarm(&self) {
         self.shared.trap.lock().unwrap().take();
     }
@@ -106,7 +106,7 @@ impl Proxy {
     /// Waits until the trap has sprung.
     pub async fn sprung(&self) {
         let mut sprung = self.shared.sprung.subscribe();
-        tokio::time::timeout(super::PATIENCE, sprung.wait_for(|sprung| *sprung))
+        tokio::time::timeout(super::TIMEOUT, sprung.wait_for(|sprung| *sprung))
             .await
             .expect("the trap springs")
             .unwrap();
@@ -175,8 +175,8 @@ async fn upstream(
     }
 }
 
-/// Whether these bytes, with the `seen` ones right before them, spring the trap. They may arrive in
-/// pieces.
+/// Whether these bytes, together with the previous `seen` ones, contain the bytes of the trap. They
+/// may arrive in several chunks.
 fn sprung(shared: &Shared, seen: &mut Vec<u8>, bytes: &[u8]) -> Option<Snap> {
     let mut trap = shared.trap.lock().unwrap();
     let Some((wanted, _)) = trap.as_ref() else {
@@ -207,7 +207,7 @@ async fn downstream(
     }
 }
 
-/// What arrives next, once it may flow. None at the end.
+/// The next chunk, once data may flow; `None` at the end.
 async fn read(from: &mut OwnedReadHalf, shared: &Shared) -> Option<Vec<u8>> {
     let mut buffer = vec![0; 64 * 1024];
     let count = from.read(&mut buffer).await.ok()?;

@@ -1,9 +1,9 @@
-//! What the tests stand on: the testbed (a real PostgreSQL, the real daemon as a process), and
-//! databases with the platform's tables.
+//! The common parts of the tests: the testbed (a real PostgreSQL, the real daemon as a process),
+//! and databases with the platform's tables.
 //!
-//! One cluster serves a test process; every test has a database of its own in it. Tests that stop
-//! or restart the server start a cluster of their own. Nothing here sleeps for a result:
-//! [`eventually`] waits for a condition.
+//! One cluster serves a test process; every test has its own database in it. Tests that stop or
+//! restart the server start their own cluster. No helper sleeps for a result: [`eventually`] waits
+//! for a condition.
 
 pub mod http;
 pub mod platform;
@@ -12,7 +12,7 @@ pub mod verb;
 
 use std::sync::OnceLock;
 
-pub use agent_sync_testbed::{Cluster, Daemon, Options, PATIENCE, eventually, proxy};
+pub use agent_sync_testbed::{Cluster, Daemon, Options, TIMEOUT, eventually, proxy};
 
 pub use platform::Platform;
 pub use verb::Said;
@@ -24,7 +24,7 @@ pub fn cluster() -> &'static Cluster {
     CLUSTER.get_or_init(|| Cluster::start(Options::default()).expect("a throwaway PostgreSQL"))
 }
 
-/// Another one, which listens on 127.0.0.1 and, where there is IPv6, on `::1` as well.
+/// A second cluster, which also listens on 127.0.0.1 and, if IPv6 is available, on `::1`.
 pub fn tcp_cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(|| {
@@ -43,10 +43,10 @@ pub fn tcp_cluster() -> &'static Cluster {
     })
 }
 
-/// An address of this machine that is not loopback: what goes there counts as going to another
-/// host. Where there is none, the test says so, and is skipped.
+/// An address of this machine other than loopback, which counts as another host. Without one, the
+/// test prints that and is skipped.
 pub fn own_address() -> Option<std::net::IpAddr> {
-    // Nothing is sent: the system says by which address it would go.
+    // No packet is sent; the kernel chooses the local address.
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
     let address = socket
         .connect("192.0.2.1:9")
@@ -61,8 +61,8 @@ pub fn own_address() -> Option<std::net::IpAddr> {
     address
 }
 
-/// A standby server of this one, unless its programs do not come with what makes one: then the test
-/// says so, and is skipped.
+/// A standby server of a primary; `None` without `pg_basebackup`, and the test prints that and is
+/// skipped.
 pub fn standby(primary: &Cluster) -> Option<Cluster> {
     if primary.has_program("pg_basebackup") {
         return Some(primary.standby(Options::default()).unwrap());

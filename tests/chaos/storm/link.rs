@@ -1,4 +1,4 @@
-//! A connection of the storm's own that comes back after a fault.
+//! A connection of the storm that is reopened after a fault.
 
 use std::time::{Duration, Instant};
 
@@ -6,17 +6,17 @@ use tokio_postgres::{Client, NoTls};
 
 use crate::support::shadow;
 
-/// How long to wait for a server that is being restarted.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The time limit for a restarting server.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A connection, made when it is needed.
+/// A connection, opened on demand.
 pub struct Link {
     url: String,
     client: Option<Client>,
 }
 
 impl Link {
-    /// To this URL, by the name that the server shows of it.
+    /// A connection to this URL with this application name.
     pub fn to(url: &str, name: &str) -> Self {
         Self {
             url: format!("{url}?application_name={}", name.replace(' ', "%20")),
@@ -24,7 +24,7 @@ impl Link {
         }
     }
 
-    /// The connection, made anew if it is gone.
+    /// The connection, reopened if it is lost.
     pub async fn client(&mut self) -> &mut Client {
         let start = Instant::now();
         while self.client.as_ref().is_none_or(Client::is_closed) {
@@ -33,14 +33,14 @@ impl Link {
                 Ok((client, connection)) => {
                     tokio::spawn(connection);
                     if shadow::is_wanted() {
-                        // An error ends the connection, and the next one is tried.
+                        // After an error, the next attempt opens another connection.
                         let _ = client.batch_execute(shadow::USUAL_PATH).await;
                     }
                     self.client = Some(client);
                 }
                 Err(error) => {
                     assert!(
-                        start.elapsed() < PATIENCE,
+                        start.elapsed() < TIMEOUT,
                         "the server does not come back: {error}"
                     );
                     tokio::time::sleep(Duration::from_millis(10)).await;
@@ -50,14 +50,12 @@ impl Link {
         self.client.as_mut().unwrap()
     }
 
-    /// The connection as it is, gone or not: in the middle of a transaction another one is of no
-    /// use.
+    /// The present connection, lost or not: within a transaction, another one is useless.
     pub fn held(&self) -> &Client {
         self.client.as_ref().unwrap()
     }
 
-    /// Runs statements, as often as the connection is lost meanwhile; so they must be good to be
-    /// run twice.
+    /// Runs statements, again after a lost connection; they have to be repeatable.
     pub async fn run(&mut self, sql: &str) {
         loop {
             match self.client().await.batch_execute(sql).await {
@@ -80,7 +78,7 @@ impl Link {
     }
 }
 
-/// Whether the connection went, rather than the statement.
+/// Whether the error is a lost connection and not a failed statement.
 fn is_lost(error: &tokio_postgres::Error) -> bool {
     error
         .code()

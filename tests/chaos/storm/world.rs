@@ -1,5 +1,5 @@
-//! What the storm rages over: a cluster of its own, the platform with the storm's tables, and two
-//! daemons, one of them behind the proxy that misbehaves.
+//! The environment of the storm: a cluster, the platform with the storm's tables, and two daemons,
+//! one of them behind the proxy.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -14,40 +14,39 @@ use super::writers::{AGENTS, CROWD};
 use crate::support::platform::TABLES;
 use crate::support::proxy::Proxy;
 use crate::support::shadow::{self, Watch};
-use crate::support::{Daemon, PATIENCE};
+use crate::support::{Daemon, TIMEOUT};
 
-/// The server's settings: a commit is on its way to the disk, so that an immediate restart loses
-/// none that was told. Every fourth seed has transactions prepared, which takes a daemon that
-/// polls.
+/// The server's settings: commits are flushed, so an immediate restart loses no acknowledged one.
+/// Every fourth seed has prepared transactions, which require a polling daemon.
 const SERVER: [&str; 2] = [
     "synchronous_commit = on\ndeadlock_timeout = 200ms\n",
     "synchronous_commit = on\ndeadlock_timeout = 200ms\nmax_prepared_transactions = 20\n",
 ];
 
-/// The rules that the program comes with; the variants differ in what the oracle knows.
+/// The embedded rules; the variants differ in values that the oracle knows.
 const RULES: &str = include_str!("../../../config/providers.toml");
 
-/// Everything that the nemesis can reach.
-#[allow(clippy::struct_excessive_bools)] // Each is a fact of its own.
+/// Everything that the nemesis can affect.
+#[allow(clippy::struct_excessive_bools)] // Independent facts.
 pub struct World {
-    /// Where the tests run with names of others; it looks before the cluster ends.
+    /// The check for calls of shadowing names; it runs before the end of the cluster.
     _watch: Option<Watch>,
     pub cluster: Cluster,
     pub proxy: Proxy,
     pub admin: Link,
     pub daemons: [Option<Daemon>; 2],
     rules: tempfile::TempDir,
-    /// Which rules are in the file, and whether the daemons may have others.
+    /// The variant of the rules in the file, and whether the daemons may have another one.
     pub variant: bool,
     pub rules_changed: bool,
-    /// Whether something happened that a daemon notices no sooner than with its next sweep (G1).
+    /// Whether a fault happened that a daemon notices only in its next sweep (G1).
     pub needs_sweep: bool,
     pub two_phase: bool,
     batch_size: u32,
 }
 
 impl World {
-    /// With everybody in sync, nobody leading yet, and the daemons started.
+    /// Creates the environment: all agents in sync, and both daemons started.
     pub async fn make(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let two_phase = seed.is_multiple_of(4);
@@ -129,7 +128,7 @@ impl World {
                 "RULES__FILE",
                 self.rules.path().join("providers.toml").to_str().unwrap(),
             ),
-            // A short sweep would hide a wake-up that was lost.
+            // A short sweep interval would hide a lost wake-up.
             ("SYNC__SWEEP_INTERVAL", "1h"),
             ("SYNC__BATCH_SIZE", &self.batch_size.to_string()),
             ("SYNC__PROBE_INTERVAL", "1s"),
@@ -149,7 +148,7 @@ impl World {
         command
     }
 
-    /// Runs a verb to its end.
+    /// Runs a command of agent-sync.
     pub async fn verb(&self, role: &str, arguments: &[&str]) -> std::process::Output {
         let mut command = self.command(&self.url(role), arguments);
         tokio::task::spawn_blocking(move || {
@@ -175,19 +174,19 @@ impl World {
         let daemon = Daemon::start_at_level(self.command(&url, &["run"]), Some("info"));
         let start = Instant::now();
         while daemon.log().is_empty() {
-            assert!(start.elapsed() < PATIENCE, "the daemon says nothing");
+            assert!(start.elapsed() < TIMEOUT, "the daemon says nothing");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         self.daemons[number] = Some(daemon);
     }
 
-    /// Ends a daemon with a signal; by SIGTERM it ends well and in time (I4).
+    /// Ends a daemon with a signal; SIGTERM has to end it in time with exit code 0 (I4).
     pub async fn end(&mut self, number: usize, signal: &str) {
         let Some(mut daemon) = self.daemons[number].take() else {
             return;
         };
         if signal == "TERM" {
-            // One that is frozen is told when it goes on.
+            // A frozen daemon receives the signal after SIGCONT.
             daemon.signal("CONT");
         }
         let start = Instant::now();
@@ -212,7 +211,7 @@ impl World {
         }
     }
 
-    /// Puts one of the variants into the file, whole.
+    /// Writes a variant of the rules into the file, atomically.
     pub fn write_rules(&self, variant: bool) {
         let rules = if variant {
             RULES
@@ -228,7 +227,7 @@ impl World {
         self.put_rules(&rules);
     }
 
-    /// Puts a text into the file of the rules.
+    /// Replaces the content of the rules file.
     pub fn put_rules(&self, text: &str) {
         let (new, file) = (
             self.rules.path().join("new"),
@@ -238,9 +237,8 @@ impl World {
         std::fs::rename(new, file).unwrap();
     }
 
-    /// Takes the faults back, and brings about what the contract leaves to operators: ends prepared
-    /// transactions, asks for every agent after the rules have changed, and gives one sweep where
-    /// it takes one.
+    /// Ends the faults and does the operator's part of the contract: ends prepared transactions,
+    /// requests every agent after a change of the rules, and causes a sweep where one is needed.
     pub async fn settle(&mut self, rng: &mut Rng) {
         self.proxy.flow();
         self.proxy.delay(Duration::ZERO);
@@ -262,8 +260,8 @@ impl World {
             self.adopt_rules(rng).await;
         }
         if std::mem::take(&mut self.needs_sweep) {
-            // What was broken is mended, also where the server was away when it should have been;
-            // and a new connection sweeps first.
+            // Repairs every fault again, because the server may have been down at its end; a new
+            // connection sweeps first.
             self.admin.run(UNPUBLISH).await;
             self.admin.run(SET_DEFAULT).await;
             let installed = self.verb("storm_owner", &["install"]).await;
@@ -276,8 +274,8 @@ impl World {
         }
     }
 
-    /// Waits until both daemons have the rules of the file, and has every agent looked at: changed
-    /// rules write nothing by themselves.
+    /// Waits until both daemons have the rules of the file and then requests every agent, because
+    /// changed rules write nothing by themselves.
     async fn adopt_rules(&mut self, rng: &mut Rng) {
         self.write_rules(self.variant);
         for daemon in self.daemons.iter().flatten() {
@@ -299,7 +297,7 @@ impl World {
             let output = self
                 .verb("storm_daemon", &["reconcile", "--all", "--yes"])
                 .await;
-            // 1: some agents are rejected, or have no configuration.
+            // Exit code 1: some agents are rejected or have no configuration.
             assert!(
                 matches!(output.status.code(), Some(0 | 1)),
                 "{}",

@@ -1,5 +1,5 @@
-//! After the story: the stage belongs to whoever watches, until Ctrl-C. The daemon runs on, and its
-//! log is shown.
+//! The interactive part after the steps: the daemon keeps running and its log is shown, until
+//! Ctrl-C.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use crate::platform::DATABASE;
 use crate::show::Screen;
 use crate::story::Story;
 
-/// How often the log is looked at.
-const GLANCE: Duration = Duration::from_millis(50);
+/// The interval of reading the log.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 const CHANGE: &str = "\
 UPDATE agents SET name = 'Antonio', voice_settings = voice_settings
   || '{\"temperature\": 0.2, \"voice_id\": \"my-voice\"}'
   WHERE slug = 'pizzeria-da-nino';";
 
-const LOOK: &str = "\
+const QUERY: &str = "\
 SELECT agent_name, voice_id, jsonb_pretty(provider_config)
   FROM agent_configurations WHERE agent_slug = 'pizzeria-da-nino';
 SELECT * FROM agent_sync.state WHERE pending OR problem IS NOT NULL;";
 
-/// Shows how to join in, and then the log, until Ctrl-C or until the daemon is gone.
-pub(crate) async fn encore(
+/// Shows commands to try, and then the log, until Ctrl-C or the end of the daemon.
+pub(crate) async fn interactive(
     story: &mut Story,
     cluster: &Cluster,
     interrupt: &mut Signal,
@@ -35,7 +35,7 @@ pub(crate) async fn encore(
         return Ok(());
     };
     daemon.forget();
-    let mut glance = tokio::time::interval(GLANCE);
+    let mut interval = tokio::time::interval(POLL_INTERVAL);
     loop {
         tokio::select! {
             biased;
@@ -43,31 +43,28 @@ pub(crate) async fn encore(
                 screen.line("");
                 return Ok(());
             }
-            _ = glance.tick() => {}
+            _ = interval.tick() => {}
         }
         for line in daemon.forget() {
             screen.log(&line);
         }
-        anyhow::ensure!(
-            !daemon.has_ended(),
-            "the daemon has ended, though nobody told it to"
-        );
+        anyhow::ensure!(!daemon.has_ended(), "the daemon has ended unexpectedly");
     }
 }
 
 fn invite(screen: &mut Screen, cluster: &Cluster) {
     let folder = cluster.folder().display();
-    screen.say("The daemon goes on. Join in from another terminal:");
+    screen.say("The daemon keeps running. Connect from another terminal:");
     screen.line("");
     screen.verbatim(&format!(
         "psql -h {folder} -p {} -U postgres {DATABASE}",
         cluster.port()
     ));
     screen.line("");
-    // Two pieces: pasted as one, the second would be quicker than any daemon.
+    // Two snippets: pasted together, the query would run before the daemon is done.
     for (what, code) in [
         ("Save an agent, for instance:", CHANGE),
-        ("A moment later, look:", LOOK),
+        ("A moment later, read its configuration:", QUERY),
     ] {
         screen.say(what);
         screen.line("");
