@@ -1,12 +1,12 @@
-//! Tables that change while a daemon works on them or waits (G2, G13, G14): within one sweep it
-//! works with what there is.
+//! Tables that change while a daemon runs (G2, G13, G14): within one sweep the daemon uses the
+//! present definition.
 
 use agent_sync_testbed::{Cluster, Options};
 
 use crate::support::platform::{EXAMPLE, TABLES};
 use crate::support::{Daemon, Platform, http};
 
-/// Tables without the column `agent_image` of the configurations.
+/// A platform whose configurations have no column `agent_image`.
 async fn without_image() -> Platform {
     let platform = Platform::new().await;
     platform
@@ -34,7 +34,7 @@ async fn image_arrives(platform: &Platform, image: &str) {
         .await;
 }
 
-/// A standby that takes over works with the tables as they are.
+/// A standby that takes over uses the present definition of the tables.
 #[tokio::test]
 async fn g2_a_new_leader_works_with_the_tables_as_they_are() {
     for change in [
@@ -79,7 +79,7 @@ async fn g2_a_column_that_comes_just_after_the_connection_is_written() {
         .await;
 }
 
-/// A collation that comes under a running daemon mixes up no agents.
+/// A new collation under a running daemon mixes up no agents.
 #[tokio::test]
 async fn g13_a_new_collation_mixes_up_no_agents() {
     let platform = without_image().await;
@@ -100,7 +100,7 @@ async fn g13_a_new_collation_mixes_up_no_agents() {
                 "UPDATE agents SET name = '{name}' WHERE slug = 'abc'"
             ))
             .await;
-        // It is written, or stands as a problem; the other is not touched.
+        // It is written or has a problem; the other agent is unchanged.
         platform
             .holds(&format!(
                 "SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'abc')
@@ -174,7 +174,7 @@ async fn g14_a_column_that_goes_is_told_while_the_daemon_runs() {
     );
 }
 
-/// A capture that is not as it was made is told until it is mended.
+/// An altered capture is reported until it is repaired.
 #[tokio::test]
 async fn g14_an_altered_capture_is_told_until_it_is_mended() {
     let body = |body: &str| {
@@ -289,7 +289,7 @@ async fn g14_a_rule_in_the_way_is_named_and_its_end_is_noticed() {
     }
 }
 
-/// Other rules or columns at a restart are told until nothing differs.
+/// Other rules or columns at a restart are reported until no configuration differs.
 #[tokio::test]
 async fn g2_other_rules_at_a_restart_are_told_until_nothing_differs() {
     let platform = without_image().await;
@@ -347,7 +347,7 @@ async fn i1_slugs_in_two_collations_are_compared_by_every_verb() {
     }
 }
 
-/// Two files of rules, of which the second has another model for a section that the example has.
+/// Two rules files; the second has another model for a section of the example.
 fn two_rules(folder: &std::path::Path) -> [std::path::PathBuf; 2] {
     let rules = include_str!("../../config/providers.toml");
     let files = [folder.join("one.toml"), folder.join("two.toml")];
@@ -369,9 +369,9 @@ fn stt_model_is(model: &str, slug: &str) -> String {
     )
 }
 
-/// GIVEN two agents in sync under one mapping, WHEN one of them is written under another, by the
-/// same daemon after a reload, by another daemon or by `reconcile`, and the first mapping is in
-/// force again, THEN the daemon says that one differs, at every start.
+/// GIVEN two agents in sync under one mapping, WHEN one of them is written under another mapping,
+/// by the same daemon after a reload, by another daemon or by `reconcile`, and the first mapping is
+/// in force again, THEN the daemon reports the difference at every start.
 #[tokio::test]
 async fn g14_writes_under_other_rules_are_told_after_a_rollback() {
     for written_by in ["a reload", "another daemon", "reconcile"] {
@@ -426,7 +426,7 @@ async fn g14_writes_under_other_rules_are_told_after_a_rollback() {
     }
 }
 
-/// Agents that new rules reject are told until they are noted.
+/// Agents that new rules reject are reported until their problems are noted.
 #[tokio::test]
 async fn g7_agents_that_new_rules_reject_are_told_until_noted() {
     let folder = tempfile::tempdir().unwrap();
@@ -462,9 +462,9 @@ async fn g7_agents_that_new_rules_reject_are_told_until_noted() {
         .await;
 }
 
-/// GIVEN agents whose name is of an enum, plainly, under a domain, in an array or in a composite
-/// type, WHEN a value of it is renamed, THEN their configurations have the new name within one
-/// sweep: the rows have changed, and no trigger has fired.
+/// GIVEN agents whose name has an enum type, directly, under a domain, in an array or in a
+/// composite type, WHEN a value of the enum is renamed, THEN their configurations have the new name
+/// within one sweep, although no trigger has fired.
 #[tokio::test]
 async fn g14_a_renamed_enum_value_changes_every_agent() {
     for (column, value, name) in [
@@ -511,7 +511,7 @@ async fn g14_a_renamed_enum_value_changes_every_agent() {
     }
 }
 
-/// A session that leads and does nothing is told by the standby.
+/// The standby reports a leading session that does nothing.
 #[tokio::test]
 async fn g14_an_idle_leader_is_told_by_the_standby() {
     let platform = without_image().await;
@@ -541,7 +541,8 @@ async fn g14_an_idle_leader_is_told_by_the_standby() {
         .await;
 }
 
-/// A role that cannot be a daemon and holds the leaders lock is named everywhere.
+/// A role that cannot be a daemon and holds the leader lock is named by every command and by the
+/// daemon.
 #[tokio::test]
 async fn s7_a_strange_holder_of_the_leader_lock_is_named() {
     for lock in ["pg_advisory_lock", "pg_advisory_lock_shared"] {
@@ -590,7 +591,7 @@ async fn is_named_while_it_holds_the_leader_lock(lock: &str) {
     .await;
 }
 
-/// A lock of a prepared transaction has no process, and outlives a restart of the server.
+/// A leader lock of a prepared transaction has no process and survives a restart of the server.
 #[tokio::test]
 async fn s7_a_prepared_holder_of_the_leader_lock_is_named() {
     let own = Cluster::start(Options {
@@ -641,7 +642,7 @@ async fn g14_a_leader_that_was_stopped_makes_its_standby_unready() {
     let standby = Daemon::start(command);
     let address = http::address(&standby).await;
     standby.logged("another daemon leads here").await;
-    // The server process of its session: the kernel goes on answering for it.
+    // Stops the server process of its session; the kernel still acknowledges for it.
     let pid: i32 = platform
         .value(
             "SELECT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database WHERE \
@@ -675,9 +676,9 @@ async fn g14_a_leader_that_was_stopped_makes_its_standby_unready() {
     platform.drained().await;
 }
 
-/// GIVEN two daemons of one database with other rules, or with other columns, WHEN one stands by,
-/// THEN it says so; and `doctor` with its settings says that the configurations are in sync under
-/// others.
+/// GIVEN two daemons of one database with different rules or columns, WHEN one is the standby, THEN
+/// it reports the difference, and `doctor` with its settings reports configurations in sync under
+/// another mapping.
 #[tokio::test]
 async fn g14_a_standby_with_another_mapping_says_so() {
     for (name, value) in [
@@ -727,8 +728,8 @@ async fn g14_a_standby_with_another_mapping_says_so() {
     }
 }
 
-/// GIVEN an outbox on which somebody has made what may keep saves from it or has them wait, THEN it
-/// is a fault with the statement that mends it.
+/// GIVEN an object on the outbox that can block or delay saves, THEN it is a fault with the
+/// statement that repairs it.
 #[tokio::test]
 async fn g3_what_others_make_on_the_outbox_is_a_fault_of_the_capture() {
     for (made, what) in [
@@ -824,7 +825,7 @@ async fn g3_what_others_make_on_the_outbox_is_a_fault_of_the_capture() {
     }
 }
 
-/// A partitioned table with another owner is a fault until it is installed again.
+/// A partitioned table with another owner is a fault until the next install.
 #[tokio::test]
 async fn g14_a_partitioned_table_with_another_owner_is_a_fault() {
     let platform = Platform::new().await;
@@ -860,7 +861,7 @@ async fn g14_a_partitioned_table_with_another_owner_is_a_fault() {
         .await;
 }
 
-/// A platform whose database and tables belong to a role that is no superuser, and the role.
+/// A platform whose database and tables belong to an ordinary role, and that role.
 async fn owned() -> (Platform, String) {
     let platform = Platform::new().await;
     let role = format!("owner_{}", platform.name());
@@ -875,8 +876,9 @@ async fn owned() -> (Platform, String) {
     (platform, role)
 }
 
-/// GIVEN a server on which a function that the capture calls is not for everybody, THEN the install
-/// refuses, or what was installed before is a fault with the statement that mends it: saves fail.
+/// GIVEN a server on which PUBLIC may not call a function that the capture calls, THEN the install
+/// refuses, and for an earlier install it is a fault with the statement that repairs it, because
+/// saves fail.
 #[tokio::test]
 async fn c4_a_function_that_the_capture_may_not_call_is_named() {
     for function in [
@@ -893,7 +895,7 @@ async fn c4_a_function_that_the_capture_may_not_call_is_named() {
             .await;
         let said = install().await;
         assert_eq!(said.code, 1, "{said:?}");
-        // The install itself reads a setting first.
+        // The install itself calls `current_setting`.
         if !function.contains("current_setting") {
             assert!(
                 said.err
@@ -926,8 +928,8 @@ async fn c4_a_function_that_the_capture_may_not_call_is_named() {
     }
 }
 
-/// GIVEN an outbox and a count that are gone, and a function that the capture calls only then and
-/// may not, WHEN an agent is saved, THEN it is saved.
+/// GIVEN a dropped outbox, a dropped counter, and a missing privilege on a function that the
+/// capture calls only then, WHEN an agent is saved, THEN the save succeeds.
 #[tokio::test]
 async fn c4_what_fails_in_the_capture_after_a_failure_fails_no_save() {
     let (platform, role) = owned().await;
@@ -949,9 +951,9 @@ async fn c4_what_fails_in_the_capture_after_a_failure_fails_no_save() {
     );
 }
 
-/// GIVEN a transaction that has locked all that is ours and is undone, so that no catalog tells of
-/// it, WHEN an agent is saved meanwhile and no daemon listens, THEN the daemon that comes looks at
-/// every agent; and an uninstall leaves nothing of it.
+/// GIVEN a transaction that has locked every object of agent-sync and is rolled back, so no catalog
+/// row records it, WHEN an agent is saved meanwhile without a listening daemon, THEN the next
+/// daemon checks every agent, and an uninstall removes every trace.
 #[tokio::test]
 async fn g1_a_save_neither_noted_nor_counted_leaves_a_trace() {
     for by_reassigning in [false, true] {
@@ -1006,14 +1008,14 @@ async fn g1_a_save_neither_noted_nor_counted_leaves_a_trace() {
                 .await,
             1
         );
-        // The install trusts no object of a role that has nothing to do with the tables (S5).
+        // The install does not trust objects of a role without rights on the tables (S5).
         platform
             .run(
                 "ALTER TABLE agent_sync.outbox OWNER TO CURRENT_USER; ALTER SEQUENCE \
                 agent_sync.uncaptured OWNER TO CURRENT_USER",
             )
             .await;
-        // What others keep in large objects is theirs.
+        // Large objects of other programs stay.
         platform
             .run("SELECT lo_create(0); SELECT lo_create(1634173929)")
             .await;
@@ -1027,8 +1029,8 @@ async fn g1_a_save_neither_noted_nor_counted_leaves_a_trace() {
     }
 }
 
-/// GIVEN anybody who asks for more slugs than are kept, again and again, THEN every agent is looked
-/// at once, and slugs that nobody has are no work.
+/// GIVEN a role that repeatedly requests more slugs than are kept, THEN every agent is checked
+/// once, and unknown slugs cause no work.
 #[tokio::test]
 async fn s8_requests_by_notify_are_bounded_in_what_they_cost() {
     let platform = without_image().await;
@@ -1042,7 +1044,7 @@ async fn s8_requests_by_notify_are_bounded_in_what_they_cost() {
                 generate_series(1, 1100) i"
             ))
             .await;
-        // Who asks for an agent is served all the same.
+        // A request for an agent is still served.
         platform
             .run(&format!(
                 "UPDATE agent_configurations SET agent_name = 'edited {round}' WHERE agent_slug = \
@@ -1071,8 +1073,8 @@ async fn s8_requests_by_notify_are_bounded_in_what_they_cost() {
     assert_eq!(gone, 0, "no slug that nobody has was put into the outbox");
 }
 
-/// GIVEN agents with a problem of each kind, WHEN anybody asks for them again and again, THEN
-/// nothing is noted or logged, but what has changed is.
+/// GIVEN agents with a problem of each kind, WHEN a role repeatedly requests them, THEN only
+/// changes are noted and logged.
 #[tokio::test]
 async fn s8_a_request_about_an_unchanged_problem_logs_nothing() {
     let platform = Platform::installed().await;
@@ -1092,7 +1094,7 @@ async fn s8_a_request_about_an_unchanged_problem_logs_nothing() {
         .holds("SELECT count(*) = 4 FROM agent_sync.problem")
         .await;
     platform.drained().await;
-    // None is due for now.
+    // No retry is due.
     platform
         .run(
             "UPDATE agent_sync.problem SET attempts = 1, next_attempt = now() + interval '4 minutes'
@@ -1128,7 +1130,7 @@ async fn s8_a_request_about_an_unchanged_problem_logs_nothing() {
     }
     assert_eq!(platform.value::<String>(query).await, noted);
     assert_eq!(logged(), told);
-    // A request finds what has changed.
+    // A request finds a change.
     platform
         .run(
             "ALTER TABLE agent_configurations RENAME CONSTRAINT no_bad TO no_worse;
@@ -1154,14 +1156,14 @@ async fn s8_a_request_about_an_unchanged_problem_logs_nothing() {
         )
         .await;
     let (noted, told) = (platform.value::<String>(query).await, logged());
-    // More than are kept, so every agent is looked at.
+    // More slugs than are kept, so every agent is checked.
     platform
         .run(
             "UPDATE agent_configurations SET agent_name = 'edited by hand'
                WHERE agent_slug = 'well'",
         )
         .await;
-    // One statement: a flood that does not end would keep the answers of the server away.
+    // One statement, because an endless flood would delay the answers of the server.
     platform
         .run("SELECT pg_notify('agent_sync', 'nobody-' || i) FROM generate_series(1, 20000) i")
         .await;

@@ -1,6 +1,6 @@
-//! Triggers of others run in the daemon's session when it writes a configuration. What they change
-//! there is noticed before the daemon counts on it (G2, G14). The daemons sweep once an hour here,
-//! so nothing comes back by itself.
+//! Foreign triggers run in the daemon's session when it writes a configuration. The daemon notices
+//! their changes of the session before it relies on them (G2, G14). The sweep interval is an hour
+//! here, so no sweep repairs anything.
 
 use crate::support::Platform;
 
@@ -14,7 +14,7 @@ async fn platform(statements: &str) -> Platform {
     platform
 }
 
-/// A trigger of others that runs these statements with each write for the agent `a`.
+/// A foreign trigger that runs these statements with each write for the agent `a`.
 async fn make_trigger(platform: &Platform, statements: &str) {
     platform
         .run(&format!(
@@ -26,7 +26,7 @@ async fn make_trigger(platform: &Platform, statements: &str) {
         .await;
 }
 
-/// A trigger that changes the session does not make the daemon deaf.
+/// A trigger that changes the session does not disable the wake-up.
 #[tokio::test]
 async fn g14_a_trigger_cannot_make_the_daemon_deaf() {
     for statements in [
@@ -77,7 +77,7 @@ async fn g2_a_daemon_that_has_lost_the_lead_writes_nothing() {
     platform.drained().await;
 }
 
-/// A trigger that saves another agent in the daemons own write wakes it.
+/// A trigger that saves another agent within the daemon's own write wakes the daemon.
 #[tokio::test]
 async fn g14_a_save_within_the_daemons_own_write_wakes_it() {
     for timing in ["AFTER", "BEFORE"] {
@@ -115,9 +115,8 @@ async fn g14_a_save_within_the_daemons_own_write_wakes_it() {
     }
 }
 
-/// GIVEN a trigger of others that sets in the session what changes how values are read as text, or
-/// how statements are planned, WHEN more agents are written in the same session, THEN they are
-/// written as before.
+/// GIVEN a foreign trigger that changes how the session prints values or plans statements, WHEN
+/// more agents are written in the same session, THEN they are written as before.
 #[tokio::test]
 async fn g14_a_trigger_does_not_change_the_next_statement() {
     for (set, lone) in [

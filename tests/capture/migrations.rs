@@ -1,5 +1,5 @@
-//! What migrations do beside a running daemon: a lock on a table, however long, is no outage (G16);
-//! a column of another type is no problem of an agent (G14).
+//! Migrations beside a running daemon: a lock on a table is no outage (G16), and a changed column
+//! type is no problem of an agent (G14).
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ async fn g16_a_lock_on_a_table_is_waited_out_and_is_no_outage() {
             ))
             .await
             .unwrap();
-        // A save that meets the lock on the outbox is counted, and made good later.
+        // A save that meets the lock on the outbox is counted and repaired by a later full check.
         let saver = platform.connect().await;
         let save = async {
             if table != "agents" {
@@ -75,7 +75,7 @@ async fn g16_a_lock_on_a_table_is_waited_out_and_is_no_outage() {
     }
 }
 
-/// A column that changes under the daemon is no outage and nobodys problem.
+/// A changed column is neither an outage nor a problem of an agent.
 #[tokio::test]
 async fn g14_a_column_change_is_neither_outage_nor_problem() {
     for (before, change) in [
@@ -135,7 +135,7 @@ async fn g14_a_column_change_is_neither_outage_nor_problem() {
     }
 }
 
-/// A rename that cascades waits a second and no longer for a daemon that hangs.
+/// A cascading rename waits at most a second for a hung daemon.
 #[tokio::test]
 async fn g3_a_cascading_rename_waits_a_second_for_a_hung_daemon() {
     use crate::support::proxy::{Proxy, Snap};
@@ -159,7 +159,7 @@ async fn g3_a_cascading_rename_waits_a_second_for_a_hung_daemon() {
     let daemon = Daemon::start(command);
     daemon.logged("caught up").await;
     platform.drained().await;
-    // The daemon claims and locks the configurations, and hears nothing of it.
+    // The daemon claims and locks the configurations, and receives no answer.
     proxy.trap(b"BEGIN", Snap::Deaf);
     platform.run("UPDATE agents SET name = 'new'").await;
     proxy.sprung().await;
@@ -171,8 +171,8 @@ async fn g3_a_cascading_rename_waits_a_second_for_a_hung_daemon() {
         .await;
 }
 
-/// GIVEN a foreign key that cascades, and a trigger of others on the configurations, WHEN the daemon
-/// has written and then hangs in a batch, THEN a rename waits no longer than without the trigger.
+/// GIVEN a cascading foreign key and a foreign trigger on the configurations, WHEN the daemon has
+/// written and then hangs in a batch, THEN a rename waits no longer than without the trigger.
 #[tokio::test]
 async fn g3_a_foreign_trigger_does_not_delay_a_cascading_rename() {
     use crate::support::proxy::{Proxy, Snap};
@@ -219,7 +219,7 @@ async fn g3_a_foreign_trigger_does_not_delay_a_cascading_rename() {
         .await;
 }
 
-/// Tables that change under the daemon are read again within one sweep.
+/// Changed tables are read again within one sweep.
 #[tokio::test]
 async fn g14_changed_tables_are_read_again_within_one_sweep() {
     let synced =

@@ -1,4 +1,4 @@
-//! The capture: the triggers, and tables and foreign code that change beside them.
+//! The capture: its triggers, changed tables, and foreign code beside it.
 
 mod changed_tables;
 mod foreign_code;

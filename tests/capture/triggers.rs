@@ -74,7 +74,7 @@ async fn c1_what_a_before_trigger_changes_is_noted_too() {
              CREATE TRIGGER shout BEFORE UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION shout()",
         )
         .await;
-    // One that came after the install is found by the daemon: see `outage`.
+    // `outage` tests an object that was created after the install.
     platform.install();
     cleared(&platform).await;
     platform.run("UPDATE agents SET enabled = false").await;
@@ -134,7 +134,7 @@ async fn c1_every_mapped_column_is_watched_by_itself() {
     }
 }
 
-/// A configuration that comes later or changes hands is noted.
+/// A configuration that is created later or given to another agent is noted.
 #[tokio::test]
 async fn c2_a_later_or_reassigned_configuration_is_noted() {
     let platform = Platform::installed().await;
@@ -198,7 +198,7 @@ async fn c3_the_capture_shares_the_fate_of_the_transaction() {
     assert_eq!(platform.outbox().await, ["kept", "kept too"]);
 }
 
-/// Ways to break the outbox, and to mend it again.
+/// Statements that break the outbox, and statements that repair it.
 const BROKEN: &[(&str, &str, &str)] = &[
     (
         "renamed",
@@ -221,7 +221,7 @@ const BROKEN: &[(&str, &str, &str)] = &[
 async fn c4_a_save_succeeds_with_a_broken_outbox_and_warns() {
     for (what, breaking, mending) in BROKEN {
         let platform = Platform::new().await;
-        // PostgreSQL lets a superuser do everything, so the capture belongs to an ordinary owner.
+        // A superuser passes every privilege check, so the capture belongs to an ordinary owner.
         let owner = format!(
             "owner_{}",
             platform
@@ -327,7 +327,7 @@ async fn c4_a_save_waits_for_no_lock() {
     );
 }
 
-/// A privilege lost in the middle of a transaction fails no save.
+/// A privilege that is revoked during a transaction fails no save.
 #[tokio::test]
 async fn c4_a_privilege_lost_in_a_transaction_fails_no_save() {
     let platform = Platform::new().await;
@@ -352,7 +352,7 @@ async fn c4_a_privilege_lost_in_a_transaction_fails_no_save() {
         .run(&String::from_utf8(script.stdout).unwrap())
         .await;
     platform.run("RESET ROLE").await;
-    // Past the first 50 appends, which are guarded one by one.
+    // After the first 50 appends, which are guarded individually.
     platform
         .run("BEGIN; INSERT INTO agents (slug) SELECT 'agent-' || i FROM generate_series(1, 200) i")
         .await;
@@ -376,9 +376,9 @@ async fn c4_a_privilege_lost_in_a_transaction_fails_no_save() {
     );
 }
 
-/// GIVEN a statement that changes many agents, WHEN its owner may not append any more after half of
-/// the rows, THEN it succeeds, with one warning, and what could not be noted is counted. Nothing
-/// but the append itself makes the writer learn of the REVOKE.
+/// GIVEN a statement that changes many agents, WHEN the privilege to append is revoked after half
+/// of the rows, THEN it succeeds with one warning, and the lost changes are counted. Only the
+/// append itself makes the writer notice the REVOKE.
 #[tokio::test]
 async fn c4_a_privilege_lost_in_a_statement_fails_no_save() {
     let platform = Platform::installed().await;
@@ -428,7 +428,7 @@ async fn c4_a_privilege_lost_in_a_statement_fails_no_save() {
     );
 }
 
-/// Roles that edit agents need no grants and cannot hijack the capture.
+/// Roles that edit agents need no grants and cannot misuse the capture.
 #[tokio::test]
 async fn c4_writers_need_no_grants_and_cannot_hijack_the_capture() {
     let platform = Platform::installed().await;
@@ -559,7 +559,7 @@ async fn c6_writers_notify_a_sleeping_daemon_only() {
     .await;
 }
 
-/// A single change tells its place and any more only that there is more.
+/// One change sends the ctid of its row; several changes send none.
 #[tokio::test]
 async fn c6_a_single_change_sends_its_row_and_several_send_none() {
     let platform = Platform::installed().await;
@@ -685,9 +685,9 @@ async fn c4_a_save_succeeds_after_the_slug_was_renamed() {
     );
 }
 
-/// GIVEN a transaction past the appends that are guarded one by one, WHEN it changes a column that
-/// the capture reads, as a migration does, THEN what it saves afterwards is saved, and noted where
-/// it can be, or else counted, with one warning.
+/// GIVEN a transaction after its individually guarded appends, WHEN it changes a column that the
+/// capture reads, as a migration does, THEN its later saves succeed and are noted or counted, with
+/// one warning.
 #[tokio::test]
 async fn c4_a_column_renamed_in_a_transaction_fails_no_save() {
     const UPDATE: &str = "UPDATE agents SET name = name || 'x'";
@@ -718,7 +718,7 @@ async fn c4_a_column_renamed_in_a_transaction_fails_no_save() {
             "INSERT INTO agents (handle) SELECT 'c-' || n FROM generate_series(1, 200) n",
             0,
         ),
-        // An insert reads the slug alone.
+        // An insert reads only the slug.
         (
             INSERT,
             "RENAME COLUMN name TO title",
@@ -770,7 +770,7 @@ async fn c4_a_column_renamed_in_a_transaction_fails_no_save() {
     }
 }
 
-/// A schema renamed in the middle of a transaction fails no save.
+/// A schema that is renamed during a transaction fails no save.
 #[tokio::test]
 async fn c4_a_schema_renamed_in_a_transaction_fails_no_save() {
     let platform = Platform::installed().await;
@@ -791,9 +791,9 @@ async fn c4_a_schema_renamed_in_a_transaction_fails_no_save() {
     );
 }
 
-/// GIVEN a session in which somebody set what the capture keeps for its transaction, WHEN it saves,
-/// THEN that is not believed: the daemon is woken, and a broken outbox fails no save and is
-/// counted.
+/// GIVEN a session with forged values of the settings that the capture keeps for its transaction,
+/// WHEN it saves, THEN the values are ignored: the daemon is woken, and a broken outbox fails no
+/// save and is counted.
 #[tokio::test]
 async fn s6_c4_c6_what_a_session_sets_is_not_believed() {
     for value in ["50", "49", "1", "0 50", "1 50", "nonsense", " "] {
@@ -824,8 +824,8 @@ async fn s6_c4_c6_what_a_session_sets_is_not_believed() {
             platform.notices() == [format!("NOTIFY agent_sync_change {place:?}")]
         })
         .await;
-        // The same for a value that an earlier transaction of this session had, and for what keeps
-        // the warnings few.
+        // Likewise for the value of an earlier transaction of this session, and for the setting
+        // that limits the warnings.
         platform.run("SET agent_sync.warned = 'uncounted'").await;
         let earlier: String = platform.value("SELECT pg_current_xact_id()::text").await;
         platform
@@ -862,8 +862,8 @@ async fn s6_c4_c6_what_a_session_sets_is_not_believed() {
     }
 }
 
-/// GIVEN a sleeping daemon and a session whose settings name the transaction that comes next, as
-/// anybody can foretell it, WHEN that transaction saves, THEN the daemon is notified all the same.
+/// GIVEN a sleeping daemon and a session whose settings name the next transaction number, which any
+/// role can predict, WHEN that transaction saves, THEN the daemon is notified.
 #[tokio::test]
 async fn s6_c6_a_number_that_was_foretold_is_not_believed() {
     let platform = Platform::installed().await;
@@ -890,7 +890,7 @@ async fn s6_c6_a_number_that_was_foretold_is_not_believed() {
             ))
             .await;
         platform.run("UPDATE agents SET name = name || 'x'").await;
-        // Something else of the server may have taken the number.
+        // Another process of the server may have used the number.
         foretold = platform
             .value(&format!("SELECT bool_and(xmin = '{next}') FROM agents"))
             .await;
@@ -905,9 +905,9 @@ async fn s6_c6_a_number_that_was_foretold_is_not_believed() {
     .await;
 }
 
-/// GIVEN the session of the daemon, which holds the lock that tells that it sleeps, WHEN a trigger
-/// of the platform saves an agent there, THEN the daemon is notified, and no place is told; a
-/// session that is not marked so finds the lock free and stays quiet.
+/// GIVEN the session of the daemon with the idle lock, WHEN a trigger of the platform saves an
+/// agent there, THEN the daemon is notified without a ctid; a session without the mark finds the
+/// lock free and does not notify.
 #[tokio::test]
 async fn c6_g2_a_save_in_the_session_of_the_daemon_notifies_it() {
     for (save, wanted) in [
@@ -960,17 +960,17 @@ async fn c6_g2_a_save_in_the_session_of_the_daemon_notifies_it() {
             platform.notices() == expected
         })
         .await;
-        // A stranger that sets it, beside a daemon that sleeps, is one notification without a
-        // place.
+        // A foreign session that sets the mark beside a sleeping daemon causes one notification
+        // without a ctid.
         cleared(&platform).await;
-        let stranger = platform.connect().await;
-        stranger
+        let foreign = platform.connect().await;
+        foreign
             .batch_execute(
                 "SET agent_sync.daemon = 'on'; UPDATE agents SET name = 'y' WHERE slug = 'a5'",
             )
             .await
             .unwrap();
-        eventually("a stranger", async || {
+        eventually("a foreign session", async || {
             platform.run("SELECT 1").await;
             platform.notices() == [r#"NOTIFY agent_sync """#]
         })
@@ -978,9 +978,9 @@ async fn c6_g2_a_save_in_the_session_of_the_daemon_notifies_it() {
     }
 }
 
-/// GIVEN a save that could not be noted and was counted, WHEN the server crashes, THEN the counter
-/// may have moved by what PostgreSQL had reserved, and its `log_cnt` is 0, as its comment says;
-/// after a restart in order it stays as it was.
+/// GIVEN a save that was counted because it could not be noted, WHEN the server crashes, THEN the
+/// counter may have advanced by the values that PostgreSQL had reserved, and its `log_cnt` is 0, as
+/// its comment says. After a clean restart it is unchanged.
 #[tokio::test]
 async fn g1_a_server_crash_is_told_from_missed_saves() {
     let own = Cluster::start(Options::default()).unwrap();
@@ -1002,7 +1002,7 @@ async fn g1_a_server_crash_is_told_from_missed_saves() {
     };
     assert!(value().await.starts_with("1 "));
     let (client, _) = connect(&url).await;
-    // The throwaway server does not wait for its log, and a crash may lose what it has not written.
+    // The throwaway server does not flush its log, and a crash may lose unwritten data.
     client
         .batch_execute("SET synchronous_commit = on; INSERT INTO agents (slug) VALUES ('b')")
         .await
@@ -1018,7 +1018,7 @@ async fn g1_a_server_crash_is_told_from_missed_saves() {
     );
 }
 
-/// A configuration that loses its slug is noted for the agent that it had.
+/// A configuration that loses its slug is noted for its former agent.
 #[tokio::test]
 async fn c2_a_configuration_that_loses_its_slug_is_noted() {
     let platform = Platform::installed().await;
@@ -1065,7 +1065,7 @@ async fn c1_a_domain_over_jsonb_is_compared_as_jsonb() {
             .contains("(old.voice_settings)::jsonb IS DISTINCT FROM (new.voice_settings)::jsonb"),
         "{definition}"
     );
-    // Text of a gigabyte.
+    // A text of a gigabyte.
     platform
         .run(
             "INSERT INTO agents (slug, voice_settings) SELECT 'big', jsonb_build_object('x', \
@@ -1081,7 +1081,7 @@ async fn c1_a_domain_over_jsonb_is_compared_as_jsonb() {
     assert_eq!(platform.outbox().await, ["big", "big"]);
 }
 
-/// From the second such trigger on, no row of the catalog moves.
+/// From the second such trigger on, no catalog row changes.
 #[tokio::test]
 async fn g14_rows_kept_from_the_outbox_by_a_trigger_are_counted() {
     let platform = Platform::installed().await;
@@ -1110,7 +1110,7 @@ async fn g14_rows_kept_from_the_outbox_by_a_trigger_are_counted() {
 }
 
 /// GIVEN partitioned configurations, WHEN one statement moves a configuration to another partition
-/// and gives it to another agent, THEN both agents are noted.
+/// and to another agent, THEN both agents are noted.
 #[tokio::test]
 async fn c2_a_change_of_partition_notes_both_slugs() {
     let tables = TABLES

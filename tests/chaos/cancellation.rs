@@ -1,10 +1,10 @@
-//! The daemon's work is dropped after *i* polls, for every *i*, against a real server: in the
-//! middle of connecting, leading, listening, of every batch and every retreat from one. Whatever
-//! has been sent by then is still on its way, and may be done or not.
+//! Drops the daemon's work after *i* polls, for every *i*, against a real server: during connect,
+//! lead and listen, in every batch and every rollback of one. Statements sent before the drop may
+//! or may not be executed.
 //!
-//! What must hold each time: in one snapshot, every configuration is as it was or as it shall be,
-//! and where it is as it was the outbox knows (G1); nothing older comes back (G2); and what the
-//! daemon held is let go of, so that whoever comes next goes on.
+//! Promises: in one snapshot, every configuration has its former or its new value, and its slug is
+//! in the outbox if it has the former one (G1); no older value returns (G2); and the locks of the
+//! dropped daemon are released, so the next one continues.
 
 use std::ffi::OsString;
 use std::pin::Pin;
@@ -20,8 +20,8 @@ use tokio::sync::watch;
 
 use crate::support::Platform;
 
-/// A future that is dropped after so many polls, or when it rests. What it has sent by then is
-/// still on its way.
+/// A future that is dropped after a number of polls, or when it rests. Statements that it has sent
+/// may still be executed.
 struct Cut<F, R> {
     future: Option<Pin<Box<F>>>,
     polls: usize,
@@ -46,7 +46,7 @@ impl<F: Future, R: Fn() -> bool + Unpin> Future for Cut<F, R> {
     }
 }
 
-/// What the future comes to, or nothing if it takes more than so many polls.
+/// The output of the future, or `None` if it was dropped after this number of polls.
 async fn cut<F: Future>(
     future: F,
     polls: usize,
@@ -64,7 +64,7 @@ async fn cut<F: Future>(
 fn settings(platform: &Platform) -> Settings {
     let environment = [
         ("DATABASE_URL", platform.url.as_str()),
-        // The slow sweep would hide what was lost.
+        // A short sweep interval would hide a lost change.
         ("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1h"),
         ("AGENT_SYNC__SYNC__BATCH_SIZE", "2"),
     ];
@@ -75,9 +75,8 @@ fn settings(platform: &Platform) -> Settings {
         .settings
 }
 
-/// Agents that give batches something of everything to do: some are written, one has no
-/// configuration, one is rejected, and one is refused by the server, so that batches fail and are
-/// done again.
+/// Agents for every case of a batch: some are written, one has no configuration, one is rejected,
+/// and the server refuses one, so batches fail and are repeated.
 async fn platform() -> Platform {
     let platform = Platform::installed().await;
     for slug in ["a", "b", "c", "refused", "rejected"] {
@@ -92,8 +91,8 @@ async fn platform() -> Platform {
     platform
 }
 
-/// Saves every agent anew, with this number in it. That daemons are dropped is not held against the
-/// agent that they began with, which would be set aside after the second (`narrowing`).
+/// Saves every agent with this number. Also clears the record of crashes, because an agent that two
+/// dropped daemons have begun with would be set aside (`narrowing`).
 async fn save(platform: &Platform, round: usize) {
     platform
         .run("UPDATE agent_sync.install SET last_tried = NULL, tries = 0")
@@ -114,9 +113,9 @@ async fn save(platform: &Platform, round: usize) {
         .await;
 }
 
-/// What must hold at any moment, in one snapshot, while the round is the last one that was saved: a
-/// configuration is of this round, or of the one that it was of when the round began and in the
-/// outbox; a problem is noted, or in the outbox.
+/// Asserts the promises in one snapshot, while `round` is the last save: a configuration has the
+/// value of this round, or its value before the round with its slug in the outbox; a problem is
+/// noted, or its slug is in the outbox.
 async fn holds(platform: &Platform, round: usize, before: &[(String, Option<String>)]) {
     let now = platform
         .client
@@ -168,7 +167,7 @@ async fn voices(platform: &Platform) -> Vec<(String, Option<String>)> {
         .collect()
 }
 
-/// Whether any connection of the daemon's is left, and with it what it held.
+/// Whether the daemon has no session left, and so no lock.
 const GONE: &str = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity
     WHERE datname = current_database() AND application_name LIKE 'agent-sync/%')
     AND NOT EXISTS (SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database
@@ -190,15 +189,16 @@ async fn g1_g2_the_daemon_can_be_dropped_at_every_point_of_its_life() {
         let observer = board.observer("default", "");
         let database = settings.databases["default"].clone();
         let context = Context::new(database, Options::of(&settings), rules.clone(), observer);
-        // WHEN it is dropped after so many polls
+        // WHEN it is dropped after this number of polls
         let rests = || board.snapshot().databases[0].1.phase == Phase::Waiting;
         let ended = cut(keep_in_sync(context, stop.clone()), polls, rests).await;
         assert!(ended.is_none(), "it never ends by itself");
-        // THEN nothing is lost and nothing goes back, at once and when all that was sent is done
+        // THEN nothing is lost and no older value returns, immediately and after all sent
+        // statements
         holds(&platform, polls, &before).await;
         platform.holds(GONE).await;
         holds(&platform, polls, &before).await;
-        // It ends where the daemon has come to rest.
+        // The search ends when the daemon sleeps before the drop.
         if rests() {
             assert!(
                 platform.outbox().await.is_empty(),
@@ -218,7 +218,7 @@ async fn g1_g2_the_daemon_can_be_dropped_at_every_point_of_its_life() {
     assert!(polls > 40, "{polls} points are not all of them");
 }
 
-/// A drain can be dropped at every point and its session goes on or says no.
+/// A drain can be dropped at every point; its session continues or reports that it cannot.
 #[tokio::test]
 async fn g1_g2_a_drain_can_be_dropped_at_every_point() {
     let platform = platform().await;
@@ -236,13 +236,13 @@ async fn g1_g2_a_drain_can_be_dropped_at_every_point() {
         polls += 1;
         let before = voices(&platform).await;
         save(&platform, polls).await;
-        // GIVEN a session with the leader's lock
+        // GIVEN a session with the leader lock
         let mut oneshot = acquire().await;
-        // WHEN its drain is dropped after so many polls
+        // WHEN its drain is dropped after this number of polls
         let drained = async { while oneshot.drain_batch().await.unwrap() {} };
         let ended = cut(drained, polls, || false).await.is_some();
         holds(&platform, polls, &before).await;
-        // THEN the same session goes on to the end, in no transaction but its own, or says that it
+        // THEN the same session completes the drain in its own transactions, or reports that it
         // cannot
         let rest = async {
             while oneshot.drain_batch().await? {}

@@ -1,8 +1,8 @@
-//! The fuzz targets without a fuzzer: every input of the corpora in `fuzz/corpus/`, and every case
-//! of `tests/cases`.
+//! Runs the fuzz targets without a fuzzer on every input of the corpora in `fuzz/corpus/` and on
+//! every case of `tests/cases`.
 //!
-//! What the targets do is in `fuzz/src`, which is a module of these tests; so an input that once
-//! broke a promise is tried by every run from then on.
+//! `fuzz/src` has the targets and is a module of these tests, so every run repeats each input that
+//! once broke a promise.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -53,7 +53,8 @@ fn every_case_of_the_tests_holds() {
     }
 }
 
-/// How the corpora began. Run it after `tests/cases` has grown: `cargo test corpora -- --ignored`.
+/// Generates the initial corpora. Run it after additions to `tests/cases`: `cargo test corpora --
+/// --ignored`.
 #[test]
 #[ignore = "writes into fuzz/corpus"]
 fn the_cases_become_inputs() {
@@ -63,7 +64,7 @@ fn the_cases_become_inputs() {
     }
 }
 
-/// Says which input it was, besides what is wrong with it.
+/// Runs a target on an input and adds the name of the input to a failure.
 fn holds(input: &str, target: Target, bytes: &[u8]) {
     if let Err(panic) = std::panic::catch_unwind(|| target(bytes)) {
         eprintln!("the input was: {input}");
@@ -97,7 +98,7 @@ fn seeds() -> Vec<(&'static str, String)> {
         .split("\n\n")
         .skip(1);
     for case in mistakes.chain([include_str!("../../config/agent-sync.toml")]) {
-        // Passwords stand where the target expects them.
+        // Puts the password that the target expects.
         let case = case
             .replace("://app:p@ss", "://app:hunter2@")
             .replace("postgresql://", "postgres://");
@@ -121,7 +122,7 @@ fn seeds() -> Vec<(&'static str, String)> {
     ] {
         seeds.push(("dsn", text.to_owned()));
     }
-    // See the header of the target for what each byte says.
+    // The header of the target explains each byte.
     for text in [
         "\u{1}\u{0}",
         "\u{1c}agent-1\u{0}",
@@ -139,7 +140,7 @@ struct Cases {
     case: Vec<Case>,
 }
 
-/// What a case of the mapping or of the rules file gives, whatever it expects.
+/// The input of a case of the mapping or of the rules file.
 #[derive(Deserialize)]
 struct Case {
     columns: Option<Vec<String>>,
@@ -152,8 +153,7 @@ struct Case {
 }
 
 impl Case {
-    /// The form of the target `mapping`; a null is an empty text here, unless nothing comes behind
-    /// it.
+    /// The form of the target `mapping`. A null is an empty text here, unless nothing follows it.
     fn input(&self) -> String {
         let text = |row: &toml::Table, name: &str| {
             row.get(name)

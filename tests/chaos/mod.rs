@@ -1,4 +1,4 @@
-//! Faults that a search finds: random, at every point, and from the fuzzers.
+//! Searches for faults: random ones, one at every point, and the inputs of the fuzzers.
 
 mod cancellation;
 mod corpora;

@@ -1,5 +1,5 @@
-//! Verbs that take something away or write to many: they name what they are about, ask, and do
-//! nothing where they cannot ask.
+//! Commands that remove objects or change many rows: they list the affected databases, ask for
+//! confirmation, and change nothing if they cannot ask.
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::support::platform::EXAMPLE;
 use crate::support::{Platform, Said};
 
-/// A settings file that names these databases.
+/// A settings file with these databases.
 fn settings(platforms: &[(&str, &Platform)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut text = String::new();
@@ -29,8 +29,8 @@ fn command(folder: &TempDir, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs it on a terminal, with this answer typed; nothing where no `script` is there to make a
-/// terminal. Standard output and error come as one.
+/// Runs a command on a terminal with this typed answer, and returns standard output and error
+/// together; `None` without the program `script`, which provides the terminal.
 async fn typed(command: &Command, answer: &str) -> Option<Said> {
     let quoted =
         |text: &std::ffi::OsStr| format!("'{}'", text.to_str().unwrap().replace('\'', r"'\''"));
@@ -72,7 +72,7 @@ async fn is_installed(platform: &Platform) -> bool {
         .await
 }
 
-/// Uninstall names what is lost and does nothing without an answer.
+/// Uninstall lists the losses and changes nothing without an answer.
 #[tokio::test]
 async fn uninstall_names_what_is_lost_and_waits_for_an_answer() {
     let platform = Platform::new().await;
@@ -128,7 +128,7 @@ async fn uninstall_names_what_is_lost_and_waits_for_an_answer() {
     );
 }
 
-/// The folder of the server's socket.
+/// The directory of the server's socket.
 fn place(_: &Platform) -> String {
     crate::support::cluster().folder().display().to_string()
 }
@@ -171,7 +171,7 @@ async fn uninstall_takes_several_databases_only_if_all_are_asked_for() {
     );
 }
 
-/// A database URL that is not used is told and verbs that write want a name.
+/// An unused `DATABASE_URL` is reported, and commands that write require a name.
 #[tokio::test]
 async fn an_unused_database_url_is_told_and_writers_want_a_name() {
     let platform = Platform::installed().await;
@@ -213,7 +213,7 @@ async fn an_unused_database_url_is_told_and_writers_want_a_name() {
     }
 }
 
-/// Reconcile asks with the place and tells each database under its own name.
+/// Reconcile asks with the address of each database and reports each under its name.
 #[tokio::test]
 async fn reconcile_names_each_database_when_it_asks_and_reports() {
     let [one, two] = [Platform::installed().await, Platform::installed().await];
@@ -269,7 +269,7 @@ async fn reconcile_names_each_database_when_it_asks_and_reports() {
         let found = lines.iter().position(|line| line.starts_with(text));
         found.unwrap_or_else(|| panic!("{text} in {}", said.out))
     };
-    // The name above, whatever a line is about.
+    // The last database name above a line.
     let above = |line: usize| {
         let heading = lines[..line]
             .iter()

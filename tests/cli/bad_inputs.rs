@@ -1,10 +1,9 @@
-//! Bad inputs: what is typed wrong, files that are not what they should be, servers that do not
-//! answer, and databases that are not as they should be; each with all of what the program says, as
-//! data in `tests/cases/bad_inputs/`.
+//! Bad inputs: wrong command lines, invalid files, unreachable servers and unusable databases, each
+//! with the complete output of the program, as data in `tests/cases/bad_inputs/`.
 //!
-//! What else can be wrong has tables of its own: `cases/settings/mistakes.txt` (settings,
-//! environment, connection strings), `cases/mapping/rules_files/refused.toml` (rules) and
-//! `cases/mapping/rejected.toml` (what an agent holds).
+//! Other mistakes have their own tables: `cases/settings/mistakes.txt` (settings, environment,
+//! connection strings), `cases/mapping/rules_files/refused.toml` (rules) and
+//! `cases/mapping/rejected.toml` (the settings of an agent).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,20 +22,20 @@ struct Case {
     arguments: Vec<String>,
     #[serde(default)]
     stdin: String,
-    /// Of a folder of its own, `{folder}`.
+    /// The files of the case's own directory, `{folder}`.
     #[serde(default)]
     files: BTreeMap<String, String>,
     #[serde(default)]
     env: BTreeMap<String, String>,
-    /// A database with the platform's tables, what is done to them, and `{database}` in
+    /// Statements on a new database with the platform's tables, whose URL is `{database}` in
     /// `DATABASE_URL`.
     database: Option<String>,
-    /// Whether agent-sync is installed in it, and what is done after that.
+    /// Whether agent-sync is installed in it, and the statements after the install.
     #[serde(default)]
     installed: bool,
     then: Option<String>,
     exit: i32,
-    /// All of standard error.
+    /// The complete standard error.
     err: String,
 }
 
@@ -45,7 +44,7 @@ struct Cases {
     case: Vec<Case>,
 }
 
-/// Runs every case of a file, and names all that say something else.
+/// Runs every case of a file and lists all with a different output.
 async fn check(file: &str) {
     let cases: Cases = toml::from_str(file).unwrap();
     let mut wrong = Vec::new();
@@ -66,7 +65,7 @@ async fn check(file: &str) {
     );
 }
 
-/// The exit code of a case and what it says, with what changes from run to run taken out.
+/// The exit code and the output of a case, without the parts that differ between runs.
 async fn said(case: &Case) -> (i32, String) {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in &case.files {
@@ -143,25 +142,25 @@ async fn prepared(cluster: &Cluster, case: &Case, sql: &str) -> Platform {
     platform
 }
 
-/// A command line that cannot be meant is answered with what can.
+/// An invalid command line is answered with a remedy.
 #[tokio::test]
 async fn i2_a_mistaken_command_line_is_answered_with_a_remedy() {
     check(include_str!("../cases/bad_inputs/command_line.toml")).await;
 }
 
-/// A file that is not what it should be is named with what was expected.
+/// An invalid file is named with the expected content.
 #[tokio::test]
 async fn i3_a_bad_file_is_named_with_what_was_expected() {
     check(include_str!("../cases/bad_inputs/files.toml")).await;
 }
 
-/// A server that does not let us in is told without a secret.
+/// A refused login is reported without a secret.
 #[tokio::test]
 async fn g11_a_refused_login_is_told_without_a_secret() {
     check(include_str!("../cases/bad_inputs/connections.toml")).await;
 }
 
-/// A database that is not as it should be is told with the remedy.
+/// An unusable database is reported with the remedy.
 #[tokio::test]
 async fn g10_a_bad_database_is_told_with_the_remedy() {
     check(include_str!("../cases/bad_inputs/catalog.toml")).await;

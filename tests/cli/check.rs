@@ -1,4 +1,4 @@
-//! `check` against real tables: its verdicts, what it prints, and what it costs.
+//! `check` against real tables: its verdicts, its output and its cost.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::support::platform::{EXAMPLE, EXPECTED};
 use crate::support::{Platform, Said};
 
-/// Agents of every kind, and configurations in every state, some thousand combinations of them.
+/// Agents of every kind and configurations in every state, in some thousand combinations.
 const ALL_KINDS: &str = r#"
     INSERT INTO agents (slug, name, system_prompt, agent_image, voice_settings)
     SELECT 'agent-' || i,
@@ -54,15 +54,15 @@ const ALL_KINDS: &str = r#"
     WHERE n.i % 8 <> 7;
 "#;
 
-/// Keeps of the seven configurations of each agent one, and of some agents two.
+/// Keeps one of the seven configurations of each agent, and two of some agents.
 const THIN_OUT: &str = r"
     DELETE FROM agent_configurations c USING (
         SELECT id, agent_slug, row_number() OVER (PARTITION BY agent_slug ORDER BY md5(ctid::text || agent_slug)) AS place
         FROM agent_configurations) AS n
     WHERE n.id = c.id AND n.place > CASE WHEN substr(n.agent_slug, 7)::int % 11 = 0 THEN 2 ELSE 1 END";
 
-/// The contract (M1 to M7) once more, in SQL and by other means, for the settings above: what is
-/// rejected, what is missing, what differs.
+/// The contract (M1 to M7) in independent SQL, for the settings above: the rejected agents, the
+/// missing configurations and the differences.
 const INDEPENDENT: &str = r#"
     WITH decoded AS (
         SELECT a.slug, a.name, a.system_prompt, a.agent_image, c.id,
@@ -106,7 +106,7 @@ const INDEPENDENT: &str = r#"
                       WHEN bool_or(differs) THEN 'drifted' ELSE 'in_sync' END
     FROM judged GROUP BY slug"#;
 
-/// Check agrees with an independent judgement in SQL about every agent.
+/// Check agrees with independent SQL about every agent.
 #[tokio::test]
 async fn check_agrees_with_independent_sql_about_every_agent() {
     let platform = Platform::new().await;
@@ -120,7 +120,7 @@ async fn check_agrees_with_independent_sql_about_every_agent() {
         assert!(count(verdict) > 50, "{verdict}: {}", count(verdict));
     }
 
-    // Before the install there is nothing to be pending; afterwards it is the same.
+    // Before the install no change can be pending; the verdicts are the same afterwards.
     for installed in [false, true] {
         if installed {
             platform.install();
@@ -152,8 +152,8 @@ async fn check_agrees_with_independent_sql_about_every_agent() {
         assert!(slugs.is_sorted(), "they come in the order of the slugs");
     }
 
-    // What it says would be written is what the daemon then writes: nothing but what cannot be
-    // written is left.
+    // The daemon writes exactly the differences that check found, so only the unwritable ones
+    // remain.
     let _daemon = platform.caught_up_daemon().await;
     let said = platform.says(&["check", "--json"]).await;
     let objects = said.objects();
@@ -173,7 +173,7 @@ fn text(object: &Value, key: &str) -> String {
     object[key].as_str().unwrap().to_owned()
 }
 
-/// Check shows each difference on 80 columns without prompts and keys.
+/// Check fits 80 columns and shows neither prompts nor keys.
 #[tokio::test]
 async fn check_fits_80_columns_and_shows_no_prompts_or_keys() {
     let platform = Platform::installed().await;
@@ -262,7 +262,7 @@ async fn i2_check_exits_with_0_2_64_or_69() {
         said.out
     );
 
-    // What is pending is no drift while a daemon leads, and stays so where none does.
+    // A pending change is no drift while a daemon leads.
     daemon.signal("STOP");
     platform.run("UPDATE agents SET name = 'Other'").await;
     let said = platform.says(&["check"]).await.fits();
@@ -324,7 +324,7 @@ async fn i2_check_exits_with_0_2_64_or_69() {
     assert!(!said.err.contains("hunter2"), "{}", said.err);
 }
 
-/// Of a database that cannot be reached it is not said that no agent has a slug.
+/// An unreachable database has no unknown slugs.
 #[tokio::test]
 async fn i2_an_unreachable_database_has_no_unknown_slugs() {
     let platform = Platform::installed().await;
@@ -388,8 +388,8 @@ async fn check_says_which_write_was_refused_last() {
     assert!(said.out.contains("constraint short"), "{}", said.out);
 }
 
-/// GIVEN a table in which rows are hidden from the role, WHEN it checks, THEN it says so, for it
-/// cannot see what is not in sync.
+/// GIVEN a table with rows hidden from the role, WHEN it runs `check`, THEN it warns, because it
+/// cannot see all drift.
 #[tokio::test]
 async fn g10_check_warns_where_row_level_security_may_hide_rows() {
     let platform = Platform::new().await;
@@ -412,7 +412,7 @@ async fn g10_check_warns_where_row_level_security_may_hide_rows() {
     assert!(said.err.contains("try: CREATE POLICY"), "{}", said.err);
 }
 
-/// Check takes the same memory for 200 000 agents as for a tenth of them.
+/// Check needs the same memory for 200,000 agents as for a tenth of them.
 #[tokio::test]
 async fn g12_the_memory_of_check_does_not_grow_with_agents() {
     let platform = Platform::installed().await;
@@ -452,8 +452,8 @@ fn peak_of(mut command: Command) -> (u64, String) {
     let mut output = child.stdout.take().unwrap();
     let (mut peak, mut said, mut buffer) = (0, Vec::new(), [0; 4096]);
     loop {
-        // Read whenever the process has written something. It writes more than a pipe holds, so it
-        // is still there then.
+        // Read after each output of the process. The output is larger than a pipe, so the process
+        // is still running then.
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -545,7 +545,7 @@ async fn a_standby_can_be_checked_and_is_said_to_be_one() {
     );
 }
 
-/// Agents that share a slug are ambiguous and nothing is proposed for them.
+/// Agents that share a slug are ambiguous, and no command is proposed for them.
 #[tokio::test]
 async fn t5_agents_that_share_a_slug_are_ambiguous() {
     for key in [
@@ -660,7 +660,7 @@ async fn a_check_that_nobody_reads_on_holds_no_locks() {
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped());
     let mut check = command.spawn().unwrap();
-    // It has more to say than a pipe takes, and it is over with the tables all the same.
+    // The output is larger than a pipe, and the transaction on the tables still ends.
     platform
         .holds(
             "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'agent-sync%'

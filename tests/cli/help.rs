@@ -1,4 +1,4 @@
-//! What the program says about itself: help, completions and the manual page.
+//! The program's help, completions and manual page.
 
 use std::process::Command;
 
@@ -40,7 +40,7 @@ fn every_verb_explains_itself_with_examples_on_80_columns() {
     }
     let command = Cli::command();
     for verb in command.get_subcommands().chain([&command]) {
-        // Examples that are broken into lines cannot be pasted.
+        // A wrapped example cannot be pasted.
         let examples = verb
             .get_after_help()
             .map(ToString::to_string)
@@ -61,7 +61,7 @@ fn completions_are_made_for_every_shell_and_know_every_verb() {
     }
 }
 
-/// What bash offers for this line, by the completions of the program.
+/// The candidates of bash for this line, by the program's completions.
 fn offered(words: &[&str]) -> Option<Vec<String>> {
     let script = said(&["completions", "bash"]);
     let line = words.join(" ");
@@ -168,7 +168,7 @@ fn the_manual_page_tells_of_every_verb_and_its_options() {
     }
 }
 
-/// Results that cannot be written are a failure and a reader that has gone is none.
+/// Unwritable results are a failure, and a closed pipe is none.
 #[test]
 fn unwritable_results_fail_and_a_closed_pipe_does_not() {
     let verbs: [&[&str]; 5] = [

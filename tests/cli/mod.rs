@@ -1,4 +1,4 @@
-//! The commands, and what they print.
+//! The commands and their output.
 
 mod asking;
 mod bad_inputs;

@@ -1,5 +1,5 @@
-//! What is printed: nothing from a row, a file or the network disturbs a terminal, a log or whoever
-//! reads HTTP (S10).
+//! Output: no value of a row, a file or the network can disturb a terminal, a log or an HTTP client
+//! (S10).
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -11,12 +11,12 @@ use serde_json::Value;
 use crate::support::platform::EXAMPLE;
 use crate::support::{Daemon, Platform, Said, eventually, http};
 
-/// A key that writes the clipboard, clears the screen, forges a line, and turns the direction of
-/// writing.
+/// A key that writes the clipboard, clears the screen, forges a line and changes the writing
+/// direction.
 const KEY: &str =
     "k\u{1b}]52;c;eA==\u{7}\u{1b}[2J\nALL AGENTS IN SYNC\u{9b}2J\u{202e}\u{200e}\u{61c}\u{2028}";
 
-/// The same as it is to be seen.
+/// The sanitized form of [`KEY`].
 const SEEN: &str =
     r"k\u001b]52;c;eA==\u0007\u001b[2J\u000aALL AGENTS IN SYNC\u009b2J\u202e\u200e\u061c\u2028";
 
@@ -26,7 +26,7 @@ fn disturbs(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The text without the sequences that set colours, which only a terminal gets.
+/// The text without colour sequences, which only a terminal gets.
 fn without_colours(text: &str) -> String {
     let mut pieces = text.split("\u{1b}[");
     let mut out = pieces.next().unwrap_or_default().to_owned();
@@ -54,7 +54,8 @@ fn is_clean(what: &str, text: &str) {
     assert!(forged.is_none(), "{what} has a forged line: {text}");
 }
 
-/// A platform with an agent whose slug, name, settings and configuration have such keys and values.
+/// A platform with an agent whose slug, name, settings and configuration contain such keys and
+/// values.
 async fn hostile() -> Platform {
     let platform = Platform::installed().await;
     let mut settings: Value = serde_json::from_str(EXAMPLE).unwrap();
@@ -73,7 +74,7 @@ async fn hostile() -> Platform {
     platform
 }
 
-/// Keys and names from rows reach no terminal and no reader raw.
+/// Keys and names from rows are never printed raw.
 #[tokio::test]
 async fn s10_keys_and_names_from_rows_are_never_shown_raw() {
     let platform = hostile().await;
@@ -104,7 +105,7 @@ async fn s10_keys_and_names_from_rows_are_never_shown_raw() {
             assert!(colours || !said.out.contains('\u{1b}'), "{arguments:?}");
         }
     }
-    // The reader sees that something is there, and a program gets the very text.
+    // The reader sees the escaped character, and a program gets the original text.
     platform
         .run("UPDATE agent_configurations SET voice_settings = NULL")
         .await;
@@ -132,7 +133,7 @@ async fn s10_the_log_and_http_hold_nothing_that_disturbs() {
     let folder = tempfile::tempdir().unwrap();
     for format in ["json", "pretty"] {
         let file = folder.path().join(format);
-        // For each of the two the problems are new.
+        // Each of the two formats logs the problems as new.
         platform
             .run("DELETE FROM agent_sync.problem; UPDATE agents SET name = name || ' again'")
             .await;
@@ -162,7 +163,7 @@ async fn s10_the_log_and_http_hold_nothing_that_disturbs() {
         for path in ["/readyz", "/status", "/metrics", "/livez"] {
             is_clean(path, &http::get(address, path).await.1);
         }
-        // A program gets the very text.
+        // A program gets the original text.
         eventually("the problem is listed", async || {
             let status: Value =
                 serde_json::from_str(&http::get(address, "/status").await.1).unwrap();
@@ -177,8 +178,8 @@ async fn s10_the_log_and_http_hold_nothing_that_disturbs() {
     }
 }
 
-/// GIVEN agents whose slug, name, settings and configuration hold a connection string with a
-/// password, WHEN anything is printed, logged or served, THEN the password is masked.
+/// GIVEN agents whose slug, name, settings and configuration contain a connection string with a
+/// password, WHEN it is printed, logged or served, THEN the password is masked.
 #[tokio::test]
 async fn g11_a_password_in_a_row_is_masked_everywhere() {
     const URL: &str = "postgres://app:hunter2@db.example.com/platform";
@@ -234,7 +235,7 @@ async fn g11_a_password_in_a_row_is_masked_everywhere() {
         let body = http::get(address, path).await.1;
         assert!(!body.contains("hunter2"), "{path}: {body}");
     }
-    // What `render` is given it gives back as it is.
+    // `render` prints its own input unchanged.
     let input = serde_json::json!({
         "agent": { "slug": "a", "voice_settings": settings },
         "configuration": { "agent_slug": "a" },
@@ -281,7 +282,7 @@ async fn s10_probe_cleans_whatever_answers_on_the_port() {
     }
 }
 
-/// A connection string as a slug or a name is withheld wherever it is told.
+/// A connection string as a slug or a name is withheld in every output.
 #[tokio::test]
 async fn s15_a_connection_string_as_a_slug_or_name_is_withheld() {
     let platform = Platform::installed().await;
@@ -320,7 +321,7 @@ async fn s15_a_connection_string_as_a_slug_or_name_is_withheld() {
     }
 }
 
-/// Every file below a folder that holds code.
+/// Every source file below a directory.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder)
         .unwrap()
@@ -374,7 +375,7 @@ fn s10_nothing_is_written_but_by_those_that_take_clean_text() {
     }
 }
 
-/// No expression of the platform puts a value into a failure.
+/// No error of the platform's expressions contains a value of a row.
 #[tokio::test]
 async fn s13_no_platform_expression_puts_a_value_into_a_failure() {
     const SECRET: &str = "sk-secret-openai";
@@ -448,7 +449,7 @@ async fn s13_no_platform_expression_puts_a_value_into_a_failure() {
     }
 }
 
-/// A function cannot tell a value as the name of a constraint.
+/// A function cannot show a value as the name of a constraint.
 #[tokio::test]
 async fn s13_a_function_cannot_show_a_value_as_a_constraint_name() {
     let platform = Platform::installed().await;
@@ -492,7 +493,7 @@ async fn s13_a_failure_names_the_table_and_the_constraint() {
     );
 }
 
-/// No verb tells what an expression of the platform says of a row.
+/// No command shows the error text of a platform expression about a row.
 #[tokio::test]
 async fn s13_no_command_shows_the_errors_of_platform_expressions() {
     let platform = Platform::new().await;

@@ -1,12 +1,11 @@
-//! `reconcile` with a daemon, and without one: what differs is brought in sync through the ordinary
-//! path.
+//! `reconcile` with and without a daemon: differences are repaired through the outbox.
 
 use serde_json::json;
 
 use crate::support::platform::{EXAMPLE, EXPECTED};
 use crate::support::{Platform, Said, eventually};
 
-/// Agents in sync, with a daemon that has seen to it and sleeps.
+/// Agents that a daemon has brought in sync.
 async fn in_sync(agents: u32) -> Platform {
     let platform = Platform::installed().await;
     platform
@@ -23,7 +22,7 @@ async fn in_sync(agents: u32) -> Platform {
     platform
 }
 
-/// Somebody edits configurations by hand, of agents whose number ends so.
+/// Edits by hand the configurations of the agents whose slug has this ending.
 async fn drift(platform: &Platform, ending: &str) {
     platform
         .run(&format!(
@@ -51,13 +50,14 @@ async fn leader(platform: &Platform) -> Option<i32> {
         .map(|row| row.get(0))
 }
 
-/// Reconcile hands what differs to a daemon that sleeps or works.
+/// Reconcile passes the differences to a sleeping or a busy daemon.
 #[tokio::test]
 async fn reconcile_hands_differences_to_the_daemon() {
     let platform = in_sync(3000).await;
     let daemon = platform.caught_up_daemon().await;
     let session = leader(&platform).await;
-    // One, to a sleeping daemon: the sweep is far away, so only a wake-up can bring it.
+    // One agent, with a sleeping daemon: the sweep interval is long, so only a wake-up can cause
+    // the sync.
     drift(&platform, "-7").await;
     let said = platform.says(&["reconcile", "agent-7"]).await.fits();
     assert_eq!(
@@ -68,7 +68,7 @@ async fn reconcile_hands_differences_to_the_daemon() {
         )
     );
     assert_eq!(by_hand(&platform).await, 0);
-    // More than one portion, to a daemon that is kept awake by others.
+    // More than one portion, with a daemon that other writers keep awake.
     drift(&platform, "").await;
     let others = platform.connect().await;
     let saves = tokio::spawn(async move {
@@ -83,7 +83,7 @@ async fn reconcile_hands_differences_to_the_daemon() {
     let said = platform.says(&["reconcile", "--all", "--yes"]).await.fits();
     saves.abort();
     assert_eq!(said.code, 0, "{said:?}");
-    // One of the others' saves may have brought theirs in sync before it was looked at.
+    // A save of another writer may have synced its agent before the check.
     let fits = ["3,000 synced, 0 unchanged", "2,999 synced, 1 unchanged"];
     assert!(
         fits.iter().any(|fits| said
@@ -98,7 +98,7 @@ async fn reconcile_hands_differences_to_the_daemon() {
         "the daemon went on leading"
     );
     assert!(daemon.lines("database unavailable").is_empty());
-    // And again: there is nothing to do, and nothing is asked.
+    // A second run finds nothing to do and does not ask.
     platform.drained().await;
     let said = platform.says(&["reconcile", "--all"]).await.fits();
     assert_eq!(
@@ -107,12 +107,12 @@ async fn reconcile_hands_differences_to_the_daemon() {
     );
 }
 
-/// Reconcile does the work itself where no daemon leads and gives the lock back.
+/// Without a leader, reconcile does the work itself and releases the leader lock.
 #[tokio::test]
 async fn reconcile_works_itself_where_no_daemon_leads() {
     let platform = in_sync(1500).await;
     drift(&platform, "").await;
-    // A change that nobody has applied yet is in the outbox.
+    // A pending change is in the outbox.
     platform
         .run("UPDATE agents SET name = 'saved' WHERE slug = 'agent-5'")
         .await;
@@ -163,7 +163,7 @@ async fn reconcile_steps_in_when_the_daemon_dies_meanwhile() {
     assert_eq!(by_hand(&platform).await, 0);
 }
 
-/// Reconcile gives up on a daemon that hangs and loses nothing by it.
+/// Reconcile gives up on a hung daemon without a loss.
 #[tokio::test]
 async fn reconcile_gives_up_on_a_hanging_daemon_without_loss() {
     let platform = in_sync(3).await;
@@ -210,7 +210,7 @@ async fn reconcile_tells_what_cannot_be_brought_in_sync_and_why() {
                  TRUNCATE agent_sync.outbox",
             )
             .await;
-        // The constraint has changed the table, so a daemon that starts looks at every agent first.
+        // The constraint has changed the table, so a new daemon checks every agent first.
         let _daemon = if led {
             Some(platform.caught_up_daemon().await)
         } else {
@@ -231,7 +231,7 @@ async fn reconcile_tells_what_cannot_be_brought_in_sync_and_why() {
             assert!(said.out.contains(line), "{line} in:\n{}", said.out);
         }
         assert!(!said.out.contains("agent-1"), "{}", said.out);
-        // What agent_sync.problem says is as true now as what the command says (G7).
+        // agent_sync.problem agrees with the output of the command (G7).
         let problems =
             "SELECT string_agg(slug || ' ' || kind, ', ' ORDER BY slug) FROM agent_sync.problem";
         assert_eq!(
@@ -254,7 +254,7 @@ async fn reconcile_tells_what_cannot_be_brought_in_sync_and_why() {
     }
 }
 
-/// Reconcile asks before it touches many and refuses where it cannot ask.
+/// Reconcile asks before it changes many configurations, and refuses without a terminal.
 #[tokio::test]
 async fn reconcile_asks_before_many_or_refuses() {
     let platform = in_sync(12).await;
@@ -279,14 +279,14 @@ async fn reconcile_asks_before_many_or_refuses() {
         "nothing was changed"
     );
 
-    // Without a daemon, what is pending is done as well, and so it counts.
+    // Without a daemon, the command also processes the pending changes, so they count.
     platform
         .run("INSERT INTO agent_sync.outbox (slug) SELECT slug FROM agents")
         .await;
     assert_eq!(Said::of(command(&["reconcile", "agent-1"])).await.code, 64);
     platform.run("TRUNCATE agent_sync.outbox").await;
     assert_eq!(Said::of(command(&["reconcile", "agent-1"])).await.code, 0);
-    // Eleven are left, which is not above eleven.
+    // Eleven are left, which is not above the limit.
     assert_eq!(Said::of(command(&["reconcile", "--all"])).await.code, 0);
     drift(&platform, "").await;
     assert_eq!(
@@ -298,7 +298,7 @@ async fn reconcile_asks_before_many_or_refuses() {
     assert_eq!(by_hand(&platform).await, 0);
 }
 
-/// Reconcile wants slugs or all and a dry run changes nothing.
+/// Reconcile requires slugs or --all, and a dry run changes nothing.
 #[tokio::test]
 async fn i1_reconcile_wants_slugs_or_all_and_has_a_dry_run() {
     let platform = in_sync(2).await;

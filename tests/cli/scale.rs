@@ -1,7 +1,6 @@
-//! `check` over many agents: in constant memory, and of the same opinion as a query that knows
-//! nothing of our code.
+//! `check` over many agents: with constant memory, and in agreement with an independent query.
 //!
-//! 50,000 of them in every run; `make test-million` has a million.
+//! Every run has 50,000 agents; `make test-million` has a million.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
@@ -12,8 +11,8 @@ use serde_json::Value;
 use crate::support::Platform;
 
 /// Agents of every kind: of ten, six are in sync, one has another voice than its configuration, one
-/// no configuration, one settings that cannot be mapped, and one is changed after the install, so
-/// that it is pending.
+/// has no configuration, one has settings that cannot be mapped, and one is saved after the
+/// install, so it is pending.
 const AGENTS: &str = r"
     INSERT INTO agents (slug, name, system_prompt, voice_settings)
     SELECT 'agent-' || n, 'Agent ' || n, 'You are number ' || n,
@@ -30,7 +29,7 @@ const AGENTS: &str = r"
 const CHANGED: &str = "UPDATE agents SET voice_settings = voice_settings || '{\"voice_id\": \
     \"later\"}' WHERE slug LIKE '%9'";
 
-/// The verdict on each agent that is not in sync, in SQL alone.
+/// The verdicts on the agents that are not in sync, in SQL alone.
 const VERDICTS: &str = "
     SELECT a.slug, CASE
         WHEN c.agent_slug IS NULL THEN 'missing'
@@ -45,7 +44,7 @@ const VERDICTS: &str = "
          FROM a.voice_settings ->> 'voice_id'
        OR c.provider_config #>> '{tts,voice}' IS DISTINCT FROM a.voice_settings ->> 'voice_id'";
 
-/// Check is of the opinion of an independent query in constant memory.
+/// Check agrees with an independent query and needs constant memory.
 #[tokio::test]
 async fn check_agrees_with_a_query_in_constant_memory() {
     let number: u32 =
@@ -84,7 +83,7 @@ async fn check_agrees_with_a_query_in_constant_memory() {
     assert_eq!(large.summary["agents"], number);
 }
 
-/// What `check` said.
+/// The result of `check`.
 struct Checked {
     verdicts: BTreeMap<String, String>,
     summary: Value,
@@ -97,7 +96,7 @@ impl std::fmt::Debug for Checked {
     }
 }
 
-/// Checks so many agents.
+/// Checks this number of agents.
 async fn checked(number: u32) -> (Platform, Checked) {
     let platform = Platform::new().await;
     platform
@@ -122,7 +121,7 @@ async fn checked(number: u32) -> (Platform, Checked) {
             peak_kib: 0,
         };
         for (count, line) in lines.enumerate() {
-            // As long as it has something to write, it is there to be looked at.
+            // The process is still running while it has output.
             if count % 50 == 0 {
                 checked.peak_kib = peak(&child).unwrap_or(checked.peak_kib);
             }
@@ -143,7 +142,7 @@ async fn checked(number: u32) -> (Platform, Checked) {
     (platform, checked)
 }
 
-/// The most memory that it has had, in KiB.
+/// The peak memory of a process, in KiB.
 fn peak(child: &Child) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
     let line = status

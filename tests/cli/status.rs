@@ -1,4 +1,4 @@
-//! `status`: a line a database, from SQL alone, with and without a daemon.
+//! `status`: one line for each database, from SQL alone, with and without a daemon.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -14,7 +14,7 @@ async fn status(platform: &Platform) -> Value {
     said.object()
 }
 
-/// Status tells phase leader and numbers with and without a daemon.
+/// Status shows phase, leader and numbers with and without a daemon.
 #[tokio::test]
 async fn status_shows_phase_leader_and_numbers() {
     let platform = Platform::installed().await;
@@ -38,8 +38,7 @@ async fn status_shows_phase_leader_and_numbers() {
     command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s");
     let leader = Daemon::start(command);
     leader.logged("caught up").await;
-    // Transactions of other tests keep the daemon from being sure at once that it has seen
-    // everything.
+    // Transactions of other tests may delay the daemon's full check.
     platform
         .holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install")
         .await;
@@ -86,8 +85,8 @@ async fn status_shows_phase_leader_and_numbers() {
     }
     assert_eq!(object["agents"]["number"], 3);
 
-    // What is pending is told with its age, and a daemon that is kept awake by a writer is not
-    // called asleep.
+    // A pending change is shown with its age, and a daemon that a writer keeps awake is not shown
+    // as asleep.
     leader.signal("STOP");
     let writer = platform.connect().await;
     writer
@@ -131,7 +130,7 @@ async fn status_shows_phase_leader_and_numbers() {
     drop(second);
 }
 
-/// Status shows the others and exits with 69 where a database is down.
+/// Status exits with 69 if a database is unreachable and shows the others.
 #[tokio::test]
 async fn i2_status_exits_with_69_and_shows_the_other_databases() {
     let platform = Platform::installed().await;
@@ -187,7 +186,7 @@ async fn status_watches_until_nobody_reads() {
 }
 
 /// GIVEN a save that could not be noted, WHEN its transaction stays open, THEN `status` names the
-/// transaction and the statement that ends it, and that statement works.
+/// transaction and the statement that ends it, and the statement works.
 #[tokio::test]
 async fn g7_a_blocking_transaction_is_named_with_a_remedy() {
     let platform = Platform::installed().await;

@@ -1,6 +1,6 @@
-//! One story (G7): whatever is broken on purpose, `status`, `why`, `doctor`, the log, `/status`
-//! (which the page shows), `/readyz` and `/metrics` say the same of it with the same remedy, and
-//! the remedy, done to the letter, mends it.
+//! One text for each fault (G7): for every injected fault, `status`, `why`, `doctor`, the log,
+//! `/status` (which the page shows), `/readyz` and `/metrics` report it with the same remedy, and
+//! the remedy, followed literally, repairs it.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -12,8 +12,7 @@ use crate::support::http::{address, get, metric};
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES, connect};
 use crate::support::{Daemon, Platform, Said, eventually};
 
-/// Something that is broken on purpose: how, what is said of it, and whether a remedy that is a
-/// statement or a command mends it.
+/// An injected fault: its cause, its text, and the form of its remedy.
 struct Damage {
     sql: &'static str,
     text: &'static str,
@@ -22,31 +21,31 @@ struct Damage {
 }
 
 enum Mending {
-    /// The remedy says to run `agent-sync install`.
+    /// The remedy is `agent-sync install`.
     Install,
-    /// The remedy holds statements, between these two texts.
+    /// The remedy contains statements between these two texts.
     Statements(&'static str, &'static str),
-    /// The remedy says it in words; this is what it says.
+    /// The remedy contains this text, and this statement carries it out.
     Words(&'static str, &'static str),
 }
 
-/// What it comes to.
+/// The severity of a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Weight {
-    /// Nothing can be done in the database.
+    /// The database cannot be used.
     Fatal,
     /// Changes may be missed.
     Misses,
-    /// It should be known.
+    /// A warning.
     Caution,
-    /// An agent is not in sync: this kind.
+    /// An agent has a problem of this kind.
     Agent(&'static str),
 }
 
 use Mending::{Install, Statements, Words};
 use Weight::{Agent, Caution, Fatal, Misses};
 
-/// Ends the sessions of daemons, so that they come back and look at what is set for new ones.
+/// Ends the sessions of daemons, so new sessions get the changed defaults.
 const RECONNECT: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = \
     current_database() AND application_name LIKE 'agent-sync/%'";
 
@@ -182,33 +181,32 @@ const DAMAGES: &[Damage] = &[
     },
 ];
 
-/// What is said of a server that is down.
+/// The text for a server that is down.
 const DOWN: &str = "error connecting to server";
 
-/// A change of the agent, which may meet a capture that is broken.
+/// A save of the agent, which may meet a broken capture.
 const SAVE: &str = r#"UPDATE agents SET voice_settings = '{"temperature": 0.5}'"#;
 
-/// What stops a database is the same story everywhere and its remedy works.
+/// A fatal fault has one text and a working remedy everywhere.
 #[tokio::test]
 async fn g7_a_stopped_database_is_one_story_with_a_remedy() {
     one_story(|weight| weight == Fatal).await;
 }
 
-/// What is found wrong is the same story everywhere and its remedy works.
+/// A finding has one text and a working remedy everywhere.
 #[tokio::test]
 async fn g7_a_finding_is_one_story_with_a_remedy() {
     one_story(|weight| matches!(weight, Misses | Caution)).await;
 }
 
-/// What keeps an agent from being in sync is the same story everywhere and its remedy works.
+/// A problem of an agent has one text and a working remedy everywhere.
 #[tokio::test]
 async fn g7_an_agent_out_of_sync_is_one_story_with_a_remedy() {
     one_story(|weight| matches!(weight, Agent(_))).await;
 }
 
-/// GIVEN a database with a daemon in a role of its own, WHEN something is broken on purpose, THEN
-/// everyone who tells says the same of it with the same remedy, and once the remedy is done none of
-/// them does.
+/// GIVEN a database with a daemon in an ordinary role, WHEN a fault is injected, THEN every output
+/// reports it with the same remedy, and none does after the remedy.
 async fn one_story(wanted: impl Fn(Weight) -> bool) {
     for damage in DAMAGES.iter().filter(|damage| wanted(damage.weight)) {
         let platform = Platform::new().await;
@@ -239,7 +237,7 @@ async fn one_story(wanted: impl Fn(Weight) -> bool) {
                 .replace("{version}", &version.to_string())
                 .replace("{save}", SAVE)
                 .replace("{reconnect}", RECONNECT);
-            // One transaction each, but for what stands in a body.
+            // One transaction for each statement, except inside of a body.
             for statement in sql
                 .replace("\\;", "\0")
                 .split(';')
@@ -300,8 +298,7 @@ async fn one_story(wanted: impl Fn(Weight) -> bool) {
     }
 }
 
-/// GIVEN a daemon, WHEN its server is down, THEN everyone says so with the same remedy, which is to
-/// see to the server.
+/// GIVEN a daemon, WHEN its server is down, THEN every output reports it with the same remedy.
 #[tokio::test]
 async fn g7_a_server_that_is_down_is_the_same_story_everywhere() {
     let cluster = Cluster::start(Options::default()).unwrap();
@@ -326,7 +323,7 @@ async fn g7_a_server_that_is_down_is_the_same_story_everywhere() {
     drop(connect(&platform.url).await);
 }
 
-/// Those who tell, of one database.
+/// The outputs about one database.
 struct Told<C> {
     command: C,
     daemon: Daemon,
@@ -349,25 +346,25 @@ impl<C: Fn(&[&str]) -> Command> Told<C> {
         }
     }
 
-    /// The remedy that everyone gives for the damage.
+    /// The remedy that every output gives for the fault.
     async fn everywhere(&self, damage: &Damage) -> String {
-        // First those who are asked: it is for the daemon to find out.
+        // HTTP first, because the daemon has to find the fault.
         let what = format!("the daemon serves {:?}", damage.text);
         eventually(&what, async || self.served(damage.text).await.is_some()).await;
         let served = self.served(damage.text).await;
         let remedy = served.unwrap();
-        // An outage is two lines (G8), so the first says in which words a server was found to be
+        // An outage has two log lines (G8); the first one has the error text of a server that is
         // down.
         let text = if damage.text == DOWN { "" } else { damage.text };
-        // The log is read by a thread, which may be a moment behind.
+        // A thread reads the log and may be late.
         eventually(&format!("the log tells {text:?}"), async || {
             self.logged(text).is_some()
         })
         .await;
         let logged = self.logged(text).unwrap();
         assert_eq!(logged, remedy, "the log, and {:?}", damage.text);
-        // While tables that have changed are read again over a new connection, no daemon leads, and
-        // the verbs say that as well.
+        // While changed tables are read again over a new connection, no daemon leads, and the
+        // commands report that as well.
         let agree = async || {
             self.verbs(damage)
                 .await
@@ -392,7 +389,7 @@ impl<C: Fn(&[&str]) -> Command> Told<C> {
             })
             .await;
         }
-        // One damage may be several findings.
+        // One fault may cause several findings.
         let (series, good) = series(damage.weight);
         eventually(&format!("{series} is not {good}"), async || {
             metric(self.address, &series)
@@ -403,7 +400,7 @@ impl<C: Fn(&[&str]) -> Command> Told<C> {
         remedy
     }
 
-    /// Nobody tells of it, or not any more.
+    /// No output reports it any more.
     async fn nothing(&self, damage: &Damage) {
         let what = format!("the daemon serves {:?} no more", damage.text);
         eventually(&what, async || {
@@ -426,7 +423,7 @@ impl<C: Fn(&[&str]) -> Command> Told<C> {
         eventually(&format!("no verb tells of {:?}", damage.text), silent).await;
     }
 
-    /// What `/status` gives, and the page shows.
+    /// The remedy of `/status`, which the page shows.
     async fn served(&self, text: &str) -> Option<String> {
         let (_, body) = get(self.address, "/status").await;
         let status: Value = serde_json::from_str(&body).unwrap();
@@ -441,7 +438,7 @@ impl<C: Fn(&[&str]) -> Command> Told<C> {
         remedy_of(&told, text)
     }
 
-    /// What the log gives, now or before.
+    /// The remedy in the log, now or earlier.
     fn logged(&self, text: &str) -> Option<String> {
         let mut lines = self.daemon.log();
         lines.retain(|line| line["level"] == "WARN" || line["level"] == "ERROR");
@@ -455,7 +452,7 @@ impl<C: Fn(&[&str]) -> Command> Told<C> {
         remedy_of(&lines, text)
     }
 
-    /// What each verb gives.
+    /// The remedy of each command.
     async fn verbs(&self, damage: &Damage) -> [(&'static str, Option<String>); 3] {
         let status = Said::of((self.command)(&["status", "--json"]))
             .await
@@ -471,7 +468,7 @@ impl<C: Fn(&[&str]) -> Command> Told<C> {
                 .cloned()
                 .collect::<Vec<_>>()
         };
-        // Where there is no story, it is told why, on standard error.
+        // Without an explanation, the reason is on standard error.
         let why = match why.out.lines().next() {
             None => Some(&*why.err)
                 .filter(|error| error.contains("because: ") || error.contains("permission"))
@@ -500,7 +497,7 @@ impl<C: Fn(&[&str]) -> Command> Told<C> {
     }
 }
 
-/// The remedy of the first of these that has the text in any field but the remedy.
+/// The remedy of the first object with this text in another field.
 fn remedy_of(told: &[Value], text: &str) -> Option<String> {
     let tells = |one: &&Value| {
         let fields = one
@@ -521,7 +518,7 @@ fn remedy_of(told: &[Value], text: &str) -> Option<String> {
     )
 }
 
-/// The series that shows it, and what it is otherwise.
+/// The metric of a fault, and its value without a fault.
 fn series(weight: Weight) -> (String, f64) {
     let misses =
         |misses| format!("agent_sync_findings{{database=\"default\",misses_changes=\"{misses}\"}}");

@@ -1,4 +1,4 @@
-//! `why`: the story of one agent ends with what is the case, and with something that helps.
+//! `why`: the explanation of one agent ends with a conclusion and a remedy that works.
 
 use serde_json::Value;
 
@@ -119,7 +119,7 @@ async fn the_remedy_of_each_problem_of_an_agent_works() {
         settled
     );
 
-    // Rejected: the reasons say what to correct.
+    // Rejected: the reasons name the values to correct.
     platform.save("it's new", r#"{"temperature":3}"#).await;
     platform
         .holds("SELECT count(*) = 1 FROM agent_sync.problem")
@@ -139,7 +139,7 @@ async fn the_remedy_of_each_problem_of_an_agent_works() {
         settled
     );
 
-    // Refused by PostgreSQL: what refuses it is mended, and it is tried again.
+    // Refused by PostgreSQL: after a repair of the cause, the write is retried.
     platform
         .run("ALTER TABLE agent_configurations ADD CONSTRAINT warm CHECK (temperature > 1)")
         .await;
@@ -187,7 +187,7 @@ async fn the_remedy_of_each_problem_of_an_agent_works() {
         settled
     );
 
-    // Pending: while a daemon leads there is nothing to do; where none does, one is started.
+    // Pending: no remedy while a daemon leads; otherwise the remedy is to start one.
     daemon.signal("STOP");
     platform.run("UPDATE agents SET name = 'Other'").await;
     let story = why(&platform, "it's new").await;

@@ -1,4 +1,4 @@
-//! Holds the documentation to the code.
+//! Compares the documentation with the code.
 //!
 //! - The operating guide explains every warning and error by its exact text.
 //! - Every link leads to an existing file and heading.
@@ -29,14 +29,14 @@ pub fn sources(folder: &Path, found: &mut Vec<String>) {
     }
 }
 
-/// The string literals in a piece of Rust, with `…` for what is filled in.
+/// The string literals in Rust code, with `…` for each placeholder.
 fn literals(code: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut characters = code.chars().peekable();
     while let Some(character) = characters.next() {
         match character {
             '/' if characters.peek() == Some(&'/') => drop(characters.find(|c| *c == '\n')),
-            // A character, which may be a quote.
+            // A character literal, which may be a quote.
             '\'' => {
                 let rest: Vec<char> = characters.clone().take(3).collect();
                 if rest.get(1) == Some(&'\'') {
@@ -72,7 +72,7 @@ fn literal(characters: &mut std::iter::Peekable<std::str::Chars<'_>>) -> String 
     text
 }
 
-/// What stands in the parentheses of every call of a macro.
+/// The arguments of every call of a macro.
 fn calls<'a>(code: &'a str, name: &str) -> Vec<&'a str> {
     let mut found = Vec::new();
     for (start, _) in code.match_indices(&format!("{name}!(")) {
@@ -98,17 +98,16 @@ fn calls<'a>(code: &'a str, name: &str) -> Vec<&'a str> {
     found
 }
 
-/// Everything that the log can say as a warning or an error, that a daemon can find, and that the
-/// trigger warns of.
-fn sayable() -> BTreeSet<String> {
+/// The texts of all warnings and errors of the log, of all findings, and of the trigger's warnings.
+fn warnings() -> BTreeSet<String> {
     let mut files = Vec::new();
     sources(&path("src"), &mut files);
     let mut said: BTreeSet<String> = files
         .iter()
         .flat_map(|code| calls(code, "warn").into_iter().chain(calls(code, "error")))
-        // The words come last, after the fields.
+        // The text is the last literal, after the fields.
         .filter_map(|call| literals(call).pop())
-        // What is said in its place: findings, and remarks of the mapping.
+        // Placeholders for findings and for warnings of the mapping.
         .filter(|text| text != "…")
         .collect();
     let checks = read("src/store/finding.rs");
@@ -124,7 +123,7 @@ fn sayable() -> BTreeSet<String> {
     said
 }
 
-/// The guide explains every warning by its exact text and none that cannot be said.
+/// The guide explains every warning by its exact text, and no other.
 #[test]
 fn the_guide_explains_every_warning_by_its_exact_text() {
     let guide = read("docs/operating.md");
@@ -136,7 +135,7 @@ fn the_guide_explains_every_warning_by_its_exact_text() {
                 .map(str::to_owned)
         })
         .collect();
-    let said = sayable();
+    let said = warnings();
     assert!(said.len() > 25, "{said:#?}");
     let missing: Vec<_> = said.difference(&explained).collect();
     let invented: Vec<_> = explained.difference(&said).collect();
@@ -163,7 +162,7 @@ const TOP: [&str; 6] = [
     "CHANGELOG.md",
 ];
 
-/// The anchor that a heading gets: lower case, spaces as hyphens, no other punctuation.
+/// The anchor of a heading: lower case, spaces as hyphens, no other punctuation.
 fn anchor_of(heading: &str) -> String {
     let text = heading
         .trim_start_matches('#')
@@ -316,7 +315,7 @@ fn defined(document: &str) -> Vec<Number> {
         .collect()
 }
 
-/// Every number that is cited is defined and each that is defined is cited.
+/// Every cited number is defined, and every defined one is cited.
 #[test]
 fn every_contract_number_is_defined_and_cited() {
     let (contract, security) = (
@@ -336,7 +335,7 @@ fn every_contract_number_is_defined_and_cited() {
         all.len() > 40 && all.len() == contract.len(),
         "each number is defined once: {contract:?}"
     );
-    // A protection may take several items.
+    // A protection may have several items.
     all.extend(security);
 
     let mut sources: Vec<_> = TOP.map(path).into();
@@ -427,7 +426,7 @@ fn the_guide_to_a_mapped_column_names_every_file() {
     for folder in ["src", "sql"] {
         files(&path(folder), &mut all);
     }
-    // One of the mapped columns, which nothing but a list of them names.
+    // A mapped column that occurs only in lists of the columns.
     let named: BTreeSet<String> = all
         .iter()
         .filter(|file| {
@@ -441,7 +440,7 @@ fn the_guide_to_a_mapped_column_names_every_file() {
     assert!(named.len() <= 4, "{named:?}");
 }
 
-/// The words in backquotes in a cell of a table, without endings of files.
+/// The words in backquotes in a table cell, without file extensions.
 fn names(cell: &str) -> BTreeSet<String> {
     let quoted = cell.split('`').skip(1).step_by(2);
     quoted
@@ -472,7 +471,7 @@ fn used_modules(code: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Every module at the top of the program, with the others that it uses.
+/// Every top-level module with the modules that it uses.
 fn modules() -> BTreeMap<String, BTreeSet<String>> {
     let mut modules = BTreeMap::new();
     for entry in std::fs::read_dir(path("src")).unwrap() {
@@ -538,7 +537,7 @@ fn the_map_of_modules_says_what_each_depends_on() {
         let row = of(module).unwrap_or_else(|| panic!("ARCHITECTURE.md has no row for {module}"));
         let listed = &rows[row].1;
         if module == "verbs" {
-            // The row lists what the commands do not use.
+            // This row lists the modules that the commands do not use.
             let unused: BTreeSet<_> = rows[row + 1..]
                 .iter()
                 .flat_map(|(modules, _)| modules)

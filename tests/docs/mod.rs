@@ -1,4 +1,4 @@
-//! The documentation agrees with the code and with the tests.
+//! The documentation agrees with the code and the tests.
 
 mod code;
 mod reliability;

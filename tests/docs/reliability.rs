@@ -1,4 +1,5 @@
-//! `docs/reliability.md` names tests; they exist, and the tables of cases are as long as it says.
+//! The tests that `docs/reliability.md` cites exist, and the tables of cases have the cited
+//! lengths.
 
 use std::path::Path;
 

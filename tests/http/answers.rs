@@ -1,5 +1,5 @@
-//! Answers over HTTP: without secrets (G11), to whoever asks in whatever way, and at nobody's
-//! expense.
+//! Answers over HTTP: without secrets (G11), for any form of request, and without an effect on the
+//! databases.
 
 use std::process::Command;
 
@@ -69,7 +69,7 @@ async fn g11_no_secret_and_no_value_of_a_row_is_served() {
         let answer = get(address, path).await.1;
         assert!(!answer.contains(SECRET), "{path}: {answer}");
     }
-    // Nor is it when the database is lost, with whatever cause.
+    // Nor is it after the loss of the database for any reason.
     platform
         .run("ALTER SCHEMA agent_sync RENAME TO elsewhere")
         .await;
@@ -85,7 +85,8 @@ async fn g11_no_secret_and_no_value_of_a_row_is_served() {
         .await;
 }
 
-/// Asks without any setting but these, and says exit code, standard output and standard error.
+/// Runs `probe` with only these settings. Returns the exit code, standard output and standard
+/// error.
 async fn probe(
     question: &str,
     arguments: &[&str],
@@ -125,7 +126,7 @@ async fn probe_says_by_its_exit_code_yes_no_or_nobody_there() {
             }
         );
     }
-    // A daemon that listens everywhere is asked by loopback; this one listens there alone.
+    // A daemon on every address is asked over loopback; this one listens on loopback alone.
     let everywhere = format!("0.0.0.0:{}", address.port());
     assert_eq!(probe("live", &["--listen", &everywhere], &[]).await.0, 0);
 
@@ -170,7 +171,7 @@ async fn probe_says_by_its_exit_code_yes_no_or_nobody_there() {
 #[tokio::test]
 async fn s20_probe_asks_the_daemon_itself_whoever_has_taken_its_port() {
     let platform = Platform::installed().await;
-    // Whoever comes first has the port, and says what he likes.
+    // The first program on the port can answer anything.
     let impostor = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = impostor.local_addr().unwrap().to_string();
     std::thread::spawn(move || {
@@ -197,7 +198,7 @@ async fn s20_probe_asks_the_daemon_itself_whoever_has_taken_its_port() {
         probe("live", &[], &settings).await,
         (0, "ok\n".to_owned(), String::new())
     );
-    // A daemon that stands still is found, whatever the impostor says.
+    // A stopped daemon is detected despite the impostor.
     daemon.signal("STOP");
     let (code, _, error) = probe("live", &[], &settings).await;
     assert!(
@@ -209,7 +210,7 @@ async fn s20_probe_asks_the_daemon_itself_whoever_has_taken_its_port() {
         probe("live", &[], &settings).await.0 == 0
     })
     .await;
-    // And so is one that is gone.
+    // And so is a killed one.
     daemon.signal("KILL");
     daemon.ended().await;
     let (code, _, error) = probe("live", &[], &settings).await;
@@ -217,7 +218,7 @@ async fn s20_probe_asks_the_daemon_itself_whoever_has_taken_its_port() {
         code == 69 && error.contains(&socket) && error.contains("Connection refused"),
         "{code}: {error}"
     );
-    // Where there is no socket, it says that it cannot tell whose answer it is.
+    // Without a socket, it warns that the origin of the answer is unknown.
     std::fs::remove_file(&socket).unwrap();
     for (arguments, why) in [
         (&[][..], "admin.sock: No such file"),
@@ -233,7 +234,7 @@ async fn s20_probe_asks_the_daemon_itself_whoever_has_taken_its_port() {
     }
 }
 
-/// Only root can make processes and folders of another user.
+/// Only root can create processes and directories of another user.
 #[tokio::test]
 async fn s20_neither_side_of_the_socket_trusts_another_user() {
     const NOBODY: u32 = 65_534;
@@ -251,7 +252,7 @@ async fn s20_neither_side_of_the_socket_trusts_another_user() {
         .unwrap();
         folder.path().join("admin.sock").display().to_string()
     };
-    // A daemon of another user, in a folder of root that everybody can write to.
+    // A daemon of another user, in a directory of root that every user can write to.
     let folder = tempfile::tempdir().unwrap();
     let socket = open(&folder, 0o1777);
     let of_root = platform.command(&["run"]);
@@ -274,7 +275,7 @@ async fn s20_neither_side_of_the_socket_trusts_another_user() {
         "{code}: {error}"
     );
     drop(daemon);
-    // A folder of another user.
+    // A directory of another user.
     let folder = tempfile::tempdir().unwrap();
     let socket = open(&folder, 0o755);
     std::os::unix::fs::chown(folder.path(), Some(NOBODY), None).unwrap();
@@ -292,7 +293,7 @@ async fn s20_neither_side_of_the_socket_trusts_another_user() {
     );
 }
 
-/// The socket is there without a port and moves with a reload.
+/// The socket needs no port and moves with a reload.
 #[tokio::test]
 async fn s20_the_socket_needs_no_port_and_moves_with_a_reload() {
     let platform = Platform::installed().await;
@@ -328,7 +329,7 @@ async fn s20_the_socket_needs_no_port_and_moves_with_a_reload() {
     })
     .await;
     assert!(!std::path::Path::new(&socket("first.sock")).exists());
-    // A folder that is not there is not worth a warning; a place that is taken is.
+    // A missing directory causes no warning; a path that is in use does.
     assert!(
         daemon.log().iter().all(|line| line["level"] != "WARN"),
         "{:?}",
@@ -341,7 +342,7 @@ async fn s20_the_socket_needs_no_port_and_moves_with_a_reload() {
     assert_eq!(line["cause"], "something else is there, and no socket");
 }
 
-/// A port that is taken keeps nobody from syncing and is had when it is free.
+/// A port in use does not stop the sync, and is bound when it is free.
 #[tokio::test]
 async fn a_port_in_use_stops_no_sync_and_is_taken_when_free() {
     let platform = Platform::installed().await;
@@ -372,7 +373,7 @@ async fn a_port_in_use_stops_no_sync_and_is_taken_when_free() {
     assert_eq!(get(address, "/livez").await.0, 200);
 }
 
-/// A reload serves at another address or nowhere and disturbs no database.
+/// A reload moves or closes the listener and disturbs no database.
 #[tokio::test]
 async fn i4_a_reload_moves_the_listener_and_no_database() {
     let platform = Platform::installed().await;
@@ -444,7 +445,7 @@ async fn requests_that_are_not_understood_are_answered_with_what_is() {
         answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\n"),
         "{answer}"
     );
-    // A web site that gives its name this host's address (DNS rebinding) is not let to read.
+    // A web site that resolves its name to this host (DNS rebinding) may not read the answers.
     for path in ["/", "/status", "/metrics"] {
         let answer = ask(&format!(
             "GET {path} HTTP/1.1\r\nHost: evil.example:{}",
@@ -487,7 +488,7 @@ async fn requests_that_are_not_understood_are_answered_with_what_is() {
     assert!(!answer.to_lowercase().contains("\r\nserver:"), "{answer}");
 }
 
-/// Silent clients by the thousand keep nobody from being served and no agent from being synced.
+/// Thousands of silent clients block neither other clients nor the sync.
 #[tokio::test]
 async fn thousands_of_silent_clients_hold_nothing_up() {
     let platform = Platform::installed().await;
@@ -498,7 +499,7 @@ async fn thousands_of_silent_clients_hold_nothing_up() {
     for number in 0..1000 {
         let mut stream = TcpStream::connect(address).await.unwrap();
         if number % 2 == 1 {
-            // One half says nothing at all, the other half stops in the middle.
+            // One half sends nothing, the other half stops in the middle of a request.
             let _ = stream.write_all(b"GET /status HTTP/1.1\r\nHost: loc").await;
         }
         silent.push(stream);

@@ -1,4 +1,4 @@
-//! What the daemon tells over HTTP and to systemd.
+//! The daemon's reports over HTTP and to systemd.
 
 mod answers;
 mod page;

@@ -1,4 +1,4 @@
-//! The status page in a real browser (I8, G11). Without one, the test says so and passes.
+//! The status page in a real browser (I8, G11). Without a browser, the test prints that and passes.
 
 use std::net::SocketAddr;
 use std::process::{Command, Stdio};
@@ -7,7 +7,7 @@ use crate::support::Platform;
 use crate::support::http::{metric_becomes, serving};
 use crate::support::platform::EXAMPLE;
 
-/// The page as a browser has it after a few seconds, and what the browser had to complain about.
+/// The page in a browser after a few seconds, and the browser's errors.
 fn browse(address: SocketAddr) -> Option<(String, String)> {
     let profile = tempfile::tempdir().unwrap();
     let mut command = Command::new("chromium");
@@ -51,7 +51,7 @@ fn browse(address: SocketAddr) -> Option<(String, String)> {
     }
 }
 
-/// What a reader sees of an element, as markup.
+/// The markup inside of an element.
 fn inside<'a>(page: &'a str, id: &str) -> &'a str {
     let start = page
         .find(&format!("id=\"{id}\""))
@@ -60,7 +60,7 @@ fn inside<'a>(page: &'a str, id: &str) -> &'a str {
     rest.split_once('>').map_or(rest, |(_, rest)| rest)
 }
 
-/// The page tells what is not in sync and runs nothing that a slug holds.
+/// The page shows the agents out of sync and runs no code in a slug.
 #[tokio::test]
 async fn the_page_runs_nothing_that_a_slug_holds() {
     let platform = Platform::installed().await;

@@ -1,4 +1,4 @@
-//! The truth about each kind of trouble (G6, G7), over HTTP.
+//! The state over HTTP for each kind of problem and fault (G6, G7).
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use crate::support::platform::{EXAMPLE, EXPECTED, TABLES, connect};
 use crate::support::proxy::Proxy;
 use crate::support::{Daemon, Platform, cluster, eventually, tcp_cluster};
 
-/// Each kind of problem is counted listed and over when it is mended.
+/// Each kind of problem is counted and listed, and disappears after its repair.
 #[tokio::test]
 async fn g6_g7_each_kind_of_problem_is_counted_listed_and_ends() {
     let platform = Platform::installed().await;
@@ -91,7 +91,7 @@ async fn g6_g7_each_kind_of_problem_is_counted_listed_and_ends() {
     );
 }
 
-/// A save is counted with its latency its cause and its columns and not its values.
+/// A save is counted with its latency, its cause and its columns, without its values.
 #[tokio::test]
 async fn a_save_is_counted_without_its_values() {
     let platform = Platform::installed().await;
@@ -123,7 +123,7 @@ async fn a_save_is_counted_without_its_values() {
     );
     let bucket = "agent_sync_sync_latency_seconds_bucket{database=\"default\",le=\"+Inf\"}";
     assert_eq!(metric(address, bucket).await, Some(count));
-    // The configuration's own row of the outbox may be taken a moment later.
+    // The daemon may process the configuration's own row of the outbox a moment later.
     platform.drained().await;
     let unchanged = "agent_sync_agents_total{database=\"default\",result=\"unchanged\"}";
     let before = metric(address, unchanged).await.unwrap_or_default();
@@ -162,7 +162,7 @@ async fn a_save_is_counted_without_its_values() {
     assert!(minute["p99_seconds"].as_f64().unwrap() > 0.0);
 }
 
-/// The backlog of a daemon that is kept from working is told with its age.
+/// The backlog of a blocked daemon is reported with its age.
 #[tokio::test]
 async fn the_backlog_of_a_blocked_daemon_has_an_age() {
     let platform = Platform::installed().await;
@@ -188,7 +188,7 @@ async fn the_backlog_of_a_blocked_daemon_has_an_age() {
     metric_becomes(address, oldest, 0.0).await;
 }
 
-/// A database that is down is not ready says why and how long and comes back.
+/// A database that is down is not ready, with the cause and the duration, and recovers.
 #[tokio::test]
 async fn a_database_that_is_down_is_not_ready_and_says_why() {
     let platform = Platform::installed().await;
@@ -273,7 +273,7 @@ async fn a_database_that_is_down_is_not_ready_and_says_why() {
     );
 }
 
-/// A server that hangs makes the database unready and not the daemon dead.
+/// A hung server makes the database unready, and the daemon stays live.
 #[tokio::test]
 async fn a_hanging_server_makes_unready_and_not_dead() {
     let platform = Platform::with_tables(tcp_cluster(), TABLES).await;
@@ -301,7 +301,7 @@ async fn a_hanging_server_makes_unready_and_not_dead() {
     .await;
 }
 
-/// A broken capture is not ready and a finding until it is mended.
+/// A broken capture is a finding and makes the database unready until it is repaired.
 #[tokio::test]
 async fn g1_a_broken_capture_is_a_finding_and_not_ready() {
     let platform = Platform::installed().await;
@@ -312,8 +312,7 @@ async fn g1_a_broken_capture_is_a_finding_and_not_ready() {
         .run("ALTER TABLE agents DISABLE TRIGGER agent_sync_update")
         .await;
     metric_becomes(address, findings, 1.0).await;
-    // The tables have changed, so they are read again over a new connection, which catches up
-    // first.
+    // The changed tables are read again over a new connection, which catches up first.
     let reason = "default: not ready: changes may be missed: the trigger \
         \"public\".\"agents\".agent_sync_update is disabled; try: Run `agent-sync install` for \
         this database.\n";
@@ -329,7 +328,7 @@ async fn g1_a_broken_capture_is_a_finding_and_not_ready() {
     .await;
 }
 
-/// Each database has its own line and one that is away hides no other.
+/// Each database has its own line, even if another one is unreachable.
 #[tokio::test]
 async fn each_database_has_a_line_whichever_is_away() {
     let platform = Platform::installed().await;
@@ -368,7 +367,7 @@ async fn each_database_has_a_line_whichever_is_away() {
     );
 }
 
-/// A standby is ready and tells nothing of what only the leader knows.
+/// A standby is ready and reports nothing that only the leader knows.
 #[tokio::test]
 async fn a_standby_is_ready_and_reports_only_what_it_knows() {
     let platform = Platform::installed().await;

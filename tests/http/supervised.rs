@@ -1,5 +1,5 @@
-//! The daemon and its supervisor (I4): what it says to `$NOTIFY_SOCKET`, when, and what it does to
-//! its lines in the journal.
+//! The daemon and its supervisor (I4): the messages to `$NOTIFY_SOCKET`, their times, and the
+//! priority of log lines in the journal.
 
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -15,10 +15,10 @@ use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
 use crate::support::proxy::Proxy;
 use crate::support::{Daemon, Platform, eventually, tcp_cluster};
 
-/// Stands in for systemd: keeps every message that arrives.
+/// A substitute for systemd that keeps every message.
 struct Ear {
     heard: Arc<Mutex<Vec<String>>>,
-    /// Where it listens, as long as that is needed.
+    /// The directory of its socket, if it is temporary.
     _folder: Option<tempfile::TempDir>,
 }
 
@@ -44,7 +44,7 @@ impl Ear {
         Self::of(UnixDatagram::bind(path).unwrap())
     }
 
-    /// The same, and the folder that it is in goes with it.
+    /// Keeps the directory of the socket until this is dropped.
     fn kept(self, folder: tempfile::TempDir) -> Self {
         Self {
             _folder: Some(folder),
@@ -81,7 +81,7 @@ fn supervised(platform: &Platform, socket: &str) -> Command {
     command
 }
 
-/// A daemon that cannot start yet, because its server does not answer it, for so long.
+/// A daemon that cannot finish its start for this time, because its server does not answer.
 async fn starting(connect_timeout: &str) -> (Daemon, Ear, Proxy) {
     let platform = Platform::with_tables(tcp_cluster(), TABLES).await;
     platform.install();
@@ -99,7 +99,7 @@ async fn starting(connect_timeout: &str) -> (Daemon, Ear, Proxy) {
     (Daemon::start(command), ear.kept(folder), proxy)
 }
 
-/// A supervisor hears of the start the state reloads and the end.
+/// A supervisor is notified of the start, the state, reloads and the end.
 #[tokio::test]
 async fn i4_a_supervisor_hears_of_start_state_reload_and_end() {
     let platform = Platform::installed().await;
@@ -154,8 +154,8 @@ async fn i4_a_supervisor_hears_of_start_state_reload_and_end() {
     );
 }
 
-/// GIVEN a daemon in the middle of a write, WHEN it is told to stop, THEN it says so, and nothing
-/// else until it has ended: a status or a sign of life would say that it goes on.
+/// GIVEN a daemon in a write, WHEN it gets SIGTERM, THEN it announces the stop and sends nothing
+/// more until it has ended, because a status or a watchdog signal would mean that it continues.
 #[tokio::test]
 async fn i4_nothing_is_said_after_the_end_however_long_it_takes() {
     let platform = Platform::installed().await;
@@ -186,8 +186,8 @@ async fn i4_nothing_is_said_after_the_end_however_long_it_takes() {
     );
 }
 
-/// GIVEN a daemon that has not started yet, WHEN settings are to be read again, THEN the supervisor
-/// hears of no reload, whose end would say READY=1.
+/// GIVEN a daemon that is not ready, WHEN it gets SIGHUP, THEN the supervisor is not notified of
+/// the reload, because the end of a reload sends READY=1.
 #[tokio::test]
 async fn i4_a_reload_during_the_start_does_not_say_ready() {
     let (daemon, ear, proxy) = starting("30s").await;
@@ -236,7 +236,7 @@ async fn an_abstract_socket_will_do() {
     ear.hears("READY=1").await;
 }
 
-/// A start takes as long as it takes and an outage does not hold it up.
+/// A start has no time limit, and an outage does not delay it.
 #[tokio::test]
 async fn a_start_has_no_limit_and_an_outage_does_not_delay_it() {
     let (daemon, ear, proxy) = starting("2s").await;
@@ -260,7 +260,7 @@ async fn a_start_has_no_limit_and_an_outage_does_not_delay_it() {
     ear.hears("STATUS=1 of 1 database served").await;
 }
 
-/// Starts a daemon beside a transaction that has saved the agent `open` and is not over.
+/// Starts a daemon beside an open transaction that has saved the agent `open`.
 async fn starts_beside_a_save_that_is_not_over(platform: &Platform, end_it: impl AsyncFnOnce()) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
@@ -290,13 +290,13 @@ async fn starts_beside_a_save_that_is_not_over(platform: &Platform, end_it: impl
         platform.provider_config("before").await,
         serde_json::from_str::<serde_json::Value>(EXPECTED).unwrap()
     );
-    // AND whoever asks for a slug is served (I7)
+    // AND a request for a slug is served (I7)
     platform
         .run("UPDATE agent_configurations SET provider_config = '{}' WHERE agent_slug = 'asked'")
         .await;
     platform.run("NOTIFY agent_sync, 'asked'").await;
     platform.becomes("asked", EXPECTED).await;
-    // AND what was refused is tried again when it is due
+    // AND a refused write is retried when it is due
     platform
         .run("ALTER TABLE agent_configurations DROP CONSTRAINT refused")
         .await;
@@ -305,7 +305,7 @@ async fn starts_beside_a_save_that_is_not_over(platform: &Platform, end_it: impl
         get(address, "/readyz").await,
         (200, "default: ready (draining)\n".to_owned())
     );
-    // AND what was saved is in sync once it is committed, and the daemon sleeps
+    // AND the save is synced after its commit, and the daemon sleeps
     assert_eq!(
         platform.provider_config("open").await,
         serde_json::json!({})
@@ -318,7 +318,7 @@ async fn starts_beside_a_save_that_is_not_over(platform: &Platform, end_it: impl
     .await;
 }
 
-/// A start beside a transaction that has saved an agent is ready and serves everybody else.
+/// A start beside an open save is ready, and all other agents are synced.
 #[tokio::test]
 async fn i4_i7_a_start_beside_an_open_save_is_ready() {
     let platform = Platform::installed().await;
@@ -332,7 +332,7 @@ async fn i4_i7_a_start_beside_an_open_save_is_ready() {
     .await;
 }
 
-/// A start beside a prepared transaction is ready and serves everybody else.
+/// A start beside a prepared transaction is ready, and all other agents are synced.
 #[tokio::test]
 async fn i4_i7_a_start_beside_a_prepared_transaction_is_ready() {
     let settings = "max_prepared_transactions = 5";
@@ -403,7 +403,7 @@ async fn in_the_journal_every_line_has_its_priority_and_no_time() {
     );
     assert!(!told.contains('\u{1b}'), "{told}");
 
-    // As JSON as well, where that is asked for.
+    // The same with the JSON format.
     let stderr = std::fs::File::create(&path).unwrap();
     let metadata = stderr.metadata().unwrap();
     let mut command = platform.command(&["run"]);
@@ -448,8 +448,8 @@ async fn in_the_journal_every_line_has_its_priority_and_no_time() {
     );
 }
 
-/// GIVEN rules that become a pipe, WHEN they are to be read again, THEN the reload is refused at
-/// once, and the next one works; and the daemon ends when it is told to.
+/// GIVEN a rules file that is replaced by a pipe, WHEN it is reloaded, THEN the reload is refused
+/// immediately, the next one works, and the daemon ends on SIGTERM.
 #[tokio::test]
 async fn i4_rules_that_become_a_pipe_hold_nothing_up() {
     let folder = tempfile::tempdir().unwrap();

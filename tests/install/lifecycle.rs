@@ -3,7 +3,7 @@
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
 use crate::support::{Daemon, Platform, Said};
 
-/// Everything in the catalog that an install could leave behind or change.
+/// The catalog entries that an install could change or leave behind.
 const CATALOG: &str = "
     SELECT string_agg(line, E'\\n' ORDER BY line) FROM (
         SELECT 'relation ' || n.nspname || '.' || c.relname || ' ' || c.relkind::text || ' ' ||
@@ -37,7 +37,7 @@ fn run(platform: &Platform, arguments: &[&str]) -> (i32, String, String) {
 }
 
 async fn catalog(platform: &Platform) -> String {
-    // Other tests make and drop roles at the same time.
+    // Other tests create and drop roles at the same time.
     platform
         .value::<String>(
             &CATALOG.replace("FROM pg_roles", "FROM pg_roles WHERE rolname LIKE 'agent%'"),
@@ -67,7 +67,7 @@ async fn i6_a_second_install_changes_nothing_and_locks_nothing() {
     let before = catalog(&platform).await;
     let oids = "SELECT string_agg(oid::text || xmin::text, ',' ORDER BY oid) FROM pg_trigger";
     let triggers: String = platform.value(oids).await;
-    // A lock that install would have to wait for, if it wanted any on the table.
+    // A lock that blocks every lock of an install on the table.
     let writer = platform.connect().await;
     writer
         .batch_execute("BEGIN; INSERT INTO agents (slug) VALUES ('busy')")
@@ -126,9 +126,9 @@ async fn i6_install_mends_what_was_tampered_with() {
     }
 }
 
-/// GIVEN an install by the owner of the tables, an ordinary role, WHEN the role that a capture
-/// function belongs to cannot do its work, THEN install mends that, as the message of the fault
-/// says, and has nothing to do the next time.
+/// GIVEN an install by the owner of the tables, an ordinary role, WHEN the owner of a capture
+/// function lacks a privilege, THEN an install repairs that, as the remedy of the fault says, and
+/// the next install changes nothing.
 #[tokio::test]
 async fn i6_install_mends_an_owner_that_cannot_do_the_work() {
     for damage in [
@@ -156,8 +156,8 @@ async fn i6_install_mends_an_owner_that_cannot_do_the_work() {
             said.out,
             said.err
         );
-        // Both ways to append: the daemon is awake, and it sleeps, so that the place of the row is
-        // told.
+        // Both ways to append: with an awake daemon, and with a sleeping one that gets the ctid of
+        // the row.
         platform.save("a", "{}").await;
         let sleeper = platform.connect().await;
         sleeper
@@ -195,8 +195,8 @@ async fn i6_install_mends_an_owner_that_cannot_do_the_work() {
     }
 }
 
-/// The tables and the install given to a role that is no superuser; that role, and one that may do
-/// nothing.
+/// Gives the tables and the install to an ordinary role. Returns that role, and a role without
+/// rights.
 async fn owned(platform: &Platform) -> (String, String) {
     let (owner, other) = (
         format!("owner_{}", platform.name()),
@@ -246,7 +246,8 @@ async fn i6_the_files_can_be_run_by_psql() {
         command.args(["-X", "-q", "-1", "-v", "ON_ERROR_STOP=1"]);
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
         for file in files {
-            // The server's user may not be allowed into this folder, so psql reads standard input.
+            // The server's user may not be able to read this directory, so psql reads standard
+            // input.
             let text = std::fs::read_to_string(folder.join(file)).unwrap();
             command.args(["-c", &text]);
         }
@@ -257,7 +258,7 @@ async fn i6_the_files_can_be_run_by_psql() {
             String::from_utf8_lossy(&output.stderr)
         );
     };
-    // As the header of proof.sql has it.
+    // In the order of the header of proof.sql.
     let install = [
         "names.sql",
         "proof.sql",
@@ -283,7 +284,7 @@ async fn i6_the_files_can_be_run_by_psql() {
     );
 }
 
-/// Install waits for a busy table only so long and then says so.
+/// Install waits for a busy table up to a limit and then reports it.
 #[tokio::test]
 async fn i6_install_waits_for_a_busy_table_up_to_a_limit() {
     let platform = Platform::new().await;
@@ -318,8 +319,8 @@ async fn i6_uninstall_stops_at_what_belongs_to_somebody_else() {
     assert_eq!(before, catalog(&platform).await);
 }
 
-/// GIVEN two databases of which one is away, WHEN it is installed and uninstalled in both, THEN the
-/// other one has it all the same.
+/// GIVEN two databases of which one is unreachable, WHEN agent-sync is installed and uninstalled in
+/// both, THEN it works in the other one.
 #[tokio::test]
 async fn i6_an_absent_database_stops_no_other_install() {
     let platform = Platform::new().await;
@@ -343,7 +344,8 @@ async fn i6_an_absent_database_stops_no_other_install() {
     }
 }
 
-/// GIVEN somebody who holds a table, WHEN it is installed, THEN that is what the message is about.
+/// GIVEN a session that holds the install lock, WHEN agent-sync is installed, THEN the message
+/// names the session with a remedy.
 #[tokio::test]
 async fn s7_a_holder_of_the_install_lock_is_named_with_a_remedy() {
     let platform = Platform::new().await;
@@ -399,9 +401,9 @@ async fn i6_an_install_that_gets_no_lock_says_so() {
     );
 }
 
-/// GIVEN a daemon, WHEN a migration changes the types of watched columns after it has dropped what
-/// PostgreSQL names, and the install is run again, THEN the daemon goes on in its role, and what
-/// was saved in between is in sync as well.
+/// GIVEN a daemon, WHEN a migration drops the objects that PostgreSQL names, changes the types of
+/// watched columns and installs again, THEN the daemon continues in its role, and the saves in
+/// between are in sync as well.
 #[tokio::test]
 async fn i6_g1_a_watched_column_changes_its_type_without_an_uninstall() {
     let platform = Platform::new().await;
@@ -557,8 +559,8 @@ async fn every_object_has_a_comment() {
 }
 
 /// GIVEN an install whose table `agent_sync.install` lost its row, WHEN it is installed again, by
-/// the verb or by the printed script, THEN the row is back, every agent is looked at, and the next
-/// install has nothing to do.
+/// the command or by the printed script, THEN the row is back, every agent is checked, and the next
+/// install changes nothing.
 #[tokio::test]
 async fn i6_g14_install_puts_back_the_row_of_its_table() {
     for damage in [
@@ -598,8 +600,8 @@ async fn i6_g14_install_puts_back_the_row_of_its_table() {
     }
 }
 
-/// GIVEN a database made from the schema of another without its rows, WHEN it is installed, THEN it
-/// works.
+/// GIVEN a database restored from the schema of another without its rows, WHEN agent-sync is
+/// installed, THEN it works.
 #[tokio::test]
 async fn i6_g14_a_dump_of_the_schema_alone_is_made_whole() {
     let Some((platform, said)) = restored(&["--schema-only"]).await else {
@@ -619,8 +621,8 @@ async fn i6_g14_a_dump_of_the_schema_alone_is_made_whole() {
     platform.becomes("a", EXPECTED).await;
 }
 
-/// GIVEN a dump of an install without its comments, WHEN it is restored, THEN the install knows it
-/// as its own by its structure, and the uninstall takes all of it out.
+/// GIVEN a dump of an install without its comments, WHEN it is restored, THEN the install
+/// recognizes its objects by their structure, and the uninstall removes all of them.
 #[tokio::test]
 async fn i6_an_install_whose_comments_were_stripped_is_still_ours() {
     let Some((platform, said)) = restored(&["--no-comments", "--inserts"]).await else {
@@ -650,8 +652,8 @@ async fn i6_an_install_whose_comments_were_stripped_is_still_ours() {
     );
 }
 
-/// A database restored from a dump of one with an install, and what the install there says; none
-/// where there is no program to dump with.
+/// A database restored from a dump of one with an install, and the output of the install there;
+/// `None` without a dump program.
 async fn restored(options: &[&str]) -> Option<(Platform, Said)> {
     let cluster = crate::support::cluster();
     let source = Platform::installed().await;
@@ -682,8 +684,8 @@ async fn restored(options: &[&str]) -> Option<(Platform, Said)> {
     Some((platform, said))
 }
 
-/// GIVEN tables of agent-sync with row-level security, WHEN it is installed, THEN it is off there,
-/// nowhere else, and a daemon with a role of its own works.
+/// GIVEN tables of agent-sync with row-level security, WHEN agent-sync is installed, THEN it is
+/// disabled there and nowhere else, and a daemon with an ordinary role works.
 #[tokio::test]
 async fn i6_g14_install_disables_row_security_on_its_tables() {
     let every_new_table = "
@@ -759,8 +761,8 @@ async fn i6_g14_install_disables_row_security_on_its_tables() {
     }
 }
 
-/// What stood under a name of an install before: how it came there, and what the refusal names. An
-/// install is there already where `{install}` is.
+/// Objects that had a name of the install before: the SQL that creates them, and the text of the
+/// refusal. `{install}` marks a previous install.
 const TAKEN: &[(&str, &str)] = &[
     (
         "CREATE TRIGGER agent_sync_update AFTER UPDATE ON agents FOR EACH ROW EXECUTE FUNCTION \
@@ -818,7 +820,7 @@ const TAKEN: &[(&str, &str)] = &[
     ),
 ];
 
-/// What stood under our names before is refused by name and left alone.
+/// A foreign object with a name of the install is refused by name and kept.
 #[tokio::test]
 async fn i6_foreign_objects_with_our_names_are_refused_and_kept() {
     for (before, named) in TAKEN {
@@ -856,7 +858,7 @@ async fn i6_foreign_objects_with_our_names_are_refused_and_kept() {
         );
         let said = platform.says(&["uninstall", "--yes"]).await;
         if named.contains("trigger") {
-            // The uninstall takes out what is ours, and leaves theirs.
+            // The uninstall removes the objects of the install and keeps the foreign ones.
             assert_eq!(said.code, 0, "{before}: {}", said.err);
             platform
                 .run("INSERT INTO agents (slug) VALUES ('a'); UPDATE agents SET name = 'b'")
@@ -879,7 +881,7 @@ async fn i6_foreign_objects_with_our_names_are_refused_and_kept() {
     }
 }
 
-/// A schema that was made for the install is used and an empty one is left alone.
+/// A schema that was created for the install is used, and an empty one is kept.
 #[tokio::test]
 async fn i6_a_schema_made_for_the_install_is_used() {
     let platform = Platform::new().await;
@@ -912,7 +914,7 @@ async fn i6_a_schema_made_for_the_install_is_used() {
     );
 }
 
-/// A trigger of somebody that calls our function is never dropped.
+/// A foreign trigger that calls the capture function is never dropped.
 #[tokio::test]
 async fn i6_a_foreign_trigger_that_calls_our_function_is_kept() {
     let platform = Platform::installed().await;
@@ -948,7 +950,7 @@ async fn i6_a_foreign_trigger_that_calls_our_function_is_kept() {
     );
     platform.run("INSERT INTO other (slug) VALUES ('a')").await;
     assert_eq!(platform.outbox().await, ["a"]);
-    // One of ours that was renamed is still ours.
+    // A renamed trigger of the install still belongs to it.
     platform
         .run(
             "DROP TRIGGER theirs ON other; ALTER TRIGGER agent_sync_update ON agents RENAME TO \
@@ -964,7 +966,7 @@ async fn i6_a_foreign_trigger_that_calls_our_function_is_kept() {
     );
 }
 
-/// The install for the tables in a schema.
+/// Installs for the tables in a schema.
 async fn install_for(
     platform: &Platform,
     agents: (&str, &str),
@@ -985,7 +987,7 @@ async fn install_for(
     Said::of(command).await
 }
 
-/// An install for other tables is refused and the first goes on.
+/// An install for other tables is refused, and the first one is unchanged.
 #[tokio::test]
 async fn t6_an_install_for_other_tables_is_refused() {
     let tables = ("agents", "agent_configurations");
@@ -1033,7 +1035,7 @@ async fn t6_an_install_for_other_tables_is_refused() {
         let mut noted = platform.outbox().await;
         noted.sort();
         assert_eq!(noted, ["a", "b"], "the triggers of the first fire");
-        // As the message says.
+        // The remedy of the message.
         assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0);
         assert_eq!(
             install_for(&platform, (second, tables.0), (second, tables.1))
@@ -1044,7 +1046,7 @@ async fn t6_an_install_for_other_tables_is_refused() {
     }
 }
 
-/// Tables that were renamed moved or swapped keep their install.
+/// Renamed, moved or swapped tables keep their install.
 #[tokio::test]
 async fn t6_renamed_moved_or_swapped_tables_keep_their_install() {
     let (agents, configurations) = (("public", "agents"), ("public", "agent_configurations"));
@@ -1097,9 +1099,9 @@ async fn t6_renamed_moved_or_swapped_tables_keep_their_install() {
     }
 }
 
-/// GIVEN settings of the database that change what SQL means, or how PostgreSQL tells definitions,
-/// WHEN it is installed twice, THEN the second install has nothing to do, whether it was made under
-/// the setting or without it.
+/// GIVEN settings of the database that change the meaning of SQL or the printed form of
+/// definitions, WHEN agent-sync is installed twice, THEN the second install changes nothing,
+/// whether the first ran under the setting or without it.
 #[tokio::test]
 async fn i6_settings_of_a_database_do_not_make_the_install_anew() {
     let settings = [
@@ -1286,7 +1288,7 @@ async fn t7_a_slug_of_another_type_is_refused_by_name() {
                 "{}",
                 said.err
             );
-            // The verbs that read the tables say the same.
+            // The commands that read the tables report the same.
             let said = platform.says(&["check"]).await;
             assert!(
                 said.err.contains(&cause(&shown))
@@ -1353,7 +1355,7 @@ async fn t7_slugs_of_every_kind_of_text_are_in_sync() {
     }
 }
 
-/// The owner of a partitioned table makes partitions after an install by a superuser.
+/// The owner of a partitioned table can add partitions after an install by a superuser.
 #[tokio::test]
 async fn g3_an_owner_adds_partitions_after_a_superuser_installed() {
     let platform = Platform::new().await;
@@ -1378,8 +1380,8 @@ async fn g3_an_owner_adds_partitions_after_a_superuser_installed() {
     assert_eq!(platform.outbox().await, ["a"]);
 }
 
-/// GIVEN a name that holds the quote of the printed script, THEN it ends no quote: the script is
-/// what it is, and runs nothing of the name.
+/// GIVEN a name that contains the quote of the printed script, THEN it does not end the quote, and
+/// the script runs no part of the name.
 #[tokio::test]
 async fn s18_a_name_ends_no_quote_of_the_printed_script() {
     let platform = Platform::new().await;
@@ -1433,8 +1435,8 @@ async fn s19_a_role_whose_name_is_too_long_is_refused() {
     );
 }
 
-/// The planner of a session that works on batches would read the whole catalog once for each of its
-/// rows.
+/// The planner of a session for batches would read the whole catalog once for each row of the
+/// catalog.
 #[tokio::test]
 async fn a_database_with_thousands_of_tables_is_handled() {
     let platform = Platform::new().await;
@@ -1464,8 +1466,8 @@ async fn a_database_with_thousands_of_tables_is_handled() {
     assert!(daemon.lines("database unavailable").is_empty());
 }
 
-/// GIVEN a table of an install that was renamed, WHEN the install is run again, THEN the table has
-/// its name and its rows, and the uninstall takes it away under the other name as well.
+/// GIVEN a renamed table of an install, WHEN the install is run again, THEN the table has its name
+/// and its rows again; the uninstall removes it under the other name as well.
 #[tokio::test]
 async fn i6_a_table_that_was_renamed_gets_its_name_back() {
     let platform = Platform::installed().await;
@@ -1496,8 +1498,8 @@ async fn i6_a_table_that_was_renamed_gets_its_name_back() {
         .await;
 }
 
-/// GIVEN partitioned agents, WHEN the trigger of one partition is switched off, or on and not
-/// always, THEN the remedy, an install, mends it.
+/// GIVEN partitioned agents, WHEN the trigger of one partition is disabled, or enabled but not
+/// ALWAYS, THEN the remedy, an install, repairs it.
 #[tokio::test]
 async fn g14_install_mends_the_trigger_of_one_partition() {
     let tables = TABLES.replace(

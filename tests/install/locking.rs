@@ -1,14 +1,14 @@
-//! Install and uninstall beside the transactions of the platform, and the platform's own DDL beside
-//! an install.
+//! Install and uninstall beside transactions of the platform, and DDL of the platform beside an
+//! install.
 
 use std::time::Duration;
 
 use crate::support::platform::TABLES;
 use crate::support::{Platform, Said};
 
-/// For how many seconds some session has been waiting for a lock on one of the platform's tables
-/// while it holds a lock on the other one that stops writers; 0 where none does. And whether some
-/// session waits for a lock on one of them.
+/// The seconds for which a session has been waiting for a lock on one of the platform's tables
+/// while it holds a lock on the other one that blocks writers (0 without such a session), and
+/// whether a session waits for a lock on one of them.
 const HOLDS_UP: &str = "
     WITH lock AS (
         SELECT l.pid, l.relation, l.granted, l.waitstart, l.mode FROM pg_locks l
@@ -22,9 +22,9 @@ const HOLDS_UP: &str = "
            count(*) > 0
     FROM lock waits WHERE NOT waits.granted";
 
-/// Runs the command while a transaction is open on `held`, looks for as long as it takes to see
-/// five waits, and ends the transaction. The longest wait of a session that stops writers of the
-/// other table.
+/// Runs the command while a transaction is open on `held`, polls until five waits are seen, and
+/// ends the transaction. Returns the longest wait of a session that blocks writers of the other
+/// table.
 async fn longest_hold(platform: &Platform, held: &str, arguments: &[&str]) -> (f64, Said) {
     let writer = platform.connect().await;
     writer
@@ -46,8 +46,8 @@ async fn longest_hold(platform: &Platform, held: &str, arguments: &[&str]) -> (f
 }
 
 /// GIVEN a long transaction on one of the tables, WHEN agent-sync is installed or uninstalled, THEN
-/// writers of the other table are not stopped for the length of a wait, and it succeeds once the
-/// transaction is over.
+/// writers of the other table are not blocked during the wait, and the command succeeds after the
+/// end of the transaction.
 #[tokio::test]
 async fn i6_g3_an_install_that_waits_stops_no_other_writers() {
     let platform = Platform::new().await;
@@ -66,8 +66,8 @@ async fn i6_g3_an_install_that_waits_stops_no_other_writers() {
     }
 }
 
-/// GIVEN an install, WHEN the platform drops its tables and makes them anew, THEN PostgreSQL lets
-/// it, and the view of the install is there again after the next install.
+/// GIVEN an install, WHEN the platform drops and recreates its tables, THEN PostgreSQL allows it,
+/// and the next install restores the view.
 #[tokio::test]
 async fn i6_the_platform_drops_its_tables_beside_an_install() {
     let platform = Platform::installed().await;
@@ -89,8 +89,8 @@ async fn i6_the_platform_drops_its_tables_beside_an_install() {
         .await;
 }
 
-/// GIVEN an install, WHEN one agent is looked up in the view, THEN PostgreSQL finds it by the index
-/// of the table.
+/// GIVEN an install, WHEN one agent is selected from the view, THEN PostgreSQL uses the index of
+/// the table.
 #[tokio::test]
 async fn g7_the_view_of_the_agents_is_planned_as_the_table_is() {
     let platform = Platform::installed().await;

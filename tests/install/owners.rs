@@ -1,18 +1,18 @@
-//! Who owns what an install makes, and whom an install trusts (S4, S5, S17): a superuser who
-//! installs hands nothing to anybody, and runs nothing of anybody.
+//! The owners of installed objects, and the roles that an install trusts (S4, S5, S17): an install
+//! by a superuser gives no role extra rights and runs no code of another role.
 
 use std::fmt::Write as _;
 use std::process::Command;
 
 use crate::support::{Daemon, Platform};
 
-/// A name for a role that no other test uses: roles belong to the whole cluster.
+/// A role name that no other test uses, because roles belong to the whole cluster.
 fn unique(platform: &Platform, what: &str) -> String {
     format!("{what}_{}", platform.name())
 }
 
-/// A platform whose two tables belong to two roles, which are no superusers and may make schemas;
-/// and these.
+/// A platform whose two tables belong to two ordinary roles that may create schemas, and these
+/// roles.
 async fn owned() -> (Platform, [String; 2]) {
     let platform = Platform::new().await;
     let owners = ["agents", "configs"].map(|what| unique(&platform, what));
@@ -30,7 +30,7 @@ async fn owned() -> (Platform, [String; 2]) {
     (platform, owners)
 }
 
-/// A platform that one role owns and has installed agent-sync on, and the role.
+/// A platform with an install by its owner, and that role.
 async fn installed_by_its_owner() -> (Platform, String) {
     let (platform, [owner, _]) = owned().await;
     platform
@@ -78,7 +78,7 @@ async fn function_owners(platform: &Platform) -> String {
         .await
 }
 
-/// What a role holds in the schema of agent-sync.
+/// The privileges of a role in the schema `agent_sync`.
 async fn holds(platform: &Platform, role: &str) -> String {
     platform
         .value(&format!(
@@ -99,12 +99,12 @@ async fn holds(platform: &Platform, role: &str) -> String {
         .await
 }
 
-/// What the owner of a table needs to capture, and has of the schema besides nothing.
+/// The privileges that the owner of a table needs for the capture, and its only ones in the schema.
 const NEEDED: &str = "agent_sync.outbox.ctid SELECT, outbox INSERT, schema USAGE, uncaptured USAGE";
 
 /// GIVEN tables of two ordinary roles, WHEN a superuser installs, THEN each function belongs to the
-/// owner of its table, who has what it needs and no more; and what such an owner gets the function
-/// to call runs with no rights but its own.
+/// owner of its table, who has exactly the privileges that it needs, and code of the owner that the
+/// function calls runs with the owner's rights alone.
 #[tokio::test]
 async fn s4_an_install_by_a_superuser_gives_owners_nothing() {
     for printed in [false, true] {
@@ -141,7 +141,7 @@ async fn s4_an_install_by_a_superuser_gives_owners_nothing() {
         noted.sort();
         assert_eq!(noted, ["a", "b"]);
 
-        // A cast of the owner's type to text, which the body of the function calls.
+        // A cast of the owner's type to text, which the function calls.
         let evil = format!(
             "CREATE TABLE public.ran_as (role text);
              CREATE TYPE public.evil AS ENUM ('x');
@@ -168,7 +168,7 @@ async fn s4_an_install_by_a_superuser_gives_owners_nothing() {
 }
 
 /// GIVEN a save that can be neither noted nor counted, WHEN the function belongs to the owner of
-/// the table, THEN the large object that tells of it is known by that owner, and the uninstall
+/// the table, THEN the large object that records the save belongs to that owner, and the uninstall
 /// removes it.
 #[tokio::test]
 async fn s4_the_trace_of_a_lost_save_belongs_to_the_table_owner() {
@@ -211,7 +211,7 @@ async fn s4_the_trace_of_a_lost_save_belongs_to_the_table_owner() {
     );
 }
 
-/// GIVEN a former owner who has a trigger and a grant of the capture function, WHEN the install gives
+/// GIVEN a former owner with a trigger and a grant of the capture function, WHEN the install gives
 /// the function to a new owner, THEN it refuses while the trigger exists, and the grant is gone.
 #[tokio::test]
 async fn s4_a_former_owner_gets_no_rights_of_the_new_one() {
@@ -246,9 +246,9 @@ async fn s4_a_former_owner_gets_no_rights_of_the_new_one() {
     assert_eq!(platform.outbox().await, ["a"]);
 }
 
-/// GIVEN functions of a role that the owner of the table is not, THEN `doctor` and the daemon warn
-/// and name both, and an install gives them to that owner, whatever came before; who owned them has
-/// nothing left.
+/// GIVEN functions of another role than the owner of the table, THEN `doctor` and the daemon warn
+/// and name both, and an install gives the functions to the owner in every case; the former owner
+/// keeps no rights.
 #[tokio::test]
 async fn s4_functions_of_another_owner_go_to_the_table_owner() {
     let (platform, [agents, configs]) = owned().await;
@@ -330,8 +330,8 @@ async fn s4_functions_of_another_owner_go_to_the_table_owner() {
     );
 }
 
-/// GIVEN an ordinary role that can act as the owners of both tables, WHEN it installs, THEN it
-/// gives the functions to them; one that can act as one of them alone is refused.
+/// GIVEN an ordinary role that is a member of the owners of both tables, WHEN it installs, THEN it
+/// gives the functions to them; a member of only one owner is refused.
 #[tokio::test]
 async fn s4_a_role_of_both_owners_installs_and_gives_functions() {
     let (platform, [agents, configs]) = owned().await;
@@ -370,8 +370,8 @@ async fn s4_a_role_of_both_owners_installs_and_gives_functions() {
     );
 }
 
-/// What a stranger, `{mallory}`, may have prepared, run as it or as a superuser; and what the
-/// refusal names. What is called makes it superuser.
+/// Preparations of an attacker, `{mallory}`, as that role or as a superuser, and the text of the
+/// refusal. A call of the prepared code would make the attacker a superuser.
 const PREPARED: &[(&str, &str, &str)] = &[
     (
         "CREATE SCHEMA agent_sync;
@@ -409,9 +409,8 @@ const PREPARED: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// GIVEN a schema `agent_sync`, or an object in it, of a role that has nothing to do with the
-/// tables, WHEN a superuser installs or uninstalls, THEN it is refused by name, and nothing of it
-/// is run.
+/// GIVEN a schema `agent_sync`, or an object in it, of a role without rights on the tables, WHEN a
+/// superuser installs or uninstalls, THEN the command refuses it by name and runs none of its code.
 #[tokio::test]
 async fn s5_what_somebody_else_has_prepared_is_refused_and_not_run() {
     for (by_mallory, by_superuser, named) in PREPARED {
@@ -477,8 +476,8 @@ async fn s5_what_somebody_else_has_prepared_is_refused_and_not_run() {
     }
 }
 
-/// What the owner of an install may put on its tables, for which somebody else's `install` runs;
-/// and what the refusal names.
+/// Objects that the owner of an install may attach to its tables and that would run in another
+/// role's `install`, and the text of the refusal.
 const ATTACHED: &[(&str, &str)] = &[
     (
         "CREATE TRIGGER evil BEFORE UPDATE ON agent_sync.install FOR EACH ROW EXECUTE FUNCTION \
@@ -516,7 +515,7 @@ const ATTACHED: &[(&str, &str)] = &[
     ),
 ];
 
-/// A role that can act as another one, and make roles.
+/// A role that is a member of the owner and may create roles.
 async fn member_of(platform: &Platform, owner: &str) -> String {
     let member = unique(platform, "member");
     platform
@@ -528,8 +527,8 @@ async fn member_of(platform: &Platform, owner: &str) -> String {
 }
 
 /// GIVEN an install of the owner of the tables, WHEN a superuser installs or uninstalls, THEN it is
-/// refused, because code of the owner's would run with the rights of the superuser: SET ROLE does
-/// not keep it from them. That is so whatever the owner has put there.
+/// refused, because the owner's code would run with the rights of the superuser; SET ROLE does not
+/// prevent that. The refusal does not depend on the objects of the owner.
 #[tokio::test]
 async fn s5_a_superuser_is_refused_over_the_install_of_another_role() {
     for put in [
@@ -574,9 +573,9 @@ async fn s5_a_superuser_is_refused_over_the_install_of_another_role() {
     }
 }
 
-/// GIVEN an install of the owner of the tables who has put code on its tables, WHEN a role that can
-/// act as it installs or uninstalls, THEN it is refused by name, and does not run. SET ROLE alone
-/// would be no wall: such code can go back to the role of the session.
+/// GIVEN an install of the owner of the tables who has attached code to its tables, WHEN a member
+/// of the owner installs or uninstalls, THEN it is refused by name, and the code does not run. SET
+/// ROLE alone would not protect, because such code can return to the role of the session.
 #[tokio::test]
 async fn s5_code_of_others_on_our_tables_is_refused_and_not_run() {
     for (attached, named) in ATTACHED {
@@ -616,9 +615,9 @@ async fn s5_code_of_others_on_our_tables_is_refused_and_not_run() {
     }
 }
 
-/// GIVEN an install of the owner of the tables, WHEN a role that can act as it installs again or
-/// uninstalls, THEN it acts as that owner: what is made anew belongs to it, and the transaction
-/// around a printed script goes on in its own role.
+/// GIVEN an install of the owner of the tables, WHEN a member of the owner installs again or
+/// uninstalls, THEN it acts as the owner: new objects belong to the owner, and a transaction around
+/// a printed script continues in its own role.
 #[tokio::test]
 async fn s5_a_member_acts_as_the_owner_of_the_schema() {
     for printed in [false, true] {
@@ -672,9 +671,9 @@ async fn s5_a_member_acts_as_the_owner_of_the_schema() {
     }
 }
 
-/// GIVEN notes of what was granted that the owner of an install has written itself, WHEN a role
-/// that can act as it uninstalls or installs again, THEN none of it is run as SQL, and nobody loses
-/// or gets what is not the owner's to take or give.
+/// GIVEN records of grants that the owner of an install has forged, WHEN a member of the owner
+/// uninstalls or installs again, THEN no part of them runs as SQL, and only the owner's own grants
+/// change.
 #[tokio::test]
 async fn s5_what_was_granted_is_data_and_is_never_run() {
     for arguments in [&["uninstall", "--yes"][..], &["install"]] {
@@ -716,8 +715,7 @@ async fn s5_what_was_granted_is_data_and_is_never_run() {
         let said = platform.says_as(&member, arguments).await;
         let name = arguments[0];
         if name == "install" {
-            // The owner cannot give what the other owner has, and a member of the owner cannot
-            // either.
+            // The owner cannot give away objects of the other owner, and neither can a member.
             assert_eq!(said.code, 1, "{said:?}");
         } else {
             assert_eq!(said.code, 0, "{said:?}");
@@ -739,8 +737,8 @@ async fn s5_what_was_granted_is_data_and_is_never_run() {
     }
 }
 
-/// GIVEN a daemon whose role is a superuser, THEN the log and `doctor` warn of it with what to do;
-/// of one with a role of its own they do not.
+/// GIVEN a daemon with a superuser role, THEN the log and `doctor` warn with a remedy; for an
+/// ordinary role they do not.
 #[tokio::test]
 async fn s17_a_daemon_that_is_a_superuser_is_told() {
     let platform = Platform::new().await;
@@ -773,9 +771,9 @@ async fn s17_a_daemon_that_is_a_superuser_is_told() {
     assert!(daemon.lines("the role").is_empty());
 }
 
-/// A platform of one owner, a role that is a stranger to it and may make schemas, and code of that
-/// role that makes it a superuser if it can.
-async fn with_a_stranger() -> (Platform, String, String) {
+/// A platform of one owner, an attacker role without rights on the tables that may create schemas,
+/// and code that makes it a superuser if it can.
+async fn with_an_attacker() -> (Platform, String, String) {
     let (platform, [owner, _]) = owned().await;
     let mallory = unique(&platform, "mallory");
     platform
@@ -801,9 +799,8 @@ async fn with_a_stranger() -> (Platform, String, String) {
     (platform, owner, mallory)
 }
 
-/// GIVEN a database without an install, WHEN a stranger makes the schema between two steps of the
-/// install or uninstall of a superuser, THEN the next step fails, and nothing of the stranger's is
-/// run.
+/// GIVEN a database without an install, WHEN an attacker creates the schema between two steps of an
+/// install or uninstall by a superuser, THEN the next step fails, and no code of the attacker runs.
 #[tokio::test]
 async fn s5_a_schema_that_comes_between_two_steps_is_not_used() {
     const PROOF: &str = concat!(
@@ -820,7 +817,7 @@ async fn s5_a_schema_that_comes_between_two_steps_is_not_used() {
             "CREATE VIEW agent_sync.role AS SELECT app.evil()::text AS name",
         ),
     ] {
-        let (platform, _, mallory) = with_a_stranger().await;
+        let (platform, _, mallory) = with_an_attacker().await;
         let superuser = platform.connect().await;
         superuser.batch_execute("BEGIN").await.unwrap();
         superuser.batch_execute(PROOF).await.unwrap();
@@ -844,8 +841,8 @@ async fn s5_a_schema_that_comes_between_two_steps_is_not_used() {
                 .await
         );
     }
-    // From the next step on, nobody else can make it.
-    let (platform, _, mallory) = with_a_stranger().await;
+    // From the next step on, no other role can create it.
+    let (platform, _, mallory) = with_an_attacker().await;
     let superuser = platform.connect().await;
     for step in ["BEGIN", PROOF, include_str!("../../sql/guard.sql")] {
         superuser.batch_execute(step).await.unwrap();
@@ -857,8 +854,8 @@ async fn s5_a_schema_that_comes_between_two_steps_is_not_used() {
     assert!(made.await.is_err());
 }
 
-/// GIVEN an install of the owner, WHEN the owner puts another schema in its place while a member of
-/// it waits for a lock, THEN the member is told so, and runs nothing of it.
+/// GIVEN an install of the owner, WHEN the owner replaces the schema while a member waits for a
+/// lock, THEN the member's command fails with that reason and runs none of its code.
 #[tokio::test]
 async fn s5_a_schema_replaced_during_a_lock_wait_is_not_used() {
     let (platform, owner) = installed_by_its_owner().await;
@@ -914,12 +911,12 @@ async fn s5_a_schema_replaced_during_a_lock_wait_is_not_used() {
     );
 }
 
-/// GIVEN a daemon of few rights, WHEN a stranger's schema takes the place of the install, THEN the
-/// daemon refuses it at the next sweep and at each connect, and runs nothing of it. So does every
-/// command as its role.
+/// GIVEN a daemon with few rights, WHEN an attacker's schema replaces the install, THEN the daemon
+/// refuses it at the next sweep and at each connect, and runs none of its code. Every command with
+/// that role does the same.
 #[tokio::test]
 async fn s5_a_daemon_of_few_rights_uses_no_schema_of_a_stranger() {
-    let (platform, owner, mallory) = with_a_stranger().await;
+    let (platform, owner, mallory) = with_an_attacker().await;
     let daemon_role = unique(&platform, "dmn");
     platform
         .run(&format!("ALTER ROLE {owner} CREATEROLE"))
@@ -970,9 +967,9 @@ async fn s5_a_daemon_of_few_rights_uses_no_schema_of_a_stranger() {
     );
 }
 
-/// GIVEN a daemon that waits for work, WHEN the install goes and a stranger makes tables of the
-/// same form, THEN neither a request, nor a change, nor a save has the daemon use them: it holds
-/// the names to the tables that it has looked at.
+/// GIVEN a sleeping daemon, WHEN the install is removed and an attacker creates tables of the same
+/// form, THEN no request, change or save makes the daemon use them: it checks that the names still
+/// refer to the verified tables.
 #[tokio::test]
 async fn s5_a_waiting_daemon_uses_no_tables_of_a_stranger() {
     for wake in [
@@ -982,7 +979,7 @@ async fn s5_a_waiting_daemon_uses_no_tables_of_a_stranger() {
         "UPDATE public.agents SET name = 'new'",
     ] {
         for as_owner in [false, true] {
-            let (platform, owner, mallory) = with_a_stranger().await;
+            let (platform, owner, mallory) = with_an_attacker().await;
             let role = if as_owner {
                 owner.clone()
             } else {
@@ -1042,7 +1039,7 @@ async fn s5_a_waiting_daemon_uses_no_tables_of_a_stranger() {
                 "{line}"
             );
             let ran = format!("SELECT NOT EXISTS (SELECT FROM app.ran WHERE role = '{role}')");
-            // The capture of a save runs as the owner of the table, who is another role here.
+            // The capture of a save runs as the owner of the table, another role here.
             assert!(
                 as_owner && wake.starts_with("UPDATE") || platform.value::<bool>(&ran).await,
                 "{wake} {as_owner}"
@@ -1051,9 +1048,9 @@ async fn s5_a_waiting_daemon_uses_no_tables_of_a_stranger() {
     }
 }
 
-/// GIVEN a mapped column of a type of a stranger, WHEN agent-sync is installed, THEN it is refused
-/// by name; and a daemon that meets such a column stands still, for its owner can make a cast or a
-/// constraint at any time.
+/// GIVEN a mapped column with a type of a foreign role, WHEN agent-sync is installed, THEN it is
+/// refused by name; a running daemon that finds such a column stops, because the type's owner can
+/// add a cast or a constraint at any time.
 #[tokio::test]
 async fn s5_a_column_of_a_type_of_a_stranger_is_refused() {
     for (made, table, column) in [
@@ -1070,7 +1067,7 @@ async fn s5_a_column_of_a_type_of_a_stranger_is_refused() {
             "updated_at",
         ),
     ] {
-        let (platform, owner, mallory) = with_a_stranger().await;
+        let (platform, owner, mallory) = with_an_attacker().await;
         run_as(&platform, &mallory, made).await;
         platform
             .run(&format!(

@@ -1,11 +1,11 @@
-//! The role of the daemon (G4), and the roles of others: what each can do, and that it is enough.
+//! The role of the daemon (G4) and other roles: their privileges, and that these suffice.
 
 use std::process::Command;
 
 use crate::support::platform::{EXAMPLE, EXPECTED};
 use crate::support::{Daemon, Platform, eventually};
 
-/// A name for a role that no other test uses: roles belong to the whole cluster.
+/// A role name that no other test uses, because roles belong to the whole cluster.
 async fn unique(platform: &Platform, what: &str) -> String {
     format!(
         "{what}_{}",
@@ -15,7 +15,7 @@ async fn unique(platform: &Platform, what: &str) -> String {
     )
 }
 
-/// The binary, connected as a role.
+/// The program, connected as a role.
 fn command_as(platform: &Platform, role: &str, arguments: &[&str]) -> Command {
     let mut command = platform.command(arguments);
     command.env("DATABASE_URL", platform.url_as(role));
@@ -35,14 +35,14 @@ fn run(mut command: Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The SQLSTATE of what the role is refused.
+/// The SQLSTATE of the refused statement.
 async fn refused(platform: &Platform, role: &str, sql: &str) -> String {
     let (client, _) = crate::support::platform::connect(&platform.url_as(role)).await;
     let error = client.batch_execute(sql).await.expect_err(sql);
     error.code().unwrap().code().to_owned()
 }
 
-/// Every privilege in the database, and every role that has to do with agent-sync.
+/// Every privilege in the database, and every role of agent-sync.
 async fn privileges(platform: &Platform, role: &str) -> String {
     platform
         .value(&format!(
@@ -65,7 +65,7 @@ async fn privileges(platform: &Platform, role: &str) -> String {
         .await
 }
 
-/// The role that install makes does the job and can do nothing else.
+/// The role of `install --role` can do the work of the daemon and nothing else.
 #[tokio::test]
 async fn g4_the_role_of_install_can_do_its_job_and_nothing_else() {
     let platform = Platform::new().await;
@@ -94,8 +94,7 @@ async fn g4_the_role_of_install_can_do_its_job_and_nothing_else() {
             agent_configurations WHERE agent_slug = 'after') c",
         )
         .await;
-    // A write that is refused, a retry, a problem of an agent that is gone, and a request by
-    // NOTIFY.
+    // A refused write, a retry, a problem of a deleted agent, and a request by NOTIFY.
     platform
         .run("ALTER TABLE agent_configurations ADD CONSTRAINT short CHECK (length(voice_id) < 20)")
         .await;
@@ -167,7 +166,7 @@ async fn g4_the_role_of_install_can_do_its_job_and_nothing_else() {
         .unwrap();
 }
 
-/// What PostgreSQL computes is read as any other column, and written by nobody.
+/// Generated columns are read like any other column, and never written.
 #[tokio::test]
 async fn g4_generated_columns_are_granted_only_where_read() {
     let platform = Platform::new().await;
@@ -215,8 +214,8 @@ async fn g4_generated_columns_are_granted_only_where_read() {
     assert!(said.contains("nothing to change"), "{said}");
 }
 
-/// GIVEN a `provider_config` that PostgreSQL computes, WHEN the install runs, or the column becomes
-/// one under a daemon, THEN both say so, and what to do.
+/// GIVEN a generated `provider_config`, WHEN the install runs, or when the column becomes generated
+/// under a daemon, THEN both report it with a remedy.
 #[tokio::test]
 async fn t3_a_generated_provider_config_is_refused() {
     const COMPUTE: &str = "ALTER TABLE agent_configurations DROP COLUMN provider_config,
@@ -305,7 +304,7 @@ async fn i6_install_grants_what_is_missing_and_uninstall_revokes() {
     }
     assert_eq!(granted, privileges(&platform, &role).await);
 
-    // What is lost is granted again without naming the role, also when the object was made anew.
+    // Lost privileges are granted again without naming the role, also on a recreated object.
     let quoted = format!("\"{}\"", role.replace('"', "\"\""));
     platform
         .run(&format!(
@@ -341,7 +340,7 @@ async fn i6_a_role_that_was_there_before_keeps_what_it_had() {
     assert_eq!(before, privileges(&platform, &role).await);
 }
 
-/// A role that serves two databases goes with the last uninstall.
+/// A role of two databases is dropped by the last uninstall.
 #[tokio::test]
 async fn i6_a_role_of_two_databases_goes_with_the_last_uninstall() {
     let (one, other) = (Platform::new().await, Platform::new().await);
@@ -399,7 +398,7 @@ async fn i6_grants_follow_the_settings_to_other_columns() {
     assert!(!platform.value::<bool>(&may("name")).await);
 }
 
-/// Row-level security and roles as Supabase sets them up.
+/// Row-level security and roles in the setup of Supabase.
 async fn supabase(platform: &Platform) -> [String; 3] {
     let roles = [
         unique(platform, "anon").await,
@@ -421,7 +420,7 @@ async fn supabase(platform: &Platform) -> [String; 3] {
     roles
 }
 
-/// Saves by each of the roles, and waits until they are synced.
+/// Saves with each of the roles and waits until all agents are in sync.
 async fn saves_are_synced(platform: &Platform, roles: &[String], round: &str) {
     for role in roles {
         let slug = format!("public-{role}-{round}");
@@ -435,7 +434,7 @@ async fn saves_are_synced(platform: &Platform, roles: &[String], round: &str) {
     }
 }
 
-/// A Supabase set up is synced by the owner of the tables and by a role with policies.
+/// A Supabase setup is synced by the owner of the tables and by a role with policies.
 #[tokio::test]
 async fn a_supabase_setup_syncs_by_owner_or_by_policies() {
     let platform = Platform::new().await;
@@ -492,8 +491,7 @@ async fn rls_that_hides_rows_is_reported() {
     run(platform.command(&["install", "--role", &role]));
     platform.save("public-hidden", EXAMPLE).await;
     platform.configure("public-hidden").await;
-    // One of the policies that would let rows through lets only some, and one is taken back by a
-    // restrictive one.
+    // One of the permissive policies passes only some rows, and a restrictive one cancels another.
     platform
         .run(&format!(
             "CREATE POLICY partial_one ON agents FOR SELECT TO {role} USING (slug LIKE 'seen-%');
@@ -523,8 +521,8 @@ async fn rls_that_hides_rows_is_reported() {
             "{do_this}"
         );
     }
-    // It goes on, says so once, and when it is mended what was hidden is brought in sync without
-    // another save.
+    // The daemon continues and reports it once; after the repair, the hidden agents are synced
+    // without another save.
     platform.run("NOTIFY agent_sync, 'public-hidden'").await;
     saves_are_saved(&platform, &roles).await;
     daemon.logged_times("batch committed", 2).await;
@@ -551,7 +549,8 @@ async fn saves_are_saved(platform: &Platform, roles: &[String]) {
     }
 }
 
-/// Row security on our own tables is told and stops what it blinds.
+/// Row-level security on the tables of agent-sync is reported and stops the daemon if it hides
+/// rows.
 #[tokio::test]
 async fn g14_row_security_on_our_tables_is_told() {
     for (table, fatal) in [
@@ -611,7 +610,8 @@ async fn g14_row_security_on_our_tables_is_told() {
     }
 }
 
-/// Row security on our own tables is nothing to the owner and to a role that bypasses it.
+/// Row-level security on the tables of agent-sync does not affect their owner or a role with
+/// BYPASSRLS.
 #[tokio::test]
 async fn row_security_does_not_affect_owners_and_bypassers() {
     let platform = Platform::new().await;
@@ -644,7 +644,7 @@ async fn row_security_does_not_affect_owners_and_bypassers() {
     }
 }
 
-/// Settings of a role that change what SQL means are nothing to the daemon.
+/// Settings of a role that change the meaning of SQL do not affect the daemon.
 #[tokio::test]
 async fn settings_of_a_role_do_not_affect_the_daemon() {
     for setting in [
@@ -683,9 +683,9 @@ async fn settings_of_a_role_do_not_affect_the_daemon() {
     }
 }
 
-/// GIVEN a mapped column of a type in a schema that is closed to others, WHEN a role is given what
-/// the daemon needs, THEN the daemon can write the column; what it loses of that is told by
-/// `doctor`, and the uninstall leaves no trace.
+/// GIVEN a mapped column with a type in a schema closed to other roles, WHEN a role gets the
+/// privileges of the daemon, THEN the daemon can write the column; `doctor` reports a revoked
+/// privilege, and the uninstall leaves no trace.
 #[tokio::test]
 async fn g10_the_role_can_use_the_schema_of_the_type_of_a_column() {
     let platform = Platform::new().await;

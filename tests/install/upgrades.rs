@@ -1,7 +1,7 @@
-//! Programs and schemas of different versions (I6): each says what to do, nothing is lost, and what
-//! can heal heals by itself.
+//! Programs and schemas of different versions (I6): each reports a remedy, no change is lost, and
+//! the daemon recovers by itself where it can.
 //!
-//! There has been one version of the schema. The older one is made up from it: version 0.
+//! There is one version of the schema. The tests derive an older one, version 0, from it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use agent_sync::install::VERSION;
 use crate::support::platform::EXAMPLE;
 use crate::support::{Daemon, Platform};
 
-/// The schema of version 0: without columns and constraints that the present schema has.
+/// The schema of version 0: without some columns and constraints of the present schema.
 const MADE_UP_OLDER: &str = "
     ALTER TABLE agent_sync.outbox DROP COLUMN application_name, DROP COLUMN role;
     ALTER TABLE agent_sync.install DROP COLUMN last_sync, DROP COLUMN last_tried,
@@ -37,7 +37,7 @@ async fn set_version(platform: &Platform, version: i32) {
         .await;
 }
 
-/// A daemon that sweeps often, so that it soon sees what is installed.
+/// A daemon with a short sweep interval.
 fn watchful(platform: &Platform) -> Daemon {
     let mut command = platform.command(&["run"]);
     command
@@ -58,7 +58,7 @@ fn told(line: &serde_json::Value) -> [&str; 2] {
     ["cause", "remedy"].map(|field| line[field].as_str().unwrap())
 }
 
-/// A daemon that meets an older schema says so and goes on once it is upgraded.
+/// A daemon with an older schema reports it and continues after the upgrade.
 #[tokio::test]
 async fn i6_a_daemon_waits_for_the_upgrade_of_an_older_schema() {
     let platform = with_an_older_schema().await;
@@ -91,7 +91,8 @@ async fn i6_a_daemon_waits_for_the_upgrade_of_an_older_schema() {
     );
 }
 
-/// A running daemon that meets a newer schema says so lets go and goes on when it fits again.
+/// A running daemon that finds a newer schema reports it, releases the leader lock, and continues
+/// when the schema fits again.
 #[tokio::test]
 async fn i6_a_running_daemon_lets_go_of_a_newer_schema() {
     let platform = Platform::installed().await;
@@ -110,7 +111,7 @@ async fn i6_a_running_daemon_lets_go_of_a_newer_schema() {
             "Run the version of agent-sync that installed it, or a later one."
         ]
     );
-    // A daemon of the newer version can lead: nobody holds the lock.
+    // A daemon of the newer version can lead, because the lock is free.
     let free = "SELECT pg_try_advisory_xact_lock(1634169721, 1)";
     crate::support::eventually("it lets go", async || platform.value::<bool>(free).await).await;
     platform.configure("meanwhile").await;
@@ -125,7 +126,7 @@ async fn i6_a_running_daemon_lets_go_of_a_newer_schema() {
 async fn i6_an_older_program_does_not_install_over_a_newer_schema() {
     let platform = Platform::installed().await;
     set_version(&platform, VERSION + 1).await;
-    // What a later attach.sql has made, and this one would make anew.
+    // A change that a later attach.sql makes and this version would undo.
     platform
         .run("DROP TRIGGER agent_sync_update ON agents")
         .await;
@@ -155,7 +156,7 @@ async fn i6_an_older_program_does_not_install_over_a_newer_schema() {
     );
 }
 
-/// GIVEN an older schema with problems in it and saves under way, WHEN it is upgraded, THEN no save
+/// GIVEN an older schema with problems and concurrent saves, WHEN it is upgraded, THEN no save
 /// fails, the problems are kept, and every change is in sync.
 #[tokio::test]
 async fn i6_g1_an_older_schema_is_upgraded_under_saves() {

@@ -1,5 +1,5 @@
-//! The cases of `tests/cases/mapping`: agent and configuration as a database gives them, and what
-//! is written.
+//! The cases of `tests/cases/mapping`: an agent and a configuration as a database returns them, and
+//! the expected write.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +13,7 @@ use serde::{Deserialize, Deserializer};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
-    /// The target columns that exist (T3), for the cases that do not say; all, if the file does not
-    /// say.
+    /// The existing target columns (T3) of the cases without their own; all columns if absent.
     columns: Option<Vec<String>>,
     case: Vec<Case>,
 }
@@ -25,9 +24,9 @@ struct Case {
     name: String,
     contract: String,
     columns: Option<Vec<String>>,
-    /// The type of the column `temperature`; double precision if it does not say.
+    /// The type of the column `temperature`; double precision if absent.
     temperature: Option<String>,
-    /// A rules file; the embedded one if it does not say.
+    /// A rules file; the embedded one if absent.
     rules: Option<String>,
     #[serde(default, deserialize_with = "columns")]
     agent: AgentText,
@@ -61,7 +60,7 @@ where
     }
 }
 
-/// What an UPDATE would do.
+/// Applies the changes like an UPDATE.
 pub(super) fn apply(row: &mut ConfigurationText, changes: &Changes<'_>) {
     for (column, text) in changes.present() {
         row[column] = Some(text.to_string());
@@ -92,7 +91,7 @@ impl Case {
         }
     }
 
-    /// What is wrong with the answer, if anything.
+    /// The difference from the expected result, if there is one.
     fn fault(&self, targets: &Targets) -> Option<String> {
         let own = self
             .rules
@@ -202,7 +201,7 @@ fn nesting_is_read_down_to_a_limit_on_both_sides() {
     );
 }
 
-/// A value is not written so deep that it could not be read again.
+/// A value is not written deeper than the reader's limit.
 #[test]
 fn a_value_is_not_written_too_deep_to_be_read_again() {
     let rules = "settings.temperature.type = 'number'\nsettings.deep.type = 'json'\n\

@@ -1,4 +1,4 @@
-//! What holds for every agent and every configuration: M5, M7 and M8 on made-up input.
+//! Properties of every agent and configuration: M5, M7 and M8 on generated input.
 
 use agent_sync::columns::{AgentColumn, Column};
 use agent_sync::mapping::{Agent, Configuration, Rules, Targets, plan};
@@ -12,7 +12,7 @@ fn quote(text: &str) -> String {
     serde_json::to_string(text).unwrap()
 }
 
-/// Numbers, with more digits and larger exponents than a float can hold among them.
+/// Numbers, some with more digits and larger exponents than a float can represent.
 fn number() -> impl Strategy<Value = String> {
     prop_oneof![
         "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?",
@@ -42,7 +42,7 @@ fn json() -> impl Strategy<Value = String> {
     })
 }
 
-/// The JSON text of a key: often one that means something.
+/// The JSON text of a key, often a known one.
 fn key() -> impl Strategy<Value = String> {
     let known = [
         "provider",
@@ -74,8 +74,8 @@ fn key() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A JSON column: an object more often than not, as it is or encoded as a string once or twice, or
-/// any text.
+/// A JSON column: usually an object, plain or encoded as a string once or twice, otherwise any
+/// text.
 fn column() -> impl Strategy<Value = String> {
     let encoded = (json(), 0_usize..4)
         .prop_map(|(json, layers)| (0..layers).fold(json, |json, _| quote(&json)));
@@ -98,7 +98,7 @@ fn provider() -> impl Strategy<Value = String> {
     prop::sample::select(names.to_vec()).prop_map(quote)
 }
 
-/// Settings that are right more often than not.
+/// Usually valid settings.
 fn settings() -> impl Strategy<Value = String> {
     let text = || {
         prop_oneof![
@@ -139,7 +139,7 @@ fn settings() -> impl Strategy<Value = String> {
     })
 }
 
-/// A `provider_config` that has sections more often than not.
+/// A `provider_config`, usually with sections.
 fn config() -> impl Strategy<Value = String> {
     let section = || {
         let fields = vec((key(), prop_oneof![json(), number(), provider()]), 0..5);
@@ -193,7 +193,7 @@ fn agent<'a>(name: Option<&'a str>, settings: Option<&'a str>) -> Agent<'a> {
         .with(AgentColumn::VoiceSettings, settings)
 }
 
-/// A section with its foreign members in between what is agent-sync's.
+/// A section with foreign members between those of agent-sync.
 fn around(members: &[(String, String)], own: &str) -> String {
     let foreign: Vec<_> = members
         .iter()
@@ -268,9 +268,9 @@ proptest! {
         let agent = agent(None, Some(r#"{"llm_provider":"openai","llm_model":"new"}"#));
         let changes = plan(Rules::embedded(), &Targets::all(), &agent, &row).unwrap().changes;
         let written = changes[Column::ProviderConfig].as_deref();
-        // THEN everything foreign stands where it stood, byte for byte
+        // THEN the foreign members are unchanged, byte for byte, in the same order
         let expected = if changes_provider {
-            // The model of the old provider goes, the new one comes at the end.
+            // The model of the old provider is removed, and the new one is appended.
             let kept = around(&inner, "\"provider\":\"openai\"");
             format!("{},\"model\":\"new\"}}", kept.strip_suffix('}').unwrap())
         } else {

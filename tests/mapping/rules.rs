@@ -1,5 +1,5 @@
-//! The cases of `tests/cases/mapping/rules_files`: rules files that are refused, with every mistake
-//! in its exact words (M9).
+//! The cases of `tests/cases/mapping/rules_files`: refused rules files with the exact text of every
+//! mistake (M9).
 
 use agent_sync::mapping::Rules;
 use proptest::prelude::*;
@@ -51,7 +51,7 @@ fn the_embedded_rules_are_those_of_the_file_in_the_repository() {
     assert_eq!(Rules::parse(EMBEDDED).as_ref(), Ok(Rules::embedded()));
 }
 
-/// The provider that the file adds in its header can be added so.
+/// The example provider in the header of the file can be added.
 #[test]
 fn the_example_provider_of_the_header_can_be_added() {
     let (_, example) = EMBEDDED

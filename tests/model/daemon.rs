@@ -39,7 +39,7 @@ impl Model {
             }
             Phase::CatchUp => take(Step::Listen(index), &|_, daemon| {
                 daemon.listens = !self.has(Mutation::ListensAfterCatchUp);
-                self.tell(daemon, Input::Unannounced);
+                self.pass(daemon, Input::Unannounced);
             }),
             Phase::Draining => match daemon.idle_action {
                 IdleLockAction::Keep => self.claim(state, index, &mut take),
@@ -62,7 +62,7 @@ impl Model {
                 });
                 daemon.locked = daemon.slugs & !taken;
                 if daemon.slugs & taken != 0 {
-                    self.tell(daemon, Input::SawLocked);
+                    self.pass(daemon, Input::SawLocked);
                 }
                 daemon.phase = Phase::Locked;
                 if daemon.locked == 0 {
@@ -83,7 +83,7 @@ impl Model {
                 state.set_aside &= !daemon.locked;
                 let taken = taken(state, daemon);
                 take_out(&mut state.outbox, taken);
-                self.tell(daemon, Input::TookRows);
+                self.pass(daemon, Input::TookRows);
                 self.end(daemon);
             }),
             Phase::FastPath | Phase::HasReadSingle => self.fast_path(state, index, &mut take),
@@ -97,18 +97,18 @@ impl Model {
                         retry(state, state.set_aside);
                         daemon.noted = 0;
                         self.wake_up(daemon);
-                        self.tell(daemon, Input::Unannounced);
+                        self.pass(daemon, Input::Unannounced);
                     });
                 }
             }
             Phase::Waiting if daemon.noted != 0 => {
-                // What was set aside before may be due by now, or nothing is.
+                // A retry may be due by now, or not.
                 let due = state.set_aside & !daemon.noted;
                 for (step, due) in [(Step::Wait(index), 0), (Step::Retry(index), due)] {
                     take(step, &|state, daemon| {
                         retry(state, due);
                         daemon.noted = 0;
-                        self.tell(daemon, Input::Unannounced);
+                        self.pass(daemon, Input::Unannounced);
                     });
                 }
             }
@@ -118,7 +118,7 @@ impl Model {
                     daemon.news = News::Nothing;
                 }
                 if daemon.news != News::Nothing {
-                    self.tell(daemon, Input::ArrivedBeforeSleep);
+                    self.pass(daemon, Input::ArrivedBeforeSleep);
                 }
                 daemon.phase = Phase::Resting;
             }),
@@ -127,17 +127,17 @@ impl Model {
                 if is_woken {
                     take(Step::Take(index), &|_, daemon| self.wake_up(daemon));
                 }
-                // It may be time for either while news has come.
+                // A retry may be due while news has arrived.
                 if state.set_aside != 0 {
                     take(Step::Retry(index), &|state, daemon| {
                         retry(state, state.set_aside);
                         self.wake_up(daemon);
-                        self.tell(daemon, Input::Unannounced);
+                        self.pass(daemon, Input::Unannounced);
                     });
                 } else if !is_woken && state.was_lost && !self.has(Mutation::NeverSweeps) {
                     take(Step::Sweep(index), &|_, daemon| {
                         self.wake_up(daemon);
-                        self.tell(daemon, Input::Unannounced);
+                        self.pass(daemon, Input::Unannounced);
                     });
                 }
             }
@@ -145,7 +145,7 @@ impl Model {
     }
 
     /// Passes an input to the protocol, and notes the command as the daemon's next step.
-    pub(super) fn tell(&self, daemon: &mut Daemon, input: Input<u8>) {
+    pub(super) fn pass(&self, daemon: &mut Daemon, input: Input<u8>) {
         match self.next(daemon, input) {
             Command::Continue => {}
             Command::Claim(action) => {
@@ -164,17 +164,17 @@ impl Model {
         }
     }
 
-    /// The end of the sleep or of the pause.
+    /// The end of the sleep or of a pause.
     fn wake_up(&self, daemon: &mut Daemon) {
         let news = daemon.news;
         if !self.has(Mutation::TakesInboxAfterDrain) {
             daemon.news = News::Nothing;
         }
         let fast_path = true;
-        self.tell(daemon, Input::Woken { news, fast_path });
+        self.pass(daemon, Input::Woken { news, fast_path });
     }
 
-    /// One statement: the outbox from a place on, and the agents that it is about, in one snapshot.
+    /// One statement with one snapshot: the outbox from a place on, and its agents.
     fn claim(
         &self,
         state: &State,
@@ -208,7 +208,7 @@ impl Model {
             }
             daemon.phase = Phase::Claimed;
             let (action, got_lock) = (daemon.idle_action, daemon.has_idle_lock);
-            self.tell(daemon, Input::Claimed { action, got_lock });
+            self.pass(daemon, Input::Claimed { action, got_lock });
             if daemon.phase == Phase::Waiting {
                 daemon.forget_batch(); // A mutant sleeps without the scan.
             } else if daemon.rows == 0 {
@@ -217,7 +217,7 @@ impl Model {
         });
     }
 
-    /// The end of a batch, and perhaps of a scan.
+    /// The end of a batch, possibly also of a scan.
     fn end(&self, daemon: &mut Daemon) {
         let (rows, last) = (daemon.rows, u8::BITS - daemon.rows.leading_zeros());
         daemon.forget_batch();
@@ -228,11 +228,11 @@ impl Model {
             daemon.from = 0;
             Next::End
         };
-        self.tell(daemon, Input::BatchEnded(next));
+        self.pass(daemon, Input::BatchEnded(next));
     }
 }
 
-/// Of what was set aside, what is due is put into the outbox again.
+/// Puts the due retries into the outbox.
 fn retry(state: &mut State, due: u8) {
     state.set_aside &= !due;
     for slug in (0..SLUGS).filter(|slug| due & (1 << slug) != 0) {
@@ -240,7 +240,7 @@ fn retry(state: &mut State, due: u8) {
     }
 }
 
-/// The rows that a batch takes out of the outbox: those whose configurations it could lock.
+/// The rows that a batch deletes from the outbox: those whose configurations it could lock.
 fn taken(state: &State, daemon: &Daemon) -> u8 {
     let is_taken = |place: &usize| daemon.locked & (1 << state.outbox[*place].slug()) != 0;
     (0..PLACES)
@@ -249,8 +249,7 @@ fn taken(state: &State, daemon: &Daemon) -> u8 {
         & daemon.rows
 }
 
-/// Whether nobody is in the way of a daemon that wants the idle lock: another daemon, or
-/// a writer that shares it.
+/// Whether the idle lock is free for a daemon: no other daemon and no writer holds it.
 fn can_sleep(state: &State) -> bool {
     state.daemons.iter().all(|daemon| !daemon.has_idle_lock)
         && !state.writers.iter().any(|writer| writer.has(SHARES))

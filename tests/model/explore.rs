@@ -1,68 +1,66 @@
-//! The checker: every state that can be reached, breadth first, and from each the way back to where
-//! all is well.
+//! The model checker: it visits every reachable state breadth first, and then searches from each a
+//! way back to a state where all is well.
 //!
-//! What must never be is looked for in every state as it is reached, so that the story of a
-//! violation is as short as any. What must come to pass is then decided on the whole graph: from
-//! every state, one where all is well can be reached by steps that happen by themselves. In a
-//! finite graph that is the same as "it will, if every step that can be taken again and again is
-//! taken at last"; and it is right on graphs with cycles, where checkers that follow paths until a
-//! state is met again overlook traps.
+//! Safety is checked in every state when it is reached, so the trace of a violation is as short as
+//! possible. Liveness is decided on the whole graph: from every state, a state where all is well is
+//! reachable by fair steps. In a finite graph this is equivalent to "it is reached if every step
+//! that is enabled again and again is taken at last". It is also correct for graphs with cycles,
+//! where a checker that follows paths until a known state overlooks traps.
 //!
-//! States are kept whole, not as fingerprints, so none is taken for another.
+//! States are stored completely and not as fingerprints, so no two are confused.
 
 use std::fmt::Debug;
 use std::hash::{BuildHasher, BuildHasherDefault, Hash};
 
 /// A system of states and steps.
 pub trait System {
-    /// One state of everything.
+    /// A state of the whole system.
     type State: Clone + Eq + Hash + Debug;
-    /// What can happen next.
+    /// A step.
     type Step: Copy + Debug;
 
-    /// Where it begins.
+    /// The initial state.
     fn initial(&self) -> Self::State;
-    /// Every step that can be taken in a state, and where it leads.
+    /// Adds every enabled step of a state with its result.
     fn steps(&self, state: &Self::State, next: &mut Vec<(Self::Step, Self::State)>);
-    /// The promise that is broken in a state, if one is.
+    /// The promise that a state breaks, if any.
     fn broken(&self, state: &Self::State) -> Option<&'static str>;
-    /// Whether all is well, and would be for good if nothing else happened.
+    /// Whether all is well, and stays so without further events.
     fn is_well(&self, state: &Self::State) -> bool;
     /// Whether a step happens by itself; a crash does not.
     fn is_fair(&self, step: Self::Step) -> bool;
 }
 
-/// What the checker has seen.
+/// The result of an exploration.
 #[derive(Debug)]
 pub struct Explored {
-    /// How many states there are.
+    /// The number of states.
     pub states: usize,
-    /// How many steps between them.
+    /// The number of steps between them.
     pub steps: usize,
-    /// How far the farthest state is from the first.
+    /// The largest distance of a state from the initial one.
     pub depth: usize,
-    /// The promise that does not hold, and the story.
+    /// The broken promise with its trace.
     pub violation: Option<Violation>,
 }
 
-/// A promise that does not hold.
+/// A broken promise.
 #[derive(Debug)]
 pub struct Violation {
-    /// Which one.
+    /// The promise.
     pub promise: &'static str,
-    /// The steps from the first state on, and the state they lead to.
+    /// The steps from the initial state, and the final state.
     pub story: Vec<String>,
 }
 
-/// What is broken when a state has no way back.
+/// The promise that is broken if a state has no way back.
 pub const TRAPPED: &str = "what is saved is applied in the end";
 
-/// Looks at everything, up to this many states.
+/// Explores the system, up to this number of states.
 pub fn explore<S: System>(system: &S, most: usize) -> Explored {
     let mut seen = Seen::default();
     seen.insert(system.initial());
-    // For each state, the one that it was reached from; for the way back, every fair step from one
-    // to another.
+    // The predecessor of each state, and the reversed fair steps for the way back.
     let (mut from, mut level): (Vec<u32>, Vec<u16>) = (vec![0], vec![0]);
     let mut fair: Vec<(u32, u32)> = Vec::new();
     let (mut next, mut steps, mut at) = (Vec::new(), 0, 0);
@@ -98,8 +96,8 @@ pub fn explore<S: System>(system: &S, most: usize) -> Explored {
     }
 }
 
-/// The first state from which no fair steps lead to where all is well. `fair` has the steps
-/// backwards.
+/// The first state from which no fair steps lead to a state where all is well. `fair` has the
+/// reversed steps.
 fn trapped<S: System>(system: &S, states: &[S::State], fair: &mut [(u32, u32)]) -> Option<usize> {
     fair.sort_unstable();
     let mut can: Vec<bool> = states.iter().map(|state| system.is_well(state)).collect();
@@ -150,10 +148,10 @@ fn finding<S: System>(
     }
 }
 
-/// The states in the order in which they were met, each once.
+/// The states in the order of their discovery, without duplicates.
 struct Seen<T> {
     states: Vec<T>,
-    /// An open table of indices into them, plus one; 0 is free.
+    /// An open-addressing table of indices plus one; 0 is free.
     table: Vec<u32>,
     hasher: BuildHasherDefault<Mixer>,
 }
@@ -169,7 +167,7 @@ impl<T> Default for Seen<T> {
 }
 
 impl<T: Hash + Eq> Seen<T> {
-    /// The number of a state, and whether it is new.
+    /// Inserts a state and returns its number, and whether it is new.
     fn insert(&mut self, state: T) -> (u32, bool) {
         if self.states.len() * 2 >= self.table.len() {
             self.grow();
@@ -184,7 +182,7 @@ impl<T: Hash + Eq> Seen<T> {
         (index - 1, true)
     }
 
-    /// Where a state is in the table, or belongs.
+    /// The slot of a state in the table.
     fn slot(&self, state: &T) -> usize {
         let mask = self.table.len() - 1;
         #[allow(clippy::cast_possible_truncation, reason = "any bits will do")]
@@ -206,7 +204,7 @@ impl<T: Hash + Eq> Seen<T> {
     }
 }
 
-/// A quick hash of small states; whether states are the same is decided by comparing them.
+/// A fast hash of small states; equality is decided by comparison.
 #[derive(Default)]
 struct Mixer(u64);
 
@@ -232,7 +230,7 @@ impl std::hash::Hasher for Mixer {
 mod tests {
     use super::*;
 
-    /// Numbers, each with those that follow it.
+    /// A graph of numbers and their successors.
     struct Graph {
         edges: &'static [(u8, u8)],
         well: u8,

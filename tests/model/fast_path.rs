@@ -1,4 +1,4 @@
-//! the steps of the fast path (`sync::fast_path`): two statements, each a transaction of its own.
+//! The steps of the fast path (`sync::fast_path`): two statements, each in its own transaction.
 
 use agent_sync::sync::protocol::Input;
 
@@ -7,7 +7,7 @@ use super::outbox::Row;
 use super::state::{Daemon, Model, Mutation, Phase, SLUGS, State, Step};
 
 impl Model {
-    /// The fast path, for the place that a notification named.
+    /// The fast path for the place of a notification.
     pub(super) fn fast_path(
         &self,
         state: &State,
@@ -17,8 +17,7 @@ impl Model {
         let daemon = state.daemons[index];
         let place = place(daemon.told).expect("a place");
         match daemon.phase {
-            // One snapshot: the row at the place, its agent, and its configuration, of which
-            // nothing is locked.
+            // One snapshot: the row at the place, its agent and its configuration, without a lock.
             Phase::FastPath => take(Step::ReadSingle(index), &|state, daemon| {
                 if self.has(Mutation::ReleasesLockForFastPath) {
                     daemon.has_idle_lock = false;
@@ -28,7 +27,7 @@ impl Model {
                     return self.end_fast_path(daemon, self.has(Mutation::TrustsPlace));
                 }
                 if state.set_aside & (1 << row.slug()) != 0 {
-                    // There is a problem to clear.
+                    // A problem has to be cleared.
                     return self.end_fast_path(daemon, false);
                 }
                 daemon.single = row;
@@ -37,8 +36,8 @@ impl Model {
                 daemon.is_intact = daemon.differs;
                 daemon.phase = Phase::HasReadSingle;
             }),
-            // If there is something to write, it is held to the agent and the version of the
-            // configuration; and the row to its own.
+            // The write requires the agent and the version of the configuration; the delete
+            // requires the version of the row.
             Phase::HasReadSingle => take(Step::FinishSingle(index), &|state, daemon| {
                 let slug = daemon.single.slug();
                 let is_there = self.is_same(state.outbox[place], daemon.single);
@@ -71,13 +70,13 @@ impl Model {
         }
     }
 
-    /// The end of the fast path: the change is done, or believed to be; or it is left to a batch.
+    /// The end of the fast path: the change is done, or taken for done, or left to a batch.
     pub(super) fn end_fast_path(&self, daemon: &mut Daemon, done: bool) {
         daemon.forget_batch();
-        self.tell(daemon, Input::FastPathEnded { done });
+        self.pass(daemon, Input::FastPathEnded { done });
     }
 
-    /// Whether it is the row that was read that stands at its place.
+    /// Whether the row at the place is the one that was read.
     fn is_same(&self, now: Row, read: Row) -> bool {
         now.is_visible()
             && (now.writer() == read.writer() || self.has(Mutation::TakesAnyVersion))
@@ -86,14 +85,14 @@ impl Model {
 }
 
 impl State {
-    /// A configuration becomes another version of itself: who has read it has read an older one.
+    /// A new version of a configuration, written by a daemon that has read the version `seen`.
     pub(super) fn write(&mut self, slug: usize, seen: u8) {
         self.went_stale |= seen < self.configurations[slug];
         self.configurations[slug] = seen;
         self.touch(slug);
     }
 
-    /// Somebody has written a configuration.
+    /// Another session has written a configuration.
     pub(super) fn touch(&mut self, slug: usize) {
         debug_assert!(slug < SLUGS);
         for daemon in self

@@ -1,5 +1,5 @@
-//! Faults: sessions that end, statements that fail, notifications that are lost or stray, rows that
-//! others have locked, and tables that others rewrite.
+//! Faults: ended sessions, failed statements, lost or stray notifications, rows locked by other
+//! sessions, and rewritten tables.
 
 use agent_sync::sync::protocol::{Input, Next};
 
@@ -9,7 +9,7 @@ use super::state::{Daemon, Model, Mutation, Phase, SAVED, State, Step};
 use super::writer::signal;
 
 impl Model {
-    /// What may go wrong with a daemon.
+    /// The faults of a daemon.
     pub(super) fn faults(&self, state: &State, index: usize, next: &mut Vec<(Step, State)>) {
         let daemon = state.daemons[index];
         if state.crashes > 0 && daemon.phase != Phase::Standby {
@@ -28,28 +28,28 @@ impl Model {
             match daemon.phase {
                 Phase::Begun => {
                     let action = daemon.idle_action;
-                    self.tell(&mut failed, Input::ClaimFailed { action });
-                    self.tell(&mut failed, Input::BatchEnded(Next::Same));
+                    self.pass(&mut failed, Input::ClaimFailed { action });
+                    self.pass(&mut failed, Input::BatchEnded(Next::Same));
                     after.daemons[index] = failed;
                     next.push((Step::ClaimFails(index), after));
                 }
                 Phase::Locked if daemon.rows.count_ones() > 1 => {
-                    self.tell(&mut failed, Input::BatchEnded(Next::Same));
+                    self.pass(&mut failed, Input::BatchEnded(Next::Same));
                     after.daemons[index] = failed;
                     next.push((Step::WriteFails(index), after));
                 }
                 Phase::Locked => {
-                    // The batch is undone, and its row taken out with a note of why; the pass goes
-                    // on from where it was.
+                    // The batch is rolled back, and its row deleted with a noted problem; the scan
+                    // continues at the same place.
                     take_out(&mut after.outbox, daemon.rows);
                     after.set_aside |= daemon.slugs;
                     failed.noted |= daemon.slugs;
-                    self.tell(&mut failed, Input::TookRows);
-                    self.tell(&mut failed, Input::BatchEnded(Next::Same));
+                    self.pass(&mut failed, Input::TookRows);
+                    self.pass(&mut failed, Input::BatchEnded(Next::Same));
                     after.daemons[index] = failed;
                     next.push((Step::SetAside(index), after));
                 }
-                // An ordinary batch will meet the same, and knows what to do about it.
+                // A batch meets the same error and handles it.
                 Phase::FastPath | Phase::HasReadSingle => {
                     self.end_fast_path(&mut failed, false);
                     after.daemons[index] = failed;
@@ -67,7 +67,7 @@ impl Model {
         }
     }
 
-    /// What others may do at any time.
+    /// The steps of other sessions, possible at any time.
     pub(super) fn others(state: &State, next: &mut Vec<(Step, State)>) {
         let is_free = state.daemons.iter().all(|daemon| daemon.locked & 1 == 0);
         if state.edits > 0 && is_free && !state.is_edited {
@@ -116,8 +116,7 @@ impl Model {
                 next.push((Step::Move, after));
             }
         }
-        // Whoever rewrites a table waits until nobody else has it locked: neither a writer nor a
-        // batch.
+        // A rewrite waits until neither a writer nor a batch has a lock on the table.
         let is_unlocked = state.writers.iter().all(|writer| !writer.has(SAVED))
             && state.daemons.iter().all(|daemon| daemon.rows == 0);
         if state.rewrites > 0 && is_unlocked {

@@ -1,6 +1,7 @@
-//! Mutants: models with one thing wrong. The checker has to refute each, or it would find nothing.
+//! Mutants: models with one defect. The checker has to refute each one, which proves that it finds
+//! defects.
 //!
-//! Each test names the promise that is broken first, and a step that the story needs.
+//! Each test names the promise that breaks first, and a step of the trace.
 
 use agent_sync::session::News;
 use agent_sync::store::IdleLockAction;
@@ -78,7 +79,7 @@ impl Model {
     }
 }
 
-/// As small as it can be for all of these.
+/// The smallest model that suffices for all of these.
 const SMALL: Model = Model {
     writers: [Script::save(0), Script::save(0), Script::NONE],
     daemons: 1,
@@ -93,7 +94,7 @@ const SMALL: Model = Model {
     mutation: None,
 };
 
-/// Expects that the mutant breaks this promise, by a story with this step in it, and that the model
+/// Expects that the mutant breaks this promise with this step in its trace, and that the model
 /// without the mutation breaks none.
 fn breaks(mutation: Mutation, model: Model, promise: &str, step: &str) {
     let sound = explore(&model, 1_000_000).violation;
@@ -129,7 +130,7 @@ fn sleeping_without_a_second_scan_loses_a_wake_up() {
     );
 }
 
-/// Sleeping without the lock because a writer is in the way loses a wake up.
+/// Sleeping without the lock while a writer holds it loses a wake-up.
 #[test]
 fn sleeping_without_the_lock_loses_a_wake_up() {
     breaks(Mutation::SleepsWithoutLock, SMALL, ASLEEP, "Commit(0)");
@@ -175,7 +176,7 @@ fn looking_without_sharing_the_lock_loses_a_wake_up() {
     breaks(Mutation::OnlyPeeksAtLock, SMALL, ASLEEP, "Look(0)");
 }
 
-/// Remembering a look across a rollback to a savepoint loses a wake up.
+/// Remembering a check across a rollback to a savepoint loses a wake-up.
 #[test]
 fn remembering_a_look_across_a_savepoint_loses_a_wake_up() {
     let bulk = Script {
@@ -196,7 +197,7 @@ fn remembering_a_look_across_a_savepoint_loses_a_wake_up() {
     );
 }
 
-/// A database that unlocks before rows are visible loses a wake up.
+/// A database that unlocks before rows are visible loses a wake-up.
 #[test]
 fn unlocking_before_rows_are_visible_loses_a_wake_up() {
     breaks(Mutation::UnlocksBeforeVisible, SMALL, ASLEEP, "Settle(0)");
@@ -297,7 +298,7 @@ fn taking_the_fast_path_without_a_scan_loses_a_wake_up() {
     );
 }
 
-/// Taking the outbox for scanned in spite of locked rows loses a wake up.
+/// Treating the outbox as scanned despite locked rows loses a wake-up.
 #[test]
 fn ignoring_locked_rows_of_a_scan_loses_a_wake_up() {
     let writers = [Script::save(0), Script::save(1), Script::NONE];
@@ -313,7 +314,7 @@ fn ignoring_locked_rows_of_a_scan_loses_a_wake_up() {
     );
 }
 
-/// Taking the outbox for scanned in spite of a retry loses a wake up.
+/// Treating the outbox as scanned despite a retry loses a wake-up.
 #[test]
 fn ignoring_a_retry_after_a_scan_loses_a_wake_up() {
     let writers = [Script::save(0), Script::save(1), Script::NONE];
@@ -329,7 +330,7 @@ fn ignoring_a_retry_after_a_scan_loses_a_wake_up() {
     );
 }
 
-/// Sleeping when rows were put into the outbox to be tried again leaves them there.
+/// Sleeping after retries were put into the outbox leaves them there.
 #[test]
 fn sleeping_after_requeuing_rows_leaves_them_there() {
     let writers = [Script::save(0), Script::save(1), Script::NONE];
@@ -346,7 +347,7 @@ fn sleeping_after_requeuing_rows_leaves_them_there() {
     );
 }
 
-/// Taking the outbox for scanned over another connection loses a wake up.
+/// Treating the outbox as scanned on another connection loses a wake-up.
 #[test]
 fn keeping_a_scan_across_connections_loses_a_wake_up() {
     breaks(
@@ -370,7 +371,7 @@ fn releasing_the_lock_for_the_fast_path_loses_a_wake_up() {
     );
 }
 
-/// Believing that nothing is to do where no row is loses a wake up.
+/// Treating a change as done because its row is gone loses a wake-up.
 #[test]
 fn believing_an_empty_scan_loses_a_wake_up() {
     breaks(
@@ -394,7 +395,7 @@ fn believing_that_the_fast_path_is_written_loses_a_wake_up() {
     );
 }
 
-/// Writing over another version of a configuration loses an edit.
+/// Overwriting another version of a configuration loses an edit.
 #[test]
 fn overwriting_another_version_loses_an_edit() {
     breaks(
@@ -428,7 +429,7 @@ fn taking_the_row_of_another_agent_loses_a_change() {
     breaks(Mutation::TakesAnySlug, model, LOST, "FinishSingle(0)");
 }
 
-/// Writing at a place where the configuration of another agent stands mixes them up.
+/// Writing at a place where another agent's configuration is now mixes agents up.
 #[test]
 fn writing_at_the_row_of_another_agent_mixes_agents_up() {
     breaks(

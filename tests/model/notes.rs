@@ -1,5 +1,4 @@
-//! Notifications: those that are on their way. The inbox in which they end is the daemon's own code
-//! (`session::News`).
+//! The notifications in transit. Their inbox is the daemon's own code (`session::News`).
 
 use agent_sync::session::News;
 
@@ -11,7 +10,7 @@ pub(super) fn change(place: usize) -> Note {
     News::Change(u8::try_from(place).unwrap())
 }
 
-/// The place in it.
+/// The place that it names.
 pub(super) fn place(note: Note) -> Option<usize> {
     match note {
         News::Change(place) => Some(usize::from(place)),
@@ -19,12 +18,12 @@ pub(super) fn place(note: Note) -> Option<usize> {
     }
 }
 
-/// The same with other names for the places.
+/// The note with renamed places.
 pub(super) fn renamed(note: Note, name: impl Fn(usize) -> usize) -> Note {
     place(note).map_or(note, |place| change(name(place)))
 }
 
-/// It in three bits.
+/// The encoding in three bits.
 pub(super) fn bits(note: Note) -> u8 {
     match note {
         News::Nothing => 0,
@@ -41,8 +40,8 @@ fn from_bits(bits: u8) -> Note {
     }
 }
 
-/// Those on their way to one session, the first in the last three bits: they arrive in the order of
-/// the commits.
+/// The notifications in transit to one session, the first in the last three bits; they arrive in
+/// the order of the commits.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Notes(u32);
 
@@ -53,7 +52,7 @@ impl Notes {
         self.0 == 0
     }
 
-    /// Adds one. A wake-up that follows a wake-up is not told apart from it.
+    /// Adds a notification. A wake-up after a wake-up is merged with it.
     pub(super) fn push(&mut self, note: Note) {
         let length = (u32::BITS - self.0.leading_zeros()).div_ceil(3);
         assert!(length < 10, "more notifications than there is room for");
@@ -64,14 +63,14 @@ impl Notes {
         }
     }
 
-    /// Takes the first.
+    /// Removes the first one.
     pub(super) fn pop(&mut self) -> Note {
         let first = from_bits(u8::try_from(self.0 & 7).unwrap());
         self.0 >>= 3;
         first
     }
 
-    /// The places that they name, as a set.
+    /// The set of places that they name.
     pub(super) fn places(mut self) -> u8 {
         let mut places = 0;
         while !self.is_empty() {
@@ -80,7 +79,7 @@ impl Notes {
         places
     }
 
-    /// The same with other names for the places.
+    /// The notifications with renamed places.
     pub(super) fn renamed(mut self, name: impl Fn(usize) -> usize) -> Self {
         let mut renamed = Self::NONE;
         while !self.is_empty() {

@@ -1,28 +1,26 @@
-//! The outbox: rows that stand at places, which are used again.
+//! The outbox: rows at places, which are reused.
 
 use super::notes::{Note, place, renamed as rename};
 use super::state::{Model, State};
 
-/// How many places there are, for as many rows as are ever there at once.
+/// The number of places, enough for all simultaneous rows.
 pub(super) const PLACES: usize = 6;
 
-/// Whose row it is that a daemon has put into the outbox itself; the other numbers are those of
-/// writers.
+/// The owner of a row that a daemon has enqueued; the other numbers are writers.
 const ENQUEUED: u8 = 3;
 
-/// How far a row has come.
+/// The visibility of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stand {
-    /// It is as good as not there, but in the way: its writer may still roll back to a savepoint,
-    /// or abort.
+    /// Invisible, but occupying its place: its writer may roll back to a savepoint or abort.
     Inner = 1,
-    /// Its writer may still abort.
+    /// Invisible: its writer may abort.
     Outer = 2,
-    /// It can be seen.
+    /// Visible.
     Visible = 3,
 }
 
-/// One row, or none. Whose it is stands for its `xmin`: a writer has one transaction.
+/// A row, or none. Its owner represents its `xmin`, because a writer has one transaction.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Row(u8);
 
@@ -53,7 +51,7 @@ impl Row {
         self.0
     }
 
-    /// The same row, with the names of two writers exchanged.
+    /// The row with two writers exchanged.
     pub(super) fn exchanged(self, one: usize, other: usize) -> Self {
         let (one, other) = (u8::try_from(one).unwrap(), u8::try_from(other).unwrap());
         let writer = match self.writer() {
@@ -68,7 +66,7 @@ impl Row {
         }
     }
 
-    /// The same row, and nobody knows whose, if it can be seen.
+    /// The row without its owner, if it is visible.
     pub(super) fn anonymous(self) -> Self {
         if self.is_visible() {
             Self(self.0 | ENQUEUED << 3)
@@ -102,7 +100,7 @@ impl std::fmt::Debug for Row {
 /// The table.
 pub(super) type Outbox = [Row; PLACES];
 
-/// The places of the rows that can be seen, as a set.
+/// The set of places of visible rows.
 pub(super) fn visible(outbox: Outbox) -> u8 {
     places(outbox, Row::is_visible)
 }
@@ -114,7 +112,7 @@ pub(super) fn place_of(outbox: Outbox, writer: usize) -> Option<usize> {
         .position(|row| !row.is_none() && usize::from(row.writer()) == writer)
 }
 
-/// What becomes of a writer's rows that have come so far, and no further.
+/// Changes the visibility of a writer's rows from exactly this one; `None` removes them.
 pub(super) fn turn(outbox: &mut Outbox, writer: usize, from: Stand, to: Option<Stand>) {
     for row in outbox.iter_mut().filter(|row| row.is(writer, from)) {
         *row = to.map_or(Row::NONE, |to| Row::new(row.writer(), row.slug(), to));
@@ -130,7 +128,7 @@ pub(super) fn enqueue(outbox: &mut Outbox, slug: usize) {
     outbox[place] = Row::new(ENQUEUED, slug, Stand::Visible);
 }
 
-/// Takes the rows at these places out.
+/// Removes the rows at these places.
 pub(super) fn take_out(outbox: &mut Outbox, places: u8) {
     for (place, row) in outbox.iter_mut().enumerate() {
         if places & (1 << place) != 0 {
@@ -139,8 +137,8 @@ pub(super) fn take_out(outbox: &mut Outbox, places: u8) {
     }
 }
 
-/// Somebody rewrites the table: the rows move to the front. With `tidies`, only the last row of a
-/// slug stays.
+/// A rewrite of the table: the rows move to the front. With `tidies`, only the last row of a slug
+/// stays.
 pub(super) fn rewrite(outbox: Outbox, tidies: bool) -> Outbox {
     let mut rewritten = Outbox::default();
     let is_last = |place: usize, row: Row| {
@@ -162,9 +160,9 @@ fn places(outbox: Outbox, are: impl Fn(Row) -> bool) -> u8 {
 }
 
 impl Model {
-    /// Where the next row may come to stand: at the first place that is free; and if somebody
-    /// thinks of that, because it is told of or was read, perhaps at the first one that nobody
-    /// thinks of instead.
+    /// The possible places of the next row: the first free one; and if a session refers to that
+    /// place, because it was notified of it or has read it, also the first one to which none
+    /// refers.
     pub(super) fn free_places(state: &State) -> impl Iterator<Item = usize> {
         let first = state
             .outbox
@@ -177,7 +175,7 @@ impl Model {
         std::iter::once(first).chain(fresh)
     }
 
-    /// The places that are taken, told of, or have been read.
+    /// The places that are occupied, named by a notification, or have been read.
     pub(super) fn touched(state: &State) -> u8 {
         let taken = places(state.outbox, |row| !row.is_none());
         let told = |note: Note| place(note).map_or(0, |place| 1 << place);
@@ -191,7 +189,7 @@ impl Model {
             .fold(taken, |touched, more| touched | more)
     }
 
-    /// The same state, without the places that nobody thinks of: those behind them move up.
+    /// Removes the places to which no session refers: those behind them move up.
     pub(super) fn without_gaps(state: &mut State) {
         let touched = Self::touched(state);
         if touched & (touched + 1) == 0 {

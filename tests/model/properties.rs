@@ -1,17 +1,18 @@
-//! The properties of the model: each promise holds in every state, and is kept from every state.
+//! The properties of the model: each promise holds in every state, and stays reachable from every
+//! state.
 //!
-//! The tests are of sizes that every run has time for. `make model` adds the large one, and prints
-//! how much each has looked at.
+//! The sizes suit every run of the tests. `make model` adds the large one and prints the numbers of
+//! states.
 
 use std::time::Instant;
 
 use super::explore::explore;
 use super::state::{Model, Mutation, Script};
 
-/// More states than any of these has.
+/// A limit above the number of states of each model.
 const MOST: usize = 40_000_000;
 
-/// A transaction that saves twice, and may think better of the first time or of the second.
+/// A transaction that saves twice and may roll back either save.
 const HESITANT: Script = Script {
     saves: 2,
     savepoints: 1,
@@ -33,7 +34,7 @@ const MODEL: Model = Model {
     mutation: None,
 };
 
-/// Explores, says how much that was, and expects no violation.
+/// Explores a model, prints its size, and expects no violation.
 fn holds(name: &str, least: usize, model: Model) {
     let start = Instant::now();
     let explored = explore(&model, MOST);
@@ -48,7 +49,7 @@ fn holds(name: &str, least: usize, model: Model) {
     assert!(states >= least, "the model has shrunk to {states} states");
 }
 
-/// Hold with writers that roll back to savepoints and abort.
+/// The promises hold with writers that roll back to savepoints and abort.
 #[test]
 fn g1_g2_c6_hold_with_savepoints_and_aborts() {
     let writers = [HESITANT, HESITANT, Script::save(1)];
@@ -148,13 +149,13 @@ const BOTH: Script = Script {
     ..Script::NONE
 };
 
-/// Is about both agents at once.
+/// A rename, which concerns both agents.
 const RENAME: Script = Script {
     renames: true,
     ..Script::save(0)
 };
 
-/// Hold with transactions that append more than one row.
+/// The promises hold with transactions that append several rows.
 #[test]
 fn g1_g2_c6_hold_with_transactions_of_several_rows() {
     let writers = [BOTH, Script::save(0), Script::save(1)];
@@ -233,7 +234,7 @@ fn g13_holds_with_configurations_that_are_rewritten() {
     );
 }
 
-/// Hold with configurations that others edit and statements that fail.
+/// The promises hold with edits by other sessions and failing statements.
 #[test]
 fn g2_g4_hold_with_edits_of_others_and_failing_statements() {
     let writers = [Script::save(0), Script::save(0), Script::save(1)];
@@ -249,7 +250,7 @@ fn g2_g4_hold_with_edits_of_others_and_failing_statements() {
     );
 }
 
-/// States that are alike come to the same when they are told apart.
+/// Equivalent states have the same outcomes when they are kept apart.
 #[test]
 fn states_that_are_alike_have_the_same_outcomes() {
     let writers = [Script::save(0), Script::save(0), Script::NONE];
@@ -319,7 +320,7 @@ fn g1_g2_c6_hold_with_all_of_it_at_once() {
     );
 }
 
-/// Hold with three writers that roll back to savepoints and abort.
+/// The promises hold with three writers that roll back to savepoints and abort.
 #[test]
 #[ignore = "takes minutes and 4 GB: make model"]
 fn g1_g2_c6_hold_with_three_writers_savepoints_and_aborts() {

@@ -1,9 +1,9 @@
-//! Capture, idle lock, leadership, batch, fast path and crash, as small as they can be without losing
-//! what matters.
+//! Capture, idle lock, leadership, batch, fast path and crash, at the smallest size that keeps
+//! every relevant interleaving.
 //!
-//! The steps of a writer have the names of what `sql/capture.sql` does. Those of a daemon execute the
-//! commands of `sync::protocol`, as `sync::connection`, `sync::drain` and `sync::fast_path` do. One
-//! step is what nothing can come between: one statement, or one moment of a commit.
+//! The steps of a writer have the names of the operations of `sql/capture.sql`. Those of a daemon
+//! execute the commands of `sync::protocol`, like `sync::connection`, `sync::drain` and
+//! `sync::fast_path`. A step is atomic: one statement, or one moment of a commit.
 //!
 //! ```text
 //! a writer:  Save ─► Look ─► … Savepoint, RollBackTo, Release … ─► Commit ─► Settle       (or Abort, at any time)
@@ -13,25 +13,24 @@
 //!                                 └────────── FinishSingle ◄── ReadSingle ◄─────────────────────────┘
 //! ```
 //!
-//! Where a pass has found nothing and a writer is in the way of the lock, the daemon goes from the
-//! end of the pass to `Poll`, takes what is in the inbox, and begins another pass.
+//! If a scan has found nothing and a writer holds the idle lock, the daemon goes from the end of
+//! the scan to `Poll`, empties the inbox, and starts another scan.
 //!
-//! A change on the fast path goes from `Take` to `ReadSingle` and `FinishSingle`, and straight back to `Wait` when
-//! it is done; when it comes to nothing, a pass follows.
+//! A change on the fast path goes from `Take` to `ReadSingle` and `FinishSingle`, and back to
+//! `Wait` when it is done; otherwise a scan follows.
 //!
-//! What is taken for granted of PostgreSQL: a statement sees one snapshot; what a transaction did,
-//! the notifications included, is seen by all in one moment (`Commit`), and its locks are released
-//! after that (`Settle`); a session that ends has released its locks and undone its transaction.
-//! When notifications arrive (`Deliver`) is anybody's guess, but not before the `Settle`, and those
-//! that go to one session arrive one by one, in the order in which they set out.
+//! The model assumes of PostgreSQL: a statement has one snapshot; the effects of a transaction,
+//! notifications included, become visible to all in one moment (`Commit`), and its locks are
+//! released after that (`Settle`); the end of a session releases its locks and rolls its
+//! transaction back. Notifications arrive (`Deliver`) at any time after the `Settle`, and those to
+//! one session arrive one by one, in the order of their commits.
 //!
-//! What is not in it: configurations that are missing or rejected and agents that are gone, with
-//! which a change by the fast path has nothing to write or is left to a batch; and two saves that come to the
-//! same configuration. In one transaction it makes no difference whether the trigger looks before
-//! it appends or after.
+//! The model omits missing or rejected configurations and deleted agents, for which the fast path
+//! writes nothing or leaves the change to a batch, and two saves with the same configuration.
+//! Within one transaction, the order of the trigger's check and append makes no difference.
 //!
-//! Each append is a row at a place of the outbox; the places have an order, writers commit in any
-//! other, and a place whose row is gone is used again.
+//! Each append is a row at a place of the outbox. The places are ordered, writers commit in any
+//! order, and a free place is reused.
 
 use super::explore::System;
 use super::outbox::{Outbox, visible};
@@ -97,7 +96,7 @@ impl System for Model {
         Self::others(state, next);
         if self.mutation.is_none() {
             for (_, state) in next {
-                *state = self.stand_in(*state);
+                *state = self.representative(*state);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What there is: the size of a model, its states, and the names of the steps between them.
+//! The size of a model, its states, and the names of its steps.
 
 use std::hash::{Hash, Hasher};
 
@@ -9,60 +9,62 @@ use agent_sync::sync::protocol::Protocol;
 use super::notes::{Note, Notes, bits};
 use super::outbox::{Outbox, Row};
 
-/// How many agents there are, each with its configuration.
+/// The number of agents; each has one configuration.
 pub const SLUGS: usize = 2;
 pub(super) const WRITERS: usize = 3;
 pub(super) const DAEMONS: usize = 2;
 
-/// What is modelled: how many of each, and what may go wrong how often.
+/// A model: the numbers of its parts and of its faults.
 #[derive(Debug, Clone, Copy)]
 pub struct Model {
     /// The writers, each with one transaction.
     pub writers: [Script; WRITERS],
-    /// How many there are of the daemons; the others never start.
+    /// The number of daemons that start.
     pub daemons: usize,
-    /// How many rows of the outbox a batch reads.
+    /// The number of rows that a batch reads.
     pub limit: u32,
-    /// How often a session ends, whatever it is at.
+    /// The number of crashes, each possible at any time.
     pub crashes: u8,
-    /// How often a claim or a write fails without the session ending; a batch of one row that fails
+    /// The number of failed claims or writes that do not end the session; a failed batch of one row
     /// is set aside.
     pub failures: u8,
-    /// How often somebody else locks the configuration of the first agent, for as long as he likes.
+    /// The number of times that another session locks the configuration of the first agent, for any
+    /// time.
     pub edits: u8,
-    /// How often a notification is lost on its way. Then, and only then, is there a slow sweep.
+    /// The number of notifications lost in transit. Only with such losses does the model have a
+    /// sweep.
     pub losses: u8,
-    /// How often somebody notifies of any place.
+    /// The number of stray notifications, of any place.
     pub strays: u8,
-    /// How often somebody rewrites the outbox, so that its rows stand at other places.
+    /// The number of rewrites of the outbox, which move its rows.
     pub rewrites: u8,
-    /// How often somebody rewrites the configurations: their rows keep their versions, which are
-    /// one, and exchange their places.
+    /// The number of rewrites of the configurations: their rows keep their common version and
+    /// exchange their places.
     pub moves: u8,
-    /// What is done otherwise than it should be.
+    /// The defect of a mutant.
     pub mutation: Option<Mutation>,
 }
 
-/// What a writer may do in its transaction, at most.
+/// The transaction of a writer, at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Script {
     /// The agent that it saves.
     pub slug: usize,
-    /// How often it does.
+    /// The number of saves.
     pub saves: u8,
-    /// Whether a save is about both agents: a rename, which appends two rows.
+    /// Whether a save concerns both agents: a rename, which appends two rows.
     pub renames: bool,
-    /// Whether the second save is of the other agent.
+    /// Whether the second save concerns the other agent.
     pub alternates: bool,
-    /// How many savepoints it sets.
+    /// The number of savepoints.
     pub savepoints: u8,
-    /// Whether it has appended so much already that it looks for the sleeper only once
+    /// Whether it has made so many appends that it checks the idle lock only once
     /// (`agent_sync.appended`).
     pub in_bulk: bool,
 }
 
 impl Script {
-    /// A transaction that does nothing.
+    /// A transaction without saves.
     pub const NONE: Self = Self {
         slug: 0,
         saves: 0,
@@ -81,7 +83,7 @@ impl Script {
         }
     }
 
-    /// The agents that the next save is about, as a set, if so many are left.
+    /// The set of agents of the next save, if `saves` are left.
     pub(super) fn slugs(self, saves: u8) -> u8 {
         match (self.renames, self.alternates && saves < self.saves) {
             (true, _) => 3,
@@ -90,98 +92,93 @@ impl Script {
     }
 }
 
-/// One thing that is done otherwise; the checker has to find out what comes of it.
+/// One defect of a mutant; the checker has to find its consequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutation {
-    /// None, and no state stands for another that is alike.
+    /// No defect, and equivalent states are kept apart.
     TellsAllApart,
-    /// The daemon takes the idle lock and sleeps, without the pass over the outbox in
-    /// between.
+    /// The daemon takes the idle lock and sleeps without the scan in between.
     SleepsWithoutSecondScan,
-    /// It goes to sleep without the lock when a writer is in the way of it.
+    /// It sleeps without the lock when a writer holds it.
     SleepsWithoutLock,
-    /// It takes that lock before any batch, and not only before the first of a pass.
+    /// It takes the idle lock before any batch, and not only before the first of a scan.
     TakesLockMidScan,
-    /// It forgets the wake-ups at the end of a drain, and not before it.
+    /// It empties the inbox after a drain, and not before it.
     TakesInboxAfterDrain,
-    /// It listens when it is about to sleep for the first time, and not before the catch-up.
+    /// It listens before its first sleep, and not before the catch-up.
     ListensAfterCatchUp,
-    /// It leads without the leader's lock.
+    /// It leads without the leader lock.
     LeadsWithoutLock,
-    /// After an error it holds the lock that it asked for to be its own.
+    /// After an error it assumes that it has the lock that it requested.
     TrustsLostAnswer,
-    /// It never looks at the outbox without being woken.
+    /// It never scans the outbox without a wake-up.
     NeverSweeps,
-    /// It takes the rows out of the outbox in a transaction before the one that writes.
+    /// It deletes the rows of the outbox in a transaction before the write.
     AcknowledgesBeforeWrite,
     /// It reads the agents in an older snapshot than the outbox.
     ReadsAgentsFirst,
-    /// The trigger looks, and notifies at once, before it appends.
+    /// The trigger checks the idle lock and notifies before it appends.
     NotifiesBeforeAppend,
-    /// The trigger lets go of the lock at once when it has seen that it can share it, and not with
-    /// the transaction.
+    /// The trigger releases the shared lock immediately, and not at the end of the transaction.
     OnlyPeeksAtLock,
-    /// What the trigger remembers of having looked survives a rollback to a savepoint; the lock and
-    /// the notification do not.
+    /// The trigger's memory of its check survives a rollback to a savepoint; the lock and the
+    /// notification do not.
     RemembersAcrossRollback,
-    /// The database releases the locks of a transaction before its rows can be seen.
+    /// The database releases the locks of a transaction before its rows are visible.
     UnlocksBeforeVisible,
     /// A transaction's second append does not notify.
     SecondAppendIsSilent,
-    /// A rename names the place of one of its two rows.
+    /// The notification of a rename names the place of one of its two rows.
     RenameNamesPlace,
-    /// The inbox keeps the place that came last, whatever else has come.
+    /// The inbox keeps the last place, whatever else arrives.
     SwallowsOthers,
-    /// A change takes the fast path whether or not all else is known.
+    /// A change takes the fast path even if the outbox is not scanned.
     TakesFastPathUnscanned,
-    /// All is held to be known after a pass that has left rows which others have locked.
+    /// A scan counts as complete although it left locked rows.
     ScannedDespiteLocked,
-    /// Rows are put into the outbox to be tried again, and all is held to be known as before.
+    /// The scan still counts as complete after retries are put into the outbox.
     ScannedDespiteRetry,
-    /// When a failure has been noted, rows that are due again are put into the outbox, and the
-    /// daemon goes to sleep.
+    /// After a noted failure, due retries are put into the outbox, and the daemon sleeps.
     RestsAfterRetry,
-    /// What was known is held to be so over another connection.
+    /// A scan still counts as complete on another connection.
     ScannedAfterReconnect,
-    /// The idle lock is released on the fast path, as it is for a batch, and the daemon
-    /// goes back to sleep.
+    /// The fast path releases the idle lock, like a batch, and the daemon goes back to sleep.
     ReleasesLockForFastPath,
-    /// Where no row is at the place that was named, all is held to be done.
+    /// A change counts as done if its place has no row.
     TrustsPlace,
-    /// Where the write of a change by the fast path came to nothing, all is held to be done.
+    /// A change counts as done although its write on the fast path changed no row.
     TrustsWrite,
-    /// The write is not held to the version of the configuration.
+    /// The write does not require the version of the configuration.
     WritesAnyVersion,
-    /// The row that is taken is not held to its version.
+    /// The delete does not require the version of the row.
     TakesAnyVersion,
-    /// Nor, if that is kept, to its slug.
+    /// With the version required, the delete does not require the slug of the row.
     TakesAnySlug,
-    /// The write of a change by the fast path is held to the place and version of a configuration, and not to
+    /// The write on the fast path requires the place and the version of a configuration, and not
     /// its slug.
     WritesAnyPlace,
 }
 
-/// What a transaction, or a savepoint in it, has done so far: a set of these.
+/// The progress of a transaction, or of a savepoint in it: a set of flags.
 pub(super) type Level = u8;
 pub(super) const SAVED: Level = 1;
 /// It shares the idle lock.
 pub(super) const SHARES: Level = 2;
-/// It will notify that there is something to do.
+/// It will send a wake-up.
 pub(super) const NOTIFIES: Level = 4;
-/// It knows that it has looked, and need not do so again (`agent_sync.appended` is 50).
+/// It remembers its check of the idle lock and skips further ones (`agent_sync.appended` is 50).
 pub(super) const LOOKED: Level = 8;
-/// It will notify, and name the place of its first row.
+/// It will notify with the place of its first row.
 pub(super) const NAMES: Level = 16;
-/// It knows that it has appended (`agent_sync.appended` is not empty).
+/// It remembers its append (`agent_sync.appended` is not empty).
 pub(super) const APPENDED: Level = 32;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Stage {
     Open,
-    /// In the trigger, between the append and the look (or the other way round, if that is the
-    /// mutant).
+    /// In the trigger, between the append and the check (in a mutant the other way round).
     InTrigger,
-    /// Its rows can be seen, or will be in this moment; it still has its locks.
+    /// Its rows are visible; it still has its locks.
     Committed,
     Done,
 }
@@ -193,7 +190,7 @@ pub(super) struct Writer {
     pub(super) inner: Option<Level>,
     pub(super) saves: u8,
     pub(super) savepoints: u8,
-    /// What it will notify of, if it names a place.
+    /// The place that its notification names.
     pub(super) names: Note,
 }
 
@@ -211,7 +208,7 @@ impl Writer {
         (self.outer | self.inner.unwrap_or(0)) & what != 0
     }
 
-    /// All of it in a number.
+    /// The encoding as a number.
     pub(super) fn bits(self) -> u32 {
         let Self {
             stage,
@@ -230,25 +227,25 @@ impl Writer {
     }
 }
 
-/// Where a daemon's loop is (`connection::Phase`, and inside a batch).
+/// The phase of a daemon (`connection::Phase`, and within a batch).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Phase {
     Standby,
     CatchUp,
     Draining,
-    /// The idle lock has been seen to, the claim comes next.
+    /// The action on the idle lock is done; the claim is next.
     Begun,
-    /// The agents are read, the outbox comes next: only in a mutant.
+    /// The agents are read; the outbox is next (only in a mutant).
     HasReadAgents,
     Claimed,
     Locked,
-    /// The outbox rows are gone, the write comes next: only in a mutant.
+    /// The rows of the outbox are deleted; the write is next (only in a mutant).
     Acknowledged,
-    /// A change takes the fast path, and its place is to be read.
+    /// A change takes the fast path; the read of its place is next.
     FastPath,
-    /// It is read, the write comes next.
+    /// The change is read; the write is next.
     HasReadSingle,
-    /// A pass has found nothing, and a writer keeps the daemon awake.
+    /// A scan has found nothing, and a writer keeps the daemon awake.
     Polling,
     Waiting,
     Resting,
@@ -258,12 +255,11 @@ pub(super) enum Phase {
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Daemon {
     pub(super) phase: Phase,
-    /// The state of its session on the server: whether it has the leader lock, listens, and has
-    /// the idle lock.
+    /// The state of its session: whether it has the leader lock, listens, and has the idle lock.
     pub(super) leads: bool,
     pub(super) listens: bool,
     pub(super) has_idle_lock: bool,
-    /// The notifications on their way, and what is in the inbox.
+    /// The notifications in transit, and the inbox.
     pub(super) coming: Notes,
     pub(super) news: Note,
     /// The code under test, and its last command: the action on the idle lock that the next batch
@@ -271,24 +267,23 @@ pub(super) struct Daemon {
     pub(super) protocol: Protocol,
     pub(super) idle_action: IdleLockAction,
     pub(super) saw_locked: bool,
-    /// The place that the next batch reads on from.
+    /// The place at which the next batch starts.
     pub(super) from: u8,
-    /// The agents that were set aside since the daemon rested last (`Drain::take_set_aside`), as a
-    /// set.
+    /// The set of agents that were set aside since the last rest (`Drain::take_set_aside`).
     pub(super) noted: u8,
-    /// The batch: the places it has read, which agents they are about, these as it has read them,
-    /// and the configurations it has locked.
+    /// The batch: the places that it has read, their agents, the versions of these, and the
+    /// configurations that it has locked.
     pub(super) rows: u8,
     pub(super) slugs: u8,
     pub(super) seen: [u8; SLUGS],
     pub(super) locked: u8,
-    /// The change by the fast path: the place that was named, the row there, whether its configuration has to
-    /// be written, and whether that is still the version that was read.
+    /// The change on the fast path: the place of the notification, the row there, whether its
+    /// configuration has to be written, and whether that is still the version that was read.
     pub(super) told: Note,
     pub(super) single: Row,
     pub(super) differs: bool,
     pub(super) is_intact: bool,
-    /// Whether the configuration of another agent stands now where the one that was read has stood.
+    /// Whether another agent's configuration is now at the place of the one that was read.
     pub(super) is_moved: bool,
 }
 
@@ -316,7 +311,7 @@ impl Daemon {
         is_moved: false,
     };
 
-    /// All of it but the protocol, in two numbers.
+    /// The encoding without the protocol, in two numbers.
     pub(super) fn bits(self) -> [u64; 2] {
         let Self {
             phase,
@@ -368,19 +363,19 @@ impl Daemon {
     }
 }
 
-/// Everything at one moment.
+/// The state of the whole model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct State {
     pub(super) writers: [Writer; WRITERS],
     pub(super) daemons: [Daemon; DAEMONS],
-    /// The outbox, and which version each agent and configuration is at.
+    /// The outbox, and the versions of agents and configurations.
     pub(super) outbox: Outbox,
     pub(super) agents: [u8; SLUGS],
     pub(super) configurations: [u8; SLUGS],
-    /// The agents whose failure is noted in `agent_sync.problem`, to be tried again.
+    /// The agents with a noted failure, to be retried.
     pub(super) set_aside: u8,
-    /// Whether somebody else has the configuration of the first agent locked.
+    /// Whether another session has locked the configuration of the first agent.
     pub(super) is_edited: bool,
     pub(super) crashes: u8,
     pub(super) failures: u8,
@@ -395,8 +390,8 @@ pub struct State {
     pub(super) is_mixed_up: bool,
 }
 
-/// Few large words are hashed sooner than many small ones. Two states of one hash are told apart
-/// all the same.
+/// A few large words hash faster than many small ones. Equality decides between states with equal
+/// hashes.
 impl Hash for State {
     fn hash<H: Hasher>(&self, hasher: &mut H) {
         for writer in self.writers {
@@ -453,11 +448,11 @@ fn pack(parts: &[u8]) -> u64 {
         .fold(0, |word, part| word << 8 | u64::from(*part))
 }
 
-/// Who does what.
+/// The steps, with the index of their writer or daemon.
 #[derive(Debug, Clone, Copy)]
 #[allow(dead_code, reason = "they are told, in stories")]
 pub enum Step {
-    /// At which place its row stands.
+    /// The second number is the place of the row.
     Save(usize, usize),
     Look(usize),
     Savepoint(usize),

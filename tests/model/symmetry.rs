@@ -1,14 +1,13 @@
-//! Equivalent states: one of them represents all, because their futures differ in names alone.
+//! Equivalent states: one of them represents all, because their futures differ only in names.
 //!
-//! A mutant makes no use of it, so that its story is complete.
+//! Mutants do not use it, so their traces are complete.
 //!
-//! - Daemons have no names, nor have writers that do the same.
-//! - A place in an inbox makes a difference only if the daemon might believe it when it looks: it
-//!   rests and holds the lock. What comes earlier has it give up the lock (`Wait`), and so is a
-//!   wake-up.
-//! - Whose a row is that can be seen makes a difference only where the outbox may be rewritten:
-//!   nobody but the leader takes rows, so no other comes to stand at the place of one that it has
-//!   read. Nor do places that nobody thinks of: those behind them move up.
+//! - Daemons are interchangeable, and so are writers with the same script.
+//! - A place in an inbox matters only if the daemon may use it: while it rests with the lock. An
+//!   earlier one makes it release the lock (`Wait`), like a wake-up.
+//! - The owner of a visible row matters only if the outbox may be rewritten: only the leader
+//!   deletes rows, so no other row takes the place of one that it has read. Places to which no
+//!   session refers do not matter: those behind them move up.
 
 use agent_sync::session::News;
 
@@ -17,8 +16,8 @@ use super::outbox::Row;
 use super::state::{DAEMONS, Model, Phase, State, WRITERS};
 
 impl Model {
-    /// The state that stands for this one.
-    pub(super) fn stand_in(&self, mut state: State) -> State {
+    /// The representative of a state.
+    pub(super) fn representative(&self, mut state: State) -> State {
         for daemon in &mut state.daemons {
             let may_believe = daemon.phase == Phase::Resting && daemon.protocol.holds_idle_lock();
             if !may_believe && place(daemon.news).is_some() {

@@ -1,76 +1,75 @@
-//! How saves that could not be captured are made good (G1): a sequence counts them at once, and
-//! what they saved is visible later.
+//! The repair of saves that could not be captured (G1): a sequence counts them immediately, and
+//! their changes become visible later.
 //!
-//! Savers count, become visible or are rolled back, and release their locks. The daemon is
-//! `ConnectionLoop::make_good` in each of its sweeps: it reads the count, lists the holders of the locks,
-//! enqueues what is visible, and settles the count when none of those listed is left. The promise:
-//! a save that is settled was visible to a look at every agent.
+//! Savers count, become visible or roll back, and release their locks. The daemon runs
+//! `ConnectionLoop::make_good` in each sweep: it reads the count, lists the holders of the locks,
+//! enqueues every visible agent, and settles the count when none of the listed holders is left. The
+//! promise: a settled save was visible to a full check.
 //!
-//! Each fault is one step done wrong, among them the barrier by transaction numbers, which a quiet
-//! server defeats.
+//! Each fault is one wrong step, among them the barrier by transaction numbers, which fails on a
+//! quiet server.
 
 use super::explore::{System, explore};
 
 /// The promise.
 const LOST: &str = "a save that is settled was visible to a look at every agent";
 
-/// How many transactions save.
+/// The number of transactions that save.
 const SAVERS: usize = 3;
 
-/// What is done wrong.
+/// The wrong step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// The barrier is the last transaction that is over and one more, as `pg_snapshot_xmax` has it,
-    /// and the oldest open transaction is compared with it.
+    /// The barrier is the last finished transaction plus one, as in `pg_snapshot_xmax`, and is
+    /// compared with the oldest open transaction.
     Numbers,
     /// The holders of the locks are listed before the count is read.
     LooksBeforeCount,
-    /// What settles the count sees what was visible before the holders were listed.
+    /// The settled count covers only the changes visible before the list of the holders.
     SnapshotBeforeLook,
-    /// Only those that hold a lock at the second look count, and not whether they were there at the
-    /// first.
+    /// Every holder at the second check counts, listed before or not.
     ForgetsHolders,
 }
 
-/// How far a saver is.
+/// The stage of a saver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Stage {
     /// It has not saved.
     Idle,
-    /// It has saved, and is counted as this many.
+    /// It has saved, with this number in the count.
     Counted(u8),
-    /// Others see what it saved, and it holds its lock.
+    /// Its save is visible, and it holds its lock.
     Visible(u8),
-    /// It is over.
+    /// It is committed and has released its lock.
     Over(u8),
-    /// It is rolled back, and over.
+    /// It is rolled back and has released its lock.
     Undone,
 }
 
-/// One transaction.
+/// One saving transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Saver {
     stage: Stage,
     /// The number of the transaction, in the order of the saves.
     number: u8,
-    /// Whether a look has seen what it saved.
+    /// Whether a full check has seen its save.
     looked_at: bool,
 }
 
-/// Where the daemon is in its sweep.
+/// The progress of the daemon's sweep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Daemon {
-    /// Between two sweeps; it may know a count, and who of it is not over.
+    /// Between two sweeps, possibly with a count and its remaining holders.
     Rests(Option<(u8, Barrier)>),
-    /// It has listed the holders first; only with that fault.
+    /// It has listed the holders first (only with that fault).
     Looked(Barrier),
-    /// It has read the count, and what was visible then.
+    /// It has read the count and the visible saves.
     Read(u8, Option<(u8, Barrier)>, Savers),
-    /// It has read the count and knows who is not over; and what was visible before.
+    /// It has read the count and the remaining holders, with the saves that were visible before.
     Listed(u8, Barrier, Savers, bool),
 }
 
-/// Whose end is waited for: savers, or a number.
+/// The awaited ends: of savers, or of a transaction number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Barrier {
     Holders(Savers),
@@ -79,7 +78,7 @@ enum Barrier {
 
 type Savers = [bool; SAVERS];
 
-/// Everything.
+/// The state of the whole model.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct State {
     savers: [Saver; SAVERS],
@@ -89,12 +88,9 @@ struct State {
     daemon: Daemon,
 }
 
-/// What happens.
+/// The steps.
 #[derive(Debug, Clone, Copy)]
-#[allow(
-    dead_code,
-    reason = "which saver it was stands in the story of a violation"
-)]
+#[allow(dead_code, reason = "the trace of a violation prints the saver")]
 enum Step {
     Save(usize),
     Commit(usize),
@@ -129,7 +125,7 @@ impl State {
         self.savers.map(Saver::is_visible)
     }
 
-    /// The last transaction that is over.
+    /// The last finished transaction.
     fn last_over(&self) -> u8 {
         let over = self.savers.iter().filter(|saver| {
             matches!(
@@ -140,7 +136,7 @@ impl State {
         over.map(|saver| saver.number).max().unwrap_or(0)
     }
 
-    /// `pg_snapshot_xmin`: the oldest that is open, as far as the snapshot goes.
+    /// `pg_snapshot_xmin`: the oldest open transaction of the snapshot.
     fn oldest_open(&self) -> u8 {
         let open = self
             .savers
@@ -159,7 +155,7 @@ impl State {
         }
     }
 
-    /// Who of it is left.
+    /// The rest of the barrier.
     fn left(&self, barrier: Barrier, fault: Option<Fault>) -> Barrier {
         match barrier {
             Barrier::Holders(_) if fault == Some(Fault::ForgetsHolders) => {

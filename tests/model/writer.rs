@@ -1,5 +1,5 @@
-//! The steps of a writer: what `sql/capture.sql` does in its transaction, and what becomes of that
-//! at its end.
+//! The steps of a writer: the trigger of `sql/capture.sql` in its transaction, and the end of the
+//! transaction.
 
 use agent_sync::session::News;
 
@@ -21,7 +21,7 @@ impl Model {
         };
         match writer.stage {
             Stage::Open => {
-                // The row of the agent is locked by whoever has saved it and is not over.
+                // An unfinished writer has locked the row of its agent.
                 let slugs = script.slugs(writer.saves);
                 let is_free = (0..WRITERS).all(|other| {
                     other == index
@@ -95,7 +95,7 @@ impl Model {
                         writer.names = change(place);
                         *writer.level() |= NAMES;
                     }
-                    // In bulk, more appends follow at once.
+                    // In bulk, further appends follow immediately.
                     let notifies = place.is_none() || script.in_bulk;
                     let is_silent = self.has(Mutation::SecondAppendIsSilent) && !is_first
                         || self.has(Mutation::NotifiesBeforeAppend);
@@ -107,7 +107,7 @@ impl Model {
                         SHARES
                     };
                 }
-                // What a transaction remembers makes a difference only where it saves again.
+                // The memory of a transaction matters only if it saves again.
                 if writer.saves > 0 {
                     *writer.level() |= if script.in_bulk {
                         LOOKED | APPENDED
@@ -152,7 +152,7 @@ impl Model {
     }
 }
 
-/// The agents that a writer has saved and not yet committed, as a set: those that it has rows for.
+/// The set of agents that a writer has saved and not yet committed.
 fn saved(outbox: Outbox, writer: usize) -> u8 {
     let rows = outbox
         .iter()
@@ -176,7 +176,7 @@ fn append(state: &mut State, writer: Writer, index: usize, slugs: u8, mut place:
     }
 }
 
-/// A notification sets out to everybody who listens.
+/// Sends a notification to every listening daemon.
 pub(super) fn signal(state: &mut State, note: Note) {
     for daemon in state.daemons.iter_mut().filter(|daemon| daemon.listens) {
         daemon.coming.push(note);

@@ -1,12 +1,12 @@
-//! What is found at the start and at every reconnect (G10), and that no state of an install is in
-//! the way of a save (C4).
+//! The checks at the start and at every reconnect (G10), and proof that no state of an install
+//! blocks a save (C4).
 
 use agent_sync_testbed::{Cluster, Options};
 
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES, connect};
 use crate::support::{Daemon, Platform, Said, eventually};
 
-/// Why the daemon cannot work, and what it says to do.
+/// The cause and the remedy of an unusable database.
 async fn found(daemon: &Daemon) -> (String, String) {
     let line = daemon.logged("database unavailable").await;
     (
@@ -121,7 +121,7 @@ async fn a_missing_stale_or_damaged_install_is_told_with_its_remedy() {
     }
 }
 
-/// Missing privileges are told all at once with the grants that mend them.
+/// Missing privileges are reported together, with the grants that repair them.
 #[tokio::test]
 async fn missing_privileges_are_told_at_once_with_their_grants() {
     let platform = Platform::installed().await;
@@ -182,7 +182,7 @@ async fn missing_privileges_are_told_at_once_with_their_grants() {
     daemon.logged("caught up").await;
 }
 
-/// Prepared transactions and notifications are warned of once.
+/// Prepared transactions with notifications cause one warning.
 #[tokio::test]
 async fn g3_prepared_transactions_are_warned_of_once() {
     let own = Cluster::start(Options {
@@ -232,9 +232,9 @@ async fn g3_prepared_transactions_are_warned_of_once() {
     assert!(daemon.lines("max_prepared_transactions").is_empty());
     let said = Said::of(polling(&["install"])).await;
     assert!(said.out.contains("default: installed"), "{said:?}");
-    // A session that holds the idle lock cannot make such a save notify, which would fail it.
-    let stranger = platform.connect().await;
-    stranger
+    // A session with the idle lock cannot make such a save notify, which would fail it.
+    let foreign = platform.connect().await;
+    foreign
         .batch_execute("SELECT pg_advisory_lock(1634169721, 2)")
         .await
         .unwrap();
@@ -242,9 +242,8 @@ async fn g3_prepared_transactions_are_warned_of_once() {
         .run("BEGIN; INSERT INTO agents (slug) VALUES ('noted'); PREPARE TRANSACTION 'n'")
         .await;
     platform.run("COMMIT PREPARED 'n'").await;
-    drop(stranger);
-    // With a daemon that polls, a save in a prepared transaction goes through, even if it cannot be
-    // noted.
+    drop(foreign);
+    // With a polling daemon, a save in a prepared transaction succeeds even if it cannot be noted.
     platform
         .run("ALTER SCHEMA agent_sync RENAME TO elsewhere")
         .await;
@@ -254,8 +253,8 @@ async fn g3_prepared_transactions_are_warned_of_once() {
     platform.run("COMMIT PREPARED 'p'").await;
 }
 
-/// Ways to damage an install, and to mend it again; where nothing is said, `agent-sync install`
-/// mends it. `{owner}` owns the install; `{ui}` saves.
+/// Statements that damage an install, and statements that repair it; `agent-sync install` if empty.
+/// `{owner}` owns the install; `{ui}` saves.
 const DAMAGES: &[(&str, &str)] = &[
     ("DROP TABLE agent_sync.outbox CASCADE", ""),
     ("DROP TABLE agent_sync.problem CASCADE", ""),
@@ -385,7 +384,7 @@ async fn saving_an_agent_succeeds_whatever_state_the_install_is_in() {
     let platform = Platform::new().await;
     let name: String = platform.value("SELECT current_database()::text").await;
     let (owner, ui) = (format!("damaged_{name}"), format!("ui_{name}"));
-    // PostgreSQL lets a superuser do everything, so the install belongs to an ordinary role.
+    // A superuser passes every privilege check, so the install belongs to an ordinary role.
     platform
         .run(&format!(
             "CREATE ROLE {owner} LOGIN; CREATE ROLE {ui} LOGIN; GRANT CREATE
@@ -425,7 +424,7 @@ async fn saving_an_agent_succeeds_whatever_state_the_install_is_in() {
 
     for (number, (damage, mending)) in DAMAGES.iter().enumerate() {
         let filled = |sql: &str| sql.replace("{owner}", &owner).replace("{ui}", &ui);
-        // The daemon holds locks for moments only, but the damage may meet it in one.
+        // The daemon's locks are short, but the damage may meet one.
         eventually(damage, async || {
             let done = platform.client.batch_execute(&filled(damage)).await;
             if let Err(error) = &done {
@@ -434,7 +433,7 @@ async fn saving_an_agent_succeeds_whatever_state_the_install_is_in() {
             done.is_ok()
         })
         .await;
-        // One by one, all at once, each with a subtransaction, and one that is renamed.
+        // One by one, all in one statement, each in a subtransaction, and a renamed one.
         let saves = format!(
             "UPDATE agents SET name = 'early-{number}' WHERE slug = 'agent-1';
              BEGIN;
@@ -446,7 +445,7 @@ async fn saving_an_agent_succeeds_whatever_state_the_install_is_in() {
              UPDATE agents SET slug = 'renamed-{number}' WHERE slug = 'new-{number}';
              COMMIT"
         );
-        // Also from a session that has saved nothing before.
+        // Also from a session without earlier saves.
         let (newcomer, _) = connect(&platform.url_as(&ui)).await;
         newcomer
             .batch_execute("SET statement_timeout = '20s'")
@@ -481,7 +480,7 @@ async fn saving_an_agent_succeeds_whatever_state_the_install_is_in() {
     }
 }
 
-/// An install without its record is told at the start in a sweep and by doctor.
+/// An install without its record is reported at the start, in a sweep and by `doctor`.
 #[tokio::test]
 async fn g14_an_install_without_its_record_is_told() {
     let platform = Platform::installed().await;
@@ -510,7 +509,7 @@ async fn g14_an_install_without_its_record_is_told() {
     assert_eq!(said.object()["phase"], "unfit", "{said:?}");
     assert!(said.object()["outbox"].is_null(), "{said:?}");
 
-    // What was saved meanwhile without a capture is made good, for the record was away.
+    // A save without a capture is repaired, because the record was missing.
     platform.configure("a").await;
     platform
         .run("ALTER TABLE agents DISABLE TRIGGER USER")
@@ -573,7 +572,7 @@ async fn t6_tables_that_the_install_was_not_made_for_are_refused() {
             "{doctor:?}"
         );
     }
-    // An install that is made for others under a running daemon is found in its next sweep.
+    // A running daemon finds an install for other tables in its next sweep.
     let platform = Platform::installed().await;
     let daemon = platform.brisk_daemon();
     daemon.logged("caught up").await;
@@ -590,7 +589,7 @@ async fn t6_tables_that_the_install_was_not_made_for_are_refused() {
     );
 }
 
-/// An index in an order that the collation no longer has is told and not used.
+/// An index of an outdated collation is reported and not used.
 #[tokio::test]
 async fn g14_an_index_of_an_outdated_collation_is_not_used() {
     for (collated, told) in [
@@ -628,8 +627,7 @@ async fn g14_an_index_of_an_outdated_collation_is_not_used() {
         assert!(daemon.lines("the collation").is_empty());
         assert!(daemon.terminate().await.success());
 
-        // Another library: numbers within texts are compared as numbers, and the indexes do not
-        // know.
+        // Another collation library compares digits as numbers, and the indexes have the old order.
         platform
             .run(
                 "DO $$ BEGIN EXECUTE
@@ -682,8 +680,7 @@ async fn g14_an_index_of_an_outdated_collation_is_not_used() {
         assert_eq!(check.code, 0, "{check:?}");
         assert!(daemon.terminate().await.success());
 
-        // With indexes made anew, they are used again. A session keeps the order that it has met,
-        // so this is another one.
+        // Rebuilt indexes are used again. A session caches the order, so this is another session.
         let mending = platform.connect().await;
         for statement in [
             "REINDEX TABLE agents",
@@ -705,7 +702,7 @@ async fn g14_an_index_of_an_outdated_collation_is_not_used() {
     }
 }
 
-/// A queue of notifications that is full keeps no daemon from connecting and is told.
+/// A full notification queue does not keep a daemon from connecting, and is reported.
 #[tokio::test]
 async fn g8_a_full_notification_queue_stops_no_connection() {
     let version = Platform::new()

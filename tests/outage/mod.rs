@@ -1,4 +1,4 @@
-//! Connections: what is refused at a connect, what breaks, and what comes back.
+//! Connections: refusals at a connect, failures, and recovery.
 
 mod checks;
 mod connection;

@@ -1,4 +1,4 @@
-//! A real PgBouncer between the daemon and the server (G10): refused in transaction mode, welcome
+//! A real PgBouncer between the daemon and the server (G10): refused in transaction mode, accepted
 //! in session mode.
 
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use agent_sync_testbed::Cluster;
 use crate::support::platform::{EXAMPLE, EXPECTED, connect};
 use crate::support::{Daemon, Platform, cluster, eventually};
 
-/// A running `PgBouncer`. Dropping it ends it.
+/// A running `PgBouncer`. Dropping it stops it.
 struct Pooler {
     child: Child,
     port: u16,
@@ -17,7 +17,7 @@ struct Pooler {
 }
 
 impl Pooler {
-    /// In front of a cluster, with these settings; none where the program is not installed.
+    /// Starts one for a cluster with these settings; `None` if it is not installed.
     async fn start(cluster: &Cluster, settings: &str) -> Option<Self> {
         use std::os::unix::fs::PermissionsExt as _;
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -44,7 +44,7 @@ impl Pooler {
             cluster.port(),
         );
         std::fs::write(&file, text).unwrap();
-        // It refuses to run as root, too.
+        // PgBouncer also refuses to run as root.
         let mut command = cluster.program(program.to_str().unwrap());
         command
             .arg("-q")
@@ -124,7 +124,7 @@ async fn transaction_pooler_is_refused_with_a_remedy() {
             text.contains("pooler in transaction mode") && text.contains("direct address"),
             "{text}"
         );
-        // The backends belong to others as well: nothing of ours is left in them.
+        // Other clients use the same backends, so no state of agent-sync may remain in them.
         let (other, _) = connect(&pooler.url(&platform)).await;
         let left = "SELECT current_setting('search_path') || ', ' || count(*) FROM \
             pg_listening_channels()";
@@ -137,7 +137,7 @@ async fn transaction_pooler_is_refused_with_a_remedy() {
     }
 }
 
-/// Transaction pooler is refused though it lends another backend every time.
+/// A transaction pooler with changing backends is refused.
 #[tokio::test]
 async fn a_transaction_pooler_with_changing_backends_is_refused() {
     let platform = Platform::installed().await;
@@ -160,7 +160,7 @@ async fn a_transaction_pooler_with_changing_backends_is_refused() {
 
 #[tokio::test]
 async fn session_pooler_works() {
-    // With one place, there is none for the second connection of the proof.
+    // With a pool of one, the second connection of the session check gets no backend.
     for settings in [
         "pool_mode = session",
         "pool_mode = session\ndefault_pool_size = 1",
@@ -173,7 +173,7 @@ async fn session_pooler_works() {
         let daemon = pooler.daemon(&platform);
         daemon.logged("caught up").await;
         for round in 1..=3 {
-            // The sweep is far away: only a notification can bring this.
+            // The sweep interval is long, so only a notification can cause the sync.
             platform
                 .save("a", &format!(r#"{{"voice_id":"v{round}"}}"#))
                 .await;

@@ -1,5 +1,4 @@
-//! What happens when the connection or the capture breaks (G1, G8): nothing is lost, and the log
-//! stays short.
+//! Broken connections and captures (G1, G8): no change is lost, and the log stays short.
 
 use agent_sync_testbed::{Cluster, Options};
 use serde_json::json;
@@ -7,7 +6,7 @@ use serde_json::json;
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
 use crate::support::{Daemon, Platform, cluster, eventually};
 
-/// An agent with its configuration, in sync, and the daemon asleep.
+/// An agent in sync, and a sleeping daemon.
 async fn watched() -> (Platform, Daemon) {
     let platform = Platform::installed().await;
     platform.save("a", "{}").await;
@@ -17,9 +16,9 @@ async fn watched() -> (Platform, Daemon) {
     (platform, daemon)
 }
 
-/// Waits for a whole sweep that begins after this call: it enqueues an agent whose missing
-/// configuration is there, and the drain clears the problem. The first sweep may have been under
-/// way.
+/// Waits for a complete sweep that begins after this call: it enqueues an agent whose missing
+/// configuration now exists, and the drain clears the problem. Waits twice, because the first sweep
+/// may have been running already.
 async fn swept(platform: &Platform) {
     for _ in 0..2 {
         platform
@@ -51,8 +50,8 @@ async fn g8_a_server_restart_is_two_log_lines_and_nothing_is_lost() {
         let before = daemon.lines("database").len();
         own.control(&["-m", mode, "stop"]).unwrap();
         own.control(&["start"]).unwrap();
-        // The connection of the test is gone as well; what is saved before the daemon is back must
-        // not be missed.
+        // The test's own connection is lost as well. A save before the daemon's reconnect must not
+        // be missed.
         let (client, _) = crate::support::platform::connect(&platform.url).await;
         client
             .execute("UPDATE agents SET name = $1", &[&mode])
@@ -163,7 +162,7 @@ async fn g1_a_kill_in_the_middle_of_a_backlog_loses_nothing() {
     assert_eq!(platform.value::<i64>(synced).await, 20_000);
 }
 
-/// A broken capture is reported and mended with every agent in sync.
+/// A broken capture is reported and repaired, with every agent in sync.
 #[tokio::test]
 async fn g1_a_broken_capture_is_reported_and_mended() {
     for (breaking, mending) in [
@@ -184,7 +183,7 @@ async fn g1_a_broken_capture_is_reported_and_mended() {
                 .contains("agent_sync_update"),
             "{line}"
         );
-        // What was changed before is looked at once more.
+        // Earlier changes are checked once more.
         platform.drained().await;
         platform.save("a", EXAMPLE).await;
         assert_eq!(
@@ -202,9 +201,9 @@ async fn g1_a_broken_capture_is_reported_and_mended() {
     }
 }
 
-/// GIVEN a daemon, WHEN a capture function may no longer do what it is for, or no longer does it
-/// safely, THEN that is a fault of the capture, and what was saved meanwhile, by a role without
-/// privileges and with no daemon there to be notified, is made good.
+/// GIVEN a daemon, WHEN a capture function lacks a privilege or is no longer safe, THEN it is a
+/// fault of the capture, and saves meanwhile, by a role without privileges and without a daemon to
+/// notify, are repaired.
 #[tokio::test]
 async fn g1_an_altered_capture_function_is_a_fault_and_made_good() {
     for (change, fault, mending) in [
@@ -282,7 +281,7 @@ async fn g1_an_altered_capture_function_is_a_fault_and_made_good() {
     }
 }
 
-/// A before trigger that comes after the install is a fault until installed again.
+/// A BEFORE trigger that is created after the install is a fault until the next install.
 #[tokio::test]
 async fn g1_a_later_before_trigger_is_a_fault_until_installed_again() {
     let (platform, daemon) = watched().await;
@@ -315,7 +314,7 @@ async fn g1_a_later_before_trigger_is_a_fault_until_installed_again() {
 #[tokio::test]
 async fn g1_saves_that_met_a_broken_outbox_are_made_good() {
     let (platform, daemon) = watched().await;
-    // Locked between two looks of the daemon: only the counter tells.
+    // Locked between two checks of the daemon, so only the counter shows it.
     let locker = platform.connect().await;
     locker
         .batch_execute("BEGIN; LOCK TABLE agent_sync.outbox IN ACCESS EXCLUSIVE MODE")
@@ -333,7 +332,7 @@ async fn g1_saves_that_met_a_broken_outbox_are_made_good() {
     );
 }
 
-/// A save that met a broken outbox and commits late is made good.
+/// A save that met a broken outbox and commits late is repaired.
 #[tokio::test]
 async fn g1_a_late_save_that_met_a_broken_outbox_is_made_good() {
     let (platform, daemon) = watched().await;
@@ -367,10 +366,10 @@ async fn g1_a_late_save_that_met_a_broken_outbox_is_made_good() {
         .await;
 }
 
-/// A counted save that is open on a quiet server is made good when it commits.
+/// A counted save that stays open on a quiet server is repaired when it commits.
 #[tokio::test]
 async fn g1_an_open_counted_save_on_a_quiet_server_is_made_good() {
-    // The server is quiet, so a cluster of its own; the transaction is prepared as well.
+    // A separate cluster, because the server has to be quiet; the transaction is also prepared.
     let own = Cluster::start(Options {
         settings: "max_prepared_transactions = 5",
         ..Options::default()
@@ -434,7 +433,7 @@ async fn g1_an_open_counted_save_on_a_quiet_server_is_made_good() {
     }
 }
 
-/// A counted save that commits late is made good while a fault stands.
+/// A counted save that commits late is repaired while a fault persists.
 #[tokio::test]
 async fn g1_a_late_counted_save_is_made_good_during_a_fault() {
     let (platform, daemon) = watched().await;
@@ -708,8 +707,8 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
             .prepare(query)
             .await
             .unwrap_or_else(|error| panic!("{query}: {error:?}"));
-        // The role that the install makes may execute it: EXPLAIN asks for the privileges, as an
-        // execution does (G4).
+        // The role of `install --role` may execute it: EXPLAIN checks the privileges like an
+        // execution (G4).
         let types: Vec<_> = prepared
             .params()
             .iter()
@@ -758,7 +757,8 @@ async fn g1_a_capture_that_was_off_for_a_moment_is_made_good() {
             daemon.signal("TERM");
             daemon.ended().await;
         }
-        // What a restore of data alone does; it leaves a trigger that sleeps during replication.
+        // The state after a restore of data alone, with triggers that do not fire during
+        // replication.
         platform.run("ALTER TABLE agents DISABLE TRIGGER ALL").await;
         platform.save("a", EXAMPLE).await;
         platform.run("ALTER TABLE agents ENABLE TRIGGER ALL").await;
@@ -785,8 +785,8 @@ async fn g1_a_capture_that_was_off_for_a_moment_is_made_good() {
     }
 }
 
-/// What changes which agents there are, or hides changes from the triggers, and leaves the catalog
-/// as it was, but for the versions of its rows. `{save}` saves what no trigger notes.
+/// Statements that change agents, or hide changes from the triggers, and restore the catalog except
+/// for the versions of its rows. `{save}` is a save that no trigger notes.
 const SEALED: &[(&str, &str)] = &[
     (
         "a trigger that is disabled",
@@ -819,7 +819,7 @@ const SEALED: &[(&str, &str)] = &[
     ),
 ];
 
-/// What was hidden from the triggers for a moment is made good.
+/// Saves that were hidden from the triggers are repaired.
 #[tokio::test]
 async fn g14_saves_hidden_from_the_triggers_are_made_good() {
     let enable = "ALTER TABLE agents ENABLE ALWAYS TRIGGER agent_sync_insert; ALTER TABLE agents \
@@ -829,7 +829,7 @@ async fn g14_saves_hidden_from_the_triggers_are_made_good() {
         platform
             .holds("SELECT uncaptured_seen >= 0 AND seal LIKE 'md5 %' FROM agent_sync.install")
             .await;
-        // No daemon is there to hear of it, nor to take what is put into the outbox.
+        // No daemon is running to be notified or to drain the outbox.
         daemon.signal("TERM");
         daemon.ended().await;
         let statements = statements
@@ -858,7 +858,7 @@ async fn g14_saves_hidden_from_the_triggers_are_made_good() {
     }
 }
 
-/// Rows that come by attach partition are in sync within one sweep.
+/// Rows of an attached partition are in sync within one sweep.
 #[tokio::test]
 async fn g14_rows_of_an_attached_partition_sync_within_one_sweep() {
     let platform = Platform::new().await;
@@ -909,8 +909,7 @@ async fn g14_rows_of_an_attached_partition_sync_within_one_sweep() {
         )
         .await;
 
-    // The trigger of one partition does not work: that is a fault, and what is saved there is found
-    // by the sweeps.
+    // The disabled trigger of one partition is a fault, and the sweeps find the saves there.
     platform
         .run("ALTER TABLE us DISABLE TRIGGER agent_sync_update")
         .await;
@@ -997,7 +996,7 @@ async fn g14_saves_in_a_child_table_sync_within_one_sweep() {
     );
 }
 
-/// A second time with the triggers disabled is made good while the fault of the first stands.
+/// A second period with disabled triggers is repaired while the fault of the first persists.
 #[tokio::test]
 async fn g14_triggers_disabled_twice_are_made_good_during_a_fault() {
     let (platform, daemon) = watched().await;
@@ -1094,7 +1093,7 @@ async fn sigkill_at_any_point_loses_nothing() {
             round % 10
         );
         writer.batch_execute(&save).await.unwrap();
-        // From before it is connected to long after it has caught up, in steps of 2 ms.
+        // From before its connect until long after the catch-up, in steps of 2 ms.
         tokio::time::sleep(std::time::Duration::from_millis(2 * round)).await;
         daemon.signal("KILL");
         daemon.ended().await;
@@ -1116,7 +1115,7 @@ async fn sigkill_at_any_point_loses_nothing() {
     );
 }
 
-/// A crash of the server is not told as saves that could not be captured.
+/// A crash of the server is not reported as missed saves.
 #[tokio::test]
 async fn a_server_crash_is_not_told_as_missed_saves() {
     let own = Cluster::start(Options::default()).unwrap();
@@ -1132,8 +1131,8 @@ async fn a_server_crash_is_not_told_as_missed_saves() {
     let before: i64 = platform
         .value("SELECT last_value FROM agent_sync.uncaptured")
         .await;
-    // A commit that is waited for takes what the daemon has committed to the disk; a checkpoint
-    // would end the run ahead.
+    // A synchronous commit flushes the daemon's commits; a checkpoint would end the counter's
+    // reserved range.
     platform.run("SET synchronous_commit = on").await;
     platform.run("CREATE TABLE flushed ()").await;
     own.control(&["-m", "immediate", "stop"]).unwrap();
@@ -1151,7 +1150,7 @@ async fn a_server_crash_is_not_told_as_missed_saves() {
             .lines("changes were saved that could not be captured")
             .is_empty()
     );
-    // What is counted from now on is told as such.
+    // Saves counted from now on are reported as such.
     client
         .batch_execute("BEGIN; LOCK TABLE agent_sync.outbox")
         .await
@@ -1191,7 +1190,7 @@ async fn a_retry_that_a_clock_set_back_has_put_far_off_is_due() {
         .await;
 }
 
-/// A sequence that was set back gives its first number again, and `last_value` does not move.
+/// A reset sequence returns its first number again, and `last_value` does not change.
 #[tokio::test]
 async fn g1_a_save_counted_after_a_reset_is_made_good() {
     for set_back in [

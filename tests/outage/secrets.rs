@@ -1,4 +1,4 @@
-//! Credentials are read again before each connection (G15): a rotated secret needs no signal and no
+//! Credentials are read before each connection (G15): a rotated secret needs neither a signal nor a
 //! restart.
 
 use std::fs;
@@ -31,7 +31,7 @@ fn cluster() -> &'static Cluster {
     })
 }
 
-/// A platform, the role of its daemon with the password `old`, and a folder for secrets.
+/// A platform, the role of its daemon with the password `old`, and a directory for secrets.
 struct World {
     platform: Platform,
     role: String,
@@ -73,7 +73,7 @@ impl World {
             .await;
     }
 
-    /// Ends the daemon's sessions, as a failover does.
+    /// Ends the daemon's sessions, like a failover.
     async fn end_sessions(&self) {
         let sql = format!(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = '{}'",
@@ -82,7 +82,7 @@ impl World {
         self.platform.value::<i64>(&sql).await;
     }
 
-    /// The agent is saved, and its configuration follows.
+    /// Saves the agent and waits for its configuration.
     async fn is_served(&self) {
         self.platform
             .run("UPDATE agent_configurations SET provider_config = '{}'")
@@ -92,7 +92,7 @@ impl World {
         self.platform.becomes("a", EXPECTED).await;
     }
 
-    /// A command whose database has its password, or its whole URL, in this file.
+    /// A command whose database has its password or its URL in this file.
     fn command(&self, verb: &str, what: What, file: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
         command
@@ -109,7 +109,7 @@ impl World {
         command
     }
 
-    /// What stands in the file for this password.
+    /// The content of the file for this password.
     fn content(&self, what: What, password: &str) -> String {
         match what {
             What::Password => format!("{password}\n"),
@@ -118,19 +118,19 @@ impl World {
     }
 }
 
-/// What the file holds.
+/// The kind of secret in the file.
 #[derive(Debug, Clone, Copy)]
 enum What {
     Password,
     Url,
 }
 
-/// How its content changes.
+/// The way in which the content changes.
 #[derive(Debug, Clone, Copy)]
 enum How {
     Rewritten,
     Renamed,
-    /// As Kubernetes does it: the file is a link through a folder that is a link.
+    /// Like Kubernetes: the file is a link through a directory that is a link.
     Relinked,
 }
 
@@ -193,7 +193,7 @@ async fn g15_the_next_connection_uses_a_rotated_secret() {
     }
 }
 
-/// A secret that is late is used by the first attempt after it has arrived.
+/// A late secret is used by the first attempt after its arrival.
 #[tokio::test]
 async fn g15_a_late_secret_is_used_by_the_next_attempt() {
     let world = World::new().await;
@@ -213,7 +213,7 @@ async fn g15_a_late_secret_is_used_by_the_next_attempt() {
     world.is_served().await;
 }
 
-/// An unusable secret file is named and read again until it is in order.
+/// An unusable secret file is named, and read again until it is valid.
 #[tokio::test]
 async fn g15_an_unusable_secret_file_is_named_and_read_again() {
     let world = World::new().await;
@@ -277,7 +277,7 @@ async fn g15_an_unusable_secret_file_is_named_and_read_again() {
     }
 }
 
-/// A pipe that nobody writes to, a folder, a socket and a device; each with its name in a message.
+/// A pipe without a writer, a directory, a socket and a device, each with its name in a message.
 fn no_files(folder: &Path) -> (Vec<(PathBuf, &'static str)>, UnixListener) {
     let path = |name: &str| folder.join(name);
     assert!(
@@ -338,7 +338,7 @@ async fn s16_a_secret_that_is_no_regular_file_is_refused_at_once() {
             }
         }
     }
-    // The bound of a regular file stays.
+    // The size limit of a regular file also applies.
     let large = folder.path().join("large");
     fs::write(&large, "x".repeat(65_537)).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
@@ -354,7 +354,7 @@ async fn s16_a_secret_that_is_no_regular_file_is_refused_at_once() {
     );
 }
 
-/// The other files that settings name.
+/// The other files named in settings.
 #[tokio::test]
 async fn s16_settings_that_are_no_regular_file_are_refused() {
     let folder = tempfile::tempdir().unwrap();
@@ -382,7 +382,7 @@ async fn s16_settings_that_are_no_regular_file_are_refused() {
     }
 }
 
-/// A secret that becomes a pipe is named and does not hang the daemon.
+/// A secret that is replaced by a pipe is named and does not block the daemon.
 #[tokio::test]
 async fn s16_a_secret_that_becomes_a_pipe_hangs_nothing() {
     let world = World::new().await;
@@ -415,7 +415,7 @@ async fn s16_a_secret_that_becomes_a_pipe_hangs_nothing() {
     world.is_served().await;
 }
 
-/// Files with a secret that others can read or change are told.
+/// Files with a secret that other users can read or change are reported.
 #[tokio::test]
 async fn s16_secret_files_open_to_others_are_told() {
     const MESSAGE: &str = "others can read or change a file that holds a secret";
@@ -506,7 +506,7 @@ async fn s16_secret_files_open_to_others_are_told() {
             ),
         }
     }
-    // A volume of Kubernetes has files of mode 0644; nobody else is in that file system.
+    // A volume of Kubernetes has files of mode 0644; no other user can access its file system.
     let file = How::Relinked.put(kubernetes.path(), &world.content(What::Password, "old"));
     mode(&file, 0o644);
     let said = Said::of(world.command("config", What::Password, &file)).await;
@@ -514,7 +514,7 @@ async fn s16_secret_files_open_to_others_are_told() {
         said.code == 0 && !said.out.contains("# warning"),
         "{said:?}"
     );
-    // Secrets in a file that holds none are none.
+    // A file without secrets causes no warning.
     let without = format!("[databases.main]\nurl = '{}'\n", world.url(""));
     fs::write(&settings, without).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
@@ -530,7 +530,7 @@ async fn s16_secret_files_open_to_others_are_told() {
     );
 }
 
-/// A reload keeps a session whose secret has changed and counts drift with the new one.
+/// A reload keeps a session whose secret has changed, and counts drift with the new one.
 #[tokio::test]
 async fn g15_a_reload_keeps_a_session_with_a_changed_secret() {
     let world = World::new().await;
@@ -589,7 +589,7 @@ async fn g15_a_reload_keeps_a_session_with_a_changed_secret() {
         ))
         .await;
 
-    // In an outage, a reload is an attempt at once, however long the pause is.
+    // In an outage, a reload causes an immediate attempt, however long the backoff is.
     world.change_password("newest").await;
     world.end_sessions().await;
     daemon.logged_times("database unavailable", 2).await;
@@ -600,8 +600,9 @@ async fn g15_a_reload_keeps_a_session_with_a_changed_secret() {
     world.is_served().await;
 }
 
-/// GIVEN a secret in a file that only its owner can read, WHEN another user owns it or can replace
-/// it by its directory, THEN that is reported, with the command that ends it.
+/// GIVEN a secret in a file that only its owner can read, WHEN the file belongs to another user or
+/// another user can replace it in its directory, THEN that is reported with the command that
+/// corrects it.
 #[tokio::test]
 async fn s16_a_file_with_a_secret_that_others_can_replace_is_told() {
     let folder = tempfile::tempdir().unwrap();
@@ -646,7 +647,7 @@ async fn s16_a_file_with_a_secret_that_others_can_replace_is_told() {
         }
     }
     mode(&linked, 0o755);
-    // Only root can give a file away.
+    // Only root can change the owner of a file.
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
         eprintln!("skipped: another owner of the file, which takes root");
         return;

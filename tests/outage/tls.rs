@@ -1,4 +1,5 @@
-//! TLS, and who is let in: what each mode demands of the server's certificate, and SCRAM over it.
+//! TLS and authentication: the requirements of each mode on the server's certificate, and SCRAM
+//! over TLS.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, TcpListener, TcpStream};
@@ -14,11 +15,11 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use crate::outage::connection::{database, session};
 use crate::support::{Said, own_address};
 
-/// The name that the server's certificate is made out to.
+/// The name in the server's certificate.
 const NAME: &str = "db.test";
 
-/// A server that takes nothing but TLS by TCP, and the files of two authorities; it has the word of
-/// the first.
+/// A server that accepts only TLS over TCP, and the files of two authorities; the first one has
+/// signed its certificate.
 struct Server {
     cluster: Cluster,
 }
@@ -33,7 +34,7 @@ impl Server {
                 .unwrap()
                 .signed_by(&key, &ours)
                 .unwrap();
-            // By every address of this machine, and from this machine alone.
+            // From every address of this machine, and from this machine alone.
             let hba = "local all all trust\nhostssl all md5 samehost md5\nhost all scram samehost \
                 scram-sha-256\nhostssl all all samehost trust\n";
             let own = own_address()
@@ -75,7 +76,7 @@ impl Server {
         self.cluster.folder().join(name).display().to_string()
     }
 
-    /// Makes a role, if it is not there, with a password that is kept so.
+    /// Creates a role, if it does not exist, with a password in this encryption.
     async fn has_role(&self, name: &str, encryption: &str) {
         let admin = session(&database(&self.cluster.url("postgres"), &[]))
             .await
@@ -88,7 +89,7 @@ impl Server {
         admin.client().batch_execute(&sql).await.unwrap();
     }
 
-    /// Connects by this name, with further variables.
+    /// Connects to this name, with further variables.
     async fn session(
         &self,
         user: &str,
@@ -127,7 +128,7 @@ async fn tls_accepts_what_each_mode_allows() {
         ("other.test", &[(TLS, "require")][..]),
         ("other.test", &[(TLS, "verify-ca"), (ROOT, &ours)]),
         (NAME, &[(TLS, "verify-full"), (ROOT, &ours)]),
-        // Whoever gives an authority means it to be asked.
+        // A configured authority implies verification.
         (NAME, &[(ROOT, &ours)]),
     ] {
         let session = server.session("postgres", host, more).await;
@@ -192,7 +193,7 @@ async fn tls_is_never_negotiated_down() {
     assert!(error.remedy().contains("tls"), "{}", error.remedy());
 }
 
-/// SCRAM over TLS binds to the channel and never tells the password.
+/// SCRAM over TLS uses channel binding and never sends the password.
 #[tokio::test]
 async fn scram_over_tls_binds_to_the_channel() {
     let server = Server::get();
@@ -231,8 +232,8 @@ async fn scram_over_tls_binds_to_the_channel() {
     assert!(error.remedy().contains("password"), "{}", error.remedy());
 }
 
-/// A server that nobody has asked for: it speaks TLS with a certificate of its own, or none, asks
-/// for the password in a way of its own, and keeps what it gets.
+/// An impostor: it speaks TLS with its own certificate, or no TLS, requests the password by its own
+/// method, and keeps the answer.
 struct Impostor {
     port: u16,
     root: tempfile::NamedTempFile,
@@ -273,7 +274,7 @@ impl Impostor {
         Self { port, root, got }
     }
 
-    /// What a client sends once it has been asked for a password.
+    /// The message of a client after the request for a password.
     fn answer(mut stream: TcpStream, config: &ServerConfig, request: &[u8]) -> Vec<u8> {
         stream
             .set_read_timeout(Some(Duration::from_secs(20)))
@@ -285,7 +286,7 @@ impl Impostor {
             let connection = ServerConnection::new(Arc::new(config.clone())).unwrap();
             let mut stream = StreamOwned::new(connection, stream);
             if stream.read_exact(&mut head).is_err() {
-                // The certificate was not accepted.
+                // The client refused the certificate.
                 return Vec::new();
             }
             return Self::ask(&mut stream, head, request);
@@ -312,7 +313,7 @@ impl Impostor {
         answer
     }
 
-    /// Connects to it, and says what came of it and what it got.
+    /// Connects to the impostor. Returns the error, and the bytes that it received.
     async fn session(&self, address: IpAddr, more: &[(&str, &str)]) -> (SessionError, Vec<u8>) {
         let url = format!(
             "postgres://app:s3cret@{NAME}:{}/postgres?hostaddr={address}",
@@ -326,7 +327,7 @@ impl Impostor {
     }
 }
 
-/// A server that is not verified gets no password in the clear and no hash.
+/// An unverified server gets neither a cleartext password nor a hash.
 #[tokio::test]
 async fn s12_an_unverified_server_gets_no_password_and_no_hash() {
     let Some(own) = own_address() else { return };
@@ -347,7 +348,7 @@ async fn s12_an_unverified_server_gets_no_password_and_no_hash() {
                 "{error}"
             );
         }
-        // An address alone, which has no name that TLS could be about.
+        // An address without a name to verify.
         let url = format!(
             "hostaddr={own} port={} user=app password=s3cret",
             impostor.port
@@ -360,14 +361,14 @@ async fn s12_an_unverified_server_gets_no_password_and_no_hash() {
             impostor.got.recv_timeout(Duration::from_secs(30)).unwrap(),
             b""
         );
-        // A server that is verified may ask as it likes.
+        // A verified server may use any method.
         let root = impostor.root.path().display().to_string();
         for mode in ["verify-ca", "verify-full"] {
             let (_, got) = impostor.session(own, &[(TLS, mode), (ROOT, &root)]).await;
             assert_eq!(got.first(), Some(&b'p'), "{mode}: the password");
         }
     }
-    // So may one of this machine: nobody is on the way.
+    // So may a server of this machine, because no network is in between.
     let local = IpAddr::from([127, 0, 0, 1]);
     let impostor = Impostor::start(local, CLEARTEXT);
     for mode in ["require", "disable"] {
@@ -376,8 +377,8 @@ async fn s12_an_unverified_server_gets_no_password_and_no_hash() {
     }
 }
 
-/// Such a server may be a program of another user that has taken the port while PostgreSQL
-/// restarts.
+/// Such a server may be a program of another user that has taken the port during a restart of
+/// PostgreSQL.
 #[tokio::test]
 async fn s12_a_local_server_that_sends_without_end_is_refused() {
     const HUGE: &[u8] = b"R\x7f\xff\xff\xf0";
@@ -394,7 +395,7 @@ async fn s12_a_local_server_that_sends_without_end_is_refused() {
     }
 }
 
-/// Another host is verified where nothing is set and the refusal says what to do.
+/// Another host is verified by default, and the refusal has a remedy.
 #[tokio::test]
 async fn s12_another_host_is_verified_by_default() {
     let Some(own) = own_address() else { return };
@@ -417,7 +418,7 @@ async fn s12_another_host_is_verified_by_default() {
     }
 }
 
-/// A server that is not verified is let in by SCRAM and doctor says what it is.
+/// An unverified server is accepted with SCRAM, and `doctor` reports it.
 #[tokio::test]
 async fn s12_an_unverified_server_is_used_with_scram() {
     let Some(own) = own_address() else { return };

@@ -1,15 +1,15 @@
-//! The manifests, put together by kustomize and held to the schemas of Kubernetes, where both can
-//! be had.
+//! The manifests, built by kustomize and validated against the schemas of Kubernetes, if both tools
+//! are available.
 //!
-//! `kubectl` (1.21 or later) puts them together; `kubernetes-validate`, a Python package that
-//! brings the schemas, checks them. CI makes it with `scripts/validators.sh`.
+//! `kubectl` (1.21 or later) builds them; `kubernetes-validate`, a Python package with the schemas,
+//! validates them. CI installs it with `scripts/validators.sh`.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use super::path;
 
-/// Where `scripts/validators.sh` puts it, or on the PATH.
+/// The validator of `scripts/validators.sh`, or the one on the PATH.
 fn validator() -> PathBuf {
     let own = path("target/validators/bin/kubernetes-validate");
     if own.exists() {
@@ -19,7 +19,7 @@ fn validator() -> PathBuf {
     }
 }
 
-/// Runs a program, if there is one.
+/// Runs a program; `None` if it is not installed.
 fn output(mut command: Command) -> Option<Output> {
     match command.output() {
         Ok(output) => Some(output),
@@ -37,7 +37,7 @@ fn text(output: &Output) -> String {
         .concat()
 }
 
-/// What kustomize makes of a folder; nothing where it cannot be run.
+/// The output of kustomize for a directory; `None` if it cannot be run.
 fn built(folder: &str) -> Option<String> {
     let mut command = Command::new("kubectl");
     command.arg("kustomize").arg(path(folder));
@@ -50,7 +50,7 @@ fn built(folder: &str) -> Option<String> {
     Some(String::from_utf8(output.stdout).unwrap())
 }
 
-/// Whether the text is valid, strictly: a key that no schema knows is a mistake.
+/// Validates the text strictly: an unknown key is a mistake.
 fn validate(manifests: &str) -> Option<Output> {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("manifests.yaml");

@@ -1,9 +1,8 @@
-//! What ships beside the program keeps in step with it.
+//! The files that are shipped beside the program agree with it.
 //!
 //! - `metrics`: the metrics reference, the alert rules, the dashboard.
 //! - `kubernetes`: the manifests, against the schemas of Kubernetes.
-//! - `units`: what the unit files, the image and the package say of one another, and of the
-//!   program.
+//! - `units`: the unit files, the image and the package, against each other and the program.
 
 mod kubernetes;
 mod metrics;

@@ -1,5 +1,5 @@
-//! The unit files, the image and the package name things that there are, and agree with one another
-//! and with the program.
+//! The unit files, the image and the package name existing things and agree with each other and
+//! with the program.
 
 use agent_sync::exit::Exit;
 use agent_sync::settings::{Settings, Sources};
@@ -12,7 +12,8 @@ const UNITS: [&str; 3] = [
     "packaging/agent-sync-container.service",
 ];
 
-/// Every unit waits for nobody and gives up only where a restart changes nothing.
+/// Every unit starts without waiting for other units, and restarts unless a restart changes
+/// nothing.
 #[test]
 fn every_unit_restarts_unless_a_restart_changes_nothing() {
     for name in UNITS {
@@ -212,7 +213,7 @@ fn s24_a_port_that_others_reach_has_a_network_policy() {
         ] {
             assert!(policy.contains(line), "{folder}: {line}");
         }
-        // The port of the daemon is for a namespace by its name.
+        // The network policy opens the daemon's port to a namespace by its name.
         let (before, _) = policy.split_once("port: 9878").unwrap();
         let from = before.rsplit("- from:").next().unwrap();
         assert!(

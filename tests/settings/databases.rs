@@ -1,4 +1,4 @@
-//! What a database comes to: its secrets, its TLS, its URL, and which are selected.
+//! The settings of a database: its secrets, its TLS mode, its URL, and the selection by name.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn secret_files_lose_one_line_feed_and_override_the_url() {
     assert!(source(&loaded, "databases.a.password").ends_with("secrets/password"));
 }
 
-/// TLS is what is set else what the URL says else what is safe there.
+/// The TLS mode is the one of the settings, else of the URL, else a safe default.
 #[test]
 fn s12_tls_is_set_or_from_the_url_or_safe() {
     for (url, tls) in [
@@ -106,7 +106,7 @@ fn s12_tls_is_set_or_from_the_url_or_safe() {
     );
 }
 
-/// A server counts as verified by its name or by authorities of ones own.
+/// A server counts as verified by its name or by a private authority.
 #[test]
 fn s12_a_server_is_verified_by_name_or_own_authority() {
     let root = directory(&[("root.crt", "-----BEGIN CERTIFICATE-----")]);
@@ -196,7 +196,7 @@ fn databases_differ_when_only_their_passwords_do() {
     );
 }
 
-/// A secret in a file makes no other database and all else in the file does.
+/// A changed secret in a file keeps the database the same; any other change makes another one.
 #[test]
 fn a_changed_secret_is_the_same_database() {
     let directory = directory(&[
@@ -286,7 +286,7 @@ fn databases_are_selected_by_name() {
     assert_eq!(error.remedy(), remedy);
 }
 
-/// A relative secret is a credential where one of its name is loaded.
+/// A relative secret is a loaded credential if one has its name.
 #[test]
 fn a_relative_secret_is_a_loaded_credential() {
     let directory = directory(&[
@@ -333,7 +333,7 @@ fn a_relative_secret_is_a_loaded_credential() {
             .all(|target| target.contains("loaded.example.com")),
         "{credential:?}"
     );
-    // The password has no credential, and is read where it is.
+    // The password has no credential and is read from its path.
     std::fs::write(loaded.join("secrets_password"), "").unwrap();
     let refused = load_in(
         &directory,

@@ -1,4 +1,4 @@
-//! The settings file that documents every key holds the defaults.
+//! The documented settings file contains the defaults.
 
 use std::fs;
 
@@ -28,7 +28,7 @@ fn sample() -> String {
     read("config/agent-sync.toml")
 }
 
-/// The sample file with every setting turned on.
+/// The sample file with every setting uncommented.
 pub(super) fn turned_on() -> String {
     let on = |line: &str| {
         line.strip_prefix('#')
@@ -39,7 +39,7 @@ pub(super) fn turned_on() -> String {
     sample().lines().map(on).collect::<Vec<_>>().join("\n")
 }
 
-/// The documented databases hold the defaults when they are turned on.
+/// The documented databases contain the defaults when they are uncommented.
 #[test]
 fn the_documented_databases_hold_the_defaults() {
     let directory = directory(&[

@@ -1,11 +1,11 @@
-//! Every mistake with its exact wording, all of them at once, and no secret in any (G11).
+//! Every mistake with its exact text, all of them at once, without a secret (G11).
 
 use agent_sync::settings::{Settings, Sources};
 
 use super::verb::run;
 use super::{URL, directory, environment, load, load_in};
 
-/// Every mistake says where it is what was expected and what to do.
+/// Every mistake names its location, the expected value and the remedy.
 #[test]
 fn every_mistake_says_where_it_is_and_what_to_do() {
     let mut cases = 0;
@@ -40,7 +40,7 @@ fn every_mistake_says_where_it_is_and_what_to_do() {
     assert!(cases >= 20, "the cases are not read");
 }
 
-/// A password in the wrong place of a connection string is refused and never told.
+/// A misplaced password in a connection string is refused and never shown.
 #[test]
 fn s14_a_misplaced_password_is_refused_and_not_shown() {
     const SOURCE: &str = "environment variable DATABASE_URL: databases.default.url: ";

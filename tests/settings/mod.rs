@@ -1,5 +1,5 @@
-//! The settings (I3), from the outside: every source, which one wins, and every mistake with its
-//! exact wording.
+//! The settings (I3) from the outside: every source, its precedence, and every mistake with its
+//! exact text.
 
 mod databases;
 mod documented;
@@ -17,14 +17,14 @@ use std::path::Path;
 use agent_sync::settings::{Database, Loaded, Settings, Sources};
 use tempfile::TempDir;
 
-/// A directory with these files, settings file and drop-ins among them.
+/// A directory with these files, such as the settings file and drop-ins.
 fn directory(files: &[(&str, &str)]) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     for (name, text) in files {
         let path = directory.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text).unwrap();
-        // What others can read is warned of.
+        // Files that other users can read cause a warning.
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
     }
     directory
@@ -43,7 +43,7 @@ fn environment(variables: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
         .collect()
 }
 
-/// Loads `agent-sync.toml` of the directory, or the errors, with the directory's path taken out.
+/// Loads `agent-sync.toml` of the directory. Errors do not contain the path of the directory.
 fn load_in(directory: &TempDir, variables: &[(&str, &str)]) -> Result<Loaded, String> {
     let file = directory.path().join("agent-sync.toml");
     let sources = Sources::new(None, Some(&file), environment(variables));

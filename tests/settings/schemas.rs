@@ -23,7 +23,7 @@ const ANNOTATIONS: [&str; 6] = [
     "definitions",
 ];
 
-/// The paths at which a value breaks a schema.
+/// The paths at which a value violates a schema.
 fn mistakes(schema: &Value, root: &Value, value: &Value, path: &str) -> Vec<String> {
     if let Some(reference) = schema["$ref"].as_str() {
         let target = root.pointer(reference.trim_start_matches('#')).unwrap();
@@ -199,7 +199,7 @@ fn the_schema_of_the_rules_refuses_what_the_program_refuses() {
         ),
     ] {
         let rules = sample.replacen("\n[settings]", &format!("\n{line}\n[settings]"), 1);
-        // A declared setting must be read, and a table cannot be declared twice.
+        // A declared setting has to be used, and a table cannot be declared twice.
         let rules = match line.strip_prefix("settings.") {
             Some(rest) => sample.replacen("\n[settings]", &format!("\n[settings]\n{rest}"), 1),
             None => rules,

@@ -1,4 +1,4 @@
-//! Every source of a setting, and which one wins (I3).
+//! Every source of a setting, and their precedence (I3).
 
 use std::path::Path;
 use std::time::Duration;
@@ -85,7 +85,7 @@ fn each_source_overrides_the_ones_before_it() {
     assert_eq!(source(&loaded, "sync.poll_interval"), "default");
 }
 
-/// The file is the one of the command line else of the environment else the default.
+/// The file is that of the command line, else of the environment, else the default.
 #[test]
 fn the_file_is_from_the_arguments_the_environment_or_default() {
     let directory = directory(&[
@@ -109,7 +109,7 @@ fn the_file_is_from_the_arguments_the_environment_or_default() {
     assert_eq!(batch_size(None, ""), 3);
 }
 
-/// A file that was named must exist and the default one need not.
+/// A named file must exist; the default one need not.
 #[test]
 fn a_named_file_must_exist_and_the_default_need_not() {
     let directory = directory(&[("databases.d/one.toml", "databases.one.url = \"host=/tmp\"")]);
@@ -179,7 +179,7 @@ fn the_environment_sets_any_key_and_is_coerced() {
     );
 }
 
-/// Database URL defines the database default where there is no other.
+/// `DATABASE_URL` alone defines the database `default`.
 #[test]
 fn database_url_alone_defines_the_database_default() {
     let loaded = load("", &[("DATABASE_URL", URL)]).unwrap();
@@ -214,7 +214,7 @@ fn database_url_alone_defines_the_database_default() {
     );
 }
 
-/// Database URL is ignored beside other databases and the notes say so.
+/// `DATABASE_URL` is ignored beside other databases, and a note says so.
 #[test]
 fn database_url_is_ignored_beside_other_databases() {
     let loaded = load("databases.eu.url = \"host=/tmp\"", &[("DATABASE_URL", URL)]).unwrap();

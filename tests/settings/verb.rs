@@ -1,4 +1,4 @@
-//! `agent-sync config`: what is in force, and where it comes from.
+//! `agent-sync config`: the settings in force and their sources.
 
 use std::process::{Command, Output, Stdio};
 
@@ -165,7 +165,7 @@ fn the_verb_survives_a_reader_that_has_gone() {
     );
 }
 
-/// The check prints nothing and refuses what the daemon would refuse.
+/// `--check` prints nothing and refuses the settings that the daemon refuses.
 #[test]
 fn the_check_refuses_what_the_daemon_would_refuse() {
     let directory = directory(&[("rules.toml", "nonsense = 1")]);

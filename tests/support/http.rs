@@ -1,4 +1,4 @@
-//! Asking a daemon over HTTP (I8).
+//! An HTTP client for the daemon (I8).
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -9,13 +9,13 @@ use tokio::net::TcpStream;
 
 use super::{Daemon, Platform, eventually};
 
-/// Where a daemon serves, as its log says.
+/// The address of a daemon, from its log.
 pub async fn address(daemon: &Daemon) -> SocketAddr {
     let line = daemon.logged("serving /livez").await;
     line["address"].as_str().unwrap().parse().unwrap()
 }
 
-/// The daemon on a port that was free, with short waits.
+/// The command of a daemon on a free port, with short intervals.
 pub fn command(platform: &Platform) -> Command {
     let mut command = platform.command(&["run"]);
     command
@@ -26,7 +26,7 @@ pub fn command(platform: &Platform) -> Command {
     command
 }
 
-/// The same, running and caught up, and where it serves.
+/// A running daemon that has caught up, and its address.
 pub async fn serving(platform: &Platform) -> (Daemon, SocketAddr) {
     let daemon = Daemon::start(command(platform));
     daemon.logged("caught up").await;
@@ -38,8 +38,7 @@ pub async fn serving(platform: &Platform) -> (Daemon, SocketAddr) {
     (daemon, address)
 }
 
-/// Sends bytes as they are, and reads to the end. Either may be cut short by a server that has had
-/// enough.
+/// Sends bytes and reads to the end. The server may close the connection early.
 pub async fn raw(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let _ = stream.write_all(request.as_bytes()).await;
@@ -59,7 +58,7 @@ pub async fn get(address: SocketAddr, path: &str) -> (u16, String) {
     (head[9..12].parse().unwrap(), body.to_owned())
 }
 
-/// The value of one series, if it is there.
+/// The value of one series, if it exists.
 pub async fn metric(address: SocketAddr, series: &str) -> Option<f64> {
     let text = get(address, "/metrics").await.1;
     text.lines()
@@ -77,7 +76,7 @@ pub async fn metric_becomes(address: SocketAddr, series: &str, expected: f64) {
     .await;
 }
 
-/// The only database, as `/status` tells of it.
+/// The only database of `/status`.
 pub async fn status(address: SocketAddr) -> Value {
     let (code, body) = get(address, "/status").await;
     assert_eq!(code, 200);

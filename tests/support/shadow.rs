@@ -1,10 +1,9 @@
-//! Names that somebody else has put where a search path finds them (S1): a schema with operators
-//! and functions that fit what statements may look up better than those of PostgreSQL do, and that
-//! count their calls.
+//! Foreign names in the search path (S1): a schema with operators and functions that match the
+//! arguments of statements more closely than those of PostgreSQL, and that count their calls.
 //!
-//! With `AGENT_SYNC_TEST_SHADOW` set, as by `make test-shadow`, every database of the tests has it,
-//! and every session but those of the tests has it first in its path. No database may have counted
-//! a call by the end of its test.
+//! With `AGENT_SYNC_TEST_SHADOW` set, as by `make test-shadow`, every database of the tests has the
+//! schema, and every session but those of the tests has it first in its path. No call may have been
+//! counted at the end of a test.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,25 +12,25 @@ use tokio_postgres::{Client, NoTls};
 
 use super::{Cluster, eventually};
 
-/// The schema; `shadow.names` holds the names of the functions.
+/// The SQL of the schema; `shadow.names` has the names of the functions.
 const SHADOW: &str = include_str!("shadow.sql");
 
-/// The path in which the names of others come first.
+/// The search path with the foreign names first.
 pub const PATH: &str = "shadow, public";
 
-/// The path of the sessions of the tests.
+/// The search path of the sessions of the tests.
 pub const USUAL_PATH: &str = "SET search_path = \"$user\", public";
 
-/// A database with the schema, which others are copies of.
+/// The template database with the schema.
 const TEMPLATE: &str = "shadowed";
 
-/// Whether the databases of the tests have it.
+/// Whether the databases of the tests have the schema.
 pub fn is_wanted() -> bool {
     std::env::var_os("AGENT_SYNC_TEST_SHADOW").is_some_and(|value| !value.is_empty())
 }
 
-/// Every word in the sources that a parenthesis follows: the functions that the statements may call
-/// are among them.
+/// Every word before a parenthesis in the sources; this includes all functions that the statements
+/// call.
 fn called() -> String {
     let mut sources = Vec::new();
     crate::docs::sources(
@@ -52,12 +51,12 @@ pub fn last_word(text: &str) -> Option<&str> {
         .filter(|word| !word.is_empty())
 }
 
-/// What makes the schema.
+/// The statements that create the schema.
 pub fn statements() -> String {
     format!("SET shadow.names = '{}'; {SHADOW}", called())
 }
 
-/// The options of CREATE DATABASE for a copy of the template, which is made if there is none.
+/// The options of CREATE DATABASE for a copy of the template. Creates the template first if needed.
 pub async fn copy_of_template(cluster: &Cluster, admin: &Client) -> String {
     // Tests of one process share a cluster.
     static MAKING: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -72,7 +71,8 @@ pub async fn copy_of_template(cluster: &Cluster, admin: &Client) -> String {
             .await
             .unwrap();
         let ended = tokio::spawn(connection);
-        // Where PUBLIC may create in `public`, as before PostgreSQL 15, a role makes its own.
+        // If PUBLIC may create objects in `public`, as before PostgreSQL 15, a role creates its
+        // own.
         client
             .batch_execute(&format!(
                 "{}; GRANT CREATE ON SCHEMA public TO PUBLIC",
@@ -92,7 +92,7 @@ pub async fn copy_of_template(cluster: &Cluster, admin: &Client) -> String {
     format!("TEMPLATE {TEMPLATE}")
 }
 
-/// Whether a name of others has been called in the database.
+/// Whether a foreign name has been called in the database.
 pub async fn is_called(client: &Client) -> bool {
     client
         .query_one("SELECT is_called FROM shadow.calls", &[])
@@ -101,13 +101,13 @@ pub async fn is_called(client: &Client) -> bool {
         .get(0)
 }
 
-/// Fails the test at its end if a name of others was called in a database.
+/// Fails the test at its end if a foreign name was called in a database.
 pub struct Watch {
     url: String,
 }
 
 impl Watch {
-    /// Has the sessions of this database find the names of others first.
+    /// Puts the foreign names first in the search path of this database.
     pub async fn begin(admin: &Client, name: &str, url: String) -> Self {
         admin
             .batch_execute(&format!("ALTER DATABASE {name} SET search_path = {PATH}"))

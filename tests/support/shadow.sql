@@ -1,6 +1,7 @@
--- A schema that somebody else has put first in the search path: it holds an operator and a function for every name that the statements of
--- agent-sync may look up, with the types that fit exactly where those of pg_catalog do not. Each raises an error, and counts its calls
--- in a sequence, which no rollback undoes.
+-- A foreign schema, first in the search path. It has an operator and a function for every name that
+-- the statements of agent-sync may look up, with argument types that match exactly where those of
+-- pg_catalog do not. Each one raises an error and counts its calls in a sequence, which a rollback
+-- does not undo.
 --
 -- shadow.names: the names of the functions, separated by blanks.
 

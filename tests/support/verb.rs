@@ -1,13 +1,13 @@
-//! A verb of the real binary, run to its end, and what it said.
+//! A command of the real program, run to its end, and its output.
 
 use std::process::Command;
 
 use serde_json::Value;
 
-/// What a verb said.
+/// The output of a command.
 #[derive(Debug)]
 pub struct Said {
-    /// Its exit code.
+    /// The exit code.
     pub code: i32,
     /// Standard output.
     pub out: String,
@@ -16,7 +16,7 @@ pub struct Said {
 }
 
 impl Said {
-    /// Runs it, off the event loop of the test.
+    /// Runs the command on a blocking thread.
     pub async fn of(mut command: Command) -> Self {
         let output = tokio::task::spawn_blocking(move || {
             command.stdin(std::process::Stdio::null()).output().unwrap()
@@ -30,7 +30,7 @@ impl Said {
         }
     }
 
-    /// The objects of JSON that it printed, one a line.
+    /// The printed JSON objects, one for each line.
     pub fn objects(&self) -> Vec<Value> {
         self.out
             .lines()
@@ -38,14 +38,14 @@ impl Said {
             .collect()
     }
 
-    /// The one object that it printed.
+    /// The only printed JSON object.
     pub fn object(&self) -> Value {
         let mut objects = self.objects();
         assert_eq!(objects.len(), 1, "{self:?}");
         objects.remove(0)
     }
 
-    /// The same, if it fits a terminal of 80 columns and has no colours.
+    /// Asserts that the output fits 80 columns and has no colours.
     pub fn fits(self) -> Self {
         for line in self.out.lines() {
             assert!(line.chars().count() <= 80, "longer than 80 columns: {line}");

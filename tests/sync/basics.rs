@@ -33,8 +33,8 @@ async fn m8_an_agent_that_changes_nothing_writes_nothing() {
     platform.drained().await;
     let row = "SELECT ctid::text || updated_at || last_updated FROM agent_configurations";
     let before: String = platform.value(row).await;
-    // Relevant to the capture, but not to the configuration: a key that no rule reads is only
-    // copied, so undo it.
+    // The capture notes this change, but the configuration stays: a key that no rule reads is only
+    // copied, so it is reset.
     platform.run("NOTIFY agent_sync, 'a'").await;
     eventually("the request is served", async || {
         daemon
@@ -46,7 +46,7 @@ async fn m8_an_agent_that_changes_nothing_writes_nothing() {
     assert_eq!(before, platform.value::<String>(row).await);
 }
 
-/// A missing configuration is a warning and a problem until it comes.
+/// A missing configuration is a warning and a problem until it is created.
 #[tokio::test]
 async fn g6_a_missing_configuration_is_a_warning_and_a_problem() {
     let platform = Platform::installed().await;
@@ -89,7 +89,7 @@ async fn g6_a_missing_configuration_is_a_warning_and_a_problem() {
     );
 }
 
-/// What is wrong with a configuration is captured by no trigger, so the agent is tried again.
+/// The triggers do not capture the cause of this problem, so the agent is retried.
 #[tokio::test]
 async fn m7_s8_a_problem_is_told_less_and_less_until_corrected() {
     let platform = Platform::installed().await;
@@ -260,7 +260,7 @@ async fn i7_a_notification_with_a_slug_asks_for_that_slug() {
     platform.configure("a").await;
     platform.becomes("a", EXPECTED).await;
     platform.drained().await;
-    // Drift that the capture does not see: somebody edits what agent-sync owns.
+    // Drift that the capture does not see: an edit of fields of agent-sync.
     platform
         .run("UPDATE agent_configurations SET provider_config = '{}'")
         .await;
@@ -425,7 +425,7 @@ async fn the_log_is_json_in_a_pipe_and_readable_when_asked_for() {
     );
 }
 
-/// A row that PostgreSQL refuses is set aside and its neighbours go through.
+/// A refused row is set aside, and the other rows are written.
 #[tokio::test]
 async fn g5_a_refused_row_is_set_aside_and_its_neighbours_go_on() {
     let platform = Platform::installed().await;
@@ -469,7 +469,7 @@ async fn g5_a_refused_row_is_set_aside_and_its_neighbours_go_on() {
     );
 }
 
-/// A locked configuration waits for its holder and keeps his edit.
+/// A locked configuration is written after the lock and keeps the holder's edit.
 #[tokio::test]
 async fn g4_a_locked_configuration_keeps_the_edit_of_the_holder() {
     let platform = Platform::installed().await;
@@ -507,8 +507,8 @@ async fn c6_a_long_transaction_is_applied_when_it_commits() {
     platform.save("a", "{}").await;
     platform.configure("a").await;
     let _daemon = platform.caught_up_daemon().await;
-    // The writer begins while the daemon is awake or asleep, and commits late; either way it must
-    // not be missed.
+    // The writer starts while the daemon is awake or asleep, and commits late; it must not be
+    // missed in either case.
     for round in 0..20 {
         let voice = format!(r#"{{"provider":"openai","voice_id":"voice-{round}"}}"#);
         platform.run("BEGIN").await;

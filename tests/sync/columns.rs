@@ -1,10 +1,9 @@
-//! The tables as they are met in production (T1-T4): other names, other types, missing columns,
-//! encoded twice.
+//! The tables of production (T1-T4): other names and types, missing columns, double-encoded JSON.
 
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
 use crate::support::{Daemon, Platform, Said, cluster};
 
-/// Starts the daemon with more settings than the usual, in the environment.
+/// Starts the daemon with additional settings in the environment.
 async fn daemon(platform: &Platform, settings: &[(&str, &str)]) -> Daemon {
     let with = |verb: &str| {
         let mut command = platform.command(&[verb]);
@@ -48,7 +47,7 @@ async fn t3_only_four_columns_are_required() {
         assert!(columns.contains(column), "{column} in {columns}");
     }
     daemon.logged("no index begins with ").await;
-    // Nor does one in another collation help.
+    // An index in another collation does not help either.
     platform
         .run("CREATE INDEX ON agent_configurations (agent_slug COLLATE \"C\")")
         .await;
@@ -80,7 +79,7 @@ async fn t3_only_four_columns_are_required() {
     platform.holds(&expected).await;
 }
 
-/// Every type of JSON number and clock is written as what it is.
+/// Every type of JSON, number and timestamp column is written in its type.
 #[tokio::test]
 async fn t2_each_type_of_json_number_and_clock_is_kept() {
     for (json, temperature, clock, slug) in [
@@ -147,7 +146,7 @@ async fn t2_each_type_of_json_number_and_clock_is_kept() {
                 .contains("1.50"),
             "{types}"
         );
-        // M8 for every type: the same again is not a change.
+        // M8 for every type: an equal value is no change.
         platform.drained().await;
         let before: String = platform
             .value("SELECT ctid::text FROM agent_configurations")
@@ -217,13 +216,13 @@ async fn t3_tables_and_columns_may_have_other_names() {
             r#"SELECT "Config""s" = '{EXPECTED}' IS TRUE FROM "select""#
         ))
         .await;
-    // The configuration's own row of the outbox may be taken a moment later.
+    // The daemon may process the configuration's own row of the outbox a moment later.
     platform
         .holds("SELECT NOT pending FROM agent_sync.state")
         .await;
 }
 
-/// JSON that was encoded twice is read and comes out as an object.
+/// Double-encoded JSON is read and written as an object.
 #[tokio::test]
 async fn t4_double_encoded_json_is_read_and_written_as_an_object() {
     let platform = Platform::installed().await;
@@ -246,7 +245,7 @@ async fn t4_double_encoded_json_is_read_and_written_as_an_object() {
     assert_eq!(platform.value::<String>(real).await, "objectobject");
 }
 
-/// A name that is too long for its column is a problem and not cut off.
+/// A name that is too long for its column is a problem and is not truncated.
 #[tokio::test]
 async fn a_name_too_long_for_its_column_is_a_problem() {
     let tables = TABLES.replace("agent_name          text", "agent_name varchar(5)");
@@ -308,7 +307,7 @@ async fn t2_configurations_may_be_partitioned() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("nothing to change"));
 }
 
-/// A temperature in a domain is compared as what it is stored as.
+/// A temperature in a domain is compared in its stored form.
 #[tokio::test]
 async fn a_temperature_in_a_domain_is_compared_as_stored() {
     for domain in ["real", "numeric(3,1)", "double precision"] {
@@ -355,8 +354,8 @@ async fn a_temperature_of_money_is_left_out_and_told_once() {
     assert_eq!(check.code, 0, "{check:?}");
 }
 
-/// GIVEN a column of a domain over a type with a length, WHEN the value is longer, THEN the write
-/// fails, as with the type itself: nothing is cut off.
+/// GIVEN a column with a domain over a type with a length, WHEN the value is longer, THEN the write
+/// fails, as with the type itself, and nothing is truncated.
 #[tokio::test]
 async fn m7_no_value_is_cut_off_by_the_type_of_its_column() {
     for (domains, of_type) in [
@@ -428,7 +427,7 @@ async fn m7_a_column_of_the_type_name_is_left_out_and_said_to_be() {
     );
 }
 
-/// The settings name another key than the install, and no install follows.
+/// The settings name another key column than the install, and no install follows.
 #[tokio::test]
 async fn g14_an_install_for_another_slug_column_is_a_fault() {
     for (named, relation) in [

@@ -1,11 +1,11 @@
-//! Databases in other encodings than UTF-8. One with `SQL_ASCII` takes any bytes: an agent whose
-//! text is none is rejected, and the others go on (G5). One with `LATIN1` cannot hold every
-//! character: whatever is noted there is one that it can hold.
+//! Databases with other encodings than UTF-8. A `SQL_ASCII` database accepts any bytes: an agent
+//! with invalid text is rejected, and the others are synced (G5). A `LATIN1` database cannot store
+//! every character: noted texts contain only characters that it can store.
 
 use crate::support::Platform;
 use crate::support::platform::{TABLES, connect};
 
-/// A platform in a database of that encoding.
+/// A platform in a `SQL_ASCII` database.
 async fn ascii(name: &str) -> Platform {
     encoded(name, "SQL_ASCII").await
 }
@@ -102,7 +102,7 @@ async fn g5_text_that_is_no_utf8_rejects_its_agent_and_no_other() {
 #[tokio::test]
 async fn s22_an_agent_is_rejected_in_latin1_whatever_its_reason_holds() {
     let platform = encoded("latin1", "LATIN1").await;
-    // The triggers keep the type of the column.
+    // The triggers depend on the type of the column.
     assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0);
     platform
         .run(
@@ -141,7 +141,7 @@ async fn s22_an_agent_is_rejected_in_latin1_whatever_its_reason_holds() {
     assert_eq!(daemon.lines("database unavailable").len(), 0);
 }
 
-/// A character that the encoding cannot hold is named as what it is.
+/// A character outside of the encoding is named.
 #[tokio::test]
 async fn g14_a_character_outside_the_encoding_is_named() {
     let platform = encoded("latin1json", "LATIN1").await;

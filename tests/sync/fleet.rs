@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES, connect};
 use crate::support::{Daemon, Platform, eventually};
 
-/// A settings file in a folder of its own.
+/// A settings file in its own directory.
 struct File {
     folder: tempfile::TempDir,
 }
@@ -51,7 +51,7 @@ fn table(name: &str, platform: &Platform) -> String {
     format!("[databases.{name}]\nurl = '{}'\n", platform.url)
 }
 
-/// The process on the server that serves the daemon's session, of the one that leads.
+/// The server process of the leader's session.
 async fn backend(platform: &Platform) -> i32 {
     platform
         .value(
@@ -95,7 +95,7 @@ async fn unreachable_database_delays_no_other() {
     daemon.logged_times("caught up", 3).await;
 }
 
-/// Reload adds and removes databases without disturbing the rest.
+/// A reload adds and removes databases without an effect on the others.
 #[tokio::test]
 async fn a_reload_adds_and_removes_databases_only() {
     let [stays, goes, comes] = [
@@ -130,7 +130,7 @@ async fn a_reload_adds_and_removes_databases_only() {
     )
     .await;
 
-    // A change of one database starts that one afresh, after it has let go.
+    // A change of one database restarts its task, after the old one has released its lock.
     file.write(&(table("stays", &stays) + &table("comes", &comes) + "connect_timeout = '7s'\n"));
     daemon.signal("HUP");
     let line = daemon.logged_times("settings reloaded", 2).await.remove(1);
@@ -187,7 +187,7 @@ async fn a_bad_reload_changes_nothing_and_says_why() {
     );
 }
 
-/// Changed rules enqueue nothing and say how many configurations differ.
+/// Changed rules enqueue nothing and report the number of configurations that differ.
 #[tokio::test]
 async fn changed_rules_enqueue_nothing_and_count_differences() {
     let platform = Platform::installed().await;
@@ -268,8 +268,8 @@ async fn second_daemon_takes_over_when_leader_is_killed() {
     for round in 0..4 {
         let cut = round % 2 == 1;
         if cut {
-            // The connection, and not the process: the daemon comes back as a standby, or leads
-            // again.
+            // The connection ends and not the process: the daemon returns as a standby or as the
+            // leader.
             platform
                 .run(&format!(
                     "SELECT pg_terminate_backend({})",
@@ -325,7 +325,7 @@ async fn g2_two_daemons_never_write_a_stale_value() {
             INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents",
         )
         .await;
-    // Every write is kept: a name must never go back.
+    // Every write is recorded: a name must never revert.
     platform
         .run(
             "CREATE TABLE writes (number bigserial, slug text, name text);
@@ -406,7 +406,7 @@ async fn announced_slugs_are_those_whose_configuration_was_written() {
     );
 }
 
-/// A queue of notifications that is full keeps no configuration from being written.
+/// A full notification queue does not stop a write.
 #[tokio::test]
 async fn a_full_notification_queue_stops_no_write() {
     let version = Platform::new()
@@ -454,7 +454,7 @@ async fn a_full_notification_queue_stops_no_write() {
     };
     assert_eq!(full.code().unwrap().code(), "54000", "{full:?}");
 
-    // WHEN agents are saved THEN they are in sync, without a word
+    // WHEN agents are saved THEN they are synced, without a warning
     for slug in ["a", "b", "c"] {
         platform.save(slug, EXAMPLE).await;
     }
@@ -498,7 +498,7 @@ async fn g12_a_backlog_of_a_million_rows_drains_with_flat_memory() {
               ANALYZE",
         )
         .await;
-    // Without a line for each agent, which the test would read as well.
+    // Without a log line for each agent, which the test would have to read.
     let daemon = Daemon::start_at_level(platform.command(&["run"]), Some("info"));
     daemon.logged("caught up").await;
     let written = "SELECT count(*) FROM agent_configurations WHERE provider_config #>> \
@@ -508,7 +508,7 @@ async fn g12_a_backlog_of_a_million_rows_drains_with_flat_memory() {
     assert!(peak < 64 * 1024, "the daemon took {peak} KiB at most");
 }
 
-/// A cluster with room for the sessions of three daemons in this many databases.
+/// A cluster with enough connections for three daemons in this number of databases.
 async fn crowd(databases: usize) -> (Cluster, Vec<Client>, File) {
     let settings = format!(
         "max_connections = {}\nshared_buffers = 128MB",
@@ -545,7 +545,7 @@ async fn crowd(databases: usize) -> (Cluster, Vec<Client>, File) {
     (cluster, clients, File::new(&text))
 }
 
-/// Three daemons in two hundred databases converge whoever is killed.
+/// Three daemons in two hundred databases converge after kills.
 #[tokio::test]
 async fn three_daemons_in_two_hundred_databases_converge() {
     const DATABASES: usize = 200;

@@ -1,5 +1,5 @@
-//! What is told of many agents, and of many configurations that differ: bounded in lines, and
-//! visible for as long as it is so.
+//! The reports about many agents and many configurations that differ: limited in lines, and visible
+//! while the state lasts.
 
 use std::time::Duration;
 
@@ -26,8 +26,7 @@ fn is_about_the_role(finding: &Value) -> bool {
         .contains("is a superuser")
 }
 
-/// How many agents the lines about one kind come to: those told one by one, and those of the
-/// summaries.
+/// The number of agents in the lines of one kind: single lines, and summaries.
 fn agents(daemon: &Daemon, one: &str, summary: &str) -> (usize, u64) {
     let told = daemon.lines(one).len();
     let counted = daemon
@@ -38,7 +37,7 @@ fn agents(daemon: &Daemon, one: &str, summary: &str) -> (usize, u64) {
     (told, counted)
 }
 
-/// A backlog of agents that are not in sync is a few lines and the numbers add up.
+/// A large backlog of problems causes a few lines, and their numbers add up.
 #[tokio::test]
 async fn a_large_backlog_is_a_few_lines_that_add_up() {
     for (sql, one, summary, metric_name) in [
@@ -98,7 +97,7 @@ async fn a_large_backlog_is_a_few_lines_that_add_up() {
     }
 }
 
-/// Configurations that differ after a change of the rules are told until they are in sync.
+/// Configurations that differ after a change of the rules are reported until they are in sync.
 #[tokio::test]
 async fn differences_after_new_rules_are_told_until_in_sync() {
     let platform = Platform::installed().await;
@@ -157,7 +156,7 @@ async fn differences_after_new_rules_are_told_until_in_sync() {
         (&3.into(), &true.into()),
         "{told}"
     );
-    // The daemon of a test is a superuser, which is a finding as well.
+    // The daemon of a test is a superuser, which is another finding.
     let findings = told["findings"].as_array().unwrap();
     let finding = findings
         .iter()
@@ -175,7 +174,7 @@ async fn differences_after_new_rules_are_told_until_in_sync() {
         "{finding}"
     );
 
-    // The task of the database ends with other settings, and another one goes on to look.
+    // The task of the database restarts with other settings, and the new one keeps the report.
     std::fs::write(&settings, "sync.batch_size = 401").unwrap();
     daemon.signal("HUP");
     daemon.logged_times("caught up", 2).await;
@@ -215,9 +214,9 @@ async fn differences_after_new_rules_are_told_until_in_sync() {
         .unwrap();
 }
 
-/// GIVEN a daemon whose standard error is a full pipe that nobody reads, WHEN agents are saved,
-/// THEN they are in sync, and SIGTERM ends it. And once the pipe is read, the log says how many
-/// lines are missing.
+/// GIVEN a daemon whose standard error is a full pipe without a reader, WHEN agents are saved, THEN
+/// they are synced, SIGTERM ends the daemon, and the log contains the number of dropped lines once
+/// the pipe is read.
 #[tokio::test]
 async fn g14_a_log_that_nobody_reads_holds_up_no_database() {
     use std::io::Read as _;

@@ -1,4 +1,4 @@
-//! The history: what was written, when, and on whose account; bounded, and only where it is wanted.
+//! The history: the writes with their time and cause; bounded, and only if enabled.
 
 use serde_json::Value;
 
@@ -19,14 +19,14 @@ async fn rows(platform: &Platform, select: &str) -> Vec<String> {
         .collect()
 }
 
-/// The program, told to keep a history.
+/// The program with an enabled history.
 fn keeping(platform: &Platform, arguments: &[&str]) -> std::process::Command {
     let mut command = platform.command(arguments);
     command.env("AGENT_SYNC__HISTORY__ENABLED", "true");
     command
 }
 
-/// A database in which a history is kept.
+/// A database with a history.
 async fn kept(tables: &str) -> Platform {
     let platform = Platform::with_tables(crate::support::cluster(), tables).await;
     let said = Said::of(keeping(&platform, &["install"])).await;
@@ -40,7 +40,7 @@ async fn caught_up(platform: &Platform) -> Daemon {
     daemon
 }
 
-/// A write is kept with its cause and what it changed and without prompts.
+/// A write is recorded with its cause and its differences, without prompts.
 #[tokio::test]
 async fn g11_a_write_is_kept_with_its_cause_without_prompts() {
     let platform = kept(TABLES).await;
@@ -62,7 +62,7 @@ async fn g11_a_write_is_kept_with_its_cause_without_prompts() {
         .await;
     platform.drained().await;
 
-    // As the platform's UI saves: a session of its own, in a role that it takes on.
+    // Like the platform's UI: a separate session with SET ROLE.
     let ui = platform.connect().await;
     let save =
         "UPDATE agents SET voice_settings = '{\"provider\":\"openai\",\"voice_id\":\"alloy\"}',
@@ -75,7 +75,7 @@ async fn g11_a_write_is_kept_with_its_cause_without_prompts() {
     platform
         .holds("SELECT voice_id = 'alloy' FROM agent_configurations")
         .await;
-    // And as somebody who just logs in; a save that changes no provider_config.
+    // Like an ordinary login; a save that changes no provider_config.
     ui.batch_execute("RESET ROLE; SET application_name = ''; UPDATE agents SET name = 'Other'")
         .await
         .unwrap();
@@ -117,7 +117,7 @@ async fn g11_a_write_is_kept_with_its_cause_without_prompts() {
         "{all}"
     );
 
-    // why and status tell of it, from SQL alone.
+    // `why` and `status` report it from SQL alone.
     assert!(daemon.terminate().await.success());
     let told = platform.says(&["why", "a"]).await.fits();
     assert!(
@@ -178,8 +178,8 @@ async fn a_bulk_statement_is_kept_row_by_row_whatever_the_key_is() {
     assert!(platform.value::<bool>(kept).await);
 }
 
-/// GIVEN several saves of an agent that one batch brings in sync, WHEN it is noted, THEN the latest
-/// of them is the cause.
+/// GIVEN several saves of an agent in one batch, WHEN its write is recorded, THEN the latest save
+/// is the cause.
 #[tokio::test]
 async fn of_several_saves_the_latest_is_the_cause() {
     let platform = kept(TABLES).await;
@@ -232,7 +232,7 @@ async fn the_history_is_bounded_and_pruned_in_portions() {
         .await;
 }
 
-/// A history that is off costs neither saves nor batches anything.
+/// A disabled history costs neither saves nor batches anything.
 #[tokio::test]
 async fn a_history_that_is_off_costs_nothing() {
     let platform = Platform::new().await;
@@ -261,7 +261,7 @@ async fn a_history_that_is_off_costs_nothing() {
             .contains("  pass  history       none is kept")
     );
 
-    // When was last written is known all the same, at the end of the daemon at the latest.
+    // The time of the last write is still recorded, at the latest at the end of the daemon.
     assert!(
         platform
             .says(&["status"])
@@ -288,7 +288,7 @@ async fn a_history_that_is_off_costs_nothing() {
         "{status}"
     );
 
-    // It is switched on and off by install, and until then doctor says so.
+    // `install` enables and disables it; until then `doctor` reports the difference.
     let doctor = Said::of(keeping(&platform, &["doctor"])).await.fits();
     assert!(
         doctor
@@ -344,8 +344,8 @@ async fn a_sweep_notes_when_was_last_written() {
         .await;
 }
 
-/// GIVEN an older schema with a daemon that finds it too old, WHEN the new version is
-/// installed, THEN nothing is lost, and the daemon goes on by itself.
+/// GIVEN a daemon with an older schema, WHEN the new version is installed, THEN no change is lost,
+/// and the daemon continues by itself.
 #[tokio::test]
 async fn i6_an_older_schema_is_upgraded_under_a_running_daemon() {
     let platform = with_an_older_schema().await;
@@ -369,7 +369,7 @@ async fn i6_an_older_schema_is_upgraded_under_a_running_daemon() {
             .contains("Run `agent-sync install`"),
         "{line}"
     );
-    // A save that is under way holds the outbox: the upgrade waits for it, in short attempts.
+    // A running save holds the outbox, so the upgrade waits for it, in short attempts.
     let writer = platform.connect().await;
     writer
         .batch_execute("BEGIN; UPDATE agents SET name = 'in flight'")
@@ -411,8 +411,8 @@ async fn i6_an_older_schema_is_upgraded_under_a_running_daemon() {
     .await;
 }
 
-/// GIVEN a history whose sequence was set back, WHEN agents are saved, alone or many, THEN they are
-/// in sync; and an install mends the sequence.
+/// GIVEN a history with a reset sequence, WHEN one or many agents are saved, THEN they are synced,
+/// and an install repairs the sequence.
 #[tokio::test]
 async fn g5_a_history_out_of_numbers_stops_no_write() {
     let platform = kept(TABLES).await;

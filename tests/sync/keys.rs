@@ -1,9 +1,9 @@
-//! The key (T5, G13): nothing is written for a slug that more than one agent has; and "not found"
-//! is not taken for "not there" (G14).
+//! The key (T5, G13): nothing is written for a slug of several agents, and an unreadable row is not
+//! treated as missing (G14).
 
 use crate::support::{Daemon, Platform};
 
-/// Nothing is written for a slug that two agents have and it clears itself.
+/// Nothing is written for a slug of two agents, and the problem clears itself.
 #[tokio::test]
 async fn t5_nothing_is_written_for_a_slug_of_two_agents() {
     for configurations in [1, 3] {
@@ -85,7 +85,7 @@ async fn t5_agents_with_one_slug_are_ambiguous_and_not_missing() {
     assert_eq!(platform.problem("shared").await.unwrap().0, "ambiguous");
 }
 
-/// A daemon with the role that install makes, which row-level security applies to.
+/// A daemon with the role of `install --role`, which is subject to row-level security.
 async fn with_role(platform: &Platform, sweep: &str) -> Daemon {
     let role = format!("role_{}", platform.name());
     let said = platform.says(&["install", "--role", &role]).await;
@@ -125,7 +125,7 @@ async fn g14_an_agent_that_a_policy_hides_is_not_taken_for_gone() {
             platform.save(slug, "{}").await;
             platform.configure(slug).await;
         }
-        // No sweep comes in between: what the batch sees is all there is.
+        // No sweep runs in between, so the batch decides alone.
         let _daemon = with_role(&platform, "1h").await;
         platform.drained().await;
         platform.run(hide).await;
@@ -148,7 +148,7 @@ async fn g14_an_agent_that_a_policy_hides_is_not_taken_for_gone() {
         platform
             .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
             .await;
-        // An agent that is gone is gone, also where a policy shows every row.
+        // A deleted agent counts as deleted, also under a policy that shows every row.
         platform
             .run(
                 "DELETE FROM agents WHERE slug = 'b'; INSERT INTO agent_sync.outbox (slug) \
@@ -165,8 +165,7 @@ async fn g14_an_agent_that_a_policy_hides_is_not_taken_for_gone() {
     }
 }
 
-/// PostgreSQL goes on with the plans that it has made for a session when a role may see more than
-/// before.
+/// PostgreSQL keeps the plans of a session when its role gets to see more rows.
 #[tokio::test]
 async fn g14_a_role_that_may_see_more_brings_in_sync_what_was_hidden() {
     for (policy, show) in [
@@ -220,7 +219,7 @@ async fn g14_a_role_that_may_see_more_brings_in_sync_what_was_hidden() {
     }
 }
 
-/// A configuration that a policy hides is not taken for missing.
+/// A hidden configuration is not treated as missing.
 #[tokio::test]
 async fn g14_a_hidden_configuration_is_not_taken_for_missing() {
     let platform = Platform::installed().await;
@@ -248,7 +247,7 @@ async fn g14_a_hidden_configuration_is_not_taken_for_missing() {
         .await;
 }
 
-/// Agents that are swapped away for a moment are looked at when they are back.
+/// Agents that are swapped away for a moment are checked when they return.
 #[tokio::test]
 async fn g14_agents_swapped_away_are_checked_on_return() {
     let platform = Platform::installed().await;
@@ -285,7 +284,7 @@ async fn g14_agents_swapped_away_are_checked_on_return() {
     drop(daemon);
 }
 
-/// Slugs that a collation takes for equal are different agents.
+/// Slugs that are equal under a collation are different agents.
 #[tokio::test]
 async fn g13_slugs_equal_under_a_collation_are_different_agents() {
     for columns in [

@@ -1,4 +1,4 @@
-//! The main job: what the daemon writes, for which agents, at which cost.
+//! The main job: the written values, their agents and the cost.
 
 mod basics;
 mod columns;

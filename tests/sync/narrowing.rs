@@ -1,6 +1,6 @@
-//! Whatever one agent is, the others go on (G5): a refused agent is tried once and counted once,
-//! however often it was saved; what ends a connection is found and set aside; and a row that cannot
-//! be read is no more than one row.
+//! One agent never stops the others (G5): a refused agent is tried and counted once, however often
+//! it was saved; an agent that ends connections is found and set aside; and an unreadable row
+//! affects no other row.
 
 use agent_sync_testbed::{Cluster, Options};
 
@@ -13,7 +13,7 @@ const AGENTS: &str = "
       FROM generate_series(1, 40) i;
     INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents";
 
-/// Makes a write of the configuration of `agent-3` do this.
+/// The trigger that runs these statements in a write of the configuration of `agent-3`.
 fn poison(statements: &str) -> String {
     format!(
         "CREATE FUNCTION public.poison() RETURNS trigger LANGUAGE plpgsql AS
@@ -23,7 +23,7 @@ fn poison(statements: &str) -> String {
     )
 }
 
-/// A daemon that connects again at once.
+/// A daemon that reconnects immediately.
 fn eager(platform: &Platform) -> Daemon {
     let mut command = platform.command(&["run"]);
     command
@@ -101,7 +101,7 @@ async fn g5_a_thousand_refused_agents_are_each_tried_once() {
             = '23514'",
         )
         .await;
-    // Those that come back do so in portions, and what is new comes in between.
+    // Retries are enqueued in portions, and new changes are processed in between.
     platform
         .run("UPDATE agents SET name = 'new' WHERE slug = 'agent-5'")
         .await;
@@ -151,7 +151,7 @@ async fn g5_a_refused_configuration_keeps_none_of_its_siblings_stale() {
     assert_eq!(platform.problem("agent-3").await.unwrap().0, "failed");
 }
 
-/// An agent that ends every connection is set aside and the others go on.
+/// An agent that ends every connection is set aside, and the others are synced.
 #[tokio::test]
 async fn g5_an_agent_that_ends_every_connection_is_set_aside() {
     for statements in [
@@ -186,7 +186,8 @@ async fn g5_an_agent_that_ends_every_connection_is_set_aside() {
                 'agent-4'",
             )
             .await;
-        // Once it is known, a try costs one connection, whoever asks for it.
+        // Once the agent is known, an attempt costs one connection, whatever the reason for the
+        // attempt.
         if platform.problem("agent-3").await.is_some() {
             let attempts = "SELECT coalesce((SELECT attempts FROM agent_sync.problem WHERE slug = \
                 'agent-3'), 0)";
@@ -226,7 +227,7 @@ async fn g5_an_agent_that_ends_every_connection_is_set_aside() {
     }
 }
 
-/// An agent that two crashes have begun with is not tried a third time.
+/// An agent with which two crashed daemons had begun is not tried a third time.
 #[tokio::test]
 async fn g5_an_agent_that_crashed_twice_is_not_tried_again() {
     let platform = Platform::installed().await;
@@ -234,7 +235,7 @@ async fn g5_an_agent_that_crashed_twice_is_not_tried_again() {
     platform
         .run("TRUNCATE agent_sync.outbox; UPDATE agents SET name = 'new'")
         .await;
-    // Two daemons have noted the first of them, and did not live to forget it.
+    // Two daemons have recorded the first agent and did not survive to clear the record.
     platform
         .run(
             "UPDATE agent_sync.install SET uncaptured_seen = 0, last_tried = (SELECT slug \
@@ -253,7 +254,7 @@ async fn g5_an_agent_that_crashed_twice_is_not_tried_again() {
     platform
         .holds("SELECT last_tried IS NULL AND tries = 0 FROM agent_sync.install")
         .await;
-    // It is tried again by itself.
+    // It is retried automatically.
     platform
         .holds("SELECT count(*) = 40 FROM agent_configurations WHERE agent_name = 'new'")
         .await;
@@ -310,7 +311,7 @@ async fn g5_a_damaged_row_is_set_aside_and_its_neighbours_go_on() {
             'agent-4'",
         )
         .await;
-    // The commands go on with the others, too.
+    // The commands skip it and process the others, too.
     daemon.logged("caught up").await;
     platform.drained().await;
     platform

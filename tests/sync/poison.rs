@@ -1,5 +1,5 @@
-//! Rows that cannot be written, and rows that keep others waiting (G5, G12): neighbours go through,
-//! the log tells no values (G11), and what is not in sync stands as a problem (G7).
+//! Rows that cannot be written, and rows that delay others (G5, G12): the other rows are written,
+//! the log contains no values (G11), and every agent out of sync has a problem (G7).
 
 use crate::support::platform::{EXAMPLE, EXPECTED};
 use crate::support::{Daemon, Platform};
@@ -17,7 +17,7 @@ async fn platform(agents: u32) -> Platform {
     platform
 }
 
-/// Makes writing the configuration of `agent-3` do this.
+/// Runs these statements in every write of the configuration of `agent-3`.
 async fn poison(platform: &Platform, statements: &str) {
     platform
         .run(&format!(
@@ -124,10 +124,10 @@ async fn poison_row_does_not_block_its_neighbours() {
     }
 }
 
-/// A slow write keeps nobody waiting and is made when there is time.
+/// A slow write does not delay others and is made later.
 #[tokio::test]
 async fn a_slow_write_keeps_no_other_waiting() {
-    // Before the write, at the commit, and for one of many rows or the only one there is.
+    // Before the write and at the commit, for one of many rows and for a single one.
     for (timing, sleeps) in [
         ("BEFORE UPDATE", 3600),
         ("AFTER UPDATE", 3600),
@@ -211,13 +211,13 @@ async fn a_write_that_takes_longer_than_is_set_stands_as_a_problem() {
         .await;
 }
 
-/// A write that is due again when another one fails is tried at once.
+/// A write whose retry is due when another one fails is tried immediately.
 #[tokio::test]
 async fn a_write_due_again_is_tried_at_once_when_another_fails() {
     let platform = platform(3).await;
     let _daemon = platform.caught_up_daemon().await;
     platform.drained().await;
-    // One is due already, and the other will not be for minutes.
+    // One is due already, and the other one in some minutes.
     poison(&platform, "RAISE EXCEPTION 'no';").await;
     platform
         .run(
@@ -248,7 +248,7 @@ async fn locked_row_costs_at_most_the_lock_timeout() {
         )
         .await;
     let daemon = platform.caught_up_daemon().await;
-    // A value that somebody else is about to take: PostgreSQL makes the second one wait for the
+    // A unique value of another open transaction: PostgreSQL makes the second writer wait for the
     // first.
     let holder = platform.connect().await;
     holder
@@ -422,13 +422,13 @@ async fn a_log_that_cannot_be_written_does_not_end_the_work() {
     child.wait().unwrap();
 }
 
-/// GIVEN agents that PostgreSQL refuses, with slugs longer than any btree holds and of bytes that
-/// do not compress, WHEN they are saved with their neighbours, THEN each is noted as a problem of
-/// its own, counted anew with each attempt, and its neighbours are in sync.
+/// GIVEN agents that PostgreSQL refuses, with incompressible slugs longer than any btree entry,
+/// WHEN they are saved with other agents, THEN each has its own problem with its own number of
+/// attempts, and the other agents are in sync.
 #[tokio::test]
 async fn g5_an_agent_with_a_slug_of_any_length_is_set_aside() {
     let platform = platform(20).await;
-    // Slugs like these fit into no btree of the platform's either.
+    // Such slugs do not fit into a btree of the platform either.
     platform
         .run(
             "ALTER TABLE agents DROP CONSTRAINT agents_slug_key, ADD EXCLUDE USING hash (slug
@@ -449,7 +449,7 @@ async fn g5_an_agent_with_a_slug_of_any_length_is_set_aside() {
     platform
         .holds("SELECT count(*) = 20 FROM agent_configurations WHERE agent_name = 'n'")
         .await;
-    // The longest is longer than any slug may be.
+    // The longest one exceeds the limit of a slug.
     let longest = "SELECT count(*) = 1 FROM agent_sync.problem WHERE kind = 'rejected' AND \
         length(slug) > 100000";
     platform
@@ -475,8 +475,8 @@ async fn g5_an_agent_with_a_slug_of_any_length_is_set_aside() {
     platform.holds(longest).await;
 }
 
-/// GIVEN many agents whose write a trigger refuses with a code for "try again", WHEN they come
-/// together, THEN they are found out together, as with any other code, and not one after the other
+/// GIVEN many agents whose write a trigger refuses with a code for "try again", WHEN they are in
+/// one batch, THEN they are found together, as with any other code, and not one after the other
 /// with a pause.
 #[tokio::test]
 async fn g5_many_writes_refused_with_40001_are_set_aside_together() {
@@ -544,8 +544,8 @@ async fn g12_an_agent_of_very_many_values_is_rejected() {
     );
 }
 
-/// GIVEN rows of the outbox whose time is infinite, WHEN anybody reads the outbox, THEN the time
-/// counts as unknown, and the agents are brought in sync.
+/// GIVEN rows of the outbox with an infinite time, WHEN the outbox is read, THEN the time counts as
+/// unknown, and the agents are synced.
 #[tokio::test]
 async fn g5_an_infinite_time_in_the_outbox_is_an_unknown_one() {
     const ROWS: &str = "INSERT INTO agent_sync.outbox (slug, at) SELECT slug, at FROM agents,
@@ -566,7 +566,7 @@ async fn g5_an_infinite_time_in_the_outbox_is_an_unknown_one() {
         .holds("SELECT count(*) = 3 FROM agent_configurations WHERE agent_name = 'n'")
         .await;
     platform.drained().await;
-    // While it sleeps: one row, and several.
+    // While the daemon sleeps: one row, and several.
     for rows in [
         "WITH added AS (INSERT INTO agent_sync.outbox (slug, at) VALUES ('agent-2', '-infinity')
              RETURNING ctid)
@@ -593,8 +593,8 @@ async fn g5_an_infinite_time_in_the_outbox_is_an_unknown_one() {
     assert!(daemon.lines("database unavailable").is_empty());
 }
 
-/// The words before the SQLSTATE are no cause: a refused write whose SQLSTATE and place are the
-/// same is the same problem.
+/// The text before the SQLSTATE does not identify a problem: a refused write with the same SQLSTATE
+/// and location is the same problem.
 #[tokio::test]
 async fn g5_a_refused_write_is_known_by_its_code_and_place() {
     let platform = Platform::installed().await;
@@ -617,7 +617,7 @@ async fn g5_a_refused_write_is_known_by_its_code_and_place() {
             )
             .await
             .unwrap();
-        // The second, fourth and eighth attempt are told whatever they are.
+        // The second, fourth and eighth attempt are always logged.
         platform
             .run("UPDATE agent_sync.problem SET attempts = 2")
             .await;
@@ -641,9 +641,8 @@ async fn g5_a_refused_write_is_known_by_its_code_and_place() {
     assert!(note("no configuration is visible", None).await);
 }
 
-/// GIVEN a trigger that fails for one row as PostgreSQL fails where a column is gone, WHEN that
-/// agent and another are saved, THEN one is `failed`, the other is in sync, and the connection goes
-/// on (G5).
+/// GIVEN a trigger that fails for one row with the error of a dropped column, WHEN that agent and
+/// another are saved, THEN one is `failed`, the other is in sync, and the connection stays (G5).
 #[tokio::test]
 async fn g5_a_trigger_error_like_a_changed_table_is_of_its_row() {
     let platform = Platform::installed().await;
@@ -660,7 +659,7 @@ async fn g5_a_trigger_error_like_a_changed_table_is_of_its_row() {
     for slug in ["bad", "good"] {
         platform.configure(slug).await;
     }
-    // The daemon looks at the changed table before anything is saved.
+    // The daemon reads the changed table before the save.
     platform.save("good", EXAMPLE).await;
     platform.becomes("good", EXPECTED).await;
     let before = daemon.lines("database unavailable").len();

@@ -1,5 +1,4 @@
-//! Names that somebody else has put where a search path finds them (S1). Nothing that agent-sync
-//! runs looks one up there.
+//! Foreign names in the search path (S1). No statement of agent-sync looks a name up there.
 
 use std::process::Command;
 
@@ -7,14 +6,14 @@ use agent_sync::store::queries;
 
 use crate::support::{Daemon, Platform, Said, shadow};
 
-/// A platform whose every role has the schema `shadow` first in its path.
+/// A platform in which every role has the schema `shadow` first in its search path.
 async fn platform() -> Platform {
     let platform = Platform::new().await;
     platform.run(&shadow::statements()).await;
     platform
 }
 
-/// The program on this platform, with that path.
+/// The program on this platform, with that search path.
 fn command(platform: &Platform, arguments: &[&str]) -> Command {
     let mut command = platform.command(arguments);
     let separator = if platform.url.contains('?') { '&' } else { '?' };
@@ -29,7 +28,7 @@ fn command(platform: &Platform, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs a verb, which must end with this code.
+/// Runs a command and expects this exit code.
 async fn says(platform: &Platform, arguments: &[&str], code: i32) {
     let said = Said::of(command(platform, arguments)).await;
     assert_eq!(said.code, code, "{arguments:?}: {said:?}");
@@ -40,7 +39,7 @@ async fn assert_none_called(platform: &Platform, by: &str) {
     assert!(!shadow::is_called(&platform.client).await, "by {by}");
 }
 
-/// Whatever runs with `AGENT_SYNC_TEST_SHADOW` fails where a name of somebody else is called.
+/// A test with `AGENT_SYNC_TEST_SHADOW` fails if a foreign name is called.
 #[tokio::test]
 async fn s1_a_test_in_whose_database_a_shadow_was_called_fails() {
     let platform = platform().await;
@@ -80,8 +79,8 @@ async fn s1_the_shadows_are_called_by_an_ordinary_session() {
 
 #[tokio::test]
 async fn s1_no_name_is_looked_up_where_somebody_else_can_put_one() {
-    // With no code of others, and with some of each kind, which has the writes run under the path
-    // of the role.
+    // Without foreign code, and with some of each kind, which makes the writes run under the search
+    // path of the role.
     for code_of_others in [
         "",
         "CREATE TRIGGER theirs BEFORE UPDATE ON agent_configurations FOR EACH ROW EXECUTE FUNCTION \
@@ -111,7 +110,7 @@ async fn s1_no_name_is_looked_up_where_somebody_else_can_put_one() {
         let daemon = Daemon::start(command(&platform, &["run"]));
         daemon.logged("caught up").await;
 
-        // A batch, with a problem of every kind in it; then one agent alone; and a sweep.
+        // A batch with a problem of every kind, then a single agent, and a sweep.
         platform
             .run(
                 r#"INSERT INTO agents (slug, name, voice_settings)
@@ -169,9 +168,9 @@ async fn s1_no_name_is_looked_up_where_somebody_else_can_put_one() {
     }
 }
 
-/// GIVEN code of the platform's that finds its tables by the path of the role, in a trigger, in a
-/// deferred one, and in a constraint, WHEN the daemon writes, one agent alone or many, THEN it
-/// finds them.
+/// GIVEN code of the platform that finds its tables by the search path of the role, in a trigger,
+/// in a deferred one, and in a constraint, WHEN the daemon writes one agent or many, THEN the code
+/// finds its tables.
 #[tokio::test]
 async fn s1_code_of_the_platform_keeps_the_path_of_the_role() {
     for code in [
@@ -245,7 +244,7 @@ async fn s1_code_of_the_platform_keeps_the_path_of_the_role() {
     }
 }
 
-/// What stands in a statement without the schema that it is looked up in.
+/// The names in a statement without a schema.
 fn unqualified(statement: &str) -> Vec<String> {
     const WORDS: [&str; 13] = [
         "materialized",
@@ -269,7 +268,7 @@ fn unqualified(statement: &str) -> Vec<String> {
     for (index, letter) in statement.char_indices() {
         let (before, after) = (&statement[..index], &statement[index..]);
         let wrong = match letter {
-            // The call of a function, or the columns of an alias.
+            // A function call, or the columns of an alias.
             '(' => {
                 let name = shadow::last_word(before.trim_end()).unwrap_or_default();
                 let prefix = &before[..before.trim_end().len() - name.len()];

@@ -1,12 +1,12 @@
-//! The server weighs before it sends (G12): memory is bounded in bytes, whatever the agents hold
-//! and however they are mixed.
+//! The server measures sizes before it sends rows (G12): memory is bounded in bytes for agents of
+//! any content and any mixture.
 
 use crate::support::{Daemon, Platform};
 
-/// What a daemon may take with any of these.
+/// The memory limit of a daemon in these tests, in KiB.
 const MOST_KIB: u64 = 192 * 1024;
 
-/// Text of this many bytes that does not compress well, as SQL.
+/// A poorly compressible text of this number of bytes, as SQL.
 fn random(bytes: u32) -> String {
     format!(
         "(SELECT string_agg(md5(random()::text || j), '') FROM generate_series(1, {}) j)",
@@ -28,7 +28,7 @@ async fn fits(agents: &str) -> (Platform, Daemon) {
     (platform, daemon)
 }
 
-/// The first batch of a connection weighs what any other does.
+/// The first batch of a connection is bounded like any other.
 #[tokio::test]
 async fn g12_the_first_batch_of_a_connection_is_bounded_too() {
     let image = random(4 * 1024 * 1024);
@@ -146,7 +146,7 @@ async fn g12_an_agent_that_is_too_heavy_is_rejected_and_not_read() {
 #[tokio::test]
 async fn g12_slugs_of_any_length_are_set_aside_unread() {
     let platform = Platform::installed().await;
-    // Without a unique index, which holds no such slugs unless they compress.
+    // Without a unique index, which cannot contain such slugs unless they compress.
     platform
         .run(
             "ALTER TABLE agents DROP CONSTRAINT agents_slug_key;
@@ -193,8 +193,7 @@ async fn s3_numbers_with_large_exponents_weigh_what_they_are_as_text() {
             {count}) j) || ']}}')::jsonb"
         )
     };
-    // Each 3.9 MB as text, and a tenth of a per cent of that as it is stored; and one that is too
-    // heavy.
+    // Each has 3.9 MB as text and 0.1 % of that in storage; and one that is too large.
     let (many, one) = (numbers(30), numbers(200));
     let (platform, daemon) = fits(&format!(
         "INSERT INTO agents (slug, name, voice_settings) SELECT 'many-' || i, 'n', {many}
@@ -210,7 +209,7 @@ async fn s3_numbers_with_large_exponents_weigh_what_they_are_as_text() {
     platform
         .holds("SELECT EXISTS (SELECT FROM agent_sync.problem WHERE slug = 'one')")
         .await;
-    // Alone, while the daemon sleeps.
+    // One agent, while the daemon sleeps.
     platform.drained().await;
     platform
         .run(&format!(
@@ -224,7 +223,7 @@ async fn s3_numbers_with_large_exponents_weigh_what_they_are_as_text() {
     assert!(peak < MOST_KIB, "{peak} KiB");
 }
 
-/// Settings with so many numbers that `jsonb` stores in a few bytes, as SQL.
+/// Settings with this number of values that `jsonb` stores in a few bytes, as SQL.
 fn settings_with(number: &str, count: u32) -> String {
     format!(
         "('{{\"provider\": \"openai\", \"theirs\": [' || repeat({number} || ',', {count}) || \
@@ -236,8 +235,8 @@ fn settings_with(number: &str, count: u32) -> String {
 const LARGE: &str = "'1e131071'";
 const SMALL: &str = "('0.' || repeat('0', 16383))";
 
-/// A platform of the agents `neighbour`, in sync, and `heavy-1` to `heavy-6`, and a daemon that
-/// waits for no statement longer than that.
+/// A platform with the agents `neighbour`, in sync, and `heavy-1` to `heavy-6`, and a daemon with
+/// this statement timeout.
 async fn with_neighbour(statement_timeout: &str) -> (Platform, Daemon) {
     let platform = Platform::installed().await;
     platform
@@ -255,8 +254,8 @@ async fn with_neighbour(statement_timeout: &str) -> (Platform, Daemon) {
     (platform, daemon)
 }
 
-/// Saves the heavy agents with these settings and then the neighbour; each of the heavy ones is
-/// looked at once and for good.
+/// Saves the heavy agents with these settings, and then the neighbour; each heavy agent is
+/// processed once and permanently rejected.
 async fn rejected_once(settings: &str) {
     let (platform, daemon) = with_neighbour("1s").await;
     platform
@@ -276,7 +275,7 @@ async fn rejected_once(settings: &str) {
         )
         .await;
     platform.drained().await;
-    // One by itself, while the daemon sleeps.
+    // A single one, while the daemon sleeps.
     platform
         .run("DELETE FROM agent_sync.problem WHERE slug = 'heavy-1'")
         .await;
@@ -298,7 +297,7 @@ async fn rejected_once(settings: &str) {
     platform.drained().await;
     assert!(platform.value::<bool>(rejected).await);
     assert!(daemon.lines("database unavailable").is_empty());
-    // A save ends it.
+    // A save ends the rejection.
     platform
         .run("UPDATE agents SET voice_settings = '{}', name = 'third' WHERE slug LIKE 'heavy-%'")
         .await;
@@ -310,7 +309,7 @@ async fn rejected_once(settings: &str) {
         .await;
 }
 
-/// Agents with gigabytes of digits are rejected once and cost their neighbours nothing.
+/// Agents with gigabytes of digits are rejected once and do not delay other agents.
 #[tokio::test]
 async fn s3_agents_with_gigabytes_of_digits_are_rejected_once() {
     rejected_once(&settings_with(LARGE, 7000)).await;
@@ -326,7 +325,7 @@ async fn s3_digits_after_the_point_count_as_those_before_it() {
     rejected_once(&settings_with(SMALL, 2000)).await;
 }
 
-/// A configuration can be edited unnoticed, so one that is too heavy is looked at again.
+/// An edit of a configuration may go unnoticed, so one that is too large is retried.
 #[tokio::test]
 async fn s3_a_configuration_with_gigabytes_of_digits_is_tried_again() {
     let (platform, _daemon) = with_neighbour("1s").await;
@@ -355,8 +354,7 @@ async fn s3_a_configuration_with_gigabytes_of_digits_is_tried_again() {
         .await;
 }
 
-/// What is not too heavy is in sync whatever numbers are in it, and what is others' keeps every
-/// digit.
+/// Agents below the limit are synced with any numbers, and foreign parts keep every digit.
 #[tokio::test]
 async fn s3_large_and_small_numbers_are_written_digit_for_digit() {
     let (platform, daemon) = with_neighbour("30s").await;
@@ -409,7 +407,7 @@ async fn s3_large_and_small_numbers_are_written_digit_for_digit() {
 #[tokio::test]
 async fn s3_large_numbers_under_the_limit_are_in_sync() {
     let (platform, daemon) = with_neighbour("30s").await;
-    // 5, 40 and 100 of them: what is small as it is stored, what is looked at, and 13 MB of text.
+    // 5, 40 and 100 numbers: small in storage, measured as text, and 13 MB of text.
     for (number, count) in [(1, 5), (2, 40), (3, 100)] {
         let settings = settings_with(LARGE, count);
         platform
@@ -437,7 +435,7 @@ async fn s3_large_numbers_under_the_limit_are_in_sync() {
     assert!(peak < MOST_KIB, "{peak} KiB");
 }
 
-/// The commands make no text of what the daemon makes none of, and say the same of it.
+/// The commands read no value that the daemon does not read, and report the same.
 #[tokio::test]
 async fn s3_check_and_why_say_that_an_agent_is_too_heavy() {
     let (platform, _daemon) = with_neighbour("1s").await;
@@ -460,10 +458,10 @@ async fn s3_check_and_why_say_that_an_agent_is_too_heavy() {
     }
 }
 
-/// The indexes with which configurations are looked up, and the tables without one.
+/// Configurations with and without an index on the slug.
 const INDEXES: [&str; 2] = ["", "DROP INDEX agent_configurations_agent_slug_idx;"];
 
-/// An agent with more configurations than one may have delays nobody.
+/// An agent with more configurations than allowed delays no other agent.
 #[tokio::test]
 async fn g12_an_agent_with_too_many_configurations_delays_none() {
     for index in INDEXES {
@@ -490,7 +488,7 @@ async fn g12_an_agent_with_too_many_configurations_delays_none() {
         let said = platform.says(&["why", "many"]).await;
         assert!(said.out.contains("at most 10000"), "{said:?}");
         platform.drained().await;
-        // Whoever saves that agent costs the others nothing.
+        // A save of that agent costs the others nothing.
         let began = std::time::Instant::now();
         for round in 0..3 {
             platform
@@ -511,7 +509,7 @@ async fn g12_an_agent_with_too_many_configurations_delays_none() {
         let written = "SELECT count(*) FROM agent_configurations WHERE agent_slug = 'many' AND \
             agent_name IS NOT NULL";
         assert_eq!(platform.value::<i64>(written).await, 0);
-        // It is tried again by itself, and at once when somebody asks for it.
+        // It is retried automatically, and immediately after a request.
         platform
             .run(
                 "DELETE FROM agent_configurations WHERE agent_slug = 'many' AND id NOT IN (SELECT \
@@ -533,7 +531,7 @@ async fn g12_an_agent_with_too_many_configurations_delays_none() {
     }
 }
 
-/// Agents with as many configurations as one may have are in sync.
+/// Agents with the largest allowed number of configurations are in sync.
 #[tokio::test]
 async fn g12_agents_with_the_most_configurations_are_in_sync() {
     for index in INDEXES {
@@ -553,8 +551,9 @@ async fn g12_agents_with_the_most_configurations_are_in_sync() {
     }
 }
 
-/// GIVEN an agent with more configurations than fit, of which another session has one locked, WHEN
-/// it is saved with others, THEN the others are in sync, and it is in sync when the lock is gone.
+/// GIVEN an agent with more configurations than fit into a page, one of them locked by another
+/// session, WHEN it is saved with other agents, THEN the others are in sync, and it is in sync
+/// after the lock.
 #[tokio::test]
 async fn g5_many_configurations_wait_for_a_lock_beside_the_others() {
     let platform = Platform::installed().await;

@@ -1,9 +1,10 @@
-# What the scripts in the box share: checks that say what they checked, and the evidence when one fails. Sourced by bash.
+# Common functions of the scripts in the box: checks that print their subject, and evidence when one
+# fails. Sourced by bash.
 
 passed=0
 trap 'echo "FAILED in line $LINENO: $BASH_COMMAND"; evidence || true' ERR
 
-# Prints what is being looked at.
+# Prints the subject of the next checks.
 step() { echo "== $*"; }
 
 # Fails the script unless the command succeeds.
@@ -20,7 +21,7 @@ check() { # WHAT COMMAND...
     echo "ok: $what"
 }
 
-# The same for what comes true within so many seconds.
+# Fails the script unless the command succeeds within this number of seconds.
 eventually() { # SECONDS WHAT COMMAND...
     local end=$((SECONDS + $1)) what="$2"
     shift 2
@@ -34,7 +35,7 @@ eventually() { # SECONDS WHAT COMMAND...
     check "$what" true
 }
 
-# The commands of a page: everything in its ```sh blocks, in order.
+# The commands of a page: the content of its ```sh blocks, in order.
 commands_of() { sed -n '/^```sh$/,/^```$/p' "$1" | grep -v '^```'; }
 
 done_with() { echo "$passed passed, 0 failed"; }

@@ -1,13 +1,12 @@
 # The image: built of the Dockerfile as it is, and tried in the box of Debian 13, whose podman knows Quadlet. Sourced by run.sh.
 
-# Builds the image, and puts it into an archive.
+# Builds the image and saves it as an archive.
 build_image() {
     local commit
     commit=$(git rev-parse HEAD)
     mkdir -p target/image
     rm -f target/image/agent-sync.tar
-    # A health check is a part of Docker's format, and not of OCI's.
-    # shellcheck disable=SC2086 # More options, as a host may need them.
+    # A health check is part of Docker's format, not of OCI's.
     buildah bud --quiet --layers --format docker --network host --build-arg COMMIT="$commit" ${AGENT_SYNC_BUILD_OPTIONS:-} \
         --tag localhost/agent-sync:latest . >target/image/build.log 2>&1 || {
         tail -5 target/image/build.log

@@ -12,7 +12,7 @@ boxes=${AGENT_SYNC_BOXES:-/var/tmp/agent-sync-boxes}
 mirror=${AGENT_SYNC_MIRROR:-}
 passed=0 failed=0 skipped=0 scratch=
 
-# Whatever ends this, nothing is left mounted or behind.
+# At any exit, nothing is left mounted or behind.
 clean_up() {
     [ -n "$scratch" ] || return 0
     umount --quiet "$scratch/root" || true
@@ -26,7 +26,7 @@ skip() { # PART WHY
     skipped=$((skipped + 1))
 }
 
-# Installs a program's package if it is missing; says what is missing if that fails.
+# Installs a program's package if it is missing; prints the missing package on failure.
 need() { # PROGRAM PACKAGE
     command -v "$1" >/dev/null && return
     { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2"; } >/dev/null 2>&1
@@ -36,7 +36,7 @@ need() { # PROGRAM PACKAGE
     }
 }
 
-# What a box has besides a minimal Debian.
+# The packages of a box beyond a minimal Debian.
 packages() { # SUITE
     local common=systemd,systemd-sysv,dbus,ca-certificates,postgresql,man-db,bash-completion,libpam-systemd,iproute2
     case $1 in
@@ -45,7 +45,7 @@ packages() { # SUITE
     esac
 }
 
-# Makes the template of a suite, unless it is there.
+# Creates the template of a suite, unless it exists.
 template() { # SUITE
     local root=$boxes/$1 wanted
     wanted=$(packages "$1")
@@ -72,7 +72,7 @@ U
     echo "$wanted" >"$root/.made-of"
 }
 
-# Boots a box, runs a script in it, prints what it printed, and returns its exit code.
+# Boots a box, runs a script in it, prints its output, and returns its exit code.
 box() { # SUITE SCRIPT FILE...
     local suite=$1 script=$2 code
     shift 2

@@ -1,19 +1,18 @@
-//! The storm (G1 to G6): writers change everything at random while a nemesis breaks everything at
-//! random, round after round; after each round the writers pause, and an oracle that shares no code
-//! with the program compares every row.
+//! The storm (G1 to G6): writers make random changes while a nemesis injects random faults, round
+//! after round. After each round the writers pause, and an oracle that shares no code with the
+//! program compares every row.
 //!
-//! | file | what |
+//! | file | content |
 //! |---|---|
-//! | `writers.rs`, `words.rs` | the changes, and what is said in them |
-//! | `nemesis.rs`, `world.rs` | the faults; the servers and daemons that they happen to |
-//! | `tables.sql`, `oracle.sql` | the ledger and the witness; the mapping written a second time, in SQL |
-//! | `watch.rs` | whether anybody waits for agent-sync |
-//! | `link.rs`, `tally.rs` | connections that come back; the figures |
+//! | `writers.rs`, `words.rs` | the changes and their values |
+//! | `nemesis.rs`, `world.rs` | the faults; the servers and daemons that they affect |
+//! | `tables.sql`, `oracle.sql` | the ledger and the witness; an independent mapping in SQL |
+//! | `watch.rs` | the check that no writer waits for agent-sync |
+//! | `link.rs`, `tally.rs` | reconnecting connections; the figures |
 //!
-//! `make storm ROUNDS=500 SEED=7` is the long version; the suite has a short one. What happens in a
-//! round is worked out from the seed and its number alone, so a seed that failed makes the same
-//! schedule again, as far as two processors and a server do the same twice. The daemons sweep once
-//! an hour: nothing that is lost comes back by itself.
+//! `make storm ROUNDS=500 SEED=7` is the long version; the suite has a short one. The seed and the
+//! number of a round alone determine its events, so a failed seed repeats its schedule, apart from
+//! the timing of the machine. The daemons sweep once an hour, so no sweep repairs a lost change.
 
 mod link;
 mod nemesis;
@@ -34,23 +33,24 @@ use tally::Tally;
 use world::World;
 use writers::Writer;
 
-/// How many write at a time.
+/// The number of concurrent writers.
 const WRITERS: usize = 4;
 
-/// How long everything may take to be in sync, once the faults are over: a daemon that hung in the
-/// middle of a batch is noticed after 7 s at most with the settings here.
+/// The time limit for the sync after the end of the faults; with these settings, a daemon that hung
+/// in a batch is noticed after 7 s at most.
 const HEALING: Duration = Duration::from_secs(30);
 
-/// How many times a few saves are made after each round and waited for, and for how long. Nothing
-/// comes after them, so they show a wake-up that was lost.
+/// The number of pings after each round, and their time limit. A ping is a few saves with nothing
+/// after them, so it reveals a lost wake-up.
 const PINGS: u32 = 50;
 /// See [`PINGS`].
 const PING: Duration = Duration::from_secs(10);
 
-/// How many times all configurations are moved while one agent is saved, in every fourth round.
+/// The number of times that all configurations move while one agent is saved, in every fourth
+/// round.
 const MOVES: u32 = 8;
 
-/// What `make storm` says, or the default.
+/// A parameter of `make storm`, or its default.
 fn told(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |value| {
         value
@@ -99,8 +99,7 @@ async fn round(world: &mut World, total: &mut Tally, seed: u64, number: u64) {
     for name in plan.names() {
         *total.faults.entry(name).or_default() += 1;
     }
-    // A refused write is tried again after a pause, and that would wake a daemon that sleeps too
-    // deep.
+    // The retry of a refused write would wake a daemon that sleeps too deeply.
     let refused = number % 4 == 3;
     let until = Instant::now() + plan.lasts;
     let url = world.url("storm_writer");
@@ -134,8 +133,8 @@ async fn round(world: &mut World, total: &mut Tally, seed: u64, number: u64) {
         let explained = match state.as_str() {
             "40P01" | "23505 agents_slug_key" => true,
             "gone" | "57P01" | "57P02" | "57P03" => plan.hits_writers(),
-            // Seldom, and told in docs/reliability.md: after its first 50 appends a transaction
-            // only looks at the privilege.
+            // Rare and documented in docs/reliability.md: after its first 50 appends a transaction
+            // only checks the privilege.
             "42501 permission denied for table outbox" => {
                 plan.names().contains(&"capture without privilege")
             }
@@ -195,9 +194,9 @@ async fn healed(world: &mut World, what: &str) {
     }
 }
 
-/// Saves one agent a few times in a row, at moments in which the daemon is about to fall asleep or
-/// to wake up, and waits until its configuration has followed; over and over. A lone save finds the
-/// daemon asleep; only one that follows another closely can meet it half asleep.
+/// Saves one agent a few times at moments in which the daemon is about to sleep or to wake up, and
+/// waits until its configuration is synced; repeatedly. A single save finds the daemon asleep; only
+/// a save right after another can meet it half asleep.
 async fn ping(world: &mut World, total: &mut Tally, rng: &mut Rng, what: &str) {
     let pings = if world.two_phase { 3 } else { PINGS };
     let client = world.admin.client().await;
@@ -230,14 +229,14 @@ async fn ping(world: &mut World, total: &mut Tally, rng: &mut Rng, what: &str) {
     }
 }
 
-/// Saves one agent alone, over and over, while all configurations move to other places, with one
-/// version for all of them (G13): what the daemon has read of a place is about another row by the
-/// time it writes. The witness sees a write to the wrong one.
+/// Saves one agent repeatedly while all configurations move to other ctids and share one version
+/// (G13): the daemon's ctid refers to another row by the time of its write. The witness detects a
+/// write to the wrong row.
 async fn move_rows(world: &mut World, rng: &mut Rng, what: &str) {
     let url = world.cluster.url("storm");
     for number in 0..MOVES {
-        // One transaction writes them all, and they are packed; then the first leave gaps behind,
-        // so that all move forward.
+        // One transaction writes all rows and packs them; then gaps at the front make all rows move
+        // forward.
         for statement in [
             "UPDATE agent_configurations SET notes = notes",
             "VACUUM FULL agent_configurations",
@@ -269,7 +268,7 @@ async fn move_rows(world: &mut World, rng: &mut Rng, what: &str) {
     }
 }
 
-/// A pause shorter than the clock of the runtime can make.
+/// A pause below the resolution of the runtime's timer.
 async fn rest(pause: Duration) {
     let start = Instant::now();
     while start.elapsed() < pause {

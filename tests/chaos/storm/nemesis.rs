@@ -1,5 +1,4 @@
-//! The nemesis: what goes wrong in a round, worked out from the seed before it begins, and then
-//! done.
+//! The nemesis: plans the faults of a round from the seed, and injects them.
 
 use std::time::{Duration, Instant};
 
@@ -8,77 +7,78 @@ use fastrand::Rng;
 use super::world::{DISCONNECT, World};
 use crate::support::proxy::Snap;
 
-/// What can go wrong. Those that last begin, and end after a while.
+/// The faults. A lasting fault begins, and ends after a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// SIGKILL; started again after a while.
+    /// SIGKILL of a daemon, which is started again after a while.
     Kill(usize),
-    /// Nobody is there for a while.
+    /// SIGKILL of both daemons for a while.
     KillBoth,
-    /// SIGTERM; started again after a while.
+    /// SIGTERM of a daemon, which is started again after a while.
     Stop(usize),
-    /// SIGSTOP, and SIGCONT after a while.
+    /// SIGSTOP of a daemon, and SIGCONT after a while.
     Freeze(usize),
-    /// The server ends the sessions of the daemons, or some of the writers'.
+    /// The server ends the sessions of the daemons, or some of the writers' sessions.
     EndDaemons,
     EndWriters,
     Restart,
     RestartAtOnce,
-    /// The connection of the first daemon is cut, hangs, is slow, is cut before a COMMIT, or hears
-    /// nothing after one.
+    /// The connection of the first daemon is cut, stalls, is slow, is cut before a COMMIT, or loses
+    /// the answers after one.
     Cut,
     Stall,
     Delay,
     CutCommit,
     LoseAnswer,
-    /// The capture may not append for a while; the daemon may not take out.
+    /// The capture loses its privilege to append for a while; the daemon loses its privilege to
+    /// delete.
     DepriveCapture,
     DepriveDaemon,
-    /// The triggers are off for a while.
+    /// The triggers are disabled for a while.
     Disable,
-    /// The outbox is locked by somebody else for a while, vacuumed, or rewritten.
+    /// Another session locks the outbox for a while, vacuums it, or rewrites it.
     LockOutbox,
     Vacuum,
     Rewrite,
-    /// A table of the platform is rewritten: rows move and keep their versions. Or it is locked
-    /// whole for a while, as by a migration.
+    /// A table of the platform is rewritten: its rows move and keep their versions. Or it is locked
+    /// for a while, as by a migration.
     RewriteAgents,
     RewriteConfigurations,
     ClusterConfigurations,
     LockTable,
-    /// All triggers are off for a while, and on again, but not ALWAYS; the agents are hidden from
-    /// the daemon by a policy for a while; and so is its own outbox.
+    /// All triggers are disabled for a while, and then enabled but not ALWAYS; a policy hides the
+    /// agents, or the outbox, from the daemon for a while.
     DisableAll,
     HideAgents,
     HideOutbox,
-    /// The agents are hidden by a policy until the role of the daemon gets BYPASSRLS.
+    /// A policy hides the agents until the role of the daemon gets BYPASSRLS.
     SeeMore,
-    /// A column of the outbox loses its default for a while, so that no append succeeds; or a
-    /// publication forbids to delete from it.
+    /// A column of the outbox loses its default for a while, so every append fails; or a
+    /// publication forbids deletes from it.
     DropDefault,
     Publish,
-    /// Somebody asks for more slugs than the daemon remembers, none of which is there.
+    /// A session requests more slugs than the daemon keeps, all of them unknown.
     AskForMany,
-    /// The outbox is emptied; the schema is renamed away and back; the install loses its record,
-    /// and somebody installs again.
+    /// The outbox is emptied; the schema is renamed and renamed back; the install loses its record
+    /// and is installed again.
     EmptyOutbox,
     SchemaAway,
     LoseRecord,
-    /// Somebody holds configurations locked for a while; or writing some of them takes long.
+    /// Another session locks configurations for a while; or some writes take long.
     LockRows,
     SlowWrites,
-    /// The index that configurations are looked up by is gone for a while.
+    /// The index on the slug of the configurations is dropped for a while.
     DropIndex,
-    /// Somebody replaces the function of the capture by one that notes nothing, for a while.
+    /// The function of the capture is replaced for a while by one that notes nothing.
     ReplaceCapture,
-    /// Other rules, and a file that is none.
+    /// A reload of other rules, and of an invalid file.
     Reload,
     ReloadWrong,
-    /// Somebody installs again.
+    /// Another install.
     Install,
 }
 
-/// Every fault, how likely it is, and its name in the report.
+/// Every fault with its weight and its name in the report.
 const FAULTS: &[(Fault, u32, &str)] = &[
     (Fault::Kill(0), 6, "SIGKILL"),
     (Fault::Kill(1), 6, "SIGKILL"),
@@ -130,7 +130,7 @@ impl Fault {
         FAULTS.iter().find(|(fault, ..)| *fault == self).unwrap().2
     }
 
-    /// Whether connections of writers may go.
+    /// Whether writers may lose their connections.
     fn hits_writers(self) -> bool {
         matches!(self, Self::EndWriters | Self::Restart | Self::RestartAtOnce)
     }
@@ -140,13 +140,13 @@ impl Fault {
 const HIDE: &str =
     "ALTER ROLE storm_daemon NOBYPASSRLS; ALTER TABLE agents ENABLE ROW LEVEL SECURITY";
 
-/// The ends of [`Fault::DropDefault`] and [`Fault::Publish`].
+/// The statements that end [`Fault::DropDefault`] and [`Fault::Publish`].
 pub const SET_DEFAULT: &str =
     "ALTER TABLE agent_sync.outbox ALTER COLUMN at SET DEFAULT clock_timestamp()";
 pub const UNPUBLISH: &str =
     "DROP PUBLICATION IF EXISTS storm; ALTER TABLE agent_sync.outbox REPLICA IDENTITY FULL";
 
-/// What happens in a round, and for how long it is written.
+/// The faults of a round and the time for which the writers work.
 #[derive(Debug)]
 pub struct Plan {
     pub lasts: Duration,
@@ -154,7 +154,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The same for the same seed.
+    /// A random plan, equal for equal seeds.
     pub fn of(rng: &mut Rng) -> Self {
         let lasts = Duration::from_millis(rng.u64(300..900));
         let total: u32 = FAULTS.iter().map(|(_, weight, _)| weight).sum();
@@ -177,18 +177,18 @@ impl Plan {
         Self { lasts, faults }
     }
 
-    /// Whether a connection of a writer's may have gone.
+    /// Whether a writer may lose its connection.
     pub fn hits_writers(&self) -> bool {
         self.faults.iter().any(|(fault, ..)| fault.hits_writers())
     }
 
-    /// The faults in words.
+    /// The names of the faults.
     pub fn names(&self) -> Vec<&'static str> {
         self.faults.iter().map(|(fault, ..)| fault.name()).collect()
     }
 }
 
-/// Does what is planned, each in its time, and takes back what lasts.
+/// Injects the planned faults at their times and ends the lasting ones.
 pub async fn rage(world: &mut World, plan: &Plan, rng: &mut Rng) {
     let start = Instant::now();
     let mut todo: Vec<(Duration, Fault, bool)> = Vec::new();
@@ -461,12 +461,12 @@ async fn end(world: &mut World, fault: Fault) {
     }
 }
 
-/// Somebody installs.
+/// Runs an install.
 async fn install(world: &mut World) {
     let output = world.verb("storm_owner", &["install"]).await;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    // Where the server is away just now, 69 says so. On a busy machine it may take longer than a
-    // statement may here; once the faults are over, it is installed again where that matters.
+    // Exit code 69 is right while the server is down. A busy machine may exceed the statement
+    // timeout; after the faults, an install is repeated if it matters.
     let is_slow = said.contains("57014") && said.contains("nothing was changed");
     assert!(
         is_slow || matches!(output.status.code(), Some(0 | 69)),
@@ -475,7 +475,7 @@ async fn install(world: &mut World) {
     );
 }
 
-/// Runs a statement that takes a table for itself, if it can have it at once.
+/// Runs a statement with an exclusive lock, if the lock is free.
 async fn nudge(world: &mut World, sql: &str) {
     world.admin.run("SET lock_timeout = '50ms'").await;
     let done = world.admin.client().await.batch_execute(sql).await;
@@ -497,7 +497,7 @@ fn reload(world: &World) {
 }
 
 async fn restart(world: &mut World, mode: &str) {
-    // Off the event loop, for the writers are on it.
+    // On a blocking thread, because the writers share the event loop.
     let mut commands = [
         world.cluster.controlling(&["-m", mode, "stop"]),
         world.cluster.controlling(&["-t", "60", "start"]),
@@ -514,13 +514,13 @@ async fn restart(world: &mut World, mode: &str) {
     );
 }
 
-/// Holds locks in a session of their own, for a moment that it does not outlive.
+/// Holds locks for a while in a separate session.
 fn hold(world: &World, rng: &mut Rng, sql: &str) {
     let mut holder = super::link::Link::to(&world.cluster.url("storm"), "storm nemesis");
     let sql = format!(
         "BEGIN; SET LOCAL lock_timeout = '50ms'; {sql}; SELECT pg_sleep({}); COMMIT",
         rng.f64() * 0.3
     );
-    // It may fail: the server restarts, or others were first.
+    // It may fail, because the server restarts or the rows are locked.
     tokio::spawn(async move { holder.client().await.batch_execute(&sql).await });
 }

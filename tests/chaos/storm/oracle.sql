@@ -1,7 +1,7 @@
--- The mapping written a second time (M1 to M7), from the contract and not from the program, and what follows from it for
--- every row: storm.discrepancies() is empty when, and only when, everything is as it should be.
+-- An independent mapping (M1 to M7), written from the contract and not from the program, and its
+-- consequences for every row: storm.discrepancies() is empty if and only if every row is correct.
 
--- The keys of a section that some rule writes.
+-- The keys of a section that a rule writes.
 CREATE FUNCTION storm.owned(section text) RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE section
         WHEN 'llm' THEN ARRAY['provider', 'model', 'temperature']
@@ -11,7 +11,8 @@ CREATE FUNCTION storm.owned(section text) RETURNS text[] LANGUAGE sql IMMUTABLE 
                               'speechify_text_normalization'] END
 $$;
 
--- The object that a column holds, however often it is encoded (T4); JSON null where nothing is set; else a mistake.
+-- The object in a column after all decoding (T4); JSON null for an unset value; an error for
+-- anything else.
 CREATE FUNCTION storm.decoded(value jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
 BEGIN
     FOR layer IN 0..3 LOOP
@@ -26,7 +27,7 @@ BEGIN
     RETURN '"too often"';
 END $$;
 
--- What of a provider_config is not agent-sync's.
+-- The foreign parts of a provider_config.
 CREATE FUNCTION storm.rest(config jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
 DECLARE
     object jsonb := storm.decoded(config);
@@ -43,7 +44,7 @@ BEGIN
     RETURN object;
 END $$;
 
--- A setting in its own type, null if it is not set or wrong; what is wrong is added to the mistakes (M4, M6).
+-- A setting in its type, null if unset or invalid. Mistakes are added to the list (M4, M6).
 CREATE FUNCTION storm.setting(settings jsonb, name text, INOUT mistakes text[], OUT value jsonb) LANGUAGE plpgsql STABLE AS $$
 DECLARE
     most numeric;
@@ -65,7 +66,7 @@ BEGIN
     IF value IS NULL THEN mistakes := mistakes || ('voice_settings.' || name); END IF;
 END $$;
 
--- What the configuration should be, given the agent and what it is now; or the paths of all that is wrong (M7).
+-- The expected configuration for an agent and the present one, or the paths of all mistakes (M7).
 CREATE FUNCTION storm.expected(agent agents, now agent_configurations, OUT wanted agent_configurations, OUT mistakes text[])
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -147,8 +148,8 @@ BEGIN
     IF changed THEN wanted.provider_config := config; END IF;
 END $$;
 
--- What is left of another provider under this one (M4). Writers put the provider in front of every text that they set,
--- and its number in the first digit of the temperature.
+-- The fields of another provider under this one (M4). Writers put the provider in front of every
+-- text and its number into the first digit of the temperature.
 CREATE FUNCTION storm.leftovers(config jsonb) RETURNS SETOF text LANGUAGE sql STABLE AS $$
     SELECT format('%s.%s is %s under %s', s.name, f.key, f.value, s.provider)
     FROM (SELECT n.name, d.object -> n.name AS part, d.object -> n.name ->> 'provider' AS provider
@@ -165,7 +166,7 @@ CREATE FUNCTION storm.leftovers(config jsonb) RETURNS SETOF text LANGUAGE sql ST
           ELSE false END
 $$;
 
--- Everything that is not as it should be, in words; first the damage that no waiting mends.
+-- All discrepancies as text, first the damage that no waiting repairs.
 CREATE FUNCTION storm.discrepancies() RETURNS SETOF text LANGUAGE sql STABLE AS $$
     WITH pair AS MATERIALIZED (
         SELECT a.slug, a AS agent, c AS now, (e.wanted) AS wanted, e.mistakes, c.id,

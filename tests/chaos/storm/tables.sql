@@ -1,29 +1,31 @@
--- What the storm has besides the platform's tables: a ledger of what agent-sync must not touch, kept by the writers in
--- the transaction of each of their edits, a witness of every write of a daemon, and the words that writers use.
+-- The storm's additional tables: a ledger of the foreign parts, which the writers maintain in the
+-- transaction of each edit, a witness of every write of a daemon, and the functions of the writers.
 --
--- Roles: storm_owner has the tables and installs, storm_writer saves, storm_daemon is the daemon's. None is a superuser.
+-- Roles: storm_owner owns the tables and installs, storm_writer saves, storm_daemon is the daemon.
+-- None is a superuser.
 
 ALTER TABLE agent_configurations ADD CONSTRAINT nobody_is_refused CHECK (agent_name NOT LIKE 'refused%');
 
--- Where row-level security is switched on for a while, it hides the agents from the daemon and from nobody else.
+-- Row-level security, while it is enabled, hides the agents from the daemon alone.
 CREATE POLICY writers ON agents TO storm_writer, storm_owner USING (true) WITH CHECK (true);
 
 CREATE SCHEMA storm;
--- Of every configuration, what is not agent-sync's: the rest of provider_config, and columns that only people write.
+-- The foreign parts of every configuration: the rest of provider_config, and columns that only
+-- people write.
 CREATE TABLE storm.ledger (id uuid PRIMARY KEY, rest jsonb NOT NULL, notes text NOT NULL, key text NOT NULL);
--- Agents that are gone: what stood against them is cleared by the next sweep, and not at once.
+-- Deleted agents: the next sweep clears their problems.
 CREATE TABLE storm.deleted (slug text NOT NULL);
--- What the witness has seen and should not have.
+-- The forbidden writes that the witness has seen.
 CREATE TABLE storm.violation (at timestamptz NOT NULL DEFAULT clock_timestamp(), what text NOT NULL);
--- How many rows daemons have written. A sequence, so batches that were undone count as well.
+-- The number of rows written by daemons. A sequence also counts batches that were rolled back.
 CREATE SEQUENCE storm.written;
--- Which configurations take long to write: an eighth of them, by the hash of their slugs.
+-- The configurations that take long to write: an eighth of them, by the hash of their slugs.
 CREATE TABLE storm.slow (part int NOT NULL);
--- What differs from rules to rules.
+-- The values that differ between the variants of the rules.
 CREATE TABLE storm.rules (deepgram text NOT NULL, groq text NOT NULL, most_stability numeric NOT NULL);
 INSERT INTO storm.rules VALUES ('nova-2', 'whisper-large-v3', 1);
 
--- An object with one more value in it, at a path of one or two keys.
+-- Adds a value to an object, at a path of one or two keys.
 CREATE FUNCTION storm.put(object jsonb, path text[], value jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN cardinality(path) = 1 THEN object || jsonb_build_object(path[1], value)
                 ELSE object || jsonb_build_object(path[1],
@@ -31,18 +33,19 @@ CREATE FUNCTION storm.put(object jsonb, path text[], value jsonb) RETURNS jsonb 
                     || jsonb_build_object(path[2], value)) END
 $$;
 
--- Two objects in one, section by section.
+-- Merges two objects, section by section.
 CREATE FUNCTION storm.joined(one jsonb, other jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
     SELECT one || coalesce((SELECT jsonb_object_agg(o.key, coalesce(one -> o.key, '{}') || o.value)
                             FROM jsonb_each(other) o), '{}')
 $$;
 
--- Saves an agent, so that it is looked at. It is made if it is not there: another transaction may be giving it this slug.
+-- Saves an agent, so that it is processed. The agent is created if it does not exist, because
+-- another transaction may be giving it this slug.
 CREATE FUNCTION storm.touch(of text, stamp text) RETURNS void LANGUAGE sql AS $$
     INSERT INTO agents (slug, name) VALUES (of, 'name ' || stamp) ON CONFLICT (slug) DO UPDATE SET name = excluded.name
 $$;
 
--- A new configuration, unless the agent has plenty.
+-- Adds a configuration, unless the agent has many.
 CREATE FUNCTION storm.configure(slug text, rest jsonb, owned jsonb, stamp text) RETURNS void LANGUAGE sql AS $$
     WITH made AS (
         INSERT INTO agent_configurations (agent_slug, provider_config, notes, openai_api_key)
@@ -52,7 +55,7 @@ CREATE FUNCTION storm.configure(slug text, rest jsonb, owned jsonb, stamp text) 
     INSERT INTO storm.ledger SELECT id, rest, 'notes ' || stamp, 'sk-' || stamp FROM made
 $$;
 
--- Somebody's edit of a key that is not agent-sync's, and of a column that is not.
+-- Edits a foreign key and a foreign column.
 CREATE FUNCTION storm.edit(of text, path text[], value jsonb, stamp text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     found uuid;
@@ -70,7 +73,7 @@ BEGIN
     END IF;
 END $$;
 
--- Somebody overwrites all of provider_config, and saves the agent with it, so that it is looked at.
+-- Overwrites the whole provider_config, and saves the agent, so that it is processed.
 CREATE FUNCTION storm.overwrite(of text, rest jsonb, owned jsonb, stamp text) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     found uuid;
@@ -82,14 +85,14 @@ BEGIN
     PERFORM storm.touch(of, stamp);
 END $$;
 
--- An older writer stores the JSON text as a JSON string (T4), and saves the agent.
+-- Stores the JSON text as a JSON string (T4), like an older writer, and saves the agent.
 CREATE FUNCTION storm.encode(of text, stamp text) RETURNS void LANGUAGE sql AS $$
     UPDATE agent_configurations c SET provider_config = to_jsonb(c.provider_config::text)
         WHERE c.agent_slug = of AND jsonb_typeof(c.provider_config) = 'object';
     SELECT storm.touch(of, stamp)
 $$;
 
--- A configuration goes away, and the agent is saved, so that it is noticed.
+-- Deletes a configuration, and saves the agent, so that it is noticed.
 CREATE FUNCTION storm.unconfigure(of text, stamp text) RETURNS void LANGUAGE sql AS $$
     WITH gone AS (
         DELETE FROM agent_configurations WHERE id = (
@@ -99,8 +102,8 @@ CREATE FUNCTION storm.unconfigure(of text, stamp text) RETURNS void LANGUAGE sql
     SELECT storm.touch(of, stamp)
 $$;
 
--- Sees every write of a daemon, whatever becomes of it later: it may change what is agent-sync's, all the clocks with it,
--- and nothing else; and it changes something (M8, G4).
+-- Checks every write of a daemon, even if it is rolled back later: it may change the columns of
+-- agent-sync and all clocks, nothing else, and it has to change something (M8, G4).
 CREATE FUNCTION storm.witness() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     clocks CONSTANT text[] := ARRAY['updated_at', 'last_updated'];

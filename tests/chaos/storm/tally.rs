@@ -1,37 +1,38 @@
-//! What the storm came to, in figures.
+//! The figures of the storm.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Counts and times; of one round, or of all.
+/// The counts and times of one round or of all.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Rounds that are over.
+    /// The number of finished rounds.
     pub rounds: u32,
-    /// How often each fault was done.
+    /// The number of injections of each fault.
     pub faults: BTreeMap<&'static str, u64>,
     /// Rows of `agents` in transactions that committed.
     pub saved: u64,
-    /// Transactions of writers: committed, and undone by themselves.
+    /// Transactions of writers: committed, and rolled back by the writer.
     pub committed: u64,
-    /// See [`Tally::committed`].
+    /// Transactions that the writer rolled back.
     pub undone: u64,
-    /// Statements that failed, by SQLSTATE; `gone` where the connection went.
+    /// Failed statements by SQLSTATE; `gone` for a lost connection.
     pub failures: BTreeMap<String, u64>,
-    /// From the moment when the faults are over and the writers pause to everything in sync.
+    /// The times from the end of the faults and the pause of the writers until everything is in
+    /// sync.
     pub heals: Vec<Duration>,
-    /// The longest of them, and what had happened in its round.
+    /// The longest of these times, and the faults of its round.
     pub slowest: (Duration, String),
-    /// How long each save of an agent took.
+    /// The duration of each save of an agent.
     pub saves: Vec<Duration>,
-    /// From the commit of a save, with nobody else about, to its configuration.
+    /// The times from the commit of a save without other load to its configuration.
     pub pings: Vec<Duration>,
-    /// Looks at the locks that writers waited for.
+    /// The number of checks of the locks that writers wait for.
     pub looks: u64,
 }
 
 impl Tally {
-    /// Adds those of a writer.
+    /// Adds the figures of a writer.
     pub fn add(&mut self, other: Self) {
         self.saved += other.saved;
         self.committed += other.committed;
@@ -43,7 +44,7 @@ impl Tally {
         }
     }
 
-    /// Notes how long it took until everything was in sync after this.
+    /// Adds the time until everything was in sync, with the faults before it.
     pub fn heal(&mut self, took: Duration, what: &str) {
         if took > self.slowest.0 {
             self.slowest = (took, what.to_owned());
@@ -51,7 +52,7 @@ impl Tally {
         self.heals.push(took);
     }
 
-    /// The whole of it, in lines.
+    /// Prints all figures.
     pub fn print(&self, seed: u64, took: Duration, written: &str) {
         let list = |counts: Vec<String>| {
             if counts.is_empty() {

@@ -1,5 +1,5 @@
-//! The watch over the locks: no save may wait for a session of agent-sync, and no writer for
-//! anything that is its own (G3).
+//! The check of the locks: no save may wait for a session of agent-sync, and no writer for an
+//! object of agent-sync (G3).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::link::Link;
 
-/// Writers that wait, by process and statement: a save for a daemon, or anything for a lock on a
-/// thing of agent-sync's.
+/// The waiting writers by process and statement: a save that waits for a daemon, or any statement
+/// that waits for a lock on an object of agent-sync.
 const WAITING: &str = "
     SELECT format('%s since %s waits for %s of %s: %s', a.pid, a.query_start,
                   (SELECT string_agg(format('%s %s %s', l.locktype, l.mode,
@@ -29,7 +29,7 @@ const WAITING: &str = "
                  JOIN pg_stat_activity b ON b.pid = blocker.pid
                WHERE b.application_name LIKE 'agent-sync/%'))";
 
-/// Looks until told to stop, and returns how often it looked and what it saw.
+/// Checks until the stop flag is set. Returns the number of checks and the findings.
 pub async fn watch(url: String, stop: Arc<AtomicBool>) -> (u64, Vec<String>) {
     let mut link = Link::to(&url, "storm watch");
     let (mut looks, mut seen) = (0, Vec::new());
@@ -37,8 +37,8 @@ pub async fn watch(url: String, stop: Arc<AtomicBool>) -> (u64, Vec<String>) {
         looks += 1;
         let waiting = link.texts(WAITING).await;
         if !waiting.is_empty() {
-            // The catalog is not read at one instant: what was waiting then is still the same
-            // statement now, or it is not told.
+            // The catalog is not read in one instant, so a finding counts only if the same
+            // statement still waits now.
             let still = link.texts(WAITING).await;
             seen.extend(
                 waiting

@@ -1,8 +1,8 @@
-//! What writers say: voice settings of every kind, right and wrong, and configurations as older
-//! code left them.
+//! The values of the writers: valid and invalid voice settings of every kind, and configurations as
+//! older code left them.
 //!
-//! Every text carries the provider that it was meant for in front, and a stamp that no other has
-//! behind, so that the oracle knows a stale or a stray value by its look.
+//! Every text starts with its intended provider and ends with a unique stamp, so the oracle
+//! recognizes a stale or misplaced value.
 
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
@@ -24,7 +24,7 @@ pub fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// One of these.
+/// One random element.
 pub fn one<'a>(rng: &mut Rng, of: &[&'a str]) -> &'a str {
     of[rng.usize(..of.len())]
 }
@@ -98,7 +98,7 @@ fn valid(rng: &mut Rng, stamp: &str) -> Value {
     Value::Object(settings)
 }
 
-/// A setting that is there, or not set in one of the three ways (M4).
+/// A setting that is set, or unset in one of the three ways (M4).
 fn maybe(rng: &mut Rng, settings: &mut Map<String, Value>, name: &str, value: &Value) {
     match rng.u32(..10) {
         0..6 => drop(settings.insert(name.into(), value.clone())),
@@ -108,7 +108,7 @@ fn maybe(rng: &mut Rng, settings: &mut Map<String, Value>, name: &str, value: &V
     }
 }
 
-/// A temperature that shows which LLM provider it was meant for.
+/// A temperature whose first digit identifies its LLM provider.
 fn temperature(rng: &mut Rng, llm: usize) -> Value {
     let text = format!("0.{}{:05}", llm + 1, rng.u32(..100_000));
     if rng.bool() {
@@ -136,8 +136,8 @@ fn wrong(rng: &mut Rng, stamp: &str) -> Value {
     }
 }
 
-/// What is in a `provider_config` besides: keys that no rule owns, and numbers that floating point
-/// would spoil.
+/// The foreign parts of a `provider_config`: keys that no rule owns, and numbers that floating
+/// point would change.
 pub fn rest(rng: &mut Rng, stamp: &str) -> String {
     let number = one(
         rng,
@@ -157,7 +157,7 @@ pub fn rest(rng: &mut Rng, stamp: &str) -> String {
     )
 }
 
-/// What older code left in the sections.
+/// The fields of agent-sync as older code left them.
 pub fn owned(rng: &mut Rng, stamp: &str) -> String {
     let (tts, llm, stt) = (one(rng, TTS), rng.usize(..LLM.len()), one(rng, STT));
     json!({

@@ -1,5 +1,5 @@
-//! Those who save: random changes in random transactions, as a UI, a migration and somebody at psql
-//! would make them.
+//! The writers: random changes in random transactions, like a UI, a migration and an operator in
+//! psql.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,32 +12,31 @@ use super::link::Link;
 use super::tally::Tally;
 use super::words::{one, owned, quote, rest, settings};
 
-/// What the server calls them, and what marks a statement that saves agents and nothing else.
+/// The application name of the writers, and the mark of statements that only save agents.
 pub const NAME: &str = "storm writer";
-/// See [`NAME`].
+/// The mark of statements that only save agents.
 pub const SAVE: &str = "/* save */";
 
-/// How many agents are changed one by one, and how many are there besides, to be changed by the
-/// hundred.
+/// The number of agents that are changed one by one, and of those that are changed by the hundred.
 pub const AGENTS: usize = 32;
-/// See [`AGENTS`].
+/// The number of agents that are changed by the hundred.
 pub const CROWD: usize = 300;
 
-/// One of them.
+/// A writer.
 pub struct Writer {
     link: Link,
     rng: Rng,
     name: String,
     stamps: u32,
     two_phase: bool,
-    /// Whether names are given that a constraint on the configurations refuses.
+    /// Whether the writer uses names that a constraint on the configurations refuses.
     refused: bool,
     tally: Tally,
-    /// Rows saved in the transaction that is open.
+    /// The rows saved in the open transaction.
     open: u64,
 }
 
-/// A statement that failed, and with it the transaction.
+/// A failed statement, and so a failed transaction.
 struct Failed;
 
 type Done = Result<(), Failed>;
@@ -57,7 +56,7 @@ impl Writer {
         }
     }
 
-    /// Writes until then, ends what it has begun, and says what that came to.
+    /// Writes until this time, ends its transaction, and returns its figures.
     pub async fn write(mut self, until: Instant) -> Tally {
         while Instant::now() < until {
             self.link.client().await;
@@ -72,7 +71,7 @@ impl Writer {
         self.tally
     }
 
-    /// One change, of a kind that chance decides.
+    /// One change of a random kind.
     async fn change(&mut self) -> Done {
         match self.rng.u32(..100) {
             0..26 => self.alone_or_not().await,
@@ -99,7 +98,7 @@ impl Writer {
         }
     }
 
-    /// A stamp that no other text carries.
+    /// A unique stamp.
     fn stamp(&mut self) -> String {
         self.stamps += 1;
         format!("{}n{}", self.name, self.stamps)
@@ -113,7 +112,7 @@ impl Writer {
         tokio::time::sleep(Duration::from_micros(self.rng.u64(..most * 1000))).await;
     }
 
-    /// Runs a statement; of one that saves agents it takes the time.
+    /// Runs a statement, and measures one that saves agents.
     async fn run(&mut self, sql: &str) -> Done {
         let start = Instant::now();
         let answer = self.link.held().simple_query(sql).await;
@@ -132,7 +131,7 @@ impl Writer {
             Err(error) => {
                 let state = match error.as_db_error() {
                     None => "gone".to_owned(),
-                    // Two agents cannot have one slug: that is between the writers.
+                    // A conflict of slugs is between the writers.
                     Some(db) if db.constraint() == Some("agents_slug_key") => {
                         "23505 agents_slug_key".to_owned()
                     }
@@ -156,7 +155,7 @@ impl Writer {
         }
     }
 
-    /// The end of a transaction that stands.
+    /// Counts a committed transaction.
     fn committed(&mut self) {
         self.tally.committed += 1;
         self.tally.saved += std::mem::take(&mut self.open);
@@ -181,7 +180,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The statement of a save of everything, of an agent that may or may not be there.
+    /// The statement that saves all columns of an agent, which may not exist yet.
     fn save(&mut self, slug: &str) -> String {
         let stamp = self.stamp();
         let name = if self.refused && self.rng.u32(..12) == 0 {
@@ -238,7 +237,7 @@ impl Writer {
         self.commit().await
     }
 
-    /// One column alone.
+    /// Saves one column.
     async fn partly(&mut self) -> Done {
         let (slug, stamp) = (self.slug(), self.stamp());
         let set = match self.rng.u32(..4) {
@@ -256,7 +255,7 @@ impl Writer {
         .await
     }
 
-    /// What agent-sync does not read (C1).
+    /// Saves columns that agent-sync does not read (C1).
     async fn unrelated(&mut self) -> Done {
         let (slug, stamp) = (self.slug(), self.stamp());
         self.alone(&format!(
@@ -266,7 +265,7 @@ impl Writer {
         .await
     }
 
-    /// A statement over the crowd, or over a part of everybody.
+    /// A statement over the crowd, or over a part of all agents.
     async fn bulk(&mut self) -> Done {
         let (stamp, part) = (self.stamp(), self.rng.u32(..4));
         let sql = match self.rng.u32(..3) {
@@ -341,7 +340,7 @@ impl Writer {
         self.alone(&sql).await
     }
 
-    /// One of the functions that take a slug and a stamp.
+    /// Calls a function with a slug and a stamp.
     async fn function(&mut self, name: &str) -> Done {
         let (slug, stamp) = (self.slug(), self.stamp());
         self.alone(&format!("SELECT storm.{name}('{slug}', '{stamp}')"))
@@ -358,7 +357,7 @@ impl Writer {
         .await
     }
 
-    /// Somebody works on what is not agent-sync's, while the daemon works on the rest.
+    /// Edits foreign parts of a configuration while the daemon writes the others.
     async fn edit(&mut self) -> Done {
         let (slug, stamp) = (self.slug(), self.stamp());
         let path = one(
@@ -383,7 +382,7 @@ impl Writer {
         .await
     }
 
-    /// Somebody overwrites a `provider_config`: with another, or with what is none.
+    /// Overwrites a `provider_config` with another one, or with another type.
     async fn overwrite(&mut self) -> Done {
         let (slug, stamp) = (self.slug(), self.stamp());
         let (rest, owned) = match self.rng.u32(..8) {
@@ -403,7 +402,7 @@ impl Writer {
         .await
     }
 
-    /// A transaction that commits long after it has saved, or not at all.
+    /// A transaction that commits long after its save, or rolls back.
     async fn long(&mut self) -> Done {
         self.run("BEGIN").await?;
         self.save_one().await?;
@@ -446,7 +445,7 @@ impl Writer {
         self.rollback().await
     }
 
-    /// More saves in one transaction than the trigger guards one by one, savepoints among them.
+    /// More saves in one transaction than the trigger guards individually, some in savepoints.
     async fn many(&mut self) -> Done {
         self.run("BEGIN").await?;
         for turn in 0..70 {
@@ -465,15 +464,15 @@ impl Writer {
         self.commit().await
     }
 
-    /// Asks for a slug (I7), whether there is anything to do or not.
+    /// Requests a slug (I7), changed or not.
     async fn ask(&mut self) -> Done {
         let slug = self.slug();
         self.alone(&format!("SELECT pg_notify('agent_sync', '{slug}')"))
             .await
     }
 
-    /// Two-phase commit. What is prepared and not ended, because the connection went, is ended
-    /// after the round.
+    /// Two-phase commit. A prepared transaction that is left because the connection was lost is
+    /// ended after the round.
     async fn prepared(&mut self) -> Done {
         let name = self.stamp();
         self.run("BEGIN").await?;
@@ -492,15 +491,15 @@ impl Writer {
     }
 }
 
-/// Ends what was prepared and left behind, because its connection went, while others wait for its
-/// rows. Until told to stop.
+/// Ends prepared transactions of lost connections while other writers wait for their rows, until
+/// the stop flag is set.
 pub async fn end_prepared(url: String, stop: Arc<AtomicBool>) {
     let mut link = Link::to(&url, "storm nemesis");
     while !stop.load(Ordering::Relaxed) {
         let left = "SELECT gid FROM pg_prepared_xacts WHERE prepared < clock_timestamp() - \
             interval '2 seconds'";
         for gid in link.texts(left).await {
-            // Its writer may be faster.
+            // The writer may have ended it already.
             let _ = link
                 .client()
                 .await
@@ -511,7 +510,7 @@ pub async fn end_prepared(url: String, stop: Arc<AtomicBool>) {
     }
 }
 
-/// SQLSTATEs whose message says nothing more.
+/// SQLSTATEs whose message adds nothing.
 fn is_ours_to_explain(state: &str) -> bool {
     state.starts_with("57P") || state == "40P01"
 }
