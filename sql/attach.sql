@@ -167,10 +167,11 @@ BEGIN
     -- for every statement. A column list costs nothing, but it looks at the columns that the
     -- statement sets and so misses a change by a BEFORE trigger. Without BEFORE triggers and
     -- children, the trigger has the column list, and the function compares the row. Otherwise it has
-    -- the WHEN clause. The daemon checks that the choice still fits (CAPTURE_FAULTS).
+    -- the WHEN clause. The daemon checks that the choice still fits (CAPTURE_FAULTS). PostgreSQL
+    -- has no BEFORE trigger of its own; before version 15 it marks the trigger that a partition has
+    -- from its parent as internal.
     column_list := NOT EXISTS (SELECT FROM pg_trigger t
-                               WHERE t.tgrelid = agents AND t.tgtype & 19 = 19
-                                 AND NOT t.tgisinternal)
+                               WHERE t.tgrelid = agents AND t.tgtype & 19 = 19)
         AND NOT EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
                         WHERE i.inhparent = agents AND c.relpersistence <> 't');
     IF column_list THEN

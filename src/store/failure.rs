@@ -108,7 +108,7 @@ const POLICIES: &[(&str, Class, &str)] = &[
         "57014",
         Class::Slow,
         "Raise sync.statement_timeout, or see what makes the statement slow: of a write, perhaps a \
-        trigger.",
+        trigger. Where it ran for less, another session cancels it (pg_cancel_backend).",
     ),
     ("55000", Class::Fault, "Correct the object in the message."),
     ("57", Class::Connection, REACH),

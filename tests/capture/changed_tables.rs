@@ -1175,3 +1175,72 @@ async fn s8_a_request_about_an_unchanged_problem_logs_nothing() {
     assert_eq!(platform.value::<String>(query).await, noted);
     assert_eq!(logged(), told);
 }
+
+/// GIVEN a function that the capture calls, WHEN its privilege is revoked, an agent is saved, and the
+/// privilege is granted again before the next sweep, THEN that sweep has every agent checked.
+#[tokio::test]
+async fn g14_a_privilege_that_was_revoked_for_a_moment_is_noticed() {
+    for function in [
+        "pg_current_xact_id()",
+        "set_config(text, text, boolean)",
+        "pg_try_advisory_xact_lock_shared(integer, integer)",
+    ] {
+        let platform = Platform::installed().await;
+        platform.save("a", EXAMPLE).await;
+        platform.configure("a").await;
+        let role = format!("owner_{}", platform.name());
+        platform
+            .run(&format!(
+                "CREATE ROLE {role};
+                 GRANT USAGE, CREATE ON SCHEMA public, agent_sync TO {role};
+                 ALTER TABLE agents OWNER TO {role};
+                 ALTER TABLE agent_configurations OWNER TO {role}"
+            ))
+            .await;
+        platform.install();
+        let daemon = platform.brisk_daemon();
+        daemon.logged("caught up").await;
+        platform
+            .run(&format!(
+                "REVOKE EXECUTE ON FUNCTION pg_catalog.{function} FROM PUBLIC;
+                 UPDATE agents SET name = 'unnoticed';
+                 GRANT EXECUTE ON FUNCTION pg_catalog.{function} TO PUBLIC"
+            ))
+            .await;
+        platform
+            .holds("SELECT agent_name = 'unnoticed' FROM agent_configurations")
+            .await;
+        drop(daemon);
+    }
+}
+
+/// GIVEN agents that are a partition of another table, WHEN a BEFORE trigger of that table changes a
+/// mapped column, THEN the change is captured.
+#[tokio::test]
+async fn c1_an_inherited_before_trigger_is_seen() {
+    let platform = Platform::new().await;
+    platform
+        .run(
+            "CREATE TABLE whole (LIKE agents) PARTITION BY LIST (slug);
+             ALTER TABLE whole ATTACH PARTITION agents DEFAULT;
+             CREATE FUNCTION public.renamed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                 NEW.name := NEW.description; RETURN NEW; END $$;
+             CREATE TRIGGER renamed BEFORE UPDATE ON whole FOR EACH ROW
+               EXECUTE FUNCTION public.renamed()",
+        )
+        .await;
+    platform.install();
+    platform.save("a", EXAMPLE).await;
+    platform.configure("a").await;
+    let _daemon = platform.caught_up_daemon().await;
+    for name in ["first", "second"] {
+        platform
+            .run(&format!("UPDATE agents SET description = '{name}'"))
+            .await;
+        platform
+            .holds(&format!(
+                "SELECT agent_name = '{name}' FROM agent_configurations"
+            ))
+            .await;
+    }
+}

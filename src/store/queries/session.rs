@@ -51,8 +51,11 @@ pub const RUNS_FOREIGN_CODE: &str = "
         SELECT t.tgdeferrable AND t.tginitdeferred AS is_deferred
         FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid JOIN pg_namespace n
           ON n.oid = f.pronamespace
-        WHERE t.tgrelid IN (SELECT r.oid FROM relation r) AND NOT t.tgisinternal
-          AND n.nspname <> 'agent_sync'
+        -- The trigger that a partition has from its parent is marked as internal before PostgreSQL
+        -- 15, as those of constraints are.
+        WHERE t.tgrelid IN (SELECT r.oid FROM relation r) AND n.nspname <> 'agent_sync'
+          AND NOT (t.tgisinternal AND (t.tgparentid = 0 OR EXISTS (
+              SELECT FROM pg_constraint k WHERE k.oid = t.tgconstraint AND k.contype <> 't')))
     )
     SELECT EXISTS (SELECT FROM trigger) OR EXISTS (
                SELECT FROM pg_depend d JOIN part p ON p.class = d.classid AND p.oid = d.objid
