@@ -5,8 +5,8 @@
 -- file is never edited: a later version of the schema is a further numbered file.
 --
 -- Everything is in the schema agent_sync, closed to PUBLIC, and belongs to the role that installed
--- first. Each file acts as the owner of the schema (SET LOCAL ROLE) and goes back to the role of the
--- caller. The capture functions belong to the owners of the tables: see attach.sql.
+-- first. Each file acts as the owner of the schema (SET LOCAL ROLE) and goes back to the role of
+-- the caller. The capture functions belong to the owners of the tables: see attach.sql.
 --
 -- The setting "history" in agent_sync.tables decides whether the outbox notes the transaction that
 -- made a change.
@@ -89,7 +89,8 @@ BEGIN
     FOR part IN
         SELECT c.name, c.comment
         FROM (VALUES
-            ('last_sync', 'When the daemon last wrote a configuration, as of its last sweep or its end.'),
+            ('last_sync', 'When the daemon last wrote a configuration, as of its last sweep or its '
+                          'end.'),
             ('last_tried', 'The slug of the batch that the last connections ended in, noted before '
                            'the batch is tried; null when the last batch was committed.'),
             ('tries', 'How often the batch of last_tried has been tried.'),
@@ -103,8 +104,8 @@ BEGIN
 
     IF to_regclass('agent_sync.outbox') IS NULL THEN
         -- No index: an append costs its writer one heap insert, and the daemon reads the table from
-        -- front to back. Every row is soon dead, so vacuum runs early and often. It never truncates,
-        -- because that takes a lock which a save would meet.
+        -- front to back. Every row is soon dead, so vacuum runs early and often. It never
+        -- truncates, because that takes a lock which a save would meet.
         CREATE TABLE agent_sync.outbox (
             slug  text        NOT NULL,
             at    timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -121,7 +122,8 @@ BEGIN
         -- Without a key, a publication FOR ALL TABLES would keep the daemon from deleting.
         ALTER TABLE agent_sync.outbox REPLICA IDENTITY FULL;
         COMMENT ON TABLE agent_sync.outbox IS
-            'Slugs whose agent or configuration changed and which the daemon has not brought in sync yet.';
+            'Slugs whose agent or configuration changed and which the daemon has not brought in '
+            'sync yet.';
         COMMENT ON COLUMN agent_sync.outbox.slug IS 'The slug; it can have several rows.';
         COMMENT ON COLUMN agent_sync.outbox.at IS
             'When the change was noted, by the clock of the server.';
@@ -132,7 +134,8 @@ BEGIN
                coalesce(a.atthasdef, false) AS has_default
         FROM (VALUES
             ('application_name', 'current_setting(''application_name'')',
-             'The application_name of the transaction that made the change; null where no history is kept.'),
+             'The application_name of the transaction that made the change; null where no history '
+             'is kept.'),
             ('role', 'coalesce(nullif(current_setting(''role''), ''none''), session_user::text)',
              'The role of that transaction: that of SET ROLE, else that of the login.'))
             AS c (name, value, comment)
@@ -173,12 +176,13 @@ BEGIN
                 CHECK (kind IN ('missing_configuration', 'rejected', 'failed', 'ambiguous'))
         );
         COMMENT ON TABLE agent_sync.problem IS
-            'Agents that could not be brought in sync, and why. The daemon deletes a row when its cause is gone.';
+            'Agents that could not be brought in sync, and why. The daemon deletes a row when its '
+            'cause is gone.';
         COMMENT ON COLUMN agent_sync.problem.slug IS 'The slug of the agent.';
         COMMENT ON COLUMN agent_sync.problem.kind IS
             'missing_configuration: no configuration row has this slug; rejected: the settings of '
-            'the agent cannot be mapped; failed: PostgreSQL refused the write; ambiguous: more than '
-            'one agent has this slug, so nothing is written for it.';
+            'the agent cannot be mapped; failed: PostgreSQL refused the write; ambiguous: more '
+            'than one agent has this slug, so nothing is written for it.';
         COMMENT ON COLUMN agent_sync.problem.detail IS 'The reason, without prompts and keys.';
         COMMENT ON COLUMN agent_sync.problem.sqlstate IS 'The SQLSTATE of a failed write.';
         COMMENT ON COLUMN agent_sync.problem.since IS
@@ -230,14 +234,16 @@ BEGIN
             CONSTRAINT history_pkey PRIMARY KEY (id)
         );
         COMMENT ON TABLE agent_sync.history IS
-            'The latest writes of the daemon, without prompts; bounded by history.keep and history.max_rows.';
+            'The latest writes of the daemon, without prompts; bounded by history.keep and '
+            'history.max_rows.';
         COMMENT ON SEQUENCE agent_sync.history_id_seq IS 'Counts the writes.';
         COMMENT ON COLUMN agent_sync.history.id IS 'In the order of the writes.';
         COMMENT ON COLUMN agent_sync.history.at IS
             'When the transaction of the write began, by the clock of the server.';
         COMMENT ON COLUMN agent_sync.history.slug IS 'The slug of the agent.';
         COMMENT ON COLUMN agent_sync.history.configuration IS
-            'The primary key of the configuration; null where there is none, or the daemon may not read it.';
+            'The primary key of the configuration; null where there is none, or the daemon may not '
+            'read it.';
         COMMENT ON COLUMN agent_sync.history.columns IS
             'The written columns; the clocks are always written.';
         COMMENT ON COLUMN agent_sync.history.before IS
@@ -282,11 +288,13 @@ BEGIN
             CONSTRAINT granted_kind_is_known CHECK (kind IN ('database', 'schema', 'relation'))
         );
         COMMENT ON TABLE agent_sync.granted IS
-            'The privileges that grant.sql has granted to the roles of agent_sync.role, and uninstall revokes.';
+            'The privileges that grant.sql has granted to the roles of agent_sync.role, and '
+            'uninstall revokes.';
         COMMENT ON COLUMN agent_sync.granted.role IS 'The role.';
         COMMENT ON COLUMN agent_sync.granted.privilege IS 'The privilege, such as SELECT.';
         COMMENT ON COLUMN agent_sync.granted.kind IS
-            'The kind of object: this database, a schema, or a relation (a table, view or sequence).';
+            'The kind of object: this database, a schema, or a relation (a table, view or '
+            'sequence).';
         COMMENT ON COLUMN agent_sync.granted.schema IS
             'The schema, or that of the relation; empty for the database.';
         COMMENT ON COLUMN agent_sync.granted.object IS 'The relation; empty for another kind.';
@@ -304,9 +312,9 @@ BEGIN
     THEN
         COMMENT ON SEQUENCE agent_sync.uncaptured IS
             'Counts saves whose change could not be noted in the outbox. A sequence, because it '
-            'outlives a rollback and needs no more than USAGE; when it has moved, the daemon brings '
-            'every agent in sync. A crash of the server moves it as well, by what PostgreSQL had '
-            'reserved (up to 32): then log_cnt is 0.';
+            'outlives a rollback and needs no more than USAGE; when it has moved, the daemon '
+            'brings every agent in sync. A crash of the server moves it as well, by what '
+            'PostgreSQL had reserved (up to 32): then log_cnt is 0.';
     END IF;
 
     -- -1: what was saved while a part was missing could not be noted, so the daemon checks every

@@ -1,9 +1,9 @@
 -- agent-sync: makes the capture (C1-C6), the view agent_sync.state and its function
 -- agent_sync.slugs() for one pair of tables.
 --
--- Run after capture.sql and tables.sql, in the same transaction. It can be run again at any time: it
--- works out what should be there, and where that exists, it executes no DDL and takes no lock on the
--- tables.
+-- Run after capture.sql and tables.sql, in the same transaction. It can be run again at any time:
+-- it works out what should be there, and where that exists, it executes no DDL and takes no lock on
+-- the tables.
 --
 -- Owners. The capture functions are SECURITY DEFINER and belong to the owners of the tables that
 -- they serve. The owner of a table decides what the names in the body of such a function mean (a
@@ -17,8 +17,8 @@
 -- Locks. CREATE TRIGGER and ALTER TABLE ... ENABLE ALWAYS TRIGGER take SHARE ROW EXCLUSIVE, which
 -- blocks writers of the table; DROP TRIGGER takes ACCESS EXCLUSIVE. The wait for each lock is at
 -- most 200 ms. If one is not available, all of them are released for 200 ms, and then tried again,
--- five times. So a long transaction on one table blocks writers of the other for at most 200 ms at a
--- time.
+-- five times. So a long transaction on one table blocks writers of the other for at most 200 ms at
+-- a time.
 
 DO $attach$
 DECLARE
@@ -139,8 +139,8 @@ BEGIN
     PERFORM pg_catalog.pg_advisory_xact_lock(1634169721, 3);
 
     -- When a column counts as changed. jsonb has its own equality. Everything else is compared byte
-    -- by byte, because json has no equality, and citext and some collations treat different texts as
-    -- equal.
+    -- by byte, because json has no equality, and citext and some collations treat different texts
+    -- as equal.
     SELECT string_agg(c.differs, ' OR ' ORDER BY c.position),
            string_agg(c.differs, ' OR ' ORDER BY c.position) FILTER (WHERE c.position <= 2),
            string_agg(format('%I', c.name), ', ' ORDER BY c.position)
@@ -166,10 +166,10 @@ BEGIN
     -- A WHEN clause costs a save of one row a good part of its time, because PostgreSQL prepares it
     -- for every statement. A column list costs nothing, but it looks at the columns that the
     -- statement sets and so misses a change by a BEFORE trigger. Without BEFORE triggers and
-    -- children, the trigger has the column list, and the function compares the row. Otherwise it has
-    -- the WHEN clause. The daemon checks that the choice still fits (CAPTURE_FAULTS). PostgreSQL
-    -- has no BEFORE trigger of its own; before version 15 it marks the trigger that a partition has
-    -- from its parent as internal.
+    -- children, the trigger has the column list, and the function compares the row. Otherwise it
+    -- has the WHEN clause. The daemon checks that the choice still fits (CAPTURE_FAULTS).
+    -- PostgreSQL has no BEFORE trigger of its own; before version 15 it marks the trigger that a
+    -- partition has from its parent as internal.
     column_list := NOT EXISTS (SELECT FROM pg_trigger t
                                WHERE t.tgrelid = agents AND t.tgtype & 19 = 19)
         AND NOT EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
@@ -177,8 +177,8 @@ BEGIN
     IF column_list THEN
         agent_event := format('UPDATE OF %s ON %s FOR EACH ROW', mapped_list, agents);
         agent_filter := format(
-            'IF new_slug IS NULL OR NOT (%s) THEN IF new_slug IS NULL OR NOT (%s) THEN RETURN NULL; '
-            'END IF; END IF;', differs_most, differs);
+            'IF new_slug IS NULL OR NOT (%s) THEN IF new_slug IS NULL OR NOT (%s) THEN RETURN '
+            'NULL; END IF; END IF;', differs_most, differs);
     ELSE
         agent_event := format('UPDATE ON %s FOR EACH ROW WHEN (NEW.%I IS NOT NULL AND (%s))',
                               agents, slug, differs);
@@ -256,7 +256,8 @@ BEGIN
                       'SELECT a.%I::pg_catalog.text FROM %s a', slug,
                       current_setting('agent_sync.agents'))),
         'GRANT EXECUTE ON FUNCTION agent_sync.slugs() TO PUBLIC',
-        'COMMENT ON FUNCTION agent_sync.slugs() IS ''The slugs of the agents, for the view agent_sync.state.''',
+        'COMMENT ON FUNCTION agent_sync.slugs() IS ''The slugs of the agents, for the view '
+        'agent_sync.state.''',
         format($view$
             CREATE OR REPLACE VIEW agent_sync.state AS
             SELECT a.slug%1$s AS slug,
@@ -270,11 +271,15 @@ BEGIN
                 ON waiting.slug = a.slug
             LEFT JOIN agent_sync.problem p ON p.slug = a.slug
             $view$, slug_collation),
-        'COMMENT ON VIEW agent_sync.state IS ''One row per agent: whether a change is pending or a problem exists, and since when.''',
+        'COMMENT ON VIEW agent_sync.state IS ''One row per agent: whether a change is pending or a '
+        'problem exists, and since when.''',
         'COMMENT ON COLUMN agent_sync.state.slug IS ''The slug of the agent.''',
-        'COMMENT ON COLUMN agent_sync.state.pending IS ''Whether the daemon has yet to apply a noted change.''',
-        'COMMENT ON COLUMN agent_sync.state.problem IS ''The kind of problem that keeps the agent from being in sync, or null.''',
-        'COMMENT ON COLUMN agent_sync.state.since IS ''Since when the change is pending or the problem exists; null: in sync as far as is known.'''];
+        'COMMENT ON COLUMN agent_sync.state.pending IS ''Whether the daemon has yet to apply a '
+        'noted change.''',
+        'COMMENT ON COLUMN agent_sync.state.problem IS ''The kind of problem that keeps the agent '
+        'from being in sync, or null.''',
+        'COMMENT ON COLUMN agent_sync.state.since IS ''Since when the change is pending or the '
+        'problem exists; null: in sync as far as is known.'''];
 
     SELECT CASE WHEN pg_get_userbyid(n.nspowner) = current_user THEN acting
                 ELSE pg_get_userbyid(n.nspowner)::text END,
@@ -314,8 +319,9 @@ BEGIN
     FOR attempt IN 1 .. 5 LOOP
         BEGIN
             retired := '{}';
-            -- Triggers of an earlier install that are no longer wanted, for instance on a table that was
-            -- renamed in the settings. A trigger of others that calls one of the functions stays.
+            -- Triggers of an earlier install that are no longer wanted, for instance on a table
+            -- that was renamed in the settings. A trigger of others that calls one of the functions
+            -- stays.
             FOR found IN
                 SELECT t.tgname, t.tgrelid::regclass AS relation
                 FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
@@ -331,36 +337,44 @@ BEGIN
                 EXECUTE format('DROP TRIGGER %I ON %s', found.tgname, found.relation);
             END LOOP;
             PERFORM set_config('role', keeper, true);
-            IF NOT with_configs AND to_regprocedure('agent_sync.capture_configuration()') IS NOT NULL THEN
-                retired := ARRAY(SELECT f.proowner FROM pg_proc f
-                                 WHERE f.oid = to_regprocedure('agent_sync.capture_configuration()'));
+            IF NOT with_configs
+                AND to_regprocedure('agent_sync.capture_configuration()') IS NOT NULL
+            THEN
+                retired := ARRAY(
+                    SELECT f.proowner FROM pg_proc f
+                    WHERE f.oid = to_regprocedure('agent_sync.capture_configuration()'));
                 DROP FUNCTION agent_sync.capture_configuration();
             END IF;
 
-            -- A function of another owner is made anew. Its former owner may have granted it to others or
-            -- may have triggers that call it, and these would run with the rights of the new owner.
+            -- A function of another owner is made anew. Its former owner may have granted it to
+            -- others or may have triggers that call it, and these would run with the rights of the
+            -- new owner.
             PERFORM set_config('role', acting, true);
             FOR found IN EXECUTE misplaced USING agents, configs LOOP
                 retired := retired || found.owner;
-                SELECT string_agg(format('%I on %s', t.tgname, t.tgrelid::regclass), ', ') INTO definition
+                SELECT string_agg(format('%I on %s', t.tgname, t.tgrelid::regclass), ', ')
+                INTO definition
                     FROM pg_trigger t
                     WHERE t.tgfoid = found.oid AND t.tgrelid <> found.relation AND t.tgparentid = 0;
                 IF definition IS NOT NULL THEN
-                    RAISE EXCEPTION 'the function % is to get another owner, %, and triggers that no install has made call it: %',
+                    RAISE EXCEPTION 'the function % is to get another owner, %, and triggers that '
+                                    'no install has made call it: %',
                         found.name, found.due::regrole, definition
                         USING ERRCODE = 'object_in_use',
-                        HINT = 'These triggers would run with the rights of the new owner. Drop them, and '
-                               'run the install again.';
+                        HINT = 'These triggers would run with the rights of the new owner. Drop '
+                               'them, and run the install again.';
                 END IF;
                 BEGIN
                     EXECUTE format('DROP FUNCTION %s CASCADE', found.name);
                 EXCEPTION WHEN insufficient_privilege THEN
-                    RAISE EXCEPTION 'the function % has to belong to the owner of the table %, %, and the role % cannot give it from % to that role: %',
+                    RAISE EXCEPTION 'the function % has to belong to the owner of the table %, %, '
+                                    'and the role % cannot give it from % to that role: %',
                         found.name, found.relation, found.due::regrole, current_user,
                         found.owner::regrole, SQLERRM
                         USING ERRCODE = 'insufficient_privilege',
-                        HINT = format('Run the install as a superuser, or as a role that can act as '
-                                      'both: GRANT %1$s TO %2$I.', found.due::regrole, current_user);
+                        HINT = format('Run the install as a superuser, or as a role that can act '
+                                      'as both: GRANT %1$s TO %2$I.',
+                                      found.due::regrole, current_user);
                 END;
             END LOOP;
             PERFORM set_config('role', maker, true);
@@ -368,7 +382,8 @@ BEGIN
                 EXECUTE definition;
             END LOOP;
             FOR found IN EXECUTE misplaced USING agents, configs LOOP
-                -- ALTER FUNCTION ... OWNER needs CREATE on the schema for the new owner, for this moment.
+                -- ALTER FUNCTION ... OWNER needs CREATE on the schema for the new owner, for this
+                -- moment.
                 PERFORM set_config('role', keeper, true);
                 incomplete := NOT has_schema_privilege(found.due, 'agent_sync', 'CREATE');
                 IF incomplete THEN
@@ -378,16 +393,19 @@ BEGIN
                 BEGIN
                     EXECUTE format('ALTER FUNCTION %s OWNER TO %s', found.name, found.due::regrole);
                 EXCEPTION WHEN insufficient_privilege THEN
-                    RAISE EXCEPTION 'the function % has to belong to the owner of the table %, %, and the role % cannot give it from % to that role: %',
+                    RAISE EXCEPTION 'the function % has to belong to the owner of the table %, %, '
+                                    'and the role % cannot give it from % to that role: %',
                         found.name, found.relation, found.due::regrole, current_user,
                         found.owner::regrole, SQLERRM
                         USING ERRCODE = 'insufficient_privilege',
-                        HINT = format('Run the install as a superuser, or as a role that can act as '
-                                      'both: GRANT %1$s TO %2$I.', found.due::regrole, current_user);
+                        HINT = format('Run the install as a superuser, or as a role that can act '
+                                      'as both: GRANT %1$s TO %2$I.',
+                                      found.due::regrole, current_user);
                 END;
                 IF incomplete THEN
                     PERFORM set_config('role', keeper, true);
-                    EXECUTE format('REVOKE CREATE ON SCHEMA agent_sync FROM %s', found.due::regrole);
+                    EXECUTE format('REVOKE CREATE ON SCHEMA agent_sync FROM %s',
+                                   found.due::regrole);
                 END IF;
             END LOOP;
 
@@ -398,18 +416,20 @@ BEGIN
                 EXECUTE format('GRANT SELECT %s, INSERT ON agent_sync.outbox TO %s',
                                CASE WHEN pg_get_userbyid(found.owner) = current_user THEN ''
                                     ELSE '(ctid)' END, found.owner::regrole);
-                EXECUTE format('GRANT USAGE ON SEQUENCE agent_sync.uncaptured TO %s', found.owner::regrole);
+                EXECUTE format('GRANT USAGE ON SEQUENCE agent_sync.uncaptured TO %s',
+                               found.owner::regrole);
             END LOOP;
             -- A GRANT by a role without the grant option is only a warning.
             FOR found IN EXECUTE unable USING agents, configs LOOP
-                RAISE EXCEPTION 'the role % cannot be given what the capture needs to write to agent_sync.outbox',
+                RAISE EXCEPTION 'the role % cannot be given what the capture needs to write to '
+                                'agent_sync.outbox',
                     found.owner::regrole
                     USING ERRCODE = 'insufficient_privilege',
-                    HINT = 'Run the install as the owner of all that is in the schema agent_sync, or as a '
-                           'superuser.';
+                    HINT = 'Run the install as the owner of all that is in the schema agent_sync, '
+                           'or as a superuser.';
             END LOOP;
-            -- A former owner of a function keeps none of these privileges. grant.sql sees to the role of a
-            -- daemon.
+            -- A former owner of a function keeps none of these privileges. grant.sql sees to the
+            -- role of a daemon.
             FOR found IN
                 SELECT DISTINCT r.role::regrole AS owner
                 FROM unnest(retired) AS r (role) JOIN pg_roles p ON p.oid = r.role
@@ -420,8 +440,10 @@ BEGIN
                                   WHERE n.nspname = 'agent_sync' AND n.nspowner = r.role)
                   AND NOT EXISTS (SELECT FROM agent_sync.role d WHERE d.name = p.rolname)
             LOOP
-                EXECUTE format('REVOKE INSERT, SELECT (ctid) ON agent_sync.outbox FROM %s', found.owner);
-                EXECUTE format('REVOKE USAGE ON SEQUENCE agent_sync.uncaptured FROM %s', found.owner);
+                EXECUTE format('REVOKE INSERT, SELECT (ctid) ON agent_sync.outbox FROM %s',
+                               found.owner);
+                EXECUTE format('REVOKE USAGE ON SEQUENCE agent_sync.uncaptured FROM %s',
+                               found.owner);
                 EXECUTE format('REVOKE USAGE ON SCHEMA agent_sync FROM %s', found.owner);
             END LOOP;
 
@@ -441,7 +463,8 @@ BEGIN
     PERFORM set_config('role', keeper, true);
 
     FOR found IN EXECUTE forbidden LOOP
-        RAISE EXCEPTION 'the role % may not execute %, which the capture calls: every save of an agent would fail',
+        RAISE EXCEPTION 'the role % may not execute %, which the capture calls: every save of an '
+                        'agent would fail',
             found.owner, found.functions
             USING ERRCODE = 'insufficient_privilege',
             HINT = format('GRANT EXECUTE ON FUNCTION %s TO %s;', found.functions, found.owner);

@@ -181,7 +181,7 @@ BEGIN
                     PERFORM pg_catalog.set_config('lock_timeout', lock_timeout, true);
                     warned := pg_catalog.set_config('agent_sync.warned', mark || ' counted', true);
                 EXCEPTION WHEN OTHERS THEN
-                    warned := pg_catalog.set_config('agent_sync.warned', mark || ' uncounted', true);
+                    warned := mark || ' uncounted';
                     -- All objects of the schema may be locked, for instance by a REASSIGN OWNED
                     -- that is rolled back and leaves no trace. A large object is not part of the
                     -- schema, and its creation is committed with the save. The seal
@@ -193,6 +193,11 @@ BEGIN
                             'agent-sync: a save could be neither noted nor counted');
                     EXCEPTION WHEN OTHERS THEN
                         NULL; -- The notification below remains.
+                    END;
+                    BEGIN
+                        PERFORM pg_catalog.set_config('agent_sync.warned', warned, true);
+                    EXCEPTION WHEN OTHERS THEN
+                        NULL; -- Another row of the transaction warns again.
                     END;
                 END;
             END IF;

@@ -1,7 +1,7 @@
 -- agent-sync: the privileges of the daemon's role, and no others (G4).
 --
--- Run after attach.sql, in the same transaction. It can be run again at any time: where no privilege
--- is missing, it executes no GRANT. The setting agent_sync.role names the role:
+-- Run after attach.sql, in the same transaction. It can be run again at any time: where no
+-- privilege is missing, it executes no GRANT. The setting agent_sync.role names the role:
 --
 --     SELECT set_config('agent_sync.role', 'agent_sync_daemon', true);
 --
@@ -18,8 +18,8 @@
 -- Each privilege that was granted is kept in agent_sync.granted, as data: the statements are built
 -- here and in uninstall.sql, and no text of a table is run.
 --
--- Row-level security stays as it is: docs/operating.md has the policies that the role needs where it
--- is enabled.
+-- Row-level security stays as it is: docs/operating.md has the policies that the role needs where
+-- it is enabled.
 
 DO $grant$
 DECLARE
@@ -185,7 +185,8 @@ BEGIN
                 BEGIN
                     EXECUTE format('GRANT %s TO %I', target, member.name);
                 EXCEPTION WHEN insufficient_privilege THEN
-                    NULL; -- Some grants are only a warning, so the privilege is checked in any case.
+                    -- Some grants are only a warning, so the privilege is checked in any case.
+                    NULL;
                 END;
                 PERFORM set_config('role', keeper, true);
                 INSERT INTO agent_sync.granted (role, privilege, kind, schema, object, "column")
@@ -194,7 +195,8 @@ BEGIN
                     ON CONFLICT DO NOTHING;
             END LOOP;
             IF NOT held THEN
-                RAISE EXCEPTION 'the role % cannot be given what the daemon needs: expected that % may grant %, and it may not',
+                RAISE EXCEPTION 'the role % cannot be given what the daemon needs: expected that % '
+                                'may grant %, and it may not',
                     member.name,
                     CASE WHEN member.name = chosen THEN current_user::text ELSE owner END, target
                     USING ERRCODE = 'insufficient_privilege',

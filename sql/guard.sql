@@ -23,7 +23,8 @@ BEGIN
     IF current_setting('agent_sync.proven', true) IS DISTINCT FROM
         concat(coalesce(to_regnamespace('agent_sync')::oid, 0), ' ', now())
     THEN
-        RAISE EXCEPTION 'this transaction has no proof that an install of agent-sync made the schema agent_sync'
+        RAISE EXCEPTION 'this transaction has no proof that an install of agent-sync made the '
+                        'schema agent_sync'
             USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = 'If sql/proof.sql ran just before, in the same transaction, another session has '
                    'created or replaced the schema since then: find that session, and run this '
@@ -55,7 +56,8 @@ BEGIN
                    AND f.proname IN ('capture_agent', 'capture_configuration'))
         ORDER BY 2, 1
     LOOP
-        RAISE EXCEPTION 'the table % has a trigger % that was not made by an install of agent-sync: it calls %',
+        RAISE EXCEPTION 'the table % has a trigger % that was not made by an install of '
+                        'agent-sync: it calls %',
             found.relation, quote_ident(found.name), found.calls
             USING ERRCODE = 'duplicate_object',
             HINT = format('The install makes a trigger of this name. Rename the other one (ALTER '
@@ -89,8 +91,8 @@ BEGIN
     END IF;
 
     -- T6: one install has one outbox, so it serves one pair of tables. The settings may name other
-    -- tables once those of the install have been renamed or dropped. While a table with its old name
-    -- has a trigger of the install, the install serves another pair.
+    -- tables once those of the install have been renamed or dropped. While a table with its old
+    -- name has a trigger of the install, the install serves another pair.
     served := ARRAY[
         format('%I.%I', coalesce(installed.tables #>> '{agents,schema}', 'public'),
                         coalesce(installed.tables #>> '{agents,table}', 'agents')),
@@ -107,12 +109,13 @@ BEGIN
           AND t.tgrelid IS DISTINCT FROM to_regclass(asked[1])
           AND t.tgrelid IS DISTINCT FROM to_regclass(asked[2]))
     THEN
-        RAISE EXCEPTION 'the install in this database serves % and %, and this one was asked for % and %',
+        RAISE EXCEPTION 'the install in this database serves % and %, and this one was asked for % '
+                        'and %',
             served[1], served[2], asked[1], asked[2]
             USING ERRCODE = 'object_in_use',
-            HINT = 'One install serves one pair of tables. Keep each pair in a database of its own; '
-                   'or, if these tables take the place of the others, run "agent-sync uninstall" '
-                   'with the settings of the others first.';
+            HINT = 'One install serves one pair of tables. Keep each pair in a database of its '
+                   'own; or, if these tables take the place of the others, run "agent-sync '
+                   'uninstall" with the settings of the others first.';
     END IF;
 END
 $guard$;

@@ -1,5 +1,6 @@
 -- agent-sync: repairs owners, row-level security and persistence of existing tables. Run before the
--- first numbered file and after the last, in the same transaction. Without a fault it changes nothing.
+-- first numbered file and after the last, in the same transaction. Without a fault it changes
+-- nothing.
 --
 -- Locks: another owner, and row-level security that is switched off, take ACCESS EXCLUSIVE on the
 -- table. A save that meets it on the outbox continues with a WARNING and a count (C4). The wait is

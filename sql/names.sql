@@ -64,7 +64,8 @@ BEGIN
             AND jsonb_typeof(tables -> 'notify') = 'boolean'
             AND jsonb_typeof(tables -> 'history') = 'boolean')
     THEN
-        RAISE EXCEPTION 'agent_sync.tables: expected true or false for capture_configurations, notify and history, found %', given
+        RAISE EXCEPTION 'agent_sync.tables: expected true or false for capture_configurations, '
+                        'notify and history, found %', given
             USING ERRCODE = 'invalid_parameter_value',
             HINT = 'Correct the object that set_config gave to agent_sync.tables.';
     END IF;

@@ -11,18 +11,20 @@
 -- neither belongs to others: the error names it, and nothing is changed. An empty schema agent_sync
 -- proves nothing and does no harm: the install uses it, and the uninstall leaves it.
 --
--- The proof concerns the schema that has the name at this moment. guard.sql and uninstall.sql refuse
--- another one. Where there is none, guard.sql creates it, or fails if another session has done so.
+-- The proof concerns the schema that has the name at this moment. guard.sql and uninstall.sql
+-- refuse another one. Where there is none, guard.sql creates it, or fails if another session has
+-- done so.
 --
--- A comment can be forged, so the owners count as well. The schema and every object in it must belong
--- to the caller, to the owner of one of the two tables, or to a role that can act as that owner.
--- Where a superuser runs this file, they must belong to superusers: the owner of an object can run
--- code in the session of its user, and SET ROLE does not stop such code, because it can return to the
--- role of the session. So the error tells a superuser to run the install as the other role.
+-- A comment can be forged, so the owners count as well. The schema and every object in it must
+-- belong to the caller, to the owner of one of the two tables, or to a role that can act as that
+-- owner. Where a superuser runs this file, they must belong to superusers: the owner of an object
+-- can run code in the session of its user, and SET ROLE does not stop such code, because it can
+-- return to the role of the session. So the error tells a superuser to run the install as the other
+-- role.
 --
--- The tables of agent-sync must have no trigger, rule, child table or expression of others. Where the
--- caller is not the owner of the schema, the tables are locked until the end of the transaction, so
--- that none is added. Reads and writes continue, those of the daemon included.
+-- The tables of agent-sync must have no trigger, rule, child table or expression of others. Where
+-- the caller is not the owner of the schema, the tables are locked until the end of the
+-- transaction, so that none is added. Reads and writes continue, those of the daemon included.
 --
 -- This file reads the catalog alone, which runs no code of others. It changes two things: the owner
 -- of the schema regains lost privileges on its objects, and a renamed table of the install regains
@@ -67,7 +69,8 @@ BEGIN
           coalesce(strange.holder, 'a session that has just ended, or a prepared transaction')
             USING ERRCODE = 'lock_not_available',
             HINT =
-              concat('Another install or uninstall may be under way: run this again when it is done. If that session is none, end it first',
+              concat('Another install or uninstall may be under way: run this again when it is '
+                     'done. If that session is none, end it first',
                      coalesce(': ' || strange.remedy,
                        '; a prepared transaction: SELECT * FROM pg_prepared_xacts;'));
     END;
@@ -77,11 +80,13 @@ BEGIN
     SELECT r.rolsuper INTO rooted FROM pg_roles r WHERE r.rolname = current_user;
     asked := ARRAY[given #>> '{agents,schema}', given #>> '{agents,table}',
                    given #>> '{configurations,schema}', given #>> '{configurations,table}'];
-    -- The index of a constraint keeps its name when its table is renamed, and keeps another table of
-    -- that kind from being made.
+    -- The index of a constraint keeps its name when its table is renamed, and keeps another table
+    -- of that kind from being made.
     SELECT coalesce(jsonb_object_agg(i.indrelid::text, split_part(x.relname, '_', 1)), '{}')
         INTO renamed
-        FROM pg_class x JOIN pg_index i ON i.indexrelid = x.oid JOIN pg_class t ON t.oid = i.indrelid
+        FROM pg_class x
+        JOIN pg_index i ON i.indexrelid = x.oid
+        JOIN pg_class t ON t.oid = i.indrelid
         WHERE x.relnamespace = home AND t.relkind = 'r'
           AND x.relname IN ('install_pkey', 'problem_pkey', 'problem_slug_is_unique', 'role_pkey',
             'granted_pkey', 'history_pkey')
@@ -101,11 +106,14 @@ BEGIN
           ON pg_has_role(r.oid, n.oid, 'MEMBER') WHERE r.rolname = owner AND NOT r.rolsuper)
     THEN
         RAISE EXCEPTION
-          'the schema agent_sync belongs to the role %, and the superuser % runs this: expected that role, because code of it would run with the rights of the superuser',
+          'the schema agent_sync belongs to the role %, and the superuser % runs this: expected '
+          'that role, because code of it would run with the rights of the superuser',
             owner, current_user
             USING ERRCODE = 'insufficient_privilege',
             HINT =
-              format('Nothing of it was run. Connect as the role %1$I (the user in the URL), and run this again. To take agent-sync out by hand: DROP SCHEMA agent_sync CASCADE;', owner);
+              format('Nothing of it was run. Connect as the role %1$I (the user in the URL), and '
+                     'run this again. To take agent-sync out by hand: DROP SCHEMA agent_sync '
+                     'CASCADE;', owner);
     END IF;
     -- A role that can act as the owner of a table could have made the same objects.
     trusted := CASE WHEN rooted THEN '{}' ELSE named END || ARRAY(
@@ -117,8 +125,8 @@ BEGIN
                                   asked[4]))
                                   AND pg_has_role(r.oid, c.relowner, 'MEMBER')) END);
 
-    -- The capture functions may belong to any role: attach.sql makes them anew for the owners of the
-    -- tables, and nothing calls them here.
+    -- The capture functions may belong to any role: attach.sql makes them anew for the owners of
+    -- the tables, and nothing calls them here.
     SELECT string_agg(format('%s (%I)', o.what, pg_get_userbyid(o.owner)), ', '
       ORDER BY o.place, o.what) AS found
         INTO strange
@@ -145,14 +153,20 @@ BEGIN
         WHERE o.owner <> ALL (trusted);
     IF strange.found IS NOT NULL THEN
         RAISE EXCEPTION
-          'the schema agent_sync holds what this role does not trust: expected it and every object in it to belong to %, found %',
+          'the schema agent_sync holds what this role does not trust: expected it and every object '
+          'in it to belong to %, found %',
             CASE WHEN rooted THEN 'a superuser'
                  ELSE (SELECT string_agg(quote_ident(r.rolname), ', ' ORDER BY r.rolname)
                    FROM pg_roles r WHERE r.oid = ANY (named)) END,
             strange.found
             USING ERRCODE = 'insufficient_privilege',
             HINT =
-              format('Nothing of it was run. See who made it. If it is nobody''s, drop it: DROP SCHEMA agent_sync CASCADE. If it is an install of your own, as where the tables have another owner since, give each object that is named to %1$I, as a superuser: ALTER SCHEMA agent_sync OWNER TO %1$I; ALTER TABLE agent_sync.outbox OWNER TO %1$I; and so on. If a superuser installed it, run this as a superuser. Then run this again.',
+              format('Nothing of it was run. See who made it. If it is nobody''s, drop it: DROP '
+                     'SCHEMA agent_sync CASCADE. If it is an install of your own, as where the '
+                     'tables have another owner since, give each object that is named to %1$I, as '
+                     'a superuser: ALTER SCHEMA agent_sync OWNER TO %1$I; ALTER TABLE '
+                     'agent_sync.outbox OWNER TO %1$I; and so on. If a superuser installed it, run '
+                     'this as a superuser. Then run this again.',
                           coalesce((SELECT pg_get_userbyid(c.relowner) FROM pg_class c
                             JOIN pg_namespace n ON n.oid = c.relnamespace
                                     WHERE n.nspname = asked[1]
@@ -163,10 +177,12 @@ BEGIN
         IF NOT pg_has_role(owner, CASE WHEN current_setting('server_version_num')::integer < 160000
           THEN 'MEMBER' ELSE 'SET' END) THEN
             RAISE EXCEPTION
-              'the schema agent_sync belongs to the role %, and the role % that runs this cannot act as it', owner, current_user
+              'the schema agent_sync belongs to the role %, and the role % that runs this cannot '
+              'act as it', owner, current_user
                 USING ERRCODE = 'insufficient_privilege',
                 HINT =
-                  format('Run it as %1$I or as a superuser, or let this role act as it: GRANT %1$I TO %2$I.', owner, current_user);
+                  format('Run it as %1$I or as a superuser, or let this role act as it: GRANT %1$I '
+                         'TO %2$I.', owner, current_user);
         END IF;
         IF NOT rooted THEN
             PERFORM set_config('role', owner, true);
@@ -222,8 +238,8 @@ BEGIN
         EXECUTE format('GRANT ALL ON %s agent_sync.%I TO %I', strange.kind, strange.name, owner);
     END LOOP;
 
-    -- The objects of PostgreSQL itself are pinned, and pg_depend has no row for them. So each row is
-    -- about an object of others.
+    -- The objects of PostgreSQL itself are pinned, and pg_depend has no row for them. So each row
+    -- is about an object of others.
     WITH part (class, oid) AS (
         SELECT 'pg_class'::regclass, m.oid FROM unnest(mine) AS m (oid)
         UNION ALL SELECT 'pg_class'::regclass, i.indexrelid FROM pg_index i
@@ -252,11 +268,13 @@ BEGIN
     SELECT string_agg(f.what, ', ' ORDER BY f.what) AS found INTO strange FROM foreign_code f;
     IF strange.found IS NOT NULL THEN
         RAISE EXCEPTION
-          'what stands on the tables of agent-sync would run with the rights of this role: expected none but that of an install, found %',
+          'what stands on the tables of agent-sync would run with the rights of this role: '
+          'expected none but that of an install, found %',
             strange.found
             USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT =
-              'Nothing of it was run. Drop it (DROP TRIGGER, DROP RULE, DROP POLICY, ALTER TABLE ... NO INHERIT, DROP COLUMN), and run this again.';
+              'Nothing of it was run. Drop it (DROP TRIGGER, DROP RULE, DROP POLICY, ALTER TABLE '
+              '... NO INHERIT, DROP COLUMN), and run this again.';
     END IF;
 
     FOR strange IN
@@ -329,7 +347,9 @@ BEGIN
                      ELSE format('neither, and the columns %s', strange.further) END
                 USING ERRCODE = 'duplicate_object',
                 HINT =
-                  'If it is somebody else''s, rename it or move it into another schema. If it is a part of agent-sync that was changed, undo the change, or drop it. Then run this again.';
+                  'If it is somebody else''s, rename it or move it into another schema. If it is a '
+                  'part of agent-sync that was changed, undo the change, or drop it. Then run this '
+                  'again.';
         END IF;
     END LOOP;
 
@@ -337,9 +357,11 @@ BEGIN
         SELECT f.oid::regprocedure AS name
         FROM pg_proc f
         JOIN (VALUES ('capture_agent', 'Notes a changed agent in agent_sync.outbox',
-                '-- Notes the slug of the changed row in the outbox, and wakes the daemon if it sleeps.'),
+                '-- Notes the slug of the changed row in the outbox, and wakes the daemon if it '
+                'sleeps.'),
             ('capture_configuration', 'Notes a new configuration in agent_sync.outbox',
-                '-- Notes the slug of the changed row in the outbox, and wakes the daemon if it sleeps.'),
+                '-- Notes the slug of the changed row in the outbox, and wakes the daemon if it '
+                'sleeps.'),
             ('slugs', 'The slugs of the agents', '-- The slugs of the agents')) AS
                 part (name, says, body)
             ON part.name = f.proname
@@ -348,11 +370,13 @@ BEGIN
           AND strpos(f.prosrc, part.body) = 0
     LOOP
         RAISE EXCEPTION
-          'the function % was not made by an install of agent-sync: expected the comment or the body of an install, found neither',
+          'the function % was not made by an install of agent-sync: expected the comment or the '
+          'body of an install, found neither',
             strange.name
             USING ERRCODE = 'duplicate_object',
             HINT =
-              'If it is somebody else''s, rename it or move it into another schema. If it is a part of agent-sync that was changed, drop it with CASCADE. Then run this again.';
+              'If it is somebody else''s, rename it or move it into another schema. If it is a '
+              'part of agent-sync that was changed, drop it with CASCADE. Then run this again.';
     END LOOP;
 
     IF home IS NOT NULL AND NOT whole AND NOT starts_with(coalesce(obj_description(home,
@@ -363,10 +387,12 @@ BEGIN
             ORDER BY 1 LIMIT 3) AS told;
         IF held IS NOT NULL THEN
             RAISE EXCEPTION
-              'the schema agent_sync was not made by an install of agent-sync: expected its comment or its table agent_sync.install, found neither, but %', held
+              'the schema agent_sync was not made by an install of agent-sync: expected its '
+              'comment or its table agent_sync.install, found neither, but %', held
                 USING ERRCODE = 'duplicate_object',
                 HINT =
-                  'agent-sync keeps its tables in a schema of this name: rename that schema, or move what is in it into another one. Then run this again.';
+                  'agent-sync keeps its tables in a schema of this name: rename that schema, or '
+                  'move what is in it into another one. Then run this again.';
         END IF;
     END IF;
 

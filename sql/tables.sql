@@ -93,7 +93,8 @@ BEGIN
             WHERE t.oid IN ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype)
                OR t.typname = 'citext' AND t.typtype = 'b')
     LOOP
-        RAISE EXCEPTION 'the slug column %.% has the type %; agent-sync needs text, varchar, char, citext or a domain over one of them',
+        RAISE EXCEPTION 'the slug column %.% has the type %; agent-sync needs text, varchar, char, '
+                        'citext or a domain over one of them',
             wrong.relation, wrong.col, wrong.type
             USING ERRCODE = 'datatype_mismatch',
             HINT = format('Name a column of such a type in the settings of this database (%s), or '
@@ -129,7 +130,9 @@ BEGIN
         WHERE NOT r.rolsuper AND NOT pg_has_role(t.typowner, u.owner, 'MEMBER')
         ORDER BY u.relation, u.col
     LOOP
-        RAISE EXCEPTION 'the column %.% has the type % of the role %: expected a type of a superuser or of the owner of the table, %, because code of the owner of a type runs where the column is read',
+        RAISE EXCEPTION 'the column %.% has the type % of the role %: expected a type of a '
+                        'superuser or of the owner of the table, %, because code of the owner of a '
+                        'type runs where the column is read',
             wrong.relation, wrong.col, wrong.type, wrong.type_owner, wrong.owner
             USING ERRCODE = 'insufficient_privilege',
             HINT = format('ALTER TYPE %s OWNER TO %s; or change the type of the column, or name '
@@ -146,7 +149,8 @@ BEGIN
                OR a.attrelid = configs AND a.attname = agent_slug
                   AND (given -> 'capture_configurations')::boolean)
     LOOP
-        RAISE EXCEPTION 'the column % of the table % is VIRTUAL, and PostgreSQL does not tell triggers the value of such a column',
+        RAISE EXCEPTION 'the column % of the table % is VIRTUAL, and PostgreSQL does not tell '
+                        'triggers the value of such a column',
             quote_ident(wrong.col), wrong.relation
             USING ERRCODE = 'feature_not_supported',
             HINT = 'Make it GENERATED ALWAYS AS (...) STORED, or name another column in the '

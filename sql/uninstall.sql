@@ -1,15 +1,16 @@
 -- agent-sync: removes everything that the install made, and nothing else.
 --
---     cd sql && psql -1 -v ON_ERROR_STOP=1 -f names.sql -f proof.sql -f uninstall.sql "$DATABASE_URL"
+--     cd sql && psql -1 -v ON_ERROR_STOP=1 \
+--         -f names.sql -f proof.sql -f uninstall.sql "$DATABASE_URL"
 --
 -- `agent-sync uninstall` does the same. Where nothing is installed it changes nothing. An object of
 -- others that has one of the names, or depends on the schema agent_sync, is an error, and then
 -- nothing is removed. The file acts as the owner of the schema where it can, and runs no text of a
 -- table.
 --
--- The privileges that grant.sql granted are revoked. A role that grant.sql created is dropped, unless
--- something else depends on it: another database that uses it (the last uninstall drops it), or a
--- privilege from others.
+-- The privileges that grant.sql granted are revoked. A role that grant.sql created is dropped,
+-- unless something else depends on it: another database that uses it (the last uninstall drops it),
+-- or a privilege from others.
 --
 -- Locks: DROP TRIGGER takes ACCESS EXCLUSIVE on the two tables. Each lock is awaited for 200 ms at
 -- most. When one is not available, all of them are released for 200 ms, and then tried again, five
@@ -35,7 +36,8 @@ BEGIN
     IF current_setting('agent_sync.proven', true) IS DISTINCT FROM
         concat(coalesce(to_regnamespace('agent_sync')::oid, 0), ' ', now())
     THEN
-        RAISE EXCEPTION 'this transaction has no proof that an install of agent-sync made the schema agent_sync'
+        RAISE EXCEPTION 'this transaction has no proof that an install of agent-sync made the '
+                        'schema agent_sync'
             USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT = 'If sql/proof.sql ran just before, in the same transaction, another session has '
                    'created or replaced the schema since then: find that session, and run this '
@@ -56,8 +58,8 @@ BEGIN
     END IF;
 
     -- agent_sync.granted is data of the owner of the schema, so its privileges are revoked with the
-    -- rights of that role. A role that an install created has a comment that says so, which no table
-    -- can forge: its privileges are revoked with the rights of the caller.
+    -- rights of that role. A role that an install created has a comment that says so, which no
+    -- table can forge: its privileges are revoked with the rights of the caller.
     SELECT CASE WHEN pg_get_userbyid(n.nspowner) = current_user THEN acting
                 ELSE pg_get_userbyid(n.nspowner)::text END
         INTO keeper FROM pg_namespace n WHERE n.nspname = 'agent_sync';
