@@ -1,13 +1,12 @@
-//! Tells the program what it was built from: `AGENT_SYNC_VERSION` is the version, and the commit
-//! where it is known.
+//! Sets `AGENT_SYNC_VERSION`: the version, and the commit of the build if it is known.
 //!
-//! The commit is `AGENT_SYNC_COMMIT` where that is set, as in an image or a package; else a release
-//! build asks git. Others do not, or every commit would have everything built anew.
-#![allow(clippy::print_stdout, reason = "this is how a build script speaks")]
+//! The commit is `AGENT_SYNC_COMMIT` if that is set, as in an image or a package; otherwise a
+//! release build asks git. Other builds do not, because then every commit would rebuild everything.
+#![allow(clippy::print_stdout, reason = "the interface of a build script")]
 
 use std::process::Command;
 
-/// As much of a commit as tells it from all others.
+/// The number of digits that identify a commit.
 const DIGITS: usize = 12;
 
 fn main() {
@@ -27,10 +26,10 @@ fn main() {
     println!("cargo::rustc-env=AGENT_SYNC_VERSION={version}");
 }
 
-/// The commit of the checkout, if this is one.
+/// The commit of the checkout; `None` outside of a checkout or with uncommitted changes.
 fn of_git() -> Option<String> {
     for file in ["HEAD", "logs/HEAD"] {
-        // The log of HEAD changes with every commit, wherever the branch keeps its own.
+        // The log of HEAD changes with every commit, wherever git stores the branch.
         println!(
             "cargo::rerun-if-changed={}",
             git(&["rev-parse", "--git-path", file])?
@@ -38,7 +37,7 @@ fn of_git() -> Option<String> {
     }
     let commit = git(&["rev-parse", "HEAD"])?;
     let is_clean = git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
-    // A build of what is not committed is not a build of the commit.
+    // A build with uncommitted changes is not a build of the commit.
     is_clean.then_some(commit)
 }
 

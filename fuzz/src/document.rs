@@ -1,4 +1,4 @@
-//! JSON read a second time, by `serde_json` alone, to compare with what the mapping made of it.
+//! An independent JSON reader, by `serde_json` alone, to compare with the result of the mapping.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,8 +7,8 @@ use serde::Deserializer as _;
 use serde::de::{MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// The members of an object in their order, duplicates included; nothing where it is none, or where
-/// a key is one that no text can hold.
+/// The members of an object in their order, with duplicates; `None` for any other value, or if a
+/// key is no valid text.
 pub fn members(raw: &str) -> Option<Vec<(String, String)>> {
     struct Members;
     impl<'de> Visitor<'de> for Members {
@@ -31,7 +31,7 @@ pub fn members(raw: &str) -> Option<Vec<(String, String)>> {
     deserializer.end().ok().map(|()| members)
 }
 
-/// The object in a column, through as many strings as there are around it (T4).
+/// The object in a column, after any number of decodings (T4).
 pub fn object(column: Option<&str>) -> Option<Vec<(String, String)>> {
     let mut text = column?.to_owned();
     while let Ok(inner) = serde_json::from_str::<String>(&text) {
@@ -40,7 +40,7 @@ pub fn object(column: Option<&str>) -> Option<Vec<(String, String)>> {
     members(&text)
 }
 
-/// The value of a key: of duplicates the last, as `jsonb` has it.
+/// The value of a key: the last one of duplicates, like `jsonb`.
 pub fn get<'a>(members: &'a [(String, String)], name: &str) -> Option<&'a str> {
     members
         .iter()
@@ -49,13 +49,13 @@ pub fn get<'a>(members: &'a [(String, String)], name: &str) -> Option<&'a str> {
         .map(|(_, value)| &**value)
 }
 
-/// Whether every string in a value, keys included, can be read as text.
+/// Whether every string in a value, keys included, is valid text.
 pub fn is_text(raw: &str) -> bool {
     serde_json::from_str::<serde_json::Value>(raw).is_ok()
 }
 
-/// The text of a `jsonb` column that was given this: keys sorted, by length first; of duplicates
-/// the last; no white space. Numbers stay as they are written.
+/// The text of a `jsonb` column after a write of this value: keys sorted by length first, the last
+/// one of duplicates, no white space. Numbers stay as written.
 pub fn jsonb(raw: &str) -> String {
     if let Some(members) = members(raw) {
         let sorted: BTreeMap<_, _> = members
@@ -75,7 +75,7 @@ pub fn jsonb(raw: &str) -> String {
     serde_json::from_str::<String>(raw).map_or_else(|_| raw.trim().to_owned(), |text| quote(&text))
 }
 
-/// Every string in a value that is no key, as it reads.
+/// Every string in a value except keys, decoded.
 pub fn strings(raw: &str, found: &mut Vec<String>) {
     match members(raw) {
         Some(members) => members.iter().for_each(|(_, value)| strings(value, found)),

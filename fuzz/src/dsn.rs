@@ -1,12 +1,11 @@
-//! The connection string: any text, by way of `DATABASE_URL`.
+//! The connection string: any text, through `DATABASE_URL`.
 //!
-//! An input of one line is the string. One of three is a user, a password and the rest, and the
-//! string is the URL that somebody makes of them who does not know that special characters have to
-//! be encoded.
+//! An input of one line is the string. An input of three lines is a user, a password and the rest,
+//! and the string is the URL of a user who does not percent-encode special characters.
 //!
-//! What must hold (G11): an error tells nothing of the string, but the path of a certificate that
-//! cannot be read; and of a string that is taken, the password is never told: not by what
-//! `agent-sync config` prints, and not by the words for where a connection leads.
+//! Promises (G11): an error contains no part of the string except the path of an unreadable
+//! certificate; and the password of an accepted string appears neither in the output of `agent-sync
+//! config` nor in the description of the target.
 
 use std::ffi::OsString;
 
@@ -25,36 +24,36 @@ pub fn dsn(data: &[u8]) {
         [user, password, rest] => {
             let is_secret =
                 password.contains(SECRET) && !user.contains(SECRET) && !rest.contains(SECRET);
-            let told = told(&format!("postgres://{user}:{password}@{rest}"));
-            // Whatever the password looks like, it does not become a part of the address.
-            assert!(!is_secret || !told.contains(SECRET), "G11: {told}");
+            let printed = printed(&format!("postgres://{user}:{password}@{rest}"));
+            // No password becomes a part of the address.
+            assert!(!is_secret || !printed.contains(SECRET), "G11: {printed}");
         }
-        _ => drop(told(text)),
+        _ => drop(printed(text)),
     }
 }
 
-/// Everything that is told of a connection string.
-fn told(url: &str) -> String {
+/// All output about a connection string.
+fn printed(url: &str) -> String {
     let environment = [(OsString::from("DATABASE_URL"), OsString::from(url))];
     match Settings::load_from(&Sources::new(None, None, environment)) {
         Err(error) => {
-            // The path of a certificate is told when the file cannot be read, unless it looks like
-            // a connection string itself.
+            // An error contains the path of an unreadable certificate, unless it looks like a
+            // connection string itself.
             let mut error = error;
             error.problems.retain(|problem| {
                 let path = problem.what.strip_prefix("cannot read ");
                 path.is_none_or(|path| path.contains("://") || path.contains("password="))
             });
-            let told = format!("{error} {error:?}");
-            assert!(!told.contains(SECRET), "G11: {told}");
-            told
+            let printed = format!("{error} {error:?}");
+            assert!(!printed.contains(SECRET), "G11: {printed}");
+            printed
         }
         Ok(loaded) => {
             let Some(database) = loaded.settings.databases.get("default") else {
                 return String::new();
             };
             let config = database.connect_config();
-            let told = format!("{loaded:?} {}", database.target());
+            let printed = format!("{loaded:?} {}", database.target());
             let hosts = config.get_hosts().iter().any(|host| match host {
                 Host::Tcp(name) => name.contains(SECRET),
                 Host::Unix(path) => path.to_string_lossy().contains(SECRET),
@@ -66,9 +65,9 @@ fn told(url: &str) -> String {
                 config.get_application_name(),
             ];
             if !hosts && !open.into_iter().flatten().any(|open| open.contains(SECRET)) {
-                assert!(!told.contains(SECRET), "G11: {told}");
+                assert!(!printed.contains(SECRET), "G11: {printed}");
             }
-            told
+            printed
         }
     }
 }

@@ -1,10 +1,9 @@
-//! Notifications (I7): payloads as they arrive, in any order with the looks at them.
+//! Notifications (I7): payloads and reads of the inbox, in any order.
 //!
-//! An input is bytes: of each, the lowest three bits say what happens, and the others how much.
+//! An input is bytes: the lowest three bits of each choose the operation, and the others its size.
 //!
-//! What must hold: what was asked for comes out once, each slug once, or as "everything" if there
-//! was more than is kept; a wake-up is never lost, and one that was taken does not come again; and
-//! what is kept has a bound (G12).
+//! Promises: every requested slug is returned once, or "everything" if there were more than are
+//! kept; no wake-up is lost, and a taken one does not return; and the memory is bounded (G12).
 
 use std::collections::BTreeSet;
 use std::future::Future as _;
@@ -13,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 
 use agent_sync::session::{Inbox, News};
 
-/// The inbox as it should be: a set, and whether anything has come.
+/// The expected inbox: a set, and whether anything has arrived.
 #[derive(Default)]
 struct Expected {
     slugs: BTreeSet<String>,
@@ -64,7 +63,7 @@ fn take(inbox: &Inbox, expected: &mut Expected) {
     let woken = std::mem::take(&mut expected.woken);
     let (news, first) = inbox.take();
     if all {
-        // Of more slugs than are kept, the first are.
+        // If there are more slugs than are kept, the first ones are kept.
         assert_eq!(news, News::Everything);
         assert_eq!(first.len(), Inbox::CAPACITY);
         assert!(first.iter().all(|slug| slugs.contains(slug)));

@@ -1,11 +1,10 @@
-//! What the fuzz targets do: bytes in, a panic where a promise is broken.
+//! The fuzz targets: bytes in, a panic for a broken promise.
 //!
-//! Each target is a function of this module. `fuzz/targets/` feeds it from a fuzzer, and
-//! `tests/chaos/corpora.rs` from the corpora in `fuzz/corpus/`, so that every input that was ever
-//! worth keeping is tried by every run of the tests.
+//! Each target is a function of this module. `fuzz/targets/` calls it from a fuzzer, and
+//! `tests/chaos/corpora.rs` with the corpora in `fuzz/corpus/`, so every run of the tests repeats
+//! every kept input.
 //!
-//! Inputs are text that people can read and write, wherever that is possible: see the header of
-//! each file.
+//! Inputs are readable text if possible: see the header of each file.
 
 mod document;
 mod dsn;
@@ -22,7 +21,7 @@ pub use rules::rules;
 pub use settings::settings;
 pub use shaped::shaped;
 
-/// What is done with an input.
+/// The test of one input.
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus.
@@ -35,5 +34,5 @@ pub const TARGETS: [(&str, Target); 6] = [
     ("dsn", dsn),
 ];
 
-/// What stands for a secret in the inputs: where it is one, it must not be told.
+/// The secret in the inputs; it must not be printed.
 pub const SECRET: &str = "hunter2";

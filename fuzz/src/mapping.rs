@@ -1,16 +1,15 @@
 //! The mapping: agent × configuration × rules.
 //!
-//! An input is text in parts, set apart by lines that hold `%` alone. The first part is the columns
-//! that do not exist, or are not what they mostly are, a letter each (see [`targets`]); the others
-//! are, in this order: the agent's voice settings, the `provider_config`, the configuration's voice
-//! settings, the agent's name and prompt, the configuration's temperature, voice id and name, and
-//! the rules. A part that is not there is a null; rules that are not there are those of the
-//! program.
+//! An input is text in parts, separated by lines with `%` alone. The first part has one letter for
+//! each column that is missing or has another type (see [`targets`]). The others are, in this
+//! order: the agent's voice settings, the `provider_config`, the configuration's voice settings,
+//! the agent's name and prompt, the configuration's temperature, voice id and name, and the rules.
+//! A missing part is a null; missing rules are those of the program.
 //!
-//! What must hold: the mapping does not panic; it answers with a plan, or with reasons that quote
-//! no text (M7); a plan that is carried out leaves nothing to do, whether the columns keep JSON as
-//! text or as `jsonb` (M8); and what no rule owns comes back to the letter, in its order (M5). Of
-//! the old provider nothing survives under a new one (M4).
+//! Promises: the mapping does not panic; it returns a plan, or reasons that quote no text (M7); an
+//! applied plan leaves nothing to do, whether the columns store JSON as text or as `jsonb` (M8);
+//! fields without a rule are returned unchanged and in order (M5); and no field of the old provider
+//! remains under a new one (M4).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +19,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::document;
 
-/// One input, taken apart.
+/// A parsed input.
 #[derive(Debug, Clone, Default)]
 pub struct Input {
     /// The agent's side: voice settings, name, prompt.
@@ -85,9 +84,8 @@ impl Input {
     }
 }
 
-/// Which columns exist: `n`, `p`, `i`, `v`, `d` and `t` are the first letters, more or less, of
-/// those that do not. `4`: the temperature is a `real`; `N`: a `numeric`; `1`: a `numeric` with one
-/// digit behind the point.
+/// The existing columns: `n`, `p`, `i`, `v`, `d` and `t` stand for missing ones. `4`: the
+/// temperature is a `real`; `N`: a `numeric`; `1`: a `numeric` with one decimal digit.
 fn targets(letters: &str) -> Targets {
     let has = |letter: char| letters.contains(letter);
     Targets {
@@ -109,7 +107,7 @@ fn targets(letters: &str) -> Targets {
     }
 }
 
-/// Maps an input, and panics where the mapping does not keep what it promises.
+/// Maps an input, and panics if the mapping breaks a promise.
 pub fn holds(input: &Input) {
     let own = match input.rules.as_deref().map(Rules::parse) {
         Some(Err(_)) => return,
@@ -126,8 +124,7 @@ pub fn holds(input: &Input) {
             return tells_no_text(input, &rejection.to_string());
         }
     };
-    // What is wrong with an agent is so whatever its configuration; what is right with both is
-    // right with the agent.
+    // A rejection of the agent does not depend on its configuration.
     assert_eq!(
         checked.as_ref().ok(),
         Some(&first.warnings),
@@ -156,8 +153,7 @@ pub fn holds(input: &Input) {
     }
 }
 
-/// The reasons may name keys and quote numbers, and no text of the agent's or the configuration's
-/// (M7).
+/// The reasons may name keys and quote numbers, but no text of the agent or the configuration (M7).
 fn tells_no_text(input: &Input, reasons: &str) {
     let columns = [
         &input.settings,
@@ -168,8 +164,8 @@ fn tells_no_text(input: &Input, reasons: &str) {
     for column in columns.into_iter().flatten() {
         document::strings(column, &mut texts);
     }
-    // In a key, in the rules or in what is no JSON at all, it is no text of a value.
-    let told = texts.iter().any(|text| text.contains(super::SECRET));
+    // In a key, in the rules or in invalid JSON, it is no text of a value.
+    let printed = texts.iter().any(|text| text.contains(super::SECRET));
     let count = |text: &str| text.matches(super::SECRET).count();
     let all: usize = columns
         .into_iter()
@@ -177,7 +173,7 @@ fn tells_no_text(input: &Input, reasons: &str) {
         .chain(&input.rules)
         .map(|text| count(text))
         .sum();
-    if told && all == texts.iter().map(|text| count(text)).sum::<usize>() {
+    if printed && all == texts.iter().map(|text| count(text)).sum::<usize>() {
         assert!(
             !reasons.contains(super::SECRET),
             "M7: a text is quoted: {reasons}"
@@ -185,8 +181,8 @@ fn tells_no_text(input: &Input, reasons: &str) {
     }
 }
 
-/// What the rules own, read from their text a second time: of each section, its fields by provider,
-/// and of any other.
+/// The fields that the rules own, parsed independently from their text: for each section, its
+/// fields by provider, and those of any other provider.
 struct Owned(BTreeMap<String, (BTreeMap<String, Fields>, Fields)>);
 
 type Fields = BTreeSet<String>;
@@ -195,7 +191,7 @@ impl Owned {
     fn of(rules: Option<&str>) -> Self {
         const EMBEDDED: &str = include_str!("../../config/providers.toml");
         let text = rules.unwrap_or(EMBEDDED);
-        // As it is written: a bound may have more digits than any type of a number holds.
+        // As written: a bound may have more digits than any numeric type.
         let table = DeTable::parse(text).expect("the rules have been read");
         let fields = |rule: Option<&DeValue>| -> Fields {
             let fields = rule
@@ -234,7 +230,7 @@ impl Owned {
         )
     }
 
-    /// Whether any rule of the section writes the field, or it is the provider.
+    /// Whether a rule of the section writes the field, or it is the provider.
     fn owns(&self, section: &str, field: &str) -> bool {
         let (providers, other) = &self.0[section];
         field == "provider"
@@ -244,7 +240,7 @@ impl Owned {
                 .any(|fields| fields.contains(field))
     }
 
-    /// What the rule of one provider writes.
+    /// The fields that the rule of one provider writes.
     fn rule(&self, section: &str, provider: &str) -> &Fields {
         let (providers, other) = &self.0[section];
         providers.get(provider).unwrap_or(other)
@@ -311,8 +307,8 @@ fn keeps_what_is_foreign(owned: &Owned, input: &Input, written: &str) {
     }
 }
 
-/// What an UPDATE does. Says whether it can be foretold: a number that the column refuses cannot,
-/// nor can a `jsonb` that was given strings that are no text.
+/// Applies the changes like an UPDATE. Returns whether the result is predictable: a number that the
+/// column refuses is not, nor is a `jsonb` with invalid strings.
 fn apply(row: &mut Row, changes: &Changes<'_>, targets: &Targets, jsonb: bool) -> bool {
     for (column, text) in changes.present() {
         let mut stored = Some(text.to_string());
@@ -333,9 +329,9 @@ fn apply(row: &mut Row, changes: &Changes<'_>, targets: &Targets, jsonb: bool) -
     true
 }
 
-/// What a column prints of a number that was written to it, where that is certain.
+/// The text of a column after a write of this number, if it is certain.
 fn number(column: NumberColumn, number: &str) -> Option<String> {
-    // A number that is no zero and becomes one, or has no end, is refused by PostgreSQL.
+    // PostgreSQL refuses a nonzero number that becomes zero, or infinite.
     let kept = |is_zero: bool, is_finite: bool| {
         let digits = number.split(['e', 'E']).next().unwrap_or_default();
         is_finite && (!is_zero || digits.bytes().all(|byte| !(b'1'..=b'9').contains(&byte)))

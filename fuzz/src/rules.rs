@@ -1,14 +1,14 @@
 //! The rules file (M9): any text.
 //!
-//! What must hold: it is read or refused, and refused with every mistake at a place that exists.
-//! Rules that are read map a few agents as any rules do (see `mapping`).
+//! Promises: it is accepted, or refused with every mistake at an existing position. Accepted rules
+//! map some agents like any rules (see `mapping`).
 
 use agent_sync::columns::Column;
 use agent_sync::mapping::Rules;
 
 use super::mapping::{Input, Row, holds};
 
-/// Agents, each over a configuration that has something of everything.
+/// Agents, each with a configuration that has every kind of field.
 const AGENTS: &[&str] = &[
     r#"{"provider":"cartesia","voice_id":"v","model":"m","temperature":0.9,"llm_provider":"groq","llm_model":"l",
         "stt_provider":"deepgram","output_format":"pcm"}"#,

@@ -1,11 +1,11 @@
-//! The settings (I3): a file, a drop-in beside it, and an environment.
+//! The settings (I3): a file, a drop-in, and an environment.
 //!
-//! An input is the form of `tests/cases/settings`: lines after `$ ` are variables, lines after
-//! `=> ` are left out, and all others are the file, up to a line `@` alone, behind which the
-//! drop-in begins.
+//! An input has the form of `tests/cases/settings`: lines after `$ ` are variables, lines after `=>
+//! ` are ignored, and all others are the file, up to a line `@` alone, after which the drop-in
+//! starts.
 //!
-//! What must hold: they are loaded, or refused with every mistake; and a password in a connection
-//! string is never told, whatever key somebody has put it in (G11). Such a string begins with
+//! Promises: they are loaded, or refused with every mistake; and a password in a connection string
+//! is never printed, whatever key contains it (G11). Such a string starts with
 //! `postgres://app:hunter2` here.
 
 use std::ffi::OsString;
@@ -20,8 +20,7 @@ pub fn settings(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    // Settings name files, which are opened: of those that a fuzzer makes up, devices are better
-    // left alone.
+    // Settings name files, which are opened, so device paths of the fuzzer are skipped.
     if ["dev", "proc", "sys/", "\\"]
         .iter()
         .any(|part| text.contains(part))
@@ -66,7 +65,7 @@ pub fn settings(data: &[u8]) {
             error.to_string()
         }
     };
-    // In the name of a variable, or behind anything else than the beginning of a connection string,
+    // In the name of a variable, or after anything else than the beginning of a connection string,
     // it is no password.
     let count = |text: &str, what: &str| text.matches(what).count();
     let passwords: usize = ["\"", "'", "="]
@@ -78,16 +77,15 @@ pub fn settings(data: &[u8]) {
     }
 }
 
-/// How a connection string with a secret begins.
+/// The beginning of a connection string with a secret.
 const BEGINNING: &str = "postgres://app:hunter2";
 
 thread_local! {
-    /// Where the files are: one directory for all inputs, for they come some thousand times a
-    /// second.
+    /// The directory of the files, shared by all inputs, because there are thousands each second.
     static DIRECTORY: TempDir = tempfile::tempdir().expect("a directory");
 }
 
-/// Writes the files, and gives the path of the first.
+/// Writes the files and returns the path of the first.
 fn written(file: &str, drop_in: Option<&str>) -> PathBuf {
     DIRECTORY.with(|directory| {
         let (path, beside) = (

@@ -1,8 +1,7 @@
-//! The mapping again, on agents and configurations that are mostly as they should be: bytes are
-//! choices, of keys and values that mean something. So the fuzzer need not find out what JSON is
-//! before it gets anywhere.
+//! The mapping on mostly valid agents and configurations: the bytes choose known keys and values,
+//! so the fuzzer need not discover JSON first.
 //!
-//! The only input that people cannot read; it is printed when it fails.
+//! This is the only input that is not readable; a failure prints it.
 
 use agent_sync::columns::Column;
 
@@ -81,7 +80,7 @@ const PROVIDERS: &[&str] = &[
     "op\\u0065nai",
 ];
 
-/// The bytes that are left; when there are none, every choice is the first.
+/// The remaining bytes; without any, every choice is the first one.
 struct Choices<'a>(&'a [u8]);
 
 impl Choices<'_> {
@@ -106,7 +105,7 @@ impl Choices<'_> {
     }
 }
 
-/// The JSON text of an object with such members; white space in it where there are blanks in `gap`.
+/// The JSON text of an object with such members, with white space where `gap` has blanks.
 fn object(
     choices: &mut Choices<'_>,
     member: impl Fn(&mut Choices<'_>) -> (String, String),
@@ -121,7 +120,7 @@ fn object(
     format!("{{{}{gap}}}", members.join(","))
 }
 
-/// The voice settings of an agent, encoded as a string now and then (T4).
+/// The voice settings of an agent, sometimes encoded as a string (T4).
 fn settings(choices: &mut Choices<'_>) -> String {
     let object = object(choices, |choices| {
         let key = choices.pick(KEYS);
@@ -139,7 +138,7 @@ fn settings(choices: &mut Choices<'_>) -> String {
     encoded(choices, object)
 }
 
-/// A `provider_config`: sections, among other things.
+/// A `provider_config` with sections and other keys.
 fn config(choices: &mut Choices<'_>) -> String {
     let object = object(choices, |choices| {
         let key = choices.pick(&["llm", "tts", "stt", "x", "vad", "t\\u0074s", "llm"]);
@@ -166,7 +165,7 @@ fn encoded(choices: &mut Choices<'_>, object: String) -> String {
         .fold(object, |text, _| serde_json::Value::from(text).to_string())
 }
 
-/// Any JSON, this deep at most.
+/// Any JSON up to this depth.
 fn value(choices: &mut Choices<'_>, depth: usize) -> String {
     match choices.below(if depth == 0 { 6 } else { 9 }) {
         0 => "null".to_owned(),
@@ -195,7 +194,7 @@ fn number_or_text(choices: &mut Choices<'_>) -> String {
     }
 }
 
-/// A number in digits of one's choice: few or many, with a point and an exponent.
+/// A number with few or many digits, a decimal point and an exponent.
 fn number(choices: &mut Choices<'_>) -> String {
     let digits = |choices: &mut Choices<'_>, most: usize| -> String {
         (0..=choices.below(most))
@@ -220,7 +219,7 @@ fn number(choices: &mut Choices<'_>) -> String {
     )
 }
 
-/// What stands between the quotes of a string.
+/// The content of a string.
 fn text(choices: &mut Choices<'_>) -> String {
     let word = choices.pick(&[
         "v",

@@ -1,4 +1,4 @@
-//! From a request to its answer: the paths, the methods, and the headers that every answer has.
+//! Maps a request to its answer: the paths, the methods, and the headers of every answer.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use hyper::body::Bytes;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::host::{self, is_for_us};
+use super::host::{self, is_host_allowed};
 use super::limits::Limits;
 use super::{health, metrics, page, status};
 use crate::observe::Board;
 use crate::show::Clean;
 
-/// What is served, with a line about each.
+/// The paths with a description of each.
 const PATHS: &[(&str, &str)] = &[
     ("/", "the status page"),
     (
@@ -26,25 +26,24 @@ const PATHS: &[(&str, &str)] = &[
     ("/status", "everything as JSON"),
 ];
 
-/// What a browser may do with an answer: show it, and nothing besides. The page brings a policy of
-/// its own.
+/// The content security policy of every answer but the page: a browser may only display it.
 const POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
-/// An answer up to this size, in bytes, does not count as unread. The connections are bounded, and
-/// so the probes always have room.
+/// The largest answer, in bytes, that does not count as unread. The number of connections is
+/// bounded, so probes always have memory.
 const SMALL: usize = 64 * 1024;
 
 const TOO_MUCH_UNREAD: &[u8] =
     b"clients have not read the answers of before; read them, or ask again later\n";
 
-/// What the answers are made from.
+/// The data for the answers.
 #[derive(Debug, Default)]
 pub(super) struct Source {
     pub(super) board: Arc<Board>,
     pub(super) limits: Limits,
 }
 
-/// An answer before it has its headers.
+/// An answer without its headers.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) content_type: &'static str,
@@ -53,7 +52,7 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// A text for people.
+    /// A plain text answer.
     pub(super) fn text(status: StatusCode, body: impl Into<String>) -> Self {
         let body = Clean::lines(&body.into()).into_owned();
         Self {
@@ -64,7 +63,7 @@ impl Answer {
         }
     }
 
-    /// Something for machines.
+    /// An answer for programs, with status 200.
     pub(super) fn of(content_type: &'static str, body: &str) -> Self {
         let body = Clean::lines(body).into_owned();
         Self {
@@ -76,14 +75,13 @@ impl Answer {
     }
 }
 
-/// Answers a request that came in at this address, or at the Unix socket. Its body, if it has one,
-/// is not read.
+/// Answers a request to this address, or with `None` to the Unix socket. Does not read its body.
 pub(super) async fn answer<B>(
     request: &Request<B>,
     local: Option<SocketAddr>,
     source: &Source,
 ) -> Response<Full<Bytes>> {
-    let answer = if !is_for_us(host::named(request), local) {
+    let answer = if !is_host_allowed(host::named(request), local) {
         Answer::text(
             StatusCode::MISDIRECTED_REQUEST,
             "this daemon answers on a loopback address, and so only to localhost, 127.0.0.1 and \

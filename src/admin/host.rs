@@ -1,10 +1,9 @@
-//! Whom an answer is for. A daemon that listens on a loopback address is for this host alone; but a
-//! web site that a browser on this host shows can give its own name this host's address (DNS
-//! rebinding), and would then be let to read the answers. Its requests carry its name, so no other
-//! names than those of loopback are answered.
+//! The check of the header `Host`. A daemon on a loopback address serves this host alone. A web
+//! site in a browser of this host can resolve its own name to a loopback address (DNS rebinding)
+//! and would then be allowed to read the answers. Its requests have its name as `Host`, so on
+//! loopback only the names of loopback are answered.
 //!
-//! On an address that others can reach, any name can be meant; there, who may ask is the business
-//! of the network.
+//! On other addresses any name is valid; the network decides about access there.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,9 +11,10 @@ use hyper::Request;
 use hyper::header;
 use hyper::http::uri::Authority;
 
-/// Whether a request to this address for all these hosts is to be answered. Without a host it is
-/// from no browser, nor is one that came in without an address, at the Unix socket.
-pub(super) fn is_for_us<'a>(
+/// Whether a request to this address with all these hosts may be answered. Browsers always send a
+/// host and cannot reach the Unix socket, so a request without a host or without an address is
+/// allowed.
+pub(super) fn is_host_allowed<'a>(
     mut hosts: impl Iterator<Item = &'a str>,
     local: Option<SocketAddr>,
 ) -> bool {
@@ -80,9 +80,13 @@ mod tests {
                 (None, true),
             ] {
                 let hosts = ["localhost", host].into_iter();
-                assert_eq!(is_for_us(hosts, local), expected, "{host:?} at {local:?}");
+                assert_eq!(
+                    is_host_allowed(hosts, local),
+                    expected,
+                    "{host:?} at {local:?}"
+                );
             }
         }
-        assert!(is_for_us(std::iter::empty(), Some(loopback)));
+        assert!(is_host_allowed(std::iter::empty(), Some(loopback)));
     }
 }

@@ -1,8 +1,8 @@
-//! Putting the capture into a database and taking it out again (I6).
+//! Installs the capture in a database and removes it (I6).
 //!
-//! The work is done by `sql/*.sql`, which psql can run just as well; here they are put in one
-//! transaction and told the names of the tables. Invariant: what has to change is decided in SQL,
-//! so every way to install comes to the same.
+//! `sql/*.sql` does the work, and psql can run it as well; this module puts the files into one
+//! transaction and passes the names of the tables. Invariant: SQL decides about the changes, so
+//! every way to install has the same result.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ use crate::settings::{AgentsTable, ConfigurationsTable, Database, Settings};
 use crate::store::identifier::Literal;
 use crate::store::{StoreError, within};
 
-/// The steps of an install: the names, the proof that nothing of others is in the way, the guard,
+/// The steps of an install: the names, the proof that no foreign object is in the way, the guard,
 /// the numbered files of the schema with the repair of its tables before and after them, the
 /// capture, and the role.
 const STEPS: &[&str] = &[
@@ -37,42 +37,42 @@ const PROOF: &str = include_str!("../../sql/proof.sql");
 const MEND: &str = include_str!("../../sql/mend.sql");
 const UNINSTALL: &str = include_str!("../../sql/uninstall.sql");
 
-/// The version of the schema that this program works with.
+/// The version of the schema that this program supports.
 pub const VERSION: i32 = 1;
 
-/// How often a lock that is held by others is tried for, and how long others get in between.
+/// The number of attempts to get a lock, and the pause between two attempts, in which other
+/// sessions get it.
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// What an install or uninstall came to.
+/// The result of an install or uninstall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Done {
-    /// Something was changed.
+    /// The database was changed.
     Changed,
-    /// Everything was as it should be, and nothing was touched.
+    /// Nothing had to be changed.
     Nothing,
 }
 
-/// What is to be installed, and for whom.
+/// The parameters of an install.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan<'a> {
     /// The table of the agents.
     pub agents: &'a AgentsTable,
     /// The table of the configurations.
     pub configurations: &'a ConfigurationsTable,
-    /// Whether the outbox notes whose transaction made a change, for the history.
+    /// Whether the outbox records the session of each change, for the history.
     pub history: bool,
     /// Whether configurations are captured as well (C2).
     pub capture_configurations: bool,
     /// Whether the capture notifies a daemon that sleeps (C6).
     pub notify: bool,
-    /// The role of the daemon, to be given what it needs; those named in earlier installs are
-    /// looked after in any case.
+    /// The role of the daemon, which gets its privileges. Roles of earlier installs keep theirs.
     pub role: Option<&'a str>,
 }
 
 impl<'a> Plan<'a> {
-    /// What these settings want of an install in this database.
+    /// The plan of these settings for this database.
     pub fn of(database: &'a Database, settings: &Settings, role: Option<&'a str>) -> Self {
         let Database {
             agents,
@@ -112,10 +112,10 @@ impl<'a> Plan<'a> {
         .to_string()
     }
 
-    /// The whole install as SQL that needs nothing but an SQL editor. It is one statement: all or
-    /// nothing by itself, and at home in the transaction that a migration tool has begun.
+    /// The complete install as SQL for any editor. It is one statement, so it is atomic, and it
+    /// fits into the transaction of a migration tool.
     pub fn script(&self) -> String {
-        // Before any name of a type or a function is looked up.
+        // Before the first lookup of a type or a function.
         let mut body =
             "PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);\n"
                 .to_owned();
@@ -139,7 +139,7 @@ impl<'a> Plan<'a> {
         )
     }
 
-    /// What the steps are told.
+    /// The settings that pass the plan to the steps.
     fn settings(&self) -> [(&'static str, String); 3] {
         [
             ("agent_sync.version", VERSION.to_string()),
@@ -149,7 +149,8 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// A quote that nothing in this text ends: the names of tables, columns and roles may be anything.
+/// A dollar quote that the text does not contain, because names of tables, columns and roles may
+/// contain anything.
 fn quote_of(text: &str) -> String {
     let mut quote = "$agent_sync_install$".to_owned();
     for number in 1_u64.. {
@@ -172,24 +173,24 @@ pub async fn install(
         .map(|(done, _)| done)
 }
 
-/// Begins a transaction that has proven that what stands in the schema `agent_sync` is an install
-/// of ours, and that nothing of others runs when it is read. Whoever asks ends it.
+/// Begins a transaction and proves that the schema `agent_sync` is an install of agent-sync, and
+/// that reading it runs no foreign code. The caller ends the transaction.
 pub async fn prove(client: &Client, plan: &Plan<'_>) -> Result<(), Error> {
     begin(client, &plan.settings()).await?;
     client.batch_execute(NAMES).await?;
     client.batch_execute(PROOF).await
 }
 
-/// What became of the roles that the daemon was given.
+/// The roles of the daemon after an uninstall.
 #[derive(Debug, Default)]
 pub struct Roles {
-    /// Those that an install had made, and that have gone with it.
+    /// The roles that an install had created, now dropped.
     pub dropped: Vec<String>,
-    /// Those that were there before, or that somebody else needs: what was granted is revoked.
+    /// The roles that existed before or are still needed elsewhere; their grants are revoked.
     pub kept: Vec<String>,
 }
 
-/// Takes everything out, in one transaction.
+/// Uninstalls, in one transaction.
 pub async fn uninstall(
     client: &Client,
     time_limit: Duration,
@@ -211,8 +212,7 @@ pub async fn uninstall(
     Ok((done, Roles { dropped, kept }))
 }
 
-/// Where the proof has found no schema, nothing is looked up in one that somebody may have made
-/// since.
+/// Without a proven schema, nothing is looked up in a schema that may have been created since.
 const HAS_ROLES: &str = "
     SELECT current_setting('agent_sync.proven') NOT LIKE '0 %'
       AND to_regclass('agent_sync.role') IS NOT NULL";
@@ -225,8 +225,8 @@ fn names(rows: &[Row]) -> Result<Vec<String>, Error> {
     rows.iter().map(|row| row.try_get(0)).collect()
 }
 
-/// Runs the steps, says which roles are noted after the proof, and
-/// tries again when a lock could not be had at once: a long transaction holds one of the tables.
+/// Runs the steps and returns the roles of the install after the proof. Tries again after a lock
+/// conflict, because a long transaction may hold one of the tables.
 async fn transact(
     client: &Client,
     time_limit: Duration,
@@ -247,7 +247,7 @@ async fn transact(
     }
 }
 
-/// Begins a transaction in which the steps are told what they have to be.
+/// Begins a transaction with the settings for the steps.
 async fn begin(client: &Client, settings: &[(&str, String)]) -> Result<(), Error> {
     client.batch_execute("BEGIN").await?;
     for (name, value) in settings {
@@ -273,7 +273,7 @@ async fn once(
                 roles = names(&client.query_typed(ROLES, &[]).await?)?;
             }
         }
-        // A transaction that changed nothing was never given a number.
+        // A transaction without a change has no transaction number.
         let unchanged = "SELECT pg_catalog.pg_current_xact_id_if_assigned() IS NULL";
         let unchanged: bool = client.query_typed_one(unchanged, &[]).await?.try_get(0)?;
         client.batch_execute("COMMIT").await?;

@@ -1,16 +1,13 @@
-//! What is the case in a database, why, and what to do: told from SQL alone, with no daemon
-//! running.
+//! Reads the state of a database with SQL alone and explains it. No daemon needs to run.
 //!
-//! - `look` looks at a database as the daemon does at its start, and at who leads, what waits and
-//!   what is not in sync.
-//! - `story` is about one agent.
-//! - `loss` is about the changes and roles that an uninstall takes away for good.
-//! - `upkeep` and `canary` are what `doctor` examines besides.
-//! - `note` is one thing that was looked at; `problem` owns the words for what stands in the way of
-//!   an agent.
+//! - `look` runs the checks of the daemon's start and reads leader, outbox and problems.
+//! - `story` explains one agent.
+//! - `loss` finds the changes and roles that an uninstall drops.
+//! - `upkeep` and `canary` are further checks of `doctor`.
+//! - `note` is the result of one check; `problem` has the texts for the problem of an agent.
 //!
-//! Invariant: each thing that can be wrong has one wording and one remedy, here or in the type of
-//! its error, and every verb uses it; so they all tell the same story.
+//! Invariant: every fault has one text and one remedy, here or in the type of its error, and every
+//! command uses them.
 
 mod canary;
 mod look;

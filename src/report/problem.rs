@@ -1,18 +1,18 @@
-//! What stands in the way of an agent, in words, and what to do about it.
+//! Texts and remedies for the problem of an agent.
 
 use crate::settings::Database;
 use crate::show::{count, quoted};
 use crate::store::Remedies;
 use crate::survey::Verdict;
 
-/// What the operator can do about a problem of this kind that an agent has.
+/// The remedy for a problem of this kind.
 pub fn remedy(database: &Database, kind: &str, sqlstate: Option<&str>, slug: &str) -> String {
     Remedies::new(&database.configurations)
         .of(kind, sqlstate, slug)
         .into_owned()
 }
 
-/// What the operator can do about an agent that stands so; nothing where there is nothing to do.
+/// The remedy for an agent with this verdict; `None` if no action is needed.
 pub fn remedy_of(database: &Database, verdict: Verdict, led: bool, slug: &str) -> Option<String> {
     match verdict {
         Verdict::InSync => None,
@@ -31,7 +31,7 @@ pub fn remedy_of(database: &Database, verdict: Verdict, led: bool, slug: &str) -
     }
 }
 
-/// A slug as it is written in a shell.
+/// The slug quoted for a shell.
 pub fn argument(slug: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "._/:@%+-".contains(c);
     let dashes = if slug.starts_with('-') { "-- " } else { "" };
@@ -46,10 +46,10 @@ pub fn argument(slug: &str) -> String {
     }
 }
 
-/// What to do where no daemon leads.
+/// The remedy while no daemon leads.
 pub const START: &str = "Start the daemon (`agent-sync run`)";
 
-/// A problem of so many agents, some of which are named, as a sentence.
+/// The sentence about a problem that `number` agents have; `some` are the names to print.
 pub fn sentence(kind: &str, number: i64, some: &[String]) -> String {
     let names: Vec<_> = some.iter().map(|slug| quoted(slug)).collect();
     let more = number - i64::try_from(some.len()).unwrap_or(0);

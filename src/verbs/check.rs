@@ -1,8 +1,8 @@
-//! `check`: compare every configuration with what its agent says, and change nothing.
+//! `check`: compares every configuration with the mapping of its agent and changes nothing.
 //!
-//! The exit code is 2 if something stays out of sync unless somebody acts. So a configuration that
-//! is missing and an agent that is rejected count as drift, and so does a slug that no agent has;
-//! what is in the outbox does not while a daemon leads, which is about to do it.
+//! The exit code is 2 if a configuration stays out of sync without an operator's action. A missing
+//! configuration, a rejected or ambiguous agent and a requested slug without an agent count as
+//! drift. A pending change counts only while no daemon leads.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use super::checker::Checker;
 use crate::cli::Check;
 use crate::exit::Exit;
 
-/// Checks each database in turn; one that cannot be checked keeps no other from being so.
+/// Checks the databases in turn. An error in one database does not stop the checks of the others.
 pub fn check(config: Option<&Path>, args: &Check) -> anyhow::Result<Exit> {
     let settings = super::settings(config)?;
     let rules = super::rules(&settings)?;

@@ -1,4 +1,4 @@
-//! `agent-sync config`: the settings in force, and where each comes from. It needs no database.
+//! `config`: prints the settings in force and the source of each value. It needs no database.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -9,15 +9,15 @@ use crate::exit::Exit;
 use crate::settings::{Entry, Loaded};
 use crate::show::Clean;
 
-/// Prints the settings in force: as TOML with the source of each value beside it, or as one JSON
+/// Prints the settings in force: as TOML with the source of each value in a comment, or as one JSON
 /// object by key.
 ///
-/// With `--check`, nothing is printed but what keeps the daemon from starting. Notes are comments
-/// of the TOML; of JSON, which has none, they go to standard error.
+/// With `--check`, prints only the errors that keep the daemon from starting. Notes are comments of
+/// the TOML; JSON has no comments, so they go to standard error.
 pub fn config(config: Option<&Path>, args: &crate::cli::Config) -> anyhow::Result<Exit> {
     let loaded = super::load(config)?;
     if args.check {
-        // All that `run` reads, and reads again on SIGHUP.
+        // `run` reads the same files at its start and on SIGHUP.
         super::select(&loaded.settings, &[])?;
         super::rules(&loaded.settings)?;
         return Ok(Exit::Done);
@@ -85,7 +85,7 @@ fn as_toml(loaded: &Loaded) -> String {
     text
 }
 
-/// Lines longer than this do not push the sources of all others to the right.
+/// The widest line, in characters, that moves the column of the sources to the right.
 const WIDEST: usize = 60;
 
 fn section(entry: &Entry) -> &str {
@@ -101,8 +101,7 @@ fn line(entry: &Entry) -> String {
         serde_json::Value::String(text) => toml::Value::from(text.as_str()).to_string(),
         other => other.to_string(),
     };
-    // What follows from other settings is a comment, so that the output can be read as a settings
-    // file.
+    // Values that follow from other settings are comments, so the output is a valid settings file.
     if entry.settable {
         format!("{key} = {value}")
     } else {

@@ -1,4 +1,4 @@
-//! `man`: the manual page, one for all verbs, made of the same words as the help.
+//! `man`: prints one manual page for all commands, built from the texts of the help.
 
 use anyhow::Context as _;
 use clap::{Command, CommandFactory as _};
@@ -8,7 +8,7 @@ use clap_mangen::roff::{Roff, bold, roman};
 use crate::cli::Cli;
 use crate::exit::Exit;
 
-/// Prints the page: the program, then each verb with its options and examples.
+/// Prints the page: the program, then each command with its options and examples.
 pub fn man() -> anyhow::Result<Exit> {
     let mut command = Cli::command();
     command.build();
@@ -25,28 +25,31 @@ fn render(command: &Command, page: &mut Vec<u8>) -> std::io::Result<()> {
     program.render_synopsis_section(page)?;
     program.render_description_section(page)?;
     program.render_options_section(page)?;
-    let mut verbs = Roff::new();
-    verbs.control("SH", ["VERBS"]);
-    verbs.to_writer(page)?;
-    for verb in command
+    let mut heading = Roff::new();
+    heading.control("SH", ["COMMANDS"]);
+    heading.to_writer(page)?;
+    for subcommand in command
         .get_subcommands()
-        .filter(|verb| verb.get_name() != "help")
+        .filter(|subcommand| subcommand.get_name() != "help")
     {
-        self::verb(verb).to_writer(page)?;
+        section(subcommand).to_writer(page)?;
     }
     program.render_extra_section(page)?;
     program.render_version_section(page)
 }
 
-/// One verb: how it is called, what it does, its own options, and examples.
-fn verb(verb: &Command) -> Roff {
+/// The section of one command: usage, purpose, options and examples.
+fn section(subcommand: &Command) -> Roff {
     let mut text = Roff::new();
-    let usage = verb.clone().render_usage().to_string();
-    text.control("SS", [verb.get_name()]);
+    let usage = subcommand.clone().render_usage().to_string();
+    text.control("SS", [subcommand.get_name()]);
     text.text([bold(usage.trim_start_matches("Usage: "))]);
     text.control("PP", []);
-    text.text([roman(format!("{}.", verb.get_about().unwrap_or_default()))]);
-    for argument in verb
+    text.text([roman(format!(
+        "{}.",
+        subcommand.get_about().unwrap_or_default()
+    ))]);
+    for argument in subcommand
         .get_arguments()
         .filter(|argument| !argument.is_global_set() && argument.get_id() != "help")
     {
@@ -54,7 +57,7 @@ fn verb(verb: &Command) -> Roff {
         text.text([bold(argument.to_string())]);
         text.text([roman(argument.get_help().unwrap_or_default().to_string())]);
     }
-    if let Some(more) = verb.get_after_help() {
+    if let Some(more) = subcommand.get_after_help() {
         text.control("PP", []);
         text.control("nf", []);
         text.text([roman(more.to_string())]);

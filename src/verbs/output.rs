@@ -1,6 +1,6 @@
-//! Standard output for results, standard error for everything else.
+//! Output of the commands: results to standard output, everything else to standard error.
 //!
-//! A reader of the results that closes early, such as `head`, is no failure. A full disk is one.
+//! A reader that closes the pipe early, such as `head`, is no failure. A full disk is one.
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -14,7 +14,7 @@ use crate::observe::journal;
 use crate::settings::{self, SettingsError};
 use crate::show::Clean;
 
-/// Prints results that are ready as a whole, to the last line feed.
+/// Prints a complete result, including its last line feed.
 pub(super) fn print(text: &Clean<'_>) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
     is_read(
@@ -24,23 +24,23 @@ pub(super) fn print(text: &Clean<'_>) -> anyhow::Result<()> {
     .map(drop)
 }
 
-/// Prints a line of results.
+/// Prints one line of results, with control characters escaped.
 pub(super) fn say(line: impl std::fmt::Display) -> anyhow::Result<()> {
     print(&Clean::lines(&format!("{line}\n")))
 }
 
-/// Prints what a program is to read to the letter, made of what it has given itself.
+/// Prints a result for programs that was made from their own input, such as the JSON of `render`.
 pub(super) fn say_result(text: &str) -> anyhow::Result<()> {
     print(&Clean::result(&format!("{text}\n")))
 }
 
-/// Prints what a program is to read to the letter, and what comes neither from a row nor from the
-/// network.
+/// Prints text without escapes. The text must come neither from a row nor from the network.
 pub(super) fn say_verbatim(text: &str) -> anyhow::Result<()> {
     print(&Clean::verbatim(&format!("{text}\n")))
 }
 
-/// Whether somebody still reads what was written so.
+/// Whether the reader of standard output is still there. A closed pipe is `false`; any other error
+/// fails.
 pub(super) fn is_read(written: io::Result<()>) -> anyhow::Result<bool> {
     match written {
         Ok(()) => Ok(true),
@@ -56,8 +56,8 @@ pub(super) fn is_read(written: io::Result<()>) -> anyhow::Result<bool> {
     }
 }
 
-/// Prints an error as every command does, as cause chain and remedy, and returns the exit code
-/// of its [`Fault`].
+/// Prints an error with its causes and its remedy to standard error and returns the exit code of
+/// its [`Fault`], or 1 without one.
 pub fn report(error: &anyhow::Error) -> Exit {
     let fault = error.downcast_ref::<Fault>();
     let mut text = format!("agent-sync: {error}\n");
@@ -83,9 +83,8 @@ pub fn report(error: &anyhow::Error) -> Exit {
     fault.map_or(Exit::Failed, |fault| fault.exit)
 }
 
-/// Reports a command line that does not parse. If one of its arguments looks like a connection
-/// string, the report quotes no argument: such a command line stands in units and scripts, and its
-/// report goes into a journal.
+/// Reports a command line that does not parse. If an argument looks like a connection string, the
+/// report quotes no argument, because such reports end up in journals.
 pub fn report_command_line(
     error: &clap::Error,
     arguments: impl IntoIterator<Item = OsString>,
@@ -113,8 +112,8 @@ pub fn report_command_line(
     Exit::Usage
 }
 
-/// Writes to standard error, beside the results.
+/// Writes to standard error.
 pub(super) fn say_aside(text: &Clean<'_>) {
-    // A closed standard error leaves no reader.
+    // Without a reader of standard error, there is no place for the error.
     let _ = io::stderr().write_all(text.as_str().as_bytes());
 }

@@ -1,14 +1,14 @@
-//! Where a reporting verb writes: results to standard output, and on a terminal a line of progress
+//! Output of the reporting commands: results to standard output, and on a terminal a progress line
 //! on standard error.
 //!
-//! Colours are left out where they are not wanted (`NO_COLOR`, pipes). When nobody reads any more,
-//! the page says so, and the verb can stop early; whether that is a failure, [`Page::end`] says.
-//! What goes to no terminal is written in large pieces.
+//! Colours are left out for pipes and under `NO_COLOR`. If the reader is gone, [`Page::is_gone`]
+//! allows the command to stop early, and [`Page::end`] decides whether that is a failure. Output to
+//! files and pipes is written in large pieces.
 //!
-//! Invariant: while a transaction is open, no reader can keep it open. What is written then is
-//! [held back](Page::hold) in a file without a name, for a pipe takes no more than its reader does
-//! (`agent-sync check | less`), and a transaction holds locks that a migration, and every save
-//! behind it, would wait for.
+//! Invariant: a slow reader never extends an open transaction. Output during a transaction is [held
+//! back](Page::hold) in an unnamed file, because a pipe takes no more than its reader does
+//! (`agent-sync check | less`), and the transaction holds locks that block a migration and every
+//! save behind it.
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal as _, Seek as _, Stdout, Write as _, stderr, stdout};
@@ -21,27 +21,27 @@ use super::output;
 use crate::exit::Exit;
 use crate::show::{CYAN, Clean, WIDTH, count, shorten};
 
-/// How often the line of progress is drawn.
+/// The shortest time between two drawings of the progress line.
 const FRAME: Duration = Duration::from_millis(100);
 
-/// How much is held back in memory, in bytes; more is held back in a file.
+/// The limit of the output held in memory, in bytes; a temporary file holds more.
 const HELD_IN_MEMORY: usize = 1024 * 1024;
 
-/// Standard output, and the line of progress.
+/// Standard output and the progress line.
 pub(super) struct Page {
     out: BufWriter<Stdout>,
     held: Option<SpooledTempFile>,
     colours: bool,
-    /// Whether each line is to be seen at once.
+    /// Whether standard output is a terminal, so each line is flushed.
     live: bool,
     gone: bool,
     failure: Option<anyhow::Error>,
     progress: Option<Progress>,
-    /// What stands above the next line.
+    /// The heading to print before the next line.
     heading: Option<String>,
 }
 
-/// The line of progress, where somebody watches.
+/// The progress line; absent if standard error is no terminal.
 struct Progress {
     drawn: Option<Instant>,
     shown: bool,
@@ -66,13 +66,12 @@ impl Page {
         }
     }
 
-    /// What is told from now on is about this; said above the first line of it, and not at all
-    /// where no line follows.
+    /// Sets the heading that is printed before the next line, and only if a line follows.
     pub(super) fn under(&mut self, heading: Option<String>) {
         self.heading = heading;
     }
 
-    /// Writes a line, or several.
+    /// Writes one or more lines.
     pub(super) fn line(&mut self, line: impl Display) {
         self.clear();
         let heading = self
@@ -90,15 +89,15 @@ impl Page {
         }
     }
 
-    /// Writes an object of JSON on a line of its own.
+    /// Writes a JSON object on its own line.
     pub(super) fn json(&mut self, object: &impl serde::Serialize) {
-        // What the verbs make always has a form in JSON.
+        // Serialization cannot fail: the commands use only text keys.
         let text = serde_json::to_string(object).unwrap_or_default();
         self.clear();
         self.write(&Clean::lines(&text));
     }
 
-    /// Takes away what is on the terminal, for the next lines to take its place.
+    /// Clears the terminal, for output that replaces the earlier output.
     pub(super) fn wipe(&mut self) {
         self.clear();
         self.write(&Clean::verbatim("\x1b[H\x1b[2J\x1b[1A"));
@@ -115,8 +114,7 @@ impl Page {
         }
     }
 
-    /// Holds back what is written from now on, unless it goes to a terminal, until it is
-    /// [released](Page::release).
+    /// Holds back the output, unless it goes to a terminal, until [`Page::release`].
     pub(super) fn hold(&mut self) {
         if !self.live {
             self.flush();
@@ -125,7 +123,7 @@ impl Page {
         }
     }
 
-    /// Writes what was held back.
+    /// Writes the output that was held back.
     pub(super) fn release(&mut self) {
         if let Some(mut held) = self.held.take() {
             let written = held
@@ -135,7 +133,7 @@ impl Page {
         }
     }
 
-    /// Sees to it that everything has been written.
+    /// Writes everything that is buffered.
     pub(super) fn flush(&mut self) {
         let written = self.out.flush();
         self.written(written);
@@ -151,7 +149,7 @@ impl Page {
         }
     }
 
-    /// Ends the page: with this exit code, or with the error if not everything could be written.
+    /// Writes everything and returns this exit code, or the first write error.
     pub(super) fn end(mut self, exit: Exit) -> anyhow::Result<Exit> {
         self.release();
         self.clear();
@@ -159,13 +157,13 @@ impl Page {
         self.failure.take().map_or(Ok(exit), Err)
     }
 
-    /// Whether nobody reads any more.
+    /// Whether output can no longer be written: the reader is gone or a write failed.
     pub(super) fn is_gone(&self) -> bool {
         self.gone
     }
 
-    /// Draws how far it has come, every now and then; `total` is less than `done` where it is not
-    /// known.
+    /// Draws the progress line, at most once per [`FRAME`]. A `total` below `done` means an unknown
+    /// total.
     pub(super) fn progress(&mut self, what: &str, done: i64, total: i64) {
         let Some(progress) = &mut self.progress else {
             return;
@@ -191,11 +189,11 @@ impl Page {
         } else {
             format!("{what}: {}", count(done))
         };
-        // Nobody is left to tell when standard error is closed.
+        // A closed standard error is ignored.
         let _ = write!(stderr(), "\r\x1b[K{}", shorten(&line, WIDTH - 1));
     }
 
-    /// Takes the line of progress away.
+    /// Removes the progress line.
     pub(super) fn clear(&mut self) {
         if let Some(progress) = &mut self.progress
             && std::mem::take(&mut progress.shown)
@@ -204,7 +202,7 @@ impl Page {
         }
     }
 
-    /// Says something beside the results.
+    /// Writes a note to standard error.
     pub(super) fn note(&mut self, note: impl Display) {
         self.clear();
         self.flush();

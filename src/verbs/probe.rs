@@ -1,9 +1,9 @@
-//! `probe live|ready`: ask the daemon that runs on this host how it is, for health checks in an
-//! image without a shell.
+//! `probe live|ready`: asks the daemon on this host for its health, for health checks in an image
+//! without a shell.
 //!
-//! It asks at the Unix socket, which only the daemon can have made (S20). Where there is none, or
-//! the caller names a port, it asks at the port, and says that it cannot tell whose answer it is:
-//! any program of the host can listen there.
+//! The question goes to the Unix socket, which only the daemon can have created (S20). If the
+//! socket is absent or the command line names a port, the question goes to the port, with a warning
+//! that any program of the host can listen there.
 
 use std::fmt::Display;
 use std::io;
@@ -16,7 +16,7 @@ use crate::cli::{Probe, Question};
 use crate::exit::{Exit, Fault};
 use crate::show::Clean;
 
-/// Exits with 0 if the answer is yes, with 1 if it is no, and with 69 if there is none.
+/// Exits with 0 for yes, with 1 for no, and with 69 without an answer.
 pub fn probe(config: Option<&Path>, args: &Probe) -> anyhow::Result<Exit> {
     let (socket, listen) = if args.listen.is_some() {
         (None, args.listen)
@@ -30,7 +30,7 @@ pub fn probe(config: Option<&Path>, args: &Probe) -> anyhow::Result<Exit> {
         if let Some(socket) = socket {
             let place = socket.display();
             match ask_socket(&socket, question.path()).await {
-                Ok(answer) => return told(question, answer),
+                Ok(answer) => return answered(question, answer),
                 Err(AskError::Network(cause)) if is_out_of_reach(&cause) => {
                     why = format!("{place}: {cause}");
                 }
@@ -49,14 +49,14 @@ pub fn probe(config: Option<&Path>, args: &Probe) -> anyhow::Result<Exit> {
                     "agent-sync: the answer comes from {address}, where any program can listen; \
                     whether it is the daemon's cannot be told without its Unix socket ({why})\n"
                 )));
-                told(question, answer)
+                answered(question, answer)
             }
             Err(error) => Err(unanswered(address, "admin.listen", error)),
         }
     })
 }
 
-/// Whether nobody has made the socket, or it is not for this user.
+/// Whether the socket is absent or closed to this user.
 fn is_out_of_reach(cause: &io::Error) -> bool {
     matches!(
         cause.kind(),
@@ -64,10 +64,10 @@ fn is_out_of_reach(cause: &io::Error) -> bool {
     )
 }
 
-fn told(question: Question, (status, answer): (u16, String)) -> anyhow::Result<Exit> {
+fn answered(question: Question, (status, answer): (u16, String)) -> anyhow::Result<Exit> {
     let answer = answer.trim_end();
     if status == 200 {
-        // Whether it can be said has nothing to do with the daemon.
+        // A failed write to standard output is no fault of the daemon.
         let _ = super::output::say(answer);
         return Ok(Exit::Done);
     }

@@ -1,10 +1,10 @@
-//! `render`: the mapping on one agent, without a database (I5).
+//! `render`: applies the mapping to one agent, without a database (I5).
 //!
 //! Standard input is `{"agent":{…},"configuration":{…}}`: the rows as JSON objects with the column
-//! names of the tables. Columns that the mapping does not read are ignored, JSON columns may be
-//! objects or strings, and a missing configuration is an empty one. Standard output is the columns
-//! that would be written, as one JSON object: `{}` if the configuration is in sync. The timestamps
-//! are not among them: the clock of the database sets them.
+//! names of the tables. The mapping ignores columns that it does not know. JSON columns may be
+//! objects or strings, and a missing configuration is an empty one. Standard output is one JSON
+//! object of the columns that would be written, `{}` if the configuration is in sync. It has no
+//! timestamps, because the clock of the database sets them.
 
 use std::io::{self, IsTerminal as _, Read};
 use std::path::Path;
@@ -17,22 +17,22 @@ use crate::mapping::json::{self, Object};
 use crate::mapping::{self, Changes, Mistake, Rules, Targets, Warning};
 use crate::show::Clean;
 
-/// The most that is read from standard input.
+/// The limit of standard input, in bytes.
 const MAX_INPUT: u64 = 64 * 1024 * 1024;
 
 const SHAPE: &str =
     r#"give {"agent": {…}, "configuration": {…}}, with the columns of one row of each table"#;
 
-/// What `render` has to say.
+/// The result of `render`.
 #[derive(Debug)]
 pub struct Rendered {
     /// The columns that would be written: one JSON object, numbers digit for digit.
     pub columns: String,
-    /// What goes to standard error besides.
+    /// The warnings, for standard error.
     pub warnings: Vec<Warning>,
 }
 
-/// Runs the mapping on standard input.
+/// Runs the mapping on standard input and prints the result.
 pub fn render(config: Option<&Path>) -> anyhow::Result<Exit> {
     let rules = super::rules(&super::load(config)?.settings)?;
     let rendered = render_with(&rules, &read(io::stdin().lock())?)?;
@@ -43,8 +43,8 @@ pub fn render(config: Option<&Path>) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Runs the mapping on one input: a [`Fault`] says whether the input was malformed or the agent
-/// rejected.
+/// Runs the mapping on one input. Fails with a [`Fault`] of exit code 64 if the input is malformed,
+/// and of exit code 1 if the agent is rejected.
 pub fn render_with(rules: &Rules, input: &str) -> anyhow::Result<Rendered> {
     let input = Input::parse(input)?;
     let (agent, configuration) = (input.agent.as_deref(), input.configuration.as_deref());
@@ -74,7 +74,7 @@ fn read(stdin: impl Read) -> anyhow::Result<String> {
     String::from_utf8(bytes).context(Fault::usage("standard input: expected UTF-8").remedy(SHAPE))
 }
 
-/// The columns to write.
+/// The columns to write, as one JSON object.
 fn columns(changes: &Changes<'_>) -> String {
     let mut members = Vec::new();
     for column in Column::in_reports() {
@@ -89,7 +89,7 @@ fn columns(changes: &Changes<'_>) -> String {
     format!("{{{}}}", members.join(","))
 }
 
-/// The input, every column as the text that a database would give.
+/// The input, with every column as the text that a database would return.
 #[derive(Debug, Default)]
 struct Input {
     agent: PerAgentColumn<Option<String>>,
@@ -128,7 +128,7 @@ impl Input {
     }
 }
 
-/// The columns of a row; what is wrong with them is noted.
+/// The columns of a row. Mistakes are added to the list.
 fn row<C: MappedColumn, const N: usize>(
     name: &str,
     raw: &str,
@@ -147,7 +147,7 @@ fn row<C: MappedColumn, const N: usize>(
                 (Some(raw.to_owned()), "")
             }
             Content::Number => (text, "a number or null"),
-            // A string is taken as it is: the mapping reads JSON in either form.
+            // A string stays a string: the mapping reads JSON in either form.
             Content::Json => (Some(raw.to_owned()), ""),
         };
         if value.is_none() {

@@ -1,8 +1,8 @@
-//! `run`: keep the databases in sync until told to stop (I4).
+//! `run`: keeps the databases in sync until a signal ends it (I4).
 //!
-//! SIGTERM and SIGINT end it after the running batches. SIGHUP reads settings and rules again: what
-//! is valid is taken over without disturbing the databases that stay the same; what is not changes
-//! nothing, and the log says why. A supervisor, such as systemd, is told of all of it.
+//! SIGTERM and SIGINT end the daemon after the running batches. SIGHUP reloads settings and rules:
+//! valid ones are applied without disturbing unchanged databases, invalid ones change nothing and
+//! are logged. The supervisor, such as systemd, is notified of start, reload and stop.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,13 +21,13 @@ use crate::settings::{self, Database, Exposed, Settings};
 use crate::supervisor::Supervisor;
 use crate::sync::{Fleet, Options, Reloaded};
 
-/// How long the files of the settings may take to be read again.
+/// The time limit for reading the settings files on a reload.
 const READING: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether lines of the log were dropped.
+/// The interval between two checks for dropped log lines.
 const DROPPED_LINES: Duration = Duration::from_secs(5);
 
-/// What the command line and its settings come to: everything that a reload reads again.
+/// The settings that a reload reads again.
 struct Loaded {
     settings: Settings,
     databases: Vec<Database>,
@@ -58,7 +58,7 @@ impl Loaded {
     }
 }
 
-/// Runs until SIGTERM or SIGINT.
+/// Runs the daemon until SIGTERM or SIGINT.
 pub fn run(config: Option<&Path>, args: &Databases) -> anyhow::Result<Exit> {
     let loaded = Loaded::load(config, &args.names)?;
     let logging = Logging::start(&loaded.settings.log);
@@ -100,7 +100,7 @@ async fn serve(
         tokio::select! {
             _ = terminate.recv() => break "SIGTERM",
             _ = interrupt.recv() => break "SIGINT",
-            () = tokio::time::sleep(DROPPED_LINES) => tell_dropped(logging, &mut dropped),
+            () = tokio::time::sleep(DROPPED_LINES) => report_dropped(logging, &mut dropped),
             _ = hang_up.recv() => {
                 supervisor.reloading().await;
                 let loaded = tokio::select! {
@@ -114,7 +114,7 @@ async fn serve(
                         grace = loaded.settings.shutdown.grace_period;
                         admin.reload(&loaded.settings.admin);
                         let options = Options::of(&loaded.settings);
-                        tell(&fleet.reload(&loaded.databases, options, loaded.rules));
+                        log_reload(&fleet.reload(&loaded.databases, options, loaded.rules));
                         remark(&loaded.notes, &loaded.exposed);
                     }
                     Err(reason) => error!(reason = format!("{reason:#}"), "reload refused; nothing \
@@ -139,7 +139,7 @@ async fn serve(
     Ok(Exit::Done)
 }
 
-/// Files are read off the event loop, for a slow disk must not hold up the databases.
+/// Loads the settings on a blocking thread, because a slow disk must not hold up the databases.
 async fn read_again(config: Option<PathBuf>, names: Vec<String>) -> anyhow::Result<Loaded> {
     let reading = tokio::task::spawn_blocking(move || Loaded::load(config.as_deref(), &names));
     tokio::time::timeout(READING, reading)
@@ -153,12 +153,12 @@ async fn read_again(config: Option<PathBuf>, names: Vec<String>) -> anyhow::Resu
         .context("reading the settings was interrupted")?
 }
 
-/// Says that lines of the log were dropped since it was said last.
-fn tell_dropped(logging: &Logging, told: &mut usize) {
+/// Logs the number of log lines dropped since the last report.
+fn report_dropped(logging: &Logging, reported: &mut usize) {
     let dropped = logging.dropped();
-    let lines = dropped.saturating_sub(*told);
+    let lines = dropped.saturating_sub(*reported);
     if lines > 0 {
-        *told = dropped;
+        *reported = dropped;
         warn!(
             lines,
             remedy = "The databases were not the cause. See whether what reads the daemon's \
@@ -168,7 +168,7 @@ fn tell_dropped(logging: &Logging, told: &mut usize) {
     }
 }
 
-fn tell(reloaded: &Reloaded) {
+fn log_reload(reloaded: &Reloaded) {
     let Reloaded {
         added,
         removed,
@@ -185,7 +185,7 @@ fn tell(reloaded: &Reloaded) {
     );
 }
 
-/// What the settings have to say besides.
+/// Logs the notes of the settings and the files with exposed secrets.
 fn remark(notes: &[String], exposed: &[Exposed]) {
     for note in notes {
         info!("{note}");

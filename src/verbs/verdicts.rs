@@ -1,5 +1,4 @@
-//! One agent and how it stands, as `check` and `reconcile` tell of it: for people, and for
-//! machines.
+//! One agent of `check` and `reconcile`, as text and as JSON.
 
 use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, diff_lines, indented, quoted, shorten};
 use crate::survey::{Findings, Verdict};
@@ -7,7 +6,7 @@ use crate::survey::{Findings, Verdict};
 /// The most characters of a slug in a text for people. JSON has all of it.
 const LONGEST_SLUG_SHOWN: usize = 400;
 
-/// An agent for people.
+/// The lines of text for one agent.
 pub(super) fn lines(findings: &Findings) -> Vec<String> {
     let verdict = findings.verdict();
     let (word, colour) = match verdict {
@@ -61,7 +60,7 @@ pub(super) fn lines(findings: &Findings) -> Vec<String> {
     lines
 }
 
-/// An agent for machines.
+/// The JSON object for one agent.
 pub(super) fn object(database: &str, findings: &Findings) -> impl serde::Serialize {
     #[derive(serde::Serialize)]
     struct Differing<'a> {

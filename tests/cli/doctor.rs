@@ -1,4 +1,4 @@
-//! `doctor`: everything is told at once, and the round trip proves the daemon without a trace.
+//! `doctor`: it reports everything at once, and the round trip proves the daemon without a trace.
 
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ fn check<'a>(object: &'a Value, topic: &str) -> &'a Value {
         .unwrap_or_else(|| panic!("{topic} in {object}"))
 }
 
-/// Waits until nothing of a canary is in the outbox or among the problems.
+/// Waits until neither the outbox nor the problems contain a slug of the round trip.
 async fn no_trace(platform: &Platform) {
     platform
         .holds(
@@ -28,7 +28,7 @@ async fn no_trace(platform: &Platform) {
         .await;
 }
 
-/// A healthy database passes everything with a daemon in its own role.
+/// A healthy database with a daemon in an ordinary role passes every check.
 #[tokio::test]
 async fn a_healthy_database_passes_every_check() {
     let platform = Platform::new().await;
@@ -44,8 +44,7 @@ async fn a_healthy_database_passes_every_check() {
     };
     let daemon = crate::support::Daemon::start(as_role(&["run"]));
     daemon.logged("caught up").await;
-    // Transactions of other tests keep the daemon from being sure at once that it has seen
-    // everything.
+    // Transactions of other tests may delay the daemon's full check.
     platform
         .holds("SELECT uncaptured_seen >= 0 FROM agent_sync.install")
         .await;
@@ -99,7 +98,8 @@ async fn the_round_trip_waits_for_a_daemon_that_polls() {
     let platform = Platform::installed().await;
     let polls = |arguments: &[&str]| {
         let mut command = platform.command(arguments);
-        // More than a daemon gets that is woken; it begins when the daemon has caught up.
+        // Longer than the limit for a daemon with wake-ups; the interval starts when the daemon has
+        // caught up.
         command
             .env("AGENT_SYNC__CAPTURE__NOTIFY", "false")
             .env("AGENT_SYNC__SYNC__POLL_INTERVAL", "12s");
@@ -113,7 +113,7 @@ async fn the_round_trip_waits_for_a_daemon_that_polls() {
     no_trace(&platform).await;
 }
 
-/// The round trip takes a sleeping and a waking daemon and leaves no trace.
+/// The round trip works with a sleeping and with an awake daemon and leaves no trace.
 #[tokio::test]
 async fn the_round_trip_works_asleep_or_awake_without_a_trace() {
     let platform = Platform::installed().await;
@@ -122,8 +122,8 @@ async fn the_round_trip_works_asleep_or_awake_without_a_trace() {
     for awake in [false, true] {
         let writer = platform.connect().await;
         if awake {
-            // A writer that is not done keeps the daemon from sleeping, and the canary must not
-            // count on a wake-up.
+            // An open writer keeps the daemon from sleeping, and the round trip must not depend on
+            // a wake-up.
             writer
                 .batch_execute("BEGIN; UPDATE agents SET name = 'x'")
                 .await
@@ -139,7 +139,7 @@ async fn the_round_trip_works_asleep_or_awake_without_a_trace() {
         let (code, object) = doctor(&platform).await;
         assert_eq!(code, 0, "{object}");
         let text = check(&object, "round trip")["text"].as_str().unwrap();
-        // The sweep is an hour away, so only a wake-up, or a daemon that is awake, can bring it.
+        // The sweep interval is an hour, so only a wake-up or an awake daemon can process it.
         assert!(
             text.starts_with("outbox, wake-up and daemon took ") && text.contains(" ms "),
             "{phase}: {text}"
@@ -168,7 +168,7 @@ async fn the_round_trip_is_not_tried_where_no_daemon_leads() {
     assert_eq!(platform.outbox().await, Vec::<String>::new());
 }
 
-/// The round trip finds a daemon that hangs and takes its canary back.
+/// The round trip finds a hung daemon and deletes its slug.
 #[tokio::test]
 async fn the_round_trip_finds_a_hanging_daemon() {
     let platform = Platform::installed().await;
@@ -186,7 +186,7 @@ async fn the_round_trip_finds_a_hanging_daemon() {
         "{note}"
     );
     assert_eq!(platform.outbox().await, Vec::<String>::new());
-    // The remedy works: another daemon takes over when that one is gone.
+    // The remedy works: another daemon takes over after the first one has ended.
     let other = platform.daemon();
     other.logged("another daemon leads").await;
     drop(daemon);
@@ -279,7 +279,7 @@ async fn g10_a_publication_with_an_unfit_filter_or_list_is_named() {
     }
 }
 
-/// A publication that keeps the daemon from working is found and its remedy works.
+/// A publication that blocks the daemon is found, and its remedy works.
 #[tokio::test]
 async fn a_harmful_publication_is_found_and_its_remedy_works() {
     let platform = Platform::installed().await;
@@ -300,7 +300,7 @@ async fn a_harmful_publication_is_found_and_its_remedy_works() {
         .map(|fault| fault["remedy"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(remedies.len(), 2, "{object}");
-    // The daemon says so before anything is written (G14), and goes on once the remedies were run.
+    // The daemon reports it before the first write (G14) and continues after the remedies.
     let daemon = platform.brisk_daemon();
     let line = daemon.logged("database unavailable").await;
     assert!(
@@ -344,8 +344,7 @@ async fn a_transaction_that_stays_open_is_named() {
         )
         .await
         .unwrap();
-    // What is too long is for the server's clock to say; here it is enough that the right
-    // transaction is found.
+    // The age limit depends on the server's clock; here only the right transaction has to be found.
     let row = platform
         .client
         .query_one(agent_sync::store::report::UPKEEP, &[])
@@ -355,8 +354,8 @@ async fn a_transaction_that_stays_open_is_named() {
     assert!(age.unwrap() >= 0.0 && who.unwrap().contains("long migration"));
 }
 
-/// GIVEN a transaction that has been open for long, WHEN it is in another database, or hidden from
-/// the role that asks, THEN it is not blamed, and nothing is said to be in order that was not seen.
+/// GIVEN a long transaction, WHEN it is in another database or hidden from the role, THEN `doctor`
+/// does not name it, and reports the hidden part as unknown.
 #[tokio::test]
 async fn doctor_blames_nobody_elsewhere_and_says_what_it_is_not_shown() {
     let (platform, elsewhere) = (Platform::installed().await, Platform::installed().await);
@@ -389,7 +388,7 @@ async fn doctor_blames_nobody_elsewhere_and_says_what_it_is_not_shown() {
     }
 }
 
-/// Doctor exits with 69 where there is no connection and says why.
+/// Doctor exits with 69 and a reason without a connection.
 #[tokio::test]
 async fn i2_doctor_exits_with_69_without_a_connection() {
     let platform = Platform::installed().await;
