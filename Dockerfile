@@ -1,8 +1,9 @@
-# agent-sync as an image: one program on a base without a shell, as a user without a name.
+# agent-sync as an image: one program on a base without a shell, as an unprivileged user.
 #
 #   docker build --build-arg COMMIT="$(git rev-parse HEAD)" -t agent-sync .
 #
-# The same commit and base images give the same program; pin the bases by digest where that matters (docs/building.md):
+# The same commit and base images give the same program. Pin the bases by digest for that
+# (docs/building.md):
 #   --build-arg BUILD_IMAGE=docker.io/library/rust:1-bookworm@sha256:… --build-arg BASE_IMAGE=gcr.io/distroless/cc-debian12:nonroot@sha256:…
 
 ARG BUILD_IMAGE=docker.io/library/rust:1-bookworm
@@ -10,7 +11,8 @@ ARG BASE_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 
 FROM $BUILD_IMAGE AS build
 WORKDIR /build
-# First the dependencies, in a layer that is built again only when they change: the program is a stand-in.
+# The dependencies first, in a layer that is rebuilt only when they change; the program is a
+# placeholder.
 COPY Cargo.toml Cargo.lock ./
 COPY demo/Cargo.toml demo/
 COPY testbed/Cargo.toml testbed/
@@ -23,7 +25,7 @@ COPY src src
 COPY sql sql
 COPY config config
 ARG COMMIT=
-# A stand-in that is younger than what was copied must not be taken for it.
+# A placeholder that is newer than the copied sources must not be used.
 RUN find build.rs src sql config -exec touch {} + \
     && AGENT_SYNC_COMMIT=$COMMIT cargo build --release --locked --bin agent-sync
 
@@ -36,10 +38,11 @@ LABEL org.opencontainers.image.title="agent-sync" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$COMMIT"
 COPY --from=build /build/target/release/agent-sync /usr/local/bin/agent-sync
-# By number, so that an orchestrator can see that it is not root.
+# By number, so an orchestrator can verify that it is not root.
 USER 65532:65532
 STOPSIGNAL SIGTERM
-# Live, not ready: what restarts an unhealthy container must not restart this one because a database is away.
+# Live, not ready: an unhealthy container is restarted, and an unreachable database is no reason for
+# a restart.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
     CMD ["/usr/local/bin/agent-sync", "probe", "live"]
 ENTRYPOINT ["/usr/local/bin/agent-sync"]

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Makes the Debian package, target/debian/agent-sync_*.deb, of the release build. Needs cargo-deb and, for the dependencies,
-# dpkg-dev. The same commit gives the same package: what is in it has the time of the commit.
+# Builds the Debian package of the release build, target/debian/agent-sync_*.deb. Needs cargo-deb
+# and, for the dependencies, dpkg-dev. The same commit gives the same package, because its files
+# have the time of the commit.
 set -eu
 
 command -v cargo-deb >/dev/null || {

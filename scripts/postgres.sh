@@ -1,6 +1,7 @@
 #!/bin/sh
-# Sees to it that PostgreSQL's server programs are there, for the throwaway servers of the demo and the tests.
-# They are looked for where testbed/src/cluster.rs looks. As root on Debian they are installed; otherwise one line says how.
+# Finds or installs PostgreSQL's server programs, for the throwaway servers of the demo and the
+# tests. It searches the same places as testbed/src/cluster.rs. As root on Debian it installs them;
+# elsewhere it prints the command that does.
 set -eu
 
 found() {
@@ -10,7 +11,8 @@ found() {
     return 1
 }
 
-# With --pooler, for the tests that stand a PgBouncer before the server; without one they say so, and are skipped.
+# With --pooler, for the tests with a PgBouncer in front of the server; without one they print that
+# and are skipped.
 if [ "${1:-}" = --pooler ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null &&
     ! command -v pgbouncer >/dev/null && [ ! -x /usr/sbin/pgbouncer ]; then
     echo "installing PgBouncer (apt-get install pgbouncer) ..." >&2

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds what is committed twice, in two folders, and compares the programs byte by byte; some minutes. docs/building.md says what
-# makes them the same.
+# Builds the commit twice, in two directories, and compares the programs byte by byte; takes some
+# minutes. docs/building.md describes what makes them equal.
 set -eu
 cd "$(dirname "$0")/.."
 scratch=$(mktemp -d)

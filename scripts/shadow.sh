@@ -1,11 +1,13 @@
 #!/bin/sh
-# Runs a part of the suite with names of somebody else first in the search path of the program (tests/support/shadow.rs), in databases
-# where every role may create in the schema public. One process runs it, so that the schema of these names is made once.
+# Runs a part of the suite with foreign names first in the search path of the program
+# (tests/support/shadow.rs), in databases in which every role may create in the schema public. One
+# process runs it, so the schema of these names is created once.
 #
 #     scripts/shadow.sh                # capture cli install outage sync chaos::storm
 #     scripts/shadow.sh sync           # some of them
 #
-# $PG_BINDIR names the server programs; `make test-shadow VERSION=14` has those of another version (scripts/matrix.sh).
+# $PG_BINDIR names the server programs; `make test-shadow VERSION=14` uses those of another version
+# (scripts/matrix.sh).
 set -eu
 cd "$(dirname "$0")/.."
 [ $# -gt 0 ] || set -- capture cli install outage sync chaos::storm
@@ -15,6 +17,6 @@ for module; do
     shift
     set -- "$@" "$module::"
 done
-# This one has a session of its own look under the path of the database.
+# This test has its own session under the search path of the database.
 cargo test --locked --test it -- --test-threads "$(($(nproc) + 2))" "$@" \
     --skip c4_writers_need_no_grants_and_cannot_hijack_the_capture

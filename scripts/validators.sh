@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes target/validators, where the tests of the Kubernetes manifests look for kubernetes-validate. What cannot be had is no error:
-# the tests say what they skip.
+# Creates target/validators, where the tests of the Kubernetes manifests find kubernetes-validate. A
+# failed download is no error: the tests print the skipped parts.
 set -eu
 [ -x target/validators/bin/kubernetes-validate ] && exit 0
 mkdir -p target
