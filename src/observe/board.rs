@@ -9,12 +9,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::event::{Committed, Event, Observer, Totals};
+use super::event::{Committed, Event};
 use super::flood::{Flood, Manner};
+use super::observer::Observer;
 use super::state::{
     Backlog, CHANGES, Change, Columns, Compared, FINDINGS, Finding, InForce, Outcome, Phase, State,
     Trouble, WakeUp, brief,
 };
+use super::totals::Totals;
 
 /// The limits of a stored slug and a stored sentence, in bytes.
 const SLUG: usize = 128;

@@ -2,8 +2,8 @@
 //! KiB) that is allocated with the first batch. Minutes are counted from the start of the process,
 //! so a changed clock has no effect.
 
-use super::event::Totals;
 use super::histogram::{Histogram, LATENCY};
+use super::totals::Totals;
 
 /// The number of minutes in the ring.
 pub const MINUTES: usize = 60;

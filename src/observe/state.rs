@@ -11,9 +11,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::event::Totals;
 use super::histogram::{Histogram, LATENCY, ROWS};
 use super::hour::Hour;
+use super::totals::Totals;
 use crate::columns::{Column, MappedColumn as _, PerColumn};
 
 /// The largest number of listed problems.

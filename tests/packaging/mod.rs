@@ -1,11 +1,12 @@
 //! The files that are shipped beside the program agree with it.
 //!
-//! - `metrics`: the metrics reference, the alert rules, the dashboard.
+//! - `metrics`: the alert rules and the dashboard; `reference`: the metrics reference.
 //! - `kubernetes`: the manifests, against the schemas of Kubernetes.
 //! - `units`: the unit files, the image and the package, against each other and the program.
 
 mod kubernetes;
 mod metrics;
+mod reference;
 mod units;
 
 use std::path::PathBuf;

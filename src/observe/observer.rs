@@ -1,0 +1,59 @@
+//! The observer of a database: it sends each event to the log and to the registry.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tracing::debug;
+
+use super::board::Cell;
+use super::event::Event;
+use super::flood::{Kind, Manner};
+use super::wording;
+
+/// Sends the events of one database to the log and to the registry.
+#[derive(Debug, Clone)]
+pub struct Observer {
+    database: String,
+    cell: Arc<Cell>,
+}
+
+impl Observer {
+    /// For the database with this name in the settings, without a registry.
+    pub fn new(database: impl Into<String>) -> Self {
+        Self {
+            database: database.into(),
+            cell: Arc::new(Cell::new("", Instant::now())),
+        }
+    }
+
+    /// With a slot of a registry.
+    pub(super) fn of(database: &str, cell: Arc<Cell>) -> Self {
+        Self {
+            database: database.to_owned(),
+            cell,
+        }
+    }
+
+    /// Sends a heartbeat, and expects the next one within this time: see
+    /// [`super::verdict::stuck`].
+    pub(crate) fn alive(&self, within: Duration) {
+        self.cell.alive(within);
+    }
+
+    /// Sends one event.
+    pub fn tell(&self, event: &Event<'_>) {
+        self.cell.note(event);
+        let database = self.database.as_str();
+        let Manner { held, summaries } = self.cell.meet(event);
+        for (kind, agents) in Kind::ALL.into_iter().zip(summaries) {
+            if agents > 0 {
+                wording::summary(database, kind, agents);
+            }
+        }
+        if held {
+            debug!(database, ?event, "one of many, or told a moment ago");
+        } else {
+            wording::line(database, event);
+        }
+    }
+}
