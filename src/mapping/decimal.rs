@@ -6,6 +6,8 @@
 
 use std::cmp::Ordering;
 
+use super::json;
+
 /// Exponents are clamped to this; adding the length of any text to it cannot overflow.
 const FAR: i64 = 1 << 60;
 
@@ -29,20 +31,22 @@ pub(super) struct Decimal {
 impl Decimal {
     /// Reads a number by the grammar of JSON; anything else is `None`.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let parts = Parts::of(text)?;
+        Parts::of(text).map(|parts| Self::of(&parts))
+    }
+
+    fn of(parts: &Parts<'_>) -> Self {
         let integer = parts.integer.trim_start_matches('0');
         let mut digits: Vec<u8> = integer.bytes().chain(parts.fraction.bytes()).collect();
         let zeros = digits.iter().take_while(|&&digit| digit == b'0').count();
         digits.drain(..zeros);
         let point = parts.exponent + length(integer) - i64::try_from(zeros).unwrap_or(FAR);
-        Some(
-            Self {
-                negative: parts.negative,
-                digits,
-                point,
-            }
-            .normal(),
-        )
+        let negative = parts.negative;
+        let number = Self {
+            negative,
+            digits,
+            point,
+        };
+        number.normal()
     }
 
     /// The number rounded to `scale` digits after the point, halves away from zero, as `numeric`
@@ -112,12 +116,11 @@ impl PartialOrd for Decimal {
 
 /// Whether `PostgreSQL` can keep this JSON number in a `jsonb` or a `numeric`.
 pub(super) fn storable(text: &str) -> bool {
-    let (Some(parts), Some(number)) = (Parts::of(text), Decimal::parse(text)) else {
-        return false;
-    };
-    parts.exponent.abs() < MAX_EXPONENT
-        && number.point <= MAX_INTEGER_DIGITS
-        && length(parts.fraction) - parts.exponent <= MAX_FRACTION_DIGITS
+    Parts::of(text).is_some_and(|parts| {
+        parts.exponent.abs() < MAX_EXPONENT
+            && Decimal::of(&parts).point <= MAX_INTEGER_DIGITS
+            && length(parts.fraction) - parts.exponent <= MAX_FRACTION_DIGITS
+    })
 }
 
 /// The pieces of a JSON number.
@@ -130,54 +133,21 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     fn of(text: &'a str) -> Option<Self> {
-        let (negative, text) = match text.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, text),
-        };
-        let (integer, rest) = digits(text)?;
-        if integer.len() > 1 && integer.starts_with('0') {
+        let is_number = text.starts_with(|c: char| c == '-' || c.is_ascii_digit());
+        // `serde_json` has the grammar. It allows white space around a number.
+        if !is_number || json::validate(text).ok()? != text {
             return None;
         }
-        let (fraction, rest) = match rest.strip_prefix('.') {
-            Some(rest) => digits(rest)?,
-            None => ("", rest),
-        };
-        let exponent = match rest.strip_prefix(['e', 'E']) {
-            Some(rest) => {
-                let minus = rest.starts_with('-');
-                let (size, end) = digits(rest.strip_prefix(['-', '+']).unwrap_or(rest))?;
-                if !end.is_empty() {
-                    return None;
-                }
-                let size = size.bytes().fold(0_i64, |sum, digit| {
-                    sum.saturating_mul(10)
-                        .saturating_add(i64::from(digit - b'0'))
-                        .min(FAR)
-                });
-                if minus { -size } else { size }
-            }
-            None if rest.is_empty() => 0,
-            None => return None,
-        };
+        let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+        let (integer, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let negative = integer.starts_with('-');
+        let far = if exponent.starts_with('-') { -FAR } else { FAR };
         Some(Self {
             negative,
-            integer,
+            integer: integer.trim_start_matches('-'),
             fraction,
-            exponent,
+            exponent: exponent.parse().unwrap_or(far).clamp(-FAR, FAR),
         })
-    }
-}
-
-/// The digits that `text` begins with, at least one, and what follows them.
-fn digits(text: &str) -> Option<(&str, &str)> {
-    let end = text
-        .bytes()
-        .position(|byte| !byte.is_ascii_digit())
-        .unwrap_or(text.len());
-    if end == 0 {
-        None
-    } else {
-        text.split_at_checked(end)
     }
 }
 

@@ -92,41 +92,16 @@ pub(super) fn depth(raw: &str) -> usize {
 /// What in a value `PostgreSQL` cannot store in a `jsonb`, if anything.
 pub(super) fn unstorable(raw: &str) -> Option<&'static str> {
     Tokens::of(raw).find_map(|token| match token.as_bytes() {
-        [b'"', ..] => unstorable_escape(token),
+        [b'"', ..] if !token.contains('\\') => None,
+        [b'"', ..] => match text(token) {
+            None => Some("half of a surrogate pair"),
+            Some(text) => text.contains('\0').then_some("the character NUL (\\u0000)"),
+        },
         [b'-' | b'0'..=b'9', ..] if !decimal::storable(token) => {
             Some("a number beyond the range of numeric")
         }
         _ => None,
     })
-}
-
-fn unstorable_escape(string: &str) -> Option<&'static str> {
-    let mut rest = string;
-    while let Some((_, escape)) = rest.split_once('\\') {
-        rest = escape.get(1..).unwrap_or("");
-        let Some(code) = code_unit(escape) else {
-            continue;
-        };
-        rest = escape.get(5..).unwrap_or("");
-        match code {
-            0 => return Some("the character NUL (\\u0000)"),
-            0xD800..0xDC00 => {
-                let low = rest.strip_prefix('\\').and_then(code_unit);
-                if !low.is_some_and(|low| (0xDC00..0xE000).contains(&low)) {
-                    return Some("half of a surrogate pair");
-                }
-                rest = rest.get(6..).unwrap_or("");
-            }
-            0xDC00..0xE000 => return Some("half of a surrogate pair"),
-            _ => {}
-        }
-    }
-    None
-}
-
-/// The code unit of an escape like `u00e9`.
-fn code_unit(escape: &str) -> Option<u16> {
-    u16::from_str_radix(escape.strip_prefix('u')?.get(..4)?, 16).ok()
 }
 
 /// A value with its white space made regular: none, or two spaces a level. Strings and numbers stay
