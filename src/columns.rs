@@ -4,9 +4,12 @@
 //! Authority: every other list of these columns in the code is computed from [`AgentColumn`] and
 //! [`Column`]. [docs/how-to.md](../docs/how-to.md) lists the few places that name a column.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, Index, IndexMut};
+
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 /// The content of a column: it decides how values are compared, weighed and shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -319,6 +322,23 @@ impl<C: MappedColumn, T, const N: usize> From<[T; N]> for Per<C, T, N> {
 impl<C: MappedColumn, T: Default, const N: usize> Default for Per<C, T, N> {
     fn default() -> Self {
         Self::from_fn(|_| T::default())
+    }
+}
+
+impl<'de, C, T, const N: usize> Deserialize<'de> for Per<C, T, N>
+where
+    C: MappedColumn,
+    T: Default + Deserialize<'de>,
+{
+    /// The values by the names of their columns.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut named = BTreeMap::<String, T>::deserialize(deserializer)?;
+        let mut per = Self::default();
+        for column in C::ALL.iter().copied() {
+            let value = named.remove(column.name());
+            per[column] = value.ok_or_else(|| D::Error::missing_field(column.name()))?;
+        }
+        Ok(per)
     }
 }
 

@@ -1,6 +1,6 @@
 //! One database: its connection, and the check of settings that must agree.
 
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -12,48 +12,64 @@ use super::connection::Connection;
 use super::dsn;
 use super::layers::{DEFAULT, Values};
 use super::problem::{Problem, SettingsError};
-use super::secrets::SecretFiles;
+use super::secrets::{SecretFiles, read_secret};
 use super::sections::{Database, Tls};
 
 /// Everything about a connection that no setting holds by itself: addresses, user and password, and
-/// the files with secrets.
-#[derive(Clone, Default)]
+/// the files with secrets. Neither field prints a secret.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Access {
     pub(super) config: tokio_postgres::Config,
     pub(super) secrets: Option<SecretFiles>,
 }
 
-impl Access {
-    /// The configuration without a password that comes from a file.
-    fn without_file_secrets(&self) -> tokio_postgres::Config {
-        let mut config = self.config.clone();
-        if self
-            .secrets
-            .as_ref()
-            .is_some_and(SecretFiles::hold_the_password)
-        {
-            config.password("");
-        }
-        config
-    }
-}
-
 impl PartialEq for Access {
+    /// A password that comes from a file does not count.
     fn eq(&self, other: &Self) -> bool {
-        self.secrets == other.secrets && self.without_file_secrets() == other.without_file_secrets()
+        let comparable = |access: &Self| {
+            let mut config = access.config.clone();
+            if access.secrets.is_some() {
+                config.password("");
+            }
+            config
+        };
+        self.secrets == other.secrets && comparable(self) == comparable(other)
     }
 }
 
 impl Eq for Access {}
 
-// The configuration of the driver prints no password.
-impl fmt::Debug for Access {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { config, secrets } = self;
-        f.debug_tuple("Access")
-            .field(config)
-            .field(secrets)
-            .finish()
+/// A database as its sources describe it.
+pub(super) struct Described {
+    pub(super) connection: Connection,
+    /// The values in force.
+    pub(super) values: Values,
+    /// The database, if the values are free of mistakes.
+    pub(super) database: Option<Database>,
+}
+
+impl Described {
+    /// Reads the connection string of a database and builds the database, or reports every reason
+    /// why that is not possible. `given` has the values of the sources for this database.
+    pub(super) fn read(
+        name: &str,
+        origin: &str,
+        given: &Values,
+        reported: &BTreeSet<String>,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Self> {
+        let connection = Connection::of(name, origin, given, reported, problems)?;
+        let mut implied = connection.implied(name, given);
+        problems.append(&mut implied.problems);
+        let defaults = Values::defaults(Some(name));
+        let values = Values::merged([&defaults, &implied.values, given]);
+        let secrets = SecretFiles::of(name, origin, given);
+        let database = Database::build(name, &values, &connection, secrets, problems);
+        Some(Self {
+            connection,
+            values,
+            database,
+        })
     }
 }
 
@@ -112,12 +128,8 @@ impl Database {
         database
     }
 
-    pub(super) fn has_password(&self) -> bool {
-        self.access.config.get_password().is_some()
-    }
-
     /// Makes a database of values that the schema has accepted, or reports what does not agree.
-    pub(super) fn build(
+    fn build(
         name: &str,
         values: &Values,
         connection: &Connection,
@@ -174,11 +186,8 @@ impl Check<'_> {
         let Some(file) = &database.password_file else {
             return;
         };
-        match read_secret(
-            file,
-            &self.key("password_file"),
-            self.origin("password_file"),
-        ) {
+        let key = self.key("password_file");
+        match read_secret(file, &key, self.values.origin(&key)) {
             Ok(password) => *database = database.with_password(&password),
             Err(problem) => self.problems.push(problem),
         }
@@ -187,34 +196,29 @@ impl Check<'_> {
     fn tls(&mut self, database: &Database) {
         let config = &database.access.config;
         let is_unix = |host: &Host| matches!(host, Host::Unix(_));
-        let socket = config.get_hostaddrs().is_empty() && config.get_hosts().iter().any(is_unix);
-        let mismatch = match (&database.tls_root_cert, database.tls) {
-            (_, Tls::Require | Tls::VerifyCa | Tls::VerifyFull) if socket => {
-                return self.mismatch(
-                    "tls",
-                    "\"disable\" for a Unix socket, on which PostgreSQL knows no TLS",
-                    "another mode",
-                    "leave out tls and tls_root_cert",
-                );
-            }
-            (None, _) => return,
-            (Some(_), Tls::Disable | Tls::Require) => Some((
-                "has no effect, because tls does not ask for the certificate to be verified"
-                    .to_owned(),
-                "set tls to \"verify-full\" or \"verify-ca\", or leave out tls_root_cert",
-            )),
-            (Some(file), Tls::VerifyCa | Tls::VerifyFull) => certificates(file)
-                .err()
-                .map(|what| (what, "name a readable PEM file")),
-        };
-        if let Some((what, remedy)) = mismatch {
-            let problem = Problem::new(
-                self.key("tls_root_cert"),
-                self.origin("tls_root_cert"),
-                what,
+        let is_socket = config.get_hostaddrs().is_empty() && config.get_hosts().iter().any(is_unix);
+        if is_socket && database.tls != Tls::Disable {
+            return self.mismatch(
+                "tls",
+                "\"disable\" for a Unix socket, on which PostgreSQL knows no TLS",
+                "another mode",
+                "leave out tls and tls_root_cert",
             );
-            self.problems.push(problem.remedy(remedy));
         }
+        let Some(file) = &database.tls_root_cert else {
+            return;
+        };
+        let (what, remedy) = match (database.tls, certificates(file)) {
+            (Tls::Disable | Tls::Require, _) => (
+                "has no effect, because tls does not ask for the certificate to be verified".into(),
+                "set tls to \"verify-full\" or \"verify-ca\", or leave out tls_root_cert",
+            ),
+            (_, Err(what)) => (what, "name a readable PEM file"),
+            (_, Ok(())) => return,
+        };
+        let key = self.key("tls_root_cert");
+        let problem = Problem::new(&key, self.values.origin(&key), what);
+        self.problems.push(problem.remedy(remedy));
     }
 
     fn tables(&mut self, database: &Database) {
@@ -237,30 +241,25 @@ impl Check<'_> {
     /// Reports two uses of one column of the configurations: no statement can write a column twice.
     /// (The columns of the agents are only read.)
     fn columns(&mut self) {
-        let names: Vec<_> = ConfigurationsColumns::KEYS
-            .iter()
-            .filter_map(|key| key.path.strip_prefix("databases.*."))
-            .collect();
-        for (index, name) in names.iter().enumerate() {
-            let column = |name: &str| self.values.text(&self.key(name));
-            let Some(first) = names[..index]
-                .iter()
-                .find(|first| column(first) == column(name))
-            else {
-                continue;
-            };
-            // The message points at the one that a source sets.
-            let (at, other) = match self.origin(name) {
-                DEFAULT => (first, name),
-                _ => (name, first),
-            };
-            let other = other.rsplit('.').next().unwrap_or(other);
-            self.mismatch(
-                at,
-                "a column of its own",
-                &format!("the one of {other}"),
-                "name another column",
-            );
+        let values = self.values;
+        let mut uses = BTreeMap::new();
+        for key in ConfigurationsColumns::KEYS {
+            let name = key.path.trim_start_matches("databases.*.");
+            let first = *uses.entry(values.text(&self.key(name))).or_insert(name);
+            if first != name {
+                // The message points at the one that a source sets.
+                let is_default = self.origin(name) == DEFAULT;
+                let (at, other) = if is_default {
+                    (first, name)
+                } else {
+                    (name, first)
+                };
+                let found = format!(
+                    "the one of {}",
+                    other.trim_start_matches("configurations.columns.")
+                );
+                self.mismatch(at, "a column of its own", &found, "name another column");
+            }
         }
     }
 }
@@ -268,39 +267,13 @@ impl Check<'_> {
 /// Whether a file seems to hold certificates; otherwise the reason.
 fn certificates(file: &Path) -> Result<(), String> {
     let place = file.display();
-    let text = bounded::read(file, bounded::LONGEST);
-    let text = text.map_err(|error| format!("cannot read {place}: {error}"))?;
-    let mut windows = text.windows(CERTIFICATE.len());
-    if windows.any(|window| window == CERTIFICATE) {
+    let bytes = bounded::read(file, bounded::LONGEST)
+        .map_err(|error| format!("cannot read {place}: {error}"))?;
+    if String::from_utf8_lossy(&bytes).contains("-----BEGIN CERTIFICATE-----") {
         Ok(())
     } else {
         Err(format!(
             "expected certificates in PEM form in {place}, found none"
         ))
     }
-}
-
-/// The start of a certificate in PEM.
-const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----";
-
-/// The most bytes of a file with a secret.
-const LONGEST_SECRET: u64 = 64 * 1024;
-
-/// Reads a secret from its file, without the line feed that editors and shells put at its end.
-pub(super) fn read_secret(file: &Path, key: &str, source: &str) -> Result<SecretString, Problem> {
-    let named = file.display();
-    let reason = match bounded::read(file, LONGEST_SECRET).map(String::from_utf8) {
-        Ok(Ok(text)) => {
-            let trimmed = text
-                .strip_suffix('\n')
-                .map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line));
-            if !trimmed.is_empty() {
-                return Ok(trimmed.into());
-            }
-            format!("{named} is empty")
-        }
-        Ok(Err(_)) => format!("{named} is not UTF-8"),
-        Err(error) => format!("cannot read {named}: {error}"),
-    };
-    Err(Problem::new(key, source, reason).remedy("name a file that holds nothing but the secret"))
 }

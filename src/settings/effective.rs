@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use config::ValueKind;
 
-use super::Settings;
-use super::connection::Connection;
-use super::layers::{DEFAULT, Values};
+use super::database::Described;
+use super::dsn;
+use super::layers::Values;
 use super::schema::{self, Key};
 
 /// The text in place of a secret.
@@ -27,18 +27,14 @@ pub struct Entry {
 }
 
 /// Every value in force, in the order of the schema, databases by name.
-pub(crate) fn entries(
-    values: &Values,
-    settings: &Settings,
-    connections: &BTreeMap<String, Connection>,
-) -> Vec<Entry> {
+pub(crate) fn entries(values: &Values, described: &BTreeMap<String, Described>) -> Vec<Entry> {
     let (of_databases, global): (Vec<_>, Vec<_>) =
         schema::keys().partition(|key| key.is_of_database());
+    let global = global.into_iter();
     let mut entries: Vec<_> = global
-        .into_iter()
         .filter_map(|key| entry(values, key, key.path.to_owned()))
         .collect();
-    for (name, database) in &settings.databases {
+    for (name, described) in described {
         let path = |key: &str| format!("databases.{name}.{key}");
         let derived = |key: &str, value: &str, source: &str| Entry {
             key: path(key),
@@ -46,18 +42,18 @@ pub(crate) fn entries(
             source: source.to_owned(),
             settable: false,
         };
-        let url = connections
-            .get(name)
-            .map_or(DEFAULT, |connection| &connection.source);
-        entries.push(derived("target", &database.target(), url));
+        let (config, url) = (
+            &described.connection.dsn.config,
+            &described.connection.source,
+        );
+        entries.push(derived("target", &dsn::describe(config), url));
         if values.get(&path("url")).is_none() {
             entries.push(derived("url", MASK, url));
         }
-        if database.has_password() {
-            let file = values
-                .text(&path("password_file"))
-                .map(|file| format!("secret file {file}"));
-            entries.push(derived("password", MASK, file.as_deref().unwrap_or(url)));
+        if let Some(file) = values.text(&path("password_file")) {
+            entries.push(derived("password", MASK, &format!("secret file {file}")));
+        } else if config.get_password().is_some() {
+            entries.push(derived("password", MASK, url));
         }
         let own = of_databases.iter();
         entries.extend(own.filter_map(|key| entry(values, key, key.path.replace('*', name))));

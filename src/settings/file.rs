@@ -14,8 +14,9 @@ use super::problem::Problem;
 use super::schema::Lookup;
 use super::value_type::{RawValue, toml_type};
 
-/// Reads a file that must exist. `credentials` is the directory of the credentials from systemd.
-pub(crate) fn read(path: &Path, credentials: Option<&Path>) -> Layer {
+/// Reads a file that must exist. `named_by` is the source that names it, and `credentials` the
+/// directory of the credentials from systemd.
+pub(crate) fn read(path: &Path, named_by: Option<&String>, credentials: Option<&Path>) -> Layer {
     let mut layer = Layer::default();
     match bounded::read_text(path) {
         Ok(text) => {
@@ -27,7 +28,10 @@ pub(crate) fn read(path: &Path, credentials: Option<&Path>) -> Layer {
             Reader { path, text, paths }.parse(&mut layer);
         }
         Err(error) => {
-            let problem = cannot_be_read(path, &error);
+            let mut problem = cannot_be_read(path, &error);
+            if let Some(named_by) = named_by {
+                problem.source = format!("{} ({named_by})", problem.source);
+            }
             let remedy = "name a settings file that exists and that this user may read";
             layer.problems.push(problem.remedy(remedy));
         }
@@ -60,11 +64,8 @@ pub(crate) fn drop_ins(beside: &Path) -> (Vec<PathBuf>, Option<Problem>) {
 /// Hidden files are no drop-ins: editors and configuration managers give such names to half-written
 /// copies.
 fn is_drop_in(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|extension| extension == "toml")
-        && !path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    !name.starts_with(b".") && name.ends_with(b".toml")
 }
 
 #[derive(Clone, Copy)]

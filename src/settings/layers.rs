@@ -17,7 +17,7 @@ use super::paths::PathResolver;
 use super::problem::{Problem, is_withheld, shown};
 use super::schema::{self, DefaultValue, Key, Lookup};
 use super::suggest;
-use super::value_type::{RawValue, ValueType};
+use super::value_type::RawValue;
 
 /// The origin of built-in values.
 pub(crate) const DEFAULT: &str = "default";
@@ -47,23 +47,18 @@ impl Values {
         Self(all.collect())
     }
 
-    /// The built-in defaults of the program and of these databases.
-    pub(crate) fn defaults(databases: &[&String]) -> Self {
+    /// The built-in defaults of a database, or those of the program without its databases.
+    pub(crate) fn defaults(database: Option<&str>) -> Self {
         let mut values = Self::default();
-        for key in schema::keys() {
+        for key in schema::keys().filter(|key| key.is_of_database() == database.is_some()) {
             let value: ValueKind = match key.default {
                 DefaultValue::Bool(value) => value.into(),
                 DefaultValue::Integer(value) => value.into(),
                 DefaultValue::Text(text) => text.into(),
                 DefaultValue::Unset(_) => continue,
             };
-            if key.is_of_database() {
-                for name in databases {
-                    values.insert(key.path.replace('*', name), value.clone(), DEFAULT);
-                }
-            } else {
-                values.insert(key.path, value, DEFAULT);
-            }
+            let path = key.path.replace('*', database.unwrap_or_default());
+            values.insert(path, value, DEFAULT);
         }
         values
     }
@@ -96,20 +91,16 @@ impl Values {
 
     /// The values of the keys that `rename` returns a name for, under that name.
     pub(crate) fn select(&self, rename: impl Fn(&str) -> Option<&str>) -> Self {
-        let selected = self.0.iter().filter_map(|(key, value)| {
-            let name = rename(key)?.to_owned();
-            Some((name, value.clone()))
-        });
+        let entries = self.0.iter();
+        let selected =
+            entries.filter_map(|(key, value)| Some((rename(key)?.into(), value.clone())));
         Self(selected.collect())
     }
 
     /// Whether both have the same values, from whatever origins.
     pub(crate) fn equal(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len()
-            && self
-                .0
-                .iter()
-                .all(|(key, value)| other.get(key) == Some(&value.kind))
+        let kind = |(key, value): (_, &Value)| (key, value.kind.clone());
+        self.0.iter().map(kind).eq(other.0.iter().map(kind))
     }
 
     /// Deserializes a part of the settings. The schema has accepted every value, so a failure is a
@@ -165,25 +156,17 @@ impl Layer {
             self.problems.push(problem.remedy(remedy));
         } else if let [first, name] = path
             && first == "databases"
-            && !self.takes_database(name, origin)
         {
-            return Lookup::Unknown;
+            if !is_name_of_database(name) {
+                let expected = "1 to 63 of a-z, 0-9, `_` and `-` as the name of a database";
+                let problem = Problem::mismatch("databases", origin, expected, shown(name));
+                self.problems.push(problem.remedy("rename the database"));
+                return Lookup::Unknown;
+            }
+            let first = self.databases.entry(name.clone());
+            first.or_insert_with(|| origin.to_owned());
         }
         found
-    }
-
-    fn takes_database(&mut self, name: &str, origin: &str) -> bool {
-        let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b);
-        let fits = (1..=63).contains(&name.len()) && name.bytes().all(is_allowed);
-        if fits {
-            let first = self.databases.entry(name.to_owned());
-            first.or_insert_with(|| origin.to_owned());
-        } else {
-            let expected = "1 to 63 of a-z, 0-9, `_` and `-` as the name of a database";
-            let problem = Problem::mismatch("databases", origin, expected, shown(name));
-            self.problems.push(problem.remedy("rename the database"));
-        }
-        fits
     }
 
     /// Takes a value for a key, or reports why it does not fit.
@@ -196,29 +179,24 @@ impl Layer {
         paths: PathResolver<'_>,
     ) {
         let dotted = path.join(".");
-        let is_path = matches!(key.value_type, ValueType::Path | ValueType::SecretFile);
-        match key.value_type.check(value) {
-            Ok(ValueKind::String(text)) if is_path => {
-                let path = paths.resolve(key.value_type, &text);
-                if let Ok(text) = path.into_os_string().into_string() {
-                    self.values.insert(dotted, text, origin);
-                } else {
-                    let problem = Problem::mismatch(dotted, origin, "UTF-8", "another encoding");
-                    self.problems.push(problem);
-                }
+        let value_type = key.value_type;
+        let problem = match value_type.accept(value) {
+            Some(ValueKind::String(text)) => match paths.resolve(value_type, text) {
+                Some(text) => return self.values.insert(dotted, text, origin),
+                None => Problem::mismatch(dotted, origin, "UTF-8", "another encoding"),
+            },
+            Some(value) => return self.values.insert(dotted, value, origin),
+            None => {
+                let (expected, found) = (value_type.expected(), value_type.found(value));
+                let problem = Problem::mismatch(dotted, origin, expected, found);
+                problem.remedy(example(path, key, origin))
             }
-            Ok(value) => self.values.insert(dotted, value, origin),
-            Err(mismatch) => {
-                let problem = Problem::mismatch(dotted, origin, mismatch.expected, mismatch.found);
-                self.problems
-                    .push(problem.remedy(example(path, key, origin)));
-            }
-        }
+        };
+        self.problems.push(problem);
     }
 
     /// Reports a value in the place of a table.
     pub(crate) fn not_a_table(&mut self, path: &[String], origin: &str, found: &str) {
-        let problem = Problem::mismatch(path.join("."), origin, "a table", found);
         let known = schema::children(path);
         let remedy = match path {
             // A key of a database, without the name of one.
@@ -229,8 +207,14 @@ impl Layer {
             _ if known.is_empty() => format!("write `[{}.NAME]`", path.join(".")),
             _ => format!("known here: {}", known.join(", ")),
         };
+        let problem = Problem::mismatch(path.join("."), origin, "a table", found);
         self.problems.push(problem.remedy(remedy));
     }
+}
+
+fn is_name_of_database(name: &str) -> bool {
+    let is_allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b);
+    (1..=63).contains(&name.len()) && name.bytes().all(is_allowed)
 }
 
 fn is_key_of_database(name: &str) -> bool {
@@ -241,16 +225,10 @@ fn is_key_of_database(name: &str) -> bool {
 /// A path with any text for a key, as a message may show it: TOML takes any text in quotes.
 fn named(path: &[String]) -> String {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
-    let parts: Vec<_> = path
-        .iter()
-        .map(|part| {
-            if part.bytes().all(is_plain) {
-                part.clone()
-            } else {
-                shown(part)
-            }
-        })
-        .collect();
+    let mut parts = path.to_vec();
+    for part in parts.iter_mut().filter(|part| !part.bytes().all(is_plain)) {
+        *part = shown(part);
+    }
     parts.join(".")
 }
 

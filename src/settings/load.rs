@@ -6,7 +6,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::Settings;
-use super::connection::{Connection, connection, database_url, implied_by_url};
+use super::connection::{Connection, database_url};
+use super::database::Described;
 use super::dsn;
 use super::effective::{Entry, entries};
 use super::env::Environment;
@@ -14,8 +15,6 @@ use super::exposed::Exposed;
 use super::file;
 use super::layers::{DEFAULT, Layer, Values, variable};
 use super::problem::{Problem, SettingsError, is_withheld, shown};
-use super::secrets::SecretFiles;
-use super::sections::Database;
 
 /// The settings file if no other is named. It may be missing.
 const DEFAULT_FILE: &str = "/etc/agent-sync/agent-sync.toml";
@@ -99,31 +98,24 @@ pub(super) fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
 
     // A key with a problem is not missing.
     let reported: BTreeSet<_> = problems.iter().map(|problem| problem.key.clone()).collect();
-    let mut connections = BTreeMap::new();
-    let mut implied = Layer::default();
+    let mut described = BTreeMap::new();
     for (name, origin) in &names {
-        if let Some(found) = connection(name, origin, &given, &reported, &mut problems) {
-            let layer = implied_by_url(name, &found, &given);
-            implied.values = Values::merged([&implied.values, &layer.values]);
-            implied.problems.extend(layer.problems);
-            connections.insert(name.clone(), found);
-        }
+        let section = format!("databases.{name}.");
+        let own = given.select(|key| key.starts_with(&section).then_some(key));
+        let found = Described::read(name, origin, &own, &reported, &mut problems);
+        described.extend(found.map(|found| (name.clone(), found)));
     }
-    problems.append(&mut implied.problems);
-
-    let values = Values::merged([
-        &Values::defaults(&names.keys().collect::<Vec<_>>()),
-        &implied.values,
-        &given,
-    ]);
-    let settings = typed(&values, &given, &names, &connections, &mut problems);
-    refuse_shared(&values, &connections, &mut problems);
+    let defaults = Values::defaults(None);
+    let of_databases = described.values().map(|database| &database.values);
+    let values = Values::merged([&defaults, &given].into_iter().chain(of_databases));
+    let settings = typed(&values, &described, &mut problems);
+    refuse_shared(&described, &mut problems);
     let Some(settings) = settings.filter(|_| problems.is_empty()) else {
         return Err(SettingsError { problems });
     };
     Ok(Loaded {
-        entries: entries(&values, &settings, &connections),
-        exposed: exposed(&values, &connections),
+        entries: entries(&values, &described),
+        exposed: exposed(&values, &described),
         notes: note.into_iter().collect(),
         settings,
     })
@@ -143,21 +135,13 @@ fn files(sources: &Sources, problems: &mut Vec<Problem>) -> Vec<Layer> {
             return layers;
         }
         (Some((path, named_by)), _) => {
-            let mut layer = file::read(path, credentials);
-            let place = path.display().to_string();
-            for problem in &mut layer.problems {
-                // A file that cannot be read has no lines; the place that names it helps instead.
-                if problem.key.is_empty() && problem.source == place {
-                    problem.source = format!("{place} ({named_by})");
-                }
-            }
-            layers.push(layer);
+            layers.push(file::read(path, Some(named_by), credentials));
             path
         }
         (None, Some(path)) => {
             // If its existence is unknown, the attempt to read it says why.
             if path.try_exists().unwrap_or(true) {
-                layers.push(file::read(path, credentials));
+                layers.push(file::read(path, None, credentials));
             }
             path
         }
@@ -165,96 +149,65 @@ fn files(sources: &Sources, problems: &mut Vec<Problem>) -> Vec<Layer> {
     };
     let (paths, problem) = file::drop_ins(main);
     problems.extend(problem);
-    layers.extend(paths.iter().map(|path| file::read(path, credentials)));
+    layers.extend(paths.iter().map(|path| file::read(path, None, credentials)));
     layers
 }
 
-/// The typed settings. `given` has the values of the sources alone.
+/// The typed settings.
 fn typed(
     values: &Values,
-    given: &Values,
-    names: &BTreeMap<String, String>,
-    connections: &BTreeMap<String, Connection>,
+    described: &BTreeMap<String, Described>,
     problems: &mut Vec<Problem>,
 ) -> Option<Settings> {
     let global = values.select(|key| (!key.starts_with("databases.")).then_some(key));
     let mut settings: Settings = global.deserialize(problems)?;
     let (sync, reconnect) = (&settings.sync, &settings.reconnect);
-    check_order(
-        sync.lock_timeout < sync.statement_timeout,
-        ["sync.lock_timeout", "sync.statement_timeout"],
-        ["shorter", "longer"],
-        values,
-        problems,
-    );
-    check_order(
-        reconnect.initial_delay <= reconnect.max_delay,
-        ["reconnect.initial_delay", "reconnect.max_delay"],
-        ["no longer", "no shorter"],
-        values,
-        problems,
-    );
-    for (name, connection) in connections {
-        let origin = names.get(name).map_or(DEFAULT, String::as_str);
-        let secrets = SecretFiles::of(name, origin, given);
-        let database = Database::build(name, values, connection, secrets, problems);
-        let entry = database.map(|database| (name.clone(), database));
-        settings.databases.extend(entry);
+    let orders = [
+        (
+            sync.lock_timeout < sync.statement_timeout,
+            ["sync.lock_timeout", "sync.statement_timeout"],
+            ["shorter", "longer"],
+        ),
+        (
+            reconnect.initial_delay <= reconnect.max_delay,
+            ["reconnect.initial_delay", "reconnect.max_delay"],
+            ["no longer", "no shorter"],
+        ),
+    ];
+    for (is_kept, keys, relations) in orders {
+        // After a refused value its default is in force, which is no mistake.
+        if is_kept || problems.iter().any(|problem| keys.contains(&&*problem.key)) {
+            continue;
+        }
+        // The message points at the one that a source sets.
+        let at = usize::from(values.origin(keys[0]) == DEFAULT);
+        let (key, other, relation) = (keys[at], keys[1 - at], relations[at]);
+        let [found, value] = [key, other].map(|key| values.text(key).unwrap_or_default());
+        let expected = format!("a duration {relation} than {other} ({value})");
+        let problem = Problem::mismatch(key, values.origin(key), expected, format!("{found:?}"));
+        problems.push(problem.remedy("change one of the two"));
+    }
+    for (name, described) in described {
+        if let Some(database) = &described.database {
+            settings.databases.insert(name.clone(), database.clone());
+        }
     }
     Some(settings)
 }
 
-/// Reports two durations in the wrong order. `relations` has the required relation of the first to
-/// the second, and of the second to the first.
-fn check_order(
-    fits: bool,
-    keys: [&str; 2],
-    relations: [&str; 2],
-    values: &Values,
-    problems: &mut Vec<Problem>,
-) {
-    // After a refused value its default is in force, which is no mistake.
-    if fits || problems.iter().any(|problem| keys.contains(&&*problem.key)) {
-        return;
-    }
-    // The message points at the one that a source sets.
-    let at = usize::from(values.origin(keys[0]) == DEFAULT);
-    let (key, other) = (keys[at], keys[1 - at]);
-    let expected = format!(
-        "a duration {} than {other} ({})",
-        relations[at],
-        values.text(other).unwrap_or_default()
-    );
-    let found = format!("{:?}", values.text(key).unwrap_or_default());
-    let problem = Problem::mismatch(key, values.origin(key), expected, found);
-    problems.push(problem.remedy("change one of the two"));
-}
-
 /// Reports databases that lead to one database: each install has one owner.
-fn refuse_shared(
-    values: &Values,
-    connections: &BTreeMap<String, Connection>,
-    problems: &mut Vec<Problem>,
-) {
-    let key = |name: &str| {
-        let url = format!("databases.{name}.url");
-        match values.get(&url) {
-            Some(_) => url,
-            None => format!("{url}_file"),
-        }
-    };
-    for (index, (name, connection)) in connections.iter().enumerate() {
-        let is_same = |(_, other): &(&String, &Connection)| {
-            dsn::is_same_database(&connection.dsn.config, &other.dsn.config)
-        };
-        if let Some((other, first)) = connections.iter().take(index).find(is_same) {
-            let found = format!(
-                "the server and the database of {} ({})",
-                key(other),
-                first.source
-            );
-            let expected = "a database of its own";
-            let problem = Problem::mismatch(key(name), &connection.source, expected, found);
+fn refuse_shared(described: &BTreeMap<String, Described>, problems: &mut Vec<Problem>) {
+    let connections: Vec<_> = described
+        .values()
+        .map(|database| &database.connection)
+        .collect();
+    for (index, Connection { dsn, key, source }) in connections.iter().enumerate() {
+        let mut earlier = connections[..index].iter();
+        let first = earlier.find(|other| dsn::is_same_database(&dsn.config, &other.dsn.config));
+        if let Some(first) = first {
+            let (other, place) = (&first.key, &first.source);
+            let found = format!("the server and the database of {other} ({place})");
+            let problem = Problem::mismatch(key, source, "a database of its own", found);
             problems.push(problem.remedy(
                 "the two would share one install, and each would take changes of the other: keep \
                 one entry for each database",
@@ -265,9 +218,9 @@ fn refuse_shared(
 
 /// The files that others can read or change: files with a secret, and settings files with a
 /// password in a URL.
-fn exposed(values: &Values, connections: &BTreeMap<String, Connection>) -> Vec<Exposed> {
+fn exposed(values: &Values, described: &BTreeMap<String, Described>) -> Vec<Exposed> {
     let mut exposed = Vec::new();
-    for (name, connection) in connections {
+    for (name, Described { connection, .. }) in described {
         let key = |key: &str| format!("databases.{name}.{key}");
         let secrets = [key("url_file"), key("password_file")];
         let mut files: Vec<_> = secrets.iter().filter_map(|key| values.text(key)).collect();
@@ -277,10 +230,8 @@ fn exposed(values: &Values, connections: &BTreeMap<String, Connection>) -> Vec<E
             let line = line.filter(|(_, line)| line.parse::<u32>().is_ok());
             files.extend(line.map(|(file, _)| file));
         }
-        let found = files
-            .into_iter()
-            .filter_map(|file| Exposed::of(name, Path::new(file)));
-        exposed.extend(found);
+        let files = files.into_iter().map(Path::new);
+        exposed.extend(files.filter_map(|file| Exposed::of(name, file)));
     }
     exposed
 }

@@ -18,19 +18,23 @@ pub(crate) struct PathResolver<'a> {
 }
 
 impl PathResolver<'_> {
-    /// Resolves the path in a value of this type.
-    pub(crate) fn resolve(self, value_type: ValueType, text: &str) -> PathBuf {
-        let credential = self
-            .credentials
-            .filter(|_| value_type == ValueType::SecretFile)
-            .zip(credential_name(text));
-        let loaded = credential
-            .map(|(directory, name)| directory.join(name))
-            .filter(|path| path.exists());
-        loaded.unwrap_or_else(|| {
-            self.directory
-                .map_or_else(|| text.into(), |directory| directory.join(text))
-        })
+    /// Resolves the text of a value of this type, if that is a path; none if the directory is not
+    /// UTF-8.
+    pub(crate) fn resolve(self, value_type: ValueType, text: String) -> Option<String> {
+        let path = match (value_type, self.directory) {
+            (ValueType::SecretFile, Some(directory)) => self
+                .credential(&text)
+                .unwrap_or_else(|| directory.join(text)),
+            (ValueType::Path, Some(directory)) => directory.join(text),
+            _ => return Some(text),
+        };
+        path.into_os_string().into_string().ok()
+    }
+
+    /// The credential for a relative path, if systemd has loaded it.
+    fn credential(self, text: &str) -> Option<PathBuf> {
+        let path = self.credentials?.join(credential_name(text)?);
+        path.exists().then_some(path)
     }
 }
 
@@ -77,17 +81,15 @@ mod tests {
                 Path::new("/etc/agent-sync/./secrets/platform.url"),
             ),
         ] {
+            let resolved = paths.resolve(value_type, text.to_owned());
             assert_eq!(
-                paths.resolve(value_type, text),
-                expected,
+                resolved.as_deref(),
+                expected.to_str(),
                 "{value_type:?} {text}"
             );
         }
-        assert_eq!(
-            PathResolver::default().resolve(ValueType::Path, "./x"),
-            Path::new("./x"),
-            "left as it is"
-        );
+        let resolved = PathResolver::default().resolve(ValueType::Path, "./x".to_owned());
+        assert_eq!(resolved.as_deref(), Some("./x"), "left as it is");
     }
 
     #[test]

@@ -42,6 +42,17 @@ impl Problem {
         Self::new(key, source, format!("expected {expected}, found {found}"))
     }
 
+    /// The same problem of another key and source.
+    #[must_use]
+    pub(crate) fn at(self, key: &str, source: String) -> Self {
+        let key = key.to_owned();
+        Self {
+            key,
+            source,
+            ..self
+        }
+    }
+
     #[must_use]
     pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = remedy.into();
@@ -64,25 +75,17 @@ impl fmt::Display for Problem {
 }
 
 /// Every mistake of the settings, in the order of the sources.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}", lines(problems))]
 pub struct SettingsError {
     /// The mistakes; never empty.
     pub problems: Vec<Problem>,
 }
 
-impl fmt::Display for SettingsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.problems.iter().enumerate() {
-            if index > 0 {
-                f.write_str("\n")?;
-            }
-            write!(f, "{problem}")?;
-        }
-        Ok(())
-    }
+fn lines(problems: &[Problem]) -> String {
+    let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    lines.join("\n")
 }
-
-impl std::error::Error for SettingsError {}
 
 /// The longest value that is quoted in full.
 const LONGEST: usize = 60;

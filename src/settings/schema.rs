@@ -62,6 +62,21 @@ impl Key {
     }
 }
 
+/// Describes the keys of a section, each as `name = value type, default;` below its documentation.
+macro_rules! key_table {
+    ($section:literal {
+        $( $(#[doc = $doc:literal])+ $name:ident = $value_type:expr, $default:expr; )+
+    }) => {
+        &[$($crate::settings::schema::Key {
+            path: concat!($section, ".", stringify!($name)),
+            value_type: $value_type,
+            default: $default,
+            doc: concat!($($doc),+).trim_ascii_start(),
+        },)+]
+    };
+}
+pub(super) use key_table;
+
 /// The keys of each section, in the order in which they are printed.
 const SECTIONS: &[&[Key]] = &[
     Log::KEYS,
@@ -156,7 +171,7 @@ mod tests {
             let example = key.example();
             let value = toml::de::DeValue::parse(&example).unwrap();
             let value = RawValue::Typed(value.get_ref());
-            assert!(key.value_type.check(value).is_ok(), "{}", key.path);
+            assert!(key.value_type.accept(value).is_some(), "{}", key.path);
         }
     }
 

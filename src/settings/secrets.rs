@@ -6,18 +6,40 @@
 //! password.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::connection::{connection, implied_by_url};
-use super::database::read_secret;
+use secrecy::SecretString;
+
+use super::bounded;
+use super::database::Described;
 use super::layers::Values;
 use super::problem::{Problem, SettingsError};
 use super::sections::Database;
 
+/// The most bytes of a file with a secret.
+const LONGEST: u64 = 64 * 1024;
+
+/// Reads a secret from its file, without the line feed that editors and shells put at its end.
+pub(super) fn read_secret(file: &Path, key: &str, source: &str) -> Result<SecretString, Problem> {
+    let named = file.display();
+    let reason = match bounded::read(file, LONGEST).map(String::from_utf8) {
+        Ok(Ok(text)) => {
+            let line = text.strip_suffix('\n');
+            let text = line.map_or(&*text, |line| line.strip_suffix('\r').unwrap_or(line));
+            if !text.is_empty() {
+                return Ok(text.into());
+            }
+            format!("{named} is empty")
+        }
+        Ok(Err(_)) => format!("{named} is not UTF-8"),
+        Err(error) => format!("cannot read {named}: {error}"),
+    };
+    Err(Problem::new(key, source, reason).remedy("name a file that holds nothing but the secret"))
+}
+
 /// The files with the secrets of a database, and the values to build it again.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(super) struct SecretFiles {
     name: String,
     /// The place that first names the database.
@@ -32,19 +54,17 @@ pub(super) struct SecretFiles {
 }
 
 impl SecretFiles {
-    /// The files of a database; none if it has no such files.
-    pub(super) fn of(name: &str, origin: &str, sources: &Values) -> Option<Self> {
-        let section = format!("databases.{name}.");
-        let file = |key: &str| sources.text(&format!("{section}{key}")).map(PathBuf::from);
-        let (url, password) = (file("url_file"), file("password_file"));
-        if url.is_none() && password.is_none() {
-            return None;
-        }
-        let given = match url {
-            Some(_) => sources.select(|key| key.starts_with(&section).then_some(key)),
-            None => Values::default(),
+    /// The files of a database; none if it has no such files. `given` has the values of the sources
+    /// for the database.
+    pub(super) fn of(name: &str, origin: &str, given: &Values) -> Option<Self> {
+        let file = |key| {
+            given
+                .text(&format!("databases.{name}.{key}"))
+                .map(PathBuf::from)
         };
-        Some(Self {
+        let (url, password) = (file("url_file"), file("password_file"));
+        let given = url.as_ref().map(|_| given.clone()).unwrap_or_default();
+        (url.is_some() || password.is_some()).then(|| Self {
             name: name.to_owned(),
             origin: origin.to_owned(),
             url,
@@ -53,37 +73,25 @@ impl SecretFiles {
         })
     }
 
-    /// Whether the password comes from a file, with a URL or by itself.
-    pub(super) fn hold_the_password(&self) -> bool {
-        self.url.is_some() || self.password.is_some()
-    }
-
     /// The database with the current content of its files. Blocks on the files.
     pub(super) fn read(&self, database: &Database) -> Result<Database, SettingsError> {
         let mut problems = Vec::new();
-        let built = match (&self.url, &self.password) {
-            (Some(_), _) => self.rebuild(&mut problems),
-            (None, Some(file)) => {
+        let built = match &self.password {
+            Some(file) if self.url.is_none() => {
                 let key = format!("databases.{}.password_file", self.name);
                 let password = read_secret(file, &key, &self.origin);
                 let built = password.map(|password| database.with_password(&password));
                 built.map_err(|problem| problems.push(problem)).ok()
             }
-            (None, None) => Some(database.clone()),
+            _ => {
+                let (name, origin, reported) = (&self.name, &self.origin, BTreeSet::new());
+                Described::read(name, origin, &self.given, &reported, &mut problems)
+                    .and_then(|described| described.database)
+            }
         };
         built
             .filter(|_| problems.is_empty())
             .ok_or(SettingsError { problems })
-    }
-
-    fn rebuild(&self, problems: &mut Vec<Problem>) -> Option<Database> {
-        let name = &self.name;
-        let found = connection(name, &self.origin, &self.given, &BTreeSet::new(), problems)?;
-        let mut implied = implied_by_url(name, &found, &self.given);
-        problems.append(&mut implied.problems);
-        let defaults = Values::defaults(&[name]);
-        let values = Values::merged([&defaults, &implied.values, &self.given]);
-        Database::build(name, &values, &found, Some(self.clone()), problems)
     }
 }
 
@@ -99,14 +107,3 @@ impl PartialEq for SecretFiles {
 }
 
 impl Eq for SecretFiles {}
-
-// The values repeat the settings.
-impl fmt::Debug for SecretFiles {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url, password, .. } = self;
-        f.debug_struct("SecretFiles")
-            .field("url", url)
-            .field("password", password)
-            .finish_non_exhaustive()
-    }
-}

@@ -12,20 +12,21 @@ use super::columns::{AgentsColumns, ConfigurationsColumns};
 use super::database::Access;
 use super::duration;
 use super::schema::DefaultValue::{Bool, Integer, Text, Unset};
-use super::schema::Key;
+use super::schema::{Key, key_table};
 use super::value_type::{self, ValueType, duration, integer};
 
 /// Declares a section: the type that holds its values, and the description of its keys.
 ///
-/// A setting has the form `field: type = value type, default, documentation;`. Fields behind `and`
-/// are no keys.
+/// A setting has the form `field: type = value type, default;` below its documentation, which is a
+/// paragraph of `docs/settings.md` as well. Fields behind `and` are no keys.
 macro_rules! section {
     (
         $(#[$on_section:meta])*
         $section:ident = $path:literal {
             $(
-                $(#[$on_field:meta])*
-                $field:ident: $type:ty = $value_type:expr, $default:expr, $doc:literal;
+                $(#[doc = $doc:literal])+
+                $(#[serde($($serde:tt)+)])?
+                $field:ident: $type:ty = $value_type:expr, $default:expr;
             )+
         }
         $(and { $( $(#[$on_other:meta])* $visibility:vis $other:ident: $other_type:ty, )+ })?
@@ -35,17 +36,14 @@ macro_rules! section {
         #[serde(deny_unknown_fields)]
         #[allow(clippy::doc_markdown, reason = "the sample file has the same text, without marks")]
         pub struct $section {
-            $( #[doc = $doc] $(#[$on_field])* pub $field: $type, )+
+            $( $(#[doc = $doc])+ $(#[serde($($serde)+)])? pub $field: $type, )+
             $($( $(#[$on_other])* $visibility $other: $other_type, )+)?
         }
 
         impl $section {
-            pub(super) const KEYS: &[Key] = &[$(Key {
-                path: concat!($path, ".", stringify!($field)),
-                value_type: $value_type,
-                default: $default,
-                doc: $doc,
-            },)+];
+            pub(super) const KEYS: &[Key] = key_table! {
+                $path { $( $(#[doc = $doc])+ $field = $value_type, $default; )+ }
+            };
         }
     };
 }
@@ -53,13 +51,13 @@ macro_rules! section {
 section! {
     /// The log.
     Log = "log" {
-        format: LogFormat = ValueType::OneOf(&["auto", "pretty", "json"]), Text("auto"),
-            "The form of a log line: \"pretty\" for people, \"json\" for machines, \"auto\" for \
-            pretty on a terminal and in systemd's journal, and JSON elsewhere. In the journal, \
-            each line has its priority.";
-        level: String = ValueType::LogLevel, Text("info"),
-            "The least severe level that is logged (off, error, warn, info, debug, trace), or a \
-            list by module such as \"info,agent_sync=debug\".";
+        /// The form of a log line: "pretty" for people, "json" for machines, "auto" for pretty on a
+        /// terminal and in systemd's journal, and JSON elsewhere. In the journal, each line has its
+        /// priority.
+        format: LogFormat = ValueType::OneOf(&["auto", "pretty", "json"]), Text("auto");
+        /// The least severe level that is logged (off, error, warn, info, debug, trace), or a list
+        /// by module such as "info,agent_sync=debug".
+        level: String = ValueType::LogLevel, Text("info");
     }
 }
 
@@ -79,9 +77,9 @@ section! {
     /// The rules of the mapping.
     #[derive(Default)]
     Rules = "rules" {
-        file: Option<PathBuf> = ValueType::Path, Unset("/etc/agent-sync/providers.toml"),
-            "The rules that say which voice setting goes where for which provider. Not set: the \
-            rules built into the program.";
+        /// The rules that say which voice setting goes where for which provider. Not set: the rules
+        /// built into the program.
+        file: Option<PathBuf> = ValueType::Path, Unset("/etc/agent-sync/providers.toml");
     }
 }
 
@@ -89,13 +87,13 @@ section! {
     /// The triggers.
     #[derive(Copy)]
     Capture = "capture" {
-        notify: bool = ValueType::Bool, Bool(true),
-            "Whether the triggers wake the daemon with NOTIFY. Set it to false where prepared \
-            transactions (two-phase commit) are in use: the daemon then polls, see \
-            sync.poll_interval.";
-        configurations: bool = ValueType::Bool, Bool(true),
-            "Whether a configuration that is created after its agent, or moved to another agent, \
-            is synced at once.";
+        /// Whether the triggers wake the daemon with NOTIFY. Set it to false where prepared
+        /// transactions (two-phase commit) are in use: the daemon then polls, see
+        /// sync.poll_interval.
+        notify: bool = ValueType::Bool, Bool(true);
+        /// Whether a configuration that is created after its agent, or moved to another agent, is
+        /// synced at once.
+        configurations: bool = ValueType::Bool, Bool(true);
     }
 }
 
@@ -103,31 +101,31 @@ section! {
     /// How changes are applied.
     #[derive(Copy)]
     SyncSettings = "sync" {
-        batch_size: u32 = integer(1, 10_000), Integer(500),
-            "How many agents one transaction takes at most. It bounds the daemon's memory and how \
-            long row locks are held.";
+        /// How many agents one transaction takes at most. It bounds the daemon's memory and how
+        /// long row locks are held.
+        batch_size: u32 = integer(1, 10_000), Integer(500);
+        /// The interval of the sweep, which checks the outbox, the triggers and the retries without
+        /// a wake-up.
         #[serde(with = "duration")]
-        sweep_interval: Duration = duration("1s", "1h"), Text("30s"),
-            "The interval of the sweep, which checks the outbox, the triggers and the retries \
-            without a wake-up.";
+        sweep_interval: Duration = duration("1s", "1h"), Text("30s");
+        /// The interval of the scans of the outbox when capture.notify is false.
         #[serde(with = "duration")]
-        poll_interval: Duration = duration("10ms", "1m"), Text("1s"),
-            "The interval of the scans of the outbox when capture.notify is false.";
+        poll_interval: Duration = duration("10ms", "1m"), Text("1s");
+        /// The interval at which an idle connection is probed with an empty query. A dead
+        /// connection is noticed within this and sync.probe_timeout. Raise it, and
+        /// sync.sweep_interval with it, for a serverless database, which such queries keep awake.
         #[serde(with = "duration")]
-        probe_interval: Duration = duration("10ms", "1h"), Text("5s"),
-            "The interval at which an idle connection is probed with an empty query. A dead \
-            connection is noticed within this and sync.probe_timeout. Raise it, and \
-            sync.sweep_interval with it, for a serverless database, which such queries keep awake.";
+        probe_interval: Duration = duration("10ms", "1h"), Text("5s");
+        /// How long the answer to a probe may take before the connection counts as lost.
         #[serde(with = "duration")]
-        probe_timeout: Duration = duration("10ms", "1m"), Text("5s"),
-            "How long the answer to a probe may take before the connection counts as lost.";
+        probe_timeout: Duration = duration("10ms", "1m"), Text("5s");
+        /// The wait for a row that another session has locked, before its agent is put off. It must
+        /// be shorter than sync.statement_timeout.
         #[serde(with = "duration")]
-        lock_timeout: Duration = duration("1ms", "1m"), Text("500ms"),
-            "The wait for a row that another session has locked, before its agent is put off. It \
-            must be shorter than sync.statement_timeout.";
+        lock_timeout: Duration = duration("1ms", "1m"), Text("500ms");
+        /// How long one statement of the daemon may take.
         #[serde(with = "duration")]
-        statement_timeout: Duration = duration("100ms", "1h"), Text("30s"),
-            "How long one statement of the daemon may take.";
+        statement_timeout: Duration = duration("100ms", "1h"), Text("30s");
     }
 }
 
@@ -135,11 +133,11 @@ section! {
     /// The announcement of changed configurations.
     #[derive(Default)]
     Announce = "announce" {
-        channel: Option<String> = ValueType::Identifier, Unset("configuration_changed"),
-            "A channel to NOTIFY with the slug of every configuration that was written, so that \
-            runtimes can drop what they have cached. Not set: no notification is sent. None is \
-            sent either while the notification queue of the server is half full, as when a \
-            listener is stuck in a transaction; the configurations are still written.";
+        /// A channel to NOTIFY with the slug of every configuration that was written, so that
+        /// runtimes can drop what they have cached. Not set: no notification is sent. None is sent
+        /// either while the notification queue of the server is half full, as when a listener is
+        /// stuck in a transaction; the configurations are still written.
+        channel: Option<String> = ValueType::Identifier, Unset("configuration_changed");
     }
 }
 
@@ -147,14 +145,15 @@ section! {
     /// The history of writes.
     #[derive(Copy)]
     History = "history" {
-        enabled: bool = ValueType::Bool, Bool(false),
-            "Whether what is written is kept in agent_sync.history, with the application_name and \
-            the role of the transaction that caused it. Costs a drain of many agents about a \
-            quarter. Run `agent-sync install` after a change of it.";
+        /// Whether what is written is kept in agent_sync.history, with the application_name and the
+        /// role of the transaction that caused it. Costs a drain of many agents about a quarter.
+        /// Run `agent-sync install` after a change of it.
+        enabled: bool = ValueType::Bool, Bool(false);
+        /// How long a write is kept there.
         #[serde(with = "duration")]
-        keep: Duration = duration("1h", "87600h"), Text("720h"), "How long a write is kept there.";
-        max_rows: u32 = integer(1, 100_000_000), Integer(10_000),
-            "How many writes are kept there, the latest of them.";
+        keep: Duration = duration("1h", "87600h"), Text("720h");
+        /// How many writes are kept there, the latest of them.
+        max_rows: u32 = integer(1, 100_000_000), Integer(10_000);
     }
 }
 
@@ -162,9 +161,9 @@ section! {
     /// What `agent-sync reconcile` does without a question.
     #[derive(Copy)]
     Reconcile = "reconcile" {
-        confirm_above: u32 = integer(0, 1_000_000_000), Integer(100),
-            "Above how many configurations `agent-sync reconcile` asks before it touches them; \
-            without a terminal to ask on, it wants --yes.";
+        /// Above how many configurations `agent-sync reconcile` asks before it touches them;
+        /// without a terminal to ask on, it wants --yes.
+        confirm_above: u32 = integer(0, 1_000_000_000), Integer(100);
     }
 }
 
@@ -172,13 +171,13 @@ section! {
     /// The waits before a lost connection is opened again.
     #[derive(Copy)]
     Reconnect = "reconnect" {
+        /// How long to wait before the first attempt to reconnect. Each further wait is about twice
+        /// as long, with jitter.
         #[serde(with = "duration")]
-        initial_delay: Duration = duration("10ms", "1m"), Text("100ms"),
-            "How long to wait before the first attempt to reconnect. Each further wait is about \
-            twice as long, with jitter.";
+        initial_delay: Duration = duration("10ms", "1m"), Text("100ms");
+        /// The longest wait between two attempts to reconnect.
         #[serde(with = "duration")]
-        max_delay: Duration = duration("100ms", "1h"), Text("30s"),
-            "The longest wait between two attempts to reconnect.";
+        max_delay: Duration = duration("100ms", "1h"), Text("30s");
     }
 }
 
@@ -186,29 +185,29 @@ section! {
     /// How the daemon stops.
     #[derive(Copy)]
     Shutdown = "shutdown" {
+        /// The time for a running batch to finish when the daemon stops; then the server rolls it
+        /// back.
         #[serde(with = "duration")]
-        grace_period: Duration = duration("100ms", "5s"), Text("4s"),
-            "The time for a running batch to finish when the daemon stops; then the server rolls \
-            it back.";
+        grace_period: Duration = duration("100ms", "5s"), Text("4s");
     }
 }
 
 section! {
     /// Where the daemon serves its state over HTTP (I8).
     Admin = "admin" {
+        /// The address and port at which /livez, /readyz, /metrics, /status and the status page are
+        /// served over HTTP. They show names of databases, their hosts and users, slugs and
+        /// reasons, and no secret or value of a row. With 0.0.0.0, limit the clients by a firewall
+        /// or a NetworkPolicy. Port 0 takes a free port, which the log names. "off" serves nothing
+        /// there.
         #[serde(deserialize_with = "listen")]
-        listen: Option<SocketAddr> = ValueType::Listen, Text("127.0.0.1:9878"),
-            "The address and port at which /livez, /readyz, /metrics, /status and the status page \
-            are served over HTTP. They show names of databases, their hosts and users, slugs and \
-            reasons, and no secret or value of a row. With 0.0.0.0, limit the clients by a \
-            firewall or a NetworkPolicy. Port 0 takes a free port, which the log names. \"off\" \
-            serves nothing there.";
-        socket: PathBuf = ValueType::Path, Text("/run/agent-sync/admin.sock"),
-            "A Unix socket at which the same is served, to root and to the user of the daemon. \
-            `agent-sync probe` asks there: any program of the host can take the port, but none can \
-            make a socket in a folder that is the daemon's own. Where the folder is not there, nor \
-            is the socket; then `probe` asks at admin.listen, and says that it cannot tell whose \
-            answer it is.";
+        listen: Option<SocketAddr> = ValueType::Listen, Text("127.0.0.1:9878");
+        /// A Unix socket at which the same is served, to root and to the user of the daemon.
+        /// `agent-sync probe` asks there: any program of the host can take the port, but none can
+        /// make a socket in a folder that is the daemon's own. Where the folder is not there, nor
+        /// is the socket; then `probe` asks at admin.listen, and says that it cannot tell whose
+        /// answer it is.
+        socket: PathBuf = ValueType::Path, Text("/run/agent-sync/admin.sock");
     }
 }
 
@@ -225,25 +224,19 @@ fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAdd
 
 /// The keys of the connection string of a database. No field holds them: `connection` reads the
 /// string, and keeps the parts without secrets.
-pub(super) const CONNECTION_STRING: &[Key] = &[
-    Key {
-        path: "databases.*.url",
-        value_type: ValueType::Url,
-        default: Unset("postgres://agent_sync@db.example.com:5432/platform"),
-        doc: "Where the database is, as a URL or as key=value pairs. Special characters in user \
-            and password are percent-encoded in a URL. Either url or url_file is needed; \
-            PGPASSWORD, ~/.pgpass and other PG* variables are not read.",
-    },
-    Key {
-        path: "databases.*.url_file",
-        value_type: ValueType::SecretFile,
-        default: Unset("/run/secrets/platform_url"),
-        doc: "A file that holds the URL, such as a Docker secret. A relative path is relative to \
-            the settings file; where systemd has loaded credentials, \"./secrets/platform.url\" is \
-            first looked for among them, as secrets_platform.url. The file is read again before \
-            each connection, so a changed URL needs neither a reload nor a restart.",
-    },
-];
+pub(super) const CONNECTION_STRING: &[Key] = key_table! {
+    "databases.*" {
+        /// Where the database is, as a URL or as key=value pairs. Special characters in user and
+        /// password are percent-encoded in a URL. Either url or url_file is needed; PGPASSWORD,
+        /// ~/.pgpass and other PG* variables are not read.
+        url = ValueType::Url, Unset("postgres://agent_sync@db.example.com:5432/platform");
+        /// A file that holds the URL, such as a Docker secret. A relative path is relative to the
+        /// settings file; where systemd has loaded credentials, "./secrets/platform.url" is first
+        /// looked for among them, as secrets_platform.url. The file is read again before each
+        /// connection, so a changed URL needs neither a reload nor a restart.
+        url_file = ValueType::SecretFile, Unset("/run/secrets/platform_url");
+    }
+};
 
 /// The modes of `tls`, from the weakest to the strongest.
 pub(super) const TLS_MODES: &[&str] = &["disable", "require", "verify-ca", "verify-full"];
@@ -271,39 +264,39 @@ section! {
     /// in the settings. A password from a file does not count: the next connection reads the file,
     /// and an open session needs no password.
     Database = "databases.*" {
+        /// A file that holds the password; it takes precedence over a password in the URL. The file
+        /// is read again before each connection, so a changed password needs neither a reload nor a
+        /// restart.
         password_file: Option<PathBuf> =
-            ValueType::SecretFile, Unset("/run/secrets/platform_password"),
-            "A file that holds the password; it takes precedence over a password in the URL. The \
-            file is read again before each connection, so a changed password needs neither a \
-            reload nor a restart.";
-        tls: Tls = ValueType::OneOf(TLS_MODES), Unset("verify-full"),
-            "How the connection is encrypted: \"disable\"; \"require\" (encrypted, and any server \
-            that answers is trusted); \"verify-ca\" (the certificate must be signed by a known \
-            authority); \"verify-full\" (and be made out to the host). Not set: the URL's sslmode, \
-            else \"disable\" for Unix sockets and loopback addresses without a tls_root_cert, else \
-            \"verify-full\". A server of another host that is not verified gets no password in the \
-            clear and none as an MD5 hash; \"verify-ca\" verifies it with a tls_root_cert alone.";
-        tls_root_cert: Option<PathBuf> = ValueType::Path, Unset("/etc/agent-sync/root.crt"),
-            "The authorities to trust, as a PEM file. Not set: the URL's sslrootcert, else those \
-            of the operating system.";
+            ValueType::SecretFile, Unset("/run/secrets/platform_password");
+        /// How the connection is encrypted: "disable"; "require" (encrypted, and any server that
+        /// answers is trusted); "verify-ca" (the certificate must be signed by a known authority);
+        /// "verify-full" (and be made out to the host). Not set: the URL's sslmode, else "disable"
+        /// for Unix sockets and loopback addresses without a tls_root_cert, else "verify-full". A
+        /// server of another host that is not verified gets no password in the clear and none as an
+        /// MD5 hash; "verify-ca" verifies it with a tls_root_cert alone.
+        tls: Tls = ValueType::OneOf(TLS_MODES), Unset("verify-full");
+        /// The authorities to trust, as a PEM file. Not set: the URL's sslrootcert, else those of
+        /// the operating system.
+        tls_root_cert: Option<PathBuf> = ValueType::Path, Unset("/etc/agent-sync/root.crt");
+        /// How long an attempt to connect to one address may take. In the URL: connect_timeout, in
+        /// seconds.
         #[serde(with = "duration")]
-        connect_timeout: Duration = duration("100ms", "5m"), Text("10s"),
-            "How long an attempt to connect to one address may take. In the URL: connect_timeout, \
-            in seconds.";
+        connect_timeout: Duration = duration("100ms", "5m"), Text("10s");
+        /// How long sent data may stay unacknowledged before the connection counts as lost. In the
+        /// URL: tcp_user_timeout, in milliseconds.
         #[serde(with = "duration")]
-        tcp_user_timeout: Duration = duration("1s", "10m"), Text("15s"),
-            "How long sent data may stay unacknowledged before the connection counts as lost. In \
-            the URL: tcp_user_timeout, in milliseconds.";
+        tcp_user_timeout: Duration = duration("1s", "10m"), Text("15s");
+        /// How long a connection may be silent before it is probed. In the URL: keepalives_idle, in
+        /// seconds.
         #[serde(with = "duration")]
-        keepalives_idle: Duration = duration("1s", "2h"), Text("5s"),
-            "How long a connection may be silent before it is probed. In the URL: keepalives_idle, \
-            in seconds.";
+        keepalives_idle: Duration = duration("1s", "2h"), Text("5s");
+        /// How long to wait between probes. In the URL: keepalives_interval, in seconds.
         #[serde(with = "duration")]
-        keepalives_interval: Duration = duration("1s", "1h"), Text("3s"),
-            "How long to wait between probes. In the URL: keepalives_interval, in seconds.";
-        keepalives_count: u32 = integer(1, 100), Integer(3),
-            "How many probes may stay unanswered before the connection counts as lost. In the URL: \
-            keepalives_count.";
+        keepalives_interval: Duration = duration("1s", "1h"), Text("3s");
+        /// How many probes may stay unanswered before the connection counts as lost. In the URL:
+        /// keepalives_count.
+        keepalives_count: u32 = integer(1, 100), Integer(3);
     }
     and {
         /// The name in settings, logs and metrics.
@@ -321,9 +314,10 @@ section! {
 section! {
     /// The table that people edit.
     AgentsTable = "databases.*.agents" {
-        schema: String = ValueType::Identifier, Text("public"),
-            "The schema of the table that people edit.";
-        table: String = ValueType::Identifier, Text("agents"), "The table that people edit.";
+        /// The schema of the table that people edit.
+        schema: String = ValueType::Identifier, Text("public");
+        /// The table that people edit.
+        table: String = ValueType::Identifier, Text("agents");
     }
     and {
         /// The names of its columns.
@@ -334,10 +328,10 @@ section! {
 section! {
     /// The table that the runtime reads.
     ConfigurationsTable = "databases.*.configurations" {
-        schema: String = ValueType::Identifier, Text("public"),
-            "The schema of the table that the runtime reads.";
-        table: String = ValueType::Identifier, Text("agent_configurations"),
-            "The table that the runtime reads.";
+        /// The schema of the table that the runtime reads.
+        schema: String = ValueType::Identifier, Text("public");
+        /// The table that the runtime reads.
+        table: String = ValueType::Identifier, Text("agent_configurations");
     }
     and {
         /// The names of its columns.

@@ -67,45 +67,38 @@ pub(crate) enum RawValue<'a> {
     SecretText(&'a str),
 }
 
-/// The reason why a value does not fit.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Mismatch {
-    pub(crate) expected: String,
-    pub(crate) found: String,
+impl<'a> RawValue<'a> {
+    /// The text of a string.
+    fn text(self) -> Option<&'a str> {
+        match self {
+            Self::Typed(value) => value.as_str(),
+            Self::Text(text) | Self::SecretText(text) => Some(text),
+        }
+    }
 }
 
 impl ValueType {
-    /// Checks a value, and returns it in the form that the settings are deserialized from.
-    pub(crate) fn check(self, value: RawValue<'_>) -> Result<ValueKind, Mismatch> {
-        self.accept(value).ok_or_else(|| Mismatch {
-            expected: self.expected(),
-            found: self.found(value),
-        })
-    }
-
-    fn accept(self, value: RawValue<'_>) -> Option<ValueKind> {
-        use RawValue::{SecretText, Text, Typed};
+    /// The value in the form that the settings are deserialized from; none if it does not fit.
+    pub(crate) fn accept(self, value: RawValue<'_>) -> Option<ValueKind> {
         match (self, value) {
-            (Self::Bool, Typed(DeValue::Boolean(value))) => Some((*value).into()),
-            (Self::Bool, Text(text) | SecretText(text)) => {
-                text.parse::<bool>().ok().map(Into::into)
-            }
+            (Self::Bool, RawValue::Typed(value)) => value.as_bool().map(Into::into),
+            (Self::Bool, value) => value.text()?.parse::<bool>().ok().map(Into::into),
             (Self::Integer { min, max }, value) => {
                 let number = match value {
-                    Typed(value) => integer_of(value)?,
-                    Text(text) | SecretText(text) => text.parse().ok()?,
+                    RawValue::Typed(value) => integer_of(value)?,
+                    value => value.text()?.parse().ok()?,
                 };
                 (min..=max).contains(&number).then(|| number.into())
             }
-            (Self::Bool, _) => None,
-            (_, Typed(DeValue::String(text))) => self.accept_text(text),
-            (_, Typed(_)) => None,
-            (_, Text(text) | SecretText(text)) => self.accept_text(text),
+            (_, value) => {
+                let text = value.text()?;
+                self.fits(text).then(|| text.into())
+            }
         }
     }
 
-    fn accept_text(self, text: &str) -> Option<ValueKind> {
-        let fits = match self {
+    fn fits(self, text: &str) -> bool {
+        match self {
             Self::Bool | Self::Integer { .. } => false,
             Self::Duration { min, max } => {
                 let value = duration::parse(text);
@@ -115,16 +108,12 @@ impl ValueType {
             Self::LogLevel => text.split(',').all(is_directive),
             // A message names the path of a file that cannot be read.
             Self::Path => is_name(text),
-            Self::SecretFile => {
-                let starts_like_a_path = |start: &&str| text.starts_with(*start);
-                ["/", "./", "../"].iter().any(starts_like_a_path) && is_name(text)
-            }
+            Self::SecretFile => starts_like_a_path(text) && is_name(text),
             Self::Url => !text.is_empty(),
             // Names are printed as well.
             Self::Identifier => text.len() <= 63 && is_name(text),
             Self::Listen => text == OFF || text.parse::<SocketAddr>().is_ok(),
-        };
-        fits.then(|| text.into())
+        }
     }
 
     /// Whether every output of the settings withholds values of this type.
@@ -150,32 +139,22 @@ impl ValueType {
         }
     }
 
-    fn found(self, value: RawValue<'_>) -> String {
-        let text = match value {
-            RawValue::SecretText(_) => return "a value that is not shown".to_owned(),
-            RawValue::Typed(DeValue::String(text)) => text,
-            RawValue::Text(text) => text,
-            RawValue::Typed(value) => return self.found_typed(value),
-        };
-        match text {
-            "" => "an empty string".to_owned(),
-            _ if self.holds_secrets() => "a string that is not shown".to_owned(),
-            _ => shown(text),
+    /// A value that does not fit, in words. A secret is not quoted.
+    pub(crate) fn found(self, value: RawValue<'_>) -> String {
+        // A value of these types is a secret, or may be one in the place of a path.
+        let is_shown = !matches!(self, Self::Url | Self::SecretFile);
+        match (value, value.text()) {
+            (RawValue::SecretText(_), _) => "a value that is not shown".to_owned(),
+            (_, Some("")) => "an empty string".to_owned(),
+            (_, Some(text)) if is_shown => shown(text),
+            (RawValue::Typed(value), None) => match (value, integer_of(value)) {
+                (DeValue::Boolean(value), _) if is_shown => value.to_string(),
+                (DeValue::Integer(_), None) => "an integer that is too large".to_owned(),
+                (_, Some(number)) if is_shown => number.to_string(),
+                _ => toml_type(value).to_owned(),
+            },
+            _ => "a string that is not shown".to_owned(),
         }
-    }
-
-    fn found_typed(self, value: &DeValue<'_>) -> String {
-        match (value, integer_of(value)) {
-            (DeValue::Boolean(value), _) if !self.holds_secrets() => value.to_string(),
-            (DeValue::Integer(_), None) => "an integer that is too large".to_owned(),
-            (_, Some(value)) if !self.holds_secrets() => value.to_string(),
-            _ => toml_type(value).to_owned(),
-        }
-    }
-
-    /// Whether a value of this type is a secret, or the name of a file with one.
-    fn holds_secrets(self) -> bool {
-        matches!(self, Self::Url | Self::SecretFile)
     }
 }
 
@@ -195,6 +174,12 @@ pub(crate) fn toml_type(value: &DeValue<'_>) -> &'static str {
 fn integer_of(value: &DeValue<'_>) -> Option<i64> {
     let digits = value.as_integer()?;
     i64::from_str_radix(digits.as_str(), digits.radix()).ok()
+}
+
+fn starts_like_a_path(text: &str) -> bool {
+    ["/", "./", "../"]
+        .iter()
+        .any(|start| text.starts_with(start))
 }
 
 /// Whether a text can name something in messages: a connection string is refused and not shown.
@@ -228,36 +213,36 @@ mod tests {
     use super::*;
 
     /// Checks a value in the notation of TOML.
-    fn check(value_type: ValueType, toml: &str) -> Result<ValueKind, Mismatch> {
+    fn check(value_type: ValueType, toml: &str) -> Option<ValueKind> {
         let value = DeValue::parse(toml).unwrap();
-        value_type.check(RawValue::Typed(value.get_ref()))
+        value_type.accept(RawValue::Typed(value.get_ref()))
     }
 
     /// Whether a text in quotes fits.
     fn fits(value_type: ValueType, text: &str) -> bool {
-        check(value_type, &format!("\"{text}\"")).is_ok()
+        check(value_type, &format!("\"{text}\"")).is_some()
     }
 
     #[test]
     fn the_environment_takes_the_type_of_the_key() {
-        let text = |value_type: ValueType, text| value_type.check(RawValue::Text(text));
-        assert_eq!(text(ValueType::Bool, "true"), Ok(true.into()));
-        assert_eq!(text(integer(1, 9), "7"), Ok(7_i64.into()));
-        assert_eq!(text(ValueType::OneOf(&["7"]), "7"), Ok("7".into()));
+        let text = |value_type: ValueType, text| value_type.accept(RawValue::Text(text));
+        assert_eq!(text(ValueType::Bool, "true"), Some(true.into()));
+        assert_eq!(text(integer(1, 9), "7"), Some(7_i64.into()));
+        assert_eq!(text(ValueType::OneOf(&["7"]), "7"), Some("7".into()));
     }
 
     #[test]
     fn a_file_has_types_of_its_own() {
-        assert!(check(ValueType::Bool, "\"true\"").is_err());
-        assert!(check(integer(1, 9), "\"7\"").is_err());
-        assert!(check(ValueType::OneOf(&["7"]), "7").is_err());
+        assert!(check(ValueType::Bool, "\"true\"").is_none());
+        assert!(check(integer(1, 9), "\"7\"").is_none());
+        assert!(check(ValueType::OneOf(&["7"]), "7").is_none());
     }
 
     #[test]
     fn bounds_are_inclusive() {
         for (value, expected) in [(0, false), (1, true), (9, true), (10, false)] {
             let found = check(integer(1, 9), &value.to_string());
-            assert_eq!(found.is_ok(), expected, "{value}");
+            assert_eq!(found.is_some(), expected, "{value}");
         }
         for (value, expected) in [
             ("999ms", false),

@@ -1,10 +1,12 @@
 //! The documented settings file contains the defaults.
 
+use std::collections::BTreeSet;
 use std::fs;
 
+use agent_sync::settings::schema::keys;
 use agent_sync::settings::{Loaded, Settings, Sources, Tls};
 
-use super::{database, directory, load, load_in, read};
+use super::{URL, database, directory, load, load_in, read};
 
 #[test]
 fn the_documented_file_changes_nothing() {
@@ -73,4 +75,26 @@ fn the_documented_databases_hold_the_defaults() {
     let supabase = &loaded.settings.databases["supabase"];
     assert_eq!(supabase.tls, Tls::VerifyFull);
     assert!(supabase.tls_root_cert.is_some());
+}
+
+#[test]
+fn every_key_of_a_column_is_the_name_of_a_column() {
+    let database = database(URL);
+    let agents: BTreeSet<_> = database
+        .agents
+        .columns
+        .named()
+        .map(|(key, _)| key)
+        .collect();
+    let configurations = database.configurations.columns.named();
+    let configurations: BTreeSet<_> = configurations.map(|(key, _)| key).collect();
+    for (section, columns) in [
+        ("databases.*.agents.columns.", agents),
+        ("databases.*.configurations.columns.", configurations),
+    ] {
+        let keys: BTreeSet<_> = keys()
+            .filter_map(|key| key.path.strip_prefix(section))
+            .collect();
+        assert_eq!(keys, columns, "{section}");
+    }
 }

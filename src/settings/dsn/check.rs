@@ -4,69 +4,58 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use tokio_postgres::config::Host;
 
-use super::{FORM, Mistake};
+use super::{FORM, mistake};
+use crate::settings::problem::Problem;
 
 const PLAIN: &str = "write a password as in `postgres://USER:PASSWORD@HOST:PORT/DATABASE`, \
     percent-encoded, or put it into password_file; a user or a database that has such a name takes \
     another one: ALTER ROLE … RENAME, ALTER DATABASE … RENAME";
 
+const NO_HOST: &str = "name the host, or the directory of the Unix socket as \
+    `host=/run/postgresql`";
+
 /// Refuses what `tokio_postgres` would refuse at the connection, and names that may hold a part of
 /// a secret.
-pub(super) fn check(config: &tokio_postgres::Config) -> Result<(), Mistake> {
-    let (hosts, addresses, ports) = (
-        config.get_hosts().len(),
-        config.get_hostaddrs().len(),
-        config.get_ports().len(),
-    );
-    if hosts.max(addresses) == 0 || config.get_hosts().contains(&Host::Tcp(String::new())) {
+pub(super) fn check(config: &tokio_postgres::Config) -> Result<(), Problem> {
+    let (hosts, addresses) = (config.get_hosts(), config.get_hostaddrs().len());
+    let (number, ports) = (hosts.len().max(addresses), config.get_ports().len());
+    if number == 0 || hosts.contains(&Host::Tcp(String::new())) {
         let what =
             format!("{FORM}, found none of a host, an address and the directory of a socket");
-        return Err(Mistake::new(
-            what,
-            "name the host, or the directory of the Unix socket as `host=/run/postgresql`",
-        ));
+        return Err(mistake(what, NO_HOST));
     }
-    if (hosts > 0 && addresses > 0 && hosts != addresses)
-        || (ports > 1 && ports != hosts.max(addresses))
+    if (!hosts.is_empty() && addresses > 0 && hosts.len() != addresses)
+        || (ports > 1 && ports != number)
     {
-        return Err(Mistake::new(
-            "expected as many ports and addresses as hosts, found another number",
-            "name one port and one address for each host",
-        ));
+        let what = "expected as many ports and addresses as hosts, found another number";
+        return Err(mistake(what, "name one port and one address for each host"));
     }
     // Messages print names, and a name with another character is a mangled connection string.
-    let hosts = config.get_hosts().iter().filter_map(|host| match host {
+    let user = config.get_user().and_then(|name| odd(name, "._-@+$"));
+    let host = hosts.iter().find_map(|host| match host {
         Host::Tcp(name) if is_address(name) => None,
-        Host::Tcp(name) => odd(name, "._-").map(|found| ("host", found)),
+        Host::Tcp(name) => odd(name, "._-"),
         // The sockets of some proxies have colons in their names.
-        Host::Unix(path) => odd(&path.to_string_lossy(), "._-/:@+~,").map(|found| ("host", found)),
+        Host::Unix(path) => odd(&path.to_string_lossy(), "._-/:@+~,"),
     });
-    let user = config
-        .get_user()
-        .and_then(|name| odd(name, "._-@+$"))
-        .map(|found| ("user", found));
-    let database = config
-        .get_dbname()
-        .and_then(|name| odd(name, "._-+$"))
-        .map(|found| ("database", found));
-    let found = user.into_iter().chain(hosts).chain(database).next();
-    found.map_or(Ok(()), |(which, found)| {
-        let what = format!(
-            "expected a plain name as the {which}, found one with {found}, which may hold a \
-            password"
-        );
-        Err(Mistake::new(what, PLAIN))
-    })
+    let database = config.get_dbname().and_then(|name| odd(name, "._-+$"));
+    for (which, found) in [("user", user), ("host", host), ("database", database)] {
+        if let Some(found) = found {
+            let what = format!(
+                "expected a plain name as the {which}, found one with {found}, which may hold a \
+                password"
+            );
+            return Err(mistake(what, PLAIN));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a host is an address, with or without the interface of a link-local one.
 fn is_address(name: &str) -> bool {
-    let plain = |zone: &str| {
-        zone.chars()
-            .all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
-    };
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     match name.split_once('%') {
-        Some((address, zone)) => address.parse::<Ipv6Addr>().is_ok() && plain(zone),
+        Some((address, zone)) => address.parse::<Ipv6Addr>().is_ok() && zone.chars().all(plain),
         None => name.parse::<IpAddr>().is_ok(),
     }
 }

@@ -2,25 +2,20 @@
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::{ENCODE, FORM, Mistake, PORT, not_a_dsn};
+use super::{ENCODE, FORM, PORT, mistake, not_a_dsn};
+use crate::settings::problem::Problem;
 
 pub(super) type Pairs = Vec<(String, String)>;
 
 /// Splits a URL into the part before the `?`, which is checked, and the parameters behind it.
-pub(super) fn from_url(scheme: &str, rest: &str) -> Result<(String, Pairs), Mistake> {
+pub(super) fn from_url(scheme: &str, rest: &str) -> Result<(String, Pairs), Problem> {
     // The first `@` ends the credentials. An `@` in the wrong place would put half a password into
     // the name of a host or a user, which messages print, so any doubt leads to a refusal.
-    let (credentials, address) = rest
-        .split_once('@')
-        .map_or((None, rest), |(credentials, address)| {
-            (Some(credentials), address)
-        });
-    let user = credentials.map_or("", |text| text.split(':').next().unwrap_or_default());
+    let (credentials, address) = rest.split_at(rest.find('@').map_or(0, |at| at + 1));
+    let user = credentials.split(':').next().unwrap_or_default();
     if address.contains('@') || user.contains(['/', '?']) {
-        return Err(Mistake::new(
-            format!("{FORM}, found an `@` in the wrong place"),
-            ENCODE,
-        ));
+        let what = format!("{FORM}, found an `@` in the wrong place");
+        return Err(mistake(what, ENCODE));
     }
     let (address, query) = address.split_once('?').unwrap_or((address, ""));
     // A connection string within another has its password in the place of a host or a database,
@@ -28,28 +23,24 @@ pub(super) fn from_url(scheme: &str, rest: &str) -> Result<(String, Pairs), Mist
     if address.contains("://") {
         return Err(not_a_dsn());
     }
-    let base = format!(
-        "{scheme}{}{address}",
-        credentials
-            .map(|text| format!("{text}@"))
-            .unwrap_or_default()
-    );
+    let base = format!("{scheme}{credentials}{address}");
     base.parse::<tokio_postgres::Config>().map_err(|_| {
-        let is_plain = credentials.is_none_or(|text| !text.contains(['/', '?', '#']));
+        let is_plain = !credentials.contains(['/', '?', '#']);
         if is_plain && ports(address).any(|port| !matches!(port.parse::<u16>(), Ok(1..))) {
-            Mistake::new(format!("{FORM}, found a port that is none"), PORT)
+            mistake(format!("{FORM}, found a port that is none"), PORT)
         } else {
             not_a_dsn()
         }
     })?;
-    let mut pairs = Vec::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let decoded = pair
-            .split_once('=')
-            .and_then(|(name, value)| Some((decode(name)?, decode(value)?)));
-        pairs.push(decoded.ok_or_else(not_a_dsn)?);
-    }
-    Ok((base, pairs))
+    let pairs = query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=')?;
+            Some((decode(name)?, decode(value)?))
+        });
+    let pairs: Option<Pairs> = pairs.collect();
+    Ok((base, pairs.ok_or_else(not_a_dsn)?))
 }
 
 /// The ports in the address of a URL, as text.
@@ -79,24 +70,25 @@ pub(super) fn pairs(text: &str) -> Option<Pairs> {
             return None;
         }
         let tail = tail.trim_start();
-        let (quoted, tail) = tail
-            .strip_prefix('\'')
-            .map_or((false, tail), |tail| (true, tail));
+        let (is_quoted, tail) = match tail.strip_prefix('\'') {
+            Some(tail) => (true, tail),
+            None => (false, tail),
+        };
         let mut value = String::new();
         let mut chars = tail.chars();
-        let mut closed = !quoted;
+        let mut is_closed = !is_quoted;
         while let Some(c) = chars.next() {
             match c {
                 '\\' => value.push(chars.next()?),
-                '\'' if quoted => {
-                    closed = true;
+                '\'' if is_quoted => {
+                    is_closed = true;
                     break;
                 }
-                c if !quoted && c.is_whitespace() => break,
+                c if !is_quoted && c.is_whitespace() => break,
                 c => value.push(c),
             }
         }
-        if !closed || (value.is_empty() && !quoted) {
+        if !is_closed || (value.is_empty() && !is_quoted) {
             return None;
         }
         pairs.push((name.to_owned(), value));

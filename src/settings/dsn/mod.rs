@@ -18,7 +18,7 @@ use tokio_postgres::config::Host;
 
 use self::check::check;
 use self::forms::{Pairs, from_url, pair, pairs, with_parameters};
-use self::parameters::{FOREIGN, ONCE, OWN, PASSED};
+use self::parameters::{FOREIGN, ONCE, OWN, PASSED, UNUSED};
 use super::problem::Problem;
 
 pub(crate) use self::target::{describe, is_local, is_same_database};
@@ -32,24 +32,10 @@ pub(crate) struct Dsn {
     pub(crate) params: Vec<(&'static str, &'static str, String)>,
 }
 
-/// Why agent-sync cannot use a connection string. It holds no text of it.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Mistake {
-    what: String,
-    remedy: &'static str,
-}
-
-impl Mistake {
-    fn new(what: impl Into<String>, remedy: &'static str) -> Self {
-        Self {
-            what: what.into(),
-            remedy,
-        }
-    }
-
-    pub(crate) fn problem(self, key: &str, source: &str) -> Problem {
-        Problem::new(key, source, self.what).remedy(self.remedy)
-    }
+/// The reason why agent-sync cannot use a connection string. It holds no text of the string. The
+/// caller knows its key and its source.
+fn mistake(what: impl Into<String>, remedy: &str) -> Problem {
+    Problem::new("", "", what).remedy(remedy)
 }
 
 const FORM: &str = "expected `postgres://USER:PASSWORD@HOST:PORT/DATABASE` or `key=value` pairs";
@@ -63,14 +49,12 @@ const PORT: &str = "name a number from 1 to 65535";
 
 impl Dsn {
     /// Parses a connection string, in either form.
-    pub(crate) fn parse(text: &str) -> Result<Self, Mistake> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Problem> {
         // Files, shells and copying put white space around it, which would become part of a name.
         let text = text.trim();
         if text.chars().any(char::is_control) {
-            return Err(Mistake::new(
-                format!("{FORM}, found control characters"),
-                "put it on one line",
-            ));
+            let what = format!("{FORM}, found control characters");
+            return Err(mistake(what, "put it on one line"));
         }
         let scheme = ["postgres://", "postgresql://"]
             .into_iter()
@@ -92,29 +76,30 @@ impl Dsn {
                 if unit.is_empty() || value != "0" {
                     params.push((*own, *key, format!("{value}{unit}")));
                 }
-            } else if let Some(known) = PASSED.iter().find(|known| **known == name) {
+            } else if let Some(known) = PASSED.split(' ').find(|known| *known == name) {
                 if pair(known, &value)
                     .parse::<tokio_postgres::Config>()
                     .is_err()
                 {
-                    let what = format!(
-                        "expected a connection string, found a value that `{known}` cannot take"
-                    );
-                    let remedy = if *known == "port" { PORT } else { VALUES };
-                    return Err(Mistake::new(what, remedy));
+                    let remedy = if known == "port" { PORT } else { VALUES };
+                    let what = format!("found a value that `{known}` cannot take");
+                    return Err(mistake(
+                        format!("expected a connection string, {what}"),
+                        remedy,
+                    ));
                 }
-                passed.push((*known, value));
+                passed.push((known, value));
             } else {
                 return Err(unknown(&name));
             }
         }
-        let passed = match base {
-            Some(base) => with_parameters(base, &passed),
-            None => passed
+        let pairs = || {
+            passed
                 .iter()
                 .map(|(name, value)| pair(name, value))
-                .collect(),
+                .collect()
         };
+        let passed = base.map_or_else(pairs, |base| with_parameters(base, &passed));
         let config = passed.parse().map_err(|_| not_a_dsn())?;
         check(&config)?;
         Ok(Self { config, params })
@@ -127,14 +112,14 @@ impl Dsn {
     }
 }
 
-fn refuse_two_values(pairs: &Pairs) -> Result<(), Mistake> {
+fn refuse_two_values(pairs: &Pairs) -> Result<(), Problem> {
     for (index, (name, value)) in pairs.iter().enumerate() {
         let differs = |(other, earlier): &(String, String)| other == name && earlier != value;
         if let Some(known) = ONCE.iter().find(|known| **known == name)
             && pairs.iter().take(index).any(differs)
         {
             let what = format!("expected `{known}` once, found it with two values");
-            return Err(Mistake::new(what, "keep the one that is meant"));
+            return Err(mistake(what, "keep the one that is meant"));
         }
     }
     Ok(())
@@ -151,7 +136,7 @@ fn is_of_a_driver(text: &str) -> bool {
 }
 
 /// Neither a URL of PostgreSQL's nor pairs.
-fn neither(text: &str) -> Mistake {
+fn neither(text: &str) -> Problem {
     let scheme = text.split_once("://").map(|(scheme, _)| scheme);
     let (found, remedy) = match scheme {
         _ if text.starts_with("jdbc:") => (
@@ -168,22 +153,27 @@ fn neither(text: &str) -> Mistake {
         Some(_) => ("another scheme", EXAMPLE),
         None => ("something else", EXAMPLE),
     };
-    Mistake::new(format!("{FORM}, found {found}"), remedy)
+    mistake(format!("{FORM}, found {found}"), remedy)
 }
 
-fn not_a_dsn() -> Mistake {
-    Mistake::new(format!("{FORM}, found something else"), ENCODE)
+fn not_a_dsn() -> Problem {
+    mistake(format!("{FORM}, found something else"), ENCODE)
 }
 
-fn unknown(name: &str) -> Mistake {
-    let (found, remedy) = match FOREIGN.iter().find(|(known, _)| *known == name) {
-        Some((name, remedy)) => (format!("the parameter `{name}`"), *remedy),
-        None => ("an unknown parameter".to_owned(), UNKNOWN),
+fn unknown(name: &str) -> Problem {
+    let foreign = FOREIGN.iter().find(|(known, _)| *known == name);
+    let remedy = match foreign {
+        Some((_, remedy)) => remedy,
+        None if UNUSED.split(' ').any(|known| known == name) => {
+            "take it out: agent-sync does not use it"
+        }
+        None => {
+            let what = "expected parameters that agent-sync knows, found an unknown parameter";
+            return mistake(what, UNKNOWN);
+        }
     };
-    Mistake::new(
-        format!("expected parameters that agent-sync knows, found {found}"),
-        remedy,
-    )
+    let what = format!("expected parameters that agent-sync knows, found the parameter `{name}`");
+    mistake(what, remedy)
 }
 
 #[cfg(test)]

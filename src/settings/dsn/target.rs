@@ -2,116 +2,97 @@
 
 use std::net::IpAddr;
 
+use tokio_postgres::Config;
 use tokio_postgres::config::Host;
 
-/// Whether every connection stays on this machine.
-pub(crate) fn is_local(config: &tokio_postgres::Config) -> bool {
-    let loopback = |name: &String| {
-        name.eq_ignore_ascii_case("localhost")
-            || name
-                .parse::<IpAddr>()
-                .is_ok_and(|address| address.is_loopback())
-    };
-    if config.get_hostaddrs().is_empty() {
-        config.get_hosts().iter().all(|host| match host {
-            Host::Tcp(name) => loopback(name),
-            Host::Unix(_) => true,
-        })
-    } else {
-        config.get_hostaddrs().iter().all(IpAddr::is_loopback)
-    }
-}
-
-/// Whether two connections can lead to one database, as far as their strings show: they share a
-/// host or an address with its port, and the name of the database.
-pub(crate) fn is_same_database(
-    one: &tokio_postgres::Config,
-    other: &tokio_postgres::Config,
-) -> bool {
-    // Without a name of the database, PostgreSQL takes the name of the user.
-    let name = |config: &tokio_postgres::Config| {
-        config.get_dbname().or(config.get_user()).map(str::to_owned)
-    };
-    let others = endpoints(other);
-    name(one) == name(other)
-        && endpoints(one)
-            .iter()
-            .any(|own| others.iter().any(|other| own.is_same(other)))
-}
-
 /// One server of a connection string.
-struct Endpoint {
-    /// The host or the directory of the socket, in one spelling.
-    name: Option<String>,
+struct Endpoint<'a> {
+    host: Option<&'a Host>,
     address: Option<IpAddr>,
     port: u16,
 }
 
-impl Endpoint {
+fn endpoints(config: &Config) -> impl Iterator<Item = Endpoint<'_>> {
+    let (hosts, addresses) = (config.get_hosts(), config.get_hostaddrs());
+    let ports = config.get_ports();
+    (0..hosts.len().max(addresses.len())).map(move |index| Endpoint {
+        host: hosts.get(index),
+        address: addresses.get(index).copied(),
+        port: *ports.get(index).or(ports.first()).unwrap_or(&5432),
+    })
+}
+
+impl Endpoint<'_> {
+    /// The host or the directory of the socket, in one spelling.
+    fn name(&self) -> Option<String> {
+        Some(match self.host? {
+            Host::Tcp(name) => name.trim_end_matches('.').to_ascii_lowercase(),
+            Host::Unix(path) => path.components().as_path().display().to_string(),
+        })
+    }
+
+    fn address(&self) -> Option<IpAddr> {
+        let address = self.address.or_else(|| self.name()?.parse().ok());
+        address.map(|address| address.to_canonical())
+    }
+
+    fn is_local(&self) -> bool {
+        match (self.address, self.host) {
+            (Some(address), _) => address.is_loopback(),
+            (None, Some(Host::Tcp(name))) => {
+                let address = name.parse::<IpAddr>();
+                name.eq_ignore_ascii_case("localhost")
+                    || address.is_ok_and(|address| address.is_loopback())
+            }
+            (None, _) => true,
+        }
+    }
+
     fn is_same(&self, other: &Self) -> bool {
-        let same = match (self.address, other.address) {
+        let is_same = match (self.address(), other.address()) {
             // With an address, only the check of the certificate uses the name.
-            (Some(own), Some(other)) => own.to_canonical() == other.to_canonical(),
-            _ => self.name.is_some() && self.name == other.name,
+            (Some(own), Some(other)) => own == other,
+            _ => self.name().is_some() && self.name() == other.name(),
         };
-        same && self.port == other.port
+        is_same && self.port == other.port
+    }
+
+    fn describe(&self) -> String {
+        let place = match (self.host, self.address) {
+            (Some(Host::Tcp(name)), _) if name.contains(':') => format!("[{name}]"),
+            (Some(Host::Tcp(name)), _) => name.clone(),
+            (Some(Host::Unix(path)), _) => path.display().to_string(),
+            (None, address) => address
+                .map(|address| address.to_string())
+                .unwrap_or_default(),
+        };
+        format!("{place}:{}", self.port)
     }
 }
 
-fn endpoints(config: &tokio_postgres::Config) -> Vec<Endpoint> {
-    let (hosts, addresses, ports) = (
-        config.get_hosts(),
-        config.get_hostaddrs(),
-        config.get_ports(),
-    );
-    let endpoint = |index: usize| {
-        let name = hosts.get(index).map(|host| match host {
-            Host::Tcp(name) => name.trim_end_matches('.').to_ascii_lowercase(),
-            Host::Unix(path) => path.components().as_path().display().to_string(),
-        });
-        let address = addresses.get(index).copied();
-        Endpoint {
-            address: address.or_else(|| name.as_ref()?.parse().ok()),
-            name,
-            port: ports.get(index).or(ports.first()).copied().unwrap_or(5432),
-        }
-    };
-    (0..hosts.len().max(addresses.len()))
-        .map(endpoint)
-        .collect()
+/// Whether every connection stays on this machine.
+pub(crate) fn is_local(config: &Config) -> bool {
+    endpoints(config).all(|endpoint| endpoint.is_local())
+}
+
+/// Whether two connections can lead to one database, as far as their strings show: they share a
+/// host or an address with its port, and the name of the database.
+pub(crate) fn is_same_database(one: &Config, other: &Config) -> bool {
+    // Without a name of the database, PostgreSQL takes the name of the user.
+    let [own_name, other_name] =
+        [one, other].map(|config| config.get_dbname().or(config.get_user()));
+    own_name == other_name
+        && endpoints(one).any(|own| endpoints(other).any(|other| own.is_same(&other)))
 }
 
 /// The target of a connection, without secrets: "user app at db.example.com:5432, database platform".
-pub(crate) fn describe(config: &tokio_postgres::Config) -> String {
-    let ports = config.get_ports();
-    let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
-    let hosts = config.get_hosts().iter().map(|host| match host {
-        Host::Tcp(name) if name.contains(':') => format!("[{name}]"),
-        Host::Tcp(name) => name.clone(),
-        Host::Unix(path) => path.display().to_string(),
-    });
-    let hosts: Vec<_> = if config.get_hosts().is_empty() {
-        config
-            .get_hostaddrs()
-            .iter()
-            .map(ToString::to_string)
-            .collect()
-    } else {
-        hosts.collect()
-    };
-    let places: Vec<_> = hosts
-        .iter()
-        .enumerate()
-        .map(|(index, host)| format!("{host}:{}", port(index)))
+pub(crate) fn describe(config: &Config) -> String {
+    let places: Vec<_> = endpoints(config)
+        .map(|endpoint| endpoint.describe())
         .collect();
-    let user = config
-        .get_user()
-        .map(|user| format!("user {user} at "))
-        .unwrap_or_default();
-    let database = config
-        .get_dbname()
-        .map(|name| format!(", database {name}"))
-        .unwrap_or_default();
+    let user = config.get_user().map(|user| format!("user {user} at "));
+    let database = config.get_dbname().map(|name| format!(", database {name}"));
+    let (user, database) = (user.unwrap_or_default(), database.unwrap_or_default());
     format!("{user}{}{database}", places.join(", "))
 }
 
