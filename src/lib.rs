@@ -13,6 +13,7 @@ pub mod exit;
 pub mod install;
 pub mod mapping;
 pub mod observe;
+pub mod pg;
 pub mod reconcile;
 pub mod report;
 pub mod session;

@@ -16,9 +16,10 @@ use std::time::{Duration, Instant};
 use postgres_types::{ToSql, Type};
 
 use crate::mapping::Rules;
+use crate::pg::{QueryError, within};
 use crate::session::Session;
 use crate::settings::{Database, Settings};
-use crate::store::{Layout, Store, StoreError, report, within};
+use crate::store::{Layout, Store, report};
 use crate::survey::{Findings, Scope, Verdict, survey};
 use crate::sync::{AttemptError, OneShotDrain, Options};
 
@@ -43,7 +44,7 @@ pub enum ReconcileError {
     Drain(#[from] AttemptError),
     /// A question was not answered.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] QueryError),
     /// A daemon leads, and does not take them.
     #[error("a daemon leads, and has not taken the slugs out of the outbox for {0:.0?}")]
     Stalled(Duration),
@@ -215,14 +216,14 @@ impl<'a> Reconciler<'a> {
     }
 
     /// Whether there is a daemon at all.
-    async fn anybody_waits(&self) -> Result<bool, StoreError> {
+    async fn anybody_waits(&self) -> Result<bool, QueryError> {
         let client = self.session.client();
         let daemons = within(self.time_limit(), client.query_typed(report::DAEMONS, &[])).await?;
         Ok(!daemons.is_empty())
     }
 
     /// How many of the portion are left, and how many rows the outbox has lost.
-    async fn pending(&self, portion: &[&str]) -> Result<(i64, i64), StoreError> {
+    async fn pending(&self, portion: &[&str]) -> Result<(i64, i64), QueryError> {
         let slugs: [(&(dyn ToSql + Sync), Type); 1] = [(&portion, Type::TEXT_ARRAY)];
         let asked = self
             .session

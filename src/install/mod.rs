@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use postgres_types::{ToSql, Type};
 use serde_json::json;
-use tokio_postgres::error::SqlState;
+use tokio_postgres::error::{DbError, SqlState};
 use tokio_postgres::{Client, Error, Row};
 
+use crate::pg::identifier::Literal;
+use crate::pg::{QueryError, within};
 use crate::settings::{AgentsTable, ConfigurationsTable, Database, Settings};
-use crate::store::identifier::Literal;
-use crate::store::{StoreError, within};
 
 /// The steps of an install: the names, the proof that no foreign object is in the way, the guard,
 /// the numbered files of the schema with the repair of its tables before and after them, the
@@ -167,7 +167,7 @@ pub async fn install(
     client: &Client,
     time_limit: Duration,
     plan: &Plan<'_>,
-) -> Result<Done, StoreError> {
+) -> Result<Done, QueryError> {
     transact(client, time_limit, &plan.settings(), STEPS)
         .await
         .map(|(done, _)| done)
@@ -195,7 +195,7 @@ pub async fn uninstall(
     client: &Client,
     time_limit: Duration,
     plan: &Plan<'_>,
-) -> Result<(Done, Roles), StoreError> {
+) -> Result<(Done, Roles), QueryError> {
     let (done, before) = transact(
         client,
         time_limit,
@@ -232,11 +232,11 @@ async fn transact(
     time_limit: Duration,
     settings: &[(&str, String)],
     steps: &[&str],
-) -> Result<(Done, Vec<String>), StoreError> {
+) -> Result<(Done, Vec<String>), QueryError> {
     let mut attempt = 1;
     loop {
         match within(time_limit, once(client, settings, steps)).await {
-            Err(StoreError::Postgres(error))
+            Err(QueryError::Postgres(error))
                 if attempt < ATTEMPTS && error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) =>
             {
                 attempt += 1;
@@ -291,4 +291,20 @@ async fn once(
         client.batch_execute("ROLLBACK").await?;
     }
     outcome
+}
+
+/// Whether a function of others, such as that of an event trigger, raised the error of an install.
+/// The context names one call a line. The statements of `sql/*.sql` are in DO blocks, which
+/// PostgreSQL calls `inline_code_block` in every language of its messages.
+pub fn is_raised_by_a_function_of_others(db: &DbError) -> bool {
+    const OURS: [&str; 3] = [
+        "inline_code_block",
+        "capture_agent",
+        "capture_configuration",
+    ];
+    db.where_().is_some_and(|context| {
+        context
+            .lines()
+            .any(|call| call.contains("PL/") && !OURS.iter().any(|name| call.contains(name)))
+    })
 }

@@ -12,10 +12,11 @@ use tokio_postgres::error::SqlState;
 
 use super::note::Note;
 use super::problem;
+use crate::pg::sqlstate;
+use crate::pg::{QueryError, within};
 use crate::settings::Settings;
 use crate::show::time;
-use crate::store::failure;
-use crate::store::{Store, StoreError, report, within};
+use crate::store::{Store, report};
 
 /// How long a daemon gets that is awake, or is woken.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
@@ -90,7 +91,7 @@ async fn wait(
     slug: &str,
     began: Instant,
     limit: Duration,
-) -> Result<Outcome, StoreError> {
+) -> Result<Outcome, QueryError> {
     let slugs = [slug];
     let slugs: [(&(dyn ToSql + Sync), Type); 1] = [(&&slugs[..], Type::TEXT_ARRAY)];
     let (mut pause, mut before) = (LOOK.0, None);
@@ -123,7 +124,7 @@ async fn delete(
     time_limit: Duration,
     statement: &str,
     slug: &str,
-) -> Result<(), StoreError> {
+) -> Result<(), QueryError> {
     let slug: [(&(dyn ToSql + Sync), Type); 1] = [(&slug, Type::TEXT)];
     within(time_limit, client.execute_typed(statement, &slug))
         .await
@@ -159,14 +160,14 @@ fn missing(outcome: &Outcome, limit: Duration, taken_back: bool) -> Note {
 }
 
 /// What could not be asked.
-fn refused(error: &StoreError) -> Note {
+fn refused(error: &QueryError) -> Note {
     match error {
-        StoreError::Postgres(cause) if cause.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+        QueryError::Postgres(cause) if cause.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
             Note::fail(
                 "round trip",
                 format!(
                     "the role may not put a slug into the outbox and take it out again: {}",
-                    failure::describe(cause)
+                    sqlstate::describe(cause)
                 ),
                 "GRANT SELECT, INSERT, DELETE ON agent_sync.outbox TO the role of the daemon, or \
                 run `agent-sync install --role …`.",

@@ -6,7 +6,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Row};
 
 use crate::install::{self, Plan};
-use crate::store::{StoreError, within};
+use crate::pg::{QueryError, within};
 
 /// What is lost with an install.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub async fn loss(
     client: &Client,
     time_limit: Duration,
     plan: &Plan<'_>,
-) -> Result<Option<Loss>, StoreError> {
+) -> Result<Option<Loss>, QueryError> {
     let loss = async {
         within(time_limit, install::prove(client, plan)).await?;
         read(client, time_limit).await
@@ -33,7 +33,7 @@ pub async fn loss(
     loss
 }
 
-async fn read(client: &Client, time_limit: Duration) -> Result<Option<Loss>, StoreError> {
+async fn read(client: &Client, time_limit: Duration) -> Result<Option<Loss>, QueryError> {
     let there = within(time_limit, client.query_typed_one(THERE, &[])).await?;
     let (schema, outbox, roles): (bool, bool, bool) =
         (there.try_get(0)?, there.try_get(1)?, there.try_get(2)?);
@@ -62,11 +62,11 @@ async fn readable(
     client: &Client,
     query: &str,
     time_limit: Duration,
-) -> Result<Option<Vec<Row>>, StoreError> {
+) -> Result<Option<Vec<Row>>, QueryError> {
     within(time_limit, client.batch_execute("SAVEPOINT asking")).await?;
     match within(time_limit, client.query_typed(query, &[])).await {
         Ok(answer) => Ok(Some(answer)),
-        Err(StoreError::Postgres(error))
+        Err(QueryError::Postgres(error))
             if [
                 SqlState::INSUFFICIENT_PRIVILEGE,
                 SqlState::UNDEFINED_COLUMN,

@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
+use crate::pg::QueryError;
+use crate::pg::sqlstate::{self, Class};
 use crate::session::SessionError;
-use crate::store::failure::{self, Class};
-use crate::store::{Finding, LayoutError, StoreError};
+use crate::store::{Finding, LayoutError};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -118,17 +119,17 @@ impl Note {
     }
 
     /// A question about this topic was not answered.
-    pub fn unanswered(topic: &'static str, error: &StoreError) -> Self {
+    pub fn unanswered(topic: &'static str, error: &QueryError) -> Self {
         Self::fail(topic, format!("this is unknown: {error}"), error.remedy())
     }
 }
 
 /// Whether there is no use in asking anything else over this connection.
-pub(super) fn is_over(error: &StoreError) -> bool {
+pub(super) fn is_over(error: &QueryError) -> bool {
     match error {
-        StoreError::Silent(_) => true,
-        StoreError::Postgres(cause) => {
-            cause.is_closed() || failure::policy(cause).class == Class::Connection
+        QueryError::Silent(_) => true,
+        QueryError::Postgres(cause) => {
+            cause.is_closed() || sqlstate::policy(cause).class == Class::Connection
         }
     }
 }

@@ -13,10 +13,11 @@ use super::note::Level;
 use super::problem;
 use crate::columns::Column;
 use crate::mapping::{Configuration, Difference, Rules, Value, diff, fields_of, fields_of_agent};
+use crate::pg::{QueryError, within};
 use crate::settings::Database;
 use crate::show::{age, plural};
+use crate::store::Layout;
 use crate::store::report::{self, Surveyed};
-use crate::store::{Layout, StoreError, within};
 use crate::survey::{Findings, Scope, Verdict, survey};
 use crate::time;
 
@@ -128,7 +129,7 @@ pub async fn story(
     layout: &Layout,
     installed: bool,
     slug: &str,
-) -> Result<Story, StoreError> {
+) -> Result<Story, QueryError> {
     let own: [(&(dyn ToSql + Sync), Type); 1] = [(&slug, Type::TEXT)];
     let rows = report::value(
         client,
@@ -145,7 +146,7 @@ pub async fn story(
             within(time_limit, client.query_typed_opt(report::PROBLEM_OF, &own)).await?
         {
             problem = since(row.try_get(3)?, row.try_get(4)?).map(|since| {
-                Ok::<_, StoreError>(Problem {
+                Ok::<_, QueryError>(Problem {
                     kind: row.try_get(0)?,
                     detail: row.try_get(1)?,
                     sqlstate: row.try_get(2)?,
@@ -197,7 +198,7 @@ async fn saved(
     rules: &Rules,
     layout: &Layout,
     slug: &str,
-) -> Result<(Option<Fields>, Vec<Fields>), StoreError> {
+) -> Result<(Option<Fields>, Vec<Fields>), QueryError> {
     let slugs = [slug];
     let no_bound = None::<&str>;
     let scope: [(&(dyn ToSql + Sync), Type); 3] = [

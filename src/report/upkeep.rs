@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio_postgres::{Client, Row};
 
 use super::note::Note;
+use crate::pg::{QueryError, within};
 use crate::show::{age, count, quoted};
-use crate::store::{StoreError, report, within};
+use crate::store::report;
 
 /// How far the clocks may be apart, in seconds.
 const SKEW: f64 = 2.0;
@@ -36,7 +37,7 @@ pub async fn upkeep(client: &Client, time_limit: Duration, is_installed: bool) -
     notes
 }
 
-async fn server(client: &Client, time_limit: Duration) -> Result<Vec<Note>, StoreError> {
+async fn server(client: &Client, time_limit: Duration) -> Result<Vec<Note>, QueryError> {
     let before = now();
     let row = within(time_limit, client.query_typed_one(report::UPKEEP, &[])).await?;
     let middle = f64::midpoint(before, now());
@@ -170,7 +171,7 @@ fn queue(usage: f64) -> Option<Note> {
     }
 }
 
-fn tables(row: &Row) -> Result<Vec<Note>, StoreError> {
+fn tables(row: &Row) -> Result<Vec<Note>, QueryError> {
     let (size, dead): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
     let vacuumed: bool = row.try_get(2)?;
     let (slot, all): (Option<String>, Option<String>) = (row.try_get(3)?, row.try_get(4)?);

@@ -8,8 +8,9 @@ use tokio_postgres::error::SqlState;
 
 use super::guard::PasswordRequest;
 use super::tls::{self, TlsError};
+use crate::pg::{QueryError, sqlstate};
 use crate::settings::SettingsError;
-use crate::store::{Finding, StoreError, failure, finding};
+use crate::store::{Finding, finding};
 
 /// Why a connection failed.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +45,7 @@ pub enum SessionError {
     #[error("the server takes no writes, and target_session_attrs asks for one that does")]
     ReadOnly,
     /// The server could not be reached, or refused.
-    #[error("{}", failure::describe(.0))]
+    #[error("{}", sqlstate::describe(.0))]
     Postgres(tokio_postgres::Error),
     /// It did not answer in time.
     #[error("no answer within {0:?}")]
@@ -110,13 +111,13 @@ impl SessionError {
                     || error.is_closed()
                     || sources::<io::Error>(error).is_some() =>
             {
-                failure::policy(error).remedy
+                sqlstate::policy(error).remedy
             }
             Self::Postgres(_) => {
                 "Check the URL, the password and tls of this database; the cause says which. A \
                 password stands in the URL or in password_file."
             }
-            Self::Silent(_) | Self::Closed(_) | Self::Dead(_) => failure::REACH,
+            Self::Silent(_) | Self::Closed(_) | Self::Dead(_) => sqlstate::REACH,
             Self::Pooler => {
                 "Give the direct address of the server, or that of a pooler in session mode: \
                 LISTEN and locks need a session of their own."
@@ -167,11 +168,11 @@ impl From<tokio_postgres::Error> for SessionError {
     }
 }
 
-impl From<StoreError> for SessionError {
-    fn from(error: StoreError) -> Self {
+impl From<QueryError> for SessionError {
+    fn from(error: QueryError) -> Self {
         match error {
-            StoreError::Postgres(error) => error.into(),
-            StoreError::Silent(time_limit) => Self::Silent(time_limit),
+            QueryError::Postgres(error) => error.into(),
+            QueryError::Silent(time_limit) => Self::Silent(time_limit),
         }
     }
 }

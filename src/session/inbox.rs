@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::store::Tid;
+use crate::pg::Tid;
 
 /// What has arrived since one looked last.
 #[derive(Debug, Default)]

@@ -39,8 +39,9 @@ pub use tls::TlsError;
 
 use self::guard::{Guard, InTheClear};
 use crate::observe::pulse;
+use crate::pg::{QueryError, sqlstate, within};
 use crate::settings::{self, Database, Tls};
-use crate::store::{self, StoreError, failure, path, within};
+use crate::store::{self, path};
 
 /// The channel of wake-ups (empty payload) and of requests for a slug (I7).
 pub const CHANNEL: &str = "agent_sync";
@@ -320,7 +321,7 @@ impl Session {
         &self,
         silence: Duration,
         time_limit: Duration,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), QueryError> {
         let set = format!("SET idle_session_timeout = {}", silence.as_millis());
         within(time_limit, self.client.batch_execute(&set)).await
     }
@@ -337,17 +338,17 @@ impl Session {
     }
 
     /// Sets the planner for the statements of batches: see `planner`.
-    pub async fn plan_for_batches(&self, time_limit: Duration) -> Result<(), StoreError> {
+    pub async fn plan_for_batches(&self, time_limit: Duration) -> Result<(), QueryError> {
         within(time_limit, self.client.batch_execute(planner::FOR_BATCHES)).await
     }
 
     /// Sets the planner for everything else.
-    pub async fn plan_as_usual(&self, time_limit: Duration) -> Result<(), StoreError> {
+    pub async fn plan_as_usual(&self, time_limit: Duration) -> Result<(), QueryError> {
         within(time_limit, self.client.batch_execute(planner::USUAL)).await
     }
 
     /// Listens on the channels. Earlier notifications are lost: catch up afterwards.
-    pub async fn listen(&self, time_limit: Duration) -> Result<(), StoreError> {
+    pub async fn listen(&self, time_limit: Duration) -> Result<(), QueryError> {
         within(
             time_limit,
             self.client
@@ -359,7 +360,7 @@ impl Session {
     /// Probes the connection with an empty query, which begins no transaction.
     pub async fn probe(&self, time_limit: Duration) -> Result<(), SessionError> {
         match within(time_limit, self.client.batch_execute("")).await {
-            Err(StoreError::Silent(time_limit)) => Err(SessionError::Dead(time_limit)),
+            Err(QueryError::Silent(time_limit)) => Err(SessionError::Dead(time_limit)),
             answer => Ok(answer?),
         }
     }
@@ -420,7 +421,7 @@ where
                     arrived.deliver_probe(note.payload());
                 }
                 Some(Ok(_)) => {}
-                Some(Err(error)) => break failure::describe(&error),
+                Some(Err(error)) => break sqlstate::describe(&error),
                 None => break "the server closed it".to_owned(),
             }
         };

@@ -23,8 +23,8 @@ use tokio_postgres::{Client, Config, SimpleQueryMessage};
 
 use super::{Inbox, Session, SessionError};
 use crate::observe::pulse;
+use crate::pg::within;
 use crate::settings::Database;
-use crate::store::within;
 
 /// The channel of the probe: not the one of wake-ups, so that the probe of one daemon never wakes
 /// another.

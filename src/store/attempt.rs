@@ -12,8 +12,10 @@
 use postgres_types::{ToSql, Type};
 use tokio_postgres::Client;
 
-use super::batch::{CONNECTION_ENDED, lossy};
-use super::{Store, StoreError, Tid, queries, within};
+use super::batch::lossy;
+use super::{Store, queries};
+use crate::pg::sqlstate::CONNECTION_ENDED;
+use crate::pg::{QueryError, Tid, within};
 
 /// How many connections may end on an agent before it is set aside.
 const TRIES: i32 = 2;
@@ -60,7 +62,7 @@ pub struct SessionState {
 
 impl Store {
     /// The state of the session.
-    pub async fn session_state(&self, client: &Client) -> Result<SessionState, StoreError> {
+    pub async fn session_state(&self, client: &Client) -> Result<SessionState, QueryError> {
         let row = within(
             self.time_limit,
             client.query_typed_one(queries::SESSION_STATE, &[]),
@@ -75,7 +77,7 @@ impl Store {
     }
 
     /// What runs with a write of a configuration.
-    pub async fn foreign_code(&self, client: &Client) -> Result<ForeignCode, StoreError> {
+    pub async fn foreign_code(&self, client: &Client) -> Result<ForeignCode, QueryError> {
         let table: [(&(dyn ToSql + Sync), Type); 1] =
             [(&self.layout.configurations.table, Type::TEXT)];
         let found = within(
@@ -92,7 +94,7 @@ impl Store {
 
     /// Whether a save of an agent can wait for a batch, because a foreign key of the configurations
     /// cascades. If so, the session holds its locks for less time.
-    pub async fn holds_up_cascades(&mut self, client: &Client) -> Result<bool, StoreError> {
+    pub async fn holds_up_cascades(&mut self, client: &Client) -> Result<bool, QueryError> {
         let tables: [(&(dyn ToSql + Sync), Type); 2] = [
             (&self.layout.agents.table, Type::TEXT),
             (&self.layout.configurations.table, Type::TEXT),
@@ -114,7 +116,7 @@ impl Store {
 
     /// Notes a slug that is known to end connections as the one that is tried next: if the
     /// connection ends, the next sets it aside.
-    pub async fn note_dangerous(&self, client: &Client, slug: &str) -> Result<(), StoreError> {
+    pub async fn note_dangerous(&self, client: &Client, slug: &str) -> Result<(), QueryError> {
         self.run(
             client,
             queries::NOTE_DANGEROUS,
@@ -125,7 +127,7 @@ impl Store {
 
     /// Notes the slug that the connection begins with, which is that of the first row of the outbox
     /// from a place on unless the last connection has ended on another.
-    pub async fn note_first(&self, client: &Client, from: Tid) -> Result<Tried, StoreError> {
+    pub async fn note_first(&self, client: &Client, from: Tid) -> Result<Tried, QueryError> {
         let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
             (&from, Type::TID),
             (&CONNECTION_ENDED, Type::TEXT),
@@ -143,7 +145,7 @@ impl Store {
     }
 
     /// Forgets it: the batch is committed.
-    pub async fn forget_first(&self, client: &Client) -> Result<(), StoreError> {
+    pub async fn forget_first(&self, client: &Client) -> Result<(), QueryError> {
         self.run(client, queries::FORGET_FIRST, &[]).await
     }
 
@@ -154,7 +156,7 @@ impl Store {
         client: &Client,
         detail: &str,
         sqlstate: Option<&str>,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Option<String>, QueryError> {
         let parameters: [(&(dyn ToSql + Sync), Type); 2] =
             [(&detail, Type::TEXT), (&sqlstate, Type::TEXT)];
         let set_aside = queries::set_aside_first();
@@ -174,7 +176,7 @@ impl Store {
         from: Tid,
         detail: &str,
         sqlstate: &str,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Option<String>, QueryError> {
         let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
             (&from, Type::TID),
             (&detail, Type::TEXT),

@@ -8,9 +8,10 @@ use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use super::batch::lossy;
-use super::{Remedies, Store, StoreError, within};
+use super::{Remedies, Store};
 use crate::observe::state::{LISTED, PROBLEMS};
 use crate::observe::{Backlog, Kinds, Problem};
+use crate::pg::{QueryError, within};
 
 /// How many rows are counted; the numbers are no larger, and say so.
 pub const COUNTED: i64 = 100_000;
@@ -41,7 +42,7 @@ pub const LATEST_PROBLEMS: &str = "
 
 impl Store {
     /// Counts and lists, in one round trip.
-    pub async fn backlog(&self, client: &Client) -> Result<Backlog, StoreError> {
+    pub async fn backlog(&self, client: &Client) -> Result<Backlog, QueryError> {
         let listed = i64::try_from(PROBLEMS).unwrap_or(i64::MAX);
         let limit: [(&(dyn ToSql + Sync), Type); 1] = [(&COUNTED, Type::INT8)];
         let limits: [(&(dyn ToSql + Sync), Type); 4] = [
@@ -60,7 +61,7 @@ impl Store {
         .await?;
         let rows: i64 = counts.try_get(0)?;
         let oldest: Option<f64> = counts.try_get(1)?;
-        let count = |column| Ok::<_, StoreError>(counts.try_get::<_, i64>(column)?.unsigned_abs());
+        let count = |column| Ok::<_, QueryError>(counts.try_get::<_, i64>(column)?.unsigned_abs());
         let problems_of = Kinds {
             missing_configuration: count(2)?,
             rejected: count(3)?,

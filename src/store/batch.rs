@@ -11,12 +11,10 @@ use tokio_postgres::row::RowIndex;
 use tokio_postgres::{Error, Row};
 
 use super::queries::{HEAVIEST, MOST_CONFIGURATIONS, is_result_name};
-use super::tid::{RowRef, Tid, Version};
 use crate::columns::{MappedColumn, Per};
 use crate::mapping::{Agent, Changes, Configuration};
-
-/// The SQLSTATE (`connection_failure`) of the problem of an agent on which connections have ended.
-pub const CONNECTION_ENDED: &str = "08006";
+use crate::pg::sqlstate::CONNECTION_ENDED;
+use crate::pg::{RowRef, Tid, Version};
 
 /// The rows of [`super::queries::claim`].
 #[derive(Debug)]

@@ -11,9 +11,10 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Row};
 
 use super::finding::Finding;
-use super::identifier::plain;
 use super::layout::Layout;
-use super::{StoreError, queries, trust, within};
+use super::{queries, trust};
+use crate::pg::identifier::plain;
+use crate::pg::{QueryError, within};
 use crate::settings::Database;
 
 /// The oldest server that has all that is needed, as `server_version_num` puts it.
@@ -21,7 +22,7 @@ const OLDEST: i32 = 140_000;
 
 /// Whether the server will do; to be asked before anything else, for the other checks need one that
 /// does.
-pub async fn server(client: &Client, time_limit: Duration) -> Result<Vec<Finding>, StoreError> {
+pub async fn server(client: &Client, time_limit: Duration) -> Result<Vec<Finding>, QueryError> {
     let row = within(time_limit, client.query_typed_one(queries::SERVER, &[])).await?;
     let (version, number): (String, i32) = (row.try_get(0)?, row.try_get(1)?);
     Ok(judge_server(
@@ -48,7 +49,7 @@ async fn missing_parts(
     client: &Client,
     time_limit: Duration,
     of_daemon: bool,
-) -> Result<Vec<String>, StoreError> {
+) -> Result<Vec<String>, QueryError> {
     let of_daemon: [(&(dyn ToSql + Sync), Type); 1] = [(&of_daemon, Type::BOOL)];
     let rows = within(
         time_limit,
@@ -69,7 +70,7 @@ pub async fn install(
     database: &Database,
     layout: &Layout,
     expected: i32,
-) -> Result<Vec<Finding>, StoreError> {
+) -> Result<Vec<Finding>, QueryError> {
     let missing = missing_parts(client, time_limit, true).await?;
     if missing.iter().any(|name| name == "agent_sync.install") {
         return Ok(vec![Finding::NotInstalled]);
@@ -132,7 +133,7 @@ pub async fn types(
     time_limit: Duration,
     database: &Database,
     layout: &Layout,
-) -> Result<Vec<Finding>, StoreError> {
+) -> Result<Vec<Finding>, QueryError> {
     let (read, written) = (&database.agents.columns, &database.configurations.columns);
     let read: Vec<&str> = read.named().map(|(_, name)| name).collect();
     let written: Vec<&str> = written.named().map(|(_, name)| name).collect();
@@ -164,7 +165,7 @@ pub async fn publications(
     client: &Client,
     time_limit: Duration,
     layout: &Layout,
-) -> Result<Vec<Finding>, StoreError> {
+) -> Result<Vec<Finding>, QueryError> {
     let table: [(&(dyn ToSql + Sync), Type); 1] = [(&layout.configurations.table, Type::TEXT)];
     let rows = within(
         time_limit,
@@ -205,9 +206,9 @@ enum Record {
     },
 }
 
-async fn record(client: &Client, time_limit: Duration) -> Result<Record, StoreError> {
+async fn record(client: &Client, time_limit: Duration) -> Result<Record, QueryError> {
     match within(time_limit, client.query_typed_opt(queries::VERSION, &[])).await {
-        Err(StoreError::Postgres(error))
+        Err(QueryError::Postgres(error))
             if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
         {
             Ok(Record::Closed)
@@ -246,7 +247,7 @@ fn other_tables(database: &Database, installed: (String, String)) -> Option<Find
 }
 
 /// Whether the role is kept from rows of the tables of agent-sync.
-async fn own_rows(client: &Client, time_limit: Duration) -> Result<Option<Finding>, StoreError> {
+async fn own_rows(client: &Client, time_limit: Duration) -> Result<Option<Finding>, QueryError> {
     let rows = within(
         time_limit,
         client.query_typed(queries::OWN_ROWS_HIDDEN, &[]),
@@ -272,7 +273,7 @@ pub async fn own_tables(
     time_limit: Duration,
     database: &Database,
     expected: i32,
-) -> Result<Option<Finding>, StoreError> {
+) -> Result<Option<Finding>, QueryError> {
     if let Some(hidden) = own_rows(client, time_limit)
         .await?
         .filter(Finding::is_fatal)
@@ -295,7 +296,7 @@ async fn privileges(
     time_limit: Duration,
     database: &Database,
     layout: &Layout,
-) -> Result<Option<Finding>, StoreError> {
+) -> Result<Option<Finding>, QueryError> {
     let needs = needs(database, layout);
     let schemas: Vec<_> = needs.iter().map(|need| need.schema.as_str()).collect();
     let relations: Vec<_> = needs.iter().map(|need| need.relation.as_deref()).collect();
@@ -434,7 +435,7 @@ pub async fn cautions(
     layout: &Layout,
     notify: bool,
     history: bool,
-) -> Result<Vec<Finding>, StoreError> {
+) -> Result<Vec<Finding>, QueryError> {
     let tables: [(&(dyn ToSql + Sync), Type); 2] = [
         (&layout.agents.table, Type::TEXT),
         (&layout.configurations.table, Type::TEXT),
@@ -453,7 +454,7 @@ pub async fn cautions(
                 role: row.try_get(2)?,
             })
         })
-        .collect::<Result<Vec<_>, StoreError>>()?;
+        .collect::<Result<Vec<_>, QueryError>>()?;
     findings.extend(
         own_rows(client, time_limit)
             .await?

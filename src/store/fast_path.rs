@@ -14,10 +14,11 @@ use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Statement};
 
 use super::batch::{Claimed, Versions};
-use super::tid::{RowRef, Tid};
-use super::{Layout, Parts, StoreError, path, queries, within};
+use super::{Layout, Parts, path, queries};
 use crate::columns::Column;
 use crate::mapping::Changes;
+use crate::pg::{QueryError, within};
+use crate::pg::{RowRef, Tid};
 
 /// The most bytes that a value of a single change may take as it is stored; a heavier one is left to
 /// an ordinary batch. Compressed, that is a few megabytes at most.
@@ -68,7 +69,7 @@ impl super::Store {
         &self,
         client: &Client,
         place: Tid,
-    ) -> Result<Option<Claimed>, StoreError> {
+    ) -> Result<Option<Claimed>, QueryError> {
         let Some(statements) = &self.fast_path else {
             return Ok(None);
         };
@@ -91,7 +92,7 @@ impl super::Store {
         version: Versions,
         write: Option<&(RowRef, Changes<'_>)>,
         limit: Option<Duration>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool, QueryError> {
         let Some(statements) = &self.fast_path else {
             return Ok(false);
         };

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fmt::{self, Display};
 
-use super::identifier::plain;
+use crate::pg::identifier::plain;
 
 /// What to do about objects of others.
 pub const STRANGERS: &str = "See who made it. If it is nobody's install, drop it: DROP SCHEMA \

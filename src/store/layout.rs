@@ -10,11 +10,12 @@ use postgres_types::{ToSql, Type};
 use tokio_postgres::Client;
 
 use super::finding::Finding;
-use super::identifier::{Quoted, plain};
+use super::queries;
 use super::remedy::Remedies;
-use super::{StoreError, queries, within};
 use crate::columns::{Column, MappedColumn, Per, PerAgentColumn, PerColumn};
 use crate::mapping::{NumberColumn, Rules, Targets};
+use crate::pg::identifier::{Quoted, plain};
+use crate::pg::{QueryError, within};
 use crate::settings::{AgentsTable, ConfigurationsTable};
 
 /// One column that exists.
@@ -155,7 +156,7 @@ pub struct Layout {
 pub enum LayoutError {
     /// The catalog could not be read.
     #[error("could not read the catalog: {0}")]
-    Store(#[from] StoreError),
+    Store(#[from] QueryError),
     /// A table is not there, or not visible to the role.
     #[error("expected the table {table}, and this database has none that this role can see")]
     NoTable {
@@ -351,7 +352,7 @@ pub(super) async fn version(
     time_limit: Duration,
     agents: &str,
     configurations: &str,
-) -> Result<String, StoreError> {
+) -> Result<String, QueryError> {
     let tables: [(&(dyn ToSql + Sync), Type); 2] =
         [(&agents, Type::TEXT), (&configurations, Type::TEXT)];
     let row = within(
@@ -387,7 +388,7 @@ impl Table {
             return Err(LayoutError::NoTable { table: shown });
         }
         let kind = rows.first().map(|row| row.try_get("kind")).transpose();
-        if let Some(kind) = kind.map_err(StoreError::from)?.flatten() {
+        if let Some(kind) = kind.map_err(QueryError::from)?.flatten() {
             return Err(LayoutError::NotATable { table: shown, kind });
         }
         let found = rows
@@ -417,16 +418,16 @@ impl Table {
                     collation: row.try_get("collation")?,
                 })
             })
-            .collect::<Result<_, StoreError>>()?;
+            .collect::<Result<_, QueryError>>()?;
         let quoted = format!("{}.{}", Quoted(schema), Quoted(table));
         let has_children = rows
             .first()
             .map_or(Ok(false), |row| row.try_get("has_children"))
-            .map_err(StoreError::from)?;
+            .map_err(QueryError::from)?;
         let partitioned = rows
             .first()
             .map_or(Ok(false), |row| row.try_get("partitioned"))
-            .map_err(StoreError::from)?;
+            .map_err(QueryError::from)?;
         let plain = format!("{}.{}", plain(schema), plain(table));
         Ok(Self {
             quoted,

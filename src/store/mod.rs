@@ -13,16 +13,13 @@ mod attempt;
 pub mod backlog;
 mod batch;
 pub mod checks;
-pub mod failure;
 mod fast_path;
 pub mod finding;
-pub mod identifier;
 mod layout;
 pub mod path;
 pub mod queries;
 mod remedy;
 pub mod report;
-mod tid;
 mod transaction;
 mod trust;
 
@@ -33,7 +30,6 @@ use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Statement};
 
 pub use attempt::{ForeignCode, Tried};
-pub use batch::CONNECTION_ENDED;
 pub use batch::{
     Claimed, Group, Lossy, NotText, Outcome, Pair, Problem, ProblemKind, Taken, Versions,
     too_heavy, too_many,
@@ -42,58 +38,13 @@ pub use finding::Finding;
 pub use layout::{Layout, LayoutError};
 pub use queries::{HEAVIEST, LONGEST_SLUG, MOST_CONFIGURATIONS};
 pub use remedy::Remedies;
-pub use tid::{RowRef, Tid, Version};
 pub use transaction::{Begun, Claim, Part};
 pub use trust::{Owners, Parts, owners};
 
 use crate::columns::Column;
 use crate::mapping::Rules;
-use crate::observe::pulse;
+use crate::pg::{QueryError, within};
 use crate::settings::History;
-
-/// Why a query failed.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The server refused, or the connection is gone.
-    #[error("{}", failure::describe(.0))]
-    // Not a source: a chain of causes would show the text of the server, which can quote values of
-    // rows (S13).
-    Postgres(tokio_postgres::Error),
-    /// The server did not answer in time.
-    #[error("the server did not answer within {0:?}")]
-    Silent(Duration),
-}
-
-impl From<tokio_postgres::Error> for StoreError {
-    fn from(error: tokio_postgres::Error) -> Self {
-        Self::Postgres(error)
-    }
-}
-
-impl StoreError {
-    /// What the operator can do.
-    pub fn remedy(&self) -> &'static str {
-        match self {
-            Self::Postgres(error) => failure::policy(error).remedy,
-            Self::Silent(_) => failure::SILENT,
-        }
-    }
-
-    /// Whether it may be about the values of single rows.
-    pub fn is_of_a_row(&self) -> bool {
-        matches!(self, Self::Postgres(error) if failure::is_of_a_row(error))
-    }
-
-    /// What kind of error it is, if the server has answered with one.
-    pub fn class(&self) -> Option<failure::Class> {
-        match self {
-            Self::Postgres(error) if error.as_db_error().is_some() => {
-                Some(failure::policy(error).class)
-            }
-            _ => None,
-        }
-    }
-}
 
 /// The action on the idle lock before a claim (C6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -253,7 +204,7 @@ impl Store {
         statement_timeout: Duration,
         usual_settings: String,
         parts: &Parts,
-    ) -> Result<Self, StoreError> {
+    ) -> Result<Self, QueryError> {
         let triggers = expected_triggers(&layout, capture_configurations);
         let (claim, slug) = (queries::claim(&layout), queries::claim_slug(&layout));
         let (first, page) = (queries::claim_first(&layout), queries::claim_page(&layout));
@@ -335,19 +286,19 @@ impl Store {
 
     /// Fails, as if a table were missing, if the names of the tables of agent-sync mean other
     /// tables than those of this store (S5).
-    pub async fn verify_parts(&self, client: &Client) -> Result<(), StoreError> {
+    pub async fn verify_parts(&self, client: &Client) -> Result<(), QueryError> {
         within(self.time_limit, client.query_one(&self.is_same, &[]))
             .await
             .map(drop)
     }
 
     /// Tries to take the leader lock.
-    pub async fn try_lead(&self, client: &Client) -> Result<bool, StoreError> {
+    pub async fn try_lead(&self, client: &Client) -> Result<bool, QueryError> {
         self.scalar(client, queries::TRY_LEAD).await
     }
 
     /// The leader, and whether it works.
-    pub async fn leader(&self, client: &Client) -> Result<Leader, StoreError> {
+    pub async fn leader(&self, client: &Client) -> Result<Leader, QueryError> {
         let row = within(
             self.time_limit,
             client.query_typed_one(queries::LEADER, &[]),
@@ -374,7 +325,7 @@ impl Store {
     }
 
     /// Puts requested slugs into the outbox, if they have an agent or a problem (I7).
-    pub async fn enqueue_known(&self, client: &Client, slugs: &[String]) -> Result<(), StoreError> {
+    pub async fn enqueue_known(&self, client: &Client, slugs: &[String]) -> Result<(), QueryError> {
         self.run(
             client,
             &queries::enqueue_known(&self.layout),
@@ -384,13 +335,13 @@ impl Store {
     }
 
     /// Puts every agent into the outbox.
-    pub async fn enqueue_all(&self, client: &Client) -> Result<(), StoreError> {
+    pub async fn enqueue_all(&self, client: &Client) -> Result<(), QueryError> {
         self.run(client, &queries::enqueue_all(&self.layout), &[])
             .await
     }
 
     /// Puts every agent into the outbox that is not there yet.
-    pub async fn enqueue_absent(&self, client: &Client) -> Result<(), StoreError> {
+    pub async fn enqueue_absent(&self, client: &Client) -> Result<(), QueryError> {
         self.run(client, &queries::enqueue_absent(&self.layout), &[])
             .await
     }
@@ -402,7 +353,7 @@ impl Store {
         &self,
         client: &Client,
         uncaptured: i64,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), QueryError> {
         self.run(
             client,
             &queries::enqueue_uncaptured(&self.layout),
@@ -412,7 +363,7 @@ impl Store {
     }
 
     /// The open transactions of others that may have saved: see [`queries::SAVERS`].
-    pub async fn savers(&self, client: &Client) -> Result<Vec<String>, StoreError> {
+    pub async fn savers(&self, client: &Client) -> Result<Vec<String>, QueryError> {
         let tables: [(&(dyn ToSql + Sync), Type); 2] = [
             (&self.layout.agents.table, Type::TEXT),
             (&self.layout.configurations.table, Type::TEXT),
@@ -429,7 +380,7 @@ impl Store {
     }
 
     /// Puts the problems that a new check may clear into the outbox.
-    pub async fn sweep_problems(&self, client: &Client) -> Result<(), StoreError> {
+    pub async fn sweep_problems(&self, client: &Client) -> Result<(), QueryError> {
         self.run(client, &queries::enqueue_orphans(&self.layout), &[])
             .await?;
         self.run(client, &queries::enqueue_unambiguous(&self.layout), &[])
@@ -439,14 +390,14 @@ impl Store {
     }
 
     /// Puts the failed writes that are due into the outbox. Returns the time until the next one.
-    pub async fn enqueue_retries(&self, client: &Client) -> Result<Option<Duration>, StoreError> {
+    pub async fn enqueue_retries(&self, client: &Client) -> Result<Option<Duration>, QueryError> {
         self.run(client, queries::ENQUEUE_RETRIES, &[]).await?;
         let seconds: Option<f64> = self.scalar(client, queries::NEXT_RETRY).await?;
         Ok(seconds.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.01, 3600.0))))
     }
 
     /// Notes in `agent_sync.install` when a configuration was last written.
-    pub async fn note_last_sync(&self, client: &Client, ago: Duration) -> Result<(), StoreError> {
+    pub async fn note_last_sync(&self, client: &Client, ago: Duration) -> Result<(), QueryError> {
         self.run(
             client,
             queries::NOTE_LAST_SYNC,
@@ -460,7 +411,7 @@ impl Store {
         &self,
         client: &Client,
         history: &History,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool, QueryError> {
         const PORTION: i64 = 2000;
         let (keep, most) = (history.keep.as_secs_f64(), i64::from(history.max_rows));
         let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
@@ -477,14 +428,14 @@ impl Store {
     }
 
     /// The counts of missed changes; none if the install has no record.
-    pub async fn installed(&self, client: &Client) -> Result<Option<Installed>, StoreError> {
+    pub async fn installed(&self, client: &Client) -> Result<Option<Installed>, QueryError> {
         let row = within(
             self.time_limit,
             client.query_typed_opt(queries::INSTALL, &[]),
         )
         .await?;
         let installed = row.map(|row| {
-            Ok::<_, StoreError>(Installed {
+            Ok::<_, QueryError>(Installed {
                 uncaptured_seen: row.try_get(1)?,
                 uncaptured: row.try_get(2)?,
                 may_have_jumped: row.try_get(3)?,
@@ -494,7 +445,7 @@ impl Store {
     }
 
     /// Notes in `agent_sync.install` that changes may have been missed: see [`queries::DISTRUST`].
-    pub async fn distrust(&self, client: &Client) -> Result<(), StoreError> {
+    pub async fn distrust(&self, client: &Client) -> Result<(), QueryError> {
         self.run(client, queries::DISTRUST, &[]).await
     }
 
@@ -504,14 +455,14 @@ impl Store {
         client: &Client,
         notify: bool,
         history: bool,
-    ) -> Result<Vec<Finding>, StoreError> {
+    ) -> Result<Vec<Finding>, QueryError> {
         checks::cautions(client, self.time_limit, &self.layout, notify, history).await
     }
 
     /// Whether every configuration is in sync under this mapping, or will be, as far as is noted.
     /// Notes the latter, or that the mappings are mixed from now on. So it precedes the first
     /// write.
-    pub async fn knows_mapping(&self, client: &Client, rules: &Rules) -> Result<bool, StoreError> {
+    pub async fn knows_mapping(&self, client: &Client, rules: &Rules) -> Result<bool, QueryError> {
         let key = self.layout.mapping_key(rules);
         match mapping(client, self.time_limit, &key).await? {
             Mapping::Same => return Ok(true),
@@ -525,12 +476,12 @@ impl Store {
     }
 
     /// Compares the noted mapping with this one.
-    pub async fn mapping(&self, client: &Client, rules: &Rules) -> Result<Mapping, StoreError> {
+    pub async fn mapping(&self, client: &Client, rules: &Rules) -> Result<Mapping, QueryError> {
         mapping(client, self.time_limit, &self.layout.mapping_key(rules)).await
     }
 
     /// Whether the tables are still those that the statements of this connection were made for.
-    pub async fn is_current(&self, client: &Client) -> Result<bool, StoreError> {
+    pub async fn is_current(&self, client: &Client) -> Result<bool, QueryError> {
         let (agents, configurations) =
             (&self.layout.agents.table, &self.layout.configurations.table);
         let version = layout::version(client, self.time_limit, agents, configurations).await?;
@@ -539,7 +490,7 @@ impl Store {
 
     /// Notes the seal: a hash over the catalog rows that the capture depends on. Some if it has
     /// changed, so that every agent has to be checked; with whether there was an earlier seal.
-    pub async fn seal(&self, client: &Client) -> Result<Option<bool>, StoreError> {
+    pub async fn seal(&self, client: &Client) -> Result<Option<bool>, QueryError> {
         let tables: [(&(dyn ToSql + Sync), Type); 2] = [
             (&self.layout.agents.table, Type::TEXT),
             (&self.layout.configurations.table, Type::TEXT),
@@ -553,7 +504,7 @@ impl Store {
     }
 
     /// The faults of the triggers.
-    pub async fn capture_faults(&self, client: &Client) -> Result<Vec<CaptureFault>, StoreError> {
+    pub async fn capture_faults(&self, client: &Client) -> Result<Vec<CaptureFault>, QueryError> {
         report::capture_faults(client, self.time_limit, &self.layout, &self.triggers).await
     }
 
@@ -562,13 +513,13 @@ impl Store {
         client: &Client,
         query: &str,
         parameters: &[(&(dyn ToSql + Sync), Type)],
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), QueryError> {
         within(self.time_limit, client.execute_typed(query, parameters))
             .await
             .map(drop)
     }
 
-    async fn scalar<T>(&self, client: &Client, query: &str) -> Result<T, StoreError>
+    async fn scalar<T>(&self, client: &Client, query: &str) -> Result<T, QueryError>
     where
         T: for<'a> postgres_types::FromSql<'a>,
     {
@@ -595,7 +546,7 @@ pub async fn mapping(
     client: &Client,
     time_limit: Duration,
     key: &str,
-) -> Result<Mapping, StoreError> {
+) -> Result<Mapping, QueryError> {
     let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&key, Type::TEXT)];
     let Some(row) = within(
         time_limit,
@@ -617,7 +568,7 @@ pub async fn mapping(
 pub async fn noted_mapping(
     client: &Client,
     time_limit: Duration,
-) -> Result<Option<String>, StoreError> {
+) -> Result<Option<String>, QueryError> {
     let row = within(
         time_limit,
         client.query_typed_opt(queries::NOTED_MAPPING, &[]),
@@ -633,7 +584,7 @@ pub async fn note_mapping(
     time_limit: Duration,
     key: &str,
     before: Option<&str>,
-) -> Result<(), StoreError> {
+) -> Result<(), QueryError> {
     let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&key, Type::TEXT), (&before, Type::TEXT)];
     within(
         time_limit,
@@ -656,15 +607,4 @@ fn expected_triggers(layout: &Layout, configurations: bool) -> [Vec<String>; 2] 
         }
     }
     [tables, names.into_iter().map(str::to_owned).collect()]
-}
-
-/// An answer, or an error when it takes too long.
-pub async fn within<T>(
-    time_limit: Duration,
-    answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
-) -> Result<T, StoreError> {
-    match pulse::timeout(time_limit, answer).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(StoreError::Silent(time_limit)),
-    }
 }

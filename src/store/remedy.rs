@@ -3,9 +3,9 @@
 
 use std::borrow::Cow;
 
-use super::failure;
-use super::identifier::{plain, readable};
 use crate::columns::Column;
+use crate::pg::identifier::{Literal, plain};
+use crate::pg::sqlstate;
 use crate::settings::ConfigurationsTable;
 
 /// The remedies in one database.
@@ -48,7 +48,29 @@ impl Remedies {
                 that is left is then brought in sync by itself."
                     .into()
             }
-            _ => failure::remedy(sqlstate.unwrap_or_default()).into(),
+            _ => sqlstate::remedy(sqlstate.unwrap_or_default()).into(),
         }
+    }
+}
+
+/// A text constant that a person can read and paste: what could disturb a terminal is escaped.
+fn readable(text: &str) -> String {
+    let escaped = crate::mapping::quoted(text);
+    let inner = escaped.get(1..escaped.len() - 1).unwrap_or_default();
+    if inner == text {
+        Literal(text).to_string()
+    } else {
+        format!("E'{}'", inner.replace('\'', "''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::readable;
+
+    #[test]
+    fn a_constant_to_paste_holds_no_control_character() {
+        assert_eq!(readable("it's"), "'it''s'");
+        assert_eq!(readable("\u{1b}'\\"), r"E'\u001b''\\'");
     }
 }

@@ -12,8 +12,9 @@ use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
 
 use super::layout::Layout;
-use super::{CaptureFault, NotText, StoreError, batch, queries, within};
+use super::{CaptureFault, NotText, batch, queries};
 use crate::mapping::{Agent, Configuration};
+use crate::pg::{QueryError, within};
 
 /// The sessions of daemons in this database, the leader first: process, host, whether it is told
 /// where from, user, program, since when and how long it has been connected, whether it leads,
@@ -419,7 +420,7 @@ pub(super) async fn capture_faults(
     time_limit: Duration,
     layout: &Layout,
     triggers: &[Vec<String>; 2],
-) -> Result<Vec<CaptureFault>, StoreError> {
+) -> Result<Vec<CaptureFault>, QueryError> {
     let [relations, names] = triggers;
     let agents = &layout.agents;
     let mapped = agents.columns.present().map(|(_, column)| column);
@@ -459,13 +460,13 @@ pub async fn broken_triggers(
     time_limit: Duration,
     layout: &Layout,
     capture_configurations: bool,
-) -> Result<Vec<CaptureFault>, StoreError> {
+) -> Result<Vec<CaptureFault>, QueryError> {
     let triggers = super::expected_triggers(layout, capture_configurations);
     capture_faults(client, time_limit, layout, &triggers).await
 }
 
 /// Puts slugs into the outbox and wakes the daemon, as a save does.
-pub async fn send(client: &Client, time_limit: Duration, slugs: &[&str]) -> Result<(), StoreError> {
+pub async fn send(client: &Client, time_limit: Duration, slugs: &[&str]) -> Result<(), QueryError> {
     let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&slugs, Type::TEXT_ARRAY)];
     let together = async {
         // In one round trip. After an error PostgreSQL takes COMMIT for ROLLBACK.
@@ -490,7 +491,7 @@ pub async fn value<T>(
     time_limit: Duration,
     query: &str,
     parameters: &[(&(dyn ToSql + Sync), Type)],
-) -> Result<T, StoreError>
+) -> Result<T, QueryError>
 where
     T: for<'a> postgres_types::FromSql<'a>,
 {

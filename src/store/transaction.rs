@@ -12,10 +12,11 @@ use postgres_types::{ToSql, Type};
 use tokio_postgres::{Client, Error};
 
 use super::batch::{Claimed, Outcome, Problem, Taken};
-use super::tid::{RowRef, Tid};
-use super::{IdleLockAction, Store, StoreError, path, queries, within};
+use super::{IdleLockAction, Store, path, queries};
 use crate::columns::PerColumn;
 use crate::mapping::Changes;
+use crate::pg::{QueryError, within};
+use crate::pg::{RowRef, Tid};
 
 /// Fires deferred triggers and checks deferred constraints, as COMMIT does, but within the time
 /// limit of a statement, which PostgreSQL lifts before it commits.
@@ -82,7 +83,7 @@ impl Store {
         &self,
         client: &Client,
         claim: Claim<'_>,
-    ) -> Result<Option<Begun>, StoreError> {
+    ) -> Result<Option<Begun>, QueryError> {
         let Claim {
             idle_lock,
             part,
@@ -140,7 +141,7 @@ impl Store {
 
     /// Reads, within the claimed transaction, which rows of the outbox and which configurations a
     /// slug has, and what they weigh.
-    pub async fn claim_slug(&self, client: &Client, slug: &str) -> Result<Claimed, StoreError> {
+    pub async fn claim_slug(&self, client: &Client, slug: &str) -> Result<Claimed, QueryError> {
         let rows = within(
             self.time_limit,
             client.query(&self.claim_slug, &[&slug, &0.0_f64]),
@@ -155,7 +156,7 @@ impl Store {
         client: &Client,
         slug: &str,
         page: &[RowRef],
-    ) -> Result<Claimed, StoreError> {
+    ) -> Result<Claimed, QueryError> {
         let places: Vec<Tid> = page.iter().map(|place| place.row).collect();
         let relations: Vec<u32> = page.iter().map(|place| place.relation).collect();
         let rows = within(
@@ -172,7 +173,7 @@ impl Store {
         &self,
         client: &Client,
         outcome: &Outcome<'_>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), QueryError> {
         if outcome.writes.is_empty() {
             return Ok(());
         }
@@ -217,7 +218,7 @@ impl Store {
     }
 
     /// Limits the time that each further statement of the transaction may take.
-    pub async fn limit_time(&self, client: &Client, time: Duration) -> Result<(), StoreError> {
+    pub async fn limit_time(&self, client: &Client, time: Duration) -> Result<(), QueryError> {
         within(self.time_limit, client.batch_execute(&set_time(time))).await
     }
 
@@ -237,7 +238,7 @@ impl Store {
         outcome: &Outcome<'_>,
         announce: Option<&str>,
         time: Option<Duration>,
-    ) -> Result<Vec<String>, StoreError> {
+    ) -> Result<Vec<String>, QueryError> {
         let Outcome {
             taken,
             writes,
@@ -349,7 +350,7 @@ impl Store {
     }
 
     /// Ends a batch without a trace, also after an error.
-    pub async fn abandon(&self, client: &Client) -> Result<(), StoreError> {
+    pub async fn abandon(&self, client: &Client) -> Result<(), QueryError> {
         within(self.time_limit, client.batch_execute("ROLLBACK")).await
     }
 
@@ -361,7 +362,7 @@ impl Store {
         client: &Client,
         taken: &Taken<'_>,
         problems: &[Problem],
-    ) -> Result<Vec<String>, StoreError> {
+    ) -> Result<Vec<String>, QueryError> {
         let Taken {
             places,
             versions,
@@ -457,7 +458,7 @@ impl Store {
 
     /// Lets the server wait longer for the rest of a heavy write that comes over a slow link: the
     /// transaction counts as idle until all of it has arrived. Returns the time for the answer.
-    async fn extend_idle(&self, client: &Client, bytes: usize) -> Result<Duration, StoreError> {
+    async fn extend_idle(&self, client: &Client, bytes: usize) -> Result<Duration, QueryError> {
         if bytes <= LIGHT {
             return Ok(self.time_limit);
         }

@@ -14,7 +14,8 @@ use std::time::Duration;
 use postgres_types::{ToSql, Type};
 use tokio_postgres::Client;
 
-use super::{Finding, StoreError, within};
+use super::Finding;
+use crate::pg::{QueryError, within};
 use crate::settings::Database;
 
 /// The objects in the schema `agent_sync`, and the schema, that belong neither to a superuser nor
@@ -109,7 +110,7 @@ pub async fn owners(
     client: &Client,
     time_limit: Duration,
     database: &Database,
-) -> Result<Owners, StoreError> {
+) -> Result<Owners, QueryError> {
     let (agents, configurations) = (&database.agents, &database.configurations);
     let tables: [(&(dyn ToSql + Sync), Type); 4] = [
         (&agents.schema, Type::TEXT),

@@ -22,8 +22,9 @@ use tokio_postgres::{Client, IsolationLevel, Transaction};
 pub use verdict::{Findings, Tally, Verdict};
 
 use crate::mapping::Rules;
+use crate::pg::{QueryError, within};
+use crate::store::Layout;
 use crate::store::report::{self, Surveyed};
-use crate::store::{Layout, StoreError, within};
 
 /// How long the server may take to put the rows in order, before the first comes.
 const LONGEST: Duration = Duration::from_secs(600);
@@ -75,7 +76,7 @@ pub async fn survey(
     rules: &Rules,
     scope: Scope<'_>,
     mut tell: impl FnMut(&Findings) -> ControlFlow<()>,
-) -> Result<(), StoreError> {
+) -> Result<(), QueryError> {
     let (mut after, mut number, mut unreadable) = (None::<String>, None, 0);
     loop {
         let upto = match number {
@@ -124,7 +125,7 @@ async fn next(
     layout: &Layout,
     after: Option<&str>,
     number: i64,
-) -> Result<Option<String>, StoreError> {
+) -> Result<Option<String>, QueryError> {
     let parameters: [(&(dyn ToSql + Sync), Type); 2] =
         [(&after, Type::TEXT), (&number, Type::INT8)];
     let rows = within(
@@ -148,7 +149,7 @@ async fn look(
     scope: Scope<'_>,
     (after, upto): (Option<&str>, Option<&str>),
     tell: impl FnMut(&Findings) -> ControlFlow<()>,
-) -> Result<Ended, StoreError> {
+) -> Result<Ended, QueryError> {
     let time_limit = LONGEST + Duration::from_secs(5);
     let snapshot = client
         .build_transaction()
@@ -170,7 +171,7 @@ async fn read(
     scope: Scope<'_>,
     (after, upto): (Option<&str>, Option<&str>),
     mut tell: impl FnMut(&Findings) -> ControlFlow<()>,
-) -> Result<Ended, StoreError> {
+) -> Result<Ended, QueryError> {
     let time_limit = LONGEST + Duration::from_secs(5);
     prepare_for_all(transaction).await?;
     let query = report::survey(layout, scope.noted);
@@ -228,7 +229,7 @@ async fn read(
 }
 
 /// Lifts, for this transaction, the limits that are made for small batches.
-async fn prepare_for_all(transaction: &Transaction<'_>) -> Result<(), StoreError> {
+async fn prepare_for_all(transaction: &Transaction<'_>) -> Result<(), QueryError> {
     let settings = format!(
         "SET LOCAL statement_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = {};
          SET LOCAL plan_cache_mode = force_custom_plan",

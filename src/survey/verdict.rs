@@ -1,8 +1,9 @@
 //! What the mapping says of one agent and all its configurations. Pure.
 
 use crate::mapping::{self, Agent, Changes, Configuration, Diff, Rules, Targets, diff};
+use crate::pg::{QueryError, sqlstate};
 use crate::store::report::{Noted, Surveyed};
-use crate::store::{LONGEST_SLUG, MOST_CONFIGURATIONS, StoreError, failure, too_heavy, too_many};
+use crate::store::{LONGEST_SLUG, MOST_CONFIGURATIONS, too_heavy, too_many};
 
 /// How an agent stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -84,10 +85,10 @@ impl Findings {
     }
 
     /// Of an agent that PostgreSQL cannot read.
-    pub(super) fn unreadable(slug: &str, error: &StoreError) -> Self {
+    pub(super) fn unreadable(slug: &str, error: &QueryError) -> Self {
         let cause = match error {
-            StoreError::Postgres(error) => failure::describe_read(error),
-            StoreError::Silent(_) => error.to_string(),
+            QueryError::Postgres(error) => sqlstate::describe_read(error),
+            QueryError::Silent(_) => error.to_string(),
         };
         Self {
             slug: slug.to_owned(),

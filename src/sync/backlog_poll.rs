@@ -6,8 +6,9 @@
 use std::time::{Duration, Instant};
 
 use crate::observe::{Event, Observer};
+use crate::pg::QueryError;
 use crate::session::Session;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// The pause between two queries: this at least, and so many times the duration of the last one.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -44,7 +45,7 @@ impl BacklogPoll {
         store: &Store,
         session: &Session,
         observer: &Observer,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), QueryError> {
         let began = Instant::now();
         if self.due().is_none_or(|due| began < due) {
             return Ok(());

@@ -16,7 +16,7 @@ use tokio_postgres::Error;
 use super::slow::Slow;
 use crate::mapping::{Rules, Targets, plan};
 use crate::observe::Totals;
-use crate::store::failure;
+use crate::pg::sqlstate;
 use crate::store::{Claimed, Group, Outcome, Pair, Problem, ProblemKind, too_many};
 
 /// The most slugs whose write failed that are remembered in a pass (G12).
@@ -258,22 +258,22 @@ impl Refusal {
 
     /// Of the error of a single write that was tried beside others.
     pub(super) fn beside_others(error: &Error) -> Self {
-        match failure::policy(error).class {
-            failure::Class::Slow => Self::Slow,
+        match sqlstate::policy(error).class {
+            sqlstate::Class::Slow => Self::Slow,
             _ => Self::of(error),
         }
     }
 
     /// Of the error of a single write.
     pub(super) fn of(error: &Error) -> Self {
-        let class = failure::policy(error).class;
-        if class == failure::Class::Locked {
+        let class = sqlstate::policy(error).class;
+        if class == sqlstate::Class::Locked {
             return Self::Locked;
         }
-        let is_fault = class == failure::Class::Fault;
+        let is_fault = class == sqlstate::Class::Fault;
         let sqlstate = error.code().map_or("", |state| state.code()).to_owned();
         Self::Failed {
-            detail: failure::describe_write(error),
+            detail: sqlstate::describe_write(error),
             sqlstate,
             is_fault,
         }

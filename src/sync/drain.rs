@@ -27,7 +27,8 @@ use super::protocol::{Command, Input, Next, Protocol};
 use super::slow::Slow;
 use super::{fast_path, large, report};
 use crate::observe::Totals;
-use crate::store::{Claim, Claimed, IdleLockAction, Part, StoreError, Tid};
+use crate::pg::{QueryError, Tid};
+use crate::store::{Claim, Claimed, IdleLockAction, Part};
 
 /// The first and the longest pause between scans of the outbox while a writer blocks the idle lock.
 const POLL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
@@ -293,7 +294,7 @@ impl Drain {
             claim.is_one(),
         )
         .await
-        .map_err(StoreError::from)?;
+        .map_err(QueryError::from)?;
         let end = End::of(&claimed, claim, &plan);
         self.note_left(&plan);
         if plan.heavy > 0 && !plan.takes_any() {

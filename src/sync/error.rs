@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
+use crate::pg::QueryError;
+use crate::pg::sqlstate::{self, Class};
 use crate::session::SessionError;
-use crate::store::failure::{self, Class};
-use crate::store::{Finding, LayoutError, StoreError};
+use crate::store::{Finding, LayoutError};
 
 /// What to do about code of others that runs in the session of the daemon.
 const FOREIGN_CODE: &str = "Look for UNLISTEN, pg_advisory_unlock_all() or SET in the triggers of \
@@ -22,7 +23,7 @@ pub enum AttemptError {
     Layout(#[from] LayoutError),
     /// The server said no, or nothing.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] QueryError),
     /// The connection ended.
     #[error("the connection was lost: {0}")]
     Closed(String),
@@ -59,7 +60,7 @@ impl AttemptError {
             Self::Session(error) => error.remedy(),
             Self::Layout(error) => error.remedy(),
             Self::Store(error) => error.remedy(),
-            Self::Closed(_) => failure::REACH,
+            Self::Closed(_) => sqlstate::REACH,
             Self::TablesChanged => "None: the daemon reads the tables again.",
             Self::Renewed => "None: the daemon connects again at once.",
             Self::Moved => {
@@ -91,7 +92,7 @@ impl AttemptError {
         match self {
             Self::Store(error) | Self::Layout(LayoutError::Store(error)) => error.class(),
             Self::Session(SessionError::Postgres(error)) if error.as_db_error().is_some() => {
-                Some(failure::policy(error).class)
+                Some(sqlstate::policy(error).class)
             }
             _ => None,
         }
@@ -104,7 +105,7 @@ impl AttemptError {
             Self::Unfit(findings) => findings.iter().any(Finding::misses_changes),
             // What the daemon needs is gone, or closed to it; it is likely to be so for the
             // capture.
-            Self::Store(StoreError::Postgres(error)) => error
+            Self::Store(QueryError::Postgres(error)) => error
                 .code()
                 .is_some_and(|code| code.code().starts_with("42") || code.code() == "3F000"),
             _ => false,
@@ -122,7 +123,7 @@ impl AttemptError {
             // A server that answers, and will go on to say no: to the user, the password or the
             // database.
             Self::Session(SessionError::Postgres(error)) => {
-                error.code().is_some() && failure::policy(error).class == Class::Fault
+                error.code().is_some() && sqlstate::policy(error).class == Class::Fault
             }
             _ => false,
         }

@@ -18,7 +18,7 @@ use super::error::AttemptError;
 use super::report;
 use super::slow::Slow;
 use crate::observe::Totals;
-use crate::store::{StoreError, Tid};
+use crate::pg::{QueryError, Tid};
 
 /// Processes the change at this ctid. None if an ordinary batch has to do it.
 pub(super) async fn run(
@@ -29,12 +29,12 @@ pub(super) async fn run(
     match attempt(tools, place, slow).await {
         // Nothing has happened; an ordinary batch will meet the same, and knows what to do about
         // it.
-        Err(StoreError::Postgres(error)) if error.as_db_error().is_some() => Ok(None),
+        Err(QueryError::Postgres(error)) if error.as_db_error().is_some() => Ok(None),
         outcome => Ok(outcome?),
     }
 }
 
-async fn attempt(tools: Tools<'_>, place: Tid, slow: &Slow) -> Result<Option<Totals>, StoreError> {
+async fn attempt(tools: Tools<'_>, place: Tid, slow: &Slow) -> Result<Option<Totals>, QueryError> {
     let Tools {
         session,
         store,

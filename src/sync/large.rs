@@ -7,7 +7,8 @@
 
 use super::batch_plan::{AMBIGUOUS, BatchPlan, plan_slug};
 use super::context::Tools;
-use crate::store::{Claimed, HEAVIEST, ProblemKind, RowRef, StoreError, too_heavy};
+use crate::pg::{QueryError, RowRef};
+use crate::store::{Claimed, HEAVIEST, ProblemKind, too_heavy};
 
 /// Brings the one slug of a claim in sync, but for what the commit of the batch does.
 pub(super) async fn run<'a>(
@@ -15,7 +16,7 @@ pub(super) async fn run<'a>(
     claimed: &'a Claimed,
     budget: usize,
     plan: &mut BatchPlan<'a>,
-) -> Result<(), StoreError> {
+) -> Result<(), QueryError> {
     let Tools {
         session,
         store,
@@ -89,7 +90,7 @@ fn pages(configurations: &[(RowRef, f64)], budget: usize) -> Vec<Vec<RowRef>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Tid;
+    use crate::pg::Tid;
 
     #[test]
     fn a_page_is_as_heavy_as_the_budget_allows_and_has_one_configuration_at_least() {

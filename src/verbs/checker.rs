@@ -11,10 +11,11 @@ use super::page::Page;
 use super::verdicts::{lines, object};
 use crate::exit::{Exit, Fault};
 use crate::mapping::Rules;
+use crate::pg::QueryError;
 use crate::report::problem;
 use crate::settings::{Database, Settings, WITHHELD, is_withheld};
 use crate::show::{BOLD, CYAN, DIM, GREEN, RED, WIDTH, YELLOW, count, indented, plural};
-use crate::store::{Finding, Layout, Store, StoreError, checks, owners, report};
+use crate::store::{Finding, Layout, Store, checks, owners, report};
 use crate::survey::{Findings, Scope, Tally, Verdict, survey};
 
 /// What to do where it is not installed, as far as this role can see.
@@ -225,7 +226,7 @@ impl<'a> Checker<'a> {
         database: &Database,
         client: &tokio_postgres::Client,
         layout: &Layout,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), QueryError> {
         let time_limit = Store::time_limit_of(&self.settings.sync);
         for finding in checks::cautions(client, time_limit, layout, false, false).await? {
             if matches!(&finding, Finding::RowsMayBeHidden { command, .. } if command == "SELECT") {
@@ -242,7 +243,7 @@ impl<'a> Checker<'a> {
         &self,
         client: &tokio_postgres::Client,
         layout: &Layout,
-    ) -> Result<i64, StoreError> {
+    ) -> Result<i64, QueryError> {
         if !self.slugs.is_empty() {
             return Ok(i64::try_from(self.slugs.len()).unwrap_or(0));
         }
@@ -380,7 +381,7 @@ impl<'a> Checker<'a> {
 async fn noted(
     client: &tokio_postgres::Client,
     time_limit: std::time::Duration,
-) -> Result<bool, StoreError> {
+) -> Result<bool, QueryError> {
     for name in ["agent_sync.outbox", "agent_sync.problem"] {
         let name = [(
             &name as &(dyn postgres_types::ToSql + Sync),
@@ -396,10 +397,10 @@ async fn noted(
 }
 
 /// What ends a check in its middle is most often a reader that does not read.
-fn interrupted(database: &Database, error: StoreError) -> anyhow::Error {
+fn interrupted(database: &Database, error: QueryError) -> anyhow::Error {
     let idle = &SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT;
     match &error {
-        StoreError::Postgres(cause) if cause.code() == Some(idle) => {
+        QueryError::Postgres(cause) if cause.code() == Some(idle) => {
             let what = format!(
                 "database {}: the check was not read on for five seconds",
                 database.name

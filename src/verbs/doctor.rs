@@ -12,11 +12,12 @@ use super::page::Page;
 use crate::cli::Reporting;
 use crate::exit::Exit;
 use crate::mapping::Rules;
+use crate::pg::sqlstate;
 use crate::report::{Level, Note, canary, look, upkeep};
 use crate::session::Session;
 use crate::settings::{Database, Settings, Tls};
 use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, indented, plural};
-use crate::store::{Store, failure, report};
+use crate::store::{Store, report};
 
 /// Examines each database in turn.
 pub fn doctor(config: Option<&Path>, args: &Reporting) -> anyhow::Result<Exit> {
@@ -76,7 +77,7 @@ async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>
         notes.push(Note::fail(
             "connection",
             format!("it was lost in the middle: {}", session.inbox().cause()),
-            failure::REACH,
+            sqlstate::REACH,
         ));
         return notes;
     }

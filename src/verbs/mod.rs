@@ -25,12 +25,14 @@ use anyhow::Context as _;
 use tokio_postgres::error::DbError;
 
 use crate::exit::{Exit, Fault};
+use crate::install::is_raised_by_a_function_of_others;
 use crate::mapping::Rules;
+use crate::pg::QueryError;
+use crate::pg::sqlstate::{self, Class};
 use crate::session::{Limits, Session, SessionError};
 use crate::settings::{self, Database, Loaded, Settings};
 use crate::show::{Clean, quoted};
-use crate::store::failure::{self, Class};
-use crate::store::{LayoutError, StoreError};
+use crate::store::LayoutError;
 
 /// Runs a verb that waits, on one thread: agent-sync waits far more than it computes, and one
 /// thread is the quickest to wake up.
@@ -195,14 +197,14 @@ fn no_layout(database: &Database, error: LayoutError) -> anyhow::Error {
 }
 
 /// A question that got no answer: the database is unavailable, or there is something to mend first.
-fn unanswered(database: &Database, error: StoreError) -> anyhow::Error {
+fn unanswered(database: &Database, error: QueryError) -> anyhow::Error {
     let what = format!("database {}: a question was not answered", database.name);
     let exit = match &error {
-        StoreError::Silent(_) => Exit::Unavailable,
-        StoreError::Postgres(cause) if failure::policy(cause).class == Class::Connection => {
+        QueryError::Silent(_) => Exit::Unavailable,
+        QueryError::Postgres(cause) if sqlstate::policy(cause).class == Class::Connection => {
             Exit::Unavailable
         }
-        StoreError::Postgres(_) => Exit::Failed,
+        QueryError::Postgres(_) => Exit::Failed,
     };
     let remedy = error.remedy();
     anyhow::Error::new(error).context(Fault::new(exit, what).remedy(remedy))
@@ -227,9 +229,9 @@ fn worst(exits: impl IntoIterator<Item = Exit>) -> Exit {
 /// An error of a statement of `install` or `uninstall`, in the words of the server: they are about
 /// objects, not about rows, so they hold nothing that must not be told, and what a daemon would do
 /// about them is beside the point.
-fn refused(database: &Database, what: &str, error: StoreError) -> anyhow::Error {
+fn refused(database: &Database, what: &str, error: QueryError) -> anyhow::Error {
     let fault = |exit| Fault::new(exit, format!("database {}: {what}", database.name));
-    if let StoreError::Postgres(error) = &error
+    if let QueryError::Postgres(error) = &error
         && let Some(db) = error.as_db_error()
     {
         let detail = db
@@ -246,7 +248,7 @@ fn refused(database: &Database, what: &str, error: StoreError) -> anyhow::Error 
 
 /// What the operator can do about an install that PostgreSQL refused.
 fn remedy_of_refusal(error: &tokio_postgres::Error, db: &DbError) -> String {
-    if failure::is_raised_by_a_function_of_others(db) {
+    if is_raised_by_a_function_of_others(db) {
         return "An event trigger or function of this database refuses it; the message above is its \
             own: ask its owner, or run the install as a role that it lets through."
             .to_owned();
@@ -267,7 +269,7 @@ fn remedy_of_refusal(error: &tokio_postgres::Error, db: &DbError) -> String {
             exist yet"
         }
         (_, Some(hint)) => hint,
-        (_, None) => failure::policy(error).remedy,
+        (_, None) => sqlstate::policy(error).remedy,
     };
     known.to_owned()
 }

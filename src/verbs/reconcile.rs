@@ -16,12 +16,13 @@ use super::page::Page;
 use crate::cli::Reconcile;
 use crate::exit::{Exit, Fault};
 use crate::mapping::Rules;
+use crate::pg::QueryError;
+use crate::pg::sqlstate::{self, Class};
 use crate::reconcile::{Became, ReconcileError, Reconciler};
 use crate::report::problem;
 use crate::settings::{Database, Settings};
 use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, count, indented, plural, quoted};
-use crate::store::failure::{self, Class};
-use crate::store::{Layout, Store, StoreError, report};
+use crate::store::{Layout, Store, report};
 
 /// Checks, asks, and brings in sync.
 pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit> {
@@ -388,8 +389,8 @@ fn given_up(database: &Database, error: ReconcileError, left: i64) -> anyhow::Er
             (pid)",
         ),
         ReconcileError::Drain(cause) => Fault::unavailable(what).remedy(cause.remedy()),
-        ReconcileError::Store(StoreError::Postgres(cause)) => {
-            let policy = failure::policy(cause);
+        ReconcileError::Store(QueryError::Postgres(cause)) => {
+            let policy = sqlstate::policy(cause);
             let exit = if policy.class == Class::Connection {
                 Exit::Unavailable
             } else {
@@ -397,7 +398,7 @@ fn given_up(database: &Database, error: ReconcileError, left: i64) -> anyhow::Er
             };
             Fault::new(exit, what).remedy(policy.remedy)
         }
-        ReconcileError::Store(StoreError::Silent(_)) => {
+        ReconcileError::Store(QueryError::Silent(_)) => {
             Fault::unavailable(what).remedy("see `agent-sync doctor`")
         }
     };

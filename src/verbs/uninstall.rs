@@ -10,11 +10,12 @@ use super::output::say;
 use crate::cli::Uninstall;
 use crate::exit::{Exit, Fault};
 use crate::install::{self, Done, Plan, Roles};
+use crate::pg::QueryError;
 use crate::report::{Loss, loss};
 use crate::session::Session;
 use crate::settings::{Database, Settings};
 use crate::show::count;
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 
 /// Uninstalls from each database in turn; one where that cannot be done keeps no other from it.
 pub fn uninstall(config: Option<&Path>, args: &Uninstall) -> anyhow::Result<Exit> {
@@ -78,7 +79,7 @@ fn is_meant(losses: &[String]) -> anyhow::Result<bool> {
     super::confirmed(&format!("uninstall? This takes out{losses}\n"))
 }
 
-fn refused(database: &Database, error: StoreError) -> anyhow::Error {
+fn refused(database: &Database, error: QueryError) -> anyhow::Error {
     super::refused(database, "not uninstalled; nothing was changed", error)
 }
 

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use agent_sync::pg::sqlstate;
 use agent_sync::session::{Limits, Session, SessionError};
 use agent_sync::settings::{Database, Settings, Sources};
-use agent_sync::store::failure;
 use agent_sync_testbed::{Cluster, Options};
 use serde_json::json;
 
@@ -386,7 +386,7 @@ async fn no_timeout_of_the_database_ends_a_session() {
         .await
         .unwrap_err();
     assert_eq!(error.code().unwrap().code(), "25P04");
-    assert_eq!(failure::policy(&error).class, failure::Class::Connection);
+    assert_eq!(sqlstate::policy(&error).class, sqlstate::Class::Connection);
 }
 
 #[tokio::test]

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use agent_sync::mapping::{Changes, Rules, Targets, plan};
-use agent_sync::store::{Store, Tid, path};
+use agent_sync::pg::Tid;
+use agent_sync::store::{Store, path};
 
 use crate::support::platform::{EXAMPLE, EXPECTED};
 use crate::support::{Platform, eventually};

@@ -8,10 +8,9 @@
 use std::time::Duration;
 
 use agent_sync::mapping::{Rules, Targets, plan};
+use agent_sync::pg::Tid;
 use agent_sync::store::path;
-use agent_sync::store::{
-    Claim, IdleLockAction, Outcome, Part, Problem, ProblemKind, Store, Taken, Tid,
-};
+use agent_sync::store::{Claim, IdleLockAction, Outcome, Part, Problem, ProblemKind, Store, Taken};
 use tokio_postgres::Client;
 
 use crate::support::Platform;

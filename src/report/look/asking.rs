@@ -9,12 +9,11 @@ use super::words::{Saver, in_trouble, missed, pending, same_mapping, who_leads};
 use super::{Counted, Daemon, Group, Look, Outbox};
 use crate::install;
 use crate::mapping::Rules;
+use crate::pg::identifier::plain;
+use crate::pg::{QueryError, within};
 use crate::report::note::{Note, is_over};
 use crate::settings::{Database, Settings};
-use crate::store::identifier::plain;
-use crate::store::{
-    FaultKind, Layout, Lossy, Store, StoreError, checks, mapping, queries, report, within,
-};
+use crate::store::{FaultKind, Layout, Lossy, Store, checks, mapping, queries, report};
 use crate::time;
 
 /// How far rows are counted: past that, counting would cost more than the number is worth.
@@ -52,7 +51,7 @@ impl<'a> Asking<'a> {
         self.look
     }
 
-    async fn one_by_one(&mut self) -> Result<(), StoreError> {
+    async fn one_by_one(&mut self) -> Result<(), QueryError> {
         self.server().await?;
         self.tables().await?;
         self.install().await?;
@@ -80,7 +79,7 @@ impl<'a> Asking<'a> {
     }
 
     /// Notes an error, and gives it back if there is no use in going on.
-    fn failed(&mut self, topic: &'static str, error: StoreError) -> Result<(), StoreError> {
+    fn failed(&mut self, topic: &'static str, error: QueryError) -> Result<(), QueryError> {
         self.note(Note::unanswered(topic, &error));
         if is_over(&error) { Err(error) } else { Ok(()) }
     }
@@ -89,7 +88,7 @@ impl<'a> Asking<'a> {
         &self,
         query: &str,
         parameters: &[(&(dyn ToSql + Sync), Type)],
-    ) -> Result<Vec<Row>, StoreError> {
+    ) -> Result<Vec<Row>, QueryError> {
         within(
             self.time_limit(),
             self.client.query_typed(query, parameters),
@@ -101,7 +100,7 @@ impl<'a> Asking<'a> {
         &self,
         query: &str,
         read: fn(&Row) -> Result<T, tokio_postgres::Error>,
-    ) -> Result<Vec<T>, StoreError> {
+    ) -> Result<Vec<T>, QueryError> {
         Ok(self
             .ask(query, &[])
             .await?
@@ -110,7 +109,7 @@ impl<'a> Asking<'a> {
             .collect::<Result<_, _>>()?)
     }
 
-    async fn server(&mut self) -> Result<(), StoreError> {
+    async fn server(&mut self) -> Result<(), QueryError> {
         let asked = async {
             let findings = checks::server(self.client, self.time_limit()).await?;
             let row = within(
@@ -118,7 +117,7 @@ impl<'a> Asking<'a> {
                 self.client.query_typed_one(queries::SERVER, &[]),
             )
             .await?;
-            Ok::<(_, String), StoreError>((findings, row.try_get(0)?))
+            Ok::<(_, String), QueryError>((findings, row.try_get(0)?))
         };
         match asked.await {
             Ok((findings, version)) if findings.is_empty() => {
@@ -133,7 +132,7 @@ impl<'a> Asking<'a> {
         Ok(())
     }
 
-    async fn tables(&mut self) -> Result<(), StoreError> {
+    async fn tables(&mut self) -> Result<(), QueryError> {
         let Database {
             agents,
             configurations,
@@ -165,7 +164,7 @@ impl<'a> Asking<'a> {
         }
     }
 
-    async fn install(&mut self) -> Result<(), StoreError> {
+    async fn install(&mut self) -> Result<(), QueryError> {
         let Some(layout) = &self.look.layout else {
             return Ok(());
         };
@@ -200,7 +199,7 @@ impl<'a> Asking<'a> {
     }
 
     /// Whether changes are noticed (G1).
-    async fn capture(&mut self) -> Result<(), StoreError> {
+    async fn capture(&mut self) -> Result<(), QueryError> {
         let Some(layout) = &self.look.layout else {
             return Ok(());
         };
@@ -248,7 +247,7 @@ impl<'a> Asking<'a> {
 
     /// The transaction of another session that the daemon waits for before it knows that no change
     /// is missed.
-    async fn saver(&self) -> Result<Option<Saver>, StoreError> {
+    async fn saver(&self) -> Result<Option<Saver>, QueryError> {
         let Some(layout) = &self.look.layout else {
             return Ok(None);
         };
@@ -270,7 +269,7 @@ impl<'a> Asking<'a> {
 
     /// Whether the configurations were last in sync under the rules and columns of these settings
     /// (G14).
-    async fn mapping(&mut self) -> Result<(), StoreError> {
+    async fn mapping(&mut self) -> Result<(), QueryError> {
         let (Some(layout), Some(rules)) = (&self.look.layout, self.rules) else {
             return Ok(());
         };
@@ -283,7 +282,7 @@ impl<'a> Asking<'a> {
         }
     }
 
-    async fn cautions(&mut self) -> Result<(), StoreError> {
+    async fn cautions(&mut self) -> Result<(), QueryError> {
         let Some(layout) = &self.look.layout else {
             return Ok(());
         };
@@ -335,7 +334,7 @@ impl<'a> Asking<'a> {
         }
     }
 
-    async fn daemons(&mut self) -> Result<(), StoreError> {
+    async fn daemons(&mut self) -> Result<(), QueryError> {
         match self.list(report::DAEMONS, daemon).await {
             Ok(daemons) => {
                 self.look.daemons = daemons;
@@ -347,7 +346,7 @@ impl<'a> Asking<'a> {
         }
     }
 
-    async fn outbox(&mut self) -> Result<(), StoreError> {
+    async fn outbox(&mut self) -> Result<(), QueryError> {
         let limit: [(&(dyn ToSql + Sync), Type); 1] = [(&(COUNTED + 1), Type::INT8)];
         let rows = match self.ask(report::OUTBOX, &limit).await {
             Ok(rows) => rows,
@@ -370,7 +369,7 @@ impl<'a> Asking<'a> {
         Ok(())
     }
 
-    async fn last_sync(&mut self) -> Result<(), StoreError> {
+    async fn last_sync(&mut self) -> Result<(), QueryError> {
         let rows = match self.ask(report::LAST_SYNC, &[]).await {
             Ok(rows) => rows,
             Err(error) => return self.failed("last sync", error),
@@ -383,7 +382,7 @@ impl<'a> Asking<'a> {
         Ok(())
     }
 
-    async fn agents(&mut self) -> Result<(), StoreError> {
+    async fn agents(&mut self) -> Result<(), QueryError> {
         let Some(layout) = &self.look.layout else {
             return Ok(());
         };
@@ -415,7 +414,7 @@ impl<'a> Asking<'a> {
         }
     }
 
-    async fn problems(&mut self) -> Result<(), StoreError> {
+    async fn problems(&mut self) -> Result<(), QueryError> {
         match self.list(&report::problems(), group).await {
             Ok(groups) => {
                 if groups.is_empty() {

@@ -1,12 +1,12 @@
 //! What is said of what a look finds.
 
 use super::{Daemon, Group, Look, Outbox};
+use crate::pg::identifier::Literal;
 use crate::report::note::{Level, Note};
 use crate::report::problem;
 use crate::settings::Database;
 use crate::show::{age, plural, quoted};
 use crate::store::Mapping;
-use crate::store::identifier::Literal;
 
 /// How long a change may wait before it is worth a word.
 const OVERDUE: f64 = 60.0;

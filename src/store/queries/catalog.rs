@@ -429,7 +429,7 @@ pub const NOTES_CAUSE: &str = "
                    WHERE a.attrelid = to_regclass('agent_sync.outbox') AND a.attname = 'role'
                      AND a.atthasdef)";
 
-/// The name of the table `c` in the schema `n` as `store::identifier::Quoted` writes it. Not
+/// The name of the table `c` in the schema `n` as `pg::identifier::Quoted` writes it. Not
 /// `to_regclass()`, which looks up no name in a schema that the role may not use.
 const QUOTED_NAME: &str = "'\"' || replace(n.nspname, '\"', '\"\"') || '\".\"' || \
     replace(c.relname, '\"', '\"\"') || '\"'";

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use super::{ConnectionLoop, Phase, REPORT_LEFT_AFTER};
 use crate::observe::{self, Event, pulse};
+use crate::pg::identifier::Literal;
 use crate::session::SessionError;
-use crate::store::identifier::Literal;
 use crate::store::{Leader, Mapping};
 use crate::sync::error::AttemptError;
 

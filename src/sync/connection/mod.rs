@@ -42,8 +42,9 @@ use super::error::AttemptError;
 use super::health::Health;
 use crate::mapping::Rules;
 use crate::observe::{self, Event, Totals, pulse};
+use crate::pg::QueryError;
 use crate::session::Session;
-use crate::store::{ForeignCode, Store, StoreError};
+use crate::store::{ForeignCode, Store};
 
 /// The delay of the first sweep, which sends a dozen queries: waiting changes go first.
 const FIRST_SWEEP: Duration = Duration::from_secs(1);
@@ -210,7 +211,7 @@ impl ConnectionLoop<'_> {
     /// did.
     fn ended(&self, error: AttemptError) -> AttemptError {
         match error {
-            AttemptError::Store(StoreError::Postgres(lost))
+            AttemptError::Store(QueryError::Postgres(lost))
                 if lost.is_closed() && self.session.inbox().is_closed() =>
             {
                 AttemptError::Closed(self.session.inbox().cause())

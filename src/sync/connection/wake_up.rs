@@ -4,9 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::{ConnectionLoop, Phase};
 use crate::observe::{Event, WakeUp, pulse};
+use crate::pg::Tid;
+use crate::pg::sqlstate::Class;
 use crate::session::News;
-use crate::store::failure::Class;
-use crate::store::{ForeignCode, Tid};
+use crate::store::ForeignCode;
 use crate::sync::error::AttemptError;
 use crate::sync::protocol::Input;
 

@@ -1,4 +1,4 @@
-//! The reaction to a failed batch. `store::failure` classifies the errors.
+//! The reaction to a failed batch. `pg::sqlstate` classifies the errors.
 //!
 //! The writes of the batch are tried one by one in the same transaction (`probe`): a refused write
 //! becomes a problem, a write that waits for a lock stays in the outbox, and the others are kept.
@@ -10,8 +10,9 @@ use std::time::Instant;
 use super::probe::{PROBES, PROBES_OF_SLOW};
 use super::{Batch, Drain, End, POLL};
 use crate::observe::{Event, pulse};
-use crate::store::failure::{self, Class};
-use crate::store::{Problem, ProblemKind, StoreError};
+use crate::pg::QueryError;
+use crate::pg::sqlstate::{self, Class};
+use crate::store::{Problem, ProblemKind};
 use crate::sync::batch_plan::{BatchPlan, Refusal};
 use crate::sync::context::Tools;
 use crate::sync::error::AttemptError;
@@ -29,10 +30,10 @@ impl Drain {
     pub(super) async fn claim_failed(
         &mut self,
         tools: Tools<'_>,
-        error: StoreError,
+        error: QueryError,
     ) -> Result<Batch, AttemptError> {
         let Tools { session, store, .. } = tools;
-        let (StoreError::Postgres(cause), Some(class)) = (&error, error.class()) else {
+        let (QueryError::Postgres(cause), Some(class)) = (&error, error.class()) else {
             return Err(error.into());
         };
         if matches!(class, Class::Connection | Class::Layout) {
@@ -58,7 +59,7 @@ impl Drain {
                 // A single row that cannot even be read with what it is about.
                 self.faults += u32::from(class == Class::Fault);
                 let (detail, sqlstate) = (
-                    failure::describe_write(cause),
+                    sqlstate::describe_write(cause),
                     cause.code().map_or("", |state| state.code()),
                 );
                 let set_aside = if self.has_begun {
@@ -84,12 +85,12 @@ impl Drain {
     pub(super) async fn write_failed(
         &mut self,
         tools: Tools<'_>,
-        error: StoreError,
+        error: QueryError,
         plan: &BatchPlan<'_>,
         end: End,
     ) -> Result<Batch, AttemptError> {
         let Tools { session, store, .. } = tools;
-        let (StoreError::Postgres(cause), Some(class)) = (&error, error.class()) else {
+        let (QueryError::Postgres(cause), Some(class)) = (&error, error.class()) else {
             return Err(error.into());
         };
         let class = match class {
@@ -132,11 +133,11 @@ impl Drain {
     async fn slug_failed(
         &mut self,
         tools: Tools<'_>,
-        error: StoreError,
+        error: QueryError,
         plan: &BatchPlan<'_>,
         end: End,
     ) -> Result<Batch, AttemptError> {
-        let (StoreError::Postgres(cause), Some(class)) = (&error, error.class()) else {
+        let (QueryError::Postgres(cause), Some(class)) = (&error, error.class()) else {
             return Err(error.into());
         };
         let is_alone = self.slow.alone().is_some();
@@ -228,7 +229,7 @@ impl Drain {
             return false;
         }
         tools.observer.tell(&Event::Retrying {
-            cause: &failure::describe(cause),
+            cause: &sqlstate::describe(cause),
         });
         self.transient += 1;
         let pause = POLL.0.saturating_mul(1 << self.transient.min(7));
@@ -245,7 +246,7 @@ impl Drain {
         detail: &str,
         sqlstate: &str,
     ) {
-        let remedy = failure::remedy(sqlstate);
+        let remedy = sqlstate::remedy(sqlstate);
         tools.observer.tell(&Event::Failed {
             slug,
             known,

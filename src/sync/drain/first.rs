@@ -2,7 +2,8 @@
 //! connections end is known and set aside (`store::attempt`).
 
 use super::Drain;
-use crate::store::{CONNECTION_ENDED, Tried};
+use crate::pg::sqlstate::CONNECTION_ENDED;
+use crate::store::Tried;
 use crate::sync::context::Tools;
 use crate::sync::error::AttemptError;
 

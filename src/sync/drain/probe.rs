@@ -9,8 +9,9 @@ use futures_util::future::join_all;
 
 use super::{Batch, Drain, End};
 use crate::observe::pulse;
-use crate::store::failure::{self, Class};
-use crate::store::{IdleLockAction, Outcome, StoreError};
+use crate::pg::QueryError;
+use crate::pg::sqlstate::{self, Class};
+use crate::store::{IdleLockAction, Outcome};
 use crate::sync::batch_plan::{BatchPlan, Refusal, plan_batch};
 use crate::sync::context::Tools;
 use crate::sync::error::AttemptError;
@@ -60,7 +61,7 @@ impl Drain {
             claim.is_one(),
         )
         .await
-        .map_err(StoreError::from)?;
+        .map_err(QueryError::from)?;
         let end = End::of(&claimed, claim, &plan);
         let refused = find_refused(tools, &plan, probes).await?;
         let failed = refused
@@ -133,11 +134,11 @@ async fn find_refused(
             .iter()
             .map(|(_, (write, slug))| store.try_write(session.client(), slug, write));
         let answers = pulse::timeout(store.time_limit(), join_all(tries)).await;
-        let answers = answers.map_err(|_| StoreError::Silent(store.time_limit()))?;
+        let answers = answers.map_err(|_| QueryError::Silent(store.time_limit()))?;
         for ((index, _), tried) in portion.iter().zip(answers) {
-            if let Err(error) = tried.map_err(StoreError::from)? {
-                if matches!(failure::policy(&error).class, Class::Connection) {
-                    return Err(StoreError::from(error).into());
+            if let Err(error) = tried.map_err(QueryError::from)? {
+                if matches!(sqlstate::policy(&error).class, Class::Connection) {
+                    return Err(QueryError::from(error).into());
                 }
                 refused.push((*index, Refusal::beside_others(&error)));
             }

@@ -8,6 +8,9 @@ use tokio_postgres::error::{DbError, SqlState};
 
 use super::identifier::plain;
 
+/// The SQLSTATE (`connection_failure`) of the problem of an agent on which connections have ended.
+pub const CONNECTION_ENDED: &str = "08006";
+
 /// What the daemon does about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -184,7 +187,7 @@ pub fn remedy(sqlstate: &str) -> &'static str {
         .iter()
         .find(|(prefix, ..)| sqlstate.starts_with(prefix));
     match known {
-        Some(_) if sqlstate == super::CONNECTION_ENDED => ENDED,
+        Some(_) if sqlstate == CONNECTION_ENDED => ENDED,
         Some(_) if sqlstate == SqlState::INSUFFICIENT_PRIVILEGE.code() => RIGHTS,
         Some((_, Class::Connection | Class::Layout, _)) => REFUSED,
         Some(_) if OF_THE_ROW.iter().any(|prefix| sqlstate.starts_with(prefix)) => REFUSED,
@@ -286,25 +289,6 @@ fn may_quote_a_value(code: &str) -> bool {
 fn is_raised_by_a_function(db: &DbError) -> bool {
     db.where_()
         .is_some_and(|context| context.contains("PL/") || context.contains("SQL"))
-}
-
-/// Whether the error of a statement of `sql/*.sql` was raised by a function that is none of ours,
-/// such as that of an event trigger. What ran is in the context, one call a line: our own
-/// statements stand in DO blocks, which PostgreSQL calls `inline_code_block` in every language of
-/// its messages.
-pub fn is_raised_by_a_function_of_others(db: &DbError) -> bool {
-    db.where_().is_some_and(names_a_function_of_others)
-}
-
-fn names_a_function_of_others(context: &str) -> bool {
-    context.lines().any(|call| {
-        let of_ours = [
-            "inline_code_block",
-            "capture_agent",
-            "capture_configuration",
-        ];
-        call.contains("PL/") && !of_ours.iter().any(|name| call.contains(name))
-    })
 }
 
 /// The name that the manual gives a code, for those that a row can cause most often.

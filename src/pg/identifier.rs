@@ -12,8 +12,8 @@ impl Display for Quoted<'_> {
     }
 }
 
-/// A name as it is written by a person: plain where that will do, else in double quotes. For what
-/// is to be read, and pasted.
+/// A name as a person writes it: without quotes where PostgreSQL needs none. For text that a person
+/// reads or pastes.
 pub fn plain(name: &str) -> String {
     let starts = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
     let plain = name
@@ -26,30 +26,18 @@ pub fn plain(name: &str) -> String {
     }
 }
 
-/// A text constant as SQL text, in single quotes; for what is printed to be run elsewhere, which
-/// has no parameters to use.
+/// A text constant as SQL text, in single quotes. For printed SQL, which has no parameters.
 #[derive(Debug, Clone, Copy)]
 pub struct Literal<'a>(pub &'a str);
 
 impl Display for Literal<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.0.contains('\\') {
-            // Whatever standard_conforming_strings says, an escape string means the same.
+            // An escape string does not depend on standard_conforming_strings.
             out.write_str(" E")?;
             return quote(out, '\'', &self.0.replace('\\', "\\\\"));
         }
         quote(out, '\'', self.0)
-    }
-}
-
-/// A text constant that a person can read and paste: what could disturb a terminal is escaped.
-pub fn readable(text: &str) -> String {
-    let escaped = crate::mapping::quoted(text);
-    let inner = escaped.get(1..escaped.len() - 1).unwrap_or_default();
-    if inner == text {
-        Literal(text).to_string()
-    } else {
-        format!("E'{}'", inner.replace('\'', "''"))
     }
 }
 
@@ -77,8 +65,6 @@ mod tests {
             ["plain_1", "\"1\"", "\"Üb\"\"er\""]
         );
         assert_eq!(Literal("it's").to_string(), "'it''s'");
-        assert_eq!(readable("it's"), "'it''s'");
-        assert_eq!(readable("\u{1b}'\\"), r"E'\u001b''\\'");
         assert_eq!(Literal(r"a\'b").to_string(), r" E'a\\''b'");
     }
 }

@@ -1,0 +1,49 @@
+//! The error of a query.
+
+use std::time::Duration;
+
+use super::sqlstate;
+
+/// Why a query failed.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The server refused, or the connection is gone.
+    #[error("{}", sqlstate::describe(.0))]
+    // Not a source: a chain of causes would show the text of the server, which can quote values of
+    // rows (S13).
+    Postgres(tokio_postgres::Error),
+    /// The server did not answer in time.
+    #[error("the server did not answer within {0:?}")]
+    Silent(Duration),
+}
+
+impl From<tokio_postgres::Error> for QueryError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Postgres(error)
+    }
+}
+
+impl QueryError {
+    /// What the operator can do.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Postgres(error) => sqlstate::policy(error).remedy,
+            Self::Silent(_) => sqlstate::SILENT,
+        }
+    }
+
+    /// Whether it may concern the values of single rows.
+    pub fn is_of_a_row(&self) -> bool {
+        matches!(self, Self::Postgres(error) if sqlstate::is_of_a_row(error))
+    }
+
+    /// The class of the error, if the server has answered with one.
+    pub fn class(&self) -> Option<sqlstate::Class> {
+        match self {
+            Self::Postgres(error) if error.as_db_error().is_some() => {
+                Some(sqlstate::policy(error).class)
+            }
+            _ => None,
+        }
+    }
+}
