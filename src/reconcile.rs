@@ -13,13 +13,13 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use postgres_types::{ToSql, Type};
+use postgres_types::Type;
 
 use crate::mapping::Rules;
-use crate::pg::{QueryError, within};
+use crate::pg::{Parameter, QueryError};
 use crate::session::Session;
 use crate::settings::{Database, Settings};
-use crate::store::{Layout, Store, report};
+use crate::store::{Layout, report};
 use crate::survey::{Findings, Scope, Verdict, survey};
 use crate::sync::{AttemptError, OneShotDrain, Options};
 
@@ -137,7 +137,7 @@ impl<'a> Reconciler<'a> {
             if portion.is_empty() {
                 return Ok(());
             }
-            report::send(self.session.client(), self.time_limit(), &portion).await?;
+            report::send(self.session.db(), &portion).await?;
             self.until_done(&portion).await?;
             self.look_up(&portion, &mut tell).await?;
         }
@@ -154,10 +154,6 @@ impl<'a> Reconciler<'a> {
             Some(oneshot) => Ok(oneshot.release().await?),
             None => Ok(()),
         }
-    }
-
-    fn time_limit(&self) -> Duration {
-        Store::time_limit_of(&self.settings.sync)
     }
 
     /// Waits until a daemon has done the portion, or does it.
@@ -193,7 +189,7 @@ impl<'a> Reconciler<'a> {
                 while oneshot.drain_batch().await? && Instant::now() < until {}
                 continue;
             }
-            if report::value(self.session.client(), self.time_limit(), report::LED, &[]).await? {
+            if self.session.db().value(report::LED, &[]).await? {
                 unled = None;
             } else {
                 // A daemon that stands by, or comes back, is left to take over.
@@ -217,19 +213,15 @@ impl<'a> Reconciler<'a> {
 
     /// Whether there is a daemon at all.
     async fn anybody_waits(&self) -> Result<bool, QueryError> {
-        let client = self.session.client();
-        let daemons = within(self.time_limit(), client.query_typed(report::DAEMONS, &[])).await?;
+        let daemons = self.session.db().all(report::DAEMONS, &[]).await?;
         Ok(!daemons.is_empty())
     }
 
     /// How many of the portion are left, and how many rows the outbox has lost.
     async fn pending(&self, portion: &[&str]) -> Result<(i64, i64), QueryError> {
-        let slugs: [(&(dyn ToSql + Sync), Type); 1] = [(&portion, Type::TEXT_ARRAY)];
-        let asked = self
-            .session
-            .client()
-            .query_typed_one(report::STILL_PENDING, &slugs);
-        let row = within(self.time_limit(), asked).await?;
+        let db = self.session.db();
+        let slugs: [Parameter<'_>; 1] = [(&portion, Type::TEXT_ARRAY)];
+        let row = db.one(report::STILL_PENDING, &slugs).await?;
         Ok((row.try_get(0)?, row.try_get(1)?))
     }
 
@@ -244,7 +236,7 @@ impl<'a> Reconciler<'a> {
             noted: true,
         };
         survey(
-            self.session.client_mut(),
+            self.session.db(),
             &self.layout,
             &self.rules,
             scope,

@@ -8,13 +8,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use postgres_types::{ToSql, Type};
+use postgres_types::Type;
 use serde_json::json;
 use tokio_postgres::error::{DbError, SqlState};
-use tokio_postgres::{Client, Error, Row};
 
 use crate::pg::identifier::Literal;
-use crate::pg::{QueryError, within};
+use crate::pg::{Db, Parameter, QueryError};
 use crate::settings::{AgentsTable, ConfigurationsTable, Database, Settings};
 
 /// The steps of an install: the names, the proof that no foreign object is in the way, the guard,
@@ -163,22 +162,18 @@ fn quote_of(text: &str) -> String {
 }
 
 /// Installs, in one transaction.
-pub async fn install(
-    client: &Client,
-    time_limit: Duration,
-    plan: &Plan<'_>,
-) -> Result<Done, QueryError> {
-    transact(client, time_limit, &plan.settings(), STEPS)
+pub async fn install(db: &Db, plan: &Plan<'_>) -> Result<Done, QueryError> {
+    transact(db, &plan.settings(), STEPS)
         .await
         .map(|(done, _)| done)
 }
 
 /// Begins a transaction and proves that the schema `agent_sync` is an install of agent-sync, and
 /// that reading it runs no foreign code. The caller ends the transaction.
-pub async fn prove(client: &Client, plan: &Plan<'_>) -> Result<(), Error> {
-    begin(client, &plan.settings()).await?;
-    client.batch_execute(NAMES).await?;
-    client.batch_execute(PROOF).await
+pub async fn prove(db: &Db, plan: &Plan<'_>) -> Result<(), QueryError> {
+    begin(db, &plan.settings()).await?;
+    db.batch(NAMES).await?;
+    db.batch(PROOF).await
 }
 
 /// The roles of the daemon after an uninstall.
@@ -191,20 +186,9 @@ pub struct Roles {
 }
 
 /// Uninstalls, in one transaction.
-pub async fn uninstall(
-    client: &Client,
-    time_limit: Duration,
-    plan: &Plan<'_>,
-) -> Result<(Done, Roles), QueryError> {
-    let (done, before) = transact(
-        client,
-        time_limit,
-        &plan.settings(),
-        &[NAMES, PROOF, UNINSTALL],
-    )
-    .await?;
-    let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&before, Type::TEXT_ARRAY)];
-    let kept = names(&within(time_limit, client.query_typed(KEPT, &parameters)).await?)?;
+pub async fn uninstall(db: &Db, plan: &Plan<'_>) -> Result<(Done, Roles), QueryError> {
+    let (done, before) = transact(db, &plan.settings(), &[NAMES, PROOF, UNINSTALL]).await?;
+    let kept: Vec<String> = db.column(KEPT, &[(&before, Type::TEXT_ARRAY)]).await?;
     let dropped = before
         .into_iter()
         .filter(|role| !kept.contains(role))
@@ -221,21 +205,16 @@ const ROLES: &str =
 const KEPT: &str =
     "SELECT p.rolname::text FROM pg_roles p WHERE p.rolname = ANY ($1::text[]) ORDER BY 1";
 
-fn names(rows: &[Row]) -> Result<Vec<String>, Error> {
-    rows.iter().map(|row| row.try_get(0)).collect()
-}
-
 /// Runs the steps and returns the roles of the install after the proof. Tries again after a lock
 /// conflict, because a long transaction may hold one of the tables.
 async fn transact(
-    client: &Client,
-    time_limit: Duration,
+    db: &Db,
     settings: &[(&str, String)],
     steps: &[&str],
 ) -> Result<(Done, Vec<String>), QueryError> {
     let mut attempt = 1;
     loop {
-        match within(time_limit, once(client, settings, steps)).await {
+        match once(db, settings, steps).await {
             Err(QueryError::Postgres(error))
                 if attempt < ATTEMPTS && error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) =>
             {
@@ -248,47 +227,44 @@ async fn transact(
 }
 
 /// Begins a transaction with the settings for the steps.
-async fn begin(client: &Client, settings: &[(&str, String)]) -> Result<(), Error> {
-    client.batch_execute("BEGIN").await?;
+async fn begin(db: &Db, settings: &[(&str, String)]) -> Result<(), QueryError> {
+    db.batch("BEGIN").await?;
     for (name, value) in settings {
+        let setting: [Parameter<'_>; 2] = [(name, Type::TEXT), (value, Type::TEXT)];
         let set = "SELECT pg_catalog.set_config($1, $2, true)";
-        client
-            .query_typed(set, &[(name, Type::TEXT), (value, Type::TEXT)])
-            .await?;
+        db.all(set, &setting).await?;
     }
     Ok(())
 }
 
 async fn once(
-    client: &Client,
+    db: &Db,
     settings: &[(&str, String)],
     steps: &[&str],
-) -> Result<(Done, Vec<String>), Error> {
+) -> Result<(Done, Vec<String>), QueryError> {
     let worked = async {
-        begin(client, settings).await?;
+        begin(db, settings).await?;
         let mut roles = Vec::new();
         for step in steps {
-            client.batch_execute(step).await?;
-            if *step == PROOF && client.query_typed_one(HAS_ROLES, &[]).await?.try_get(0)? {
-                roles = names(&client.query_typed(ROLES, &[]).await?)?;
+            db.batch(step).await?;
+            if *step == PROOF && db.value(HAS_ROLES, &[]).await? {
+                roles = db.column(ROLES, &[]).await?;
             }
         }
         // A transaction without a change has no transaction number.
         let unchanged = "SELECT pg_catalog.pg_current_xact_id_if_assigned() IS NULL";
-        let unchanged: bool = client.query_typed_one(unchanged, &[]).await?.try_get(0)?;
-        client.batch_execute("COMMIT").await?;
-        Ok((
-            if unchanged {
-                Done::Nothing
-            } else {
-                Done::Changed
-            },
-            roles,
-        ))
+        let done = if db.value(unchanged, &[]).await? {
+            Done::Nothing
+        } else {
+            Done::Changed
+        };
+        db.batch("COMMIT").await?;
+        Ok((done, roles))
     };
     let outcome = worked.await;
-    if outcome.is_err() {
-        client.batch_execute("ROLLBACK").await?;
+    // A server that does not answer is not waited for twice.
+    if let Err(QueryError::Postgres(_)) = outcome {
+        db.batch("ROLLBACK").await?;
     }
     outcome
 }

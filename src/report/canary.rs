@@ -6,17 +6,15 @@
 
 use std::time::{Duration, Instant};
 
-use postgres_types::{ToSql, Type};
-use tokio_postgres::Client;
+use postgres_types::Type;
 use tokio_postgres::error::SqlState;
 
 use super::note::Note;
 use super::problem;
-use crate::pg::sqlstate;
-use crate::pg::{QueryError, within};
+use crate::pg::{Db, Parameter, QueryError, sqlstate};
 use crate::settings::Settings;
 use crate::show::time;
-use crate::store::{Store, report};
+use crate::store::report;
 
 /// How long a daemon gets that is awake, or is woken.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
@@ -36,9 +34,9 @@ fn limit(settings: &Settings) -> Duration {
 }
 
 /// Sends one, and says what became of it.
-pub async fn canary(client: &Client, settings: &Settings) -> Note {
-    let (time_limit, limit) = (Store::time_limit_of(&settings.sync), limit(settings));
-    match report::value(client, time_limit, report::LED, &[]).await {
+pub async fn canary(db: &Db, settings: &Settings) -> Note {
+    let limit = limit(settings);
+    match db.value(report::LED, &[]).await {
         Ok(true) => {}
         Ok(false) => {
             return Note::warn(
@@ -51,26 +49,26 @@ pub async fn canary(client: &Client, settings: &Settings) -> Note {
     }
     let slug = format!("agent-sync doctor {:016x}", fastrand::u64(..));
     let began = Instant::now();
-    let sent = report::send(client, time_limit, &[&slug]).await;
+    let sent = report::send(db, &[&slug]).await;
     let outcome = match sent {
-        Ok(()) => wait(client, time_limit, &slug, began, limit).await,
+        Ok(()) => wait(db, &slug, began, limit).await,
         Err(error) => Err(error),
     };
     match outcome {
         Ok(Outcome::Back(after)) => {
             // There is none, unless row-level security may hide agents from the daemon.
-            let _ = delete(client, time_limit, report::FORGET_CANARY, &slug).await;
+            let _ = delete(db, report::FORGET_CANARY, &slug).await;
             Note::pass(
                 "round trip",
                 format!("outbox, wake-up and daemon took {} together", time(after)),
             )
         }
         Ok(outcome) => {
-            let back = delete(client, time_limit, report::TAKE_BACK, &slug).await;
+            let back = delete(db, report::TAKE_BACK, &slug).await;
             missing(&outcome, limit, back.is_ok())
         }
         Err(error) => {
-            let _ = delete(client, time_limit, report::TAKE_BACK, &slug).await;
+            let _ = delete(db, report::TAKE_BACK, &slug).await;
             refused(&error)
         }
     }
@@ -85,22 +83,12 @@ enum Outcome {
     Untouched,
 }
 
-async fn wait(
-    client: &Client,
-    time_limit: Duration,
-    slug: &str,
-    began: Instant,
-    limit: Duration,
-) -> Result<Outcome, QueryError> {
+async fn wait(db: &Db, slug: &str, began: Instant, limit: Duration) -> Result<Outcome, QueryError> {
     let slugs = [slug];
-    let slugs: [(&(dyn ToSql + Sync), Type); 1] = [(&&slugs[..], Type::TEXT_ARRAY)];
+    let slugs: [Parameter<'_>; 1] = [(&&slugs[..], Type::TEXT_ARRAY)];
     let (mut pause, mut before) = (LOOK.0, None);
     loop {
-        let row = within(
-            time_limit,
-            client.query_typed_one(report::STILL_PENDING, &slugs),
-        )
-        .await?;
+        let row = db.one(report::STILL_PENDING, &slugs).await?;
         let (left, taken): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
         let before = *before.get_or_insert(taken);
         if left == 0 {
@@ -119,16 +107,8 @@ async fn wait(
 }
 
 /// Deletes what there is of the canary: its row of the outbox, or its problem.
-async fn delete(
-    client: &Client,
-    time_limit: Duration,
-    statement: &str,
-    slug: &str,
-) -> Result<(), QueryError> {
-    let slug: [(&(dyn ToSql + Sync), Type); 1] = [(&slug, Type::TEXT)];
-    within(time_limit, client.execute_typed(statement, &slug))
-        .await
-        .map(drop)
+async fn delete(db: &Db, statement: &str, slug: &str) -> Result<(), QueryError> {
+    db.run(statement, &[(&slug, Type::TEXT)]).await
 }
 
 fn missing(outcome: &Outcome, limit: Duration, taken_back: bool) -> Note {

@@ -1,12 +1,10 @@
 //! The losses of an uninstall: changes and roles that do not come back.
 
-use std::time::Duration;
-
+use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Row};
 
 use crate::install::{self, Plan};
-use crate::pg::{QueryError, within};
+use crate::pg::{Db, QueryError};
 
 /// What is lost with an install.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,22 +17,18 @@ pub struct Loss {
 
 /// Asks for it; nothing where nothing is installed. What is read was proven to be an install's
 /// first: somebody else's view of one of our names would run their code.
-pub async fn loss(
-    client: &Client,
-    time_limit: Duration,
-    plan: &Plan<'_>,
-) -> Result<Option<Loss>, QueryError> {
+pub async fn loss(db: &Db, plan: &Plan<'_>) -> Result<Option<Loss>, QueryError> {
     let loss = async {
-        within(time_limit, install::prove(client, plan)).await?;
-        read(client, time_limit).await
+        install::prove(db, plan).await?;
+        read(db).await
     };
     let loss = loss.await;
-    within(time_limit, client.batch_execute("ROLLBACK")).await?;
+    db.batch("ROLLBACK").await?;
     loss
 }
 
-async fn read(client: &Client, time_limit: Duration) -> Result<Option<Loss>, QueryError> {
-    let there = within(time_limit, client.query_typed_one(THERE, &[])).await?;
+async fn read(db: &Db) -> Result<Option<Loss>, QueryError> {
+    let there = db.one(THERE, &[]).await?;
     let (schema, outbox, roles): (bool, bool, bool) =
         (there.try_get(0)?, there.try_get(1)?, there.try_get(2)?);
     if !schema {
@@ -44,10 +38,10 @@ async fn read(client: &Client, time_limit: Duration) -> Result<Option<Loss>, Que
         pending: None,
         roles: Vec::new(),
     };
-    if outbox && let Some(rows) = readable(client, PENDING, time_limit).await? {
+    if outbox && let Some(rows) = readable(db, PENDING).await? {
         loss.pending = rows.first().map(|row| row.try_get(0)).transpose()?;
     }
-    if roles && let Some(rows) = readable(client, ROLES, time_limit).await? {
+    if roles && let Some(rows) = readable(db, ROLES).await? {
         loss.roles = rows
             .iter()
             .map(|row| row.try_get(0))
@@ -58,13 +52,9 @@ async fn read(client: &Client, time_limit: Duration) -> Result<Option<Loss>, Que
 
 /// The answer, or nothing where the role may not ask, or a part of the install is not as it was
 /// made.
-async fn readable(
-    client: &Client,
-    query: &str,
-    time_limit: Duration,
-) -> Result<Option<Vec<Row>>, QueryError> {
-    within(time_limit, client.batch_execute("SAVEPOINT asking")).await?;
-    match within(time_limit, client.query_typed(query, &[])).await {
+async fn readable(db: &Db, query: &str) -> Result<Option<Vec<Row>>, QueryError> {
+    db.batch("SAVEPOINT asking").await?;
+    match db.all(query, &[]).await {
         Ok(answer) => Ok(Some(answer)),
         Err(QueryError::Postgres(error))
             if [
@@ -75,11 +65,7 @@ async fn readable(
             .iter()
             .any(|known| error.code() == Some(known)) =>
         {
-            within(
-                time_limit,
-                client.batch_execute("ROLLBACK TO SAVEPOINT asking"),
-            )
-            .await?;
+            db.batch("ROLLBACK TO SAVEPOINT asking").await?;
             Ok(None)
         }
         Err(error) => Err(error),

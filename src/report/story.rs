@@ -2,18 +2,18 @@
 //! what waits or stands in the way; and in one sentence what is the case and what to do.
 
 use std::ops::ControlFlow;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use postgres_types::{ToSql, Type};
+use postgres_types::Type;
 use serde::Serialize;
-use tokio_postgres::{Client, Row};
+use tokio_postgres::Row;
 
 use super::look::Look;
 use super::note::Level;
 use super::problem;
 use crate::columns::Column;
 use crate::mapping::{Configuration, Difference, Rules, Value, diff, fields_of, fields_of_agent};
-use crate::pg::{QueryError, within};
+use crate::pg::{Db, Parameter, QueryError};
 use crate::settings::Database;
 use crate::show::{age, plural};
 use crate::store::Layout;
@@ -123,28 +123,21 @@ pub struct Conclusion {
 
 /// Finds it out.
 pub async fn story(
-    client: &mut Client,
-    time_limit: Duration,
+    db: &Db,
     rules: &Rules,
     layout: &Layout,
     installed: bool,
     slug: &str,
 ) -> Result<Story, QueryError> {
-    let own: [(&(dyn ToSql + Sync), Type); 1] = [(&slug, Type::TEXT)];
-    let rows = report::value(
-        client,
-        time_limit,
-        &report::count_configurations(layout),
-        &own,
-    )
-    .await?;
+    let own: [Parameter<'_>; 1] = [(&slug, Type::TEXT)];
+    let rows = db
+        .value(&report::count_configurations(layout), &own)
+        .await?;
     let (mut pending, mut problem, mut history) = (None, None, Vec::new());
     if installed {
-        let row = within(time_limit, client.query_typed_one(report::PENDING_OF, &own)).await?;
+        let row = db.one(report::PENDING_OF, &own).await?;
         pending = since(row.try_get(0)?, row.try_get(1)?);
-        if let Some(row) =
-            within(time_limit, client.query_typed_opt(report::PROBLEM_OF, &own)).await?
-        {
+        if let Some(row) = db.opt(report::PROBLEM_OF, &own).await? {
             problem = since(row.try_get(3)?, row.try_get(4)?).map(|since| {
                 Ok::<_, QueryError>(Problem {
                     kind: row.try_get(0)?,
@@ -159,20 +152,20 @@ pub async fn story(
     }
     let problem = problem.transpose()?;
     if installed {
-        let latest: [(&(dyn ToSql + Sync), Type); 2] = [(&slug, Type::TEXT), (&LATEST, Type::INT8)];
-        let rows = within(time_limit, client.query_typed(report::HISTORY_OF, &latest)).await?;
+        let latest: [Parameter<'_>; 2] = [(&slug, Type::TEXT), (&LATEST, Type::INT8)];
+        let rows = db.all(report::HISTORY_OF, &latest).await?;
         history = rows
             .iter()
             .map(|row| Write::of(rules, row))
             .collect::<Result<_, _>>()?;
     }
-    let (agent, configurations) = saved(client, time_limit, rules, layout, slug).await?;
+    let (agent, configurations) = saved(db, rules, layout, slug).await?;
     let mut findings = None;
     let scope = Scope {
         slugs: Some(&[slug]),
         noted: installed,
     };
-    survey(client, layout, rules, scope, |found| {
+    survey(db, layout, rules, scope, |found| {
         findings = Some(found.clone());
         ControlFlow::Break(())
     })
@@ -193,25 +186,19 @@ type Fields = Vec<(String, Value)>;
 
 /// The agent and its configurations as they are.
 async fn saved(
-    client: &Client,
-    time_limit: Duration,
+    db: &Db,
     rules: &Rules,
     layout: &Layout,
     slug: &str,
 ) -> Result<(Option<Fields>, Vec<Fields>), QueryError> {
     let slugs = [slug];
     let no_bound = None::<&str>;
-    let scope: [(&(dyn ToSql + Sync), Type); 3] = [
+    let scope: [Parameter<'_>; 3] = [
         (&&slugs[..], Type::TEXT_ARRAY),
         (&no_bound, Type::TEXT),
         (&no_bound, Type::TEXT),
     ];
-    let rows = match within(
-        time_limit,
-        client.query_typed(&report::survey(layout, false), &scope),
-    )
-    .await
-    {
+    let rows = match db.all(&report::survey(layout, false), &scope).await {
         Ok(rows) => rows,
         // The findings say so.
         Err(error) if error.is_of_a_row() => return Ok((None, Vec::new())),

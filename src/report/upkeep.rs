@@ -1,12 +1,12 @@
 //! What wears out slowly: clocks, queues, vacuum, transactions that stay open, tables that are
 //! published.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use tokio_postgres::{Client, Row};
+use tokio_postgres::Row;
 
 use super::note::Note;
-use crate::pg::{QueryError, within};
+use crate::pg::{Db, QueryError};
 use crate::show::{age, count, quoted};
 use crate::store::report;
 
@@ -20,13 +20,13 @@ const QUEUE: (f64, f64) = (0.25, 0.5);
 const DEAD: (i64, i64) = (256 * 1024 * 1024, 1_000_000);
 
 /// Examines what the server says of itself.
-pub async fn upkeep(client: &Client, time_limit: Duration, is_installed: bool) -> Vec<Note> {
-    let mut notes = match server(client, time_limit).await {
+pub async fn upkeep(db: &Db, is_installed: bool) -> Vec<Note> {
+    let mut notes = match server(db).await {
         Ok(notes) => notes,
         Err(error) => vec![Note::unanswered("clock", &error)],
     };
     if is_installed {
-        match within(time_limit, client.query_typed(report::TABLES, &[])).await {
+        match db.all(report::TABLES, &[]).await {
             Ok(rows) => match rows.first().map(tables).transpose() {
                 Ok(more) => notes.extend(more.into_iter().flatten()),
                 Err(error) => notes.push(Note::unanswered("vacuum", &error)),
@@ -37,9 +37,9 @@ pub async fn upkeep(client: &Client, time_limit: Duration, is_installed: bool) -
     notes
 }
 
-async fn server(client: &Client, time_limit: Duration) -> Result<Vec<Note>, QueryError> {
+async fn server(db: &Db) -> Result<Vec<Note>, QueryError> {
     let before = now();
-    let row = within(time_limit, client.query_typed_one(report::UPKEEP, &[])).await?;
+    let row = db.one(report::UPKEEP, &[]).await?;
     let middle = f64::midpoint(before, now());
     let (who, timeouts): (Option<String>, Option<String>) = (row.try_get(4)?, row.try_get(2)?);
     let (oldest, writer): (Option<f64>, Option<f64>) = (row.try_get(3)?, row.try_get(5)?);

@@ -28,7 +28,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio_postgres::config::Host;
 use tokio_postgres::tls::MakeTlsConnect;
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Socket};
+use tokio_postgres::{AsyncMessage, Config, NoTls, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use error::SessionError;
@@ -39,7 +39,7 @@ pub use tls::TlsError;
 
 use self::guard::{Guard, InTheClear};
 use crate::observe::pulse;
-use crate::pg::{QueryError, sqlstate, within};
+use crate::pg::{Db, QueryError, sqlstate};
 use crate::settings::{self, Database, Tls};
 use crate::store::{self, path};
 
@@ -137,6 +137,9 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// How long an answer may take beyond `statement_timeout`.
+    const MARGIN: Duration = Duration::from_secs(5);
+
     /// From the settings.
     pub fn of(sync: &crate::settings::SyncSettings) -> Self {
         Self {
@@ -144,12 +147,17 @@ impl Limits {
             lock_timeout: sync.lock_timeout,
         }
     }
+
+    /// The longest time for an answer.
+    fn of_an_answer(self) -> Duration {
+        self.statement_timeout + Self::MARGIN
+    }
 }
 
 /// One open connection.
 #[derive(Debug)]
 pub struct Session {
-    client: Client,
+    db: Db,
     inbox: Arc<Inbox>,
     driver: JoinHandle<()>,
     server_version: String,
@@ -200,11 +208,8 @@ impl Session {
         session.backend = proof::prove(&session, database, &found).await?;
         session.usual_settings = usual_settings(database, limits);
         let settings = format!("{}; {}; {SET_ONCE}", session.usual_settings, planner::USUAL);
-        within(
-            database.connect_timeout,
-            session.client.batch_execute(&settings),
-        )
-        .await?;
+        session.db.batch(&settings).await?;
+        session.db = session.db.with_time_limit(limits.of_an_answer());
         Ok(session)
     }
 
@@ -261,16 +266,14 @@ impl Session {
             match database.tls {
                 // The owner of the directory of a socket is the server, and the driver takes no
                 // stream around a socket.
-                Tls::Disable if is_socket => open(config, NoTls).await,
+                Tls::Disable if is_socket => open(config, NoTls, time_limit).await,
                 Tls::Disable => {
-                    open(&guard::in_the_clear(config), InTheClear { withholds, most }).await
+                    let tls = InTheClear { withholds, most };
+                    open(&guard::in_the_clear(config), tls, time_limit).await
                 }
                 _ => {
-                    open(
-                        config,
-                        Guard::new(connector(database).await?, withholds, most),
-                    )
-                    .await
+                    let tls = Guard::new(connector(database).await?, withholds, most);
+                    open(config, tls, time_limit).await
                 }
             }
         };
@@ -282,23 +285,16 @@ impl Session {
     /// The session, unless it would use objects of the schema `agent_sync` that others may have
     /// prepared.
     pub async fn trusted(self, database: &Database) -> Result<Self, SessionError> {
-        match store::owners(&self.client, database.connect_timeout, database)
-            .await?
-            .untrusted
-        {
+        let db = self.db.with_time_limit(database.connect_timeout);
+        match store::owners(&db, database).await?.untrusted {
             Some(untrusted) => Err(SessionError::Untrusted(Box::new(untrusted))),
             None => Ok(self),
         }
     }
 
-    /// The client half.
-    pub fn client(&self) -> &Client {
-        &self.client
-    }
-
-    /// The client half, for transactions.
-    pub fn client_mut(&mut self) -> &mut Client {
-        &mut self.client
+    /// The connection for queries. An answer may take 5 s longer than `sync.statement_timeout`.
+    pub fn db(&self) -> &Db {
+        &self.db
     }
 
     /// The inbox of the notifications.
@@ -317,13 +313,9 @@ impl Session {
     }
 
     /// Lets the server end the session and free its locks after so long without a message.
-    pub async fn end_after(
-        &self,
-        silence: Duration,
-        time_limit: Duration,
-    ) -> Result<(), QueryError> {
+    pub async fn end_after(&self, silence: Duration) -> Result<(), QueryError> {
         let set = format!("SET idle_session_timeout = {}", silence.as_millis());
-        within(time_limit, self.client.batch_execute(&set)).await
+        self.db.batch(&set).await
     }
 
     /// The process and the server of this session.
@@ -338,28 +330,25 @@ impl Session {
     }
 
     /// Sets the planner for the statements of batches: see `planner`.
-    pub async fn plan_for_batches(&self, time_limit: Duration) -> Result<(), QueryError> {
-        within(time_limit, self.client.batch_execute(planner::FOR_BATCHES)).await
+    pub async fn plan_for_batches(&self) -> Result<(), QueryError> {
+        self.db.batch(planner::FOR_BATCHES).await
     }
 
     /// Sets the planner for everything else.
-    pub async fn plan_as_usual(&self, time_limit: Duration) -> Result<(), QueryError> {
-        within(time_limit, self.client.batch_execute(planner::USUAL)).await
+    pub async fn plan_as_usual(&self) -> Result<(), QueryError> {
+        self.db.batch(planner::USUAL).await
     }
 
     /// Listens on the channels. Earlier notifications are lost: catch up afterwards.
-    pub async fn listen(&self, time_limit: Duration) -> Result<(), QueryError> {
-        within(
-            time_limit,
-            self.client
-                .batch_execute(&format!("LISTEN {CHANNEL}; LISTEN {CHANGES}")),
-        )
-        .await
+    pub async fn listen(&self) -> Result<(), QueryError> {
+        self.db
+            .batch(&format!("LISTEN {CHANNEL}; LISTEN {CHANGES}"))
+            .await
     }
 
     /// Probes the connection with an empty query, which begins no transaction.
     pub async fn probe(&self, time_limit: Duration) -> Result<(), SessionError> {
-        match within(time_limit, self.client.batch_execute("")).await {
+        match self.db.with_time_limit(time_limit).batch("").await {
             Err(QueryError::Silent(time_limit)) => Err(SessionError::Dead(time_limit)),
             answer => Ok(answer?),
         }
@@ -396,7 +385,7 @@ async fn connector(database: &Database) -> Result<MakeRustlsConnect, SessionErro
         .map_err(|ended| TlsError::Unusable(ended.to_string()))??)
 }
 
-async fn open<T>(config: &Config, tls: T) -> Result<Session, SessionError>
+async fn open<T>(config: &Config, tls: T, time_limit: Duration) -> Result<Session, SessionError>
 where
     T: MakeTlsConnect<Socket>,
     T::Stream: Send + 'static,
@@ -429,7 +418,7 @@ where
     });
     let (target, backend, usual_settings) = Default::default();
     Ok(Session {
-        client,
+        db: Db::new(Arc::new(client), time_limit),
         inbox,
         driver,
         server_version,

@@ -19,11 +19,11 @@
 use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Config, SimpleQueryMessage};
+use tokio_postgres::{Config, SimpleQueryMessage};
 
 use super::{Inbox, Session, SessionError};
 use crate::observe::pulse;
-use crate::pg::within;
+use crate::pg::Db;
 use crate::settings::Database;
 
 /// The channel of the probe: not the one of wake-ups, so that the probe of one daemon never wakes
@@ -49,7 +49,7 @@ pub struct Backend {
 
 /// Where a session leads.
 pub(super) async fn backend(session: &Session) -> Result<Backend, SessionError> {
-    ask(session.client(), "", "").await
+    ask(session.db(), "", "").await
 }
 
 /// Proves it, or says what is in the way. Gives where it leads.
@@ -58,10 +58,10 @@ pub(super) async fn prove(
     database: &Database,
     config: &Config,
 ) -> Result<Backend, SessionError> {
-    let (client, inbox) = (session.client(), session.inbox());
+    let (db, inbox) = (session.db(), session.inbox());
     let token = format!("{:016x}", fastrand::u64(..));
     inbox.expect(&token);
-    let own = match ask_within(LISTENING, client, &format!("LISTEN {CHANNEL}"), "").await {
+    let own = match ask_within(LISTENING, db, &format!("LISTEN {CHANNEL}"), "").await {
         // A standby takes no LISTEN; the checks of the server say so in their own words.
         Err(SessionError::Postgres(error))
             if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) =>
@@ -70,9 +70,9 @@ pub(super) async fn prove(
         }
         own => own?,
     };
-    let verdict = arrives(client, inbox, &own, &token, database, config).await;
+    let verdict = arrives(db, inbox, &own, &token, database, config).await;
     // Whatever came out, this backend is not to listen any more; and it must still be the same.
-    let still = ask(client, &format!("UNLISTEN {CHANNEL}"), "").await;
+    let still = ask(db, &format!("UNLISTEN {CHANNEL}"), "").await;
     verdict?;
     if still? == own {
         Ok(own)
@@ -82,7 +82,7 @@ pub(super) async fn prove(
 }
 
 async fn arrives(
-    client: &Client,
+    db: &Db,
     inbox: &Inbox,
     own: &Backend,
     token: &str,
@@ -90,11 +90,11 @@ async fn arrives(
     config: &Config,
 ) -> Result<(), SessionError> {
     let notify = format!(", pg_catalog.pg_notify('{CHANNEL}', '{token}')");
-    match notified(client, own, &notify, database, config).await {
+    match notified(db, own, &notify, database, config).await {
         Err(error) if is_full(&error) => {
-            ask(client, "", ", pg_catalog.pg_notification_queue_usage()").await?;
-            match notified(client, own, &notify, database, config).await {
-                Err(error) if is_full(&error) => return stays(client, own, database, config).await,
+            ask(db, "", ", pg_catalog.pg_notification_queue_usage()").await?;
+            match notified(db, own, &notify, database, config).await {
+                Err(error) if is_full(&error) => return stays(db, own, database, config).await,
                 sent => sent?,
             }
         }
@@ -109,7 +109,7 @@ async fn arrives(
 
 /// Sends the notification from another connection, or else from this one.
 async fn notified(
-    client: &Client,
+    db: &Db,
     own: &Backend,
     notify: &str,
     database: &Database,
@@ -121,7 +121,7 @@ async fn notified(
         Err(error) if is_full(&error) => Err(error),
         // No second connection is to be had, or it leads to another server: the weaker proof has to
         // do.
-        Ok(_) | Err(_) => ask(client, "", notify).await.map(drop),
+        Ok(_) | Err(_) => ask(db, "", notify).await.map(drop),
     }
 }
 
@@ -132,14 +132,14 @@ fn is_full(error: &SessionError) -> bool {
 
 /// The proof without a notification.
 async fn stays(
-    client: &Client,
+    db: &Db,
     own: &Backend,
     database: &Database,
     config: &Config,
 ) -> Result<(), SessionError> {
     let second = second(database, config).await?;
-    let other = ask(second.client(), "BEGIN", "").await?;
-    let still = ask(client, "", "").await?;
+    let other = ask(second.db(), "BEGIN", "").await?;
+    let still = ask(db, "", "").await?;
     if other != *own && still == *own {
         Ok(())
     } else {
@@ -152,7 +152,7 @@ async fn from_elsewhere(
     database: &Database,
     config: &Config,
 ) -> Result<Backend, SessionError> {
-    ask(second(database, config).await?.client(), "", notify).await
+    ask(second(database, config).await?.db(), "", notify).await
 }
 
 /// A second connection to the same address.
@@ -165,14 +165,14 @@ async fn second(database: &Database, config: &Config) -> Result<Session, Session
 
 /// Runs a statement, and says in which backend that was. In the simple protocol, because poolers
 /// are at odds with prepared statements.
-async fn ask(client: &Client, statement: &str, column: &str) -> Result<Backend, SessionError> {
-    ask_within(TIME_LIMIT, client, statement, column).await
+async fn ask(db: &Db, statement: &str, column: &str) -> Result<Backend, SessionError> {
+    ask_within(TIME_LIMIT, db, statement, column).await
 }
 
 /// The same with another limit.
 async fn ask_within(
     time_limit: Duration,
-    client: &Client,
+    db: &Db,
     statement: &str,
     column: &str,
 ) -> Result<Backend, SessionError> {
@@ -187,7 +187,7 @@ async fn ask_within(
         FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) \
         pg_catalog.current_database())), pg_catalog.pg_backend_pid(){column}"
     );
-    let answer = within(time_limit, client.simple_query(&query)).await?;
+    let answer = db.with_time_limit(time_limit).simple(&query).await?;
     let row = answer.iter().find_map(|message| match message {
         SimpleQueryMessage::Row(row) => Some(row),
         _ => None,

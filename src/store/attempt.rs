@@ -9,13 +9,12 @@
 //! have ended on is set aside by the third, as a problem that is tried again later: alone, and set
 //! aside by the next connection if this one ends.
 
-use postgres_types::{ToSql, Type};
-use tokio_postgres::Client;
+use postgres_types::Type;
 
-use super::batch::lossy;
+use super::batch::Lossy;
 use super::{Store, queries};
 use crate::pg::sqlstate::CONNECTION_ENDED;
-use crate::pg::{QueryError, Tid, within};
+use crate::pg::{Parameter, QueryError, Tid};
 
 /// How many connections may end on an agent before it is set aside.
 const TRIES: i32 = 2;
@@ -62,12 +61,8 @@ pub struct SessionState {
 
 impl Store {
     /// The state of the session.
-    pub async fn session_state(&self, client: &Client) -> Result<SessionState, QueryError> {
-        let row = within(
-            self.time_limit,
-            client.query_typed_one(queries::SESSION_STATE, &[]),
-        )
-        .await?;
+    pub async fn session_state(&self) -> Result<SessionState, QueryError> {
+        let row = self.db.one(queries::SESSION_STATE, &[]).await?;
         Ok(SessionState {
             listens: row.try_get(0)?,
             leads: row.try_get(1)?,
@@ -77,14 +72,12 @@ impl Store {
     }
 
     /// What runs with a write of a configuration.
-    pub async fn foreign_code(&self, client: &Client) -> Result<ForeignCode, QueryError> {
-        let table: [(&(dyn ToSql + Sync), Type); 1] =
-            [(&self.layout.configurations.table, Type::TEXT)];
-        let found = within(
-            self.time_limit,
-            client.query_typed_one(queries::RUNS_FOREIGN_CODE, &table),
-        )
-        .await?;
+    pub async fn foreign_code(&self) -> Result<ForeignCode, QueryError> {
+        let table = &self.layout.configurations.table;
+        let found = self
+            .db
+            .one(queries::RUNS_FOREIGN_CODE, &[(table, Type::TEXT)])
+            .await?;
         Ok(match (found.try_get(0)?, found.try_get(1)?) {
             (_, true) => ForeignCode::WithTheCommit,
             (true, false) => ForeignCode::WithTheWrite,
@@ -94,19 +87,11 @@ impl Store {
 
     /// Whether a save of an agent can wait for a batch, because a foreign key of the configurations
     /// cascades. If so, the session holds its locks for less time.
-    pub async fn holds_up_cascades(&mut self, client: &Client) -> Result<bool, QueryError> {
-        let tables: [(&(dyn ToSql + Sync), Type); 2] = [
-            (&self.layout.agents.table, Type::TEXT),
-            (&self.layout.configurations.table, Type::TEXT),
-        ];
-        let row = within(
-            self.time_limit,
-            client.query_typed_one(queries::CASCADES, &tables),
-        )
-        .await?;
-        let cascades: bool = row.try_get(0)?;
+    pub async fn holds_up_cascades(&mut self) -> Result<bool, QueryError> {
+        let tables = self.layout.tables();
+        let cascades: bool = self.db.value(queries::CASCADES, &tables).await?;
         if cascades {
-            within(self.time_limit, client.batch_execute(queries::SHORT_IDLE)).await?;
+            self.db.batch(queries::SHORT_IDLE).await?;
             // It is set again with the others after code of others has run.
             self.usual_settings.push_str("; ");
             self.usual_settings.push_str(queries::SHORT_IDLE);
@@ -116,78 +101,64 @@ impl Store {
 
     /// Notes a slug that is known to end connections as the one that is tried next: if the
     /// connection ends, the next sets it aside.
-    pub async fn note_dangerous(&self, client: &Client, slug: &str) -> Result<(), QueryError> {
-        self.run(
-            client,
-            queries::NOTE_DANGEROUS,
-            &[(&slug, Type::TEXT), (&TRIES, Type::INT4)],
-        )
-        .await
+    pub async fn note_dangerous(&self, slug: &str) -> Result<(), QueryError> {
+        self.db
+            .run(
+                queries::NOTE_DANGEROUS,
+                &[(&slug, Type::TEXT), (&TRIES, Type::INT4)],
+            )
+            .await
     }
 
     /// Notes the slug that the connection begins with, which is that of the first row of the outbox
     /// from a place on unless the last connection has ended on another.
-    pub async fn note_first(&self, client: &Client, from: Tid) -> Result<Tried, QueryError> {
-        let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+    pub async fn note_first(&self, from: Tid) -> Result<Tried, QueryError> {
+        let parameters: [Parameter<'_>; 3] = [
             (&from, Type::TID),
             (&CONNECTION_ENDED, Type::TEXT),
             (&TRIES, Type::INT4),
         ];
-        let noted = client.query_typed_opt(queries::NOTE_FIRST, &parameters);
-        let Some(row) = within(self.time_limit, noted).await? else {
-            return Ok(Tried::Nothing);
-        };
-        let tries: i32 = row.try_get(0)?;
-        if tries <= TRIES {
-            return Ok(Tried::First);
-        }
-        Ok(Tried::TooOften { times: tries - 1 })
+        let tries: Option<i32> = self.db.opt_value(queries::NOTE_FIRST, &parameters).await?;
+        Ok(match tries {
+            None => Tried::Nothing,
+            Some(tries) if tries <= TRIES => Tried::First,
+            Some(tries) => Tried::TooOften { times: tries - 1 },
+        })
     }
 
     /// Forgets it: the batch is committed.
-    pub async fn forget_first(&self, client: &Client) -> Result<(), QueryError> {
-        self.run(client, queries::FORGET_FIRST, &[]).await
+    pub async fn forget_first(&self) -> Result<(), QueryError> {
+        self.db.run(queries::FORGET_FIRST, &[]).await
     }
 
     /// Takes every row of the slug that was noted out of the outbox, and notes why. Says the slug,
     /// for a reader; none if none is noted.
     pub async fn set_aside_noted(
         &self,
-        client: &Client,
         detail: &str,
         sqlstate: Option<&str>,
     ) -> Result<Option<String>, QueryError> {
-        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-            [(&detail, Type::TEXT), (&sqlstate, Type::TEXT)];
+        let parameters: [Parameter<'_>; 2] = [(&detail, Type::TEXT), (&sqlstate, Type::TEXT)];
         let set_aside = queries::set_aside_first();
-        let row = within(
-            self.time_limit,
-            client.query_typed_opt(&set_aside, &parameters),
-        )
-        .await?;
-        Ok(row.map(|row| lossy(&row, 0)).transpose()?)
+        let slug: Option<Lossy> = self.db.opt_value(&set_aside, &parameters).await?;
+        Ok(slug.map(|slug| slug.0))
     }
 
     /// Takes the first row of the outbox from a place on, which cannot even be read with what it is
     /// about, and notes why. Says its slug, for a reader; none if there is no row.
     pub async fn set_aside_first(
         &self,
-        client: &Client,
         from: Tid,
         detail: &str,
         sqlstate: &str,
     ) -> Result<Option<String>, QueryError> {
-        let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+        let parameters: [Parameter<'_>; 3] = [
             (&from, Type::TID),
             (&detail, Type::TEXT),
             (&sqlstate, Type::TEXT),
         ];
         let set_aside = queries::set_aside_unreadable();
-        let row = within(
-            self.time_limit,
-            client.query_typed_opt(&set_aside, &parameters),
-        )
-        .await?;
-        Ok(row.map(|row| lossy(&row, 0)).transpose()?)
+        let slug: Option<Lossy> = self.db.opt_value(&set_aside, &parameters).await?;
+        Ok(slug.map(|slug| slug.0))
     }
 }

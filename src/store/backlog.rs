@@ -4,14 +4,14 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use postgres_types::{ToSql, Type};
-use tokio_postgres::{Client, Row};
+use postgres_types::Type;
+use tokio_postgres::Row;
 
 use super::batch::lossy;
 use super::{Remedies, Store};
 use crate::observe::state::{LISTED, PROBLEMS};
 use crate::observe::{Backlog, Kinds, Problem};
-use crate::pg::{QueryError, within};
+use crate::pg::{Parameter, QueryError};
 
 /// How many rows are counted; the numbers are no larger, and say so.
 pub const COUNTED: i64 = 100_000;
@@ -42,23 +42,19 @@ pub const LATEST_PROBLEMS: &str = "
 
 impl Store {
     /// Counts and lists, in one round trip.
-    pub async fn backlog(&self, client: &Client) -> Result<Backlog, QueryError> {
+    pub async fn backlog(&self) -> Result<Backlog, QueryError> {
         let listed = i64::try_from(PROBLEMS).unwrap_or(i64::MAX);
-        let limit: [(&(dyn ToSql + Sync), Type); 1] = [(&COUNTED, Type::INT8)];
-        let limits: [(&(dyn ToSql + Sync), Type); 4] = [
+        let limits: [Parameter<'_>; 4] = [
             (&COUNTED, Type::INT8),
             (&listed, Type::INT8),
             (&SLUG, Type::INT4),
             (&DETAIL, Type::INT4),
         ];
         let taken = Instant::now();
-        let (counts, problems) = within(self.time_limit, async {
-            tokio::try_join!(
-                client.query_typed_one(COUNTS, &limit),
-                client.query_typed(LATEST_PROBLEMS, &limits),
-            )
-        })
-        .await?;
+        let (counts, problems) = tokio::try_join!(
+            self.db.one(COUNTS, &[(&COUNTED, Type::INT8)]),
+            self.db.all(LATEST_PROBLEMS, &limits),
+        )?;
         let rows: i64 = counts.try_get(0)?;
         let oldest: Option<f64> = counts.try_get(1)?;
         let count = |column| Ok::<_, QueryError>(counts.try_get::<_, i64>(column)?.unsigned_abs());

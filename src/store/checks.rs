@@ -4,17 +4,15 @@
 //! Authority: the catalog. Nothing is tried out; privileges and policies are read, so a check changes
 //! nothing and reports all faults at once. `Store::capture_faults` checks the triggers.
 
-use std::time::Duration;
-
-use postgres_types::{ToSql, Type};
+use postgres_types::Type;
+use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, Row};
 
 use super::finding::Finding;
 use super::layout::Layout;
 use super::{queries, trust};
 use crate::pg::identifier::plain;
-use crate::pg::{QueryError, within};
+use crate::pg::{Db, Parameter, QueryError};
 use crate::settings::Database;
 
 /// The oldest server that has all that is needed, as `server_version_num` puts it.
@@ -22,8 +20,8 @@ const OLDEST: i32 = 140_000;
 
 /// Whether the server will do; to be asked before anything else, for the other checks need one that
 /// does.
-pub async fn server(client: &Client, time_limit: Duration) -> Result<Vec<Finding>, QueryError> {
-    let row = within(time_limit, client.query_typed_one(queries::SERVER, &[])).await?;
+pub async fn server(db: &Db) -> Result<Vec<Finding>, QueryError> {
+    let row = db.one(queries::SERVER, &[]).await?;
     let (version, number): (String, i32) = (row.try_get(0)?, row.try_get(1)?);
     Ok(judge_server(
         version,
@@ -45,53 +43,38 @@ fn judge_server(version: String, number: i32, standby: bool, read_only: bool) ->
 
 /// The relations of the install that are gone: those that the daemon works with, or those that only
 /// the commands read.
-async fn missing_parts(
-    client: &Client,
-    time_limit: Duration,
-    of_daemon: bool,
-) -> Result<Vec<String>, QueryError> {
-    let of_daemon: [(&(dyn ToSql + Sync), Type); 1] = [(&of_daemon, Type::BOOL)];
-    let rows = within(
-        time_limit,
-        client.query_typed(queries::MISSING_PARTS, &of_daemon),
-    )
-    .await?;
-    Ok(rows
-        .iter()
-        .map(|row| row.try_get(0))
-        .collect::<Result<_, _>>()?)
+async fn missing_parts(db: &Db, of_daemon: bool) -> Result<Vec<String>, QueryError> {
+    db.column(queries::MISSING_PARTS, &[(&of_daemon, Type::BOOL)])
+        .await
 }
 
 /// Whether the install is there, whole, of the `expected` version, and open to the role along with
 /// the two tables.
 pub async fn install(
-    client: &Client,
-    time_limit: Duration,
+    db: &Db,
     database: &Database,
     layout: &Layout,
     expected: i32,
 ) -> Result<Vec<Finding>, QueryError> {
-    let missing = missing_parts(client, time_limit, true).await?;
+    let missing = missing_parts(db, true).await?;
     if missing.iter().any(|name| name == "agent_sync.install") {
         return Ok(vec![Finding::NotInstalled]);
     }
     // After it is known to be there, and before anything of it is used.
-    if let Some(untrusted) = trust::owners(client, time_limit, database).await?.untrusted {
+    if let Some(untrusted) = trust::owners(db, database).await?.untrusted {
         return Ok(vec![untrusted]);
     }
     // What hides the record of the install has to be known before it is read.
-    let hidden = own_rows(client, time_limit)
-        .await?
-        .filter(Finding::is_fatal);
+    let hidden = own_rows(db).await?.filter(Finding::is_fatal);
     if hidden.is_some() {
         return Ok(hidden
             .into_iter()
-            .chain(privileges(client, time_limit, database, layout).await?)
+            .chain(privileges(db, database, layout).await?)
             .collect());
     }
     // Then the version, for another version has other parts, which are no less whole for that.
     let mut findings = Vec::new();
-    match record(client, time_limit).await? {
+    match record(db).await? {
         Record::Closed => {}
         Record::Missing => findings.push(Finding::NoRecord),
         Record::Of { version, .. } if version != expected => {
@@ -104,7 +87,7 @@ pub async fn install(
     }
     if !missing.is_empty() {
         // An older install lacks what came later.
-        if let Ok(row) = within(time_limit, client.query_typed_one(queries::INSTALL, &[])).await
+        if let Ok(row) = db.one(queries::INSTALL, &[]).await
             && row.try_get::<_, i32>(0)? < expected
         {
             return Ok(vec![Finding::OtherVersion {
@@ -114,40 +97,35 @@ pub async fn install(
         }
         findings.push(Finding::Incomplete { missing });
     }
-    findings.extend(privileges(client, time_limit, database, layout).await?);
-    let table: [(&(dyn ToSql + Sync), Type); 1] = [(&layout.configurations.table, Type::TEXT)];
-    for row in within(time_limit, client.query_typed(&queries::rules(), &table)).await? {
+    findings.extend(privileges(db, database, layout).await?);
+    let table = &layout.configurations.table;
+    for row in db.all(&queries::rules(), &[(table, Type::TEXT)]).await? {
         findings.push(Finding::HasRule {
             table: row.try_get(0)?,
             rule: row.try_get(1)?,
         });
     }
-    findings.extend(publications(client, time_limit, layout).await?);
-    findings.extend(types(client, time_limit, database, layout).await?);
+    findings.extend(publications(db, layout).await?);
+    findings.extend(types(db, database, layout).await?);
     Ok(findings)
 }
 
 /// The columns whose types belong to strangers.
 pub async fn types(
-    client: &Client,
-    time_limit: Duration,
+    db: &Db,
     database: &Database,
     layout: &Layout,
 ) -> Result<Vec<Finding>, QueryError> {
     let (read, written) = (&database.agents.columns, &database.configurations.columns);
     let read: Vec<&str> = read.named().map(|(_, name)| name).collect();
     let written: Vec<&str> = written.named().map(|(_, name)| name).collect();
-    let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+    let parameters: [Parameter<'_>; 4] = [
         (&layout.agents.table, Type::TEXT),
         (&read, Type::TEXT_ARRAY),
         (&layout.configurations.table, Type::TEXT),
         (&written, Type::TEXT_ARRAY),
     ];
-    let rows = within(
-        time_limit,
-        client.query_typed(&queries::foreign_types(), &parameters),
-    )
-    .await?;
+    let rows = db.all(&queries::foreign_types(), &parameters).await?;
     let finding = |row: &Row| {
         Ok(Finding::ForeignType {
             table: row.try_get(0)?,
@@ -161,30 +139,16 @@ pub async fn types(
 }
 
 /// The tables that a publication keeps the daemon from writing to.
-pub async fn publications(
-    client: &Client,
-    time_limit: Duration,
-    layout: &Layout,
-) -> Result<Vec<Finding>, QueryError> {
-    let table: [(&(dyn ToSql + Sync), Type); 1] = [(&layout.configurations.table, Type::TEXT)];
-    let rows = within(
-        time_limit,
-        client.query_typed(queries::UNPUBLISHABLE, &table),
-    )
-    .await?;
+pub async fn publications(db: &Db, layout: &Layout) -> Result<Vec<Finding>, QueryError> {
+    let table: [Parameter<'_>; 1] = [(&layout.configurations.table, Type::TEXT)];
     let mut findings = Vec::new();
-    for row in &rows {
+    for row in db.all(queries::UNPUBLISHABLE, &table).await? {
         findings.push(Finding::Unpublishable {
             table: row.try_get(0)?,
             is_ours: row.try_get(1)?,
         });
     }
-    let rows = within(
-        time_limit,
-        client.query_typed(queries::PUBLISHED_IN_PART, &table),
-    )
-    .await?;
-    for row in &rows {
+    for row in db.all(queries::PUBLISHED_IN_PART, &table).await? {
         findings.push(Finding::PublishedInPart {
             table: row.try_get(0)?,
             publication: row.try_get(1)?,
@@ -206,8 +170,8 @@ enum Record {
     },
 }
 
-async fn record(client: &Client, time_limit: Duration) -> Result<Record, QueryError> {
-    match within(time_limit, client.query_typed_opt(queries::VERSION, &[])).await {
+async fn record(db: &Db) -> Result<Record, QueryError> {
+    match db.opt(queries::VERSION, &[]).await {
         Err(QueryError::Postgres(error))
             if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) =>
         {
@@ -247,12 +211,8 @@ fn other_tables(database: &Database, installed: (String, String)) -> Option<Find
 }
 
 /// Whether the role is kept from rows of the tables of agent-sync.
-async fn own_rows(client: &Client, time_limit: Duration) -> Result<Option<Finding>, QueryError> {
-    let rows = within(
-        time_limit,
-        client.query_typed(queries::OWN_ROWS_HIDDEN, &[]),
-    )
-    .await?;
+async fn own_rows(db: &Db) -> Result<Option<Finding>, QueryError> {
+    let rows = db.all(queries::OWN_ROWS_HIDDEN, &[]).await?;
     let Some(first) = rows.first() else {
         return Ok(None);
     };
@@ -269,18 +229,14 @@ async fn own_rows(client: &Client, time_limit: Duration) -> Result<Option<Findin
 /// What a sweep looks for again, besides the server: whether the daemon still sees its own work,
 /// and the record of an install of the `expected` version for the tables of the settings.
 pub async fn own_tables(
-    client: &Client,
-    time_limit: Duration,
+    db: &Db,
     database: &Database,
     expected: i32,
 ) -> Result<Option<Finding>, QueryError> {
-    if let Some(hidden) = own_rows(client, time_limit)
-        .await?
-        .filter(Finding::is_fatal)
-    {
+    if let Some(hidden) = own_rows(db).await?.filter(Finding::is_fatal) {
         return Ok(Some(hidden));
     }
-    Ok(match record(client, time_limit).await? {
+    Ok(match record(db).await? {
         Record::Closed => None,
         Record::Missing => Some(Finding::NoRecord),
         Record::Of { version: found, .. } if found != expected => {
@@ -292,8 +248,7 @@ pub async fn own_tables(
 
 /// What the role may not do and must, all at once.
 async fn privileges(
-    client: &Client,
-    time_limit: Duration,
+    db: &Db,
     database: &Database,
     layout: &Layout,
 ) -> Result<Option<Finding>, QueryError> {
@@ -302,17 +257,13 @@ async fn privileges(
     let relations: Vec<_> = needs.iter().map(|need| need.relation.as_deref()).collect();
     let columns: Vec<_> = needs.iter().map(|need| need.column.as_deref()).collect();
     let privileges: Vec<_> = needs.iter().map(|need| need.privilege).collect();
-    let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+    let parameters: [Parameter<'_>; 4] = [
         (&schemas, Type::TEXT_ARRAY),
         (&relations, Type::TEXT_ARRAY),
         (&columns, Type::TEXT_ARRAY),
         (&privileges, Type::TEXT_ARRAY),
     ];
-    let rows = within(
-        time_limit,
-        client.query_typed(queries::MISSING_PRIVILEGES, &parameters),
-    )
-    .await?;
+    let rows = db.all(queries::MISSING_PRIVILEGES, &parameters).await?;
     let Some(first) = rows.first() else {
         return Ok(None);
     };
@@ -430,21 +381,13 @@ fn needs(database: &Database, layout: &Layout) -> Vec<Need> {
 
 /// What does not keep the daemon from working, and should be known.
 pub async fn cautions(
-    client: &Client,
-    time_limit: Duration,
+    db: &Db,
     layout: &Layout,
     notify: bool,
     history: bool,
 ) -> Result<Vec<Finding>, QueryError> {
-    let tables: [(&(dyn ToSql + Sync), Type); 2] = [
-        (&layout.agents.table, Type::TEXT),
-        (&layout.configurations.table, Type::TEXT),
-    ];
-    let rows = within(
-        time_limit,
-        client.query_typed(queries::HIDDEN_ROWS, &tables),
-    )
-    .await?;
+    let tables = layout.tables();
+    let rows = db.all(queries::HIDDEN_ROWS, &tables).await?;
     let mut findings = rows
         .iter()
         .map(|row| {
@@ -455,40 +398,27 @@ pub async fn cautions(
             })
         })
         .collect::<Result<Vec<_>, QueryError>>()?;
-    findings.extend(
-        own_rows(client, time_limit)
-            .await?
-            .filter(|finding| !finding.is_fatal()),
-    );
-    for row in within(time_limit, client.query_typed(queries::UNLOGGED, &tables)).await? {
+    findings.extend(own_rows(db).await?.filter(|finding| !finding.is_fatal()));
+    for row in db.all(queries::UNLOGGED, &tables).await? {
         findings.push(Finding::Unlogged {
             table: row.try_get(0)?,
         });
     }
-    let row = within(
-        time_limit,
-        client.query_typed_one(queries::NOTIFICATION_QUEUE, &[]),
-    )
-    .await?;
+    let row = db.one(queries::NOTIFICATION_QUEUE, &[]).await?;
     if row.try_get(0)? {
         findings.push(Finding::QueueFull {
             percent: row.try_get(1)?,
             holder: row.try_get(2)?,
         });
     }
-    let row = within(time_limit, client.query_typed_one(queries::SERVER, &[])).await?;
+    let row = db.one(queries::SERVER, &[]).await?;
     let max: i32 = row.try_get(4)?;
     if row.try_get(5)? {
         findings.push(Finding::Superuser {
             role: row.try_get(6)?,
         });
     }
-    for row in within(
-        time_limit,
-        client.query_typed(queries::LENDS_RIGHTS, &tables),
-    )
-    .await?
-    {
+    for row in db.all(queries::LENDS_RIGHTS, &tables).await? {
         findings.push(Finding::LendsRights {
             function: row.try_get(0)?,
             owner: row.try_get(1)?,
@@ -497,30 +427,18 @@ pub async fn cautions(
         });
     }
     findings.extend(layout.scans.iter().cloned());
-    let parts = missing_parts(client, time_limit, false).await?;
+    let parts = missing_parts(db, false).await?;
     if !parts.is_empty() {
         findings.push(Finding::Lacks { parts });
     }
     if notify && max > 0 {
         findings.push(Finding::PreparedTransactions { max });
     }
-    let row = within(
-        time_limit,
-        client.query_typed_one(queries::INSTALLED_NOTIFY, &[]),
-    )
-    .await?;
-    let installed: bool = row.try_get(0)?;
+    let installed: bool = db.value(queries::INSTALLED_NOTIFY, &[]).await?;
     if installed != notify {
         findings.push(Finding::OtherNotify { installed });
     }
-    if history
-        && !within(
-            time_limit,
-            client.query_typed_one(queries::NOTES_CAUSE, &[]),
-        )
-        .await?
-        .try_get::<_, bool>(0)?
-    {
+    if history && !db.value::<bool>(queries::NOTES_CAUSE, &[]).await? {
         findings.push(Finding::HistoryWithoutCause);
     }
     Ok(findings)

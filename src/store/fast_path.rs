@@ -11,14 +11,13 @@
 use std::time::Duration;
 
 use postgres_types::{ToSql, Type};
-use tokio_postgres::{Client, Error, Statement};
+use tokio_postgres::Statement;
 
 use super::batch::{Claimed, Versions};
 use super::{Layout, Parts, path, queries};
 use crate::columns::Column;
 use crate::mapping::Changes;
-use crate::pg::{QueryError, within};
-use crate::pg::{RowRef, Tid};
+use crate::pg::{Db, QueryError, RowRef, Tid};
 
 /// The most bytes that a value of a single change may take as it is stored; a heavier one is left to
 /// an ordinary batch. Compressed, that is a few megabytes at most.
@@ -35,11 +34,11 @@ pub(super) struct Statements {
 impl Statements {
     /// None where the tables have no index to look slugs up by.
     pub(super) async fn prepare(
-        client: &Client,
+        db: &Db,
         layout: &Layout,
         history: bool,
         parts: &Parts,
-    ) -> Result<Option<Self>, tokio_postgres::Error> {
+    ) -> Result<Option<Self>, QueryError> {
         let Some(claim) = queries::claim_change(layout, &parts.condition()) else {
             return Ok(None);
         };
@@ -54,9 +53,9 @@ impl Statements {
         ];
         types.extend(Column::ALL.map(|_| Type::TEXT));
         let (claim, write, take) = tokio::try_join!(
-            client.prepare_typed(&claim, &[Type::TID, Type::INT4]),
-            client.prepare_typed(&write, &types),
-            client.prepare_typed(queries::TAKE_LONE, &[Type::TID, Type::XID, Type::TEXT]),
+            db.prepare(&claim, &[Type::TID, Type::INT4]),
+            db.prepare(&write, &types),
+            db.prepare(queries::TAKE_LONE, &[Type::TID, Type::XID, Type::TEXT]),
         )?;
         Ok(Some(Self { claim, write, take }))
     }
@@ -65,19 +64,14 @@ impl Statements {
 impl super::Store {
     /// Reads the row of the outbox at this place, and what it is about; nothing if there is none
     /// there any more, or if the tables have no index for it.
-    pub async fn read_change(
-        &self,
-        client: &Client,
-        place: Tid,
-    ) -> Result<Option<Claimed>, QueryError> {
+    pub async fn read_change(&self, place: Tid) -> Result<Option<Claimed>, QueryError> {
         let Some(statements) = &self.fast_path else {
             return Ok(None);
         };
-        let rows = within(
-            self.time_limit,
-            client.query(&statements.claim, &[&place, &LIGHT]),
-        )
-        .await?;
+        let rows = self
+            .db
+            .all_prepared(&statements.claim, &[&place, &LIGHT])
+            .await?;
         Ok(Some(Claimed::new(rows)?))
     }
 
@@ -86,7 +80,6 @@ impl super::Store {
     /// the write takes longer than the limit, if there is one.
     pub async fn finish_change(
         &self,
-        client: &Client,
         slug: &str,
         place: Tid,
         version: Versions,
@@ -98,8 +91,9 @@ impl super::Store {
         };
         let done = match write {
             None => {
-                let taken: [&(dyn ToSql + Sync); 3] = [&place, &version.change, &slug];
-                within(self.time_limit, client.execute(&statements.take, &taken)).await?
+                self.db
+                    .run_prepared(&statements.take, &[&place, &version.change, &slug])
+                    .await?
             }
             Some((target, changes)) => {
                 let texts = changes.as_deref();
@@ -114,8 +108,8 @@ impl super::Store {
                 for text in texts.values() {
                     parameters.push(text);
                 }
-                let writing = client.execute(&statements.write, &parameters);
-                within(self.time_limit, self.within_time(client, limit, writing)).await?
+                let writing = self.db.run_prepared(&statements.write, &parameters);
+                self.within_time(limit, writing).await?
             }
         };
         Ok(done == 1)
@@ -126,10 +120,9 @@ impl super::Store {
     /// expected, and the settings are those of the session.
     async fn within_time<T>(
         &self,
-        client: &Client,
         limit: Option<Duration>,
-        statement: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
+        statement: impl Future<Output = Result<T, QueryError>>,
+    ) -> Result<T, QueryError> {
         let Some(limit) = limit else {
             return statement.await;
         };
@@ -138,9 +131,8 @@ impl super::Store {
             limit.as_millis().max(1),
             path::OF_THE_ROLE
         );
-        let usual = client.batch_execute(&self.usual_settings);
-        let (set, done, reset) =
-            tokio::join!(biased; client.batch_execute(&limited), statement, usual);
+        let usual = self.db.batch(&self.usual_settings);
+        let (set, done, reset) = tokio::join!(biased; self.db.batch(&limited), statement, usual);
         set?;
         reset?;
         done

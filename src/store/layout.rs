@@ -4,10 +4,7 @@
 //! PostgreSQL's own names for them, so that text parameters can be cast to the type of the column
 //! that they are for.
 
-use std::time::Duration;
-
-use postgres_types::{ToSql, Type};
-use tokio_postgres::Client;
+use postgres_types::Type;
 
 use super::finding::Finding;
 use super::queries;
@@ -15,7 +12,7 @@ use super::remedy::Remedies;
 use crate::columns::{Column, MappedColumn, Per, PerAgentColumn, PerColumn};
 use crate::mapping::{NumberColumn, Rules, Targets};
 use crate::pg::identifier::{Quoted, plain};
-use crate::pg::{QueryError, within};
+use crate::pg::{Db, Parameter, QueryError};
 use crate::settings::{AgentsTable, ConfigurationsTable};
 
 /// One column that exists.
@@ -348,19 +345,12 @@ struct Stale {
 
 /// Which version of the tables there is now.
 pub(super) async fn version(
-    client: &Client,
-    time_limit: Duration,
+    db: &Db,
     agents: &str,
     configurations: &str,
 ) -> Result<String, QueryError> {
-    let tables: [(&(dyn ToSql + Sync), Type); 2] =
-        [(&agents, Type::TEXT), (&configurations, Type::TEXT)];
-    let row = within(
-        time_limit,
-        client.query_typed_one(&queries::layout_version(), &tables),
-    )
-    .await?;
-    Ok(row.try_get(0)?)
+    let tables: [Parameter<'_>; 2] = [(&agents, Type::TEXT), (&configurations, Type::TEXT)];
+    db.value(&queries::layout_version(), &tables).await
 }
 
 struct Table {
@@ -376,14 +366,10 @@ struct Table {
 }
 
 impl Table {
-    async fn read(
-        client: &Client,
-        time_limit: Duration,
-        schema: &str,
-        table: &str,
-    ) -> Result<Self, LayoutError> {
+    async fn read(db: &Db, schema: &str, table: &str) -> Result<Self, LayoutError> {
         let shown = format!("{schema}.{table}");
-        let rows = within(time_limit, client.query(COLUMNS, &[&schema, &table])).await?;
+        let tables: [Parameter<'_>; 2] = [(&schema, Type::TEXT), (&table, Type::TEXT)];
+        let rows = db.all(COLUMNS, &tables).await?;
         if rows.is_empty() {
             return Err(LayoutError::NoTable { table: shown });
         }
@@ -654,8 +640,7 @@ impl Found {
 impl Layout {
     /// Reads the catalog.
     pub async fn read(
-        client: &Client,
-        time_limit: Duration,
+        db: &Db,
         agents: &AgentsTable,
         configurations: &ConfigurationsTable,
     ) -> Result<Self, LayoutError> {
@@ -665,15 +650,9 @@ impl Layout {
             quoted(&agents.schema, &agents.table),
             quoted(&configurations.schema, &configurations.table),
         );
-        let version = version(client, time_limit, &agents_table, &configurations_table).await?;
-        let mut from = Table::read(client, time_limit, &agents.schema, &agents.table).await?;
-        let mut to = Table::read(
-            client,
-            time_limit,
-            &configurations.schema,
-            &configurations.table,
-        )
-        .await?;
+        let version = version(db, &agents_table, &configurations_table).await?;
+        let mut from = Table::read(db, &agents.schema, &agents.table).await?;
+        let mut to = Table::read(db, &configurations.schema, &configurations.table).await?;
         let source = Agents {
             table: from.quoted.clone(),
             slug: from.slug(&agents.columns.slug)?,
@@ -755,6 +734,14 @@ impl Layout {
 }
 
 impl Layout {
+    /// Both tables as parameters of a query, the agents first.
+    pub fn tables(&self) -> [Parameter<'_>; 2] {
+        [
+            (&self.agents.table, Type::TEXT),
+            (&self.configurations.table, Type::TEXT),
+        ]
+    }
+
     /// What the mapping is made of: the rules, and the columns that it reads and writes. It means
     /// nothing but that it is the same or another one.
     pub fn mapping_key(&self, rules: &Rules) -> String {

@@ -1,8 +1,7 @@
 //! Every runtime query, typed: the one place with SQL for the daemon.
 //!
-//! A [`Store`] belongs to one session: its statements are prepared on it. Every wait is bounded by
-//! [`Store::TIME_LIMIT`] on top of the server's own `statement_timeout`, so that a
-//! silent server is an error and not a hang.
+//! A [`Store`] belongs to one session: it has prepared its statements there and sends them nowhere
+//! else.
 //!
 //! Invariants:
 //! - A batch is one transaction and two round trips (`transaction`): statements are sent together,
@@ -26,8 +25,8 @@ mod trust;
 use std::fmt::{self, Display};
 use std::time::Duration;
 
-use postgres_types::{ToSql, Type};
-use tokio_postgres::{Client, Statement};
+use postgres_types::Type;
+use tokio_postgres::Statement;
 
 pub use attempt::{ForeignCode, Tried};
 pub use batch::{
@@ -43,7 +42,7 @@ pub use trust::{Owners, Parts, owners};
 
 use crate::columns::Column;
 use crate::mapping::Rules;
-use crate::pg::{QueryError, within};
+use crate::pg::{Db, Parameter, QueryError};
 use crate::settings::History;
 
 /// The action on the idle lock before a claim (C6).
@@ -166,10 +165,10 @@ impl CaptureFault {
 /// The queries of one session, prepared.
 #[derive(Debug)]
 pub struct Store {
+    db: Db,
     layout: Layout,
     triggers: [Vec<String>; 2],
     usual_settings: String,
-    time_limit: Duration,
     claim: Statement,
     claim_first: Statement,
     claim_slug: Statement,
@@ -186,22 +185,13 @@ pub struct Store {
 }
 
 impl Store {
-    /// How long an answer may take beyond the server's own `statement_timeout`.
-    pub const TIME_LIMIT: Duration = Duration::from_secs(5);
-
-    /// How long an answer may take in all.
-    pub fn time_limit_of(sync: &crate::settings::SyncSettings) -> Duration {
-        sync.statement_timeout + Self::TIME_LIMIT
-    }
-
-    /// Prepares the frequent queries. `usual_settings` are the statements that restore the settings
-    /// of the session after code of others has run in it.
+    /// Prepares the frequent queries on a connection. `usual_settings` are the statements that
+    /// restore the settings of the session after code of others has run in it.
     pub async fn prepare(
-        client: &Client,
+        db: Db,
         layout: Layout,
         capture_configurations: bool,
         history: bool,
-        statement_timeout: Duration,
         usual_settings: String,
         parts: &Parts,
     ) -> Result<Self, QueryError> {
@@ -219,23 +209,22 @@ impl Store {
             Type::TEXT_ARRAY,
         ];
         write_types.extend(Column::ALL.map(|_| Type::TEXT_ARRAY));
-        let time_limit = statement_timeout + Self::TIME_LIMIT;
         let (keep_lead, is_same) = (parts.held(queries::KEEP_LEAD), parts.held("true"));
         let prepared = async {
             tokio::try_join!(
-                client.prepare_typed(&claim, &[Type::TID, Type::INT8, Type::FLOAT8]),
-                client.prepare_typed(&first, &[Type::FLOAT8]),
-                client.prepare_typed(&slug, &[Type::TEXT, Type::FLOAT8]),
-                client.prepare_typed(&page, &[Type::TEXT, Type::TID_ARRAY, Type::OID_ARRAY]),
-                client.prepare(&keep_lead),
-                client.prepare(&is_same),
-                client.prepare_typed(&write, &write_types),
-                client.prepare_typed(&take, &[Type::TID_ARRAY, Type::XID_ARRAY, Type::TEXT_ARRAY]),
-                client.prepare(&note),
-                client.prepare(&clear),
-                client.prepare(queries::TRY_IDLE_LOCK),
-                client.prepare(queries::RELEASE_IDLE_LOCK),
-                fast_path::Statements::prepare(client, &layout, history, parts),
+                db.prepare(&claim, &[Type::TID, Type::INT8, Type::FLOAT8]),
+                db.prepare(&first, &[Type::FLOAT8]),
+                db.prepare(&slug, &[Type::TEXT, Type::FLOAT8]),
+                db.prepare(&page, &[Type::TEXT, Type::TID_ARRAY, Type::OID_ARRAY]),
+                db.prepare(&keep_lead, &[]),
+                db.prepare(&is_same, &[]),
+                db.prepare(&write, &write_types),
+                db.prepare(&take, &[Type::TID_ARRAY, Type::XID_ARRAY, Type::TEXT_ARRAY]),
+                db.prepare(&note, &[]),
+                db.prepare(&clear, &[]),
+                db.prepare(queries::TRY_IDLE_LOCK, &[]),
+                db.prepare(queries::RELEASE_IDLE_LOCK, &[]),
+                fast_path::Statements::prepare(&db, &layout, history, parts),
             )
         };
         let (
@@ -252,12 +241,12 @@ impl Store {
             try_idle_lock,
             release_idle_lock,
             fast_path,
-        ) = within(time_limit, Box::pin(prepared)).await?;
+        ) = Box::pin(prepared).await?;
         Ok(Self {
+            db,
             layout,
             triggers,
             usual_settings,
-            time_limit,
             claim,
             claim_first,
             claim_slug,
@@ -279,31 +268,21 @@ impl Store {
         &self.layout
     }
 
-    /// How long an answer may take.
-    pub fn time_limit(&self) -> Duration {
-        self.time_limit
-    }
-
     /// Fails, as if a table were missing, if the names of the tables of agent-sync mean other
     /// tables than those of this store (S5).
-    pub async fn verify_parts(&self, client: &Client) -> Result<(), QueryError> {
-        within(self.time_limit, client.query_one(&self.is_same, &[]))
-            .await
-            .map(drop)
+    pub async fn verify_parts(&self) -> Result<(), QueryError> {
+        let _: bool = self.db.value_prepared(&self.is_same).await?;
+        Ok(())
     }
 
     /// Tries to take the leader lock.
-    pub async fn try_lead(&self, client: &Client) -> Result<bool, QueryError> {
-        self.scalar(client, queries::TRY_LEAD).await
+    pub async fn try_lead(&self) -> Result<bool, QueryError> {
+        self.db.value(queries::TRY_LEAD, &[]).await
     }
 
     /// The leader, and whether it works.
-    pub async fn leader(&self, client: &Client) -> Result<Leader, QueryError> {
-        let row = within(
-            self.time_limit,
-            client.query_typed_one(queries::LEADER, &[]),
-        )
-        .await?;
+    pub async fn leader(&self) -> Result<Leader, QueryError> {
+        let row = self.db.one(queries::LEADER, &[]).await?;
         let age =
             |seconds: Option<f64>| seconds.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
         Ok(Leader {
@@ -325,115 +304,91 @@ impl Store {
     }
 
     /// Puts requested slugs into the outbox, if they have an agent or a problem (I7).
-    pub async fn enqueue_known(&self, client: &Client, slugs: &[String]) -> Result<(), QueryError> {
-        self.run(
-            client,
-            &queries::enqueue_known(&self.layout),
-            &[(&slugs, Type::TEXT_ARRAY)],
-        )
-        .await
-    }
-
-    /// Puts every agent into the outbox.
-    pub async fn enqueue_all(&self, client: &Client) -> Result<(), QueryError> {
-        self.run(client, &queries::enqueue_all(&self.layout), &[])
+    pub async fn enqueue_known(&self, slugs: &[String]) -> Result<(), QueryError> {
+        self.db
+            .run(
+                &queries::enqueue_known(&self.layout),
+                &[(&slugs, Type::TEXT_ARRAY)],
+            )
             .await
     }
 
+    /// Puts every agent into the outbox.
+    pub async fn enqueue_all(&self) -> Result<(), QueryError> {
+        self.db.run(&queries::enqueue_all(&self.layout), &[]).await
+    }
+
     /// Puts every agent into the outbox that is not there yet.
-    pub async fn enqueue_absent(&self, client: &Client) -> Result<(), QueryError> {
-        self.run(client, &queries::enqueue_absent(&self.layout), &[])
+    pub async fn enqueue_absent(&self) -> Result<(), QueryError> {
+        self.db
+            .run(&queries::enqueue_absent(&self.layout), &[])
             .await
     }
 
     /// Puts every agent into the outbox because of `uncaptured` missed changes, and notes in
     /// `agent_sync.install` that they are settled. The caller has waited for the end of all their
     /// [savers](Store::savers).
-    pub async fn enqueue_uncaptured(
-        &self,
-        client: &Client,
-        uncaptured: i64,
-    ) -> Result<(), QueryError> {
-        self.run(
-            client,
-            &queries::enqueue_uncaptured(&self.layout),
-            &[(&uncaptured, Type::INT8)],
-        )
-        .await
+    pub async fn enqueue_uncaptured(&self, uncaptured: i64) -> Result<(), QueryError> {
+        self.db
+            .run(
+                &queries::enqueue_uncaptured(&self.layout),
+                &[(&uncaptured, Type::INT8)],
+            )
+            .await
     }
 
     /// The open transactions of others that may have saved: see [`queries::SAVERS`].
-    pub async fn savers(&self, client: &Client) -> Result<Vec<String>, QueryError> {
-        let tables: [(&(dyn ToSql + Sync), Type); 2] = [
-            (&self.layout.agents.table, Type::TEXT),
-            (&self.layout.configurations.table, Type::TEXT),
-        ];
-        let rows = within(
-            self.time_limit,
-            client.query_typed(queries::SAVERS, &tables),
-        )
-        .await?;
-        Ok(rows
-            .iter()
-            .map(|row| row.try_get(0))
-            .collect::<Result<_, _>>()?)
+    pub async fn savers(&self) -> Result<Vec<String>, QueryError> {
+        let tables = self.layout.tables();
+        self.db.column(queries::SAVERS, &tables).await
     }
 
     /// Puts the problems that a new check may clear into the outbox.
-    pub async fn sweep_problems(&self, client: &Client) -> Result<(), QueryError> {
-        self.run(client, &queries::enqueue_orphans(&self.layout), &[])
+    pub async fn sweep_problems(&self) -> Result<(), QueryError> {
+        self.db
+            .run(&queries::enqueue_orphans(&self.layout), &[])
             .await?;
-        self.run(client, &queries::enqueue_unambiguous(&self.layout), &[])
+        self.db
+            .run(&queries::enqueue_unambiguous(&self.layout), &[])
             .await?;
-        self.run(client, &queries::enqueue_found(&self.layout), &[])
+        self.db
+            .run(&queries::enqueue_found(&self.layout), &[])
             .await
     }
 
     /// Puts the failed writes that are due into the outbox. Returns the time until the next one.
-    pub async fn enqueue_retries(&self, client: &Client) -> Result<Option<Duration>, QueryError> {
-        self.run(client, queries::ENQUEUE_RETRIES, &[]).await?;
-        let seconds: Option<f64> = self.scalar(client, queries::NEXT_RETRY).await?;
+    pub async fn enqueue_retries(&self) -> Result<Option<Duration>, QueryError> {
+        self.db.run(queries::ENQUEUE_RETRIES, &[]).await?;
+        let seconds: Option<f64> = self.db.value(queries::NEXT_RETRY, &[]).await?;
         Ok(seconds.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.01, 3600.0))))
     }
 
     /// Notes in `agent_sync.install` when a configuration was last written.
-    pub async fn note_last_sync(&self, client: &Client, ago: Duration) -> Result<(), QueryError> {
-        self.run(
-            client,
-            queries::NOTE_LAST_SYNC,
-            &[(&ago.as_secs_f64(), Type::FLOAT8)],
-        )
-        .await
+    pub async fn note_last_sync(&self, ago: Duration) -> Result<(), QueryError> {
+        self.db
+            .run(
+                queries::NOTE_LAST_SYNC,
+                &[(&ago.as_secs_f64(), Type::FLOAT8)],
+            )
+            .await
     }
 
     /// Deletes one portion of the expired history. Returns whether there may be more.
-    pub async fn prune_history(
-        &self,
-        client: &Client,
-        history: &History,
-    ) -> Result<bool, QueryError> {
+    pub async fn prune_history(&self, history: &History) -> Result<bool, QueryError> {
         const PORTION: i64 = 2000;
         let (keep, most) = (history.keep.as_secs_f64(), i64::from(history.max_rows));
-        let parameters: [(&(dyn ToSql + Sync), Type); 3] = [
+        let limits: [Parameter<'_>; 3] = [
             (&keep, Type::FLOAT8),
             (&most, Type::INT8),
             (&PORTION, Type::INT8),
         ];
-        let pruned = within(
-            self.time_limit,
-            client.execute_typed(queries::PRUNE_HISTORY, &parameters),
-        )
-        .await?;
+        let pruned = self.db.run_counted(queries::PRUNE_HISTORY, &limits).await?;
         Ok(pruned >= PORTION.unsigned_abs())
     }
 
     /// The counts of missed changes; none if the install has no record.
-    pub async fn installed(&self, client: &Client) -> Result<Option<Installed>, QueryError> {
-        let row = within(
-            self.time_limit,
-            client.query_typed_opt(queries::INSTALL, &[]),
-        )
-        .await?;
+    pub async fn installed(&self) -> Result<Option<Installed>, QueryError> {
+        let row = self.db.opt(queries::INSTALL, &[]).await?;
         let installed = row.map(|row| {
             Ok::<_, QueryError>(Installed {
                 uncaptured_seen: row.try_get(1)?,
@@ -445,30 +400,25 @@ impl Store {
     }
 
     /// Notes in `agent_sync.install` that changes may have been missed: see [`queries::DISTRUST`].
-    pub async fn distrust(&self, client: &Client) -> Result<(), QueryError> {
-        self.run(client, queries::DISTRUST, &[]).await
+    pub async fn distrust(&self) -> Result<(), QueryError> {
+        self.db.run(queries::DISTRUST, &[]).await
     }
 
     /// The findings that do not stop the daemon.
-    pub async fn cautions(
-        &self,
-        client: &Client,
-        notify: bool,
-        history: bool,
-    ) -> Result<Vec<Finding>, QueryError> {
-        checks::cautions(client, self.time_limit, &self.layout, notify, history).await
+    pub async fn cautions(&self, notify: bool, history: bool) -> Result<Vec<Finding>, QueryError> {
+        checks::cautions(&self.db, &self.layout, notify, history).await
     }
 
     /// Whether every configuration is in sync under this mapping, or will be, as far as is noted.
     /// Notes the latter, or that the mappings are mixed from now on. So it precedes the first
     /// write.
-    pub async fn knows_mapping(&self, client: &Client, rules: &Rules) -> Result<bool, QueryError> {
+    pub async fn knows_mapping(&self, rules: &Rules) -> Result<bool, QueryError> {
         let key = self.layout.mapping_key(rules);
-        match mapping(client, self.time_limit, &key).await? {
+        match mapping(&self.db, &key).await? {
             Mapping::Same => return Ok(true),
-            Mapping::Unknown => note_mapping(client, self.time_limit, &key, None).await?,
+            Mapping::Unknown => note_mapping(&self.db, &key, None).await?,
             Mapping::Other | Mapping::Mixed => {
-                self.run(client, queries::MIX_MAPPINGS, &[]).await?;
+                self.db.run(queries::MIX_MAPPINGS, &[]).await?;
                 return Ok(false);
             }
         }
@@ -476,55 +426,28 @@ impl Store {
     }
 
     /// Compares the noted mapping with this one.
-    pub async fn mapping(&self, client: &Client, rules: &Rules) -> Result<Mapping, QueryError> {
-        mapping(client, self.time_limit, &self.layout.mapping_key(rules)).await
+    pub async fn mapping(&self, rules: &Rules) -> Result<Mapping, QueryError> {
+        mapping(&self.db, &self.layout.mapping_key(rules)).await
     }
 
     /// Whether the tables are still those that the statements of this connection were made for.
-    pub async fn is_current(&self, client: &Client) -> Result<bool, QueryError> {
-        let (agents, configurations) =
-            (&self.layout.agents.table, &self.layout.configurations.table);
-        let version = layout::version(client, self.time_limit, agents, configurations).await?;
-        Ok(version == self.layout.version)
+    pub async fn is_current(&self) -> Result<bool, QueryError> {
+        let layout = &self.layout;
+        let (agents, configurations) = (&layout.agents.table, &layout.configurations.table);
+        let version = layout::version(&self.db, agents, configurations).await?;
+        Ok(version == layout.version)
     }
 
     /// Notes the seal: a hash over the catalog rows that the capture depends on. Some if it has
     /// changed, so that every agent has to be checked; with whether there was an earlier seal.
-    pub async fn seal(&self, client: &Client) -> Result<Option<bool>, QueryError> {
-        let tables: [(&(dyn ToSql + Sync), Type); 2] = [
-            (&self.layout.agents.table, Type::TEXT),
-            (&self.layout.configurations.table, Type::TEXT),
-        ];
-        let changed = within(
-            self.time_limit,
-            client.query_typed_opt(&queries::seal(), &tables),
-        )
-        .await?;
-        Ok(changed.map(|row| row.try_get(0)).transpose()?)
+    pub async fn seal(&self) -> Result<Option<bool>, QueryError> {
+        let tables = self.layout.tables();
+        self.db.opt_value(&queries::seal(), &tables).await
     }
 
     /// The faults of the triggers.
-    pub async fn capture_faults(&self, client: &Client) -> Result<Vec<CaptureFault>, QueryError> {
-        report::capture_faults(client, self.time_limit, &self.layout, &self.triggers).await
-    }
-
-    async fn run(
-        &self,
-        client: &Client,
-        query: &str,
-        parameters: &[(&(dyn ToSql + Sync), Type)],
-    ) -> Result<(), QueryError> {
-        within(self.time_limit, client.execute_typed(query, parameters))
-            .await
-            .map(drop)
-    }
-
-    async fn scalar<T>(&self, client: &Client, query: &str) -> Result<T, QueryError>
-    where
-        T: for<'a> postgres_types::FromSql<'a>,
-    {
-        let row = within(self.time_limit, client.query_typed_one(query, &[])).await?;
-        Ok(row.try_get(0)?)
+    pub async fn capture_faults(&self) -> Result<Vec<CaptureFault>, QueryError> {
+        report::capture_faults(&self.db, &self.layout, &self.triggers).await
     }
 }
 
@@ -542,18 +465,8 @@ pub enum Mapping {
 }
 
 /// Compares the noted mapping with that of this [key](Layout::mapping_key).
-pub async fn mapping(
-    client: &Client,
-    time_limit: Duration,
-    key: &str,
-) -> Result<Mapping, QueryError> {
-    let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&key, Type::TEXT)];
-    let Some(row) = within(
-        time_limit,
-        client.query_typed_opt(queries::MAPPING, &parameters),
-    )
-    .await?
-    else {
+pub async fn mapping(db: &Db, key: &str) -> Result<Mapping, QueryError> {
+    let Some(row) = db.opt(queries::MAPPING, &[(&key, Type::TEXT)]).await? else {
         return Ok(Mapping::Unknown);
     };
     Ok(match (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?) {
@@ -565,33 +478,18 @@ pub async fn mapping(
 }
 
 /// The noted mapping; none if there is no record.
-pub async fn noted_mapping(
-    client: &Client,
-    time_limit: Duration,
-) -> Result<Option<String>, QueryError> {
-    let row = within(
-        time_limit,
-        client.query_typed_opt(queries::NOTED_MAPPING, &[]),
-    )
-    .await?;
-    Ok(row.map(|row| row.try_get(0)).transpose()?)
+pub async fn noted_mapping(db: &Db) -> Result<Option<String>, QueryError> {
+    db.opt_value(queries::NOTED_MAPPING, &[]).await
 }
 
 /// Notes that every configuration is in sync under the mapping with this
 /// [key](Layout::mapping_key), unless another than `before` is noted.
-pub async fn note_mapping(
-    client: &Client,
-    time_limit: Duration,
-    key: &str,
-    before: Option<&str>,
-) -> Result<(), QueryError> {
-    let parameters: [(&(dyn ToSql + Sync), Type); 2] = [(&key, Type::TEXT), (&before, Type::TEXT)];
-    within(
-        time_limit,
-        client.execute_typed(queries::NOTE_MAPPING, &parameters),
+pub async fn note_mapping(db: &Db, key: &str, before: Option<&str>) -> Result<(), QueryError> {
+    db.run(
+        queries::NOTE_MAPPING,
+        &[(&key, Type::TEXT), (&before, Type::TEXT)],
     )
     .await
-    .map(drop)
 }
 
 /// The triggers that `sql/attach.sql` makes: their tables, and their names.

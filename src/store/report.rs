@@ -6,15 +6,13 @@
 //! Invariant: read-only, but for [`SEND`], [`WAKE`] and [`TAKE_BACK`], which are about slugs in the
 //! outbox alone.
 
-use std::time::Duration;
-
-use postgres_types::{ToSql, Type};
-use tokio_postgres::{Client, Error, Row};
+use postgres_types::Type;
+use tokio_postgres::{Error, Row};
 
 use super::layout::Layout;
 use super::{CaptureFault, NotText, batch, queries};
 use crate::mapping::{Agent, Configuration};
-use crate::pg::{QueryError, within};
+use crate::pg::{Db, Parameter, QueryError};
 
 /// The sessions of daemons in this database, the leader first: process, host, whether it is told
 /// where from, user, program, since when and how long it has been connected, whether it leads,
@@ -416,8 +414,7 @@ pub const TABLES: &str = "
 /// The triggers that do not do their work; `triggers` are those that there should be: their tables,
 /// and their names.
 pub(super) async fn capture_faults(
-    client: &Client,
-    time_limit: Duration,
+    db: &Db,
     layout: &Layout,
     triggers: &[Vec<String>; 2],
 ) -> Result<Vec<CaptureFault>, QueryError> {
@@ -428,25 +425,19 @@ pub(super) async fn capture_faults(
         .chain(mapped)
         .map(|column| column.name.as_str())
         .collect();
-    let parameters: &[(&(dyn ToSql + Sync), Type)] = &[
+    let parameters: &[Parameter<'_>] = &[
         (relations, Type::TEXT_ARRAY),
         (names, Type::TEXT_ARRAY),
         (&watched, Type::TEXT_ARRAY),
         (&layout.configurations.agent_slug.name, Type::TEXT),
         (&agents.slug.name, Type::TEXT),
     ];
-    let ask = || {
-        within(
-            time_limit,
-            client.query_typed(queries::CAPTURE_FAULTS, parameters),
-        )
-    };
-    let mut rows = ask().await?;
+    let mut rows = db.all(queries::CAPTURE_FAULTS, parameters).await?;
     if !rows.is_empty() {
         // An install that is committed just now is seen in halves: PostgreSQL describes triggers
         // and functions as they are, and reads the record of the install as it was when the
         // statement began.
-        rows = ask().await?;
+        rows = db.all(queries::CAPTURE_FAULTS, parameters).await?;
     }
     Ok(rows
         .iter()
@@ -456,50 +447,29 @@ pub(super) async fn capture_faults(
 
 /// The same for those that `agent-sync install` makes.
 pub async fn broken_triggers(
-    client: &Client,
-    time_limit: Duration,
+    db: &Db,
     layout: &Layout,
     capture_configurations: bool,
 ) -> Result<Vec<CaptureFault>, QueryError> {
     let triggers = super::expected_triggers(layout, capture_configurations);
-    capture_faults(client, time_limit, layout, &triggers).await
+    capture_faults(db, layout, &triggers).await
 }
 
 /// Puts slugs into the outbox and wakes the daemon, as a save does.
-pub async fn send(client: &Client, time_limit: Duration, slugs: &[&str]) -> Result<(), QueryError> {
-    let parameters: [(&(dyn ToSql + Sync), Type); 1] = [(&slugs, Type::TEXT_ARRAY)];
-    let together = async {
-        // In one round trip. After an error PostgreSQL takes COMMIT for ROLLBACK.
-        let (begun, sent, woken, committed) = tokio::join!(
-            biased;
-            client.batch_execute("BEGIN"),
-            client.execute_typed(SEND, &parameters),
-            client.query_typed(WAKE, &[]),
-            client.batch_execute("COMMIT"),
-        );
-        begun?;
-        sent?;
-        woken?;
-        committed
-    };
-    within(time_limit, together).await
-}
-
-/// One value.
-pub async fn value<T>(
-    client: &Client,
-    time_limit: Duration,
-    query: &str,
-    parameters: &[(&(dyn ToSql + Sync), Type)],
-) -> Result<T, QueryError>
-where
-    T: for<'a> postgres_types::FromSql<'a>,
-{
-    Ok(
-        within(time_limit, client.query_typed_one(query, parameters))
-            .await?
-            .try_get(0)?,
-    )
+pub async fn send(db: &Db, slugs: &[&str]) -> Result<(), QueryError> {
+    let slugs: [Parameter<'_>; 1] = [(&slugs, Type::TEXT_ARRAY)];
+    // In one round trip. After an error PostgreSQL takes COMMIT for ROLLBACK.
+    let (begun, sent, woken, committed) = tokio::join!(
+        biased;
+        db.batch("BEGIN"),
+        db.run(SEND, &slugs),
+        db.all(WAKE, &[]),
+        db.batch("COMMIT"),
+    );
+    begun?;
+    sent?;
+    woken?;
+    committed
 }
 
 #[cfg(test)]

@@ -9,14 +9,12 @@
 use std::time::Duration;
 
 use postgres_types::{ToSql, Type};
-use tokio_postgres::{Client, Error};
 
 use super::batch::{Claimed, Outcome, Problem, Taken};
 use super::{IdleLockAction, Store, path, queries};
 use crate::columns::PerColumn;
 use crate::mapping::Changes;
-use crate::pg::{QueryError, within};
-use crate::pg::{RowRef, Tid};
+use crate::pg::{Db, Parameter, QueryError, RowRef, Tid};
 
 /// Fires deferred triggers and checks deferred constraints, as COMMIT does, but within the time
 /// limit of a statement, which PostgreSQL lifts before it commits.
@@ -79,11 +77,7 @@ pub struct Begun {
 impl Store {
     /// Begins a batch: reads rows of the outbox with their agents. None, and no transaction,
     /// if another session has the leader's lock.
-    pub async fn begin(
-        &self,
-        client: &Client,
-        claim: Claim<'_>,
-    ) -> Result<Option<Begun>, QueryError> {
+    pub async fn begin(&self, claim: Claim<'_>) -> Result<Option<Begun>, QueryError> {
         let Claim {
             idle_lock,
             part,
@@ -102,115 +96,94 @@ impl Store {
             Part::First => (&self.claim_first, vec![&budget]),
             Part::Slug(slug) => (&self.claim_slug, vec![slug, &budget]),
         };
+        let db = &self.db;
         let lock = async {
             match idle_lock {
                 IdleLockAction::Keep => Ok(false),
-                IdleLockAction::Release => client
-                    .execute(&self.release_idle_lock, &[])
+                IdleLockAction::Release => db
+                    .run_prepared(&self.release_idle_lock, &[])
                     .await
                     .map(|_| false),
-                IdleLockAction::Try => client.query_one(&self.try_idle_lock, &[]).await?.try_get(0),
+                IdleLockAction::Try => db.value_prepared(&self.try_idle_lock).await,
             }
         };
-        let together = async {
-            // All are sent at their first poll, in this order, and answered in this order.
-            let (got_idle_lock, begun, lead, rows) = tokio::join!(
-                biased;
-                lock,
-                client.batch_execute(opening),
-                client.query_one(&self.keep_lead, &[]),
-                client.query(statement, &parameters),
-            );
-            begun?;
-            let leads: bool = lead?.try_get(0)?;
-            Ok((
-                leads,
-                Begun {
-                    got_idle_lock: got_idle_lock?,
-                    claimed: Claimed::new(rows?)?,
-                },
-            ))
+        // All are sent at their first poll, in this order, and answered in this order.
+        let (got_idle_lock, begun, leads, rows) = tokio::join!(
+            biased;
+            lock,
+            db.batch(opening),
+            db.value_prepared::<bool>(&self.keep_lead),
+            db.all_prepared(statement, &parameters),
+        );
+        begun?;
+        let leads = leads?;
+        let begun = Begun {
+            got_idle_lock: got_idle_lock?,
+            claimed: Claimed::new(rows?)?,
         };
-        let (leads, begun) = within(self.time_limit, together).await?;
         if leads {
             return Ok(Some(begun));
         }
-        self.abandon(client).await?;
+        self.abandon().await?;
         Ok(None)
     }
 
     /// Reads, within the claimed transaction, which rows of the outbox and which configurations a
     /// slug has, and what they weigh.
-    pub async fn claim_slug(&self, client: &Client, slug: &str) -> Result<Claimed, QueryError> {
-        let rows = within(
-            self.time_limit,
-            client.query(&self.claim_slug, &[&slug, &0.0_f64]),
-        )
-        .await?;
+    pub async fn claim_slug(&self, slug: &str) -> Result<Claimed, QueryError> {
+        let rows = self
+            .db
+            .all_prepared(&self.claim_slug, &[&slug, &0.0_f64])
+            .await?;
         Ok(Claimed::new(rows)?)
     }
 
     /// Reads a slug with some of its configurations, which this transaction has claimed and locked.
-    pub async fn read_page(
-        &self,
-        client: &Client,
-        slug: &str,
-        page: &[RowRef],
-    ) -> Result<Claimed, QueryError> {
+    pub async fn read_page(&self, slug: &str, page: &[RowRef]) -> Result<Claimed, QueryError> {
         let places: Vec<Tid> = page.iter().map(|place| place.row).collect();
         let relations: Vec<u32> = page.iter().map(|place| place.relation).collect();
-        let rows = within(
-            self.time_limit,
-            client.query(&self.claim_page, &[&slug, &places, &relations]),
-        )
-        .await?;
+        let rows = self
+            .db
+            .all_prepared(&self.claim_page, &[&slug, &places, &relations])
+            .await?;
         Ok(Claimed::new(rows)?)
     }
 
     /// Writes configurations that this transaction has claimed, and takes nothing out of the
     /// outbox.
-    pub async fn write_page(
-        &self,
-        client: &Client,
-        outcome: &Outcome<'_>,
-    ) -> Result<(), QueryError> {
+    pub async fn write_page(&self, outcome: &Outcome<'_>) -> Result<(), QueryError> {
         if outcome.writes.is_empty() {
             return Ok(());
         }
-        let time_limit = self.extend_idle(client, outcome.bytes()).await?;
+        let db = &self.extend_idle(outcome.bytes()).await?;
         let nothing = Taken::default();
-        let writing = async {
-            let (set, written, reset) = tokio::join!(
-                biased;
-                client.batch_execute(path::OF_THE_ROLE),
-                self.write(client, &outcome.writes, &outcome.changed, &nothing),
-                client.batch_execute(&self.usual_settings),
-            );
-            set?;
-            written?;
-            reset
-        };
-        within(time_limit, writing).await
+        let (set, written, reset) = tokio::join!(
+            biased;
+            db.batch(path::OF_THE_ROLE),
+            self.write(db, &outcome.writes, &outcome.changed, &nothing),
+            db.batch(&self.usual_settings),
+        );
+        set?;
+        written?;
+        reset
     }
 
     /// Tries one write within the claimed transaction, and undoes it, so that its error is known
     /// and the transaction goes on.
     pub async fn try_write(
         &self,
-        client: &Client,
         slug: &str,
         write: &(RowRef, Changes<'_>),
-    ) -> Result<Result<(), Error>, Error> {
-        let nothing = Taken::default();
-        let slugs = [slug];
+    ) -> Result<Result<(), QueryError>, QueryError> {
+        let (db, nothing, slugs) = (&self.db, Taken::default(), [slug]);
         let begin = format!("SAVEPOINT one; {}", path::OF_THE_ROLE);
         // The path of before comes back with the savepoint.
         let (set, written, checked, undone) = tokio::join!(
             biased;
-            client.batch_execute(&begin),
-            self.write(client, std::slice::from_ref(write), &slugs, &nothing),
-            client.batch_execute(FIRE_DEFERRED),
-            client.batch_execute("ROLLBACK TO one"),
+            db.batch(&begin),
+            self.write(db, std::slice::from_ref(write), &slugs, &nothing),
+            db.batch(FIRE_DEFERRED),
+            db.batch("ROLLBACK TO one"),
         );
         set?;
         undone?;
@@ -218,8 +191,8 @@ impl Store {
     }
 
     /// Limits the time that each further statement of the transaction may take.
-    pub async fn limit_time(&self, client: &Client, time: Duration) -> Result<(), QueryError> {
-        within(self.time_limit, client.batch_execute(&set_time(time))).await
+    pub async fn limit_time(&self, time: Duration) -> Result<(), QueryError> {
+        self.db.batch(&set_time(time)).await
     }
 
     /// Ends a batch in one round trip: deletes its rows from the outbox, writes its outcome,
@@ -234,7 +207,6 @@ impl Store {
     /// it.
     pub async fn finish(
         &self,
-        client: &Client,
         outcome: &Outcome<'_>,
         announce: Option<&str>,
         time: Option<Duration>,
@@ -245,12 +217,12 @@ impl Store {
             changed,
             ..
         } = outcome;
+        let db = &self.extend_idle(outcome.bytes()).await?;
         let limit = async {
             match time {
                 Some(time) => {
-                    client
-                        .batch_execute(&format!("{}; {}", set_time(time), path::OF_THE_ROLE))
-                        .await
+                    let limit = format!("{}; {}", set_time(time), path::OF_THE_ROLE);
+                    db.batch(&limit).await
                 }
                 None => Ok(()),
             }
@@ -258,7 +230,7 @@ impl Store {
         // Settings that code of others made in the session must not affect the next statements.
         let usual = async {
             match time {
-                Some(_) => client.batch_execute(&self.usual_settings).await,
+                Some(_) => db.batch(&self.usual_settings).await,
                 None => Ok(()),
             }
         };
@@ -268,90 +240,67 @@ impl Store {
                 Some(time) => {
                     let (limit, usual) = (set_time(time), &self.usual_settings);
                     let fire = format!("{limit}; {}; {FIRE_DEFERRED}; {usual}", path::OF_THE_ROLE);
-                    client.batch_execute(&fire).await
+                    db.batch(&fire).await
                 }
                 None => Ok(()),
             }
         };
-        let time_limit = self.extend_idle(client, outcome.bytes()).await?;
         let write = async {
             if !writes.is_empty() {
-                return self.write(client, writes, changed, taken).await;
+                return self.write(db, writes, changed, taken).await;
             }
             if taken.places.is_empty() {
                 return Ok(());
             }
-            let Taken {
-                places,
-                versions,
-                slugs,
-            } = taken;
-            client
-                .execute(&self.take, &[places, versions, slugs])
-                .await
-                .map(drop)
+            self.take_rows(db, taken).await
         };
-        let note = self.note_problems(client, &outcome.problems);
+        let note = self.note_problems(db, &outcome.problems);
         let not_text = async {
             let (places, versions) = &outcome.not_text;
             if places.is_empty() {
-                return Ok(0);
+                return Ok(());
             }
-            let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-                [(places, Type::TID_ARRAY), (versions, Type::XID_ARRAY)];
-            client
-                .execute_typed(&queries::set_aside_not_text(), &parameters)
-                .await
+            let rows: [Parameter<'_>; 2] = [(places, Type::TID_ARRAY), (versions, Type::XID_ARRAY)];
+            db.run(&queries::set_aside_not_text(), &rows).await
         };
         let clear = async {
             if outcome.cleared.is_empty() {
                 return Ok(0);
             }
-            client
-                .execute(&self.clear_problems, &[&outcome.cleared])
+            db.run_prepared(&self.clear_problems, &[&outcome.cleared])
                 .await
         };
         let announce = async {
             let Some(channel) = announce.filter(|_| !changed.is_empty()) else {
-                return Ok(0);
+                return Ok(());
             };
-            let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-                [(&channel, Type::TEXT), (changed, Type::TEXT_ARRAY)];
-            client.execute_typed(queries::ANNOUNCE, &parameters).await
+            let news: [Parameter<'_>; 2] = [(&channel, Type::TEXT), (changed, Type::TEXT_ARRAY)];
+            db.run(queries::ANNOUNCE, &news).await
         };
         let together = async {
-            let (
-                limited,
-                written,
-                is_usual,
-                noted,
-                set_aside,
-                cleared,
-                announced,
-                fired,
-                committed,
-            ) = tokio::join!(
+            tokio::join!(
                 biased; limit, write, usual, note, not_text, clear, announce,
-                fire, client.batch_execute("COMMIT")
-            );
-            limited?;
-            written?;
-            is_usual?;
-            announced?;
-            let unchanged = noted?;
-            set_aside?;
-            cleared?;
-            fired?;
-            committed?;
-            Ok(unchanged)
+                fire, db.batch("COMMIT")
+            )
         };
         // On the heap: several statements at once are large compared with the rest of the loop.
-        within(time_limit, Box::pin(together)).await
+        let (limited, written, is_usual, noted, set_aside, cleared, announced, fired, committed) =
+            Box::pin(together).await;
+        limited?;
+        written?;
+        is_usual?;
+        announced?;
+        let unchanged = noted?;
+        set_aside?;
+        cleared?;
+        fired?;
+        committed?;
+        Ok(unchanged)
     }
 
     /// Ends a batch without a trace, also after an error.
-    pub async fn abandon(&self, client: &Client) -> Result<(), QueryError> {
-        within(self.time_limit, client.batch_execute("ROLLBACK")).await
+    pub async fn abandon(&self) -> Result<(), QueryError> {
+        self.db.batch("ROLLBACK").await
     }
 
     /// Takes the rows of a slug that cannot be brought in sync out of the outbox, and notes why, in
@@ -359,42 +308,45 @@ impl Store {
     /// Gives the slugs whose problem is unchanged.
     pub async fn set_aside(
         &self,
-        client: &Client,
         taken: &Taken<'_>,
         problems: &[Problem],
     ) -> Result<Vec<String>, QueryError> {
+        let db = &self.db;
+        let (begun, taken, noted, committed) = tokio::join!(
+            biased;
+            db.batch("BEGIN"),
+            self.take_rows(db, taken),
+            self.note_problems(db, problems),
+            db.batch("COMMIT"),
+        );
+        begun?;
+        taken?;
+        let unchanged = noted?;
+        committed?;
+        Ok(unchanged)
+    }
+
+    /// Takes rows out of the outbox.
+    async fn take_rows(&self, db: &Db, taken: &Taken<'_>) -> Result<(), QueryError> {
         let Taken {
             places,
             versions,
             slugs,
         } = taken;
-        let taken: [&(dyn ToSql + Sync); 3] = [places, versions, slugs];
-        let together = async {
-            let (begun, taken, noted, committed) = tokio::join!(
-                biased;
-                client.batch_execute("BEGIN"),
-                client.execute(&self.take, &taken),
-                self.note_problems(client, problems),
-                client.batch_execute("COMMIT"),
-            );
-            begun?;
-            taken?;
-            let unchanged = noted?;
-            committed?;
-            Ok(unchanged)
-        };
-        within(self.time_limit, together).await
+        db.run_prepared(&self.take, &[places, versions, slugs])
+            .await
+            .map(drop)
     }
 
     /// Writes, each configuration by its place, relation and slug, and takes the rows of the
     /// outbox.
     async fn write(
         &self,
-        client: &Client,
+        db: &Db,
         writes: &[(RowRef, Changes<'_>)],
         changed: &[&str],
         taken: &Taken<'_>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), QueryError> {
         let rows: Vec<Tid> = writes.iter().map(|(place, _)| place.row).collect();
         let relations: Vec<u32> = writes.iter().map(|(place, _)| place.relation).collect();
         let texts: Vec<_> = writes
@@ -413,15 +365,15 @@ impl Store {
         for values in values.values() {
             parameters.push(values);
         }
-        client.execute(&self.write, &parameters).await.map(drop)
+        db.run_prepared(&self.write, &parameters).await.map(drop)
     }
 
     /// Notes problems; gives the slugs of those that are unchanged.
     async fn note_problems(
         &self,
-        client: &Client,
+        db: &Db,
         problems: &[Problem],
-    ) -> Result<Vec<String>, Error> {
+    ) -> Result<Vec<String>, QueryError> {
         if problems.is_empty() {
             return Ok(Vec::new());
         }
@@ -440,8 +392,8 @@ impl Store {
             .collect();
         let retries: Vec<bool> = problems.iter().map(|problem| problem.retries).collect();
         let asked: Vec<bool> = problems.iter().map(|problem| problem.asked).collect();
-        let rows = client
-            .query(
+        let rows = db
+            .all_prepared(
                 &self.note_problems,
                 &[&slugs, &kinds, &details, &states, &retries, &asked],
             )
@@ -457,18 +409,19 @@ impl Store {
     }
 
     /// Lets the server wait longer for the rest of a heavy write that comes over a slow link: the
-    /// transaction counts as idle until all of it has arrived. Returns the time for the answer.
-    async fn extend_idle(&self, client: &Client, bytes: usize) -> Result<Duration, QueryError> {
+    /// transaction counts as idle until all of it has arrived. Returns the connection with the time
+    /// for the answer.
+    async fn extend_idle(&self, bytes: usize) -> Result<Db, QueryError> {
         if bytes <= LIGHT {
-            return Ok(self.time_limit);
+            return Ok(self.db.clone());
         }
         let sending = Duration::from_millis((bytes / SLOWEST) as u64).min(LONGEST);
         let setting = format!(
             "SET LOCAL idle_in_transaction_session_timeout = {}",
             (IDLE + sending).as_millis()
         );
-        within(self.time_limit, client.batch_execute(&setting)).await?;
-        Ok(self.time_limit + sending)
+        self.db.batch(&setting).await?;
+        Ok(self.db.with_time_limit(self.db.time_limit() + sending))
     }
 }
 

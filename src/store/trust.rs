@@ -9,13 +9,10 @@
 //! A daemon uses them for long. It remembers their OIDs ([`Parts`]), and its statements hold the
 //! names to them.
 
-use std::time::Duration;
-
-use postgres_types::{ToSql, Type};
-use tokio_postgres::Client;
+use postgres_types::Type;
 
 use super::Finding;
-use crate::pg::{QueryError, within};
+use crate::pg::{Db, Parameter, QueryError};
 use crate::settings::Database;
 
 /// The objects in the schema `agent_sync`, and the schema, that belong neither to a superuser nor
@@ -106,19 +103,15 @@ pub struct Owners {
 }
 
 /// Asks the catalog.
-pub async fn owners(
-    client: &Client,
-    time_limit: Duration,
-    database: &Database,
-) -> Result<Owners, QueryError> {
+pub async fn owners(db: &Db, database: &Database) -> Result<Owners, QueryError> {
     let (agents, configurations) = (&database.agents, &database.configurations);
-    let tables: [(&(dyn ToSql + Sync), Type); 4] = [
+    let tables: [Parameter<'_>; 4] = [
         (&agents.schema, Type::TEXT),
         (&agents.table, Type::TEXT),
         (&configurations.schema, Type::TEXT),
         (&configurations.table, Type::TEXT),
     ];
-    let row = within(time_limit, client.query_typed_one(OWNERS, &tables)).await?;
+    let row = db.one(OWNERS, &tables).await?;
     let untrusted: Option<String> = row.try_get(0)?;
     let parts: Vec<u32> = row.try_get(1)?;
     let parts = Parts(parts.try_into().unwrap_or_default());

@@ -3,9 +3,9 @@
 //!
 //! Unless an agent cannot be read, or DDL waits for a lock of the transaction, all of it is one
 //! read-only transaction with one snapshot, so what is counted together belongs together. A save
-//! waits behind DDL that waits, so the transaction ends then, and another one goes on (G3). The rows come through a portal, a bounded number of
-//! bytes at a time, in the order of the slugs: memory does not depend on how many agents there are
-//! (G12).
+//! waits behind DDL that waits, so the transaction ends then, and another one goes on (G3). The rows
+//! come through a cursor, a bounded number of bytes at a time, in the order of the slugs: memory does
+//! not depend on how many agents there are (G12).
 //!
 //! Behaviour on failure: what was told before stands; the caller gets the error. Who is told must
 //! not wait for anything: a transaction that is kept waiting for longer than five seconds is ended,
@@ -16,13 +16,12 @@ mod verdict;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use postgres_types::{ToSql, Type};
-use tokio_postgres::{Client, IsolationLevel, Transaction};
+use postgres_types::Type;
 
 pub use verdict::{Findings, Tally, Verdict};
 
 use crate::mapping::Rules;
-use crate::pg::{QueryError, within};
+use crate::pg::{Db, Parameter, QueryError};
 use crate::store::Layout;
 use crate::store::report::{self, Surveyed};
 
@@ -71,24 +70,25 @@ const UNREADABLE: u32 = 100;
 /// rest is then looked at in ranges of slugs, each in a transaction of its own, which narrow down
 /// to that agent; it is told as rejected.
 pub async fn survey(
-    client: &mut Client,
+    db: &Db,
     layout: &Layout,
     rules: &Rules,
     scope: Scope<'_>,
     mut tell: impl FnMut(&Findings) -> ControlFlow<()>,
 ) -> Result<(), QueryError> {
+    let db = &db.with_time_limit(LONGEST + Duration::from_secs(5));
     let (mut after, mut number, mut unreadable) = (None::<String>, None, 0);
     loop {
         let upto = match number {
             None => None,
-            Some(number) => match next(client, layout, after.as_deref(), number).await? {
+            Some(number) => match next(db, layout, after.as_deref(), number).await? {
                 None => return Ok(()),
                 next => next,
             },
         };
         let (mut told, mut ends) = (None, upto.is_none());
         let range = (after.as_deref(), upto.as_deref());
-        let outcome = look(client, layout, rules, scope, range, |findings| {
+        let outcome = look(db, layout, rules, scope, range, |findings| {
             told = Some(findings.slug.clone());
             let flow = tell(findings);
             ends |= flow.is_break();
@@ -121,77 +121,72 @@ pub async fn survey(
 
 /// The last of the next so many slugs.
 async fn next(
-    client: &Client,
+    db: &Db,
     layout: &Layout,
     after: Option<&str>,
     number: i64,
 ) -> Result<Option<String>, QueryError> {
-    let parameters: [(&(dyn ToSql + Sync), Type); 2] =
-        [(&after, Type::TEXT), (&number, Type::INT8)];
-    let rows = within(
-        LONGEST,
-        client.query_typed(&report::next_slugs(layout), &parameters),
-    )
-    .await?;
-    Ok(rows
-        .first()
-        .map(|row| row.try_get(0))
-        .transpose()?
-        .flatten())
+    let range: [Parameter<'_>; 2] = [(&after, Type::TEXT), (&number, Type::INT8)];
+    db.value(&report::next_slugs(layout), &range).await
 }
 
 /// Tells of every agent in the scope whose slug is after the first and up to the second of the
 /// range.
 async fn look(
-    client: &mut Client,
+    db: &Db,
     layout: &Layout,
     rules: &Rules,
     scope: Scope<'_>,
-    (after, upto): (Option<&str>, Option<&str>),
+    range: (Option<&str>, Option<&str>),
     tell: impl FnMut(&Findings) -> ControlFlow<()>,
 ) -> Result<Ended, QueryError> {
-    let time_limit = LONGEST + Duration::from_secs(5);
-    let snapshot = client
-        .build_transaction()
-        .read_only(true)
-        .isolation_level(IsolationLevel::RepeatableRead);
-    let transaction = within(time_limit, snapshot.start()).await?;
-    let outcome = read(&transaction, layout, rules, scope, (after, upto), tell).await;
+    db.batch(&begin()).await?;
+    let outcome = read(db, layout, rules, scope, range, tell).await;
     // What is told may wait for a reader at once, and then nothing is sent to the server. After an
     // error, the error is what counts.
-    let ended = within(time_limit, transaction.rollback()).await;
+    let ended = db.batch("ROLLBACK").await;
     outcome.and_then(|outcome| ended.map(|()| outcome))
+}
+
+/// The statements that begin the transaction, without the limits that are made for small batches.
+/// All rows are read, so the planner must not favour the first of them, as it does for a cursor.
+fn begin() -> String {
+    format!(
+        "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;
+         SET LOCAL statement_timeout = {};
+         SET LOCAL idle_in_transaction_session_timeout = {};
+         SET LOCAL cursor_tuple_fraction = 1",
+        LONGEST.as_millis(),
+        IDLE.as_millis(),
+    )
 }
 
 /// The same within a transaction.
 async fn read(
-    transaction: &Transaction<'_>,
+    db: &Db,
     layout: &Layout,
     rules: &Rules,
     scope: Scope<'_>,
     (after, upto): (Option<&str>, Option<&str>),
     mut tell: impl FnMut(&Findings) -> ControlFlow<()>,
 ) -> Result<Ended, QueryError> {
-    let time_limit = LONGEST + Duration::from_secs(5);
-    prepare_for_all(transaction).await?;
-    let query = report::survey(layout, scope.noted);
-    let statement = within(
-        time_limit,
-        transaction.prepare_typed(&query, &[Type::TEXT_ARRAY, Type::TEXT, Type::TEXT]),
-    )
-    .await?;
-    let portal = within(
-        time_limit,
-        transaction.bind(&statement, &[&scope.slugs, &after, &upto]),
-    )
-    .await?;
+    let agents = format!(
+        "DECLARE agents NO SCROLL CURSOR FOR {}",
+        report::survey(layout, scope.noted)
+    );
+    let bounds: [Parameter<'_>; 3] = [
+        (&scope.slugs, Type::TEXT_ARRAY),
+        (&after, Type::TEXT),
+        (&upto, Type::TEXT),
+    ];
+    db.run(&agents, &bounds).await?;
 
     let mut rows_at_a_time = ROWS.1;
     let mut looked = Instant::now();
     let mut one: Option<Findings> = None;
     loop {
-        let most = i32::try_from(rows_at_a_time).unwrap_or(i32::MAX);
-        let rows = within(time_limit, transaction.query_portal(&portal, most)).await?;
+        let fetch = format!("FETCH {rows_at_a_time} FROM agents");
+        let rows = db.all(&fetch, &[]).await?;
         for row in &rows {
             let row = Surveyed::of(row)?;
             match &mut one {
@@ -216,9 +211,7 @@ async fn read(
         }
         if looked.elapsed() > YIELD {
             looked = Instant::now();
-            let blocks =
-                within(time_limit, transaction.query_typed_one(report::BLOCKS, &[])).await?;
-            if blocks.try_get(0)? {
+            if db.value(report::BLOCKS, &[]).await? {
                 return Ok(Ended::Yielded);
             }
         }
@@ -226,15 +219,4 @@ async fn read(
         let fitting = BYTES / (bytes / rows.len().max(1)).max(1);
         rows_at_a_time = fitting.clamp(1, ROWS.0).min(rows_at_a_time * 2);
     }
-}
-
-/// Lifts, for this transaction, the limits that are made for small batches.
-async fn prepare_for_all(transaction: &Transaction<'_>) -> Result<(), QueryError> {
-    let settings = format!(
-        "SET LOCAL statement_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = {};
-         SET LOCAL plan_cache_mode = force_custom_plan",
-        LONGEST.as_millis(),
-        IDLE.as_millis(),
-    );
-    within(LONGEST, transaction.batch_execute(&settings)).await
 }

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use crate::observe::{Event, Observer};
 use crate::pg::QueryError;
-use crate::session::Session;
 use crate::store::Store;
 
 /// The pause between two queries: this at least, and so many times the duration of the last one.
@@ -43,15 +42,14 @@ impl BacklogPoll {
     pub(super) async fn if_due(
         &mut self,
         store: &Store,
-        session: &Session,
         observer: &Observer,
     ) -> Result<(), QueryError> {
         let began = Instant::now();
         if self.due().is_none_or(|due| began < due) {
             return Ok(());
         }
-        store.verify_parts(session.client()).await?;
-        let backlog = store.backlog(session.client()).await?;
+        store.verify_parts().await?;
+        let backlog = store.backlog().await?;
         observer.tell(&Event::Backlog {
             backlog: &backlog.into(),
         });

@@ -7,7 +7,6 @@ use tokio::sync::{Notify, watch};
 use super::heavy::HeavyWork;
 use crate::mapping::Rules;
 use crate::observe::Observer;
-use crate::session::Session;
 use crate::settings::{Announce, Capture, Database, History, Reconnect, Settings, SyncSettings};
 use crate::store::{ForeignCode, Store};
 
@@ -99,7 +98,6 @@ impl Context {
 /// What one drain works with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tools<'a> {
-    pub(super) session: &'a Session,
     pub(super) store: &'a Store,
     pub(super) rules: &'a Rules,
     pub(super) observer: &'a Observer,

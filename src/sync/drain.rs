@@ -243,8 +243,7 @@ impl Drain {
         (self.from, self.scan_began) = (Tid::START, Instant::now());
         if let Some(slug) = self.dangerous.take() {
             self.tell(Input::BatchEnded(Next::Front));
-            let client = tools.session.client();
-            tools.store.note_dangerous(client, &slug).await?;
+            tools.store.note_dangerous(&slug).await?;
             self.has_begun = false;
         } else if self.slow.begin_one(Instant::now()) {
             self.tell(Input::BatchEnded(Next::Front));
@@ -264,7 +263,6 @@ impl Drain {
         action: IdleLockAction,
     ) -> Result<Batch, AttemptError> {
         let Tools { store, rules, .. } = tools;
-        let client = tools.session.client();
         if !self.has_noted {
             self.note_first(tools).await?;
         }
@@ -274,7 +272,7 @@ impl Drain {
         }
         let alone = self.slow.alone().map(str::to_owned);
         let claim = self.claim(action, self.batch_size.is_bisecting(), alone.as_deref());
-        let begun = match store.begin(client, claim).await {
+        let begun = match store.begin(claim).await {
             Ok(Some(begun)) => begun,
             Ok(None) => return Err(AttemptError::LostLead),
             Err(error) => {
@@ -299,12 +297,12 @@ impl Drain {
         self.note_left(&plan);
         if plan.heavy > 0 && !plan.takes_any() {
             if claim.limit > 1 {
-                store.abandon(client).await?;
+                store.abandon().await?;
                 self.batch_size.on_too_heavy(0, plan.heavy);
                 return Ok(Batch::Again);
             }
             if self.turn.is_none() {
-                store.abandon(client).await?;
+                store.abandon().await?;
                 return self.wait_for_turn(tools, &claimed, end).await;
             }
             if let Err(error) = large::run(tools, &claimed, claim.budget, &mut plan).await {
@@ -313,7 +311,7 @@ impl Drain {
         }
         if !plan.takes_any() {
             self.slow.end_one();
-            store.abandon(client).await?;
+            store.abandon().await?;
             self.forget_first(tools).await?;
             return Ok(Batch::Done(end));
         }
@@ -321,7 +319,6 @@ impl Drain {
         self.finishing = Instant::now();
         match store
             .finish(
-                client,
                 &plan.outcome,
                 tools.announce,
                 self.slow.limit(tools.foreign_code),

@@ -36,13 +36,12 @@ pub(super) async fn run(
 
 async fn attempt(tools: Tools<'_>, place: Tid, slow: &Slow) -> Result<Option<Totals>, QueryError> {
     let Tools {
-        session,
         store,
         rules,
         observer,
         ..
     } = tools;
-    let Some(claimed) = store.read_change(session.client(), place).await? else {
+    let Some(claimed) = store.read_change(place).await? else {
         return Ok(None);
     };
     let Some(versions) = claimed.only_versions() else {
@@ -65,14 +64,7 @@ async fn attempt(tools: Tools<'_>, place: Tid, slow: &Slow) -> Result<Option<Tot
     };
     let limit = slow.limit(tools.foreign_code);
     if !store
-        .finish_change(
-            session.client(),
-            slug,
-            place,
-            versions,
-            outcome.writes.first(),
-            limit,
-        )
+        .finish_change(slug, place, versions, outcome.writes.first(), limit)
         .await?
     {
         return Ok(None);

@@ -17,18 +17,13 @@ pub(super) async fn run<'a>(
     budget: usize,
     plan: &mut BatchPlan<'a>,
 ) -> Result<(), QueryError> {
-    let Tools {
-        session,
-        store,
-        rules,
-        ..
-    } = tools;
+    let Tools { store, rules, .. } = tools;
     let Some(Ok(slug)) = claimed.groups().next().map(|group| group.slug()) else {
         return Ok(());
     };
     // All of its rows in the outbox, for they are about the same work; and all of its
     // configurations, in the same snapshot.
-    let whole = store.claim_slug(session.client(), slug).await?;
+    let whole = store.claim_slug(slug).await?;
     let Some(group) = whole.groups().next() else {
         return Ok(());
     };
@@ -50,7 +45,7 @@ pub(super) async fn run<'a>(
         return Ok(());
     }
     for page in pages(&configurations, budget) {
-        let read = store.read_page(session.client(), slug, &page).await?;
+        let read = store.read_page(slug, &page).await?;
         let mut of_page = BatchPlan::default();
         for group in read.groups() {
             if group.is_ambiguous()? {
@@ -59,7 +54,7 @@ pub(super) async fn run<'a>(
             }
             plan_slug(rules, &store.layout().targets, group, slug, &mut of_page)?;
         }
-        store.write_page(session.client(), &of_page.outcome).await?;
+        store.write_page(&of_page.outcome).await?;
         plan.absorb(slug, of_page);
     }
     if plan.outcome.problems.is_empty() && group.has_problem()? {

@@ -43,13 +43,11 @@ impl OneShotDrain {
         let observer = Observer::new(&*database.name);
         let context = Context::new(database.clone(), options, kept, observer);
         let (session, store) = Box::pin(connection::connect(&context)).await?;
-        if !store.try_lead(session.client()).await? {
+        if !store.try_lead().await? {
             return Ok(None);
         }
-        store.knows_mapping(session.client(), &rules).await?;
-        session
-            .plan_for_batches(Store::time_limit_of(&context.options.sync))
-            .await?;
+        store.knows_mapping(&rules).await?;
+        session.plan_for_batches().await?;
         let drain = Drain::new(
             context.options.sync.batch_size,
             context.options.sync.statement_timeout,
@@ -69,7 +67,6 @@ impl OneShotDrain {
     /// others have locked.
     pub async fn drain_batch(&mut self) -> Result<bool, AttemptError> {
         let tools = Tools {
-            session: &self.session,
             store: &self.store,
             rules: &self.rules,
             observer: &self.context.observer,
@@ -88,13 +85,9 @@ impl OneShotDrain {
     /// Releases the leader lock, so that a standby can take it at once.
     pub async fn release(mut self) -> Result<(), AttemptError> {
         if let Some(at) = self.drain.take_last_write() {
-            self.store
-                .note_last_sync(self.session.client(), at.elapsed())
-                .await?;
+            self.store.note_last_sync(at.elapsed()).await?;
         }
-        let time_limit = Store::time_limit_of(&self.context.options.sync);
-        let _: bool =
-            report::value(self.session.client(), time_limit, report::STAND_DOWN, &[]).await?;
+        let _: bool = self.session.db().value(report::STAND_DOWN, &[]).await?;
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use super::error::AttemptError;
 use crate::mapping::Rules;
 use crate::observe::{Event, Totals};
 use crate::session::{Limits, Session};
-use crate::store::{Layout, Store, note_mapping, noted_mapping};
+use crate::store::{Layout, note_mapping, noted_mapping};
 use crate::survey::{Scope, Tally, survey};
 
 /// The first and the longest pause between two comparisons; of a large database, they take a
@@ -107,37 +107,22 @@ async fn count_in_turn(context: &Context, rules: &Rules) -> Result<Totals, Attem
 
 async fn count(context: &Context, rules: &Rules) -> Result<Totals, AttemptError> {
     let limits = Limits::of(&context.options.sync);
-    let mut session = Session::connect_further("agent-sync comparison", &context.database, limits)
+    let session = Session::connect_further("agent-sync comparison", &context.database, limits)
         .await?
         .trusted(&context.database)
         .await?;
-    let (database, time_limit) = (
-        &context.database,
-        Store::time_limit_of(&context.options.sync),
-    );
-    let layout = Layout::read(
-        session.client(),
-        time_limit,
-        &database.agents,
-        &database.configurations,
-    )
-    .await?;
-    let noted = noted_mapping(session.client(), time_limit).await?;
+    let (database, db) = (&context.database, session.db());
+    let layout = Layout::read(db, &database.agents, &database.configurations).await?;
+    let noted = noted_mapping(db).await?;
     let mut tally = Tally::default();
     let everything = Scope {
         slugs: None,
         noted: true,
     };
-    survey(
-        session.client_mut(),
-        &layout,
-        rules,
-        everything,
-        |findings| {
-            tally.add(findings);
-            ControlFlow::Continue(())
-        },
-    )
+    survey(db, &layout, rules, everything, |findings| {
+        tally.add(findings);
+        ControlFlow::Continue(())
+    })
     .await?;
     // What is written meanwhile under another mapping, by whichever daemon, is noted before it is
     // written. An agent that the rules now reject, and that is not noted as a problem, is as little
@@ -145,7 +130,7 @@ async fn count(context: &Context, rules: &Rules) -> Result<Totals, AttemptError>
     let differing = tally.differing + tally.misnoted;
     if differing == 0 && noted.is_some() {
         let key = layout.mapping_key(rules);
-        note_mapping(session.client(), time_limit, &key, noted.as_deref()).await?;
+        note_mapping(db, &key, noted.as_deref()).await?;
     }
     let total = |number: i64| u64::try_from(number).unwrap_or(0);
     Ok(Totals {

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use postgres_types::Type;
 use serde_json::json;
 use tokio_postgres::error::SqlState;
 
@@ -11,11 +12,11 @@ use super::page::Page;
 use super::verdicts::{lines, object};
 use crate::exit::{Exit, Fault};
 use crate::mapping::Rules;
-use crate::pg::QueryError;
+use crate::pg::{Db, QueryError};
 use crate::report::problem;
 use crate::settings::{Database, Settings, WITHHELD, is_withheld};
 use crate::show::{BOLD, CYAN, DIM, GREEN, RED, WIDTH, YELLOW, count, indented, plural};
-use crate::store::{Finding, Layout, Store, checks, owners, report};
+use crate::store::{Finding, Layout, checks, owners, report};
 use crate::survey::{Findings, Scope, Tally, Verdict, survey};
 
 /// What to do where it is not installed, as far as this role can see.
@@ -98,10 +99,9 @@ impl<'a> Checker<'a> {
 
     /// Checks one database, and tells.
     pub(super) async fn database(&mut self, database: &Database) -> anyhow::Result<Exit> {
-        let mut session = super::look("check", database, self.settings).await?;
-        let checked = self.survey(database, session.client_mut()).await?;
-        let time_limit = Store::time_limit_of(&self.settings.sync);
-        let led = report::value(session.client(), time_limit, report::LED, &[]).await;
+        let session = super::look("check", database, self.settings).await?;
+        let checked = self.survey(database, session.db()).await?;
+        let led = session.db().value(report::LED, &[]).await;
         let led = led.map_err(|error| super::unanswered(database, error))?;
         let Tally {
             pending,
@@ -117,30 +117,17 @@ impl<'a> Checker<'a> {
     }
 
     /// Looks at the agents, and tells of each that is not in sync, or that was asked for.
-    pub(super) async fn survey(
-        &mut self,
-        database: &Database,
-        client: &mut tokio_postgres::Client,
-    ) -> anyhow::Result<Checked> {
-        let time_limit = Store::time_limit_of(&self.settings.sync);
-        let layout = Layout::read(
-            client,
-            time_limit,
-            &database.agents,
-            &database.configurations,
-        )
-        .await;
+    pub(super) async fn survey(&mut self, database: &Database, db: &Db) -> anyhow::Result<Checked> {
+        let layout = Layout::read(db, &database.agents, &database.configurations).await;
         let layout = layout.map_err(|error| super::no_layout(database, error))?;
         let unanswered = |error| super::unanswered(database, error);
-        self.caution(database, client, &layout)
+        self.caution(database, db, &layout)
             .await
             .map_err(unanswered)?;
-        let noted = noted(client, time_limit).await.map_err(unanswered)?;
+        let noted = noted(db).await.map_err(unanswered)?;
         if noted {
             // After it is known to be there, and before anything of it is used.
-            let owners = owners(client, time_limit, database)
-                .await
-                .map_err(unanswered)?;
+            let owners = owners(db, database).await.map_err(unanswered)?;
             if let Some(untrusted) = owners.untrusted {
                 let what = format!("database {}: {untrusted}", database.name);
                 return Err(Fault::new(Exit::Failed, what)
@@ -155,7 +142,7 @@ impl<'a> Checker<'a> {
             ));
             self.page.note(format_args!("  try: {INSTALL}"));
         }
-        let total = self.total(client, &layout).await.map_err(unanswered)?;
+        let total = self.total(db, &layout).await.map_err(unanswered)?;
         if self.several && !self.json {
             if self.to_reconcile {
                 self.page.under(Some(database.name.clone()));
@@ -175,7 +162,7 @@ impl<'a> Checker<'a> {
         };
         let rules = self.rules;
         self.page.hold();
-        let outcome = survey(client, &layout, rules, scope, |findings| {
+        let outcome = survey(db, &layout, rules, scope, |findings| {
             checked.tally.add(findings);
             // Who only looks remembers nothing, however many there are.
             if self.to_reconcile {
@@ -224,11 +211,10 @@ impl<'a> Checker<'a> {
     async fn caution(
         &mut self,
         database: &Database,
-        client: &tokio_postgres::Client,
+        db: &Db,
         layout: &Layout,
     ) -> Result<(), QueryError> {
-        let time_limit = Store::time_limit_of(&self.settings.sync);
-        for finding in checks::cautions(client, time_limit, layout, false, false).await? {
+        for finding in checks::cautions(db, layout, false, false).await? {
             if matches!(&finding, Finding::RowsMayBeHidden { command, .. } if command == "SELECT") {
                 self.page
                     .note(format_args!("database {}: {finding}", database.name));
@@ -239,23 +225,12 @@ impl<'a> Checker<'a> {
     }
 
     /// About how many agents there are to look at; 0 if nobody has counted.
-    async fn total(
-        &self,
-        client: &tokio_postgres::Client,
-        layout: &Layout,
-    ) -> Result<i64, QueryError> {
+    async fn total(&self, db: &Db, layout: &Layout) -> Result<i64, QueryError> {
         if !self.slugs.is_empty() {
             return Ok(i64::try_from(self.slugs.len()).unwrap_or(0));
         }
-        let time_limit = Store::time_limit_of(&self.settings.sync);
         let table = &layout.agents.table;
-        report::value(
-            client,
-            time_limit,
-            report::ESTIMATE,
-            &[(table, postgres_types::Type::TEXT)],
-        )
-        .await
+        db.value(report::ESTIMATE, &[(table, Type::TEXT)]).await
     }
 
     fn tell(&mut self, database: &Database, findings: &Findings) {
@@ -378,17 +353,9 @@ impl<'a> Checker<'a> {
 }
 
 /// Whether the outbox and the problems can be read here.
-async fn noted(
-    client: &tokio_postgres::Client,
-    time_limit: std::time::Duration,
-) -> Result<bool, QueryError> {
+async fn noted(db: &Db) -> Result<bool, QueryError> {
     for name in ["agent_sync.outbox", "agent_sync.problem"] {
-        let name = [(
-            &name as &(dyn postgres_types::ToSql + Sync),
-            postgres_types::Type::TEXT,
-        )];
-        let readable: Option<bool> =
-            report::value(client, time_limit, report::READABLE, &name).await?;
+        let readable: Option<bool> = db.value(report::READABLE, &[(&name, Type::TEXT)]).await?;
         if readable != Some(true) {
             return Ok(false);
         }

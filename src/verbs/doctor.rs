@@ -5,7 +5,6 @@
 
 use std::path::Path;
 
-use postgres_types::{ToSql, Type};
 use serde_json::json;
 
 use super::page::Page;
@@ -17,7 +16,7 @@ use crate::report::{Level, Note, canary, look, upkeep};
 use crate::session::Session;
 use crate::settings::{Database, Settings, Tls};
 use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, indented, plural};
-use crate::store::{Store, report};
+use crate::store::report;
 
 /// Examines each database in turn.
 pub fn doctor(config: Option<&Path>, args: &Reporting) -> anyhow::Result<Exit> {
@@ -68,9 +67,8 @@ async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>
         Ok(session) => session,
         Err(error) => return vec![Note::unreachable(&error)],
     };
-    let time_limit = Store::time_limit_of(&settings.sync);
-    let mut notes = vec![connection(&session, database, settings).await];
-    let look = look(session.client(), database, settings, rules).await;
+    let mut notes = vec![connection(&session, database).await];
+    let look = look(session.db(), database, settings, rules).await;
     let fit = look.installed;
     notes.extend(look.notes);
     if session.inbox().is_closed() {
@@ -81,9 +79,9 @@ async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>
         ));
         return notes;
     }
-    notes.extend(upkeep(session.client(), time_limit, look.layout.is_some()).await);
+    notes.extend(upkeep(session.db(), look.layout.is_some()).await);
     notes.push(if fit {
-        canary(session.client(), settings).await
+        canary(session.db(), settings).await
     } else {
         Note::warn(
             "round trip",
@@ -95,11 +93,9 @@ async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>
 }
 
 /// How the connection is, which is there and proven to be a session of our own.
-async fn connection(session: &Session, database: &Database, settings: &Settings) -> Note {
+async fn connection(session: &Session, database: &Database) -> Note {
     let target = database.target();
-    let time_limit = Store::time_limit_of(&settings.sync);
-    let nearby: Result<bool, _> =
-        report::value(session.client(), time_limit, report::NEARBY, &NONE).await;
+    let nearby: Result<bool, _> = session.db().value(report::NEARBY, &[]).await;
     let own = format!("a session of its own, {target}");
     let unverified = |how: &str| Note::warn("connection", format!("{own}; {how}"), VERIFY);
     match (database.tls, nearby) {
@@ -134,8 +130,6 @@ async fn connection(session: &Session, database: &Database, settings: &Settings)
 /// What to do about a server that is not verified.
 const VERIFY: &str =
     "Set tls = \"verify-full\", and tls_root_cert where the authority is not a public one.";
-
-const NONE: [(&(dyn ToSql + Sync), Type); 0] = [];
 
 fn print(page: &mut Page, database: &Database, notes: &[Note]) {
     page.line(format_args!("{BOLD}{}{BOLD:#}", database.name));

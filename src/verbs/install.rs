@@ -7,7 +7,6 @@ use crate::cli::Install;
 use crate::exit::{Exit, Fault};
 use crate::install::{self, Done, Plan};
 use crate::settings::{self, Database, Settings};
-use crate::store::Store;
 
 /// Installs into each database in turn; one where that cannot be done keeps no other from it.
 pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
@@ -50,8 +49,7 @@ pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
 
 async fn one(database: &Database, settings: &Settings, plan: &Plan<'_>) -> anyhow::Result<Exit> {
     let session = super::connect(database, settings).await?;
-    let time_limit = Store::time_limit_of(&settings.sync);
-    let done = install::install(session.client(), time_limit, plan)
+    let done = install::install(session.db(), plan)
         .await
         .map_err(|error| super::refused(database, "not installed; nothing was changed", error))?;
     let outcome = match done {

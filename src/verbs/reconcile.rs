@@ -9,6 +9,7 @@ use std::ops::AddAssign;
 use std::path::Path;
 use std::sync::Arc;
 
+use postgres_types::Type;
 use serde_json::json;
 
 use super::checker::{Checked, Checker};
@@ -22,7 +23,7 @@ use crate::reconcile::{Became, ReconcileError, Reconciler};
 use crate::report::problem;
 use crate::settings::{Database, Settings};
 use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, count, indented, plural, quoted};
-use crate::store::{Layout, Store, report};
+use crate::store::{Layout, report};
 
 /// Checks, asks, and brings in sync.
 pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit> {
@@ -110,8 +111,9 @@ async fn plan<'a>(
     database: &'a Database,
     settings: &Settings,
 ) -> anyhow::Result<Work<'a>> {
-    let mut session = super::look("reconcile", database, settings).await?;
-    let checked = by.survey(database, session.client_mut()).await?;
+    let session = super::look("reconcile", database, settings).await?;
+    let db = session.db();
+    let checked = by.survey(database, db).await?;
     if !checked.noted {
         let what = format!(
             "database {}: nothing can be brought in sync without agent-sync in it",
@@ -119,16 +121,12 @@ async fn plan<'a>(
         );
         return Err(Fault::new(Exit::Failed, what).into());
     }
-    let time_limit = Store::time_limit_of(&settings.sync);
     let unanswered = |error| super::unanswered(database, error);
-    let led: bool = report::value(session.client(), time_limit, report::LED, &[])
-        .await
-        .map_err(unanswered)?;
+    let led: bool = db.value(report::LED, &[]).await.map_err(unanswered)?;
     let mut touches = checked.tally.differing;
     if !led && !checked.todo.is_empty() {
-        let limit: [(&(dyn postgres_types::ToSql + Sync), _); 1] =
-            [(&i64::MAX, postgres_types::Type::INT8)];
-        let pending: i64 = report::value(session.client(), time_limit, report::OUTBOX, &limit)
+        let pending: i64 = db
+            .value(report::OUTBOX, &[(&i64::MAX, Type::INT8)])
             .await
             .map_err(unanswered)?;
         touches = checked.tally.drifted + pending;
@@ -226,14 +224,8 @@ async fn bring_in_sync(
     let mut stood_in = false;
     if !todo.is_empty() {
         let session = super::look("reconcile", database, settings).await?;
-        let time_limit = Store::time_limit_of(&settings.sync);
-        let layout = Layout::read(
-            session.client(),
-            time_limit,
-            &database.agents,
-            &database.configurations,
-        )
-        .await;
+        let (agents, configurations) = (&database.agents, &database.configurations);
+        let layout = Layout::read(session.db(), agents, configurations).await;
         let layout = layout.map_err(|error| super::no_layout(database, error))?;
         let rules = Arc::new(rules.clone());
         let mut reconciler = Reconciler::new(database, settings, rules, layout, session);

@@ -167,7 +167,7 @@ async fn ask_one(mut one: Watched, settings: &Settings, rules: Option<&Rules>) -
             }
         },
     };
-    let look = look(session.client(), &one.database, settings, rules).await;
+    let look = look(session.db(), &one.database, settings, rules).await;
     let trouble: Vec<_> = look.trouble().into_iter().cloned().collect();
     let lost = session.inbox().is_closed();
     let phase = if lost { Phase::Down } else { Phase::of(&look) };

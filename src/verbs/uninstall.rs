@@ -15,7 +15,6 @@ use crate::report::{Loss, loss};
 use crate::session::Session;
 use crate::settings::{Database, Settings};
 use crate::show::count;
-use crate::store::Store;
 
 /// Uninstalls from each database in turn; one where that cannot be done keeps no other from it.
 pub fn uninstall(config: Option<&Path>, args: &Uninstall) -> anyhow::Result<Exit> {
@@ -96,12 +95,7 @@ impl<'a> Work<'a> {
         let session = super::connect(database, settings).await?;
         let loss = if asks {
             let plan = Plan::of(database, settings, None);
-            let loss = loss(
-                session.client(),
-                Store::time_limit_of(&settings.sync),
-                &plan,
-            )
-            .await;
+            let loss = loss(session.db(), &plan).await;
             loss.map_err(|error| refused(database, error))?
         } else {
             None
@@ -144,12 +138,10 @@ impl<'a> Work<'a> {
         let Self {
             database, session, ..
         } = self;
-        let time_limit = Store::time_limit_of(&settings.sync);
         let plan = Plan::of(database, settings, None);
-        let (done, Roles { dropped, kept }) =
-            install::uninstall(session.client(), time_limit, &plan)
-                .await
-                .map_err(|error| refused(database, error))?;
+        let (done, Roles { dropped, kept }) = install::uninstall(session.db(), &plan)
+            .await
+            .map_err(|error| refused(database, error))?;
         let outcome = match done {
             Done::Changed => "uninstalled",
             Done::Nothing => "nothing is installed",

@@ -14,7 +14,6 @@ use crate::settings::{Database, Settings};
 use crate::show::{
     BOLD, CYAN, Clean, DIM, GREEN, RED, WIDTH, YELLOW, age, diff_lines, indented, quoted, shorten,
 };
-use crate::store::Store;
 
 /// Tells the story wherever there is one.
 pub fn why(config: Option<&Path>, args: &Why) -> anyhow::Result<Exit> {
@@ -73,8 +72,8 @@ async fn find_out(
     rules: &Rules,
     slug: &str,
 ) -> anyhow::Result<(Look, Story)> {
-    let mut session = super::look("why", database, settings).await?;
-    let look = look(session.client(), database, settings, Some(rules)).await;
+    let session = super::look("why", database, settings).await?;
+    let look = look(session.db(), database, settings, Some(rules)).await;
     let Some(layout) = &look.layout else {
         let note = look
             .trouble()
@@ -88,16 +87,7 @@ async fn find_out(
             None => fault.into(),
         });
     };
-    let time_limit = Store::time_limit_of(&settings.sync);
-    let story = story(
-        session.client_mut(),
-        time_limit,
-        rules,
-        layout,
-        look.installed,
-        slug,
-    )
-    .await;
+    let story = story(session.db(), rules, layout, look.installed, slug).await;
     let story = story.map_err(|error| super::unanswered(database, error))?;
     Ok((look, story))
 }

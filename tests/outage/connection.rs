@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use agent_sync::pg::sqlstate;
+use agent_sync::pg::{QueryError, sqlstate};
 use agent_sync::session::{Limits, Session, SessionError};
 use agent_sync::settings::{Database, Settings, Sources};
 use agent_sync_testbed::{Cluster, Options};
@@ -324,19 +324,15 @@ async fn both_ends_notice_when_the_other_has_vanished() {
         ("idle_session_timeout", "0"),
     ] {
         // What the socket has, not what was asked for: PostgreSQL reads it back from the system.
-        let row = session
-            .client()
-            .query_one(&format!("SHOW {setting}"), &[])
-            .await
-            .unwrap();
-        assert_eq!(row.get::<_, String>(0), value, "{setting}");
+        let show = format!("SHOW {setting}");
+        let found: String = session.db().value(&show, &[]).await.unwrap();
+        assert_eq!(found, value, "{setting}");
     }
     let name: String = session
-        .client()
-        .query_one("SHOW application_name", &[])
+        .db()
+        .value("SHOW application_name", &[])
         .await
-        .unwrap()
-        .get(0);
+        .unwrap();
     assert_eq!(
         name,
         format!("agent-sync/{} default", env!("CARGO_PKG_VERSION"))
@@ -364,29 +360,29 @@ async fn no_timeout_of_the_database_ends_a_session() {
             .await;
     }
     let session = session(&database(&platform.url, &[])).await.unwrap();
-    let client = session.client();
+    let db = session.db();
     for name in time_outs {
-        let row = client
-            .query_one(&format!("SHOW {name}"), &[])
-            .await
-            .unwrap();
-        assert_eq!(row.get::<_, &str>(0), "0", "{name}");
+        let found: String = db.value(&format!("SHOW {name}"), &[]).await.unwrap();
+        assert_eq!(found, "0", "{name}");
     }
     if !has_both {
         eprintln!("skipped: a server older than 17 has no transaction_timeout");
         return;
     }
     // As a check of many agents is.
-    client.batch_execute("BEGIN").await.unwrap();
-    client.batch_execute("SELECT pg_sleep(2.5)").await.unwrap();
-    client.batch_execute("COMMIT").await.unwrap();
+    db.batch("BEGIN").await.unwrap();
+    db.batch("SELECT pg_sleep(2.5)").await.unwrap();
+    db.batch("COMMIT").await.unwrap();
     // Where one is in force all the same, that ends the connection, and is nobody's fault.
-    let error = client
-        .batch_execute("SET transaction_timeout = 50; SELECT pg_sleep(60)")
+    let error = db
+        .batch("SET transaction_timeout = 50; SELECT pg_sleep(60)")
         .await
         .unwrap_err();
+    assert_eq!(error.class(), Some(sqlstate::Class::Connection));
+    let QueryError::Postgres(error) = error else {
+        panic!("{error}");
+    };
     assert_eq!(error.code().unwrap().code(), "25P04");
-    assert_eq!(sqlstate::policy(&error).class, sqlstate::Class::Connection);
 }
 
 #[tokio::test]
@@ -395,8 +391,8 @@ async fn the_proof_leaves_nothing_behind_in_the_session() {
         .await
         .unwrap();
     let channels = session
-        .client()
-        .query("SELECT pg_listening_channels()", &[])
+        .db()
+        .all("SELECT pg_listening_channels()", &[])
         .await
         .unwrap();
     assert!(channels.is_empty(), "only the leader listens");
@@ -423,7 +419,7 @@ async fn ipv4_ipv6_and_unix_sockets_lead_to_the_server() {
             .await
             .unwrap_or_else(|error| panic!("{url}: {error}"));
         let sql = "SELECT coalesce(host(inet_server_addr()), '')";
-        let found: String = session.client().query_one(sql, &[]).await.unwrap().get(0);
+        let found: String = session.db().value(sql, &[]).await.unwrap();
         assert!(found == address || address == "either", "{url}: {found}");
     }
 }
@@ -448,11 +444,10 @@ async fn of_several_hosts_the_first_that_takes_writes_is_taken() {
     );
     let taken = session(&database(&url, &[])).await.unwrap();
     let port: i32 = taken
-        .client()
-        .query_one("SELECT inet_server_port()", &[])
+        .db()
+        .value("SELECT inet_server_port()", &[])
         .await
-        .unwrap()
-        .get(0);
+        .unwrap();
     assert_eq!(port, i32::from(writable));
 
     let url = format!("postgres://postgres@127.0.0.1:{read_only}/postgres?{rest}");

@@ -86,7 +86,7 @@ impl Server {
              DO $$ BEGIN IF to_regrole('{name}') IS NULL
                THEN CREATE ROLE {name} LOGIN PASSWORD 's3cret'; END IF; END $$"
         );
-        admin.client().batch_execute(&sql).await.unwrap();
+        admin.db().batch(&sql).await.unwrap();
     }
 
     /// Connects to this name, with further variables.
@@ -117,7 +117,7 @@ const PASSWORD_FILE: &str = "AGENT_SYNC__DATABASES__DEFAULT__PASSWORD_FILE";
 
 async fn is_encrypted(session: &Session) -> bool {
     let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
-    session.client().query_one(sql, &[]).await.unwrap().get(0)
+    session.db().value(sql, &[]).await.unwrap()
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use agent_sync::pg::Db;
 use agent_sync::settings::{Database, Settings, Sources};
 use agent_sync::store::{Layout, Parts, owners};
 use agent_sync_testbed::Cluster;
@@ -26,10 +27,13 @@ pub const EXPECTED: &str = r#"{"llm":{"provider":"groq","model":"mixtral-8x7b-32
     "tts":{"provider":"cartesia","voice_id":"test-voice-123","model":"sonic-english","output_format":"pcm_44100"},
     "stt":{"provider":"deepgram","model":"nova-2"}}"#;
 
+/// The longest time for an answer.
+const ANSWER: Duration = Duration::from_secs(30);
+
 /// One database of one cluster.
 pub struct Platform {
     /// A connection of the superuser's.
-    pub client: Client,
+    pub client: Arc<Client>,
     /// What the daemon connects with.
     pub url: String,
     /// The messages that the server sent besides its answers.
@@ -71,7 +75,7 @@ impl Platform {
         let (client, notices) = connect(&url).await;
         client.batch_execute(tables).await.unwrap();
         Self {
-            client,
+            client: Arc::new(client),
             url,
             notices,
             _watch: watch,
@@ -161,6 +165,16 @@ impl Platform {
         Settings::load_from(&sources).unwrap().settings.databases["default"].clone()
     }
 
+    /// The connection of the superuser as the daemon's queries take it.
+    pub fn db(&self) -> Db {
+        Db::new(Arc::clone(&self.client), ANSWER)
+    }
+
+    /// The same with a further connection.
+    pub async fn new_db(&self) -> Db {
+        Db::new(Arc::new(self.connect().await), ANSWER)
+    }
+
     /// What its tables look like.
     pub async fn layout(&self) -> Layout {
         let Database {
@@ -168,22 +182,14 @@ impl Platform {
             configurations,
             ..
         } = self.settings();
-        Layout::read(
-            &self.client,
-            Duration::from_secs(30),
-            &agents,
-            &configurations,
-        )
-        .await
-        .unwrap()
+        Layout::read(&self.db(), &agents, &configurations)
+            .await
+            .unwrap()
     }
 
     /// The tables of its install.
     pub async fn parts(&self) -> Parts {
-        owners(&self.client, Duration::from_secs(30), &self.settings())
-            .await
-            .unwrap()
-            .parts
+        owners(&self.db(), &self.settings()).await.unwrap().parts
     }
 
     /// A further connection.

@@ -24,7 +24,7 @@ async fn encoded(name: &str, encoding: &str) -> Platform {
         .unwrap();
     let mut platform = Platform::new().await;
     platform.url = cluster.url(&name);
-    platform.client = platform.connect().await;
+    platform.client = platform.connect().await.into();
     platform.run(TABLES).await;
     platform.install();
     platform

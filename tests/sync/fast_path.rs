@@ -1,8 +1,6 @@
 //! The short way for a single change: its two statements by themselves, and the daemon that uses
 //! them.
 
-use std::time::Duration;
-
 use agent_sync::mapping::{Changes, Rules, Targets, plan};
 use agent_sync::pg::Tid;
 use agent_sync::store::{Store, path};
@@ -20,22 +18,10 @@ async fn changed() -> (Platform, Store, Tid) {
         .run("TRUNCATE agent_sync.outbox; INSERT INTO agent_sync.outbox (slug) VALUES ('a')")
         .await;
     let layout = platform.layout().await;
-    let (parts, usual, patience) = (
-        platform.parts().await,
-        path::OURS.to_owned(),
-        Duration::from_secs(30),
-    );
-    let store = Store::prepare(
-        &platform.client,
-        layout,
-        true,
-        true,
-        patience,
-        usual,
-        &parts,
-    )
-    .await
-    .unwrap();
+    let (parts, usual) = (platform.parts().await, path::OURS.to_owned());
+    let store = Store::prepare(platform.db(), layout, true, true, usual, &parts)
+        .await
+        .unwrap();
     let place: String = platform
         .value("SELECT ctid::text FROM agent_sync.outbox")
         .await;
@@ -44,11 +30,7 @@ async fn changed() -> (Platform, Store, Tid) {
 
 /// Reads the change, lets something happen, and writes it. Whether it was written.
 async fn written_after(platform: &Platform, store: &Store, place: Tid, meanwhile: &str) -> bool {
-    let claimed = store
-        .read_change(&platform.client, place)
-        .await
-        .unwrap()
-        .unwrap();
+    let claimed = store.read_change(place).await.unwrap().unwrap();
     let version = claimed.only_versions().unwrap();
     let pair = claimed
         .groups()
@@ -75,7 +57,7 @@ async fn written_after(platform: &Platform, store: &Store, place: Tid, meanwhile
     }
     let write = (target, changes);
     let done = store
-        .finish_change(&platform.client, "a", place, version, Some(&write), None)
+        .finish_change("a", place, version, Some(&write), None)
         .await
         .unwrap();
     assert_eq!(
@@ -130,11 +112,7 @@ async fn g1_a_single_change_takes_no_row_of_the_outbox_but_its_own() {
     // A rewrite of the outbox moves rows: at the place now stands another.
     let rewritten = "DELETE FROM agent_sync.outbox; INSERT INTO agent_sync.outbox (slug) VALUES \
         ('b'); VACUUM FULL agent_sync.outbox";
-    let claimed = store
-        .read_change(&platform.client, place)
-        .await
-        .unwrap()
-        .unwrap();
+    let claimed = store.read_change(place).await.unwrap().unwrap();
     let version = claimed.only_versions().unwrap();
     for statement in rewritten.split("; ") {
         platform.run(statement).await;
@@ -153,7 +131,7 @@ async fn g1_a_single_change_takes_no_row_of_the_outbox_but_its_own() {
     .await;
     assert!(
         !store
-            .finish_change(&platform.client, "a", place, version, None, None)
+            .finish_change("a", place, version, None, None)
             .await
             .unwrap()
     );

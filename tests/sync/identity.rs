@@ -11,7 +11,6 @@ use agent_sync::mapping::{Rules, Targets, plan};
 use agent_sync::pg::Tid;
 use agent_sync::store::path;
 use agent_sync::store::{Claim, IdleLockAction, Outcome, Part, Problem, ProblemKind, Store, Taken};
-use tokio_postgres::Client;
 
 use crate::support::Platform;
 use crate::support::platform::TABLES;
@@ -76,22 +75,20 @@ fn rewrites(table: &str, order: &str, other: &str) -> Vec<Vec<String>> {
 }
 
 /// A platform with these rows, and the statements of the daemon on a session of its own.
-async fn world() -> (Platform, Store, Client) {
+async fn world() -> (Platform, Store) {
     let platform = Platform::with_tables(crate::support::cluster(), TABLES).await;
     platform.install();
     platform.run(ROWS).await;
-    let client = platform.connect().await;
-    client
-        .batch_execute("SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan")
+    let db = platform.new_db().await;
+    db.batch("SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan")
         .await
         .unwrap();
-    let patience = Duration::from_secs(30);
     let layout = platform.layout().await;
     let (parts, usual) = (platform.parts().await, path::OURS.to_owned());
-    let store = Store::prepare(&client, layout, true, false, patience, usual, &parts)
+    let store = Store::prepare(db, layout, true, false, usual, &parts)
         .await
         .unwrap();
-    (platform, store, client)
+    (platform, store)
 }
 
 /// Runs the statements, each in a transaction of its own, and gives up on those that meet a lock of
@@ -139,10 +136,10 @@ async fn nothing_is_mixed_up(platform: &Platform, what: &str) {
 /// What is tried with each rewrite: nobody else saves, so the rows of the outbox are those of
 /// [`ROWS`] or of the rewrite.
 macro_rules! for_each_rewrite {
-    ($platform:ident, $store:ident, $client:ident, $what:ident, $statements:ident, $body:block) => {
+    ($platform:ident, $store:ident, $what:ident, $statements:ident, $body:block) => {
         for (table, order, other) in TABLES_TOUCHED {
             for $statements in rewrites(table, order, other) {
-                let ($platform, $store, $client) = world().await;
+                let ($platform, $store) = world().await;
                 let $what = $statements.join("; ");
                 $body
                 nothing_is_mixed_up(&$platform, &$what).await;
@@ -159,9 +156,9 @@ async fn place_of(platform: &Platform, slug: &str) -> Tid {
 /// A single change is held to its agent whatever moves rows between its statements.
 #[tokio::test]
 async fn g13_a_single_change_is_held_to_its_agent() {
-    for_each_rewrite!(platform, store, client, what, statements, {
+    for_each_rewrite!(platform, store, what, statements, {
         let place = place_of(&platform, "a3").await;
-        let claimed = store.read_change(&client, place).await.unwrap().unwrap();
+        let claimed = store.read_change(place).await.unwrap().unwrap();
         let versions = claimed.only_versions().unwrap();
         let pair = claimed
             .groups()
@@ -186,7 +183,7 @@ async fn g13_a_single_change_is_held_to_its_agent() {
         );
         let write = (target, planned.changes);
         let done = store
-            .finish_change(&client, "a3", place, versions, Some(&write), None)
+            .finish_change("a3", place, versions, Some(&write), None)
             .await;
         let said = "SELECT count(*) FROM agent_configurations WHERE agent_name IS NOT NULL";
         assert_eq!(
@@ -199,14 +196,14 @@ async fn g13_a_single_change_is_held_to_its_agent() {
 
 #[tokio::test]
 async fn g13_a_single_change_without_a_write_takes_no_other_row() {
-    for_each_rewrite!(platform, store, client, what, statements, {
+    for_each_rewrite!(platform, store, what, statements, {
         let place = place_of(&platform, "a4").await;
-        let claimed = store.read_change(&client, place).await.unwrap().unwrap();
+        let claimed = store.read_change(place).await.unwrap().unwrap();
         let versions = claimed.only_versions().unwrap();
         assert!(rewrite(&platform, &statements).await, "{what}");
         let before = platform.outbox().await;
         let done = store
-            .finish_change(&client, "a4", place, versions, None, None)
+            .finish_change("a4", place, versions, None, None)
             .await
             .unwrap();
         let others = |slugs: Vec<String>| {
@@ -230,7 +227,7 @@ async fn g13_a_single_change_without_a_write_takes_no_other_row() {
 /// A batch lets no table be rewritten between its statements.
 #[tokio::test]
 async fn g13_no_table_is_rewritten_within_a_batch() {
-    for_each_rewrite!(platform, store, client, what, statements, {
+    for_each_rewrite!(platform, store, what, statements, {
         let claim = Claim {
             idle_lock: IdleLockAction::Keep,
             part: Part::From(Tid::START),
@@ -238,7 +235,7 @@ async fn g13_no_table_is_rewritten_within_a_batch() {
             budget: 1 << 20,
             careful: false,
         };
-        let begun = store.begin(&client, claim).await.unwrap().unwrap();
+        let begun = store.begin(claim).await.unwrap().unwrap();
         let mut outcome = Outcome::default();
         for group in begun.claimed.groups() {
             let slug = group.slug().unwrap();
@@ -264,17 +261,17 @@ async fn g13_no_table_is_rewritten_within_a_batch() {
             "the batch holds a lock: {what}"
         );
         let _ = store
-            .finish(&client, &outcome, None, Some(Duration::from_secs(30)))
+            .finish(&outcome, None, Some(Duration::from_secs(30)))
             .await;
-        let _ = store.abandon(&client).await;
+        let _ = store.abandon().await;
     });
 }
 
 #[tokio::test]
 async fn g13_an_agent_is_set_aside_with_its_own_rows_alone() {
-    for_each_rewrite!(platform, store, client, what, statements, {
+    for_each_rewrite!(platform, store, what, statements, {
         let place = place_of(&platform, "a5").await;
-        let claimed = store.read_change(&client, place).await.unwrap().unwrap();
+        let claimed = store.read_change(place).await.unwrap().unwrap();
         let group = claimed.groups().next().unwrap();
         let taken = Taken {
             places: group.places().unwrap(),
@@ -297,7 +294,7 @@ async fn g13_an_agent_is_set_aside_with_its_own_rows_alone() {
             detail: "no".to_owned(),
             sqlstate: Some("23514".to_owned()),
         };
-        store.set_aside(&client, &taken, &[problem]).await.unwrap();
+        store.set_aside(&taken, &[problem]).await.unwrap();
         assert_eq!(others(platform.outbox().await), before, "{what}");
     });
 }
@@ -353,15 +350,14 @@ async fn g13_a_configuration_that_changes_partition_is_the_same() {
                 FROM agents",
             )
             .await;
-        let client = platform.connect().await;
-        let patience = Duration::from_secs(30);
+        let db = platform.new_db().await;
         let layout = platform.layout().await;
         let (parts, usual) = (platform.parts().await, path::OURS.to_owned());
-        let store = Store::prepare(&client, layout, true, false, patience, usual, &parts)
+        let store = Store::prepare(db, layout, true, false, usual, &parts)
             .await
             .unwrap();
         let place = place_of(&platform, "a3").await;
-        let claimed = store.read_change(&client, place).await.unwrap().unwrap();
+        let claimed = store.read_change(place).await.unwrap().unwrap();
         let versions = claimed.only_versions().unwrap();
         let pair = claimed
             .groups()
@@ -385,7 +381,7 @@ async fn g13_a_configuration_that_changes_partition_is_the_same() {
         }
         let write = (target, planned.changes);
         let _ = store
-            .finish_change(&client, "a3", place, versions, Some(&write), None)
+            .finish_change("a3", place, versions, Some(&write), None)
             .await;
         nothing_is_mixed_up(&platform, &statements.join("; ")).await;
     }

@@ -292,7 +292,7 @@ async fn g5_a_damaged_row_is_set_aside_and_its_neighbours_go_on() {
         .unwrap();
     damaged.set_len(length).unwrap();
     own.control(&["start"]).unwrap();
-    platform.client = platform.connect().await;
+    platform.client = platform.connect().await.into();
     let daemon = eager(&platform);
     platform
         .holds("SELECT count(*) = 39 FROM agent_configurations WHERE agent_name = 'n'")

@@ -1,19 +1,19 @@
 //! The questions that a look asks, one after the other, each of them standing for itself.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use postgres_types::{ToSql, Type};
-use tokio_postgres::{Client, Row};
+use postgres_types::Type;
+use tokio_postgres::Row;
 
 use super::words::{Saver, in_trouble, missed, pending, same_mapping, who_leads};
 use super::{Counted, Daemon, Group, Look, Outbox};
 use crate::install;
 use crate::mapping::Rules;
 use crate::pg::identifier::plain;
-use crate::pg::{QueryError, within};
+use crate::pg::{Db, QueryError};
 use crate::report::note::{Note, is_over};
 use crate::settings::{Database, Settings};
-use crate::store::{FaultKind, Layout, Lossy, Store, checks, mapping, queries, report};
+use crate::store::{FaultKind, Layout, Lossy, checks, mapping, queries, report};
 use crate::time;
 
 /// How far rows are counted: past that, counting would cost more than the number is worth.
@@ -21,7 +21,7 @@ const COUNTED: i64 = 100_000;
 
 /// The questions, in their order.
 pub(super) struct Asking<'a> {
-    client: &'a Client,
+    db: &'a Db,
     database: &'a Database,
     settings: &'a Settings,
     rules: Option<&'a Rules>,
@@ -30,13 +30,13 @@ pub(super) struct Asking<'a> {
 
 impl<'a> Asking<'a> {
     pub(super) fn new(
-        client: &'a Client,
+        db: &'a Db,
         database: &'a Database,
         settings: &'a Settings,
         rules: Option<&'a Rules>,
     ) -> Self {
         Self {
-            client,
+            db,
             database,
             settings,
             rules,
@@ -70,10 +70,6 @@ impl<'a> Asking<'a> {
         Ok(())
     }
 
-    fn time_limit(&self) -> Duration {
-        Store::time_limit_of(&self.settings.sync)
-    }
-
     fn note(&mut self, note: Note) {
         self.look.notes.push(note);
     }
@@ -84,40 +80,20 @@ impl<'a> Asking<'a> {
         if is_over(&error) { Err(error) } else { Ok(()) }
     }
 
-    async fn ask(
-        &self,
-        query: &str,
-        parameters: &[(&(dyn ToSql + Sync), Type)],
-    ) -> Result<Vec<Row>, QueryError> {
-        within(
-            self.time_limit(),
-            self.client.query_typed(query, parameters),
-        )
-        .await
-    }
-
     async fn list<T>(
         &self,
         query: &str,
         read: fn(&Row) -> Result<T, tokio_postgres::Error>,
     ) -> Result<Vec<T>, QueryError> {
-        Ok(self
-            .ask(query, &[])
-            .await?
-            .iter()
-            .map(read)
-            .collect::<Result<_, _>>()?)
+        let rows = self.db.all(query, &[]).await?;
+        Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
     }
 
     async fn server(&mut self) -> Result<(), QueryError> {
         let asked = async {
-            let findings = checks::server(self.client, self.time_limit()).await?;
-            let row = within(
-                self.time_limit(),
-                self.client.query_typed_one(queries::SERVER, &[]),
-            )
-            .await?;
-            Ok::<(_, String), QueryError>((findings, row.try_get(0)?))
+            let findings = checks::server(self.db).await?;
+            let version: String = self.db.value(queries::SERVER, &[]).await?;
+            Ok::<_, QueryError>((findings, version))
         };
         match asked.await {
             Ok((findings, version)) if findings.is_empty() => {
@@ -138,7 +114,7 @@ impl<'a> Asking<'a> {
             configurations,
             ..
         } = self.database;
-        match Layout::read(self.client, self.time_limit(), agents, configurations).await {
+        match Layout::read(self.db, agents, configurations).await {
             Ok(layout) => {
                 let name =
                     |schema: &str, table: &str| format!("{}.{}", plain(schema), plain(table));
@@ -168,16 +144,7 @@ impl<'a> Asking<'a> {
         let Some(layout) = &self.look.layout else {
             return Ok(());
         };
-        let time_limit = self.time_limit();
-        match checks::install(
-            self.client,
-            time_limit,
-            self.database,
-            layout,
-            install::VERSION,
-        )
-        .await
-        {
+        match checks::install(self.db, self.database, layout, install::VERSION).await {
             Ok(findings) if findings.is_empty() => {
                 self.look.installed = true;
                 self.note(Note::pass(
@@ -204,8 +171,7 @@ impl<'a> Asking<'a> {
             return Ok(());
         };
         let configurations = self.settings.capture.configurations;
-        match report::broken_triggers(self.client, self.time_limit(), layout, configurations).await
-        {
+        match report::broken_triggers(self.db, layout, configurations).await {
             Ok(faults) if faults.is_empty() => {
                 self.note(Note::pass(
                     "capture",
@@ -223,7 +189,7 @@ impl<'a> Asking<'a> {
             })),
             Err(error) => return self.failed("capture", error),
         }
-        match self.ask(queries::INSTALL, &[]).await {
+        match self.db.all(queries::INSTALL, &[]).await {
             Ok(rows) => {
                 let Some(row) = rows.first() else {
                     return Ok(());
@@ -251,12 +217,8 @@ impl<'a> Asking<'a> {
         let Some(layout) = &self.look.layout else {
             return Ok(None);
         };
-        let tables: [(&(dyn ToSql + Sync), Type); 2] = [
-            (&layout.agents.table, Type::TEXT),
-            (&layout.configurations.table, Type::TEXT),
-        ];
-        let rows = self.ask(&report::saver(), &tables).await?;
-        let Some(row) = rows.first() else {
+        let row = self.db.opt(&report::saver(), &layout.tables()).await?;
+        let Some(row) = row else {
             return Ok(None);
         };
         Ok(Some(Saver {
@@ -273,7 +235,7 @@ impl<'a> Asking<'a> {
         let (Some(layout), Some(rules)) = (&self.look.layout, self.rules) else {
             return Ok(());
         };
-        match mapping(self.client, self.time_limit(), &layout.mapping_key(rules)).await {
+        match mapping(self.db, &layout.mapping_key(rules)).await {
             Ok(noted) => {
                 self.look.notes.extend(same_mapping(noted));
                 Ok(())
@@ -287,7 +249,7 @@ impl<'a> Asking<'a> {
             return Ok(());
         };
         let (notify, history) = (self.settings.capture.notify, self.settings.history.enabled);
-        match checks::cautions(self.client, self.time_limit(), layout, notify, history).await {
+        match checks::cautions(self.db, layout, notify, history).await {
             Ok(findings) => {
                 let found: Vec<_> = findings.iter().map(Note::finding).collect();
                 for (topic, text) in [
@@ -347,13 +309,10 @@ impl<'a> Asking<'a> {
     }
 
     async fn outbox(&mut self) -> Result<(), QueryError> {
-        let limit: [(&(dyn ToSql + Sync), Type); 1] = [(&(COUNTED + 1), Type::INT8)];
-        let rows = match self.ask(report::OUTBOX, &limit).await {
-            Ok(rows) => rows,
+        let limit = COUNTED + 1;
+        let row = match self.db.one(report::OUTBOX, &[(&limit, Type::INT8)]).await {
+            Ok(row) => row,
             Err(error) => return self.failed("outbox", error),
-        };
-        let Some(row) = rows.first() else {
-            return Ok(());
         };
         let counted: i64 = row.try_get(0)?;
         let outbox = Outbox {
@@ -370,12 +329,9 @@ impl<'a> Asking<'a> {
     }
 
     async fn last_sync(&mut self) -> Result<(), QueryError> {
-        let rows = match self.ask(report::LAST_SYNC, &[]).await {
-            Ok(rows) => rows,
+        let row = match self.db.one(report::LAST_SYNC, &[]).await {
+            Ok(row) => row,
             Err(error) => return self.failed("last sync", error),
-        };
-        let Some(row) = rows.first() else {
-            return Ok(());
         };
         let (at, seconds): (Option<SystemTime>, Option<f64>) = (row.try_get(0)?, row.try_get(1)?);
         self.look.last_sync = at.map(time::rfc3339).zip(seconds);
@@ -386,20 +342,17 @@ impl<'a> Asking<'a> {
         let Some(layout) = &self.look.layout else {
             return Ok(());
         };
-        let limit: [(&(dyn ToSql + Sync), Type); 1] = [(&(COUNTED + 1), Type::INT8)];
-        let query = report::count_agents(layout);
+        let (db, query, limit) = (self.db, report::count_agents(layout), COUNTED + 1);
         let asked = async {
-            let counted: i64 =
-                report::value(self.client, self.time_limit(), &query, &limit).await?;
+            let counted: i64 = db.value(&query, &[(&limit, Type::INT8)]).await?;
             if counted <= COUNTED {
                 return Ok(Counted {
                     number: counted,
                     exact: true,
                 });
             }
-            let table: [(&(dyn ToSql + Sync), Type); 1] = [(&layout.agents.table, Type::TEXT)];
-            let about: i64 =
-                report::value(self.client, self.time_limit(), report::ESTIMATE, &table).await?;
+            let table = &layout.agents.table;
+            let about: i64 = db.value(report::ESTIMATE, &[(table, Type::TEXT)]).await?;
             Ok(Counted {
                 number: about.max(counted),
                 exact: false,

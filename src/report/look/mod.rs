@@ -8,11 +8,11 @@ mod asking;
 mod words;
 
 use serde::Serialize;
-use tokio_postgres::Client;
 
 use self::asking::Asking;
 use super::note::{Level, Note};
 use crate::mapping::Rules;
+use crate::pg::Db;
 use crate::settings::{Database, Settings};
 use crate::store::Layout;
 
@@ -164,10 +164,10 @@ impl Look {
 
 /// Looks; at the mapping only where the rules are known.
 pub async fn look(
-    client: &Client,
+    db: &Db,
     database: &Database,
     settings: &Settings,
     rules: Option<&Rules>,
 ) -> Look {
-    Asking::new(client, database, settings, rules).all().await
+    Asking::new(db, database, settings, rules).all().await
 }

@@ -75,7 +75,7 @@ impl ConnectionLoop<'_> {
         // The question is the probe of a standby (G9), so its answer must not take longer than a
         // probe's.
         let time_limit = self.context.options.sync.probe_timeout;
-        let asking = self.store.try_lead(self.session.client());
+        let asking = self.store.try_lead();
         let leads = pulse::timeout(time_limit, asking)
             .await
             .map_err(|_| SessionError::Dead(time_limit))??;
@@ -108,7 +108,7 @@ impl ConnectionLoop<'_> {
             return Ok(());
         }
         self.look_elsewhere();
-        let leader = self.store.leader(self.session.client()).await?;
+        let leader = self.store.leader().await?;
         self.leader_seen = Some((Instant::now(), leader.taken));
         let hangs = match leader.quiet {
             Some(quiet) => quiet >= REPORT_LEFT_AFTER / 2,
@@ -116,7 +116,7 @@ impl ConnectionLoop<'_> {
         };
         let finding = idle_leader(&leader, hangs);
         let rules = Arc::clone(&self.context.rules.borrow());
-        let is_other = self.store.mapping(self.session.client(), &rules).await? == Mapping::Other;
+        let is_other = self.store.mapping(&rules).await? == Mapping::Other;
         let other = is_other.then(|| observe::Finding {
             what: "the daemon that leads works with other rules or columns than this one"
                 .to_owned(),

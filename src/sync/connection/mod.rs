@@ -134,7 +134,7 @@ pub(super) async fn run(
     };
     let (session, mut store) = connected?;
     let mut batch_size = context.options.sync.batch_size;
-    if store.holds_up_cascades(session.client()).await? {
+    if store.holds_up_cascades().await? {
         batch_size = batch_size.min(SMALL_BATCH);
     }
     stop.mark_unchanged();
@@ -181,9 +181,7 @@ pub(super) async fn run(
     }
     if let Some(at) = connection.drain.take_last_write() {
         // The last courtesy of a daemon that is told to stop, and nothing to wait long for.
-        let noting = connection
-            .store
-            .note_last_sync(connection.session.client(), at.elapsed());
+        let noting = connection.store.note_last_sync(at.elapsed());
         let _ = pulse::timeout(FAREWELL, noting).await;
     }
     Ok(())
@@ -234,7 +232,7 @@ impl ConnectionLoop<'_> {
 
     async fn catch_up(&mut self) -> Result<Phase, AttemptError> {
         // A standby may have waited for hours, and the tables may have changed meanwhile.
-        if !self.store.is_current(self.session.client()).await? {
+        if !self.store.is_current().await? {
             return Err(AttemptError::TablesChanged);
         }
         let observer = &self.context.observer;
@@ -245,11 +243,7 @@ impl ConnectionLoop<'_> {
             });
         }
         let rules = Arc::clone(&self.context.rules.borrow());
-        if !self
-            .store
-            .knows_mapping(self.session.client(), &rules)
-            .await?
-        {
+        if !self.store.knows_mapping(&rules).await? {
             self.context.mapping_changed.notify_one();
         }
         self.rules = rules;
@@ -260,15 +254,10 @@ impl ConnectionLoop<'_> {
                 have_gone: !is_first_lead,
             });
         }
-        let time_limit = Store::time_limit_of(&self.context.options.sync);
-        self.session.listen(time_limit).await?;
-        self.foreign_code = self.store.foreign_code(self.session.client()).await?;
-        self.session.plan_for_batches(time_limit).await?;
-        self.settings = self
-            .store
-            .session_state(self.session.client())
-            .await?
-            .settings;
+        self.session.listen().await?;
+        self.foreign_code = self.store.foreign_code().await?;
+        self.session.plan_for_batches().await?;
+        self.settings = self.store.session_state().await?.settings;
         self.next_sweep = Instant::now() + FIRST_SWEEP;
         Ok(Phase::Draining)
     }
@@ -278,18 +267,15 @@ impl ConnectionLoop<'_> {
             self.sweep_all().await?;
         }
         self.backlog_poll
-            .if_due(&self.store, &self.session, &self.context.observer)
+            .if_due(&self.store, &self.context.observer)
             .await?;
         let rules = Arc::clone(&self.context.rules.borrow());
         if !Arc::ptr_eq(&rules, &self.rules) {
             // A reload, which has the configurations compared.
-            self.store
-                .knows_mapping(self.session.client(), &rules)
-                .await?;
+            self.store.knows_mapping(&rules).await?;
             self.rules = rules;
         }
         let tools = Tools {
-            session: &self.session,
             store: &self.store,
             rules: &self.rules,
             observer: &self.context.observer,
@@ -361,7 +347,7 @@ impl ConnectionLoop<'_> {
     /// Sees whether the session is still as the daemon has set it up, after code of others has run
     /// in it: before the daemon sleeps and counts on being woken.
     pub(super) async fn verify_session(&mut self) -> Result<(), AttemptError> {
-        let state = self.store.session_state(self.session.client()).await?;
+        let state = self.store.session_state().await?;
         let changed = if !state.listens {
             "the channels that it listens on (UNLISTEN)"
         } else if !state.leads || self.drain.holds_idle_lock() && !state.holds_idle {

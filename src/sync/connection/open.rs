@@ -16,47 +16,23 @@ pub(in crate::sync) async fn connect(context: &Context) -> Result<(Session, Stor
     let sync = &context.options.sync;
     let limits = Limits::of(sync);
     let database = &context.database;
-    let time_limit = Store::time_limit_of(sync);
     let session = Session::connect(database, limits).await?;
-    refuse(checks::server(session.client(), time_limit).await?)?;
+    let db = session.db();
+    refuse(checks::server(db).await?)?;
     // A daemon that is gone, behind a proxy that answers for it, must not keep the leader's lock
     // (G9): it asks its session for a sign of life at every probe, so one that is silent for
     // several is gone.
     let silence = 3 * (sync.probe_interval + sync.probe_timeout).max(SHORTEST_SILENCE);
-    session.end_after(silence, time_limit).await?;
-    let layout = Layout::read(
-        session.client(),
-        time_limit,
-        &database.agents,
-        &database.configurations,
-    )
-    .await?;
-    refuse(
-        checks::install(
-            session.client(),
-            time_limit,
-            database,
-            &layout,
-            install::VERSION,
-        )
-        .await?,
-    )?;
-    let Owners { parts, untrusted } = store::owners(session.client(), time_limit, database).await?;
+    session.end_after(silence).await?;
+    let layout = Layout::read(db, &database.agents, &database.configurations).await?;
+    refuse(checks::install(db, database, &layout, install::VERSION).await?)?;
+    let Owners { parts, untrusted } = store::owners(db, database).await?;
     refuse(untrusted.into_iter().collect())?;
     let (captured, history) = (
         context.options.capture.configurations,
         context.options.history.enabled,
     );
-    let (limit, usual) = (sync.statement_timeout, session.settings_for_batches());
-    let store = Store::prepare(
-        session.client(),
-        layout,
-        captured,
-        history,
-        limit,
-        usual,
-        &parts,
-    )
-    .await?;
+    let usual = session.settings_for_batches();
+    let store = Store::prepare(db.clone(), layout, captured, history, usual, &parts).await?;
     Ok((session, store))
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::ConnectionLoop;
 use crate::install;
 use crate::observe::{self, Event};
-use crate::store::{self, CaptureFault, FaultKind, Finding, Installed, Store, checks};
+use crate::store::{self, CaptureFault, FaultKind, Finding, Installed, checks};
 use crate::sync::error::{AttemptError, refuse};
 
 /// How many portions of the history a sweep deletes at most; the rest is for the next.
@@ -30,17 +30,15 @@ impl ConnectionLoop<'_> {
         // Code of others may run in ways that no catalog shows, such as a function of PostgreSQL
         // that runs SQL text.
         self.verify_session().await?;
-        let time_limit = Store::time_limit_of(&self.context.options.sync);
-        self.session.plan_as_usual(time_limit).await?;
+        self.session.plan_as_usual().await?;
         // The schema may be another one by now.
-        let owners =
-            store::owners(self.session.client(), time_limit, &self.context.database).await?;
+        let owners = store::owners(self.session.db(), &self.context.database).await?;
         refuse(owners.untrusted.into_iter().collect())?;
-        self.store.verify_parts(self.session.client()).await?;
+        self.store.verify_parts().await?;
         let swept = self.sweep_tables().await;
         // Also after a lock that was not had, which ends no session.
         if swept.as_ref().err().is_none_or(AttemptError::is_locked) {
-            self.session.plan_for_batches(time_limit).await?;
+            self.session.plan_for_batches().await?;
         }
         swept
     }
@@ -49,7 +47,7 @@ impl ConnectionLoop<'_> {
         self.sweep().await?;
         self.look_at_everything().await?;
         self.look_elsewhere();
-        self.foreign_code = self.store.foreign_code(self.session.client()).await?;
+        self.foreign_code = self.store.foreign_code().await?;
         self.owes_sweep = false;
         Ok(())
     }
@@ -65,11 +63,11 @@ impl ConnectionLoop<'_> {
         // No trigger captures changes in such a child, so every sweep has to.
         let lacks_child = |fault: &CaptureFault| fault.kind == FaultKind::Child;
         if capture.faults.iter().any(lacks_child) {
-            store.enqueue_absent(self.session.client()).await?;
+            store.enqueue_absent().await?;
         }
         self.report_in_force(&capture);
         if capture.misses {
-            self.store.distrust(self.session.client()).await?;
+            self.store.distrust().await?;
         }
         self.keep_house().await?;
         self.enqueue_retries().await?;
@@ -80,26 +78,25 @@ impl ConnectionLoop<'_> {
     /// Checks the server, the install and the tables. Returns the record of the install, and
     /// whether the seal is new: then, whether another one was known before.
     async fn check_install(&mut self) -> Result<(Installed, Option<bool>), AttemptError> {
-        let (client, store) = (self.session.client(), &self.store);
+        let (db, store) = (self.session.db(), &self.store);
         let database = &self.context.database;
-        let time_limit = Store::time_limit_of(&self.context.options.sync);
-        let own = checks::own_tables(client, time_limit, database, install::VERSION).await?;
+        let own = checks::own_tables(db, database, install::VERSION).await?;
         refuse(own.into_iter().collect())?;
-        let resealed = store.seal(client).await?;
+        let resealed = store.seal().await?;
         let installed = store
-            .installed(client)
+            .installed()
             .await?
             .ok_or_else(|| AttemptError::Unfit(vec![Finding::NoRecord]))?;
-        refuse(checks::server(client, time_limit).await?)?;
-        refuse(checks::publications(client, time_limit, store.layout()).await?)?;
-        refuse(checks::types(client, time_limit, database, store.layout()).await?)?;
+        refuse(checks::server(db).await?)?;
+        refuse(checks::publications(db, store.layout()).await?)?;
+        refuse(checks::types(db, database, store.layout()).await?)?;
         if let Some(known_before) = resealed {
             self.uncaptured = None;
             if known_before {
                 self.context.observer.tell(&Event::CaptureTouched);
             }
         }
-        if !store.is_current(client).await? {
+        if !store.is_current().await? {
             // The next connection reads them again, and finds in `uncaptured_seen` whether every
             // agent is to be looked at.
             return Err(AttemptError::TablesChanged);
@@ -109,11 +106,11 @@ impl ConnectionLoop<'_> {
 
     /// Checks the capture and all that it depends on.
     async fn check_capture(&self) -> Result<Capture, AttemptError> {
-        let (client, store) = (self.session.client(), &self.store);
+        let store = &self.store;
         let options = &self.context.options;
-        let faults = store.capture_faults(client).await?;
+        let faults = store.capture_faults().await?;
         let findings = store
-            .cautions(client, options.capture.notify, options.history.enabled)
+            .cautions(options.capture.notify, options.history.enabled)
             .await?;
         let misses = !faults.is_empty() || findings.iter().any(Finding::misses_changes);
         Ok(Capture {
@@ -137,7 +134,7 @@ impl ConnectionLoop<'_> {
             was_missing && !misses && !(self.health.is_first() && installed.uncaptured_seen < 0);
         if mended {
             self.context.observer.tell(&Event::CaptureMended);
-            self.store.distrust(self.session.client()).await?;
+            self.store.distrust().await?;
             installed.uncaptured_seen = -1;
             self.uncaptured = None;
         }
@@ -204,14 +201,14 @@ impl ConnectionLoop<'_> {
 
     /// Deletes old history, and notes the time of the last write.
     async fn keep_house(&mut self) -> Result<(), AttemptError> {
-        let (client, store) = (self.session.client(), &self.store);
-        store.sweep_problems(client).await?;
+        let store = &self.store;
+        store.sweep_problems().await?;
         if let Some(at) = self.drain.take_last_write() {
-            store.note_last_sync(client, at.elapsed()).await?;
+            store.note_last_sync(at.elapsed()).await?;
         }
         let history = &self.context.options.history;
         for _ in 0..PRUNED {
-            if !store.prune_history(client, history).await? {
+            if !store.prune_history(history).await? {
                 break;
             }
         }
@@ -246,9 +243,9 @@ impl ConnectionLoop<'_> {
             }
             return Ok(());
         }
-        let (client, store) = (self.session.client(), &self.store);
+        let store = &self.store;
         let known = self.uncaptured.take();
-        let open = store.savers(client).await?;
+        let open = store.savers().await?;
         let (left, is_new) = match known {
             Some((before, mut left)) if before == saves => {
                 left.retain(|saver| open.contains(saver));
@@ -275,10 +272,10 @@ impl ConnectionLoop<'_> {
             }
         };
         if left.is_empty() {
-            store.enqueue_uncaptured(client, saves).await?;
+            store.enqueue_uncaptured(saves).await?;
             self.health.noticed.uncaptured.is_reset_reported = false;
         } else if is_new {
-            store.enqueue_all(client).await?;
+            store.enqueue_all().await?;
         }
         self.uncaptured = Some((saves, left));
         Ok(())

@@ -43,7 +43,7 @@ impl ConnectionLoop<'_> {
             return Ok(Phase::Draining);
         }
         self.backlog_poll
-            .if_due(&self.store, &self.session, &self.context.observer)
+            .if_due(&self.store, &self.context.observer)
             .await?;
         let mut wake_up_at = self
             .next_sweep
@@ -109,9 +109,9 @@ impl ConnectionLoop<'_> {
         }
         self.health.noticed.owes_everything |= news == News::Everything;
         if !slugs.is_empty() {
-            self.store.verify_parts(self.session.client()).await?;
+            self.store.verify_parts().await?;
             // A request is sent once, so it is kept until the outbox can be written.
-            while let Err(error) = self.store.enqueue_known(self.session.client(), slugs).await {
+            while let Err(error) = self.store.enqueue_known(slugs).await {
                 if error.class() != Some(Class::Locked) || *self.stop.borrow() {
                     return Err(error.into());
                 }
@@ -133,9 +133,9 @@ impl ConnectionLoop<'_> {
         {
             return Ok(());
         }
-        self.store.verify_parts(self.session.client()).await?;
+        self.store.verify_parts().await?;
         self.context.observer.tell(&Event::AskedForTooMany);
-        self.store.enqueue_absent(self.session.client()).await?;
+        self.store.enqueue_absent().await?;
         self.drain.was_asked_for_everything();
         let noticed = &mut self.health.noticed;
         (noticed.owes_everything, noticed.everything_at) = (false, Some(Instant::now()));
@@ -159,8 +159,8 @@ impl ConnectionLoop<'_> {
 
     pub(super) async fn enqueue_retries(&mut self) -> Result<(), AttemptError> {
         self.drain.tell(Input::Unannounced);
-        self.store.verify_parts(self.session.client()).await?;
-        let pause = self.store.enqueue_retries(self.session.client()).await?;
+        self.store.verify_parts().await?;
+        let pause = self.store.enqueue_retries().await?;
         self.next_retry = pause.map(|pause| Instant::now() + pause);
         Ok(())
     }
@@ -189,7 +189,7 @@ impl ConnectionLoop<'_> {
             }
             // Not before the probe, which notices a dead connection sooner.
             self.backlog_poll
-                .if_due(&self.store, &self.session, &self.context.observer)
+                .if_due(&self.store, &self.context.observer)
                 .await?;
             if Instant::now() >= until {
                 return Ok(true);

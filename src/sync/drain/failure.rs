@@ -32,14 +32,14 @@ impl Drain {
         tools: Tools<'_>,
         error: QueryError,
     ) -> Result<Batch, AttemptError> {
-        let Tools { session, store, .. } = tools;
+        let store = tools.store;
         let (QueryError::Postgres(cause), Some(class)) = (&error, error.class()) else {
             return Err(error.into());
         };
         if matches!(class, Class::Connection | Class::Layout) {
             return Err(error.into());
         }
-        store.abandon(session.client()).await?;
+        store.abandon().await?;
         let limit = if self.slow.alone().is_some() || !self.has_begun {
             1
         } else {
@@ -63,13 +63,9 @@ impl Drain {
                     cause.code().map_or("", |state| state.code()),
                 );
                 let set_aside = if self.has_begun {
-                    store
-                        .set_aside_first(session.client(), self.from, &detail, sqlstate)
-                        .await?
+                    store.set_aside_first(self.from, &detail, sqlstate).await?
                 } else {
-                    store
-                        .set_aside_noted(session.client(), &detail, Some(sqlstate))
-                        .await?
+                    store.set_aside_noted(&detail, Some(sqlstate)).await?
                 };
                 let Some(slug) = set_aside else {
                     return Err(error.into());
@@ -89,7 +85,7 @@ impl Drain {
         plan: &BatchPlan<'_>,
         end: End,
     ) -> Result<Batch, AttemptError> {
-        let Tools { session, store, .. } = tools;
+        let store = tools.store;
         let (QueryError::Postgres(cause), Some(class)) = (&error, error.class()) else {
             return Err(error.into());
         };
@@ -97,8 +93,8 @@ impl Drain {
             // A trigger can raise the same error. Then the tables are as they were, and the row is
             // to blame.
             Class::Layout => {
-                store.abandon(session.client()).await?;
-                if !store.is_current(session.client()).await? {
+                store.abandon().await?;
+                if !store.is_current().await? {
                     return Err(error.into());
                 }
                 Class::Row
@@ -122,7 +118,7 @@ impl Drain {
             }
             _ => {}
         }
-        store.abandon(session.client()).await?;
+        store.abandon().await?;
         if plan.slugs > 1 && self.batch_size.on_failure(end.looked_at) {
             return Ok(Batch::Again);
         }
@@ -206,11 +202,7 @@ impl Drain {
         let read = Instant::now();
         let unchanged = tools
             .store
-            .set_aside(
-                tools.session.client(),
-                &plan.outcome.taken,
-                std::slice::from_ref(&problem),
-            )
+            .set_aside(&plan.outcome.taken, std::slice::from_ref(&problem))
             .await?;
         self.settled.add(&[problem], read);
         self.transient = 0;

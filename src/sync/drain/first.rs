@@ -10,8 +10,8 @@ use crate::sync::error::AttemptError;
 impl Drain {
     /// Notes the agent that this connection begins with, or sets it aside.
     pub(super) async fn note_first(&mut self, tools: Tools<'_>) -> Result<(), AttemptError> {
-        let Tools { session, store, .. } = tools;
-        match store.note_first(session.client(), self.from).await? {
+        let store = tools.store;
+        match store.note_first(self.from).await? {
             Tried::First => self.has_begun = false,
             Tried::Nothing => self.has_begun = true,
             Tried::TooOften { times } => {
@@ -20,7 +20,7 @@ impl Drain {
                     sync"
                 );
                 let slug = store
-                    .set_aside_noted(session.client(), &detail, Some(CONNECTION_ENDED))
+                    .set_aside_noted(&detail, Some(CONNECTION_ENDED))
                     .await?;
                 self.was_set_aside(
                     tools,
@@ -38,7 +38,7 @@ impl Drain {
     /// The first batch of the connection is over, and the connection is not.
     pub(super) async fn forget_first(&mut self, tools: Tools<'_>) -> Result<(), AttemptError> {
         if !std::mem::replace(&mut self.has_begun, true) {
-            tools.store.forget_first(tools.session.client()).await?;
+            tools.store.forget_first().await?;
         }
         Ok(())
     }

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 
 use super::{Batch, Drain, End};
-use crate::observe::pulse;
 use crate::pg::QueryError;
 use crate::pg::sqlstate::{self, Class};
 use crate::store::{IdleLockAction, Outcome};
@@ -35,18 +34,16 @@ impl Drain {
         probes: (usize, Duration),
     ) -> Result<Option<Batch>, AttemptError> {
         let Tools {
-            session,
             store,
             rules,
             announce,
             ..
         } = tools;
-        let client = session.client();
-        store.abandon(client).await?;
+        store.abandon().await?;
         let read = Instant::now();
         let alone = self.slow.alone().map(str::to_owned);
         let claim = self.claim(IdleLockAction::Keep, true, alone.as_deref());
-        let begun = match store.begin(client, claim).await {
+        let begun = match store.begin(claim).await {
             Ok(Some(begun)) => begun,
             Ok(None) => return Err(AttemptError::LostLead),
             Err(error) => return self.claim_failed(tools, error).await.map(Some),
@@ -72,7 +69,7 @@ impl Drain {
         if refused.is_empty() || is_fault && failed == plan.outcome.writes.len() {
             // Each can be written, so it is what they come to together; or none can, so it is the
             // database: halved, it becomes clear.
-            store.abandon(client).await?;
+            store.abandon().await?;
             return Ok(None);
         }
         let slow = refused
@@ -85,11 +82,11 @@ impl Drain {
         self.requested.mark(&mut plan.outcome.problems);
         self.note_left(&plan);
         if !plan.takes_any() {
-            store.abandon(client).await?;
+            store.abandon().await?;
             return Ok(Some(Batch::Done(end)));
         }
         match store
-            .finish(client, &plan.outcome, announce, Some(self.slow.time()))
+            .finish(&plan.outcome, announce, Some(self.slow.time()))
             .await
         {
             Ok(unchanged) => {
@@ -103,7 +100,7 @@ impl Drain {
                 Err(error.into())
             }
             Err(_) => {
-                store.abandon(client).await?;
+                store.abandon().await?;
                 Ok(None)
             }
         }
@@ -117,13 +114,13 @@ async fn find_refused(
     plan: &BatchPlan<'_>,
     (probes, probing): (usize, Duration),
 ) -> Result<Vec<(usize, Refusal)>, AttemptError> {
-    let Tools { session, store, .. } = tools;
+    let store = tools.store;
     let Outcome {
         writes, changed, ..
     } = &plan.outcome;
     let began = Instant::now();
     let mut refused = Vec::new();
-    store.limit_time(session.client(), QUICK).await?;
+    store.limit_time(QUICK).await?;
     let indexed: Vec<_> = writes.iter().zip(changed).enumerate().collect();
     for portion in indexed.chunks(probes) {
         if began.elapsed() > probing {
@@ -132,15 +129,16 @@ async fn find_refused(
         }
         let tries = portion
             .iter()
-            .map(|(_, (write, slug))| store.try_write(session.client(), slug, write));
-        let answers = pulse::timeout(store.time_limit(), join_all(tries)).await;
-        let answers = answers.map_err(|_| QueryError::Silent(store.time_limit()))?;
-        for ((index, _), tried) in portion.iter().zip(answers) {
-            if let Err(error) = tried.map_err(QueryError::from)? {
-                if matches!(sqlstate::policy(&error).class, Class::Connection) {
-                    return Err(QueryError::from(error).into());
+            .map(|(_, (write, slug))| store.try_write(slug, write));
+        for ((index, _), tried) in portion.iter().zip(join_all(tries).await) {
+            match tried? {
+                Ok(()) => {}
+                Err(QueryError::Postgres(error))
+                    if sqlstate::policy(&error).class != Class::Connection =>
+                {
+                    refused.push((*index, Refusal::beside_others(&error)));
                 }
-                refused.push((*index, Refusal::beside_others(&error)));
+                Err(error) => return Err(error.into()),
             }
         }
     }

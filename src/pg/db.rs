@@ -1,0 +1,167 @@
+//! Queries over one connection, with a limit for the time of every answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use postgres_types::{FromSqlOwned, ToSql, Type};
+use tokio_postgres::{Client, Error, Row, SimpleQueryMessage, Statement};
+
+use super::QueryError;
+use crate::observe::pulse;
+
+/// A parameter of a query that is not prepared, with its type.
+pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// One connection, and the longest time for an answer.
+///
+/// The first poll sends the query. So `tokio::join!` with `biased` sends several queries in one
+/// round trip, and the server executes them in that order.
+#[derive(Debug, Clone)]
+pub struct Db {
+    client: Arc<Client>,
+    time_limit: Duration,
+}
+
+impl Db {
+    /// A connection with this limit for every answer.
+    pub fn new(client: Arc<Client>, time_limit: Duration) -> Self {
+        Self { client, time_limit }
+    }
+
+    /// The same connection with another limit.
+    #[must_use]
+    pub fn with_time_limit(&self, time_limit: Duration) -> Self {
+        Self::new(Arc::clone(&self.client), time_limit)
+    }
+
+    /// The longest time for an answer.
+    pub fn time_limit(&self) -> Duration {
+        self.time_limit
+    }
+
+    /// Runs statements without parameters and without rows.
+    pub async fn batch(&self, statements: &str) -> Result<(), QueryError> {
+        self.within(self.client.batch_execute(statements)).await
+    }
+
+    /// Runs statements in the simple protocol and returns the rows as text.
+    pub async fn simple(&self, statements: &str) -> Result<Vec<SimpleQueryMessage>, QueryError> {
+        self.within(self.client.simple_query(statements)).await
+    }
+
+    /// All rows.
+    pub async fn all(
+        &self,
+        query: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, QueryError> {
+        self.within(self.client.query_typed(query, parameters))
+            .await
+    }
+
+    /// The row, if there is one.
+    pub async fn opt(
+        &self,
+        query: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Option<Row>, QueryError> {
+        self.within(self.client.query_typed_opt(query, parameters))
+            .await
+    }
+
+    /// The one row.
+    pub async fn one(&self, query: &str, parameters: &[Parameter<'_>]) -> Result<Row, QueryError> {
+        self.within(self.client.query_typed_one(query, parameters))
+            .await
+    }
+
+    /// The first column of the one row.
+    pub async fn value<T: FromSqlOwned>(
+        &self,
+        query: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<T, QueryError> {
+        Ok(self.one(query, parameters).await?.try_get(0)?)
+    }
+
+    /// The first column of the row, if there is one.
+    pub async fn opt_value<T: FromSqlOwned>(
+        &self,
+        query: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Option<T>, QueryError> {
+        let row = self.opt(query, parameters).await?;
+        Ok(row.map(|row| row.try_get(0)).transpose()?)
+    }
+
+    /// The first column of all rows.
+    pub async fn column<T: FromSqlOwned>(
+        &self,
+        query: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<T>, QueryError> {
+        let rows = self.all(query, parameters).await?;
+        Ok(rows
+            .iter()
+            .map(|row| row.try_get(0))
+            .collect::<Result<_, _>>()?)
+    }
+
+    /// Runs a statement.
+    pub async fn run(&self, query: &str, parameters: &[Parameter<'_>]) -> Result<(), QueryError> {
+        self.run_counted(query, parameters).await.map(drop)
+    }
+
+    /// Runs a statement and returns the number of its rows.
+    pub async fn run_counted(
+        &self,
+        query: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<u64, QueryError> {
+        self.within(self.client.execute_typed(query, parameters))
+            .await
+    }
+
+    /// Prepares a statement. PostgreSQL infers the types of the parameters that `types` leaves out.
+    pub async fn prepare(&self, query: &str, types: &[Type]) -> Result<Statement, QueryError> {
+        self.within(self.client.prepare_typed(query, types)).await
+    }
+
+    /// All rows of a prepared statement.
+    pub async fn all_prepared(
+        &self,
+        statement: &Statement,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, QueryError> {
+        self.within(self.client.query(statement, parameters)).await
+    }
+
+    /// The first column of the one row of a prepared statement without parameters.
+    pub async fn value_prepared<T: FromSqlOwned>(
+        &self,
+        statement: &Statement,
+    ) -> Result<T, QueryError> {
+        let row = self.within(self.client.query_one(statement, &[])).await?;
+        Ok(row.try_get(0)?)
+    }
+
+    /// Runs a prepared statement and returns the number of its rows.
+    pub async fn run_prepared(
+        &self,
+        statement: &Statement,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<u64, QueryError> {
+        self.within(self.client.execute(statement, parameters))
+            .await
+    }
+
+    async fn within<T>(
+        &self,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, QueryError> {
+        match pulse::timeout(self.time_limit, answer).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(QueryError::Silent(self.time_limit)),
+        }
+    }
+}
