@@ -10,7 +10,8 @@ use postgres_types::{FromSql, Type, accepts};
 use tokio_postgres::row::RowIndex;
 use tokio_postgres::{Error, Row};
 
-use super::queries::{HEAVIEST, MOST_CONFIGURATIONS, is_result_name};
+use super::problems::Problem;
+use super::queries::{MOST_CONFIGURATIONS, is_result_name};
 use crate::columns::{MappedColumn, Per};
 use crate::mapping::{Agent, Changes, Configuration};
 use crate::pg::sqlstate::CONNECTION_ENDED;
@@ -345,66 +346,6 @@ pub(super) fn columns<C: MappedColumn, const N: usize>(
         }
     }
     Ok(Ok(columns))
-}
-
-/// Why a slug is not in sync, as `agent_sync.problem` keeps it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProblemKind {
-    /// No configuration has the slug (G6).
-    MissingConfiguration,
-    /// The agent's settings cannot be mapped (M7).
-    Rejected,
-    /// PostgreSQL refused the write (G5).
-    Failed,
-    /// More than one agent has the slug (T5).
-    Ambiguous,
-}
-
-impl ProblemKind {
-    /// Its name in the table.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::MissingConfiguration => "missing_configuration",
-            Self::Rejected => "rejected",
-            Self::Failed => "failed",
-            Self::Ambiguous => "ambiguous",
-        }
-    }
-}
-
-/// Why an agent is rejected that weighs this together with a configuration.
-pub fn too_heavy(weight: f64) -> String {
-    format!(
-        "the agent and its configuration: expected at most {HEAVIEST} bytes together, found about \
-        {weight}"
-    )
-}
-
-/// Why an agent is rejected that has more than [`MOST_CONFIGURATIONS`].
-pub fn too_many() -> String {
-    format!(
-        "the configurations: expected at most {MOST_CONFIGURATIONS} for one agent, found more, and \
-        none is written; delete those that are not in use, or give them the slugs of other agents"
-    )
-}
-
-/// One row for `agent_sync.problem`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The slug.
-    pub slug: String,
-    /// What kind.
-    pub kind: ProblemKind,
-    /// The reason in a sentence or more, without prompts and keys.
-    pub detail: String,
-    /// Of a failed write.
-    pub sqlstate: Option<String>,
-    /// Whether it is tried again after a while, because its end is captured by no trigger: a failed
-    /// write, and what is wrong with a configuration.
-    pub retries: bool,
-    /// Whether the slug was looked at because somebody asked for it (I7): then a problem that is
-    /// noted already is neither noted again nor logged.
-    pub asked: bool,
 }
 
 /// What a batch comes to.

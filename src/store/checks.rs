@@ -10,7 +10,8 @@ use tokio_postgres::error::SqlState;
 
 use super::finding::Finding;
 use super::layout::Layout;
-use super::{queries, trust};
+use super::privileges::missing_privileges;
+use super::{Store, queries, trust};
 use crate::pg::identifier::plain;
 use crate::pg::{Db, Parameter, QueryError};
 use crate::settings::Database;
@@ -69,7 +70,7 @@ pub async fn install(
     if hidden.is_some() {
         return Ok(hidden
             .into_iter()
-            .chain(privileges(db, database, layout).await?)
+            .chain(missing_privileges(db, database, layout).await?)
             .collect());
     }
     // Then the version, for another version has other parts, which are no less whole for that.
@@ -97,7 +98,7 @@ pub async fn install(
         }
         findings.push(Finding::Incomplete { missing });
     }
-    findings.extend(privileges(db, database, layout).await?);
+    findings.extend(missing_privileges(db, database, layout).await?);
     let table = &layout.configurations.table;
     for row in db.all(&queries::rules(), &[(table, Type::TEXT)]).await? {
         findings.push(Finding::HasRule {
@@ -246,139 +247,6 @@ pub async fn own_tables(
     })
 }
 
-/// What the role may not do and must, all at once.
-async fn privileges(
-    db: &Db,
-    database: &Database,
-    layout: &Layout,
-) -> Result<Option<Finding>, QueryError> {
-    let needs = needs(database, layout);
-    let schemas: Vec<_> = needs.iter().map(|need| need.schema.as_str()).collect();
-    let relations: Vec<_> = needs.iter().map(|need| need.relation.as_deref()).collect();
-    let columns: Vec<_> = needs.iter().map(|need| need.column.as_deref()).collect();
-    let privileges: Vec<_> = needs.iter().map(|need| need.privilege).collect();
-    let parameters: [Parameter<'_>; 4] = [
-        (&schemas, Type::TEXT_ARRAY),
-        (&relations, Type::TEXT_ARRAY),
-        (&columns, Type::TEXT_ARRAY),
-        (&privileges, Type::TEXT_ARRAY),
-    ];
-    let rows = db.all(queries::MISSING_PRIVILEGES, &parameters).await?;
-    let Some(first) = rows.first() else {
-        return Ok(None);
-    };
-    Ok(Some(Finding::Unprivileged {
-        role: first.try_get(2)?,
-        missing: rows
-            .iter()
-            .map(|row| row.try_get(0))
-            .collect::<Result<_, _>>()?,
-        grants: rows
-            .iter()
-            .map(|row| row.try_get(1))
-            .collect::<Result<_, _>>()?,
-    }))
-}
-
-/// One privilege that the role must have: on a schema, on a relation in it, or on one of its
-/// columns.
-struct Need {
-    schema: String,
-    relation: Option<String>,
-    /// Quoted, as the layout has it.
-    column: Option<String>,
-    privilege: &'static str,
-}
-
-/// What `sql/grant.sql` grants, as far as the daemon cannot do without.
-fn needs(database: &Database, layout: &Layout) -> Vec<Need> {
-    let (agents, configurations) = (&layout.agents, &layout.configurations);
-    let mut needs = Vec::new();
-    for schema in [
-        "agent_sync",
-        &database.agents.schema,
-        &database.configurations.schema,
-    ] {
-        needs.push(Need {
-            schema: schema.to_owned(),
-            relation: None,
-            column: None,
-            privilege: "USAGE",
-        });
-    }
-    for (relation, privileges) in [
-        ("outbox", &["SELECT", "INSERT", "DELETE"][..]),
-        ("problem", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
-        ("history", &["SELECT", "INSERT", "DELETE"]),
-        ("install", &["SELECT"]),
-        ("uncaptured", &["SELECT"]),
-    ] {
-        needs.extend(privileges.iter().map(|privilege| Need {
-            schema: "agent_sync".to_owned(),
-            relation: Some(relation.to_owned()),
-            column: None,
-            privilege,
-        }));
-    }
-    let mut on = |schema: &str, relation: &str, privilege, columns: Vec<&str>| {
-        needs.extend(columns.into_iter().map(|column| Need {
-            schema: schema.to_owned(),
-            relation: Some(relation.to_owned()),
-            column: Some(column.to_owned()),
-            privilege,
-        }));
-    };
-    let noted = [
-        "\"uncaptured_seen\"",
-        "\"seal\"",
-        "\"last_sync\"",
-        "\"last_tried\"",
-        "\"tries\"",
-        "\"mapping\"",
-    ];
-    on("agent_sync", "install", "UPDATE", noted.to_vec());
-
-    let mapped = agents.columns.present().map(|(_, column)| column);
-    let read = std::iter::once(&agents.slug).chain(mapped);
-    let read = read.map(|column| column.name.as_str()).collect();
-    on(
-        &database.agents.schema,
-        &database.agents.table,
-        "SELECT",
-        read,
-    );
-
-    let mapped = configurations.columns.present();
-    let written: Vec<&str> = mapped.map(|(_, column)| column.name.as_str()).collect();
-    let place = [
-        "\"ctid\"",
-        "\"tableoid\"",
-        "\"xmin\"",
-        &configurations.agent_slug.name,
-    ];
-    let (schema, table) = (
-        &database.configurations.schema,
-        &database.configurations.table,
-    );
-    on(
-        schema,
-        table,
-        "SELECT",
-        place.into_iter().chain(written.iter().copied()).collect(),
-    );
-    let clocks = configurations
-        .clocks
-        .iter()
-        .map(|column| column.name.as_str());
-    on(
-        schema,
-        table,
-        "UPDATE",
-        written.into_iter().chain(clocks).collect(),
-    );
-    needs
-}
-
 /// What does not keep the daemon from working, and should be known.
 pub async fn cautions(
     db: &Db,
@@ -442,6 +310,13 @@ pub async fn cautions(
         findings.push(Finding::HistoryWithoutCause);
     }
     Ok(findings)
+}
+
+impl Store {
+    /// The findings that do not stop the daemon.
+    pub async fn cautions(&self, notify: bool, history: bool) -> Result<Vec<Finding>, QueryError> {
+        cautions(&self.db, &self.layout, notify, history).await
+    }
 }
 
 #[cfg(test)]

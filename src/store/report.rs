@@ -10,7 +10,7 @@ use postgres_types::Type;
 use tokio_postgres::{Error, Row};
 
 use super::layout::Layout;
-use super::{CaptureFault, NotText, batch, queries};
+use super::{NotText, batch, queries};
 use crate::mapping::{Agent, Configuration};
 use crate::pg::{Db, Parameter, QueryError};
 
@@ -410,50 +410,6 @@ pub const TABLES: &str = "
              FROM pg_publication p WHERE p.puballtables)
     FROM pg_class o
     WHERE o.oid = to_regclass('agent_sync.outbox')";
-
-/// The triggers that do not do their work; `triggers` are those that there should be: their tables,
-/// and their names.
-pub(super) async fn capture_faults(
-    db: &Db,
-    layout: &Layout,
-    triggers: &[Vec<String>; 2],
-) -> Result<Vec<CaptureFault>, QueryError> {
-    let [relations, names] = triggers;
-    let agents = &layout.agents;
-    let mapped = agents.columns.present().map(|(_, column)| column);
-    let watched: Vec<&str> = std::iter::once(&agents.slug)
-        .chain(mapped)
-        .map(|column| column.name.as_str())
-        .collect();
-    let parameters: &[Parameter<'_>] = &[
-        (relations, Type::TEXT_ARRAY),
-        (names, Type::TEXT_ARRAY),
-        (&watched, Type::TEXT_ARRAY),
-        (&layout.configurations.agent_slug.name, Type::TEXT),
-        (&agents.slug.name, Type::TEXT),
-    ];
-    let mut rows = db.all(queries::CAPTURE_FAULTS, parameters).await?;
-    if !rows.is_empty() {
-        // An install that is committed just now is seen in halves: PostgreSQL describes triggers
-        // and functions as they are, and reads the record of the install as it was when the
-        // statement began.
-        rows = db.all(queries::CAPTURE_FAULTS, parameters).await?;
-    }
-    Ok(rows
-        .iter()
-        .map(CaptureFault::of)
-        .collect::<Result<_, _>>()?)
-}
-
-/// The same for those that `agent-sync install` makes.
-pub async fn broken_triggers(
-    db: &Db,
-    layout: &Layout,
-    capture_configurations: bool,
-) -> Result<Vec<CaptureFault>, QueryError> {
-    let triggers = super::expected_triggers(layout, capture_configurations);
-    capture_faults(db, layout, &triggers).await
-}
 
 /// Puts slugs into the outbox and wakes the daemon, as a save does.
 pub async fn send(db: &Db, slugs: &[&str]) -> Result<(), QueryError> {

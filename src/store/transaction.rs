@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use postgres_types::{ToSql, Type};
 
-use super::batch::{Claimed, Outcome, Problem, Taken};
+use super::batch::{Claimed, Outcome, Taken};
+use super::problems::Problem;
 use super::{IdleLockAction, Store, path, queries};
 use crate::columns::PerColumn;
 use crate::mapping::Changes;
@@ -366,46 +367,6 @@ impl Store {
             parameters.push(values);
         }
         db.run_prepared(&self.write, &parameters).await.map(drop)
-    }
-
-    /// Notes problems; gives the slugs of those that are unchanged.
-    async fn note_problems(
-        &self,
-        db: &Db,
-        problems: &[Problem],
-    ) -> Result<Vec<String>, QueryError> {
-        if problems.is_empty() {
-            return Ok(Vec::new());
-        }
-        let slugs: Vec<&str> = problems
-            .iter()
-            .map(|problem| problem.slug.as_str())
-            .collect();
-        let kinds: Vec<&str> = problems.iter().map(|problem| problem.kind.name()).collect();
-        let details: Vec<&str> = problems
-            .iter()
-            .map(|problem| problem.detail.as_str())
-            .collect();
-        let states: Vec<Option<&str>> = problems
-            .iter()
-            .map(|problem| problem.sqlstate.as_deref())
-            .collect();
-        let retries: Vec<bool> = problems.iter().map(|problem| problem.retries).collect();
-        let asked: Vec<bool> = problems.iter().map(|problem| problem.asked).collect();
-        let rows = db
-            .all_prepared(
-                &self.note_problems,
-                &[&slugs, &kinds, &details, &states, &retries, &asked],
-            )
-            .await?;
-        let mut unchanged = Vec::new();
-        for row in &rows {
-            let is_news: bool = row.try_get(1)?;
-            if !is_news {
-                unchanged.push(row.try_get(0)?);
-            }
-        }
-        Ok(unchanged)
     }
 
     /// Lets the server wait longer for the rest of a heavy write that comes over a slow link: the

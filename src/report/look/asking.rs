@@ -13,7 +13,7 @@ use crate::pg::identifier::plain;
 use crate::pg::{Db, QueryError};
 use crate::report::note::{Note, is_over};
 use crate::settings::{Database, Settings};
-use crate::store::{FaultKind, Layout, Lossy, checks, mapping, queries, report};
+use crate::store::{FaultKind, Layout, Lossy, broken_triggers, checks, mapping, queries, report};
 use crate::time;
 
 /// How far rows are counted: past that, counting would cost more than the number is worth.
@@ -171,7 +171,7 @@ impl<'a> Asking<'a> {
             return Ok(());
         };
         let configurations = self.settings.capture.configurations;
-        match report::broken_triggers(self.db, layout, configurations).await {
+        match broken_triggers(self.db, layout, configurations).await {
             Ok(faults) if faults.is_empty() => {
                 self.note(Note::pass(
                     "capture",

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::ConnectionLoop;
 use crate::install;
 use crate::observe::{self, Event};
-use crate::store::{self, CaptureFault, FaultKind, Finding, Installed, checks};
+use crate::store::{self, CaptureFault, FaultKind, Finding, Installed, Seal, checks};
 use crate::sync::error::{AttemptError, refuse};
 
 /// How many portions of the history a sweep deletes at most; the rest is for the next.
@@ -54,9 +54,9 @@ impl ConnectionLoop<'_> {
 
     /// The sweep itself.
     async fn sweep(&mut self) -> Result<(), AttemptError> {
-        let (installed, resealed) = self.check_install().await?;
+        let (installed, seal) = self.check_install().await?;
         let capture = self.check_capture().await?;
-        let looked = self.resync_if_missed(installed, resealed, &capture).await;
+        let looked = self.resync_if_missed(installed, seal, &capture).await;
         self.report_findings(&capture);
         looked?;
         let store = &self.store;
@@ -75,14 +75,14 @@ impl ConnectionLoop<'_> {
         Ok(())
     }
 
-    /// Checks the server, the install and the tables. Returns the record of the install, and
-    /// whether the seal is new: then, whether another one was known before.
-    async fn check_install(&mut self) -> Result<(Installed, Option<bool>), AttemptError> {
+    /// Checks the server, the install and the tables. Returns the record of the install, and the
+    /// comparison of the seal.
+    async fn check_install(&mut self) -> Result<(Installed, Seal), AttemptError> {
         let (db, store) = (self.session.db(), &self.store);
         let database = &self.context.database;
         let own = checks::own_tables(db, database, install::VERSION).await?;
         refuse(own.into_iter().collect())?;
-        let resealed = store.seal().await?;
+        let seal = store.seal().await?;
         let installed = store
             .installed()
             .await?
@@ -90,18 +90,18 @@ impl ConnectionLoop<'_> {
         refuse(checks::server(db).await?)?;
         refuse(checks::publications(db, store.layout()).await?)?;
         refuse(checks::types(db, database, store.layout()).await?)?;
-        if let Some(known_before) = resealed {
+        if seal != Seal::Unchanged {
             self.uncaptured = None;
-            if known_before {
-                self.context.observer.tell(&Event::CaptureTouched);
-            }
+        }
+        if seal == Seal::Changed {
+            self.context.observer.tell(&Event::CaptureTouched);
         }
         if !store.is_current().await? {
             // The next connection reads them again, and finds in `uncaptured_seen` whether every
             // agent is to be looked at.
             return Err(AttemptError::TablesChanged);
         }
-        Ok((installed, resealed))
+        Ok((installed, seal))
     }
 
     /// Checks the capture and all that it depends on.
@@ -125,7 +125,7 @@ impl ConnectionLoop<'_> {
     async fn resync_if_missed(
         &mut self,
         mut installed: Installed,
-        resealed: Option<bool>,
+        seal: Seal,
         capture: &Capture,
     ) -> Result<(), AttemptError> {
         let misses = capture.misses;
@@ -145,7 +145,7 @@ impl ConnectionLoop<'_> {
         if misses && !counted {
             return Ok(());
         }
-        self.make_good(installed, mended || resealed == Some(true))
+        self.make_good(installed, mended || seal == Seal::Changed)
             .await
     }
 

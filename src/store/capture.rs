@@ -1,0 +1,180 @@
+//! The state of the capture: the faults of its triggers, and the seal, which shows a change of what
+//! it depends on.
+
+use std::fmt::{self, Display};
+
+use postgres_types::Type;
+use tokio_postgres::{Error, Row};
+
+use super::{Layout, Store, queries};
+use crate::pg::{Db, Parameter, QueryError};
+
+/// A fault of a trigger of the capture.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaptureFault {
+    /// `schema.table.trigger`
+    pub trigger: String,
+    /// The fault.
+    pub fault: String,
+    /// The consequence.
+    pub kind: FaultKind,
+    /// The remedy, where `agent-sync install` does not repair it.
+    special: Option<String>,
+}
+
+/// The consequence of a fault of the capture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    /// Changes are missed.
+    Broken,
+    /// Changes with `session_replication_role = replica` are missed.
+    Sleeps,
+    /// Changes in one partition or child are missed.
+    Child,
+    /// The outbox may lose changes.
+    Outbox,
+}
+
+impl Display for CaptureFault {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            trigger,
+            fault,
+            kind,
+            ..
+        } = self;
+        match kind {
+            FaultKind::Broken => write!(out, "the trigger {trigger} is {fault}"),
+            FaultKind::Outbox => write!(out, "{trigger} {fault}"),
+            FaultKind::Sleeps => write!(
+                out,
+                "the trigger {trigger} is {fault}: saves made with session_replication_role = \
+                replica, as in restores and logical replication, are not noticed; all others are"
+            ),
+            FaultKind::Child => write!(
+                out,
+                "the trigger {trigger} is {fault}: saves in this partition or child are not \
+                noticed, and each sweep checks every agent"
+            ),
+        }
+    }
+}
+
+impl CaptureFault {
+    /// Of a row of [`queries::CAPTURE_FAULTS`].
+    fn of(row: &Row) -> Result<Self, Error> {
+        let kind = match row.try_get(2)? {
+            "sleeps" => FaultKind::Sleeps,
+            "child" => FaultKind::Child,
+            "outbox" => FaultKind::Outbox,
+            _ => FaultKind::Broken,
+        };
+        Ok(Self {
+            trigger: row.try_get(0)?,
+            fault: row.try_get(1)?,
+            kind,
+            special: row.try_get(3)?,
+        })
+    }
+
+    /// What the operator can do.
+    pub fn remedy(&self) -> &str {
+        self.special
+            .as_deref()
+            .unwrap_or("Run `agent-sync install` for this database.")
+    }
+}
+
+/// The comparison of the noted seal with the present one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seal {
+    /// It is the same.
+    Unchanged,
+    /// None was noted before.
+    First,
+    /// It is another one.
+    Changed,
+}
+
+/// The triggers of an install.
+#[derive(Debug)]
+pub(super) struct Triggers {
+    tables: Vec<String>,
+    names: Vec<&'static str>,
+}
+
+impl Store {
+    /// Notes the seal: a hash over the catalog rows that the capture depends on. Unless it is
+    /// unchanged, every agent has to be checked.
+    pub async fn seal(&self) -> Result<Seal, QueryError> {
+        let tables = self.layout.tables();
+        let had_seal = self.db.opt_value(&queries::seal(), &tables).await?;
+        Ok(match had_seal {
+            None => Seal::Unchanged,
+            Some(false) => Seal::First,
+            Some(true) => Seal::Changed,
+        })
+    }
+
+    /// The faults of the triggers.
+    pub async fn capture_faults(&self) -> Result<Vec<CaptureFault>, QueryError> {
+        capture_faults(&self.db, &self.layout, &self.triggers).await
+    }
+}
+
+/// The triggers that `sql/attach.sql` makes: their tables, and their names.
+pub(super) fn expected_triggers(layout: &Layout, configurations: bool) -> Triggers {
+    let mut tables = vec![layout.agents.table.clone(); 2];
+    let mut names = vec!["agent_sync_insert", "agent_sync_update"];
+    if configurations {
+        tables.extend(vec![layout.configurations.table.clone(); 2]);
+        names.extend(["agent_sync_insert", "agent_sync_update"]);
+        if layout.configurations.is_partitioned {
+            tables.push(layout.configurations.table.clone());
+            names.push("agent_sync_delete");
+        }
+    }
+    Triggers { tables, names }
+}
+
+/// The faults of the expected triggers.
+async fn capture_faults(
+    db: &Db,
+    layout: &Layout,
+    triggers: &Triggers,
+) -> Result<Vec<CaptureFault>, QueryError> {
+    let agents = &layout.agents;
+    let mapped = agents.columns.present().map(|(_, column)| column);
+    let watched: Vec<&str> = std::iter::once(&agents.slug)
+        .chain(mapped)
+        .map(|column| column.name.as_str())
+        .collect();
+    let parameters: &[Parameter<'_>] = &[
+        (&triggers.tables, Type::TEXT_ARRAY),
+        (&triggers.names, Type::TEXT_ARRAY),
+        (&watched, Type::TEXT_ARRAY),
+        (&layout.configurations.agent_slug.name, Type::TEXT),
+        (&agents.slug.name, Type::TEXT),
+    ];
+    let mut rows = db.all(queries::CAPTURE_FAULTS, parameters).await?;
+    if !rows.is_empty() {
+        // An install that is committed just now is seen in halves: PostgreSQL describes triggers
+        // and functions as they are, and reads the record of the install as it was when the
+        // statement began.
+        rows = db.all(queries::CAPTURE_FAULTS, parameters).await?;
+    }
+    Ok(rows
+        .iter()
+        .map(CaptureFault::of)
+        .collect::<Result<_, _>>()?)
+}
+
+/// The faults of the triggers that `agent-sync install` makes.
+pub async fn broken_triggers(
+    db: &Db,
+    layout: &Layout,
+    capture_configurations: bool,
+) -> Result<Vec<CaptureFault>, QueryError> {
+    let triggers = expected_triggers(layout, capture_configurations);
+    capture_faults(db, layout, &triggers).await
+}

@@ -1,0 +1,358 @@
+//! The layout of the two tables in this database (T3), read from the catalog.
+//!
+//! A column that does not exist is left out of every query and of the mapping. Types are
+//! PostgreSQL's own names for them, so that text parameters can be cast to the type of the column
+//! that they are for.
+
+mod column;
+mod table;
+
+use postgres_types::Type;
+
+use self::column::comparison;
+use self::table::Table;
+use super::finding::Finding;
+use super::queries;
+use super::remedy::Remedies;
+use crate::columns::{Column, PerAgentColumn, PerColumn};
+use crate::mapping::{NumberColumn, Rules, Targets};
+use crate::pg::identifier::{Quoted, plain};
+use crate::pg::{Db, Parameter, QueryError};
+use crate::settings::{AgentsTable, ConfigurationsTable};
+
+/// One column that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqlColumn {
+    /// The name, quoted.
+    pub name: String,
+    /// Its type for a reader.
+    pub sql_type: String,
+    /// Its type for a cast, quoted and with its schema: under a domain the type that it is stored
+    /// as, and without length or scale. For a cast to `varchar(20)`, or to a domain over it, cuts
+    /// off silently, and an assignment does not.
+    pub cast: String,
+}
+
+impl SqlColumn {
+    /// Whether it is `jsonb`, or a domain over it.
+    pub fn is_jsonb(&self) -> bool {
+        self.cast == "pg_catalog.jsonb"
+    }
+}
+
+/// How rows are looked up by their slug.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lookup {
+    /// By the column, so that an index of it serves.
+    Column,
+    /// By its text, since it is of another type.
+    Text,
+    /// By its value past every index: the order of the indexes is not the order of the collation
+    /// any more.
+    PastIndexes,
+    /// Byte for byte, since its collation takes different texts for equal, and different texts are
+    /// different agents (G13).
+    Bytes,
+}
+
+impl Lookup {
+    fn sql(self, alias: &str, column: &SqlColumn) -> String {
+        let column = &column.name;
+        match self {
+            Self::Column => format!("{alias}.{column}"),
+            Self::Text => format!("{alias}.{column}::text"),
+            Self::PastIndexes => format!("(ARRAY[{alias}.{column}])[1]"),
+            Self::Bytes => format!("({alias}.{column} COLLATE \"C\")"),
+        }
+    }
+}
+
+/// The table of the agents.
+#[derive(Debug, Clone)]
+pub struct Agents {
+    /// Schema and name, quoted.
+    pub table: String,
+    /// The slug column.
+    pub slug: SqlColumn,
+    /// Whether an index finds it.
+    pub slug_is_indexed: bool,
+    /// Whether a unique index keeps it from being met twice (T5).
+    pub slug_is_unique: bool,
+    lookup: Lookup,
+    /// The mapped columns that exist.
+    pub columns: PerAgentColumn<Option<SqlColumn>>,
+}
+
+/// The table of the configurations.
+#[derive(Debug, Clone)]
+pub struct Configurations {
+    /// Schema and name, quoted.
+    pub table: String,
+    /// The column with the slug of the agent.
+    pub agent_slug: SqlColumn,
+    /// Whether an index finds it. If not, a lookup of slugs scans the table (T2).
+    pub agent_slug_is_indexed: bool,
+    lookup: Lookup,
+    /// Whether it has partitions or children, so that a row's place is only unique together with
+    /// its relation.
+    pub has_children: bool,
+    /// Whether it is partitioned, so that an update may be a delete and an insert to its triggers.
+    pub is_partitioned: bool,
+    /// The primary key, as far as the role may read it; quoted.
+    pub key: Vec<String>,
+    /// The mapped columns that exist and can be written.
+    pub columns: PerColumn<Option<SqlColumn>>,
+    /// The columns that take the clock of the transaction.
+    pub clocks: Vec<SqlColumn>,
+}
+
+impl Agents {
+    /// The slug of the row called `alias` as it is compared with other text: an index serves where
+    /// there is one that tells the truth, and none is asked where it may not.
+    pub fn lookup(&self, alias: &str) -> String {
+        self.lookup.sql(alias, &self.slug)
+    }
+}
+
+impl Configurations {
+    /// The same for the slug of the agent that a configuration is for.
+    pub fn lookup(&self, alias: &str) -> String {
+        self.lookup.sql(alias, &self.agent_slug)
+    }
+
+    /// This slug byte by byte, whatever the column has become since its type and its collation were
+    /// looked at. Every name is qualified.
+    pub fn exact(&self, alias: &str) -> String {
+        format!(
+            "{alias}.{}::pg_catalog.text COLLATE pg_catalog.\"C\"",
+            self.agent_slug.name
+        )
+    }
+}
+
+/// Both tables, and the columns that are missing.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    /// The table of the agents.
+    pub agents: Agents,
+    /// The table of the configurations.
+    pub configurations: Configurations,
+    /// The existing target columns, for the mapping.
+    pub targets: Targets,
+    /// Whether the two slugs have different collations, so that a comparison needs a COLLATE
+    /// clause.
+    pub collations_differ: bool,
+    /// The version of the catalog rows behind it: see [`queries::layout_version`].
+    pub version: String,
+    /// The optional columns that do not exist (T3), as `table.column`.
+    pub missing: Vec<String>,
+    /// In which tables no index finds a slug, or none keeps slugs apart; and what is left out for
+    /// its type.
+    pub scans: Vec<Finding>,
+    /// The remedies for an agent that is not in sync.
+    pub remedies: Remedies,
+}
+
+/// Why the tables cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LayoutError {
+    /// The catalog could not be read.
+    #[error("could not read the catalog: {0}")]
+    Store(#[from] QueryError),
+    /// A table is not there, or not visible to the role.
+    #[error("expected the table {table}, and this database has none that this role can see")]
+    NoTable {
+        /// Schema and name.
+        table: String,
+    },
+    /// The name is that of a view or of a foreign table, on which no trigger sees a change.
+    #[error("expected a table {table}, and it is a {kind}")]
+    NotATable {
+        /// Schema and name.
+        table: String,
+        /// What it is.
+        kind: String,
+    },
+    /// A required column is not there.
+    #[error("expected a column {column} in the table {table}, and it has none")]
+    NoColumn {
+        /// Schema and name.
+        table: String,
+        /// The column's name.
+        column: String,
+    },
+    /// PostgreSQL computes the required column, so nothing can be written to it.
+    #[error("the column {column} is GENERATED, so PostgreSQL refuses every write of it")]
+    Generated {
+        /// Schema, table and column.
+        column: String,
+    },
+    /// Slugs of this type cannot be compared as text (T7).
+    #[error(
+        "the slug column {column} has the type {of_type}; agent-sync needs text, varchar, char, \
+        citext or a domain over one of them"
+    )]
+    SlugType {
+        /// Schema, table and column.
+        column: String,
+        /// Its type.
+        of_type: String,
+    },
+}
+
+impl LayoutError {
+    /// The remedy.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Store(error) => error.remedy(),
+            Self::NoTable { .. } | Self::NoColumn { .. } => {
+                "Check the names of tables and columns in the settings of this database."
+            }
+            Self::NotATable { .. } => {
+                "Triggers see changes of tables only: name the table behind it in the settings of \
+                this database (agents, configurations), or give the table its name back; then run \
+                `agent-sync install`."
+            }
+            Self::Generated { .. } => {
+                "Name another column in the settings of this database, or make it an ordinary one: \
+                ALTER TABLE ... ALTER COLUMN ... DROP EXPRESSION."
+            }
+            Self::SlugType { .. } => {
+                "Name a column of such a type in the settings of this database \
+                (agents.columns.slug, configurations.columns.agent_slug), or change its type to \
+                text."
+            }
+        }
+    }
+}
+
+impl Layout {
+    /// Reads the catalog.
+    pub async fn read(
+        db: &Db,
+        agents: &AgentsTable,
+        configurations: &ConfigurationsTable,
+    ) -> Result<Self, LayoutError> {
+        // Before the rest: what changes while it is read makes it an old one.
+        let quoted = |schema: &str, table: &str| format!("{}.{}", Quoted(schema), Quoted(table));
+        let (agents_table, configurations_table) = (
+            quoted(&agents.schema, &agents.table),
+            quoted(&configurations.schema, &configurations.table),
+        );
+        let version = version(db, &agents_table, &configurations_table).await?;
+        let mut from = Table::read(db, &agents.schema, &agents.table).await?;
+        let mut to = Table::read(db, &configurations.schema, &configurations.table).await?;
+        let source = Agents {
+            table: from.quoted.clone(),
+            slug: from.slug(&agents.columns.slug)?,
+            slug_is_indexed: from.finds(&agents.columns.slug),
+            slug_is_unique: from.is_unique(&agents.columns.slug),
+            lookup: from.lookup(&agents.columns.slug),
+            columns: from.mapped(&agents.columns.mapped, |table, _, name| {
+                table.optional(name)
+            })?,
+        };
+        let names = &configurations.columns;
+        let times = [&names.updated_at, &names.last_updated].map(|name| to.time(name));
+        let (clocks, no_times): (Vec<_>, Vec<_>) = times.into_iter().unzip();
+        let clocks = clocks.into_iter().flatten().collect();
+        let provider_config = &names.mapped[Column::ProviderConfig];
+        if to
+            .find(provider_config)
+            .is_some_and(|found| found.generated)
+        {
+            return Err(LayoutError::Generated {
+                column: format!("{}.{}", to.plain, plain(provider_config)),
+            });
+        }
+        let temperature = &names.mapped[Column::Temperature];
+        let (mut number, no_number) = to.number(temperature);
+        let target = Configurations {
+            table: to.quoted.clone(),
+            agent_slug: to.slug(&names.agent_slug)?,
+            agent_slug_is_indexed: to.finds(&names.agent_slug),
+            lookup: to.lookup(&names.agent_slug),
+            has_children: to.has_children,
+            is_partitioned: to.partitioned,
+            key: to
+                .found
+                .iter()
+                .filter(|found| found.of_key)
+                .map(|found| found.column().name)
+                .collect(),
+            columns: to.mapped(&names.mapped, |table, column, name| match column {
+                Column::Temperature => number.take(),
+                _ => table.writable(name),
+            })?,
+            clocks,
+        };
+        let targets = Targets {
+            exist: target.columns.as_ref().map(Option::is_some),
+            temperature: to
+                .find(temperature)
+                .map_or(NumberColumn::Float8, comparison),
+        };
+        let slug = &agents.columns.slug;
+        let scans = [
+            from.scan(slug),
+            to.scan(&names.agent_slug),
+            from.repeats(slug),
+            no_number,
+        ];
+        let scans = scans
+            .into_iter()
+            .chain(no_times)
+            .flatten()
+            .chain(std::mem::take(&mut to.left_out))
+            .collect();
+        let collation = |table: &Table, name: &str| table.find(name).map(|found| found.collation);
+        let collations_differ = collation(&from, slug) != collation(&to, &names.agent_slug);
+        let missing = from.missing.into_iter().chain(to.missing).collect();
+        let remedies = Remedies::new(configurations);
+        Ok(Self {
+            agents: source,
+            configurations: target,
+            targets,
+            collations_differ,
+            version,
+            missing,
+            scans,
+            remedies,
+        })
+    }
+}
+
+impl Layout {
+    /// Both tables as parameters of a query, the agents first.
+    pub fn tables(&self) -> [Parameter<'_>; 2] {
+        [
+            (&self.agents.table, Type::TEXT),
+            (&self.configurations.table, Type::TEXT),
+        ]
+    }
+
+    /// What the mapping is made of: the rules, and the columns that it reads and writes. It means
+    /// nothing but that it is the same or another one.
+    pub fn mapping_key(&self, rules: &Rules) -> String {
+        let (from, to) = (&self.agents, &self.configurations);
+        let read = std::iter::once(Some(&from.slug))
+            .chain(from.columns.values().iter().map(Option::as_ref));
+        let written = std::iter::once(Some(&to.agent_slug))
+            .chain(to.columns.values().iter().map(Option::as_ref));
+        let names: Vec<_> = read
+            .chain(written)
+            .map(|column| column.map(|column| &column.name))
+            .collect();
+        format!("{rules:?} {names:?}")
+    }
+}
+
+/// Which version of the tables there is now.
+pub(super) async fn version(
+    db: &Db,
+    agents: &str,
+    configurations: &str,
+) -> Result<String, QueryError> {
+    let tables: [Parameter<'_>; 2] = [(&agents, Type::TEXT), (&configurations, Type::TEXT)];
+    db.value(&queries::layout_version(), &tables).await
+}

@@ -1,0 +1,231 @@
+//! One table as the catalog describes it: its columns, and what fits where.
+
+use postgres_types::Type;
+use tokio_postgres::Error;
+
+use super::column::{COLUMNS, Found};
+use super::{LayoutError, Lookup, SqlColumn};
+use crate::columns::{MappedColumn, Per};
+use crate::pg::identifier::{Quoted, plain};
+use crate::pg::{Db, Parameter, QueryError};
+use crate::store::finding::Finding;
+
+pub(super) struct Table {
+    pub(super) quoted: String,
+    /// As a person writes it.
+    pub(super) plain: String,
+    pub(super) shown: String,
+    pub(super) has_children: bool,
+    pub(super) partitioned: bool,
+    pub(super) found: Vec<Found>,
+    pub(super) missing: Vec<String>,
+    pub(super) left_out: Vec<Finding>,
+}
+
+impl Table {
+    pub(super) async fn read(db: &Db, schema: &str, table: &str) -> Result<Self, LayoutError> {
+        let shown = format!("{schema}.{table}");
+        let tables: [Parameter<'_>; 2] = [(&schema, Type::TEXT), (&table, Type::TEXT)];
+        let rows = db.all(COLUMNS, &tables).await?;
+        let Some(first) = rows.first() else {
+            return Err(LayoutError::NoTable { table: shown });
+        };
+        let kind: Option<String> = first.try_get("kind").map_err(QueryError::Postgres)?;
+        if let Some(kind) = kind {
+            return Err(LayoutError::NotATable { table: shown, kind });
+        }
+        let read = || {
+            let found = rows.iter().map(Found::of).collect::<Result<_, Error>>()?;
+            Ok((
+                found,
+                first.try_get("has_children")?,
+                first.try_get("partitioned")?,
+            ))
+        };
+        let (found, has_children, partitioned) = read().map_err(QueryError::Postgres)?;
+        let quoted = format!("{}.{}", Quoted(schema), Quoted(table));
+        let plain = format!("{}.{}", plain(schema), plain(table));
+        Ok(Self {
+            quoted,
+            plain,
+            shown,
+            has_children,
+            partitioned,
+            found,
+            missing: Vec::new(),
+            left_out: Vec::new(),
+        })
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<&Found> {
+        self.found.iter().find(|found| found.name == name)
+    }
+
+    /// Whether an index finds rows by text in this column. What is not text is cast for the
+    /// comparison, and no index of the column helps.
+    pub(super) fn finds(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|found| {
+            found.indexed && found.is_text() && found.stale.is_none() && !found.is_lenient
+        })
+    }
+
+    /// Whether a unique index, which has to tell the truth, keeps equal values out of this column.
+    pub(super) fn is_unique(&self, name: &str) -> bool {
+        self.find(name)
+            .is_some_and(|found| found.unique && !found.has_others && found.stale.is_none())
+    }
+
+    /// That none does.
+    pub(super) fn repeats(&self, name: &str) -> Option<Finding> {
+        let found = self.find(name).filter(|found| !found.unique)?;
+        let (table, column) = (self.plain.clone(), plain(&found.name));
+        Some(Finding::NotUnique {
+            table,
+            column,
+            partitioned: self.partitioned,
+        })
+    }
+
+    /// How rows are looked up by this column.
+    pub(super) fn lookup(&self, name: &str) -> Lookup {
+        match self.find(name) {
+            Some(found) if found.is_lenient => Lookup::Bytes,
+            Some(found) if !found.is_text() => Lookup::Text,
+            Some(Found { stale: Some(_), .. }) => Lookup::PastIndexes,
+            _ => Lookup::Column,
+        }
+    }
+
+    /// Why no index does, unless one does.
+    pub(super) fn scan(&self, name: &str) -> Option<Finding> {
+        let found = self.find(name).filter(|_| !self.finds(name))?;
+        if let Some(stale) = found.stale.as_ref().filter(|_| found.is_text()) {
+            return Some(Finding::CollationChanged {
+                table: self.plain.clone(),
+                column: plain(name),
+                collation: stale.collation.clone(),
+                recorded: stale.recorded.clone(),
+                actual: stale.actual.clone(),
+            });
+        }
+        let of_type = (!found.is_text()).then(|| found.sql_type.clone());
+        let (table, column, partitioned) = (self.plain.clone(), plain(name), self.partitioned);
+        Some(Finding::Scans {
+            table,
+            column,
+            of_type,
+            partitioned,
+        })
+    }
+
+    fn required(&self, name: &str) -> Result<SqlColumn, LayoutError> {
+        let found = self.find(name).ok_or_else(|| LayoutError::NoColumn {
+            table: self.shown.clone(),
+            column: name.to_owned(),
+        })?;
+        Ok(found.column())
+    }
+
+    /// The required column that holds the slug.
+    pub(super) fn slug(&self, name: &str) -> Result<SqlColumn, LayoutError> {
+        let column = self.required(name)?;
+        if self.find(name).is_some_and(|found| found.holds_slugs) {
+            return Ok(column);
+        }
+        let place = format!("{}.{}", self.plain, plain(name));
+        Err(LayoutError::SlugType {
+            column: place,
+            of_type: column.sql_type,
+        })
+    }
+
+    /// The mapped columns that exist. A required column that does not is an error; `optional` finds
+    /// the others.
+    pub(super) fn mapped<C: MappedColumn, const N: usize>(
+        &mut self,
+        names: &Per<C, String, N>,
+        mut optional: impl FnMut(&mut Self, C, &str) -> Option<SqlColumn>,
+    ) -> Result<Per<C, Option<SqlColumn>, N>, LayoutError> {
+        for (_, name) in names.iter().filter(|(column, _)| column.is_required()) {
+            self.required(name)?;
+        }
+        Ok(Per::from_fn(|column: C| {
+            let name = &names[column];
+            if column.is_required() {
+                self.find(name).map(Found::column)
+            } else {
+                optional(self, column, name)
+            }
+        }))
+    }
+
+    pub(super) fn optional(&mut self, name: &str) -> Option<SqlColumn> {
+        let column = self.find(name).map(Found::column);
+        if column.is_none() {
+            self.missing.push(format!("{}.{name}", self.shown));
+        }
+        column
+    }
+
+    /// An optional column that is written where its type fits; where it does not, what is found.
+    fn fitting(
+        &mut self,
+        name: &str,
+        fits: fn(&Found) -> bool,
+        finding: fn(String, String, String) -> Finding,
+    ) -> (Option<SqlColumn>, Option<Finding>) {
+        let column = self.writable(name);
+        match self
+            .find(name)
+            .filter(|found| column.is_some() && !fits(found))
+        {
+            Some(found) => (
+                None,
+                Some(finding(
+                    self.plain.clone(),
+                    plain(name),
+                    found.sql_type.clone(),
+                )),
+            ),
+            None => (column, None),
+        }
+    }
+
+    /// One that holds a number, or text that may be one. In another type it would be written at
+    /// every look, if it could be written at all.
+    pub(super) fn number(&mut self, name: &str) -> (Option<SqlColumn>, Option<Finding>) {
+        self.fitting(name, Found::holds_numbers, |table, column, of_type| {
+            Finding::NoNumber {
+                table,
+                column,
+                of_type,
+            }
+        })
+    }
+
+    /// One that holds a time.
+    pub(super) fn time(&mut self, name: &str) -> (Option<SqlColumn>, Option<Finding>) {
+        self.fitting(name, Found::holds_times, |table, column, of_type| {
+            Finding::NoTime {
+                table,
+                column,
+                of_type,
+            }
+        })
+    }
+
+    /// An optional column that is written. One that PostgreSQL computes is left out, and so is one
+    /// of the type `name`, which cuts off text after 63 bytes.
+    pub(super) fn writable(&mut self, name: &str) -> Option<SqlColumn> {
+        let found = self.find(name);
+        let generated = found.is_some_and(|found| found.generated);
+        let cuts_off = found.is_some_and(|found| found.base_type == "name");
+        let (table, column) = (self.plain.clone(), plain(name));
+        if generated {
+            self.left_out.push(Finding::Generated { table, column });
+        } else if cuts_off {
+            self.left_out.push(Finding::CutsOff { table, column });
+        }
+        self.optional(name).filter(|_| !generated && !cuts_off)
+    }
+}

@@ -1,0 +1,107 @@
+//! The problems of agents, as `agent_sync.problem` keeps them.
+
+use super::Store;
+use super::queries::{HEAVIEST, MOST_CONFIGURATIONS};
+use crate::pg::{Db, QueryError};
+
+/// Why a slug is not in sync, as `agent_sync.problem` keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// No configuration has the slug (G6).
+    MissingConfiguration,
+    /// The agent's settings cannot be mapped (M7).
+    Rejected,
+    /// PostgreSQL refused the write (G5).
+    Failed,
+    /// More than one agent has the slug (T5).
+    Ambiguous,
+}
+
+impl ProblemKind {
+    /// Its name in the table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MissingConfiguration => "missing_configuration",
+            Self::Rejected => "rejected",
+            Self::Failed => "failed",
+            Self::Ambiguous => "ambiguous",
+        }
+    }
+}
+
+/// One row for `agent_sync.problem`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The slug.
+    pub slug: String,
+    /// What kind.
+    pub kind: ProblemKind,
+    /// The reason in a sentence or more, without prompts and keys.
+    pub detail: String,
+    /// Of a failed write.
+    pub sqlstate: Option<String>,
+    /// Whether it is tried again after a while, because its end is captured by no trigger: a failed
+    /// write, and what is wrong with a configuration.
+    pub retries: bool,
+    /// Whether the slug was looked at because somebody asked for it (I7): then a problem that is
+    /// noted already is neither noted again nor logged.
+    pub asked: bool,
+}
+
+/// Why an agent is rejected that weighs this together with a configuration.
+pub fn too_heavy(weight: f64) -> String {
+    format!(
+        "the agent and its configuration: expected at most {HEAVIEST} bytes together, found about \
+        {weight}"
+    )
+}
+
+/// Why an agent is rejected that has more than [`MOST_CONFIGURATIONS`].
+pub fn too_many() -> String {
+    format!(
+        "the configurations: expected at most {MOST_CONFIGURATIONS} for one agent, found more, and \
+        none is written; delete those that are not in use, or give them the slugs of other agents"
+    )
+}
+
+impl Store {
+    /// Notes problems and returns the slugs of those that are unchanged.
+    pub(super) async fn note_problems(
+        &self,
+        db: &Db,
+        problems: &[Problem],
+    ) -> Result<Vec<String>, QueryError> {
+        if problems.is_empty() {
+            return Ok(Vec::new());
+        }
+        let slugs: Vec<&str> = problems
+            .iter()
+            .map(|problem| problem.slug.as_str())
+            .collect();
+        let kinds: Vec<&str> = problems.iter().map(|problem| problem.kind.name()).collect();
+        let details: Vec<&str> = problems
+            .iter()
+            .map(|problem| problem.detail.as_str())
+            .collect();
+        let states: Vec<Option<&str>> = problems
+            .iter()
+            .map(|problem| problem.sqlstate.as_deref())
+            .collect();
+        let retries: Vec<bool> = problems.iter().map(|problem| problem.retries).collect();
+        let asked: Vec<bool> = problems.iter().map(|problem| problem.asked).collect();
+        let rows = db
+            .all_prepared(
+                &self.note_problems,
+                &[&slugs, &kinds, &details, &states, &retries, &asked],
+            )
+            .await?;
+        let mut unchanged = Vec::new();
+        for row in &rows {
+            let is_news: bool = row.try_get(1)?;
+            if !is_news {
+                unchanged.push(row.try_get(0)?);
+            }
+        }
+        Ok(unchanged)
+    }
+}

@@ -1,0 +1,84 @@
+//! The slugs that the daemon itself puts into the outbox, and the deletion of expired history.
+
+use std::time::Duration;
+
+use postgres_types::Type;
+
+use super::{Store, queries};
+use crate::pg::{Parameter, QueryError};
+use crate::settings::History;
+
+impl Store {
+    /// Puts requested slugs into the outbox, if they have an agent or a problem (I7).
+    pub async fn enqueue_known(&self, slugs: &[String]) -> Result<(), QueryError> {
+        self.db
+            .run(
+                &queries::enqueue_known(&self.layout),
+                &[(&slugs, Type::TEXT_ARRAY)],
+            )
+            .await
+    }
+
+    /// Puts every agent into the outbox.
+    pub async fn enqueue_all(&self) -> Result<(), QueryError> {
+        self.db.run(&queries::enqueue_all(&self.layout), &[]).await
+    }
+
+    /// Puts every agent into the outbox that is not there yet.
+    pub async fn enqueue_absent(&self) -> Result<(), QueryError> {
+        self.db
+            .run(&queries::enqueue_absent(&self.layout), &[])
+            .await
+    }
+
+    /// Puts every agent into the outbox because of `uncaptured` missed changes, and notes in
+    /// `agent_sync.install` that they are settled. The caller has waited for the end of all their
+    /// [savers](Store::savers).
+    pub async fn enqueue_uncaptured(&self, uncaptured: i64) -> Result<(), QueryError> {
+        self.db
+            .run(
+                &queries::enqueue_uncaptured(&self.layout),
+                &[(&uncaptured, Type::INT8)],
+            )
+            .await
+    }
+
+    /// The open transactions of others that may have saved: see [`queries::SAVERS`].
+    pub async fn savers(&self) -> Result<Vec<String>, QueryError> {
+        let tables = self.layout.tables();
+        self.db.column(queries::SAVERS, &tables).await
+    }
+
+    /// Puts the problems that a new check may clear into the outbox.
+    pub async fn sweep_problems(&self) -> Result<(), QueryError> {
+        self.db
+            .run(&queries::enqueue_orphans(&self.layout), &[])
+            .await?;
+        self.db
+            .run(&queries::enqueue_unambiguous(&self.layout), &[])
+            .await?;
+        self.db
+            .run(&queries::enqueue_found(&self.layout), &[])
+            .await
+    }
+
+    /// Puts the failed writes that are due into the outbox. Returns the time until the next one.
+    pub async fn enqueue_retries(&self) -> Result<Option<Duration>, QueryError> {
+        self.db.run(queries::ENQUEUE_RETRIES, &[]).await?;
+        let seconds: Option<f64> = self.db.value(queries::NEXT_RETRY, &[]).await?;
+        Ok(seconds.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.01, 3600.0))))
+    }
+
+    /// Deletes one portion of the expired history. Returns whether there may be more.
+    pub async fn prune_history(&self, history: &History) -> Result<bool, QueryError> {
+        const PORTION: i64 = 2000;
+        let (keep, most) = (history.keep.as_secs_f64(), i64::from(history.max_rows));
+        let limits: [Parameter<'_>; 3] = [
+            (&keep, Type::FLOAT8),
+            (&most, Type::INT8),
+            (&PORTION, Type::INT8),
+        ];
+        let pruned = self.db.run_counted(queries::PRUNE_HISTORY, &limits).await?;
+        Ok(pruned >= PORTION.unsigned_abs())
+    }
+}

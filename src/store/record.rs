@@ -1,0 +1,49 @@
+//! The record of the install: missed changes and the last write.
+
+use std::time::Duration;
+
+use postgres_types::Type;
+
+use super::{Store, queries};
+use crate::pg::QueryError;
+
+/// The counts of missed changes, from `agent_sync.install` and its sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Installed {
+    /// The missed changes up to which every agent has been checked.
+    pub uncaptured_seen: i64,
+    /// The missed changes so far.
+    pub uncaptured: i64,
+    /// Whether a crash of the server may have moved that number.
+    pub may_have_jumped: bool,
+}
+
+impl Store {
+    /// The counts of missed changes; none if the install has no record.
+    pub async fn installed(&self) -> Result<Option<Installed>, QueryError> {
+        let row = self.db.opt(queries::INSTALL, &[]).await?;
+        let installed = row.map(|row| {
+            Ok::<_, QueryError>(Installed {
+                uncaptured_seen: row.try_get(1)?,
+                uncaptured: row.try_get(2)?,
+                may_have_jumped: row.try_get(3)?,
+            })
+        });
+        installed.transpose()
+    }
+
+    /// Notes in `agent_sync.install` that changes may have been missed: see [`queries::DISTRUST`].
+    pub async fn distrust(&self) -> Result<(), QueryError> {
+        self.db.run(queries::DISTRUST, &[]).await
+    }
+
+    /// Notes in `agent_sync.install` when a configuration was last written.
+    pub async fn note_last_sync(&self, ago: Duration) -> Result<(), QueryError> {
+        self.db
+            .run(
+                queries::NOTE_LAST_SYNC,
+                &[(&ago.as_secs_f64(), Type::FLOAT8)],
+            )
+            .await
+    }
+}
