@@ -73,14 +73,14 @@ impl Write {
         };
         Ok(Self {
             since: Since {
-                since: time::rfc3339(row.try_get(0)?),
-                seconds: row.try_get(1)?,
+                since: time::rfc3339(row.try_get("at")?),
+                seconds: row.try_get("seconds")?,
             },
-            configuration: row.try_get(2)?,
-            columns: row.try_get(3)?,
-            differences: diff(rules, &state(4)?, &state(5)?).differences,
-            application_name: row.try_get(6)?,
-            role: row.try_get(7)?,
+            configuration: row.try_get("configuration")?,
+            columns: row.try_get("columns")?,
+            differences: diff(rules, &state("before")?, &state("after")?).differences,
+            application_name: row.try_get("application_name")?,
+            role: row.try_get("role")?,
         })
     }
 }
@@ -112,6 +112,22 @@ pub struct Problem {
     pub next_attempt_seconds: Option<f64>,
 }
 
+impl Problem {
+    fn of(row: &Row) -> Result<Option<Self>, tokio_postgres::Error> {
+        let Some(since) = since(row.try_get("since")?, row.try_get("seconds")?) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            kind: row.try_get("kind")?,
+            detail: row.try_get("detail")?,
+            sqlstate: row.try_get("sqlstate")?,
+            since,
+            attempts: row.try_get("attempts")?,
+            next_attempt_seconds: row.try_get("next_attempt_seconds")?,
+        }))
+    }
+}
+
 /// What is the case, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Conclusion {
@@ -136,22 +152,9 @@ pub async fn story(
     let (mut pending, mut problem, mut history) = (None, None, Vec::new());
     if installed {
         let row = db.one(report::PENDING_OF, &own).await?;
-        pending = since(row.try_get(0)?, row.try_get(1)?);
-        if let Some(row) = db.opt(report::PROBLEM_OF, &own).await? {
-            problem = since(row.try_get(3)?, row.try_get(4)?).map(|since| {
-                Ok::<_, QueryError>(Problem {
-                    kind: row.try_get(0)?,
-                    detail: row.try_get(1)?,
-                    sqlstate: row.try_get(2)?,
-                    since,
-                    attempts: row.try_get(5)?,
-                    next_attempt_seconds: row.try_get(6)?,
-                })
-            });
-        }
-    }
-    let problem = problem.transpose()?;
-    if installed {
+        pending = since(row.try_get("since")?, row.try_get("seconds")?);
+        let row = db.opt(report::PROBLEM_OF, &own).await?;
+        problem = row.as_ref().map(Problem::of).transpose()?.flatten();
         let latest: [Parameter<'_>; 2] = [(&slug, Type::TEXT), (&LATEST, Type::INT8)];
         let rows = db.all(report::HISTORY_OF, &latest).await?;
         history = rows

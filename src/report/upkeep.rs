@@ -41,13 +41,15 @@ async fn server(db: &Db) -> Result<Vec<Note>, QueryError> {
     let before = now();
     let row = db.one(report::UPKEEP, &[]).await?;
     let middle = f64::midpoint(before, now());
-    let (who, timeouts): (Option<String>, Option<String>) = (row.try_get(4)?, row.try_get(2)?);
-    let (oldest, writer): (Option<f64>, Option<f64>) = (row.try_get(3)?, row.try_get(5)?);
-    let (saves, sees): (Option<String>, bool) = (row.try_get(6)?, row.try_get(7)?);
+    let timeouts: Option<String> = row.try_get("timeouts")?;
+    let oldest: Option<f64> = row.try_get("oldest")?;
+    let writing: Option<f64> = row.try_get("writing")?;
+    let (holder, writer) = (row.try_get("holder")?, row.try_get("writer")?);
+    let sees_others = row.try_get("sees_others")?;
     // From half full on, that is a finding of its own.
-    let queue = queue(row.try_get(1)?);
+    let queue = queue(row.try_get("queue")?);
     let more = vec![
-        clock(row.try_get::<_, f64>(0)? - middle),
+        clock(row.try_get::<_, f64>("clock")? - middle),
         match timeouts {
             None => Note::pass("time-outs", "none ends a session of ours"),
             Some(set) => Note::warn(
@@ -57,13 +59,13 @@ async fn server(db: &Db) -> Result<Vec<Note>, QueryError> {
                 pooler.",
             ),
         },
-        if sees {
-            VACUUM.note(oldest.zip(who))
+        if sees_others {
+            VACUUM.note(oldest.zip(holder))
         } else {
             hidden(VACUUM.topic)
         },
-        if sees {
-            WRITERS.note(writer.zip(saves))
+        if sees_others {
+            WRITERS.note(writing.zip(writer))
         } else {
             hidden(WRITERS.topic)
         },
@@ -172,9 +174,10 @@ fn queue(usage: f64) -> Option<Note> {
 }
 
 fn tables(row: &Row) -> Result<Vec<Note>, QueryError> {
-    let (size, dead): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-    let vacuumed: bool = row.try_get(2)?;
-    let (slot, all): (Option<String>, Option<String>) = (row.try_get(3)?, row.try_get(4)?);
+    let (size, dead): (i64, i64) = (row.try_get("size")?, row.try_get("dead")?);
+    let vacuumed: bool = row.try_get("vacuumed")?;
+    let slot: Option<String> = row.try_get("slot")?;
+    let all: Option<String> = row.try_get("publications")?;
     let kept = format!("{} kB, {} dead rows", count(size / 1024), count(dead));
     let mut notes = vec![if !vacuumed {
         Note::warn(

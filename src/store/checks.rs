@@ -23,12 +23,11 @@ const OLDEST: i32 = 140_000;
 /// does.
 pub async fn server(db: &Db) -> Result<Vec<Finding>, QueryError> {
     let row = db.one(queries::SERVER, &[]).await?;
-    let (version, number): (String, i32) = (row.try_get(0)?, row.try_get(1)?);
     Ok(judge_server(
-        version,
-        number,
-        row.try_get(2)?,
-        row.try_get(3)?,
+        row.try_get("version")?,
+        row.try_get("number")?,
+        row.try_get("is_standby")?,
+        row.try_get("is_read_only")?,
     ))
 }
 
@@ -88,13 +87,10 @@ pub async fn install(
     }
     if !missing.is_empty() {
         // An older install lacks what came later.
-        if let Ok(row) = db.one(queries::INSTALL, &[]).await
-            && row.try_get::<_, i32>(0)? < expected
+        if let Ok(found) = db.value(queries::INSTALL, &[]).await
+            && found < expected
         {
-            return Ok(vec![Finding::OtherVersion {
-                found: row.try_get(0)?,
-                expected,
-            }]);
+            return Ok(vec![Finding::OtherVersion { found, expected }]);
         }
         findings.push(Finding::Incomplete { missing });
     }
@@ -280,10 +276,10 @@ pub async fn cautions(
         });
     }
     let row = db.one(queries::SERVER, &[]).await?;
-    let max: i32 = row.try_get(4)?;
-    if row.try_get(5)? {
+    let max: i32 = row.try_get("most_prepared")?;
+    if row.try_get("is_superuser")? {
         findings.push(Finding::Superuser {
-            role: row.try_get(6)?,
+            role: row.try_get("role")?,
         });
     }
     for row in db.all(queries::LENDS_RIGHTS, &tables).await? {

@@ -35,21 +35,16 @@ impl Store {
         let row = self.db.one(queries::LEADER, &[]).await?;
         let age =
             |seconds: Option<f64>| seconds.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
+        let gid: Option<String> = row.try_get("gid")?;
+        let owner: Option<String> = row.try_get("owner")?;
         Ok(Leader {
-            pid: row.try_get(0)?,
-            role: row.try_get(1)?,
-            is_able: row.try_get(2)?,
-            oldest: age(row.try_get(3)?),
-            quiet: age(row.try_get(4)?),
-            taken: row.try_get(5)?,
-            prepared: match row.try_get(6)? {
-                Some(gid) => Some((
-                    gid,
-                    row.try_get::<_, Option<String>>(7)?
-                        .unwrap_or_else(|| "?".to_owned()),
-                )),
-                None => None,
-            },
+            pid: row.try_get("pid")?,
+            role: row.try_get("role")?,
+            is_able: row.try_get("is_able")?,
+            oldest: age(row.try_get("seconds")?),
+            quiet: age(row.try_get("quiet")?),
+            taken: row.try_get("taken")?,
+            prepared: gid.map(|gid| (gid, owner.unwrap_or_else(|| "?".to_owned()))),
         })
     }
 }

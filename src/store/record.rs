@@ -5,7 +5,7 @@ use std::time::Duration;
 use postgres_types::Type;
 
 use super::{Store, queries};
-use crate::pg::QueryError;
+use crate::pg::{Db, QueryError};
 
 /// The counts of missed changes, from `agent_sync.install` and its sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,18 +18,24 @@ pub struct Installed {
     pub may_have_jumped: bool,
 }
 
+impl Installed {
+    /// Reads the record; none if the install has none.
+    pub async fn read(db: &Db) -> Result<Option<Self>, QueryError> {
+        let Some(row) = db.opt(queries::INSTALL, &[]).await? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            uncaptured_seen: row.try_get("uncaptured_seen")?,
+            uncaptured: row.try_get("uncaptured")?,
+            may_have_jumped: row.try_get("may_have_jumped")?,
+        }))
+    }
+}
+
 impl Store {
     /// The counts of missed changes; none if the install has no record.
     pub async fn installed(&self) -> Result<Option<Installed>, QueryError> {
-        let row = self.db.opt(queries::INSTALL, &[]).await?;
-        let installed = row.map(|row| {
-            Ok::<_, QueryError>(Installed {
-                uncaptured_seen: row.try_get(1)?,
-                uncaptured: row.try_get(2)?,
-                may_have_jumped: row.try_get(3)?,
-            })
-        });
-        installed.transpose()
+        Installed::read(&self.db).await
     }
 
     /// Notes in `agent_sync.install` that changes may have been missed: see [`queries::DISTRUST`].

@@ -30,16 +30,16 @@ pub const DAEMONS: &str = "
     ), session AS (
         SELECT lock.pid, lock.objid, lock.is_shared FROM lock WHERE lock.pid IS NOT NULL
     )
-    SELECT * FROM (SELECT s.pid, coalesce(s.client_hostname, host(s.client_addr)),
-      s.backend_start IS NOT NULL, s.usename::text,
-           s.application_name, s.backend_start,
-           extract(epoch FROM clock_timestamp() - s.backend_start)::float8,
+    SELECT * FROM (SELECT s.pid, coalesce(s.client_hostname, host(s.client_addr)) AS host,
+           s.backend_start IS NOT NULL AS told_where, s.usename::text AS role,
+           s.application_name AS program, s.backend_start AS connected_since,
+           extract(epoch FROM clock_timestamp() - s.backend_start)::float8 AS connected_seconds,
            s.pid IN (SELECT session.pid FROM session
              WHERE session.objid = 1 AND NOT session.is_shared) AND role.is_able AS leads,
            s.pid IN (SELECT session.pid FROM session WHERE session.objid = 2) AS sleeps,
            s.pid IN (SELECT session.pid FROM session
-             WHERE session.objid = 1 AND (session.is_shared OR NOT role.is_able)),
-           extract(epoch FROM clock_timestamp() - s.state_change)::float8
+             WHERE session.objid = 1 AND (session.is_shared OR NOT role.is_able)) AS is_intruder,
+           extract(epoch FROM clock_timestamp() - s.state_change)::float8 AS quiet_seconds
     FROM pg_stat_activity s CROSS JOIN LATERAL (
         SELECT coalesce(has_table_privilege(s.usesysid, to_regclass('agent_sync.outbox')::oid,
           'DELETE'), true) AS is_able) AS role
@@ -54,7 +54,7 @@ pub const DAEMONS: &str = "
       AND own.virtualtransaction = lock.holder
     JOIN pg_prepared_xacts p ON p.transaction = own.transactionid
     WHERE lock.pid IS NULL AND lock.objid = 1) AS d
-    ORDER BY d.leads DESC, d.backend_start, d.pid";
+    ORDER BY d.leads DESC, d.connected_since, d.pid";
 
 /// How much is in the outbox, counted up to `$1` rows: rows, slugs, since when the oldest of them
 /// waits, and for how long. A row with an infinite time has come now.
@@ -86,17 +86,16 @@ pub fn problems() -> String {
 /// The problem of the slug `$1`: kind, reason, SQLSTATE, since when, how often, and in how many
 /// seconds it is tried again.
 pub const PROBLEM_OF: &str = "
-    SELECT p.kind, p.detail, p.sqlstate,
-           p.since,
-           extract(epoch FROM clock_timestamp() - p.since)::float8, p.attempts,
-           extract(epoch FROM p.next_attempt - clock_timestamp())::float8
+    SELECT p.kind, p.detail, p.sqlstate, p.since,
+           extract(epoch FROM clock_timestamp() - p.since)::float8 AS seconds, p.attempts,
+           extract(epoch FROM p.next_attempt - clock_timestamp())::float8 AS next_attempt_seconds
     FROM agent_sync.problem p WHERE p.slug = $1::text";
 
 /// Since when the slug `$1` has been waiting in the outbox, and for how long; nulls if it is not in
 /// it. A row with an infinite time has come now.
 pub const PENDING_OF: &str = "
-    SELECT min(o.at),
-           extract(epoch FROM clock_timestamp() - min(o.at))::float8
+    SELECT min(o.at) AS since,
+           extract(epoch FROM clock_timestamp() - min(o.at))::float8 AS seconds
     FROM (SELECT CASE WHEN isfinite(o.at) THEN o.at ELSE now() END AS at
           FROM agent_sync.outbox o WHERE o.slug = $1::text) AS o";
 
@@ -104,9 +103,8 @@ pub const PENDING_OF: &str = "
 /// configuration, which columns, `provider_config` before and after, and the application and the
 /// role of the transaction that caused it.
 pub const HISTORY_OF: &str = "
-    SELECT h.at, extract(epoch FROM clock_timestamp() - h.at)::float8, h.configuration,
-      h.columns, h.before, h.after,
-           h.application_name, h.role
+    SELECT h.at, extract(epoch FROM clock_timestamp() - h.at)::float8 AS seconds, h.configuration,
+           h.columns, h.before, h.after, h.application_name, h.role
     FROM agent_sync.history h WHERE h.slug = $1::text ORDER BY h.id DESC LIMIT $2::int8";
 
 /// When the last write was, and how long ago, as the history or else the last sweep has noted it;
@@ -365,11 +363,13 @@ pub fn saver() -> String {
 /// an agent and is not over, because of which the daemon cannot sleep; and whether this role sees
 /// the transactions of others at all.
 pub const UPKEEP: &str = "
-    SELECT extract(epoch FROM clock_timestamp())::float8,
-           pg_notification_queue_usage()::float8,
+    SELECT extract(epoch FROM clock_timestamp())::float8 AS clock,
+           pg_notification_queue_usage()::float8 AS queue,
            (SELECT string_agg(s.name || ' = ' || s.setting, ', ' ORDER BY s.name) FROM pg_settings s
-            WHERE s.name IN ('idle_session_timeout', 'transaction_timeout') AND s.setting <> '0'),
-           oldest.age, oldest.who, writer.age, writer.who, pg_has_role('pg_read_all_stats', 'USAGE')
+            WHERE s.name IN ('idle_session_timeout', 'transaction_timeout') AND s.setting <> '0')
+              AS timeouts,
+           oldest.age AS oldest, oldest.who AS holder, writer.age AS writing, writer.who AS writer,
+           pg_has_role('pg_read_all_stats', 'USAGE') AS sees_others
     FROM (SELECT) AS one
     LEFT JOIN (
         SELECT extract(epoch FROM clock_timestamp() - h.since)::float8 AS age, h.who
@@ -398,16 +398,16 @@ pub const UPKEEP: &str = "
 /// How the outbox is kept: its size in bytes, its dead rows, whether vacuum comes by itself, the
 /// replication slot that holds back cleaning up furthest, and the publications of all tables.
 pub const TABLES: &str = "
-    SELECT pg_relation_size(o.oid), pg_stat_get_dead_tuples(o.oid),
+    SELECT pg_relation_size(o.oid) AS size, pg_stat_get_dead_tuples(o.oid) AS dead,
            current_setting('autovacuum')::bool
-             AND NOT coalesce('autovacuum_enabled=false' = ANY (o.reloptions), false),
+             AND NOT coalesce('autovacuum_enabled=false' = ANY (o.reloptions), false) AS vacuumed,
            (SELECT r.slot_name || ' (' || greatest(age(r.xmin), age(r.catalog_xmin)) ||
              ' transactions behind)'
             FROM pg_replication_slots r
             WHERE NOT r.active AND greatest(age(r.xmin), age(r.catalog_xmin)) > 1000000
-            ORDER BY greatest(age(r.xmin), age(r.catalog_xmin)) DESC LIMIT 1),
+            ORDER BY greatest(age(r.xmin), age(r.catalog_xmin)) DESC LIMIT 1) AS slot,
            (SELECT string_agg(quote_ident(p.pubname), ', ' ORDER BY p.pubname)
-             FROM pg_publication p WHERE p.puballtables)
+             FROM pg_publication p WHERE p.puballtables) AS publications
     FROM pg_class o
     WHERE o.oid = to_regclass('agent_sync.outbox')";
 

@@ -13,7 +13,9 @@ use crate::pg::identifier::plain;
 use crate::pg::{Db, QueryError};
 use crate::report::note::{Note, is_over};
 use crate::settings::{Database, Settings};
-use crate::store::{FaultKind, Layout, Lossy, broken_triggers, checks, mapping, queries, report};
+use crate::store::{
+    FaultKind, Installed, Layout, Lossy, broken_triggers, checks, mapping, queries, report,
+};
 use crate::time;
 
 /// How far rows are counted: past that, counting would cost more than the number is worth.
@@ -189,26 +191,27 @@ impl<'a> Asking<'a> {
             })),
             Err(error) => return self.failed("capture", error),
         }
-        match self.db.all(queries::INSTALL, &[]).await {
-            Ok(rows) => {
-                let Some(row) = rows.first() else {
-                    return Ok(());
-                };
-                let (seen, uncaptured): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
-                self.look.unsure = seen != uncaptured;
-                let saver = if self.look.unsure {
-                    match self.saver().await {
-                        Ok(saver) => saver,
-                        Err(error) => return self.failed("missed", error),
-                    }
-                } else {
-                    None
-                };
-                self.note(missed(seen, uncaptured, row.try_get(3)?, saver.as_ref()));
-                Ok(())
+        let installed = match Installed::read(self.db).await {
+            Ok(Some(installed)) => installed,
+            Ok(None) => return Ok(()),
+            Err(error) => return self.failed("missed", error),
+        };
+        let Installed {
+            uncaptured_seen: seen,
+            uncaptured,
+            may_have_jumped,
+        } = installed;
+        self.look.unsure = seen != uncaptured;
+        let saver = if self.look.unsure {
+            match self.saver().await {
+                Ok(saver) => saver,
+                Err(error) => return self.failed("missed", error),
             }
-            Err(error) => self.failed("missed", error),
-        }
+        } else {
+            None
+        };
+        self.note(missed(seen, uncaptured, may_have_jumped, saver.as_ref()));
+        Ok(())
     }
 
     /// The transaction of another session that the daemon waits for before it knows that no change
@@ -388,17 +391,21 @@ impl<'a> Asking<'a> {
 fn daemon(row: &Row) -> Result<Daemon, tokio_postgres::Error> {
     Ok(Daemon {
         // 0: a prepared transaction, whose name stands for that of a program.
-        pid: row.try_get(0)?,
-        host: row.try_get(1)?,
-        told_where: row.try_get(2)?,
-        user: row.try_get(3)?,
-        program: row.try_get::<_, Option<String>>(4)?.unwrap_or_default(),
-        connected_since: row.try_get::<_, Option<SystemTime>>(5)?.map(time::rfc3339),
-        connected_seconds: row.try_get(6)?,
-        leads: row.try_get(7)?,
-        sleeps: row.try_get(8)?,
-        is_intruder: row.try_get(9)?,
-        quiet_seconds: row.try_get(10)?,
+        pid: row.try_get("pid")?,
+        host: row.try_get("host")?,
+        told_where: row.try_get("told_where")?,
+        user: row.try_get("role")?,
+        program: row
+            .try_get::<_, Option<String>>("program")?
+            .unwrap_or_default(),
+        connected_since: row
+            .try_get::<_, Option<SystemTime>>("connected_since")?
+            .map(time::rfc3339),
+        connected_seconds: row.try_get("connected_seconds")?,
+        leads: row.try_get("leads")?,
+        sleeps: row.try_get("sleeps")?,
+        is_intruder: row.try_get("is_intruder")?,
+        quiet_seconds: row.try_get("quiet_seconds")?,
     })
 }
 

@@ -7,8 +7,9 @@
 /// stands where a recovery of the server leaves it: the log of a sequence runs ahead of it, so it
 /// jumps.
 pub const INSTALL: &str = "
-    SELECT i.version, i.uncaptured_seen, CASE WHEN u.is_called THEN u.last_value
-      ELSE -2 - u.last_value END, u.log_cnt = 0
+    SELECT i.version, i.uncaptured_seen,
+           CASE WHEN u.is_called THEN u.last_value ELSE -2 - u.last_value END AS uncaptured,
+           u.log_cnt = 0 AS may_have_jumped
     FROM agent_sync.install i CROSS JOIN agent_sync.uncaptured u";
 
 /// The triggers that the capture needs, `$2` on `$1`, and that are missing or disabled, or whose
@@ -563,14 +564,15 @@ pub fn layout_version() -> String {
 /// superuser, and its name. Read-only is what sessions are made to be by default, whatever ours has
 /// set: a provider does that when the disk is nearly full, and it is not for us to overrule.
 pub const SERVER: &str = "
-    SELECT current_setting('server_version'), current_setting('server_version_num')::int4,
-           pg_is_in_recovery(),
+    SELECT current_setting('server_version') AS version,
+           current_setting('server_version_num')::int4 AS number,
+           pg_is_in_recovery() AS is_standby,
            current_setting('transaction_read_only')::bool OR (
                SELECT s.reset_val::bool FROM pg_settings s
-                 WHERE s.name = 'default_transaction_read_only'),
-           current_setting('max_prepared_transactions')::int4,
-           (SELECT r.rolsuper FROM pg_roles r
-             WHERE r.rolname = current_user), quote_ident(current_user)";
+                 WHERE s.name = 'default_transaction_read_only') AS is_read_only,
+           current_setting('max_prepared_transactions')::int4 AS most_prepared,
+           (SELECT r.rolsuper FROM pg_roles r WHERE r.rolname = current_user) AS is_superuser,
+           quote_ident(current_user) AS role";
 
 /// The relations of the install that are gone: with `$1`, those that the daemon works with, or else
 /// those that only the commands read. A view in the place of a table is none of them: reading it

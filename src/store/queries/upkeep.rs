@@ -21,9 +21,9 @@ pub const RELEASE_IDLE_LOCK: &str = "SELECT pg_advisory_unlock(1634169721, 2)";
 /// nothing, and, for where that is hidden, how many rows have been taken out of the outbox, as far
 /// as the server counts that.
 pub const LEADER: &str = "
-    SELECT holder.pid, holder.role, coalesce(holder.is_able, true), oldest.seconds,
-           holder.quiet, pg_stat_get_tuples_deleted(to_regclass('agent_sync.outbox')::oid),
-             holder.gid, holder.owner
+    SELECT holder.pid, holder.role, coalesce(holder.is_able, true) AS is_able, oldest.seconds,
+           holder.quiet, pg_stat_get_tuples_deleted(to_regclass('agent_sync.outbox')::oid) AS taken,
+           holder.gid, holder.owner
     FROM (SELECT extract(epoch FROM clock_timestamp() - min(o.at))::float8 AS seconds
           FROM (SELECT o.at FROM agent_sync.outbox o LIMIT 1000) AS o
           WHERE isfinite(o.at)) AS oldest
