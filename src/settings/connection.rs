@@ -1,7 +1,6 @@
 //! The connection string of a database, and the settings that follow from it: TLS, time-outs and
 //! keepalives.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -18,34 +17,34 @@ use super::value_type::RawValue;
 
 /// Applies `DATABASE_URL`: it is the URL of the database `default`, if that is the only database
 /// and has no URL. Returns a note if the variable is set and not used.
-pub(crate) fn database_url(
-    env: &Environment,
-    names: &mut BTreeMap<String, String>,
-    given: &mut Values,
-    problems: &mut Vec<Problem>,
-) -> Option<String> {
+pub(crate) fn database_url(env: &Environment, layer: &mut Layer) -> Option<String> {
     let value = env.get("DATABASE_URL")?;
-    let key = "databases.default.url";
-    if names.keys().any(|name| name != "default") {
+    let Layer {
+        values,
+        databases,
+        problems,
+    } = layer;
+    if databases.keys().any(|name| name != "default") {
         let place = |(name, origin): (&String, &String)| format!("{name} ({origin})");
-        let places: Vec<_> = names.iter().map(place).collect();
+        let places: Vec<_> = databases.iter().map(place).collect();
         return Some(format!(
             "DATABASE_URL is set and not used, because the settings name databases: {}",
             places.join(", ")
         ));
     }
+    let key = "databases.default.url";
     for key in [key, "databases.default.url_file"] {
-        if given.get(key).is_some() {
+        if values.get(key).is_some() {
             return Some(format!(
                 "DATABASE_URL is set and not used, because the settings have {key} ({})",
-                given.origin(key)
+                values.origin(key)
             ));
         }
     }
     let origin = variable("DATABASE_URL");
     if let Some(text) = value.to_str() {
-        given.insert(key, text, &origin);
-        names.entry("default".to_owned()).or_insert(origin);
+        values.insert(key, text, &origin);
+        databases.entry("default".to_owned()).or_insert(origin);
     } else {
         problems.push(Problem::mismatch(key, origin, "UTF-8", "another encoding"));
     }
@@ -63,17 +62,16 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// Finds and parses the connection string of a database, or reports the reason why it has none.
-    /// A key in `reported` has a problem already, and is not missing.
+    /// A key that has a problem already is not missing.
     pub(crate) fn of(
         name: &str,
         origin: &str,
         values: &Values,
-        reported: &BTreeSet<String>,
         problems: &mut Vec<Problem>,
     ) -> Option<Self> {
         let section = format!("databases.{name}");
         let (url, file) = (format!("{section}.url"), format!("{section}.url_file"));
-        let known = [&url, &file, &section];
+        let is_known = |problem: &Problem| [&url, &file, &section].contains(&&problem.key);
         let found = match (values.text(&url), values.text(&file)) {
             (Some(text), None) => Ok((SecretString::from(text), &url, values.origin(&url).into())),
             (None, Some(path)) => read_secret(Path::new(path), &file, values.origin(&file))
@@ -84,7 +82,7 @@ impl Connection {
                 let problem = Problem::mismatch(&file, values.origin(&file), expected, found);
                 Err(problem.remedy("leave one of them out"))
             }
-            (None, None) if known.iter().any(|key| reported.contains(*key)) => return None,
+            (None, None) if problems.iter().any(is_known) => return None,
             (None, None) => {
                 let problem = Problem::mismatch(&url, origin, "a url or url_file", "neither");
                 Err(problem.remedy("set one of them, or take the database out"))

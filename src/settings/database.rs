@@ -1,6 +1,6 @@
 //! One database: its connection, and the check of settings that must agree.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use secrecy::{ExposeSecret as _, SecretString};
@@ -55,10 +55,9 @@ impl Described {
         name: &str,
         origin: &str,
         given: &Values,
-        reported: &BTreeSet<String>,
         problems: &mut Vec<Problem>,
     ) -> Option<Self> {
-        let connection = Connection::of(name, origin, given, reported, problems)?;
+        let connection = Connection::of(name, origin, given, problems)?;
         let mut implied = connection.implied(name, given);
         problems.append(&mut implied.problems);
         let defaults = Values::defaults(Some(name));

@@ -34,22 +34,20 @@ impl Environment {
         self.0.get(name)
     }
 
-    /// The settings among the variables.
-    pub(crate) fn layer(&self) -> Layer {
-        let mut layer = Layer::default();
+    /// Reads the settings among the variables.
+    pub(crate) fn read(&self, layer: &mut Layer) {
         for (name, value) in &self.0 {
             let Some(rest) = name.strip_prefix(PREFIX) else {
                 continue;
             };
             let origin = variable(name);
             if let Some(text) = value.to_str() {
-                take(rest, text, &origin, &mut layer);
+                take(rest, text, &origin, layer);
             } else {
                 let problem = Problem::mismatch("", origin, "UTF-8", "another encoding");
                 layer.problems.push(problem);
             }
         }
-        layer
     }
 }
 

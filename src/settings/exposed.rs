@@ -33,36 +33,12 @@ pub struct Exposed {
 impl Exposed {
     /// What is said of the file, if there is anything to say.
     pub(super) fn of(database: &str, file: &Path) -> Option<Self> {
-        let metadata = fs::metadata(file).ok()?;
-        let real = fs::canonicalize(file).ok();
-        let provided = real.as_deref().is_some_and(is_provided);
-        let exposed = |access, mend| Self {
+        let (access, mend) = fault(file)?;
+        Some(Self {
             database: database.to_owned(),
             file: file.to_owned(),
             access,
             mend,
-        };
-        if let Some(access) = access(metadata.mode(), provided) {
-            return Some(exposed(access, command("chmod g-w,o-rwx", file)));
-        }
-        if provided {
-            return None;
-        }
-        if is_of_another(&metadata) {
-            return Some(exposed(OWNED, command("chown root", file)));
-        }
-        let folders = [Some(file), real.as_deref()].into_iter().flatten();
-        folders.filter_map(Path::parent).find_map(|folder| {
-            let folder = if folder.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                folder
-            };
-            let metadata = fs::metadata(folder).ok()?;
-            if is_open(metadata.mode()) {
-                return Some(exposed(OPEN_FOLDER, command("chmod o-w", folder)));
-            }
-            is_of_another(&metadata).then(|| exposed(OWNED_FOLDER, command("chown root", folder)))
         })
     }
 
@@ -93,6 +69,32 @@ const OVERFLOW: u32 = 65534;
 
 fn command(words: &str, path: &Path) -> String {
     format!("{words} {}", shown(&path.display().to_string()))
+}
+
+/// Who can do too much with a file, and the command that takes that away.
+fn fault(file: &Path) -> Option<(&'static str, String)> {
+    let metadata = fs::metadata(file).ok()?;
+    let real = fs::canonicalize(file).ok();
+    let provided = real.as_deref().is_some_and(is_provided);
+    if let Some(access) = access(metadata.mode(), provided) {
+        return Some((access, command("chmod g-w,o-rwx", file)));
+    }
+    if provided {
+        return None;
+    }
+    if is_of_another(&metadata) {
+        return Some((OWNED, command("chown root", file)));
+    }
+    let files = [Some(file), real.as_deref()].into_iter().flatten();
+    files.filter_map(Path::parent).find_map(|folder| {
+        let is_named = !folder.as_os_str().is_empty();
+        let folder = if is_named { folder } else { Path::new(".") };
+        let metadata = fs::metadata(folder).ok()?;
+        if is_open(metadata.mode()) {
+            return Some((OPEN_FOLDER, command("chmod o-w", folder)));
+        }
+        is_of_another(&metadata).then(|| (OWNED_FOLDER, command("chown root", folder)))
+    })
 }
 
 /// Whether it belongs to somebody besides root and the user of this process, as far as that is

@@ -16,8 +16,12 @@ use super::value_type::{RawValue, toml_type};
 
 /// Reads a file that must exist. `named_by` is the source that names it, and `credentials` the
 /// directory of the credentials from systemd.
-pub(crate) fn read(path: &Path, named_by: Option<&String>, credentials: Option<&Path>) -> Layer {
-    let mut layer = Layer::default();
+pub(crate) fn read(
+    path: &Path,
+    named_by: Option<&String>,
+    credentials: Option<&Path>,
+    layer: &mut Layer,
+) {
     match bounded::read_text(path) {
         Ok(text) => {
             let paths = PathResolver {
@@ -25,7 +29,7 @@ pub(crate) fn read(path: &Path, named_by: Option<&String>, credentials: Option<&
                 credentials,
             };
             let text = &text;
-            Reader { path, text, paths }.parse(&mut layer);
+            Reader { path, text, paths }.parse(layer);
         }
         Err(error) => {
             let mut problem = cannot_be_read(path, &error);
@@ -36,7 +40,6 @@ pub(crate) fn read(path: &Path, named_by: Option<&String>, credentials: Option<&
             layer.problems.push(problem.remedy(remedy));
         }
     }
-    layer
 }
 
 fn cannot_be_read(path: &Path, error: &io::Error) -> Problem {
@@ -45,20 +48,16 @@ fn cannot_be_read(path: &Path, error: &io::Error) -> Problem {
 }
 
 /// The drop-ins beside a file, in the order of their names; none if the directory is missing.
-pub(crate) fn drop_ins(beside: &Path) -> (Vec<PathBuf>, Option<Problem>) {
+pub(crate) fn drop_ins(beside: &Path) -> Result<Vec<PathBuf>, Problem> {
     let directory = beside.with_file_name("databases.d");
-    let entries = match fs::read_dir(&directory).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return (Vec::new(), None),
-        Err(error) => return (Vec::new(), Some(cannot_be_read(&directory, &error))),
+    let paths = |entries: fs::ReadDir| entries.map(|entry| Ok(entry?.path())).collect();
+    let mut paths: Vec<_> = match fs::read_dir(&directory).and_then(paths) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        result => result.map_err(|error| cannot_be_read(&directory, &error))?,
     };
-    let mut paths: Vec<_> = entries
-        .into_iter()
-        .map(|entry| entry.path())
-        .filter(|path| is_drop_in(path))
-        .collect();
+    paths.retain(|path| is_drop_in(path));
     paths.sort();
-    (paths, None)
+    Ok(paths)
 }
 
 /// Hidden files are no drop-ins: editors and configuration managers give such names to half-written

@@ -1,5 +1,4 @@
-//! The values of one source, checked against the schema, and the values of all sources, the later
-//! over the earlier.
+//! The values of the sources, checked against the schema, the later over the earlier.
 //!
 //! A value carries its origin, so that each mistake and each value in force leads to a line or a
 //! variable. A value that does not fit is a problem even if a later source overrides it: it would
@@ -137,11 +136,11 @@ impl fmt::Debug for Values {
     }
 }
 
-/// The settings of one source, and its mistakes.
+/// The settings of one source or of several, read in their order, and their mistakes.
 #[derive(Debug, Default)]
 pub(crate) struct Layer {
     pub(crate) values: Values,
-    /// The databases that this source names, each with the first place that does.
+    /// The databases that the sources name, each with the first place that does.
     pub(crate) databases: BTreeMap<String, String>,
     pub(crate) problems: Vec<Problem>,
 }

@@ -79,31 +79,27 @@ impl Loaded {
 
 /// Loads settings, or reports all mistakes at once.
 pub(super) fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
-    let mut problems = Vec::new();
-    let mut layers = files(sources, &mut problems);
-    layers.push(sources.env.layer());
-    let mut names: BTreeMap<String, String> = BTreeMap::new();
-    for layer in &mut layers {
-        problems.append(&mut layer.problems);
-        for (name, origin) in &layer.databases {
-            names.entry(name.clone()).or_insert_with(|| origin.clone());
-        }
-    }
-    if problems.iter().any(|problem| problem.key.is_empty()) {
+    let mut layer = Layer::default();
+    read_files(sources, &mut layer);
+    sources.env.read(&mut layer);
+    if layer.problems.iter().any(|problem| problem.key.is_empty()) {
         // A source is unreadable, so a key that seems to be missing may stand in it.
+        let problems = layer.problems;
         return Err(SettingsError { problems });
     }
-    let mut given = Values::merged(layers.iter().map(|layer| &layer.values));
-    let note = database_url(&sources.env, &mut names, &mut given, &mut problems);
+    let note = database_url(&sources.env, &mut layer);
 
-    // A key with a problem is not missing.
-    let reported: BTreeSet<_> = problems.iter().map(|problem| problem.key.clone()).collect();
+    let Layer {
+        values: given,
+        databases: names,
+        mut problems,
+    } = layer;
     let mut described = BTreeMap::new();
-    for (name, origin) in &names {
+    for (name, origin) in names {
         let section = format!("databases.{name}.");
         let own = given.select(|key| key.starts_with(&section).then_some(key));
-        let found = Described::read(name, origin, &own, &reported, &mut problems);
-        described.extend(found.map(|found| (name.clone(), found)));
+        let found = Described::read(&name, &origin, &own, &mut problems);
+        described.extend(found.map(|found| (name, found)));
     }
     let defaults = Values::defaults(None);
     let of_databases = described.values().map(|database| &database.values);
@@ -121,9 +117,8 @@ pub(super) fn load(sources: &Sources) -> Result<Loaded, SettingsError> {
     })
 }
 
-/// The layers of the settings file and of its drop-ins.
-fn files(sources: &Sources, problems: &mut Vec<Problem>) -> Vec<Layer> {
-    let mut layers = Vec::new();
+/// Reads the settings file and its drop-ins.
+fn read_files(sources: &Sources, layer: &mut Layer) {
     let credentials = sources.env.get("CREDENTIALS_DIRECTORY").map(Path::new);
     let main = match (&sources.file, &sources.default_file) {
         (Some((path, named_by)), _) if is_withheld(&path.to_string_lossy()) => {
@@ -131,26 +126,29 @@ fn files(sources: &Sources, problems: &mut Vec<Problem>) -> Vec<Layer> {
             let expected = "the path of the settings file";
             let problem = Problem::mismatch("", named_by, expected, found);
             let remedy = "a connection string goes into DATABASE_URL, or into the file";
-            problems.push(problem.remedy(remedy));
-            return layers;
+            return layer.problems.push(problem.remedy(remedy));
         }
         (Some((path, named_by)), _) => {
-            layers.push(file::read(path, Some(named_by), credentials));
+            file::read(path, Some(named_by), credentials, layer);
             path
         }
         (None, Some(path)) => {
             // If its existence is unknown, the attempt to read it says why.
             if path.try_exists().unwrap_or(true) {
-                layers.push(file::read(path, None, credentials));
+                file::read(path, None, credentials, layer);
             }
             path
         }
-        (None, None) => return layers,
+        (None, None) => return,
     };
-    let (paths, problem) = file::drop_ins(main);
-    problems.extend(problem);
-    layers.extend(paths.iter().map(|path| file::read(path, None, credentials)));
-    layers
+    match file::drop_ins(main) {
+        Ok(paths) => {
+            for path in paths {
+                file::read(&path, None, credentials, layer);
+            }
+        }
+        Err(problem) => layer.problems.push(problem),
+    }
 }
 
 /// The typed settings.

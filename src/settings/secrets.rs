@@ -5,7 +5,6 @@
 //! by the code that loads settings. A database with a file for its password alone takes the new
 //! password.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -84,9 +83,9 @@ impl SecretFiles {
                 built.map_err(|problem| problems.push(problem)).ok()
             }
             _ => {
-                let (name, origin, reported) = (&self.name, &self.origin, BTreeSet::new());
-                Described::read(name, origin, &self.given, &reported, &mut problems)
-                    .and_then(|described| described.database)
+                let described =
+                    Described::read(&self.name, &self.origin, &self.given, &mut problems);
+                described.and_then(|described| described.database)
             }
         };
         built

@@ -9,7 +9,7 @@ use anstream::{AutoStream, ColorChoice};
 use anyhow::Context as _;
 
 use crate::exit::{Exit, Fault};
-use crate::mapping::RulesError;
+use crate::mapping::{Rejection, RulesError};
 use crate::observe::journal;
 use crate::settings::{self, SettingsError};
 use crate::show::Clean;
@@ -62,8 +62,9 @@ pub fn report(error: &anyhow::Error) -> Exit {
     let fault = error.downcast_ref::<Fault>();
     let mut text = format!("agent-sync: {error}\n");
     for cause in error.chain().skip(1) {
-        // The mistakes in a file stand one a line. Other text, such as that of a server, is one.
+        // Mistakes stand one a line. Other text, such as that of a server, is one.
         let is_list = cause.is::<SettingsError>() || cause.is::<RulesError>();
+        let is_list = is_list || cause.is::<Rejection>();
         let between = if is_list { "\n    " } else { " " };
         let cause = cause.to_string().replace('\n', between);
         // Some errors include the text of their causes, and "db error" only announces the next one.
