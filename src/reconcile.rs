@@ -1,13 +1,11 @@
-//! Bringing slugs in sync through the daemon's ordinary path: the outbox. Where no daemon leads, a
-//! one-shot drain processes it.
+//! Brings slugs in sync through the outbox. While no daemon leads, a one-shot drain processes it.
 //!
-//! Slugs go in a portion at a time, so that the outbox of a busy daemon is never flooded; a portion
-//! is over when none of its slugs is in the outbox any more, and then what became of them is looked
-//! up by the same mapping.
+//! Slugs are enqueued in portions, so the outbox of a busy daemon is never flooded. A portion is
+//! finished when none of its slugs is in the outbox; then a survey determines the result of each.
 //!
-//! Every wait is bounded: when nothing moves in the outbox for longer than a statement may take, or
-//! nothing of a portion for ten minutes, the work is given up. What was put into the outbox stays
-//! there, and a daemon that comes back finds it.
+//! Every wait is bounded. The work is given up if the outbox does not change for longer than a
+//! statement may take, or if no slug of a portion is finished for ten minutes. The enqueued slugs
+//! stay in the outbox for the next daemon.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -23,60 +21,59 @@ use crate::store::{Layout, report};
 use crate::survey::{Findings, Scope, Verdict, survey};
 use crate::sync::{AttemptError, OneShotDrain, Options};
 
-/// How many slugs go into the outbox at a time.
+/// The number of slugs in a portion.
 const PORTION: usize = 1000;
 
-/// The first and the longest pause between two looks at the outbox while a daemon works.
-const LOOK: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
+/// The first and the longest pause between two reads of the outbox while a daemon works.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(100));
 
-/// How long slugs may stay in the outbox while others are taken out of it: behind a long backlog,
-/// or behind somebody's lock.
+/// The time limit for a portion without progress while other rows are processed: behind a long
+/// backlog or a lock.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// How long a daemon gets to step in by itself, before this process does.
+/// The time for a standby or restarted daemon to take the lead before this process does.
 const GRACE: Duration = Duration::from_millis(1500);
 
-/// Why it could not be done.
+/// The reason of a failure.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
     /// The one-shot drain failed.
     #[error(transparent)]
     Drain(#[from] AttemptError),
-    /// A question was not answered.
+    /// A query failed.
     #[error(transparent)]
     Store(#[from] QueryError),
-    /// A daemon leads, and does not take them.
+    /// A daemon leads and does not process the slugs.
     #[error("a daemon leads, and has not taken the slugs out of the outbox for {0:.0?}")]
     Stalled(Duration),
-    /// Others hold locks.
+    /// Other sessions hold locks.
     #[error("others have held locks on what is to be written for {0:.0?}")]
     Locked(Duration),
 }
 
-/// What became of one slug.
+/// The result of one slug.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Became {
-    /// Its configurations are in sync; or they were, and the agent has been saved once more, which
-    /// is in the outbox.
+pub enum SlugResult {
+    /// Its configurations are in sync, or were in sync until another save, which is in the outbox.
     InSync,
     /// It has no configuration.
     Missing,
-    /// Its settings cannot be mapped, and why.
+    /// Its settings cannot be mapped, for these reasons.
     Rejected(Vec<String>),
-    /// PostgreSQL refused the write, and why.
+    /// PostgreSQL refused the write.
     Failed {
         /// The reason.
         detail: String,
         /// The SQLSTATE.
         sqlstate: Option<String>,
     },
-    /// It was written, and differs again: somebody or something changes it back.
+    /// It was written and differs again: another writer or a trigger changed it back.
     Differs,
-    /// Its agent is gone.
+    /// It has no agent any more.
     Gone,
 }
 
-impl Became {
+impl SlugResult {
     fn of(findings: &Findings) -> Self {
         match (findings.verdict(), findings.refused()) {
             (Verdict::InSync, _) | (Verdict::Pending, None) => Self::InSync,
@@ -104,10 +101,11 @@ pub struct Reconciler<'a> {
 }
 
 impl<'a> Reconciler<'a> {
-    /// How long nothing may happen, beyond the time that one statement may take.
+    /// The time without a change of the outbox, beyond `sync.statement_timeout`, after which the
+    /// work is given up.
     const STALL: Duration = Duration::from_secs(15);
 
-    /// Over a session that is not the daemon's.
+    /// Uses a session without the leader lock.
     pub fn new(
         database: &'a Database,
         settings: &'a Settings,
@@ -125,11 +123,11 @@ impl<'a> Reconciler<'a> {
         }
     }
 
-    /// Brings these slugs in sync, each ended by a NUL, and tells what became of each.
+    /// Brings these slugs in sync, each ended by a NUL, and reports the result of each.
     pub async fn run(
         &mut self,
         slugs: &str,
-        mut tell: impl FnMut(&str, Became),
+        mut report_result: impl FnMut(&str, SlugResult),
     ) -> Result<(), ReconcileError> {
         let mut slugs = slugs.split_terminator('\0');
         loop {
@@ -139,16 +137,16 @@ impl<'a> Reconciler<'a> {
             }
             report::send(self.session.db(), &portion).await?;
             self.until_done(&portion).await?;
-            self.look_up(&portion, &mut tell).await?;
+            self.report_results(&portion, &mut report_result).await?;
         }
     }
 
-    /// Whether this process does the work that is a daemon's.
-    pub fn stands_in(&self) -> bool {
+    /// Whether the one-shot drain of this process does the work of a daemon.
+    pub fn uses_oneshot_drain(&self) -> bool {
         self.oneshot.is_some()
     }
 
-    /// Gives back what it has taken.
+    /// Releases the leader lock, if the one-shot drain took it.
     pub async fn end(self) -> Result<(), ReconcileError> {
         match self.oneshot {
             Some(oneshot) => Ok(oneshot.release().await?),
@@ -156,12 +154,12 @@ impl<'a> Reconciler<'a> {
         }
     }
 
-    /// Waits until a daemon has done the portion, or does it.
+    /// Waits until a daemon has processed the portion, or processes it with a one-shot drain.
     async fn until_done(&mut self, portion: &[&str]) -> Result<(), ReconcileError> {
         let stall = self.settings.sync.statement_timeout + Self::STALL;
         let (mut last, mut moved) = ((i64::MAX, 0), Instant::now());
         let mut fewer = moved;
-        let (mut pause, mut unled) = (LOOK.0, None);
+        let (mut pause, mut unled) = (PAUSE.0, None);
         loop {
             let began = Instant::now();
             let now = self.pending(portion).await?;
@@ -169,22 +167,22 @@ impl<'a> Reconciler<'a> {
                 return Ok(());
             }
             if now.0 < last.0 {
-                (fewer, pause) = (began, LOOK.0);
+                (fewer, pause) = (began, PAUSE.0);
             }
             if now != last {
                 (last, moved) = (now, began);
             }
             if moved.elapsed() > stall || fewer.elapsed() > LONGEST {
-                let stalled = if self.stands_in() {
+                let stalled = if self.uses_oneshot_drain() {
                     ReconcileError::Locked
                 } else {
                     ReconcileError::Stalled
                 };
                 return Err(stalled(fewer.elapsed()));
             }
-            // A look costs a scan of the outbox: of a long one, looks are few.
+            // Each read scans the outbox, so the pauses grow with the duration of a read.
             let until = Instant::now() + pause.max(began.elapsed() * 4);
-            pause = (pause * 2).min(LOOK.1);
+            pause = (pause * 2).min(PAUSE.1);
             if let Some(oneshot) = &mut self.oneshot {
                 while oneshot.drain_batch().await? && Instant::now() < until {}
                 continue;
@@ -192,9 +190,9 @@ impl<'a> Reconciler<'a> {
             if self.session.db().value(report::LED, &[]).await? {
                 unled = None;
             } else {
-                // A daemon that stands by, or comes back, is left to take over.
+                // A standby or restarting daemon gets time to take the lead.
                 let since = *unled.get_or_insert_with(Instant::now);
-                if since.elapsed() >= GRACE || !self.anybody_waits().await? {
+                if since.elapsed() >= GRACE || !self.is_any_daemon_connected().await? {
                     self.acquire().await?;
                     continue;
                 }
@@ -205,19 +203,20 @@ impl<'a> Reconciler<'a> {
 
     async fn acquire(&mut self) -> Result<(), ReconcileError> {
         let options = Options::of(self.settings);
-        // On the heap: to connect is large compared with the rest.
+        // Boxed: the future of a connect is large.
         let acquiring = OneShotDrain::acquire(self.database, options, Arc::clone(&self.rules));
         self.oneshot = Box::pin(acquiring).await?;
         Ok(())
     }
 
-    /// Whether there is a daemon at all.
-    async fn anybody_waits(&self) -> Result<bool, QueryError> {
+    /// Whether a session of a daemon is connected.
+    async fn is_any_daemon_connected(&self) -> Result<bool, QueryError> {
         let daemons = self.session.db().all(report::DAEMONS, &[]).await?;
         Ok(!daemons.is_empty())
     }
 
-    /// How many of the portion are left, and how many rows the outbox has lost.
+    /// The number of slugs of the portion in the outbox, and the total number of deleted rows of
+    /// the outbox.
     async fn pending(&self, portion: &[&str]) -> Result<(i64, i64), QueryError> {
         let db = self.session.db();
         let slugs: [Parameter<'_>; 1] = [(&portion, Type::TEXT_ARRAY)];
@@ -225,10 +224,10 @@ impl<'a> Reconciler<'a> {
         Ok((row.try_get(0)?, row.try_get(1)?))
     }
 
-    async fn look_up(
+    async fn report_results(
         &mut self,
         portion: &[&str],
-        tell: &mut impl FnMut(&str, Became),
+        report_result: &mut impl FnMut(&str, SlugResult),
     ) -> Result<(), ReconcileError> {
         let mut unseen: std::collections::BTreeSet<&str> = portion.iter().copied().collect();
         let scope = Scope {
@@ -242,13 +241,13 @@ impl<'a> Reconciler<'a> {
             scope,
             |findings| {
                 unseen.remove(findings.slug.as_str());
-                tell(&findings.slug, Became::of(findings));
+                report_result(&findings.slug, SlugResult::of(findings));
                 ControlFlow::Continue(())
             },
         )
         .await?;
         for slug in unseen {
-            tell(slug, Became::Gone);
+            report_result(slug, SlugResult::Gone);
         }
         Ok(())
     }

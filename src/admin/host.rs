@@ -22,7 +22,7 @@ pub(super) fn is_host_allowed<'a>(
     !is_loopback_address || hosts.all(|host| is_loopback(without_port(host)))
 }
 
-/// The hosts that a request names: in each header `Host`, and in the target of the request line.
+/// The hosts of a request: in each header `Host`, and in the target of the request line.
 pub(super) fn named<B>(request: &Request<B>) -> impl Iterator<Item = &str> {
     let headers = request.headers().get_all(header::HOST).iter();
     let headers = headers.map(|host| host.to_str().unwrap_or_default());

@@ -1,8 +1,9 @@
-//! The round trip: a slug that no agent has goes into the outbox and wakes the daemon as a save
-//! does, and the daemon drops it.
+//! The round trip of `doctor`: a slug without an agent goes into the outbox and wakes the daemon
+//! like a save, and the daemon deletes it.
 //!
-//! It proves the outbox, the wake-up and the loop, and touches no row of the user's. Behaviour on
-//! failure: a canary that nobody takes is taken back; where no daemon leads, none is sent.
+//! The test covers outbox, wake-up and daemon, and changes no row of the two tables. A slug that
+//! the daemon does not take in time is deleted from the outbox. While no daemon leads, none is
+//! sent.
 
 use std::time::{Duration, Instant};
 
@@ -16,14 +17,14 @@ use crate::settings::Settings;
 use crate::show::time;
 use crate::store::report;
 
-/// How long a daemon gets that is awake, or is woken.
+/// The time limit for a daemon that is awake or receives a wake-up.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 
-/// The first and the longest pause between two looks.
+/// The first and the longest pause between two reads of the outbox.
 const LOOK: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(20));
 
-/// How long the daemon gets. One that nobody wakes may first sleep for a whole
-/// `sync.poll_interval`.
+/// The time limit of the round trip. With `capture.notify` off, the daemon may first sleep for a
+/// whole `sync.poll_interval`.
 fn limit(settings: &Settings) -> Duration {
     TIME_LIMIT
         + if settings.capture.notify {
@@ -33,7 +34,7 @@ fn limit(settings: &Settings) -> Duration {
         }
 }
 
-/// Sends one, and says what became of it.
+/// Makes the round trip and returns its check.
 pub async fn canary(db: &Db, settings: &Settings) -> Note {
     let limit = limit(settings);
     match db.value(report::LED, &[]).await {
@@ -56,7 +57,8 @@ pub async fn canary(db: &Db, settings: &Settings) -> Note {
     };
     match outcome {
         Ok(Outcome::Back(after)) => {
-            // There is none, unless row-level security may hide agents from the daemon.
+            // Usually there is no problem to delete; the daemon notes one if row-level security may
+            // hide agents from it.
             let _ = delete(db, report::FORGET_CANARY, &slug).await;
             Note::pass(
                 "round trip",
@@ -74,12 +76,12 @@ pub async fn canary(db: &Db, settings: &Settings) -> Note {
     }
 }
 
-/// What became of it.
+/// The result of the round trip.
 enum Outcome {
     Back(Duration),
-    /// The daemon takes others, which are before it.
+    /// The daemon took other rows, which are ahead.
     Behind,
-    /// Nothing was taken at all.
+    /// The daemon took no row.
     Untouched,
 }
 
@@ -106,14 +108,14 @@ async fn wait(db: &Db, slug: &str, began: Instant, limit: Duration) -> Result<Ou
     }
 }
 
-/// Deletes what there is of the canary: its row of the outbox, or its problem.
+/// Deletes the slug from the outbox or its problem, as `statement` says.
 async fn delete(db: &Db, statement: &str, slug: &str) -> Result<(), QueryError> {
     db.run(statement, &[(&slug, Type::TEXT)]).await
 }
 
 fn missing(outcome: &Outcome, limit: Duration, taken_back: bool) -> Note {
-    // What cannot be taken back is in a batch: the daemon drops it, or the server undoes the batch
-    // and the next daemon does.
+    // A row that cannot be deleted is locked by a batch. That batch deletes it, or the server rolls
+    // the batch back and the next daemon deletes the row.
     let left = if taken_back {
         ""
     } else {
@@ -139,7 +141,7 @@ fn missing(outcome: &Outcome, limit: Duration, taken_back: bool) -> Note {
     }
 }
 
-/// What could not be asked.
+/// The check for a refused statement.
 fn refused(error: &QueryError) -> Note {
     match error {
         QueryError::Postgres(cause) if cause.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {

@@ -1,4 +1,4 @@
-//! The losses of an uninstall: changes and roles that do not come back.
+//! The changes and roles that an uninstall drops for good.
 
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
@@ -6,17 +6,19 @@ use tokio_postgres::error::SqlState;
 use crate::install::{self, Plan};
 use crate::pg::{Db, QueryError};
 
-/// What is lost with an install.
+/// The losses of an uninstall.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loss {
-    /// How many agents have changes that are not in sync yet; nothing where that cannot be read.
+    /// The number of agents with changes that are not in sync yet; `None` if this role cannot read
+    /// it.
     pub pending: Option<i64>,
-    /// The roles that an install made.
+    /// The roles that an install created.
     pub roles: Vec<String>,
 }
 
-/// Asks for it; nothing where nothing is installed. What is read was proven to be an install's
-/// first: somebody else's view of one of our names would run their code.
+/// Reads the losses; `None` if nothing is installed. The install is proven first, because a foreign
+/// view with the name of a table of agent-sync would run foreign code. The transaction is rolled
+/// back.
 pub async fn loss(db: &Db, plan: &Plan<'_>) -> Result<Option<Loss>, QueryError> {
     let loss = async {
         install::prove(db, plan).await?;
@@ -50,8 +52,7 @@ async fn read(db: &Db) -> Result<Option<Loss>, QueryError> {
     Ok(Some(loss))
 }
 
-/// The answer, or nothing where the role may not ask, or a part of the install is not as it was
-/// made.
+/// The rows of a query, or `None` if the role may not read them or a part of the install differs.
 async fn readable(db: &Db, query: &str) -> Result<Option<Vec<Row>>, QueryError> {
     db.batch("SAVEPOINT asking").await?;
     match db.all(query, &[]).await {
@@ -72,15 +73,15 @@ async fn readable(db: &Db, query: &str) -> Result<Option<Vec<Row>>, QueryError> 
     }
 }
 
-/// Whether the proof has found the schema, and which of its tables there are.
+/// Whether the proof found the schema, and which of its tables exist.
 const THERE: &str = "SELECT pg_catalog.current_setting('agent_sync.proven') NOT LIKE '0 %',
     pg_catalog.to_regclass('agent_sync.outbox') IS NOT NULL,
       pg_catalog.to_regclass('agent_sync.role') IS NOT NULL";
 
 const PENDING: &str = "SELECT pg_catalog.count(DISTINCT o.slug) FROM agent_sync.outbox o";
 
-/// As `sql/uninstall.sql` knows them: by the comment that an install gives to the roles that it
-/// makes.
+/// The roles with the comment that an install gives to the roles it creates; `sql/uninstall.sql`
+/// uses the same test.
 const ROLES: &str = "SELECT p.rolname::pg_catalog.text FROM agent_sync.role r
     JOIN pg_catalog.pg_roles p ON p.rolname = r.name
     WHERE pg_catalog.shobj_description(p.oid, 'pg_authid')

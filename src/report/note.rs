@@ -1,4 +1,4 @@
-//! One thing that was looked at: as it should be, worth a look, or broken; and what to do.
+//! The result of one check: passed, a warning or a fault, with a remedy.
 
 use serde::Serialize;
 
@@ -7,33 +7,33 @@ use crate::pg::sqlstate::{self, Class};
 use crate::session::SessionError;
 use crate::store::{Finding, LayoutError};
 
-/// How bad it is.
+/// The severity of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// It is as it should be.
+    /// No fault was found.
     Pass,
-    /// It works, and somebody should know.
+    /// It works, and an operator should act.
     Warn,
-    /// Something is not done, or not noticed, on account of it.
+    /// Changes are not applied or not captured.
     Fail,
 }
 
-/// What was found.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Note {
-    /// What was looked at, in a word.
+    /// The subject of the check, in a word.
     pub topic: &'static str,
-    /// How bad it is.
+    /// The severity.
     pub level: Level,
-    /// What was found, in a sentence.
+    /// The result, in a sentence.
     pub text: String,
-    /// What the operator can do.
+    /// The remedy.
     pub remedy: Option<String>,
 }
 
 impl Note {
-    /// It is as it should be.
+    /// A passed check.
     pub fn pass(topic: &'static str, text: impl Into<String>) -> Self {
         Self {
             topic,
@@ -43,7 +43,7 @@ impl Note {
         }
     }
 
-    /// Somebody should know.
+    /// A warning.
     pub fn warn(topic: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
             topic,
@@ -53,7 +53,7 @@ impl Note {
         }
     }
 
-    /// It is broken.
+    /// A fault.
     pub fn fail(topic: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
             topic,
@@ -63,7 +63,7 @@ impl Note {
         }
     }
 
-    /// What the daemon finds at its start (G10).
+    /// The note for a finding of the daemon's start check or sweep (G10).
     pub fn finding(finding: &Finding) -> Self {
         let topic = match finding {
             Finding::ServerTooOld { .. } | Finding::Standby | Finding::ReadOnly => "server",
@@ -108,23 +108,23 @@ impl Note {
         }
     }
 
-    /// There is no connection.
+    /// The fault for a failed connection.
     pub fn unreachable(error: &SessionError) -> Self {
         Self::fail("connection", error.to_string(), error.remedy())
     }
 
-    /// The tables are not as the settings say.
+    /// The fault for tables that do not match the settings.
     pub fn no_layout(error: &LayoutError) -> Self {
         Self::fail("tables", error.to_string(), error.remedy())
     }
 
-    /// A question about this topic was not answered.
+    /// The fault for a failed query about this topic.
     pub fn unanswered(topic: &'static str, error: &QueryError) -> Self {
         Self::fail(topic, format!("this is unknown: {error}"), error.remedy())
     }
 }
 
-/// Whether there is no use in asking anything else over this connection.
+/// Whether the error ends the connection, so that further queries are useless.
 pub(super) fn is_over(error: &QueryError) -> bool {
     match error {
         QueryError::Silent(_) => true,

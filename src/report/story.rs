@@ -1,5 +1,5 @@
-//! The story of one agent in one database: as saved, as configured, what the mapping makes of it,
-//! what waits or stands in the way; and in one sentence what is the case and what to do.
+//! The state of one agent in one database: agent, configurations, the result of the mapping, the
+//! pending change, the problem and the latest writes, with a conclusion and a remedy.
 
 use std::ops::ControlFlow;
 use std::time::SystemTime;
@@ -21,42 +21,42 @@ use crate::store::report::{self, Surveyed};
 use crate::survey::{Findings, Scope, Verdict, survey};
 use crate::time;
 
-/// How long a change may wait for a daemon that leads before that is the story.
+/// The age of a pending change, in seconds, that the conclusion names while a daemon leads.
 const OVERDUE: f64 = 60.0;
 
-/// How many writes are told of.
+/// The number of writes to read from the history.
 const LATEST: i64 = 5;
 
-/// What was found.
+/// The state of one agent.
 #[derive(Debug)]
 pub struct Story {
-    /// The agent's fields, as far as they may be told; nothing if no agent has the slug.
+    /// The agent's fields without secrets; `None` if no agent has the slug.
     pub agent: Option<Vec<(String, Value)>>,
-    /// The fields of each of its configurations.
+    /// The fields of each configuration.
     pub configurations: Vec<Vec<(String, Value)>>,
-    /// What the mapping says.
+    /// The comparison with the mapping.
     pub findings: Option<Findings>,
-    /// The configurations with the slug.
+    /// The number of configurations with the slug.
     pub rows: i64,
-    /// Since when a change of it waits.
+    /// The time of the oldest pending change.
     pub pending: Option<Since>,
-    /// The problem that is noted for it.
+    /// The row of `agent_sync.problem`.
     pub problem: Option<Problem>,
-    /// What was written for it, the latest first.
+    /// The latest writes, newest first.
     pub history: Vec<Write>,
 }
 
 /// A row of `agent_sync.history`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Write {
-    /// When.
+    /// The time of the write.
     #[serde(flatten)]
     pub since: Since,
     /// The primary key of the configuration.
     pub configuration: Option<String>,
-    /// What was written, but for the clocks.
+    /// The written columns without the timestamps.
     pub columns: Vec<String>,
-    /// What it changed in `provider_config`, as far as it may be told (G11).
+    /// The differences in `provider_config` without secrets (G11).
     pub differences: Vec<Difference>,
     /// The application of the transaction that caused it.
     pub application_name: Option<String>,
@@ -85,30 +85,30 @@ impl Write {
     }
 }
 
-/// A time, and how long ago that was.
+/// A time and its age.
 #[derive(Debug, Clone, Serialize)]
 pub struct Since {
-    /// By the clock of the server.
+    /// The time by the server's clock.
     pub since: String,
-    /// In seconds.
+    /// The age in seconds.
     pub seconds: f64,
 }
 
 /// A row of `agent_sync.problem`.
 #[derive(Debug, Clone, Serialize)]
 pub struct Problem {
-    /// Its kind.
+    /// The kind of the problem.
     pub kind: String,
     /// The reason.
     pub detail: String,
-    /// Of a failed write.
+    /// The SQLSTATE of a failed write.
     pub sqlstate: Option<String>,
-    /// Since when it has been of this kind.
+    /// The time since which the problem has this kind.
     #[serde(flatten)]
     pub since: Since,
-    /// How often it has been met.
+    /// The number of attempts.
     pub attempts: i32,
-    /// In how many seconds it is tried again.
+    /// The time until the next attempt, in seconds.
     pub next_attempt_seconds: Option<f64>,
 }
 
@@ -128,16 +128,16 @@ impl Problem {
     }
 }
 
-/// What is the case, and what to do.
+/// The conclusion about one agent and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Conclusion {
-    /// In a sentence.
+    /// The conclusion, in a sentence.
     pub conclusion: String,
-    /// What the operator can do; nothing where there is nothing to do.
+    /// The remedy; `None` if no action is needed.
     pub remedy: Option<String>,
 }
 
-/// Finds it out.
+/// Reads the state of one agent.
 pub async fn story(
     db: &Db,
     rules: &Rules,
@@ -184,10 +184,10 @@ pub async fn story(
     })
 }
 
-/// Fields, by their paths.
+/// Fields with their paths.
 type Fields = Vec<(String, Value)>;
 
-/// The agent and its configurations as they are.
+/// The fields of the agent and of its configurations.
 async fn saved(
     db: &Db,
     rules: &Rules,
@@ -203,14 +203,14 @@ async fn saved(
     ];
     let rows = match db.all(&report::survey(layout, false), &scope).await {
         Ok(rows) => rows,
-        // The findings say so.
+        // The survey reports such a row.
         Err(error) if error.is_of_a_row() => return Ok((None, Vec::new())),
         Err(error) => return Err(error),
     };
     let (mut agent, mut configurations) = (None, Vec::new());
     for row in &rows {
         let row = Surveyed::of(row)?;
-        // A value that is no text cannot be shown.
+        // A value that is no text is left out.
         agent = Some(fields_of_agent(rules, &row.agent.unwrap_or_default()));
         let configuration = row.configuration.and_then(Result::ok);
         configurations.extend(configuration.map(|configuration| fields_of(rules, &configuration)));
@@ -225,7 +225,7 @@ fn since(since: Option<SystemTime>, seconds: Option<f64>) -> Option<Since> {
     })
 }
 
-/// What is the case and what to do, by what weighs most.
+/// The most important conclusion about the agent, with a remedy.
 pub fn conclude(database: &Database, look: &Look, story: &Story, slug: &str) -> Conclusion {
     let mut conclusion = weigh(database, look, story, slug);
     if let Some(remedy) = conclusion
@@ -258,8 +258,7 @@ fn weigh(database: &Database, look: &Look, story: &Story, slug: &str) -> Conclus
     };
     let verdict = findings.verdict();
     let remedy = |verdict| problem::remedy_of(database, verdict, led, slug);
-    // What is wrong with the database is why its agents are not in sync, and has to be mended
-    // first.
+    // A fault of the database explains why its agents are out of sync, and is repaired first.
     let broken = look.notes.iter().find(|note| note.level == Level::Fail);
     match (verdict, broken) {
         (Verdict::Rejected, _) => say(
@@ -302,7 +301,7 @@ fn weigh(database: &Database, look: &Look, story: &Story, slug: &str) -> Conclus
     }
 }
 
-/// The same for a configuration that differs, in a database that is in order.
+/// The conclusion for a configuration that differs, in a database without faults.
 fn differing(
     database: &Database,
     look: &Look,
@@ -326,7 +325,7 @@ fn differing(
         return Conclusion {
             conclusion: format!(
                 "The configuration differs, and {}{again}.",
-                lowered(&failed.detail)
+                on_one_line(&failed.detail)
             ),
             remedy: Some(remedy),
         };
@@ -363,7 +362,7 @@ fn differing(
     Conclusion { conclusion, remedy }
 }
 
-/// A sentence in the middle of another; a name keeps its capital.
-fn lowered(sentence: &str) -> String {
+/// The text on one line.
+fn on_one_line(sentence: &str) -> String {
     sentence.replace('\n', "; ")
 }

@@ -1,5 +1,5 @@
-//! What wears out slowly: clocks, queues, vacuum, transactions that stay open, tables that are
-//! published.
+//! Checks of slow-moving conditions: clock skew, time-outs, notification queue, vacuum, long
+//! transactions, publications and replication slots.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,16 +10,17 @@ use crate::pg::{Db, QueryError};
 use crate::show::{age, count, quoted};
 use crate::store::report;
 
-/// How far the clocks may be apart, in seconds.
+/// The clock skew that causes a warning, in seconds.
 const SKEW: f64 = 2.0;
 
-/// How full the queue of notifications may be; from half on, the triggers do not notify.
+/// The fill levels of the notification queue: the first causes a warning; from the second on, the
+/// triggers do not notify and the daemon reports a finding.
 const QUEUE: (f64, f64) = (0.25, 0.5);
 
-/// How large the outbox may be on disk, and how many dead rows it may have.
+/// The size of the outbox on disk in bytes, and its number of dead rows, that cause a warning.
 const DEAD: (i64, i64) = (256 * 1024 * 1024, 1_000_000);
 
-/// Examines what the server says of itself.
+/// Reads the statistics and settings of the server.
 pub async fn upkeep(db: &Db, is_installed: bool) -> Vec<Note> {
     let mut notes = match server(db).await {
         Ok(notes) => notes,
@@ -46,7 +47,7 @@ async fn server(db: &Db) -> Result<Vec<Note>, QueryError> {
     let writing: Option<f64> = row.try_get("writing")?;
     let (holder, writer) = (row.try_get("holder")?, row.try_get("writer")?);
     let sees_others = row.try_get("sees_others")?;
-    // From half full on, that is a finding of its own.
+    // `None` from half full on: a finding of the daemon's checks reports that.
     let queue = queue(row.try_get("queue")?);
     let more = vec![
         clock(row.try_get::<_, f64>("clock")? - middle),
@@ -73,10 +74,10 @@ async fn server(db: &Db) -> Result<Vec<Note>, QueryError> {
     Ok(queue.into_iter().chain(more).collect())
 }
 
-/// What a transaction holds up that stays open.
+/// A check of the oldest open transaction of some kind.
 struct Hold {
     topic: &'static str,
-    /// How long it may, in seconds.
+    /// The age that causes a warning, in seconds.
     limit: f64,
     which: &'static str,
     effect: &'static str,
@@ -100,7 +101,7 @@ const WRITERS: Hold = Hold {
 };
 
 impl Hold {
-    /// Of the oldest such transaction: how old it is, in seconds, and whose.
+    /// The check for the oldest such transaction: its age in seconds, and its description.
     fn note(&self, oldest: Option<(f64, String)>) -> Note {
         let Self {
             topic,
@@ -125,7 +126,7 @@ impl Hold {
     }
 }
 
-/// What this role is not shown.
+/// The check for information that PostgreSQL hides from this role.
 fn hidden(topic: &'static str) -> Note {
     Note::pass(
         topic,

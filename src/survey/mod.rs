@@ -1,15 +1,14 @@
-//! Looking at every agent without touching anything: what the daemon would write, by the same
-//! mapping.
+//! Compares every agent with its configurations by the mapping of the daemon, and writes nothing.
 //!
-//! Unless an agent cannot be read, or DDL waits for a lock of the transaction, all of it is one
-//! read-only transaction with one snapshot, so what is counted together belongs together. A save
-//! waits behind DDL that waits, so the transaction ends then, and another one goes on (G3). The rows
-//! come through a cursor, a bounded number of bytes at a time, in the order of the slugs: memory does
-//! not depend on how many agents there are (G12).
+//! Usually one read-only transaction with one snapshot covers all agents, so the counts are
+//! consistent. An unreadable agent splits it into several. A save waits behind DDL that waits for a
+//! lock of the transaction, so the transaction ends when DDL waits, and another one continues (G3).
+//! The rows arrive through a cursor, a bounded number of bytes at a time, ordered by slug: memory
+//! does not depend on the number of agents (G12).
 //!
-//! Behaviour on failure: what was told before stands; the caller gets the error. Who is told must
-//! not wait for anything: a transaction that is kept waiting for longer than five seconds is ended,
-//! for it holds back vacuum, and migrations wait for its locks.
+//! On failure, the caller gets the error after the results that were already passed on. The
+//! callback must not wait: the server ends a transaction that is idle for five seconds, because it
+//! holds back vacuum and blocks migrations.
 
 mod verdict;
 
@@ -25,56 +24,56 @@ use crate::pg::{Db, Parameter, QueryError};
 use crate::store::Layout;
 use crate::store::report::{self, Surveyed};
 
-/// How long the server may take to put the rows in order, before the first comes.
+/// The time limit of the server for sorting the rows, before the first one arrives.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// How long who is told may take over it.
+/// The time limit of the callback for a portion of rows; the server then ends the transaction.
 const IDLE: Duration = Duration::from_secs(5);
 
-/// What is in memory at a time, as PostgreSQL sends it; a single row may be larger.
+/// The size of a portion in bytes, as PostgreSQL sends it; a single row may be larger.
 const BYTES: usize = 2 * 1024 * 1024;
 
-/// The most rows at a time, and how many are asked for first.
+/// The largest and the first number of rows in a portion.
 const ROWS: (usize, usize) = (32, 1);
 
-/// How often the transaction looks whether DDL waits for it.
+/// The interval between two checks for sessions that wait for a lock of the transaction.
 const YIELD: Duration = Duration::from_secs(1);
 
-/// How a transaction has ended.
+/// The end of a transaction.
 enum Ended {
-    /// With the last agent, or because nothing more is wanted.
+    /// After the last agent, or because the callback stopped it.
     Complete,
     /// Early, because another session waits for its locks.
     Yielded,
 }
 
-/// What is looked at.
+/// The agents to compare.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope<'a> {
-    /// Of these slugs alone.
+    /// The slugs; `None` means all.
     pub slugs: Option<&'a [&'a str]>,
-    /// Whether the outbox and the noted problems are looked at as well: they are not there before
-    /// the install.
+    /// Whether the outbox and the problems are read; they exist only after the install.
     pub noted: bool,
 }
 
-/// How many agents are looked at in one go after one could not be read: first, and at most.
+/// The number of agents in a range after an unreadable agent was found: at first, and at most.
 const NARROWED: (i64, i64) = (512, 4096);
 
-/// How many agents may be unreadable before it is no matter of single rows.
+/// The number of unreadable agents after which the survey fails, because single rows are no longer
+/// the cause.
 const UNREADABLE: u32 = 100;
 
-/// Tells of every agent in the scope, until it is told to stop.
+/// Passes each agent of the scope to `visit`, until `visit` stops it.
 ///
-/// One that PostgreSQL cannot read, such as a row with damaged storage, ends the transaction. The
-/// rest is then looked at in ranges of slugs, each in a transaction of its own, which narrow down
-/// to that agent; it is told as rejected.
+/// An agent that PostgreSQL cannot read, such as a row with damaged storage, ends the transaction.
+/// The rest is compared in ranges of slugs, each in its own transaction, which narrow down to that
+/// agent. It is passed on as rejected.
 pub async fn survey(
     db: &Db,
     layout: &Layout,
     rules: &Rules,
     scope: Scope<'_>,
-    mut tell: impl FnMut(&Findings) -> ControlFlow<()>,
+    mut visit: impl FnMut(&Findings) -> ControlFlow<()>,
 ) -> Result<(), QueryError> {
     let db = &db.with_time_limit(LONGEST + Duration::from_secs(5));
     let (mut after, mut number, mut unreadable) = (None::<String>, None, 0);
@@ -86,17 +85,17 @@ pub async fn survey(
                 next => next,
             },
         };
-        let (mut told, mut ends) = (None, upto.is_none());
+        let (mut visited, mut ends) = (None, upto.is_none());
         let range = (after.as_deref(), upto.as_deref());
-        let outcome = look(db, layout, rules, scope, range, |findings| {
-            told = Some(findings.slug.clone());
-            let flow = tell(findings);
+        let outcome = survey_range(db, layout, rules, scope, range, |findings| {
+            visited = Some(findings.slug.clone());
+            let flow = visit(findings);
             ends |= flow.is_break();
             flow
         });
         let (error, narrower) = match outcome.await {
             Ok(Ended::Yielded) => {
-                after = told.or(after);
+                after = visited.or(after);
                 continue;
             }
             Ok(_) if ends => return Ok(()),
@@ -107,11 +106,11 @@ pub async fn survey(
             Err(error) if !error.is_of_a_row() || unreadable >= UNREADABLE => return Err(error),
             Err(error) => (error, number.map_or(NARROWED.0, |number| number / 2)),
         };
-        after = told.or(after);
+        after = visited.or(after);
         number = Some(narrower.max(1));
         if let Some(slug) = upto.filter(|_| narrower == 0) {
             unreadable += 1;
-            if tell(&Findings::unreadable(&slug, &error)).is_break() {
+            if visit(&Findings::unreadable(&slug, &error)).is_break() {
                 return Ok(());
             }
             after = Some(slug);
@@ -119,7 +118,7 @@ pub async fn survey(
     }
 }
 
-/// The last of the next so many slugs.
+/// The last of the next `number` slugs after `after`; `None` if there are no more.
 async fn next(
     db: &Db,
     layout: &Layout,
@@ -130,26 +129,27 @@ async fn next(
     db.value(&report::next_slugs(layout), &range).await
 }
 
-/// Tells of every agent in the scope whose slug is after the first and up to the second of the
-/// range.
-async fn look(
+/// Passes the agents of one range to `visit`, in one transaction. The range excludes its first slug
+/// and includes its second.
+async fn survey_range(
     db: &Db,
     layout: &Layout,
     rules: &Rules,
     scope: Scope<'_>,
     range: (Option<&str>, Option<&str>),
-    tell: impl FnMut(&Findings) -> ControlFlow<()>,
+    visit: impl FnMut(&Findings) -> ControlFlow<()>,
 ) -> Result<Ended, QueryError> {
     db.batch(&begin()).await?;
-    let outcome = read(db, layout, rules, scope, range, tell).await;
-    // What is told may wait for a reader at once, and then nothing is sent to the server. After an
-    // error, the error is what counts.
+    let outcome = read(db, layout, rules, scope, range, visit).await;
+    // After an early end the callback may wait for its reader, so the transaction ends first. After
+    // an error, that error counts.
     let ended = db.batch("ROLLBACK").await;
     outcome.and_then(|outcome| ended.map(|()| outcome))
 }
 
-/// The statements that begin the transaction, without the limits that are made for small batches.
-/// All rows are read, so the planner must not favour the first of them, as it does for a cursor.
+/// The statements that begin the transaction with its own limits, because those of the session are
+/// for small batches. All rows are read, so the planner must not optimize for the first ones, as it
+/// does for a cursor.
 fn begin() -> String {
     format!(
         "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY;
@@ -161,14 +161,14 @@ fn begin() -> String {
     )
 }
 
-/// The same within a transaction.
+/// Passes the agents of one range to `visit`, within a transaction.
 async fn read(
     db: &Db,
     layout: &Layout,
     rules: &Rules,
     scope: Scope<'_>,
     (after, upto): (Option<&str>, Option<&str>),
-    mut tell: impl FnMut(&Findings) -> ControlFlow<()>,
+    mut visit: impl FnMut(&Findings) -> ControlFlow<()>,
 ) -> Result<Ended, QueryError> {
     let agents = format!(
         "DECLARE agents NO SCROLL CURSOR FOR {}",
@@ -182,7 +182,7 @@ async fn read(
     db.run(&agents, &bounds).await?;
 
     let mut rows_at_a_time = ROWS.1;
-    let mut looked = Instant::now();
+    let mut checked = Instant::now();
     let mut one: Option<Findings> = None;
     loop {
         let fetch = format!("FETCH {rows_at_a_time} FROM agents");
@@ -196,7 +196,7 @@ async fn read(
                 _ => {
                     let next = Findings::of(rules, &layout.targets, &row);
                     if let Some(findings) = one.replace(next)
-                        && tell(&findings).is_break()
+                        && visit(&findings).is_break()
                     {
                         return Ok(Ended::Complete);
                     }
@@ -205,12 +205,12 @@ async fn read(
         }
         if rows.len() < rows_at_a_time {
             if let Some(findings) = one {
-                let _ = tell(&findings);
+                let _ = visit(&findings);
             }
             return Ok(Ended::Complete);
         }
-        if looked.elapsed() > YIELD {
-            looked = Instant::now();
+        if checked.elapsed() > YIELD {
+            checked = Instant::now();
             if db.value(report::BLOCKS, &[]).await? {
                 return Ok(Ended::Yielded);
             }

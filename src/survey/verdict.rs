@@ -1,16 +1,16 @@
-//! What the mapping says of one agent and all its configurations. Pure.
+//! The comparison of one agent with all its configurations. Pure.
 
 use crate::mapping::{self, Agent, Changes, Configuration, Diff, Rules, Targets, diff};
 use crate::pg::{QueryError, sqlstate};
 use crate::store::report::{Noted, Surveyed};
 use crate::store::{LONGEST_SLUG, MOST_CONFIGURATIONS, too_heavy, too_many};
 
-/// How an agent stands.
+/// The result of the comparison of one agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// Every configuration says what the mapping makes of the agent.
+    /// Every configuration equals the mapping of the agent.
     InSync,
-    /// A configuration differs, and the slug is in the outbox: the daemon has yet to look at it.
+    /// A configuration differs, and the slug is in the outbox.
     Pending,
     /// A configuration differs.
     Drifted,
@@ -18,7 +18,7 @@ pub enum Verdict {
     Missing,
     /// The agent cannot be mapped to a configuration (M7).
     Rejected,
-    /// Several agents have the slug, so nobody knows for which of them its configurations are (T5).
+    /// Several agents have the slug, so the owner of its configurations is unknown (T5).
     Ambiguous,
 }
 
@@ -35,7 +35,7 @@ impl Verdict {
         }
     }
 
-    /// The kind of problem that the daemon notes for it.
+    /// The kind of problem that the daemon notes for this verdict.
     pub fn problem(self) -> Option<&'static str> {
         match self {
             Self::Missing => Some("missing_configuration"),
@@ -46,29 +46,30 @@ impl Verdict {
     }
 }
 
-/// Everything that was found about one agent.
+/// The comparison of one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Findings {
     /// The slug.
     pub slug: String,
     /// Whether it is in the outbox.
     pub pending: bool,
-    /// The problem that is noted for it.
+    /// The row of `agent_sync.problem`.
     pub noted: Option<Noted>,
-    /// How many configurations it has.
+    /// The number of its configurations.
     pub configurations: usize,
-    /// Those that differ, by their number among the agent's, from 1 on, and in what.
+    /// The configurations that differ: their number among the agent's, from 1 on, and the
+    /// differences.
     pub differing: Vec<(usize, Diff)>,
-    /// How many agents have the slug.
+    /// The number of agents with the slug.
     pub agents: i64,
-    /// Every mistake for which it is rejected, or that the slug is ambiguous.
+    /// The mistakes that reject the agent, or the note that the slug is ambiguous.
     pub mistakes: Vec<String>,
-    /// What the mapping remarks.
+    /// The warnings of the mapping.
     pub remarks: Vec<String>,
 }
 
 impl Findings {
-    /// Of the first row of an agent.
+    /// The comparison of an agent, from its first row.
     pub(super) fn of(rules: &Rules, targets: &Targets, row: &Surveyed<'_>) -> Self {
         let mut findings = Self {
             slug: row.slug.clone(),
@@ -84,7 +85,7 @@ impl Findings {
         findings
     }
 
-    /// Of an agent that PostgreSQL cannot read.
+    /// The result for an agent that PostgreSQL cannot read.
     pub(super) fn unreadable(slug: &str, error: &QueryError) -> Self {
         let cause = match error {
             QueryError::Postgres(error) => sqlstate::describe_read(error),
@@ -104,11 +105,11 @@ impl Findings {
         }
     }
 
-    /// Of a further row of the same agent: another configuration.
+    /// Adds a further row of the same agent: another configuration.
     pub(super) fn add(&mut self, rules: &Rules, targets: &Targets, row: &Surveyed<'_>) {
         if self.agents > 1 {
-            // Each configuration comes with each of the agents. Nothing would be written, so
-            // nothing is worked out.
+            // The join repeats each configuration for each agent. Nothing would be written, so
+            // nothing is computed.
             add_new(
                 &mut self.mistakes,
                 [format!("{} agents have this slug", self.agents)].into_iter(),
@@ -170,7 +171,7 @@ impl Findings {
         }
     }
 
-    /// How the agent stands: by the worst that was found.
+    /// The verdict: the most severe finding.
     pub fn verdict(&self) -> Verdict {
         match self {
             _ if self.agents > 1 => Verdict::Ambiguous,
@@ -182,15 +183,15 @@ impl Findings {
         }
     }
 
-    /// Whether nothing is to be written, and `agent_sync.problem` says something else of it than
-    /// the mapping.
+    /// Whether no configuration has to be written, and the row in `agent_sync.problem` does not
+    /// match the verdict.
     pub fn is_misnoted(&self) -> bool {
         let noted = self.noted.as_ref().map(|noted| noted.kind.as_str());
         let verdict = self.verdict();
         !matches!(verdict, Verdict::Drifted | Verdict::Pending) && noted != verdict.problem()
     }
 
-    /// Whether the last write of it was refused, and it differs still.
+    /// The last failed write, if a configuration still differs.
     pub fn refused(&self) -> Option<&Noted> {
         self.noted
             .as_ref()
@@ -212,10 +213,10 @@ fn add_new(all: &mut Vec<String>, more: impl Iterator<Item = String>) {
     }
 }
 
-/// How many agents stand how.
+/// The numbers of agents by verdict.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Tally {
-    /// In all.
+    /// All agents.
     pub agents: i64,
     /// [`Verdict::InSync`]
     pub in_sync: i64,
@@ -229,17 +230,16 @@ pub struct Tally {
     pub rejected: i64,
     /// [`Verdict::Ambiguous`]
     pub ambiguous: i64,
-    /// Those that are not in the outbox, and of which `agent_sync.problem` says something else than
-    /// the mapping.
+    /// Agents outside of the outbox whose row in `agent_sync.problem` does not match the verdict.
     pub misnoted: i64,
     /// Configurations that differ.
     pub differing: i64,
-    /// Configurations that do not.
+    /// Configurations in sync.
     pub equal: i64,
 }
 
 impl Tally {
-    /// Counts one.
+    /// Counts one agent.
     pub fn add(&mut self, findings: &Findings) {
         self.agents += 1;
         let differing = i64::try_from(findings.differing.len()).unwrap_or(i64::MAX);

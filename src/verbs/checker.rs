@@ -1,5 +1,5 @@
-//! Checking databases and telling what is found: what `check` does, and `reconcile` before it does
-//! anything.
+//! Compares databases with the mapping and prints the result, for `check` and for the first step of
+//! `reconcile`.
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -19,47 +19,46 @@ use crate::show::{BOLD, CYAN, DIM, GREEN, RED, WIDTH, YELLOW, count, indented, p
 use crate::store::{Finding, Layout, checks, owners, report};
 use crate::survey::{Findings, Scope, Tally, Verdict, survey};
 
-/// What to do where it is not installed, as far as this role can see.
+/// The remedy where the schema `agent_sync` is absent or closed to this role.
 const INSTALL: &str = "run `agent-sync install` for this database; where it is installed, take the \
     role of the daemon or of the owner";
 
-/// Checks databases, and tells what it finds.
+/// Compares databases with the mapping and prints the agents to report.
 pub(super) struct Checker<'a> {
     settings: &'a Settings,
     rules: &'a Rules,
-    /// The slugs that were asked for; none means all.
+    /// The requested slugs; an empty list means every agent.
     slugs: Vec<&'a str>,
     json: bool,
     several: bool,
-    /// Whether what can be brought in sync is going to be, so that it is remembered, and only what
-    /// cannot is told.
+    /// Set by `reconcile`: collects the agents that a drain can repair and prints only the others.
     to_reconcile: bool,
     seen: BTreeSet<String>,
     pub(super) page: Page,
 }
 
-/// What one check came to.
+/// The result of the check of one database.
 #[derive(Debug, Default)]
 pub(super) struct Checked {
     pub(super) tally: Tally,
-    /// Whether agent-sync is installed there, and open to this role.
+    /// Whether agent-sync is installed and readable by this role.
     pub(super) noted: bool,
-    /// The slugs of what a daemon would write or note afresh, where that is to be done.
+    /// The slugs that a daemon has to process; empty for `check`.
     pub(super) todo: Todo,
 }
 
-/// Slugs by what is to become of them, each ended by a NUL, which no slug holds: there may be a
-/// million.
+/// The slugs to process, by purpose. A NUL ends each slug, because no slug contains one; there may
+/// be a million of them, so they share one string.
 #[derive(Debug, Default)]
 pub(super) struct Todo {
-    /// Those of configurations that differ.
+    /// Agents with a configuration that differs.
     pub(super) differing: String,
-    /// Those of which `agent_sync.problem` says something else than the mapping.
+    /// Agents whose row in `agent_sync.problem` does not match the result of the mapping.
     pub(super) misnoted: String,
 }
 
 impl Todo {
-    /// Whether there is nothing to do.
+    /// Whether both lists are empty.
     pub(super) fn is_empty(&self) -> bool {
         self.differing.is_empty() && self.misnoted.is_empty()
     }
@@ -97,9 +96,9 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Checks one database, and tells.
+    /// Checks one database and prints the agents and the summary.
     pub(super) async fn database(&mut self, database: &Database) -> anyhow::Result<Exit> {
-        let session = super::look("check", database, self.settings).await?;
+        let session = super::open_or_fault("check", database, self.settings).await?;
         let checked = self.survey(database, session.db()).await?;
         let led = session.db().value(report::LED, &[]).await;
         let led = led.map_err(|error| super::unanswered(database, error))?;
@@ -116,7 +115,8 @@ impl<'a> Checker<'a> {
         Ok(if stays > 0 { Exit::Drift } else { Exit::Done })
     }
 
-    /// Looks at the agents, and tells of each that is not in sync, or that was asked for.
+    /// Compares the agents of one database. Prints each one that is out of sync or was requested by
+    /// slug, and returns the counts.
     pub(super) async fn survey(&mut self, database: &Database, db: &Db) -> anyhow::Result<Checked> {
         let layout = Layout::read(db, &database.agents, &database.configurations).await;
         let layout = layout.map_err(|error| super::no_layout(database, error))?;
@@ -126,7 +126,8 @@ impl<'a> Checker<'a> {
             .map_err(unanswered)?;
         let noted = noted(db).await.map_err(unanswered)?;
         if noted {
-            // After it is known to be there, and before anything of it is used.
+            // The ownership check comes after the test of existence and before the first use of the
+            // schema.
             let owners = owners(db, database).await.map_err(unanswered)?;
             if let Some(untrusted) = owners.untrusted {
                 let what = format!("database {}: {untrusted}", database.name);
@@ -164,15 +165,15 @@ impl<'a> Checker<'a> {
         self.page.hold();
         let outcome = survey(db, &layout, rules, scope, |findings| {
             checked.tally.add(findings);
-            // Who only looks remembers nothing, however many there are.
+            // `check` collects no slugs, so its memory does not grow with the number of agents.
             if self.to_reconcile {
                 checked.todo.add(findings);
             }
             if !wanted.is_empty() {
                 self.seen.insert(findings.slug.clone());
             }
-            if self.is_told(findings.verdict(), !wanted.is_empty()) {
-                self.tell(database, findings);
+            if self.is_printed(findings.verdict(), !wanted.is_empty()) {
+                self.print(database, findings);
             }
             self.page
                 .progress(&database.name, checked.tally.agents, total);
@@ -190,7 +191,7 @@ impl<'a> Checker<'a> {
         Ok(checked)
     }
 
-    /// The same checker for who is about to bring in sync what can be.
+    /// Turns this checker into the first step of `reconcile`.
     pub(super) fn reconciling(self) -> Self {
         Self {
             to_reconcile: true,
@@ -198,8 +199,8 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Whether an agent that stands so is told of: one that was asked for by name always is.
-    fn is_told(&self, verdict: Verdict, by_name: bool) -> bool {
+    /// Whether an agent with this verdict is printed; `by_name` marks an agent that was requested.
+    fn is_printed(&self, verdict: Verdict, by_name: bool) -> bool {
         match verdict {
             Verdict::Missing | Verdict::Rejected | Verdict::Ambiguous => true,
             Verdict::Pending | Verdict::Drifted => !self.to_reconcile,
@@ -207,7 +208,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Row-level security would make drift invisible.
+    /// Warns if row-level security can hide rows, because hidden rows hide drift.
     async fn caution(
         &mut self,
         database: &Database,
@@ -224,7 +225,7 @@ impl<'a> Checker<'a> {
         Ok(())
     }
 
-    /// About how many agents there are to look at; 0 if nobody has counted.
+    /// The approximate number of agents to compare; 0 or less if the statistics have no number.
     async fn total(&self, db: &Db, layout: &Layout) -> Result<i64, QueryError> {
         if !self.slugs.is_empty() {
             return Ok(i64::try_from(self.slugs.len()).unwrap_or(0));
@@ -233,7 +234,7 @@ impl<'a> Checker<'a> {
         db.value(report::ESTIMATE, &[(table, Type::TEXT)]).await
     }
 
-    fn tell(&mut self, database: &Database, findings: &Findings) {
+    fn print(&mut self, database: &Database, findings: &Findings) {
         if self.json {
             self.page.json(&object(&database.name, findings));
         } else {
@@ -243,7 +244,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// The end of one database.
+    /// Prints the summary of one database.
     fn sum_up(&mut self, database: &Database, checked: &Checked, led: bool) {
         let Tally {
             agents,
@@ -315,8 +316,7 @@ impl<'a> Checker<'a> {
             .line(format_args!("{DIM}{}{DIM:#}", indented("  ", text, WIDTH)));
     }
 
-    /// The slugs that were asked for and that no agent has, in no database, of which so many could
-    /// be reached.
+    /// Prints the requested slugs that no agent has. `reached` of `of` databases could be checked.
     pub(super) fn unknown(&mut self, reached: usize, of: usize) -> Exit {
         if reached == 0 {
             return Exit::Done;
@@ -352,7 +352,7 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Whether the outbox and the problems can be read here.
+/// Whether this role can read `agent_sync.outbox` and `agent_sync.problem`.
 async fn noted(db: &Db) -> Result<bool, QueryError> {
     for name in ["agent_sync.outbox", "agent_sync.problem"] {
         let readable: Option<bool> = db.value(report::READABLE, &[(&name, Type::TEXT)]).await?;
@@ -363,7 +363,8 @@ async fn noted(db: &Db) -> Result<bool, QueryError> {
     Ok(true)
 }
 
-/// What ends a check in its middle is most often a reader that does not read.
+/// Turns the error of an aborted survey into a fault. The usual cause is a reader of the output
+/// that stopped reading.
 fn interrupted(database: &Database, error: QueryError) -> anyhow::Error {
     let idle = &SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT;
     match &error {

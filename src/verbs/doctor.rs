@@ -1,7 +1,7 @@
-//! `doctor`: examine each database, from the connection to a round trip through the daemon.
+//! `doctor`: examines each database, from the connection to a round trip through the daemon.
 //!
-//! All is told even if one thing fails, as far as it can be found out. The exit code is 2 if
-//! something is broken, and 69 if there is no connection.
+//! A failed check does not stop the later ones, unless the connection is lost. The exit code is 2
+//! if a check fails, and 69 if a database cannot be reached.
 
 use std::path::Path;
 
@@ -18,12 +18,12 @@ use crate::settings::{Database, Settings, Tls};
 use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, indented, plural};
 use crate::store::report;
 
-/// Examines each database in turn.
+/// Examines the databases in turn and prints the checks of each.
 pub fn doctor(config: Option<&Path>, args: &Reporting) -> anyhow::Result<Exit> {
     let loaded = super::loaded(config)?;
     let settings = &loaded.settings;
     let databases = super::select(settings, &args.databases.names)?;
-    // Rules that cannot be read are told by the daemon, and by what works with them.
+    // The daemon and the commands that need the rules report an unreadable rules file.
     let rules = super::rules(settings).ok();
     super::block_on(async {
         let mut page = Page::new();
@@ -61,7 +61,7 @@ pub fn doctor(config: Option<&Path>, args: &Reporting) -> anyhow::Result<Exit> {
     })
 }
 
-/// Everything there is to examine, in order.
+/// Runs all checks of one database, in the order of the output.
 async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>) -> Vec<Note> {
     let session = match super::open("doctor", database, settings).await {
         Ok(session) => session,
@@ -92,7 +92,7 @@ async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>
     notes
 }
 
-/// How the connection is, which is there and proven to be a session of our own.
+/// The check of an open connection: encryption and verification of the server.
 async fn connection(session: &Session, database: &Database) -> Note {
     let target = database.target();
     let nearby: Result<bool, _> = session.db().value(report::NEARBY, &[]).await;
@@ -127,7 +127,7 @@ async fn connection(session: &Session, database: &Database) -> Note {
     }
 }
 
-/// What to do about a server that is not verified.
+/// The remedy for a server that is not verified.
 const VERIFY: &str =
     "Set tls = \"verify-full\", and tls_root_cert where the authority is not a public one.";
 

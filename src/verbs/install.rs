@@ -1,4 +1,4 @@
-//! `install`: put the capture into the databases, or print the SQL that does (I6).
+//! `install`: installs the capture into the databases, or prints the SQL (I6).
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use crate::exit::{Exit, Fault};
 use crate::install::{self, Done, Plan};
 use crate::settings::{self, Database, Settings};
 
-/// Installs into each database in turn; one where that cannot be done keeps no other from it.
+/// Installs into the databases in turn. A failure in one database does not stop the others.
 pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
     let settings = super::settings_to_write(config, "install", &args.databases.names)?;
     let databases = super::select(&settings, &args.databases.names)?;

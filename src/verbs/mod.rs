@@ -1,4 +1,6 @@
-//! The verbs of the command line (I1), one short file each: settings in, work done, exit code out.
+//! The commands of the program (I1), one file each. A command loads the settings, does its work and
+//! returns an exit code. The functions of this file are shared by them: settings, connections,
+//! errors and exit codes.
 
 pub mod check;
 mod checker;
@@ -34,21 +36,21 @@ use crate::settings::{self, Database, Loaded, Settings};
 use crate::show::{Clean, quoted};
 use crate::store::LayoutError;
 
-/// Runs a verb that waits, on one thread: agent-sync waits far more than it computes, and one
-/// thread is the quickest to wake up.
+/// Runs the asynchronous part of a command on one thread. agent-sync waits far more than it
+/// computes, and a current-thread runtime wakes up fastest.
 fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the operating system gave no event loop")?;
     let outcome = runtime.block_on(work);
-    // Not waiting for what blocks, such as the look-up of a name: the verb is done.
+    // The command is done, so blocking work such as a DNS lookup is abandoned.
     runtime.shutdown_background();
     outcome
 }
 
-/// Loads the settings of this process. Every mistake becomes a cause of one fault, with exit code
-/// 64.
+/// Loads the settings of this process. Fails with one fault of exit code 64 that lists every
+/// mistake.
 fn load(config: Option<&Path>) -> anyhow::Result<Loaded> {
     Settings::load(config).map_err(|error| {
         let what = match error.problems.len() {
@@ -59,20 +61,21 @@ fn load(config: Option<&Path>) -> anyhow::Result<Loaded> {
     })
 }
 
-/// The databases of these names, or of all names if none is given.
+/// The databases with these names, or all databases if no name is given.
 fn select<'a>(settings: &'a Settings, names: &[String]) -> Result<Vec<&'a Database>, Fault> {
     settings
         .select(names)
         .map_err(|error| Fault::usage(error.to_string()).remedy(error.remedy()))
 }
 
-/// The settings for a verb that looks into databases. Where `DATABASE_URL` is set and not used,
-/// standard error says so.
+/// The settings for a command that only reads databases. Prints the notes of the settings, such as
+/// an unused `DATABASE_URL`, to standard error.
 fn settings(config: Option<&Path>) -> anyhow::Result<Settings> {
     Ok(loaded(config)?.settings)
 }
 
-/// The same with what else there is to know of the settings.
+/// Loads the settings with their notes and the files with exposed secrets, and prints the notes to
+/// standard error.
 fn loaded(config: Option<&Path>) -> anyhow::Result<Loaded> {
     let loaded = load(config)?;
     for note in &loaded.notes {
@@ -81,11 +84,11 @@ fn loaded(config: Option<&Path>) -> anyhow::Result<Loaded> {
     Ok(loaded)
 }
 
-/// The settings for a verb that writes to databases. Where `DATABASE_URL` is set and not used, it
-/// is not plain which database is meant, so one has to be named.
+/// The settings for a command that writes to databases. While `DATABASE_URL` is set and unused, the
+/// intended database is ambiguous, so the command line has to name one.
 fn settings_to_write(
     config: Option<&Path>,
-    verb: &str,
+    command: &str,
     names: &[String],
 ) -> anyhow::Result<Settings> {
     if !names.is_empty() {
@@ -97,15 +100,15 @@ fn settings_to_write(
         Some(note) => {
             let remedy =
                 "name the database that is meant with --database NAME, or unset DATABASE_URL";
-            Err(Fault::usage(format!("{verb}: {note}"))
+            Err(Fault::usage(format!("{command}: {note}"))
                 .remedy(remedy)
                 .into())
         }
     }
 }
 
-/// A slug that was typed and is nowhere, as it may be told: withheld when it looks like a
-/// connection string, which people give in its place.
+/// A slug from the command line, safe to print: withheld if it looks like a connection string,
+/// which users sometimes type by mistake.
 fn typed(slug: &str) -> String {
     if settings::is_withheld(slug) {
         settings::WITHHELD.to_owned()
@@ -114,11 +117,11 @@ fn typed(slug: &str) -> String {
     }
 }
 
-/// Asks a question at the terminal, and says whether the answer is yes. What has been printed comes
-/// before it.
+/// Asks a question at the terminal and returns whether the answer is yes. Flushes standard output
+/// first.
 fn confirmed(question: &str) -> anyhow::Result<bool> {
     let _ = std::io::stdout().flush();
-    // In one piece, so that nothing else gets between its words.
+    // One write, so that no other output splits the question.
     output::say_aside(&Clean::lines(&format!("agent-sync: {question} [y/N] ")));
     let mut answer = String::new();
     std::io::stdin()
@@ -127,7 +130,7 @@ fn confirmed(question: &str) -> anyhow::Result<bool> {
     Ok(["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
 }
 
-/// The rules in force: those of `rules.file`, or else the embedded ones.
+/// The rules in force: those of `rules.file`, or the embedded ones.
 fn rules(settings: &Settings) -> anyhow::Result<Rules> {
     let Some(file) = &settings.rules.file else {
         return Ok(Rules::embedded().clone());
@@ -147,7 +150,7 @@ fn rules(settings: &Settings) -> anyhow::Result<Rules> {
     })
 }
 
-/// Connects on behalf of a verb that does its work and goes.
+/// Connects for `install` and `uninstall`, which check the ownership of the schema themselves.
 async fn connect(database: &Database, settings: &Settings) -> anyhow::Result<Session> {
     let sync = &settings.sync;
     let limits = Limits::of(sync);
@@ -156,25 +159,30 @@ async fn connect(database: &Database, settings: &Settings) -> anyhow::Result<Ses
         .map_err(|error| unreachable(database, error))
 }
 
-/// Connects on behalf of a verb that only looks, and says so to whoever looks at the sessions.
+/// Connects with the application name `agent-sync COMMAND` and refuses a schema `agent_sync` of an
+/// untrusted owner.
 async fn open(
-    verb: &str,
+    command: &str,
     database: &Database,
     settings: &Settings,
 ) -> Result<Session, SessionError> {
     let limits = Limits::of(&settings.sync);
-    let session = Session::connect_as(&format!("agent-sync {verb}"), database, limits).await?;
+    let session = Session::connect_as(&format!("agent-sync {command}"), database, limits).await?;
     session.trusted(database).await
 }
 
-/// The same, with an error that ends the verb.
-async fn look(verb: &str, database: &Database, settings: &Settings) -> anyhow::Result<Session> {
-    open(verb, database, settings)
+/// Like [`open`], with an error that ends the command.
+async fn open_or_fault(
+    command: &str,
+    database: &Database,
+    settings: &Settings,
+) -> anyhow::Result<Session> {
+    open(command, database, settings)
         .await
         .map_err(|error| unreachable(database, error))
 }
 
-/// There is no connection.
+/// The fault for a failed connection.
 fn unreachable(database: &Database, error: SessionError) -> anyhow::Error {
     let remedy = error.remedy();
     let what = format!(
@@ -185,7 +193,7 @@ fn unreachable(database: &Database, error: SessionError) -> anyhow::Error {
     anyhow::Error::new(error).context(Fault::unavailable(what).remedy(remedy))
 }
 
-/// The tables are not as the settings say.
+/// The fault for tables that do not match the settings.
 fn no_layout(database: &Database, error: LayoutError) -> anyhow::Error {
     let what = format!("database {}: its tables cannot be used", database.name);
     let fault = match &error {
@@ -196,7 +204,7 @@ fn no_layout(database: &Database, error: LayoutError) -> anyhow::Error {
     anyhow::Error::new(error).context(fault.remedy(remedy))
 }
 
-/// A question that got no answer: the database is unavailable, or there is something to mend first.
+/// The fault for a failed query: exit code 69 if the database is unavailable, otherwise 1.
 fn unanswered(database: &Database, error: QueryError) -> anyhow::Error {
     let what = format!("database {}: a question was not answered", database.name);
     let exit = match &error {
@@ -210,7 +218,8 @@ fn unanswered(database: &Database, error: QueryError) -> anyhow::Error {
     anyhow::Error::new(error).context(Fault::new(exit, what).remedy(remedy))
 }
 
-/// The exit code for several databases: the worst, in the order in which a script wants to know.
+/// The exit code for several databases: the most severe one, unavailable before usage, failure and
+/// drift.
 fn worst(exits: impl IntoIterator<Item = Exit>) -> Exit {
     let rank = |exit: &Exit| {
         [
@@ -226,9 +235,9 @@ fn worst(exits: impl IntoIterator<Item = Exit>) -> Exit {
     exits.into_iter().max_by_key(rank).unwrap_or(Exit::Done)
 }
 
-/// An error of a statement of `install` or `uninstall`, in the words of the server: they are about
-/// objects, not about rows, so they hold nothing that must not be told, and what a daemon would do
-/// about them is beside the point.
+/// The fault for a refused `install` or `uninstall`. It quotes the server's message: such a message
+/// is about objects and not about rows, so it contains no secret. The error policy of the daemon
+/// does not apply.
 fn refused(database: &Database, what: &str, error: QueryError) -> anyhow::Error {
     let fault = |exit| Fault::new(exit, format!("database {}: {what}", database.name));
     if let QueryError::Postgres(error) = &error
@@ -246,7 +255,7 @@ fn refused(database: &Database, what: &str, error: QueryError) -> anyhow::Error 
     anyhow::Error::new(error).context(fault(Exit::Unavailable).remedy(remedy))
 }
 
-/// What the operator can do about an install that PostgreSQL refused.
+/// The remedy for an install or uninstall that PostgreSQL refused.
 fn remedy_of_refusal(error: &tokio_postgres::Error, db: &DbError) -> String {
     if is_raised_by_a_function_of_others(db) {
         return "An event trigger or function of this database refuses it; the message above is its \

@@ -62,7 +62,7 @@ pub fn report(error: &anyhow::Error) -> Exit {
     let fault = error.downcast_ref::<Fault>();
     let mut text = format!("agent-sync: {error}\n");
     for cause in error.chain().skip(1) {
-        // Mistakes stand one a line. Other text, such as that of a server, is one.
+        // Each mistake has its own line. Other text, such as a server's, becomes one line.
         let is_list = cause.is::<SettingsError>() || cause.is::<RulesError>();
         let is_list = is_list || cause.is::<Rejection>();
         let between = if is_list { "\n    " } else { " " };

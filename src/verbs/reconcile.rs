@@ -1,8 +1,8 @@
-//! `reconcile`: bring configurations in sync that are not, through the outbox.
+//! `reconcile`: brings configurations in sync through the outbox.
 //!
-//! First every database is checked, as `check` does; then, where it is about many configurations,
-//! somebody is asked; then what differs goes through the daemon's ordinary path, and what became of
-//! it is told.
+//! The command checks every database like `check`, asks for confirmation if many configurations
+//! would change, puts the slugs to process into the outbox, and prints the result of each agent
+//! that is still out of sync.
 
 use std::io::IsTerminal as _;
 use std::ops::AddAssign;
@@ -19,13 +19,13 @@ use crate::exit::{Exit, Fault};
 use crate::mapping::Rules;
 use crate::pg::QueryError;
 use crate::pg::sqlstate::{self, Class};
-use crate::reconcile::{Became, ReconcileError, Reconciler};
+use crate::reconcile::{ReconcileError, Reconciler, SlugResult};
 use crate::report::problem;
 use crate::settings::{Database, Settings};
 use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, count, indented, plural, quoted};
 use crate::store::{Layout, report};
 
-/// Checks, asks, and brings in sync.
+/// Checks the databases, asks for confirmation, and reconciles.
 pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit> {
     if args.slugs.is_empty() && !args.all {
         let fault =
@@ -60,7 +60,7 @@ pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit
                     touched += work.touches;
                     todo.push(work);
                 }
-                Err(error) => exits.push(tell(&mut checker.page, &error)),
+                Err(error) => exits.push(report_error(&mut checker.page, &error)),
             }
         }
         checker.page.under(None);
@@ -79,11 +79,11 @@ pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit
             exits.push(
                 match Box::pin(bring_in_sync(&mut page, &work, &settings, &rules, json)).await {
                     Ok(exit) => exit,
-                    Err(error) => tell(&mut page, &error),
+                    Err(error) => report_error(&mut page, &error),
                 },
             );
         }
-        // 2 says that a check found drift; this has done something about it, or failed to.
+        // 2 means that `check` found drift; `reconcile` has repaired it or failed.
         page.end(match super::worst(exits) {
             Exit::Drift => Exit::Failed,
             exit => exit,
@@ -91,18 +91,18 @@ pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit
     })
 }
 
-fn tell(page: &mut Page, error: &anyhow::Error) -> Exit {
+fn report_error(page: &mut Page, error: &anyhow::Error) -> Exit {
     page.clear();
     page.flush();
     super::output::report(error)
 }
 
-/// What there is to do in one database.
+/// The work in one database.
 struct Work<'a> {
     database: &'a Database,
     checked: Checked,
-    /// How many configurations it may touch: those that differ, and where no daemon leads, what is
-    /// in the outbox besides.
+    /// The number of configurations that may change: those that differ, and while no daemon leads,
+    /// also the pending ones.
     touches: i64,
 }
 
@@ -111,7 +111,7 @@ async fn plan<'a>(
     database: &'a Database,
     settings: &Settings,
 ) -> anyhow::Result<Work<'a>> {
-    let session = super::look("reconcile", database, settings).await?;
+    let session = super::open_or_fault("reconcile", database, settings).await?;
     let db = session.db();
     let checked = by.survey(database, db).await?;
     if !checked.noted {
@@ -138,7 +138,7 @@ async fn plan<'a>(
     })
 }
 
-/// Asks whoever sits at the terminal.
+/// Asks for confirmation at the terminal. Without a terminal, fails with a usage fault.
 fn confirmed(
     page: &mut Page,
     touched: i64,
@@ -183,7 +183,7 @@ fn confirmed(
     ))
 }
 
-/// How many slugs became what.
+/// The number of slugs by result.
 #[derive(Debug, Default, Clone, Copy)]
 struct Outcome {
     synced: i64,
@@ -192,14 +192,14 @@ struct Outcome {
     failed: i64,
 }
 
-impl AddAssign<&Became> for Outcome {
-    fn add_assign(&mut self, became: &Became) {
-        match became {
-            Became::InSync => self.synced += 1,
-            Became::Missing => self.missing += 1,
-            Became::Rejected(_) => self.rejected += 1,
-            Became::Failed { .. } | Became::Differs => self.failed += 1,
-            Became::Gone => {}
+impl AddAssign<&SlugResult> for Outcome {
+    fn add_assign(&mut self, result: &SlugResult) {
+        match result {
+            SlugResult::InSync => self.synced += 1,
+            SlugResult::Missing => self.missing += 1,
+            SlugResult::Rejected(_) => self.rejected += 1,
+            SlugResult::Failed { .. } | SlugResult::Differs => self.failed += 1,
+            SlugResult::Gone => {}
         }
     }
 }
@@ -215,15 +215,15 @@ async fn bring_in_sync(
         database, checked, ..
     } = work;
     let (todo, tally) = (&checked.todo, &checked.tally);
-    // What cannot be written was told by the check.
+    // The check has printed the agents that cannot be written.
     let mut outcome = Outcome {
         missing: tally.missing,
         rejected: tally.rejected + tally.ambiguous,
         ..Outcome::default()
     };
-    let mut stood_in = false;
+    let mut used_oneshot_drain = false;
     if !todo.is_empty() {
-        let session = super::look("reconcile", database, settings).await?;
+        let session = super::open_or_fault("reconcile", database, settings).await?;
         let (agents, configurations) = (&database.agents, &database.configurations);
         let layout = Layout::read(session.db(), agents, configurations).await;
         let layout = layout.map_err(|error| super::no_layout(database, error))?;
@@ -232,15 +232,15 @@ async fn bring_in_sync(
         let total = i64::try_from(todo.differing.matches('\0').count()).unwrap_or(0);
         let (mut done, mut news) = (0, Outcome::default());
         let ran = reconciler
-            .run(&todo.differing, |slug, became| {
+            .run(&todo.differing, |slug, result| {
                 done += 1;
-                news += &became;
-                told(page, database, slug, &became, json);
+                news += &result;
+                print_outcome(page, database, slug, &result, json);
                 page.progress(&database.name, done, total);
             })
             .await;
-        // Those that had been rejected, and have a second configuration that differs, are counted
-        // already.
+        // A rejected agent with a second configuration that differs is already counted by the
+        // check.
         outcome.synced = news.synced;
         outcome.failed = news.failed;
         outcome.missing += news.missing;
@@ -249,7 +249,7 @@ async fn bring_in_sync(
             Ok(()) => reconciler.run(&todo.misnoted, |_, _| {}).await,
             error => error,
         };
-        stood_in = reconciler.stands_in();
+        used_oneshot_drain = reconciler.uses_oneshot_drain();
         let ended = Box::pin(reconciler.end()).await;
         page.clear();
         if let Err(error) = ran.and(ended) {
@@ -258,7 +258,14 @@ async fn bring_in_sync(
         }
     }
     page.under(None);
-    sum_up(page, database, tally.in_sync, outcome, stood_in, json);
+    sum_up(
+        page,
+        database,
+        tally.in_sync,
+        outcome,
+        used_oneshot_drain,
+        json,
+    );
     let Outcome {
         missing,
         rejected,
@@ -272,21 +279,27 @@ async fn bring_in_sync(
     })
 }
 
-/// Tells of one that did not come to be in sync.
-fn told(page: &mut Page, database: &Database, slug: &str, became: &Became, json: bool) {
-    let (word, reasons, remedy) = match became {
-        // Of those that are rejected, the check has told.
-        Became::InSync | Became::Gone | Became::Rejected(_) => return,
-        Became::Missing => (
+/// Prints an agent that is still out of sync.
+fn print_outcome(
+    page: &mut Page,
+    database: &Database,
+    slug: &str,
+    result: &SlugResult,
+    json: bool,
+) {
+    let (word, reasons, remedy) = match result {
+        // The check has printed the rejected agents.
+        SlugResult::InSync | SlugResult::Gone | SlugResult::Rejected(_) => return,
+        SlugResult::Missing => (
             "missing",
             vec!["its configuration has just gone".to_owned()],
             None,
         ),
-        Became::Failed { detail, sqlstate } => {
+        SlugResult::Failed { detail, sqlstate } => {
             let remedy = problem::remedy(database, "failed", sqlstate.as_deref(), slug);
             ("failed", vec![detail.clone()], Some(remedy))
         }
-        Became::Differs => {
+        SlugResult::Differs => {
             let reason = "it was written and differs again: somebody, or a trigger, changes it \
                 back, or the daemon has other rules or columns than this command";
             let remedy = "If the settings or the rules were edited, have the daemon read them \
@@ -317,7 +330,7 @@ fn sum_up(
     database: &Database,
     unchanged: i64,
     outcome: Outcome,
-    stood_in: bool,
+    used_oneshot_drain: bool,
     json: bool,
 ) {
     let Outcome {
@@ -332,7 +345,7 @@ fn sum_up(
             "summary": {
                 "synced": synced, "unchanged": unchanged, "missing": missing, "rejected": rejected, "failed": failed,
             },
-            "stood_in_for_the_daemon": stood_in,
+            "stood_in_for_the_daemon": used_oneshot_drain,
         }));
         return;
     }
@@ -352,7 +365,7 @@ fn sum_up(
         database.name,
         parts.join(", ")
     ));
-    if stood_in {
+    if used_oneshot_drain {
         let text = format!(
             "No daemon leads, so this command did the work. {}.",
             problem::START

@@ -1,8 +1,9 @@
-//! `status`: how each database is doing, one line each, and below the lines what to do.
+//! `status`: prints one line for each database, and below the lines the faults, warnings and
+//! remedies.
 //!
-//! The databases are asked at the same time, so one that does not answer keeps the others from
-//! being shown for no longer than its `connect_timeout`. The exit code says whether all of them
-//! could be asked, and whether anything is broken (I2).
+//! The databases are queried concurrently, so an unreachable one delays the output by at most its
+//! `connect_timeout`. The exit code is 69 if a database cannot be reached, 2 if one is broken, and
+//! otherwise 0 (I2).
 
 use std::io::{IsTerminal as _, stdout};
 use std::path::Path;
@@ -21,13 +22,13 @@ use crate::session::Session;
 use crate::settings::{Database, Settings};
 use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, age, compact, indented, shorten};
 
-/// How often it is said again.
+/// The interval of `--watch`.
 const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Asks the databases, once or until interrupted.
+/// Queries the databases once, or with `--watch` until interrupted.
 pub fn status(config: Option<&Path>, args: &Status) -> anyhow::Result<Exit> {
     let settings = Arc::new(super::settings(config)?);
-    // Rules that cannot be read are told by the daemon, and by what works with them.
+    // The daemon and the commands that need the rules report an unreadable rules file.
     let rules = Arc::new(super::rules(&settings).ok());
     let databases = super::select(&settings, &args.reporting.databases.names)?;
     let mut watched: Vec<_> = databases
@@ -54,7 +55,7 @@ pub fn status(config: Option<&Path>, args: &Status) -> anyhow::Result<Exit> {
                 }
             }
             page.flush();
-            let told = if states.iter().any(|state| state.look.is_none()) {
+            let exit = if states.iter().any(|state| state.look.is_none()) {
                 Exit::Unavailable
             } else if states.iter().any(|state| state.phase == Phase::Unfit) {
                 Exit::Drift
@@ -62,29 +63,29 @@ pub fn status(config: Option<&Path>, args: &Status) -> anyhow::Result<Exit> {
                 Exit::Done
             };
             if !args.watch || page.is_gone() {
-                return page.end(told);
+                return page.end(exit);
             }
             tokio::time::sleep(INTERVAL).await;
         }
     })
 }
 
-/// A database, and the session that it is asked over again.
+/// A database and its session, which is reused with `--watch`.
 struct Watched {
     database: Database,
     session: Option<Session>,
 }
 
-/// How a database is doing.
+/// The state of a database.
 struct State {
     name: String,
     phase: Phase,
-    /// Nothing if it could not be asked.
+    /// `None` if the database could not be queried.
     look: Option<Look>,
     trouble: Vec<Note>,
 }
 
-/// What a database is up to, in a word.
+/// The phase of a database, as printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Asleep,
@@ -183,8 +184,8 @@ async fn ask_one(mut one: Watched, settings: &Settings, rules: Option<&Rules>) -
     )
 }
 
-/// How many agents are neither pending nor with a problem; whether their configurations are as they
-/// should be, a comparison says. Nothing while the number would say nothing.
+/// The number of agents without a pending change or a problem, or `None` if it is not known. Only a
+/// comparison (`check`) shows whether their configurations are in sync.
 fn synced(look: &Look) -> Option<i64> {
     if look.unsure {
         return None;
@@ -211,7 +212,7 @@ const HEADER: [&str; 10] = [
     "FAIL",
 ];
 
-/// Which columns are numbers, and so stand at the right.
+/// The columns that are right-aligned.
 const NUMBERS: std::ops::Range<usize> = 3..10;
 
 fn cells(state: &State) -> [String; 10] {
@@ -259,7 +260,7 @@ fn lines(states: &[State]) -> Vec<String> {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.max().unwrap_or(0).max(HEADER[column].len())
     });
-    // What is too long is cut where it says least: the place of the leader, then the name.
+    // A table that is too wide loses characters of the leader first, then of the database name.
     for (column, least) in [(2, 12), (0, 10)] {
         let total: usize = widths.iter().sum::<usize>() + widths.len() - 1;
         let cut = total
@@ -318,12 +319,12 @@ fn lines(states: &[State]) -> Vec<String> {
     lines
 }
 
-/// When a configuration was last written, as each database says.
+/// The time of the last write of each database.
 fn last_writes(states: &[State]) -> String {
     let asked = states
         .iter()
         .filter_map(|state| Some((&state.name, state.look.as_ref()?.last_sync.as_ref())));
-    let told: Vec<_> = asked
+    let texts: Vec<_> = asked
         .map(|(name, last)| match last {
             Some((_, seconds)) => format!("{name} {} ago", age(*seconds)),
             None => format!("{name}: not recorded"),
@@ -331,10 +332,10 @@ fn last_writes(states: &[State]) -> String {
         .collect();
     format!(
         "Last written: {}.",
-        if told.is_empty() {
+        if texts.is_empty() {
             "not known".to_owned()
         } else {
-            told.join(", ")
+            texts.join(", ")
         }
     )
 }

@@ -1,7 +1,7 @@
-//! `uninstall`: take everything that `install` made out of the databases (I6).
+//! `uninstall`: removes everything that `install` created (I6).
 //!
-//! It asks first, and says what is lost: changes that are not in sync yet, and roles that an
-//! install made.
+//! The command asks for confirmation and names the losses: changes that are not in sync yet, and
+//! roles that an install created.
 
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::session::Session;
 use crate::settings::{Database, Settings};
 use crate::show::count;
 
-/// Uninstalls from each database in turn; one where that cannot be done keeps no other from it.
+/// Uninstalls from the databases in turn. A failure in one database does not stop the others.
 pub fn uninstall(config: Option<&Path>, args: &Uninstall) -> anyhow::Result<Exit> {
     let settings = super::settings_to_write(config, "uninstall", &args.databases.names)?;
     let databases = super::select(&settings, &args.databases.names)?;
@@ -47,7 +47,7 @@ pub fn uninstall(config: Option<&Path>, args: &Uninstall) -> anyhow::Result<Exit
                 Err(error) => exits.push(super::output::report(&error)),
             }
         }
-        let losses: Vec<_> = work.iter().filter_map(Work::told).collect();
+        let losses: Vec<_> = work.iter().filter_map(Work::describe_loss).collect();
         if !losses.is_empty() && !is_meant(&losses)? {
             say("nothing was changed")?;
             return Ok(Exit::Failed);
@@ -63,7 +63,7 @@ pub fn uninstall(config: Option<&Path>, args: &Uninstall) -> anyhow::Result<Exit
     })
 }
 
-/// Asks at the terminal; without one, nothing is taken out unasked.
+/// Asks for confirmation at the terminal. Without a terminal, fails with a usage fault.
 fn is_meant(losses: &[String]) -> anyhow::Result<bool> {
     let losses = losses.join("");
     if !std::io::stdin().is_terminal() {
@@ -82,8 +82,8 @@ fn refused(database: &Database, error: QueryError) -> anyhow::Error {
     super::refused(database, "not uninstalled; nothing was changed", error)
 }
 
-/// A database, the session that is open to it, and what is lost there where that has to be asked
-/// about.
+/// A database with its open session and the losses to confirm; `None` with `--yes` or without an
+/// install.
 struct Work<'a> {
     database: &'a Database,
     session: Session,
@@ -107,8 +107,8 @@ impl<'a> Work<'a> {
         })
     }
 
-    /// What is lost, in words, on lines of their own; nothing where nothing is installed.
-    fn told(&self) -> Option<String> {
+    /// The losses as text, one line each; `None` if nothing is installed.
+    fn describe_loss(&self) -> Option<String> {
         let Loss { pending, roles } = self.loss.as_ref()?;
         let mut lines = vec![format!(
             "{} ({})",

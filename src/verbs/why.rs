@@ -1,4 +1,4 @@
-//! `why SLUG`: the story of one agent, in every database that has it.
+//! `why SLUG`: explains the state of one agent in every database that has it.
 
 use std::path::Path;
 
@@ -15,20 +15,21 @@ use crate::show::{
     BOLD, CYAN, Clean, DIM, GREEN, RED, WIDTH, YELLOW, age, diff_lines, indented, quoted, shorten,
 };
 
-/// Tells the story wherever there is one.
+/// Prints the explanation for every database with the slug. Fails if neither table of any database
+/// has it.
 pub fn why(config: Option<&Path>, args: &Why) -> anyhow::Result<Exit> {
     let settings = super::settings(config)?;
     let rules = super::rules(&settings)?;
     let databases = super::select(&settings, &args.reporting.databases.names)?;
     super::block_on(async {
         let mut page = Page::new();
-        let (mut told, mut exits) = (false, Vec::new());
+        let (mut found, mut exits) = (false, Vec::new());
         for database in databases {
             match Box::pin(find_out(database, &settings, &rules, &args.slug)).await {
-                // Where neither table has the slug, there is nothing to tell.
+                // A database without the slug prints nothing.
                 Ok((_, story)) if story.agent.is_none() && story.rows == 0 => {}
                 Ok((look, story)) => {
-                    told = true;
+                    found = true;
                     let conclusion = conclude(database, &look, &story, &args.slug);
                     if args.reporting.json {
                         page.json(&object(database, &look, &story, &conclusion, &args.slug));
@@ -43,7 +44,7 @@ pub fn why(config: Option<&Path>, args: &Why) -> anyhow::Result<Exit> {
             }
         }
         page.flush();
-        if !told && exits.is_empty() {
+        if !found && exits.is_empty() {
             let names: Vec<_> = databases_of(&settings, &args.reporting.databases.names);
             let what = format!(
                 "neither an agent nor a configuration has the slug {}",
@@ -72,7 +73,7 @@ async fn find_out(
     rules: &Rules,
     slug: &str,
 ) -> anyhow::Result<(Look, Story)> {
-    let session = super::look("why", database, settings).await?;
+    let session = super::open_or_fault("why", database, settings).await?;
     let look = look(session.db(), database, settings, Some(rules)).await;
     let Some(layout) = &look.layout else {
         let note = look
@@ -149,7 +150,7 @@ fn section(page: &mut Page, title: &str, fields: &[(String, Value)]) {
     }
 }
 
-/// What the mapping makes of it.
+/// Prints the mistakes and the differences that the mapping finds.
 fn expected(page: &mut Page, story: &Story) {
     let Some(findings) = &story.findings else {
         return;
@@ -184,7 +185,7 @@ fn expected(page: &mut Page, story: &Story) {
     }
 }
 
-/// What waits, what stands in the way, and who leads.
+/// Prints the pending change, the problem, and the notes about the daemon and the database.
 fn state(page: &mut Page, look: &Look, story: &Story) {
     heading(page, "what is known about it");
     match &story.pending {
@@ -233,7 +234,7 @@ fn state(page: &mut Page, look: &Look, story: &Story) {
     }
 }
 
-/// What was written lately, and on whose account.
+/// Prints the latest writes with the application and the role that caused each.
 fn history(page: &mut Page, story: &Story) {
     heading(page, "what was written, the latest first");
     if story.history.is_empty() {
@@ -268,7 +269,7 @@ fn history(page: &mut Page, story: &Story) {
     }
 }
 
-/// The same for machines.
+/// The explanation as a JSON object.
 fn object(
     database: &Database,
     look: &Look,

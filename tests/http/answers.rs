@@ -457,7 +457,7 @@ async fn requests_that_are_not_understood_are_answered_with_what_is() {
             "{answer}"
         );
     }
-    // Every name that the request has counts.
+    // Every host that the request names is checked.
     for head in [
         "GET /status HTTP/1.1\r\nHost: localhost\r\nHost: evil.example",
         "GET /status HTTP/1.1\r\nHost: evil.example\r\nHost: localhost",

@@ -1,5 +1,4 @@
-//! What becomes of a connection that stalls, breaks or is slow (G1, G8, G9), and where a connection
-//! can lead.
+//! Stalled, broken and slow connections (G1, G8, G9), and the targets of a connection.
 
 use std::time::Duration;
 
@@ -28,7 +27,7 @@ pub fn database(url: &str, more: &[(&str, &str)]) -> Database {
     settings.databases["default"].clone()
 }
 
-/// Connects as the daemon does.
+/// Connects like the daemon.
 pub async fn session(database: &Database) -> Result<Session, SessionError> {
     Session::connect(database, LIMITS).await
 }
@@ -41,8 +40,7 @@ async fn behind_a_proxy() -> (Platform, Proxy) {
     (platform, Proxy::start(tcp_cluster().port()).await)
 }
 
-/// The daemon behind the proxy, with short waits so that a test need not sit through the usual
-/// ones.
+/// The daemon behind the proxy, with short intervals.
 fn daemon(platform: &Platform, proxy: &Proxy) -> Daemon {
     let mut command = platform.command(&["run"]);
     command
@@ -54,7 +52,7 @@ fn daemon(platform: &Platform, proxy: &Proxy) -> Daemon {
     Daemon::start(command)
 }
 
-/// Waits until the server has had another probe.
+/// Waits for another connection probe.
 async fn is_probed(platform: &Platform) {
     let last = "SELECT coalesce(max(query_start), '-infinity')::text FROM pg_stat_activity
         WHERE application_name LIKE 'agent-sync/%' AND datname = current_database()
@@ -71,7 +69,7 @@ async fn half_open_connection_is_noticed() {
     let (platform, proxy) = behind_a_proxy().await;
     let daemon = daemon(&platform, &proxy);
     daemon.logged("caught up").await;
-    // Nothing is closed, and no notification will come: only the probe can tell.
+    // No connection is closed and no notification arrives, so only the probe can detect it.
     proxy.stall();
     let line = daemon.logged("database unavailable").await;
     assert_eq!(
@@ -107,13 +105,13 @@ async fn half_open_standby_is_noticed() {
     standby.logged("caught up").await;
 }
 
-/// A leader that cannot be heard is stood by for until the server lets it go.
+/// The standby waits for a silent leader until the server ends its session.
 #[tokio::test]
 async fn a_silent_leader_is_waited_for_until_the_server_drops_it() {
     let (platform, proxy) = behind_a_proxy().await;
     let daemon = daemon(&platform, &proxy);
     daemon.logged("caught up").await;
-    // The other way round the server is well reachable: only what stands between has gone deaf.
+    // The server itself is reachable; only the proxy stalls.
     proxy.stall();
     daemon.logged("database unavailable").await;
     let second = platform.daemon();
@@ -148,14 +146,13 @@ async fn a_sleeping_daemon_probes_without_waking_up() {
     );
 }
 
-/// The last that is sent of a batch, and of a single change, which is committed as soon as it is
-/// written.
+/// The last statement of a batch, and of a single change, which is committed with its write.
 const ENDS: [(&[u8], &str); 2] = [
     (b"COMMIT\0", "a batch"),
     (b"test-voice-123", "a single change"),
 ];
 
-/// Saves an agent: with another one, so that it is no lone change, or by itself.
+/// Saves an agent: together with another one, so the fast path does not apply, or alone.
 async fn save(platform: &Platform, what: &str) {
     platform.run("BEGIN").await;
     if what == "a batch" {
@@ -184,7 +181,7 @@ async fn lost_commit_reply(end: &[u8], what: &str) {
     proxy.trap(end, Snap::Deaf);
     save(&platform, what).await;
     proxy.sprung().await;
-    // The server commits, and the daemon is never told.
+    // The server commits, and the daemon gets no answer.
     platform.becomes("a", EXPECTED).await;
     let written = "SELECT xmin::text FROM agent_configurations";
     let before: String = platform.value(written).await;
@@ -225,7 +222,7 @@ async fn sigkill_between_the_claim_and_the_write_loses_nothing() {
     proxy.trap(b"BEGIN\0", Snap::Deaf);
     save(&platform, "a batch").await;
     proxy.sprung().await;
-    // The server has taken the slug out of the outbox, and waits to hear what is to be written.
+    // The server has claimed the slug and waits for the writes.
     platform
         .holds(
             "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE state = 'idle in transaction'
@@ -323,7 +320,7 @@ async fn both_ends_notice_when_the_other_has_vanished() {
         ("tcp_keepalives_count", "3"),
         ("idle_session_timeout", "0"),
     ] {
-        // What the socket has, not what was asked for: PostgreSQL reads it back from the system.
+        // The value of the socket, not the requested one: PostgreSQL reads it back from the system.
         let show = format!("SHOW {setting}");
         let found: String = session.db().value(&show, &[]).await.unwrap();
         assert_eq!(found, value, "{setting}");
@@ -339,7 +336,7 @@ async fn both_ends_notice_when_the_other_has_vanished() {
     );
 }
 
-/// No time out of the database ends a session or a transaction of ours.
+/// No time-out of the database ends a session or a transaction of agent-sync.
 #[tokio::test]
 async fn no_timeout_of_the_database_ends_a_session() {
     let platform = Platform::installed().await;
@@ -369,11 +366,11 @@ async fn no_timeout_of_the_database_ends_a_session() {
         eprintln!("skipped: a server older than 17 has no transaction_timeout");
         return;
     }
-    // As a check of many agents is.
+    // Like a check of many agents.
     db.batch("BEGIN").await.unwrap();
     db.batch("SELECT pg_sleep(2.5)").await.unwrap();
     db.batch("COMMIT").await.unwrap();
-    // Where one is in force all the same, that ends the connection, and is nobody's fault.
+    // A time-out in force anyway ends the connection and is no problem of an agent.
     let error = db
         .batch("SET transaction_timeout = 50; SELECT pg_sleep(60)")
         .await
@@ -409,7 +406,7 @@ async fn ipv4_ipv6_and_unix_sockets_lead_to_the_server() {
     let socket = cluster.url("postgres");
     let mut urls = vec![(cluster.tcp_url("postgres"), "127.0.0.1"), (socket, "")];
     urls.extend(six.then(|| (format!("postgres://postgres@[::1]:{port}/postgres"), "::1")));
-    // A name of several addresses, some of which may not be listened on.
+    // A name with several addresses, some of which may have no listener.
     urls.push((
         format!("host=localhost port={port} user=postgres dbname=postgres"),
         "either",
@@ -435,7 +432,7 @@ async fn of_several_hosts_the_first_that_takes_writes_is_taken() {
     };
     let replica = Cluster::start(own).unwrap();
     let read_only = replica.port();
-    // This one takes connections and says nothing, which must not keep the others from being asked.
+    // This one accepts connections and never answers, which must not block the others.
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let silent = silent.local_addr().unwrap().port();
     let rest = "target_session_attrs=read-write&connect_timeout=1";
@@ -472,9 +469,9 @@ async fn a_host_that_does_not_exist_is_named() {
     );
 }
 
-/// GIVEN a name that leads to another server, and the former one that goes on, WHEN agents are
-/// saved on the other, THEN they are in sync within a sweep or two, whether the daemon leads or
-/// stands by: an open connection does not notice.
+/// GIVEN a name that resolves to another server while the former one still runs, WHEN agents are
+/// saved on the new one, THEN they are synced within two sweeps, whether the daemon leads or is the
+/// standby, although the open connection notices nothing.
 #[tokio::test]
 async fn g14_a_daemon_follows_the_name_of_its_server() {
     for leads in [true, false] {
@@ -539,7 +536,7 @@ async fn g14_a_daemon_follows_the_name_of_its_server() {
 }
 
 /// GIVEN a URL in a file, WHEN the file names another database of the same server, THEN the daemon
-/// follows within a sweep or two.
+/// switches to it within two sweeps.
 #[tokio::test]
 async fn g15_a_daemon_follows_the_name_of_its_database() {
     let platform = Platform::installed().await;
@@ -562,9 +559,8 @@ async fn g15_a_daemon_follows_the_name_of_its_database() {
     other.becomes("a", crate::support::platform::EXPECTED).await;
 }
 
-/// GIVEN a daemon that hangs, or whose host is gone behind a proxy that answers for it, WHEN
-/// another one stands by, THEN the server ends the session of the first, and the other one leads
-/// (G9).
+/// GIVEN a hung daemon, or one whose host is gone behind a proxy that answers for it, WHEN another
+/// one is the standby, THEN the server ends the session of the first, and the other one leads (G9).
 #[tokio::test]
 async fn g9_the_lock_of_a_daemon_that_is_silent_is_freed() {
     let (platform, proxy) = behind_a_proxy().await;
@@ -593,9 +589,9 @@ async fn g9_the_lock_of_a_daemon_that_is_silent_is_freed() {
     }
 }
 
-/// GIVEN a name that leads to another server, which refuses the daemon, WHEN the connection to the
-/// former one goes on, THEN log and status tell it with the cause and a remedy, and status no more
-/// once the name leads back.
+/// GIVEN a name that resolves to another server, which refuses the daemon, WHEN the connection to
+/// the former one still works, THEN the log and the status report it with cause and remedy, and the
+/// status no longer does once the name is restored.
 #[tokio::test]
 async fn g14_another_server_that_refuses_the_daemon_is_told() {
     let (platform, proxy) = behind_a_proxy().await;
@@ -609,7 +605,7 @@ async fn g14_another_server_that_refuses_the_daemon_is_told() {
     let daemon = Daemon::start(command);
     daemon.logged("caught up").await;
     let address = http::address(&daemon).await;
-    // It has no database of that name.
+    // It has no database with that name.
     proxy.lead_to(other.port());
     let line = daemon
         .logged("a new connection to this database fails")

@@ -59,7 +59,7 @@ impl Server {
                 ],
             })
             .unwrap();
-            // In the folder of the server, which goes with the server: a static is never dropped.
+            // In the directory of the server, which is removed with it; a static is never dropped.
             for (name, content) in [
                 ("ours.crt", ours.pem()),
                 ("theirs.crt", theirs.pem()),

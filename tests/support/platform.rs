@@ -1,4 +1,4 @@
-//! A database with the platform's tables, and short words for what tests do with them.
+//! A database with the platform's tables, and helpers for the common steps of tests.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -18,11 +18,11 @@ use super::{Daemon, eventually};
 /// The tables of `platform.sql`.
 pub const TABLES: &str = include_str!("platform.sql");
 
-/// The worked example of M3: the voice settings, and the `provider_config` they give.
+/// The worked example of M3: the voice settings. [`EXPECTED`] is their `provider_config`.
 pub const EXAMPLE: &str = r#"{"provider":"cartesia","voice_id":"test-voice-123","temperature":0.9,
     "llm_provider":"groq","llm_model":"mixtral-8x7b-32768","stt_provider":"deepgram","model":"sonic-english",
     "output_format":"pcm_44100"}"#;
-/// See [`EXAMPLE`].
+/// The `provider_config` of [`EXAMPLE`].
 pub const EXPECTED: &str = r#"{"llm":{"provider":"groq","model":"mixtral-8x7b-32768","temperature":0.9},
     "tts":{"provider":"cartesia","voice_id":"test-voice-123","model":"sonic-english","output_format":"pcm_44100"},
     "stt":{"provider":"deepgram","model":"nova-2"}}"#;
@@ -32,13 +32,13 @@ const ANSWER: Duration = Duration::from_secs(30);
 
 /// One database of one cluster.
 pub struct Platform {
-    /// A connection of the superuser's.
+    /// A connection of the superuser.
     pub client: Arc<Client>,
-    /// What the daemon connects with.
+    /// The URL of the daemon.
     pub url: String,
-    /// The messages that the server sent besides its answers.
+    /// The notices of the server.
     notices: Arc<Mutex<Vec<String>>>,
-    /// Where the tests run with names of others.
+    /// The check for calls of shadowing names, if the tests run with them.
     _watch: Option<Watch>,
 }
 
@@ -87,19 +87,19 @@ impl Platform {
         self.url.rsplit('/').next().unwrap()
     }
 
-    /// What a role of that name connects with.
+    /// The URL for a role.
     pub fn url_as(&self, role: &str) -> String {
         self.url.replacen("//postgres@", &format!("//{role}@"), 1)
     }
 
-    /// The same with agent-sync installed.
+    /// A new database with agent-sync installed.
     pub async fn installed() -> Self {
         let platform = Self::new().await;
         platform.install();
         platform
     }
 
-    /// Runs `agent-sync install` on it.
+    /// Runs `agent-sync install`.
     pub fn install(&self) {
         let output = self.command(&["install"]).output().unwrap();
         assert!(
@@ -109,37 +109,36 @@ impl Platform {
         );
     }
 
-    /// The binary with this database in its environment, and nothing else but a slow sweep.
+    /// The program with an environment that has only this database and a long sweep interval.
     pub fn command(&self, arguments: &[&str]) -> std::process::Command {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_agent-sync"));
         command
             .env_clear()
             .env("DATABASE_URL", &self.url)
             .args(arguments);
-        // The slow sweep would hide a wake-up that was lost.
+        // A short sweep interval would hide a lost wake-up.
         command.env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1h");
         command
     }
 
-    /// Runs a verb on this database to its end.
+    /// Runs a command on this database.
     pub async fn says(&self, arguments: &[&str]) -> super::Said {
         super::Said::of(self.command(arguments)).await
     }
 
-    /// Runs a verb on this database to its end, connected as this role.
+    /// Runs a command on this database as this role.
     pub async fn says_as(&self, role: &str, arguments: &[&str]) -> super::Said {
         let mut command = self.command(arguments);
         command.env("DATABASE_URL", self.url_as(role));
         super::Said::of(command).await
     }
 
-    /// The daemon on this database.
+    /// Starts the daemon on this database.
     pub fn daemon(&self) -> Daemon {
         Daemon::start(self.command(&["run"]))
     }
 
-    /// The daemon on this database with short waits, so that a test need not sit through the usual
-    /// ones.
+    /// Starts the daemon on this database with short intervals.
     pub fn brisk_daemon(&self) -> Daemon {
         let mut command = self.command(&["run"]);
         command
@@ -148,14 +147,14 @@ impl Platform {
         Daemon::start(command)
     }
 
-    /// The daemon on this database, once it has caught up.
+    /// Starts the daemon on this database and waits until it has caught up.
     pub async fn caught_up_daemon(&self) -> Daemon {
         let daemon = self.daemon();
         daemon.logged("caught up").await;
         daemon
     }
 
-    /// This database as the settings of the program have it.
+    /// The settings of this database.
     pub fn settings(&self) -> Database {
         let sources = Sources::new(
             None,
@@ -175,7 +174,7 @@ impl Platform {
         Db::new(Arc::new(self.connect().await), ANSWER)
     }
 
-    /// What its tables look like.
+    /// The layout of its tables.
     pub async fn layout(&self) -> Layout {
         let Database {
             agents,
@@ -192,7 +191,7 @@ impl Platform {
         owners(&self.db(), &self.settings()).await.unwrap().parts
     }
 
-    /// A further connection.
+    /// Opens another connection.
     pub async fn connect(&self) -> Client {
         connect(&self.url).await.0
     }
@@ -205,7 +204,7 @@ impl Platform {
             .unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
-    /// One value.
+    /// The value of a query with one row and one column.
     pub async fn value<T: tokio_postgres::types::FromSqlOwned>(&self, sql: &str) -> T {
         self.client
             .query_one(sql, &[])
@@ -214,7 +213,7 @@ impl Platform {
             .get(0)
     }
 
-    /// Saves an agent, new or not, the way the UI does.
+    /// Inserts or updates an agent, like the UI.
     pub async fn save(&self, slug: &str, voice_settings: &str) {
         let sql = "INSERT INTO agents (slug, name, system_prompt, voice_settings)
             VALUES ($1, 'Agent ' || $1, 'You are ' || $1, $2::text::jsonb)
@@ -239,7 +238,7 @@ impl Platform {
         self.client.query_opt(sql, &[&slug]).await.unwrap()
     }
 
-    /// Its `provider_config`.
+    /// The `provider_config` of an agent's configuration.
     pub async fn provider_config(&self, slug: &str) -> Value {
         let row = self.configuration(slug).await.expect("a configuration");
         row.get::<_, Option<&str>>("provider_config")
@@ -253,12 +252,12 @@ impl Platform {
         eventually(&what, async || self.provider_config(slug).await == expected).await;
     }
 
-    /// Waits until the query gives true.
+    /// Waits until the query returns true.
     pub async fn holds(&self, sql: &str) {
         eventually(sql, async || self.value::<bool>(sql).await).await;
     }
 
-    /// Waits until nothing is left in the outbox and the last batch is committed.
+    /// Waits until the outbox is empty and the last batch is committed.
     pub async fn drained(&self) {
         self.holds("SELECT NOT EXISTS (SELECT FROM agent_sync.outbox)")
             .await;
@@ -285,18 +284,18 @@ impl Platform {
         rows.iter().map(|row| row.get(0)).collect()
     }
 
-    /// What the server has sent to [`Platform::client`] besides answers.
+    /// The notices of the server on [`Platform::client`].
     pub fn notices(&self) -> Vec<String> {
         self.notices.lock().unwrap().clone()
     }
 
-    /// Takes the warnings and notices that the server has sent to [`Platform::client`].
+    /// Takes the notices of the server on [`Platform::client`].
     pub fn take_notices(&self) -> Vec<String> {
         std::mem::take(&mut self.notices.lock().unwrap())
     }
 }
 
-/// Connects, and keeps what the server says besides its answers.
+/// Connects and collects the notices of the server.
 pub async fn connect(url: &str) -> (Client, Arc<Mutex<Vec<String>>>) {
     let (client, mut connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
     let notices = Arc::new(Mutex::new(Vec::new()));

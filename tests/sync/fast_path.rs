@@ -1,5 +1,4 @@
-//! The short way for a single change: its two statements by themselves, and the daemon that uses
-//! them.
+//! The fast path for a single change: its two statements, and the daemon that uses them.
 
 use agent_sync::mapping::{Changes, Rules, Targets, plan};
 use agent_sync::pg::Tid;
@@ -8,8 +7,7 @@ use agent_sync::store::{Store, path};
 use crate::support::platform::{EXAMPLE, EXPECTED};
 use crate::support::{Platform, eventually};
 
-/// A platform with one agent that is not in sync and the row of the outbox that says so, and the
-/// statements.
+/// A platform with one agent out of sync, its row in the outbox, and the statements.
 async fn changed() -> (Platform, Store, Tid) {
     let platform = Platform::installed().await;
     platform.save("a", EXAMPLE).await;
@@ -28,7 +26,7 @@ async fn changed() -> (Platform, Store, Tid) {
     (platform, store, place.parse().unwrap())
 }
 
-/// Reads the change, lets something happen, and writes it. Whether it was written.
+/// Reads the change, runs `meanwhile`, and writes the change. Returns whether it was written.
 async fn written_after(platform: &Platform, store: &Store, place: Tid, meanwhile: &str) -> bool {
     let claimed = store.read_change(place).await.unwrap().unwrap();
     let version = claimed.only_versions().unwrap();
@@ -74,7 +72,7 @@ async fn g4_a_single_change_overwrites_only_what_it_has_read() {
     for meanwhile in [
         "UPDATE agent_configurations SET provider_config = '{\"mine\": 1}'",
         "UPDATE agent_configurations SET notes = 'mine'",
-        // The new version stands where the old one stood.
+        // The new version has the ctid of the old one.
         "UPDATE agent_configurations SET notes = 'mine'; VACUUM FULL agent_configurations",
         "DELETE FROM agent_configurations",
         "BEGIN; SELECT FROM agent_configurations FOR UPDATE",
@@ -109,7 +107,7 @@ async fn g4_a_single_change_overwrites_only_what_it_has_read() {
 #[tokio::test]
 async fn g1_a_single_change_takes_no_row_of_the_outbox_but_its_own() {
     let (platform, store, place) = changed().await;
-    // A rewrite of the outbox moves rows: at the place now stands another.
+    // A rewrite of the outbox moves rows: another row has the ctid now.
     let rewritten = "DELETE FROM agent_sync.outbox; INSERT INTO agent_sync.outbox (slug) VALUES \
         ('b'); VACUUM FULL agent_sync.outbox";
     let claimed = store.read_change(place).await.unwrap().unwrap();
@@ -117,7 +115,7 @@ async fn g1_a_single_change_takes_no_row_of_the_outbox_but_its_own() {
     for statement in rewritten.split("; ") {
         platform.run(statement).await;
     }
-    // An older snapshot of somebody else's would keep the row that was there before.
+    // An older snapshot of another session would keep the former row.
     crate::support::eventually(
         "the row has that place, or else this proves nothing",
         async || {
@@ -143,7 +141,7 @@ async fn g1_a_single_change_takes_no_row_of_the_outbox_but_its_own() {
 async fn g1_a_single_change_needs_its_row_of_the_outbox() {
     for slug in ["a", "b"] {
         let (platform, store, place) = changed().await;
-        // What stands at its place now is another row, be it of the same agent.
+        // Another row has its ctid now, even one of the same agent.
         let meanwhile = format!(
             "DELETE FROM agent_sync.outbox; INSERT INTO agent_sync.outbox (slug) VALUES \
             ('{slug}'); VACUUM FULL agent_sync.outbox"
@@ -163,7 +161,7 @@ async fn g1_a_single_change_needs_its_row_of_the_outbox() {
     }
 }
 
-/// A single change is done the short way and more than one the ordinary way.
+/// A single change takes the fast path, and several changes take a batch.
 #[tokio::test]
 async fn one_change_takes_the_fast_path_and_several_do_not() {
     let platform = Platform::installed().await;
@@ -171,8 +169,7 @@ async fn one_change_takes_the_fast_path_and_several_do_not() {
     platform.configure("a").await;
     let daemon = platform.caught_up_daemon().await;
     platform.drained().await;
-    // A batch of the ordinary way begins with BEGIN; the short way is two statements in
-    // transactions of their own.
+    // A batch starts with BEGIN; the fast path has two statements in their own transactions.
     let last = "SELECT query FROM pg_stat_activity WHERE application_name LIKE 'agent-sync/%' AND \
         datname = current_database()";
     // The daemon counts its backlog a second after a change, which is its last statement then.
@@ -226,7 +223,7 @@ async fn g1_a_wrong_place_hides_no_change() {
         .into_iter()
         .enumerate()
     {
-        // A change that nobody has notified of, and a message that names another place.
+        // A change without a notification, and a notification with another ctid.
         platform
             .run(&format!(
                 "BEGIN; SET LOCAL session_replication_role = replica;

@@ -1,9 +1,9 @@
-//! Identity (G13): what belongs to one agent is never written into the configuration of another,
-//! and no change is taken out of the outbox for another, whatever moves or replaces rows between
-//! two statements.
+//! Identity (G13): no value of one agent is written into the configuration of another, and no
+//! change is deleted from the outbox for another, whatever moves or replaces rows between two
+//! statements.
 //!
 //! The rows of each table share one version here, as after a backfill, a restore, or a batch of the
-//! daemon itself: then a place and a version together name no row.
+//! daemon, so ctid and version together do not identify a row.
 
 use std::time::Duration;
 
@@ -15,9 +15,8 @@ use agent_sync::store::{Claim, IdleLockAction, Outcome, Part, Problem, ProblemKi
 use crate::support::Platform;
 use crate::support::platform::TABLES;
 
-/// Agents `a1` to `a8`, of which the first two are gone again, so that a rewrite moves all others
-/// to the places of their predecessors; each with a configuration that is not in sync, and a row in
-/// the outbox.
+/// Agents `a1` to `a8`, of which the first two are deleted again, so a rewrite moves all others to
+/// the ctids of their predecessors; each with a configuration out of sync and a row in the outbox.
 const ROWS: &str = "
     ALTER TABLE agents DISABLE TRIGGER agent_sync_insert;
     INSERT INTO agents (slug, name, voice_settings) SELECT 'a' || i, 'of a' || i, '{}'
@@ -32,7 +31,7 @@ const ROWS: &str = "
     DELETE FROM agent_configurations WHERE agent_slug IN ('a1', 'a2');
     DELETE FROM agent_sync.outbox WHERE slug IN ('a1', 'a2')";
 
-/// A table, with a column that can be ordered by and one whose type can be changed.
+/// The rewritten tables, with a column for an order and one whose type can be changed.
 const TABLES_TOUCHED: [(&str, &str, &str); 3] = [
     ("agent_configurations", "agent_slug", "notes"),
     ("agents", "slug", "description"),
@@ -74,7 +73,7 @@ fn rewrites(table: &str, order: &str, other: &str) -> Vec<Vec<String>> {
     ]
 }
 
-/// A platform with these rows, and the statements of the daemon on a session of its own.
+/// A platform with these rows, and the statements of the daemon on a separate session.
 async fn world() -> (Platform, Store) {
     let platform = Platform::with_tables(crate::support::cluster(), TABLES).await;
     platform.install();
@@ -91,8 +90,7 @@ async fn world() -> (Platform, Store) {
     (platform, store)
 }
 
-/// Runs the statements, each in a transaction of its own, and gives up on those that meet a lock of
-/// the daemon's.
+/// Runs each statement in its own transaction, and skips those that meet a lock of the daemon.
 async fn rewrite(platform: &Platform, statements: &[String]) -> bool {
     let other = platform.connect().await;
     other
@@ -112,8 +110,8 @@ async fn rewrite(platform: &Platform, statements: &[String]) -> bool {
     true
 }
 
-/// Every configuration says what its own agent says, or nothing yet; and every agent that it says
-/// nothing of is still in the outbox.
+/// Asserts that every configuration has the values of its own agent or none, and that an agent
+/// without its values is in the outbox.
 async fn nothing_is_mixed_up(platform: &Platform, what: &str) {
     let mixed = "SELECT coalesce(string_agg(agent_slug || ' says ' || agent_name, ', '), '')
         FROM agent_configurations WHERE agent_name <> 'of ' || agent_slug";
@@ -133,7 +131,7 @@ async fn nothing_is_mixed_up(platform: &Platform, what: &str) {
     );
 }
 
-/// What is tried with each rewrite: nobody else saves, so the rows of the outbox are those of
+/// Runs a test with each rewrite. No other session saves, so the rows of the outbox are those of
 /// [`ROWS`] or of the rewrite.
 macro_rules! for_each_rewrite {
     ($platform:ident, $store:ident, $what:ident, $statements:ident, $body:block) => {
@@ -153,7 +151,7 @@ async fn place_of(platform: &Platform, slug: &str) -> Tid {
     platform.value::<String>(&place).await.parse().unwrap()
 }
 
-/// A single change is held to its agent whatever moves rows between its statements.
+/// A single change is written only for its agent, whatever moves rows between its statements.
 #[tokio::test]
 async fn g13_a_single_change_is_held_to_its_agent() {
     for_each_rewrite!(platform, store, what, statements, {
@@ -224,7 +222,7 @@ async fn g13_a_single_change_without_a_write_takes_no_other_row() {
     });
 }
 
-/// A batch lets no table be rewritten between its statements.
+/// No table is rewritten between the statements of a batch.
 #[tokio::test]
 async fn g13_no_table_is_rewritten_within_a_batch() {
     for_each_rewrite!(platform, store, what, statements, {
@@ -299,7 +297,7 @@ async fn g13_an_agent_is_set_aside_with_its_own_rows_alone() {
     });
 }
 
-/// A configuration that moves between partitions is not taken for another.
+/// A configuration that moves between partitions stays the same.
 #[tokio::test]
 async fn g13_a_configuration_that_changes_partition_is_the_same() {
     let tables = TABLES

@@ -1,4 +1,4 @@
-//! The questions that a look asks, one after the other, each of them standing for itself.
+//! The queries of a look, in their order. A failed one does not stop the others.
 
 use std::time::SystemTime;
 
@@ -18,10 +18,10 @@ use crate::store::{
 };
 use crate::time;
 
-/// How far rows are counted: past that, counting would cost more than the number is worth.
+/// The largest number of rows that is counted; a higher count costs more than it is worth.
 const COUNTED: i64 = 100_000;
 
-/// The questions, in their order.
+/// Runs the queries and collects the result.
 pub(super) struct Asking<'a> {
     db: &'a Db,
     database: &'a Database,
@@ -46,9 +46,9 @@ impl<'a> Asking<'a> {
         }
     }
 
-    /// What was found, as far as it could be.
+    /// Runs all queries and returns what they found before the connection was lost, if it was.
     pub(super) async fn all(mut self) -> Look {
-        // An error here is about the connection, and is noted.
+        // Such an error ends the connection and has been added to the notes.
         let _ = self.one_by_one().await;
         self.look
     }
@@ -76,7 +76,7 @@ impl<'a> Asking<'a> {
         self.look.notes.push(note);
     }
 
-    /// Notes an error, and gives it back if there is no use in going on.
+    /// Adds the error to the notes. Returns it if further queries are useless.
     fn failed(&mut self, topic: &'static str, error: QueryError) -> Result<(), QueryError> {
         self.note(Note::unanswered(topic, &error));
         if is_over(&error) { Err(error) } else { Ok(()) }
@@ -167,7 +167,7 @@ impl<'a> Asking<'a> {
         }
     }
 
-    /// Whether changes are noticed (G1).
+    /// Checks whether changes are captured (G1).
     async fn capture(&mut self) -> Result<(), QueryError> {
         let Some(layout) = &self.look.layout else {
             return Ok(());
@@ -214,8 +214,7 @@ impl<'a> Asking<'a> {
         Ok(())
     }
 
-    /// The transaction of another session that the daemon waits for before it knows that no change
-    /// is missed.
+    /// The transaction of another session whose end the daemon awaits before a full check.
     async fn saver(&self) -> Result<Option<Saver>, QueryError> {
         let Some(layout) = &self.look.layout else {
             return Ok(None);
@@ -232,8 +231,8 @@ impl<'a> Asking<'a> {
         }))
     }
 
-    /// Whether the configurations were last in sync under the rules and columns of these settings
-    /// (G14).
+    /// Checks whether the configurations were last in sync under the rules and columns of these
+    /// settings (G14).
     async fn mapping(&mut self) -> Result<(), QueryError> {
         let (Some(layout), Some(rules)) = (&self.look.layout, self.rules) else {
             return Ok(());
@@ -390,10 +389,10 @@ impl<'a> Asking<'a> {
 
 fn daemon(row: &Row) -> Result<Daemon, tokio_postgres::Error> {
     Ok(Daemon {
-        // 0: a prepared transaction, whose name stands for that of a program.
+        // 0 is a prepared transaction; `program` is its name.
         pid: row.try_get("pid")?,
         host: row.try_get("host")?,
-        told_where: row.try_get("told_where")?,
+        knows_host: row.try_get("knows_host")?,
         user: row.try_get("role")?,
         program: row
             .try_get::<_, Option<String>>("program")?

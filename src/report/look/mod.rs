@@ -1,8 +1,8 @@
-//! A look at one database: what the daemon looks for at its start, who leads, what waits, and what
-//! is not in sync.
+//! The state of one database: the checks of the daemon's start, the leader, the outbox and the
+//! problems.
 //!
-//! Authority: SQL alone. Every question stands for itself, so what cannot be found out is told as
-//! such, and the rest all the same. Nothing is changed.
+//! It uses SQL alone and changes nothing. The queries are independent: a failed one is reported,
+//! and the others still run unless the connection is lost.
 
 mod asking;
 mod words;
@@ -16,28 +16,28 @@ use crate::pg::Db;
 use crate::settings::{Database, Settings};
 use crate::store::Layout;
 
-/// What was found.
+/// The state of one database.
 #[derive(Debug, Default)]
 pub struct Look {
-    /// Everything that was looked at, in order.
+    /// The checks, in the order of their execution.
     pub notes: Vec<Note>,
-    /// The tables.
+    /// The two tables as the catalog describes them.
     pub layout: Option<Layout>,
-    /// Whether agent-sync is installed, in a version that this program works with, and open to the
-    /// role.
+    /// Whether agent-sync is installed in a version that this program supports, and the role has
+    /// the privileges.
     pub installed: bool,
     /// The sessions of daemons, the leader first.
     pub daemons: Vec<Daemon>,
-    /// What waits.
+    /// The outbox.
     pub outbox: Option<Outbox>,
-    /// When something was last written, and how many seconds ago, as the history or the daemon's
-    /// last sweep has noted it.
+    /// The time of the last write and its age in seconds, from the history or the daemon's last
+    /// sweep.
     pub last_sync: Option<(String, f64)>,
-    /// How many agents there are.
+    /// The number of agents.
     pub agents: Option<Counted>,
-    /// Whether changes may have been missed, so that nobody knows how many agents are in sync.
+    /// Whether changes may have been missed, so the number of agents in sync is unknown.
     pub unsure: bool,
-    /// The problems that are noted, by kind and SQLSTATE.
+    /// The problems, grouped by kind and SQLSTATE.
     pub problems: Option<Vec<Group>>,
 }
 
@@ -48,15 +48,15 @@ pub struct Look {
 )]
 #[derive(Debug, Clone, Serialize)]
 pub struct Daemon {
-    /// The process on the server.
+    /// The id of its server process.
     pub pid: i32,
-    /// Where it is; nothing for a Unix socket, and where the server does not tell.
+    /// The client address; `None` for a Unix socket, and if the server hides it from this role.
     pub host: Option<String>,
     /// Its role.
     pub user: Option<String>,
-    /// Its program and version, and the name that its settings give the database.
+    /// The application name: program, version, and the database's name in the settings.
     pub program: String,
-    /// Since when it has been connected.
+    /// The start of the connection.
     pub connected_since: Option<String>,
     /// For how long, in seconds.
     pub connected_seconds: Option<f64>,
@@ -64,38 +64,37 @@ pub struct Daemon {
     pub leads: bool,
     /// Whether it sleeps until a save wakes it.
     pub sleeps: bool,
-    /// Whether it holds the leader's lock and cannot be a daemon, for its role may not take
-    /// changes.
+    /// Whether it holds the leader lock without being a daemon: its role may not process changes.
     #[serde(skip)]
     is_intruder: bool,
-    /// For how long its session has done nothing, as far as the server tells.
+    /// How long its session has been idle, in seconds; `None` if the server hides it.
     #[serde(skip)]
     quiet_seconds: Option<f64>,
     #[serde(skip)]
-    told_where: bool,
+    knows_host: bool,
 }
 
 impl Daemon {
-    /// Where it is, in a word.
+    /// The client address, `local` for a Unix socket, or `?`.
     pub fn place(&self) -> String {
         match &self.host {
             Some(host) => host.clone(),
-            None if self.told_where => "local".to_owned(),
+            None if self.knows_host => "local".to_owned(),
             None => "?".to_owned(),
         }
     }
 }
 
-/// What waits in the outbox.
+/// The pending rows of the outbox.
 #[derive(Debug, Clone, Serialize)]
 pub struct Outbox {
     /// Rows, counted up to a limit.
     pub rows: i64,
-    /// Slugs among them.
+    /// The distinct slugs of these rows.
     pub slugs: i64,
-    /// Whether there are more.
+    /// Whether the outbox has more rows than were counted.
     pub more: bool,
-    /// Since when the oldest of them waits.
+    /// The time of the oldest row.
     pub oldest: Option<String>,
     /// For how long, in seconds.
     pub oldest_seconds: Option<f64>,
@@ -106,7 +105,7 @@ pub struct Outbox {
 pub struct Counted {
     /// The number.
     pub number: i64,
-    /// Whether it was counted.
+    /// Whether the rows were counted.
     pub exact: bool,
 }
 
@@ -115,13 +114,13 @@ pub struct Counted {
 pub struct Group {
     /// The kind, as `agent_sync.problem` has it.
     pub kind: String,
-    /// Of failed writes.
+    /// The SQLSTATE of failed writes.
     pub sqlstate: Option<String>,
-    /// How many.
+    /// The number of agents.
     pub agents: i64,
-    /// Three of them.
+    /// Up to three of their slugs.
     pub some: Vec<String>,
-    /// Since when.
+    /// The time since which the oldest of them has the problem.
     pub since: Option<String>,
     /// For how long, in seconds.
     pub seconds: Option<f64>,
@@ -130,12 +129,12 @@ pub struct Group {
 }
 
 impl Look {
-    /// The daemon that leads.
+    /// The leader.
     pub fn leader(&self) -> Option<&Daemon> {
         self.daemons.iter().find(|daemon| daemon.leads)
     }
 
-    /// How many agents have a problem of this kind.
+    /// The number of agents with a problem of this kind.
     pub fn with_problem(&self, kind: &str) -> Option<i64> {
         let groups = self
             .problems
@@ -150,7 +149,7 @@ impl Look {
         self.agents.is_some_and(|agents| !agents.exact)
     }
 
-    /// What is not as it should be, the worst first.
+    /// The warnings and faults, the worst first.
     pub fn trouble(&self) -> Vec<&Note> {
         let mut trouble: Vec<_> = self
             .notes
@@ -162,7 +161,7 @@ impl Look {
     }
 }
 
-/// Looks; at the mapping only where the rules are known.
+/// Reads the state of a database. Without rules, the check of the mapping is left out.
 pub async fn look(
     db: &Db,
     database: &Database,

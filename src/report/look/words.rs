@@ -1,4 +1,4 @@
-//! What is said of what a look finds.
+//! The texts of the checks of a look.
 
 use super::{Daemon, Group, Look, Outbox};
 use crate::pg::identifier::Literal;
@@ -8,26 +8,26 @@ use crate::settings::Database;
 use crate::show::{age, plural, quoted};
 use crate::store::Mapping;
 
-/// How long a change may wait before it is worth a word.
+/// The age of a pending change that causes a warning, in seconds.
 const OVERDUE: f64 = 60.0;
 
-/// How long a transaction may be open before it is worth a word.
+/// The age of an open transaction that is worth a warning, in seconds.
 const LONG: f64 = 5.0;
 
-/// A transaction of another session that may have saved agents and is not over.
+/// An open transaction of another session that may have saved agents.
 pub(super) struct Saver {
-    /// Its process, unless it is prepared.
+    /// Its process id, unless the transaction is prepared.
     pub(super) pid: Option<i32>,
-    /// Its name, where it is prepared.
+    /// Its name, if the transaction is prepared.
     pub(super) prepared: Option<String>,
-    /// Since when it has been open, and for how many seconds, where PostgreSQL tells this role.
+    /// The start of the transaction; `None` if PostgreSQL hides it from this role.
     pub(super) since: Option<String>,
-    /// See `since`.
+    /// The age of the transaction in seconds; `None` like `since`.
     pub(super) seconds: Option<f64>,
 }
 
 impl Saver {
-    /// Which it is, and since when it has been open.
+    /// The transaction and its start, as text.
     fn place(&self) -> String {
         let which = match (&self.prepared, self.pid) {
             (Some(name), _) => format!("the prepared transaction {}", quoted(name)),
@@ -57,7 +57,7 @@ impl Saver {
     }
 }
 
-/// Changes that the capture could not note. The daemon knows them all only once the `saver` is over.
+/// The check for missed changes. While `saver` is open, the daemon cannot know all of them.
 pub(super) fn missed(
     seen: i64,
     uncaptured: i64,
