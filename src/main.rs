@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use agent_sync::cli::{Cli, Command};
+use agent_sync::commands::{self, output};
 use agent_sync::exit::Exit;
-use agent_sync::verbs::{self, output};
 use clap::Parser;
 
 fn main() -> ExitCode {
@@ -20,19 +20,19 @@ fn main() -> ExitCode {
     };
     let config = cli.config.as_deref();
     let outcome = match cli.command {
-        Command::Run(args) => verbs::run::run(config, &args),
-        Command::Install(args) => verbs::install::install(config, &args),
-        Command::Uninstall(args) => verbs::uninstall::uninstall(config, &args),
-        Command::Check(args) => verbs::check::check(config, &args),
-        Command::Reconcile(args) => verbs::reconcile::reconcile(config, &args),
-        Command::Status(args) => verbs::status::status(config, &args),
-        Command::Why(args) => verbs::why::why(config, &args),
-        Command::Doctor(args) => verbs::doctor::doctor(config, &args),
-        Command::Render => verbs::render::render(config),
-        Command::Config(args) => verbs::config::config(config, &args),
-        Command::Probe(args) => verbs::probe::probe(config, &args),
-        Command::Completions(args) => verbs::completions::completions(&args),
-        Command::Man => verbs::man::man(),
+        Command::Run(args) => commands::run::run(config, &args),
+        Command::Install(args) => commands::install::install(config, &args),
+        Command::Uninstall(args) => commands::uninstall::uninstall(config, &args),
+        Command::Check(args) => commands::check::check(config, &args),
+        Command::Reconcile(args) => commands::reconcile::reconcile(config, &args),
+        Command::Status(args) => commands::status::status(config, &args),
+        Command::Why(args) => commands::why::why(config, &args),
+        Command::Doctor(args) => commands::doctor::doctor(config, &args),
+        Command::Render => commands::render::render(config),
+        Command::Config(args) => commands::config::config(config, &args),
+        Command::Probe(args) => commands::probe::probe(config, &args),
+        Command::Completions(args) => commands::completions::completions(&args),
+        Command::Man => commands::man::man(),
     };
     outcome
         .unwrap_or_else(|error| output::report(&error))

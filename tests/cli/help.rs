@@ -17,7 +17,7 @@ fn said(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn verbs() -> Vec<String> {
+fn subcommands() -> Vec<String> {
     let command = Cli::command();
     command
         .get_subcommands()
@@ -27,7 +27,7 @@ fn verbs() -> Vec<String> {
 
 #[test]
 fn every_verb_explains_itself_with_examples_on_80_columns() {
-    for verb in verbs() {
+    for verb in subcommands() {
         let help = said(&[&verb, "--help"]);
         assert!(help.contains("Example"), "{help}");
         assert!(
@@ -55,7 +55,7 @@ fn every_verb_explains_itself_with_examples_on_80_columns() {
 fn completions_are_made_for_every_shell_and_know_every_verb() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let text = said(&["completions", shell]);
-        for verb in verbs() {
+        for verb in subcommands() {
             assert!(text.contains(&verb), "{verb} in the completions of {shell}");
         }
     }
@@ -160,7 +160,7 @@ fn the_manual_page_tells_of_every_verb_and_its_options() {
     ] {
         assert!(page.contains(text), "{text} in {page}");
     }
-    for verb in verbs() {
+    for verb in subcommands() {
         assert!(
             page.contains(&format!(".SS {verb}\n")) || page.contains(&format!(".SS \"{verb}\"")),
             "{verb} in {page}"
@@ -171,14 +171,14 @@ fn the_manual_page_tells_of_every_verb_and_its_options() {
 /// Unwritable results are a failure, and a closed pipe is none.
 #[test]
 fn unwritable_results_fail_and_a_closed_pipe_does_not() {
-    let verbs: [&[&str]; 5] = [
+    let command_lines: [&[&str]; 5] = [
         &["man"],
         &["completions", "bash"],
         &["config"],
         &["install", "--print"],
         &["status", "--json"],
     ];
-    for arguments in verbs {
+    for arguments in command_lines {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
         command
             .env_clear()

@@ -345,8 +345,8 @@ fn s10_nothing_is_written_but_by_those_that_take_clean_text() {
         "exit.rs",
         "main.rs",
         "observe/log.rs",
-        "verbs/output.rs",
-        "verbs/page.rs",
+        "commands/output.rs",
+        "commands/page.rs",
     ];
     for path in sources(&folder) {
         let name = path

@@ -366,13 +366,13 @@ impl<C: Fn(&[&str]) -> Command> Told<C> {
         // While changed tables are read again over a new connection, no daemon leads, and the
         // commands report that as well.
         let agree = async || {
-            self.verbs(damage)
+            self.commands(damage)
                 .await
                 .iter()
                 .all(|(_, told)| told.as_ref() == Some(&remedy))
         };
         eventually(
-            &format!("the verbs and /status agree on {:?}", damage.text),
+            &format!("the commands and /status agree on {:?}", damage.text),
             agree,
         )
         .await;
@@ -415,12 +415,12 @@ impl<C: Fn(&[&str]) -> Command> Told<C> {
         })
         .await;
         let silent = async || {
-            self.verbs(damage)
+            self.commands(damage)
                 .await
                 .iter()
                 .all(|(_, told)| told.is_none())
         };
-        eventually(&format!("no verb tells of {:?}", damage.text), silent).await;
+        eventually(&format!("no command reports {:?}", damage.text), silent).await;
     }
 
     /// The remedy of `/status`, which the page shows.
@@ -453,7 +453,7 @@ impl<C: Fn(&[&str]) -> Command> Told<C> {
     }
 
     /// The remedy of each command.
-    async fn verbs(&self, damage: &Damage) -> [(&'static str, Option<String>); 3] {
+    async fn commands(&self, damage: &Damage) -> [(&'static str, Option<String>); 3] {
         let status = Said::of((self.command)(&["status", "--json"]))
             .await
             .object();

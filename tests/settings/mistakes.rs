@@ -2,7 +2,7 @@
 
 use agent_sync::settings::{Settings, Sources};
 
-use super::verb::run;
+use super::config::run;
 use super::{URL, directory, environment, load, load_in};
 
 /// Every mistake names its location, the expected value and the remedy.

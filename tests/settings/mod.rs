@@ -1,13 +1,13 @@
 //! The settings (I3) from the outside: every source, its precedence, and every mistake with its
 //! exact text.
 
+mod config;
 mod databases;
 mod documented;
 mod generated;
 mod mistakes;
 mod schemas;
 mod sources;
-mod verb;
 
 use std::ffi::OsString;
 use std::fs;

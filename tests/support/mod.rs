@@ -5,17 +5,17 @@
 //! restart the server start their own cluster. No helper sleeps for a result: [`eventually`] waits
 //! for a condition.
 
+pub mod command;
 pub mod http;
 pub mod platform;
 pub mod shadow;
-pub mod verb;
 
 use std::sync::OnceLock;
 
 pub use agent_sync_testbed::{Cluster, Daemon, Options, TIMEOUT, eventually, proxy};
 
+pub use command::Said;
 pub use platform::Platform;
-pub use verb::Said;
 
 /// The cluster of this test process. It is never dropped; its keeper removes it when the process
 /// ends.

@@ -463,7 +463,7 @@ async fn end(world: &mut World, fault: Fault) {
 
 /// Runs an install.
 async fn install(world: &mut World) {
-    let output = world.verb("storm_owner", &["install"]).await;
+    let output = world.run_command("storm_owner", &["install"]).await;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     // Exit code 69 is right while the server is down. A busy machine may exceed the statement
     // timeout; after the faults, an install is repeated if it matters.

@@ -100,7 +100,7 @@ impl World {
         };
         world.write_rules(world.variant);
         let installed = world
-            .verb("storm_owner", &["install", "--role", "storm_daemon"])
+            .run_command("storm_owner", &["install", "--role", "storm_daemon"])
             .await;
         assert!(
             installed.status.success(),
@@ -149,7 +149,7 @@ impl World {
     }
 
     /// Runs a command of agent-sync.
-    pub async fn verb(&self, role: &str, arguments: &[&str]) -> std::process::Output {
+    pub async fn run_command(&self, role: &str, arguments: &[&str]) -> std::process::Output {
         let mut command = self.command(&self.url(role), arguments);
         tokio::task::spawn_blocking(move || {
             command.stdin(std::process::Stdio::null()).output().unwrap()
@@ -264,7 +264,7 @@ impl World {
             // connection sweeps first.
             self.admin.run(UNPUBLISH).await;
             self.admin.run(SET_DEFAULT).await;
-            let installed = self.verb("storm_owner", &["install"]).await;
+            let installed = self.run_command("storm_owner", &["install"]).await;
             assert!(
                 installed.status.success(),
                 "{}",
@@ -295,7 +295,7 @@ impl World {
             .await;
         if rng.bool() {
             let output = self
-                .verb("storm_daemon", &["reconcile", "--all", "--yes"])
+                .run_command("storm_daemon", &["reconcile", "--all", "--yes"])
                 .await;
             // Exit code 1: some agents are rejected or have no configuration.
             assert!(
