@@ -1,20 +1,20 @@
-//! What agent-sync tells the world about its work.
+//! Logging, metrics and state of the daemon.
 //!
-//! Logic emits an [`Event`]; this module alone owns the wording, the level and the field names of
-//! what is logged, and what is counted and kept for those who ask: one sum type of events, which
-//! the log and the [`Board`] interpret.
+//! The logic emits an [`Event`]; this module alone owns its wording, level and field names in the
+//! log, and its counts and states for HTTP. There is one enum of events, which the log and the
+//! [`Board`] interpret.
 //!
-//! - `event` lists the events; `totals` has the totals of batches.
-//! - `observer` sends an event to the log and to the registry; `wording` has the log line of each.
-//! - `log` sets the destination and the form of the log; `journal` marks the severity of a line in
-//!   systemd's journal.
-//! - `flood` bounds the lines about single agents.
-//! - `board` is what is known at this moment, in memory, and `state` what that is for one database.
-//! - `pulse` is how a loop says that it is alive; `verdict` makes two answers of it: do the loops
-//!   make progress, and is a database served?
+//! - `event` has the events; `totals` has the totals of batches.
+//! - `observer` sends an event to the log and to the registry; `wording` has its log line.
+//! - `log` sets the destination and the form of the log; `journal` adds the severity for systemd's
+//!   journal.
+//! - `flood` limits the lines about single agents.
+//! - `board` has the current states of all databases, `state` the state of one.
+//! - `pulse` records the heartbeats of the database tasks; `verdict` decides whether a task makes
+//!   progress and whether a database is served.
 //!
-//! Invariant: no value of a row is ever logged or kept but slugs and provider names (G11).
-//! Invariant: telling an event waits for nothing.
+//! Invariant: of the values of rows, only slugs and provider names are logged or stored (G11).
+//! Invariant: emitting an event never waits.
 
 mod board;
 mod event;

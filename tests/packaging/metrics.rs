@@ -14,7 +14,7 @@ use crate::support::{Daemon, Platform};
 const RULES: &str = "packaging/prometheus/agent-sync.rules.yaml";
 const DASHBOARD: &str = "packaging/grafana/agent-sync.json";
 
-/// The names of metrics in a text; those that a histogram is told by count as its own.
+/// The names of metrics in a text; the series of a histogram count as its name.
 fn named(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_lowercase() && c != '_');
     let names = words.filter(|word| {
@@ -49,7 +49,7 @@ fn queries(value: &Value) -> Vec<String> {
     }
 }
 
-/// Every metric that the alerts the dashboard and the reference name exists in a real scrape.
+/// Every metric of the alerts, the dashboard and the reference exists in a real scrape.
 #[tokio::test]
 async fn every_named_metric_exists_in_a_real_scrape() {
     let platform = Platform::installed().await;
@@ -69,7 +69,7 @@ async fn every_named_metric_exists_in_a_real_scrape() {
         1.0,
     )
     .await;
-    // What differs is told after a change of the rules.
+    // The drift metrics exist after a change of the rules.
     std::fs::write(
         &file,
         read("config/providers.toml").replace("nova-2", "nova-3"),
@@ -77,7 +77,7 @@ async fn every_named_metric_exists_in_a_real_scrape() {
     .unwrap();
     daemon.signal("HUP");
     metric_becomes(address, "agent_sync_drifted{database=\"default\"}", 1.0).await;
-    // What is waiting is told after the first look at it.
+    // The outbox metrics exist after the first reading of the backlog.
     metric_becomes(address, "agent_sync_outbox_rows{database=\"default\"}", 0.0).await;
     let scrape = get(address, "/metrics").await.1;
     let samples: String = scrape
@@ -128,13 +128,13 @@ async fn every_named_metric_exists_in_a_real_scrape() {
     );
 }
 
-/// The alerts fire when they should and the dashboard asks what can be asked.
+/// The alerts fire under their conditions, and the queries of the dashboard are valid.
 #[test]
 fn the_alerts_fire_and_the_dashboard_queries_are_valid() {
     let dashboard: Value = serde_json::from_str(&read(DASHBOARD)).unwrap();
     let queries = queries(&dashboard);
     assert!(queries.len() > 15);
-    // Grafana puts its variables in; a recording rule is the only thing that promtool can check.
+    // Grafana fills in its variables; promtool can only check recording rules.
     let rules: Vec<_> = queries
         .iter()
         .map(|query| {
@@ -169,7 +169,7 @@ fn the_alerts_fire_and_the_dashboard_queries_are_valid() {
         let text = [output.stdout, output.stderr]
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .concat();
-        // That all recording rules have one name is a remark, and not a mistake.
+        // Equal names of the recording rules cause a remark and no error.
         let remark = text.contains("duplicate rule(s) found") && !text.contains("FAILED");
         assert!(
             output.status.success() || remark,
@@ -179,7 +179,7 @@ fn the_alerts_fire_and_the_dashboard_queries_are_valid() {
     }
 }
 
-/// Runs promtool, if there is one.
+/// Runs promtool; `None` if it is not installed.
 fn promtool(arguments: &[&str], input: &str) -> Option<Output> {
     let mut command = Command::new("promtool");
     command
