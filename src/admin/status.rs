@@ -3,7 +3,7 @@
 //! The field names are an interface: fields are added, and never renamed or given another meaning.
 //! Times are RFC 3339 in UTC; unknown values are null. Lists are bounded: `?problems=N` and
 //! `?changes=N` limit the lists of each database, and all databases together list at most 1,000 of
-//! each.
+//! each, or one for each database if there are more.
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -45,8 +45,7 @@ impl Wanted {
         Ok(wanted)
     }
 
-    /// The lengths for each of this number of databases, so that all together stay below
-    /// [`LISTED`].
+    /// The lengths for each of this number of databases: its share of [`LISTED`], at least one.
     fn of_each(&self, databases: usize) -> Self {
         let part = (LISTED / databases.max(1)).max(1);
         Self {

@@ -392,7 +392,7 @@ fn daemon(row: &Row) -> Result<Daemon, tokio_postgres::Error> {
         // 0 is a prepared transaction; `program` is its name.
         pid: row.try_get("pid")?,
         host: row.try_get("host")?,
-        knows_host: row.try_get("knows_host")?,
+        knows_host: row.try_get("told_where")?,
         user: row.try_get("role")?,
         program: row
             .try_get::<_, Option<String>>("program")?
