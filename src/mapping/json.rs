@@ -1,5 +1,5 @@
-//! JSON as text: objects as ordered lists of members, and what can be said about a value without a
-//! tree.
+//! JSON as text: objects as ordered lists of members, and the depth, the size and the limits of a
+//! value, without a tree.
 //!
 //! Everything here takes text that `serde_json` has found valid (see [`validate`]). Other text
 //! gives useless answers, but it neither panics nor loops.
@@ -12,8 +12,8 @@ use serde_json::value::RawValue;
 use super::decimal;
 use super::tokens::Tokens;
 
-/// The deepest nesting that is read: `serde_json`'s own limit, so that the runtime that reads what
-/// we write can.
+/// The deepest nesting that is read: `serde_json`'s own limit, so that a runtime with the same
+/// limit reads the written text.
 pub(crate) const MAX_DEPTH: usize = 127;
 
 /// The most values that are read of one column, those inside others included: each takes memory
@@ -30,8 +30,8 @@ pub(crate) fn not_set(raw: &str) -> bool {
     raw == "null" || raw == "\"\""
 }
 
-/// What a JSON string says. `None` for another value, and for a string that no text can hold (a
-/// lone surrogate).
+/// The text of a JSON string. `None` for another value, and for a string with a lone surrogate,
+/// which no text can hold.
 pub(crate) fn text(raw: &str) -> Option<Cow<'_, str>> {
     let inner = raw.strip_prefix('"')?.strip_suffix('"')?;
     if inner.contains('\\') {
@@ -48,7 +48,7 @@ pub(crate) fn quote(text: &str) -> String {
 
 /// Whether a value is nested more deeply than is read.
 pub(super) fn too_deep(raw: &str) -> bool {
-    // Mostly there are not that many brackets, which is seen without looking at what they mean.
+    // Most values have fewer brackets, in strings or not.
     raw.bytes()
         .filter(|byte| matches!(byte, b'{' | b'['))
         .count()
@@ -58,7 +58,7 @@ pub(super) fn too_deep(raw: &str) -> bool {
 
 /// Whether a value holds more values than are read.
 pub(super) fn too_many(raw: &str) -> bool {
-    // Mostly there are not that many commas, which is seen without looking at what they mean.
+    // Most values have fewer commas, in strings or not.
     raw.bytes().filter(|byte| *byte == b',').count() >= MAX_VALUES && values(raw) > MAX_VALUES
 }
 
@@ -89,7 +89,7 @@ pub(super) fn depth(raw: &str) -> usize {
     most
 }
 
-/// What in a value `PostgreSQL` cannot store in a `jsonb`, if anything.
+/// The first part of a value that `PostgreSQL` cannot store in a `jsonb`.
 pub(super) fn unstorable(raw: &str) -> Option<&'static str> {
     Tokens::of(raw).find_map(|token| match token.as_bytes() {
         [b'"', ..] if !token.contains('\\') => None,

@@ -156,8 +156,8 @@ impl Connection {
         format!("{}, {param}", self.source)
     }
 
-    /// The problem of a `tls` that is weaker than the `sslmode` of the URL, which it would override.
-    /// A Unix socket knows no TLS.
+    /// The problem of a `tls` that is weaker than the `sslmode` of the URL and would override it. A
+    /// Unix socket knows no TLS.
     fn refuse_weaker(&self, own: &str, mode: &str, key: &str, origin: &str) -> Option<Problem> {
         let strength = |mode: &str| TLS_MODES.iter().position(|known| *known == mode);
         if !self.dsn.is_remote() || strength(own) >= strength(mode) {

@@ -1,15 +1,15 @@
 //! Files with a secret that more people can read or change than should.
 //!
-//! A file that anybody can change is told of wherever it is. One that anybody can read, or its
-//! group can change, is not where a supervisor has put it: below `/run` (secrets of Docker and
-//! Podman, credentials of systemd), and in a volume of Kubernetes, whose files are links through a
-//! folder such as `..2026_01_31`. Modes of 0444 and 0644 are usual there, and nobody else is in
-//! that place. A file that its group can only read is in order: that is how a settings file belongs
-//! to root and to the group of the daemon.
+//! A file that every user can change is reported in any place. A file that every user can read, or
+//! that its group can change, is not reported where a supervisor provides it: below `/run` (secrets
+//! of Docker and Podman, credentials of systemd), and in a volume of Kubernetes, whose files are
+//! links through a folder such as `..2026_01_31`. Modes of 0444 and 0644 are usual there, and no
+//! other user has access. A file that its group can only read is in order: a settings file belongs
+//! to root and to the group of the daemon in this way.
 //!
-//! Elsewhere, the owner of the file counts as well, and so do the mode and the owner of each folder
-//! that leads to it by its name or is the end of a link: the owner of a folder, and every user where
-//! all can write to it, can put another file in the place of this one.
+//! Elsewhere, the owner of the file counts as well. So do the mode and the owner of its folder, by
+//! its name and behind links: the owner of a folder, and every user where all can write to it, can
+//! replace the file.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt as _;
@@ -17,21 +17,21 @@ use std::path::{Component, Path, PathBuf};
 
 use super::problem::shown;
 
-/// A file with a secret, and who can do what to it.
+/// A file with a secret, and the access that other users have to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exposed {
     /// The database whose secret it is.
     pub database: String,
     /// The file, as the settings name it.
     pub file: PathBuf,
-    /// Who can do what.
+    /// The access, in words.
     pub access: &'static str,
-    /// The command that takes that away.
+    /// The command that removes the access.
     mend: String,
 }
 
 impl Exposed {
-    /// What is said of the file, if there is anything to say.
+    /// The report on a file; none if no other user has too much access.
     pub(super) fn of(database: &str, file: &Path) -> Option<Self> {
         let (access, mend) = fault(file)?;
         Some(Self {
@@ -64,14 +64,14 @@ const OWNED_FOLDER: &str = "a user who is neither root nor the one of this progr
 const OPEN_FOLDER: &str =
     "every user of this machine can write to its directory, and so replace it";
 
-/// The owner that Linux shows where the real one has no number here, in a container without root.
+/// The owner that Linux shows for a user without a number here, in a container without root.
 const OVERFLOW: u32 = 65534;
 
 fn command(words: &str, path: &Path) -> String {
     format!("{words} {}", shown(&path.display().to_string()))
 }
 
-/// Who can do too much with a file, and the command that takes that away.
+/// The access to a file that is too much, and the command that removes it.
 fn fault(file: &Path) -> Option<(&'static str, String)> {
     let metadata = fs::metadata(file).ok()?;
     let real = fs::canonicalize(file).ok();
@@ -97,21 +97,20 @@ fn fault(file: &Path) -> Option<(&'static str, String)> {
     })
 }
 
-/// Whether it belongs to somebody besides root and the user of this process, as far as that is
-/// seen.
+/// Whether the owner is a user besides root and the user of this process, as far as Linux shows it.
 fn is_of_another(metadata: &Metadata) -> bool {
     let own = fs::metadata("/proc/self").map(|process| process.uid());
     let owner = metadata.uid();
     owner != 0 && owner != OVERFLOW && own.is_ok_and(|own| own != owner)
 }
 
-/// Whether every user can replace what is in a folder of this mode. With the sticky bit, as in
+/// Whether every user can replace the files in a folder of this mode. With the sticky bit, as in
 /// `/tmp`, only the owner of a file can.
 fn is_open(mode: u32) -> bool {
     mode & 0o002 != 0 && mode & 0o1000 == 0
 }
 
-/// Who can do too much with a file of this mode.
+/// The access that a file of this mode gives to too many users.
 fn access(mode: u32, provided: bool) -> Option<&'static str> {
     match mode {
         _ if mode & 0o002 != 0 => Some("every user of this machine can change it"),
@@ -122,7 +121,7 @@ fn access(mode: u32, provided: bool) -> Option<&'static str> {
     }
 }
 
-/// Whether a supervisor has put the file there, for this process alone. The path is without links.
+/// Whether a supervisor provides the file to this process alone. The path is without links.
 fn is_provided(file: &Path) -> bool {
     let is_version = |part: Component<'_>| part.as_os_str().as_encoded_bytes().starts_with(b"..");
     file.starts_with("/run") || file.starts_with("/var/run") || file.components().any(is_version)

@@ -104,9 +104,15 @@ impl Settings {
             return Err(SelectError::NoDatabase);
         }
         let is_unknown = |name: &&String| !self.databases.contains_key(*name);
-        let unknown: Vec<_> = names.iter().filter(is_unknown).cloned().collect();
+        let unknown: Vec<_> = names
+            .iter()
+            .filter(is_unknown)
+            .map(|name| shown(name))
+            .collect();
         if !unknown.is_empty() {
-            let known = self.databases.keys().cloned().collect();
+            let unknown = unknown.join(", ");
+            let known: Vec<_> = self.databases.keys().map(String::as_str).collect();
+            let known = known.join(", ");
             return Err(SelectError::Unknown { unknown, known });
         }
         let wanted = |database: &&Database| names.is_empty() || names.contains(&database.name);
@@ -121,12 +127,12 @@ pub enum SelectError {
     #[error("no database is configured")]
     NoDatabase,
     /// The settings have no database of these names.
-    #[error("no database is configured under the name {}", quoted(unknown))]
+    #[error("no database is configured under the name {unknown}")]
     Unknown {
-        /// The names without a database.
-        unknown: Vec<String>,
+        /// The names without a database, as an error may quote them.
+        unknown: String,
         /// The names of the databases in the settings.
-        known: Vec<String>,
+        known: String,
     },
 }
 
@@ -137,13 +143,7 @@ impl SelectError {
             Self::NoDatabase => "add a table `[databases.NAME]` with a url to the settings file, \
                 or set DATABASE_URL"
                 .to_owned(),
-            Self::Unknown { known, .. } => format!("name one of: {}", known.join(", ")),
+            Self::Unknown { known, .. } => format!("name one of: {known}"),
         }
     }
-}
-
-/// A list of names as an error may quote it.
-fn quoted(names: &[String]) -> String {
-    let names: Vec<_> = names.iter().map(|name| shown(name)).collect();
-    names.join(", ")
 }

@@ -1,8 +1,8 @@
-//! What is wrong with the settings: every mistake at once, one a line, with where it is and what to
-//! do.
+//! The mistakes in the settings: all of them at once, one on each line, with place and remedy.
 //!
-//! Invariant: a problem never quotes a secret. Values reach this page only through [`shown`], which
-//! withholds whatever looks like a connection string, because people put those into the wrong key.
+//! Invariant: a problem never quotes a secret. It quotes values only through [`shown`], which
+//! withholds every text that looks like a connection string, because people put those into wrong
+//! keys.
 
 use std::fmt;
 
@@ -13,9 +13,9 @@ pub struct Problem {
     pub key: String,
     /// Where the value comes from: a file with its line, or an environment variable.
     pub source: String,
-    /// What was expected and what was found.
+    /// The expected and the found value.
     pub what: String,
-    /// What to do; empty where that is plain.
+    /// The remedy; empty where it is plain.
     pub remedy: String,
 }
 
@@ -121,7 +121,7 @@ fn is_password_line(text: &str) -> bool {
     fields.len() == 5 && is_port(fields[1]) && !fields[4].is_empty()
 }
 
-/// What is said in the place of a connection string.
+/// The text in place of a connection string.
 pub(crate) const WITHHELD: &str = "what looks like a connection string (not shown)";
 
 /// A value as an error may quote it: escaped, cut, and withheld when it looks like a connection

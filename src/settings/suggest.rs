@@ -16,18 +16,18 @@ pub(crate) fn remedy(path: &[String], spell: impl Fn(&[String]) -> String) -> St
         .filter(|(distance, name)| *distance <= 2.min(name.len() / 2))
         .min();
     if let Some((_, name)) = near {
-        return format!("did you mean `{}`?", spell(&sibling(parent, name)));
+        let near = [parent, &[name.to_owned()]].concat();
+        return format!("did you mean `{}`?", spell(&near));
     }
     // A forgotten or misplaced section header puts a key into another section.
     let elsewhere = schema::keys().find(|key| key.path.rsplit('.').next() == Some(wrong.as_str()));
     if let Some(key) = elsewhere {
-        let database = parent
-            .get(1)
-            .filter(|_| parent[0] == "databases")
-            .map_or("NAME", String::as_str);
-        let parts: Vec<_> = key
-            .path
-            .split('.')
+        let database = match parent {
+            [first, name, ..] if first == "databases" => name,
+            _ => "NAME",
+        };
+        let parts = key.path.split('.');
+        let parts: Vec<_> = parts
             .map(|part| if part == "*" { database } else { part }.to_owned())
             .collect();
         return format!("did you mean `{}`?", spell(&parts));
@@ -46,10 +46,6 @@ fn likeness(wrong: &str, name: &str) -> usize {
         Some(start) if wrong.len() > 3 => whole.min(strsim::osa_distance(wrong, start) + 1),
         _ => whole,
     }
-}
-
-fn sibling(parent: &[String], name: &str) -> Vec<String> {
-    parent.iter().cloned().chain([name.to_owned()]).collect()
 }
 
 #[cfg(test)]

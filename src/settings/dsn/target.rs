@@ -85,7 +85,8 @@ pub(crate) fn is_same_database(one: &Config, other: &Config) -> bool {
         && endpoints(one).any(|own| endpoints(other).any(|other| own.is_same(&other)))
 }
 
-/// The target of a connection, without secrets: "user app at db.example.com:5432, database platform".
+/// The target of a connection, without secrets: "user app at db.example.com:5432, database
+/// platform".
 pub(crate) fn describe(config: &Config) -> String {
     let places: Vec<_> = endpoints(config)
         .map(|endpoint| endpoint.describe())
