@@ -173,8 +173,8 @@ const DAMAGES: &[Damage] = &[
                 FOR EACH ROW EXECUTE FUNCTION no(); {save}",
         text: "raised by a trigger or function (SQLSTATE 42501",
         mending: Words(
-            "Correct the row, or the constraint or trigger that refuses it. The daemon retries, at \
-            once when the agent is saved.",
+            "Grant it to the role, or declare the function of the trigger SECURITY DEFINER. The \
+            daemon retries.",
             "DROP TRIGGER no ON agent_configurations; {save}",
         ),
         weight: Agent("failed"),
