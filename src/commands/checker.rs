@@ -118,7 +118,7 @@ impl<'a> Checker<'a> {
     /// Compares the agents of one database. Prints each one that is out of sync or was requested by
     /// slug, and returns the counts.
     pub(super) async fn survey(&mut self, database: &Database, db: &Db) -> anyhow::Result<Checked> {
-        let layout = Layout::read(db, &database.agents, &database.configurations).await;
+        let layout = Layout::read(db, database).await;
         let layout = layout.map_err(|error| super::no_layout(database, error))?;
         let unanswered = |error| super::unanswered(database, error);
         self.caution(database, db, &layout)

@@ -224,8 +224,7 @@ async fn bring_in_sync(
     let mut used_oneshot_drain = false;
     if !todo.is_empty() {
         let session = super::open_or_fault("reconcile", database, settings).await?;
-        let (agents, configurations) = (&database.agents, &database.configurations);
-        let layout = Layout::read(session.db(), agents, configurations).await;
+        let layout = Layout::read(session.db(), database).await;
         let layout = layout.map_err(|error| super::no_layout(database, error))?;
         let rules = Arc::new(rules.clone());
         let mut reconciler = Reconciler::new(database, settings, rules, layout, session);

@@ -1,5 +1,5 @@
-//! What an error from PostgreSQL means: one table from SQLSTATE to what the daemon does and what
-//! the operator can do.
+//! The meaning of an error from PostgreSQL: one table from SQLSTATE to the reaction of the daemon
+//! and the remedy for the operator.
 //!
 //! It matches codes, never texts. Appendix A of PostgreSQL's manual lists the codes.
 
@@ -11,37 +11,38 @@ use super::identifier::plain;
 /// The SQLSTATE (`connection_failure`) of the problem of an agent on which connections have ended.
 pub const CONNECTION_ENDED: &str = "08006";
 
-/// What the daemon does about an error.
+/// The reaction of the daemon to an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// The connection is gone or going: connect again.
+    /// The connection is lost or about to end: connect again.
     Connection,
-    /// The tables have changed under the statements of the connection: look at the tables again,
-    /// over a new one.
+    /// The tables have changed under the statements of the connection: read the tables again, over
+    /// a new connection.
     Layout,
-    /// Two transactions got in each other's way: do it again; nobody's problem.
+    /// Two transactions are in conflict: repeat.
     Transient,
-    /// Somebody holds a lock for longer than `lock_timeout`: go on with the others, and come back.
+    /// Another session holds a lock for longer than `lock_timeout`: go on with other rows, and
+    /// repeat later.
     Locked,
-    /// It took longer than `statement_timeout`: do less at a time.
+    /// The statement exceeded `statement_timeout`: do less at a time.
     Slow,
-    /// It fails on what one row holds, or on what a trigger makes of it: find the row, and set it
+    /// The values of one row, or a trigger on that row, cause the error: find the row, and set it
     /// aside.
     Row,
-    /// It will fail the same way until somebody mends the database: say so, and try again at ease.
+    /// The database needs a repair: report it, and retry slowly.
     Fault,
 }
 
-/// A class, and what the operator can do.
+/// A class, and the remedy.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
-    /// What the daemon does.
+    /// The reaction of the daemon.
     pub class: Class,
-    /// What the operator can do.
+    /// The remedy for the operator.
     pub remedy: &'static str,
 }
 
-/// The table. The first entry whose code begins the SQLSTATE holds.
+/// The table. The first entry whose code is a prefix of the SQLSTATE applies.
 const POLICIES: &[(&str, Class, &str)] = &[
     ("08", Class::Connection, REACH),
     ("0A000", Class::Layout, CHANGED),
@@ -126,9 +127,9 @@ const POLICIES: &[(&str, Class, &str)] = &[
 
 const CHANGED: &str = "None: the tables have changed, and the daemon reads them again. If this \
     stays, check the names and types of their columns in the settings of this database.";
-/// There is no connection.
+/// The remedy where there is no connection.
 pub const REACH: &str = "See whether the server is up and can be reached from here.";
-/// There is one, and no answer.
+/// The remedy where there is a connection and no answer.
 pub const SILENT: &str = "See whether the server can be reached from here, and what it is doing: \
     SELECT * FROM pg_stat_activity;";
 const INSTALL: &str = "Run `agent-sync install` for this database, and check the names of its \
@@ -147,7 +148,7 @@ const UNKNOWN: Policy = Policy {
     remedy: "See the server's log.",
 };
 
-/// What to do about an error.
+/// The class of an error, and the remedy.
 pub fn policy(error: &Error) -> Policy {
     let Some(db) = error.as_db_error() else {
         return Policy {
@@ -175,7 +176,7 @@ pub fn policy(error: &Error) -> Policy {
     }
 }
 
-/// What the operator can do about a single row whose write was refused with this SQLSTATE.
+/// The remedy for a single row whose write was refused with this SQLSTATE.
 pub fn remedy(sqlstate: &str) -> &'static str {
     // Where the other rows are written, it is not the connection, the install or a privilege of the
     // daemon's that is in the way, but what a trigger, a function or a policy makes of this row.
@@ -196,9 +197,9 @@ pub fn remedy(sqlstate: &str) -> &'static str {
     }
 }
 
-/// An error in a sentence, without what the rows held. PostgreSQL quotes values in the messages of
-/// data errors, and a trigger can put anything into one; of those only the code, its name, and the
-/// object it is about are told.
+/// An error in a sentence, without values of rows. PostgreSQL quotes values in the messages of data
+/// errors, and a trigger can put any text into one. Of these errors the sentence has only the code,
+/// its name and the object.
 pub fn describe(error: &Error) -> String {
     let Some(db) = error.as_db_error() else {
         return causes(error);
@@ -213,7 +214,7 @@ pub fn describe(error: &Error) -> String {
     format!("{} (SQLSTATE {code})", shortened(db.message()))
 }
 
-/// The most characters of a message that are told: a server that is none may say anything.
+/// The most characters of a message: the other side may be no PostgreSQL server and send any text.
 const LONGEST: usize = 500;
 
 fn shortened(message: &str) -> String {
@@ -224,24 +225,23 @@ fn shortened(message: &str) -> String {
     format!("{start}…")
 }
 
-/// The error of the write of one agent, whatever its class is: the code, its name, and the object
-/// it is about. The message is never told, because an expression of the platform's (a CHECK, an
-/// index, a generated column, a policy) can put a value into one of any class.
+/// The error of the write of one agent, of any class: the code, its name and the object. The message
+/// is left out, because an expression of the platform (a CHECK, an index, a generated column, a
+/// policy) can put a value into a message of any class.
 pub fn describe_write(error: &Error) -> String {
     error
         .as_db_error()
         .map_or_else(|| causes(error), |db| refused(db, "write"))
 }
 
-/// The same of the read of one agent.
+/// The error of the read of one agent, in the same way.
 pub fn describe_read(error: &Error) -> String {
     error
         .as_db_error()
         .map_or_else(|| causes(error), |db| refused(db, "read"))
 }
 
-/// Whether it may be about the values of single rows: on what they hold, or on damage to where they
-/// are stored.
+/// Whether the error may concern single rows: their values, or damage to their storage.
 pub fn is_of_a_row(error: &Error) -> bool {
     let damaged = |db: &DbError| db.code().code().starts_with("XX");
     error
@@ -252,7 +252,7 @@ pub fn is_of_a_row(error: &Error) -> bool {
 fn refused(db: &DbError, what: &str) -> String {
     let code = db.code().code();
     if is_raised_by_a_function(db) {
-        // A function says of its error what it will, the names of objects among it.
+        // A function chooses the text and the names of objects in its error.
         return format!(
             "PostgreSQL refused the {what}: raised by a trigger or function (SQLSTATE {code})"
         );
@@ -274,8 +274,8 @@ fn refused(db: &DbError, what: &str) -> String {
 }
 
 /// Whether a message with this code quotes the value of a column where an expression casts it:
-/// `key::regclass`, `key::regconfig`, `current_setting(key)`. About a statement of ours, which
-/// holds no values, such an error has a position in its text.
+/// `key::regclass`, `key::regconfig`, `current_setting(key)`. An error in a statement of the daemon,
+/// which holds no values, has a position in the text of the statement.
 fn may_quote_a_value(code: &str) -> bool {
     code != "42501"
         && ["0A", "3F", "42"]
@@ -283,15 +283,15 @@ fn may_quote_a_value(code: &str) -> bool {
             .any(|class| code.starts_with(class))
 }
 
-/// An error that a function raised says where it was. The names of the languages are the same in
-/// every language of the messages. Without one, the context is of PostgreSQL itself: a parameter, a
-/// row that is being locked, JSON that is being read.
+/// Whether a function raised the error: then its context names the language of the function, the
+/// same in every language of the messages. Any other context comes from PostgreSQL itself, such as
+/// a parameter, a locked row or a JSON value.
 fn is_raised_by_a_function(db: &DbError) -> bool {
     db.where_()
         .is_some_and(|context| context.contains("PL/") || context.contains("SQL"))
 }
 
-/// The name that the manual gives a code, for those that a row can cause most often.
+/// The names of the codes that a row causes most often.
 fn condition(code: &str) -> &'static str {
     match code {
         "22001" => "text too long for the column",

@@ -91,7 +91,7 @@ impl FromStr for Tid {
     }
 }
 
-/// The text is not the place of a row.
+/// The text is not the position of a row.
 #[derive(Debug, thiserror::Error)]
 #[error("expected the place of a row, like (0,1)")]
 pub struct NoPlace;

@@ -66,8 +66,9 @@ pub enum Part<'a> {
     Slug(&'a str),
 }
 
-/// A transaction that has begun; it must be ended by [`Store::finish`] or [`Store::abandon`].
+/// A transaction that has begun. [`Store::finish`] or [`Store::abandon`] must end it.
 #[derive(Debug)]
+#[must_use = "a batch that has begun must be ended"]
 pub struct Begun {
     /// Whether the idle lock is held now, if the claim asked for it.
     pub got_idle_lock: bool,

@@ -112,7 +112,7 @@ async fn count(context: &Context, rules: &Rules) -> Result<Totals, AttemptError>
         .trusted(&context.database)
         .await?;
     let (database, db) = (&context.database, session.db());
-    let layout = Layout::read(db, &database.agents, &database.configurations).await?;
+    let layout = Layout::read(db, database).await?;
     let noted = noted_mapping(db).await?;
     let mut tally = Tally::default();
     let everything = Scope {

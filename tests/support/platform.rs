@@ -176,14 +176,7 @@ impl Platform {
 
     /// The layout of its tables.
     pub async fn layout(&self) -> Layout {
-        let Database {
-            agents,
-            configurations,
-            ..
-        } = self.settings();
-        Layout::read(&self.db(), &agents, &configurations)
-            .await
-            .unwrap()
+        Layout::read(&self.db(), &self.settings()).await.unwrap()
     }
 
     /// The tables of its install.

@@ -116,7 +116,7 @@ impl<'a> Asking<'a> {
             configurations,
             ..
         } = self.database;
-        match Layout::read(self.db, agents, configurations).await {
+        match Layout::read(self.db, self.database).await {
             Ok(layout) => {
                 let name =
                     |schema: &str, table: &str| format!("{}.{}", plain(schema), plain(table));

@@ -18,7 +18,7 @@ use crate::columns::{Column, PerAgentColumn, PerColumn};
 use crate::mapping::{NumberColumn, Rules, Targets};
 use crate::pg::identifier::{Quoted, plain};
 use crate::pg::{Db, Parameter, QueryError};
-use crate::settings::{AgentsTable, ConfigurationsTable};
+use crate::settings::Database;
 
 /// One column that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -228,11 +228,8 @@ impl LayoutError {
 
 impl Layout {
     /// Reads the catalog.
-    pub async fn read(
-        db: &Db,
-        agents: &AgentsTable,
-        configurations: &ConfigurationsTable,
-    ) -> Result<Self, LayoutError> {
+    pub async fn read(db: &Db, database: &Database) -> Result<Self, LayoutError> {
+        let (agents, configurations) = (&database.agents, &database.configurations);
         // Before the rest: what changes while it is read makes it an old one.
         let quoted = |schema: &str, table: &str| format!("{}.{}", Quoted(schema), Quoted(table));
         let (agents_table, configurations_table) = (

@@ -24,7 +24,7 @@ pub(in crate::sync) async fn connect(context: &Context) -> Result<(Session, Stor
     // several is gone.
     let silence = 3 * (sync.probe_interval + sync.probe_timeout).max(SHORTEST_SILENCE);
     session.end_after(silence).await?;
-    let layout = Layout::read(db, &database.agents, &database.configurations).await?;
+    let layout = Layout::read(db, database).await?;
     refuse(checks::install(db, database, &layout, install::VERSION).await?)?;
     let Owners { parts, untrusted } = store::owners(db, database).await?;
     refuse(untrusted.into_iter().collect())?;
