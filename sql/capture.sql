@@ -2,10 +2,11 @@
 --
 -- attach.sql makes agent_sync.capture_agent() and agent_sync.capture_configuration() from the
 -- statement below, with these replacements:
---   /* function */  the name behind it
---   /* slug */      the name behind it, by the slug column of the table
---   /* notify */    the value behind it, by capture.notify
---   /* filter */    itself, by a statement. Agents: return if no mapped column has changed.
+--   /* function */  the name after it
+--   /* slug */      the name after it, by the slug column of the table
+--   /* notify */    the value after it, by capture.notify
+--   /* filter */    the comment itself, by a statement or by nothing. Agents: a return if no mapped
+--                   column has changed; nothing where the trigger has a WHEN clause.
 --                   Configurations: take the former slug if the row has none any more.
 -- This file runs nothing. It passes the text to attach.sql.
 
@@ -26,15 +27,16 @@ $capture$
 -- work, and the lock of this transaction keeps others from dropping or renaming it, so a check of
 -- the privileges is enough. This holds only while the outbox is as the install made it: a
 -- constraint, index or trigger of others may refuse one row and accept another. Reads stay in a
--- block, because this transaction may have renamed a column. A subtransaction that writes nothing
--- gets no number.
+-- block, because this transaction may have renamed a column. Such a block writes nothing, so its
+-- subtransaction gets no number and is none of the 64.
 --
 -- C6: NOTIFY serializes commits, so it is called only while the daemon sleeps, that is, while the
 -- daemon holds the idle lock (1634169721, 2). Otherwise this transaction takes the lock as shared
 -- and keeps it to its end, so the daemon cannot sleep before it has seen these rows. The first
 -- append of a transaction sends the ctid of its row, which saves the daemon a scan. A further
--- append sends an empty notification, which asks for a scan. Where the install was made with
--- capture.notify = false, no session can make a save notify: the lock is not looked at.
+-- guarded append, or a change of the slug, sends an empty notification, which asks for a scan.
+-- Where the install was made with capture.notify = false, the function does not try the lock, so no
+-- session can make a save notify.
 --
 -- agent_sync.daemon is on in the daemon's own session. That session holds the idle lock itself, so
 -- there the lock is always free; a trigger of the platform on the configurations may save an agent
@@ -115,8 +117,8 @@ BEGIN
             IF outbox_ctid IS NULL THEN
                 RAISE EXCEPTION 'another trigger keeps rows from agent_sync.outbox';
             END IF;
-            -- A nearly full notification queue would fail the commit; the daemon's sweep finds the
-            -- row without a notification.
+            -- A nearly full notification queue would fail the commit. The scan after the daemon's
+            -- next timed wake-up or sweep finds the row without a notification.
             IF pg_catalog.pg_notification_queue_usage() < 0.5 THEN
                 IF COALESCE(appended, '') = ''
                     AND NOT (OLD./* slug */slug IS DISTINCT FROM new_slug

@@ -22,7 +22,7 @@ pub struct Cli {
 
 const EXIT_CODES: &str = "Exit codes:
   0   done; for check: in sync
-  2   check found drift, or doctor found a fault
+  2   check found drift, or status or doctor found a fault
   64  the command line, the settings or the input are invalid
   69  a database is unavailable
   1   anything else
@@ -60,9 +60,9 @@ Examples:
     #[command(
         after_help = "Exits with 0 if all is in sync, and with 2 if something stays out of sync
 until it is corrected: a configuration that differs or is missing, an agent
-that is rejected, a slug without an agent. A change in the outbox is pending,
-and does not count while a daemon leads. Exits with 69 if a database is
-unavailable.
+that is rejected, a SLUG argument that no agent has. A change in the outbox is
+pending, and does not count while a daemon leads. Exits with 69 if a database
+is unavailable.
 
 Examples:
   agent-sync check                                 all agents of all databases
@@ -88,9 +88,9 @@ Examples:
         after_help = "It queries the databases and needs no daemon. NO PROBLEM counts the agents
 without a pending change or a problem. It does not show edits by hand or the
 effect of other rules: `agent-sync check` compares each agent. PHASE is asleep
-or awake (the daemon), unled (no daemon leads), unfit (something is broken) or
-down (not reached). MISS, REJ and FAIL: agents without a configuration,
-rejected, and those whose write PostgreSQL refused.
+or awake (a daemon leads), unled (no daemon leads), unfit (a fault, below the
+table) or down (no connection). MISS: agents without a configuration. REJ:
+agents that are rejected. FAIL: agents whose write PostgreSQL refused.
 
 Examples:
   agent-sync status
@@ -118,7 +118,7 @@ Examples:
     #[command(after_help = "Example:
   echo '{\"agent\": {\"voice_settings\": {\"voice_id\": \"v\"}}}' | agent-sync render")]
     Render,
-    /// Print the settings in force and where each comes from
+    /// Print the effective settings and the source of each
     #[command(after_help = "Examples:
   agent-sync config
   agent-sync config --json | jq '.\"sync.batch_size\"'
@@ -176,7 +176,7 @@ pub struct Reporting {
     /// The databases.
     #[command(flatten)]
     pub databases: Databases,
-    /// Print JSON, one object a line
+    /// Print JSON, one object on each line
     #[arg(long)]
     pub json: bool,
 }

@@ -11,7 +11,8 @@ use std::ops::{Deref, Index, IndexMut};
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-/// The content of a column: it decides how values are compared, weighed and shown.
+/// The content of a column: it decides how values are compared, weighed and shown, and whether an
+/// empty text is copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Content {
     /// A name or an identifier. An empty text counts as not set.

@@ -1,4 +1,4 @@
-//! agent-sync keeps `agent_configurations` in step with `agents`.
+//! agent-sync keeps `agent_configurations` in sync with `agents`.
 //!
 //! `ARCHITECTURE.md` is the map of the modules and their dependencies. `docs/contract.md` numbers
 //! the promises of the product (T1, M3, G2 …), which the code cites.

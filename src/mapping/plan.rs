@@ -13,12 +13,14 @@ use super::section;
 use super::voice_settings::VoiceSettings;
 use crate::columns::{AgentColumn, Column, Content, MappedColumn as _, PerAgentColumn, PerColumn};
 
-/// The mapped columns of a row of `agents`, as text. A null column and a column that does not exist
-/// (T3) are both `None`.
+/// The mapped columns of a row of `agents`, as text. `None` means that the column is null, does not
+/// exist (T3), or is a copied text that the configuration has already: a claim leaves such a text
+/// out.
 pub type Agent<'a> = PerAgentColumn<Option<&'a str>>;
 
-/// The mapped columns of a row of `agent_configurations` before the write, as text, `None` for
-/// null. A number is the text that `PostgreSQL` prints.
+/// The mapped columns of a row of `agent_configurations` before the write, as text. `None` means
+/// that the column is null or does not exist, or that it is a copied text, which a claim compares
+/// and does not read. A number is the text that `PostgreSQL` prints.
 pub type Configuration<'a> = PerColumn<Option<&'a str>>;
 
 /// The columns to write, as text. A column that is `None` keeps its value. The text of a JSON
@@ -44,8 +46,8 @@ impl Targets {
     }
 }
 
-/// The type of a column of numbers: what it keeps of a number decides whether the number is there
-/// already.
+/// The type of a number column. It rounds a written number, so the comparison with the present
+/// number depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NumberColumn {
     /// `numeric`, and the scale if it has one.
@@ -75,13 +77,13 @@ impl NumberColumn {
     }
 }
 
-/// Whether two numbers are one to a type that reads both; NaN and what is no number are none to
-/// anybody.
+/// Whether two texts are the same number in this type. NaN, and a text that is no number, equal
+/// nothing.
 fn equal<T: FromStr + PartialEq>(current: &str, wanted: &str) -> bool {
     matches!((current.parse::<T>(), wanted.parse::<T>()), (Ok(current), Ok(wanted)) if current == wanted)
 }
 
-/// What is to be done for one configuration.
+/// The plan for one configuration.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan<'a> {
     /// The columns to write.

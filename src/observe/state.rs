@@ -90,7 +90,8 @@ pub enum WakeUp {
     Sweep,
     /// A retry of a failed write was due.
     Retry,
-    /// A poll was due, because a writer blocks the idle lock or `capture.notify` is off.
+    /// A timed wake-up was due, because `capture.notify` is off or the notification queue is half
+    /// full.
     Poll,
     /// Another attempt at rows that other sessions had locked was due.
     Busy,

@@ -82,7 +82,7 @@ const POLICIES: &[(&str, Class, &str)] = &[
         Class::Fault,
         "Grant the role of the daemon what the message names.",
     ),
-    // Of a type, or with an operator or a function that there is none of for it.
+    // A column has another type, or its type has no such cast, operator or function.
     ("42804", Class::Layout, CHANGED),
     ("42846", Class::Layout, CHANGED),
     ("42883", Class::Layout, CHANGED),
@@ -162,8 +162,8 @@ pub fn policy(error: &Error) -> Policy {
         .find(|(prefix, ..)| code.starts_with(prefix));
     let policy = known.map_or(UNKNOWN, |&(_, class, remedy)| Policy { class, remedy });
     match policy.class {
-        // Whatever the code says: a function raised it, and of ours none runs in the daemon's
-        // statements.
+        // A function raised it. No function of agent-sync runs in the statements of the daemon, so
+        // it is code of others, which concerns the row.
         Class::Fault | Class::Connection | Class::Layout | Class::Transient
             if is_raised_by_a_function(db) =>
         {
@@ -178,8 +178,8 @@ pub fn policy(error: &Error) -> Policy {
 
 /// The remedy for a single row whose write was refused with this SQLSTATE.
 pub fn remedy(sqlstate: &str) -> &'static str {
-    // Where the other rows are written, it is not the connection, the install or a privilege of the
-    // daemon's that is in the way, but what a trigger, a function or a policy makes of this row.
+    // If the other rows are written, the cause is neither the connection nor the install nor a
+    // privilege of the daemon. It is a trigger, a function or a policy that refuses this row.
     const OF_THE_ROW: &[&str] = &["28", "3F", "42"];
     if sqlstate.is_empty() {
         return NO_STATE;
@@ -225,9 +225,9 @@ fn shortened(message: &str) -> String {
     format!("{start}…")
 }
 
-/// The error of the write of one agent, of any class: the code, its name and the object. The message
-/// is left out, because an expression of the platform (a CHECK, an index, a generated column, a
-/// policy) can put a value into a message of any class.
+/// The error of the write of one agent, of any class: the code, its name and the object. The
+/// message is left out, because an expression of the platform (a CHECK, an index, a generated
+/// column, a policy) can put a value into a message of any class.
 pub fn describe_write(error: &Error) -> String {
     error
         .as_db_error()
@@ -274,8 +274,8 @@ fn refused(db: &DbError, what: &str) -> String {
 }
 
 /// Whether a message with this code quotes the value of a column where an expression casts it:
-/// `key::regclass`, `key::regconfig`, `current_setting(key)`. An error in a statement of the daemon,
-/// which holds no values, has a position in the text of the statement.
+/// `key::regclass`, `key::regconfig`, `current_setting(key)`. An error in a statement of the
+/// daemon, which holds no values, has a position in the text of the statement.
 fn may_quote_a_value(code: &str) -> bool {
     code != "42501"
         && ["0A", "3F", "42"]

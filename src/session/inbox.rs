@@ -1,6 +1,6 @@
-//! Where notifications arrive, bounded: a wake-up carries no data, so any number of them is one
-//! (C6), and of the slugs that were asked for by name (I7) the first thousand are kept; past that,
-//! every agent is looked at as well.
+//! The buffer of received notifications, bounded. Any number of notifications without a payload
+//! count as one (C6). Of the slugs that are requested by name (I7), the first thousand are kept;
+//! after that, every agent is checked as well.
 //!
 //! A notification of one change has the ctid of its outbox row. The ctid is a hint, and is kept
 //! only while nothing else arrives.
@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::pg::Tid;
 
-/// What has arrived since one looked last.
+/// The notifications since the last `take`.
 #[derive(Debug, Default)]
 pub struct Inbox {
     state: Mutex<State>,
@@ -24,7 +24,7 @@ pub struct Inbox {
 struct State {
     news: News<Tid>,
     slugs: BTreeSet<String>,
-    /// The token of the probe that is to arrive (`session::proof`).
+    /// The token of the session check that is to arrive (`session::proof`).
     expected: Option<String>,
     /// Why the connection ended.
     closed: Option<String>,
@@ -38,7 +38,7 @@ pub enum News<T> {
     Nothing,
     /// One change, in the outbox row at this ctid.
     Change(T),
-    /// Changes somewhere in the outbox.
+    /// Changes somewhere in the outbox, without a usable ctid.
     WakeUp,
     /// Requests for slugs, and perhaps changes.
     Slugs,
@@ -96,12 +96,12 @@ impl Inbox {
         self.proof.notify_one();
     }
 
-    /// Says which probe is to arrive.
+    /// Sets the token of the session check that is to arrive.
     pub(super) fn expect(&self, token: &str) {
         self.lock().expected = Some(token.to_owned());
     }
 
-    /// Takes in a probe: ours, or that of another daemon.
+    /// Receives the notification of a session check: that of this daemon, or of another one.
     pub(super) fn deliver_probe(&self, token: &str) {
         let mut state = self.lock();
         if state.expected.as_deref() == Some(token) {
@@ -111,7 +111,7 @@ impl Inbox {
         }
     }
 
-    /// Waits until the expected probe has arrived, or nothing ever will.
+    /// Waits until the expected session check has arrived, or the connection is gone.
     pub(super) async fn heard(&self) {
         loop {
             {

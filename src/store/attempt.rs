@@ -1,5 +1,4 @@
-//! What holds for a connection as a whole: the agent that it begins with, and the state of its
-//! session.
+//! The first agent of a connection, and the state of its session.
 //!
 //! The first agent is noted before it is tried (G1, G5). Whatever ends a connection in the middle
 //! of a batch (a time limit of the server or of a proxy, a crash of either side, too little memory)

@@ -1,12 +1,12 @@
-//! A single change: one row of the outbox, read and brought in sync by two statements, without a
-//! transaction around them.
+//! The statements of the fast path: one outbox row is read and brought in sync by two statements,
+//! without a transaction block.
 //!
-//! It is what happens most, and half the work of a batch of one is what makes batches of many safe:
-//! BEGIN and COMMIT, the lock of the configuration, and the count that tells whether somebody else
-//! holds another. Here none is needed, because what is written is held to the versions of the rows
-//! that it was computed from ([`queries::write_change`]).
+//! Most changes come alone. Half the work of a batch of one row serves the safety of larger
+//! batches: BEGIN and COMMIT, the lock of the configuration, and the count of configurations that
+//! others have locked. The fast path needs none of it, because its write requires the row versions
+//! that the values were computed from ([`queries::write_change`]).
 //!
-//! Invariant: whatever is not as simple as that is left as it was, and the ordinary batch does it.
+//! Invariant: a change that does not meet every condition is left as it was, for a batch.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ use crate::columns::Column;
 use crate::mapping::Changes;
 use crate::pg::{Db, QueryError, RowRef, Tid};
 
-/// The most bytes that a value of a single change may take as it is stored; a heavier one is left to
-/// an ordinary batch. Compressed, that is a few megabytes at most.
+/// The most bytes that a value of a single change may take as it is stored; a heavier one is left
+/// to an ordinary batch. Compressed, that is a few megabytes at most.
 const LIGHT: i32 = 32 * 1024;
 
 /// The statements of a single change, prepared.
@@ -62,8 +62,8 @@ impl Statements {
 }
 
 impl super::Store {
-    /// Reads the row of the outbox at this place, and what it is about; nothing if there is none
-    /// there any more, or if the tables have no index for it.
+    /// Reads the outbox row at this place, with its agent and configuration. No rows if the place
+    /// is empty by now; None if the tables have no index on the slug.
     pub async fn read_change(&self, place: Tid) -> Result<Option<Claimed>, QueryError> {
         let Some(statements) = &self.fast_path else {
             return Ok(None);
@@ -115,9 +115,9 @@ impl super::Store {
         Ok(done == 1)
     }
 
-    /// Runs one statement with a limit to its time and under the path of the role, in one round
-    /// trip, and sets what the session counts on again. Without a limit, no code of others is
-    /// expected, and the settings are those of the session.
+    /// Runs one statement with a time limit and under the `search_path` of the role, in one round
+    /// trip, and then restores the settings of the session. Without a limit, no code of others is
+    /// expected, and the statement runs with the settings of the session.
     async fn within_time<T>(
         &self,
         limit: Option<Duration>,

@@ -4,9 +4,11 @@
 //! else.
 //!
 //! Invariants:
-//! - A batch is one transaction and two round trips (`transaction`): statements are sent together,
-//!   and the server executes them in that order. The fast path is two statements (`fast_path`).
-//! - Nothing here decides the values to write. `mapping` does, and `sync` connects the two.
+//! - A batch is one transaction and two round trips (`transaction`), unless it is heavy or fails:
+//!   statements are sent together, and the server executes them in that order. The fast path is two
+//!   statements (`fast_path`).
+//! - Nothing here decides the values to write. `mapping` does, and `sync` connects the two. A claim
+//!   only leaves out a copied text that the configuration has already.
 
 mod attempt;
 pub mod backlog;
@@ -55,7 +57,7 @@ use crate::pg::{Db, QueryError};
 pub enum IdleLockAction {
     /// None.
     Keep,
-    /// Release the lock: the daemon has more work.
+    /// Release the lock: the daemon has more work, or may hold the lock without knowing it.
     Release,
     /// Take the lock, unless a writer blocks it.
     Try,

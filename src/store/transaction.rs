@@ -1,5 +1,5 @@
-//! The transaction of a batch: begun with a claim, ended by a commit that takes the claimed rows
-//! out of the outbox.
+//! The transaction of a batch: begun with a claim, ended by a commit that takes the rows of the
+//! processed slugs out of the outbox. The rows of a slug that is left for later stay there.
 //!
 //! Invariant: only the holder of the leader lock writes (G2). The session holds it, but a trigger
 //! of others on the configurations may release all locks of the session. So each batch takes the
@@ -30,7 +30,7 @@ const SLOWEST: usize = 64;
 /// The longest time that the server waits for the rest of a batch and holds its locks.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// The idle timeout of a transaction, as `session::session_settings` sets it.
+/// The idle timeout of a transaction, as `session::usual_settings` sets it.
 const IDLE: Duration = Duration::from_secs(5);
 
 /// The part of the outbox for a batch, and its limits.
@@ -42,9 +42,10 @@ pub struct Claim<'a> {
     pub part: Part<'a>,
     /// The most rows to read from a position on.
     pub limit: u32,
-    /// The most bytes that the server sends.
+    /// The largest sum of the weights of the rows that come with their contents, in bytes.
     pub budget: usize,
-    /// Whether the writes wait at most 20 ms for a lock, because a lock has failed a batch before.
+    /// Whether the statements wait at most 20 ms for a lock, because a failed batch is being
+    /// bisected.
     pub careful: bool,
 }
 
@@ -77,8 +78,8 @@ pub struct Begun {
 }
 
 impl Store {
-    /// Begins a batch: reads rows of the outbox with their agents. None, and no transaction,
-    /// if another session has the leader's lock.
+    /// Begins a batch: reads rows of the outbox with their agents and configurations. If another
+    /// session has the leader lock, it returns None and leaves no transaction open.
     pub async fn begin(&self, claim: Claim<'_>) -> Result<Option<Begun>, QueryError> {
         let Claim {
             idle_lock,
@@ -199,9 +200,9 @@ impl Store {
 
     /// Ends a batch in one round trip: deletes its rows from the outbox, writes its outcome,
     /// notifies the channel `announce`, and commits. If a row could not be written, or a statement
-    /// takes longer than `time`, it is an error and writes nothing. The limit exists where code of
-    /// others may run with the write, which then has the path of the role.
-    ///
+    /// takes longer than `time`, it returns an error and the batch writes nothing. `time` is set
+    /// where code of others may run with the write; the write then runs under the `search_path` of
+    /// the role.
     /// Returns the slugs whose problem is unchanged and needs no log line.
     ///
     /// After an error nothing of the batch has happened. If the connection failed, the commit may
@@ -391,7 +392,7 @@ fn set_time(time: Duration) -> String {
     format!("SET LOCAL statement_timeout = {}", time.as_millis().max(1))
 }
 
-/// As PostgreSQL adds up weights.
+/// The budget in the type of the sum of the weights, `float8`.
 fn budget_of(bytes: usize) -> f64 {
     u32::try_from(bytes).map_or(f64::MAX, f64::from)
 }

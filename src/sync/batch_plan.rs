@@ -1,12 +1,14 @@
-//! From what a batch read to what it comes to: the one place where the mapping meets the store.
+//! The plan of a batch: the one place where the mapping meets the store.
 //!
-//! Pure but for the events it returns to be told: the same claims always come to the same outcome.
-//! A large batch gives way to the other databases of the process between two agents (G5).
+//! No I/O: the plan follows from the claim, the settled and the slow slugs, and the clock. `report`
+//! turns a committed plan into events. A large batch gives way to the other databases of the
+//! process between two agents (G5).
 //!
-//! Invariant: work is owed to the agent and not to the row of the outbox (G5): one slug is tried
-//! once, however many of its rows are in the batch, and its rows are taken together. Invariant:
-//! nothing is written for a slug that more than one agent has (T5, G13). Invariant: what is not
-//! found is taken for what is not there only where no policy can hide it (G14).
+//! Invariants:
+//! - Work is owed to the agent, not to the row of the outbox (G5): a slug is tried once, however
+//!   many of its rows are in the batch, and its rows are taken together.
+//! - Nothing is written for a slug that more than one agent has (T5, G13).
+//! - A row that is not found counts as absent only where no policy can hide it (G14).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -19,24 +21,23 @@ use crate::observe::Totals;
 use crate::pg::sqlstate;
 use crate::store::{Claimed, Group, Outcome, Pair, Problem, ProblemKind, too_many};
 
-/// The most slugs whose write failed that are remembered in a pass (G12).
+/// The most slugs with a failed write that are remembered in a scan (G12).
 const REMEMBERED: usize = 10_000;
 
-/// How long the mapping holds the event loop, which all databases share, before it gives way (G5).
-/// One agent is not divided.
+/// The time slice of the mapping on the event loop, which all databases share (G5). The mapping of
+/// one agent is not interrupted. It is not the turn of `sync::heavy`.
 const TURN: Duration = Duration::from_millis(5);
 
 /// The reason of a problem of that kind (T5).
 pub(super) const AMBIGUOUS: &str =
     "more than one agent has this slug, so nothing is written for it";
 
-/// The slugs whose write has failed in this pass over the outbox, and when they were read. A row
-/// that was in the outbox by then is about the same try, so it is taken with it and not tried
-/// again: one slug, one try, one attempt.
+/// The slugs whose write has failed in this scan, and the time of their read. A row that was in the
+/// outbox at that time belongs to the same try: it is taken, and its slug is not tried again.
 ///
-/// A row may be older than the try and yet be committed after it. That costs time and no change,
-/// because a failed write is tried again by itself. Other problems are not, so their slugs are
-/// looked at again for each batch.
+/// A row may be older than the try and yet be committed after it. That costs time and loses no
+/// change, because a failed write is retried by itself. A problem that is not retried does not
+/// settle its slug, so each batch processes the slug again.
 #[derive(Debug, Default)]
 pub(super) struct Settled {
     slugs: BTreeMap<String, Instant>,
@@ -69,7 +70,7 @@ impl Settled {
     }
 }
 
-/// The agents that somebody has asked for (I7), until a pass has looked at them.
+/// The agents that were requested (I7), until a scan has processed them.
 #[derive(Debug, Default)]
 pub(super) struct Requested {
     slugs: BTreeSet<String>,
@@ -95,7 +96,8 @@ impl Requested {
     }
 }
 
-/// What a batch comes to, and what there is to tell about it once it is committed.
+/// The plan of a batch: the outcome that the store writes, and the facts to report once it is
+/// committed.
 #[derive(Debug, Default)]
 pub(super) struct BatchPlan<'a> {
     /// What the store is to do.
@@ -117,7 +119,7 @@ pub(super) struct BatchPlan<'a> {
 }
 
 impl<'a> BatchPlan<'a> {
-    /// Whether a slug other than the locked and the heavy ones was taken.
+    /// Whether the batch takes any row out of the outbox.
     pub(super) fn takes_any(&self) -> bool {
         !self.outcome.taken.places.is_empty() || !self.outcome.not_text.0.is_empty()
     }
@@ -184,8 +186,9 @@ impl<'a> BatchPlan<'a> {
         }
     }
 
-    /// Leaves out the writes at these indexes: those that PostgreSQL refuses become problems, and
-    /// of those that wait for a lock the slug stays in the outbox. Their siblings are written.
+    /// Leaves out the writes at these indexes. A write that PostgreSQL refuses becomes a problem.
+    /// The slug of a write that waits for a lock or takes long stays in the outbox. The other
+    /// writes of these slugs are made.
     pub(super) fn without(&mut self, refused: &[(usize, Refusal)]) {
         let slug_of = |outcome: &Outcome<'a>, index: usize| outcome.changed.get(index).copied();
         for (index, refusal) in refused {
@@ -199,8 +202,8 @@ impl<'a> BatchPlan<'a> {
                     self.outcome.problems.retain(|problem| problem.slug != slug);
                     self.leave(slug);
                 }
-                // That is tried again by itself, so it comes before what stands against another
-                // configuration of the slug.
+                // A failed write is retried by itself, so this problem replaces a problem of
+                // another configuration of the slug.
                 Refusal::Failed {
                     detail, sqlstate, ..
                 } => {
@@ -280,7 +283,8 @@ impl Refusal {
     }
 }
 
-/// Decides on every slug.
+/// Plans every slug of a claim. `is_one`: the batch has one slug alone, so a slug on which
+/// connections have ended is tried.
 pub(super) async fn plan_batch<'a>(
     rules: &Rules,
     targets: &Targets,
@@ -315,7 +319,7 @@ pub(super) async fn plan_batch<'a>(
             batch.leave(slug);
         } else if group.has_too_many()? {
             batch.take(group, slug)?;
-            // A configuration that is deleted is captured by no trigger.
+            // Retried, because a deleted configuration is captured only in a partitioned table.
             batch.note_with(slug, ProblemKind::Rejected, too_many(), true);
         } else if !group.fits()? && group.has_contents()? {
             batch.heavy += 1;

@@ -4,9 +4,10 @@
 //! executes its commands.
 //!
 //! The outbox has no index: a batch reads on from the end of the last one, so that a backlog drains
-//! in linear time, however many dead rows lie in front. A row can appear behind that position (a
-//! long transaction commits, or freed space is used again), so the outbox counts as empty only
-//! after a scan from the front has found nothing.
+//! in linear time, however many dead rows lie in front. A row can appear before that position (a
+//! long transaction commits, or freed space is used again). So the daemon sleeps only after a scan
+//! from the front under the idle lock, or, where it never takes that lock, after a scan that has
+//! found nothing.
 //!
 //! A failed batch is the subject of `drain::failure`. Whatever the error, one row never stops the
 //! others (G5). A slow write is tried alone ([`super::slow`]), and a lock on a whole table is
@@ -46,26 +47,27 @@ pub(super) struct Drain {
     poll_pause: Duration,
     /// When a batch was last sent to be written.
     finishing: Instant,
-    /// The number of transient errors of batches in a row, and of errors of single rows that are
-    /// not about the row.
+    /// The number of consecutive batches with a transient error.
     transient: u32,
+    /// The number of consecutive single rows that failed with the class `Fault`.
     faults: u32,
     totals: Totals,
     last_write: Option<Instant>,
     wrote: bool,
     set_aside: bool,
-    /// Whether the first agent of this connection is noted and done, or there was none
-    /// (`store::attempt`).
+    /// Whether the first agent of this connection is noted (`store::attempt`), or there was none.
     has_noted: bool,
+    /// Whether that agent is done, or there was none: larger batches may follow.
     has_begun: bool,
-    /// The slugs whose write has failed in this pass.
+    /// The slugs whose write has failed in this scan.
     settled: Settled,
     requested: Requested,
     /// The slugs whose write takes long.
     slow: Slow,
-    /// A slug that was left in the outbox since this was last asked.
+    /// A slug that was left in the outbox since the last [`Self::take_left`].
     left: Option<String>,
-    /// A slug that was left because connections have ended on it.
+    /// A slug that was left because connections have ended on it. It is tried alone after this
+    /// scan.
     dangerous: Option<String>,
     /// The turn of heavy work, from its first heavy batch to the end of the connection.
     turn: Option<Turn>,
@@ -435,7 +437,8 @@ struct End {
     looked_at: usize,
     last: Tid,
     /// Whether the next batch begins at the same place: slugs were left out, because the batch
-    /// would have been too heavy, or it was about the first slug of the connection alone.
+    /// would have been too heavy, or the batch had one slug alone (the first of the connection, or
+    /// a slow one).
     is_cut: bool,
     /// Whether it has reached the end of the outbox.
     is_last: bool,

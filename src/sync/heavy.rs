@@ -73,7 +73,7 @@ impl Turn {
         }
     }
 
-    /// Whether others wait for long enough.
+    /// Whether this connection has had the turn for [`LONGEST`].
     pub(super) fn is_over(&self) -> bool {
         self.began.elapsed() >= LONGEST
     }

@@ -5,20 +5,21 @@
 //!   between (G8).
 //! - `oneshot` drains the outbox for a command, where no daemon leads.
 //! - `survey` counts the configurations that differ after a change of the rules.
-//! - `connection` is the life of one connection: connect, stand by, catch up, wait, drain. Its phases
-//!   are documented there; `connection::sweep` is the periodic check.
+//! - `connection` is the life of one connection: connect, stand by, catch up, wait, drain. Its
+//!   phases are documented there; `connection::sweep` is the periodic check.
 //! - `backlog_poll` queries the backlog for the reports over HTTP.
 //! - `drain` processes the outbox, batch by batch.
 //! - `fast_path` processes one change that a notification names, without a batch.
 //! - `protocol` decides when to scan, poll or sleep. It is pure.
-//! - `heavy` gives one database at a time the turn to use much memory.
 //! - `large` processes the one slug that is too heavy for a batch, page by page.
 //! - `report` turns a committed batch into events.
 //! - `batch_plan` runs the mapping for each slug of a claim.
 //! - `slow` remembers the slow writes, and `batch_size` limits the next batch.
 //! - `health`, `context` and `error` are the data that the others share.
+//! - `heavy` gives one database at a time the turn to use much memory.
 //!
-//! A module uses only modules below it in this list, and `session` and `store`.
+//! A module uses only modules below it in this list, and the modules below `sync` in
+//! `ARCHITECTURE.md`.
 
 mod backlog_poll;
 mod backoff;

@@ -1,5 +1,5 @@
-//! The one-shot drain: a command drains the outbox itself where no daemon leads. It takes the leader
-//! lock and runs the ordinary drain.
+//! The one-shot drain: a command drains the outbox itself where no daemon leads. It takes the
+//! leader lock and runs the ordinary drain.
 //!
 //! Invariant: only the holder of the leader lock writes (G2), so a one-shot drain that does not get
 //! it does nothing. It does not sleep, listen, sweep or retry; the next daemon finds the rest.
@@ -23,7 +23,7 @@ use crate::store::{ForeignCode, Store, report};
 /// The pause before another scan, where nothing is left but rows that others have locked.
 const LOCKED_PAUSE: Duration = Duration::from_millis(50);
 
-/// Holds the leader's lock of a database.
+/// A drain that holds the leader lock of a database.
 pub struct OneShotDrain {
     context: Context,
     rules: Arc<Rules>,

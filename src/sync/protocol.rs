@@ -6,9 +6,10 @@
 //! `tests/model` calls the same code, in every order of its inputs.
 //!
 //! While the daemon holds the idle lock, every writer sends NOTIFY. So one full scan of the outbox
-//! after taking the lock finds everything that is not announced, and the daemon can sleep. An open
-//! transaction that saved an agent blocks the lock; then the daemon polls. Invariant: the lock is
-//! taken only at the front of a scan, and released only when more work is known.
+//! after taking the lock finds every change that is not announced, and the daemon can sleep. An
+//! open transaction that saved an agent blocks the lock; then the daemon polls. Invariants: the
+//! lock is taken only at the front of a scan. It is released only when more work is known, or when
+//! the effect of a failed statement is unknown.
 
 use crate::session::News;
 use crate::store::IdleLockAction;
@@ -116,7 +117,7 @@ pub enum Command<T> {
         /// Whether the scan left rows that another session has locked.
         saw_locked: bool,
     },
-    /// Sleep until a notification arrives or a retry is due.
+    /// Sleep until a notification arrives, or a sweep, a retry or another look is due.
     Sleep {
         /// Whether the scan left rows that another session has locked.
         saw_locked: bool,

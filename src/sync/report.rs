@@ -1,5 +1,5 @@
-//! Telling what a committed batch came to: each agent that is not in sync, each remark, and the
-//! numbers.
+//! Reports a committed batch as events: each agent that is not in sync, each warning of the
+//! mapping, and the totals.
 
 use std::collections::HashSet;
 use std::time::Duration;

@@ -28,7 +28,8 @@ pub(super) struct Slow {
     has_met_any: bool,
 }
 
-/// When a write may be tried next, and for how long.
+/// The next try of a slow write: its earliest time, and its time limit. Not the turn of
+/// `sync::heavy`.
 #[derive(Debug, Clone, Copy)]
 struct Turn {
     not_before: Instant,

@@ -76,8 +76,8 @@ pub(super) fn missed(
 }
 
 fn unseen(seen: i64, uncaptured: i64, may_have_jumped: bool) -> Note {
-    let remedy = "None: once a daemon leads, and the other faults are repaired, it looks at \
-        every agent.";
+    let remedy = "None: once a daemon leads, and the other faults are repaired, it checks every \
+        agent.";
     match uncaptured - seen {
         0 => Note::pass("missed", "no change has been missed"),
         _ if seen < 0 => Note::warn(

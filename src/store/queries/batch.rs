@@ -8,9 +8,9 @@ use super::columns::{
 use crate::columns::{Column, MappedColumn as _};
 use crate::store::layout::{Agents, Configurations, Layout};
 
-/// Reads up to `$2` rows of the outbox, from the place `$1` on, and the agents and configurations
-/// they are about, in one snapshot. The rows leave the outbox when the batch ends, by [`write()`]
-/// or [`take()`].
+/// Reads up to `$2` rows of the outbox, from the ctid `$1` on, with their agents and
+/// configurations, in one snapshot. The rows leave the outbox at the end of the batch, by
+/// [`write()`] or [`take()`].
 ///
 /// One row per slug and configuration, those of a slug together; the columns are those of
 /// `batch::Claimed`. The configurations come locked (G4). A configuration that another session has
@@ -185,22 +185,22 @@ pub(super) fn configuration_as_it_is(configurations: &Configurations) -> String 
     format!("c.tableoid AS relation, c.ctid AS place, c.xmin AS version, {columns}")
 }
 
-/// Writes a batch: the configurations at the places `$1`, in the relations `$2`, for the slugs `$3`.
-/// Takes the rows of the outbox at the places `$4`, of the versions `$5` and with the slugs `$6`.
-/// The values of the mapped columns are the parameters (`parameter`) after these, null for a column
-/// that keeps its value.
+/// Writes a batch: the configurations at the places `$1`, in the relations `$2`, for the slugs
+/// `$3`. Takes the rows of the outbox at the places `$4`, of the versions `$5` and with the slugs
+/// `$6`. The values of the mapped columns are the parameters (`parameter`) after these, null for a
+/// column that keeps its value.
 ///
-/// Identity (G13): a configuration is the row that [`claim`] has locked in the same transaction, so
-/// no rewrite of the table and no other session can have moved it; and it must be for the slug that
-/// it was read for, byte by byte, or nothing is written. A row of the outbox is what has this
-/// place, this version and this slug: the table is locked against rewrites since [`claim`], and a
-/// place that has been used again has another version.
+/// Identity (G13): [`claim`] has locked the configuration in the same transaction, so neither a
+/// rewrite of the table nor another session can have moved it. Its slug must be the slug that it
+/// was read for, byte by byte; otherwise nothing is written. A row of the outbox is identified by
+/// place, version and slug: the table is locked against rewrites since [`claim`], and a row at a
+/// reused place has another version.
 ///
-/// A batch of which a row was not written, because a trigger of somebody else's kept it back, must
-/// not be committed: it divides by zero.
+/// A batch must not be committed if a trigger of others has suppressed one of its writes. So the
+/// statement divides by zero unless it has written every row.
 ///
-/// With `history`, notes what is written as well, and on whose account: that of the latest of the
-/// rows of the outbox.
+/// With `history`, also records what is written, with the application and the role of the latest
+/// outbox row of the slug.
 ///
 /// Code of others runs with this statement, so it runs under their path, and names the schema of
 /// all that it looks up (`store::path`).
@@ -264,9 +264,9 @@ pub(super) const EQUALS: &str = "OPERATOR(pg_catalog.=)";
 const THIS_CHANGE: &str = "o.ctid OPERATOR(pg_catalog.=) t.place AND o.xmin OPERATOR(pg_catalog.=) \
     t.version AND o.slug OPERATOR(pg_catalog.=) t.slug";
 
-/// The part of [`write()`] that notes it. It sees the rows as they were before. A number that the
-/// history has already, as when its sequence was set back, is no reason to write nothing;
-/// `sql/0001_schema.sql` repairs that.
+/// The part of [`write()`] that records the history. It sees the rows as they were before. If the
+/// sequence of the history was set back and a number is in use, the record is skipped and the batch
+/// is written; `sql/0001_schema.sql` repairs the sequence.
 fn note_history(configurations: &Configurations, rows: &str, these: &str) -> String {
     let (table, slug) = (&configurations.table, &configurations.agent_slug.name);
     format!(

@@ -446,7 +446,7 @@ const QUOTED_NAME: &str = "'\"' || replace(n.nspname, '\"', '\"\"') || '\".\"' |
 /// the schemas. What row-level security shows to the role of this session, because PostgreSQL plans
 /// no prepared statement anew when a role gets BYPASSRLS or becomes a member of another. And the
 /// large objects by which the capture says that a save could be neither noted nor counted
-/// (`sql/attach.sql`). VACUUM, ANALYZE and indexes leave these rows in place. A trigger of others
+/// (`sql/capture.sql`). VACUUM, ANALYZE and indexes leave these rows in place. A trigger of others
 /// that is made and dropped between two looks leaves no trace here.
 fn sealed() -> String {
     format!(

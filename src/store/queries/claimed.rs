@@ -26,8 +26,8 @@ pub(super) const PROBLEM: &str = "(SELECT coalesce(p.sqlstate, '') FROM agent_sy
 /// outermost turns into text what is sent, in a subquery of its own, so that the length of the text
 /// can be looked at before.
 ///
-/// What was weighed by estimate is held to it: a row whose text is longer than it weighed has no
-/// contents either, and does not fit, so that it is claimed alone and weighed exactly.
+/// An estimated weight is a limit: a row whose text is longer than its estimate comes without
+/// contents and does not fit, so its slug is claimed alone and weighed exactly.
 ///
 /// What was not weighed exactly comes only as far as it fits, with one row more of the slug that
 /// does not, and the first row of each slug behind it: so the rows are bounded as well.
@@ -197,8 +197,8 @@ fn as_they_are() -> Vec<String> {
 }
 
 /// The texts that are copied as they are, under the name of the agent's column, each only where it
-/// differs: a prompt is larger than all the rest, and mostly the same on both sides. To the mapping,
-/// a column that is the same and one that is not set are both nothing to write (M1).
+/// differs: a prompt is larger than all the rest, and mostly the same on both sides. To the
+/// mapping, a column that is the same and one that is not set are both nothing to write (M1).
 pub(super) fn copied() -> impl Iterator<Item = (String, String)> {
     Column::copied_texts().map(|(column, source)| {
         let (from, to) = (result_name(source), result_name(column));

@@ -23,11 +23,11 @@ const TOO_LONG: u32 = 1 << 24;
 ///
 /// No table is read unless the condition holds, which names no column.
 ///
-/// Making a query ready to run takes longer than one row does, so there is no more in it than it
-/// takes. None where an index is missing. No row where the agent or a configuration is not found;
-/// no contents where a value takes more than `$2` bytes as it is stored, or the settings much more
-/// as text. All that is for an ordinary batch. A second agent or configuration is there only to
-/// tell that there is one.
+/// The start of a query takes longer than the read of one row, so the query is kept short. It is
+/// None where an index is missing. It returns no row where the agent or a configuration is not
+/// found, and no contents where a stored value takes more than `$2` bytes or the settings are much
+/// longer as text. A batch processes these cases. The lookups return up to two agents and
+/// configurations, so that a second one shows.
 pub fn claim_change(layout: &Layout, condition: &str) -> Option<String> {
     let Layout {
         agents,
@@ -138,7 +138,7 @@ fn largest<'a>(alias: &str, columns: impl Iterator<Item = &'a SqlColumn>) -> Str
 /// with all three is of the same transaction and the same agent, and so is about the same change.
 ///
 /// If the configuration or the row of the outbox is not what it was, or somebody holds the
-/// configuration locked, or another session has the leader's lock (G2), nothing is written, nothing
+/// configuration locked, or another session has the leader lock (G2), nothing is written, nothing
 /// taken, and nothing waited for.
 ///
 /// With `history`, notes what is written as well, and counts that: the same number.

@@ -14,9 +14,9 @@ const KNOWN: &str = "known AS MATERIALIZED (
                              q.next_attempt
                       FROM agent_sync.problem q WHERE q.slug = g.slug OFFSET 0) AS p ON true)";
 
-/// Whether the given problem `g` is the noted one, `k`: it is of the same kind for the same reason.
-/// Of a refused write, the reason is the SQLSTATE and the object that it is about, which stand
-/// together in the detail; the words before them are only words.
+/// Whether the given problem `g` equals the noted one, `k`: the same kind for the same reason. The
+/// reason of a refused write is its SQLSTATE and the object in the error, which are in the
+/// parentheses of the detail. The text before them is not compared.
 const IS_SAME: &str = "coalesce(k.kind = g.kind AND k.sqlstate IS NOT DISTINCT FROM g.sqlstate
      AND CASE WHEN g.sqlstate IS NULL THEN k.detail = g.detail
               ELSE substring(k.detail FROM '[(]SQLSTATE.*') IS NOT DISTINCT

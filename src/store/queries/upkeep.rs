@@ -2,11 +2,13 @@
 
 use crate::store::layout::Layout;
 
-/// The key of the advisory locks, "agsy", and the locks: who leads, and whether the daemon sleeps
-/// (C6). `sql/attach.sql` has the same numbers.
+/// Takes the leader lock, if it is free. 1634169721, "agsy", is the key of all advisory locks of
+/// agent-sync: 1 is the leader lock, 2 the idle lock (C6), 3 the install lock. `sql/capture.sql`
+/// has the number of the idle lock, and the other files of the install have that of the install
+/// lock.
 pub const TRY_LEAD: &str = "SELECT pg_try_advisory_lock(1634169721, 1)";
 
-/// Keeps the leader's lock to the end of the transaction: false if another session has taken it.
+/// Holds the leader lock to the end of the transaction: false if another session has taken it.
 pub(in crate::store) const KEEP_LEAD: &str = "pg_catalog.pg_try_advisory_xact_lock(1634169721, 1)";
 
 /// Takes the idle lock, if it is free: from then on, writers notify.
@@ -15,7 +17,7 @@ pub const TRY_IDLE_LOCK: &str = "SELECT pg_try_advisory_lock(1634169721, 2)";
 /// Releases the idle lock.
 pub const RELEASE_IDLE_LOCK: &str = "SELECT pg_advisory_unlock(1634169721, 2)";
 
-/// Who holds the leader's lock, and whether the work is done. The columns: the process, its role,
+/// Who holds the leader lock, and signs of its work. The columns: the process, its role,
 /// and whether that role could be a daemon's; for how long the oldest of the first rows of the
 /// outbox has been in it, in seconds, null if there is none; for how long the session has done
 /// nothing, and, for where that is hidden, how many rows have been taken out of the outbox, as far
@@ -49,9 +51,9 @@ pub const LEADER: &str = "
 /// Puts slugs into the outbox.
 pub const ENQUEUE: &str = "INSERT INTO agent_sync.outbox (slug) SELECT unnest($1::text[])";
 
-/// Tells the channel `$1` of slugs, each once, for PostgreSQL sends what is the same only once a
-/// transaction. Left out is what would undo the batch: a slug that is too long for a notification,
-/// and everything while the queue of notifications is nearly full.
+/// Notifies the channel `$1` of slugs. PostgreSQL sends equal notifications of a transaction once.
+/// Two cases would fail the batch and are left out: a slug that is too long for a notification, and
+/// every slug while the notification queue is nearly full.
 pub const ANNOUNCE: &str = "
     SELECT pg_notify($1::text, u.slug) FROM unnest($2::text[]) AS u (slug)
     WHERE octet_length(u.slug) < 8000 AND (SELECT pg_notification_queue_usage()) < 0.5";

@@ -1,9 +1,9 @@
-//! The look at where a new connection leads, beside the work: the name of the server may have been
-//! given to another one, which an open connection does not notice (G14).
+//! The server that a new connection reaches, checked beside the work. The name of the server may
+//! have been given to another one, which an open connection does not notice (G14).
 //!
-//! On another server, the loop ends. Where no new connection is possible twice in a row, this is
-//! told with the cause, because the other server may refuse the daemon for good; once can be a
-//! restart.
+//! If a new connection reaches another server, the loop ends. If two new connections in a row fail,
+//! an event reports the cause, because the other server may refuse the daemon for good. A single
+//! failure can be a restart.
 
 use tokio::task::JoinSet;
 

@@ -12,7 +12,7 @@
 //! the running batch.
 //!
 //! Invariants:
-//! - LISTEN comes before the catch-up, which scans the outbox. So it finds every change that was
+//! - LISTEN comes before the first scan of the outbox. So the catch-up finds every change that was
 //!   saved while no daemon listened (G1).
 //! - An open transaction of another session delays only the rows that it changed or locked. If it
 //!   blocks the idle lock, the daemon polls; the database counts as caught up, and requests are
@@ -67,13 +67,14 @@ enum Phase {
     CatchUp,
     /// Batches, until the outbox is empty.
     Draining,
-    /// Nothing is left, and a writer in flight that did not notify keeps the daemon awake: a short
-    /// pause before the next look.
+    /// Nothing more can be taken now, and a writer blocks the idle lock: a short pause before the
+    /// next scan.
     Polling {
         /// How short.
         pause: Duration,
     },
-    /// Asleep until a notification, the next sweep or the next retry.
+    /// Asleep until a notification arrives or something is due: the next sweep, the next retry,
+    /// another look at locked rows, or a timed wake-up.
     Waiting {
         /// Whether something is left that others have locked.
         saw_locked: bool,
@@ -94,14 +95,16 @@ struct ConnectionLoop<'a> {
     next_retry: Option<Instant>,
     backlog_poll: BacklogPoll,
     locked_pause: Duration,
-    /// Saves that could not be captured, and the transactions of them that are not over.
+    /// Of the last sweep: the count of missed changes, and the writers of that count whose
+    /// transactions were still open.
     uncaptured: Option<(i64, Vec<String>)>,
     caught_up: bool,
-    /// The settings of the session at the beginning of the lead, and the code of others that runs
-    /// in it when a configuration is written.
+    /// The settings of the session at the beginning of the lead.
     settings: String,
+    /// The code of others that runs in the session when a configuration is written.
     foreign_code: ForeignCode,
-    /// The rules under which it writes. That they are in force is noted before they are used.
+    /// The rules of the batches. The mapping is noted in `agent_sync.install` before the first
+    /// batch under new rules (`Store::knows_mapping`).
     rules: Arc<Rules>,
     /// The beginning of a lock of another session on a table, and whether it was reported.
     locked_since: Option<(Instant, bool)>,
@@ -115,8 +118,8 @@ struct ConnectionLoop<'a> {
     elsewhere: Elsewhere,
     /// The findings of the last sweep.
     in_force: Vec<observe::Finding>,
-    /// Whether what was locked was asked for by something else than a batch, of which the next
-    /// sweep is the proof.
+    /// Whether a statement outside a batch has met the lock of another session. Batches may succeed
+    /// all the same, so only a complete sweep shows that the lock is gone.
     owes_sweep: bool,
 }
 
@@ -205,8 +208,8 @@ impl ConnectionLoop<'_> {
         }
     }
 
-    /// The error, or why the connection ended under a statement: the statement learns only that it
-    /// did.
+    /// The error; or, for a statement whose connection ended, the cause that the driver has noted.
+    /// The error of the statement does not have it.
     fn ended(&self, error: AttemptError) -> AttemptError {
         match error {
             AttemptError::Store(QueryError::Postgres(lost))
@@ -218,8 +221,8 @@ impl ConnectionLoop<'_> {
         }
     }
 
-    /// What those who ask are told of the phase: the first batches are part of the catch-up, and
-    /// who stands by is known only when the lock has been asked for.
+    /// The phase as `/status` shows it. The first batches are part of the catch-up. A standby is
+    /// reported only after the attempt at the leader lock.
     fn shown(&self, phase: Phase) -> Option<observe::Phase> {
         match phase {
             Phase::Standby => None,
@@ -271,7 +274,7 @@ impl ConnectionLoop<'_> {
             .await?;
         let rules = Arc::clone(&self.context.rules.borrow());
         if !Arc::ptr_eq(&rules, &self.rules) {
-            // A reload, which has the configurations compared.
+            // A reload has changed the rules. This is noted before the first batch under them.
             self.store.knows_mapping(&rules).await?;
             self.rules = rules;
         }
@@ -344,8 +347,8 @@ impl ConnectionLoop<'_> {
         }
     }
 
-    /// Sees whether the session is still as the daemon has set it up, after code of others has run
-    /// in it: before the daemon sleeps and counts on being woken.
+    /// Checks that the session is as the daemon has set it up, after code of others has run in it.
+    /// This precedes a sleep, which depends on LISTEN.
     pub(super) async fn verify_session(&mut self) -> Result<(), AttemptError> {
         let state = self.store.session_state().await?;
         let changed = if !state.listens {

@@ -19,9 +19,9 @@ pub(in crate::sync) async fn connect(context: &Context) -> Result<(Session, Stor
     let session = Session::connect(database, limits).await?;
     let db = session.db();
     refuse(checks::server(db).await?)?;
-    // A daemon that is gone, behind a proxy that answers for it, must not keep the leader's lock
-    // (G9): it asks its session for a sign of life at every probe, so one that is silent for
-    // several is gone.
+    // The session of a daemon that is gone must not keep the leader lock, even if a proxy keeps the
+    // connection open (G9). A daemon sends a query at every probe interval. So the server ends a
+    // session without a query for several intervals.
     let silence = 3 * (sync.probe_interval + sync.probe_timeout).max(SHORTEST_SILENCE);
     session.end_after(silence).await?;
     let layout = Layout::read(db, database).await?;

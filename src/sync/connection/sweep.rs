@@ -23,7 +23,7 @@ struct Capture {
 }
 
 impl ConnectionLoop<'_> {
-    /// The sweep, and the checks with the same interval.
+    /// The whole sweep: checks the session and the owners, and then sweeps the tables.
     pub(super) async fn sweep_all(&mut self) -> Result<(), AttemptError> {
         self.next_sweep = Instant::now() + self.context.options.sync.sweep_interval;
         self.has_swept = true;
@@ -52,7 +52,7 @@ impl ConnectionLoop<'_> {
         Ok(())
     }
 
-    /// The sweep itself.
+    /// The checks and repairs of the sweep that concern the install, the capture and the outbox.
     async fn sweep(&mut self) -> Result<(), AttemptError> {
         let (installed, seal) = self.check_install().await?;
         let capture = self.check_capture().await?;
@@ -218,17 +218,20 @@ impl ConnectionLoop<'_> {
     /// Checks every agent because of saves that could not be captured (G1); the first start after
     /// an install counts as one of them. Reports it unless it is `told` already.
     ///
-    /// The count grows when a save is made, and what was saved is visible only after its commit. So
-    /// what is visible is enqueued at once, and the count is settled only by a statement that sees
-    /// all of it. The locks say when that is. A transaction that has saved holds its lock on the
-    /// table until it is over, prepared or not, and PostgreSQL makes a transaction visible before
-    /// it releases its locks. The order is this: the count is read first; a later statement lists
-    /// the holders of such locks, so each save that was counted is visible by then, or its
-    /// transaction is listed; when none of those listed holds its lock any more, a statement that
-    /// begins after that sees every save of the count. Transactions elsewhere, and those that save
-    /// later, hold up nothing. The numbers of transactions cannot say it: the snapshot of a quiet
-    /// server ends at the last transaction that is over, and one that is open may be the next.
-    /// `tests/model/uncaptured.rs` checks the order.
+    /// The count grows when a save is made, and the save is visible only after its commit. So the
+    /// agents that are visible are enqueued at once, and only a statement that sees every counted
+    /// save settles the count. The locks show when that is possible. A transaction that has saved
+    /// holds its lock on the table until it ends, prepared or not, and PostgreSQL makes a
+    /// transaction visible before it releases its locks. The order:
+    /// 1. Read the count.
+    /// 2. List the holders of such locks. Each counted save is visible by now, or its transaction
+    ///    is in the list.
+    /// 3. When no transaction of the list holds its lock any more, a new statement sees every
+    ///    counted save.
+    ///
+    /// Transactions elsewhere and later saves delay nothing. Transaction numbers do not show this:
+    /// the snapshot of a quiet server ends at the last transaction that has ended, and an open
+    /// transaction may have the next number. `tests/model/uncaptured.rs` checks the order.
     async fn make_good(&mut self, installed: Installed, told: bool) -> Result<(), AttemptError> {
         let Installed {
             uncaptured: saves,

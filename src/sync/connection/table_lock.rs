@@ -6,14 +6,15 @@ use super::{ConnectionLoop, FIRST_SWEEP, Phase};
 use crate::observe::{Event, Finding, pulse};
 use crate::sync::protocol::Input;
 
-/// How long a lock of another session goes unmentioned, and the pause between two tries.
+/// The time after which an event reports a lock of another session.
 const REPORT_LOCK_AFTER: Duration = Duration::from_secs(5);
-/// See [`REPORT_LOCK_AFTER`].
+/// The pause between two tries while another session holds a lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 impl ConnectionLoop<'_> {
-    /// Another session has locked what the loop asked for. The loop tries again shortly, and looks
-    /// at everything then, for it is not known how far it came (G16).
+    /// A statement of the loop has met the lock of another session. The loop pauses, repeats the
+    /// phase, and sweeps within [`FIRST_SWEEP`], because the progress of the interrupted step is
+    /// unknown (G16).
     pub(super) async fn wait_for_lock(&mut self, phase: Phase) -> Phase {
         self.pause_for_lock().await;
         self.owes_sweep = true;

@@ -72,8 +72,8 @@ impl ConnectionLoop<'_> {
         Ok(Phase::Draining)
     }
 
-    /// Takes the news out of the inbox, reports the wake-up, and serves the requests. Without news
-    /// of a kind of its own, the wake-up has another `cause`.
+    /// Takes the news out of the inbox, reports the wake-up, and serves the requests. News without
+    /// a slug or a ctid is reported with the given `cause`.
     async fn take_news(&mut self, cause: Option<WakeUp>) -> Result<(), AttemptError> {
         let (news, slugs) = self.session.inbox().take();
         let cause = match news {

@@ -18,11 +18,11 @@ use crate::sync::context::Tools;
 use crate::sync::error::AttemptError;
 use crate::sync::protocol::Input;
 
-/// How often in a row a batch may meet a transient fault before the connection is given up.
+/// The number of transient errors in a row after which a batch is bisected instead of repeated.
 const TRANSIENT_LIMIT: u32 = 20;
 
-/// How many single rows in a row may fail on what is not about rows, before it is taken to be about
-/// the database.
+/// The number of consecutive single rows that may fail with the class `Fault` before the error
+/// counts as a fault of the database.
 const FAULT_LIMIT: u32 = 3;
 
 impl Drain {
@@ -46,7 +46,7 @@ impl Drain {
             self.batch_size.limit()
         };
         if class != Class::Locked && self.slow.alone().is_some() {
-            self.slow.end_one(); // Whatever it is, the slug meets it among the others.
+            self.slow.end_one(); // A batch with other slugs meets the same error.
             return Ok(Batch::Again);
         }
         match class {
@@ -56,7 +56,7 @@ impl Drain {
             Class::Transient => Err(error.into()),
             Class::Fault if self.faults >= FAULT_LIMIT => Err(error.into()),
             _ => {
-                // A single row that cannot even be read with what it is about.
+                // A single outbox row whose agent or configurations cannot be read.
                 self.faults += u32::from(class == Class::Fault);
                 let (detail, sqlstate) = (
                     sqlstate::describe_write(cause),
@@ -142,8 +142,8 @@ impl Drain {
             return Err(error.into());
         };
         let refusal = match class {
-            // A trigger may raise 57014 itself, and somebody may have cancelled the write: then it
-            // took less.
+            // The write has taken less than its limit if a trigger has raised 57014 itself, or
+            // another session has cancelled it.
             Class::Slow
                 if self.finishing.elapsed() >= self.slow.time().mul_f64(0.9)
                     && self.slow.took_too_long(slug, Instant::now()) =>

@@ -1,7 +1,8 @@
-//! A batch that has failed, done once more with each of its writes tried by itself in a savepoint.
+//! Trial writes: a failed batch is repeated, and each of its writes is tried by itself in a
+//! savepoint.
 //!
-//! What PostgreSQL refuses is left out and becomes a problem; what waits for a lock, takes long, or
-//! could not be tried in the time that there is, stays in the outbox; and the rest is written.
+//! A write that PostgreSQL refuses is left out and becomes a problem. A write that waits for a
+//! lock, takes long, or finds no time left for its trial stays in the outbox. The rest is written.
 
 use std::time::{Duration, Instant};
 
@@ -18,16 +19,16 @@ use crate::sync::error::AttemptError;
 /// How many writes are tried in one round trip when a batch has failed, and for how long in all.
 pub(super) const PROBES: (usize, Duration) = (16, Duration::from_secs(1));
 
-/// The same when it has failed because it took too long: no longer than what is found to be quick
-/// may take together.
+/// The same after a batch that took too long. The writes that pass must fit into one batch
+/// together, so their trials get no more time than that.
 pub(super) const PROBES_OF_SLOW: (usize, Duration) = (4, Duration::from_millis(250));
 
 /// How long a write that is tried may take.
 const QUICK: Duration = Duration::from_millis(100);
 
 impl Drain {
-    /// Does the batch again, and tries each write by itself before: those that fail are left out,
-    /// and become problems. None if that does not help.
+    /// Repeats the batch with a trial of each write: the writes that fail are left out and become
+    /// problems. None if that does not find the cause.
     pub(super) async fn probe(
         &mut self,
         tools: Tools<'_>,
@@ -67,8 +68,8 @@ impl Drain {
             .count();
         let is_fault = refused.iter().any(|(_, refusal)| refusal.is_fault());
         if refused.is_empty() || is_fault && failed == plan.outcome.writes.len() {
-            // Each can be written, so it is what they come to together; or none can, so it is the
-            // database: halved, it becomes clear.
+            // Either every write passes alone, so the batch fails as a whole; or none passes, so
+            // the database may be at fault. Smaller batches show which.
             store.abandon().await?;
             return Ok(None);
         }
