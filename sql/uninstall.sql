@@ -99,6 +99,20 @@ BEGIN
     PERFORM set_config('role', acting, true);
 
     -- The large objects of the capture, one for each save that could be neither noted nor counted.
+    -- Each takes a lock to the end of the transaction.
+    IF (SELECT count(*) FROM pg_description d
+        WHERE d.classoid = 'pg_largeobject'::regclass
+          AND d.description = 'agent-sync: a save could be neither noted nor counted') > 2000
+    THEN
+        RAISE EXCEPTION 'more than 2000 large objects remain of saves that could be neither noted '
+                        'nor counted'
+            USING ERRCODE = 'program_limit_exceeded',
+            HINT = 'Remove them in portions, as their owner, until none is left: SELECT '
+                   'count(lo_unlink(objoid)) FROM (SELECT objoid FROM pg_description WHERE '
+                   'classoid = ''pg_largeobject''::regclass AND description = ''agent-sync: a save '
+                   'could be neither noted nor counted'' LIMIT 1000) AS some; then run the '
+                   'uninstall again.';
+    END IF;
     FOR found IN
         SELECT m.oid FROM pg_largeobject_metadata m
         JOIN pg_description d ON d.objoid = m.oid AND d.classoid = 'pg_largeobject'::regclass

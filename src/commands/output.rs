@@ -62,10 +62,10 @@ pub fn report(error: &anyhow::Error) -> Exit {
     let fault = error.downcast_ref::<Fault>();
     let mut text = format!("agent-sync: {error}\n");
     for cause in error.chain().skip(1) {
-        // Each mistake has its own line. Other text, such as a server's, becomes one line.
-        let is_list = cause.is::<SettingsError>() || cause.is::<RulesError>();
-        let is_list = is_list || cause.is::<Rejection>();
-        let between = if is_list { "\n    " } else { " " };
+        // Mistakes are listed one a line. The text of a server is one line.
+        let is_list =
+            cause.is::<SettingsError>() || cause.is::<RulesError>() || cause.is::<Rejection>();
+        let between = if is_list { "\n    " } else { "; " };
         let cause = cause.to_string().replace('\n', between);
         // Some errors include the text of their causes, and "db error" only announces the next one.
         let message = cause.strip_prefix("ERROR: ").unwrap_or(&cause);

@@ -70,6 +70,10 @@ pub struct Plan<'a> {
     pub role: Option<&'a str>,
 }
 
+/// The settings that the steps change until the end of the transaction. The transaction of a
+/// migration goes on with its own.
+const SET_BY_STEPS: [&str; 3] = ["search_path", "lock_timeout", "quote_all_identifiers"];
+
 impl<'a> Plan<'a> {
     /// The plan of these settings for this database.
     pub fn of(database: &'a Database, settings: &Settings, role: Option<&'a str>) -> Self {
@@ -118,6 +122,18 @@ impl<'a> Plan<'a> {
         let mut body =
             "PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);\n"
                 .to_owned();
+        let mut before = String::new();
+        let mut after = String::new();
+        for name in SET_BY_STEPS {
+            let _ = writeln!(
+                before,
+                "    {name}_before CONSTANT pg_catalog.text := pg_catalog.current_setting('{name}');"
+            );
+            let _ = writeln!(
+                after,
+                "PERFORM pg_catalog.set_config('{name}', {name}_before, true);"
+            );
+        }
         for (name, value) in self.settings() {
             let value = Literal(&value);
             let _ = writeln!(
@@ -134,7 +150,7 @@ impl<'a> Plan<'a> {
         let quote = quote_of(&body);
         format!(
             "-- One statement, which needs no transaction around it and does not mind one.\n\
-            DO {quote}\nBEGIN\n{body}END\n{quote};\n"
+            DO {quote}\nDECLARE\n{before}BEGIN\n{body}\n{after}END\n{quote};\n"
         )
     }
 

@@ -100,7 +100,8 @@ const POLICIES: &[(&str, Class, &str)] = &[
     (
         "53",
         Class::Fault,
-        "The server is out of disk or memory: see its log.",
+        "The server is out of disk or memory, or a limit of the role (temp_file_limit) is reached: \
+        see the log of the server.",
     ),
     ("54", Class::Row, "Shorten what the agent holds."),
     (

@@ -20,6 +20,9 @@ const QUEUE: (f64, f64) = (0.25, 0.5);
 /// The size of the outbox on disk in bytes, and its number of dead rows, that cause a warning.
 const DEAD: (i64, i64) = (256 * 1024 * 1024, 1_000_000);
 
+/// The room on disk, in bytes, that an empty outbox may keep: each scan reads all of it.
+const ROOM: i64 = 32 * 1024 * 1024;
+
 /// Reads the statistics and settings of the server.
 pub async fn upkeep(db: &Db, is_installed: bool) -> Vec<Note> {
     let mut notes = match server(db).await {
@@ -176,6 +179,7 @@ fn queue(usage: f64) -> Option<Note> {
 
 fn tables(row: &Row) -> Result<Vec<Note>, QueryError> {
     let (size, dead): (i64, i64) = (row.try_get("size")?, row.try_get("dead")?);
+    let live: i64 = row.try_get("live")?;
     let vacuumed: bool = row.try_get("vacuumed")?;
     let slot: Option<String> = row.try_get("slot")?;
     let all: Option<String> = row.try_get("publications")?;
@@ -193,9 +197,30 @@ fn tables(row: &Row) -> Result<Vec<Note>, QueryError> {
             format!("the outbox is not cleaned up: {kept}"),
             "VACUUM agent_sync.outbox;",
         )
+    } else if size > ROOM && live < size / 4096 {
+        Note::warn(
+            "dead rows",
+            format!("each scan of the outbox reads the room of an earlier backlog: {kept}"),
+            "In a quiet moment: VACUUM (TRUNCATE) agent_sync.outbox; a save that meets its lock is \
+            counted, and the daemon then checks every agent.",
+        )
     } else {
         Note::pass("dead rows", format!("the outbox is kept small: {kept}"))
     }];
+    let lost: i64 = row.try_get("lost")?;
+    if lost > 0 {
+        notes.push(Note::warn(
+            "large objects",
+            format!(
+                "{} of saves that could be neither noted nor counted remain; the daemon has \
+                checked every agent since, if nothing else is wrong here",
+                count(lost)
+            ),
+            "As their owner, until none is left: SELECT count(lo_unlink(objoid)) FROM (SELECT \
+            objoid FROM pg_description WHERE classoid = 'pg_largeobject'::regclass AND description \
+            = 'agent-sync: a save could be neither noted nor counted' LIMIT 1000) AS some;",
+        ));
+    }
     if let Some(all) = all {
         notes.push(Note::warn(
             "publication",

@@ -395,10 +395,25 @@ pub const UPKEEP: &str = "
         ORDER BY s.xact_start LIMIT 1
     ) AS writer ON true";
 
+/// The row of the install, unless another session has locked it.
+pub const UNLOCKED_RECORD: &str = "SELECT FROM agent_sync.install FOR NO KEY UPDATE SKIP LOCKED";
+
+/// The session, other than this one, that has read the row of the install to lock it, or has written
+/// it, for longest.
+pub const RECORD_HOLDER: &str = "
+    SELECT l.pid FROM pg_locks l JOIN pg_stat_activity s ON s.pid = l.pid
+    WHERE l.relation = to_regclass('agent_sync.install') AND l.granted
+      AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+      AND l.mode IN ('RowShareLock', 'RowExclusiveLock') AND l.pid <> pg_backend_pid()
+    ORDER BY s.xact_start LIMIT 1";
+
 /// How the outbox is kept: its size in bytes, its dead rows, whether vacuum comes by itself, the
 /// replication slot that holds back cleaning up furthest, and the publications of all tables.
 pub const TABLES: &str = "
     SELECT pg_relation_size(o.oid) AS size, pg_stat_get_dead_tuples(o.oid) AS dead,
+           pg_stat_get_live_tuples(o.oid) AS live,
+           (SELECT count(*) FROM pg_description d WHERE d.classoid = 'pg_largeobject'::regclass
+              AND d.description = 'agent-sync: a save could be neither noted nor counted') AS lost,
            current_setting('autovacuum')::bool
              AND NOT coalesce('autovacuum_enabled=false' = ANY (o.reloptions), false) AS vacuumed,
            (SELECT r.slot_name || ' (' || greatest(age(r.xmin), age(r.catalog_xmin)) ||

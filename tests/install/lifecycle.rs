@@ -231,6 +231,15 @@ async fn i6_the_printed_script_does_the_same_as_install() {
     tool.run("BEGIN").await;
     tool.run(&script).await;
     tool.run("ROLLBACK").await;
+    // The transaction of the tool goes on with its own settings.
+    let settings = "SELECT current_setting('search_path') || current_setting('lock_timeout')
+        || current_setting('quote_all_identifiers')";
+    tool.run("BEGIN; SET LOCAL search_path = \"$user\", app; SET LOCAL lock_timeout = '7s'")
+        .await;
+    let set: String = tool.value(settings).await;
+    tool.run(&script).await;
+    assert_eq!(tool.value::<String>(settings).await, set);
+    tool.run("ROLLBACK").await;
     assert_eq!(
         before,
         catalog(&tool).await,

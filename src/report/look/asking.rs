@@ -1,11 +1,11 @@
 //! The queries of a look, in their order. A failed one does not stop the others.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use postgres_types::Type;
 use tokio_postgres::Row;
 
-use super::words::{Saver, in_trouble, missed, pending, same_mapping, who_leads};
+use super::words::{Saver, in_trouble, locked, missed, pending, same_mapping, who_leads};
 use super::{Counted, Daemon, Group, Look, Outbox};
 use crate::install;
 use crate::mapping::Rules;
@@ -210,8 +210,29 @@ impl<'a> Asking<'a> {
         } else {
             None
         };
-        self.note(missed(seen, uncaptured, may_have_jumped, saver.as_ref()));
+        if let Some(note) = self.locked_record().await? {
+            self.note(note);
+        } else {
+            self.note(missed(seen, uncaptured, may_have_jumped, saver.as_ref()));
+        }
         Ok(())
+    }
+
+    /// That another session keeps the row of the install locked, which each sweep writes. The
+    /// daemon itself locks it for moments.
+    async fn locked_record(&self) -> Result<Option<Note>, QueryError> {
+        for pause in [100, 200, 400] {
+            match self.db.all(report::UNLOCKED_RECORD, &[]).await {
+                Ok(rows) if rows.is_empty() => {}
+                // Also where this role may not lock it.
+                Ok(_) | Err(QueryError::Postgres(_)) => return Ok(None),
+                Err(error) => return Err(error),
+            }
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+        let holder = self.db.opt(report::RECORD_HOLDER, &[]).await?;
+        let holder = holder.map(|row| row.try_get(0)).transpose()?;
+        Ok(Some(locked(holder)))
     }
 
     /// The transaction of another session whose end the daemon awaits before a full check.

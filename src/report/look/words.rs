@@ -75,6 +75,28 @@ pub(super) fn missed(
     }
 }
 
+/// The row of the install is locked, by this process where it can be known.
+pub(super) fn locked(holder: Option<i32>) -> Note {
+    let text = "another session has locked the row of agent_sync.install, so the daemon cannot \
+        check whether changes were missed";
+    match holder {
+        Some(pid) => Note::warn(
+            "missed",
+            format!("{text}: perhaps process {pid}"),
+            format!(
+                "See what it does: SELECT * FROM pg_stat_activity WHERE pid = {pid}; wait for its \
+                end, or end it: SELECT pg_terminate_backend({pid});"
+            ),
+        ),
+        None => Note::warn(
+            "missed",
+            text,
+            "End the transaction that has locked it: SELECT * FROM pg_stat_activity ORDER BY \
+            xact_start;",
+        ),
+    }
+}
+
 fn unseen(seen: i64, uncaptured: i64, may_have_jumped: bool) -> Note {
     let remedy = "None: once a daemon leads, and the other faults are repaired, it checks every \
         agent.";
