@@ -72,7 +72,7 @@ pub enum AgentColumn {
     Name,
     /// `system_prompt`
     SystemPrompt,
-    /// `agent_image`
+    /// The address of the picture of the agent.
     AgentImage,
     /// `voice_settings`
     VoiceSettings,
@@ -86,7 +86,7 @@ pub enum Column {
     AgentName,
     /// `system_prompt`
     SystemPrompt,
-    /// `agent_image`
+    /// The address of the picture of the agent.
     AgentImage,
     /// `voice_id`
     VoiceId,

@@ -413,7 +413,7 @@ function showReachable(reachable) {
 function question() {
   const databases = latest ? latest.databases.length || 1 : 1;
   const share = (all, least) => Math.max(Math.floor(all / databases), least);
-  return `/status?problems=${Math.min(share(2000, 20), 1000)}&changes=${Math.min(share(200, 10), 50)}`;
+  return `/status?problems=${Math.min(share(1000, 20), 1000)}&changes=${Math.min(share(200, 10), 50)}`;
 }
 
 async function ask() {
