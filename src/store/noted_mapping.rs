@@ -19,7 +19,7 @@ pub enum Mapping {
     Unknown,
 }
 
-/// Compares the noted mapping with that of this [key](Layout::mapping_key).
+/// Compares the noted mapping with that of this [key](super::Layout::mapping_key).
 pub async fn mapping(db: &Db, key: &str) -> Result<Mapping, QueryError> {
     let Some(row) = db.opt(queries::MAPPING, &[(&key, Type::TEXT)]).await? else {
         return Ok(Mapping::Unknown);
@@ -38,7 +38,7 @@ pub async fn noted_mapping(db: &Db) -> Result<Option<String>, QueryError> {
 }
 
 /// Notes that every configuration is in sync under the mapping with this
-/// [key](Layout::mapping_key), unless another than `before` is noted.
+/// [key](super::Layout::mapping_key), unless another than `before` is noted.
 pub async fn note_mapping(db: &Db, key: &str, before: Option<&str>) -> Result<(), QueryError> {
     db.run(
         queries::NOTE_MAPPING,
