@@ -634,7 +634,9 @@ async fn g14_an_index_of_an_outdated_collation_is_not_used() {
                       format('UPDATE pg_collation SET %I = ''en-u-kn-true'', collversion = ''1.0'' WHERE collname = ''plat''',
                      (SELECT attname FROM pg_attribute WHERE attrelid = 'pg_collation'::regclass
                           AND attname IN ('colliculocale', 'colllocale', 'collcollate')
-                            ORDER BY attname DESC LIMIT 1)); END $$",
+                            ORDER BY attname DESC LIMIT 1)); END $$;
+                 -- PostgreSQL 14 has the locale of ICU in two columns, and later versions in neither.
+                 UPDATE pg_collation SET collctype = collcollate WHERE collname = 'plat'",
             )
             .await;
         let daemon = platform.brisk_daemon();

@@ -167,6 +167,20 @@ async fn round(world: &mut World, total: &mut Tally, seed: u64, number: u64) {
     total.rounds += 1;
 }
 
+/// What may keep a change from being applied: rows of the outbox, problems, prepared transactions,
+/// and the sessions of the daemons.
+const STATE: &str = "
+    SELECT 'outbox ' || o::text FROM agent_sync.outbox o
+    UNION ALL SELECT 'problem ' || left(p::text, 300) FROM agent_sync.problem p
+      WHERE p.kind = 'failed'
+    UNION ALL SELECT 'prepared ' || x.gid FROM pg_prepared_xacts x
+    UNION ALL SELECT 'install ' || left(i::text, 300) FROM agent_sync.install i
+    UNION ALL SELECT format('session %s %s %s %s %s %s', s.pid, s.application_name, s.state,
+        s.wait_event, now() - s.state_change, left(s.query, 200))
+      FROM pg_stat_activity s WHERE s.application_name LIKE 'agent-sync%'
+    UNION ALL SELECT format('lock %s %s %s %s', l.pid, l.objid, l.mode, l.granted)
+      FROM pg_locks l WHERE l.locktype = 'advisory'";
+
 /// Waits until the oracle finds nothing.
 async fn healed(world: &mut World, what: &str) {
     let start = Instant::now();
@@ -185,6 +199,9 @@ async fn healed(world: &mut World, what: &str) {
                 return;
             }
             let damage = found.iter().any(|line| line.starts_with("damage"));
+            if damage || start.elapsed() >= HEALING {
+                eprintln!("{what}: {:#?}", world.admin.texts(STATE).await);
+            }
             assert!(
                 !damage && start.elapsed() < HEALING,
                 "{what}: after {took:?} the oracle finds {found:#?}"
