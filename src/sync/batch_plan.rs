@@ -49,10 +49,14 @@ impl Settled {
         self.slugs.clear();
     }
 
-    /// Remembers the slugs of these problems, which were read at that time.
+    /// Remembers the slugs whose write failed, which were read at that time. Not those that are
+    /// rejected: a change that was noted before the read and committed after it has not been seen,
+    /// and the mapping is cheap. A failed write is retried.
     pub(super) fn add(&mut self, problems: &[Problem], read: Instant) {
         let room = REMEMBERED.saturating_sub(self.slugs.len());
-        let failed = problems.iter().filter(|problem| problem.retries);
+        let failed = problems
+            .iter()
+            .filter(|problem| problem.retries && problem.kind == ProblemKind::Failed);
         self.slugs.extend(
             failed
                 .take(room)
