@@ -20,7 +20,9 @@ DO $uninstall$
 DECLARE
     created_role CONSTANT text :=
         'agent-sync: the role of the daemon; made by "agent-sync install --role".';
+    lost_save CONSTANT text := 'agent-sync: a save could be neither noted nor counted';
     found   record;
+    lost    oid[];
     -- Roles as set_config('role') takes them.
     acting  CONSTANT text := pg_catalog.current_setting('role'); -- Of the caller.
     keeper  text; -- The owner of the schema, or "acting" where it is the same role.
@@ -100,31 +102,25 @@ BEGIN
 
     -- The large objects of the capture, one for each save that could be neither noted nor counted.
     -- Each takes a lock to the end of the transaction.
-    IF (SELECT count(*) FROM pg_description d
-        WHERE d.classoid = 'pg_largeobject'::regclass
-          AND d.description = 'agent-sync: a save could be neither noted nor counted') > 2000
-    THEN
-        RAISE EXCEPTION 'more than 2000 large objects remain of saves that could be neither noted '
-                        'nor counted'
-            USING ERRCODE = 'program_limit_exceeded',
-            HINT = 'Remove them in portions, as their owner, until none is left: SELECT '
-                   'count(lo_unlink(objoid)) FROM (SELECT objoid FROM pg_description WHERE '
-                   'classoid = ''pg_largeobject''::regclass AND description = ''agent-sync: a save '
-                   'could be neither noted nor counted'' LIMIT 1000) AS some; then run the '
-                   'uninstall again.';
-    END IF;
-    FOR found IN
+    lost := ARRAY(
         SELECT m.oid FROM pg_largeobject_metadata m
         JOIN pg_description d ON d.objoid = m.oid AND d.classoid = 'pg_largeobject'::regclass
-        WHERE d.description = 'agent-sync: a save could be neither noted nor counted'
+        WHERE d.description = lost_save
           AND pg_has_role(m.lomowner, 'USAGE')
           AND (m.lomowner IN (SELECT f.proowner FROM pg_proc f
                               WHERE f.pronamespace = 'agent_sync'::regnamespace)
                OR m.lomowner = (SELECT n.nspowner FROM pg_namespace n
-                                WHERE n.nspname = 'agent_sync'))
-    LOOP
-        PERFORM lo_unlink(found.oid);
-    END LOOP;
+                                WHERE n.nspname = 'agent_sync')));
+    IF cardinality(lost) > 2000 THEN
+        RAISE EXCEPTION 'more than 2000 large objects remain of saves that could be neither noted '
+                        'nor counted'
+            USING ERRCODE = 'program_limit_exceeded',
+            HINT = format('Remove them in portions, as their owner, until none is left: SELECT '
+                          'count(lo_unlink(objoid)) FROM (SELECT objoid FROM pg_description WHERE '
+                          'classoid = ''pg_largeobject''::regclass AND description = %L LIMIT 1000) '
+                          'AS some; then run the uninstall again.', lost_save);
+    END IF;
+    PERFORM lo_unlink(l.oid) FROM unnest(lost) AS l (oid);
 
     PERFORM set_config('lock_timeout', '200ms', true);
     FOR attempt IN 1 .. 5 LOOP

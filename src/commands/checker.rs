@@ -8,14 +8,14 @@ use postgres_types::Type;
 use serde_json::json;
 use tokio_postgres::error::SqlState;
 
-use super::page::Page;
+use super::page::{Page, part};
 use super::verdicts::{lines, object};
 use crate::exit::{Exit, Fault};
 use crate::mapping::Rules;
 use crate::pg::{Db, QueryError};
 use crate::report::problem;
 use crate::settings::{Database, Settings, WITHHELD, is_withheld};
-use crate::show::{BOLD, CYAN, DIM, GREEN, RED, WIDTH, YELLOW, count, indented, plural};
+use crate::show::{BOLD, CYAN, DIM, GREEN, RED, WIDTH, YELLOW, indented, plural};
 use crate::store::{Finding, Layout, checks, owners, report};
 use crate::survey::{Findings, Scope, Tally, Verdict, survey};
 
@@ -278,10 +278,7 @@ impl<'a> Checker<'a> {
         let parts = parts
             .iter()
             .filter(|(number, name, _)| *number > 0 || *name == "in sync")
-            .map(|(number, name, colour)| {
-                let colour = if *number > 0 { *colour } else { DIM };
-                format!("{colour}{} {name}{colour:#}", count(*number))
-            });
+            .map(|&(number, name, colour)| part(number, name, colour));
         let parts = parts.collect::<Vec<_>>().join(", ");
         self.page.line(format_args!(
             "{BOLD}{}{BOLD:#}: {}, {parts}",

@@ -15,17 +15,24 @@ use std::io::{self, BufWriter, IsTerminal as _, Seek as _, Stdout, Write as _, s
 use std::time::{Duration, Instant};
 
 use anstream::{AutoStream, ColorChoice};
+use anstyle::Style;
 use tempfile::SpooledTempFile;
 
 use super::output;
 use crate::exit::Exit;
-use crate::show::{CYAN, Clean, WIDTH, count, shorten};
+use crate::show::{CYAN, Clean, DIM, WIDTH, count, shorten};
 
 /// The shortest time between two drawings of the progress line.
 const FRAME: Duration = Duration::from_millis(100);
 
 /// The limit of the output held in memory, in bytes; a temporary file holds more.
 const HELD_IN_MEMORY: usize = 1024 * 1024;
+
+/// One number of a summary, dim if it is 0.
+pub(super) fn part(number: i64, name: &str, colour: Style) -> String {
+    let colour = if number > 0 { colour } else { DIM };
+    format!("{colour}{} {name}{colour:#}", count(number))
+}
 
 /// Standard output and the progress line.
 pub(super) struct Page {

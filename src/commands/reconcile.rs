@@ -13,7 +13,7 @@ use postgres_types::Type;
 use serde_json::json;
 
 use super::checker::{Checked, Checker};
-use super::page::Page;
+use super::page::{Page, part};
 use crate::cli::Reconcile;
 use crate::exit::{Exit, Fault};
 use crate::mapping::Rules;
@@ -355,10 +355,7 @@ fn sum_up(
         (rejected, "rejected", RED),
         (failed, "failed", RED),
     ];
-    let parts = parts.map(|(number, name, colour)| {
-        let colour = if number > 0 { colour } else { DIM };
-        format!("{colour}{} {name}{colour:#}", count(number))
-    });
+    let parts = parts.map(|(number, name, colour)| part(number, name, colour));
     page.line(format_args!(
         "{BOLD}{}{BOLD:#}: {}",
         database.name,

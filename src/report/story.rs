@@ -8,7 +8,7 @@ use postgres_types::Type;
 use serde::Serialize;
 use tokio_postgres::Row;
 
-use super::look::Look;
+use super::look::{Look, OVERDUE};
 use super::note::Level;
 use super::problem;
 use crate::columns::Column;
@@ -20,9 +20,6 @@ use crate::store::Layout;
 use crate::store::report::{self, Surveyed};
 use crate::survey::{Findings, Scope, Verdict, survey};
 use crate::time;
-
-/// The age of a pending change, in seconds, that the conclusion names while a daemon leads.
-const OVERDUE: f64 = 60.0;
 
 /// The number of writes to read from the history.
 const LATEST: i64 = 5;

@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 use super::note::Note;
 use crate::pg::{Db, QueryError};
 use crate::show::{age, count, quoted};
+use crate::store::queries::LOST_SAVE;
 use crate::store::report;
 
 /// The clock skew that causes a warning, in seconds.
@@ -30,7 +31,7 @@ pub async fn upkeep(db: &Db, is_installed: bool) -> Vec<Note> {
         Err(error) => vec![Note::unanswered("clock", &error)],
     };
     if is_installed {
-        match db.all(report::TABLES, &[]).await {
+        match db.all(&report::tables(), &[]).await {
             Ok(rows) => match rows.first().map(tables).transpose() {
                 Ok(more) => notes.extend(more.into_iter().flatten()),
                 Err(error) => notes.push(Note::unanswered("vacuum", &error)),
@@ -216,9 +217,11 @@ fn tables(row: &Row) -> Result<Vec<Note>, QueryError> {
                 checked every agent since, if nothing else is wrong here",
                 count(lost)
             ),
-            "As their owner, until none is left: SELECT count(lo_unlink(objoid)) FROM (SELECT \
-            objoid FROM pg_description WHERE classoid = 'pg_largeobject'::regclass AND description \
-            = 'agent-sync: a save could be neither noted nor counted' LIMIT 1000) AS some;",
+            format!(
+                "As their owner, until none is left: SELECT count(lo_unlink(objoid)) FROM (SELECT \
+                objoid FROM pg_description WHERE classoid = 'pg_largeobject'::regclass AND \
+                description = '{LOST_SAVE}' LIMIT 1000) AS some;"
+            ),
         ));
     }
     if let Some(all) = all {

@@ -10,6 +10,7 @@ use postgres_types::Type;
 use tokio_postgres::{Error, Row};
 
 use super::layout::Layout;
+use super::queries::LOST_SAVE;
 use super::{NotText, batch, queries};
 use crate::mapping::{Agent, Configuration};
 use crate::pg::{Db, Parameter, QueryError};
@@ -409,11 +410,13 @@ pub const RECORD_HOLDER: &str = "
 
 /// How the outbox is kept: its size in bytes, its dead rows, whether vacuum comes by itself, the
 /// replication slot that holds back cleaning up furthest, and the publications of all tables.
-pub const TABLES: &str = "
+pub fn tables() -> String {
+    format!(
+        "
     SELECT pg_relation_size(o.oid) AS size, pg_stat_get_dead_tuples(o.oid) AS dead,
            pg_stat_get_live_tuples(o.oid) AS live,
            (SELECT count(*) FROM pg_description d WHERE d.classoid = 'pg_largeobject'::regclass
-              AND d.description = 'agent-sync: a save could be neither noted nor counted') AS lost,
+              AND d.description = '{LOST_SAVE}') AS lost,
            current_setting('autovacuum')::bool
              AND NOT coalesce('autovacuum_enabled=false' = ANY (o.reloptions), false) AS vacuumed,
            (SELECT r.slot_name || ' (' || greatest(age(r.xmin), age(r.catalog_xmin)) ||
@@ -424,7 +427,9 @@ pub const TABLES: &str = "
            (SELECT string_agg(quote_ident(p.pubname), ', ' ORDER BY p.pubname)
              FROM pg_publication p WHERE p.puballtables) AS publications
     FROM pg_class o
-    WHERE o.oid = to_regclass('agent_sync.outbox')";
+    WHERE o.oid = to_regclass('agent_sync.outbox')"
+    )
+}
 
 /// Puts slugs into the outbox and wakes the daemon, as a save does.
 pub async fn send(db: &Db, slugs: &[&str]) -> Result<(), QueryError> {

@@ -3,7 +3,7 @@
 use crate::mapping::{self, Agent, Changes, Configuration, Diff, Rules, Targets, diff};
 use crate::pg::{QueryError, sqlstate};
 use crate::store::report::{Noted, Surveyed};
-use crate::store::{LONGEST_SLUG, MOST_CONFIGURATIONS, too_heavy, too_many};
+use crate::store::{LONGEST_SLUG, MOST_CONFIGURATIONS, too_heavy, too_long, too_many};
 
 /// The result of the comparison of one agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -119,8 +119,7 @@ impl Findings {
         }
         let length = self.slug.len();
         if length > LONGEST_SLUG {
-            let mistake = format!("slug: expected at most {LONGEST_SLUG} bytes, found {length}");
-            add_new(&mut self.mistakes, std::iter::once(mistake));
+            add_new(&mut self.mistakes, std::iter::once(too_long(length)));
             return;
         }
         let Some(configuration) = &row.configuration else {

@@ -56,7 +56,7 @@ impl Settled {
         let room = REMEMBERED.saturating_sub(self.slugs.len());
         let failed = problems
             .iter()
-            .filter(|problem| problem.retries && problem.kind == ProblemKind::Failed);
+            .filter(|problem| problem.kind == ProblemKind::Failed);
         self.slugs.extend(
             failed
                 .take(room)

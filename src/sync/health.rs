@@ -71,8 +71,15 @@ impl Uncaptured {
         self.counted = upto;
     }
 
+    /// Reports the saves that are due.
+    pub(super) fn report_due(&mut self, observer: &Observer) {
+        if let Some(saves) = self.take_due() {
+            observer.tell(&Event::Uncaptured { saves });
+        }
+    }
+
     /// The number of saves that are due to be reported.
-    pub(super) fn take_due(&mut self) -> Option<i64> {
+    fn take_due(&mut self) -> Option<i64> {
         let is_due = self
             .reported_at
             .is_none_or(|at| at.elapsed() >= Self::PAUSE);

@@ -574,6 +574,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
     let (seal, layout_version, rules) =
         (queries::seal(), queries::layout_version(), queries::rules());
     let (problems, known) = (report::problems(), queries::enqueue_known(&layout));
+    let tables = report::tables();
     let bare_write = queries::write(&layout, false);
     let (claim_change, write_change) = (
         queries::claim_change(&layout, "true").unwrap(),
@@ -630,7 +631,9 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         report::READABLE,
         report::ESTIMATE,
         report::UPKEEP,
-        report::TABLES,
+        &tables,
+        report::UNLOCKED_RECORD,
+        report::RECORD_HOLDER,
         report::HISTORY_OF,
         report::LAST_SYNC,
         queries::PRUNE_HISTORY,

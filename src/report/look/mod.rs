@@ -16,6 +16,9 @@ use crate::pg::Db;
 use crate::settings::{Database, Settings};
 use crate::store::Layout;
 
+/// The age of a pending change that causes a warning, in seconds.
+pub(super) const OVERDUE: f64 = 60.0;
+
 /// The state of one database.
 #[derive(Debug, Default)]
 pub struct Look {

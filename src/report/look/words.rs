@@ -1,15 +1,12 @@
 //! The texts of the checks of a look.
 
-use super::{Daemon, Group, Look, Outbox};
+use super::{Daemon, Group, Look, OVERDUE, Outbox};
 use crate::pg::identifier::Literal;
 use crate::report::note::{Level, Note};
 use crate::report::problem;
 use crate::settings::Database;
 use crate::show::{age, plural, quoted};
 use crate::store::Mapping;
-
-/// The age of a pending change that causes a warning, in seconds.
-const OVERDUE: f64 = 60.0;
 
 /// The age of an open transaction that is worth a warning, in seconds.
 const LONG: f64 = 5.0;
@@ -48,11 +45,7 @@ impl Saver {
                 let name = Literal(name);
                 format!("End the transaction: COMMIT PREPARED {name}; or ROLLBACK PREPARED {name};")
             }
-            (None, pid) => format!(
-                "See what it does: SELECT * FROM pg_stat_activity WHERE pid = {pid}; wait for its \
-                end, or end it: SELECT pg_terminate_backend({pid});",
-                pid = pid.unwrap_or_default()
-            ),
+            (None, pid) => end_of_session(pid.unwrap_or_default()),
         }
     }
 }
@@ -75,6 +68,14 @@ pub(super) fn missed(
     }
 }
 
+/// What to do about a session that others wait for.
+fn end_of_session(pid: i32) -> String {
+    format!(
+        "See what it does: SELECT * FROM pg_stat_activity WHERE pid = {pid}; wait for its end, or \
+        end it: SELECT pg_terminate_backend({pid});"
+    )
+}
+
 /// The row of the install is locked, by this process where it can be known.
 pub(super) fn locked(holder: Option<i32>) -> Note {
     let text = "another session has locked the row of agent_sync.install, so the daemon cannot \
@@ -83,10 +84,7 @@ pub(super) fn locked(holder: Option<i32>) -> Note {
         Some(pid) => Note::warn(
             "missed",
             format!("{text}: perhaps process {pid}"),
-            format!(
-                "See what it does: SELECT * FROM pg_stat_activity WHERE pid = {pid}; wait for its \
-                end, or end it: SELECT pg_terminate_backend({pid});"
-            ),
+            end_of_session(pid),
         ),
         None => Note::warn(
             "missed",

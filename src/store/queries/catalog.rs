@@ -12,6 +12,10 @@ pub const INSTALL: &str = "
            u.log_cnt = 0 AS may_have_jumped
     FROM agent_sync.install i CROSS JOIN agent_sync.uncaptured u";
 
+/// The comment on a large object that `sql/capture.sql` makes for a save that could be neither noted
+/// nor counted.
+pub const LOST_SAVE: &str = "agent-sync: a save could be neither noted nor counted";
+
 /// The triggers that the capture needs, `$2` on `$1`, and that are missing or disabled, or whose
 /// function is not what makes it safe and able (SECURITY DEFINER, a fixed `search_path`, an owner
 /// with the privileges, whom no row-level security refuses, and who may call what the function
@@ -505,7 +509,7 @@ fn sealed() -> String {
         SELECT concat_ws(' ', 'lost', m.oid)
         FROM pg_largeobject_metadata m
         JOIN pg_description d ON d.objoid = m.oid AND d.classoid = 'pg_largeobject'::regclass
-            AND d.description = 'agent-sync: a save could be neither noted nor counted'
+            AND d.description = '{LOST_SAVE}'
         WHERE m.lomowner IN (SELECT f.proowner FROM pg_proc f
           WHERE f.pronamespace = to_regnamespace('agent_sync'))
         UNION ALL

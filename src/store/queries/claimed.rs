@@ -1,5 +1,7 @@
 //! What a claim returns: the columns that `batch::Claimed` reads, of rows that were joined already.
 
+use std::fmt::Display;
+
 use super::columns::{
     ROW, Weighed, in_time, result_name, settings, settings_text, settings_weight, weighed_columns,
 };
@@ -9,6 +11,11 @@ use crate::store::layout::{Layout, SqlColumn};
 
 /// The most bytes of a slug. What is longer is set aside, and never sent.
 pub const LONGEST_SLUG: usize = 8192;
+
+/// Why an agent is rejected whose slug has this number of bytes, more than [`LONGEST_SLUG`].
+pub fn too_long(bytes: impl Display) -> String {
+    format!("slug: expected at most {LONGEST_SLUG} bytes, found {bytes}")
+}
 
 /// The SQLSTATE of the problem that is noted for the slug: empty if it has none, and null if there
 /// is no problem.

@@ -18,7 +18,7 @@ mod upkeep;
 
 pub use batch::*;
 pub use catalog::*;
-pub use claimed::LONGEST_SLUG;
+pub use claimed::{LONGEST_SLUG, too_long};
 pub(super) use columns::{As, agent_columns, configuration_columns, heavy, is_result_name};
 pub use columns::{HEAVIEST, MOST_CONFIGURATIONS};
 pub use fast_path::*;

@@ -4,7 +4,7 @@
 //! problem and its change. The index on the slug is a hash index, which holds a slug of any length;
 //! PostgreSQL uses it for one slug at a time, hence LATERAL.
 
-use super::claimed::LONGEST_SLUG;
+use super::claimed::{LONGEST_SLUG, too_long};
 
 /// Looks up the problems of the slugs of `given`: where each stands. The row is used in the same
 /// statement, and held to its slug.
@@ -98,11 +98,11 @@ pub fn set_aside_not_text() -> String {
         &format!(
             "SELECT DISTINCT taken.slug, 'rejected' AS kind,
                 CASE WHEN octet_length(taken.slug) > {LONGEST_SLUG}
-                     THEN 'slug: expected at most {LONGEST_SLUG} bytes, found ' ||
-                       octet_length(taken.slug)
+                     THEN '{}' || octet_length(taken.slug)
                      ELSE 'slug: expected text in UTF-8, found other bytes' END AS detail,
                        NULL::text AS sqlstate, false AS retries, false AS asked
-             FROM taken"
+             FROM taken",
+            too_long("")
         ),
     )
 }

@@ -241,9 +241,7 @@ impl ConnectionLoop<'_> {
         let observer = &self.context.observer;
         let reported = &mut self.health.noticed.uncaptured;
         if saves == seen {
-            if let Some(saves) = reported.take_due() {
-                observer.tell(&Event::Uncaptured { saves });
-            }
+            reported.report_due(observer);
             return Ok(());
         }
         let store = &self.store;
@@ -268,9 +266,7 @@ impl ConnectionLoop<'_> {
                 if !is_reset && !told {
                     reported.add(before, saves);
                 }
-                if let Some(saves) = reported.take_due() {
-                    observer.tell(&Event::Uncaptured { saves });
-                }
+                reported.report_due(observer);
                 (open, true)
             }
         };
