@@ -23,10 +23,12 @@ test-shadow:
 	@sh scripts/postgres.sh
 	@if [ -n "$(VERSION)" ]; then sh scripts/matrix.sh --shadow $(VERSION); else sh scripts/shadow.sh; fi
 
-# `check` over a million agents, in some minutes; `make test` has 50,000.
+# `check` over a million agents, and an outbox of a million rows, in some minutes; `make test` has
+# 50,000 and 200,000.
 test-million:
 	@sh scripts/postgres.sh
-	@AGENT_SYNC_TEST_AGENTS=1000000 cargo test --locked --test it -- --nocapture scale::
+	@AGENT_SYNC_TEST_AGENTS=1000000 AGENT_SYNC_TEST_ROWS=1000000 cargo test --locked --test it -- \
+		--nocapture --test-threads 1 scale:: g12_a_large_backlog
 
 # Random writers and random faults, with an oracle that compares every row: `make storm ROUNDS=500
 # SEED=7`, about 1.5 s for each round. The suite has a short version.

@@ -53,6 +53,20 @@ impl Tid {
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Version(u32);
 
+impl Version {
+    /// The first number of a transaction. The numbers below it stand for no particular transaction:
+    /// 2 is that of a row that VACUUM FREEZE has rewritten.
+    const FIRST: u32 = 3;
+
+    /// Whether this transaction began before the other one. Numbers wrap around, so this holds for
+    /// transactions that are less than 2^31 apart.
+    #[must_use]
+    pub fn is_before(self, other: Self) -> bool {
+        let is_number = self.0 >= Self::FIRST && other.0 >= Self::FIRST;
+        is_number && self.0 != other.0 && other.0.wrapping_sub(self.0) < 1 << 31
+    }
+}
+
 impl<'a> FromSql<'a> for Version {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
         let raw = raw

@@ -129,6 +129,14 @@ impl Claimed {
         Ok(claimed)
     }
 
+    /// The oldest transaction that had not ended when the claim was read; None without rows.
+    pub fn oldest_running(&self) -> Result<Option<Version>, Error> {
+        self.rows
+            .first()
+            .map(|row| row.try_get("oldest_running"))
+            .transpose()
+    }
+
     /// The slugs with what belongs to each.
     pub fn groups(&self) -> impl Iterator<Item = Group<'_>> {
         let rows = self
@@ -201,13 +209,9 @@ impl<'a> Group<'a> {
         self.first.try_get("problem")
     }
 
-    /// How long its oldest row had been in the outbox, and its latest, in seconds, by the clock of
-    /// the server.
-    pub fn ages(&self) -> Result<(Option<f64>, Option<f64>), Error> {
-        Ok((
-            self.first.try_get("age")?,
-            self.first.try_get("age_of_latest")?,
-        ))
+    /// How long its oldest row had been in the outbox, in seconds, by the clock of the server.
+    pub fn age(&self) -> Result<Option<f64>, Error> {
+        self.first.try_get("age")
     }
 
     /// Whether all of it came: the server sends no more than the batch may weigh.

@@ -18,10 +18,10 @@ use tokio_postgres::Error;
 use super::slow::Slow;
 use crate::mapping::{Rules, Targets, plan};
 use crate::observe::Totals;
-use crate::pg::sqlstate;
+use crate::pg::{Version, sqlstate};
 use crate::store::{Claimed, Group, Outcome, Pair, Problem, ProblemKind, too_many};
 
-/// The most slugs with a failed write that are remembered in a scan (G12).
+/// The most slugs with a problem that are remembered in a scan (G12).
 const REMEMBERED: usize = 10_000;
 
 /// The time slice of the mapping on the event loop, which all databases share (G5). The mapping of
@@ -32,15 +32,15 @@ const TURN: Duration = Duration::from_millis(5);
 pub(super) const AMBIGUOUS: &str =
     "more than one agent has this slug, so nothing is written for it";
 
-/// The slugs whose write has failed in this scan, and the time of their read. A row that was in the
-/// outbox at that time belongs to the same try: it is taken, and its slug is not tried again.
+/// The slugs with a problem that this scan has found, each with the oldest transaction that had not
+/// ended at the read of its try. The changes of older transactions were visible to that read: their
+/// rows are taken, and the slug is not tried again for them.
 ///
-/// A row may be older than the try and yet be committed after it. That costs time and loses no
-/// change, because a failed write is retried by itself. A problem that is not retried does not
-/// settle its slug, so each batch processes the slug again.
+/// The time of a row is no such proof: the transaction of an older row may have been committed after
+/// the read (G1).
 #[derive(Debug, Default)]
 pub(super) struct Settled {
-    slugs: BTreeMap<String, Instant>,
+    slugs: BTreeMap<String, Version>,
 }
 
 impl Settled {
@@ -49,28 +49,27 @@ impl Settled {
         self.slugs.clear();
     }
 
-    /// Remembers the slugs whose write failed, which were read at that time. Not those that are
-    /// rejected: a change that was noted before the read and committed after it has not been seen,
-    /// and the mapping is cheap. A failed write is retried.
-    pub(super) fn add(&mut self, problems: &[Problem], read: Instant) {
+    /// Remembers the slugs of these problems, which a claim with this oldest running transaction
+    /// has read.
+    pub(super) fn add(&mut self, problems: &[Problem], oldest_running: Option<Version>) {
+        let Some(oldest_running) = oldest_running else {
+            return;
+        };
         let room = REMEMBERED.saturating_sub(self.slugs.len());
-        let failed = problems
-            .iter()
-            .filter(|problem| problem.kind == ProblemKind::Failed);
-        self.slugs.extend(
-            failed
-                .take(room)
-                .map(|problem| (problem.slug.clone(), read)),
-        );
+        let slugs = problems.iter().take(room).map(|problem| &problem.slug);
+        self.slugs
+            .extend(slugs.map(|slug| (slug.clone(), oldest_running)));
     }
 
-    /// Whether the try that was made of this slug has seen a change of this age, in seconds.
-    fn covers(&self, slug: &str, age: Option<f64>) -> bool {
-        let age = age.and_then(|age| Duration::try_from_secs_f64(age).ok());
-        self.slugs
-            .get(slug)
-            .zip(age)
-            .is_some_and(|(read, age)| age > read.elapsed())
+    /// Whether the try of this slug has seen all of its rows of the outbox.
+    fn covers(&self, slug: &str, group: Group<'_>) -> Result<bool, Error> {
+        let Some(oldest_running) = self.slugs.get(slug) else {
+            return Ok(false);
+        };
+        let versions = group.versions()?;
+        Ok(versions
+            .iter()
+            .all(|version| version.is_before(*oldest_running)))
     }
 }
 
@@ -136,7 +135,7 @@ impl<'a> BatchPlan<'a> {
         taken.places.extend(places);
         taken.versions.extend(group.versions()?);
         self.slugs += 1;
-        self.ages.extend(group.ages()?.0);
+        self.ages.extend(group.age()?);
         Ok(())
     }
 
@@ -311,7 +310,7 @@ pub(super) async fn plan_batch<'a>(
             batch.slugs += 1;
             continue;
         };
-        if settled.covers(slug, group.ages()?.1) {
+        if settled.covers(slug, group)? {
             batch.take(group, slug)?;
         } else if group.is_ambiguous()? {
             batch.take(group, slug)?;

@@ -28,7 +28,7 @@ use super::protocol::{Command, Input, Next, Protocol};
 use super::slow::Slow;
 use super::{fast_path, large, report};
 use crate::observe::Totals;
-use crate::pg::{QueryError, Tid};
+use crate::pg::{QueryError, Tid, Version};
 use crate::store::{Claim, Claimed, IdleLockAction, Part};
 
 /// The first and the longest pause between scans of the outbox while a writer blocks the idle lock.
@@ -295,7 +295,7 @@ impl Drain {
         )
         .await
         .map_err(QueryError::from)?;
-        let end = End::of(&claimed, claim, &plan);
+        let end = End::of(&claimed, claim, &plan).map_err(QueryError::from)?;
         self.note_left(&plan);
         if plan.heavy > 0 && !plan.takes_any() {
             if claim.limit > 1 {
@@ -403,7 +403,7 @@ impl Drain {
         self.batch_size
             .on_success(end.looked_at, plan.slugs, plan.heavy, read.elapsed());
         self.add(plan.totals);
-        self.settled.add(&plan.outcome.problems, read);
+        self.settled.add(&plan.outcome.problems, end.oldest_running);
         self.set_aside |= plan.outcome.problems.iter().any(|problem| problem.retries);
         let remedies = &tools.store.layout().remedies;
         report::committed(
@@ -442,15 +442,22 @@ struct End {
     is_cut: bool,
     /// Whether it has reached the end of the outbox.
     is_last: bool,
+    /// See [`Claimed::oldest_running`].
+    oldest_running: Option<Version>,
 }
 
 impl End {
-    fn of(claimed: &Claimed, claim: Claim<'_>, plan: &BatchPlan<'_>) -> Self {
-        Self {
+    fn of(
+        claimed: &Claimed,
+        claim: Claim<'_>,
+        plan: &BatchPlan<'_>,
+    ) -> Result<Self, tokio_postgres::Error> {
+        Ok(Self {
             looked_at: claimed.looked_at,
             last: claimed.last,
             is_cut: claim.is_one() || plan.heavy > 0 && plan.takes_any(),
             is_last: claimed.looked_at < claim.limit as usize,
-        }
+            oldest_running: claimed.oldest_running()?,
+        })
     }
 }

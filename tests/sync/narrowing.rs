@@ -2,7 +2,9 @@
 //! it was saved; an agent that ends connections is found and set aside; and an unreadable row
 //! affects no other row.
 
+use agent_sync::pg::Version;
 use agent_sync_testbed::{Cluster, Options};
+use tokio_postgres::types::{FromSql, Type};
 
 use crate::support::platform::TABLES;
 use crate::support::{Daemon, Platform, eventually};
@@ -346,4 +348,71 @@ async fn g5_a_damaged_row_is_set_aside_and_its_neighbours_go_on() {
         .holds("SELECT NOT EXISTS (SELECT FROM agent_sync.problem)")
         .await;
     assert_eq!(daemon.lines("database unavailable").len(), 0);
+}
+
+/// A change that was noted before a try of its agent was read, and is committed after that, is
+/// processed by itself, whatever the try has found.
+#[tokio::test]
+async fn g1_a_change_committed_during_a_failed_try_is_processed() {
+    let bad_settings = "UPDATE agents SET voice_settings = '[]' WHERE slug = 'agent-3'";
+    let bad_name = "UPDATE agents SET name = 'bad' WHERE slug = 'agent-3'";
+    let no_configuration = "DELETE FROM agent_configurations WHERE agent_slug = 'agent-3';
+        UPDATE agents SET name = 'm' WHERE slug = 'agent-3'";
+    for (kind, before, after) in [
+        (
+            "rejected",
+            bad_settings,
+            "UPDATE agents SET voice_settings = '{}', name = 'good'",
+        ),
+        ("failed", bad_name, "UPDATE agents SET name = 'good'"),
+        (
+            "missing_configuration",
+            no_configuration,
+            "INSERT INTO agent_configurations (agent_slug) VALUES ('agent-3');
+             UPDATE agents SET name = 'good'",
+        ),
+    ] {
+        let platform = Platform::installed().await;
+        platform.run(AGENTS).await;
+        let constraint = "ALTER TABLE agent_configurations ADD CONSTRAINT no_bad CHECK \
+            (agent_name <> 'bad'); TRUNCATE agent_sync.outbox";
+        platform.run(constraint).await;
+        platform.run(before).await;
+        let writer = platform.connect().await;
+        let change = format!("BEGIN; {after} WHERE slug = 'agent-3'");
+        writer.batch_execute(&change).await.unwrap();
+        // The batch waits for this row before it notes its problem, after it has read the agent.
+        let gate = platform.connect().await;
+        let close = "BEGIN; INSERT INTO agent_sync.problem (slug, kind, detail) VALUES ('agent-3', \
+            'rejected', '')";
+        gate.batch_execute(close).await.unwrap();
+        let _daemon = platform.daemon();
+        platform
+            .holds(
+                "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND locktype =
+                  'transactionid')",
+            )
+            .await;
+        writer.batch_execute("COMMIT").await.unwrap();
+        gate.batch_execute("ROLLBACK").await.unwrap();
+        platform.drained().await;
+        let left = "SELECT coalesce(string_agg(kind || ': ' || detail, ', '), 'no problem') FROM \
+            agent_sync.problem";
+        assert_eq!(platform.value::<String>(left).await, "no problem", "{kind}");
+        let name = "SELECT agent_name FROM agent_configurations WHERE agent_slug = 'agent-3'";
+        assert_eq!(platform.value::<String>(name).await, "good", "{kind}");
+    }
+}
+
+/// The order of transaction numbers wraps around, and the number of frozen rows is in none.
+#[test]
+fn g1_a_version_is_before_another_across_the_wraparound() {
+    let version = |number: u32| Version::from_sql(&Type::XID, &number.to_be_bytes()).unwrap();
+    let is_before = |one, other| version(one).is_before(version(other));
+    assert!(is_before(3, 4) && is_before(u32::MAX, 3) && is_before(1000, 1000 + (1 << 31) - 1));
+    assert!(!is_before(4, 3) && !is_before(3, u32::MAX) && !is_before(7, 7));
+    assert!(
+        !is_before(2, 1000) && !is_before(1000, 2),
+        "of a frozen row"
+    );
 }

@@ -109,7 +109,7 @@ fn claim_of(layout: &Layout, rows: &str, limit: &str, budget: &str, weighed: Wei
     format!(
         "WITH changed AS (
              SELECT o.slug, array_agg(o.place) AS places, array_agg(o.version) AS versions,
-                    min(o.at) AS at, max(o.at) AS latest
+                    min(o.at) AS at
              FROM (SELECT ctid AS place, xmin AS version, slug,
                      CASE WHEN isfinite(at) THEN at END AS at FROM agent_sync.outbox
                WHERE {rows} LIMIT {limit}) AS o
@@ -138,7 +138,7 @@ pub fn claim_page(layout: &Layout) -> String {
     let (table, slug) = (&configurations.table, configurations.lookup("c"));
     let page = format!(
         "(SELECT $1::text AS slug, NULL::tid[] AS places, NULL::xid[] AS versions,
-                 NULL::timestamptz AS at, NULL::timestamptz AS latest) AS changed
+                 NULL::timestamptz AS at) AS changed
          LEFT JOIN {}
          LEFT JOIN LATERAL (
              SELECT {} FROM unnest($2::tid[], $3::oid[]) AS u (place, relation)

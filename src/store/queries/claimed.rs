@@ -22,6 +22,10 @@ pub fn too_long(bytes: impl Display) -> String {
 pub(super) const PROBLEM: &str = "(SELECT coalesce(p.sqlstate, '') FROM agent_sync.problem p WHERE \
     p.slug = changed.slug LIMIT 1)";
 
+/// The oldest transaction that had not ended when the snapshot of the statement was taken. A row
+/// that an older one has written is visible to the statement, also if a subtransaction wrote it.
+const OLDEST_RUNNING: &str = "(SELECT pg_snapshot_xmin(pg_current_snapshot())::xid)";
+
 /// The query of a claim: of `from`, in which `changed`, `agent` and `configuration` are joined,
 /// with the number of `targets` that the slug has, and the contents while they weigh no more than
 /// `budget` bytes in all.
@@ -80,7 +84,7 @@ pub(super) fn claimed(
         "SELECT {slug} AS slug, w.targets, w.problem,
                 CASE WHEN NOT w.goes_on THEN w.places END AS places,
                 CASE WHEN NOT w.goes_on THEN w.versions END AS versions,
-                w.age, w.age_of_latest, t.fits, w.weight, w.found, w.hidden,
+                w.age, {OLDEST_RUNNING} AS oldest_running, t.fits, w.weight, w.found, w.hidden,
                 w.place, w.relation, w.version, {}{own}
          FROM (
              SELECT i.*, sum(i.weight + {ROW}) OVER so_far <= {budget}{} AS fits,
@@ -93,8 +97,6 @@ pub(super) fn claimed(
                             {PROBLEM} AS problem,
                             changed.places, changed.versions,
                             extract(epoch FROM clock_timestamp() - changed.at)::float8 AS age,
-                            extract(epoch FROM clock_timestamp() - changed.latest)::float8 AS
-                              age_of_latest,
                             agent.found IS NOT NULL AS found, {hidden} AS hidden,
                             configuration.place, configuration.relation, configuration.version,
                             {}

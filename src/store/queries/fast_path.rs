@@ -55,7 +55,6 @@ pub fn claim_change(layout: &Layout, condition: &str) -> Option<String> {
                 ARRAY[changed.place] AS places, ARRAY[changed.version] AS versions,
                 CASE WHEN isfinite(changed.at)
                   THEN date_part('epoch', clock_timestamp() - changed.at) END AS age,
-                NULL::float8 AS age_of_latest,
                 agent.fits AND configuration.fits AS fits, 0::float8 AS weight, true AS found,
                 NULL::bool AS hidden, configuration.place, configuration.relation,
                 configuration.version, {}

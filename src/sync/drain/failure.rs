@@ -174,7 +174,7 @@ impl Drain {
                 detail, sqlstate, ..
             } => {
                 self.faults += u32::from(class == Class::Fault);
-                self.set_slug_aside(tools, plan, slug, &detail, &sqlstate)
+                self.set_slug_aside(tools, plan, end, slug, &detail, &sqlstate)
                     .await?;
                 Ok(Batch::Again)
             }
@@ -186,6 +186,7 @@ impl Drain {
         &mut self,
         tools: Tools<'_>,
         plan: &BatchPlan<'_>,
+        end: End,
         slug: &str,
         detail: &str,
         sqlstate: &str,
@@ -199,12 +200,11 @@ impl Drain {
             asked: false,
         };
         self.requested.mark(std::slice::from_mut(&mut problem));
-        let read = Instant::now();
         let unchanged = tools
             .store
             .set_aside(&plan.outcome.taken, std::slice::from_ref(&problem))
             .await?;
-        self.settled.add(&[problem], read);
+        self.settled.add(&[problem], end.oldest_running);
         self.transient = 0;
         self.forget_first(tools).await?;
         self.was_set_aside(tools, slug, !unchanged.is_empty(), detail, sqlstate);

@@ -60,7 +60,7 @@ impl Drain {
         )
         .await
         .map_err(QueryError::from)?;
-        let end = End::of(&claimed, claim, &plan);
+        let end = End::of(&claimed, claim, &plan).map_err(QueryError::from)?;
         let refused = find_refused(tools, &plan, probes).await?;
         let failed = refused
             .iter()
