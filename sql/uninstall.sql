@@ -118,7 +118,7 @@ BEGIN
             HINT = format('Remove them in portions, as their owner, until none is left: SELECT '
                           'count(lo_unlink(objoid)) FROM (SELECT objoid FROM pg_description WHERE '
                           'classoid = ''pg_largeobject''::regclass AND description = %L LIMIT 1000) '
-                          'AS some; then run the uninstall again.', lost_save);
+                          'AS part; then run the uninstall again.', lost_save);
     END IF;
     PERFORM lo_unlink(l.oid) FROM unnest(lost) AS l (oid);
 

@@ -220,7 +220,7 @@ fn tables(row: &Row) -> Result<Vec<Note>, QueryError> {
             format!(
                 "As their owner, until none is left: SELECT count(lo_unlink(objoid)) FROM (SELECT \
                 objoid FROM pg_description WHERE classoid = 'pg_largeobject'::regclass AND \
-                description = '{LOST_SAVE}' LIMIT 1000) AS some;"
+                description = '{LOST_SAVE}' LIMIT 1000) AS part;"
             ),
         ));
     }

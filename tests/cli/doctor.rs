@@ -432,3 +432,102 @@ async fn a_round_trip_leaves_no_problem_where_agents_may_be_hidden() {
         0
     );
 }
+
+/// A session that has locked the row of the install is named, and the remedy ends it.
+#[tokio::test]
+async fn a_locked_row_of_the_install_is_named() {
+    let platform = Platform::installed().await;
+    let holder = platform.connect().await;
+    let lock = "BEGIN; SELECT FROM agent_sync.install FOR UPDATE";
+    holder.batch_execute(lock).await.unwrap();
+    let pid = holder.query_one("SELECT pg_backend_pid()", &[]).await;
+    let pid: i32 = pid.unwrap().get(0);
+    let (_, object) = doctor(&platform).await;
+    let locked = check(&object, "missed");
+    assert_eq!(locked["level"], "warn", "{object}");
+    let text = locked["text"].as_str().unwrap();
+    assert!(text.contains(&format!("process {pid}")), "{text}");
+    let said = platform.says(&["status"]).await;
+    assert!(said.out.contains(&format!("process {pid}")), "{said:?}");
+    let end = format!("SELECT pg_terminate_backend({pid})");
+    assert!(locked["remedy"].as_str().unwrap().contains(&end));
+    platform.run(&end).await;
+    eventually("the lock is gone", async || {
+        let (_, object) = doctor(&platform).await;
+        check(&object, "missed")["text"] != text
+    })
+    .await;
+}
+
+/// An outbox that keeps the room of an earlier backlog is named, and the remedy frees it.
+#[tokio::test]
+async fn an_outbox_with_the_room_of_a_backlog_is_named() {
+    let platform = Platform::installed().await;
+    // The last row keeps vacuum from giving the room back by itself.
+    platform
+        .run(
+            "ALTER TABLE agent_sync.outbox SET (autovacuum_enabled = false);
+             INSERT INTO agent_sync.outbox (slug) SELECT repeat('s', 1900) || i
+               FROM generate_series(1, 20000) i;
+             DELETE FROM agent_sync.outbox WHERE slug NOT LIKE '%20000'",
+        )
+        .await;
+    platform.run("VACUUM agent_sync.outbox").await;
+    platform
+        .run("ALTER TABLE agent_sync.outbox RESET (autovacuum_enabled)")
+        .await;
+    let room = async || {
+        let (_, object) = doctor(&platform).await;
+        check(&object, "dead rows").clone()
+    };
+    eventually("the room is named", async || {
+        let text = room().await["text"].to_string();
+        text.contains("the room of an earlier backlog")
+    })
+    .await;
+    let remedy = room().await["remedy"].as_str().unwrap().to_owned();
+    platform.run("DELETE FROM agent_sync.outbox").await;
+    let (_, sql) = remedy.split_once(": ").unwrap();
+    platform.run(sql.split_once(';').unwrap().0).await;
+    assert_eq!(room().await["level"], "pass");
+}
+
+/// Large objects of lost saves are counted; the uninstall refuses more than it can remove in one
+/// transaction, and the remedy of both removes them in portions.
+#[tokio::test]
+async fn large_objects_of_lost_saves_are_counted_and_removed() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "DO $$ DECLARE o oid; BEGIN FOR i IN 1 .. 2001 LOOP
+                 o := lo_create(0);
+                 EXECUTE format('COMMENT ON LARGE OBJECT %s IS %L', o,
+                   'agent-sync: a save could be neither noted nor counted');
+                 IF i % 200 = 0 THEN COMMIT; END IF;
+             END LOOP; END $$",
+        )
+        .await;
+    let (_, object) = doctor(&platform).await;
+    let remain = check(&object, "large objects");
+    assert_eq!(remain["level"], "warn", "{object}");
+    assert!(
+        remain["text"]
+            .as_str()
+            .unwrap()
+            .starts_with("2,001 of saves"),
+        "{remain}"
+    );
+    let refused = platform.says(&["uninstall", "--yes"]).await;
+    assert_ne!(refused.code, 0, "{refused:?}");
+    let (_, remove) = remain["remedy"].as_str().unwrap().split_once(": ").unwrap();
+    assert!(
+        refused.err.contains("more than 2000 large objects"),
+        "{refused:?}"
+    );
+    assert!(
+        refused.err.contains(remove.trim_end_matches(';')),
+        "{refused:?}"
+    );
+    while platform.value::<i64>(remove.trim_end_matches(';')).await > 0 {}
+    assert_eq!(platform.says(&["uninstall", "--yes"]).await.code, 0);
+}
