@@ -161,8 +161,8 @@ BEGIN
             strange.found
             USING ERRCODE = 'insufficient_privilege',
             HINT =
-              format('Nothing of it was run. See who made it. If it is nobody''s, drop it: DROP '
-                     'SCHEMA agent_sync CASCADE. If it is an install of your own, as where the '
+              format('Nothing of it was run. See who made it. If nobody needs it: DROP SCHEMA '
+                     'agent_sync CASCADE; or else, if it is an install of your own, as where the '
                      'tables have another owner since, give each object that is named to %1$I, as '
                      'a superuser: ALTER SCHEMA agent_sync OWNER TO %1$I; ALTER TABLE '
                      'agent_sync.outbox OWNER TO %1$I; and so on. If a superuser installed it, run '

@@ -250,8 +250,9 @@ pub enum Event<'a> {
 
 impl Event<'_> {
     /// The remedy of [`Event::LockedOut`].
-    pub const LOCKED_OUT_REMEDY: &'static str = "Wait for its end, or find it: SELECT pid, query \
-        FROM pg_stat_activity WHERE pid = ANY (pg_blocking_pids(PID of agent-sync));";
+    pub const LOCKED_OUT_REMEDY: &'static str = "Wait for its end, or find it: SELECT b.pid, \
+        b.query FROM pg_stat_activity a JOIN pg_stat_activity b ON b.pid = ANY \
+        (pg_blocking_pids(a.pid)) WHERE a.application_name LIKE 'agent-sync%';";
 
     /// Whether it is about an unchanged problem.
     pub(super) fn is_known(&self) -> bool {

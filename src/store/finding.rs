@@ -10,9 +10,9 @@ use std::fmt::{self, Display};
 use crate::pg::identifier::plain;
 
 /// What to do about objects of others.
-pub const STRANGERS: &str = "See who made it. If it is nobody's install, drop it: DROP SCHEMA \
-    agent_sync CASCADE. If it is an install of your own, give what is named to the owner of the \
-    tables: ALTER SCHEMA agent_sync OWNER TO …; ALTER TABLE … OWNER TO …;";
+pub const STRANGERS: &str = "See who made it. If nobody needs it: DROP SCHEMA agent_sync CASCADE; \
+    or else, if it is an install of your own, give what is named to the owner of the tables: ALTER \
+    SCHEMA agent_sync OWNER TO …; ALTER TABLE … OWNER TO …;";
 
 /// A session that PostgreSQL does not tell of.
 const NOT_SHOWN: &str = "one that this role is not shown";

@@ -30,7 +30,7 @@ pub fn sources(folder: &Path, found: &mut Vec<String>) {
 }
 
 /// The string literals in Rust code, with `…` for each placeholder.
-fn literals(code: &str) -> Vec<String> {
+pub fn literals(code: &str) -> Vec<String> {
     let mut found = Vec::new();
     let mut characters = code.chars().peekable();
     while let Some(character) = characters.next() {
@@ -288,7 +288,7 @@ fn cited_in_names(text: &str) -> BTreeSet<Number> {
 }
 
 /// Adds every source and document below a folder.
-fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+pub fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

@@ -2,5 +2,6 @@
 
 mod code;
 mod reliability;
+mod statements;
 
 pub use code::sources;
