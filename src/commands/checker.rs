@@ -16,7 +16,7 @@ use crate::pg::{Db, QueryError};
 use crate::report::problem;
 use crate::settings::{Database, Settings, WITHHELD, is_withheld};
 use crate::show::{BOLD, CYAN, DIM, GREEN, RED, WIDTH, YELLOW, indented, plural};
-use crate::store::{Finding, Layout, checks, owners, report};
+use crate::store::{Finding, Layout, checks, finding, owners, report};
 use crate::survey::{Findings, Scope, Tally, Verdict, survey};
 
 /// The remedy where the schema `agent_sync` is absent or closed to this role.
@@ -216,7 +216,8 @@ impl<'a> Checker<'a> {
         layout: &Layout,
     ) -> Result<(), QueryError> {
         for finding in checks::cautions(db, layout, false, false).await? {
-            if matches!(&finding, Finding::RowsMayBeHidden { command, .. } if command == "SELECT") {
+            if matches!(&finding, Finding::Rights(finding::Rights::RowsMayBeHidden { command, .. }) if command == "SELECT")
+            {
                 self.page
                     .note(format_args!("database {}: {finding}", database.name));
                 self.page.note(format_args!("  try: {}", finding.remedy()));

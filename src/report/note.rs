@@ -5,7 +5,8 @@ use serde::Serialize;
 use crate::pg::QueryError;
 use crate::pg::sqlstate::{self, Class};
 use crate::session::SessionError;
-use crate::store::{Finding, LayoutError};
+use crate::store::LayoutError;
+use crate::store::finding::{Column, Finding, Install, Rights, Server, Table};
 
 /// The severity of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -65,36 +66,10 @@ impl Note {
 
     /// The note for a finding of the daemon's start check or sweep (G10).
     pub fn finding(finding: &Finding) -> Self {
-        let topic = match finding {
-            Finding::ServerTooOld { .. } | Finding::Standby | Finding::ReadOnly => "server",
-            Finding::NotInstalled
-            | Finding::Incomplete { .. }
-            | Finding::NoRecord
-            | Finding::OtherTables { .. }
-            | Finding::Lacks { .. }
-            | Finding::OtherVersion { .. } => "install",
-            Finding::Unprivileged { .. } => "privileges",
-            Finding::OwnRowsHidden { .. } | Finding::RowsMayBeHidden { .. } => "row security",
-            Finding::NotUnique { .. } => "key",
-            Finding::NoNumber { .. }
-            | Finding::NoTime { .. }
-            | Finding::CutsOff { .. }
-            | Finding::Generated { .. }
-            | Finding::Unlogged { .. }
-            | Finding::HasRule { .. } => "tables",
-            Finding::Unpublishable { .. } | Finding::PublishedInPart { .. } => "publication",
-            Finding::QueueFull { .. } => "notifications",
-            Finding::Scans { .. } | Finding::CollationChanged { .. } => "index",
-            Finding::PreparedTransactions { .. } | Finding::OtherNotify { .. } => "two-phase",
-            Finding::HistoryWithoutCause => "history",
-            Finding::Superuser { .. } => "role",
-            Finding::LendsRights { .. }
-            | Finding::ForeignType { .. }
-            | Finding::Untrusted { .. } => "owners",
-        };
+        let topic = topic(finding);
         let level = if finding.is_fatal()
             || finding.misses_changes()
-            || matches!(finding, Finding::QueueFull { .. })
+            || matches!(finding, Finding::Server(Server::QueueFull { .. }))
         {
             Level::Fail
         } else {
@@ -121,6 +96,41 @@ impl Note {
     /// The fault for a failed query about this topic.
     pub fn unanswered(topic: &'static str, error: &QueryError) -> Self {
         Self::fail(topic, format!("this is unknown: {error}"), error.remedy())
+    }
+}
+
+/// The subject of a finding.
+fn topic(finding: &Finding) -> &'static str {
+    match finding {
+        Finding::Server(finding) => match finding {
+            Server::TooOld { .. } | Server::Standby | Server::ReadOnly => "server",
+            Server::QueueFull { .. } => "notifications",
+            Server::PreparedTransactions { .. } => "two-phase",
+        },
+        Finding::Install(finding) => match finding {
+            Install::OtherNotify { .. } => "two-phase",
+            Install::HistoryWithoutCause => "history",
+            _ => "install",
+        },
+        Finding::Rights(finding) => match finding {
+            Rights::Unprivileged { .. } => "privileges",
+            Rights::OwnRowsHidden { .. } | Rights::RowsMayBeHidden { .. } => "row security",
+            Rights::Superuser { .. } => "role",
+            Rights::LendsRights { .. } | Rights::ForeignType { .. } | Rights::Untrusted { .. } => {
+                "owners"
+            }
+        },
+        Finding::Table(finding) => match finding {
+            Table::Unlogged { .. } | Table::HasRule { .. } => "tables",
+            Table::Unpublishable { .. } | Table::PublishedInPart { .. } => "publication",
+        },
+        Finding::Column(finding) => match finding {
+            Column::NotUnique { .. } => "key",
+            Column::NoIndex { .. } | Column::NoText { .. } | Column::CollationChanged { .. } => {
+                "index"
+            }
+            _ => "tables",
+        },
     }
 }
 

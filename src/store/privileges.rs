@@ -2,7 +2,7 @@
 
 use postgres_types::Type;
 
-use super::{Finding, Layout, queries};
+use super::{Finding, Layout, finding, queries};
 use crate::pg::{Db, Parameter, QueryError};
 use crate::settings::Database;
 
@@ -27,17 +27,20 @@ pub(super) async fn missing_privileges(
     let Some(first) = rows.first() else {
         return Ok(None);
     };
-    Ok(Some(Finding::Unprivileged {
-        role: first.try_get(2)?,
-        missing: rows
-            .iter()
-            .map(|row| row.try_get(0))
-            .collect::<Result<_, _>>()?,
-        grants: rows
-            .iter()
-            .map(|row| row.try_get(1))
-            .collect::<Result<_, _>>()?,
-    }))
+    Ok(Some(
+        finding::Rights::Unprivileged {
+            role: first.try_get(2)?,
+            missing: rows
+                .iter()
+                .map(|row| row.try_get(0))
+                .collect::<Result<_, _>>()?,
+            grants: rows
+                .iter()
+                .map(|row| row.try_get(1))
+                .collect::<Result<_, _>>()?,
+        }
+        .into(),
+    ))
 }
 
 /// One privilege that the role must have: on a schema, on a relation in it, or on one of its

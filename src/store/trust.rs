@@ -11,7 +11,7 @@
 
 use postgres_types::Type;
 
-use super::Finding;
+use super::{Finding, finding};
 use crate::pg::{Db, Parameter, QueryError};
 use crate::settings::Database;
 
@@ -117,6 +117,6 @@ pub async fn owners(db: &Db, database: &Database) -> Result<Owners, QueryError> 
     let parts = Parts(parts.try_into().unwrap_or_default());
     Ok(Owners {
         parts,
-        untrusted: untrusted.map(|objects| Finding::Untrusted { objects }),
+        untrusted: untrusted.map(|objects| finding::Rights::Untrusted { objects }.into()),
     })
 }

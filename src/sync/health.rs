@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::observe::{Event, Observer, Totals};
-use crate::store::{CaptureFault, Finding};
+use crate::store::{CaptureFault, Finding, finding};
 
 /// How the database is doing, over all attempts.
 #[derive(Debug, Default)]
@@ -96,7 +96,7 @@ impl Noticed {
     pub(super) fn is_deaf(&self) -> bool {
         self.findings
             .iter()
-            .any(|finding| matches!(finding, Finding::QueueFull { .. }))
+            .any(|finding| matches!(finding, Finding::Server(finding::Server::QueueFull { .. })))
     }
 
     /// Whether other columns are missing than before.

@@ -110,10 +110,14 @@ fn warnings() -> BTreeSet<String> {
         // Placeholders for findings and for warnings of the mapping.
         .filter(|text| text != "…")
         .collect();
-    let checks = read("src/store/finding.rs");
-    let (_, display) = checks.split_once("impl Display for Finding").unwrap();
-    let (display, _) = display.split_once("\n}\n").unwrap();
-    said.extend(literals(display).into_iter().filter(|text| text.len() > 10));
+    let mut findings = Vec::new();
+    sources(&path("src/store/finding"), &mut findings);
+    for code in findings {
+        // The text of a variant is the first literal of its attribute.
+        let texts = code.split("#[error(").skip(1);
+        let texts = texts.filter(|rest| !rest.starts_with("transparent"));
+        said.extend(texts.map(|rest| literals(rest).swap_remove(0)));
+    }
     let reasons = read("src/mapping/reasons.rs");
     let (_, warning) = reasons.split_once("impl fmt::Display for Warning").unwrap();
     said.extend(literals(warning.split_once("\n}\n").unwrap().0));

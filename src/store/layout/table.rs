@@ -8,7 +8,7 @@ use super::{LayoutError, Lookup, SqlColumn};
 use crate::columns::{MappedColumn, Per};
 use crate::pg::identifier::{Quoted, plain};
 use crate::pg::{Db, Parameter, QueryError};
-use crate::store::finding::Finding;
+use crate::store::finding::{self, Finding};
 
 pub(super) struct Table {
     pub(super) quoted: String,
@@ -79,11 +79,14 @@ impl Table {
     pub(super) fn repeats(&self, name: &str) -> Option<Finding> {
         let found = self.find(name).filter(|found| !found.unique)?;
         let (table, column) = (self.plain.clone(), plain(&found.name));
-        Some(Finding::NotUnique {
-            table,
-            column,
-            partitioned: self.partitioned,
-        })
+        Some(
+            finding::Column::NotUnique {
+                table,
+                column,
+                partitioned: self.partitioned,
+            }
+            .into(),
+        )
     }
 
     /// How rows are looked up by this column.
@@ -100,22 +103,38 @@ impl Table {
     pub(super) fn scan(&self, name: &str) -> Option<Finding> {
         let found = self.find(name).filter(|_| !self.finds(name))?;
         if let Some(stale) = found.stale.as_ref().filter(|_| found.is_text()) {
-            return Some(Finding::CollationChanged {
-                table: self.plain.clone(),
-                column: plain(name),
-                collation: stale.collation.clone(),
-                recorded: stale.recorded.clone(),
-                actual: stale.actual.clone(),
-            });
+            return Some(
+                finding::Column::CollationChanged {
+                    table: self.plain.clone(),
+                    column: plain(name),
+                    collation: stale.collation.clone(),
+                    recorded: stale.recorded.clone(),
+                    actual: stale.actual.clone(),
+                }
+                .into(),
+            );
         }
-        let of_type = (!found.is_text()).then(|| found.sql_type.clone());
-        let (table, column, partitioned) = (self.plain.clone(), plain(name), self.partitioned);
-        Some(Finding::Scans {
-            table,
-            column,
-            of_type,
-            partitioned,
-        })
+        let (table, column) = (self.plain.clone(), plain(name));
+        if !found.is_text() {
+            let of_type = found.sql_type.clone();
+            return Some(
+                finding::Column::NoText {
+                    table,
+                    column,
+                    of_type,
+                }
+                .into(),
+            );
+        }
+        let partitioned = self.partitioned;
+        Some(
+            finding::Column::NoIndex {
+                table,
+                column,
+                partitioned,
+            }
+            .into(),
+        )
     }
 
     fn required(&self, name: &str) -> Result<SqlColumn, LayoutError> {
@@ -195,22 +214,24 @@ impl Table {
     /// every look, if it could be written at all.
     pub(super) fn number(&mut self, name: &str) -> (Option<SqlColumn>, Option<Finding>) {
         self.fitting(name, Found::holds_numbers, |table, column, of_type| {
-            Finding::NoNumber {
+            finding::Column::NoNumber {
                 table,
                 column,
                 of_type,
             }
+            .into()
         })
     }
 
     /// One that holds a time.
     pub(super) fn time(&mut self, name: &str) -> (Option<SqlColumn>, Option<Finding>) {
         self.fitting(name, Found::holds_times, |table, column, of_type| {
-            Finding::NoTime {
+            finding::Column::NoTime {
                 table,
                 column,
                 of_type,
             }
+            .into()
         })
     }
 
@@ -222,9 +243,11 @@ impl Table {
         let cuts_off = found.is_some_and(|found| found.base_type == "name");
         let (table, column) = (self.plain.clone(), plain(name));
         if generated {
-            self.left_out.push(Finding::Generated { table, column });
+            self.left_out
+                .push(finding::Column::Generated { table, column }.into());
         } else if cuts_off {
-            self.left_out.push(Finding::CutsOff { table, column });
+            self.left_out
+                .push(finding::Column::CutsOff { table, column }.into());
         }
         self.optional(name).filter(|_| !generated && !cuts_off)
     }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::ConnectionLoop;
 use crate::install;
 use crate::observe::{self, Event};
-use crate::store::{self, CaptureFault, FaultKind, Finding, Installed, Seal, checks};
+use crate::store::{self, CaptureFault, FaultKind, Finding, Installed, Seal, checks, finding};
 use crate::sync::error::{AttemptError, refuse};
 
 /// How many portions of the history a sweep deletes at most; the rest is for the next.
@@ -86,7 +86,7 @@ impl ConnectionLoop<'_> {
         let installed = store
             .installed()
             .await?
-            .ok_or_else(|| AttemptError::Unfit(vec![Finding::NoRecord]))?;
+            .ok_or_else(|| AttemptError::Unfit(vec![finding::Install::NoRecord.into()]))?;
         refuse(checks::server(db).await?)?;
         refuse(checks::publications(db, store.layout()).await?)?;
         refuse(checks::types(db, database, store.layout()).await?)?;

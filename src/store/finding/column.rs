@@ -1,0 +1,178 @@
+//! Findings about a column and its indexes. The daemon goes on with each of them.
+
+use std::borrow::Cow;
+
+/// The collation that has no name of its own.
+const DEFAULT_COLLATION: &str = "of the database";
+
+/// A warning about a column.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Column {
+    /// No index begins with the column of a slug (T2).
+    #[error("no index begins with {column}, so every lookup scans {table}")]
+    NoIndex {
+        /// The table, as `schema.name`.
+        table: String,
+        /// The column of the slug.
+        column: String,
+        /// Whether the table is partitioned.
+        partitioned: bool,
+    },
+    /// The column of a slug has a type in which no index finds text (T2).
+    #[error(
+        "{column} has the type {of_type}, in which no index finds text, so every lookup scans \
+        {table}"
+    )]
+    NoText {
+        /// The table, as `schema.name`.
+        table: String,
+        /// The column of the slug.
+        column: String,
+        /// Its type.
+        of_type: String,
+    },
+    /// No unique index keeps agents with the same slug out (T5).
+    #[error(
+        "{table} has no unique index on {column}; agents that share a slug are reported as \
+        ambiguous and not synced"
+    )]
+    NotUnique {
+        /// The table, as `schema.name`.
+        table: String,
+        /// The column of the slug.
+        column: String,
+        /// Whether the table has partitions, over which there is such an index only on what they
+        /// are divided by.
+        partitioned: bool,
+    },
+    /// The indexes of a slug were made in another order than the collation has now.
+    #[error(
+        "the collation {} of {column} in {table} had version {recorded} when its indexes were made \
+        and has {actual} now, so no index is used to find a slug there",
+        .collation.as_deref().unwrap_or(DEFAULT_COLLATION)
+    )]
+    CollationChanged {
+        /// The table, as `schema.name`.
+        table: String,
+        /// The column of the slug.
+        column: String,
+        /// The collation, as `schema.name`; none for that of the database.
+        collation: Option<String>,
+        /// The version that it had.
+        recorded: String,
+        /// The version that it has.
+        actual: String,
+    },
+    /// The column for a number has a type that holds none.
+    #[error(
+        "{column} of {table} has the type {of_type}, which holds no plain number, so it is left out"
+    )]
+    NoNumber {
+        /// The table, as `schema.name`.
+        table: String,
+        /// The column.
+        column: String,
+        /// Its type.
+        of_type: String,
+    },
+    /// The column for a time has a type that holds none.
+    #[error(
+        "{column} of {table} has the type {of_type}, which is no timestamp, so no time is written \
+        there"
+    )]
+    NoTime {
+        /// The table, as `schema.name`.
+        table: String,
+        /// The column.
+        column: String,
+        /// Its type.
+        of_type: String,
+    },
+    /// PostgreSQL computes a target column, so the daemon cannot write it.
+    #[error("{column} of {table} is GENERATED, so PostgreSQL computes it and it is left out")]
+    Generated {
+        /// The table, as `schema.name`.
+        table: String,
+        /// The column.
+        column: String,
+    },
+    /// A target column has the type `name`, in which PostgreSQL cuts off text after 63 bytes.
+    #[error(
+        "{column} of {table} has the type name, which cuts off text after 63 bytes, so it is left \
+        out"
+    )]
+    CutsOff {
+        /// The table, as `schema.name`.
+        table: String,
+        /// The column.
+        column: String,
+    },
+}
+
+impl Column {
+    pub(super) fn remedy(&self) -> Cow<'static, str> {
+        match self {
+            Self::NoIndex {
+                table,
+                column,
+                partitioned,
+            } => {
+                // PostgreSQL builds none concurrently on a partitioned table.
+                let concurrently = if *partitioned { "" } else { " CONCURRENTLY" };
+                format!("CREATE INDEX{concurrently} ON {table} ({column});")
+            }
+            Self::NoText { table, column, .. } => format!(
+                "Make it text: DROP TRIGGER IF EXISTS agent_sync_insert ON {table}; DROP TRIGGER \
+                IF EXISTS agent_sync_update ON {table}; DROP TRIGGER IF EXISTS agent_sync_delete \
+                ON {table}; ALTER TABLE {table} ALTER COLUMN {column} TYPE text; then run \
+                `agent-sync install`."
+            ),
+            Self::NotUnique {
+                partitioned: true, ..
+            } => {
+                return "PostgreSQL has no such index over partitions that are not divided by the \
+                    slug: see that those who save keep slugs apart."
+                    .into();
+            }
+            Self::NotUnique { table, column, .. } => {
+                format!("CREATE UNIQUE INDEX CONCURRENTLY ON {table} ({column});")
+            }
+            Self::CollationChanged {
+                table, collation, ..
+            } => reindex(table, collation.as_deref()),
+            Self::NoNumber { table, column, .. } => format!(
+                "ALTER TABLE {table} ALTER COLUMN {column} TYPE double precision USING …, \
+                or name another column in the settings."
+            ),
+            Self::NoTime { table, column, .. } => format!(
+                "ALTER TABLE {table} ALTER COLUMN {column} TYPE timestamptz USING …, or \
+                name another column in the settings."
+            ),
+            Self::Generated { table, column } => format!(
+                "None, if PostgreSQL is to compute it. Otherwise: ALTER TABLE {table} ALTER COLUMN \
+                {column} DROP EXPRESSION; or name another column in the settings of this database."
+            ),
+            Self::CutsOff { table, column } => format!(
+                "ALTER TABLE {table} ALTER COLUMN {column} TYPE text, or name another \
+                column in the settings."
+            ),
+        }
+        .into()
+    }
+}
+
+/// The remedy for indexes in the order of another version of a collation.
+fn reindex(table: &str, collation: Option<&str>) -> String {
+    match collation {
+        Some(collation) => format!(
+            "REINDEX TABLE {table}; for every table with an index in this collation, then: ALTER \
+            COLLATION {collation} REFRESH VERSION; the daemon uses the index from its next \
+            connection on."
+        ),
+        None => format!(
+            "REINDEX TABLE {table}; REINDEX TABLE agent_sync.problem; and every other table with \
+            an index of text, or REINDEX DATABASE; then: ALTER DATABASE … REFRESH COLLATION \
+            VERSION; the daemon uses the index from its next connection on."
+        ),
+    }
+}

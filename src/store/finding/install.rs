@@ -1,0 +1,112 @@
+//! Findings about the schema `agent_sync`.
+
+use super::Consequence;
+
+/// A fault or a warning about the install.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Install {
+    /// There is no schema `agent_sync`, or nothing in it.
+    #[error("agent-sync is not installed in this database")]
+    NotInstalled,
+    /// Parts of the install are gone.
+    #[error("parts of the install are gone: {}", .missing.join(", "))]
+    Incomplete {
+        /// Which, as `schema.name`.
+        missing: Vec<String>,
+    },
+    /// Parts of the install are gone that only the commands need.
+    #[error("the install lacks {}; the commands need them, the daemon does not", .parts.join(", "))]
+    Lacks {
+        /// Which, as `schema.name`.
+        parts: Vec<String>,
+    },
+    /// The install has another version than this program.
+    #[error(
+        "the installed schema has version {found}, and this program works with version {expected}"
+    )]
+    OtherVersion {
+        /// What is installed.
+        found: i32,
+        /// What this program works with.
+        expected: i32,
+    },
+    /// The table of the install is there and has no row.
+    #[error(
+        "the install has no record of itself, as after a copy of the schema alone or a TRUNCATE of \
+        agent_sync.install"
+    )]
+    NoRecord,
+    /// The install was made for other tables than the settings name.
+    #[error(
+        "the install is for the tables {} and {}, and the settings name {} and {}",
+        .installed.0, .installed.1, .expected.0, .expected.1
+    )]
+    OtherTables {
+        /// The agents and the configurations of the install.
+        installed: (String, String),
+        /// Those of the settings.
+        expected: (String, String),
+    },
+    /// The capture was installed with another `capture.notify` than the settings have.
+    #[error("capture.notify is {}, and the install was made with {installed}", !.installed)]
+    OtherNotify {
+        /// What the install was made with.
+        installed: bool,
+    },
+    /// A history is wanted, and the outbox was installed without noting who makes a change.
+    #[error(
+        "history.enabled is true, and the install was made without it, so the history cannot tell \
+        who caused a write"
+    )]
+    HistoryWithoutCause,
+}
+
+impl Install {
+    pub(super) fn consequence(&self) -> Consequence {
+        match self {
+            Self::NotInstalled
+            | Self::Incomplete { .. }
+            | Self::NoRecord
+            | Self::OtherTables { .. } => Consequence::StopsAndMisses,
+            Self::OtherVersion { .. } => Consequence::Stops,
+            Self::Lacks { .. } | Self::OtherNotify { .. } | Self::HistoryWithoutCause => {
+                Consequence::Caution
+            }
+        }
+    }
+
+    pub(super) fn remedy(&self) -> &'static str {
+        match self {
+            Self::NotInstalled
+            | Self::Incomplete { .. }
+            | Self::NoRecord
+            | Self::OtherNotify { .. }
+            | Self::HistoryWithoutCause
+            | Self::Lacks { .. } => "Run `agent-sync install` for this database.",
+            Self::OtherVersion { found, expected } if found > expected => {
+                "Run the version of agent-sync that installed it, or a later one."
+            }
+            Self::OtherVersion { .. } => {
+                "Run `agent-sync install` of this program's version for this database."
+            }
+            Self::OtherTables { .. } => {
+                "Name the tables of the install in the settings of this database (agents, \
+                configurations). If the tables were renamed, or the install is to serve those of \
+                the settings from now on, run `agent-sync install`; where the first tables are \
+                still served, it refuses and says what to do."
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_install_is_not_answered_by_installing_an_older_one() {
+        let remedy = |found| Install::OtherVersion { found, expected: 2 }.remedy();
+        assert!(remedy(1).contains("agent-sync install"));
+        assert!(remedy(3).contains("or a later one"));
+    }
+}

@@ -1,0 +1,169 @@
+//! Findings about privileges, row-level security and owners.
+
+use std::borrow::Cow;
+
+use super::Consequence;
+use crate::pg::identifier::plain;
+
+/// What to do about objects of others.
+pub const STRANGERS: &str = "See who made it. If nobody needs it: DROP SCHEMA agent_sync CASCADE; \
+    or else, if it is an install of your own, give what is named to the owner of the tables: ALTER \
+    SCHEMA agent_sync OWNER TO …; ALTER TABLE … OWNER TO …;";
+
+/// A fault or a warning about the rights of the role, or of the owners.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rights {
+    /// The role lacks privileges.
+    #[error("the role {role} lacks {}", .missing.join(", "))]
+    Unprivileged {
+        /// The role.
+        role: String,
+        /// What it may not do.
+        missing: Vec<String>,
+        /// The statements that would let it.
+        grants: Vec<String>,
+    },
+    /// Row-level security keeps the role from rows of agent-sync's own tables.
+    #[error(
+        "row-level security hides rows of agent-sync's own tables from the role {role}: {}",
+        .tables.join(", ")
+    )]
+    OwnRowsHidden {
+        /// The role.
+        role: String,
+        /// Which tables, as `agent_sync.name`.
+        tables: Vec<String>,
+    },
+    /// Row-level security is active for the role, and no policy plainly lets it at every row.
+    #[error(
+        "row-level security of {table} may hide rows from the role {role} ({command}), and hidden \
+        rows are not synced"
+    )]
+    RowsMayBeHidden {
+        /// The role.
+        role: String,
+        /// The table, as `schema.name`.
+        table: String,
+        /// SELECT or UPDATE.
+        command: String,
+    },
+    /// Objects of the install belong to roles that this session must not run code of (S5).
+    #[error(
+        "in the schema agent_sync, expected objects of a superuser or of the owner of the tables, \
+        found {objects}; nothing of it was used"
+    )]
+    Untrusted {
+        /// Which, with their owners.
+        objects: String,
+    },
+    /// The type of a column belongs to a role that the owner of the table does not have to trust
+    /// (S5).
+    #[error(
+        "{column} of {table} has the type {of_type} of the role {owner}, whose code would run with \
+        the rights of others"
+    )]
+    ForeignType {
+        /// The table.
+        table: String,
+        /// The column.
+        column: String,
+        /// Its type, or a part of that.
+        of_type: String,
+        /// Whom the type belongs to.
+        owner: String,
+        /// Whom the table belongs to.
+        table_owner: String,
+    },
+    /// The role of this session is a superuser, and code of the owners of the tables runs in it.
+    #[error(
+        "the role {role} is a superuser, and code of the owners of the tables runs with its rights"
+    )]
+    Superuser {
+        /// The role.
+        role: String,
+    },
+    /// A capture function belongs to a role that the owner of its table is not, so that owner can
+    /// act as it.
+    #[error(
+        "{function} belongs to {owner}, and the owner of {table}, {table_owner}, can act with the \
+        rights of that role through it"
+    )]
+    LendsRights {
+        /// The function.
+        function: String,
+        /// Its owner, with what it is.
+        owner: String,
+        /// The table, as `schema.name`.
+        table: String,
+        /// Its owner.
+        table_owner: String,
+    },
+}
+
+impl Rights {
+    pub(super) fn consequence(&self) -> Consequence {
+        match self {
+            // Without the history, the daemon does its work.
+            Self::OwnRowsHidden { tables, .. }
+                if tables.iter().all(|table| table == "agent_sync.history") =>
+            {
+                Consequence::Caution
+            }
+            Self::OwnRowsHidden { .. } | Self::Unprivileged { .. } => Consequence::StopsAndMisses,
+            Self::RowsMayBeHidden { .. } => Consequence::Misses,
+            Self::Untrusted { .. } | Self::ForeignType { .. } => Consequence::Stops,
+            Self::Superuser { .. } | Self::LendsRights { .. } => Consequence::Caution,
+        }
+    }
+
+    pub(super) fn remedy(&self) -> Cow<'static, str> {
+        match self {
+            Self::Unprivileged { role, grants, .. } => format!(
+                "Run `agent-sync install --role {role}` as the owner of the tables, or: {};",
+                grants.join("; ")
+            )
+            .into(),
+            Self::OwnRowsHidden { tables, .. } => {
+                let disable = |table| format!("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;");
+                let statements: Vec<_> = tables.iter().map(disable).collect();
+                let statements = statements.join(" ");
+                format!("Run `agent-sync install` for this database, or as the owner: {statements}")
+                    .into()
+            }
+            Self::RowsMayBeHidden {
+                role,
+                table,
+                command,
+            } => {
+                let role = plain(role);
+                let check = match &**command {
+                    "UPDATE" => " WITH CHECK (true)",
+                    _ => "",
+                };
+                let policy = format!("agent_sync_{}", command.to_lowercase());
+                format!(
+                    "CREATE POLICY {policy} ON {table} FOR {command} TO {role} USING \
+                    (true){check}; or ALTER ROLE {role} BYPASSRLS."
+                )
+                .into()
+            }
+            Self::Untrusted { .. } => STRANGERS.into(),
+            Self::ForeignType {
+                of_type,
+                table_owner,
+                ..
+            } => format!(
+                "ALTER TYPE {of_type} OWNER TO {table_owner}; or change the type of the \
+                column, or name another one in the settings."
+            )
+            .into(),
+            Self::Superuser { .. } => "Run `agent-sync install --role NAME` for this database, \
+                and let the daemon connect as that role."
+                .into(),
+            Self::LendsRights { .. } => "Run `agent-sync install` for this database, as a \
+                superuser or a role that can act as both: it gives the function to the owner of \
+                the table."
+                .into(),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Findings about the server.
+
+use super::Consequence;
+
+/// A session that PostgreSQL does not tell of.
+const NOT_SHOWN: &str = "one that this role is not shown";
+
+/// A fault or a warning about the server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Server {
+    /// The server is older than version 14.
+    #[error("agent-sync needs PostgreSQL 14 or later, and this server is {version}")]
+    TooOld {
+        /// Its version.
+        version: String,
+    },
+    /// The server is a standby.
+    #[error("this server is a standby, so nothing can be written")]
+    Standby,
+    /// Transactions are read-only by default.
+    #[error("this server is read-only, so nothing can be written")]
+    ReadOnly,
+    /// So much of the queue of notifications is taken that the capture does not notify.
+    #[error(
+        "the queue of notifications is {percent} % full, so saves do not wake the daemon, which \
+        looks every sync.poll_interval; a session that listens and never reads holds it up, \
+        probably {}",
+        .holder.as_deref().unwrap_or(NOT_SHOWN)
+    )]
+    QueueFull {
+        /// How much, in percent.
+        percent: i32,
+        /// The session that has been in a transaction for longest, which is likely to hold it up.
+        holder: Option<String>,
+    },
+    /// Transactions can be prepared, and the capture notifies (G3).
+    #[error(
+        "max_prepared_transactions is {max}, and PostgreSQL refuses to prepare a transaction that \
+        notifies"
+    )]
+    PreparedTransactions {
+        /// How many.
+        max: i32,
+    },
+}
+
+impl Server {
+    pub(super) fn consequence(&self) -> Consequence {
+        match self {
+            Self::TooOld { .. } | Self::Standby | Self::ReadOnly => Consequence::Stops,
+            Self::QueueFull { .. } | Self::PreparedTransactions { .. } => Consequence::Caution,
+        }
+    }
+
+    pub(super) fn remedy(&self) -> &'static str {
+        match self {
+            Self::TooOld { .. } => "Upgrade the server to PostgreSQL 14 or later.",
+            Self::Standby => {
+                "Give the address of the primary; when this server is promoted, it is used."
+            }
+            Self::ReadOnly => {
+                "Give the address of the primary, or see why default_transaction_read_only is on \
+                for this server, database or role."
+            }
+            Self::QueueFull { .. } => {
+                "End the session that listens and stays in a transaction: SELECT * FROM \
+                pg_stat_activity ORDER BY xact_start; then SELECT pg_terminate_backend(pid)."
+            }
+            Self::PreparedTransactions { .. } => {
+                "Set capture.notify = false if transactions that save agents are prepared \
+                (two-phase commit)."
+            }
+        }
+    }
+}
