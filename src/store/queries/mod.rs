@@ -7,21 +7,31 @@
 //! looked up by index wherever there is one, whatever the number.
 
 mod batch;
-mod catalog;
+mod capture;
 mod claimed;
 mod columns;
 mod fast_path;
 mod hidden;
+mod install;
 mod problems;
+mod rights;
+mod seal;
+mod server;
 mod session;
+mod tables;
 mod upkeep;
 
 pub use batch::*;
-pub use catalog::*;
+pub use capture::*;
 pub use claimed::{LONGEST_SLUG, too_long};
 pub(super) use columns::{As, agent_columns, configuration_columns, heavy, is_result_name};
 pub use columns::{HEAVIEST, MOST_CONFIGURATIONS};
 pub use fast_path::*;
+pub use install::*;
 pub use problems::*;
+pub use rights::*;
+pub use seal::*;
+pub use server::*;
 pub use session::*;
+pub use tables::*;
 pub use upkeep::*;

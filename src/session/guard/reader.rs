@@ -1,29 +1,5 @@
-//! Keeps the password from a server that nothing verifies.
-//!
-//! `tokio_postgres` answers whatever method of authentication the server asks for, and has no
-//! setting that rules one out. Asked for a cleartext password it sends the password; asked for MD5
-//! it sends a hash that a list of words breaks. So a reader stands between the stream and the
-//! driver. It follows the messages of the server up to `AuthenticationOk`, and fails at the request
-//! for such a password. The driver answers a message only when it has all of it, and of this one it
-//! never gets the end: nothing is sent.
-//!
-//! SCRAM passes: it proves the password without telling it. A server that asks for few iterations
-//! is refused, because it could try a list of words against the proof.
-//!
-//! The same reader bounds what the driver holds in memory (G12): the driver collects a message, and
-//! an answer, until all of it is there. A server that sends without end, or says that a message has
-//! two gigabytes, ends its own connection and nobody else's.
-
-use std::convert::Infallible;
-use std::future::{Ready, ready};
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready as done};
-
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_postgres::config::{SslMode, SslNegotiation};
-use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
-use tokio_postgres::{Config, Socket};
+//! Follows the messages of the server, up to `AuthenticationOk` for the password and beyond for the
+//! memory: what it refuses, and with which limits.
 
 /// How a server has asked for the password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -77,28 +53,21 @@ const GREETING: u64 = 1024 * 1024;
 
 /// Why the stream ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum Refusal {
+pub(super) enum Refusal {
     /// The server asks for a password that must not be sent.
     #[error(transparent)]
     Password(PasswordRequest),
     /// The server sends more than the driver is to hold.
-    #[error(transparent)]
-    TooMuch(TooMuch),
-}
-
-/// The server sends more than the driver is to hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the server sends more than {most} bytes in one answer, and nothing that agent-sync asks for \
-    is as large"
-)]
-pub(super) struct TooMuch {
-    most: u64,
+    #[error(
+        "the server sends more than {most} bytes in one answer, and nothing that agent-sync asks \
+        for is as large"
+    )]
+    TooMuch { most: u64 },
 }
 
 /// Follows the messages of the server, however they are cut into reads.
 #[derive(Debug)]
-struct Reader {
+pub(super) struct Reader {
     /// The head of the present message, as far as it has arrived.
     head: [u8; HEAD],
     seen: usize,
@@ -119,7 +88,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn new(withholds: bool, later: u64) -> Self {
+    pub(super) fn new(withholds: bool, later: u64) -> Self {
         Self {
             head: [0; HEAD],
             seen: 0,
@@ -134,7 +103,7 @@ impl Reader {
     }
 
     /// Takes in what the server has sent. A refusal is final.
-    fn read(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
+    pub(super) fn read(&mut self, mut bytes: &[u8]) -> Result<(), Refusal> {
         while let Some(byte) = bytes.first()
             && self.refused.is_none()
         {
@@ -178,7 +147,7 @@ impl Reader {
             _ => self.most,
         };
         if self.rest > most {
-            self.refused = Some(Refusal::TooMuch(TooMuch { most }));
+            self.refused = Some(Refusal::TooMuch { most });
         }
     }
 
@@ -186,7 +155,7 @@ impl Reader {
     fn take_memory(&mut self, bytes: u64) {
         self.sum += bytes;
         if self.sum > self.most {
-            self.refused = Some(Refusal::TooMuch(TooMuch { most: self.most }));
+            self.refused = Some(Refusal::TooMuch { most: self.most });
         }
     }
 
@@ -241,173 +210,6 @@ fn iterations(message: &[u8]) -> Option<u32> {
         .find_map(|part| part.strip_prefix("i="))?
         .parse()
         .ok()
-}
-
-/// A stream that fails where the server asks for a password that must not be sent, or sends too
-/// much.
-pub(super) struct Guarded<S> {
-    inner: S,
-    reader: Reader,
-    binding: fn(&S) -> ChannelBinding,
-}
-
-impl<S> TlsStream for Guarded<S>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    fn channel_binding(&self) -> ChannelBinding {
-        (self.binding)(&self.inner)
-    }
-}
-
-impl<S> AsyncRead for Guarded<S>
-where
-    S: AsyncRead + Unpin,
-{
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buffer.filled().len();
-        done!(Pin::new(&mut this.inner).poll_read(context, buffer))?;
-        if let Err(refusal) = this.reader.read(&buffer.filled()[before..]) {
-            buffer.set_filled(before);
-            return Poll::Ready(Err(match refusal {
-                Refusal::Password(request) => io::Error::other(request),
-                Refusal::TooMuch(too_much) => io::Error::other(too_much),
-            }));
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S> AsyncWrite for Guarded<S>
-where
-    S: AsyncWrite + Unpin,
-{
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().inner).poll_write(context, bytes)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_flush(context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().inner).poll_shutdown(context)
-    }
-}
-
-/// TLS, with the password kept from a server that it does not verify.
-pub(super) struct Guard<T> {
-    tls: T,
-    withholds: bool,
-    most: u64,
-}
-
-impl<T> Guard<T> {
-    /// Around what connects.
-    pub(super) fn new(tls: T, withholds: bool, most: u64) -> Self {
-        Self {
-            tls,
-            withholds,
-            most,
-        }
-    }
-}
-
-impl<T> MakeTlsConnect<Socket> for Guard<T>
-where
-    T: MakeTlsConnect<Socket>,
-    <T::TlsConnect as TlsConnect<Socket>>::Future: Send + 'static,
-{
-    type Stream = Guarded<T::Stream>;
-    type TlsConnect = Guard<T::TlsConnect>;
-    type Error = T::Error;
-
-    fn make_tls_connect(&mut self, domain: &str) -> Result<Self::TlsConnect, Self::Error> {
-        Ok(Guard {
-            tls: self.tls.make_tls_connect(domain)?,
-            withholds: self.withholds,
-            most: self.most,
-        })
-    }
-}
-
-impl<T> TlsConnect<Socket> for Guard<T>
-where
-    T: TlsConnect<Socket>,
-    T::Future: Send + 'static,
-{
-    type Stream = Guarded<T::Stream>;
-    type Error = T::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Stream, Self::Error>> + Send>>;
-
-    fn connect(self, stream: Socket) -> Self::Future {
-        let (connecting, withholds, most) = (self.tls.connect(stream), self.withholds, self.most);
-        Box::pin(async move {
-            let binding = T::Stream::channel_binding;
-            Ok(Guarded {
-                inner: connecting.await?,
-                reader: Reader::new(withholds, most),
-                binding,
-            })
-        })
-    }
-}
-
-/// No TLS. The driver lets nobody between itself and a plain socket, so this is TLS to it, without
-/// a request for it and with nothing done: see [`in_the_clear`].
-pub(super) struct InTheClear {
-    /// Whether the password is kept from the server.
-    pub(super) withholds: bool,
-    /// The most bytes of one answer.
-    pub(super) most: u64,
-}
-
-impl MakeTlsConnect<Socket> for InTheClear {
-    type Stream = Guarded<Socket>;
-    type TlsConnect = Self;
-    type Error = Infallible;
-
-    fn make_tls_connect(&mut self, _: &str) -> Result<Self, Infallible> {
-        Ok(Self { ..*self })
-    }
-}
-
-impl TlsConnect<Socket> for InTheClear {
-    type Stream = Guarded<Socket>;
-    type Error = Infallible;
-    type Future = Ready<Result<Guarded<Socket>, Infallible>>;
-
-    fn connect(self, stream: Socket) -> Self::Future {
-        let reader = Reader::new(self.withholds, self.most);
-        ready(Ok(Guarded {
-            inner: stream,
-            reader,
-            binding: |_| ChannelBinding::none(),
-        }))
-    }
-}
-
-/// What to connect with through [`InTheClear`]. The driver wants a name for what it takes for TLS.
-pub(super) fn in_the_clear(config: &Config) -> Config {
-    let mut config = config.clone();
-    config
-        .ssl_mode(SslMode::Require)
-        .ssl_negotiation(SslNegotiation::Direct);
-    if config.get_hosts().is_empty() {
-        for address in config.get_hostaddrs().to_vec() {
-            config.host(address.to_string());
-        }
-    }
-    config
 }
 
 #[cfg(test)]
@@ -534,24 +336,5 @@ mod tests {
         let mut reader = Reader::new(true, u64::MAX);
         assert!(reader.read(CLEARTEXT).is_err());
         assert!(reader.read(OK).is_err());
-    }
-
-    #[tokio::test]
-    async fn s12_the_driver_never_gets_the_end_of_such_a_request() {
-        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        let (mut server, client) = tokio::io::duplex(64);
-        let binding = |_: &tokio::io::DuplexStream| ChannelBinding::none();
-        let mut stream = Guarded {
-            inner: client,
-            reader: Reader::new(true, 999),
-            binding,
-        };
-        server.write_all(CLEARTEXT).await.ok();
-        let mut got = Vec::new();
-        let error = stream.read_buf(&mut got).await.err();
-        let request = error
-            .as_ref()
-            .and_then(|error| error.get_ref()?.downcast_ref::<PasswordRequest>());
-        assert_eq!((request, got.len()), (Some(&PasswordRequest::Cleartext), 0));
     }
 }

@@ -1,0 +1,71 @@
+//! The queries about the install: its parts and its record.
+
+/// The state of the install: its version, and how many saves could not be captured and up to which
+/// that is mended. A sequence that was set back gives its next number without moving `last_value`;
+/// until then it has a number of its own here, below that of "never yet". Last, whether the count
+/// stands where a recovery of the server leaves it: the log of a sequence runs ahead of it, so it
+/// jumps.
+pub const INSTALL: &str = "
+    SELECT i.version, i.uncaptured_seen,
+           CASE WHEN u.is_called THEN u.last_value ELSE -2 - u.last_value END AS uncaptured,
+           u.log_cnt = 0 AS may_have_jumped
+    FROM agent_sync.install i CROSS JOIN agent_sync.uncaptured u";
+
+/// The version of the schema, and the tables that the triggers were made for: schema and name of
+/// the agents, and of the configurations.
+pub const VERSION: &str = "
+    SELECT i.version,
+           coalesce(i.tables #>> '{agents,schema}', 'public'), coalesce(i.tables #>>
+             '{agents,table}', 'agents'),
+           coalesce(i.tables #>> '{configurations,schema}', 'public'),
+           coalesce(i.tables #>> '{configurations,table}', 'agent_configurations')
+    FROM agent_sync.install i";
+
+/// The relations of the install that are gone: with `$1`, those that the daemon works with, or else
+/// those that only the commands read. A view in the place of a table is none of them: reading it
+/// would run what its owner wrote. Read from the catalog, for names are not looked up in a schema
+/// that the role may not use.
+pub const MISSING_PARTS: &str = "
+    SELECT 'agent_sync.' || part.name
+    FROM (VALUES ('history', 'r', true), ('install', 'r', true), ('outbox', 'r', true),
+      ('problem', 'r', true), ('uncaptured', 'S', true),
+                 ('granted', 'r', false), ('role', 'r', false), ('state', 'v', false)) AS part
+                   (name, kind, of_daemon)
+    WHERE part.of_daemon = $1
+      AND NOT EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                      WHERE n.nspname = 'agent_sync' AND c.relname = part.name
+                        AND c.relkind = part.kind::\"char\")
+    ORDER BY 1";
+
+/// Whether the capture was installed to notify: `sql/capture.sql` begins its condition with it.
+pub const INSTALLED_NOTIFY: &str = "
+    SELECT NOT EXISTS (SELECT FROM pg_proc f JOIN pg_namespace n ON n.oid = f.pronamespace
+                       WHERE n.nspname = 'agent_sync' AND f.proname = 'capture_agent'
+                         AND f.prosrc LIKE '%IF NOT false%')";
+
+/// Whether the outbox notes whose transaction made a change, for the history.
+pub const NOTES_CAUSE: &str = "
+    SELECT EXISTS (SELECT FROM pg_attribute a
+                   WHERE a.attrelid = to_regclass('agent_sync.outbox') AND a.attname = 'role'
+                     AND a.atthasdef)";
+
+/// Whether nothing is noted yet, or every agent is going to be looked at anyhow; whether every
+/// configuration was last in sync under the mapping `$1`; and whether they may be in sync under
+/// several.
+pub const MAPPING: &str = "
+    SELECT i.mapping = '' OR i.uncaptured_seen < 0, i.mapping = md5($1::text), i.mapping LIKE
+      'mixed%' FROM agent_sync.install i";
+
+/// Notes that every configuration is, or is going to be, in sync under the mapping `$1`; if `$2` is
+/// not null, only while that is what was noted before.
+pub const NOTE_MAPPING: &str = "
+    UPDATE agent_sync.install SET mapping = md5($1::text)
+    WHERE mapping <> md5($1::text) AND ($2::text IS NULL OR mapping = $2::text)";
+
+/// Notes, before the first write under another mapping, that some configurations may come to be in
+/// sync under one mapping and others under another. It is another text each time.
+pub const MIX_MAPPINGS: &str = "UPDATE agent_sync.install SET mapping = 'mixed since transaction ' \
+    || pg_current_xact_id()::text";
+
+/// What is noted of the mapping.
+pub const NOTED_MAPPING: &str = "SELECT i.mapping FROM agent_sync.install i";

@@ -1,0 +1,152 @@
+//! The rights of the role and of the owners: privileges, row-level security, types and functions.
+
+use super::tables::QUOTED_NAME;
+
+/// Of the privileges `$4` on schemas `$1`, relations `$2` and quoted columns `$3`, those that the
+/// role lacks: in words, as the statement that grants them, and the role; one row for each object
+/// and kind of privilege. A value is cast to the type of its column, or the type under its domain,
+/// by name, so USAGE on the schemas of these types belongs to them where the column is updated.
+pub const MISSING_PRIVILEGES: &str = "
+    WITH RECURSIVE named AS (
+        SELECT DISTINCT n.oid AS schema, c.oid AS relation, c.relkind, a.attnum, a.attname,
+          u.privilege,
+               CASE WHEN u.relation IS NULL THEN format('SCHEMA %I', u.schema)
+                    ELSE CASE WHEN c.relkind = 'S' THEN 'SEQUENCE '
+                      ELSE '' END || format('%I.%I', u.schema, u.relation)
+               END AS object
+        FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS u (schema, relation,
+          attribute, privilege)
+        JOIN pg_namespace n ON n.nspname = u.schema
+        LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = u.relation
+        LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND NOT a.attisdropped
+            AND '\"' || replace(a.attname, '\"', '\"\"') || '\"' = u.attribute
+        WHERE (u.relation IS NULL) = (c.oid IS NULL) AND (u.attribute IS NULL) = (a.attnum IS NULL)
+    ), stored (type) AS (
+        SELECT a.atttypid FROM named n JOIN pg_attribute a ON a.attrelid = n.relation
+          AND a.attnum = n.attnum
+        WHERE n.privilege = 'UPDATE'
+        UNION
+        SELECT t.typbasetype FROM stored s JOIN pg_type t ON t.oid = s.type AND t.typtype = 'd'
+    ), need AS (
+        SELECT * FROM named
+        UNION
+        SELECT n.oid, NULL, NULL, NULL, NULL, 'USAGE', format('SCHEMA %I', n.nspname)
+        FROM stored s JOIN pg_type t ON t.oid = s.type AND t.typtype <> 'd'
+        JOIN pg_namespace n ON n.oid = t.typnamespace
+    ), lacking AS (
+        SELECT object, privilege, string_agg(quote_ident(attname), ', ' ORDER BY attnum) AS columns
+        FROM need
+        WHERE NOT CASE
+            WHEN relation IS NULL THEN has_schema_privilege(schema, privilege)
+            WHEN attnum IS NULL AND relkind = 'S' THEN has_sequence_privilege(relation, privilege)
+            WHEN attnum IS NULL THEN has_table_privilege(relation, privilege)
+            ELSE has_column_privilege(relation, attnum, privilege) END
+        GROUP BY object, privilege
+    ), told AS (
+        SELECT privilege || coalesce(' (' || columns || ')', '') || ' ON ' || object AS privilege
+          FROM lacking
+    )
+    SELECT privilege, format('GRANT %s TO %I', privilege, current_user), current_user::text
+      FROM told ORDER BY 1";
+
+/// The tables of agent-sync whose rows row-level security keeps from the role, and the role. A
+/// policy that lets it at every row, for every command, keeps it from none.
+pub const OWN_ROWS_HIDDEN: &str = "
+    SELECT 'agent_sync.' || c.relname, current_user::text
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname = 'agent_sync' AND c.relname IN ('history', 'install', 'outbox', 'problem')
+      AND c.relkind = 'r'
+      AND row_security_active(c.oid)
+      AND NOT (
+          EXISTS (SELECT FROM pg_policy p
+                  WHERE p.polrelid = c.oid AND p.polpermissive AND p.polcmd = '*'
+                    AND pg_get_expr(p.polqual, p.polrelid) IS NOT DISTINCT FROM 'true'
+                    AND coalesce(pg_get_expr(p.polwithcheck, p.polrelid), 'true') = 'true'
+                    AND EXISTS (SELECT FROM unnest(p.polroles) AS member (role)
+                                WHERE member.role = 0 OR pg_has_role(member.role, 'USAGE')))
+          AND NOT EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND NOT p.polpermissive))
+    ORDER BY 1";
+
+/// What row-level security may keep from the role: `$1` the agents, to read, and `$2` the
+/// configurations, to read and to write. It is harmless where a policy lets the role at every row
+/// and no restrictive policy takes that back; a policy that lets it at some rows may hide others,
+/// and nothing but its author knows.
+pub const HIDDEN_ROWS: &str = "
+    WITH need (relation, command, name) AS (
+        SELECT to_regclass($1::text), 'r', 'SELECT'
+        UNION ALL SELECT to_regclass($2::text), 'r', 'SELECT'
+        UNION ALL SELECT to_regclass($2::text), 'w', 'UPDATE'
+    ), policy AS (
+        SELECT need.relation, need.command, p.polpermissive,
+               pg_get_expr(p.polqual, p.polrelid) IS NOT DISTINCT FROM 'true'
+               AND (need.command = 'r' OR coalesce(pg_get_expr(p.polwithcheck, p.polrelid),
+                 'true') = 'true') AS open
+        FROM need
+        JOIN pg_policy p ON p.polrelid = need.relation AND p.polcmd::text IN (need.command, '*')
+        WHERE 0 = ANY (p.polroles)
+           OR EXISTS (SELECT FROM unnest(p.polroles) AS member (role)
+             WHERE pg_has_role(member.role, 'USAGE'))
+    )
+    SELECT format('%I.%I', n.nspname, c.relname), need.name, current_user::text
+    FROM need
+    JOIN pg_class c ON c.oid = need.relation
+    JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE row_security_active(need.relation)
+      AND (NOT EXISTS (SELECT FROM policy p WHERE p.relation = need.relation
+        AND p.command = need.command
+                       AND p.polpermissive AND p.open)
+           OR EXISTS (SELECT FROM policy p WHERE p.relation = need.relation
+             AND p.command = need.command
+                      AND NOT p.polpermissive AND NOT p.open))
+    ORDER BY 1, 2";
+
+/// The capture functions that belong to another role than the table that each serves, `$1` of the
+/// agents and `$2` of the configurations. What the names in a function mean is decided by the owner
+/// of the table, who so can act as the owner of the function. Not told is where that owner may do
+/// so anyhow. The columns: the function, its owner with what it is, the table and its owner.
+pub const LENDS_RIGHTS: &str = "
+    SELECT f.oid::regprocedure::text, CASE WHEN o.rolsuper THEN 'the superuser '
+      ELSE 'the role ' END || quote_ident(o.rolname),
+           c.oid::regclass::text, c.relowner::regrole::text
+    FROM (VALUES ('capture_agent', to_regclass($1::text)), ('capture_configuration',
+      to_regclass($2::text))) AS s (name, relation)
+    JOIN pg_proc f ON f.pronamespace = to_regnamespace('agent_sync') AND f.proname = s.name
+      AND f.pronargs = 0
+    JOIN pg_class c ON c.oid = s.relation JOIN pg_roles o ON o.oid = f.proowner
+    WHERE NOT pg_has_role(c.relowner, f.proowner, 'MEMBER')
+    ORDER BY 1";
+
+/// The types that the type `t` is made of: below a domain, in an array, a range or a composite.
+pub(super) const PARTS_OF_A_TYPE: &str = "
+            SELECT t.typbasetype UNION ALL SELECT t.typelem
+            UNION ALL SELECT r.rngsubtype FROM pg_range r
+              WHERE t.oid IN (r.rngtypid, r.rngmultitypid)
+            UNION ALL SELECT a.atttypid FROM pg_attribute a WHERE a.attrelid = t.typrelid
+              AND a.attnum > 0";
+
+/// Of the columns `$2` of the quoted table `$1` and `$4` of `$3`, by their names, those whose type,
+/// or a part of it, belongs to a role that is neither a superuser nor can act as the owner of the
+/// table: code of it would run where the column is read or written. The table, the column, the
+/// type, its owner, and that of the table.
+pub fn foreign_types() -> String {
+    format!(
+        "
+    WITH RECURSIVE used (relation, col, owner, type) AS (
+        SELECT c.oid, a.attname, c.relowner, a.atttypid
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a
+          ON a.attrelid = c.oid
+        WHERE ({QUOTED_NAME} = $1::text AND a.attname = ANY ($2::text[])
+          OR {QUOTED_NAME} = $3::text AND a.attname = ANY ($4::text[]))
+          AND a.attnum > 0 AND NOT a.attisdropped
+        UNION
+        SELECT u.relation, u.col, u.owner, within.type
+        FROM used u JOIN pg_type t ON t.oid = u.type CROSS
+          JOIN LATERAL ({PARTS_OF_A_TYPE}) AS within (type)
+    )
+    SELECT u.relation::regclass::text, quote_ident(u.col), t.oid::regtype::text,
+      quote_ident(r.rolname), u.owner::regrole::text
+    FROM used u JOIN pg_type t ON t.oid = u.type JOIN pg_roles r ON r.oid = t.typowner
+    WHERE NOT r.rolsuper AND NOT pg_has_role(t.typowner, u.owner, 'MEMBER')
+    ORDER BY 1, 2, 3"
+    )
+}

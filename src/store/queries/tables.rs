@@ -1,0 +1,92 @@
+//! The faults of the tables that the daemon writes to.
+
+/// The name of the table `c` in the schema `n` as `pg::identifier::Quoted` writes it. Not
+/// `to_regclass()`, which looks up no name in a schema that the role may not use.
+pub(super) const QUOTED_NAME: &str = "'\"' || replace(n.nspname, '\"', '\"\"') || '\".\"' || \
+    replace(c.relname, '\"', '\"\"') || '\"'";
+
+/// Which of the quoted tables `$1` and `$2`, their partitions and children a crash of the server
+/// empties.
+pub const UNLOGGED: &str = "
+    WITH RECURSIVE relation (oid) AS (
+        SELECT o.oid FROM (VALUES (to_regclass($1::text)::oid), (to_regclass($2::text)::oid)) AS
+          o (oid)
+        UNION
+        SELECT i.inhrelid FROM relation r JOIN pg_inherits i ON i.inhparent = r.oid
+    )
+    SELECT c.oid::regclass::text FROM relation r JOIN pg_class c ON c.oid = r.oid
+      WHERE c.relpersistence = 'u' ORDER BY 1";
+
+/// The tables that are published without a replica identity, so that PostgreSQL refuses what the
+/// daemon does in them: updates of the configurations, the quoted table `$1` with its partitions,
+/// and deletes and updates in tables of ours. The table, and whether it is ours.
+pub const UNPUBLISHABLE: &str = "
+    WITH RECURSIVE written (relation) AS (
+        SELECT to_regclass($1::text)::oid
+        UNION
+        SELECT i.inhrelid FROM written w JOIN pg_inherits i ON i.inhparent = w.relation
+    )
+    SELECT DISTINCT c.oid::regclass::text, c.relnamespace = to_regnamespace('agent_sync')
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_publication_tables t ON t.schemaname = n.nspname AND t.tablename = c.relname
+    JOIN pg_publication p ON p.pubname = t.pubname AND (p.pubupdate OR p.pubdelete
+      AND n.nspname = 'agent_sync')
+    WHERE (c.oid IN (SELECT w.relation FROM written w) OR n.nspname = 'agent_sync')
+      AND c.relkind = 'r'
+      AND NOT CASE c.relreplident
+          WHEN 'f' THEN true
+          WHEN 'd' THEN EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)
+          WHEN 'i' THEN EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid
+            AND i.indisreplident)
+          ELSE false END
+    ORDER BY 1";
+
+/// The quoted table `$1`, its partitions and children of which a publication has a row filter or a
+/// column list that does not fit the replica identity, so that PostgreSQL refuses updates (42P10):
+/// a filter reads the identity alone, and a list has all of it. The table and the publication. The
+/// two columns of the catalog exist since PostgreSQL 15.
+pub const PUBLISHED_IN_PART: &str = "
+    WITH RECURSIVE written (relation) AS (
+        SELECT to_regclass($1::text)::oid
+        UNION
+        SELECT i.inhrelid FROM written w JOIN pg_inherits i ON i.inhparent = w.relation
+    ), part AS (
+        SELECT c.oid, p.pubname, to_jsonb(r) ->> 'prqual' AS filter, to_jsonb(r) -> 'prattrs' AS list,
+               c.relreplident = 'f' AS is_full,
+               CASE c.relreplident
+                   WHEN 'f' THEN ARRAY(SELECT a.attnum FROM pg_attribute a
+                     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)
+                   ELSE (SELECT i.indkey::int2[] FROM pg_index i WHERE i.indrelid = c.oid
+                     AND CASE c.relreplident WHEN 'd' THEN i.indisprimary
+                       ELSE i.indisreplident END) END AS key
+        FROM written w JOIN pg_class c ON c.oid = w.relation
+        JOIN pg_publication_rel r ON r.prrelid = c.oid
+        JOIN pg_publication p ON p.oid = r.prpubid AND p.pubupdate
+    )
+    SELECT p.oid::regclass::text, quote_ident(p.pubname)
+    FROM part p
+    WHERE NOT p.is_full
+        AND EXISTS (SELECT FROM regexp_matches(p.filter, ':varattno (\\d+)', 'g') AS m (found)
+          WHERE m.found[1]::int2 <> ALL (p.key))
+       OR p.list <> 'null'
+        AND EXISTS (SELECT FROM unnest(p.key) AS k (number)
+          WHERE NOT p.list @> to_jsonb(k.number))
+    ORDER BY 1, 2";
+
+/// The rules (CREATE RULE) that are in the way of what the daemon writes: on updates of the
+/// configurations, the quoted table `$1`, and on tables of ours. PostgreSQL rewrites no statement
+/// that writes in more than one place. The table, and the name of the rule.
+pub fn rules() -> String {
+    format!(
+        "
+    SELECT c.oid::regclass::text, quote_ident(r.rulename)
+    FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n
+      ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p')
+      AND (n.nspname = 'agent_sync' AND (c.relname IN ('problem', 'install', 'history')
+        OR c.relname = 'outbox' AND r.ev_type = '4')
+           OR r.ev_type = '2'
+              AND {QUOTED_NAME} = $1::text)
+    ORDER BY 1, 2"
+    )
+}
