@@ -17,7 +17,7 @@ use crate::mapping::Rules;
 use crate::pg::{Parameter, QueryError};
 use crate::session::Session;
 use crate::settings::{Database, Settings};
-use crate::store::{Layout, report};
+use crate::store::{Layout, report, request};
 use crate::survey::{Findings, Scope, Verdict, survey};
 use crate::sync::{AttemptError, OneShotDrain, Options};
 
@@ -135,7 +135,7 @@ impl<'a> Reconciler<'a> {
             if portion.is_empty() {
                 return Ok(());
             }
-            report::send(self.session.db(), &portion).await?;
+            request::send(self.session.db(), &portion).await?;
             self.until_done(&portion).await?;
             self.report_results(&portion, &mut report_result).await?;
         }

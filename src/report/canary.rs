@@ -15,7 +15,7 @@ use super::problem;
 use crate::pg::{Db, Parameter, QueryError, sqlstate};
 use crate::settings::Settings;
 use crate::show::time;
-use crate::store::report;
+use crate::store::{report, request};
 
 /// The time limit for a daemon that is awake or receives a wake-up.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
@@ -50,7 +50,7 @@ pub async fn canary(db: &Db, settings: &Settings) -> Note {
     }
     let slug = format!("agent-sync doctor {:016x}", fastrand::u64(..));
     let began = Instant::now();
-    let sent = report::send(db, &[&slug]).await;
+    let sent = request::send(db, &[&slug]).await;
     let outcome = match sent {
         Ok(()) => wait(db, &slug, began, limit).await,
         Err(error) => Err(error),
@@ -59,18 +59,18 @@ pub async fn canary(db: &Db, settings: &Settings) -> Note {
         Ok(Outcome::Back(after)) => {
             // Usually there is no problem to delete; the daemon notes one if row-level security may
             // hide agents from it.
-            let _ = delete(db, report::FORGET_CANARY, &slug).await;
+            let _ = delete(db, request::FORGET_CANARY, &slug).await;
             Note::pass(
                 "round trip",
                 format!("outbox, wake-up and daemon took {} together", time(after)),
             )
         }
         Ok(outcome) => {
-            let back = delete(db, report::TAKE_BACK, &slug).await;
+            let back = delete(db, request::TAKE_BACK, &slug).await;
             missing(&outcome, limit, back.is_ok())
         }
         Err(error) => {
-            let _ = delete(db, report::TAKE_BACK, &slug).await;
+            let _ = delete(db, request::TAKE_BACK, &slug).await;
             refused(&error)
         }
     }

@@ -17,7 +17,8 @@ use crate::pg::{Db, Parameter, QueryError};
 use crate::settings::Database;
 use crate::show::{age, plural};
 use crate::store::Layout;
-use crate::store::report::{self, Surveyed};
+use crate::store::report;
+use crate::store::surveyed::{self, Surveyed};
 use crate::survey::{Findings, Scope, Verdict, survey};
 use crate::time;
 
@@ -198,7 +199,7 @@ async fn saved(
         (&no_bound, Type::TEXT),
         (&no_bound, Type::TEXT),
     ];
-    let rows = match db.all(&report::survey(layout, false), &scope).await {
+    let rows = match db.all(&surveyed::survey(layout, false), &scope).await {
         Ok(rows) => rows,
         // The survey reports such a row.
         Err(error) if error.is_of_a_row() => return Ok((None, Vec::new())),

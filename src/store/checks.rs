@@ -5,8 +5,8 @@
 //! nothing and reports all faults at once. `Store::capture_faults` checks the triggers.
 
 use postgres_types::Type;
-use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Error, Row};
 
 use super::finding::{self, Finding};
 use super::layout::Layout;
@@ -100,16 +100,13 @@ pub async fn install(
         findings.push(finding::Install::Incomplete { missing }.into());
     }
     findings.extend(missing_privileges(db, database, layout).await?);
-    let table = &layout.configurations.table;
-    for row in db.all(&queries::rules(), &[(table, Type::TEXT)]).await? {
-        findings.push(
-            finding::Table::HasRule {
-                table: row.try_get(0)?,
-                rule: row.try_get(1)?,
-            }
-            .into(),
-        );
-    }
+    let table: [Parameter<'_>; 1] = [(&layout.configurations.table, Type::TEXT)];
+    let query = queries::rules();
+    let rules = each(db, &query, &table, |row| {
+        let (table, rule) = (row.try_get(0)?, row.try_get(1)?);
+        Ok(finding::Table::HasRule { table, rule }.into())
+    });
+    findings.extend(rules.await?);
     findings.extend(publications(db, layout).await?);
     findings.extend(types(db, database, layout).await?);
     Ok(findings)
@@ -130,8 +127,7 @@ pub async fn types(
         (&layout.configurations.table, Type::TEXT),
         (&written, Type::TEXT_ARRAY),
     ];
-    let rows = db.all(&queries::foreign_types(), &parameters).await?;
-    let finding = |row: &Row| {
+    each(db, &queries::foreign_types(), &parameters, |row| {
         Ok(finding::Rights::ForeignType {
             table: row.try_get(0)?,
             column: row.try_get(1)?,
@@ -140,32 +136,34 @@ pub async fn types(
             table_owner: row.try_get(4)?,
         }
         .into())
-    };
-    rows.iter().map(finding).collect()
+    })
+    .await
+}
+
+/// The finding of each row.
+async fn each(
+    db: &Db,
+    query: &str,
+    parameters: &[Parameter<'_>],
+    finding: fn(&Row) -> Result<Finding, Error>,
+) -> Result<Vec<Finding>, QueryError> {
+    let rows = db.all(query, parameters).await?;
+    Ok(rows.iter().map(finding).collect::<Result<_, _>>()?)
 }
 
 /// The tables that a publication keeps the daemon from writing to.
 pub async fn publications(db: &Db, layout: &Layout) -> Result<Vec<Finding>, QueryError> {
     let table: [Parameter<'_>; 1] = [(&layout.configurations.table, Type::TEXT)];
-    let mut findings = Vec::new();
-    for row in db.all(queries::UNPUBLISHABLE, &table).await? {
-        findings.push(
-            finding::Table::Unpublishable {
-                table: row.try_get(0)?,
-                is_ours: row.try_get(1)?,
-            }
-            .into(),
-        );
-    }
-    for row in db.all(queries::PUBLISHED_IN_PART, &table).await? {
-        findings.push(
-            finding::Table::PublishedInPart {
-                table: row.try_get(0)?,
-                publication: row.try_get(1)?,
-            }
-            .into(),
-        );
-    }
+    let mut findings = each(db, queries::UNPUBLISHABLE, &table, |row| {
+        let (table, is_ours) = (row.try_get(0)?, row.try_get(1)?);
+        Ok(finding::Table::Unpublishable { table, is_ours }.into())
+    })
+    .await?;
+    let in_part = each(db, queries::PUBLISHED_IN_PART, &table, |row| {
+        let (table, publication) = (row.try_get(0)?, row.try_get(1)?);
+        Ok(finding::Table::PublishedInPart { table, publication }.into())
+    });
+    findings.extend(in_part.await?);
     Ok(findings)
 }
 
@@ -272,58 +270,42 @@ pub async fn cautions(
     history: bool,
 ) -> Result<Vec<Finding>, QueryError> {
     let tables = layout.tables();
-    let rows = db.all(queries::HIDDEN_ROWS, &tables).await?;
-    let mut findings = rows
-        .iter()
-        .map(|row| {
-            Ok(finding::Rights::RowsMayBeHidden {
-                table: row.try_get(0)?,
-                command: row.try_get(1)?,
-                role: row.try_get(2)?,
-            }
-            .into())
-        })
-        .collect::<Result<Vec<_>, QueryError>>()?;
+    let mut findings = each(db, queries::HIDDEN_ROWS, &tables, |row| {
+        Ok(finding::Rights::RowsMayBeHidden {
+            table: row.try_get(0)?,
+            command: row.try_get(1)?,
+            role: row.try_get(2)?,
+        }
+        .into())
+    })
+    .await?;
     findings.extend(own_rows(db).await?.filter(|finding| !finding.is_fatal()));
-    for row in db.all(queries::UNLOGGED, &tables).await? {
-        findings.push(
-            finding::Table::Unlogged {
-                table: row.try_get(0)?,
-            }
-            .into(),
-        );
-    }
+    let unlogged = each(db, queries::UNLOGGED, &tables, |row| {
+        let table = row.try_get(0)?;
+        Ok(finding::Table::Unlogged { table }.into())
+    });
+    findings.extend(unlogged.await?);
     let row = db.one(queries::NOTIFICATION_QUEUE, &[]).await?;
     if row.try_get(0)? {
-        findings.push(
-            finding::Server::QueueFull {
-                percent: row.try_get(1)?,
-                holder: row.try_get(2)?,
-            }
-            .into(),
-        );
+        let (percent, holder) = (row.try_get(1)?, row.try_get(2)?);
+        findings.push(finding::Server::QueueFull { percent, holder }.into());
     }
     let row = db.one(queries::SERVER, &[]).await?;
     let max: i32 = row.try_get("most_prepared")?;
     if row.try_get("is_superuser")? {
-        findings.push(
-            finding::Rights::Superuser {
-                role: row.try_get("role")?,
-            }
-            .into(),
-        );
+        let role = row.try_get("role")?;
+        findings.push(finding::Rights::Superuser { role }.into());
     }
-    for row in db.all(queries::LENDS_RIGHTS, &tables).await? {
-        findings.push(
-            finding::Rights::LendsRights {
-                function: row.try_get(0)?,
-                owner: row.try_get(1)?,
-                table: row.try_get(2)?,
-                table_owner: row.try_get(3)?,
-            }
-            .into(),
-        );
-    }
+    let lends = each(db, queries::LENDS_RIGHTS, &tables, |row| {
+        Ok(finding::Rights::LendsRights {
+            function: row.try_get(0)?,
+            owner: row.try_get(1)?,
+            table: row.try_get(2)?,
+            table_owner: row.try_get(3)?,
+        }
+        .into())
+    });
+    findings.extend(lends.await?);
     findings.extend(layout.scans.iter().cloned());
     let parts = missing_parts(db, false).await?;
     if !parts.is_empty() {

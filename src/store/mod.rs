@@ -28,10 +28,12 @@ mod queue;
 mod record;
 mod remedy;
 pub mod report;
+pub mod request;
+mod statements;
+pub mod surveyed;
 mod transaction;
 mod trust;
 
-use postgres_types::Type;
 use tokio_postgres::Statement;
 
 pub use attempt::{ForeignCode, Tried};
@@ -49,7 +51,7 @@ pub use transaction::{Begun, Claim, Part};
 pub use trust::{Owners, Parts, owners};
 
 use self::capture::{Triggers, expected_triggers};
-use crate::columns::Column;
+use self::statements::{Claims, Writes};
 use crate::pg::{Db, QueryError};
 
 /// The action on the idle lock before a claim (C6).
@@ -70,16 +72,10 @@ pub struct Store {
     layout: Layout,
     triggers: Triggers,
     usual_settings: String,
-    claim: Statement,
-    claim_first: Statement,
-    claim_slug: Statement,
-    claim_page: Statement,
+    claims: Claims,
+    writes: Writes,
     keep_lead: Statement,
     is_same: Statement,
-    write: Statement,
-    take: Statement,
-    note_problems: Statement,
-    clear_problems: Statement,
     try_idle_lock: Statement,
     release_idle_lock: Statement,
     fast_path: Option<fast_path::Statements>,
@@ -97,67 +93,29 @@ impl Store {
         parts: &Parts,
     ) -> Result<Self, QueryError> {
         let triggers = expected_triggers(&layout, capture_configurations);
-        let (claim, slug) = (queries::claim(&layout), queries::claim_slug(&layout));
-        let (first, page) = (queries::claim_first(&layout), queries::claim_page(&layout));
-        let (write, take) = (queries::write(&layout, history), queries::take());
-        let (note, clear) = (queries::note_problems(), queries::clear_problems());
-        let mut write_types = vec![
-            Type::TID_ARRAY,
-            Type::OID_ARRAY,
-            Type::TEXT_ARRAY,
-            Type::TID_ARRAY,
-            Type::XID_ARRAY,
-            Type::TEXT_ARRAY,
-        ];
-        write_types.extend(Column::ALL.map(|_| Type::TEXT_ARRAY));
         let (keep_lead, is_same) = (parts.held(queries::KEEP_LEAD), parts.held("true"));
         let prepared = async {
             tokio::try_join!(
-                db.prepare(&claim, &[Type::TID, Type::INT8, Type::FLOAT8]),
-                db.prepare(&first, &[Type::FLOAT8]),
-                db.prepare(&slug, &[Type::TEXT, Type::FLOAT8]),
-                db.prepare(&page, &[Type::TEXT, Type::TID_ARRAY, Type::OID_ARRAY]),
+                Claims::prepare(&db, &layout),
                 db.prepare(&keep_lead, &[]),
                 db.prepare(&is_same, &[]),
-                db.prepare(&write, &write_types),
-                db.prepare(&take, &[Type::TID_ARRAY, Type::XID_ARRAY, Type::TEXT_ARRAY]),
-                db.prepare(&note, &[]),
-                db.prepare(&clear, &[]),
+                Writes::prepare(&db, &layout, history),
                 db.prepare(queries::TRY_IDLE_LOCK, &[]),
                 db.prepare(queries::RELEASE_IDLE_LOCK, &[]),
                 fast_path::Statements::prepare(&db, &layout, history, parts),
             )
         };
-        let (
-            claim,
-            claim_first,
-            claim_slug,
-            claim_page,
-            keep_lead,
-            is_same,
-            write,
-            take,
-            note_problems,
-            clear_problems,
-            try_idle_lock,
-            release_idle_lock,
-            fast_path,
-        ) = Box::pin(prepared).await?;
+        let (claims, keep_lead, is_same, writes, try_idle_lock, release_idle_lock, fast_path) =
+            Box::pin(prepared).await?;
         Ok(Self {
             db,
             layout,
             triggers,
             usual_settings,
-            claim,
-            claim_first,
-            claim_slug,
-            claim_page,
+            claims,
+            writes,
             keep_lead,
             is_same,
-            write,
-            take,
-            note_problems,
-            clear_problems,
             try_idle_lock,
             release_idle_lock,
             fast_path,

@@ -53,91 +53,73 @@ struct Need {
     privilege: &'static str,
 }
 
+impl Need {
+    fn new(
+        schema: &str,
+        relation: Option<&str>,
+        column: Option<&str>,
+        privilege: &'static str,
+    ) -> Self {
+        Self {
+            schema: schema.to_owned(),
+            relation: relation.map(str::to_owned),
+            column: column.map(str::to_owned),
+            privilege,
+        }
+    }
+}
+
+/// The schema of agent-sync, and the privileges on its relations.
+const OURS: &str = "agent_sync";
+const ON_OURS: [(&str, &[&str]); 5] = [
+    ("outbox", &["SELECT", "INSERT", "DELETE"]),
+    ("problem", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("history", &["SELECT", "INSERT", "DELETE"]),
+    ("install", &["SELECT"]),
+    ("uncaptured", &["SELECT"]),
+];
+
+/// The columns of `agent_sync.install` that the daemon updates.
+const NOTED: [&str; 6] = [
+    "\"uncaptured_seen\"",
+    "\"seal\"",
+    "\"last_sync\"",
+    "\"last_tried\"",
+    "\"tries\"",
+    "\"mapping\"",
+];
+
 /// The privileges of `sql/grant.sql` that the daemon needs.
 fn needs(database: &Database, layout: &Layout) -> Vec<Need> {
-    let (agents, configurations) = (&layout.agents, &layout.configurations);
-    let mut needs = Vec::new();
-    for schema in [
-        "agent_sync",
-        &database.agents.schema,
-        &database.configurations.schema,
-    ] {
-        needs.push(Need {
-            schema: schema.to_owned(),
-            relation: None,
-            column: None,
-            privilege: "USAGE",
-        });
+    let (agents, configurations) = (&database.agents, &database.configurations);
+    let (from, to) = (&layout.agents, &layout.configurations);
+    let schemas = [OURS, &agents.schema, &configurations.schema];
+    let mut needs = Vec::from(schemas.map(|schema| Need::new(schema, None, None, "USAGE")));
+    for (relation, privileges) in ON_OURS {
+        let on = |privilege: &&'static str| Need::new(OURS, Some(relation), None, privilege);
+        needs.extend(privileges.iter().map(on));
     }
-    for (relation, privileges) in [
-        ("outbox", &["SELECT", "INSERT", "DELETE"][..]),
-        ("problem", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
-        ("history", &["SELECT", "INSERT", "DELETE"]),
-        ("install", &["SELECT"]),
-        ("uncaptured", &["SELECT"]),
-    ] {
-        needs.extend(privileges.iter().map(|privilege| Need {
-            schema: "agent_sync".to_owned(),
-            relation: Some(relation.to_owned()),
-            column: None,
-            privilege,
-        }));
-    }
-    let mut on = |schema: &str, relation: &str, privilege, columns: Vec<&str>| {
-        needs.extend(columns.into_iter().map(|column| Need {
-            schema: schema.to_owned(),
-            relation: Some(relation.to_owned()),
-            column: Some(column.to_owned()),
-            privilege,
-        }));
+    let mut on = |schema: &str, relation: &str, privilege, columns: &[&str]| {
+        let on = |column: &&str| Need::new(schema, Some(relation), Some(column), privilege);
+        needs.extend(columns.iter().map(on));
     };
-    let noted = [
-        "\"uncaptured_seen\"",
-        "\"seal\"",
-        "\"last_sync\"",
-        "\"last_tried\"",
-        "\"tries\"",
-        "\"mapping\"",
-    ];
-    on("agent_sync", "install", "UPDATE", noted.to_vec());
+    on(OURS, "install", "UPDATE", &NOTED);
 
-    let mapped = agents.columns.present().map(|(_, column)| column);
-    let read = std::iter::once(&agents.slug).chain(mapped);
-    let read = read.map(|column| column.name.as_str()).collect();
-    on(
-        &database.agents.schema,
-        &database.agents.table,
-        "SELECT",
-        read,
-    );
+    let mapped = from.columns.present().map(|(_, column)| column);
+    let read: Vec<&str> = std::iter::once(&from.slug)
+        .chain(mapped)
+        .map(|column| &*column.name)
+        .collect();
+    on(&agents.schema, &agents.table, "SELECT", &read);
 
-    let mapped = configurations.columns.present();
-    let written: Vec<&str> = mapped.map(|(_, column)| column.name.as_str()).collect();
-    let place = [
-        "\"ctid\"",
-        "\"tableoid\"",
-        "\"xmin\"",
-        &configurations.agent_slug.name,
-    ];
-    let (schema, table) = (
-        &database.configurations.schema,
-        &database.configurations.table,
-    );
-    on(
-        schema,
-        table,
-        "SELECT",
-        place.into_iter().chain(written.iter().copied()).collect(),
-    );
-    let clocks = configurations
-        .clocks
-        .iter()
-        .map(|column| column.name.as_str());
-    on(
-        schema,
-        table,
-        "UPDATE",
-        written.into_iter().chain(clocks).collect(),
-    );
+    let mapped = to.columns.present().map(|(_, column)| &*column.name);
+    let written: Vec<&str> = mapped.collect();
+    let clocks: Vec<&str> = to.clocks.iter().map(|column| &*column.name).collect();
+    let place = ["\"ctid\"", "\"tableoid\"", "\"xmin\"", &to.agent_slug.name];
+    let (schema, table) = (&configurations.schema, &configurations.table);
+    on(schema, table, "SELECT", &place);
+    on(schema, table, "SELECT", &written);
+    on(schema, table, "UPDATE", &written);
+    on(schema, table, "UPDATE", &clocks);
     needs
 }

@@ -91,7 +91,7 @@ impl Store {
         let asked: Vec<bool> = problems.iter().map(|problem| problem.asked).collect();
         let rows = db
             .all_prepared(
-                &self.note_problems,
+                &self.writes.note_problems,
                 &[&slugs, &kinds, &details, &states, &retries, &asked],
             )
             .await?;

@@ -95,9 +95,9 @@ impl Store {
         };
         let (limit, budget) = (i64::from(limit), budget_of(budget));
         let (statement, parameters): (_, Vec<&(dyn ToSql + Sync)>) = match &part {
-            Part::From(place) => (&self.claim, vec![place, &limit, &budget]),
-            Part::First => (&self.claim_first, vec![&budget]),
-            Part::Slug(slug) => (&self.claim_slug, vec![slug, &budget]),
+            Part::From(place) => (&self.claims.part, vec![place, &limit, &budget]),
+            Part::First => (&self.claims.first, vec![&budget]),
+            Part::Slug(slug) => (&self.claims.slug, vec![slug, &budget]),
         };
         let db = &self.db;
         let lock = async {
@@ -136,7 +136,7 @@ impl Store {
     pub async fn claim_slug(&self, slug: &str) -> Result<Claimed, QueryError> {
         let rows = self
             .db
-            .all_prepared(&self.claim_slug, &[&slug, &0.0_f64])
+            .all_prepared(&self.claims.slug, &[&slug, &0.0_f64])
             .await?;
         Ok(Claimed::new(rows)?)
     }
@@ -147,7 +147,7 @@ impl Store {
         let relations: Vec<u32> = page.iter().map(|place| place.relation).collect();
         let rows = self
             .db
-            .all_prepared(&self.claim_page, &[&slug, &places, &relations])
+            .all_prepared(&self.claims.page, &[&slug, &places, &relations])
             .await?;
         Ok(Claimed::new(rows)?)
     }
@@ -214,76 +214,25 @@ impl Store {
         announce: Option<&str>,
         time: Option<Duration>,
     ) -> Result<Vec<String>, QueryError> {
-        let Outcome {
-            taken,
-            writes,
-            changed,
-            ..
-        } = outcome;
         let db = &self.extend_idle(outcome.bytes()).await?;
-        let limit = async {
-            match time {
-                Some(time) => {
-                    let limit = format!("{}; {}", set_time(time), path::OF_THE_ROLE);
-                    db.batch(&limit).await
-                }
-                None => Ok(()),
-            }
-        };
+        let limit = time.map(|time| format!("{}; {}", set_time(time), path::OF_THE_ROLE));
         // Settings that code of others made in the session must not affect the next statements.
-        let usual = async {
-            match time {
-                Some(_) => db.batch(&self.usual_settings).await,
-                None => Ok(()),
-            }
-        };
+        let usual = time.map(|_| &*self.usual_settings);
         // Without a limit, deferred triggers run at the commit.
-        let fire = async {
-            match time {
-                Some(time) => {
-                    let (limit, usual) = (set_time(time), &self.usual_settings);
-                    let fire = format!("{limit}; {}; {FIRE_DEFERRED}; {usual}", path::OF_THE_ROLE);
-                    db.batch(&fire).await
-                }
-                None => Ok(()),
-            }
-        };
-        let write = async {
-            if !writes.is_empty() {
-                return self.write(db, writes, changed, taken).await;
-            }
-            if taken.places.is_empty() {
-                return Ok(());
-            }
-            self.take_rows(db, taken).await
-        };
-        let note = self.note_problems(db, &outcome.problems);
-        let not_text = async {
-            let (places, versions) = &outcome.not_text;
-            if places.is_empty() {
-                return Ok(());
-            }
-            let rows: [Parameter<'_>; 2] = [(places, Type::TID_ARRAY), (versions, Type::XID_ARRAY)];
-            db.run(&queries::set_aside_not_text(), &rows).await
-        };
-        let clear = async {
-            if outcome.cleared.is_empty() {
-                return Ok(0);
-            }
-            db.run_prepared(&self.clear_problems, &[&outcome.cleared])
-                .await
-        };
-        let announce = async {
-            let Some(channel) = announce.filter(|_| !changed.is_empty()) else {
-                return Ok(());
-            };
-            let news: [Parameter<'_>; 2] = [(&channel, Type::TEXT), (changed, Type::TEXT_ARRAY)];
-            db.run(queries::ANNOUNCE, &news).await
-        };
+        let fire = limit.as_ref().zip(usual);
+        let fire = fire.map(|(limit, usual)| format!("{limit}; {FIRE_DEFERRED}; {usual}"));
         let together = async {
             tokio::join!(
-                biased; limit, write, usual, note, not_text, clear, announce,
-                fire, db.batch("COMMIT")
+                biased;
+                batch_if(db, limit.as_deref()),
+                self.write_or_take(db, outcome),
+                batch_if(db, usual),
+                self.note_problems(db, &outcome.problems),
+                set_aside_not_text(db, outcome),
+                self.clear_problems(db, outcome),
+                announce_changes(db, announce, &outcome.changed),
+                batch_if(db, fire.as_deref()),
+                db.batch("COMMIT"),
             )
         };
         // On the heap: several statements at once are large compared with the rest of the loop.
@@ -329,6 +278,29 @@ impl Store {
         Ok(unchanged)
     }
 
+    /// Writes the configurations of a batch, and takes its rows out of the outbox.
+    async fn write_or_take(&self, db: &Db, outcome: &Outcome<'_>) -> Result<(), QueryError> {
+        let taken = &outcome.taken;
+        if !outcome.writes.is_empty() {
+            return self
+                .write(db, &outcome.writes, &outcome.changed, taken)
+                .await;
+        }
+        if taken.places.is_empty() {
+            return Ok(());
+        }
+        self.take_rows(db, taken).await
+    }
+
+    async fn clear_problems(&self, db: &Db, outcome: &Outcome<'_>) -> Result<(), QueryError> {
+        if outcome.cleared.is_empty() {
+            return Ok(());
+        }
+        db.run_prepared(&self.writes.clear_problems, &[&outcome.cleared])
+            .await
+            .map(drop)
+    }
+
     /// Takes rows out of the outbox.
     async fn take_rows(&self, db: &Db, taken: &Taken<'_>) -> Result<(), QueryError> {
         let Taken {
@@ -336,7 +308,7 @@ impl Store {
             versions,
             slugs,
         } = taken;
-        db.run_prepared(&self.take, &[places, versions, slugs])
+        db.run_prepared(&self.writes.take, &[places, versions, slugs])
             .await
             .map(drop)
     }
@@ -368,7 +340,9 @@ impl Store {
         for values in values.values() {
             parameters.push(values);
         }
-        db.run_prepared(&self.write, &parameters).await.map(drop)
+        db.run_prepared(&self.writes.write, &parameters)
+            .await
+            .map(drop)
     }
 
     /// Lets the server wait longer for the rest of a heavy write that comes over a slow link: the
@@ -386,6 +360,35 @@ impl Store {
         self.db.batch(&setting).await?;
         Ok(self.db.with_time_limit(self.db.time_limit() + sending))
     }
+}
+
+async fn batch_if(db: &Db, statements: Option<&str>) -> Result<(), QueryError> {
+    match statements {
+        Some(statements) => db.batch(statements).await,
+        None => Ok(()),
+    }
+}
+
+async fn set_aside_not_text(db: &Db, outcome: &Outcome<'_>) -> Result<(), QueryError> {
+    let (places, versions) = &outcome.not_text;
+    if places.is_empty() {
+        return Ok(());
+    }
+    let rows: [Parameter<'_>; 2] = [(places, Type::TID_ARRAY), (versions, Type::XID_ARRAY)];
+    db.run(&queries::set_aside_not_text(), &rows).await
+}
+
+/// Notifies the channel of the changed slugs.
+async fn announce_changes(
+    db: &Db,
+    channel: Option<&str>,
+    changed: &[&str],
+) -> Result<(), QueryError> {
+    let Some(channel) = channel.filter(|_| !changed.is_empty()) else {
+        return Ok(());
+    };
+    let news: [Parameter<'_>; 2] = [(&channel, Type::TEXT), (&changed, Type::TEXT_ARRAY)];
+    db.run(queries::ANNOUNCE, &news).await
 }
 
 fn set_time(time: Duration) -> String {

@@ -21,8 +21,8 @@ pub use verdict::{Findings, Tally, Verdict};
 
 use crate::mapping::Rules;
 use crate::pg::{Db, Parameter, QueryError};
-use crate::store::Layout;
-use crate::store::report::{self, Surveyed};
+use crate::store::surveyed::{self, Surveyed};
+use crate::store::{Layout, request};
 
 /// The time limit of the server for sorting the rows, before the first one arrives.
 const LONGEST: Duration = Duration::from_secs(600);
@@ -126,7 +126,7 @@ async fn next(
     number: i64,
 ) -> Result<Option<String>, QueryError> {
     let range: [Parameter<'_>; 2] = [(&after, Type::TEXT), (&number, Type::INT8)];
-    db.value(&report::next_slugs(layout), &range).await
+    db.value(&surveyed::next_slugs(layout), &range).await
 }
 
 /// Passes the agents of one range to `visit`, in one transaction. The range excludes its first slug
@@ -172,7 +172,7 @@ async fn read(
 ) -> Result<Ended, QueryError> {
     let agents = format!(
         "DECLARE agents NO SCROLL CURSOR FOR {}",
-        report::survey(layout, scope.noted)
+        surveyed::survey(layout, scope.noted)
     );
     let bounds: [Parameter<'_>; 3] = [
         (&scope.slugs, Type::TEXT_ARRAY),
@@ -211,7 +211,7 @@ async fn read(
         }
         if checked.elapsed() > YIELD {
             checked = Instant::now();
-            if db.value(report::BLOCKS, &[]).await? {
+            if db.value(request::BLOCKS, &[]).await? {
                 return Ok(Ended::Yielded);
             }
         }

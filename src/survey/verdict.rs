@@ -2,7 +2,7 @@
 
 use crate::mapping::{self, Agent, Changes, Configuration, Diff, Rules, Targets, diff};
 use crate::pg::{QueryError, sqlstate};
-use crate::store::report::{Noted, Surveyed};
+use crate::store::surveyed::{Noted, Surveyed};
 use crate::store::{LONGEST_SLUG, MOST_CONFIGURATIONS, too_heavy, too_long, too_many};
 
 /// The result of the comparison of one agent.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::batch_plan::BatchPlan;
 use crate::observe::{Columns, Committed, Event, Observer};
-use crate::store::{LONGEST_SLUG, ProblemKind, Remedies};
+use crate::store::{LONGEST_SLUG, Problem, ProblemKind, Remedies};
 
 /// What is told in the place of a slug that cannot be.
 const NOT_TEXT: &str = "(not shown)";
@@ -24,50 +24,10 @@ pub(super) fn committed(
     let outcome = &plan.outcome;
     let unchanged: HashSet<&str> = unchanged.iter().map(String::as_str).collect();
     for problem in &outcome.problems {
-        let slug = problem.slug.as_str();
-        let known = unchanged.contains(slug);
-        let remedy = remedies.of(problem.kind.name(), problem.sqlstate.as_deref(), slug);
-        match problem.kind {
-            ProblemKind::MissingConfiguration => {
-                observer.tell(&Event::MissingConfiguration {
-                    slug,
-                    known,
-                    remedy: &remedy,
-                });
-            }
-            ProblemKind::Rejected => {
-                let reasons = &problem.detail;
-                observer.tell(&Event::Rejected {
-                    slug,
-                    known,
-                    reasons,
-                    remedy: &remedy,
-                });
-            }
-            ProblemKind::Ambiguous => {
-                observer.tell(&Event::Ambiguous {
-                    slug,
-                    known,
-                    remedy: &remedy,
-                });
-            }
-            ProblemKind::Failed => {
-                let (detail, sqlstate) = (
-                    &problem.detail,
-                    problem.sqlstate.as_deref().unwrap_or_default(),
-                );
-                observer.tell(&Event::Failed {
-                    slug,
-                    known,
-                    detail,
-                    sqlstate,
-                    remedy: &remedy,
-                });
-            }
-        }
+        let known = unchanged.contains(problem.slug.as_str());
+        tell_problem(observer, remedies, problem, known);
     }
     if !outcome.not_text.0.is_empty() {
-        let remedy = remedies.of(ProblemKind::Rejected.name(), None, NOT_TEXT);
         let reasons = format!(
             "slug: expected text in UTF-8 of at most {LONGEST_SLUG} bytes; agent_sync.problem has \
             the slug"
@@ -76,7 +36,7 @@ pub(super) fn committed(
             slug: NOT_TEXT,
             known: false,
             reasons: &reasons,
-            remedy: &remedy,
+            remedy: &remedies.of(ProblemKind::Rejected.name(), None, NOT_TEXT),
         });
     }
     for (slug, remark) in &plan.remarks {
@@ -98,5 +58,37 @@ pub(super) fn committed(
     observer.tell(&Event::Batch {
         totals: plan.totals,
         batch,
+    });
+}
+
+/// Tells of an agent that is not in sync. A problem that is `known` is as it was noted before.
+fn tell_problem(observer: &Observer, remedies: &Remedies, problem: &Problem, known: bool) {
+    let (slug, detail) = (&*problem.slug, &*problem.detail);
+    let sqlstate = problem.sqlstate.as_deref();
+    let remedy = &*remedies.of(problem.kind.name(), sqlstate, slug);
+    observer.tell(&match problem.kind {
+        ProblemKind::MissingConfiguration => Event::MissingConfiguration {
+            slug,
+            known,
+            remedy,
+        },
+        ProblemKind::Rejected => Event::Rejected {
+            slug,
+            known,
+            reasons: detail,
+            remedy,
+        },
+        ProblemKind::Ambiguous => Event::Ambiguous {
+            slug,
+            known,
+            remedy,
+        },
+        ProblemKind::Failed => Event::Failed {
+            slug,
+            known,
+            detail,
+            sqlstate: sqlstate.unwrap_or_default(),
+            remedy,
+        },
     });
 }

@@ -564,7 +564,7 @@ async fn the_log_of_a_database_that_stays_away_is_one_line() {
 
 #[tokio::test]
 async fn every_query_can_be_prepared_against_a_fresh_install() {
-    use agent_sync::store::{backlog, queries, report};
+    use agent_sync::store::{backlog, queries, report, request, surveyed};
 
     let platform = Platform::new().await;
     let role = format!("daemon_{}", platform.name());
@@ -609,10 +609,10 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         queries::take(),
     );
     let (survey, bare_survey) = (
-        report::survey(&layout, true),
-        report::survey(&layout, false),
+        surveyed::survey(&layout, true),
+        surveyed::survey(&layout, false),
     );
-    let (next_slugs, foreign_types) = (report::next_slugs(&layout), queries::foreign_types());
+    let (next_slugs, foreign_types) = (surveyed::next_slugs(&layout), queries::foreign_types());
     for query in [
         report::DAEMONS,
         report::OUTBOX,
@@ -620,11 +620,11 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         report::PROBLEM_OF,
         report::PENDING_OF,
         report::STILL_PENDING,
-        report::SEND,
-        report::WAKE,
-        report::BLOCKS,
-        report::TAKE_BACK,
-        report::FORGET_CANARY,
+        request::SEND,
+        request::WAKE,
+        request::BLOCKS,
+        request::TAKE_BACK,
+        request::FORGET_CANARY,
         report::LED,
         report::NEARBY,
         report::STAND_DOWN,
@@ -740,7 +740,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         queries::TRY_IDLE_LOCK,
         queries::RELEASE_IDLE_LOCK,
         report::DAEMONS,
-        report::WAKE,
+        request::WAKE,
         report::LED,
         report::STAND_DOWN,
     ] {

@@ -18,7 +18,7 @@ use crate::columns::{Column, PerAgentColumn, PerColumn};
 use crate::mapping::{NumberColumn, Rules, Targets};
 use crate::pg::identifier::{Quoted, plain};
 use crate::pg::{Db, Parameter, QueryError};
-use crate::settings::Database;
+use crate::settings::{AgentsColumns, ConfigurationsColumns, Database};
 
 /// One column that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,6 +107,18 @@ pub struct Configurations {
 }
 
 impl Agents {
+    fn of(table: &mut Table, names: &AgentsColumns) -> Result<Self, LayoutError> {
+        let slug = &*names.slug;
+        Ok(Self {
+            table: table.quoted.clone(),
+            slug: table.slug(slug)?,
+            slug_is_indexed: table.finds(slug),
+            slug_is_unique: table.is_unique(slug),
+            lookup: table.lookup(slug),
+            columns: table.mapped(&names.mapped, |table, _, name| table.optional(name))?,
+        })
+    }
+
     /// The slug of the row called `alias` as it is compared with other text: an index serves where
     /// there is one that tells the truth, and none is asked where it may not.
     pub fn lookup(&self, alias: &str) -> String {
@@ -115,6 +127,41 @@ impl Agents {
 }
 
 impl Configurations {
+    /// With the findings about columns of another type than expected.
+    fn of(
+        table: &mut Table,
+        names: &ConfigurationsColumns,
+    ) -> Result<(Self, Vec<Finding>), LayoutError> {
+        let times = [&names.updated_at, &names.last_updated].map(|name| table.time(name));
+        let (clocks, no_times): (Vec<_>, Vec<_>) = times.into_iter().unzip();
+        let provider_config = &names.mapped[Column::ProviderConfig];
+        if table
+            .find(provider_config)
+            .is_some_and(|found| found.generated)
+        {
+            let column = format!("{}.{}", table.plain, plain(provider_config));
+            return Err(LayoutError::Generated { column });
+        }
+        let (mut number, no_number) = table.number(&names.mapped[Column::Temperature]);
+        let key = table.found.iter().filter(|found| found.of_key);
+        let configurations = Self {
+            table: table.quoted.clone(),
+            agent_slug: table.slug(&names.agent_slug)?,
+            agent_slug_is_indexed: table.finds(&names.agent_slug),
+            lookup: table.lookup(&names.agent_slug),
+            has_children: table.has_children,
+            is_partitioned: table.partitioned,
+            key: key.map(|found| found.column().name).collect(),
+            columns: table.mapped(&names.mapped, |table, column, name| match column {
+                Column::Temperature => number.take(),
+                _ => table.writable(name),
+            })?,
+            clocks: clocks.into_iter().flatten().collect(),
+        };
+        let unfit = no_number.into_iter().chain(no_times.into_iter().flatten());
+        Ok((configurations, unfit.collect()))
+    }
+
     /// The same for the slug of the agent that a configuration is for.
     pub fn lookup(&self, alias: &str) -> String {
         self.lookup.sql(alias, &self.agent_slug)
@@ -230,96 +277,43 @@ impl Layout {
     /// Reads the catalog.
     pub async fn read(db: &Db, database: &Database) -> Result<Self, LayoutError> {
         let (agents, configurations) = (&database.agents, &database.configurations);
-        // Before the rest: what changes while it is read makes it an old one.
         let quoted = |schema: &str, table: &str| format!("{}.{}", Quoted(schema), Quoted(table));
-        let (agents_table, configurations_table) = (
-            quoted(&agents.schema, &agents.table),
-            quoted(&configurations.schema, &configurations.table),
-        );
-        let version = version(db, &agents_table, &configurations_table).await?;
+        // Before the rest: what changes while it is read makes it an old one.
+        let version = version(
+            db,
+            &quoted(&agents.schema, &agents.table),
+            &quoted(&configurations.schema, &configurations.table),
+        )
+        .await?;
         let mut from = Table::read(db, &agents.schema, &agents.table).await?;
         let mut to = Table::read(db, &configurations.schema, &configurations.table).await?;
-        let source = Agents {
-            table: from.quoted.clone(),
-            slug: from.slug(&agents.columns.slug)?,
-            slug_is_indexed: from.finds(&agents.columns.slug),
-            slug_is_unique: from.is_unique(&agents.columns.slug),
-            lookup: from.lookup(&agents.columns.slug),
-            columns: from.mapped(&agents.columns.mapped, |table, _, name| {
-                table.optional(name)
-            })?,
-        };
-        let names = &configurations.columns;
-        let times = [&names.updated_at, &names.last_updated].map(|name| to.time(name));
-        let (clocks, no_times): (Vec<_>, Vec<_>) = times.into_iter().unzip();
-        let clocks = clocks.into_iter().flatten().collect();
-        let provider_config = &names.mapped[Column::ProviderConfig];
-        if to
-            .find(provider_config)
-            .is_some_and(|found| found.generated)
-        {
-            return Err(LayoutError::Generated {
-                column: format!("{}.{}", to.plain, plain(provider_config)),
-            });
-        }
-        let temperature = &names.mapped[Column::Temperature];
-        let (mut number, no_number) = to.number(temperature);
-        let target = Configurations {
-            table: to.quoted.clone(),
-            agent_slug: to.slug(&names.agent_slug)?,
-            agent_slug_is_indexed: to.finds(&names.agent_slug),
-            lookup: to.lookup(&names.agent_slug),
-            has_children: to.has_children,
-            is_partitioned: to.partitioned,
-            key: to
-                .found
-                .iter()
-                .filter(|found| found.of_key)
-                .map(|found| found.column().name)
-                .collect(),
-            columns: to.mapped(&names.mapped, |table, column, name| match column {
-                Column::Temperature => number.take(),
-                _ => table.writable(name),
-            })?,
-            clocks,
-        };
+        let (slug, agent_slug) = (&agents.columns.slug, &configurations.columns.agent_slug);
+        let source = Agents::of(&mut from, &agents.columns)?;
+        let (target, unfit) = Configurations::of(&mut to, &configurations.columns)?;
+        let temperature = to.find(&configurations.columns.mapped[Column::Temperature]);
         let targets = Targets {
             exist: target.columns.as_ref().map(Option::is_some),
-            temperature: to
-                .find(temperature)
-                .map_or(NumberColumn::Float8, comparison),
+            temperature: temperature.map_or(NumberColumn::Float8, comparison),
         };
-        let slug = &agents.columns.slug;
-        let scans = [
-            from.scan(slug),
-            to.scan(&names.agent_slug),
-            from.repeats(slug),
-            no_number,
-        ];
-        let scans = scans
-            .into_iter()
-            .chain(no_times)
-            .flatten()
-            .chain(std::mem::take(&mut to.left_out))
-            .collect();
+        let scans = [from.scan(slug), to.scan(agent_slug), from.repeats(slug)];
         let collation = |table: &Table, name: &str| table.find(name).map(|found| found.collation);
-        let collations_differ = collation(&from, slug) != collation(&to, &names.agent_slug);
-        let missing = from.missing.into_iter().chain(to.missing).collect();
-        let remedies = Remedies::new(configurations);
         Ok(Self {
             agents: source,
             configurations: target,
             targets,
-            collations_differ,
+            collations_differ: collation(&from, slug) != collation(&to, agent_slug),
             version,
-            missing,
-            scans,
-            remedies,
+            missing: from.missing.into_iter().chain(to.missing).collect(),
+            scans: scans
+                .into_iter()
+                .flatten()
+                .chain(unfit)
+                .chain(to.left_out)
+                .collect(),
+            remedies: Remedies::new(configurations),
         })
     }
-}
 
-impl Layout {
     /// Both tables as parameters of a query, the agents first.
     pub fn tables(&self) -> [Parameter<'_>; 2] {
         [

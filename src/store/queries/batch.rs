@@ -61,46 +61,8 @@ fn claim_of(layout: &Layout, rows: &str, limit: &str, budget: &str, weighed: Wei
         configurations,
         ..
     } = layout;
-    let (agent_slug, slug) = (agents.lookup("a"), configurations.lookup("c"));
-    let (from_agents, from_configurations) = (&agents.table, &configurations.table);
-    let (agent_table, agent) = if agents.slug_is_indexed {
-        (String::new(), agent_by_index(agents))
-    } else {
-        let table = format!(
-            ", agent AS MATERIALIZED (
-                 SELECT {agent_slug} AS slug, true AS found, {} FROM {from_agents} a
-                 WHERE {agent_slug} IN (SELECT slug FROM changed))",
-            agent_columns(agents, As::Stored)
-        );
-        (table, "agent ON agent.slug = changed.slug".to_owned())
-    };
-    let (configuration_tables, configuration) = if configurations.agent_slug_is_indexed {
-        // Counted no further than the bound.
-        let target = format!(
-            "LATERAL (SELECT count(*) AS rows FROM (SELECT FROM {from_configurations} c
-                 WHERE {slug} = changed.slug LIMIT {MOST_CONFIGURATIONS} + 1) AS counted) target \
-            ON true"
-        );
-        let locked = configuration_by_index(
-            configurations,
-            &format!("AND target.rows <= {MOST_CONFIGURATIONS} FOR NO KEY UPDATE OF c SKIP LOCKED"),
-        );
-        (String::new(), format!("{target} LEFT JOIN {locked}"))
-    } else {
-        let tables = format!(
-            ", target AS MATERIALIZED (
-                 SELECT {slug} AS slug, count(*) AS rows FROM {from_configurations} c
-                 WHERE {slug} IN (SELECT slug FROM changed) GROUP BY 1
-             ), configuration AS MATERIALIZED (
-                 SELECT {slug} AS slug, {} FROM {from_configurations} c
-                 WHERE {slug} IN (SELECT slug FROM target WHERE rows <= {MOST_CONFIGURATIONS})
-                 FOR NO KEY UPDATE OF c SKIP LOCKED)",
-            configuration_as_it_is(configurations)
-        );
-        let joins = "target ON target.slug = changed.slug LEFT JOIN configuration ON \
-            configuration.slug = changed.slug";
-        (tables, joins.to_owned())
-    };
+    let (agent_table, agent) = join_agents(agents);
+    let (configuration_tables, configuration) = join_configurations(configurations);
     let together = if agents.slug_is_indexed && configurations.agent_slug_is_indexed {
         ""
     } else {
@@ -124,6 +86,52 @@ fn claim_of(layout: &Layout, rows: &str, limit: &str, budget: &str, weighed: Wei
             &format!("changed LEFT JOIN {agent} LEFT JOIN {configuration} {together}")
         )
     )
+}
+
+/// A table of the agents of all slugs, where no index finds one; and the join of `agent`.
+fn join_agents(agents: &Agents) -> (String, String) {
+    if agents.slug_is_indexed {
+        return (String::new(), agent_by_index(agents));
+    }
+    let (slug, columns) = (agents.lookup("a"), agent_columns(agents, As::Stored));
+    let table = format!(
+        ", agent AS MATERIALIZED (
+             SELECT {slug} AS slug, true AS found, {columns} FROM {} a
+             WHERE {slug} IN (SELECT slug FROM changed))",
+        agents.table
+    );
+    (table, "agent ON agent.slug = changed.slug".to_owned())
+}
+
+/// The same for `target`, the number of the configurations of a slug, and `configuration`, locked.
+fn join_configurations(configurations: &Configurations) -> (String, String) {
+    let (from, slug) = (&configurations.table, configurations.lookup("c"));
+    if configurations.agent_slug_is_indexed {
+        // Counted no further than the bound.
+        let target = format!(
+            "LATERAL (SELECT count(*) AS rows FROM (SELECT FROM {from} c
+                 WHERE {slug} = changed.slug LIMIT {MOST_CONFIGURATIONS} + 1) AS counted) target \
+            ON true"
+        );
+        let locked = configuration_by_index(
+            configurations,
+            &format!("AND target.rows <= {MOST_CONFIGURATIONS} FOR NO KEY UPDATE OF c SKIP LOCKED"),
+        );
+        return (String::new(), format!("{target} LEFT JOIN {locked}"));
+    }
+    let tables = format!(
+        ", target AS MATERIALIZED (
+             SELECT {slug} AS slug, count(*) AS rows FROM {from} c
+             WHERE {slug} IN (SELECT slug FROM changed) GROUP BY 1
+         ), configuration AS MATERIALIZED (
+             SELECT {slug} AS slug, {} FROM {from} c
+             WHERE {slug} IN (SELECT slug FROM target WHERE rows <= {MOST_CONFIGURATIONS})
+             FOR NO KEY UPDATE OF c SKIP LOCKED)",
+        configuration_as_it_is(configurations)
+    );
+    let joins = "target ON target.slug = changed.slug LEFT JOIN configuration ON \
+        configuration.slug = changed.slug";
+    (tables, joins.to_owned())
 }
 
 /// Reads the agent of the slug `$1` with its configurations at the places `$2` in the relations

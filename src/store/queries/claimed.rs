@@ -53,28 +53,12 @@ pub(super) fn claimed(
     weighed: Weighed,
     from: &str,
 ) -> String {
-    let Layout {
-        agents,
-        configurations,
-        ..
-    } = layout;
-    let hidden = format!(
-        "CASE WHEN agent.found IS NULL THEN {} WHEN configuration.place IS NULL THEN {} END",
-        rows_may_be_hidden(&agents.table),
-        rows_may_be_hidden(&configurations.table),
-    );
     // A slug that is too long for anything else is not sent either (G12): null is for what is no
     // slug, and is set aside.
     let slug = format!("CASE WHEN octet_length(w.slug) <= {LONGEST_SLUG} THEN w.slug END");
     let contents = Contents::of(layout);
     let (weight, own, weigh) = contents.weight(weighed);
-    let as_text = contents.settings().map(|(name, _)| {
-        let text = settings_text(&format!("w.{name}"));
-        format!("CASE WHEN w.fits THEN {text} END AS {name}")
-    });
-    let lengths = contents
-        .settings()
-        .map(|(name, _)| format!("coalesce(octet_length(x.{name}), 0)"));
+    let (lengths, as_text) = (contents.lengths(), contents.as_text());
     let bounded = if weighed == Weighed::ByEstimate {
         " WHERE w.begins OR NOT w.goes_on"
     } else {
@@ -97,7 +81,7 @@ pub(super) fn claimed(
                             {PROBLEM} AS problem,
                             changed.places, changed.versions,
                             extract(epoch FROM clock_timestamp() - changed.at)::float8 AS age,
-                            agent.found IS NOT NULL AS found, {hidden} AS hidden,
+                            agent.found IS NOT NULL AS found, {} AS hidden,
                             configuration.place, configuration.relation, configuration.version,
                             {}
                      FROM {from}
@@ -107,13 +91,22 @@ pub(super) fn claimed(
              WINDOW so_far AS (ROWS UNBOUNDED PRECEDING),
                     before AS (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
          ) AS w CROSS JOIN LATERAL (
-             SELECT x.*, w.fits AND {} <= w.weight AS fits FROM (SELECT {} OFFSET 0) AS x OFFSET 0
+             SELECT x.*, w.fits AND {lengths} <= w.weight AS fits
+             FROM (SELECT {as_text} OFFSET 0) AS x OFFSET 0
          ) AS t{bounded}",
         contents.sent(),
         in_time(weighed),
+        hidden(layout),
         as_they_are().join(", "),
-        lengths.collect::<Vec<_>>().join(" + "),
-        as_text.collect::<Vec<_>>().join(", "),
+    )
+}
+
+/// Whether row-level security may hide the row that is not found.
+fn hidden(layout: &Layout) -> String {
+    format!(
+        "CASE WHEN agent.found IS NULL THEN {} WHEN configuration.place IS NULL THEN {} END",
+        rows_may_be_hidden(&layout.agents.table),
+        rows_may_be_hidden(&layout.configurations.table),
     )
 }
 
@@ -146,6 +139,22 @@ impl<'a> Contents<'a> {
     /// The columns of settings.
     fn settings(&self) -> impl Iterator<Item = &(String, &'a SqlColumn)> {
         self.of_agent.iter().chain(&self.of_configuration)
+    }
+
+    /// The settings of a row `w` that fits, as text.
+    fn as_text(&self) -> String {
+        let texts = self.settings().map(|(name, _)| {
+            let text = settings_text(&format!("w.{name}"));
+            format!("CASE WHEN w.fits THEN {text} END AS {name}")
+        });
+        texts.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The length of these texts `x` together.
+    fn lengths(&self) -> String {
+        let lengths = self.settings();
+        let lengths = lengths.map(|(name, _)| format!("coalesce(octet_length(x.{name}), 0)"));
+        lengths.collect::<Vec<_>>().join(" + ")
     }
 
     /// The weight of a row `j`; the columns that are sent with it; and the source of its parts.

@@ -1,0 +1,65 @@
+//! The slugs that a command puts into the outbox, and takes out of it again.
+
+use postgres_types::Type;
+
+use super::queries;
+use crate::pg::{Db, Parameter, QueryError};
+
+/// Puts slugs into the outbox; with [`WAKE`] in the same transaction.
+pub const SEND: &str = queries::ENQUEUE;
+
+/// Wakes the daemon the way the trigger does (C6): with a notification only if it sleeps; and
+/// otherwise it cannot go to sleep before it has seen what this transaction has put into the
+/// outbox.
+pub const WAKE: &str = "
+    SELECT pg_notify('agent_sync', '')
+    WHERE NOT pg_try_advisory_xact_lock_shared(1634169721, 2)
+      AND pg_notification_queue_usage() < 0.5";
+
+/// Whether another session waits for a lock that this transaction holds.
+pub const BLOCKS: &str = "
+    SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l
+                   WHERE NOT l.granted AND l.locktype = 'relation'
+                     AND pg_catalog.pg_backend_pid()
+                         OPERATOR(pg_catalog.=) ANY (pg_catalog.pg_blocking_pids(l.pid)))";
+
+/// Takes the slug `$1` out of the outbox again: a canary that nobody took.
+pub const TAKE_BACK: &str = "DELETE FROM agent_sync.outbox o WHERE o.slug = $1::text";
+
+/// Takes away the problem of the slug `$1`: where row-level security may hide agents, the daemon
+/// notes one for a canary.
+pub const FORGET_CANARY: &str = "DELETE FROM agent_sync.problem p WHERE p.slug = $1::text";
+
+/// Puts slugs into the outbox and wakes the daemon, as a save does.
+pub async fn send(db: &Db, slugs: &[&str]) -> Result<(), QueryError> {
+    let slugs: [Parameter<'_>; 1] = [(&slugs, Type::TEXT_ARRAY)];
+    // In one round trip. After an error PostgreSQL takes COMMIT for ROLLBACK.
+    let (begun, sent, woken, committed) = tokio::join!(
+        biased;
+        db.batch("BEGIN"),
+        db.run(SEND, &slugs),
+        db.all(WAKE, &[]),
+        db.batch("COMMIT"),
+    );
+    begun?;
+    sent?;
+    woken?;
+    committed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::WAKE;
+
+    #[test]
+    fn a_verb_wakes_the_daemon_in_the_words_of_the_trigger() {
+        let trigger = include_str!("../../sql/capture.sql").replace("pg_catalog.", "");
+        for words in [
+            "pg_try_advisory_xact_lock_shared(1634169721, 2)",
+            "pg_notification_queue_usage() < 0.5",
+            "pg_notify('agent_sync', '')",
+        ] {
+            assert!(trigger.contains(words) && WAKE.contains(words), "{words}");
+        }
+    }
+}

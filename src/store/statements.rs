@@ -1,0 +1,81 @@
+//! The prepared statements of a batch.
+
+use postgres_types::Type;
+use tokio_postgres::Statement;
+
+use super::{Layout, queries};
+use crate::columns::Column;
+use crate::pg::{Db, QueryError};
+
+/// The claims.
+#[derive(Debug)]
+pub(super) struct Claims {
+    /// Rows from a position on.
+    pub(super) part: Statement,
+    /// The slug that is noted as the first.
+    pub(super) first: Statement,
+    /// One slug.
+    pub(super) slug: Statement,
+    /// Some configurations of a slug.
+    pub(super) page: Statement,
+}
+
+impl Claims {
+    pub(super) async fn prepare(db: &Db, layout: &Layout) -> Result<Self, QueryError> {
+        let (part, first) = (queries::claim(layout), queries::claim_first(layout));
+        let (slug, page) = (queries::claim_slug(layout), queries::claim_page(layout));
+        let (part, first, slug, page) = tokio::try_join!(
+            db.prepare(&part, &[Type::TID, Type::INT8, Type::FLOAT8]),
+            db.prepare(&first, &[Type::FLOAT8]),
+            db.prepare(&slug, &[Type::TEXT, Type::FLOAT8]),
+            db.prepare(&page, &[Type::TEXT, Type::TID_ARRAY, Type::OID_ARRAY]),
+        )?;
+        Ok(Self {
+            part,
+            first,
+            slug,
+            page,
+        })
+    }
+}
+
+/// The statements that end a batch.
+#[derive(Debug)]
+pub(super) struct Writes {
+    pub(super) write: Statement,
+    pub(super) take: Statement,
+    pub(super) note_problems: Statement,
+    pub(super) clear_problems: Statement,
+}
+
+impl Writes {
+    pub(super) async fn prepare(
+        db: &Db,
+        layout: &Layout,
+        history: bool,
+    ) -> Result<Self, QueryError> {
+        let mut types = vec![
+            Type::TID_ARRAY,
+            Type::OID_ARRAY,
+            Type::TEXT_ARRAY,
+            Type::TID_ARRAY,
+            Type::XID_ARRAY,
+            Type::TEXT_ARRAY,
+        ];
+        types.extend(Column::ALL.map(|_| Type::TEXT_ARRAY));
+        let (write, take) = (queries::write(layout, history), queries::take());
+        let (note, clear) = (queries::note_problems(), queries::clear_problems());
+        let (write, take, note_problems, clear_problems) = tokio::try_join!(
+            db.prepare(&write, &types),
+            db.prepare(&take, &[Type::TID_ARRAY, Type::XID_ARRAY, Type::TEXT_ARRAY]),
+            db.prepare(&note, &[]),
+            db.prepare(&clear, &[]),
+        )?;
+        Ok(Self {
+            write,
+            take,
+            note_problems,
+            clear_problems,
+        })
+    }
+}
