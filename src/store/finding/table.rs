@@ -66,7 +66,10 @@ impl Table {
                 daemon writes."
             ),
             Self::Unlogged { table } => format!("ALTER TABLE {table} SET LOGGED;"),
-            Self::Unpublishable { table, is_ours: true } => {
+            Self::Unpublishable {
+                table,
+                is_ours: true,
+            } => {
                 format!("ALTER TABLE {table} REPLICA IDENTITY FULL;")
             }
             Self::Unpublishable { table, .. } => {
