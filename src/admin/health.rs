@@ -61,7 +61,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::observe::verdict::SLACK;
-    use crate::observe::{Board, Event, Finding};
+    use crate::observe::{Board, Finding, event};
 
     #[test]
     fn a_loop_that_hangs_is_told_from_one_that_waits_within_the_bound_of_a_single_wait() {
@@ -86,14 +86,14 @@ mod tests {
     fn s10_a_name_of_the_catalog_forges_no_line_and_no_escape_of_readyz() {
         let board = Board::default();
         let observer = board.observer("eu", "localhost");
-        observer.tell(&Event::Leading { server: "x" });
+        observer.tell(event::Leader::Leading { server: "x" });
         let what = "the trigger t\u{1b}[2J\u{9b}\u{202e}\nus: ready (draining) is gone".to_owned();
         let finding = Finding {
             what,
             remedy: "a\u{1b}b".into(),
             misses_changes: true,
         };
-        observer.tell(&Event::Lost {
+        observer.tell(event::Connection::Lost {
             cause: &finding.what,
             remedy: &finding.remedy,
         });

@@ -9,87 +9,26 @@ use super::totals::Totals;
 /// An event of one database.
 #[derive(Debug)]
 pub enum Event<'a> {
-    /// The daemon is connected, and another one leads.
-    StandingBy,
-    /// This daemon leads now.
-    Leading {
-        /// The address of the database, without secrets.
-        server: &'a str,
-    },
-    /// Optional columns that the tables do not have (T3).
-    ColumnsMissing {
-        /// Whether they have gone since the daemon began to lead.
-        have_gone: bool,
-        /// As `schema.table.column`.
-        columns: &'a [String],
-    },
-    /// The first drain after the connect has ended.
-    CaughtUp {
-        /// Its totals.
-        totals: Totals,
-    },
-    /// The connection is lost, or could not be made. One event an outage (G8).
-    Lost {
-        /// The cause.
-        cause: &'a str,
-        /// The remedy.
-        remedy: &'a str,
-    },
-    /// An attempt during an outage failed as well.
-    StillLost {
-        /// The cause.
-        cause: &'a str,
-        /// The remedy.
-        remedy: &'a str,
-        /// The pause before the next one.
-        pause: Duration,
-    },
-    /// The outage is over.
-    Recovered {
-        /// Its duration.
-        outage: Duration,
-        /// The totals of the catch-up.
-        totals: Totals,
-    },
-    /// No configuration has the slug (G6).
-    MissingConfiguration {
+    /// About the connection.
+    Connection(Connection<'a>),
+    /// About the leader of the database.
+    Leader(Leader<'a>),
+    /// About the two tables.
+    Tables(Tables<'a>),
+    /// A fault of the capture.
+    CaptureFault(CaptureFault<'a>),
+    /// Every agent is checked.
+    FullCheck(FullCheck),
+    /// About the mapping.
+    Mapping(Mapping<'a>),
+    /// An agent is not in sync.
+    NotInSync {
         /// The slug.
         slug: &'a str,
         /// Whether the same problem is already noted, and needs no log line.
         known: bool,
-        /// The remedy.
-        remedy: &'a str,
-    },
-    /// The agent's settings cannot be mapped (M7).
-    Rejected {
-        /// The slug.
-        slug: &'a str,
-        /// Whether the same problem is already noted, and needs no log line.
-        known: bool,
-        /// Every mistake.
-        reasons: &'a str,
-        /// The remedy.
-        remedy: &'a str,
-    },
-    /// More than one agent has the slug (T5).
-    Ambiguous {
-        /// The slug.
-        slug: &'a str,
-        /// Whether the same problem is already noted, and needs no log line.
-        known: bool,
-        /// The remedy.
-        remedy: &'a str,
-    },
-    /// PostgreSQL refused the write (G5).
-    Failed {
-        /// The slug.
-        slug: &'a str,
-        /// Whether the same problem is already noted, and needs no log line.
-        known: bool,
-        /// The SQLSTATE and the place, without values.
-        detail: &'a str,
-        /// The SQLSTATE.
-        sqlstate: &'a str,
+        /// The problem.
+        problem: Problem<'a>,
         /// The remedy.
         remedy: &'a str,
     },
@@ -112,89 +51,10 @@ pub enum Event<'a> {
         /// The error of PostgreSQL.
         cause: &'a str,
     },
-    /// A trigger of the capture is missing or disabled (G1).
-    CaptureBroken {
-        /// `schema.table.trigger`
-        trigger: &'a str,
-        /// The fault.
-        fault: &'a str,
-        /// The remedy.
-        remedy: &'a str,
-    },
-    /// A trigger of the capture does not fire while `session_replication_role` is `replica`.
-    CaptureSleeps {
-        /// `schema.table.trigger`
-        trigger: &'a str,
-        /// The remedy.
-        remedy: &'a str,
-    },
-    /// A partition or child of a table has no trigger that works (G1).
-    CaptureLacksChild {
-        /// `schema.table.trigger`
-        trigger: &'a str,
-        /// The fault.
-        fault: &'a str,
-        /// The remedy.
-        remedy: &'a str,
-    },
     /// A finding that does not stop the daemon (G10).
     Found {
         /// The text.
         finding: &'a str,
-        /// The remedy.
-        remedy: &'a str,
-    },
-    /// The tables, their triggers or policies have changed, and every agent is checked.
-    CaptureTouched,
-    /// Changes are no longer missed, and every agent is checked.
-    CaptureMended,
-    /// Saves that could not be captured, so every agent is checked.
-    Uncaptured {
-        /// The number.
-        saves: i64,
-    },
-    /// The count of such saves has moved, as by a crash of the server.
-    CountJumped,
-    /// The first start after an install: every agent is checked.
-    FirstStart,
-    /// NOTIFY requested more slugs than the daemon keeps, so every agent is checked (I7).
-    AskedForTooMany,
-    /// The rules have changed; this writes nothing.
-    RulesChanged {
-        /// The totals now; `written` counts configurations that would be written.
-        totals: Totals,
-    },
-    /// Every configuration has been compared once more, because some differed after a change of the
-    /// rules. For the registry alone.
-    Compared {
-        /// The totals now; `written` counts configurations that would be written.
-        totals: Totals,
-    },
-    /// The rules have changed, and the number of configurations that differ is unknown.
-    DriftUnknown {
-        /// The cause.
-        cause: &'a str,
-    },
-    /// Another session has held a lock on a table for a while. Nothing is lost, and the daemon
-    /// waits for its end (G16).
-    LockedOut {
-        /// The time since then.
-        since: Duration,
-    },
-    /// That lock has ended.
-    LockGone {
-        /// How long it lasted.
-        lasted: Duration,
-    },
-    /// Another session leads, and changes are not applied.
-    LeaderHangs {
-        /// The session and the remedy.
-        finding: &'a Finding,
-    },
-    /// Changes are applied again.
-    LeaderWorks,
-    /// The leading daemon has other rules or columns than this one.
-    OtherMapping {
         /// The remedy.
         remedy: &'a str,
     },
@@ -206,20 +66,6 @@ pub enum Event<'a> {
         /// The time since the first of them.
         since: Duration,
     },
-    /// A new connection has failed repeatedly beside the present one.
-    NewConnectionFails {
-        /// The cause.
-        cause: &'a str,
-        /// The remedy.
-        remedy: &'a str,
-    },
-    /// The tables have changed, and are read again.
-    LayoutChanged {
-        /// The error of the server.
-        cause: &'a str,
-    },
-    /// The daemon has released the database.
-    Stopped,
     /// The loop is in a phase. For the registry alone, like all that follow.
     Phase(Phase),
     /// There is a connection, and the checks have passed.
@@ -248,21 +94,223 @@ pub enum Event<'a> {
     },
 }
 
-impl Event<'_> {
-    /// The remedy of [`Event::LockedOut`].
+/// An event about the connection.
+#[derive(Debug)]
+pub enum Connection<'a> {
+    /// The first drain after the connect has ended.
+    CaughtUp {
+        /// Its totals.
+        totals: Totals,
+    },
+    /// The connection is lost, or could not be made. One event an outage (G8).
+    Lost {
+        /// The cause.
+        cause: &'a str,
+        /// The remedy.
+        remedy: &'a str,
+    },
+    /// An attempt during an outage failed as well.
+    StillLost {
+        /// The cause.
+        cause: &'a str,
+        /// The remedy.
+        remedy: &'a str,
+        /// The pause before the next one.
+        pause: Duration,
+    },
+    /// The outage is over.
+    Recovered {
+        /// Its duration.
+        outage: Duration,
+        /// The totals of the catch-up.
+        totals: Totals,
+    },
+    /// A new connection has failed repeatedly beside the present one.
+    NewFails {
+        /// The cause.
+        cause: &'a str,
+        /// The remedy.
+        remedy: &'a str,
+    },
+    /// The daemon has released the database.
+    Stopped,
+}
+
+/// An event about the leader of the database.
+#[derive(Debug)]
+pub enum Leader<'a> {
+    /// The daemon is connected, and another one leads.
+    StandingBy,
+    /// This daemon leads now.
+    Leading {
+        /// The address of the database, without secrets.
+        server: &'a str,
+    },
+    /// Another session leads, and changes are not applied.
+    Hangs {
+        /// The session and the remedy.
+        finding: &'a Finding,
+    },
+    /// Changes are applied again.
+    Works,
+    /// The leading daemon has other rules or columns than this one.
+    OtherMapping {
+        /// The remedy.
+        remedy: &'a str,
+    },
+}
+
+/// An event about the two tables.
+#[derive(Debug)]
+pub enum Tables<'a> {
+    /// Optional columns that the tables do not have (T3).
+    ColumnsMissing {
+        /// Whether they have gone since the daemon began to lead.
+        have_gone: bool,
+        /// As `schema.table.column`.
+        columns: &'a [String],
+    },
+    /// Another session has held a lock on a table for a while. Nothing is lost, and the daemon
+    /// waits for its end (G16).
+    LockedOut {
+        /// The time since then.
+        since: Duration,
+    },
+    /// That lock has ended.
+    LockGone {
+        /// How long it lasted.
+        lasted: Duration,
+    },
+    /// The tables have changed, and are read again.
+    Changed {
+        /// The error of the server.
+        cause: &'a str,
+    },
+}
+
+/// A fault of the capture.
+#[derive(Debug)]
+pub enum CaptureFault<'a> {
+    /// A trigger of the capture is missing or disabled (G1).
+    Broken {
+        /// `schema.table.trigger`
+        trigger: &'a str,
+        /// The fault.
+        fault: &'a str,
+        /// The remedy.
+        remedy: &'a str,
+    },
+    /// A trigger of the capture does not fire while `session_replication_role` is `replica`.
+    Sleeps {
+        /// `schema.table.trigger`
+        trigger: &'a str,
+        /// The remedy.
+        remedy: &'a str,
+    },
+    /// A partition or child of a table has no trigger that works (G1).
+    LacksChild {
+        /// `schema.table.trigger`
+        trigger: &'a str,
+        /// The fault.
+        fault: &'a str,
+        /// The remedy.
+        remedy: &'a str,
+    },
+}
+
+/// The reason to check every agent.
+#[derive(Debug)]
+pub enum FullCheck {
+    /// The tables, their triggers or policies have changed, and every agent is checked.
+    CaptureTouched,
+    /// Changes are no longer missed, and every agent is checked.
+    CaptureMended,
+    /// Saves that could not be captured, so every agent is checked.
+    Uncaptured {
+        /// The number.
+        saves: i64,
+    },
+    /// The count of such saves has moved, as by a crash of the server.
+    CountJumped,
+    /// The first start after an install: every agent is checked.
+    FirstStart,
+    /// NOTIFY requested more slugs than the daemon keeps, so every agent is checked (I7).
+    AskedForTooMany,
+}
+
+/// An event about the mapping.
+#[derive(Debug)]
+pub enum Mapping<'a> {
+    /// The rules have changed; this writes nothing.
+    Changed {
+        /// The totals now; `written` counts configurations that would be written.
+        totals: Totals,
+    },
+    /// Every configuration has been compared once more, because some differed after a change of the
+    /// rules. For the registry alone.
+    Compared {
+        /// The totals now; `written` counts configurations that would be written.
+        totals: Totals,
+    },
+    /// The rules have changed, and the number of configurations that differ is unknown.
+    DriftUnknown {
+        /// The cause.
+        cause: &'a str,
+    },
+}
+
+/// Why an agent is not in sync.
+#[derive(Debug, Clone, Copy)]
+pub enum Problem<'a> {
+    /// No configuration has the slug (G6).
+    MissingConfiguration,
+    /// The agent's settings cannot be mapped (M7).
+    Rejected {
+        /// Every mistake.
+        reasons: &'a str,
+    },
+    /// More than one agent has the slug (T5).
+    Ambiguous,
+    /// PostgreSQL refused the write (G5).
+    Failed {
+        /// The SQLSTATE and the place, without values.
+        detail: &'a str,
+        /// The SQLSTATE.
+        sqlstate: &'a str,
+    },
+}
+
+/// Makes the events of a subject events of a database.
+macro_rules! subjects {
+    ($($subject:ident: $events:ty),+ $(,)?) => {
+        $(impl<'a> From<$events> for Event<'a> {
+            fn from(event: $events) -> Self {
+                Self::$subject(event)
+            }
+        })+
+    };
+}
+
+subjects! {
+    Connection: Connection<'a>,
+    Leader: Leader<'a>,
+    Tables: Tables<'a>,
+    CaptureFault: CaptureFault<'a>,
+    FullCheck: FullCheck,
+    Mapping: Mapping<'a>,
+}
+
+impl Tables<'_> {
+    /// The remedy of [`Tables::LockedOut`].
     pub const LOCKED_OUT_REMEDY: &'static str = "Wait for its end, or find it: SELECT b.pid, \
         b.query FROM pg_stat_activity a JOIN pg_stat_activity b ON b.pid = ANY \
         (pg_blocking_pids(a.pid)) WHERE a.application_name LIKE 'agent-sync%';";
+}
 
+impl Event<'_> {
     /// Whether it is about an unchanged problem.
     pub(super) fn is_known(&self) -> bool {
-        matches!(
-            self,
-            Self::MissingConfiguration { known: true, .. }
-                | Self::Rejected { known: true, .. }
-                | Self::Ambiguous { known: true, .. }
-                | Self::Failed { known: true, .. }
-        )
+        matches!(self, Self::NotInSync { known: true, .. })
     }
 }
 

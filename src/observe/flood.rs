@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::{Duration, Instant};
 
-use super::event::Event;
+use super::event::{Connection, Event, Problem};
 
 /// The number of lines of a kind that are logged within [`WINDOW`].
 const LOGGED: usize = 20;
@@ -45,10 +45,12 @@ impl Kind {
     /// The kind, the slug and the detail of an event about a single agent; `None` for other events.
     fn of<'a>(event: &Event<'a>) -> Option<(Self, &'a str, &'a str)> {
         match *event {
-            Event::MissingConfiguration { slug, .. } => Some((Self::Missing, slug, "")),
-            Event::Rejected { slug, reasons, .. } => Some((Self::Rejected, slug, reasons)),
-            Event::Ambiguous { slug, .. } => Some((Self::Ambiguous, slug, "")),
-            Event::Failed { slug, detail, .. } => Some((Self::Failed, slug, detail)),
+            Event::NotInSync { slug, problem, .. } => Some(match problem {
+                Problem::MissingConfiguration => (Self::Missing, slug, ""),
+                Problem::Rejected { reasons } => (Self::Rejected, slug, reasons),
+                Problem::Ambiguous => (Self::Ambiguous, slug, ""),
+                Problem::Failed { detail, .. } => (Self::Failed, slug, detail),
+            }),
             Event::Mapped { slug, warning } => Some((Self::Mapped, slug, warning)),
             _ => None,
         }
@@ -103,7 +105,10 @@ impl Flood {
             }
             return manner;
         }
-        let ends = matches!(event, Event::Stopped | Event::Lost { .. });
+        let ends = matches!(
+            event,
+            Event::Connection(Connection::Stopped | Connection::Lost { .. })
+        );
         if ends || matches!(event, Event::Emptied) {
             for (window, due) in self.0.iter_mut().zip(&mut manner.summaries) {
                 window.met.clear();
@@ -162,9 +167,10 @@ mod tests {
 
     fn missing(flood: &mut Flood, slug: &str, now: Instant) -> Manner {
         flood.meet(
-            &Event::MissingConfiguration {
+            &Event::NotInSync {
                 slug,
                 known: false,
+                problem: Problem::MissingConfiguration,
                 remedy: "",
             },
             now,
@@ -178,10 +184,10 @@ mod tests {
             .filter(|number| missing(&mut flood, &number.to_string(), now).held)
             .count();
         assert_eq!(held, 5000 - LOGGED);
-        let rejected = Event::Rejected {
+        let rejected = Event::NotInSync {
             slug: "0",
             known: false,
-            reasons: "x",
+            problem: Problem::Rejected { reasons: "x" },
             remedy: "",
         };
         assert_eq!(
@@ -215,7 +221,9 @@ mod tests {
             "a new line, and before it the rest of the old"
         );
         assert_eq!(
-            flood.meet(&Event::Stopped, start + WINDOW).summaries,
+            flood
+                .meet(&Connection::Stopped.into(), start + WINDOW)
+                .summaries,
             [0; 5]
         );
     }
@@ -223,10 +231,10 @@ mod tests {
     #[test]
     fn an_agent_that_is_met_again_unchanged_is_not_told_again_and_one_that_changed_is() {
         let (mut flood, start) = (Flood::default(), Instant::now());
-        let rejected = |reasons| Event::Rejected {
+        let rejected = |reasons| Event::NotInSync {
             slug: "a",
             known: false,
-            reasons,
+            problem: Problem::Rejected { reasons },
             remedy: "",
         };
         assert!(!flood.meet(&rejected("one"), start).held);
@@ -252,10 +260,10 @@ mod tests {
     fn a_problem_that_is_noted_already_has_no_line_and_is_not_counted() {
         let (mut flood, now) = (Flood::default(), Instant::now());
         for _ in 0..=LOGGED {
-            let known = Event::Rejected {
+            let known = Event::NotInSync {
                 slug: "a",
                 known: true,
-                reasons: "x",
+                problem: Problem::Rejected { reasons: "x" },
                 remedy: "",
             };
             assert!(flood.meet(&known, now).held);
@@ -266,11 +274,12 @@ mod tests {
     #[test]
     fn the_end_of_a_session_tells_what_is_left() {
         for end in [
-            Event::Stopped,
-            Event::Lost {
+            Connection::Stopped.into(),
+            Connection::Lost {
                 cause: "",
                 remedy: "",
-            },
+            }
+            .into(),
         ] {
             let (mut flood, now) = (Flood::default(), Instant::now());
             for number in 0..=LOGGED {

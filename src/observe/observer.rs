@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tracing::debug;
 
-use super::board::Cell;
+use super::cell::Cell;
 use super::event::Event;
 use super::flood::{Kind, Manner};
 use super::wording;
@@ -41,7 +41,11 @@ impl Observer {
     }
 
     /// Sends one event.
-    pub fn tell(&self, event: &Event<'_>) {
+    pub fn tell<'a>(&self, event: impl Into<Event<'a>>) {
+        self.send(&event.into());
+    }
+
+    fn send(&self, event: &Event<'_>) {
         self.cell.note(event);
         let database = self.database.as_str();
         let Manner { held, summaries } = self.cell.meet(event);

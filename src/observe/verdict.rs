@@ -108,7 +108,7 @@ mod tests {
             (Phase::Waiting, true),
             (Phase::Lost, false),
         ] {
-            let state = board_and(|observer| observer.tell(&Event::Phase(phase)));
+            let state = board_and(|observer| observer.tell(Event::Phase(phase)));
             assert_eq!(unready(&state).is_empty(), served, "{phase:?}");
         }
     }
@@ -121,8 +121,8 @@ mod tests {
             misses_changes,
         };
         let told = |observer: &super::super::Observer, findings: &[Finding]| {
-            observer.tell(&Event::Phase(Phase::Waiting));
-            observer.tell(&Event::InForce { findings });
+            observer.tell(Event::Phase(Phase::Waiting));
+            observer.tell(Event::InForce { findings });
         };
         let state = board_and(|observer| told(observer, &[finding(true), finding(false)]));
         let expected = Reason {

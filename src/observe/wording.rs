@@ -2,7 +2,7 @@
 
 use tracing::{debug, error, info, warn};
 
-use super::event::Event;
+use super::event::{CaptureFault, Connection, Event, FullCheck, Leader, Mapping, Problem, Tables};
 use super::flood::Kind;
 use super::state::{self, Finding};
 use super::totals::Totals;
@@ -43,38 +43,65 @@ pub(super) fn summary(database: &str, kind: Kind, agents: u64) {
 }
 
 /// Logs an event. Some events are for the registry alone and have no line.
-#[allow(
-    clippy::too_many_lines,
-    reason = "one arm for each event, in one place"
-)]
 pub(super) fn line(database: &str, event: &Event<'_>) {
-    match *event {
-        Event::StandingBy => info!(database, "another daemon leads here; standing by"),
-        Event::Leading { server } => info!(database, server, "connected and leading"),
-        Event::ColumnsMissing {
-            columns,
-            have_gone: false,
-        } => {
-            info!(
+    match event {
+        Event::Connection(event) => connection(database, event),
+        Event::Leader(event) => leader(database, event),
+        Event::Tables(event) => tables(database, event),
+        Event::CaptureFault(fault) => capture_fault(database, fault),
+        Event::FullCheck(reason) => full_check(database, reason),
+        Event::Mapping(event) => mapping(database, event),
+        Event::NotInSync {
+            slug,
+            problem,
+            remedy,
+            ..
+        } => not_in_sync(database, slug, problem, remedy),
+        Event::Mapped { slug, warning } => warn!(database, slug, "{warning}"),
+        Event::Batch { totals, .. } => {
+            let Totals {
+                written,
+                unchanged,
+                missing,
+                rejected,
+                gone,
+                busy,
+            } = totals;
+            debug!(
                 database,
-                columns = columns.join(", "),
-                "columns that do not exist here are left out"
+                written, unchanged, missing, rejected, gone, busy, "batch committed"
             );
         }
-        Event::ColumnsMissing {
-            columns,
-            have_gone: true,
-        } => {
-            let remedy = "Name them in the settings of this database (agents.columns, \
-                configurations.columns) if they have new names.";
+        Event::Retrying { cause } => debug!(database, cause, "batch is done again"),
+        Event::Found { finding, remedy } => warn!(database, remedy, "{finding}"),
+        Event::Left { slug, since } => {
+            let seconds = since.as_secs();
             warn!(
                 database,
-                columns = columns.join(", "),
-                remedy,
-                "columns that do not exist any more are left out"
+                slug,
+                seconds,
+                remedy = LEFT_REMEDY,
+                "an agent is not in sync yet: its configuration is locked, or the write is slow; \
+                the daemon retries"
             );
         }
-        Event::CaughtUp { totals } => {
+        Event::Phase(_)
+        | Event::Connected { .. }
+        | Event::Woken { .. }
+        | Event::Emptied
+        | Event::Backlog { .. }
+        | Event::InForce { .. } => {}
+    }
+}
+
+/// The remedy of [`Event::Left`].
+const LEFT_REMEDY: &str = "List them: SELECT slug, since FROM agent_sync.state WHERE pending; \
+    then find the session that holds its configuration locked, or the trigger that takes long \
+    or raises 55P03 (pg_locks, pg_stat_activity).";
+
+fn connection(database: &str, event: &Connection<'_>) {
+    match event {
+        Connection::CaughtUp { totals } => {
             let Totals {
                 written,
                 unchanged,
@@ -84,16 +111,14 @@ pub(super) fn line(database: &str, event: &Event<'_>) {
             } = totals;
             info!(database, written, unchanged, missing, rejected, "caught up");
         }
-        Event::Lost { cause, remedy } => {
-            warn!(
-                database,
-                cause, remedy, "database unavailable; the daemon retries until it is back"
-            );
-        }
-        Event::StillLost { cause, pause, .. } => {
+        Connection::Lost { cause, remedy } => warn!(
+            database,
+            cause, remedy, "database unavailable; the daemon retries until it is back"
+        ),
+        Connection::StillLost { cause, pause, .. } => {
             debug!(database, cause, ?pause, "still unavailable");
         }
-        Event::Recovered { outage, totals } => {
+        Connection::Recovered { outage, totals } => {
             let Totals {
                 written,
                 unchanged,
@@ -112,141 +137,149 @@ pub(super) fn line(database: &str, event: &Event<'_>) {
                 "database available again, caught up"
             );
         }
-        Event::MissingConfiguration { slug, remedy, .. } => {
-            warn!(
-                database,
-                slug,
-                remedy,
-                "no configuration has this slug; the agent is saved, nothing is synced"
-            );
-        }
-        Event::Rejected {
-            slug,
-            reasons,
+        Connection::NewFails { cause, remedy } => warn!(
+            database,
+            cause, remedy, "a new connection to this database fails, and the present one goes on"
+        ),
+        Connection::Stopped => info!(database, "stopped"),
+    }
+}
+
+fn leader(database: &str, event: &Leader<'_>) {
+    match event {
+        Leader::StandingBy => info!(database, "another daemon leads here; standing by"),
+        Leader::Leading { server } => info!(database, server, "connected and leading"),
+        Leader::Hangs {
+            finding: Finding { what, remedy, .. },
+        } => warn!(
+            database,
+            leader = what,
             remedy,
-            ..
+            "another session leads here, and changes are not applied; this daemon cannot take over \
+            while it holds the lock"
+        ),
+        Leader::OtherMapping { remedy } => warn!(
+            database,
+            remedy, "the daemon that leads here works with other rules or columns than this one"
+        ),
+        Leader::Works => info!(database, "the changes that waited are applied"),
+    }
+}
+
+fn tables(database: &str, event: &Tables<'_>) {
+    match event {
+        Tables::ColumnsMissing {
+            columns,
+            have_gone: false,
+        } => info!(
+            database,
+            columns = columns.join(", "),
+            "columns that do not exist here are left out"
+        ),
+        Tables::ColumnsMissing {
+            columns,
+            have_gone: true,
         } => {
+            let remedy = "Name them in the settings of this database (agents.columns, \
+                configurations.columns) if they have new names.";
             warn!(
                 database,
-                slug,
-                reasons,
+                columns = columns.join(", "),
                 remedy,
-                "agent rejected: its settings cannot be mapped; nothing is written"
+                "columns that do not exist any more are left out"
             );
         }
-        Event::Ambiguous { slug, remedy, .. } => {
+        Tables::LockedOut { since } => {
+            let (seconds, remedy) = (since.as_secs(), Tables::LOCKED_OUT_REMEDY);
             warn!(
                 database,
-                slug, remedy, "more than one agent has this slug; nothing is written for it"
-            );
-        }
-        Event::Failed {
-            slug,
-            detail,
-            sqlstate,
-            remedy,
-            ..
-        } => {
-            warn!(
-                database,
-                slug,
-                detail,
-                sqlstate,
+                seconds,
                 remedy,
-                "configuration could not be written; the daemon retries"
+                "another session holds a lock on a table; changes wait for its end"
             );
         }
-        Event::Mapped { slug, warning } => warn!(database, slug, "{warning}"),
-        Event::Batch { totals, .. } => {
-            let Totals {
-                written,
-                unchanged,
-                missing,
-                rejected,
-                gone,
-                busy,
-            } = totals;
-            debug!(
-                database,
-                written, unchanged, missing, rejected, gone, busy, "batch committed"
-            );
+        Tables::LockGone { lasted } => {
+            let seconds = lasted.as_secs();
+            info!(database, seconds, "the lock is gone; changes are applied");
         }
-        Event::Retrying { cause } => debug!(database, cause, "batch is done again"),
-        Event::CaptureBroken {
+        Tables::Changed { cause } => info!(
+            database,
+            cause, "the tables have changed; looking at them again"
+        ),
+    }
+}
+
+fn capture_fault(database: &str, fault: &CaptureFault<'_>) {
+    match fault {
+        CaptureFault::Broken {
             trigger,
             fault,
             remedy,
-        } => {
-            error!(
-                database,
-                trigger, fault, remedy, "capture broken: changes are missed"
-            );
-        }
-        Event::CaptureSleeps { trigger, remedy } => {
-            error!(
-                database,
-                trigger,
-                remedy,
-                "a trigger is enabled but not ALWAYS: saves made with session_replication_role \
-                = replica, as in restores and logical replication, are not noticed; all others \
-                are"
-            );
-        }
-        Event::CaptureLacksChild {
+        } => error!(
+            database,
+            trigger, fault, remedy, "capture broken: changes are missed"
+        ),
+        CaptureFault::Sleeps { trigger, remedy } => error!(
+            database,
+            trigger,
+            remedy,
+            "a trigger is enabled but not ALWAYS: saves made with session_replication_role = \
+            replica, as in restores and logical replication, are not noticed; all others are"
+        ),
+        CaptureFault::LacksChild {
             trigger,
             fault,
             remedy,
-        } => {
-            error!(
-                database,
-                trigger,
-                fault,
-                remedy,
-                "saves in a partition or child table are not noticed; each sweep checks every \
-                agent"
-            );
-        }
-        Event::Found { finding, remedy } => warn!(database, remedy, "{finding}"),
-        Event::CaptureTouched => {
-            warn!(
-                database,
-                "the tables, their triggers or policies were changed, and changes may have \
-                been missed; checking every agent"
-            );
-        }
-        Event::CaptureMended => {
+        } => error!(
+            database,
+            trigger,
+            fault,
+            remedy,
+            "saves in a partition or child table are not noticed; each sweep checks every agent"
+        ),
+    }
+}
+
+fn full_check(database: &str, reason: &FullCheck) {
+    match reason {
+        FullCheck::CaptureTouched => warn!(
+            database,
+            "the tables, their triggers or policies were changed, and changes may have been \
+            missed; checking every agent"
+        ),
+        FullCheck::CaptureMended => {
             info!(database, "the capture works again; checking every agent");
         }
-        Event::Uncaptured { saves } => {
-            warn!(
-                database,
-                saves, "changes were saved that could not be captured; checking every agent"
-            );
-        }
-        Event::CountJumped => warn!(
+        FullCheck::Uncaptured { saves } => warn!(
             database,
-            "the server may have crashed: the count of saves that could not be captured has \
-            moved; checking every agent"
+            saves, "changes were saved that could not be captured; checking every agent"
         ),
-        Event::FirstStart => info!(
+        FullCheck::CountJumped => warn!(
             database,
-            "first start after an install, or changes may have been missed; checking every \
-            agent"
+            "the server may have crashed: the count of saves that could not be captured has moved; \
+            checking every agent"
         ),
-        Event::AskedForTooMany => {
-            warn!(
-                database,
-                "more slugs were requested at once than the daemon keeps; checking every agent"
-            );
-        }
-        Event::RulesChanged { totals } => {
+        FullCheck::FirstStart => info!(
+            database,
+            "first start after an install, or changes may have been missed; checking every agent"
+        ),
+        FullCheck::AskedForTooMany => warn!(
+            database,
+            "more slugs were requested at once than the daemon keeps; checking every agent"
+        ),
+    }
+}
+
+fn mapping(database: &str, event: &Mapping<'_>) {
+    match event {
+        Mapping::Changed { totals } => {
             let Totals {
                 written: differ,
                 unchanged: in_sync,
                 missing,
                 rejected,
                 ..
-            } = totals;
+            } = *totals;
             if differ > 0 {
                 let remedy = state::DRIFT_REMEDY;
                 warn!(
@@ -256,8 +289,8 @@ pub(super) fn line(database: &str, event: &Event<'_>) {
                     missing,
                     rejected,
                     remedy,
-                    "the mapping has changed; agents whose configurations now differ, or that \
-                    are now rejected, stay as they are until they are saved or requested"
+                    "the mapping has changed; agents whose configurations now differ, or that are \
+                    now rejected, stay as they are until they are saved or requested"
                 );
             } else {
                 info!(
@@ -270,80 +303,39 @@ pub(super) fn line(database: &str, event: &Event<'_>) {
                 );
             }
         }
-        Event::DriftUnknown { cause } => {
-            warn!(
-                database,
-                cause,
-                "the mapping has changed; the number of configurations that now differ is \
-                unknown"
-            );
-        }
-        Event::LockedOut { since } => {
-            let seconds = since.as_secs();
-            warn!(
-                database,
-                seconds,
-                remedy = Event::LOCKED_OUT_REMEDY,
-                "another session holds a lock on a table; changes wait for its end"
-            );
-        }
-        Event::LockGone { lasted } => {
-            let seconds = lasted.as_secs();
-            info!(database, seconds, "the lock is gone; changes are applied");
-        }
-        Event::LeaderHangs {
-            finding: Finding { what, remedy, .. },
-        } => {
-            warn!(
-                database,
-                leader = what,
-                remedy,
-                "another session leads here, and changes are not applied; this daemon cannot \
-                take over while it holds the lock"
-            );
-        }
-        Event::OtherMapping { remedy } => {
-            warn!(
-                database,
-                remedy,
-                "the daemon that leads here works with other rules or columns than this one"
-            );
-        }
-        Event::LeaderWorks => info!(database, "the changes that waited are applied"),
-        Event::Left { slug, since } => {
-            let seconds = since.as_secs();
-            warn!(
-                database,
-                slug,
-                seconds,
-                remedy = "List them: SELECT slug, since FROM agent_sync.state WHERE pending; \
-                    then find the session that holds its configuration locked, or the trigger \
-                    that takes long or raises 55P03 (pg_locks, pg_stat_activity).",
-                "an agent is not in sync yet: its configuration is locked, or the write is \
-                slow; the daemon retries"
-            );
-        }
-        Event::NewConnectionFails { cause, remedy } => {
-            warn!(
-                database,
-                cause,
-                remedy,
-                "a new connection to this database fails, and the present one goes on"
-            );
-        }
-        Event::LayoutChanged { cause } => {
-            info!(
-                database,
-                cause, "the tables have changed; looking at them again"
-            );
-        }
-        Event::Stopped => info!(database, "stopped"),
-        Event::Phase(_)
-        | Event::Connected { .. }
-        | Event::Compared { .. }
-        | Event::Woken { .. }
-        | Event::Emptied
-        | Event::Backlog { .. }
-        | Event::InForce { .. } => {}
+        Mapping::DriftUnknown { cause } => warn!(
+            database,
+            cause,
+            "the mapping has changed; the number of configurations that now differ is unknown"
+        ),
+        Mapping::Compared { .. } => {}
+    }
+}
+
+fn not_in_sync(database: &str, slug: &str, problem: &Problem<'_>, remedy: &str) {
+    match problem {
+        Problem::MissingConfiguration => warn!(
+            database,
+            slug, remedy, "no configuration has this slug; the agent is saved, nothing is synced"
+        ),
+        Problem::Rejected { reasons } => warn!(
+            database,
+            slug,
+            reasons,
+            remedy,
+            "agent rejected: its settings cannot be mapped; nothing is written"
+        ),
+        Problem::Ambiguous => warn!(
+            database,
+            slug, remedy, "more than one agent has this slug; nothing is written for it"
+        ),
+        Problem::Failed { detail, sqlstate } => warn!(
+            database,
+            slug,
+            detail,
+            sqlstate,
+            remedy,
+            "configuration could not be written; the daemon retries"
+        ),
     }
 }

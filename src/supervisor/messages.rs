@@ -140,7 +140,7 @@ mod tests {
 
     use super::*;
     use crate::observe::verdict::SLACK;
-    use crate::observe::{Backlog, Board, Event, Kinds, Observer};
+    use crate::observe::{Backlog, Board, Event, Kinds, Observer, event};
 
     const MINUTE: Duration = Duration::from_secs(60);
 
@@ -155,7 +155,7 @@ mod tests {
     }
 
     fn phase(observer: &Observer, phase: Phase) {
-        observer.tell(&Event::Phase(phase));
+        observer.tell(Event::Phase(phase));
     }
 
     #[test]
@@ -172,7 +172,7 @@ mod tests {
         phase(&one, Phase::CatchingUp);
         phase(&two, Phase::Waiting);
         assert!(!ready(&mut messages), "one of them has not caught up");
-        one.tell(&Event::Lost {
+        one.tell(event::Connection::Lost {
             cause: "no route",
             remedy: "",
         });
@@ -268,11 +268,11 @@ mod tests {
             more_problems: false,
             listed: Vec::new(),
         };
-        one.tell(&Event::Backlog {
+        one.tell(Event::Backlog {
             backlog: &Arc::new(backlog),
         });
         let cause = format!("no\nroute {}", "x".repeat(1000));
-        two.tell(&Event::Lost {
+        two.tell(event::Connection::Lost {
             cause: &cause,
             remedy: "",
         });

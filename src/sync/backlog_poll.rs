@@ -50,7 +50,7 @@ impl BacklogPoll {
         }
         store.verify_parts().await?;
         let backlog = store.backlog().await?;
-        observer.tell(&Event::Backlog {
+        observer.tell(Event::Backlog {
             backlog: &backlog.into(),
         });
         self.news = false;

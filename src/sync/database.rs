@@ -12,7 +12,7 @@ use super::connection;
 use super::context::Context;
 use super::error::AttemptError;
 use super::health::Health;
-use crate::observe::{Event, Phase, pulse};
+use crate::observe::{Event, Phase, event, pulse};
 
 /// The pause before the next attempt when another session held a lock, or the tables have changed.
 const SHORT_PAUSE: Duration = Duration::from_millis(20);
@@ -22,7 +22,7 @@ pub async fn keep_in_sync(context: Context, mut stop: watch::Receiver<bool>) {
     let reconnect = &context.options.reconnect;
     let mut backoff = Backoff::new(reconnect.initial_delay, reconnect.max_delay);
     let mut health = Health::default();
-    context.observer.tell(&Event::Phase(Phase::Connecting));
+    context.observer.tell(Event::Phase(Phase::Connecting));
     while let Err(error) = Box::pin(connection::run(&context, &mut health, stop.clone())).await {
         if matches!(error, AttemptError::Renewed) {
             continue;
@@ -39,7 +39,7 @@ pub async fn keep_in_sync(context: Context, mut stop: watch::Receiver<bool>) {
             if error.is_layout_change() {
                 context
                     .observer
-                    .tell(&Event::LayoutChanged { cause: &cause });
+                    .tell(event::Tables::Changed { cause: &cause });
             }
             health.noticed.misses_changes |= error.misses_changes();
             tokio::select! {
@@ -54,13 +54,13 @@ pub async fn keep_in_sync(context: Context, mut stop: watch::Receiver<bool>) {
         // (G10).
         if health.outage.is_none() || (error.is_finding() && health.told.as_ref() != Some(&cause)) {
             health.outage.get_or_insert_with(Instant::now);
-            context.observer.tell(&Event::Lost {
+            context.observer.tell(event::Connection::Lost {
                 cause: &cause,
                 remedy: &remedy,
             });
             health.told = Some(cause);
         } else {
-            context.observer.tell(&Event::StillLost {
+            context.observer.tell(event::Connection::StillLost {
                 cause: &cause,
                 remedy: &remedy,
                 pause,
@@ -72,5 +72,5 @@ pub async fn keep_in_sync(context: Context, mut stop: watch::Receiver<bool>) {
             () = pulse::sleep(pause) => {}
         }
     }
-    context.observer.tell(&Event::Stopped);
+    context.observer.tell(event::Connection::Stopped);
 }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::observe::{Event, Observer, Totals};
+use crate::observe::{Observer, Totals, event};
 use crate::store::{CaptureFault, Finding, finding};
 
 /// How the database is doing, over all attempts.
@@ -74,7 +74,7 @@ impl Uncaptured {
     /// Reports the saves that are due.
     pub(super) fn report_due(&mut self, observer: &Observer) {
         if let Some(saves) = self.take_due() {
-            observer.tell(&Event::Uncaptured { saves });
+            observer.tell(event::FullCheck::Uncaptured { saves });
         }
     }
 
@@ -149,12 +149,12 @@ impl Health {
         self.was_standing_by = false;
         match self.outage.take() {
             Some(since) if self.was_healthy => {
-                observer.tell(&Event::Recovered {
+                observer.tell(event::Connection::Recovered {
                     outage: since.elapsed(),
                     totals,
                 });
             }
-            _ => observer.tell(&Event::CaughtUp { totals }),
+            _ => observer.tell(event::Connection::CaughtUp { totals }),
         }
         self.was_healthy = true;
     }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::batch_plan::BatchPlan;
-use crate::observe::{Columns, Committed, Event, Observer};
+use crate::observe::{Columns, Committed, Event, Observer, event};
 use crate::store::{LONGEST_SLUG, Problem, ProblemKind, Remedies};
 
 /// What is told in the place of a slug that cannot be.
@@ -32,15 +32,15 @@ pub(super) fn committed(
             "slug: expected text in UTF-8 of at most {LONGEST_SLUG} bytes; agent_sync.problem has \
             the slug"
         );
-        observer.tell(&Event::Rejected {
+        observer.tell(Event::NotInSync {
             slug: NOT_TEXT,
             known: false,
-            reasons: &reasons,
+            problem: event::Problem::Rejected { reasons: &reasons },
             remedy: &remedies.of(ProblemKind::Rejected.name(), None, NOT_TEXT),
         });
     }
     for (slug, remark) in &plan.remarks {
-        observer.tell(&Event::Mapped {
+        observer.tell(Event::Mapped {
             slug,
             warning: remark,
         });
@@ -55,7 +55,7 @@ pub(super) fn committed(
         ages: &plan.ages,
         took,
     };
-    observer.tell(&Event::Batch {
+    observer.tell(Event::Batch {
         totals: plan.totals,
         batch,
     });
@@ -65,30 +65,19 @@ pub(super) fn committed(
 fn tell_problem(observer: &Observer, remedies: &Remedies, problem: &Problem, known: bool) {
     let (slug, detail) = (&*problem.slug, &*problem.detail);
     let sqlstate = problem.sqlstate.as_deref();
-    let remedy = &*remedies.of(problem.kind.name(), sqlstate, slug);
-    observer.tell(&match problem.kind {
-        ProblemKind::MissingConfiguration => Event::MissingConfiguration {
-            slug,
-            known,
-            remedy,
-        },
-        ProblemKind::Rejected => Event::Rejected {
-            slug,
-            known,
-            reasons: detail,
-            remedy,
-        },
-        ProblemKind::Ambiguous => Event::Ambiguous {
-            slug,
-            known,
-            remedy,
-        },
-        ProblemKind::Failed => Event::Failed {
-            slug,
-            known,
+    let told = match problem.kind {
+        ProblemKind::MissingConfiguration => event::Problem::MissingConfiguration,
+        ProblemKind::Rejected => event::Problem::Rejected { reasons: detail },
+        ProblemKind::Ambiguous => event::Problem::Ambiguous,
+        ProblemKind::Failed => event::Problem::Failed {
             detail,
             sqlstate: sqlstate.unwrap_or_default(),
-            remedy,
         },
+    };
+    observer.tell(Event::NotInSync {
+        slug,
+        known,
+        problem: told,
+        remedy: &remedies.of(problem.kind.name(), sqlstate, slug),
     });
 }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::context::Context;
 use super::error::AttemptError;
 use crate::mapping::Rules;
-use crate::observe::{Event, Totals};
+use crate::observe::{Totals, event};
 use crate::session::{Limits, Session};
 use crate::store::{Layout, note_mapping, noted_mapping};
 use crate::survey::{Scope, Tally, survey};
@@ -45,15 +45,15 @@ pub(super) async fn report_drift(context: Context, mut stop: watch::Receiver<boo
             counted = count_in_turn(&context, &rules) => counted,
         };
         match counted {
-            Ok(totals) if is_told => context.observer.tell(&Event::Compared { totals }),
+            Ok(totals) if is_told => context.observer.tell(event::Mapping::Compared { totals }),
             Ok(totals) => {
                 is_told = true;
-                context.observer.tell(&Event::RulesChanged { totals });
+                context.observer.tell(event::Mapping::Changed { totals });
             }
             // One that failed later leaves what was told before, with its time.
             Err(_) if is_told => {}
             Err(error) => {
-                return context.observer.tell(&Event::DriftUnknown {
+                return context.observer.tell(event::Mapping::DriftUnknown {
                     cause: &error.to_string(),
                 });
             }

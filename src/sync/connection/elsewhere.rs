@@ -8,7 +8,7 @@
 use tokio::task::JoinSet;
 
 use super::ConnectionLoop;
-use crate::observe::{self, Event};
+use crate::observe::{self, Event, event};
 use crate::session::{Backend, Session, SessionError};
 use crate::sync::error::AttemptError;
 
@@ -77,7 +77,7 @@ impl ConnectionLoop<'_> {
         if self.elsewhere.refusal.as_ref() == Some(&refusal) {
             return;
         }
-        self.context.observer.tell(&Event::NewConnectionFails {
+        self.context.observer.tell(event::Connection::NewFails {
             cause: &cause,
             remedy,
         });
@@ -94,7 +94,7 @@ impl ConnectionLoop<'_> {
             .cloned()
             .chain(self.lock_in_force())
             .collect();
-        self.context.observer.tell(&Event::InForce {
+        self.context.observer.tell(Event::InForce {
             findings: &findings,
         });
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{ConnectionLoop, Phase, REPORT_LEFT_AFTER};
-use crate::observe::{self, Event, pulse};
+use crate::observe::{self, Event, event, pulse};
 use crate::pg::identifier::Literal;
 use crate::session::SessionError;
 use crate::store::{Leader, Mapping};
@@ -84,10 +84,10 @@ impl ConnectionLoop<'_> {
         }
         self.context
             .observer
-            .tell(&Event::Phase(observe::Phase::Standby));
+            .tell(Event::Phase(observe::Phase::Standby));
         self.look_at_leader().await?;
         if self.health.standing_by() {
-            self.context.observer.tell(&Event::StandingBy);
+            self.context.observer.tell(event::Leader::StandingBy);
         }
         let pause = STANDBY_INTERVAL.mul_f64(0.75 + fastrand::f64() / 2.0);
         self.pause(Instant::now() + pause).await;
@@ -125,7 +125,7 @@ impl ConnectionLoop<'_> {
         });
         let was_other = std::mem::replace(&mut self.health.noticed.other_mapping, is_other);
         if is_other && !was_other {
-            self.context.observer.tell(&Event::OtherMapping {
+            self.context.observer.tell(event::Leader::OtherMapping {
                 remedy: OTHER_MAPPING,
             });
         }
@@ -133,10 +133,10 @@ impl ConnectionLoop<'_> {
         self.tell_in_force();
         match &finding {
             Some(finding) if !self.health.noticed.leader_hangs => {
-                self.context.observer.tell(&Event::LeaderHangs { finding });
+                self.context.observer.tell(event::Leader::Hangs { finding });
             }
             None if self.health.noticed.leader_hangs => {
-                self.context.observer.tell(&Event::LeaderWorks);
+                self.context.observer.tell(event::Leader::Works);
             }
             _ => {}
         }

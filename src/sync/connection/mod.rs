@@ -41,7 +41,7 @@ use super::drain::{Drain, Drained};
 use super::error::AttemptError;
 use super::health::Health;
 use crate::mapping::Rules;
-use crate::observe::{self, Event, Totals, pulse};
+use crate::observe::{self, Event, Totals, event, pulse};
 use crate::pg::QueryError;
 use crate::session::Session;
 use crate::store::{ForeignCode, Store};
@@ -142,7 +142,7 @@ pub(super) async fn run(
     }
     stop.mark_unchanged();
     let (server_version, target) = (session.server_version(), session.target());
-    context.observer.tell(&Event::Connected {
+    context.observer.tell(Event::Connected {
         server_version,
         target,
     });
@@ -197,7 +197,7 @@ impl ConnectionLoop<'_> {
         }
         self.judge_elsewhere()?;
         if let Some(phase) = self.shown(phase) {
-            self.context.observer.tell(&Event::Phase(phase));
+            self.context.observer.tell(Event::Phase(phase));
         }
         match phase {
             Phase::Standby => self.stand_by().await,
@@ -241,7 +241,7 @@ impl ConnectionLoop<'_> {
         let observer = &self.context.observer;
         let is_first_lead = self.health.note_lead();
         if is_first_lead {
-            observer.tell(&Event::Leading {
+            observer.tell(event::Leader::Leading {
                 server: self.session.target(),
             });
         }
@@ -252,7 +252,7 @@ impl ConnectionLoop<'_> {
         self.rules = rules;
         let missing = &self.store.layout().missing;
         if self.health.noticed.has_news_of_missing(missing) && !missing.is_empty() {
-            observer.tell(&Event::ColumnsMissing {
+            observer.tell(event::Tables::ColumnsMissing {
                 columns: missing,
                 have_gone: !is_first_lead,
             });
@@ -328,7 +328,7 @@ impl ConnectionLoop<'_> {
                 && since.elapsed() >= REPORT_LEFT_AFTER
             {
                 *told = true;
-                self.context.observer.tell(&Event::Left {
+                self.context.observer.tell(Event::Left {
                     slug: &slug,
                     since: since.elapsed(),
                 });
@@ -336,7 +336,7 @@ impl ConnectionLoop<'_> {
         } else {
             self.left_since = None;
             self.locked_pause = LOCKED_PAUSE;
-            self.context.observer.tell(&Event::Emptied);
+            self.context.observer.tell(Event::Emptied);
         }
         let totals = self.drain.take_totals();
         if saw_locked || totals != Totals::default() {

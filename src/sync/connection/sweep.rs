@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::ConnectionLoop;
 use crate::install;
-use crate::observe::{self, Event};
+use crate::observe::{self, Event, event};
 use crate::store::{self, CaptureFault, FaultKind, Finding, Installed, Seal, checks, finding};
 use crate::sync::error::{AttemptError, refuse};
 
@@ -94,7 +94,7 @@ impl ConnectionLoop<'_> {
             self.uncaptured = None;
         }
         if seal == Seal::Changed {
-            self.context.observer.tell(&Event::CaptureTouched);
+            self.context.observer.tell(event::FullCheck::CaptureTouched);
         }
         if !store.is_current().await? {
             // The next connection reads them again, and finds in `uncaptured_seen` whether every
@@ -133,7 +133,7 @@ impl ConnectionLoop<'_> {
         let mended =
             was_missing && !misses && !(self.health.is_first() && installed.uncaptured_seen < 0);
         if mended {
-            self.context.observer.tell(&Event::CaptureMended);
+            self.context.observer.tell(event::FullCheck::CaptureMended);
             self.store.distrust().await?;
             installed.uncaptured_seen = -1;
             self.uncaptured = None;
@@ -160,14 +160,14 @@ impl ConnectionLoop<'_> {
                 ..
             } = fault;
             let (fault, remedy) = (what.as_str(), fault.remedy());
-            observer.tell(&match kind {
-                FaultKind::Broken | FaultKind::Outbox => Event::CaptureBroken {
+            observer.tell(match kind {
+                FaultKind::Broken | FaultKind::Outbox => event::CaptureFault::Broken {
                     trigger,
                     fault,
                     remedy,
                 },
-                FaultKind::Sleeps => Event::CaptureSleeps { trigger, remedy },
-                FaultKind::Child => Event::CaptureLacksChild {
+                FaultKind::Sleeps => event::CaptureFault::Sleeps { trigger, remedy },
+                FaultKind::Child => event::CaptureFault::LacksChild {
                     trigger,
                     fault,
                     remedy,
@@ -176,7 +176,7 @@ impl ConnectionLoop<'_> {
         }
         for finding in self.health.noticed.untold_findings(&capture.findings) {
             let (finding, remedy) = (finding.to_string(), finding.remedy());
-            observer.tell(&Event::Found {
+            observer.tell(Event::Found {
                 finding: &finding,
                 remedy: &remedy,
             });
@@ -257,9 +257,9 @@ impl ConnectionLoop<'_> {
                 let is_reset = before < 0 || may_have_jumped;
                 if is_reset && !told && !reported.is_reset_reported {
                     observer.tell(if before < 0 {
-                        &Event::FirstStart
+                        event::FullCheck::FirstStart
                     } else {
-                        &Event::CountJumped
+                        event::FullCheck::CountJumped
                     });
                 }
                 reported.is_reset_reported |= is_reset;

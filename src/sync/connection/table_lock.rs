@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{ConnectionLoop, FIRST_SWEEP, Phase};
-use crate::observe::{Event, Finding, pulse};
+use crate::observe::{Finding, event, pulse};
 use crate::sync::protocol::Input;
 
 /// The time after which an event reports a lock of another session.
@@ -32,7 +32,7 @@ impl ConnectionLoop<'_> {
         let (since, told) = self.locked_since.get_or_insert((now, false));
         if !*told && now - *since >= REPORT_LOCK_AFTER {
             *told = true;
-            self.context.observer.tell(&Event::LockedOut {
+            self.context.observer.tell(event::Tables::LockedOut {
                 since: now - *since,
             });
             self.tell_in_force();
@@ -50,7 +50,7 @@ impl ConnectionLoop<'_> {
             return;
         }
         if let Some((since, true)) = self.locked_since.take() {
-            self.context.observer.tell(&Event::LockGone {
+            self.context.observer.tell(event::Tables::LockGone {
                 lasted: since.elapsed(),
             });
             self.tell_in_force();
@@ -65,7 +65,7 @@ impl ConnectionLoop<'_> {
         Some(Finding {
             what: "a lock of another session on a table keeps changes from being applied"
                 .to_owned(),
-            remedy: Event::LOCKED_OUT_REMEDY.to_owned(),
+            remedy: event::Tables::LOCKED_OUT_REMEDY.to_owned(),
             misses_changes: false,
         })
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{ConnectionLoop, Phase};
-use crate::observe::{Event, WakeUp, pulse};
+use crate::observe::{Event, WakeUp, event, pulse};
 use crate::pg::Tid;
 use crate::pg::sqlstate::Class;
 use crate::session::News;
@@ -93,7 +93,7 @@ impl ConnectionLoop<'_> {
 
     fn tell_woken(&self, cause: WakeUp) {
         if !*self.stop.borrow() && !self.session.inbox().is_closed() {
-            self.context.observer.tell(&Event::Woken { cause });
+            self.context.observer.tell(Event::Woken { cause });
         }
     }
 
@@ -134,7 +134,9 @@ impl ConnectionLoop<'_> {
             return Ok(());
         }
         self.store.verify_parts().await?;
-        self.context.observer.tell(&Event::AskedForTooMany);
+        self.context
+            .observer
+            .tell(event::FullCheck::AskedForTooMany);
         self.store.enqueue_absent().await?;
         self.drain.was_asked_for_everything();
         let noticed = &mut self.health.noticed;

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use super::probe::{PROBES, PROBES_OF_SLOW};
 use super::{Batch, Drain, End, POLL};
-use crate::observe::{Event, pulse};
+use crate::observe::{Event, event, pulse};
 use crate::pg::QueryError;
 use crate::pg::sqlstate::{self, Class};
 use crate::store::{Problem, ProblemKind};
@@ -220,7 +220,7 @@ impl Drain {
         if self.transient >= TRANSIENT_LIMIT {
             return false;
         }
-        tools.observer.tell(&Event::Retrying {
+        tools.observer.tell(Event::Retrying {
             cause: &sqlstate::describe(cause),
         });
         self.transient += 1;
@@ -239,11 +239,10 @@ impl Drain {
         sqlstate: &str,
     ) {
         let remedy = sqlstate::remedy(sqlstate);
-        tools.observer.tell(&Event::Failed {
+        tools.observer.tell(Event::NotInSync {
             slug,
             known,
-            detail,
-            sqlstate,
+            problem: event::Problem::Failed { detail, sqlstate },
             remedy,
         });
         self.set_aside = true;

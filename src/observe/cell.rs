@@ -1,0 +1,211 @@
+//! The state of one database, as the events leave it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::event::{Committed, Connection, Event, Mapping, Problem, Tables};
+use super::flood::{Flood, Manner};
+use super::state::{
+    Backlog, CHANGES, Change, Columns, Compared, FINDINGS, Finding, InForce, Outcome, Phase, State,
+    Trouble, WakeUp, brief,
+};
+use super::totals::Totals;
+
+/// The limits of a stored slug and a stored sentence, in bytes.
+const SLUG: usize = 128;
+const SENTENCE: usize = 2000;
+
+/// The state of one database.
+#[derive(Debug)]
+pub(super) struct Cell {
+    /// The start of the first minute of the last-hour ring: the start of the process.
+    started: Instant,
+    state: Mutex<State>,
+    flood: Mutex<Flood>,
+}
+
+impl Cell {
+    pub(super) fn new(target: &str, started: Instant) -> Self {
+        Self {
+            started,
+            state: Mutex::new(State::new(target)),
+            flood: Mutex::default(),
+        }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    /// Records a heartbeat; the next one is due within this time.
+    pub(super) fn alive(&self, within: Duration) {
+        let now = Instant::now();
+        self.lock().alive = (now, now + within);
+    }
+
+    /// Decides how an event is logged, because the lines about single agents are limited.
+    pub(super) fn meet(&self, event: &Event<'_>) -> Manner {
+        lock(&self.flood).meet(event, Instant::now())
+    }
+
+    /// Applies an event to the state. Many events only concern the log.
+    pub(super) fn note(&self, event: &Event<'_>) {
+        let minute = || minute(self.started, Instant::now());
+        let mut state = self.lock();
+        let state = &mut *state;
+        match *event {
+            Event::Phase(phase) => enter(state, phase),
+            Event::Connected {
+                server_version,
+                target,
+            } => {
+                // A reloaded connection string may lead to another server.
+                state.target = target.into();
+                // The first connection is no reconnect.
+                state.reconnects += u64::from(state.server_version.is_some());
+                state.server_version = Some(server_version.into());
+            }
+            Event::Connection(
+                Connection::Lost { cause, remedy } | Connection::StillLost { cause, remedy, .. },
+            ) => {
+                enter(state, Phase::Lost);
+                state.trouble = Some(Trouble {
+                    cause: brief(cause, SENTENCE).into(),
+                    remedy: brief(remedy, SENTENCE).into(),
+                    at: SystemTime::now(),
+                });
+            }
+            Event::Woken { cause } => {
+                let place = WakeUp::ALL.iter().position(|known| *known == cause);
+                if let Some(count) = place.and_then(|place| state.wake_ups.get_mut(place)) {
+                    *count += 1;
+                }
+            }
+            Event::InForce { findings } => replace_findings(state, findings),
+            Event::Mapping(Mapping::Changed { totals } | Mapping::Compared { totals }) => {
+                state.compared = Some(Compared {
+                    at: SystemTime::now(),
+                    differing: totals.written,
+                    equal: totals.unchanged,
+                });
+            }
+            // The last comparison used other rules.
+            Event::Mapping(Mapping::DriftUnknown { .. }) => state.compared = None,
+            Event::Backlog { backlog } => state.backlog = Some(Arc::clone(backlog)),
+            // The last backlog is older than the lock.
+            Event::Tables(Tables::LockedOut { .. }) => state.backlog = None,
+            Event::Emptied => empty_outbox(state),
+            Event::Batch { totals, batch } => count_batch(state, minute(), totals, batch),
+            Event::NotInSync { slug, problem, .. } => {
+                if let Problem::Failed { .. } = problem {
+                    state.failed += 1;
+                    Arc::make_mut(&mut state.hour).at(minute()).failed += 1;
+                }
+                record_change(state, slug, outcome(problem), Columns::default());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Enters a phase, unless it is the current one. The backlog is dropped when the daemon does not
+/// lead, because only the leader reads it.
+fn enter(state: &mut State, phase: Phase) {
+    if state.phase == phase {
+        return;
+    }
+    let now = Instant::now();
+    state.outage = state.outage(now);
+    // The findings of a standby concern the leader, and those of a leader the database, so a change
+    // of role drops them.
+    if phase == Phase::Standby || state.phase == Phase::Standby {
+        state.findings = Arc::default();
+    }
+    (state.phase, state.since) = (phase, (SystemTime::now(), now));
+    if !phase.leads() {
+        state.backlog = None;
+    }
+}
+
+/// Replaces the findings. A finding that is already known keeps its time.
+fn replace_findings(state: &mut State, findings: &[Finding]) {
+    let known = |finding: &Finding| {
+        state
+            .findings
+            .iter()
+            .find(|known| known.finding == *finding)
+    };
+    let since = |finding| known(finding).map_or_else(SystemTime::now, |known| known.since);
+    let findings = findings.iter().take(FINDINGS);
+    state.findings = findings
+        .map(|finding| InForce {
+            finding: finding.clone(),
+            since: since(finding),
+        })
+        .collect();
+}
+
+/// Sets the backlog to zero rows, because a later scan found the outbox empty.
+fn empty_outbox(state: &mut State) {
+    let Some(backlog) = state.backlog.as_mut().filter(|backlog| backlog.rows > 0) else {
+        return;
+    };
+    *backlog = Arc::new(Backlog {
+        rows: 0,
+        more_rows: false,
+        oldest: None,
+        ..Backlog::clone(backlog)
+    });
+}
+
+/// Counts a batch in the running minute, and records its changes.
+fn count_batch(state: &mut State, minute: u64, totals: Totals, batch: Committed<'_>) {
+    let minute = Arc::make_mut(&mut state.hour).at(minute);
+    minute.totals.add(totals);
+    for seconds in batch.latencies() {
+        minute.latency.add(seconds);
+        state.latency.add(seconds);
+    }
+    state.totals.add(totals);
+    #[allow(clippy::cast_precision_loss, reason = "a batch is far smaller")]
+    state.batch_rows.add(batch.rows as f64);
+    state.last_sync = Some(SystemTime::now());
+    // Only the last changes of a large batch are kept.
+    let skipped = batch.written.len().saturating_sub(CHANGES);
+    for (slug, columns) in batch.written.iter().skip(skipped) {
+        record_change(state, slug, Outcome::Written, *columns);
+    }
+}
+
+fn record_change(state: &mut State, slug: &str, outcome: Outcome, columns: Columns) {
+    let changes = Arc::make_mut(&mut state.changes);
+    if changes.len() >= CHANGES {
+        changes.pop_front();
+    }
+    changes.push_back(Change {
+        at: SystemTime::now(),
+        slug: brief(slug, SLUG).into(),
+        outcome,
+        columns,
+    });
+}
+
+fn outcome(problem: Problem<'_>) -> Outcome {
+    match problem {
+        Problem::MissingConfiguration => Outcome::MissingConfiguration,
+        Problem::Rejected { .. } => Outcome::Rejected,
+        Problem::Ambiguous => Outcome::Ambiguous,
+        Problem::Failed { .. } => Outcome::Failed,
+    }
+}
+
+/// Locks a mutex. The critical sections are a few instructions that cannot panic, so a poisoned
+/// state is still valid.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The number of a minute since the start.
+pub(super) fn minute(started: Instant, now: Instant) -> u64 {
+    now.saturating_duration_since(started).as_secs() / 60
+}
