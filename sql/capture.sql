@@ -65,6 +65,7 @@ DECLARE
     safe         boolean; -- Whether an append cannot fail for a reason known here.
     lock_timeout text;
     warned       text;
+    warns        boolean; -- Whether this is the first failure of the transaction.
     mark         text; -- The number and the time of this transaction.
 BEGIN
     IF appended <> '' THEN
@@ -165,12 +166,7 @@ BEGIN
             mark := pg_catalog.pg_current_xact_id()::pg_catalog.text || ':'
                 || pg_catalog.extract('epoch', pg_catalog.transaction_timestamp())::pg_catalog.text;
             warned := COALESCE(pg_catalog.current_setting('agent_sync.warned', true), '');
-            IF warned NOT IN (mark || ' counted', mark || ' uncounted') THEN
-                RAISE WARNING 'agent-sync could not note a change of "%": %', new_slug, SQLERRM
-                    USING ERRCODE = SQLSTATE,
-                    HINT = 'The row is saved. Run "agent-sync install" to repair the capture; '
-                           'the daemon then checks every agent.';
-            END IF;
+            warns := warned NOT IN (mark || ' counted', mark || ' uncounted');
             -- One warning a transaction, but one count for each row: agent_sync.warned is a
             -- setting, and any session can set it.
             IF warned <> mark || ' uncounted' THEN
@@ -218,6 +214,22 @@ BEGIN
                         WHERE pg_catalog.octet_length(slug) < 8000;
                 EXCEPTION WHEN OTHERS THEN
                     NULL; -- C4: the sweep finds the damage.
+                END;
+            END IF;
+            -- Last, because the client may have no encoding for a character of the text.
+            IF warns THEN
+                BEGIN
+                    RAISE WARNING 'agent-sync could not note a change of "%": %', new_slug, SQLERRM
+                        USING ERRCODE = SQLSTATE,
+                        HINT = 'The row is saved. Run "agent-sync install" to repair the capture; '
+                               'the daemon then checks every agent.';
+                EXCEPTION WHEN OTHERS THEN
+                    BEGIN
+                        RAISE WARNING 'agent-sync could not note a change'
+                            USING HINT = 'The row is saved, and the daemon checks every agent.';
+                    EXCEPTION WHEN OTHERS THEN
+                        NULL; -- It is counted.
+                    END;
                 END;
             END IF;
         EXCEPTION WHEN OTHERS THEN

@@ -1154,3 +1154,40 @@ async fn c2_a_change_of_partition_notes_both_slugs() {
     let said = platform.says(&["doctor"]).await;
     assert!(said.out.contains("agent_sync_delete"), "{said:?}");
 }
+
+/// A save whose warning has no form in the encoding of its client is counted like any other, and
+/// warns without the text.
+#[tokio::test]
+async fn c4_a_warning_that_cannot_be_encoded_is_counted() {
+    let platform = Platform::installed().await;
+    platform.save("東京", "{}").await;
+    let save = "SET client_encoding = 'LATIN1'; UPDATE agents SET name = name || 'x' WHERE slug = \
+        convert_from('\\xe69db1e4baac', 'UTF8'); RESET client_encoding";
+    let lost = "SELECT count(*) FROM pg_largeobject_metadata";
+    let uncaptured = "SELECT last_value FROM agent_sync.uncaptured";
+    let before: i64 = platform.value(uncaptured).await;
+    let holder = platform.connect().await;
+    for (lock, counted, objects) in [
+        ("LOCK TABLE agent_sync.outbox", 1, 0),
+        (
+            "LOCK TABLE agent_sync.outbox; ALTER SEQUENCE agent_sync.uncaptured RESTART 7",
+            1,
+            1,
+        ),
+    ] {
+        platform.take_notices();
+        let lock = format!("BEGIN; {lock}");
+        holder.batch_execute(&lock).await.unwrap();
+        platform.run(save).await;
+        holder.batch_execute("ROLLBACK").await.unwrap();
+        let after: i64 = platform.value(uncaptured).await;
+        assert_eq!(after - before, counted, "{lock}");
+        assert_eq!(platform.value::<i64>(lost).await, objects, "{lock}");
+        eventually("a warning", async || {
+            let warned =
+                |notice: &String| notice.starts_with("WARNING: agent-sync could not note a change");
+            platform.notices().iter().any(warned)
+        })
+        .await;
+    }
+}
