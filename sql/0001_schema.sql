@@ -91,8 +91,8 @@ BEGIN
         FROM (VALUES
             ('last_sync', 'When the daemon last wrote a configuration, as of its last sweep or its '
                           'end.'),
-            ('last_tried', 'The slug of the batch that the last connections ended in, noted before '
-                           'the batch is tried; null when the last batch was committed.'),
+            ('last_tried', 'The slug that a connection tries alone, noted before its batch; null '
+                           'after that batch is committed.'),
             ('tries', 'How often the batch of last_tried has been tried.'),
             ('mapping', 'The MD5 sum of the rules and columns of the mapping under which every '
                         'configuration was last in sync.')) AS c (name, comment)

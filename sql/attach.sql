@@ -22,7 +22,7 @@
 
 DO $attach$
 DECLARE
-    -- The triggers and functions as they are, in PostgreSQL's words. Of partitions, only the
+    -- The existing triggers and functions, as PostgreSQL prints them. Of partitions, only the
     -- triggers that are not ALWAYS.
     existing_definitions CONSTANT text := $sql$
         SELECT coalesce(string_agg(part.described, E'\n' ORDER BY part.described COLLATE "C"), '')
@@ -115,15 +115,15 @@ DECLARE
     column_list    boolean; -- Whether the update trigger can have a column list.
     agent_event    text;
     agent_filter   text;
-    making         text[] := '{}'; -- The statements for the functions,
-    attaching      text[] := '{}'; -- for the triggers,
-    showing        text[]; -- and for the view with its function.
+    function_statements text[] := '{}';
+    trigger_statements  text[] := '{}';
+    view_statements     text[]; -- For the view and its function.
     triggers       text[] := '{}'; -- "table.trigger" of each trigger that is wanted.
     -- Roles as set_config('role') takes them.
     acting         CONSTANT text := pg_catalog.current_setting('role'); -- Of the caller.
-    keeper         text; -- The owner of the schema, or "acting" where it is the same role.
-    maker          text; -- The role that makes triggers and functions, likewise.
-    retired        oid[] := '{}'; -- Former owners of the functions.
+    schema_owner_role  text; -- The owner of the schema, or "acting" where it is the same role.
+    trigger_owner_role text; -- The role that makes triggers and functions, likewise.
+    former_owners      oid[] := '{}'; -- Of the functions.
     existing       text;
     existing_functions text;
     existing_triggers  text;
@@ -198,7 +198,7 @@ BEGIN
             AS f (name, relation, slug, filter, event, purpose, inserts, updates, is_wanted)
         WHERE f.is_wanted
     LOOP
-        making := making || ARRAY[
+        function_statements := function_statements || ARRAY[
             -- The body as a literal of its own: a name of a column may contain any quote.
             replace(split_part(current_setting('agent_sync.capture'), '$capture$', 1),
                     '/* function */capture_agent', found.name)
@@ -213,7 +213,7 @@ BEGIN
                    (SELECT c.relowner::regrole FROM pg_class c WHERE c.oid = found.relation)),
             format('COMMENT ON FUNCTION agent_sync.%I() IS %L', found.name,
                    found.purpose || ' in agent_sync.outbox; never fails a save.')];
-        attaching := attaching || ARRAY[
+        trigger_statements := trigger_statements || ARRAY[
             format('CREATE OR REPLACE TRIGGER agent_sync_insert AFTER INSERT ON %s FOR EACH ROW '
                    'WHEN (NEW.%I IS NOT NULL) EXECUTE FUNCTION agent_sync.%I()',
                    found.relation, found.slug, found.name),
@@ -233,7 +233,7 @@ BEGIN
     -- An update that moves a row to another partition fires the triggers of a delete and an insert,
     -- so the former slug is noted with the delete.
     IF with_configs AND (SELECT c.relkind = 'p' FROM pg_class c WHERE c.oid = configs) THEN
-        attaching := attaching || ARRAY[
+        trigger_statements := trigger_statements || ARRAY[
             format('CREATE OR REPLACE TRIGGER agent_sync_delete AFTER DELETE ON %s FOR EACH ROW '
                    'WHEN (OLD.%I IS NOT NULL) EXECUTE FUNCTION agent_sync.capture_configuration()',
                    configs, agent_slug),
@@ -246,7 +246,7 @@ BEGIN
     SELECT CASE WHEN a.attcollation <> 'pg_catalog."default"'::regcollation
                 THEN format(' COLLATE %s', a.attcollation::regcollation) ELSE '' END
         INTO slug_collation FROM pg_attribute a WHERE a.attrelid = agents AND a.attname = slug;
-    showing := ARRAY[
+    view_statements := ARRAY[
         -- A view that reads the table would keep the platform from dropping or altering it.
         -- PostgreSQL tracks no dependency of the text of a function. It inlines this one, because
         -- it is neither SECURITY DEFINER nor has settings.
@@ -287,14 +287,14 @@ BEGIN
                      AND pg_has_role(n.nspowner, c.relowner, 'USAGE')
                      AND pg_get_userbyid(n.nspowner) <> current_user
                 THEN pg_get_userbyid(n.nspowner)::text ELSE acting END
-        INTO keeper, maker
+        INTO schema_owner_role, trigger_owner_role
         FROM pg_namespace n, pg_class a, pg_class c
         WHERE n.nspname = 'agent_sync' AND a.oid = agents AND c.oid = configs;
 
     -- Nothing to do: the same statements were run last time, what exists is their result, and the
     -- functions can work.
-    PERFORM set_config('role', keeper, true);
-    wanted := array_to_string(making || attaching || showing, E'\n');
+    PERFORM set_config('role', schema_owner_role, true);
+    wanted := array_to_string(function_statements || trigger_statements || view_statements, E'\n');
     EXECUTE existing_definitions INTO existing;
     EXECUTE format('SELECT EXISTS (%s) OR EXISTS (%s) OR EXISTS (%s)', misplaced, unable, forbidden)
         INTO incomplete USING agents, configs;
@@ -310,7 +310,7 @@ BEGIN
         RETURN;
     END IF;
 
-    FOREACH definition IN ARRAY showing LOOP
+    FOREACH definition IN ARRAY view_statements LOOP
         EXECUTE definition;
     END LOOP;
 
@@ -318,7 +318,7 @@ BEGIN
     PERFORM set_config('lock_timeout', '200ms', true);
     FOR attempt IN 1 .. 5 LOOP
         BEGIN
-            retired := '{}';
+            former_owners := '{}';
             -- Triggers of an earlier install that are no longer wanted, for instance on a table
             -- that was renamed in the settings. A trigger of others that calls one of the functions
             -- stays.
@@ -336,11 +336,11 @@ BEGIN
                 PERFORM set_config('role', acting, true);
                 EXECUTE format('DROP TRIGGER %I ON %s', found.tgname, found.relation);
             END LOOP;
-            PERFORM set_config('role', keeper, true);
+            PERFORM set_config('role', schema_owner_role, true);
             IF NOT with_configs
                 AND to_regprocedure('agent_sync.capture_configuration()') IS NOT NULL
             THEN
-                retired := ARRAY(
+                former_owners := ARRAY(
                     SELECT f.proowner FROM pg_proc f
                     WHERE f.oid = to_regprocedure('agent_sync.capture_configuration()'));
                 DROP FUNCTION agent_sync.capture_configuration();
@@ -351,7 +351,7 @@ BEGIN
             -- new owner.
             PERFORM set_config('role', acting, true);
             FOR found IN EXECUTE misplaced USING agents, configs LOOP
-                retired := retired || found.owner;
+                former_owners := former_owners || found.owner;
                 SELECT string_agg(format('%I on %s', t.tgname, t.tgrelid::regclass), ', ')
                 INTO definition
                     FROM pg_trigger t
@@ -377,19 +377,19 @@ BEGIN
                                       found.due::regrole, current_user);
                 END;
             END LOOP;
-            PERFORM set_config('role', maker, true);
-            FOREACH definition IN ARRAY making LOOP
+            PERFORM set_config('role', trigger_owner_role, true);
+            FOREACH definition IN ARRAY function_statements LOOP
                 EXECUTE definition;
             END LOOP;
             FOR found IN EXECUTE misplaced USING agents, configs LOOP
                 -- ALTER FUNCTION ... OWNER needs CREATE on the schema for the new owner, for this
                 -- moment.
-                PERFORM set_config('role', keeper, true);
+                PERFORM set_config('role', schema_owner_role, true);
                 incomplete := NOT has_schema_privilege(found.due, 'agent_sync', 'CREATE');
                 IF incomplete THEN
                     EXECUTE format('GRANT CREATE ON SCHEMA agent_sync TO %s', found.due::regrole);
                 END IF;
-                PERFORM set_config('role', maker, true);
+                PERFORM set_config('role', trigger_owner_role, true);
                 BEGIN
                     EXECUTE format('ALTER FUNCTION %s OWNER TO %s', found.name, found.due::regrole);
                 EXCEPTION WHEN insufficient_privilege THEN
@@ -403,13 +403,13 @@ BEGIN
                                       found.due::regrole, current_user);
                 END;
                 IF incomplete THEN
-                    PERFORM set_config('role', keeper, true);
+                    PERFORM set_config('role', schema_owner_role, true);
                     EXECUTE format('REVOKE CREATE ON SCHEMA agent_sync FROM %s',
                                    found.due::regrole);
                 END IF;
             END LOOP;
 
-            PERFORM set_config('role', keeper, true);
+            PERFORM set_config('role', schema_owner_role, true);
             FOR found IN EXECUTE unable USING agents, configs LOOP
                 EXECUTE format('GRANT USAGE ON SCHEMA agent_sync TO %s', found.owner::regrole);
                 -- The owner of the schema regains the privilege on the whole table.
@@ -432,7 +432,7 @@ BEGIN
             -- role of a daemon.
             FOR found IN
                 SELECT DISTINCT r.role::regrole AS owner
-                FROM unnest(retired) AS r (role) JOIN pg_roles p ON p.oid = r.role
+                FROM unnest(former_owners) AS r (role) JOIN pg_roles p ON p.oid = r.role
                 WHERE NOT EXISTS (SELECT FROM pg_proc f
                                   WHERE f.pronamespace = 'agent_sync'::regnamespace
                                     AND f.proowner = r.role)
@@ -447,8 +447,8 @@ BEGIN
                 EXECUTE format('REVOKE USAGE ON SCHEMA agent_sync FROM %s', found.owner);
             END LOOP;
 
-            PERFORM set_config('role', maker, true);
-            FOREACH definition IN ARRAY attaching LOOP
+            PERFORM set_config('role', trigger_owner_role, true);
+            FOREACH definition IN ARRAY trigger_statements LOOP
                 EXECUTE definition;
             END LOOP;
             EXIT;
@@ -460,7 +460,7 @@ BEGIN
             PERFORM pg_sleep(0.2);
         END;
     END LOOP;
-    PERFORM set_config('role', keeper, true);
+    PERFORM set_config('role', schema_owner_role, true);
 
     FOR found IN EXECUTE forbidden LOOP
         RAISE EXCEPTION 'the role % may not execute %, which the capture calls: every save of an '

@@ -45,8 +45,8 @@ $capture$
 --
 -- agent_sync.appended, local to the (sub)transaction, counts the guarded appends. It begins with
 -- the number of the transaction and the microsecond of its beginning, so a value of an earlier
--- transaction or of the session counts as nothing. Any session can foretell the number, also for
--- another client of a pooler, and none can foretell the time.
+-- transaction or of the session counts as nothing. Any session can predict the number, also for
+-- another client of a pooler, and none can predict the time.
 --
 -- Cost. PostgreSQL prepares every expression once a transaction, and that is most of the cost of a
 -- save of one row. So rare work has a branch of its own, and functions are called by assignment,
@@ -62,7 +62,7 @@ DECLARE
     new_slug     text;
     old_slug     text;
     outbox_ctid  pg_catalog.tid; -- Of the appended row, if the daemon needs a notification.
-    safe         boolean; -- Whether an append cannot fail for a reason known here.
+    safe         boolean; -- Whether the checks below found no reason for an append to fail.
     lock_timeout text;
     warned       text;
     warns        boolean; -- Whether this is the first failure of the transaction.

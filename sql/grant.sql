@@ -35,7 +35,7 @@ DECLARE
     -- Roles as set_config('role') takes them.
     acting   CONSTANT text := pg_catalog.current_setting('role'); -- Of the caller.
     owner    text; -- Of the schema.
-    keeper   text; -- The owner of the schema, or "acting" where it is the same role.
+    schema_owner_role text; -- The owner of the schema, or "acting" where it is the same role.
     member   record;
     need     record;
     wanted   jsonb[]; -- The privileges that the role needs, as in agent_sync.granted.
@@ -49,7 +49,7 @@ BEGIN
     PERFORM pg_catalog.pg_advisory_xact_lock(1634169721, 3);
     SELECT pg_get_userbyid(n.nspowner) INTO owner FROM pg_namespace n
         WHERE n.nspname = 'agent_sync';
-    keeper := CASE WHEN owner = current_user THEN acting ELSE owner END;
+    schema_owner_role := CASE WHEN owner = current_user THEN acting ELSE owner END;
 
     IF chosen IS NOT NULL THEN
         -- PostgreSQL would cut the name off, and grant to another role.
@@ -76,7 +76,7 @@ BEGIN
                        'role by hand: CREATE ROLE.';
         END IF;
     END IF;
-    PERFORM set_config('role', keeper, true);
+    PERFORM set_config('role', schema_owner_role, true);
     IF chosen IS NOT NULL THEN
         INSERT INTO agent_sync.role (name)
             SELECT chosen WHERE NOT EXISTS (SELECT FROM agent_sync.role r WHERE r.name = chosen);
@@ -111,7 +111,7 @@ BEGIN
         WHERE p.rolname IN (SELECT r.name FROM agent_sync.role r)
         ORDER BY p.rolname
     LOOP
-        PERFORM set_config('role', keeper, true);
+        PERFORM set_config('role', schema_owner_role, true);
         wanted := '{}';
         FOR need IN
             SELECT 'CONNECT' AS privilege, 'database' AS kind, '' AS schema, '' AS object,
@@ -181,14 +181,15 @@ BEGIN
                     END;
                 EXIT WHEN held OR attempt = 3
                     OR attempt = 2 AND member.name IS DISTINCT FROM chosen;
-                PERFORM set_config('role', CASE attempt WHEN 1 THEN keeper ELSE acting END, true);
+                PERFORM set_config('role', CASE attempt WHEN 1 THEN schema_owner_role
+                                                        ELSE acting END, true);
                 BEGIN
                     EXECUTE format('GRANT %s TO %I', target, member.name);
                 EXCEPTION WHEN insufficient_privilege THEN
                     -- Some grants are only a warning, so the privilege is checked in any case.
                     NULL;
                 END;
-                PERFORM set_config('role', keeper, true);
+                PERFORM set_config('role', schema_owner_role, true);
                 INSERT INTO agent_sync.granted (role, privilege, kind, schema, object, "column")
                     VALUES (member.name, need.privilege, need.kind, need.schema, need.object,
                             need.col)

@@ -25,7 +25,7 @@ DECLARE
     lost    oid[];
     -- Roles as set_config('role') takes them.
     acting  CONSTANT text := pg_catalog.current_setting('role'); -- Of the caller.
-    keeper  text; -- The owner of the schema, or "acting" where it is the same role.
+    schema_owner_role text; -- The owner of the schema, or "acting" where it is the same role.
     granted jsonb := '[]';
     roles   text[] := '{}';
     name    text;
@@ -64,8 +64,8 @@ BEGIN
     -- table can forge: its privileges are revoked with the rights of the caller.
     SELECT CASE WHEN pg_get_userbyid(n.nspowner) = current_user THEN acting
                 ELSE pg_get_userbyid(n.nspowner)::text END
-        INTO keeper FROM pg_namespace n WHERE n.nspname = 'agent_sync';
-    PERFORM set_config('role', keeper, true);
+        INTO schema_owner_role FROM pg_namespace n WHERE n.nspname = 'agent_sync';
+    PERFORM set_config('role', schema_owner_role, true);
     IF to_regclass('agent_sync.role') IS NOT NULL THEN
         roles := ARRAY(SELECT p.rolname::text FROM agent_sync.role r
                        JOIN pg_roles p ON p.rolname = r.name ORDER BY 1);
@@ -83,7 +83,8 @@ BEGIN
         WHERE g.privilege IN ('CONNECT', 'USAGE', 'SELECT', 'INSERT', 'UPDATE', 'DELETE')
           AND g.schema <> 'agent_sync' -- Such a privilege goes with its object.
     LOOP
-        PERFORM set_config('role', CASE WHEN found.ours THEN acting ELSE keeper END, true);
+        PERFORM set_config('role', CASE WHEN found.ours THEN acting ELSE schema_owner_role END,
+                           true);
         BEGIN
             EXECUTE format('REVOKE %s%s ON %s FROM %I', found.privilege,
                 CASE WHEN found."column" = '' THEN '' ELSE format(' (%I)', found."column") END,
@@ -126,7 +127,7 @@ BEGIN
     FOR attempt IN 1 .. 5 LOOP
         BEGIN
             -- First the objects that no save needs.
-            PERFORM set_config('role', keeper, true);
+            PERFORM set_config('role', schema_owner_role, true);
             DROP VIEW IF EXISTS agent_sync.state;
             DROP FUNCTION IF EXISTS agent_sync.slugs();
             DROP TABLE IF EXISTS agent_sync.problem;
@@ -146,7 +147,7 @@ BEGIN
             LOOP
                 EXECUTE format('DROP TRIGGER %I ON %s', found.tgname, found.relation);
             END LOOP;
-            PERFORM set_config('role', keeper, true);
+            PERFORM set_config('role', schema_owner_role, true);
             DROP FUNCTION IF EXISTS agent_sync.capture_agent();
             DROP FUNCTION IF EXISTS agent_sync.capture_configuration();
             DROP SEQUENCE IF EXISTS agent_sync.uncaptured;
