@@ -159,7 +159,7 @@ impl<'a> Reconciler<'a> {
         let stall = self.settings.sync.statement_timeout + Self::STALL;
         let (mut last, mut moved) = ((i64::MAX, 0), Instant::now());
         let mut fewer = moved;
-        let (mut pause, mut unled) = (PAUSE.0, None);
+        let (mut pause, mut without_leader) = (PAUSE.0, None);
         loop {
             let began = Instant::now();
             let now = self.pending(portion).await?;
@@ -188,10 +188,10 @@ impl<'a> Reconciler<'a> {
                 continue;
             }
             if self.session.db().value(report::LED, &[]).await? {
-                unled = None;
+                without_leader = None;
             } else {
                 // A standby or restarting daemon gets time to take the lead.
-                let since = *unled.get_or_insert_with(Instant::now);
+                let since = *without_leader.get_or_insert_with(Instant::now);
                 if since.elapsed() >= GRACE || !self.is_any_daemon_connected().await? {
                     self.acquire().await?;
                     continue;

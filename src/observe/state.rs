@@ -92,7 +92,7 @@ pub enum WakeUp {
     Retry,
     /// A timed wake-up was due, because `capture.notify` is off or the notification queue is half
     /// full.
-    Poll,
+    Timer,
     /// Another attempt at rows that other sessions had locked was due.
     Busy,
 }
@@ -104,7 +104,7 @@ impl WakeUp {
         Self::Request,
         Self::Sweep,
         Self::Retry,
-        Self::Poll,
+        Self::Timer,
         Self::Busy,
     ];
 
@@ -115,7 +115,7 @@ impl WakeUp {
             Self::Request => "request",
             Self::Sweep => "sweep",
             Self::Retry => "retry",
-            Self::Poll => "poll",
+            Self::Timer => "poll",
             Self::Busy => "busy",
         }
     }

@@ -89,7 +89,7 @@ impl Inbox {
         self.arrival.notify_one();
     }
 
-    /// Says that nothing will arrive any more: the connection is gone, and why.
+    /// Closes the inbox with the cause of the end of the connection.
     pub fn close(&self, cause: String) {
         self.lock().closed = Some(cause);
         self.arrival.notify_one();
@@ -102,7 +102,7 @@ impl Inbox {
     }
 
     /// Receives the notification of a session check: that of this daemon, or of another one.
-    pub(super) fn deliver_probe(&self, token: &str) {
+    pub(super) fn deliver_session_check(&self, token: &str) {
         let mut state = self.lock();
         if state.expected.as_deref() == Some(token) {
             state.expected = None;
@@ -218,13 +218,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_probe_of_another_daemon_is_neither_ours_nor_a_wake_up() {
+    async fn the_session_check_of_another_daemon_is_neither_ours_nor_a_wake_up() {
         let inbox = Inbox::default();
         inbox.expect("ours");
-        inbox.deliver_probe("theirs");
+        inbox.deliver_session_check("theirs");
         let soon = std::time::Duration::from_millis(1);
         assert!(tokio::time::timeout(soon, inbox.heard()).await.is_err());
-        inbox.deliver_probe("ours");
+        inbox.deliver_session_check("ours");
         inbox.heard().await;
         assert!(tokio::time::timeout(soon, inbox.arrival()).await.is_err());
     }

@@ -407,7 +407,7 @@ where
                     arrived.deliver_change(note.payload());
                 }
                 Some(Ok(AsyncMessage::Notification(note))) if note.channel() == proof::CHANNEL => {
-                    arrived.deliver_probe(note.payload());
+                    arrived.deliver_session_check(note.payload());
                 }
                 Some(Ok(_)) => {}
                 Some(Err(error)) => break sqlstate::describe(&error),

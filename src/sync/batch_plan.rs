@@ -5,8 +5,8 @@
 //! process between two agents (G5).
 //!
 //! Invariants:
-//! - Work is owed to the agent, not to the row of the outbox (G5): a slug is tried once, however
-//!   many of its rows are in the batch, and its rows are taken together.
+//! - A slug is tried once in a batch, however many of its rows are in the batch, and its rows are
+//!   taken together (G5).
 //! - Nothing is written for a slug that more than one agent has (T5, G13).
 //! - A row that is not found counts as absent only where no policy can hide it (G14).
 
@@ -25,8 +25,8 @@ use crate::store::{Claimed, Group, Outcome, Pair, Problem, ProblemKind, too_many
 const REMEMBERED: usize = 10_000;
 
 /// The time slice of the mapping on the event loop, which all databases share (G5). The mapping of
-/// one agent is not interrupted. It is not the turn of `sync::heavy`.
-const TURN: Duration = Duration::from_millis(5);
+/// one agent is not interrupted.
+const TIME_SLICE: Duration = Duration::from_millis(5);
 
 /// The reason of a problem of that kind (T5).
 pub(super) const AMBIGUOUS: &str =
@@ -297,11 +297,11 @@ pub(super) async fn plan_batch<'a>(
     is_one: bool,
 ) -> Result<BatchPlan<'a>, Error> {
     let mut batch = BatchPlan::default();
-    let mut turn = Instant::now();
+    let mut slice = Instant::now();
     for group in claimed.groups() {
-        if turn.elapsed() >= TURN {
+        if slice.elapsed() >= TIME_SLICE {
             tokio::task::yield_now().await;
-            turn = Instant::now();
+            slice = Instant::now();
         }
         let Ok(slug) = group.slug() else {
             batch.outcome.not_text.0.extend(group.places()?);

@@ -15,7 +15,7 @@
 
 mod failure;
 mod first;
-mod probe;
+mod trial;
 
 use std::time::{Duration, Instant};
 

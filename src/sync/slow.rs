@@ -1,9 +1,9 @@
-//! Agents whose write takes long, because of a trigger mostly (G5).
+//! Slow writes (G5). Usually a trigger makes them slow.
 //!
-//! There is one session, so while one write runs all others wait. A write beside others is given
-//! [`BESIDE_OTHERS`]. What takes longer is left in the outbox and tried alone: with a time that
-//! doubles from try to try, up to `sync.statement_timeout`, and never for more than a fifth of the
-//! time. When it has failed with all the time there is, it is a problem like others.
+//! There is one session, so all other writes wait for a running one. A write beside others may take
+//! [`BESIDE_OTHERS`]. A slower write is left in the outbox and tried alone. Its time limit doubles
+//! from try to try up to `sync.statement_timeout`, and it gets at most a fifth of the time of the
+//! session. A write that exceeds the full limit becomes a problem.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::store::ForeignCode;
 /// The time for all writes of a batch, and for the first try of a write alone.
 const BESIDE_OTHERS: Duration = Duration::from_millis(500);
 
-/// After a try, so many times its length passes before the next.
+/// The pause after a try, as a multiple of the duration of the try.
 const PAUSES: u32 = 4;
 
 /// The most agents that are remembered (G12).
@@ -23,15 +23,14 @@ const REMEMBERED: usize = 1_000;
 #[derive(Debug)]
 pub(super) struct Slow {
     most: Duration,
-    slugs: BTreeMap<String, Turn>,
+    slugs: BTreeMap<String, Trial>,
     alone: Option<String>,
     has_met_any: bool,
 }
 
-/// The next try of a slow write: its earliest time, and its time limit. Not the turn of
-/// `sync::heavy`.
+/// The next try of a slow write: its earliest time, and its time limit.
 #[derive(Debug, Clone, Copy)]
-struct Turn {
+struct Trial {
     not_before: Instant,
     time: Duration,
 }
@@ -59,22 +58,27 @@ impl Slow {
 
     /// How long the writes of a batch may take.
     pub(super) fn time(&self) -> Duration {
-        let turn = self.alone().and_then(|slug| self.slugs.get(slug));
-        turn.map_or(BESIDE_OTHERS, |turn| turn.time).min(self.most)
+        let trial = self.alone().and_then(|slug| self.slugs.get(slug));
+        trial
+            .map_or(BESIDE_OTHERS, |trial| trial.time)
+            .min(self.most)
     }
 
-    /// The same, where writes are limited at all: setting the limit is a part of a small batch that
-    /// counts, so it is set only where code of others runs with the writes, or one has taken long
-    /// before.
+    /// The same, or none where no limit is needed. Setting a limit takes a noticeable share of a
+    /// small batch, so it is set only where code of others runs with the writes, or after a slow
+    /// write.
     pub(super) fn limit(&self, foreign_code: ForeignCode) -> Option<Duration> {
         (self.has_met_any || foreign_code != ForeignCode::None).then(|| self.time())
     }
 
-    /// Lets the slug whose turn it is be tried alone. False if there is none.
+    /// Begins the trial of the slug that is due first. Returns false if none is due.
     pub(super) fn begin_one(&mut self, now: Instant) -> bool {
-        let due = self.slugs.iter().filter(|(_, turn)| turn.not_before <= now);
+        let due = self
+            .slugs
+            .iter()
+            .filter(|(_, trial)| trial.not_before <= now);
         self.alone = due
-            .min_by_key(|(_, turn)| turn.not_before)
+            .min_by_key(|(_, trial)| trial.not_before)
             .map(|(slug, _)| slug.clone());
         self.alone.is_some()
     }
@@ -83,7 +87,7 @@ impl Slow {
     pub(super) fn add(&mut self, slug: &str, now: Instant) -> bool {
         self.has_met_any = true;
         if self.slugs.len() < REMEMBERED {
-            self.slugs.entry(slug.to_owned()).or_insert(Turn {
+            self.slugs.entry(slug.to_owned()).or_insert(Trial {
                 not_before: now,
                 time: BESIDE_OTHERS,
             });
@@ -106,11 +110,11 @@ impl Slow {
         if !self.add(slug, now) {
             return false;
         }
-        let turn = Turn {
+        let trial = Trial {
             not_before: now + tried * PAUSES,
             time: (tried * 2).min(self.most),
         };
-        self.slugs.insert(slug.to_owned(), turn);
+        self.slugs.insert(slug.to_owned(), trial);
         tried < self.most
     }
 }

@@ -8,8 +8,8 @@ use crate::store::{self, Layout, Owners, Store, checks};
 use crate::sync::context::Context;
 use crate::sync::error::{AttemptError, refuse};
 
-/// A third of the shortest time after which the server takes a daemon that says nothing for gone.
-const SHORTEST_SILENCE: Duration = Duration::from_secs(5);
+/// The shortest interval for the end of a silent session: the server ends it after three of them.
+const SHORTEST_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Opens a connection, or refuses a database that does not fit (G10).
 pub(in crate::sync) async fn connect(context: &Context) -> Result<(Session, Store), AttemptError> {
@@ -22,7 +22,7 @@ pub(in crate::sync) async fn connect(context: &Context) -> Result<(Session, Stor
     // The session of a daemon that is gone must not keep the leader lock, even if a proxy keeps the
     // connection open (G9). A daemon sends a query at every probe interval. So the server ends a
     // session without a query for several intervals.
-    let silence = 3 * (sync.probe_interval + sync.probe_timeout).max(SHORTEST_SILENCE);
+    let silence = 3 * (sync.probe_interval + sync.probe_timeout).max(SHORTEST_INTERVAL);
     session.end_after(silence).await?;
     let layout = Layout::read(db, database).await?;
     refuse(checks::install(db, database, &layout, install::VERSION).await?)?;

@@ -155,7 +155,7 @@ impl ConnectionLoop<'_> {
         } else if saw_locked {
             WakeUp::Busy
         } else {
-            WakeUp::Poll
+            WakeUp::Timer
         }
     }
 

@@ -1,13 +1,13 @@
 //! The reaction to a failed batch. `pg::sqlstate` classifies the errors.
 //!
-//! The writes of the batch are tried one by one in the same transaction (`probe`): a refused write
+//! The writes of the batch are tried one by one in the same transaction (`trial`): a refused write
 //! becomes a problem, a write that waits for a lock stays in the outbox, and the others are kept.
 //! Where that does not find the cause (an error at the commit, a slow statement, a row that cannot
 //! be read), the batch is bisected down to one row ([`crate::sync::batch_size`]).
 
 use std::time::Instant;
 
-use super::probe::{PROBES, PROBES_OF_SLOW};
+use super::trial::{TRIALS, TRIALS_OF_SLOW};
 use super::{Batch, Drain, End, POLL};
 use crate::observe::{Event, event, pulse};
 use crate::pg::QueryError;
@@ -107,12 +107,12 @@ impl Drain {
                 return Ok(Batch::Again);
             }
             Class::Row | Class::Fault | Class::Locked if plan.outcome.writes.len() > 1 => {
-                if let Some(batch) = Box::pin(self.probe(tools, PROBES)).await? {
+                if let Some(batch) = Box::pin(self.try_writes(tools, TRIALS)).await? {
                     return Ok(batch);
                 }
             }
             Class::Slow if plan.slugs > 1 => {
-                if let Some(batch) = Box::pin(self.probe(tools, PROBES_OF_SLOW)).await? {
+                if let Some(batch) = Box::pin(self.try_writes(tools, TRIALS_OF_SLOW)).await? {
                     return Ok(batch);
                 }
             }
@@ -155,8 +155,8 @@ impl Drain {
         self.slow.end_one();
         match refusal {
             Refusal::Locked | Refusal::Slow => {
-                // Nobody's problem: it stays in the outbox, its neighbours go on, and it is looked
-                // at again.
+                // No problem is noted: the slug stays in the outbox and is tried again, and the
+                // other slugs go on.
                 self.tell(Input::SawLocked);
                 self.left.get_or_insert_with(|| slug.to_owned());
                 let goes_on = self.has_begun && !is_alone;

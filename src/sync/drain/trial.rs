@@ -16,23 +16,24 @@ use crate::sync::batch_plan::{BatchPlan, Refusal, plan_batch};
 use crate::sync::context::Tools;
 use crate::sync::error::AttemptError;
 
-/// How many writes are tried in one round trip when a batch has failed, and for how long in all.
-pub(super) const PROBES: (usize, Duration) = (16, Duration::from_secs(1));
+/// The number of trial writes in one round trip after a batch has failed, and their time limit in
+/// all.
+pub(super) const TRIALS: (usize, Duration) = (16, Duration::from_secs(1));
 
 /// The same after a batch that took too long. The writes that pass must fit into one batch
 /// together, so their trials get no more time than that.
-pub(super) const PROBES_OF_SLOW: (usize, Duration) = (4, Duration::from_millis(250));
+pub(super) const TRIALS_OF_SLOW: (usize, Duration) = (4, Duration::from_millis(250));
 
-/// How long a write that is tried may take.
+/// The time limit of one trial write.
 const QUICK: Duration = Duration::from_millis(100);
 
 impl Drain {
     /// Repeats the batch with a trial of each write: the writes that fail are left out and become
     /// problems. None if that does not find the cause.
-    pub(super) async fn probe(
+    pub(super) async fn try_writes(
         &mut self,
         tools: Tools<'_>,
-        probes: (usize, Duration),
+        trials: (usize, Duration),
     ) -> Result<Option<Batch>, AttemptError> {
         let Tools {
             store,
@@ -61,7 +62,7 @@ impl Drain {
         .await
         .map_err(QueryError::from)?;
         let end = End::of(&claimed, claim, &plan).map_err(QueryError::from)?;
-        let refused = find_refused(tools, &plan, probes).await?;
+        let refused = find_refused(tools, &plan, trials).await?;
         let failed = refused
             .iter()
             .filter(|(_, refusal)| matches!(refusal, Refusal::Failed { .. }))
@@ -92,7 +93,7 @@ impl Drain {
         {
             Ok(unchanged) => {
                 self.committed(tools, &plan, &unchanged, end, read).await?;
-                if probes == PROBES_OF_SLOW {
+                if trials == TRIALS_OF_SLOW {
                     self.batch_size.on_too_heavy(plan.slugs, refused.len());
                 }
                 Ok(Some(Batch::Done(end)))
@@ -108,12 +109,12 @@ impl Drain {
     }
 }
 
-/// Which writes of the claimed batch PostgreSQL refuses by themselves, several in a round trip.
-/// What there is no time to try counts as locked: it stays in the outbox.
+/// The writes of the claimed batch that PostgreSQL refuses by themselves, several in a round trip.
+/// A write without time for its trial counts as locked: it stays in the outbox.
 async fn find_refused(
     tools: Tools<'_>,
     plan: &BatchPlan<'_>,
-    (probes, probing): (usize, Duration),
+    (at_once, time_limit): (usize, Duration),
 ) -> Result<Vec<(usize, Refusal)>, AttemptError> {
     let store = tools.store;
     let Outcome {
@@ -123,8 +124,8 @@ async fn find_refused(
     let mut refused = Vec::new();
     store.limit_time(QUICK).await?;
     let indexed: Vec<_> = writes.iter().zip(changed).enumerate().collect();
-    for portion in indexed.chunks(probes) {
-        if began.elapsed() > probing {
+    for portion in indexed.chunks(at_once) {
+        if began.elapsed() > time_limit {
             refused.extend(portion.iter().map(|(index, _)| (*index, Refusal::Locked)));
             continue;
         }
