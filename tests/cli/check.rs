@@ -328,8 +328,8 @@ async fn i2_check_exits_with_0_2_64_or_69() {
 #[tokio::test]
 async fn i2_an_unreachable_database_has_no_unknown_slugs() {
     let platform = Platform::installed().await;
-    for verb in [&["check", "nobody"][..], &["reconcile", "nobody", "--yes"]] {
-        let mut command = platform.command(verb);
+    for subcommand in [&["check", "nobody"][..], &["reconcile", "nobody", "--yes"]] {
+        let mut command = platform.command(subcommand);
         command.env_remove("DATABASE_URL");
         command.env(
             "AGENT_SYNC__DATABASES__BAD__URL",
@@ -338,7 +338,7 @@ async fn i2_an_unreachable_database_has_no_unknown_slugs() {
         let said = Said::of(command).await.fits();
         assert_eq!((said.code, &*said.out), (69, ""), "{said:?}");
 
-        let mut command = platform.command(verb);
+        let mut command = platform.command(subcommand);
         command.env_remove("DATABASE_URL");
         command.env(
             "AGENT_SYNC__DATABASES__BAD__URL",
@@ -354,7 +354,7 @@ async fn i2_an_unreachable_database_has_no_unknown_slugs() {
             said.out
         );
 
-        let said = platform.says(verb).await.fits();
+        let said = platform.says(subcommand).await.fits();
         assert!(
             said.out
                 .contains("unknown   nobody  no agent has this slug\n"),

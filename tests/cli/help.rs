@@ -21,17 +21,17 @@ fn subcommands() -> Vec<String> {
     let command = Cli::command();
     command
         .get_subcommands()
-        .map(|verb| verb.get_name().to_owned())
+        .map(|subcommand| subcommand.get_name().to_owned())
         .collect()
 }
 
 #[test]
-fn every_verb_explains_itself_with_examples_on_80_columns() {
-    for verb in subcommands() {
-        let help = said(&[&verb, "--help"]);
+fn every_command_explains_itself_with_examples_on_80_columns() {
+    for subcommand in subcommands() {
+        let help = said(&[&subcommand, "--help"]);
         assert!(help.contains("Example"), "{help}");
         assert!(
-            help.contains(&format!("\n  agent-sync {verb}")) || verb == "render",
+            help.contains(&format!("\n  agent-sync {subcommand}")) || subcommand == "render",
             "{help}"
         );
         for line in help.lines() {
@@ -39,9 +39,9 @@ fn every_verb_explains_itself_with_examples_on_80_columns() {
         }
     }
     let command = Cli::command();
-    for verb in command.get_subcommands().chain([&command]) {
+    for subcommand in command.get_subcommands().chain([&command]) {
         // A wrapped example cannot be pasted.
-        let examples = verb
+        let examples = subcommand
             .get_after_help()
             .map(ToString::to_string)
             .unwrap_or_default();
@@ -52,11 +52,14 @@ fn every_verb_explains_itself_with_examples_on_80_columns() {
 }
 
 #[test]
-fn completions_are_made_for_every_shell_and_know_every_verb() {
+fn completions_are_made_for_every_shell_and_know_every_command() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let text = said(&["completions", shell]);
-        for verb in subcommands() {
-            assert!(text.contains(&verb), "{verb} in the completions of {shell}");
+        for subcommand in subcommands() {
+            assert!(
+                text.contains(&subcommand),
+                "{subcommand} in the completions of {shell}"
+            );
         }
     }
 }
@@ -147,7 +150,7 @@ fn bash_completes_verbs_their_options_and_their_values() {
 }
 
 #[test]
-fn the_manual_page_tells_of_every_verb_and_its_options() {
+fn the_manual_page_tells_of_every_command_and_its_options() {
     let page = said(&["man"]);
     assert!(page.contains(".TH agent-sync 1"), "{page}");
     for text in [
@@ -160,10 +163,11 @@ fn the_manual_page_tells_of_every_verb_and_its_options() {
     ] {
         assert!(page.contains(text), "{text} in {page}");
     }
-    for verb in subcommands() {
+    for subcommand in subcommands() {
         assert!(
-            page.contains(&format!(".SS {verb}\n")) || page.contains(&format!(".SS \"{verb}\"")),
-            "{verb} in {page}"
+            page.contains(&format!(".SS {subcommand}\n"))
+                || page.contains(&format!(".SS \"{subcommand}\"")),
+            "{subcommand} in {page}"
         );
     }
 }

@@ -1461,8 +1461,8 @@ async fn a_database_with_thousands_of_tables_is_handled() {
         ("AGENT_SYNC__SYNC__STATEMENT_TIMEOUT", "5s"),
         ("AGENT_SYNC__SYNC__LOCK_TIMEOUT", "1s"),
     ];
-    let command = |verb| {
-        let mut command = platform.command(&[verb]);
+    let command = |subcommand| {
+        let mut command = platform.command(&[subcommand]);
         command.envs(limited);
         command
     };

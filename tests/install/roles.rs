@@ -583,11 +583,12 @@ async fn g14_row_security_on_our_tables_is_told() {
             "ALTER TABLE agent_sync.{table} DISABLE ROW LEVEL SECURITY"
         )));
         platform.save("a", EXAMPLE).await;
-        for verb in ["doctor", "status"] {
+        for subcommand in ["doctor", "status"] {
             let said =
-                crate::support::Said::of(command_as(&platform, &role, &[verb, "--json"])).await;
+                crate::support::Said::of(command_as(&platform, &role, &[subcommand, "--json"]))
+                    .await;
             assert!(said.out.contains(&text), "{said:?}");
-            if verb == "doctor" {
+            if subcommand == "doctor" {
                 assert_eq!(said.code == 2, fatal, "{said:?}");
             } else {
                 assert_eq!(said.object()["phase"] == "unfit", fatal, "{said:?}");

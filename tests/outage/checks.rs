@@ -139,8 +139,8 @@ async fn missing_privileges_are_told_at_once_with_their_grants() {
                ON hidden.agents TO {role}"
         ))
         .await;
-    let with = |verb: &str, url: &str| {
-        let mut command = platform.command(&[verb]);
+    let with = |subcommand: &str, url: &str| {
+        let mut command = platform.command(&[subcommand]);
         command
             .env_remove("DATABASE_URL")
             .env("AGENT_SYNC__DATABASES__MAIN__URL", url);
@@ -397,8 +397,8 @@ async fn saving_an_agent_succeeds_whatever_state_the_install_is_in() {
              INSERT INTO agent_configurations (agent_slug) SELECT slug FROM agents"
         ))
         .await;
-    let as_owner = |verb: &str| {
-        let mut command = platform.command(&[verb]);
+    let as_owner = |subcommand: &str| {
+        let mut command = platform.command(&[subcommand]);
         command.env("DATABASE_URL", platform.url_as(&owner));
         command
             .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s")
@@ -543,8 +543,8 @@ async fn t6_tables_that_the_install_was_not_made_for_are_refused() {
         platform
             .run(&format!("CREATE TABLE others (LIKE {from} INCLUDING ALL)"))
             .await;
-        let with = |verb: &str| {
-            let mut command = platform.command(&[verb]);
+        let with = |subcommand: &str| {
+            let mut command = platform.command(&[subcommand]);
             command
                 .env_remove("DATABASE_URL")
                 .env("AGENT_SYNC__DATABASES__MAIN__URL", &platform.url);

@@ -93,11 +93,11 @@ impl World {
     }
 
     /// A command whose database has its password or its URL in this file.
-    fn command(&self, verb: &str, what: What, file: &Path) -> Command {
+    fn command(&self, subcommand: &str, what: What, file: &Path) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
         command
             .env_clear()
-            .arg(verb)
+            .arg(subcommand)
             .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1h");
         command.env("AGENT_SYNC__RECONNECT__MAX_DELAY", "100ms");
         match what {
@@ -188,8 +188,8 @@ async fn g15_the_next_connection_uses_a_rotated_secret() {
             1,
             "{what:?} {how:?}"
         );
-        let verb = Said::of(world.command("check", what, &file)).await;
-        assert_eq!(verb.code, 0, "{what:?} {how:?}: {verb:?}");
+        let subcommand = Said::of(world.command("check", what, &file)).await;
+        assert_eq!(subcommand.code, 0, "{what:?} {how:?}: {subcommand:?}");
     }
 }
 
@@ -305,9 +305,9 @@ async fn s16_a_secret_that_is_no_regular_file_is_refused_at_once() {
     let key = |name: &str| format!("AGENT_SYNC__DATABASES__MAIN__{name}");
     for (file, kind) in found {
         for name in ["URL_FILE", "PASSWORD_FILE", "TLS_ROOT_CERT"] {
-            for verb in ["config", "run", "check"] {
+            for subcommand in ["config", "run", "check"] {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
-                command.env_clear().arg(verb).env(key(name), &file);
+                command.env_clear().arg(subcommand).env(key(name), &file);
                 if name != "URL_FILE" {
                     command.env(
                         key("URL"),
@@ -323,7 +323,7 @@ async fn s16_a_secret_that_is_no_regular_file_is_refused_at_once() {
                 while child.try_wait().unwrap().is_none() {
                     if start.elapsed() > Duration::from_secs(10) {
                         child.kill().unwrap();
-                        panic!("{verb} hangs with {kind} as {name}");
+                        panic!("{subcommand} hangs with {kind} as {name}");
                     }
                     tokio::time::sleep(Duration::from_millis(2)).await;
                 }
@@ -333,8 +333,8 @@ async fn s16_a_secret_that_is_no_regular_file_is_refused_at_once() {
                     "cannot read {}: it is {kind}, and no regular file",
                     file.display()
                 );
-                assert_eq!(output.status.code(), Some(64), "{verb} {name}: {err}");
-                assert!(err.contains(&expected), "{verb} {name}: {err}");
+                assert_eq!(output.status.code(), Some(64), "{subcommand} {name}: {err}");
+                assert!(err.contains(&expected), "{subcommand} {name}: {err}");
             }
         }
     }
@@ -460,12 +460,16 @@ async fn s16_secret_files_open_to_others_are_told() {
         if let Some(what) = what {
             fs::write(file, world.content(what, "old")).unwrap();
         }
-        let command = |verb: &str| {
+        let command = |subcommand: &str| {
             if let Some(what) = what {
-                return world.command(verb, what, file);
+                return world.command(subcommand, what, file);
             }
             let mut command = Command::new(env!("CARGO_BIN_EXE_agent-sync"));
-            command.env_clear().arg(verb).arg("--config").arg(file);
+            command
+                .env_clear()
+                .arg(subcommand)
+                .arg("--config")
+                .arg(file);
             command
         };
         mode(file, mode_of_file);

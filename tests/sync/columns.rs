@@ -5,8 +5,8 @@ use crate::support::{Daemon, Platform, Said, cluster};
 
 /// Starts the daemon with additional settings in the environment.
 async fn daemon(platform: &Platform, settings: &[(&str, &str)]) -> Daemon {
-    let with = |verb: &str| {
-        let mut command = platform.command(&[verb]);
+    let with = |subcommand: &str| {
+        let mut command = platform.command(&[subcommand]);
         command
             .env_remove("DATABASE_URL")
             .env("AGENT_SYNC__DATABASES__MAIN__URL", &platform.url);
@@ -450,8 +450,8 @@ async fn g14_an_install_for_another_slug_column_is_a_fault() {
         platform
             .run("INSERT INTO agents (slug, name) VALUES ('a', 'name-a')")
             .await;
-        let command = |verb: &str| {
-            let mut command = platform.command(&[verb]);
+        let command = |subcommand: &str| {
+            let mut command = platform.command(&[subcommand]);
             command
                 .env_remove("DATABASE_URL")
                 .env("AGENT_SYNC__DATABASES__MAIN__URL", &platform.url);

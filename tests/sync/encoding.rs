@@ -68,17 +68,17 @@ async fn g5_text_that_is_no_utf8_rejects_its_agent_and_no_other() {
         )
         .await;
     assert_eq!(daemon.lines("database unavailable").len(), 0);
-    for verb in [
+    for subcommand in [
         &["check"][..],
         &["status"],
         &["doctor"],
         &["why", "agent-3"],
         &["reconcile", "--all", "--dry-run"],
     ] {
-        let said = platform.says(verb).await;
+        let said = platform.says(subcommand).await;
         assert!(
             said.code <= 2 && !said.err.contains("UTF-8"),
-            "{verb:?}: {said:?}"
+            "{subcommand:?}: {said:?}"
         );
     }
     platform.run(r"UPDATE agents SET slug = 'agent-5' WHERE slug = E'caf\xe9'; UPDATE agent_configurations SET agent_slug = 'agent-5' WHERE agent_slug = E'caf\xe9'").await;

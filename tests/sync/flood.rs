@@ -136,8 +136,8 @@ async fn differences_after_new_rules_are_told_until_in_sync() {
         (&"WARN".into(), &3.into()),
         "{line}"
     );
-    for verb in ["`agent-sync check`", "`agent-sync reconcile --all`"] {
-        assert!(line["remedy"].as_str().unwrap().contains(verb), "{line}");
+    for command in ["`agent-sync check`", "`agent-sync reconcile --all`"] {
+        assert!(line["remedy"].as_str().unwrap().contains(command), "{line}");
     }
     metric_becomes(address, "agent_sync_drifted{database=\"default\"}", 3.0).await;
     let at = metric(

@@ -251,9 +251,9 @@ impl World {
             self.start(number).await;
         }
         for gid in self.admin.texts("SELECT gid FROM pg_prepared_xacts").await {
-            let verb = if rng.bool() { "COMMIT" } else { "ROLLBACK" };
+            let ending = if rng.bool() { "COMMIT" } else { "ROLLBACK" };
             self.admin
-                .run(&format!("{verb} PREPARED {}", quote(&gid)))
+                .run(&format!("{ending} PREPARED {}", quote(&gid)))
                 .await;
         }
         if std::mem::take(&mut self.rules_changed) {
