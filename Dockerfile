@@ -33,7 +33,7 @@ FROM $BASE_IMAGE
 ARG COMMIT=
 ARG VERSION=0.1.0
 LABEL org.opencontainers.image.title="agent-sync" \
-      org.opencontainers.image.description="Keeps agent_configurations in step with agents: a small daemon beside PostgreSQL" \
+      org.opencontainers.image.description="Keeps agent_configurations in sync with agents: a daemon for PostgreSQL" \
       org.opencontainers.image.licenses="MIT OR Apache-2.0" \
       org.opencontainers.image.version="$VERSION" \
       org.opencontainers.image.revision="$COMMIT"

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-/// Keeps `agent_configurations` in step with `agents`, in every configured PostgreSQL database.
+/// Keeps `agent_configurations` in sync with `agents`, in every configured PostgreSQL database.
 #[derive(Debug, Parser)]
 #[allow(clippy::doc_markdown, reason = "these comments are printed as help")]
 #[command(name = "agent-sync", version = crate::VERSION, max_term_width = 100, after_help = EXIT_CODES)]
@@ -87,10 +87,16 @@ Examples:
     #[command(
         after_help = "It queries the databases and needs no daemon. NO PROBLEM counts the agents
 without a pending change or a problem. It does not show edits by hand or the
-effect of other rules: `agent-sync check` compares each agent. PHASE is asleep
-or awake (a daemon leads), unled (no daemon leads), unfit (a fault, below the
-table) or down (no connection). MISS: agents without a configuration. REJ:
-agents that are rejected. FAIL: agents whose write PostgreSQL refused.
+effect of other rules: `agent-sync check` compares each agent. MISS: agents
+without a configuration. REJ: agents that are rejected. FAIL: agents whose write
+PostgreSQL refused.
+
+PHASE is one of:
+  asleep  a daemon leads and waits for changes; the healthy idle state
+  awake   a daemon leads and processes changes, or capture.notify is false
+  unled   no daemon leads, so changes wait
+  unfit   the database has a fault, which is named below the table
+  down    no connection to the database
 
 Examples:
   agent-sync status
@@ -204,7 +210,7 @@ pub struct Reconcile {
     /// Only show the differences, like check
     #[arg(long)]
     pub dry_run: bool,
-    /// Do not ask, for any number of configurations
+    /// Do not ask for confirmation, whatever the number of configurations
     #[arg(long)]
     pub yes: bool,
     /// The databases, and the form of the output.

@@ -368,7 +368,7 @@ fn interrupted(database: &Database, error: QueryError) -> anyhow::Error {
     match &error {
         QueryError::Postgres(cause) if cause.code() == Some(idle) => {
             let what = format!(
-                "database {}: the check was not read on for five seconds",
+                "database {}: the reader of the output paused for more than five seconds",
                 database.name
             );
             let remedy =

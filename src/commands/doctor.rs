@@ -74,7 +74,7 @@ async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>
     if session.inbox().is_closed() {
         notes.push(Note::fail(
             "connection",
-            format!("it was lost in the middle: {}", session.inbox().cause()),
+            format!("lost during the checks: {}", session.inbox().cause()),
             sqlstate::REACH,
         ));
         return notes;
@@ -85,7 +85,7 @@ async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>
     } else {
         Note::warn(
             "round trip",
-            "not tried, because of what is broken above",
+            "not tried, because of the faults above",
             "Repair that, and run this again.",
         )
     });
@@ -96,7 +96,7 @@ async fn examine(database: &Database, settings: &Settings, rules: Option<&Rules>
 async fn connection(session: &Session, database: &Database) -> Note {
     let target = database.target();
     let nearby: Result<bool, _> = session.db().value(report::NEARBY, &[]).await;
-    let own = format!("a session of its own, {target}");
+    let own = format!("a dedicated session (no transaction pooler), {target}");
     let unverified = |how: &str| Note::warn("connection", format!("{own}; {how}"), VERIFY);
     match (database.tls, nearby) {
         (_, Err(error)) => Note::unanswered("connection", &error),

@@ -145,7 +145,7 @@ fn rules(settings: &Settings) -> anyhow::Result<Rules> {
     Rules::parse(&text).map_err(|error| {
         anyhow::Error::new(error).context(
             Fault::usage(format!("the rules in {path} (rules.file) are not valid"))
-                .remedy("mend the lines named above; the built-in rules show the form"),
+                .remedy("correct the lines named above; the built-in rules show the format"),
         )
     })
 }
@@ -206,7 +206,7 @@ fn no_layout(database: &Database, error: LayoutError) -> anyhow::Error {
 
 /// The fault for a failed query: exit code 69 if the database is unavailable, otherwise 1.
 fn unanswered(database: &Database, error: QueryError) -> anyhow::Error {
-    let what = format!("database {}: a question was not answered", database.name);
+    let what = format!("database {}: a query failed", database.name);
     let exit = match &error {
         QueryError::Silent(_) => Exit::Unavailable,
         QueryError::Postgres(cause) if sqlstate::policy(cause).class == Class::Connection => {

@@ -51,7 +51,7 @@ pub(super) fn is_read(written: io::Result<()>) -> anyhow::Result<bool> {
                 "the results cannot be written to standard output",
             );
             Err(error)
-                .context(fault.remedy("see where they go: what is there now is not all of them"))
+                .context(fault.remedy("check the target of standard output: it is incomplete"))
         }
     }
 }

@@ -80,6 +80,7 @@ fn answered(question: Question, (status, answer): (u16, String)) -> anyhow::Resu
 
 fn unanswered(place: impl Display, key: &str, error: AskError) -> anyhow::Error {
     let what = format!("the daemon cannot be asked at {place}");
-    let fault = Fault::unavailable(what).remedy(format!("see whether it runs, and its {key}"));
+    let remedy = format!("check that the daemon runs, and check {key} in its settings");
+    let fault = Fault::unavailable(what).remedy(remedy);
     anyhow::Error::new(error).context(fault)
 }

@@ -116,7 +116,7 @@ async fn plan<'a>(
     let checked = by.survey(database, db).await?;
     if !checked.noted {
         let what = format!(
-            "database {}: nothing can be brought in sync without agent-sync in it",
+            "database {}: nothing can be reconciled without a readable install of agent-sync",
             database.name
         );
         return Err(Fault::new(Exit::Failed, what).into());
@@ -150,7 +150,7 @@ fn confirmed(
     let what = plural(touched, "configuration");
     if !std::io::stdin().is_terminal() {
         let what = format!(
-            "this is about {what}, more than the {} of reconcile.confirm_above",
+            "this writes {what}, more than the {} of reconcile.confirm_above",
             count(above)
         );
         let dry = if all {
@@ -160,7 +160,7 @@ fn confirmed(
         };
         return Err(Fault::usage(what)
             .remedy(format!(
-                "say --yes if that is meant; `agent-sync {dry}` shows what it is about"
+                "add --yes to confirm; `agent-sync {dry}` shows the differences"
             ))
             .into());
     }
@@ -382,8 +382,8 @@ fn given_up(database: &Database, error: ReconcileError, left: i64) -> anyhow::Er
     );
     let fault = match &error {
         ReconcileError::Stalled(_) => Fault::new(Exit::Failed, what).remedy(
-            "see `agent-sync doctor` and the log of the daemon, which hangs or has gone without a \
-            word",
+            "see `agent-sync doctor` and the log of the daemon, which hangs or has ended without a \
+            log line",
         ),
         ReconcileError::Locked(_) => Fault::new(Exit::Failed, what).remedy(
             "see who holds the locks: SELECT * FROM pg_locks JOIN pg_stat_activity USING \

@@ -69,13 +69,11 @@ fn is_meant(losses: &[String]) -> anyhow::Result<bool> {
     if !std::io::stdin().is_terminal() {
         let what = format!(
             "uninstall: expected --yes, because standard input is no terminal to ask on; this \
-            takes out{losses}"
+            removes{losses}"
         );
-        return Err(Fault::usage(what)
-            .remedy("add --yes if that is meant")
-            .into());
+        return Err(Fault::usage(what).remedy("add --yes to confirm").into());
     }
-    super::confirmed(&format!("uninstall? This takes out{losses}\n"))
+    super::confirmed(&format!("uninstall? This removes{losses}\n"))
 }
 
 fn refused(database: &Database, error: QueryError) -> anyhow::Error {

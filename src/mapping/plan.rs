@@ -88,7 +88,7 @@ fn equal<T: FromStr + PartialEq>(current: &str, wanted: &str) -> bool {
 pub struct Plan<'a> {
     /// The columns to write.
     pub changes: Changes<'a>,
-    /// What somebody should know, whether or not there is something to write.
+    /// The warnings for the operator, also where nothing has to be written.
     pub warnings: Vec<Warning>,
 }
 

@@ -25,8 +25,8 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// The most mistakes that are told of one agent: nobody reads more, and an agent can have a hundred
-/// thousand (G5).
+/// The most mistakes that are reported for one agent, because an agent can have a hundred thousand
+/// (G5).
 const MOST: usize = 100;
 
 /// Why nothing of an agent's configuration is written (M7): the mistakes, each path once. Displays
@@ -134,7 +134,7 @@ impl Mistakes {
         }
     }
 
-    /// The end of the matter: a rejection, if there was any mistake.
+    /// The result: a rejection, if there was any mistake.
     pub(super) fn into_result(self) -> Result<(), Rejection> {
         let Self { mistakes, more } = self;
         if mistakes.is_empty() {

@@ -1,4 +1,4 @@
-//! Whether two JSON values mean the same: what decides if a target has to be written at all (M8).
+//! The comparison of two JSON values by meaning. It decides whether a target is written (M8).
 //!
 //! White space, the order of keys, and the ways to spell a string or a number do not count; of a
 //! duplicate key the last counts, as in `jsonb`. Numbers are compared exactly, never as floating

@@ -1,8 +1,8 @@
 //! Heartbeats: before each wait, a database task announces the longest duration of the wait, so
 //! that [`super::verdict::stuck`] can tell a hung task from a waiting one.
 //!
-//! [`timeout`] and [`sleep`] bound every wait, and each announcement is about one wait and never
-//! about a round of many. The observer is task-local, set by [`of`]. Outside of a database task, as
+//! [`timeout`] and [`sleep`] bound every wait. Each announcement covers one wait, never a loop of
+//! waits. The observer is task-local, set by [`of`]. Outside of a database task, as
 //! in a command, these functions announce nothing.
 
 use std::time::Duration;

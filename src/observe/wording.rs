@@ -224,7 +224,7 @@ fn capture_fault(database: &str, fault: &CaptureFault<'_>) {
             trigger,
             remedy,
             "a trigger is enabled but not ALWAYS: saves made with session_replication_role = \
-            replica, as in restores and logical replication, are not noticed; all others are"
+            replica, as in restores and logical replication, are not noticed; all other saves are"
         ),
         CaptureFault::LacksChild {
             trigger,
@@ -299,7 +299,7 @@ fn mapping(database: &str, event: &Mapping<'_>) {
                     in_sync,
                     missing,
                     rejected,
-                    "the mapping has changed; all agents stand as before"
+                    "the mapping has changed; no configuration differs"
                 );
             }
         }

@@ -233,7 +233,7 @@ pub fn conclude(database: &Database, look: &Look, story: &Story, slug: &str) -> 
         && !remedy.contains("agent-sync r")
     {
         *remedy = format!(
-            "{remedy} No daemon leads here, so this is for nothing as yet: {}.",
+            "{remedy} No daemon leads here, so this has no effect before one runs: {}.",
             problem::START
         );
     }
@@ -269,8 +269,8 @@ fn weigh(database: &Database, look: &Look, story: &Story, slug: &str) -> Conclus
         ),
         (Verdict::Ambiguous, _) => say(
             format!(
-                "{} agents have this slug, so nobody knows for which of them a configuration is, \
-                and nothing is written.",
+                "{} agents have this slug, so the agent of a configuration is unknown, and nothing \
+                is written.",
                 findings.agents
             ),
             remedy(verdict),

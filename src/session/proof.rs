@@ -26,8 +26,8 @@ use crate::observe::pulse;
 use crate::pg::Db;
 use crate::settings::Database;
 
-/// The channel of the probe: not the one of wake-ups, so that the probe of one daemon never wakes
-/// another.
+/// The channel of the session check. It is not the channel of wake-ups, so the session check of one
+/// daemon never wakes another.
 pub(super) const CHANNEL: &str = "agent_sync_probe";
 
 /// How long one answer, and the notification, may take.

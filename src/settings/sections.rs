@@ -88,7 +88,7 @@ section! {
     #[derive(Copy)]
     Capture = "capture" {
         /// Whether the triggers wake the daemon with NOTIFY. Set it to false where prepared
-        /// transactions (two-phase commit) are in use: the daemon then polls, see
+        /// transactions (two-phase commit) are in use: the daemon then wakes every
         /// sync.poll_interval.
         notify: bool = ValueType::Bool, Bool(true);
         /// Whether a configuration that is created after its agent, or moved to another agent, is
@@ -101,8 +101,8 @@ section! {
     /// How changes are applied.
     #[derive(Copy)]
     SyncSettings = "sync" {
-        /// How many agents one transaction takes at most. It bounds the daemon's memory and how
-        /// long row locks are held.
+        /// The most rows of the outbox that one transaction takes; an agent can have several. It
+        /// bounds how long row locks are held. A budget in bytes bounds the memory.
         batch_size: u32 = integer(1, 10_000), Integer(500);
         /// The interval of the sweep, which checks the outbox, the triggers and the retries without
         /// a wake-up.
@@ -119,8 +119,10 @@ section! {
         /// How long the answer to a probe may take before the connection counts as lost.
         #[serde(with = "duration")]
         probe_timeout: Duration = duration("10ms", "1m"), Text("5s");
-        /// The wait for a row that another session has locked, before its agent is put off. It must
-        /// be shorter than sync.statement_timeout.
+        /// The longest wait of a statement for a lock of another session, such as on a table or a
+        /// unique value; then the agent is tried again later. The daemon does not wait for a locked
+        /// configuration: it tries again after pauses of at most this. It must be shorter than
+        /// sync.statement_timeout.
         #[serde(with = "duration")]
         lock_timeout: Duration = duration("1ms", "1m"), Text("500ms");
         /// How long one statement of the daemon may take.
@@ -171,8 +173,9 @@ section! {
     /// The waits before a lost connection is opened again.
     #[derive(Copy)]
     Reconnect = "reconnect" {
-        /// How long to wait before the first attempt to reconnect. Each further wait is about twice
-        /// as long, with jitter.
+        /// The first pause before an attempt to reconnect; each further pause is about twice as
+        /// long, with jitter. After the loss of a healthy connection, one attempt comes almost at
+        /// once.
         #[serde(with = "duration")]
         initial_delay: Duration = duration("10ms", "1m"), Text("100ms");
         /// The longest wait between two attempts to reconnect.

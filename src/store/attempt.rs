@@ -15,7 +15,7 @@ use super::{Store, queries};
 use crate::pg::sqlstate::CONNECTION_ENDED;
 use crate::pg::{Parameter, QueryError, Tid};
 
-/// How many connections may end on an agent before it is set aside.
+/// The number of connections that may be lost in the batch of an agent before it is set aside.
 const TRIES: i32 = 2;
 
 /// What a connection begins with.
@@ -50,7 +50,7 @@ pub enum ForeignCode {
 pub struct SessionState {
     /// Whether it listens on both channels.
     pub listens: bool,
-    /// Whether it holds the leader's lock.
+    /// Whether it holds the leader lock.
     pub leads: bool,
     /// Whether it holds the lock that tells writers that the daemon sleeps.
     pub holds_idle: bool,

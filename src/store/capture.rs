@@ -49,7 +49,7 @@ impl Display for CaptureFault {
             FaultKind::Sleeps => write!(
                 out,
                 "the trigger {trigger} is {fault}: saves made with session_replication_role = \
-                replica, as in restores and logical replication, are not noticed; all others are"
+                replica, as in restores and logical replication, are not noticed; all other saves are"
             ),
             FaultKind::Child => write!(
                 out,

@@ -1,4 +1,5 @@
-//! Every runtime query, typed: the one place with SQL for the daemon.
+//! Every query of the daemon on the tables and the catalog, typed. The SQL of the session itself is
+//! in `session`: its settings, LISTEN and the session check.
 //!
 //! A [`Store`] belongs to one session: it has prepared its statements there and sends them nowhere
 //! else.

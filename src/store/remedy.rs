@@ -1,5 +1,5 @@
-//! What the operator can do about an agent that is not in sync: one wording, for the log, the board
-//! and the verbs.
+//! The remedies for an agent that is not in sync: one wording for the log, the status registry and
+//! the commands.
 
 use std::borrow::Cow;
 

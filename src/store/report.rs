@@ -1,4 +1,4 @@
-//! What the reporting verbs ask.
+//! The queries of the reporting commands.
 //!
 //! Nothing here is prepared before it is asked, and every question stands alone: where one part of
 //! an install is gone or closed to the role, the others are answered all the same.
@@ -10,7 +10,7 @@ use super::queries::{self, LOST_SAVE};
 
 /// The sessions of daemons in this database, the leader first: process, host, whether it is told
 /// where from, user, program, since when and how long it has been connected, whether it leads,
-/// whether it sleeps, whether it holds the leader's lock with a role that may not do what a daemon
+/// whether it sleeps, whether it holds the leader lock with a role that may not do what a daemon
 /// does, and for how long its session has done nothing. Whose sessions we may not look into,
 /// PostgreSQL tells less of.
 pub const DAEMONS: &str = "
@@ -128,7 +128,7 @@ pub const NEARBY: &str = "
     SELECT inet_client_addr() IS NULL OR inet_client_addr() <<= inet '127.0.0.0/8'
       OR inet_client_addr() = inet '::1'";
 
-/// Gives the leader's lock back.
+/// Releases the leader lock.
 pub const STAND_DOWN: &str = "SELECT pg_advisory_unlock(1634169721, 1)";
 
 /// Whether the relation `$1` is there, and may be read.

@@ -1,9 +1,10 @@
-//! How long to wait before the next attempt to connect (G8): longer every time, with jitter,
-//! capped, and short again once a connection has been healthy for a while.
+//! The pause before the next attempt to connect (G8). It doubles with each attempt up to a cap, has
+//! jitter, and starts over after a connection that was healthy for [`HEALTHY`].
 //!
-//! When a healthy connection is lost, the first attempt comes almost at once: mostly a session was
-//! ended, and the server is there. But only once for each while of health, or a connection that
-//! keeps breaking would be made hundreds of times a minute, with two log lines each.
+//! After the loss of a healthy connection, the first attempt comes almost at once, because usually
+//! only the session was ended and the server is up. This happens once after each healthy period.
+//! Otherwise a connection that keeps breaking would cause hundreds of attempts and log lines a
+//! minute.
 
 use std::time::Duration;
 
@@ -33,8 +34,8 @@ impl Backoff {
         }
     }
 
-    /// The next delay: between half and all of a time that doubles; or a small part of the first,
-    /// for not all the databases of a server are to come back in the same instant.
+    /// The next delay: between half and all of a time that doubles; or a small random part of the
+    /// first one, so that the databases of a server do not reconnect in the same instant.
     pub(super) fn delay(&mut self) -> Duration {
         if std::mem::take(&mut self.hurries) {
             return self.initial.mul_f64(fastrand::f64() / 20.0);

@@ -10,7 +10,7 @@ use crate::observe::Observer;
 use crate::settings::{Announce, Capture, Database, History, Reconnect, Settings, SyncSettings};
 use crate::store::{ForeignCode, Store};
 
-/// What holds for every database.
+/// The settings that apply to every database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Batches and waits.
@@ -71,7 +71,7 @@ pub(super) struct Turns {
 }
 
 impl Context {
-    /// Of one database, with the rules and whoever is told what happens.
+    /// The context of one database, with the rules and the observer.
     pub fn new(
         database: Database,
         options: Options,

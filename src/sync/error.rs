@@ -27,8 +27,8 @@ pub enum AttemptError {
     /// The connection ended.
     #[error("the connection was lost: {0}")]
     Closed(String),
-    /// Another session has the leader's lock, which this session has held.
-    #[error("this session has lost the leader's lock, and another session has taken it")]
+    /// Another session has the leader lock, which this session has held.
+    #[error("this session has lost the leader lock, and another session has taken it")]
     LostLead,
     /// The tables are not what they were when the connection began.
     #[error("the tables have changed")]

@@ -27,7 +27,7 @@ pub(super) async fn run(
     slow: &Slow,
 ) -> Result<Option<Totals>, AttemptError> {
     match attempt(tools, place, slow).await {
-        // Nothing has happened; an ordinary batch will meet the same, and knows what to do about
+        // The server has undone the statement. An ordinary batch meets the same error and handles
         // it.
         Err(QueryError::Postgres(error)) if error.as_db_error().is_some() => Ok(None),
         outcome => Ok(outcome?),

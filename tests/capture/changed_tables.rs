@@ -321,7 +321,7 @@ async fn g2_other_rules_at_a_restart_are_told_until_nothing_differs() {
 }
 
 #[tokio::test]
-async fn i1_slugs_in_two_collations_are_compared_by_every_verb() {
+async fn i1_slugs_in_two_collations_are_compared_by_every_command() {
     let platform = Platform::new().await;
     platform
         .run(
@@ -334,7 +334,7 @@ async fn i1_slugs_in_two_collations_are_compared_by_every_verb() {
     platform.configure("a").await;
     let _daemon = platform.caught_up_daemon().await;
     platform.drained().await;
-    for verb in [
+    for subcommand in [
         &["check"][..],
         &["check", "a"],
         &["why", "a"],
@@ -342,8 +342,8 @@ async fn i1_slugs_in_two_collations_are_compared_by_every_verb() {
         &["doctor"],
         &["status"],
     ] {
-        let said = platform.says(verb).await;
-        assert_eq!(said.code, 0, "{verb:?}: {said:?}");
+        let said = platform.says(subcommand).await;
+        assert_eq!(said.code, 0, "{subcommand:?}: {said:?}");
     }
 }
 
@@ -458,7 +458,7 @@ async fn g7_agents_that_new_rules_reject_are_told_until_noted() {
     assert_eq!(platform.problem("a").await.unwrap().0, "rejected");
     let daemon = daemon_with(&platform, &strict);
     daemon
-        .logged("the mapping has changed; all agents stand as before")
+        .logged("the mapping has changed; no configuration differs")
         .await;
 }
 
@@ -568,7 +568,7 @@ async fn is_named_while_it_holds_the_leader_lock(lock: &str) {
         line["leader"]
             .as_str()
             .unwrap()
-            .contains(&format!("of the role {role} holds the leader's lock")),
+            .contains(&format!("of the role {role} holds the leader lock")),
         "{line}"
     );
     let (code, body) = http::get(address, "/readyz").await;
@@ -577,8 +577,8 @@ async fn is_named_while_it_holds_the_leader_lock(lock: &str) {
         body.contains(&role) && body.contains("pg_terminate_backend"),
         "{body}"
     );
-    for verb in ["status", "doctor"] {
-        let said = platform.says(&[verb]).await.fits();
+    for subcommand in ["status", "doctor"] {
+        let said = platform.says(&[subcommand]).await.fits();
         assert_eq!(said.code, 2, "{said:?}");
         assert!(said.out.contains(&role), "{said:?}");
     }
@@ -618,8 +618,8 @@ async fn s7_a_prepared_holder_of_the_leader_lock_is_named() {
         code == 503 && body.contains("the prepared transaction m'1 of the role mallory"),
         "{code} {body}"
     );
-    for verb in ["status", "doctor"] {
-        let said = platform.says(&[verb]).await.fits();
+    for subcommand in ["status", "doctor"] {
+        let said = platform.says(&[subcommand]).await.fits();
         let words: Vec<&str> = said.out.split_whitespace().collect();
         assert_eq!(said.code, 2, "{said:?}");
         assert!(

@@ -88,7 +88,7 @@ async fn uninstall_names_what_is_lost_and_waits_for_an_answer() {
         &format!("database {})", platform.name()),
         "3 changes that are not yet in sync are dropped",
         &format!("the role {role}, which an install made, is dropped, and its password with it"),
-        "try: add --yes if that is meant",
+        "try: add --yes to confirm",
     ] {
         assert!(said.err.contains(text), "{text} in {}", said.err);
     }
@@ -185,28 +185,32 @@ async fn an_unused_database_url_is_told_and_writers_want_a_name() {
         Said::of(command)
     };
     let note = "DATABASE_URL is set and not used, because the settings name databases: main (";
-    for verb in [&["check"][..], &["status"], &["why", "a"], &["doctor"]] {
-        let said = with(verb).await;
+    for subcommand in [&["check"][..], &["status"], &["why", "a"], &["doctor"]] {
+        let said = with(subcommand).await;
         assert!(
             said.err.contains(note) && said.err.contains("agent-sync.toml:1)"),
-            "{verb:?}: {said:?}"
+            "{subcommand:?}: {said:?}"
         );
-        assert_ne!(said.code, 64, "{verb:?}: {said:?}");
+        assert_ne!(said.code, 64, "{subcommand:?}: {said:?}");
         assert!(!said.err.contains("hunter2"), "{said:?}");
     }
-    for verb in [
+    for subcommand in [
         &["install"][..],
         &["uninstall", "--yes"],
         &["reconcile", "--all", "--yes"],
     ] {
-        let said = with(verb).await;
-        assert_eq!(said.code, 64, "{verb:?}: {said:?}");
+        let said = with(subcommand).await;
+        assert_eq!(said.code, 64, "{subcommand:?}: {said:?}");
         assert!(
             said.err.contains(note) && said.err.contains("try: name the database"),
-            "{verb:?}: {said:?}"
+            "{subcommand:?}: {said:?}"
         );
-        assert!(is_installed(&platform).await, "{verb:?}");
-        let named: Vec<_> = verb.iter().copied().chain(["--database", "main"]).collect();
+        assert!(is_installed(&platform).await, "{subcommand:?}");
+        let named: Vec<_> = subcommand
+            .iter()
+            .copied()
+            .chain(["--database", "main"])
+            .collect();
         let said = with(&named).await;
         assert_eq!(said.code, 0, "{named:?}: {said:?}");
         platform.install();
@@ -243,7 +247,7 @@ async fn reconcile_names_each_database_when_it_asks_and_reports() {
     assert_eq!(said.code, 64, "{said:?}");
     assert!(
         said.err
-            .contains("`agent-sync reconcile --all --dry-run` shows what it is about"),
+            .contains("`agent-sync reconcile --all --dry-run` shows the differences"),
         "{}",
         said.err
     );

@@ -223,7 +223,7 @@ async fn everything_is_told_though_much_is_broken() {
         "  FAIL  row security  row-level security of public.agents",
         "  warn  daemon        no daemon leads here",
         "  warn  dead rows     autovacuum is off",
-        "  warn  round trip    not tried, because of what is broken above",
+        "  warn  round trip    not tried, because of the faults above",
         "GRANT ",
     ] {
         assert!(said.out.contains(line), "{line} in:\n{}", said.out);

@@ -272,7 +272,7 @@ async fn reconcile_asks_before_many_or_refuses() {
         "{}",
         said.err
     );
-    assert!(said.err.contains("try: say --yes"), "{}", said.err);
+    assert!(said.err.contains("try: add --yes"), "{}", said.err);
     assert_eq!(
         (by_hand(&platform).await, platform.outbox().await.len()),
         (12, 0),

@@ -72,7 +72,7 @@ async fn status_shows_phase_leader_and_numbers() {
     assert_eq!(
         object["standbys"].as_array().unwrap().len(),
         1,
-        "the verb itself is none: {object}"
+        "the command itself is none: {object}"
     );
     assert_eq!(object["outbox"]["rows"], 0);
     for (key, number) in [
@@ -224,7 +224,7 @@ async fn g7_a_blocking_transaction_is_named_with_a_remedy() {
     platform.run(&remedy).await;
     eventually("nothing is missed any more", async || {
         let said = platform.says(&["status"]).await;
-        !said.out.contains("yet to be looked at")
+        !said.out.contains("still to be checked")
     })
     .await;
 }

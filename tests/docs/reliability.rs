@@ -76,7 +76,7 @@ fn the_page_counts_the_mutants() {
     ] {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(
-            text.contains(&format!(" {mutants} models with one thing done wrong")),
+            text.contains(&format!(" {mutants} models with one defect")),
             "{name} does not say {mutants} models"
         );
     }

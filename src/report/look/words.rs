@@ -102,20 +102,20 @@ fn unseen(seen: i64, uncaptured: i64, may_have_jumped: bool) -> Note {
         0 => Note::pass("missed", "no change has been missed"),
         _ if seen < 0 => Note::warn(
             "missed",
-            "every agent is yet to be looked at: nobody has since the install, or changes may have \
-            been missed",
+            "every agent is still to be checked: no daemon has done so since the install, or \
+            changes may have been missed",
             remedy,
         ),
         _ if may_have_jumped => Note::warn(
             "missed",
             "the count of saves that could not be noted has moved, as after a crash of the server, \
-            so every agent is yet to be looked at",
+            so every agent is still to be checked",
             remedy,
         ),
         saves => Note::warn(
             "missed",
             format!(
-                "{} could not be noted, so every agent is yet to be looked at",
+                "{} could not be noted, so every agent is still to be checked",
                 plural(saves, "save")
             ),
             remedy,
@@ -131,8 +131,8 @@ pub(super) fn same_mapping(noted: Mapping) -> Option<Note> {
             return Some(Note::pass("mapping", text));
         }
         Mapping::Mixed => {
-            "the rules or columns were others for a while, and some configurations may not be what \
-            the mapping makes of their agents"
+            "daemons with different rules or columns have written here, so some configurations may \
+            differ from the mapping of their agents"
         }
         Mapping::Other => {
             "the configurations were last in sync under other rules or columns than those of these \
@@ -152,7 +152,7 @@ pub(super) fn who_leads(look: &Look) -> Note {
             return Note::fail(
                 "daemon",
                 format!(
-                    "the prepared transaction {} of the role {} holds the leader's lock and is no \
+                    "the prepared transaction {} of the role {} holds the leader lock and is no \
                     daemon; changes are not applied",
                     quoted(&other.program),
                     quoted(role)

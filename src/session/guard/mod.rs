@@ -1,18 +1,18 @@
 //! Keeps the password from a server that nothing verifies.
 //!
-//! `tokio_postgres` answers whatever method of authentication the server asks for, and has no
-//! setting that rules one out. Asked for a cleartext password it sends the password; asked for MD5
-//! it sends a hash that a list of words breaks. So a reader stands between the stream and the
-//! driver. It follows the messages of the server up to `AuthenticationOk`, and fails at the request
-//! for such a password. The driver answers a message only when it has all of it, and of this one it
-//! never gets the end: nothing is sent.
+//! `tokio_postgres` uses any authentication method that the server requests, and has no setting
+//! that rules one out. For a cleartext request it sends the password; for an MD5 request it sends a
+//! hash that a dictionary attack breaks. So a reader between the stream and the driver follows the
+//! messages of the server up to `AuthenticationOk`, and fails at such a request. The driver answers
+//! a message only when the message is complete, and the reader withholds the end of this one, so
+//! nothing is sent.
 //!
-//! SCRAM passes: it proves the password without telling it. A server that asks for few iterations
-//! is refused, because it could try a list of words against the proof.
+//! SCRAM passes: it proves the password without sending it. A server that asks for few iterations
+//! is refused, because it could run a dictionary attack on the proof.
 //!
-//! The same reader bounds what the driver holds in memory (G12): the driver collects a message, and
-//! an answer, until all of it is there. A server that sends without end, or says that a message has
-//! two gigabytes, ends its own connection and nobody else's.
+//! The same reader bounds the memory of the driver (G12), which collects a message and an answer
+//! until they are complete. A server that sends without end, or announces a message of two
+//! gigabytes, loses its connection; other connections are not affected.
 
 mod reader;
 

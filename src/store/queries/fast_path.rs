@@ -1,5 +1,5 @@
-//! The queries of a single change (`store::fast_path`): the same for one row, without locks held
-//! from the one to the other.
+//! The queries of the fast path (`store::fast_path`): like those of a batch, for one row of the
+//! outbox, without a lock between the read and the write.
 
 use super::batch::{EQUALS, configuration_as_it_is};
 use super::claimed::{LONGEST_SLUG, PROBLEM, copied};

@@ -1,10 +1,10 @@
 //! The queries about the install: its parts and its record.
 
-/// The state of the install: its version, and how many saves could not be captured and up to which
-/// that is mended. A sequence that was set back gives its next number without moving `last_value`;
-/// until then it has a number of its own here, below that of "never yet". Last, whether the count
-/// stands where a recovery of the server leaves it: the log of a sequence runs ahead of it, so it
-/// jumps.
+/// The state of the install: its version, the number up to which every agent has been checked, and
+/// the number of saves that could not be captured. If the sequence was set back and has not given a
+/// number since (`is_called` is false), the count is a negative number below -1, so it differs from
+/// "never checked". The last column tells whether the count may come from a crash: the write-ahead
+/// log of a sequence is ahead of its use, so a recovery moves it.
 pub const INSTALL: &str = "
     SELECT i.version, i.uncaptured_seen,
            CASE WHEN u.is_called THEN u.last_value ELSE -2 - u.last_value END AS uncaptured,

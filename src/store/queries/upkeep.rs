@@ -62,8 +62,7 @@ pub const ANNOUNCE: &str = "
 pub const NOTE_LAST_SYNC: &str =
     "UPDATE agent_sync.install SET last_sync = clock_timestamp() - $1 * interval '1 second'";
 
-/// Says that changes may have been missed, so that every agent is looked at when that is over,
-/// whoever leads then.
+/// Notes that changes may have been missed. The leader checks every agent once the cause is gone.
 pub const DISTRUST: &str =
     "UPDATE agent_sync.install SET uncaptured_seen = -1 WHERE uncaptured_seen <> -1";
 

@@ -12,7 +12,7 @@ use crate::observe::{self, Event, event};
 use crate::session::{Backend, Session, SessionError};
 use crate::sync::error::AttemptError;
 
-/// The number of looks without a connection, one after the other, that is worth a word.
+/// The number of consecutive failed connections after which an event reports the cause.
 const WORTH_A_WORD: u32 = 2;
 
 /// The looks of one connection.
@@ -54,7 +54,7 @@ impl ConnectionLoop<'_> {
                     return Err(AttemptError::Moved);
                 }
             }
-            // The present connection may have the last place.
+            // The open connection may use the last free connection slot of the server.
             Some(Ok(Err(error))) if !error.is_for_want_of_places() => self.note_refusal(&error),
             Some(Ok(Err(_)) | Err(_)) | None => {}
         }

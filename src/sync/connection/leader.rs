@@ -28,7 +28,7 @@ fn idle_leader(leader: &Leader, hangs: bool) -> Option<observe::Finding> {
     if let Some((gid, owner)) = &leader.prepared {
         return Some(observe::Finding {
             what: format!(
-                "the prepared transaction {gid} of the role {owner} holds the leader's lock and is \
+                "the prepared transaction {gid} of the role {owner} holds the leader lock and is \
                 no daemon; changes are not applied"
             ),
             remedy: format!(
@@ -43,7 +43,7 @@ fn idle_leader(leader: &Leader, hangs: bool) -> Option<observe::Finding> {
     if !leader.is_able {
         return Some(observe::Finding {
             what: format!(
-                "process {pid} of the role {role} holds the leader's lock and is no daemon, for \
+                "process {pid} of the role {role} holds the leader lock and is no daemon, for \
                 its role may not take changes; they are not applied"
             ),
             remedy: format!(
@@ -72,8 +72,8 @@ fn idle_leader(leader: &Leader, hangs: bool) -> Option<observe::Finding> {
 impl ConnectionLoop<'_> {
     /// Tries for the leader lock once.
     pub(super) async fn stand_by(&mut self) -> Result<Phase, AttemptError> {
-        // The question is the probe of a standby (G9), so its answer must not take longer than a
-        // probe's.
+        // The request for the lock is also the connection probe of a standby (G9), so it has the
+        // time limit of a probe.
         let time_limit = self.context.options.sync.probe_timeout;
         let asking = self.store.try_lead();
         let leads = pulse::timeout(time_limit, asking)

@@ -183,7 +183,7 @@ pub(super) async fn run(
         };
     }
     if let Some(at) = connection.drain.take_last_write() {
-        // The last courtesy of a daemon that is told to stop, and nothing to wait long for.
+        // Only the reports show this time, so the end of the daemon does not wait long for it.
         let noting = connection.store.note_last_sync(at.elapsed());
         let _ = pulse::timeout(FAREWELL, noting).await;
     }

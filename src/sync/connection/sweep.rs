@@ -199,7 +199,8 @@ impl ConnectionLoop<'_> {
         self.tell_in_force();
     }
 
-    /// Deletes old history, and notes the time of the last write.
+    /// Puts the problems that a new check may clear into the outbox, notes the time of the last
+    /// write, and deletes old history.
     async fn keep_house(&mut self) -> Result<(), AttemptError> {
         let store = &self.store;
         store.sweep_problems().await?;

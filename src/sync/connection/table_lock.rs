@@ -26,7 +26,7 @@ impl ConnectionLoop<'_> {
         }
     }
 
-    /// A short pause, and a word when the lock has lasted.
+    /// A short pause, and an event when the lock has lasted for [`REPORT_LOCK_AFTER`].
     pub(super) async fn pause_for_lock(&mut self) {
         let now = Instant::now();
         let (since, told) = self.locked_since.get_or_insert((now, false));
