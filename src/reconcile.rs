@@ -47,7 +47,7 @@ pub enum ReconcileError {
     #[error("a daemon leads, and has not taken the slugs out of the outbox for {0:.0?}")]
     Stalled(Duration),
     /// Other sessions hold locks.
-    #[error("others have held locks on what is to be written for {0:.0?}")]
+    #[error("other sessions have held locks on the rows to write for {0:.0?}")]
     Locked(Duration),
 }
 

@@ -32,7 +32,7 @@ pub enum AskError {
     )]
     OtherUser(u32),
     /// The answer is not HTTP.
-    #[error("what answers there does not speak HTTP")]
+    #[error("the answer is not HTTP")]
     NotHttp,
 }
 

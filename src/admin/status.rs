@@ -344,7 +344,7 @@ fn drift(compared: &state::Compared) -> Option<Finding<'static>> {
         _ => ("configurations", "differ"),
     };
     let number = compared.differing;
-    let what = format!("{number} {are} {differ} from what the rules make of their agents");
+    let what = format!("{number} {are} {differ} from the mapping of their agents");
     let remedy = state::DRIFT_REMEDY;
     Some(Finding {
         what: what.into(),

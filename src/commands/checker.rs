@@ -137,8 +137,8 @@ impl<'a> Checker<'a> {
             }
         } else {
             self.page.note(format_args!(
-                "database {}: agent-sync is not installed there, or closed to this role, so what \
-                is pending is not known",
+                "database {}: agent-sync is not installed there, or closed to this role, so the \
+                pending changes are not known",
                 database.name
             ));
             self.page.note(format_args!("  try: {INSTALL}"));
@@ -293,19 +293,17 @@ impl<'a> Checker<'a> {
         };
         if drifted > 0 && checked.noted {
             self.hint(&format!(
-                "`agent-sync reconcile {scope}` brings what has drifted in sync."
+                "`agent-sync reconcile {scope}` brings the drifted configurations in sync."
             ));
         }
         if pending > 0 && !led {
             self.hint(&format!(
-                "No daemon leads, so what is pending stays so. {}.",
+                "No daemon leads, so the pending changes wait. {}.",
                 problem::START
             ));
         }
         if missing + rejected + ambiguous > 0 {
-            self.hint(
-                "`agent-sync why SLUG` says what to do about one that is missing or rejected.",
-            );
+            self.hint("`agent-sync why SLUG` explains one that is missing or rejected.");
         }
     }
 

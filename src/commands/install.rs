@@ -60,8 +60,9 @@ async fn one(database: &Database, settings: &Settings, plan: &Plan<'_>) -> anyho
     say(format_args!("{name}: {outcome} ({})", database.target()))?;
     if let Some(role) = plan.role {
         say(format_args!(
-            "{name}: the role {role} may do what the daemon needs, and no more was granted; a role \
-            that install makes has no password: set one with \\password {role} in psql"
+            "{name}: the role {role} has the privileges of the daemon, and no others were \
+            granted; a role that install makes has no password: set one with \\password {role} in \
+            psql"
         ))?;
     }
     Ok(Exit::Done)

@@ -267,7 +267,7 @@ fn remedy_of_refusal(error: &tokio_postgres::Error, db: &DbError) -> String {
         ("25006", _) => {
             "give the address of the primary, and a role and database that are not read-only"
         }
-        ("2BP01", _) => "move what others have put into the schema agent_sync, or drop it",
+        ("2BP01", _) => "move the objects of others out of the schema agent_sync, or drop them",
         ("55P03", None) => {
             "run it again when the session that holds one of the tables has ended: SELECT * FROM \
             pg_locks JOIN pg_stat_activity USING (pid)"

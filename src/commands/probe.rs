@@ -38,7 +38,7 @@ pub fn probe(config: Option<&Path>, args: &Probe) -> anyhow::Result<Exit> {
             }
         }
         let Some(address) = listen.filter(|address| address.port() != 0) else {
-            let what = "the settings do not say where the daemon can be asked (admin.listen)";
+            let what = "the settings have no address of the daemon (admin.listen)";
             let remedy = "set admin.listen to an address and a port, or name them with --listen";
             return Err(Fault::usage(what).remedy(remedy).into());
         };
@@ -79,7 +79,7 @@ fn answered(question: Question, (status, answer): (u16, String)) -> anyhow::Resu
 }
 
 fn unanswered(place: impl Display, key: &str, error: AskError) -> anyhow::Error {
-    let what = format!("the daemon cannot be asked at {place}");
+    let what = format!("the daemon does not answer at {place}");
     let remedy = format!("check that the daemon runs, and check {key} in its settings");
     let fault = Fault::unavailable(what).remedy(remedy);
     anyhow::Error::new(error).context(fault)

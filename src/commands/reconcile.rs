@@ -369,7 +369,7 @@ fn sum_up(
         page.line(format_args!("{DIM}{}{DIM:#}", indented("  ", &text, WIDTH)));
     }
     if missing + rejected > 0 {
-        let text = "`agent-sync why SLUG` says what to do about one that is missing or rejected.";
+        let text = "`agent-sync why SLUG` explains one that is missing or rejected.";
         page.line(format_args!("{DIM}  {text}{DIM:#}"));
     }
 }

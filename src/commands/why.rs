@@ -155,7 +155,7 @@ fn expected(page: &mut Page, story: &Story) {
     let Some(findings) = &story.findings else {
         return;
     };
-    heading(page, "what the mapping makes of it");
+    heading(page, "result of the mapping");
     for mistake in &findings.mistakes {
         page.line(indented("    ✗ ", mistake, WIDTH));
     }
@@ -187,7 +187,7 @@ fn expected(page: &mut Page, story: &Story) {
 
 /// Prints the pending change, the problem, and the notes about the daemon and the database.
 fn state(page: &mut Page, look: &Look, story: &Story) {
-    heading(page, "what is known about it");
+    heading(page, "known state");
     match &story.pending {
         Some(pending) => {
             page.line(format_args!(
@@ -236,7 +236,7 @@ fn state(page: &mut Page, look: &Look, story: &Story) {
 
 /// Prints the latest writes with the application and the role that caused each.
 fn history(page: &mut Page, story: &Story) {
-    heading(page, "what was written, the latest first");
+    heading(page, "writes, the latest first");
     if story.history.is_empty() {
         page.line("    nothing is noted; history.enabled = true notes it");
     }

@@ -206,8 +206,8 @@ impl<'a> Object<'a> {
             .map(|member| &*member.value)
     }
 
-    /// Gives a key a value, where the key stands, or else at the end. Duplicates before it stay:
-    /// nobody reads them.
+    /// Sets the value of a key at its last occurrence, or else at the end. Earlier duplicates stay:
+    /// readers ignore them.
     pub(super) fn set(&mut self, name: &str, value: impl Into<Cow<'a, str>>) {
         let value = value.into();
         match self.members.iter_mut().rev().find(|member| member.is(name)) {
@@ -216,8 +216,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// Drops the members whose key `unwanted` names. A key that no text can hold is nobody's to
-    /// name.
+    /// Drops the members whose key `unwanted` names. It cannot name a key that no text can hold.
     pub(super) fn drop_where(&mut self, unwanted: impl Fn(&str) -> bool) {
         self.members
             .retain(|member| !text(&member.key).is_some_and(|key| unwanted(&key)));

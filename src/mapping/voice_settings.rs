@@ -1,7 +1,7 @@
 //! The decoded `voice_settings` of one agent, read through the rules: a setting is checked when a
 //! rule reads it.
 //!
-//! So a stale `stability` under a provider that has no use for it is nobody's mistake.
+//! So a stale `stability` under a provider that has no use for it is no mistake.
 
 use std::borrow::Cow;
 
@@ -51,7 +51,7 @@ impl<'a> VoiceSettings<'a> {
 
     /// Notes what `PostgreSQL` could not store if the settings were written as a whole.
     pub(super) fn check_storable(&self, mistakes: &mut Mistakes) {
-        const EXPECTED: &str = "what PostgreSQL can store";
+        const EXPECTED: &str = "a value that PostgreSQL can store";
         for (key, value) in self.object.iter() {
             if let Some(what) = json::unstorable(key) {
                 mistakes.add("voice_settings", EXPECTED, format!("a key with {what}"));

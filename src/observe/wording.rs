@@ -204,7 +204,7 @@ fn tables(database: &str, event: &Tables<'_>) {
         }
         Tables::Changed { cause } => info!(
             database,
-            cause, "the tables have changed; looking at them again"
+            cause, "the tables have changed; reading them again"
         ),
     }
 }

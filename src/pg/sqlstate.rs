@@ -80,7 +80,7 @@ const POLICIES: &[(&str, Class, &str)] = &[
     (
         "42501",
         Class::Fault,
-        "Grant the role of the daemon what the message names.",
+        "Grant the role of the daemon the privilege that the message names.",
     ),
     // A column has another type, or its type has no such cast, operator or function.
     ("42804", Class::Layout, CHANGED),
@@ -103,7 +103,7 @@ const POLICIES: &[(&str, Class, &str)] = &[
         "The server is out of disk or memory, or a limit of the role (temp_file_limit) is reached: \
         see the log of the server.",
     ),
-    ("54", Class::Row, "Shorten what the agent holds."),
+    ("54", Class::Row, "Shorten the values of the agent."),
     (
         "55P03",
         Class::Locked,
@@ -143,7 +143,7 @@ const RIGHTS: &str = "A trigger, a policy or a constraint of these tables needs 
 const ENDED: &str = "See the server's log for what ended the connection: a trigger, a crash, or a \
     time limit of the server or of a proxy. The daemon retries, at once when the agent is saved.";
 const NO_STATE: &str =
-    "See what else is wrong with this database (`agent-sync doctor`); the daemon retries.";
+    "Look for other faults of this database with `agent-sync doctor`; the daemon retries.";
 const UNKNOWN: Policy = Policy {
     class: Class::Fault,
     remedy: "See the server's log.",

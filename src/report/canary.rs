@@ -125,14 +125,15 @@ fn missing(outcome: &Outcome, limit: Duration, taken_back: bool) -> Note {
         Outcome::Behind => Note::warn(
             "round trip",
             format!(
-                "not back within {limit:?}, though the daemon works: others are before it{left}"
+                "not back within {limit:?}, though the daemon works: other changes are before \
+                it{left}"
             ),
             "See with `agent-sync status --watch` whether the outbox empties.",
         ),
         Outcome::Back(_) | Outcome::Untouched => Note::fail(
             "round trip",
             format!(
-                "a daemon leads, and has not taken what was put into the outbox within \
+                "a daemon leads, and has not processed the slug in the outbox within \
                 {limit:?}{left}"
             ),
             "See the log of the daemon and whether its process hangs; restart it: another one, or \

@@ -246,7 +246,7 @@ fn weigh(database: &Database, look: &Look, story: &Story, slug: &str) -> Conclus
     let Some(findings) = &story.findings else {
         let text = if story.rows > 0 {
             format!(
-                "No agent has this slug, so nobody keeps its {} in sync",
+                "No agent has this slug, so agent-sync does not keep its {} in sync",
                 plural(story.rows, "configuration")
             )
         } else {
@@ -333,7 +333,7 @@ fn differing(
             return Conclusion {
                 conclusion: format!(
                     "The change has been waiting for {}, though a daemon leads: it is busy, it \
-                    hangs, or somebody has locked the configuration.",
+                    hangs, or another session has locked the configuration.",
                     age(pending.seconds)
                 ),
                 remedy: Some("Run `agent-sync doctor`, and see the log of the daemon.".to_owned()),
@@ -349,8 +349,8 @@ fn differing(
             age(pending.seconds)
         ),
         (None, _) if look.unsure => {
-            "The configuration differs, and the change may have been missed; every agent is yet to \
-            be looked at."
+            "The configuration differs, and the change may have been missed; every agent is still \
+            to be checked."
                 .to_owned()
         }
         (None, _) => "The configuration differs, and nothing is pending: it was changed after it \

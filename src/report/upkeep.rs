@@ -56,12 +56,15 @@ async fn server(db: &Db) -> Result<Vec<Note>, QueryError> {
     let more = vec![
         clock(row.try_get::<_, f64>("clock")? - middle),
         match timeouts {
-            None => Note::pass("time-outs", "none ends a session of ours"),
+            None => Note::pass("time-outs", "none ends a session of agent-sync"),
             Some(set) => Note::warn(
                 "time-outs",
-                format!("in force for our sessions, though we turn them off: {set}"),
-                "See who sets them: ALTER ROLE … SET, ALTER DATABASE … SET, or the settings of a \
-                pooler.",
+                format!(
+                    "in force for the sessions of agent-sync, although it turns them off: \
+                    {set}"
+                ),
+                "Find their source: ALTER ROLE … SET, ALTER DATABASE … SET, or the settings of \
+                a pooler.",
             ),
         },
         if sees_others {
@@ -134,7 +137,7 @@ impl Hold {
 fn hidden(topic: &'static str) -> Note {
     Note::pass(
         topic,
-        "not looked at: PostgreSQL hides the transactions of others from this role; a superuser \
+        "not checked: PostgreSQL hides the transactions of others from this role; a superuser \
         sees them",
     )
 }
@@ -201,7 +204,7 @@ fn tables(row: &Row) -> Result<Vec<Note>, QueryError> {
     } else if size > ROOM && live < size / 4096 {
         Note::warn(
             "dead rows",
-            format!("each scan of the outbox reads the room of an earlier backlog: {kept}"),
+            format!("each scan of the outbox reads the free space of an earlier backlog: {kept}"),
             "In a quiet moment: VACUUM (TRUNCATE) agent_sync.outbox; a save that meets its lock is \
             counted, and the daemon then checks every agent.",
         )
@@ -214,7 +217,7 @@ fn tables(row: &Row) -> Result<Vec<Note>, QueryError> {
             "large objects",
             format!(
                 "{} of saves that could be neither noted nor counted remain; the daemon has \
-                checked every agent since, if nothing else is wrong here",
+                checked every agent since, if there is no other fault",
                 count(lost)
             ),
             format!(
@@ -238,7 +241,7 @@ fn tables(row: &Row) -> Result<Vec<Note>, QueryError> {
     if let Some(slot) = slot {
         notes.push(Note::warn(
             "slots",
-            format!("a replication slot that nobody uses keeps vacuum from cleaning up: {slot}"),
+            format!("an inactive replication slot keeps vacuum from cleaning up: {slot}"),
             "Use it, or drop it: SELECT pg_drop_replication_slot('…');",
         ));
     }

@@ -1,20 +1,21 @@
-//! Proof, before anything else, that the connection leads to one backend that stays ours (G10).
+//! The session check: the proof, before anything else, that the connection keeps one backend (G10).
 //!
-//! A pooler in transaction mode lends its clients a backend for the length of a transaction. It
-//! takes LISTEN without an error and notifications never arrive; locks of the session belong to
-//! whoever comes next; and what SET changes stays behind in backends that others use. So this comes
-//! before the first SET, and leaves nothing behind.
+//! A pooler in transaction mode gives its clients a backend for the length of a transaction. It
+//! accepts LISTEN without an error, and notifications never arrive. Locks of the session belong to
+//! the next client, and a SET remains in backends of other clients. So this check comes before the
+//! first SET, and leaves nothing behind.
 //!
-//! A notification that the session sends to itself proves little: on a quiet day the pooler lends
-//! the same backend twice, and the backend answers its own notification at once. So a second
-//! connection, to the same address, sends it while the first one only waits. If the second finds
-//! itself in the first one's backend, that is proof too.
+//! A notification that the session sends to itself proves little: without other clients, the pooler
+//! gives the same backend twice, and the backend answers its own notification at once. So a second
+//! connection to the same address sends it while the first one only waits. If the second connection
+//! is in the backend of the first one, that is proof too.
 //!
-//! A queue of notifications that is full takes no more. PostgreSQL cleans it up when notifications
-//! are sent, which then fails, and when somebody asks how full it is: so that is asked, and the
-//! notification is sent again. Where a session still holds the queue up, the proof has to do
-//! without: the second connection stays in a transaction, and so in a backend of its own, while the
-//! first shows that it is where it was. The sweep says what holds the queue up.
+//! A full queue of notifications takes no more. PostgreSQL cleans it up when a session sends a
+//! notification, which then fails, or asks for the usage of the queue. So the session asks for the
+//! usage, and sends the notification again. Where a session still holds the queue up, the proof
+//! does without it: the second connection stays in a transaction, and so in a backend of its own,
+//! while the first one shows that it still has its backend. The sweep names the session that holds
+//! the queue up.
 
 use std::time::Duration;
 
@@ -33,8 +34,8 @@ pub(super) const CHANNEL: &str = "agent_sync_probe";
 /// How long one answer, and the notification, may take.
 const TIME_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long LISTEN may take: a session that begins to listen reads the queue from where the slowest
-/// of its database is, which is long where somebody holds the queue up.
+/// The time limit of LISTEN. A session that begins to listen reads the queue from the position of
+/// the slowest one of its database, which takes long where a session holds the queue up.
 const LISTENING: Duration = Duration::from_secs(30);
 
 /// What tells one process of one server from all others.

@@ -1,4 +1,4 @@
-//! Reading a file that somebody names in the settings, within bounds.
+//! The bounded read of a file that the settings name.
 //!
 //! A pipe keeps its reader waiting for a writer, a device has no end, and neither can be read
 //! again. A file of any size would fill the memory.

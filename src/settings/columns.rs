@@ -34,7 +34,7 @@ pub struct ConfigurationsColumns {
 impl AgentsColumns {
     pub(super) const KEYS: &[Key] = key_table! {
         "databases.*.agents.columns" {
-            /// What an agent is known by; required.
+            /// The text that identifies an agent; required.
             slug = Identifier, Text("slug");
             /// The agent's name.
             name = Identifier, Text("name");

@@ -54,7 +54,10 @@ impl Exposed {
     /// What the operator can do.
     pub fn remedy(&self) -> String {
         let mend = &self.mend;
-        format!("Take that away: {mend}; and change the secret if somebody may have seen it.")
+        format!(
+            "Remove the access: {mend}; and change the secret if another user may have read \
+            it."
+        )
     }
 }
 

@@ -136,7 +136,7 @@ section! {
     #[derive(Default)]
     Announce = "announce" {
         /// A channel to NOTIFY with the slug of every configuration that was written, so that
-        /// runtimes can drop what they have cached. Not set: no notification is sent. None is sent
+        /// runtimes can drop their cached copies. Not set: no notification is sent. None is sent
         /// either while the notification queue of the server is half full, as when a listener is
         /// stuck in a transaction; the configurations are still written.
         channel: Option<String> = ValueType::Identifier, Unset("configuration_changed");
@@ -147,7 +147,7 @@ section! {
     /// The history of writes.
     #[derive(Copy)]
     History = "history" {
-        /// Whether what is written is kept in agent_sync.history, with the application_name and the
+        /// Whether each write is kept in agent_sync.history, with the application_name and the
         /// role of the transaction that caused it. Costs a drain of many agents about a quarter.
         /// Run `agent-sync install` after a change of it.
         enabled: bool = ValueType::Bool, Bool(false);

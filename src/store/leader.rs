@@ -8,7 +8,7 @@ use crate::pg::QueryError;
 /// The holder of the leader lock, and whether it applies changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leader {
-    /// The process on the server; nothing if nobody holds the lock.
+    /// The process on the server; none if no session holds the lock.
     pub pid: Option<i32>,
     /// Its role, as far as the server tells.
     pub role: Option<String>,

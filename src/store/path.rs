@@ -1,8 +1,8 @@
 //! The two search paths of a session.
 //!
-//! Every statement runs under [`OURS`], in which nobody but a superuser can create anything: so a
-//! function or operator of somebody else's that has a name of `pg_catalog`, and fits better, is
-//! never called. The temporary schema comes last, or it would come first.
+//! Every statement runs under [`OURS`], in which only a superuser can create anything. So a
+//! function or operator of another role with a name of `pg_catalog` and a better match is never
+//! called. The temporary schema is named last, because by default it comes first.
 //!
 //! Code of others that runs with a write of a configuration counts on the path of the role, so such
 //! a write runs under `OF_THE_ROLE`. It names the schema of everything that it looks up

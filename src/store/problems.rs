@@ -43,8 +43,8 @@ pub struct Problem {
     /// Whether it is tried again after a while, because its end is captured by no trigger: a failed
     /// write, and what is wrong with a configuration.
     pub retries: bool,
-    /// Whether the slug was looked at because somebody asked for it (I7): then a problem that is
-    /// noted already is neither noted again nor logged.
+    /// Whether the slug was processed because of a request (I7): then a problem that is noted
+    /// already is neither noted again nor logged.
     pub asked: bool,
 }
 

@@ -32,20 +32,20 @@ impl Remedies {
     pub fn of(&self, kind: &str, sqlstate: Option<&str>, slug: &str) -> Cow<'static, str> {
         match kind {
             "missing_configuration" => format!(
-                "Create it, with whatever else the table wants, and it is brought in sync by \
-                itself: {}{}, '{{}}');",
+                "Create it, with the other columns that the table requires; it is then brought in \
+                sync: {}{}, '{{}}');",
                 self.insert,
                 readable(slug)
             )
             .into(),
             "rejected" => {
-                "Correct what is named. The daemon notices a change of the agent at once, and a \
-                change of the configuration within five minutes."
+                "Correct the values that the reason names. The daemon notices a change of the \
+                agent at once, and a change of the configuration within five minutes."
                     .into()
             }
             "ambiguous" => {
-                "Give each agent a slug of its own, or delete those that are not meant; the agent \
-                that is left is then brought in sync by itself."
+                "Give each agent a slug of its own, or delete the agents that are not wanted; the \
+                remaining agent is then brought in sync."
                     .into()
             }
             _ => sqlstate::remedy(sqlstate.unwrap_or_default()).into(),

@@ -116,7 +116,7 @@ pub const STILL_PENDING: &str = "
       coalesce(pg_stat_get_tuples_deleted(to_regclass('agent_sync.outbox')), 0)
     FROM agent_sync.outbox o WHERE o.slug = ANY ($1::text[])";
 
-/// Whether somebody leads in this database.
+/// Whether a session leads in this database.
 pub const LED: &str = "
     SELECT EXISTS (
         SELECT FROM pg_locks l JOIN pg_database d ON d.oid = l.database

@@ -23,7 +23,7 @@ pub const BLOCKS: &str = "
                      AND pg_catalog.pg_backend_pid()
                          OPERATOR(pg_catalog.=) ANY (pg_catalog.pg_blocking_pids(l.pid)))";
 
-/// Takes the slug `$1` out of the outbox again: a canary that nobody took.
+/// Takes the slug `$1` out of the outbox again: a canary that no daemon took.
 pub const TAKE_BACK: &str = "DELETE FROM agent_sync.outbox o WHERE o.slug = $1::text";
 
 /// Takes away the problem of the slug `$1`: where row-level security may hide agents, the daemon

@@ -91,7 +91,7 @@ impl Requested {
         self.everything = true;
     }
 
-    /// Says of each of the problems whether somebody has asked for its agent.
+    /// Marks the problems whose agent was requested.
     pub(super) fn mark(&self, problems: &mut [Problem]) {
         for problem in problems {
             problem.asked = self.everything || self.slugs.contains(&problem.slug);

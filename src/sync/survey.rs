@@ -28,7 +28,7 @@ pub(super) enum Told {
     Drift,
 }
 
-/// Tells how many configurations differ from what the rules make of their agents, after the rules
+/// Tells how many configurations differ from the mapping of their agents, after the rules
 /// have changed; and looks again until none does, so that what is told of drift over HTTP is not
 /// what was the case long ago. Ends when the rules change once more, or when the database's task is
 /// told to stop.

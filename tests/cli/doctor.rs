@@ -182,7 +182,7 @@ async fn the_round_trip_finds_a_hanging_daemon() {
         note["text"]
             .as_str()
             .unwrap()
-            .contains("has not taken what was put into the outbox within 5s"),
+            .contains("has not processed the slug in the outbox within 5s"),
         "{note}"
     );
     assert_eq!(platform.outbox().await, Vec::<String>::new());
@@ -381,7 +381,7 @@ async fn doctor_blames_nobody_elsewhere_and_says_what_it_is_not_shown() {
     for topic in ["vacuum ", "writers"] {
         assert!(
             said.out
-                .contains(&format!("  pass  {topic}       not looked at")),
+                .contains(&format!("  pass  {topic}       not checked")),
             "{}",
             said.out
         );
@@ -482,7 +482,7 @@ async fn an_outbox_with_the_room_of_a_backlog_is_named() {
     };
     eventually("the room is named", async || {
         let text = room().await["text"].to_string();
-        text.contains("the room of an earlier backlog")
+        text.contains("the free space of an earlier backlog")
     })
     .await;
     let remedy = room().await["remedy"].as_str().unwrap().to_owned();

@@ -146,13 +146,13 @@ const DAMAGES: &[Damage] = &[
     Damage {
         sql: "DELETE FROM agent_configurations; {save}",
         text: "no configuration",
-        mending: Statements("by itself: ", ""),
+        mending: Statements("brought in sync: ", ""),
         weight: Agent("missing_configuration"),
     },
     Damage {
         sql: r#"UPDATE agents SET voice_settings = '{"temperature": 9}'"#,
         text: "temperature",
-        mending: Words("Correct what is named.", "{save}"),
+        mending: Words("Correct the values that the reason names.", "{save}"),
         weight: Agent("rejected"),
     },
     Damage {

@@ -35,7 +35,7 @@ async fn why_tells_an_agent_as_saved_as_configured_and_as_mapped() {
         "    voice_settings.voice_id       \"test-voice-123\"",
         "  its configuration as it is",
         "    provider_config.telephony     an object with 1 key",
-        "  what the mapping makes of it",
+        "  result of the mapping",
         "    ~ provider_config.tts.provider       \"openai\" → \"cartesia\"",
         "    - provider_config.tts.voice          \"alloy\"",
         "    pending  since ",
@@ -85,7 +85,7 @@ async fn why_says_of_a_slug_that_nobody_has_where_it_looked() {
     let story = why(&platform, "orphan").await;
     assert_eq!(
         text(&story, "conclusion"),
-        "No agent has this slug, so nobody keeps its 1 configuration in sync."
+        "No agent has this slug, so agent-sync does not keep its 1 configuration in sync."
     );
     let mut command = platform.command(&["why", "orphan"]);
     command.env(
@@ -111,7 +111,9 @@ async fn the_remedy_of_each_problem_of_an_agent_works() {
         .await;
     let story = why(&platform, "it's new").await;
     assert_eq!(story["problem"]["kind"], "missing_configuration");
-    let (_, sql) = text(&story, "remedy").split_once("by itself: ").unwrap();
+    let (_, sql) = text(&story, "remedy")
+        .split_once("brought in sync: ")
+        .unwrap();
     platform.run(sql).await;
     platform.becomes("it's new", EXPECTED).await;
     assert_eq!(
@@ -129,7 +131,7 @@ async fn the_remedy_of_each_problem_of_an_agent_works() {
         text(&story, "conclusion")
             .contains("voice_settings.temperature: expected a number from 0 to 2")
     );
-    assert!(text(&story, "remedy").starts_with("Correct what is named."));
+    assert!(text(&story, "remedy").starts_with("Correct the values that the reason names."));
     platform.save("it's new", r#"{"temperature":2}"#).await;
     platform
         .holds("SELECT count(*) = 0 FROM agent_sync.problem")

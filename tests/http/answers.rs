@@ -149,7 +149,7 @@ async fn probe_says_by_its_exit_code_yes_no_or_nobody_there() {
     let (code, out, error) = probe("live", &["--listen", &listen], &[]).await;
     assert_eq!((code, &*out), (69, ""), "{error}");
     assert!(
-        error.contains("cannot be asked at") && error.contains("try: "),
+        error.contains("the daemon does not answer at") && error.contains("try: "),
         "{error}"
     );
 

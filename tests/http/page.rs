@@ -104,7 +104,7 @@ async fn the_page_runs_nothing_that_a_slug_holds() {
         "&lt;img src=x onerror=document.title='owned'&gt;",
         "No configuration has this slug",
         "Rejected: voice_settings.temperature: expected a number from 0 to 2",
-        "Correct what is named.",
+        "Correct the values that the reason names.",
     ] {
         assert!(problems.contains(text), "{text} in {problems}");
     }

@@ -72,7 +72,8 @@ async fn g4_the_role_of_install_can_do_its_job_and_nothing_else() {
     let role = unique(&platform, "daemon").await;
     let said = run(platform.command(&["install", "--role", &role]));
     assert!(
-        said.contains(&format!("the role {role} may do")) && said.contains("\\password"),
+        said.contains(&format!("the role {role} has the privileges of the daemon"))
+            && said.contains("\\password"),
         "{said}"
     );
 

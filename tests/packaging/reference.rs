@@ -38,7 +38,7 @@ be a million of them: `/status`, the status page and `SELECT * FROM agent_sync.p
 agents that are not in sync. An unknown value is left out and not reported as 0: of several daemons
 for one database, only the leader knows the backlog.
 
-| metric | type | unit | labels | what it says |
+| metric | type | unit | labels | meaning |
 |---|---|---|---|---|
 ";
 

@@ -67,7 +67,7 @@ fn reference() -> String {
         if section != last {
             last = section;
             let title = section.replace('*', "NAME");
-            let head = "| key | what it can be | default | what it does |\n|---|---|---|---|";
+            let head = "| key | value | default | purpose |\n|---|---|---|---|";
             writeln!(text, "\n## `[{title}]`\n\n{head}").unwrap();
         }
         let default = match key.default {

@@ -124,7 +124,7 @@ async fn s22_an_agent_is_rejected_in_latin1_whatever_its_reason_holds() {
         ),
         (
             "key",
-            r#"voice_settings."gr\u00f6\u20ac": expected what PostgreSQL can store, found"#,
+            r#"voice_settings."gr\u00f6\u20ac": expected a value that PostgreSQL can store, found"#,
         ),
     ] {
         let (kind, detail) = platform.problem(slug).await.unwrap();

@@ -164,7 +164,7 @@ async fn differences_after_new_rules_are_told_until_in_sync() {
         .unwrap();
     assert_eq!(
         finding["finding"],
-        "3 configurations differ from what the rules make of their agents"
+        "3 configurations differ from the mapping of their agents"
     );
     assert!(
         finding["remedy"]

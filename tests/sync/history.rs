@@ -121,7 +121,7 @@ async fn g11_a_write_is_kept_with_its_cause_without_prompts() {
     assert!(daemon.terminate().await.success());
     let told = platform.says(&["why", "a"]).await.fits();
     assert!(
-        told.out.contains("what was written, the latest first"),
+        told.out.contains("writes, the latest first"),
         "{}",
         told.out
     );

@@ -176,7 +176,7 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Gauge,
         unit: "",
         label: None,
-        help: "Configurations that differ from what the rules make of their agents, as of the last \
+        help: "Configurations that differ from the mapping of their agents, as of the last \
             comparison. One is made when the rules change, and again about once a minute until \
             none differs. Left out before the first.",
         read: Read::Database(|state, _| state.compared.map(|compared| float(compared.differing))),
@@ -231,7 +231,7 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Gauge,
         unit: "",
         label: Some(("version", "of this program")),
-        help: "Always 1; the label says what runs.",
+        help: "Always 1; the label has the version.",
         read: Read::Process(|_| Some(1.0)),
     },
     Metric {

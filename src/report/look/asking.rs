@@ -155,7 +155,7 @@ impl<'a> Asking<'a> {
                 ));
                 self.note(Note::pass(
                     "privileges",
-                    "the role has all that the daemon needs",
+                    "the role has every privilege that the daemon needs",
                 ));
                 Ok(())
             }
@@ -293,12 +293,12 @@ impl<'a> Asking<'a> {
                     ),
                     (
                         "two-phase",
-                        "no prepared transaction can meet a notification of ours",
+                        "no prepared transaction can meet a notification of agent-sync",
                     ),
                     (
                         "history",
                         if history {
-                            "who causes a write is noted"
+                            "the cause of each write is noted"
                         } else {
                             "none is kept (history.enabled)"
                         },

@@ -150,8 +150,8 @@ where
     }
 }
 
-/// No TLS. The driver lets nobody between itself and a plain socket, so this is TLS to it, without
-/// a request for it and with nothing done: see [`in_the_clear`].
+/// No TLS. The driver permits no reader between itself and a plain socket. So for the driver this
+/// is TLS, without a request for it and without encryption: see [`in_the_clear`].
 pub(super) struct InTheClear {
     /// Whether the password is kept from the server.
     pub(super) withholds: bool,

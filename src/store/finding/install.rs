@@ -53,10 +53,10 @@ pub enum Install {
         /// What the install was made with.
         installed: bool,
     },
-    /// A history is wanted, and the outbox was installed without noting who makes a change.
+    /// A history is wanted, and the outbox was installed without the cause of each change.
     #[error(
-        "history.enabled is true, and the install was made without it, so the history cannot tell \
-        who caused a write"
+        "history.enabled is true, and the install was made without it, so the history does not \
+        show the cause of a write"
     )]
     HistoryWithoutCause,
 }
@@ -93,7 +93,7 @@ impl Install {
                 "Name the tables of the install in the settings of this database (agents, \
                 configurations). If the tables were renamed, or the install is to serve those of \
                 the settings from now on, run `agent-sync install`; where the first tables are \
-                still served, it refuses and says what to do."
+                still served, it refuses and gives the remedy."
             }
         }
     }

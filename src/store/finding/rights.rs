@@ -6,8 +6,8 @@ use super::Consequence;
 use crate::pg::identifier::plain;
 
 /// What to do about objects of others.
-pub const STRANGERS: &str = "See who made it. If nobody needs it: DROP SCHEMA agent_sync CASCADE; \
-    or else, if it is an install of your own, give what is named to the owner of the tables: ALTER \
+pub const STRANGERS: &str = "Find its owner. If it is not needed: DROP SCHEMA agent_sync CASCADE; \
+    or, if it is an install of your own, give the named objects to the owner of the tables: ALTER \
     SCHEMA agent_sync OWNER TO …; ALTER TABLE … OWNER TO …;";
 
 /// A fault or a warning about the rights of the role, or of the owners.

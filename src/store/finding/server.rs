@@ -23,7 +23,7 @@ pub enum Server {
     /// So much of the queue of notifications is taken that the capture does not notify.
     #[error(
         "the queue of notifications is {percent} % full, so saves do not wake the daemon, which \
-        looks every sync.poll_interval; a session that listens and never reads holds it up, \
+        wakes every sync.poll_interval; a session that listens and never reads holds it up, \
         probably {}",
         .holder.as_deref().unwrap_or(NOT_SHOWN)
     )]

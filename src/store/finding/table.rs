@@ -7,8 +7,8 @@ use super::Consequence;
 pub enum Table {
     /// A rule (CREATE RULE) is in the way of what the daemon writes.
     #[error(
-        "the table {table} has the rule {rule}, and PostgreSQL refuses what the daemon writes to a \
-        table with a rule"
+        "the table {table} has the rule {rule}, and PostgreSQL refuses the writes of the daemon \
+        to a table with a rule"
     )]
     HasRule {
         /// The table, quoted.
@@ -62,8 +62,8 @@ impl Table {
     pub(super) fn remedy(&self) -> String {
         match self {
             Self::HasRule { table, rule } => format!(
-                "DROP RULE {rule} ON {table}; a trigger can do the same, and runs with what the \
-                daemon writes."
+                "DROP RULE {rule} ON {table}; a trigger can do the same, and runs with the writes \
+                of the daemon."
             ),
             Self::Unlogged { table } => format!("ALTER TABLE {table} SET LOGGED;"),
             Self::Unpublishable {

@@ -223,8 +223,8 @@ fn flat(value: &str) -> String {
 
 /// How many digits the text of these numbers has at least, which is more than half of what it has.
 /// What `jsonb_path_query` gives row by row takes a time that grows with the square of their
-/// number, so they come as an array. The limits are no constants of the plan, for whoever logs
-/// plans.
+/// number, so they come as an array. The limits are no constants of the plan, because the
+/// server may log plans.
 fn digits(numbers: &str) -> String {
     const LIMITS: &str =
         "'{1e16,1e32,1e64,1e128,1e256,1e512,1e1024,1e2048,1e4096,1e8192,1e16384,1e32768,1e65536}'";

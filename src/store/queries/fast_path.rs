@@ -136,9 +136,9 @@ fn largest<'a>(alias: &str, columns: impl Iterator<Item = &'a SqlColumn>) -> Str
 /// found as well. The row of the outbox is held to place, version and slug likewise; another row
 /// with all three is of the same transaction and the same agent, and so is about the same change.
 ///
-/// If the configuration or the row of the outbox is not what it was, or somebody holds the
-/// configuration locked, or another session has the leader lock (G2), nothing is written, nothing
-/// taken, and nothing waited for.
+/// If the configuration or the row of the outbox has changed, or another session holds the
+/// configuration locked, or another session has the leader lock (G2), nothing is written or taken,
+/// and there is no wait.
 ///
 /// With `history`, notes what is written as well, and counts that: the same number.
 ///

@@ -22,8 +22,8 @@ const IS_SAME: &str = "coalesce(k.kind = g.kind AND k.sqlstate IS NOT DISTINCT F
               ELSE substring(k.detail FROM '[(]SQLSTATE.*') IS NOT DISTINCT
                 FROM substring(g.detail FROM '[(]SQLSTATE.*') END, false)";
 
-/// Whether the given problem `g` is looked at only because somebody asked for its slug, is the
-/// noted one, and waits for its next attempt as before: then nothing is written or logged (S8). A
+/// Whether the given problem `g` was found only because of a request for its slug, is the noted
+/// one, and waits for its next attempt as before: then nothing is written or logged (S8). A
 /// problem that was due has no time of its next attempt.
 fn is_old_news() -> String {
     format!("(g.asked AND {IS_SAME} AND (k.next_attempt IS NOT NULL) = g.retries)")
@@ -65,7 +65,7 @@ fn note(with: &str, given: &str) -> String {
 }
 
 /// Notes problems: `$1` the slugs, `$2` the kinds, `$3` the reasons, `$4` the SQLSTATEs, `$5`
-/// whether it is tried again, `$6` whether somebody asked for the slug.
+/// whether it is tried again, `$6` whether the slug was requested.
 pub fn note_problems() -> String {
     note(
         "",
