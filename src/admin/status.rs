@@ -1,4 +1,4 @@
-//! `/status`: the board as JSON, for programs and for the status page.
+//! `/status`: the status registry as JSON, for programs and for the status page.
 //!
 //! The field names are an interface: fields are added, and never renamed or given another meaning.
 //! Times are RFC 3339 in UTC; unknown values are null. Lists are bounded: `?problems=N` and

@@ -10,7 +10,7 @@ use super::show::describe;
 /// work linear.
 const MAX_LAYERS: usize = 3;
 
-/// What a JSON column holds.
+/// The content of a JSON column.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Decoded<'a> {
     /// SQL NULL, blank text, JSON null or `""` (M4).

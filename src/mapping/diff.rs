@@ -28,7 +28,7 @@ pub enum Value {
     Told(String),
     /// How many characters it has.
     Length(u32),
-    /// What it is, in words.
+    /// A description in words.
     Described(String),
 }
 
@@ -39,9 +39,9 @@ pub struct Difference {
     pub column: Column,
     /// Where in its JSON: `tts.voice_id` in `provider_config`.
     pub inside: Option<String>,
-    /// What is there.
+    /// The present value.
     pub current: Option<Value>,
-    /// What should be there.
+    /// The value of the mapping.
     pub expected: Option<Value>,
 }
 
@@ -75,7 +75,7 @@ impl Serialize for Fields<'_> {
 }
 
 impl Serialize for Difference {
-    /// What is not there has no key.
+    /// An absent value has no key.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_map(None)?;
         object.serialize_entry("path", &self.path())?;
@@ -207,7 +207,7 @@ impl Diff {
 /// One field inside a column of JSON.
 struct Field {
     raw: String,
-    /// Whether its text may be told.
+    /// Whether its text may be shown.
     open: bool,
 }
 

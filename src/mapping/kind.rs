@@ -1,4 +1,4 @@
-//! What a setting may hold, and the JSON text that is written for it (M6).
+//! The permitted values of a setting, and the JSON text that is written for each (M6).
 
 use std::borrow::Cow;
 
@@ -26,7 +26,7 @@ impl Kind {
     /// The names of the types in the rules file.
     pub(super) const NAMES: [&str; 4] = ["text", "number", "boolean", "json"];
 
-    /// What is expected, in words.
+    /// The expected value, in words.
     pub(super) fn expected(&self) -> String {
         match self {
             Self::Text => "text".to_owned(),

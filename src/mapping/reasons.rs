@@ -1,4 +1,4 @@
-//! Why an agent is rejected, and what is worth a warning: data first, wording in one place.
+//! The reasons of a rejection, and the warnings: data first, wording in one place.
 
 use std::fmt;
 
@@ -9,9 +9,9 @@ use super::show;
 pub struct Mistake {
     /// Where: a column, or a path into a JSON column, like `voice_settings.temperature`.
     pub path: String,
-    /// What should have been there.
+    /// The expected value, in words.
     pub expected: String,
-    /// What was there instead. Never the text of a string: it could be a prompt or a key.
+    /// The found value, in words. Never the text of a string: it could be a prompt or a key.
     pub found: String,
 }
 

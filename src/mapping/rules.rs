@@ -30,11 +30,11 @@ pub(super) struct Section {
     pub(super) providers: BTreeMap<String, Rule>,
     /// The rule of every provider that has none of its own.
     pub(super) other: Rule,
-    /// Whether a provider without a rule of its own is worth a warning.
+    /// Whether a provider without a rule of its own causes a warning.
     pub(super) warn: bool,
 }
 
-/// What is written for one provider, besides `provider`.
+/// The fields to write for one provider, besides `provider`.
 pub(super) type Rule = Vec<Field>;
 
 /// One field of a section.

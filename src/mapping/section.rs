@@ -10,7 +10,7 @@ use super::same::same;
 use super::show::describe;
 use super::voice_settings::VoiceSettings;
 
-/// What a section shall say. Values are JSON text.
+/// The wanted content of a section. Values are JSON text.
 #[derive(Debug)]
 pub(super) struct Wanted<'a> {
     provider: Cow<'a, str>,

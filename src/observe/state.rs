@@ -205,7 +205,7 @@ pub struct Trouble {
 /// A fault or a warning about a database that is being synced (G1, G10).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What was found.
+    /// The finding, in words.
     pub what: String,
     /// The remedy.
     pub remedy: String,

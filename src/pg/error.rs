@@ -24,7 +24,7 @@ impl From<tokio_postgres::Error> for QueryError {
 }
 
 impl QueryError {
-    /// What the operator can do.
+    /// The remedy.
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Postgres(error) => sqlstate::policy(error).remedy,

@@ -67,7 +67,7 @@ pub enum SessionError {
 }
 
 impl SessionError {
-    /// What the operator can do.
+    /// The remedy.
     pub fn remedy(&self) -> &'static str {
         use rustls::{CertificateError as Wrong, Error};
         match self {

@@ -38,7 +38,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// the slowest one of its database, which takes long where a session holds the queue up.
 const LISTENING: Duration = Duration::from_secs(30);
 
-/// What tells one process of one server from all others.
+/// The identity of one server process among all servers.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Backend {
     /// When the server was started, in seconds: a time would be told in the time zone of the

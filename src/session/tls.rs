@@ -25,7 +25,7 @@ pub enum TlsError {
     RootCert {
         /// The file.
         path: PathBuf,
-        /// What was found instead.
+        /// The found value.
         found: String,
     },
     /// The operating system has no certificates.
@@ -39,7 +39,7 @@ pub enum TlsError {
     Unusable(String),
 }
 
-/// What to connect with.
+/// The TLS connector of a connection.
 pub(super) fn connector(
     mode: Tls,
     root_cert: Option<&Path>,

@@ -56,7 +56,7 @@ impl AgentsColumns {
 impl ConfigurationsColumns {
     pub(super) const KEYS: &[Key] = key_table! {
         "databases.*.configurations.columns" {
-            /// Which agent the row is for; required.
+            /// The slug of the agent of the row; required.
             agent_slug = Identifier, Text("agent_slug");
             /// Takes the agent's name.
             agent_name = Identifier, Text("agent_name");

@@ -51,7 +51,7 @@ impl Exposed {
         )
     }
 
-    /// What the operator can do.
+    /// The remedy.
     pub fn remedy(&self) -> String {
         let mend = &self.mend;
         format!(

@@ -137,7 +137,7 @@ pub enum SelectError {
 }
 
 impl SelectError {
-    /// What the operator can do.
+    /// The remedy.
     pub fn remedy(&self) -> String {
         match self {
             Self::NoDatabase => "add a table `[databases.NAME]` with a url to the settings file, \

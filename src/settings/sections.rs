@@ -77,8 +77,8 @@ section! {
     /// The rules of the mapping.
     #[derive(Default)]
     Rules = "rules" {
-        /// The rules that say which voice setting goes where for which provider. Not set: the rules
-        /// built into the program.
+        /// The rules of the mapping: for each provider, the target field of each voice setting. Not
+        /// set: the rules built into the program.
         file: Option<PathBuf> = ValueType::Path, Unset("/etc/agent-sync/providers.toml");
     }
 }
@@ -108,7 +108,8 @@ section! {
         /// a wake-up.
         #[serde(with = "duration")]
         sweep_interval: Duration = duration("1s", "1h"), Text("30s");
-        /// The interval of the scans of the outbox when capture.notify is false.
+        /// The interval at which a sleeping daemon wakes where capture.notify is false, or while
+        /// the notification queue of the server is half full.
         #[serde(with = "duration")]
         poll_interval: Duration = duration("10ms", "1m"), Text("1s");
         /// The interval at which an idle connection is probed with an empty query. A dead
@@ -116,7 +117,7 @@ section! {
         /// sync.sweep_interval with it, for a serverless database, which such queries keep awake.
         #[serde(with = "duration")]
         probe_interval: Duration = duration("10ms", "1h"), Text("5s");
-        /// How long the answer to a probe may take before the connection counts as lost.
+        /// The longest wait for the answer to a probe; after it the connection counts as lost.
         #[serde(with = "duration")]
         probe_timeout: Duration = duration("10ms", "1m"), Text("5s");
         /// The longest wait of a statement for a lock of another session, such as on a table or a
@@ -125,7 +126,7 @@ section! {
         /// sync.statement_timeout.
         #[serde(with = "duration")]
         lock_timeout: Duration = duration("1ms", "1m"), Text("500ms");
-        /// How long one statement of the daemon may take.
+        /// The time limit of one statement of the daemon.
         #[serde(with = "duration")]
         statement_timeout: Duration = duration("100ms", "1h"), Text("30s");
     }
@@ -147,24 +148,24 @@ section! {
     /// The history of writes.
     #[derive(Copy)]
     History = "history" {
-        /// Whether each write is kept in agent_sync.history, with the application_name and the
-        /// role of the transaction that caused it. Costs a drain of many agents about a quarter.
-        /// Run `agent-sync install` after a change of it.
+        /// Whether each write is kept in agent_sync.history, with the application_name and the role
+        /// of the transaction that caused it. A drain of many agents then takes about a quarter
+        /// longer. Run `agent-sync install` after a change of this setting.
         enabled: bool = ValueType::Bool, Bool(false);
-        /// How long a write is kept there.
+        /// The time for which a write is kept there.
         #[serde(with = "duration")]
         keep: Duration = duration("1h", "87600h"), Text("720h");
-        /// How many writes are kept there, the latest of them.
+        /// The most writes that are kept there, the latest ones.
         max_rows: u32 = integer(1, 100_000_000), Integer(10_000);
     }
 }
 
 section! {
-    /// What `agent-sync reconcile` does without a question.
+    /// The confirmation of `agent-sync reconcile`.
     #[derive(Copy)]
     Reconcile = "reconcile" {
-        /// Above how many configurations `agent-sync reconcile` asks before it touches them;
-        /// without a terminal to ask on, it wants --yes.
+        /// The number of configurations above which `agent-sync reconcile` asks for confirmation;
+        /// without a terminal, it then needs --yes.
         confirm_above: u32 = integer(0, 1_000_000_000), Integer(100);
     }
 }
@@ -178,7 +179,7 @@ section! {
         /// once.
         #[serde(with = "duration")]
         initial_delay: Duration = duration("10ms", "1m"), Text("100ms");
-        /// The longest wait between two attempts to reconnect.
+        /// The longest pause between two attempts to reconnect.
         #[serde(with = "duration")]
         max_delay: Duration = duration("100ms", "1h"), Text("30s");
     }
@@ -205,11 +206,10 @@ section! {
         /// there.
         #[serde(deserialize_with = "listen")]
         listen: Option<SocketAddr> = ValueType::Listen, Text("127.0.0.1:9878");
-        /// A Unix socket at which the same is served, to root and to the user of the daemon.
-        /// `agent-sync probe` asks there: any program of the host can take the port, but none can
-        /// make a socket in a folder that is the daemon's own. Where the folder is not there, nor
-        /// is the socket; then `probe` asks at admin.listen, and says that it cannot tell whose
-        /// answer it is.
+        /// A Unix socket that serves the same to root and to the user of the daemon. `agent-sync
+        /// probe` uses it: any program of the host can take the port, but none can create a socket
+        /// in a directory of the daemon. Without the directory there is no socket; then `probe`
+        /// uses admin.listen, and warns that the origin of the answer is unknown.
         socket: PathBuf = ValueType::Path, Text("/run/agent-sync/admin.sock");
     }
 }
@@ -229,14 +229,14 @@ fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAdd
 /// string, and keeps the parts without secrets.
 pub(super) const CONNECTION_STRING: &[Key] = key_table! {
     "databases.*" {
-        /// Where the database is, as a URL or as key=value pairs. Special characters in user and
-        /// password are percent-encoded in a URL. Either url or url_file is needed; PGPASSWORD,
+        /// The address of the database, as a URL or as key=value pairs. Special characters in user
+        /// and password are percent-encoded in a URL. Either url or url_file is needed; PGPASSWORD,
         /// ~/.pgpass and other PG* variables are not read.
         url = ValueType::Url, Unset("postgres://agent_sync@db.example.com:5432/platform");
-        /// A file that holds the URL, such as a Docker secret. A relative path is relative to the
-        /// settings file; where systemd has loaded credentials, "./secrets/platform.url" is first
-        /// looked for among them, as secrets_platform.url. The file is read again before each
-        /// connection, so a changed URL needs neither a reload nor a restart.
+        /// A file with the URL, such as a Docker secret. A relative path is relative to the
+        /// settings file; where systemd has loaded a credential secrets_platform.url, it is used
+        /// for "./secrets/platform.url". The file is read again before each connection, so a
+        /// changed URL needs neither a reload nor a restart.
         url_file = ValueType::SecretFile, Unset("/run/secrets/platform_url");
     }
 };
@@ -267,12 +267,12 @@ section! {
     /// in the settings. A password from a file does not count: the next connection reads the file,
     /// and an open session needs no password.
     Database = "databases.*" {
-        /// A file that holds the password; it takes precedence over a password in the URL. The file
+        /// A file with the password; it takes precedence over a password in the URL. The file
         /// is read again before each connection, so a changed password needs neither a reload nor a
         /// restart.
         password_file: Option<PathBuf> =
             ValueType::SecretFile, Unset("/run/secrets/platform_password");
-        /// How the connection is encrypted: "disable"; "require" (encrypted, and any server that
+        /// The encryption of the connection: "disable"; "require" (encrypted, and any server that
         /// answers is trusted); "verify-ca" (the certificate must be signed by a known authority);
         /// "verify-full" (and be made out to the host). Not set: the URL's sslmode, else "disable"
         /// for Unix sockets and loopback addresses without a tls_root_cert, else "verify-full". A
@@ -282,22 +282,22 @@ section! {
         /// The authorities to trust, as a PEM file. Not set: the URL's sslrootcert, else those of
         /// the operating system.
         tls_root_cert: Option<PathBuf> = ValueType::Path, Unset("/etc/agent-sync/root.crt");
-        /// How long an attempt to connect to one address may take. In the URL: connect_timeout, in
+        /// The time limit of an attempt to connect to one address. In the URL: connect_timeout, in
         /// seconds.
         #[serde(with = "duration")]
         connect_timeout: Duration = duration("100ms", "5m"), Text("10s");
-        /// How long sent data may stay unacknowledged before the connection counts as lost. In the
-        /// URL: tcp_user_timeout, in milliseconds.
+        /// The longest time that sent data may stay unacknowledged; after it the connection counts
+        /// as lost. In the URL: tcp_user_timeout, in milliseconds.
         #[serde(with = "duration")]
         tcp_user_timeout: Duration = duration("1s", "10m"), Text("15s");
-        /// How long a connection may be silent before it is probed. In the URL: keepalives_idle, in
+        /// The silence of a connection after which it is probed. In the URL: keepalives_idle, in
         /// seconds.
         #[serde(with = "duration")]
         keepalives_idle: Duration = duration("1s", "2h"), Text("5s");
-        /// How long to wait between probes. In the URL: keepalives_interval, in seconds.
+        /// The pause between probes. In the URL: keepalives_interval, in seconds.
         #[serde(with = "duration")]
         keepalives_interval: Duration = duration("1s", "1h"), Text("3s");
-        /// How many probes may stay unanswered before the connection counts as lost. In the URL:
+        /// The number of unanswered probes after which the connection counts as lost. In the URL:
         /// keepalives_count.
         keepalives_count: u32 = integer(1, 100), Integer(3);
     }

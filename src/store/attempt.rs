@@ -18,7 +18,7 @@ use crate::pg::{Parameter, QueryError, Tid};
 /// The number of connections that may be lost in the batch of an agent before it is set aside.
 const TRIES: i32 = 2;
 
-/// What a connection begins with.
+/// The first row of the outbox for a new connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Tried {
     /// Nothing is in the outbox.
@@ -70,7 +70,7 @@ impl Store {
         })
     }
 
-    /// What runs with a write of a configuration.
+    /// The code of others that runs with a write of a configuration.
     pub async fn foreign_code(&self) -> Result<ForeignCode, QueryError> {
         let table = &self.layout.configurations.table;
         let found = self

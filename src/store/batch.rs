@@ -66,7 +66,7 @@ pub struct Group<'a> {
     first: &'a Row,
 }
 
-/// What a row says of an agent and one of its configurations.
+/// An agent and one of its configurations, as one row has them.
 #[derive(Debug)]
 pub struct Pair<'a> {
     /// The agent, unless none was found.
@@ -79,7 +79,7 @@ pub struct Pair<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{column}: expected text in UTF-8, found other bytes")]
 pub struct NotText {
-    /// What the column is called in T1 and T2.
+    /// The name of the column in T1 and T2.
     pub column: &'static str,
 }
 
@@ -352,7 +352,7 @@ pub(super) fn columns<C: MappedColumn, const N: usize>(
     Ok(Ok(columns))
 }
 
-/// What a batch comes to.
+/// The result of a batch.
 #[derive(Debug, Default)]
 pub struct Outcome<'a> {
     /// The rows of the outbox that it takes.

@@ -77,7 +77,7 @@ impl CaptureFault {
         })
     }
 
-    /// What the operator can do.
+    /// The remedy.
     pub fn remedy(&self) -> &str {
         self.special
             .as_deref()

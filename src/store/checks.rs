@@ -167,7 +167,7 @@ pub async fn publications(db: &Db, layout: &Layout) -> Result<Vec<Finding>, Quer
     Ok(findings)
 }
 
-/// What the install says of itself.
+/// The record of the install.
 enum Record {
     /// The role may not see it, which the check of its privileges says.
     Closed,
@@ -262,7 +262,7 @@ pub async fn own_tables(
     })
 }
 
-/// What does not keep the daemon from working, and should be known.
+/// The findings that do not keep the daemon from its work.
 pub async fn cautions(
     db: &Db,
     layout: &Layout,

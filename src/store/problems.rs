@@ -34,7 +34,7 @@ impl ProblemKind {
 pub struct Problem {
     /// The slug.
     pub slug: String,
-    /// What kind.
+    /// The kind.
     pub kind: ProblemKind,
     /// The reason in a sentence or more, without prompts and keys.
     pub detail: String,

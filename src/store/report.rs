@@ -1,7 +1,7 @@
 //! The queries of the reporting commands.
 //!
-//! Nothing here is prepared before it is asked, and every question stands alone: where one part of
-//! an install is gone or closed to the role, the others are answered all the same.
+//! No query is prepared in advance, and each stands alone: where a part of an install is missing or
+//! closed to the role, the other queries still work.
 //!
 //! Invariant: read-only.
 
@@ -11,8 +11,8 @@ use super::queries::{self, LOST_SAVE};
 /// The sessions of daemons in this database, the leader first: process, host, whether it is told
 /// where from, user, program, since when and how long it has been connected, whether it leads,
 /// whether it sleeps, whether it holds the leader lock with a role that may not do what a daemon
-/// does, and for how long its session has done nothing. Whose sessions we may not look into,
-/// PostgreSQL tells less of.
+/// does, and for how long its session has done nothing. PostgreSQL gives less for sessions that it
+/// hides from this role.
 pub const DAEMONS: &str = "
     WITH lock AS (
         -- A saver holds the idle lock shared for a moment. No daemon holds the leader lock shared.

@@ -93,12 +93,12 @@ impl Parts {
     }
 }
 
-/// Who owns the objects.
+/// The owners of the objects.
 #[derive(Debug)]
 pub struct Owners {
     /// The tables.
     pub parts: Parts,
-    /// What belongs to others, if anything does.
+    /// The objects of others, if there are any.
     pub untrusted: Option<Finding>,
 }
 

@@ -1,4 +1,4 @@
-//! The messages for the supervisor, computed from the board without socket, clock or log.
+//! The messages for the supervisor, computed from the status registry without socket, clock or log.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -144,7 +144,7 @@ mod tests {
 
     const MINUTE: Duration = Duration::from_secs(60);
 
-    /// A board with a database of each name.
+    /// A status registry with a database of each name.
     fn board<const N: usize>(names: [&str; N]) -> (Board, [Observer; N]) {
         let board = Board::default();
         let observers = names.map(|name| board.observer(name, "here"));

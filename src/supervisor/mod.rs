@@ -2,7 +2,7 @@
 //! notification protocol.
 //!
 //! - `socket` sends messages to `$NOTIFY_SOCKET`.
-//! - `messages` computes the messages from the board and sends nothing itself.
+//! - `messages` computes the messages from the status registry and sends nothing itself.
 //! - [`Supervisor`] connects the two, in a task on the event loop of the databases. So the watchdog
 //!   gets signals only while that loop turns and no database task hangs: a stopped process, a
 //!   blocked loop and a task that waits forever are all noticed.
@@ -46,7 +46,7 @@ struct Line {
 }
 
 impl Supervisor {
-    /// Finds the supervisor in the environment and starts the task that reports the board.
+    /// Finds the supervisor in the environment and starts the task that reports the states.
     pub fn attend(board: Arc<Board>) -> Self {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
         let Some(name) = variable("NOTIFY_SOCKET") else {
@@ -133,7 +133,7 @@ fn pulse(watchdog: Option<Duration>) -> Duration {
     watchdog.map_or(RUNNING, |time_limit| RUNNING.min(time_limit / 4))
 }
 
-/// Reports the board for as long as the daemon runs.
+/// Reports the states for as long as the daemon runs.
 async fn attend(
     socket: Arc<Socket>,
     board: Arc<Board>,

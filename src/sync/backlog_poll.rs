@@ -28,7 +28,7 @@ impl BacklogPoll {
         }
     }
 
-    /// Says that something may have changed.
+    /// Notes that something may have changed.
     pub(super) fn expect_news(&mut self) {
         self.news = true;
     }

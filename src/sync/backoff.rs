@@ -45,7 +45,7 @@ impl Backoff {
         full.mul_f64(0.5 + fastrand::f64() / 2.0)
     }
 
-    /// Says for how long the connection that was just lost had been healthy.
+    /// Notes how long the lost connection had been healthy.
     pub(super) fn lost_after(&mut self, healthy: Duration) {
         if healthy >= HEALTHY {
             self.next = self.initial;

@@ -103,11 +103,11 @@ impl Requested {
 /// committed.
 #[derive(Debug, Default)]
 pub(super) struct BatchPlan<'a> {
-    /// What the store is to do.
+    /// The writes and problems for the store.
     pub(super) outcome: Outcome<'a>,
     /// The numbers.
     pub(super) totals: Totals,
-    /// What the mapping remarked: slug and remark.
+    /// The warnings of the mapping: slug and warning.
     pub(super) remarks: Vec<(&'a str, String)>,
     /// For each slug that was taken, how long its oldest change had been waiting, in seconds.
     pub(super) ages: Vec<f64>,

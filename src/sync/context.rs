@@ -15,13 +15,13 @@ use crate::store::{ForeignCode, Store};
 pub struct Options {
     /// Batches and waits.
     pub sync: SyncSettings,
-    /// What the triggers capture, and whether they notify.
+    /// The extent of the capture, and whether the triggers notify.
     pub capture: Capture,
     /// The pauses between attempts.
     pub reconnect: Reconnect,
     /// Whom to tell of changed configurations.
     pub announce: Announce,
-    /// What is kept of what was written.
+    /// The limits of the history.
     pub history: History,
 }
 
@@ -47,7 +47,7 @@ impl Options {
     }
 }
 
-/// What stays the same from attempt to attempt.
+/// The parts that stay the same from attempt to attempt.
 #[derive(Debug, Clone)]
 pub struct Context {
     pub(super) database: Database,
@@ -95,7 +95,7 @@ impl Context {
     }
 }
 
-/// What one drain works with.
+/// The tools of one drain.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tools<'a> {
     pub(super) store: &'a Store,
@@ -103,7 +103,7 @@ pub(super) struct Tools<'a> {
     pub(super) observer: &'a Observer,
     /// The channel to tell of configurations that were written.
     pub(super) announce: Option<&'a str>,
-    /// What code of others runs in the session when a configuration is written.
+    /// The code of others that runs in the session when a configuration is written.
     pub(super) foreign_code: ForeignCode,
     /// The turn of heavy batches.
     pub(super) heavy: &'a HeavyWork,

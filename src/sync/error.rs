@@ -7,7 +7,7 @@ use crate::pg::sqlstate::{self, Class};
 use crate::session::SessionError;
 use crate::store::{Finding, LayoutError};
 
-/// What to do about code of others that runs in the session of the daemon.
+/// The remedy for code of others that runs in the session of the daemon.
 const FOREIGN_CODE: &str = "Look for UNLISTEN, pg_advisory_unlock_all() or SET in the triggers of \
     the configurations, and in what they call: they run in the daemon's session. The daemon \
     connects again.";
@@ -51,7 +51,7 @@ pub enum AttemptError {
 }
 
 impl AttemptError {
-    /// What the operator can do.
+    /// The remedy.
     pub fn remedy(&self) -> Cow<'static, str> {
         let remedy = match self {
             Self::Unfit(findings) => {
@@ -112,7 +112,7 @@ impl AttemptError {
         }
     }
 
-    /// Whether it is worth telling in the middle of an outage that began for another reason.
+    /// Whether it is reported during an outage that began for another reason.
     pub(crate) fn is_finding(&self) -> bool {
         match self {
             Self::Unfit(_)

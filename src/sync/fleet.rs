@@ -38,7 +38,7 @@ struct Member {
     ended: oneshot::Receiver<()>,
 }
 
-/// What a reload came to.
+/// The result of a reload.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Reloaded {
     /// Databases that are new.
@@ -62,7 +62,7 @@ impl Member {
 }
 
 impl Fleet {
-    /// Starts a task for each database, and puts each on the board.
+    /// Starts a task for each database, and enters each in the status registry.
     pub fn start<'a>(
         databases: impl IntoIterator<Item = &'a Database>,
         options: Options,

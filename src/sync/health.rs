@@ -16,20 +16,20 @@ pub(super) struct Health {
     was_standing_by: bool,
     has_led: bool,
     pub(super) was_healthy: bool,
-    /// What is wrong with the database itself.
+    /// The fault of the database itself.
     pub(super) noticed: Noticed,
-    /// The cause of the outage that was told last.
+    /// The cause of the outage that was reported last.
     pub(super) told: Option<String>,
 }
 
-/// What has been found wrong and told, and is still so, over all attempts.
+/// The reported findings that are still in force, over all attempts.
 #[allow(
     clippy::struct_excessive_bools,
     reason = "each is about something else"
 )]
 #[derive(Debug, Default)]
 pub(super) struct Noticed {
-    /// Whether changes may have been missed since every agent was last looked at, as far as this
+    /// Whether changes may have been missed since the last check of every agent, as far as this
     /// process knows.
     pub(super) misses_changes: bool,
     faults: Vec<CaptureFault>,
@@ -104,7 +104,7 @@ impl Noticed {
         std::mem::replace(&mut self.missing, missing.to_vec()) != missing
     }
 
-    /// Of the faults that there are, those that have not been told.
+    /// The present faults that have not been reported.
     pub(super) fn untold_faults<'a>(
         &mut self,
         faults: &'a [CaptureFault],
@@ -137,7 +137,7 @@ impl Health {
         !std::mem::replace(&mut self.has_led, true)
     }
 
-    /// Says that the attempt stands by, in good health. True the first time in a row.
+    /// Notes that the attempt stands by, in good health. True the first time in a row.
     pub(super) fn standing_by(&mut self) -> bool {
         self.healthy.get_or_insert_with(Instant::now);
         !std::mem::replace(&mut self.was_standing_by, true)

@@ -8,10 +8,10 @@ use super::batch_plan::BatchPlan;
 use crate::observe::{Columns, Committed, Event, Observer, event};
 use crate::store::{LONGEST_SLUG, Problem, ProblemKind, Remedies};
 
-/// What is told in the place of a slug that cannot be.
+/// The text in the place of a slug that cannot be shown.
 const NOT_TEXT: &str = "(not shown)";
 
-/// Tells of a batch of so many rows of the outbox; it is committed this long after they were read.
+/// Reports a batch of so many rows of the outbox; it is committed this long after they were read.
 /// Problems of the slugs `unchanged` are as they were noted before.
 pub(super) fn committed(
     observer: &Observer,
@@ -61,7 +61,7 @@ pub(super) fn committed(
     });
 }
 
-/// Tells of an agent that is not in sync. A problem that is `known` is as it was noted before.
+/// Reports an agent that is not in sync. A problem that is `known` is as it was noted before.
 fn tell_problem(observer: &Observer, remedies: &Remedies, problem: &Problem, known: bool) {
     let (slug, detail) = (&*problem.slug, &*problem.detail);
     let sqlstate = problem.sqlstate.as_deref();

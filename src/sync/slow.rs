@@ -19,7 +19,7 @@ const PAUSES: u32 = 4;
 /// The most agents that are remembered (G12).
 const REMEMBERED: usize = 1_000;
 
-/// What is known of the writes that take long.
+/// The known slow writes.
 #[derive(Debug)]
 pub(super) struct Slow {
     most: Duration,

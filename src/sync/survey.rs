@@ -19,7 +19,7 @@ use crate::survey::{Scope, Tally, survey};
 /// hundredth of the time at most.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
-/// What has been told of the drift under the rules in force.
+/// The reported drift under the rules in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Told {
     /// Nothing: the rules have just changed.
@@ -28,7 +28,7 @@ pub(super) enum Told {
     Drift,
 }
 
-/// Tells how many configurations differ from the mapping of their agents, after the rules
+/// Reports how many configurations differ from the mapping of their agents, after the rules
 /// have changed; and looks again until none does, so that what is told of drift over HTTP is not
 /// what was the case long ago. Ends when the rules change once more, or when the database's task is
 /// told to stop.
@@ -50,7 +50,7 @@ pub(super) async fn report_drift(context: Context, mut stop: watch::Receiver<boo
                 is_told = true;
                 context.observer.tell(event::Mapping::Changed { totals });
             }
-            // One that failed later leaves what was told before, with its time.
+            // A later failure leaves the earlier report, with its time.
             Err(_) if is_told => {}
             Err(error) => {
                 return context.observer.tell(event::Mapping::DriftUnknown {

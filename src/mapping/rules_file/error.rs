@@ -13,9 +13,9 @@ pub struct RulesMistake {
     pub column: usize,
     /// Where in the rules, like `tts.providers.acme.fields.voice`; empty where there is no telling.
     pub path: String,
-    /// What should have been there.
+    /// The expected value, in words.
     pub expected: String,
-    /// What was there instead.
+    /// The found value, in words.
     pub found: String,
 }
 

@@ -8,7 +8,7 @@ use crate::settings::Database;
 use crate::show::{age, plural, quoted};
 use crate::store::Mapping;
 
-/// The age of an open transaction that is worth a warning, in seconds.
+/// The age of an open transaction that causes a warning, in seconds.
 const LONG: f64 = 5.0;
 
 /// An open transaction of another session that may have saved agents.
@@ -68,7 +68,7 @@ pub(super) fn missed(
     }
 }
 
-/// What to do about a session that others wait for.
+/// The remedy for a session that other sessions wait for.
 fn end_of_session(pid: i32) -> String {
     format!(
         "See what it does: SELECT * FROM pg_stat_activity WHERE pid = {pid}; wait for its end, or \

@@ -48,7 +48,7 @@ const COLUMN: u64 = 24;
 /// The most bytes of a message of authentication from a server that is not verified.
 const KEPT: usize = 4096;
 
-/// What a server may send before the session is ready, in bytes.
+/// The most bytes that a server may send before the session is ready.
 const GREETING: u64 = 1024 * 1024;
 
 /// Why the stream ends.

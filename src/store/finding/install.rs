@@ -25,9 +25,9 @@ pub enum Install {
         "the installed schema has version {found}, and this program works with version {expected}"
     )]
     OtherVersion {
-        /// What is installed.
+        /// The installed version.
         found: i32,
-        /// What this program works with.
+        /// The version of this program.
         expected: i32,
     },
     /// The table of the install is there and has no row.
@@ -50,7 +50,7 @@ pub enum Install {
     /// The capture was installed with another `capture.notify` than the settings have.
     #[error("capture.notify is {}, and the install was made with {installed}", !.installed)]
     OtherNotify {
-        /// What the install was made with.
+        /// The value at the install.
         installed: bool,
     },
     /// A history is wanted, and the outbox was installed without the cause of each change.

@@ -61,7 +61,7 @@ impl Finding {
     }
 
     /// Whether changes may be missed or cannot be applied while it is so, so that every agent has
-    /// to be looked at afterwards (G1).
+    /// to be checked afterwards (G1).
     pub fn misses_changes(&self) -> bool {
         matches!(
             self.consequence(),
@@ -80,7 +80,7 @@ impl Finding {
         }
     }
 
-    /// What the operator can do.
+    /// The remedy.
     pub fn remedy(&self) -> Cow<'static, str> {
         match self {
             Self::Server(finding) => finding.remedy().into(),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::Consequence;
 use crate::pg::identifier::plain;
 
-/// What to do about objects of others.
+/// The remedy for objects of others.
 pub const STRANGERS: &str = "Find its owner. If it is not needed: DROP SCHEMA agent_sync CASCADE; \
     or, if it is an install of your own, give the named objects to the owner of the tables: ALTER \
     SCHEMA agent_sync OWNER TO …; ALTER TABLE … OWNER TO …;";
@@ -18,7 +18,7 @@ pub enum Rights {
     Unprivileged {
         /// The role.
         role: String,
-        /// What it may not do.
+        /// The missing privileges.
         missing: Vec<String>,
         /// The statements that would let it.
         grants: Vec<String>,

@@ -110,7 +110,7 @@ pub(super) struct Found {
     pub(super) unique: bool,
     /// Whether children of the table, which its index does not cover, have rows of their own.
     pub(super) has_others: bool,
-    /// What it is stored as: the type under a domain.
+    /// The stored type: the type under a domain.
     pub(super) base_type: String,
     /// Whether its type holds slugs (T7).
     pub(super) holds_slugs: bool,

@@ -217,7 +217,7 @@ pub enum LayoutError {
     NotATable {
         /// Schema and name.
         table: String,
-        /// What it is.
+        /// Its type.
         kind: String,
     },
     /// A required column is not there.

@@ -268,7 +268,7 @@ fn unnest(parameter: &str, of_type: &str) -> String {
 /// "=" in a statement that runs under the path of the role.
 pub(super) const EQUALS: &str = "OPERATOR(pg_catalog.=)";
 
-/// What makes a row of the outbox the one that was read.
+/// The condition that a row of the outbox is the one that was read.
 const THIS_CHANGE: &str = "o.ctid OPERATOR(pg_catalog.=) t.place AND o.xmin OPERATOR(pg_catalog.=) \
     t.version AND o.slug OPERATOR(pg_catalog.=) t.slug";
 

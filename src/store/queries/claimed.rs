@@ -30,7 +30,7 @@ const OLDEST_RUNNING: &str = "(SELECT pg_snapshot_xmin(pg_current_snapshot())::x
 /// with the number of `targets` that the slug has, and the contents while they weigh no more than
 /// `budget` bytes in all.
 ///
-/// What belongs to the slug as a whole comes with its first row.
+/// The values of the slug as a whole are in its first row.
 ///
 /// The query has three levels, so that every value is computed once: the innermost joins and
 /// compares, the next one weighs what is stored (a large value is not fetched for that), and the
@@ -228,7 +228,7 @@ pub(super) fn copied() -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// What these columns of text and of settings of the row `j` weigh, in bytes.
+/// The weight of these columns of text and of settings of the row `j`, in bytes.
 fn weight(texts: &[String], settings: &[(String, &SqlColumn)], weighed: Weighed) -> String {
     let texts = texts
         .iter()

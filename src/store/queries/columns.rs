@@ -115,7 +115,7 @@ pub(super) fn settings_text(value: &str) -> String {
     format!("{value}::text")
 }
 
-/// What these values, which were read [as stored](As::Stored), weigh as text, in bytes.
+/// The weight of these values, which were read [as stored](As::Stored), as text, in bytes.
 pub(super) fn settings_weight(values: &[(String, &SqlColumn)], weighed: Weighed) -> Vec<String> {
     let each = values.iter().map(|(value, column)| match weighed {
         _ if matches!(column.sql_type.as_str(), "text" | "character varying") => {

@@ -49,7 +49,7 @@ pub const NOTES_CAUSE: &str = "
                    WHERE a.attrelid = to_regclass('agent_sync.outbox') AND a.attname = 'role'
                      AND a.atthasdef)";
 
-/// Whether nothing is noted yet, or every agent is going to be looked at anyhow; whether every
+/// Whether nothing is noted yet, or a check of every agent is due in any case; whether every
 /// configuration was last in sync under the mapping `$1`; and whether they may be in sync under
 /// several.
 pub const MAPPING: &str = "
@@ -67,5 +67,5 @@ pub const NOTE_MAPPING: &str = "
 pub const MIX_MAPPINGS: &str = "UPDATE agent_sync.install SET mapping = 'mixed since transaction ' \
     || pg_current_xact_id()::text";
 
-/// What is noted of the mapping.
+/// The noted mapping.
 pub const NOTED_MAPPING: &str = "SELECT i.mapping FROM agent_sync.install i";

@@ -108,7 +108,7 @@ fn sealed() -> String {
 }
 
 /// Notes the seal in `agent_sync.install`. If it is not the one that was noted, changes may have
-/// been missed, also where all has been changed back: every agent is to be looked at. One row then,
+/// been missed, also where all has been changed back: every agent has to be checked. One row then,
 /// with whether a seal was noted before.
 pub fn seal() -> String {
     let sealed = sealed();

@@ -13,7 +13,7 @@ use crate::session::{Backend, Session, SessionError};
 use crate::sync::error::AttemptError;
 
 /// The number of consecutive failed connections after which an event reports the cause.
-const WORTH_A_WORD: u32 = 2;
+const REPORTED_AFTER: u32 = 2;
 
 /// The looks of one connection.
 #[derive(Debug, Default)]
@@ -63,7 +63,7 @@ impl ConnectionLoop<'_> {
 
     fn note_refusal(&mut self, error: &SessionError) {
         self.elsewhere.failed = self.elsewhere.failed.saturating_add(1);
-        if self.elsewhere.failed < WORTH_A_WORD {
+        if self.elsewhere.failed < REPORTED_AFTER {
             return;
         }
         let (cause, remedy) = (error.to_string(), error.remedy());

@@ -98,7 +98,7 @@ impl ConnectionLoop<'_> {
         }
         if !store.is_current().await? {
             // The next connection reads them again, and finds in `uncaptured_seen` whether every
-            // agent is to be looked at.
+            // agent has to be checked.
             return Err(AttemptError::TablesChanged);
         }
         Ok((installed, seal))
@@ -217,7 +217,7 @@ impl ConnectionLoop<'_> {
     }
 
     /// Checks every agent because of saves that could not be captured (G1); the first start after
-    /// an install counts as one of them. Reports it unless it is `told` already.
+    /// an install counts as one of them. `told`: it was reported already.
     ///
     /// The count grows when a save is made, and the save is visible only after its commit. So the
     /// agents that are visible are enqueued at once, and only a statement that sees every counted
