@@ -70,10 +70,10 @@ BEGIN
             END;
         END IF;
         IF NOT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = chosen) THEN
-            RAISE EXCEPTION 'the role % was to be made, and is not there', chosen
+            RAISE EXCEPTION 'the role % was created, and does not exist', chosen
                 USING ERRCODE = 'undefined_object',
-                HINT = 'See whether an event trigger or an extension renames roles, and make the '
-                       'role by hand: CREATE ROLE.';
+                HINT = 'Check whether an event trigger or an extension renames roles, and create '
+                       'the role by hand: CREATE ROLE.';
         END IF;
     END IF;
     PERFORM set_config('role', schema_owner_role, true);
@@ -196,8 +196,8 @@ BEGIN
                     ON CONFLICT DO NOTHING;
             END LOOP;
             IF NOT held THEN
-                RAISE EXCEPTION 'the role % cannot be given what the daemon needs: expected that % '
-                                'may grant %, and it may not',
+                RAISE EXCEPTION 'the role % cannot get the privileges of the daemon: expected that '
+                                '% may grant %, and it may not',
                     member.name,
                     CASE WHEN member.name = chosen THEN current_user::text ELSE owner END, target
                     USING ERRCODE = 'insufficient_privilege',

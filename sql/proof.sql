@@ -153,17 +153,17 @@ BEGIN
         WHERE o.owner <> ALL (trusted);
     IF strange.found IS NOT NULL THEN
         RAISE EXCEPTION
-          'the schema agent_sync holds what this role does not trust: expected it and every object '
-          'in it to belong to %, found %',
+          'the schema agent_sync has objects that this role does not trust: expected it and every '
+          'object in it to belong to %, found %',
             CASE WHEN rooted THEN 'a superuser'
                  ELSE (SELECT string_agg(quote_ident(r.rolname), ', ' ORDER BY r.rolname)
                    FROM pg_roles r WHERE r.oid = ANY (named)) END,
             strange.found
             USING ERRCODE = 'insufficient_privilege',
             HINT =
-              format('Nothing of it was run. See who made it. If nobody needs it: DROP SCHEMA '
-                     'agent_sync CASCADE; or else, if it is an install of your own, as where the '
-                     'tables have another owner since, give each object that is named to %1$I, as '
+              format('Nothing of it was run. Find its owner. If it is not needed: DROP SCHEMA '
+                     'agent_sync CASCADE; or, if it is an install of your own, as where the '
+                     'tables have another owner since, give each named object to %1$I, as '
                      'a superuser: ALTER SCHEMA agent_sync OWNER TO %1$I; ALTER TABLE '
                      'agent_sync.outbox OWNER TO %1$I; and so on. If a superuser installed it, run '
                      'this as a superuser. Then run this again.',
@@ -268,8 +268,8 @@ BEGIN
     SELECT string_agg(f.what, ', ' ORDER BY f.what) AS found INTO strange FROM foreign_code f;
     IF strange.found IS NOT NULL THEN
         RAISE EXCEPTION
-          'what stands on the tables of agent-sync would run with the rights of this role: '
-          'expected none but that of an install, found %',
+          'code on the tables of agent-sync would run with the rights of this role: expected none '
+          'but that of an install, found %',
             strange.found
             USING ERRCODE = 'object_not_in_prerequisite_state',
             HINT =
@@ -347,7 +347,7 @@ BEGIN
                      ELSE format('neither, and the columns %s', strange.further) END
                 USING ERRCODE = 'duplicate_object',
                 HINT =
-                  'If it is somebody else''s, rename it or move it into another schema. If it is a '
+                  'If it has another purpose, rename it or move it into another schema. If it is a '
                   'part of agent-sync that was changed, undo the change, or drop it. Then run this '
                   'again.';
         END IF;
@@ -375,7 +375,7 @@ BEGIN
             strange.name
             USING ERRCODE = 'duplicate_object',
             HINT =
-              'If it is somebody else''s, rename it or move it into another schema. If it is a '
+              'If it has another purpose, rename it or move it into another schema. If it is a '
               'part of agent-sync that was changed, drop it with CASCADE. Then run this again.';
     END LOOP;
 

@@ -13,7 +13,7 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Gauge,
         unit: "",
         label: None,
-        help: "Whether there is a connection to the database, and it can be worked in.",
+        help: "Whether the daemon has a connection to the database and can work in it.",
         read: Read::Database(|state, _| Some(flag(state.phase.is_connected()))),
     },
     Metric {
@@ -78,8 +78,8 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Histogram,
         unit: "seconds",
         label: None,
-        help: "How long after an agent was saved its batch was committed, by the clock of the \
-            server; from the statement that saved it, so a writer that commits late adds to it.",
+        help: "The time from the statement that saved an agent to the commit of its batch, by \
+            the clock of the server. A writer that commits late adds to it.",
         read: Read::Buckets(|state| (&state.latency).into()),
     },
     Metric {
@@ -87,7 +87,7 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Gauge,
         unit: "seconds since 1970",
         label: None,
-        help: "When the last batch was committed. Left out before the first.",
+        help: "The time of the last committed batch. Absent before the first.",
         read: Read::Database(|state, _| state.last_sync.map(seconds_since_1970)),
     },
     Metric {
@@ -95,7 +95,7 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Counter,
         unit: "",
         label: None,
-        help: "Batches committed.",
+        help: "Committed batches.",
         read: Read::Database(|state, _| Some(float(state.batch_rows.count()))),
     },
     Metric {
@@ -111,8 +111,8 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Gauge,
         unit: "rows",
         label: None,
-        help: "Rows waiting in the outbox, counted up to 100000, as of a second ago or so; of a \
-            huge outbox, less often. Known only to the daemon that leads, like the next two.",
+        help: "Rows in the outbox, counted up to 100000, about once a second and less often for \
+            a huge outbox. Only the daemon that leads has it, like the next two.",
         read: Read::Database(|state, _| backlog(state).map(|backlog| float(backlog.rows))),
     },
     Metric {
@@ -120,7 +120,7 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Gauge,
         unit: "seconds",
         label: None,
-        help: "How long the oldest row of the outbox has been waiting; 0 when it is empty.",
+        help: "The age of the oldest row of the outbox; 0 when it is empty.",
         read: Read::Database(|state, snapshot| {
             let backlog = backlog(state)?;
             let since = snapshot.taken.1.saturating_duration_since(backlog.taken);
@@ -158,8 +158,8 @@ pub const METRICS: &[Metric] = &[
             "misses_changes",
             "true: changes may be missed while it is so; or false",
         )),
-        help: "Things found wrong with the database itself, such as a trigger that is missing; \
-            /status has them in words.",
+        help: "Faults and warnings about the database itself, such as a missing trigger; \
+            /status has the texts.",
         read: Read::Each(|state| {
             let count = |misses| {
                 let found = state
@@ -177,8 +177,8 @@ pub const METRICS: &[Metric] = &[
         unit: "",
         label: None,
         help: "Configurations that differ from the mapping of their agents, as of the last \
-            comparison. One is made when the rules change, and again about once a minute until \
-            none differs. Left out before the first.",
+            comparison. The daemon compares when the rules change, and again about once a \
+            minute until none differs. Absent before the first comparison.",
         read: Read::Database(|state, _| state.compared.map(|compared| float(compared.differing))),
     },
     Metric {
@@ -186,7 +186,7 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Gauge,
         unit: "seconds since 1970",
         label: None,
-        help: "When that comparison was made.",
+        help: "The time of that comparison.",
         read: Read::Database(|state, _| {
             state
                 .compared
@@ -199,7 +199,7 @@ pub const METRICS: &[Metric] = &[
         unit: "",
         label: Some(("cause", "notification, request, sweep, retry, poll or busy")),
         help: "Wake-ups of the sleeping loop by cause. request: a slug was requested by NOTIFY; \
-            retry: for a failed write; busy: for rows that another session had locked.",
+            retry: a retry was due; poll: a timed wake-up; busy: another attempt at locked rows.",
         read: Read::Each(|state| {
             let counts = state.wake_ups.iter();
             WakeUp::ALL
@@ -214,7 +214,7 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Counter,
         unit: "",
         label: None,
-        help: "Connections made again after the first.",
+        help: "Connections after the first.",
         read: Read::Database(|state, _| Some(float(state.reconnects))),
     },
     Metric {
@@ -222,7 +222,7 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Counter,
         unit: "seconds",
         label: None,
-        help: "The time in which the database could not be reached or worked in, the running \
+        help: "The time in which the database was unavailable to the daemon, the running \
             outage included.",
         read: Read::Database(|state, snapshot| Some(state.outage(snapshot.taken.1).as_secs_f64())),
     },
@@ -239,7 +239,7 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Gauge,
         unit: "seconds since 1970",
         label: None,
-        help: "When the process began.",
+        help: "The start time of the process.",
         read: Read::Process(|snapshot| Some(seconds_since_1970(snapshot.started.0))),
     },
     Metric {
@@ -247,7 +247,7 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Counter,
         unit: "seconds",
         label: None,
-        help: "The time that the process has computed, in user and in system mode.",
+        help: "The CPU time of the process, in user and in system mode.",
         read: Read::Process(|_| process::cpu_seconds()),
     },
     Metric {
@@ -271,7 +271,7 @@ pub const METRICS: &[Metric] = &[
         kind: Kind::Gauge,
         unit: "",
         label: None,
-        help: "How many it may have open.",
+        help: "The most files and sockets that it may have open.",
         read: Read::Process(|_| process::max_fds()),
     },
 ];

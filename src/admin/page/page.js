@@ -100,7 +100,7 @@ function judge(database) {
 function phaseOf(database) {
   if (!database.live) return "hangs: no progress";
   const waits = database.outbox ? database.outbox.rows : 0;
-  if (database.phase === "waiting" && waits > 0) return "waiting for what others have locked";
+  if (database.phase === "waiting" && waits > 0) return "waiting for rows that other sessions have locked";
   if (database.phase === "waiting" && !database.ready) return "may be missing changes";
   return PHASES[database.phase] || database.phase;
 }
@@ -324,8 +324,8 @@ function showProblems(databases) {
   byId("filters").hidden = all.length === 0;
   byId("problems").hidden = shown.length === 0;
   let none = "";
-  if (shown.length === 0 && all.length > 0) none = "Nothing that is listed fits.";
-  else if (all.length === 0) none = known ? "No agent has a problem." : "Only the daemon that leads knows.";
+  if (shown.length === 0 && all.length > 0) none = "No listed agent matches the filter.";
+  else if (all.length === 0) none = known ? "No agent has a problem." : "Only the daemon that leads reports this.";
   else if (shown.length < count) none = `${number(shown.length)} of ${atLeast(count, more)} shown, the latest first.`;
   setText(byId("problems-none"), none);
   const body = byId("problems").tBodies[0];
@@ -373,8 +373,8 @@ function verdictOf({ databases }) {
   const count = total(databases, problemsOf);
   const more = databases.some((database) => database.problems && database.problems.at_least);
   const them = databases.length === 1 ? "The database" : `All ${databases.length} databases`;
-  if (bad && databases.length === 1) return ["bad", "The database needs you."];
-  if (bad) return ["bad", `${bad} of ${databases.length} databases need${bad === 1 ? "s" : ""} you.`];
+  if (bad && databases.length === 1) return ["bad", "The database needs attention."];
+  if (bad) return ["bad", `${bad} of ${databases.length} databases need${bad === 1 ? "s" : ""} attention.`];
   if (starting) return ["fair", `${plural(starting, "database is", "databases are")} being brought in sync.`];
   if (count) return ["fair", `${atLeast(count, more)} ${count === 1 ? "agent is" : "agents are"} not in sync.`];
   if (databases.every((database) => database.phase === "standby")) return ["good", `${them} ${databases.length === 1 ? "is" : "are"} led by another daemon.`];
