@@ -23,6 +23,7 @@
 mod decimal;
 mod decode;
 mod diff;
+mod difference;
 pub(crate) mod json;
 mod kind;
 mod plan;
@@ -35,7 +36,8 @@ mod show;
 mod tokens;
 mod voice_settings;
 
-pub use diff::{Diff, Difference, Fields, Value, diff, fields_of, fields_of_agent};
+pub use diff::{Diff, diff, fields_of, fields_of_agent};
+pub use difference::{Difference, Fields, Value};
 pub use plan::{Agent, Changes, Configuration, NumberColumn, Plan, Targets, check, plan};
 pub use reasons::{Mistake, Rejection, Warning};
 pub use rules::Rules;

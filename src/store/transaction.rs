@@ -30,7 +30,7 @@ const SLOWEST: usize = 64;
 /// The longest time that the server waits for the rest of a batch and holds its locks.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// The idle timeout of a transaction, as `session::usual_settings` sets it.
+/// The idle timeout of a transaction, as `session::settings` sets it.
 const IDLE: Duration = Duration::from_secs(5);
 
 /// The part of the outbox for a batch, and its limits.

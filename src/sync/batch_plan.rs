@@ -10,19 +10,16 @@
 //! - Nothing is written for a slug that more than one agent has (T5, G13).
 //! - A row that is not found counts as absent only where no policy can hide it (G14).
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Error;
 
+use super::remembered::Settled;
 use super::slow::Slow;
-use crate::mapping::{Rules, Targets, plan};
+use crate::mapping::{Plan, Rules, Targets, plan};
 use crate::observe::Totals;
-use crate::pg::{Version, sqlstate};
+use crate::pg::{RowRef, sqlstate};
 use crate::store::{Claimed, Group, Outcome, Pair, Problem, ProblemKind, too_many};
-
-/// The most slugs with a problem that are remembered in a scan (G12).
-const REMEMBERED: usize = 10_000;
 
 /// The time slice of the mapping on the event loop, which all databases share (G5). The mapping of
 /// one agent is not interrupted.
@@ -32,72 +29,11 @@ const TIME_SLICE: Duration = Duration::from_millis(5);
 pub(super) const AMBIGUOUS: &str =
     "more than one agent has this slug, so nothing is written for it";
 
-/// The slugs with a problem that this scan has found, each with the oldest transaction that had not
-/// ended at the read of its try. The changes of older transactions were visible to that read: their
-/// rows are taken, and the slug is not tried again for them.
-///
-/// The time of a row is no such proof: the transaction of an older row may have been committed after
-/// the read (G1).
-#[derive(Debug, Default)]
-pub(super) struct Settled {
-    slugs: BTreeMap<String, Version>,
-}
-
-impl Settled {
-    /// Forgets all of them.
-    pub(super) fn clear(&mut self) {
-        self.slugs.clear();
-    }
-
-    /// Remembers the slugs of these problems, which a claim with this oldest running transaction
-    /// has read.
-    pub(super) fn add(&mut self, problems: &[Problem], oldest_running: Option<Version>) {
-        let Some(oldest_running) = oldest_running else {
-            return;
-        };
-        let room = REMEMBERED.saturating_sub(self.slugs.len());
-        let slugs = problems.iter().take(room).map(|problem| &problem.slug);
-        self.slugs
-            .extend(slugs.map(|slug| (slug.clone(), oldest_running)));
-    }
-
-    /// Whether the try of this slug has seen all of its rows of the outbox.
-    fn covers(&self, slug: &str, group: Group<'_>) -> Result<bool, Error> {
-        let Some(oldest_running) = self.slugs.get(slug) else {
-            return Ok(false);
-        };
-        let versions = group.versions()?;
-        Ok(versions
-            .iter()
-            .all(|version| version.is_before(*oldest_running)))
-    }
-}
-
-/// The agents that were requested (I7), until a scan has processed them.
-#[derive(Debug, Default)]
-pub(super) struct Requested {
-    slugs: BTreeSet<String>,
-    everything: bool,
-}
-
-impl Requested {
-    /// Adds these.
-    pub(super) fn add(&mut self, slugs: &[String]) {
-        self.slugs.extend(slugs.iter().cloned());
-    }
-
-    /// Adds every agent.
-    pub(super) fn add_everything(&mut self) {
-        self.everything = true;
-    }
-
-    /// Marks the problems whose agent was requested.
-    pub(super) fn mark(&self, problems: &mut [Problem]) {
-        for problem in problems {
-            problem.asked = self.everything || self.slugs.contains(&problem.slug);
-        }
-    }
-}
+/// The reasons of a problem with a row that was not found.
+const MISSING: &str = "no configuration has this slug";
+const HIDDEN_AGENT: &str = "no agent with this slug is visible, and row-level security may hide it";
+const HIDDEN_CONFIGURATION: &str =
+    "no configuration with this slug is visible, and row-level security may hide it";
 
 /// The plan of a batch: the outcome that the store writes, and the facts to report once it is
 /// committed.
@@ -171,6 +107,23 @@ impl<'a> BatchPlan<'a> {
             retries,
             asked: false,
         });
+    }
+
+    /// Adds what the mapping makes of one configuration of a slug.
+    fn write(&mut self, slug: &'a str, place: RowRef, plan: Plan<'a>) {
+        for warning in plan.warnings {
+            let remark = (slug, warning.to_string());
+            if !self.remarks.contains(&remark) {
+                self.remarks.push(remark);
+            }
+        }
+        if plan.changes.is_empty() {
+            self.totals.unchanged += 1;
+        } else {
+            self.totals.written += 1;
+            self.outcome.changed.push(slug);
+            self.outcome.writes.push((place, plan.changes));
+        }
     }
 
     /// Adds what a page of the slug has come to, whose writes are made already.
@@ -347,57 +300,38 @@ pub(super) fn plan_slug<'a>(
     let may_be_hidden = group.may_be_hidden()?.unwrap_or(false);
     let mut rejection: Option<(String, bool)> = None;
     for pair in group.pairs() {
-        match pair? {
-            Err(not_text) => rejection = Some((not_text.to_string(), true)),
-            Ok(Pair { agent: None, .. }) if may_be_hidden => {
-                let detail =
-                    "no agent with this slug is visible, and row-level security may hide it";
-                batch.note(slug, ProblemKind::Failed, detail);
+        let Pair {
+            agent,
+            configuration,
+        } = match pair? {
+            Ok(pair) => pair,
+            Err(not_text) => {
+                rejection = Some((not_text.to_string(), true));
+                continue;
+            }
+        };
+        let Some(agent) = agent else {
+            if may_be_hidden {
+                batch.note(slug, ProblemKind::Failed, HIDDEN_AGENT);
                 return Ok(());
             }
-            Ok(Pair { agent: None, .. }) => batch.totals.gone += 1,
-            Ok(Pair {
-                configuration: None,
-                ..
-            }) => {
-                let (kind, detail) = if may_be_hidden {
-                    (
-                        ProblemKind::Failed,
-                        "no configuration with this slug is visible, and row-level security may \
-                        hide it",
-                    )
-                } else {
-                    (
-                        ProblemKind::MissingConfiguration,
-                        "no configuration has this slug",
-                    )
-                };
-                batch.note(slug, kind, detail);
-                return Ok(());
+            batch.totals.gone += 1;
+            continue;
+        };
+        let Some((place, configuration)) = configuration else {
+            let (kind, detail) = if may_be_hidden {
+                (ProblemKind::Failed, HIDDEN_CONFIGURATION)
+            } else {
+                (ProblemKind::MissingConfiguration, MISSING)
+            };
+            batch.note(slug, kind, detail);
+            return Ok(());
+        };
+        match plan(rules, targets, &agent, &configuration) {
+            Ok(plan) => batch.write(slug, place, plan),
+            Err(rejected) => {
+                rejection = Some((rejected.to_string(), rejected.is_about_configuration()));
             }
-            Ok(Pair {
-                agent: Some(agent),
-                configuration: Some((place, configuration)),
-            }) => match plan(rules, targets, &agent, &configuration) {
-                Ok(plan) => {
-                    for warning in plan.warnings {
-                        let remark = (slug, warning.to_string());
-                        if !batch.remarks.contains(&remark) {
-                            batch.remarks.push(remark);
-                        }
-                    }
-                    if plan.changes.is_empty() {
-                        batch.totals.unchanged += 1;
-                    } else {
-                        batch.totals.written += 1;
-                        batch.outcome.changed.push(slug);
-                        batch.outcome.writes.push((place, plan.changes));
-                    }
-                }
-                Err(rejected) => {
-                    rejection = Some((rejected.to_string(), rejected.is_about_configuration()));
-                }
-            },
         }
     }
     if let Some((reasons, retries)) = rejection {

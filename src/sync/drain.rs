@@ -13,23 +13,24 @@
 //! others (G5). A slow write is tried alone ([`super::slow`]), and a lock on a whole table is
 //! waited for (G16).
 
+mod batch;
 mod failure;
 mod first;
 mod trial;
 
 use std::time::{Duration, Instant};
 
-use super::batch_plan::{BatchPlan, Requested, Settled, plan_batch};
+use self::batch::{Batch, End};
 use super::batch_size::BatchSize;
 use super::context::Tools;
 use super::error::AttemptError;
+use super::fast_path;
 use super::heavy::Turn;
 use super::protocol::{Command, Input, Next, Protocol};
+use super::remembered::{Requested, Settled};
 use super::slow::Slow;
-use super::{fast_path, large, report};
 use crate::observe::Totals;
-use crate::pg::{QueryError, Tid, Version};
-use crate::store::{Claim, Claimed, IdleLockAction, Part};
+use crate::pg::Tid;
 
 /// The first and the longest pause between scans of the outbox while a writer blocks the idle lock.
 const POLL: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(20));
@@ -256,208 +257,5 @@ impl Drain {
             }
         }
         Ok(())
-    }
-
-    /// Takes one batch and ends it.
-    async fn batch(
-        &mut self,
-        tools: Tools<'_>,
-        action: IdleLockAction,
-    ) -> Result<Batch, AttemptError> {
-        let Tools { store, rules, .. } = tools;
-        if !self.has_noted {
-            self.note_first(tools).await?;
-        }
-        let read = Instant::now();
-        if self.turn.is_none() && self.batch_size.wants_turn() {
-            self.turn = tools.heavy.try_begin();
-        }
-        let alone = self.slow.alone().map(str::to_owned);
-        let claim = self.claim(action, self.batch_size.is_bisecting(), alone.as_deref());
-        let begun = match store.begin(claim).await {
-            Ok(Some(begun)) => begun,
-            Ok(None) => return Err(AttemptError::LostLead),
-            Err(error) => {
-                self.tell(Input::ClaimFailed { action });
-                return self.claim_failed(tools, error).await;
-            }
-        };
-        let got_lock = begun.got_idle_lock;
-        self.tell(Input::Claimed { action, got_lock });
-        let claimed = begun.claimed;
-        let mut plan = plan_batch(
-            rules,
-            &store.layout().targets,
-            &claimed,
-            &self.settled,
-            &self.slow,
-            claim.is_one(),
-        )
-        .await
-        .map_err(QueryError::from)?;
-        let end = End::of(&claimed, claim, &plan).map_err(QueryError::from)?;
-        self.note_left(&plan);
-        if plan.heavy > 0 && !plan.takes_any() {
-            if claim.limit > 1 {
-                store.abandon().await?;
-                self.batch_size.on_too_heavy(0, plan.heavy);
-                return Ok(Batch::Again);
-            }
-            if self.turn.is_none() {
-                store.abandon().await?;
-                return self.wait_for_turn(tools, &claimed, end).await;
-            }
-            if let Err(error) = large::run(tools, &claimed, claim.budget, &mut plan).await {
-                return self.write_failed(tools, error, &plan, end).await;
-            }
-        }
-        if !plan.takes_any() {
-            self.slow.end_one();
-            store.abandon().await?;
-            self.forget_first(tools).await?;
-            return Ok(Batch::Done(end));
-        }
-        self.requested.mark(&mut plan.outcome.problems);
-        self.finishing = Instant::now();
-        match store
-            .finish(
-                &plan.outcome,
-                tools.announce,
-                self.slow.limit(tools.foreign_code),
-            )
-            .await
-        {
-            Ok(unchanged) => {
-                self.slow.end_one();
-                self.committed(tools, &plan, &unchanged, end, read).await?;
-                Ok(Batch::Done(end))
-            }
-            Err(error) => self.write_failed(tools, error, &plan, end).await,
-        }
-    }
-
-    /// Repeats the claim of a heavy slug once it is the turn of this connection, or leaves the slug
-    /// for later.
-    async fn wait_for_turn(
-        &mut self,
-        tools: Tools<'_>,
-        claimed: &Claimed,
-        end: End,
-    ) -> Result<Batch, AttemptError> {
-        self.turn = tools.heavy.begin().await;
-        if self.turn.is_some() {
-            return Ok(Batch::Again);
-        }
-        let mut left = BatchPlan::default();
-        if let Some(Ok(slug)) = claimed.groups().next().map(|group| group.slug()) {
-            left.leave(slug);
-        }
-        self.note_left(&left);
-        self.slow.end_one();
-        self.forget_first(tools).await?;
-        Ok(Batch::Done(end))
-    }
-
-    fn claim<'a>(
-        &self,
-        idle_lock: IdleLockAction,
-        bisecting: bool,
-        alone: Option<&'a str>,
-    ) -> Claim<'a> {
-        let (part, limit) = match alone {
-            Some(slug) => (Part::Slug(slug), 1),
-            None if self.has_begun => (Part::From(self.from), self.batch_size.limit()),
-            None => (Part::First, 1),
-        };
-        Claim {
-            idle_lock,
-            part,
-            limit,
-            budget: self.batch_size.budget(self.turn.is_some()),
-            careful: bisecting,
-        }
-    }
-
-    /// Notes that slugs stay in the outbox.
-    fn note_left(&mut self, plan: &BatchPlan<'_>) {
-        if let Some(slug) = plan.left {
-            self.tell(Input::SawLocked);
-            self.left.get_or_insert_with(|| slug.to_owned());
-        }
-        if let Some(slug) = plan.dangerous {
-            self.dangerous.get_or_insert_with(|| slug.to_owned());
-        }
-    }
-
-    /// Notes and reports a committed batch.
-    async fn committed(
-        &mut self,
-        tools: Tools<'_>,
-        plan: &BatchPlan<'_>,
-        unchanged: &[String],
-        end: End,
-        read: Instant,
-    ) -> Result<(), AttemptError> {
-        self.tell(Input::TookRows);
-        (self.transient, self.faults) = (0, 0);
-        self.batch_size
-            .on_success(end.looked_at, plan.slugs, plan.heavy, read.elapsed());
-        self.add(plan.totals);
-        self.settled.add(&plan.outcome.problems, end.oldest_running);
-        self.set_aside |= plan.outcome.problems.iter().any(|problem| problem.retries);
-        let remedies = &tools.store.layout().remedies;
-        report::committed(
-            tools.observer,
-            remedies,
-            plan,
-            unchanged,
-            end.looked_at,
-            read.elapsed(),
-        );
-        self.forget_first(tools).await
-    }
-}
-
-/// The result of a batch.
-#[derive(Debug, Clone, Copy)]
-enum Batch {
-    /// It is committed, or there was nothing to commit.
-    Done(End),
-    /// It has to be repeated, with other limits.
-    Again,
-    /// Its one slug stays in the outbox; the next batch begins behind this row.
-    Left(Tid),
-    /// Another session has a table locked.
-    Locked,
-}
-
-/// The end of a batch.
-#[derive(Debug, Clone, Copy)]
-struct End {
-    looked_at: usize,
-    last: Tid,
-    /// Whether the next batch begins at the same place: slugs were left out, because the batch
-    /// would have been too heavy, or the batch had one slug alone (the first of the connection, or
-    /// a slow one).
-    is_cut: bool,
-    /// Whether it has reached the end of the outbox.
-    is_last: bool,
-    /// See [`Claimed::oldest_running`].
-    oldest_running: Option<Version>,
-}
-
-impl End {
-    fn of(
-        claimed: &Claimed,
-        claim: Claim<'_>,
-        plan: &BatchPlan<'_>,
-    ) -> Result<Self, tokio_postgres::Error> {
-        Ok(Self {
-            looked_at: claimed.looked_at,
-            last: claimed.last,
-            is_cut: claim.is_one() || plan.heavy > 0 && plan.takes_any(),
-            is_last: claimed.looked_at < claim.limit as usize,
-            oldest_running: claimed.oldest_running()?,
-        })
     }
 }

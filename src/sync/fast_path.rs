@@ -12,9 +12,10 @@
 
 use std::time::Instant;
 
-use super::batch_plan::{Settled, plan_batch};
+use super::batch_plan::plan_batch;
 use super::context::Tools;
 use super::error::AttemptError;
+use super::remembered::Settled;
 use super::report;
 use super::slow::Slow;
 use crate::observe::Totals;

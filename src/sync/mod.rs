@@ -14,6 +14,7 @@
 //! - `large` processes the one slug that is too heavy for a batch, page by page.
 //! - `report` turns a committed batch into events.
 //! - `batch_plan` runs the mapping for each slug of a claim.
+//! - `remembered` has the slugs with a problem, and the requested ones, of a scan.
 //! - `slow` remembers the slow writes, and `batch_size` limits the next batch.
 //! - `health`, `context` and `error` are the data that the others share.
 //! - `heavy` gives one database at a time the turn to use much memory.
@@ -37,6 +38,7 @@ mod heavy;
 mod large;
 mod oneshot;
 pub mod protocol;
+mod remembered;
 mod report;
 mod slow;
 mod survey;

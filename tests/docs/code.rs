@@ -492,7 +492,11 @@ fn modules() -> BTreeMap<String, BTreeSet<String>> {
         }
         let mut used: BTreeSet<_> = code.iter().flat_map(|code| used_modules(code)).collect();
         used.remove(&module);
-        modules.insert(module, used);
+        // A module may be a file and a folder.
+        modules
+            .entry(module)
+            .or_insert_with(BTreeSet::new)
+            .extend(used);
     }
     modules
 }

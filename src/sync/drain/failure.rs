@@ -7,8 +7,9 @@
 
 use std::time::Instant;
 
+use super::batch::{Batch, End};
 use super::trial::{TRIALS, TRIALS_OF_SLOW};
-use super::{Batch, Drain, End, POLL};
+use super::{Drain, POLL};
 use crate::observe::{Event, event, pulse};
 use crate::pg::QueryError;
 use crate::pg::sqlstate::{self, Class};

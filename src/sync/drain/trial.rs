@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::{Batch, Drain, End};
+use super::Drain;
+use super::batch::Batch;
 use crate::pg::QueryError;
 use crate::pg::sqlstate::{self, Class};
 use crate::store::{IdleLockAction, Outcome};
-use crate::sync::batch_plan::{BatchPlan, Refusal, plan_batch};
+use crate::sync::batch_plan::{BatchPlan, Refusal};
 use crate::sync::context::Tools;
 use crate::sync::error::AttemptError;
 
@@ -35,12 +36,7 @@ impl Drain {
         tools: Tools<'_>,
         trials: (usize, Duration),
     ) -> Result<Option<Batch>, AttemptError> {
-        let Tools {
-            store,
-            rules,
-            announce,
-            ..
-        } = tools;
+        let store = tools.store;
         store.abandon().await?;
         let read = Instant::now();
         let alone = self.slow.alone().map(str::to_owned);
@@ -51,17 +47,7 @@ impl Drain {
             Err(error) => return self.claim_failed(tools, error).await.map(Some),
         };
         let claimed = begun.claimed;
-        let mut plan = plan_batch(
-            rules,
-            &store.layout().targets,
-            &claimed,
-            &self.settled,
-            &self.slow,
-            claim.is_one(),
-        )
-        .await
-        .map_err(QueryError::from)?;
-        let end = End::of(&claimed, claim, &plan).map_err(QueryError::from)?;
+        let (mut plan, end) = self.plan(tools.rules, store, &claimed, claim).await?;
         let refused = find_refused(tools, &plan, trials).await?;
         let failed = refused
             .iter()
@@ -87,10 +73,8 @@ impl Drain {
             store.abandon().await?;
             return Ok(Some(Batch::Done(end)));
         }
-        match store
-            .finish(&plan.outcome, announce, Some(self.slow.time()))
-            .await
-        {
+        let time = Some(self.slow.time());
+        match store.finish(&plan.outcome, tools.announce, time).await {
             Ok(unchanged) => {
                 self.committed(tools, &plan, &unchanged, end, read).await?;
                 if trials == TRIALS_OF_SLOW {

@@ -1,0 +1,233 @@
+//! One batch: claimed, planned and ended.
+
+use std::time::Instant;
+
+use super::Drain;
+use crate::mapping::Rules;
+use crate::pg::{QueryError, Tid, Version};
+use crate::store::{Claim, Claimed, IdleLockAction, Part, Store};
+use crate::sync::batch_plan::{BatchPlan, plan_batch};
+use crate::sync::context::Tools;
+use crate::sync::error::AttemptError;
+use crate::sync::protocol::Input;
+use crate::sync::{large, report};
+
+/// The result of a batch.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Batch {
+    /// It is committed, or there was nothing to commit.
+    Done(End),
+    /// It has to be repeated, with other limits.
+    Again,
+    /// Its one slug stays in the outbox; the next batch begins behind this row.
+    Left(Tid),
+    /// Another session has a table locked.
+    Locked,
+}
+
+/// The end of a batch.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    pub(super) looked_at: usize,
+    pub(super) last: Tid,
+    /// Whether the next batch begins at the same place: slugs were left out, because the batch
+    /// would have been too heavy, or the batch had one slug alone (the first of the connection, or
+    /// a slow one).
+    pub(super) is_cut: bool,
+    /// Whether it has reached the end of the outbox.
+    pub(super) is_last: bool,
+    /// See [`Claimed::oldest_running`].
+    pub(super) oldest_running: Option<Version>,
+}
+
+impl End {
+    fn of(
+        claimed: &Claimed,
+        claim: Claim<'_>,
+        plan: &BatchPlan<'_>,
+    ) -> Result<Self, tokio_postgres::Error> {
+        Ok(Self {
+            looked_at: claimed.looked_at,
+            last: claimed.last,
+            is_cut: claim.is_one() || plan.heavy > 0 && plan.takes_any(),
+            is_last: claimed.looked_at < claim.limit as usize,
+            oldest_running: claimed.oldest_running()?,
+        })
+    }
+}
+
+impl Drain {
+    /// Takes one batch and ends it.
+    pub(super) async fn batch(
+        &mut self,
+        tools: Tools<'_>,
+        action: IdleLockAction,
+    ) -> Result<Batch, AttemptError> {
+        let store = tools.store;
+        if !self.has_noted {
+            self.note_first(tools).await?;
+        }
+        let read = Instant::now();
+        if self.turn.is_none() && self.batch_size.wants_turn() {
+            self.turn = tools.heavy.try_begin();
+        }
+        let alone = self.slow.alone().map(str::to_owned);
+        let claim = self.claim(action, self.batch_size.is_bisecting(), alone.as_deref());
+        let begun = match store.begin(claim).await {
+            Ok(Some(begun)) => begun,
+            Ok(None) => return Err(AttemptError::LostLead),
+            Err(error) => {
+                self.tell(Input::ClaimFailed { action });
+                return self.claim_failed(tools, error).await;
+            }
+        };
+        let got_lock = begun.got_idle_lock;
+        self.tell(Input::Claimed { action, got_lock });
+        let claimed = begun.claimed;
+        let (mut plan, end) = self.plan(tools.rules, store, &claimed, claim).await?;
+        self.note_left(&plan);
+        if plan.heavy > 0 && !plan.takes_any() {
+            let run = Box::pin(self.run_heavy(tools, &claimed, claim, &mut plan, end));
+            if let Some(batch) = run.await? {
+                return Ok(batch);
+            }
+        }
+        if !plan.takes_any() {
+            self.slow.end_one();
+            store.abandon().await?;
+            self.forget_first(tools).await?;
+            return Ok(Batch::Done(end));
+        }
+        self.requested.mark(&mut plan.outcome.problems);
+        self.finishing = Instant::now();
+        let time = self.slow.limit(tools.foreign_code);
+        match store.finish(&plan.outcome, tools.announce, time).await {
+            Ok(unchanged) => {
+                self.slow.end_one();
+                self.committed(tools, &plan, &unchanged, end, read).await?;
+                Ok(Batch::Done(end))
+            }
+            Err(error) => self.write_failed(tools, error, &plan, end).await,
+        }
+    }
+
+    /// Plans the claimed batch.
+    pub(super) async fn plan<'a>(
+        &self,
+        rules: &Rules,
+        store: &Store,
+        claimed: &'a Claimed,
+        claim: Claim<'_>,
+    ) -> Result<(BatchPlan<'a>, End), QueryError> {
+        let (targets, is_one) = (&store.layout().targets, claim.is_one());
+        let plan = plan_batch(rules, targets, claimed, &self.settled, &self.slow, is_one).await?;
+        let end = End::of(claimed, claim, &plan)?;
+        Ok((plan, end))
+    }
+
+    /// Processes a batch that is too heavy to be read at once: takes fewer slugs, waits for the
+    /// turn of this connection, or reads the one slug in pages and returns None.
+    async fn run_heavy<'a>(
+        &mut self,
+        tools: Tools<'_>,
+        claimed: &'a Claimed,
+        claim: Claim<'_>,
+        plan: &mut BatchPlan<'a>,
+        end: End,
+    ) -> Result<Option<Batch>, AttemptError> {
+        if claim.limit > 1 {
+            tools.store.abandon().await?;
+            self.batch_size.on_too_heavy(0, plan.heavy);
+            return Ok(Some(Batch::Again));
+        }
+        if self.turn.is_none() {
+            tools.store.abandon().await?;
+            return self.wait_for_turn(tools, claimed, end).await.map(Some);
+        }
+        match large::run(tools, claimed, claim.budget, plan).await {
+            Ok(()) => Ok(None),
+            Err(error) => self.write_failed(tools, error, plan, end).await.map(Some),
+        }
+    }
+
+    /// Repeats the claim of a heavy slug once it is the turn of this connection, or leaves the slug
+    /// for later.
+    async fn wait_for_turn(
+        &mut self,
+        tools: Tools<'_>,
+        claimed: &Claimed,
+        end: End,
+    ) -> Result<Batch, AttemptError> {
+        self.turn = tools.heavy.begin().await;
+        if self.turn.is_some() {
+            return Ok(Batch::Again);
+        }
+        let mut left = BatchPlan::default();
+        if let Some(Ok(slug)) = claimed.groups().next().map(|group| group.slug()) {
+            left.leave(slug);
+        }
+        self.note_left(&left);
+        self.slow.end_one();
+        self.forget_first(tools).await?;
+        Ok(Batch::Done(end))
+    }
+
+    pub(super) fn claim<'a>(
+        &self,
+        idle_lock: IdleLockAction,
+        bisecting: bool,
+        alone: Option<&'a str>,
+    ) -> Claim<'a> {
+        let (part, limit) = match alone {
+            Some(slug) => (Part::Slug(slug), 1),
+            None if self.has_begun => (Part::From(self.from), self.batch_size.limit()),
+            None => (Part::First, 1),
+        };
+        Claim {
+            idle_lock,
+            part,
+            limit,
+            budget: self.batch_size.budget(self.turn.is_some()),
+            careful: bisecting,
+        }
+    }
+
+    /// Notes that slugs stay in the outbox.
+    pub(super) fn note_left(&mut self, plan: &BatchPlan<'_>) {
+        if let Some(slug) = plan.left {
+            self.tell(Input::SawLocked);
+            self.left.get_or_insert_with(|| slug.to_owned());
+        }
+        if let Some(slug) = plan.dangerous {
+            self.dangerous.get_or_insert_with(|| slug.to_owned());
+        }
+    }
+
+    /// Notes and reports a committed batch.
+    pub(super) async fn committed(
+        &mut self,
+        tools: Tools<'_>,
+        plan: &BatchPlan<'_>,
+        unchanged: &[String],
+        end: End,
+        read: Instant,
+    ) -> Result<(), AttemptError> {
+        self.tell(Input::TookRows);
+        (self.transient, self.faults) = (0, 0);
+        self.batch_size
+            .on_success(end.looked_at, plan.slugs, plan.heavy, read.elapsed());
+        self.add(plan.totals);
+        self.settled.add(&plan.outcome.problems, end.oldest_running);
+        self.set_aside |= plan.outcome.problems.iter().any(|problem| problem.retries);
+        let remedies = &tools.store.layout().remedies;
+        report::committed(
+            tools.observer,
+            remedies,
+            plan,
+            unchanged,
+            end.looked_at,
+            read.elapsed(),
+        );
+        self.forget_first(tools).await
+    }
+}
