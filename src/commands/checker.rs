@@ -16,7 +16,8 @@ use crate::pg::{Db, QueryError};
 use crate::report::problem;
 use crate::settings::{Database, Settings, WITHHELD, is_withheld};
 use crate::show::{BOLD, CYAN, DIM, GREEN, RED, WIDTH, YELLOW, indented, plural};
-use crate::store::{Finding, Layout, checks, finding, owners, report};
+use crate::store::finding::{Finding, Rights};
+use crate::store::{Layout, checks, owners, report};
 use crate::survey::{Findings, Scope, Tally, Verdict, survey};
 
 /// The remedy where the schema `agent_sync` is absent or closed to this role.
@@ -124,25 +125,7 @@ impl<'a> Checker<'a> {
         self.caution(database, db, &layout)
             .await
             .map_err(unanswered)?;
-        let noted = noted(db).await.map_err(unanswered)?;
-        if noted {
-            // The ownership check comes after the test of existence and before the first use of the
-            // schema.
-            let owners = owners(db, database).await.map_err(unanswered)?;
-            if let Some(untrusted) = owners.untrusted {
-                let what = format!("database {}: {untrusted}", database.name);
-                return Err(Fault::new(Exit::Failed, what)
-                    .remedy(untrusted.remedy())
-                    .into());
-            }
-        } else {
-            self.page.note(format_args!(
-                "database {}: agent-sync is not installed there, or closed to this role, so the \
-                pending changes are not known",
-                database.name
-            ));
-            self.page.note(format_args!("  try: {INSTALL}"));
-        }
+        let noted = self.is_noted(database, db).await?;
         let total = self.total(db, &layout).await.map_err(unanswered)?;
         if self.several && !self.json {
             if self.to_reconcile {
@@ -191,6 +174,30 @@ impl<'a> Checker<'a> {
         Ok(checked)
     }
 
+    /// Whether this role can read what is noted. Fails if it must not, because the objects belong to
+    /// strangers.
+    async fn is_noted(&mut self, database: &Database, db: &Db) -> anyhow::Result<bool> {
+        let unanswered = |error| super::unanswered(database, error);
+        if !noted(db).await.map_err(unanswered)? {
+            self.page.note(format_args!(
+                "database {}: agent-sync is not installed there, or closed to this role, so the \
+                pending changes are not known",
+                database.name
+            ));
+            self.page.note(format_args!("  try: {INSTALL}"));
+            return Ok(false);
+        }
+        // The ownership check comes after the test of existence and before the first use of the
+        // schema.
+        let owners = owners(db, database).await.map_err(unanswered)?;
+        if let Some(untrusted) = owners.untrusted {
+            let what = format!("database {}: {untrusted}", database.name);
+            let fault = Fault::new(Exit::Failed, what);
+            return Err(fault.remedy(untrusted.remedy()).into());
+        }
+        Ok(true)
+    }
+
     /// Turns this checker into the first step of `reconcile`.
     pub(super) fn reconciling(self) -> Self {
         Self {
@@ -216,7 +223,8 @@ impl<'a> Checker<'a> {
         layout: &Layout,
     ) -> Result<(), QueryError> {
         for finding in checks::cautions(db, layout, false, false).await? {
-            if matches!(&finding, Finding::Rights(finding::Rights::RowsMayBeHidden { command, .. }) if command == "SELECT")
+            if let Finding::Rights(Rights::RowsMayBeHidden { command, .. }) = &finding
+                && command == "SELECT"
             {
                 self.page
                     .note(format_args!("database {}: {finding}", database.name));
@@ -286,23 +294,29 @@ impl<'a> Checker<'a> {
             database.name,
             plural(agents, "agent")
         ));
+        self.give_hints(checked, led);
+    }
+
+    /// The steps that follow from the summary.
+    fn give_hints(&mut self, checked: &Checked, led: bool) {
+        let tally = &checked.tally;
         let scope = if self.slugs.is_empty() {
             "--all"
         } else {
             "SLUG"
         };
-        if drifted > 0 && checked.noted {
+        if tally.drifted > 0 && checked.noted {
             self.hint(&format!(
                 "`agent-sync reconcile {scope}` brings the drifted configurations in sync."
             ));
         }
-        if pending > 0 && !led {
+        if tally.pending > 0 && !led {
             self.hint(&format!(
                 "No daemon leads, so the pending changes wait. {}.",
                 problem::START
             ));
         }
-        if missing + rejected + ambiguous > 0 {
+        if tally.missing + tally.rejected + tally.ambiguous > 0 {
             self.hint("`agent-sync why SLUG` explains one that is missing or rejected.");
         }
     }

@@ -9,6 +9,7 @@ pub mod config;
 pub mod doctor;
 pub mod install;
 pub mod man;
+mod outcome;
 pub mod output;
 mod page;
 pub mod probe;

@@ -5,24 +5,22 @@
 //! that is still out of sync.
 
 use std::io::IsTerminal as _;
-use std::ops::AddAssign;
 use std::path::Path;
 use std::sync::Arc;
 
 use postgres_types::Type;
-use serde_json::json;
 
 use super::checker::{Checked, Checker};
-use super::page::{Page, part};
-use crate::cli::Reconcile;
+use super::outcome::{Outcome, print};
+use super::page::Page;
+use crate::cli::{Check, Databases, Reconcile, Reporting};
 use crate::exit::{Exit, Fault};
 use crate::mapping::Rules;
 use crate::pg::QueryError;
 use crate::pg::sqlstate::{self, Class};
-use crate::reconcile::{ReconcileError, Reconciler, SlugResult};
-use crate::report::problem;
+use crate::reconcile::{ReconcileError, Reconciler};
 use crate::settings::{Database, Settings};
-use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, count, indented, plural, quoted};
+use crate::show::{count, plural};
 use crate::store::{Layout, report};
 
 /// Checks the databases, asks for confirmation, and reconciles.
@@ -35,16 +33,7 @@ pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit
             .into());
     }
     if args.dry_run {
-        let check = crate::cli::Check {
-            slugs: args.slugs.clone(),
-            reporting: crate::cli::Reporting {
-                databases: crate::cli::Databases {
-                    names: args.reporting.databases.names.clone(),
-                },
-                json: args.reporting.json,
-            },
-        };
-        return super::check::check(config, &check);
+        return super::check::check(config, &dry_run(args));
     }
     let settings = super::settings_to_write(config, "reconcile", &args.reporting.databases.names)?;
     let rules = super::rules(&settings)?;
@@ -89,6 +78,19 @@ pub fn reconcile(config: Option<&Path>, args: &Reconcile) -> anyhow::Result<Exit
             exit => exit,
         })
     })
+}
+
+/// The arguments of the check that shows what would be done.
+fn dry_run(args: &Reconcile) -> Check {
+    Check {
+        slugs: args.slugs.clone(),
+        reporting: Reporting {
+            databases: Databases {
+                names: args.reporting.databases.names.clone(),
+            },
+            json: args.reporting.json,
+        },
+    }
 }
 
 fn report_error(page: &mut Page, error: &anyhow::Error) -> Exit {
@@ -183,27 +185,6 @@ fn confirmed(
     ))
 }
 
-/// The number of slugs by result.
-#[derive(Debug, Default, Clone, Copy)]
-struct Outcome {
-    synced: i64,
-    missing: i64,
-    rejected: i64,
-    failed: i64,
-}
-
-impl AddAssign<&SlugResult> for Outcome {
-    fn add_assign(&mut self, result: &SlugResult) {
-        match result {
-            SlugResult::InSync => self.synced += 1,
-            SlugResult::Missing => self.missing += 1,
-            SlugResult::Rejected(_) => self.rejected += 1,
-            SlugResult::Failed { .. } | SlugResult::Differs => self.failed += 1,
-            SlugResult::Gone => {}
-        }
-    }
-}
-
 async fn bring_in_sync(
     page: &mut Page,
     work: &Work<'_>,
@@ -211,10 +192,7 @@ async fn bring_in_sync(
     rules: &Rules,
     json: bool,
 ) -> anyhow::Result<Exit> {
-    let Work {
-        database, checked, ..
-    } = work;
-    let (todo, tally) = (&checked.todo, &checked.tally);
+    let (database, tally) = (work.database, &work.checked.tally);
     // The check has printed the agents that cannot be written.
     let mut outcome = Outcome {
         missing: tally.missing,
@@ -222,155 +200,55 @@ async fn bring_in_sync(
         ..Outcome::default()
     };
     let mut used_oneshot_drain = false;
-    if !todo.is_empty() {
-        let session = super::open_or_fault("reconcile", database, settings).await?;
-        let layout = Layout::read(session.db(), database).await;
-        let layout = layout.map_err(|error| super::no_layout(database, error))?;
-        let rules = Arc::new(rules.clone());
-        let mut reconciler = Reconciler::new(database, settings, rules, layout, session);
-        let total = i64::try_from(todo.differing.matches('\0').count()).unwrap_or(0);
-        let (mut done, mut news) = (0, Outcome::default());
-        let ran = reconciler
-            .run(&todo.differing, |slug, result| {
-                done += 1;
-                news += &result;
-                print_outcome(page, database, slug, &result, json);
-                page.progress(&database.name, done, total);
-            })
-            .await;
+    if !work.checked.todo.is_empty() {
+        let (news, oneshot) = Box::pin(run(page, work, settings, rules, json)).await?;
         // A rejected agent with a second configuration that differs is already counted by the
         // check.
         outcome.synced = news.synced;
         outcome.failed = news.failed;
         outcome.missing += news.missing;
         outcome.rejected = outcome.rejected.max(news.rejected);
-        let ran = match ran {
-            Ok(()) => reconciler.run(&todo.misnoted, |_, _| {}).await,
-            error => error,
-        };
-        used_oneshot_drain = reconciler.uses_oneshot_drain();
-        let ended = Box::pin(reconciler.end()).await;
-        page.clear();
-        if let Err(error) = ran.and(ended) {
-            let left = total - done;
-            return Err(given_up(database, error, left));
-        }
+        used_oneshot_drain = oneshot;
     }
     page.under(None);
-    sum_up(
-        page,
-        database,
-        tally.in_sync,
-        outcome,
-        used_oneshot_drain,
-        json,
-    );
-    let Outcome {
-        missing,
-        rejected,
-        failed,
-        ..
-    } = outcome;
-    Ok(if missing + rejected + failed > 0 {
-        Exit::Failed
-    } else {
-        Exit::Done
-    })
+    outcome.sum_up(page, database, tally.in_sync, used_oneshot_drain, json);
+    Ok(outcome.exit())
 }
 
-/// Prints an agent that is still out of sync.
-fn print_outcome(
+/// Puts the slugs through the outbox. Returns the results, and whether this command did the work.
+async fn run(
     page: &mut Page,
-    database: &Database,
-    slug: &str,
-    result: &SlugResult,
+    work: &Work<'_>,
+    settings: &Settings,
+    rules: &Rules,
     json: bool,
-) {
-    let (word, reasons, remedy) = match result {
-        // The check has printed the rejected agents.
-        SlugResult::InSync | SlugResult::Gone | SlugResult::Rejected(_) => return,
-        SlugResult::Missing => (
-            "missing",
-            vec!["its configuration has just gone".to_owned()],
-            None,
-        ),
-        SlugResult::Failed { detail, sqlstate } => {
-            let remedy = problem::remedy(database, "failed", sqlstate.as_deref(), slug);
-            ("failed", vec![detail.clone()], Some(remedy))
-        }
-        SlugResult::Differs => {
-            let reason = "it was written and differs again: somebody, or a trigger, changes it \
-                back, or the daemon has other rules or columns than this command";
-            let remedy = "If the settings or the rules were edited, have the daemon read them \
-                (`systemctl reload agent-sync`, or SIGHUP), and run this again.";
-            ("failed", vec![reason.to_owned()], Some(remedy.to_owned()))
-        }
+) -> anyhow::Result<(Outcome, bool)> {
+    let (database, todo) = (work.database, &work.checked.todo);
+    let session = super::open_or_fault("reconcile", database, settings).await?;
+    let layout = Layout::read(session.db(), database).await;
+    let layout = layout.map_err(|error| super::no_layout(database, error))?;
+    let rules = Arc::new(rules.clone());
+    let mut reconciler = Reconciler::new(database, settings, rules, layout, session);
+    let total = i64::try_from(todo.differing.matches('\0').count()).unwrap_or(0);
+    let (mut done, mut news) = (0, Outcome::default());
+    let ran = reconciler
+        .run(&todo.differing, |slug, result| {
+            done += 1;
+            news += &result;
+            print(page, database, slug, &result, json);
+            page.progress(&database.name, done, total);
+        })
+        .await;
+    let ran = match ran {
+        Ok(()) => reconciler.run(&todo.misnoted, |_, _| {}).await,
+        error => error,
     };
-    if json {
-        page.json(&json!({
-            "database": database.name, "slug": slug, "outcome": word, "reasons": reasons, "remedy": remedy,
-        }));
-        return;
-    }
-    page.line(format_args!(
-        "{RED}{word:<8}{RED:#}  {BOLD}{}{BOLD:#}",
-        quoted(slug)
-    ));
-    for reason in reasons {
-        page.line(indented("          ", &reason, WIDTH));
-    }
-    if let Some(remedy) = remedy {
-        page.line(indented("          try: ", &remedy, WIDTH));
-    }
-}
-
-fn sum_up(
-    page: &mut Page,
-    database: &Database,
-    unchanged: i64,
-    outcome: Outcome,
-    used_oneshot_drain: bool,
-    json: bool,
-) {
-    let Outcome {
-        synced,
-        missing,
-        rejected,
-        failed,
-    } = outcome;
-    if json {
-        page.json(&json!({
-            "database": database.name,
-            "summary": {
-                "synced": synced, "unchanged": unchanged, "missing": missing, "rejected": rejected, "failed": failed,
-            },
-            "stood_in_for_the_daemon": used_oneshot_drain,
-        }));
-        return;
-    }
-    let parts = [
-        (synced, "synced", GREEN),
-        (unchanged, "unchanged", DIM),
-        (missing, "missing", RED),
-        (rejected, "rejected", RED),
-        (failed, "failed", RED),
-    ];
-    let parts = parts.map(|(number, name, colour)| part(number, name, colour));
-    page.line(format_args!(
-        "{BOLD}{}{BOLD:#}: {}",
-        database.name,
-        parts.join(", ")
-    ));
-    if used_oneshot_drain {
-        let text = format!(
-            "No daemon leads, so this command did the work. {}.",
-            problem::START
-        );
-        page.line(format_args!("{DIM}{}{DIM:#}", indented("  ", &text, WIDTH)));
-    }
-    if missing + rejected > 0 {
-        let text = "`agent-sync why SLUG` explains one that is missing or rejected.";
-        page.line(format_args!("{DIM}  {text}{DIM:#}"));
+    let used_oneshot_drain = reconciler.uses_oneshot_drain();
+    let ended = Box::pin(reconciler.end()).await;
+    page.clear();
+    match ran.and(ended) {
+        Ok(()) => Ok((news, used_oneshot_drain)),
+        Err(error) => Err(given_up(database, error, total - done)),
     }
 }
 

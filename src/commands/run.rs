@@ -88,12 +88,8 @@ async fn serve(
     let mut grace = loaded.settings.shutdown.grace_period;
     let board = Arc::new(Board::default());
     let admin = Admin::start(&loaded.settings.admin, Arc::clone(&board));
-    let mut fleet = Fleet::start(
-        &loaded.databases,
-        Options::of(&loaded.settings),
-        loaded.rules,
-        Arc::clone(&board),
-    );
+    let (options, rules) = (Options::of(&loaded.settings), loaded.rules);
+    let mut fleet = Fleet::start(&loaded.databases, options, rules, Arc::clone(&board));
     let supervisor = Supervisor::attend(board);
     let mut dropped = logging.dropped();
     let signal = loop {
@@ -109,14 +105,7 @@ async fn serve(
                     _ = interrupt.recv() => break "SIGINT",
                 };
                 match loaded {
-                    Ok(loaded) => {
-                        logging.reload(&loaded.settings.log);
-                        grace = loaded.settings.shutdown.grace_period;
-                        admin.reload(&loaded.settings.admin);
-                        let options = Options::of(&loaded.settings);
-                        log_reload(&fleet.reload(&loaded.databases, options, loaded.rules));
-                        remark(&loaded.notes, &loaded.exposed);
-                    }
+                    Ok(loaded) => grace = apply(loaded, logging, &admin, &mut fleet),
                     Err(reason) => error!(reason = format!("{reason:#}"), "reload refused; nothing \
                         has changed"),
                 }
@@ -137,6 +126,16 @@ async fn serve(
         );
     }
     Ok(Exit::Done)
+}
+
+/// Applies settings that were read again. Returns the grace period.
+fn apply(loaded: Loaded, logging: &Logging, admin: &Admin, fleet: &mut Fleet) -> Duration {
+    logging.reload(&loaded.settings.log);
+    admin.reload(&loaded.settings.admin);
+    let options = Options::of(&loaded.settings);
+    log_reload(&fleet.reload(&loaded.databases, options, loaded.rules));
+    remark(&loaded.notes, &loaded.exposed);
+    loaded.settings.shutdown.grace_period
 }
 
 /// Loads the settings on a blocking thread, because a slow disk must not hold up the databases.

@@ -295,27 +295,31 @@ fn lines(states: &[State]) -> Vec<String> {
         let word = format!(" {} ", state.phase.name());
         lines.push(table(row).replacen(&word, &format!("{colour}{word}{colour:#}"), 1));
     }
-    for state in states.iter().filter(|state| !state.trouble.is_empty()) {
-        lines.push(String::new());
-        lines.push(format!("{BOLD}{}{BOLD:#}", state.name));
-        for note in &state.trouble {
-            let (mark, colour) = if note.level == Level::Fail {
-                ("FAIL", RED)
-            } else {
-                ("warn", YELLOW)
-            };
-            let text = indented(&format!("  {mark}  "), &note.text, WIDTH);
-            lines.push(text.replacen(mark, &format!("{colour}{mark}{colour:#}"), 1));
-            if let Some(remedy) = &note.remedy {
-                lines.push(indented("        try: ", remedy, WIDTH));
-            }
-        }
-    }
+    let troubled = states.iter().filter(|state| !state.trouble.is_empty());
+    lines.extend(troubled.flat_map(trouble));
     lines.push(String::new());
     lines.push(format!(
         "{DIM}{}{DIM:#}",
         indented("", &last_writes(states), WIDTH)
     ));
+    lines
+}
+
+/// The faults and warnings of a database.
+fn trouble(state: &State) -> Vec<String> {
+    let mut lines = vec![String::new(), format!("{BOLD}{}{BOLD:#}", state.name)];
+    for note in &state.trouble {
+        let (mark, colour) = if note.level == Level::Fail {
+            ("FAIL", RED)
+        } else {
+            ("warn", YELLOW)
+        };
+        let text = indented(&format!("  {mark}  "), &note.text, WIDTH);
+        lines.push(text.replacen(mark, &format!("{colour}{mark}{colour:#}"), 1));
+        if let Some(remedy) = &note.remedy {
+            lines.push(indented("        try: ", remedy, WIDTH));
+        }
+    }
     lines
 }
 

@@ -181,14 +181,13 @@ fn queue(usage: f64) -> Option<Note> {
     }
 }
 
-fn tables(row: &Row) -> Result<Vec<Note>, QueryError> {
+/// The check of the size of the outbox.
+fn dead_rows(row: &Row) -> Result<Note, QueryError> {
     let (size, dead): (i64, i64) = (row.try_get("size")?, row.try_get("dead")?);
     let live: i64 = row.try_get("live")?;
     let vacuumed: bool = row.try_get("vacuumed")?;
-    let slot: Option<String> = row.try_get("slot")?;
-    let all: Option<String> = row.try_get("publications")?;
     let kept = format!("{} kB, {} dead rows", count(size / 1024), count(dead));
-    let mut notes = vec![if !vacuumed {
+    Ok(if !vacuumed {
         Note::warn(
             "dead rows",
             format!("autovacuum is off, so the outbox grows for good: {kept}"),
@@ -210,7 +209,13 @@ fn tables(row: &Row) -> Result<Vec<Note>, QueryError> {
         )
     } else {
         Note::pass("dead rows", format!("the outbox is kept small: {kept}"))
-    }];
+    })
+}
+
+fn tables(row: &Row) -> Result<Vec<Note>, QueryError> {
+    let slot: Option<String> = row.try_get("slot")?;
+    let all: Option<String> = row.try_get("publications")?;
+    let mut notes = vec![dead_rows(row)?];
     let lost: i64 = row.try_get("lost")?;
     if lost > 0 {
         notes.push(Note::warn(

@@ -65,15 +65,12 @@ pub async fn install(
         return Ok(vec![untrusted]);
     }
     // What hides the record of the install has to be known before it is read.
-    let hidden = own_rows(db).await?.filter(Finding::is_fatal);
-    if hidden.is_some() {
-        return Ok(hidden
-            .into_iter()
-            .chain(missing_privileges(db, database, layout).await?)
-            .collect());
+    let mut findings = Vec::from_iter(own_rows(db).await?.filter(Finding::is_fatal));
+    if !findings.is_empty() {
+        findings.extend(missing_privileges(db, database, layout).await?);
+        return Ok(findings);
     }
     // Then the version, for another version has other parts, which are no less whole for that.
-    let mut findings = Vec::new();
     match record(db).await? {
         Record::Closed => {}
         Record::Missing => findings.push(finding::Install::NoRecord.into()),

@@ -81,27 +81,20 @@ impl Store {
     /// Begins a batch: reads rows of the outbox with their agents and configurations. If another
     /// session has the leader lock, it returns None and leaves no transaction open.
     pub async fn begin(&self, claim: Claim<'_>) -> Result<Option<Begun>, QueryError> {
-        let Claim {
-            idle_lock,
-            part,
-            limit,
-            budget,
-            careful,
-        } = claim;
-        let opening = if careful {
+        let opening = if claim.careful {
             "BEGIN; SET LOCAL lock_timeout = 20"
         } else {
             "BEGIN"
         };
-        let (limit, budget) = (i64::from(limit), budget_of(budget));
-        let (statement, parameters): (_, Vec<&(dyn ToSql + Sync)>) = match &part {
+        let (limit, budget) = (i64::from(claim.limit), budget_of(claim.budget));
+        let (statement, parameters): (_, Vec<&(dyn ToSql + Sync)>) = match &claim.part {
             Part::From(place) => (&self.claims.part, vec![place, &limit, &budget]),
             Part::First => (&self.claims.first, vec![&budget]),
             Part::Slug(slug) => (&self.claims.slug, vec![slug, &budget]),
         };
         let db = &self.db;
         let lock = async {
-            match idle_lock {
+            match claim.idle_lock {
                 IdleLockAction::Keep => Ok(false),
                 IdleLockAction::Release => db
                     .run_prepared(&self.release_idle_lock, &[])

@@ -5,6 +5,7 @@
 //! - Every cited number of the contract is defined, and every defined number is cited.
 //! - The map of modules in ARCHITECTURE.md lists the dependencies of the code, and they form no
 //!   circle.
+//! - No file and no function of the program is longer than the limits.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -567,6 +568,56 @@ fn the_map_of_modules_says_what_each_depends_on() {
             );
         }
     }
+}
+
+/// The most lines of a file and of a function in `src/`.
+const MOST_LINES: (usize, usize) = (400, 60);
+
+/// The functions of formatted code, each with its first line and its number of lines: a function
+/// ends at the first brace with the indentation of its first line.
+fn functions(code: &str) -> Vec<(&str, usize)> {
+    let lines: Vec<&str> = code.lines().collect();
+    let indentation = |line: &str| line.len() - line.trim_start().len();
+    let is_function = |line: &str| {
+        let words = line.trim_start().split(' ');
+        let mut words = words.skip_while(|word| {
+            word.starts_with("pub") || word.ends_with(')') || ["async", "const"].contains(word)
+        });
+        words.next() == Some("fn")
+    };
+    let length = |start: usize| {
+        let first = lines[start];
+        let ends = |line: &&str| {
+            indentation(line) == indentation(first) && (line.ends_with('}') || line.ends_with(';'))
+        };
+        let end = lines[start..].iter().position(ends);
+        (first.trim(), end.expect("an end of the function") + 1)
+    };
+    let starts = (0..lines.len()).filter(|line| is_function(lines[*line]));
+    starts.map(length).collect()
+}
+
+#[test]
+fn no_file_and_no_function_is_longer_than_the_limit() {
+    let mut all = Vec::new();
+    files(&path("src"), &mut all);
+    all.retain(|file| file.extension().is_some_and(|ending| ending == "rs"));
+    let (mut number, mut too_long) = (0, Vec::new());
+    for file in all {
+        let code = std::fs::read_to_string(&file).unwrap();
+        let lines = code.lines().count();
+        if lines > MOST_LINES.0 {
+            too_long.push(format!("{}: {lines} lines", file.display()));
+        }
+        for (name, lines) in functions(&code) {
+            number += 1;
+            if lines > MOST_LINES.1 {
+                too_long.push(format!("{}: {name} {lines} lines", file.display()));
+            }
+        }
+    }
+    assert!(number > 1000, "{number} functions");
+    assert!(too_long.is_empty(), "{too_long:#?}");
 }
 
 /// A filter that names no test runs nothing, and nothing fails.

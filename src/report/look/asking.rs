@@ -2,11 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use postgres_types::Type;
-use tokio_postgres::Row;
-
-use super::words::{Saver, in_trouble, locked, missed, pending, same_mapping, who_leads};
-use super::{Counted, Daemon, Group, Look, Outbox};
+use super::Look;
+use super::words::{Saver, locked, missed, same_mapping};
 use crate::install;
 use crate::mapping::Rules;
 use crate::pg::identifier::plain;
@@ -14,20 +11,17 @@ use crate::pg::{Db, QueryError};
 use crate::report::note::{Note, is_over};
 use crate::settings::{Database, Settings};
 use crate::store::{
-    FaultKind, Installed, Layout, Lossy, broken_triggers, checks, mapping, queries, report,
+    FaultKind, Installed, Layout, broken_triggers, checks, mapping, queries, report,
 };
 use crate::time;
 
-/// The largest number of rows that is counted; a higher count costs more than it is worth.
-const COUNTED: i64 = 100_000;
-
 /// Runs the queries and collects the result.
 pub(super) struct Asking<'a> {
-    db: &'a Db,
-    database: &'a Database,
+    pub(super) db: &'a Db,
+    pub(super) database: &'a Database,
     settings: &'a Settings,
     rules: Option<&'a Rules>,
-    look: Look,
+    pub(super) look: Look,
 }
 
 impl<'a> Asking<'a> {
@@ -72,23 +66,18 @@ impl<'a> Asking<'a> {
         Ok(())
     }
 
-    fn note(&mut self, note: Note) {
+    pub(super) fn note(&mut self, note: Note) {
         self.look.notes.push(note);
     }
 
     /// Adds the error to the notes. Returns it if further queries are useless.
-    fn failed(&mut self, topic: &'static str, error: QueryError) -> Result<(), QueryError> {
+    pub(super) fn failed(
+        &mut self,
+        topic: &'static str,
+        error: QueryError,
+    ) -> Result<(), QueryError> {
         self.note(Note::unanswered(topic, &error));
         if is_over(&error) { Err(error) } else { Ok(()) }
-    }
-
-    async fn list<T>(
-        &self,
-        query: &str,
-        read: fn(&Row) -> Result<T, tokio_postgres::Error>,
-    ) -> Result<Vec<T>, QueryError> {
-        let rows = self.db.all(query, &[]).await?;
-        Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
     }
 
     async fn server(&mut self) -> Result<(), QueryError> {
@@ -318,129 +307,4 @@ impl<'a> Asking<'a> {
             Err(error) => self.failed("row security", error),
         }
     }
-
-    async fn daemons(&mut self) -> Result<(), QueryError> {
-        match self.list(report::DAEMONS, daemon).await {
-            Ok(daemons) => {
-                self.look.daemons = daemons;
-                let note = who_leads(&self.look);
-                self.note(note);
-                Ok(())
-            }
-            Err(error) => self.failed("daemon", error),
-        }
-    }
-
-    async fn outbox(&mut self) -> Result<(), QueryError> {
-        let limit = COUNTED + 1;
-        let row = match self.db.one(report::OUTBOX, &[(&limit, Type::INT8)]).await {
-            Ok(row) => row,
-            Err(error) => return self.failed("outbox", error),
-        };
-        let counted: i64 = row.try_get(0)?;
-        let outbox = Outbox {
-            rows: counted.min(COUNTED),
-            slugs: row.try_get(1)?,
-            more: counted > COUNTED,
-            oldest: row.try_get::<_, Option<SystemTime>>(2)?.map(time::rfc3339),
-            oldest_seconds: row.try_get(3)?,
-        };
-        let note = pending(&outbox, self.look.leader());
-        self.note(note);
-        self.look.outbox = Some(outbox);
-        Ok(())
-    }
-
-    async fn last_sync(&mut self) -> Result<(), QueryError> {
-        let row = match self.db.one(report::LAST_SYNC, &[]).await {
-            Ok(row) => row,
-            Err(error) => return self.failed("last sync", error),
-        };
-        let (at, seconds): (Option<SystemTime>, Option<f64>) = (row.try_get(0)?, row.try_get(1)?);
-        self.look.last_sync = at.map(time::rfc3339).zip(seconds);
-        Ok(())
-    }
-
-    async fn agents(&mut self) -> Result<(), QueryError> {
-        let Some(layout) = &self.look.layout else {
-            return Ok(());
-        };
-        let (db, query, limit) = (self.db, report::count_agents(layout), COUNTED + 1);
-        let asked = async {
-            let counted: i64 = db.value(&query, &[(&limit, Type::INT8)]).await?;
-            if counted <= COUNTED {
-                return Ok(Counted {
-                    number: counted,
-                    exact: true,
-                });
-            }
-            let table = &layout.agents.table;
-            let about: i64 = db.value(report::ESTIMATE, &[(table, Type::TEXT)]).await?;
-            Ok(Counted {
-                number: about.max(counted),
-                exact: false,
-            })
-        };
-        match asked.await {
-            Ok(agents) => {
-                self.look.agents = Some(agents);
-                Ok(())
-            }
-            Err(error) => self.failed("agents", error),
-        }
-    }
-
-    async fn problems(&mut self) -> Result<(), QueryError> {
-        match self.list(&report::problems(), group).await {
-            Ok(groups) => {
-                if groups.is_empty() {
-                    self.note(Note::pass("agents", "no agent has a problem"));
-                }
-                for group in &groups {
-                    let note = in_trouble(self.database, group);
-                    self.note(note);
-                }
-                self.look.problems = Some(groups);
-                Ok(())
-            }
-            Err(error) => self.failed("agents", error),
-        }
-    }
-}
-
-fn daemon(row: &Row) -> Result<Daemon, tokio_postgres::Error> {
-    Ok(Daemon {
-        // 0 is a prepared transaction; `program` is its name.
-        pid: row.try_get("pid")?,
-        host: row.try_get("host")?,
-        knows_host: row.try_get("told_where")?,
-        user: row.try_get("role")?,
-        program: row
-            .try_get::<_, Option<String>>("program")?
-            .unwrap_or_default(),
-        connected_since: row
-            .try_get::<_, Option<SystemTime>>("connected_since")?
-            .map(time::rfc3339),
-        connected_seconds: row.try_get("connected_seconds")?,
-        leads: row.try_get("leads")?,
-        sleeps: row.try_get("sleeps")?,
-        is_intruder: row.try_get("is_intruder")?,
-        quiet_seconds: row.try_get("quiet_seconds")?,
-    })
-}
-
-fn group(row: &Row) -> Result<Group, tokio_postgres::Error> {
-    Ok(Group {
-        kind: row.try_get(0)?,
-        sqlstate: row.try_get(1)?,
-        agents: row.try_get(2)?,
-        some: row
-            .try_get::<_, Vec<Lossy>>(3)?
-            .into_iter()
-            .map(|slug| slug.0)
-            .collect(),
-        since: row.try_get::<_, Option<SystemTime>>(4)?.map(time::rfc3339),
-        seconds: row.try_get(5)?,
-        detail: row.try_get(6)?,
-    })
 }

@@ -6,6 +6,7 @@
 
 mod asking;
 mod words;
+mod work;
 
 use serde::Serialize;
 

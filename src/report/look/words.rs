@@ -147,35 +147,7 @@ pub(super) fn same_mapping(noted: Mapping) -> Option<Note> {
 
 pub(super) fn who_leads(look: &Look) -> Note {
     if let Some(other) = look.daemons.iter().find(|daemon| daemon.is_intruder) {
-        let role = other.user.as_deref().unwrap_or("?");
-        if other.pid == 0 {
-            return Note::fail(
-                "daemon",
-                format!(
-                    "the prepared transaction {} of the role {} holds the leader lock and is no \
-                    daemon; changes are not applied",
-                    quoted(&other.program),
-                    quoted(role)
-                ),
-                format!(
-                    "ROLLBACK PREPARED {}; and keep the role out of this database.",
-                    Literal(&other.program)
-                ),
-            );
-        }
-        return Note::fail(
-            "daemon",
-            format!(
-                "process {} of the role {} holds the leader lock and is no daemon (its role may not \
-                take changes, or the lock is shared), so changes are not applied",
-                other.pid,
-                quoted(role)
-            ),
-            format!(
-                "SELECT pg_terminate_backend({}); and keep the role out of this database.",
-                other.pid
-            ),
-        );
+        return intruder(other);
     }
     let by = look.daemons.iter().filter(|daemon| !daemon.leads).count();
     let Some(leader) = look.leader() else {
@@ -213,6 +185,34 @@ pub(super) fn who_leads(look: &Look) -> Note {
         ),
         _ => Note::pass("daemon", text),
     }
+}
+
+/// A session that holds the leader lock and is no daemon.
+fn intruder(other: &Daemon) -> Note {
+    let role = quoted(other.user.as_deref().unwrap_or("?"));
+    let (pid, program) = (other.pid, &other.program);
+    if pid == 0 {
+        return Note::fail(
+            "daemon",
+            format!(
+                "the prepared transaction {} of the role {role} holds the leader lock and is no \
+                daemon; changes are not applied",
+                quoted(program)
+            ),
+            format!(
+                "ROLLBACK PREPARED {}; and keep the role out of this database.",
+                Literal(program)
+            ),
+        );
+    }
+    Note::fail(
+        "daemon",
+        format!(
+            "process {pid} of the role {role} holds the leader lock and is no daemon (its role may \
+            not take changes, or the lock is shared), so changes are not applied"
+        ),
+        format!("SELECT pg_terminate_backend({pid}); and keep the role out of this database."),
+    )
 }
 
 pub(super) fn pending(outbox: &Outbox, leader: Option<&Daemon>) -> Note {

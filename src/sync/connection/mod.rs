@@ -146,34 +146,7 @@ pub(super) async fn run(
         server_version,
         target,
     });
-    let mut connection = ConnectionLoop {
-        context,
-        health,
-        stop,
-        session,
-        store,
-        drain: Drain::new(
-            batch_size,
-            context.options.sync.statement_timeout,
-            context.options.capture.notify,
-        ),
-        next_sweep: Instant::now(),
-        has_swept: false,
-        next_retry: None,
-        backlog_poll: BacklogPoll::new(),
-        locked_pause: LOCKED_PAUSE,
-        uncaptured: None,
-        caught_up: false,
-        settings: String::new(),
-        foreign_code: ForeignCode::None,
-        rules: Arc::clone(&context.rules.borrow()),
-        locked_since: None,
-        left_since: None,
-        leader_seen: None,
-        elsewhere: Elsewhere::default(),
-        in_force: Vec::new(),
-        owes_sweep: false,
-    };
+    let mut connection = ConnectionLoop::new(context, health, stop, (session, store), batch_size);
     let mut phase = Phase::Standby;
     while !*connection.stop.borrow() {
         phase = match connection.step(phase).await {
@@ -190,7 +163,44 @@ pub(super) async fn run(
     Ok(())
 }
 
-impl ConnectionLoop<'_> {
+impl<'a> ConnectionLoop<'a> {
+    fn new(
+        context: &'a Context,
+        health: &'a mut Health,
+        stop: watch::Receiver<bool>,
+        (session, store): (Session, Store),
+        batch_size: u32,
+    ) -> Self {
+        Self {
+            context,
+            health,
+            stop,
+            session,
+            store,
+            drain: Drain::new(
+                batch_size,
+                context.options.sync.statement_timeout,
+                context.options.capture.notify,
+            ),
+            next_sweep: Instant::now(),
+            has_swept: false,
+            next_retry: None,
+            backlog_poll: BacklogPoll::new(),
+            locked_pause: LOCKED_PAUSE,
+            uncaptured: None,
+            caught_up: false,
+            settings: String::new(),
+            foreign_code: ForeignCode::None,
+            rules: Arc::clone(&context.rules.borrow()),
+            locked_since: None,
+            left_since: None,
+            leader_seen: None,
+            elsewhere: Elsewhere::default(),
+            in_force: Vec::new(),
+            owes_sweep: false,
+        }
+    }
+
     async fn step(&mut self, phase: Phase) -> Result<Phase, AttemptError> {
         if self.session.inbox().is_closed() {
             return Err(AttemptError::Closed(self.session.inbox().cause()));

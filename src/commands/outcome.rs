@@ -1,0 +1,140 @@
+//! The results of `reconcile`, as it prints them.
+
+use std::ops::AddAssign;
+
+use serde_json::json;
+
+use super::page::{Page, part};
+use crate::exit::Exit;
+use crate::reconcile::SlugResult;
+use crate::report::problem;
+use crate::settings::Database;
+use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, indented, quoted};
+
+/// The number of slugs by result.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Outcome {
+    pub(super) synced: i64,
+    pub(super) missing: i64,
+    pub(super) rejected: i64,
+    pub(super) failed: i64,
+}
+
+impl Outcome {
+    pub(super) fn exit(self) -> Exit {
+        if self.missing + self.rejected + self.failed > 0 {
+            Exit::Failed
+        } else {
+            Exit::Done
+        }
+    }
+
+    /// Prints the summary of one database.
+    pub(super) fn sum_up(
+        self,
+        page: &mut Page,
+        database: &Database,
+        unchanged: i64,
+        used_oneshot_drain: bool,
+        json: bool,
+    ) {
+        let Outcome {
+            synced,
+            missing,
+            rejected,
+            failed,
+        } = self;
+        if json {
+            page.json(&json!({
+                "database": database.name,
+                "summary": {
+                    "synced": synced, "unchanged": unchanged, "missing": missing, "rejected": rejected, "failed": failed,
+                },
+                "stood_in_for_the_daemon": used_oneshot_drain,
+            }));
+            return;
+        }
+        let parts = [
+            (synced, "synced", GREEN),
+            (unchanged, "unchanged", DIM),
+            (missing, "missing", RED),
+            (rejected, "rejected", RED),
+            (failed, "failed", RED),
+        ];
+        let parts = parts.map(|(number, name, colour)| part(number, name, colour));
+        page.line(format_args!(
+            "{BOLD}{}{BOLD:#}: {}",
+            database.name,
+            parts.join(", ")
+        ));
+        if used_oneshot_drain {
+            let text = format!(
+                "No daemon leads, so this command did the work. {}.",
+                problem::START
+            );
+            page.line(format_args!("{DIM}{}{DIM:#}", indented("  ", &text, WIDTH)));
+        }
+        if missing + rejected > 0 {
+            let text = "`agent-sync why SLUG` explains one that is missing or rejected.";
+            page.line(format_args!("{DIM}  {text}{DIM:#}"));
+        }
+    }
+}
+
+impl AddAssign<&SlugResult> for Outcome {
+    fn add_assign(&mut self, result: &SlugResult) {
+        match result {
+            SlugResult::InSync => self.synced += 1,
+            SlugResult::Missing => self.missing += 1,
+            SlugResult::Rejected(_) => self.rejected += 1,
+            SlugResult::Failed { .. } | SlugResult::Differs => self.failed += 1,
+            SlugResult::Gone => {}
+        }
+    }
+}
+
+/// Prints an agent that is still out of sync.
+pub(super) fn print(
+    page: &mut Page,
+    database: &Database,
+    slug: &str,
+    result: &SlugResult,
+    json: bool,
+) {
+    let (word, reasons, remedy) = match result {
+        // The check has printed the rejected agents.
+        SlugResult::InSync | SlugResult::Gone | SlugResult::Rejected(_) => return,
+        SlugResult::Missing => (
+            "missing",
+            vec!["its configuration has just gone".to_owned()],
+            None,
+        ),
+        SlugResult::Failed { detail, sqlstate } => {
+            let remedy = problem::remedy(database, "failed", sqlstate.as_deref(), slug);
+            ("failed", vec![detail.clone()], Some(remedy))
+        }
+        SlugResult::Differs => {
+            let reason = "it was written and differs again: somebody, or a trigger, changes it \
+                back, or the daemon has other rules or columns than this command";
+            let remedy = "If the settings or the rules were edited, have the daemon read them \
+                (`systemctl reload agent-sync`, or SIGHUP), and run this again.";
+            ("failed", vec![reason.to_owned()], Some(remedy.to_owned()))
+        }
+    };
+    if json {
+        page.json(&json!({
+            "database": database.name, "slug": slug, "outcome": word, "reasons": reasons, "remedy": remedy,
+        }));
+        return;
+    }
+    page.line(format_args!(
+        "{RED}{word:<8}{RED:#}  {BOLD}{}{BOLD:#}",
+        quoted(slug)
+    ));
+    for reason in reasons {
+        page.line(indented("          ", &reason, WIDTH));
+    }
+    if let Some(remedy) = remedy {
+        page.line(indented("          try: ", &remedy, WIDTH));
+    }
+}

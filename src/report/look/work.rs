@@ -1,0 +1,153 @@
+//! The queries of a look about the work: who leads, what is pending and what has a problem.
+
+use std::time::SystemTime;
+
+use postgres_types::Type;
+use tokio_postgres::Row;
+
+use super::asking::Asking;
+use super::words::{in_trouble, pending, who_leads};
+use super::{Counted, Daemon, Group, Outbox};
+use crate::pg::QueryError;
+use crate::report::note::Note;
+use crate::store::{Lossy, report};
+use crate::time;
+
+/// The largest number of rows that is counted; a higher count costs more than it is worth.
+const COUNTED: i64 = 100_000;
+
+impl Asking<'_> {
+    pub(super) async fn daemons(&mut self) -> Result<(), QueryError> {
+        match self.list(report::DAEMONS, daemon).await {
+            Ok(daemons) => {
+                self.look.daemons = daemons;
+                let note = who_leads(&self.look);
+                self.note(note);
+                Ok(())
+            }
+            Err(error) => self.failed("daemon", error),
+        }
+    }
+
+    pub(super) async fn outbox(&mut self) -> Result<(), QueryError> {
+        let limit = COUNTED + 1;
+        let row = match self.db.one(report::OUTBOX, &[(&limit, Type::INT8)]).await {
+            Ok(row) => row,
+            Err(error) => return self.failed("outbox", error),
+        };
+        let counted: i64 = row.try_get(0)?;
+        let outbox = Outbox {
+            rows: counted.min(COUNTED),
+            slugs: row.try_get(1)?,
+            more: counted > COUNTED,
+            oldest: row.try_get::<_, Option<SystemTime>>(2)?.map(time::rfc3339),
+            oldest_seconds: row.try_get(3)?,
+        };
+        let note = pending(&outbox, self.look.leader());
+        self.note(note);
+        self.look.outbox = Some(outbox);
+        Ok(())
+    }
+
+    pub(super) async fn last_sync(&mut self) -> Result<(), QueryError> {
+        let row = match self.db.one(report::LAST_SYNC, &[]).await {
+            Ok(row) => row,
+            Err(error) => return self.failed("last sync", error),
+        };
+        let (at, seconds): (Option<SystemTime>, Option<f64>) = (row.try_get(0)?, row.try_get(1)?);
+        self.look.last_sync = at.map(time::rfc3339).zip(seconds);
+        Ok(())
+    }
+
+    pub(super) async fn agents(&mut self) -> Result<(), QueryError> {
+        let Some(layout) = &self.look.layout else {
+            return Ok(());
+        };
+        let (db, query, limit) = (self.db, report::count_agents(layout), COUNTED + 1);
+        let asked = async {
+            let counted: i64 = db.value(&query, &[(&limit, Type::INT8)]).await?;
+            if counted <= COUNTED {
+                return Ok(Counted {
+                    number: counted,
+                    exact: true,
+                });
+            }
+            let table = &layout.agents.table;
+            let about: i64 = db.value(report::ESTIMATE, &[(table, Type::TEXT)]).await?;
+            Ok(Counted {
+                number: about.max(counted),
+                exact: false,
+            })
+        };
+        match asked.await {
+            Ok(agents) => {
+                self.look.agents = Some(agents);
+                Ok(())
+            }
+            Err(error) => self.failed("agents", error),
+        }
+    }
+
+    pub(super) async fn problems(&mut self) -> Result<(), QueryError> {
+        match self.list(&report::problems(), group).await {
+            Ok(groups) => {
+                if groups.is_empty() {
+                    self.note(Note::pass("agents", "no agent has a problem"));
+                }
+                for group in &groups {
+                    let note = in_trouble(self.database, group);
+                    self.note(note);
+                }
+                self.look.problems = Some(groups);
+                Ok(())
+            }
+            Err(error) => self.failed("agents", error),
+        }
+    }
+
+    async fn list<T>(
+        &self,
+        query: &str,
+        read: fn(&Row) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<Vec<T>, QueryError> {
+        let rows = self.db.all(query, &[]).await?;
+        Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+    }
+}
+
+fn daemon(row: &Row) -> Result<Daemon, tokio_postgres::Error> {
+    Ok(Daemon {
+        // 0 is a prepared transaction; `program` is its name.
+        pid: row.try_get("pid")?,
+        host: row.try_get("host")?,
+        knows_host: row.try_get("told_where")?,
+        user: row.try_get("role")?,
+        program: row
+            .try_get::<_, Option<String>>("program")?
+            .unwrap_or_default(),
+        connected_since: row
+            .try_get::<_, Option<SystemTime>>("connected_since")?
+            .map(time::rfc3339),
+        connected_seconds: row.try_get("connected_seconds")?,
+        leads: row.try_get("leads")?,
+        sleeps: row.try_get("sleeps")?,
+        is_intruder: row.try_get("is_intruder")?,
+        quiet_seconds: row.try_get("quiet_seconds")?,
+    })
+}
+
+fn group(row: &Row) -> Result<Group, tokio_postgres::Error> {
+    Ok(Group {
+        kind: row.try_get(0)?,
+        sqlstate: row.try_get(1)?,
+        agents: row.try_get(2)?,
+        some: row
+            .try_get::<_, Vec<Lossy>>(3)?
+            .into_iter()
+            .map(|slug| slug.0)
+            .collect(),
+        since: row.try_get::<_, Option<SystemTime>>(4)?.map(time::rfc3339),
+        seconds: row.try_get(5)?,
+        detail: row.try_get(6)?,
+    })
+}
