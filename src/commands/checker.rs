@@ -103,16 +103,10 @@ impl<'a> Checker<'a> {
         let checked = self.survey(database, session.db()).await?;
         let led = session.db().value(report::LED, &[]).await;
         let led = led.map_err(|error| super::unanswered(database, error))?;
-        let Tally {
-            pending,
-            drifted,
-            missing,
-            rejected,
-            ambiguous,
-            ..
-        } = checked.tally;
         self.sum_up(database, &checked, led);
-        let stays = drifted + missing + rejected + ambiguous + if led { 0 } else { pending };
+        let tally = &checked.tally;
+        let stays = tally.drifted + tally.missing + tally.rejected + tally.ambiguous;
+        let stays = stays + if led { 0 } else { tally.pending };
         Ok(if stays > 0 { Exit::Drift } else { Exit::Done })
     }
 

@@ -169,15 +169,8 @@ fn confirmed(
     page.clear();
     page.flush();
     let places = todo.iter().filter(|work| work.touches > 0).map(|work| {
-        let Work {
-            database, touches, ..
-        } = work;
-        format!(
-            "\n    {}: {} ({})",
-            database.name,
-            count(*touches),
-            database.target()
-        )
+        let (database, number) = (work.database, count(work.touches));
+        format!("\n    {}: {number} ({})", database.name, database.target())
     });
     super::confirmed(&format!(
         "bring {what} in sync?{}\n",

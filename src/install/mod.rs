@@ -77,14 +77,9 @@ const SET_BY_STEPS: [&str; 3] = ["search_path", "lock_timeout", "quote_all_ident
 impl<'a> Plan<'a> {
     /// The plan of these settings for this database.
     pub fn of(database: &'a Database, settings: &Settings, role: Option<&'a str>) -> Self {
-        let Database {
-            agents,
-            configurations,
-            ..
-        } = database;
         Self {
-            agents,
-            configurations,
+            agents: &database.agents,
+            configurations: &database.configurations,
             history: settings.history.enabled,
             capture_configurations: settings.capture.configurations,
             notify: settings.capture.notify,

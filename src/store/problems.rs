@@ -48,6 +48,20 @@ pub struct Problem {
     pub asked: bool,
 }
 
+impl Problem {
+    /// A failed write, which is retried.
+    pub fn failed(slug: &str, detail: &str, sqlstate: &str) -> Self {
+        Self {
+            slug: slug.to_owned(),
+            kind: ProblemKind::Failed,
+            detail: detail.to_owned(),
+            sqlstate: Some(sqlstate.to_owned()),
+            retries: true,
+            asked: false,
+        }
+    }
+}
+
 /// Why an agent is rejected that weighs this together with a configuration.
 pub fn too_heavy(weight: f64) -> String {
     format!(

@@ -296,14 +296,8 @@ impl Store {
 
     /// Takes rows out of the outbox.
     async fn take_rows(&self, db: &Db, taken: &Taken<'_>) -> Result<(), QueryError> {
-        let Taken {
-            places,
-            versions,
-            slugs,
-        } = taken;
-        db.run_prepared(&self.writes.take, &[places, versions, slugs])
-            .await
-            .map(drop)
+        let taken: [&(dyn ToSql + Sync); 3] = [&taken.places, &taken.versions, &taken.slugs];
+        db.run_prepared(&self.writes.take, &taken).await.map(drop)
     }
 
     /// Writes, each configuration by its place, relation and slug, and takes the rows of the
@@ -323,13 +317,9 @@ impl Store {
             .collect();
         let values: PerColumn<Vec<_>> =
             PerColumn::from_fn(|column| texts.iter().map(|texts| texts[column]).collect());
-        let Taken {
-            places,
-            versions,
-            slugs,
-        } = taken;
-        let mut parameters: Vec<&(dyn ToSql + Sync)> =
-            vec![&rows, &relations, &changed, places, versions, slugs];
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = vec![&rows, &relations, &changed];
+        let taken: [&(dyn ToSql + Sync); 3] = [&taken.places, &taken.versions, &taken.slugs];
+        parameters.extend(taken);
         for values in values.values() {
             parameters.push(values);
         }

@@ -164,29 +164,21 @@ impl<'a> BatchPlan<'a> {
                     detail, sqlstate, ..
                 } => {
                     self.outcome.problems.retain(|problem| problem.slug != slug);
-                    let (slug, sqlstate) = (slug.to_owned(), Some(sqlstate.clone()));
-                    let (kind, detail) = (ProblemKind::Failed, detail.clone());
-                    let problem = Problem {
-                        slug,
-                        kind,
-                        detail,
-                        sqlstate,
-                        retries: true,
-                        asked: false,
-                    };
+                    let problem = Problem::failed(slug, detail, sqlstate);
                     self.outcome.problems.push(problem);
                 }
             }
         }
-        let is_refused = |index: usize| refused.iter().any(|(refused, _)| *refused == index);
-        let mut index = 0..;
-        self.outcome
-            .writes
-            .retain(|_| !is_refused(index.next().unwrap_or(usize::MAX)));
-        let mut index = 0..;
-        self.outcome
-            .changed
-            .retain(|_| !is_refused(index.next().unwrap_or(usize::MAX)));
+        let mut is_made = vec![true; self.outcome.writes.len()];
+        for (index, _) in refused {
+            if let Some(is_made) = is_made.get_mut(*index) {
+                *is_made = false;
+            }
+        }
+        let mut keep = is_made.iter();
+        self.outcome.writes.retain(|_| keep.next() != Some(&false));
+        let mut keep = is_made.iter();
+        self.outcome.changed.retain(|_| keep.next() != Some(&false));
         self.totals.written = self.outcome.writes.len() as u64;
     }
 }

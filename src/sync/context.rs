@@ -28,21 +28,12 @@ pub struct Options {
 impl Options {
     /// From the settings.
     pub fn of(settings: &Settings) -> Self {
-        let Settings {
-            sync,
-            capture,
-            reconnect,
-            announce,
-            history,
-            ..
-        } = settings;
-        let announce = announce.clone();
         Self {
-            sync: *sync,
-            capture: *capture,
-            reconnect: *reconnect,
-            announce,
-            history: *history,
+            sync: settings.sync,
+            capture: settings.capture,
+            reconnect: settings.reconnect,
+            announce: settings.announce.clone(),
+            history: settings.history,
         }
     }
 }

@@ -36,12 +36,7 @@ pub(super) async fn run(
 }
 
 async fn attempt(tools: Tools<'_>, place: Tid, slow: &Slow) -> Result<Option<Totals>, QueryError> {
-    let Tools {
-        store,
-        rules,
-        observer,
-        ..
-    } = tools;
+    let store = tools.store;
     let Some(claimed) = store.read_change(place).await? else {
         return Ok(None);
     };
@@ -49,15 +44,8 @@ async fn attempt(tools: Tools<'_>, place: Tid, slow: &Slow) -> Result<Option<Tot
         return Ok(None);
     };
     let read = Instant::now();
-    let plan = plan_batch(
-        rules,
-        &store.layout().targets,
-        &claimed,
-        &Settled::default(),
-        slow,
-        false,
-    )
-    .await?;
+    let (targets, settled) = (&store.layout().targets, Settled::default());
+    let plan = plan_batch(tools.rules, targets, &claimed, &settled, slow, false).await?;
     let outcome = &plan.outcome;
     let is_simple = outcome.problems.is_empty() && outcome.cleared.is_empty();
     let (Some(&slug), true) = (outcome.taken.slugs.first(), is_simple) else {
@@ -71,7 +59,7 @@ async fn attempt(tools: Tools<'_>, place: Tid, slow: &Slow) -> Result<Option<Tot
         return Ok(None);
     }
     report::committed(
-        observer,
+        tools.observer,
         &store.layout().remedies,
         &plan,
         &[],

@@ -100,11 +100,7 @@ impl<'a> Asking<'a> {
     }
 
     async fn tables(&mut self) -> Result<(), QueryError> {
-        let Database {
-            agents,
-            configurations,
-            ..
-        } = self.database;
+        let (agents, configurations) = (&self.database.agents, &self.database.configurations);
         match Layout::read(self.db, self.database).await {
             Ok(layout) => {
                 let name =
@@ -185,11 +181,7 @@ impl<'a> Asking<'a> {
             Ok(None) => return Ok(()),
             Err(error) => return self.failed("missed", error),
         };
-        let Installed {
-            uncaptured_seen: seen,
-            uncaptured,
-            may_have_jumped,
-        } = installed;
+        let (seen, uncaptured) = (installed.uncaptured_seen, installed.uncaptured);
         self.look.unsure = seen != uncaptured;
         let saver = if self.look.unsure {
             match self.saver().await {
@@ -202,7 +194,7 @@ impl<'a> Asking<'a> {
         if let Some(note) = self.locked_record().await? {
             self.note(note);
         } else {
-            self.note(missed(seen, uncaptured, may_have_jumped, saver.as_ref()));
+            self.note(missed(&installed, saver.as_ref()));
         }
         Ok(())
     }

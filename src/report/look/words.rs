@@ -6,7 +6,7 @@ use crate::report::note::{Level, Note};
 use crate::report::problem;
 use crate::settings::Database;
 use crate::show::{age, plural, quoted};
-use crate::store::Mapping;
+use crate::store::{Installed, Mapping};
 
 /// The age of an open transaction that causes a warning, in seconds.
 const LONG: f64 = 5.0;
@@ -51,13 +51,8 @@ impl Saver {
 }
 
 /// The check for missed changes. While `saver` is open, the daemon cannot know all of them.
-pub(super) fn missed(
-    seen: i64,
-    uncaptured: i64,
-    may_have_jumped: bool,
-    saver: Option<&Saver>,
-) -> Note {
-    let note = unseen(seen, uncaptured, may_have_jumped);
+pub(super) fn missed(installed: &Installed, saver: Option<&Saver>) -> Note {
+    let note = unseen(installed);
     match saver.filter(|saver| saver.seconds.is_none_or(|seconds| seconds >= LONG)) {
         Some(saver) if note.level > Level::Pass => Note::warn(
             note.topic,
@@ -95,10 +90,11 @@ pub(super) fn locked(holder: Option<i32>) -> Note {
     }
 }
 
-fn unseen(seen: i64, uncaptured: i64, may_have_jumped: bool) -> Note {
+fn unseen(installed: &Installed) -> Note {
+    let seen = installed.uncaptured_seen;
     let remedy = "None: once a daemon leads, and the other faults are repaired, it checks every \
         agent.";
-    match uncaptured - seen {
+    match installed.uncaptured - seen {
         0 => Note::pass("missed", "no change has been missed"),
         _ if seen < 0 => Note::warn(
             "missed",
@@ -106,7 +102,7 @@ fn unseen(seen: i64, uncaptured: i64, may_have_jumped: bool) -> Note {
             changes may have been missed",
             remedy,
         ),
-        _ if may_have_jumped => Note::warn(
+        _ if installed.may_have_jumped => Note::warn(
             "missed",
             "the count of saves that could not be noted has moved, as after a crash of the server, \
             so every agent is still to be checked",
@@ -257,20 +253,13 @@ pub(super) fn pending(outbox: &Outbox, leader: Option<&Daemon>) -> Note {
 }
 
 pub(super) fn in_trouble(database: &Database, group: &Group) -> Note {
-    let Group {
-        kind,
-        sqlstate,
-        agents,
-        some,
-        detail,
-        ..
-    } = group;
-    let mut text = problem::sentence(kind, *agents, some);
+    let (kind, agents, some) = (&*group.kind, group.agents, &group.some);
+    let mut text = problem::sentence(kind, agents, some);
     if kind != "missing_configuration" {
-        let reason = detail.lines().collect::<Vec<_>>().join("; ");
+        let reason = group.detail.lines().collect::<Vec<_>>().join("; ");
         text = format!(
             "{text}; {}: {reason}",
-            if *agents == 1 {
+            if agents == 1 {
                 "the reason"
             } else {
                 "the latest reason"
@@ -281,6 +270,6 @@ pub(super) fn in_trouble(database: &Database, group: &Group) -> Note {
     Note::warn(
         "agents",
         text,
-        problem::remedy(database, kind, sqlstate.as_deref(), slug),
+        problem::remedy(database, kind, group.sqlstate.as_deref(), slug),
     )
 }

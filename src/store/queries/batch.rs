@@ -56,11 +56,7 @@ pub fn claim_slug(layout: &Layout) -> String {
 }
 
 fn claim_of(layout: &Layout, rows: &str, limit: &str, budget: &str, weighed: Weighed) -> String {
-    let Layout {
-        agents,
-        configurations,
-        ..
-    } = layout;
+    let (agents, configurations) = (&layout.agents, &layout.configurations);
     let (agent_table, agent) = join_agents(agents);
     let (configuration_tables, configuration) = join_configurations(configurations);
     let together = if agents.slug_is_indexed && configurations.agent_slug_is_indexed {
@@ -138,11 +134,7 @@ fn join_configurations(configurations: &Configurations) -> (String, String) {
 /// `$3`, which [`claim`] has locked in the same transaction: one page of a slug that is too heavy
 /// to be read at once. The columns are those of [`claim`].
 pub fn claim_page(layout: &Layout) -> String {
-    let Layout {
-        agents,
-        configurations,
-        ..
-    } = layout;
+    let (agents, configurations) = (&layout.agents, &layout.configurations);
     let (table, slug) = (&configurations.table, configurations.lookup("c"));
     let page = format!(
         "(SELECT $1::text AS slug, NULL::tid[] AS places, NULL::xid[] AS versions,

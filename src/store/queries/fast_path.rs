@@ -29,11 +29,7 @@ const TOO_LONG: u32 = 1 << 24;
 /// longer as text. A batch processes these cases. The lookups return up to two agents and
 /// configurations, so that a second one shows.
 pub fn claim_change(layout: &Layout, condition: &str) -> Option<String> {
-    let Layout {
-        agents,
-        configurations,
-        ..
-    } = layout;
+    let (agents, configurations) = (&layout.agents, &layout.configurations);
     if !(agents.slug_is_indexed && configurations.agent_slug_is_indexed) {
         return None;
     }

@@ -153,13 +153,8 @@ impl ConnectionLoop<'_> {
     fn report_findings(&mut self, capture: &Capture) {
         let observer = &self.context.observer;
         for fault in self.health.noticed.untold_faults(&capture.faults) {
-            let CaptureFault {
-                trigger,
-                fault: what,
-                kind,
-                ..
-            } = fault;
-            let (fault, remedy) = (what.as_str(), fault.remedy());
+            let (trigger, remedy, kind) = (&*fault.trigger, fault.remedy(), fault.kind);
+            let fault = &*fault.fault;
             observer.tell(match kind {
                 FaultKind::Broken | FaultKind::Outbox => event::CaptureFault::Broken {
                     trigger,
@@ -234,11 +229,7 @@ impl ConnectionLoop<'_> {
     /// the snapshot of a quiet server ends at the last transaction that has ended, and an open
     /// transaction may have the next number. `tests/model/uncaptured.rs` checks the order.
     async fn make_good(&mut self, installed: Installed, told: bool) -> Result<(), AttemptError> {
-        let Installed {
-            uncaptured: saves,
-            uncaptured_seen: seen,
-            may_have_jumped,
-        } = installed;
+        let (saves, seen) = (installed.uncaptured, installed.uncaptured_seen);
         let observer = &self.context.observer;
         let reported = &mut self.health.noticed.uncaptured;
         if saves == seen {
@@ -255,7 +246,7 @@ impl ConnectionLoop<'_> {
             }
             known => {
                 let before = known.map_or(seen, |(before, _)| before);
-                let is_reset = before < 0 || may_have_jumped;
+                let is_reset = before < 0 || installed.may_have_jumped;
                 if is_reset && !told && !reported.is_reset_reported {
                     observer.tell(if before < 0 {
                         event::FullCheck::FirstStart

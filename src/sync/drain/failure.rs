@@ -13,7 +13,7 @@ use super::{Drain, POLL};
 use crate::observe::{Event, event, pulse};
 use crate::pg::QueryError;
 use crate::pg::sqlstate::{self, Class};
-use crate::store::{Problem, ProblemKind};
+use crate::store::Problem;
 use crate::sync::batch_plan::{BatchPlan, Refusal};
 use crate::sync::context::Tools;
 use crate::sync::error::AttemptError;
@@ -192,14 +192,7 @@ impl Drain {
         detail: &str,
         sqlstate: &str,
     ) -> Result<(), AttemptError> {
-        let mut problem = Problem {
-            slug: slug.to_owned(),
-            kind: ProblemKind::Failed,
-            detail: detail.to_owned(),
-            sqlstate: Some(sqlstate.to_owned()),
-            retries: true,
-            asked: false,
-        };
+        let mut problem = Problem::failed(slug, detail, sqlstate);
         self.requested.mark(std::slice::from_mut(&mut problem));
         let unchanged = tools
             .store
