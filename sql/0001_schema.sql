@@ -62,9 +62,8 @@ BEGIN
         COMMENT ON COLUMN agent_sync.install.tables IS
             'The tables and columns that the triggers were made for.';
         COMMENT ON COLUMN agent_sync.install.fingerprint IS
-            'Four words: the MD5 sum of the statements of attach.sql and their result; that of the '
-            'bodies of the capture functions; the major version of the server; and the MD5 sum of '
-            'the triggers as that version describes them.';
+            'Three MD5 sums: of the statements of attach.sql and their result; of the bodies of the '
+            'capture functions; and of the definitions of the triggers.';
         COMMENT ON COLUMN agent_sync.install.uncaptured_seen IS
             'The value of agent_sync.uncaptured up to which the daemon has brought every agent in '
             'sync; -1: never yet.';

@@ -50,10 +50,10 @@ DECLARE
         WHERE f.pronamespace = 'agent_sync'::regnamespace
           AND f.proname IN ('capture_agent', 'capture_configuration')
     $sql$;
+    -- PostgreSQL 14 to 18 describe these triggers alike, so the sum survives an upgrade.
     trigger_sum CONSTANT text := $sql$
-        SELECT current_setting('server_version_num')::integer / 10000 || ' '
-               || md5(string_agg(replace(pg_get_triggerdef(t.oid), 'agent_sync.', ''), E'\n'
-                                 ORDER BY pg_get_triggerdef(t.oid) COLLATE "C"))
+        SELECT md5(string_agg(replace(pg_get_triggerdef(t.oid), 'agent_sync.', ''), E'\n'
+                              ORDER BY pg_get_triggerdef(t.oid) COLLATE "C"))
         FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid
         WHERE f.pronamespace = 'agent_sync'::regnamespace AND t.tgparentid = 0
           AND t.tgname IN ('agent_sync_insert', 'agent_sync_update', 'agent_sync_delete')

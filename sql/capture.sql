@@ -125,6 +125,9 @@ BEGIN
                     AND NOT (OLD./* slug */slug IS DISTINCT FROM new_slug
                              AND OLD./* slug */slug IS NOT NULL)
                     AND pg_catalog.current_setting('agent_sync.daemon', true) IS DISTINCT FROM 'on'
+                    -- The apply worker of logical replication forgets agent_sync.appended after
+                    -- each row, and would send a notification for each.
+                    AND pg_catalog.current_setting('session_replication_role') <> 'replica'
                 THEN
                     PERFORM pg_catalog.pg_notify('agent_sync_change', outbox_ctid::text);
                 ELSE

@@ -236,6 +236,8 @@ pub enum FullCheck {
     FirstStart,
     /// NOTIFY requested more slugs than the daemon keeps, so every agent is checked (I7).
     AskedForTooMany,
+    /// The same again, before another check of every agent is allowed.
+    Postponed,
 }
 
 /// An event about the mapping.

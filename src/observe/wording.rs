@@ -267,6 +267,11 @@ fn full_check(database: &str, reason: &FullCheck) {
             database,
             "more slugs were requested at once than the daemon keeps; checking every agent"
         ),
+        FullCheck::Postponed => warn!(
+            database,
+            remedy = "`agent-sync reconcile --all` checks them now.",
+            "more slugs were requested at once again; every agent is checked within ten minutes"
+        ),
     }
 }
 

@@ -1191,3 +1191,37 @@ async fn c4_a_warning_that_cannot_be_encoded_is_counted() {
         .await;
     }
 }
+
+/// The apply worker of logical replication forgets the settings of the transaction after each row
+/// (PostgreSQL 16). Its transaction sends one notification all the same.
+#[tokio::test]
+async fn c5_a_replicated_transaction_sends_one_notification() {
+    let platform = Platform::installed().await;
+    platform
+        .run("INSERT INTO agents (slug, name) VALUES ('a', ''), ('b', ''), ('c', '')")
+        .await;
+    platform
+        .run("LISTEN agent_sync; LISTEN agent_sync_change")
+        .await;
+    let sleeper = platform.connect().await;
+    let sleep = "SELECT pg_advisory_lock(1634169721, 2)";
+    sleeper.batch_execute(sleep).await.unwrap();
+    let save = |slug| {
+        format!(
+            "UPDATE agents SET name = name || 'x' WHERE slug = '{slug}';
+             SET LOCAL agent_sync.appended = '';"
+        )
+    };
+    let saves = ["a", "b", "c"].map(save).join(" ");
+    for (role, sent) in [("replica", 1), ("origin", 3)] {
+        platform.take_notices();
+        let transaction =
+            format!("BEGIN; SET LOCAL session_replication_role = {role}; {saves} COMMIT");
+        platform.run(&transaction).await;
+        eventually("the sleeper is notified", async || {
+            platform.run("SELECT 1").await;
+            platform.notices().len() == sent
+        })
+        .await;
+    }
+}

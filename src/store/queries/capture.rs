@@ -85,8 +85,7 @@ pub const CAPTURE_FAULTS: &str = "
     SELECT 'agent_sync.capture_agent() or agent_sync.capture_configuration()',
       'not the function that the install has made', 'broken', NULL
     FROM agent_sync.install i
-    WHERE split_part(i.fingerprint, ' ', 2) <> '' AND NOT EXISTS (SELECT FROM own
-      WHERE own.fault IS NOT NULL)
+    WHERE NOT EXISTS (SELECT FROM own WHERE own.fault IS NOT NULL)
       AND split_part(i.fingerprint, ' ', 2) IS DISTINCT FROM (
           SELECT md5(string_agg(f.prosrc, E'\\n' ORDER BY f.proname)) FROM pg_proc f
           WHERE f.pronamespace = 'agent_sync'::regnamespace
@@ -97,9 +96,7 @@ pub const CAPTURE_FAULTS: &str = "
       'broken', NULL
     FROM agent_sync.install i
     WHERE NOT EXISTS (SELECT FROM own WHERE own.fault IS NOT NULL)
-      AND split_part(i.fingerprint, ' ', 3) = (current_setting('server_version_num')::integer /
-        10000)::text
-      AND split_part(i.fingerprint, ' ', 4) IS DISTINCT FROM (
+      AND split_part(i.fingerprint, ' ', 3) IS DISTINCT FROM (
           SELECT md5(string_agg(replace(pg_get_triggerdef(t.oid), 'agent_sync.', ''), E'\\n'
             ORDER BY pg_get_triggerdef(t.oid) COLLATE \"C\"))
           FROM pg_trigger t JOIN pg_proc f ON f.oid = t.tgfoid

@@ -107,7 +107,12 @@ impl ConnectionLoop<'_> {
         if let News::Change(_) = news {
             return Ok(());
         }
-        self.health.noticed.owes_everything |= news == News::Everything;
+        if news == News::Everything && !self.health.noticed.owes_everything {
+            self.health.noticed.owes_everything = true;
+            if self.must_postpone() {
+                self.context.observer.tell(event::FullCheck::Postponed);
+            }
+        }
         if !slugs.is_empty() {
             self.store.verify_parts().await?;
             // A request is sent once, so it is kept until the outbox can be written.
@@ -125,12 +130,7 @@ impl ConnectionLoop<'_> {
     /// Checks every agent, if more slugs were requested than the daemon keeps, and at most once in
     /// [`EVERYTHING`]: any role may send requests, and each check is work.
     pub(super) async fn look_at_everything(&mut self) -> Result<(), AttemptError> {
-        let noticed = &mut self.health.noticed;
-        if !noticed.owes_everything
-            || noticed
-                .everything_at
-                .is_some_and(|at| at.elapsed() < EVERYTHING)
-        {
+        if !self.health.noticed.owes_everything || self.must_postpone() {
             return Ok(());
         }
         self.store.verify_parts().await?;
@@ -142,6 +142,12 @@ impl ConnectionLoop<'_> {
         let noticed = &mut self.health.noticed;
         (noticed.owes_everything, noticed.everything_at) = (false, Some(Instant::now()));
         Ok(())
+    }
+
+    /// Whether the last check of every agent that was requested is too recent for another one.
+    fn must_postpone(&self) -> bool {
+        let last = self.health.noticed.everything_at;
+        last.is_some_and(|at| at.elapsed() < EVERYTHING)
     }
 
     /// The cause of the wake-up, if no slug was requested.
