@@ -116,9 +116,10 @@ fn topic(finding: &Finding) -> &'static str {
             Rights::Unprivileged { .. } => "privileges",
             Rights::OwnRowsHidden { .. } | Rights::RowsMayBeHidden { .. } => "row security",
             Rights::Superuser { .. } => "role",
-            Rights::LendsRights { .. } | Rights::ForeignType { .. } | Rights::Untrusted { .. } => {
-                "owners"
-            }
+            Rights::LendsRights { .. }
+            | Rights::ForeignType { .. }
+            | Rights::Untrusted { .. }
+            | Rights::TablesOfStranger { .. } => "owners",
         },
         Finding::Table(finding) => match finding {
             Table::Unlogged { .. } | Table::HasRule { .. } => "tables",

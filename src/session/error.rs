@@ -104,7 +104,10 @@ impl SessionError {
                 one; or have the server ask for SCRAM: password_encryption = 'scram-sha-256', the \
                 password set again, and scram-sha-256 in pg_hba.conf."
             }
-            Self::Untrusted(_) => finding::STRANGERS,
+            Self::Untrusted(found) => match **found {
+                Finding::Rights(finding::Rights::TablesOfStranger { .. }) => finding::NEW_OWNER,
+                _ => finding::STRANGERS,
+            },
             Self::ReadOnly => "Name the primary among the hosts of this database.",
             Self::Postgres(error)
                 if error.code().is_some()

@@ -6,22 +6,30 @@
 //! before they are used: reading the catalog runs no code. What a trusted role owns, only a trusted
 //! role can replace.
 //!
-//! A daemon uses them for long. It remembers their OIDs ([`Parts`]), and its statements hold the
-//! names to them.
+//! The two tables of the platform are checked as well: where any role may create tables in their
+//! schema, it can take the name of a table that was renamed or dropped. The install has recorded
+//! the owner of each table as the owner of its capture function.
+//!
+//! A daemon uses the objects for long. It remembers their OIDs ([`Parts`]), and its statements hold
+//! the names to them.
 
 use postgres_types::Type;
 
 use super::{Finding, finding};
+use crate::pg::identifier::{Literal, Quoted};
 use crate::pg::{Db, Parameter, QueryError};
 use crate::settings::Database;
 
 /// The objects in the schema `agent_sync`, and the schema, that belong neither to a superuser nor
 /// to a role that can act as the owner of one of the tables `$1.$2` and `$3.$4`; null where there
-/// is none. Without these tables, only superusers are told: others get no further. And the OIDs of
-/// the tables, 0 where there is none.
+/// is none. Without these tables, only superusers are told: others get no further. Then those of
+/// these tables that belong neither to a superuser nor to a role that can act as the owner of the
+/// capture function or of the schema. And the OIDs of the tables, 0 where there is none.
 const OWNERS: &str = "
-    WITH served (owner) AS (
-        SELECT c.relowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WITH served (relation, owner, captured_by) AS (
+        SELECT c.oid, c.relowner, CASE WHEN n.nspname = $1::text AND c.relname = $2::text
+          THEN 'capture_agent' ELSE 'capture_configuration' END
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         WHERE n.nspname = $1::text AND c.relname = $2::text OR n.nspname = $3::text
           AND c.relname = $4::text
     ), object (what, owner) AS (
@@ -48,35 +56,39 @@ const OWNERS: &str = "
                   WHERE r.oid = o.owner
                     AND (r.rolsuper OR EXISTS (SELECT FROM served s
                       WHERE pg_has_role(r.oid, s.owner, 'MEMBER'))))),
+           (SELECT string_agg(format('%s (%I)', pg_describe_object('pg_class'::regclass, s.relation,
+              0), pg_get_userbyid(s.owner)), ', ')
+            FROM served s JOIN pg_roles r ON r.oid = s.owner
+            JOIN pg_namespace n ON n.nspname = 'agent_sync'
+            JOIN pg_proc f ON f.pronamespace = n.oid AND f.proname = s.captured_by
+              AND f.pronargs = 0
+            WHERE NOT (r.rolsuper OR pg_has_role(r.oid, f.proowner, 'MEMBER')
+                       OR pg_has_role(r.oid, n.nspowner, 'MEMBER'))),
            ARRAY(SELECT coalesce(c.oid, 0)
-                 FROM unnest(ARRAY['outbox', 'problem', 'install', 'history']) WITH ORDINALITY AS
-                   part (name, place)
-                 LEFT JOIN pg_namespace n ON n.nspname = 'agent_sync'
+                 FROM unnest(ARRAY['agent_sync', 'agent_sync', 'agent_sync', 'agent_sync',
+                   $1::text, $3::text], ARRAY['outbox', 'problem', 'install', 'history', $2::text,
+                   $4::text]) WITH ORDINALITY AS part (schema, name, place)
+                 LEFT JOIN pg_namespace n ON n.nspname = part.schema
                  LEFT JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = part.name
                  ORDER BY part.place)";
 
-/// The tables of an install that is trusted: outbox, problem, install and history.
+/// The tables of an install that is trusted: outbox, problem, install and history, and the two
+/// tables that it serves. Each has its name, as SQL, and its OID.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parts([u32; 4]);
+pub struct Parts(Vec<(String, u32)>);
 
 impl Parts {
     /// Whether the names mean these tables, as a condition without columns: PostgreSQL evaluates it
     /// before it reads a table.
     pub(super) fn condition(&self) -> String {
-        let [outbox, problem, install, history] = self.0;
-        let is = |name: &str, oid: u32| {
+        let is = |(name, oid): &(String, u32)| {
             format!(
-                "coalesce(pg_catalog.to_regclass('agent_sync.{name}')::pg_catalog.oid, 0) \
-                OPERATOR(pg_catalog.=) {oid}::pg_catalog.oid"
+                "coalesce(pg_catalog.to_regclass({})::pg_catalog.oid, 0) OPERATOR(pg_catalog.=) \
+                {oid}::pg_catalog.oid",
+                Literal(name)
             )
         };
-        [
-            is("outbox", outbox),
-            is("problem", problem),
-            is("install", install),
-            is("history", history),
-        ]
-        .join(" AND ")
+        self.0.iter().map(is).collect::<Vec<_>>().join(" AND ")
     }
 
     /// A query that gives what `query` does, or fails as if a table were missing where the names
@@ -113,10 +125,22 @@ pub async fn owners(db: &Db, database: &Database) -> Result<Owners, QueryError> 
     ];
     let row = db.one(OWNERS, &tables).await?;
     let untrusted: Option<String> = row.try_get(0)?;
-    let parts: Vec<u32> = row.try_get(1)?;
-    let parts = Parts(parts.try_into().unwrap_or_default());
+    let taken: Option<String> = row.try_get(1)?;
+    let oids: Vec<u32> = row.try_get(2)?;
+    let own = ["outbox", "problem", "install", "history"].map(|name| format!("agent_sync.{name}"));
+    let served = [
+        (&agents.schema, &agents.table),
+        (&configurations.schema, &configurations.table),
+    ];
+    let served = served.map(|(schema, table)| format!("{}.{}", Quoted(schema), Quoted(table)));
+    let names = own.into_iter().chain(served);
+    let untrusted = match (untrusted, taken) {
+        (Some(objects), _) => Some(finding::Rights::Untrusted { objects }),
+        (None, Some(tables)) => Some(finding::Rights::TablesOfStranger { tables }),
+        (None, None) => None,
+    };
     Ok(Owners {
-        parts,
-        untrusted: untrusted.map(|objects| finding::Rights::Untrusted { objects }.into()),
+        parts: Parts(names.zip(oids).collect()),
+        untrusted: untrusted.map(Finding::from),
     })
 }

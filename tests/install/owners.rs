@@ -1108,3 +1108,106 @@ async fn s5_a_column_of_a_type_of_a_stranger_is_refused() {
         assert_eq!(platform.says_as(&owner, &["doctor"]).await.code, 2);
     }
 }
+
+/// GIVEN a schema in which any role may create tables, WHEN a table is renamed and a stranger takes
+/// its name, THEN no code of the stranger runs, nothing is read from its table or written to it, and
+/// the fault is named; the daemon goes on when the table is back.
+#[tokio::test]
+async fn s5_a_table_of_a_stranger_is_neither_read_nor_written() {
+    for table in ["agents", "agent_configurations"] {
+        let (platform, owner) = installed_by_its_owner().await;
+        let stranger = unique(&platform, "stranger");
+        platform.save("a", "{}").await;
+        platform.configure("a").await;
+        platform
+            .run(&format!(
+                "CREATE ROLE {stranger} LOGIN; GRANT CREATE ON SCHEMA public TO {stranger};
+                 CREATE TABLE public.ran (code text); GRANT ALL ON public.ran TO PUBLIC"
+            ))
+            .await;
+        let daemons = [None, Some(&owner)].map(|role: Option<&String>| {
+            let mut command = match role {
+                None => platform.command(&["run"]),
+                Some(role) => command_as(&platform, role, &["run"]),
+            };
+            command
+                .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s")
+                .env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
+            Daemon::start(command)
+        });
+        platform.becomes("a", "{}").await;
+        platform
+            .run(&format!("ALTER TABLE {table} RENAME TO away"))
+            .await;
+        let take = format!(
+            "CREATE FUNCTION public.seen(what text) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN
+                 IF current_user <> '{stranger}' THEN
+                     INSERT INTO public.ran VALUES (current_user || ' ' || what); END IF;
+                 RETURN true; END $$;
+             CREATE FUNCTION public.planned() RETURNS bool LANGUAGE plpgsql IMMUTABLE AS
+                 $$ BEGIN RETURN public.seen('plan'); END $$;
+             CREATE TABLE public.{table} (LIKE public.away INCLUDING DEFAULTS);
+             INSERT INTO public.{table} (id, {slug}) VALUES (gen_random_uuid(), 'a');
+             CREATE INDEX ON public.{table} ({slug}) WHERE public.planned();
+             CREATE POLICY seen ON public.{table} USING (public.seen('policy'));
+             ALTER TABLE public.{table} ENABLE ROW LEVEL SECURITY;
+             GRANT ALL ON public.{table} TO PUBLIC",
+            slug = if table == "agents" {
+                "slug"
+            } else {
+                "agent_slug"
+            },
+        );
+        platform
+            .run(&format!("GRANT SELECT ON away TO {stranger}"))
+            .await;
+        run_as(&platform, &stranger, &take).await;
+        platform
+            .run("INSERT INTO agent_sync.outbox (slug) VALUES ('a'); NOTIFY agent_sync")
+            .await;
+        for daemon in &daemons {
+            daemon.logged("database unavailable").await;
+        }
+        let expected = format!("found table public.{table} ({stranger})");
+        for arguments in [&["status"][..], &["check"], &["why", "a"], &["doctor"]] {
+            let said = platform.says(arguments).await;
+            let text = format!("{}{}", said.out, said.err);
+            let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(text.contains(&expected), "{arguments:?}: {text}");
+            assert_ne!(said.code, 0, "{arguments:?}");
+        }
+        let ran = "SELECT coalesce(string_agg(code, ', '), '') FROM public.ran";
+        assert_eq!(platform.value::<String>(ran).await, "", "{table}");
+        platform
+            .run(&format!(
+                "DROP TABLE public.{table}; ALTER TABLE away RENAME TO {table};
+                 UPDATE agents SET name = 'back'"
+            ))
+            .await;
+        platform
+            .holds("SELECT (agent_name = 'back') IS TRUE FROM agent_configurations")
+            .await;
+    }
+}
+
+/// Tables that get another owner are not used before another install.
+#[tokio::test]
+async fn s5_a_new_owner_of_the_tables_needs_an_install() {
+    let platform = Platform::installed().await;
+    let heir = unique(&platform, "heir");
+    platform.save("a", "{}").await;
+    platform.configure("a").await;
+    platform
+        .run(&format!(
+            "CREATE ROLE {heir} LOGIN; GRANT ALL ON SCHEMA public TO {heir};
+             ALTER TABLE agents OWNER TO {heir}; ALTER TABLE agent_configurations OWNER TO {heir}"
+        ))
+        .await;
+    let daemon = platform.brisk_daemon();
+    let line = daemon.logged("database unavailable").await;
+    let remedy = line["remedy"].as_str().unwrap();
+    assert!(remedy.contains("`agent-sync install`"), "{line}");
+    let said = platform.says(&["install"]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    platform.becomes("a", "{}").await;
+}

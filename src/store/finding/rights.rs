@@ -10,6 +10,10 @@ pub const STRANGERS: &str = "Find its owner. If it is not needed: DROP SCHEMA ag
     or, if it is an install of your own, give the named objects to the owner of the tables: ALTER \
     SCHEMA agent_sync OWNER TO …; ALTER TABLE … OWNER TO …;";
 
+/// The remedy for a table with another owner than at the install.
+pub const NEW_OWNER: &str = "If this role is meant to own the table, run `agent-sync install` as it; \
+    otherwise find out who made the table.";
+
 /// A fault or a warning about the rights of the role, or of the owners.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rights {
@@ -55,6 +59,15 @@ pub enum Rights {
     Untrusted {
         /// Which, with their owners.
         objects: String,
+    },
+    /// A table of the platform has another owner than at the install, who may be anybody (S5).
+    #[error(
+        "expected tables of a superuser or of their owner at the install, found {tables}; nothing \
+        of them was read"
+    )]
+    TablesOfStranger {
+        /// Which, with their owners.
+        tables: String,
     },
     /// The type of a column belongs to a role that the owner of the table does not have to trust
     /// (S5).
@@ -111,7 +124,9 @@ impl Rights {
             }
             Self::OwnRowsHidden { .. } | Self::Unprivileged { .. } => Consequence::StopsAndMisses,
             Self::RowsMayBeHidden { .. } => Consequence::Misses,
-            Self::Untrusted { .. } | Self::ForeignType { .. } => Consequence::Stops,
+            Self::Untrusted { .. } | Self::TablesOfStranger { .. } | Self::ForeignType { .. } => {
+                Consequence::Stops
+            }
             Self::Superuser { .. } | Self::LendsRights { .. } => Consequence::Caution,
         }
     }
@@ -148,6 +163,7 @@ impl Rights {
                 .into()
             }
             Self::Untrusted { .. } => STRANGERS.into(),
+            Self::TablesOfStranger { .. } => NEW_OWNER.into(),
             Self::ForeignType {
                 of_type,
                 table_owner,
