@@ -421,12 +421,12 @@ BEGIN
             END LOOP;
             -- A GRANT by a role without the grant option is only a warning.
             FOR found IN EXECUTE unable USING agents, configs LOOP
-                RAISE EXCEPTION 'the role % cannot be given what the capture needs to write to '
-                                'agent_sync.outbox',
+                RAISE EXCEPTION 'the role % cannot get the privileges that the capture needs '
+                                'on agent_sync.outbox',
                     found.owner::regrole
                     USING ERRCODE = 'insufficient_privilege',
-                    HINT = 'Run the install as the owner of all that is in the schema agent_sync, '
-                           'or as a superuser.';
+                    HINT = 'Run the install as the owner of every object in the schema '
+                           'agent_sync, or as a superuser.';
             END LOOP;
             -- A former owner of a function keeps none of these privileges. grant.sql sees to the
             -- role of a daemon.
