@@ -159,7 +159,7 @@ impl Database {
             "no configuration of {} was written after its agent",
             self.name
         );
-        Ok(Duration::from_secs_f64(seconds))
+        Ok(Duration::try_from_secs_f64(seconds)?)
     }
 
     /// A digest of all configurations.

@@ -8,7 +8,10 @@ mod error;
 pub mod identifier;
 pub mod sqlstate;
 mod tid;
+#[allow(dead_code)]
+mod value;
 
 pub use db::{Db, Parameter};
 pub use error::QueryError;
 pub use tid::{RowRef, Tid, Version};
+pub use value::Seconds;

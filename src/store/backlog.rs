@@ -2,7 +2,7 @@
 //! [`COUNTED`] rows of the outbox and of the problems are looked at, and the latest of the problems
 //! are fetched, cut short.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use postgres_types::Type;
 use tokio_postgres::Row;
@@ -11,7 +11,7 @@ use super::batch::lossy;
 use super::{Remedies, Store};
 use crate::observe::state::{LISTED, PROBLEMS};
 use crate::observe::{Backlog, Kinds, Problem};
-use crate::pg::{Parameter, QueryError};
+use crate::pg::{Parameter, QueryError, Seconds};
 
 /// How many rows are counted; the numbers are no larger, and say so.
 pub const COUNTED: i64 = 100_000;
@@ -55,20 +55,23 @@ impl Store {
             self.db.one(COUNTS, &[(&COUNTED, Type::INT8)]),
             self.db.all(LATEST_PROBLEMS, &limits),
         )?;
-        let rows: i64 = counts.try_get(0)?;
-        let oldest: Option<f64> = counts.try_get(1)?;
-        let count = |column| Ok::<_, QueryError>(counts.try_get::<_, i64>(column)?.unsigned_abs());
+        let counted = |column| {
+            let number: i64 = counts.try_get(column)?;
+            Ok::<_, QueryError>(number.clamp(0, COUNTED).unsigned_abs())
+        };
+        let rows = counted(0)?;
+        let oldest: Option<Seconds> = counts.try_get(1)?;
         let problems_of = Kinds {
-            missing_configuration: count(2)?,
-            rejected: count(3)?,
-            failed: count(4)?,
-            ambiguous: count(5)?,
+            missing_configuration: counted(2)?,
+            rejected: counted(3)?,
+            failed: counted(4)?,
+            ambiguous: counted(5)?,
         };
         Ok(Backlog {
             taken,
-            rows: rows.unsigned_abs(),
-            more_rows: rows >= COUNTED,
-            oldest: oldest.and_then(|seconds| Duration::try_from_secs_f64(seconds.max(0.0)).ok()),
+            rows,
+            more_rows: rows >= COUNTED.unsigned_abs(),
+            oldest: oldest.map(|Seconds(time)| time),
             problems: problems_of,
             more_problems: problems_of.total() >= COUNTED.unsigned_abs(),
             listed: list(&self.layout.remedies, &problems)?,

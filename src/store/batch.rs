@@ -15,7 +15,7 @@ use super::queries::{MOST_CONFIGURATIONS, is_result_name};
 use crate::columns::{MappedColumn, Per};
 use crate::mapping::{Agent, Changes, Configuration};
 use crate::pg::sqlstate::CONNECTION_ENDED;
-use crate::pg::{RowRef, Tid, Version};
+use crate::pg::{RowRef, Seconds, Tid, Version};
 
 /// The rows of [`super::queries::claim`].
 #[derive(Debug)]
@@ -211,7 +211,8 @@ impl<'a> Group<'a> {
 
     /// How long its oldest row had been in the outbox, in seconds, by the clock of the server.
     pub fn age(&self) -> Result<Option<f64>, Error> {
-        self.first.try_get("age")
+        let age: Option<Seconds> = self.first.try_get("age")?;
+        Ok(age.map(|Seconds(time)| time.as_secs_f64()))
     }
 
     /// Whether all of it came: the server sends no more than the batch may weigh.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Store, queries};
-use crate::pg::QueryError;
+use crate::pg::{QueryError, Seconds};
 
 /// The holder of the leader lock, and whether it applies changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +33,7 @@ impl Store {
     /// The leader, and whether it works.
     pub async fn leader(&self) -> Result<Leader, QueryError> {
         let row = self.db.one(queries::LEADER, &[]).await?;
-        let age =
-            |seconds: Option<f64>| seconds.map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
+        let age = |seconds: Option<Seconds>| seconds.map(|Seconds(time)| time);
         let gid: Option<String> = row.try_get("gid")?;
         let owner: Option<String> = row.try_get("owner")?;
         Ok(Leader {

@@ -5,8 +5,12 @@ use std::time::Duration;
 use postgres_types::Type;
 
 use super::{Store, queries};
-use crate::pg::{Parameter, QueryError};
+use crate::pg::{Parameter, QueryError, Seconds};
 use crate::settings::History;
+
+/// The bounds of the time until the next attempt of a failed write.
+const SOONEST: Duration = Duration::from_millis(10);
+const LATEST: Duration = Duration::from_secs(3600);
 
 impl Store {
     /// Puts requested slugs into the outbox, if they have an agent or a problem (I7).
@@ -65,8 +69,8 @@ impl Store {
     /// Puts the failed writes that are due into the outbox. Returns the time until the next one.
     pub async fn enqueue_retries(&self) -> Result<Option<Duration>, QueryError> {
         self.db.run(queries::ENQUEUE_RETRIES, &[]).await?;
-        let seconds: Option<f64> = self.db.value(queries::NEXT_RETRY, &[]).await?;
-        Ok(seconds.map(|seconds| Duration::from_secs_f64(seconds.clamp(0.01, 3600.0))))
+        let next: Option<Seconds> = self.db.value(queries::NEXT_RETRY, &[]).await?;
+        Ok(next.map(|Seconds(time)| time.clamp(SOONEST, LATEST)))
     }
 
     /// Deletes one portion of the expired history. Returns whether there may be more.

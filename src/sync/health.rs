@@ -67,7 +67,8 @@ impl Uncaptured {
             // Another install.
             self.counted = from;
         }
-        self.unreported += (upto - from.max(self.counted)).max(0);
+        let saves = upto.saturating_sub(from.max(self.counted)).max(0);
+        self.unreported = self.unreported.saturating_add(saves);
         self.counted = upto;
     }
 

@@ -2,6 +2,7 @@
 
 mod checks;
 mod connection;
+mod false_server;
 mod pooler;
 mod recovery;
 mod secrets;

@@ -6,6 +6,7 @@
 //! for a condition.
 
 pub mod command;
+pub mod false_server;
 pub mod http;
 pub mod platform;
 pub mod shadow;

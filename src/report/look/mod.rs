@@ -145,7 +145,7 @@ impl Look {
             .as_ref()?
             .iter()
             .filter(|group| group.kind == kind);
-        Some(groups.map(|group| group.agents).sum())
+        Some(groups.fold(0, |sum, group| sum.saturating_add(group.agents)))
     }
 
     /// Whether the number of agents is an estimate.

@@ -1,0 +1,132 @@
+//! A false server: whatever it sends costs its own connection, and neither the process nor another
+//! database (G5, G12, G11).
+
+use std::fmt::Write as _;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::support::false_server::{FalseServer, Message, changed_row};
+use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
+use crate::support::{Daemon, Platform, eventually, tcp_cluster};
+
+/// A daemon with one true database and several of false servers.
+struct Fleet {
+    daemon: Daemon,
+    platform: Platform,
+    counts: Vec<Arc<AtomicUsize>>,
+    _false: Vec<(FalseServer, Platform)>,
+    _folder: tempfile::TempDir,
+}
+
+/// The most memory of a process, in KiB: more is refused by the kernel.
+const NO_LIMIT: &str = "unlimited";
+
+impl Fleet {
+    /// A database of a false server for each change.
+    async fn start<C>(changes: Vec<C>, memory: &str) -> Self
+    where
+        C: Fn(&Message<'_>) -> Option<Vec<u8>> + Send + Sync + 'static,
+    {
+        let platform = Platform::installed().await;
+        let mut settings = format!("[databases.true]\nurl = '{}'\n", platform.url);
+        let (mut servers, mut counts) = (Vec::new(), Vec::new());
+        for (number, change) in changes.into_iter().enumerate() {
+            let behind = Platform::with_tables(tcp_cluster(), TABLES).await;
+            behind.install();
+            behind.save("a", EXAMPLE).await;
+            let count = Arc::new(AtomicUsize::new(0));
+            counts.push(Arc::clone(&count));
+            let server = FalseServer::start(tcp_cluster().port(), move |message| {
+                let bytes = change(message)?;
+                count.fetch_add(1, Ordering::Relaxed);
+                Some(bytes)
+            })
+            .await;
+            let url = server.url(behind.name());
+            writeln!(settings, "[databases.false_{number}]\nurl = '{url}'").unwrap();
+            servers.push((server, behind));
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("agent-sync.toml");
+        std::fs::write(&path, settings).unwrap();
+        let mut command = Command::new("/bin/sh");
+        command.env_clear().args([
+            "-c",
+            r#"ulimit -v "$1" && exec "$2" run --config "$3""#,
+            "sh",
+            memory,
+            env!("CARGO_BIN_EXE_agent-sync"),
+        ]);
+        command
+            .arg(&path)
+            .env("AGENT_SYNC__SYNC__SWEEP_INTERVAL", "1s")
+            .env("AGENT_SYNC__RECONNECT__MAX_DELAY", "200ms");
+        Self {
+            daemon: Daemon::start(command),
+            platform,
+            counts,
+            _false: servers,
+            _folder: folder,
+        }
+    }
+
+    /// Waits until each false server has counts `times` messages, and saves in the true database
+    /// after that.
+    async fn goes_on(&mut self, times: usize) {
+        for (number, counts) in self.counts.iter().enumerate() {
+            let what = format!("false server {number} has changed {times} messages");
+            let daemon = &self.daemon;
+            let ends = || !daemon.lines("thread ").is_empty() || !daemon.lines("memory").is_empty();
+            let enough = || counts.load(Ordering::Relaxed) >= times;
+            eventually(&what, async || enough() || ends()).await;
+            assert!(!ends(), "the process has ended");
+        }
+        self.platform.configure("a").await;
+        self.platform.save("a", EXAMPLE).await;
+        self.platform.becomes("a", EXPECTED).await;
+        assert!(self.daemon.is_running());
+        assert_eq!(self.daemon.lines("thread "), [""; 0], "no panic");
+    }
+}
+
+/// One row of so many is changed.
+const OTHERS: usize = 4;
+
+const FLOAT8: u32 = 701;
+const INT4: u32 = 23;
+const INT8: u32 = 20;
+const TIMESTAMPTZ: u32 = 1184;
+
+/// GIVEN servers whose numbers and times are NaN, infinite, negative or out of any range, WHEN the
+/// daemon leads there, THEN it goes on, and another database is in sync.
+#[tokio::test]
+async fn g5_numbers_of_a_false_server_end_no_process() {
+    // The first NaN ends a connection, so each false server lets others pass.
+    let mut kinds: Vec<(u32, Vec<u8>, usize)> = (0..OTHERS)
+        .map(|turn| (FLOAT8, f64::NAN.to_be_bytes().to_vec(), turn))
+        .collect();
+    for number in [f64::INFINITY, f64::MIN, -1.0] {
+        kinds.push((FLOAT8, number.to_be_bytes().to_vec(), OTHERS));
+    }
+    for number in [i64::MIN, i64::MAX] {
+        kinds.push((INT8, number.to_be_bytes().to_vec(), OTHERS));
+        kinds.push((TIMESTAMPTZ, number.to_be_bytes().to_vec(), OTHERS));
+    }
+    for number in [i32::MIN, i32::MAX] {
+        kinds.push((INT4, number.to_be_bytes().to_vec(), OTHERS));
+    }
+    let changes = kinds.into_iter().map(|(kind, bytes, turn)| {
+        let seen = AtomicUsize::new(0);
+        move |message: &Message<'_>| {
+            if message.tag != b'D' || !message.types.contains(&kind) {
+                return None;
+            }
+            let number = seen.fetch_add(1, Ordering::Relaxed) % OTHERS;
+            let is_due = turn == OTHERS || turn == number;
+            is_due.then(|| changed_row(message, |of, _| (of == kind).then(|| bytes.clone())))?
+        }
+    });
+    let mut fleet = Fleet::start(changes.collect(), NO_LIMIT).await;
+    fleet.goes_on(6).await;
+}
