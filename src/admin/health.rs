@@ -86,7 +86,7 @@ mod tests {
     fn s10_a_name_of_the_catalog_forges_no_line_and_no_escape_of_readyz() {
         let board = Board::default();
         let observer = board.observer("eu", "localhost");
-        observer.tell(event::Leader::Leading { server: "x" });
+        observer.tell(event::Leader::Leading("x"));
         let what = "the trigger t\u{1b}[2J\u{9b}\u{202e}\nus: ready (draining) is gone".to_owned();
         let finding = Finding {
             what,

@@ -145,7 +145,7 @@ mod tests {
                 misses_changes: true,
             })
             .collect();
-        observer.tell(Event::InForce { findings: &many });
+        observer.tell(Event::InForce(&many));
         let state = state(&board);
         assert_eq!(
             (state.changes.len(), state.findings.len()),
@@ -237,9 +237,7 @@ mod tests {
             listed: Vec::new(),
         };
         observer.tell(Event::Phase(Phase::Draining));
-        observer.tell(Event::Backlog {
-            backlog: &Arc::new(backlog),
-        });
+        observer.tell(Event::Backlog(&Arc::new(backlog)));
         observer.tell(Event::Emptied);
         let backlog = state(&board).backlog;
         let told = backlog.map(|backlog| {

@@ -75,14 +75,14 @@ impl Cell {
                     at: SystemTime::now(),
                 });
             }
-            Event::Woken { cause } => {
+            Event::Woken(cause) => {
                 let place = WakeUp::ALL.iter().position(|known| *known == cause);
                 if let Some(count) = place.and_then(|place| state.wake_ups.get_mut(place)) {
                     *count += 1;
                 }
             }
-            Event::InForce { findings } => replace_findings(state, findings),
-            Event::Mapping(Mapping::Changed { totals } | Mapping::Compared { totals }) => {
+            Event::InForce(findings) => replace_findings(state, findings),
+            Event::Mapping(Mapping::Changed(totals) | Mapping::Compared(totals)) => {
                 state.compared = Some(Compared {
                     at: SystemTime::now(),
                     differing: totals.written,
@@ -90,10 +90,10 @@ impl Cell {
                 });
             }
             // The last comparison used other rules.
-            Event::Mapping(Mapping::DriftUnknown { .. }) => state.compared = None,
-            Event::Backlog { backlog } => state.backlog = Some(Arc::clone(backlog)),
+            Event::Mapping(Mapping::DriftUnknown(_)) => state.compared = None,
+            Event::Backlog(backlog) => state.backlog = Some(Arc::clone(backlog)),
             // The last backlog is older than the lock.
-            Event::Tables(Tables::LockedOut { .. }) => state.backlog = None,
+            Event::Tables(Tables::LockedOut(_)) => state.backlog = None,
             Event::Emptied => empty_outbox(state),
             Event::Batch { totals, batch } => count_batch(state, minute(), totals, batch),
             Event::NotInSync { slug, problem, .. } => {
@@ -193,7 +193,7 @@ fn record_change(state: &mut State, slug: &str, outcome: Outcome, columns: Colum
 fn outcome(problem: Problem<'_>) -> Outcome {
     match problem {
         Problem::MissingConfiguration => Outcome::MissingConfiguration,
-        Problem::Rejected { .. } => Outcome::Rejected,
+        Problem::Rejected(_) => Outcome::Rejected,
         Problem::Ambiguous => Outcome::Ambiguous,
         Problem::Failed { .. } => Outcome::Failed,
     }

@@ -16,7 +16,16 @@ pub enum Event<'a> {
     /// About the two tables.
     Tables(Tables<'a>),
     /// A fault of the capture.
-    CaptureFault(CaptureFault<'a>),
+    CaptureFault {
+        /// Which.
+        kind: CaptureFault,
+        /// `schema.table.trigger`
+        trigger: &'a str,
+        /// The fault.
+        fault: &'a str,
+        /// The remedy.
+        remedy: &'a str,
+    },
     /// Every agent is checked.
     FullCheck(FullCheck),
     /// About the mapping.
@@ -46,11 +55,8 @@ pub enum Event<'a> {
         /// Its details.
         batch: Committed<'a>,
     },
-    /// Two transactions conflicted; the batch is repeated.
-    Retrying {
-        /// The error of PostgreSQL.
-        cause: &'a str,
-    },
+    /// Two transactions conflicted, with this error of PostgreSQL; the batch is repeated.
+    Retrying(&'a str),
     /// A finding that does not stop the daemon (G10).
     Found {
         /// The text.
@@ -75,33 +81,21 @@ pub enum Event<'a> {
         /// The address of the session, without secrets.
         target: &'a str,
     },
-    /// The sleeping loop has woken up.
-    Woken {
-        /// The cause.
-        cause: WakeUp,
-    },
+    /// The sleeping loop has woken up, for this cause.
+    Woken(WakeUp),
     /// A scan of the outbox has found nothing.
     Emptied,
-    /// The backlog: pending changes and problems.
-    Backlog {
-        /// As read from the database.
-        backlog: &'a Arc<Backlog>,
-    },
-    /// The findings in force.
-    InForce {
-        /// All findings; empty if there are none.
-        findings: &'a [Finding],
-    },
+    /// The backlog, as read from the database: pending changes and problems.
+    Backlog(&'a Arc<Backlog>),
+    /// All findings in force; empty if there are none.
+    InForce(&'a [Finding]),
 }
 
 /// An event about the connection.
 #[derive(Debug)]
 pub enum Connection<'a> {
-    /// The first drain after the connect has ended.
-    CaughtUp {
-        /// Its totals.
-        totals: Totals,
-    },
+    /// The first drain after the connect has ended, with these totals.
+    CaughtUp(Totals),
     /// The connection is lost, or could not be made. One event an outage (G8).
     Lost {
         /// The cause.
@@ -141,23 +135,14 @@ pub enum Connection<'a> {
 pub enum Leader<'a> {
     /// The daemon is connected, and another one leads.
     StandingBy,
-    /// This daemon leads now.
-    Leading {
-        /// The address of the database, without secrets.
-        server: &'a str,
-    },
-    /// Another session leads, and changes are not applied.
-    Hangs {
-        /// The session and the remedy.
-        finding: &'a Finding,
-    },
+    /// This daemon leads now, at this address without secrets.
+    Leading(&'a str),
+    /// Another session leads, and changes are not applied: the session and the remedy.
+    Hangs(&'a Finding),
     /// Changes are applied again.
     Works,
-    /// The leading daemon has other rules or columns than this one.
-    OtherMapping {
-        /// The remedy.
-        remedy: &'a str,
-    },
+    /// The leading daemon has other rules or columns than this one; with the remedy.
+    OtherMapping(&'a str),
 }
 
 /// An event about the two tables.
@@ -170,52 +155,24 @@ pub enum Tables<'a> {
         /// As `schema.table.column`.
         columns: &'a [String],
     },
-    /// Another session has held a lock on a table for a while. Nothing is lost, and the daemon
+    /// Another session has held a lock on a table for this long. Nothing is lost, and the daemon
     /// waits for its end (G16).
-    LockedOut {
-        /// The time since then.
-        since: Duration,
-    },
-    /// That lock has ended.
-    LockGone {
-        /// How long it lasted.
-        lasted: Duration,
-    },
-    /// The tables have changed, and are read again.
-    Changed {
-        /// The error of the server.
-        cause: &'a str,
-    },
+    LockedOut(Duration),
+    /// That lock has ended, after this time.
+    LockGone(Duration),
+    /// The tables have changed, and are read again; with the error of the server.
+    Changed(&'a str),
 }
 
-/// A fault of the capture.
+/// A kind of fault of the capture.
 #[derive(Debug)]
-pub enum CaptureFault<'a> {
+pub enum CaptureFault {
     /// A trigger of the capture is missing or disabled (G1).
-    Broken {
-        /// `schema.table.trigger`
-        trigger: &'a str,
-        /// The fault.
-        fault: &'a str,
-        /// The remedy.
-        remedy: &'a str,
-    },
+    Broken,
     /// A trigger of the capture does not fire while `session_replication_role` is `replica`.
-    Sleeps {
-        /// `schema.table.trigger`
-        trigger: &'a str,
-        /// The remedy.
-        remedy: &'a str,
-    },
+    Sleeps,
     /// A partition or child of a table has no trigger that works (G1).
-    LacksChild {
-        /// `schema.table.trigger`
-        trigger: &'a str,
-        /// The fault.
-        fault: &'a str,
-        /// The remedy.
-        remedy: &'a str,
-    },
+    LacksChild,
 }
 
 /// The reason to check every agent.
@@ -225,11 +182,8 @@ pub enum FullCheck {
     CaptureTouched,
     /// Changes are no longer missed, and every agent is checked.
     CaptureMended,
-    /// Saves that could not be captured, so every agent is checked.
-    Uncaptured {
-        /// The number.
-        saves: i64,
-    },
+    /// This number of saves could not be captured, so every agent is checked.
+    Uncaptured(i64),
     /// The count of such saves has moved, as by a crash of the server.
     CountJumped,
     /// The first start after an install: every agent is checked.
@@ -243,22 +197,15 @@ pub enum FullCheck {
 /// An event about the mapping.
 #[derive(Debug)]
 pub enum Mapping<'a> {
-    /// The rules have changed; this writes nothing.
-    Changed {
-        /// The totals now; `written` counts configurations that would be written.
-        totals: Totals,
-    },
+    /// The rules have changed; this writes nothing. In the totals, `written` counts configurations
+    /// that would be written.
+    Changed(Totals),
     /// Every configuration has been compared once more, because some differed after a change of the
-    /// rules. For the registry alone.
-    Compared {
-        /// The totals now; `written` counts configurations that would be written.
-        totals: Totals,
-    },
-    /// The rules have changed, and the number of configurations that differ is unknown.
-    DriftUnknown {
-        /// The cause.
-        cause: &'a str,
-    },
+    /// rules. For the registry alone; the totals are as above.
+    Compared(Totals),
+    /// The rules have changed, and the number of configurations that differ is unknown, for this
+    /// cause.
+    DriftUnknown(&'a str),
 }
 
 /// Why an agent is not in sync.
@@ -266,11 +213,8 @@ pub enum Mapping<'a> {
 pub enum Problem<'a> {
     /// No configuration has the slug (G6).
     MissingConfiguration,
-    /// The agent's settings cannot be mapped (M7).
-    Rejected {
-        /// Every mistake.
-        reasons: &'a str,
-    },
+    /// The agent's settings cannot be mapped (M7): every mistake.
+    Rejected(&'a str),
     /// More than one agent has the slug (T5).
     Ambiguous,
     /// PostgreSQL refused the write (G5).
@@ -297,7 +241,6 @@ subjects! {
     Connection: Connection<'a>,
     Leader: Leader<'a>,
     Tables: Tables<'a>,
-    CaptureFault: CaptureFault<'a>,
     FullCheck: FullCheck,
     Mapping: Mapping<'a>,
 }

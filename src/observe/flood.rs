@@ -47,7 +47,7 @@ impl Kind {
         match *event {
             Event::NotInSync { slug, problem, .. } => Some(match problem {
                 Problem::MissingConfiguration => (Self::Missing, slug, ""),
-                Problem::Rejected { reasons } => (Self::Rejected, slug, reasons),
+                Problem::Rejected(reasons) => (Self::Rejected, slug, reasons),
                 Problem::Ambiguous => (Self::Ambiguous, slug, ""),
                 Problem::Failed { detail, .. } => (Self::Failed, slug, detail),
             }),
@@ -187,7 +187,7 @@ mod tests {
         let rejected = Event::NotInSync {
             slug: "0",
             known: false,
-            problem: Problem::Rejected { reasons: "x" },
+            problem: Problem::Rejected("x"),
             remedy: "",
         };
         assert_eq!(
@@ -234,7 +234,7 @@ mod tests {
         let rejected = |reasons| Event::NotInSync {
             slug: "a",
             known: false,
-            problem: Problem::Rejected { reasons },
+            problem: Problem::Rejected(reasons),
             remedy: "",
         };
         assert!(!flood.meet(&rejected("one"), start).held);
@@ -263,7 +263,7 @@ mod tests {
             let known = Event::NotInSync {
                 slug: "a",
                 known: true,
-                problem: Problem::Rejected { reasons: "x" },
+                problem: Problem::Rejected("x"),
                 remedy: "",
             };
             assert!(flood.meet(&known, now).held);

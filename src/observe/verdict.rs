@@ -122,7 +122,7 @@ mod tests {
         };
         let told = |observer: &super::super::Observer, findings: &[Finding]| {
             observer.tell(Event::Phase(Phase::Waiting));
-            observer.tell(Event::InForce { findings });
+            observer.tell(Event::InForce(findings));
         };
         let state = board_and(|observer| told(observer, &[finding(true), finding(false)]));
         let expected = Reason {

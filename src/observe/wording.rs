@@ -48,7 +48,12 @@ pub(super) fn line(database: &str, event: &Event<'_>) {
         Event::Connection(event) => connection(database, event),
         Event::Leader(event) => leader(database, event),
         Event::Tables(event) => tables(database, event),
-        Event::CaptureFault(fault) => capture_fault(database, fault),
+        Event::CaptureFault {
+            kind,
+            trigger,
+            fault,
+            remedy,
+        } => capture_fault(database, kind, (trigger, fault, remedy)),
         Event::FullCheck(reason) => full_check(database, reason),
         Event::Mapping(event) => mapping(database, event),
         Event::NotInSync {
@@ -72,7 +77,7 @@ pub(super) fn line(database: &str, event: &Event<'_>) {
                 written, unchanged, missing, rejected, gone, busy, "batch committed"
             );
         }
-        Event::Retrying { cause } => debug!(database, cause, "batch is done again"),
+        Event::Retrying(cause) => debug!(database, cause, "batch is done again"),
         Event::Found { finding, remedy } => warn!(database, remedy, "{finding}"),
         Event::Left { slug, since } => {
             let seconds = since.as_secs();
@@ -87,10 +92,10 @@ pub(super) fn line(database: &str, event: &Event<'_>) {
         }
         Event::Phase(_)
         | Event::Connected { .. }
-        | Event::Woken { .. }
+        | Event::Woken(_)
         | Event::Emptied
-        | Event::Backlog { .. }
-        | Event::InForce { .. } => {}
+        | Event::Backlog(_)
+        | Event::InForce(_) => {}
     }
 }
 
@@ -101,7 +106,7 @@ const LEFT_REMEDY: &str = "List them: SELECT slug, since FROM agent_sync.state W
 
 fn connection(database: &str, event: &Connection<'_>) {
     match event {
-        Connection::CaughtUp { totals } => {
+        Connection::CaughtUp(totals) => {
             let Totals {
                 written,
                 unchanged,
@@ -148,17 +153,15 @@ fn connection(database: &str, event: &Connection<'_>) {
 fn leader(database: &str, event: &Leader<'_>) {
     match event {
         Leader::StandingBy => info!(database, "another daemon leads here; standing by"),
-        Leader::Leading { server } => info!(database, server, "connected and leading"),
-        Leader::Hangs {
-            finding: Finding { what, remedy, .. },
-        } => warn!(
+        Leader::Leading(server) => info!(database, server, "connected and leading"),
+        Leader::Hangs(Finding { what, remedy, .. }) => warn!(
             database,
             leader = what,
             remedy,
             "another session leads here, and changes are not applied; this daemon cannot take over \
             while it holds the lock"
         ),
-        Leader::OtherMapping { remedy } => warn!(
+        Leader::OtherMapping(remedy) => warn!(
             database,
             remedy, "the daemon that leads here works with other rules or columns than this one"
         ),
@@ -189,7 +192,7 @@ fn tables(database: &str, event: &Tables<'_>) {
                 "columns that do not exist any more are left out"
             );
         }
-        Tables::LockedOut { since } => {
+        Tables::LockedOut(since) => {
             let (seconds, remedy) = (since.as_secs(), Tables::LOCKED_OUT_REMEDY);
             warn!(
                 database,
@@ -198,39 +201,35 @@ fn tables(database: &str, event: &Tables<'_>) {
                 "another session holds a lock on a table; changes wait for its end"
             );
         }
-        Tables::LockGone { lasted } => {
+        Tables::LockGone(lasted) => {
             let seconds = lasted.as_secs();
             info!(database, seconds, "the lock is gone; changes are applied");
         }
-        Tables::Changed { cause } => info!(
+        Tables::Changed(cause) => info!(
             database,
             cause, "the tables have changed; reading them again"
         ),
     }
 }
 
-fn capture_fault(database: &str, fault: &CaptureFault<'_>) {
-    match fault {
-        CaptureFault::Broken {
-            trigger,
-            fault,
-            remedy,
-        } => error!(
+fn capture_fault(
+    database: &str,
+    kind: &CaptureFault,
+    (trigger, fault, remedy): (&str, &str, &str),
+) {
+    match kind {
+        CaptureFault::Broken => error!(
             database,
             trigger, fault, remedy, "capture broken: changes are missed"
         ),
-        CaptureFault::Sleeps { trigger, remedy } => error!(
+        CaptureFault::Sleeps => error!(
             database,
             trigger,
             remedy,
             "a trigger is enabled but not ALWAYS: saves made with session_replication_role = \
             replica, as in restores and logical replication, are not noticed; all other saves are"
         ),
-        CaptureFault::LacksChild {
-            trigger,
-            fault,
-            remedy,
-        } => error!(
+        CaptureFault::LacksChild => error!(
             database,
             trigger,
             fault,
@@ -250,7 +249,7 @@ fn full_check(database: &str, reason: &FullCheck) {
         FullCheck::CaptureMended => {
             info!(database, "the capture works again; checking every agent");
         }
-        FullCheck::Uncaptured { saves } => warn!(
+        FullCheck::Uncaptured(saves) => warn!(
             database,
             saves, "changes were saved that could not be captured; checking every agent"
         ),
@@ -277,7 +276,7 @@ fn full_check(database: &str, reason: &FullCheck) {
 
 fn mapping(database: &str, event: &Mapping<'_>) {
     match event {
-        Mapping::Changed { totals } => {
+        Mapping::Changed(totals) => {
             let Totals {
                 written: differ,
                 unchanged: in_sync,
@@ -308,12 +307,12 @@ fn mapping(database: &str, event: &Mapping<'_>) {
                 );
             }
         }
-        Mapping::DriftUnknown { cause } => warn!(
+        Mapping::DriftUnknown(cause) => warn!(
             database,
             cause,
             "the mapping has changed; the number of configurations that now differ is unknown"
         ),
-        Mapping::Compared { .. } => {}
+        Mapping::Compared(_) => {}
     }
 }
 
@@ -323,7 +322,7 @@ fn not_in_sync(database: &str, slug: &str, problem: &Problem<'_>, remedy: &str) 
             database,
             slug, remedy, "no configuration has this slug; the agent is saved, nothing is synced"
         ),
-        Problem::Rejected { reasons } => warn!(
+        Problem::Rejected(reasons) => warn!(
             database,
             slug,
             reasons,

@@ -103,26 +103,26 @@ impl Note {
 fn topic(finding: &Finding) -> &'static str {
     match finding {
         Finding::Server(finding) => match finding {
-            Server::TooOld { .. } | Server::Standby | Server::ReadOnly => "server",
+            Server::TooOld(_) | Server::Standby | Server::ReadOnly => "server",
             Server::QueueFull { .. } => "notifications",
-            Server::PreparedTransactions { .. } => "two-phase",
+            Server::PreparedTransactions(_) => "two-phase",
         },
         Finding::Install(finding) => match finding {
-            Install::OtherNotify { .. } => "two-phase",
+            Install::OtherNotify(_) => "two-phase",
             Install::HistoryWithoutCause => "history",
             _ => "install",
         },
         Finding::Rights(finding) => match finding {
             Rights::Unprivileged { .. } => "privileges",
             Rights::OwnRowsHidden { .. } | Rights::RowsMayBeHidden { .. } => "row security",
-            Rights::Superuser { .. } => "role",
+            Rights::Superuser(_) => "role",
             Rights::LendsRights { .. }
             | Rights::ForeignType { .. }
-            | Rights::Untrusted { .. }
-            | Rights::TablesOfStranger { .. } => "owners",
+            | Rights::Untrusted(_)
+            | Rights::TablesOfStranger(_) => "owners",
         },
         Finding::Table(finding) => match finding {
-            Table::Unlogged { .. } | Table::HasRule { .. } => "tables",
+            Table::Unlogged(_) | Table::HasRule { .. } => "tables",
             Table::Unpublishable { .. } | Table::PublishedInPart { .. } => "publication",
         },
         Finding::Column(finding) => match finding {

@@ -105,7 +105,7 @@ impl SessionError {
                 password set again, and scram-sha-256 in pg_hba.conf."
             }
             Self::Untrusted(found) => match **found {
-                Finding::Rights(finding::Rights::TablesOfStranger { .. }) => finding::NEW_OWNER,
+                Finding::Rights(finding::Rights::TablesOfStranger(_)) => finding::NEW_OWNER,
                 _ => finding::STRANGERS,
             },
             Self::ReadOnly => "Name the primary among the hosts of this database.",

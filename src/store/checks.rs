@@ -32,7 +32,7 @@ pub async fn server(db: &Db) -> Result<Vec<Finding>, QueryError> {
 }
 
 fn judge_server(version: String, number: i32, standby: bool, read_only: bool) -> Vec<Finding> {
-    let too_old = (number < OLDEST).then_some(finding::Server::TooOld { version }.into());
+    let too_old = (number < OLDEST).then_some(finding::Server::TooOld(version).into());
     let unwritable = match (standby, read_only) {
         (true, _) => Some(finding::Server::Standby.into()),
         (false, true) => Some(finding::Server::ReadOnly.into()),
@@ -94,7 +94,7 @@ pub async fn install(
                 finding::Install::OtherVersion { found, expected }.into(),
             ]);
         }
-        findings.push(finding::Install::Incomplete { missing }.into());
+        findings.push(finding::Install::Incomplete(missing).into());
     }
     findings.extend(missing_privileges(db, database, layout).await?);
     let table: [Parameter<'_>; 1] = [(&layout.configurations.table, Type::TEXT)];
@@ -279,7 +279,7 @@ pub async fn cautions(
     findings.extend(own_rows(db).await?.filter(|finding| !finding.is_fatal()));
     let unlogged = each(db, queries::UNLOGGED, &tables, |row| {
         let table = row.try_get(0)?;
-        Ok(finding::Table::Unlogged { table }.into())
+        Ok(finding::Table::Unlogged(table).into())
     });
     findings.extend(unlogged.await?);
     let row = db.one(queries::NOTIFICATION_QUEUE, &[]).await?;
@@ -291,7 +291,7 @@ pub async fn cautions(
     let max: i32 = row.try_get("most_prepared")?;
     if row.try_get("is_superuser")? {
         let role = row.try_get("role")?;
-        findings.push(finding::Rights::Superuser { role }.into());
+        findings.push(finding::Rights::Superuser(role).into());
     }
     let lends = each(db, queries::LENDS_RIGHTS, &tables, |row| {
         Ok(finding::Rights::LendsRights {
@@ -306,14 +306,14 @@ pub async fn cautions(
     findings.extend(layout.scans.iter().cloned());
     let parts = missing_parts(db, false).await?;
     if !parts.is_empty() {
-        findings.push(finding::Install::Lacks { parts }.into());
+        findings.push(finding::Install::Lacks(parts).into());
     }
     if notify && max > 0 {
-        findings.push(finding::Server::PreparedTransactions { max }.into());
+        findings.push(finding::Server::PreparedTransactions(max).into());
     }
     let installed: bool = db.value(queries::INSTALLED_NOTIFY, &[]).await?;
     if installed != notify {
-        findings.push(finding::Install::OtherNotify { installed }.into());
+        findings.push(finding::Install::OtherNotify(installed).into());
     }
     if history && !db.value::<bool>(queries::NOTES_CAUSE, &[]).await? {
         findings.push(finding::Install::HistoryWithoutCause.into());
@@ -335,13 +335,7 @@ mod tests {
     #[test]
     fn a_server_older_than_14_is_told_apart_from_one_that_will_do() {
         let old = judge_server("13.18".to_owned(), 130_018, false, false);
-        assert_eq!(
-            old,
-            [finding::Server::TooOld {
-                version: "13.18".to_owned()
-            }
-            .into()]
-        );
+        assert_eq!(old, [finding::Server::TooOld("13.18".to_owned()).into()]);
         assert!(old[0].is_fatal() && old[0].to_string().contains("13.18"));
         assert_eq!(judge_server("14.0".to_owned(), 140_000, false, false), []);
     }

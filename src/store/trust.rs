@@ -135,8 +135,8 @@ pub async fn owners(db: &Db, database: &Database) -> Result<Owners, QueryError> 
     let served = served.map(|(schema, table)| format!("{}.{}", Quoted(schema), Quoted(table)));
     let names = own.into_iter().chain(served);
     let untrusted = match (untrusted, taken) {
-        (Some(objects), _) => Some(finding::Rights::Untrusted { objects }),
-        (None, Some(tables)) => Some(finding::Rights::TablesOfStranger { tables }),
+        (Some(objects), _) => Some(finding::Rights::Untrusted(objects)),
+        (None, Some(tables)) => Some(finding::Rights::TablesOfStranger(tables)),
         (None, None) => None,
     };
     Ok(Owners {

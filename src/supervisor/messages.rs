@@ -268,9 +268,7 @@ mod tests {
             more_problems: false,
             listed: Vec::new(),
         };
-        one.tell(Event::Backlog {
-            backlog: &Arc::new(backlog),
-        });
+        one.tell(Event::Backlog(&Arc::new(backlog)));
         let cause = format!("no\nroute {}", "x".repeat(1000));
         two.tell(event::Connection::Lost {
             cause: &cause,

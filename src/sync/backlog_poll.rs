@@ -50,9 +50,7 @@ impl BacklogPoll {
         }
         store.verify_parts().await?;
         let backlog = store.backlog().await?;
-        observer.tell(Event::Backlog {
-            backlog: &backlog.into(),
-        });
+        observer.tell(Event::Backlog(&backlog.into()));
         self.news = false;
         self.not_before = Instant::now() + PAUSE.max(began.elapsed() * SHARE);
         Ok(())

@@ -37,9 +37,7 @@ pub async fn keep_in_sync(context: Context, mut stop: watch::Receiver<bool>) {
         if health.outage.is_none() && (error.has_seen_a_change() || health.was_healthy && is_usual)
         {
             if error.is_layout_change() {
-                context
-                    .observer
-                    .tell(event::Tables::Changed { cause: &cause });
+                context.observer.tell(event::Tables::Changed(&cause));
             }
             health.noticed.misses_changes |= error.misses_changes();
             tokio::select! {

@@ -75,7 +75,7 @@ impl Uncaptured {
     /// Reports the saves that are due.
     pub(super) fn report_due(&mut self, observer: &Observer) {
         if let Some(saves) = self.take_due() {
-            observer.tell(event::FullCheck::Uncaptured { saves });
+            observer.tell(event::FullCheck::Uncaptured(saves));
         }
     }
 
@@ -155,7 +155,7 @@ impl Health {
                     totals,
                 });
             }
-            _ => observer.tell(event::Connection::CaughtUp { totals }),
+            _ => observer.tell(event::Connection::CaughtUp(totals)),
         }
         self.was_healthy = true;
     }

@@ -35,7 +35,7 @@ pub(super) fn committed(
         observer.tell(Event::NotInSync {
             slug: NOT_TEXT,
             known: false,
-            problem: event::Problem::Rejected { reasons: &reasons },
+            problem: event::Problem::Rejected(&reasons),
             remedy: &remedies.of(ProblemKind::Rejected.name(), None, NOT_TEXT),
         });
     }
@@ -67,7 +67,7 @@ fn tell_problem(observer: &Observer, remedies: &Remedies, problem: &Problem, kno
     let sqlstate = problem.sqlstate.as_deref();
     let told = match problem.kind {
         ProblemKind::MissingConfiguration => event::Problem::MissingConfiguration,
-        ProblemKind::Rejected => event::Problem::Rejected { reasons: detail },
+        ProblemKind::Rejected => event::Problem::Rejected(detail),
         ProblemKind::Ambiguous => event::Problem::Ambiguous,
         ProblemKind::Failed => event::Problem::Failed {
             detail,

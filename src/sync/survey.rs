@@ -45,17 +45,17 @@ pub(super) async fn report_drift(context: Context, mut stop: watch::Receiver<boo
             counted = count_in_turn(&context, &rules) => counted,
         };
         match counted {
-            Ok(totals) if is_told => context.observer.tell(event::Mapping::Compared { totals }),
+            Ok(totals) if is_told => context.observer.tell(event::Mapping::Compared(totals)),
             Ok(totals) => {
                 is_told = true;
-                context.observer.tell(event::Mapping::Changed { totals });
+                context.observer.tell(event::Mapping::Changed(totals));
             }
             // A later failure leaves the earlier report, with its time.
             Err(_) if is_told => {}
             Err(error) => {
-                return context.observer.tell(event::Mapping::DriftUnknown {
-                    cause: &error.to_string(),
-                });
+                return context
+                    .observer
+                    .tell(event::Mapping::DriftUnknown(&error.to_string()));
             }
         }
         if counted.is_ok_and(|totals| totals.written == 0) {

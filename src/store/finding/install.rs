@@ -8,18 +8,12 @@ pub enum Install {
     /// There is no schema `agent_sync`, or nothing in it.
     #[error("agent-sync is not installed in this database")]
     NotInstalled,
-    /// Parts of the install are gone.
-    #[error("parts of the install are gone: {}", .missing.join(", "))]
-    Incomplete {
-        /// Which, as `schema.name`.
-        missing: Vec<String>,
-    },
-    /// Parts of the install are gone that only the commands need.
-    #[error("the install lacks {}; the commands need them, the daemon does not", .parts.join(", "))]
-    Lacks {
-        /// Which, as `schema.name`.
-        parts: Vec<String>,
-    },
+    /// Parts of the install are gone: which, as `schema.name`.
+    #[error("parts of the install are gone: {}", .0.join(", "))]
+    Incomplete(Vec<String>),
+    /// Parts of the install are gone that only the commands need: which, as `schema.name`.
+    #[error("the install lacks {}; the commands need them, the daemon does not", .0.join(", "))]
+    Lacks(Vec<String>),
     /// The install has another version than this program.
     #[error(
         "the installed schema has version {found}, and this program works with version {expected}"
@@ -47,12 +41,9 @@ pub enum Install {
         /// Those of the settings.
         expected: (String, String),
     },
-    /// The capture was installed with another `capture.notify` than the settings have.
-    #[error("capture.notify is {}, and the install was made with {installed}", !.installed)]
-    OtherNotify {
-        /// The value at the install.
-        installed: bool,
-    },
+    /// The capture was installed with this `capture.notify`, and the settings have another.
+    #[error("capture.notify is {}, and the install was made with {}", !.0, .0)]
+    OtherNotify(bool),
     /// A history is wanted, and the outbox was installed without the cause of each change.
     #[error(
         "history.enabled is true, and the install was made without it, so the history does not \
@@ -65,11 +56,11 @@ impl Install {
     pub(super) fn consequence(&self) -> Consequence {
         match self {
             Self::NotInstalled
-            | Self::Incomplete { .. }
+            | Self::Incomplete(_)
             | Self::NoRecord
             | Self::OtherTables { .. } => Consequence::StopsAndMisses,
             Self::OtherVersion { .. } => Consequence::Stops,
-            Self::Lacks { .. } | Self::OtherNotify { .. } | Self::HistoryWithoutCause => {
+            Self::Lacks(_) | Self::OtherNotify(_) | Self::HistoryWithoutCause => {
                 Consequence::Caution
             }
         }
@@ -78,11 +69,11 @@ impl Install {
     pub(super) fn remedy(&self) -> &'static str {
         match self {
             Self::NotInstalled
-            | Self::Incomplete { .. }
+            | Self::Incomplete(_)
             | Self::NoRecord
-            | Self::OtherNotify { .. }
+            | Self::OtherNotify(_)
             | Self::HistoryWithoutCause
-            | Self::Lacks { .. } => "Run `agent-sync install` for this database.",
+            | Self::Lacks(_) => "Run `agent-sync install` for this database.",
             Self::OtherVersion { found, expected } if found > expected => {
                 "Run the version of agent-sync that installed it, or a later one."
             }

@@ -51,24 +51,20 @@ pub enum Rights {
         /// SELECT or UPDATE.
         command: String,
     },
-    /// Objects of the install belong to roles that this session must not run code of (S5).
+    /// Objects of the install belong to roles that this session must not run code of (S5): which,
+    /// with their owners.
     #[error(
         "in the schema agent_sync, expected objects of a superuser or of the owner of the tables, \
-        found {objects}; nothing of it was used"
+        found {0}; nothing of it was used"
     )]
-    Untrusted {
-        /// Which, with their owners.
-        objects: String,
-    },
-    /// A table of the platform has another owner than at the install, who may be anybody (S5).
+    Untrusted(String),
+    /// A table of the platform has another owner than at the install, who may be anybody (S5):
+    /// which, with their owners.
     #[error(
-        "expected tables of a superuser or of their owner at the install, found {tables}; nothing \
-        of them was read"
+        "expected tables of a superuser or of their owner at the install, found {0}; nothing of \
+        them was read"
     )]
-    TablesOfStranger {
-        /// Which, with their owners.
-        tables: String,
-    },
+    TablesOfStranger(String),
     /// The type of a column belongs to a role that the owner of the table does not have to trust
     /// (S5).
     #[error(
@@ -89,12 +85,9 @@ pub enum Rights {
     },
     /// The role of this session is a superuser, and code of the owners of the tables runs in it.
     #[error(
-        "the role {role} is a superuser, and code of the owners of the tables runs with its rights"
+        "the role {0} is a superuser, and code of the owners of the tables runs with its rights"
     )]
-    Superuser {
-        /// The role.
-        role: String,
-    },
+    Superuser(String),
     /// A capture function belongs to a role that the owner of its table is not, so that owner can
     /// act as it.
     #[error(
@@ -124,10 +117,10 @@ impl Rights {
             }
             Self::OwnRowsHidden { .. } | Self::Unprivileged { .. } => Consequence::StopsAndMisses,
             Self::RowsMayBeHidden { .. } => Consequence::Misses,
-            Self::Untrusted { .. } | Self::TablesOfStranger { .. } | Self::ForeignType { .. } => {
+            Self::Untrusted(_) | Self::TablesOfStranger(_) | Self::ForeignType { .. } => {
                 Consequence::Stops
             }
-            Self::Superuser { .. } | Self::LendsRights { .. } => Consequence::Caution,
+            Self::Superuser(_) | Self::LendsRights { .. } => Consequence::Caution,
         }
     }
 
@@ -162,8 +155,8 @@ impl Rights {
                 )
                 .into()
             }
-            Self::Untrusted { .. } => STRANGERS.into(),
-            Self::TablesOfStranger { .. } => NEW_OWNER.into(),
+            Self::Untrusted(_) => STRANGERS.into(),
+            Self::TablesOfStranger(_) => NEW_OWNER.into(),
             Self::ForeignType {
                 of_type,
                 table_owner,
@@ -173,7 +166,7 @@ impl Rights {
                 column, or name another one in the settings."
             )
             .into(),
-            Self::Superuser { .. } => "Run `agent-sync install --role NAME` for this database, \
+            Self::Superuser(_) => "Run `agent-sync install --role NAME` for this database, \
                 and let the daemon connect as that role."
                 .into(),
             Self::LendsRights { .. } => "Run `agent-sync install` for this database, as a \

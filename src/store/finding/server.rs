@@ -8,12 +8,9 @@ const NOT_SHOWN: &str = "one that this role is not shown";
 /// A fault or a warning about the server.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Server {
-    /// The server is older than version 14.
-    #[error("agent-sync needs PostgreSQL 14 or later, and this server is {version}")]
-    TooOld {
-        /// Its version.
-        version: String,
-    },
+    /// The server is older than version 14: its version.
+    #[error("agent-sync needs PostgreSQL 14 or later, and this server is {0}")]
+    TooOld(String),
     /// The server is a standby.
     #[error("this server is a standby, so nothing can be written")]
     Standby,
@@ -33,28 +30,25 @@ pub enum Server {
         /// The session that has been in a transaction for longest, which is likely to hold it up.
         holder: Option<String>,
     },
-    /// Transactions can be prepared, and the capture notifies (G3).
+    /// This number of transactions can be prepared, and the capture notifies (G3).
     #[error(
-        "max_prepared_transactions is {max}, and PostgreSQL refuses to prepare a transaction that \
+        "max_prepared_transactions is {0}, and PostgreSQL refuses to prepare a transaction that \
         notifies"
     )]
-    PreparedTransactions {
-        /// How many.
-        max: i32,
-    },
+    PreparedTransactions(i32),
 }
 
 impl Server {
     pub(super) fn consequence(&self) -> Consequence {
         match self {
-            Self::TooOld { .. } | Self::Standby | Self::ReadOnly => Consequence::Stops,
-            Self::QueueFull { .. } | Self::PreparedTransactions { .. } => Consequence::Caution,
+            Self::TooOld(_) | Self::Standby | Self::ReadOnly => Consequence::Stops,
+            Self::QueueFull { .. } | Self::PreparedTransactions(_) => Consequence::Caution,
         }
     }
 
     pub(super) fn remedy(&self) -> &'static str {
         match self {
-            Self::TooOld { .. } => "Upgrade the server to PostgreSQL 14 or later.",
+            Self::TooOld(_) => "Upgrade the server to PostgreSQL 14 or later.",
             Self::Standby => {
                 "Give the address of the primary; when this server is promoted, it is used."
             }
@@ -66,7 +60,7 @@ impl Server {
                 "End the session that listens and stays in a transaction: SELECT * FROM \
                 pg_stat_activity ORDER BY xact_start; then SELECT pg_terminate_backend(pid)."
             }
-            Self::PreparedTransactions { .. } => {
+            Self::PreparedTransactions(_) => {
                 "Set capture.notify = false if transactions that save agents are prepared \
                 (two-phase commit)."
             }

@@ -16,13 +16,10 @@ pub enum Table {
         /// The rule, quoted.
         rule: String,
     },
-    /// One of the platform's tables is UNLOGGED, so a crash of the server empties it, and no
-    /// trigger tells of that.
-    #[error("the table {table} is UNLOGGED, so a crash of the server empties it")]
-    Unlogged {
-        /// The table, as `schema.name`.
-        table: String,
-    },
+    /// This table of the platform, as `schema.name`, is UNLOGGED, so a crash of the server empties
+    /// it, and no trigger tells of that.
+    #[error("the table {0} is UNLOGGED, so a crash of the server empties it")]
+    Unlogged(String),
     /// A publication keeps the daemon from writing to a table, which has no replica identity.
     #[error(
         "the table {table} is published without a replica identity, so PostgreSQL refuses every \
@@ -52,7 +49,7 @@ impl Table {
     pub(super) fn consequence(&self) -> Consequence {
         match self {
             Self::HasRule { .. } => Consequence::Stops,
-            Self::Unlogged { .. } => Consequence::Caution,
+            Self::Unlogged(_) => Consequence::Caution,
             Self::Unpublishable { .. } | Self::PublishedInPart { .. } => {
                 Consequence::StopsAndMisses
             }
@@ -65,7 +62,7 @@ impl Table {
                 "DROP RULE {rule} ON {table}; a trigger can do the same, and runs with the writes \
                 of the daemon."
             ),
-            Self::Unlogged { table } => format!("ALTER TABLE {table} SET LOGGED;"),
+            Self::Unlogged(table) => format!("ALTER TABLE {table} SET LOGGED;"),
             Self::Unpublishable {
                 table,
                 is_ours: true,

@@ -94,8 +94,6 @@ impl ConnectionLoop<'_> {
             .cloned()
             .chain(self.lock_in_force())
             .collect();
-        self.context.observer.tell(Event::InForce {
-            findings: &findings,
-        });
+        self.context.observer.tell(Event::InForce(&findings));
     }
 }

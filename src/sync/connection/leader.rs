@@ -125,15 +125,15 @@ impl ConnectionLoop<'_> {
         });
         let was_other = std::mem::replace(&mut self.health.noticed.other_mapping, is_other);
         if is_other && !was_other {
-            self.context.observer.tell(event::Leader::OtherMapping {
-                remedy: OTHER_MAPPING,
-            });
+            self.context
+                .observer
+                .tell(event::Leader::OtherMapping(OTHER_MAPPING));
         }
         self.in_force = finding.iter().cloned().chain(other).collect();
         self.tell_in_force();
         match &finding {
             Some(finding) if !self.health.noticed.leader_hangs => {
-                self.context.observer.tell(event::Leader::Hangs { finding });
+                self.context.observer.tell(event::Leader::Hangs(finding));
             }
             None if self.health.noticed.leader_hangs => {
                 self.context.observer.tell(event::Leader::Works);

@@ -251,9 +251,7 @@ impl<'a> ConnectionLoop<'a> {
         let observer = &self.context.observer;
         let is_first_lead = self.health.note_lead();
         if is_first_lead {
-            observer.tell(event::Leader::Leading {
-                server: self.session.target(),
-            });
+            observer.tell(event::Leader::Leading(self.session.target()));
         }
         let rules = Arc::clone(&self.context.rules.borrow());
         if !self.store.knows_mapping(&rules).await? {

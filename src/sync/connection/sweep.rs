@@ -153,20 +153,15 @@ impl ConnectionLoop<'_> {
     fn report_findings(&mut self, capture: &Capture) {
         let observer = &self.context.observer;
         for fault in self.health.noticed.untold_faults(&capture.faults) {
-            let (trigger, remedy, kind) = (&*fault.trigger, fault.remedy(), fault.kind);
-            let fault = &*fault.fault;
-            observer.tell(match kind {
-                FaultKind::Broken | FaultKind::Outbox => event::CaptureFault::Broken {
-                    trigger,
-                    fault,
-                    remedy,
+            observer.tell(Event::CaptureFault {
+                kind: match fault.kind {
+                    FaultKind::Broken | FaultKind::Outbox => event::CaptureFault::Broken,
+                    FaultKind::Sleeps => event::CaptureFault::Sleeps,
+                    FaultKind::Child => event::CaptureFault::LacksChild,
                 },
-                FaultKind::Sleeps => event::CaptureFault::Sleeps { trigger, remedy },
-                FaultKind::Child => event::CaptureFault::LacksChild {
-                    trigger,
-                    fault,
-                    remedy,
-                },
+                trigger: &fault.trigger,
+                fault: &fault.fault,
+                remedy: fault.remedy(),
             });
         }
         for finding in self.health.noticed.untold_findings(&capture.findings) {

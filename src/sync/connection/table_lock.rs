@@ -32,9 +32,9 @@ impl ConnectionLoop<'_> {
         let (since, told) = self.locked_since.get_or_insert((now, false));
         if !*told && now - *since >= REPORT_LOCK_AFTER {
             *told = true;
-            self.context.observer.tell(event::Tables::LockedOut {
-                since: now - *since,
-            });
+            self.context
+                .observer
+                .tell(event::Tables::LockedOut(now - *since));
             self.tell_in_force();
         }
         tokio::select! {
@@ -50,9 +50,9 @@ impl ConnectionLoop<'_> {
             return;
         }
         if let Some((since, true)) = self.locked_since.take() {
-            self.context.observer.tell(event::Tables::LockGone {
-                lasted: since.elapsed(),
-            });
+            self.context
+                .observer
+                .tell(event::Tables::LockGone(since.elapsed()));
             self.tell_in_force();
         }
     }

@@ -93,7 +93,7 @@ impl ConnectionLoop<'_> {
 
     fn tell_woken(&self, cause: WakeUp) {
         if !*self.stop.borrow() && !self.session.inbox().is_closed() {
-            self.context.observer.tell(Event::Woken { cause });
+            self.context.observer.tell(Event::Woken(cause));
         }
     }
 

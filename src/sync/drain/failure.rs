@@ -214,9 +214,9 @@ impl Drain {
         if self.transient >= TRANSIENT_LIMIT {
             return false;
         }
-        tools.observer.tell(Event::Retrying {
-            cause: &sqlstate::describe(cause),
-        });
+        tools
+            .observer
+            .tell(Event::Retrying(&sqlstate::describe(cause)));
         self.transient += 1;
         let pause = POLL.0.saturating_mul(1 << self.transient.min(7));
         pulse::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
