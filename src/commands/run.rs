@@ -168,18 +168,13 @@ fn report_dropped(logging: &Logging, reported: &mut usize) {
 }
 
 fn log_reload(reloaded: &Reloaded) {
-    let Reloaded {
-        added,
-        removed,
-        changed,
-        rules,
-    } = reloaded;
-    let [added, removed, changed] = [added, removed, changed].map(|names| names.join(", "));
+    let names = [&reloaded.added, &reloaded.removed, &reloaded.changed];
+    let [added, removed, changed] = names.map(|names| names.join(", "));
     info!(
         added,
         removed,
         changed,
-        rules_changed = rules,
+        rules_changed = reloaded.rules,
         "settings reloaded"
     );
 }

@@ -106,16 +106,13 @@ const LEFT_REMEDY: &str = "List them: SELECT slug, since FROM agent_sync.state W
 
 fn connection(database: &str, event: &Connection<'_>) {
     match event {
-        Connection::CaughtUp(totals) => {
-            let Totals {
-                written,
-                unchanged,
-                missing,
-                rejected,
-                ..
-            } = totals;
-            info!(database, written, unchanged, missing, rejected, "caught up");
-        }
+        Connection::CaughtUp(Totals {
+            written,
+            unchanged,
+            missing,
+            rejected,
+            ..
+        }) => info!(database, written, unchanged, missing, rejected, "caught up"),
         Connection::Lost { cause, remedy } => warn!(
             database,
             cause, remedy, "database unavailable; the daemon retries until it is back"

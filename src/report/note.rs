@@ -47,40 +47,27 @@ impl Note {
     /// A warning.
     pub fn warn(topic: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
-            topic,
             level: Level::Warn,
-            text: text.into(),
             remedy: Some(remedy.into()),
+            ..Self::pass(topic, text)
         }
     }
 
     /// A fault.
     pub fn fail(topic: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
-            topic,
             level: Level::Fail,
-            text: text.into(),
-            remedy: Some(remedy.into()),
+            ..Self::warn(topic, text, remedy)
         }
     }
 
     /// The note for a finding of the daemon's start check or sweep (G10).
     pub fn finding(finding: &Finding) -> Self {
-        let topic = topic(finding);
-        let level = if finding.is_fatal()
+        let fails = finding.is_fatal()
             || finding.misses_changes()
-            || matches!(finding, Finding::Server(Server::QueueFull { .. }))
-        {
-            Level::Fail
-        } else {
-            Level::Warn
-        };
-        Self {
-            topic,
-            level,
-            text: finding.to_string(),
-            remedy: Some(finding.remedy().into_owned()),
-        }
+            || matches!(finding, Finding::Server(Server::QueueFull { .. }));
+        let note = if fails { Self::fail } else { Self::warn };
+        note(topic(finding), finding.to_string(), finding.remedy())
     }
 
     /// The fault for a failed connection.

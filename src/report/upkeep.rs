@@ -110,25 +110,20 @@ const WRITERS: Hold = Hold {
 impl Hold {
     /// The check for the oldest such transaction: its age in seconds, and its description.
     fn note(&self, oldest: Option<(f64, String)>) -> Note {
-        let Self {
-            topic,
-            limit,
-            which,
-            effect,
-            none,
-        } = self;
         match oldest {
-            Some((seconds, who)) if seconds > *limit => Note::warn(
-                topic,
+            Some((seconds, who)) if seconds > self.limit => Note::warn(
+                self.topic,
                 format!(
-                    "{which} has been open for {}{effect}: {}",
+                    "{} has been open for {}{}: {}",
+                    self.which,
                     age(seconds),
+                    self.effect,
                     quoted(&who)
                 ),
                 "End it, or see what it is doing: SELECT * FROM pg_stat_activity ORDER BY \
                 xact_start;",
             ),
-            _ => Note::pass(topic, *none),
+            _ => Note::pass(self.topic, self.none),
         }
     }
 }

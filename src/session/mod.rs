@@ -200,7 +200,12 @@ impl Session {
                     open(&guard::in_the_clear(config), tls, time_limit).await
                 }
                 _ => {
-                    let tls = Guard::new(connector(database).await?, withholds, most);
+                    let tls = connector(database).await?;
+                    let tls = Guard {
+                        tls,
+                        withholds,
+                        most,
+                    };
                     open(config, tls, time_limit).await
                 }
             }

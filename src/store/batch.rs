@@ -180,18 +180,14 @@ impl<'a> Group<'a> {
 
     /// Where its rows of the outbox stand.
     pub fn places(&self) -> Result<Vec<Tid>, Error> {
-        Ok(self
-            .first
-            .try_get::<_, Option<_>>("places")?
-            .unwrap_or_default())
+        let places: Option<_> = self.first.try_get("places")?;
+        Ok(places.unwrap_or_default())
     }
 
     /// Their versions, in the same order.
     pub fn versions(&self) -> Result<Vec<Version>, Error> {
-        Ok(self
-            .first
-            .try_get::<_, Option<_>>("versions")?
-            .unwrap_or_default())
+        let versions: Option<_> = self.first.try_get("versions")?;
+        Ok(versions.unwrap_or_default())
     }
 
     /// Whether a problem is noted for it.
@@ -341,14 +337,11 @@ pub(super) fn columns<C: MappedColumn, const N: usize>(
         let Some(bytes) = row.try_get::<_, Option<Bytes<'_>>>(index)? else {
             continue;
         };
-        match str::from_utf8(bytes.0) {
-            Ok(text) => columns[column] = Some(text),
-            Err(_) => {
-                return Ok(Err(NotText {
-                    column: column.name(),
-                }));
-            }
-        }
+        let Ok(text) = str::from_utf8(bytes.0) else {
+            let column = column.name();
+            return Ok(Err(NotText { column }));
+        };
+        columns[column] = Some(text);
     }
     Ok(Ok(columns))
 }

@@ -9,7 +9,7 @@ use crate::observe::histogram::Histogram;
 use crate::observe::hour::Minute;
 use crate::observe::state::{self, Backlog, InForce, Problem, Trouble};
 use crate::observe::verdict;
-use crate::observe::{self, Kinds, Snapshot, Totals};
+use crate::observe::{self, Snapshot, Totals};
 use crate::time;
 
 #[derive(Serialize)]
@@ -141,18 +141,13 @@ pub(super) struct Problems<'a> {
 impl<'a> Problems<'a> {
     /// With this number of the latest ones.
     pub(super) fn of(backlog: &'a Backlog, listed: usize) -> Self {
-        let Kinds {
-            missing_configuration,
-            rejected,
-            ambiguous,
-            failed,
-        } = backlog.problems;
+        let kinds = backlog.problems;
         let listed = backlog.listed.iter().take(listed);
         Self {
-            missing_configuration,
-            rejected,
-            ambiguous,
-            failed,
+            missing_configuration: kinds.missing_configuration,
+            rejected: kinds.rejected,
+            ambiguous: kinds.ambiguous,
+            failed: kinds.failed,
             at_least: backlog.more_problems,
             listed: listed.map(OneProblem::of).collect(),
         }

@@ -19,27 +19,12 @@ use crate::time;
 pub(super) struct Asking<'a> {
     pub(super) db: &'a Db,
     pub(super) database: &'a Database,
-    settings: &'a Settings,
-    rules: Option<&'a Rules>,
+    pub(super) settings: &'a Settings,
+    pub(super) rules: Option<&'a Rules>,
     pub(super) look: Look,
 }
 
-impl<'a> Asking<'a> {
-    pub(super) fn new(
-        db: &'a Db,
-        database: &'a Database,
-        settings: &'a Settings,
-        rules: Option<&'a Rules>,
-    ) -> Self {
-        Self {
-            db,
-            database,
-            settings,
-            rules,
-            look: Look::default(),
-        }
-    }
-
+impl Asking<'_> {
     /// Runs all queries and returns what they found before the connection was lost, if it was.
     pub(super) async fn all(mut self) -> Look {
         // Such an error ends the connection and has been added to the notes.

@@ -172,5 +172,12 @@ pub async fn look(
     settings: &Settings,
     rules: Option<&Rules>,
 ) -> Look {
-    Asking::new(db, database, settings, rules).all().await
+    let asking = Asking {
+        db,
+        database,
+        settings,
+        rules,
+        look: Look::default(),
+    };
+    asking.all().await
 }

@@ -94,20 +94,11 @@ where
 
 /// TLS, with the password kept from a server that it does not verify.
 pub(super) struct Guard<T> {
-    tls: T,
-    withholds: bool,
-    most: u64,
-}
-
-impl<T> Guard<T> {
-    /// Around what connects.
-    pub(super) fn new(tls: T, withholds: bool, most: u64) -> Self {
-        Self {
-            tls,
-            withholds,
-            most,
-        }
-    }
+    pub(super) tls: T,
+    /// Whether the password is kept from the server.
+    pub(super) withholds: bool,
+    /// The most bytes of one answer.
+    pub(super) most: u64,
 }
 
 impl<T> MakeTlsConnect<Socket> for Guard<T>

@@ -12,7 +12,7 @@ use super::Drain;
 use super::batch::Batch;
 use crate::pg::QueryError;
 use crate::pg::sqlstate::{self, Class};
-use crate::store::{IdleLockAction, Outcome};
+use crate::store::IdleLockAction;
 use crate::sync::batch_plan::{BatchPlan, Refusal};
 use crate::sync::context::Tools;
 use crate::sync::error::AttemptError;
@@ -101,9 +101,7 @@ async fn find_refused(
     (at_once, time_limit): (usize, Duration),
 ) -> Result<Vec<(usize, Refusal)>, AttemptError> {
     let store = tools.store;
-    let Outcome {
-        writes, changed, ..
-    } = &plan.outcome;
+    let (writes, changed) = (&plan.outcome.writes, &plan.outcome.changed);
     let began = Instant::now();
     let mut refused = Vec::new();
     store.limit_time(QUICK).await?;
