@@ -6,6 +6,9 @@ use crate::support::{Daemon, Platform};
 /// The memory limit of a daemon in these tests, in KiB.
 const MOST_KIB: u64 = 192 * 1024;
 
+/// The same where large numbers are all that is heavy: a thousand of them have 131 MB of text.
+const MOST_NUMBERS_KIB: u64 = 96 * 1024;
+
 /// A poorly compressible text of this number of bytes, as SQL.
 fn random(bytes: u32) -> String {
     format!(
@@ -221,6 +224,39 @@ async fn s3_numbers_with_large_exponents_weigh_what_they_are_as_text() {
         .await;
     let peak = daemon.peak_memory_kib();
     assert!(peak < MOST_KIB, "{peak} KiB");
+}
+
+/// GIVEN a thousand configurations whose temperature is a `numeric` of 131,072 digits, WHEN their
+/// agents are saved, THEN the batches are bounded by the text of these numbers, and every
+/// configuration is in sync.
+#[tokio::test]
+async fn s3_large_numbers_of_configurations_are_weighed() {
+    let platform = Platform::installed().await;
+    platform
+        .run(
+            "ALTER TABLE agent_configurations ALTER COLUMN temperature TYPE numeric;
+             INSERT INTO agents (slug, name, voice_settings) SELECT 'agent-' || i, 'n',
+                 '{\"provider\": \"openai\", \"voice_id\": \"v\", \"temperature\": 0.5}'
+             FROM generate_series(1, 1000) i;
+             INSERT INTO agent_configurations (agent_slug, temperature)
+             SELECT slug, 1e131071 FROM agents",
+        )
+        .await;
+    let daemon = platform.caught_up_daemon().await;
+    let in_sync = "SELECT count(*) = 1000 FROM agent_configurations WHERE temperature = 0.5";
+    platform.holds(in_sync).await;
+    let peak = daemon.peak_memory_kib();
+    assert!(peak < MOST_NUMBERS_KIB, "{peak} KiB");
+
+    // One change of a sleeping daemon.
+    platform.drained().await;
+    platform
+        .run(
+            "UPDATE agent_configurations SET temperature = 1e131071 WHERE agent_slug = 'agent-7';
+             UPDATE agents SET name = 'm' WHERE slug = 'agent-7'",
+        )
+        .await;
+    platform.holds(in_sync).await;
 }
 
 /// Settings with this number of values that `jsonb` stores in a few bytes, as SQL.

@@ -3,10 +3,10 @@
 use std::fmt::Display;
 
 use super::columns::{
-    ROW, Weighed, in_time, result_name, settings, settings_text, settings_weight, weighed_columns,
+    ROW, Weighed, in_time, result_name, settings, settings_text, settings_weight,
 };
 use super::hidden::rows_may_be_hidden;
-use crate::columns::{AgentColumn, Column, Content, MappedColumn as _};
+use crate::columns::{AgentColumn, Column, MappedColumn as _};
 use crate::store::layout::{Layout, SqlColumn};
 
 /// The most bytes of a slug. What is longer is set aside, and never sent.
@@ -119,7 +119,8 @@ struct Contents<'a> {
 
 impl<'a> Contents<'a> {
     fn of(layout: &'a Layout) -> Self {
-        let texts = weighed_columns().filter(|column| !column.is_json());
+        // With the numbers: the text of 1e131071 is 10,000 times as long as what is stored.
+        let texts = Column::compared_by_mapping().filter(|column| !column.is_json());
         let of_agent = settings(&layout.agents.columns);
         let of_configuration = settings(&layout.configurations.columns);
         Self {
@@ -181,7 +182,7 @@ impl<'a> Contents<'a> {
         }
     }
 
-    /// The mapped columns of the result: the contents of a row that fits, and the numbers.
+    /// The mapped columns of the result: the contents of a row that fits.
     fn sent(&self) -> String {
         let texts = self
             .texts
@@ -190,11 +191,7 @@ impl<'a> Contents<'a> {
         let settings = self
             .settings()
             .map(|(name, _)| format!("CASE WHEN t.fits THEN t.{name} END AS {name}"));
-        let numbers = Column::ALL
-            .into_iter()
-            .filter(|column| column.content() == Content::Number)
-            .map(|column| format!("w.{}", result_name(column)));
-        let columns: Vec<String> = texts.chain(settings).chain(numbers).collect();
+        let columns: Vec<String> = texts.chain(settings).collect();
         columns.join(", ")
     }
 }

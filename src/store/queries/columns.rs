@@ -1,7 +1,7 @@
 //! The mapped columns in queries: the columns that are read, those that are written, and those that
 //! the history notes.
 
-use crate::columns::{Column, Content, MappedColumn, Per};
+use crate::columns::{Column, MappedColumn, Per};
 use crate::store::layout::{Agents, Configurations, SqlColumn};
 
 /// The form in which the settings come, which are JSON of any size: as text, or as they are stored,
@@ -163,11 +163,6 @@ fn too_heavy(value: &str) -> String {
                 WHERE d.digits > {HEAVIEST}) END",
         digits(&numbers(value))
     )
-}
-
-/// The columns of a configuration whose contents are sent and weighed. A number is sent without.
-pub(super) fn weighed_columns() -> impl Iterator<Item = Column> {
-    Column::compared_by_mapping().filter(|column| column.content() != Content::Number)
 }
 
 /// The columns of JSON that exist.

@@ -5,10 +5,10 @@ use super::batch::{EQUALS, configuration_as_it_is};
 use super::claimed::{LONGEST_SLUG, PROBLEM, copied};
 use super::columns::{
     As, HISTORY, agent_columns, assignments, is_plain, noted, numbers, parameter, result_name,
-    settings, settings_text, weighed_columns,
+    settings, settings_text,
 };
 use super::upkeep::KEEP_LEAD;
-use crate::columns::{AgentColumn, Column, Content, MappedColumn};
+use crate::columns::{AgentColumn, Column, MappedColumn};
 use crate::store::layout::{Layout, SqlColumn};
 
 /// The most bytes that the numbers of a value of `jsonb` take where there are few: some forty
@@ -45,7 +45,7 @@ pub fn claim_change(layout: &Layout, condition: &str) -> Option<String> {
     let compared = Column::compared_by_mapping();
     values.extend(compared.map(|column| value_of("configuration", column, sent)));
     let of_configuration =
-        weighed_columns().filter_map(|column| configurations.columns[column].as_ref());
+        Column::compared_by_mapping().filter_map(|column| configurations.columns[column].as_ref());
     Some(format!(
         "SELECT changed.slug, NULL::int8 AS targets, {PROBLEM} AS problem,
                 ARRAY[changed.place] AS places, ARRAY[changed.version] AS versions,
@@ -80,14 +80,14 @@ pub fn claim_change(layout: &Layout, condition: &str) -> Option<String> {
     ))
 }
 
-/// The value of a mapped column of the row `alias`, under its name: `sent`, but for a number.
+/// The value of a mapped column of the row `alias`, under its name, as it is `sent`.
 fn value_of<C: MappedColumn>(alias: &str, column: C, sent: impl Fn(&str) -> String) -> String {
     let name = result_name(column);
     let value = format!("{alias}.{name}");
-    match column.content() {
-        Content::Number => format!("{value} AS {name}"),
-        Content::Json => format!("{} AS {name}", sent(&settings_text(&value))),
-        _ => format!("{} AS {name}", sent(&value)),
+    if column.is_json() {
+        format!("{} AS {name}", sent(&settings_text(&value)))
+    } else {
+        format!("{} AS {name}", sent(&value))
     }
 }
 
