@@ -1,6 +1,7 @@
 //! Queries over one connection, with a limit for the time of every answer.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use postgres_types::{FromSqlOwned, ToSql, Type};
@@ -12,6 +13,35 @@ use crate::observe::pulse;
 /// A parameter of a query that is not prepared, with its type.
 pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
+/// The most memory for one answer of a connection, in bytes. The session's guard ends a connection
+/// with a larger one (G12).
+#[derive(Debug, Clone)]
+pub struct AnswerLimit(Arc<AtomicU64>);
+
+impl AnswerLimit {
+    /// A limit of this many bytes.
+    pub fn new(bytes: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(bytes)))
+    }
+
+    /// The present limit.
+    pub fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Raises the limit, unless it is higher.
+    pub fn raise(&self, bytes: u64) {
+        self.0.fetch_max(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Default for AnswerLimit {
+    /// No limit.
+    fn default() -> Self {
+        Self::new(u64::MAX)
+    }
+}
+
 /// One connection, and the longest time for an answer.
 ///
 /// The first poll sends the query. So `tokio::join!` with `biased` sends several queries in one
@@ -20,18 +50,31 @@ pub type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 pub struct Db {
     client: Arc<Client>,
     time_limit: Duration,
+    answer_limit: AnswerLimit,
 }
 
 impl Db {
     /// A connection with this limit for every answer.
-    pub fn new(client: Arc<Client>, time_limit: Duration) -> Self {
-        Self { client, time_limit }
+    pub fn new(client: Arc<Client>, time_limit: Duration, answer_limit: AnswerLimit) -> Self {
+        Self {
+            client,
+            time_limit,
+            answer_limit,
+        }
+    }
+
+    /// The most memory for one answer.
+    pub fn answer_limit(&self) -> &AnswerLimit {
+        &self.answer_limit
     }
 
     /// The same connection with another limit.
     #[must_use]
     pub fn with_time_limit(&self, time_limit: Duration) -> Self {
-        Self::new(Arc::clone(&self.client), time_limit)
+        Self {
+            time_limit,
+            ..self.clone()
+        }
     }
 
     /// The longest time for an answer.

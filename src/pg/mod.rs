@@ -11,7 +11,7 @@ mod tid;
 #[allow(dead_code)]
 mod value;
 
-pub use db::{Db, Parameter};
+pub use db::{AnswerLimit, Db, Parameter};
 pub use error::QueryError;
 pub use tid::{RowRef, Tid, Version};
 pub use value::Seconds;

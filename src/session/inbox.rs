@@ -1,6 +1,6 @@
 //! The buffer of received notifications, bounded. Any number of notifications without a payload
-//! count as one (C6). Of the slugs that are requested by name (I7), the first thousand are kept;
-//! after that, every agent is checked as well.
+//! count as one (C6). Of the slugs that are requested by name (I7), the first thousand are kept,
+//! as far as they have 256 KiB together; after that, every agent is checked as well.
 //!
 //! A notification of one change has the ctid of its outbox row. The ctid is a hint, and is kept
 //! only while nothing else arrives.
@@ -24,6 +24,8 @@ pub struct Inbox {
 struct State {
     news: News<Tid>,
     slugs: BTreeSet<String>,
+    /// Their length in all.
+    bytes: usize,
     /// The token of the session check that is to arrive (`session::proof`).
     expected: Option<String>,
     /// Why the connection ended.
@@ -60,16 +62,20 @@ impl<T> News<T> {
 }
 
 impl Inbox {
-    /// How many different slugs are kept; a payload has fewer than 8,000 bytes, so this bounds the
-    /// memory.
+    /// How many different slugs are kept.
     pub const CAPACITY: usize = 1000;
+    /// How many bytes of them are kept.
+    const BYTES: usize = 256 * 1024;
 
     /// Takes in a notification. Its payload is a slug, or empty.
     pub fn deliver(&self, payload: &str) {
         let mut state = self.lock();
         let news = if payload.is_empty() || state.slugs.contains(payload) {
             News::WakeUp
-        } else if state.slugs.len() < Self::CAPACITY {
+        } else if state.slugs.len() < Self::CAPACITY
+            && state.bytes.saturating_add(payload.len()) <= Self::BYTES
+        {
+            state.bytes += payload.len();
             state.slugs.insert(payload.to_owned());
             News::Slugs
         } else {
@@ -157,6 +163,7 @@ impl Inbox {
     pub fn take(&self) -> (News<Tid>, Vec<String>) {
         let mut state = self.lock();
         let slugs = std::mem::take(&mut state.slugs);
+        state.bytes = 0;
         (std::mem::take(&mut state.news), slugs.into_iter().collect())
     }
 
@@ -241,5 +248,21 @@ mod tests {
         assert_eq!((news, first.len()), (News::Everything, Inbox::CAPACITY));
         inbox.deliver("one");
         assert_eq!(inbox.take(), (News::Slugs, vec!["one".to_owned()]));
+    }
+
+    #[test]
+    fn g12_the_bytes_of_requested_slugs_are_bounded() {
+        let inbox = Inbox::default();
+        for _ in 0..3 {
+            let long = |number: usize| format!("{number:0>8000}");
+            for number in 0..=Inbox::BYTES / 8000 {
+                inbox.deliver(&long(number));
+                inbox.deliver(&long(0));
+            }
+            let (news, kept) = inbox.take();
+            let bytes: usize = kept.iter().map(String::len).sum();
+            assert_eq!((news, kept.len()), (News::Everything, Inbox::BYTES / 8000));
+            assert!(bytes <= Inbox::BYTES);
+        }
     }
 }

@@ -41,7 +41,7 @@ pub use tls::TlsError;
 use self::guard::{Guard, InTheClear};
 use self::settings::{SET_ONCE, usual_settings};
 use crate::observe::pulse;
-use crate::pg::{Db, QueryError, sqlstate};
+use crate::pg::{AnswerLimit, Db, QueryError, sqlstate};
 use crate::settings::{Database, Tls, is_local};
 use crate::store;
 
@@ -51,9 +51,13 @@ pub const CHANNEL: &str = "agent_sync";
 /// The channel on which a writer that changed one agent sends the ctid of its row in the outbox.
 pub const CHANGES: &str = "agent_sync_change";
 
-/// The most memory for one answer of a server: a batch is 8 MiB, an agent with its configuration
-/// 16 MiB, and other answers are small.
-const MOST: u64 = 64 * 1024 * 1024;
+/// The most memory for one answer of a server: a batch has 1 MiB of values and slugs of 8 KiB, and
+/// other answers are smaller.
+const ORDINARY: u64 = 16 * 1024 * 1024;
+
+/// The most memory for an answer in the turn of heavy work (`sync::heavy`) and for one of a
+/// comparison: a batch has 8 MiB, and an agent with its configuration 16 MiB.
+pub const LARGE: u64 = 32 * 1024 * 1024;
 
 /// The timeouts of statements and locks.
 #[derive(Debug, Clone, Copy)]
@@ -100,16 +104,16 @@ impl Session {
     /// and sets it up.
     pub async fn connect(database: &Database, limits: Limits) -> Result<Self, SessionError> {
         let program = format!("agent-sync/{}", env!("CARGO_PKG_VERSION"));
-        Self::connect_bounded(&program, database, limits, MOST).await
+        Self::connect_bounded(&program, database, limits, ORDINARY).await
     }
 
-    /// A further connection of the daemon, under this name.
+    /// A further connection of the daemon, under this name, for a comparison.
     pub async fn connect_further(
         program: &str,
         database: &Database,
         limits: Limits,
     ) -> Result<Self, SessionError> {
-        Self::connect_bounded(program, database, limits, MOST).await
+        Self::connect_bounded(program, database, limits, LARGE).await
     }
 
     /// The connection of a command, whose sessions have a name of their own: `agent-sync check`.
@@ -147,7 +151,7 @@ impl Session {
         let database = &*with_fresh_secrets(database).await?;
         let mut config = database.connect_config();
         config.application_name("agent-sync probe");
-        let (session, _) = Self::find(database, &config, MOST).await?;
+        let (session, _) = Self::find(database, &config, ORDINARY).await?;
         proof::backend(&session).await
     }
 
@@ -190,23 +194,27 @@ impl Session {
             .get_hosts()
             .iter()
             .any(|host| matches!(host, Host::Unix(_)));
+        let most = AnswerLimit::new(most);
         let opening = async {
             match database.tls {
                 // The owner of the directory of a socket is the server, and the driver takes no
                 // stream around a socket.
-                Tls::Disable if is_socket => open(config, NoTls, time_limit).await,
+                Tls::Disable if is_socket => open(config, NoTls, time_limit, most).await,
                 Tls::Disable => {
-                    let tls = InTheClear { withholds, most };
-                    open(&guard::in_the_clear(config), tls, time_limit).await
+                    let tls = InTheClear {
+                        withholds,
+                        most: most.clone(),
+                    };
+                    open(&guard::in_the_clear(config), tls, time_limit, most).await
                 }
                 _ => {
                     let tls = connector(database).await?;
                     let tls = Guard {
                         tls,
                         withholds,
-                        most,
+                        most: most.clone(),
                     };
-                    open(config, tls, time_limit).await
+                    open(config, tls, time_limit, most).await
                 }
             }
         };
@@ -318,7 +326,12 @@ async fn connector(database: &Database) -> Result<MakeRustlsConnect, SessionErro
         .map_err(|ended| TlsError::Unusable(ended.to_string()))??)
 }
 
-async fn open<T>(config: &Config, tls: T, time_limit: Duration) -> Result<Session, SessionError>
+async fn open<T>(
+    config: &Config,
+    tls: T,
+    time_limit: Duration,
+    most: AnswerLimit,
+) -> Result<Session, SessionError>
 where
     T: MakeTlsConnect<Socket>,
     T::Stream: Send + 'static,
@@ -351,7 +364,7 @@ where
     });
     let (target, backend, usual_settings) = Default::default();
     Ok(Session {
-        db: Db::new(Arc::new(client), time_limit),
+        db: Db::new(Arc::new(client), time_limit, most),
         inbox,
         driver,
         server_version,

@@ -161,7 +161,7 @@ async fn second(database: &Database, config: &Config) -> Result<Session, Session
     let mut config = config.clone();
     config.application_name("agent-sync probe");
     let time_limit = TIME_LIMIT.min(database.connect_timeout);
-    Session::dial(database, &config, time_limit, super::MOST).await
+    Session::dial(database, &config, time_limit, super::ORDINARY).await
 }
 
 /// Runs a statement, and says in which backend that was. In the simple protocol, because poolers

@@ -53,7 +53,7 @@ pub use trust::{Owners, Parts, owners};
 
 use self::capture::{Triggers, expected_triggers};
 use self::statements::{Claims, Writes};
-use crate::pg::{Db, QueryError};
+use crate::pg::{AnswerLimit, Db, QueryError};
 
 /// The action on the idle lock before a claim (C6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -121,6 +121,11 @@ impl Store {
             release_idle_lock,
             fast_path,
         })
+    }
+
+    /// The most memory for one answer of this connection.
+    pub fn answer_limit(&self) -> &AnswerLimit {
+        self.db.answer_limit()
     }
 
     /// The layout of the tables.

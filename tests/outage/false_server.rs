@@ -6,7 +6,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::false_server::{FalseServer, Message, changed_row};
+use crate::support::false_server::{FalseServer, Message, changed_row, message};
 use crate::support::platform::{EXAMPLE, EXPECTED, TABLES};
 use crate::support::{Daemon, Platform, eventually, tcp_cluster};
 
@@ -129,4 +129,51 @@ async fn g5_numbers_of_a_false_server_end_no_process() {
     });
     let mut fleet = Fleet::start(changes.collect(), NO_LIMIT).await;
     fleet.goes_on(6).await;
+}
+
+/// GIVEN servers that send large notifications, ever new parameters or a large answer without end,
+/// WHEN the daemon leads there, THEN it needs little memory, and another database is in sync.
+#[tokio::test]
+async fn g12_what_a_false_server_sends_beside_answers_is_bounded() {
+    type Bytes = fn(usize) -> Vec<u8>;
+    fn note(number: usize, length: usize) -> Vec<u8> {
+        let text = number.to_string() + &"x".repeat(length);
+        message(
+            b'A',
+            &[b"\0\0\0\x01agent_sync\0", text.as_bytes(), b"\0"].concat(),
+        )
+    }
+    let kinds: [Bytes; 5] = [
+        |number| note(number, 8_000_000),
+        |number| note(number, 16_000),
+        |number| {
+            let name = number.to_string() + &"x".repeat(1_000_000);
+            message(b'S', &[name.as_bytes(), b"\0value\0"].concat())
+        },
+        |number| message(b'S', format!("name-{number}\0value\0").as_bytes()).repeat(2),
+        |_| {
+            message(
+                b'D',
+                &[b"\0\x01\x03\x93\x87\0", &vec![b'x'; 60_000_000][..]].concat(),
+            )
+        },
+    ];
+    let changes = kinds.into_iter().map(|bytes| {
+        let sent = AtomicUsize::new(0);
+        move |end: &Message<'_>| {
+            // Before the end of each answer of a session.
+            (end.tag == b'C').then(|| {
+                let mut all = Vec::new();
+                for _ in 0..4 {
+                    all.extend(bytes(sent.fetch_add(1, Ordering::Relaxed)));
+                }
+                all.extend(message(end.tag, end.body));
+                all
+            })
+        }
+    });
+    let mut fleet = Fleet::start(changes.collect(), NO_LIMIT).await;
+    fleet.goes_on(10).await;
+    let peak = fleet.daemon.peak_memory_kib();
+    assert!(peak < 48 * 1024, "the daemon needed {peak} KiB");
 }

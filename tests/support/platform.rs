@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use agent_sync::pg::Db;
+use agent_sync::pg::{AnswerLimit, Db};
 use agent_sync::settings::{Database, Settings, Sources};
 use agent_sync::store::{Layout, Parts, owners};
 use agent_sync_testbed::Cluster;
@@ -166,12 +166,16 @@ impl Platform {
 
     /// The connection of the superuser as the daemon's queries take it.
     pub fn db(&self) -> Db {
-        Db::new(Arc::clone(&self.client), ANSWER)
+        Db::new(Arc::clone(&self.client), ANSWER, AnswerLimit::default())
     }
 
     /// The same with a further connection.
     pub async fn new_db(&self) -> Db {
-        Db::new(Arc::new(self.connect().await), ANSWER)
+        Db::new(
+            Arc::new(self.connect().await),
+            ANSWER,
+            AnswerLimit::default(),
+        )
     }
 
     /// The layout of its tables.

@@ -11,9 +11,10 @@
 //! is refused, because it could run a dictionary attack on the proof.
 //!
 //! The same reader bounds the memory of the driver (G12), which collects a message and an answer
-//! until they are complete. A server that sends without end, or announces a message of two
+//! until they are complete, and keeps the parameters of the session. A server that sends without end, or announces a message of two
 //! gigabytes, loses its connection; other connections are not affected.
 
+mod parameters;
 mod reader;
 
 use std::convert::Infallible;
@@ -30,6 +31,7 @@ use tokio_postgres::{Config, Socket};
 pub use reader::PasswordRequest;
 
 use self::reader::{Reader, Refusal};
+use crate::pg::AnswerLimit;
 
 /// A stream that fails where the server asks for a password that must not be sent, or sends too
 /// much.
@@ -64,7 +66,7 @@ where
             buffer.set_filled(before);
             return Poll::Ready(Err(match refusal {
                 Refusal::Password(request) => io::Error::other(request),
-                Refusal::TooMuch { .. } => io::Error::other(refusal),
+                Refusal::Parameters | Refusal::TooMuch { .. } => io::Error::other(refusal),
             }));
         }
         Poll::Ready(Ok(()))
@@ -97,8 +99,8 @@ pub(super) struct Guard<T> {
     pub(super) tls: T,
     /// Whether the password is kept from the server.
     pub(super) withholds: bool,
-    /// The most bytes of one answer.
-    pub(super) most: u64,
+    /// The most memory for one answer.
+    pub(super) most: AnswerLimit,
 }
 
 impl<T> MakeTlsConnect<Socket> for Guard<T>
@@ -114,7 +116,7 @@ where
         Ok(Guard {
             tls: self.tls.make_tls_connect(domain)?,
             withholds: self.withholds,
-            most: self.most,
+            most: self.most.clone(),
         })
     }
 }
@@ -143,11 +145,12 @@ where
 
 /// No TLS. The driver permits no reader between itself and a plain socket. So for the driver this
 /// is TLS, without a request for it and without encryption: see [`in_the_clear`].
+#[derive(Clone)]
 pub(super) struct InTheClear {
     /// Whether the password is kept from the server.
     pub(super) withholds: bool,
-    /// The most bytes of one answer.
-    pub(super) most: u64,
+    /// The most memory for one answer.
+    pub(super) most: AnswerLimit,
 }
 
 impl MakeTlsConnect<Socket> for InTheClear {
@@ -156,7 +159,7 @@ impl MakeTlsConnect<Socket> for InTheClear {
     type Error = Infallible;
 
     fn make_tls_connect(&mut self, _: &str) -> Result<Self, Infallible> {
-        Ok(Self { ..*self })
+        Ok(self.clone())
     }
 }
 
@@ -202,7 +205,7 @@ mod tests {
         let binding = |_: &tokio::io::DuplexStream| ChannelBinding::none();
         let mut stream = Guarded {
             inner: client,
-            reader: Reader::new(true, 999),
+            reader: Reader::new(true, AnswerLimit::new(999)),
             binding,
         };
         server.write_all(CLEARTEXT).await.ok();

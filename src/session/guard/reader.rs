@@ -1,6 +1,9 @@
 //! Follows the messages of the server, up to `AuthenticationOk` for the password and beyond for the
 //! memory: what it refuses, and with which limits.
 
+use super::parameters::Parameters;
+use crate::pg::AnswerLimit;
+
 /// How a server has asked for the password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordRequest {
@@ -24,9 +27,14 @@ const AUTHENTICATION: u8 = b'R';
 /// The tag of `ReadyForQuery`.
 const READY: u8 = b'Z';
 
-/// The tag of `NotificationResponse`: anybody may send many at once, and the daemon keeps none of
-/// them (`session::inbox`).
+/// The tag of `NotificationResponse`, and the most bytes of one: PostgreSQL sends a channel of 63
+/// bytes and a payload of less than 8,000. Anybody may send many at once, and the daemon keeps few
+/// of them (`session::inbox`).
 const NOTIFICATION: u8 = b'A';
+const NOTE: u64 = 16 * 1024;
+
+/// The tag of `ParameterStatus`.
+const PARAMETER: u8 = b'S';
 
 /// The tag of `DataRow`.
 const DATA_ROW: u8 = b'D';
@@ -42,7 +50,7 @@ const TEXT: u64 = 256 * 1024;
 
 /// The memory of the driver for a message besides its bytes, and for each column of a row: an
 /// answer of many empty messages, or of rows of nulls, takes far more memory than it has bytes.
-const MESSAGE: u64 = 128;
+pub(super) const MESSAGE: u64 = 128;
 const COLUMN: u64 = 24;
 
 /// The most bytes of a message of authentication from a server that is not verified.
@@ -57,6 +65,9 @@ pub(super) enum Refusal {
     /// The server asks for a password that must not be sent.
     #[error(transparent)]
     Password(PasswordRequest),
+    /// The server sends more parameters than the driver is to keep.
+    #[error("the server sends more than {} bytes of parameters", Parameters::MOST)]
+    Parameters,
     /// The server sends more than the driver is to hold.
     #[error(
         "the server sends more than {most} bytes in one answer, and nothing that agent-sync asks \
@@ -73,31 +84,34 @@ pub(super) struct Reader {
     seen: usize,
     /// How many bytes of its body are still to come.
     rest: u64,
-    /// The body of a message of authentication, as far as it has arrived, or the number of columns
-    /// of a row.
+    /// The body of a message of authentication or of a parameter, as far as it has arrived, or the
+    /// number of columns of a row.
     body: Vec<u8>,
+    parameters: Parameters,
     /// Whether the password must not be sent, and the server may still ask for it.
     withholds: bool,
     /// The memory for this answer, in bytes: from one `ReadyForQuery` to the next, by the lengths
     /// that the messages announce.
     sum: u64,
-    /// The most memory for this answer, and for those after it.
-    most: u64,
-    later: u64,
+    /// Whether a session is ready: before that, the answer is the greeting.
+    ready: bool,
+    /// The most memory for an answer of the session.
+    most: AnswerLimit,
     refused: Option<Refusal>,
 }
 
 impl Reader {
-    pub(super) fn new(withholds: bool, later: u64) -> Self {
+    pub(super) fn new(withholds: bool, most: AnswerLimit) -> Self {
         Self {
             head: [0; HEAD],
             seen: 0,
             rest: 0,
             body: Vec::new(),
+            parameters: Parameters::default(),
             withholds,
             sum: 0,
-            most: GREETING.min(later),
-            later,
+            ready: false,
+            most,
             refused: None,
         }
     }
@@ -132,30 +146,39 @@ impl Reader {
         self.seen = 0;
         self.body.clear();
         if tag == READY {
-            (self.sum, self.most) = (0, self.later);
+            (self.sum, self.ready) = (0, true);
         }
         // The length counts itself; the driver refuses one that is shorter.
         self.rest = u64::from(u32::from_be_bytes(length).saturating_sub(4));
-        if tag != NOTIFICATION || self.most != self.later {
+        if tag != NOTIFICATION || !self.ready {
             self.take_memory(HEAD as u64 + self.rest + MESSAGE);
         }
         // Of a message of authentication that is not kept whole, it would not be known what it asks
         // for.
         let most = match tag {
             AUTHENTICATION if self.withholds => KEPT as u64,
-            ERROR | NOTICE => TEXT.min(self.most),
-            _ => self.most,
+            ERROR | NOTICE => TEXT.min(self.most()),
+            NOTIFICATION => NOTE,
+            PARAMETER => Parameters::MOST,
+            _ => self.most(),
         };
         if self.rest > most {
             self.refused = Some(Refusal::TooMuch { most });
         }
     }
 
+    /// The most memory for this answer.
+    fn most(&self) -> u64 {
+        let most = self.most.bytes();
+        if self.ready { most } else { most.min(GREETING) }
+    }
+
     /// Adds to the memory for this answer.
     fn take_memory(&mut self, bytes: u64) {
-        self.sum += bytes;
-        if self.sum > self.most {
-            self.refused = Some(Refusal::TooMuch { most: self.most });
+        self.sum = self.sum.saturating_add(bytes);
+        let most = self.most();
+        if self.sum > most {
+            self.refused = Some(Refusal::TooMuch { most });
         }
     }
 
@@ -174,6 +197,12 @@ impl Reader {
     fn take_body(&mut self, bytes: &[u8]) {
         if self.head[0] == DATA_ROW {
             self.take_columns(bytes);
+        }
+        if self.head[0] == PARAMETER {
+            self.body.extend_from_slice(bytes);
+            if self.rest == 0 && !self.parameters.keep(&self.body) {
+                self.refused = Some(Refusal::Parameters);
+            }
         }
         if !self.withholds || self.head[0] != AUTHENTICATION {
             return;
@@ -238,7 +267,7 @@ mod tests {
     /// What comes of these messages when they arrive in pieces of this size: whether the server has
     /// let the client in.
     fn read(messages: &[&[u8]], size: usize) -> Result<bool, Refusal> {
-        let mut reader = Reader::new(true, u64::MAX);
+        let mut reader = Reader::new(true, AnswerLimit::default());
         messages
             .concat()
             .chunks(size)
@@ -278,7 +307,7 @@ mod tests {
     fn s12_a_server_that_sends_without_end_is_refused() {
         const READY_FOR_QUERY: &[u8] = b"Z\0\0\0\x05I";
         let row = [b"D\0\x01\0\x04".to_vec(), vec![0; 65_536]].concat();
-        let note = [b"A\0\x01\0\x04".to_vec(), vec![0; 65_536]].concat();
+        let note = [b"A\0\0\x40\x04".to_vec(), vec![0; 16_384]].concat();
         let small = |number: usize| A_NOTICE.repeat(number);
         let empty = |number: usize| b"I\0\0\0\x04".repeat(number);
         // 65,535 nulls: 256 KiB on the wire, 1.8 MB in the driver.
@@ -316,13 +345,14 @@ mod tests {
                 ([READY_FOR_QUERY, b"D\x7f\xff\xff\xf0"].concat(), false),
                 // Notifications are no part of an answer, once the session is ready.
                 (
-                    [READY_FOR_QUERY, &note.repeat(64), &row.repeat(31)].concat(),
+                    [READY_FOR_QUERY, &note.repeat(640), &row.repeat(31)].concat(),
                     true,
                 ),
                 ([READY_FOR_QUERY, b"A\x7f\xff\xff\xf0"].concat(), false),
-                (note.repeat(17), false),
+                ([READY_FOR_QUERY, b"A\0\0\x40\x05"].concat(), false),
+                (note.repeat(64), false),
             ] {
-                let mut reader = Reader::new(false, 2 * 1024 * 1024);
+                let mut reader = Reader::new(false, AnswerLimit::new(2 * 1024 * 1024));
                 let read = messages
                     .chunks(size)
                     .try_for_each(|piece| reader.read(piece));
@@ -332,8 +362,20 @@ mod tests {
     }
 
     #[test]
+    fn g12_the_limit_of_an_answer_rises_with_the_turn_of_heavy_work() {
+        let (limit, row) = (AnswerLimit::new(2 << 20), b"D\0\x30\0\x04");
+        let row = [&row[..], &vec![0; 3 << 20]].concat();
+        for (most, fits) in [(1, false), (2 << 20, false), (4 << 20, true), (1, true)] {
+            limit.raise(most);
+            let mut reader = Reader::new(false, limit.clone());
+            assert_eq!(reader.read(b"Z\0\0\0\x05I"), Ok(()));
+            assert_eq!(reader.read(&row).is_ok(), fits, "{most}");
+        }
+    }
+
+    #[test]
     fn s12_a_server_that_was_refused_stays_refused() {
-        let mut reader = Reader::new(true, u64::MAX);
+        let mut reader = Reader::new(true, AnswerLimit::default());
         assert!(reader.read(CLEARTEXT).is_err());
         assert!(reader.read(OK).is_err());
     }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::Drain;
 use crate::mapping::Rules;
 use crate::pg::{QueryError, Tid, Version};
+use crate::session;
 use crate::store::{Claim, Claimed, IdleLockAction, Part, Store};
 use crate::sync::batch_plan::{BatchPlan, plan_batch};
 use crate::sync::context::Tools;
@@ -73,6 +74,9 @@ impl Drain {
         }
         let alone = self.slow.alone().map(str::to_owned);
         let claim = self.claim(action, self.batch_size.is_bisecting(), alone.as_deref());
+        if self.turn.is_some() {
+            store.answer_limit().raise(session::LARGE);
+        }
         let begun = match store.begin(claim).await {
             Ok(Some(begun)) => begun,
             Ok(None) => return Err(AttemptError::LostLead),

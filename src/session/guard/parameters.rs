@@ -1,0 +1,71 @@
+//! The parameters that a server reports (`ParameterStatus`): the driver keeps the last value of each
+//! name for the life of the connection.
+
+use std::collections::HashMap;
+
+use super::reader::MESSAGE;
+
+/// The parameters of a connection, each with its memory, and the sum.
+#[derive(Debug, Default)]
+pub(super) struct Parameters {
+    each: HashMap<Vec<u8>, u64>,
+    sum: u64,
+}
+
+impl Parameters {
+    /// The most memory for all of them: PostgreSQL has about 15, with short values.
+    pub(super) const MOST: u64 = 64 * 1024;
+
+    /// Takes in the name and the value of one. Returns whether all of them still fit.
+    pub(super) fn keep(&mut self, body: &[u8]) -> bool {
+        let name = body.split(|byte| *byte == 0).next().unwrap_or_default();
+        let memory = body.len() as u64 + MESSAGE;
+        let before = self.each.insert(name.to_vec(), memory).unwrap_or(0);
+        self.sum = self.sum.saturating_sub(before).saturating_add(memory);
+        self.sum <= Self::MOST
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reader::Reader;
+    use crate::pg::AnswerLimit;
+
+    /// A parameter with this name and value.
+    fn parameter(name: &str, value: &str) -> Vec<u8> {
+        let body = [name.as_bytes(), b"\0", value.as_bytes(), b"\0"].concat();
+        let length = u32::try_from(body.len() + 4).unwrap_or_default();
+        [b"S", &length.to_be_bytes()[..], &body].concat()
+    }
+
+    #[test]
+    fn g12_the_parameters_of_a_connection_are_bounded() {
+        const READY_FOR_QUERY: &[u8] = b"Z\0\0\0\x05I";
+        let value = "x".repeat(1000);
+        let answer = |messages: Vec<u8>| [&messages[..], READY_FOR_QUERY].concat();
+        let new = |numbers: std::ops::Range<usize>, value: &str| -> Vec<u8> {
+            let answers = numbers.map(|number| answer(parameter(&format!("name-{number}"), value)));
+            answers.collect::<Vec<_>>().concat()
+        };
+        for size in [1, 7, 4096, 1 << 24] {
+            for (messages, fits) in [
+                // A session sets the same parameters again and again.
+                (answer(parameter("TimeZone", &value)).repeat(1000), true),
+                (new(0..50, &value).repeat(20), true),
+                (new(0..400, ""), true),
+                // New names, in one answer or in one each, also without a value.
+                (new(0..60, &value), false),
+                (new(0..500, ""), false),
+                (parameter("", &"x".repeat(65_000)), true),
+                (parameter("", &"x".repeat(66_000)), false),
+            ] {
+                let mut reader = Reader::new(false, AnswerLimit::default());
+                let messages = [READY_FOR_QUERY, &messages].concat();
+                let read = messages
+                    .chunks(size)
+                    .try_for_each(|piece| reader.read(piece));
+                assert_eq!(read.is_ok(), fits, "{} bytes by {size}", messages.len());
+            }
+        }
+    }
+}
