@@ -211,7 +211,7 @@ impl<'a> Reconciler<'a> {
 
     /// Whether a session of a daemon is connected.
     async fn is_any_daemon_connected(&self) -> Result<bool, QueryError> {
-        let daemons = self.session.db().all(report::DAEMONS, &[]).await?;
+        let daemons = self.session.db().all(&report::daemons(), &[]).await?;
         Ok(!daemons.is_empty())
     }
 

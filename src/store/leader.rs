@@ -14,6 +14,8 @@ pub struct Leader {
     pub role: Option<String>,
     /// Whether that role has the privileges of a daemon.
     pub is_able: bool,
+    /// Whether its session has the application name of a daemon. A pooler may hide that.
+    pub is_named: bool,
     /// The prepared transaction that holds the lock, and its role: no daemon prepares one.
     pub prepared: Option<(String, String)>,
     /// For how long the oldest change has been waiting.
@@ -32,7 +34,7 @@ impl Store {
 
     /// The leader, and whether it works.
     pub async fn leader(&self) -> Result<Leader, QueryError> {
-        let row = self.db.one(queries::LEADER, &[]).await?;
+        let row = self.db.one(&queries::leader(), &[]).await?;
         let age = |seconds: Option<Seconds>| seconds.map(|Seconds(time)| time);
         let gid: Option<String> = row.try_get("gid")?;
         let owner: Option<String> = row.try_get("owner")?;
@@ -40,6 +42,7 @@ impl Store {
             pid: row.try_get("pid")?,
             role: row.try_get("role")?,
             is_able: row.try_get("is_able")?,
+            is_named: row.try_get("is_named")?,
             oldest: age(row.try_get("seconds")?),
             quiet: age(row.try_get("quiet")?),
             taken: row.try_get("taken")?,

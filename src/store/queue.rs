@@ -47,6 +47,13 @@ impl Store {
             .await
     }
 
+    /// Whether a lock on a whole table keeps every batch from being written.
+    pub async fn writes_are_locked(&self) -> Result<bool, QueryError> {
+        let configurations = &self.layout.configurations.table;
+        let table: [Parameter<'_>; 1] = [(configurations, Type::TEXT)];
+        self.db.value(queries::WRITES_ARE_LOCKED, &table).await
+    }
+
     /// The open transactions of others that may have saved: see [`queries::SAVERS`].
     pub async fn savers(&self) -> Result<Vec<String>, QueryError> {
         let tables = self.layout.tables();

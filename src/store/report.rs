@@ -6,14 +6,16 @@
 //! Invariant: read-only.
 
 use super::layout::Layout;
-use super::queries::{self, LOST_SAVE};
+use super::queries::{self, IS_ABLE, LOST_SAVE};
 
 /// The sessions of daemons in this database, the leader first: process, host, whether it is told
 /// where from, user, program, since when and how long it has been connected, whether it leads,
 /// whether it sleeps, whether it holds the leader lock with a role that may not do what a daemon
 /// does, and for how long its session has done nothing. PostgreSQL gives less for sessions that it
 /// hides from this role.
-pub const DAEMONS: &str = "
+pub fn daemons() -> String {
+    format!(
+        "
     WITH lock AS (
         -- A saver holds the idle lock shared for a moment. No daemon holds the leader lock shared.
         SELECT l.pid, l.objid, l.virtualtransaction AS holder, l.mode = 'ShareLock' AS is_shared
@@ -35,8 +37,7 @@ pub const DAEMONS: &str = "
              WHERE session.objid = 1 AND (session.is_shared OR NOT role.is_able)) AS is_intruder,
            extract(epoch FROM clock_timestamp() - s.state_change)::float8 AS quiet_seconds
     FROM pg_stat_activity s CROSS JOIN LATERAL (
-        SELECT coalesce(has_table_privilege(s.usesysid, to_regclass('agent_sync.outbox')::oid,
-          'DELETE'), true) AS is_able) AS role
+        SELECT {IS_ABLE} AS is_able) AS role
     WHERE s.datname = current_database() AND s.pid <> pg_backend_pid()
       AND (s.application_name LIKE 'agent-sync/%' OR s.pid IN (SELECT session.pid FROM session
         WHERE session.objid = 1))
@@ -48,7 +49,9 @@ pub const DAEMONS: &str = "
       AND own.virtualtransaction = lock.holder
     JOIN pg_prepared_xacts p ON p.transaction = own.transactionid
     WHERE lock.pid IS NULL AND lock.objid = 1) AS d
-    ORDER BY d.leads DESC, d.connected_since, d.pid";
+    ORDER BY d.leads DESC, d.connected_since, d.pid"
+    )
+}
 
 /// How much is in the outbox, counted up to `$1` rows: rows, slugs, since when the oldest of them
 /// waits, and for how long. A row with an infinite time has come now.

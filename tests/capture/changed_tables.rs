@@ -595,6 +595,62 @@ async fn is_named_while_it_holds_the_leader_lock(lock: &str) {
     .await;
 }
 
+/// A busy session of an able role that holds the leader lock, and is no daemon, is named.
+#[tokio::test]
+async fn s7_a_busy_holder_of_the_leader_lock_is_named() {
+    let platform = without_image().await;
+    let holder = platform.connect().await;
+    let lock = "SELECT pg_advisory_lock(1634169721, 1)";
+    holder.batch_execute(lock).await.unwrap();
+    let busy = tokio::spawn(async move {
+        while holder.batch_execute("SELECT pg_sleep(0.05)").await.is_ok() {}
+    });
+    let daemon = Daemon::start(http::command(&platform));
+    let address = http::address(&daemon).await;
+    platform
+        .run("UPDATE agent_sync.outbox SET at = now() - interval '2 minutes'")
+        .await;
+    let line = daemon
+        .logged("another session leads here, and changes are not applied")
+        .await;
+    let leader = line["leader"].as_str().unwrap();
+    assert!(leader.contains("applies no changes"), "{line}");
+    let (code, body) = http::get(address, "/readyz").await;
+    assert_eq!(code, 503, "{body}");
+    for subcommand in ["status", "doctor"] {
+        let said = platform.says(&[subcommand]).await;
+        assert_eq!(said.code, 2, "{said:?}");
+        assert!(said.out.contains("pg_terminate_backend"), "{said:?}");
+    }
+    busy.abort();
+    daemon.logged("connected and leading").await;
+    platform.drained().await;
+}
+
+/// A daemon whose login takes a role by `ALTER ROLE … SET role` is a daemon to all others.
+#[tokio::test]
+async fn s7_a_daemon_with_a_role_that_it_sets_is_a_daemon() {
+    let platform = without_image().await;
+    let [role, login] = ["able", "login"].map(|what| format!("{what}_{}", platform.name()));
+    let install = platform.says(&["install", "--role", &role]).await;
+    assert_eq!(install.code, 0, "{install:?}");
+    platform
+        .run(&format!(
+            "CREATE ROLE {login} LOGIN NOINHERIT IN ROLE {role}; ALTER ROLE {login} SET role = \
+             '{role}'"
+        ))
+        .await;
+    let mut command = platform.command(&["run"]);
+    command.env("DATABASE_URL", platform.url_as(&login));
+    let daemon = Daemon::start(command);
+    daemon.logged("caught up").await;
+    for subcommand in ["status", "doctor"] {
+        let said = platform.says(&[subcommand]).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        assert!(!said.out.contains("is no daemon"), "{said:?}");
+    }
+}
+
 /// A leader lock of a prepared transaction has no process and survives a restart of the server.
 #[tokio::test]
 async fn s7_a_prepared_holder_of_the_leader_lock_is_named() {

@@ -75,6 +75,40 @@ async fn g16_a_lock_on_a_table_is_waited_out_and_is_no_outage() {
     }
 }
 
+/// A lock that lets a claim pass and no write, such as that of CREATE INDEX, is reported like any
+/// other.
+#[tokio::test]
+async fn g16_a_lock_that_stops_writes_alone_is_reported() {
+    for (table, mode) in [
+        ("agent_configurations", "SHARE"),
+        ("agent_configurations", "SHARE ROW EXCLUSIVE"),
+        ("agent_sync.problem", "SHARE"),
+    ] {
+        let (platform, daemon) = platform().await;
+        let holder = platform.connect().await;
+        let lock = format!("BEGIN; LOCK TABLE {table} IN {mode} MODE");
+        holder.batch_execute(&lock).await.unwrap();
+        // Every third agent is rejected, so the batch writes a problem as well.
+        platform
+            .run(
+                "UPDATE agents SET name = 'during', voice_settings = CASE WHEN slug LIKE '%3'
+                   THEN '[]' ELSE voice_settings END",
+            )
+            .await;
+        daemon
+            .logged("another session holds a lock on a table")
+            .await;
+        let status = platform.says(&["status"]).await;
+        assert_eq!(status.code, 0, "{status:?}");
+        assert_eq!(daemon.lines("an agent is not in sync yet").len(), 0);
+        holder.batch_execute("COMMIT").await.unwrap();
+        platform
+            .holds("SELECT count(*) = 18 FROM agent_configurations WHERE agent_name = 'during'")
+            .await;
+        daemon.logged("the lock is gone").await;
+    }
+}
+
 /// A changed column is neither an outage nor a problem of an agent.
 #[tokio::test]
 async fn g14_a_column_change_is_neither_outage_nor_problem() {

@@ -614,7 +614,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
     );
     let (next_slugs, foreign_types) = (surveyed::next_slugs(&layout), queries::foreign_types());
     for query in [
-        report::DAEMONS,
+        &report::daemons(),
         report::OUTBOX,
         &problems,
         report::PROBLEM_OF,
@@ -655,7 +655,8 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         &first,
         queries::NOTE_FIRST,
         queries::NOTE_DANGEROUS,
-        queries::LEADER,
+        &queries::leader(),
+        queries::WRITES_ARE_LOCKED,
         &rules,
         queries::MAPPING,
         queries::NOTE_MAPPING,
@@ -739,7 +740,7 @@ async fn every_query_can_be_prepared_against_a_fresh_install() {
         queries::TRY_LEAD,
         queries::TRY_IDLE_LOCK,
         queries::RELEASE_IDLE_LOCK,
-        report::DAEMONS,
+        &report::daemons(),
         request::WAKE,
         report::LED,
         report::STAND_DOWN,

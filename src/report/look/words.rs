@@ -238,6 +238,18 @@ pub(super) fn pending(outbox: &Outbox, leader: Option<&Daemon>) -> Note {
                 daemon lead: SELECT pg_terminate_backend({pid});"
             ),
         ),
+        Some(Daemon { pid, program, .. }) if !program.starts_with("agent-sync/") => Note::fail(
+            "outbox",
+            format!(
+                "{text}; process {pid} holds the leader lock, and its application name ({}) is not \
+                that of a daemon",
+                quoted(program)
+            ),
+            format!(
+                "See in pg_stat_activity what it is. If it is no daemon behind a pooler: SELECT \
+                pg_terminate_backend({pid});"
+            ),
+        ),
         Some(_) => Note::warn(
             "outbox",
             format!("{text}, though a daemon leads"),

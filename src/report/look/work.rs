@@ -18,7 +18,7 @@ const COUNTED: i64 = 100_000;
 
 impl Asking<'_> {
     pub(super) async fn daemons(&mut self) -> Result<(), QueryError> {
-        match self.list(report::DAEMONS, daemon).await {
+        match self.list(&report::daemons(), daemon).await {
             Ok(daemons) => {
                 self.look.daemons = daemons;
                 let note = who_leads(&self.look);

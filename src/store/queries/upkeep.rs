@@ -17,13 +17,24 @@ pub const TRY_IDLE_LOCK: &str = "SELECT pg_try_advisory_lock(1634169721, 2)";
 /// Releases the idle lock.
 pub const RELEASE_IDLE_LOCK: &str = "SELECT pg_advisory_unlock(1634169721, 2)";
 
+/// Whether the role of a session `s` may take changes out of the outbox, by itself or by SET ROLE.
+/// True if the role is hidden.
+pub(in crate::store) const IS_ABLE: &str = "(s.usesysid IS NULL OR EXISTS (
+    SELECT FROM pg_roles r WHERE pg_has_role(s.usesysid, r.oid, 'MEMBER')
+      AND coalesce(has_table_privilege(r.oid, to_regclass('agent_sync.outbox')::oid, 'DELETE'),
+        true)))";
+
 /// Who holds the leader lock, and signs of its work. The columns: the process, its role,
-/// and whether that role could be a daemon's; for how long the oldest of the first rows of the
+/// and whether that role could be a daemon's; whether the session has the name of a daemon; for how
+/// long the oldest of the first rows of the
 /// outbox has been in it, in seconds, null if there is none; for how long the session has done
 /// nothing, and, for where that is hidden, how many rows have been taken out of the outbox, as far
 /// as the server counts that.
-pub const LEADER: &str = "
-    SELECT holder.pid, holder.role, coalesce(holder.is_able, true) AS is_able, oldest.seconds,
+pub fn leader() -> String {
+    format!(
+        "
+    SELECT holder.pid, holder.role, coalesce(holder.is_able, true) AS is_able,
+           coalesce(holder.is_named, false) AS is_named, oldest.seconds,
            holder.quiet, pg_stat_get_tuples_deleted(to_regclass('agent_sync.outbox')::oid) AS taken,
            holder.gid, holder.owner
     FROM (SELECT extract(epoch FROM clock_timestamp() - min(o.at))::float8 AS seconds
@@ -31,8 +42,8 @@ pub const LEADER: &str = "
           WHERE isfinite(o.at)) AS oldest
     LEFT JOIN LATERAL (
         SELECT l.pid, s.usename::text AS role,
-               has_table_privilege(s.usesysid, to_regclass('agent_sync.outbox')::oid, 'DELETE')
-                 AS is_able,
+               {IS_ABLE} AS is_able,
+               s.application_name LIKE 'agent-sync/%' AS is_named,
                extract(epoch FROM clock_timestamp() - s.state_change)::float8 AS quiet, p.gid,
                  p.owner::text AS owner
         FROM pg_locks l JOIN pg_database d ON d.oid = l.database LEFT JOIN pg_stat_activity s
@@ -46,7 +57,9 @@ pub const LEADER: &str = "
           AND l.objsubid = 2 AND l.granted
           AND d.datname = current_database()
         LIMIT 1
-    ) AS holder ON true";
+    ) AS holder ON true"
+    )
+}
 
 /// Puts slugs into the outbox.
 pub const ENQUEUE: &str = "INSERT INTO agent_sync.outbox (slug) SELECT unnest($1::text[])";
@@ -83,6 +96,20 @@ pub const SAVERS: &str = "
       AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
         'AccessExclusiveLock')
       AND l.pid IS DISTINCT FROM pg_backend_pid()";
+
+/// Whether another session holds a lock that no write passes, or waits for one: on the
+/// configurations `$1`, or on a table that a batch writes. A claim passes some of these, such as
+/// that of CREATE INDEX.
+pub const WRITES_ARE_LOCKED: &str = "
+    SELECT EXISTS (
+        SELECT FROM pg_locks l
+        WHERE l.locktype = 'relation'
+          AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+          AND l.relation IN (to_regclass($1::text), to_regclass('agent_sync.outbox'),
+            to_regclass('agent_sync.problem'), to_regclass('agent_sync.history'))
+          AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock',
+            'AccessExclusiveLock')
+          AND l.pid IS DISTINCT FROM pg_backend_pid())";
 
 /// How long until the first failed write is to be tried again, in seconds; null if there is none.
 /// One that is further off than the longest pause was put there by a clock that has been set back,

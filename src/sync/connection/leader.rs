@@ -22,6 +22,40 @@ const LEADER_LOOKS: (Duration, Duration) = (Duration::from_secs(3), Duration::fr
 const OTHER_MAPPING: &str = "Give all daemons of a database the same rules and the same names of \
     tables and columns, and name a database once in the settings.";
 
+/// The last check of the leader.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LeaderSeen {
+    at: Instant,
+    /// How many changes had been taken by then.
+    taken: i64,
+    /// The time since which that number is the same.
+    unmoved_since: Instant,
+}
+
+impl LeaderSeen {
+    fn next(before: Option<Self>, taken: i64) -> Self {
+        let at = Instant::now();
+        let unmoved_since = before
+            .filter(|before| before.taken == taken)
+            .map_or(at, |before| before.unmoved_since);
+        Self {
+            at,
+            taken,
+            unmoved_since,
+        }
+    }
+
+    /// Whether the leader does nothing. The session of a daemon is idle for long only where it
+    /// hangs. Any other session, and one whose state is hidden, is told by the changes that it
+    /// takes.
+    fn hangs(&self, leader: &Leader) -> bool {
+        match leader.quiet {
+            Some(quiet) if leader.is_named => quiet >= REPORT_LEFT_AFTER / 2,
+            _ => self.unmoved_since.elapsed() >= REPORT_LEFT_AFTER / 2,
+        }
+    }
+}
+
 /// A fault of the leader, if there is one. A leader that does nothing (`hangs`) is a fault only if
 /// a change has been waiting for long.
 fn idle_leader(leader: &Leader, hangs: bool) -> Option<observe::Finding> {
@@ -104,17 +138,14 @@ impl ConnectionLoop<'_> {
             .sync
             .sweep_interval
             .clamp(LEADER_LOOKS.0, LEADER_LOOKS.1);
-        if before.is_some_and(|(at, _)| at.elapsed() < interval) {
+        if before.is_some_and(|before| before.at.elapsed() < interval) {
             return Ok(());
         }
         self.look_elsewhere();
         let leader = self.store.leader().await?;
-        self.leader_seen = Some((Instant::now(), leader.taken));
-        let hangs = match leader.quiet {
-            Some(quiet) => quiet >= REPORT_LEFT_AFTER / 2,
-            None => before.is_some_and(|(_, taken)| taken == leader.taken),
-        };
-        let finding = idle_leader(&leader, hangs);
+        let seen = LeaderSeen::next(before, leader.taken);
+        self.leader_seen = Some(seen);
+        let finding = idle_leader(&leader, seen.hangs(&leader));
         let rules = Arc::clone(&self.context.rules.borrow());
         let is_other = self.store.mapping(&rules).await? == Mapping::Other;
         let other = is_other.then(|| observe::Finding {

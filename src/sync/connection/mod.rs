@@ -32,6 +32,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use elsewhere::Elsewhere;
+use leader::LeaderSeen;
 pub(super) use open::connect;
 use wake_up::LOCKED_PAUSE;
 
@@ -111,9 +112,8 @@ struct ConnectionLoop<'a> {
     /// The time since which an agent has waited for a lock on its configuration or a slow write,
     /// and whether that was reported.
     left_since: Option<(Instant, bool)>,
-    /// When it was last looked at whether the session that leads does its work, and how many
-    /// changes had been taken by then.
-    leader_seen: Option<(Instant, i64)>,
+    /// The last check of the leader, on a standby.
+    leader_seen: Option<LeaderSeen>,
     /// The looks at where a new connection leads.
     elsewhere: Elsewhere,
     /// The findings of the last sweep.

@@ -100,6 +100,13 @@ impl Drain {
                 }
                 Class::Row
             }
+            Class::Locked => {
+                store.abandon().await?;
+                if store.writes_are_locked().await? {
+                    return Ok(Batch::Locked);
+                }
+                Class::Locked
+            }
             class => class,
         };
         match class {
