@@ -108,10 +108,12 @@ BEGIN
         JOIN pg_description d ON d.objoid = m.oid AND d.classoid = 'pg_largeobject'::regclass
         WHERE d.description = lost_save
           AND pg_has_role(m.lomowner, 'USAGE')
-          AND (m.lomowner IN (SELECT f.proowner FROM pg_proc f
-                              WHERE f.pronamespace = 'agent_sync'::regnamespace)
-               OR m.lomowner = (SELECT n.nspowner FROM pg_namespace n
-                                WHERE n.nspname = 'agent_sync')));
+          -- An array costs one scan. A join may cost one for each large object, and any role can
+          -- make as many as it likes.
+          AND m.lomowner = ANY (ARRAY(
+              SELECT f.proowner FROM pg_proc f WHERE f.pronamespace = 'agent_sync'::regnamespace
+              UNION
+              SELECT n.nspowner FROM pg_namespace n WHERE n.nspname = 'agent_sync')));
     IF cardinality(lost) > 2000 THEN
         RAISE EXCEPTION 'more than 2000 large objects remain of saves that could be neither noted '
                         'nor counted'

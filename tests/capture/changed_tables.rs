@@ -1,7 +1,9 @@
 //! Tables that change while a daemon runs (G2, G13, G14): within one sweep the daemon uses the
 //! present definition.
 
+use agent_sync::store::queries;
 use agent_sync_testbed::{Cluster, Options};
+use tokio_postgres::SimpleQueryMessage;
 
 use crate::support::platform::{EXAMPLE, TABLES};
 use crate::support::{Daemon, Platform, http};
@@ -1087,6 +1089,53 @@ async fn g1_a_save_neither_noted_nor_counted_leaves_a_trace() {
             2
         );
     }
+}
+
+/// GIVEN a role without privileges that makes large objects with the comment of the capture, THEN
+/// the catalog of functions is not read once for each of them, though the statistics know none.
+#[tokio::test]
+async fn s8_marked_large_objects_of_others_cost_one_scan() {
+    const MADE: usize = 400;
+    let platform = Platform::installed().await;
+    let stranger = format!("stranger_{}", platform.name());
+    platform
+        .run(&format!(
+            "CREATE ROLE {stranger}; SET ROLE {stranger};
+             SELECT lo_create(0) FROM generate_series(1, 50000);
+             RESET ROLE; ANALYZE;
+             SET ROLE {stranger};
+             DO $$ DECLARE made oid; BEGIN
+                 FOR made IN SELECT oid FROM pg_largeobject_metadata LIMIT {MADE} LOOP
+                     EXECUTE format('COMMENT ON LARGE OBJECT %s IS %L', made, '{}');
+                 END LOOP;
+             END $$;
+             RESET ROLE",
+            queries::LOST_SAVE
+        ))
+        .await;
+    let query = queries::layout_version()
+        .replace("$1", "'\"public\".\"agents\"'")
+        .replace("$2", "'\"public\".\"agent_configurations\"'");
+    let explain =
+        format!("SET enable_hashjoin = off; SET enable_mergejoin = off; EXPLAIN ANALYZE {query}");
+    let answer = platform
+        .connect()
+        .await
+        .simple_query(&explain)
+        .await
+        .unwrap();
+    let lines = answer.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => row.get(0),
+        _ => None,
+    });
+    let plan = lines.collect::<Vec<_>>().join("\n");
+    assert!(plan.contains(" on pg_largeobject_metadata"), "{plan}");
+    let repeated = plan.lines().filter(|line| {
+        let loops = line.split_once("loops=").map(|(_, loops)| loops);
+        let loops = loops.and_then(|loops| loops.trim_end_matches(')').parse::<usize>().ok());
+        line.contains(" on pg_proc") && loops >= Some(MADE)
+    });
+    assert_eq!(repeated.collect::<Vec<_>>(), Vec::<&str>::new(), "{plan}");
 }
 
 /// GIVEN a role that repeatedly requests more slugs than are kept, THEN every agent is checked
