@@ -14,4 +14,4 @@ mod value;
 pub use db::{AnswerLimit, Db, Parameter};
 pub use error::QueryError;
 pub use tid::{RowRef, Tid, Version};
-pub use value::Seconds;
+pub use value::{List, Seconds};

@@ -31,9 +31,84 @@ impl<'a> FromSql<'a> for Seconds {
     accepts!(FLOAT8);
 }
 
+/// An array of one dimension. `Vec` reserves room for the elements that the array announces; this
+/// type first compares their number with the bytes that are there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct List<T>(pub Vec<T>);
+
+/// No elements.
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T> List<T> {
+    /// The fewest bytes of an element: its length.
+    const ELEMENT: usize = 4;
+
+    /// The number of elements that the array announces in its one dimension, if it has one.
+    fn announced(raw: &[u8]) -> Option<i32> {
+        const DIMENSIONS: usize = 12;
+        let length = raw.get(DIMENSIONS..)?.first_chunk()?;
+        Some(i32::from_be_bytes(*length))
+    }
+}
+
+impl<'a, T: FromSql<'a>> FromSql<'a> for List<T> {
+    fn from_sql(of: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        let most = raw.len() / Self::ELEMENT;
+        let announced = Self::announced(raw).unwrap_or(0);
+        if usize::try_from(announced).is_ok_and(|announced| announced > most) {
+            let found = format!("expected an array of at most {most} elements, found {announced}");
+            return Err(found.into());
+        }
+        Vec::from_sql(of, raw).map(Self)
+    }
+
+    fn accepts(of: &Type) -> bool {
+        <Vec<T> as FromSql<'a>>::accepts(of)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn g12_an_array_reserves_no_more_than_it_brings() {
+        /// Dimensions, flags and type; then length and first index for each; then the elements.
+        fn array(dimensions: &[i32], elements: &[u32]) -> Vec<u8> {
+            let count = i32::try_from(dimensions.len()).unwrap_or_default();
+            let mut raw = [count, 0, 26].map(i32::to_be_bytes).concat();
+            for length in dimensions {
+                raw.extend([*length, 1].map(i32::to_be_bytes).concat());
+            }
+            for element in elements {
+                raw.extend([4, *element].map(u32::to_be_bytes).concat());
+            }
+            raw
+        }
+        let read = |raw: &[u8]| List::<u32>::from_sql(&Type::OID_ARRAY, raw).ok();
+        assert_eq!(read(&array(&[], &[])), Some(List(Vec::new())));
+        assert_eq!(read(&array(&[0], &[])), Some(List(Vec::new())));
+        assert_eq!(read(&array(&[3], &[7, 8, 9])), Some(List(vec![7, 8, 9])));
+        for length in [2, 4, 16, 1 << 20, i32::MAX, -1, i32::MIN] {
+            assert_eq!(read(&array(&[length], &[7, 8, 9])), None, "{length}");
+        }
+        for dimensions in [
+            &[1, 3][..],
+            &[i32::MAX, 1],
+            &[1, i32::MAX],
+            &[1 << 15, 1 << 15],
+        ] {
+            assert_eq!(read(&array(dimensions, &[7, 8, 9])), None, "{dimensions:?}");
+        }
+        let whole = array(&[3], &[7, 8, 9]);
+        for end in 0..whole.len() {
+            assert_eq!(read(&whole[..end]), None, "{end} bytes");
+        }
+    }
 
     #[test]
     fn g5_a_number_of_seconds_is_a_length_of_time_or_an_error() {

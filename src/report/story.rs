@@ -13,7 +13,7 @@ use super::note::Level;
 use super::problem;
 use crate::columns::Column;
 use crate::mapping::{Configuration, Difference, Rules, Value, diff, fields_of, fields_of_agent};
-use crate::pg::{Db, Parameter, QueryError};
+use crate::pg::{Db, List, Parameter, QueryError};
 use crate::settings::Database;
 use crate::show::{age, plural};
 use crate::store::Layout;
@@ -75,7 +75,7 @@ impl Write {
                 seconds: row.try_get("seconds")?,
             },
             configuration: row.try_get("configuration")?,
-            columns: row.try_get("columns")?,
+            columns: row.try_get::<_, List<_>>("columns")?.0,
             differences: diff(rules, &state("before")?, &state("after")?).differences,
             application_name: row.try_get("application_name")?,
             role: row.try_get("role")?,

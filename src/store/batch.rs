@@ -15,7 +15,7 @@ use super::queries::{MOST_CONFIGURATIONS, is_result_name};
 use crate::columns::{MappedColumn, Per};
 use crate::mapping::{Agent, Changes, Configuration};
 use crate::pg::sqlstate::CONNECTION_ENDED;
-use crate::pg::{RowRef, Seconds, Tid, Version};
+use crate::pg::{List, RowRef, Seconds, Tid, Version};
 
 /// The rows of [`super::queries::claim`].
 #[derive(Debug)]
@@ -159,7 +159,7 @@ impl Claimed {
         if !row.try_get::<_, bool>("fits").ok()? {
             return None;
         }
-        let changes: Vec<Version> = row.try_get("versions").ok()?;
+        let List(changes): List<Version> = row.try_get("versions").ok()?;
         let [change] = changes.as_slice() else {
             return None;
         };
@@ -180,14 +180,14 @@ impl<'a> Group<'a> {
 
     /// Where its rows of the outbox stand.
     pub fn places(&self) -> Result<Vec<Tid>, Error> {
-        let places: Option<_> = self.first.try_get("places")?;
-        Ok(places.unwrap_or_default())
+        let places: Option<List<_>> = self.first.try_get("places")?;
+        Ok(places.unwrap_or_default().0)
     }
 
     /// Their versions, in the same order.
     pub fn versions(&self) -> Result<Vec<Version>, Error> {
-        let versions: Option<_> = self.first.try_get("versions")?;
-        Ok(versions.unwrap_or_default())
+        let versions: Option<List<_>> = self.first.try_get("versions")?;
+        Ok(versions.unwrap_or_default().0)
     }
 
     /// Whether a problem is noted for it.

@@ -17,7 +17,7 @@ use postgres_types::Type;
 
 use super::{Finding, finding};
 use crate::pg::identifier::{Literal, Quoted};
-use crate::pg::{Db, Parameter, QueryError};
+use crate::pg::{Db, List, Parameter, QueryError};
 use crate::settings::Database;
 
 /// The objects in the schema `agent_sync`, and the schema, that belong neither to a superuser nor
@@ -126,7 +126,7 @@ pub async fn owners(db: &Db, database: &Database) -> Result<Owners, QueryError> 
     let row = db.one(OWNERS, &tables).await?;
     let untrusted: Option<String> = row.try_get(0)?;
     let taken: Option<String> = row.try_get(1)?;
-    let oids: Vec<u32> = row.try_get(2)?;
+    let List(oids): List<u32> = row.try_get(2)?;
     let own = ["outbox", "problem", "install", "history"].map(|name| format!("agent_sync.{name}"));
     let served = [
         (&agents.schema, &agents.table),

@@ -97,6 +97,8 @@ const FLOAT8: u32 = 701;
 const INT4: u32 = 23;
 const INT8: u32 = 20;
 const TIMESTAMPTZ: u32 = 1184;
+/// The arrays of `tid`, `xid` and `oid`.
+const ARRAYS: [u32; 3] = [1010, 1011, 1028];
 
 /// GIVEN servers whose numbers and times are NaN, infinite, negative or out of any range, WHEN the
 /// daemon leads there, THEN it goes on, and another database is in sync.
@@ -176,4 +178,25 @@ async fn g12_what_a_false_server_sends_beside_answers_is_bounded() {
     fleet.goes_on(10).await;
     let peak = fleet.daemon.peak_memory_kib();
     assert!(peak < 48 * 1024, "the daemon needed {peak} KiB");
+}
+
+/// GIVEN servers whose arrays announce more elements than they bring, WHEN the daemon reads them
+/// with 4 GiB of address space, THEN it goes on, and another database is in sync.
+#[tokio::test]
+async fn g12_an_array_of_a_false_server_reserves_no_memory() {
+    let changes = ARRAYS.map(|kind| {
+        move |message: &Message<'_>| {
+            let has = message.tag == b'D' && message.types.contains(&kind);
+            let array = |of, value: Option<&[u8]>| {
+                let mut array = value
+                    .filter(|array| of == kind && array.len() > 12)?
+                    .to_vec();
+                array[12..16].copy_from_slice(&i32::MAX.to_be_bytes());
+                Some(array)
+            };
+            has.then(|| changed_row(message, array))?
+        }
+    });
+    let mut fleet = Fleet::start(changes.into(), "4194304").await;
+    fleet.goes_on(2).await;
 }

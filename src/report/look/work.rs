@@ -8,7 +8,7 @@ use tokio_postgres::Row;
 use super::asking::Asking;
 use super::words::{in_trouble, pending, who_leads};
 use super::{Counted, Daemon, Group, Outbox};
-use crate::pg::QueryError;
+use crate::pg::{List, QueryError};
 use crate::report::note::Note;
 use crate::store::{Lossy, report};
 use crate::time;
@@ -142,7 +142,8 @@ fn group(row: &Row) -> Result<Group, tokio_postgres::Error> {
         sqlstate: row.try_get(1)?,
         agents: row.try_get(2)?,
         some: row
-            .try_get::<_, Vec<Lossy>>(3)?
+            .try_get::<_, List<Lossy>>(3)?
+            .0
             .into_iter()
             .map(|slug| slug.0)
             .collect(),
