@@ -438,7 +438,8 @@ BEGIN
                                     AND f.proowner = r.role)
                   AND NOT EXISTS (SELECT FROM pg_namespace n
                                   WHERE n.nspname = 'agent_sync' AND n.nspowner = r.role)
-                  AND NOT EXISTS (SELECT FROM agent_sync.role d WHERE d.name = p.rolname)
+                  AND NOT EXISTS (SELECT FROM agent_sync.role d
+                                  WHERE d.name = p.rolname OR d.oid = p.oid)
             LOOP
                 EXECUTE format('REVOKE INSERT, SELECT (ctid) ON agent_sync.outbox FROM %s',
                                found.owner);

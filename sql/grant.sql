@@ -6,8 +6,13 @@
 --     SELECT set_config('agent_sync.role', 'agent_sync_daemon', true);
 --
 -- A role that does not exist is created, with LOGIN and without a password; give it one with
--- \password or ALTER ROLE. One run takes one role. Its name is kept in agent_sync.role, and a run
--- without the setting sees to the roles that are named there.
+-- \password or ALTER ROLE. One run takes one role. Its name and OID are kept in agent_sync.role, and
+-- a run without the setting sees to the roles that are noted there.
+--
+-- Such a role is recognised by its OID and its name. A role with one of them alone must have a
+-- privilege that only daemons have, DELETE on the outbox: so a role that was renamed is followed,
+-- and a dump that was restored into another cluster, where OIDs differ, names its roles. Any other
+-- role of a noted name gets nothing and is forgotten, with a NOTICE and in agent_sync.strangers.
 --
 -- The role can then SELECT the mapped columns of the agents, SELECT the compared columns of the
 -- configurations and their primary key, UPDATE those that are written, and use the tables in the
@@ -36,8 +41,10 @@ DECLARE
     acting   CONSTANT text := pg_catalog.current_setting('role'); -- Of the caller.
     owner    text; -- Of the schema.
     schema_owner_role text; -- The owner of the schema, or "acting" where it is the same role.
+    known    jsonb; -- The noted roles, each with its former name; no name: another role has it.
     member   record;
     need     record;
+    noted    jsonb; -- The rows of agent_sync.granted under the names that the roles have now.
     wanted   jsonb[]; -- The privileges that the role needs, as in agent_sync.granted.
     held     boolean;
     target   text; -- "PRIVILEGE (column) ON object".
@@ -77,9 +84,62 @@ BEGIN
         END IF;
     END IF;
     PERFORM set_config('role', schema_owner_role, true);
+    -- sql/uninstall.sql and install::ROLES recognise a role alike. What is no role any more stays.
+    SELECT coalesce(jsonb_agg(jsonb_build_object(
+               'former', r.name,
+               'name', CASE WHEN p.oid IS NOT NULL THEN p.rolname
+                            WHEN NOT EXISTS (SELECT FROM pg_roles o WHERE o.rolname = r.name)
+                            THEN r.name END,
+               'oid', coalesce(p.oid, r.oid))), '[]')
+        INTO known
+        FROM agent_sync.role r
+        LEFT JOIN LATERAL (
+            SELECT p.oid, p.rolname::text FROM pg_roles p
+            WHERE (p.oid = r.oid OR p.rolname = r.name)
+              AND (p.oid = r.oid AND p.rolname = r.name
+                   OR has_table_privilege(p.oid, to_regclass('agent_sync.outbox'), 'DELETE'))
+            ORDER BY p.oid = r.oid DESC NULLS LAST LIMIT 1) AS p ON true;
+    IF EXISTS (SELECT FROM jsonb_to_recordset(known) AS k (former text, name text, oid oid)
+               WHERE NOT EXISTS (SELECT FROM agent_sync.role r
+                                 WHERE r.name = k.name AND r.oid IS NOT DISTINCT FROM k.oid))
+    THEN
+        -- Names may have been exchanged, so all rows are replaced.
+        DELETE FROM agent_sync.role;
+        INSERT INTO agent_sync.role (name, oid)
+            SELECT DISTINCT ON (k.name) k.name, k.oid
+            FROM jsonb_to_recordset(known) AS k (former text, name text, oid oid)
+            WHERE k.name IS NOT NULL
+            ORDER BY k.name, k.former = k.name;
+        SELECT jsonb_agg(to_jsonb(g) || jsonb_build_object('role', k.name)) INTO noted
+            FROM agent_sync.granted g
+            JOIN jsonb_to_recordset(known) AS k (former text, name text, oid oid)
+                ON k.former = g.role AND k.name IS NOT NULL;
+        DELETE FROM agent_sync.granted;
+        INSERT INTO agent_sync.granted (role, privilege, kind, schema, object, "column")
+            SELECT g.role, g.privilege, g.kind, g.schema, g.object, g."column"
+            FROM jsonb_populate_recordset(null::agent_sync.granted, noted) AS g
+            ON CONFLICT DO NOTHING;
+    END IF;
+    PERFORM set_config('agent_sync.strangers', ARRAY(
+        SELECT k.former FROM jsonb_to_recordset(known) AS k (former text, name text, oid oid)
+        JOIN pg_roles p ON p.rolname = k.former
+        WHERE k.former IS DISTINCT FROM chosen
+          AND NOT EXISTS (SELECT FROM agent_sync.role r WHERE r.name = k.former)
+        ORDER BY 1)::text, true);
+    FOR member IN
+        SELECT s.name FROM unnest(current_setting('agent_sync.strangers')::text[]) AS s (name)
+    LOOP
+        RAISE NOTICE 'agent-sync grants nothing to the role %: it is not the role of that name that '
+                     'an earlier install has noted. If it is for the daemon, run "agent-sync '
+                     'install --role %"', member.name, member.name;
+    END LOOP;
     IF chosen IS NOT NULL THEN
-        INSERT INTO agent_sync.role (name)
-            SELECT chosen WHERE NOT EXISTS (SELECT FROM agent_sync.role r WHERE r.name = chosen);
+        INSERT INTO agent_sync.role (name, oid)
+            SELECT p.rolname, p.oid FROM pg_roles p
+            WHERE p.rolname = chosen
+              AND NOT EXISTS (SELECT FROM agent_sync.role r
+                              WHERE r.name = chosen AND r.oid IS NOT DISTINCT FROM p.oid)
+            ON CONFLICT (name) DO UPDATE SET oid = excluded.oid;
     END IF;
     PERFORM set_config('role', acting, true);
 
@@ -108,7 +168,7 @@ BEGIN
 
     FOR member IN
         SELECT p.rolname AS name, p.oid FROM pg_roles p
-        WHERE p.rolname IN (SELECT r.name FROM agent_sync.role r)
+        WHERE (p.rolname, p.oid) IN (SELECT r.name, r.oid FROM agent_sync.role r)
         ORDER BY p.rolname
     LOOP
         PERFORM set_config('role', schema_owner_role, true);

@@ -296,7 +296,7 @@ BEGIN
              '{}'),
             ('role', 'r', 'table', 'The roles of daemons',
              ARRAY['name text'],
-             '{}'),
+             ARRAY['oid oid']),
             ('granted', 'r', 'table', 'The privileges that grant.sql has granted',
              ARRAY['role text', 'privilege text', 'kind text', 'schema text', 'object text',
                'column text'],

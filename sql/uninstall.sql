@@ -27,6 +27,7 @@ DECLARE
     acting  CONSTANT text := pg_catalog.current_setting('role'); -- Of the caller.
     schema_owner_role text; -- The owner of the schema, or "acting" where it is the same role.
     granted jsonb := '[]';
+    known   jsonb := '{}'; -- The roles of daemons: the noted name of each, and its present one.
     roles   text[] := '{}';
     name    text;
 BEGIN
@@ -67,12 +68,20 @@ BEGIN
         INTO schema_owner_role FROM pg_namespace n WHERE n.nspname = 'agent_sync';
     PERFORM set_config('role', schema_owner_role, true);
     IF to_regclass('agent_sync.role') IS NOT NULL THEN
-        roles := ARRAY(SELECT p.rolname::text FROM agent_sync.role r
-                       JOIN pg_roles p ON p.rolname = r.name ORDER BY 1);
+        -- sql/grant.sql recognises a role alike. An earlier install has noted no OID.
+        SELECT coalesce(jsonb_object_agg(r.name, p.rolname), '{}') INTO known
+            FROM (SELECT r.name, (to_jsonb(r) ->> 'oid')::oid AS oid FROM agent_sync.role r) AS r
+            CROSS JOIN LATERAL (
+                SELECT p.oid, p.rolname::text FROM pg_roles p
+                WHERE (p.oid = r.oid OR p.rolname = r.name)
+                  AND (p.oid = r.oid AND p.rolname = r.name
+                       OR has_table_privilege(p.oid, to_regclass('agent_sync.outbox'), 'DELETE'))
+                ORDER BY p.oid = r.oid DESC NULLS LAST LIMIT 1) AS p;
+        roles := ARRAY(SELECT DISTINCT k.value FROM jsonb_each_text(known) AS k ORDER BY 1);
     END IF;
     IF to_regclass('agent_sync.granted') IS NOT NULL THEN
-        SELECT coalesce(jsonb_agg(to_jsonb(g)), '[]') INTO granted
-            FROM agent_sync.granted g JOIN pg_roles p ON p.rolname = g.role;
+        SELECT coalesce(jsonb_agg(to_jsonb(g) || jsonb_build_object('role', known ->> g.role)), '[]')
+            INTO granted FROM agent_sync.granted g WHERE known ? g.role;
     END IF;
     FOR found IN
         SELECT g.*, shobj_description(p.oid, 'pg_authid') IS NOT DISTINCT FROM created_role AS ours

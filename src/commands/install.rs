@@ -49,7 +49,7 @@ pub fn install(config: Option<&Path>, args: &Install) -> anyhow::Result<Exit> {
 
 async fn one(database: &Database, settings: &Settings, plan: &Plan<'_>) -> anyhow::Result<Exit> {
     let session = super::connect(database, settings).await?;
-    let done = install::install(session.db(), plan)
+    let (done, strangers) = install::install(session.db(), plan)
         .await
         .map_err(|error| super::refused(database, "not installed; nothing was changed", error))?;
     let outcome = match done {
@@ -58,6 +58,13 @@ async fn one(database: &Database, settings: &Settings, plan: &Plan<'_>) -> anyho
     };
     let name = &database.name;
     say(format_args!("{name}: {outcome} ({})", database.target()))?;
+    for role in strangers {
+        say(format_args!(
+            "{name}: the role {role} was granted nothing: it is not the role of that name that an \
+            earlier install has noted. If it is for the daemon, run `agent-sync install --role \
+            {role}`."
+        ))?;
+    }
     if let Some(role) = plan.role {
         say(format_args!(
             "{name}: the role {role} has the privileges of the daemon, and no others were \

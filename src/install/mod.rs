@@ -29,8 +29,9 @@ const STEPS: &[&str] = &[
     include_str!("../../sql/capture.sql"),
     include_str!("../../sql/tables.sql"),
     include_str!("../../sql/attach.sql"),
-    include_str!("../../sql/grant.sql"),
+    GRANT,
 ];
+const GRANT: &str = include_str!("../../sql/grant.sql");
 const NAMES: &str = include_str!("../../sql/names.sql");
 const PROOF: &str = include_str!("../../sql/proof.sql");
 const MEND: &str = include_str!("../../sql/mend.sql");
@@ -172,11 +173,10 @@ fn quote_of(text: &str) -> String {
     quote
 }
 
-/// Installs, in one transaction.
-pub async fn install(db: &Db, plan: &Plan<'_>) -> Result<Done, QueryError> {
-    transact(db, &plan.settings(), STEPS)
-        .await
-        .map(|(done, _)| done)
+/// Installs, in one transaction. Returns as well the roles that were given nothing, because they
+/// only bear the name of a former role of a daemon.
+pub async fn install(db: &Db, plan: &Plan<'_>) -> Result<(Done, Vec<String>), QueryError> {
+    transact(db, &plan.settings(), STEPS).await
 }
 
 /// Begins a transaction and proves that the schema `agent_sync` is an install of agent-sync, and
@@ -211,13 +211,32 @@ pub async fn uninstall(db: &Db, plan: &Plan<'_>) -> Result<(Done, Roles), QueryE
 const HAS_ROLES: &str = "
     SELECT current_setting('agent_sync.proven') NOT LIKE '0 %'
       AND to_regclass('agent_sync.role') IS NOT NULL";
-const ROLES: &str =
-    "SELECT r.name FROM agent_sync.role r JOIN pg_roles p ON p.rolname = r.name ORDER BY 1";
+
+/// The roles of daemons, as `sql/grant.sql` and `sql/uninstall.sql` recognise them, by their present
+/// names.
+pub const ROLES: &str = "
+    SELECT DISTINCT p.name, p.oid
+    FROM (SELECT r.name, (pg_catalog.to_jsonb(r) OPERATOR(pg_catalog.->>) 'oid')::pg_catalog.oid
+          FROM agent_sync.role r) AS r (name, oid)
+    CROSS JOIN LATERAL (
+        SELECT p.oid, p.rolname::pg_catalog.text AS name FROM pg_catalog.pg_roles p
+        WHERE (p.oid = r.oid OR p.rolname = r.name)
+          AND (p.oid = r.oid AND p.rolname = r.name
+               OR pg_catalog.has_table_privilege(
+                   p.oid, pg_catalog.to_regclass('agent_sync.outbox'), 'DELETE'))
+        ORDER BY p.oid = r.oid DESC NULLS LAST LIMIT 1) AS p
+    ORDER BY 1";
+
+/// The roles that `sql/grant.sql` has given nothing, because they only bear the name of a former
+/// role of a daemon.
+const STRANGERS: &str = "
+    SELECT unnest(current_setting('agent_sync.strangers')::text[])";
 const KEPT: &str =
     "SELECT p.rolname::text FROM pg_roles p WHERE p.rolname = ANY ($1::text[]) ORDER BY 1";
 
-/// Runs the steps and returns the roles of the install after the proof. Tries again after a lock
-/// conflict, because a long transaction may hold one of the tables.
+/// Runs the steps. Returns the roles of daemons before an uninstall, and the strangers of an
+/// install. Tries again after a lock conflict, because a long transaction may hold one of the
+/// tables.
 async fn transact(
     db: &Db,
     settings: &[(&str, String)],
@@ -260,6 +279,9 @@ async fn once(
             db.batch(step).await?;
             if *step == PROOF && db.value(HAS_ROLES, &[]).await? {
                 roles = db.column(ROLES, &[]).await?;
+            }
+            if *step == GRANT {
+                roles = db.column(STRANGERS, &[]).await?;
             }
         }
         // A transaction without a change has no transaction number.

@@ -43,7 +43,7 @@ async fn read(db: &Db) -> Result<Option<Loss>, QueryError> {
     if outbox && let Some(rows) = readable(db, PENDING).await? {
         loss.pending = rows.first().map(|row| row.try_get(0)).transpose()?;
     }
-    if roles && let Some(rows) = readable(db, ROLES).await? {
+    if roles && let Some(rows) = readable(db, &created_roles()).await? {
         loss.roles = rows
             .iter()
             .map(|row| row.try_get(0))
@@ -82,8 +82,12 @@ const PENDING: &str = "SELECT pg_catalog.count(DISTINCT o.slug) FROM agent_sync.
 
 /// The roles with the comment that an install gives to the roles it creates; `sql/uninstall.sql`
 /// uses the same test.
-const ROLES: &str = "SELECT p.rolname::pg_catalog.text FROM agent_sync.role r
-    JOIN pg_catalog.pg_roles p ON p.rolname = r.name
-    WHERE pg_catalog.shobj_description(p.oid, 'pg_authid')
-        = 'agent-sync: the role of the daemon; made by \"agent-sync install --role\".'
-    ORDER BY 1";
+fn created_roles() -> String {
+    format!(
+        "SELECT r.name FROM ({}) AS r
+         WHERE pg_catalog.shobj_description(r.oid, 'pg_authid')
+             = 'agent-sync: the role of the daemon; made by \"agent-sync install --role\".'
+         ORDER BY 1",
+        install::ROLES
+    )
+}

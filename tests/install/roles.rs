@@ -341,6 +341,111 @@ async fn i6_a_role_that_was_there_before_keeps_what_it_had() {
     assert_eq!(before, privileges(&platform, &role).await);
 }
 
+/// GIVEN a daemon's role that was renamed or dropped, WHEN another role gets its name and the
+/// install runs, THEN that role gets nothing and is named, and the renamed role is followed, also
+/// by the uninstall.
+#[tokio::test]
+async fn s5_another_role_of_a_noted_name_gets_nothing() {
+    let platform = Platform::new().await;
+    let role = unique(&platform, "dmn").await;
+    let (renamed, none) = (format!("{role}_new"), "none".to_owned());
+    let holds = async |role: &str| {
+        let held = format!(
+            "SELECT concat_ws(' ', coalesce((SELECT 'outbox' WHERE has_table_privilege('{role}',
+                 to_regclass('agent_sync.outbox'), 'DELETE')), 'none'),
+                 (SELECT 'prompts' WHERE has_column_privilege('{role}', 'agents',
+                 'system_prompt', 'SELECT')))"
+        );
+        platform.value::<String>(&held).await
+    };
+    let all = "outbox prompts";
+    run(platform.command(&["install", "--role", &role]));
+    platform
+        .run(&format!(
+            "ALTER ROLE {role} RENAME TO {renamed}; CREATE ROLE {role} LOGIN;
+             REVOKE SELECT (system_prompt) ON agents FROM {renamed}"
+        ))
+        .await;
+    let told = format!("the role {role} was granted nothing");
+    let said = run(platform.command(&["install"]));
+    assert!(said.contains(&told), "{said}");
+    assert_eq!(
+        (holds(&role).await, holds(&renamed).await),
+        (none.clone(), all.to_owned())
+    );
+    let said = run(platform.command(&["install"]));
+    assert!(
+        said.contains("nothing to change") && !said.contains(&told),
+        "{said}"
+    );
+
+    // It is renamed once more before the uninstall.
+    platform
+        .run(&format!(
+            "DROP ROLE {role}; ALTER ROLE {renamed} RENAME TO {role}; CREATE ROLE {renamed};
+             GRANT SELECT (system_prompt) ON agents TO {renamed}"
+        ))
+        .await;
+    let said = run(platform.command(&["uninstall", "--yes"]));
+    assert!(
+        said.contains(&format!("the role {role}, which an install had made")),
+        "{said}"
+    );
+    assert_eq!(
+        holds(&renamed).await,
+        "none prompts",
+        "its own privilege stays"
+    );
+    let gone = format!("SELECT NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{role}')");
+    assert!(platform.value::<bool>(&gone).await);
+    platform.run(&format!("DROP OWNED BY {renamed}")).await;
+
+    // A role that is dropped and made anew.
+    run(platform.command(&["install", "--role", &renamed]));
+    assert_eq!(holds(&renamed).await, all);
+    platform
+        .run(&format!(
+            "DROP OWNED BY {renamed}; DROP ROLE {renamed}; CREATE ROLE {renamed}"
+        ))
+        .await;
+    let said = run(platform.command(&["install"]));
+    assert!(
+        said.contains(&format!("the role {renamed} was granted nothing")),
+        "{said}"
+    );
+    assert_eq!(holds(&renamed).await, none);
+    let said = run(platform.command(&["install", "--role", &renamed]));
+    assert!(!said.contains("granted nothing"), "{said}");
+    assert_eq!(holds(&renamed).await, all);
+
+    // A dump in another cluster names its roles and has other OIDs; an earlier install has none.
+    for change in [
+        "UPDATE agent_sync.role SET oid = 7",
+        "ALTER TABLE agent_sync.role DROP oid",
+    ] {
+        platform
+            .run(&format!(
+                "{change}; REVOKE SELECT (system_prompt) ON agents FROM {renamed}"
+            ))
+            .await;
+        run(platform.command(&["install"]));
+        assert_eq!(holds(&renamed).await, all, "{change}");
+    }
+    platform
+        .run(&format!(
+            "UPDATE agent_sync.role SET oid = 7; DROP OWNED BY {renamed}"
+        ))
+        .await;
+    let said = run(platform.command(&["install"]));
+    assert!(
+        said.contains(&format!("the role {renamed} was granted nothing")),
+        "{said}"
+    );
+    assert_eq!(holds(&renamed).await, none);
+    run(platform.command(&["uninstall", "--yes"]));
+    platform.run(&format!("DROP ROLE {renamed}")).await;
+}
+
 /// A role of two databases is dropped by the last uninstall.
 #[tokio::test]
 async fn i6_a_role_of_two_databases_goes_with_the_last_uninstall() {
