@@ -213,7 +213,7 @@ fn unanswered(database: &Database, error: QueryError) -> anyhow::Error {
         QueryError::Postgres(cause) if sqlstate::policy(cause).class == Class::Connection => {
             Exit::Unavailable
         }
-        QueryError::Postgres(_) => Exit::Failed,
+        QueryError::Postgres(_) | QueryError::Large(_) => Exit::Failed,
     };
     let remedy = error.remedy();
     anyhow::Error::new(error).context(Fault::new(exit, what).remedy(remedy))

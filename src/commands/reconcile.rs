@@ -270,7 +270,7 @@ fn given_up(database: &Database, error: ReconcileError, left: i64) -> anyhow::Er
             };
             Fault::new(exit, what).remedy(policy.remedy)
         }
-        ReconcileError::Store(QueryError::Silent(_)) => {
+        ReconcileError::Store(QueryError::Silent(_) | QueryError::Large(_)) => {
             Fault::unavailable(what).remedy("see `agent-sync doctor`")
         }
     };

@@ -7,13 +7,17 @@ use super::event::{Committed, Connection, Event, Mapping, Problem, Tables};
 use super::flood::{Flood, Manner};
 use super::state::{
     Backlog, CHANGES, Change, Columns, Compared, FINDINGS, Finding, InForce, Outcome, Phase, State,
-    Trouble, WakeUp, brief,
+    Trouble, WakeUp,
 };
 use super::totals::Totals;
+use crate::show::{TEXT, bounded, brief};
 
 /// The limits of a stored slug and a stored sentence, in bytes.
 const SLUG: usize = 128;
 const SENTENCE: usize = 2000;
+
+/// The length of the version of a server, in bytes.
+const NAME: usize = 255;
 
 /// The state of one database.
 #[derive(Debug)]
@@ -63,15 +67,15 @@ impl Cell {
                 state.target = target.into();
                 // The first connection is no reconnect.
                 state.reconnects += u64::from(state.server_version.is_some());
-                state.server_version = Some(server_version.into());
+                state.server_version = Some(bounded(server_version, NAME).into());
             }
             Event::Connection(
                 Connection::Lost { cause, remedy } | Connection::StillLost { cause, remedy, .. },
             ) => {
                 enter(state, Phase::Lost);
                 state.trouble = Some(Trouble {
-                    cause: brief(cause, SENTENCE).into(),
-                    remedy: brief(remedy, SENTENCE).into(),
+                    cause: bounded(cause, SENTENCE).into(),
+                    remedy: bounded(remedy, SENTENCE).into(),
                     at: SystemTime::now(),
                 });
             }
@@ -135,12 +139,17 @@ fn replace_findings(state: &mut State, findings: &[Finding]) {
             .iter()
             .find(|known| known.finding == *finding)
     };
-    let since = |finding| known(finding).map_or_else(SystemTime::now, |known| known.since);
-    let findings = findings.iter().take(FINDINGS);
-    state.findings = findings
+    let since =
+        |finding: &Finding| known(finding).map_or_else(SystemTime::now, |known| known.since);
+    let brief = findings.iter().take(FINDINGS).map(|finding| Finding {
+        what: bounded(&finding.what, TEXT).into_owned(),
+        remedy: bounded(&finding.remedy, TEXT).into_owned(),
+        ..*finding
+    });
+    state.findings = brief
         .map(|finding| InForce {
-            finding: finding.clone(),
-            since: since(finding),
+            since: since(&finding),
+            finding,
         })
         .collect();
 }

@@ -114,7 +114,7 @@ impl<W: Write> Write for Cleaned<W> {
     /// A formatted event arrives in one write and leaves in one write.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         self.0.write_all(
-            Clean::styled(&String::from_utf8_lossy(event))
+            Clean::event(&String::from_utf8_lossy(event))
                 .as_str()
                 .as_bytes(),
         )?;

@@ -36,5 +36,5 @@ pub use board::{Board, Snapshot};
 pub use event::{Committed, Event};
 pub use log::Logging;
 pub use observer::Observer;
-pub use state::{Backlog, Columns, Finding, Kinds, Phase, Problem, State, WakeUp, brief};
+pub use state::{Backlog, Columns, Finding, Kinds, Phase, Problem, State, WakeUp};
 pub use totals::Totals;

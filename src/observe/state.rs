@@ -387,12 +387,3 @@ impl State {
         }
     }
 }
-
-/// The text, cut to at most `most` bytes at a character boundary.
-pub fn brief(text: &str, most: usize) -> &str {
-    let mut end = most.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
-}

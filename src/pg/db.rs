@@ -51,15 +51,36 @@ pub struct Db {
     client: Arc<Client>,
     time_limit: Duration,
     answer_limit: AnswerLimit,
+    row_limit: usize,
 }
 
 impl Db {
-    /// A connection with this limit for every answer.
+    /// The most bytes of a row, where they are limited: the values are names and short texts.
+    pub const ROW: usize = 1024 * 1024;
+
+    /// A connection with these limits for every answer.
     pub fn new(client: Arc<Client>, time_limit: Duration, answer_limit: AnswerLimit) -> Self {
         Self {
             client,
             time_limit,
             answer_limit,
+            row_limit: usize::MAX,
+        }
+    }
+
+    /// The same connection, where a row of a query that is not prepared has at most [`Self::ROW`].
+    #[must_use]
+    pub fn with_small_rows(&self) -> Self {
+        Self {
+            row_limit: Self::ROW,
+            ..self.clone()
+        }
+    }
+
+    fn fits(&self, row: &Row) -> Result<(), QueryError> {
+        match row.raw_size_bytes() {
+            bytes if bytes > self.row_limit => Err(QueryError::Large(bytes)),
+            _ => Ok(()),
         }
     }
 
@@ -98,8 +119,11 @@ impl Db {
         query: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, QueryError> {
-        self.within(self.client.query_typed(query, parameters))
-            .await
+        let rows = self
+            .within(self.client.query_typed(query, parameters))
+            .await?;
+        rows.iter().try_for_each(|row| self.fits(row))?;
+        Ok(rows)
     }
 
     /// The row, if there is one.
@@ -108,14 +132,20 @@ impl Db {
         query: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Option<Row>, QueryError> {
-        self.within(self.client.query_typed_opt(query, parameters))
-            .await
+        let row = self
+            .within(self.client.query_typed_opt(query, parameters))
+            .await?;
+        row.iter().try_for_each(|row| self.fits(row))?;
+        Ok(row)
     }
 
     /// The one row.
     pub async fn one(&self, query: &str, parameters: &[Parameter<'_>]) -> Result<Row, QueryError> {
-        self.within(self.client.query_typed_one(query, parameters))
-            .await
+        let row = self
+            .within(self.client.query_typed_one(query, parameters))
+            .await?;
+        self.fits(&row)?;
+        Ok(row)
     }
 
     /// The first column of the one row.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::sqlstate;
+use super::{Db, sqlstate};
 
 /// Why a query failed.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +15,9 @@ pub enum QueryError {
     /// The server did not answer in time.
     #[error("the server did not answer within {0:?}")]
     Silent(Duration),
+    /// A row is larger than any that a query of the daemon asks for.
+    #[error("expected a row of at most {most} bytes, found {0}", most = Db::ROW)]
+    Large(usize),
 }
 
 impl From<tokio_postgres::Error> for QueryError {
@@ -29,6 +32,7 @@ impl QueryError {
         match self {
             Self::Postgres(error) => sqlstate::policy(error).remedy,
             Self::Silent(_) => sqlstate::SILENT,
+            Self::Large(_) => sqlstate::REACH,
         }
     }
 

@@ -7,6 +7,7 @@ use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, SqlState};
 
 use super::identifier::plain;
+use crate::show::{TEXT, bounded};
 
 /// The SQLSTATE (`connection_failure`) of the problem of an agent on which connections have ended.
 pub const CONNECTION_ENDED: &str = "08006";
@@ -205,26 +206,24 @@ pub fn describe(error: &Error) -> String {
     let Some(db) = error.as_db_error() else {
         return causes(error);
     };
-    let code = db.code().code();
+    let code = bounded(db.code().code(), CODE);
     if policy(error).class == Class::Row || is_raised_by_a_function(db) {
         return refused(db, "statement");
     }
-    if may_quote_a_value(code) && db.position().is_none() {
-        return format!("{} (SQLSTATE {code})", condition(code));
+    if may_quote_a_value(&code) && db.position().is_none() {
+        return format!("{} (SQLSTATE {code})", condition(&code));
     }
-    format!("{} (SQLSTATE {code})", shortened(db.message()))
+    format!("{} (SQLSTATE {code})", bounded(db.message(), LONGEST))
 }
 
-/// The most characters of a message: the other side may be no PostgreSQL server and send any text.
+/// The most bytes of a message: the other side may be no PostgreSQL server and send any text.
 const LONGEST: usize = 500;
 
-fn shortened(message: &str) -> String {
-    if message.chars().nth(LONGEST).is_none() {
-        return message.to_owned();
-    }
-    let start: String = message.chars().take(LONGEST).collect();
-    format!("{start}…")
-}
+/// The most bytes of a name, which has 63 unless the server was built with more.
+const NAME: usize = 255;
+
+/// The most bytes of a code, which has five.
+const CODE: usize = 16;
 
 /// The error of the write of one agent, of any class: the code, its name and the object. The
 /// message is left out, because an expression of the platform (a CHECK, an index, a generated
@@ -251,7 +250,7 @@ pub fn is_of_a_row(error: &Error) -> bool {
 }
 
 fn refused(db: &DbError, what: &str) -> String {
-    let code = db.code().code();
+    let code = bounded(db.code().code(), CODE);
     if is_raised_by_a_function(db) {
         // A function chooses the text and the names of objects in its error.
         return format!(
@@ -266,11 +265,11 @@ fn refused(db: &DbError, what: &str) -> String {
     ];
     let place: String = names
         .into_iter()
-        .filter_map(|(what, name)| Some(format!(", {what} {}", plain(name?))))
+        .filter_map(|(what, name)| Some(format!(", {what} {}", plain(&bounded(name?, NAME)))))
         .collect();
     format!(
         "PostgreSQL refused the {what}: {} (SQLSTATE {code}{place})",
-        condition(code)
+        condition(&code)
     )
 }
 
@@ -333,5 +332,5 @@ fn causes(error: &Error) -> String {
         }
         cause = source.source();
     }
-    text
+    bounded(&text, TEXT).into_owned()
 }

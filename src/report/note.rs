@@ -5,8 +5,12 @@ use serde::Serialize;
 use crate::pg::QueryError;
 use crate::pg::sqlstate::{self, Class};
 use crate::session::SessionError;
+use crate::show::{TEXT, bounded};
 use crate::store::LayoutError;
 use crate::store::finding::{Column, Finding, Install, Rights, Server, Table};
+
+/// The most bytes of a remedy, which may have a statement for each of many columns.
+const REMEDY: usize = 16 * TEXT;
 
 /// The severity of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -39,7 +43,7 @@ impl Note {
         Self {
             topic,
             level: Level::Pass,
-            text: text.into(),
+            text: bounded(&text.into(), TEXT).into_owned(),
             remedy: None,
         }
     }
@@ -48,7 +52,7 @@ impl Note {
     pub fn warn(topic: &'static str, text: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self {
             level: Level::Warn,
-            remedy: Some(remedy.into()),
+            remedy: Some(bounded(&remedy.into(), REMEDY).into_owned()),
             ..Self::pass(topic, text)
         }
     }
@@ -125,7 +129,7 @@ fn topic(finding: &Finding) -> &'static str {
 /// Whether the error ends the connection, so that further queries are useless.
 pub(super) fn is_over(error: &QueryError) -> bool {
     match error {
-        QueryError::Silent(_) => true,
+        QueryError::Silent(_) | QueryError::Large(_) => true,
         QueryError::Postgres(cause) => {
             cause.is_closed() || sqlstate::policy(cause).class == Class::Connection
         }

@@ -176,6 +176,7 @@ impl From<QueryError> for SessionError {
         match error {
             QueryError::Postgres(error) => error.into(),
             QueryError::Silent(time_limit) => Self::Silent(time_limit),
+            large @ QueryError::Large(_) => Self::Closed(large.to_string()),
         }
     }
 }

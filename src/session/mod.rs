@@ -142,6 +142,9 @@ impl Session {
         let settings = format!("{}; {}; {SET_ONCE}", session.usual_settings, planner::USUAL);
         session.db.batch(&settings).await?;
         session.db = session.db.with_time_limit(limits.of_an_answer());
+        if most == ORDINARY {
+            session.db = session.db.with_small_rows();
+        }
         Ok(session)
     }
 

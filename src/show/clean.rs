@@ -12,6 +12,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::bounded::bounded_event;
 use crate::mapping::disturbs;
 
 /// Sanitized text: it cannot disturb a terminal or forge a line.
@@ -56,6 +57,12 @@ impl<'a> Clean<'a> {
             out.push_str(&Self::lines(rest).0);
         }
         Self(out.into())
+    }
+
+    /// Sanitizes an event of the log, in JSON or with colours. Each of its texts is bounded, and so
+    /// is an event that is no JSON.
+    pub fn event(text: &str) -> Clean<'static> {
+        Clean::styled(&bounded_event(text)).into_owned()
     }
 
     /// Passes text unchanged that comes from the settings and this program alone: SQL, completions,

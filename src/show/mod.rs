@@ -5,12 +5,14 @@
 //! where they are not wanted (`NO_COLOR`, pipes). Invariant: values of rows are escaped, so no
 //! slug, name or path can disturb a terminal; [`Clean`] is the type of such text.
 
+mod bounded;
 mod clean;
 mod diff;
 mod text;
 
 use anstyle::{AnsiColor, Style};
 
+pub use bounded::{TEXT, bounded, brief};
 pub use clean::Clean;
 pub use diff::diff_lines;
 pub use text::{age, compact, count, fit, indented, plural, quoted, shorten, time, wrap};

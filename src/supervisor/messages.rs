@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use crate::observe::verdict::{stuck, unready};
-use crate::observe::{Phase, Snapshot, State, brief};
-use crate::show::Clean;
+use crate::observe::{Phase, Snapshot, State};
+use crate::show::{Clean, brief};
 
 /// The additional time that each message grants a running start, and the interval of these
 /// messages.

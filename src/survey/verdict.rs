@@ -89,7 +89,7 @@ impl Findings {
     pub(super) fn unreadable(slug: &str, error: &QueryError) -> Self {
         let cause = match error {
             QueryError::Postgres(error) => sqlstate::describe_read(error),
-            QueryError::Silent(_) => error.to_string(),
+            QueryError::Silent(_) | QueryError::Large(_) => error.to_string(),
         };
         Self {
             slug: slug.to_owned(),

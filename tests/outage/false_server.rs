@@ -93,6 +93,8 @@ impl Fleet {
 /// One row of so many is changed.
 const OTHERS: usize = 4;
 
+const NAME: u32 = 19;
+const TEXT: u32 = 25;
 const FLOAT8: u32 = 701;
 const INT4: u32 = 23;
 const INT8: u32 = 20;
@@ -199,4 +201,62 @@ async fn g12_an_array_of_a_false_server_reserves_no_memory() {
     });
     let mut fleet = Fleet::start(changes.into(), "4194304").await;
     fleet.goes_on(2).await;
+}
+
+/// An error of a server with these fields.
+fn refusal(fields: &[(u8, &str)]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for (field, text) in fields {
+        body.extend([&[*field], text.as_bytes(), b"\0"].concat());
+    }
+    message(b'E', &[&body[..], b"\0"].concat())
+}
+
+/// GIVEN servers whose texts are long, WHEN the daemon leads there, THEN each line of its log and
+/// each text of its status is bounded, and so is its memory.
+#[tokio::test]
+async fn g12_a_text_of_a_false_server_is_short_wherever_it_stands() {
+    type Answer = Box<dyn Fn(&Message<'_>) -> Option<Vec<u8>> + Send + Sync>;
+    /// Names of roles, tables and others, of this length.
+    fn names(length: usize) -> Answer {
+        Box::new(move |message| {
+            let name = |of, value: Option<&[u8]>| {
+                let name = value.filter(|_| of == NAME || of == TEXT)?;
+                let is_role = name == b"postgres" || name.starts_with(b"platform_");
+                is_role.then(|| vec![1; length])
+            };
+            let changed = changed_row(message, name)?;
+            (changed.len() > length).then_some(changed)
+        })
+    }
+    /// Errors with long texts, with this code.
+    fn errors(code: &'static str) -> Answer {
+        Box::new(move |message| {
+            let long = "\u{1}".repeat(200_000);
+            let fields = [(b'M', &*long), (b't', &long), (b'n', "name")];
+            let head = [(b'S', "ERROR"), (b'C', code)];
+            let which = usize::from(code.len() > 5);
+            (message.tag == b'C').then(|| refusal(&[&head[..], &fields[which..=which]].concat()))
+        })
+    }
+    let long_code = String::leak("P".repeat(200_000));
+    let answers = [
+        names(20_000),
+        names(900_000),
+        names(8_000_000),
+        errors("XX000"),
+        errors("23505"),
+        errors("22001"),
+        errors(long_code),
+    ];
+    let mut fleet = Fleet::start(answers.into(), NO_LIMIT).await;
+    fleet.goes_on(3).await;
+    for line in fleet.daemon.log() {
+        for (field, text) in line.as_object().unwrap() {
+            let length = text.as_str().map_or(0, str::len);
+            assert!(length <= 4200, "{field}: {length} bytes");
+        }
+    }
+    let peak = fleet.daemon.peak_memory_kib();
+    assert!(peak < 96 * 1024, "the daemon needed {peak} KiB");
 }
