@@ -75,7 +75,7 @@ lint:
 
 # Licences, bans and sources of every crate; advisories need the network, see docs/building.md.
 deny:
-	cargo deny --locked check licenses bans sources
+	@sh scripts/deny.sh
 
 # The components of the program as CycloneDX, in target/sbom/.
 sbom:
