@@ -8,7 +8,7 @@
 //! instead. The server trusts every local user. It listens on a socket in its directory, and on TCP
 //! only on request.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -17,18 +17,26 @@ use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
+use crate::template;
+
 /// Creates and starts the server, prints `ready`, waits for the end of its standard input, and
-/// cleans up. It ignores Ctrl-C.
+/// cleans up. It ignores Ctrl-C. After initdb it prints `made` and waits for a line, so that the
+/// data directory can be kept as a template before the server starts.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP PIPE
 cd "$1" || exit 1
 make() {
-    if [ -n "$3" ]
-    then "$2/pg_basebackup" -D data -R -X stream -c fast --no-sync -U postgres -h "$3" -p "$4"
-    else "$2/initdb" -D data -U postgres -A trust -E UTF8 --locale=C --no-sync
+    if [ -n "$4" ]
+    then "$2/pg_basebackup" -D data -R -X stream -c fast --no-sync -U postgres -h "$4" -p "$5" >log 2>&1
+    elif [ -d "$3" ] && cp -R "$3" data >log 2>&1
+    then :
+    else
+        rm -rf data
+        "$2/initdb" -D data -U postgres -A trust -E UTF8 --locale=C --no-sync >log 2>&1 &&
+            echo made && read -r _
     fi
 }
-if make "$@" >log 2>&1 &&
+if make "$@" &&
     cat settings >>data/postgresql.conf &&
     "$2/pg_ctl" -D data -l log -w -t 60 start >/dev/null 2>&1
 then echo ready; cat >/dev/null; "$2/pg_ctl" -D data -m immediate -w stop >/dev/null 2>&1
@@ -112,11 +120,13 @@ impl Cluster {
         let tcp_port = options.tcp.then(free_port).transpose()?;
         let folder = prepare(options, tcp_port, user)?;
 
+        let template = template::path(&binaries, user);
         let mut command = as_user(Command::new("/bin/sh"), user);
         command
             .args(["-c", KEEPER, "keeper"])
             .arg(folder.path())
-            .arg(&binaries);
+            .arg(&binaries)
+            .arg(template.as_deref().unwrap_or(Path::new("")));
         if let Some(primary) = primary {
             command.arg(&primary.folder).arg(primary.port().to_string());
         }
@@ -131,12 +141,12 @@ impl Cluster {
         // From here on the keeper removes the directory.
         let folder = folder.keep();
 
-        let mut answer = String::new();
-        if let Some(output) = keeper.stdout.take() {
-            BufReader::new(output)
-                .read_line(&mut answer)
-                .map_err(|error| ClusterError::System("hear from the server", error))?;
-        }
+        let answer = hear(&mut keeper, || {
+            if let Some(template) = &template {
+                template::keep(&folder.join("data"), template);
+            }
+        });
+        let answer = answer.map_err(|error| ClusterError::System("hear from the server", error))?;
         let cluster = Self {
             keeper,
             folder,
@@ -232,6 +242,24 @@ impl Drop for Cluster {
         // removed.
         let _ = self.keeper.wait();
     }
+}
+
+/// The last line of the keeper's start: `ready`, or why the server did not start. Runs `made` once
+/// the data directory was made.
+fn hear(keeper: &mut Child, made: impl FnOnce()) -> std::io::Result<String> {
+    let (Some(output), Some(input)) = (keeper.stdout.take(), keeper.stdin.as_mut()) else {
+        return Ok(String::new());
+    };
+    let mut output = BufReader::new(output);
+    let mut answer = String::new();
+    output.read_line(&mut answer)?;
+    if answer.trim() == "made" {
+        made();
+        input.write_all(b"\n")?;
+        answer.clear();
+        output.read_line(&mut answer)?;
+    }
+    Ok(answer)
 }
 
 /// Creates the directory of a server with its settings and files.

@@ -17,6 +17,7 @@
 pub mod cluster;
 pub mod daemon;
 pub mod proxy;
+mod template;
 
 use std::future::Future;
 use std::time::{Duration, Instant};
