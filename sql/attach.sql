@@ -118,12 +118,18 @@ DECLARE
     function_statements text[] := '{}';
     trigger_statements  text[] := '{}';
     view_statements     text[]; -- For the view and its function.
+    view_grants         text[]; -- The GRANTs of a view that is made anew; null: it is not.
     triggers       text[] := '{}'; -- "table.trigger" of each trigger that is wanted.
     -- Roles as set_config('role') takes them.
     acting         CONSTANT text := pg_catalog.current_setting('role'); -- Of the caller.
     schema_owner_role  text; -- The owner of the schema, or "acting" where it is the same role.
     trigger_owner_role text; -- The role that makes triggers and functions, likewise.
     former_owners      oid[] := '{}'; -- Of the functions.
+    -- PostgreSQL 16 and later keep these options for each membership, and a bare GRANT leaves those
+    -- of an existing one.
+    membership     CONSTANT text :=
+        CASE WHEN pg_catalog.current_setting('server_version_num')::integer >= 160000
+             THEN ' WITH INHERIT TRUE, SET TRUE' ELSE '' END;
     existing       text;
     existing_functions text;
     existing_triggers  text;
@@ -310,7 +316,31 @@ BEGIN
         RETURN;
     END IF;
 
-    FOREACH definition IN ARRAY view_statements LOOP
+    -- PostgreSQL changes the collation of a column of a view only by dropping the view. The
+    -- privileges of others are given again.
+    SELECT ARRAY(SELECT format('GRANT %s ON agent_sync.state TO %s%s', g.privilege_type,
+                               CASE g.grantee WHEN 0 THEN 'PUBLIC'
+                                              ELSE g.grantee::regrole::text END,
+                               CASE WHEN g.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+                 FROM aclexplode(v.relacl) AS g WHERE g.grantee <> v.relowner)
+        INTO view_grants
+        FROM pg_class v
+        JOIN pg_attribute shown ON shown.attrelid = v.oid AND shown.attname = 'slug'
+        JOIN pg_attribute a ON a.attrelid = agents AND a.attname = slug
+        WHERE v.oid = to_regclass('agent_sync.state') AND shown.attcollation <> a.attcollation;
+    IF view_grants IS NOT NULL THEN
+        BEGIN
+            DROP VIEW agent_sync.state;
+        EXCEPTION WHEN dependent_objects_still_exist THEN
+            GET STACKED DIAGNOSTICS definition = PG_EXCEPTION_DETAIL;
+            RAISE EXCEPTION 'the view agent_sync.state has to be made anew, because the slugs of % '
+                            'have another collation now, and other objects depend on it: %',
+                agents, definition
+                USING ERRCODE = 'object_in_use',
+                HINT = 'Drop these objects, run the install, and create them again.';
+        END;
+    END IF;
+    FOREACH definition IN ARRAY view_statements || coalesce(view_grants, '{}') LOOP
         EXECUTE definition;
     END LOOP;
 
@@ -373,8 +403,8 @@ BEGIN
                         found.owner::regrole, SQLERRM
                         USING ERRCODE = 'insufficient_privilege',
                         HINT = format('Run the install as a superuser, or as a role that can act '
-                                      'as both: GRANT %1$s TO %2$I.',
-                                      found.due::regrole, current_user);
+                                      'as both: GRANT %s TO %I%s.',
+                                      found.due::regrole, current_user, membership);
                 END;
             END LOOP;
             PERFORM set_config('role', trigger_owner_role, true);
@@ -399,8 +429,8 @@ BEGIN
                         found.owner::regrole, SQLERRM
                         USING ERRCODE = 'insufficient_privilege',
                         HINT = format('Run the install as a superuser, or as a role that can act '
-                                      'as both: GRANT %1$s TO %2$I.',
-                                      found.due::regrole, current_user);
+                                      'as both: GRANT %s TO %I%s.',
+                                      found.due::regrole, current_user, membership);
                 END;
                 IF incomplete THEN
                     PERFORM set_config('role', schema_owner_role, true);
@@ -449,9 +479,26 @@ BEGIN
             END LOOP;
 
             PERFORM set_config('role', trigger_owner_role, true);
-            FOREACH definition IN ARRAY trigger_statements LOOP
-                EXECUTE definition;
-            END LOOP;
+            BEGIN
+                FOREACH definition IN ARRAY trigger_statements LOOP
+                    EXECUTE definition;
+                END LOOP;
+            EXCEPTION WHEN insufficient_privilege THEN
+                RAISE EXCEPTION 'the role % cannot make the triggers on % and %, which belong to % '
+                                'and %: %',
+                    current_user, agents, configs,
+                    (SELECT c.relowner::regrole FROM pg_class c WHERE c.oid = agents),
+                    (SELECT c.relowner::regrole FROM pg_class c WHERE c.oid = configs), SQLERRM
+                    USING ERRCODE = 'insufficient_privilege',
+                    HINT = (SELECT format('Run the install as a superuser, or as a role with the '
+                                          'rights of both: %s%s',
+                                          string_agg(DISTINCT format('GRANT %s TO %I%s;',
+                                              c.relowner::regrole, current_user, membership), ' '),
+                                          CASE WHEN membership = ''
+                                               THEN format(' ALTER ROLE %I INHERIT;', current_user)
+                                               ELSE '' END)
+                            FROM pg_class c WHERE c.oid IN (agents, configs));
+            END;
             EXIT;
         EXCEPTION WHEN lock_not_available THEN
             -- The locks of this attempt are released.

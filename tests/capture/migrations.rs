@@ -169,6 +169,43 @@ async fn g14_a_column_change_is_neither_outage_nor_problem() {
     }
 }
 
+/// GIVEN a migration that changes the collation of the slugs, WHEN the install runs, THEN it makes
+/// the view `agent_sync.state` anew, with the privileges that others have been granted on it.
+#[tokio::test]
+async fn i6_a_changed_collation_of_the_slugs_needs_an_install_only() {
+    let platform = Platform::installed().await;
+    platform.save("a", "{}").await;
+    let reader = format!("reader_{}", platform.name());
+    platform
+        .run(&format!(
+            "CREATE ROLE {reader}; GRANT SELECT ON agent_sync.state TO {reader} WITH GRANT OPTION;
+             GRANT SELECT ON agent_sync.state TO PUBLIC;
+             CREATE VIEW public.dependent AS SELECT slug FROM agent_sync.state;
+             DROP TRIGGER agent_sync_insert ON agents; DROP TRIGGER agent_sync_update ON agents;
+             ALTER TABLE agents ALTER COLUMN slug TYPE text COLLATE \"C\""
+        ))
+        .await;
+    let granted = "SELECT relacl::text FROM pg_class WHERE oid = 'agent_sync.state'::regclass";
+    let before: String = platform.value(granted).await;
+    let said = platform.says(&["install"]).await;
+    assert!(
+        said.code != 0
+            && said
+                .err
+                .contains("other objects depend on it: view public.dependent")
+            && said.err.contains("Drop these objects, run the install"),
+        "{said:?}"
+    );
+    platform.run("DROP VIEW public.dependent").await;
+    platform.install();
+    assert_eq!(platform.value::<String>(granted).await, before);
+    let collation = "SELECT attcollation = '\"C\"'::regcollation FROM pg_attribute
+        WHERE attrelid = 'agent_sync.state'::regclass AND attname = 'slug'";
+    assert!(platform.value::<bool>(collation).await);
+    let said = platform.says(&["install"]).await;
+    assert!(said.out.contains("nothing to change"), "{said:?}");
+}
+
 /// A cascading rename waits at most a second for a hung daemon.
 #[tokio::test]
 async fn g3_a_cascading_rename_waits_a_second_for_a_hung_daemon() {

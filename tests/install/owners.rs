@@ -211,6 +211,59 @@ async fn s4_the_trace_of_a_lost_save_belongs_to_the_table_owner() {
     );
 }
 
+/// The remedy of an install by a member of the owner's role grants the options that the membership
+/// lacks.
+#[tokio::test]
+async fn i6_the_remedy_grants_the_options_of_a_membership() {
+    let (platform, [owner, _]) = owned().await;
+    let deployer = unique(&platform, "deployer");
+    platform
+        .run(&format!(
+            "ALTER TABLE agent_configurations OWNER TO {owner}; CREATE ROLE {deployer} LOGIN;
+             GRANT CREATE ON DATABASE {} TO {deployer}",
+            platform.name()
+        ))
+        .await;
+    let has_options = "SELECT current_setting('server_version_num')::int4 >= 160000";
+    let (options, with) = if platform.value::<bool>(has_options).await {
+        (
+            vec![
+                " WITH INHERIT TRUE, SET FALSE",
+                " WITH INHERIT FALSE, SET TRUE",
+                " WITH INHERIT FALSE, SET FALSE",
+            ],
+            " WITH INHERIT TRUE, SET TRUE",
+        )
+    } else {
+        (vec![""], "")
+    };
+    for option in options {
+        platform
+            .run(&format!(
+                "ALTER ROLE {deployer} NOINHERIT; GRANT {owner} TO {deployer}{option}"
+            ))
+            .await;
+        let grant = format!("GRANT {owner} TO {deployer}{with}");
+        let mut remedies = vec![grant.clone()];
+        if with.is_empty() {
+            remedies.push(format!("ALTER ROLE {deployer} INHERIT"));
+        }
+        let said = platform.says_as(&deployer, &["install"]).await;
+        assert!(said.code != 0, "{option}: {said:?}");
+        for remedy in &remedies {
+            assert!(said.err.contains(remedy), "{option}, {remedy}: {said:?}");
+            platform.run(remedy).await;
+        }
+        let said = platform.says_as(&deployer, &["install"]).await;
+        assert_eq!(said.code, 0, "{option}: {said:?}");
+        let said = platform.says_as(&deployer, &["uninstall", "--yes"]).await;
+        assert_eq!(said.code, 0, "{said:?}");
+        platform
+            .run(&format!("REVOKE {owner} FROM {deployer}"))
+            .await;
+    }
+}
+
 /// GIVEN a former owner with a trigger and a grant of the capture function, WHEN the install gives
 /// the function to a new owner, THEN it refuses while the trigger exists, and the grant is gone.
 #[tokio::test]
