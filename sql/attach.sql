@@ -100,7 +100,8 @@ DECLARE
     slug           CONSTANT text := given #>> '{agents,columns,slug}';
     agent_slug     CONSTANT text := given #>> '{configurations,columns,agent_slug}';
     with_configs   CONSTANT boolean := (given -> 'capture_configurations')::boolean;
-    -- The mapped columns of the agents; the first two change most often.
+    -- The columns of the agents that the trigger watches: the slug and the mapped columns. The
+    -- trigger compares the first two before the others.
     mapped         CONSTANT text[] := ARRAY[
         slug,
         given #>> '{agents,columns,voice_settings}',

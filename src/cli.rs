@@ -111,9 +111,10 @@ Examples:
     Why(Why),
     /// Examine each database, from the connection to a round trip through the daemon
     #[command(
-        after_help = "It changes no data: the round trip uses a slug without an agent, which the
-daemon drops. Run it with the settings of the daemon, as the role of the
-daemon. Exits with 2 on a fault, and with 69 if there is no connection.
+        after_help = "It changes no agent and no configuration: the round trip uses a slug
+without an agent, which the daemon drops. Run it with the settings of the
+daemon, as its role. Exits with 2 on a fault, and with 69 if there is no
+connection.
 
 Examples:
   agent-sync doctor

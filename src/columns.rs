@@ -1,5 +1,6 @@
-//! The mapped columns, written once (M1): the columns of `agents` that agent-sync reads, the
-//! columns of `agent_configurations` that it writes, and one value for each of them.
+//! The mapped columns, written once (M1): the columns of `agents` that the mapping reads, the
+//! columns of `agent_configurations` that it computes, and one value for each of them. The slug
+//! columns and the time columns are not among them.
 //!
 //! Authority: every other list of these columns in the code is computed from [`AgentColumn`] and
 //! [`Column`]. [docs/how-to.md](../docs/how-to.md) lists the few places that name a column.

@@ -18,7 +18,7 @@ use crate::pg::{Parameter, QueryError};
 use crate::session::Session;
 use crate::settings::{Database, Settings};
 use crate::store::{Layout, report, request};
-use crate::survey::{Findings, Scope, Verdict, survey};
+use crate::survey::{Comparison, Scope, Verdict, survey};
 use crate::sync::{AttemptError, OneShotDrain, Options};
 
 /// The number of slugs in a portion.
@@ -74,12 +74,12 @@ pub enum SlugResult {
 }
 
 impl SlugResult {
-    fn of(findings: &Findings) -> Self {
-        match (findings.verdict(), findings.refused()) {
+    fn of(comparison: &Comparison) -> Self {
+        match (comparison.verdict(), comparison.refused()) {
             (Verdict::InSync, _) | (Verdict::Pending, None) => Self::InSync,
             (Verdict::Missing, _) => Self::Missing,
             (Verdict::Rejected | Verdict::Ambiguous, _) => {
-                Self::Rejected(findings.mistakes.clone())
+                Self::Rejected(comparison.mistakes.clone())
             }
             (_, Some(refused)) => Self::Failed {
                 detail: refused.detail.clone(),
@@ -239,9 +239,9 @@ impl<'a> Reconciler<'a> {
             &self.layout,
             &self.rules,
             scope,
-            |findings| {
-                unseen.remove(findings.slug.as_str());
-                report_result(&findings.slug, SlugResult::of(findings));
+            |comparison| {
+                unseen.remove(comparison.slug.as_str());
+                report_result(&comparison.slug, SlugResult::of(comparison));
                 ControlFlow::Continue(())
             },
         )

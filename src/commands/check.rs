@@ -1,6 +1,6 @@
 //! `check`: compares every configuration with the mapping of its agent and changes nothing.
 //!
-//! The exit code is 2 if a configuration stays out of sync without an operator's action. A missing
+//! The exit code is 2 if a configuration stays out of sync until an operator acts. A missing
 //! configuration, a rejected or ambiguous agent and a requested slug without an agent count as
 //! drift. A pending change counts only while no daemon leads.
 

@@ -18,7 +18,7 @@ use crate::settings::{Database, Settings, WITHHELD, is_withheld};
 use crate::show::{BOLD, CYAN, DIM, GREEN, RED, WIDTH, YELLOW, indented, plural};
 use crate::store::finding::{Finding, Rights};
 use crate::store::{Layout, checks, owners, report};
-use crate::survey::{Findings, Scope, Tally, Verdict, survey};
+use crate::survey::{Comparison, Scope, Tally, Verdict, survey};
 
 /// The remedy where the schema `agent_sync` is absent or closed to this role.
 const INSTALL: &str = "run `agent-sync install` for this database; where it is installed, take the \
@@ -64,14 +64,14 @@ impl Todo {
         self.differing.is_empty() && self.misnoted.is_empty()
     }
 
-    fn add(&mut self, findings: &Findings) {
-        let list = match findings.verdict() {
+    fn add(&mut self, comparison: &Comparison) {
+        let list = match comparison.verdict() {
             Verdict::Drifted | Verdict::Pending => &mut self.differing,
-            Verdict::Rejected if !findings.differing.is_empty() => &mut self.differing,
-            _ if findings.is_misnoted() => &mut self.misnoted,
+            Verdict::Rejected if !comparison.differing.is_empty() => &mut self.differing,
+            _ if comparison.is_misnoted() => &mut self.misnoted,
             _ => return,
         };
-        list.push_str(&findings.slug);
+        list.push_str(&comparison.slug);
         list.push('\0');
     }
 }
@@ -140,17 +140,17 @@ impl<'a> Checker<'a> {
         };
         let rules = self.rules;
         self.page.hold();
-        let outcome = survey(db, &layout, rules, scope, |findings| {
-            checked.tally.add(findings);
+        let outcome = survey(db, &layout, rules, scope, |comparison| {
+            checked.tally.add(comparison);
             // `check` collects no slugs, so its memory does not grow with the number of agents.
             if self.to_reconcile {
-                checked.todo.add(findings);
+                checked.todo.add(comparison);
             }
             if !wanted.is_empty() {
-                self.seen.insert(findings.slug.clone());
+                self.seen.insert(comparison.slug.clone());
             }
-            if self.is_printed(findings.verdict(), !wanted.is_empty()) {
-                self.print(database, findings);
+            if self.is_printed(comparison.verdict(), !wanted.is_empty()) {
+                self.print(database, comparison);
             }
             self.page
                 .progress(&database.name, checked.tally.agents, total);
@@ -237,11 +237,11 @@ impl<'a> Checker<'a> {
         db.value(report::ESTIMATE, &[(table, Type::TEXT)]).await
     }
 
-    fn print(&mut self, database: &Database, findings: &Findings) {
+    fn print(&mut self, database: &Database, comparison: &Comparison) {
         if self.json {
-            self.page.json(&object(&database.name, findings));
+            self.page.json(&object(&database.name, comparison));
         } else {
-            for line in lines(findings) {
+            for line in lines(comparison) {
                 self.page.line(line);
             }
         }

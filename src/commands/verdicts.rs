@@ -1,14 +1,14 @@
 //! One agent of `check` and `reconcile`, as text and as JSON.
 
 use crate::show::{BOLD, DIM, GREEN, RED, WIDTH, YELLOW, diff_lines, indented, quoted, shorten};
-use crate::survey::{Findings, Verdict};
+use crate::survey::{Comparison, Verdict};
 
 /// The largest number of characters of a slug in the text output; JSON has the complete slug.
 const LONGEST_SLUG_SHOWN: usize = 400;
 
 /// The lines of text for one agent.
-pub(super) fn lines(findings: &Findings) -> Vec<String> {
-    let verdict = findings.verdict();
+pub(super) fn lines(comparison: &Comparison) -> Vec<String> {
+    let verdict = comparison.verdict();
     let (word, colour) = match verdict {
         Verdict::InSync => ("in sync", GREEN),
         Verdict::Pending => ("pending", YELLOW),
@@ -17,7 +17,7 @@ pub(super) fn lines(findings: &Findings) -> Vec<String> {
         Verdict::Rejected => ("rejected", RED),
         Verdict::Ambiguous => ("ambiguous", RED),
     };
-    let slug = shorten(&quoted(&findings.slug), LONGEST_SLUG_SHOWN);
+    let slug = shorten(&quoted(&comparison.slug), LONGEST_SLUG_SHOWN);
     let more = match verdict {
         Verdict::Missing => "  no configuration has this slug",
         Verdict::Pending => "  saved, and the daemon has yet to look at it",
@@ -26,14 +26,14 @@ pub(super) fn lines(findings: &Findings) -> Vec<String> {
     let mut lines = vec![format!(
         "{colour}{word:<8}{colour:#}  {BOLD}{slug}{BOLD:#}{DIM}{more}{DIM:#}"
     )];
-    for mistake in &findings.mistakes {
+    for mistake in &comparison.mistakes {
         lines.push(indented("          ", mistake, WIDTH));
     }
-    for (number, diff) in &findings.differing {
-        if findings.configurations > 1 {
+    for (number, diff) in &comparison.differing {
+        if comparison.configurations > 1 {
             lines.push(format!(
                 "          {DIM}configuration {number} of {}{DIM:#}",
-                findings.configurations
+                comparison.configurations
             ));
         }
         let differences: Vec<_> = diff
@@ -47,10 +47,10 @@ pub(super) fn lines(findings: &Findings) -> Vec<String> {
                 .map(|line| format!("          {line}")),
         );
     }
-    for remark in &findings.remarks {
+    for remark in &comparison.remarks {
         lines.push(indented("          ", remark, WIDTH));
     }
-    if let Some(noted) = findings.refused() {
+    if let Some(noted) = comparison.refused() {
         lines.push(indented(
             "          ",
             &format!("the last write failed: {}", noted.detail),
@@ -61,7 +61,7 @@ pub(super) fn lines(findings: &Findings) -> Vec<String> {
 }
 
 /// The JSON object for one agent.
-pub(super) fn object(database: &str, findings: &Findings) -> impl serde::Serialize {
+pub(super) fn object(database: &str, comparison: &Comparison) -> impl serde::Serialize {
     #[derive(serde::Serialize)]
     struct Differing<'a> {
         configuration: usize,
@@ -79,7 +79,7 @@ pub(super) fn object(database: &str, findings: &Findings) -> impl serde::Seriali
         remarks: &'a [String],
         last_failure: Option<&'a str>,
     }
-    let differing = findings
+    let differing = comparison
         .differing
         .iter()
         .map(|(configuration, diff)| Differing {
@@ -88,14 +88,14 @@ pub(super) fn object(database: &str, findings: &Findings) -> impl serde::Seriali
         });
     serde_json::value::to_raw_value(&Object {
         database,
-        slug: &findings.slug,
-        verdict: findings.verdict().name(),
-        pending: findings.pending,
-        configurations: findings.configurations,
+        slug: &comparison.slug,
+        verdict: comparison.verdict().name(),
+        pending: comparison.pending,
+        configurations: comparison.configurations,
         differing: differing.collect(),
-        reasons: &findings.mistakes,
-        remarks: &findings.remarks,
-        last_failure: findings.refused().map(|noted| noted.detail.as_str()),
+        reasons: &comparison.mistakes,
+        remarks: &comparison.remarks,
+        last_failure: comparison.refused().map(|noted| noted.detail.as_str()),
     })
     .unwrap_or_default()
 }

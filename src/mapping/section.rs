@@ -48,7 +48,7 @@ pub(super) fn wanted<'a>(
     Some(Wanted { provider, fields })
 }
 
-/// The text of a section with the wanted in it; `None` if all of it is there already.
+/// The text of a section with the wanted fields; `None` if the section has all of them already.
 ///
 /// Fields that are not wanted stay, unless the provider changes: then every field of any rule goes
 /// first (M4). An absent provider is a changed one. What no rule owns stays as it is, in its place

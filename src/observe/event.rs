@@ -83,7 +83,7 @@ pub enum Event<'a> {
     },
     /// The sleeping loop has woken up, for this cause.
     Woken(WakeUp),
-    /// A scan of the outbox has found nothing.
+    /// A drain has left nothing in the outbox.
     Emptied,
     /// The backlog, as read from the database: pending changes and problems.
     Backlog(&'a Arc<Backlog>),
@@ -167,10 +167,11 @@ pub enum Tables<'a> {
 /// A kind of fault of the capture.
 #[derive(Debug)]
 pub enum CaptureFault {
-    /// A trigger of the capture is missing or disabled (G1).
+    /// The capture misses changes: a trigger is missing, disabled or altered, or the outbox may
+    /// lose changes (G1).
     Broken,
     /// A trigger of the capture does not fire while `session_replication_role` is `replica`.
-    Sleeps,
+    NotAlways,
     /// A partition or child of a table has no trigger that works (G1).
     LacksChild,
 }

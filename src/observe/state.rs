@@ -88,7 +88,7 @@ pub enum WakeUp {
     Request,
     /// The periodic sweep was due.
     Sweep,
-    /// A retry of a failed write was due.
+    /// A retry was due.
     Retry,
     /// A timed wake-up was due, because `capture.notify` is off or the notification queue is half
     /// full.

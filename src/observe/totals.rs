@@ -1,6 +1,6 @@
 //! The totals of batches.
 
-/// The totals of batches: slugs, except `written`.
+/// The totals of batches: `written` and `unchanged` count configurations, the others count slugs.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub struct Totals {
     /// Configurations that were written.
@@ -9,11 +9,11 @@ pub struct Totals {
     pub unchanged: u64,
     /// Slugs without a configuration.
     pub missing: u64,
-    /// Agents that cannot be mapped.
+    /// Slugs with a problem `rejected` or `ambiguous`.
     pub rejected: u64,
     /// Slugs without an agent: deleted or renamed.
     pub gone: u64,
-    /// Slugs whose configuration another session has locked; they stay in the outbox.
+    /// Slugs that stay in the outbox: locked, slow, or known to end connections.
     pub busy: u64,
 }
 

@@ -219,7 +219,7 @@ fn capture_fault(
             database,
             trigger, fault, remedy, "capture broken: changes are missed"
         ),
-        CaptureFault::Sleeps => error!(
+        CaptureFault::NotAlways => error!(
             database,
             trigger,
             remedy,

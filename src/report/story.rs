@@ -19,7 +19,7 @@ use crate::show::{age, plural};
 use crate::store::Layout;
 use crate::store::report;
 use crate::store::surveyed::{self, Surveyed};
-use crate::survey::{Findings, Scope, Verdict, survey};
+use crate::survey::{Comparison, Scope, Verdict, survey};
 use crate::time;
 
 /// The number of writes to read from the history.
@@ -33,7 +33,7 @@ pub struct Story {
     /// The fields of each configuration.
     pub configurations: Vec<Vec<(String, Value)>>,
     /// The comparison with the mapping.
-    pub findings: Option<Findings>,
+    pub findings: Option<Comparison>,
     /// The number of configurations with the slug.
     pub rows: i64,
     /// The time of the oldest pending change.

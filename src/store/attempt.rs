@@ -40,7 +40,7 @@ pub enum ForeignCode {
     None,
     /// With the statement that writes.
     WithTheWrite,
-    /// With the commit, where PostgreSQL limits the time of nothing; perhaps with the write as
+    /// With the commit, to which no time limit of PostgreSQL applies; perhaps with the write as
     /// well.
     WithTheCommit,
 }

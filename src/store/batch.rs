@@ -171,7 +171,7 @@ impl Claimed {
 }
 
 impl<'a> Group<'a> {
-    /// The slug, unless its bytes are no text.
+    /// The slug, unless it is longer than [`super::LONGEST_SLUG`] bytes or not UTF-8.
     pub fn slug(&self) -> Result<&'a str, NotText> {
         slug_bytes(self.first)
             .and_then(|bytes| str::from_utf8(bytes).ok())

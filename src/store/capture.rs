@@ -28,7 +28,7 @@ pub enum FaultKind {
     /// Changes are missed.
     Broken,
     /// Changes with `session_replication_role = replica` are missed.
-    Sleeps,
+    NotAlways,
     /// Changes in one partition or child are missed.
     Child,
     /// The outbox may lose changes.
@@ -46,7 +46,7 @@ impl Display for CaptureFault {
         match kind {
             FaultKind::Broken => write!(out, "the trigger {trigger} is {fault}"),
             FaultKind::Outbox => write!(out, "{trigger} {fault}"),
-            FaultKind::Sleeps => write!(
+            FaultKind::NotAlways => write!(
                 out,
                 "the trigger {trigger} is {fault}: saves made with session_replication_role = \
                 replica, as in restores and logical replication, are not noticed; all other saves are"
@@ -64,7 +64,7 @@ impl CaptureFault {
     /// Of a row of [`queries::CAPTURE_FAULTS`].
     fn of(row: &Row) -> Result<Self, Error> {
         let kind = match row.try_get(2)? {
-            "sleeps" => FaultKind::Sleeps,
+            "not always" => FaultKind::NotAlways,
             "child" => FaultKind::Child,
             "outbox" => FaultKind::Outbox,
             _ => FaultKind::Broken,

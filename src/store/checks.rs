@@ -1,8 +1,10 @@
-//! The checks of a database at every connect and in every sweep (G10): what keeps agent-sync from
-//! working, or makes it miss changes.
+//! The checks of a database (G10): faults that keep agent-sync from working, or make it miss
+//! changes. [`install`] runs at every connect, the others run in every sweep, and [`server`] runs
+//! in both.
 //!
-//! Authority: the catalog. Nothing is tried out; privileges and policies are read, so a check changes
-//! nothing and reports all faults at once. `Store::capture_faults` checks the triggers.
+//! Authority: the catalog, and the record in `agent_sync.install`. No privilege is tested by its
+//! use, so a check changes nothing and reports all faults at once. `Store::capture_faults` checks
+//! the triggers.
 
 use postgres_types::Type;
 use tokio_postgres::error::SqlState;
@@ -19,8 +21,8 @@ use crate::settings::Database;
 /// The oldest server that has all that is needed, as `server_version_num` puts it.
 const OLDEST: i32 = 140_000;
 
-/// Whether the server will do; to be asked before anything else, for the other checks need one that
-/// does.
+/// The findings about the server. This check comes first, because the other checks need a server
+/// of version 14 or later.
 pub async fn server(db: &Db) -> Result<Vec<Finding>, QueryError> {
     let row = db.one(queries::SERVER, &[]).await?;
     Ok(judge_server(
@@ -303,7 +305,7 @@ pub async fn cautions(
         .into())
     });
     findings.extend(lends.await?);
-    findings.extend(layout.scans.iter().cloned());
+    findings.extend(layout.column_findings.iter().cloned());
     let parts = missing_parts(db, false).await?;
     if !parts.is_empty() {
         findings.push(finding::Install::Lacks(parts).into());

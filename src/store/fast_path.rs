@@ -75,9 +75,9 @@ impl super::Store {
         Ok(Some(Claimed::new(rows)?))
     }
 
-    /// Writes what has to be written, if anything, and takes the row out of the outbox. False if a
-    /// row is not what it was any more, or is locked: then nothing has happened. It is an error if
-    /// the write takes longer than the limit, if there is one.
+    /// Writes the changes, if there are any, and deletes the row from the outbox. Returns false if
+    /// a row has another version or is locked; then nothing is changed. A write that exceeds
+    /// `limit` is an error.
     pub async fn finish_change(
         &self,
         slug: &str,

@@ -73,7 +73,7 @@ impl Store {
             .await
     }
 
-    /// Puts the failed writes that are due into the outbox. Returns the time until the next one.
+    /// Puts the slugs whose retry is due into the outbox. Returns the time until the next retry.
     pub async fn enqueue_retries(&self) -> Result<Option<Duration>, QueryError> {
         self.db.run(queries::ENQUEUE_RETRIES, &[]).await?;
         let next: Option<Seconds> = self.db.value(queries::NEXT_RETRY, &[]).await?;

@@ -95,8 +95,8 @@ impl Parts {
     /// mean other tables.
     pub(super) fn held(&self, query: &str) -> String {
         let condition = self.condition();
-        // A name that PostgreSQL looks up when it gets there, in a schema where nobody makes
-        // anything.
+        // The cast fails, because no relation has this name, and PostgreSQL evaluates it only in
+        // this branch. Nobody but a superuser can create a relation in pg_catalog.
         format!(
             "SELECT CASE WHEN {condition} THEN {query}
                          ELSE concat('pg_catalog.agent_sync_was_replaced_',

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use postgres_types::Type;
 
-pub use verdict::{Findings, Tally, Verdict};
+pub use verdict::{Comparison, Tally, Verdict};
 
 use crate::mapping::Rules;
 use crate::pg::{Db, Parameter, QueryError};
@@ -73,7 +73,7 @@ pub async fn survey(
     layout: &Layout,
     rules: &Rules,
     scope: Scope<'_>,
-    mut visit: impl FnMut(&Findings) -> ControlFlow<()>,
+    mut visit: impl FnMut(&Comparison) -> ControlFlow<()>,
 ) -> Result<(), QueryError> {
     let db = &db.with_time_limit(LONGEST + Duration::from_secs(5));
     let (mut after, mut number, mut unreadable) = (None::<String>, None, 0);
@@ -87,9 +87,9 @@ pub async fn survey(
         };
         let (mut visited, mut ends) = (None, upto.is_none());
         let range = (after.as_deref(), upto.as_deref());
-        let outcome = survey_range(db, layout, rules, scope, range, |findings| {
-            visited = Some(findings.slug.clone());
-            let flow = visit(findings);
+        let outcome = survey_range(db, layout, rules, scope, range, |comparison| {
+            visited = Some(comparison.slug.clone());
+            let flow = visit(comparison);
             ends |= flow.is_break();
             flow
         });
@@ -110,7 +110,7 @@ pub async fn survey(
         number = Some(narrower.max(1));
         if let Some(slug) = upto.filter(|_| narrower == 0) {
             unreadable += 1;
-            if visit(&Findings::unreadable(&slug, &error)).is_break() {
+            if visit(&Comparison::unreadable(&slug, &error)).is_break() {
                 return Ok(());
             }
             after = Some(slug);
@@ -137,7 +137,7 @@ async fn survey_range(
     rules: &Rules,
     scope: Scope<'_>,
     range: (Option<&str>, Option<&str>),
-    visit: impl FnMut(&Findings) -> ControlFlow<()>,
+    visit: impl FnMut(&Comparison) -> ControlFlow<()>,
 ) -> Result<Ended, QueryError> {
     db.batch(&begin()).await?;
     let outcome = read(db, layout, rules, scope, range, visit).await;
@@ -168,7 +168,7 @@ async fn read(
     rules: &Rules,
     scope: Scope<'_>,
     (after, upto): (Option<&str>, Option<&str>),
-    mut visit: impl FnMut(&Findings) -> ControlFlow<()>,
+    mut visit: impl FnMut(&Comparison) -> ControlFlow<()>,
 ) -> Result<Ended, QueryError> {
     let agents = format!(
         "DECLARE agents NO SCROLL CURSOR FOR {}",
@@ -183,20 +183,20 @@ async fn read(
 
     let mut rows_at_a_time = ROWS.1;
     let mut checked = Instant::now();
-    let mut one: Option<Findings> = None;
+    let mut one: Option<Comparison> = None;
     loop {
         let fetch = format!("FETCH {rows_at_a_time} FROM agents");
         let rows = db.all(&fetch, &[]).await?;
         for row in &rows {
             let row = Surveyed::of(row)?;
             match &mut one {
-                Some(findings) if findings.slug == row.slug => {
-                    findings.add(rules, &layout.targets, &row);
+                Some(comparison) if comparison.slug == row.slug => {
+                    comparison.add(rules, &layout.targets, &row);
                 }
                 _ => {
-                    let next = Findings::of(rules, &layout.targets, &row);
-                    if let Some(findings) = one.replace(next)
-                        && visit(&findings).is_break()
+                    let next = Comparison::of(rules, &layout.targets, &row);
+                    if let Some(comparison) = one.replace(next)
+                        && visit(&comparison).is_break()
                     {
                         return Ok(Ended::Complete);
                     }
@@ -204,8 +204,8 @@ async fn read(
             }
         }
         if rows.len() < rows_at_a_time {
-            if let Some(findings) = one {
-                let _ = visit(&findings);
+            if let Some(comparison) = one {
+                let _ = visit(&comparison);
             }
             return Ok(Ended::Complete);
         }

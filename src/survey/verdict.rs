@@ -48,7 +48,7 @@ impl Verdict {
 
 /// The comparison of one agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Findings {
+pub struct Comparison {
     /// The slug.
     pub slug: String,
     /// Whether it is in the outbox.
@@ -68,10 +68,10 @@ pub struct Findings {
     pub remarks: Vec<String>,
 }
 
-impl Findings {
+impl Comparison {
     /// The comparison of an agent, from its first row.
     pub(super) fn of(rules: &Rules, targets: &Targets, row: &Surveyed<'_>) -> Self {
-        let mut findings = Self {
+        let mut comparison = Self {
             slug: row.slug.clone(),
             pending: row.pending,
             noted: row.noted.clone(),
@@ -81,8 +81,8 @@ impl Findings {
             mistakes: Vec::new(),
             remarks: Vec::new(),
         };
-        findings.add(rules, targets, row);
-        findings
+        comparison.add(rules, targets, row);
+        comparison
     }
 
     /// The result for an agent that PostgreSQL cannot read.
@@ -239,12 +239,12 @@ pub struct Tally {
 
 impl Tally {
     /// Counts one agent.
-    pub fn add(&mut self, findings: &Findings) {
+    pub fn add(&mut self, comparison: &Comparison) {
         self.agents += 1;
-        let differing = i64::try_from(findings.differing.len()).unwrap_or(i64::MAX);
+        let differing = i64::try_from(comparison.differing.len()).unwrap_or(i64::MAX);
         self.differing += differing;
-        self.misnoted += i64::from(findings.is_misnoted() && !findings.pending);
-        match findings.verdict() {
+        self.misnoted += i64::from(comparison.is_misnoted() && !comparison.pending);
+        match comparison.verdict() {
             Verdict::InSync => self.in_sync += 1,
             Verdict::Pending => self.pending += 1,
             Verdict::Drifted => self.drifted += 1,
@@ -252,8 +252,8 @@ impl Tally {
             Verdict::Rejected => self.rejected += 1,
             Verdict::Ambiguous => self.ambiguous += 1,
         }
-        if findings.mistakes.is_empty() {
-            self.equal += i64::try_from(findings.configurations).unwrap_or(i64::MAX) - differing;
+        if comparison.mistakes.is_empty() {
+            self.equal += i64::try_from(comparison.configurations).unwrap_or(i64::MAX) - differing;
         }
     }
 }

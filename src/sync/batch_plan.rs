@@ -126,7 +126,7 @@ impl<'a> BatchPlan<'a> {
         }
     }
 
-    /// Adds what a page of the slug has come to, whose writes are made already.
+    /// Adds the result of a page of the slug. The writes of the page are already made.
     pub(super) fn absorb(&mut self, slug: &'a str, page: BatchPlan<'_>) {
         self.totals.add(page.totals);
         if page.totals.written > 0 && self.outcome.changed.is_empty() {

@@ -46,8 +46,8 @@ pub struct Context {
     /// The rules in force: a reload changes them under a running attempt.
     pub(super) rules: watch::Receiver<Arc<Rules>>,
     pub(super) observer: Observer,
-    /// Told when the rules or the columns are not those under which the configurations were last in
-    /// sync.
+    /// Notified when the rules or the columns differ from those under which the configurations were
+    /// last in sync.
     pub(super) mapping_changed: Arc<Notify>,
     pub(super) turns: Turns,
 }

@@ -143,7 +143,7 @@ impl Drain {
         self.totals.add(totals);
     }
 
-    /// Whether a failed write was set aside since the last call.
+    /// Whether a problem that is retried was noted since the last call.
     pub(super) fn take_set_aside(&mut self) -> bool {
         std::mem::take(&mut self.set_aside)
     }

@@ -138,7 +138,7 @@ fn joined(findings: &[Finding], separator: &str, part: impl Fn(&Finding) -> Stri
         .join(separator)
 }
 
-/// Ends the attempt where nothing can be done.
+/// Ends the attempt if there is a finding. The caller passes fatal findings only.
 pub(super) fn refuse(findings: Vec<Finding>) -> Result<(), AttemptError> {
     if findings.is_empty() {
         Ok(())

@@ -16,7 +16,7 @@ pub(super) struct Health {
     was_standing_by: bool,
     has_led: bool,
     pub(super) was_healthy: bool,
-    /// The fault of the database itself.
+    /// The reported findings that are still in force, and the full checks that are owed.
     pub(super) noticed: Noticed,
     /// The cause of the outage that was reported last.
     pub(super) told: Option<String>,

@@ -59,8 +59,8 @@ pub const METRICS: &[Metric] = &[
         )),
         help: "Processed agents by result. An agent with several configurations counts once for \
             each that was synced (written) or unchanged. missing: no configuration has the slug; \
-            rejected: the settings cannot be mapped; failed: PostgreSQL refused the write; gone: \
-            there is no such agent any more.",
+            rejected: the settings cannot be mapped, or the slug is ambiguous; failed: PostgreSQL \
+            refused the write; gone: there is no such agent any more.",
         read: Read::Each(|state| {
             let totals = &state.totals;
             vec![

@@ -155,7 +155,7 @@ impl Asking<'_> {
                     FaultKind::Broken | FaultKind::Outbox => {
                         format!("capture broken: changes are missed, because {fault}")
                     }
-                    FaultKind::Sleeps | FaultKind::Child => fault.to_string(),
+                    FaultKind::NotAlways | FaultKind::Child => fault.to_string(),
                 };
                 Note::fail("capture", text, fault.remedy())
             })),

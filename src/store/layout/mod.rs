@@ -47,8 +47,8 @@ enum Lookup {
     Column,
     /// By its text, since it is of another type.
     Text,
-    /// By its value past every index: the order of the indexes is not the order of the collation
-    /// any more.
+    /// By an expression that no index serves, because the indexes have the order of another version
+    /// of the collation.
     PastIndexes,
     /// Byte for byte, since its collation takes different texts for equal, and different texts are
     /// different agents (G13).
@@ -191,11 +191,11 @@ pub struct Layout {
     pub collations_differ: bool,
     /// The version of the catalog rows behind it: see [`queries::layout_version`].
     pub version: String,
-    /// The optional columns that do not exist (T3), as `table.column`.
+    /// The optional columns that do not exist (T3), as `schema.table.column`.
     pub missing: Vec<String>,
-    /// In which tables no index finds a slug, or none keeps slugs apart; and what is left out for
-    /// its type.
-    pub scans: Vec<Finding>,
+    /// The findings about columns: a slug without a usable or unique index, and columns that are
+    /// left out because of their type.
+    pub column_findings: Vec<Finding>,
     /// The remedies for an agent that is not in sync.
     pub remedies: Remedies,
 }
@@ -304,7 +304,7 @@ impl Layout {
             collations_differ: collation(&from, slug) != collation(&to, agent_slug),
             version,
             missing: from.missing.into_iter().chain(to.missing).collect(),
-            scans: scans
+            column_findings: scans
                 .into_iter()
                 .flatten()
                 .chain(unfit)

@@ -68,7 +68,7 @@ pub const CAPTURE_FAULTS: &str = "
         LEFT JOIN pg_proc f ON f.oid = t.tgfoid
         LEFT JOIN pg_class r ON r.oid = need.root
     )
-    SELECT own.name, own.fault, CASE own.fault WHEN 'enabled but not ALWAYS' THEN 'sleeps'
+    SELECT own.name, own.fault, CASE own.fault WHEN 'enabled but not ALWAYS' THEN 'not always'
       ELSE 'broken' END, NULL::text
     FROM own WHERE own.fault IS NOT NULL
     UNION ALL
@@ -106,7 +106,7 @@ pub const CAPTURE_FAULTS: &str = "
     SELECT format('%I.%I.%I', n.nspname, c.relname, coalesce(t.tgname, need.name)),
            CASE WHEN t.oid IS NULL THEN 'missing' WHEN t.tgenabled = 'D' THEN 'disabled'
              ELSE 'enabled but not ALWAYS' END,
-           CASE WHEN t.oid IS NULL OR t.tgenabled = 'D' THEN 'child' ELSE 'sleeps' END,
+           CASE WHEN t.oid IS NULL OR t.tgenabled = 'D' THEN 'child' ELSE 'not always' END,
            CASE WHEN t.oid IS NULL
                 THEN
                   format('Make %I.%I a partition, or have its rows saved in %s itself, to have them in sync at once.',

@@ -6,8 +6,8 @@
 
 use super::claimed::{LONGEST_SLUG, too_long};
 
-/// Looks up the problems of the slugs of `given`: where each stands. The row is used in the same
-/// statement, and held to its slug.
+/// Looks up the problems of the slugs of `given`, each with its ctid. The ctid is used in the same
+/// statement, together with the slug.
 const KNOWN: &str = "known AS MATERIALIZED (
         SELECT g.slug, p.* FROM given g
         JOIN LATERAL (SELECT q.ctid AS place, q.kind, q.detail, q.sqlstate, q.attempts,
@@ -85,9 +85,9 @@ pub fn clear_problems() -> String {
     )
 }
 
-/// Takes the rows at the places `$1`, of the versions `$2`, out of the outbox, whose slug is no
-/// text in UTF-8, and notes it. The slug goes from table to table as it is, and never to the
-/// daemon.
+/// Deletes the outbox rows at the places `$1` with the versions `$2`, and notes a problem for their
+/// slugs, which are too long or not UTF-8. The slug goes from table to table inside the server, and
+/// never to the daemon.
 pub fn set_aside_not_text() -> String {
     note(
         "taken AS (

@@ -123,9 +123,9 @@ pub fn seal() -> String {
     )
 }
 
-/// What the statements of a connection are made for: the seal, and the indexes of both tables. When
-/// it moves, the statements may be wrong: a column is left out that has come, an index is counted
-/// on that has gone, slugs are compared in another collation.
+/// The layout version: the seal, and the indexes of both tables. After a change of it, the prepared
+/// statements may be wrong: they leave out a new column, rely on a dropped index, or compare slugs
+/// in another collation.
 pub fn layout_version() -> String {
     let sealed = sealed();
     format!(

@@ -111,17 +111,18 @@ pub const WRITES_ARE_LOCKED: &str = "
             'AccessExclusiveLock')
           AND l.pid IS DISTINCT FROM pg_backend_pid())";
 
-/// How long until the first failed write is to be tried again, in seconds; null if there is none.
-/// One that is further off than the longest pause was put there by a clock that has been set back,
-/// and is due.
+/// The seconds until the first retry of a problem is due; null if no problem has a next attempt. A
+/// next attempt further away than the longest pause comes from a clock that was set back, and is
+/// due.
 pub const NEXT_RETRY: &str = "
     SELECT extract(epoch FROM min(CASE WHEN p.next_attempt > now() + interval '5 minutes'
       THEN now() ELSE p.next_attempt END)
                    - clock_timestamp())::float8
     FROM agent_sync.problem p";
 
-/// Puts failed writes that are due back into the outbox: a portion of them, the longest due first,
-/// so that what is new comes in between (G5). [`NEXT_RETRY`] says when to look again.
+/// Puts the slugs of problems whose next attempt is due into the outbox: 100 at most, the longest
+/// due first, so that new changes come in between (G5). [`NEXT_RETRY`] gives the time of the next
+/// look.
 pub const ENQUEUE_RETRIES: &str = "
     WITH due AS (
         UPDATE agent_sync.problem p SET next_attempt = NULL

@@ -71,7 +71,7 @@ enum Phase {
     /// Nothing more can be taken now, and a writer blocks the idle lock: a short pause before the
     /// next scan.
     Polling {
-        /// How short.
+        /// Its length.
         pause: Duration,
     },
     /// Asleep until a notification arrives or something is due: the next sweep, the next retry,

@@ -156,7 +156,7 @@ impl ConnectionLoop<'_> {
             observer.tell(Event::CaptureFault {
                 kind: match fault.kind {
                     FaultKind::Broken | FaultKind::Outbox => event::CaptureFault::Broken,
-                    FaultKind::Sleeps => event::CaptureFault::Sleeps,
+                    FaultKind::NotAlways => event::CaptureFault::NotAlways,
                     FaultKind::Child => event::CaptureFault::LacksChild,
                 },
                 trigger: &fault.trigger,

@@ -1,7 +1,8 @@
 //! The reaction to a failed batch. `pg::sqlstate` classifies the errors.
 //!
-//! The writes of the batch are tried one by one in the same transaction (`trial`): a refused write
-//! becomes a problem, a write that waits for a lock stays in the outbox, and the others are kept.
+//! The batch is claimed again, and each of its writes is tried in a savepoint (`trial`): a refused
+//! write becomes a problem, a write that waits for a lock stays in the outbox, and the others are
+//! kept.
 //! Where that does not find the cause (an error at the commit, a slow statement, a row that cannot
 //! be read), the batch is bisected down to one row ([`crate::sync::batch_size`]).
 
