@@ -79,15 +79,28 @@ DECLARE
                    AND has_column_privilege(s.owner, 'agent_sync.outbox', 'ctid', 'SELECT')
                    AND has_sequence_privilege(s.owner, 'agent_sync.uncaptured', 'USAGE'))
     $sql$, functions);
-    -- The functions of PostgreSQL that the capture calls and its owner may not execute, as on a
-    -- hardened server. Every save would fail.
+    -- The functions of PostgreSQL that the capture calls to note a change (store::queries::CALLED).
+    called CONSTANT text[] := ARRAY[
+        'pg_catalog.current_setting(text)', 'pg_catalog.current_setting(text,boolean)',
+        'pg_catalog.extract(text,timestamptz)', 'pg_catalog.has_schema_privilege(text,text)',
+        'pg_catalog.has_table_privilege(oid,text)', 'pg_catalog.pg_current_xact_id()',
+        'pg_catalog.pg_notification_queue_usage()', 'pg_catalog.pg_notify(text,text)',
+        'pg_catalog.pg_relation_is_updatable(regclass,boolean)',
+        'pg_catalog.pg_try_advisory_xact_lock_shared(integer,integer)',
+        'pg_catalog.set_config(text,text,boolean)', 'pg_catalog.split_part(text,text,integer)',
+        'pg_catalog.to_regclass(text)', 'pg_catalog.transaction_timestamp()'];
+    -- Those that it calls only for a change that it could not note, where no error fails the save.
+    called_after_a_failure CONSTANT text[] := ARRAY[
+        'pg_catalog.format(text,"any")', 'pg_catalog.lo_create(oid)',
+        'pg_catalog.nextval(regclass)', 'pg_catalog.octet_length(text)',
+        'pg_catalog.unnest(anyarray)'];
+    -- Those of $1 that the owner of the capture may not execute, as on a hardened server.
     forbidden CONSTANT text := $sql$
         SELECT f.proowner::regrole AS owner,
                string_agg(DISTINCT c.oid::regprocedure::text, ', ') AS functions
         FROM pg_proc f
-        CROSS JOIN LATERAL regexp_matches(f.prosrc, 'pg_catalog[.]([a-z_]+)[(]', 'g')
-            AS called (name)
-        JOIN pg_proc c ON c.pronamespace = 'pg_catalog'::regnamespace AND c.proname = called.name[1]
+        CROSS JOIN unnest($1) AS called (signature)
+        JOIN pg_proc c ON c.oid = to_regprocedure(called.signature)
         WHERE f.oid IN (to_regprocedure('agent_sync.capture_agent()'),
                         to_regprocedure('agent_sync.capture_configuration()'))
           AND NOT has_function_privilege(f.proowner, c.oid, 'EXECUTE')
@@ -303,8 +316,9 @@ BEGIN
     PERFORM set_config('role', schema_owner_role, true);
     wanted := array_to_string(function_statements || trigger_statements || view_statements, E'\n');
     EXECUTE existing_definitions INTO existing;
-    EXECUTE format('SELECT EXISTS (%s) OR EXISTS (%s) OR EXISTS (%s)', misplaced, unable, forbidden)
+    EXECUTE format('SELECT EXISTS (%s) OR EXISTS (%s)', misplaced, unable)
         INTO incomplete USING agents, configs;
+    EXECUTE format('SELECT $2 OR EXISTS (%s)', forbidden) INTO incomplete USING called, incomplete;
     EXECUTE function_sum INTO existing_functions;
     EXECUTE trigger_sum INTO existing_triggers;
     IF EXISTS (SELECT FROM agent_sync.install i
@@ -511,12 +525,19 @@ BEGIN
     END LOOP;
     PERFORM set_config('role', schema_owner_role, true);
 
-    FOR found IN EXECUTE forbidden LOOP
-        RAISE EXCEPTION 'the role % may not execute %, which the capture calls: every save of an '
-                        'agent would fail',
+    FOR found IN EXECUTE forbidden USING called LOOP
+        RAISE EXCEPTION 'the role % may not execute %, which the capture calls: saves of agents '
+                        'would fail, or could not be noted',
             found.owner, found.functions
             USING ERRCODE = 'insufficient_privilege',
             HINT = format('GRANT EXECUTE ON FUNCTION %s TO %s;', found.functions, found.owner);
+    END LOOP;
+    FOR found IN EXECUTE forbidden USING called_after_a_failure LOOP
+        RAISE WARNING 'the role % may not execute %: a save that the capture cannot note may leave '
+                      'no trace',
+            found.owner, found.functions
+            USING HINT = format('GRANT EXECUTE ON FUNCTION %s TO %s;', found.functions,
+                                found.owner);
     END LOOP;
 
     EXECUTE existing_definitions INTO existing;

@@ -227,6 +227,15 @@ fn tables(row: &Row) -> Result<Vec<Note>, QueryError> {
             ),
         ));
     }
+    let grants: Option<String> = row.try_get("grants")?;
+    if let Some(grants) = grants {
+        notes.push(Note::warn(
+            "lost saves",
+            "the owner of the capture may not call a function that it needs after a failure, so a \
+            save that cannot be noted may leave no trace",
+            grants,
+        ));
+    }
     if let Some(all) = all {
         notes.push(Note::warn(
             "publication",

@@ -155,6 +155,7 @@ async fn capture_faults(
         (&watched, Type::TEXT_ARRAY),
         (&layout.configurations.agent_slug.name, Type::TEXT),
         (&agents.slug.name, Type::TEXT),
+        (&queries::CALLED, Type::TEXT_ARRAY),
     ];
     let mut rows = db.all(queries::CAPTURE_FAULTS, parameters).await?;
     if !rows.is_empty() {

@@ -244,14 +244,23 @@ pub const RECORD_HOLDER: &str = "
     ORDER BY s.xact_start LIMIT 1";
 
 /// How the outbox is kept: its size in bytes, its dead rows, whether vacuum comes by itself, the
-/// replication slot that holds back cleaning up furthest, and the publications of all tables.
+/// replication slot that holds back cleaning up furthest, and the publications of all tables. And
+/// the GRANTs of the functions that the capture may not call after a failure.
 pub fn tables() -> String {
+    let after_a_failure = queries::CALLED_AFTER_A_FAILURE.join("', '");
     format!(
         "
     SELECT pg_relation_size(o.oid) AS size, pg_stat_get_dead_tuples(o.oid) AS dead,
            pg_stat_get_live_tuples(o.oid) AS live,
            (SELECT count(*) FROM pg_description d WHERE d.classoid = 'pg_largeobject'::regclass
               AND d.description = '{LOST_SAVE}') AS lost,
+           (SELECT string_agg(DISTINCT format('GRANT EXECUTE ON FUNCTION %s TO %s;',
+                                              c.oid::regprocedure, f.proowner::regrole), ' ')
+            FROM pg_proc f CROSS JOIN unnest(ARRAY['{after_a_failure}']) AS called (signature)
+            JOIN pg_proc c ON c.oid = to_regprocedure(called.signature)
+            WHERE f.pronamespace = to_regnamespace('agent_sync')
+              AND f.proname IN ('capture_agent', 'capture_configuration')
+              AND NOT has_function_privilege(f.proowner, c.oid, 'EXECUTE')) AS grants,
            current_setting('autovacuum')::bool
              AND NOT coalesce('autovacuum_enabled=false' = ANY (o.reloptions), false) AS vacuumed,
            (SELECT r.slot_name || ' (' || greatest(age(r.xmin), age(r.catalog_xmin)) ||

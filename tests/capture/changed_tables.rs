@@ -961,7 +961,7 @@ async fn c4_a_function_that_the_capture_may_not_call_is_named() {
         if !function.contains("current_setting") {
             assert!(
                 said.err
-                    .contains("which the capture calls: every save of an agent would fail"),
+                    .contains("saves of agents would fail, or could not be noted"),
                 "{said:?}"
             );
             assert!(said.err.contains("GRANT EXECUTE ON FUNCTION"), "{said:?}");
@@ -988,6 +988,69 @@ async fn c4_a_function_that_the_capture_may_not_call_is_named() {
         platform.run(line["remedy"].as_str().unwrap()).await;
         daemon.logged("the capture works again").await;
     }
+}
+
+/// GIVEN a server on which PUBLIC may not call a function that the capture never calls, or only
+/// after a failure, THEN the install succeeds and saves are synced. `doctor` warns of the latter.
+#[tokio::test]
+async fn c4_a_function_that_no_save_needs_is_not_required() {
+    let (platform, role) = owned().await;
+    platform
+        .run(
+            "REVOKE EXECUTE ON FUNCTION pg_catalog.lo_create(oid),
+                 pg_catalog.extract(text, interval) FROM PUBLIC",
+        )
+        .await;
+    let said = platform.says_as(&role, &["install"]).await;
+    assert_eq!(said.code, 0, "{said:?}");
+    let said = platform.says_as(&role, &["install"]).await;
+    assert!(said.out.contains("nothing to change"), "{said:?}");
+    let daemon = platform.brisk_daemon();
+    daemon.logged("caught up").await;
+    platform.save("a", "{}").await;
+    platform.configure("a").await;
+    platform.drained().await;
+    let said = platform.says(&["doctor", "--json"]).await;
+    let remedy = format!("GRANT EXECUTE ON FUNCTION lo_create(oid) TO {role};");
+    assert!(
+        said.out.contains("may leave no trace") && said.out.contains(&remedy),
+        "{said:?}"
+    );
+    assert!(!said.out.contains("extract"), "{said:?}");
+    platform.run(&remedy).await;
+    let said = platform.says(&["doctor", "--json"]).await;
+    assert!(!said.out.contains("may leave no trace"), "{said:?}");
+    assert!(daemon.lines("capture broken").is_empty());
+}
+
+/// The lists of the functions that the capture calls are complete, and those of the install and of
+/// the program are the same.
+#[tokio::test]
+async fn c4_the_lists_of_called_functions_are_complete() {
+    let platform = Platform::installed().await;
+    let attach = include_str!("../../sql/attach.sql");
+    let mut names = Vec::new();
+    for signature in queries::CALLED
+        .iter()
+        .chain(queries::CALLED_AFTER_A_FAILURE)
+    {
+        let known = format!("SELECT to_regprocedure('{signature}') IS NOT NULL");
+        assert!(platform.value::<bool>(&known).await, "{signature}");
+        assert!(attach.contains(&format!("'{signature}'")), "{signature}");
+        let (name, _) = signature.split_once('(').unwrap();
+        names.push(name.trim_start_matches("pg_catalog.").to_owned());
+    }
+    names.sort();
+    names.dedup();
+    let called: String = platform
+        .value(
+            "SELECT string_agg(DISTINCT called.name[1], ' ' ORDER BY called.name[1])
+             FROM pg_proc f CROSS JOIN LATERAL
+                 regexp_matches(f.prosrc, 'pg_catalog[.]([a-z_]+)[(]', 'g') AS called (name)
+             WHERE f.oid = 'agent_sync.capture_agent()'::regprocedure",
+        )
+        .await;
+    assert_eq!(called, names.join(" "));
 }
 
 /// GIVEN a dropped outbox, a dropped counter, and a missing privilege on a function that the

@@ -4,10 +4,39 @@
 /// nor counted.
 pub const LOST_SAVE: &str = "agent-sync: a save could be neither noted nor counted";
 
+/// The functions of PostgreSQL that the capture calls to note a change: without one of them saves
+/// fail, or no change is noted. `sql/attach.sql` has the same list.
+pub const CALLED: &[&str] = &[
+    "pg_catalog.current_setting(text)",
+    "pg_catalog.current_setting(text,boolean)",
+    "pg_catalog.extract(text,timestamptz)",
+    "pg_catalog.has_schema_privilege(text,text)",
+    "pg_catalog.has_table_privilege(oid,text)",
+    "pg_catalog.pg_current_xact_id()",
+    "pg_catalog.pg_notification_queue_usage()",
+    "pg_catalog.pg_notify(text,text)",
+    "pg_catalog.pg_relation_is_updatable(regclass,boolean)",
+    "pg_catalog.pg_try_advisory_xact_lock_shared(integer,integer)",
+    "pg_catalog.set_config(text,text,boolean)",
+    "pg_catalog.split_part(text,text,integer)",
+    "pg_catalog.to_regclass(text)",
+    "pg_catalog.transaction_timestamp()",
+];
+
+/// The functions that the capture calls only for a change that it could not note, where no error
+/// fails the save.
+pub const CALLED_AFTER_A_FAILURE: &[&str] = &[
+    r#"pg_catalog.format(text,"any")"#,
+    "pg_catalog.lo_create(oid)",
+    "pg_catalog.nextval(regclass)",
+    "pg_catalog.octet_length(text)",
+    "pg_catalog.unnest(anyarray)",
+];
+
 /// The triggers that the capture needs, `$2` on `$1`, and that are missing or disabled, or whose
 /// function is not what makes it safe and able (SECURITY DEFINER, a fixed `search_path`, an owner
 /// with the privileges, whom no row-level security refuses, and who may call what the function
-/// calls); or that do not watch one of the quoted columns `$3` of the first table; or that look at
+/// calls, `$6`); or that do not watch one of the quoted columns `$3` of the first table; or that look at
 /// what statements set (`UPDATE OF`) where a BEFORE trigger may change more, which `sql/attach.sql`
 /// sees to unless the other trigger came later. And the partitions and children of these tables
 /// without such a trigger: PostgreSQL copies triggers to partitions and not to children, and a save
@@ -75,9 +104,8 @@ pub const CAPTURE_FAULTS: &str = "
     SELECT DISTINCT 'agent_sync.' || f.proname || '()', 'not allowed to call ' ||
       c.oid::regprocedure || ', so changes are not noticed, or saves fail', 'broken',
            format('GRANT EXECUTE ON FUNCTION %s TO %s;', c.oid::regprocedure, f.proowner::regrole)
-    FROM pg_proc f CROSS JOIN LATERAL regexp_matches(f.prosrc, 'pg_catalog[.]([a-z_]+)[(]', 'g')
-      AS called (name)
-    JOIN pg_proc c ON c.pronamespace = 'pg_catalog'::regnamespace AND c.proname = called.name[1]
+    FROM pg_proc f CROSS JOIN unnest($6::text[]) AS called (signature)
+    JOIN pg_proc c ON c.oid = to_regprocedure(called.signature)
     WHERE f.pronamespace = 'agent_sync'::regnamespace
       AND f.proname IN ('capture_agent', 'capture_configuration')
       AND NOT has_function_privilege(f.proowner, c.oid, 'EXECUTE')
