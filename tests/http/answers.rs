@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::support::http::{address, command, get, metric, metric_becomes, raw, serving};
@@ -516,4 +516,33 @@ async fn thousands_of_silent_clients_hold_nothing_up() {
     platform.becomes("a", EXPECTED).await;
     drop(silent);
     assert!(daemon.peak_memory_kib() < 64 * 1024);
+}
+
+/// GIVEN probes that have sent their requests, WHEN a hundred silent clients connect behind each
+/// before the daemon accepts any, and a hundred after that, THEN each probe is answered.
+#[tokio::test]
+async fn a_probe_with_silent_clients_behind_it_is_answered() {
+    let platform = Platform::installed().await;
+    let (daemon, address) = serving(&platform).await;
+    for silent_behind in [60, 100, 100, 100, 100] {
+        daemon.signal("STOP");
+        let mut probe = TcpStream::connect(address).await.unwrap();
+        let request = b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+        probe.write_all(request).await.unwrap();
+        let mut silent = Vec::new();
+        for _ in 0..silent_behind {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        daemon.signal("CONT");
+        // The kernel holds 128 that are not accepted.
+        for _ in 0..100 {
+            silent.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut answer = String::new();
+        let read = probe.read_to_string(&mut answer).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 200 OK"),
+            "{silent_behind} behind it: {read:?} {answer}"
+        );
+    }
 }
