@@ -6,6 +6,7 @@
 mod db;
 mod error;
 pub mod identifier;
+pub mod password;
 pub mod sqlstate;
 mod tid;
 #[allow(dead_code)]

@@ -7,6 +7,7 @@ use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, SqlState};
 
 use super::identifier::plain;
+use super::password::masked;
 use crate::show::{TEXT, bounded};
 
 /// The SQLSTATE (`connection_failure`) of the problem of an agent on which connections have ended.
@@ -206,14 +207,14 @@ pub fn describe(error: &Error) -> String {
     let Some(db) = error.as_db_error() else {
         return causes(error);
     };
-    let code = bounded(db.code().code(), CODE);
+    let code = said(db.code().code(), CODE);
     if policy(error).class == Class::Row || is_raised_by_a_function(db) {
         return refused(db, "statement");
     }
     if may_quote_a_value(&code) && db.position().is_none() {
         return format!("{} (SQLSTATE {code})", condition(&code));
     }
-    format!("{} (SQLSTATE {code})", bounded(db.message(), LONGEST))
+    format!("{} (SQLSTATE {code})", said(db.message(), LONGEST))
 }
 
 /// The most bytes of a message: the other side may be no PostgreSQL server and send any text.
@@ -224,6 +225,11 @@ const NAME: usize = 255;
 
 /// The most bytes of a code, which has five.
 const CODE: usize = 16;
+
+/// A text of a server: without passwords, and bounded.
+fn said(text: &str, most: usize) -> String {
+    bounded(&masked(text), most).into_owned()
+}
 
 /// The error of the write of one agent, of any class: the code, its name and the object. The
 /// message is left out, because an expression of the platform (a CHECK, an index, a generated
@@ -250,7 +256,7 @@ pub fn is_of_a_row(error: &Error) -> bool {
 }
 
 fn refused(db: &DbError, what: &str) -> String {
-    let code = bounded(db.code().code(), CODE);
+    let code = said(db.code().code(), CODE);
     if is_raised_by_a_function(db) {
         // A function chooses the text and the names of objects in its error.
         return format!(
@@ -265,7 +271,7 @@ fn refused(db: &DbError, what: &str) -> String {
     ];
     let place: String = names
         .into_iter()
-        .filter_map(|(what, name)| Some(format!(", {what} {}", plain(&bounded(name?, NAME)))))
+        .filter_map(|(what, name)| Some(format!(", {what} {}", plain(&said(name?, NAME)))))
         .collect();
     format!(
         "PostgreSQL refused the {what}: {} (SQLSTATE {code}{place})",
@@ -332,5 +338,5 @@ fn causes(error: &Error) -> String {
         }
         cause = source.source();
     }
-    bounded(&text, TEXT).into_owned()
+    said(&text, TEXT)
 }

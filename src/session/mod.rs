@@ -41,7 +41,7 @@ pub use tls::TlsError;
 use self::guard::{Guard, InTheClear};
 use self::settings::{SET_ONCE, usual_settings};
 use crate::observe::pulse;
-use crate::pg::{AnswerLimit, Db, QueryError, sqlstate};
+use crate::pg::{AnswerLimit, Db, QueryError, password, sqlstate};
 use crate::settings::{Database, Tls, is_local};
 use crate::store;
 
@@ -135,6 +135,9 @@ impl Session {
         let database = &*with_fresh_secrets(database).await?;
         let mut config = database.connect_config();
         config.application_name(application_name(program, &database.name));
+        if let Some(password) = config.get_password() {
+            password::know(&database.name, password);
+        }
         let (mut session, found) = Self::find(database, &config, most).await?;
         session.target = database.target();
         session.backend = proof::prove(&session, database, &found).await?;

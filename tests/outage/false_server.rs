@@ -260,3 +260,35 @@ async fn g12_a_text_of_a_false_server_is_short_wherever_it_stands() {
     let peak = fleet.daemon.peak_memory_kib();
     assert!(peak < 96 * 1024, "the daemon needed {peak} KiB");
 }
+
+/// GIVEN servers that put the password of the daemon into a field of an error, at the login or
+/// later, WHEN the daemon leads there, THEN its log has the error and not the password.
+#[tokio::test]
+async fn g11_the_password_is_masked_in_the_errors_of_a_server() {
+    const PASSWORD: &str = "s3cret-word";
+    let kinds = [
+        (b'R', b'M', "28P01"),
+        (b'C', b'M', "XX000"),
+        (b'C', b't', "23505"),
+        (b'C', b'n', "22001"),
+        (b'C', b'C', "s3cret-word"),
+    ];
+    let changes = kinds.map(|(tag, field, code)| {
+        move |message: &Message<'_>| {
+            let text = format!("it is {PASSWORD}, {PASSWORD}");
+            let fields = [(b'S', "ERROR"), (b'C', code), (b'M', "no"), (field, &text)];
+            let (last, head) = fields.split_last()?;
+            let head = head.iter().filter(|(of, _)| *of != field || field == b'C');
+            let last = Some(last).filter(|_| field != b'C');
+            let fields: Vec<_> = head.chain(last).copied().collect();
+            (message.tag == tag).then(|| refusal(&fields))
+        }
+    });
+    let mut fleet = Fleet::start(changes.into(), NO_LIMIT).await;
+    fleet.goes_on(3).await;
+    let lines = fleet.daemon.log();
+    let is_told = |text: &str| lines.iter().any(|line| line.to_string().contains(text));
+    assert!(is_told("it is ********, ********"));
+    assert!(is_told("SQLSTATE ********"));
+    assert!(!is_told(PASSWORD));
+}
