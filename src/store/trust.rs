@@ -7,8 +7,9 @@
 //! role can replace.
 //!
 //! The two tables of the platform are checked as well: where any role may create tables in their
-//! schema, it can take the name of a table that was renamed or dropped. The install has recorded
-//! the owner of each table as the owner of its capture function.
+//! schema, it can take the name of a table that was renamed or dropped. A table of the install has
+//! the triggers, which nobody without EXECUTE on the capture functions can make, or an owner that
+//! can act as the owner of its capture function.
 //!
 //! A daemon uses the objects for long. It remembers their OIDs ([`Parts`]), and its statements hold
 //! the names to them.
@@ -23,8 +24,8 @@ use crate::settings::Database;
 /// The objects in the schema `agent_sync`, and the schema, that belong neither to a superuser nor
 /// to a role that can act as the owner of one of the tables `$1.$2` and `$3.$4`; null where there
 /// is none. Without these tables, only superusers are told: others get no further. Then those of
-/// these tables that belong neither to a superuser nor to a role that can act as the owner of the
-/// capture function or of the schema. And the OIDs of the tables, 0 where there is none.
+/// these tables that have no trigger of the capture, and belong neither to a superuser nor to a role
+/// that can act as the owner of the capture function or of the schema. And the OIDs of the tables, 0 where there is none.
 const OWNERS: &str = "
     WITH served (relation, owner, captured_by) AS (
         SELECT c.oid, c.relowner, CASE WHEN n.nspname = $1::text AND c.relname = $2::text
@@ -63,7 +64,9 @@ const OWNERS: &str = "
             JOIN pg_proc f ON f.pronamespace = n.oid AND f.proname = s.captured_by
               AND f.pronargs = 0
             WHERE NOT (r.rolsuper OR pg_has_role(r.oid, f.proowner, 'MEMBER')
-                       OR pg_has_role(r.oid, n.nspowner, 'MEMBER'))),
+                       OR pg_has_role(r.oid, n.nspowner, 'MEMBER')
+                       OR EXISTS (SELECT FROM pg_trigger t
+                                  WHERE t.tgrelid = s.relation AND t.tgfoid = f.oid))),
            ARRAY(SELECT coalesce(c.oid, 0)
                  FROM unnest(ARRAY['agent_sync', 'agent_sync', 'agent_sync', 'agent_sync',
                    $1::text, $3::text], ARRAY['outbox', 'problem', 'install', 'history', $2::text,

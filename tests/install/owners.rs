@@ -1242,25 +1242,3 @@ async fn s5_a_table_of_a_stranger_is_neither_read_nor_written() {
             .await;
     }
 }
-
-/// Tables that get another owner are not used before another install.
-#[tokio::test]
-async fn s5_a_new_owner_of_the_tables_needs_an_install() {
-    let platform = Platform::installed().await;
-    let heir = unique(&platform, "heir");
-    platform.save("a", "{}").await;
-    platform.configure("a").await;
-    platform
-        .run(&format!(
-            "CREATE ROLE {heir} LOGIN; GRANT ALL ON SCHEMA public TO {heir};
-             ALTER TABLE agents OWNER TO {heir}; ALTER TABLE agent_configurations OWNER TO {heir}"
-        ))
-        .await;
-    let daemon = platform.brisk_daemon();
-    let line = daemon.logged("database unavailable").await;
-    let remedy = line["remedy"].as_str().unwrap();
-    assert!(remedy.contains("`agent-sync install`"), "{line}");
-    let said = platform.says(&["install"]).await;
-    assert_eq!(said.code, 0, "{said:?}");
-    platform.becomes("a", "{}").await;
-}
