@@ -292,3 +292,33 @@ async fn g11_the_password_is_masked_in_the_errors_of_a_server() {
     assert!(is_told("SQLSTATE ********"));
     assert!(!is_told(PASSWORD));
 }
+
+/// GIVEN a server whose types have an element of another type without end, WHEN the daemon leads
+/// there, THEN it goes on, and another database is in sync.
+#[tokio::test]
+async fn g5_types_of_a_false_server_overflow_no_stack() {
+    const OID_ARRAY: u32 = 1028;
+    /// The columns of the driver's query for a type.
+    const OF_A_TYPE: [u32; 7] = [NAME, 18, 26, 26, 26, NAME, 26];
+    let next = std::sync::atomic::AtomicU32::new(900_000);
+    let change = move |answer: &Message<'_>| match answer.tag {
+        b'T' if answer.types.contains(&OID_ARRAY) => {
+            let mut body = answer.body.to_vec();
+            let is_there = |bytes: &[u8]| bytes == OID_ARRAY.to_be_bytes();
+            let place = body.windows(4).position(is_there)?;
+            body[place..place + 4].copy_from_slice(&800_000_u32.to_be_bytes());
+            Some(message(b'T', &body))
+        }
+        b'C' if answer.types == OF_A_TYPE => {
+            let element = next.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+            let mut row = b"\0\x07\0\0\0\x01t\0\0\0\x01b\0\0\0\x04".to_vec();
+            row.extend(element);
+            row.extend(b"\xff\xff\xff\xff\0\0\0\x04\0\0\0\0\0\0\0\x06public\0\0\0\x04\0\0\0\0");
+            Some([message(b'D', &row), message(b'C', b"SELECT 1\0")].concat())
+        }
+        _ => None,
+    };
+    let mut fleet = Fleet::start(vec![change], NO_LIMIT).await;
+    // One connection alone overflows the stack before that.
+    fleet.goes_on(6000).await;
+}

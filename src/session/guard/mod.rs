@@ -66,7 +66,9 @@ where
             buffer.set_filled(before);
             return Poll::Ready(Err(match refusal {
                 Refusal::Password(request) => io::Error::other(request),
-                Refusal::Parameters | Refusal::TooMuch { .. } => io::Error::other(refusal),
+                Refusal::Parameters | Refusal::TooMany | Refusal::TooMuch { .. } => {
+                    io::Error::other(refusal)
+                }
             }));
         }
         Poll::Ready(Ok(()))

@@ -68,6 +68,12 @@ pub(super) enum Refusal {
     /// The server sends more parameters than the driver is to keep.
     #[error("the server sends more than {} bytes of parameters", Parameters::MOST)]
     Parameters,
+    /// The server sends more answers than there are questions.
+    #[error(
+        "the server has not answered a query after {} answers about its types",
+        AnswerLimit::ANSWERS
+    )]
+    TooMany,
     /// The server sends more than the driver is to hold.
     #[error(
         "the server sends more than {most} bytes in one answer, and nothing that agent-sync asks \
@@ -147,6 +153,9 @@ impl Reader {
         self.body.clear();
         if tag == READY {
             (self.sum, self.ready) = (0, true);
+            if !self.most.answered() {
+                self.refused = Some(Refusal::TooMany);
+            }
         }
         // The length counts itself; the driver refuses one that is shorter.
         self.rest = u64::from(u32::from_be_bytes(length).saturating_sub(4));
