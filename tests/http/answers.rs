@@ -544,5 +544,7 @@ async fn a_probe_with_silent_clients_behind_it_is_answered() {
             answer.starts_with("HTTP/1.1 200 OK"),
             "{silent_behind} behind it: {read:?} {answer}"
         );
+        // The kernel holds none any more.
+        assert_eq!(get(address, "/livez").await.0, 200);
     }
 }
