@@ -131,9 +131,9 @@ async fn m7_s8_a_problem_is_told_less_and_less_until_corrected() {
             .await;
         platform.drained().await;
     }
-    let told = daemon.lines("agent rejected").len();
+    let told = daemon.logged_times("agent rejected", 3).await.len();
     assert!(
-        (3..=5).contains(&told),
+        told <= 5,
         "once before, then at the attempts 1, 2, 4 and 8 at most, and not {told} times"
     );
 }
