@@ -6,8 +6,8 @@
 --     SELECT set_config('agent_sync.role', 'agent_sync_daemon', true);
 --
 -- A role that does not exist is created, with LOGIN and without a password; give it one with
--- \password or ALTER ROLE. One run takes one role. Its name and OID are kept in agent_sync.role, and
--- a run without the setting sees to the roles that are noted there.
+-- \password or ALTER ROLE. One run takes one role. Its name and OID are kept in agent_sync.role,
+-- and a run without the setting sees to the roles that are noted there.
 --
 -- Such a role is recognised by its OID and its name. A role with one of them alone must have a
 -- privilege that only daemons have, DELETE on the outbox: so a role that was renamed is followed,

@@ -108,8 +108,8 @@ async fn attend<S>(
             oldest.abort();
         }
         open.push_back(connections.spawn(connection(stream, local, Arc::clone(source))));
-        // Each connection gets a turn of the event loop before the next one is accepted. So one that
-        // has sent its request is answered before others can close it.
+        // Each connection gets a turn of the event loop before the next one is accepted. So one
+        // that has sent its request is answered before others can close it.
         yield_now().await;
     }
 }

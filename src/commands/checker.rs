@@ -168,8 +168,8 @@ impl<'a> Checker<'a> {
         Ok(checked)
     }
 
-    /// Whether this role can read what is noted. Fails if it must not, because the objects belong to
-    /// strangers.
+    /// Whether this role can read what is noted. Fails if it must not, because the objects belong
+    /// to strangers.
     async fn is_noted(&mut self, database: &Database, db: &Db) -> anyhow::Result<bool> {
         let unanswered = |error| super::unanswered(database, error);
         if !noted(db).await.map_err(unanswered)? {

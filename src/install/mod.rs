@@ -212,8 +212,8 @@ const HAS_ROLES: &str = "
     SELECT current_setting('agent_sync.proven') NOT LIKE '0 %'
       AND to_regclass('agent_sync.role') IS NOT NULL";
 
-/// The roles of daemons, as `sql/grant.sql` and `sql/uninstall.sql` recognise them, by their present
-/// names.
+/// The roles of daemons, as `sql/grant.sql` and `sql/uninstall.sql` recognise them, by their
+/// present names.
 pub const ROLES: &str = "
     SELECT DISTINCT p.name, p.oid
     FROM (SELECT r.name, (pg_catalog.to_jsonb(r) OPERATOR(pg_catalog.->>) 'oid')::pg_catalog.oid

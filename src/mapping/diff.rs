@@ -1,8 +1,8 @@
 //! The differences between two states of a configuration, field by field.
 //!
-//! The sections of `provider_config` that the rules own parts of, and `voice_settings`, are compared
-//! field by field; any other column is one field. JSON in a string is read as well (T4), and the
-//! string itself is a difference of its own.
+//! The sections of `provider_config` that the rules own parts of, and `voice_settings`, are
+//! compared field by field; any other column is one field. JSON in a string is read as well (T4),
+//! and the string itself is a difference of its own.
 //!
 //! Invariant: no prompt and no key is in the result (G11). A prompt is given by its length. The
 //! text of a JSON string is given where a rule reads or writes it, and elsewhere only its kind.

@@ -9,8 +9,8 @@
 //! - `log` sets the destination and the form of the log; `journal` adds the severity for systemd's
 //!   journal.
 //! - `flood` limits the lines about single agents.
-//! - `board` has the current states of all databases; `cell` applies the events to the state of one,
-//!   whose fields are in `state`.
+//! - `board` has the current states of all databases; `cell` applies the events to the state of
+//!   one, whose fields are in `state`.
 //! - `pulse` records the heartbeats of the database tasks; `verdict` decides whether a task makes
 //!   progress and whether a database is served.
 //!

@@ -1,5 +1,5 @@
-//! The passwords of the connections, to mask them in the texts of their servers (G11): a server that
-//! gets a password in the clear can put it into an error.
+//! The passwords of the connections, to mask them in the texts of their servers (G11): a server
+//! that gets a password in the clear can put it into an error.
 //!
 //! The last two passwords of each database are known: an open connection has the former one after
 //! a rotation.

@@ -150,8 +150,8 @@ impl Claimed {
         })
     }
 
-    /// The versions of the rows, if this is what [`super::queries::claim_change`] has read, there is
-    /// just one, and it came whole.
+    /// The versions of the rows, if this is what [`super::queries::claim_change`] has read, there
+    /// is just one, and it came whole.
     pub fn only_versions(&self) -> Option<Versions> {
         let [row] = self.rows.as_slice() else {
             return None;

@@ -164,8 +164,8 @@ pub fn count_configurations(layout: &Layout) -> String {
 }
 
 /// Of the transactions of others that may have saved in the tables `$1` and `$2` and are not over
-/// ([`queries::SAVERS`]), the one that has been open for longest, where a daemon leads: its process,
-/// or its name where it is prepared; since when it has been open, and for how long.
+/// ([`queries::SAVERS`]), the one that has been open for longest, where a daemon leads: its
+/// process, or its name where it is prepared; since when it has been open, and for how long.
 pub fn saver() -> String {
     format!(
         "WITH leader AS (
@@ -234,8 +234,8 @@ pub const UPKEEP: &str = "
 /// The row of the install, unless another session has locked it.
 pub const UNLOCKED_RECORD: &str = "SELECT FROM agent_sync.install FOR NO KEY UPDATE SKIP LOCKED";
 
-/// The session, other than this one, that has read the row of the install to lock it, or has written
-/// it, for longest.
+/// The session, other than this one, that has read the row of the install to lock it, or has
+/// written it, for longest.
 pub const RECORD_HOLDER: &str = "
     SELECT l.pid FROM pg_locks l JOIN pg_stat_activity s ON s.pid = l.pid
     WHERE l.relation = to_regclass('agent_sync.install') AND l.granted

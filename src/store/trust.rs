@@ -24,8 +24,9 @@ use crate::settings::Database;
 /// The objects in the schema `agent_sync`, and the schema, that belong neither to a superuser nor
 /// to a role that can act as the owner of one of the tables `$1.$2` and `$3.$4`; null where there
 /// is none. Without these tables, only superusers are told: others get no further. Then those of
-/// these tables that have no trigger of the capture, and belong neither to a superuser nor to a role
-/// that can act as the owner of the capture function or of the schema. And the OIDs of the tables, 0 where there is none.
+/// these tables that have no trigger of the capture, and belong neither to a superuser nor to a
+/// role that can act as the owner of the capture function or of the schema. And the OIDs of the
+/// tables, 0 where there is none.
 const OWNERS: &str = "
     WITH served (relation, owner, captured_by) AS (
         SELECT c.oid, c.relowner, CASE WHEN n.nspname = $1::text AND c.relname = $2::text

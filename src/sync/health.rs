@@ -133,7 +133,8 @@ impl Health {
         !self.was_healthy
     }
 
-    /// Notes that the connection leads. True the first time: the reports of a start are not repeated.
+    /// Notes that the connection leads. True the first time: the reports of a start are not
+    /// repeated.
     pub(super) fn note_lead(&mut self) -> bool {
         !std::mem::replace(&mut self.has_led, true)
     }

@@ -15,8 +15,8 @@ const REMEMBERED: usize = 10_000;
 /// ended at the read of its try. The changes of older transactions were visible to that read: their
 /// rows are taken, and the slug is not tried again for them.
 ///
-/// The time of a row is no such proof: the transaction of an older row may have been committed after
-/// the read (G1).
+/// The time of a row is no such proof: the transaction of an older row may have been committed
+/// after the read (G1).
 #[derive(Debug, Default)]
 pub(super) struct Settled {
     slugs: BTreeMap<String, Version>,

@@ -11,8 +11,9 @@
 //! is refused, because it could run a dictionary attack on the proof.
 //!
 //! The same reader bounds the memory of the driver (G12), which collects a message and an answer
-//! until they are complete, and keeps the parameters of the session. A server that sends without end, or announces a message of two
-//! gigabytes, loses its connection; other connections are not affected.
+//! until they are complete, and keeps the parameters of the session. A server that sends without
+//! end, or announces a message of two gigabytes, loses its connection; other connections are not
+//! affected.
 
 mod parameters;
 mod reader;

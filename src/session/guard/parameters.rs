@@ -1,5 +1,5 @@
-//! The parameters that a server reports (`ParameterStatus`): the driver keeps the last value of each
-//! name for the life of the connection.
+//! The parameters that a server reports (`ParameterStatus`): the driver keeps the last value of
+//! each name for the life of the connection.
 
 use std::collections::HashMap;
 

@@ -38,7 +38,8 @@ pub(super) const COLUMNS: &str = "
                      AND i.indpred IS NULL
                      AND i.indexprs IS NULL AND i.indnkeyatts = 1 AND i.indkey[0] = a.attnum)
              AS is_unique,
-           -- A unique index of a table says nothing of the rows of its children; one of a partitioned table does.
+           -- A unique index of a table says nothing of the rows of its children; one of a
+           -- partitioned table does.
            EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = a.attrelid
              AND c.relkind <> 'p') AS has_others,
            pg_catalog.format_type(coalesce(base.type, a.atttypid), -1) AS base_type,
@@ -61,7 +62,8 @@ pub(super) const COLUMNS: &str = "
     FROM pg_catalog.pg_attribute a
     JOIN pg_catalog.pg_class c ON c.oid = a.attrelid
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    -- The type under a domain, however many there are of them, one upon the other, and the length or scale that one of them gives it.
+    -- The type under a domain, however many there are of them, one upon the other, and the length
+    -- or scale that one of them gives it.
     LEFT JOIN LATERAL (
         WITH RECURSIVE under (type, modifier, depth) AS (
             SELECT t.typbasetype, t.typtypmod, 1 FROM pg_catalog.pg_type t

@@ -1,7 +1,7 @@
 //! The faults of the capture: of its triggers, its functions and the tables that it writes to.
 
-/// The comment on a large object that `sql/capture.sql` makes for a save that could be neither noted
-/// nor counted.
+/// The comment on a large object that `sql/capture.sql` makes for a save that could be neither
+/// noted nor counted.
 pub const LOST_SAVE: &str = "agent-sync: a save could be neither noted nor counted";
 
 /// The functions of PostgreSQL that the capture calls to note a change: without one of them saves
@@ -36,11 +36,11 @@ pub const CALLED_AFTER_A_FAILURE: &[&str] = &[
 /// The triggers that the capture needs, `$2` on `$1`, and that are missing or disabled, or whose
 /// function is not what makes it safe and able (SECURITY DEFINER, a fixed `search_path`, an owner
 /// with the privileges, whom no row-level security refuses, and who may call what the function
-/// calls, `$6`); or that do not watch one of the quoted columns `$3` of the first table; or that look at
-/// what statements set (`UPDATE OF`) where a BEFORE trigger may change more, which `sql/attach.sql`
-/// sees to unless the other trigger came later. And the partitions and children of these tables
-/// without such a trigger: PostgreSQL copies triggers to partitions and not to children, and a save
-/// in a child fires none of its parent.
+/// calls, `$6`); or that do not watch one of the quoted columns `$3` of the first table; or that
+/// look at what statements set (`UPDATE OF`) where a BEFORE trigger may change more, which
+/// `sql/attach.sql` sees to unless the other trigger came later. And the partitions and children of
+/// these tables without such a trigger: PostgreSQL copies triggers to partitions and not to
+/// children, and a save in a child fires none of its parent.
 ///
 /// The columns: the trigger; what is wrong with it; which kind of fault that is, as `CaptureFault`
 /// tells them apart; and a remedy, where it is another than `agent-sync install`.

@@ -48,7 +48,8 @@ pub fn leader() -> String {
                  p.owner::text AS owner
         FROM pg_locks l JOIN pg_database d ON d.oid = l.database LEFT JOIN pg_stat_activity s
           ON s.pid = l.pid
-        -- The locks of a prepared transaction have no process; it is known by the lock on its own number.
+        -- The locks of a prepared transaction have no process; it is known by the lock on its own
+        -- number.
         LEFT JOIN pg_locks own ON l.pid IS NULL AND own.pid IS NULL
           AND own.locktype = 'transactionid'
             AND own.virtualtransaction = l.virtualtransaction
