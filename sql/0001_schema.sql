@@ -266,7 +266,6 @@ BEGIN
     IF to_regclass('agent_sync.role') IS NULL THEN
         CREATE TABLE agent_sync.role (
             name  text  NOT NULL,
-            oid   oid,
             CONSTRAINT role_pkey PRIMARY KEY (name)
         );
         COMMENT ON TABLE agent_sync.role IS 'The roles of daemons, as named to grant.sql.';
@@ -277,10 +276,6 @@ BEGIN
                      AND NOT a.attisdropped)
     THEN
         ALTER TABLE agent_sync.role ADD COLUMN oid oid;
-    END IF;
-    IF (SELECT col_description(a.attrelid, a.attnum) IS NULL FROM pg_attribute a
-        WHERE a.attrelid = 'agent_sync.role'::regclass AND a.attname = 'oid')
-    THEN
         COMMENT ON COLUMN agent_sync.role.oid IS
             'Its OID, by which another role of this name is told from it; null: not known.';
     END IF;

@@ -25,6 +25,9 @@ pub struct AnswerLimit {
 }
 
 impl AnswerLimit {
+    /// The most answers to the queries that run together, with those about types.
+    pub const ANSWERS: u64 = 1000;
+
     /// A limit of this many bytes.
     pub fn new(bytes: u64) -> Self {
         Self {
@@ -42,11 +45,6 @@ impl AnswerLimit {
     pub fn raise(&self, bytes: u64) {
         self.bytes.fetch_max(bytes, Ordering::Relaxed);
     }
-}
-
-impl AnswerLimit {
-    /// The most answers to the queries that run together, with those about types.
-    pub const ANSWERS: u64 = 1000;
 
     /// A query begins.
     fn begin(&self) {

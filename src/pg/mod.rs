@@ -9,7 +9,6 @@ pub mod identifier;
 pub mod password;
 pub mod sqlstate;
 mod tid;
-#[allow(dead_code)]
 mod value;
 
 pub use db::{AnswerLimit, Db, Parameter};

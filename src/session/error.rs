@@ -1,5 +1,6 @@
 //! Why a connection failed, with a remedy for each cause (G10).
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::io;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use super::guard::PasswordRequest;
 use super::tls::{self, TlsError};
 use crate::pg::{QueryError, sqlstate};
 use crate::settings::SettingsError;
-use crate::store::{Finding, finding};
+use crate::store::Finding;
 
 /// Why a connection failed.
 #[derive(Debug, thiserror::Error)]
@@ -68,9 +69,9 @@ pub enum SessionError {
 
 impl SessionError {
     /// The remedy.
-    pub fn remedy(&self) -> &'static str {
+    pub fn remedy(&self) -> Cow<'static, str> {
         use rustls::{CertificateError as Wrong, Error};
-        match self {
+        let remedy = match self {
             Self::Tls(_) => "Check tls_root_cert of this database.",
             Self::Secret(_) => {
                 "Correct the file. Each attempt to connect reads it again, without a reload or a \
@@ -104,10 +105,7 @@ impl SessionError {
                 one; or have the server ask for SCRAM: password_encryption = 'scram-sha-256', the \
                 password set again, and scram-sha-256 in pg_hba.conf."
             }
-            Self::Untrusted(found) => match **found {
-                Finding::Rights(finding::Rights::TablesOfStranger(_)) => finding::NEW_OWNER,
-                _ => finding::STRANGERS,
-            },
+            Self::Untrusted(finding) => return finding.remedy(),
             Self::ReadOnly => "Name the primary among the hosts of this database.",
             Self::Postgres(error)
                 if error.code().is_some()
@@ -125,7 +123,8 @@ impl SessionError {
                 "Give the direct address of the server, or that of a pooler in session mode: \
                 LISTEN and locks need a session of their own."
             }
-        }
+        };
+        remedy.into()
     }
 
     /// Whether the server, or the role, has no connection left.

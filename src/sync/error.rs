@@ -57,7 +57,7 @@ impl AttemptError {
             Self::Unfit(findings) => {
                 return joined(findings, " ", |finding| finding.remedy().into_owned()).into();
             }
-            Self::Session(error) => error.remedy(),
+            Self::Session(error) => return error.remedy(),
             Self::Layout(error) => error.remedy(),
             Self::Store(error) => error.remedy(),
             Self::Closed(_) => sqlstate::REACH,

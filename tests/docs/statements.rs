@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::code::{files, literals, sources};
+use super::code::{files, literals};
 use crate::support::Platform;
 
 /// The first words of statements.
@@ -99,6 +99,7 @@ fn blocks(document: &str) -> Vec<String> {
         .collect()
 }
 
+/// The files of a folder with this extension.
 fn documents(folder: &str, extension: &str) -> Vec<String> {
     let mut found = Vec::new();
     files(
@@ -116,11 +117,7 @@ fn documents(folder: &str, extension: &str) -> Vec<String> {
 /// PostgreSQL parses a whole query string before it runs the first statement of it.
 #[tokio::test]
 async fn every_statement_for_an_operator_is_valid_sql() {
-    let mut code = Vec::new();
-    sources(
-        &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
-        &mut code,
-    );
+    let code = documents("src", "rs");
     let remedies: Vec<String> = code
         .iter()
         .flat_map(|file| literals(file))

@@ -400,6 +400,14 @@ async fn s5_another_role_of_a_noted_name_gets_nothing() {
     assert!(platform.value::<bool>(&gone).await);
     platform.run(&format!("DROP OWNED BY {renamed}")).await;
 
+    let gets_nothing = async || {
+        let said = run(platform.command(&["install"]));
+        assert!(
+            said.contains(&format!("the role {renamed} was granted nothing")),
+            "{said}"
+        );
+        assert_eq!(holds(&renamed).await, none);
+    };
     // A role that is dropped and made anew.
     run(platform.command(&["install", "--role", &renamed]));
     assert_eq!(holds(&renamed).await, all);
@@ -408,12 +416,7 @@ async fn s5_another_role_of_a_noted_name_gets_nothing() {
             "DROP OWNED BY {renamed}; DROP ROLE {renamed}; CREATE ROLE {renamed}"
         ))
         .await;
-    let said = run(platform.command(&["install"]));
-    assert!(
-        said.contains(&format!("the role {renamed} was granted nothing")),
-        "{said}"
-    );
-    assert_eq!(holds(&renamed).await, none);
+    gets_nothing().await;
     let said = run(platform.command(&["install", "--role", &renamed]));
     assert!(!said.contains("granted nothing"), "{said}");
     assert_eq!(holds(&renamed).await, all);
@@ -436,12 +439,7 @@ async fn s5_another_role_of_a_noted_name_gets_nothing() {
             "UPDATE agent_sync.role SET oid = 7; DROP OWNED BY {renamed}"
         ))
         .await;
-    let said = run(platform.command(&["install"]));
-    assert!(
-        said.contains(&format!("the role {renamed} was granted nothing")),
-        "{said}"
-    );
-    assert_eq!(holds(&renamed).await, none);
+    gets_nothing().await;
     run(platform.command(&["uninstall", "--yes"]));
     platform.run(&format!("DROP ROLE {renamed}")).await;
 }

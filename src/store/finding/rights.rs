@@ -6,12 +6,12 @@ use super::Consequence;
 use crate::pg::identifier::plain;
 
 /// The remedy for objects of others.
-pub const STRANGERS: &str = "Find its owner. If it is not needed: DROP SCHEMA agent_sync CASCADE; \
+const STRANGERS: &str = "Find its owner. If it is not needed: DROP SCHEMA agent_sync CASCADE; \
     or, if it is an install of your own, give the named objects to the owner of the tables: ALTER \
     SCHEMA agent_sync OWNER TO …; ALTER TABLE … OWNER TO …;";
 
 /// The remedy for a table with another owner than at the install.
-pub const NEW_OWNER: &str = "If this role is meant to own the table, run `agent-sync install` as it; \
+const NEW_OWNER: &str = "If this role is meant to own the table, run `agent-sync install` as it; \
     otherwise find out who made the table.";
 
 /// A fault or a warning about the rights of the role, or of the owners.

@@ -66,12 +66,12 @@ impl ConnectionLoop<'_> {
         if self.elsewhere.failed < REPORTED_AFTER {
             return;
         }
-        let (cause, remedy) = (error.to_string(), error.remedy());
+        let cause = error.to_string();
         let refusal = observe::Finding {
             what: format!(
                 "a new connection to this database fails, and the present one goes on: {cause}"
             ),
-            remedy: remedy.to_owned(),
+            remedy: error.remedy().into_owned(),
             misses_changes: false,
         };
         if self.elsewhere.refusal.as_ref() == Some(&refusal) {
@@ -79,7 +79,7 @@ impl ConnectionLoop<'_> {
         }
         self.context.observer.tell(event::Connection::NewFails {
             cause: &cause,
-            remedy,
+            remedy: &refusal.remedy,
         });
         self.elsewhere.refusal = Some(refusal);
         self.tell_in_force();
