@@ -64,6 +64,9 @@ pub struct Comparison {
     pub agents: i64,
     /// The mistakes that reject the agent, or the note that the slug is ambiguous.
     pub mistakes: Vec<String>,
+    /// The reasons that the daemon may note for the rejection: it notes those of one configuration.
+    /// `None` if the comparison does not know them.
+    reasons: Option<Vec<String>>,
     /// The warnings of the mapping.
     pub remarks: Vec<String>,
 }
@@ -79,6 +82,7 @@ impl Comparison {
             differing: Vec::new(),
             agents: row.agents,
             mistakes: Vec::new(),
+            reasons: Some(Vec::new()),
             remarks: Vec::new(),
         };
         comparison.add(rules, targets, row);
@@ -101,6 +105,7 @@ impl Comparison {
             mistakes: vec![format!(
                 "the agent or its configuration cannot be read: {cause}"
             )],
+            reasons: None,
             remarks: Vec::new(),
         }
     }
@@ -120,6 +125,7 @@ impl Comparison {
         let length = self.slug.len();
         if length > LONGEST_SLUG {
             add_new(&mut self.mistakes, std::iter::once(too_long(length)));
+            self.reasons = None;
             return;
         }
         let Some(configuration) = &row.configuration else {
@@ -128,17 +134,19 @@ impl Comparison {
         self.configurations += 1;
         if self.configurations > MOST_CONFIGURATIONS as usize {
             self.differing.clear();
-            add_new(&mut self.mistakes, std::iter::once(too_many()));
+            self.reject(too_many());
             return;
         }
         if let Some(weight) = row.weight {
+            // The daemon measures an agent and its configuration together, so its text differs.
             add_new(&mut self.mistakes, std::iter::once(too_heavy(weight)));
+            self.reasons = None;
             return;
         }
         match (&row.agent, configuration) {
             (Ok(agent), Ok(configuration)) => self.judge(rules, targets, agent, configuration),
             (Err(not_text), _) | (_, Err(not_text)) => {
-                add_new(&mut self.mistakes, std::iter::once(not_text.to_string()));
+                self.reject(not_text.to_string());
             }
         }
     }
@@ -166,7 +174,19 @@ impl Comparison {
                     &mut self.mistakes,
                     rejection.mistakes.iter().map(ToString::to_string),
                 );
+                self.note(rejection.to_string());
             }
+        }
+    }
+
+    fn reject(&mut self, reason: String) {
+        add_new(&mut self.mistakes, std::iter::once(reason.clone()));
+        self.note(reason);
+    }
+
+    fn note(&mut self, reason: String) {
+        if let Some(reasons) = &mut self.reasons {
+            add_new(reasons, std::iter::once(reason));
         }
     }
 
@@ -186,8 +206,20 @@ impl Comparison {
     /// match the verdict.
     pub fn is_misnoted(&self) -> bool {
         let noted = self.noted.as_ref().map(|noted| noted.kind.as_str());
-        let verdict = self.verdict();
-        !matches!(verdict, Verdict::Drifted | Verdict::Pending) && noted != verdict.problem()
+        match self.verdict() {
+            Verdict::Drifted | Verdict::Pending => false,
+            verdict if noted != verdict.problem() => true,
+            Verdict::Rejected => !self.notes_current_reasons(),
+            Verdict::InSync | Verdict::Missing | Verdict::Ambiguous => false,
+        }
+    }
+
+    /// Whether the noted reasons may be those that the daemon would note now.
+    fn notes_current_reasons(&self) -> bool {
+        let (Some(noted), Some(reasons)) = (&self.noted, &self.reasons) else {
+            return true;
+        };
+        reasons.contains(&noted.detail)
     }
 
     /// The last failed write, if a configuration still differs.

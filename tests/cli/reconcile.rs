@@ -334,3 +334,54 @@ async fn i1_reconcile_wants_slugs_or_all_and_has_a_dry_run() {
         (1, 0)
     );
 }
+
+/// After a change of the rules, `reconcile --all` renews the reasons of agents that were rejected
+/// before and are rejected now for other reasons. A second run finds nothing to renew.
+#[tokio::test]
+async fn m7_reconcile_renews_the_reasons_of_rejected_agents() {
+    let platform = Platform::installed().await;
+    let settings = r#"{"provider": "elevenlabs", "model": "fast", "temperature": "hot"}"#;
+    for slug in ["one", "two"] {
+        platform.save(slug, settings).await;
+        platform.configure(slug).await;
+    }
+    // One of two configurations is wrong by itself.
+    platform.configure("two").await;
+    platform
+        .run(
+            "UPDATE agent_configurations SET provider_config = '[]'
+             WHERE ctid = (SELECT max(ctid) FROM agent_configurations WHERE agent_slug = 'two')",
+        )
+        .await;
+    let daemon = platform.caught_up_daemon().await;
+    platform.drained().await;
+    assert!(daemon.terminate().await.success());
+    let reasons = || async {
+        let sql = "SELECT array_agg(slug || ': ' || detail ORDER BY slug) FROM agent_sync.problem";
+        platform.value::<Vec<String>>(sql).await
+    };
+    let before = reasons().await;
+    assert!(before.iter().all(|reason| reason.contains("temperature")));
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rules.toml");
+    let rules = include_str!("../../config/providers.toml");
+    let number = "[settings]\nmodel = { type = \"number\" }\n";
+    std::fs::write(&file, rules.replacen("[settings]\n", number, 1)).unwrap();
+    let reconcile = || async {
+        let mut command = platform.command(&["reconcile", "--all", "--yes"]);
+        command.env("AGENT_SYNC__RULES__FILE", &file);
+        Said::of(command).await
+    };
+    let said = reconcile().await;
+    let after = reasons().await;
+    assert_eq!(after.len(), 2, "{said:?}");
+    assert!(
+        after.iter().all(|reason| reason.contains("model")),
+        "{after:?}"
+    );
+    let tried = "SELECT array_agg(last_seen::text ORDER BY slug) FROM agent_sync.problem";
+    let renewed: Vec<String> = platform.value(tried).await;
+    reconcile().await;
+    assert_eq!(platform.value::<Vec<String>>(tried).await, renewed);
+}

@@ -173,8 +173,11 @@ async fn g15_the_next_connection_uses_a_rotated_secret() {
         let file = how.put(world.folder.path(), &world.content(what, "old"));
         let daemon = Daemon::start(world.command("run", what, &file));
         daemon.logged("caught up").await;
+        // No connection starts between the change of the password and that of the file.
+        daemon.signal("STOP");
         world.change_password("new").await;
         how.put(world.folder.path(), &world.content(what, "new"));
+        daemon.signal("CONT");
         world.end_sessions().await;
         daemon.logged("database available again").await;
         world.is_served().await;
