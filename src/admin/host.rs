@@ -19,7 +19,7 @@ pub(super) fn is_host_allowed<'a>(
     local: Option<SocketAddr>,
 ) -> bool {
     let is_loopback_address = local.is_some_and(|local| local.ip().to_canonical().is_loopback());
-    !is_loopback_address || hosts.all(|host| is_loopback(without_port(host)))
+    !is_loopback_address || hosts.all(is_loopback)
 }
 
 /// The hosts of a request: in each header `Host`, and in the target of the request line.
@@ -30,18 +30,16 @@ pub(super) fn named<B>(request: &Request<B>) -> impl Iterator<Item = &str> {
     headers.chain(target)
 }
 
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port))
-            if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') =>
-        {
-            name
-        }
-        _ => host,
-    }
-}
-
-fn is_loopback(name: &str) -> bool {
+fn is_loopback(host: &str) -> bool {
+    // A user before the host is no part of the header.
+    let authority = host.parse::<Authority>().ok();
+    let Some(name) = authority
+        .as_ref()
+        .filter(|_| !host.contains('@'))
+        .map(Authority::host)
+    else {
+        return false;
+    };
     let address = name
         .strip_prefix('[')
         .and_then(|name| name.strip_suffix(']'))
@@ -71,6 +69,9 @@ mod tests {
             ("localhost.evil.example", false),
             ("127.0.0.1.evil.example", false),
             ("10.0.0.1", false),
+            ("evil.example@localhost", false),
+            ("localhost:1:2", false),
+            ("[::1", false),
             ("", false),
         ] {
             let any_address = SocketAddr::from(([0, 0, 0, 0], 9878));

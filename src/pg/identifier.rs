@@ -1,6 +1,8 @@
 //! Identifiers in SQL: the one place where names become SQL text, always quoted.
 
-use std::fmt::{self, Display, Write as _};
+use std::fmt::{self, Display};
+
+use postgres_protocol::escape::{escape_identifier, escape_literal};
 
 /// A name as SQL text, in double quotes.
 #[derive(Debug, Clone, Copy)]
@@ -8,7 +10,7 @@ pub struct Quoted<'a>(pub &'a str);
 
 impl Display for Quoted<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        quote(out, '"', self.0)
+        out.write_str(&escape_identifier(self.0))
     }
 }
 
@@ -26,30 +28,16 @@ pub fn plain(name: &str) -> String {
     }
 }
 
-/// A text constant as SQL text, in single quotes. For printed SQL, which has no parameters.
+/// A text constant as SQL text, in single quotes, and as an escape string where it has a backslash,
+/// so that it does not depend on `standard_conforming_strings`. For printed SQL, which has no
+/// parameters.
 #[derive(Debug, Clone, Copy)]
 pub struct Literal<'a>(pub &'a str);
 
 impl Display for Literal<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.contains('\\') {
-            // An escape string does not depend on standard_conforming_strings.
-            out.write_str(" E")?;
-            return quote(out, '\'', &self.0.replace('\\', "\\\\"));
-        }
-        quote(out, '\'', self.0)
+        out.write_str(&escape_literal(self.0))
     }
-}
-
-fn quote(out: &mut fmt::Formatter<'_>, mark: char, text: &str) -> fmt::Result {
-    out.write_char(mark)?;
-    for character in text.chars() {
-        if character == mark {
-            out.write_char(mark)?;
-        }
-        out.write_char(character)?;
-    }
-    out.write_char(mark)
 }
 
 #[cfg(test)]
