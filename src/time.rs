@@ -1,21 +1,17 @@
 //! Formats times for output: RFC 3339, UTC, milliseconds.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serializer;
 
-/// Formats a time such as `2026-03-21T04:06:22.123Z`.
+/// The last second that has a date of four digits, in seconds after 1970.
+const LAST: Duration = Duration::from_secs(253_402_300_799);
+
+/// Formats a time such as `2026-03-21T04:06:22.123Z`. A time before 1970 or after 9999, which only
+/// a server can send, becomes the nearest one that has a format: the library panics at the others.
 pub fn rfc3339(time: SystemTime) -> String {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-    let (year, month, day) = civil(days);
-    format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
-        second / 3600,
-        second / 60 % 60,
-        second % 60,
-        since.subsec_millis()
-    )
+    let time = time.clamp(UNIX_EPOCH, UNIX_EPOCH + LAST);
+    humantime::format_rfc3339_millis(time).to_string()
 }
 
 /// Serializes a time as RFC 3339.
@@ -24,28 +20,8 @@ pub fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::O
     serializer.serialize_str(&rfc3339(*time))
 }
 
-/// The year, month and day of the day `days` days after 1970-01-01. Years are counted from March,
-/// in eras of 400 years, so the leap day is the last day of a year.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468; // From 0000-03-01.
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]
@@ -60,5 +36,14 @@ mod tests {
         ] {
             assert_eq!(rfc3339(UNIX_EPOCH + Duration::from_millis(millis)), text);
         }
+    }
+
+    #[test]
+    fn a_time_without_a_date_of_four_digits_is_no_panic() {
+        let day = Duration::from_secs(86_400);
+        assert_eq!(rfc3339(UNIX_EPOCH - day), "1970-01-01T00:00:00.000Z");
+        let last = "9999-12-31T23:59:59.000Z";
+        assert_eq!(rfc3339(UNIX_EPOCH + LAST), last);
+        assert_eq!(rfc3339(UNIX_EPOCH + LAST + day), last);
     }
 }

@@ -24,7 +24,7 @@ pub enum ValueType {
         /// The greatest.
         max: i64,
     },
-    /// A whole number and a unit.
+    /// Numbers, each with a unit.
     Duration {
         /// The shortest.
         min: &'static str,

@@ -54,7 +54,7 @@ the order of their names; the environment. `AGENT_SYNC__SYNC__BATCH_SIZE=100` se
 type is an error, and all errors are reported at once. `agent-sync config` prints the values in
 force and the source of each.
 
-A duration is a whole number and a unit: `500ms`, `15s`, `2m`, `1h`.
+A duration is a number and a unit, or several of them: `500ms`, `15s`, `1m 30s`, `2h`.
 [`config/agent-sync.toml`](../config/agent-sync.toml) has the same keys as a file to copy from, and
 [`config/agent-sync.schema.json`](../config/agent-sync.schema.json) describes that file to editors.
 ";
@@ -208,7 +208,9 @@ fn property(key: &Key) -> Map<String, Value> {
         ValueType::Integer { min, max } => {
             json!({ "type": "integer", "minimum": min, "maximum": max })
         }
-        ValueType::Duration { .. } => json!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$" }),
+        ValueType::Duration { .. } => {
+            json!({ "type": "string", "pattern": "^([0-9.]+ *[A-Za-zµ]+ *)+$" })
+        }
         ValueType::OneOf(words) => json!({ "type": "string", "enum": words }),
         ValueType::Identifier => json!({ "type": "string", "minLength": 1, "maxLength": 63 }),
         ValueType::SecretFile => json!({ "type": "string", "pattern": "^(/|\\./|\\.\\./)" }),

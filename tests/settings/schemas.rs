@@ -151,7 +151,7 @@ fn the_schema_of_the_settings_refuses_what_the_program_refuses() {
         ("sync.batch_size = 10001", ".sync.batch_size"),
         ("sync.batch_size = \"7\"", ".sync.batch_size"),
         ("sync.lock_timeout = \"5\"", ".sync.lock_timeout"),
-        ("sync.lock_timeout = \"1m30s\"", ".sync.lock_timeout"),
+        ("sync.lock_timeout = \"1s 30\"", ".sync.lock_timeout"),
         ("log.format = \"xml\"", ".log.format"),
         ("capture.notify = \"true\"", ".capture.notify"),
         ("admin.listen = \"localhost\"", ".admin.listen"),
