@@ -3,13 +3,15 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
+use sd_notify::NotifyState;
+
 use crate::observe::verdict::{stuck, unready};
 use crate::observe::{Phase, Snapshot, State};
 use crate::show::{Clean, brief};
 
 /// The additional time that each message grants a running start, and the interval of these
 /// messages.
-const EXTENSION: Duration = Duration::from_secs(60);
+const EXTENSION: NotifyState<'_> = NotifyState::ExtendTimeoutUsec(60_000_000);
 const EXTEND_EVERY: Duration = Duration::from_secs(5);
 
 /// The limit of a reason in the status line, in bytes.
@@ -60,7 +62,7 @@ impl Messages {
 
     /// The next message, for this snapshot.
     pub(super) fn next_message(&mut self, board: &Snapshot) -> Message {
-        let mut text = String::new();
+        let mut told = Vec::new();
         let now = board.taken.1;
         let hanging: Vec<_> = board
             .databases
@@ -70,25 +72,38 @@ impl Messages {
         if !self.ready {
             self.ready = board.databases.iter().all(|(_, state)| has_started(state));
             if self.ready {
-                text.push_str("READY=1\n");
+                told.push(NotifyState::Ready);
             } else if hanging.is_empty()
                 && self.extended.is_none_or(|last| now >= last + EXTEND_EVERY)
             {
                 // The first catch-up of a large database takes longer than any fixed time.
                 self.extended = Some(now);
-                let _ = writeln!(text, "EXTEND_TIMEOUT_USEC={}", EXTENSION.as_micros());
+                told.push(EXTENSION);
             }
         }
         let status = status(board);
         if status != self.status {
-            let _ = writeln!(text, "STATUS={status}");
             self.status = status;
+            told.push(NotifyState::Status(&self.status));
         }
         if self.watchdog && hanging.is_empty() {
-            text.push_str("WATCHDOG=1\n");
+            told.push(NotifyState::Watchdog);
         }
-        Message { text, hanging }
+        Message {
+            text: lines(&told),
+            hanging,
+        }
     }
+}
+
+/// A message in the form of the protocol: a line for each state.
+pub(super) fn lines(states: &[NotifyState<'_>]) -> String {
+    let mut text = String::new();
+    for state in states {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{state}");
+    }
+    text
 }
 
 fn hanging((database, state): &(String, State), now: Instant) -> Option<Hanging> {

@@ -1,7 +1,8 @@
 //! Reports the state of the daemon to its supervisor (I4): systemd, or another program with its
 //! notification protocol.
 //!
-//! - `socket` sends messages to `$NOTIFY_SOCKET`.
+//! - `socket` sends messages to `$NOTIFY_SOCKET`. `sd_notify` has the words of the protocol; its
+//!   own function to send waits for a full socket without a limit, and knows no abstract names.
 //! - `messages` computes the messages from the status registry and sends nothing itself.
 //! - [`Supervisor`] connects the two, in a task on the event loop of the databases. So the watchdog
 //!   gets signals only while that loop turns and no database task hangs: a stopped process, a
@@ -13,17 +14,16 @@
 mod messages;
 mod socket;
 
-use std::ffi::OsString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
+use sd_notify::NotifyState;
 use tokio::task::AbortHandle;
 use tracing::{error, warn};
 
 use crate::observe::Board;
-use messages::Messages;
+use messages::{Messages, lines};
 use socket::Socket;
 
 /// The interval of the snapshots until the daemon is ready, and afterwards; the watchdog may need a
@@ -48,8 +48,8 @@ struct Line {
 impl Supervisor {
     /// Finds the supervisor in the environment and starts the task that reports the states.
     pub fn attend(board: Arc<Board>) -> Self {
-        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-        let Some(name) = variable("NOTIFY_SOCKET") else {
+        let name = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty());
+        let Some(name) = name else {
             return Self::default();
         };
         let socket = match Socket::open(&name) {
@@ -60,11 +60,8 @@ impl Supervisor {
                 return Self::default();
             }
         };
-        let time_limit = watchdog(
-            variable("WATCHDOG_USEC"),
-            variable("WATCHDOG_PID"),
-            std::process::id(),
-        );
+        // In the protocol, a time of zero means no watchdog.
+        let time_limit = sd_notify::watchdog_enabled().filter(|limit| !limit.is_zero());
         let ready = Arc::new(AtomicBool::new(false));
         let task = tokio::spawn(attend(
             Arc::clone(&socket),
@@ -84,18 +81,16 @@ impl Supervisor {
     /// Reports the start of a reload, unless the daemon is not ready yet.
     pub async fn reloading(&self) {
         if let Some(line) = self.ready_line() {
-            let now = clock_gettime(ClockId::Monotonic);
-            let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1000;
-            line.socket
-                .send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}\n"))
-                .await;
+            let mut states = vec![NotifyState::Reloading];
+            states.extend(NotifyState::monotonic_usec_now());
+            line.socket.send(&lines(&states)).await;
         }
     }
 
     /// Reports the end of a reload, with or without success.
     pub async fn reloaded(&self) {
         if let Some(line) = self.ready_line() {
-            line.socket.send("READY=1\n").await;
+            line.socket.send(&lines(&[NotifyState::Ready])).await;
         }
     }
 
@@ -103,8 +98,9 @@ impl Supervisor {
     pub async fn stopping(&self) {
         if let Some(line) = &self.line {
             line.attending.abort();
+            let status = NotifyState::Status("stopping after the running batch");
             line.socket
-                .send("STOPPING=1\nSTATUS=stopping after the running batch\n")
+                .send(&lines(&[NotifyState::Stopping, status]))
                 .await;
         }
     }
@@ -114,17 +110,6 @@ impl Supervisor {
             .as_ref()
             .filter(|line| line.ready.load(Ordering::Relaxed))
     }
-}
-
-/// The watchdog's time limit, if the watchdog is enabled for this process.
-fn watchdog(micros: Option<OsString>, pid: Option<OsString>, own: u32) -> Option<Duration> {
-    let number = |text: OsString| text.to_str()?.parse::<u64>().ok();
-    if pid.is_some_and(|pid| number(pid) != Some(own.into())) {
-        return None;
-    }
-    number(micros?)
-        .filter(|micros| *micros > 0)
-        .map(Duration::from_micros)
 }
 
 /// The interval of the snapshots. The protocol asks for half of the watchdog's time; a quarter
@@ -189,27 +174,6 @@ mod tests {
             (Some(seconds(2)), seconds(2) / 4),
         ] {
             assert_eq!(pulse(watchdog), expected, "{watchdog:?}");
-        }
-    }
-
-    #[test]
-    fn the_watchdog_is_fed_where_it_is_set_and_meant_for_this_process() {
-        let text = |text: &str| Some(OsString::from(text));
-        let second = Some(Duration::from_secs(1));
-        for (micros, pid, expected) in [
-            (text("1000000"), None, second),
-            (text("1000000"), text("7"), second),
-            (text("1000000"), text("8"), None),
-            (text("1000000"), text("x"), None),
-            (text("0"), None, None),
-            (text("soon"), None, None),
-            (None, text("7"), None),
-        ] {
-            assert_eq!(
-                watchdog(micros.clone(), pid.clone(), 7),
-                expected,
-                "{micros:?} {pid:?}"
-            );
         }
     }
 }

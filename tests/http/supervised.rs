@@ -226,6 +226,32 @@ async fn a_refused_reload_is_over_as_well() {
     assert_eq!(ear.count("WATCHDOG=1"), 0, "no watchdog waits");
 }
 
+/// The watchdog gets signals where it has a time, and this process is meant or none is named.
+#[tokio::test]
+async fn the_watchdog_is_fed_where_it_is_set_for_this_process() {
+    let platform = Platform::installed().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("notify");
+    let ear = Ear::at(&path);
+    for (micros, pid, fed) in [
+        ("0", None, false),
+        ("soon", None, false),
+        ("400000", Some("1"), false),
+        ("400000", Some("x"), true),
+    ] {
+        let told = ear.count("WATCHDOG=1");
+        let ready = ear.count("READY=1");
+        let mut command = supervised(&platform, path.to_str().unwrap());
+        command.env("WATCHDOG_USEC", micros);
+        pid.map(|pid| command.env("WATCHDOG_PID", pid));
+        let daemon = Daemon::start(command);
+        eventually("it is ready", async || ear.count("READY=1") > ready).await;
+        assert!(daemon.terminate().await.success());
+        let is_fed = ear.count("WATCHDOG=1") > told;
+        assert_eq!(is_fed, fed, "{micros} {pid:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_abstract_socket_will_do() {
     let platform = Platform::installed().await;
