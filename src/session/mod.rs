@@ -8,10 +8,12 @@
 //! [`Inbox`] and marks it closed when the connection ends. Dropping the session aborts the driver,
 //! which closes the socket.
 //!
-//! `dial` tries every address of the server. `proof` checks that the session has a backend of its
+//! `credentials` reads passwords and certificates again for each connection. `dial` tries every
+//! address of the server. `proof` checks that the session has a backend of its
 //! own, so a pooler in transaction mode is refused. `guard` sends no password to an unverified
 //! server.
 
+mod credentials;
 mod dial;
 mod error;
 mod guard;
@@ -21,7 +23,6 @@ mod proof;
 mod settings;
 mod tls;
 
-use std::borrow::Cow;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,6 @@ use tokio::task::JoinHandle;
 use tokio_postgres::config::Host;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{AsyncMessage, Config, NoTls, Socket};
-use tokio_postgres_rustls::MakeRustlsConnect;
 
 pub use error::SessionError;
 pub use guard::PasswordRequest;
@@ -38,6 +38,7 @@ pub use inbox::{Inbox, News};
 pub use proof::Backend;
 pub use tls::TlsError;
 
+use self::credentials::{connector, with_fresh_secrets};
 use self::guard::{Guard, InTheClear};
 use self::settings::{SET_ONCE, usual_settings};
 use crate::observe::pulse;
@@ -306,30 +307,6 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.driver.abort();
     }
-}
-
-/// The database with the present secrets of its files (G15). They are read off the event loop,
-/// because a slow disk must not delay the other databases.
-async fn with_fresh_secrets(database: &Database) -> Result<Cow<'_, Database>, SessionError> {
-    if !database.has_secret_files() {
-        return Ok(Cow::Borrowed(database));
-    }
-    let (stale, time_limit) = (database.clone(), database.connect_timeout);
-    let reading = tokio::task::spawn_blocking(move || stale.with_secrets_read_again());
-    match pulse::timeout(time_limit, reading).await {
-        Ok(Ok(read)) => read.map(Cow::Owned).map_err(SessionError::Secret),
-        // Not read in time, or the process ends.
-        Ok(Err(_)) | Err(_) => Err(SessionError::SlowSecret(time_limit)),
-    }
-}
-
-/// The TLS connector. The certificates are read off the event loop as well.
-async fn connector(database: &Database) -> Result<MakeRustlsConnect, SessionError> {
-    let (mode, roots) = (database.tls, database.tls_root_cert.clone());
-    let making = tokio::task::spawn_blocking(move || tls::connector(mode, roots.as_deref()));
-    Ok(making
-        .await
-        .map_err(|ended| TlsError::Unusable(ended.to_string()))??)
 }
 
 async fn open<T>(
